@@ -1,0 +1,54 @@
+# What a person or a CI does with this checkout. `make` alone lists the targets.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types tests bench package clean constraints
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## Run the gateway with four local sinks and a story of signed events (ARGS=--once ends after it)
+	$(BIN)/gateway demo $(ARGS)
+
+test: lint types tests ## Lint, types and all tests
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+tests: $(VENV)/.installed-dev
+	$(BIN)/pytest $(ARGS)
+
+bench: $(VENV)/.installed-dev ## Measure durable acks against a bare aiohttp handler (needs wrk)
+	$(BIN)/python tests/benchmarks/ack.py $(ARGS)
+
+package: $(VENV)/.installed-dev ## Build the wheel into dist/
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
+constraints: $(VENV)/.installed-dev ## Pin the dependencies anew (needs uv from PyPI; it is installed into the venv)
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --extra speed \
+		--python-version 3.11 --output-file constraints.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group dev \
+		--python-version 3.11 --constraint constraints.txt --output-file tests/constraints.txt pyproject.toml
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv is missing: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed tests/constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/constraints.txt
+	touch $@

@@ -1,0 +1,193 @@
+"""Puts the parts together and runs them: one task group, signals, drain. Every task has a name; one that dies ends all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from aiohttp import web
+
+from gateway import __version__
+from gateway.clock import Clock
+from gateway.config import Config
+from gateway.config.listen import Tcp, parse
+from gateway.config.settings import SourceSettings
+from gateway.core.retry import RetryPolicy
+from gateway.core.routing import Router
+from gateway.core.signature import Key
+from gateway.core.values import Environment
+from gateway.engine.audit import AuditLog
+from gateway.engine.catchup import catch_up
+from gateway.engine.intake import Intake, Source
+from gateway.engine.janitor import Janitor
+from gateway.engine.lane import Lane, LaneSettings
+from gateway.engine.rejections import Rejections
+from gateway.sinks import SinkConfig, open_sink
+from gateway.sinks.base import Opening
+from gateway.store.records import Owed
+from gateway.store.sqlite import Store
+from gateway.telemetry import Log, Metrics, RateLimited
+from gateway.web.admin import Admin
+from gateway.web.ingress import Ingress
+from gateway.web.server import BoundedServer, Handler, listen
+
+
+class Gateway:
+    """One running gateway. `run` returns after a clean stop and raises what ended it otherwise."""
+
+    def __init__(self, config: Config, *, clock: Clock, log: Log, environment: Environment) -> None:
+        self._config = config
+        self._clock = clock
+        self._log = log
+        self._environment = environment
+        self._metrics = Metrics()
+        self._stop = asyncio.Event()
+        self._cut = asyncio.Event()
+        self._runners: list[web.ServerRunner] = []
+        self._lanes: dict[str, Lane] = {}
+        self._troubles: list[Callable[[], str | None]] = []
+
+    def stop(self) -> None:
+        """The first call drains, the second cuts what is still in flight."""
+        (self._cut if self._stop.is_set() else self._stop).set()
+
+    async def run(self) -> None:
+        """Serve until `stop`, SIGTERM or SIGINT.
+
+        Raises StoreError and its kin, SinkSetupError or ListenError: the exception knows its exit code.
+        """
+        config = self._config
+        store = await Store.open(config.database, config.store.retention)
+        store.on_commit = self._metrics.commit
+        audit = AuditLog(config.audit_log, self._clock, self._log)
+        clean = False
+        try:
+            self._open_lanes(store, audit)
+            with _signals_call(self.stop):
+                await self._run(store, audit)
+            clean = True
+        finally:
+            for runner in self._runners:
+                await runner.cleanup()
+            audit.close()
+            await store.close(clean=clean)
+
+    def _open_lanes(self, store: Store, audit: AuditLog) -> None:
+        for name, settings in self._config.sinks.items():
+            sink = open_sink(settings, Opening(name, self._config.base, self._config.secret, self._clock))
+            self._lanes[name] = Lane(
+                name,
+                sink,
+                LaneSettings(_policy(settings), settings.concurrency, settings.timeout),
+                store=store,
+                audit=audit,
+                metrics=self._metrics,
+                clock=self._clock,
+                log=self._log,
+            )
+
+    async def _run(self, store: Store, audit: AuditLog) -> None:
+        rejections = Rejections(audit, self._metrics, self._clock)
+        janitor = Janitor(store=store, rejections=rejections, clock=self._clock, log=self._log)
+        self._troubles.append(lambda: "the audit log can't be written" if audit.failing else None)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(store.run(), name="store")
+            tasks.create_task(audit.run(), name="audit")
+            if store.after_unclean_end:
+                tasks.create_task(store.quick_check(), name="quick_check")
+            missing = await catch_up(store, audit, self._config.audit_log)
+            lanes = [tasks.create_task(lane.run(), name=f"lane:{lane.name}") for lane in self._lanes.values()]
+            tasks.create_task(janitor.run(), name="janitor")
+            await self._serve(store, audit, rejections)
+            self._log.info("gateway.started", version=__version__, file=str(self._config.file), caught_up=missing or None)
+            audit.step("gateway.started", detail=__version__)
+            await self._stop.wait()
+
+            self._log.info("gateway.stopping", drain=str(self._config.server.drain))
+            await self._drain(lanes)
+            janitor.stop()
+            audit.step("gateway.stopped")
+            audit.finish()
+            store.finish()
+        self._log.info("gateway.stopped")
+
+    async def _serve(self, store: Store, audit: AuditLog, rejections: Rejections) -> None:
+        config = self._config
+        router = Router(config.routes)
+        intake = Intake(
+            store=store,
+            audit=audit,
+            router=router,
+            policies={name: _policy(settings) for name, settings in config.sinks.items()},
+            offer=self._offer,
+            rejections=rejections,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+        sources = {
+            settings.path or "": Source(name, self._keys(settings), settings.tolerance, settings.identity_fields())
+            for name, settings in config.sources.items()
+        }
+        ingress = Ingress(sources, intake, rejections, max_body=config.server.max_body, clock=self._clock, log=self._log)
+        admin_hosts = {address.host for text in config.admin.listen if isinstance(address := parse(text, config.base), Tcp)}
+        admin = Admin(
+            store=store,
+            metrics=self._metrics,
+            reasons=lambda: [reason for trouble in self._troubles if (reason := trouble())],
+            hosts=admin_hosts,
+            token=config.secret(config.admin.token) if config.admin.token else None,
+        )
+        # The admin listener first: whoever waits for the gateway to be ready asks there.
+        await self._listen("admin", admin.handle, config.admin.listen)
+        await self._listen("webhooks", ingress.handle, config.server.listen)
+
+    async def _listen(self, what: str, handler: Handler, texts: list[str]) -> None:
+        logger = logging.Logger("aiohttp.server")
+        logger.addHandler(RateLimited(self._log, self._clock.monotonic))
+        runner = web.ServerRunner(BoundedServer(handler, logger), shutdown_timeout=self._config.server.drain)
+        self._runners.append(runner)
+        await runner.setup()
+        for text in texts:
+            address = await listen(runner, parse(text, self._config.base), self._environment)
+            self._log.info("gateway.listening", what=what, address=address)
+
+    async def _drain(self, lanes: list[asyncio.Task[None]]) -> None:
+        """Stop accepting, answer what was accepted, finish the attempts in flight; at the deadline or a second signal, cut."""
+        for lane in self._lanes.values():
+            lane.stop()
+        finishing: asyncio.Future[Any] = asyncio.gather(*(runner.cleanup() for runner in self._runners), *lanes)
+        cutting: asyncio.Future[Any] = asyncio.ensure_future(self._cut.wait())
+        await asyncio.wait((finishing, cutting), timeout=self._config.server.drain, return_when=asyncio.FIRST_COMPLETED)
+        cutting.cancel()
+        if not finishing.done():
+            finishing.cancel()  # attempts that are cut were not settled, so they cost nothing
+            self._log.warning("gateway.cut", lanes=[lane.get_name() for lane in lanes if not lane.done()])
+        with suppress(asyncio.CancelledError):
+            await finishing
+
+    def _offer(self, owed: Owed, due: float) -> None:
+        self._lanes[owed.sink].offer(owed, due)
+
+    def _keys(self, settings: SourceSettings) -> list[Key]:
+        return [Key(self._config.secret(ref)) for ref in settings.secrets]
+
+
+def _policy(settings: SinkConfig) -> RetryPolicy:
+    return RetryPolicy(tuple(settings.retry), settings.give_up_after)
+
+
+@contextmanager
+def _signals_call(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT call `stop` while this is entered."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

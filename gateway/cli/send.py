@@ -1,0 +1,107 @@
+"""`gateway send`: sign an event as Legitmark would, and post it to the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from gateway.cli.common import ConfigOption, JsonOption, SetOption, UsageError, configuration, event_bytes
+from gateway.clock import Clock
+from gateway.config.listen import Inherited, Tcp, Unix, parse
+from gateway.config.settings import Config
+from gateway.core.errors import Unreachable
+from gateway.core.samples import SAMPLES
+from gateway.core.signature import Key, sign
+from gateway.core.values import Rate, rfc3339
+
+if TYPE_CHECKING:
+    import aiohttp
+
+
+def send(
+    event: str,
+    /,
+    *,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    count: Annotated[int, Parameter(help="How many; samples get a timestamp of their own each.")] = 1,
+    rate: Annotated[str | None, Parameter(help='At most so many, as "50/s".')] = None,
+    json_: JsonOption = False,
+) -> int:
+    """Sign a sample event or a file with the first source's secret, post it, and print the answer.
+
+    A sample is sent with the present time as its timestamp, so that it is no duplicate; a file goes byte for byte.
+
+    Parameters
+    ----------
+    event
+        The name of a sample, a file, or - for standard input.
+    """
+    loaded = configuration(config, secrets=True)
+    if not 1 <= count <= 1_000_000:
+        raise UsageError("--count lies between 1 and 1000000")
+    try:
+        pause = 1 / Rate(rate) if rate else 0.0
+    except ValueError as error:
+        raise UsageError(f"--rate: {error}") from None
+    return asyncio.run(_send(loaded, event, set_ or [], count, pause, json_))
+
+
+async def _send(config: Config, event: str, assignments: list[str], count: int, pause: float, as_json: bool) -> int:
+    import aiohttp
+
+    clock = Clock()
+    source = next(iter(config.sources.values()))
+    keys = [Key(config.secret(ref)) for ref in source.secrets[:1]]
+    connector, base = _target(config)
+    refused = 0
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as session:
+        for number in range(count):
+            stamped = [*_timestamp(event, assignments, clock.now() + number / 1000), *assignments]
+            body = event_bytes(event, stamped)
+            message_id = f"msg_{clock.new_id()}"
+            headers = sign(keys, message_id, clock.now(), body, family="svix") if keys else {"svix-id": message_id}
+            started = clock.monotonic()
+            try:
+                async with session.post(
+                    f"{base}{source.path}", data=body, headers={"content-type": "application/json", **headers}
+                ) as response:
+                    answer = await response.text()
+                    status = response.status
+            except (aiohttp.ClientError, OSError, TimeoutError):
+                raise Unreachable(f"no gateway answers at {config.server.listen[0]}; start it with: gateway serve") from None
+            milliseconds = (clock.monotonic() - started) * 1000
+            refused += status != 200
+            if as_json:
+                print(
+                    json.dumps({"sender_id": message_id, "http": status, "duration_ms": round(milliseconds, 1), "answer": answer})
+                )
+            else:
+                print(f"{status}  {answer}  {milliseconds:.1f} ms")
+            if pause and number + 1 < count:
+                await clock.wait(asyncio.Event(), pause)
+    return 1 if refused else 0
+
+
+def _timestamp(event: str, assignments: list[str], now: float) -> list[str]:
+    if event not in SAMPLES or any(text.startswith("timestamp=") for text in assignments):
+        return []
+    return [f"timestamp={rfc3339(now)}"]
+
+
+def _target(config: Config) -> tuple[aiohttp.BaseConnector, str]:
+    """aiohttp's connector and the URL before the path, for the first address that the gateway listens on."""
+    import aiohttp
+
+    address = parse(config.server.listen[0], config.base)
+    match address:
+        case Unix(path=path):
+            return aiohttp.UnixConnector(str(path)), "http://localhost"
+        case Tcp(host=host, port=port):
+            reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+            return aiohttp.TCPConnector(), f"http://{Tcp(reachable, port)}"
+        case Inherited():
+            raise UsageError("the gateway listens on a socket of systemd; name a host:port first in [server] listen")

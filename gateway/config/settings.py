@@ -1,0 +1,101 @@
+"""The structs that `gateway.toml` is decoded into. The defaults of CONTRACT section 1 live here and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from gateway.core.errors import Problem
+from gateway.core.events import IDENTITY
+from gateway.core.routing import Route
+from gateway.core.values import Duration, Secret, SecretRef, Size
+from gateway.sinks import SinkConfig
+
+
+class ServerSettings(Struct, frozen=True, kw_only=True):
+    listen: list[str] = field(default_factory=lambda: ["127.0.0.1:8080"])
+    """"host:port", "unix:/path", or "fd:NAME" for a socket from systemd."""
+    max_body: Size = Size("256KiB")
+    drain: Duration = Duration("20s")
+    """How long a stop waits for what is in flight."""
+
+
+class AdminSettings(Struct, frozen=True, kw_only=True):
+    listen: list[str] = field(default_factory=lambda: ["127.0.0.1:8081"])
+    token: SecretRef | None = None
+    """Needed unless every address is loopback or unix."""
+
+
+class StoreSettings(Struct, frozen=True, kw_only=True):
+    path: str | None = None
+    retention: Duration = Duration("90d")
+    min_free: Size = Size("256MiB")
+
+
+class AuditSettings(Struct, frozen=True, kw_only=True):
+    path: str | None = None
+
+
+class SourceSettings(Struct, frozen=True, kw_only=True):
+    path: str | None = None
+    secrets: list[SecretRef] = field(default_factory=list)
+    """Any of them may verify, so that a secret can be rotated."""
+    tolerance: Duration = Duration("5m")
+    verify: Literal["standard_webhooks", "none"] = "standard_webhooks"
+    identity: dict[str, list[str]] = field(default_factory=dict)
+
+    def identity_fields(self) -> dict[str, list[str]]:
+        """By event type: the defaults, and over them what the operator wrote."""
+        return IDENTITY | self.identity
+
+
+class RouteSettings(Struct, frozen=True, kw_only=True):
+    name: str | None = None
+    match: dict[str, Any] | list[dict[str, Any]] | None = None
+    unless: dict[str, Any] | list[dict[str, Any]] | None = None
+    source: str | list[str] | None = None
+    sinks: list[str]
+    final: bool = False
+    fallback: bool = False
+
+
+class TestSettings(Struct, frozen=True, kw_only=True):
+    """An expectation about the routes, beside them."""
+
+    name: str
+    event: dict[str, Any]
+    without: list[str] = field(default_factory=list)
+    source: str | None = None
+    sinks: list[str] | None = None
+    routes: list[str] | None = None
+    not_sinks: list[str] | None = None
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """A configuration that was found good: every name in it exists, every pattern is compiled."""
+
+    file: Path
+    server: ServerSettings
+    admin: AdminSettings
+    store: StoreSettings
+    audit: AuditSettings
+    sources: dict[str, SourceSettings]
+    """Their paths are filled in."""
+    sinks: dict[str, SinkConfig]
+    routes: tuple[Route, ...]
+    tests: tuple[TestSettings, ...]
+    database: Path
+    audit_log: Path
+    secrets: dict[SecretRef, Secret]
+    """Empty where the file was loaded without its secrets."""
+    warnings: tuple[Problem, ...]
+
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths start from."""
+        return self.file.parent
+
+    def secret(self, ref: SecretRef) -> Secret:
+        return self.secrets[ref]

@@ -1,0 +1,98 @@
+"""Every exception that this gateway raises on purpose. Owns no behaviour; knows no other module.
+
+    GatewayError
+    ├── ConfigError           the operator: gateway.toml is wrong; all problems at once   exit 78
+    ├── SinkSetupError        the operator: a sink can't be opened as configured          exit 78
+    ├── RejectedWebhook       the sender: this request is refused                         HTTP 4xx
+    ├── Unreachable           the operator: no gateway answers there                      exit 69
+    ├── ListenError           the operator: an address can't be listened on               exit 74
+    └── StoreError            the operator: nothing can be committed now                  HTTP 503
+        ├── StoreOverloaded   too many requests wait for the disk already                 HTTP 503
+        ├── StoreLocked       another process holds the database                          exit 73
+        ├── StoreCorrupt      the file is not a database we can trust                     exit 65
+        └── StoreFailed       the disk answered with an I/O error                         exit 74
+
+Expected answers of the world (a sink that says 500) are values, see `outcome`, never exceptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from msgspec import Struct
+
+
+class GatewayError(Exception):
+    """The base of all; `exit_code` is what the process ends with (sysexits.h)."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class Problem(Struct, frozen=True):
+    """One thing wrong in a configuration: where, what, and what to do about it."""
+
+    place: str
+    """Table and key as written in TOML: `[sinks.erp] retry`."""
+    message: str
+    hint: str = ""
+    level: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{self.level}: {self.place}: {self.message}{hint}"
+
+
+class ConfigError(GatewayError):
+    exit_code = 78
+
+    def __init__(self, file: str, problems: Sequence[Problem]) -> None:
+        self.file = file
+        self.problems = tuple(problems)
+        super().__init__("\n".join(f"{file}: {problem}" for problem in problems))
+
+
+class SinkSetupError(GatewayError):
+    exit_code = 78
+
+
+class Unreachable(GatewayError):
+    exit_code = 69
+
+
+class ListenError(GatewayError):
+    exit_code = 74
+
+
+class RejectedWebhook(GatewayError):
+    """A request that is refused. `code` is from the closed list of CONTRACT section 5, and the reason in audit and metrics.
+
+    `detail` goes to the sender: it never holds a secret, an expected signature, or bytes of the request.
+    """
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        self.status = status
+        self.code = code
+        self.detail = detail
+        super().__init__(f"{status} {code}: {detail}")
+
+
+class StoreError(GatewayError):
+    exit_code = 74
+    code: ClassVar[str] = "store_unavailable"
+
+
+class StoreOverloaded(StoreError):
+    code = "overloaded"
+
+
+class StoreLocked(StoreError):
+    exit_code = 73
+
+
+class StoreCorrupt(StoreError):
+    exit_code = 65
+
+
+class StoreFailed(StoreError):
+    exit_code = 74

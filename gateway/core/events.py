@@ -1,0 +1,244 @@
+"""From the bytes of a verified message to an event: decode, milestone, identity.
+
+Tolerant by promise 2: what does not fit a known shape becomes an `UnknownEvent`, what is no JSON object becomes
+`Undecodable`; neither is an exception, so neither can lose the message. The shapes are Legitmark's public webhook reference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any, NoReturn
+
+import msgspec
+from msgspec import Struct, field
+
+IDENTITY: dict[str, list[str]] = {
+    "state_change": ["sr_uuid", "state.primary", "state.supplement", "timestamp"],
+    "media_rejected": ["sr_uuid", "timestamp"],
+    "invalidate_sr": ["sr_uuid", "timestamp"],
+}
+"""The fields that make two messages the same event. Legitmark's guide proposes them without `timestamp`, and so drops
+the second round of a quality control: same states, same service request, another time."""
+
+
+class Milestone(StrEnum):
+    """What an event means to a partner. Closed."""
+
+    DRAFT = "draft"
+    QC_PENDING = "qc_pending"
+    QC_REJECTED = "qc_rejected"
+    QC_APPROVED = "qc_approved"
+    QC_COMPLETE = "qc_complete"
+    QUEUED = "queued"
+    AWAITING_ASSIGNMENT = "awaiting_assignment"
+    IN_PROGRESS = "in_progress"
+    CONCLUDING = "concluding"
+    AUTHENTIC = "authentic"
+    COUNTERFEIT = "counterfeit"
+    DOCUMENTED = "documented"
+    CANCELLED = "cancelled"
+    NEEDS_RESUBMISSION = "needs_resubmission"
+    INVALIDATED = "invalidated"
+    UNRECOGNIZED = "unrecognized"
+
+
+_ANY = object()
+_STATES: dict[tuple[str, object], Milestone] = {
+    ("DRAFT", None): Milestone.DRAFT,
+    ("QC", "PENDING"): Milestone.QC_PENDING,
+    ("QC", "REJECTED"): Milestone.QC_REJECTED,
+    ("QC", "APPROVED"): Milestone.QC_APPROVED,
+    ("QC", "COMPLETE"): Milestone.QC_COMPLETE,
+    ("QUEUE", _ANY): Milestone.QUEUED,
+    ("UNDERWAY", "PENDING"): Milestone.AWAITING_ASSIGNMENT,
+    ("UNDERWAY", "ASSIGNED"): Milestone.IN_PROGRESS,
+    ("UNDERWAY", "APPROVED"): Milestone.CONCLUDING,
+    ("COMPLETE", "APPROVED"): Milestone.AUTHENTIC,
+    ("COMPLETE", "REJECTED"): Milestone.COUNTERFEIT,
+    ("COMPLETE", "COMPLETE"): Milestone.DOCUMENTED,
+    ("CANCELLED", _ANY): Milestone.CANCELLED,
+}
+
+
+class State(Struct, frozen=True):
+    primary: str
+    supplement: str | None = None
+
+
+class Side(Struct, frozen=True):
+    """One photo that was rejected; the two published shapes differ in `message` and `reason_description`."""
+
+    side: str | None = None
+    reason: str | None = None
+    message: str | None = None
+    side_uuid: str | None = None
+    reason_description: str | None = None
+
+
+class Invalidation(Struct, frozen=True):
+    code: str | None = None
+    message: str | None = None
+
+
+class _Common(Struct, frozen=True, tag_field="event_type"):
+    sr_uuid: str | None = None
+    reference_id: str | None = None
+    timestamp: str | None = None
+
+
+class StateChange(_Common, frozen=True, tag="state_change", kw_only=True):
+    state: State
+
+
+class MediaRejected(_Common, frozen=True, tag="media_rejected"):
+    sides: list[Side] = field(default_factory=list)
+    state: State | None = None
+
+
+class InvalidateSr(_Common, frozen=True, tag="invalidate_sr"):
+    invalidation_reason: Invalidation | None = None
+
+
+class UnknownEvent(Struct, frozen=True):
+    """Another event type, or a known one of another shape: carried, routed and delivered like every other."""
+
+
+Content = StateChange | MediaRejected | InvalidateSr | UnknownEvent
+EVENT_TYPES = frozenset(IDENTITY)
+"""The event types that Legitmark documents. Everything else is `other` where a bounded label is needed."""
+
+
+class Event(Struct, frozen=True):
+    values: dict[str, Any]
+    """The body, decoded once to plain values: what patterns, templates and the JSONL sink see."""
+    content: Content
+    milestone: Milestone
+
+    @property
+    def event_type(self) -> str | None:
+        return self._text("event_type")
+
+    @property
+    def sr_uuid(self) -> str | None:
+        return self._text("sr_uuid")
+
+    @property
+    def reference_id(self) -> str | None:
+        return self._text("reference_id")
+
+    @property
+    def timestamp(self) -> str | None:
+        return self._text("timestamp")
+
+    def _text(self, name: str) -> str | None:
+        value = self.values.get(name)
+        return value if isinstance(value, str) else None
+
+
+class Undecodable(Struct, frozen=True):
+    """Authentic, but no JSON object: kept, and quarantined."""
+
+    detail: str
+    """What it is instead. Never a part of the body."""
+
+
+def decode(body: bytes) -> Event | Undecodable:
+    """Read a body, by msgspec and, where that fails, once more by the standard library (CONTRACT section 2)."""
+    try:
+        values = _decode_values(body)
+    except (ValueError, RecursionError):
+        # json.JSONDecodeError and UnicodeDecodeError are ValueErrors; their texts quote the body, so none is passed on.
+        return Undecodable(detail="the body is not JSON" if body else "the body is empty")
+    if not isinstance(values, dict):
+        return Undecodable(detail="the body is JSON, but not an object")
+    return event_of(values)
+
+
+def event_of(values: dict[str, Any]) -> Event:
+    """The event that plain values mean; never fails."""
+    content = _content(values)
+    return Event(values=values, content=content, milestone=_milestone(content))
+
+
+def identity(event: Event, fields: Mapping[str, Sequence[str]]) -> str | None:
+    """The event type and its identity fields as a JSON list, or None where the sender's id alone must do.
+
+    null and absent are equal for `state.supplement`; a message that lacks any other of its fields has no identity.
+    """
+    event_type = event.event_type
+    paths = fields.get(event_type) if event_type is not None else None
+    if not paths:
+        return None
+    values: list[object] = [event_type]
+    for path in paths:
+        value = lookup(event.values, path)
+        if value is None and path != "state.supplement":
+            return None
+        values.append(value)
+    return msgspec.json.encode(values).decode()
+
+
+def lookup(values: Any, path: str) -> Any:
+    """The value at a dotted path through nested objects, or None where there is none."""
+    for name in path.split("."):
+        if not isinstance(values, dict):
+            return None
+        values = values.get(name)
+    return values
+
+
+def is_json(body: bytes) -> bool:
+    """Whether a body can stand inside a JSON document as it is; a byte order mark before it does not count."""
+    try:
+        _decode_values(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _content(values: dict[str, Any]) -> Content:
+    event_type = values.get("event_type")
+    if not isinstance(event_type, str) or event_type not in EVENT_TYPES:
+        return UnknownEvent()
+    try:
+        return msgspec.convert(values, StateChange | MediaRejected | InvalidateSr)
+    except (ValueError, RecursionError):
+        return UnknownEvent()
+
+
+def _milestone(content: Content) -> Milestone:
+    match content:
+        case StateChange(state=State(primary=primary, supplement=supplement)):
+            found = _STATES.get((primary, supplement)) or _STATES.get((primary, _ANY))
+            return found or Milestone.UNRECOGNIZED
+        case MediaRejected():
+            return Milestone.NEEDS_RESUBMISSION
+        case InvalidateSr():
+            return Milestone.INVALIDATED
+        case UnknownEvent():
+            return Milestone.UNRECOGNIZED
+
+
+def _decode_values(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        # msgspec refuses lone surrogates, which a JavaScript sender can produce, numbers beyond a double, and a
+        # byte order mark. The standard library takes them all.
+        return _without_surrogates(json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant))
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,65 @@
+"""What a sink may answer, and the closed list of reasons, which are also the labels of the metrics."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Reason(StrEnum):
+    """Why an attempt did not deliver, or a delivery ended. Closed: CONTRACT section 7."""
+
+    TIMEOUT = "timeout"
+    CONNECT = "connect"
+    DNS = "dns"
+    TLS = "tls"
+    RESET = "reset"
+    PROTOCOL = "protocol"
+    BLOCKED = "blocked"
+    """The address is one that this sink may not dial."""
+    HTTP_STATUS = "http_status"
+    SMTP_STATUS = "smtp_status"
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
+    """The other side is there, and says that it can't take anything now."""
+    REJECTED = "rejected"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    EXPIRED = "expired"
+    TEMPLATE = "template"
+    BUG = "bug"
+    """Of this gateway: see the log for the traceback."""
+
+
+class Delivered(Struct, frozen=True):
+    status: int | None = None
+    detail: str = ""
+
+
+class Retry(Struct, frozen=True):
+    """It did not work, and may work later; costs an attempt of the budget."""
+
+    reason: Reason
+    detail: str = ""
+    status: int | None = None
+
+
+class Defer(Struct, frozen=True):
+    """The other side named the time of the next attempt; costs nothing, and holds the whole lane."""
+
+    reason: Reason
+    after: float
+    """Seconds from now, as asked for; the lane clamps it."""
+    detail: str = ""
+    status: int | None = None
+
+
+class Reject(Struct, frozen=True):
+    """It will never work: the delivery is dead at once."""
+
+    reason: Reason
+    detail: str = ""
+    status: int | None = None
+
+
+Outcome = Delivered | Retry | Defer | Reject

@@ -1,0 +1,176 @@
+"""Values with units, secrets, and the process environment. The only module that reads `os.environ`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import durationpy
+from msgspec import Struct
+
+_SIZE_UNITS = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_RATE_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+LONGEST_DURATION = 10 * 365 * 86400.0
+"""Seconds. A bound that keeps every instant we add it to inside what `datetime` can print."""
+
+
+class Duration(float):
+    """A span of time in seconds, not negative, at most ten years; written `"30s"`, `"1h30m"`, `"90d"`."""
+
+    def __new__(cls, value: str | float) -> Self:
+        if isinstance(value, str):
+            try:
+                value = durationpy.from_str(value).total_seconds()
+            except (durationpy.DurationError, OverflowError):
+                raise ValueError(f'"{value}" is not a duration; write "30s", "5m", "2h" or "90d"') from None
+        if not 0 <= value <= LONGEST_DURATION:
+            raise ValueError("a duration lies between 0s and ten years")
+        return super().__new__(cls, value)
+
+    def __str__(self) -> str:
+        for unit, seconds in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+            if self >= seconds and self % seconds == 0:
+                return f"{int(self // seconds)}{unit}"
+        return f"{round(self * 1000)}ms" if self else "0s"
+
+
+class Size(int):
+    """A number of bytes, not negative; written `"256KiB"`, `"1MiB"`, `"512B"`."""
+
+    def __new__(cls, value: str | int) -> Self:
+        if isinstance(value, str):
+            match = re.fullmatch(r"([0-9]{1,12})\s?([A-Za-z]{1,3})", value)
+            if match is None or match[2] not in _SIZE_UNITS:
+                raise ValueError(f'"{value}" is not a size; write "256KiB", "1MiB" or "512B"')
+            value = int(match[1]) * _SIZE_UNITS[match[2]]
+        if value < 0:
+            raise ValueError("a size is not negative")
+        return super().__new__(cls, value)
+
+    def __str__(self) -> str:
+        for unit in ("GiB", "MiB", "KiB"):
+            if self and self % _SIZE_UNITS[unit] == 0:
+                return f"{self // _SIZE_UNITS[unit]}{unit}"
+        return f"{int(self)}B"
+
+
+class Rate(float):
+    """Deliveries per second, above 0; written `"50/s"`, `"100/m"`, `"600/h"`."""
+
+    def __new__(cls, value: str | float) -> Self:
+        if isinstance(value, str):
+            match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)/([smh])", value)
+            if match is None:
+                raise ValueError(f'"{value}" is not a rate; write "50/s", "100/m" or "600/h"')
+            value = float(match[1]) / _RATE_UNITS[match[2]]
+        if value <= 0:
+            raise ValueError("a rate is above 0")
+        return super().__new__(cls, value)
+
+    def __str__(self) -> str:
+        for unit, seconds in _RATE_UNITS.items():
+            count = float(self) * seconds
+            if abs(count - round(count)) < 1e-6:
+                return f"{round(count)}/{unit}"
+        return f"{float(self):g}/s"
+
+
+class Secret:
+    """A secret in memory. It shows itself as `***` everywhere but in `reveal`."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The secret itself: for the one place that signs or authenticates with it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+
+class SecretRef(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a secret lies; exactly one of the three is set. The configuration never holds the secret itself."""
+
+    env: str | None = None
+    file: str | None = None
+    credential: str | None = None
+
+    def __str__(self) -> str:
+        return " and ".join(f"{kind} {getattr(self, kind)}" for kind in self.kinds()) or "nothing"
+
+    def kinds(self) -> list[str]:
+        """Which of the three are set: exactly one, in a configuration that was found good."""
+        return [kind for kind in ("env", "file", "credential") if getattr(self, kind) is not None]
+
+
+class Environment:
+    """What surrounds the process: its variables, and the files that secrets lie in. Made once and passed on."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = dict(variables)
+
+    @classmethod
+    def of_process(cls) -> Environment:
+        return cls(os.environ)
+
+    def get(self, name: str) -> str | None:
+        """The variable, or None where it is unset or empty: systemd sets none, a shell often an empty one."""
+        return self._variables.get(name) or None
+
+    def directory(self, name: str) -> Path | None:
+        """The first folder of a `$STATE_DIRECTORY`-like variable of systemd, which separates several by a colon."""
+        value = self.get(name)
+        return Path(value.split(":")[0]) if value else None
+
+    def secret(self, ref: SecretRef, base: Path) -> Secret:
+        """Read a secret, without the line break at its end.
+
+        Args:
+            base: the folder that a relative `file` starts from.
+        Raises:
+            ValueError: it isn't there, is empty or isn't text; the message names the place, never the content.
+        """
+        if len(ref.kinds()) != 1:
+            raise ValueError('a secret is { env = "NAME" }, { file = "/path" } or { credential = "name" }')
+        if ref.env is not None:
+            value = self._variables.get(ref.env)
+            if value is None:
+                raise ValueError(f"the environment variable {ref.env} is not set")
+        else:
+            value = _read_secret(self._secret_path(ref, base))
+        value = value.rstrip("\r\n")
+        if not value:
+            raise ValueError(f"the secret of {ref} is empty")
+        return Secret(value)
+
+    def _secret_path(self, ref: SecretRef, base: Path) -> Path:
+        if ref.file is not None:
+            return base / ref.file
+        assert ref.credential is not None
+        folder = self.get("CREDENTIALS_DIRECTORY")
+        if folder is None:
+            raise ValueError(
+                f"credential {ref.credential}: $CREDENTIALS_DIRECTORY is not set; credentials come from systemd (LoadCredential=)"
+            )
+        return Path(folder) / ref.credential
+
+
+def _read_secret(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is not UTF-8 text") from None
+
+
+def rfc3339(instant: float) -> str:
+    """`2026-03-01T22:06:01.250Z`, for an instant in Unix seconds, UTC (RFC 3339, section 5.6)."""
+    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

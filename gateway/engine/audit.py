@@ -1,0 +1,174 @@
+"""The audit log: one JSON object per step, names frozen by CONTRACT section 7. Its writer, and nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from gateway.clock import Clock
+from gateway.core.errors import StoreError
+from gateway.core.values import rfc3339
+from gateway.files import AppendFile
+from gateway.store.records import Message
+from gateway.telemetry import Log
+
+_RETRY_SECONDS = 1.0
+
+
+class Line(Struct, omit_defaults=True, kw_only=True):
+    """One line. Fields that do not apply are left out; the order here is the order in the file."""
+
+    v: int
+    time: str
+    event: str
+    message_id: str | None = None
+    sender_id: str | None = None
+    source: str | None = None
+    event_type: str | None = None
+    milestone: str | None = None
+    sr_uuid: str | None = None
+    reference_id: str | None = None
+    routes: Sequence[str] | None = None
+    sinks: Sequence[str] | None = None
+    sink: str | None = None
+    delivery_id: str | None = None
+    attempt: int | None = None
+    status: int | None = None
+    duration_ms: int | None = None
+    reason: str | None = None
+    detail: str | None = None
+    conflict: bool | None = None
+    count: int | None = None
+    next_attempt_at: str | None = None
+    actor: str | None = None
+
+
+class AuditLog:
+    """Collects lines and writes what has gathered in one `write`, from a thread of its own.
+
+    `run` has to run beside it. While the disk refuses, the lines stay in memory: `failing` is a closed gate for the intake
+    and the lanes, so there are never more than those of the work in progress.
+    """
+
+    def __init__(self, path: Path, clock: Clock, log: Log) -> None:
+        self.path = path
+        self.failing = False
+        self._clock = clock
+        self._log = log
+        self._file = AppendFile(path)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
+        self._encode = msgspec.json.Encoder().encode
+        self._lines: list[bytes] = []
+        self._written: asyncio.Future[None] | None = None
+        self._wake = asyncio.Event()
+        self._closing = False
+
+    def step(self, event: str, message: Message | None = None, **fields: object) -> None:
+        """Add a line about a step; `message` fills in its ids. It is on its way, not written: see `flush`."""
+        if message is not None:
+            fields |= {
+                "message_id": message.id,
+                "sender_id": message.sender_id,
+                "source": message.source,
+                "event_type": message.event_type,
+                "milestone": message.milestone,
+                "sr_uuid": message.sr_uuid,
+                "reference_id": message.reference_id,
+            }
+        line = Line(v=1, time=rfc3339(self._clock.now()), event=event, **fields)  # type: ignore[arg-type]
+        self._lines.append(self._encode(line))
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Wait until every line added so far is written. Raises StoreError where the disk refuses them now."""
+        if not self._lines and self._written is None:
+            return
+        if self._written is None:
+            self._written = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._written)
+
+    async def run(self) -> None:
+        """Write until `finish`, then what is left."""
+        while not (self._closing and not self._lines):
+            await self._wake.wait()
+            self._wake.clear()
+            if not await self.write():
+                if self._closing:
+                    return
+                await self._clock.wait(asyncio.Event(), _RETRY_SECONDS)
+                self._wake.set()
+
+    async def write(self) -> bool:
+        """Write what has gathered; False where the disk refused it. The lines are kept then."""
+        lines, written = self._lines, self._written
+        if not lines:
+            return True
+        self._lines, self._written = [], None
+        try:
+            data = b"\n".join(lines) + b"\n"
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._file.append, data)
+        except OSError as error:
+            if not self.failing:
+                self._log.error("audit.failing", path=str(self.path), error=error.strerror, do="make room or mend the folder")
+            self.failing = True
+            self._lines = lines + self._lines
+            if written is not None:
+                written.set_exception(StoreError(f"the audit log can't be written: {error.strerror}"))
+                written.exception()  # the waiters have it; asyncio need not complain where all of them were cancelled
+            return False
+        if self.failing:
+            self._log.info("audit.recovered", path=str(self.path))
+        self.failing = False
+        if written is not None:
+            written.set_result(None)
+        return True
+
+    def finish(self) -> None:
+        """Let `run` end once everything is written."""
+        self._closing = True
+        self._wake.set()
+
+    def close(self) -> None:
+        self._thread.shutdown()
+        self._file.close()
+
+
+class LastLine(Struct, frozen=True):
+    """Where a log ends: the last message that it speaks of as new, or else the instant of its oldest line read."""
+
+    message_id: str | None
+    time: str | None
+
+
+def last_line(path: Path, tail: int = 4 * 1024 * 1024) -> LastLine:
+    """Read back from the end of the log, and of the one rotated before where it says nothing.
+
+    Args:
+        tail: bytes read of each at most.
+    """
+    oldest: str | None = None
+    for candidate in (path, path.with_name(path.name + ".1")):
+        for raw in reversed(_tail_lines(candidate, tail)):
+            try:
+                line = msgspec.json.decode(raw, type=Line)
+            except (ValueError, RecursionError):
+                continue
+            oldest = line.time
+            if line.event in ("message.accepted", "message.quarantined"):
+                return LastLine(line.message_id, line.time)
+    return LastLine(None, oldest)
+
+
+def _tail_lines(path: Path, tail: int) -> list[bytes]:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - tail))
+            return file.read(tail).splitlines()
+    except FileNotFoundError:
+        return []

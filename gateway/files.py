@@ -1,0 +1,48 @@
+"""A text file that only grows, line by line, and survives its rotation. Used by the audit log and the JSONL sink."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+class AppendFile:
+    """Appends whole lines, each batch by one `write` with `O_APPEND`.
+
+    Before each write the path is looked at: where logrotate (`create`) has put another file there, or none, that one is
+    opened. Blocks on the disk, so call it from a thread. Not for use by two threads at once.
+    """
+
+    def __init__(self, path: Path, mode: int = 0o640) -> None:
+        self.path = path
+        self._mode = mode
+        self._fd = -1
+        self._torn = False
+        """The last write ended within a line: the next one starts with a line break, so that only that line is lost."""
+
+    def append(self, lines: bytes) -> None:
+        """Write complete lines. Raises OSError; what was written of them by then ends in a line of its own."""
+        self._follow()
+        data = b"\n" + lines if self._torn else lines
+        while data:
+            written = os.write(self._fd, data)
+            self._torn = written < len(data)
+            data = data[written:]
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _follow(self) -> None:
+        if self._fd >= 0:
+            try:
+                here, open_file = os.stat(self.path), os.fstat(self._fd)
+                if (here.st_ino, here.st_dev) == (open_file.st_ino, open_file.st_dev):
+                    return
+            except FileNotFoundError:
+                pass
+            self.close()
+        self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, self._mode)
+        size = os.fstat(self._fd).st_size
+        self._torn = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"

@@ -1,0 +1,151 @@
+"""One bounded HTTP request, and what its answer means. Shared by the sinks that speak HTTP; retries nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Collection, Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TypeVar
+
+import aiohttp
+from msgspec import Struct
+
+from gateway import __version__
+from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
+from gateway.sinks.guard import BlockedAddress, Guard
+
+_MOST_READ = 16 * 1024
+"""Bytes of an answer."""
+_READ_SECONDS = 2.0
+"""For the body of an answer whose status is known already: the verdict has come, a slow body must not turn it."""
+_CONNECT_SECONDS = 10.0
+
+T = TypeVar("T")
+
+
+class Answer(Struct, frozen=True):
+    status: int
+    retry_after: str | None
+    body: bytes
+    """At most 16 KiB of it; empty where it came too slowly. It may repeat our secrets: never log it."""
+
+
+class Transport:
+    """A pool of connections of one sink. Follows no redirect, keeps no cookie, takes no proxy from the environment."""
+
+    def __init__(self, guard: Guard, concurrency: int, timeout: float) -> None:
+        self._guard = guard
+        self._concurrency = concurrency
+        self._timeout = timeout
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | Retry:
+        """Send one request; a Retry where no status came back."""
+        try:
+            async with self._opened().post(url, data=body, headers=headers, allow_redirects=False) as response:
+                retry_after = response.headers.get("Retry-After")
+                return Answer(response.status, retry_after, await _excerpt(response))
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            return failure(error)
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                limit=self._concurrency,  # a smaller pool than the lane's slots costs seconds at p99
+                ssl=ssl.create_default_context(),
+                socket_factory=self._guard.open_socket,
+                ttl_dns_cache=10,
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=self._timeout, connect=min(self._timeout, _CONNECT_SECONDS)),
+                auto_decompress=False,
+                trust_env=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("Content-Type", "Accept-Encoding"),
+                headers={"User-Agent": f"legitmark-gateway/{__version__}"},
+            )
+        return self._session
+
+
+def outcome_of(answer: Answer, now: float, reject_on: Collection[int] = ()) -> Outcome:
+    """2xx is delivered; 429 and 503 with a readable `Retry-After` defer; all else is a retry, or final where ruled so."""
+    status, said = answer.status, _status_text(answer.status)
+    if 200 <= status < 300:
+        return Delivered(status=status)
+    if status in (429, 503) and (after := seconds_after(answer.retry_after, now)) is not None:
+        return Defer(Reason.RATE_LIMITED if status == 429 else Reason.UNAVAILABLE, after, said, status)
+    if status in reject_on:
+        return Reject(Reason.HTTP_STATUS, said, status)
+    return Retry(Reason.HTTP_STATUS, said, status)
+
+
+def seconds_after(value: str | None, now: float) -> float | None:
+    """The wait of a `Retry-After` in seconds, from a number or a date (RFC 9110, 10.2.3); None where it is neither."""
+    if value is None:
+        return None
+    if value.strip().isascii() and value.strip().isdigit():
+        return float(value.strip()[:12])
+    try:
+        return max(parsedate_to_datetime(value).timestamp() - now, 0.0)
+    except (ValueError, OverflowError):
+        return None
+
+
+def failure(error: Exception) -> Retry:
+    """The reason why no answer came. Details are ours: an error's own text can hold bytes of the other side."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    match error:
+        case _ if isinstance(cause, BlockedAddress):
+            return Retry(Reason.BLOCKED, "the address is one that this sink may not dial; see allow_networks")
+        case TimeoutError():
+            return Retry(Reason.TIMEOUT, "no answer in time")
+        case aiohttp.ClientConnectorDNSError():
+            return Retry(Reason.DNS, f"{error.host} has no address")
+        case aiohttp.ClientConnectorCertificateError():
+            return Retry(Reason.TLS, f"the certificate of {error.host} was refused: {_certificate_words(error)}")
+        case aiohttp.ClientSSLError():
+            return Retry(Reason.TLS, f"TLS with {error.host} failed")
+        case aiohttp.ClientConnectorError():
+            return Retry(Reason.CONNECT, f"{error.host}:{error.port}: {words(error.os_error)}")
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | aiohttp.ClientPayloadError() | ConnectionError():
+            return Retry(Reason.RESET, "the connection was closed before an answer")
+        case _:
+            return Retry(Reason.PROTOCOL, "the answer is not HTTP")
+
+
+async def _excerpt(response: aiohttp.ClientResponse) -> bytes:
+    read = bytearray()
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            while len(read) < _MOST_READ and (chunk := await response.content.read(_MOST_READ - len(read))):
+                read += chunk
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        pass
+    if not response.content.at_eof():
+        response.close()
+    return bytes(read)
+
+
+def _status_text(status: int) -> str:
+    try:
+        return f"HTTP {status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"HTTP {status}"
+
+
+def words(error: OSError) -> str:
+    """What an error means, in the words of the system: asyncio's own repeat the address."""
+    return os.strerror(error.errno) if error.errno else "no connection"
+
+
+def _certificate_words(error: aiohttp.ClientConnectorCertificateError) -> str:
+    inner = error.certificate_error
+    return inner.verify_message if isinstance(inner, ssl.SSLCertVerificationError) else "not valid for this host"

@@ -1,0 +1,172 @@
+"""Opening the database file: lock, pragmas, first checks, and what SQLite's errors mean.
+
+Exactly one connection of one process writes and checkpoints; every other one is opened `mode=ro`. SQLite before 3.51.3
+can lose pages when a commit races a checkpoint of another connection (sqlite.org/wal.html, "WAL-reset bug").
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import aiosqlite
+
+from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed, StoreLocked
+from gateway.store.migrations import check_owner, migrate
+
+_T = TypeVar("_T")
+_BUSY_MS = 2000
+_PRAGMAS = {
+    "journal_mode": ("WAL", "wal"),
+    "synchronous": ("FULL", 2),
+    "wal_autocheckpoint": (4000, 4000),
+    "temp_store": ("MEMORY", 2),
+    "foreign_keys": ("ON", 1),
+}
+"""What is set, and what SQLite has to answer: `PRAGMA journal_mode=WAL` can fail without an exception."""
+
+
+class Connection(aiosqlite.Connection):
+    """aiosqlite, with the one call that it lacks: run a whole function in the connection's thread."""
+
+    async def run(self, function: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run it there, and turn SQLite's errors into ours. Cancelling the await does not stop the function."""
+        try:
+            result: _T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]
+        except sqlite3.DatabaseError as error:
+            raise translated(error) from error
+        return result
+
+
+async def open_writer(path: Path) -> Connection:
+    """Open the one connection that writes, bring the schema up, and read a row of everything.
+
+    Raises StoreCorrupt (exit 65), StoreLocked (73) or StoreFailed (74); a corrupt file is left as it is.
+    """
+    _check_header(path)
+    return await _open(Connection(lambda: _connect_writer(path), 64))
+
+
+async def open_reader(path: Path) -> Connection:
+    return await _open(Connection(lambda: sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True), 64))
+
+
+async def _open(connection: Connection) -> Connection:
+    try:
+        await connection
+        return connection
+    except sqlite3.DatabaseError as error:
+        raise translated(error) from error
+
+
+def _connect_writer(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000, cached_statements=64)
+    try:
+        check_owner(connection)  # before anything that would write to a file which isn't ours
+        for name, (value, expected) in _PRAGMAS.items():
+            connection.execute(f"PRAGMA {name} = {value}").fetchone()
+            (answer,) = connection.execute(f"PRAGMA {name}").fetchone()
+            if answer != expected:
+                raise StoreFailed(
+                    f"{path}: SQLite answered {name} = {answer} instead of {expected}; network file systems can't keep"
+                    " the promise that an acknowledged message is on disk, put the database on a local disk"
+                )
+        migrate(connection)
+        _read_a_row_of_everything(connection)
+        path.chmod(0o600)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_header(path: Path) -> None:
+    """By hand, and before SQLite opens the file: closing it later would drop SQLite's POSIX locks."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(16)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreFailed(f"{path}: {error.strerror}") from None
+    if header and header != b"SQLite format 3\0":
+        raise StoreCorrupt(f"{path}: is not an SQLite database; it was left as it is")
+
+
+def _read_a_row_of_everything(connection: sqlite3.Connection) -> None:
+    entries = connection.execute(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE type IN ('table', 'index')"
+    ).fetchall()
+    for kind, name, table, sql in entries:
+        if kind == "table":
+            connection.execute(f'SELECT * FROM "{name}" LIMIT 1').fetchone()
+        elif sql is not None:
+            where = sql[at:] if (at := sql.upper().find(" WHERE ")) >= 0 else ""
+            connection.execute(f'SELECT 1 FROM "{table}" INDEXED BY "{name}"{where} LIMIT 1').fetchone()
+
+
+class LockFile:
+    """`<database>.lock`, held for the life of the process; its text tells who holds it, or that the last end was clean."""
+
+    _CLEAN = b"clean\n"
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.with_name(database.name + ".lock")
+        self._fd = -1
+        self.after_unclean_end = False
+        """The last holder did not say goodbye."""
+
+    def take(self) -> None:
+        """Raises StoreLocked with the holder's pid where another process has it, StoreFailed where it can't be made."""
+        try:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreFailed(f"{self._path}: {error.strerror}; the folder has to exist and be writable") from None
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._fd, 32, 0).decode(errors="replace").strip()
+            os.close(self._fd)
+            raise StoreLocked(f"{self._path}: another gateway (pid {holder}) holds this database; stop it first") from None
+        before = os.pread(self._fd, 32, 0)
+        self.after_unclean_end = before not in (b"", self._CLEAN)
+        self._write(b"%d\n" % os.getpid())
+
+    def release(self, *, clean: bool) -> None:
+        if self._fd >= 0:
+            if clean:
+                self._write(self._CLEAN)
+            os.close(self._fd)
+            self._fd = -1
+
+    def _write(self, text: bytes) -> None:
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, text, 0)
+
+
+def translated(error: sqlite3.DatabaseError) -> StoreError | sqlite3.DatabaseError:
+    """What an error of SQLite means to us; one that only a bug of ours can cause comes back as it is.
+
+    A full disk and a database locked by somebody else pass by themselves: a plain StoreError. After any other I/O
+    error SQLite goes on as if nothing had happened, while the kernel may have dropped pages: StoreFailed ends the process.
+    """
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return error
+    name = getattr(error, "sqlite_errorname", "")
+    match code & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return StoreError("the disk is full")
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return StoreError("another process has locked the database; only the gateway may write to it")
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return StoreCorrupt(f"the database is corrupt ({name}: {error}); it was left as it is: restore a backup")
+        case (
+            sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_NOLFS
+        ):
+            return StoreFailed(f"the disk can't be trusted any more ({name}: {error})")
+    return error

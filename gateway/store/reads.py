@@ -1,0 +1,116 @@
+"""Queries, run in the thread of a read-only connection. Each ends fast: an open read transaction holds the WAL."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+
+from gateway.store.records import Claim, Counts, Message, Owed
+from gateway.store.writes import milliseconds
+
+_MESSAGE_COLUMNS = (
+    "m.id, m.source, m.sender_id, m.received_ms, m.content_type, m.body, m.event_type, m.milestone, m.sr_uuid, m.reference_id"
+)
+
+
+def claim(connection: sqlite3.Connection, sink: str, now: float, limit: int, busy: Collection[int]) -> Claim:
+    """Up to `limit` due deliveries of a sink, oldest first, leaving out the messages that are in its hands already.
+
+    It writes nothing: what is in flight is known in memory only, and due again after a crash.
+    """
+    rows = connection.execute(
+        "SELECT message, due_ms FROM deliveries WHERE sink = ? AND state = 'queued' ORDER BY due_ms, message LIMIT ?",
+        (sink, limit + len(busy) + 1),
+    ).fetchall()
+    waiting = [(seq, due_ms) for seq, due_ms in rows if seq not in busy]
+    due = [seq for seq, due_ms in waiting if due_ms <= milliseconds(now)]
+    if len(due) > limit:
+        return Claim(_owed(connection, sink, due[:limit]), more=True, next_due=None)
+    next_due = next((due_ms / 1000 for _, due_ms in waiting[len(due) :]), None)
+    return Claim(_owed(connection, sink, due), more=False, next_due=next_due)
+
+
+def _owed(connection: sqlite3.Connection, sink: str, seqs: list[int]) -> tuple[Owed, ...]:
+    marks = ",".join("?" * len(seqs))
+    rows = connection.execute(
+        f"SELECT d.message, d.since_ms, d.attempts, d.retries, {_MESSAGE_COLUMNS} FROM deliveries d"
+        f" JOIN messages m ON m.seq = d.message WHERE d.sink = ? AND d.message IN ({marks}) AND d.state = 'queued'",
+        (sink, *seqs),
+    ).fetchall()
+    found = {
+        row[0]: Owed(seq=row[0], sink=sink, since=row[1] / 1000, attempts=row[2], retries=row[3], message=_message(row[4:]))
+        for row in rows
+    }
+    return tuple(found[seq] for seq in seqs if seq in found)
+
+
+def counts(connection: sqlite3.Connection) -> dict[str, Counts]:
+    """By sink, from the counters: never counted over the deliveries themselves."""
+    rows = connection.execute("SELECT sink, queued, delivered, dead, discarded FROM counters ORDER BY sink")
+    return {row[0]: Counts(*row[1:]) for row in rows}
+
+
+def oldest_due(connection: sqlite3.Connection, sink: str) -> float | None:
+    """When the delivery of a sink that waits longest was, or will be, due."""
+    row = connection.execute(
+        "SELECT due_ms FROM deliveries WHERE sink = ? AND state = 'queued' ORDER BY due_ms LIMIT 1", (sink,)
+    ).fetchone()
+    return row[0] / 1000 if row else None
+
+
+def seq_of(connection: sqlite3.Connection, message_id: str) -> int | None:
+    row = connection.execute("SELECT seq FROM messages WHERE id = ?", (message_id,)).fetchone()
+    return row[0] if row else None
+
+
+def seq_before(connection: sqlite3.Connection, instant: float) -> int:
+    """The seq of the last message received up to an instant; 0 where there is none. Walks back from the newest."""
+    row = connection.execute(
+        "SELECT seq FROM messages WHERE received_ms <= ? ORDER BY seq DESC LIMIT 1", (milliseconds(instant),)
+    ).fetchone()
+    return row[0] if row else 0
+
+
+def messages_after(connection: sqlite3.Connection, seq: int, limit: int) -> list[tuple[int, str, Message, tuple[str, ...]]]:
+    """A page of messages in the order of acceptance: seq, status, message, the sinks that it is owed to."""
+    rows = connection.execute(
+        f"SELECT m.seq, m.status, {_MESSAGE_COLUMNS} FROM messages m WHERE m.seq > ? ORDER BY m.seq LIMIT ?", (seq, limit)
+    ).fetchall()
+    return [(row[0], row[1], _message(row[2:]), _sinks(connection, row[0])) for row in rows]
+
+
+def message_by_id(connection: sqlite3.Connection, message_id: str) -> Message | None:
+    row = connection.execute(f"SELECT {_MESSAGE_COLUMNS} FROM messages m WHERE m.id = ?", (message_id,)).fetchone()
+    return _message(row) if row else None
+
+
+def quick_check(connection: sqlite3.Connection) -> str:
+    """`ok`, or the first thing that is wrong with the file. Reads all of it."""
+    (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    return str(answer)
+
+
+def _sinks(connection: sqlite3.Connection, seq: int) -> tuple[str, ...]:
+    return tuple(row[0] for row in connection.execute("SELECT sink FROM deliveries WHERE message = ? ORDER BY sink", (seq,)))
+
+
+def _message(row: tuple[object, ...]) -> Message:
+    message_id, source, sender_id, received_ms, content_type, body, event_type, milestone, sr_uuid, reference_id = row
+    assert isinstance(message_id, str) and isinstance(source, str) and isinstance(body, bytes) and isinstance(received_ms, int)
+    assert milestone is None or isinstance(milestone, str)
+    return Message(
+        id=message_id,
+        source=source,
+        sender_id=_text(sender_id),
+        received_at=received_ms / 1000,
+        content_type=_text(content_type),
+        body=body,
+        event_type=_text(event_type),
+        milestone=milestone,
+        sr_uuid=_text(sr_uuid),
+        reference_id=_text(reference_id),
+    )
+
+
+def _text(blob: object) -> str | None:
+    return blob.decode() if isinstance(blob, bytes) else None

@@ -1,0 +1,102 @@
+"""What goes into the store and what comes out of it. Instants are Unix seconds, UTC; the store keeps milliseconds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from gateway.core.outcome import Outcome
+from gateway.core.retry import Transition
+
+Status = Literal["accepted", "unrouted", "quarantined"]
+
+
+class Message(Struct, frozen=True):
+    """One webhook as received."""
+
+    id: str
+    source: str
+    sender_id: str | None
+    received_at: float
+    content_type: str | None
+    body: bytes
+    event_type: str | None = None
+    milestone: str | None = None
+    sr_uuid: str | None = None
+    reference_id: str | None = None
+
+
+class NewMessage(Struct, frozen=True):
+    """A message to commit, with all that it owes."""
+
+    message: Message
+    status: Status
+    identity: str | None = None
+    deliveries: tuple[tuple[str, float], ...] = ()
+    """Sink, and when its first attempt is due."""
+
+
+class Accepted(Struct, frozen=True):
+    seq: int
+    """Its place in the order of acceptance."""
+
+
+class Duplicate(Struct, frozen=True):
+    id: str
+    """Of the first message."""
+    reason: Literal["message_id", "identity"]
+    conflict: bool
+    """Its body differs from the first one's."""
+
+
+class Owed(Struct, frozen=True):
+    """A delivery that may be attempted: what a lane works on."""
+
+    seq: int
+    sink: str
+    message: Message
+    since: float
+    """Of acceptance or replay."""
+    attempts: int = 0
+    retries: int = 0
+
+    @property
+    def delivery_id(self) -> str:
+        return f"{self.message.id}-{self.sink}"
+
+
+class Claim(Struct, frozen=True):
+    owed: tuple[Owed, ...]
+    """Due, oldest first."""
+    more: bool
+    """There are further due ones in the store."""
+    next_due: float | None
+    """When the first one that isn't due yet will be; None: there is none, or `more` holds."""
+
+
+class Attempt(Struct, frozen=True):
+    number: int
+    """1-based, counted for life."""
+    started_at: float
+    duration_ms: int
+    outcome: Outcome
+
+
+class Settlement(Struct, frozen=True):
+    """What became of one claimed delivery; `attempt` is None where it ended without a request (expired)."""
+
+    seq: int
+    sink: str
+    transition: Transition
+    at: float
+    attempt: Attempt | None
+
+
+class Counts(Struct, frozen=True):
+    """Deliveries of one sink by state."""
+
+    queued: int
+    delivered: int
+    dead: int
+    discarded: int

@@ -1,0 +1,73 @@
+-- Instants are whole milliseconds since 1970, UTC. Texts of the sender are BLOBs: lone surrogates and NUL do not survive TEXT.
+
+CREATE TABLE messages (
+    seq          INTEGER PRIMARY KEY,           -- the order of acceptance
+    id           TEXT    NOT NULL UNIQUE,       -- UUIDv7, hex
+    source       TEXT    NOT NULL,
+    sender_id    BLOB,                          -- null only where verify = "none" and the sender gave none
+    received_ms  INTEGER NOT NULL,
+    content_type BLOB,
+    body         BLOB    NOT NULL,
+    body_sha256  BLOB    NOT NULL,
+    identity     BLOB,                          -- a digest of event type and identity fields; null: the sender id alone counts
+    event_type   BLOB,
+    milestone    TEXT,                          -- null: quarantined
+    sr_uuid      BLOB,
+    reference_id BLOB,
+    status       TEXT    NOT NULL CHECK (status IN ('accepted', 'unrouted', 'quarantined')),
+    duplicates   INTEGER NOT NULL DEFAULT 0,
+    forgotten    INTEGER NOT NULL DEFAULT 0     -- 0, or its own seq once retention is over: no longer makes duplicates
+);
+CREATE UNIQUE INDEX messages_by_sender_id ON messages (sender_id, source, forgotten) WHERE sender_id IS NOT NULL;
+CREATE UNIQUE INDEX messages_by_identity  ON messages (identity, source, forgotten) WHERE identity IS NOT NULL;
+CREATE UNIQUE INDEX messages_by_body      ON messages (body_sha256, source, forgotten) WHERE sender_id IS NULL;
+CREATE INDEX messages_by_sr               ON messages (sr_uuid, seq) WHERE sr_uuid IS NOT NULL;
+
+-- The body of a duplicate that differs from the first one's; the same differing body is kept once.
+CREATE TABLE conflicts (
+    message     INTEGER NOT NULL REFERENCES messages (seq) ON DELETE CASCADE,
+    body_sha256 BLOB    NOT NULL,
+    sender_id   BLOB,
+    received_ms INTEGER NOT NULL,
+    body        BLOB    NOT NULL,
+    PRIMARY KEY (message, body_sha256)
+);
+
+CREATE TABLE deliveries (
+    message    INTEGER NOT NULL REFERENCES messages (seq) ON DELETE CASCADE,
+    sink       TEXT    NOT NULL,
+    state      TEXT    NOT NULL CHECK (state IN ('queued', 'delivered', 'dead', 'discarded')),
+    attempts   INTEGER NOT NULL DEFAULT 0,      -- made in its whole life
+    retries    INTEGER NOT NULL DEFAULT 0,      -- Retry outcomes since acceptance or replay
+    since_ms   INTEGER NOT NULL,                -- acceptance or replay
+    due_ms     INTEGER,                         -- of the next attempt
+    ended_ms   INTEGER,
+    reason     TEXT,                            -- of the last attempt that failed, or of the end
+    PRIMARY KEY (message, sink),
+    CHECK ((state = 'queued') = (due_ms IS NOT NULL)),
+    CHECK ((state = 'queued') = (ended_ms IS NULL))
+) WITHOUT ROWID;
+CREATE INDEX deliveries_due  ON deliveries (sink, due_ms, message) WHERE state = 'queued';
+CREATE INDEX deliveries_dead ON deliveries (sink, message) WHERE state = 'dead';
+
+CREATE TABLE attempts (
+    message     INTEGER NOT NULL REFERENCES messages (seq) ON DELETE CASCADE,
+    sink        TEXT    NOT NULL,
+    attempt     INTEGER NOT NULL CHECK (attempt >= 1),
+    started_ms  INTEGER NOT NULL,
+    duration_ms INTEGER NOT NULL,
+    outcome     TEXT    NOT NULL CHECK (outcome IN ('delivered', 'retry', 'defer', 'reject')),
+    reason      TEXT,
+    status      INTEGER,                        -- of HTTP or SMTP
+    detail      TEXT    NOT NULL DEFAULT '',
+    PRIMARY KEY (message, sink, attempt)
+) WITHOUT ROWID;
+
+-- How many deliveries of a sink are in each state: changed in the transaction that changes them, so never counted.
+CREATE TABLE counters (
+    sink      TEXT    PRIMARY KEY,
+    queued    INTEGER NOT NULL DEFAULT 0 CHECK (queued >= 0),
+    delivered INTEGER NOT NULL DEFAULT 0 CHECK (delivered >= 0),
+    dead      INTEGER NOT NULL DEFAULT 0 CHECK (dead >= 0),
+    discarded INTEGER NOT NULL DEFAULT 0 CHECK (discarded >= 0)
+) WITHOUT ROWID;

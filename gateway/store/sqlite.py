@@ -1,0 +1,209 @@
+"""The SQLite store: one writer that commits whole batches, one reader, and the lock that keeps others out.
+
+The writer takes everything that waits, runs it in one transaction in the connection's thread, and resolves the
+futures after COMMIT with fsync. There is no timer: the commit in progress is the window in which the next batch gathers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from gateway.core.errors import GatewayError, StoreCorrupt, StoreError, StoreFailed, StoreOverloaded
+from gateway.store import connection as opening
+from gateway.store import reads, writes
+from gateway.store.records import Accepted, Claim, Counts, Duplicate, Message, NewMessage, Settlement
+
+_T = TypeVar("_T")
+_LARGEST_BATCH = 500
+MOST_WAITING = 2000
+"""Messages that may wait for a commit; more are refused, so that a slow disk costs no memory."""
+
+
+class _Job(Generic[_T]):
+    """Something to commit and the future of who waits for it; `work` runs in the writer's thread."""
+
+    __slots__ = ("future", "work")
+
+    def __init__(self, work: Callable[[sqlite3.Connection, writes.Changes], _T]) -> None:
+        self.work = work
+        self.future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+
+
+class Store:
+    """Built by `open`; `run` has to run beside it for anything to be committed."""
+
+    def __init__(
+        self, path: Path, writer: opening.Connection, reader: opening.Connection, lock: opening.LockFile, retention: float
+    ) -> None:
+        self.path = path
+        self.retention = retention
+        self.after_unclean_end = lock.after_unclean_end
+        self.on_commit: Callable[[int, float], None] = lambda size, seconds: None
+        """Told after each commit how many jobs it held and the seconds it took."""
+        self._writer = writer
+        self._reader = reader
+        self._lock = lock
+        self._waiting: list[_Job[Any]] = []
+        self._wake = asyncio.Event()
+        self._broken: StoreError | None = None
+        self._closing = False
+
+    @classmethod
+    async def open(cls, path: Path, retention: float) -> Store:
+        """Open or create the database, and bring its schema up.
+
+        Args:
+            retention: seconds for which a message is kept and makes duplicates.
+        Raises:
+            StoreLocked: another process has it (exit 73).
+            StoreCorrupt: it can't be trusted, and was left as it is (exit 65).
+            StoreFailed: the file can't be opened or the disk can't keep the promise (exit 74).
+        """
+        lock = opening.LockFile(path)
+        lock.take()
+        try:
+            writer = await opening.open_writer(path)
+            try:
+                reader = await opening.open_reader(path)
+            except BaseException:
+                await writer.close()
+                raise
+        except BaseException:
+            lock.release(clean=not lock.after_unclean_end)
+            raise
+        return cls(path, writer, reader, lock, retention)
+
+    async def accept(self, new: NewMessage) -> Accepted | Duplicate:
+        """Commit a message with all its deliveries, or find the first message that it repeats.
+
+        Raises StoreOverloaded or StoreError where it can't be committed now; nothing of it is stored then, or (where the
+        commit itself failed) it may reappear, and the sender's next try is a duplicate.
+        """
+        if len(self._waiting) >= MOST_WAITING:
+            raise StoreOverloaded("too many messages wait for the disk")
+        return await self._commit(lambda connection, changes: writes.accept(connection, [new], self.retention, changes)[0])
+
+    def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
+        """Commit what became of a claimed delivery; False where it left `queued` meanwhile (a person discarded it).
+
+        A future, so that who is cancelled can still learn what became of it: its SQL is not stopped by that.
+        """
+        return self._commit(lambda connection, changes: writes.settle(connection, [settlement], changes)[0])
+
+    async def claim(self, sink: str, now: float, limit: int, busy: Collection[int]) -> Claim:
+        """Up to `limit` due deliveries of a sink that are not in its hands yet (`busy`: their seqs), oldest first."""
+        return await self._reader.run(lambda connection: reads.claim(connection, sink, now, limit, busy))
+
+    async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
+        """Delete a slice of finished messages received before an instant; see `writes.purge`."""
+        return await self._commit(lambda connection, changes: writes.purge(connection, after, slice_size, before, changes))
+
+    async def counts(self) -> dict[str, Counts]:
+        return await self._reader.run(reads.counts)
+
+    async def read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run one of the functions of `reads`."""
+        return await self._reader.run(query)
+
+    async def messages_after(self, seq: int, limit: int) -> list[tuple[int, str, Message, tuple[str, ...]]]:
+        return await self._reader.run(lambda connection: reads.messages_after(connection, seq, limit))
+
+    async def quick_check(self) -> None:
+        """Read the whole file beside the traffic, on a connection of its own; raises StoreCorrupt."""
+        connection = await opening.open_reader(self.path)
+        try:
+            answer = await connection.run(reads.quick_check)
+        finally:
+            await connection.close()
+        if answer != "ok":
+            raise StoreCorrupt(f"{self.path}: quick_check says: {answer}; stop, keep the file, and restore a backup")
+
+    async def run(self) -> None:
+        """Commit until `close`. Ends with StoreFailed or StoreCorrupt where the disk can't be trusted any more."""
+        while True:
+            if await self.step():
+                continue
+            if self._closing:
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def step(self) -> bool:
+        """Commit one batch of what waits; False where nothing did."""
+        batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
+        if not batch:
+            return False
+        await self._commit_batch(batch)
+        return True
+
+    async def close(self, *, clean: bool = True) -> None:
+        """Refuse further work and release everything; what waits should have been committed by `run` before."""
+        self._broken = self._broken or StoreError("the gateway is stopping")
+        self._fail(self._waiting, self._broken)
+        await self._reader.close()
+        await self._writer.close()  # the last connection checkpoints the WAL into the file
+        self._lock.release(clean=clean)
+
+    def finish(self) -> None:
+        """Let `run` end once nothing waits any more."""
+        self._closing = True
+        self._wake.set()
+
+    def _commit(self, work: Callable[[sqlite3.Connection, writes.Changes], _T]) -> asyncio.Future[_T]:
+        job = _Job(work)
+        if self._broken is not None:
+            job.future.set_exception(self._broken)
+        else:
+            self._waiting.append(job)
+            self._wake.set()
+        return job.future
+
+    async def _commit_batch(self, batch: list[_Job[Any]]) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            results = await self._writer.run(lambda connection: _transaction(connection, [job.work for job in batch]))
+        except (StoreFailed, StoreCorrupt) as error:
+            self._broken = error
+            self._fail([*batch, *self._waiting], error)
+            raise
+        except GatewayError as error:
+            self._fail(batch, error)
+        except Exception as error:
+            # A bug in one job must not fail its neighbours: each once more, alone.
+            if len(batch) == 1:
+                self._fail(batch, error)
+            else:
+                for job in batch:
+                    await self._commit_batch([job])
+        else:
+            self.on_commit(len(batch), loop.time() - started)
+            for job, result in zip(batch, results, strict=True):
+                if not job.future.done():
+                    job.future.set_result(result)
+
+    @staticmethod
+    def _fail(jobs: list[_Job[Any]], error: Exception) -> None:
+        for job in jobs:
+            if not job.future.done():
+                job.future.set_exception(error)
+
+
+def _transaction(
+    connection: sqlite3.Connection, works: list[Callable[[sqlite3.Connection, writes.Changes], object]]
+) -> list[object]:
+    changes: writes.Changes = writes.Changes()
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        results = [work(connection, changes) for work in works]
+        writes.count(connection, changes)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return results

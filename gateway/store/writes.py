@@ -1,0 +1,191 @@
+"""What the writer's thread does inside one transaction. Every UPDATE names the state that it leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+
+from gateway.core.outcome import Defer, Delivered, Reject, Retry
+from gateway.store.records import Accepted, Duplicate, NewMessage, Settlement
+
+_INSERT_MESSAGE = """
+INSERT INTO messages (id, source, sender_id, received_ms, content_type, body, body_sha256, identity,
+                      event_type, milestone, sr_uuid, reference_id, status)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+_INSERT_DELIVERY = "INSERT INTO deliveries (message, sink, state, since_ms, due_ms) VALUES (?, ?, 'queued', ?, ?)"
+_FIRST = "SELECT seq, id, body_sha256, received_ms FROM messages WHERE source = ? AND forgotten = 0 AND "
+_SETTLE = """
+UPDATE deliveries SET state = ?, attempts = ?, retries = ?, due_ms = ?, ended_ms = ?, reason = ?
+WHERE message = ? AND sink = ? AND state = 'queued'
+"""
+_INSERT_ATTEMPT = """
+INSERT INTO attempts (message, sink, attempt, started_ms, duration_ms, outcome, reason, status, detail)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+_COUNT = """
+INSERT INTO counters (sink, queued, delivered, dead, discarded) VALUES (?1, max(?2, 0), max(?3, 0), max(?4, 0), max(?5, 0))
+ON CONFLICT (sink) DO UPDATE SET queued = queued + ?2, delivered = delivered + ?3, dead = dead + ?4, discarded = discarded + ?5
+"""
+_STATES = ("queued", "delivered", "dead", "discarded")
+
+Changes = Counter[tuple[str, str]]
+"""By sink and state: how many deliveries a transaction adds (or takes away)."""
+
+
+def milliseconds(instant: float) -> int:
+    return round(instant * 1000)
+
+
+def accept(
+    connection: sqlite3.Connection, batch: Sequence[NewMessage], retention: float, changes: Changes
+) -> list[Accepted | Duplicate]:
+    """Insert the messages that are new, with all they owe; say for the others which message came first."""
+    return [_accept_one(connection, new, retention, changes) for new in batch]
+
+
+def _accept_one(connection: sqlite3.Connection, new: NewMessage, retention: float, changes: Changes) -> Accepted | Duplicate:
+    row = _message_row(new)
+    cursor = connection.execute(_INSERT_MESSAGE, row)
+    if cursor.rowcount == 0:
+        duplicate = _duplicate(connection, new, retention)
+        if duplicate is not None:
+            return duplicate
+        cursor = connection.execute(_INSERT_MESSAGE, row)  # what stood in its way is older than retention, and forgotten now
+        if cursor.rowcount == 0:
+            raise sqlite3.IntegrityError("a message conflicts with none that can be found")
+    seq = cursor.lastrowid
+    assert seq is not None
+    if new.deliveries:
+        since = milliseconds(new.message.received_at)
+        connection.executemany(_INSERT_DELIVERY, [(seq, sink, since, milliseconds(due)) for sink, due in new.deliveries])
+        changes.update((sink, "queued") for sink, _ in new.deliveries)
+    return Accepted(seq)
+
+
+def _message_row(new: NewMessage) -> tuple[object, ...]:
+    message = new.message
+    return (
+        message.id,
+        message.source,
+        _blob(message.sender_id),
+        milliseconds(message.received_at),
+        _blob(message.content_type),
+        message.body,
+        _sha256(message.body),
+        _digest(new.identity),
+        _blob(message.event_type),
+        message.milestone,
+        _blob(message.sr_uuid),
+        _blob(message.reference_id),
+        new.status,
+    )
+
+
+def _duplicate(connection: sqlite3.Connection, new: NewMessage, retention: float) -> Duplicate | None:
+    """The first message that this one repeats: by the sender's id, then by identity; None where that is forgotten."""
+    message, body_sha256 = new.message, _sha256(new.message.body)
+    by_id = ("sender_id IS NULL AND body_sha256 = ?", body_sha256)
+    if message.sender_id is not None:
+        by_id = ("sender_id = ?", message.sender_id.encode())
+    for reason, (condition, value) in (("message_id", by_id), ("identity", ("identity = ?", _digest(new.identity)))):
+        first = connection.execute(_FIRST + condition, (message.source, value)).fetchone() if value is not None else None
+        if first is None:
+            continue
+        seq, first_id, first_sha256, received_ms = first
+        if received_ms < milliseconds(message.received_at - retention):
+            connection.execute("UPDATE messages SET forgotten = seq WHERE seq = ? AND forgotten = 0", (seq,))
+            continue
+        connection.execute("UPDATE messages SET duplicates = duplicates + 1 WHERE seq = ?", (seq,))
+        conflict = first_sha256 != body_sha256
+        if conflict:
+            connection.execute(
+                "INSERT INTO conflicts (message, body_sha256, sender_id, received_ms, body) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (seq, body_sha256, _blob(message.sender_id), milliseconds(message.received_at), message.body),
+            )
+        return Duplicate(first_id, "message_id" if reason == "message_id" else "identity", conflict)
+    return None
+
+
+def settle(connection: sqlite3.Connection, batch: Sequence[Settlement], changes: Changes) -> list[bool]:
+    """Move deliveries out of `queued` or to their next due time; False for one that is `queued` no more."""
+    return [_settle_one(connection, settlement, changes) for settlement in batch]
+
+
+def _settle_one(connection: sqlite3.Connection, settlement: Settlement, changes: Changes) -> bool:
+    attempt, transition = settlement.attempt, settlement.transition
+    key = (settlement.seq, settlement.sink)
+    if attempt is not None:
+        outcome, reason, status, detail = _outcome_columns(attempt.outcome)
+        row = (*key, attempt.number, milliseconds(attempt.started_at), attempt.duration_ms, outcome, reason, status, detail)
+        connection.execute(_INSERT_ATTEMPT, row)
+        attempts: object = attempt.number
+    else:
+        (attempts,) = connection.execute("SELECT attempts FROM deliveries WHERE message = ? AND sink = ?", key).fetchone()
+    due_ms = milliseconds(transition.due_at) if transition.due_at is not None else None
+    ended_ms = milliseconds(settlement.at) if transition.state != "queued" else None
+    values = (transition.state, attempts, transition.retries, due_ms, ended_ms, transition.reason, *key)
+    if connection.execute(_SETTLE, values).rowcount == 0:
+        return False
+    if transition.state != "queued":
+        changes[settlement.sink, "queued"] -= 1
+        changes[settlement.sink, transition.state] += 1
+    return True
+
+
+def _outcome_columns(outcome: Delivered | Retry | Defer | Reject) -> tuple[str, str | None, int | None, str]:
+    match outcome:
+        case Delivered(status=status, detail=detail):
+            return "delivered", None, status, detail
+        case Retry(reason=reason, detail=detail, status=status):
+            return "retry", reason.value, status, detail
+        case Defer(reason=reason, detail=detail, status=status):
+            return "defer", reason.value, status, detail
+        case Reject(reason=reason, detail=detail, status=status):
+            return "reject", reason.value, status, detail
+
+
+def count(connection: sqlite3.Connection, changes: Changes) -> None:
+    """Bring the counters to what the transaction changed."""
+    for sink in {sink for sink, _ in changes}:
+        connection.execute(_COUNT, (sink, *(changes[sink, state] for state in _STATES)))
+
+
+def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: float, changes: Changes) -> tuple[int, int | None]:
+    """Delete the finished messages among the next `slice_size` ones with seq > `after` that are older than `before`.
+
+    Returns how many went, and the seq to go on after; None where the slice reached younger ones or the end. Messages
+    with a queued or dead delivery stay, and so does a quarantined or unrouted one until its time is over.
+    """
+    rows = connection.execute(
+        "SELECT seq, received_ms FROM messages WHERE seq > ? ORDER BY seq LIMIT ?", (after, slice_size)
+    ).fetchall()
+    old = [seq for seq, received_ms in rows if received_ms < milliseconds(before)]
+    if not old:
+        return 0, None
+    span = (old[0], old[-1], milliseconds(before))
+    finished = """
+        FROM messages WHERE seq BETWEEN ? AND ? AND received_ms < ?
+        AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message = messages.seq AND d.state IN ('queued', 'dead'))
+    """
+    for sink, state, number in connection.execute(
+        f"SELECT sink, state, count(*) FROM deliveries WHERE message IN (SELECT seq {finished}) GROUP BY sink, state", span
+    ):
+        changes[sink, state] -= number
+    gone = connection.execute(f"DELETE {finished}", span).rowcount  # what belongs to them goes by ON DELETE CASCADE
+    return gone, old[-1] if len(old) == slice_size else None
+
+
+def _blob(text: str | None) -> bytes | None:
+    return text.encode() if text is not None else None
+
+
+def _sha256(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()
+
+
+def _digest(identity: str | None) -> bytes | None:
+    return hashlib.sha256(identity.encode()).digest()[:16] if identity is not None else None

@@ -1,0 +1,100 @@
+"""Health, readiness and metrics, for this host and those who hold the token."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Awaitable, Callable, Collection
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from gateway.core.errors import StoreError
+from gateway.core.values import Secret
+from gateway.store.sqlite import Store
+from gateway.telemetry import Metrics
+from gateway.web.server import json_response
+
+_Answer = Callable[[], Awaitable[web.Response]]
+
+
+class Admin:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        metrics: Metrics,
+        reasons: Callable[[], list[str]],
+        hosts: Collection[str],
+        token: Secret | None,
+    ) -> None:
+        """`reasons` tells why the gateway is not ready, none: it is; `hosts` are the names it may be called by."""
+        self._store = store
+        self._metrics = metrics
+        self._reasons = reasons
+        self._hosts = {"localhost", *hosts}
+        self._token = token
+        self._pages: dict[str, _Answer] = {"/-/healthy": self._healthy, "/-/ready": self._ready, "/metrics": self._scrape}
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
+        page = self._pages.get(request.path)
+        if page is None:
+            return json_response(404, {"error": "not_found", "detail": f"there is {', '.join(self._pages)}"})
+        if request.method not in ("GET", "HEAD"):
+            return json_response(405, {"error": "method_not_allowed", "detail": "GET"}, {"Allow": "GET, HEAD"})
+        return await page()
+
+    def _refusal(self, request: web.BaseRequest) -> web.Response | None:
+        """A page in somebody's browser can make it call this listener; it can't choose the Host and Origin it sends."""
+        if self._token is not None:
+            given = request.headers.get("Authorization", "")
+            if not hmac.compare_digest(given.encode(), f"Bearer {self._token.reveal()}".encode()):
+                headers = {"WWW-Authenticate": "Bearer"}
+                return json_response(
+                    401, {"error": "unauthorized", "detail": "send the token: Authorization: Bearer ..."}, headers
+                )
+        elif not self._is_ours(_hostname(f"//{request.headers.get('Host', '')}"), any_address=True):
+            return json_response(403, {"error": "forbidden", "detail": "this Host is a stranger here"})
+        origin = request.headers.get("Origin")
+        if origin is not None and not self._is_ours(_hostname(origin), any_address=False):
+            return json_response(403, {"error": "forbidden", "detail": "this Origin is a stranger here"})
+        return None
+
+    def _is_ours(self, host: str | None, *, any_address: bool) -> bool:
+        if host is None or host in self._hosts:
+            return host is not None
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        # As a Host, an address was typed by a person: only a name can be made to point here by a stranger (DNS rebinding).
+        return any_address or address.is_loopback
+
+    async def _healthy(self) -> web.Response:
+        return json_response(200, {"status": "healthy"})
+
+    async def _ready(self) -> web.Response:
+        reasons = self._reasons()
+        if reasons:
+            return json_response(503, {"status": "not ready", "reasons": reasons})
+        return json_response(200, {"status": "ready"})
+
+    async def _scrape(self) -> web.Response:
+        try:
+            for sink, counts in (await self._store.counts()).items():
+                for state in ("queued", "delivered", "dead", "discarded"):
+                    self._metrics.deliveries(sink, state, getattr(counts, state))
+        except StoreError:
+            pass  # the other metrics are worth more than none; /-/ready says what is wrong with the store
+        response = web.Response(body=self._metrics.exposition())
+        response.headers["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8"
+        return response
+
+
+def _hostname(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None

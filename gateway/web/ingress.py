@@ -1,0 +1,96 @@
+"""`POST {source.path}`: the answers of CONTRACT section 5, checked in its order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from gateway.clock import Clock
+from gateway.core.errors import RejectedWebhook, StoreError
+from gateway.engine.intake import Intake, Source
+from gateway.engine.rejections import Rejections
+from gateway.telemetry import Log
+from gateway.web.server import json_response
+
+_BODY_SECONDS = 5.0
+_RETRY_AFTER = {"Retry-After": "5"}
+
+
+class Ingress:
+    def __init__(
+        self, sources: Mapping[str, Source], intake: Intake, rejections: Rejections, *, max_body: int, clock: Clock, log: Log
+    ) -> None:
+        """`sources` is by path; `max_body` in bytes."""
+        self._sources = sources
+        self._intake = intake
+        self._rejections = rejections
+        self._max_body = max_body
+        self._clock = clock
+        self._log = log
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request. Never 500: what we can't explain is a 503, so that the sender keeps the message."""
+        started = self._clock.monotonic()
+        try:
+            source = self._source(request)
+            body = await self._body(request, source)
+            content_type = request.headers.get("Content-Type")
+            receipt = await self._intake.receive(source, request.raw_headers, body, content_type, started)
+        except RejectedWebhook as rejected:
+            return _refusal(rejected)
+        except StoreError as error:
+            # The cause is in the log and on /-/ready; the sender gets no path and no word of SQLite.
+            return json_response(503, {"error": error.code, "detail": "nothing can be stored now, try again"}, _RETRY_AFTER)
+        except ConnectionError:
+            raise
+        except Exception:
+            self._log.exception("ingress.bug")
+            return json_response(503, {"error": "store_unavailable", "detail": "try again"}, _RETRY_AFTER)
+        return json_response(200, receipt)
+
+    def _source(self, request: web.BaseRequest) -> Source:
+        source = self._sources.get(request.path)
+        if source is None:
+            raise self._rejected("", 404, "not_found", "no source has this path")
+        if request.method != "POST":
+            raise self._rejected(source.name, 405, "method_not_allowed", "webhooks are sent by POST")
+        return source
+
+    async def _body(self, request: web.BaseRequest, source: Source) -> bytes:
+        if "Content-Encoding" in request.headers:
+            raise self._rejected(
+                source.name, 415, "unsupported_encoding", "send the body as it was signed, without Content-Encoding"
+            )
+        too_large = f"the body has more than {self._max_body} bytes"
+        if request.content_length is not None and request.content_length > self._max_body:
+            raise self._rejected(source.name, 413, "body_too_large", too_large)
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        content = request.content
+        read = bytearray()
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                while not content.at_eof():
+                    read += await content.readany()
+                    if len(read) > self._max_body:
+                        raise self._rejected(source.name, 413, "body_too_large", too_large)
+        except TimeoutError:
+            raise self._rejected(source.name, 408, "timeout", f"the body did not come within {_BODY_SECONDS:g} s") from None
+        except (web.RequestPayloadError, ValueError):
+            # No webhook of anybody's, but broken transfer: no reason of the closed list, so it stays out of the audit log.
+            raise RejectedWebhook(400, "bad_request", "the body is not well-formed HTTP") from None
+        return bytes(read)
+
+    def _rejected(self, source: str, status: int, code: str, detail: str) -> RejectedWebhook:
+        self._rejections.add(source, code, detail)
+        return RejectedWebhook(status, code, detail)
+
+
+def _refusal(rejected: RejectedWebhook) -> web.Response:
+    headers = {"Allow": "POST"} if rejected.status == 405 else None
+    response = json_response(rejected.status, {"error": rejected.code, "detail": rejected.detail}, headers)
+    if rejected.status in (400, 408, 413):
+        response.force_close()  # the rest of the body is still on its way, and would read as the next request
+    return response

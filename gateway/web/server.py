@@ -1,0 +1,103 @@
+"""An aiohttp server with every bound set, and the sockets that it listens on. aiohttp bounds almost nothing by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from aiohttp import http_parser, web
+
+from gateway.config.listen import Address, Inherited, Tcp, Unix
+from gateway.core.errors import ListenError
+from gateway.core.values import Environment
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+MOST_CONNECTIONS = 512
+BOUNDS: dict[str, Any] = {
+    "keepalive_timeout": 15.0,  # aiohttp's own is an hour; it also ends a connection that sends no request
+    "lingering_time": 1.0,
+    "auto_decompress": False,  # one gzip bomb, refused with 415, would stall the loop for seconds otherwise
+    "max_line_size": 8190,
+    "max_field_size": 8190,
+    "access_log": None,  # halves the throughput; the audit log and the metrics say more
+}
+"""A misspelt name would drop them all silently, so a test reads them back from a live connection."""
+
+_FIRST_INHERITED = 3
+"""SD_LISTEN_FDS_START (sd_listen_fds(3))."""
+
+
+def json_response(status: int, body: object, headers: dict[str, str] | None = None) -> web.Response:
+    response = web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+    response.headers["Server"] = "legitmark-gateway"
+    return response
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's protocol; a request that is not HTTP gets our JSON instead of a text with the peer's bytes in it."""
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        self.logger.warning("bad request", exc_info=exc)
+        if status < 500:
+            response = json_response(status, {"error": "bad_request", "detail": "the request is not well-formed HTTP"})
+        else:
+            response = json_response(503, {"error": "store_unavailable", "detail": "try again"}, {"Retry-After": "5"})
+        response.force_close()
+        return response
+
+
+class BoundedServer(web.Server):
+    """aiohttp's low-level server: bounded in connections, and without the signals and the router of an application."""
+
+    def __init__(self, handler: Handler, logger: logging.Logger) -> None:
+        if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+            raise ListenError("aiohttp's C parser is not loaded, and its Python one is not meant for the open: reinstall aiohttp")
+        super().__init__(handler, handler_cancellation=False, logger=logger, **BOUNDS)
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if len(self._connections) > MOST_CONNECTIONS:
+            transport.abort()
+
+
+async def listen(runner: web.BaseRunner, address: Address, environment: Environment) -> str:
+    """Start listening; the address as it came to be. Raises ListenError, naming it."""
+    site: web.BaseSite
+    try:
+        match address:
+            case Tcp(host=host, port=port):
+                site = web.TCPSite(runner, host, port, backlog=1024, reuse_address=True)
+            case Unix(path=path):
+                site = web.UnixSite(runner, str(path), backlog=1024)
+            case Inherited(name=name):
+                site = web.SockSite(runner, _inherited(name, environment), backlog=1024)
+        await site.start()
+        if isinstance(address, Unix):
+            address.path.chmod(0o660)
+    except OSError as error:
+        raise ListenError(f"can't listen on {address}: {error.strerror or error}") from error
+    if isinstance(address, Tcp) and address.port == 0:
+        return str(Tcp(address.host, runner.addresses[-1][1]))
+    return str(address)
+
+
+def _inherited(name: str, environment: Environment) -> socket.socket:
+    """The socket of that name among those that systemd passed on (sd_listen_fds_with_names(3))."""
+    if environment.get("LISTEN_PID") == str(os.getpid()):
+        count = int(environment.get("LISTEN_FDS") or "0")
+        names = (environment.get("LISTEN_FDNAMES") or "").split(":")
+        for at in range(count):
+            if at < len(names) and names[at] == name:
+                return socket.socket(fileno=_FIRST_INHERITED + at)
+    raise ListenError(f"systemd passed no socket named {name}: see FileDescriptorName= in the socket unit")

@@ -1,0 +1,38 @@
+"""Fixtures for every test. Nothing here touches any address but loopback."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import FakeClock
+
+PAYLOADS = Path(__file__).parent / "payloads"
+SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+"""Of the published test vector of Standard Webhooks; it protects nothing."""
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(params=sorted(path.name for path in PAYLOADS.glob("*.json")))
+def payload(request: pytest.FixtureRequest) -> bytes:
+    """Each sample body that Legitmark publishes, in turn."""
+    return (PAYLOADS / str(request.param)).read_bytes()
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Ports that nobody listened on a moment ago."""
+
+    def port() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return port

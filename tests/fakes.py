@@ -1,0 +1,81 @@
+"""What tests hold in place of the world: a clock that they move, a sink that answers what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from gateway.clock import Clock
+from gateway.core.outcome import Delivered, Outcome
+from gateway.sinks.base import Outgoing
+
+START = 1_772_000_000.0
+"""Unix seconds: a day in February 2026."""
+
+
+class FakeClock(Clock):
+    """Stands still until `advance`; jitter is 0 unless set. Ids are real ones."""
+
+    def __init__(self, now: float = START) -> None:
+        super().__init__()
+        self.wall = now
+        self.passed = 0.0
+        self.fixed_jitter = 0.0
+        self._sleepers: list[tuple[float, asyncio.Event]] = []
+
+    def now(self) -> float:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    def jitter(self) -> float:
+        return self.fixed_jitter
+
+    def advance(self, seconds: float) -> None:
+        """Move both clocks on, and wake who waited for that."""
+        self.wall += seconds
+        self.passed += seconds
+        for until, woken in self._sleepers:
+            if until <= self.passed:
+                woken.set()
+
+    def jump(self, seconds: float) -> None:
+        """Move the wall clock alone, as an administrator or NTP does."""
+        self.wall += seconds
+
+    async def wait(self, event: asyncio.Event, seconds: float | None) -> bool:
+        if event.is_set() or seconds is None:
+            await event.wait()
+            return True
+        woken = asyncio.Event()
+        entry = (self.passed + seconds, woken)
+        self._sleepers.append(entry)
+        waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(woken.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._sleepers.remove(entry)
+            for wait in waits:
+                wait.cancel()
+        return event.is_set()
+
+
+class FakeSink:
+    """Answers with `answer`, a fixed outcome or a function of the delivery; keeps what it was sent."""
+
+    def __init__(self, answer: Outcome | Callable[[Outgoing], Outcome] = Delivered()) -> None:  # noqa: B008 (frozen)
+        self.answer = answer
+        self.sent: list[Outgoing] = []
+        self.closed = 0
+        self.gate: asyncio.Event | None = None
+        """Where set, every `send` waits for it."""
+
+    async def send(self, delivery: Outgoing) -> Outcome:
+        self.sent.append(delivery)
+        if self.gate is not None:
+            await self.gate.wait()
+        return self.answer(delivery) if callable(self.answer) else self.answer
+
+    async def aclose(self) -> None:
+        self.closed += 1
