@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -15,7 +15,6 @@ from gateway.cli.common import ConfigOption, UsageError, configuration
 from gateway.cli.lines import readable, style_of
 from gateway.clock import Clock
 
-_LOOK_SECONDS = 0.2
 _TAIL_BYTES = 4 * 1024 * 1024
 
 
@@ -70,7 +69,7 @@ def last_lines(path: Path, count: int) -> tuple[list[bytes], int]:
     return found[max(0, len(found) - count) :] if count else [], size - len(data) + end
 
 
-async def followed(path: Path, start: int, clock: Clock) -> AsyncIterator[bytes]:
+async def followed(path: Path, start: int, clock: Clock, look_seconds: float = 0.2) -> AsyncGenerator[bytes, None]:
     """Complete lines as they come, from an offset on; the rotated file is read to its end before the new one is opened."""
     file: BinaryIO | None = None
     never = asyncio.Event()
@@ -90,7 +89,7 @@ async def followed(path: Path, start: int, clock: Clock) -> AsyncIterator[bytes]
                 file.close()
                 file, start, part = None, 0, b""
                 continue
-            await clock.wait(never, _LOOK_SECONDS)
+            await clock.wait(never, look_seconds)
     finally:
         if file is not None:
             file.close()

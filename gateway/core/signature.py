@@ -21,7 +21,9 @@ from gateway.core.values import Secret
 TOLERANCE = 300.0
 """Seconds between the signed timestamp and our clock, in both directions (Standard Webhooks' own value)."""
 
-_FAMILIES = ((b"svix-id", b"svix-timestamp", b"svix-signature"), (b"webhook-id", b"webhook-timestamp", b"webhook-signature"))
+_SVIX = (b"svix-id", b"svix-timestamp", b"svix-signature")
+_WEBHOOK = (b"webhook-id", b"webhook-timestamp", b"webhook-signature")
+_NAMES = frozenset((*_SVIX, *_WEBHOOK))
 _TIMESTAMP = re.compile(rb"[0-9]{1,12}")
 _BLOCK = 64
 """Bytes in a block of SHA-256 (RFC 2104's B)."""
@@ -82,9 +84,9 @@ def verify(
     found: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         lowered = name.lower()
-        if lowered.startswith((b"svix-", b"webhook-")):
+        if lowered in _NAMES:
             found.setdefault(lowered, []).append(value)
-    family = next((family for family in _FAMILIES if any(name in found for name in family)), _FAMILIES[0])
+    family = _WEBHOOK if found and found.keys().isdisjoint(_SVIX) else _SVIX
     for name in family:
         if name not in found:
             raise RejectedWebhook(401, "missing_signature", f"the header {name.decode()} is missing")

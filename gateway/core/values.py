@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -173,4 +174,9 @@ def _read_secret(path: Path) -> str:
 
 def rfc3339(instant: float) -> str:
     """`2026-03-01T22:06:01.250Z`, for an instant in Unix seconds, UTC (RFC 3339, section 5.6)."""
-    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return _rfc3339(round(instant * 1000))
+
+
+@lru_cache(maxsize=256)
+def _rfc3339(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -64,7 +64,8 @@ class AuditLog:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
         self._encode = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []
-        self._written: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
+        self._writing = False
         self._wake = asyncio.Event()
         self._closing = False
 
@@ -86,11 +87,11 @@ class AuditLog:
 
     async def flush(self) -> None:
         """Wait until every line added so far is written. Raises StoreError where the disk refuses them now."""
-        if not self._lines and self._written is None:
-            return
-        if self._written is None:
-            self._written = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._written)
+        if self._lines or self._writing:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            self._wake.set()
+            await waiter
 
     async def run(self) -> None:
         """Write until `finish`, then what is left."""
@@ -105,27 +106,31 @@ class AuditLog:
 
     async def write(self) -> bool:
         """Write what has gathered; False where the disk refused it. The lines are kept then."""
-        lines, written = self._lines, self._written
-        if not lines:
-            return True
-        self._lines, self._written = [], None
+        lines, waiters = self._lines, self._waiters
+        self._lines, self._waiters = [], []
         try:
-            data = b"\n".join(lines) + b"\n"
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._file.append, data)
+            if lines:
+                self._writing = True
+                data = b"\n".join(lines) + b"\n"
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._file.append, data)
         except OSError as error:
             if not self.failing:
                 self._log.error("audit.failing", path=str(self.path), error=error.strerror, do="make room or mend the folder")
             self.failing = True
             self._lines = lines + self._lines
-            if written is not None:
-                written.set_exception(StoreError(f"the audit log can't be written: {error.strerror}"))
-                written.exception()  # the waiters have it; asyncio need not complain where all of them were cancelled
+            refused = StoreError(f"the audit log can't be written: {error.strerror}")
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_exception(refused)
             return False
+        finally:
+            self._writing = False
         if self.failing:
             self._log.info("audit.recovered", path=str(self.path))
         self.failing = False
-        if written is not None:
-            written.set_result(None)
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
         return True
 
     def finish(self) -> None:

@@ -64,7 +64,7 @@ async def _open(connection: Connection) -> Connection:
 
 
 def _connect_writer(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000, cached_statements=64)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000, cached_statements=256)
     try:
         check_owner(connection)  # before anything that would write to a file which isn't ours
         for name, (value, expected) in _PRAGMAS.items():

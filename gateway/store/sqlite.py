@@ -10,7 +10,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from gateway.core.errors import GatewayError, StoreCorrupt, StoreError, StoreFailed, StoreOverloaded
 from gateway.store import connection as opening
@@ -18,19 +18,54 @@ from gateway.store import reads, writes
 from gateway.store.records import Accepted, Claim, Counts, Duplicate, Message, NewMessage, Settlement
 
 _T = TypeVar("_T")
-_LARGEST_BATCH = 500
+_Job = TypeVar("_Job")
 MOST_WAITING = 2000
 """Messages that may wait for a commit; more are refused, so that a slow disk costs no memory."""
 
 
-class _Job(Generic[_T]):
-    """Something to commit and the future of who waits for it; `work` runs in the writer's thread."""
+Work = Callable[[sqlite3.Connection, writes.Changes], Any]
 
-    __slots__ = ("future", "work")
 
-    def __init__(self, work: Callable[[sqlite3.Connection, writes.Changes], _T]) -> None:
-        self.work = work
-        self.future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+class _Batch:
+    """What waits for the next commit, each with the future of who waits for it."""
+
+    def __init__(self) -> None:
+        self.accepts: list[tuple[NewMessage, asyncio.Future[Accepted | Duplicate]]] = []
+        self.settles: list[tuple[Settlement, asyncio.Future[bool]]] = []
+        self.works: list[tuple[Work, asyncio.Future[Any]]] = []
+
+    def __len__(self) -> int:
+        return len(self.accepts) + len(self.settles) + len(self.works)
+
+    def futures(self) -> list[asyncio.Future[Any]]:
+        return [*(f for _, f in self.accepts), *(f for _, f in self.settles), *(f for _, f in self.works)]
+
+    def alone(self) -> list[_Batch]:
+        """Each job in a batch of its own."""
+        batches = []
+        for kind in ("accepts", "settles", "works"):
+            for job in getattr(self, kind):
+                batch = _Batch()
+                getattr(batch, kind).append(job)
+                batches.append(batch)
+        return batches
+
+    def commit(self, connection: sqlite3.Connection, retention: float) -> list[Any]:
+        """Run everything in one transaction, in the writer's thread; the results in the order of `futures`."""
+        changes: writes.Changes = writes.Changes()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            results: list[Any] = []
+            results += writes.accept(connection, [new for new, _ in self.accepts], retention, changes)
+            results += writes.settle(connection, [settlement for settlement, _ in self.settles], changes)
+            results += [work(connection, changes) for work, _ in self.works]
+            writes.count(connection, changes)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return results
 
 
 class Store:
@@ -47,7 +82,7 @@ class Store:
         self._writer = writer
         self._reader = reader
         self._lock = lock
-        self._waiting: list[_Job[Any]] = []
+        self._waiting = _Batch()
         self._wake = asyncio.Event()
         self._broken: StoreError | None = None
         self._closing = False
@@ -83,16 +118,16 @@ class Store:
         Raises StoreOverloaded or StoreError where it can't be committed now; nothing of it is stored then, or (where the
         commit itself failed) it may reappear, and the sender's next try is a duplicate.
         """
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting.accepts) >= MOST_WAITING:
             raise StoreOverloaded("too many messages wait for the disk")
-        return await self._commit(lambda connection, changes: writes.accept(connection, [new], self.retention, changes)[0])
+        return await self._add(self._waiting.accepts, new)
 
     def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
         """Commit what became of a claimed delivery; False where it left `queued` meanwhile (a person discarded it).
 
         A future, so that who is cancelled can still learn what became of it: its SQL is not stopped by that.
         """
-        return self._commit(lambda connection, changes: writes.settle(connection, [settlement], changes)[0])
+        return self._add(self._waiting.settles, settlement)
 
     async def claim(self, sink: str, now: float, limit: int, busy: Collection[int]) -> Claim:
         """Up to `limit` due deliveries of a sink that are not in its hands yet (`busy`: their seqs), oldest first."""
@@ -100,7 +135,11 @@ class Store:
 
     async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
         """Delete a slice of finished messages received before an instant; see `writes.purge`."""
-        return await self._commit(lambda connection, changes: writes.purge(connection, after, slice_size, before, changes))
+
+        def work(connection: sqlite3.Connection, changes: writes.Changes) -> tuple[int, int | None]:
+            return writes.purge(connection, after, slice_size, before, changes)
+
+        return await self._add(self._waiting.works, work)
 
     async def counts(self) -> dict[str, Counts]:
         return await self._reader.run(reads.counts)
@@ -134,16 +173,16 @@ class Store:
 
     async def step(self) -> bool:
         """Commit one batch of what waits; False where nothing did."""
-        batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
+        batch, self._waiting = self._waiting, _Batch()
         if not batch:
             return False
-        await self._commit_batch(batch)
+        await self._commit(batch)
         return True
 
     async def close(self, *, clean: bool = True) -> None:
         """Refuse further work and release everything; what waits should have been committed by `run` before."""
         self._broken = self._broken or StoreError("the gateway is stopping")
-        self._fail(self._waiting, self._broken)
+        _fail(self._waiting, self._broken)
         await self._reader.close()
         await self._writer.close()  # the last connection checkpoints the WAL into the file
         self._lock.release(clean=clean)
@@ -153,57 +192,42 @@ class Store:
         self._closing = True
         self._wake.set()
 
-    def _commit(self, work: Callable[[sqlite3.Connection, writes.Changes], _T]) -> asyncio.Future[_T]:
-        job = _Job(work)
+    def _add(self, jobs: list[tuple[_Job, asyncio.Future[_T]]], job: _Job) -> asyncio.Future[_T]:
+        future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
         if self._broken is not None:
-            job.future.set_exception(self._broken)
+            future.set_exception(self._broken)
         else:
-            self._waiting.append(job)
+            jobs.append((job, future))
             self._wake.set()
-        return job.future
+        return future
 
-    async def _commit_batch(self, batch: list[_Job[Any]]) -> None:
+    async def _commit(self, batch: _Batch) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            results = await self._writer.run(lambda connection: _transaction(connection, [job.work for job in batch]))
+            results = await self._writer.run(lambda connection: batch.commit(connection, self.retention))
         except (StoreFailed, StoreCorrupt) as error:
             self._broken = error
-            self._fail([*batch, *self._waiting], error)
+            _fail(batch, error)
+            _fail(self._waiting, error)
             raise
         except GatewayError as error:
-            self._fail(batch, error)
+            _fail(batch, error)
         except Exception as error:
             # A bug in one job must not fail its neighbours: each once more, alone.
             if len(batch) == 1:
-                self._fail(batch, error)
+                _fail(batch, error)
             else:
-                for job in batch:
-                    await self._commit_batch([job])
+                for single in batch.alone():
+                    await self._commit(single)
         else:
             self.on_commit(len(batch), loop.time() - started)
-            for job, result in zip(batch, results, strict=True):
-                if not job.future.done():
-                    job.future.set_result(result)
-
-    @staticmethod
-    def _fail(jobs: list[_Job[Any]], error: Exception) -> None:
-        for job in jobs:
-            if not job.future.done():
-                job.future.set_exception(error)
+            for future, result in zip(batch.futures(), results, strict=True):
+                if not future.done():
+                    future.set_result(result)
 
 
-def _transaction(
-    connection: sqlite3.Connection, works: list[Callable[[sqlite3.Connection, writes.Changes], object]]
-) -> list[object]:
-    changes: writes.Changes = writes.Changes()
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        results = [work(connection, changes) for work in works]
-        writes.count(connection, changes)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return results
+def _fail(batch: _Batch, error: Exception) -> None:
+    for future in batch.futures():
+        if not future.done():
+            future.set_exception(error)

@@ -6,16 +6,17 @@ import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 
 from gateway.core.outcome import Defer, Delivered, Reject, Retry
 from gateway.store.records import Accepted, Duplicate, NewMessage, Settlement
 
-_INSERT_MESSAGE = """
-INSERT INTO messages (id, source, sender_id, received_ms, content_type, body, body_sha256, identity,
-                      event_type, milestone, sr_uuid, reference_id, status)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
-"""
-_INSERT_DELIVERY = "INSERT INTO deliveries (message, sink, state, since_ms, due_ms) VALUES (?, ?, 'queued', ?, ?)"
+_MESSAGE_COLUMNS = (
+    "id, source, sender_id, received_ms, content_type, body, body_sha256, identity,"
+    " event_type, milestone, sr_uuid, reference_id, status"
+)
+_MOST_ROWS = 64
+"""Rows of one INSERT. Each statement is a hand-over of Python's lock to the loop and back, which costs more than the row."""
 _FIRST = "SELECT seq, id, body_sha256, received_ms FROM messages WHERE source = ? AND forgotten = 0 AND "
 _SETTLE = """
 UPDATE deliveries SET state = ?, attempts = ?, retries = ?, due_ms = ?, ended_ms = ?, reason = ?
@@ -43,26 +44,58 @@ def accept(
     connection: sqlite3.Connection, batch: Sequence[NewMessage], retention: float, changes: Changes
 ) -> list[Accepted | Duplicate]:
     """Insert the messages that are new, with all they owe; say for the others which message came first."""
-    return [_accept_one(connection, new, retention, changes) for new in batch]
+    results: list[Accepted | Duplicate] = []
+    for at in range(0, len(batch), _MOST_ROWS):
+        results += _accept_rows(connection, batch[at : at + _MOST_ROWS], retention, changes)
+    return results
 
 
-def _accept_one(connection: sqlite3.Connection, new: NewMessage, retention: float, changes: Changes) -> Accepted | Duplicate:
-    row = _message_row(new)
-    cursor = connection.execute(_INSERT_MESSAGE, row)
-    if cursor.rowcount == 0:
-        duplicate = _duplicate(connection, new, retention)
-        if duplicate is not None:
-            return duplicate
-        cursor = connection.execute(_INSERT_MESSAGE, row)  # what stood in its way is older than retention, and forgotten now
-        if cursor.rowcount == 0:
-            raise sqlite3.IntegrityError("a message conflicts with none that can be found")
-    seq = cursor.lastrowid
-    assert seq is not None
-    if new.deliveries:
-        since = milliseconds(new.message.received_at)
-        connection.executemany(_INSERT_DELIVERY, [(seq, sink, since, milliseconds(due)) for sink, due in new.deliveries])
-        changes.update((sink, "queued") for sink, _ in new.deliveries)
-    return Accepted(seq)
+def _accept_rows(
+    connection: sqlite3.Connection, batch: Sequence[NewMessage], retention: float, changes: Changes
+) -> list[Accepted | Duplicate]:
+    cursor = connection.execute(_insert_messages(len(batch)), [value for new in batch for value in _message_row(new)])
+    last = cursor.lastrowid
+    if cursor.rowcount == len(batch) and last is not None:
+        # One statement of the one writer: the rows got the seqs in a row (sqlite.org/autoinc.html), the last one is known.
+        results: list[Accepted | Duplicate] = [Accepted(seq) for seq in range(last - len(batch) + 1, last + 1)]
+    else:
+        results = [_accepted_or_first(connection, new, retention) for new in batch]
+    owed = [
+        (result.seq, sink, milliseconds(new.message.received_at), milliseconds(due))
+        for new, result in zip(batch, results, strict=True)
+        if isinstance(result, Accepted)
+        for sink, due in new.deliveries
+    ]
+    for at in range(0, len(owed), _MOST_ROWS):
+        rows = owed[at : at + _MOST_ROWS]
+        connection.execute(_insert_deliveries(len(rows)), [value for row in rows for value in row])
+    changes.update((sink, "queued") for _, sink, _, _ in owed)
+    return results
+
+
+def _accepted_or_first(connection: sqlite3.Connection, new: NewMessage, retention: float) -> Accepted | Duplicate:
+    row = connection.execute("SELECT seq FROM messages WHERE id = ?", (new.message.id,)).fetchone()
+    if row is not None:
+        return Accepted(row[0])
+    if (duplicate := _duplicate(connection, new, retention)) is not None:
+        return duplicate
+    # What stood in its way is older than retention, and forgotten now.
+    cursor = connection.execute(_insert_messages(1), _message_row(new))
+    if cursor.rowcount == 0 or cursor.lastrowid is None:
+        raise sqlite3.IntegrityError("a message conflicts with none that can be found")
+    return Accepted(cursor.lastrowid)
+
+
+@cache
+def _insert_messages(rows: int) -> str:
+    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
+    return f"INSERT INTO messages ({_MESSAGE_COLUMNS}) VALUES {values} ON CONFLICT DO NOTHING"
+
+
+@cache
+def _insert_deliveries(rows: int) -> str:
+    values = ", ".join(["(?, ?, 'queued', ?, ?)"] * rows)
+    return f"INSERT INTO deliveries (message, sink, state, since_ms, due_ms) VALUES {values}"
 
 
 def _message_row(new: NewMessage) -> tuple[object, ...]:
@@ -75,7 +108,7 @@ def _message_row(new: NewMessage) -> tuple[object, ...]:
         _blob(message.content_type),
         message.body,
         _sha256(message.body),
-        _digest(new.identity),
+        _identity_key(new.identity),
         _blob(message.event_type),
         message.milestone,
         _blob(message.sr_uuid),
@@ -90,7 +123,7 @@ def _duplicate(connection: sqlite3.Connection, new: NewMessage, retention: float
     by_id = ("sender_id IS NULL AND body_sha256 = ?", body_sha256)
     if message.sender_id is not None:
         by_id = ("sender_id = ?", message.sender_id.encode())
-    for reason, (condition, value) in (("message_id", by_id), ("identity", ("identity = ?", _digest(new.identity)))):
+    for reason, (condition, value) in (("message_id", by_id), ("identity", ("identity = ?", _identity_key(new.identity)))):
         first = connection.execute(_FIRST + condition, (message.source, value)).fetchone() if value is not None else None
         if first is None:
             continue
@@ -187,5 +220,12 @@ def _sha256(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
 
 
-def _digest(identity: str | None) -> bytes | None:
-    return hashlib.sha256(identity.encode()).digest()[:16] if identity is not None else None
+def _identity_key(identity: str | None) -> bytes | None:
+    """The end of an identity, where its timestamp stands, and a digest of it all.
+
+    A digest alone would put every new row on another page of the index; this way, what comes together stands together.
+    """
+    if identity is None:
+        return None
+    text = identity.encode()
+    return text[-28:] + hashlib.sha256(text).digest()[:16]

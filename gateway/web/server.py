@@ -29,14 +29,14 @@ BOUNDS: dict[str, Any] = {
 }
 """A misspelt name would drop them all silently, so a test reads them back from a live connection."""
 
+_HEADERS = {"Content-Type": "application/json", "Server": "legitmark-gateway"}
+
 _FIRST_INHERITED = 3
 """SD_LISTEN_FDS_START (sd_listen_fds(3))."""
 
 
 def json_response(status: int, body: object, headers: dict[str, str] | None = None) -> web.Response:
-    response = web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers)
-    response.headers["Server"] = "legitmark-gateway"
-    return response
+    return web.Response(status=status, body=msgspec.json.encode(body), headers={**_HEADERS, **headers} if headers else _HEADERS)
 
 
 class _Connection(web.RequestHandler):

@@ -9,7 +9,7 @@ CREATE TABLE messages (
     content_type BLOB,
     body         BLOB    NOT NULL,
     body_sha256  BLOB    NOT NULL,
-    identity     BLOB,                          -- a digest of event type and identity fields; null: the sender id alone counts
+    identity     BLOB,                          -- a key made of event type and identity fields; null: the sender id alone counts
     event_type   BLOB,
     milestone    TEXT,                          -- null: quarantined
     sr_uuid      BLOB,

@@ -1,0 +1,281 @@
+"""`gateway demo`: the main job on this host alone, with nothing to set up. The gateway runs as it would for you: `serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import shlex
+import shutil
+import socket
+import sys
+import tempfile
+from asyncio.subprocess import Process
+from base64 import b64encode
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import aiohttp
+from cyclopts import Parameter
+from rich.console import Console
+from rich.text import Text
+
+from gateway.cli.common import UsageError
+from gateway.cli.demo.receivers import Receivers
+from gateway.cli.demo.story import CONFIG, Step, story
+from gateway.cli.lines import printable, style_of
+from gateway.cli.tail import followed, parsed
+from gateway.clock import Clock
+from gateway.config import Config, load
+from gateway.core import events
+from gateway.core.errors import GatewayError
+from gateway.core.routing import Router
+from gateway.core.signature import Key, sign
+from gateway.core.values import Environment, Secret, rfc3339
+
+_READY_SECONDS = 20.0
+_STEP_SECONDS = 30.0
+_STOP_SECONDS = 25.0
+
+
+def demo(
+    *,
+    once: Annotated[
+        bool, Parameter(negative="", help="End after the story: exit 0, or 1 if anything did not arrive as told.")
+    ] = False,
+    folder: Annotated[Path | None, Parameter(name="--dir", help="Where to put everything; else a new temporary folder.")] = None,
+) -> int:
+    """Run the gateway with four local sinks, tell a story by signed events, and show each step as it happens.
+
+    Needs no account and no file. Without --once the gateway stays up for events of your own, until Ctrl-C.
+    """
+    if folder is not None and (folder / "gateway.toml").exists():
+        raise UsageError(f"{folder} has a gateway.toml already: name another folder")
+    place = folder or Path(tempfile.mkdtemp(prefix="gateway-demo-"))
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        return asyncio.run(_demo(place.absolute(), once=once))
+    except KeyboardInterrupt:
+        return 0
+
+
+async def _demo(folder: Path, *, once: bool) -> int:
+    clock = Clock()
+    erp_secret, legitmark_secret = _signing_secret(), _signing_secret()
+    async with Receivers(Key(erp_secret), clock) as receivers:
+        _write_secret(folder / "legitmark.secret", legitmark_secret.reveal())
+        _write_secret(folder / "erp.secret", erp_secret.reveal())
+        _write_secret(folder / "slack.secret", f"http://127.0.0.1:{receivers.http_port}/slack")
+        file = folder / "gateway.toml"
+        text = CONFIG.format(
+            server_port=_port(8080), admin_port=_port(8081), http_port=receivers.http_port, smtp_port=receivers.smtp_port
+        )
+        file.write_text(text, encoding="utf-8")
+        config = load(file, Environment({}))
+        teller = _Teller(config, receivers, Key(legitmark_secret), clock)
+        async with _gateway(file, config, clock):
+            complete = await teller.tell(story(clock))
+            teller.end(complete=complete, once=once)
+            if not once:
+                await teller.go_on()
+    return 0 if complete else 1
+
+
+class _Teller:
+    """Sends each step, and shows what the gateway's own audit log says of it."""
+
+    def __init__(self, config: Config, receivers: Receivers, key: Key, clock: Clock) -> None:
+        self._config = config
+        self._receivers = receivers
+        self._key = key
+        self._clock = clock
+        self._router = Router(config.routes)
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._url = f"http://{config.server.listen[0]}{config.sources['legitmark'].path}"
+        self._message_id = ""
+        self._sent: dict[str, bytes] = {}
+        """What has to arrive at the ERP: the body by delivery id."""
+
+    async def tell(self, steps: list[Step]) -> bool:
+        """Play all steps; whether everything arrived as told."""
+        self._console.print(Text(f"\nThe gateway is up: {self._url}", "bold"))
+        as_told = True
+        async with aiohttp.ClientSession() as session, aclosing(self._audit_lines(0)) as lines:
+            for step in steps:
+                self._console.print(Text(f"\n{step.title}", "bold"))
+                try:
+                    async with asyncio.timeout(_STEP_SECONDS):
+                        as_told &= await self._play(step, session, lines)
+                except TimeoutError:
+                    self._show("missing", f"not everything arrived within {_STEP_SECONDS:g} s", "bold red")
+                    return False
+        return self._compare(steps) and as_told
+
+    async def go_on(self) -> None:
+        """Show what comes, until Ctrl-C."""
+        async with aclosing(self._audit_lines(self._config.audit_log.stat().st_size)) as lines:
+            async for raw in lines:
+                self._show_line(parsed(raw) or {})
+
+    def end(self, *, complete: bool, once: bool) -> None:
+        folder, command = self._config.base, _command()
+        arrived = self._receivers
+        verdict = "Everything arrived as told" if complete else "Not everything arrived as told"
+        self._console.print(Text(f"\n{verdict}:", "bold green" if complete else "bold red"))
+        self._console.print(
+            f"  {len(arrived.callbacks)} callbacks at the ERP, {len(arrived.slack)} Slack message(s), {len(arrived.mails)} mails"
+        )
+        self._console.print(
+            f"\nThe folder:     {folder}\nThe audit log:  {self._config.audit_log}\nThe archive:    {folder / 'events.jsonl'}"
+        )
+        file = shlex.quote(str(self._config.file))
+        if once:
+            self._console.print(
+                "\nThe sinks ended with the demo; only the archive is left. To start the gateway once more, and send it an event:"
+            )
+            self._console.print(f"\n  {command} serve --config {file} &")
+        else:
+            self._console.print("\nThe gateway stays up; Ctrl-C ends it. An event of your own, from another terminal:\n")
+        self._console.print(f"  {command} send counterfeit --config {file}\n")
+
+    async def _play(self, step: Step, session: aiohttp.ClientSession, lines: AsyncIterator[bytes]) -> bool:
+        if step.kind != "repeated":
+            self._message_id = f"msg_{self._clock.new_id()}"
+        self._receivers.failures_left = step.failures
+        body = json.dumps(step.event, ensure_ascii=False, separators=(",", ":")).encode()
+        keys = [Key(_signing_secret())] if step.kind == "forged" else [self._key]
+        headers = sign(keys, self._message_id, self._clock.now(), body, family="svix")
+        decoded = events.event_of(step.event)
+        milestone = decoded.milestone.value if decoded.milestone != "unrecognized" else decoded.event_type
+        self._show("arrives", f"{milestone}  {decoded.reference_id}", "bold")
+        started = self._clock.monotonic()
+        async with session.post(self._url, data=body, headers={"content-type": "application/json", **headers}) as response:
+            answer, status = await response.json(), response.status
+        took = (self._clock.monotonic() - started) * 1000
+        if status == 200:
+            self._show("verified", f"the signature is right; on disk, answered 200 {answer['status']} in {took:.1f} ms", "green")
+        else:
+            self._show("refused", f"answered {status} {answer.get('error')}: {answer.get('detail')}", "red")
+        if step.kind == "new" and status == 200:
+            self._show_routes(decoded)
+            self._sent |= {f"{answer['id']}-erp": body} if "erp" in step.sinks else {}
+        return await self._watch(step, lines)
+
+    async def _watch(self, step: Step, lines: AsyncIterator[bytes]) -> bool:
+        """Show the audit lines until the step is over; whether it went as told."""
+        expected = {"new": "message.accepted", "repeated": "message.duplicate", "forged": "message.rejected"}[step.kind]
+        open_sinks = set(step.sinks)
+        seen = False
+        async for raw in lines:
+            line = parsed(raw) or {}
+            seen = seen or line.get("event") == expected
+            if str(line.get("event", "")).startswith("delivery.") or line.get("event") == "message.duplicate":
+                self._show_line(line)
+            if line.get("event") in ("delivery.delivered", "delivery.dead"):
+                if line["event"] == "delivery.dead" or line["sink"] not in open_sinks:
+                    return False
+                open_sinks.discard(line["sink"])
+            if seen and not open_sinks:
+                return True
+        return False
+
+    def _compare(self, steps: list[Step]) -> bool:
+        """Whether each receiving end has what it was owed, once, unchanged and rightly signed."""
+        owed = {sink: sum(sink in step.sinks for step in steps) for sink in self._config.sinks}
+        arrived = self._receivers
+        callbacks = {callback.delivery_id: callback.body for callback in arrived.callbacks}
+        archived = (self._config.base / "events.jsonl").read_bytes().count(b"\n")
+        return (
+            callbacks == self._sent
+            and len(arrived.callbacks) == owed["erp"]
+            and all(callback.signed for callback in arrived.callbacks)
+            and (len(arrived.slack), len(arrived.mails), archived) == (owed["fraud_desk"], owed["customer_care"], owed["archive"])
+        )
+
+    def _show_routes(self, event: events.Event) -> None:
+        for route, trace in zip(self._config.routes, self._router.explain(event, "legitmark"), strict=True):
+            if trace.matched:
+                why = " or ".join(str(pattern) for pattern in route.match) or "every event"
+                self._show("route", f"{route.name} -> {', '.join(route.sinks)}   ({why})", "cyan")
+
+    def _show_line(self, line: dict[str, Any]) -> None:
+        event = str(line.get("event", "?"))
+        facts = [f"{line['sink']:<14}" if "sink" in line else line.get("milestone"), line.get("reason")]
+        facts += [f"attempt {line['attempt']}" if "attempt" in line else None, line.get("detail")]
+        facts += [f"{line['duration_ms']} ms" if "duration_ms" in line else None]
+        facts += [f"next {line['next_attempt_at'][11:19]}" if "next_attempt_at" in line else None]
+        text = "  ".join(str(fact) for fact in facts if fact)
+        self._show(event.partition(".")[2], text, style_of(line), line.get("time"))
+
+    def _show(self, what: str, text: str, style: str, time: str | None = None) -> None:
+        at = (time or rfc3339(self._clock.now()))[11:23]
+        self._console.print(Text.assemble("  ", (at, "dim"), "  ", (f"{what:<10}", style), printable(text)))
+
+    def _audit_lines(self, start: int) -> AsyncGenerator[bytes, None]:
+        return followed(self._config.audit_log, start, self._clock, look_seconds=0.02)
+
+
+@asynccontextmanager
+async def _gateway(file: Path, config: Config, clock: Clock) -> AsyncIterator[None]:
+    """`gateway serve` in a process of its own, ready; stopped at the end. Ctrl-C reaches it through us alone."""
+    log = file.parent / "gateway.log"
+    with log.open("wb") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gateway", "serve", "--config", str(file), stderr=stderr, start_new_session=True
+        )
+    try:
+        await _ready(process, f"http://{config.admin.listen[0]}/-/ready", log, clock)
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        async with asyncio.timeout(_STOP_SECONDS):
+            await process.wait()
+
+
+async def _ready(process: Process, url: str, log: Path, clock: Clock) -> None:
+    deadline = clock.monotonic() + _READY_SECONDS
+    async with aiohttp.ClientSession() as session:
+        while clock.monotonic() < deadline and process.returncode is None:
+            try:
+                async with session.get(url) as response:
+                    if response.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await clock.wait(asyncio.Event(), 0.05)
+    raise GatewayError(f"the gateway did not start; it said in {log}:\n{log.read_text(errors='replace')}")
+
+
+def _signing_secret() -> Secret:
+    return Secret("whsec_" + b64encode(secrets.token_bytes(32)).decode())
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(secret + "\n")
+
+
+def _port(wanted: int) -> int:
+    """The usual port where it is free, else any."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _command() -> str:
+    """How to call this very program again, from this folder."""
+    script = Path(sys.argv[0])
+    if script.name != "gateway":
+        return f"{shlex.quote(sys.executable)} -m gateway"
+    if shutil.which("gateway") == str(script):
+        return "gateway"
+    return shlex.quote(str(script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script))

@@ -1,0 +1,123 @@
+"""What happens in the demo: two items, told by the events that Legitmark would send, and what has to arrive where."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from gateway.clock import Clock
+from gateway.core.samples import SAMPLES
+from gateway.core.values import rfc3339
+
+CONFIG = """\
+# Written by `gateway demo`. All four sinks are on this host, and end with the demo.
+[server]
+listen = ["127.0.0.1:{server_port}"]
+
+[admin]
+listen = ["127.0.0.1:{admin_port}"]
+
+[sources.legitmark]
+secrets = [{{ file = "legitmark.secret" }}]
+
+[sinks.erp]                      # an internal system: gets the body as it came, signed with our own secret
+type = "http"
+url = "http://127.0.0.1:{http_port}/erp"
+secret = {{ file = "erp.secret" }}
+retry = ["0s", "1s", "1s", "5s", "30s"]
+
+[sinks.fraud_desk]
+type = "slack"
+webhook_url = {{ file = "slack.secret" }}
+
+[sinks.customer_care]
+type = "email"
+host = "127.0.0.1"
+port = {smtp_port}
+security = "none"
+sender = "Legitmark gateway <gateway@example.com>"
+recipients = ["care@example.com"]
+
+[sinks.archive]
+type = "jsonl"
+path = "events.jsonl"
+
+[[routes]]
+name = "everything"
+sinks = ["archive"]
+
+[[routes]]
+name = "steps"
+match = {{ event_type = ["state_change", "media_rejected"] }}
+sinks = ["erp"]
+
+[[routes]]
+name = "photos to redo"
+match = {{ milestone = "needs_resubmission" }}
+sinks = ["customer_care"]
+
+[[routes]]
+name = "verdicts"
+match = {{ milestone = ["authentic", "counterfeit"] }}
+sinks = ["customer_care"]
+
+[[routes]]
+name = "counterfeits"
+match = {{ state = {{ primary = "COMPLETE", supplement = "REJECTED" }} }}
+sinks = ["fraud_desk"]
+"""
+
+
+class Step(Struct, frozen=True):
+    title: str
+    event: dict[str, Any]
+    sinks: tuple[str, ...]
+    """Where it has to arrive, each once."""
+    kind: Literal["new", "repeated", "forged"] = "new"
+    """Repeated: the step before once more, with the same message id, as a manual resend does."""
+    failures: int = 0
+    """So many times the ERP answers 500 first."""
+
+
+_STEP = ("archive", "erp")
+_ASKED = ("archive", "erp", "customer_care")
+
+
+def story(clock: Clock) -> list[Step]:
+    """The steps in their order, with fresh service requests, so that a second demo is no duplicate of the first."""
+    bag = {"sr_uuid": _uuid(clock), "reference_id": "バッグ-0042"}
+    shoes = {"sr_uuid": _uuid(clock), "reference_id": "SNK-88213-EU42"}
+    begun = clock.now()
+    made = 0
+
+    def event(sample: str, item: dict[str, str]) -> dict[str, Any]:
+        nonlocal made
+        made += 1
+        return {**SAMPLES[sample], **item, "timestamp": rfc3339(begun + made)}
+
+    authentic = event("authentic", bag)
+    return [
+        Step("A bag: its photos are submitted", event("qc_pending", bag), _STEP),
+        Step("The photos fail the quality control", event("qc_rejected", bag), _STEP),
+        Step("Which photos, and why: in the authenticator's words", event("needs_resubmission_ja", bag), _ASKED),
+        Step("New photos: a second round is no duplicate of the first", event("qc_pending", bag), _STEP),
+        Step("They fail once more", event("qc_rejected", bag), _STEP),
+        Step("Which, and why", event("needs_resubmission", bag), _ASKED),
+        Step("The third photos pass", event("qc_approved", bag), _STEP),
+        Step("The bag is authentic", authentic, _ASKED),
+        Step("Legitmark sends that once more: it is recorded, and goes nowhere", authentic, (), kind="repeated"),
+        Step(
+            "Shoes: counterfeit. The ERP is down and fails twice; nobody else waits for it",
+            event("counterfeit", shoes),
+            ("archive", "erp", "customer_care", "fraud_desk"),
+            failures=2,
+        ),
+        Step("Somebody forges a signature: refused", event("authentic", shoes), (), kind="forged"),
+        Step("An event type that nobody knows yet: kept, and routed", event("unrecognized", bag), ("archive",)),
+    ]
+
+
+def _uuid(clock: Clock) -> str:
+    value = clock.new_id()
+    return "-".join((value[:8], value[8:12], value[12:16], value[16:20], value[20:]))

@@ -1,0 +1,208 @@
+"""How many durable acks a second, as a share of what a bare aiohttp handler answers on the same core in the same run.
+
+Needs wrk. Every request is signed beforehand and new to the gateway; each answer means: committed with fsync, deliveries
+and all, and audited. Exit 1 where the share is below FLOOR. Run it alone: two busy cores are all it needs and all it has.
+
+    python tests/benchmarks/ack.py [--seconds 8] [--rounds 3] [--connections 64]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gateway.clock import Clock
+from gateway.core.samples import SAMPLES
+from gateway.core.signature import Key, sign
+from gateway.core.values import Secret, rfc3339
+
+FLOOR = 0.4
+SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+SERVER_CORE, LOAD_CORE = "0", "1"
+
+BARE = """
+import asyncio, sys
+from aiohttp import web
+
+async def answer(request):
+    await request.read()
+    return web.Response(body=b'{"status":"accepted","id":"00000000000000000000000000000000"}', content_type="application/json")
+
+async def main():
+    runner = web.ServerRunner(web.Server(answer, access_log=None))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", int(sys.argv[1])).start()
+    await asyncio.Event().wait()
+
+if "uvloop" in sys.argv:
+    import uvloop
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+asyncio.run(main())
+"""
+
+CONFIG = """
+[server]
+listen = ["127.0.0.1:{port}"]
+[admin]
+listen = ["127.0.0.1:{admin}"]
+[sources.legitmark]
+secrets = [{{ env = "BENCH_SECRET" }}]
+[sinks.archive]
+type = "jsonl"
+path = "events.jsonl"
+[[routes]]
+name = "everything"
+sinks = ["archive"]
+"""
+
+# The requests of the file in order (and again, for the bare handler): offsets are read at start, so that Lua does no work per request but a slice.
+LUA = """
+local file = io.open("{requests}", "rb")
+local all = file:read("*a")
+file:close()
+local requests, at = {{}}, 1
+while at <= #all do
+  local length = tonumber(all:sub(at, at + 7))
+  requests[#requests + 1] = all:sub(at + 8, at + 7 + length)
+  at = at + 8 + length
+end
+all = nil
+local next_one = 0
+request = function()
+  next_one = next_one + 1
+  if next_one > #requests then next_one = 1 end
+  return requests[next_one]
+end
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="durable acks against a bare aiohttp handler")
+    parser.add_argument("--seconds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--connections", type=int, default=64)
+    options = parser.parse_args()
+    if shutil.which("wrk") is None or shutil.which("taskset") is None:
+        print("skipped: wrk and taskset are needed (on Debian: apt install wrk util-linux)")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
+        shares = [_round(Path(folder), number, options) for number in range(options.rounds)]
+    share = statistics.median(shares)
+    print(f"median share of a bare handler: {share:.2f} (floor {FLOOR})")
+    return 0 if share >= FLOOR else 1
+
+
+def _round(folder: Path, number: int, options: argparse.Namespace) -> float:
+    port, admin = _port(), _port()
+    place = folder / str(number)
+    place.mkdir()
+    script = place / "load.lua"
+    script.write_text(LUA.format(requests=place / "requests"))
+    bare_code = place / "bare.py"
+    bare_code.write_text(BARE)
+    with _server([sys.executable, str(bare_code), str(port), *_loop()], port):
+        _sign(place / "requests", 20_000, port)
+        bare, _ = _load(script, port, options)
+    _sign(place / "requests", int(bare * (options.seconds + 2)), port)
+    config = place / "gateway.toml"
+    config.write_text(CONFIG.format(port=port, admin=admin))
+    with _server([sys.executable, "-m", "gateway", "serve", "--config", str(config)], port):
+        acks, latency = _load(script, port, options)
+        committed = _metric(admin, "legitmark_gateway_messages_total", 'result="accepted"')
+        commits = _metric(admin, "legitmark_gateway_commit_seconds_count")
+        delivered = _metric(admin, "legitmark_gateway_deliveries_ended_total", 'state="delivered"')
+    (place / "requests").unlink()
+    print(
+        f"round {number + 1}: bare {bare:,.0f}/s, durable {acks:,.0f}/s ({acks / bare:.2f}); {latency};"
+        f" {committed:,.0f} accepted in {commits:,.0f} commits, {delivered:,.0f} delivered meanwhile"
+    )
+    return acks / bare
+
+
+def _sign(file: Path, count: int, port: int) -> None:
+    """`count` whole HTTP requests, each after its length in eight digits."""
+    clock, key = Clock(), Key(Secret(SECRET))
+    template = {**SAMPLES["counterfeit"]}
+    with file.open("wb") as out:
+        for _ in range(count):
+            name = clock.new_id()
+            event = {**template, "sr_uuid": str(uuid.uuid4()), "timestamp": rfc3339(clock.now())}
+            body = json.dumps(event, separators=(",", ":")).encode()
+            headers = sign([key], f"msg_{name}", clock.now(), body, family="svix")
+            lines = [f"POST /webhooks/legitmark HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"]
+            lines += [f"{header}: {value}\r\n" for header, value in headers.items()]
+            request = "".join([*lines, f"Content-Length: {len(body)}\r\n\r\n"]).encode() + body
+            out.write(b"%08d" % len(request) + request)
+
+
+def _load(script: Path, port: int, options: argparse.Namespace) -> tuple[float, str]:
+    """Requests a second, and wrk's words on latency. Fails on any answer but 200."""
+    command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{options.connections}", f"-d{options.seconds}s", "--latency"]
+    said = subprocess.run([*command, "-s", str(script), f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True)
+    assert "Non-2xx" not in said.stdout and "Socket errors" not in said.stdout, said.stdout
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", said.stdout)
+    percentiles = re.findall(r"(50|99)%\s+(\S+)", said.stdout)
+    assert rate is not None, said.stdout
+    return float(rate[1]), ", ".join(f"p{name} {value}" for name, value in percentiles)
+
+
+@contextmanager
+def _server(command: list[str], port: int) -> Iterator[None]:
+    environment = {**os.environ, "BENCH_SECRET": SECRET}
+    process = subprocess.Popen(["taskset", "-c", SERVER_CORE, *command], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        asyncio.run(_listening(port))
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+async def _listening(port: int) -> None:
+    for _ in range(200):
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.05)
+            continue
+        writer.close()
+        return
+    raise TimeoutError(f"nothing listens on {port}")
+
+
+def _metric(port: int, name: str, label: str = "") -> float:
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name) and label in line)
+
+
+def _loop() -> list[str]:
+    """The bare handler gets the event loop that the gateway takes."""
+    try:
+        import uvloop  # noqa: F401
+    except ImportError:
+        return []
+    return ["uvloop"]
+
+
+def _port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
