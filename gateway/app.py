@@ -127,6 +127,7 @@ class Gateway:
             rejections=rejections,
             metrics=self._metrics,
             clock=self._clock,
+            log=self._log,
         )
         sources = {
             settings.path or "": Source(name, self._keys(settings), settings.tolerance, settings.identity_fields())

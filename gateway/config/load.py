@@ -182,6 +182,8 @@ class _Loader:
             self._problem(where, "an empty list matches nothing", "remove it, and every event matches")
         patterns: list[Pattern] = []
         for table in [raw] if isinstance(raw, dict) else raw or []:
+            if not table:
+                self._problem(where, "an empty table says nothing", "remove it, and every event matches")
             pattern, problems = compile_pattern(table)
             for problem in problems:
                 self._problem(f"{where} {problem.path}", problem.message, problem.hint)

@@ -182,7 +182,10 @@ def identity(event: Event, fields: Mapping[str, Sequence[str]]) -> str | None:
         if value is None and path != "state.supplement":
             return None
         values.append(value)
-    return msgspec.json.encode(values).decode()
+    try:
+        return msgspec.json.encode(values).decode()
+    except (ValueError, OverflowError, RecursionError):
+        return None  # lists nested by the hundred, integers beyond 64 bits: nothing that identifies an event
 
 
 def lookup(values: Any, path: str) -> Any:

@@ -150,9 +150,15 @@ def _shown(raw: Any) -> str:
 
 
 def _any_element(value: Any, holds: Callable[[Any], bool]) -> bool:
-    if isinstance(value, list):
-        return any(_any_element(element, holds) for element in value)
-    return holds(value)
+    # A loop, since a sender may nest lists deeper than Python may recurse.
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting.extend(item)
+        elif holds(item):
+            return True
+    return False
 
 
 def _compile_fields(table: Mapping[str, Any], path: str, problems: list[PatternProblem]) -> Fields:

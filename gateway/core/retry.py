@@ -65,8 +65,8 @@ def decide(outcome: Outcome, *, retries: int, since: float, now: float, jitter: 
         case Reject():
             return Transition(state="dead", retries=retries, reason=Reason.REJECTED)
         case Defer(reason=reason, after=after):
-            held = min(max(after, SHORTEST_DEFER), LONGEST_DEFER)
-            return Transition(state="queued", due_at=now + held, retries=retries, reason=reason)
+            due_at = min(now + hold(after), expires_at(policy, since))
+            return Transition(state="queued", due_at=max(due_at, now), retries=retries, reason=reason)
         case Retry(reason=reason):
             failed = retries + 1
             if failed >= len(policy.schedule):
@@ -74,6 +74,11 @@ def decide(outcome: Outcome, *, retries: int, since: float, now: float, jitter: 
             # A wait that reaches beyond the end comes due at the end, so that it is given up then and not later.
             due_at = min(now + _jittered(policy.schedule[failed], jitter), expires_at(policy, since))
             return Transition(state="queued", due_at=max(due_at, now), retries=failed, reason=reason)
+
+
+def hold(after: float) -> float:
+    """The seconds that a `Retry-After` may hold a lane: what was asked for, within 1 s and 1 h."""
+    return min(max(after, SHORTEST_DEFER), LONGEST_DEFER)
 
 
 def _jittered(seconds: float, jitter: float) -> float:

@@ -6,7 +6,7 @@ The bodies are made here, after the shapes of the public webhook reference; name
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NoReturn
 
 _STATE_CHANGES = {
     "draft": ("DRAFT", None),
@@ -96,6 +96,10 @@ def with_values(event: dict[str, Any], assignments: list[str]) -> dict[str, Any]
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
         return text
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -90,6 +90,7 @@ def verify(
     for name in family:
         if name not in found:
             raise RejectedWebhook(401, "missing_signature", f"the header {name.decode()} is missing")
+    for name in family:
         if len(found[name]) > 1:
             raise RejectedWebhook(401, "bad_signature", f"the header {name.decode()} came more than once")
     raw_id, timestamp, signatures = (found[name][0] for name in family)
@@ -105,13 +106,14 @@ def verify(
 
 def unverified(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> VerifiedMessage:
     """Accept a message of a source with `verify = "none"`; a readable id header still counts as the sender's id."""
-    for name, value in headers:
-        if name.lower() in (b"svix-id", b"webhook-id"):
-            try:
-                return VerifiedMessage(sender_id=_sender_id(value), body=body)
-            except RejectedWebhook:
-                break
-    return VerifiedMessage(sender_id=None, body=body)
+    found = {name.lower(): value for name, value in headers}
+    raw_id = found.get(b"svix-id", found.get(b"webhook-id"))
+    if raw_id is None:
+        return VerifiedMessage(sender_id=None, body=body)
+    try:
+        return VerifiedMessage(sender_id=_sender_id(raw_id), body=body)
+    except RejectedWebhook:
+        return VerifiedMessage(sender_id=None, body=body)
 
 
 def sign(keys: Sequence[Key], message_id: str, now: float, body: bytes, family: str = "webhook") -> dict[str, str]:

@@ -25,6 +25,8 @@ class Duration(float):
     def __new__(cls, value: str | float) -> Self:
         if isinstance(value, str):
             try:
+                if re.fullmatch(r"([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w))+", value, re.ASCII) is None:
+                    raise durationpy.DurationError
                 value = durationpy.from_str(value).total_seconds()
             except (durationpy.DurationError, OverflowError):
                 raise ValueError(f'"{value}" is not a duration; write "30s", "5m", "2h" or "90d"') from None
@@ -75,9 +77,9 @@ class Rate(float):
     def __str__(self) -> str:
         for unit, seconds in _RATE_UNITS.items():
             count = float(self) * seconds
-            if abs(count - round(count)) < 1e-6:
+            if round(count) and abs(count - round(count)) < 1e-6:
                 return f"{round(count)}/{unit}"
-        return f"{float(self):g}/s"
+        return f"{float(self) * _RATE_UNITS['h']:.6f}/h"
 
 
 class Secret:

@@ -18,7 +18,7 @@ from gateway.engine.audit import AuditLog
 from gateway.engine.rejections import Rejections
 from gateway.store.records import Accepted, Duplicate, Message, NewMessage, Owed, Status
 from gateway.store.sqlite import Store
-from gateway.telemetry import Metrics
+from gateway.telemetry import Log, Metrics
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -56,6 +56,7 @@ class Intake:
         rejections: Rejections,
         metrics: Metrics,
         clock: Clock,
+        log: Log,
     ) -> None:
         """`policies` holds the retry policy of every sink; `offer` hands a fresh delivery and its due time to its lane."""
         self._store = store
@@ -66,6 +67,7 @@ class Intake:
         self._rejections = rejections
         self._metrics = metrics
         self._clock = clock
+        self._log = log
 
     async def receive(self, source: Source, headers: Headers, body: bytes, content_type: str | None, started: float) -> Receipt:
         """Answer for one message: when this returns, it is committed with all its deliveries, and audited.
@@ -92,7 +94,7 @@ class Intake:
             raise StoreError("the audit log can't be written")
 
         event = decoded if isinstance(decoded, events.Event) else None
-        decision = self._router.route(event, source.name) if event else None
+        decision = self._route(event, source) if event else None
         message = Message(
             id=self._clock.new_id(),
             source=source.name,
@@ -123,6 +125,14 @@ class Intake:
         await self._audit.flush()
         self._metrics.message(source.name, message.event_type, receipt.status, self._clock.monotonic() - started)
         return receipt
+
+    def _route(self, event: events.Event, source: Source) -> Decision:
+        try:
+            return self._router.route(event, source.name)
+        except Exception:
+            # A bug in the rules' evaluation must not lose a message that is authentic: it is kept as unrouted, and replayable.
+            self._log.exception("routing.bug", source=source.name)
+            return Decision(sinks=(), routes=())
 
     def _duplicate(self, message: Message, duplicate: Duplicate) -> Receipt:
         # The line carries the id of the first message, so that its story is found under one id.

@@ -15,7 +15,7 @@ from gateway.clock import Clock
 from gateway.core import events
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
-from gateway.core.retry import RetryPolicy, Transition, decide, expired, expires_at
+from gateway.core.retry import RetryPolicy, Transition, decide, expired, expires_at, hold
 from gateway.core.values import rfc3339
 from gateway.engine.audit import AuditLog
 from gateway.sinks.base import Outgoing, Sink
@@ -170,8 +170,8 @@ class Lane:
                     jitter=self._clock.jitter(),
                     policy=self._settings.policy,
                 )
-                if isinstance(attempt.outcome, Defer) and transition.due_at is not None:
-                    self._held_until = max(self._held_until, transition.due_at)
+                if isinstance(attempt.outcome, Defer):
+                    self._held_until = max(self._held_until, now + hold(attempt.outcome.after))
                 await self._settle(owed, transition, attempt)
         finally:
             self._in_flight.discard(owed.seq)

@@ -41,7 +41,7 @@ def lines(delivery: Outgoing) -> list[str]:
     """The facts below the headline, a line each."""
     event = delivery.event
     facts = [] if event is None else _facts(event)
-    return _cut([_one_line(fact) for fact in [*facts, f"Message: {delivery.message_id}"]])
+    return [*_cut([_one_line(fact) for fact in facts]), f"Message: {delivery.message_id}"]
 
 
 def _facts(event: Event) -> list[str]:
