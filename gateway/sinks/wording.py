@@ -8,6 +8,9 @@ from gateway.sinks.base import Outgoing
 LONGEST_TEXT = 8 * 1024
 """Characters of a whole text; what is longer is cut, and says so."""
 
+_RESERVED = 100
+"""Of them, for saying what was cut and for the message's id."""
+
 _HEADLINES = {
     Milestone.DRAFT: "Draft made; photos or payment are missing",
     Milestone.QC_PENDING: "Photos submitted, in quality review",
@@ -64,7 +67,7 @@ def _one_line(text: str) -> str:
 
 def _cut(texts: list[str]) -> list[str]:
     kept: list[str] = []
-    room = LONGEST_TEXT
+    room = LONGEST_TEXT - _RESERVED
     for at, text in enumerate(texts):
         room -= len(text) + 1
         if room < 0:

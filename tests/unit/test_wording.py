@@ -106,15 +106,15 @@ def test_a_control_character_becomes_a_space(breaker: str) -> None:
 def test_a_text_that_is_too_long_is_cut_and_says_so() -> None:
     sides = [{"side": f"Side {at}", "reason": "x" * 500} for at in range(100)]
     said = lines(outgoing({"event_type": "media_rejected", "sides": sides}))
-    kept = said[:-1]
-    # 100 sides and the line of the message; what was left out is counted.
-    assert said[-1] == f"... (+{101 - len(kept)} more)"
-    assert LONGEST_TEXT - 600 < len("\n".join(kept)) <= LONGEST_TEXT
+    *kept, more, message = said
+    assert more == f"... (+{100 - len(kept)} more)"
+    assert message.startswith("Message: "), "the id is what one looks the message up by, so it is never cut"
+    assert LONGEST_TEXT - 700 < len("\n".join(said)) <= LONGEST_TEXT
 
 
 def test_line_breaks_count_for_the_length_of_a_text() -> None:
     said = lines(outgoing({"event_type": "media_rejected", "sides": [{"side": "x"}] * 5000}))
-    assert LONGEST_TEXT - 10 < len("\n".join(said[:-1])) <= LONGEST_TEXT
+    assert LONGEST_TEXT - 110 < len("\n".join(said)) <= LONGEST_TEXT
 
 
 def test_one_line_does_not_fill_the_whole_text() -> None:
