@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from cyclopts import App, CycloptsError
@@ -31,8 +32,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # `gateway tail | head`: whoever read us has seen enough. Keep Python from complaining about stdout at exit.
-        sys.stderr.close()
+        # `gateway tail | head`: whoever read us has seen enough. What is left in the buffer of stdout has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
         from gateway.cli.common import exit_code

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -17,6 +17,10 @@ from gateway.core.errors import ConfigError, GatewayError, Problem
 from gateway.core.samples import SAMPLES, with_values
 from gateway.core.values import Environment
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EventArgument = Annotated[str, Parameter(allow_leading_hyphen=True)]
 ConfigOption = Annotated[
     Path | None, Parameter(name=["--config", "-c"], help="The configuration; else $GATEWAY_CONFIG, ./gateway.toml, ...")
 ]
@@ -28,6 +32,18 @@ JsonOption = Annotated[bool, Parameter(name="--json", negative="", help="For pro
 
 class UsageError(GatewayError):
     exit_code = 2
+
+
+def console() -> Console:
+    """For output in colour on a terminal; without any where NO_COLOR is set (no-color.org) or the output is piped."""
+    from rich.console import Console
+
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # whoever read us has seen enough, which is no failure: `main` answers it
+
+    plain = Environment.of_process().get("NO_COLOR") is not None
+    return Output(soft_wrap=True, highlight=False, color_system=None if plain else "auto")
 
 
 def configuration(given: Path | None, *, secrets: bool) -> Config:
@@ -58,18 +74,23 @@ def exit_code(error: BaseException) -> int:
 
 
 def event_bytes(name: str, assignments: list[str] | None) -> bytes:
-    """The body that EVENT stands for: a sample's name, a file, or `-` for standard input.
+    """The body that EVENT stands for, with `--set` carried out. Without it, a file is passed on byte for byte."""
+    return changed(named_bytes(name), assignments)
 
-    Without assignments, a file or standard input is passed on byte for byte. Raises UsageError.
-    """
+
+def named_bytes(name: str) -> bytes:
+    """The body that EVENT stands for: a sample's name, a file, or `-` for standard input. Raises UsageError."""
     if name == "-":
-        raw = sys.stdin.buffer.read()
-    elif name in SAMPLES:
-        raw = json.dumps(SAMPLES[name], ensure_ascii=False, separators=(",", ":")).encode()
-    elif Path(name).is_file():
-        raw = Path(name).read_bytes()
-    else:
-        raise UsageError(f'"{name}" is neither a sample nor a file; {suggestion(name, SAMPLES)}')
+        return sys.stdin.buffer.read()
+    if name in SAMPLES:
+        return json.dumps(SAMPLES[name], ensure_ascii=False, separators=(",", ":")).encode()
+    if Path(name).is_file():
+        return Path(name).read_bytes()
+    raise UsageError(f'"{name}" is neither a sample nor a file; {suggestion(name, SAMPLES)}')
+
+
+def changed(raw: bytes, assignments: list[str] | None) -> bytes:
+    """A body with `path=value` set; the very same bytes where there is none to set. Raises UsageError."""
     if not assignments:
         return raw
     try:
@@ -77,6 +98,8 @@ def event_bytes(name: str, assignments: list[str] | None) -> bytes:
         if not isinstance(event, dict):
             raise ValueError("--set needs an event that is a JSON object")
         return json.dumps(with_values(event, assignments), ensure_ascii=False, separators=(",", ":")).encode()
+    except RecursionError:
+        raise UsageError("--set can't change an event that is nested so deeply") from None
     except ValueError as error:
         raise UsageError(str(error)) from None
 

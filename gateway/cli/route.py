@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from gateway.cli.common import ConfigOption, JsonOption, SetOption, UsageError, configuration, event_bytes
+from gateway.cli.common import ConfigOption, EventArgument, JsonOption, SetOption, UsageError, configuration, event_bytes
+from gateway.cli.lines import printable
 from gateway.core import events
 from gateway.core.patterns import Failure
 from gateway.core.routing import Router, Trace
 
 
 def route(
-    event: str,
+    event: EventArgument,
     /,
     *,
     config: ConfigOption = None,
@@ -50,7 +51,7 @@ def route(
         }
         print(json.dumps(document, ensure_ascii=False))
     else:
-        print(f"{decoded.event_type or 'no event_type'}  milestone {decoded.milestone.value}")
+        print(printable(f"{decoded.event_type or 'no event_type'}  milestone {decoded.milestone.value}"))
         for trace in traces:
             print(f"  {'+' if trace.matched else '-'} {trace.name}{_why(trace.failed)}")
         print(f"-> {', '.join(decision.sinks) or ('nobody, on purpose' if decision.routes else 'nobody: unrouted')}")
@@ -78,4 +79,4 @@ def _why(failed: Failure | None) -> str:
     if failed is None:
         return ""
     actual = "absent" if failed.actual is None else json.dumps(failed.actual, ensure_ascii=False, default=str)
-    return f"   {failed.path}: expected {json.dumps(failed.expected, ensure_ascii=False, default=str)}, is {actual}"
+    return printable(f"   {failed.path}: expected {json.dumps(failed.expected, ensure_ascii=False, default=str)}, is {actual}")

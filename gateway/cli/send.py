@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from gateway.cli.common import ConfigOption, JsonOption, SetOption, UsageError, configuration, event_bytes
+from gateway.cli.common import (
+    ConfigOption,
+    EventArgument,
+    JsonOption,
+    SetOption,
+    UsageError,
+    changed,
+    configuration,
+    named_bytes,
+)
 from gateway.clock import Clock
 from gateway.config.listen import Inherited, Tcp, Unix, parse
 from gateway.config.settings import Config
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def send(
-    event: str,
+    event: EventArgument,
     /,
     *,
     config: ConfigOption = None,
@@ -56,12 +65,13 @@ async def _send(config: Config, event: str, assignments: list[str], count: int, 
     clock = Clock()
     source = next(iter(config.sources.values()))
     keys = [Key(config.secret(ref)) for ref in source.secrets[:1]]
+    raw = named_bytes(event)
     connector, base = _target(config)
     refused = 0
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as session:
         for number in range(count):
             stamped = [*_timestamp(event, assignments, clock.now() + number / 1000), *assignments]
-            body = event_bytes(event, stamped)
+            body = changed(raw, stamped)
             message_id = f"msg_{clock.new_id()}"
             headers = sign(keys, message_id, clock.now(), body, family="svix") if keys else {"svix-id": message_id}
             started = clock.monotonic()
@@ -77,7 +87,9 @@ async def _send(config: Config, event: str, assignments: list[str], count: int, 
             refused += status != 200
             if as_json:
                 print(
-                    json.dumps({"sender_id": message_id, "http": status, "duration_ms": round(milliseconds, 1), "answer": answer})
+                    json.dumps(
+                        {"sender_id": message_id, "status": status, "duration_ms": round(milliseconds, 1), "answer": answer}
+                    )
                 )
             else:
                 print(f"{status}  {answer}  {milliseconds:.1f} ms")

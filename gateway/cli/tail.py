@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 from cyclopts import Parameter
 
-from gateway.cli.common import ConfigOption, UsageError, configuration
+from gateway.cli.common import ConfigOption, UsageError, configuration, console
 from gateway.cli.lines import readable, style_of
 from gateway.clock import Clock
 
@@ -26,70 +26,73 @@ def tail(
     json_: Annotated[bool, Parameter(name="--json", negative="", help="The lines as they stand in the file.")] = False,
 ) -> int:
     """Print the last lines of the audit log, readable; with -f go on until Ctrl-C, across a rotation too."""
-    from rich.console import Console
     from rich.text import Text
 
     path = configuration(config, secrets=False).audit_log
-    console = Console(soft_wrap=True, highlight=False)
+    out = console()
 
     def show(raw: bytes) -> None:
         line = parsed(raw)
+        if line is None:
+            return  # torn by a power cut; the file still has it
         if json_:
             print(raw.decode(errors="replace"), flush=follow)
-        elif line is not None:
+        else:
             at, event, rest = readable(line)
-            console.print(Text.assemble((at, "dim"), "  ", (f"{event:<20}", style_of(line)), "  ", rest))
+            out.print(Text.assemble((at, "dim"), "  ", (f"{event:<20}", style_of(line)), "  ", rest))
 
-    if not path.exists() and not follow:
-        raise UsageError(f"{path} is not there yet: the gateway writes it when it starts")
-    last, end = last_lines(path, lines)
-    for raw in last:
-        show(raw)
     if follow:
-        asyncio.run(_follow(path, end, show))
+        asyncio.run(_follow(path, lines, show))
+    elif path.exists():
+        with path.open("rb") as file:
+            for raw in last_lines(file, lines):
+                show(raw)
+    else:
+        raise UsageError(f"{path} is not there yet: the gateway writes it when it starts")
     return 0
 
 
-async def _follow(path: Path, start: int, show: Any) -> None:
-    async for raw in followed(path, start, Clock()):
+async def _follow(path: Path, last: int, show: Callable[[bytes], None]) -> None:
+    async for raw in followed(path, last, Clock()):
         show(raw)
 
 
-def last_lines(path: Path, count: int) -> tuple[list[bytes], int]:
-    """The last complete lines of a file, and the offset after them."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
-            data = file.read(_TAIL_BYTES)
-    except FileNotFoundError:
-        return [], 0
+def last_lines(file: BinaryIO, count: int) -> list[bytes]:
+    """The last complete lines of a file, which is left at the place after them."""
+    start = max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
+    file.seek(start)
+    data = file.read(_TAIL_BYTES)
     end = data.rfind(b"\n") + 1
-    found = data[:end].splitlines()
-    return found[max(0, len(found) - count) :] if count else [], size - len(data) + end
+    file.seek(start + end)
+    lines = data[:end].split(b"\n")[:-1]
+    return lines[max(0, len(lines) - count) :] if count else []
 
 
-async def followed(path: Path, start: int, clock: Clock, look_seconds: float = 0.2) -> AsyncGenerator[bytes, None]:
-    """Complete lines as they come, from an offset on; the rotated file is read to its end before the new one is opened."""
-    file: BinaryIO | None = None
+async def followed(path: Path, last: int | None, clock: Clock, look_seconds: float = 0.2) -> AsyncGenerator[bytes, None]:
+    """The last complete lines (None: all there are), then those that come; a rotated file is read to its end first."""
     never = asyncio.Event()
+    file: BinaryIO | None = None
     part = b""
     try:
         while True:
             if file is None and path.exists():
                 file = path.open("rb")
-                file.seek(start)
-            data = file.read(1 << 20) if file else b""
+                for raw in [] if last is None else last_lines(file, last):
+                    yield raw
+                last = None
+            # Looked at before the last read of a file: what is written between the two is still read.
+            rotated = file is not None and _rotated(file, path)
+            data = file.read(_TAIL_BYTES) if file else b""
             *complete, part = (part + data).split(b"\n")
             for raw in complete:
                 yield raw
             if data:
                 continue
-            if file is not None and _rotated(file, path):
+            if rotated and file is not None:
                 file.close()
-                file, start, part = None, 0, b""
-                continue
-            await clock.wait(never, look_seconds)
+                file, part = None, b""
+            else:
+                await clock.wait(never, look_seconds)
     finally:
         if file is not None:
             file.close()

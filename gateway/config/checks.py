@@ -30,21 +30,29 @@ Problems = list[Problem]
 
 def check_name(name: str, where: str, problems: Problems) -> None:
     if _NAME.fullmatch(name) is None:
-        problems.append(Problem(where, "is no name", "a small letter, then up to 47 small letters, digits, - or _"))
+        problems.append(
+            Problem(where, f'"{name}" can not be a name', "a small letter, then up to 47 small letters, digits, - or _")
+        )
 
 
 def check(config: Config, problems: Problems) -> None:
     """Everything that can be said without the secrets."""
     _check_server(config, problems)
     if config.store.retention <= 0:
-        problems.append(Problem("[store] retention", "is longer than 0s"))
+        problems.append(Problem("[store] retention", "has to be longer than 0s"))
     if not config.sources and not any(problem.place.startswith("[sources") for problem in problems):
         problems.append(Problem("[sources]", "there is none", "webhooks need a place to come from: [sources.legitmark]"))
     for name, source in config.sources.items():
-        _check_source(source, place("sources", name), problems)
+        if _NAME.fullmatch(name):  # else its default path, made of the name, is no better
+            _check_source(source, place("sources", name), problems)
     for path, number in Counter(source.path for source in config.sources.values()).items():
         if number > 1:
-            problems.append(Problem("[sources]", f"{number} sources have the path {path}"))
+            problems.append(
+                Problem(
+                    "[sources]",
+                    f"{' and '.join(name for name, source in config.sources.items() if source.path == path)} have the same path {path}",
+                )
+            )
     for name, sink in config.sinks.items():
         _check_sink(sink, place("sinks", name), problems)
 
@@ -120,19 +128,19 @@ def _check_server(config: Config, problems: Problems) -> None:
             Problem("[admin] token", "is needed where others can reach the admin listener", "or listen on 127.0.0.1 or unix:")
         )
     if not 0 < config.server.max_body <= _LARGEST_BODY:
-        problems.append(Problem("[server] max_body", "lies between 1B and 64MiB"))
+        problems.append(Problem("[server] max_body", "has to lie between 1B and 64MiB"))
 
 
 def _check_source(source: SourceSettings, where: str, problems: Problems) -> None:
-    if source.path is None or not re.fullmatch(r"/[!-~]*", source.path) or set(source.path) & set("?#%"):
-        problems.append(Problem(f"{where} path", "starts with / and has no ?, # or %"))
+    if not re.fullmatch(r"/[!-~]*", source.path or "") or set(source.path or "") & set("?#%"):
+        problems.append(Problem(f"{where} path", "has to start with /, without ?, # or %"))
     if source.verify == "standard_webhooks" and not source.secrets:
         hint = 'name the signing secret of the webhook page, or write verify = "none" to run unverified'
         problems.append(Problem(f"{where} secrets", "there is none", hint))
     if source.verify == "none" and source.secrets:
         problems.append(Problem(f"{where} verify", 'is "none", and there are secrets', "remove one of the two"))
     if source.tolerance <= 0:
-        problems.append(Problem(f"{where} tolerance", "is longer than 0s"))
+        problems.append(Problem(f"{where} tolerance", "has to be longer than 0s"))
     for event_type, paths in source.identity.items():
         for path in paths:
             if not all(path.split(".")):
@@ -146,17 +154,17 @@ def _check_sink(sink: SinkConfig, where: str, problems: Problems) -> None:
     if not sink.retry:
         problem("retry", "names no attempt", 'at least ["0s"]')
     if not 1 <= sink.concurrency <= _MOST_CONCURRENT:
-        problem("concurrency", f"lies between 1 and {_MOST_CONCURRENT}")
+        problem("concurrency", f"has to lie between 1 and {_MOST_CONCURRENT}")
     if sink.breaker.failures < 1:
-        problem("breaker", "failures is at least 1")
+        problem("breaker", "failures has to be at least 1")
     for key, span in (("timeout", sink.timeout), ("give_up_after", sink.give_up_after)):
         if span <= 0:
-            problem(key, "is longer than 0s")
+            problem(key, "has to be longer than 0s")
     for text in [] if isinstance(sink, JsonlConfig) else sink.allow_networks or []:
         try:
             parse_network(text)
-        except ValueError as error:
-            problem("allow_networks", str(error))
+        except ValueError:
+            problem("allow_networks", f'"{text}" is not a network', 'write "10.0.0.0/8", with zeros behind the prefix')
     match sink:
         case HttpConfig():
             _check_http(sink, problem)
@@ -192,15 +200,17 @@ def _check_http(sink: HttpConfig, problem: Any) -> None:
 
 def _check_email(sink: EmailConfig, problem: Any) -> None:
     if not sink.recipients:
-        problem("recipients", "there is none")
+        problem("recipients", "names nobody")
     for text in [sink.sender, *sink.recipients]:
         address = match[1] if (match := re.fullmatch(r"[^<>\r\n]*<([^<>]*)>", text)) else text
         if _MAIL.fullmatch(address) is None or not text.isprintable():
             problem("sender" if text == sink.sender else "recipients", f'"{text}" is no mail address')
     if not 1 <= sink.port <= 65535:
-        problem("port", "lies between 1 and 65535")
-    if (sink.username is None) != (sink.password is None):
-        problem("username", "and password go together")
+        problem("port", "has to lie between 1 and 65535")
+    if sink.username is not None and sink.password is None:
+        problem("password", "is missing: there is a username")
+    if sink.password is not None and sink.username is None:
+        problem("username", "is missing: there is a password")
 
 
 def _check_key(config: Config, ref: Any, where: str, problems: Problems) -> None:

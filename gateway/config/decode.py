@@ -36,11 +36,13 @@ def place(*parts: str | int) -> str:
 
 
 def decode_table(kind: type[S], table: Any, where: str, problems: list[Problem]) -> S | None:
-    """Build a struct from a table, adding every problem of it; None where there is one."""
+    """Build a struct from the keys of a table that are good, adding a problem for each other one.
+
+    So what is good is checked further, and one problem does not hide the next. None where a required key is not good.
+    """
     if not isinstance(table, dict):
         problems.append(Problem(where, f"is {_is(table)}, and has to be a table"))
         return None
-    before = len(problems)
     fields = {info.name: info for info in msgspec.structs.fields(kind)}
     values: dict[str, Any] = {}
     for key, raw in table.items():
@@ -48,12 +50,16 @@ def decode_table(kind: type[S], table: Any, where: str, problems: list[Problem])
             continue
         if key not in fields:
             problems.append(Problem(f"{where} {key}", "unknown key", suggestion(key, fields)))
-        else:
-            values[key] = _decode_value(fields[key].type, raw, where, key, problems)
+            continue
+        before = len(problems)
+        value = _decode_value(fields[key].type, raw, where, key, problems)
+        if len(problems) == before:
+            values[key] = value
     for name, info in fields.items():
         if name not in table and info.required:
             problems.append(Problem(f"{where} {name}", "is missing", f"it is {_expected(info.type)}"))
-    return kind(**values) if len(problems) == before else None
+    complete = all(name in values for name, info in fields.items() if info.required)
+    return kind(**values) if complete else None
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
@@ -80,13 +86,13 @@ def secret_refs(value: Any, where: str) -> Iterator[tuple[str, SecretRef]]:
 
 
 def _decode_value(kind: Any, raw: Any, where: str, key: str, problems: list[Problem]) -> Any:
+    if _is_secret(kind) and not all(_may_be_reference(item) for item in (raw if isinstance(raw, list) else [raw])):
+        problems.append(Problem(f"{where} {key}", "a secret never stands in this file", f"write {_WORDS[SecretRef]}"))
+        return None
     struct = _struct_of(kind)
     if struct is not None and isinstance(raw, dict):
         inner = where.removesuffix("]") + f".{key}]" if where.startswith("[") and not where.startswith("[[") else f"{where} {key}"
         return decode_table(struct, raw, inner, problems)
-    if _is_secret(kind) and (isinstance(raw, str) or (isinstance(raw, list) and any(isinstance(item, str) for item in raw))):
-        problems.append(Problem(f"{where} {key}", "a secret never stands in this file", f"write {_WORDS[SecretRef]}"))
-        return None
     try:
         return msgspec.convert(raw, kind, dec_hook=_hook)
     except msgspec.ValidationError as error:
@@ -96,6 +102,10 @@ def _decode_value(kind: Any, raw: Any, where: str, key: str, problems: list[Prob
         else:
             problems.append(Problem(f"{where} {key}", f"is {_is(raw)}, and has to be {_expected(kind)}"))
         return None
+
+
+def _may_be_reference(raw: Any) -> bool:
+    return isinstance(raw, dict) and all(isinstance(value, str) for value in raw.values())
 
 
 def _hook(kind: type, raw: Any) -> Any:

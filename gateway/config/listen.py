@@ -42,6 +42,8 @@ def parse(text: str, base: Path) -> Address:
         if not path:
             raise ValueError("unix: needs a path")
         return Unix(base / path)
+    if text == "fd:":
+        raise ValueError("fd: needs the name of a socket, as in FileDescriptorName= of the socket unit")
     if text.startswith("fd:"):
         return Inherited(text.removeprefix("fd:"))
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+)):([0-9]{1,5})", text)

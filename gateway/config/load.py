@@ -88,12 +88,12 @@ class _Loader:
         store = self._single(StoreSettings, "store")
         audit = self._single(AuditSettings, "audit")
         sources = {
-            name: msgspec.structs.replace(settings, path=settings.path or f"/webhooks/{name}")
+            name: msgspec.structs.replace(settings, path=f"/webhooks/{name}" if settings.path is None else settings.path)
             for name, settings in self._named(SourceSettings, "sources").items()
         }
         sinks = self._sinks()
         routes = self._routes(set(self._table("sinks")), set(self._table("sources")))
-        tests = self._tests(set(self._table("sinks")), {route.name for route in routes})
+        tests = self._tests(set(self._table("sinks")), self._route_names())
         owners: list[tuple[str, Struct]] = [("[admin]", admin)]
         owners += [(place("sources", name), source) for name, source in sources.items()]
         owners += [(place("sinks", name), sink) for name, sink in sinks.items()]
@@ -112,9 +112,13 @@ class _Loader:
             secrets=self._secrets(owners, resolve=secrets),
             warnings=tuple(checks.warnings(self._document, routes, sinks)),
         )
-        checks.check(config, self._problems)
+        found: list[Problem] = []
+        checks.check(config, found)
         if secrets:
-            checks.check_signing_secrets(config, self._problems)
+            checks.check_signing_secrets(config, found)
+        # A key that could not be decoded has its default here: what the checks say of that was written by nobody.
+        complained = {problem.place for problem in self._problems}
+        self._problems += [problem for problem in found if problem.place not in complained]
         if self._problems:
             raise ConfigError(str(self._file), self._problems)
         return config
@@ -131,7 +135,7 @@ class _Loader:
 
     def _named(self, kind: type[S], name: str) -> dict[str, S]:
         if not isinstance(self._document.get(name, {}), dict):
-            self._problem(place(name), f"is written [{name}.NAME]")
+            self._problem(place(name), f"has to be written [{name}.NAME]")
         found: dict[str, S] = {}
         for key, table in self._table(name).items():
             checks.check_name(key, place(name, key), self._problems)
@@ -141,7 +145,7 @@ class _Loader:
 
     def _sinks(self) -> dict[str, SinkConfig]:
         if not isinstance(self._document.get("sinks", {}), dict):
-            self._problem("[sinks]", "is written [sinks.NAME]")
+            self._problem("[sinks]", "has to be written [sinks.NAME]")
         found: dict[str, SinkConfig] = {}
         for name, table in self._table("sinks").items():
             where = place("sinks", name)
@@ -177,6 +181,12 @@ class _Loader:
             )
         return routes
 
+    def _route_names(self) -> set[str]:
+        """Of every route that is written, good or not."""
+        tables = self._document.get("routes", [])
+        named = enumerate(tables if isinstance(tables, list) else [])
+        return {str(table.get("name", f"route {at + 1}")) for at, table in named if isinstance(table, dict)}
+
     def _patterns(self, raw: dict[str, Any] | list[dict[str, Any]] | None, where: str) -> tuple[Pattern, ...]:
         if raw == []:
             self._problem(where, "an empty list matches nothing", "remove it, and every event matches")
@@ -196,6 +206,7 @@ class _Loader:
             where = f'[[tests]] "{test.name}"'
             self._known([*(test.sinks or []), *(test.not_sinks or [])], sinks, where, "sink")
             self._known(test.routes or [], routes, where, "route")
+            self._known([test.source] if test.source else [], set(self._table("sources")), where, "source")
             if test.sinks is None and test.routes is None and test.not_sinks is None:
                 self._problem(where, "expects nothing", "name sinks, routes or not_sinks")
         return tests
@@ -203,7 +214,7 @@ class _Loader:
     def _list(self, kind: type[S], name: str) -> list[tuple[int, S]]:
         tables = self._document.get(name, [])
         if not isinstance(tables, list):
-            self._problem(place(name), f"is written [[{name}]]")
+            self._problem(place(name), f"has to be written [[{name}]]")
             return []
         decoded = [(at, decode_table(kind, table, place(name, at), self._problems)) for at, table in enumerate(tables)]
         return [(at, settings) for at, settings in decoded if settings is not None]

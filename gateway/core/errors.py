@@ -40,7 +40,8 @@ class Problem(Struct, frozen=True):
 
     def __str__(self) -> str:
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{self.level}: {self.place}: {self.message}{hint}"
+        line = f"{self.level}: {self.place}: {self.message}{hint}"
+        return "".join(character if character.isprintable() else "?" for character in line)
 
 
 class ConfigError(GatewayError):

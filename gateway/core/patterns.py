@@ -214,18 +214,18 @@ def _compile_operators(raw: dict[str, Any], path: str, problems: list[PatternPro
             if isinstance(operand, bool):
                 exists = operand
             else:
-                problems.append(PatternProblem(inner, "is true or false"))
+                problems.append(PatternProblem(inner, "has to be true or false"))
         elif operator in ("gt", "gte", "lt", "lte"):
             if isinstance(operand, (int, float)) and not isinstance(operand, bool):
                 tests.append(_number_test(operator, operand))
             else:
-                problems.append(PatternProblem(inner, "compares with a number"))
+                problems.append(PatternProblem(inner, "needs a number"))
         else:
             alternatives = operand if isinstance(operand, list) else [operand]
             if alternatives and all(isinstance(text, str) for text in alternatives):
                 tests.append(_any_text([_text_test(operator, text, inner, problems) for text in alternatives]))
             else:
-                problems.append(PatternProblem(inner, "compares with text, or with a list of texts"))
+                problems.append(PatternProblem(inner, "needs a text, or a list of texts"))
     return Operators(raw, tuple(tests), negated, exists)
 
 

@@ -48,7 +48,7 @@ class Size(int):
         if isinstance(value, str):
             match = re.fullmatch(r"([0-9]{1,12})\s?([A-Za-z]{1,3})", value)
             if match is None or match[2] not in _SIZE_UNITS:
-                raise ValueError(f'"{value}" is not a size; write "256KiB", "1MiB" or "512B"')
+                raise ValueError(f'"{value}" is not a size; write "256KiB", "1MiB" or "512B" (kB is 1000, KiB 1024)')
             value = int(match[1]) * _SIZE_UNITS[match[2]]
         if value < 0:
             raise ValueError("a size is not negative")

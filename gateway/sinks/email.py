@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
@@ -19,6 +20,9 @@ from gateway.sinks import wording
 from gateway.sinks.base import Opening, Outgoing, SinkSettings
 from gateway.sinks.guard import BlockedAddress, Guard, parse_network
 from gateway.sinks.transport import words
+
+_QUIT_SECONDS = 2.0
+"""The mail was taken by then: a server that hangs must not turn that into a second mail."""
 
 
 class EmailConfig(SinkSettings, frozen=True, kw_only=True, tag_field="type", tag="email"):
@@ -38,12 +42,18 @@ def render(delivery: Outgoing, sender: str, recipients: list[str]) -> EmailMessa
     mail = EmailMessage(policy=SMTP_POLICY)
     mail["From"] = sender
     mail["To"] = ", ".join(recipients)
-    mail["Subject"] = wording.headline(delivery)
+    mail["Subject"] = _plain(wording.headline(delivery))
     mail["Date"] = format_datetime(datetime.fromtimestamp(delivery.received_at, UTC))
     mail["Message-ID"] = f"<{delivery.delivery_id}@{domain_of(sender)}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content("\n".join([wording.headline(delivery), "", *wording.lines(delivery)]) + "\n", cte="base64")
     return mail
+
+
+def _plain(text: str) -> str:
+    """Without what reads as an encoded word (RFC 2047): decoded and folded anew, it can end the header and start another
+    (CVE-2024-6923, in Python before 3.11.10)."""
+    return text.replace("=?", "= ?")
 
 
 def domain_of(sender: str) -> str:
@@ -63,7 +73,7 @@ class EmailSink:
         mail = render(delivery, self._config.sender, self._config.recipients)
         try:
             return await self._send(mail)
-        except (aiosmtplib.SMTPException, OSError) as error:
+        except (aiosmtplib.SMTPException, OSError, UnicodeError) as error:
             return failure(error, self._config.host, self._config.port)
 
     async def aclose(self) -> None:
@@ -84,9 +94,15 @@ class EmailSink:
                 password=self._password.reveal() if self._password else None,
                 local_hostname=self._local_hostname,  # else aiosmtplib asks DNS for it, and blocks the loop meanwhile
             )
-            await client.connect()
         except BaseException:
             dialled.close()
+            raise
+        try:
+            await client.connect()
+        except BaseException:
+            # Ended, and not closed: a TLS transport may still hold the descriptor, and would close another's later.
+            with suppress(OSError):
+                dialled.shutdown(socket.SHUT_RDWR)
             raise
         try:
             refused, _ = await client.send_message(mail)
@@ -94,7 +110,7 @@ class EmailSink:
             client.close()
             raise
         try:
-            await client.quit()
+            await client.quit(timeout=_QUIT_SECONDS)
         except (aiosmtplib.SMTPException, OSError):
             client.close()  # the mail was taken: how the conversation ends changes nothing
         if refused:
@@ -103,8 +119,10 @@ class EmailSink:
         return Delivered(250)
 
 
-def failure(error: aiosmtplib.SMTPException | OSError, host: str, port: int) -> Retry | Reject:
-    """4xx may work later, 5xx never will, but for a refused login: that is for the operator to mend, and loses no mail."""
+def failure(error: aiosmtplib.SMTPException | OSError | UnicodeError, host: str, port: int) -> Retry | Reject:
+    """4xx may work later, 5xx about this mail never will. A 5xx about us (greeting, STARTTLS, login) is for an operator to
+    mend, so it is tried again: one broken mail host must not end every mail.
+    """
     place = f"{host}:{port}"
     match error:
         case BlockedAddress():
@@ -113,11 +131,17 @@ def failure(error: aiosmtplib.SMTPException | OSError, host: str, port: int) -> 
             return Retry(
                 Reason.SMTP_STATUS, f"{place} refused the login: SMTP {error.code}; check username and password", error.code
             )
+        case UnicodeError():
+            return Retry(Reason.DNS, f"{host} is no name that DNS could have")
+        case aiosmtplib.SMTPResponseException(code=-1):
+            return Retry(Reason.PROTOCOL, f"{place}: the answer is not SMTP")
         case aiosmtplib.SMTPRecipientsRefused():
             codes = [refused.code for refused in error.recipients]
             return _by_code(max(codes) if all(code >= 500 for code in codes) else min(codes), "refused every recipient", place)
-        case aiosmtplib.SMTPResponseException():
+        case aiosmtplib.SMTPSenderRefused() | aiosmtplib.SMTPRecipientRefused() | aiosmtplib.SMTPDataError():
             return _by_code(error.code, "answered", place)
+        case aiosmtplib.SMTPResponseException():
+            return Retry(Reason.SMTP_STATUS, f"{place} takes no mail: SMTP {error.code}", error.code)
         case aiosmtplib.SMTPTimeoutError() | TimeoutError():
             return Retry(Reason.TIMEOUT, f"{place}: no answer in time")
         case ssl.SSLError():

@@ -6,6 +6,7 @@ import asyncio
 import os
 import ssl
 from collections.abc import Collection, Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TypeVar
@@ -94,7 +95,8 @@ def seconds_after(value: str | None, now: float) -> float | None:
     if value.strip().isascii() and value.strip().isdigit():
         return float(value.strip()[:12])
     try:
-        return max(parsedate_to_datetime(value).timestamp() - now, 0.0)
+        date = parsedate_to_datetime(value)  # naive where it names no zone: an HTTP date is UTC (RFC 9110, 5.6.7)
+        return max((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now, 0.0)
     except (ValueError, OverflowError):
         return None
 
@@ -107,6 +109,8 @@ def failure(error: Exception) -> Retry:
             return Retry(Reason.BLOCKED, "the address is one that this sink may not dial; see allow_networks")
         case TimeoutError():
             return Retry(Reason.TIMEOUT, "no answer in time")
+        case UnicodeError():
+            return Retry(Reason.DNS, "the host in the URL is no name that DNS could have")
         case aiohttp.ClientConnectorDNSError():
             return Retry(Reason.DNS, f"{error.host} has no address")
         case aiohttp.ClientConnectorCertificateError():

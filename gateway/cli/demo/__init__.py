@@ -20,10 +20,9 @@ from typing import Annotated, Any
 
 import aiohttp
 from cyclopts import Parameter
-from rich.console import Console
 from rich.text import Text
 
-from gateway.cli.common import UsageError
+from gateway.cli.common import UsageError, console
 from gateway.cli.demo.receivers import Receivers
 from gateway.cli.demo.story import CONFIG, Step, story
 from gateway.cli.lines import printable, style_of
@@ -93,7 +92,7 @@ class _Teller:
         self._key = key
         self._clock = clock
         self._router = Router(config.routes)
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = console()
         self._url = f"http://{config.server.listen[0]}{config.sources['legitmark'].path}"
         self._message_id = ""
         self._sent: dict[str, bytes] = {}
@@ -103,7 +102,7 @@ class _Teller:
         """Play all steps; whether everything arrived as told."""
         self._console.print(Text(f"\nThe gateway is up: {self._url}", "bold"))
         as_told = True
-        async with aiohttp.ClientSession() as session, aclosing(self._audit_lines(0)) as lines:
+        async with aiohttp.ClientSession() as session, aclosing(self._audit_lines(None)) as lines:
             for step in steps:
                 self._console.print(Text(f"\n{step.title}", "bold"))
                 try:
@@ -116,7 +115,7 @@ class _Teller:
 
     async def go_on(self) -> None:
         """Show what comes, until Ctrl-C."""
-        async with aclosing(self._audit_lines(self._config.audit_log.stat().st_size)) as lines:
+        async with aclosing(self._audit_lines(0)) as lines:
             async for raw in lines:
                 self._show_line(parsed(raw) or {})
 
@@ -214,8 +213,8 @@ class _Teller:
         at = (time or rfc3339(self._clock.now()))[11:23]
         self._console.print(Text.assemble("  ", (at, "dim"), "  ", (f"{what:<10}", style), printable(text)))
 
-    def _audit_lines(self, start: int) -> AsyncGenerator[bytes, None]:
-        return followed(self._config.audit_log, start, self._clock, look_seconds=0.02)
+    def _audit_lines(self, last: int | None) -> AsyncGenerator[bytes, None]:
+        return followed(self._config.audit_log, last, self._clock, look_seconds=0.02)
 
 
 @asynccontextmanager

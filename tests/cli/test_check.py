@@ -1,0 +1,100 @@
+"""`gateway check`: exit codes, streams and the document for programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import gateway
+
+WARNED = '[store]\nmin_free = "1GiB"\n'
+
+
+@pytest.fixture
+def warned(folder: Path) -> Path:
+    file = folder / "warned.toml"
+    file.write_text((folder / "gateway.toml").read_text() + WARNED)
+    return file
+
+
+@pytest.fixture
+def broken(folder: Path) -> Path:
+    file = folder / "broken.toml"
+    file.write_text((folder / "gateway.toml").read_text() + "[server2]\n[audit]\npth = 'x'\n")
+    return file
+
+
+def test_a_good_configuration_ends_with_0_and_says_what_is_in_it(folder: Path) -> None:
+    result = gateway("check", cwd=folder)
+    assert (result.status, result.err) == (0, "")
+    assert result.out == f"{folder}/gateway.toml: good: 1 source(s), 2 sink(s), 3 route(s)\n"
+
+
+def test_the_file_is_an_argument_or_an_option_or_a_variable(folder: Path) -> None:
+    file = str(folder / "gateway.toml")
+    for arguments, variables in ((["check", file], {}), (["check", "-c", file], {}), (["check"], {"GATEWAY_CONFIG": file})):
+        assert gateway(*arguments, cwd=folder.parent, variables=variables).status == 0
+
+
+def test_warnings_end_with_0_and_under_strict_with_1(warned: Path) -> None:
+    line = f"{warned}: warning: [store] min_free: has no effect yet\n"
+    for option, status in (([], 0), (["--strict"], 1)):
+        result = gateway("check", warned, *option)
+        assert result.status == status
+        assert result.out.startswith(line)
+
+
+def test_without_warnings_strict_changes_nothing(folder: Path) -> None:
+    assert gateway("check", "--strict", cwd=folder).status == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--strict"], ["--no-secrets"]], ids=str)
+def test_errors_end_with_78_and_are_all_there(broken: Path, options: list[str]) -> None:
+    result = gateway("check", broken, *options)
+    assert (result.status, result.err) == (78, "")
+    assert result.out == (
+        f'{broken}: error: [server2]: unknown table (did you mean "server"?)\n'
+        f'{broken}: error: [audit] pth: unknown key (did you mean "path"?)\n'
+        f"{broken}: 2 problem(s); nothing of this file would be used\n"
+    )
+
+
+def test_a_file_that_is_not_there_ends_with_78(tmp_path: Path) -> None:
+    result = gateway("check", tmp_path / "no.toml")
+    assert result.status == 78
+    assert "is not there" in result.out
+
+
+def test_secrets_are_read_unless_told_not_to(folder: Path) -> None:
+    without = {"LEGITMARK_SECRET": ""}
+    assert gateway("check", cwd=folder, variables=without).status == 78
+    assert gateway("check", "--no-secrets", cwd=folder, variables=without).status == 0
+
+
+def test_json_is_one_document_whatever_was_found(folder: Path, warned: Path, broken: Path) -> None:
+    good = gateway("check", "--json", cwd=folder)
+    assert (good.status, good.document()) == (0, {"ok": True, "problems": []})
+    warning = {"file": str(warned), "place": "[store] min_free", "message": "has no effect yet", "hint": "", "level": "warning"}
+    assert gateway("check", "--json", warned).document() == {"ok": True, "problems": [warning]}
+    strict = gateway("check", "--json", "--strict", warned)
+    assert (strict.status, strict.document()) == (1, {"ok": False, "problems": [warning]})
+    bad = gateway("check", "--json", broken)
+    assert bad.status == 78
+    assert bad.document()["ok"] is False
+    assert [problem["place"] for problem in bad.document()["problems"]] == ["[server2]", "[audit] pth"]
+    assert {problem["level"] for problem in bad.document()["problems"]} == {"error"}
+
+
+def test_no_secret_is_shown(folder: Path) -> None:
+    result = gateway("check", cwd=folder, variables={"LEGITMARK_SECRET": "v1,whsec_bm90LWEtc2VjcmV0"})
+    assert result.status == 78
+    assert "bm90LWEt" not in result.out + result.err
+
+
+def test_the_other_commands_refuse_a_broken_configuration_with_78_and_its_problems_on_stderr(broken: Path) -> None:
+    for arguments in (["serve"], ["route", "authentic"], ["send", "authentic"], ["tail"]):
+        result = gateway(*arguments, "--config", broken)
+        assert (result.status, result.out) == (78, "")
+        assert len(result.err.splitlines()) == 2
+        assert "[server2]" in result.err

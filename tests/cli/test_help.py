@@ -1,0 +1,85 @@
+"""Help and usage errors: quick, complete, and on the right stream."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import TIMEOUT, command, environment, gateway
+
+COMMANDS = ("serve", "check", "route", "send", "tail")
+LONGEST_HELP = 0.3
+"""Seconds, of the best of five runs."""
+
+
+def test_the_help_of_the_app_names_each_command() -> None:
+    result = gateway("--help")
+    assert (result.status, result.err) == (0, "")
+    assert all(name in result.out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help(name: str) -> None:
+    result = gateway(name, "--help")
+    assert (result.status, result.err) == (0, "")
+    assert f"gateway {name}" in result.out
+
+
+def test_the_version_is_one_line() -> None:
+    result = gateway("--version")
+    assert result.status == 0
+    assert len(result.out.splitlines()) == 1
+
+
+def test_the_command_alone_shows_its_help() -> None:
+    assert "Usage" in gateway().out
+
+
+def test_the_help_takes_less_than_a_third_of_a_second() -> None:
+    def seconds() -> float:
+        started = time.perf_counter()
+        subprocess.run(command("--help"), env=environment(), capture_output=True, timeout=TIMEOUT, check=True)
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(5)) < LONGEST_HELP
+
+
+def test_the_help_imports_nothing_that_serves_or_sends() -> None:
+    run = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "gateway", "--help"],
+        env=environment(),
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in run.stderr.decode().splitlines() if line.startswith("import time:")}
+    assert "gateway.cli" in imported, "the report of importtime was read"
+    assert not {
+        name for name in imported if name.partition(".")[0] in ("aiohttp", "aiosqlite", "aiosmtplib", "prometheus_client")
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sned"], "sned"),
+        (["check", "--strct"], "--strct"),
+        (["check", "a.toml", "b.toml"], "b.toml"),
+        (["route"], "EVENT"),
+        (["send"], "EVENT"),
+        (["send", "authentic", "--count"], "--count"),
+        (["send", "authentic", "--count", "many"], "many"),
+        (["tail", "-n", "few"], "few"),
+        (["--nothing"], "--nothing"),
+    ],
+    ids=str,
+)
+def test_a_usage_error_ends_with_2_and_names_the_word_on_stderr(arguments: list[str], said: str, folder: Path) -> None:
+    result = gateway(*arguments, cwd=folder)
+    assert (result.status, result.out) == (2, "")
+    assert said in result.err
+    assert "Traceback" not in result.err

@@ -1,0 +1,165 @@
+"""`gateway route`: where an event would go, and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.core.samples import SAMPLES
+from tests.cli.running import gateway
+from tests.conftest import PAYLOADS
+
+COUNTERFEIT = PAYLOADS / "state_change.complete_rejected.json"
+
+
+def test_a_sample_shows_its_milestone_each_route_and_the_sinks(folder: Path) -> None:
+    result = gateway("route", "counterfeit", cwd=folder)
+    assert (result.status, result.err) == (0, "")
+    assert "milestone counterfeit" in result.out
+    assert "+ counterfeits" in result.out
+    assert '- bags   reference_id: expected {"prefix": "BAG-"}, is "ITEM-1042"' in result.out
+    assert result.out.endswith("-> fraud_desk, archive\n")
+
+
+@pytest.mark.parametrize("name", ["authentic", "needs_resubmission_ja"])
+def test_an_event_that_no_route_takes_is_called_unrouted(name: str, folder: Path) -> None:
+    assert gateway("route", name, cwd=folder).out.endswith("-> nobody: unrouted\n")
+
+
+def test_an_event_that_goes_to_nobody_on_purpose_is_not(folder: Path) -> None:
+    assert gateway("route", "cancelled", cwd=folder).out.endswith("-> nobody, on purpose\n")
+
+
+def test_a_file_and_standard_input_are_events_too(folder: Path) -> None:
+    from_file = gateway("route", COUNTERFEIT, cwd=folder)
+    from_stdin = gateway("route", "-", cwd=folder, stdin=COUNTERFEIT.read_bytes())
+    assert from_file.status == 0
+    assert from_file == from_stdin
+    assert "-> fraud_desk, archive" in from_file.out
+
+
+def test_set_changes_fields_and_may_be_repeated(folder: Path) -> None:
+    arguments = ("--set", "state.supplement=REJECTED", "--set", "reference_id=BAG-1", "--json")
+    document = gateway("route", "authentic", *arguments, cwd=folder).document()
+    assert document["milestone"] == "counterfeit"
+    assert [route["name"] for route in document["routes"] if route["matched"]] == ["counterfeits", "bags"]
+
+
+def test_set_before_the_event_works_the_same(folder: Path) -> None:
+    after = gateway("route", "authentic", "--set", "reference_id=BAG-1", "--json", cwd=folder)
+    assert gateway("route", "--set", "reference_id=BAG-1", "authentic", "--json", cwd=folder) == after
+    assert after.document()["sinks"] == ["archive"]
+
+
+def test_set_of_null_takes_a_field_away(folder: Path) -> None:
+    failed = gateway("route", "authentic", "--set", "reference_id=null", "--json", cwd=folder).document()["routes"][1]["failed"]
+    assert failed["actual"] is None
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity"])
+def test_set_of_what_is_not_json_is_text(value: str, folder: Path) -> None:
+    document = gateway("route", "authentic", "--set", f"reference_id={value}", "--json", cwd=folder).document()
+    assert document["routes"][1]["failed"]["actual"] == value
+
+
+@pytest.mark.parametrize("assignment", ["reference_id", "=x", "a..b=1", "reference_id.x=1"])
+def test_set_without_a_path_and_a_value_is_a_usage_error(assignment: str, folder: Path) -> None:
+    result = gateway("route", "authentic", "--set", assignment, cwd=folder)
+    assert (result.status, result.out) == (2, "")
+    assert assignment.partition("=")[0] in result.err
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("expected", ["fraud_desk,archive", " archive , fraud_desk "])
+def test_expect_is_a_set_and_ends_with_0_where_it_is_exact(expected: str, folder: Path) -> None:
+    assert gateway("route", "counterfeit", "--expect", expected, cwd=folder).status == 0
+
+
+@pytest.mark.parametrize("expected", ["archive", "archive,fraud_desk,erp", ""])
+def test_expect_ends_with_1_where_it_differs_and_says_what_was_expected(expected: str, folder: Path) -> None:
+    result = gateway("route", "counterfeit", "--expect", expected, cwd=folder)
+    assert result.status == 1
+    assert result.out.splitlines()[-1].startswith("expected ")
+
+
+@pytest.mark.parametrize("name", ["cancelled", "authentic"])
+def test_expect_nothing_is_met_by_nobody(name: str, folder: Path) -> None:
+    assert gateway("route", name, "--expect", "", cwd=folder).status == 0
+
+
+def test_expect_counts_under_json_too_and_the_document_stays_one(folder: Path) -> None:
+    result = gateway("route", "counterfeit", "--expect", "erp", "--json", cwd=folder)
+    assert result.status == 1
+    assert result.document()["sinks"] == ["fraud_desk", "archive"]
+
+
+def test_json_has_exactly_the_keys_of_the_contract(folder: Path) -> None:
+    document = gateway("route", "counterfeit", "--json", cwd=folder).document()
+    assert list(document) == ["sinks", "milestone", "identity", "routes"]
+    assert document["sinks"] == ["fraud_desk", "archive"]
+    assert document["milestone"] == "counterfeit"
+    sample = SAMPLES["counterfeit"]
+    assert json.loads(document["identity"]) == ["state_change", sample["sr_uuid"], "COMPLETE", "REJECTED", sample["timestamp"]]
+    assert [route["name"] for route in document["routes"]] == ["counterfeits", "bags", "cancellations, on purpose"]
+    for route in document["routes"]:
+        assert list(route) == ["name", "matched", "failed"]
+        assert route["matched"] == (route["failed"] is None)
+        assert route["matched"] or list(route["failed"]) == ["path", "expected", "actual", "line", "column"]
+    failed = document["routes"][1]["failed"]
+    assert (failed["path"], failed["expected"], failed["actual"]) == ("reference_id", {"prefix": "BAG-"}, "ITEM-1042")
+
+
+def test_it_needs_no_secret(folder: Path) -> None:
+    assert gateway("route", "authentic", cwd=folder, variables={"LEGITMARK_SECRET": ""}).status == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("authentik", "authentic"), ("counterfiet", "counterfeit"), ("cancled", "cancelled")]
+)
+def test_a_misspelt_sample_gets_a_suggestion(typed: str, meant: str, folder: Path) -> None:
+    result = gateway("route", typed, cwd=folder)
+    assert (result.status, result.out) == (2, "")
+    assert f'did you mean "{meant}"?' in result.err
+
+
+def test_an_unknown_source_is_a_usage_error_that_names_the_known_ones(folder: Path) -> None:
+    result = gateway("route", "authentic", "--source", "other", cwd=folder)
+    assert result.status == 2
+    assert "legitmark" in result.err
+
+
+@pytest.mark.parametrize("body", [b"", b"[1]", b"\xff\xfe", b'{"a": NaN}', b"[" * 100_000])
+def test_what_would_be_quarantined_is_said_to_be(body: bytes, folder: Path) -> None:
+    (folder / "body").write_bytes(body)
+    result = gateway("route", "body", cwd=folder)
+    assert (result.status, result.out) == (2, "")
+    assert "quarantined" in result.err
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("body", [b"[1]", b"\xff", b"[" * 100_000])
+def test_set_on_what_is_no_object_is_a_usage_error(body: bytes, folder: Path) -> None:
+    (folder / "body").write_bytes(body)
+    result = gateway("route", "body", "--set", "a=1", cwd=folder)
+    assert (result.status, result.out) == (2, "")
+    assert "Traceback" not in result.err
+
+
+def test_warnings_about_the_configuration_go_to_stderr(folder: Path) -> None:
+    (folder / "gateway.toml").write_text((folder / "gateway.toml").read_text() + '[store]\nmin_free = "1GiB"\n')
+    result = gateway("route", "authentic", "--json", cwd=folder)
+    assert result.document()["milestone"] == "authentic"
+    assert "has no effect yet" in result.err
+
+
+@pytest.mark.parametrize("field", ["event_type", "reference_id"])
+def test_nothing_of_an_event_can_draw_on_the_terminal(field: str, folder: Path) -> None:
+    hostile = "\x1b[31mred \x1b]0;title\x07 \x9b31m \u202egnp.exe two\nlines \x7f"
+    (folder / "event.json").write_text(json.dumps({"event_type": "a", "reference_id": "b"} | {field: hostile}))
+    result = gateway("route", "event.json", cwd=folder)
+    assert result.status == 0
+    lines = result.out.removesuffix("\n").split("\n")
+    assert [line for line in lines if not line.isprintable()] == []
+    assert len(lines) == 5, "the event, three routes, and where it goes"

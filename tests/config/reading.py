@@ -1,0 +1,80 @@
+"""Reads `gateway.toml.example` as a person does: its tables, their keys, and what is said beside each.
+
+Two rules hold in the example. A commented key is a line `# key = value`. A commented table is a block of lines that each begin
+with `# `; without that they look like a table that is not commented, with commented keys of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+EXAMPLE = Path(__file__).parents[2] / "gateway.toml.example"
+NOT_YET = "has no effect yet"
+
+_HEADER = re.compile(r"(# )?(\[{1,2})([a-z_.]+)\]{1,2}")
+_KEY = re.compile(r"(# )?([a-z_]+) = .*")
+
+
+class Key(Struct, frozen=True):
+    name: str
+    value: Any
+    commented: bool
+    """Within its table: what is still commented once the table itself is not."""
+    line: str
+
+
+class Table(Struct, frozen=True):
+    name: str
+    """`server`, `sinks.erp`; the same for each of several `[[routes]]`."""
+    is_list: bool
+    commented: bool
+    start: int
+    """Where its lines stand in the file: 0-based, `end` excluded."""
+    end: int
+    lines: tuple[str, ...]
+    """Without the comment sign of the table as a whole."""
+
+    def keys(self) -> Iterator[Key]:
+        for line in self.lines[1:]:
+            if match := _KEY.fullmatch(line):
+                (name, value), *_ = tomllib.loads(line.removeprefix("# ")).items()
+                yield Key(name, value, match[1] is not None, line)
+
+
+def tables() -> list[Table]:
+    """Every table of the example, in the order of the file."""
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    starts = [(at, match) for at, line in enumerate(lines) if (match := _HEADER.fullmatch(line))]
+    found = []
+    for number, (at, match) in enumerate(starts):
+        following = starts[number + 1][0] if number + 1 < len(starts) else len(lines)
+        commented = match[1] is not None
+        end = next((n for n in range(at, following) if not lines[n].startswith("# ")), following) if commented else following
+        own = tuple(line.removeprefix("# ") if commented else line for line in lines[at:end])
+        found.append(Table(match[3], match[2] == "[[", commented, at, end, own))
+    return found
+
+
+def example_with(replaced: Mapping[int, tuple[str, ...]]) -> str:
+    """The text of the example with other lines for some tables, given by where they start."""
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    for table in sorted(tables(), key=lambda table: -table.start):
+        if table.start in replaced:
+            lines[table.start : table.end] = replaced[table.start]
+    return "\n".join(lines) + "\n"
+
+
+def everything_uncommented() -> str:
+    """The example with every table and every key in force."""
+    return example_with(
+        {
+            table.start: tuple(line.removeprefix("# ") if _KEY.fullmatch(line) else line for line in table.lines)
+            for table in tables()
+        }
+    )

@@ -1,0 +1,84 @@
+"""`bad/NAME.toml` is broken in one way or another; `bad/NAME.txt` is what `gateway check` says about it, to the letter.
+
+`REWRITE_EXPECTED=1 pytest tests/config/test_bad_files.py` writes the `.txt` files anew: read each of them afterwards, as the
+engineer who sees it at 3 a.m. would.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.cli.check import check
+from tests.conftest import SECRET
+
+BAD = Path(__file__).parent / "bad"
+NAMES = sorted(path.stem for path in BAD.glob("*.toml"))
+VARIABLES = {
+    "LEGITMARK_SECRET": SECRET,
+    "PASTED_SECRET": f"v1,{SECRET}",
+    "SHORT_SECRET": "whsec_c2hvcnQ=",
+    "PLAIN_SECRET": "correct-horse-battery-staple",
+    "CUT_SECRET": SECRET[:-2],
+    "SLACK_TOKEN": "xoxb-not-a-token",
+    "EMPTY_SECRET": "",
+}
+_READ_BY_THE_GATEWAY = (
+    "GATEWAY_CONFIG",
+    "CONFIGURATION_DIRECTORY",
+    "CREDENTIALS_DIRECTORY",
+    "STATE_DIRECTORY",
+    "LOGS_DIRECTORY",
+    "RUNTIME_DIRECTORY",
+    "NOT_SET_ANYWHERE",
+)
+
+
+@pytest.fixture(autouse=True)
+def _known_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in _READ_BY_THE_GATEWAY:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+
+
+def said_about(name: str, capsys: pytest.CaptureFixture[str]) -> str:
+    status = check(BAD / f"{name}.toml")
+    output = capsys.readouterr()
+    assert status == 78
+    assert output.err == ""
+    return output.out.replace(f"{BAD}/", "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_broken_file_is_answered_with_all_its_problems_in_these_words(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = said_about(name, capsys)
+    expected = BAD / f"{name}.txt"
+    if os.environ.get("REWRITE_EXPECTED"):
+        expected.write_text(said, encoding="utf-8")
+    assert said == expected.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_secret_appears_in_what_is_said(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = said_about(name, capsys)
+    assert "NEVER-SHOWN" not in said
+    assert "4711081547110815" not in said
+    assert re.search(r"whsec_[^\"\s]", said) is None
+    for value in filter(None, VARIABLES.values()):
+        assert value not in said
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_problem_is_one_printable_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = said_about(name, capsys).splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert all(line.startswith(f"{name}.toml: error: ") for line in lines[:-1])
+    assert lines[-1] == f"{name}.toml: {len(lines) - 1} problem(s); nothing of this file would be used"
+
+
+def test_each_expected_text_has_its_file() -> None:
+    assert sorted(path.stem for path in BAD.glob("*.txt")) == NAMES

@@ -1,0 +1,69 @@
+"""Fixtures of the sinks' tests: certificates made on the spot, and a look at what a sink leaves behind."""
+
+from __future__ import annotations
+
+import os
+import select
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import trustme
+
+Certificate = Literal["good", "expired", "untrusted", "wrong host"]
+Certificates = Callable[[Certificate], ssl.SSLContext]
+LONG_AGO = (datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 2, 1, tzinfo=UTC))
+
+
+@pytest.fixture(scope="session")
+def authorities() -> tuple[trustme.CA, trustme.CA]:
+    """The one that our sinks trust, and another."""
+    return trustme.CA(), trustme.CA()
+
+
+@pytest.fixture
+def certificates(
+    authorities: tuple[trustme.CA, trustme.CA], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Certificates]:
+    """Server contexts of each kind; sinks that are built from now on trust the first authority, and no other."""
+    trusted, stranger = authorities
+    pem = tmp_path / "authority.pem"
+    trusted.cert_pem.write_to_path(str(pem))
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
+
+    def context(kind: Certificate) -> ssl.SSLContext:
+        match kind:
+            case "good":
+                certificate = trusted.issue_cert("localhost", "127.0.0.1")
+            case "expired":
+                certificate = trusted.issue_cert("localhost", "127.0.0.1", not_before=LONG_AGO[0], not_after=LONG_AGO[1])
+            case "untrusted":
+                certificate = stranger.issue_cert("localhost", "127.0.0.1")
+            case "wrong host":
+                certificate = trusted.issue_cert("elsewhere.test")
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(made)
+        return made
+
+    yield context
+
+
+@pytest.fixture
+async def slow(tmp_path: Path) -> AsyncIterator[int]:
+    """A FIFO in place of `events.jsonl`, filled up, so that a write to it blocks until it is read."""
+    path = tmp_path / "events.jsonl"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        while True:
+            os.write(reader, b"\n" * 4096)
+    except BlockingIOError:
+        pass
+    yield reader
+    while select.select([reader], [], [], 0.05)[0]:  # lets go of a thread that is still stuck, which the loop would wait for
+        os.read(reader, 1 << 20)
+    os.close(reader)

@@ -1,0 +1,331 @@
+"""What every sink promises (`gateway/sinks/base.py`), the same tests for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import gc
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.core.outcome import Defer, Delivered, Reason, Reject, Retry
+from gateway.core.values import Duration
+from gateway.sinks import SINK_TYPES, EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, open_sink
+from gateway.sinks.base import Sink
+from tests.sinks.parts import (
+    DROP,
+    HANG,
+    LONG,
+    PATIENCE,
+    RESET,
+    SECRETS,
+    SHORT,
+    HttpServer,
+    ScriptedSmtp,
+    Server,
+    after_request,
+    answer,
+    drain,
+    opened,
+    opening,
+    outgoing,
+    ref,
+    send,
+)
+
+TYPES = ["http", "slack", "email", "jsonl"]
+SECRET_PATH = "services/T0/B0/hook-5Wd3-never-shown"
+
+
+def config_for(kind: str, port: int, timeout: Duration = LONG) -> tuple[SinkConfig, str]:
+    """A sink with every secret it can have, and the webhook URL of the Slack one."""
+    url = f"http://127.0.0.1:{port}/{SECRET_PATH}"
+    match kind:
+        case "http":
+            config: SinkConfig = HttpConfig(
+                url=f"http://127.0.0.1:{port}/hook",
+                secret=ref("SIGNING"),
+                bearer=ref("BEARER"),
+                headers={"x-tenant": ref("TENANT")},
+                timeout=timeout,
+            )
+        case "slack":
+            config = SlackConfig(webhook_url=ref("HOOK"), timeout=timeout)
+        case "email":
+            config = EmailConfig(
+                host="127.0.0.1",
+                port=port,
+                security="none",
+                username="gateway",
+                password=ref("PASSWORD"),
+                sender="gateway@example.com",
+                recipients=["a@example.com"],
+                timeout=timeout,
+            )
+        case _:
+            config = JsonlConfig(path="events.jsonl", timeout=timeout)
+    return config, url
+
+
+LOGIN = b"250-mail.test\r\n250 AUTH PLAIN LOGIN\r\n"
+
+
+def hanging(kind: str) -> Server:
+    return ScriptedSmtp(EHLO=LOGIN, MAIL=HANG) if kind == "email" else after_request(hang=True)
+
+
+def taking(kind: str) -> Server:
+    return ScriptedSmtp(EHLO=LOGIN) if kind == "email" else HttpServer()
+
+
+async def settled(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until something holds that needs no waiting, only its turn."""
+    for _ in range(200):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    assert condition()
+
+
+def descriptors() -> set[str]:
+    found = set()
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 (the numbers are all that is asked for)
+        with contextlib.suppress(OSError):
+            found.add(f"{name} {os.readlink(f'/proc/self/fd/{name}')}")  # noqa: PTH115 (to a socket, not to a path)
+    return found
+
+
+@pytest.fixture(params=TYPES)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def working(kind: str, tmp_path: Path) -> AsyncIterator[tuple[Sink, Server]]:
+    async with taking(kind) as server:
+        config, url = config_for(kind, server.port)
+        async with opened(config, tmp_path, HOOK=url) as sink:
+            yield sink, server
+
+
+def test_every_sink_type_is_under_test() -> None:
+    assert sorted(TYPES) == sorted(SINK_TYPES)
+
+
+def test_opening_a_sink_connects_to_nothing_and_needs_no_loop(kind: str, tmp_path: Path, free_port: Callable[[], int]) -> None:
+    config, url = config_for(kind, free_port())
+    before = descriptors()
+    open_sink(config, opening(tmp_path, HOOK=url))
+    assert descriptors() == before
+
+
+async def test_a_delivery_that_is_taken_is_delivered(working: tuple[Sink, Server]) -> None:
+    sink, _ = working
+    assert isinstance(await send(sink), Delivered)
+
+
+async def test_each_sample_is_delivered(payload: bytes, working: tuple[Sink, Server]) -> None:
+    sink, _ = working
+    assert isinstance(await send(sink, outgoing(payload)), Delivered)
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b"null", b'{"a":"\\ud800"}', b"{}", b'{"event_type":["x"],"sr_uuid":1}'])
+async def test_an_odd_body_is_delivered_too(body: bytes, working: tuple[Sink, Server]) -> None:
+    sink, _ = working
+    assert isinstance(await send(sink, outgoing(body, content_type=None, sender_id=None)), Delivered)
+
+
+async def test_sends_at_once_are_all_delivered(working: tuple[Sink, Server]) -> None:
+    sink, _ = working
+    outcomes = await asyncio.gather(*(send(sink, outgoing(delivery_id=f"d-{number}")) for number in range(20)))
+    assert all(isinstance(outcome, Delivered) for outcome in outcomes)
+
+
+@pytest.mark.parametrize("used", [True, False])
+async def test_a_sink_may_be_closed_twice(used: bool, working: tuple[Sink, Server]) -> None:
+    sink, _ = working
+    if used:
+        await send(sink)
+    await sink.aclose()
+    await sink.aclose()
+
+
+async def test_a_closed_sink_holds_nothing_open(kind: str, tmp_path: Path) -> None:
+    async with taking(kind) as server:
+        before = descriptors()
+        tasks = asyncio.all_tasks()
+        config, url = config_for(kind, server.port)
+        async with opened(config, tmp_path, HOOK=url) as sink:
+            await send(sink)
+        if kind != "jsonl":
+            await asyncio.wait_for(server.gone.wait(), PATIENCE)
+        await settled(lambda: descriptors() <= before)
+        await settled(lambda: asyncio.all_tasks() <= tasks)
+
+
+@pytest.mark.parametrize("kind", ["http", "slack", "email"])
+async def test_a_hanging_send_that_is_cancelled_leaves_nothing_behind(kind: str, tmp_path: Path) -> None:
+    async with hanging(kind) as server:
+        before = descriptors()
+        tasks = asyncio.all_tasks()
+        config, url = config_for(kind, server.port)
+        async with opened(config, tmp_path, HOOK=url) as sink:
+            sending = asyncio.create_task(sink.send(outgoing()))
+            await settled_slowly(server)
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(sending, PATIENCE)
+            await asyncio.wait_for(server.gone.wait(), PATIENCE)
+        await settled(lambda: descriptors() <= before)
+        await settled(lambda: asyncio.all_tasks() <= tasks)
+        gc.collect()
+    assert server.connections == 1
+
+
+async def settled_slowly(server: Server) -> None:
+    """Until the server has a client, and some turns more, so that most of what can be sent is sent."""
+    await asyncio.wait_for(server.met.wait(), PATIENCE)
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+async def test_a_hanging_write_that_is_cancelled_leaves_nothing_behind(tmp_path: Path, slow: int) -> None:
+    before = descriptors()
+    async with opened(JsonlConfig(path="events.jsonl"), tmp_path) as sink:
+        sending = asyncio.create_task(sink.send(outgoing()))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        sending.cancel()
+        (line,) = await drain(slow, 1)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(sending, PATIENCE)
+    assert line.endswith(b"}\n")
+    await settled(lambda: descriptors() <= before)
+
+
+@pytest.mark.parametrize("kind", ["http", "slack", "email"])
+async def test_a_sink_is_as_good_as_new_after_a_cancelled_send(kind: str, tmp_path: Path) -> None:
+    async with hanging(kind) as server:
+        config, url = config_for(kind, server.port, timeout=SHORT)
+        async with opened(config, tmp_path, HOOK=url) as sink:
+            for _ in range(3):
+                sending = asyncio.create_task(sink.send(outgoing()))
+                await settled_slowly(server)
+                sending.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asyncio.wait_for(sending, PATIENCE)
+            outcome = await send(sink)
+    assert isinstance(outcome, Retry)
+    assert outcome.reason is Reason.TIMEOUT
+
+
+def http_failures() -> dict[str, Callable[[], Server]]:
+    return {
+        "hang": lambda: after_request(hang=True),
+        "drop": after_request,
+        "reset": lambda: after_request(reset=True),
+        "garbage": lambda: after_request(says=b"\x00garbage\r\n\r\n"),
+        "echo": lambda: HttpServer(lambda heard: answer(500, b"\r\n".join([heard.line, *(v for _, v in heard.headers)]))),
+        "redirect": lambda: HttpServer(lambda heard: answer(302, location=heard.line.split()[1].decode())),
+        "busy": lambda: HttpServer(answer(429, retry_after="7")),
+        "unauthorized": lambda: HttpServer(answer(401, www_authenticate="Basic realm=x")),
+        "gone": lambda: HttpServer(answer(410)),
+    }
+
+
+FAILURES: dict[str, dict[str, Callable[[], Server]]] = {
+    "http": http_failures(),
+    "slack": http_failures(),
+    "email": {
+        "hang": lambda: ScriptedSmtp(EHLO=LOGIN, MAIL=HANG),
+        "drop": lambda: ScriptedSmtp(greeting=DROP),
+        "reset": lambda: ScriptedSmtp(EHLO=LOGIN, DATA=RESET),
+        "garbage": lambda: ScriptedSmtp(greeting=b"\x00garbage\r\n"),
+        "wrong password": lambda: ScriptedSmtp(EHLO=LOGIN, AUTH=b"535 5.7.8 no: password-7Kp9-never-shown\r\n"),
+        "dropped login": lambda: ScriptedSmtp(EHLO=LOGIN, AUTH=DROP),
+        "no login": lambda: ScriptedSmtp(),
+        "later": lambda: ScriptedSmtp(EHLO=LOGIN, MAIL=b"451 4.3.0 later\r\n"),
+        "never": lambda: ScriptedSmtp(EHLO=LOGIN, end=b"554 5.6.0 never\r\n"),
+    },
+}
+NEVER_SHOWN = [
+    *(value for name, value in SECRETS.items() if name != "HOOK"),
+    SECRETS["SIGNING"].removeprefix("whsec_"),
+    SECRET_PATH,
+    "hook-5Wd3",
+    base64.b64encode(f"\0gateway\0{SECRETS['PASSWORD']}".encode()).decode(),
+    base64.b64encode(SECRETS["PASSWORD"].encode()).decode(),
+]
+
+
+def assert_no_secret(*texts: str) -> None:
+    for text in texts:
+        for secret in NEVER_SHOWN:
+            assert secret not in text
+
+
+@pytest.mark.parametrize(("kind", "failure"), [(kind, failure) for kind in FAILURES for failure in FAILURES[kind]])
+async def test_an_expected_failure_is_one_outcome_of_one_try_that_tells_no_secret(
+    kind: str, failure: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    asyncio.get_running_loop().set_debug(True)
+    async with FAILURES[kind][failure]() as server:
+        config, url = config_for(kind, server.port, timeout=SHORT)
+        async with opened(config, tmp_path, HOOK=url) as sink:
+            outcome = await send(sink)
+    assert isinstance(outcome, Retry | Defer | Reject)
+    assert outcome.detail
+    assert outcome.detail.isprintable()
+    assert server.connections == 1
+    if isinstance(server, HttpServer):
+        assert len(server.heard) == 1
+    written = capfd.readouterr()
+    assert_no_secret(repr(outcome), str(outcome), caplog.text, written.out, written.err, repr(sink))
+
+
+@pytest.mark.parametrize("kind", ["http", "slack", "email"])
+async def test_a_server_that_is_not_there_is_one_outcome_that_tells_no_secret(
+    kind: str, tmp_path: Path, free_port: Callable[[], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    config, url = config_for(kind, free_port())
+    async with opened(config, tmp_path, HOOK=url) as sink:
+        outcome = await send(sink)
+    assert isinstance(outcome, Retry)
+    assert outcome.reason is Reason.CONNECT
+    assert_no_secret(repr(outcome), caplog.text)
+
+
+async def test_a_delivered_outcome_tells_no_secret_either(
+    working: tuple[Sink, Server], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    sink, _ = working
+    outcome = await send(sink)
+    written = capfd.readouterr()
+    assert_no_secret(repr(outcome), caplog.text, written.out, written.err)
+
+
+async def test_a_webhook_url_that_is_none_is_an_outcome_that_tells_no_secret(tmp_path: Path) -> None:
+    for url in (f"http://127.0.0.1:99999/{SECRET_PATH}", f"http://[/{SECRET_PATH}", SECRET_PATH, f"http://:80/{SECRET_PATH}"):
+        async with opened(SlackConfig(webhook_url=ref("HOOK")), tmp_path, HOOK=url) as sink:
+            outcome = await send(sink)
+        assert isinstance(outcome, Retry)
+        assert_no_secret(repr(outcome))
+
+
+async def test_an_unexpected_header_value_is_an_outcome_that_tells_no_secret(tmp_path: Path) -> None:
+    async with (
+        HttpServer() as server,
+        opened(HttpConfig(url=server.url, bearer=ref("BEARER")), tmp_path, BEARER="a\r\nb") as sink,
+    ):
+        outcome = await send(sink)
+    assert isinstance(outcome, Retry)
+    assert server.heard == [] or all(heard.header("b") is None for heard in server.heard)
+    assert "a\r\nb" not in repr(outcome)

@@ -1,0 +1,277 @@
+"""The `http` sink: what goes over the wire (CONTRACT section 6)."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from standardwebhooks.webhooks import Webhook
+
+from gateway.clock import Clock
+from gateway.core.errors import SinkSetupError
+from gateway.core.events import Event, decode
+from gateway.core.outcome import Delivered
+from gateway.sinks import HttpConfig, open_sink
+from gateway.sinks.guard import Guard
+from gateway.sinks.transport import Answer, Transport
+from tests.conftest import SECRET
+from tests.sinks.conftest import Certificates
+from tests.sinks.parts import (
+    DELIVERY_ID,
+    MESSAGE_ID,
+    PATIENCE,
+    SECRETS,
+    Heard,
+    HttpServer,
+    Server,
+    answer,
+    opened,
+    opening,
+    outgoing,
+    read_request,
+    ref,
+    send,
+)
+
+OURS = {
+    "host",
+    "user-agent",
+    "accept",
+    "content-length",
+    "content-type",
+    "webhook-id",
+    "idempotency-key",
+    "webhook-timestamp",
+    "webhook-signature",
+    "x-gateway-message-id",
+    "x-gateway-sender-id",
+    "x-gateway-attempt",
+    "x-gateway-milestone",
+}
+HOSTILE = [
+    b"",
+    b"\x00",
+    b"\xff\xfe\x00garbage\x80",
+    b"not json",
+    b"[1, 2]",
+    b'{"a":"\\ud800"}',
+    b"\xef\xbb\xbf{}",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"0\r\n\r\n",
+    bytes(range(256)) * 1024,
+]
+
+
+async def test_each_sample_arrives_byte_for_byte_and_signed(payload: bytes, tmp_path: Path) -> None:
+    event = decode(payload)
+    assert isinstance(event, Event)
+    async with HttpServer() as server, opened(HttpConfig(url=server.url, secret=ref("SIGNING")), tmp_path, Clock()) as sink:
+        assert await send(sink, outgoing(payload)) == Delivered(200)
+    (heard,) = server.heard
+    assert heard.line == b"POST /hook HTTP/1.1"
+    assert heard.body == payload
+    assert heard.header("content-type") == "application/json"
+    assert heard.header("webhook-id") == heard.header("idempotency-key") == DELIVERY_ID
+    assert heard.header("x-gateway-message-id") == MESSAGE_ID
+    assert heard.header("x-gateway-sender-id") == "msg_2f9b"
+    assert heard.header("x-gateway-attempt") == "1"
+    assert heard.header("x-gateway-milestone") == event.milestone.value
+    assert Webhook(SECRET).verify(heard.body, {name: value.decode() for name, value in heard.headers}) == json.loads(payload)
+    assert {name for name, _ in heard.headers} <= OURS
+
+
+@pytest.mark.parametrize("body", HOSTILE, ids=[repr(body[:12]) for body in HOSTILE])
+async def test_a_quarantined_body_arrives_byte_for_byte_too(body: bytes, tmp_path: Path) -> None:
+    async with HttpServer() as server, opened(HttpConfig(url=server.url, secret=ref("SIGNING")), tmp_path) as sink:
+        assert await send(sink, outgoing(body)) == Delivered(200)
+    assert [heard.body for heard in server.heard] == [body]
+    assert server.heard[0].header("x-gateway-milestone") == outgoing(body).milestone
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(bodies=st.lists(st.binary(max_size=2048), max_size=8))
+async def test_any_bytes_arrive_byte_for_byte(bodies: list[bytes], tmp_path: Path) -> None:
+    async with HttpServer() as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
+        for body in bodies:
+            assert await send(sink, outgoing(body)) == Delivered(200)
+    assert [heard.body for heard in server.heard] == bodies
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp's advice, from 1 MiB on
+async def test_a_body_beyond_a_mebibyte_arrives_whole(tmp_path: Path) -> None:
+    body = b'{"a":"' + b"x" * 3_000_000 + b'"}'
+    async with HttpServer() as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
+        assert await send(sink, outgoing(body)) == Delivered(200)
+    assert server.heard[0].body == body
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "application/json; charset=utf-8", "text/plain", "Application/JSON;x=\xe9", "x"]
+)
+async def test_the_content_type_goes_on_as_it_came(content_type: str, tmp_path: Path) -> None:
+    async with HttpServer() as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
+        await send(sink, outgoing(content_type=content_type))
+    assert server.heard[0].header("content-type") == content_type
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"\xff"])
+async def test_no_content_type_is_made_up_where_none_came(body: bytes, tmp_path: Path) -> None:
+    async with HttpServer() as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
+        await send(sink, outgoing(body, content_type=None))
+    assert server.heard[0].header("content-type") is None
+
+
+async def test_a_message_without_a_sender_id_goes_without_that_header(tmp_path: Path) -> None:
+    async with HttpServer() as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
+        await send(sink, outgoing(sender_id=None))
+    assert server.heard[0].header("x-gateway-sender-id") is None
+
+
+async def test_a_sink_without_a_secret_does_not_sign(tmp_path: Path) -> None:
+    async with HttpServer() as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
+        await send(sink)
+    (heard,) = server.heard
+    assert heard.header("webhook-signature") is None
+    assert heard.header("webhook-timestamp") is None
+    assert heard.header("webhook-id") == DELIVERY_ID
+
+
+async def test_each_attempt_is_signed_afresh_under_one_key(tmp_path: Path) -> None:
+    clock = Clock()
+    async with HttpServer() as server, opened(HttpConfig(url=server.url, secret=ref("SIGNING")), tmp_path, clock) as sink:
+        for attempt in (1, 2, 17):
+            await send(sink, outgoing(attempt=attempt))
+    assert [heard.header("x-gateway-attempt") for heard in server.heard] == ["1", "2", "17"]
+    assert {heard.header("webhook-id") for heard in server.heard} == {DELIVERY_ID}
+    for heard in server.heard:
+        Webhook(SECRET).verify(heard.body, {name: value.decode() for name, value in heard.headers})
+
+
+async def test_configured_headers_and_the_bearer_are_sent(tmp_path: Path) -> None:
+    async with HttpServer() as server:
+        config = HttpConfig(url=server.url, bearer=ref("BEARER"), headers={"x-tenant": ref("TENANT"), "X-Plain": "acme"})
+        async with opened(config, tmp_path) as sink:
+            await send(sink)
+    (heard,) = server.heard
+    assert heard.header("authorization") == f"Bearer {SECRETS['BEARER']}"
+    assert heard.header("x-tenant") == SECRETS["TENANT"]
+    assert heard.header("x-plain") == "acme"
+
+
+async def test_nobody_is_asked_to_compress_the_answer(tmp_path: Path) -> None:
+    async with HttpServer() as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
+        await send(sink)
+    assert server.heard[0].header("accept-encoding") is None
+
+
+async def test_no_cookie_is_kept_between_requests(tmp_path: Path) -> None:
+    # By name, since aiohttp's own jar takes no cookie from a literal address.
+    async with (
+        HttpServer(answer(set_cookie="session=abc; Path=/")) as server,
+        opened(HttpConfig(url=f"http://localhost:{server.port}/"), tmp_path) as sink,
+    ):
+        await send(sink)
+        await send(sink)
+    assert [heard.header("cookie") for heard in server.heard] == [None, None]
+
+
+async def test_no_proxy_is_taken_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    async with HttpServer() as proxy, HttpServer() as server:
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+        async with opened(HttpConfig(url=server.url), tmp_path) as sink:
+            assert await send(sink) == Delivered(200)
+    assert proxy.connections == 0
+    assert server.connections == 1
+
+
+async def test_no_login_is_taken_from_a_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login someone password something\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with HttpServer() as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
+        await send(sink)
+    assert server.heard[0].header("authorization") is None
+
+
+async def test_a_connection_is_used_again(tmp_path: Path) -> None:
+    async with HttpServer(answer(200, b"ok")) as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
+        for _ in range(5):
+            assert await send(sink) == Delivered(200)
+    assert server.connections == 1
+
+
+async def test_a_certificate_of_a_trusted_authority_is_accepted(tmp_path: Path, certificates: Certificates) -> None:
+    async with HttpServer(tls=certificates("good")) as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
+        assert await send(sink) == Delivered(200)
+
+
+async def test_a_compressed_answer_is_not_unpacked() -> None:
+    packed = gzip.compress(b"\0" * 1_000_000)
+    async with HttpServer(answer(200, packed, content_encoding="gzip")) as server:
+        transport = Transport(Guard(), concurrency=1, timeout=PATIENCE)
+        said = await transport.post(server.url, b"", {})
+        await transport.aclose()
+    assert isinstance(said, Answer)
+    assert said.body == packed
+
+
+async def test_an_answer_that_lies_about_its_compression_is_delivered_all_the_same(tmp_path: Path) -> None:
+    async with (
+        HttpServer(answer(200, b"no gzip", content_encoding="gzip")) as server,
+        opened(HttpConfig(url=server.url), tmp_path) as sink,
+    ):
+        assert await send(sink) == Delivered(200)
+
+
+async def test_ten_megabytes_of_answer_are_read_up_to_the_limit_only() -> None:
+    async with HttpServer(answer(200, b"x" * 10_000_000)) as server:
+        transport = Transport(Guard(), concurrency=1, timeout=PATIENCE)
+        said = await transport.post(server.url, b"", {})
+        again = await transport.post(server.url, b"", {})
+        await transport.aclose()
+    assert isinstance(said, Answer)
+    assert len(said.body) == 16 * 1024
+    assert isinstance(again, Answer)
+    assert again.status == 200
+    assert server.connections == 2, "the rest of the first answer was waited for"
+
+
+async def test_an_answer_without_end_holds_nobody_up(tmp_path: Path) -> None:
+    written = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        await read_request(reader)
+        writer.write(answer(200, content_length=str(10**12)))
+        while written < 200_000_000:
+            writer.write(b"x" * 65536)
+            await writer.drain()
+            written += 65536
+
+    async with Server(talk) as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
+        assert await send(sink) == Delivered(200)
+        await asyncio.wait_for(server.gone.wait(), PATIENCE)
+    assert written < 20_000_000
+
+
+@pytest.mark.parametrize("secret", ["hunter2-hunter2", "v1,whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "whsec_C2FVsB", "whsec_\xe9"])
+def test_a_signing_secret_that_is_none_is_refused_without_being_shown(secret: str, tmp_path: Path) -> None:
+    with pytest.raises(SinkSetupError) as refused:
+        open_sink(HttpConfig(url="http://127.0.0.1/", secret=ref("SIGNING")), opening(tmp_path, SIGNING=secret))
+    assert secret not in str(refused.value)
+    assert "[sinks.erp]" in str(refused.value)
+
+
+def test_a_request_that_was_heard_shows_each_header_once() -> None:
+    """The tests above lean on it: a header sent twice must not pass for one."""
+    with pytest.raises(AssertionError):
+        Heard(b"", [("a", b"1"), ("a", b"1")], b"").header("a")

@@ -1,0 +1,268 @@
+"""The `jsonl` sink: one line per delivery, the body in it unchanged (CONTRACT section 6)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.core.outcome import Delivered, Reason, Retry
+from gateway.sinks import JsonlConfig
+from gateway.sinks.base import Sink
+from gateway.sinks.jsonl import render
+from tests.fakes import START
+from tests.sinks.parts import MESSAGE_ID, PATIENCE, drain, opened, outgoing, send
+
+KEYS = ["v", "time", "message_id", "sender_id", "source", "event_type", "milestone", "sr_uuid", "reference_id"]
+EMBEDDED = [
+    (b'{"a":1}', b'{"a":1}'),
+    (b'{"b":1,"a":2,"b":3}', b'{"b":1,"a":2,"b":3}'),
+    (b'{"n":1.0,"e":1E+2,"z":-0,"big":123456789012345678901234567890}', None),
+    (b'{"n":' + b"9" * 400 + b"}", None),
+    (b'{"n":1e999}', None),
+    (b'{"n":0.10000000000000000000000000001}', None),
+    (b'{"s":"\\ud83d\\ude00 \\u0041 \\/"}', None),
+    (b'{"s":"\\ud800"}', None),
+    (b'{"\\udfff":"\\u0000"}', None),
+    ('{"s":"日本語 \u2028 \x85 \x7f 👜"}'.encode(), None),
+    (b'{ "a" : 1 ,\t"b" : [ ] }', None),
+    (b' \t{"a":1} ', b'{"a":1}'),
+    (b'{\n  "a": 1,\n  "b": [\n    1,\n    2\n  ]\n}\n', b'{"a": 1,"b": [1,2]}'),
+    (b'{\r\n\t"a":\r\n 1\r\n}', b'{"a":1}'),
+    (b'\r{\r"a"\r:\r1\r}\r', b'{"a":1}'),
+    (b'{"s":"a\\n  b \\\\n","t":"  \\" \\n"}', None),
+    (b'{\n"s":"  two  blanks  ",\n"t":"tab\\tand \\"quote\\" "\n}', b'{"s":"  two  blanks  ","t":"tab\\tand \\"quote\\" "}'),
+    (b'\xef\xbb\xbf{"a":1}', b'{"a":1}'),
+    (b"\xef\xbb\xbf[1]", b"[1]"),
+    (b"[1, 2,\n3]", b"[1, 2,3]"),
+    (b'"text"', None),
+    (b"12", None),
+    (b"null", None),
+    (b"true\n", b"true"),
+    (b"{}", None),
+    (b"[]", None),
+]
+TEXTS = [
+    (b"", ""),
+    (b"not json", "not json"),
+    (b"two\nlines\r\n", "two\nlines\r\n"),
+    (b"{", "{"),
+    (b"{}{}", "{}{}"),
+    (b"{'a':1}", "{'a':1}"),
+    (b'{"a":NaN}', '{"a":NaN}'),
+    (b"Infinity", "Infinity"),
+    (b'{"a":"\x01"}', '{"a":"\x01"}'),
+    (b'{"a":"raw\nbreak"}', '{"a":"raw\nbreak"}'),
+    (b'{"a":1}\x00', '{"a":1}\x00'),
+    (b'{"a":"\xff"}', '{"a":"\ufffd"}'),
+    (b"\xff\xfe{\x00}\x00", "\ufffd\ufffd{\x00}\x00"),
+    (b"[" * 100_000, "[" * 100_000),
+    (b"<p>503</p>\x1b[31m", "<p>503</p>\x1b[31m"),
+    (b'x","body":{}}\n{"v":1', 'x","body":{}}\n{"v":1'),
+]
+
+
+def parsed(line: bytes) -> dict[str, Any]:
+    """A line as a reader sees it: whole, one, ended, UTF-8, with each key of ours once and in the order of the contract."""
+    assert line.endswith(b"}\n")
+    assert line.count(b"\n") == 1
+    assert b"\r" not in line
+    pairs = json.loads(line.decode("utf-8"), object_pairs_hook=lambda pairs: pairs)
+    assert [name for name, _ in pairs][:-1] == KEYS
+    assert pairs[-1][0] in ("body", "body_text")
+    value: dict[str, Any] = json.loads(line)
+    return value
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.jsonl"
+
+
+async def test_each_sample_is_one_line_with_the_body_unchanged(payload: bytes, path: Path) -> None:
+    delivery = outgoing(payload)
+    async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
+        assert await send(sink, delivery) == Delivered()
+    line = path.read_bytes()
+    body = json.loads(payload)
+    assert parsed(line) == {
+        "v": 1,
+        "time": "2026-02-25T06:13:20.000Z",
+        "message_id": MESSAGE_ID,
+        "sender_id": "msg_2f9b",
+        "source": "legitmark",
+        "event_type": body["event_type"],
+        "milestone": delivery.milestone,
+        "sr_uuid": body["sr_uuid"],
+        "reference_id": body["reference_id"],
+        "body": body,
+    }
+    assert line.endswith(b',"body":' + payload.strip() + b"}\n")
+
+
+def test_the_time_is_when_the_message_was_received() -> None:
+    assert START == 1_772_000_000.0, "the sample above was computed for it"
+
+
+@pytest.mark.parametrize(("body", "embedded"), EMBEDDED, ids=[repr(body[:24]) for body, _ in EMBEDDED])
+def test_json_stands_in_the_line_as_it_came(body: bytes, embedded: bytes | None) -> None:
+    line = render(outgoing(body))
+    parsed(line)
+    assert line.endswith(b',"body":' + (body if embedded is None else embedded) + b"}\n")
+
+
+@pytest.mark.parametrize(("body", "text"), TEXTS, ids=[repr(body[:24]) for body, _ in TEXTS])
+def test_what_is_not_json_stands_in_the_line_as_text(body: bytes, text: str) -> None:
+    value = parsed(render(outgoing(body)))
+    assert value["body_text"] == text
+    assert "body" not in value
+    assert value["event_type"] is value["milestone"] is value["sr_uuid"] is value["reference_id"] is None
+
+
+def test_a_message_without_a_sender_id_has_null_there() -> None:
+    assert parsed(render(outgoing(sender_id=None)))["sender_id"] is None
+
+
+def test_fields_of_the_wrong_type_are_null_in_the_head_and_kept_in_the_body() -> None:
+    value = parsed(render(outgoing(b'{"event_type":1,"sr_uuid":[2],"reference_id":{"a":3}}')))
+    assert (value["event_type"], value["sr_uuid"], value["reference_id"]) == (None, None, None)
+    assert value["milestone"] == "unrecognized"
+    assert value["body"] == {"event_type": 1, "sr_uuid": [2], "reference_id": {"a": 3}}
+
+
+@pytest.mark.parametrize("blank", [b" ", b"\t"])
+def test_a_long_run_of_blanks_costs_no_more_than_its_length(blank: bytes) -> None:
+    """The event loop waits for it. A body may have 256 KiB, and quadratic time would be minutes there."""
+    body = b'{"a":"' + b" " * 20_000 + b'"' + blank * 20_000 + b"}"
+    started = time.perf_counter()
+    line = render(outgoing(body))
+    assert time.perf_counter() - started < 0.5
+    assert line.endswith(b',"body":' + body + b"}\n")
+
+
+async def test_lines_are_appended_to_what_is_there(path: Path) -> None:
+    path.write_bytes(b'{"earlier":1}\n')
+    for _ in range(2):
+        async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
+            await send(sink)
+    first, *rest = path.read_bytes().splitlines(keepends=True)
+    assert first == b'{"earlier":1}\n'
+    assert len(rest) == 2
+    for line in rest:
+        parsed(line)
+
+
+async def test_a_line_that_a_crash_left_torn_spoils_no_other(path: Path) -> None:
+    path.write_bytes(b'{"v":1,"ti')
+    async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
+        await send(sink)
+        await send(sink)
+    torn, *rest = path.read_bytes().splitlines(keepends=True)
+    assert torn == b'{"v":1,"ti\n'
+    assert len(rest) == 2
+    for line in rest:
+        parsed(line)
+
+
+async def test_sends_at_once_write_whole_lines(path: Path) -> None:
+    bodies = [b'{"n":%d,"s":"%b"}' % (number, b"x" * 20_000) for number in range(50)]
+    async with opened(JsonlConfig(path="events.jsonl", concurrency=16), path.parent) as sink:
+        outcomes = await asyncio.gather(*(send(sink, outgoing(body)) for body in bodies))
+    assert outcomes == [Delivered()] * 50
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert sorted(parsed(line)["body"]["n"] for line in lines) == list(range(50))
+
+
+@pytest.mark.parametrize("create", [True, False])
+async def test_a_rotated_file_is_left_alone_and_a_new_one_written(create: bool, path: Path) -> None:
+    rotated = path.with_suffix(".jsonl.1")
+    async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
+        await send(sink, outgoing(b'{"n":1}'))
+        path.rename(rotated)
+        if create:
+            path.touch()
+        await send(sink, outgoing(b'{"n":2}'))
+        await send(sink, outgoing(b'{"n":3}'))
+    assert [parsed(line)["body"]["n"] for line in rotated.read_bytes().splitlines(keepends=True)] == [1]
+    assert [parsed(line)["body"]["n"] for line in path.read_bytes().splitlines(keepends=True)] == [2, 3]
+
+
+async def test_a_truncated_file_is_written_from_its_start(path: Path) -> None:
+    async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
+        await send(sink, outgoing(b'{"n":1}'))
+        os.truncate(path, 0)
+        await send(sink, outgoing(b'{"n":2}'))
+    assert parsed(path.read_bytes())["body"] == {"n": 2}
+
+
+async def unavailable(sink: Sink) -> str:
+    outcome = await send(sink)
+    assert isinstance(outcome, Retry)
+    assert outcome.reason is Reason.UNAVAILABLE
+    return outcome.detail
+
+
+async def test_a_folder_that_is_not_there_is_a_retry_until_it_is(path: Path) -> None:
+    async with opened(JsonlConfig(path="later/events.jsonl"), path.parent) as sink:
+        assert "No such file or directory" in await unavailable(sink)
+        assert "later/events.jsonl" in await unavailable(sink)
+        (path.parent / "later").mkdir()
+        assert await send(sink) == Delivered()
+    parsed((path.parent / "later" / "events.jsonl").read_bytes())
+
+
+async def test_a_folder_in_place_of_the_file_is_a_retry(path: Path) -> None:
+    path.mkdir()
+    async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
+        await unavailable(sink)
+
+
+async def test_a_full_disk_is_a_retry(path: Path) -> None:
+    path.symlink_to("/dev/full")
+    async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
+        assert "No space left" in await unavailable(sink)
+
+
+async def started(task: asyncio.Task[Any]) -> None:
+    """Let a send run up to its write, which a thread is then stuck in."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not task.done()
+
+
+async def test_a_cancelled_write_is_not_mixed_with_the_next_one(path: Path, slow: int) -> None:
+    """The cancelled one goes on in its thread; a second one must not write between its parts."""
+    async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
+        first = asyncio.create_task(sink.send(outgoing(b'{"n":1,"s":"' + b"x" * 400_000 + b'"}')))
+        await started(first)
+        first.cancel()
+        second = asyncio.create_task(sink.send(outgoing(b'{"n":2,"s":"' + b"y" * 400_000 + b'"}')))
+        await started(second)
+        lines = await drain(slow, 2)
+        assert await asyncio.wait_for(second, PATIENCE) == Delivered()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(first, PATIENCE)
+    assert [parsed(line)["body"]["n"] for line in lines] == [1, 2]
+
+
+async def test_closing_waits_for_a_cancelled_write(path: Path, slow: int) -> None:
+    """Else its descriptor is closed under it, and the rest of its line could go into whatever file gets that number."""
+    async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
+        first = asyncio.create_task(sink.send(outgoing(b'{"n":1,"s":"' + b"x" * 400_000 + b'"}')))
+        await started(first)
+        first.cancel()
+        closing = asyncio.create_task(sink.aclose())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        closed_early = closing.done()
+        (line,) = await drain(slow, 1)
+        await asyncio.wait_for(closing, PATIENCE)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(first, PATIENCE)
+    assert parsed(line)["body"]["n"] == 1
+    assert not closed_early
