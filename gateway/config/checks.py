@@ -47,12 +47,8 @@ def check(config: Config, problems: Problems) -> None:
             _check_source(source, place("sources", name), problems)
     for path, number in Counter(source.path for source in config.sources.values()).items():
         if number > 1:
-            problems.append(
-                Problem(
-                    "[sources]",
-                    f"{' and '.join(name for name, source in config.sources.items() if source.path == path)} have the same path {path}",
-                )
-            )
+            sharing = " and ".join(name for name, source in config.sources.items() if source.path == path)
+            problems.append(Problem("[sources]", f"{sharing} have the same path {path}"))
     for name, sink in config.sinks.items():
         _check_sink(sink, place("sinks", name), problems)
 
