@@ -26,7 +26,7 @@ class AppendFile:
         data = b"\n" + lines if self._torn else lines
         while data:
             written = os.write(self._fd, data)
-            self._torn = written < len(data)
+            self._torn = data[written - 1 : written] != b"\n"
             data = data[written:]
 
     def close(self) -> None:

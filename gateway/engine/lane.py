@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -200,8 +201,9 @@ class Lane:
                 break
             except asyncio.CancelledError:
                 # The commit goes on without us: what it did still has to stand in the audit log.
-                await commit
-                self._report(owed, transition, attempt)
+                with suppress(StoreError):
+                    await commit
+                    self._report(owed, transition, attempt)
                 raise
             except (StoreFailed, StoreCorrupt):
                 raise

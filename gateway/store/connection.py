@@ -6,6 +6,7 @@ can lose pages when a commit races a checkpoint of another connection (sqlite.or
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import sqlite3
@@ -48,6 +49,14 @@ async def open_writer(path: Path) -> Connection:
     Raises StoreCorrupt (exit 65), StoreLocked (73) or StoreFailed (74); a corrupt file is left as it is.
     """
     _check_header(path)
+    if path.exists() and path.stat().st_size:
+        # First through eyes that can't write: the last read-write connection to close would move a WAL into the file,
+        # and a file that is refused has to stay as it is.
+        looking = await open_reader(path)
+        try:
+            await looking.run(_look)
+        finally:
+            await looking.close()
     return await _open(Connection(lambda: _connect_writer(path), 64))
 
 
@@ -59,14 +68,23 @@ async def _open(connection: Connection) -> Connection:
     try:
         await connection
         return connection
-    except sqlite3.DatabaseError as error:
-        raise translated(error) from error
+    except BaseException as error:
+        # aiosqlite's thread reports to the loop that it ends; it must not outlive the loop of a command that fails here.
+        await asyncio.to_thread(connection._thread.join)
+        if isinstance(error, sqlite3.DatabaseError):
+            raise translated(error) from error
+        raise
+
+
+def _look(connection: sqlite3.Connection) -> None:
+    check_owner(connection)
+    _read_a_row_of_everything(connection)
 
 
 def _connect_writer(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))  # -wal and -shm take their mode from it
     connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000, cached_statements=256)
     try:
-        check_owner(connection)  # before anything that would write to a file which isn't ours
         for name, (value, expected) in _PRAGMAS.items():
             connection.execute(f"PRAGMA {name} = {value}").fetchone()
             (answer,) = connection.execute(f"PRAGMA {name}").fetchone()
@@ -76,7 +94,6 @@ def _connect_writer(path: Path) -> sqlite3.Connection:
                     " the promise that an acknowledged message is on disk, put the database on a local disk"
                 )
         migrate(connection)
-        _read_a_row_of_everything(connection)
         path.chmod(0o600)
     except BaseException:
         connection.close()
@@ -104,15 +121,18 @@ def _read_a_row_of_everything(connection: sqlite3.Connection) -> None:
     for kind, name, table, sql in entries:
         if kind == "table":
             connection.execute(f'SELECT * FROM "{name}" LIMIT 1').fetchone()
-        elif sql is not None:
-            where = sql[at:] if (at := sql.upper().find(" WHERE ")) >= 0 else ""
+        else:
+            where = sql[at:] if sql is not None and (at := sql.upper().find(" WHERE ")) >= 0 else ""
             connection.execute(f'SELECT 1 FROM "{table}" INDEXED BY "{name}"{where} LIMIT 1').fetchone()
+
+
+_LOCK_BYTES = 32
 
 
 class LockFile:
     """`<database>.lock`, held for the life of the process; its text tells who holds it, or that the last end was clean."""
 
-    _CLEAN = b"clean\n"
+    _CLEAN = b"clean"
 
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(database.name + ".lock")
@@ -129,12 +149,12 @@ class LockFile:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            holder = os.pread(self._fd, 32, 0).decode(errors="replace").strip()
+            holder = os.pread(self._fd, _LOCK_BYTES, 0).decode(errors="replace").strip()
             os.close(self._fd)
             raise StoreLocked(f"{self._path}: another gateway (pid {holder}) holds this database; stop it first") from None
-        before = os.pread(self._fd, 32, 0)
+        before = os.pread(self._fd, _LOCK_BYTES, 0).strip()
         self.after_unclean_end = before not in (b"", self._CLEAN)
-        self._write(b"%d\n" % os.getpid())
+        self._write(b"%d" % os.getpid())
 
     def release(self, *, clean: bool) -> None:
         if self._fd >= 0:
@@ -144,8 +164,8 @@ class LockFile:
             self._fd = -1
 
     def _write(self, text: bytes) -> None:
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, text, 0)
+        os.pwrite(self._fd, text.ljust(_LOCK_BYTES), 0)  # in one write, so that no kill leaves it empty
+        os.fsync(self._fd)
 
 
 def translated(error: sqlite3.DatabaseError) -> StoreError | sqlite3.DatabaseError:

@@ -163,13 +163,19 @@ class Store:
 
     async def run(self) -> None:
         """Commit until `close`. Ends with StoreFailed or StoreCorrupt where the disk can't be trusted any more."""
-        while True:
-            if await self.step():
-                continue
-            if self._closing:
-                return
-            self._wake.clear()
-            await self._wake.wait()
+        try:
+            while True:
+                if await self.step():
+                    continue
+                if self._closing:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+        except BaseException as error:
+            # Nobody will commit any more: whoever waits for it, or will, has to be told, or the process would never end.
+            self._broken = self._broken or StoreError(f"the writer has ended ({type(error).__name__})")
+            _fail(self._waiting, self._broken)
+            raise
 
     async def step(self) -> bool:
         """Commit one batch of what waits; False where nothing did."""
@@ -209,7 +215,9 @@ class Store:
         except (StoreFailed, StoreCorrupt) as error:
             self._broken = error
             _fail(batch, error)
-            _fail(self._waiting, error)
+            raise
+        except asyncio.CancelledError:
+            _fail(batch, StoreError("the writer was stopped before it could tell whether this was committed"))
             raise
         except GatewayError as error:
             _fail(batch, error)
@@ -218,8 +226,12 @@ class Store:
             if len(batch) == 1:
                 _fail(batch, error)
             else:
-                for single in batch.alone():
-                    await self._commit(single)
+                try:
+                    for single in batch.alone():
+                        await self._commit(single)
+                except BaseException as fatal:
+                    _fail(batch, fatal if isinstance(fatal, StoreError) else StoreError("the writer has ended"))
+                    raise
         else:
             self.on_commit(len(batch), loop.time() - started)
             for future, result in zip(batch.futures(), results, strict=True):

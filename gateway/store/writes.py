@@ -151,13 +151,15 @@ def settle(connection: sqlite3.Connection, batch: Sequence[Settlement], changes:
 def _settle_one(connection: sqlite3.Connection, settlement: Settlement, changes: Changes) -> bool:
     attempt, transition = settlement.attempt, settlement.transition
     key = (settlement.seq, settlement.sink)
+    found = connection.execute("SELECT attempts FROM deliveries WHERE message = ? AND sink = ?", key).fetchone()
+    if found is None:
+        return False  # discarded and purged while it was in flight
+    attempts: int = found[0]
     if attempt is not None:
         outcome, reason, status, detail = _outcome_columns(attempt.outcome)
         row = (*key, attempt.number, milliseconds(attempt.started_at), attempt.duration_ms, outcome, reason, status, detail)
         connection.execute(_INSERT_ATTEMPT, row)
-        attempts: object = attempt.number
-    else:
-        (attempts,) = connection.execute("SELECT attempts FROM deliveries WHERE message = ? AND sink = ?", key).fetchone()
+        attempts = attempt.number
     due_ms = milliseconds(transition.due_at) if transition.due_at is not None else None
     ended_ms = milliseconds(settlement.at) if transition.state != "queued" else None
     values = (transition.state, attempts, transition.retries, due_ms, ended_ms, transition.reason, *key)

@@ -1,0 +1,262 @@
+"""What the tests of the store share: messages to accept, a store that runs, and eyes of their own on the file."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+import gateway
+from gateway.core.errors import StoreError
+from gateway.core.outcome import Outcome
+from gateway.core.retry import RetryPolicy, decide
+from gateway.store.records import Accepted, Attempt, Counts, Duplicate, Message, NewMessage, Settlement, Status
+from gateway.store.sqlite import Store
+from tests.fakes import START
+
+_Error = TypeVar("_Error", bound=StoreError)
+HANG = 5.0
+"""Seconds after which something that nobody resolves makes a test fail instead of hanging it."""
+DAY = 86_400.0
+RETENTION = 90 * DAY
+POLICY = RetryPolicy()
+STATES = ("queued", "delivered", "dead", "discarded")
+_numbers = itertools.count(1)
+
+
+def new(
+    sender_id: str | None = None,
+    *,
+    body: bytes = b"{}",
+    identity: str | None = None,
+    source: str = "legitmark",
+    at: float = START,
+    sinks: tuple[str, ...] = ("erp",),
+    due: float | None = None,
+    status: Status = "accepted",
+    content_type: str | None = "application/json",
+) -> NewMessage:
+    """A message with an id of its own, received `at` (Unix seconds) and owed to `sinks` at once, or when `due`."""
+    message = Message(
+        id=f"{next(_numbers):032x}",
+        source=source,
+        sender_id=sender_id,
+        received_at=at,
+        content_type=content_type,
+        body=body,
+        event_type="state_change",
+        milestone="authentic",
+        sr_uuid="0f3f7a0e-5a4c-4f0e-8b3e-1f1f1f1f1f1f",
+        reference_id="REF-1",
+    )
+    return NewMessage(message, status, identity, tuple((sink, at if due is None else due) for sink in sinks))
+
+
+def settlement(
+    seq: int,
+    outcome: Outcome,
+    *,
+    sink: str = "erp",
+    number: int = 1,
+    retries: int = 0,
+    at: float = START,
+    policy: RetryPolicy = POLICY,
+) -> Settlement:
+    """What a lane would hand back for an attempt made `at` and answered with `outcome`."""
+    transition = decide(outcome, retries=retries, since=START, now=at, jitter=0.0, policy=policy)
+    return Settlement(seq, sink, transition, at, Attempt(number=number, started_at=at, duration_ms=7, outcome=outcome))
+
+
+def store_threads() -> list[threading.Thread]:
+    """The threads of open connections."""
+    return [thread for thread in threading.enumerate() if "_connection_worker_thread" in thread.name]
+
+
+class Trap(str):
+    """A sender id that calls when the writer's thread reads it, in the middle of the transaction."""
+
+    _call: Callable[[], object]
+
+    def __new__(cls, text: str, call: Callable[[], object]) -> Trap:
+        self = super().__new__(cls, text)
+        self._call = call
+        return self
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        self._call()
+        return super().encode(encoding, errors)
+
+
+def raising(error: Exception) -> Trap:
+    """A sender id with which the writer's thread meets an error."""
+
+    def call() -> None:
+        raise error
+
+    return Trap("msg_trap", call)
+
+
+def sqlite_error(code: int) -> sqlite3.OperationalError:
+    """What the sqlite3 module raises for a result code of SQLite."""
+    error = sqlite3.OperationalError("as SQLite words it")
+    error.sqlite_errorcode = code
+    return error
+
+
+@asynccontextmanager
+async def serving(path: Path, retention: float = RETENTION) -> AsyncIterator[Store]:
+    """A store with its writer running; at the end everything is committed and closed."""
+    store = await Store.open(path, retention)
+    running = asyncio.create_task(store.run(), name="store")
+    try:
+        yield store
+    finally:
+        store.finish()
+        try:
+            await running
+        finally:
+            await store.close()
+
+
+async def accepted(store: Store, message: NewMessage) -> int:
+    """The seq of a message that has to be new."""
+    answer = await store.accept(message)
+    assert isinstance(answer, Accepted), f"{answer} for a message that is new"
+    return answer.seq
+
+
+async def duplicate(store: Store, message: NewMessage) -> Duplicate:
+    answer = await store.accept(message)
+    assert isinstance(answer, Duplicate), f"{answer} for a message that was seen before"
+    return answer
+
+
+async def refusal(path: Path, kind: type[_Error]) -> _Error:
+    """The error with which this database is refused. One that opens all the same is closed again, and the test fails."""
+    with pytest.raises(kind) as refused:
+        await (await Store.open(path, RETENTION)).close(clean=False)
+    return refused.value
+
+
+async def opened_and_closed(path: Path, *, clean: bool = True) -> bool:
+    """Whether the end before was unclean."""
+    store = await Store.open(path, RETENTION)
+    await store.close(clean=clean)
+    return store.after_unclean_end
+
+
+def set_version(path: Path, version: int) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+
+
+@contextmanager
+def looking(path: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only connection that is nobody's but the test's."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        yield connection
+
+
+def rows(path: Path, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    with looking(path) as connection:
+        return connection.execute(query, parameters).fetchall()
+
+
+def one(path: Path, query: str, *parameters: object) -> Any:
+    """The single value that a query answers."""
+    ((value,),) = rows(path, query, *parameters)
+    return value
+
+
+def counted(path: Path) -> dict[str, Counts]:
+    """By sink, counted over the deliveries themselves: what the counters have to say."""
+    numbers: dict[str, dict[str, int]] = {}
+    for sink, state, number in rows(path, "SELECT sink, state, count(*) FROM deliveries GROUP BY sink, state"):
+        numbers.setdefault(sink, dict.fromkeys(STATES, 0))[state] = number
+    return {sink: Counts(**by_state) for sink, by_state in numbers.items()}
+
+
+async def assert_counters_right(store: Store) -> None:
+    nothing = Counts(queued=0, delivered=0, dead=0, discarded=0)
+    counters = {sink: counts for sink, counts in (await store.counts()).items() if counts != nothing}
+    assert counters == counted(store.path)
+
+
+def crash_copy(path: Path, folder: Path) -> Path:
+    """The files as a crash at this instant would leave them, in another folder.
+
+    By another process: closing a file of an open database would drop SQLite's POSIX locks in this one.
+    """
+    folder.mkdir()
+    names = [name for suffix in ("", "-wal", ".lock") if (name := Path(f"{path}{suffix}")).exists()]
+    subprocess.run(["cp", "--", *names, folder], check=True)
+    return folder / path.name
+
+
+def files(path: Path) -> dict[str, bytes]:
+    """The bytes of the database and of its write-ahead log, where that holds any. Only while SQLite has neither open."""
+    contents = {name.name: name.read_bytes() for suffix in ("", "-wal") if (name := Path(f"{path}{suffix}")).exists()}
+    return {name: content for name, content in contents.items() if content}
+
+
+@contextmanager
+def process(script: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Another Python process with this gateway on its path; killed at the end if it still lives."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", script, *map(str, arguments)],
+        cwd=Path(gateway.__file__).parents[1],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def line(child: subprocess.Popen[str]) -> str:
+    """The next line that a process prints; empty where it has ended."""
+    assert child.stdout is not None
+    return child.stdout.readline().rstrip("\n")
+
+
+def go_on(child: subprocess.Popen[str]) -> None:
+    assert child.stdin is not None
+    child.stdin.write("\n")
+    child.stdin.flush()
+
+
+async def fill(path: Path, number: int, *, body: bytes = b"{}", sinks: tuple[str, ...] = ("erp",)) -> None:
+    """A database of `number` messages with queued deliveries, due one millisecond after the other, and a row of the rest."""
+    store = await Store.open(path, RETENTION)
+    await store.close()
+    now = round(START * 1000)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO messages (seq, id, source, sender_id, received_ms, body, body_sha256, identity, sr_uuid, status)"
+            " VALUES (?, ?, 'legitmark', ?, ?, ?, ?, ?, x'00', 'accepted')",
+            (
+                (seq, f"{seq:032x}", None if seq == 1 else b"msg_%d" % seq, now + seq, body, b"%d" % seq, b"identity %d" % seq)
+                for seq in range(1, number + 1)
+            ),
+        )
+        for sink in sinks:
+            connection.executemany(
+                "INSERT INTO deliveries (message, sink, state, since_ms, due_ms) VALUES (?, ?, 'queued', ?, ?)",
+                ((seq, sink, now + seq, now + seq) for seq in range(1, number + 1)),
+            )
+            connection.execute("INSERT INTO counters (sink, queued) VALUES (?, ?)", (sink, number))
+        connection.execute("INSERT INTO deliveries VALUES (1, 'dead', 'dead', 1, 1, ?, NULL, ?, 'rejected')", (now, now))
+        connection.execute("INSERT INTO attempts VALUES (1, 'dead', 1, ?, 1, 'reject', 'rejected', 410, '')", (now,))
+        connection.execute("INSERT INTO counters (sink, dead) VALUES ('dead', 1)")
+        connection.execute("INSERT INTO conflicts VALUES (1, x'00', NULL, ?, x'00')", (now,))

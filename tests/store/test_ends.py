@@ -1,0 +1,188 @@
+"""Who holds the database, how the last holder ended, and what is there after a crash."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from gateway.core.errors import StoreCorrupt, StoreLocked
+from gateway.store.migrations import scripts
+from tests.fakes import START
+from tests.store.kit import (
+    accepted,
+    assert_counters_right,
+    counted,
+    crash_copy,
+    go_on,
+    line,
+    new,
+    one,
+    opened_and_closed,
+    process,
+    refusal,
+    rows,
+    serving,
+    set_version,
+)
+
+pytestmark = pytest.mark.usefixtures("threads_ended")
+HOLD = """
+import asyncio, sys
+from pathlib import Path
+from gateway.store.sqlite import Store
+
+async def main():
+    store = await Store.open(Path(sys.argv[1]), 1e6)
+    print("open", store.after_unclean_end, flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    await store.close()
+    print("closed", flush=True)
+
+asyncio.run(main())
+"""
+ACCEPT = """
+import asyncio, sys
+from pathlib import Path
+from gateway.core.outcome import Delivered
+from gateway.store.sqlite import Store
+from tests.store.kit import new, settlement
+
+async def client(store, name):
+    number = 0
+    while True:
+        sender_id = f"{name}-{number}"
+        message = new(sender_id, sinks=("erp", "slack"))
+        seq = (await store.accept(message)).seq
+        print("accepted", sender_id, flush=True)
+        if number % 2:
+            await store.settle(settlement(seq, Delivered(200)))
+            print("settled", sender_id, flush=True)
+        number += 1
+
+async def main():
+    store = await Store.open(Path(sys.argv[1]), 1e6)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(store.run())
+        for name in "abcdefgh":
+            tasks.create_task(client(store, name))
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "gateway.db"
+
+
+class TestTheLock:
+    async def test_a_second_process_is_refused_and_told_who_holds_it(self, path: Path) -> None:
+        with process(HOLD, path) as holder:
+            assert line(holder) == "open False"
+            refused = await refusal(path, StoreLocked)
+            assert refused.exit_code == 73
+            assert f"pid {holder.pid})" in str(refused)
+            assert str(holder.pid) in str(await refusal(path, StoreLocked))  # the first refusal did not take the name away
+
+            go_on(holder)
+            assert line(holder) == "closed"
+            assert holder.wait() == 0
+        assert not await opened_and_closed(path)
+
+    async def test_the_same_process_is_refused_too(self, path: Path) -> None:
+        async with serving(path) as store:
+            assert str(os.getpid()) in str(await refusal(path, StoreLocked))
+            await accepted(store, new("msg_1"))
+
+    async def test_it_goes_with_its_holder_even_on_kill_9(self, path: Path) -> None:
+        with process(HOLD, path) as holder:
+            assert line(holder) == "open False"
+            holder.send_signal(signal.SIGKILL)
+            assert holder.wait() == -signal.SIGKILL
+        async with serving(path) as store:
+            await accepted(store, new("msg_1"))
+
+    async def test_the_lock_file_stays_in_place_so_that_two_never_lock_two_files(self, path: Path) -> None:
+        lock = Path(f"{path}.lock")
+        await opened_and_closed(path)
+        first = lock.stat().st_ino
+        await opened_and_closed(path)
+        assert lock.stat().st_ino == first
+
+
+class TestTheLastEnd:
+    async def test_a_first_start_and_one_after_a_clean_end_find_nothing(self, path: Path) -> None:
+        assert not await opened_and_closed(path)
+        assert not await opened_and_closed(path)
+
+    async def test_an_end_that_is_not_declared_clean_is_found_once(self, path: Path) -> None:
+        await opened_and_closed(path, clean=False)
+        assert await opened_and_closed(path)
+        assert not await opened_and_closed(path)
+
+    async def test_a_kill_9_is_found(self, path: Path) -> None:
+        with process(HOLD, path) as holder:
+            line(holder)
+            holder.send_signal(signal.SIGKILL)
+            holder.wait()
+        assert await opened_and_closed(path)
+        assert not await opened_and_closed(path)
+
+    async def test_a_start_that_was_refused_does_not_hide_it(self, path: Path) -> None:
+        await opened_and_closed(path, clean=False)
+        set_version(path, 99)
+        for _ in range(2):
+            await refusal(path, StoreCorrupt)
+        set_version(path, len(scripts()))
+        assert await opened_and_closed(path)
+
+    async def test_a_start_that_was_refused_is_no_unclean_end(self, path: Path) -> None:
+        await opened_and_closed(path)
+        set_version(path, 99)
+        await refusal(path, StoreCorrupt)
+        set_version(path, len(scripts()))
+        assert not await opened_and_closed(path)
+
+    async def test_one_that_was_turned_away_by_the_holder_does_not_make_its_end_unclean(self, path: Path) -> None:
+        async with serving(path):
+            await refusal(path, StoreLocked)
+        assert not await opened_and_closed(path)
+
+
+async def test_after_kill_9_everything_acknowledged_is_there(path: Path) -> None:
+    promised: dict[str, set[str]] = {"accepted": set(), "settled": set()}
+    with process(ACCEPT, path) as gateway:
+        for _ in range(400):
+            what, sender_id = line(gateway).split()
+            promised[what].add(sender_id)
+        gateway.send_signal(signal.SIGKILL)
+        while told := line(gateway):  # what it had said before it died
+            what, _, sender_id = told.partition(" ")
+            promised[what].add(sender_id)
+        gateway.wait()
+    assert min(map(len, promised.values())) > 50
+
+    async with serving(path) as store:
+        assert store.after_unclean_end
+        await store.quick_check()
+        kept = {sender_id.decode(): seq for seq, sender_id in rows(path, "SELECT seq, sender_id FROM messages")}
+        assert promised["accepted"] <= kept.keys()
+        assert rows(path, "SELECT message FROM deliveries GROUP BY message HAVING count(*) <> 2") == []
+        assert one(path, "SELECT count(*) FROM deliveries") == 2 * len(kept)
+        delivered = {seq for (seq,) in rows(path, "SELECT message FROM deliveries WHERE sink = 'erp' AND state = 'delivered'")}
+        assert {kept[sender_id] for sender_id in promised["settled"]} <= delivered
+        await assert_counters_right(store)
+        assert counted(path)["erp"].delivered == len(delivered)
+        assert len((await store.claim("erp", START, 10_000, ())).owed) == len(kept) - len(delivered)
+
+
+async def test_what_was_acknowledged_is_in_the_write_ahead_log_and_needs_no_close(path: Path, tmp_path: Path) -> None:
+    async with serving(path) as store:
+        await accepted(store, new("msg_1", body=b"kept"))
+        copy = crash_copy(path, tmp_path / "after the crash")
+    async with serving(copy) as store:
+        assert store.after_unclean_end
+        assert one(copy, "SELECT body FROM messages") == b"kept"

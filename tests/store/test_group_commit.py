@@ -1,0 +1,248 @@
+"""One transaction for all that waits, and no neighbour's trouble (DESIGN section 6, "The store, as measured")."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.core.errors import StoreError, StoreFailed, StoreOverloaded
+from gateway.core.outcome import Delivered
+from gateway.store.records import Accepted
+from gateway.store.sqlite import MOST_WAITING, Store
+from tests.fakes import START
+from tests.store.kit import (
+    HANG,
+    RETENTION,
+    Trap,
+    accepted,
+    assert_counters_right,
+    new,
+    one,
+    raising,
+    rows,
+    serving,
+    settlement,
+    sqlite_error,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "gateway.db"
+
+
+@pytest.fixture
+async def idle(path: Path) -> AsyncIterator[Store]:
+    """A store whose writer does not run."""
+    store = await Store.open(path, RETENTION)
+    yield store
+    await store.close()
+
+
+async def submit(store: Store, *sender_ids: str) -> list[asyncio.Task[object]]:
+    """Hand messages over, in this order, and let each reach the queue."""
+    tasks: list[asyncio.Task[object]] = [asyncio.create_task(store.accept(new(sender_id))) for sender_id in sender_ids]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_accepts_and_settles_that_wait_together_are_one_commit(idle: Store) -> None:
+    tasks = await submit(idle, *(f"msg_{number}" for number in range(200)))
+    while await idle.step():
+        pass
+    await asyncio.gather(*tasks)
+    commits: list[int] = []
+    idle.on_commit = lambda jobs, seconds: commits.append(jobs)
+
+    settles = [idle.settle(settlement(seq, Delivered(200))) for seq in range(1, 201)]
+    tasks = await submit(idle, *(f"msg_{number}" for number in range(200, 400)))
+    while await idle.step():
+        pass
+
+    assert commits == [400]
+    assert all(await asyncio.gather(*settles))
+    assert all(isinstance(answer, Accepted) for answer in await asyncio.gather(*tasks))
+    await assert_counters_right(idle)
+
+
+async def test_sixty_four_clients_take_far_fewer_commits_than_messages(path: Path) -> None:
+    async with serving(path) as store:
+        commits: list[tuple[int, float]] = []
+        store.on_commit = lambda jobs, seconds: commits.append((jobs, seconds))
+
+        async def client(name: int) -> None:
+            for number in range(10):
+                seq = await accepted(store, new(f"msg_{name}_{number}"))
+                assert await store.settle(settlement(seq, Delivered(200)))
+
+        await asyncio.gather(*(client(name) for name in range(64)))
+
+        assert sum(jobs for jobs, _ in commits) == 64 * 10 * 2
+        assert len(commits) < 64 * 10 * 2 / 8
+        assert all(seconds >= 0 for _, seconds in commits)
+        await assert_counters_right(store)
+
+
+async def test_a_lone_message_is_committed_at_once_and_not_after_a_timer(idle: Store) -> None:
+    (task,) = await submit(idle, "msg_1")
+    assert await idle.step()
+    assert isinstance(await task, Accepted)
+    assert not await idle.step()
+
+
+async def test_nobody_is_told_before_the_commit(idle: Store, path: Path) -> None:
+    (task,) = await submit(idle, "msg_1")
+    seen: list[int] = []
+    task.add_done_callback(lambda _: seen.append(one(path, "SELECT count(*) FROM messages")))
+    assert not task.done()
+    await idle.step()
+    await task
+    await asyncio.sleep(0)
+    assert seen == [1]
+
+
+class TestABug:
+    async def test_a_job_that_raises_fails_alone(self, path: Path) -> None:
+        async with serving(path) as store:
+            bug = new(raising(RuntimeError("a bug")))
+            answers = await asyncio.gather(
+                *(store.accept(new(f"msg_{number}")) for number in range(5)),
+                store.accept(bug),
+                *(store.accept(new(f"msg_{number}")) for number in range(5, 10)),
+                return_exceptions=True,
+            )
+
+            assert isinstance(answers[5], RuntimeError)
+            assert sum(isinstance(answer, Accepted) for answer in answers) == 10
+            assert one(path, "SELECT count(*) FROM messages") == 10
+            await assert_counters_right(store)
+
+    async def test_what_a_failing_job_had_written_already_is_taken_back(self, path: Path) -> None:
+        async with serving(path) as store:
+            seq = await accepted(store, new("msg_0"))
+            answers = await asyncio.gather(
+                store.settle(settlement(seq, Delivered(200))),
+                store.accept(new("msg_1", sinks=("erp", "erp"))),
+                store.accept(new("msg_2")),
+                return_exceptions=True,
+            )
+
+            assert answers[0] is True
+            assert isinstance(answers[1], sqlite3.IntegrityError)
+            assert isinstance(answers[2], Accepted)
+            assert rows(path, "SELECT sender_id FROM messages ORDER BY seq") == [(b"msg_0",), (b"msg_2",)]
+            await assert_counters_right(store)
+
+    async def test_the_writer_goes_on_after_it(self, path: Path) -> None:
+        async with serving(path) as store:
+            for number in range(3):
+                with pytest.raises(RuntimeError):
+                    await store.accept(new(raising(RuntimeError("a bug"))))
+                await accepted(store, new(f"msg_{number}"))
+
+    async def test_a_trouble_of_the_disk_while_jobs_are_tried_alone_leaves_nobody_waiting(self, idle: Store) -> None:
+        bug, trouble = raising(RuntimeError("a bug")), raising(sqlite_error(sqlite3.SQLITE_IOERR))
+        tasks = await submit(idle, "msg_1", bug, trouble, "msg_2", "msg_3")
+        with pytest.raises(StoreFailed):
+            await idle.step()
+
+        async with asyncio.timeout(HANG):
+            first, second, *others = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(first, Accepted | StoreFailed)
+        assert isinstance(second, RuntimeError | StoreFailed)
+        assert [type(other) for other in others] == [StoreFailed] * 3
+
+
+class TestOverload:
+    async def test_messages_beyond_the_bound_are_refused_and_those_before_them_kept(self, idle: Store, path: Path) -> None:
+        tasks = await submit(idle, *(f"msg_{number}" for number in range(MOST_WAITING)))
+        async with asyncio.timeout(HANG):
+            with pytest.raises(StoreOverloaded) as refused:
+                await idle.accept(new("one too many"))
+        assert refused.value.code == "overloaded"
+
+        idle.finish()
+        await idle.run()
+        async with asyncio.timeout(HANG):
+            answers = await asyncio.gather(*tasks)
+        assert all(isinstance(answer, Accepted) for answer in answers)
+        assert one(path, "SELECT count(*) FROM messages") == MOST_WAITING
+        (task,) = await submit(idle, "one too many")
+        await idle.step()
+        assert isinstance(await task, Accepted)
+
+    async def test_an_outcome_is_taken_even_then(self, idle: Store) -> None:
+        (first,) = await submit(idle, "msg_first")
+        await idle.step()
+        await first
+        tasks = await submit(idle, *(f"msg_{number}" for number in range(MOST_WAITING)))
+        settled = idle.settle(settlement(1, Delivered(200)))
+        idle.finish()
+        await idle.run()
+        async with asyncio.timeout(HANG):
+            assert await settled
+            await asyncio.gather(*tasks)
+
+
+class TestTheEnd:
+    async def test_finish_lets_run_end_after_everything_that_waits(self, idle: Store, path: Path) -> None:
+        tasks = await submit(idle, *(f"msg_{number}" for number in range(1200)))
+        idle.finish()
+        await idle.run()
+        async with asyncio.timeout(HANG):
+            assert all(isinstance(answer, Accepted) for answer in await asyncio.gather(*tasks))
+        assert one(path, "SELECT count(*) FROM messages") == 1200
+
+    async def test_close_refuses_what_still_waits_and_all_that_comes_later(self, path: Path) -> None:
+        store = await Store.open(path, RETENTION)
+        (task,) = await submit(store, "msg_1")
+        await store.close()
+        async with asyncio.timeout(HANG):
+            with pytest.raises(StoreError):
+                await task
+            with pytest.raises(StoreError):
+                await store.accept(new("msg_2"))
+            with pytest.raises(StoreError):
+                await store.settle(settlement(1, Delivered(200)))
+        assert one(path, "SELECT count(*) FROM messages") == 0
+
+    async def test_close_may_be_called_twice(self, path: Path) -> None:
+        store = await Store.open(path, RETENTION)
+        await store.close()
+        await store.close()
+
+    async def test_who_is_cancelled_while_waiting_harms_nobody_and_the_message_is_kept(self, path: Path) -> None:
+        async with serving(path) as store:
+            tasks = await submit(store, "msg_1", "msg_2")
+            tasks[0].cancel()
+            async with asyncio.timeout(HANG):
+                assert isinstance(await tasks[1], Accepted)
+            with pytest.raises(asyncio.CancelledError):
+                await tasks[0]
+            assert await store.messages_after(0, 10)
+
+    async def test_a_writer_that_is_cut_leaves_nobody_waiting_for_ever(self, path: Path) -> None:
+        """DESIGN section 9: a crash in any task takes the group down. A lane that waits for its settle must not hold it."""
+        store = await Store.open(path, RETENTION)
+        running = asyncio.create_task(store.run())
+        (task,) = await submit(store, "msg_0")
+        await task
+        held = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        (in_hand,) = await submit(store, Trap("msg_in_hand", lambda: loop.call_soon_threadsafe(held.set)))
+        await held.wait()
+        settled = store.settle(settlement(1, Delivered(200), at=START + 1))
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        try:
+            async with asyncio.timeout(HANG):
+                await asyncio.gather(asyncio.shield(in_hand), asyncio.shield(settled), return_exceptions=True)
+        finally:
+            await store.close()
+            in_hand.cancel()
+            await asyncio.gather(in_hand, settled, return_exceptions=True)

@@ -1,0 +1,187 @@
+"""Purging: only what is finished and old, in slices, with all that belongs to it (CONTRACT section 1, `retention`)."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.core.outcome import Delivered, Reason, Reject, Retry
+from gateway.core.retry import Transition
+from gateway.store.records import NewMessage, Settlement, Status
+from gateway.store.sqlite import Store
+from tests.fakes import START
+from tests.store.kit import DAY, accepted, assert_counters_right, duplicate, new, one, rows, serving, settlement
+
+CUT = START + DAY
+"""Everything received before it is old."""
+DISCARDED = Transition(state="discarded")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "gateway.db"
+
+
+async def finished(store: Store, message: NewMessage) -> int:
+    """Accept a message and deliver it everywhere."""
+    seq = await accepted(store, message)
+    for sink, _ in message.deliveries:
+        assert await store.settle(settlement(seq, Delivered(200), sink=sink))
+    return seq
+
+
+def left(path: Path) -> list[int]:
+    return [seq for (seq,) in rows(path, "SELECT seq FROM messages ORDER BY seq")]
+
+
+async def test_a_finished_message_goes_when_it_is_older_and_not_before(path: Path) -> None:
+    async with serving(path) as store:
+        await finished(store, new("msg_1", at=CUT - 0.001))
+        exactly = await finished(store, new("msg_2", at=CUT))
+        younger = await finished(store, new("msg_3", at=CUT + 1))
+
+        gone, _ = await store.purge(0, 100, CUT)
+        assert gone == 1
+        assert left(path) == [exactly, younger]
+        await assert_counters_right(store)
+
+
+async def test_what_belongs_to_a_message_goes_with_it_and_nothing_else(path: Path) -> None:
+    tables = ("deliveries", "attempts", "conflicts")
+    async with serving(path) as store:
+        await finished(store, new("msg_1", body=b"one", sinks=("erp", "slack")))
+        stays = await finished(store, new("msg_2", body=b"two", sinks=("erp", "slack"), at=CUT))
+        for sender_id in ("msg_1", "msg_2"):
+            await duplicate(store, new(sender_id, body=b"another"))
+        assert [one(path, f"SELECT count(*) FROM {table}") for table in tables] == [4, 4, 2]
+
+        await store.purge(0, 100, CUT)
+        assert [one(path, f"SELECT count(*) FROM {table}") for table in tables] == [2, 2, 1]
+        for table in tables:
+            assert set(rows(path, f"SELECT message FROM {table}")) == {(stays,)}
+        await assert_counters_right(store)
+
+
+@pytest.mark.parametrize("other", ["queued", "delivered"])
+async def test_a_message_with_a_queued_or_dead_delivery_is_never_purged(path: Path, other: str) -> None:
+    async with serving(path) as store:
+        queued = await accepted(store, new("msg_1", sinks=("erp", "slack")))
+        retrying = await accepted(store, new("msg_2", sinks=("erp", "slack")))
+        dead = await accepted(store, new("msg_3", sinks=("erp", "slack")))
+        await store.settle(settlement(retrying, Retry(Reason.TIMEOUT)))
+        await store.settle(settlement(dead, Reject(Reason.HTTP_STATUS)))
+        if other == "delivered":
+            for seq in (queued, retrying, dead):
+                await store.settle(settlement(seq, Delivered(200), sink="slack"))
+
+        assert await store.purge(0, 100, START + 10_000 * DAY) == (0, None)
+        assert left(path) == [queued, retrying, dead]
+        await assert_counters_right(store)
+
+
+async def test_a_message_whose_deliveries_a_person_discarded_goes(path: Path) -> None:
+    async with serving(path) as store:
+        seq = await accepted(store, new("msg_1", sinks=("erp", "slack")))
+        await store.settle(settlement(seq, Delivered(200), sink="slack"))
+        assert await store.purge(0, 100, CUT) == (0, None)
+        await store.settle(Settlement(seq, "erp", DISCARDED, START, None))
+        assert await store.purge(0, 100, CUT) == (1, None)
+        await assert_counters_right(store)
+
+
+@pytest.mark.parametrize("status", ["quarantined", "unrouted"])
+async def test_one_that_was_never_owed_to_anybody_goes_when_it_is_old(path: Path, status: Status) -> None:
+    async with serving(path) as store:
+        await accepted(store, new("msg_1", sinks=(), status=status))
+        young = await accepted(store, new("msg_2", sinks=(), status=status, at=CUT))
+        assert await store.purge(0, 100, CUT) == (1, None)
+        assert left(path) == [young]
+
+
+async def test_one_that_was_routed_to_nobody_on_purpose_goes_too(path: Path) -> None:
+    async with serving(path) as store:
+        await accepted(store, new("msg_1", sinks=()))
+        assert await store.purge(0, 100, CUT) == (1, None)
+
+
+class TestSlices:
+    async def test_no_slice_touches_more_messages_than_asked_for(self, path: Path) -> None:
+        async with serving(path) as store:
+            for number in range(10):
+                await finished(store, new(f"msg_{number}"))
+            slices = []
+            after: int | None = 0
+            while after is not None:
+                gone, after = await store.purge(after, 4, CUT)
+                slices.append((gone, after))
+            assert [gone for gone, _ in slices] == [4, 4, 2]
+            assert left(path) == []
+            await assert_counters_right(store)
+
+    async def test_unfinished_old_ones_do_not_stop_the_walk(self, path: Path) -> None:
+        async with serving(path) as store:
+            waiting = [await accepted(store, new(f"msg_{number}")) for number in range(5)]
+            old = [await finished(store, new(f"msg_{number}")) for number in range(5, 8)]
+            young = await finished(store, new("msg_8", at=CUT))
+
+            assert await store.purge(0, 3, CUT) == (0, waiting[2])
+            assert await store.purge(waiting[2], 3, CUT) == (1, old[0])
+            assert await store.purge(old[0], 3, CUT) == (2, None)
+            assert left(path) == [*waiting, young]
+            await assert_counters_right(store)
+
+    async def test_a_walk_ends_on_an_empty_table_and_beyond_its_end(self, path: Path) -> None:
+        async with serving(path) as store:
+            assert await store.purge(0, 10, CUT) == (0, None)
+            seq = await finished(store, new("msg_1"))
+            assert await store.purge(seq, 10, CUT) == (0, None)
+            assert left(path) == [seq]
+
+    async def test_a_walk_ends_where_the_messages_are_young(self, path: Path) -> None:
+        async with serving(path) as store:
+            for number in range(3):
+                await finished(store, new(f"msg_{number}", at=CUT + number))
+            assert await store.purge(0, 2, CUT) == (0, None)
+
+    async def test_a_message_received_while_the_clock_was_ahead_does_not_keep_the_others_for_ever(self, path: Path) -> None:
+        async with serving(path) as store:
+            ahead = await finished(store, new("msg_0", at=START + 5000 * DAY))
+            for number in range(1, 8):
+                await finished(store, new(f"msg_{number}"))
+            for _ in range(8):  # walks, a minute apart
+                after: int | None = 0
+                while after is not None:
+                    _, after = await store.purge(after, 3, CUT)
+            assert left(path) == [ahead]
+
+
+async def test_a_purged_message_is_no_first_any_more(path: Path) -> None:
+    async with serving(path) as store:
+        await finished(store, new("msg_1", identity="the event"))
+        await store.purge(0, 100, CUT)
+        again = new("msg_1", identity="the event")
+        await accepted(store, again)
+        assert (await duplicate(store, new("msg_1"))).id == again.message.id
+        await assert_counters_right(store)
+
+
+async def test_a_purge_is_committed_with_the_messages_that_come_meanwhile(path: Path) -> None:
+    async with serving(path) as store:
+        for number in range(5):
+            await finished(store, new(f"msg_{number}"))
+    store = await Store.open(path, 90 * DAY)
+    commits: list[int] = []
+    store.on_commit = lambda jobs, seconds: commits.append(jobs)
+    async with asyncio.TaskGroup() as tasks:
+        purged = tasks.create_task(store.purge(0, 100, CUT))
+        fresh = tasks.create_task(store.accept(new("fresh", at=CUT)))
+        await asyncio.sleep(0)
+        store.finish()
+        await store.run()
+    assert purged.result() == (5, None)
+    assert fresh.result()
+    assert commits == [2]
+    await assert_counters_right(store)
+    await store.close()
