@@ -47,7 +47,7 @@ class Gateway:
         self._metrics = Metrics()
         self._stop = asyncio.Event()
         self._cut = asyncio.Event()
-        self._runners: list[web.ServerRunner] = []
+        self._listeners: list[tuple[web.ServerRunner, BoundedServer]] = []
         self._lanes: dict[str, Lane] = {}
         self._troubles: list[Callable[[], str | None]] = []
 
@@ -69,9 +69,10 @@ class Gateway:
             self._open_lanes(store, audit)
             with _signals_call(self.stop):
                 await self._run(store, audit)
-            clean = True
+            clean = audit.complete
         finally:
-            for runner in self._runners:
+            for runner, server in self._listeners:
+                server.cut()
                 await runner.cleanup()
             audit.close()
             await store.close(clean=clean)
@@ -99,7 +100,7 @@ class Gateway:
             tasks.create_task(audit.run(), name="audit")
             if store.after_unclean_end:
                 tasks.create_task(store.quick_check(), name="quick_check")
-            missing = await catch_up(store, audit, self._config.audit_log)
+            missing = await catch_up(store, audit, self._config.audit_log) if store.after_unclean_end else 0
             lanes = [tasks.create_task(lane.run(), name=f"lane:{lane.name}") for lane in self._lanes.values()]
             tasks.create_task(janitor.run(), name="janitor")
             await self._serve(store, audit, rejections)
@@ -149,8 +150,9 @@ class Gateway:
     async def _listen(self, what: str, handler: Handler, texts: list[str]) -> None:
         logger = logging.Logger("aiohttp.server")
         logger.addHandler(RateLimited(self._log, self._clock.monotonic))
-        runner = web.ServerRunner(BoundedServer(handler, logger), shutdown_timeout=self._config.server.drain)
-        self._runners.append(runner)
+        server = BoundedServer(handler, logger)
+        runner = web.ServerRunner(server, shutdown_timeout=self._config.server.drain)
+        self._listeners.append((runner, server))
         await runner.setup()
         for text in texts:
             address = await listen(runner, parse(text, self._config.base), self._environment)
@@ -160,7 +162,7 @@ class Gateway:
         """Stop accepting, answer what was accepted, finish the attempts in flight; at the deadline or a second signal, cut."""
         for lane in self._lanes.values():
             lane.stop()
-        finishing: asyncio.Future[Any] = asyncio.gather(*(runner.cleanup() for runner in self._runners), *lanes)
+        finishing: asyncio.Future[Any] = asyncio.gather(*(_close(*listener) for listener in self._listeners), *lanes)
         cutting: asyncio.Future[Any] = asyncio.ensure_future(self._cut.wait())
         await asyncio.wait((finishing, cutting), timeout=self._config.server.drain, return_when=asyncio.FIRST_COMPLETED)
         cutting.cancel()
@@ -179,6 +181,13 @@ class Gateway:
 
 def _policy(settings: SinkConfig) -> RetryPolicy:
     return RetryPolicy(tuple(settings.retry), settings.give_up_after)
+
+
+async def _close(runner: web.ServerRunner, server: BoundedServer) -> None:
+    """Take no connection any more, and answer the requests that have begun."""
+    for site in list(runner.sites):
+        await site.stop()
+    await server.drain()
 
 
 @contextmanager

@@ -133,6 +133,11 @@ class AuditLog:
                 waiter.set_result(None)
         return True
 
+    @property
+    def complete(self) -> bool:
+        """Everything that was added is written."""
+        return not self._lines and not self._writing
+
     def finish(self) -> None:
         """Let `run` end once everything is written."""
         self._closing = True

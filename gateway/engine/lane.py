@@ -68,6 +68,9 @@ class Lane:
         self._ready_bytes = 0
         self._backlog = True
         """The store may hold due deliveries that are not in `_ready`."""
+        self._seen_to = 0
+        """The newest message that a claim has seen: the store shows a commit to readers before the loop hears of it, so what was
+        claimed, and perhaps delivered, may be offered after that."""
         self._next_due: float | None = None
         """When the store will next have a due one that it does not have now, as far as is known."""
         self._in_flight: set[int] = set()
@@ -75,8 +78,8 @@ class Lane:
 
     def offer(self, owed: Owed, due: float) -> None:
         """Hand over a delivery that was just committed; it is only a hint, the store has it."""
-        if self._backlog:
-            return
+        if self._backlog or owed.seq <= self._seen_to:
+            return  # a claim has it, or will
         if due > self._clock.now():
             self._expect(due)
         elif len(self._ready) >= _MOST_READY or self._ready_bytes + len(owed.message.body) > _MOST_READY_BYTES:
@@ -105,7 +108,8 @@ class Lane:
         if now < self._held_until:
             return self._held_until - now
         if self._next_due is not None and self._next_due <= now:
-            self._backlog = True
+            self._next_due = None
+            self._forget()
         if self._backlog and not self._ready and self._free():
             try:
                 await self._refill(now)
@@ -125,10 +129,7 @@ class Lane:
         self._wake.set()
 
     async def _refill(self, now: float) -> None:
-        # What is in memory is in the store too, so it is dropped, and comes back in its order. Deliveries offered while the
-        # claim runs gather in `_ready`: they may or may not be in its snapshot.
-        self._ready.clear()
-        self._ready_bytes = 0
+        # Deliveries offered while the claim runs gather in `_ready`: they may or may not be in its snapshot.
         self._backlog = False
         self._next_due = None
         try:
@@ -136,13 +137,19 @@ class Lane:
         except BaseException:
             self._backlog = True
             raise
-        claimed = {owed.seq for owed in claim.owed}
-        offered = [] if claim.more else [owed for owed in self._ready if owed.seq not in claimed]
+        self._seen_to = max(self._seen_to, claim.seen_to)
+        offered = [] if claim.more else [owed for owed in self._ready if owed.seq > claim.seen_to]
         self._ready = deque([*claim.owed, *offered])
         self._ready_bytes = sum(len(owed.message.body) for owed in self._ready)
         self._backlog = self._backlog or claim.more
         if claim.next_due is not None:
             self._expect(claim.next_due)
+
+    def _forget(self) -> None:
+        """Drop what is in memory: the store has it too, and will give it back in its order."""
+        self._ready.clear()
+        self._ready_bytes = 0
+        self._backlog = True
 
     def _free(self) -> bool:
         return len(self._in_flight) < self._settings.concurrency

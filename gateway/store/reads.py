@@ -18,16 +18,20 @@ def claim(connection: sqlite3.Connection, sink: str, now: float, limit: int, bus
 
     It writes nothing: what is in flight is known in memory only, and due again after a crash.
     """
-    rows = connection.execute(
-        "SELECT message, due_ms FROM deliveries WHERE sink = ? AND state = 'queued' ORDER BY due_ms, message LIMIT ?",
-        (sink, limit + len(busy) + 1),
-    ).fetchall()
-    waiting = [(seq, due_ms) for seq, due_ms in rows if seq not in busy]
-    due = [seq for seq, due_ms in waiting if due_ms <= milliseconds(now)]
-    if len(due) > limit:
-        return Claim(_owed(connection, sink, due[:limit]), more=True, next_due=None)
-    next_due = next((due_ms / 1000 for _, due_ms in waiting[len(due) :]), None)
-    return Claim(_owed(connection, sink, due), more=False, next_due=next_due)
+    connection.execute("BEGIN")  # one snapshot for all of it
+    try:
+        seen_to = connection.execute("SELECT max(seq) FROM messages").fetchone()[0] or 0
+        rows = connection.execute(
+            "SELECT message, due_ms FROM deliveries WHERE sink = ? AND state = 'queued' ORDER BY due_ms, message LIMIT ?",
+            (sink, limit + len(busy) + 1),
+        ).fetchall()
+        waiting = [(seq, due_ms) for seq, due_ms in rows if seq not in busy]
+        due = [seq for seq, due_ms in waiting if due_ms <= milliseconds(now)]
+        more = len(due) > limit
+        next_due = None if more else next((due_ms / 1000 for _, due_ms in waiting[len(due) :]), None)
+        return Claim(_owed(connection, sink, due[:limit]), more, next_due, seen_to)
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def _owed(connection: sqlite3.Connection, sink: str, seqs: list[int]) -> tuple[Owed, ...]:

@@ -73,6 +73,8 @@ class Claim(Struct, frozen=True):
     """There are further due ones in the store."""
     next_due: float | None
     """When the first one that isn't due yet will be; None: there is none, or `more` holds."""
+    seen_to: int
+    """The newest message that was there when this was read."""
 
 
 class Attempt(Struct, frozen=True):

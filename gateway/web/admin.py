@@ -50,7 +50,7 @@ class Admin:
         """A page in somebody's browser can make it call this listener; it can't choose the Host and Origin it sends."""
         if self._token is not None:
             given = request.headers.get("Authorization", "")
-            if not hmac.compare_digest(given.encode(), f"Bearer {self._token.reveal()}".encode()):
+            if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), f"Bearer {self._token.reveal()}".encode()):
                 headers = {"WWW-Authenticate": "Bearer"}
                 return json_response(
                     401, {"error": "unauthorized", "detail": "send the token: Authorization: Bearer ..."}, headers

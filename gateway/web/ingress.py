@@ -37,6 +37,8 @@ class Ingress:
             source = self._source(request)
             body = await self._body(request, source)
             content_type = request.headers.get("Content-Type")
+            if content_type is not None:  # aiohttp passes bytes that are not UTF-8 on as surrogates, which nothing else takes
+                content_type = content_type.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
             receipt = await self._intake.receive(source, request.raw_headers, body, content_type, started)
         except RejectedWebhook as rejected:
             return _refusal(rejected)

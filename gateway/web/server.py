@@ -40,7 +40,36 @@ def json_response(status: int, body: object, headers: dict[str, str] | None = No
 
 
 class _Connection(web.RequestHandler):
-    """aiohttp's protocol; a request that is not HTTP gets our JSON instead of a text with the peer's bytes in it."""
+    """aiohttp's protocol, with three differences: one connection too many is dropped, a request that is not HTTP gets our
+    JSON instead of a text with the peer's bytes in it, and a drain lets a request that is under way come to its end."""
+
+    _server: BoundedServer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(self._manager, BoundedServer)
+        self._server = self._manager
+        if self._server.full and isinstance(transport, asyncio.WriteTransport):
+            self._manager = None  # so that the end of this connection is nothing to aiohttp, which never saw its beginning
+            transport.abort()
+        else:
+            super().connection_made(transport)
+
+    def let_go(self) -> None:
+        """Close, unless a request is under way: its answer closes then."""
+        if self._current_request is None and not self._messages:
+            self.force_close()
+
+    def cut(self) -> None:
+        self.force_close()
+        if self._task_handler is not None:
+            self._task_handler.cancel()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        if self._server.draining:
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -61,14 +90,41 @@ class BoundedServer(web.Server):
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise ListenError("aiohttp's C parser is not loaded, and its Python one is not meant for the open: reinstall aiohttp")
         super().__init__(handler, handler_cancellation=False, logger=logger, **BOUNDS)
+        self.draining = False
+        self._open: set[_Connection] = set()
+        self._empty = asyncio.Event()
+
+    @property
+    def full(self) -> bool:
+        return len(self._open) >= MOST_CONNECTIONS
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        if len(self._connections) > MOST_CONNECTIONS:
-            transport.abort()
+        assert isinstance(handler, _Connection)
+        self._open.add(handler)
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        assert isinstance(handler, _Connection)
+        self._open.discard(handler)
+        if self.draining and not self._open:
+            self._empty.set()
+
+    async def drain(self) -> None:
+        """Wait until every request that has begun is answered. aiohttp's own shutdown would stop reading their bodies."""
+        self.draining = True
+        for connection in list(self._open):
+            connection.let_go()
+        if self._open:
+            await self._empty.wait()
+
+    def cut(self) -> None:
+        """End every connection now."""
+        for connection in list(self._open):
+            connection.cut()
 
 
 async def listen(runner: web.BaseRunner, address: Address, environment: Environment) -> str:

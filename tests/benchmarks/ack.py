@@ -1,8 +1,9 @@
 """How many durable acks a second, as a share of what a bare aiohttp handler answers on the same core in the same run.
 
 The bare handler is the one that aiohttp's documentation starts with: an application with one route, which reads the body and
-answers a `json_response`, without an access log. Needs wrk. Every request is signed beforehand and new to the gateway; each answer means: committed with fsync, deliveries
-and all, and audited. Exit 1 where the share is below FLOOR. Run it alone: two busy cores are all it needs and all it has.
+answers a `json_response`, without an access log. Every request is signed beforehand and new to the gateway; each answer means:
+committed with fsync, deliveries and all, and audited. Needs wrk. Exit 1 where the share is below FLOOR. Run it alone: two
+cores are all it needs and all it has.
 
     python tests/benchmarks/ack.py [--seconds 8] [--rounds 3] [--connections 64]
 """
@@ -72,7 +73,8 @@ name = "everything"
 sinks = ["archive"]
 """
 
-# The requests of the file in order (and again, for the bare handler): offsets are read at start, so that Lua does no work per request but a slice.
+# The requests of the file in order, and again for the bare handler: offsets are read at start, so that Lua does no work
+# per request but a slice.
 LUA = """
 local file = io.open("{requests}", "rb")
 local all = file:read("*a")

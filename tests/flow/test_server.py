@@ -1,0 +1,173 @@
+"""The bounds of the server, read back from live connections: a misspelt option would drop them all silently."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import gzip
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+from aiohttp import http_parser, web
+
+from gateway.config.listen import Tcp
+from gateway.core.values import Environment
+from gateway.web import server
+from gateway.web.server import BoundedServer, json_response, listen
+from tests.flow.running import exchange, request_bytes, until
+
+
+class Serving:
+    def __init__(self) -> None:
+        self.handling = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.cancelled = False
+        self.finished = False
+        self.bodies: list[bytes] = []
+        self.logger = logging.Logger("quiet")
+        self.logger.addHandler(logging.NullHandler())
+        self.server = BoundedServer(self.handle, self.logger)
+        self.address = ("127.0.0.1", 0)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection(*self.address)
+        try:
+            yield reader, writer
+        finally:
+            writer.transport.abort()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.handling.set()
+        if request.path == "/bug":
+            raise ZeroDivisionError("a secret")
+        if request.path == "/wait":
+            try:
+                await self.go_on.wait()
+            except asyncio.CancelledError:
+                self.cancelled = True
+                raise
+        self.bodies.append(await request.read())
+        self.finished = True
+        return json_response(200, {"path": request.path})
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Serving]:
+    serving = Serving()
+    runner = web.ServerRunner(serving.server, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        host, _, port = (await listen(runner, Tcp("127.0.0.1", 0), Environment({}))).rpartition(":")
+        serving.address = (host, int(port))
+        yield serving
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_live_connection_has_every_bound() -> None:
+    async with serving() as live, live.connection() as (reader, writer):
+        writer.write(request_bytes(b"", path="/wait"))
+        await live.handling.wait()
+        (connection,) = live.server.connections
+        assert isinstance(connection, web.RequestHandler)
+        assert connection.keepalive_timeout == 15.0
+        assert connection._lingering_time == 1.0
+        assert connection.access_log is None and connection.access_logger is None
+        assert connection.logger is live.logger
+        assert live.server.handler_cancellation is False
+        assert connection._parser.__class__.__module__ == "aiohttp._http_parser"  # the one in C
+        live.go_on.set()
+        assert (await reader.readline()) == b"HTTP/1.1 200 OK\r\n"
+
+
+async def test_the_c_parser_is_the_one_that_is_loaded() -> None:
+    assert http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
+
+
+async def test_a_line_and_a_field_end_at_8190_bytes() -> None:
+    async with serving() as live:
+        for size, status in ((8000, 200), (8192, 400), (100_000, 400)):
+            line = await exchange(live.address, request_bytes(b"", path="/" + "a" * size))
+            field = await exchange(live.address, request_bytes(b"", [("x", "a" * size)]))
+            assert (line.status, field.status) == (status, status), size
+
+
+async def test_a_compressed_body_stays_as_it_is() -> None:
+    async with serving() as live:
+        raw = gzip.compress(b"hello")
+        assert (await exchange(live.address, request_bytes(raw, [("Content-Encoding", "gzip")]))).status == 200
+        assert live.bodies == [raw]
+
+
+async def test_a_client_that_hangs_up_cancels_no_handler() -> None:
+    """Cancelled between its commit and its audit line, a message would be stored and not spoken of."""
+    async with serving() as live:
+        _, writer = await asyncio.open_connection(*live.address)
+        writer.write(request_bytes(b"", path="/wait"))
+        await live.handling.wait()
+        (connection,) = live.server.connections
+        writer.transport.abort()
+        await until(lambda: connection.transport is None)
+        assert not live.cancelled
+        live.go_on.set()
+        await until(lambda: live.finished)
+
+
+async def test_more_connections_than_512_are_closed_and_the_others_go_on() -> None:
+    assert server.MOST_CONNECTIONS == 512
+    async with serving() as live, AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(live.connection()) for _ in range(512)]
+        await until(lambda: len(live.server.connections) == 512)
+        for _ in range(5):
+            async with live.connection() as (reader, _):
+                with suppress(ConnectionResetError):
+                    assert await asyncio.wait_for(reader.read(), 5) == b""
+        await until(lambda: len(live.server.connections) == 512)
+        for reader, writer in (opened[0], opened[511]):
+            writer.write(request_bytes(b""))
+            assert await asyncio.wait_for(reader.readline(), 5) == b"HTTP/1.1 200 OK\r\n"
+        opened[0][1].transport.abort()
+        await until(lambda: len(live.server.connections) == 511)
+        assert (await exchange(live.address, request_bytes(b""))).status == 200
+
+
+async def test_connections_that_are_closed_for_the_bound_leave_no_failed_task() -> None:
+    """It would say "Task exception was never retrieved" once for each, at the worst of times."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    async with serving() as live, AsyncExitStack() as stack:
+        for _ in range(516):
+            await stack.enter_async_context(live.connection())
+        await until(lambda: len(live.server.connections) == 512)
+    gc.collect()
+    assert complaints == []
+
+
+async def test_a_bug_in_a_handler_is_a_503_that_says_nothing_of_it() -> None:
+    async with serving() as live:
+        answer = await exchange(live.address, request_bytes(b"", path="/bug"))
+        assert answer.outcome == (503, "store_unavailable") and answer.header("retry-after") == "5"
+        assert b"secret" not in answer.body and b"Zero" not in answer.body
+
+
+async def test_the_answer_does_not_name_aiohttp() -> None:
+    async with serving() as live:
+        for raw in (request_bytes(b""), b"nonsense\r\n\r\n"):
+            answer = await exchange(live.address, raw)
+            assert answer.header("server") == "legitmark-gateway" and b"aiohttp" not in answer.body
+
+
+async def test_a_connection_that_says_nothing_or_half_a_head_ends_by_itself() -> None:
+    """The real wait is 15 s, too long for a test: the same server with a shorter one."""
+    async with serving() as live:
+        live.server._kwargs["keepalive_timeout"] = 0.2
+        for sent, answer in ((b"", b""), (b"POST / HTTP/1.1\r\nHost: x\r\n", b""), (request_bytes(b""), b"HTTP/1.1 200 OK\r\n")):
+            async with live.connection() as (reader, writer):
+                writer.write(sent)
+                received = await asyncio.wait_for(reader.read(), 5)
+                assert received.startswith(answer) if answer else received == b"", sent
