@@ -70,6 +70,17 @@ class Metrics:
         self._deliveries = Gauge(
             "legitmark_gateway_deliveries", "Deliveries in the store", ("sink", "state"), registry=self.registry
         )
+        self._gates = Gauge(
+            "legitmark_gateway_gate_closed",
+            "1 while a lane is paused or its breaker open",
+            ("sink", "gate"),
+            registry=self.registry,
+        )
+        self._free = Gauge("legitmark_gateway_disk_free_bytes", "Free where the database lies", registry=self.registry)
+        self._clock_suspect = Gauge(
+            "legitmark_gateway_clock_suspect", "1: this host's clock seems wrong, webhooks are refused", registry=self.registry
+        )
+        self._violations = self._counter("invariant_violations", "What must never be, and was", "invariant")
         build = Gauge("legitmark_gateway_build_info", "Always 1", ("version",), registry=self.registry)
         build.labels(__version__).set(1)
         self._children: dict[tuple[int, tuple[str, ...]], Any] = {}
@@ -103,6 +114,18 @@ class Metrics:
 
     def deliveries(self, sink: str, state: str, number: int) -> None:
         self._deliveries.labels(sink, state).set(number)
+
+    def gate(self, sink: str, gate: str, *, closed: bool) -> None:
+        self._gates.labels(sink, gate).set(closed)
+
+    def free_bytes(self, free: int) -> None:
+        self._free.set(free)
+
+    def clock_suspect(self, suspect: bool) -> None:
+        self._clock_suspect.set(suspect)
+
+    def violation(self, invariant: str) -> None:
+        self._violations.labels(invariant).inc()
 
     def exposition(self) -> bytes:
         """The text format of Prometheus."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NoReturn
 
@@ -136,6 +137,14 @@ class Event(Struct, frozen=True):
     @property
     def timestamp(self) -> str | None:
         return self._text("timestamp")
+
+    def instant(self) -> float | None:
+        """The event's own timestamp in Unix seconds, UTC (where it names no zone, that is UTC); None where it is no instant."""
+        try:
+            at = datetime.fromisoformat(self.timestamp or "")
+            return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            return None
 
     def _text(self, name: str) -> str | None:
         value = self.values.get(name)

@@ -51,6 +51,16 @@ def expired() -> Transition:
     return Transition(state="dead", reason=Reason.EXPIRED)
 
 
+def postponed(*, retries: int, since: float, until: float, reason: Reason, policy: RetryPolicy) -> Transition:
+    """A probe that failed: it spends no budget, and waits for its sink like all others."""
+    return Transition(state="queued", due_at=min(until, expires_at(policy, since)), retries=retries, reason=reason)
+
+
+def longest_wait(policy: RetryPolicy) -> float:
+    """Seconds: no delivery has a reason to be due later than this from now, whatever the clock did."""
+    return max(*policy.schedule, LONGEST_DEFER) * (1.0 + JITTER)
+
+
 def decide(outcome: Outcome, *, retries: int, since: float, now: float, jitter: float, policy: RetryPolicy) -> Transition:
     """Turn an outcome into what happens next (CONTRACT section 4).
 

@@ -30,11 +30,22 @@ _HEADLINES = {
 }
 
 
+_OWN_HEADLINES = {
+    "gateway.delivery_dead": "Gateway: a delivery is dead",
+    "gateway.sink_opened": "Gateway: a sink does not take deliveries",
+    "gateway.message_quarantined": "Gateway: a message can not be read",
+}
+_OWN_FACTS = ("sink", "reason", "detail", "message_id")
+
+
 def headline(delivery: Outgoing) -> str:
     """One line without line breaks: what happened, and to which item."""
     event = delivery.event
     if event is None:
         return "A message that could not be read"
+    if event.event_type in _OWN_HEADLINES:
+        subject = _one_line(str(event.values.get("sink") or event.values.get("message_id") or ""))
+        return f"{_OWN_HEADLINES[event.event_type]}: {subject}"
     said = _HEADLINES.get(event.milestone) or f"An event of the type {_one_line(event.event_type or 'unknown')}"
     item = event.reference_id or event.sr_uuid
     return f"{said}: {_one_line(item)}" if item else said
@@ -50,6 +61,8 @@ def lines(delivery: Outgoing) -> list[str]:
 def _facts(event: Event) -> list[str]:
     named = (("Item", event.reference_id), ("Service request", event.sr_uuid), ("When", event.timestamp))
     facts = [f"{name}: {value}" for name, value in named if value]
+    if event.event_type in _OWN_HEADLINES:
+        facts += [f"{name}: {value}" for name in _OWN_FACTS if (value := event.values.get(name))]
     match event.content:
         case MediaRejected(sides=sides):
             for side in sides:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection
 
-from gateway.store.records import Claim, Counts, Message, Owed
+from gateway.core.breaker import BreakerState
+from gateway.store.records import Claim, Counts, Message, Owed, SinkState
 from gateway.store.writes import milliseconds
 
 _MESSAGE_COLUMNS = (
@@ -13,17 +14,30 @@ _MESSAGE_COLUMNS = (
 )
 
 
-def claim(connection: sqlite3.Connection, sink: str, now: float, limit: int, busy: Collection[int]) -> Claim:
+_WAITING = "SELECT d.message, d.due_ms FROM deliveries d WHERE d.sink = ? AND d.state = 'queued'"
+_FIRST_OF_ITS_SR = """
+ AND (d.replayed OR NOT EXISTS (
+    SELECT 1 FROM messages mine JOIN messages earlier ON earlier.sr_uuid = mine.sr_uuid
+    JOIN deliveries open ON open.message = earlier.seq AND open.sink = d.sink
+    WHERE mine.seq = d.message AND open.state = 'queued' AND NOT open.replayed
+      AND (earlier.event_ms, earlier.seq) < (mine.event_ms, mine.seq)))
+"""
+"""No open delivery of the same service request stands before it; one without a service request has none."""
+
+
+def claim(
+    connection: sqlite3.Connection, sink: str, now: float, limit: int, busy: Collection[int], *, by_sr: bool = False
+) -> Claim:
     """Up to `limit` due deliveries of a sink, oldest first, leaving out the messages that are in its hands already.
 
-    It writes nothing: what is in flight is known in memory only, and due again after a crash.
+    It writes nothing: what is in flight is known in memory only, and due again after a crash. With `by_sr`, only the first
+    open delivery of each service request counts, by the event's instant, then by acceptance.
     """
     connection.execute("BEGIN")  # one snapshot for all of it
     try:
         seen_to = connection.execute("SELECT max(seq) FROM messages").fetchone()[0] or 0
         rows = connection.execute(
-            "SELECT message, due_ms FROM deliveries WHERE sink = ? AND state = 'queued' ORDER BY due_ms, message LIMIT ?",
-            (sink, limit + len(busy) + 1),
+            f"{_WAITING}{_FIRST_OF_ITS_SR if by_sr else ''} ORDER BY d.due_ms, d.message LIMIT ?", (sink, limit + len(busy) + 1)
         ).fetchall()
         waiting = [(seq, due_ms) for seq, due_ms in rows if seq not in busy]
         due = [seq for seq, due_ms in waiting if due_ms <= milliseconds(now)]
@@ -32,6 +46,24 @@ def claim(connection: sqlite3.Connection, sink: str, now: float, limit: int, bus
         return Claim(_owed(connection, sink, due[:limit]), more, next_due, seen_to)
     finally:
         connection.execute("ROLLBACK")
+
+
+def expired(connection: sqlite3.Connection, sink: str, before: float, limit: int, busy: Collection[int]) -> tuple[Owed, ...]:
+    """Up to `limit` open deliveries of a sink that were accepted or replayed before an instant, due or not."""
+    rows = connection.execute(
+        "SELECT message FROM deliveries WHERE sink = ? AND state = 'queued' AND since_ms <= ? ORDER BY since_ms LIMIT ?",
+        (sink, milliseconds(before), limit + len(busy)),
+    ).fetchall()
+    return _owed(connection, sink, [seq for (seq,) in rows if seq not in busy][:limit])
+
+
+def sink_states(connection: sqlite3.Connection) -> dict[str, SinkState]:
+    """What was kept of each lane."""
+    rows = connection.execute("SELECT sink, paused_ms, paused_by, failures, opened_ms, probe_ms, wait_ms FROM sinks")
+    return {
+        sink: SinkState(_seconds(paused), by, BreakerState(failures, _seconds(opened), _seconds(probe), wait / 1000))
+        for sink, paused, by, failures, opened, probe, wait in rows
+    }
 
 
 def _owed(connection: sqlite3.Connection, sink: str, seqs: list[int]) -> tuple[Owed, ...]:
@@ -83,9 +115,20 @@ def messages_after(connection: sqlite3.Connection, seq: int, limit: int) -> list
     return [(row[0], row[1], _message(row[2:]), _sinks(connection, row[0])) for row in rows]
 
 
-def message_by_id(connection: sqlite3.Connection, message_id: str) -> Message | None:
-    row = connection.execute(f"SELECT {_MESSAGE_COLUMNS} FROM messages m WHERE m.id = ?", (message_id,)).fetchone()
-    return _message(row) if row else None
+def messages_by_seq(connection: sqlite3.Connection, seqs: list[int]) -> dict[int, Message]:
+    marks = ",".join("?" * len(seqs))
+    rows = connection.execute(f"SELECT m.seq, {_MESSAGE_COLUMNS} FROM messages m WHERE m.seq IN ({marks})", seqs)
+    return {row[0]: _message(row[1:]) for row in rows}
+
+
+def counters_and_counts(connection: sqlite3.Connection, sink: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Queued and dead deliveries of a sink, by its counters and as counted by their indexes, in one snapshot."""
+    row = connection.execute(
+        "SELECT queued, dead, (SELECT count(*) FROM deliveries WHERE sink = ?1 AND state = 'queued'),"
+        " (SELECT count(*) FROM deliveries WHERE sink = ?1 AND state = 'dead') FROM counters WHERE sink = ?1",
+        (sink,),
+    ).fetchone()
+    return (row[0], row[1]), (row[2], row[3])
 
 
 def quick_check(connection: sqlite3.Connection) -> str:
@@ -114,6 +157,10 @@ def _message(row: tuple[object, ...]) -> Message:
         sr_uuid=_text(sr_uuid),
         reference_id=_text(reference_id),
     )
+
+
+def _seconds(milliseconds_: int | None) -> float | None:
+    return None if milliseconds_ is None else milliseconds_ / 1000
 
 
 def _text(blob: object) -> str | None:

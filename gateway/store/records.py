@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gateway.core.breaker import CLOSED, BreakerState
 from gateway.core.outcome import Outcome
 from gateway.core.retry import Transition
 
@@ -35,6 +36,8 @@ class NewMessage(Struct, frozen=True):
     identity: str | None = None
     deliveries: tuple[tuple[str, float], ...] = ()
     """Sink, and when its first attempt is due."""
+    event_at: float | None = None
+    """The instant of the event's own timestamp; None where it has none: its arrival counts."""
 
 
 class Accepted(Struct, frozen=True):
@@ -93,6 +96,14 @@ class Settlement(Struct, frozen=True):
     transition: Transition
     at: float
     attempt: Attempt | None
+
+
+class SinkState(Struct, frozen=True):
+    """What is kept of a lane across restarts, beside its deliveries."""
+
+    paused_at: float | None = None
+    paused_by: str | None = None
+    breaker: BreakerState = CLOSED
 
 
 class Counts(Struct, frozen=True):

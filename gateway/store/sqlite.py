@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from gateway.core.errors import GatewayError, StoreCorrupt, StoreError, StoreFailed, StoreOverloaded
 from gateway.store import connection as opening
-from gateway.store import reads, writes
-from gateway.store.records import Accepted, Claim, Counts, Duplicate, Message, NewMessage, Settlement
+from gateway.store import operations, reads, writes
+from gateway.store.records import Accepted, Claim, Counts, Duplicate, Message, NewMessage, Settlement, SinkState
 
 _T = TypeVar("_T")
 _Job = TypeVar("_Job")
@@ -85,6 +85,8 @@ class Store:
         self._waiting = _Batch()
         self._wake = asyncio.Event()
         self._broken: StoreError | None = None
+        self.trouble: str | None = None
+        """Why the last commit did not succeed; None: it did."""
         self._closing = False
 
     @classmethod
@@ -129,9 +131,9 @@ class Store:
         """
         return self._add(self._waiting.settles, settlement)
 
-    async def claim(self, sink: str, now: float, limit: int, busy: Collection[int]) -> Claim:
+    async def claim(self, sink: str, now: float, limit: int, busy: Collection[int], *, by_sr: bool = False) -> Claim:
         """Up to `limit` due deliveries of a sink that are not in its hands yet (`busy`: their seqs), oldest first."""
-        return await self._reader.run(lambda connection: reads.claim(connection, sink, now, limit, busy))
+        return await self._reader.run(lambda connection: reads.claim(connection, sink, now, limit, busy, by_sr=by_sr))
 
     async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
         """Delete a slice of finished messages received before an instant; see `writes.purge`."""
@@ -140,6 +142,15 @@ class Store:
             return writes.purge(connection, after, slice_size, before, changes)
 
         return await self._add(self._waiting.works, work)
+
+    async def change(self, work: Callable[[sqlite3.Connection, writes.Changes], _T]) -> _T:
+        """Run one of the functions of `operations` in the next commit."""
+        result: _T = await self._add(self._waiting.works, work)
+        return result
+
+    async def keep_sink(self, sink: str, state: SinkState) -> None:
+        """Remember a lane's pause and breaker."""
+        await self.change(lambda connection, changes: operations.keep_sink(connection, sink, state))
 
     async def counts(self) -> dict[str, Counts]:
         return await self._reader.run(reads.counts)
@@ -213,13 +224,14 @@ class Store:
         try:
             results = await self._writer.run(lambda connection: batch.commit(connection, self.retention))
         except (StoreFailed, StoreCorrupt) as error:
-            self._broken = error
+            self._broken, self.trouble = error, str(error)
             _fail(batch, error)
             raise
         except asyncio.CancelledError:
             _fail(batch, StoreError("the writer was stopped before it could tell whether this was committed"))
             raise
         except GatewayError as error:
+            self.trouble = str(error)
             _fail(batch, error)
         except Exception as error:
             # A bug in one job must not fail its neighbours: each once more, alone.
@@ -233,6 +245,7 @@ class Store:
                     _fail(batch, fatal if isinstance(fatal, StoreError) else StoreError("the writer has ended"))
                     raise
         else:
+            self.trouble = None
             self.on_commit(len(batch), loop.time() - started)
             for future, result in zip(batch.futures(), results, strict=True):
                 if not future.done():

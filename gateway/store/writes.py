@@ -12,7 +12,7 @@ from gateway.core.outcome import Defer, Delivered, Reject, Retry
 from gateway.store.records import Accepted, Duplicate, NewMessage, Settlement
 
 _MESSAGE_COLUMNS = (
-    "id, source, sender_id, received_ms, content_type, body, body_sha256, identity,"
+    "id, source, sender_id, received_ms, event_ms, content_type, body, body_sha256, identity,"
     " event_type, milestone, sr_uuid, reference_id, status"
 )
 _MOST_ROWS = 64
@@ -88,7 +88,7 @@ def _accepted_or_first(connection: sqlite3.Connection, new: NewMessage, retentio
 
 @cache
 def _insert_messages(rows: int) -> str:
-    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
+    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
     return f"INSERT INTO messages ({_MESSAGE_COLUMNS}) VALUES {values} ON CONFLICT DO NOTHING"
 
 
@@ -105,6 +105,7 @@ def _message_row(new: NewMessage) -> tuple[object, ...]:
         message.source,
         _blob(message.sender_id),
         milliseconds(message.received_at),
+        milliseconds(message.received_at if new.event_at is None else new.event_at),
         _blob(message.content_type),
         message.body,
         _sha256(message.body),

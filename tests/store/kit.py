@@ -243,8 +243,9 @@ async def fill(path: Path, number: int, *, body: bytes = b"{}", sinks: tuple[str
     now = round(START * 1000)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany(
-            "INSERT INTO messages (seq, id, source, sender_id, received_ms, body, body_sha256, identity, sr_uuid, status)"
-            " VALUES (?, ?, 'legitmark', ?, ?, ?, ?, ?, x'00', 'accepted')",
+            "INSERT INTO messages"
+            " (seq, id, source, sender_id, received_ms, event_ms, body, body_sha256, identity, sr_uuid, status)"
+            " VALUES (?, ?, 'legitmark', ?, ?, 0, ?, ?, ?, x'00', 'accepted')",
             (
                 (seq, f"{seq:032x}", None if seq == 1 else b"msg_%d" % seq, now + seq, body, b"%d" % seq, b"identity %d" % seq)
                 for seq in range(1, number + 1)
@@ -256,7 +257,8 @@ async def fill(path: Path, number: int, *, body: bytes = b"{}", sinks: tuple[str
                 ((seq, sink, now + seq, now + seq) for seq in range(1, number + 1)),
             )
             connection.execute("INSERT INTO counters (sink, queued) VALUES (?, ?)", (sink, number))
-        connection.execute("INSERT INTO deliveries VALUES (1, 'dead', 'dead', 1, 1, ?, NULL, ?, 'rejected')", (now, now))
+        connection.execute("INSERT INTO deliveries VALUES (1, 'dead', 'dead', 1, 1, ?, NULL, ?, 'rejected', 0)", (now, now))
         connection.execute("INSERT INTO attempts VALUES (1, 'dead', 1, ?, 1, 'reject', 'rejected', 410, '')", (now,))
         connection.execute("INSERT INTO counters (sink, dead) VALUES ('dead', 1)")
+        connection.execute("INSERT INTO sinks (sink) VALUES ('erp')")
         connection.execute("INSERT INTO conflicts VALUES (1, x'00', NULL, ?, x'00')", (now,))

@@ -335,4 +335,5 @@ async def test_what_a_message_lacks_stays_absent(path: Path) -> None:
 
 async def kept(path: Path, message: Message) -> Message | None:
     with looking(path) as connection:
-        return reads.message_by_id(connection, message.id)
+        seq = reads.seq_of(connection, message.id)
+        return reads.messages_by_seq(connection, [seq]).get(seq) if seq is not None else None

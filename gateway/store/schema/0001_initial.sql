@@ -6,6 +6,7 @@ CREATE TABLE messages (
     source       TEXT    NOT NULL,
     sender_id    BLOB,                          -- null only where verify = "none" and the sender gave none
     received_ms  INTEGER NOT NULL,
+    event_ms     INTEGER NOT NULL,              -- the event's own timestamp, or received_ms where it has none: for ordering = "sr"
     content_type BLOB,
     body         BLOB    NOT NULL,
     body_sha256  BLOB    NOT NULL,
@@ -22,6 +23,7 @@ CREATE UNIQUE INDEX messages_by_sender_id ON messages (sender_id, source, forgot
 CREATE UNIQUE INDEX messages_by_identity  ON messages (identity, source, forgotten) WHERE identity IS NOT NULL;
 CREATE UNIQUE INDEX messages_by_body      ON messages (body_sha256, source, forgotten) WHERE sender_id IS NULL;
 CREATE INDEX messages_by_sr               ON messages (sr_uuid, seq) WHERE sr_uuid IS NOT NULL;
+CREATE INDEX messages_by_status           ON messages (status, seq) WHERE status <> 'accepted';
 
 -- The body of a duplicate that differs from the first one's; the same differing body is kept once.
 CREATE TABLE conflicts (
@@ -43,11 +45,13 @@ CREATE TABLE deliveries (
     due_ms     INTEGER,                         -- of the next attempt
     ended_ms   INTEGER,
     reason     TEXT,                            -- of the last attempt that failed, or of the end
+    replayed   INTEGER NOT NULL DEFAULT 0,      -- stands outside ordering = "sr"
     PRIMARY KEY (message, sink),
     CHECK ((state = 'queued') = (due_ms IS NOT NULL)),
     CHECK ((state = 'queued') = (ended_ms IS NULL))
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_due  ON deliveries (sink, due_ms, message) WHERE state = 'queued';
+CREATE INDEX deliveries_open_since ON deliveries (sink, since_ms) WHERE state = 'queued';
 CREATE INDEX deliveries_dead ON deliveries (sink, message) WHERE state = 'dead';
 
 CREATE TABLE attempts (
@@ -70,4 +74,15 @@ CREATE TABLE counters (
     delivered INTEGER NOT NULL DEFAULT 0 CHECK (delivered >= 0),
     dead      INTEGER NOT NULL DEFAULT 0 CHECK (dead >= 0),
     discarded INTEGER NOT NULL DEFAULT 0 CHECK (discarded >= 0)
+) WITHOUT ROWID;
+
+-- What a lane has to know again after a restart: whether a person paused it, and its breaker (closed: probe_ms is null).
+CREATE TABLE sinks (
+    sink      TEXT    PRIMARY KEY,
+    paused_ms INTEGER,
+    paused_by TEXT,
+    failures  INTEGER NOT NULL DEFAULT 0,       -- Retry outcomes in a row
+    opened_ms INTEGER,
+    probe_ms  INTEGER,
+    wait_ms   INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;

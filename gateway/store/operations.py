@@ -1,0 +1,134 @@
+"""What a person, or the passing of time, does to deliveries and lanes; run in the writer's transaction, in slices."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from gateway.store.records import SinkState
+from gateway.store.writes import Changes, milliseconds
+
+MessageStatus = Literal["accepted", "unrouted", "quarantined"]
+DeliveryState = Literal["queued", "delivered", "dead", "discarded"]
+
+
+class Selection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which messages or deliveries are meant. All that is given must hold; instants are Unix seconds, UTC."""
+
+    id: str | None = None
+    """The gateway's id, the sender's, an SR uuid, a reference id; or, of the first three, how it begins."""
+    state: DeliveryState | None = None
+    sink: str | None = None
+    status: MessageStatus | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+class Target(Struct, frozen=True):
+    """One delivery of one message, there or to be made."""
+
+    seq: int
+    sink: str
+
+
+def reopen(
+    connection: sqlite3.Connection, targets: Sequence[Target], states: Sequence[str], now: float, changes: Changes
+) -> list[Target]:
+    """Queue deliveries again that are in one of these states, with a fresh budget; the ones that were."""
+    marks = ",".join("?" * len(states))
+    reopened = []
+    for target in targets:
+        key = (target.seq, target.sink)
+        row = connection.execute(
+            f"SELECT state FROM deliveries WHERE message = ? AND sink = ? AND state IN ({marks})", (*key, *states)
+        ).fetchone()
+        if row is None:
+            continue
+        connection.execute(
+            "UPDATE deliveries SET state = 'queued', retries = 0, since_ms = ?, due_ms = ?, ended_ms = NULL, reason = NULL,"
+            " replayed = 1 WHERE message = ? AND sink = ? AND state = ?",
+            (milliseconds(now), milliseconds(now), *key, row[0]),
+        )
+        changes[target.sink, row[0]] -= 1
+        changes[target.sink, "queued"] += 1
+        reopened.append(target)
+    return reopened
+
+
+def add(connection: sqlite3.Connection, targets: Sequence[Target], now: float, changes: Changes) -> list[Target]:
+    """Make deliveries that do not exist yet, one per message and sink; the ones that were made."""
+    made = []
+    for target in targets:
+        cursor = connection.execute(
+            "INSERT INTO deliveries (message, sink, state, since_ms, due_ms, replayed) VALUES (?, ?, 'queued', ?, ?, 1)"
+            " ON CONFLICT DO NOTHING",
+            (target.seq, target.sink, milliseconds(now), milliseconds(now)),
+        )
+        if cursor.rowcount:
+            made.append(target)
+            changes[target.sink, "queued"] += 1
+            connection.execute("UPDATE messages SET status = 'accepted' WHERE seq = ? AND status <> 'accepted'", (target.seq,))
+    return made
+
+
+def add_or_reopen(
+    connection: sqlite3.Connection, targets: Sequence[Target], states: Sequence[str], now: float, changes: Changes
+) -> list[Target]:
+    """Make the deliveries that do not exist, and queue those again that are in one of these states."""
+    made = add(connection, targets, now, changes)
+    return made + reopen(connection, [target for target in targets if target not in set(made)], states, now, changes)
+
+
+def discard(connection: sqlite3.Connection, targets: Sequence[Target], now: float, changes: Changes) -> list[Target]:
+    """End deliveries that are queued or dead, by a person's word; the ones that were."""
+    ended = []
+    for target in targets:
+        key = (target.seq, target.sink)
+        row = connection.execute(
+            "SELECT state FROM deliveries WHERE message = ? AND sink = ? AND state IN ('queued', 'dead')", key
+        ).fetchone()
+        if row is None:
+            continue
+        connection.execute(
+            "UPDATE deliveries SET state = 'discarded', due_ms = NULL, ended_ms = ? WHERE message = ? AND sink = ? AND state = ?",
+            (milliseconds(now), *key, row[0]),
+        )
+        changes[target.sink, row[0]] -= 1
+        changes[target.sink, "discarded"] += 1
+        ended.append(target)
+    return ended
+
+
+def keep_sink(connection: sqlite3.Connection, sink: str, state: SinkState) -> None:
+    """Remember a lane's pause and breaker."""
+    breaker = state.breaker
+    connection.execute(
+        "INSERT INTO sinks (sink, paused_ms, paused_by, failures, opened_ms, probe_ms, wait_ms) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (sink) DO UPDATE SET paused_ms = excluded.paused_ms, paused_by = excluded.paused_by,"
+        " failures = excluded.failures, opened_ms = excluded.opened_ms, probe_ms = excluded.probe_ms, wait_ms = excluded.wait_ms",
+        (
+            sink,
+            _milliseconds(state.paused_at),
+            state.paused_by,
+            breaker.failures,
+            _milliseconds(breaker.opened_at),
+            _milliseconds(breaker.probe_at),
+            milliseconds(breaker.wait),
+        ),
+    )
+
+
+def clamp_due(connection: sqlite3.Connection, changes: Changes, *, sink: str, latest: float) -> int:
+    """Bring due times beyond `latest` back to it: no wait is longer than the longest back-off, whatever the clock did."""
+    cursor = connection.execute(
+        "UPDATE deliveries SET due_ms = ? WHERE sink = ? AND state = 'queued' AND due_ms > ?",
+        (milliseconds(latest), sink, milliseconds(latest)),
+    )
+    return cursor.rowcount
+
+
+def _milliseconds(instant: float | None) -> int | None:
+    return None if instant is None else milliseconds(instant)

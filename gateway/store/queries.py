@@ -1,0 +1,241 @@
+"""Questions of people: which messages, which deliveries, what became of this one. Paged; none reads for long."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from gateway.core.values import rfc3339
+from gateway.store import reads
+from gateway.store.operations import Selection, Target
+from gateway.store.records import Message
+from gateway.store.writes import milliseconds
+
+_SLICE = 5_000
+"""Messages looked at in one read transaction where no index helps: it holds the WAL, so it has to be short."""
+
+
+def names(connection: sqlite3.Connection, text: str) -> list[int]:
+    """The seqs of at most 1,000 messages that an id stands for, by index: the gateway's, the sender's, an SR uuid, or how one
+    of them begins. A reference id has no index: see `by_reference`.
+    """
+    raw = text.encode()
+    after = raw + b"\xff"
+    rows = connection.execute(
+        "SELECT seq FROM messages WHERE id >= ?1 AND id < ?2"
+        " UNION SELECT seq FROM messages WHERE sender_id >= ?3 AND sender_id < ?4"
+        " UNION SELECT seq FROM messages WHERE sr_uuid >= ?3 AND sr_uuid < ?4 ORDER BY seq LIMIT 1000",
+        (text, f"{text}\uffff", raw, after),
+    )
+    return [seq for (seq,) in rows]
+
+
+def by_reference(connection: sqlite3.Connection, reference: str, below: int | None) -> tuple[list[int], int | None]:
+    """The seqs with this reference id among the next slice of messages, newest first; and where to go on, None at the end.
+
+    Args:
+        below: only messages with a smaller seq; None begins with the newest.
+    """
+    top = below if below is not None else (connection.execute("SELECT max(seq) FROM messages").fetchone()[0] or 0) + 1
+    rows = connection.execute(
+        "SELECT seq FROM messages WHERE seq < ? AND seq >= ? AND reference_id = ? ORDER BY seq DESC",
+        (top, top - _SLICE, reference.encode()),
+    )
+    return [seq for (seq,) in rows], top - _SLICE if top - _SLICE > 1 else None
+
+
+def messages(
+    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int, limit: int
+) -> tuple[list[dict[str, Any]], int | None]:
+    """A page of messages in the order of acceptance, and where to go on; bodies stay where they are."""
+    where, values = _message_conditions(selection, seqs)
+    rows = connection.execute(
+        "SELECT m.seq, m.id, m.sender_id, m.source, m.event_type, m.milestone, m.sr_uuid, m.reference_id, m.received_ms,"
+        f" m.status, m.duplicates FROM messages m WHERE m.seq > ? {where} ORDER BY m.seq LIMIT ?",
+        (after, *values, limit),
+    ).fetchall()
+    page = [_message_document(row) for row in rows]
+    for document, row in zip(page, rows, strict=True):
+        document["sinks"] = dict(
+            connection.execute("SELECT sink, state FROM deliveries WHERE message = ? ORDER BY sink", (row[0],))
+        )
+    return page, rows[-1][0] if len(rows) == limit else None
+
+
+def deliveries(
+    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: Target, limit: int
+) -> tuple[list[dict[str, Any]], Target | None]:
+    """A page of deliveries by message, then sink, and where to go on."""
+    where, values = _delivery_conditions(selection, seqs)
+    rows = connection.execute(
+        "SELECT d.message, d.sink, d.state, d.attempts, d.due_ms, d.ended_ms, d.reason, m.id, m.sender_id, m.source,"
+        " m.event_type, m.milestone, m.sr_uuid, m.reference_id, m.received_ms FROM deliveries d"
+        " JOIN messages m ON m.seq = d.message"
+        f" WHERE (d.message, d.sink) > (?, ?) {where} ORDER BY d.message, d.sink LIMIT ?",
+        (after.seq, after.sink, *values, limit),
+    ).fetchall()
+    page = [_delivery_document(row) for row in rows]
+    return page, Target(rows[-1][0], rows[-1][1]) if len(rows) == limit else None
+
+
+def targets(
+    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: Target, limit: int
+) -> list[Target]:
+    """A slice of the deliveries that a selection names."""
+    where, values = _delivery_conditions(selection, seqs)
+    rows = connection.execute(
+        "SELECT d.message, d.sink FROM deliveries d JOIN messages m ON m.seq = d.message"
+        f" WHERE (d.message, d.sink) > (?, ?) {where} ORDER BY d.message, d.sink LIMIT ?",
+        (after.seq, after.sink, *values, limit),
+    )
+    return [Target(seq, sink) for seq, sink in rows]
+
+
+def bodies(
+    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int, limit: int
+) -> list[tuple[int, str, bytes]]:
+    """A slice of the messages that a selection names: seq, source, body."""
+    where, values = _message_conditions(selection, seqs)
+    rows = connection.execute(
+        f"SELECT m.seq, m.source, m.body FROM messages m WHERE m.seq > ? {where} ORDER BY m.seq LIMIT ?", (after, *values, limit)
+    )
+    return rows.fetchall()
+
+
+def count(connection: sqlite3.Connection, targets: list[Target], states: tuple[str, ...]) -> int:
+    """How many of these deliveries are in one of these states."""
+    marks = ",".join("?" * len(states))
+    query = f"SELECT count(*) FROM deliveries WHERE message = ? AND sink = ? AND state IN ({marks})"
+    return sum(connection.execute(query, (target.seq, target.sink, *states)).fetchone()[0] for target in targets)
+
+
+def missing(connection: sqlite3.Connection, targets: list[Target]) -> list[Target]:
+    """Those of these deliveries that do not exist."""
+    query = "SELECT 1 FROM deliveries WHERE message = ? AND sink = ?"
+    return [target for target in targets if connection.execute(query, (target.seq, target.sink)).fetchone() is None]
+
+
+def ids(connection: sqlite3.Connection, targets: list[Target]) -> dict[int, Message]:
+    """The messages of these deliveries, by seq, for the audit log."""
+    seqs = sorted({target.seq for target in targets})
+    found: dict[int, Message] = {}
+    for at in range(0, len(seqs), 500):
+        part = seqs[at : at + 500]
+        found |= reads.messages_by_seq(connection, part)
+    return found
+
+
+def story(connection: sqlite3.Connection, seq: int) -> dict[str, Any]:
+    """All that is known of one message: its deliveries, their attempts, and the bodies of conflicting duplicates."""
+    row = connection.execute(
+        "SELECT seq, id, sender_id, source, event_type, milestone, sr_uuid, reference_id, received_ms, status, duplicates,"
+        " content_type, body FROM messages WHERE seq = ?",
+        (seq,),
+    ).fetchone()
+    document = _message_document(row[:11])
+    document |= {"content_type": _text(row[11]), "body": row[12].decode("utf-8", "replace")}
+    document["deliveries"] = [
+        {
+            "delivery_id": f"{document['message_id']}-{sink}",
+            "sink": sink,
+            "state": state,
+            "attempts": _attempts(connection, seq, sink),
+            "reason": reason,
+            "next_attempt_at": _time(due_ms),
+            "ended_at": _time(ended_ms),
+        }
+        for sink, state, reason, due_ms, ended_ms in connection.execute(
+            "SELECT sink, state, reason, due_ms, ended_ms FROM deliveries WHERE message = ? ORDER BY sink", (seq,)
+        ).fetchall()
+    ]
+    document["conflicts"] = [
+        {"time": _time(received_ms), "sender_id": _text(sender_id), "body": body.decode("utf-8", "replace")}
+        for received_ms, sender_id, body in connection.execute(
+            "SELECT received_ms, sender_id, body FROM conflicts WHERE message = ? ORDER BY received_ms", (seq,)
+        )
+    ]
+    return document
+
+
+def _attempts(connection: sqlite3.Connection, seq: int, sink: str) -> list[dict[str, Any]]:
+    rows = connection.execute(
+        "SELECT attempt, started_ms, duration_ms, outcome, reason, status, detail FROM attempts"
+        " WHERE message = ? AND sink = ? ORDER BY attempt",
+        (seq, sink),
+    )
+    keys = ("attempt", "time", "duration_ms", "outcome", "reason", "status", "detail")
+    return [dict(zip(keys, (row[0], _time(row[1]), *row[2:]), strict=True)) for row in rows]
+
+
+def _message_conditions(selection: Selection, seqs: list[int] | None) -> tuple[str, list[object]]:
+    where, values = _times(selection, seqs)
+    if selection.status is not None:
+        where.append("m.status = ?")
+        values.append(selection.status)
+    return _joined(where), values
+
+
+def _delivery_conditions(selection: Selection, seqs: list[int] | None) -> tuple[str, list[object]]:
+    where, values = _times(selection, seqs)
+    for column, value in (("state", selection.state), ("sink", selection.sink)):
+        if value is not None:
+            where.append(f"d.{column} = ?")
+            values.append(value)
+    return _joined(where), values
+
+
+def _times(selection: Selection, seqs: list[int] | None) -> tuple[list[str], list[object]]:
+    where: list[str] = []
+    values: list[object] = []
+    if seqs is not None:
+        where.append(f"m.seq IN ({','.join(str(seq) for seq in seqs)})")
+    for operator, instant in ((">=", selection.since), ("<", selection.until)):
+        if instant is not None:
+            where.append(f"m.received_ms {operator} ?")
+            values.append(milliseconds(instant))
+    return where, values
+
+
+def _joined(where: list[str]) -> str:
+    return "".join(f" AND {condition}" for condition in where)
+
+
+def _message_document(row: tuple[Any, ...]) -> dict[str, Any]:
+    return {**_ids(row[1:8]), "time": _time(row[8]), "status": row[9], "duplicates": row[10]}
+
+
+def _delivery_document(row: tuple[Any, ...]) -> dict[str, Any]:
+    _, sink, state, attempts, due_ms, ended_ms, reason = row[:7]
+    ids = _ids(row[7:14])
+    return {
+        "delivery_id": f"{ids['message_id']}-{sink}",
+        "sink": sink,
+        "state": state,
+        "attempt": attempts,
+        "reason": reason,
+        "next_attempt_at": _time(due_ms),
+        "ended_at": _time(ended_ms),
+        **ids,
+        "time": _time(row[14]),
+    }
+
+
+def _ids(row: tuple[Any, ...]) -> dict[str, Any]:
+    message_id, sender_id, source, event_type, milestone, sr_uuid, reference_id = row
+    return {
+        "message_id": message_id,
+        "sender_id": _text(sender_id),
+        "source": source,
+        "event_type": _text(event_type),
+        "milestone": milestone,
+        "sr_uuid": _text(sr_uuid),
+        "reference_id": _text(reference_id),
+    }
+
+
+def _time(instant_ms: int | None) -> str | None:
+    return None if instant_ms is None else rfc3339(instant_ms / 1000)
+
+
+def _text(blob: bytes | None) -> str | None:
+    return blob.decode() if blob is not None else None
