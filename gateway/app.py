@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,19 +17,25 @@ from gateway.clock import Clock
 from gateway.config import Config
 from gateway.config.listen import Tcp, parse
 from gateway.config.settings import SourceSettings
+from gateway.core.breaker import BreakerPolicy
 from gateway.core.retry import RetryPolicy
 from gateway.core.routing import Router
 from gateway.core.signature import Key
 from gateway.core.values import Environment
 from gateway.engine.audit import AuditLog
 from gateway.engine.catchup import catch_up
+from gateway.engine.gates import Gates
 from gateway.engine.intake import Intake, Source
 from gateway.engine.janitor import Janitor
-from gateway.engine.lane import Lane, LaneSettings
+from gateway.engine.lane import Lane, LaneSettings, LaneWorld
+from gateway.engine.notices import Notices
+from gateway.engine.operator import Operator
 from gateway.engine.rejections import Rejections
+from gateway.engine.space import Space
 from gateway.sinks import SinkConfig, open_sink
 from gateway.sinks.base import Opening
-from gateway.store.records import Owed
+from gateway.store import reads
+from gateway.store.records import Owed, SinkState
 from gateway.store.sqlite import Store
 from gateway.telemetry import Log, Metrics, RateLimited
 from gateway.web.admin import Admin
@@ -66,7 +73,6 @@ class Gateway:
         audit = AuditLog(config.audit_log, self._clock, self._log)
         clean = False
         try:
-            self._open_lanes(store, audit)
             with _signals_call(self.stop):
                 await self._run(store, audit)
             clean = audit.complete
@@ -77,59 +83,74 @@ class Gateway:
             audit.close()
             await store.close(clean=clean)
 
-    def _open_lanes(self, store: Store, audit: AuditLog) -> None:
+    async def _open_lanes(self, world: LaneWorld) -> None:
+        states = await world.store.read(reads.sink_states)
         for name, settings in self._config.sinks.items():
             sink = open_sink(settings, Opening(name, self._config.base, self._config.secret, self._clock))
-            self._lanes[name] = Lane(
-                name,
-                sink,
-                LaneSettings(_policy(settings), settings.concurrency, settings.timeout),
-                store=store,
-                audit=audit,
-                metrics=self._metrics,
-                clock=self._clock,
-                log=self._log,
-            )
+            policy = BreakerPolicy(settings.breaker.failures, settings.breaker.probe)
+            gates = Gates(states.get(name, SinkState()), policy, settings.rate, self._clock)
+            by_sr = settings.ordering == "sr"
+            lane_settings = LaneSettings(_policy(settings), settings.concurrency, settings.timeout, by_sr)
+            self._lanes[name] = Lane(name, sink, lane_settings, gates, world)
+            self._metrics.gate(name, "paused", closed=gates.paused)
+            self._metrics.gate(name, "breaker", closed=gates.breaker.is_open)
 
     async def _run(self, store: Store, audit: AuditLog) -> None:
-        rejections = Rejections(audit, self._metrics, self._clock)
-        janitor = Janitor(store=store, rejections=rejections, clock=self._clock, log=self._log)
-        self._troubles.append(lambda: "the audit log can't be written" if audit.failing else None)
+        config, metrics, clock, log = self._config, self._metrics, self._clock, self._log
+        rejections = Rejections(audit, metrics, clock)
+        space = Space(lambda: shutil.disk_usage(config.database.parent).free, config.store.min_free, metrics, log)
+        router = Router(config.routes)
+        policies = {name: _policy(settings) for name, settings in config.sinks.items()}
+        notices = Notices(store=store, audit=audit, router=router, policies=policies, offer=self._offer, clock=clock, log=log)
+        await self._open_lanes(LaneWorld(store, audit, notices, metrics, clock, log))
+        janitor = Janitor(
+            store=store, lanes=self._lanes, rejections=rejections, space=space, metrics=metrics, clock=clock, log=log
+        )
+        intake = Intake(
+            store=store,
+            audit=audit,
+            router=router,
+            policies=policies,
+            offer=self._offer,
+            rejections=rejections,
+            notices=notices,
+            space=space,
+            metrics=metrics,
+            clock=clock,
+            log=log,
+        )
+        self._troubles = [
+            lambda: "the audit log can't be written" if audit.failing else None,
+            lambda: "the disk has less than store.min_free left: webhooks are answered 503" if space.low else None,
+            lambda: "this host's clock seems wrong: webhooks with right signatures are refused" if intake.clock_suspect else None,
+            lambda: store.trouble,
+        ]
+        operator = Operator(store=store, audit=audit, router=router, lanes=self._lanes, clock=clock)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(store.run(), name="store")
             tasks.create_task(audit.run(), name="audit")
             if store.after_unclean_end:
                 tasks.create_task(store.quick_check(), name="quick_check")
-            missing = await catch_up(store, audit, self._config.audit_log) if store.after_unclean_end else 0
+            missing = await catch_up(store, audit, config.audit_log) if store.after_unclean_end else 0
+            space.step()
+            await janitor.clamp()
             lanes = [tasks.create_task(lane.run(), name=f"lane:{lane.name}") for lane in self._lanes.values()]
             tasks.create_task(janitor.run(), name="janitor")
-            await self._serve(store, audit, rejections)
-            self._log.info("gateway.started", version=__version__, file=str(self._config.file), caught_up=missing or None)
+            await self._serve(store, operator, intake, rejections)
+            log.info("gateway.started", version=__version__, file=str(config.file), caught_up=missing or None)
             audit.step("gateway.started", detail=__version__)
             await self._stop.wait()
 
-            self._log.info("gateway.stopping", drain=str(self._config.server.drain))
+            log.info("gateway.stopping", drain=str(config.server.drain))
             await self._drain(lanes)
             janitor.stop()
             audit.step("gateway.stopped")
             audit.finish()
             store.finish()
-        self._log.info("gateway.stopped")
+        log.info("gateway.stopped")
 
-    async def _serve(self, store: Store, audit: AuditLog, rejections: Rejections) -> None:
+    async def _serve(self, store: Store, operator: Operator, intake: Intake, rejections: Rejections) -> None:
         config = self._config
-        router = Router(config.routes)
-        intake = Intake(
-            store=store,
-            audit=audit,
-            router=router,
-            policies={name: _policy(settings) for name, settings in config.sinks.items()},
-            offer=self._offer,
-            rejections=rejections,
-            metrics=self._metrics,
-            clock=self._clock,
-            log=self._log,
-        )
         sources = {
             settings.path or "": Source(name, self._keys(settings), settings.tolerance, settings.identity_fields())
             for name, settings in config.sources.items()
@@ -138,6 +159,7 @@ class Gateway:
         admin_hosts = {address.host for text in config.admin.listen if isinstance(address := parse(text, config.base), Tcp)}
         admin = Admin(
             store=store,
+            operator=operator,
             metrics=self._metrics,
             reasons=lambda: [reason for trouble in self._troubles if (reason := trouble())],
             hosts=admin_hosts,

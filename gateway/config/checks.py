@@ -77,6 +77,10 @@ def check_signing_secrets(config: Config, problems: Problems) -> None:
 def warnings(document: dict[str, Any], routes: Sequence[Route], sinks: Mapping[str, SinkConfig]) -> Iterator[Problem]:
     """What works, and is probably not meant."""
     for name, sink in sinks.items():
+        if sink.breaker.failures >= len(sink.retry):
+            message = f"opens after {sink.breaker.failures} failures, and a delivery is dead after {len(sink.retry)}"
+            hint = "so one delivery dies before the breaker holds the others back"
+            yield Problem(f"{place('sinks', name)} breaker", message, hint, level="warning")
         if isinstance(sink, EmailConfig) and sink.username is not None and sink.security == "none":
             message = 'is "none": the password crosses the network in clear'
             yield Problem(f"{place('sinks', name)} security", message, 'use "starttls" or "tls"', level="warning")
@@ -91,12 +95,9 @@ def _without_effect(document: dict[str, Any]) -> Iterator[Problem]:
     def said(where: str) -> Problem:
         return Problem(where, "has no effect yet", level="warning")
 
-    store = document.get("store")
-    if isinstance(store, dict) and "min_free" in store:
-        yield said("[store] min_free")
     sinks = document.get("sinks")
     for name, table in sinks.items() if isinstance(sinks, dict) else ():
-        for key in ("rate", "ordering", "breaker", "token", "channel"):
+        for key in ("token", "channel"):
             if isinstance(table, dict) and key in table:
                 yield said(f"{place('sinks', name)} {key}")
     if document.get("tests"):

@@ -15,10 +15,15 @@ from gateway.core.retry import RetryPolicy, first_due
 from gateway.core.routing import Decision, Router
 from gateway.core.signature import Key
 from gateway.engine.audit import AuditLog
+from gateway.engine.notices import Notices
 from gateway.engine.rejections import Rejections
+from gateway.engine.space import Space
 from gateway.store.records import Accepted, Duplicate, Message, NewMessage, Owed, Status
 from gateway.store.sqlite import Store
 from gateway.telemetry import Log, Metrics
+
+SUSPECT_AFTER = 3
+"""Stale messages with right signatures in a row."""
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -54,6 +59,8 @@ class Intake:
         policies: Mapping[str, RetryPolicy],
         offer: Callable[[Owed, float], None],
         rejections: Rejections,
+        notices: Notices,
+        space: Space,
         metrics: Metrics,
         clock: Clock,
         log: Log,
@@ -65,6 +72,9 @@ class Intake:
         self._policies = policies
         self._offer = offer
         self._rejections = rejections
+        self._notices = notices
+        self._space = space
+        self._stale_in_a_row = 0
         self._metrics = metrics
         self._clock = clock
         self._log = log
@@ -89,9 +99,14 @@ class Intake:
                 raise RejectedWebhook(400, "malformed_body", decoded.detail)
         except RejectedWebhook as rejected:
             self._rejections.add(source.name, rejected.code, rejected.detail)
+            if rejected.code == "stale_timestamp":
+                self._suspect_clock()
             raise
+        self._trust_clock()
         if self._audit.failing:
             raise StoreError("the audit log can't be written")
+        if self._space.low:
+            raise StoreError("the disk is nearly full")
 
         event = decoded if isinstance(decoded, events.Event) else None
         decision = self._route(event, source) if event else None
@@ -114,6 +129,7 @@ class Intake:
             NewMessage(
                 message=message,
                 status=_status(decision),
+                event_at=event.instant() if event else None,
                 identity=events.identity(event, source.identity) if event else None,
                 deliveries=deliveries,
             )
@@ -123,8 +139,27 @@ class Intake:
         else:
             receipt = self._accepted(message, stored, decision, decoded, deliveries)
         await self._audit.flush()
+        if receipt.status == "quarantined" and isinstance(decoded, events.Undecodable):
+            await self._notices.message_quarantined(message, decoded.detail)
         self._metrics.message(source.name, message.event_type, receipt.status, self._clock.monotonic() - started)
         return receipt
+
+    @property
+    def clock_suspect(self) -> bool:
+        """Several messages with right signatures came too late or too early: it is the clock of this host."""
+        return self._stale_in_a_row >= SUSPECT_AFTER
+
+    def _suspect_clock(self) -> None:
+        self._stale_in_a_row += 1
+        if self._stale_in_a_row == SUSPECT_AFTER:
+            self._metrics.clock_suspect(True)
+            self._log.error("clock.suspect", stale=SUSPECT_AFTER, do="set this host's clock: every webhook is being refused")
+
+    def _trust_clock(self) -> None:
+        if self.clock_suspect:
+            self._metrics.clock_suspect(False)
+            self._log.info("clock.trusted")
+        self._stale_in_a_row = 0
 
     def _route(self, event: events.Event, source: Source) -> Decision:
         try:

@@ -1,4 +1,4 @@
-"""Health, readiness and metrics, for this host and those who hold the token."""
+"""Health, readiness, metrics and the API, for this host and those who hold the token."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from aiohttp import web
 
 from gateway.core.errors import StoreError
 from gateway.core.values import Secret
+from gateway.engine.operator import Operator
 from gateway.store.sqlite import Store
 from gateway.telemetry import Metrics
+from gateway.web.api import Api
 from gateway.web.server import json_response
 
 _Answer = Callable[[], Awaitable[web.Response]]
@@ -23,6 +25,7 @@ class Admin:
         self,
         *,
         store: Store,
+        operator: Operator,
         metrics: Metrics,
         reasons: Callable[[], list[str]],
         hosts: Collection[str],
@@ -30,6 +33,7 @@ class Admin:
     ) -> None:
         """`reasons` tells why the gateway is not ready, none: it is; `hosts` are the names it may be called by."""
         self._store = store
+        self._api = Api(operator)
         self._metrics = metrics
         self._reasons = reasons
         self._hosts = {"localhost", *hosts}
@@ -39,6 +43,8 @@ class Admin:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if (refusal := self._refusal(request)) is not None:
             return refusal
+        if request.path.startswith("/api/"):
+            return await self._api.handle(request)
         page = self._pages.get(request.path)
         if page is None:
             return json_response(404, {"error": "not_found", "detail": f"there is {', '.join(self._pages)}"})

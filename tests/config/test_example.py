@@ -147,7 +147,10 @@ def test_the_defaults_of_the_breaker_and_of_the_identity_are_complete() -> None:
 
 @pytest.mark.parametrize("table", COMMENTED)
 def test_a_commented_table_works_once_its_comment_signs_are_gone(table: Table, tmp_path: Path) -> None:
-    config = load_text(example_with({table.start: table.lines}), tmp_path)
+    shown = {table.start: table.lines}
+    if any("customer_care" in line for line in table.lines):  # the route that mails: its sink has to be there, too
+        shown |= {other.start: other.lines for other in TABLES if other.name == "sinks.customer_care"}
+    config = load_text(example_with(shown), tmp_path)
     expected = ["[[tests]]"] if table.name == "tests" else []
     assert [problem.place for problem in config.warnings] == expected
     kind, _, name = table.name.partition(".")
@@ -185,7 +188,11 @@ def test_the_paragraph_on_all_sinks_names_each_key_that_they_share_and_says_what
     shared = set.intersection(*({field.name for field in fields(struct)} for struct in SINK_TYPES.values()))
     assert set(paragraphs) == shared | {"type"}
     config = load_text(everything_uncommented(), tmp_path, secrets=False)
-    warned = {problem.place.split()[-1] for problem in config.warnings if problem.place.startswith("[sinks.archive]")}
+    warned = {
+        problem.place.split()[-1]
+        for problem in config.warnings
+        if problem.place.startswith("[sinks.archive]") and NOT_YET in problem.message
+    }
     assert {name for name, text in paragraphs.items() if NOT_YET in text} == warned
 
 

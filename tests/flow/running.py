@@ -456,8 +456,9 @@ def http_sink(receiver: Receiver, name: str = "erp", more: str = "", path: str |
     return f'[sinks.{name}]\ntype = "http"\nurl = "{receiver.url(path or f"/{name}")}"\n{more}\n'
 
 
-def route(*sinks: str, more: str = "") -> str:
-    return f"[[routes]]\nsinks = {json.dumps(sinks)}\n{more}\n"
+def route(*sinks: str, more: str = "", source: str = "legitmark") -> str:
+    """All events of a source; what the gateway tells of itself has to be asked for."""
+    return f'[[routes]]\nsource = "{source}"\nsinks = {json.dumps(sinks)}\n{more}\n'
 
 
 @contextmanager

@@ -235,11 +235,13 @@ secret = {{ env = "ERP" }}
 bearer = {{ env = "BEARER" }}
 headers = {{ "x-tenant" = {{ env = "TENANT" }} }}
 retry = ["0s", "50ms"]
+breaker = {{ failures = 100 }}
 
 [sinks.fraud_desk]
 type = "slack"
 webhook_url = {{ env = "SLACK" }}
 retry = ["0s", "50ms"]
+breaker = {{ failures = 100 }}
 
 [sinks.customer_care]
 type = "email"
@@ -251,8 +253,10 @@ password = {{ env = "SMTP" }}
 sender = "gateway@example.com"
 recipients = ["care@example.com"]
 retry = ["0s", "50ms"]
+breaker = {{ failures = 100 }}
 
 [[routes]]
+source = "legitmark"
 sinks = ["erp", "fraud_desk", "customer_care"]
 """
         with Running(tmp_path, toml, values) as running:

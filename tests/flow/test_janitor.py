@@ -17,6 +17,7 @@ from gateway.core.retry import RetryPolicy, decide
 from gateway.engine.audit import AuditLog
 from gateway.engine.janitor import Janitor
 from gateway.engine.rejections import WINDOW, Rejections
+from gateway.engine.space import Space
 from gateway.store.records import Accepted, Attempt, Duplicate, Message, NewMessage, Settlement, Status
 from gateway.store.sqlite import Store
 from gateway.telemetry import Metrics
@@ -88,7 +89,9 @@ async def house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
     audit = AuditLog(tmp_path / "audit.jsonl", clock, structlog.wrap_logger(log, processors=[]))
     metrics = Metrics()
     rejections = Rejections(audit, metrics, clock)
-    janitor = Janitor(store=store, rejections=rejections, clock=clock, log=structlog.wrap_logger(log, processors=[]))
+    wrapped = structlog.wrap_logger(log, processors=[])
+    space = Space(lambda: 1 << 40, 1 << 28, metrics, wrapped)
+    janitor = Janitor(store=store, lanes={}, rejections=rejections, space=space, metrics=metrics, clock=clock, log=wrapped)
     beside = [asyncio.create_task(store.run()), asyncio.create_task(audit.run())]
     try:
         yield House(store, audit, clock, log, metrics, rejections, janitor)

@@ -14,20 +14,32 @@ from typing import Any
 import pytest
 import structlog
 
+from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError, StoreFailed
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.retry import RetryPolicy
+from gateway.core.routing import Router
 from gateway.engine.audit import AuditLog
-from gateway.engine.lane import Lane, LaneSettings
+from gateway.engine.gates import Gates
+from gateway.engine.janitor import Janitor
+from gateway.engine.lane import Lane, LaneSettings, LaneWorld
+from gateway.engine.notices import Notices
+from gateway.engine.rejections import Rejections
+from gateway.engine.space import Space
 from gateway.sinks.base import Outgoing
-from gateway.store.records import Accepted, Claim, Message, NewMessage, Owed, Settlement
+from gateway.store.records import Accepted, Claim, Message, NewMessage, Owed, Settlement, SinkState
 from gateway.store.sqlite import Store
 from gateway.telemetry import Metrics
 from tests.fakes import START, FakeClock, FakeSink
 from tests.flow.running import until
 
 HOUR = 3600.0
+_POLICY = RetryPolicy()
 FAILS = Retry(Reason.HTTP_STATUS, "HTTP 500", 500)
+
+
+def nobody(owed: Owed, due: float) -> None:
+    raise AssertionError("no notice is expected here")
 
 
 class TroubledStore(Store):
@@ -52,11 +64,11 @@ class TroubledStore(Store):
             self.settling.set()
         return super().settle(settlement)
 
-    async def claim(self, sink: str, now: float, limit: int, busy: Any) -> Claim:
+    async def claim(self, sink: str, now: float, limit: int, busy: Any, *, by_sr: bool = False) -> Claim:
         if self.claims_refused > 0:
             self.claims_refused -= 1
             raise StoreError("locked")
-        return await super().claim(sink, now, limit, busy)
+        return await super().claim(sink, now, limit, busy, by_sr=by_sr)
 
 
 class Bench:
@@ -71,19 +83,28 @@ class Bench:
         self.metrics = Metrics()
         self.lane = self.open()
 
-    def open(self, policy: RetryPolicy = RetryPolicy(), concurrency: int = 16, timeout: float = 30.0) -> Lane:  # noqa: B008 (frozen)
+    def open(self, policy: RetryPolicy = _POLICY, concurrency: int = 16, timeout: float = 30.0, breaker: int = 10**6) -> Lane:
         """Another lane for the same sink, as after a restart."""
-        self.lane = Lane(
-            "erp",
-            self.sink,
-            LaneSettings(policy, concurrency, timeout),
+        log = structlog.wrap_logger(self.log, processors=[structlog.processors.format_exc_info])
+        notices = Notices(
+            store=self.store, audit=self.audit, router=Router([]), policies={}, offer=nobody, clock=self.clock, log=log
+        )
+        world = LaneWorld(self.store, self.audit, notices, self.metrics, self.clock, log)
+        gates = Gates(SinkState(), BreakerPolicy(failures=breaker), None, self.clock)
+        self.lane = Lane("erp", self.sink, LaneSettings(policy, concurrency, timeout), gates, world)
+        return self.lane
+
+    def janitor(self) -> Janitor:
+        log = structlog.wrap_logger(self.log, processors=[])
+        return Janitor(
             store=self.store,
-            audit=self.audit,
+            lanes={"erp": self.lane},
+            rejections=Rejections(self.audit, self.metrics, self.clock),
+            space=Space(lambda: 1 << 40, 1, self.metrics, log),
             metrics=self.metrics,
             clock=self.clock,
-            log=structlog.wrap_logger(self.log, processors=[structlog.processors.format_exc_info]),
+            log=log,
         )
-        return self.lane
 
     async def accept(self, number: int = 1, *, due_in: float = 0.0) -> list[Owed]:
         """Commit messages that owe a delivery; the lane is not told."""
@@ -269,7 +290,10 @@ async def test_a_wall_clock_that_goes_back_a_day_holds_nothing_up_for_a_day(benc
     bench.sink.answer = lambda delivery: FAILS if delivery.attempt == 1 else Delivered(200)
     await bench.give()
     assert await bench.work() == pytest.approx(5.0, abs=0.002)
+    janitor = bench.janitor()
+    await janitor.step()
     clock.jump(-24 * HOUR)
+    await janitor.step()
     for _ in range(12):  # the longest back-off of the schedule is two hours, 10 % of jitter beside
         clock.advance(660.0)
         await bench.work()

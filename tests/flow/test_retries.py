@@ -53,7 +53,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         for receiver in receivers.values():
             receiver.__enter__()
         parts = [http_sink(receivers[name], name, more) for name, more in SINKS.items()]
-        parts += [f'[[routes]]\nmatch = {{ sr_uuid = {{ prefix = "{name}-" }} }}\nsinks = ["{name}"]' for name in SINKS]
+        parts += [
+            f'[[routes]]\nsource = "legitmark"\nmatch = {{ sr_uuid = {{ prefix = "{name}-" }} }}\nsinks = ["{name}"]'
+            for name in SINKS
+        ]
         parts.append('[[routes]]\nmatch = { sr_uuid = { prefix = "hangs-" } }\nsinks = ["well"]')
         with Running(tmp_path_factory.mktemp("retries"), "\n".join(parts)) as running:
             yield World(running, receivers)

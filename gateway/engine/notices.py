@@ -1,0 +1,100 @@
+"""Somebody is told: events of the gateway itself (`source = "gateway"`), which go through the same routes as every other.
+
+At most one per sink and kind in ten minutes, and none about another one; where no route wants them, none is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.clock import Clock
+from gateway.core import events
+from gateway.core.errors import StoreError
+from gateway.core.retry import RetryPolicy, first_due
+from gateway.core.routing import Router
+from gateway.core.values import rfc3339
+from gateway.engine.audit import AuditLog
+from gateway.store.records import Accepted, Attempt, Message, NewMessage, Owed
+from gateway.store.sqlite import Store
+from gateway.telemetry import Log
+
+SOURCE = "gateway"
+_PAUSE = 600.0
+"""Seconds between two notices of one kind about one sink."""
+
+
+class Notices:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        audit: AuditLog,
+        router: Router,
+        policies: Mapping[str, RetryPolicy],
+        offer: Callable[[Owed, float], None],
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._store = store
+        self._audit = audit
+        self._router = router
+        self._policies = policies
+        self._offer = offer
+        self._clock = clock
+        self._log = log
+        self._last: dict[tuple[str, str], float] = {}
+
+    async def delivery_dead(self, owed: Owed, reason: str, attempt: Attempt | None) -> None:
+        """A delivery ended undelivered."""
+        detail = getattr(attempt.outcome, "detail", "") if attempt else ""
+        await self._tell("gateway.delivery_dead", owed.sink, owed.message, reason=reason, detail=detail)
+
+    async def sink_opened(self, sink: str, reason: str, detail: str) -> None:
+        """A breaker opened."""
+        await self._tell("gateway.sink_opened", sink, None, reason=reason, detail=detail)
+
+    async def message_quarantined(self, message: Message, detail: str) -> None:
+        """A message came that can't be read."""
+        await self._tell("gateway.message_quarantined", "", message, detail=detail)
+
+    async def _tell(self, event_type: str, sink: str, about: Message | None, **facts: str) -> None:
+        if about is not None and about.source == SOURCE:
+            return
+        last = self._last.get((sink, event_type))
+        if last is not None and self._clock.monotonic() - last < _PAUSE:
+            return
+        now = self._clock.now()
+        values: dict[str, Any] = {"event_type": event_type, "timestamp": rfc3339(now), "sink": sink or None, **facts}
+        if about is not None:
+            values |= {"message_id": about.id, "sr_uuid": about.sr_uuid, "reference_id": about.reference_id}
+        event = events.event_of({key: value for key, value in values.items() if value is not None})
+        decision = self._router.route(event, SOURCE)
+        if not decision.sinks:
+            return
+        self._last[sink, event_type] = self._clock.monotonic()
+        message = Message(
+            id=self._clock.new_id(),
+            source=SOURCE,
+            sender_id=None,
+            received_at=now,
+            content_type="application/json",
+            body=msgspec.json.encode(event.values),
+            event_type=event_type,
+            milestone=event.milestone.value,
+            sr_uuid=event.sr_uuid,
+            reference_id=event.reference_id,
+        )
+        owed = tuple((name, first_due(self._policies[name], now, self._clock.jitter())) for name in decision.sinks)
+        try:
+            stored = await self._store.accept(NewMessage(message=message, status="accepted", deliveries=owed))
+        except StoreError as error:
+            # What it would tell of stands in the audit log and the metrics all the same.
+            self._log.warning("notice.lost", event_type=event_type, sink=sink, error=str(error))
+            return
+        if isinstance(stored, Accepted):
+            self._audit.step("message.accepted", message, routes=decision.routes, sinks=decision.sinks)
+            for name, due in owed:
+                self._offer(Owed(seq=stored.seq, sink=name, message=message, since=now), due)

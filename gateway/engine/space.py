@@ -1,0 +1,28 @@
+"""How much room the disk has: below `store.min_free` nothing more is taken in, while the lanes go on and make room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.telemetry import Log, Metrics
+
+
+class Space:
+    def __init__(self, free: Callable[[], int], least: int, metrics: Metrics, log: Log) -> None:
+        """`free` tells the bytes that are free where the database lies; `least` is what has to stay free."""
+        self._free = free
+        self._least = least
+        self._metrics = metrics
+        self._log = log
+        self.low = False
+
+    def step(self) -> None:
+        """Look again."""
+        free = self._free()
+        self._metrics.free_bytes(free)
+        low = free < self._least
+        if low and not self.low:
+            self._log.error("space.low", free=free, min_free=self._least, do="make room: webhooks are answered 503 until then")
+        if self.low and not low:
+            self._log.info("space.back", free=free)
+        self.low = low

@@ -1,0 +1,88 @@
+"""`/api/...`: the running gateway, for the commands of this package and for scripts. Maps JSON to the operator and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gateway.core.errors import StoreError
+from gateway.engine.operator import Act, Operator, Progress
+from gateway.store.operations import Selection, Target
+from gateway.web.server import json_response
+
+_LARGEST_ACT = 64 * 1024
+_MOST_ROWS = 500
+
+
+class Api:
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        """Answer one request below `/api/`; what the caller got wrong is a 400 that says so."""
+        try:
+            match request.method, request.path.removeprefix("/api/").split("/"):
+                case "GET", ["messages"]:
+                    return await self._messages(request.query)
+                case "GET", ["messages", text]:
+                    return json_response(200, {"messages": await self._operator.show(text)})
+                case "GET", ["deliveries"]:
+                    return await self._deliveries(request.query)
+                case "GET", ["sinks"]:
+                    return json_response(200, {"sinks": await self._operator.sinks()})
+                case "POST", ["replay"]:
+                    return _progress(await self._operator.replay(await _act(request)))
+                case "POST", ["discard"]:
+                    return _progress(await self._operator.discard(await _act(request)))
+                case "POST", ["sinks", name, "pause" | "resume" as act]:
+                    return await self._gate(name, act, (await _json(request, dict[str, str])).get("actor", "admin"))
+        except KeyError as error:
+            return json_response(404, {"error": "not_found", "detail": f"there is no {error.args[0]}"})
+        except StoreError as error:
+            return json_response(503, {"error": error.code, "detail": str(error)})
+        except (ValueError, RecursionError) as error:
+            return json_response(400, {"error": "bad_request", "detail": str(error)})
+        return json_response(404, {"error": "not_found", "detail": "there is no such page"})
+
+    async def _messages(self, query: Mapping[str, str]) -> web.Response:
+        page, after = await self._operator.messages(_selection(query), int(query.get("after", "0")), _limit(query))
+        return json_response(200, {"messages": page, "after": after})
+
+    async def _deliveries(self, query: Mapping[str, str]) -> web.Response:
+        seq, _, sink = query.get("after", "0.").partition(".")
+        page, after = await self._operator.deliveries(_selection(query), Target(int(seq), sink), _limit(query))
+        return json_response(200, {"deliveries": page, "after": f"{after.seq}.{after.sink}" if after else None})
+
+    async def _gate(self, name: str, act: str, actor: str) -> web.Response:
+        try:
+            changed = await (self._operator.pause if act == "pause" else self._operator.resume)(name, actor)
+        except KeyError:
+            raise KeyError(f'sink "{name}"') from None
+        return json_response(200, {"sink": name, "paused": act == "pause", "changed": changed})
+
+
+def _selection(query: Mapping[str, str]) -> Selection:
+    known = {name: value for name, value in query.items() if name in Selection.__struct_fields__}
+    return msgspec.convert(known, Selection, strict=False)
+
+
+def _limit(query: Mapping[str, str]) -> int:
+    return max(1, min(int(query.get("limit", "100")), _MOST_ROWS))
+
+
+async def _act(request: web.BaseRequest) -> Act:
+    act: Act = await _json(request, Act)
+    return act
+
+
+async def _json(request: web.BaseRequest, kind: Any) -> Any:
+    if request.content_length is None or request.content_length > _LARGEST_ACT:
+        raise ValueError("the body is JSON of at most 64 KiB, with its length")
+    return msgspec.json.decode(await request.read(), type=kind)
+
+
+def _progress(progress: Progress) -> web.Response:
+    return json_response(200, progress)
