@@ -12,15 +12,23 @@ from gateway import __version__
 app = App(
     name="gateway", help="Receive Legitmark's webhooks, and deliver each to the sinks that the rules name.", version=__version__
 )
-for name, summary in (
-    ("serve", "Receive webhooks and deliver them."),
-    ("demo", "Run the gateway with four local sinks and a story of signed events."),
-    ("check", "Check a configuration and say every problem at once."),
-    ("route", "Show where an event would go, and why. Sends nothing."),
-    ("send", "Sign an event as Legitmark would, and post it to the gateway."),
-    ("tail", "Print the audit log, readable; -f follows it."),
-):
-    app.command(f"gateway.cli.{name}:{name}", name=name, help=summary)
+_COMMANDS = (
+    ("serve", "serve", "Receive webhooks and deliver them."),
+    ("demo", "demo", "Run the gateway with four local sinks and a story of signed events."),
+    ("check", "check", "Check a configuration and say every problem at once."),
+    ("route", "route", "Show where an event would go, and why. Sends nothing."),
+    ("send", "send", "Sign an event as Legitmark would, and post it to the gateway."),
+    ("messages", "inspect", "List the messages that came in."),
+    ("show", "inspect", "Tell the whole story of a message or a service request."),
+    ("deliveries", "inspect", "List deliveries with their state."),
+    ("replay", "operate", "Deliver again: dead deliveries, or to a new sink."),
+    ("discard", "operate", "End queued or dead deliveries for good."),
+    ("pause", "operate", "Hold all deliveries to a sink."),
+    ("resume", "operate", "Deliver to a paused sink again."),
+    ("tail", "tail", "Print the audit log, readable; -f follows it."),
+)
+for name, module, summary in _COMMANDS:
+    app.command(f"gateway.cli.{module}:{name}", name=name, help=summary)
 
 
 def main() -> None:

@@ -6,16 +6,18 @@ import json
 import sys
 import traceback
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from gateway.clock import Clock
 from gateway.config import Config, find, load
 from gateway.config.decode import suggestion
 from gateway.core.errors import ConfigError, GatewayError, Problem
 from gateway.core.samples import SAMPLES, with_values
-from gateway.core.values import Environment
+from gateway.core.values import Duration, Environment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +29,8 @@ ConfigOption = Annotated[
 SetOption = Annotated[
     list[str] | None, Parameter(name="--set", negative="", help="Change a field first: path=value; may be repeated.")
 ]
+SinceOption = Annotated[str | None, Parameter(name="--since", help='Received since: "2h", "7d", or an RFC 3339 instant.')]
+UntilOption = Annotated[str | None, Parameter(name="--until", help="Received before: likewise.")]
 JsonOption = Annotated[bool, Parameter(name="--json", negative="", help="For programs: one JSON document.")]
 
 
@@ -102,6 +106,21 @@ def changed(raw: bytes, assignments: list[str] | None) -> bytes:
         raise UsageError("--set can't change an event that is nested so deeply") from None
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def instant(text: str | None) -> float | None:
+    """Unix seconds of `--since` and `--until`: an RFC 3339 instant, or so long ago. Raises UsageError."""
+    if text is None:
+        return None
+    try:
+        return Clock().now() - Duration(text)
+    except ValueError:
+        pass
+    try:
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except ValueError:
+        raise UsageError(f'"{text}" is neither a span such as "2h" nor an instant such as "2026-03-01T09:00:00Z"') from None
 
 
 def _cause(error: BaseException) -> BaseException:

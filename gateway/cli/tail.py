@@ -11,10 +11,22 @@ from typing import Annotated, Any, BinaryIO
 
 from cyclopts import Parameter
 
-from gateway.cli.common import ConfigOption, UsageError, configuration, console
+from gateway.cli.common import ConfigOption, SinceOption, UsageError, configuration, console, instant
 from gateway.cli.lines import readable, style_of
 from gateway.clock import Clock
+from gateway.core.values import rfc3339
 
+Wanted = Callable[[dict[str, Any]], bool]
+FAILED = frozenset(
+    f"{kind}.{verdict}"
+    for kind, verdicts in {
+        "delivery": ("retrying", "dead"),
+        "message": ("rejected", "quarantined", "unrouted"),
+        "sink": ("opened",),
+        "config": ("refused",),
+    }.items()
+    for verdict in verdicts
+)
 _TAIL_BYTES = 4 * 1024 * 1024
 
 
@@ -23,6 +35,10 @@ def tail(
     config: ConfigOption = None,
     follow: Annotated[bool, Parameter(name=["--follow", "-f"], negative="", help="Go on as lines come.")] = False,
     lines: Annotated[int, Parameter(name=["--lines", "-n"], help="How many of the last lines.")] = 20,
+    sr: Annotated[str | None, Parameter(help="Only of this service request, reference id or message.")] = None,
+    sink: Annotated[str | None, Parameter(help="Only of this sink.")] = None,
+    failed: Annotated[bool, Parameter(negative="", help="Only what went wrong.")] = False,
+    since: SinceOption = None,
     json_: Annotated[bool, Parameter(name="--json", negative="", help="The lines as they stand in the file.")] = False,
 ) -> int:
     """Print the last lines of the audit log, readable; with -f go on until Ctrl-C, across a rotation too."""
@@ -31,10 +47,12 @@ def tail(
     path = configuration(config, secrets=False).audit_log
     out = console()
 
+    wanted = _filter(sr, sink, failed, instant(since))
+
     def show(raw: bytes) -> None:
         line = parsed(raw)
-        if line is None:
-            return  # torn by a power cut; the file still has it
+        if line is None or not wanted(line):
+            return
         if json_:
             print(raw.decode(errors="replace"), flush=follow)
         else:
@@ -42,33 +60,49 @@ def tail(
             out.print(Text.assemble((at, "dim"), "  ", (f"{event:<20}", style_of(line)), "  ", rest))
 
     if follow:
-        asyncio.run(_follow(path, lines, show))
+        asyncio.run(_follow(path, lines, show, wanted))
     elif path.exists():
         with path.open("rb") as file:
-            for raw in last_lines(file, lines):
+            for raw in last_lines(file, lines, wanted):
                 show(raw)
     else:
         raise UsageError(f"{path} is not there yet: the gateway writes it when it starts")
     return 0
 
 
-async def _follow(path: Path, last: int, show: Callable[[bytes], None]) -> None:
-    async for raw in followed(path, last, Clock()):
+def _filter(sr: str | None, sink: str | None, failed: bool, since: float | None) -> Callable[[dict[str, Any]], bool]:
+    earliest = rfc3339(since) if since is not None else ""
+
+    def wanted(line: dict[str, Any]) -> bool:
+        return (
+            (sr is None or sr in (line.get("sr_uuid"), line.get("reference_id"), line.get("message_id"), line.get("sender_id")))
+            and (sink is None or line.get("sink") == sink)
+            and (not failed or line.get("event") in FAILED)
+            and str(line.get("time", "")) >= earliest
+        )
+
+    return wanted
+
+
+async def _follow(path: Path, last: int, show: Callable[[bytes], None], wanted: Wanted) -> None:
+    async for raw in followed(path, last, Clock(), wanted=wanted):
         show(raw)
 
 
-def last_lines(file: BinaryIO, count: int) -> list[bytes]:
-    """The last complete lines of a file, which is left at the place after them."""
+def last_lines(file: BinaryIO, count: int, wanted: Wanted = lambda line: True) -> list[bytes]:
+    """The last complete lines of a file that are wanted, of its last 4 MiB; it is left at the place after them."""
     start = max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
     file.seek(start)
     data = file.read(_TAIL_BYTES)
     end = data.rfind(b"\n") + 1
     file.seek(start + end)
-    lines = data[:end].split(b"\n")[:-1]
+    lines = [raw for raw in data[:end].split(b"\n")[:-1] if (line := parsed(raw)) is not None and wanted(line)]
     return lines[max(0, len(lines) - count) :] if count else []
 
 
-async def followed(path: Path, last: int | None, clock: Clock, look_seconds: float = 0.2) -> AsyncGenerator[bytes, None]:
+async def followed(
+    path: Path, last: int | None, clock: Clock, look_seconds: float = 0.2, wanted: Wanted = lambda line: True
+) -> AsyncGenerator[bytes, None]:
     """The last complete lines (None: all there are), then those that come; a rotated file is read to its end first."""
     never = asyncio.Event()
     file: BinaryIO | None = None
@@ -77,7 +111,7 @@ async def followed(path: Path, last: int | None, clock: Clock, look_seconds: flo
         while True:
             if file is None and path.exists():
                 file = path.open("rb")
-                for raw in [] if last is None else last_lines(file, last):
+                for raw in [] if last is None else last_lines(file, last, wanted):
                     yield raw
                 last = None
             # Looked at before the last read of a file: what is written between the two is still read.

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.running import gateway
 
-WARNED = '[store]\nmin_free = "1GiB"\n'
+WARNED = '[[tests]]\nname = "t"\nevent = { event_type = "state_change" }\nsinks = []\n'
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_the_file_is_an_argument_or_an_option_or_a_variable(folder: Path) -> Non
 
 
 def test_warnings_end_with_0_and_under_strict_with_1(warned: Path) -> None:
-    line = f"{warned}: warning: [store] min_free: has no effect yet\n"
+    line = f"{warned}: warning: [[tests]]: has no effect yet\n"
     for option, status in (([], 0), (["--strict"], 1)):
         result = gateway("check", warned, *option)
         assert result.status == status
@@ -75,7 +75,7 @@ def test_secrets_are_read_unless_told_not_to(folder: Path) -> None:
 def test_json_is_one_document_whatever_was_found(folder: Path, warned: Path, broken: Path) -> None:
     good = gateway("check", "--json", cwd=folder)
     assert (good.status, good.document()) == (0, {"ok": True, "problems": []})
-    warning = {"file": str(warned), "place": "[store] min_free", "message": "has no effect yet", "hint": "", "level": "warning"}
+    warning = {"file": str(warned), "place": "[[tests]]", "message": "has no effect yet", "hint": "", "level": "warning"}
     assert gateway("check", "--json", warned).document() == {"ok": True, "problems": [warning]}
     strict = gateway("check", "--json", "--strict", warned)
     assert (strict.status, strict.document()) == (1, {"ok": False, "problems": [warning]})

@@ -148,7 +148,9 @@ def test_set_on_what_is_no_object_is_a_usage_error(body: bytes, folder: Path) ->
 
 
 def test_warnings_about_the_configuration_go_to_stderr(folder: Path) -> None:
-    (folder / "gateway.toml").write_text((folder / "gateway.toml").read_text() + '[store]\nmin_free = "1GiB"\n')
+    (folder / "gateway.toml").write_text(
+        (folder / "gateway.toml").read_text() + '[[tests]]\nname = "t"\nevent = {}\nsinks = []\n'
+    )
     result = gateway("route", "authentic", "--json", cwd=folder)
     assert result.document()["milestone"] == "authentic"
     assert "has no effect yet" in result.err

@@ -1,0 +1,115 @@
+"""The admin listener of a running gateway, as the commands call it. They never open its database behind its back."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import aiohttp
+from cyclopts import Parameter
+
+from gateway.cli.common import UsageError
+from gateway.config import Config, find, load
+from gateway.config.listen import Inherited, Tcp, Unix, parse
+from gateway.core.errors import GatewayError, Unreachable
+from gateway.core.values import Environment
+
+AdminOption = Annotated[
+    str | None, Parameter(name="--admin", help='The admin listener, "host:port" or "unix:/path"; else [admin] listen.')
+]
+
+
+class Refused(GatewayError):
+    """The gateway answered, and said no."""
+
+    exit_code = 1
+
+
+class Client:
+    def __init__(self, session: aiohttp.ClientSession, address: str) -> None:
+        self._session = session
+        self._address = address
+
+    async def get(self, path: str, query: dict[str, Any] | None = None) -> dict[str, Any]:
+        given = {name: str(value) for name, value in (query or {}).items() if value is not None}
+        return await self._call("GET", path, params=given)
+
+    async def post(self, path: str, document: dict[str, Any]) -> dict[str, Any]:
+        return await self._call("POST", path, json=document)
+
+    async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        try:
+            async with self._session.request(method, f"http://localhost{path}", **options) as response:
+                answer: dict[str, Any] = await response.json(content_type=None)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+            raise Unreachable(f"no gateway answers at {self._address}; is it running? (gateway serve)") from None
+        if response.status != 200:
+            raise Refused(str(answer.get("detail") or answer.get("error") or response.status))
+        return answer
+
+
+@asynccontextmanager
+async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Client]:
+    """A client of the gateway that a configuration or `--admin` names."""
+    environment = Environment.of_process()
+    loaded = _configuration(config, environment) if admin is None or config is not None else None
+    base = loaded.file.parent if loaded else Path.cwd()
+    text = admin or (loaded.admin.listen[0] if loaded else "")
+    try:
+        address = parse(text, base)
+    except ValueError as error:
+        raise UsageError(f"--admin: {error}") from None
+    headers = {}
+    if loaded is not None and loaded.admin.token is not None:
+        try:
+            headers["authorization"] = f"Bearer {environment.secret(loaded.admin.token, base).reveal()}"
+        except ValueError as error:
+            raise UsageError(f"[admin] token: {error}") from None
+    timeout = aiohttp.ClientTimeout(total=60)
+    async with aiohttp.ClientSession(connector=_connector(address), timeout=timeout, headers=headers) as session:
+        yield Client(session, text)
+
+
+def actor() -> str:
+    """Who acts, for the audit log: the user of this process, behind sudo the one who called it."""
+    environment = Environment.of_process()
+    try:
+        return environment.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def segment(text: str) -> str:
+    """Text as one segment of a path."""
+    return quote(text, safe="")
+
+
+def _configuration(config: Path | None, environment: Environment) -> Config:
+    return load(find(config, environment), environment, secrets=False)
+
+
+def _connector(address: Tcp | Unix | Inherited) -> aiohttp.BaseConnector:
+    match address:
+        case Unix(path=path):
+            return aiohttp.UnixConnector(str(path))
+        case Tcp(host=host, port=port):
+            reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+            return _To(reachable, port)
+        case Inherited():
+            raise UsageError("the admin listener is a socket of systemd: name its address with --admin")
+
+
+class _To(aiohttp.TCPConnector):
+    """Dials one address whatever the URL says, so that the Host is always one that the gateway knows."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__()
+        self._to = (host, port)
+
+    async def _resolve_host(self, host: str, port: int, traces: Any = None) -> Any:
+        return await super()._resolve_host(*self._to, traces=traces)

@@ -1,0 +1,142 @@
+"""`gateway messages`, `show`, `deliveries`: what came in, what became of it, who was told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from gateway.cli.client import AdminOption, connected, segment
+from gateway.cli.common import ConfigOption, JsonOption, SinceOption, UntilOption, console, instant
+from gateway.cli.lines import printable
+
+_PAGE = 200
+
+IdOption = Annotated[str | None, Parameter(name="--id", help="The gateway's id, the sender's, an SR uuid or a reference id.")]
+LimitOption = Annotated[int, Parameter(name=["--limit", "-n"], help="At most so many.")]
+
+
+def messages(
+    *,
+    id_: IdOption = None,
+    status: Annotated[Literal["accepted", "unrouted", "quarantined"] | None, Parameter(help="Only these.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    limit: LimitOption = 100,
+    json_: JsonOption = False,
+    config: ConfigOption = None,
+    admin: AdminOption = None,
+) -> int:
+    """List the messages that came in, oldest first, and the state of their deliveries."""
+    query = {"id": id_, "status": status, "since": instant(since), "until": instant(until)}
+    return asyncio.run(_list("messages", query, limit, json_, config, admin, _message_line))
+
+
+def deliveries(
+    *,
+    state: Annotated[Literal["queued", "delivered", "dead", "discarded"] | None, Parameter(help="Only these.")] = None,
+    sink: Annotated[str | None, Parameter(help="Only to this sink.")] = None,
+    sr: Annotated[str | None, Parameter(name=["--sr", "--id"], help="Of this service request, or any other id.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    limit: LimitOption = 100,
+    json_: JsonOption = False,
+    config: ConfigOption = None,
+    admin: AdminOption = None,
+) -> int:
+    """List deliveries, by message, with their state, attempts and last reason."""
+    query = {"state": state, "sink": sink, "id": sr, "since": instant(since), "until": instant(until)}
+    return asyncio.run(_list("deliveries", query, limit, json_, config, admin, _delivery_line))
+
+
+def show(
+    id_: Annotated[str, Parameter(name="ID")],
+    /,
+    *,
+    json_: JsonOption = False,
+    config: ConfigOption = None,
+    admin: AdminOption = None,
+) -> int:
+    """Tell the whole story of a message, or of all messages of a service request: arrival, deliveries, attempts.
+
+    Parameters
+    ----------
+    id_
+        The gateway's id, the sender's, an SR uuid, a reference id, or how one of the first three begins.
+    """
+    return asyncio.run(_show(id_, json_, config, admin))
+
+
+async def _list(
+    what: str,
+    query: dict[str, Any],
+    limit: int,
+    as_json: bool,
+    config: Path | None,
+    admin: str | None,
+    line: Callable[[dict[str, Any]], str],
+) -> int:
+    out, shown, after = console(), 0, None
+    async with connected(config, admin) as client:
+        while shown < limit:
+            page = await client.get(f"/api/{what}", {**query, "after": after, "limit": min(_PAGE, limit - shown)})
+            for document in page[what]:
+                if as_json:
+                    print(json.dumps(document, ensure_ascii=False))
+                else:
+                    out.print(printable(line(document)), markup=False)
+            shown += len(page[what])
+            after = page["after"]
+            if after is None:
+                return 0
+    if not as_json:
+        out.print(f"... there may be more: --limit {limit * 10}", style="dim")
+    return 0
+
+
+async def _show(text: str, as_json: bool, config: Path | None, admin: str | None) -> int:
+    async with connected(config, admin) as client:
+        found = (await client.get(f"/api/messages/{segment(text)}"))["messages"]
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+        return 0 if found else 1
+    out = console()
+    if not found:
+        out.print(f'no message has the id "{printable(text)}"', markup=False)
+        return 1
+    for message in found:
+        out.print(printable(_message_line(message)), style="bold", markup=False)
+        out.print(printable(f"  from {message['source']}, sender's id {message['sender_id'] or 'none'}"), markup=False)
+        for conflict in message["conflicts"]:
+            out.print(printable(f"  {conflict['time']}  a duplicate with another body: {conflict['body']}"), markup=False)
+        for delivery in message["deliveries"]:
+            ends = f"next {delivery['next_attempt_at']}" if delivery["next_attempt_at"] else f"{delivery['ended_at'] or ''}"
+            out.print(printable(f"  {delivery['sink']}: {delivery['state']}  {ends}  {delivery['reason'] or ''}"), markup=False)
+            for attempt in delivery["attempts"]:
+                facts = [attempt["outcome"], attempt["reason"], attempt["detail"], f"{attempt['duration_ms']} ms"]
+                said = "  ".join(str(fact) for fact in facts if fact)
+                out.print(printable(f"    {attempt['time']}  attempt {attempt['attempt']}  {said}"), markup=False)
+        out.print(printable(f"  {message['body']}"), style="dim", markup=False)
+    return 0
+
+
+def _message_line(message: dict[str, Any]) -> str:
+    known = message["milestone"] not in (None, "unrecognized")
+    what = message["milestone"] if known else message["event_type"] or message["status"]
+    sinks = message.get("sinks") or {delivery["sink"]: delivery["state"] for delivery in message.get("deliveries", [])}
+    told = ", ".join(f"{sink} {state}" for sink, state in sinks.items()) or message["status"]
+    repeats = f"{message['duplicates']} duplicate(s)" if message["duplicates"] else ""
+    facts = [message["time"], message["message_id"], what, message["reference_id"] or message["sr_uuid"], told, repeats]
+    return "  ".join(fact for fact in facts if fact)
+
+
+def _delivery_line(delivery: dict[str, Any]) -> str:
+    item = delivery["reference_id"] or delivery["sr_uuid"] or ""
+    facts = [delivery["time"], delivery["delivery_id"], delivery["state"], delivery["milestone"], item]
+    facts += [f"attempts {delivery['attempt']}", delivery["reason"], f"held: {delivery['held']}" if "held" in delivery else None]
+    facts += [f"next {delivery['next_attempt_at']}" if delivery["next_attempt_at"] else None]
+    return "  ".join(str(fact) for fact in facts if fact)
