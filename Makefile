@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests bench package clean constraints
+.PHONY: help demo test lint types tests chaos bench package clean constraints
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ types: $(VENV)/.installed-dev
 
 tests: $(VENV)/.installed-dev
 	$(BIN)/pytest $(ARGS)
+
+chaos: $(VENV)/.installed-dev ## The long form of the fault tests: 200 kills
+	GATEWAY_CHAOS=200 $(BIN)/pytest tests/flow/test_chaos.py $(ARGS)
 
 bench: $(VENV)/.installed-dev ## Measure durable acks against a bare aiohttp handler (needs wrk)
 	$(BIN)/python tests/benchmarks/ack.py $(ARGS)

@@ -52,6 +52,7 @@ class Gateway:
         self._log = log
         self._environment = environment
         self._metrics = Metrics()
+        self._listening = False
         self._stop = asyncio.Event()
         self._cut = asyncio.Event()
         self._listeners: list[tuple[web.ServerRunner, BoundedServer]] = []
@@ -120,6 +121,7 @@ class Gateway:
             log=log,
         )
         self._troubles = [
+            lambda: None if self._listening and not self._stop.is_set() else "starting or stopping",
             lambda: "the audit log can't be written" if audit.failing else None,
             lambda: "the disk has less than store.min_free left: webhooks are answered 503" if space.low else None,
             lambda: "this host's clock seems wrong: webhooks with right signatures are refused" if intake.clock_suspect else None,
@@ -139,6 +141,7 @@ class Gateway:
             await self._serve(store, operator, intake, rejections)
             log.info("gateway.started", version=__version__, file=str(config.file), caught_up=missing or None)
             audit.step("gateway.started", detail=__version__)
+            self._listening = True
             await self._stop.wait()
 
             log.info("gateway.stopping", drain=str(config.server.drain))

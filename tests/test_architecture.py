@@ -14,7 +14,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("gateway.core.errors", "gateway.core.values", "gateway.core.outcome"),
     ("gateway.core",),
     ("gateway.clock",),
-    ("gateway.files",),
+    ("gateway.files", "gateway.threads"),
     ("gateway.telemetry",),
     ("gateway.store",),
     ("gateway.sinks",),

@@ -46,9 +46,9 @@ def expires_at(policy: RetryPolicy, since: float) -> float:
     return since + policy.give_up_after
 
 
-def expired() -> Transition:
+def expired(retries: int) -> Transition:
     """A delivery that nobody could deliver within `give_up_after`."""
-    return Transition(state="dead", reason=Reason.EXPIRED)
+    return Transition(state="dead", retries=retries, reason=Reason.EXPIRED)
 
 
 def postponed(*, retries: int, since: float, until: float, reason: Reason, policy: RetryPolicy) -> Transition:

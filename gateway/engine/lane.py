@@ -237,7 +237,7 @@ class Lane:
             self.refresh()
             self._in_flight |= {owed.seq for owed in late}
             try:
-                await asyncio.gather(*(self._settle(owed, expired(), None) for owed in late))
+                await asyncio.gather(*(self._settle(owed, expired(owed.retries), None) for owed in late))
             finally:
                 self._in_flight -= {owed.seq for owed in late}
         if len(late) < limit:
@@ -266,7 +266,7 @@ class Lane:
         try:
             now, policy = self._clock.now(), self._settings.policy
             if now >= expires_at(policy, owed.since):
-                await self._settle(owed, expired(), None)
+                await self._settle(owed, expired(owed.retries), None)
                 return
             attempt = await self._attempt(owed, now)
             outcome, now = attempt.outcome, self._clock.now()
@@ -307,7 +307,7 @@ class Lane:
         while True:
             commit = self._store.settle(settlement)
             try:
-                await asyncio.shield(commit)
+                in_time = await asyncio.shield(commit)
                 break
             except asyncio.CancelledError:
                 # The commit goes on without us: what it did still has to stand in the audit log.
@@ -322,17 +322,18 @@ class Lane:
                 await self._clock.wait(asyncio.Event(), _TROUBLE_SECONDS)
         if transition.due_at is not None:
             self._expect(transition.due_at)
-        self._report(owed, transition, attempt)
-        if transition.state == "dead":
+        self._report(owed, transition, attempt, in_time=in_time)
+        if transition.state == "dead" and in_time:
             await self._world.notices.delivery_dead(owed, transition.reason or "", attempt)
 
-    def _report(self, owed: Owed, transition: Transition, attempt: Attempt | None) -> None:
+    def _report(self, owed: Owed, transition: Transition, attempt: Attempt | None, *, in_time: bool = True) -> None:
+        """`in_time`: it was still queued. Else a person ended it meanwhile, and the attempt alone is left to tell of."""
         metrics, outcome = self._world.metrics, attempt.outcome if attempt else None
         if attempt is not None and outcome is not None:
             reason = "" if isinstance(outcome, Delivered) else outcome.reason.value
             metrics.attempt(self.name, _NAMES[type(outcome)], reason, attempt.duration_ms / 1000)
             self.last_error = None if isinstance(outcome, Delivered) else outcome.detail or reason
-        if transition.state != "queued":
+        if transition.state != "queued" and in_time:
             metrics.ended(self.name, transition.state, transition.reason or "", self._clock.now() - owed.message.received_at)
         self._world.audit.step(
             _event_name(transition, outcome),
@@ -343,7 +344,7 @@ class Lane:
             status=outcome.status if outcome else None,
             duration_ms=attempt.duration_ms if attempt else None,
             reason=transition.reason,
-            detail=(outcome.detail or None) if outcome else None,
+            detail=(outcome.detail or None) if outcome and in_time else None if in_time else "it was discarded meanwhile",
             next_attempt_at=rfc3339(transition.due_at) if transition.due_at is not None else None,
         )
 

@@ -13,6 +13,8 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.threads import detached
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _AddressInfo = tuple[Any, ...]
@@ -64,8 +66,9 @@ class Guard:
     async def dial(self, host: str, port: int) -> socket.socket:
         """Connect to the first address of a host that answers. Raises OSError: gaierror, BlockedAddress or the last one's."""
         loop = asyncio.get_running_loop()
+        found = await lookup(host, port)
         failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
-        for info in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        for info in found:
             try:
                 dialled = self.open_socket(info)
             except OSError as error:
@@ -82,6 +85,11 @@ class Guard:
                 dialled.close()
                 raise
         raise failure
+
+
+async def lookup(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[_AddressInfo]:
+    """What DNS says of a host, asked in a thread of its own. Raises socket.gaierror or UnicodeError."""
+    return await detached(lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM), f"dns:{host}")
 
 
 def parse_network(text: str) -> Network:

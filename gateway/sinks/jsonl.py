@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
 
 import msgspec
 
@@ -12,6 +13,7 @@ from gateway.core.outcome import Delivered, Outcome, Reason, Retry
 from gateway.core.values import rfc3339
 from gateway.files import AppendFile
 from gateway.sinks.base import Opening, Outgoing, SinkSettings
+from gateway.threads import detached
 
 _BREAKS = re.compile(rb"(?<![ \t\r\n])[ \t]*+[\r\n][ \t\r\n]*+")
 """White space that holds a line break; inside a JSON string a line break is always escaped (RFC 8259, section 7).
@@ -55,7 +57,7 @@ class JsonlSink:
         line = render(delivery)
         try:
             async with self._writing:
-                write = asyncio.ensure_future(asyncio.to_thread(self._file.append, line))
+                write = asyncio.ensure_future(detached(partial(self._file.append, line), "jsonl"))
                 try:
                     await asyncio.shield(write)
                 except asyncio.CancelledError:

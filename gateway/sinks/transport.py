@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 from collections.abc import Collection, Mapping
 from datetime import UTC
@@ -12,11 +13,12 @@ from http import HTTPStatus
 from typing import TypeVar
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import Struct
 
 from gateway import __version__
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
-from gateway.sinks.guard import BlockedAddress, Guard
+from gateway.sinks.guard import BlockedAddress, Guard, lookup
 
 _MOST_READ = 16 * 1024
 """Bytes of an answer."""
@@ -25,6 +27,19 @@ _READ_SECONDS = 2.0
 _CONNECT_SECONDS = 10.0
 
 T = TypeVar("T")
+
+
+class _Resolver(AbstractResolver):
+    """aiohttp's own one asks in a pool of threads that all sinks share."""
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        return [
+            ResolveResult(hostname=host, host=info[4][0], port=port, family=info[0], proto=info[2], flags=socket.AI_NUMERICHOST)
+            for info in await lookup(host, port, family)
+        ]
+
+    async def close(self) -> None:
+        """Nothing is kept."""
 
 
 class Answer(Struct, frozen=True):
@@ -62,6 +77,7 @@ class Transport:
                 limit=self._concurrency,  # a smaller pool than the lane's slots costs seconds at p99
                 ssl=ssl.create_default_context(),
                 socket_factory=self._guard.open_socket,
+                resolver=_Resolver(),
                 ttl_dns_cache=10,
             )
             self._session = aiohttp.ClientSession(

@@ -144,7 +144,7 @@ OUTCOMES: st.SearchStrategy[Outcome | Transition] = st.sampled_from(
         Retry(Reason.TIMEOUT),
         Defer(Reason.RATE_LIMITED, 60.0),
         Reject(Reason.HTTP_STATUS, "", 410),
-        expired(),
+        expired(0),
         Transition(state="discarded"),
     ]
 )

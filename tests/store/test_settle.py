@@ -78,7 +78,7 @@ async def test_an_outcome_becomes_a_state_an_attempt_and_a_count(
         assert (await store.counts())["slack"] == Counts(1, 0, 0, 0)
 
 
-@pytest.mark.parametrize(("transition", "reason"), [(expired(), "expired"), (DISCARDED, None)], ids=["expired", "discarded"])
+@pytest.mark.parametrize(("transition", "reason"), [(expired(0), "expired"), (DISCARDED, None)], ids=["expired", "discarded"])
 async def test_a_delivery_can_end_without_a_request(path: Path, transition: Transition, reason: str | None) -> None:
     async with serving(path) as store:
         seq = await accepted(store, new("msg_1"))
@@ -142,7 +142,7 @@ async def test_a_delivery_discarded_and_purged_meanwhile_is_false_and_no_bug(pat
         await store.settle(Settlement(seq, "erp", DISCARDED, START + 1, None))
         assert await store.purge(0, 100, START + DAY) == (1, None)
 
-        late = settlement(seq, Delivered(200)) if with_attempt else Settlement(seq, "erp", expired(), LATER, None)
+        late = settlement(seq, Delivered(200)) if with_attempt else Settlement(seq, "erp", expired(0), LATER, None)
         assert await store.settle(late) is False
         await assert_counters_right(store)
 

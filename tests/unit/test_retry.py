@@ -113,7 +113,7 @@ def test_a_thousand_defers_leave_the_whole_budget() -> None:
 
 def test_give_up_after_runs_from_acceptance_or_replay() -> None:
     assert expires_at(RetryPolicy(give_up_after=60.0), NOW) == NOW + 60
-    assert expired() == Transition(state="dead", reason=Reason.EXPIRED)
+    assert expired(2) == Transition(state="dead", retries=2, reason=Reason.EXPIRED)
 
 
 def test_a_wait_beyond_give_up_after_comes_due_at_its_end() -> None:

@@ -1,0 +1,42 @@
+"""Blocking calls in threads that nobody has to wait for, not even the end of the process.
+
+The loop's own pool is shared: a few names that DNS does not answer for, or one file on a network disk that hangs, would take
+its threads, and every other sink would wait for them (promise 5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+
+async def detached(function: Callable[[], _T], name: str) -> _T:
+    """Run a blocking function in a thread of its own. Cancelling the await does not stop the function."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[_T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            result = function()
+        except BaseException as error:  # whatever it is, it belongs to who awaits
+            failed = error
+            _deliver(loop, future, lambda waiting: waiting.set_exception(failed))
+        else:
+            _deliver(loop, future, lambda waiting: waiting.set_result(result))
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return await future
+
+
+def _deliver(loop: asyncio.AbstractEventLoop, future: asyncio.Future[_T], settle: Callable[[asyncio.Future[_T]], None]) -> None:
+    def in_loop() -> None:
+        if not future.done():
+            settle(future)
+
+    with suppress(RuntimeError):  # the loop has ended meanwhile, and with it whoever waited
+        loop.call_soon_threadsafe(in_loop)
