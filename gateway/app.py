@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -34,13 +35,16 @@ from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
 from gateway.sinks import SinkConfig, open_sink
 from gateway.sinks.base import Opening
-from gateway.store import reads
+from gateway.store import operations, reads
 from gateway.store.records import Owed, SinkState
 from gateway.store.sqlite import Store
 from gateway.telemetry import Log, Metrics, RateLimited
 from gateway.web.admin import Admin
 from gateway.web.ingress import Ingress
 from gateway.web.server import BoundedServer, Handler, listen
+
+_CLEANUP_SECONDS = 0.5
+"""For aiohttp to let go of connections that are drained or cut already: the drain itself is ours."""
 
 
 class Gateway:
@@ -74,15 +78,20 @@ class Gateway:
         audit = AuditLog(config.audit_log, self._clock, self._log)
         clean = False
         try:
-            with _signals_call(self.stop):
+            with _signals_call(self.stop, self._cannot_reload):
                 await self._run(store, audit)
             clean = audit.complete
         finally:
             for runner, server in self._listeners:
+                for site in list(runner.sites):
+                    await site.stop()
                 server.cut()
                 await runner.cleanup()
             audit.close()
             await store.close(clean=clean)
+
+    def _cannot_reload(self) -> None:
+        self._log.warning("config.reload", do="restart: this version reads its configuration at start alone")
 
     async def _open_lanes(self, world: LaneWorld) -> None:
         states = await world.store.read(reads.sink_states)
@@ -135,9 +144,10 @@ class Gateway:
                 tasks.create_task(store.quick_check(), name="quick_check")
             missing = await catch_up(store, audit, config.audit_log) if store.after_unclean_end else 0
             space.step()
+            await store.change(partial(operations.note_absences, present=tuple(self._lanes), now=clock.now()))
             await janitor.clamp()
             lanes = [tasks.create_task(lane.run(), name=f"lane:{lane.name}") for lane in self._lanes.values()]
-            tasks.create_task(janitor.run(), name="janitor")
+            cleaning = tasks.create_task(janitor.run(), name="janitor")
             await self._serve(store, operator, intake, rejections)
             log.info("gateway.started", version=__version__, file=str(config.file), caught_up=missing or None)
             audit.step("gateway.started", detail=__version__)
@@ -147,6 +157,7 @@ class Gateway:
             log.info("gateway.stopping", drain=str(config.server.drain))
             await self._drain(lanes)
             janitor.stop()
+            await cleaning  # it commits and audits, so it ends before those who do that for it
             audit.step("gateway.stopped")
             audit.finish()
             store.finish()
@@ -176,7 +187,7 @@ class Gateway:
         logger = logging.Logger("aiohttp.server")
         logger.addHandler(RateLimited(self._log, self._clock.monotonic))
         server = BoundedServer(handler, logger)
-        runner = web.ServerRunner(server, shutdown_timeout=self._config.server.drain)
+        runner = web.ServerRunner(server, shutdown_timeout=_CLEANUP_SECONDS)
         self._listeners.append((runner, server))
         await runner.setup()
         for text in texts:
@@ -216,13 +227,14 @@ async def _close(runner: web.ServerRunner, server: BoundedServer) -> None:
 
 
 @contextmanager
-def _signals_call(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT call `stop` while this is entered."""
+def _signals_call(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT call `stop`, SIGHUP calls `reload` while this is entered."""
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reload)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)

@@ -17,17 +17,20 @@ class AppendFile:
         self.path = path
         self._mode = mode
         self._fd = -1
+        self.written = 0
         self._torn = False
         """The last write ended within a line: the next one starts with a line break, so that only that line is lost."""
 
     def append(self, lines: bytes) -> None:
-        """Write complete lines. Raises OSError; what was written of them by then ends in a line of its own."""
+        """Write complete lines. Raises OSError; `written` says how many of their bytes are in the file by then."""
+        self.written = 0
         self._follow()
-        data = b"\n" + lines if self._torn else lines
-        while data:
-            written = os.write(self._fd, data)
-            self._torn = data[written - 1 : written] != b"\n"
-            data = data[written:]
+        if self._torn:
+            os.write(self._fd, b"\n")
+            self._torn = False
+        while self.written < len(lines):
+            self.written += os.write(self._fd, lines[self.written :])
+            self._torn = lines[self.written - 1 : self.written] != b"\n"
 
     def close(self) -> None:
         if self._fd >= 0:

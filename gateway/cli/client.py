@@ -75,6 +75,15 @@ async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Cli
         yield Client(session, text)
 
 
+async def stored_body(text: str, config: Path | None) -> bytes:
+    """The body of a message that the running gateway has. Raises UsageError where no message has the id."""
+    async with connected(config, None) as client:
+        found = (await client.get(f"/api/messages/{segment(text)}"))["messages"]
+    if not found:
+        raise UsageError(f'no message has the id "{text}"')
+    return str(found[0]["body"]).encode()
+
+
 def actor() -> str:
     """Who acts, for the audit log: the user of this process, behind sudo the one who called it."""
     environment = Environment.of_process()

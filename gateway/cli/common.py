@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -77,20 +79,25 @@ def exit_code(error: BaseException) -> int:
     return cause.exit_code if isinstance(cause, GatewayError) else 70
 
 
-def event_bytes(name: str, assignments: list[str] | None) -> bytes:
+def event_bytes(name: str, assignments: list[str] | None, config: Path | None) -> bytes:
     """The body that EVENT stands for, with `--set` carried out. Without it, a file is passed on byte for byte."""
-    return changed(named_bytes(name), assignments)
+    return changed(named_bytes(name, config), assignments)
 
 
-def named_bytes(name: str) -> bytes:
-    """The body that EVENT stands for: a sample's name, a file, or `-` for standard input. Raises UsageError."""
+def named_bytes(name: str, config: Path | None) -> bytes:
+    """The body that EVENT stands for: a sample's name, a file, `-` for standard input, or the id of a message that the running
+    gateway has. Raises UsageError, or Unreachable where only the gateway could tell."""
     if name == "-":
         return sys.stdin.buffer.read()
     if name in SAMPLES:
         return json.dumps(SAMPLES[name], ensure_ascii=False, separators=(",", ":")).encode()
     if Path(name).is_file():
         return Path(name).read_bytes()
-    raise UsageError(f'"{name}" is neither a sample nor a file; {suggestion(name, SAMPLES)}')
+    if re.fullmatch(r"[0-9a-f]{32}|msg_\w+", name):
+        from gateway.cli.client import stored_body
+
+        return asyncio.run(stored_body(name, config))
+    raise UsageError(f'"{name}" is neither a sample, a file nor the id of a message; {suggestion(name, SAMPLES)}')
 
 
 def changed(raw: bytes, assignments: list[str] | None) -> bytes:

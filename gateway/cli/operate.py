@@ -37,6 +37,8 @@ def replay(
     if unrouted and quarantined:
         raise UsageError("--unrouted and --quarantined are two replays")
     status = "unrouted" if unrouted else "quarantined" if quarantined else None
+    if "" in ids:
+        raise UsageError("an ID is empty: is a variable not set?")
     if not (ids or sink or status or since or until or reroute):
         raise UsageError("name what to replay: an ID, --sink, --unrouted, --quarantined, --since or --until")
     selection: dict[str, Any] = {"status": status, "since": instant(since), "until": instant(until)}
@@ -57,13 +59,15 @@ def discard(
     admin: AdminOption = None,
 ) -> int:
     """End deliveries that are queued or dead, for good. Their messages are kept."""
+    if "" in ids:
+        raise UsageError("an ID is empty: is a variable not set?")
     if not (ids or sink or state or since or until):
         raise UsageError("name what to discard: an ID, --sink, --state, --since or --until")
     selection = {"state": state, "sink": sink, "since": instant(since), "until": instant(until)}
     return asyncio.run(_act("discard", ids, selection, {}, yes, dry_run, json_, config, admin))
 
 
-def pause(sink: str, /, *, config: ConfigOption = None, admin: AdminOption = None) -> int:
+def pause(sink: str, /, *, json_: JsonOption = False, config: ConfigOption = None, admin: AdminOption = None) -> int:
     """Hold all deliveries to a sink, across restarts too, until `gateway resume`. None is lost.
 
     Parameters
@@ -71,10 +75,10 @@ def pause(sink: str, /, *, config: ConfigOption = None, admin: AdminOption = Non
     sink
         The sink's name.
     """
-    return asyncio.run(_gate(sink, "pause", config, admin))
+    return asyncio.run(_gate(sink, "pause", json_, config, admin))
 
 
-def resume(sink: str, /, *, config: ConfigOption = None, admin: AdminOption = None) -> int:
+def resume(sink: str, /, *, json_: JsonOption = False, config: ConfigOption = None, admin: AdminOption = None) -> int:
     """Deliver to a paused sink again, oldest first.
 
     Parameters
@@ -82,7 +86,7 @@ def resume(sink: str, /, *, config: ConfigOption = None, admin: AdminOption = No
     sink
         The sink's name.
     """
-    return asyncio.run(_gate(sink, "resume", config, admin))
+    return asyncio.run(_gate(sink, "resume", json_, config, admin))
 
 
 async def _act(
@@ -137,9 +141,12 @@ def _agreed(what: str) -> bool:
     return input(f"{what.capitalize()} them? [y/N] ").strip().lower() in ("y", "yes")
 
 
-async def _gate(sink: str, act: str, config: Path | None, admin: str | None) -> int:
+async def _gate(sink: str, act: str, as_json: bool, config: Path | None, admin: str | None) -> int:
     async with connected(config, admin) as client:
         answer = await client.post(f"/api/sinks/{segment(sink)}/{act}", {"actor": actor()})
+    if as_json:
+        print(json.dumps(answer))
+        return 0
     was = "" if answer["changed"] else " already"
     print(f"{sink} is {'paused' if answer['paused'] else 'running'}{was}")
     return 0

@@ -29,13 +29,13 @@ def route(
     Parameters
     ----------
     event
-        The name of a sample, a file, or - for standard input.
+        The name of a sample, a file, - for standard input, or the id of a message that the running gateway has.
     """
     loaded = configuration(config, secrets=False)
     name = source or next(iter(loaded.sources))
     if name not in loaded.sources:
         raise UsageError(f'there is no source "{name}"; there is {", ".join(loaded.sources)}')
-    decoded = events.decode(event_bytes(event, set_))
+    decoded = events.decode(event_bytes(event, set_, config))
     if isinstance(decoded, events.Undecodable):
         raise UsageError(f"{decoded.detail}: such a message would be quarantined, and not routed")
     router = Router(loaded.routes)

@@ -47,7 +47,7 @@ def send(
     Parameters
     ----------
     event
-        The name of a sample, a file, or - for standard input.
+        The name of a sample, a file, - for standard input, or the id of a message that the running gateway has.
     """
     loaded = configuration(config, secrets=True)
     if not 1 <= count <= 1_000_000:
@@ -56,16 +56,15 @@ def send(
         pause = 1 / Rate(rate) if rate else 0.0
     except ValueError as error:
         raise UsageError(f"--rate: {error}") from None
-    return asyncio.run(_send(loaded, event, set_ or [], count, pause, json_))
+    return asyncio.run(_send(loaded, event, named_bytes(event, config), set_ or [], count, pause, json_))
 
 
-async def _send(config: Config, event: str, assignments: list[str], count: int, pause: float, as_json: bool) -> int:
+async def _send(config: Config, event: str, raw: bytes, assignments: list[str], count: int, pause: float, as_json: bool) -> int:
     import aiohttp
 
     clock = Clock()
     source = next(iter(config.sources.values()))
     keys = [Key(config.secret(ref)) for ref in source.secrets[:1]]
-    raw = named_bytes(event)
     connector, base = _target(config)
     refused = 0
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as session:

@@ -27,6 +27,7 @@ FAILED = frozenset(
     }.items()
     for verdict in verdicts
 )
+_ALL = 10**9
 _TAIL_BYTES = 4 * 1024 * 1024
 
 
@@ -34,7 +35,9 @@ def tail(
     *,
     config: ConfigOption = None,
     follow: Annotated[bool, Parameter(name=["--follow", "-f"], negative="", help="Go on as lines come.")] = False,
-    lines: Annotated[int, Parameter(name=["--lines", "-n"], help="How many of the last lines.")] = 20,
+    lines: Annotated[
+        int | None, Parameter(name=["--lines", "-n"], help="How many of the last lines; 20, with --since all.")
+    ] = None,
     sr: Annotated[str | None, Parameter(help="Only of this service request, reference id or message.")] = None,
     sink: Annotated[str | None, Parameter(help="Only of this sink.")] = None,
     failed: Annotated[bool, Parameter(negative="", help="Only what went wrong.")] = False,
@@ -47,6 +50,7 @@ def tail(
     path = configuration(config, secrets=False).audit_log
     out = console()
 
+    count = lines if lines is not None else 20 if since is None else _ALL
     wanted = _filter(sr, sink, failed, instant(since))
 
     def show(raw: bytes) -> None:
@@ -60,10 +64,10 @@ def tail(
             out.print(Text.assemble((at, "dim"), "  ", (f"{event:<20}", style_of(line)), "  ", rest))
 
     if follow:
-        asyncio.run(_follow(path, lines, show, wanted))
+        asyncio.run(_follow(path, count, show, wanted))
     elif path.exists():
         with path.open("rb") as file:
-            for raw in last_lines(file, lines, wanted):
+            for raw in last_lines(file, count, wanted):
                 show(raw)
     else:
         raise UsageError(f"{path} is not there yet: the gateway writes it when it starts")

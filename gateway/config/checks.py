@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -50,7 +51,7 @@ def check(config: Config, problems: Problems) -> None:
             sharing = " and ".join(name for name, source in config.sources.items() if source.path == path)
             problems.append(Problem("[sources]", f"{sharing} have the same path {path}"))
     for name, sink in config.sinks.items():
-        _check_sink(sink, place("sinks", name), problems)
+        _check_sink(sink, place("sinks", name), config.base, (config.database, config.audit_log), problems)
 
 
 def check_signing_secrets(config: Config, problems: Problems) -> None:
@@ -144,7 +145,7 @@ def _check_source(source: SourceSettings, where: str, problems: Problems) -> Non
                 problems.append(Problem(f"{where} identity.{event_type}", f'"{path}" is no path such as state.primary'))
 
 
-def _check_sink(sink: SinkConfig, where: str, problems: Problems) -> None:
+def _check_sink(sink: SinkConfig, where: str, base: Path, reserved: tuple[Path, ...], problems: Problems) -> None:
     def problem(key: str, message: str, hint: str = "") -> None:
         problems.append(Problem(f"{where} {key}", message, hint))
 
@@ -173,6 +174,8 @@ def _check_sink(sink: SinkConfig, where: str, problems: Problems) -> None:
         case JsonlConfig():
             if not sink.path:
                 problem("path", "is empty")
+            if (base / sink.path) in reserved:
+                problem("path", "is the file of the database or of the audit log")
 
 
 def _check_http(sink: HttpConfig, problem: Any) -> None:

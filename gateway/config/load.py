@@ -139,6 +139,8 @@ class _Loader:
         found: dict[str, S] = {}
         for key, table in self._table(name).items():
             checks.check_name(key, place(name, key), self._problems)
+            if key == "gateway":
+                self._problem(place(name, key), "this name is the gateway's own: its events have it as their source")
             if (settings := decode_table(kind, table, place(name, key), self._problems)) is not None:
                 found[key] = settings
         return found

@@ -47,11 +47,11 @@ def succeeded() -> BreakerState:
 def failed(state: BreakerState, policy: BreakerPolicy, now: float) -> BreakerState:
     """After a `Retry` outcome, of a probe or of an attempt that was under way when the breaker opened."""
     failures = state.failures + 1
+    if state.is_open:
+        return BreakerState(failures, state.opened_at, state.probe_at, state.wait)
     if failures < policy.failures:
         return BreakerState(failures=failures)
-    if not state.is_open:
-        return BreakerState(failures, opened_at=now, probe_at=now + policy.probe, wait=policy.probe)
-    return BreakerState(failures, state.opened_at, state.probe_at, state.wait)
+    return BreakerState(failures, opened_at=now, probe_at=now + policy.probe, wait=policy.probe)
 
 
 def probe_failed(state: BreakerState, policy: BreakerPolicy, now: float) -> BreakerState:

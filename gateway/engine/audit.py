@@ -117,7 +117,7 @@ class AuditLog:
             if not self.failing:
                 self._log.error("audit.failing", path=str(self.path), error=error.strerror, do="make room or mend the folder")
             self.failing = True
-            self._lines = lines + self._lines
+            self._lines = _unwritten(lines, self._file.written) + self._lines
             refused = StoreError(f"the audit log can't be written: {error.strerror}")
             for waiter in waiters:
                 if not waiter.done():
@@ -148,6 +148,15 @@ class AuditLog:
         self._file.close()
 
 
+def _unwritten(lines: list[bytes], written: int) -> list[bytes]:
+    """Those of these lines that are not in the file as a whole, of which so many bytes are."""
+    for at, line in enumerate(lines):
+        written -= len(line) + 1
+        if written < 0:
+            return lines[at:]
+    return []
+
+
 class LastLine(Struct, frozen=True):
     """Where a log ends: the last message that it speaks of as new, or else the instant of its oldest line read."""
 
@@ -156,13 +165,14 @@ class LastLine(Struct, frozen=True):
 
 
 def last_line(path: Path, tail: int = 4 * 1024 * 1024) -> LastLine:
-    """Read back from the end of the log, and of the one rotated before where it says nothing.
+    """Read back from the end of the log, and of those rotated before where it says nothing.
 
     Args:
         tail: bytes read of each at most.
     """
     oldest: str | None = None
-    for candidate in (path, path.with_name(path.name + ".1")):
+    rotated = [other for other in path.parent.glob(f"{path.name}?*") if other.is_file()]
+    for candidate in (path, *sorted(rotated, key=lambda other: other.stat().st_mtime, reverse=True)[:3]):
         for raw in reversed(_tail_lines(candidate, tail)):
             try:
                 line = msgspec.json.decode(raw, type=Line)
@@ -171,6 +181,8 @@ def last_line(path: Path, tail: int = 4 * 1024 * 1024) -> LastLine:
             oldest = line.time
             if line.event in ("message.accepted", "message.quarantined"):
                 return LastLine(line.message_id, line.time)
+    if oldest is None and rotated:  # all of them compressed, say: the newest one ends when it was last written
+        oldest = rfc3339(max(other.stat().st_mtime for other in rotated))
     return LastLine(None, oldest)
 
 

@@ -48,6 +48,14 @@ class Gates:
     def paused(self) -> bool:
         return self._state.paused_at is not None
 
+    @property
+    def has_rate(self) -> bool:
+        return self._bucket is not None
+
+    def restore(self, state: SinkState) -> None:
+        """Take back what could not be kept."""
+        self._state = state
+
     def closed_for(self) -> float:
         """Seconds until something may be claimed; 0: now (a probe alone, where the breaker is open)."""
         if self.paused:

@@ -102,7 +102,8 @@ class Intake:
             if rejected.code == "stale_timestamp":
                 self._suspect_clock()
             raise
-        self._trust_clock()
+        if source.keys:
+            self._trust_clock()
         if self._audit.failing:
             raise StoreError("the audit log can't be written")
         if self._space.low:

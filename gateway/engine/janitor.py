@@ -68,6 +68,8 @@ class Janitor:
         self._rejections.flush()
         self._space.step()
         try:
+            if self._store.trouble is not None:
+                await self._store.change(operations.touch)  # the disk may have room again, and nobody else may write now
             await self._look_at_clock()
             await self._watch()
             return await self._purge()
@@ -109,7 +111,7 @@ class Janitor:
         for name, lane in self._lanes.items():
             if not lane.idle:
                 continue
-            oldest = await self._store.read(partial(reads.oldest_due, sink=name))
+            oldest = await self._store.read(partial(reads.oldest_due, sink=name, by_sr=lane.by_sr))
             late = self._clock.now() - oldest if oldest is not None else 0.0
             if late > _OVERDUE and lane.idle:
                 self._metrics.violation("overdue")

@@ -16,15 +16,15 @@ from msgspec import Struct
 from gateway.clock import Clock
 from gateway.core import events
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
-from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
+from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
 from gateway.core.retry import RetryPolicy, Transition, decide, expired, expires_at, hold, postponed
-from gateway.core.values import rfc3339
 from gateway.engine.audit import AuditLog
 from gateway.engine.gates import UNTIL_WOKEN, Change, Gates
 from gateway.engine.notices import Notices
+from gateway.engine.report import report
 from gateway.sinks.base import Outgoing, Sink
 from gateway.store import reads
-from gateway.store.records import Attempt, Owed, Settlement
+from gateway.store.records import Attempt, Owed, Settlement, SinkState
 from gateway.store.sqlite import Store
 from gateway.telemetry import Log, Metrics
 
@@ -36,7 +36,6 @@ _TROUBLE_SECONDS = 1.0
 """Between two tries while the database or the audit log takes nothing."""
 _EXPIRY_SECONDS = 30.0
 """Between two looks for deliveries to give up, at most; they are given up while the lane is closed, too."""
-_NAMES = {Delivered: "delivered", Retry: "retry", Defer: "defer", Reject: "reject"}
 
 
 class LaneSettings(Struct, frozen=True):
@@ -95,8 +94,12 @@ class Lane:
 
     @property
     def idle(self) -> bool:
-        """Nothing is in flight and no gate is closed: whatever is due should be on its way."""
-        return not self._in_flight and self.gates.closed_for() == 0 and not self._world.audit.failing
+        """Nothing is in flight and nothing holds it back, not even a rate: whatever is due should be on its way."""
+        return not self._in_flight and self._open_for_all() and not self.gates.has_rate and not self._world.audit.failing
+
+    @property
+    def by_sr(self) -> bool:
+        return self._settings.by_sr
 
     def offer(self, owed: Owed, due: float) -> None:
         """Hand over a delivery that was just committed; it is only a hint, the store has it."""
@@ -104,6 +107,8 @@ class Lane:
             return  # a claim has it, or will
         if due > self._clock.now():
             self._expect(due)
+        elif self._backlog and not self.gates.breaker.is_open:
+            return  # the lane asks the store as soon as it has a slot; to wake it for each message would cost ingest
         elif not self._backlog:
             full = len(self._ready) >= _MOST_READY or self._ready_bytes + len(owed.message.body) > _MOST_READY_BYTES
             if full or self._settings.by_sr:
@@ -159,9 +164,10 @@ class Lane:
 
     async def pause(self, actor: str) -> bool:
         """Hold all deliveries until `resume`, across restarts too; False where that is so already."""
+        before = self.gates.state
         if not self.gates.pause(actor):
             return False
-        await self._store.keep_sink(self.name, self.gates.state)
+        await self._keep_or_restore(before)
         self._world.audit.step("sink.paused", sink=self.name, actor=actor)
         self._world.metrics.gate(self.name, "paused", closed=True)
         self.refresh()
@@ -169,13 +175,22 @@ class Lane:
 
     async def resume(self, actor: str) -> bool:
         """Go on; False where the lane was not paused."""
+        before = self.gates.state
         if not self.gates.resume():
             return False
-        await self._store.keep_sink(self.name, self.gates.state)
+        await self._keep_or_restore(before)
         self._world.audit.step("sink.resumed", sink=self.name, actor=actor)
         self._world.metrics.gate(self.name, "paused", closed=False)
         self.refresh()
         return True
+
+    async def _keep_or_restore(self, before: SinkState) -> None:
+        """What a person did holds in memory and in the store, or in neither."""
+        try:
+            await self._store.keep_sink(self.name, self.gates.state)
+        except StoreError:
+            self.gates.restore(before)
+            raise
 
     async def _start_ready(self, sends: asyncio.TaskGroup) -> float | None:
         now = self._clock.now()
@@ -185,6 +200,8 @@ class Lane:
         if self._backlog and not self._ready and self._free():
             await self._refill(now)
         while self._ready and self._free():
+            if not self._open_for_all():
+                return 0.0  # a gate closed while the claim ran
             if (wait := self.gates.take()) > 0:
                 return wait
             self._start(self._ready.popleft(), sends)
@@ -197,7 +214,9 @@ class Lane:
         changed = self._changed
         self._backlog = False
         self._next_due = None
-        limit = self._settings.concurrency - len(self._in_flight) if self._settings.by_sr else _CLAIM
+        # In the order of a service request only what goes at once is claimed: an earlier event may come meanwhile.
+        free = 1 if self.gates.has_rate else self._settings.concurrency - len(self._in_flight)
+        limit = free if self._settings.by_sr else _CLAIM
         try:
             claim = await self._store.claim(self.name, now, limit, frozenset(self._in_flight), by_sr=self._settings.by_sr)
         except BaseException:
@@ -219,6 +238,8 @@ class Lane:
             return None
         now = self._clock.now()
         claim = await self._store.claim(self.name, now, 2, frozenset(), by_sr=self._settings.by_sr)
+        if self._stopping or self.gates.closed_for() > 0:
+            return 0.0
         if not claim.owed:
             return None if claim.next_due is None else max(claim.next_due - now, 0.001)
         owed = next((owed for owed in claim.owed if owed.seq != self._probed), claim.owed[0])
@@ -250,6 +271,9 @@ class Lane:
         self._ready_bytes = 0
         self._backlog = True
 
+    def _open_for_all(self) -> bool:
+        return not self._stopping and not self.gates.breaker.is_open and self.gates.closed_for() == 0
+
     def _free(self) -> bool:
         return len(self._in_flight) < self._settings.concurrency
 
@@ -263,6 +287,7 @@ class Lane:
         sends.create_task(self._deliver(owed, probe=probe), name=f"send:{owed.delivery_id}")
 
     async def _deliver(self, owed: Owed, *, probe: bool) -> None:
+        changed = self._changed
         try:
             now, policy = self._clock.now(), self._settings.policy
             if now >= expires_at(policy, owed.since):
@@ -284,8 +309,9 @@ class Lane:
                 await self._keep_breaker(change, outcome)
         finally:
             self._in_flight.discard(owed.seq)
-            if self._settings.by_sr:
-                self._backlog = True  # the next one of its service request may go now
+            if self._settings.by_sr or changed != self._changed:
+                # The next one of its service request may go now; or it was replayed while it counted as in flight.
+                self._backlog = True
             self._wake.set()
 
     async def _attempt(self, owed: Owed, now: float) -> Attempt:
@@ -312,41 +338,24 @@ class Lane:
             except asyncio.CancelledError:
                 # The commit goes on without us: what it did still has to stand in the audit log.
                 with suppress(StoreError):
-                    await commit
-                    self._report(owed, transition, attempt)
+                    self._report(owed, transition, attempt, in_time=await commit)
                 raise
             except (StoreFailed, StoreCorrupt):
                 raise
             except StoreError:
                 # The outcome is known and must not be forgotten: the slot stays taken until the disk has it.
                 await self._clock.wait(asyncio.Event(), _TROUBLE_SECONDS)
-        if transition.due_at is not None:
+        if transition.due_at is not None and in_time:
             self._expect(transition.due_at)
         self._report(owed, transition, attempt, in_time=in_time)
         if transition.state == "dead" and in_time:
             await self._world.notices.delivery_dead(owed, transition.reason or "", attempt)
 
     def _report(self, owed: Owed, transition: Transition, attempt: Attempt | None, *, in_time: bool = True) -> None:
-        """`in_time`: it was still queued. Else a person ended it meanwhile, and the attempt alone is left to tell of."""
-        metrics, outcome = self._world.metrics, attempt.outcome if attempt else None
-        if attempt is not None and outcome is not None:
-            reason = "" if isinstance(outcome, Delivered) else outcome.reason.value
-            metrics.attempt(self.name, _NAMES[type(outcome)], reason, attempt.duration_ms / 1000)
-            self.last_error = None if isinstance(outcome, Delivered) else outcome.detail or reason
-        if transition.state != "queued" and in_time:
-            metrics.ended(self.name, transition.state, transition.reason or "", self._clock.now() - owed.message.received_at)
-        self._world.audit.step(
-            _event_name(transition, outcome),
-            owed.message,
-            sink=self.name,
-            delivery_id=owed.delivery_id,
-            attempt=attempt.number if attempt else None,
-            status=outcome.status if outcome else None,
-            duration_ms=attempt.duration_ms if attempt else None,
-            reason=transition.reason,
-            detail=(outcome.detail or None) if outcome and in_time else None if in_time else "it was discarded meanwhile",
-            next_attempt_at=rfc3339(transition.due_at) if transition.due_at is not None else None,
-        )
+        if attempt is not None:
+            outcome = attempt.outcome
+            self.last_error = None if isinstance(outcome, Delivered) else outcome.detail or outcome.reason.value
+        report(self._world.audit, self._world.metrics, self._clock.now(), owed, transition, attempt, in_time=in_time)
 
     async def _keep_breaker(self, change: Change | None, outcome: Outcome) -> None:
         try:
@@ -367,12 +376,6 @@ class Lane:
             await self._world.notices.sink_opened(self.name, reason or "", detail)
         else:
             self._world.log.info("sink.closed", sink=self.name)
-
-
-def _event_name(transition: Transition, outcome: Outcome | None) -> str:
-    if transition.state != "queued":
-        return f"delivery.{transition.state}"
-    return "delivery.deferred" if isinstance(outcome, Defer) else "delivery.retrying"
 
 
 def _outgoing(owed: Owed) -> Outgoing:

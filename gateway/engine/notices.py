@@ -92,6 +92,7 @@ class Notices:
             stored = await self._store.accept(NewMessage(message=message, status="accepted", deliveries=owed))
         except StoreError as error:
             # What it would tell of stands in the audit log and the metrics all the same.
+            del self._last[sink, event_type]
             self._log.warning("notice.lost", event_type=event_type, sink=sink, error=str(error))
             return
         if isinstance(stored, Accepted):

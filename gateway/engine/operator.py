@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.core import events
+from gateway.core.retry import first_due
 from gateway.core.routing import Router
 from gateway.core.values import rfc3339
 from gateway.engine.audit import AuditLog
 from gateway.engine.lane import Lane
 from gateway.store import operations, queries, reads
 from gateway.store.operations import Selection, Target
+from gateway.store.records import Message
 from gateway.store.sqlite import Store
 
 _SLICE = 200
 """Deliveries changed in one transaction: ingest does not notice."""
 _FIRST = Target(0, "")
+_OURS_OR_UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Act(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,12 +61,12 @@ class Operator:
     async def messages(self, selection: Selection, after: int, limit: int) -> tuple[list[dict[str, Any]], int | None]:
         """A page of messages, and where to go on."""
         seqs = await self._seqs(selection.id)
-        return await self._store.read(lambda connection: queries.messages(connection, selection, seqs, after, limit))
+        return await self._store.ask(lambda connection: queries.messages(connection, selection, seqs, after, limit))
 
     async def deliveries(self, selection: Selection, after: Target, limit: int) -> tuple[list[dict[str, Any]], Target | None]:
         """A page of deliveries, and where to go on; one to a sink that left the configuration says so."""
         seqs = await self._seqs(selection.id)
-        page, go_on = await self._store.read(lambda connection: queries.deliveries(connection, selection, seqs, after, limit))
+        page, go_on = await self._store.ask(lambda connection: queries.deliveries(connection, selection, seqs, after, limit))
         for document in page:
             if document["state"] == "queued" and document["sink"] not in self._lanes:
                 document["held"] = "no such sink"
@@ -73,7 +77,7 @@ class Operator:
     async def show(self, text: str) -> list[dict[str, Any]]:
         """All that is known of the messages that an id stands for, oldest first; at most 100."""
         seqs = await self._seqs(text) or []
-        return await self._store.read(lambda connection: [queries.story(connection, seq) for seq in seqs[:100]])
+        return await self._store.ask(lambda connection: [queries.story(connection, seq) for seq in seqs[:100]])
 
     async def replay(self, act: Act) -> Progress:
         """Re-open, and where asked for make, a slice of deliveries, with the same keys and a fresh budget."""
@@ -85,17 +89,14 @@ class Operator:
 
     async def discard(self, act: Act) -> Progress:
         """End a slice of queued or dead deliveries."""
-        selection, after = act.selection, act.after or _FIRST
-        seqs = await self._seqs(selection.id)
-        targets = await self._store.read(lambda connection: queries.targets(connection, selection, seqs, after, _SLICE))
-        changed: list[Target] = []
+        targets = await self._targets(act)
+        go_on = targets[-1] if len(targets) == _SLICE else None
         if act.dry_run:
-            number = await self._count(targets, ("queued", "dead"))
-            return Progress(len(targets), number, targets[-1] if len(targets) == _SLICE else None)
-        now = self._clock.now()
+            return Progress(len(targets), await self._count(targets, ("queued", "dead")), go_on)
+        messages, now = await self._messages(targets), self._clock.now()
         changed = await self._store.change(lambda connection, changes: operations.discard(connection, targets, now, changes))
-        await self._audited("delivery.discarded", changed, act.actor)
-        return Progress(len(targets), len(changed), targets[-1] if len(targets) == _SLICE else None)
+        await self._done("delivery.discarded", changed, messages, act.actor)
+        return Progress(len(targets), len(changed), go_on)
 
     async def pause(self, sink: str, actor: str) -> bool:
         """Hold a sink's deliveries; False where they are held already. Raises KeyError where there is no such sink."""
@@ -108,7 +109,7 @@ class Operator:
         """Each sink: depth, oldest, pause, breaker, last error. Those that left the configuration, too."""
         counts = await self._store.counts()
         names = dict.fromkeys([*self._lanes, *counts])
-        oldest_due = await self._store.read(lambda connection: {name: reads.oldest_due(connection, name) for name in names})
+        oldest_due = await self._store.ask(lambda connection: {name: reads.oldest_due(connection, name) for name in names})
         documents = []
         for name in names:
             lane, number = self._lanes.get(name), counts.get(name)
@@ -131,37 +132,48 @@ class Operator:
         return documents
 
     async def _reopen(self, act: Act) -> Progress:
-        selection, after = act.selection, act.after or _FIRST
-        states: tuple[Literal["dead", "delivered"], ...] = ("dead", "delivered") if act.delivered else ("dead",)
-        seqs = await self._seqs(selection.id)
-        targets = await self._store.read(lambda connection: queries.targets(connection, selection, seqs, after, _SLICE))
-        go_on = targets[-1] if len(targets) == _SLICE else None
-        if act.dry_run:
-            return Progress(len(targets), await self._count(targets, states), go_on)
-        now = self._clock.now()
-        changed = await self._store.change(
-            lambda connection, changes: operations.reopen(connection, targets, states, now, changes)
-        )
-        await self._audited("delivery.replayed", changed, act.actor)
-        return Progress(len(targets), len(changed), go_on)
+        targets = self._with_waits(await self._targets(act))
+        go_on = Target(targets[-1].seq, targets[-1].sink) if len(targets) == _SLICE else None
+        return await self._queue(act, targets, len(targets), go_on)
 
     async def _make(self, act: Act) -> Progress:
         """Make deliveries that do not exist yet, and re-open those that are dead, message by message."""
         selection, after = act.selection, (act.after or _FIRST).seq
         seqs = await self._seqs(selection.id)
-        page = await self._store.read(lambda connection: queries.bodies(connection, selection, seqs, after, _SLICE))
+        page = await self._store.ask(lambda connection: queries.bodies(connection, selection, seqs, after, _SLICE))
         go_on = Target(page[-1][0], "") if len(page) == _SLICE else None
-        targets = [Target(seq, sink) for seq, source, body in page for sink in self._sinks_for(act, source, body)]
+        named = [Target(seq, sink) for seq, source, body in page for sink in self._sinks_for(act, source, body)]
+        if act.to is None:
+            owed = await self._store.ask(lambda connection: queries.owed(connection, [seq for seq, _, _ in page]))
+            named = list(dict.fromkeys([*named, *owed]))
+        return await self._queue(act, self._with_waits(named), len(page), go_on, make=True)
+
+    async def _queue(
+        self, act: Act, targets: list[Target], looked_at: int, go_on: Target | None, *, make: bool = False
+    ) -> Progress:
         states = ("dead", "delivered") if act.delivered else ("dead",)
         if act.dry_run:
-            missing = await self._store.read(lambda connection: queries.missing(connection, targets))
-            return Progress(len(page), len(missing) + await self._count(targets, states), go_on)
-        now = self._clock.now()
-        changed = await self._store.change(
-            lambda connection, changes: operations.add_or_reopen(connection, targets, states, now, changes)
-        )
-        await self._audited("delivery.replayed", changed, act.actor)
-        return Progress(len(page), len(changed), go_on)
+            missing = await self._store.ask(lambda connection: queries.missing(connection, targets)) if make else []
+            return Progress(looked_at, len(missing) + await self._count(targets, states), go_on)
+        messages, now = await self._messages(targets), self._clock.now()
+        change = operations.add_or_reopen if make else operations.reopen
+        changed = await self._store.change(lambda connection, changes: change(connection, targets, states, now, changes))
+        await self._done("delivery.replayed", changed, messages, act.actor)
+        return Progress(looked_at, len(changed), go_on)
+
+    async def _targets(self, act: Act) -> list[Target]:
+        selection, after = act.selection, act.after or _FIRST
+        seqs = await self._seqs(selection.id)
+        return await self._store.ask(lambda connection: queries.targets(connection, selection, seqs, after, _SLICE))
+
+    def _with_waits(self, targets: list[Target]) -> list[Target]:
+        """With the wait before a first attempt that each sink's schedule asks for."""
+        return [
+            Target(target.seq, target.sink, first_due(self._lanes[target.sink].policy, 0.0, self._clock.jitter()))
+            if target.sink in self._lanes
+            else target
+            for target in targets
+        ]
 
     def _sinks_for(self, act: Act, source: str, body: bytes) -> tuple[str, ...]:
         if act.to is not None:
@@ -171,27 +183,36 @@ class Operator:
         return self._router.route(event, source).sinks
 
     async def _count(self, targets: list[Target], states: tuple[str, ...]) -> int:
-        return await self._store.read(lambda connection: queries.count(connection, targets, states))
+        return await self._store.ask(lambda connection: queries.count(connection, targets, states))
 
-    async def _audited(self, event: str, targets: list[Target], actor: str) -> None:
-        ids = await self._store.read(lambda connection: queries.ids(connection, targets))
-        for target in targets:
-            message = ids.get(target.seq)
-            if message is not None:
-                self._audit.step(event, message, sink=target.sink, delivery_id=f"{message.id}-{target.sink}", actor=actor)
-        await self._audit.flush()
+    async def _messages(self, targets: list[Target]) -> dict[int, Message]:
+        return await self._store.ask(lambda connection: queries.ids(connection, targets))
+
+    async def _done(self, event: str, targets: list[Target], messages: dict[int, Message], actor: str) -> None:
+        # The lanes first: what they have in memory is worth nothing any more, whatever becomes of the audit log.
         for sink in {target.sink for target in targets} & self._lanes.keys():
             self._lanes[sink].refresh()
+        for target in targets:
+            if (message := messages.get(target.seq)) is not None:
+                self._audit.step(event, message, sink=target.sink, delivery_id=f"{message.id}-{target.sink}", actor=actor)
+        await self._audit.flush()
 
     async def _seqs(self, text: str | None) -> list[int] | None:
-        """The messages that an id stands for; None: no id was given."""
+        """The messages that an id stands for; None: no id was given. Exact ones first: a beginning is meant only if none is.
+
+        Raises ValueError where it is empty: a variable that is not set must not mean everything.
+        """
         if text is None:
             return None
-        if found := await self._store.read(lambda connection: queries.names(connection, text)):
-            return found
+        if not text:
+            raise ValueError("an id is not empty")
+        found = await self._store.ask(partial(queries.named, text=text))
+        if found and _OURS_OR_UUID.fullmatch(text):
+            return found  # nobody's reference id looks like that, so the slow look for one is spared
         below: int | None = None
-        while not found:
-            found, below = await self._store.read(partial(queries.by_reference, reference=text, below=below))
-            if below is None:
+        while True:
+            part, below = await self._store.ask(partial(queries.by_reference, reference=text, below=below))
+            found += part
+            if below is None or len(found) >= queries.MOST_NAMED:
                 break
-        return sorted(found)
+        return sorted(set(found)) or await self._store.ask(partial(queries.begun, text=text))

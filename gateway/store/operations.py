@@ -32,6 +32,8 @@ class Target(Struct, frozen=True):
 
     seq: int
     sink: str
+    wait: float = 0.0
+    """Seconds until its first attempt, where it is queued anew."""
 
 
 def reopen(
@@ -50,7 +52,7 @@ def reopen(
         connection.execute(
             "UPDATE deliveries SET state = 'queued', retries = 0, since_ms = ?, due_ms = ?, ended_ms = NULL, reason = NULL,"
             " replayed = 1 WHERE message = ? AND sink = ? AND state = ?",
-            (milliseconds(now), milliseconds(now), *key, row[0]),
+            (milliseconds(now), milliseconds(now + target.wait), *key, row[0]),
         )
         changes[target.sink, row[0]] -= 1
         changes[target.sink, "queued"] += 1
@@ -63,9 +65,9 @@ def add(connection: sqlite3.Connection, targets: Sequence[Target], now: float, c
     made = []
     for target in targets:
         cursor = connection.execute(
-            "INSERT INTO deliveries (message, sink, state, since_ms, due_ms, replayed) VALUES (?, ?, 'queued', ?, ?, 1)"
-            " ON CONFLICT DO NOTHING",
-            (target.seq, target.sink, milliseconds(now), milliseconds(now)),
+            "INSERT INTO deliveries (message, sink, state, since_ms, due_ms, replayed) SELECT seq, ?2, 'queued', ?3, ?4, 1"
+            " FROM messages WHERE seq = ?1 ON CONFLICT DO NOTHING",  # a message that was purged meanwhile is none any more
+            (target.seq, target.sink, milliseconds(now), milliseconds(now + target.wait)),
         )
         if cursor.rowcount:
             made.append(target)
@@ -102,6 +104,25 @@ def discard(connection: sqlite3.Connection, targets: Sequence[Target], now: floa
     return ended
 
 
+def note_absences(connection: sqlite3.Connection, changes: Changes, *, present: Sequence[str], now: float) -> None:
+    """Stop the time of deliveries whose sink left the configuration, and let it go on where the name is back.
+
+    `give_up_after` does not count while there is no such sink.
+    """
+    known = connection.execute("SELECT c.sink, s.absent_ms FROM counters c LEFT JOIN sinks s ON s.sink = c.sink").fetchall()
+    for sink, absent_ms in known:
+        if sink not in present and absent_ms is None:
+            connection.execute(
+                "INSERT INTO sinks (sink, absent_ms) VALUES (?, ?)"
+                " ON CONFLICT (sink) DO UPDATE SET absent_ms = excluded.absent_ms",
+                (sink, milliseconds(now)),
+            )
+        if sink in present and absent_ms is not None:
+            away = max(milliseconds(now) - absent_ms, 0)
+            connection.execute("UPDATE deliveries SET since_ms = since_ms + ? WHERE sink = ? AND state = 'queued'", (away, sink))
+            connection.execute("UPDATE sinks SET absent_ms = NULL WHERE sink = ?", (sink,))
+
+
 def keep_sink(connection: sqlite3.Connection, sink: str, state: SinkState) -> None:
     """Remember a lane's pause and breaker."""
     breaker = state.breaker
@@ -119,6 +140,11 @@ def keep_sink(connection: sqlite3.Connection, sink: str, state: SinkState) -> No
             milliseconds(breaker.wait),
         ),
     )
+
+
+def touch(connection: sqlite3.Connection, changes: Changes) -> None:
+    """Write a page and change nothing: to see whether the disk takes it."""
+    connection.execute("UPDATE sqlite_sequence SET seq = seq WHERE name = 'messages'")
 
 
 def clamp_due(connection: sqlite3.Connection, changes: Changes, *, sink: str, latest: float) -> int:

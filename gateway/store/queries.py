@@ -15,17 +15,28 @@ _SLICE = 5_000
 """Messages looked at in one read transaction where no index helps: it holds the WAL, so it has to be short."""
 
 
-def names(connection: sqlite3.Connection, text: str) -> list[int]:
-    """The seqs of at most 1,000 messages that an id stands for, by index: the gateway's, the sender's, an SR uuid, or how one
-    of them begins. A reference id has no index: see `by_reference`.
-    """
+MOST_NAMED = 1000
+"""Messages that one id may stand for; the rest of a longer list is reached by sink and time."""
+
+
+def named(connection: sqlite3.Connection, text: str) -> list[int]:
+    """The seqs of the messages whose gateway's id, sender's id or SR uuid this is. A reference id: see `by_reference`."""
+    rows = connection.execute(
+        "SELECT seq FROM messages WHERE id = ?1 UNION SELECT seq FROM messages WHERE sender_id = ?2"
+        " UNION SELECT seq FROM messages WHERE sr_uuid = ?2 ORDER BY seq LIMIT ?3",
+        (text, text.encode(), MOST_NAMED),
+    )
+    return [seq for (seq,) in rows]
+
+
+def begun(connection: sqlite3.Connection, text: str) -> list[int]:
+    """The seqs of the messages one of whose three ids begins like this."""
     raw = text.encode()
-    after = raw + b"\xff"
     rows = connection.execute(
         "SELECT seq FROM messages WHERE id >= ?1 AND id < ?2"
         " UNION SELECT seq FROM messages WHERE sender_id >= ?3 AND sender_id < ?4"
-        " UNION SELECT seq FROM messages WHERE sr_uuid >= ?3 AND sr_uuid < ?4 ORDER BY seq LIMIT 1000",
-        (text, f"{text}\uffff", raw, after),
+        " UNION SELECT seq FROM messages WHERE sr_uuid >= ?3 AND sr_uuid < ?4 ORDER BY seq LIMIT ?5",
+        (text, f"{text}\uffff", raw, raw + b"\xff", MOST_NAMED),
     )
     return [seq for (seq,) in rows]
 
@@ -113,6 +124,13 @@ def missing(connection: sqlite3.Connection, targets: list[Target]) -> list[Targe
     """Those of these deliveries that do not exist."""
     query = "SELECT 1 FROM deliveries WHERE message = ? AND sink = ?"
     return [target for target in targets if connection.execute(query, (target.seq, target.sink)).fetchone() is None]
+
+
+def owed(connection: sqlite3.Connection, seqs: list[int]) -> list[Target]:
+    """Every delivery of these messages."""
+    marks = ",".join("?" * len(seqs))
+    rows = connection.execute(f"SELECT message, sink FROM deliveries WHERE message IN ({marks}) ORDER BY message, sink", seqs)
+    return [Target(seq, sink) for seq, sink in rows]
 
 
 def ids(connection: sqlite3.Connection, targets: list[Target]) -> dict[int, Message]:

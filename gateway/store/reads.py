@@ -14,6 +14,7 @@ _MESSAGE_COLUMNS = (
 )
 
 
+_MOST_CLAIMED_BYTES = 8 * 1024 * 1024
 _WAITING = "SELECT d.message, d.due_ms FROM deliveries d WHERE d.sink = ? AND d.state = 'queued'"
 _FIRST_OF_ITS_SR = """
  AND (d.replayed OR NOT EXISTS (
@@ -41,11 +42,26 @@ def claim(
         ).fetchall()
         waiting = [(seq, due_ms) for seq, due_ms in rows if seq not in busy]
         due = [seq for seq, due_ms in waiting if due_ms <= milliseconds(now)]
-        more = len(due) > limit
+        fitting = _fitting(connection, due[:limit])
+        more = len(due) > len(fitting)
         next_due = None if more else next((due_ms / 1000 for _, due_ms in waiting[len(due) :]), None)
-        return Claim(_owed(connection, sink, due[:limit]), more, next_due, seen_to)
+        return Claim(_owed(connection, sink, fitting), more, next_due, seen_to)
     finally:
         connection.execute("ROLLBACK")
+
+
+def _fitting(connection: sqlite3.Connection, seqs: list[int]) -> list[int]:
+    """As many of these messages, from the first on, as fit into memory; at least one."""
+    marks = ",".join("?" * len(seqs))
+    sizes = dict(connection.execute(f"SELECT seq, length(body) FROM messages WHERE seq IN ({marks})", seqs).fetchall())
+    fitting: list[int] = []
+    total = 0
+    for seq in seqs:
+        total += sizes.get(seq, 0)
+        if fitting and total > _MOST_CLAIMED_BYTES:
+            break
+        fitting.append(seq)
+    return fitting
 
 
 def expired(connection: sqlite3.Connection, sink: str, before: float, limit: int, busy: Collection[int]) -> tuple[Owed, ...]:
@@ -86,11 +102,10 @@ def counts(connection: sqlite3.Connection) -> dict[str, Counts]:
     return {row[0]: Counts(*row[1:]) for row in rows}
 
 
-def oldest_due(connection: sqlite3.Connection, sink: str) -> float | None:
-    """When the delivery of a sink that waits longest was, or will be, due."""
-    row = connection.execute(
-        "SELECT due_ms FROM deliveries WHERE sink = ? AND state = 'queued' ORDER BY due_ms LIMIT 1", (sink,)
-    ).fetchone()
+def oldest_due(connection: sqlite3.Connection, sink: str, *, by_sr: bool = False) -> float | None:
+    """When the delivery of a sink that waits longest was, or will be, due; with `by_sr`, of those that may be claimed."""
+    query = f"SELECT d.due_ms FROM ({_WAITING}{_FIRST_OF_ITS_SR if by_sr else ''}) d ORDER BY d.due_ms LIMIT 1"
+    row = connection.execute(query, (sink,)).fetchone()
     return row[0] / 1000 if row else None
 
 

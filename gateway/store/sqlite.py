@@ -19,8 +19,9 @@ from gateway.store.records import Accepted, Claim, Counts, Duplicate, Message, N
 
 _T = TypeVar("_T")
 _Job = TypeVar("_Job")
-MOST_WAITING = 2000
-"""Messages that may wait for a commit; more are refused, so that a slow disk costs no memory."""
+MOST_WAITING = 480
+"""Messages that may wait for a commit; more are refused, so that a slow disk costs no memory. Below the number of connections
+that the server takes, or it could never be reached."""
 
 
 Work = Callable[[sqlite3.Connection, writes.Changes], Any]
@@ -72,7 +73,13 @@ class Store:
     """Built by `open`; `run` has to run beside it for anything to be committed."""
 
     def __init__(
-        self, path: Path, writer: opening.Connection, reader: opening.Connection, lock: opening.LockFile, retention: float
+        self,
+        path: Path,
+        writer: opening.Connection,
+        reader: opening.Connection,
+        desk: opening.Connection,
+        lock: opening.LockFile,
+        retention: float,
     ) -> None:
         self.path = path
         self.retention = retention
@@ -81,6 +88,7 @@ class Store:
         """Told after each commit how many jobs it held and the seconds it took."""
         self._writer = writer
         self._reader = reader
+        self._desk = desk
         self._lock = lock
         self._waiting = _Batch()
         self._wake = asyncio.Event()
@@ -105,14 +113,14 @@ class Store:
         try:
             writer = await opening.open_writer(path)
             try:
-                reader = await opening.open_reader(path)
+                reader, desk = await opening.open_reader(path), await opening.open_reader(path)
             except BaseException:
                 await writer.close()
                 raise
         except BaseException:
             lock.release(clean=not lock.after_unclean_end)
             raise
-        return cls(path, writer, reader, lock, retention)
+        return cls(path, writer, reader, desk, lock, retention)
 
     async def accept(self, new: NewMessage) -> Accepted | Duplicate:
         """Commit a message with all its deliveries, or find the first message that it repeats.
@@ -159,6 +167,10 @@ class Store:
         """Run one of the functions of `reads`."""
         return await self._reader.run(query)
 
+    async def ask(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run one of the functions of `queries`, on a connection of its own: no lane waits for a person's question."""
+        return await self._desk.run(query)
+
     async def messages_after(self, seq: int, limit: int) -> list[tuple[int, str, Message, tuple[str, ...]]]:
         return await self._reader.run(lambda connection: reads.messages_after(connection, seq, limit))
 
@@ -179,6 +191,7 @@ class Store:
                 if await self.step():
                     continue
                 if self._closing:
+                    self._broken = StoreError("the gateway is stopping")
                     return
                 self._wake.clear()
                 await self._wake.wait()
@@ -201,6 +214,7 @@ class Store:
         self._broken = self._broken or StoreError("the gateway is stopping")
         _fail(self._waiting, self._broken)
         await self._reader.close()
+        await self._desk.close()
         await self._writer.close()  # the last connection checkpoints the WAL into the file
         self._lock.release(clean=clean)
 

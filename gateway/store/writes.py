@@ -212,7 +212,7 @@ def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: f
     ):
         changes[sink, state] -= number
     gone = connection.execute(f"DELETE {finished}", span).rowcount  # what belongs to them goes by ON DELETE CASCADE
-    return gone, old[-1] if len(old) == slice_size else None
+    return gone, rows[-1][0] if len(rows) == slice_size else None
 
 
 def _blob(text: str | None) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
@@ -24,7 +25,9 @@ class Api:
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer one request below `/api/`; what the caller got wrong is a 400 that says so."""
         try:
-            match request.method, request.path.removeprefix("/api/").split("/"):
+            # Split before it is decoded: an id may hold a slash.
+            path = [unquote(part) for part in request.raw_path.partition("?")[0].removeprefix("/api/").split("/")]
+            match request.method, path:
                 case "GET", ["messages"]:
                     return await self._messages(request.query)
                 case "GET", ["messages", text]:
@@ -43,7 +46,7 @@ class Api:
             return json_response(404, {"error": "not_found", "detail": f"there is no {error.args[0]}"})
         except StoreError as error:
             return json_response(503, {"error": error.code, "detail": str(error)})
-        except (ValueError, RecursionError) as error:
+        except (ValueError, OverflowError, RecursionError) as error:
             return json_response(400, {"error": "bad_request", "detail": str(error)})
         return json_response(404, {"error": "not_found", "detail": "there is no such page"})
 

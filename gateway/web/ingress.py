@@ -43,7 +43,8 @@ class Ingress:
         except RejectedWebhook as rejected:
             return _refusal(rejected)
         except StoreError as error:
-            # The cause is in the log and on /-/ready; the sender gets no path and no word of SQLite.
+            # The cause is on /-/ready; the sender, and the audit log, get no path and no word of SQLite.
+            self._rejections.add(source.name, error.code, "nothing could be stored")
             return json_response(503, {"error": error.code, "detail": "nothing can be stored now, try again"}, _RETRY_AFTER)
         except ConnectionError:
             raise

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from aiohttp import http_parser, web
@@ -48,9 +48,9 @@ class _Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(self._manager, BoundedServer)
         self._server = self._manager
-        if self._server.full and isinstance(transport, asyncio.WriteTransport):
+        if self._server.full:
             self._manager = None  # so that the end of this connection is nothing to aiohttp, which never saw its beginning
-            transport.abort()
+            cast(asyncio.WriteTransport, transport).abort()  # uvloop's transports are none of asyncio's classes
         else:
             super().connection_made(transport)
 
@@ -91,12 +91,13 @@ class BoundedServer(web.Server):
             raise ListenError("aiohttp's C parser is not loaded, and its Python one is not meant for the open: reinstall aiohttp")
         super().__init__(handler, handler_cancellation=False, logger=logger, **BOUNDS)
         self.draining = False
+        self._closed = False
         self._open: set[_Connection] = set()
         self._empty = asyncio.Event()
 
     @property
     def full(self) -> bool:
-        return len(self._open) >= MOST_CONNECTIONS
+        return self._closed or len(self._open) >= MOST_CONNECTIONS
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
@@ -122,7 +123,8 @@ class BoundedServer(web.Server):
             await self._empty.wait()
 
     def cut(self) -> None:
-        """End every connection now."""
+        """End every connection now, and every one that still comes."""
+        self._closed = True
         for connection in list(self._open):
             connection.cut()
 

@@ -171,7 +171,12 @@ class TestOverload:
             answers = await asyncio.gather(*tasks)
         assert all(isinstance(answer, Accepted) for answer in answers)
         assert one(path, "SELECT count(*) FROM messages") == MOST_WAITING
-        (task,) = await submit(idle, "one too many")
+
+    async def test_after_the_crowd_the_next_one_is_taken(self, idle: Store) -> None:
+        tasks = await submit(idle, *(f"msg_{number}" for number in range(MOST_WAITING)))
+        await idle.step()
+        await asyncio.gather(*tasks)
+        (task,) = await submit(idle, "one more")
         await idle.step()
         assert isinstance(await task, Accepted)
 
@@ -190,12 +195,12 @@ class TestOverload:
 
 class TestTheEnd:
     async def test_finish_lets_run_end_after_everything_that_waits(self, idle: Store, path: Path) -> None:
-        tasks = await submit(idle, *(f"msg_{number}" for number in range(1200)))
+        tasks = await submit(idle, *(f"msg_{number}" for number in range(MOST_WAITING)))
         idle.finish()
         await idle.run()
         async with asyncio.timeout(HANG):
             assert all(isinstance(answer, Accepted) for answer in await asyncio.gather(*tasks))
-        assert one(path, "SELECT count(*) FROM messages") == 1200
+        assert one(path, "SELECT count(*) FROM messages") == MOST_WAITING
 
     async def test_close_refuses_what_still_waits_and_all_that_comes_later(self, path: Path) -> None:
         store = await Store.open(path, RETENTION)

@@ -128,7 +128,8 @@ class TestSlices:
 
             assert await store.purge(0, 3, CUT) == (0, waiting[2])
             assert await store.purge(waiting[2], 3, CUT) == (1, old[0])
-            assert await store.purge(old[0], 3, CUT) == (2, None)
+            assert await store.purge(old[0], 3, CUT) == (2, young)
+            assert await store.purge(young, 3, CUT) == (0, None)
             assert left(path) == [*waiting, young]
             await assert_counters_right(store)
 

@@ -84,5 +84,6 @@ CREATE TABLE sinks (
     failures  INTEGER NOT NULL DEFAULT 0,       -- Retry outcomes in a row
     opened_ms INTEGER,
     probe_ms  INTEGER,
-    wait_ms   INTEGER NOT NULL DEFAULT 0
+    wait_ms   INTEGER NOT NULL DEFAULT 0,
+    absent_ms INTEGER                           -- since when it is not in the configuration; null: it is
 ) WITHOUT ROWID;

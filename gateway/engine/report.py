@@ -1,0 +1,58 @@
+"""What is told of an attempt, and of a delivery's end: one audit line, and the metrics."""
+
+from __future__ import annotations
+
+from gateway.core.outcome import Defer, Delivered, Outcome, Reject, Retry
+from gateway.core.retry import Transition
+from gateway.core.values import rfc3339
+from gateway.engine.audit import AuditLog
+from gateway.store.records import Attempt, Owed
+from gateway.telemetry import Metrics
+
+_NAMES = {Delivered: "delivered", Retry: "retry", Defer: "defer", Reject: "reject"}
+
+
+def report(
+    audit: AuditLog,
+    metrics: Metrics,
+    now: float,
+    owed: Owed,
+    transition: Transition,
+    attempt: Attempt | None,
+    *,
+    in_time: bool,
+) -> None:
+    """Tell of what was settled.
+
+    Args:
+        now: Unix seconds, UTC.
+        in_time: the delivery was still queued. Else a person ended it meanwhile: the attempt counts, and of its outcome only
+            that it did arrive is told, for what the person did is the last word on the rest.
+    """
+    outcome = attempt.outcome if attempt else None
+    if attempt is not None and outcome is not None:
+        reason = "" if isinstance(outcome, Delivered) else outcome.reason.value
+        metrics.attempt(owed.sink, _NAMES[type(outcome)], reason, attempt.duration_ms / 1000)
+    if transition.state != "queued" and in_time:
+        metrics.ended(owed.sink, transition.state, transition.reason or "", now - owed.message.received_at)
+    if not in_time and transition.state != "delivered":
+        return
+    detail = outcome.detail if outcome else ""
+    audit.step(
+        _event_name(transition, outcome),
+        owed.message,
+        sink=owed.sink,
+        delivery_id=owed.delivery_id,
+        attempt=attempt.number if attempt else None,
+        status=outcome.status if outcome else None,
+        duration_ms=attempt.duration_ms if attempt else None,
+        reason=transition.reason,
+        detail=(detail or None) if in_time else "it was discarded meanwhile",
+        next_attempt_at=rfc3339(transition.due_at) if transition.due_at is not None else None,
+    )
+
+
+def _event_name(transition: Transition, outcome: Outcome | None) -> str:
+    if transition.state != "queued":
+        return f"delivery.{transition.state}"
+    return "delivery.deferred" if isinstance(outcome, Defer) else "delivery.retrying"

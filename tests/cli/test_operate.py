@@ -1,0 +1,157 @@
+"""`gateway messages`, `show`, `deliveries`, `replay`, `discard`, `pause`, `resume`, against a gateway that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.running import Result
+from tests.cli.running import gateway as command
+from tests.flow.running import Receiver, Running, event, http_sink, route, signed, until
+
+
+class Bench:
+    def __init__(self, running: Running, receiver: Receiver) -> None:
+        self.running, self.receiver = running, receiver
+
+    @property
+    def admin(self) -> str:
+        host, port = self.running.addresses["admin"]  # type: ignore[misc]
+        return f"{host}:{port}"
+
+    def run(self, *arguments: str) -> Result:
+        return command(*arguments, "--admin", self.admin, cwd=self.running.folder)
+
+    def lines(self, *arguments: str) -> list[dict[str, Any]]:
+        """What it says with --json, a document a line."""
+        result = self.run(*arguments, "--json")
+        assert result.status == 0, result.err
+        return [json.loads(line) for line in result.out.splitlines()]
+
+    def states(self) -> list[str]:
+        return [state for (state,) in self.running.rows("SELECT state FROM deliveries ORDER BY message")]
+
+    def post(self, *messages: tuple[str, str, str]) -> None:
+        """Messages by service request, sender's id and reference; each is sent to its end."""
+        for sr, sender, reference in messages:
+            asyncio.run(self._post(event(sr, reference_id=reference), sender))
+
+    async def _post(self, body: bytes, sender: str) -> None:
+        assert (await self.running.post(body, signed(body, sender))).status == 200
+        query = "SELECT count(*) FROM deliveries WHERE state = 'queued'"
+        await until(lambda: self.running.rows(query) == [(0,)], 20)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """Two dead deliveries and one that was made, to one sink that works again."""
+    with Receiver() as receiver:
+        receiver.script.extend([(500, {}), (500, {})])
+        more = 'retry = ["0s"]\nbreaker = { failures = 100 }'
+        with Running(tmp_path, http_sink(receiver, more=more) + route("erp")) as running:
+            bench = Bench(running, receiver)
+            bench.post(("sr-aa1", "msg_one", "BAG-1"), ("sr-aa2", "msg_two", "BAG-2"), ("sr-b", "msg_three", "BAG-3"))
+            assert bench.states() == ["dead", "dead", "delivered"]
+            yield bench
+
+
+def test_messages_are_listed_oldest_first_with_the_state_of_their_deliveries(bench: Bench) -> None:
+    result = bench.run("messages")
+    assert result.status == 0 and result.err == ""
+    first, second, third = result.out.splitlines()
+    assert "BAG-1" in first and "erp dead" in first and "BAG-2" in second and "erp delivered" in third
+    documents = bench.lines("messages")
+    assert [document["sender_id"] for document in documents] == ["msg_one", "msg_two", "msg_three"]
+    audit_names = {"message_id", "sender_id", "source", "event_type", "milestone", "sr_uuid", "reference_id", "time"}
+    assert audit_names <= documents[0].keys()
+    limited = bench.run("messages", "--limit", "2")
+    assert len(limited.out.splitlines()) == 3 and "--limit" in limited.out
+    assert [one["sr_uuid"] for one in bench.lines("messages", "--id", "sr-aa")] == ["sr-aa1", "sr-aa2"]
+    assert bench.lines("messages", "--until", "1h") == [] and len(bench.lines("messages", "--since", "1h")) == 3
+
+
+def test_show_finds_a_message_by_each_of_its_ids_and_says_when_there_is_none(bench: Bench) -> None:
+    ids = [one["message_id"] for one in bench.lines("messages")]
+    for text in (ids[0], "msg_one", "sr-aa1", "BAG-1", "msg_on"):
+        (found,) = bench.run("show", text, "--json").document()
+        assert found["message_id"] == ids[0], text
+    assert len(bench.run("show", "sr-aa", "--json").document()) == 2
+    told = bench.run("show", "BAG-1")
+    assert told.status == 0 and "erp: dead" in told.out and "attempt 1" in told.out and "HTTP 500" in told.out
+    for arguments in (["show", "nobody"], ["show", "nobody", "--json"]):
+        assert bench.run(*arguments).status == 1
+
+
+def test_deliveries_are_listed_by_state_sink_and_id(bench: Bench) -> None:
+    assert len(bench.lines("deliveries")) == 3
+    dead = bench.lines("deliveries", "--state", "dead")
+    assert [one["reason"] for one in dead] == ["attempts_exhausted"] * 2
+    assert {"delivery_id", "sink", "attempt", "reason", "next_attempt_at", "message_id"} <= dead[0].keys()
+    assert [one["state"] for one in bench.lines("deliveries", "--sr", "sr-b")] == ["delivered"]
+    assert bench.lines("deliveries", "--sink", "crm") == []
+    assert bench.run("deliveries", "--state", "lost").status == 2
+    assert bench.run("deliveries", "--since", "soon").status == 2
+
+
+def test_a_replay_says_the_count_first_and_does_nothing_without_a_yes(bench: Bench) -> None:
+    refused = bench.run("replay", "sr-aa")
+    assert refused.status == 2 and "2" in refused.out and "--yes" in refused.err
+    dry = bench.run("replay", "sr-aa", "--dry-run")
+    assert dry.status == 0 and "2" in dry.out
+    assert bench.run("replay", "sr-aa", "--dry-run", "--json").document() == {"count": 2, "changed": 0}
+    assert bench.states() == ["dead", "dead", "delivered"]
+    done = bench.run("replay", "sr-aa", "--yes", "--json")
+    assert done.status == 0 and done.document() == {"count": 2, "changed": 2}
+    asyncio.run(until(lambda: bench.states() == ["delivered"] * 3, 20))
+    lines = bench.running.audit("delivery.replayed")
+    assert len(lines) == 2 and all(line["actor"] not in ("", "admin") for line in lines)
+    nothing = bench.run("replay", "sr-aa", "--yes", "--json")
+    assert nothing.status == 0 and nothing.document() == {"count": 0, "changed": 0}
+
+
+def test_a_discard_ends_what_is_dead_and_asks_first(bench: Bench) -> None:
+    assert bench.run("discard", "--state", "dead").status == 2
+    assert bench.run("discard", "--sink", "erp", "--dry-run", "--json").document() == {"count": 2, "changed": 0}
+    assert bench.states() == ["dead", "dead", "delivered"]
+    assert bench.run("discard", "sr-aa1", "--yes").status == 0
+    assert bench.states() == ["discarded", "dead", "delivered"]
+    assert bench.run("discard", "--state", "dead", "--yes", "--json").document() == {"count": 1, "changed": 1}
+    assert len(bench.running.audit("delivery.discarded")) == 2
+
+
+@pytest.mark.parametrize("arguments", [["replay", "--yes"], ["discard", "--yes"], ["replay", "--unrouted", "--quarantined"]])
+def test_what_is_meant_has_to_be_named(bench: Bench, arguments: list[str]) -> None:
+    assert bench.run(*arguments).status == 2
+    assert bench.states() == ["dead", "dead", "delivered"]
+
+
+def test_an_empty_id_ends_nothing(bench: Bench) -> None:
+    """`gateway discard "$ID" --yes`, and the variable is not set."""
+    bench.run("discard", "", "--yes")
+    assert bench.states() == ["dead", "dead", "delivered"]
+
+
+def test_pause_and_resume_say_what_they_did_and_what_was_so_already(bench: Bench) -> None:
+    said = [bench.run(act, "erp").out.strip() for act in ("pause", "pause", "resume", "resume")]
+    assert said == ["erp is paused", "erp is paused already", "erp is running", "erp is running already"]
+    unknown = bench.run("pause", "nowhere")
+    assert unknown.status == 1 and "nowhere" in unknown.err
+    assert len(bench.running.audit("sink.paused")) == len(bench.running.audit("sink.resumed")) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["messages"], ["deliveries"], ["show", "x"], ["replay", "x", "--yes"], ["discard", "x", "--yes"], ["pause", "archive"]],
+)
+def test_a_gateway_that_does_not_run_is_69_with_a_hint(folder: Path, free_port: Any, arguments: list[str]) -> None:
+    result = command(*arguments, "--admin", f"127.0.0.1:{free_port()}", cwd=folder)
+    assert result.status == 69 and "gateway serve" in result.err and "Traceback" not in result.err
+
+
+def test_an_admin_address_that_is_none_is_a_mistake_of_the_caller(folder: Path) -> None:
+    assert command("messages", "--admin", "nonsense", cwd=folder).status == 2

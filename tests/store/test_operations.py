@@ -1,0 +1,205 @@
+"""What people do to deliveries: replay, backfill, discard; and the counters, which have to follow."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.core.breaker import BreakerState
+from gateway.core.outcome import Delivered, Reason, Reject, Retry
+from gateway.store import operations, reads
+from gateway.store.operations import Target
+from gateway.store.records import SinkState
+from gateway.store.sqlite import Store
+from tests.fakes import START
+from tests.store.kit import accepted, assert_counters_right, new, one, rows, serving, settlement
+
+_LATER = START + 500.0
+_COLUMNS = "state, attempts, retries, since_ms, due_ms, ended_ms, reason, replayed"
+
+
+async def reopen(store: Store, *targets: Target, states: tuple[str, ...] = ("dead",)) -> list[Target]:
+    return await store.change(lambda link, changes: operations.reopen(link, targets, states, _LATER, changes))
+
+
+async def add(store: Store, *targets: Target) -> list[Target]:
+    return await store.change(lambda link, changes: operations.add(link, targets, _LATER, changes))
+
+
+async def discard(store: Store, *targets: Target) -> list[Target]:
+    return await store.change(lambda link, changes: operations.discard(link, targets, _LATER, changes))
+
+
+async def message(store: Store, name: str, *, sinks: tuple[str, ...] = ("erp",)) -> int:
+    return await accepted(store, new(name, sinks=sinks))
+
+
+async def dead(store: Store, name: str) -> Target:
+    seq = await message(store, name)
+    assert await store.settle(settlement(seq, Retry(Reason.DNS), number=1))
+    assert await store.settle(settlement(seq, Reject(Reason.REJECTED), number=2, retries=1))
+    return Target(seq, "erp")
+
+
+async def test_a_reopened_delivery_is_the_same_row_with_a_fresh_budget_and_its_attempts_count_on(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        target = await dead(store, "a")
+        assert await reopen(store, target) == [target]
+        later = round(_LATER * 1000)
+        assert rows(store.path, f"SELECT {_COLUMNS} FROM deliveries") == [("queued", 2, 0, later, later, None, None, 1)]
+        (owed,) = (await store.claim("erp", _LATER, 9, frozenset())).owed
+        assert (owed.since, owed.attempts, owed.retries) == (_LATER, 2, 0)
+        assert one(store.path, "SELECT count(*) FROM attempts") == 2
+        await assert_counters_right(store)
+
+
+async def test_only_deliveries_in_the_named_states_are_reopened(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        is_dead = await dead(store, "a")
+        delivered, queued, discarded = [Target(await message(store, name), "erp") for name in "bcd"]
+        await store.settle(settlement(delivered.seq, Delivered()))
+        await discard(store, discarded)
+        everything = (is_dead, delivered, queued, discarded, Target(999, "erp"), Target(is_dead.seq, "crm"))
+        assert await reopen(store, *everything) == [is_dead]
+        assert await reopen(store, *everything, states=("dead", "delivered")) == [delivered]
+        await assert_counters_right(store)
+
+
+async def test_a_delivery_named_twice_is_reopened_once(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        target = await dead(store, "a")
+        assert await reopen(store, target, target) == [target]
+        await assert_counters_right(store)
+
+
+async def test_a_delivery_is_added_once_per_message_and_sink(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        seq = await message(store, "a")
+        crm = Target(seq, "crm")
+        assert await add(store, crm, crm, Target(seq, "erp")) == [crm]
+        assert await add(store, crm) == []
+        assert rows(store.path, "SELECT sink, state FROM deliveries ORDER BY sink") == [("crm", "queued"), ("erp", "queued")]
+        await assert_counters_right(store)
+
+
+async def test_an_unrouted_or_quarantined_message_is_accepted_once_it_owes_something(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        unrouted = await accepted(store, new("a", status="unrouted", sinks=()))
+        quarantined = await accepted(store, new("b", status="quarantined", sinks=()))
+        left = await accepted(store, new("c", status="unrouted", sinks=()))
+        await add(store, Target(unrouted, "erp"), Target(quarantined, "erp"))
+        assert rows(store.path, "SELECT seq, status FROM messages ORDER BY seq") == [
+            (unrouted, "accepted"),
+            (quarantined, "accepted"),
+            (left, "unrouted"),
+        ]
+
+
+async def test_add_or_reopen_does_either_and_leaves_what_is_queued(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        is_dead, queued = await dead(store, "a"), Target(await message(store, "b"), "erp")
+        missing = Target(queued.seq, "crm")
+        targets = [is_dead, queued, missing]
+        changed = await store.change(lambda link, changes: operations.add_or_reopen(link, targets, ["dead"], _LATER, changes))
+        assert sorted(changed, key=lambda target: (target.seq, target.sink)) == [is_dead, missing]
+        await assert_counters_right(store)
+
+
+async def test_discard_ends_what_is_queued_or_dead_and_nothing_else(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        is_dead = await dead(store, "a")
+        queued, delivered = [Target(await message(store, name), "erp") for name in "bc"]
+        await store.settle(settlement(delivered.seq, Delivered()))
+        assert await discard(store, is_dead, queued, delivered, queued) == [is_dead, queued]
+        assert await discard(store, is_dead, queued, delivered) == []
+        assert rows(store.path, "SELECT state, due_ms FROM deliveries ORDER BY message") == [
+            ("discarded", None),
+            ("discarded", None),
+            ("delivered", None),
+        ]
+        assert (await store.claim("erp", _LATER, 9, frozenset())).owed == ()
+        await assert_counters_right(store)
+
+
+async def test_the_outcome_of_a_delivery_that_was_discarded_in_flight_changes_nothing(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        target = Target(await message(store, "a"), "erp")
+        await discard(store, target)
+        assert await store.settle(settlement(target.seq, Delivered())) is False
+        assert one(store.path, "SELECT state FROM deliveries") == "discarded"
+        await assert_counters_right(store)
+
+
+async def test_due_times_beyond_the_longest_wait_are_brought_back_to_it_and_others_left(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        for name, due in (("a", START + 10), ("b", START + 1e6), ("c", START + 100)):
+            await accepted(store, new(name, sinks=("erp", "crm"), due=due))
+        clamped = await store.change(lambda link, changes: operations.clamp_due(link, changes, sink="erp", latest=START + 100))
+        assert clamped == 1
+        brought = rows(store.path, "SELECT due_ms - ? FROM deliveries WHERE sink = 'erp' ORDER BY message", round(START * 1000))
+        assert brought == [(10_000,), (100_000,), (100_000,)]
+        assert one(store.path, "SELECT max(due_ms) FROM deliveries WHERE sink = 'crm'") == round((START + 1e6) * 1000)
+
+
+async def test_what_is_kept_of_a_lane_comes_back_as_it_was(tmp_path: Path) -> None:
+    first = SinkState(START, "ann", BreakerState(4, START + 1, START + 61, 60.0))
+    async with serving(tmp_path / "gateway.db") as store:
+        await store.keep_sink("erp", SinkState(paused_at=START, paused_by="bob"))
+        await store.keep_sink("erp", first)
+        await store.keep_sink("crm", SinkState())
+    async with serving(tmp_path / "gateway.db") as store:
+        assert await store.read(reads.sink_states) == {"erp": first, "crm": SinkState()}
+
+
+_acts = st.lists(
+    st.tuples(
+        st.sampled_from(["accept", "deliver", "reject", "retry", "reopen", "redeliver", "add", "discard", "purge"]),
+        st.integers(1, 8),
+        st.sampled_from(["erp", "crm"]),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(_acts)
+def test_the_counters_are_the_table_s_whatever_was_done(acts: list[tuple[str, int, str]]) -> None:
+    async def play(path: Path) -> None:
+        async with serving(path) as store:
+            for number, (act, seq, sink) in enumerate(acts):
+                target = Target(seq, sink)
+                match act:
+                    case "accept":
+                        await message(store, f"msg_{number}", sinks=("erp", "crm")[: seq % 3])
+                    case "deliver":
+                        await store.settle(settlement(seq, Delivered(), sink=sink, number=number + 1))
+                    case "reject":
+                        await store.settle(settlement(seq, Reject(Reason.REJECTED), sink=sink, number=number + 1))
+                    case "retry":
+                        await store.settle(settlement(seq, Retry(Reason.DNS), sink=sink, number=number + 1))
+                    case "reopen":
+                        await reopen(store, target, target)
+                    case "redeliver":
+                        await reopen(store, target, states=("dead", "delivered"))
+                    case "add" if one(path, "SELECT count(*) FROM messages WHERE seq = ?", seq):
+                        await add(store, target)
+                    case "discard":
+                        await discard(store, target, target)
+                    case "purge":
+                        await store.purge(0, 3, START + 1)
+                await assert_counters_right(store)
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(play(Path(folder) / "gateway.db"))
+
+
+async def test_a_backfill_of_a_message_that_was_purged_meanwhile_does_not_fail(tmp_path: Path) -> None:
+    """Between reading the page and changing it lies a commit, which may be the janitor's."""
+    async with serving(tmp_path / "gateway.db") as store:
+        seq = await message(store, "a")
+        assert await add(store, Target(seq + 1000, "crm"), Target(seq, "crm")) == [Target(seq, "crm")]
+        await assert_counters_right(store)

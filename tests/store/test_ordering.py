@@ -1,0 +1,204 @@
+"""`ordering = "sr"`: what may be claimed, against a model that is too simple to be wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import tempfile
+from pathlib import Path
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
+from gateway.store import operations
+from gateway.store.operations import Target
+from gateway.store.records import NewMessage, Owed
+from gateway.store.sqlite import Store
+from tests.fakes import START
+from tests.store.kit import accepted, new, serving, settlement
+
+_OUTCOMES: dict[str, Outcome] = {"deliver": Delivered(), "reject": Reject(Reason.REJECTED), "retry": Retry(Reason.DNS)}
+_numbers = itertools.count(1)
+
+
+def of(sr: str | None, at: float | None, *, received: float = START, due: float | None = None) -> NewMessage:
+    """An event of a service request that happened `at`, seconds after START; None: it does not say when."""
+    message = new(f"msg_{next(_numbers)}", at=received, due=due)
+    return msgspec.structs.replace(
+        message,
+        message=msgspec.structs.replace(message.message, sr_uuid=sr),
+        event_at=None if at is None else START + at,
+    )
+
+
+async def claimable(store: Store, *, now: float = START, busy: frozenset[int] = frozenset(), limit: int = 500) -> list[int]:
+    claim = await store.claim("erp", now, limit, busy, by_sr=True)
+    return [owed.seq for owed in claim.owed]
+
+
+async def replay(store: Store, seq: int) -> None:
+    await store.change(lambda link, changes: operations.reopen(link, [Target(seq, "erp")], ["dead"], START, changes))
+
+
+async def deliver(store: Store, *seqs: int) -> None:
+    for seq in seqs:
+        assert await store.settle(settlement(seq, Delivered()))
+
+
+async def test_events_that_arrive_in_reverse_go_in_the_order_in_which_they_happened(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        seqs = [await accepted(store, of("a", at)) for at in (3, 2, 1)]
+        for seq in reversed(seqs):
+            assert await claimable(store) == [seq]
+            await deliver(store, seq)
+        assert await claimable(store) == []
+
+
+async def test_events_of_one_instant_go_in_the_order_of_acceptance(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        first, second = [await accepted(store, of("a", 5)) for _ in range(2)]
+        assert await claimable(store) == [first]
+        await deliver(store, first)
+        assert await claimable(store) == [second]
+
+
+async def test_one_service_request_does_not_wait_for_another(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        first_a, _, first_b = [await accepted(store, of(sr, at)) for sr, at in (("a", 1), ("a", 2), ("b", 9))]
+        assert await claimable(store) == [first_a, first_b]
+
+
+async def test_without_a_service_request_there_is_no_order(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        seqs = [await accepted(store, of(None, at)) for at in (3, 2, 1)]
+        assert await claimable(store) == seqs
+
+
+async def test_an_event_without_an_instant_counts_from_its_arrival(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        late = await accepted(store, of("a", None, received=START))
+        early = await accepted(store, of("a", -60))
+        assert await claimable(store) == [early]
+        await deliver(store, early)
+        assert await claimable(store) == [late]
+
+
+async def test_one_that_arrives_after_a_later_one_was_delivered_goes_at_once(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        await deliver(store, await accepted(store, of("a", 10)))
+        straggler = await accepted(store, of("a", 1))
+        assert await claimable(store) == [straggler]
+
+
+async def test_the_later_ones_wait_while_the_first_one_waits_for_its_retry(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        first, _ = [await accepted(store, of("a", at)) for at in (1, 2)]
+        await store.settle(settlement(first, Retry(Reason.HTTP_STATUS)))
+        claim = await store.claim("erp", START + 1, 10, frozenset(), by_sr=True)
+        assert claim.owed == () and claim.next_due == START + 5  # of the first; not of the second, which is due already
+
+
+async def test_the_later_ones_wait_while_the_first_one_is_in_flight(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        first, _ = [await accepted(store, of("a", at)) for at in (1, 2)]
+        assert await claimable(store, busy=frozenset({first})) == []
+
+
+async def test_a_dead_or_discarded_one_holds_up_nobody(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        first, second, third = [await accepted(store, of("a", at)) for at in (1, 2, 3)]
+        await store.settle(settlement(first, Reject(Reason.HTTP_STATUS)))
+        assert await claimable(store) == [second]
+        await store.change(lambda link, changes: operations.discard(link, [Target(second, "erp")], START, changes))
+        assert await claimable(store) == [third]
+
+
+async def test_a_replayed_one_neither_waits_nor_is_waited_for(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        first, second, third = [await accepted(store, of("a", at)) for at in (1, 2, 3)]
+        for seq in (first, third):
+            await store.settle(settlement(seq, Reject(Reason.HTTP_STATUS)))
+            await replay(store, seq)
+        assert sorted(await claimable(store)) == [first, second, third]
+
+
+async def test_what_another_sink_has_not_delivered_is_nothing_to_this_one(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        both = msgspec.structs.replace(of("a", 1), deliveries=(("erp", START), ("crm", START)))
+        first = await accepted(store, both)
+        second = await accepted(store, of("a", 2))
+        await deliver(store, first)
+        assert await claimable(store) == [second]
+
+
+class _Row:
+    def __init__(self, seq: int, sr: str | None, at: float, due: float) -> None:
+        self.seq, self.sr, self.at, self.due = seq, sr, at, due
+        self.state, self.replayed = "queued", False
+
+
+def _expected(table: list[_Row], now: float, busy: frozenset[int]) -> list[int]:
+    def stands_first(row: _Row) -> bool:
+        if row.replayed or row.sr is None:
+            return True
+        open_ones = [o for o in table if o.sr == row.sr and o.state == "queued" and not o.replayed]
+        return min(open_ones, key=lambda o: (o.at, o.seq)) is row
+
+    may_go = [r for r in table if r.state == "queued" and stands_first(r) and r.seq not in busy and r.due <= now]
+    return [row.seq for row in sorted(may_go, key=lambda row: (row.due, row.seq))]
+
+
+_step = st.one_of(
+    st.tuples(st.just("accept"), st.sampled_from(["a", "b", None]), st.integers(0, 5), st.integers(0, 3)),
+    st.tuples(st.sampled_from(["deliver", "reject", "retry", "replay", "discard", "look"]), st.integers(0, 30)),
+)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(_step, max_size=25), st.sets(st.integers(1, 25), max_size=3), st.integers(1, 5))
+def test_what_may_be_claimed_is_what_the_model_says(steps: list[tuple[object, ...]], busy: set[int], limit: int) -> None:
+    async def play(path: Path) -> None:
+        table: list[_Row] = []
+        now = START + 2.0
+        async with serving(path) as store:
+            for step in steps:
+                if step[0] == "accept":
+                    _, sr, at, due = step
+                    assert isinstance(at, int) and isinstance(due, int) and (sr is None or isinstance(sr, str))
+                    seq = await accepted(store, of(sr, at, due=START + due))
+                    table.append(_Row(seq, sr, at, START + due))
+                elif table:
+                    assert isinstance(step[1], int)
+                    await change(store, str(step[0]), table[step[1] % len(table)])
+                in_hand = frozenset(busy)
+                claim = await store.claim("erp", now, limit, in_hand, by_sr=True)
+                expected = _expected(table, now, in_hand)
+                assert [owed.seq for owed in claim.owed] == expected[:limit]
+                assert claim.more == (len(expected) > limit)
+
+    async def change(store: Store, what: str, row: _Row) -> None:
+        target = [Target(row.seq, "erp")]
+        if what in ("deliver", "reject", "retry") and row.state == "queued":
+            await store.settle(settlement(row.seq, _OUTCOMES[what]))
+            row.state = {"deliver": "delivered", "reject": "dead", "retry": "queued"}[what]
+            row.due = START + 5 if what == "retry" else row.due
+        elif what == "replay" and row.state in ("dead", "delivered"):
+            states = ["dead", "delivered"]
+            await store.change(lambda link, changes: operations.reopen(link, target, states, START, changes))
+            row.state, row.replayed, row.due = "queued", True, START
+        elif what == "discard" and row.state in ("queued", "dead"):
+            await store.change(lambda link, changes: operations.discard(link, target, START, changes))
+            row.state = "discarded"
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(play(Path(folder) / "gateway.db"))
+
+
+async def test_a_claim_in_order_hands_over_the_whole_delivery(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        message = of("a", 1)
+        seq = await accepted(store, message)
+        (owed,) = (await store.claim("erp", START, 1, frozenset(), by_sr=True)).owed
+        assert owed == Owed(seq, "erp", message.message, START)

@@ -1,0 +1,177 @@
+"""Questions of people: by every kind of id, by state, sink and time; page by page to the end."""
+
+from __future__ import annotations
+
+import itertools
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.core.outcome import Delivered, Reason, Reject
+from gateway.store import queries
+from gateway.store.operations import Selection, Target
+from gateway.store.records import Status
+from gateway.store.sqlite import Store
+from tests.fakes import START
+from tests.store.kit import accepted, duplicate, new, serving, settlement
+
+_FIRST = Target(0, "")
+
+
+async def keep(store: Store, sender: str, *, at: float = START, status: Status = "accepted", **fields: Any) -> int:
+    message = new(sender, at=at, status=status, sinks=("erp", "crm") if status == "accepted" else ())
+    return await accepted(store, msgspec.structs.replace(message, message=msgspec.structs.replace(message.message, **fields)))
+
+
+async def named(store: Store, text: str) -> list[int]:
+    return await store.read(lambda reader: sorted({*queries.named(reader, text), *queries.begun(reader, text)}))
+
+
+async def listed(store: Store, selection: Selection, seqs: list[int] | None = None, limit: int = 100) -> list[str]:
+    """The delivery ids of all pages."""
+    found: list[str] = []
+    after: Target | None = _FIRST
+    for _ in range(1000):
+        if after is None:
+            return found
+        begin = after
+        page, after = await store.read(partial(queries.deliveries, selection=selection, seqs=seqs, after=begin, limit=limit))
+        assert len(page) <= limit
+        found += [document["delivery_id"] for document in page]
+    raise AssertionError("the pages have no end")
+
+
+async def test_a_message_is_found_by_each_of_its_ids_and_by_how_it_begins(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        one = await keep(store, "msg_abc", id="a" * 32, sr_uuid="5f1c-1")
+        two = await keep(store, "msg_abd", id="b" * 32, sr_uuid="5f1c-2")
+        for text, expected in [
+            ("a" * 32, [one]),
+            ("aaa", [one]),
+            ("msg_abc", [one]),
+            ("msg_ab", [one, two]),
+            ("5f1c-2", [two]),
+            ("5f1c", [one, two]),
+            ("5f1c-3", []),
+            ("msg_abcd", []),
+            ("REF-1", []),
+        ]:
+            assert await named(store, text) == expected, text
+
+
+@pytest.mark.parametrize("text", ["%", "_", "*", "msg%", "msg_%", "'", '"', "a' OR 1=1 --", "\x00", "\U0010ffff", "日本"])
+async def test_no_character_means_more_than_itself(tmp_path: Path, text: str) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        await keep(store, "msg_abc", id="a" * 32, sr_uuid="sr-1")
+        assert await named(store, text) == []
+        own = await keep(store, f"{text}-own", id="b" * 32, sr_uuid="sr-2")
+        assert await named(store, text) == [own]
+
+
+async def test_a_prefix_in_another_script_finds_all_that_begin_so(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        seqs = [await keep(store, f"注文{more}") for more in ("", "1", "\U0010ffff", "号")]
+        await keep(store, "注")
+        assert await named(store, "注文") == seqs
+
+
+async def test_a_reference_id_is_found_slice_by_slice_from_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "_SLICE", 3)
+    async with serving(tmp_path / "gateway.db") as store:
+        seqs = [await keep(store, f"m{n}", reference_id="BAG-1" if n in (1, 2, 8) else "other") for n in range(10)]
+        found: list[int] = []
+        below: int | None = None
+        for _ in range(10):
+            part, below = await store.read(partial(queries.by_reference, reference="BAG-1", below=below))
+            found += part
+            if below is None:
+                break
+        assert found == [seqs[8], seqs[2], seqs[1]] and below is None
+        assert (await store.read(lambda reader: queries.by_reference(reader, "BAG", None)))[0] == []
+
+
+async def test_an_empty_database_has_no_reference_and_no_page(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        assert await store.read(lambda reader: queries.by_reference(reader, "x", None)) == ([], None)
+        assert await store.read(lambda reader: queries.messages(reader, Selection(), None, 0, 10)) == ([], None)
+        assert await listed(store, Selection()) == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 14, 15, 100])
+async def test_the_pages_hold_each_delivery_once_and_in_order(tmp_path: Path, limit: int) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        for number in range(7):
+            await keep(store, f"m{number}", id=f"{number:032x}")
+        expected = [f"{number:032x}-{sink}" for number in range(7) for sink in ("crm", "erp")]
+        assert await listed(store, Selection(), limit=limit) == expected
+        pages: list[str] = []
+        after: int | None = 0
+        while after is not None:
+            page, after = await store.read(partial(queries.messages, selection=Selection(), seqs=None, after=after, limit=limit))
+            pages += [document["message_id"] for document in page]
+        assert pages == [f"{number:032x}" for number in range(7)]
+
+
+async def test_deliveries_are_chosen_by_state_sink_time_and_id_and_all_of_it_together(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        seqs = [await keep(store, f"m{n}", id=f"{n:032x}", at=START + 10 * n) for n in range(4)]
+        await store.settle(settlement(seqs[0], Delivered()))
+        await store.settle(settlement(seqs[1], Reject(Reason.REJECTED)))
+        await store.settle(settlement(seqs[2], Reject(Reason.REJECTED), sink="crm"))
+
+        async def numbers(selection: Selection, only: list[int] | None = None) -> list[str]:
+            return [f"{int(one[:32], 16)}{one[32:]}" for one in await listed(store, selection, only)]
+
+        assert await numbers(Selection(state="delivered")) == ["0-erp"]
+        assert await numbers(Selection(state="dead")) == ["1-erp", "2-crm"]
+        assert await numbers(Selection(state="dead", sink="crm")) == ["2-crm"]
+        assert await numbers(Selection(sink="erp", since=START + 10, until=START + 30)) == ["1-erp", "2-erp"]
+        assert await numbers(Selection(state="dead", since=START + 20)) == ["2-crm"]
+        assert await numbers(Selection(sink="erp"), [seqs[3]]) == ["3-erp"]
+        assert await numbers(Selection(), []) == []
+        assert await numbers(Selection(sink="no such")) == []
+
+
+async def test_messages_are_chosen_by_status_and_time(tmp_path: Path) -> None:
+    statuses: tuple[Status, ...] = ("accepted", "unrouted", "quarantined")
+    async with serving(tmp_path / "gateway.db") as store:
+        for number, status in enumerate(statuses):
+            await keep(store, f"m{number}", status=status, at=START + number)
+        for status in statuses:
+            selection = Selection(status=status)
+            page, _ = await store.read(partial(queries.messages, selection=selection, seqs=None, after=0, limit=10))
+            assert [document["status"] for document in page] == [status]
+        selection = Selection(since=START + 1, until=START + 2)
+        page, _ = await store.read(lambda reader: queries.messages(reader, selection, None, 0, 10))
+        assert [document["sender_id"] for document in page] == ["m1"]
+
+
+async def test_the_targets_of_an_act_are_what_the_list_shows(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        seqs = [await keep(store, f"m{n}") for n in range(4)]
+        await store.settle(settlement(seqs[1], Reject(Reason.REJECTED)))
+        for state, sink in itertools.product((None, "dead", "queued"), (None, "erp")):
+            selection = msgspec.convert({"state": state, "sink": sink}, Selection)
+            chosen = await store.read(partial(queries.targets, selection=selection, seqs=None, after=_FIRST, limit=100))
+            page, _ = await store.read(partial(queries.deliveries, selection=selection, seqs=None, after=_FIRST, limit=100))
+            assert [target.sink for target in chosen] == [document["sink"] for document in page]
+            assert len(chosen) == len(page) > 0
+
+
+async def test_the_story_tells_of_deliveries_attempts_and_conflicting_duplicates(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        seq = await keep(store, "m1")
+        await store.settle(settlement(seq, Reject(Reason.HTTP_STATUS, "HTTP 410", 410)))
+        await duplicate(store, new("m1", body=b'{"another": "\xff"}', at=START + 5))
+        story = await store.read(lambda reader: queries.story(reader, seq))
+        assert story["duplicates"] == 1 and story["body"] == "{}" and story["sender_id"] == "m1"
+        crm, erp = story["deliveries"]
+        assert (crm["sink"], crm["state"], crm["attempts"]) == ("crm", "queued", [])
+        assert (erp["state"], erp["reason"], erp["next_attempt_at"]) == ("dead", "rejected", None)
+        (attempt,) = erp["attempts"]
+        assert (attempt["attempt"], attempt["outcome"], attempt["status"], attempt["detail"]) == (1, "reject", 410, "HTTP 410")
+        (conflict,) = story["conflicts"]
+        assert conflict["body"] == '{"another": "\ufffd"}'

@@ -1,0 +1,136 @@
+"""The breaker: tables of what it does, and what holds whatever happens to it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.breaker import (
+    CLOSED,
+    LONGEST_PROBE_WAIT,
+    BreakerPolicy,
+    BreakerState,
+    failed,
+    probe_failed,
+    restored,
+    succeeded,
+)
+from tests.fakes import START
+
+_POLICY = BreakerPolicy(failures=3, probe=30.0)
+_policies = st.builds(BreakerPolicy, failures=st.integers(1, 20), probe=st.floats(0.1, 3600.0))
+
+
+def opened(policy: BreakerPolicy = _POLICY, now: float = START) -> BreakerState:
+    state = CLOSED
+    for _ in range(policy.failures):
+        state = failed(state, policy, now)
+    return state
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3, 10])
+def test_it_opens_after_so_many_failures_in_a_row_and_not_one_earlier(failures: int) -> None:
+    policy, state = BreakerPolicy(failures=failures, probe=30.0), CLOSED
+    for number in range(1, failures):
+        state = failed(state, policy, START)
+        assert not state.is_open and state.failures == number
+    assert failed(state, policy, START + 7) == BreakerState(failures, opened_at=START + 7, probe_at=START + 37, wait=30.0)
+
+
+def test_a_success_in_between_starts_the_count_anew() -> None:
+    state = failed(failed(CLOSED, _POLICY, START), _POLICY, START)
+    state = failed(failed(succeeded(), _POLICY, START), _POLICY, START)
+    assert not state.is_open and state.failures == 2
+    assert failed(state, _POLICY, START).is_open
+
+
+def test_a_success_closes_it_whatever_it_was() -> None:
+    assert succeeded() == CLOSED and not CLOSED.is_open
+
+
+def test_the_wait_between_probes_doubles_to_ten_minutes() -> None:
+    state, now = opened(), START
+    waits = []
+    for _ in range(8):
+        assert state.probe_at is not None
+        waits.append(state.probe_at - now)
+        now = state.probe_at
+        state = probe_failed(state, _POLICY, now)
+    assert waits == [30, 60, 120, 240, 480, 600, 600, 600]
+
+
+def test_a_probe_that_is_set_to_more_than_ten_minutes_keeps_its_wait() -> None:
+    policy = BreakerPolicy(failures=1, probe=1800.0)
+    state = probe_failed(opened(policy), policy, START)
+    assert (state.probe_at, state.wait) == (START + 1800, 1800)
+
+
+def test_an_attempt_that_was_under_way_when_it_opened_does_not_put_off_the_probe() -> None:
+    state = opened()
+    later = failed(state, _POLICY, START + 29)
+    assert (later.probe_at, later.wait, later.opened_at) == (state.probe_at, state.wait, state.opened_at)
+    assert later.failures == 4
+
+
+def test_a_failure_never_closes_it_though_more_failures_are_allowed_now_than_when_it_opened() -> None:
+    """The state outlives the configuration: `failures` can be raised while the breaker stands open."""
+    state = opened()
+    assert failed(state, BreakerPolicy(failures=10, probe=30.0), START + 1).is_open
+
+
+def test_it_remembers_when_it_opened_through_all_probes() -> None:
+    state = opened()
+    for number in range(1, 5):
+        state = probe_failed(state, _POLICY, START + 100 * number)
+    assert state.opened_at == START and state.failures == 7
+
+
+@pytest.mark.parametrize(
+    ("went", "probe_at"),
+    [(0.0, 30.0), (10.0, 30.0), (100.0, 30.0), (86400.0, 30.0), (-10.0, 20.0), (-3600.0, -3570.0), (-86400.0, -86370.0)],
+)
+def test_what_was_kept_waits_no_longer_than_it_would_have_though_the_clock_went_back(went: float, probe_at: float) -> None:
+    assert restored(opened(), _POLICY, START + went).probe_at == START + probe_at
+
+
+def test_what_was_kept_with_a_wait_beyond_the_longest_is_cut_to_it() -> None:
+    state = restored(BreakerState(5, START, START + 1e6, 1e6), _POLICY, START)
+    assert state.wait == LONGEST_PROBE_WAIT and state.probe_at == START + LONGEST_PROBE_WAIT
+
+
+def test_a_closed_one_is_restored_as_it_was() -> None:
+    state = BreakerState(failures=2)
+    assert restored(state, _POLICY, START - 1e6) is state
+
+
+@given(_policies, st.lists(st.tuples(st.sampled_from("sf"), st.floats(0.0, 1e5)), max_size=60))
+def test_it_is_open_exactly_after_enough_failures_in_a_row_and_probes_are_bounded(
+    policy: BreakerPolicy, happened: list[tuple[str, float]]
+) -> None:
+    state, now, in_a_row, longest = CLOSED, START, 0, max(LONGEST_PROBE_WAIT, policy.probe)
+    for what, passed in happened:
+        now += passed
+        is_probe = state.probe_at is not None and now >= state.probe_at
+        if what == "s":
+            state, in_a_row = succeeded(), 0
+        else:
+            state = probe_failed(state, policy, now) if is_probe else failed(state, policy, now)
+            in_a_row += 1
+        assert state.is_open == (in_a_row >= policy.failures)
+        assert state.failures == in_a_row
+        if state.probe_at is not None:
+            assert policy.probe <= state.wait <= longest
+            assert state.probe_at <= now + longest + 1e-3 and state.opened_at is not None
+
+
+@given(_policies, st.integers(0, 30), st.floats(-1e7, 1e7))
+def test_no_jump_of_the_clock_keeps_it_shut_for_longer_than_one_wait(policy: BreakerPolicy, probes: int, jump: float) -> None:
+    state = opened(policy)
+    for _ in range(probes):
+        state = probe_failed(state, policy, START)
+    after = restored(state, policy, START + jump)
+    assert after.is_open and after.probe_at is not None and state.probe_at is not None
+    assert after.probe_at <= START + jump + state.wait + 1e-3
+    assert after.probe_at <= state.probe_at  # and it never puts a probe off
+    assert restored(after, policy, START + jump) == after

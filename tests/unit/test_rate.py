@@ -1,0 +1,79 @@
+"""The token bucket: what it lets through in any window, and how long it says to wait."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.rate import TokenBucket
+
+_rates = st.floats(0.01, 1000.0)
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.5, 1.0, 7.0, 1000.0])
+def test_the_first_one_goes_at_once(rate: float) -> None:
+    assert TokenBucket(rate, 50.0).take(50.0) == 0
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(0.1, 1), (1.0, 1), (2.5, 2), (10.0, 10)])
+def test_a_second_s_worth_goes_at_once_and_the_next_one_waits(rate: float, burst: int) -> None:
+    bucket = TokenBucket(rate, 0.0)
+    assert [bucket.take(0.0) for _ in range(burst)] == [0.0] * burst
+    assert bucket.take(0.0) > 0
+
+
+@pytest.mark.parametrize(("rate", "wait"), [(0.1, 10.0), (0.5, 2.0), (1.0, 1.0), (10.0, 0.1)])
+def test_the_wait_is_until_the_next_token_and_no_longer(rate: float, wait: float) -> None:
+    bucket = TokenBucket(rate, 0.0)
+    while bucket.take(0.0) == 0:
+        pass
+    assert bucket.take(0.0) == pytest.approx(wait)
+    assert bucket.take(wait / 2) == pytest.approx(wait / 2)
+    assert bucket.take(wait + 1e-9) == 0.0
+
+
+def test_a_refused_take_costs_nothing() -> None:
+    bucket = TokenBucket(1.0, 0.0)
+    assert bucket.take(0.0) == 0.0
+    for _ in range(100):
+        assert bucket.take(0.5) == pytest.approx(0.5)
+    assert bucket.take(1.001) == 0.0
+
+
+def test_a_long_rest_saves_up_no_more_than_one_second_s_worth() -> None:
+    bucket = TokenBucket(5.0, 0.0)
+    assert [bucket.take(1e6) for _ in range(6)][:5] == [0.0] * 5
+    assert bucket.take(1e6) > 0
+
+
+def test_a_clock_that_stands_or_goes_back_gives_no_tokens() -> None:
+    bucket = TokenBucket(2.0, 100.0)
+    bucket.take(100.0), bucket.take(100.0)
+    assert bucket.take(50.0) > 0
+    assert bucket.take(50.0) > 0
+
+
+@given(_rates, st.lists(st.floats(0.0, 5.0), min_size=1, max_size=200))
+def test_over_any_window_no_more_goes_through_than_the_rate_and_one_burst(rate: float, passed: list[float]) -> None:
+    bucket, now, took = TokenBucket(rate, 0.0), 0.0, []
+    for seconds in passed:
+        now += seconds
+        if bucket.take(now) == 0:
+            took.append(now)
+    most = max(1.0, rate)
+    for first in range(len(took)):
+        for last in range(first, len(took)):
+            assert last - first + 1 <= rate * (took[last] - took[first]) + most + 1e-6
+
+
+@given(_rates, st.integers(1, 50))
+def test_who_waits_as_told_gets_the_full_rate(rate: float, number: int) -> None:
+    bucket, now, took, tries = TokenBucket(rate, 0.0), 0.0, 0, 0
+    while took < number:
+        tries += 1
+        assert tries < 10 * number + 10, "the waits that it tells are not long enough"
+        wait = bucket.take(now)
+        took += wait == 0
+        now += wait + (1e-9 if wait else 0.0)
+    assert now <= number / rate + 1e-3
