@@ -83,12 +83,17 @@ class Metrics:
         self._violations = self._counter("invariant_violations", "What must never be, and was", "invariant")
         build = Gauge("legitmark_gateway_build_info", "Always 1", ("version",), registry=self.registry)
         build.labels(__version__).set(1)
+        self._hot: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._children: dict[tuple[int, tuple[str, ...]], Any] = {}
 
     def message(self, source: str, event_type: str | None, result: str, seconds: float) -> None:
         bounded = event_type if event_type in EVENT_TYPES else "other"
-        self._child(self._messages, source, bounded, result).inc()
-        self._child(self._ack, source).observe(seconds)
+        key = (source, bounded, result)
+        children = self._hot.get(key)
+        if children is None:
+            children = self._hot[key] = (self._messages.labels(*key), self._ack.labels(source))
+        children[0].inc()
+        children[1].observe(seconds)
 
     def rejection(self, source: str, reason: str) -> None:
         self._child(self._rejections, source, reason).inc()

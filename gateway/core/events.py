@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import msgspec
@@ -199,11 +200,16 @@ def identity(event: Event, fields: Mapping[str, Sequence[str]]) -> str | None:
 
 def lookup(values: Any, path: str) -> Any:
     """The value at a dotted path through nested objects, or None where there is none."""
-    for name in path.split("."):
+    for name in _names(path):
         if not isinstance(values, dict):
             return None
         values = values.get(name)
     return values
+
+
+@lru_cache(maxsize=256)
+def _names(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
 
 
 def is_json(body: bytes) -> bool:

@@ -67,7 +67,7 @@ def _fitting(connection: sqlite3.Connection, seqs: list[int]) -> list[int]:
 def expired(connection: sqlite3.Connection, sink: str, before: float, limit: int, busy: Collection[int]) -> tuple[Owed, ...]:
     """Up to `limit` open deliveries of a sink that were accepted or replayed before an instant, due or not."""
     rows = connection.execute(
-        "SELECT message FROM deliveries WHERE sink = ? AND state = 'queued' AND since_ms <= ? ORDER BY since_ms LIMIT ?",
+        "SELECT message FROM deliveries INDEXED BY deliveries_due WHERE sink = ? AND state = 'queued' AND since_ms <= ? LIMIT ?",
         (sink, milliseconds(before), limit + len(busy)),
     ).fetchall()
     return _owed(connection, sink, [seq for (seq,) in rows if seq not in busy][:limit])

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from aiohttp import StreamReader, web
+import msgspec
+from aiohttp import HttpVersion11, web
 
 from gateway.clock import Clock
 from gateway.core.errors import RejectedWebhook, StoreError
 from gateway.engine.intake import Intake, Source
 from gateway.engine.rejections import Rejections
 from gateway.telemetry import Log
-from gateway.web.server import json_response
+from gateway.web.server import Ack, json_response
 
 _BODY_SECONDS = 5.0
 _RETRY_AFTER = {"Retry-After": "5"}
@@ -35,9 +36,12 @@ class Ingress:
         started = self._clock.monotonic()
         try:
             source = self._source(request)
-            body = await self._body(request, source)
+            body = self._body_at_once(request, source)
+            if body is None:
+                body = await self._slow_body(request, source)
             content_type = request.headers.get("Content-Type")
-            if content_type is not None:  # aiohttp passes bytes that are not UTF-8 on as surrogates, which nothing else takes
+            if content_type is not None and not content_type.isascii():
+                # aiohttp passes bytes that are not UTF-8 on as surrogates, which nothing else takes.
                 content_type = content_type.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
             receipt = await self._intake.receive(source, request.raw_headers, body, content_type, started)
         except RejectedWebhook as rejected:
@@ -51,6 +55,8 @@ class Ingress:
         except Exception:
             self._log.exception("ingress.bug")
             return json_response(503, {"error": "store_unavailable", "detail": "try again"}, _RETRY_AFTER)
+        if request.version == HttpVersion11 and request.keep_alive:
+            return Ack(msgspec.json.encode(receipt), self._clock.now())
         return json_response(200, receipt)
 
     def _source(self, request: web.BaseRequest) -> Source:
@@ -61,24 +67,26 @@ class Ingress:
             raise self._rejected(source.name, 405, "method_not_allowed", "webhooks are sent by POST")
         return source
 
-    async def _body(self, request: web.BaseRequest, source: Source) -> bytes:
+    def _body_at_once(self, request: web.BaseRequest, source: Source) -> bytes | None:
+        """The body where it came in one packet with its headers, as nearly all do; else None."""
         if "Content-Encoding" in request.headers:
             raise self._rejected(
                 source.name, 415, "unsupported_encoding", "send the body as it was signed, without Content-Encoding"
             )
-        if request.content_length is not None and request.content_length > self._max_body:
-            raise self._too_large(source)
         content = request.content
-        if content.is_eof():  # it came in one packet with its headers, as nearly all do: no timer needed
-            body = content.read_nowait()
-            if len(body) > self._max_body:
+        if not content.is_eof():
+            if request.content_length is not None and request.content_length > self._max_body:
                 raise self._too_large(source)
-            return body
+            return None
+        body = content.read_nowait()
+        if len(body) > self._max_body:
+            raise self._too_large(source)
+        return body
+
+    async def _slow_body(self, request: web.BaseRequest, source: Source) -> bytes:
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return await self._slow_body(content, source)
-
-    async def _slow_body(self, content: StreamReader, source: Source) -> bytes:
+        content = request.content
         read = bytearray()
         try:
             async with asyncio.timeout(_BODY_SECONDS):

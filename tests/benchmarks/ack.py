@@ -2,10 +2,10 @@
 
 The bare handler is the one that aiohttp's documentation starts with: an application with one route, which reads the body and
 answers a `json_response`, without an access log. Every request is signed beforehand and new to the gateway; each answer means:
-committed with fsync, deliveries and all, and audited. Needs wrk. Exit 1 where the share is below FLOOR. Run it alone: two
-cores are all it needs and all it has.
+committed with fsync, its delivery with it, and audited. The sink is held, unless --deliver lets it run beside. Needs wrk. Exit 1
+where the share is below FLOOR. Run it alone: two cores are all it needs and all it has.
 
-    python tests/benchmarks/ack.py [--seconds 8] [--rounds 3] [--connections 64]
+    python tests/benchmarks/ack.py [--seconds 8] [--rounds 3] [--connections 64] [--deliver]
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--deliver", action="store_true", help="let the sink run beside it; else it is held")
     options = parser.parse_args()
     if shutil.which("wrk") is None or shutil.which("taskset") is None:
         print("skipped: wrk and taskset are needed (on Debian: apt install wrk util-linux)")
@@ -126,6 +127,8 @@ def _round(folder: Path, number: int, options: argparse.Namespace) -> float:
     config = place / "gateway.toml"
     config.write_text(CONFIG.format(port=port, admin=admin))
     with _server([sys.executable, "-m", "gateway", "serve", "--config", str(config)], port):
+        if not options.deliver:
+            _post(admin, "/api/sinks/archive/pause")
         acks, latency = _load(script, port, options)
         committed = _metric(admin, "legitmark_gateway_messages_total", 'result="accepted"')
         commits = _metric(admin, "legitmark_gateway_commit_seconds_count")
@@ -187,6 +190,11 @@ async def _listening(port: int) -> None:
         writer.close()
         return
     raise TimeoutError(f"nothing listens on {port}")
+
+
+def _post(port: int, path: str) -> None:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=b'{"actor": "benchmark"}', method="POST")
+    urllib.request.urlopen(request, timeout=5).close()
 
 
 def _metric(port: int, name: str, label: str = "") -> float:

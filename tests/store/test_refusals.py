@@ -120,7 +120,6 @@ class TestDamage:
             "messages_by_body",
             "messages_by_sr",
             "messages_by_status",
-            "deliveries_open_since",
             "sinks",
             "deliveries_due",
             "deliveries_dead",

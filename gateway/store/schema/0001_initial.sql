@@ -50,8 +50,8 @@ CREATE TABLE deliveries (
     CHECK ((state = 'queued') = (due_ms IS NOT NULL)),
     CHECK ((state = 'queued') = (ended_ms IS NULL))
 ) WITHOUT ROWID;
-CREATE INDEX deliveries_due  ON deliveries (sink, due_ms, message) WHERE state = 'queued';
-CREATE INDEX deliveries_open_since ON deliveries (sink, since_ms) WHERE state = 'queued';
+-- With since_ms, so that what is to be given up is found without a look at the table.
+CREATE INDEX deliveries_due  ON deliveries (sink, due_ms, message, since_ms) WHERE state = 'queued';
 CREATE INDEX deliveries_dead ON deliveries (sink, message) WHERE state = 'dead';
 
 CREATE TABLE attempts (
