@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -28,6 +29,8 @@ FAILED = frozenset(
     for verdict in verdicts
 )
 _ALL = 10**9
+_INTERRUPTED = 130
+"""128 + SIGINT, as shells have it."""
 _TAIL_BYTES = 4 * 1024 * 1024
 
 
@@ -64,6 +67,7 @@ def tail(
             out.print(Text.assemble((at, "dim"), "  ", (f"{event:<20}", style_of(line)), "  ", rest))
 
     if follow:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))  # there is nothing to put in order first
         asyncio.run(_follow(path, count, show, wanted))
     elif path.exists():
         with path.open("rb") as file:
