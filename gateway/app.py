@@ -140,8 +140,6 @@ class Gateway:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(store.run(), name="store")
             tasks.create_task(audit.run(), name="audit")
-            if store.after_unclean_end:
-                tasks.create_task(store.quick_check(), name="quick_check")
             missing = await catch_up(store, audit, config.audit_log) if store.after_unclean_end else 0
             space.step()
             await store.change(partial(operations.note_absences, present=tuple(self._lanes), now=clock.now()))
@@ -149,6 +147,8 @@ class Gateway:
             lanes = [tasks.create_task(lane.run(), name=f"lane:{lane.name}") for lane in self._lanes.values()]
             cleaning = tasks.create_task(janitor.run(), name="janitor")
             await self._serve(store, operator, intake, rejections)
+            if store.after_unclean_end:
+                tasks.create_task(store.quick_check(), name="quick_check")
             log.info("gateway.started", version=__version__, file=str(config.file), caught_up=missing or None)
             audit.step("gateway.started", detail=__version__)
             self._listening = True

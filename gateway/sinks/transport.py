@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TypeVar
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -25,8 +24,6 @@ _MOST_READ = 16 * 1024
 _READ_SECONDS = 2.0
 """For the body of an answer whose status is known already: the verdict has come, a slow body must not turn it."""
 _CONNECT_SECONDS = 10.0
-
-T = TypeVar("T")
 
 
 class _Resolver(AbstractResolver):

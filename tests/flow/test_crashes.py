@@ -339,6 +339,7 @@ async def test_pages_that_rot_far_from_the_start_are_found_after_a_crash(running
                 file.write(os.urandom(4096))
     end = await asyncio.to_thread(second, running.config, running.secrets)
     assert end.returncode == 65 and "quick_check" in end.stderr and "Traceback" not in end.stderr
+    assert "gateway.listening" in end.stderr  # it served meanwhile
 
 
 def test_a_database_in_a_folder_that_is_not_there_ends_with_74(tmp_path: Path) -> None:
