@@ -26,6 +26,7 @@ from gateway.core.values import Environment
 from gateway.engine.audit import AuditLog
 from gateway.engine.catchup import catch_up
 from gateway.engine.gates import Gates
+from gateway.engine.inbox import Inbox, Rules
 from gateway.engine.intake import Intake, Source
 from gateway.engine.janitor import Janitor
 from gateway.engine.lane import Lane, LaneSettings, LaneWorld
@@ -109,19 +110,20 @@ class Gateway:
         config, metrics, clock, log = self._config, self._metrics, self._clock, self._log
         rejections = Rejections(audit, metrics, clock)
         space = Space(lambda: shutil.disk_usage(config.database.parent).free, config.store.min_free, metrics, log)
-        router = Router(config.routes)
-        policies = {name: _policy(settings) for name, settings in config.sinks.items()}
-        notices = Notices(store=store, audit=audit, router=router, policies=policies, offer=self._offer, clock=clock, log=log)
+        rules = Rules(
+            router=Router(config.routes),
+            policies={name: _policy(settings) for name, settings in config.sinks.items()},
+            in_order=frozenset(name for name, settings in config.sinks.items() if settings.ordering == "sr"),
+        )
+        inbox = Inbox(store=store, audit=audit, rules=rules, offer=self._offer, metrics=metrics, clock=clock, log=log)
+        notices = Notices(inbox=inbox, clock=clock, log=log)
         await self._open_lanes(LaneWorld(store, audit, notices, metrics, clock, log))
         janitor = Janitor(
             store=store, lanes=self._lanes, rejections=rejections, space=space, metrics=metrics, clock=clock, log=log
         )
         intake = Intake(
-            store=store,
             audit=audit,
-            router=router,
-            policies=policies,
-            offer=self._offer,
+            inbox=inbox,
             rejections=rejections,
             notices=notices,
             space=space,
@@ -136,13 +138,14 @@ class Gateway:
             lambda: "this host's clock seems wrong: webhooks with right signatures are refused" if intake.clock_suspect else None,
             lambda: store.trouble,
         ]
-        operator = Operator(store=store, audit=audit, router=router, lanes=self._lanes, clock=clock)
+        operator = Operator(store=store, audit=audit, router=rules.router, lanes=self._lanes, clock=clock)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(store.run(), name="store")
             tasks.create_task(audit.run(), name="audit")
             missing = await catch_up(store, audit, config.audit_log) if store.after_unclean_end else 0
             space.step()
             await store.change(partial(operations.note_absences, present=tuple(self._lanes), now=clock.now()))
+            await store.change(partial(operations.note_ordering, in_order=rules.in_order, sinks=tuple(self._lanes)))
             await janitor.clamp()
             lanes = [tasks.create_task(lane.run(), name=f"lane:{lane.name}") for lane in self._lanes.values()]
             cleaning = tasks.create_task(janitor.run(), name="janitor")

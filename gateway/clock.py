@@ -30,16 +30,23 @@ class Clock:
     def new_id(self) -> str:
         """A UUIDv7 in hex (RFC 9562, section 5.7), greater than every one this clock made before."""
         milliseconds = time.time_ns() // 1_000_000
+        if milliseconds == self._last_id >> 80:
+            return self._next_id()
         if not self._entropy:
             self._entropy = memoryview(os.urandom(1000))  # a system call for a hundred ids
         random_bits = int.from_bytes(self._entropy[:10], "big")
         self._entropy = self._entropy[10:]
         value = milliseconds << 80 | 0x7 << 76 | (random_bits >> 68) << 64 | 0b10 << 62 | random_bits & (1 << 62) - 1
         if value <= self._last_id:
-            # Two in one millisecond, or a clock that went back: count up from the last one, as RFC 9562 (6.2) allows.
-            value = self._last_id + 1
-            if value >> 62 & 0b11 != 0b10:  # the count ran out of its 62 bits, into the variant's two
-                value = (value >> 80) + 1 << 80 | 0x7 << 76 | 0b10 << 62
+            return self._next_id()
+        self._last_id = value
+        return f"{value:032x}"
+
+    def _next_id(self) -> str:
+        """Another one in the same millisecond, or after the clock went back: count up, as RFC 9562 (6.2) allows."""
+        value = self._last_id + 1
+        if value >> 62 & 0b11 != 0b10:  # the count ran out of its 62 bits, into the variant's two
+            value = (value >> 80) + 1 << 80 | 0x7 << 76 | 0b10 << 62
         self._last_id = value
         return f"{value:032x}"
 

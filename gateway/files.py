@@ -19,7 +19,7 @@ class AppendFile:
         self._fd = -1
         self.written = 0
         self._torn = False
-        """The last write ended within a line: the next one starts with a line break, so that only that line is lost."""
+        """The file ends within a line (a crash, say): the next write starts with a line break, so that only that line is lost."""
 
     def append(self, lines: bytes) -> None:
         """Write complete lines. Raises OSError; `written` says how many of their bytes are in the file by then."""
@@ -28,14 +28,30 @@ class AppendFile:
         if self._torn:
             os.write(self._fd, b"\n")
             self._torn = False
-        while self.written < len(lines):
-            self.written += os.write(self._fd, lines[self.written :])
-            self._torn = lines[self.written - 1 : self.written] != b"\n"
+        try:
+            while self.written < len(lines):
+                self.written += os.write(self._fd, lines[self.written :])
+                self._torn = lines[self.written - 1 : self.written] != b"\n"
+        except OSError:
+            self._take_back(lines)
+            raise
 
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _take_back(self, lines: bytes) -> None:
+        """Cut off the beginning of a line that the disk had no room for, so that every line in the file is a whole one."""
+        whole = lines.rfind(b"\n", 0, self.written) + 1
+        torn = lines[whole : self.written]
+        if not torn:
+            return
+        end = os.fstat(self._fd).st_size
+        if os.pread(self._fd, len(torn), end - len(torn)) == torn:  # else somebody has written after us
+            os.ftruncate(self._fd, end - len(torn))
+            self.written = whole
+            self._torn = False
 
     def _follow(self) -> None:
         if self._fd >= 0:

@@ -5,9 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
 from gateway.clock import Clock
 from gateway.core.outcome import Delivered, Outcome
+from gateway.core.routing import Router
+from gateway.engine.audit import AuditLog
+from gateway.engine.inbox import Inbox, Rules
+from gateway.engine.notices import Notices
 from gateway.sinks.base import Outgoing
+from gateway.store.records import Owed
+from gateway.store.sqlite import Store
+from gateway.telemetry import Metrics
 
 START = 1_772_000_000.0
 """Unix seconds: a day in February 2026."""
@@ -79,3 +88,19 @@ class FakeSink:
 
     async def aclose(self) -> None:
         self.closed += 1
+
+
+_NO_RULES = Rules(router=Router([]), policies={})
+
+
+def notices_for(
+    store: Store,
+    audit: AuditLog,
+    clock: Clock,
+    rules: Rules = _NO_RULES,
+    offer: Callable[[Owed, float], None] = lambda owed, due: None,
+) -> Notices:
+    """The gateway's own events on a real store; without rules they reach nobody."""
+    log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
+    inbox = Inbox(store=store, audit=audit, rules=rules, offer=offer, metrics=Metrics(), clock=clock, log=log)
+    return Notices(inbox=inbox, clock=clock, log=log)

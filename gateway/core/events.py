@@ -122,22 +122,11 @@ class Event(Struct, frozen=True):
     """The body, decoded once to plain values: what patterns, templates and the JSONL sink see."""
     content: Content
     milestone: Milestone
-
-    @property
-    def event_type(self) -> str | None:
-        return self._text("event_type")
-
-    @property
-    def sr_uuid(self) -> str | None:
-        return self._text("sr_uuid")
-
-    @property
-    def reference_id(self) -> str | None:
-        return self._text("reference_id")
-
-    @property
-    def timestamp(self) -> str | None:
-        return self._text("timestamp")
+    event_type: str | None
+    """This and the next three: None where the body has none, or not as a text."""
+    sr_uuid: str | None
+    reference_id: str | None
+    timestamp: str | None
 
     def instant(self) -> float | None:
         """The event's own timestamp in Unix seconds, UTC (where it names no zone, that is UTC); None where it is no instant."""
@@ -146,10 +135,6 @@ class Event(Struct, frozen=True):
             return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError):
             return None
-
-    def _text(self, name: str) -> str | None:
-        value = self.values.get(name)
-        return value if isinstance(value, str) else None
 
 
 class Undecodable(Struct, frozen=True):
@@ -174,7 +159,15 @@ def decode(body: bytes) -> Event | Undecodable:
 def event_of(values: dict[str, Any]) -> Event:
     """The event that plain values mean; never fails."""
     content = _content(values)
-    return Event(values=values, content=content, milestone=_milestone(content))
+    return Event(
+        values=values,
+        content=content,
+        milestone=_milestone(content),
+        event_type=_text(values, "event_type"),
+        sr_uuid=_text(values, "sr_uuid"),
+        reference_id=_text(values, "reference_id"),
+        timestamp=_text(values, "timestamp"),
+    )
 
 
 def identity(event: Event, fields: Mapping[str, Sequence[str]]) -> str | None:
@@ -219,6 +212,11 @@ def is_json(body: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _text(values: dict[str, Any], name: str) -> str | None:
+    value = values.get(name)
+    return value if isinstance(value, str) else None
 
 
 def _content(values: dict[str, Any]) -> Content:

@@ -51,6 +51,16 @@ class Pattern:
     def matches(self, values: Mapping[str, Any]) -> bool:
         return self._fields.matches(values)
 
+    def given(self, known: Mapping[str, Any]) -> Pattern | bool:
+        """What is left of the pattern for events of which these top-level fields are known; True or False where nothing is."""
+        left = []
+        for name, condition in self._fields.conditions:
+            if name not in known:
+                left.append((name, condition))
+            elif not condition.matches(known[name]):
+                return False
+        return Pattern(Fields(self._fields.raw, tuple(left))) if left else True
+
     def failure(self, values: Mapping[str, Any]) -> Failure | None:
         """The first condition in the pattern's order that does not hold; None where all do."""
         return self._fields.failure(values, "")
@@ -69,9 +79,9 @@ def compile_pattern(table: Mapping[str, Any]) -> tuple[Pattern, list[PatternProb
 class Fields:
     """A table of fields: on an array, one element has to meet all of them."""
 
-    def __init__(self, raw: Any, fields: tuple[tuple[str, Condition], ...]) -> None:
+    def __init__(self, raw: Any, conditions: tuple[tuple[str, Condition], ...]) -> None:
         self.raw = raw
-        self._fields = fields
+        self.conditions = conditions
 
     def matches(self, value: Any) -> bool:
         return _any_element(value, self._holds)
@@ -80,7 +90,7 @@ class Fields:
         if isinstance(value, list):
             return None if self.matches(value) else Failure(path, self.raw, value)
         table = value if isinstance(value, dict) else {}
-        for name, condition in self._fields:
+        for name, condition in self.conditions:
             actual, inner = table.get(name), f"{path}.{name}" if path else name
             if isinstance(condition, Fields):
                 if failure := condition.failure(actual, inner):
@@ -91,7 +101,7 @@ class Fields:
 
     def _holds(self, value: Any) -> bool:
         table = value if isinstance(value, dict) else {}
-        return all(condition.matches(table.get(name)) for name, condition in self._fields)
+        return all(condition.matches(table.get(name)) for name, condition in self.conditions)
 
 
 class Equals:

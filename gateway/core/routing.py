@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from gateway.core.events import Event
+from gateway.core.events import Event, Milestone
 from gateway.core.patterns import Failure, Pattern
 
 DERIVED_FIELDS = ("milestone", "source")
 """What patterns may name beside the fields of the event. They win over fields of the same name in the body."""
+
+
+_MOST_KINDS = 256
+"""Kinds of events (source, type, milestone) remembered; the sender chooses the types, so there has to be a bound."""
 
 
 class Route(Struct, frozen=True):
@@ -47,20 +52,25 @@ class Trace(Struct, frozen=True):
 class Router:
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = tuple(routes)
+        self._given = lru_cache(maxsize=_MOST_KINDS)(self._for_kind)
 
     def route(self, event: Event, source: str) -> Decision:
         """Every route that applies, and the union of their sinks."""
-        view = _view(event, source)
-        applied: list[Route] = []
-        closed = False
-        for route in self._routes:
-            if not route.fallback and not closed and _fits(route, view):
-                applied.append(route)
-                closed = route.final
-        if not applied:
-            applied = [route for route in self._routes if route.fallback and _fits(route, view)]
-        sinks = dict.fromkeys(sink for route in applied for sink in route.sinks)
-        return Decision(sinks=tuple(sinks), routes=tuple(route.name for route in applied))
+        event_type = event.values.get("event_type")
+        if event_type is not None and not isinstance(event_type, str):
+            return _decide(self._routes, _view(event, source))
+        given = self._given(source, event_type, event.milestone)
+        return given if isinstance(given, Decision) else _decide(given, _view(event, source))
+
+    def _for_kind(self, source: str, event_type: str | None, milestone: Milestone) -> Decision | tuple[Route, ...]:
+        """The routes that may apply to this kind of event, without what is known to hold; or already the decision.
+
+        Most rules ask for nothing else, so most events cost one look-up, however many rules there are.
+        """
+        known = {"source": source, "event_type": event_type, "milestone": milestone.value}
+        routes = tuple(left for route in self._routes if (left := _given(route, known)) is not None)
+        settled = not any(route.match or route.unless for route in routes)
+        return _decide(routes, known) if settled else routes
 
     def explain(self, event: Event, source: str) -> list[Trace]:
         """What each route said, in the order of the file; agrees with `route` by construction and by test."""
@@ -78,6 +88,37 @@ class Router:
             return Failure("fallback", "no other route matched", applied[0])
         closing = next(other.name for other in self._routes if other.final and other.name in applied)
         return Failure("final", "no final route before it matched", closing)
+
+
+def _decide(routes: Sequence[Route], view: dict[str, Any]) -> Decision:
+    applied: list[Route] = []
+    for route in routes:
+        if not route.fallback and _fits(route, view):
+            applied.append(route)
+            if route.final:
+                break
+    if not applied:
+        applied = [route for route in routes if route.fallback and _fits(route, view)]
+    sinks = dict.fromkeys(sink for route in applied for sink in route.sinks)
+    return Decision(sinks=tuple(sinks), routes=tuple(route.name for route in applied))
+
+
+def _given(route: Route, known: dict[str, Any]) -> Route | None:
+    """What is left of a route for events of which these fields are known; None where it can't apply."""
+    if route.sources and known["source"] not in route.sources:
+        return None
+    match = [pattern.given(known) for pattern in route.match]
+    if route.match and not any(match):
+        return None
+    unless = [pattern.given(known) for pattern in route.unless]
+    if True in unless:
+        return None
+    return structs.replace(
+        route,
+        match=() if True in match else tuple(left for left in match if isinstance(left, Pattern)),
+        unless=tuple(left for left in unless if isinstance(left, Pattern)),
+        sources=(),
+    )
 
 
 def _view(event: Event, source: str) -> dict[str, Any]:

@@ -81,19 +81,22 @@ def verify(
     Raises:
         RejectedWebhook: 401 `missing_signature`, `bad_signature` or `stale_timestamp`.
     """
-    found: dict[bytes, list[bytes]] = {}
+    found: dict[bytes, bytes] = {}
+    doubled: list[bytes] = []
     for name, value in headers:
         lowered = name.lower()
         if lowered in _NAMES:
-            found.setdefault(lowered, []).append(value)
+            if lowered in found:
+                doubled.append(lowered)
+            found[lowered] = value
     family = _WEBHOOK if found and found.keys().isdisjoint(_SVIX) else _SVIX
     for name in family:
         if name not in found:
             raise RejectedWebhook(401, "missing_signature", f"the header {name.decode()} is missing")
-    for name in family:
-        if len(found[name]) > 1:
+    for name in doubled:
+        if name in family:
             raise RejectedWebhook(401, "bad_signature", f"the header {name.decode()} came more than once")
-    raw_id, timestamp, signatures = (found[name][0] for name in family)
+    raw_id, timestamp, signatures = found[family[0]], found[family[1]], found[family[2]]
     sender_id = _sender_id(raw_id)
     if _TIMESTAMP.fullmatch(timestamp) is None:
         raise RejectedWebhook(401, "bad_signature", "the timestamp is not a number of Unix seconds")

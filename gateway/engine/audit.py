@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +18,7 @@ from gateway.files import AppendFile
 from gateway.store.records import Message
 from gateway.telemetry import Log
 
+_T = TypeVar("_T")
 _RETRY_SECONDS = 1.0
 
 
@@ -64,33 +66,43 @@ class AuditLog:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
         self._encode = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[tuple[asyncio.Future[Any], object]] = []
         self._writing = False
         self._wake = asyncio.Event()
         self._closing = False
 
     def step(self, event: str, message: Message | None = None, **fields: object) -> None:
         """Add a line about a step; `message` fills in its ids. It is on its way, not written: see `flush`."""
-        if message is not None:
-            fields |= {
-                "message_id": message.id,
-                "sender_id": message.sender_id,
-                "source": message.source,
-                "event_type": message.event_type,
-                "milestone": message.milestone,
-                "sr_uuid": message.sr_uuid,
-                "reference_id": message.reference_id,
-            }
-        line = Line(v=1, time=rfc3339(self._clock.now()), event=event, **fields)  # type: ignore[arg-type]
+        time = rfc3339(self._clock.now())
+        if message is None:
+            line = Line(v=1, time=time, event=event, **fields)  # type: ignore[arg-type]
+        else:
+            line = Line(
+                v=1,
+                time=time,
+                event=event,
+                message_id=message.id,
+                sender_id=message.sender_id,
+                source=message.source,
+                event_type=message.event_type,
+                milestone=message.milestone,
+                sr_uuid=message.sr_uuid,
+                reference_id=message.reference_id,
+                **fields,  # type: ignore[arg-type]
+            )
         self._lines.append(self._encode(line))
+        self._wake.set()
+
+    def after(self, waiter: asyncio.Future[_T], result: _T) -> None:
+        """Give a future its result once every line added so far is written, or StoreError where the disk refuses them now."""
+        self._waiters.append((waiter, result))
         self._wake.set()
 
     async def flush(self) -> None:
         """Wait until every line added so far is written. Raises StoreError where the disk refuses them now."""
         if self._lines or self._writing:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            self._wake.set()
+            self.after(waiter, None)
             await waiter
 
     async def run(self) -> None:
@@ -119,7 +131,7 @@ class AuditLog:
             self.failing = True
             self._lines = _unwritten(lines, self._file.written) + self._lines
             refused = StoreError(f"the audit log can't be written: {error.strerror}")
-            for waiter in waiters:
+            for waiter, _ in waiters:
                 if not waiter.done():
                     waiter.set_exception(refused)
             return False
@@ -128,9 +140,9 @@ class AuditLog:
         if self.failing:
             self._log.info("audit.recovered", path=str(self.path))
         self.failing = False
-        for waiter in waiters:
+        for waiter, result in waiters:
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(result)
         return True
 
     @property

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.core import events, signature
 from gateway.core.errors import RejectedWebhook, StoreError
-from gateway.core.retry import RetryPolicy, first_due
-from gateway.core.routing import Decision, Router
 from gateway.core.signature import Key
 from gateway.engine.audit import AuditLog
+from gateway.engine.inbox import Inbox
 from gateway.engine.notices import Notices
 from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
-from gateway.store.records import Accepted, Duplicate, Message, NewMessage, Owed, Status
-from gateway.store.sqlite import Store
+from gateway.store.records import Duplicate, Message
 from gateway.telemetry import Log, Metrics
 
 SUSPECT_AFTER = 3
@@ -48,16 +45,13 @@ class Receipt(Struct, frozen=True):
 
 
 class Intake:
-    """The path of a request. Shares nothing with the lanes but the store and `offer`."""
+    """The path of a request. Shares nothing with the lanes but the inbox."""
 
     def __init__(
         self,
         *,
-        store: Store,
         audit: AuditLog,
-        router: Router,
-        policies: Mapping[str, RetryPolicy],
-        offer: Callable[[Owed, float], None],
+        inbox: Inbox,
         rejections: Rejections,
         notices: Notices,
         space: Space,
@@ -65,12 +59,8 @@ class Intake:
         clock: Clock,
         log: Log,
     ) -> None:
-        """`policies` holds the retry policy of every sink; `offer` hands a fresh delivery and its due time to its lane."""
-        self._store = store
         self._audit = audit
-        self._router = router
-        self._policies = policies
-        self._offer = offer
+        self._inbox = inbox
         self._rejections = rejections
         self._notices = notices
         self._space = space
@@ -110,7 +100,7 @@ class Intake:
             raise StoreError("the disk is nearly full")
 
         event = decoded if isinstance(decoded, events.Event) else None
-        decision = self._route(event, source) if event else None
+        detail = decoded.detail if isinstance(decoded, events.Undecodable) else None
         message = Message(
             id=self._clock.new_id(),
             source=source.name,
@@ -123,25 +113,20 @@ class Intake:
             sr_uuid=event.sr_uuid if event else None,
             reference_id=event.reference_id if event else None,
         )
-        deliveries = tuple(
-            (sink, first_due(self._policies[sink], now, self._clock.jitter())) for sink in (decision.sinks if decision else ())
-        )
-        stored = await self._store.accept(
-            NewMessage(
-                message=message,
-                status=_status(decision),
-                event_at=event.instant() if event else None,
-                identity=events.identity(event, source.identity) if event else None,
-                deliveries=deliveries,
-            )
+        stored = await self._inbox.put(
+            message,
+            self._inbox.route(event, source.name) if event else None,
+            event_at=event.instant() if event else None,
+            identity=events.identity(event, source.identity) if event else None,
+            detail=detail,
         )
         if isinstance(stored, Duplicate):
-            receipt = self._duplicate(message, stored)
+            receipt = Receipt("duplicate", stored.id)
+        elif event is not None:
+            receipt = Receipt("accepted", message.id)
         else:
-            receipt = self._accepted(message, stored, decision, decoded, deliveries)
-        await self._audit.flush()
-        if receipt.status == "quarantined" and isinstance(decoded, events.Undecodable):
-            await self._notices.message_quarantined(message, decoded.detail)
+            receipt = Receipt("quarantined", message.id)
+            await self._notices.message_quarantined(message, detail or "")
         self._metrics.message(source.name, message.event_type, receipt.status, self._clock.monotonic() - started)
         return receipt
 
@@ -161,49 +146,3 @@ class Intake:
             self._metrics.clock_suspect(False)
             self._log.info("clock.trusted")
         self._stale_in_a_row = 0
-
-    def _route(self, event: events.Event, source: Source) -> Decision:
-        try:
-            return self._router.route(event, source.name)
-        except Exception:
-            # A bug in the rules' evaluation must not lose a message that is authentic: it is kept as unrouted, and replayable.
-            self._log.exception("routing.bug", source=source.name)
-            return Decision(sinks=(), routes=())
-
-    def _duplicate(self, message: Message, duplicate: Duplicate) -> Receipt:
-        # The line carries the id of the first message, so that its story is found under one id.
-        self._audit.step(
-            "message.duplicate",
-            msgspec.structs.replace(message, id=duplicate.id),
-            reason=duplicate.reason,
-            conflict=True if duplicate.conflict else None,
-        )
-        if duplicate.conflict:
-            self._metrics.conflict(message.source)
-        return Receipt("duplicate", duplicate.id)
-
-    def _accepted(
-        self,
-        message: Message,
-        accepted: Accepted,
-        decision: Decision | None,
-        decoded: events.Event | events.Undecodable,
-        deliveries: Sequence[tuple[str, float]],
-    ) -> Receipt:
-        if isinstance(decoded, events.Undecodable) or decision is None:
-            detail = decoded.detail if isinstance(decoded, events.Undecodable) else None
-            self._audit.step("message.quarantined", message, detail=detail)
-            return Receipt("quarantined", message.id)
-        self._audit.step("message.accepted", message, routes=decision.routes, sinks=decision.sinks)
-        if not decision.routes:
-            self._audit.step("message.unrouted", message)
-            self._metrics.unrouted(message.source)
-        for sink, due in deliveries:
-            self._offer(Owed(seq=accepted.seq, sink=sink, message=message, since=message.received_at), due)
-        return Receipt("accepted", message.id)
-
-
-def _status(decision: Decision | None) -> Status:
-    if decision is None:
-        return "quarantined"
-    return "accepted" if decision.routes else "unrouted"

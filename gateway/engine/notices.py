@@ -5,7 +5,6 @@ At most one per sink and kind in ten minutes, and none about another one; where 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -13,12 +12,9 @@ import msgspec
 from gateway.clock import Clock
 from gateway.core import events
 from gateway.core.errors import StoreError
-from gateway.core.retry import RetryPolicy, first_due
-from gateway.core.routing import Router
 from gateway.core.values import rfc3339
-from gateway.engine.audit import AuditLog
-from gateway.store.records import Accepted, Attempt, Message, NewMessage, Owed
-from gateway.store.sqlite import Store
+from gateway.engine.inbox import Inbox
+from gateway.store.records import Attempt, Message, Owed
 from gateway.telemetry import Log
 
 SOURCE = "gateway"
@@ -27,22 +23,8 @@ _PAUSE = 600.0
 
 
 class Notices:
-    def __init__(
-        self,
-        *,
-        store: Store,
-        audit: AuditLog,
-        router: Router,
-        policies: Mapping[str, RetryPolicy],
-        offer: Callable[[Owed, float], None],
-        clock: Clock,
-        log: Log,
-    ) -> None:
-        self._store = store
-        self._audit = audit
-        self._router = router
-        self._policies = policies
-        self._offer = offer
+    def __init__(self, *, inbox: Inbox, clock: Clock, log: Log) -> None:
+        self._inbox = inbox
         self._clock = clock
         self._log = log
         self._last: dict[tuple[str, str], float] = {}
@@ -71,7 +53,7 @@ class Notices:
         if about is not None:
             values |= {"message_id": about.id, "sr_uuid": about.sr_uuid, "reference_id": about.reference_id}
         event = events.event_of({key: value for key, value in values.items() if value is not None})
-        decision = self._router.route(event, SOURCE)
+        decision = self._inbox.route(event, SOURCE)
         if not decision.sinks:
             return
         self._last[sink, event_type] = self._clock.monotonic()
@@ -87,15 +69,9 @@ class Notices:
             sr_uuid=event.sr_uuid,
             reference_id=event.reference_id,
         )
-        owed = tuple((name, first_due(self._policies[name], now, self._clock.jitter())) for name in decision.sinks)
         try:
-            stored = await self._store.accept(NewMessage(message=message, status="accepted", deliveries=owed))
+            await self._inbox.put(message, decision)
         except StoreError as error:
             # What it would tell of stands in the audit log and the metrics all the same.
             del self._last[sink, event_type]
             self._log.warning("notice.lost", event_type=event_type, sink=sink, error=str(error))
-            return
-        if isinstance(stored, Accepted):
-            self._audit.step("message.accepted", message, routes=decision.routes, sinks=decision.sinks)
-            for name, due in owed:
-                self._offer(Owed(seq=stored.seq, sink=name, message=message, since=now), due)

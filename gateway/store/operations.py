@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -51,7 +51,7 @@ def reopen(
             continue
         connection.execute(
             "UPDATE deliveries SET state = 'queued', retries = 0, since_ms = ?, due_ms = ?, ended_ms = NULL, reason = NULL,"
-            " replayed = 1 WHERE message = ? AND sink = ? AND state = ?",
+            " replayed = 1, sr = NULL, event_ms = NULL WHERE message = ? AND sink = ? AND state = ?",
             (milliseconds(now), milliseconds(now + target.wait), *key, row[0]),
         )
         changes[target.sink, row[0]] -= 1
@@ -121,6 +121,22 @@ def note_absences(connection: sqlite3.Connection, changes: Changes, *, present: 
             away = max(milliseconds(now) - absent_ms, 0)
             connection.execute("UPDATE deliveries SET since_ms = since_ms + ? WHERE sink = ? AND state = 'queued'", (away, sink))
             connection.execute("UPDATE sinks SET absent_ms = NULL WHERE sink = ?", (sink,))
+
+
+def note_ordering(connection: sqlite3.Connection, changes: Changes, *, in_order: Collection[str], sinks: Collection[str]) -> None:
+    """Bring the open deliveries of those sinks whose `ordering` became "sr" into the order of their service requests."""
+    known = {sink for (sink,) in connection.execute("SELECT sink FROM sinks WHERE in_order")}
+    for sink in set(in_order) - known:
+        connection.execute(
+            "INSERT INTO sinks (sink, in_order) VALUES (?, 1) ON CONFLICT (sink) DO UPDATE SET in_order = 1", (sink,)
+        )
+        connection.execute(
+            "UPDATE deliveries SET (sr, event_ms) = (SELECT sr_uuid, iif(sr_uuid IS NULL, NULL, event_ms) FROM messages"
+            " WHERE seq = deliveries.message) WHERE sink = ? AND state = 'queued' AND sr IS NULL AND NOT replayed",
+            (sink,),
+        )
+    for sink in known & set(sinks) - set(in_order):
+        connection.execute("UPDATE sinks SET in_order = 0 WHERE sink = ?", (sink,))
 
 
 def keep_sink(connection: sqlite3.Connection, sink: str, state: SinkState) -> None:

@@ -15,6 +15,13 @@ _SLICE = 5_000
 """Messages looked at in one read transaction where no index helps: it holds the WAL, so it has to be short."""
 
 
+_BLOCKS = (
+    "WITH RECURSIVE blocks (block) AS (SELECT min(seq) >> 8 FROM messages"
+    " UNION ALL SELECT block + 1 FROM blocks WHERE block < (SELECT max(seq) >> 8 FROM messages))"
+)
+_IN_BLOCKS = "blocks CROSS JOIN messages INDEXED BY messages_by_sr ON seq >> 8 = block"
+"""Each block of `messages_by_sr`, from the oldest to the newest."""
+
 MOST_NAMED = 1000
 """Messages that one id may stand for; the rest of a longer list is reached by sink and time."""
 
@@ -22,8 +29,8 @@ MOST_NAMED = 1000
 def named(connection: sqlite3.Connection, text: str) -> list[int]:
     """The seqs of the messages whose gateway's id, sender's id or SR uuid this is. A reference id: see `by_reference`."""
     rows = connection.execute(
-        "SELECT seq FROM messages WHERE id = ?1 UNION SELECT seq FROM messages WHERE sender_id = ?2"
-        " UNION SELECT seq FROM messages WHERE sr_uuid = ?2 ORDER BY seq LIMIT ?3",
+        f"{_BLOCKS} SELECT seq FROM messages WHERE id = ?1 UNION SELECT seq FROM messages WHERE sender_id = ?2"
+        f" UNION SELECT seq FROM {_IN_BLOCKS} AND sr_uuid = ?2 ORDER BY seq LIMIT ?3",
         (text, text.encode(), MOST_NAMED),
     )
     return [seq for (seq,) in rows]
@@ -33,9 +40,9 @@ def begun(connection: sqlite3.Connection, text: str) -> list[int]:
     """The seqs of the messages one of whose three ids begins like this."""
     raw = text.encode()
     rows = connection.execute(
-        "SELECT seq FROM messages WHERE id >= ?1 AND id < ?2"
+        f"{_BLOCKS} SELECT seq FROM messages WHERE id >= ?1 AND id < ?2"
         " UNION SELECT seq FROM messages WHERE sender_id >= ?3 AND sender_id < ?4"
-        " UNION SELECT seq FROM messages WHERE sr_uuid >= ?3 AND sr_uuid < ?4 ORDER BY seq LIMIT ?5",
+        f" UNION SELECT seq FROM {_IN_BLOCKS} AND sr_uuid >= ?3 AND sr_uuid < ?4 ORDER BY seq LIMIT ?5",
         (text, f"{text}\uffff", raw, raw + b"\xff", MOST_NAMED),
     )
     return [seq for (seq,) in rows]

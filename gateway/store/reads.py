@@ -17,11 +17,9 @@ _MESSAGE_COLUMNS = (
 _MOST_CLAIMED_BYTES = 8 * 1024 * 1024
 _WAITING = "SELECT d.message, d.due_ms FROM deliveries d WHERE d.sink = ? AND d.state = 'queued'"
 _FIRST_OF_ITS_SR = """
- AND (d.replayed OR NOT EXISTS (
-    SELECT 1 FROM messages mine JOIN messages earlier ON earlier.sr_uuid = mine.sr_uuid
-    JOIN deliveries open ON open.message = earlier.seq AND open.sink = d.sink
-    WHERE mine.seq = d.message AND open.state = 'queued' AND NOT open.replayed
-      AND (earlier.event_ms, earlier.seq) < (mine.event_ms, mine.seq)))
+ AND (d.sr IS NULL OR NOT EXISTS (
+    SELECT 1 FROM deliveries open WHERE open.sink = d.sink AND open.sr = d.sr AND open.state = 'queued'
+      AND (open.event_ms, open.message) < (d.event_ms, d.message)))
 """
 """No open delivery of the same service request stands before it; one without a service request has none."""
 

@@ -36,6 +36,8 @@ class NewMessage(Struct, frozen=True):
     identity: str | None = None
     deliveries: tuple[tuple[str, float], ...] = ()
     """Sink, and when its first attempt is due."""
+    in_order: frozenset[str] = frozenset()
+    """Those among all sinks with `ordering = "sr"`."""
     event_at: float | None = None
     """The instant of the event's own timestamp; None where it has none: its arrival counts."""
 
@@ -51,6 +53,9 @@ class Duplicate(Struct, frozen=True):
     reason: Literal["message_id", "identity"]
     conflict: bool
     """Its body differs from the first one's."""
+
+
+Stored = Accepted | Duplicate
 
 
 class Owed(Struct, frozen=True):

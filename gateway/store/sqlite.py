@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.core.errors import GatewayError, StoreCorrupt, StoreError, StoreFailed, StoreOverloaded
 from gateway.store import connection as opening
 from gateway.store import operations, reads, writes
-from gateway.store.records import Accepted, Claim, Counts, Duplicate, Message, NewMessage, Settlement, SinkState
+from gateway.store.records import Claim, Counts, Message, NewMessage, Settlement, SinkState, Stored
 
 _T = TypeVar("_T")
 _Job = TypeVar("_Job")
@@ -24,22 +25,38 @@ MOST_WAITING = 480
 that the server takes, or it could never be reached."""
 
 
+Told = Callable[[Stored | Exception], None]
 Work = Callable[[sqlite3.Connection, writes.Changes], Any]
 
 
 class _Batch:
-    """What waits for the next commit, each with the future of who waits for it."""
+    """What waits for the next commit, each with who is told of it."""
 
     def __init__(self) -> None:
-        self.accepts: list[tuple[NewMessage, asyncio.Future[Accepted | Duplicate]]] = []
+        self.accepts: list[tuple[NewMessage, Told]] = []
         self.settles: list[tuple[Settlement, asyncio.Future[bool]]] = []
         self.works: list[tuple[Work, asyncio.Future[Any]]] = []
 
     def __len__(self) -> int:
         return len(self.accepts) + len(self.settles) + len(self.works)
 
-    def futures(self) -> list[asyncio.Future[Any]]:
-        return [*(f for _, f in self.accepts), *(f for _, f in self.settles), *(f for _, f in self.works)]
+    def tell(self, accepted: Sequence[Stored], done: Sequence[Any]) -> None:
+        """Tell the results of a commit: of the accepts, and of the settles and works in their order."""
+        for (_, told), stored in zip(self.accepts, accepted, strict=True):
+            told(stored)
+        for future, result in zip(self._futures(), done, strict=True):
+            if not future.done():
+                future.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        for _, told in self.accepts:
+            told(error)
+        for future in self._futures():
+            if not future.done():
+                future.set_exception(error)
+
+    def _futures(self) -> list[asyncio.Future[Any]]:
+        return [*(future for _, future in self.settles), *(future for _, future in self.works)]
 
     def alone(self) -> list[_Batch]:
         """Each job in a batch of its own."""
@@ -51,22 +68,21 @@ class _Batch:
                 batches.append(batch)
         return batches
 
-    def commit(self, connection: sqlite3.Connection, retention: float) -> list[Any]:
-        """Run everything in one transaction, in the writer's thread; the results in the order of `futures`."""
+    def commit(self, connection: sqlite3.Connection, retention: float) -> tuple[list[Stored], list[Any]]:
+        """Run everything in one transaction, in the writer's thread; the results as `tell` takes them."""
         changes: writes.Changes = writes.Changes()
         connection.execute("BEGIN IMMEDIATE")
         try:
-            results: list[Any] = []
-            results += writes.accept(connection, [new for new, _ in self.accepts], retention, changes)
-            results += writes.settle(connection, [settlement for settlement, _ in self.settles], changes)
-            results += [work(connection, changes) for work, _ in self.works]
+            accepted = writes.accept(connection, [new for new, _ in self.accepts], retention, changes)
+            done: list[Any] = [*writes.settle(connection, [settlement for settlement, _ in self.settles], changes)]
+            done += [work(connection, changes) for work, _ in self.works]
             writes.count(connection, changes)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        return results
+        return accepted, done
 
 
 class Store:
@@ -122,15 +138,35 @@ class Store:
             raise
         return cls(path, writer, reader, desk, lock, retention)
 
-    async def accept(self, new: NewMessage) -> Accepted | Duplicate:
+    def submit(self, new: NewMessage, told: Told) -> None:
         """Commit a message with all its deliveries, or find the first message that it repeats.
 
-        Raises StoreOverloaded or StoreError where it can't be committed now; nothing of it is stored then, or (where the
-        commit itself failed) it may reappear, and the sender's next try is a duplicate.
+        `told` is called once, in the event loop, when that is on disk: before any task runs that a commit wakes. It gets
+        StoreOverloaded or StoreError where it can't be committed now; nothing of it is stored then, or (where the commit
+        itself failed) it may reappear, and the sender's next try is a duplicate.
         """
-        if len(self._waiting.accepts) >= MOST_WAITING:
-            raise StoreOverloaded("too many messages wait for the disk")
-        return await self._add(self._waiting.accepts, new)
+        if self._broken is not None:
+            told(self._broken)
+        elif len(self._waiting.accepts) >= MOST_WAITING:
+            told(StoreOverloaded("too many messages wait for the disk"))
+        else:
+            self._waiting.accepts.append((new, told))
+            self._wake.set()
+
+    async def accept(self, new: NewMessage) -> Stored:
+        """As `submit`, for who has nothing to do before it wakes up. Raises what is told there."""
+        stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+
+        def told(result: Stored | Exception) -> None:
+            if stored.done():
+                return
+            if isinstance(result, Exception):
+                stored.set_exception(result)
+            else:
+                stored.set_result(result)
+
+        self.submit(new, told)
+        return await stored
 
     def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
         """Commit what became of a claimed delivery; False where it left `queued` meanwhile (a person discarded it).
@@ -198,7 +234,7 @@ class Store:
         except BaseException as error:
             # Nobody will commit any more: whoever waits for it, or will, has to be told, or the process would never end.
             self._broken = self._broken or StoreError(f"the writer has ended ({type(error).__name__})")
-            _fail(self._waiting, self._broken)
+            self._waiting.fail(self._broken)
             raise
 
     async def step(self) -> bool:
@@ -212,7 +248,7 @@ class Store:
     async def close(self, *, clean: bool = True) -> None:
         """Refuse further work and release everything; what waits should have been committed by `run` before."""
         self._broken = self._broken or StoreError("the gateway is stopping")
-        _fail(self._waiting, self._broken)
+        self._waiting.fail(self._broken)
         await self._reader.close()
         await self._desk.close()
         await self._writer.close()  # the last connection checkpoints the WAL into the file
@@ -236,37 +272,31 @@ class Store:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            results = await self._writer.run(lambda connection: batch.commit(connection, self.retention))
+            accepted, done = await self._writer.run(lambda connection: batch.commit(connection, self.retention))
         except (StoreFailed, StoreCorrupt) as error:
             self._broken, self.trouble = error, str(error)
-            _fail(batch, error)
+            batch.fail(error)
             raise
         except asyncio.CancelledError:
-            _fail(batch, StoreError("the writer was stopped before it could tell whether this was committed"))
+            batch.fail(StoreError("the writer was stopped before it could tell whether this was committed"))
             raise
         except GatewayError as error:
             self.trouble = str(error)
-            _fail(batch, error)
+            batch.fail(error)
         except Exception as error:
             # A bug in one job must not fail its neighbours: each once more, alone.
             if len(batch) == 1:
-                _fail(batch, error)
+                batch.fail(error)
             else:
+                singles = deque(batch.alone())
                 try:
-                    for single in batch.alone():
-                        await self._commit(single)
+                    while singles:
+                        await self._commit(singles.popleft())
                 except BaseException as fatal:
-                    _fail(batch, fatal if isinstance(fatal, StoreError) else StoreError("the writer has ended"))
+                    for single in singles:
+                        single.fail(fatal if isinstance(fatal, StoreError) else StoreError("the writer has ended"))
                     raise
         else:
             self.trouble = None
             self.on_commit(len(batch), loop.time() - started)
-            for future, result in zip(batch.futures(), results, strict=True):
-                if not future.done():
-                    future.set_result(result)
-
-
-def _fail(batch: _Batch, error: Exception) -> None:
-    for future in batch.futures():
-        if not future.done():
-            future.set_exception(error)
+            batch.tell(accepted, done)

@@ -17,7 +17,7 @@ _MESSAGE_COLUMNS = (
 )
 _MOST_ROWS = 64
 """Rows of one INSERT. Each statement is a hand-over of Python's lock to the loop and back, which costs more than the row."""
-_FIRST = "SELECT seq, id, body_sha256, received_ms FROM messages WHERE source = ? AND forgotten = 0 AND "
+_FIRST = "SELECT seq, id, body, received_ms FROM messages WHERE source = ? AND forgotten = 0 AND "
 _SETTLE = """
 UPDATE deliveries SET state = ?, attempts = ?, retries = ?, due_ms = ?, ended_ms = ?, reason = ?
 WHERE message = ? AND sink = ? AND state = 'queued'
@@ -60,17 +60,24 @@ def _accept_rows(
         results: list[Accepted | Duplicate] = [Accepted(seq) for seq in range(last - len(batch) + 1, last + 1)]
     else:
         results = [_accepted_or_first(connection, new, retention) for new in batch]
-    owed = [
-        (result.seq, sink, milliseconds(new.message.received_at), milliseconds(due))
-        for new, result in zip(batch, results, strict=True)
-        if isinstance(result, Accepted)
-        for sink, due in new.deliveries
-    ]
+    owed = [row for new, result in zip(batch, results, strict=True) for row in _delivery_rows(new, result)]
     for at in range(0, len(owed), _MOST_ROWS):
         rows = owed[at : at + _MOST_ROWS]
         connection.execute(_insert_deliveries(len(rows)), [value for row in rows for value in row])
-    changes.update((sink, "queued") for _, sink, _, _ in owed)
+    changes.update([(row[1], "queued") for row in owed])
     return results
+
+
+def _delivery_rows(new: NewMessage, result: Accepted | Duplicate) -> list[tuple[int, str, int, int, bytes | None, int | None]]:
+    if not isinstance(result, Accepted):
+        return []
+    since_ms = milliseconds(new.message.received_at)
+    rows = []
+    for sink, due in new.deliveries:
+        ordered = sink in new.in_order and new.message.sr_uuid is not None
+        turn = (_blob(new.message.sr_uuid), _event_ms(new)) if ordered else (None, None)
+        rows.append((result.seq, sink, since_ms, milliseconds(due), *turn))
+    return rows
 
 
 def _accepted_or_first(connection: sqlite3.Connection, new: NewMessage, retention: float) -> Accepted | Duplicate:
@@ -94,8 +101,8 @@ def _insert_messages(rows: int) -> str:
 
 @cache
 def _insert_deliveries(rows: int) -> str:
-    values = ", ".join(["(?, ?, 'queued', ?, ?)"] * rows)
-    return f"INSERT INTO deliveries (message, sink, state, since_ms, due_ms) VALUES {values}"
+    values = ", ".join(["(?, ?, 'queued', ?, ?, ?, ?)"] * rows)
+    return f"INSERT INTO deliveries (message, sink, state, since_ms, due_ms, sr, event_ms) VALUES {values}"
 
 
 def _message_row(new: NewMessage) -> tuple[object, ...]:
@@ -105,10 +112,10 @@ def _message_row(new: NewMessage) -> tuple[object, ...]:
         message.source,
         _blob(message.sender_id),
         milliseconds(message.received_at),
-        milliseconds(message.received_at if new.event_at is None else new.event_at),
+        _event_ms(new),
         _blob(message.content_type),
         message.body,
-        _sha256(message.body),
+        _sha256(message.body) if message.sender_id is None else None,
         _identity_key(new.identity),
         _blob(message.event_type),
         message.milestone,
@@ -120,25 +127,25 @@ def _message_row(new: NewMessage) -> tuple[object, ...]:
 
 def _duplicate(connection: sqlite3.Connection, new: NewMessage, retention: float) -> Duplicate | None:
     """The first message that this one repeats: by the sender's id, then by identity; None where that is forgotten."""
-    message, body_sha256 = new.message, _sha256(new.message.body)
-    by_id = ("sender_id IS NULL AND body_sha256 = ?", body_sha256)
+    message = new.message
+    by_id = ("body_sha256 = ?", _sha256(message.body))
     if message.sender_id is not None:
         by_id = ("sender_id = ?", message.sender_id.encode())
     for reason, (condition, value) in (("message_id", by_id), ("identity", ("identity = ?", _identity_key(new.identity)))):
         first = connection.execute(_FIRST + condition, (message.source, value)).fetchone() if value is not None else None
         if first is None:
             continue
-        seq, first_id, first_sha256, received_ms = first
+        seq, first_id, first_body, received_ms = first
         if received_ms < milliseconds(message.received_at - retention):
             connection.execute("UPDATE messages SET forgotten = seq WHERE seq = ? AND forgotten = 0", (seq,))
             continue
         connection.execute("UPDATE messages SET duplicates = duplicates + 1 WHERE seq = ?", (seq,))
-        conflict = first_sha256 != body_sha256
+        conflict = first_body != message.body
         if conflict:
             connection.execute(
                 "INSERT INTO conflicts (message, body_sha256, sender_id, received_ms, body) VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT DO NOTHING",
-                (seq, body_sha256, _blob(message.sender_id), milliseconds(message.received_at), message.body),
+                (seq, _sha256(message.body), _blob(message.sender_id), milliseconds(message.received_at), message.body),
             )
         return Duplicate(first_id, "message_id" if reason == "message_id" else "identity", conflict)
     return None
@@ -213,6 +220,10 @@ def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: f
         changes[sink, state] -= number
     gone = connection.execute(f"DELETE {finished}", span).rowcount  # what belongs to them goes by ON DELETE CASCADE
     return gone, rows[-1][0] if len(rows) == slice_size else None
+
+
+def _event_ms(new: NewMessage) -> int:
+    return milliseconds(new.message.received_at if new.event_at is None else new.event_at)
 
 
 def _blob(text: str | None) -> bytes | None:

@@ -16,17 +16,15 @@ from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject
 from gateway.core.retry import RetryPolicy
-from gateway.core.routing import Router
 from gateway.engine.audit import AuditLog
 from gateway.engine.gates import Gates
 from gateway.engine.lane import Lane, LaneSettings, LaneWorld
-from gateway.engine.notices import Notices
 from gateway.store import operations, reads
 from gateway.store.operations import Target
 from gateway.store.records import Accepted, Claim, Message, NewMessage, Owed, SinkState
-from tests.fakes import START, FakeClock
+from tests.fakes import START, FakeClock, notices_for
 from tests.flow.running import until
-from tests.flow.test_lane import FAILS, HOUR, Bench, TroubledStore, ids, nobody, spin
+from tests.flow.test_lane import FAILS, HOUR, Bench, TroubledStore, ids, spin
 
 _POLICY = RetryPolicy()
 DAY = 24 * HOUR
@@ -71,8 +69,7 @@ class GateBench(Bench):
     ) -> Lane:
         """A new lane on what is kept in the store, as after a restart."""
         log = structlog.wrap_logger(self.log, processors=[])
-        router = Router([])
-        notices = Notices(store=self.store, audit=self.audit, router=router, policies={}, offer=nobody, clock=self.clock, log=log)
+        notices = notices_for(self.store, self.audit, self.clock)
         world = LaneWorld(self.store, self.audit, notices, self.metrics, self.clock, log)
         kept = (await self.store.read(reads.sink_states)).get("erp", SinkState())
         gates = Gates(kept, BreakerPolicy(failures, probe), rate, self.clock)
@@ -82,7 +79,7 @@ class GateBench(Bench):
     async def accept_of(self, sr: str, at: float) -> Owed:
         now = self.clock.now()
         message = Message(self.clock.new_id(), "legitmark", None, now, None, self.clock.new_id().encode(), sr_uuid=sr)
-        stored = await self.store.accept(NewMessage(message, "accepted", None, (("erp", now),), event_at=at))
+        stored = await self.store.accept(NewMessage(message, "accepted", None, (("erp", now),), frozenset({"erp"}), at))
         assert isinstance(stored, Accepted)
         return Owed(stored.seq, "erp", message, now)
 

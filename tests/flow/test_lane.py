@@ -18,28 +18,22 @@ from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError, StoreFailed
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.retry import RetryPolicy
-from gateway.core.routing import Router
 from gateway.engine.audit import AuditLog
 from gateway.engine.gates import Gates
 from gateway.engine.janitor import Janitor
 from gateway.engine.lane import Lane, LaneSettings, LaneWorld
-from gateway.engine.notices import Notices
 from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
 from gateway.sinks.base import Outgoing
 from gateway.store.records import Accepted, Claim, Message, NewMessage, Owed, Settlement, SinkState
 from gateway.store.sqlite import Store
 from gateway.telemetry import Metrics
-from tests.fakes import START, FakeClock, FakeSink
+from tests.fakes import START, FakeClock, FakeSink, notices_for
 from tests.flow.running import until
 
 HOUR = 3600.0
 _POLICY = RetryPolicy()
 FAILS = Retry(Reason.HTTP_STATUS, "HTTP 500", 500)
-
-
-def nobody(owed: Owed, due: float) -> None:
-    raise AssertionError("no notice is expected here")
 
 
 class TroubledStore(Store):
@@ -86,9 +80,7 @@ class Bench:
     def open(self, policy: RetryPolicy = _POLICY, concurrency: int = 16, timeout: float = 30.0, breaker: int = 10**6) -> Lane:
         """Another lane for the same sink, as after a restart."""
         log = structlog.wrap_logger(self.log, processors=[structlog.processors.format_exc_info])
-        notices = Notices(
-            store=self.store, audit=self.audit, router=Router([]), policies={}, offer=nobody, clock=self.clock, log=log
-        )
+        notices = notices_for(self.store, self.audit, self.clock)
         world = LaneWorld(self.store, self.audit, notices, self.metrics, self.clock, log)
         gates = Gates(SinkState(), BreakerPolicy(failures=breaker), None, self.clock)
         self.lane = Lane("erp", self.sink, LaneSettings(policy, concurrency, timeout), gates, world)

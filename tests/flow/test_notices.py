@@ -17,10 +17,11 @@ from gateway.core.patterns import compile_pattern
 from gateway.core.retry import RetryPolicy
 from gateway.core.routing import Route, Router
 from gateway.engine.audit import AuditLog
+from gateway.engine.inbox import Rules
 from gateway.engine.notices import Notices
-from gateway.store.records import Accepted, Attempt, Duplicate, Message, NewMessage, Owed
-from gateway.store.sqlite import Store
-from tests.fakes import START, FakeClock
+from gateway.store.records import Attempt, Message, NewMessage, Owed
+from gateway.store.sqlite import Store, Told
+from tests.fakes import START, FakeClock, notices_for
 from tests.flow.running import Receiver, Running, event, http_sink, route, until
 
 _ROUTES = [Route(name="told", sinks=("mail", "chat"), sources=("gateway",))]
@@ -29,11 +30,12 @@ _ROUTES = [Route(name="told", sinks=("mail", "chat"), sources=("gateway",))]
 class _Store(Store):
     refused = 0
 
-    async def accept(self, new: NewMessage) -> Accepted | Duplicate:
+    def submit(self, new: NewMessage, told: Told) -> None:
         if self.refused > 0:
             self.refused -= 1
-            raise StoreError("the disk is full")
-        return await super().accept(new)
+            told(StoreError("the disk is full"))
+        else:
+            super().submit(new, told)
 
 
 class _Bench:
@@ -43,15 +45,8 @@ class _Bench:
         self.notices = self.routed(_ROUTES)
 
     def routed(self, routes: list[Route]) -> Notices:
-        self.notices = Notices(
-            store=self.store,
-            audit=self.audit,
-            router=Router(routes),
-            policies={"mail": RetryPolicy(), "chat": RetryPolicy()},
-            offer=lambda owed, due: self.offered.append((owed, due)),
-            clock=self.clock,
-            log=structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[]),
-        )
+        rules = Rules(router=Router(routes), policies={"mail": RetryPolicy(), "chat": RetryPolicy()})
+        self.notices = notices_for(self.store, self.audit, self.clock, rules, lambda owed, due: self.offered.append((owed, due)))
         return self.notices
 
     async def told(self) -> list[dict[str, Any]]:

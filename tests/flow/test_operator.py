@@ -20,16 +20,14 @@ from gateway.core.routing import Route, Router
 from gateway.engine.audit import AuditLog
 from gateway.engine.gates import Gates
 from gateway.engine.lane import Lane, LaneSettings, LaneWorld
-from gateway.engine.notices import Notices
 from gateway.engine.operator import Act, Operator, Progress
 from gateway.store import queries
 from gateway.store.operations import Selection, Target
 from gateway.store.records import Accepted, Message, NewMessage, SinkState, Status
 from gateway.store.sqlite import Store
 from gateway.telemetry import Metrics
-from tests.fakes import START, FakeClock, FakeSink
+from tests.fakes import START, FakeClock, FakeSink, notices_for
 from tests.flow.running import Receiver, Running, event, http_sink, route, signed, until
-from tests.flow.test_lane import nobody
 
 _BAD = Reject(Reason.HTTP_STATUS, "HTTP 410", 410)
 _FIRST = Target(0, "")
@@ -41,8 +39,7 @@ class _Bench:
     def __init__(self, store: Store, audit: AuditLog, clock: FakeClock) -> None:
         self.store, self.audit, self.clock = store, audit, clock
         log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
-        router = Router([])
-        notices = Notices(store=store, audit=audit, router=router, policies={}, offer=nobody, clock=clock, log=log)
+        notices = notices_for(store, audit, clock)
         world = LaneWorld(store, audit, notices, Metrics(), clock, log)
         self.sinks = {name: FakeSink() for name in ("erp", "crm")}
         self.lanes = {

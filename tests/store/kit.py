@@ -244,20 +244,30 @@ async def fill(path: Path, number: int, *, body: bytes = b"{}", sinks: tuple[str
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany(
             "INSERT INTO messages"
-            " (seq, id, source, sender_id, received_ms, event_ms, body, body_sha256, identity, sr_uuid, status)"
-            " VALUES (?, ?, 'legitmark', ?, ?, 0, ?, ?, ?, x'00', 'accepted')",
+            " (seq, id, source, sender_id, body_sha256, received_ms, event_ms, body, identity, sr_uuid, status)"
+            " VALUES (?, ?, 'legitmark', ?, ?, ?, 0, ?, ?, x'00', 'accepted')",
             (
-                (seq, f"{seq:032x}", None if seq == 1 else b"msg_%d" % seq, now + seq, body, b"%d" % seq, b"identity %d" % seq)
+                (
+                    seq,
+                    f"{seq:032x}",
+                    *((None, b"1") if seq == 1 else (b"msg_%d" % seq, None)),
+                    now + seq,
+                    body,
+                    b"identity %d" % seq,
+                )
                 for seq in range(1, number + 1)
             ),
         )
         for sink in sinks:
             connection.executemany(
-                "INSERT INTO deliveries (message, sink, state, since_ms, due_ms) VALUES (?, ?, 'queued', ?, ?)",
+                "INSERT INTO deliveries (message, sink, state, since_ms, due_ms, sr, event_ms)"
+                " VALUES (?, ?, 'queued', ?, ?, x'00', 0)",
                 ((seq, sink, now + seq, now + seq) for seq in range(1, number + 1)),
             )
             connection.execute("INSERT INTO counters (sink, queued) VALUES (?, ?)", (sink, number))
-        connection.execute("INSERT INTO deliveries VALUES (1, 'dead', 'dead', 1, 1, ?, NULL, ?, 'rejected', 0)", (now, now))
+        connection.execute(
+            "INSERT INTO deliveries VALUES (1, 'dead', 'dead', 1, 1, ?, NULL, ?, 'rejected', 0, NULL, NULL)", (now, now)
+        )
         connection.execute("INSERT INTO attempts VALUES (1, 'dead', 1, ?, 1, 'reject', 'rejected', 410, '')", (now,))
         connection.execute("INSERT INTO counters (sink, dead) VALUES ('dead', 1)")
         connection.execute("INSERT INTO sinks (sink) VALUES ('erp')")

@@ -30,6 +30,7 @@ def of(sr: str | None, at: float | None, *, received: float = START, due: float 
         message,
         message=msgspec.structs.replace(message.message, sr_uuid=sr),
         event_at=None if at is None else START + at,
+        in_order=frozenset({"erp"}),
     )
 
 
@@ -40,6 +41,10 @@ async def claimable(store: Store, *, now: float = START, busy: frozenset[int] = 
 
 async def replay(store: Store, seq: int) -> None:
     await store.change(lambda link, changes: operations.reopen(link, [Target(seq, "erp")], ["dead"], START, changes))
+
+
+async def note_ordering(store: Store, in_order: tuple[str, ...]) -> None:
+    await store.change(lambda link, changes: operations.note_ordering(link, changes, in_order=in_order, sinks=("erp",)))
 
 
 async def deliver(store: Store, *seqs: int) -> None:
@@ -202,3 +207,35 @@ async def test_a_claim_in_order_hands_over_the_whole_delivery(tmp_path: Path) ->
         seq = await accepted(store, message)
         (owed,) = (await store.claim("erp", START, 1, frozenset(), by_sr=True)).owed
         assert owed == Owed(seq, "erp", message.message, START)
+
+
+async def test_a_sink_that_becomes_ordered_takes_what_waits_into_the_order(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        unordered = [msgspec.structs.replace(of("a", at), in_order=frozenset()) for at in (3, 2)]
+        later, first = [await accepted(store, new) for new in unordered]
+        lone = await accepted(store, msgspec.structs.replace(of(None, 1), in_order=frozenset()))
+        assert await claimable(store) == [later, first, lone]
+        await note_ordering(store, in_order=("erp",))
+        earliest = await accepted(store, of("a", 1))
+        assert await claimable(store) == [lone, earliest]
+        await deliver(store, earliest)
+        assert await claimable(store) == [first, lone]
+
+
+async def test_what_was_replayed_stays_outside_when_its_sink_becomes_ordered(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        first, replayed = [await accepted(store, msgspec.structs.replace(of("a", at), in_order=frozenset())) for at in (1, 2)]
+        await store.settle(settlement(replayed, Reject(Reason.HTTP_STATUS)))
+        await replay(store, replayed)
+        await note_ordering(store, in_order=("erp",))
+        assert sorted(await claimable(store)) == [first, replayed]
+
+
+async def test_a_sink_that_was_ordered_before_is_brought_into_order_anew(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        await note_ordering(store, in_order=("erp",))
+        await note_ordering(store, in_order=())
+        later, first = [await accepted(store, msgspec.structs.replace(of("a", at), in_order=frozenset())) for at in (2, 1)]
+        assert await claimable(store) == [later, first]
+        await note_ordering(store, in_order=("erp",))
+        assert await claimable(store) == [first]

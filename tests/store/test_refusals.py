@@ -123,6 +123,7 @@ class TestDamage:
             "sinks",
             "deliveries_due",
             "deliveries_dead",
+            "deliveries_by_sr",
             "sqlite_autoindex_messages_1",
             "sqlite_autoindex_conflicts_1",
         ],
