@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -34,6 +33,7 @@ from gateway.engine.notices import Notices
 from gateway.engine.operator import Operator
 from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
+from gateway.signals import signals_call
 from gateway.sinks import SinkConfig, open_sink
 from gateway.sinks.base import Opening
 from gateway.store import operations, reads
@@ -79,7 +79,7 @@ class Gateway:
         audit = AuditLog(config.audit_log, self._clock, self._log)
         clean = False
         try:
-            with _signals_call(self.stop, self._cannot_reload):
+            with signals_call(self.stop, self._cannot_reload):
                 await self._run(store, audit)
             clean = audit.complete
         finally:
@@ -227,17 +227,3 @@ async def _close(runner: web.ServerRunner, server: BoundedServer) -> None:
     for site in list(runner.sites):
         await site.stop()
     await server.drain()
-
-
-@contextmanager
-def _signals_call(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT call `stop`, SIGHUP calls `reload` while this is entered."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.remove_signal_handler(number)

@@ -14,7 +14,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("gateway.core.errors", "gateway.core.values", "gateway.core.outcome"),
     ("gateway.core",),
     ("gateway.clock",),
-    ("gateway.files", "gateway.threads"),
+    ("gateway.files", "gateway.signals", "gateway.threads"),
     ("gateway.telemetry",),
     ("gateway.store",),
     ("gateway.sinks",),
@@ -79,6 +79,12 @@ def test_a_module_imports_only_from_the_rows_above_its_own(module: str) -> None:
 def test_time_and_randomness_come_from_the_clock_alone(module: str) -> None:
     if module != "gateway.clock":
         assert not {"time", "random"} & set(imports_of(MODULES[module])), f"{module}: ask the clock"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_signals_are_listened_to_in_one_place(module: str) -> None:
+    if module != "gateway.signals":
+        assert "signal" not in set(imports_of(MODULES[module])), f"{module}: see gateway/signals.py"
 
 
 @pytest.mark.parametrize("module", MODULES)

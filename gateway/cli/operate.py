@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,8 +15,23 @@ from gateway.cli.client import AdminOption, Client, actor, connected, segment
 from gateway.cli.common import ConfigOption, JsonOption, SinceOption, UntilOption, UsageError, instant
 
 IdsArgument = Annotated[str, Parameter(name="ID", help="The gateway's id, the sender's, an SR uuid, a reference id.")]
-YesOption = Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")]
-DryRunOption = Annotated[bool, Parameter(name="--dry-run", negative="", help="Say how many, and change nothing.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """What `replay` and `discard` are asked alike."""
+
+    since: SinceOption = None
+    until: UntilOption = None
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")] = False
+    dry_run: Annotated[bool, Parameter(negative="", help="Say how many, and change nothing.")] = False
+    json_: JsonOption = False
+    config: ConfigOption = None
+    admin: AdminOption = None
+
+
+_DEFAULTS = Common()
 
 
 def replay(
@@ -25,46 +41,26 @@ def replay(
     delivered: Annotated[bool, Parameter(negative="", help="Deliveries that were made, too.")] = False,
     unrouted: Annotated[bool, Parameter(negative="", help="Messages that no route matched, by the rules of today.")] = False,
     quarantined: Annotated[bool, Parameter(negative="", help="Messages that could not be read, likewise.")] = False,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-    json_: JsonOption = False,
-    config: ConfigOption = None,
-    admin: AdminOption = None,
+    common: Common = _DEFAULTS,
 ) -> int:
     """Deliver again: dead deliveries, with the same keys and a fresh budget; or backfill a new or repaired sink."""
     if unrouted and quarantined:
         raise UsageError("--unrouted and --quarantined are two replays")
     status = "unrouted" if unrouted else "quarantined" if quarantined else None
-    if "" in ids:
-        raise UsageError("an ID is empty: is a variable not set?")
-    if not (ids or sink or status or since or until or reroute):
-        raise UsageError("name what to replay: an ID, --sink, --unrouted, --quarantined, --since or --until")
-    selection: dict[str, Any] = {"status": status, "since": instant(since), "until": instant(until)}
-    act: dict[str, Any] = {"to": sink, "reroute": reroute or (status is not None and sink is None), "delivered": delivered}
-    return asyncio.run(_act("replay", ids, selection, act, yes, dry_run, json_, config, admin))
+    _need(ids, (sink, status, reroute), common, "--sink, --unrouted, --quarantined")
+    act = {"to": sink, "reroute": reroute or (status is not None and sink is None), "delivered": delivered}
+    return asyncio.run(_act("replay", ids, {"status": status}, act, common))
 
 
 def discard(
     *ids: IdsArgument,
     state: Annotated[Literal["queued", "dead"] | None, Parameter(help="Only these; else both.")] = None,
     sink: Annotated[str | None, Parameter(help="Only those to this sink.")] = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    yes: YesOption = False,
-    dry_run: DryRunOption = False,
-    json_: JsonOption = False,
-    config: ConfigOption = None,
-    admin: AdminOption = None,
+    common: Common = _DEFAULTS,
 ) -> int:
     """End deliveries that are queued or dead, for good. Their messages are kept."""
-    if "" in ids:
-        raise UsageError("an ID is empty: is a variable not set?")
-    if not (ids or sink or state or since or until):
-        raise UsageError("name what to discard: an ID, --sink, --state, --since or --until")
-    selection = {"state": state, "sink": sink, "since": instant(since), "until": instant(until)}
-    return asyncio.run(_act("discard", ids, selection, {}, yes, dry_run, json_, config, admin))
+    _need(ids, (state, sink), common, "--sink, --state")
+    return asyncio.run(_act("discard", ids, {"state": state, "sink": sink}, {}, common))
 
 
 def pause(sink: str, /, *, json_: JsonOption = False, config: ConfigOption = None, admin: AdminOption = None) -> int:
@@ -89,33 +85,32 @@ def resume(sink: str, /, *, json_: JsonOption = False, config: ConfigOption = No
     return asyncio.run(_gate(sink, "resume", json_, config, admin))
 
 
-async def _act(
-    what: str,
-    ids: tuple[str, ...],
-    selection: dict[str, Any],
-    act: dict[str, Any],
-    yes: bool,
-    dry_run: bool,
-    as_json: bool,
-    config: Path | None,
-    admin: str | None,
-) -> int:
+def _need(ids: tuple[str, ...], choices: tuple[object, ...], common: Common, options: str) -> None:
+    """Without a word on what is meant, nothing is: neither everything, nor what an unset variable would name."""
+    if "" in ids:
+        raise UsageError("an ID is empty: is a variable not set?")
+    if not (ids or any(choices) or common.since or common.until):
+        raise UsageError(f"name what is meant: an ID, {options}, --since or --until")
+
+
+async def _act(what: str, ids: tuple[str, ...], selection: dict[str, Any], act: dict[str, Any], common: Common) -> int:
+    selection = {**selection, "since": instant(common.since), "until": instant(common.until)}
     given = {key: value for key, value in selection.items() if value is not None}
     acts = [{**act, "selection": {**given, "id": text}, "actor": actor()} for text in ids] or [
         {**act, "selection": given, "actor": actor()}
     ]
-    async with connected(config, admin) as client:
+    async with connected(common.config, common.admin) as client:
         count = sum([await _all(client, what, {**one, "dry_run": True}, None) for one in acts])
-        if not as_json:
+        if not common.json_:
             print(f"{count} deliveries to {what}")
-        if dry_run or count == 0:
-            if as_json:
+        if common.dry_run or count == 0:
+            if common.json_:
                 print(json.dumps({"count": count, "changed": 0}))
             return 0
-        if not yes and not _agreed(what):
+        if not common.yes and not _agreed(what):
             return 1
-        changed = sum([await _all(client, what, one, None if as_json else count) for one in acts])
-    print(json.dumps({"count": count, "changed": changed}) if as_json else f"{changed} done")
+        changed = sum([await _all(client, what, one, None if common.json_ else count) for one in acts])
+    print(json.dumps({"count": count, "changed": changed}) if common.json_ else f"{changed} done")
     return 0
 
 

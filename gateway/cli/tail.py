@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -16,6 +15,7 @@ from gateway.cli.common import ConfigOption, SinceOption, UsageError, configurat
 from gateway.cli.lines import readable, style_of
 from gateway.clock import Clock
 from gateway.core.values import rfc3339
+from gateway.signals import end_on_interrupt
 
 Wanted = Callable[[dict[str, Any]], bool]
 FAILED = frozenset(
@@ -29,8 +29,6 @@ FAILED = frozenset(
     for verdict in verdicts
 )
 _ALL = 10**9
-_INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
 _TAIL_BYTES = 4 * 1024 * 1024
 
 
@@ -67,7 +65,7 @@ def tail(
             out.print(Text.assemble((at, "dim"), "  ", (f"{event:<20}", style_of(line)), "  ", rest))
 
     if follow:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))  # there is nothing to put in order first
+        end_on_interrupt()
         asyncio.run(_follow(path, count, show, wanted))
     elif path.exists():
         with path.open("rb") as file:

@@ -1,0 +1,31 @@
+"""The signals of this process: the only place that listens to them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_INTERRUPTED = 130
+"""128 + SIGINT, as shells have it."""
+
+
+@contextmanager
+def signals_call(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT call `stop`, SIGHUP calls `reload`, in the running event loop, while this is entered."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+def end_on_interrupt() -> None:
+    """Let Ctrl-C end the process at once, with 130: for a command that only reads, and has nothing to put in order first."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
