@@ -10,15 +10,25 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 
 
 async def detached(function: Callable[[], _T], name: str) -> _T:
     """Run a blocking function in a thread of its own. Cancelling the await does not stop the function."""
+    return await started(function, name)
+
+
+def started(function: Callable[[], _T], name: str) -> asyncio.Future[_T]:
+    """Begin a blocking function in a thread of its own.
+
+    The future is done when the function has ended; where an await of it may be cancelled, shield it. It is no task, so the end
+    of the loop does not cancel it, and nobody has to look at its error.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[_T] = loop.create_future()
+    future.add_done_callback(_seen)
 
     def run() -> None:
         try:
@@ -30,7 +40,7 @@ async def detached(function: Callable[[], _T], name: str) -> _T:
             _deliver(loop, future, lambda waiting: waiting.set_result(result))
 
     threading.Thread(target=run, name=name, daemon=True).start()
-    return await future
+    return future
 
 
 def _deliver(loop: asyncio.AbstractEventLoop, future: asyncio.Future[_T], settle: Callable[[asyncio.Future[_T]], None]) -> None:
@@ -40,3 +50,9 @@ def _deliver(loop: asyncio.AbstractEventLoop, future: asyncio.Future[_T], settle
 
     with suppress(RuntimeError):  # the loop has ended meanwhile, and with it whoever waited
         loop.call_soon_threadsafe(in_loop)
+
+
+def _seen(future: asyncio.Future[Any]) -> None:
+    """Else asyncio complains, with a traceback, of the error of a call that was given up."""
+    if not future.cancelled():
+        future.exception()

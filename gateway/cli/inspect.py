@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -93,14 +94,20 @@ async def _list(
             after = page["after"]
             if after is None:
                 return 0
-    if not as_json:
+    if as_json:
+        print(f"gateway: there may be more: --limit {limit * 10}", file=sys.stderr)
+    else:
         out.print(f"... there may be more: --limit {limit * 10}", style="dim")
     return 0
 
 
 async def _show(text: str, as_json: bool, config: Path | None, admin: str | None) -> int:
     async with connected(config, admin) as client:
-        found = (await client.get(f"/api/messages/{segment(text)}"))["messages"]
+        answer = await client.get(f"/api/messages/{segment(text)}")
+    found = answer["messages"]
+    if answer["more"]:
+        said = f'"{printable(text)}" stands for more than these {len(found)} messages: gateway messages --id lists them all'
+        print(f"gateway: {said}", file=sys.stderr)
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
         return 0 if found else 1

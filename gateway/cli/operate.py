@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from gateway.cli.client import AdminOption, Client, actor, connected, segment
-from gateway.cli.common import ConfigOption, JsonOption, SinceOption, UntilOption, UsageError, instant
+from gateway.cli.common import ConfigOption, JsonOption, SinceOption, UntilOption, UsageError, agreed, instant
 
 IdsArgument = Annotated[str, Parameter(name="ID", help="The gateway's id, the sender's, an SR uuid, a reference id.")]
 
@@ -36,6 +37,9 @@ _DEFAULTS = Common()
 
 def replay(
     *ids: IdsArgument,
+    state: Annotated[
+        Literal["dead"] | None, Parameter(help="Only deliveries that are there and dead; --sink then makes none.")
+    ] = None,
     sink: Annotated[str | None, Parameter(help="To this sink; one that a message was never owed to gets it now.")] = None,
     reroute: Annotated[bool, Parameter(negative="", help="To the sinks that the rules of today name.")] = False,
     delivered: Annotated[bool, Parameter(negative="", help="Deliveries that were made, too.")] = False,
@@ -43,13 +47,25 @@ def replay(
     quarantined: Annotated[bool, Parameter(negative="", help="Messages that could not be read, likewise.")] = False,
     common: Common = _DEFAULTS,
 ) -> int:
-    """Deliver again: dead deliveries, with the same keys and a fresh budget; or backfill a new or repaired sink."""
+    """Deliver again: dead deliveries, with the same keys and a fresh budget; or backfill a new or repaired sink.
+
+    A backfill of a window is of what came in and could be read: the gateway's own notices, and what is quarantined, have to
+    be named.
+    """
     if unrouted and quarantined:
         raise UsageError("--unrouted and --quarantined are two replays")
+    if sink is not None and reroute:
+        raise UsageError("--sink and --reroute are two replays: to that sink, or to those that the rules of today name")
+    if state is not None and (reroute or delivered or unrouted or quarantined):
+        raise UsageError(
+            "--state dead is of deliveries that are there: not with --reroute, --delivered, --unrouted, --quarantined"
+        )
     status = "unrouted" if unrouted else "quarantined" if quarantined else None
-    _need(ids, (sink, status, reroute), common, "--sink, --unrouted, --quarantined")
-    act = {"to": sink, "reroute": reroute or (status is not None and sink is None), "delivered": delivered}
-    return asyncio.run(_act("replay", ids, {"status": status}, act, common))
+    _need(ids, (state, sink, status, reroute), common, "--state, --sink, --unrouted, --quarantined")
+    if state is not None:
+        return asyncio.run(_act("replay", ids, {"state": state, "sink": sink}, {}, ("dead",), common))
+    act = {"to": sink, "reroute": reroute, "delivered": delivered}
+    return asyncio.run(_act("replay", ids, {"status": status}, act, ("dead", "delivered", "new"), common))
 
 
 def discard(
@@ -60,7 +76,7 @@ def discard(
 ) -> int:
     """End deliveries that are queued or dead, for good. Their messages are kept."""
     _need(ids, (state, sink), common, "--sink, --state")
-    return asyncio.run(_act("discard", ids, {"state": state, "sink": sink}, {}, common))
+    return asyncio.run(_act("discard", ids, {"state": state, "sink": sink}, {}, ("queued", "dead"), common))
 
 
 def pause(sink: str, /, *, json_: JsonOption = False, config: ConfigOption = None, admin: AdminOption = None) -> int:
@@ -93,47 +109,57 @@ def _need(ids: tuple[str, ...], choices: tuple[object, ...], common: Common, opt
         raise UsageError(f"name what is meant: an ID, {options}, --since or --until")
 
 
-async def _act(what: str, ids: tuple[str, ...], selection: dict[str, Any], act: dict[str, Any], common: Common) -> int:
+async def _act(
+    what: str, ids: tuple[str, ...], selection: dict[str, Any], act: dict[str, Any], kinds: tuple[str, ...], common: Common
+) -> int:
+    """Count, ask, act. `kinds` are those of deliveries that can be meant, as the count tells them."""
     selection = {**selection, "since": instant(common.since), "until": instant(common.until)}
     given = {key: value for key, value in selection.items() if value is not None}
     acts = [{**act, "selection": {**given, "id": text}, "actor": actor()} for text in ids] or [
         {**act, "selection": given, "actor": actor()}
     ]
     async with connected(common.config, common.admin) as client:
-        count = sum([await _all(client, what, {**one, "dry_run": True}, None) for one in acts])
+        found = Counter(dict.fromkeys(kinds, 0))
+        for one in acts:
+            found += await _all(client, what, {**one, "dry_run": True}, None)
+        count = found.pop("changed", 0)
+        document = {"count": count, "changed": 0, **{kind: found[kind] for kind in kinds}}
         if not common.json_:
-            print(f"{count} deliveries to {what}")
+            told = ", ".join(f"{found[kind]} {kind}" for kind in kinds if found[kind])
+            print(f"{count} deliveries to {what}{told and f': {told}'}")
         if common.dry_run or count == 0:
             if common.json_:
-                print(json.dumps({"count": count, "changed": 0}))
+                print(json.dumps(document))
             return 0
-        if not common.yes and not _agreed(what):
-            return 1
-        changed = sum([await _all(client, what, one, None if common.json_ else count) for one in acts])
-    print(json.dumps({"count": count, "changed": changed}) if common.json_ else f"{changed} done")
+        if not common.yes:
+            if not sys.stdin.isatty():
+                raise UsageError(f"to {what} without a terminal to ask on, say --yes")
+            if not agreed(f"{what.capitalize()} them?"):
+                return 1
+        total = None if common.json_ else count
+        changed = sum([(await _all(client, what, one, total))["changed"] for one in acts])
+    print(json.dumps({**document, "changed": changed}) if common.json_ else f"{changed} done")
     return 0
 
 
-async def _all(client: Client, what: str, act: dict[str, Any], total: int | None) -> int:
-    """Slice by slice to the end, with a progress bar where a total is given and somebody looks; how many were changed."""
+async def _all(client: Client, what: str, act: dict[str, Any], total: int | None) -> Counter[str]:
+    """Slice by slice to the end, with a progress bar where a total is given and somebody looks.
+
+    How many were `changed`, or would be, and how many of them were of which kind.
+    """
     from rich.console import Console
     from rich.progress import Progress
 
-    changed, after = 0, None
+    done, after = Counter[str](), None
     with Progress(console=Console(stderr=True), disable=total is None or not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task(what, total=total)
         while True:
             answer = await client.post(f"/api/{what}", {**act, "after": after})
-            changed, after = changed + answer["changed"], answer["after"]
-            progress.update(task, completed=changed)
+            done.update({"changed": answer["changed"], **answer["kinds"]})
+            after = answer["after"]
+            progress.update(task, completed=done["changed"])
             if after is None:
-                return int(changed)
-
-
-def _agreed(what: str) -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError(f"to {what} without a terminal to ask on, say --yes")
-    return input(f"{what.capitalize()} them? [y/N] ").strip().lower() in ("y", "yes")
+                return done
 
 
 async def _gate(sink: str, act: str, as_json: bool, config: Path | None, admin: str | None) -> int:

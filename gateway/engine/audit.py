@@ -15,6 +15,7 @@ from gateway.clock import Clock
 from gateway.core.errors import StoreError
 from gateway.core.values import rfc3339
 from gateway.files import AppendFile
+from gateway.store.queries import Ids
 from gateway.store.records import Message
 from gateway.telemetry import Log
 
@@ -71,7 +72,7 @@ class AuditLog:
         self._wake = asyncio.Event()
         self._closing = False
 
-    def step(self, event: str, message: Message | None = None, **fields: object) -> None:
+    def step(self, event: str, message: Message | Ids | None = None, **fields: object) -> None:
         """Add a line about a step; `message` fills in its ids. It is on its way, not written: see `flush`."""
         time = rfc3339(self._clock.now())
         if message is None:

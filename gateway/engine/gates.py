@@ -31,14 +31,17 @@ class Gates:
         """`state` is what was kept of the lane; `rate` is attempts a second, None without limit."""
         self._policy = policy
         self._clock = clock
+        self._rate = rate
         self._bucket = TokenBucket(rate, clock.monotonic()) if rate is not None else None
-        self._held_until = 0.0
+        held = min((state.held_until or 0.0) - clock.now(), LONGEST_DEFER)
+        self._held_until = clock.monotonic() + max(held, 0.0)
         self._state = msgspec.structs.replace(state, breaker=breaker.restored(state.breaker, policy, clock.now()))
 
     @property
     def state(self) -> SinkState:
         """What has to be kept of the lane."""
-        return self._state
+        held = self._held_until - self._clock.monotonic()
+        return msgspec.structs.replace(self._state, held_until=self._clock.now() + held if held > 0 else None)
 
     @property
     def breaker(self) -> BreakerState:
@@ -52,9 +55,16 @@ class Gates:
     def has_rate(self) -> bool:
         return self._bucket is not None
 
-    def restore(self, state: SinkState) -> None:
-        """Take back what could not be kept."""
-        self._state = state
+    def change(self, policy: BreakerPolicy, rate: float | None) -> None:
+        """Go on by another policy; whether it is open, paused or held stays as it is."""
+        self._policy = policy
+        if rate != self._rate:
+            self._rate = rate
+            self._bucket = TokenBucket(rate, self._clock.monotonic()) if rate is not None else None
+
+    def restore_pause(self, before: SinkState) -> None:
+        """Take back a pause, or its end, that could not be kept; the rest may have gone on meanwhile."""
+        self._state = msgspec.structs.replace(self._state, paused_at=before.paused_at, paused_by=before.paused_by)
 
     def closed_for(self) -> float:
         """Seconds until something may be claimed; 0: now (a probe alone, where the breaker is open)."""

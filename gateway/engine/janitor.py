@@ -4,8 +4,10 @@ disk and the clock, and watching that what must hold does hold."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from gateway.clock import Clock
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
@@ -14,6 +16,7 @@ from gateway.engine.lane import Lane
 from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
 from gateway.store import operations, reads
+from gateway.store.records import Counts
 from gateway.store.sqlite import Store
 from gateway.telemetry import Log, Metrics
 
@@ -28,8 +31,44 @@ _OVERDUE = 5.0
 _COUNT_PAUSE = 3600.0
 _MOST_COUNTED = 300_000
 """Open deliveries of a sink that are counted to check its counters; more would hold the WAL for too long."""
+_COUNTED_AT_ONCE = 10_000
+"""Messages whose deliveries are counted in one read transaction, one each tick."""
 _DRIFT = 1.0
 """Seconds by which the wall clock may leave the monotonic one within a tick."""
+_LATE = 60.0
+"""Seconds after a jump was seen within which a message may still be committed before it is put right."""
+_PURGE_HELD = 3600.0
+"""Seconds for which nothing is purged after a jump ahead: a clock that is wrong for a while must not delete for good."""
+
+
+class LaneClock(Clock):
+    """The clock by which deliveries age: the wall clock, until that jumps.
+
+    What was kept lies on one side of the jump then, what comes in on the other. Until the janitor has shifted the former, the
+    earlier of both times is told here, so that neither looks old.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.offset = clock.now() - clock.monotonic()
+        """Seconds from monotonic to wall time, as far as what is kept has been put right by it."""
+
+    def now(self) -> float:
+        wall, unjumped = self._clock.now(), self._clock.monotonic() + self.offset
+        return wall if abs(wall - unjumped) <= _DRIFT else min(wall, unjumped)
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def jitter(self) -> float:
+        return self._clock.jitter()
+
+    def new_id(self) -> str:
+        return self._clock.new_id()
+
+    async def wait(self, event: asyncio.Event, seconds: float | None) -> bool:
+        return await self._clock.wait(event, seconds)
 
 
 class Janitor:
@@ -43,7 +82,9 @@ class Janitor:
         metrics: Metrics,
         clock: Clock,
         log: Log,
+        lane_clock: LaneClock | None = None,
     ) -> None:
+        """`lane_clock` is what the lanes have, where they have another one than `clock`."""
         self._store = store
         self._lanes = lanes
         self._rejections = rejections
@@ -55,7 +96,12 @@ class Janitor:
         self._purged_to = 0
         self._count_at = clock.monotonic() + _COUNT_PAUSE
         self._watch_at = clock.monotonic() + _OVERDUE
-        self._offset = clock.now() - clock.monotonic()
+        self._walk = _Walk()
+        self._suspects: frozenset[tuple[str, str]] = frozenset()
+        """What the last walk found wrong: a replay in the middle of it can do that once, but not twice."""
+        self._lane_clock = lane_clock or LaneClock(clock)
+        self._looked_at = clock.monotonic()
+        """When the clock had not jumped, or that had been put right."""
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -85,56 +131,133 @@ class Janitor:
     async def clamp(self) -> None:
         """Bring every due time that lies further away than any back-off to the longest one: at start, and after a jump."""
         now = self._clock.now()
-        for name, lane in self._lanes.items():
+        for name, lane in list(self._lanes.items()):  # a reload may change them meanwhile
             await self._store.change(partial(operations.clamp_due, sink=name, latest=now + longest_wait(lane.policy)))
 
     async def _look_at_clock(self) -> None:
-        offset = self._clock.now() - self._clock.monotonic()
-        jumped, self._offset = offset - self._offset, offset
-        if abs(jumped) <= _DRIFT:
-            return
-        self._log.warning("clock.jumped", seconds=round(jumped, 3))
-        await self.clamp()
-        for lane in self._lanes.values():
-            lane.clock_jumped()
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        jumped, elapsed = now - monotonic - self._lane_clock.offset, monotonic - self._looked_at
+        if abs(jumped) > _DRIFT:
+            if jumped > 0:
+                self._purge_at = max(self._purge_at, monotonic + _PURGE_HELD)
+            await self._put_right(jumped, now, elapsed)
+        # Only now: what a full disk did not let us put right is a jump at the next look, too.
+        self._lane_clock.offset, self._looked_at = now - monotonic, monotonic
+        if abs(jumped) > _DRIFT:
+            for lane in list(self._lanes.values()):
+                lane.clock_jumped()
+            self._log.warning("clock.jumped", seconds=round(jumped, 3))
+
+    async def _put_right(self, jumped: float, now: float, elapsed: float) -> None:
+        """Bring what is open to the new time, all at once or not at all."""
+        # What came since the last look may have come after the jump. Where it can't be told, it lives longer by that.
+        first = now - (min(elapsed, jumped - 0.001) if jumped > 0 else elapsed)
+        latest = {name: now + longest_wait(lane.policy) for name, lane in self._lanes.items()}
+
+        def work(connection: Any, changes: Any) -> None:
+            spared = (first, now + _LATE)
+            operations.shift_since(connection, changes, sinks=latest, by=jumped, spared=spared)
+            for name, instant in latest.items():
+                operations.clamp_due(connection, changes, sink=name, latest=instant)
+
+        await self._store.change(work)
 
     async def _watch(self) -> None:
         now = self._clock.monotonic()
         if now >= self._watch_at:
             self._watch_at = now + _OVERDUE
             await self._watch_overdue()
-        if now >= self._count_at:
+        if now >= self._count_at and await self.watch_counters():
             self._count_at = now + _COUNT_PAUSE
-            await self.watch_counters()
 
     async def _watch_overdue(self) -> None:
-        for name, lane in self._lanes.items():
+        for name, lane in list(self._lanes.items()):
             if not lane.idle:
                 continue
             oldest = await self._store.read(partial(reads.oldest_due, sink=name, by_sr=lane.by_sr))
-            late = self._clock.now() - oldest if oldest is not None else 0.0
+            late = self._lane_clock.now() - oldest if oldest is not None else 0.0
             if late > _OVERDUE and lane.idle:
                 self._metrics.violation("overdue")
                 self._log.error("invariant.overdue", sink=name, seconds=round(late, 1), do="report this: the lane is free")
                 lane.refresh()
 
-    async def watch_counters(self) -> None:
-        """Compare the counters of each sink with its table; where they differ, that is a bug of ours, and loud."""
-        for name, counts in (await self._store.counts()).items():
-            if counts.queued + counts.dead > _MOST_COUNTED:
-                continue
-            kept, counted = await self._store.read(partial(reads.counters_and_counts, sink=name))
-            if kept != counted:
-                self._metrics.violation("counters")
-                self._log.error("invariant.counters", sink=name, kept=kept, counted=counted, do="report this")
+    async def watch_counters(self) -> bool:
+        """Compare the counters of each sink with its table, a page of it each time; False: there is more to count.
+
+        Where they differ, that is a bug of ours, and loud.
+        """
+        after = self._walk.go_on_after
+        self._walk.add(await self._store.ask(partial(reads.count_page, after=after, size=_COUNTED_AT_ONCE)))
+        if not self._walk.at_end:
+            return False
+        for name, counts in self._walk.last.items():
+            if counts.queued + counts.dead <= _MOST_COUNTED:
+                kept, counted = await self._store.read(partial(reads.counters_and_counts, sink=name))
+                if kept != counted:
+                    self._differ(name, "queued, dead", kept, counted)
+        wrong, self._walk = self._walk.wrong(), _Walk()
+        for (name, what), (least, most, counted_) in wrong.items():
+            if (name, what) in self._suspects:
+                self._differ(name, what, (least, most), counted_)
+        again = wrong.keys() - self._suspects
+        self._suspects = frozenset(wrong)
+        return not again  # what is wrong for the first time is counted once more, at once
+
+    def _differ(self, sink: str, what: str, kept: tuple[int, int], counted: object) -> None:
+        self._metrics.violation("counters")
+        self._log.error("invariant.counters", sink=sink, what=what, kept=kept, counted=counted, do="report this")
 
     async def _purge(self) -> float:
-        if self._clock.monotonic() < self._purge_at:
+        if self._clock.monotonic() < self._purge_at or self._walk.begun:
             return _TICK
-        _, go_on_after = await self._store.purge(self._purged_to, _SLICE, self._clock.now() - self._store.retention)
+        _, go_on_after = await self._store.purge(self._purged_to, _SLICE, self._lane_clock.now() - self._store.retention)
         if go_on_after is not None:
             self._purged_to = go_on_after
             return _SLICE_PAUSE
         self._purged_to = 0
         self._purge_at = self._clock.monotonic() + _PURGE_PAUSE
         return _TICK
+
+
+class _Walk:
+    """The whole table, counted page by page beside the traffic.
+
+    A sink's delivered, discarded and all its deliveries only become more while nothing is purged and no delivered one is
+    replayed: what was counted lies between its counters at the first page and those at the last.
+    """
+
+    def __init__(self) -> None:
+        self.go_on_after = 0
+        self.begun = False
+        self.at_end = False
+        self.last: dict[str, Counts] = {}
+        """The counters at the last page."""
+        self._first: dict[str, Counts] = {}
+        self._found: Counter[tuple[str, str]] = Counter()
+
+    def add(self, page: reads.Page) -> None:
+        if not self.begun:
+            self._first = page.counters
+        self.begun, self.last = True, page.counters
+        self._found.update(page.found)
+        self.at_end = page.go_on_after is None
+        self.go_on_after = page.go_on_after or 0
+
+    def wrong(self) -> dict[tuple[str, str], tuple[int, int, int]]:
+        """By sink and what was counted: the least and the most that it may be, and what it is."""
+        none = Counts(queued=0, delivered=0, dead=0, discarded=0)
+        wrong = {}
+        for sink in self.last.keys() | {sink for sink, _ in self._found}:
+            first, last = self._first.get(sink, none), self.last.get(sink, none)
+            found = Counts(**{state: self._found[sink, state] for state in Counts.__struct_fields__})
+            for what, of in _WHAT.items():
+                if not of(first) <= of(found) <= of(last):
+                    wrong[sink, what] = (of(first), of(last), of(found))
+        return wrong
+
+
+_WHAT: dict[str, Callable[[Counts], int]] = {
+    "delivered": lambda counts: counts.delivered,
+    "discarded": lambda counts: counts.discarded,
+    "all": lambda counts: counts.queued + counts.delivered + counts.dead + counts.discarded,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
@@ -13,6 +14,9 @@ from gateway.core.events import Event
 from gateway.core.outcome import Outcome
 from gateway.core.retry import LEGITMARK_SCHEDULE
 from gateway.core.values import Duration, Rate, Secret, SecretRef
+
+_MARGIN_SECONDS = 0.25
+"""From the last thing that a sink waits for to the end of its attempt's time."""
 
 
 class Breaker(Struct, frozen=True):
@@ -55,6 +59,19 @@ class Outgoing(Struct, frozen=True):
     @property
     def milestone(self) -> str:
         return self.event.milestone.value if self.event else ""
+
+
+class Deadline:
+    """The end of an attempt that begins now: the lane calls it a timeout then, whatever the other side has said by that time."""
+
+    def __init__(self, timeout: float) -> None:
+        """`timeout`: seconds, of the attempt as a whole."""
+        self._at = asyncio.get_running_loop().time() + timeout
+
+    def spare(self, most: float) -> float:
+        """How long to wait for what no longer changes the outcome: at most so many seconds, 0 where there is no time left."""
+        left = self._at - asyncio.get_running_loop().time() - _MARGIN_SECONDS
+        return max(min(most, left), 0.0)
 
 
 class Sink(Protocol):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -17,12 +19,16 @@ from msgspec import field
 from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.values import SecretRef
 from gateway.sinks import wording
-from gateway.sinks.base import Opening, Outgoing, SinkSettings
-from gateway.sinks.guard import BlockedAddress, Guard, parse_network
-from gateway.sinks.transport import words
+from gateway.sinks.base import Deadline, Opening, Outgoing, SinkSettings
+from gateway.sinks.guard import BlockedAddress, Guard, words
 
 _QUIT_SECONDS = 2.0
-"""The mail was taken by then: a server that hangs must not turn that into a second mail."""
+"""At most, and less where the attempt ends before. The mail was taken by then: a server that hangs must not turn that into a
+second mail."""
+_REMEMBERED = 1000
+"""Deliveries that some recipients have and others do not."""
+_NAMED = 5
+"""Refused recipients in one detail."""
 
 
 class EmailConfig(SinkSettings, frozen=True, kw_only=True, tag_field="type", tag="email"):
@@ -60,28 +66,63 @@ def domain_of(sender: str) -> str:
     return parseaddr(sender)[1].partition("@")[2] or "localhost"
 
 
+class Taken:
+    """Who took which mail while others were refused for now: they get no second one.
+
+    In memory alone, and the oldest are forgotten first: who is forgotten gets the same mail again, by its `Message-ID` too.
+    """
+
+    def __init__(self, most: int = _REMEMBERED) -> None:
+        self._most = most
+        self._by_delivery: dict[str, frozenset[str]] = {}
+
+    def of(self, delivery_id: str) -> frozenset[str]:
+        return self._by_delivery.get(delivery_id, frozenset())
+
+    def add(self, delivery_id: str, recipients: Iterable[str]) -> None:
+        self._by_delivery[delivery_id] = self._by_delivery.pop(delivery_id, frozenset()).union(recipients)
+        if len(self._by_delivery) > self._most:
+            del self._by_delivery[next(iter(self._by_delivery))]
+
+    def forget(self, delivery_id: str) -> None:
+        """It ended: a replay is for everybody."""
+        self._by_delivery.pop(delivery_id, None)
+
+
 class EmailSink:
     def __init__(self, config: EmailConfig, opening: Opening) -> None:
-        networks = [parse_network(text) for text in config.allow_networks] if config.allow_networks is not None else None
         self._config = config
-        self._guard = Guard(networks)
+        self._guard = Guard.of(config.allow_networks)
         self._password = opening.secret(config.password) if config.password else None
         self._tls = ssl.create_default_context() if config.security != "none" else None
         self._local_hostname = domain_of(config.sender)
+        self._taken = Taken()
 
     async def send(self, delivery: Outgoing) -> Outcome:
-        mail = render(delivery, self._config.sender, self._config.recipients)
-        try:
-            return await self._send(mail)
-        except (aiosmtplib.SMTPException, OSError, UnicodeError) as error:
-            return failure(error, self._config.host, self._config.port)
+        """Send the mail to whoever has not got it by an earlier attempt."""
+        config, deadline = self._config, Deadline(self._config.timeout)
+        mail = render(delivery, config.sender, config.recipients)
+        everybody = list(dict.fromkeys(address.addr_spec for address in mail["To"].addresses))
+        has_it = self._taken.of(delivery.delivery_id)
+        owed = [recipient for recipient in everybody if recipient not in has_it]
+        refused: Mapping[str, int] = {}
+        if owed or not has_it:
+            try:
+                client = await self.converse(await self._guard.dial(config.host, config.port))
+                refused = await self._hand_over(client, mail, owed, delivery.delivery_id, deadline)
+            except (aiosmtplib.SMTPException, OSError, UnicodeError) as error:
+                return failure(error, config.host, config.port)
+        outcome = verdict(refused, len(everybody), f"{config.host}:{config.port}")
+        if not isinstance(outcome, Retry):
+            self._taken.forget(delivery.delivery_id)
+        return outcome
 
     async def aclose(self) -> None:
         """Nothing is kept open between two mails."""
 
-    async def _send(self, mail: EmailMessage) -> Outcome:
+    async def converse(self, dialled: socket.socket) -> aiosmtplib.SMTP:
+        """Begin a conversation, up to the login, on a connection that it takes over. Raises what `failure` has words for."""
         config = self._config
-        dialled = await self._guard.dial(config.host, config.port)
         try:
             client = aiosmtplib.SMTP(
                 hostname=config.host,
@@ -104,19 +145,49 @@ class EmailSink:
             with suppress(OSError):
                 dialled.shutdown(socket.SHUT_RDWR)
             raise
+        return client
+
+    async def _hand_over(
+        self, client: aiosmtplib.SMTP, mail: EmailMessage, owed: Sequence[str], delivery_id: str, deadline: Deadline
+    ) -> Mapping[str, int]:
+        """Send one mail and close the connection; the codes of the recipients that were refused, who may be all of them."""
         try:
-            refused, _ = await client.send_message(mail)
+            answers, _ = await client.send_message(mail, recipients=owed)
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            client.close()
+            return {refused.recipient: refused.code for refused in error.recipients}
         except BaseException:
             client.close()
             raise
+        # At once: whatever cuts the attempt from here on, they have it.
+        self._taken.add(delivery_id, set(owed) - answers.keys())
         try:
-            await client.quit(timeout=_QUIT_SECONDS)
+            async with asyncio.timeout(deadline.spare(_QUIT_SECONDS)):
+                await client.quit()
         except (aiosmtplib.SMTPException, OSError):
-            client.close()  # the mail was taken: how the conversation ends changes nothing
-        if refused:
-            codes = ", ".join(sorted({str(code) for code, _ in refused.values()}))
-            return Delivered(250, f"{len(refused)} of {len(config.recipients)} recipients were refused: SMTP {codes}")
+            pass  # the mail was taken: how the conversation ends changes nothing
+        finally:
+            client.close()
+        return {recipient: answer.code for recipient, answer in answers.items()}
+
+
+def verdict(refused: Mapping[str, int], recipients: int, place: str) -> Outcome:
+    """Who was refused for now (4xx) is tried again. Where nobody is, it is delivered if anybody has it.
+
+    Args:
+        refused: the code of each recipient that was refused in this attempt; all others have the mail.
+        recipients: how many there are in all.
+    """
+    if not refused:
         return Delivered(250)
+    named = ", ".join(f"{recipient} (SMTP {code})" for recipient, code in list(refused.items())[:_NAMED])
+    more = f" (+{len(refused) - _NAMED} more)" if len(refused) > _NAMED else ""
+    detail = f"{place} refused {len(refused)} of {recipients} recipients: {named}{more}"
+    if later := [code for code in refused.values() if code < 500]:
+        return Retry(Reason.SMTP_STATUS, detail, min(later))
+    if len(refused) < recipients:
+        return Delivered(250, detail)
+    return Reject(Reason.SMTP_STATUS, detail, max(refused.values()))
 
 
 def failure(error: aiosmtplib.SMTPException | OSError | UnicodeError, host: str, port: int) -> Retry | Reject:
@@ -135,11 +206,10 @@ def failure(error: aiosmtplib.SMTPException | OSError | UnicodeError, host: str,
             return Retry(Reason.DNS, f"{host} is no name that DNS could have")
         case aiosmtplib.SMTPResponseException(code=-1):
             return Retry(Reason.PROTOCOL, f"{place}: the answer is not SMTP")
-        case aiosmtplib.SMTPRecipientsRefused():
-            codes = [refused.code for refused in error.recipients]
-            return _by_code(max(codes) if all(code >= 500 for code in codes) else min(codes), "refused every recipient", place)
-        case aiosmtplib.SMTPSenderRefused() | aiosmtplib.SMTPRecipientRefused() | aiosmtplib.SMTPDataError():
-            return _by_code(error.code, "answered", place)
+        case aiosmtplib.SMTPSenderRefused() | aiosmtplib.SMTPDataError():
+            detail = f"{place} answered: SMTP {error.code}"
+            kind = Reject if error.code >= 500 else Retry
+            return kind(Reason.SMTP_STATUS, detail, error.code)
         case aiosmtplib.SMTPResponseException():
             return Retry(Reason.SMTP_STATUS, f"{place} takes no mail: SMTP {error.code}", error.code)
         case aiosmtplib.SMTPTimeoutError() | TimeoutError():
@@ -155,12 +225,9 @@ def failure(error: aiosmtplib.SMTPException | OSError | UnicodeError, host: str,
             if isinstance(cause, ssl.SSLError):
                 return Retry(Reason.TLS, f"{place}: TLS failed: {cause.reason or 'the certificate was refused'}")
             return Retry(Reason.CONNECT, f"{place}: {words(cause) if isinstance(cause, OSError) else 'no connection'}")
+        case _ if "AUTH extension" in str(error) or "authentication method" in str(error):
+            return Retry(Reason.PROTOCOL, f"{place} offers no login; check port and security, or remove username and password")
         case _ if "STARTTLS" in str(error):
-            return Retry(Reason.TLS, f"{place} offers no STARTTLS; nothing was sent in clear")
+            return Retry(Reason.TLS, f"{place} offers no STARTTLS; nothing was sent in clear; check port and security")
         case _:
             return Retry(Reason.PROTOCOL, f"{place}: the answer is not SMTP")
-
-
-def _by_code(code: int, said: str, place: str) -> Retry | Reject:
-    detail = f"{place} {said}: SMTP {code}"
-    return Reject(Reason.SMTP_STATUS, detail, code) if code >= 500 else Retry(Reason.SMTP_STATUS, detail, code)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import os
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from gateway.threads import detached
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_AddressInfo = tuple[Any, ...]
+AddressInfo = tuple[Any, ...]
 """family, type, protocol, canonical name, socket address: an element of what `getaddrinfo` gives."""
 
 _METADATA = frozenset(
@@ -25,6 +26,8 @@ _METADATA = frozenset(
     for address in (
         "169.254.169.254",  # nearly every cloud; link-local too
         "fd00:ec2::254",  # AWS
+        "fd00:ec2::23",  # AWS, credentials of EKS pods
+        "fd00:42::42",  # Scaleway
         "fd20:ce::254",  # Google Cloud
         "100.100.100.200",  # Alibaba
         "192.0.0.192",  # Oracle
@@ -33,6 +36,11 @@ _METADATA = frozenset(
 )
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """The well-known prefix of RFC 6052: its last 32 bits are an IPv4 address."""
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+"""RFC 8215: for the translators of one network. Where in it the IPv4 address stands is that network's own choice."""
+_OLD_FORMS = (ipaddress.IPv6Network("::/96"), ipaddress.IPv6Network("::ffff:0:0:0/96"))
+"""IPv4-compatible (RFC 4291, section 2.5.5.1) and IPv4-translated (RFC 2765): the last 32 bits are an IPv4 address, where a
+network still knows them; `::1` is among them."""
 
 
 class BlockedAddress(OSError):
@@ -48,15 +56,22 @@ class Guard:
     def __init__(self, allow_networks: Sequence[Network] | None = None) -> None:
         self._allowed = tuple(allow_networks) if allow_networks is not None else None
 
+    @classmethod
+    def of(cls, allow_networks: Sequence[str] | None) -> Guard:
+        """From the key as written. Raises ValueError where a text is no network."""
+        return cls([parse_network(text) for text in allow_networks] if allow_networks is not None else None)
+
     def allows(self, address: str) -> bool:
         """Whether an address may be dialled; a list narrows the default, it never widens it."""
-        embedded = _embedded(ipaddress.ip_address(address.split("%")[0]))
-        if any(ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip in _METADATA for ip in embedded):
+        ip = ipaddress.ip_address(address.split("%")[0])
+        target = _target(ip)
+        if any(one.is_multicast or one.is_unspecified or _is_metadata(one) for one in (ip, target)):
             return False
-        ip = embedded[-1]
-        return self._allowed is None or any(ip in network for network in self._allowed)
+        if any(_is_metadata(one) for one in _guesses(ip)):
+            return False
+        return self._allowed is None or any(target in network for network in self._allowed)
 
-    def open_socket(self, info: _AddressInfo) -> socket.socket:
+    def open_socket(self, info: AddressInfo) -> socket.socket:
         """A socket for an address that may be dialled (aiohttp's `socket_factory`). Raises BlockedAddress."""
         family, kind, protocol, _, address = info
         if not self.allows(address[0]):
@@ -65,8 +80,11 @@ class Guard:
 
     async def dial(self, host: str, port: int) -> socket.socket:
         """Connect to the first address of a host that answers. Raises OSError: gaierror, BlockedAddress or the last one's."""
+        return await self.connect(await lookup(host, port))
+
+    async def connect(self, found: Sequence[AddressInfo]) -> socket.socket:
+        """Connect to the first of these addresses that answers. Raises OSError: BlockedAddress or the last one's."""
         loop = asyncio.get_running_loop()
-        found = await lookup(host, port)
         failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
         for info in found:
             try:
@@ -87,9 +105,14 @@ class Guard:
         raise failure
 
 
-async def lookup(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[_AddressInfo]:
+async def lookup(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[AddressInfo]:
     """What DNS says of a host, asked in a thread of its own. Raises socket.gaierror or UnicodeError."""
     return await detached(lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM), f"dns:{host}")
+
+
+def words(error: OSError) -> str:
+    """What an error of dialling means, in the words of the system: asyncio's own repeat the address."""
+    return os.strerror(error.errno) if error.errno else "no connection"
 
 
 def parse_network(text: str) -> Network:
@@ -97,12 +120,30 @@ def parse_network(text: str) -> Network:
     return ipaddress.ip_network(text, strict=True)
 
 
-def _embedded(ip: _Address) -> list[_Address]:
-    """The address and the IPv4 address inside it (mapped, 6to4, NAT64), which is where the packets would go."""
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour
-        if ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return [ip, inner]
-    return [ip]
+def _is_metadata(ip: _Address) -> bool:
+    return ip.is_link_local or ip in _METADATA
+
+
+def _target(ip: _Address) -> _Address:
+    """Where the packets would go: the IPv4 address inside (mapped, 6to4, NAT64), else the address itself."""
+    if not isinstance(ip, ipaddress.IPv6Address):
+        return ip
+    if ip in _NAT64:
+        return _low(int(ip))
+    return ip.ipv4_mapped or ip.sixtofour or ip
+
+
+def _guesses(ip: _Address) -> list[_Address]:
+    """The IPv4 addresses that may stand inside, where nobody but the network knows. Good for refusing alone: a wrong guess is
+    as a rule no address that anybody has."""
+    if isinstance(ip, ipaddress.IPv6Address) and ip in _LOCAL_NAT64:
+        # RFC 6052, section 2.2: behind a prefix of 48, 56 or 64 bits it makes room for the bits 64 to 71, behind 96 it does not.
+        without = int(ip) >> 64 << 56 | int(ip) & (1 << 56) - 1
+        return [_low(int(ip)), *(_low(without >> 120 - 32 - prefix) for prefix in (48, 56, 64))]
+    if any(ip in old for old in _OLD_FORMS):
+        return [_low(int(ip))]
+    return []
+
+
+def _low(number: int) -> ipaddress.IPv4Address:
+    return ipaddress.IPv4Address(number & 0xFFFFFFFF)

@@ -1,4 +1,7 @@
-"""The `jsonl` sink: one line of JSON per delivery, appended to a file."""
+"""The `jsonl` sink: one line of JSON per delivery, appended to a file.
+
+At least once: a write that was given up (its `timeout`, a stop) may still succeed, and the next attempt writes its line again.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from gateway.core.outcome import Delivered, Outcome, Reason, Retry
 from gateway.core.values import rfc3339
 from gateway.files import AppendFile
 from gateway.sinks.base import Opening, Outgoing, SinkSettings
-from gateway.threads import detached
+from gateway.threads import started
 
 _BREAKS = re.compile(rb"(?<![ \t\r\n])[ \t]*+[\r\n][ \t\r\n]*+")
 """White space that holds a line break; inside a JSON string a line break is always escaped (RFC 8259, section 7).
@@ -51,23 +54,33 @@ def render(delivery: Outgoing) -> bytes:
 class JsonlSink:
     def __init__(self, config: JsonlConfig, opening: Opening) -> None:
         self._file = AppendFile(opening.base / config.path)
-        self._writing = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self._write: asyncio.Future[None] | None = None
+        """While its thread has the file: two writes at once would mix their lines."""
+        self._closed = False
 
     async def send(self, delivery: Outgoing) -> Outcome:
+        """Write the line. Cancelled, it ends at once, and leaves the file to the thread, which nobody can stop."""
         line = render(delivery)
-        try:
-            async with self._writing:
-                write = asyncio.ensure_future(detached(partial(self._file.append, line), "jsonl"))
-                try:
-                    await asyncio.shield(write)
-                except asyncio.CancelledError:
-                    # The thread can't be stopped. The lock is kept until it ends: two writes at once would mix their lines.
-                    await asyncio.wait([write])
-                    raise
-        except OSError as error:
-            return Retry(Reason.UNAVAILABLE, f"{self._file.path}: {error.strerror}")
+        async with self._turn:
+            if self._write is not None:
+                return Retry(Reason.UNAVAILABLE, f"{self._file.path}: an earlier write hangs; until it ends, no other is begun")
+            self._write = started(partial(self._file.append, line), "jsonl")
+            self._write.add_done_callback(self._written)
+            try:
+                await asyncio.shield(self._write)
+            except OSError as error:
+                return Retry(Reason.UNAVAILABLE, f"{self._file.path}: {error.strerror}")
         return Delivered()
 
     async def aclose(self) -> None:
-        async with self._writing:
+        """Waits for no write: one that hangs keeps the file until it ends. Its descriptor must not be closed under it, else the
+        rest of its line could go into whatever file gets that number."""
+        self._closed = True
+        if self._write is None:
+            self._file.close()
+
+    def _written(self, _: asyncio.Future[None]) -> None:
+        self._write = None
+        if self._closed:
             self._file.close()

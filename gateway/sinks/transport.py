@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 from collections.abc import Collection, Mapping
@@ -17,12 +16,14 @@ from msgspec import Struct
 
 from gateway import __version__
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
-from gateway.sinks.guard import BlockedAddress, Guard, lookup
+from gateway.sinks.base import Deadline
+from gateway.sinks.guard import BlockedAddress, Guard, lookup, words
 
 _MOST_READ = 16 * 1024
 """Bytes of an answer."""
 _READ_SECONDS = 2.0
-"""For the body of an answer whose status is known already: the verdict has come, a slow body must not turn it."""
+"""For the body of an answer whose status is known already, and less where the attempt ends before: the verdict has come, a
+slow body must not turn it."""
 _CONNECT_SECONDS = 10.0
 
 
@@ -45,6 +46,17 @@ class Answer(Struct, frozen=True):
     body: bytes
     """At most 16 KiB of it; empty where it came too slowly. It may repeat our secrets: never log it."""
 
+    def outcome(self, now: float, reject_on: Collection[int] = ()) -> Outcome:
+        """2xx is delivered; 429 and 503 with a readable `Retry-After` defer; all else is a retry, or final where ruled so."""
+        status, said = self.status, _status_text(self.status)
+        if 200 <= status < 300:
+            return Delivered(status=status)
+        if status in (429, 503) and (after := seconds_after(self.retry_after, now)) is not None:
+            return Defer(Reason.RATE_LIMITED if status == 429 else Reason.UNAVAILABLE, after, said, status)
+        if status in reject_on:
+            return Reject(Reason.HTTP_STATUS, said, status)
+        return Retry(Reason.HTTP_STATUS, said, status)
+
 
 class Transport:
     """A pool of connections of one sink. Follows no redirect, keeps no cookie, takes no proxy from the environment."""
@@ -57,10 +69,11 @@ class Transport:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | Retry:
         """Send one request; a Retry where no status came back."""
+        deadline = Deadline(self._timeout)
         try:
             async with self._opened().post(url, data=body, headers=headers, allow_redirects=False) as response:
                 retry_after = response.headers.get("Retry-After")
-                return Answer(response.status, retry_after, await _excerpt(response))
+                return Answer(response.status, retry_after, await _excerpt(response, deadline.spare(_READ_SECONDS)))
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             return failure(error)
 
@@ -87,18 +100,6 @@ class Transport:
                 headers={"User-Agent": f"legitmark-gateway/{__version__}"},
             )
         return self._session
-
-
-def outcome_of(answer: Answer, now: float, reject_on: Collection[int] = ()) -> Outcome:
-    """2xx is delivered; 429 and 503 with a readable `Retry-After` defer; all else is a retry, or final where ruled so."""
-    status, said = answer.status, _status_text(answer.status)
-    if 200 <= status < 300:
-        return Delivered(status=status)
-    if status in (429, 503) and (after := seconds_after(answer.retry_after, now)) is not None:
-        return Defer(Reason.RATE_LIMITED if status == 429 else Reason.UNAVAILABLE, after, said, status)
-    if status in reject_on:
-        return Reject(Reason.HTTP_STATUS, said, status)
-    return Retry(Reason.HTTP_STATUS, said, status)
 
 
 def seconds_after(value: str | None, now: float) -> float | None:
@@ -138,10 +139,11 @@ def failure(error: Exception) -> Retry:
             return Retry(Reason.PROTOCOL, "the answer is not HTTP")
 
 
-async def _excerpt(response: aiohttp.ClientResponse) -> bytes:
+async def _excerpt(response: aiohttp.ClientResponse, seconds: float) -> bytes:
+    """What has come of the body, and what comes within so many seconds."""
     read = bytearray()
     try:
-        async with asyncio.timeout(_READ_SECONDS):
+        async with asyncio.timeout(seconds):
             while len(read) < _MOST_READ and (chunk := await response.content.read(_MOST_READ - len(read))):
                 read += chunk
     except (TimeoutError, aiohttp.ClientError, OSError):
@@ -156,11 +158,6 @@ def _status_text(status: int) -> str:
         return f"HTTP {status} {HTTPStatus(status).phrase}"
     except ValueError:
         return f"HTTP {status}"
-
-
-def words(error: OSError) -> str:
-    """What an error means, in the words of the system: asyncio's own repeat the address."""
-    return os.strerror(error.errno) if error.errno else "no connection"
 
 
 def _certificate_words(error: aiohttp.ClientConnectorCertificateError) -> str:

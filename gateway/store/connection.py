@@ -7,6 +7,7 @@ can lose pages when a commit races a checkpoint of another connection (sqlite.or
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import sqlite3
@@ -24,11 +25,13 @@ _BUSY_MS = 2000
 _PRAGMAS = {
     "journal_mode": ("WAL", "wal"),
     "synchronous": ("FULL", 2),
-    "wal_autocheckpoint": (4000, 4000),
+    "wal_autocheckpoint": (0, 0),  # SQLite's own hook keeps the errors of a checkpoint to itself: see `Wal`
     "temp_store": ("MEMORY", 2),
     "foreign_keys": ("ON", 1),
 }
 """What is set, and what SQLite has to answer: `PRAGMA journal_mode=WAL` can fail without an exception."""
+_LONG = 4000
+"""Frames of the write-ahead log, a page each, after which it is moved into the file."""
 
 
 class Connection(aiosqlite.Connection):
@@ -41,6 +44,45 @@ class Connection(aiosqlite.Connection):
         except sqlite3.DatabaseError as error:
             raise translated(error) from error
         return result
+
+
+class Wal:
+    """The write-ahead log, and whether it is long: told from its bytes, since each answer of SQLite would be a checkpoint.
+
+    Every frame repeats two salts of the log's header, which change when the log begins anew over its old bytes
+    (sqlite.org/fileformat2.html, section 4). SQLite holds no lock on this file, so it may be opened by hand.
+    """
+
+    def __init__(self, database: Path) -> None:
+        """Of a database that SQLite has open. Raises StoreFailed."""
+        path = database.with_name(database.name + "-wal")
+        try:
+            self._file = path.open("rb", buffering=0)
+        except OSError as error:
+            raise StoreFailed(f"{path}: {error.strerror}") from None
+        self._salts = b""
+        self._at = 0
+        """Where the salts of the frame stand that makes the log long."""
+
+    def is_long(self) -> bool:
+        """To be asked after a commit. One short read: it stands in the way of every batch."""
+        fd = self._file.fileno()
+        try:
+            if not self._salts:
+                header = os.pread(fd, 24, 0)
+                self._at = 32 + (_LONG - 1) * (24 + int.from_bytes(header[8:12], "big")) + 8
+                self._salts = header[16:]
+            return bool(self._salts) and os.pread(fd, 8, self._at) == self._salts
+        except OSError:
+            return True  # SQLite will meet the same trouble, and say what it is
+
+    def move(self, connection: sqlite3.Connection) -> None:
+        """Write into the file what no reader needs any more, in the writer's thread; waits for nobody."""
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._salts = b""  # the next commit may begin the log anew
+
+    def close(self) -> None:
+        self._file.close()
 
 
 async def open_writer(path: Path) -> Connection:
@@ -73,6 +115,8 @@ async def _open(connection: Connection) -> Connection:
         await asyncio.to_thread(connection._thread.join)
         if isinstance(error, sqlite3.DatabaseError):
             raise translated(error) from error
+        if isinstance(error, OSError):
+            raise StoreFailed(_said(error)) from error
         raise
 
 
@@ -127,25 +171,29 @@ def _read_a_row_of_everything(connection: sqlite3.Connection) -> None:
 
 
 _LOCK_BYTES = 32
+_NO_ROOM = "the disk is full: make room where the database lies"
 
 
 class LockFile:
     """`<database>.lock`, held for the life of the process; its text tells who holds it, or that the last end was clean."""
 
     _CLEAN = b"clean"
+    _UNCHECKED = b"clean, not checked"
 
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(database.name + ".lock")
         self._fd = -1
         self.after_unclean_end = False
         """The last holder did not say goodbye."""
+        self.unchecked = False
+        """Nobody has read the whole file since an unclean end."""
 
     def take(self) -> None:
         """Raises StoreLocked with the holder's pid where another process has it, StoreFailed where it can't be made."""
         try:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StoreFailed(f"{self._path}: {error.strerror}; the folder has to exist and be writable") from None
+            raise StoreFailed(_said(error) + ("" if _full(error) else "; the folder has to exist and be writable")) from None
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -153,19 +201,33 @@ class LockFile:
             os.close(self._fd)
             raise StoreLocked(f"{self._path}: another gateway (pid {holder}) holds this database; stop it first") from None
         before = os.pread(self._fd, _LOCK_BYTES, 0).strip()
-        self.after_unclean_end = before not in (b"", self._CLEAN)
-        self._write(b"%d" % os.getpid())
+        self.after_unclean_end = before not in (b"", self._CLEAN, self._UNCHECKED)
+        self.unchecked = before not in (b"", self._CLEAN)
+        try:
+            self._write(b"%d" % os.getpid())
+        except StoreFailed:
+            self.release(clean=False)
+            raise
 
     def release(self, *, clean: bool) -> None:
-        if self._fd >= 0:
+        """Let others have it; may be called again. Raises StoreFailed where a clean end can't be told."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        try:
             if clean:
-                self._write(self._CLEAN)
-            os.close(self._fd)
-            self._fd = -1
+                self._write(self._UNCHECKED if self.unchecked else self._CLEAN, fd)
+        finally:
+            os.close(fd)
 
-    def _write(self, text: bytes) -> None:
-        os.pwrite(self._fd, text.ljust(_LOCK_BYTES), 0)  # in one write, so that no kill leaves it empty
-        os.fsync(self._fd)
+    def _write(self, text: bytes, fd: int | None = None) -> None:
+        fd = self._fd if fd is None else fd
+        try:
+            os.pwrite(fd, text.ljust(_LOCK_BYTES), 0)  # in one write, so that no kill leaves it empty
+            os.fsync(fd)
+        except OSError as error:
+            error.filename = self._path
+            raise StoreFailed(_said(error)) from None
 
 
 def translated(error: sqlite3.DatabaseError) -> StoreError | sqlite3.DatabaseError:
@@ -180,7 +242,9 @@ def translated(error: sqlite3.DatabaseError) -> StoreError | sqlite3.DatabaseErr
     name = getattr(error, "sqlite_errorname", "")
     match code & 0xFF:
         case sqlite3.SQLITE_FULL:
-            return StoreError("the disk is full")
+            return StoreError(_NO_ROOM)
+        case sqlite3.SQLITE_IOERR if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # the -shm file can't grow
+            return StoreError(f"{_NO_ROOM} ({name})")
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StoreError("another process has locked the database; only the gateway may write to it")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
@@ -190,3 +254,11 @@ def translated(error: sqlite3.DatabaseError) -> StoreError | sqlite3.DatabaseErr
         ):
             return StoreFailed(f"the disk can't be trusted any more ({name}: {error})")
     return error
+
+
+def _said(error: OSError) -> str:
+    return f"{error.filename}: {_NO_ROOM if _full(error) else error.strerror}"
+
+
+def _full(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

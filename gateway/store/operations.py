@@ -130,22 +130,29 @@ def note_ordering(connection: sqlite3.Connection, changes: Changes, *, in_order:
         connection.execute(
             "INSERT INTO sinks (sink, in_order) VALUES (?, 1) ON CONFLICT (sink) DO UPDATE SET in_order = 1", (sink,)
         )
-        connection.execute(
-            "UPDATE deliveries SET (sr, event_ms) = (SELECT sr_uuid, iif(sr_uuid IS NULL, NULL, event_ms) FROM messages"
-            " WHERE seq = deliveries.message) WHERE sink = ? AND state = 'queued' AND sr IS NULL AND NOT replayed",
-            (sink,),
-        )
+        bring_into_order(connection, changes, sink=sink)
     for sink in known & set(sinks) - set(in_order):
         connection.execute("UPDATE sinks SET in_order = 0 WHERE sink = ?", (sink,))
 
 
+def bring_into_order(connection: sqlite3.Connection, changes: Changes, *, sink: str) -> None:
+    """Give a place to those open deliveries of a sink that have none in the order of their service requests."""
+    connection.execute(
+        "UPDATE deliveries SET (sr, event_ms) = (SELECT sr_uuid, iif(sr_uuid IS NULL, NULL, event_ms) FROM messages"
+        " WHERE seq = deliveries.message) WHERE sink = ? AND state = 'queued' AND sr IS NULL AND NOT replayed",
+        (sink,),
+    )
+
+
 def keep_sink(connection: sqlite3.Connection, sink: str, state: SinkState) -> None:
-    """Remember a lane's pause and breaker."""
+    """Remember a lane's pause, breaker and hold."""
     breaker = state.breaker
     connection.execute(
-        "INSERT INTO sinks (sink, paused_ms, paused_by, failures, opened_ms, probe_ms, wait_ms) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO sinks (sink, paused_ms, paused_by, failures, opened_ms, probe_ms, wait_ms, held_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (sink) DO UPDATE SET paused_ms = excluded.paused_ms, paused_by = excluded.paused_by,"
-        " failures = excluded.failures, opened_ms = excluded.opened_ms, probe_ms = excluded.probe_ms, wait_ms = excluded.wait_ms",
+        " failures = excluded.failures, opened_ms = excluded.opened_ms, probe_ms = excluded.probe_ms, wait_ms = excluded.wait_ms,"
+        " held_ms = excluded.held_ms",
         (
             sink,
             _milliseconds(state.paused_at),
@@ -154,6 +161,7 @@ def keep_sink(connection: sqlite3.Connection, sink: str, state: SinkState) -> No
             _milliseconds(breaker.opened_at),
             _milliseconds(breaker.probe_at),
             milliseconds(breaker.wait),
+            _milliseconds(state.held_until),
         ),
     )
 
@@ -161,6 +169,22 @@ def keep_sink(connection: sqlite3.Connection, sink: str, state: SinkState) -> No
 def touch(connection: sqlite3.Connection, changes: Changes) -> None:
     """Write a page and change nothing: to see whether the disk takes it."""
     connection.execute("UPDATE sqlite_sequence SET seq = seq WHERE name = 'messages'")
+
+
+def shift_since(
+    connection: sqlite3.Connection, changes: Changes, *, sinks: Collection[str], by: float, spared: tuple[float, float]
+) -> None:
+    """Let open deliveries of these sinks count as accepted or replayed so many seconds later: a jump ages nothing.
+
+    Args:
+        by: seconds by which the wall clock jumped; negative is back.
+        spared: two instants (Unix, UTC); what was accepted between them was so by the new time already.
+    """
+    for sink in sinks:
+        connection.execute(
+            "UPDATE deliveries SET since_ms = since_ms + ? WHERE sink = ? AND state = 'queued' AND since_ms NOT BETWEEN ? AND ?",
+            (milliseconds(by), sink, milliseconds(spared[0]), milliseconds(spared[1])),
+        )
 
 
 def clamp_due(connection: sqlite3.Connection, changes: Changes, *, sink: str, latest: float) -> int:

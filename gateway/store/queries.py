@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
+from msgspec import Struct
+
 from gateway.core.values import rfc3339
-from gateway.store import reads
 from gateway.store.operations import Selection, Target
-from gateway.store.records import Message
 from gateway.store.writes import milliseconds
 
 _SLICE = 5_000
@@ -16,50 +16,73 @@ _SLICE = 5_000
 
 
 _BLOCKS = (
-    "WITH RECURSIVE blocks (block) AS (SELECT min(seq) >> 8 FROM messages"
+    "WITH RECURSIVE blocks (block) AS (SELECT min(seq) >> 8 FROM messages WHERE seq > ?1"
     " UNION ALL SELECT block + 1 FROM blocks WHERE block < (SELECT max(seq) >> 8 FROM messages))"
 )
 _IN_BLOCKS = "blocks CROSS JOIN messages INDEXED BY messages_by_sr ON seq >> 8 = block"
 """Each block of `messages_by_sr`, from the oldest to the newest."""
 
 MOST_NAMED = 1000
-"""Messages that one id may stand for; the rest of a longer list is reached by sink and time."""
+"""Messages that an id is resolved to at a time; it may stand for any number of them."""
 
 
-def named(connection: sqlite3.Connection, text: str) -> list[int]:
-    """The seqs of the messages whose gateway's id, sender's id or SR uuid this is. A reference id: see `by_reference`."""
+class Ids(Struct, frozen=True):
+    """What an audit line says of a message: all but its body, which may be large."""
+
+    id: str
+    sender_id: str | None
+    source: str
+    event_type: str | None
+    milestone: str | None
+    sr_uuid: str | None
+    reference_id: str | None
+
+
+class Chosen(Struct, frozen=True):
+    """A message that a selection names, without its body."""
+
+    seq: int
+    source: str
+    quarantined: bool
+
+
+def named(connection: sqlite3.Connection, text: str, after: int = 0) -> list[int]:
+    """The first seqs beyond one of the messages whose gateway's id, sender's id or SR uuid this is; at most MOST_NAMED.
+
+    A reference id: see `by_reference`.
+    """
     rows = connection.execute(
-        f"{_BLOCKS} SELECT seq FROM messages WHERE id = ?1 UNION SELECT seq FROM messages WHERE sender_id = ?2"
-        f" UNION SELECT seq FROM {_IN_BLOCKS} AND sr_uuid = ?2 ORDER BY seq LIMIT ?3",
-        (text, text.encode(), MOST_NAMED),
+        f"{_BLOCKS} SELECT seq FROM messages WHERE id = ?2 AND seq > ?1"
+        " UNION SELECT seq FROM messages WHERE sender_id = ?3 AND seq > ?1"
+        f" UNION SELECT seq FROM {_IN_BLOCKS} AND sr_uuid = ?3 AND seq > ?1 ORDER BY seq LIMIT ?4",
+        (after, text, text.encode(), MOST_NAMED),
     )
     return [seq for (seq,) in rows]
 
 
-def begun(connection: sqlite3.Connection, text: str) -> list[int]:
-    """The seqs of the messages one of whose three ids begins like this."""
+def begun(connection: sqlite3.Connection, text: str, after: int = 0) -> list[int]:
+    """The first seqs beyond one of the messages one of whose three ids begins like this; at most MOST_NAMED."""
     raw = text.encode()
     rows = connection.execute(
-        f"{_BLOCKS} SELECT seq FROM messages WHERE id >= ?1 AND id < ?2"
-        " UNION SELECT seq FROM messages WHERE sender_id >= ?3 AND sender_id < ?4"
-        f" UNION SELECT seq FROM {_IN_BLOCKS} AND sr_uuid >= ?3 AND sr_uuid < ?4 ORDER BY seq LIMIT ?5",
-        (text, f"{text}\uffff", raw, raw + b"\xff", MOST_NAMED),
+        f"{_BLOCKS} SELECT seq FROM messages WHERE id >= ?2 AND id < ?3 AND seq > ?1"
+        " UNION SELECT seq FROM messages WHERE sender_id >= ?4 AND sender_id < ?5 AND seq > ?1"
+        f" UNION SELECT seq FROM {_IN_BLOCKS} AND sr_uuid >= ?4 AND sr_uuid < ?5 AND seq > ?1 ORDER BY seq LIMIT ?6",
+        (after, text, f"{text}\uffff", raw, raw + b"\xff", MOST_NAMED),
     )
     return [seq for (seq,) in rows]
 
 
-def by_reference(connection: sqlite3.Connection, reference: str, below: int | None) -> tuple[list[int], int | None]:
-    """The seqs with this reference id among the next slice of messages, newest first; and where to go on, None at the end.
-
-    Args:
-        below: only messages with a smaller seq; None begins with the newest.
-    """
-    top = below if below is not None else (connection.execute("SELECT max(seq) FROM messages").fetchone()[0] or 0) + 1
+def by_reference(connection: sqlite3.Connection, reference: str, after: int) -> tuple[list[int], int | None]:
+    """The seqs with this reference id among the next slice of messages beyond one; and where to go on, None at the end."""
+    first, last = connection.execute("SELECT (SELECT min(seq) FROM messages), (SELECT max(seq) FROM messages)").fetchone()
+    if last is None:
+        return [], None
+    begin = max(after, first - 1)
     rows = connection.execute(
-        "SELECT seq FROM messages WHERE seq < ? AND seq >= ? AND reference_id = ? ORDER BY seq DESC",
-        (top, top - _SLICE, reference.encode()),
+        "SELECT seq FROM messages WHERE seq > ? AND seq <= ? AND reference_id = ? ORDER BY seq",
+        (begin, begin + _SLICE, reference.encode()),
     )
-    return [seq for (seq,) in rows], top - _SLICE if top - _SLICE > 1 else None
+    return [seq for (seq,) in rows], begin + _SLICE if begin + _SLICE < last else None
 
 
 def messages(
@@ -109,54 +132,109 @@ def targets(
     return [Target(seq, sink) for seq, sink in rows]
 
 
-def bodies(
-    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int, limit: int
-) -> list[tuple[int, str, bytes]]:
-    """A slice of the messages that a selection names: seq, source, body."""
+def chosen(connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int, limit: int) -> list[Chosen]:
+    """A slice of the messages that a selection names."""
     where, values = _message_conditions(selection, seqs)
-    rows = connection.execute(
-        f"SELECT m.seq, m.source, m.body FROM messages m WHERE m.seq > ? {where} ORDER BY m.seq LIMIT ?", (after, *values, limit)
+    # By the index alone: in a row the status stands behind the body, and SQLite would read through all of that.
+    quarantined = (
+        "EXISTS (SELECT 1 FROM messages q INDEXED BY messages_by_status"
+        " WHERE q.status = 'quarantined' AND q.status <> 'accepted' AND q.seq = m.seq)"
     )
-    return rows.fetchall()
+    rows = connection.execute(
+        f"SELECT m.seq, m.source, {quarantined} FROM messages m WHERE m.seq > ? {where} ORDER BY m.seq LIMIT ?",
+        (after, *values, limit),
+    )
+    return [Chosen(seq, source, bool(found)) for seq, source, found in rows]
 
 
-def count(connection: sqlite3.Connection, targets: list[Target], states: tuple[str, ...]) -> int:
-    """How many of these deliveries are in one of these states."""
-    marks = ",".join("?" * len(states))
-    query = f"SELECT count(*) FROM deliveries WHERE message = ? AND sink = ? AND state IN ({marks})"
-    return sum(connection.execute(query, (target.seq, target.sink, *states)).fetchone()[0] for target in targets)
+def body(connection: sqlite3.Connection, seq: int) -> bytes | None:
+    """The body of one message; None where it was purged. Ask for one at a time: each may be as large as `max_body`."""
+    row = connection.execute("SELECT body FROM messages WHERE seq = ?", (seq,)).fetchone()
+    return row[0] if row else None
 
 
-def missing(connection: sqlite3.Connection, targets: list[Target]) -> list[Target]:
-    """Those of these deliveries that do not exist."""
-    query = "SELECT 1 FROM deliveries WHERE message = ? AND sink = ?"
-    return [target for target in targets if connection.execute(query, (target.seq, target.sink)).fetchone() is None]
+def states(connection: sqlite3.Connection, targets: list[Target]) -> list[str]:
+    """The state of each of these deliveries; `new` where there is none yet."""
+    query = "SELECT state FROM deliveries WHERE message = ? AND sink = ?"
+    rows = (connection.execute(query, (target.seq, target.sink)).fetchone() for target in targets)
+    return [row[0] if row else "new" for row in rows]
 
 
-def owed(connection: sqlite3.Connection, seqs: list[int]) -> list[Target]:
-    """Every delivery of these messages."""
+def owed(connection: sqlite3.Connection, seqs: list[int], sink: str | None) -> list[Target]:
+    """Every delivery of these messages, or those to one sink."""
     marks = ",".join("?" * len(seqs))
-    rows = connection.execute(f"SELECT message, sink FROM deliveries WHERE message IN ({marks}) ORDER BY message, sink", seqs)
+    rows = connection.execute(
+        f"SELECT message, sink FROM deliveries WHERE message IN ({marks}) AND sink = ifnull(?, sink) ORDER BY message, sink",
+        (*seqs, sink),
+    )
     return [Target(seq, sink) for seq, sink in rows]
 
 
-def ids(connection: sqlite3.Connection, targets: list[Target]) -> dict[int, Message]:
+def ids(connection: sqlite3.Connection, targets: list[Target]) -> dict[int, Ids]:
     """The messages of these deliveries, by seq, for the audit log."""
     seqs = sorted({target.seq for target in targets})
-    found: dict[int, Message] = {}
+    found: dict[int, Ids] = {}
     for at in range(0, len(seqs), 500):
         part = seqs[at : at + 500]
-        found |= reads.messages_by_seq(connection, part)
+        rows = connection.execute(
+            "SELECT seq, id, sender_id, source, event_type, milestone, sr_uuid, reference_id FROM messages"
+            f" WHERE seq IN ({','.join('?' * len(part))})",
+            part,
+        )
+        found |= {row[0]: Ids(**{"id": row[1], **_names(row[2:])}) for row in rows}
     return found
 
 
-def story(connection: sqlite3.Connection, seq: int) -> dict[str, Any]:
-    """All that is known of one message: its deliveries, their attempts, and the bodies of conflicting duplicates."""
+def first_since(connection: sqlite3.Connection, instant: float) -> int:
+    """The seq of about the first message received since an instant, found by halving: messages lie in the order of arrival,
+    but for those around a clock that was set back."""
+    low, high = 1, (connection.execute("SELECT max(seq) FROM messages").fetchone()[0] or 0) + 1
+    while low < high:
+        middle = (low + high) // 2
+        row = connection.execute(
+            "SELECT seq, received_ms FROM messages WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,)
+        ).fetchone()
+        if row is None or row[1] >= milliseconds(instant):
+            high = middle
+        else:
+            low = row[0] + 1
+    return low
+
+
+def received_since(
+    connection: sqlite3.Connection, instant: float, after: int, limit: int, most_bytes: int
+) -> tuple[list[tuple[int, str, str, bytes]], int]:
+    """A page of the messages after a seq that could be decoded: seq, id, source, body; and the newest seq that there is.
+
+    It ends at `limit` messages, or with the one that makes the bodies larger than `most_bytes`.
+    """
+    newest = connection.execute("SELECT max(seq) FROM messages").fetchone()[0] or 0
+    page: list[tuple[int, str, str, bytes]] = []
+    read = 0
+    for row in connection.execute(
+        "SELECT seq, id, source, body FROM messages WHERE seq > ? AND received_ms >= ? AND status <> 'quarantined'"
+        " ORDER BY seq LIMIT ?",
+        (after, milliseconds(instant), limit),
+    ):
+        page.append(row)
+        read += len(row[3])
+        if read > most_bytes:
+            break
+    return page, newest
+
+
+def story(connection: sqlite3.Connection, seq: int) -> dict[str, Any] | None:
+    """All that is known of one message: its deliveries, their attempts, and the bodies of conflicting duplicates.
+
+    None where it was purged.
+    """
     row = connection.execute(
         "SELECT seq, id, sender_id, source, event_type, milestone, sr_uuid, reference_id, received_ms, status, duplicates,"
         " content_type, body FROM messages WHERE seq = ?",
         (seq,),
     ).fetchone()
+    if row is None:
+        return None
     document = _message_document(row[:11])
     document |= {"content_type": _text(row[11]), "body": row[12].decode("utf-8", "replace")}
     document["deliveries"] = [
@@ -195,7 +273,8 @@ def _attempts(connection: sqlite3.Connection, seq: int, sink: str) -> list[dict[
 def _message_conditions(selection: Selection, seqs: list[int] | None) -> tuple[str, list[object]]:
     where, values = _times(selection, seqs)
     if selection.status is not None:
-        where.append("m.status = ?")
+        # Said twice: only so does SQLite take the index, which holds the few that are not accepted.
+        where.append("m.status = ?" if selection.status == "accepted" else "m.status = ? AND m.status <> 'accepted'")
         values.append(selection.status)
     return _joined(where), values
 
@@ -246,9 +325,12 @@ def _delivery_document(row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _ids(row: tuple[Any, ...]) -> dict[str, Any]:
-    message_id, sender_id, source, event_type, milestone, sr_uuid, reference_id = row
+    return {"message_id": row[0], **_names(row[1:])}
+
+
+def _names(row: tuple[Any, ...]) -> dict[str, Any]:
+    sender_id, source, event_type, milestone, sr_uuid, reference_id = row
     return {
-        "message_id": message_id,
         "sender_id": _text(sender_id),
         "source": source,
         "event_type": _text(event_type),

@@ -5,9 +5,23 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection
 
+from msgspec import Struct
+
 from gateway.core.breaker import BreakerState
 from gateway.store.records import Claim, Counts, Message, Owed, SinkState
 from gateway.store.writes import milliseconds
+
+
+class Page(Struct, frozen=True):
+    """A part of the table, counted."""
+
+    counters: dict[str, Counts]
+    """Of the whole table, by sink, at the same instant."""
+    found: dict[tuple[str, str], int]
+    """By sink and state."""
+    go_on_after: int | None
+    """The seq; None at the end."""
+
 
 _MESSAGE_COLUMNS = (
     "m.id, m.source, m.sender_id, m.received_ms, m.content_type, m.body, m.event_type, m.milestone, m.sr_uuid, m.reference_id"
@@ -73,10 +87,12 @@ def expired(connection: sqlite3.Connection, sink: str, before: float, limit: int
 
 def sink_states(connection: sqlite3.Connection) -> dict[str, SinkState]:
     """What was kept of each lane."""
-    rows = connection.execute("SELECT sink, paused_ms, paused_by, failures, opened_ms, probe_ms, wait_ms FROM sinks")
+    rows = connection.execute("SELECT sink, paused_ms, paused_by, failures, opened_ms, probe_ms, wait_ms, held_ms FROM sinks")
     return {
-        sink: SinkState(_seconds(paused), by, BreakerState(failures, _seconds(opened), _seconds(probe), wait / 1000))
-        for sink, paused, by, failures, opened, probe, wait in rows
+        sink: SinkState(
+            _seconds(paused), by, BreakerState(failures, _seconds(opened), _seconds(probe), wait / 1000), _seconds(held)
+        )
+        for sink, paused, by, failures, opened, probe, wait, held in rows
     }
 
 
@@ -142,6 +158,21 @@ def counters_and_counts(connection: sqlite3.Connection, sink: str) -> tuple[tupl
         (sink,),
     ).fetchone()
     return (row[0], row[1]), (row[2], row[3])
+
+
+def count_page(connection: sqlite3.Connection, after: int, size: int) -> Page:
+    """Count the deliveries of the next `size` seqs beyond `after`, with the counters of the same instant."""
+    connection.execute("BEGIN")  # one snapshot for all of it
+    try:
+        (first,) = connection.execute("SELECT min(message) FROM deliveries WHERE message > ?", (after,)).fetchone()
+        last = (after if first is None else first) + size - 1
+        found = connection.execute(
+            "SELECT sink, state, count(*) FROM deliveries WHERE message > ? AND message <= ? GROUP BY sink, state", (after, last)
+        ).fetchall()
+        more = connection.execute("SELECT 1 FROM deliveries WHERE message > ? LIMIT 1", (last,)).fetchone()
+        return Page(counts(connection), {(sink, state): number for sink, state, number in found}, last if more else None)
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def quick_check(connection: sqlite3.Connection) -> str:

@@ -109,6 +109,8 @@ class SinkState(Struct, frozen=True):
     paused_at: float | None = None
     paused_by: str | None = None
     breaker: BreakerState = CLOSED
+    held_until: float | None = None
+    """A `Retry-After` holds the lane so long."""
 
 
 class Counts(Struct, frozen=True):

@@ -10,6 +10,7 @@ import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,8 @@ from gateway.store.records import Claim, Counts, Message, NewMessage, Settlement
 
 _T = TypeVar("_T")
 _Job = TypeVar("_Job")
+_INTERRUPT_SECONDS = 0.05
+"""Between two tries to interrupt a statement."""
 MOST_WAITING = 480
 """Messages that may wait for a commit; more are refused, so that a slow disk costs no memory. Below the number of connections
 that the server takes, or it could never be reached."""
@@ -100,17 +103,20 @@ class Store:
         self.path = path
         self.retention = retention
         self.after_unclean_end = lock.after_unclean_end
+        self.unchecked = lock.unchecked
+        """Since an unclean end nobody has read the whole file, as `quick_check` does."""
         self.on_commit: Callable[[int, float], None] = lambda size, seconds: None
         """Told after each commit how many jobs it held and the seconds it took."""
         self._writer = writer
         self._reader = reader
         self._desk = desk
         self._lock = lock
+        self._wal = opening.Wal(path)
         self._waiting = _Batch()
         self._wake = asyncio.Event()
         self._broken: StoreError | None = None
         self.trouble: str | None = None
-        """Why the last commit did not succeed; None: it did."""
+        """Why the last commit, or what it left to be done, did not succeed; None: it did."""
         self._closing = False
 
     @classmethod
@@ -127,16 +133,20 @@ class Store:
         lock = opening.LockFile(path)
         lock.take()
         try:
-            writer = await opening.open_writer(path)
-            try:
-                reader, desk = await opening.open_reader(path), await opening.open_reader(path)
-            except BaseException:
-                await writer.close()
-                raise
+            async with AsyncExitStack() as opened:
+                writer = await opening.open_writer(path)
+                opened.push_async_callback(writer.close)
+                reader = await opening.open_reader(path)
+                opened.push_async_callback(reader.close)
+                desk = await opening.open_reader(path)
+                opened.push_async_callback(desk.close)
+                store = cls(path, writer, reader, desk, lock, retention)
+                opened.pop_all()
+                return store
         except BaseException:
-            lock.release(clean=not lock.after_unclean_end)
+            with suppress(StoreFailed):  # what was met first tells more
+                lock.release(clean=not lock.after_unclean_end)
             raise
-        return cls(path, writer, reader, desk, lock, retention)
 
     def submit(self, new: NewMessage, told: Told) -> None:
         """Commit a message with all its deliveries, or find the first message that it repeats.
@@ -193,7 +203,7 @@ class Store:
         return result
 
     async def keep_sink(self, sink: str, state: SinkState) -> None:
-        """Remember a lane's pause and breaker."""
+        """Remember a lane's pause, breaker and hold."""
         await self.change(lambda connection, changes: operations.keep_sink(connection, sink, state))
 
     async def counts(self) -> dict[str, Counts]:
@@ -211,14 +221,23 @@ class Store:
         return await self._reader.run(lambda connection: reads.messages_after(connection, seq, limit))
 
     async def quick_check(self) -> None:
-        """Read the whole file beside the traffic, on a connection of its own; raises StoreCorrupt."""
+        """Read the whole file beside the traffic, on a connection of its own; raises StoreCorrupt.
+
+        It takes minutes where the file is big; cancelled, it ends at once, and is owed to the next start.
+        """
         connection = await opening.open_reader(self.path)
+        checking = asyncio.ensure_future(connection.run(reads.quick_check))
         try:
-            answer = await connection.run(reads.quick_check)
+            answer = await asyncio.shield(checking)
         finally:
+            while not checking.done():  # an interrupt that comes before the statement does nothing
+                await connection.interrupt()
+                await asyncio.wait((checking,), timeout=_INTERRUPT_SECONDS)
+            checking.exception()  # looked at, or asyncio would complain of it
             await connection.close()
         if answer != "ok":
             raise StoreCorrupt(f"{self.path}: quick_check says: {answer}; stop, keep the file, and restore a backup")
+        self.unchecked = self._lock.unchecked = False
 
     async def run(self) -> None:
         """Commit until `close`. Ends with StoreFailed or StoreCorrupt where the disk can't be trusted any more."""
@@ -252,6 +271,7 @@ class Store:
         await self._reader.close()
         await self._desk.close()
         await self._writer.close()  # the last connection checkpoints the WAL into the file
+        self._wal.close()
         self._lock.release(clean=clean)
 
     def finish(self) -> None:
@@ -271,8 +291,12 @@ class Store:
     async def _commit(self, batch: _Batch) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
+
+        def work(connection: sqlite3.Connection) -> tuple[list[Stored], list[Any], bool]:
+            return *batch.commit(connection, self.retention), self._wal.is_long()
+
         try:
-            accepted, done = await self._writer.run(lambda connection: batch.commit(connection, self.retention))
+            accepted, done, wal_is_long = await self._writer.run(work)
         except (StoreFailed, StoreCorrupt) as error:
             self._broken, self.trouble = error, str(error)
             batch.fail(error)
@@ -297,6 +321,17 @@ class Store:
                         single.fail(fatal if isinstance(fatal, StoreError) else StoreError("the writer has ended"))
                     raise
         else:
-            self.trouble = None
             self.on_commit(len(batch), loop.time() - started)
             batch.tell(accepted, done)
+            self.trouble = await self._move_wal() if wal_is_long else None
+
+    async def _move_wal(self) -> str | None:
+        """Bound the write-ahead log, once those who waited for the commit are told; why it could not be done, if it passes."""
+        try:
+            await self._writer.run(self._wal.move)
+        except (StoreFailed, StoreCorrupt) as error:
+            self._broken, self.trouble = error, str(error)
+            raise
+        except StoreError as error:
+            return str(error)  # the next commit tries again
+        return None

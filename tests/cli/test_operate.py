@@ -60,6 +60,16 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
             yield bench
 
 
+def told(count: int, changed: int, **kinds: int) -> dict[str, int]:
+    """What a replay says with --json."""
+    return {"count": count, "changed": changed, "dead": 0, "delivered": 0, "new": 0, **kinds}
+
+
+def ended(count: int, changed: int) -> dict[str, int]:
+    """What a discard of dead deliveries says with --json."""
+    return {"count": count, "changed": changed, "queued": 0, "dead": count}
+
+
 def test_messages_are_listed_oldest_first_with_the_state_of_their_deliveries(bench: Bench) -> None:
     result = bench.run("messages")
     assert result.status == 0 and result.err == ""
@@ -103,24 +113,34 @@ def test_a_replay_says_the_count_first_and_does_nothing_without_a_yes(bench: Ben
     assert refused.status == 2 and "2" in refused.out and "--yes" in refused.err
     dry = bench.run("replay", "sr-aa", "--dry-run")
     assert dry.status == 0 and "2" in dry.out
-    assert bench.run("replay", "sr-aa", "--dry-run", "--json").document() == {"count": 2, "changed": 0}
+    assert bench.run("replay", "sr-aa", "--dry-run", "--json").document() == told(2, 0, dead=2)
     assert bench.states() == ["dead", "dead", "delivered"]
     done = bench.run("replay", "sr-aa", "--yes", "--json")
-    assert done.status == 0 and done.document() == {"count": 2, "changed": 2}
+    assert done.status == 0 and done.document() == told(2, 2, dead=2)
     asyncio.run(until(lambda: bench.states() == ["delivered"] * 3, 20))
     lines = bench.running.audit("delivery.replayed")
     assert len(lines) == 2 and all(line["actor"] not in ("", "admin") for line in lines)
     nothing = bench.run("replay", "sr-aa", "--yes", "--json")
-    assert nothing.status == 0 and nothing.document() == {"count": 0, "changed": 0}
+    assert nothing.status == 0 and nothing.document() == told(0, 0)
 
 
 def test_a_discard_ends_what_is_dead_and_asks_first(bench: Bench) -> None:
     assert bench.run("discard", "--state", "dead").status == 2
-    assert bench.run("discard", "--sink", "erp", "--dry-run", "--json").document() == {"count": 2, "changed": 0}
+    assert bench.run("discard", "--sink", "erp", "--dry-run", "--json").document() == {
+        "count": 2,
+        "changed": 0,
+        "queued": 0,
+        "dead": 2,
+    }
     assert bench.states() == ["dead", "dead", "delivered"]
     assert bench.run("discard", "sr-aa1", "--yes").status == 0
     assert bench.states() == ["discarded", "dead", "delivered"]
-    assert bench.run("discard", "--state", "dead", "--yes", "--json").document() == {"count": 1, "changed": 1}
+    assert bench.run("discard", "--state", "dead", "--yes", "--json").document() == {
+        "count": 1,
+        "changed": 1,
+        "queued": 0,
+        "dead": 1,
+    }
     assert len(bench.running.audit("delivery.discarded")) == 2
 
 

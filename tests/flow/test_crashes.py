@@ -8,18 +8,20 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import pytest
 
 import gateway
 from tests.flow.running import PATH, Receiver, Running, event, http_sink, new_id, request_bytes, route, signed, until
+from tests.store.kit import fill
 
 
 @pytest.fixture
@@ -378,3 +380,80 @@ async def test_an_audit_log_that_became_a_folder_is_answered_503_until_it_is_men
     assert events == ["message.accepted", "delivery.delivered", "message.duplicate"]
     assert (await running.admin("/-/ready")).status == 200
     assert len(receiver.of(body)) == 1
+
+
+# --- what a start finds
+
+
+async def test_a_start_trusts_no_due_time_further_away_than_any_back_off(tmp_path: Path, receiver: Receiver) -> None:
+    """The clock of this host may have been years ahead when it was written."""
+    toml = http_sink(receiver, more='retry = ["0s", "1h"]') + route("erp")
+    receiver.always = (500, {})
+    with Running(tmp_path, toml) as running:
+        for _ in range(3):
+            assert (await running.post(event())).status == 200
+        await until(lambda: len(running.audit("delivery.retrying")) == 3)
+        assert await running.stop() == 0
+        soon = round((time.time() + 600) * 1000)
+        with closing(sqlite3.connect(running.database)) as connection, connection:
+            connection.execute("UPDATE deliveries SET due_ms = due_ms + 315360000000")
+            connection.execute("UPDATE deliveries SET due_ms = ? WHERE message = 1", (soon,))
+        await asyncio.to_thread(running.start)
+        (first, *others) = [due for (due,) in running.rows("SELECT due_ms FROM deliveries ORDER BY message")]
+        assert first == soon
+        assert len(others) == 2 and all(time.time() < due / 1000 <= time.time() + 3600 * 1.1 for due in others)
+
+
+class Slow(Running):
+    """A gateway on a disk that takes 20 ms for each page of the database."""
+
+    def launch(self) -> None:
+        strace = shutil.which("strace")
+        if strace is None:
+            pytest.skip("there is no strace")
+        log = str(self.folder / "strace.log")
+        # With -D the tracer is nobody's parent: the process that we start and stop is the gateway.
+        command = [strace, "-D", "-f", "-o", log, "-P", str(self.database), "-e", "trace=pread64"]
+        command += [
+            "-e",
+            "inject=pread64:delay_enter=20000",
+            sys.executable,
+            "-m",
+            "gateway",
+            "serve",
+            "--config",
+            str(self.config),
+        ]
+        environment = {**os.environ, **self.secrets, "PYTHONPATH": str(Path(gateway.__file__).parent.parent)}
+        with self.stderr_file.open("ab") as stderr:
+            self._log_from = stderr.tell()
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+            )
+
+
+async def test_a_stop_does_not_wait_for_the_long_look_at_the_file_and_the_next_start_takes_it_up(tmp_path: Path) -> None:
+    toml = '[server]\nlisten = ["127.0.0.1:0"]\ndrain = "5s"\n[sinks.erp]\ntype = "jsonl"\npath = "out"\n' + route("erp")
+    await fill(tmp_path / "gateway.db", 20_000, sinks=("gone",))
+    lock = tmp_path / "gateway.db.lock"
+    lock.write_bytes(b"1".ljust(32))  # as a kill leaves it; and the line of the newest message stands in the log
+    line = {"v": 1, "time": "2026-03-01T00:00:00.000Z", "event": "message.accepted", "message_id": f"{20_000:032x}"}
+    (tmp_path / "audit.jsonl").write_text(json.dumps(line) + "\n")
+    with Slow(tmp_path, toml) as running:
+        log = tmp_path / "strace.log"
+        pages = (tmp_path / "gateway.db").stat().st_size // 4096
+        assert pages > 1500  # thirty seconds
+        looked = log.read_text().count("pread64")
+        await until(lambda: log.read_text().count("pread64") > looked + 20, 20)
+        started = time.monotonic()
+        assert await running.stop() == 0
+        assert time.monotonic() - started < 5.0
+        assert "INJECTED" in log.read_text() or "DELAYED" in log.read_text()
+        assert lock.read_bytes().rstrip() == b"clean, not checked"
+    with Running(tmp_path, toml) as running:
+        assert await running.stop() == 0 or True
+    with Running(tmp_path, toml) as running:
+        await until(lambda: "store.checked" in running.stderr())
+        assert await running.stop() == 0
+        assert lock.read_bytes().rstrip() == b"clean"
+        assert "Traceback" not in running.stderr() and "never retrieved" not in running.stderr()

@@ -273,6 +273,46 @@ async def test_a_start_below_min_free_delivers_what_is_owed_and_takes_nothing(tm
         assert running.rows("SELECT count(*) FROM messages") == [(5,)]
 
 
+# --- a start without room
+
+
+async def test_a_start_on_a_full_disk_says_so_and_loses_nothing(small_disk: Path, tmp_path: Path, receiver: Receiver) -> None:
+    running = Running(small_disk, '[store]\nmin_free = "0B"\n' + http_sink(receiver) + route("erp"))
+    running.stderr_file = tmp_path / "stderr.log"
+    sender = Sender(running)
+    with running, no_traceback(running):
+        for _ in range(5):
+            assert (await sender.post()).status == 200
+        await until(lambda: len(running.audit("delivery.delivered")) == 5)
+        assert await running.stop() == 0
+        filler = fill(small_disk)
+        for _ in range(2):
+            await end_for_lack_of_room(running)
+        filler.unlink()
+        await asyncio.to_thread(running.start)
+        assert (await sender.post()).status == 200
+        await all_delivered_once(running, receiver, sender)
+
+
+async def test_a_first_start_ever_on_a_full_disk_says_so(small_disk: Path, tmp_path: Path, receiver: Receiver) -> None:
+    running = Running(small_disk, '[store]\nmin_free = "0B"\n' + http_sink(receiver) + route("erp"))
+    running.stderr_file = tmp_path / "stderr.log"
+    with running.stderr_file.open("w"), no_traceback(running, alive=False):
+        filler = fill(small_disk)
+        for _ in range(2):
+            await end_for_lack_of_room(running)
+        filler.unlink()
+    with running, no_traceback(running):
+        assert (await Sender(running).post()).status == 200
+
+
+async def end_for_lack_of_room(running: Running) -> None:
+    running.launch()
+    assert await running.exit_code(30) == 74
+    said = running.stderr().splitlines()[-1]
+    assert said.startswith("gateway: error: ") and "the disk is full: make room" in said, said
+
+
 # --- errors
 
 
@@ -319,6 +359,40 @@ async def test_an_fsync_that_fails_is_the_end_with_74_and_nothing_is_acknowledge
         assert Counter(request.body for request in receiver.requests) | dict.fromkeys(sender.bodies.values(), 1) == Counter(
             request.body for request in receiver.requests
         )
+
+
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
+async def test_an_error_of_the_main_file_is_the_end_with_74_and_takes_back_nothing(
+    strace: str, tmp_path: Path, receiver: Receiver, call: str
+) -> None:
+    """Commits go to the write-ahead log; the file itself is written when that is long. SQLite's own hook would not say."""
+    with Running(tmp_path, http_sink(receiver) + route("erp")) as running, no_traceback(running, alive=False):
+        assert running.process is not None
+        command = [strace, "-f", "-o", str(tmp_path / "strace.log"), "-P", str(running.database), "-e", f"trace={call}"]
+        command += ["-e", f"inject={call}:error=EIO", "-p", str(running.process.pid)]
+        tracer = trace(command)
+        promised = []
+        try:
+            await until(lambda: traced(running), 30)
+            for _ in range(100):  # thrice what makes the log long
+                try:
+                    answer = await running.post(event(reference_id="x" * 250_000))
+                except OSError:
+                    break
+                if answer.status != 200:
+                    assert refused(answer)
+                    break
+                promised.append(answer.json()["id"])
+            assert await running.exit_code(60) == 74
+        finally:
+            tracer.kill()
+            tracer.wait(10)
+        assert "INJECTED" in (tmp_path / "strace.log").read_text()
+        assert "the disk can't be trusted any more" in running.stderr() and 20 < len(promised) < 100
+        await asyncio.to_thread(running.start)
+        assert {message for (message,) in running.rows("SELECT id FROM messages")} >= set(promised)
+        await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)], 60)
+        assert running.rows("PRAGMA integrity_check") == [("ok",)]
 
 
 def trace(command: list[str]) -> subprocess.Popen[bytes]:

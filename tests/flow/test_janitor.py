@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 import structlog
 
+from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError, StoreFailed
 from gateway.core.outcome import Delivered, Reason, Reject
 from gateway.core.retry import RetryPolicy, decide
+from gateway.engine import janitor as janitor_module
+from gateway.engine.attempts import LaneSettings, LaneWorld
 from gateway.engine.audit import AuditLog
+from gateway.engine.gates import Gates
 from gateway.engine.janitor import Janitor
+from gateway.engine.lane import Lane
 from gateway.engine.rejections import WINDOW, Rejections
 from gateway.engine.space import Space
-from gateway.store.records import Accepted, Attempt, Duplicate, Message, NewMessage, Settlement, Status
+from gateway.store import operations
+from gateway.store.operations import Target
+from gateway.store.records import Accepted, Attempt, Duplicate, Message, NewMessage, Settlement, SinkState, Status
 from gateway.store.sqlite import Store
+from gateway.store.writes import Changes
 from gateway.telemetry import Metrics
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, FakeSink, notices_for
 from tests.flow.running import until
 
+_T = TypeVar("_T")
 DAY = 86400.0
 RETENTION = 90 * DAY
 
@@ -32,6 +42,11 @@ class FullStore(Store):
     """A store whose disk takes nothing for a while."""
 
     error: StoreError | None = None
+
+    async def change(self, work: Callable[[sqlite3.Connection, Changes], _T]) -> _T:
+        if self.error is not None:
+            raise self.error
+        return await super().change(work)
 
     async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
         if self.error is not None:
@@ -47,15 +62,18 @@ class House(NamedTuple):
     metrics: Metrics
     rejections: Rejections
     janitor: Janitor
+    lanes: dict[str, Lane]
 
     async def lines(self) -> list[dict[str, Any]]:
         await self.audit.flush()
         return [json.loads(line) for line in self.audit.path.read_bytes().splitlines()] if self.audit.path.exists() else []
 
-    async def add(self, state: str | None = "delivered", status: Status = "accepted", number: int = 1) -> list[str]:
-        """Messages of now, each with one delivery in a state, or none."""
+    async def add(
+        self, state: str | None = "delivered", status: Status = "accepted", number: int = 1, age: float = 0.0
+    ) -> list[str]:
+        """Messages of now, or some seconds old, each with one delivery in a state, or none."""
         added = []
-        now = self.clock.now()
+        now = self.clock.now() - age
         for _ in range(number):
             message = Message(self.clock.new_id(), "legitmark", f"msg_{self.clock.new_id()}", now, None, b"{}")
             owes = (("erp", now),) if state is not None else ()
@@ -91,10 +109,11 @@ async def house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
     rejections = Rejections(audit, metrics, clock)
     wrapped = structlog.wrap_logger(log, processors=[])
     space = Space(lambda: 1 << 40, 1 << 28, metrics, wrapped)
-    janitor = Janitor(store=store, lanes={}, rejections=rejections, space=space, metrics=metrics, clock=clock, log=wrapped)
+    lanes: dict[str, Lane] = {}
+    janitor = Janitor(store=store, lanes=lanes, rejections=rejections, space=space, metrics=metrics, clock=clock, log=wrapped)
     beside = [asyncio.create_task(store.run()), asyncio.create_task(audit.run())]
     try:
-        yield House(store, audit, clock, log, metrics, rejections, janitor)
+        yield House(store, audit, clock, log, metrics, rejections, janitor, lanes)
     finally:
         audit.finish()
         store.finish()
@@ -224,8 +243,7 @@ async def test_a_purge_goes_in_slices_with_pauses_even_over_what_stays(house: Ho
 async def test_a_walk_comes_once_a_minute(house: House) -> None:
     await house.janitor.step()
     house.clock.advance(1.0)
-    await house.add("delivered")
-    house.clock.jump(RETENTION + 60)  # old at once, by the wall clock alone
+    await house.add("delivered", age=RETENTION + 60)
     for _ in range(58):
         assert await house.janitor.step() == 1.0
         house.clock.advance(1.0)
@@ -273,3 +291,150 @@ async def test_the_janitor_runs_by_itself(house: House) -> None:
     assert await house.left() == set()
     house.janitor.stop()
     await until(running.done)
+
+
+# --- what must hold
+
+
+def violations(house: House, invariant: str) -> float:
+    labels = {"invariant": invariant}
+    return house.metrics.registry.get_sample_value("legitmark_gateway_invariant_violations_total", labels) or 0.0
+
+
+def alarms(house: House, event: str) -> list[dict[str, Any]]:
+    return [call.kwargs for call in house.log.calls if call.method_name == "error" and call.kwargs["event"] == event]
+
+
+@pytest.fixture
+def lane(house: House) -> Lane:
+    """One that does nothing, though nothing holds it back."""
+    log = structlog.wrap_logger(house.log, processors=[])
+    notices = notices_for(house.store, house.audit, house.clock)
+    world = LaneWorld(house.store, house.audit, notices, house.metrics, house.clock, log)
+    gates = Gates(SinkState(), BreakerPolicy(3, 30.0), None, house.clock)
+    lane = Lane("erp", FakeSink(), LaneSettings(RetryPolicy(), 16, 30.0), gates, world)
+    house.lanes["erp"] = lane
+    return lane
+
+
+async def test_a_delivery_that_stays_due_while_its_lane_is_free_is_an_error_line_and_a_number(house: House, lane: Lane) -> None:
+    await house.add("queued")
+    for _ in range(5):
+        await house.janitor.step()
+        house.clock.advance(1.0)
+    assert alarms(house, "invariant.overdue") == []  # a few seconds are nothing
+    for _ in range(7):
+        await house.janitor.step()
+        house.clock.advance(1.0)
+    (alarm,) = alarms(house, "invariant.overdue")
+    assert alarm["sink"] == "erp" and 5.0 < alarm["seconds"] < 12.0
+    assert violations(house, "overdue") == 1.0
+
+
+async def test_what_waits_for_a_lane_that_is_held_back_is_no_violation(house: House, lane: Lane) -> None:
+    await house.add("queued")
+    await lane.pause("ann")
+    for _ in range(20):
+        await house.janitor.step()
+        house.clock.advance(1.0)
+    assert alarms(house, "invariant.overdue") == [] and violations(house, "overdue") == 0.0
+
+
+async def test_what_is_not_due_yet_is_no_violation(house: House, lane: Lane) -> None:
+    await house.add("queued", age=-600.0)
+    for _ in range(20):
+        await house.janitor.step()
+        house.clock.advance(1.0)
+    assert alarms(house, "invariant.overdue") == []
+
+
+async def an_hour(house: House) -> None:
+    """In which the table is counted, once, and once more where something looks wrong."""
+    house.clock.advance(3600.0)
+    for _ in range(10):
+        await house.janitor.step()
+        house.clock.advance(1.0)
+
+
+async def set_counter(house: House, column: str, by: int) -> None:
+    def work(connection: sqlite3.Connection, changes: Changes) -> None:
+        connection.execute(f"UPDATE counters SET {column} = {column} + ? WHERE sink = 'erp'", (by,))
+
+    await house.store.change(work)
+
+
+@pytest.mark.parametrize("column", ["queued", "delivered", "dead", "discarded"])
+@pytest.mark.parametrize("by", [1, -1])
+async def test_a_counter_that_is_off_by_one_is_an_error_line_and_a_number(house: House, column: str, by: int) -> None:
+    for state in ("queued", "delivered", "dead"):
+        await house.add(state, number=3)
+    discarded = [Target(seq, "erp") for seq in (1, 4)]  # one that was queued, one that was delivered: that one stays
+    await house.store.change(lambda link, changes: operations.discard(link, discarded, house.clock.now(), changes))
+    await an_hour(house)
+    assert alarms(house, "invariant.counters") == [] and violations(house, "counters") == 0.0
+    await set_counter(house, column, by)
+    await an_hour(house)
+    said = alarms(house, "invariant.counters")
+    assert said and {alarm["sink"] for alarm in said} == {"erp"} and violations(house, "counters") == len(said)
+    assert any(column in alarm["what"] for alarm in said)
+
+
+async def test_the_table_is_counted_in_pages_and_what_happens_between_them_is_no_alarm(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(janitor_module, "_COUNTED_AT_ONCE", 4)
+    await house.add("delivered", number=10)
+    await house.add("queued", number=10)
+    house.clock.advance(3600.0)
+    pages = 0
+    while not await house.janitor.watch_counters():
+        pages += 1
+        await house.add("delivered")
+        await house.add("queued")
+        assert pages < 50
+    assert pages > 5
+    assert alarms(house, "invariant.counters") == [] and violations(house, "counters") == 0.0
+
+
+async def test_a_replay_of_what_was_delivered_in_the_middle_of_a_count_is_no_alarm(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(janitor_module, "_COUNTED_AT_ONCE", 4)
+    await house.add("delivered", number=20)
+    house.clock.advance(3600.0)
+    assert not await house.janitor.watch_counters()
+    again = [Target(1, "erp"), Target(2, "erp")]
+    await house.store.change(lambda link, changes: operations.reopen(link, again, ["delivered"], house.clock.now(), changes))
+    for _ in range(20):
+        await house.janitor.watch_counters()
+    assert alarms(house, "invariant.counters") == []
+
+
+async def test_while_the_table_is_counted_nothing_is_purged_and_then_it_is(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(janitor_module, "_COUNTED_AT_ONCE", 4)
+    await house.add("delivered", number=20)
+    house.clock.advance(RETENTION + 60)
+    await house.janitor.step()  # the first page
+    assert len(await house.left()) == 20
+    for _ in range(10):
+        house.clock.advance(1.0)
+        await house.janitor.step()
+    assert await house.left() == set() and alarms(house, "invariant.counters") == []
+
+
+async def test_gaps_that_a_purge_left_are_not_walked_through(house: House) -> None:
+    await house.add("dead")
+    await house.add("delivered")
+
+    def far(connection: sqlite3.Connection, changes: Changes) -> None:
+        connection.execute("PRAGMA defer_foreign_keys = ON")
+        connection.execute("UPDATE messages SET seq = 900000000 WHERE seq = 2")
+        connection.execute("UPDATE deliveries SET message = 900000000 WHERE message = 2")
+        connection.execute("UPDATE attempts SET message = 900000000 WHERE message = 2")
+
+    await house.store.change(far)
+    house.clock.advance(3600.0)
+    pages = 1
+    while not await house.janitor.watch_counters():
+        pages += 1
+    assert pages == 2 and alarms(house, "invariant.counters") == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from gateway.engine.notices import Notices
 from gateway.store.records import Attempt, Message, NewMessage, Owed
 from gateway.store.sqlite import Store, Told
 from tests.fakes import START, FakeClock, notices_for
+from tests.flow.bench import working
 from tests.flow.running import Receiver, Running, event, http_sink, route, until
 
 _ROUTES = [Route(name="told", sinks=("mail", "chat"), sources=("gateway",))]
@@ -63,18 +63,8 @@ class _Bench:
 
 @pytest.fixture
 async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[_Bench]:
-    store = await _Store.open(tmp_path / "gateway.db", 90 * 86400.0)
-    assert isinstance(store, _Store)
-    audit = AuditLog(tmp_path / "audit.jsonl", clock, structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[]))
-    beside = [asyncio.create_task(store.run()), asyncio.create_task(audit.run())]
-    try:
+    async with working(_Store, tmp_path, clock, structlog.testing.CapturingLogger()) as (store, audit):
         yield _Bench(store, audit, clock)
-    finally:
-        audit.finish()
-        store.finish()
-        await asyncio.gather(*beside)
-        audit.close()
-        await store.close()
 
 
 async def test_a_dead_delivery_is_told_with_all_that_helps_to_find_it(bench: _Bench) -> None:

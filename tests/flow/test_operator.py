@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from gateway.core.breaker import BreakerPolicy
 from gateway.core.outcome import Delivered, Reason, Reject
 from gateway.core.retry import RetryPolicy
 from gateway.core.routing import Route, Router
+from gateway.engine.attempts import LaneSettings, LaneWorld
 from gateway.engine.audit import AuditLog
 from gateway.engine.gates import Gates
-from gateway.engine.lane import Lane, LaneSettings, LaneWorld
+from gateway.engine.lane import Lane
 from gateway.engine.operator import Act, Operator, Progress
 from gateway.store import queries
 from gateway.store.operations import Selection, Target
@@ -55,7 +57,9 @@ class _Bench:
         self.operator = self.routed(Route(name="all", sinks=("crm",)))
 
     def routed(self, *routes: Route) -> Operator:
-        self.operator = Operator(store=self.store, audit=self.audit, router=Router(routes), lanes=self.lanes, clock=self.clock)
+        self.operator = Operator(
+            store=self.store, audit=self.audit, route=Router(routes).route, lanes=self.lanes, clock=self.clock
+        )
         return self.operator
 
     async def keep(self, sender: str, *sinks: str, status: Status = "accepted", **more: Any) -> Message:
@@ -247,16 +251,17 @@ async def test_all_messages_with_a_reference_id_are_found_however_far_apart(
     monkeypatch.setattr(queries, "_SLICE", 3)
     for number in range(12):
         await bench.keep(f"m{number}", "erp", reference_id="BAG-7" if number % 5 == 0 else "other")
-    story = await bench.operator.show("BAG-7")
+    story, more = await bench.operator.show("BAG-7")
+    assert not more
     assert [message["sender_id"] for message in story] == ["m0", "m5", "m10"]
 
 
 async def test_a_reference_id_is_found_though_other_ids_begin_like_it(bench: _Bench) -> None:
     one = await bench.keep("m1", "erp", reference_id="0")  # as the ids of the gateway do
-    story = await bench.operator.show("0")
+    story, _ = await bench.operator.show("0")
     assert one.id in [message["message_id"] for message in story]
     number = await bench.keep("m2", "erp", reference_id="m1")
-    assert number.id in [message["message_id"] for message in await bench.operator.show("m1")]
+    assert number.id in [message["message_id"] for message in (await bench.operator.show("m1"))[0]]
 
 
 async def test_an_empty_id_stands_for_nothing(bench: _Bench) -> None:
@@ -268,6 +273,121 @@ async def test_an_empty_id_stands_for_nothing(bench: _Bench) -> None:
         changed = 0
     assert changed == 0
     assert await bench.states() == [(1, "erp", "queued")]
+
+
+@pytest.mark.parametrize("text", ["sr-7", "BAG-7", "msg_"], ids=["service request", "reference", "beginning"])
+async def test_an_id_may_stand_for_more_messages_than_are_resolved_at_a_time(
+    bench: _Bench, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(queries, "MOST_NAMED", 3)
+    monkeypatch.setattr(queries, "_SLICE", 4)
+    for number in range(20):
+        if number % 3 == 0:
+            await bench.keep(f"other-{number}", "erp", "crm", sr_uuid="sr-8", reference_id="other")
+        else:
+            await bench.keep(f"msg_{number}", "erp", "crm", sr_uuid="sr-7", reference_id="BAG-7")
+    expected = [f"msg_{number}" for number in range(20) if number % 3]
+    for limit in (1, 2, 3, 4, 100):
+        found: list[str] = []
+        after: int | None = 0
+        while after is not None:
+            page, after = await bench.operator.messages(of(id=text), after, limit)
+            found += [message["sender_id"] for message in page]
+        assert found == expected
+        told: list[str] = []
+        place: Target | None = _FIRST
+        while place is not None:
+            rows, place = await bench.operator.deliveries(of(id=text), place, limit)
+            told += [f"{row['sender_id']} {row['sink']}" for row in rows]
+        assert told == [f"{sender} {sink}" for sender in expected for sink in ("crm", "erp")]
+    assert await bench.discard(Act(selection=of(id=text, sink="crm"), dry_run=True)) == len(expected)
+    assert await bench.discard(Act(selection=of(id=text))) == 2 * len(expected)
+    assert await bench.replay(Act(selection=of(id=text), to="erp")) == 0
+    await bench.work()
+    assert {sent.sender_id for sent in bench.sinks["erp"].sent} == {f"other-{number}" for number in range(0, 20, 3)}
+
+
+async def test_after_the_last_of_many_messages_with_an_id_come_none_whose_ids_only_begin_so(
+    bench: _Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "MOST_NAMED", 3)
+    for number in range(3):
+        await bench.keep(f"m{number}", "erp", sr_uuid="sr-7")
+    await bench.keep("another", "erp", sr_uuid="sr-70")
+    assert await bench.discard(Act(selection=of(id="sr-7"))) == 3
+    assert [state for _, _, state in await bench.states()] == ["discarded"] * 3 + ["queued"]
+
+
+async def test_a_backfill_by_an_id_reaches_all_that_it_stands_for(bench: _Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "MOST_NAMED", 3)
+    for number in range(8):
+        await bench.keep(f"m{number}", "erp", sr_uuid="sr-7", reference_id="BAG-7")
+    for act in (Act(selection=of(id="sr-7"), to="crm", dry_run=True), Act(selection=of(id="BAG-7"), reroute=True)):
+        assert await bench.replay(act) == 8
+    assert sum(sink == "crm" for _, sink, _ in await bench.states()) == 8
+
+
+async def test_a_story_says_that_there_is_more_than_it_tells(bench: _Bench) -> None:
+    for number in range(101):
+        await bench.keep(f"m{number}", sr_uuid="sr-7")
+    stories, more = await bench.operator.show("sr-7")
+    assert [story["sender_id"] for story in stories] == [f"m{number}" for number in range(100)] and more
+    stories, more = await bench.operator.show("m100")
+    assert len(stories) == 1 and not more
+
+
+async def test_no_more_than_one_body_is_in_memory_whatever_is_replayed_and_some_when_it_is_shown(bench: _Bench) -> None:
+    """`max_body` may be 64 MiB, and a slice is 200 messages."""
+    size, number = 1024 * 1024, 30
+    for n in range(number):
+        await bench.keep(f"m{n}", "erp", body=b'{"x": "%s"}' % (b"y" * size), sr_uuid="sr-7")
+    tracemalloc.start()
+    try:
+        for act in (
+            Act(selection=of(sink="erp"), dry_run=True),
+            Act(selection=of(since=START), to="crm"),
+            Act(selection=of(id="sr-7"), reroute=True, dry_run=True),
+        ):
+            await bench.replay(act)
+        assert await bench.discard(Act(selection=of(id="sr-7"))) == 2 * number
+        assert await bench.replay(Act(selection=of(since=START), reroute=True)) == 0
+        acting = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        stories, more = await bench.operator.show("sr-7")
+        showing = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert acting < 6 * size, f"{acting / size:.1f} bodies"
+    assert 1 < len(stories) < number and more and showing < 20 * size, f"{showing / size:.1f} bodies"
+
+
+@pytest.mark.parametrize("selection", [of(state="dead"), of(sink="erp"), of(state="dead", id="m1")])
+@pytest.mark.parametrize("act", [{"to": "crm"}, {"reroute": True}])
+async def test_a_backfill_of_chosen_deliveries_makes_no_sense_and_does_nothing(
+    bench: _Bench, selection: Selection, act: dict[str, Any]
+) -> None:
+    await bench.dead(1)
+    with pytest.raises(ValueError, match="exist"):
+        await bench.replay(Act(selection=selection, **act))
+    assert await bench.states() == [(1, "erp", "dead")]
+
+
+async def test_a_count_tells_what_the_deliveries_are(bench: _Bench) -> None:
+    await bench.dead(2, "crm")
+    await bench.keep("made", "crm")
+    bench.lanes["crm"].refresh()
+    await bench.work()
+    await bench.keep("new", "erp")
+    window = of(since=START)
+    for act, kinds in (
+        (Act(selection=window, dry_run=True), {"dead": 2}),
+        (Act(selection=window, to="crm", dry_run=True), {"dead": 2, "new": 1}),
+        (Act(selection=window, to="crm", delivered=True, dry_run=True), {"dead": 2, "delivered": 1, "new": 1}),
+    ):
+        progress = await bench.operator.replay(act)
+        assert (progress.kinds, progress.changed) == (kinds, sum(kinds.values()))
+    progress = await bench.operator.discard(Act(selection=window, dry_run=True))
+    assert progress.kinds == {"dead": 2, "queued": 1}
 
 
 # --- discard, pause, a sink that is gone

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
 from tests.flow.running import Mailbox, Receiver, Running, event, http_sink, no_traceback, route, until
-from tests.sinks.parts import DROP, MailServer, ScriptedSmtp
+from tests.sinks.parts import DROP, HANG, MailServer, ScriptedSmtp
 
 PATIENCE = 20.0
 PASSWORD = "password-7Kp9-never-shown"
@@ -76,9 +77,42 @@ async def test_a_recipient_that_is_refused_costs_the_other_no_second_mail(tmp_pa
                 await delivered(running, event())
             assert story(running, first) == [("delivered", 1, 250, None)]
             (line,) = running.audit("delivery.delivered", message_id=first)
-            assert line["detail"] == "1 of 2 recipients were refused: SMTP 550"
+            assert line["detail"] == f"127.0.0.1:{server.port} refused 1 of 2 recipients: gone@example.com (SMTP 550)"
             assert server.envelopes == [("gateway@example.com", ["care@example.com"])] * 4
             assert len({message_id_of(mail) for mail in server.mails}) == 4
+
+
+async def test_a_recipient_that_is_refused_for_now_gets_its_mail_later_and_the_other_no_second_one(tmp_path: Path) -> None:
+    async with MailServer() as server:
+        server.refuse = {"full@example.com": "452 4.2.2 mailbox full"}
+        more = f'{CLEAR}\nbreaker = {{ failures = 1000, probe = "1s" }}'
+        toml = mail_sink(server.port, more, recipients='["care@example.com", "full@example.com"]')
+        toml = toml.replace('["0s", "100ms", "100ms"]', json.dumps(["0s", *["100ms"] * 100]))
+        with Running(tmp_path, toml + route("care")) as running, no_traceback(running):
+            message_id = str((await running.post(event())).json()["id"])
+            await until(lambda: len(running.audit("delivery.retrying", message_id=message_id)) >= 3, PATIENCE)
+            server.refuse = {}
+            await until(lambda: running.audit("delivery.delivered", message_id=message_id), PATIENCE)
+            assert server.envelopes == [
+                ("gateway@example.com", ["care@example.com"]),
+                ("gateway@example.com", ["full@example.com"]),
+            ]
+            *retried, (what, attempt, status, reason) = story(running, message_id)
+            assert retried == [("retrying", at, 452, "smtp_status") for at in range(1, attempt)]
+            assert (what, status, reason) == ("delivered", 250, None)
+            detail = f"127.0.0.1:{server.port} refused 1 of 2 recipients: full@example.com (SMTP 452)"
+            assert {line["detail"] for line in running.audit("delivery.retrying", message_id=message_id)} == {detail}
+            first, second = server.mails
+            assert message_id_of(first) == message_id_of(second) != "None"
+
+
+async def test_a_mail_server_that_never_says_goodbye_gets_each_mail_once(tmp_path: Path) -> None:
+    async with ScriptedSmtp(QUIT=HANG) as server:
+        toml = mail_sink(server.port, f'{CLEAR}\ntimeout = "1s"') + route("care")
+        with Running(tmp_path, toml) as running, no_traceback(running):
+            message_id = await delivered(running, event())
+            assert story(running, message_id) == [("delivered", 1, 250, None)]
+            assert len(server.mails) == 1
 
 
 class DropsOnce(ScriptedSmtp):

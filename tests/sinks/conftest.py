@@ -64,6 +64,6 @@ async def slow(tmp_path: Path) -> AsyncIterator[int]:
     except BlockingIOError:
         pass
     yield reader
-    while select.select([reader], [], [], 0.05)[0]:  # lets go of a thread that is still stuck, which the loop would wait for
+    while select.select([reader], [], [], 0.05)[0]:  # lets go of a thread that is still stuck
         os.read(reader, 1 << 20)
     os.close(reader)

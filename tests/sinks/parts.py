@@ -11,6 +11,7 @@ import os
 import socket
 import ssl
 import struct
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,7 @@ from gateway.sinks import SinkConfig, open_sink
 from gateway.sinks.base import Opening, Outgoing, Sink
 from tests.conftest import SECRET
 from tests.fakes import START, FakeClock
+from tests.flow.running import until
 
 MESSAGE_ID = "019c8f0e7a417c55b1d204a96bd3e871"
 DELIVERY_ID = f"{MESSAGE_ID}-erp"
@@ -84,6 +86,19 @@ def outgoing(
 async def send(sink: Sink, delivery: Outgoing | None = None) -> Outcome:
     async with asyncio.timeout(PATIENCE):
         return await sink.send(delivery or outgoing())
+
+
+async def attempt(sink: Sink, timeout: float) -> Outcome:
+    """Send as a lane does: cut when the time of the attempt, in seconds, is over. Raises TimeoutError then, and at once."""
+
+    async def cut() -> Outcome:
+        async with asyncio.timeout(timeout):
+            return await sink.send(outgoing())
+
+    sending = asyncio.ensure_future(cut())
+    await asyncio.wait([sending], timeout=timeout + 3)
+    assert sending.done(), "it goes on after its time is over"
+    return await sending
 
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -333,3 +348,15 @@ async def drain(reader: int, lines: int) -> list[bytes]:
     finally:
         loop.remove_reader(reader)
     return [bytes(line) for line in found]
+
+
+def writers() -> int:
+    """How many threads of JSONL sinks there are."""
+    return sum(thread.name == "jsonl" for thread in threading.enumerate())
+
+
+async def written_to_the_end() -> None:
+    """Wait until no thread of a JSONL sink is left, and the loop has heard of it."""
+    await until(lambda: not writers(), PATIENCE)
+    for _ in range(5):
+        await asyncio.sleep(0)

@@ -10,10 +10,12 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import NamedTuple
 
+import msgspec
 import pytest
 
-from gateway.core.outcome import Defer, Delivered, Reason, Reject, Retry
+from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.values import Duration
 from gateway.sinks import SINK_TYPES, EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, open_sink
 from gateway.sinks.base import Sink
@@ -30,12 +32,14 @@ from tests.sinks.parts import (
     Server,
     after_request,
     answer,
+    attempt,
     drain,
     opened,
     opening,
     outgoing,
     ref,
     send,
+    written_to_the_end,
 )
 
 TYPES = ["http", "slack", "email", "jsonl"]
@@ -168,60 +172,109 @@ async def test_a_closed_sink_holds_nothing_open(kind: str, tmp_path: Path) -> No
         await settled(lambda: asyncio.all_tasks() <= tasks)
 
 
-@pytest.mark.parametrize("kind", ["http", "slack", "email"])
-async def test_a_hanging_send_that_is_cancelled_leaves_nothing_behind(kind: str, tmp_path: Path) -> None:
+class Hung(NamedTuple):
+    server: Server
+    """Takes requests and mails, and answers none."""
+    config: SinkConfig
+    url: str
+    reader: int
+    """The FIFO that the lines go to, full."""
+
+
+@pytest.fixture
+async def hung(kind: str, tmp_path: Path, slow: int) -> AsyncIterator[Hung]:
+    """What a sink of each type hangs on."""
     async with hanging(kind) as server:
-        before = descriptors()
-        tasks = asyncio.all_tasks()
-        config, url = config_for(kind, server.port)
-        async with opened(config, tmp_path, HOOK=url) as sink:
-            sending = asyncio.create_task(sink.send(outgoing()))
-            await settled_slowly(server)
-            sending.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await asyncio.wait_for(sending, PATIENCE)
-            await asyncio.wait_for(server.gone.wait(), PATIENCE)
-        await settled(lambda: descriptors() <= before)
-        await settled(lambda: asyncio.all_tasks() <= tasks)
-        gc.collect()
-    assert server.connections == 1
+        yield Hung(server, *config_for(kind, server.port), slow)
 
 
-async def settled_slowly(server: Server) -> None:
+async def begun(kind: str, sending: asyncio.Task[Outcome], hung: Hung) -> None:
     """Until the server has a client, and some turns more, so that most of what can be sent is sent."""
-    await asyncio.wait_for(server.met.wait(), PATIENCE)
+    if kind != "jsonl":
+        await asyncio.wait_for(hung.server.met.wait(), PATIENCE)
     for _ in range(100):
         await asyncio.sleep(0)
+    assert not sending.done()
 
 
-async def test_a_hanging_write_that_is_cancelled_leaves_nothing_behind(tmp_path: Path, slow: int) -> None:
+async def let_go(kind: str, hung: Hung) -> None:
+    """Wait until nothing goes on of what was given up: a connection is closed at once, a thread writes its line to the end."""
+    if kind == "jsonl":
+        (line,) = await drain(hung.reader, 1)
+        assert line.endswith(b"}\n")
+        await written_to_the_end()
+    else:
+        await asyncio.wait_for(hung.server.gone.wait(), PATIENCE)
+
+
+async def test_a_hanging_send_that_is_cancelled_ends_at_once_and_leaves_nothing_behind(
+    kind: str, tmp_path: Path, hung: Hung
+) -> None:
     before = descriptors()
-    async with opened(JsonlConfig(path="events.jsonl"), tmp_path) as sink:
+    tasks = asyncio.all_tasks()
+    async with opened(hung.config, tmp_path, HOOK=hung.url) as sink:
         sending = asyncio.create_task(sink.send(outgoing()))
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await begun(kind, sending, hung)
         sending.cancel()
-        (line,) = await drain(slow, 1)
-        with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(sending, PATIENCE)
-    assert line.endswith(b"}\n")
+        await settled(sending.cancelled)
+    await let_go(kind, hung)
+    await settled(lambda: descriptors() <= before)
+    await settled(lambda: asyncio.all_tasks() <= tasks)
+    gc.collect()
+    assert hung.server.connections == (kind != "jsonl")
+
+
+async def test_a_hanging_send_is_cut_when_the_lane_says_so_and_leaves_nothing_behind(
+    kind: str, tmp_path: Path, hung: Hung
+) -> None:
+    before = descriptors()
+    async with opened(hung.config, tmp_path, HOOK=hung.url) as sink:
+        with pytest.raises(TimeoutError):
+            await attempt(sink, SHORT)
+    await let_go(kind, hung)
     await settled(lambda: descriptors() <= before)
 
 
+async def test_a_sink_that_hangs_may_be_closed_twice_and_is_waited_for_neither_time(
+    kind: str, tmp_path: Path, hung: Hung
+) -> None:
+    async with opened(hung.config, tmp_path, HOOK=hung.url) as sink:
+        sending = asyncio.create_task(sink.send(outgoing()))
+        await begun(kind, sending, hung)
+        sending.cancel()
+        for _ in range(2):
+            closing = asyncio.create_task(sink.aclose())
+            await settled(closing.done)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(sending, PATIENCE)
+    await let_go(kind, hung)
+
+
 @pytest.mark.parametrize("kind", ["http", "slack", "email"])
-async def test_a_sink_is_as_good_as_new_after_a_cancelled_send(kind: str, tmp_path: Path) -> None:
-    async with hanging(kind) as server:
-        config, url = config_for(kind, server.port, timeout=SHORT)
-        async with opened(config, tmp_path, HOOK=url) as sink:
-            for _ in range(3):
-                sending = asyncio.create_task(sink.send(outgoing()))
-                await settled_slowly(server)
-                sending.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await asyncio.wait_for(sending, PATIENCE)
-            outcome = await send(sink)
+async def test_a_sink_is_as_good_as_new_after_a_cancelled_send(kind: str, tmp_path: Path, hung: Hung) -> None:
+    async with opened(msgspec.structs.replace(hung.config, timeout=SHORT), tmp_path, HOOK=hung.url) as sink:
+        for _ in range(3):
+            sending = asyncio.create_task(sink.send(outgoing()))
+            await begun(kind, sending, hung)
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(sending, PATIENCE)
+        outcome = await send(sink)
     assert isinstance(outcome, Retry)
     assert outcome.reason is Reason.TIMEOUT
+
+
+async def test_a_file_is_as_good_as_new_once_a_cancelled_write_has_ended(tmp_path: Path, slow: int) -> None:
+    hung = Hung(hanging("jsonl"), JsonlConfig(path="events.jsonl"), "", slow)
+    async with opened(hung.config, tmp_path) as sink:
+        for _ in range(3):
+            sending = asyncio.create_task(sink.send(outgoing(b'{"s":"' + b"x" * 400_000 + b'"}')))
+            await begun("jsonl", sending, hung)
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(sending, PATIENCE)
+            await let_go("jsonl", hung)
+        assert await send(sink) == Delivered()
 
 
 def http_failures() -> dict[str, Callable[[], Server]]:

@@ -12,8 +12,25 @@ import pytest
 from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.values import Duration
 from gateway.sinks import EmailConfig
+from gateway.sinks.email import Taken
+from tests.flow.running import until
 from tests.sinks.conftest import Certificates
-from tests.sinks.parts import DROP, HANG, LONG, RESET, SHORT, MailServer, ScriptedSmtp, Server, opened, ref, send
+from tests.sinks.parts import (
+    DROP,
+    HANG,
+    LONG,
+    PATIENCE,
+    RESET,
+    SHORT,
+    MailServer,
+    ScriptedSmtp,
+    Server,
+    attempt,
+    opened,
+    outgoing,
+    ref,
+    send,
+)
 
 CONFIG = EmailConfig(
     host="127.0.0.1", security="none", sender="gateway@example.com", recipients=["a@example.com", "b@example.com"]
@@ -92,7 +109,7 @@ async def test_one_refused_recipient_of_two_is_delivered_and_counted(tmp_path: P
             outcome = await send(sink)
     assert isinstance(outcome, Delivered)
     assert "1 of 2" in outcome.detail
-    assert "550" in outcome.detail
+    assert "b@example.com (SMTP 550)" in outcome.detail
     assert "nobody" not in outcome.detail
     assert server.envelopes == [("gateway@example.com", ["a@example.com"])]
     assert server.sessions == 1
@@ -111,6 +128,129 @@ async def test_recipients_who_are_all_refused_are_final_only_if_none_may_work_la
     assert isinstance(outcome, kind)
     assert outcome.status == status
     assert server.mails == []
+
+
+def to(*names: str) -> tuple[str, list[str]]:
+    return "gateway@example.com", [f"{name}@example.com" for name in names]
+
+
+async def test_a_recipient_refused_for_now_gets_it_later_and_the_others_no_second_one(tmp_path: Path) -> None:
+    config = msgspec.structs.replace(CONFIG, recipients=["a@example.com", "B <b@example.com>", "c@example.com"])
+    async with MailServer() as server, opened(msgspec.structs.replace(config, port=server.port), tmp_path) as sink:
+        server.refuse = {"b@example.com": "450 4.2.1 later", "c@example.com": "452 4.2.2 full"}
+        first = await send(sink, outgoing(attempt=1))
+        server.refuse = {"c@example.com": "452 4.2.2 full"}
+        second = await send(sink, outgoing(attempt=2))
+        third = await send(sink, outgoing(attempt=3))
+        server.refuse = {}
+        fourth = await send(sink, outgoing(attempt=4))
+    assert isinstance(first, Retry)
+    assert (first.reason, first.status) == (Reason.SMTP_STATUS, 450)
+    assert "2 of 3 recipients: b@example.com (SMTP 450), c@example.com (SMTP 452)" in first.detail
+    for outcome in (second, third):
+        assert isinstance(outcome, Retry)
+        assert "1 of 3 recipients: c@example.com (SMTP 452)" in outcome.detail
+    assert fourth == Delivered(250)
+    assert server.envelopes == [to("a"), to("b"), to("c")]
+    assert len(set(server.mails)) == 1, "one mail, that names all its recipients"
+
+
+async def test_a_recipient_refused_for_good_after_others_have_it_is_delivered_and_named(tmp_path: Path) -> None:
+    async with MailServer() as server, opened(msgspec.structs.replace(CONFIG, port=server.port), tmp_path) as sink:
+        server.refuse = {"b@example.com": "450 4.2.1 later"}
+        assert isinstance(await send(sink), Retry)
+        server.refuse = {"b@example.com": "550 5.1.1 never"}
+        outcome = await send(sink)
+    assert isinstance(outcome, Delivered)
+    assert "1 of 2 recipients: b@example.com (SMTP 550)" in outcome.detail
+    assert server.envelopes == [to("a")]
+
+
+async def test_of_two_refused_recipients_the_one_refused_for_now_is_tried_again(tmp_path: Path) -> None:
+    config = msgspec.structs.replace(CONFIG, recipients=["a@example.com", "b@example.com", "c@example.com"])
+    async with MailServer() as server, opened(msgspec.structs.replace(config, port=server.port), tmp_path) as sink:
+        server.refuse = {"b@example.com": "550 5.1.1 never", "c@example.com": "450 4.2.1 later"}
+        first = await send(sink)
+        del server.refuse["c@example.com"]
+        second = await send(sink)
+    assert isinstance(first, Retry)
+    assert first.status == 450
+    assert isinstance(second, Delivered)
+    assert "1 of 3 recipients: b@example.com (SMTP 550)" in second.detail
+    assert server.envelopes == [to("a"), to("c")]
+
+
+async def test_who_has_one_mail_gets_the_next_one_all_the_same(tmp_path: Path) -> None:
+    async with MailServer() as server, opened(msgspec.structs.replace(CONFIG, port=server.port), tmp_path) as sink:
+        server.refuse = {"b@example.com": "450 4.2.1 later"}
+        await send(sink, outgoing(delivery_id="d-1"))
+        server.refuse = {}
+        assert await send(sink, outgoing(delivery_id="d-2")) == Delivered(250)
+        assert await send(sink, outgoing(delivery_id="d-1")) == Delivered(250)
+    assert server.envelopes == [to("a"), to("a", "b"), to("b")]
+
+
+async def test_a_replay_of_a_delivered_mail_is_for_everybody(tmp_path: Path) -> None:
+    async with MailServer() as server, opened(msgspec.structs.replace(CONFIG, port=server.port), tmp_path) as sink:
+        server.refuse = {"b@example.com": "450 4.2.1 later"}
+        await send(sink)
+        server.refuse = {}
+        assert await send(sink) == Delivered(250)
+        assert await send(sink) == Delivered(250)
+    assert server.envelopes == [to("a"), to("b"), to("a", "b")]
+
+
+async def test_a_recipient_who_is_named_twice_and_refused_is_nobody_who_has_it(tmp_path: Path) -> None:
+    config = msgspec.structs.replace(CONFIG, recipients=["a@example.com", "A <a@example.com>"])
+    async with MailServer() as server, opened(msgspec.structs.replace(config, port=server.port), tmp_path) as sink:
+        server.refuse = {"a@example.com": "550 5.1.1 never"}
+        assert isinstance(await send(sink), Reject)
+        server.refuse = {}
+        assert await send(sink) == Delivered(250)
+    assert server.envelopes == [to("a")]
+
+
+async def test_many_refused_recipients_make_no_endless_detail(tmp_path: Path) -> None:
+    recipients = [f"r{number}@example.com" for number in range(50)]
+    config = msgspec.structs.replace(CONFIG, recipients=recipients)
+    async with MailServer() as server, opened(msgspec.structs.replace(config, port=server.port), tmp_path) as sink:
+        server.refuse = dict.fromkeys(recipients[1:], "450 4.2.1 later")
+        outcome = await send(sink)
+    assert isinstance(outcome, Retry)
+    assert outcome.detail.endswith("r5@example.com (SMTP 450) (+44 more)")
+
+
+def test_what_is_remembered_of_recipients_is_bounded_and_the_oldest_goes_first() -> None:
+    taken = Taken(most=3)
+    for name in ("d-1", "d-2", "d-3"):
+        taken.add(name, ["a"])
+    taken.add("d-1", ["b"])
+    taken.add("d-4", ["a"])
+    assert [taken.of(name) for name in ("d-1", "d-2", "d-3", "d-4")] == [{"a", "b"}, set(), {"a"}, {"a"}]
+    taken.forget("d-3")
+    taken.forget("d-3")
+    assert taken.of("d-3") == set()
+
+
+async def test_a_mail_that_was_taken_when_its_attempt_was_cut_is_not_sent_again(tmp_path: Path) -> None:
+    async with ScriptedSmtp(QUIT=HANG) as server, opened(msgspec.structs.replace(CONFIG, port=server.port), tmp_path) as sink:
+        sending = asyncio.create_task(sink.send(outgoing()))
+        await until(lambda: server.lines[-1:] == [b"QUIT\r\n"])
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        await asyncio.wait_for(server.gone.wait(), PATIENCE)
+        assert await send(sink) == Delivered(250)
+    assert (server.connections, len(server.mails)) == (1, 1)
+
+
+@pytest.mark.parametrize("timeout", ["500ms", "1s", "2s"])
+async def test_a_farewell_that_hangs_does_not_use_up_the_time_of_the_attempt(timeout: str, tmp_path: Path) -> None:
+    async with ScriptedSmtp(QUIT=HANG) as server:
+        config = msgspec.structs.replace(CONFIG, port=server.port, timeout=Duration(timeout))
+        async with opened(config, tmp_path) as sink:
+            assert await attempt(sink, config.timeout) == Delivered(250)
+    assert len(server.mails) == 1
 
 
 @pytest.mark.parametrize("how", [DROP, RESET])

@@ -36,6 +36,15 @@ ALLOWED = [
     "fd00:ec2::253",
     "223.255.255.255",
     "fec0::1",
+    "fd00:ec2::22",
+    "fd00:42::41",
+    "::8.8.8.8",
+    "::ffff:0:10.0.0.1",
+    "64:ff9b:1::10.0.0.1",
+    "64:ff9b:1:a00:0:100::",
+    "64:ff9b:1:fffe::8.8.8.8",
+    "64:ff9b:2::169.254.169.254",
+    "2001:db8::a9fe:a9fe",
 ]
 BLOCKED = [
     "169.254.169.254",
@@ -69,6 +78,18 @@ BLOCKED = [
     "2002:a9fe:a9fe::",
     "2002:6464:64c8::1",
     "2002:e000:1::",
+    "fd00:ec2::23",
+    "fd00:42::42",
+    "::169.254.169.254",
+    "::169.254.0.1",
+    "::100.100.100.200",
+    "::ffff:0:169.254.169.254",
+    "64:ff9b:1::169.254.169.254",
+    "64:ff9b:1:fffe::169.254.170.23",
+    "64:ff9b:1::168.63.129.16",
+    "64:ff9b:1:a9fe:a9:fe00::",
+    "64:ff9b:1:aaa9:fe:a9fe::",
+    "64:ff9b:1:aabb:a9:fea9:fe00::",
 ]
 NOT_LOOPBACK = ["10.0.0.0/8", "fd00::/8"]
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6), st.sampled_from([*ALLOWED, *BLOCKED])).map(str)
@@ -114,6 +135,8 @@ def test_a_list_of_networks_shuts_out_every_address_beside_it() -> None:
     assert not guard.allows("::1")
     assert not guard.allows("::ffff:127.0.0.1")
     assert not guard.allows("64:ff9b::127.0.0.1")
+    assert not guard.allows("64:ff9b:1::127.0.0.1")
+    assert not guard.allows("::127.0.0.1")
 
 
 def test_an_empty_list_of_networks_allows_nothing() -> None:
@@ -179,7 +202,8 @@ async def test_an_email_sink_dials_nothing_outside_its_networks(host: str, tmp_p
 
 
 @pytest.mark.parametrize(
-    "host", ["169.254.169.254", "[fd00:ec2::254]", "[::ffff:169.254.169.254]", "0.0.0.0", "[::]", "224.0.0.1"]
+    "host",
+    ["169.254.169.254", "[fd00:ec2::254]", "[::ffff:169.254.169.254]", "[::169.254.169.254]", "0.0.0.0", "[::]", "224.0.0.1"],
 )
 async def test_a_url_of_a_blocked_address_is_blocked_without_any_list(host: str, tmp_path: Path) -> None:
     async with opened(HttpConfig(url=f"http://{host}/latest/meta-data"), tmp_path) as sink:

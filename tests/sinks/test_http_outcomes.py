@@ -19,7 +19,19 @@ from gateway.sinks import HttpConfig
 from gateway.sinks.transport import seconds_after
 from tests.fakes import START
 from tests.sinks.conftest import Certificate, Certificates
-from tests.sinks.parts import LONG, PATIENCE, SHORT, HttpServer, Server, after_request, answer, opened, send
+from tests.sinks.parts import (
+    LONG,
+    PATIENCE,
+    SHORT,
+    HttpServer,
+    Server,
+    after_request,
+    answer,
+    attempt,
+    opened,
+    read_request,
+    send,
+)
 
 FINAL = range(200, 600)
 """100 to 199 are interim: another answer follows them (RFC 9110, section 15.2), but for 101, which ends HTTP."""
@@ -169,6 +181,41 @@ async def test_a_slow_body_after_a_good_status_is_delivered(timeout: Duration, t
     ):
         assert await send(sink) == Delivered(200)
         await asyncio.wait_for(server.gone.wait(), PATIENCE)
+
+
+@pytest.mark.parametrize("status", [200, 202, 299])
+@pytest.mark.parametrize("timeout", ["300ms", "1s", "2s"])
+async def test_a_good_status_whose_body_does_not_come_is_delivered_before_the_lane_cuts_it(
+    timeout: str, status: int, tmp_path: Path
+) -> None:
+    async with after_request(says=answer(status, content_length="100"), hang=True) as server:
+        config = HttpConfig(url=server.url, timeout=Duration(timeout))
+        async with opened(config, tmp_path) as sink:
+            assert await attempt(sink, config.timeout) == Delivered(status)
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("late", [0.5, 0.9])
+async def test_a_good_status_that_comes_late_is_delivered_whether_or_not_its_body_comes(late: float, tmp_path: Path) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        await asyncio.sleep(late)
+        writer.write(answer(200, content_length="100"))
+        await reader.read()
+
+    async with Server(talk) as server:
+        config = HttpConfig(url=server.url, timeout=Duration("1s"))
+        async with opened(config, tmp_path) as sink:
+            assert await attempt(sink, config.timeout) == Delivered(200)
+
+
+async def test_a_busy_server_whose_body_does_not_come_is_heard_before_the_lane_cuts_it(tmp_path: Path) -> None:
+    async with after_request(says=answer(429, retry_after="7", content_length="100"), hang=True) as server:
+        config = HttpConfig(url=server.url, timeout=Duration("1s"))
+        async with opened(config, tmp_path) as sink:
+            outcome = await attempt(sink, config.timeout)
+    assert isinstance(outcome, Defer)
+    assert outcome.after == 7.0
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
 import json
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,12 @@ import pytest
 
 from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.sinks import JsonlConfig
-from gateway.sinks.base import Sink
+from gateway.sinks.base import Outgoing, Sink
 from gateway.sinks.jsonl import render
+from gateway.threads import started as begin
 from tests.fakes import START
-from tests.sinks.parts import MESSAGE_ID, PATIENCE, drain, opened, outgoing, send
+from tests.flow.running import until
+from tests.sinks.parts import MESSAGE_ID, PATIENCE, SHORT, attempt, drain, opened, outgoing, send, writers, written_to_the_end
 
 KEYS = ["v", "time", "message_id", "sender_id", "source", "event_type", "milestone", "sr_uuid", "reference_id"]
 EMBEDDED = [
@@ -228,41 +233,105 @@ async def test_a_full_disk_is_a_retry(path: Path) -> None:
         assert "No space left" in await unavailable(sink)
 
 
-async def started(task: asyncio.Task[Any]) -> None:
+async def started(task: asyncio.Future[Any]) -> None:
     """Let a send run up to its write, which a thread is then stuck in."""
     for _ in range(10):
         await asyncio.sleep(0)
     assert not task.done()
 
 
+def long_line(number: int) -> Outgoing:
+    """More than the FIFO takes at once."""
+    return outgoing(b'{"n":%d,"s":"%b"}' % (number, b"xyz"[number % 3 : number % 3 + 1] * 400_000))
+
+
+async def cut(sink: Sink, delivery: Outgoing) -> None:
+    """Send up to the write, and cancel that: it has to end at once, whatever becomes of its thread."""
+    sending = asyncio.create_task(sink.send(delivery))
+    await started(sending)
+    sending.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert sending.cancelled()
+
+
 async def test_a_cancelled_write_is_not_mixed_with_the_next_one(path: Path, slow: int) -> None:
-    """The cancelled one goes on in its thread; a second one must not write between its parts."""
+    """The cancelled one goes on in its thread; a second one must not write between its parts, and waits for its retry."""
     async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
-        first = asyncio.create_task(sink.send(outgoing(b'{"n":1,"s":"' + b"x" * 400_000 + b'"}')))
-        await started(first)
-        first.cancel()
-        second = asyncio.create_task(sink.send(outgoing(b'{"n":2,"s":"' + b"y" * 400_000 + b'"}')))
-        await started(second)
-        lines = await drain(slow, 2)
-        assert await asyncio.wait_for(second, PATIENCE) == Delivered()
-        with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(first, PATIENCE)
-    assert [parsed(line)["body"]["n"] for line in lines] == [1, 2]
-
-
-async def test_closing_waits_for_a_cancelled_write(path: Path, slow: int) -> None:
-    """Else its descriptor is closed under it, and the rest of its line could go into whatever file gets that number."""
-    async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
-        first = asyncio.create_task(sink.send(outgoing(b'{"n":1,"s":"' + b"x" * 400_000 + b'"}')))
-        await started(first)
-        first.cancel()
-        closing = asyncio.create_task(sink.aclose())
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        closed_early = closing.done()
+        await cut(sink, long_line(1))
+        assert "an earlier write hangs" in await unavailable(sink)
+        (first,) = await drain(slow, 1)
+        await written_to_the_end()
+        second = asyncio.create_task(sink.send(long_line(2)))
         (line,) = await drain(slow, 1)
-        await asyncio.wait_for(closing, PATIENCE)
-        with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(first, PATIENCE)
+        assert await asyncio.wait_for(second, PATIENCE) == Delivered()
+    assert [parsed(first)["body"]["n"], parsed(line)["body"]["n"]] == [1, 2]
+
+
+async def test_while_a_write_hangs_no_other_is_begun_however_often_it_is_asked_for(path: Path, slow: int) -> None:
+    async with opened(JsonlConfig(path="events.jsonl", concurrency=4), path.parent) as sink:
+        sending = asyncio.create_task(sink.send(long_line(1)))
+        await started(sending)
+        waiting = [asyncio.create_task(sink.send(long_line(2))) for _ in range(3)]
+        await started(waiting[0])
+        for send_again in (waiting[0], sending, waiting[1]):
+            send_again.cancel()
+        outcomes = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), PATIENCE)
+        assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError, asyncio.CancelledError, Retry]
+        for _ in range(5):
+            await unavailable(sink)
+            assert writers() == 1
+        (line,) = await drain(slow, 1)
+        await written_to_the_end()
     assert parsed(line)["body"]["n"] == 1
-    assert not closed_early
+
+
+async def test_a_write_that_hangs_is_a_timeout_of_the_lane(path: Path, slow: int) -> None:
+    async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
+        with pytest.raises(TimeoutError):
+            await attempt(sink, SHORT)
+        await drain(slow, 1)
+
+
+async def test_closing_does_not_wait_for_a_write_that_hangs_and_leaves_it_its_descriptor(path: Path, slow: int) -> None:
+    """Were that closed under it, the rest of its line could go into whatever file gets that number."""
+    async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
+        sending = asyncio.create_task(sink.send(long_line(1)))
+        await until(lambda: holders(path) == 2, PATIENCE)  # the test is one of them
+        sending.cancel()
+        for _ in range(2):
+            closing = asyncio.create_task(sink.aclose())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert closing.done()
+    assert writers() == 1
+    assert sending.cancelled()
+    assert holders(path) == 2
+    (line,) = await drain(slow, 1)
+    assert parsed(line)["body"]["n"] == 1
+    await until(lambda: holders(path) == 1, PATIENCE)
+
+
+async def test_a_call_that_was_given_up_may_fail_unheard(caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio logs an error that nobody has looked at, with a traceback."""
+    release = threading.Event()
+
+    def fail() -> None:
+        release.wait(PATIENCE)
+        raise OSError(errno.EIO, "the disk is gone")
+
+    call = begin(fail, "jsonl")
+    waiting = asyncio.ensure_future(asyncio.shield(call))
+    await started(waiting)
+    waiting.cancel()
+    release.set()
+    await until(call.done, PATIENCE)
+    del call, waiting
+    gc.collect()
+    assert caplog.text == ""
+
+
+def holders(path: Path) -> int:
+    """How many descriptors of this process are open on a file."""
+    links = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+    return links.count(str(path))

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
 
 from gateway.core.errors import StoreCorrupt, StoreLocked
+from gateway.store import reads
 from gateway.store.migrations import scripts
+from gateway.store.sqlite import Store
 from tests.fakes import START
 from tests.store.kit import (
+    HANG,
+    RETENTION,
     accepted,
     assert_counters_right,
     counted,
@@ -186,3 +193,55 @@ async def test_what_was_acknowledged_is_in_the_write_ahead_log_and_needs_no_clos
     async with serving(copy) as store:
         assert store.after_unclean_end
         assert one(copy, "SELECT body FROM messages") == b"kept"
+
+
+class TestTheLongLook:
+    async def test_it_ends_at_once_when_it_is_cancelled_and_is_owed_to_the_next_start(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begun = threading.Event()
+
+        def endless(connection: sqlite3.Connection) -> str:
+            begun.set()
+            many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000000) SELECT max(i) FROM n"
+            return str(connection.execute(many).fetchone())
+
+        await opened_and_closed(path, clean=False)
+        store = await Store.open(path, RETENTION)
+        try:
+            assert store.after_unclean_end and store.unchecked
+            with monkeypatch.context() as slow:
+                slow.setattr(reads, "quick_check", endless)
+                checking = asyncio.create_task(store.quick_check())
+                await asyncio.to_thread(begun.wait, HANG)
+                checking.cancel()
+                done, _ = await asyncio.wait((checking,), timeout=HANG)
+                assert done and checking.cancelled()
+            assert store.unchecked
+        finally:
+            await store.close()
+
+        assert await owed(path)
+        assert await owed(path, pay=True)
+        assert not await owed(path)
+
+    async def test_a_refused_start_owes_it_still(self, path: Path) -> None:
+        await opened_and_closed(path, clean=False)
+        assert await opened_and_closed(path)
+        set_version(path, 99)
+        await refusal(path, StoreCorrupt)
+        set_version(path, len(scripts()))
+        assert await owed(path)
+
+
+async def owed(path: Path, *, pay: bool = False) -> bool:
+    """Whether a start after a clean end still owes the long look; done now, where told."""
+    store = await Store.open(path, RETENTION)
+    try:
+        assert not store.after_unclean_end
+        unchecked = store.unchecked
+        if pay:
+            await store.quick_check()
+    finally:
+        await store.close()
+    return unchecked

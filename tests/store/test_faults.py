@@ -98,6 +98,7 @@ class TestTranslation:
         ("name", "kind"),
         [
             ("SQLITE_FULL", PASSES),
+            ("SQLITE_IOERR_SHMSIZE", PASSES),
             ("SQLITE_BUSY", PASSES),
             ("SQLITE_BUSY_RECOVERY", PASSES),
             ("SQLITE_BUSY_SNAPSHOT", PASSES),

@@ -70,7 +70,7 @@ class TestPragmas:
         [
             ("journal_mode", "wal"),
             ("synchronous", 2),
-            ("wal_autocheckpoint", 4000),
+            ("wal_autocheckpoint", 0),
             ("temp_store", 2),
             ("foreign_keys", 1),
             ("application_id", APPLICATION_ID),

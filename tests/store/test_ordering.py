@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sqlite3
 import tempfile
+import time
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -12,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
-from gateway.store import operations
+from gateway.store import operations, reads
 from gateway.store.operations import Target
 from gateway.store.records import NewMessage, Owed
 from gateway.store.sqlite import Store
@@ -239,3 +242,55 @@ async def test_a_sink_that_was_ordered_before_is_brought_into_order_anew(tmp_pat
         assert await claimable(store) == [later, first]
         await note_ordering(store, in_order=("erp",))
         assert await claimable(store) == [first]
+
+
+async def waiting(path: Path, number: int, per_sr: int) -> None:
+    """A database of deliveries due now, but for the first one of each service request, which waits for its retry."""
+    async with serving(path):
+        pass
+    now = round(START * 1000)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO messages (seq, id, source, sender_id, received_ms, event_ms, body, sr_uuid, status)"
+            " VALUES (?, ?, 'legitmark', ?, ?, ?, x'7b7d', ?, 'accepted')",
+            ((seq, f"{seq:032x}", b"msg_%d" % seq, now, seq, b"sr-%d" % (seq // per_sr)) for seq in range(number)),
+        )
+        connection.executemany(
+            "INSERT INTO deliveries (message, sink, state, since_ms, due_ms, sr, event_ms)"
+            " VALUES (?, 'erp', 'queued', ?, ?, ?, ?)",
+            ((seq, now, now + (0 if seq % per_sr else 300_000), b"sr-%d" % (seq // per_sr), seq) for seq in range(number)),
+        )
+        connection.execute("INSERT INTO counters (sink, queued) VALUES ('erp', ?)", (number,))
+
+
+async def test_a_claim_in_order_is_fast_though_thousands_wait_behind_the_first_ones(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.db"
+    await waiting(path, 20_000, per_sr=8)
+    async with serving(path) as store:
+        seconds = []
+        for now, found in ((START, 0), (START + 300.0, 16)):
+            for _ in range(3):
+                started = time.perf_counter()
+                assert len(await claimable(store, now=now, limit=16)) == found
+                seconds.append(time.perf_counter() - started)
+        assert min(seconds[:3]) < 0.2 and min(seconds[3:]) < 0.2
+
+
+async def test_whether_it_is_the_first_of_its_service_request_is_asked_of_the_index_made_for_that(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.db"
+    await waiting(path, 800, per_sr=8)
+    async with serving(path) as store:
+
+        def plan(connection: sqlite3.Connection) -> list[str]:
+            asked: list[str] = []
+            connection.set_trace_callback(lambda statement: asked.append(statement))
+            try:
+                reads.claim(connection, "erp", START, 16, frozenset(), by_sr=True)
+                reads.oldest_due(connection, "erp", by_sr=True)
+            finally:
+                connection.set_trace_callback(None)
+            inner = [statement for statement in asked if "NOT EXISTS" in statement]
+            assert len(inner) == 2
+            return [row[3] for one in inner for row in connection.execute(f"EXPLAIN QUERY PLAN {one}") if " open " in row[3]]
+
+        assert await store.read(plan) == ["SEARCH open USING INDEX deliveries_by_sr (sink=? AND sr=? AND event_ms<?)"] * 2

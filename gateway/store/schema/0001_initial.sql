@@ -8,7 +8,6 @@ CREATE TABLE messages (
     received_ms  INTEGER NOT NULL,
     event_ms     INTEGER NOT NULL,              -- the event's own timestamp, or received_ms where it has none: for ordering = "sr"
     content_type BLOB,
-    body         BLOB    NOT NULL,
     body_sha256  BLOB,                          -- where there is no sender_id: what is known instead
     identity     BLOB,                          -- a key made of event type and identity fields; null: the sender id alone counts
     event_type   BLOB,
@@ -18,6 +17,7 @@ CREATE TABLE messages (
     status       TEXT    NOT NULL CHECK (status IN ('accepted', 'unrouted', 'quarantined')),
     duplicates   INTEGER NOT NULL DEFAULT 0,
     forgotten    INTEGER NOT NULL DEFAULT 0,    -- 0, or its own seq once retention is over: no longer makes duplicates
+    body         BLOB    NOT NULL,              -- last: what stands behind a big one costs a walk over its pages
     CHECK ((sender_id IS NULL) = (body_sha256 IS NOT NULL))
 );
 CREATE UNIQUE INDEX messages_by_sender_id ON messages (sender_id, source, forgotten) WHERE sender_id IS NOT NULL;
@@ -83,7 +83,8 @@ CREATE TABLE counters (
     discarded INTEGER NOT NULL DEFAULT 0 CHECK (discarded >= 0)
 ) WITHOUT ROWID;
 
--- What a lane has to know again after a restart: whether a person paused it, and its breaker (closed: probe_ms is null).
+-- What a lane has to know again after a restart: whether a person paused it, whether the sink asked for time, and its breaker
+-- (closed: probe_ms is null).
 CREATE TABLE sinks (
     sink      TEXT    PRIMARY KEY,
     paused_ms INTEGER,
@@ -92,6 +93,7 @@ CREATE TABLE sinks (
     opened_ms INTEGER,
     probe_ms  INTEGER,
     wait_ms   INTEGER NOT NULL DEFAULT 0,
+    held_ms   INTEGER,                          -- until when a Retry-After holds all of it
     absent_ms INTEGER,                          -- since when it is not in the configuration; null: it is
     in_order  INTEGER NOT NULL DEFAULT 0        -- its open deliveries stand in the order of their service requests
 ) WITHOUT ROWID;
