@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests chaos bench package clean constraints
+.PHONY: help demo test lint types tests chaos bench schema package clean constraints
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,8 +29,12 @@ tests: $(VENV)/.installed-dev
 chaos: $(VENV)/.installed-dev ## The long form of the fault tests: 200 kills
 	GATEWAY_CHAOS=200 $(BIN)/pytest tests/flow/test_chaos.py $(ARGS)
 
-bench: $(VENV)/.installed-dev ## Measure durable acks against a bare aiohttp handler (needs wrk)
+bench: $(VENV)/.installed-dev ## Measure routing, and durable acks against a bare aiohttp handler (needs wrk)
+	$(BIN)/python tests/benchmarks/routing.py
 	$(BIN)/python tests/benchmarks/ack.py $(ARGS)
+
+schema: $(VENV)/.installed ## Write config/gateway.schema.json anew, from the structs and gateway.toml.example
+	$(BIN)/python -m gateway.config.schema gateway.toml.example
 
 package: $(VENV)/.installed-dev ## Build the wheel into dist/
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .

@@ -7,7 +7,6 @@ import logging
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -16,28 +15,21 @@ from gateway import __version__
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.config.listen import Tcp, parse
-from gateway.config.settings import SourceSettings
-from gateway.core.breaker import BreakerPolicy
-from gateway.core.retry import RetryPolicy
-from gateway.core.routing import Router
 from gateway.core.signature import Key
-from gateway.core.values import Environment
+from gateway.core.values import Environment, Secret
+from gateway.engine.attempts import LaneWorld
 from gateway.engine.audit import AuditLog
 from gateway.engine.catchup import catch_up
-from gateway.engine.gates import Gates
-from gateway.engine.inbox import Inbox, Rules
+from gateway.engine.inbox import Inbox
 from gateway.engine.intake import Intake, Source
-from gateway.engine.janitor import Janitor
-from gateway.engine.lane import Lane, LaneSettings, LaneWorld
+from gateway.engine.janitor import Janitor, LaneClock
 from gateway.engine.notices import Notices
 from gateway.engine.operator import Operator
 from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
+from gateway.lanes import Lanes, rules_of
+from gateway.reload import Reloads
 from gateway.signals import signals_call
-from gateway.sinks import SinkConfig, open_sink
-from gateway.sinks.base import Opening
-from gateway.store import operations, reads
-from gateway.store.records import Owed, SinkState
 from gateway.store.sqlite import Store
 from gateway.telemetry import Log, Metrics, RateLimited
 from gateway.web.admin import Admin
@@ -61,8 +53,8 @@ class Gateway:
         self._stop = asyncio.Event()
         self._cut = asyncio.Event()
         self._listeners: list[tuple[web.ServerRunner, BoundedServer]] = []
-        self._lanes: dict[str, Lane] = {}
         self._troubles: list[Callable[[], str | None]] = []
+        self._reload: Callable[[], None] = lambda: None
 
     def stop(self) -> None:
         """The first call drains, the second cuts what is still in flight."""
@@ -79,7 +71,7 @@ class Gateway:
         audit = AuditLog(config.audit_log, self._clock, self._log)
         clean = False
         try:
-            with signals_call(self.stop, self._cannot_reload):
+            with signals_call(self.stop, lambda: self._reload()):
                 await self._run(store, audit)
             clean = audit.complete
         finally:
@@ -91,35 +83,25 @@ class Gateway:
             audit.close()
             await store.close(clean=clean)
 
-    def _cannot_reload(self) -> None:
-        self._log.warning("config.reload", do="restart: this version reads its configuration at start alone")
-
-    async def _open_lanes(self, world: LaneWorld) -> None:
-        states = await world.store.read(reads.sink_states)
-        for name, settings in self._config.sinks.items():
-            sink = open_sink(settings, Opening(name, self._config.base, self._config.secret, self._clock))
-            policy = BreakerPolicy(settings.breaker.failures, settings.breaker.probe)
-            gates = Gates(states.get(name, SinkState()), policy, settings.rate, self._clock)
-            by_sr = settings.ordering == "sr"
-            lane_settings = LaneSettings(_policy(settings), settings.concurrency, settings.timeout, by_sr)
-            self._lanes[name] = Lane(name, sink, lane_settings, gates, world)
-            self._metrics.gate(name, "paused", closed=gates.paused)
-            self._metrics.gate(name, "breaker", closed=gates.breaker.is_open)
-
     async def _run(self, store: Store, audit: AuditLog) -> None:
         config, metrics, clock, log = self._config, self._metrics, self._clock, self._log
         rejections = Rejections(audit, metrics, clock)
         space = Space(lambda: shutil.disk_usage(config.database.parent).free, config.store.min_free, metrics, log)
-        rules = Rules(
-            router=Router(config.routes),
-            policies={name: _policy(settings) for name, settings in config.sinks.items()},
-            in_order=frozenset(name for name, settings in config.sinks.items() if settings.ordering == "sr"),
-        )
-        inbox = Inbox(store=store, audit=audit, rules=rules, offer=self._offer, metrics=metrics, clock=clock, log=log)
+        lanes = Lanes(clock)
+        inbox = Inbox(store=store, audit=audit, rules=rules_of(config), offer=lanes.offer, metrics=metrics, clock=clock, log=log)
         notices = Notices(inbox=inbox, clock=clock, log=log)
-        await self._open_lanes(LaneWorld(store, audit, notices, metrics, clock, log))
+        lane_clock = LaneClock(clock)
+        lanes.world = LaneWorld(store, audit, notices, metrics, lane_clock, log)
+        lanes.use(await lanes.prepare(config))
         janitor = Janitor(
-            store=store, lanes=self._lanes, rejections=rejections, space=space, metrics=metrics, clock=clock, log=log
+            store=store,
+            lanes=lanes.by_name,
+            rejections=rejections,
+            space=space,
+            metrics=metrics,
+            clock=clock,
+            log=log,
+            lane_clock=lane_clock,
         )
         intake = Intake(
             audit=audit,
@@ -138,26 +120,56 @@ class Gateway:
             lambda: "this host's clock seems wrong: webhooks with right signatures are refused" if intake.clock_suspect else None,
             lambda: store.trouble,
         ]
-        operator = Operator(store=store, audit=audit, router=rules.router, lanes=self._lanes, clock=clock)
+        operator = Operator(store=store, audit=audit, route=inbox.route, lanes=lanes.by_name, clock=clock)
+        ingress = Ingress(_sources(config), intake, rejections, max_body=config.server.max_body, clock=clock, log=log)
+
+        async def use(new: Config) -> None:
+            """Go on by another configuration. What can fail comes first; then all is swapped at once, without an await."""
+            sources, token = _sources(new), _token(new)
+            change = await lanes.prepare(new)
+            self._config = new
+            inbox.rules = rules_of(new)
+            ingress.use(sources, new.server.max_body)
+            admin.token = token
+            space.least, store.retention = new.store.min_free, new.store.retention
+            unused = lanes.use(change)
+            for sink in unused:
+                await sink.aclose()
+            await lanes.settle_order()
+
+        reloads = Reloads(config, use=use, environment=self._environment, audit=audit, metrics=metrics, clock=clock, log=log)
+        admin = Admin(
+            store=store,
+            operator=operator,
+            metrics=metrics,
+            reasons=lambda: [reason for trouble in self._troubles if (reason := trouble())],
+            reload=reloads.reload,
+            hosts={address.host for text in config.admin.listen if isinstance(address := parse(text, config.base), Tcp)},
+            token=_token(config),
+        )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(store.run(), name="store")
             tasks.create_task(audit.run(), name="audit")
             missing = await catch_up(store, audit, config.audit_log) if store.after_unclean_end else 0
             space.step()
-            await store.change(partial(operations.note_absences, present=tuple(self._lanes), now=clock.now()))
-            await store.change(partial(operations.note_ordering, in_order=rules.in_order, sinks=tuple(self._lanes)))
+            await lanes.note(config)
             await janitor.clamp()
-            lanes = [tasks.create_task(lane.run(), name=f"lane:{lane.name}") for lane in self._lanes.values()]
+            lanes.run(lambda work, name: tasks.create_task(work, name=name))
             cleaning = tasks.create_task(janitor.run(), name="janitor")
-            await self._serve(store, operator, intake, rejections)
-            if store.after_unclean_end:
-                tasks.create_task(store.quick_check(), name="quick_check")
+            # The admin listener first: whoever waits for the gateway to be ready asks there.
+            await self._listen("admin", admin.handle, config.admin.listen)
+            await self._listen("webhooks", ingress.handle, config.server.listen)
+            passing = [tasks.create_task(reloads.run(), name="reloads")]
+            if store.unchecked:
+                passing.append(tasks.create_task(self._check(store), name="quick_check"))
             log.info("gateway.started", version=__version__, file=str(config.file), caught_up=missing or None)
             audit.step("gateway.started", detail=__version__)
-            self._listening = True
+            self._listening, self._reload = True, reloads.ask
             await self._stop.wait()
 
-            log.info("gateway.stopping", drain=str(config.server.drain))
+            log.info("gateway.stopping", drain=str(self._config.server.drain))
+            for task in passing:
+                task.cancel()
             await self._drain(lanes)
             janitor.stop()
             await cleaning  # it commits and audits, so it ends before those who do that for it
@@ -166,25 +178,10 @@ class Gateway:
             store.finish()
         log.info("gateway.stopped")
 
-    async def _serve(self, store: Store, operator: Operator, intake: Intake, rejections: Rejections) -> None:
-        config = self._config
-        sources = {
-            settings.path or "": Source(name, self._keys(settings), settings.tolerance, settings.identity_fields())
-            for name, settings in config.sources.items()
-        }
-        ingress = Ingress(sources, intake, rejections, max_body=config.server.max_body, clock=self._clock, log=self._log)
-        admin_hosts = {address.host for text in config.admin.listen if isinstance(address := parse(text, config.base), Tcp)}
-        admin = Admin(
-            store=store,
-            operator=operator,
-            metrics=self._metrics,
-            reasons=lambda: [reason for trouble in self._troubles if (reason := trouble())],
-            hosts=admin_hosts,
-            token=config.secret(config.admin.token) if config.admin.token else None,
-        )
-        # The admin listener first: whoever waits for the gateway to be ready asks there.
-        await self._listen("admin", admin.handle, config.admin.listen)
-        await self._listen("webhooks", ingress.handle, config.server.listen)
+    async def _check(self, store: Store) -> None:
+        """Beside serving: it takes minutes where the file is big."""
+        await store.quick_check()
+        self._log.info("store.checked", file=str(store.path))
 
     async def _listen(self, what: str, handler: Handler, texts: list[str]) -> None:
         logger = logging.Logger("aiohttp.server")
@@ -197,29 +194,33 @@ class Gateway:
             address = await listen(runner, parse(text, self._config.base), self._environment)
             self._log.info("gateway.listening", what=what, address=address)
 
-    async def _drain(self, lanes: list[asyncio.Task[None]]) -> None:
+    async def _drain(self, lanes: Lanes) -> None:
         """Stop accepting, answer what was accepted, finish the attempts in flight; at the deadline or a second signal, cut."""
-        for lane in self._lanes.values():
-            lane.stop()
-        finishing: asyncio.Future[Any] = asyncio.gather(*(_close(*listener) for listener in self._listeners), *lanes)
+        lanes.stop()
+        working = lanes.tasks
+        finishing: asyncio.Future[Any] = asyncio.gather(*(_close(*listener) for listener in self._listeners), *working)
         cutting: asyncio.Future[Any] = asyncio.ensure_future(self._cut.wait())
         await asyncio.wait((finishing, cutting), timeout=self._config.server.drain, return_when=asyncio.FIRST_COMPLETED)
         cutting.cancel()
         if not finishing.done():
             finishing.cancel()  # attempts that are cut were not settled, so they cost nothing
-            self._log.warning("gateway.cut", lanes=[lane.get_name() for lane in lanes if not lane.done()])
+            self._log.warning("gateway.cut", lanes=[lane.get_name() for lane in working if not lane.done()])
         with suppress(asyncio.CancelledError):
             await finishing
 
-    def _offer(self, owed: Owed, due: float) -> None:
-        self._lanes[owed.sink].offer(owed, due)
 
-    def _keys(self, settings: SourceSettings) -> list[Key]:
-        return [Key(self._config.secret(ref)) for ref in settings.secrets]
+def _sources(config: Config) -> dict[str, Source]:
+    """What webhooks are verified by, by path."""
+    return {
+        settings.path or "": Source(
+            name, [Key(config.secret(ref)) for ref in settings.secrets], settings.tolerance, settings.identity_fields()
+        )
+        for name, settings in config.sources.items()
+    }
 
 
-def _policy(settings: SinkConfig) -> RetryPolicy:
-    return RetryPolicy(tuple(settings.retry), settings.give_up_after)
+def _token(config: Config) -> Secret | None:
+    return config.secret(config.admin.token) if config.admin.token else None
 
 
 async def _close(runner: web.ServerRunner, server: BoundedServer) -> None:

@@ -81,6 +81,14 @@ class Metrics:
             "legitmark_gateway_clock_suspect", "1: this host's clock seems wrong, webhooks are refused", registry=self.registry
         )
         self._violations = self._counter("invariant_violations", "What must never be, and was", "invariant")
+        self._reload_good = Gauge(
+            "legitmark_gateway_config_last_reload_successful", "0: the last reload was refused", registry=self.registry
+        )
+        self._reload_time = Gauge(
+            "legitmark_gateway_config_last_reload_success_timestamp_seconds",
+            "When the running configuration was loaded",
+            registry=self.registry,
+        )
         build = Gauge("legitmark_gateway_build_info", "Always 1", ("version",), registry=self.registry)
         build.labels(__version__).set(1)
         self._hot: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
@@ -125,6 +133,18 @@ class Metrics:
 
     def free_bytes(self, free: int) -> None:
         self._free.set(free)
+
+    def config_reloaded(self, now: float) -> None:
+        self._reload_good.set(1)
+        self._reload_time.set(now)
+
+    def config_refused(self) -> None:
+        self._reload_good.set(0)
+
+    def forget_gates(self, sink: str) -> None:
+        """The sink left the configuration: what its lane would do is no question any more."""
+        for gate in ("paused", "breaker"):
+            self._gates.remove(sink, gate)
 
     def clock_suspect(self, suspect: bool) -> None:
         self._clock_suspect.set(suspect)

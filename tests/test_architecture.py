@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("gateway.engine",),
     ("gateway.config",),
     ("gateway.web",),
+    ("gateway.lanes", "gateway.reload"),
     ("gateway.app",),
     ("gateway.cli",),
     ("gateway.__main__",),
@@ -29,6 +31,15 @@ LAYERS: list[tuple[str, ...]] = [
 
 OWN_ROW = {"gateway.core.errors": set[str](), "gateway.core.values": set[str](), "gateway.core.outcome": set[str]()}
 """Modules of a row that may import nothing of it."""
+
+BEHIND: dict[str, set[str]] = {
+    "gateway.store": set(),
+    "gateway.engine": set(),
+    "gateway.web": set(),
+    "gateway.app": {"gateway.cli.serve"},
+}
+"""Rooms of the running gateway, and the commands that may enter them: `serve` is that process. Every other command asks it
+through the admin listener, and never opens its database behind its back."""
 
 LARGEST = 400
 """Lines. A file beyond that is a room to rebuild."""
@@ -63,6 +74,19 @@ def imports_of(path: Path) -> Iterator[str]:
                 yield inner if inner in MODULES else node.module
 
 
+def reachable_from(module: str) -> dict[str, list[str]]:
+    """Every module of ours that an import of this one may bring in, each with a shortest way to it."""
+    ways = {module: [module]}
+    waiting = deque([module])
+    while waiting:
+        here = waiting.popleft()
+        for imported in imports_of(MODULES[here]):
+            if imported in MODULES and imported not in ways:
+                ways[imported] = [*ways[here], imported]
+                waiting.append(imported)
+    return ways
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_from_the_rows_above_its_own(module: str) -> None:
     for imported in imports_of(MODULES[module]):
@@ -73,6 +97,20 @@ def test_a_module_imports_only_from_the_rows_above_its_own(module: str) -> None:
             assert allowed is None or imported in allowed, f"{module} imports {imported}, its neighbour"
         else:
             assert row_of(imported) < row_of(module), f"{module} imports {imported}, which stands below it"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("gateway.cli")])
+def test_a_command_does_not_enter_the_running_gateway_from_behind(module: str) -> None:
+    for reached, way in reachable_from(module).items():
+        for room, allowed in BEHIND.items():
+            inside = reached == room or reached.startswith(f"{room}.")
+            assert not inside or module in allowed or "gateway.app" in way[:-1], f"{' -> '.join(way)}: ask the admin listener"
+
+
+def test_the_commands_that_may_enter_are_there_and_do() -> None:
+    for room, allowed in BEHIND.items():
+        assert room in MODULES
+        assert all(room in reachable_from(module) for module in allowed)
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -15,8 +15,10 @@ app = App(
 _COMMANDS = (
     ("serve", "serve", "Receive webhooks and deliver them."),
     ("demo", "demo", "Run the gateway with four local sinks and a story of signed events."),
+    ("init", "init", "Write a commented configuration to begin with."),
     ("check", "check", "Check a configuration and say every problem at once."),
     ("route", "route", "Show where an event would go, and why. Sends nothing."),
+    ("test", "test", "Run the tests that stand beside the routes."),
     ("send", "send", "Sign an event as Legitmark would, and post it to the gateway."),
     ("messages", "inspect", "List the messages that came in."),
     ("show", "inspect", "Tell the whole story of a message or a service request."),
@@ -25,6 +27,8 @@ _COMMANDS = (
     ("discard", "operate", "End queued or dead deliveries for good."),
     ("pause", "operate", "Hold all deliveries to a sink."),
     ("resume", "operate", "Deliver to a paused sink again."),
+    ("reload", "reload", "Let the running gateway read its configuration again."),
+    ("backtest", "backtest", "Say what other rules would have done with the messages that came."),
     ("tail", "tail", "Print the audit log, readable; -f follows it."),
 )
 for name, module, summary in _COMMANDS:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 from cyclopts import Parameter
 
-from gateway.cli.common import ConfigOption, JsonOption
-from gateway.config import find, load
+from gateway.cli.common import ConfigOption, JsonOption, UsageError, explained
+from gateway.cli.lines import printable
+from gateway.config import Config, find, load
 from gateway.core.errors import ConfigError, Problem
 from gateway.core.values import Environment
+
+if TYPE_CHECKING:
+    from gateway.sinks.probe import Found
 
 
 def check(
@@ -22,37 +26,74 @@ def check(
     *,
     config: ConfigOption = None,
     strict: Annotated[bool, Parameter(negative="", help="Warnings count: exit 1.")] = False,
+    probe: Annotated[
+        bool, Parameter(negative="", help="Also open every sink (name, connection, TLS, login), and send nothing.")
+    ] = False,
     secrets: Annotated[bool, Parameter(negative="--no-secrets", help="Also read the secrets; --no-secrets for CI.")] = True,
     json_: JsonOption = False,
 ) -> int:
     """Check a configuration and say every problem at once.
 
-    Exit codes: 0 good (warnings too), 1 warnings under --strict, 78 errors.
+    Exit codes: 0 good (warnings too), 1 warnings under --strict or a sink that can't be opened under --probe, 78 errors.
 
     Parameters
     ----------
     file
         The configuration; the same as --config.
     """
+    if probe and not secrets:
+        raise UsageError("--probe and --no-secrets are two checks: a sink is opened with its secrets")
     environment = Environment.of_process()
     problems: Sequence[Problem] = ()
-    summary = ""
+    loaded: Config | None = None
     try:
-        found = find(file or config, environment)
-        loaded = load(found, environment, secrets=secrets)
-        name, problems = str(found), loaded.warnings
-        summary = f"{len(loaded.sources)} source(s), {len(loaded.sinks)} sink(s), {len(loaded.routes)} route(s)"
+        path = find(file or config, environment)
+        loaded = load(path, environment, secrets=secrets)
+        name, problems = str(path), loaded.warnings
         status = 1 if strict and problems else 0
     except ConfigError as error:
         name, problems, status = error.file, error.problems, error.exit_code
+    if not json_:
+        _print(name, problems, loaded)
+    probes = asyncio.run(_probe(loaded)) if probe and loaded is not None else {}
+    if not all(found.ok for found in probes.values()):
+        status = 1
     if json_:
-        listed = [{"file": name, **msgspec.to_builtins(problem)} for problem in problems]
-        print(json.dumps({"ok": status == 0, "problems": listed}, ensure_ascii=False))
-        return status
-    for problem in problems:
-        print(f"{name}: {problem}")
-    if status == 78:
-        print(f"{name}: {len(problems)} problem(s); nothing of this file would be used")
+        document: dict[str, Any] = {"ok": status == 0, "problems": [_problem(problem) for problem in problems]}
+        if probe:
+            document["probes"] = [_probed(sink, found) for sink, found in probes.items()]
+        print(json.dumps(document, ensure_ascii=False))
     else:
-        print(f"{name}: good: {summary}")
+        for sink, found in probes.items():
+            print(printable(f"{sink}: {found.detail}" if found.ok else f"{sink}: failed: {found.detail}"))
     return status
+
+
+async def _probe(config: Config) -> Mapping[str, Found]:
+    """Open every sink at the same time; what was found, in the order of the file."""
+    from gateway.clock import Clock
+    from gateway.sinks.base import Opening
+    from gateway.sinks.probe import probe
+
+    clock = Clock()
+    probes = (probe(sink, Opening(name, config.base, config.secret, clock)) for name, sink in config.sinks.items())
+    return dict(zip(config.sinks, await asyncio.gather(*probes), strict=True))
+
+
+def _print(name: str, problems: Sequence[Problem], loaded: Config | None) -> None:
+    for problem in problems:
+        print("\n".join(explained(problem)))
+    if loaded is None:
+        errors = sum(problem.level == "error" for problem in problems)
+        print(f"{name}: {errors} problem(s); nothing of this file would be used")
+    else:
+        print(f"{name}: good: {len(loaded.sources)} source(s), {len(loaded.sinks)} sink(s), {len(loaded.rules)} route(s)")
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    keys = ("file", "line", "column", "level", "place", "message", "hint")
+    return {key: getattr(problem, key) for key in keys}
+
+
+def _probed(sink: str, found: Found) -> dict[str, Any]:
+    return {"sink": sink, "ok": found.ok, "detail": found.detail, "duration_ms": round(found.seconds * 1000)}

@@ -14,9 +14,10 @@ import aiohttp
 from cyclopts import Parameter
 
 from gateway.cli.common import UsageError
-from gateway.config import Config, find, load
+from gateway.config import find, load_admin
 from gateway.config.listen import Inherited, Tcp, Unix, parse
-from gateway.core.errors import GatewayError, Unreachable
+from gateway.config.settings import AdminSettings
+from gateway.core.errors import ConfigError, GatewayError, Unreachable
 from gateway.core.values import Environment
 
 AdminOption = Annotated[
@@ -29,6 +30,10 @@ class Refused(GatewayError):
 
     exit_code = 1
 
+    def __init__(self, answer: dict[str, Any], status: int) -> None:
+        super().__init__(str(answer.get("detail") or answer.get("error") or status))
+        self.answer = answer
+
 
 class Client:
     def __init__(self, session: aiohttp.ClientSession, address: str) -> None:
@@ -39,8 +44,8 @@ class Client:
         given = {name: str(value) for name, value in (query or {}).items() if value is not None}
         return await self._call("GET", path, params=given)
 
-    async def post(self, path: str, document: dict[str, Any]) -> dict[str, Any]:
-        return await self._call("POST", path, json=document)
+    async def post(self, path: str, document: dict[str, Any], query: dict[str, str] | None = None) -> dict[str, Any]:
+        return await self._call("POST", path, json=document, params=query or {})
 
     async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         try:
@@ -49,30 +54,46 @@ class Client:
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
             raise Unreachable(f"no gateway answers at {self._address}; is it running? (gateway serve)") from None
         if response.status != 200:
-            raise Refused(str(answer.get("detail") or answer.get("error") or response.status))
+            raise Refused(answer, response.status)
         return answer
 
 
 @asynccontextmanager
 async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Client]:
-    """A client of the gateway that a configuration or `--admin` names."""
+    """A client of the gateway that a configuration or `--admin` names.
+
+    Of the configuration only [admin] is read: the rest may be wrong while the gateway runs on. Where not even that can be
+    read, the gateway is looked for at its default address; if none answers there, the ConfigError is what counts.
+    """
     environment = Environment.of_process()
-    loaded = _configuration(config, environment) if admin is None or config is not None else None
-    base = loaded.file.parent if loaded else Path.cwd()
-    text = admin or (loaded.admin.listen[0] if loaded else "")
+    broken: ConfigError | None = None
+    settings, base = AdminSettings(), Path.cwd()
+    if admin is None or config is not None:
+        file = find(config, environment)
+        base = file.parent
+        try:
+            settings = load_admin(file, environment)
+        except ConfigError as error:
+            broken = error
+    text = admin or settings.listen[0]
     try:
         address = parse(text, base)
     except ValueError as error:
         raise UsageError(f"--admin: {error}") from None
     headers = {}
-    if loaded is not None and loaded.admin.token is not None:
+    if settings.token is not None:
         try:
-            headers["authorization"] = f"Bearer {environment.secret(loaded.admin.token, base).reveal()}"
+            headers["authorization"] = f"Bearer {environment.secret(settings.token, base).reveal()}"
         except ValueError as error:
             raise UsageError(f"[admin] token: {error}") from None
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(connector=_connector(address), timeout=timeout, headers=headers) as session:
-        yield Client(session, text)
+        try:
+            yield Client(session, text)
+        except Unreachable:
+            if broken is not None:
+                raise broken from None
+            raise
 
 
 async def stored_body(text: str, config: Path | None) -> bytes:
@@ -96,10 +117,6 @@ def actor() -> str:
 def segment(text: str) -> str:
     """Text as one segment of a path."""
     return quote(text, safe="")
-
-
-def _configuration(config: Path | None, environment: Environment) -> Config:
-    return load(find(config, environment), environment, secrets=False)
 
 
 def _connector(address: Tcp | Unix | Inherited) -> aiohttp.BaseConnector:

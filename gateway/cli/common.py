@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 from cyclopts import Parameter
 
+from gateway.cli.lines import printable
 from gateway.clock import Clock
 from gateway.config import Config, find, load
 from gateway.config.decode import suggestion
@@ -56,20 +58,40 @@ def configuration(given: Path | None, *, secrets: bool) -> Config:
     """Find and load; the warnings go to stderr. Raises ConfigError."""
     environment = Environment.of_process()
     config = load(find(given, environment), environment, secrets=secrets)
-    complain(str(config.file), config.warnings)
+    complain(config.warnings)
     return config
 
 
-def complain(file: str, problems: Iterable[Problem]) -> None:
+def complain(problems: Iterable[Problem]) -> None:
+    """On stderr, each with its line and a caret."""
     for problem in problems:
-        print(f"{file}: {problem}", file=sys.stderr)
+        print("\n".join(explained(problem)), file=sys.stderr)
+
+
+def explained(problem: Problem) -> list[str]:
+    """`file:line:column: error: what is wrong`, then the line itself, a caret below what is meant, and what to do."""
+    if problem.line is None or problem.column is None:
+        return [str(problem)]
+    from rich.cells import cell_len
+
+    source = "".join(character if character.isprintable() or character == "\t" else "?" for character in problem.source)
+    source = source.replace("\t", " ")
+    before, meant = source[: problem.column - 1], source[problem.column - 1 : problem.column - 1 + problem.width]
+    number = str(problem.line)
+    caret = " " * cell_len(before) + "^" * max(cell_len(meant), 1)
+    hint = f" {printable(problem.hint)}" if problem.hint else ""
+    return [
+        str(msgspec.structs.replace(problem, hint="")),
+        f" {number} | {source}",
+        f" {' ' * len(number)} | {caret}{hint}",
+    ]
 
 
 def exit_code(error: BaseException) -> int:
     """Say on stderr what went wrong, once and for people; what the process has to end with."""
     cause = _cause(error)
     if isinstance(cause, ConfigError):
-        complain(cause.file, cause.problems)
+        complain(cause.problems)
     elif isinstance(cause, GatewayError):
         print(f"gateway: error: {cause}", file=sys.stderr)
     else:
@@ -113,6 +135,13 @@ def changed(raw: bytes, assignments: list[str] | None) -> bytes:
         raise UsageError("--set can't change an event that is nested so deeply") from None
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def agreed(question: str) -> bool:
+    """Ask on the terminal; anything but yes is no."""
+    # By hand: `input` would ask on stdout where that is a file or a pipe.
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def instant(text: str | None) -> float | None:

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+import sys
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from gateway.cli.common import ConfigOption, EventArgument, JsonOption, SetOption, UsageError, configuration, event_bytes
+from gateway.cli.common import (
+    ConfigOption,
+    EventArgument,
+    JsonOption,
+    SetOption,
+    UsageError,
+    configuration,
+    console,
+    event_bytes,
+)
+from gateway.cli.explain import Explainer, Verdict
 from gateway.cli.lines import printable
+from gateway.config import Config
+from gateway.config.decode import suggestion
 from gateway.core import events
-from gateway.core.patterns import Failure
-from gateway.core.routing import Router, Trace
+from gateway.core.events import Event
+from gateway.core.routing import Decision
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 
 def route(
@@ -22,6 +40,7 @@ def route(
     set_: SetOption = None,
     source: Annotated[str | None, Parameter(help="The source it comes from; else the first one.")] = None,
     expect: Annotated[str | None, Parameter(help="Exactly these sinks, as a,b; exit 1 where they differ.")] = None,
+    render: Annotated[str | None, Parameter(help="Print what this sink would be sent, *** for secrets; send nothing.")] = None,
     json_: JsonOption = False,
 ) -> int:
     """Show which routes an event takes, and for the others the first condition that failed. Sends nothing, reads no secret.
@@ -31,52 +50,113 @@ def route(
     event
         The name of a sample, a file, - for standard input, or the id of a message that the running gateway has.
     """
+    if render is not None and json_:
+        raise UsageError("--render prints what a sink is sent, and --json where an event goes: name one of them")
     loaded = configuration(config, secrets=False)
     name = source or next(iter(loaded.sources))
-    if name not in loaded.sources:
+    if name not in loaded.sources and name != "gateway":
         raise UsageError(f'there is no source "{name}"; there is {", ".join(loaded.sources)}')
-    decoded = events.decode(event_bytes(event, set_, config))
+    if render is not None and render not in loaded.sinks:
+        raise UsageError(f'there is no sink "{render}"; {suggestion(render, loaded.sinks)}')
+    body = event_bytes(event, set_, config)
+    decoded = events.decode(body)
     if isinstance(decoded, events.Undecodable):
         raise UsageError(f"{decoded.detail}: such a message would be quarantined, and not routed")
-    router = Router(loaded.routes)
-    decision = router.route(decoded, name)
-    traces = router.explain(decoded, name)
-    identity = events.identity(decoded, loaded.sources[name].identity_fields())
-    if json_:
-        document = {
-            "sinks": decision.sinks,
-            "milestone": decoded.milestone.value,
-            "identity": identity,
-            "routes": [_trace_json(trace) for trace in traces],
-        }
-        print(json.dumps(document, ensure_ascii=False))
+    explainer = Explainer(loaded)
+    decision = explainer.router.route(decoded, name)
+    if render is not None:
+        _print_rendering(loaded, render, decoded, body, name)
+        if render not in decision.sinks:
+            print(f'gateway: by the routes, this event does not go to "{render}"', file=sys.stderr)
+    elif json_:
+        print(json.dumps(_document(loaded, explainer, decision, decoded, name), ensure_ascii=False))
     else:
-        print(printable(f"{decoded.event_type or 'no event_type'}  milestone {decoded.milestone.value}"))
-        for trace in traces:
-            print(f"  {'+' if trace.matched else '-'} {trace.name}{_why(trace.failed)}")
-        print(f"-> {', '.join(decision.sinks) or ('nobody, on purpose' if decision.routes else 'nobody: unrouted')}")
+        _print_tree(console(), explainer.explain(decoded, name), decision, decoded, name)
     if expect is None:
         return 0
     wanted = {part.strip() for part in expect.split(",") if part.strip()}
     if wanted == set(decision.sinks):
         return 0
-    if not json_:
-        print(f"expected {', '.join(sorted(wanted)) or 'nobody'}")
+    out = console() if render is None and not json_ else None
+    said = _difference(wanted, decision.sinks, loaded.sinks)
+    if out is not None:
+        out.print(said, style="bold red", markup=False)
+    else:
+        print(f"gateway: {said}", file=sys.stderr)
     return 1
 
 
-def _trace_json(trace: Trace) -> dict[str, Any]:
-    failed = trace.failed
-    shown = (
-        {"path": failed.path, "expected": failed.expected, "actual": failed.actual, "line": None, "column": None}
-        if failed
-        else None
-    )
-    return {"name": trace.name, "matched": trace.matched, "failed": shown}
+def _print_tree(out: Console, verdicts: Sequence[Verdict], decision: Decision, event: Event, source: str) -> None:
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    head = f"{event.event_type or 'no event_type'}  milestone {event.milestone.value}  source {source}"
+    out.print(Text(printable(head), "bold"))
+    branch, last = ("|-- ", "`-- ") if out.options.ascii_only else ("├── ", "└── ")
+    names = max((cell_len(verdict.name) for verdict in verdicts), default=0)
+    spots = max((cell_len(verdict.spot.of_line) for verdict in verdicts), default=0)
+    for number, verdict in enumerate(verdicts):
+        name, spot = verdict.name, verdict.spot.of_line
+        style = "bold green" if verdict.trace.matched else "dim"
+        line = Text.assemble(
+            (last if number == len(verdicts) - 1 else branch, "dim"),
+            ("+ " if verdict.trace.matched else "- ", style),
+            (name + " " * (names - cell_len(name)), style),
+            ("  " + spot + " " * (spots - cell_len(spot)), "cyan"),
+        )
+        out.print(line.append_text(_what_follows(verdict)))
+    told = ", ".join(decision.sinks) or ("nobody, on purpose" if decision.routes else "nobody: unrouted")
+    out.print(Text(f"-> {told}", "bold" if decision.sinks else "yellow"))
 
 
-def _why(failed: Failure | None) -> str:
-    if failed is None:
-        return ""
-    actual = "absent" if failed.actual is None else json.dumps(failed.actual, ensure_ascii=False, default=str)
-    return printable(f"   {failed.path}: expected {json.dumps(failed.expected, ensure_ascii=False, default=str)}, is {actual}")
+def _what_follows(verdict: Verdict) -> Text:
+    """Where a route that applied sends the event; why the other one did not."""
+    from rich.text import Text
+
+    if verdict.trace.matched:
+        marks = [word for word in ("final", "fallback") if getattr(verdict.rule.route, word)]
+        sinks = ", ".join(verdict.rule.route.sinks) or "nobody, on purpose"
+        return Text.assemble((f"  -> {sinks}{''.join(f'  ({mark})' for mark in marks)}", "green"))
+    return Text.assemble((f"  {verdict.why_not}", "yellow"), (f"  {verdict.failed}", "cyan"))
+
+
+def _document(config: Config, explainer: Explainer, decision: Decision, event: Event, source: str) -> dict[str, Any]:
+    """CONTRACT section 8; beside it, `file` says in which one the line is."""
+    known = config.sources.get(source)
+    routes = []
+    for verdict in explainer.explain(event, source):
+        failed = verdict.trace.failed
+        shown = None
+        if failed is not None and verdict.failed is not None:
+            spot = verdict.failed
+            shown = {"path": failed.path, "expected": failed.expected, "actual": failed.actual}
+            shown |= {"line": spot.line, "column": spot.column, "file": str(spot.file)}
+        routes.append({"name": verdict.trace.name, "matched": verdict.trace.matched, "failed": shown})
+    return {
+        "sinks": decision.sinks,
+        "milestone": event.milestone.value,
+        "identity": events.identity(event, known.identity_fields() if known else {}),
+        "routes": routes,
+    }
+
+
+def _difference(wanted: Collection[str], came: Collection[str], known: Collection[str]) -> str:
+    missing, more = sorted(set(wanted) - set(came)), sorted(set(came) - set(wanted))
+    parts = [f"{sink} is missing" + ("" if sink in known else " (there is no such sink)") for sink in missing]
+    parts += [f"{sink} is not expected" for sink in more]
+    return printable(f"expected {', '.join(sorted(wanted)) or 'nobody'}: {', '.join(parts)}")
+
+
+def _print_rendering(config: Config, sink: str, event: Event, body: bytes, source: str) -> None:
+    """Exactly the bytes; on a terminal without what could draw on it."""
+    from gateway.cli.rendering import first_attempt, rendered
+    from gateway.clock import Clock
+
+    clock = Clock()
+    shown = rendered(config.sinks[sink], first_attempt(sink, event, body, source, clock), clock.now())
+    if sys.stdout.isatty():
+        for line in shown.decode(errors="replace").splitlines():
+            print(printable(line))
+    else:
+        sys.stdout.buffer.write(shown)
+        sys.stdout.buffer.flush()

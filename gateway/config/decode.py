@@ -5,16 +5,20 @@ from __future__ import annotations
 import difflib
 import types
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from datetime import date, time
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from gateway.core.errors import Problem
+from gateway.config.place import Finding, Findings, Place
 from gateway.core.values import Duration, Rate, SecretRef, Size
+from gateway.sinks import JsonlConfig
 
 S = TypeVar("S", bound=Struct)
+V = TypeVar("V")
 
 _WORDS: dict[Any, str] = {
     str: "a text in quotes",
@@ -26,22 +30,26 @@ _WORDS: dict[Any, str] = {
     Rate: 'a rate such as "50/s"',
     SecretRef: '{ env = "NAME" }, { file = "/path" } or { credential = "name" }',
 }
+_PLURALS: dict[Any, str] = {
+    str: "texts in quotes",
+    int: "whole numbers",
+    dict[str, Any]: "tables",
+    Duration: 'durations such as "30s"',
+}
 
 
-def place(*parts: str | int) -> str:
-    """How a table is named to people: `[sinks.erp]`, `[[routes]] 2`."""
-    names = [str(part) for part in parts if not isinstance(part, int)]
-    numbers = [f" {part + 1}" for part in parts if isinstance(part, int)]
-    return f"[[{'.'.join(names)}]]{numbers[0]}" if numbers else f"[{'.'.join(names)}]"
+class _Refused(Exception):
+    """A value that is not good; the finding was added."""
 
 
-def decode_table(kind: type[S], table: Any, where: str, problems: list[Problem]) -> S | None:
-    """Build a struct from the keys of a table that are good, adding a problem for each other one.
+def decode_table(kind: type[S], table: Any, where: Place, findings: Findings) -> S | None:
+    """Build a struct from the keys of a table that are good, adding a finding for each other one.
 
-    So what is good is checked further, and one problem does not hide the next. None where a required key is not good.
+    So what is good is checked further, and one problem does not hide the next: a key that is not good has its default, and one
+    without a default, or an element of a list, something empty. None where it is no table.
     """
     if not isinstance(table, dict):
-        problems.append(Problem(where, f"is {_is(table)}, and has to be a table"))
+        findings.append(Finding(where, f"is {_is(table, hidden=True)}, and has to be a table"))
         return None
     fields = {info.name: info for info in msgspec.structs.fields(kind)}
     values: dict[str, Any] = {}
@@ -49,17 +57,15 @@ def decode_table(kind: type[S], table: Any, where: str, problems: list[Problem])
         if key == kind.__struct_config__.tag_field:
             continue
         if key not in fields:
-            problems.append(Problem(f"{where} {key}", "unknown key", suggestion(key, fields)))
+            findings.append(Finding(where / key, "unknown key", suggestion(key, fields), on="key"))
             continue
-        before = len(problems)
-        value = _decode_value(fields[key].type, raw, where, key, problems)
-        if len(problems) == before:
-            values[key] = value
+        with suppress(_Refused):
+            values[key] = _decode_value(fields[key].type, raw, where / key, findings)
     for name, info in fields.items():
         if name not in table and info.required:
-            problems.append(Problem(f"{where} {name}", "is missing", f"it is {_expected(info.type)}"))
-    complete = all(name in values for name, info in fields.items() if info.required)
-    return kind(**values) if complete else None
+            findings.append(Finding(where / name, "is missing", f"it is {_expected(info.type)}"))
+    empty = {name: _empty(info.type) for name, info in fields.items() if info.required}
+    return kind(**empty | values)
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
@@ -70,38 +76,76 @@ def suggestion(name: str, known: Collection[str]) -> str:
     return f"known: {', '.join(sorted(known))}" if known else ""
 
 
-def secret_refs(value: Any, where: str) -> Iterator[tuple[str, SecretRef]]:
+def secret_refs(value: Any, where: Place) -> Iterator[tuple[Place, SecretRef]]:
     """Every reference to a secret inside a struct, with the place to name in an error."""
     if isinstance(value, SecretRef):
         yield where, value
     elif isinstance(value, Struct):
         for name in value.__struct_fields__:
-            yield from secret_refs(getattr(value, name), f"{where} {name}")
+            yield from secret_refs(getattr(value, name), where / name)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from secret_refs(item, f"{where}.{key}")
+            yield from secret_refs(item, where / key)
     elif isinstance(value, list):
-        for item in value:
-            yield from secret_refs(item, where)
+        for number, item in enumerate(value):
+            yield from secret_refs(item, where / number)
 
 
-def _decode_value(kind: Any, raw: Any, where: str, key: str, problems: list[Problem]) -> Any:
-    if _is_secret(kind) and not all(_may_be_reference(item) for item in (raw if isinstance(raw, list) else [raw])):
-        problems.append(Problem(f"{where} {key}", "a secret never stands in this file", f"write {_WORDS[SecretRef]}"))
-        return None
+def absolute(value: V, folder: Path) -> V:
+    """A struct of settings whose relative paths start at a folder of their own: those of secrets, and of a file to write."""
+    if isinstance(value, SecretRef):
+        return structs.replace(value, file=str(folder / value.file)) if value.file is not None else value
+    if isinstance(value, JsonlConfig):
+        value = structs.replace(value, path=str(folder / value.path))
+    if isinstance(value, Struct):
+        return structs.replace(value, **{name: absolute(getattr(value, name), folder) for name in value.__struct_fields__})
+    if isinstance(value, dict):
+        return type(value)((key, absolute(item, folder)) for key, item in value.items())
+    return value
+
+
+def _decode_value(kind: Any, raw: Any, where: Place, findings: Findings) -> Any:
+    """Adds a finding and raises _Refused where it is not good."""
+    # Of several kinds the one of the same shape, so that what is wrong inside is named there.
+    kind = next(
+        (option for option in _options(kind) if get_origin(option) in (list, dict) and type(raw) is get_origin(option)), kind
+    )
+    inner = get_args(kind)
+    if get_origin(kind) is list and isinstance(raw, list):
+        elements = []
+        for number, item in enumerate(raw):
+            try:
+                elements.append(_decode_value(inner[0], item, where / number, findings))
+            except _Refused:
+                elements.append(_empty(inner[0]))
+        return elements
+    if get_origin(kind) is dict and isinstance(raw, dict):
+        found = {}
+        for key, item in raw.items():
+            with suppress(_Refused):
+                found[key] = _decode_value(inner[1], item, where / key, findings)
+        return found
+    if _is_secret(kind) and not _may_be_reference(raw):
+        findings.append(Finding(where, "a secret never stands in this file", f"write {_WORDS[SecretRef]}"))
+        raise _Refused
     struct = _struct_of(kind)
     if struct is not None and isinstance(raw, dict):
-        inner = where.removesuffix("]") + f".{key}]" if where.startswith("[") and not where.startswith("[[") else f"{where} {key}"
-        return decode_table(struct, raw, inner, problems)
+        return decode_table(struct, raw, where, findings)
     try:
         return msgspec.convert(raw, kind, dec_hook=_hook)
     except msgspec.ValidationError as error:
         said = str(error).partition(" - at `")[0]
         if isinstance(error.__cause__, ValueError) and not said.startswith("Expected"):
-            problems.append(Problem(f"{where} {key}", said))
+            findings.append(Finding(where, said))
         else:
-            problems.append(Problem(f"{where} {key}", f"is {_is(raw)}, and has to be {_expected(kind)}"))
-        return None
+            is_ = _is(raw, hidden=_may_hold_secret(kind))
+            findings.append(Finding(where, f"is {is_}, and has to be {_expected(kind)}"))
+        raise _Refused from None
+
+
+def _empty(kind: Any) -> Any:
+    """What stands in place of a value that was refused, where there has to be one."""
+    return Duration(0) if kind is Duration else (get_origin(kind) or kind)()
 
 
 def _may_be_reference(raw: Any) -> bool:
@@ -130,17 +174,22 @@ def _is_secret(kind: Any) -> bool:
     return SecretRef in inner and str not in inner
 
 
+def _may_hold_secret(kind: Any) -> bool:
+    return kind is SecretRef or any(_may_hold_secret(inner) for inner in get_args(kind))
+
+
 def _options(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
-def _is(raw: Any) -> str:
-    if isinstance(raw, str):
-        return f'the text "{raw[:40]}"'
+def _is(raw: Any, *, hidden: bool = False) -> str:
+    """What something is, for people; with its value, unless that could be a secret."""
     if isinstance(raw, bool):
         return "true" if raw else "false"
+    if isinstance(raw, str):
+        return "a text" if hidden or "whsec_" in raw else f'the text "{raw[:40]}"'
     if isinstance(raw, (int, float)):
-        return f"the number {raw}"
+        return "a number" if hidden else f"the number {raw}"
     if isinstance(raw, list):
         return "a list"
     if isinstance(raw, (date, time)):
@@ -155,7 +204,7 @@ def _expected(kind: Any) -> str:
     if origin is Literal:
         return " or ".join(f'"{option}"' for option in options)
     if origin is list:
-        return f"a list of {_expected(options[0]).removeprefix('a ').replace('text in', 'texts in')}"
+        return f"a list of {_PLURALS.get(options[0]) or _expected(options[0]).removeprefix('a ')}"
     if origin is dict:
         return "a table"
     if origin in (Union, types.UnionType):

@@ -1,52 +1,32 @@
-"""Finds the file, reads it, and puts a `Config` together, or raises every problem at once."""
+"""Puts a `Config` together from its files, or raises every problem at once."""
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from gateway.config import checks
-from gateway.config.decode import decode_table, place, secret_refs, suggestion
-from gateway.config.settings import (
-    AdminSettings,
-    AuditSettings,
-    Config,
-    RouteSettings,
-    ServerSettings,
-    SourceSettings,
-    StoreSettings,
-    TestSettings,
-)
-from gateway.core.errors import ConfigError, Problem
-from gateway.core.patterns import Pattern, compile_pattern
-from gateway.core.routing import Route
+from gateway.config import checks, lint, report, rules
+from gateway.config.decode import absolute, decode_table, secret_refs, suggestion
+from gateway.config.files import TomlFile, included, read, read_table
+from gateway.config.place import Finding, Findings, Place
+from gateway.config.report import is_secret_itself
+from gateway.config.settings import AdminSettings, AuditSettings, Config, ServerSettings, SourceSettings, StoreSettings
+from gateway.core.errors import ConfigError
 from gateway.core.values import Environment, Secret, SecretRef
 from gateway.sinks import SINK_TYPES, SinkConfig
+from gateway.sinks.base import SinkSettings
 
 S = TypeVar("S", bound=Struct)
-_TABLES = ("server", "admin", "store", "audit", "sources", "sinks", "routes", "tests")
-_NAME = "gateway.toml"
-
-
-def find(given: Path | None, environment: Environment) -> Path:
-    """The file to use: `--config`, `$GATEWAY_CONFIG`, or the first of the usual places that has one. Raises ConfigError."""
-    named = given or (Path(value) if (value := environment.get("GATEWAY_CONFIG")) else None)
-    if named is not None:
-        if not named.is_file():
-            raise ConfigError(str(named), [Problem("file", "is not there, or is not a file")])
-        return named.absolute()
-    places = [Path(_NAME), Path("/etc/legitmark-gateway") / _NAME]
-    if (folder := environment.directory("CONFIGURATION_DIRECTORY")) is not None:
-        places.insert(1, folder / _NAME)
-    for candidate in places:
-        if candidate.is_file():
-            return candidate.absolute()
-    looked = ", ".join(str(candidate) for candidate in places)
-    raise ConfigError(_NAME, [Problem("file", f"none found; looked at {looked}", "name one with --config FILE")])
+_DROP_IN = ("routes", "sinks", "tests")
+_PLACES = {
+    "env": "write the name of the variable that holds it",
+    "file": "write the path of the file that holds it",
+    "credential": "write the name of the credential of systemd that holds it",
+}
+_TABLES = ("include", "server", "admin", "store", "audit", "sources", *_DROP_IN)
 
 
 def load(file: Path, environment: Environment, *, secrets: bool = True) -> Config:
@@ -55,201 +35,183 @@ def load(file: Path, environment: Environment, *, secrets: bool = True) -> Confi
     Args:
         secrets: False resolves none of them, for a machine that has none (CI).
     Raises:
-        ConfigError: with every problem that was found.
+        ConfigError: with every problem that was found, in all files.
     """
-    document = _read(file)
-    return _Loader(file, environment, document).config(secrets=secrets)
+    findings: Findings = []
+    main = read(file)
+    return _Loader([main, *included(main, findings)], environment, findings).config(secrets=secrets)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def load_admin(file: Path, environment: Environment) -> AdminSettings:
+    """Only how the running gateway is reached, for commands that have to work beside a file that somebody is editing.
+
+    Raises ConfigError where that much of it can't be read.
+    """
+    findings: Findings = []
     try:
-        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(str(file), [Problem("file", str(error.strerror))]) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(str(file), [Problem("file", f"is not UTF-8 at byte {error.start}")]) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(file), [Problem("file", f"is not TOML: {error}")]) from None
+        main = read(file)
+    except ConfigError:
+        main = read_table(file, "admin")
+    loader = _Loader([main], environment, findings)
+    admin = loader.admin()
+    if findings:
+        raise ConfigError(str(file), report.problems(findings, {file: main.text}))
+    return admin
 
 
 class _Loader:
-    def __init__(self, file: Path, environment: Environment, document: dict[str, Any]) -> None:
-        self._file = file
+    def __init__(self, files: list[TomlFile], environment: Environment, findings: Findings) -> None:
+        self._files = files
+        self._main = files[0]
         self._environment = environment
-        self._document = document
-        self._problems: list[Problem] = []
+        self._findings = findings
 
     def config(self, *, secrets: bool) -> Config:
-        for name in self._document:
-            if name not in _TABLES:
-                self._problem(place(name), "unknown table", suggestion(name, _TABLES))
+        self._check_tables()
         server = self._single(ServerSettings, "server")
-        admin = self._in_runtime_directory(self._single(AdminSettings, "admin"))
+        admin = self.admin()
         store = self._single(StoreSettings, "store")
         audit = self._single(AuditSettings, "audit")
-        sources = {
-            name: msgspec.structs.replace(settings, path=f"/webhooks/{name}" if settings.path is None else settings.path)
-            for name, settings in self._named(SourceSettings, "sources").items()
-        }
+        sources = self._sources()
         sinks = self._sinks()
-        routes = self._routes(set(self._table("sinks")), set(self._table("sources")))
-        tests = self._tests(set(self._table("sinks")), self._route_names())
-        owners: list[tuple[str, Struct]] = [("[admin]", admin)]
-        owners += [(place("sources", name), source) for name, source in sources.items()]
-        owners += [(place("sinks", name), sink) for name, sink in sinks.items()]
+        written_sinks = {name for file in self._files for name in _table(file, "sinks")}
+        written_sources = set(_table(self._main, "sources"))
+        routes = rules.read_routes(self._files, written_sinks, written_sources, self._findings)
+        tests = rules.read_tests(self._files, written_sinks, written_sources, rules.written_names(self._files), self._findings)
+        owners: list[tuple[Place, Struct]] = [(self._place("admin"), admin)]
+        owners += [(self._place("sources", name), source) for name, source in sources.items()]
+        owners += list(sinks.values())
         config = Config(
-            file=self._file,
+            file=self._main.path,
+            files=tuple(file.path for file in self._files),
             server=server,
             admin=admin,
             store=store,
             audit=audit,
             sources=sources,
-            sinks=sinks,
-            routes=tuple(routes),
+            sinks={name: sink for name, (_, sink) in sinks.items()},
+            sink_places={name: place for name, (place, _) in sinks.items()},
+            rules=tuple(routes),
             tests=tuple(tests),
             database=self._path(store.path, "STATE_DIRECTORY", "gateway.db"),
             audit_log=self._path(audit.path, "LOGS_DIRECTORY", "audit.jsonl"),
             secrets=self._secrets(owners, resolve=secrets),
-            warnings=tuple(checks.warnings(self._document, routes, sinks)),
         )
-        found: list[Problem] = []
+        found: Findings = []
         checks.check(config, found)
         if secrets:
             checks.check_signing_secrets(config, found)
+        if not written_sources and not any(finding.place.keys[:1] == ("sources",) for finding in self._findings):
+            found.append(
+                Finding(self._place("sources"), "there is none", "webhooks need a place to come from: [sources.legitmark]")
+            )
         # A key that could not be decoded has its default here: what the checks say of that was written by nobody.
-        complained = {problem.place for problem in self._problems}
-        self._problems += [problem for problem in found if problem.place not in complained]
-        if self._problems:
-            raise ConfigError(str(self._file), self._problems)
-        return config
+        refused = [finding.place for finding in self._findings]
+        self._findings += [
+            finding
+            for finding in found
+            if not any(place == finding.place or (place.is_key and place.holds(finding.place)) for place in refused)
+        ]
+        self._findings += lint.warnings(config, self._findings)
+        problems = report.problems(self._findings, {file.path: file.text for file in self._files}) if self._findings else []
+        if any(problem.level == "error" for problem in problems):
+            raise ConfigError(str(self._main.path), problems)
+        return msgspec.structs.replace(config, warnings=tuple(problems))
 
-    def _problem(self, where: str, message: str, hint: str = "") -> None:
-        self._problems.append(Problem(where, message, hint))
+    def admin(self) -> AdminSettings:
+        return self._in_runtime_directory(self._single(AdminSettings, "admin"))
+
+    def _check_tables(self) -> None:
+        for file in self._files:
+            known = _TABLES if file is self._main else _DROP_IN
+            for name in file.document:
+                where = Place(file.path, (name,))
+                if name not in _TABLES:
+                    self._say(where, "unknown table", suggestion(name, known), on="key")
+                elif name not in known:
+                    self._say(
+                        where, f"belongs into {self._main.path.name}", f"a file that is included has {', '.join(known)}", on="key"
+                    )
 
     def _single(self, kind: type[S], name: str) -> S:
-        return decode_table(kind, self._document.get(name, {}), place(name), self._problems) or kind()
+        return decode_table(kind, self._main.document.get(name, {}), self._place(name), self._findings) or kind()
 
-    def _table(self, name: str) -> dict[str, Any]:
-        table = self._document.get(name, {})
-        return table if isinstance(table, dict) else {}
-
-    def _named(self, kind: type[S], name: str) -> dict[str, S]:
-        if not isinstance(self._document.get(name, {}), dict):
-            self._problem(place(name), f"has to be written [{name}.NAME]")
-        found: dict[str, S] = {}
-        for key, table in self._table(name).items():
-            checks.check_name(key, place(name, key), self._problems)
-            if key == "gateway":
-                self._problem(place(name, key), "this name is the gateway's own: its events have it as their source")
-            if (settings := decode_table(kind, table, place(name, key), self._problems)) is not None:
-                found[key] = settings
+    def _sources(self) -> dict[str, SourceSettings]:
+        if not isinstance(self._main.document.get("sources", {}), dict):
+            self._say(self._place("sources"), "has to be written [sources.NAME]")
+        found: dict[str, SourceSettings] = {}
+        for name, table in _table(self._main, "sources").items():
+            where = self._place("sources", name)
+            checks.check_name(name, where, self._findings)
+            if name == "gateway":
+                self._say(where, "this name is the gateway's own: its events have it as their source", on="key")
+            if (settings := decode_table(SourceSettings, table, where, self._findings)) is not None:
+                path = f"/webhooks/{name}" if settings.path is None else settings.path
+                found[name] = msgspec.structs.replace(settings, path=path)
         return found
 
-    def _sinks(self) -> dict[str, SinkConfig]:
-        if not isinstance(self._document.get("sinks", {}), dict):
-            self._problem("[sinks]", "has to be written [sinks.NAME]")
-        found: dict[str, SinkConfig] = {}
-        for name, table in self._table("sinks").items():
-            where = place("sinks", name)
-            checks.check_name(name, where, self._problems)
-            kind = table.get("type") if isinstance(table, dict) else None
-            types = ", ".join(f'"{known}"' for known in SINK_TYPES)
-            if not isinstance(kind, str) or kind not in SINK_TYPES:
-                self._problem(f"{where} type", "is missing" if kind is None else "is no type of sink", f"one of {types}")
-            elif (settings := decode_table(SINK_TYPES[kind], table, where, self._problems)) is not None:
-                found[name] = settings
+    def _sinks(self) -> dict[str, tuple[Place, SinkConfig]]:
+        found: dict[str, tuple[Place, SinkConfig]] = {}
+        written: dict[str, Place] = {}
+        types = ", ".join(f'"{known}"' for known in SINK_TYPES)
+        for file in self._files:
+            if not isinstance(file.document.get("sinks", {}), dict):
+                self._say(Place(file.path, ("sinks",)), "has to be written [sinks.NAME]")
+            for name, table in _table(file, "sinks").items():
+                where = Place(file.path, ("sinks", name))
+                checks.check_name(name, where, self._findings)
+                if name in written:
+                    self._say(where, f"{written[name].file.name} has a sink of this name already", on="key")
+                written.setdefault(name, where)
+                if not isinstance(table, dict):
+                    decode_table(SinkSettings, table, where, self._findings)  # says so
+                    continue
+                kind = table.get("type")
+                if not isinstance(kind, str) or kind not in SINK_TYPES:
+                    said = "is missing" if kind is None else "is no type of sink"
+                    self._say(where / "type", said, f"one of {types}")
+                elif (settings := decode_table(SINK_TYPES[kind], table, where, self._findings)) is not None:
+                    found[name] = (where, settings if file is self._main else absolute(settings, file.path.parent))
         return found
-
-    def _routes(self, sinks: set[str], sources: set[str]) -> list[Route]:
-        routes: list[Route] = []
-        for at, settings in self._list(RouteSettings, "routes"):
-            name = settings.name if settings.name is not None else f"route {at + 1}"
-            where = f'[[routes]] "{name}"'
-            if any(route.name == name for route in routes):
-                self._problem(where, "another route has this name already")
-            self._known(settings.sinks, sinks, f"{where} sinks", "sink")
-            source_names = [settings.source] if isinstance(settings.source, str) else settings.source or []
-            self._known(source_names, {*sources, "gateway"}, f"{where} source", "source")
-            routes.append(
-                Route(
-                    name=name,
-                    sinks=tuple(dict.fromkeys(settings.sinks)),
-                    match=self._patterns(settings.match, f"{where} match"),
-                    unless=self._patterns(settings.unless, f"{where} unless"),
-                    sources=tuple(source_names),
-                    final=settings.final,
-                    fallback=settings.fallback,
-                )
-            )
-        return routes
-
-    def _route_names(self) -> set[str]:
-        """Of every route that is written, good or not."""
-        tables = self._document.get("routes", [])
-        named = enumerate(tables if isinstance(tables, list) else [])
-        return {str(table.get("name", f"route {at + 1}")) for at, table in named if isinstance(table, dict)}
-
-    def _patterns(self, raw: dict[str, Any] | list[dict[str, Any]] | None, where: str) -> tuple[Pattern, ...]:
-        if raw == []:
-            self._problem(where, "an empty list matches nothing", "remove it, and every event matches")
-        patterns: list[Pattern] = []
-        for table in [raw] if isinstance(raw, dict) else raw or []:
-            if not table:
-                self._problem(where, "an empty table says nothing", "remove it, and every event matches")
-            pattern, problems = compile_pattern(table)
-            for problem in problems:
-                self._problem(f"{where} {problem.path}", problem.message, problem.hint)
-            patterns.append(pattern)
-        return tuple(patterns)
-
-    def _tests(self, sinks: set[str], routes: set[str]) -> list[TestSettings]:
-        tests = [settings for _, settings in self._list(TestSettings, "tests")]
-        for test in tests:
-            where = f'[[tests]] "{test.name}"'
-            self._known([*(test.sinks or []), *(test.not_sinks or [])], sinks, where, "sink")
-            self._known(test.routes or [], routes, where, "route")
-            self._known([test.source] if test.source else [], set(self._table("sources")), where, "source")
-            if test.sinks is None and test.routes is None and test.not_sinks is None:
-                self._problem(where, "expects nothing", "name sinks, routes or not_sinks")
-        return tests
-
-    def _list(self, kind: type[S], name: str) -> list[tuple[int, S]]:
-        tables = self._document.get(name, [])
-        if not isinstance(tables, list):
-            self._problem(place(name), f"has to be written [[{name}]]")
-            return []
-        decoded = [(at, decode_table(kind, table, place(name, at), self._problems)) for at, table in enumerate(tables)]
-        return [(at, settings) for at, settings in decoded if settings is not None]
-
-    def _known(self, names: list[str], known: set[str], where: str, word: str) -> None:
-        for name in names:
-            if name not in known:
-                self._problem(where, f'there is no {word} "{name}"', suggestion(name, known))
 
     def _in_runtime_directory(self, admin: AdminSettings) -> AdminSettings:
         folder = self._environment.directory("RUNTIME_DIRECTORY")
         if folder is None:
             return admin
         written = [text.replace("$RUNTIME_DIRECTORY", str(folder)) for text in admin.listen]
-        return msgspec.structs.replace(
-            admin, listen=written if "listen" in self._table("admin") else [f"unix:{folder}/admin.sock"]
-        )
+        default = "listen" not in _table(self._main, "admin")
+        return msgspec.structs.replace(admin, listen=[f"unix:{folder}/admin.sock"] if default else written)
 
     def _path(self, written: str | None, variable: str, name: str) -> Path:
+        folder = self._main.path.parent
         if written is not None:
-            return self._file.parent / written
-        return (self._environment.directory(variable) or self._file.parent) / name
+            return folder / written
+        return (self._environment.directory(variable) or folder) / name
 
-    def _secrets(self, owners: list[tuple[str, Struct]], *, resolve: bool) -> dict[SecretRef, Secret]:
+    def _secrets(self, owners: list[tuple[Place, Struct]], *, resolve: bool) -> dict[SecretRef, Secret]:
         found: dict[SecretRef, Secret] = {}
-        for where, ref in [pair for name, owner in owners for pair in secret_refs(owner, name)]:
+        for where, ref in [pair for place, owner in owners for pair in secret_refs(owner, place)]:
+            if any(where.holds(finding.place) for finding in self._findings):
+                continue
             if len(ref.kinds()) != 1:
-                self._problem(
-                    where, "a secret has one place", 'write { env = "NAME" }, { file = "/path" } or { credential = "name" }'
-                )
+                hint = 'write { env = "NAME" }, { file = "/path" } or { credential = "name" }'
+                self._say(where, "a secret has one place", hint)
+            elif is_secret_itself(kind := ref.kinds()[0], getattr(ref, kind)):
+                self._say(where / kind, "this looks like the secret itself", f"{_PLACES[kind]}, and rotate the secret")
             elif resolve and ref not in found:
                 try:
-                    found[ref] = self._environment.secret(ref, self._file.parent)
+                    found[ref] = self._environment.secret(ref, self._main.path.parent)
                 except ValueError as error:
-                    self._problem(where, str(error))
+                    self._say(where, str(error))
         return found
+
+    def _place(self, *keys: str | int) -> Place:
+        return Place(self._main.path, keys)
+
+    def _say(self, where: Place, message: str, hint: str = "", *, on: str = "value") -> None:
+        self._findings.append(Finding(where, message, hint, on="key" if on == "key" else "value"))
+
+
+def _table(file: TomlFile, name: str) -> dict[str, Any]:
+    table = file.document.get(name, {})
+    return table if isinstance(table, dict) else {}

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
+from gateway.config.place import Place
 from gateway.core.errors import Problem
 from gateway.core.events import IDENTITY
 from gateway.core.routing import Route
@@ -73,10 +74,25 @@ class TestSettings(Struct, frozen=True, kw_only=True):
     not_sinks: list[str] | None = None
 
 
+class Rule(Struct, frozen=True):
+    """A route as written, and as compiled."""
+
+    place: Place
+    settings: RouteSettings
+    route: Route
+
+
+class Test(Struct, frozen=True):
+    place: Place
+    settings: TestSettings
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """A configuration that was found good: every name in it exists, every pattern is compiled."""
 
     file: Path
+    files: tuple[Path, ...]
+    """It, and those that it includes."""
     server: ServerSettings
     admin: AdminSettings
     store: StoreSettings
@@ -84,18 +100,36 @@ class Config(Struct, frozen=True, kw_only=True):
     sources: dict[str, SourceSettings]
     """Their paths are filled in."""
     sinks: dict[str, SinkConfig]
-    routes: tuple[Route, ...]
-    tests: tuple[TestSettings, ...]
+    sink_places: dict[str, Place]
+    rules: tuple[Rule, ...]
+    tests: tuple[Test, ...]
     database: Path
     audit_log: Path
     secrets: dict[SecretRef, Secret]
     """Empty where the file was loaded without its secrets."""
-    warnings: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def base(self) -> Path:
         """The folder that relative paths start from."""
         return self.file.parent
 
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        return tuple(rule.route for rule in self.rules)
+
+    def place(self, *keys: str | int) -> Place:
+        """Of something in the main file."""
+        return Place(self.file, keys)
+
     def secret(self, ref: SecretRef) -> Secret:
         return self.secrets[ref]
+
+    def secrets_of(self, value: Any) -> list[str]:
+        """What the secrets in some settings are, to compare two configurations; never to be shown."""
+        if isinstance(value, SecretRef):
+            return [self.secrets[value].reveal() if value in self.secrets else ""]
+        if isinstance(value, Struct):
+            value = [getattr(value, name) for name in value.__struct_fields__]
+        items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+        return [found for item in items for found in self.secrets_of(item)]

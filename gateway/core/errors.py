@@ -29,7 +29,7 @@ class GatewayError(Exception):
     exit_code: ClassVar[int] = 70
 
 
-class Problem(Struct, frozen=True):
+class Problem(Struct, frozen=True, kw_only=True):
     """One thing wrong in a configuration: where, what, and what to do about it."""
 
     place: str
@@ -37,10 +37,20 @@ class Problem(Struct, frozen=True):
     message: str
     hint: str = ""
     level: Literal["error", "warning"] = "error"
+    file: str = ""
+    line: int | None = None
+    """1-based, as is the column, in characters; None where the file could not be read as text."""
+    column: int | None = None
+    source: str = ""
+    """The line as it stands in the file, but for what may be a secret."""
+    width: int = 1
+    """Characters that are meant, from the column on."""
 
     def __str__(self) -> str:
+        at = f"{self.file}:{self.line}:{self.column}" if self.line is not None else self.file
         hint = f" ({self.hint})" if self.hint else ""
-        line = f"{self.level}: {self.place}: {self.message}{hint}"
+        place = "" if self.line is not None and self.place == "file" else f"{self.place}: "
+        line = f"{at}: {self.level}: {place}{self.message}{hint}"
         return "".join(character if character.isprintable() else "?" for character in line)
 
 
@@ -50,7 +60,7 @@ class ConfigError(GatewayError):
     def __init__(self, file: str, problems: Sequence[Problem]) -> None:
         self.file = file
         self.problems = tuple(problems)
-        super().__init__("\n".join(f"{file}: {problem}" for problem in problems))
+        super().__init__("\n".join(str(problem) for problem in problems))
 
 
 class SinkSetupError(GatewayError):

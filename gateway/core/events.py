@@ -46,21 +46,21 @@ class Milestone(StrEnum):
     UNRECOGNIZED = "unrecognized"
 
 
-_ANY = object()
-_STATES: dict[tuple[str, object], Milestone] = {
+ANY = object()
+STATES: dict[tuple[str, object], Milestone] = {
     ("DRAFT", None): Milestone.DRAFT,
     ("QC", "PENDING"): Milestone.QC_PENDING,
     ("QC", "REJECTED"): Milestone.QC_REJECTED,
     ("QC", "APPROVED"): Milestone.QC_APPROVED,
     ("QC", "COMPLETE"): Milestone.QC_COMPLETE,
-    ("QUEUE", _ANY): Milestone.QUEUED,
+    ("QUEUE", ANY): Milestone.QUEUED,
     ("UNDERWAY", "PENDING"): Milestone.AWAITING_ASSIGNMENT,
     ("UNDERWAY", "ASSIGNED"): Milestone.IN_PROGRESS,
     ("UNDERWAY", "APPROVED"): Milestone.CONCLUDING,
     ("COMPLETE", "APPROVED"): Milestone.AUTHENTIC,
     ("COMPLETE", "REJECTED"): Milestone.COUNTERFEIT,
     ("COMPLETE", "COMPLETE"): Milestone.DOCUMENTED,
-    ("CANCELLED", _ANY): Milestone.CANCELLED,
+    ("CANCELLED", ANY): Milestone.CANCELLED,
 }
 
 
@@ -234,7 +234,7 @@ def _content(values: dict[str, Any]) -> Content:
 def _milestone(content: Content) -> Milestone:
     match content:
         case StateChange(state=State(primary=primary, supplement=supplement)):
-            found = _STATES.get((primary, supplement)) or _STATES.get((primary, _ANY))
+            found = STATES.get((primary, supplement)) or STATES.get((primary, ANY))
             return found or Milestone.UNRECOGNIZED
         case MediaRejected():
             return Milestone.NEEDS_RESUBMISSION

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import re2
 from msgspec import Struct
 
+_NO_FIELDS: dict[str, Any] = {}
 OPERATORS = ("prefix", "suffix", "glob", "regex", "not", "exists", "ignore_case", "gt", "gte", "lt", "lte")
 
 
@@ -44,26 +45,34 @@ class Pattern:
 
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
+        self.matches = _on_table(fields)
+        """Whether an event fits. Not a method, since with hundreds of routes each call on the way counts."""
 
     def __str__(self) -> str:
         return ", ".join(_describe(self._fields.raw, ""))
 
-    def matches(self, values: Mapping[str, Any]) -> bool:
-        return self._fields.matches(values)
+    @property
+    def raw(self) -> Any:
+        """As written in TOML."""
+        return self._fields.raw
 
     def given(self, known: Mapping[str, Any]) -> Pattern | bool:
         """What is left of the pattern for events of which these top-level fields are known; True or False where nothing is."""
-        left = []
-        for name, condition in self._fields.conditions:
-            if name not in known:
-                left.append((name, condition))
-            elif not condition.matches(known[name]):
-                return False
-        return Pattern(Fields(self._fields.raw, tuple(left))) if left else True
+        conditions = self._fields.conditions
+        left = tuple((name, condition) for name, condition in conditions if name not in known)
+        if not all(condition.matches(known[name]) for name, condition in conditions if name in known):
+            return False
+        if len(left) == len(conditions):
+            return self
+        return Pattern(Fields(self._fields.raw, left)) if left else True
 
     def failure(self, values: Mapping[str, Any]) -> Failure | None:
         """The first condition in the pattern's order that does not hold; None where all do."""
         return self._fields.failure(values, "")
+
+    def nearness(self, values: Mapping[str, Any]) -> int:
+        """How many of its conditions hold: of several patterns that fail, the one with the most was probably meant."""
+        return self._fields.holding(values)
 
 
 def compile_pattern(table: Mapping[str, Any]) -> tuple[Pattern, list[PatternProblem]]:
@@ -81,10 +90,30 @@ class Fields:
 
     def __init__(self, raw: Any, conditions: tuple[tuple[str, Condition], ...]) -> None:
         self.raw = raw
+        self.matches: Callable[[Any], bool]
         self.conditions = conditions
+        self._tests = tuple((name, condition.matches) for name, condition in conditions)
+        self.matches = self._one() if len(conditions) == 1 else self._all
 
-    def matches(self, value: Any) -> bool:
-        return _any_element(value, self._holds)
+    def _all(self, value: Any) -> bool:
+        if isinstance(value, list):
+            return _any_element(value, self._all)
+        table = value if isinstance(value, dict) else _NO_FIELDS
+        for name, matches in self._tests:  # noqa: SIM110 (a generator costs more than what it would ask)
+            if not matches(table.get(name)):
+                return False
+        return True
+
+    def _one(self) -> Callable[[Any], bool]:
+        """The same for a table of one field, as most are, without a loop."""
+        ((name, test),) = self._tests
+
+        def matches(value: Any) -> bool:
+            if isinstance(value, dict):
+                return test(value.get(name))
+            return _any_element(value, matches) if isinstance(value, list) else test(None)
+
+        return matches
 
     def failure(self, value: Any, path: str) -> Failure | None:
         if isinstance(value, list):
@@ -99,9 +128,16 @@ class Fields:
                 return Failure(inner, condition.raw, actual)
         return None
 
-    def _holds(self, value: Any) -> bool:
-        table = value if isinstance(value, dict) else {}
-        return all(condition.matches(table.get(name)) for name, condition in self.conditions)
+    def holding(self, value: Any) -> int:
+        """How many of the conditions hold; on an array, those in its best element."""
+        tables = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else [value]
+        return max((self._holding_in(table) for table in tables if isinstance(table, dict)), default=self._holding_in({}))
+
+    def _holding_in(self, table: dict[str, Any]) -> int:
+        return sum(
+            condition.holding(table.get(name)) if isinstance(condition, Fields) else condition.matches(table.get(name))
+            for name, condition in self.conditions
+        )
 
 
 class Equals:
@@ -109,6 +145,8 @@ class Equals:
         self.raw = raw
 
     def matches(self, value: Any) -> bool:
+        if isinstance(value, str):
+            return value == self.raw
         return _any_element(value, self._holds)
 
     def _holds(self, value: Any) -> bool:
@@ -120,8 +158,14 @@ class AnyOf:
     def __init__(self, raw: Any, conditions: tuple[Condition, ...]) -> None:
         self.raw = raw
         self._conditions = conditions
+        self._texts = frozenset(
+            condition.raw for condition in conditions if isinstance(condition, Equals) and isinstance(condition.raw, str)
+        )
+        self._others = tuple(c.matches for c in conditions if not (isinstance(c, Equals) and isinstance(c.raw, str)))
 
     def matches(self, value: Any) -> bool:
+        if isinstance(value, str):
+            return value in self._texts or any(matches(value) for matches in self._others)
         return any(condition.matches(value) for condition in self._conditions)
 
 
@@ -135,16 +179,30 @@ class Operators:
         self._tests = tests
         self._negated = negated
         self._exists = exists
+        # Most have one operator: then nothing else is asked.
+        self.matches: Callable[[Any], bool] = self._all
+        if negated is None and exists is None and len(tests) == 1:
+            self.matches = _on_elements(tests[0])
+        elif not tests and negated is None:
+            self.matches = lambda value: (value is not None) == exists
+        elif not tests and exists is None and negated is not None:
+            refused = negated.matches
+            self.matches = lambda value: not refused(value)
 
-    def matches(self, value: Any) -> bool:
+    def _all(self, value: Any) -> bool:
         if self._exists is not None and (value is not None) != self._exists:
             return False
         if self._negated is not None and self._negated.matches(value):
             return False
-        return not self._tests or _any_element(value, self._holds)
+        if isinstance(value, list):
+            return not self._tests or _any_element(value, self._holds)
+        return self._holds(value)
 
     def _holds(self, value: Any) -> bool:
-        return all(test(value) for test in self._tests)
+        for test in self._tests:  # noqa: SIM110 (as above)
+            if not test(value):
+                return False
+        return True
 
 
 def _describe(raw: Any, path: str) -> list[str]:
@@ -157,6 +215,18 @@ def _describe(raw: Any, path: str) -> list[str]:
 
 def _shown(raw: Any) -> str:
     return " or ".join(_shown(item) for item in raw) if isinstance(raw, list) else str(raw)
+
+
+def _on_table(fields: Fields) -> Callable[[Mapping[str, Any]], bool]:
+    if len(fields.conditions) == 1:
+        ((name, condition),) = fields.conditions
+        matches = condition.matches
+        return lambda values: matches(values.get(name))
+    return fields.matches
+
+
+def _on_elements(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: _any_element(value, test) if isinstance(value, list) else test(value)
 
 
 def _any_element(value: Any, holds: Callable[[Any], bool]) -> bool:
@@ -233,7 +303,7 @@ def _compile_operators(raw: dict[str, Any], path: str, problems: list[PatternPro
         else:
             alternatives = operand if isinstance(operand, list) else [operand]
             if alternatives and all(isinstance(text, str) for text in alternatives):
-                tests.append(_any_text([_text_test(operator, text, inner, problems) for text in alternatives]))
+                tests.append(_text_test(operator, tuple(alternatives), inner, problems))
             else:
                 problems.append(PatternProblem(inner, "needs a text, or a list of texts"))
     return Operators(raw, tuple(tests), negated, exists)
@@ -249,24 +319,47 @@ def _number_test(operator: str, bound: float) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and compare(value)
 
 
-def _any_text(tests: list[Callable[[str], bool]]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and any(test(value) for test in tests)
-
-
-def _text_test(operator: str, text: str, path: str, problems: list[PatternProblem]) -> Callable[[str], bool]:
+def _text_test(operator: str, texts: tuple[str, ...], path: str, problems: list[PatternProblem]) -> Callable[[Any], bool]:
+    """Whether a value is a text that meets any of the operands."""
     match operator:
         case "prefix":
-            return lambda value: value.startswith(text)
+            return lambda value: isinstance(value, str) and value.startswith(texts)
         case "suffix":
-            return lambda value: value.endswith(text)
+            return lambda value: isinstance(value, str) and value.endswith(texts)
         case "ignore_case":
-            folded = text.casefold()
-            return lambda value: value.casefold() == folded
+            folded = frozenset(text.casefold() for text in texts)
+            return lambda value: isinstance(value, str) and value.casefold() in folded
         case "glob":
-            # Through RE2 too: backtracking over several stars takes time in their number's power.
-            return _regex_test("(?s)" + "".join(_GLOB.get(part, re.escape(part)) for part in text), path, problems)
+            # Through RE2 where there is a "?": backtracking over several stars takes time in their number's power.
+            if not any("?" in text for text in texts):
+                parts = tuple(tuple(text.split("*")) for text in texts)
+                if len(parts) == 1:
+                    return lambda value: isinstance(value, str) and _has_parts(value, parts[0])
+                return lambda value: isinstance(value, str) and any(_has_parts(value, each) for each in parts)
+            sources = ["(?s)" + "".join(_GLOB.get(part, re.escape(part)) for part in text) for text in texts]
         case _:
-            return _regex_test(text, path, problems)
+            sources = list(texts)
+    matchers = [_regex_test(source, path, problems) for source in sources]
+    if len(matchers) == 1:
+        (matches,) = matchers
+        return lambda value: isinstance(value, str) and matches(value)
+    return lambda value: isinstance(value, str) and any(matches(value) for matches in matchers)
+
+
+def _has_parts(text: str, parts: tuple[str, ...]) -> bool:
+    """Whether a text is these parts in their order, with anything between them; each at its first place: linear time."""
+    first, last = parts[0], parts[-1]
+    if len(parts) == 1:
+        return text == first
+    at, end = len(first), len(text) - len(last)
+    if at > end or not text.startswith(first) or not text.endswith(last):
+        return False
+    for part in parts[1:-1]:
+        at = text.find(part, at, end)
+        if at < 0:
+            return False
+        at += len(part)
+    return True
 
 
 _GLOB = {"*": ".*", "?": "."}
@@ -283,4 +376,5 @@ def _regex_test(source: str, path: str, problems: list[PatternProblem]) -> Calla
             PatternProblem(path, f"is not an RE2 expression: {said}", "RE2 has no look-around and no back-references")
         )
         return lambda value: False
-    return lambda value: compiled.fullmatch(value) is not None
+    # In bytes: of a str the binding would count characters, for spans that nobody asks for.
+    return lambda value: compiled.fullmatch(value.encode()) is not None

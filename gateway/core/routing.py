@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -47,29 +47,37 @@ class Trace(Struct, frozen=True):
     """It applied: its sinks are among the decision's."""
     failed: Failure | None = None
     """Why it did not apply."""
+    keys: tuple[str | int, ...] = ()
+    """Which condition that was, from the route's table down: ("match", 0, "state.primary"), where 0 counts the patterns;
+    ("unless", 0), ("source",), ("fallback",). ("final",) is the key of the route that `failed.actual` names."""
+
+
+Asking = tuple[tuple[Route, Callable[[dict[str, Any]], bool]], ...]
+"""Routes, and whether they fit."""
 
 
 class Router:
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = tuple(routes)
+        self._all = tuple((route, _question(route)) for route in self._routes)
         self._given = lru_cache(maxsize=_MOST_KINDS)(self._for_kind)
 
     def route(self, event: Event, source: str) -> Decision:
         """Every route that applies, and the union of their sinks."""
         event_type = event.values.get("event_type")
         if event_type is not None and not isinstance(event_type, str):
-            return _decide(self._routes, _view(event, source))
+            return _decide(self._all, _view(event, source))
         given = self._given(source, event_type, event.milestone)
         return given if isinstance(given, Decision) else _decide(given, _view(event, source))
 
-    def _for_kind(self, source: str, event_type: str | None, milestone: Milestone) -> Decision | tuple[Route, ...]:
+    def _for_kind(self, source: str, event_type: str | None, milestone: Milestone) -> Decision | Asking:
         """The routes that may apply to this kind of event, without what is known to hold; or already the decision.
 
         Most rules ask for nothing else, so most events cost one look-up, however many rules there are.
         """
         known = {"source": source, "event_type": event_type, "milestone": milestone.value}
-        routes = tuple(left for route in self._routes if (left := _given(route, known)) is not None)
-        settled = not any(route.match or route.unless for route in routes)
+        routes = tuple((left, _question(left)) for route in self._routes if (left := _given(route, known)) is not None)
+        settled = not any(route.match or route.unless for route, _ in routes)
         return _decide(routes, known) if settled else routes
 
     def explain(self, event: Event, source: str) -> list[Trace]:
@@ -77,30 +85,52 @@ class Router:
         applied = self.route(event, source).routes
         view = _view(event, source)
         return [
-            Trace(route.name, True) if route.name in applied else Trace(route.name, False, self._why_not(route, view, applied))
-            for route in self._routes
+            Trace(route.name, True) if route.name in applied else self._why_not(route, view, applied) for route in self._routes
         ]
 
-    def _why_not(self, route: Route, view: dict[str, Any], applied: tuple[str, ...]) -> Failure:
-        if (failure := _failure(route, view)) is not None:
-            return failure
+    def _why_not(self, route: Route, view: dict[str, Any], applied: tuple[str, ...]) -> Trace:
+        if (trace := _failure(route, view)) is not None:
+            return trace
         if route.fallback:
-            return Failure("fallback", "no other route matched", applied[0])
+            return Trace(route.name, False, Failure("fallback", "no other route matched", applied[0]), ("fallback",))
         closing = next(other.name for other in self._routes if other.final and other.name in applied)
-        return Failure("final", "no final route before it matched", closing)
+        return Trace(route.name, False, Failure("final", "no final route before it matched", closing), ("final",))
 
 
-def _decide(routes: Sequence[Route], view: dict[str, Any]) -> Decision:
+def _decide(routes: Asking, view: dict[str, Any]) -> Decision:
     applied: list[Route] = []
-    for route in routes:
-        if not route.fallback and _fits(route, view):
+    for route, fits in routes:
+        if not route.fallback and fits(view):
             applied.append(route)
             if route.final:
                 break
     if not applied:
-        applied = [route for route in routes if route.fallback and _fits(route, view)]
+        applied = [route for route, fits in routes if route.fallback and fits(view)]
     sinks = dict.fromkeys(sink for route in applied for sink in route.sinks)
     return Decision(sinks=tuple(sinks), routes=tuple(route.name for route in applied))
+
+
+def _question(route: Route) -> Callable[[dict[str, Any]], bool]:
+    """Whether a route fits: of one with a single pattern, that pattern itself, since with hundreds of routes each call counts."""
+    if len(route.match) == 1 and not route.unless and not route.sources:
+        return route.match[0].matches
+    any_of, none_of = (tuple(pattern.matches for pattern in patterns) for patterns in (route.match, route.unless))
+
+    def fits(view: dict[str, Any]) -> bool:
+        if route.sources and view["source"] not in route.sources:
+            return False
+        for matches in any_of:  # loops: a generator costs more than most patterns
+            if matches(view):
+                break
+        else:
+            if any_of:
+                return False
+        for matches in none_of:  # noqa: SIM110 (as above)
+            if matches(view):
+                return False
+        return True
+
+    return fits
 
 
 def _given(route: Route, known: dict[str, Any]) -> Route | None:
@@ -125,20 +155,16 @@ def _view(event: Event, source: str) -> dict[str, Any]:
     return {**event.values, "milestone": event.milestone.value, "source": source}
 
 
-def _fits(route: Route, view: dict[str, Any]) -> bool:
-    return (
-        (not route.sources or view["source"] in route.sources)
-        and (not route.match or any(pattern.matches(view) for pattern in route.match))
-        and not any(pattern.matches(view) for pattern in route.unless)
-    )
-
-
-def _failure(route: Route, view: dict[str, Any]) -> Failure | None:
+def _failure(route: Route, view: dict[str, Any]) -> Trace | None:
+    """Why a route does not fit; of several patterns, by the one that comes nearest."""
     if route.sources and view["source"] not in route.sources:
-        return Failure("source", list(route.sources), view["source"])
+        return Trace(route.name, False, Failure("source", list(route.sources), view["source"]), ("source",))
     failures = [pattern.failure(view) for pattern in route.match]
     if failures and all(failures):
-        return failures[0]
-    if any(pattern.matches(view) for pattern in route.unless):
-        return Failure("unless", "no match", "a match")
+        number = max(range(len(failures)), key=lambda at: route.match[at].nearness(view))
+        nearest = failures[number]
+        return Trace(route.name, False, nearest, ("match", number, nearest.path if nearest else ""))
+    for number, pattern in enumerate(route.unless):
+        if pattern.matches(view):
+            return Trace(route.name, False, Failure("unless", "no match", pattern.raw), ("unless", number))
     return None

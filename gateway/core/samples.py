@@ -6,6 +6,7 @@ The bodies are made here, after the shapes of the public webhook reference; name
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
 _STATE_CHANGES = {
@@ -72,6 +73,18 @@ SAMPLES: dict[str, dict[str, Any]] = {
     },
 }
 """By milestone; media_rejected in its three published forms."""
+
+
+def filled(event: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:
+    """A whole event from the part of one that a test names (CONTRACT section 8).
+
+    Only top-level fields that are missing are filled, from the first sample of its event_type; what is given is taken whole.
+    An event_type without a sample gets the fields that every event has.
+    """
+    event_type = event.get("event_type")
+    own = (sample for sample in SAMPLES.values() if sample["event_type"] == event_type)
+    sample = next(own, {**_COMMON, "timestamp": _TIMESTAMP})
+    return {name: value for name, value in {**sample, **event}.items() if name not in without}
 
 
 def with_values(event: dict[str, Any], assignments: list[str]) -> dict[str, Any]:

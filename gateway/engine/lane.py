@@ -8,25 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import suppress
-from dataclasses import dataclass
 
-from msgspec import Struct
-
-from gateway.clock import Clock
-from gateway.core import events
+from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
-from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
-from gateway.core.retry import RetryPolicy, Transition, decide, expired, expires_at, hold, postponed
-from gateway.engine.audit import AuditLog
-from gateway.engine.gates import UNTIL_WOKEN, Change, Gates
-from gateway.engine.notices import Notices
-from gateway.engine.report import report
-from gateway.sinks.base import Outgoing, Sink
+from gateway.core.retry import RetryPolicy
+from gateway.engine.attempts import Attempts, LaneSettings, LaneWorld, Settled
+from gateway.engine.gates import UNTIL_WOKEN, Gates
+from gateway.sinks.base import Sink
 from gateway.store import reads
-from gateway.store.records import Attempt, Owed, Settlement, SinkState
-from gateway.store.sqlite import Store
-from gateway.telemetry import Log, Metrics
+from gateway.store.records import Owed, SinkState
 
 _MOST_READY = 256
 _MOST_READY_BYTES = 8 * 1024 * 1024
@@ -38,35 +28,11 @@ _EXPIRY_SECONDS = 30.0
 """Between two looks for deliveries to give up, at most; they are given up while the lane is closed, too."""
 
 
-class LaneSettings(Struct, frozen=True):
-    policy: RetryPolicy
-    concurrency: int
-    """A slot is held from claim until the outcome is committed: so many deliveries a crash can repeat."""
-    timeout: float
-    """Seconds for one attempt."""
-    by_sr: bool = False
-    """`ordering = "sr"`: only the first open delivery of each service request may be claimed."""
-
-
-@dataclass(frozen=True)
-class LaneWorld:
-    """What all lanes share."""
-
-    store: Store
-    audit: AuditLog
-    notices: Notices
-    metrics: Metrics
-    clock: Clock
-    log: Log
-
-
 class Lane:
     def __init__(self, name: str, sink: Sink, settings: LaneSettings, gates: Gates, world: LaneWorld) -> None:
         self.name = name
         self.gates = gates
-        self.last_error: str | None = None
-        """Of the last attempt that failed, until one succeeds."""
-        self._sink = sink
+        self._attempts = Attempts(name, sink, gates, world)
         self._settings = settings
         self._world = world
         self._store, self._clock = world.store, world.clock
@@ -84,9 +50,12 @@ class Lane:
         self._next_due: float | None = None
         """When the store will next have a due one that it does not have now, as far as is known."""
         self._in_flight: set[int] = set()
-        self._probed: int | None = None
-        """The message of the last probe: the next one takes another, so that a poisoned one can't keep the breaker open."""
         self._look_for_expired_at = 0.0
+
+    @property
+    def last_error(self) -> str | None:
+        """Of the last attempt, where that failed."""
+        return self._attempts.last_error
 
     @property
     def policy(self) -> RetryPolicy:
@@ -95,7 +64,7 @@ class Lane:
     @property
     def idle(self) -> bool:
         """Nothing is in flight and nothing holds it back, not even a rate: whatever is due should be on its way."""
-        return not self._in_flight and self._open_for_all() and not self.gates.has_rate and not self._world.audit.failing
+        return not self._in_flight and self._open_for_all() and not self.gates.has_rate
 
     @property
     def by_sr(self) -> bool:
@@ -129,11 +98,11 @@ class Lane:
                         look = max(self._look_for_expired_at - self._clock.monotonic(), 0.0)
                         await self._clock.wait(self._wake, look if pause is None else min(pause, look))
         finally:
-            await self._sink.aclose()
+            await self._attempts.aclose()
 
     async def step(self, sends: asyncio.TaskGroup) -> float | None:
         """Start as many attempts as the gates and slots allow; the seconds until there may be more, None: until woken."""
-        if self._world.audit.failing:
+        if self._in_trouble():
             return _TROUBLE_SECONDS
         try:
             await self._give_up_expired()
@@ -144,6 +113,17 @@ class Lane:
             raise
         except StoreError:
             return _TROUBLE_SECONDS
+
+    def change(self, settings: LaneSettings, breaker: BreakerPolicy, rate: float | None, sink: Sink) -> Sink | None:
+        """Go on with other settings and another sink; what is in flight, and what waits, ends as it began.
+
+        Returns the sink that nobody uses any more, to be closed; None where its last attempt will do that.
+        """
+        self._settings = settings
+        self.gates.change(breaker, rate)
+        self._look_for_expired_at = 0.0
+        self.refresh()
+        return self._attempts.use(sink)
 
     def stop(self) -> None:
         """Claim nothing any more; `run` ends when what is in flight is settled."""
@@ -165,32 +145,24 @@ class Lane:
     async def pause(self, actor: str) -> bool:
         """Hold all deliveries until `resume`, across restarts too; False where that is so already."""
         before = self.gates.state
-        if not self.gates.pause(actor):
-            return False
-        await self._keep_or_restore(before)
-        self._world.audit.step("sink.paused", sink=self.name, actor=actor)
-        self._world.metrics.gate(self.name, "paused", closed=True)
-        self.refresh()
-        return True
+        return self.gates.pause(actor) and await self._keep_pause("sink.paused", before, actor)
 
     async def resume(self, actor: str) -> bool:
         """Go on; False where the lane was not paused."""
         before = self.gates.state
-        if not self.gates.resume():
-            return False
-        await self._keep_or_restore(before)
-        self._world.audit.step("sink.resumed", sink=self.name, actor=actor)
-        self._world.metrics.gate(self.name, "paused", closed=False)
-        self.refresh()
-        return True
+        return self.gates.resume() and await self._keep_pause("sink.resumed", before, actor)
 
-    async def _keep_or_restore(self, before: SinkState) -> None:
+    async def _keep_pause(self, event: str, before: SinkState, actor: str) -> bool:
         """What a person did holds in memory and in the store, or in neither."""
         try:
             await self._store.keep_sink(self.name, self.gates.state)
         except StoreError:
-            self.gates.restore(before)
+            self.gates.restore_pause(before)
             raise
+        self._world.audit.step(event, sink=self.name, actor=actor)
+        self._world.metrics.gate(self.name, "paused", closed=self.gates.paused)
+        self.refresh()
+        return True
 
     async def _start_ready(self, sends: asyncio.TaskGroup) -> float | None:
         now = self._clock.now()
@@ -199,24 +171,32 @@ class Lane:
             self._forget()
         if self._backlog and not self._ready and self._free():
             await self._refill(now)
+        wait = self._start_claimed(sends)
+        if self._settings.by_sr and self._ready:
+            self._forget()  # an earlier event of its service request may come before it can go
+        if wait is not None:
+            return wait
+        if self._backlog and self._free():
+            return 0.0
+        return None if self._next_due is None else max(self._next_due - now, 0.001)
+
+    def _start_claimed(self, sends: asyncio.TaskGroup) -> float | None:
+        """Start what is in memory, as far as it may go; the seconds until more of it may, None where no gate is in the way."""
         while self._ready and self._free():
             if not self._open_for_all():
                 return 0.0  # a gate closed while the claim ran
             if (wait := self.gates.take()) > 0:
                 return wait
             self._start(self._ready.popleft(), sends)
-        if self._backlog and self._free():
-            return 0.0
-        return None if self._next_due is None else max(self._next_due - now, 0.001)
+        return None
 
     async def _refill(self, now: float) -> None:
         # Deliveries offered while the claim runs gather in `_ready`: they may or may not be in its snapshot.
         changed = self._changed
         self._backlog = False
         self._next_due = None
-        # In the order of a service request only what goes at once is claimed: an earlier event may come meanwhile.
-        free = 1 if self.gates.has_rate else self._settings.concurrency - len(self._in_flight)
-        limit = free if self._settings.by_sr else _CLAIM
+        # In the order of service requests nothing waits in memory: what can't go at once would be read in vain.
+        limit = self._settings.concurrency - len(self._in_flight) if self._settings.by_sr else _CLAIM
         try:
             claim = await self._store.claim(self.name, now, limit, frozenset(self._in_flight), by_sr=self._settings.by_sr)
         except BaseException:
@@ -233,18 +213,19 @@ class Lane:
             self._expect(claim.next_due)
 
     async def _probe(self, sends: asyncio.TaskGroup) -> float | None:
-        """One attempt to see whether the sink is back, with another delivery than the last time where there is one."""
+        """One attempt to see whether the sink is back. The next takes another delivery: one that failed is due again only then,
+        after all that wait already, so that a poisoned one can't keep the breaker open."""
         if self._in_flight:
             return None
         now = self._clock.now()
-        claim = await self._store.claim(self.name, now, 2, frozenset(), by_sr=self._settings.by_sr)
-        if self._stopping or self.gates.closed_for() > 0:
+        claim = await self._store.claim(self.name, now, 1, frozenset(), by_sr=self._settings.by_sr)
+        if self._stopping or self._in_trouble() or self.gates.closed_for() > 0:
             return 0.0
         if not claim.owed:
             return None if claim.next_due is None else max(claim.next_due - now, 0.001)
-        owed = next((owed for owed in claim.owed if owed.seq != self._probed), claim.owed[0])
-        self._probed = owed.seq
-        self._start(owed, sends, probe=True)
+        if (wait := self.gates.take()) > 0:
+            return wait
+        self._start(claim.owed[0], sends, probe=True)
         return None
 
     async def _give_up_expired(self) -> None:
@@ -258,7 +239,7 @@ class Lane:
             self.refresh()
             self._in_flight |= {owed.seq for owed in late}
             try:
-                await asyncio.gather(*(self._settle(owed, expired(owed.retries), None) for owed in late))
+                await asyncio.gather(*(self._attempts.give_up(owed) for owed in late))
             finally:
                 self._in_flight -= {owed.seq for owed in late}
         if len(late) < limit:
@@ -271,8 +252,13 @@ class Lane:
         self._ready_bytes = 0
         self._backlog = True
 
+    def _in_trouble(self) -> bool:
+        """What is sent now could be neither committed nor told, and would be sent again after a crash."""
+        return self._world.audit.failing or self._store.trouble is not None
+
     def _open_for_all(self) -> bool:
-        return not self._stopping and not self.gates.breaker.is_open and self.gates.closed_for() == 0
+        free = not self._stopping and not self._in_trouble()
+        return free and not self.gates.breaker.is_open and self.gates.closed_for() == 0
 
     def _free(self) -> bool:
         return len(self._in_flight) < self._settings.concurrency
@@ -289,24 +275,7 @@ class Lane:
     async def _deliver(self, owed: Owed, *, probe: bool) -> None:
         changed = self._changed
         try:
-            now, policy = self._clock.now(), self._settings.policy
-            if now >= expires_at(policy, owed.since):
-                await self._settle(owed, expired(owed.retries), None)
-                return
-            attempt = await self._attempt(owed, now)
-            outcome, now = attempt.outcome, self._clock.now()
-            change = self.gates.report(outcome, probe=probe)
-            if probe and isinstance(outcome, Retry):
-                until = self.gates.breaker.probe_at or now
-                transition = postponed(retries=owed.retries, since=owed.since, until=until, reason=outcome.reason, policy=policy)
-            else:
-                jitter = self._clock.jitter()
-                transition = decide(outcome, retries=owed.retries, since=owed.since, now=now, jitter=jitter, policy=policy)
-            if isinstance(outcome, Defer):
-                self.gates.hold(hold(outcome.after))
-            await self._settle(owed, transition, attempt)
-            if change is not None or probe:
-                await self._keep_breaker(change, outcome)
+            self._settled(await self._attempts.deliver(owed, self._settings, probe=probe))
         finally:
             self._in_flight.discard(owed.seq)
             if self._settings.by_sr or changed != self._changed:
@@ -314,81 +283,8 @@ class Lane:
                 self._backlog = True
             self._wake.set()
 
-    async def _attempt(self, owed: Owed, now: float) -> Attempt:
-        started = self._clock.monotonic()
-        try:
-            async with asyncio.timeout(self._settings.timeout):
-                outcome: Outcome = await self._sink.send(_outgoing(owed))
-        except TimeoutError:
-            outcome = Retry(Reason.TIMEOUT, f"no outcome within {self._settings.timeout:g} s")
-        except Exception:
-            # A sink returns what it expects; this is a bug of ours, and the delivery must not pay for it with its life.
-            self._world.log.exception("delivery.bug", sink=self.name, delivery_id=owed.delivery_id)
-            outcome = Retry(Reason.BUG, "a bug in the gateway; the log has the traceback")
-        duration = self._clock.monotonic() - started
-        return Attempt(number=owed.attempts + 1, started_at=now, duration_ms=round(duration * 1000), outcome=outcome)
-
-    async def _settle(self, owed: Owed, transition: Transition, attempt: Attempt | None) -> None:
-        settlement = Settlement(owed.seq, owed.sink, transition, self._clock.now(), attempt)
-        while True:
-            commit = self._store.settle(settlement)
-            try:
-                in_time = await asyncio.shield(commit)
-                break
-            except asyncio.CancelledError:
-                # The commit goes on without us: what it did still has to stand in the audit log.
-                with suppress(StoreError):
-                    self._report(owed, transition, attempt, in_time=await commit)
-                raise
-            except (StoreFailed, StoreCorrupt):
-                raise
-            except StoreError:
-                # The outcome is known and must not be forgotten: the slot stays taken until the disk has it.
-                await self._clock.wait(asyncio.Event(), _TROUBLE_SECONDS)
-        if transition.due_at is not None and in_time:
-            self._expect(transition.due_at)
-        self._report(owed, transition, attempt, in_time=in_time)
-        if transition.state == "dead" and in_time:
-            await self._world.notices.delivery_dead(owed, transition.reason or "", attempt)
-
-    def _report(self, owed: Owed, transition: Transition, attempt: Attempt | None, *, in_time: bool = True) -> None:
-        if attempt is not None:
-            outcome = attempt.outcome
-            self.last_error = None if isinstance(outcome, Delivered) else outcome.detail or outcome.reason.value
-        report(self._world.audit, self._world.metrics, self._clock.now(), owed, transition, attempt, in_time=in_time)
-
-    async def _keep_breaker(self, change: Change | None, outcome: Outcome) -> None:
-        try:
-            await self._store.keep_sink(self.name, self.gates.state)
-        except (StoreFailed, StoreCorrupt):
-            raise
-        except StoreError:
-            pass  # the disk takes nothing now; what is kept is only what a restart would begin with
-        if change is None:
-            return
-        detail = "" if isinstance(outcome, Delivered) else outcome.detail
-        reason = outcome.reason if isinstance(outcome, Retry) else None
-        self._world.audit.step(change.value, sink=self.name, reason=reason, detail=detail or None)
-        self._world.metrics.gate(self.name, "breaker", closed=change is Change.OPENED)
-        if change is Change.OPENED:
-            self._world.log.warning("sink.opened", sink=self.name, reason=reason, detail=detail)
+    def _settled(self, settled: Settled) -> None:
+        if settled.due_at is not None:
+            self._expect(settled.due_at)
+        if settled.opened:
             self.refresh()
-            await self._world.notices.sink_opened(self.name, reason or "", detail)
-        else:
-            self._world.log.info("sink.closed", sink=self.name)
-
-
-def _outgoing(owed: Owed) -> Outgoing:
-    message = owed.message
-    decoded = events.decode(message.body)
-    return Outgoing(
-        delivery_id=owed.delivery_id,
-        message_id=message.id,
-        sender_id=message.sender_id,
-        source=message.source,
-        received_at=message.received_at,
-        event=decoded if isinstance(decoded, events.Event) else None,
-        body=message.body,
-        content_type=message.content_type,
-        attempt=owed.attempts + 1,
-    )

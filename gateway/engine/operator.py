@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,19 +13,30 @@ from msgspec import Struct
 from gateway.clock import Clock
 from gateway.core import events
 from gateway.core.retry import first_due
-from gateway.core.routing import Router
+from gateway.core.routing import Decision
 from gateway.core.values import rfc3339
 from gateway.engine.audit import AuditLog
 from gateway.engine.lane import Lane
+from gateway.engine.notices import SOURCE
 from gateway.store import operations, queries, reads
 from gateway.store.operations import Selection, Target
-from gateway.store.records import Message
+from gateway.store.queries import Chosen, Ids
 from gateway.store.sqlite import Store
 
 _SLICE = 200
 """Deliveries changed in one transaction: ingest does not notice."""
+_MOST_SHOWN = 100
+_MOST_SHOWN_CHARACTERS = 8 * 1024 * 1024
+"""Of bodies, in one answer: beyond that it ends with the message at hand."""
+_NOBODY = Decision(sinks=(), routes=())
+_ROUTED_AT_ONCE = 100
+"""Messages routed between two turns of the loop: ingest does not notice."""
+_MOST_ROUTED_BYTES = 4 * 1024 * 1024
 _FIRST = Target(0, "")
 _OURS_OR_UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+Route = Callable[[events.Event, str], Decision]
 
 
 class Act(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,38 +58,78 @@ class Progress(Struct, frozen=True):
     looked_at: int
     changed: int
     """Deliveries, or how many would be, in a dry run."""
+    kinds: dict[str, int]
+    """How many of those are `queued`, `dead` or `delivered` before, and how many `new`: there is no such delivery yet."""
     after: Target | None
     """Where to go on; None: done."""
 
 
 class Operator:
-    def __init__(self, *, store: Store, audit: AuditLog, router: Router, lanes: Mapping[str, Lane], clock: Clock) -> None:
+    def __init__(self, *, store: Store, audit: AuditLog, route: Route, lanes: Mapping[str, Lane], clock: Clock) -> None:
+        """`route` decides by the rules of the moment."""
         self._store = store
         self._audit = audit
-        self._router = router
+        self._route = route
         self._lanes = lanes
         self._clock = clock
 
+    async def routing(self, since: float, after: int | None) -> dict[str, Any]:
+        """A page of messages with where the rules of this moment send them, whatever was done with them when they came.
+
+        Args:
+            since: Unix seconds; only messages received from then on.
+            after: where the page before it ended; None begins.
+        """
+        if after is None:
+            after = await self._store.ask(lambda connection: queries.first_since(connection, since)) - 1
+        rows, newest = await self._store.ask(
+            lambda connection: queries.received_since(connection, since, after, _ROUTED_AT_ONCE, _MOST_ROUTED_BYTES)
+        )
+        routed = [self._routed(*row[1:]) for row in rows]
+        done = len(rows) < _ROUTED_AT_ONCE and (not rows or rows[-1][0] >= newest)
+        seen_to = rows[-1][0] if rows else newest
+        return {"messages": routed, "after": None if done else seen_to, "from": after, "to": newest}
+
+    def _routed(self, message_id: str, source: str, body: bytes) -> dict[str, Any]:
+        event = events.decode(body)
+        decision = self._route(event, source) if isinstance(event, events.Event) else _NOBODY
+        return {
+            "message_id": message_id,
+            "source": source,
+            "body": body.decode("utf-8", "replace"),
+            "sinks": decision.sinks,
+            "routes": decision.routes,
+        }
+
     async def messages(self, selection: Selection, after: int, limit: int) -> tuple[list[dict[str, Any]], int | None]:
-        """A page of messages, and where to go on."""
-        seqs = await self._seqs(selection.id)
-        return await self._store.ask(lambda connection: queries.messages(connection, selection, seqs, after, limit))
+        """A page of messages, and where to go on: of an id that stands for many, an empty page may have one after it."""
+        seqs = await self._seqs(selection.id, after)
+        page, go_on = await self._store.ask(lambda connection: queries.messages(connection, selection, seqs, after, limit))
+        return page, go_on if go_on is not None else _last_of_many(seqs)
 
     async def deliveries(self, selection: Selection, after: Target, limit: int) -> tuple[list[dict[str, Any]], Target | None]:
-        """A page of deliveries, and where to go on; one to a sink that left the configuration says so."""
-        seqs = await self._seqs(selection.id)
+        """A page of deliveries, and where to go on, as for messages; one to a sink that left the configuration says so."""
+        seqs = await self._seqs(selection.id, after.seq - 1)
         page, go_on = await self._store.ask(lambda connection: queries.deliveries(connection, selection, seqs, after, limit))
         for document in page:
             if document["state"] == "queued" and document["sink"] not in self._lanes:
                 document["held"] = "no such sink"
             elif document["state"] == "queued" and self._lanes[document["sink"]].gates.paused:
                 document["held"] = "paused"
-        return page, go_on
+        return page, go_on or _beyond(seqs)
 
-    async def show(self, text: str) -> list[dict[str, Any]]:
-        """All that is known of the messages that an id stands for, oldest first; at most 100."""
-        seqs = await self._seqs(text) or []
-        return await self._store.ask(lambda connection: [queries.story(connection, seq) for seq in seqs[:100]])
+    async def show(self, text: str) -> tuple[list[dict[str, Any]], bool]:
+        """All that is known of the messages that an id stands for, oldest first; and whether there are more than these."""
+        seqs = await self._seqs(text, 0) or []
+        stories: list[dict[str, Any]] = []
+        size = 0
+        for number, seq in enumerate(seqs):
+            if number == _MOST_SHOWN or size > _MOST_SHOWN_CHARACTERS:
+                return stories, True
+            if (story := await self._store.ask(partial(queries.story, seq=seq))) is not None:
+                stories.append(story)
+                size += sum(len(one["body"]) for one in (story, *story["conflicts"]))
+        return stories, False
 
     async def replay(self, act: Act) -> Progress:
         """Re-open, and where asked for make, a slice of deliveries, with the same keys and a fresh budget."""
@@ -85,18 +137,15 @@ class Operator:
             raise ValueError(f'there is no sink "{act.to}"')
         if act.to is None and not act.reroute and act.selection.status is None:
             return await self._reopen(act)
+        if act.selection.state is not None or act.selection.sink is not None:
+            raise ValueError("by state or sink only deliveries that exist are chosen: none can be made for them")
         return await self._make(act)
 
     async def discard(self, act: Act) -> Progress:
         """End a slice of queued or dead deliveries."""
-        targets = await self._targets(act)
-        go_on = targets[-1] if len(targets) == _SLICE else None
-        if act.dry_run:
-            return Progress(len(targets), await self._count(targets, ("queued", "dead")), go_on)
-        messages, now = await self._messages(targets), self._clock.now()
-        changed = await self._store.change(lambda connection, changes: operations.discard(connection, targets, now, changes))
-        await self._done("delivery.discarded", changed, messages, act.actor)
-        return Progress(len(targets), len(changed), go_on)
+        targets, go_on = await self._targets(act)
+        done = await self._change(act, "delivery.discarded", operations.discard, targets, ("queued", "dead"))
+        return Progress(len(targets), *done, go_on)
 
     async def pause(self, sink: str, actor: str) -> bool:
         """Hold a sink's deliveries; False where they are held already. Raises KeyError where there is no such sink."""
@@ -132,39 +181,49 @@ class Operator:
         return documents
 
     async def _reopen(self, act: Act) -> Progress:
-        targets = self._with_waits(await self._targets(act))
-        go_on = Target(targets[-1].seq, targets[-1].sink) if len(targets) == _SLICE else None
-        return await self._queue(act, targets, len(targets), go_on)
+        targets, go_on = await self._targets(act)
+        states = _replayable(act)
+        change = partial(operations.reopen, states=states)
+        done = await self._change(act, "delivery.replayed", change, self._with_waits(targets), states)
+        return Progress(len(targets), *done, go_on)
 
     async def _make(self, act: Act) -> Progress:
         """Make deliveries that do not exist yet, and re-open those that are dead, message by message."""
         selection, after = act.selection, (act.after or _FIRST).seq
-        seqs = await self._seqs(selection.id)
-        page = await self._store.ask(lambda connection: queries.bodies(connection, selection, seqs, after, _SLICE))
-        go_on = Target(page[-1][0], "") if len(page) == _SLICE else None
-        named = [Target(seq, sink) for seq, source, body in page for sink in self._sinks_for(act, source, body)]
-        if act.to is None:
-            owed = await self._store.ask(lambda connection: queries.owed(connection, [seq for seq, _, _ in page]))
-            named = list(dict.fromkeys([*named, *owed]))
-        return await self._queue(act, self._with_waits(named), len(page), go_on, make=True)
+        seqs = await self._seqs(selection.id, after)
+        page = await self._store.ask(lambda connection: queries.chosen(connection, selection, seqs, after, _SLICE))
+        last = page[-1].seq if len(page) == _SLICE else _last_of_many(seqs)
+        named = [
+            Target(one.seq, sink) for one in page if not _left_out(selection, one) for sink in await self._sinks_for(act, one)
+        ]
+        owed = await self._store.ask(lambda connection: queries.owed(connection, [one.seq for one in page], act.to))
+        targets = self._with_waits(list(dict.fromkeys([*named, *owed])))
+        states = _replayable(act)
+        change = partial(operations.add_or_reopen, states=states)
+        done = await self._change(act, "delivery.replayed", change, targets, (*states, "new"))
+        return Progress(len(page), *done, None if last is None else Target(last, ""))
 
-    async def _queue(
-        self, act: Act, targets: list[Target], looked_at: int, go_on: Target | None, *, make: bool = False
-    ) -> Progress:
-        states = ("dead", "delivered") if act.delivered else ("dead",)
-        if act.dry_run:
-            missing = await self._store.ask(lambda connection: queries.missing(connection, targets)) if make else []
-            return Progress(looked_at, len(missing) + await self._count(targets, states), go_on)
-        messages, now = await self._messages(targets), self._clock.now()
-        change = operations.add_or_reopen if make else operations.reopen
-        changed = await self._store.change(lambda connection, changes: change(connection, targets, states, now, changes))
-        await self._done("delivery.replayed", changed, messages, act.actor)
-        return Progress(looked_at, len(changed), go_on)
+    async def _change(
+        self, act: Act, event: str, change: Callable[..., list[Target]], targets: list[Target], states: tuple[str, ...]
+    ) -> tuple[int, dict[str, int]]:
+        """Change those deliveries that are in one of the states, or in a dry run none; how many, and how many of which state."""
+        were = await self._store.ask(lambda connection: queries.states(connection, targets))
+        found = [target for target, state in zip(targets, were, strict=True) if state in states]
+        kinds = dict(Counter(state for state in were if state in states))
+        if act.dry_run or not found:
+            return len(found), kinds
+        messages, now = await self._store.ask(lambda connection: queries.ids(connection, found)), self._clock.now()
+        changed = await self._store.change(
+            lambda connection, changes: change(connection, targets=found, now=now, changes=changes)
+        )
+        await self._done(event, changed, messages, act.actor)
+        return len(changed), kinds
 
-    async def _targets(self, act: Act) -> list[Target]:
+    async def _targets(self, act: Act) -> tuple[list[Target], Target | None]:
         selection, after = act.selection, act.after or _FIRST
-        seqs = await self._seqs(selection.id)
-        return await self._store.ask(lambda connection: queries.targets(connection, selection, seqs, after, _SLICE))
+        seqs = await self._seqs(selection.id, after.seq - 1)
+        targets = await self._store.ask(lambda connection: queries.targets(connection, selection, seqs, after, _SLICE))
+        return targets, targets[-1] if len(targets) == _SLICE else _beyond(seqs)
 
     def _with_waits(self, targets: list[Target]) -> list[Target]:
         """With the wait before a first attempt that each sink's schedule asks for."""
@@ -175,20 +234,17 @@ class Operator:
             for target in targets
         ]
 
-    def _sinks_for(self, act: Act, source: str, body: bytes) -> tuple[str, ...]:
+    async def _sinks_for(self, act: Act, one: Chosen) -> tuple[str, ...]:
         if act.to is not None:
             return (act.to,)
+        body = await self._store.ask(partial(queries.body, seq=one.seq))
+        if body is None:
+            return ()
         decoded = events.decode(body)
         event = decoded if isinstance(decoded, events.Event) else events.event_of({})
-        return self._router.route(event, source).sinks
+        return self._route(event, one.source).sinks
 
-    async def _count(self, targets: list[Target], states: tuple[str, ...]) -> int:
-        return await self._store.ask(lambda connection: queries.count(connection, targets, states))
-
-    async def _messages(self, targets: list[Target]) -> dict[int, Message]:
-        return await self._store.ask(lambda connection: queries.ids(connection, targets))
-
-    async def _done(self, event: str, targets: list[Target], messages: dict[int, Message], actor: str) -> None:
+    async def _done(self, event: str, targets: list[Target], messages: dict[int, Ids], actor: str) -> None:
         # The lanes first: what they have in memory is worth nothing any more, whatever becomes of the audit log.
         for sink in {target.sink for target in targets} & self._lanes.keys():
             self._lanes[sink].refresh()
@@ -197,22 +253,50 @@ class Operator:
                 self._audit.step(event, message, sink=target.sink, delivery_id=f"{message.id}-{target.sink}", actor=actor)
         await self._audit.flush()
 
-    async def _seqs(self, text: str | None) -> list[int] | None:
-        """The messages that an id stands for; None: no id was given. Exact ones first: a beginning is meant only if none is.
+    async def _seqs(self, text: str | None, after: int) -> list[int] | None:
+        """The first messages beyond one that an id stands for, at most MOST_NAMED; None: no id was given.
 
-        Raises ValueError where it is empty: a variable that is not set must not mean everything.
+        Exact ones first: a beginning is meant only if there is none at all. Raises ValueError where it is empty: a variable
+        that is not set must not mean everything.
         """
         if text is None:
             return None
         if not text:
             raise ValueError("an id is not empty")
-        found = await self._store.ask(partial(queries.named, text=text))
+        found = await self._exact(text, after)
+        if found or (after > 0 and await self._exact(text, 0)):
+            return found
+        return await self._store.ask(partial(queries.begun, text=text, after=after))
+
+    async def _exact(self, text: str, after: int) -> list[int]:
+        found = await self._store.ask(partial(queries.named, text=text, after=after))
         if found and _OURS_OR_UUID.fullmatch(text):
             return found  # nobody's reference id looks like that, so the slow look for one is spared
-        below: int | None = None
-        while True:
-            part, below = await self._store.ask(partial(queries.by_reference, reference=text, below=below))
-            found += part
-            if below is None or len(found) >= queries.MOST_NAMED:
-                break
-        return sorted(set(found)) or await self._store.ask(partial(queries.begun, text=text))
+        references: list[int] = []
+        go_on: int | None = after
+        while go_on is not None and len(references) < queries.MOST_NAMED:
+            part, go_on = await self._store.ask(partial(queries.by_reference, reference=text, after=go_on))
+            references += part
+        return sorted({*found, *references})[: queries.MOST_NAMED]
+
+
+def _replayable(act: Act) -> tuple[str, ...]:
+    return ("dead", "delivered") if act.delivered else ("dead",)
+
+
+def _left_out(selection: Selection, one: Chosen) -> bool:
+    """A window is of what came in and could be read: no delivery is made of our own notices, nor of what is quarantined,
+    unless it is named."""
+    if selection.id is not None:
+        return False
+    return one.source == SOURCE or (one.quarantined and selection.status != "quarantined")
+
+
+def _last_of_many(seqs: list[int] | None) -> int | None:
+    """The last of the messages that an id stands for, where there may be more."""
+    return seqs[-1] if seqs is not None and len(seqs) == queries.MOST_NAMED else None
+
+
+def _beyond(seqs: list[int] | None) -> Target | None:
+    last = _last_of_many(seqs)
+    return None if last is None else Target(last + 1, "")

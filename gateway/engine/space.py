@@ -9,9 +9,10 @@ from gateway.telemetry import Log, Metrics
 
 class Space:
     def __init__(self, free: Callable[[], int], least: int, metrics: Metrics, log: Log) -> None:
-        """`free` tells the bytes that are free where the database lies; `least` is what has to stay free."""
+        """`free` tells the bytes that are free where the database lies; `least` how many have to stay free."""
         self._free = free
-        self._least = least
+        self.least = least
+        """Bytes that have to stay free."""
         self._metrics = metrics
         self._log = log
         self.low = False
@@ -20,9 +21,9 @@ class Space:
         """Look again."""
         free = self._free()
         self._metrics.free_bytes(free)
-        low = free < self._least
+        low = free < self.least
         if low and not self.low:
-            self._log.error("space.low", free=free, min_free=self._least, do="make room: webhooks are answered 503 until then")
+            self._log.error("space.low", free=free, min_free=self.least, do="make room: webhooks are answered 503 until then")
         if self.low and not low:
             self._log.info("space.back", free=free)
         self.low = low

@@ -10,8 +10,7 @@ from gateway.core.outcome import Outcome, Retry
 from gateway.core.signature import Key, sign
 from gateway.core.values import SecretRef
 from gateway.sinks.base import Opening, Outgoing, SinkSettings
-from gateway.sinks.guard import Guard, parse_network
-from gateway.sinks.transport import Transport, outcome_of
+from gateway.sinks.guard import Guard
 
 OWN_HEADERS = frozenset(
     ("host", "content-length", "transfer-encoding", "connection", "content-type", "idempotency-key", "authorization")
@@ -54,7 +53,8 @@ def render(delivery: Outgoing, keys: Sequence[Key], now: float) -> Request:
 
 class HttpSink:
     def __init__(self, config: HttpConfig, opening: Opening) -> None:
-        networks = [parse_network(text) for text in config.allow_networks] if config.allow_networks is not None else None
+        from gateway.sinks.transport import Transport  # and aiohttp: a command that sends nothing need not wait for it
+
         self._config = config
         self._clock = opening.clock
         self._keys = [Key(opening.secret(config.secret))] if config.secret else []
@@ -64,14 +64,14 @@ class HttpSink:
         }
         if config.bearer is not None:
             self._headers["authorization"] = f"Bearer {opening.secret(config.bearer).reveal()}"
-        self._transport = Transport(Guard(networks), config.concurrency, config.timeout)
+        self._transport = Transport(Guard.of(config.allow_networks), config.concurrency, config.timeout)
 
     async def send(self, delivery: Outgoing) -> Outcome:
         request = render(delivery, self._keys, self._clock.now())
         answer = await self._transport.post(self._config.url, request.body, self._headers | request.headers)
         if isinstance(answer, Retry):
             return answer
-        return outcome_of(answer, self._clock.now(), self._config.reject_on)
+        return answer.outcome(self._clock.now(), self._config.reject_on)
 
     async def aclose(self) -> None:
         await self._transport.aclose()

@@ -8,8 +8,7 @@ from gateway.core.outcome import Outcome, Retry
 from gateway.core.values import Rate, SecretRef
 from gateway.sinks import wording
 from gateway.sinks.base import Opening, Outgoing, SinkSettings
-from gateway.sinks.guard import Guard, parse_network
-from gateway.sinks.transport import Transport, outcome_of
+from gateway.sinks.guard import Guard
 
 
 class SlackConfig(SinkSettings, frozen=True, kw_only=True, tag_field="type", tag="slack"):
@@ -34,16 +33,17 @@ def render(delivery: Outgoing) -> bytes:
 
 class SlackSink:
     def __init__(self, config: SlackConfig, opening: Opening) -> None:
+        from gateway.sinks.transport import Transport  # and aiohttp: a command that sends nothing need not wait for it
+
         assert config.webhook_url is not None, "the configuration is refused without it"
-        networks = [parse_network(text) for text in config.allow_networks] if config.allow_networks is not None else None
         self._url = opening.secret(config.webhook_url).reveal()
         self._clock = opening.clock
-        self._transport = Transport(Guard(networks), config.concurrency, config.timeout)
+        self._transport = Transport(Guard.of(config.allow_networks), config.concurrency, config.timeout)
 
     async def send(self, delivery: Outgoing) -> Outcome:
         headers = {"content-type": "application/json; charset=utf-8"}
         answer = await self._transport.post(self._url, render(delivery), headers)
-        return answer if isinstance(answer, Retry) else outcome_of(answer, self._clock.now())
+        return answer if isinstance(answer, Retry) else answer.outcome(self._clock.now())
 
     async def aclose(self) -> None:
         await self._transport.aclose()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, Collection
+from typing import Protocol
 from urllib.parse import urlsplit
 
+import msgspec
 from aiohttp import web
+from msgspec import Struct
 
-from gateway.core.errors import StoreError
+from gateway.core.errors import ConfigError, GatewayError, StoreError
 from gateway.core.values import Secret
 from gateway.engine.operator import Operator
 from gateway.store.sqlite import Store
@@ -20,6 +23,10 @@ from gateway.web.server import json_response
 _Answer = Callable[[], Awaitable[web.Response]]
 
 
+class Reload(Protocol):
+    async def __call__(self, actor: str, *, dry_run: bool = False) -> Struct: ...
+
+
 class Admin:
     def __init__(
         self,
@@ -28,16 +35,19 @@ class Admin:
         operator: Operator,
         metrics: Metrics,
         reasons: Callable[[], list[str]],
+        reload: Reload,
         hosts: Collection[str],
         token: Secret | None,
     ) -> None:
         """`reasons` tells why the gateway is not ready, none: it is; `hosts` are the names it may be called by."""
+        self.token = token
+        """What callers have to show; None: nothing."""
+        self._reload = reload
         self._store = store
         self._api = Api(operator)
         self._metrics = metrics
         self._reasons = reasons
         self._hosts = {"localhost", *hosts}
-        self._token = token
         self._pages: dict[str, _Answer] = {"/-/healthy": self._healthy, "/-/ready": self._ready, "/metrics": self._scrape}
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -45,6 +55,8 @@ class Admin:
             return refusal
         if request.path.startswith("/api/"):
             return await self._api.handle(request)
+        if request.path == "/-/reload" and request.method == "POST":
+            return await self._reloaded(request)
         page = self._pages.get(request.path)
         if page is None:
             return json_response(404, {"error": "not_found", "detail": f"there is {', '.join(self._pages)}"})
@@ -54,9 +66,9 @@ class Admin:
 
     def _refusal(self, request: web.BaseRequest) -> web.Response | None:
         """A page in somebody's browser can make it call this listener; it can't choose the Host and Origin it sends."""
-        if self._token is not None:
+        if self.token is not None:
             given = request.headers.get("Authorization", "")
-            if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), f"Bearer {self._token.reveal()}".encode()):
+            if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), f"Bearer {self.token.reveal()}".encode()):
                 headers = {"WWW-Authenticate": "Bearer"}
                 return json_response(
                     401, {"error": "unauthorized", "detail": "send the token: Authorization: Bearer ..."}, headers
@@ -86,6 +98,20 @@ class Admin:
         if reasons:
             return json_response(503, {"status": "not ready", "reasons": reasons})
         return json_response(200, {"status": "ready"})
+
+    async def _reloaded(self, request: web.BaseRequest) -> web.Response:
+        """Reload, or with `?dry_run=1` say what that would change; 422 with the problems where the file is bad."""
+        dry_run = request.query.get("dry_run") == "1"
+        try:
+            reloaded = await self._reload(request.query.get("actor") or "admin", dry_run=dry_run)
+        except ConfigError as error:
+            detail = "the configuration is bad; nothing was changed"
+            return json_response(422, {"error": "bad_configuration", "detail": detail, "problems": error.problems})
+        except StoreError as error:
+            return json_response(503, {"error": error.code, "detail": str(error)})
+        except GatewayError as error:
+            return json_response(422, {"error": "bad_configuration", "detail": f"{error}; nothing was changed", "problems": []})
+        return json_response(200, {"status": "unchanged" if dry_run else "reloaded", **msgspec.structs.asdict(reloaded)})
 
     async def _scrape(self) -> web.Response:
         try:

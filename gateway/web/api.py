@@ -31,11 +31,16 @@ class Api:
                 case "GET", ["messages"]:
                     return await self._messages(request.query)
                 case "GET", ["messages", text]:
-                    return json_response(200, {"messages": await self._operator.show(text)})
+                    stories, more = await self._operator.show(text)
+                    return json_response(200, {"messages": stories, "more": more})
                 case "GET", ["deliveries"]:
                     return await self._deliveries(request.query)
                 case "GET", ["sinks"]:
                     return json_response(200, {"sinks": await self._operator.sinks()})
+                case "GET", ["routing"]:
+                    after = request.query.get("after")
+                    since = float(request.query.get("since", "0"))
+                    return json_response(200, await self._operator.routing(since, int(after) if after else None))
                 case "POST", ["replay"]:
                     return _progress(await self._operator.replay(await _act(request)))
                 case "POST", ["discard"]:

@@ -24,12 +24,16 @@ class Ingress:
         self, sources: Mapping[str, Source], intake: Intake, rejections: Rejections, *, max_body: int, clock: Clock, log: Log
     ) -> None:
         """`sources` is by path; `max_body` in bytes."""
-        self._sources = sources
         self._intake = intake
         self._rejections = rejections
-        self._max_body = max_body
+        self.use(sources, max_body)
         self._clock = clock
         self._log = log
+
+    def use(self, sources: Mapping[str, Source], max_body: int) -> None:
+        """Answer by these from the next request on."""
+        self._sources = sources
+        self._max_body = max_body
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. Never 500: what we can't explain is a 503, so that the sender keeps the message."""

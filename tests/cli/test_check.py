@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.running import gateway
 
-WARNED = '[[tests]]\nname = "t"\nevent = { event_type = "state_change" }\nsinks = []\n'
+WARNED = '[sinks.spare]\ntype = "jsonl"\npath = "spare.jsonl"\n'
 
 
 @pytest.fixture
@@ -38,7 +38,8 @@ def test_the_file_is_an_argument_or_an_option_or_a_variable(folder: Path) -> Non
 
 
 def test_warnings_end_with_0_and_under_strict_with_1(warned: Path) -> None:
-    line = f"{warned}: warning: [[tests]]: has no effect yet\n"
+    at = len(warned.read_text().splitlines()) - 2
+    line = f"{warned}:{at}:2: warning: [sinks.spare]: no route names this sink: nothing will go there\n"
     for option, status in (([], 0), (["--strict"], 1)):
         result = gateway("check", warned, *option)
         assert result.status == status
@@ -54,8 +55,10 @@ def test_errors_end_with_78_and_are_all_there(broken: Path, options: list[str]) 
     result = gateway("check", broken, *options)
     assert (result.status, result.err) == (78, "")
     assert result.out == (
-        f'{broken}: error: [server2]: unknown table (did you mean "server"?)\n'
-        f'{broken}: error: [audit] pth: unknown key (did you mean "path"?)\n'
+        f"{broken}:30:2: error: [server2]: unknown table\n"
+        ' 30 | [server2]\n    |  ^^^^^^^ did you mean "server"?\n'
+        f"{broken}:32:1: error: [audit] pth: unknown key\n"
+        " 32 | pth = 'x'\n    | ^^^ did you mean \"path\"?\n"
         f"{broken}: 2 problem(s); nothing of this file would be used\n"
     )
 
@@ -75,7 +78,15 @@ def test_secrets_are_read_unless_told_not_to(folder: Path) -> None:
 def test_json_is_one_document_whatever_was_found(folder: Path, warned: Path, broken: Path) -> None:
     good = gateway("check", "--json", cwd=folder)
     assert (good.status, good.document()) == (0, {"ok": True, "problems": []})
-    warning = {"file": str(warned), "place": "[[tests]]", "message": "has no effect yet", "hint": "", "level": "warning"}
+    warning = {
+        "file": str(warned),
+        "line": len(warned.read_text().splitlines()) - 2,
+        "column": 2,
+        "level": "warning",
+        "place": "[sinks.spare]",
+        "message": "no route names this sink: nothing will go there",
+        "hint": "",
+    }
     assert gateway("check", "--json", warned).document() == {"ok": True, "problems": [warning]}
     strict = gateway("check", "--json", "--strict", warned)
     assert (strict.status, strict.document()) == (1, {"ok": False, "problems": [warning]})
@@ -96,5 +107,5 @@ def test_the_other_commands_refuse_a_broken_configuration_with_78_and_its_proble
     for arguments in (["serve"], ["route", "authentic"], ["send", "authentic"], ["tail"]):
         result = gateway(*arguments, "--config", broken)
         assert (result.status, result.out) == (78, "")
-        assert len(result.err.splitlines()) == 2
+        assert len(result.err.splitlines()) == 6
         assert "[server2]" in result.err

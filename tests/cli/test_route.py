@@ -19,7 +19,9 @@ def test_a_sample_shows_its_milestone_each_route_and_the_sinks(folder: Path) -> 
     assert (result.status, result.err) == (0, "")
     assert "milestone counterfeit" in result.out
     assert "+ counterfeits" in result.out
-    assert '- bags   reference_id: expected {"prefix": "BAG-"}, is "ITEM-1042"' in result.out
+    assert 'reference_id: expected {"prefix": "BAG-"}, is "ITEM-1042"' in next(
+        line for line in result.out.splitlines() if "- bags " in line
+    )
     assert result.out.endswith("-> fraud_desk, archive\n")
 
 
@@ -84,6 +86,14 @@ def test_expect_ends_with_1_where_it_differs_and_says_what_was_expected(expected
     assert result.out.splitlines()[-1].startswith("expected ")
 
 
+def test_expect_says_which_sinks_are_missing_and_which_are_too_many(folder: Path) -> None:
+    last = gateway("route", "counterfeit", "--expect", "archive,erp", cwd=folder).out.splitlines()[-1]
+    assert last == "expected archive, erp: erp is missing (there is no such sink), fraud_desk is not expected"
+    assert gateway("route", "authentic", "--expect", "archive", cwd=folder).out.endswith("expected archive: archive is missing\n")
+    nobody = gateway("route", "counterfeit", "--expect", "", cwd=folder).out.splitlines()[-1]
+    assert nobody == "expected nobody: archive is not expected, fraud_desk is not expected"
+
+
 @pytest.mark.parametrize("name", ["cancelled", "authentic"])
 def test_expect_nothing_is_met_by_nobody(name: str, folder: Path) -> None:
     assert gateway("route", name, "--expect", "", cwd=folder).status == 0
@@ -93,6 +103,7 @@ def test_expect_counts_under_json_too_and_the_document_stays_one(folder: Path) -
     result = gateway("route", "counterfeit", "--expect", "erp", "--json", cwd=folder)
     assert result.status == 1
     assert result.document()["sinks"] == ["fraud_desk", "archive"]
+    assert "erp is missing" in result.err
 
 
 def test_json_has_exactly_the_keys_of_the_contract(folder: Path) -> None:
@@ -106,13 +117,20 @@ def test_json_has_exactly_the_keys_of_the_contract(folder: Path) -> None:
     for route in document["routes"]:
         assert list(route) == ["name", "matched", "failed"]
         assert route["matched"] == (route["failed"] is None)
-        assert route["matched"] or list(route["failed"]) == ["path", "expected", "actual", "line", "column"]
+        assert route["matched"] or list(route["failed"]) == ["path", "expected", "actual", "line", "column", "file"]
     failed = document["routes"][1]["failed"]
     assert (failed["path"], failed["expected"], failed["actual"]) == ("reference_id", {"prefix": "BAG-"}, "ITEM-1042")
 
 
 def test_it_needs_no_secret(folder: Path) -> None:
     assert gateway("route", "authentic", cwd=folder, variables={"LEGITMARK_SECRET": ""}).status == 0
+
+
+def test_the_gateway_itself_is_a_source_too(folder: Path) -> None:
+    more = '[[routes]]\nname = "somebody is told"\nsource = "gateway"\nsinks = ["archive"]\n'
+    (folder / "gateway.toml").write_text((folder / "gateway.toml").read_text() + more)
+    assert gateway("route", "authentic", cwd=folder).out.endswith("-> nobody: unrouted\n")
+    assert gateway("route", "authentic", "--source", "gateway", cwd=folder).out.endswith("-> archive\n")
 
 
 @pytest.mark.parametrize(
@@ -149,11 +167,20 @@ def test_set_on_what_is_no_object_is_a_usage_error(body: bytes, folder: Path) ->
 
 def test_warnings_about_the_configuration_go_to_stderr(folder: Path) -> None:
     (folder / "gateway.toml").write_text(
-        (folder / "gateway.toml").read_text() + '[[tests]]\nname = "t"\nevent = {}\nsinks = []\n'
+        (folder / "gateway.toml").read_text() + '[sinks.spare]\ntype = "jsonl"\npath = "spare.jsonl"\n'
     )
     result = gateway("route", "authentic", "--json", cwd=folder)
     assert result.document()["milestone"] == "authentic"
-    assert "has no effect yet" in result.err
+    assert "no route names this sink" in result.err
+
+
+@pytest.mark.parametrize("depth", [100, 500, 900])
+def test_an_event_of_any_depth_is_explained(depth: int, folder: Path) -> None:
+    (folder / "deep.json").write_text('{"reference_id": ' + "[" * depth + "]" * depth + "}")
+    for options in ([], ["--json"], ["--render", "archive"]):
+        result = gateway("route", "deep.json", *options, cwd=folder)
+        assert result.status in (0, 2)
+        assert "Traceback" not in result.err
 
 
 @pytest.mark.parametrize("field", ["event_type", "reference_id"])

@@ -21,7 +21,7 @@ def places(folder: Path, text: str) -> list[str]:
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load(file, Environment({"LEGITMARK_SECRET": SECRET}))
-    return [problem.place for problem in caught.value.problems]
+    return [problem.place for problem in caught.value.problems if problem.level == "error"]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_route_with_a_problem_is_still_there_for_the_tests_that_name_it(tmp_pa
 
 def test_a_test_that_names_an_unknown_source_is_a_problem(tmp_path: Path) -> None:
     test = '[[tests]]\nname = "t"\nevent = { event_type = "state_change" }\nsource = "legitmrk"\nsinks = ["archive"]\n'
-    assert places(tmp_path, f"{SOURCE}{SINK}{ROUTE}{test}") == ['[[tests]] "t"']
+    assert places(tmp_path, f"{SOURCE}{SINK}{ROUTE}{test}") == ['[[tests]] "t" source']
 
 
 def test_a_source_whose_name_is_no_name_makes_one_problem(tmp_path: Path) -> None:
@@ -82,6 +82,6 @@ def test_warnings_stand_beside_a_configuration_that_is_used(tmp_path: Path) -> N
     file.write_text(f'{SOURCE}{mail}password = {{ env = "P" }}\nsender = "a@example.com"\nrecipients = ["b@example.com"]\n')
     config = load(file, Environment({"LEGITMARK_SECRET": SECRET, "P": "p"}))
     assert [(problem.level, problem.place) for problem in config.warnings] == [
-        ("warning", "[sinks.mail] security"),
         ("warning", "[[routes]]"),
+        ("warning", "[sinks.mail] security"),
     ]

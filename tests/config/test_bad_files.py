@@ -1,7 +1,7 @@
 """`bad/NAME.toml` is broken in one way or another; `bad/NAME.txt` is what `gateway check` says about it, to the letter.
 
 `REWRITE_EXPECTED=1 pytest tests/config/test_bad_files.py` writes the `.txt` files anew: read each of them afterwards, as the
-engineer who sees it at 3 a.m. would.
+engineer who sees it at 3 a.m. would. What a file includes stands in `bad/NAME.d/`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from gateway.cli.check import check
 from tests.conftest import SECRET
@@ -73,11 +74,23 @@ def test_no_secret_appears_in_what_is_said(name: str, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_problem_is_one_printable_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = said_about(name, capsys).splitlines()
+def test_each_problem_names_its_place_and_points_at_it(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    *lines, last = said_about(name, capsys).splitlines()
     assert all(line.isprintable() for line in lines)
-    assert all(line.startswith(f"{name}.toml: error: ") for line in lines[:-1])
-    assert lines[-1] == f"{name}.toml: {len(lines) - 1} problem(s); nothing of this file would be used"
+    heads = [at for at, line in enumerate(lines) if not line.startswith(" ")]
+    assert heads == list(range(0, len(lines), 3))
+    for at in heads:
+        head = re.fullmatch(rf"({name}(?:\.toml|\.d/[^:]+)):([0-9]+):([0-9]+): (error|warning): .+", lines[at])
+        assert head is not None
+        file, number, column = head[1], int(head[2]), int(head[3])
+        text = (BAD / file).read_bytes().decode("utf-8-sig", "replace").split("\n")[number - 1].rstrip("\r")
+        margin, shown, below = f" {number} | ", lines[at + 1], lines[at + 2]
+        assert shown.startswith(margin) and len(shown) == len(margin) + len(text)
+        # Masked or not, the caret stands below the same character.
+        assert below.index("^") == len(margin) + cell_len(shown[len(margin) :][: column - 1])
+        assert column <= len(text) + 1
+    errors = sum(": error: " in lines[at] for at in heads)
+    assert last == f"{name}.toml: {errors} problem(s); nothing of this file would be used"
 
 
 def test_each_expected_text_has_its_file() -> None:

@@ -229,6 +229,54 @@ def test_explain_names_the_final_route_and_not_merely_an_earlier_one() -> None:
     assert traces[3].failed.actual == "b"
 
 
+def test_explain_says_where_each_condition_stands_in_its_route() -> None:
+    traces = explained(
+        route("a", "x", match=YES, final=True),
+        route("b", "x", match=[{"state": {"supplement": "APPROVED"}}]),
+        route("c", "x", unless=[*NO, *YES]),
+        route("d", "x", sources=("shop",)),
+        route("e", "x"),
+        route("f", "x", fallback=True),
+    )
+    assert [trace.keys for trace in traces] == [
+        (),
+        ("match", 0, "state.supplement"),
+        ("unless", 1),
+        ("source",),
+        ("final",),
+        ("fallback",),
+    ]
+
+
+def test_explain_shows_the_pattern_of_unless_that_matched() -> None:
+    (trace,) = explained(route("a", "x", unless=[*NO, {"reference_id": {"prefix": "BAG"}}]))
+    assert trace.failed == Failure("unless", "no match", {"reference_id": {"prefix": "BAG"}})
+
+
+@pytest.mark.parametrize(
+    ("tables", "nearest"),
+    [
+        ([{"milestone": "draft"}, {"milestone": "queued"}], ("match", 0, "milestone")),
+        ([{"milestone": "draft"}, {"event_type": "state_change", "sr_uuid": "sr-2"}], ("match", 1, "sr_uuid")),
+        ([{"sr_uuid": "sr-2"}, {"state": {"primary": "COMPLETE", "supplement": "x"}}], ("match", 1, "state.supplement")),
+        ([{"state": {"primary": "COMPLETE", "supplement": "x"}}, {"sr_uuid": "sr-2"}], ("match", 0, "state.supplement")),
+        ([{"sr_uuid": "sr-2"}, {"sides": {"side": "Front"}}, {"sr_uuid": "sr-1", "x": 1}], ("match", 2, "x")),
+    ],
+)
+def test_explain_shows_of_several_patterns_the_nearest_and_of_equally_near_ones_the_first(
+    tables: list[dict[str, Any]], nearest: tuple[str, int, str]
+) -> None:
+    (trace,) = explained(route("a", "x", match=tables))
+    assert trace.keys == nearest
+
+
+def test_an_array_is_as_near_as_its_nearest_element() -> None:
+    sides = event_of({"sides": [{"side": "Front"}, {"side": "Back", "reason": "BLURRY"}]})
+    tables = [{"sides": {"side": "Label"}}, {"sides": {"side": "Back", "reason": "GLARE"}}]
+    (trace,) = explained(route("a", "x", match=tables), event=sides)
+    assert trace.keys == ("match", 1, "sides")
+
+
 # A slow model of CONTRACT section 3, sentence by sentence, and random routes to hold it against.
 
 fields = st.fixed_dictionaries(
@@ -284,7 +332,7 @@ def test_explain_agrees_with_route_and_both_with_the_contract(
 
     assert [trace.name for trace in traces] == [one.name for one in routes]
     assert {trace.name for trace in traces if trace.matched} == set(found.routes)
-    assert all((trace.failed is None) is trace.matched for trace in traces)
+    assert all((trace.failed is None) is trace.matched is (trace.keys == ()) for trace in traces)
 
     view = {**event.values, "milestone": event.milestone.value, "source": source}
     fitting = [

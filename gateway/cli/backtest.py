@@ -1,0 +1,130 @@
+"""`gateway backtest`: what would other rules have done with the messages that really came? Sends nothing, changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from msgspec import Struct, field
+
+from gateway.cli.client import AdminOption, connected
+from gateway.cli.common import ConfigOption, JsonOption, UsageError, complain, instant
+from gateway.cli.lines import printable
+from gateway.config import find, load
+from gateway.core import events
+from gateway.core.routing import Decision, Router
+from gateway.core.values import Environment
+
+_MOST_EXAMPLES = 10
+
+
+def backtest(
+    *,
+    against: Annotated[Path, Parameter(help="The configuration with the other rules.")],
+    since: Annotated[str, Parameter(help='Messages received since: "2h", "7d", or an RFC 3339 instant.')] = "7d",
+    json_: JsonOption = False,
+    config: ConfigOption = None,
+    admin: AdminOption = None,
+) -> int:
+    """Route the messages that the running gateway has by its rules and by other ones, and say what would differ.
+
+    Nothing is sent. Quarantined messages are left out: they are routed by nobody. Exit code 0, whatever differs.
+    """
+    environment = Environment.of_process()
+    loaded = load(find(against, environment), environment, secrets=False)
+    complain(loaded.warnings)
+    report = asyncio.run(_compare(Router(loaded.routes), since, config, admin, quiet=json_))
+    print(json.dumps(report.document(), ensure_ascii=False) if json_ else "\n".join(report.lines()))
+    return 0
+
+
+class _Report(Struct):
+    """Bounded in memory, however many messages there are."""
+
+    messages: int = 0
+    changed: int = 0
+    gains: Counter[str] = field(default_factory=Counter)
+    loses: Counter[str] = field(default_factory=Counter)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, message_id: str, event: events.Event, old: Decision, new: Decision) -> None:
+        self.messages += 1
+        gained = [sink for sink in new.sinks if sink not in old.sinks]
+        lost = [sink for sink in old.sinks if sink not in new.sinks]
+        if not gained and not lost:
+            return
+        self.changed += 1
+        self.gains.update(gained)
+        self.loses.update(lost)
+        if len(self.examples) < _MOST_EXAMPLES:
+            self.examples.append(
+                {
+                    "message_id": message_id,
+                    "event_type": event.event_type,
+                    "milestone": event.milestone.value,
+                    "sr_uuid": event.sr_uuid,
+                    "reference_id": event.reference_id,
+                    "gains": gained,
+                    "loses": lost,
+                    "routes": [route for route in new.routes if route not in old.routes],
+                    "routes_before": [route for route in old.routes if route not in new.routes],
+                }
+            )
+
+    def document(self) -> dict[str, Any]:
+        sinks = sorted(self.gains.keys() | self.loses.keys())
+        return {
+            "messages": self.messages,
+            "changed": self.changed,
+            "sinks": {sink: {"gains": self.gains[sink], "loses": self.loses[sink]} for sink in sinks},
+            "examples": self.examples,
+        }
+
+    def lines(self) -> list[str]:
+        if not self.changed:
+            return [f"{self.messages} messages, and each would go where it went"]
+        lines = [f"{self.messages} messages, {self.changed} would go elsewhere:"]
+        sinks = sorted(self.gains.keys() | self.loses.keys())
+        width = max(len(sink) for sink in sinks)
+        lines += [f"  {sink:<{width}}  +{self.gains[sink]}  -{self.loses[sink]}" for sink in sinks]
+        lines.append("For example:")
+        for example in self.examples:
+            changes = [*(f"+{sink}" for sink in example["gains"]), *(f"-{sink}" for sink in example["loses"])]
+            now = ", ".join(f'"{route}" applies' for route in example["routes"])
+            before = ", ".join(f'"{route}" no longer does' for route in example["routes_before"])
+            why = "; ".join(part for part in (now, before) if part) or "the same routes name other sinks"
+            ids = f"{example['message_id']}  {example['milestone']}  {example['reference_id'] or example['sr_uuid'] or ''}"
+            lines.append(printable(f"  {ids}  {' '.join(changes)}  ({why})"))
+        return lines
+
+
+async def _compare(router: Router, since: str, config: Path | None, admin: str | None, *, quiet: bool) -> _Report:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    start = instant(since)
+    if start is None:
+        raise UsageError("--since is empty")
+    report = _Report()
+    async with connected(config, admin) as client:
+        with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True) as progress:
+            task = progress.add_task("backtest", total=None)
+            first: int | None = None
+            after: int | None = None
+            while True:
+                page = await client.get("/api/routing", {"since": start, "after": after})
+                for message in page["messages"]:
+                    decoded = events.decode(message["body"].encode())
+                    if isinstance(decoded, events.Event):
+                        old = Decision(tuple(message["sinks"]), tuple(message["routes"]))
+                        report.add(message["message_id"], decoded, old, router.route(decoded, message["source"]))
+                after = page["after"]
+                if after is None:
+                    return report
+                first = page["from"] if first is None else first
+                progress.update(task, completed=after - first, total=page["to"] - first)

@@ -1,0 +1,117 @@
+"""`gateway init`: a configuration to begin with, and the schema by which editors complete it."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from shlex import quote
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from gateway.cli.common import UsageError
+from gateway.core.errors import GatewayError
+
+SCHEMA = "gateway.schema.json"
+
+TEMPLATE = f"""\
+#:schema ./{SCHEMA}
+# The configuration of legitmark-gateway: where webhooks come from, where events go, and by which rules.
+# `gateway check` says what is wrong with it, `gateway route counterfeit` where an event would go, and why.
+# Remove the "# " from each line of a block to put it in force.
+
+# Where webhooks arrive. There is no TLS here: put your reverse proxy before it.
+# [server]
+# listen = ["127.0.0.1:8080"]
+
+# Webhooks for Legitmark go to https://<your host>/webhooks/legitmark.
+# The signing secret of its webhook page ("whsec_...") never stands here, only the place where it lies: {{ env = "NAME" }},
+# {{ file = "/path" }}, or {{ credential = "name" }} of systemd.
+[sources.legitmark]
+secrets = [{{ env = "LEGITMARK_SECRET" }}]
+
+# Each event as a line of JSON, in a file beside this one.
+[sinks.archive]
+type = "jsonl"
+path = "events.jsonl"
+
+# A system of yours: gets the body byte for byte, signed with a secret of its own. There are also "slack" and "email".
+# [sinks.erp]
+# type = "http"
+# url = "https://erp.example.internal/hooks/legitmark"
+# secret = {{ env = "ERP_SECRET" }}
+
+# Every route that fits applies; an event goes once to each sink that any of them names.
+[[routes]]
+name = "everything is archived"
+sinks = ["archive"]
+
+# [[routes]]
+# name = "verdicts"
+# match = {{ milestone = ["authentic", "counterfeit"] }}
+# sinks = ["erp"]
+
+# What the routes have to do; `gateway test` looks whether they do.
+[[tests]]
+name = "photos that were rejected are archived"
+event = {{ event_type = "media_rejected" }}
+sinks = ["archive"]
+
+# [[tests]]
+# name = "a counterfeit reaches the ERP"
+# event = {{ event_type = "state_change", state = {{ primary = "COMPLETE", supplement = "REJECTED" }} }}
+# sinks = ["archive", "erp"]
+"""
+
+
+class Unwritable(GatewayError):
+    exit_code = 74
+
+
+def init(
+    file: Path = Path("gateway.toml"),
+    /,
+    *,
+    force: Annotated[
+        bool, Parameter(negative="", help="Write over a configuration that is there; without it, that ends with exit code 2.")
+    ] = False,
+    schema: Annotated[
+        bool, Parameter(negative="", help=f"Write {SCHEMA} alone: for a file that you have, or after an update.")
+    ] = False,
+) -> int:
+    """Write a commented configuration to begin with, and beside it gateway.schema.json, by which an editor completes it.
+
+    Exit codes: 0 written, 2 the configuration is there already (--force writes over it), 74 it can't be written.
+
+    Parameters
+    ----------
+    file
+        Where to; it holds no secret. The schema is always written anew.
+    """
+    beside = file.with_name(SCHEMA)
+    if not schema:
+        _write(file, TEMPLATE, over=force)
+    _write(beside, (files("gateway.config") / SCHEMA).read_text(encoding="utf-8"), over=True)
+    if schema:
+        print(f"wrote {beside}; the first line of a file beside it says: #:schema ./{SCHEMA}")
+        return 0
+    option = "" if file == Path("gateway.toml") else f" --config {quote(str(file))}"
+    print(f"wrote {file}, and for your editor {beside}. Next:\n")
+    for command, why in (
+        ("export LEGITMARK_SECRET=whsec_...", "the signing secret of Legitmark's webhook page"),
+        (f"gateway check{option}", "is it right?"),
+        (f"gateway serve{option}", "run it"),
+        (f"gateway send counterfeit{option}", "in another terminal: a sample event, signed with your secret"),
+    ):
+        print(f"  {command:<{36 + len(option)}}  # {why}")
+    return 0
+
+
+def _write(file: Path, text: str, *, over: bool) -> None:
+    try:
+        with file.open("w" if over else "x", encoding="utf-8") as opened:
+            opened.write(text)
+    except FileExistsError:
+        raise UsageError(f"{file} is there already: name another file, or write over it with --force") from None
+    except OSError as error:
+        raise Unwritable(f"{file} can't be written: {error.strerror}") from None

@@ -1,0 +1,75 @@
+"""`gateway reload`: the running gateway reads its configuration again, or says why it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+
+from gateway.cli.client import AdminOption, Client, Refused, actor, connected
+from gateway.cli.common import ConfigOption, JsonOption, agreed, complain
+from gateway.cli.lines import printable
+from gateway.config.diff import Difference
+from gateway.core.errors import ConfigError, Problem
+
+
+def reload(
+    *,
+    diff: Annotated[bool, Parameter(negative="", help="First say what would change; on a terminal ask, else end there.")] = False,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="With --diff: do not ask.")] = False,
+    json_: JsonOption = False,
+    config: ConfigOption = None,
+    admin: AdminOption = None,
+) -> int:
+    """Let the running gateway read its configuration again. A bad file changes nothing, and is answered with its problems.
+
+    Exit codes: 0 reloaded (or only shown), 78 the file is bad, 69 no gateway answers.
+    """
+    return asyncio.run(_reload(config, admin, diff=diff, yes=yes, as_json=json_))
+
+
+async def _reload(config: Path | None, admin: str | None, *, diff: bool, yes: bool, as_json: bool) -> int:
+    async with connected(config, admin) as client:
+        if diff:
+            shown = await _ask(client, dry_run=True)
+            if not as_json or not yes:
+                _say(shown, as_json=as_json)
+            if not shown["changes"] or not (yes or (sys.stdin.isatty() and not as_json and agreed("Reload?"))):
+                return 0
+        _say(await _ask(client, dry_run=False), as_json=as_json)
+    return 0
+
+
+async def _ask(client: Client, *, dry_run: bool) -> dict[str, Any]:
+    """Raises ConfigError with the problems that the running process found."""
+    query = {"dry_run": "1"} if dry_run else {"actor": actor()}
+    try:
+        return await client.post("/-/reload", {}, query)
+    except Refused as refused:
+        if refused.answer.get("error") != "bad_configuration":
+            raise
+        problems = msgspec.convert(refused.answer.get("problems", []), list[Problem])
+        file = problems[0].file if problems else "gateway"
+        raise ConfigError(file, problems or [Problem(file=file, place="file", message=str(refused))]) from None
+
+
+def _say(answer: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(answer, ensure_ascii=False))
+        return
+    complain(msgspec.convert(answer["warnings"], list[Problem]))
+    changes = msgspec.convert(answer["changes"], list[Difference])
+    for change in changes:
+        print(printable(f"  {change}"))
+    done = answer["status"] == "reloaded"
+    if not changes:
+        print("reloaded: nothing has changed" if done else "nothing would change")
+    elif done:
+        print(f"reloaded: {len(changes)} change(s)")
+    for what in answer["restart"]:
+        print(printable(f"{what} takes effect when the gateway starts again"))

@@ -1,0 +1,75 @@
+"""What a sink would be sent, byte for byte, without sending it. Knows no secret: where one would stand, there is `***`."""
+
+from __future__ import annotations
+
+import base64
+from typing import assert_never
+
+from multidict import CIMultiDict
+from yarl import URL
+
+from gateway import __version__
+from gateway.clock import Clock
+from gateway.core.events import Event
+from gateway.core.signature import Key
+from gateway.core.values import Secret, SecretRef
+from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, email, http, jsonl, slack
+from gateway.sinks.base import Outgoing
+
+HIDDEN = "***"
+_ANY_KEY = Secret("whsec_" + base64.b64encode(bytes(32)).decode())
+
+
+def first_attempt(sink: str, event: Event, body: bytes, source: str, clock: Clock) -> Outgoing:
+    """A delivery as a lane would make it, had the event come now; its ids belong to no message."""
+    message_id = clock.new_id()
+    return Outgoing(
+        delivery_id=f"{message_id}-{sink}",
+        message_id=message_id,
+        sender_id=f"msg_{clock.new_id()[:27]}",
+        source=source,
+        received_at=clock.now(),
+        event=event,
+        body=body,
+        content_type="application/json",
+        attempt=1,
+    )
+
+
+def rendered(config: SinkConfig, delivery: Outgoing, now: float) -> bytes:
+    """The request of an `http` sink, the JSON of a `slack` one, the mail, or the line of a file.
+
+    Args:
+        now: Unix seconds, UTC, for the timestamp beside the signature.
+    """
+    match config:
+        case HttpConfig():
+            return _request(config, delivery, now)
+        case SlackConfig():
+            return slack.render(delivery)
+        case EmailConfig():
+            return email.render(delivery, config.sender, config.recipients).as_bytes()
+        case JsonlConfig():
+            return jsonl.render(delivery)
+        case _:
+            assert_never(config)
+
+
+def _request(config: HttpConfig, delivery: Outgoing, now: float) -> bytes:
+    url = URL(config.url)
+    # Signed with a key that is nobody's, so that the sink itself says which headers a signature brings.
+    request = http.render(delivery, [Key(_ANY_KEY)] if config.secret else [], now)
+    headers = {name: HIDDEN if isinstance(value, SecretRef) else value for name, value in config.headers.items()}
+    if config.bearer is not None:
+        headers["authorization"] = f"Bearer {HIDDEN}"
+    headers |= request.headers
+    if config.secret is not None:
+        headers["webhook-signature"] = HIDDEN
+    # As aiohttp puts them together: a header of the operator takes the place of one of the same name.
+    wire = CIMultiDict({"Host": url.host_port_subcomponent or "", "User-Agent": f"legitmark-gateway/{__version__}"})
+    for name, value in headers.items():
+        wire[name] = value
+    wire.setdefault("Accept", "*/*")
+    wire["Content-Length"] = str(len(request.body))
+    head = [f"POST {url.raw_path_qs} HTTP/1.1", *(f"{name}: {value}" for name, value in wire.items())]
+    return "\r\n".join([*head, "", ""]).encode() + request.body

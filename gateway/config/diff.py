@@ -1,0 +1,115 @@
+"""What is different between the running configuration and another one, for people; and what of it needs a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from gateway.config.settings import Config
+from gateway.core.values import SecretRef
+
+_RESTART = frozenset({("server", "listen"), ("admin", "listen"), ("store", "path"), ("audit", "path")})
+"""What is opened once, at start. (The path of a database can't change under it, and a listener may be systemd's.)"""
+
+
+class Difference(Struct, frozen=True):
+    kind: Literal["added", "removed", "changed", "moved"]
+    place: str
+    """`[sinks.erp] timeout`, `[[routes]] "verdicts"`."""
+    before: str = ""
+    after: str = ""
+    restart: bool = False
+    """Has no effect until the process starts again."""
+
+    def __str__(self) -> str:
+        values = f": {self.before} -> {self.after}" if self.before or self.after else ""
+        late = " (needs a restart)" if self.restart else ""
+        return f"{self.kind} {self.place}{values}{late}"
+
+
+def differences(old: Config, new: Config) -> list[Difference]:
+    """Everything that a reload from `old` to `new` would change, in the order of the tables; tests of routes are no part."""
+    return [
+        *_singles(old, new),
+        *_named("sources", old.sources, new.sources, old, new),
+        *_named("sinks", old.sinks, new.sinks, old, new),
+        *_routes(old, new),
+    ]
+
+
+def _singles(old: Config, new: Config) -> Iterator[Difference]:
+    for table in ("server", "admin", "store", "audit"):
+        for key, before, after in _changed(getattr(old, table), getattr(new, table), old, new):
+            place = f"[{table}] {key}"
+            if (table, key) == ("store", "path") and old.database == new.database:
+                continue
+            if (table, key) == ("audit", "path") and old.audit_log == new.audit_log:
+                continue
+            yield Difference("changed", place, before, after, restart=(table, key) in _RESTART)
+
+
+def _named(table: str, old: Mapping[str, Struct], new: Mapping[str, Struct], was: Config, will: Config) -> Iterator[Difference]:
+    for name in old:
+        if name not in new:
+            yield Difference("removed", f"[{table}.{name}]")
+    for name, settings in new.items():
+        if name not in old:
+            yield Difference("added", f"[{table}.{name}]")
+        elif type(old[name]) is not type(settings):
+            yield Difference("changed", f"[{table}.{name}] type", _type(old[name]), _type(settings))
+        else:
+            for key, before, after in _changed(old[name], settings, was, will):
+                yield Difference("changed", f"[{table}.{name}] {key}", before, after)
+
+
+def _routes(old: Config, new: Config) -> Iterator[Difference]:
+    before = {rule.route.name: rule.settings for rule in old.rules}
+    after = {rule.route.name: rule.settings for rule in new.rules}
+    for name in before:
+        if name not in after:
+            yield Difference("removed", f'[[routes]] "{name}"')
+    for name, settings in after.items():
+        if name not in before:
+            yield Difference("added", f'[[routes]] "{name}"')
+        else:
+            for key, was, will in _changed(before[name], settings, old, new):
+                if key != "name":
+                    yield Difference("changed", f'[[routes]] "{name}" {key}', was, will)
+    # Their order decides what a final one stops.
+    order, anew = [name for name in before if name in after], [name for name in after if name in before]
+    for name, other in zip(order, anew, strict=True):
+        if name != other:
+            yield Difference("moved", f'[[routes]] "{other}"')
+
+
+def _changed(before: Struct, after: Struct, old: Config, new: Config) -> Iterator[tuple[str, str, str]]:
+    """The keys with other values, and both of them; of a secret only that it is another one."""
+    for key in before.__struct_fields__:
+        was, will = getattr(before, key), getattr(after, key)
+        if was != will:
+            yield key, _shown(was), _shown(will)
+        elif old.secrets_of(was) != new.secrets_of(will):
+            yield key, _shown(was), "another secret in the same place"
+
+
+def _shown(value: Any) -> str:
+    """A value as TOML has it, more or less; headers may hold what nobody should see."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, SecretRef):
+        return str(value)
+    if isinstance(value, Struct):
+        return "{ " + ", ".join(f"{key} = {_shown(getattr(value, key))}" for key in value.__struct_fields__) + " }"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_shown(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_shown(item) for item in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _type(settings: Struct) -> str:
+    return str(settings.__struct_config__.tag)

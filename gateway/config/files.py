@@ -1,0 +1,141 @@
+"""The files of a configuration: which one is meant, and what it includes. Reads TOML; knows no table but `include`."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from gateway.config.place import Finding, Findings, Place
+from gateway.config.syntax import Fault, fault
+from gateway.core.errors import ConfigError, Problem
+from gateway.core.values import Environment
+
+NAME = "gateway.toml"
+
+
+class TomlFile(Struct, frozen=True):
+    path: Path
+    text: str
+    document: dict[str, Any]
+
+
+def find(given: Path | None, environment: Environment) -> Path:
+    """The file to use: `--config`, `$GATEWAY_CONFIG`, or the first of the usual places that has one. Raises ConfigError."""
+    named = given or (Path(value) if (value := environment.get("GATEWAY_CONFIG")) else None)
+    if named is not None:
+        if not named.is_file():
+            raise _unreadable(named, "is not there, or is not a file")
+        return named.absolute()
+    places = [Path(NAME), Path("/etc/legitmark-gateway") / NAME]
+    if (folder := environment.directory("CONFIGURATION_DIRECTORY")) is not None:
+        places.insert(1, folder / NAME)
+    for candidate in places:
+        if candidate.is_file():
+            return candidate.absolute()
+    looked = ", ".join(str(candidate) for candidate in places)
+    raise _unreadable(Path(NAME), f"none found; looked at {looked}", 'name one with --config FILE, or write one: "gateway init"')
+
+
+def read(path: Path) -> TomlFile:
+    """Raises ConfigError where it can't be read, or isn't TOML."""
+    try:
+        raw = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+        text = raw.decode()
+    except OSError as error:
+        raise _unreadable(path, str(error.strerror)) from None
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        source = raw.split(b"\n")[before.count(b"\n")].decode(errors="replace")
+        line, column = before.count(b"\n") + 1, len(before.rpartition(b"\n")[2].decode()) + 1
+        found = Fault(line, column, "is not UTF-8 here", "save the file as UTF-8")
+        raise _broken(path, source.rstrip("\r"), found) from None
+    try:
+        return TomlFile(path, text, tomllib.loads(text))
+    except ValueError as error:
+        found = fault(text, error)
+        lines = text.split("\n")[: found.line]
+        # A secret may stand on a line of its own, below its key.
+        above = next((line for line in reversed(lines) if "=" in line), "")
+        found = found._replace(message=f"is not TOML: {found.message}")
+        raise _broken(path, lines[-1].rstrip("\r"), found, above) from None
+    except RecursionError:
+        raise _unreadable(path, "nests tables or lists too deeply") from None
+
+
+def read_table(path: Path, name: str) -> TomlFile:
+    """One table of a file that is no TOML elsewhere; empty where there is none. Raises ConfigError where it is broken itself."""
+    text = path.read_bytes().decode("utf-8-sig", "replace")
+    block = re.search(rf"^\s*\[\s*{name}\s*\][^\n]*\n(?:(?!\s*\[)[^\n]*\n?)*", text, re.MULTILINE)
+    try:
+        return TomlFile(path, text, tomllib.loads(block[0]) if block else {})
+    except tomllib.TOMLDecodeError:
+        return read(path)
+
+
+def included(main: TomlFile, findings: Findings) -> list[TomlFile]:
+    """The drop-in files that `include` names, in the order of the patterns, and of their names for each.
+
+    Raises ConfigError with what is wrong in each file that can't be read: without it, the others can't be judged.
+    """
+    patterns = main.document.get("include", [])
+    where = Place(main.path, ("include",))
+    if not isinstance(patterns, list):
+        findings.append(Finding(where, "has to be a list of patterns", 'write ["routes.d/*.toml"]'))
+        return []
+    paths: dict[Path, None] = {}
+    for number, pattern in enumerate(patterns):
+        if not isinstance(pattern, str):
+            findings.append(Finding(where / number, "is no text in quotes", 'a pattern such as "routes.d/*.toml"'))
+            continue
+        try:
+            matching = sorted(_matching(main.path.parent, pattern))
+        except (ValueError, NotImplementedError):
+            findings.append(Finding(where / number, f'"{pattern}" is no pattern of files', 'write "routes.d/*.toml"'))
+            continue
+        if not matching and not any(sign in pattern for sign in "*?["):
+            folder = (main.path.parent / pattern).is_dir()
+            said = f"{pattern} is a folder" if folder else f"{pattern} is not there, or is not a file"
+            findings.append(Finding(where / number, said, f'for its files: "{Path(pattern)}/*.toml"' if folder else ""))
+        paths |= dict.fromkeys(path for path in matching if path != main.path)
+    files: list[TomlFile] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            files.append(read(path))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(str(main.path), problems)
+    return files
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    base = Path(pattern)
+    if base.is_absolute():
+        folder, pattern = Path(base.anchor), str(base.relative_to(base.anchor))
+    return [path for path in folder.glob(pattern) if path.is_file()]
+
+
+def _unreadable(path: Path, message: str, hint: str = "") -> ConfigError:
+    return ConfigError(str(path), [Problem(file=str(path), place="file", message=message, hint=hint)])
+
+
+def _broken(path: Path, source: str, found: Fault, above: str = "") -> ConfigError:
+    from gateway.config.report import masked
+
+    problem = Problem(
+        file=str(path),
+        place="file",
+        message=found.message,
+        hint=found.hint,
+        line=found.line,
+        column=found.column,
+        source=masked(source, unparsed=above or source),
+        width=found.width,
+    )
+    return ConfigError(str(path), [problem])

@@ -1,0 +1,62 @@
+"""Where in a configuration something stands, and what was found there. Knows keys, no columns: see `positions`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+_NAMED = ("sinks", "sources")
+_LISTED = ("routes", "tests")
+
+
+class Place(Struct, frozen=True):
+    """A file, and the keys from its top down to a value; a number counts the elements of a list from 0."""
+
+    file: Path
+    keys: tuple[str | int, ...] = ()
+    name: str = ""
+    """Of the route or test, where it has one: shown instead of its number."""
+
+    def __truediv__(self, key: str | int) -> Place:
+        return Place(self.file, (*self.keys, key), self.name)
+
+    def holds(self, other: Place) -> bool:
+        """Whether the other one is this place, or inside it."""
+        return self.file == other.file and other.keys[: len(self.keys)] == self.keys
+
+    @property
+    def is_key(self) -> bool:
+        """Of a table, not a table of the file itself: `[sinks.erp] retry`."""
+        return len(self.keys) > (2 if self.keys[0] in _NAMED + _LISTED else 1)
+
+    def __str__(self) -> str:
+        """As people name it: `[sinks.erp] retry`, `[[routes]] "verdicts" match.state.primary`."""
+        if not self.keys:
+            return "file"
+        if self.keys[0] == "include":
+            return "include"
+        if self.keys[0] in _LISTED:
+            depth = 2
+            number = f" {self.keys[1] + 1}" if len(self.keys) > 1 and isinstance(self.keys[1], int) else ""
+            head = f"[[{self.keys[0]}]]" + (f' "{self.name}"' if self.name else number)
+        else:
+            depth = 2 if self.keys[0] in _NAMED else 1
+            head = f"[{'.'.join(str(key) for key in self.keys[:depth])}]"
+        rest = ".".join(key for key in self.keys[depth:] if isinstance(key, str))
+        return f"{head} {rest}" if rest else head
+
+
+class Finding(Struct, frozen=True):
+    """Something wrong, or probably not meant, before its line and column are looked up."""
+
+    place: Place
+    message: str
+    hint: str = ""
+    level: Literal["error", "warning"] = "error"
+    on: Literal["key", "value"] = "value"
+    """What the caret points at."""
+
+
+Findings = list[Finding]

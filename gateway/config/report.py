@@ -1,0 +1,85 @@
+"""From findings to problems: with line, column and the line itself, but without anything in it that may be a secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from gateway.config.place import Finding
+from gateway.core.errors import Problem
+
+_WITH_SECRETS = ("sinks", "sources", "admin")
+"""The tables in which one can be pasted by mistake."""
+_SENSITIVE = re.compile(r"(?i)secret|token|password|passwd|bearer|url|header|auth|key|credential|whsec_|xox[a-z]-")
+_HEADER = re.compile(r"\s*\[\[?\s*(?:server|admin|store|audit|sources|sinks|routes|tests)\b[a-z0-9_. -]*\]*\s*")
+_VALUE = re.compile(r"[^\s\[\]{}=,\"']")
+_REFERENCE = re.compile(r"""\{(?: *(?:env|file|credential) *= *(?:"[^"]*"|'[^']*') *,?)+ *\}""")
+"""Where a secret lies, which is none."""
+_PARTS = re.compile(f"({_REFERENCE.pattern})")
+_NO_PLACE = re.compile(r"(?i)whsec_|xox[a-z]-|://")
+
+
+def problems(findings: Iterable[Finding], texts: Mapping[Path, str]) -> list[Problem]:
+    """Look up where each finding stands, in the order in which they stand in the files."""
+    from gateway.config.positions import Positions  # it costs start-up time that a good file need not pay
+
+    positions = {path: Positions(text) for path, text in texts.items()}
+    lines = {path: text.split("\n") for path, text in texts.items()}
+    order = {path: number for number, path in enumerate(texts)}
+    found = []
+    for finding in findings:
+        place = finding.place
+        span = positions[place.file].find(place.keys, finding.on)
+        line = lines[place.file][span.line - 1].rstrip("\r")
+        if _may_show_a_secret(finding, line, header=span.line in positions[place.file].headers):
+            line = masked(line)
+        problem = Problem(
+            file=str(place.file),
+            place=str(place),
+            message=finding.message,
+            hint=finding.hint,
+            level=finding.level,
+            line=span.line,
+            column=span.column,
+            source=line,
+            width=span.length,
+        )
+        found.append((order[place.file], span.line, span.column, problem))
+    return [problem for *_, problem in sorted(found, key=lambda entry: entry[:3])]
+
+
+def masked(line: str, *, unparsed: str = "") -> str:
+    """A line with stars for all that stands behind its first `=`.
+
+    Args:
+        unparsed: of a file that is no TOML, the line that says what this one is about; there stars come only where it
+            looks sensitive.
+    """
+    if unparsed and (_HEADER.fullmatch(line) or _SENSITIVE.search(unparsed + line) is None):
+        return line
+    key, equals, value = line.partition("=") if "=" in line else ("", "", line)
+    return key + equals + "".join(part if _is_reference(part) else _VALUE.sub("*", part) for part in _PARTS.split(value))
+
+
+def is_secret_itself(kind: str, written: str) -> bool:
+    """Whether what stands in `{ env = ... }`, `{ file = ... }` or `{ credential = ... }` is the secret, not its place."""
+    return _NO_PLACE.search(written) is not None or (kind == "env" and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", written) is None)
+
+
+def _is_reference(part: str) -> bool:
+    if _REFERENCE.fullmatch(part) is None:
+        return False
+    pairs = re.findall(r"""(env|file|credential) *= *(?:"([^"]*)"|'([^']*)')""", part)
+    return not any(is_secret_itself(kind, double or single) for kind, double, single in pairs)
+
+
+def _may_show_a_secret(finding: Finding, line: str, *, header: bool) -> bool:
+    keys = finding.place.keys
+    if header or not line.strip():
+        return "whsec_" in line
+    if keys and keys[0] in _WITH_SECRETS:
+        whole_table = len(keys) <= (1 if keys[0] == "admin" else 2)
+        sensitive = any(_SENSITIVE.search(str(key)) for key in keys[1:]) or _SENSITIVE.search(line) is not None
+        return whole_table or sensitive or finding.on == "key"
+    return "whsec_" in line

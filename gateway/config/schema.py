@@ -1,0 +1,346 @@
+"""The JSON Schema of `gateway.toml`: what lets an editor complete a key, explain it, and underline what can't be.
+
+Made from the structs, and described by `gateway.toml.example`, so that neither is said twice: `make schema` writes it. It helps
+while one types; `gateway check` is the judge, and refuses more. Draft 7, the newest that taplo (Even Better TOML) reads.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import msgspec
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import FieldInfo
+
+from gateway.config.settings import (
+    AdminSettings,
+    AuditSettings,
+    RouteSettings,
+    ServerSettings,
+    SourceSettings,
+    StoreSettings,
+    TestSettings,
+)
+from gateway.core.events import IDENTITY
+from gateway.core.patterns import OPERATORS
+from gateway.core.values import Duration, Rate, SecretRef, Size
+from gateway.core.vocabulary import FIELDS, VALUES
+from gateway.sinks import SINK_TYPES
+
+FILE = Path(__file__).with_name("gateway.schema.json")
+"""Beside this module, so that an installed gateway has it too; `config/` in the repository has a link to it."""
+
+Schema = dict[str, Any]
+
+_TABLES: dict[str, tuple[type[Struct], str]] = {
+    "server": (ServerSettings, "The listener for webhooks."),
+    "admin": (AdminSettings, "The listener for health, metrics and the API that the commands use."),
+    "store": (StoreSettings, "The database: messages, and what is still owed to whom."),
+    "audit": (AuditSettings, "The audit log: one JSON object per line for all that happens to a message."),
+}
+_UNITS: dict[type, str] = {
+    Duration: r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w))+$",
+    Size: r"^[0-9]{1,12}\s?(B|kB|MB|GB|KiB|MiB|GiB)$",
+    Rate: r"^[0-9]{1,9}(\.[0-9]{1,6})?/[smh]$",
+}
+_PATH = r"^[^.]+(\.[^.]+)*$"
+_NAME = r"^[a-z][a-z0-9_-]{0,47}$"
+_ADDRESS = r"^(unix:.+|fd:.+|(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+):[0-9]{1,5})$"
+_CLOSER: dict[tuple[str, str], Schema] = {
+    ("server", "listen"): {"minItems": 1, "items": {"type": "string", "pattern": _ADDRESS}},
+    ("admin", "listen"): {"minItems": 1, "items": {"type": "string", "pattern": _ADDRESS}},
+    ("sources", "path"): {"pattern": r'^/[!"$&->@-~]*$'},
+    ("sinks", "retry"): {"minItems": 1},
+    ("sinks", "concurrency"): {"minimum": 1, "maximum": 256},
+    ("breaker", "failures"): {"minimum": 1},
+    ("sinks", "url"): {"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"},
+    ("sinks", "reject_on"): {"items": {"type": "integer", "minimum": 300, "maximum": 599}},
+    ("sinks", "port"): {"minimum": 1, "maximum": 65535},
+    ("sinks", "recipients"): {"minItems": 1},
+}
+"""What `checks` asks of a value beyond its type, where a schema can say it."""
+_NEEDED = {("sinks", "recipients")}
+_EMPTY = _NEEDED | {("sources", "secrets")}
+"""Keys whose default, an empty list, is there to be complained of."""
+
+
+def schema(manual: str) -> Schema:
+    """The schema as a JSON document.
+
+    Args:
+        manual: the text of `gateway.toml.example`.
+    Raises:
+        LookupError: it says nothing of a key.
+    """
+    says = _Manual(manual)
+    sources = _table(SourceSettings, "sources", "sources.legitmark", says)
+    sources["properties"]["identity"] |= _identity()
+    tests = _table(TestSettings, "tests", "tests", says)
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "gateway.toml",
+        "description": "The configuration of legitmark-gateway, or a file that it includes.",
+        "type": "object",
+        "properties": {
+            "include": {"description": says.key("", "include"), "type": "array", "items": {"type": "string"}},
+            **{
+                name: _table(kind, name, name, says) | {"description": description}
+                for name, (kind, description) in _TABLES.items()
+            },
+            "sources": {
+                "description": "The places that webhooks come from, by their names.",
+                "type": "object",
+                "propertyNames": {"pattern": _NAME, "not": {"const": "gateway"}},
+                "additionalProperties": sources | {"description": "A place that webhooks come from."},
+            },
+            "sinks": {
+                "description": "The places that events go to, by their names.",
+                "type": "object",
+                "propertyNames": {"pattern": _NAME},
+                "additionalProperties": {"$ref": "#/definitions/sink"},
+            },
+            "routes": {
+                "description": "Which event goes to which sinks. Every route that fits applies.",
+                "type": "array",
+                "items": _table(RouteSettings, "routes", "routes", says) | {"description": "A rule: a pattern, and sinks."},
+            },
+            "tests": {
+                "description": "Expectations about the routes; `gateway test` runs them.",
+                "type": "array",
+                "items": tests | {"description": "An event, and where it has to go."},
+            },
+        },
+        # No table is required: a file that is included has routes, sinks and tests alone.
+        "additionalProperties": False,
+        "definitions": {**_sinks(says), **_patterns(says)},
+    }
+
+
+def _table(kind: type[Struct], section: str, table: str, says: _Manual) -> Schema:
+    """A struct as an object; `table` is the one of the example that shows it."""
+    fields = msgspec.structs.fields(kind)
+    return {
+        "type": "object",
+        "properties": {field.name: _key(field, section, table, says) for field in fields},
+        "required": [field.name for field in fields if field.required or (section, field.name) in _NEEDED],
+        "additionalProperties": False,
+    }
+
+
+def _sinks(says: _Manual) -> dict[str, Schema]:
+    """A definition for each type, and `sink`, which chooses among them by `type`, so that an error points at the wrong key.
+
+    `sink` has the keys of all types itself, since editors complete what they see without choosing.
+    """
+    tables = {name: _table(kind, "sinks", says.sink(name), says) for name, kind in SINK_TYPES.items()}
+    kind = {"description": says.key(says.sink(next(iter(tables))), "type"), "type": "string", "enum": list(tables)}
+    keys: Schema = {}
+    for name, table in tables.items():
+        for key, value in table["properties"].items():
+            same = keys.setdefault(key, value) == value
+            keys[key] = keys[key] if same else {part: keys[key][part] for part in keys[key] if part != "default"}
+        table["description"] = f"A sink of the type {name}."
+        table["properties"] = {"type": kind, **table["properties"]}
+    chosen = [
+        {
+            "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
+            "then": {"$ref": f"#/definitions/{name}"},
+        }
+        for name in tables
+    ]
+    sink = {"description": "A place that events go to.", "type": "object", "properties": {"type": kind, **keys}}
+    return {"sink": sink | {"required": ["type"], "allOf": chosen}, **tables}
+
+
+def _key(field: FieldInfo, section: str, table: str, says: _Manual) -> Schema:
+    text = says.key(table, field.name)
+    found = {"description": text, **_value(field.type, field.name, text, says), **_CLOSER.get((section, field.name), {})}
+    default = field.default_factory() if field.default_factory is not NODEFAULT else field.default
+    if default is not NODEFAULT and default is not None and (section, field.name) not in _EMPTY:
+        found["default"] = _written(default)
+    return found
+
+
+def _value(kind: Any, name: str, text: str, says: _Manual) -> Schema:
+    """What may stand behind a key. `text` is its description, which the keys of a small table inside it share."""
+    if name in ("match", "unless"):
+        pattern = {"$ref": "#/definitions/pattern"}
+        return {"anyOf": [pattern, {"type": "array", "minItems": 1, "items": pattern}]}
+    if get_origin(kind) in (Union, types.UnionType):
+        options = [_value(option, name, text, says) for option in get_args(kind) if option is not types.NoneType]
+        return options[0] if len(options) == 1 else {"anyOf": options}
+    if get_origin(kind) is Literal:
+        return {"type": "string", "enum": list(get_args(kind))}
+    if get_origin(kind) is list:
+        return {"type": "array", "items": _value(get_args(kind)[0], name, text, says)}
+    if get_origin(kind) is dict:
+        return {"type": "object", "additionalProperties": _value(get_args(kind)[1], name, text, says)}
+    if kind in _UNITS:
+        return {"type": "string", "pattern": _UNITS[kind]}
+    if kind is SecretRef:
+        return _secret(says)
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        inner = {
+            field.name: {
+                "description": text,
+                **_value(field.type, field.name, text, says),
+                **_CLOSER.get((name, field.name), {}),
+                "default": _written(field.default),
+            }
+            for field in msgspec.structs.fields(kind)
+        }
+        return {"type": "object", "properties": inner, "additionalProperties": False}
+    return {str: {"type": "string"}, int: {"type": "integer"}, bool: {"type": "boolean"}, Any: {}}[kind]
+
+
+def _secret(says: _Manual) -> Schema:
+    places = {name: {"description": says.form(name), "type": "string"} for name in SecretRef.__struct_fields__}
+    return {"type": "object", "properties": places, "additionalProperties": False, "minProperties": 1, "maxProperties": 1}
+
+
+def _identity() -> Schema:
+    paths = {"type": "array", "items": {"type": "string", "pattern": _PATH}}
+    fields = "The fields that make two events of this type the same; [] turns identity off for it."
+    return {
+        "properties": {name: {"description": fields, **paths, "default": default} for name, default in IDENTITY.items()},
+        "additionalProperties": {"description": fields, **paths},
+        "default": IDENTITY,
+    }
+
+
+def _patterns(says: _Manual) -> dict[str, Schema]:
+    """The language of `match` and `unless` (core/patterns): a pattern, the condition of a field, and what they are made of."""
+    condition: Schema = {"$ref": "#/definitions/condition"}
+    text: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "string"}}]}
+    number: Schema = {"type": "number"}
+    operands = dict.fromkeys(OPERATORS, text) | dict.fromkeys(("gt", "gte", "lt", "lte"), number)
+    operands |= {"not": condition, "exists": {"type": "boolean"}}
+    # A mix of operators and fields is an error, and so is a table with neither.
+    fields = {
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"pattern": _PATH, "not": {"enum": list(OPERATORS)}},
+        "additionalProperties": condition,
+    }
+    return {
+        "pattern": fields
+        | {"description": "Fields of an event; all of them have to fit.", "properties": _known_fields("", fields, says)},
+        "condition": {
+            "anyOf": [
+                {"type": ["string", "number", "boolean"]},
+                {"type": "array", "minItems": 1, "items": condition},
+                {"$ref": "#/definitions/operators"},
+                {"$ref": "#/definitions/fields"},
+            ]
+        },
+        "operators": {
+            "description": "All of them have to hold.",
+            "type": "object",
+            "minProperties": 1,
+            "properties": {name: {"description": says.operator(name), **operand} for name, operand in operands.items()},
+            "additionalProperties": False,
+        },
+        "fields": fields | {"description": "Fields of a table in an event; all of them have to fit."},
+    }
+
+
+def _known_fields(prefix: str, fields: Schema, says: _Manual) -> dict[str, Schema]:
+    """The fields of documented events, to be completed; others may come, and are as good."""
+    found: dict[str, Schema] = {}
+    for path in sorted(path for path in FIELDS if path.startswith(prefix) and "." not in path.removeprefix(prefix)):
+        options: list[Schema] = [{"$ref": "#/definitions/condition"}]
+        if path in VALUES:
+            options.insert(0, {"enum": sorted(VALUES[path])})
+        if inner := _known_fields(f"{path}.", fields, says):
+            options.insert(0, fields | {"properties": inner})
+        description = says.form(path) if path in ("milestone", "source") else f"The field {path} of an event."
+        found[path.removeprefix(prefix)] = {"description": description, "anyOf": options}
+    return found
+
+
+def _written(value: Any) -> Any:
+    """A default as it is written in the file."""
+    if isinstance(value, (Duration, Size, Rate)):
+        return str(value)
+    if isinstance(value, list):
+        return [_written(item) for item in value]
+    if isinstance(value, Struct):
+        return {name: _written(getattr(value, name)) for name in value.__struct_fields__}
+    return value
+
+
+class _Manual:
+    """What `gateway.toml.example` says of each key: in the comment above it, or in its section's list of keys."""
+
+    _HEADER = re.compile(r"\[{1,2}([a-z_.]+)\]{1,2}")
+    _KEY = re.compile(r"(?:# )?([a-z_]+) = (.*)")
+    _LISTED = re.compile(r"^#   ([a-z_]+) {2,}(.*(?:\n#    +.*)*)", re.MULTILINE)
+    _FORM = re.compile(r"^#   (\{.*\}) +(\S.*(?:\n#     +.*)*)", re.MULTILINE)
+
+    def __init__(self, text: str) -> None:
+        self._above = {(table, key): said for table, key, _, said in self._keys(text)}
+        self._sinks = {value.strip('"'): table for table, key, value, _ in self._keys(text) if key == "type"}
+        self._listed: dict[tuple[str, str], str] = {}
+        for section in re.split(r"^# === ", text, flags=re.MULTILINE):
+            name = re.split(r"\W", section, maxsplit=1)[0].lower()
+            self._listed |= {(name, key): _sentence(said) for key, said in self._LISTED.findall(section)}
+        self._forms = [(form, _sentence(said)) for form, said in self._FORM.findall(text)]
+
+    def key(self, table: str, name: str) -> str:
+        said = self._above.get((table, name)) or self._listed.get((table.partition(".")[0], name))
+        if not said:
+            raise LookupError(f"gateway.toml.example says nothing of {name} in [{table}]")
+        return said
+
+    def sink(self, kind: str) -> str:
+        """The table that shows a type of sink."""
+        return self._sinks[kind]
+
+    def form(self, key: str) -> str:
+        """What stands behind the line that shows `{ key = ... }`."""
+        return next(said for form, said in self._forms if form.startswith(f"{{ {key} = "))
+
+    def operator(self, name: str) -> str:
+        shown = [said for form, said in self._forms if re.search(rf"[{{,] {name} = ", form)]
+        return next(iter(shown), "") or next(said for _, said in self._forms if re.search(rf"\b{name}\b", said))
+
+    def _keys(self, text: str) -> Iterator[tuple[str, str, str, str]]:
+        """Table, key, value, and the comment above; a commented table is one whose lines begin with "# " all along."""
+        table, sign, comment = "", "", list[str]()
+        for raw in text.splitlines():
+            if sign and not raw.startswith(sign):
+                sign = ""
+            line = raw.removeprefix(sign)
+            if match := self._HEADER.fullmatch(line.removeprefix("# ")):
+                outer, _, name = match[1].rpartition(".")
+                if outer == table and comment:  # a key that is written as a table of its own
+                    yield table, name, "", _sentence(" ".join(comment))
+                table, sign, comment = match[1], "# " if line.startswith("# ") else "", []
+            elif match := self._KEY.fullmatch(line):
+                yield table, match[1], match[2], _sentence(" ".join(comment))
+                comment = []
+            else:
+                comment = [*comment, line.removeprefix("# ")] if line.startswith("# ") else []
+
+
+def _sentence(text: str) -> str:
+    """On one line, with a full stop, and with a capital where it begins with a word of the language."""
+    words = re.sub(r"\n# +", " ", text).strip()
+    if re.match("[a-z]+[ ,;]", words):
+        words = words[0].upper() + words[1:]
+    return words if not words or words.endswith(".") else f"{words}."
+
+
+def document(manual: str) -> str:
+    """The text of the file."""
+    return json.dumps(schema(manual), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(document(Path(sys.argv[1]).read_text(encoding="utf-8")), encoding="utf-8")

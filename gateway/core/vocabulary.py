@@ -1,0 +1,61 @@
+"""What documented events can say: their fields and, where those are closed, the values. Derived from `events`; for advice only.
+
+New event types, fields and values may come at any time, so nothing here ever refuses an event or a rule.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, Union, get_args, get_origin
+
+import msgspec
+from msgspec import Struct
+
+from gateway.core import events
+from gateway.core.events import EVENT_TYPES, Milestone
+
+_KINDS = (events.StateChange, events.MediaRejected, events.InvalidateSr)
+_OF_NOTICES = ("sink", "reason", "detail", "message_id")
+"""Fields of the gateway's own events, beside those that every event has."""
+NOTICE_TYPES = ("gateway.delivery_dead", "gateway.sink_opened", "gateway.message_quarantined")
+
+
+def _fields(kind: type[Struct], prefix: str = "") -> Iterator[str]:
+    for field in msgspec.structs.fields(kind):
+        yield f"{prefix}{field.name}"
+        for option in _structs_in(field.type):
+            yield from _fields(option, f"{prefix}{field.name}.")
+
+
+def _structs_in(kind: Any) -> Iterator[type[Struct]]:
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        yield kind
+    elif get_origin(kind) in (Union, types.UnionType, list):
+        for inner in get_args(kind):
+            yield from _structs_in(inner)
+
+
+FIELDS: frozenset[str] = frozenset(
+    (
+        "event_type",
+        "milestone",
+        "source",
+        *_OF_NOTICES,
+        *(field for kind in _KINDS for field in _fields(kind)),
+    )
+)
+"""Dotted paths that a pattern can name."""
+
+VALUES: Mapping[str, frozenset[str]] = {
+    "event_type": frozenset((*EVENT_TYPES, *NOTICE_TYPES)),
+    "milestone": frozenset(milestone.value for milestone in Milestone),
+    "state.primary": frozenset(primary for primary, _ in events.STATES),
+    "state.supplement": frozenset(supplement for _, supplement in events.STATES if isinstance(supplement, str)),
+}
+"""What stands in a field of documented events, where that is a closed list."""
+
+
+def is_state(primary: object, supplement: object) -> bool:
+    """Whether an event with this pair is documented."""
+    return (primary, supplement) in events.STATES or (primary, events.ANY) in events.STATES

@@ -1,0 +1,196 @@
+"""One claimed delivery to its end: attempt, decide, settle, tell. What comes next is the lane's business."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+
+from msgspec import Struct
+
+from gateway.clock import Clock
+from gateway.core import events
+from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
+from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
+from gateway.core.retry import RetryPolicy, Transition, decide, expired, expires_at, hold, postponed
+from gateway.engine.audit import AuditLog
+from gateway.engine.gates import Change, Gates
+from gateway.engine.notices import Notices
+from gateway.engine.report import report
+from gateway.sinks.base import Outgoing, Sink
+from gateway.store.records import Attempt, Owed, Settlement
+from gateway.store.sqlite import Store
+from gateway.telemetry import Log, Metrics
+
+_TROUBLE_SECONDS = 1.0
+"""Between two tries to commit an outcome while the database takes nothing."""
+
+
+class LaneSettings(Struct, frozen=True):
+    policy: RetryPolicy
+    concurrency: int
+    """A slot is held from claim until the outcome is committed: so many deliveries a crash can repeat."""
+    timeout: float
+    """Seconds for one attempt."""
+    by_sr: bool = False
+    """`ordering = "sr"`: only the first open delivery of each service request may be claimed."""
+
+
+@dataclass(frozen=True)
+class LaneWorld:
+    """What all lanes share."""
+
+    store: Store
+    audit: AuditLog
+    notices: Notices
+    metrics: Metrics
+    clock: Clock
+    log: Log
+
+
+class Settled(Struct, frozen=True):
+    """What a lane has to know of a delivery that was settled."""
+
+    due_at: float | None = None
+    """When it is tried again; None: never."""
+    opened: bool = False
+    """The breaker opened."""
+
+
+class Attempts:
+    """Attempts at one sink, at most as many at a time as the lane starts."""
+
+    def __init__(self, name: str, sink: Sink, gates: Gates, world: LaneWorld) -> None:
+        self.name = name
+        self.last_error: str | None = None
+        """Of the last attempt, where that failed."""
+        self._sink = sink
+        self._in_use: Counter[int] = Counter()
+        """Attempts under way, by the id of their sink: one that was replaced is closed after its last one."""
+        self._gates = gates
+        self._world = world
+        self._store, self._clock = world.store, world.clock
+
+    async def deliver(self, owed: Owed, settings: LaneSettings, *, probe: bool) -> Settled:
+        """Attempt a delivery, and commit what came of it. Cancelled before there is an outcome, it cost nothing."""
+        now, policy = self._clock.now(), settings.policy
+        if now >= expires_at(policy, owed.since):
+            await self.give_up(owed)
+            return Settled()
+        attempt = await self._attempt(owed, now, settings.timeout)
+        outcome, now = attempt.outcome, self._clock.now()
+        change = self._gates.report(outcome, probe=probe)
+        if probe and isinstance(outcome, Retry):
+            until = self._gates.breaker.probe_at or now
+            transition = postponed(retries=owed.retries, since=owed.since, until=until, reason=outcome.reason, policy=policy)
+        else:
+            jitter = self._clock.jitter()
+            transition = decide(outcome, retries=owed.retries, since=owed.since, now=now, jitter=jitter, policy=policy)
+        if isinstance(outcome, Defer):
+            self._gates.hold(hold(outcome.after))
+        in_time = await self._settle(owed, transition, attempt)
+        if change is not None or probe or isinstance(outcome, Defer):
+            await self._keep_gates(change, outcome)
+        return Settled(transition.due_at if in_time else None, opened=change is Change.OPENED)
+
+    async def give_up(self, owed: Owed) -> None:
+        """End a delivery whose time is over, without a request."""
+        await self._settle(owed, expired(owed.retries), None)
+
+    def use(self, sink: Sink) -> Sink | None:
+        """Make the attempts that begin from now on at another sink; the one before it, where it is free to be closed now."""
+        before, self._sink = self._sink, sink
+        return None if self._in_use[id(before)] else before
+
+    async def aclose(self) -> None:
+        await self._sink.aclose()
+
+    async def _attempt(self, owed: Owed, now: float, timeout: float) -> Attempt:
+        started = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(timeout):
+                outcome: Outcome = await self._send(_outgoing(owed))
+        except TimeoutError:
+            outcome = Retry(Reason.TIMEOUT, f"no outcome within {timeout:g} s")
+        except Exception:
+            # A sink returns what it expects; this is a bug of ours, and the delivery must not pay for it with its life.
+            self._world.log.exception("delivery.bug", sink=self.name, delivery_id=owed.delivery_id)
+            outcome = Retry(Reason.BUG, "a bug in the gateway; the log has the traceback")
+        duration = self._clock.monotonic() - started
+        return Attempt(number=owed.attempts + 1, started_at=now, duration_ms=round(duration * 1000), outcome=outcome)
+
+    async def _send(self, outgoing: Outgoing) -> Outcome:
+        sink = self._sink
+        self._in_use[id(sink)] += 1
+        try:
+            return await sink.send(outgoing)
+        finally:
+            self._in_use[id(sink)] -= 1
+            if sink is not self._sink and not self._in_use[id(sink)]:
+                del self._in_use[id(sink)]
+                await sink.aclose()
+
+    async def _settle(self, owed: Owed, transition: Transition, attempt: Attempt | None) -> bool:
+        """Commit, and tell; False where a person ended the delivery meanwhile."""
+        settlement = Settlement(owed.seq, owed.sink, transition, self._clock.now(), attempt)
+        while True:
+            commit = self._store.settle(settlement)
+            try:
+                in_time = await asyncio.shield(commit)
+                break
+            except asyncio.CancelledError:
+                # The commit goes on without us: what it did still has to stand in the audit log.
+                with suppress(StoreError):
+                    self._report(owed, transition, attempt, in_time=await commit)
+                raise
+            except (StoreFailed, StoreCorrupt):
+                raise
+            except StoreError:
+                # The outcome is known and must not be forgotten: the slot stays taken until the disk has it.
+                await self._clock.wait(asyncio.Event(), _TROUBLE_SECONDS)
+        self._report(owed, transition, attempt, in_time=in_time)
+        if transition.state == "dead" and in_time:
+            await self._world.notices.delivery_dead(owed, transition.reason or "", attempt)
+        return in_time
+
+    def _report(self, owed: Owed, transition: Transition, attempt: Attempt | None, *, in_time: bool = True) -> None:
+        if attempt is not None:
+            outcome = attempt.outcome
+            self.last_error = None if isinstance(outcome, Delivered) else outcome.detail or outcome.reason.value
+        report(self._world.audit, self._world.metrics, self._clock.now(), owed, transition, attempt, in_time=in_time)
+
+    async def _keep_gates(self, change: Change | None, outcome: Outcome) -> None:
+        try:
+            await self._store.keep_sink(self.name, self._gates.state)
+        except (StoreFailed, StoreCorrupt):
+            raise
+        except StoreError:
+            pass  # the disk takes nothing now; what is kept is only what a restart would begin with
+        if change is None:
+            return
+        detail = "" if isinstance(outcome, Delivered) else outcome.detail
+        reason = outcome.reason if isinstance(outcome, Retry) else None
+        self._world.audit.step(change.value, sink=self.name, reason=reason, detail=detail or None)
+        self._world.metrics.gate(self.name, "breaker", closed=change is Change.OPENED)
+        if change is Change.OPENED:
+            self._world.log.warning("sink.opened", sink=self.name, reason=reason, detail=detail)
+            await self._world.notices.sink_opened(self.name, reason or "", detail)
+        else:
+            self._world.log.info("sink.closed", sink=self.name)
+
+
+def _outgoing(owed: Owed) -> Outgoing:
+    message = owed.message
+    decoded = events.decode(message.body)
+    return Outgoing(
+        delivery_id=owed.delivery_id,
+        message_id=message.id,
+        sender_id=message.sender_id,
+        source=message.source,
+        received_at=message.received_at,
+        event=decoded if isinstance(decoded, events.Event) else None,
+        body=message.body,
+        content_type=message.content_type,
+        attempt=owed.attempts + 1,
+    )

@@ -1,0 +1,135 @@
+"""A reload: the new configuration is built whole beside the running one, and takes its place or changes nothing (promise 10)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
+from msgspec import Struct, structs
+
+from gateway.clock import Clock
+from gateway.config import Config, load
+from gateway.config.diff import Difference, differences
+from gateway.core.errors import ConfigError, GatewayError, Problem, StoreError
+from gateway.core.values import Environment, SecretRef
+from gateway.engine.audit import AuditLog
+from gateway.telemetry import Log, Metrics
+from gateway.threads import detached
+
+_MOST_DETAIL = 2000
+"""Characters of what changed, or was wrong, in the audit line; the answer to who asked has it all."""
+
+
+class Reloaded(Struct, frozen=True):
+    """What a reload changed, or would change."""
+
+    changes: tuple[Difference, ...]
+    restart: tuple[str, ...]
+    """What of it has no effect until the process starts again."""
+    warnings: tuple[Problem, ...]
+
+
+class Reloads:
+    """One at a time, whoever asks: SIGHUP or the admin listener."""
+
+    def __init__(
+        self,
+        running: Config,
+        *,
+        use: Callable[[Config], Awaitable[None]],
+        environment: Environment,
+        audit: AuditLog,
+        metrics: Metrics,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        """`use` makes the gateway go on by another configuration; it raises where it can't, and has changed nothing then."""
+        self._running = running
+        self._use = use
+        self._environment = environment
+        self._audit = audit
+        self._metrics = metrics
+        self._clock = clock
+        self._log = log
+        self._one_at_a_time = asyncio.Lock()
+        self._asked = asyncio.Event()
+        metrics.config_reloaded(clock.now())
+
+    def ask(self) -> None:
+        """Reload soon: for a signal, which can't wait for it."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Do what is asked by signals, until cancelled."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            with suppress(GatewayError):  # it was logged and audited, and the running configuration goes on
+                await self.reload("SIGHUP")
+
+    async def reload(self, actor: str, *, dry_run: bool = False) -> Reloaded:
+        """Read the file again and go on by it.
+
+        Args:
+            actor: who asked, for the audit log.
+            dry_run: only say what would change.
+        Raises:
+            ConfigError: the file is bad; nothing was changed.
+            SinkSetupError: a sink can't be opened as configured; likewise.
+            StoreError: nothing can be committed now; likewise.
+        """
+        async with self._one_at_a_time:
+            try:
+                new, fixed = await self._read()
+                changes = differences(self._running, new)
+                restart = (*(change.place for change in changes if change.restart), *fixed)
+                reloaded = Reloaded(tuple(changes), restart, new.warnings)
+                if dry_run:
+                    return reloaded
+                await self._use(new)
+            except GatewayError as error:
+                if not dry_run:
+                    self._refused(error, actor)
+                raise
+            except Exception:
+                self._log.exception("reload.bug")
+                problem = Problem(file=str(self._running.file), place="file", message="could not be used: a bug in the gateway")
+                refused = ConfigError(problem.file, [problem])
+                self._refused(refused, actor)
+                raise refused from None
+            self._running = new
+            self._done(reloaded, actor)
+            return reloaded
+
+    async def _read(self) -> tuple[Config, list[str]]:
+        """The configuration of today, and the credentials in it that are others than at start: they count from a restart on."""
+        new = await detached(partial(load, self._running.file, self._environment), "reload")
+        kept: dict[SecretRef, str] = {}
+        secrets = dict(new.secrets)
+        for ref, secret in self._running.secrets.items():
+            if ref.credential is not None and ref in secrets:
+                if secrets[ref].reveal() != secret.reveal():
+                    kept[ref] = f"credential {ref.credential}"
+                secrets[ref] = secret
+        return structs.replace(new, secrets=secrets), list(kept.values())
+
+    def _done(self, reloaded: Reloaded, actor: str) -> None:
+        said = [str(change) for change in reloaded.changes]
+        self._audit.step("config.reloaded", actor=actor, detail="; ".join(said)[:_MOST_DETAIL] or "nothing changed")
+        self._metrics.config_reloaded(self._clock.now())
+        self._log.info("config.reloaded", actor=actor, changes=said, needs_restart=list(reloaded.restart) or None)
+        for problem in reloaded.warnings:
+            self._log.warning("config.warning", problem=str(problem))
+
+    def _refused(self, error: GatewayError, actor: str) -> None:
+        problems = [str(problem) for problem in error.problems] if isinstance(error, ConfigError) else [str(error)]
+        self._audit.step("config.refused", actor=actor, detail="; ".join(problems)[:_MOST_DETAIL])
+        self._metrics.config_refused()
+        hint = (
+            "try again when the store takes something"
+            if isinstance(error, StoreError)
+            else "mend the file; the running one goes on"
+        )
+        self._log.error("config.refused", actor=actor, problems=problems, do=hint)

@@ -1,0 +1,121 @@
+"""`gateway init`: what it writes is good, runs as it is, and takes no file away."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft7Validator  # type: ignore[import-untyped]
+
+from gateway.config.schema import FILE
+from tests.cli.running import gateway
+from tests.conftest import PAYLOADS, SECRET
+from tests.flow.running import Running, until
+
+BODY = next(PAYLOADS.glob("*.json")).read_bytes()
+
+
+def written(folder: Path) -> str:
+    """What `gateway init` writes into an empty folder."""
+    result = gateway("init", cwd=folder)
+    assert (result.status, result.err) == (0, "")
+    return (folder / "gateway.toml").read_text(encoding="utf-8")
+
+
+def everything(text: str) -> str:
+    """With every block in force."""
+    return re.sub(r"^# (?=\[|[a-z_]+ = )", "", text, flags=re.MULTILINE)
+
+
+def test_what_it_writes_is_good_without_a_warning_and_passes_its_own_tests(tmp_path: Path) -> None:
+    written(tmp_path)
+    check = gateway("check", "--no-secrets", "--strict", cwd=tmp_path)
+    assert (check.status, check.err) == (0, "")
+    assert "1 source(s), 1 sink(s), 1 route(s)" in check.out
+    test = gateway("test", cwd=tmp_path)
+    assert test.status == 0
+    assert "1 passed, 0 failed" in test.out
+
+
+def test_so_it_is_with_every_block_in_force(tmp_path: Path) -> None:
+    text = written(tmp_path)
+    (tmp_path / "gateway.toml").write_text(everything(text), encoding="utf-8")
+    check = gateway("check", "--no-secrets", "--strict", cwd=tmp_path)
+    assert (check.status, check.err) == (0, "")
+    assert "1 source(s), 2 sink(s), 2 route(s)" in check.out
+    assert "2 passed, 0 failed" in gateway("test", cwd=tmp_path).out
+
+
+def test_it_writes_the_schema_that_the_first_line_names(tmp_path: Path) -> None:
+    text = written(tmp_path)
+    sign, _, path = text.splitlines()[0].partition(" ")
+    assert sign == "#:schema"
+    assert (tmp_path / path).read_bytes() == FILE.read_bytes()
+    validator = Draft7Validator(json.loads(FILE.read_bytes()))
+    assert validator.is_valid(tomllib.loads(text))
+    assert validator.is_valid(tomllib.loads(everything(text)))
+
+
+async def test_it_runs_with_nothing_but_the_secret_set(tmp_path: Path) -> None:
+    text = written(tmp_path)
+    listens = '# [server]\n# listen = ["127.0.0.1:8080"]\n'
+    assert text.count(listens) == 1
+    text = text.replace(listens, '[server]\nlisten = ["127.0.0.1:0"]\n')
+    with Running(tmp_path, text, {"LEGITMARK_SECRET": SECRET}) as running:
+        assert (await running.post(BODY)).outcome == (200, "accepted")
+        await until(lambda: running.audit("delivery.delivered", sink="archive"))
+        assert json.loads((tmp_path / "events.jsonl").read_bytes())["body"] == json.loads(BODY)
+
+
+@pytest.mark.parametrize("name", ["gateway.toml", "the rules.toml"])
+def test_it_names_the_next_commands_as_they_are_typed(name: str, tmp_path: Path) -> None:
+    result = gateway("init", name, cwd=tmp_path)
+    lines = [shlex.split(line, comments=True) for line in result.out.splitlines() if line.startswith("  ")]
+    assert lines[0] == ["export", "LEGITMARK_SECRET=whsec_..."]
+    assert [line[1] for line in lines[1:]] == ["check", "serve", "send"]
+    check = gateway(*lines[1][1:], cwd=tmp_path)
+    assert check.status == 0, check
+    assert f"{name}: good" in check.out
+    unanswered = gateway(*lines[3][1:], cwd=tmp_path, variables={"LEGITMARK_SECRET": ""})
+    assert unanswered.status == 78, "it reads this configuration, and misses the secret"
+    assert "LEGITMARK_SECRET" in unanswered.err
+
+
+def test_a_configuration_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "gateway.toml").write_text("mine")
+    result = gateway("init", cwd=tmp_path)
+    assert (result.status, result.out) == (2, "")
+    assert "gateway.toml is there already" in result.err
+    assert "--force" in result.err
+    assert (tmp_path / "gateway.toml").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["gateway.toml"]
+
+
+def test_with_force_it_writes_over_it(tmp_path: Path) -> None:
+    text = written(tmp_path)
+    (tmp_path / "gateway.toml").write_text("mine")
+    assert gateway("init", "--force", cwd=tmp_path).status == 0
+    assert (tmp_path / "gateway.toml").read_text(encoding="utf-8") == text
+
+
+def test_the_schema_alone_leaves_the_configuration_alone(tmp_path: Path) -> None:
+    (tmp_path / "gateway.toml").write_text("mine")
+    (tmp_path / "gateway.schema.json").write_text("of an older version")
+    assert gateway("init", "--schema", cwd=tmp_path).status == 0
+    assert (tmp_path / "gateway.toml").read_text() == "mine"
+    assert (tmp_path / "gateway.schema.json").read_bytes() == FILE.read_bytes()
+
+
+def test_a_folder_that_is_not_there_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    result = gateway("init", "nowhere/gateway.toml", cwd=tmp_path)
+    assert (result.status, result.out) == (74, "")
+    assert "nowhere/gateway.toml can't be written: No such file or directory" in result.err
+
+
+def test_the_help_says_what_becomes_of_a_configuration_that_is_there() -> None:
+    told = " ".join(gateway("init", "--help").out.replace("│", " ").split())
+    assert "without it, that ends with exit code 2" in told

@@ -1,0 +1,100 @@
+"""The profiles in `config/`: each loads, its tests pass, and those that need no other machine deliver a webhook."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.config import load
+from gateway.core.values import Environment
+from tests.cli.running import gateway
+from tests.config.reading import EXAMPLE
+from tests.conftest import PAYLOADS, SECRET
+from tests.flow.running import Receiver, Running, until
+
+FOLDER = EXAMPLE.parent / "config"
+PROFILES = [pytest.param(file, id=file.stem) for file in sorted(FOLDER.glob("*.toml"))]
+BODY = next(PAYLOADS.glob("*.json")).read_bytes()
+
+
+def text_of(name: str, *changes: tuple[str, str]) -> str:
+    text = (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+def test_there_is_one_for_each_purpose() -> None:
+    assert [file.stem for file in sorted(FOLDER.glob("*.toml"))] == ["local", "minimal", "production"]
+
+
+@pytest.mark.parametrize("file", PROFILES)
+def test_each_is_good_without_a_warning(file: Path) -> None:
+    assert load(file, Environment({}), secrets=False).warnings == ()
+
+
+def test_their_tests_pass() -> None:
+    result = gateway("test", *sorted(FOLDER.glob("*.toml")))
+    assert (result.status, result.err) == (0, "")
+    assert "5 passed, 0 failed" in result.out
+
+
+@pytest.mark.parametrize("file", [*PROFILES, pytest.param(EXAMPLE, id="example")])
+def test_the_first_line_tells_editors_where_the_schema_lies(file: Path) -> None:
+    sign, _, schema = file.read_text(encoding="utf-8").splitlines()[0].partition(" ")
+    assert sign == "#:schema"
+    assert json.loads((file.parent / schema).read_text(encoding="utf-8"))["title"] == "gateway.toml"
+
+
+def test_the_smallest_one_says_nothing_that_is_a_default() -> None:
+    lines = [line for line in text_of("minimal").splitlines() if line and not line.startswith("#")]
+    assert len(lines) == 7
+
+
+async def test_the_smallest_one_delivers_given_the_secret_alone(tmp_path: Path) -> None:
+    with Running(tmp_path, text_of("minimal"), {"LEGITMARK_SECRET": SECRET}) as running:
+        assert (await running.post(BODY)).outcome == (200, "accepted")
+        await until(lambda: running.audit("delivery.delivered", sink="archive"))
+        assert json.loads((tmp_path / "events.jsonl").read_bytes())["body"] == json.loads(BODY)
+
+
+async def test_the_one_for_a_developer_delivers_to_the_service_and_the_file_beside_it(tmp_path: Path) -> None:
+    with Receiver() as service:
+        text = text_of("local", ("127.0.0.1:9080", "127.0.0.1:0"), ("127.0.0.1:9081", "127.0.0.1:0"))
+        text = text.replace("127.0.0.1:3000", f"127.0.0.1:{service.port}")
+        running = Running(tmp_path, text, {"LEGITMARK_SECRET": SECRET})
+        running.audit_file = tmp_path / "local-audit.jsonl"
+        with running:
+            assert (await running.post(BODY)).outcome == (200, "accepted")
+            await until(lambda: len(running.audit("delivery.delivered")) == 2)
+        assert [(request.path, request.body) for request in service.requests] == [("/hooks/legitmark", BODY)]
+        assert json.loads((tmp_path / "local-events.jsonl").read_bytes())["body"] == json.loads(BODY)
+        assert (tmp_path / "local.db").is_file()
+
+
+def test_the_one_for_production_lives_in_the_folders_that_systemd_gives(tmp_path: Path) -> None:
+    for name in ("legitmark", "erp"):
+        (tmp_path / name).write_text(SECRET)
+    (tmp_path / "slack").write_text("https://hooks.example.com/services/T0/B0/x")
+    (tmp_path / "smtp").write_text("correct-horse")
+    folders = {
+        "CREDENTIALS_DIRECTORY": str(tmp_path),
+        "STATE_DIRECTORY": "/var/lib/legitmark-gateway",
+        "LOGS_DIRECTORY": "/var/log/legitmark-gateway",
+        "RUNTIME_DIRECTORY": "/run/legitmark-gateway",
+    }
+    config = load(FOLDER / "production.toml", Environment(folders))
+    assert config.warnings == ()
+    assert config.database == Path("/var/lib/legitmark-gateway/gateway.db")
+    assert config.audit_log == Path("/var/log/legitmark-gateway/audit.jsonl")
+    assert config.admin.listen == ["unix:/run/legitmark-gateway/admin.sock"]
+    assert {ref.credential for ref in config.secrets} == {"legitmark", "erp", "slack", "smtp"}
+    assert all(f"LoadCredential={name}:" in text_of("production") for name in ("legitmark", "erp", "slack", "smtp"))
+
+
+def test_the_one_for_production_tells_somebody_of_what_happens_to_the_gateway_itself() -> None:
+    config = load(FOLDER / "production.toml", Environment({}), secrets=False)
+    assert [route.sinks for route in config.routes if route.sources == ("gateway",)] == [("operations",)]

@@ -1,0 +1,300 @@
+"""What works, and is probably not meant: each warning comes where it should, and does not come where it should not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config import load
+from gateway.core.errors import Problem
+from gateway.core.events import EVENT_TYPES, STATES, Milestone
+from gateway.core.samples import SAMPLES
+from gateway.core.values import Environment
+from gateway.core.vocabulary import FIELDS, NOTICE_TYPES
+from tests.config.reading import EXAMPLE
+from tests.conftest import SECRET
+
+SOURCE = '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n'
+SINK = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n'
+ALL = '[[routes]]\nname = "all"\nsinks = ["archive"]\n'
+VARIABLES = {"LEGITMARK_SECRET": SECRET, "TOKEN": "t", "WEBHOOK": "https://hooks.example.com/x"}
+
+
+def warnings(folder: Path, text: str) -> list[Problem]:
+    file = folder / "gateway.toml"
+    file.write_text(text)
+    found = list(load(file, Environment(VARIABLES)).warnings)
+    assert all(problem.level == "warning" for problem in found)
+    return found
+
+
+def said(folder: Path, text: str) -> list[tuple[str, str]]:
+    return [(problem.place, problem.message) for problem in warnings(folder, text)]
+
+
+def meant(problem: Problem) -> str:
+    """The piece of the line that the caret stands below."""
+    assert problem.column is not None
+    return problem.source[problem.column - 1 : problem.column - 1 + problem.width]
+
+
+def routes(*tables: str) -> str:
+    return (
+        SOURCE + SINK + "".join(f'[[routes]]\nname = "{at}"\nsinks = ["archive"]\n{table}\n' for at, table in enumerate(tables))
+    )
+
+
+def test_the_example_has_none(tmp_path: Path) -> None:
+    assert warnings(tmp_path, EXAMPLE.read_text()) == []
+
+
+def test_without_a_route_every_message_goes_nowhere(tmp_path: Path) -> None:
+    assert said(tmp_path, SOURCE) == [("[[routes]]", "there is none")]
+    assert said(tmp_path, SOURCE + SINK) == [("[[routes]]", "there is none")]
+    assert said(tmp_path, SOURCE + '[[routes]]\nname = "nobody, on purpose"\nsinks = []\n') == []
+
+
+def test_a_sink_that_no_route_names_is_told_at_its_header(tmp_path: Path) -> None:
+    (found,) = warnings(tmp_path, SOURCE + SINK + '[sinks.spare]\ntype = "jsonl"\npath = "spare.jsonl"\n' + ALL)
+    assert (found.place, found.message) == ("[sinks.spare]", "no route names this sink: nothing will go there")
+    assert (found.line, meant(found)) == (6, "sinks.spare")
+    assert warnings(tmp_path, SOURCE + SINK + ALL + "fallback = true\n") == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "warned"),
+    [
+        ("", False),
+        ("breaker = { failures = 4 }", False),
+        ("breaker = { failures = 5 }", True),
+        ("breaker = { failures = 6 }", True),
+        ('retry = ["0s", "5s", "5m"]', True),
+        ('retry = ["0s", "5s", "5m", "5m"]', False),
+        ('retry = ["0s"]\nbreaker = { failures = 1 }', True),
+    ],
+)
+def test_a_breaker_that_opens_only_when_a_delivery_is_dead_already(keys: str, warned: bool, tmp_path: Path) -> None:
+    found = said(tmp_path, SOURCE + SINK + keys + "\n" + ALL)
+    assert [place for place, _ in found] == ["[sinks.archive] breaker"] * warned
+
+
+@pytest.mark.parametrize(
+    ("security", "login", "warned"),
+    [
+        ("none", True, True),
+        ("none", False, False),
+        ("starttls", True, False),
+        ("tls", True, False),
+    ],
+)
+def test_a_password_that_crosses_the_network_in_clear(security: str, login: bool, warned: bool, tmp_path: Path) -> None:
+    mail = f'[sinks.mail]\ntype = "email"\nhost = "smtp.example.internal"\nsecurity = "{security}"\nsender = "a@example.com"\n'
+    keys = 'recipients = ["b@example.com"]\n' + 'username = "a"\npassword = { env = "TOKEN" }\n' * login
+    found = said(tmp_path, SOURCE + mail + keys + '[[routes]]\nsinks = ["mail"]\n')
+    assert [place for place, _ in found] == ["[sinks.mail] security"] * warned
+
+
+# Secret files.
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o644, True), (0o604, True), (0o640, False), (0o600, False), (0o400, False)])
+def test_a_secret_file_that_every_user_can_read(mode: int, warned: bool, tmp_path: Path) -> None:
+    secret = tmp_path / "legitmark"
+    secret.write_text(SECRET)
+    secret.chmod(mode)
+    found = warnings(
+        tmp_path, '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }, { file = "legitmark" }]\n' + SINK + ALL
+    )
+    assert [problem.place for problem in found] == ["[sources.legitmark] secrets"] * warned
+    for problem in found:
+        assert meant(problem) == '{ file = "legitmark" }'
+        assert (problem.message, problem.hint) == ("every user of this machine can read legitmark", "chmod o= legitmark")
+        assert SECRET not in str(problem) + problem.source
+
+
+def test_the_secret_files_of_sinks_and_of_the_admin_listener_count_too(tmp_path: Path) -> None:
+    for name in ("admin", "erp", "header"):
+        (tmp_path / name).write_text(SECRET)
+        (tmp_path / name).chmod(0o644)
+    text = (
+        '[admin]\ntoken = { file = "admin" }\n'
+        + SOURCE
+        + '[sinks.erp]\ntype = "http"\nurl = "https://erp.example.internal/"\nsecret = { file = "erp" }\n'
+        + 'headers = { "x-key" = { file = "header" } }\n[[routes]]\nsinks = ["erp"]\n'
+    )
+    assert [place for place, _ in said(tmp_path, text)] == ["[admin] token", "[sinks.erp] secret", "[sinks.erp] headers.x-key"]
+
+
+def test_a_secret_file_is_looked_at_without_its_content_where_no_secret_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text('[sources.legitmark]\nsecrets = [{ file = "legitmark" }]\n' + SINK + ALL)
+    assert load(file, Environment({}), secrets=False).warnings == ()
+    (tmp_path / "legitmark").write_text("no key at all")
+    (tmp_path / "legitmark").chmod(0o644)
+    assert len(load(file, Environment({}), secrets=False).warnings) == 1
+
+
+# Routes that say nothing.
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("", ""),
+        ("", 'match = { milestone = "authentic" }'),
+        ("", 'unless = { milestone = "authentic" }'),
+        ("", 'source = "legitmark"'),
+        ('source = "legitmark"', 'source = "legitmark"\nmatch = { milestone = "draft" }'),
+        ('source = ["legitmark", "gateway"]', 'source = "legitmark"'),
+        ('match = { milestone = "authentic" }', 'match = { milestone = "authentic" }'),
+        (
+            'match = { milestone = "authentic", sr_uuid = "a" }\nunless = { reference_id = "b" }',
+            'unless = { reference_id = "b" }\nmatch = { sr_uuid = "a", milestone = "authentic" }',
+        ),
+    ],
+)
+def test_a_route_after_a_final_one_that_takes_its_events_can_never_apply(first: str, second: str, tmp_path: Path) -> None:
+    (found,) = warnings(tmp_path, routes(first + "\nfinal = true", second))
+    assert found.message.startswith('can never apply: "0" before it is final, and takes ')
+    assert (found.place, meant(found)) == ('[[routes]] "1"', "routes")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ('match = { milestone = "authentic" }\nfinal = true', ""),
+        ('match = { milestone = "authentic" }\nfinal = true', 'match = { milestone = "counterfeit" }'),
+        ('unless = { milestone = "authentic" }\nfinal = true', 'match = { milestone = "authentic" }'),
+        ('source = "legitmark"\nfinal = true', 'source = ["legitmark", "gateway"]'),
+        ('source = "legitmark"\nfinal = true', ""),
+        ('match = { milestone = "authentic" }', "final = true"),
+        ("fallback = true\nfinal = true", 'match = { milestone = "authentic" }'),
+        ('match = { milestone = "authentic" }', 'match = { milestone = "authentic" }\nunless = { sr_uuid = "a" }'),
+        ('match = { milestone = "authentic" }', 'match = { milestone = "authentic" }\nsource = "legitmark"'),
+        ('match = { milestone = "authentic" }', 'match = { milestone = "authentic" }\nfallback = true'),
+        ("match = { sr_uuid = { exists = true } }", "match = { sr_uuid = { exists = false } }"),
+    ],
+)
+def test_routes_that_can_both_apply_are_let_alone(first: str, second: str, tmp_path: Path) -> None:
+    assert warnings(tmp_path, routes(first, second)) == []
+
+
+def test_two_routes_with_equal_patterns_are_told_at_the_second(tmp_path: Path) -> None:
+    same = 'match = { state = { primary = "COMPLETE", supplement = "REJECTED" }, event_type = "state_change" }'
+    other = 'match = { event_type = "state_change", state = { supplement = "REJECTED", primary = "COMPLETE" } }'
+    (found,) = warnings(tmp_path, routes(same, 'match = { milestone = "draft" }', other))
+    assert (found.place, found.message) == ('[[routes]] "2" match', 'takes the same events as "0"')
+    assert meant(found) == other.removeprefix("match = ")
+
+
+def test_two_routes_that_both_take_everything_are_told_at_the_second(tmp_path: Path) -> None:
+    assert said(tmp_path, routes("", "")) == [('[[routes]] "1"', 'takes the same events as "0"')]
+
+
+def test_a_fallback_after_a_route_that_takes_everything_can_never_apply(tmp_path: Path) -> None:
+    (found,) = warnings(tmp_path, routes("fallback = true", ""))
+    assert found.place == '[[routes]] "0"'
+    assert found.message == 'can never apply: "1" matches every event, and this is a fallback'
+    assert warnings(tmp_path, routes("fallback = true", 'source = "legitmark"')) == []
+    assert warnings(tmp_path, routes("fallback = true", "fallback = true\nmatch = { milestone = 'draft' }")) == []
+
+
+# Words that no documented event knows.
+
+
+@pytest.mark.parametrize(
+    ("pattern", "field", "hint"),
+    [
+        ('{ state = { primry = "QC" } }', "primry", 'did you mean "state.primary"?'),
+        ('{ "state.primry" = "QC" }', '"state.primry"', 'did you mean "state.primary"?'),
+        ('{ state.primry = "QC" }', "primry", 'did you mean "state.primary"?'),
+        ("{ reference = { exists = true } }", "reference", 'did you mean "reference_id"?'),
+        ('{ sides = { side = "Front", resaon = "BLURRY" } }', "resaon", 'did you mean "sides.reason"?'),
+        ('{ sides = [{ side = "Front" }, { sied = "Label" }] }', "sied", 'did you mean "sides.side"?'),
+        ('{ sides = { not = { sied = "Label" } } }', "sied", 'did you mean "sides.side"?'),
+        ('{ milstone = "authentic" }', "milstone", 'did you mean "milestone"?'),
+        ('{ "商品" = "鞄", event_type = "state_change" }', '"商品"', ""),
+    ],
+)
+@pytest.mark.parametrize("key", ["match", "unless"])
+def test_a_field_that_no_known_event_has(key: str, pattern: str, field: str, hint: str, tmp_path: Path) -> None:
+    (found,) = warnings(tmp_path, routes(f"{key} = {pattern}"))
+    assert found.message == "no known event has this field"
+    assert (meant(found), found.hint) == (field, hint)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "value", "hint"),
+    [
+        ('{ state = { primary = "COMPLETED" } }', '"COMPLETED"', 'did you mean "COMPLETE"?'),
+        ('{ "state.primary" = ["QC", "COMPLETED"] }', '"COMPLETED"', 'did you mean "COMPLETE"?'),
+        ('{ "state.supplement" = { not = "APROVED" } }', '"APROVED"', 'did you mean "APPROVED"?'),
+        ('{ "state.supplement" = { not = ["REJECTED", "APROVED"] } }', '"APROVED"', 'did you mean "APPROVED"?'),
+        ('{ milestone = "counterfiet" }', '"counterfiet"', 'did you mean "counterfeit"?'),
+        ("{ milestone = 5 }", "5", "known: authentic"),
+        ('{ event_type = "state_chnge" }', '"state_chnge"', 'did you mean "state_change"?'),
+        ('{ source = "legitmrk" }', '"legitmrk"', 'did you mean "legitmark"?'),
+    ],
+)
+def test_a_value_that_no_documented_event_has(pattern: str, value: str, hint: str, tmp_path: Path) -> None:
+    (found,) = warnings(tmp_path, routes(f"match = {pattern}"))
+    assert meant(found) == value
+    assert found.hint.startswith(hint)
+
+
+def test_a_pair_of_states_that_never_come_together(tmp_path: Path) -> None:
+    for pattern in (
+        '{ state = { primary = "DRAFT", supplement = "APPROVED" } }',
+        '{ "state.supplement" = "APPROVED", "state.primary" = "DRAFT" }',
+        '{ state = [{ primary = "QC" }, { primary = "DRAFT", supplement = "APPROVED" }] }',
+    ):
+        (found,) = warnings(tmp_path, routes(f"match = {pattern}"))
+        assert found.message == '"DRAFT" never comes with "APPROVED"'
+        assert meant(found) == '"APPROVED"'
+
+
+def test_states_of_different_tables_are_no_pair(tmp_path: Path) -> None:
+    assert warnings(tmp_path, routes('match = { state = [{ primary = "DRAFT" }, { supplement = "APPROVED" }] }')) == []
+    assert warnings(tmp_path, routes('match = [{ "state.primary" = "DRAFT" }, { "state.supplement" = "APPROVED" }]')) == []
+    assert warnings(tmp_path, routes('match = { "state.primary" = "DRAFT", "state.supplement" = { not = "APPROVED" } }')) == []
+    assert warnings(tmp_path, routes('match = { state = { not = { primary = "DRAFT", supplement = "APPROVED" } } }')) == []
+
+
+def test_whatever_documented_events_have_is_known(tmp_path: Path) -> None:
+    tables = [f'match = {{ "{field}" = {{ exists = true }} }}' for field in sorted(FIELDS)]
+    tables += [f'match = {{ milestone = "{milestone}" }}' for milestone in Milestone]
+    tables += [f'match = {{ event_type = "{kind}" }}' for kind in NOTICE_TYPES]
+    for primary, supplement in STATES:
+        inner = f', supplement = "{supplement}"' if isinstance(supplement, str) else ""
+        tables.append(f'match = {{ state = {{ primary = "{primary}"{inner} }} }}')
+    tables.append('match = { state = { primary = "CANCELLED", supplement = "COMPLETE" } }')
+    assert warnings(tmp_path, routes(*tables)) == []
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_every_field_of_a_sample_is_known_but_those_of_an_unknown_type(name: str, tmp_path: Path) -> None:
+    kind = SAMPLES[name]["event_type"]
+    pattern = ", ".join(f"{key} = {{ exists = true }}" for key in SAMPLES[name] if key != "event_type")
+    found = warnings(tmp_path, routes(f'match = {{ event_type = "{kind}", {pattern} }}'))
+    assert [meant(problem) for problem in found] == ([] if kind in EVENT_TYPES else [f'"{kind}"'])
+
+
+def test_a_rule_for_a_new_event_type_is_told_of_the_type_alone(tmp_path: Path) -> None:
+    pattern = '{ event_type = "sr_archived", archived = { by = "partner" }, "state.primary" = "ARCHIVED" }'
+    (found,) = warnings(tmp_path, routes(f"match = {pattern}"))
+    assert meant(found) == '"sr_archived"'
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        '{ milestone = { prefix = "qc_" } }',
+        '{ "state.primary" = { ignore_case = "complete" } }',
+        '{ event_type = { regex = "gateway\\\\..*" } }',
+        '{ source = ["legitmark", "gateway"] }',
+        '{ reference_id = ["anything", "at all"] }',
+    ],
+)
+def test_operators_and_open_fields_are_not_judged(pattern: str, tmp_path: Path) -> None:
+    assert warnings(tmp_path, routes(f"match = {pattern}")) == []
