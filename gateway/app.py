@@ -125,17 +125,14 @@ class Gateway:
 
         async def use(new: Config) -> None:
             """Go on by another configuration. What can fail comes first; then all is swapped at once, without an await."""
-            sources, token = _sources(new), _token(new)
+            sources, token, rules = _sources(new), _token(new), rules_of(new)
             change = await lanes.prepare(new)
             self._config = new
-            inbox.rules = rules_of(new)
+            inbox.rules = rules
             ingress.use(sources, new.server.max_body)
             admin.token = token
             space.least, store.retention = new.store.min_free, new.store.retention
-            unused = lanes.use(change)
-            for sink in unused:
-                await sink.aclose()
-            await lanes.settle_order()
+            await lanes.tidy(lanes.use(change))
 
         reloads = Reloads(config, use=use, environment=self._environment, audit=audit, metrics=metrics, clock=clock, log=log)
         admin = Admin(

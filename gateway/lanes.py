@@ -13,7 +13,7 @@ from gateway.clock import Clock
 from gateway.config import Config
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError
-from gateway.core.retry import RetryPolicy
+from gateway.core.retry import RetryPolicy, longest_wait
 from gateway.core.routing import Router
 from gateway.engine.attempts import LaneSettings, LaneWorld
 from gateway.engine.gates import Gates
@@ -37,6 +37,15 @@ class Change(Struct, frozen=True):
     states: dict[str, SinkState]
 
 
+class Leftover(Struct, frozen=True):
+    """What is to be done once a configuration is used."""
+
+    unused: list[Sink]
+    """To be closed."""
+    ordered: list[str]
+    """The sinks whose `ordering` became "sr"."""
+
+
 class Lanes:
     world: LaneWorld
     """Set before the first configuration is prepared: what it holds needs `offer`."""
@@ -45,9 +54,13 @@ class Lanes:
         """`clock` is what sinks sign by: the wall clock, whatever the lanes take for it while it jumps."""
         self._clock = clock
         self.by_name: dict[str, Lane] = {}
+        self._left: dict[str, Lane] = {}
+        """Of sinks that left the configuration. Each ends what it has in flight, and is the one to go on where its name is back:
+        another one would not know what that is, and send it twice."""
         self._start: Start | None = None
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
         self._config: Config | None = None
+        self._stopping = False
 
     def offer(self, owed: Owed, due: float) -> None:
         """Hand a fresh delivery to its lane; one whose sink has just left the configuration waits in the store."""
@@ -57,16 +70,16 @@ class Lanes:
     def run(self, start: Start) -> None:
         """Let the lanes work, and every one that a change adds."""
         self._start = start
-        for name, lane in self.by_name.items():
-            self._tasks[name] = start(lane.run(), f"lane:{name}")
+        self._tasks = [start(lane.run(), f"lane:{name}") for name, lane in self.by_name.items()]
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
         """Of all that still work, also of those that have left."""
-        return [task for task in self._tasks.values() if not task.done()]
+        return [task for task in self._tasks if not task.done()]
 
     def stop(self) -> None:
-        for lane in self.by_name.values():
+        self._stopping = True
+        for lane in (*self.by_name.values(), *self._left.values()):
             lane.stop()
 
     async def prepare(self, config: Config) -> Change:
@@ -81,44 +94,51 @@ class Lanes:
                     opening = Opening(name, config.base, config.secret, self._clock)
                     opened[name] = open_sink(settings, opening)
             states = await self.world.store.read(reads.sink_states)
-            if self._config is not None:
+            if self._config is not None and _noted(self._config) != _noted(config):  # else a full disk would be in its way
                 await self._tell_store(config)
+            if self._stopping:
+                raise StoreError("the gateway is stopping")  # a lane that began now would never end
         except BaseException:
             for sink in opened.values():
                 await sink.aclose()
             raise
         return Change(config, opened, states)
 
-    def use(self, change: Change) -> list[Sink]:
-        """Go on by a configuration: at once, and without a chance to fail. The sinks that nobody uses any more, to be closed."""
+    def use(self, change: Change) -> Leftover:
+        """Go on by a configuration: at once, and without a chance to fail."""
         config, unused = change.config, []
         for name in [name for name in self.by_name if name not in config.sinks]:
-            self.by_name.pop(name).stop()  # what it has in flight comes to its end; what waits stays in the store
+            lane = self._left[name] = self.by_name.pop(name)
+            unused.append(lane.leave())
             self.world.metrics.forget_gates(name)
         for name, sink in change.sinks.items():
             settings = config.sinks[name]
             lane_settings, breaker = _settings(settings), BreakerPolicy(settings.breaker.failures, settings.breaker.probe)
-            lane = self.by_name.get(name)
-            if lane is None:
-                self._add(
-                    name,
-                    sink,
-                    lane_settings,
-                    Gates(change.states.get(name, SinkState()), breaker, settings.rate, self.world.clock),
-                )
-            elif (before := lane.change(lane_settings, breaker, settings.rate, sink)) is not None:
-                unused.append(before)
+            known = self.by_name.get(name) or self._left.pop(name, None)
+            if known is not None:
+                unused.append(known.change(lane_settings, breaker, settings.rate, sink))
+                self.by_name[name] = known
+            else:
+                gates = Gates(change.states.get(name, SinkState()), breaker, settings.rate, self.world.clock)
+                self._add(Lane(name, sink, lane_settings, gates, self.world))
+            self._show_gates(self.by_name[name])
+        before = _in_order(self._config) if self._config is not None else frozenset()
         self._config = config
-        return unused
+        return Leftover([sink for sink in unused if sink is not None], sorted(_in_order(config) - before))
 
-    async def settle_order(self) -> None:
-        """Bring what came while the rules changed into the order of its service requests."""
-        for name, lane in list(self.by_name.items()):
-            if lane.by_sr:
-                try:
-                    await self.world.store.change(partial(operations.bring_into_order, sink=name))
-                except StoreError:
-                    continue  # those few go without an order
+    async def tidy(self, leftover: Leftover) -> None:
+        """Close what nobody uses any more, and bring what came while the rules changed into the order of its service requests."""
+        for sink in leftover.unused:
+            try:
+                await sink.aclose()
+            except Exception:
+                self.world.log.exception("sink.bug")
+        for name in leftover.ordered:
+            try:
+                await self.world.store.change(partial(operations.bring_into_order, sink=name))
+            except StoreError:
+                continue  # those few go without an order
+            if (lane := self.by_name.get(name)) is not None:
                 lane.refresh()
 
     async def note(self, config: Config) -> None:
@@ -126,31 +146,43 @@ class Lanes:
         await self._tell_store(config)
 
     async def _tell_store(self, config: Config) -> None:
-        world, names = self.world, tuple(config.sinks)
-        await world.store.change(partial(operations.note_absences, present=names, now=world.clock.now()))
-        await world.store.change(partial(operations.note_ordering, in_order=rules_of(config).in_order, sinks=names))
+        """In one transaction: told of one half only, the store would be wrong about sinks that stay what they are."""
+        now, before = self.world.clock.now(), self._config.sinks if self._config is not None else {}
+        back = {name: now + longest_wait(_policy(settings)) for name, settings in config.sinks.items() if name not in before}
 
-    def _add(self, name: str, sink: Sink, settings: LaneSettings, gates: Gates) -> None:
-        lane = self.by_name[name] = Lane(name, sink, settings, gates, self.world)
-        self.world.metrics.gate(name, "paused", closed=gates.paused)
-        self.world.metrics.gate(name, "breaker", closed=gates.breaker.is_open)
+        def work(connection: Any, changes: Any) -> None:
+            operations.note_absences(connection, changes, present=tuple(config.sinks), now=now)
+            operations.note_ordering(connection, changes, in_order=_in_order(config), sinks=tuple(config.sinks))
+            for name, latest in back.items():  # the clock may have jumped while nobody looked after them
+                operations.clamp_due(connection, changes, sink=name, latest=latest)
+
+        await self.world.store.change(work)
+
+    def _add(self, lane: Lane) -> None:
+        self.by_name[lane.name] = lane
         if self._start is not None:
-            self._tasks[name] = self._start(_after(self._tasks.get(name), lane), f"lane:{name}")
+            self._tasks.append(self._start(lane.run(), f"lane:{lane.name}"))
+
+    def _show_gates(self, lane: Lane) -> None:
+        self.world.metrics.gate(lane.name, "paused", closed=lane.gates.paused)
+        self.world.metrics.gate(lane.name, "breaker", closed=lane.gates.breaker.is_open)
 
 
 def rules_of(config: Config) -> Rules:
     return Rules(
         router=Router(config.routes),
         policies={name: _policy(settings) for name, settings in config.sinks.items()},
-        in_order=frozenset(name for name, settings in config.sinks.items() if settings.ordering == "sr"),
+        in_order=_in_order(config),
     )
 
 
-async def _after(leaving: asyncio.Task[None] | None, lane: Lane) -> None:
-    """Run a lane whose name was there before: not until the one before it has nothing in flight, or that would be sent twice."""
-    if leaving is not None:
-        await asyncio.wait((leaving,))
-    await lane.run()
+def _in_order(config: Config) -> frozenset[str]:
+    return frozenset(name for name, settings in config.sinks.items() if settings.ordering == "sr")
+
+
+def _noted(config: Config) -> tuple[frozenset[str], frozenset[str]]:
+    """What the store knows of a configuration."""
+    return frozenset(config.sinks), _in_order(config)
 
 
 def _alike(name: str, old: Config, new: Config) -> bool:

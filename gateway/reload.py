@@ -11,9 +11,9 @@ from msgspec import Struct, structs
 
 from gateway.clock import Clock
 from gateway.config import Config, load
-from gateway.config.diff import Difference, differences
+from gateway.config.diff import Difference, differences, until_restart
 from gateway.core.errors import ConfigError, GatewayError, Problem, StoreError
-from gateway.core.values import Environment, SecretRef
+from gateway.core.values import Environment, Secret, SecretRef
 from gateway.engine.audit import AuditLog
 from gateway.telemetry import Log, Metrics
 from gateway.threads import detached
@@ -47,6 +47,8 @@ class Reloads:
     ) -> None:
         """`use` makes the gateway go on by another configuration; it raises where it can't, and has changed nothing then."""
         self._running = running
+        """What takes effect: of what needs a restart, that is what was there at start."""
+        self._credentials = _credentials(running)
         self._use = use
         self._environment = environment
         self._audit = audit
@@ -88,6 +90,7 @@ class Reloads:
                 reloaded = Reloaded(tuple(changes), restart, new.warnings)
                 if dry_run:
                     return reloaded
+                new = until_restart(self._running, new)
                 await self._use(new)
             except GatewayError as error:
                 if not dry_run:
@@ -97,23 +100,20 @@ class Reloads:
                 self._log.exception("reload.bug")
                 problem = Problem(file=str(self._running.file), place="file", message="could not be used: a bug in the gateway")
                 refused = ConfigError(problem.file, [problem])
-                self._refused(refused, actor)
+                if not dry_run:
+                    self._refused(refused, actor)
                 raise refused from None
             self._running = new
+            self._credentials = _credentials(new) | self._credentials
             self._done(reloaded, actor)
             return reloaded
 
     async def _read(self) -> tuple[Config, list[str]]:
         """The configuration of today, and the credentials in it that are others than at start: they count from a restart on."""
         new = await detached(partial(load, self._running.file, self._environment), "reload")
-        kept: dict[SecretRef, str] = {}
-        secrets = dict(new.secrets)
-        for ref, secret in self._running.secrets.items():
-            if ref.credential is not None and ref in secrets:
-                if secrets[ref].reveal() != secret.reveal():
-                    kept[ref] = f"credential {ref.credential}"
-                secrets[ref] = secret
-        return structs.replace(new, secrets=secrets), list(kept.values())
+        known = {ref: secret for ref, secret in self._credentials.items() if ref in new.secrets}
+        others = [f"credential {ref.credential}" for ref in known if known[ref].reveal() != new.secrets[ref].reveal()]
+        return structs.replace(new, secrets=new.secrets | known), others
 
     def _done(self, reloaded: Reloaded, actor: str) -> None:
         said = [str(change) for change in reloaded.changes]
@@ -133,3 +133,7 @@ class Reloads:
             else "mend the file; the running one goes on"
         )
         self._log.error("config.refused", actor=actor, problems=problems, do=hint)
+
+
+def _credentials(config: Config) -> dict[SecretRef, Secret]:
+    return {ref: secret for ref, secret in config.secrets.items() if ref.credential is not None}

@@ -114,7 +114,7 @@ async def _compare(router: Router, since: str, config: Path | None, admin: str |
     async with connected(config, admin) as client:
         with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True) as progress:
             task = progress.add_task("backtest", total=None)
-            first: int | None = None
+            first, end = 0, 0
             after: int | None = None
             while True:
                 page = await client.get("/api/routing", {"since": start, "after": after})
@@ -123,8 +123,9 @@ async def _compare(router: Router, since: str, config: Path | None, admin: str |
                     if isinstance(decoded, events.Event):
                         old = Decision(tuple(message["sinks"]), tuple(message["routes"]))
                         report.add(message["message_id"], decoded, old, router.route(decoded, message["source"]))
-                after = page["after"]
                 if after is None:
+                    first, end = page["from"], page["to"]
+                after = page["after"]
+                if after is None or after >= end:  # what came since then is no end
                     return report
-                first = page["from"] if first is None else first
-                progress.update(task, completed=after - first, total=page["to"] - first)
+                progress.update(task, completed=after - first, total=end - first)

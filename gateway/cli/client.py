@@ -75,11 +75,11 @@ async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Cli
             settings = load_admin(file, environment)
         except ConfigError as error:
             broken = error
-    text = admin or settings.listen[0]
+    text = admin or next(iter(settings.listen), AdminSettings().listen[0])
     try:
         address = parse(text, base)
     except ValueError as error:
-        raise UsageError(f"--admin: {error}") from None
+        raise UsageError(f"{'--admin' if admin else '[admin] listen'}: {error}") from None
     headers = {}
     if settings.token is not None:
         try:

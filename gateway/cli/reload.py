@@ -34,28 +34,33 @@ def reload(
 
 
 async def _reload(config: Path | None, admin: str | None, *, diff: bool, yes: bool, as_json: bool) -> int:
-    async with connected(config, admin) as client:
-        if diff:
-            shown = await _ask(client, dry_run=True)
-            if not as_json or not yes:
+    try:
+        async with connected(config, admin) as client:
+            if diff and not (as_json and yes):  # of two answers, a program is given the one that counts
+                shown = await _ask(client, dry_run=True)
                 _say(shown, as_json=as_json)
-            if not shown["changes"] or not (yes or (sys.stdin.isatty() and not as_json and agreed("Reload?"))):
-                return 0
-        _say(await _ask(client, dry_run=False), as_json=as_json)
+                if not shown["changes"] or as_json or not (yes or (sys.stdin.isatty() and agreed("Reload?"))):
+                    return 0
+            _say(await _ask(client, dry_run=False), as_json=as_json)
+    except Refused as refused:
+        if refused.answer.get("error") != "bad_configuration":
+            raise
+        if not as_json:
+            raise _config_error(refused) from None
+        print(json.dumps(refused.answer, ensure_ascii=False))
+        return ConfigError.exit_code
     return 0
 
 
 async def _ask(client: Client, *, dry_run: bool) -> dict[str, Any]:
-    """Raises ConfigError with the problems that the running process found."""
-    query = {"dry_run": "1"} if dry_run else {"actor": actor()}
-    try:
-        return await client.post("/-/reload", {}, query)
-    except Refused as refused:
-        if refused.answer.get("error") != "bad_configuration":
-            raise
-        problems = msgspec.convert(refused.answer.get("problems", []), list[Problem])
-        file = problems[0].file if problems else "gateway"
-        raise ConfigError(file, problems or [Problem(file=file, place="file", message=str(refused))]) from None
+    return await client.post("/-/reload", {}, {"dry_run": "1"} if dry_run else {"actor": actor()})
+
+
+def _config_error(refused: Refused) -> ConfigError:
+    """The problems that the running process found."""
+    problems = msgspec.convert(refused.answer.get("problems", []), list[Problem])
+    file = problems[0].file if problems else "gateway"
+    return ConfigError(file, problems or [Problem(file=file, place="file", message=str(refused))])
 
 
 def _say(answer: dict[str, Any], *, as_json: bool) -> None:

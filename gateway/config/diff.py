@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.config.settings import Config
 from gateway.core.values import SecretRef
 
-_RESTART = frozenset({("server", "listen"), ("admin", "listen"), ("store", "path"), ("audit", "path")})
-"""What is opened once, at start. (The path of a database can't change under it, and a listener may be systemd's.)"""
+_HIDDEN = "***"
 
 
 class Difference(Struct, frozen=True):
@@ -39,7 +39,30 @@ def differences(old: Config, new: Config) -> list[Difference]:
     ]
 
 
+def until_restart(old: Config, new: Config) -> Config:
+    """What a reload from `old` to `new` leads to: what is opened once, at start, stays what it was.
+
+    That is listeners (which may be systemd's), the database and the audit log.
+    """
+    admin, secrets = structs.replace(new.admin, listen=old.admin.listen), new.secrets
+    if old.admin.token is not None and new.admin.token is None and new.admin.listen != old.admin.listen:
+        # Where the listener moves to may need none; where it is, strangers may reach it.
+        admin = structs.replace(admin, token=old.admin.token)
+        secrets = {**secrets, old.admin.token: old.secret(old.admin.token)}
+    return structs.replace(
+        new,
+        server=structs.replace(new.server, listen=old.server.listen),
+        admin=admin,
+        store=structs.replace(new.store, path=old.store.path),
+        audit=structs.replace(new.audit, path=old.audit.path),
+        database=old.database,
+        audit_log=old.audit_log,
+        secrets=secrets,
+    )
+
+
 def _singles(old: Config, new: Config) -> Iterator[Difference]:
+    stays = until_restart(old, new)
     for table in ("server", "admin", "store", "audit"):
         for key, before, after in _changed(getattr(old, table), getattr(new, table), old, new):
             place = f"[{table}] {key}"
@@ -47,7 +70,8 @@ def _singles(old: Config, new: Config) -> Iterator[Difference]:
                 continue
             if (table, key) == ("audit", "path") and old.audit_log == new.audit_log:
                 continue
-            yield Difference("changed", place, before, after, restart=(table, key) in _RESTART)
+            late = getattr(getattr(stays, table), key) != getattr(getattr(new, table), key)
+            yield Difference("changed", place, before, after, restart=late)
 
 
 def _named(table: str, old: Mapping[str, Struct], new: Mapping[str, Struct], was: Config, will: Config) -> Iterator[Difference]:
@@ -89,13 +113,24 @@ def _changed(before: Struct, after: Struct, old: Config, new: Config) -> Iterato
     for key in before.__struct_fields__:
         was, will = getattr(before, key), getattr(after, key)
         if was != will:
-            yield key, _shown(was), _shown(will)
+            this, that = _hidden(key, was), _hidden(key, will)
+            yield key, this, that if that != this else "another one, not shown"
         elif old.secrets_of(was) != new.secrets_of(will):
-            yield key, _shown(was), "another secret in the same place"
+            yield key, _hidden(key, was), "another secret in the same place"
+
+
+def _hidden(key: str, value: Any) -> str:
+    """As `_shown`, without what may be a secret though it was written out: in headers, and behind the host of a URL."""
+    if key == "headers" and isinstance(value, dict):
+        return _shown({name: one if isinstance(one, SecretRef) else _HIDDEN for name, one in value.items()})
+    if key.endswith("url") and isinstance(value, str):
+        parts = urlsplit(value)
+        return _shown(f"{parts.scheme}://{parts.netloc}{f'/{_HIDDEN}' if parts.path.strip('/') or parts.query else ''}")
+    return _shown(value)
 
 
 def _shown(value: Any) -> str:
-    """A value as TOML has it, more or less; headers may hold what nobody should see."""
+    """A value as TOML has it, more or less."""
     if value is None:
         return "none"
     if isinstance(value, bool):

@@ -65,20 +65,48 @@ class Attempts:
         self.name = name
         self.last_error: str | None = None
         """Of the last attempt, where that failed."""
-        self._sink = sink
-        self._in_use: Counter[int] = Counter()
-        """Attempts under way, by the id of their sink: one that was replaced is closed after its last one."""
+        self._sink: Sink | None = sink
+        """None: it left the configuration."""
+        self._in_use: Counter[Sink] = Counter()
+        """How many deliveries a sink has in its hands: one that was replaced is closed after the last of them."""
         self._gates = gates
         self._world = world
         self._store, self._clock = world.store, world.clock
 
     async def deliver(self, owed: Owed, settings: LaneSettings, *, probe: bool) -> Settled:
         """Attempt a delivery, and commit what came of it. Cancelled before there is an outcome, it cost nothing."""
+        sink = self._sink
+        if sink is None:
+            return Settled()  # it has just left: the delivery stays in the store as it is
+        self._in_use[sink] += 1
+        try:
+            return await self._deliver(sink, owed, settings, probe=probe)
+        finally:
+            self._in_use[sink] -= 1
+            if not self._in_use[sink]:
+                del self._in_use[sink]
+                if sink is not self._sink:
+                    await self._close(sink)
+
+    async def give_up(self, owed: Owed) -> None:
+        """End a delivery whose time is over, without a request."""
+        await self._settle(owed, expired(owed.retries), None)
+
+    def use(self, sink: Sink | None) -> Sink | None:
+        """Make the attempts that begin from now on at another sink, or none; the one before it, where it is free to be closed."""
+        before, self._sink = self._sink, sink
+        return None if before is None or before in self._in_use else before
+
+    async def aclose(self) -> None:
+        if self._sink is not None:
+            await self._sink.aclose()
+
+    async def _deliver(self, sink: Sink, owed: Owed, settings: LaneSettings, *, probe: bool) -> Settled:
         now, policy = self._clock.now(), settings.policy
         if now >= expires_at(policy, owed.since):
             await self.give_up(owed)
             return Settled()
-        attempt = await self._attempt(owed, now, settings.timeout)
+        attempt = await self._attempt(sink, owed, now, settings.timeout)
         outcome, now = attempt.outcome, self._clock.now()
         change = self._gates.report(outcome, probe=probe)
         if probe and isinstance(outcome, Retry):
@@ -94,23 +122,11 @@ class Attempts:
             await self._keep_gates(change, outcome)
         return Settled(transition.due_at if in_time else None, opened=change is Change.OPENED)
 
-    async def give_up(self, owed: Owed) -> None:
-        """End a delivery whose time is over, without a request."""
-        await self._settle(owed, expired(owed.retries), None)
-
-    def use(self, sink: Sink) -> Sink | None:
-        """Make the attempts that begin from now on at another sink; the one before it, where it is free to be closed now."""
-        before, self._sink = self._sink, sink
-        return None if self._in_use[id(before)] else before
-
-    async def aclose(self) -> None:
-        await self._sink.aclose()
-
-    async def _attempt(self, owed: Owed, now: float, timeout: float) -> Attempt:
+    async def _attempt(self, sink: Sink, owed: Owed, now: float, timeout: float) -> Attempt:
         started = self._clock.monotonic()
         try:
             async with asyncio.timeout(timeout):
-                outcome: Outcome = await self._send(_outgoing(owed))
+                outcome: Outcome = await sink.send(_outgoing(owed))
         except TimeoutError:
             outcome = Retry(Reason.TIMEOUT, f"no outcome within {timeout:g} s")
         except Exception:
@@ -120,16 +136,12 @@ class Attempts:
         duration = self._clock.monotonic() - started
         return Attempt(number=owed.attempts + 1, started_at=now, duration_ms=round(duration * 1000), outcome=outcome)
 
-    async def _send(self, outgoing: Outgoing) -> Outcome:
-        sink = self._sink
-        self._in_use[id(sink)] += 1
+    async def _close(self, sink: Sink) -> None:
+        """Whatever goes wrong with that is no matter of the delivery, which is settled."""
         try:
-            return await sink.send(outgoing)
-        finally:
-            self._in_use[id(sink)] -= 1
-            if sink is not self._sink and not self._in_use[id(sink)]:
-                del self._in_use[id(sink)]
-                await sink.aclose()
+            await sink.aclose()
+        except Exception:
+            self._world.log.exception("sink.bug", sink=self.name)
 
     async def _settle(self, owed: Owed, transition: Transition, attempt: Attempt | None) -> bool:
         """Commit, and tell; False where a person ended the delivery meanwhile."""
@@ -172,7 +184,8 @@ class Attempts:
         detail = "" if isinstance(outcome, Delivered) else outcome.detail
         reason = outcome.reason if isinstance(outcome, Retry) else None
         self._world.audit.step(change.value, sink=self.name, reason=reason, detail=detail or None)
-        self._world.metrics.gate(self.name, "breaker", closed=change is Change.OPENED)
+        if self._sink is not None:  # else there is no such gate any more
+            self._world.metrics.gate(self.name, "breaker", closed=change is Change.OPENED)
         if change is Change.OPENED:
             self._world.log.warning("sink.opened", sink=self.name, reason=reason, detail=detail)
             await self._world.notices.sink_opened(self.name, reason or "", detail)

@@ -38,6 +38,8 @@ class Lane:
         self._store, self._clock = world.store, world.clock
         self._wake = asyncio.Event()
         self._stopping = False
+        self._absent = False
+        """Its sink left the configuration: what waits, waits for the name to be back."""
         self._ready: deque[Owed] = deque()
         self._ready_bytes = 0
         self._backlog = True
@@ -95,13 +97,14 @@ class Lane:
                     self._wake.clear()
                     pause = await self.step(sends)
                     if pause != 0:
-                        look = max(self._look_for_expired_at - self._clock.monotonic(), 0.0)
-                        await self._clock.wait(self._wake, look if pause is None else min(pause, look))
+                        await self._clock.wait(self._wake, self._rest(pause))
         finally:
             await self._attempts.aclose()
 
     async def step(self, sends: asyncio.TaskGroup) -> float | None:
         """Start as many attempts as the gates and slots allow; the seconds until there may be more, None: until woken."""
+        if self._absent:
+            return None
         if self._in_trouble():
             return _TROUBLE_SECONDS
         try:
@@ -121,9 +124,21 @@ class Lane:
         """
         self._settings = settings
         self.gates.change(breaker, rate)
+        if self._absent:
+            self._absent = False
+            self.gates.clock_jumped()  # it may have, and nobody told a lane that had left
         self._look_for_expired_at = 0.0
         self.refresh()
         return self._attempts.use(sink)
+
+    def leave(self) -> Sink | None:
+        """Its sink left the configuration: claim nothing until `change` brings one. What is in flight comes to its end.
+
+        Returns what `change` returns.
+        """
+        self._absent = True
+        self.refresh()
+        return self._attempts.use(None)
 
     def stop(self) -> None:
         """Claim nothing any more; `run` ends when what is in flight is settled."""
@@ -219,7 +234,7 @@ class Lane:
             return None
         now = self._clock.now()
         claim = await self._store.claim(self.name, now, 1, frozenset(), by_sr=self._settings.by_sr)
-        if self._stopping or self._in_trouble() or self.gates.closed_for() > 0:
+        if not self._may_work() or self.gates.closed_for() > 0:
             return 0.0
         if not claim.owed:
             return None if claim.next_due is None else max(claim.next_due - now, 0.001)
@@ -235,6 +250,8 @@ class Lane:
         before = self._clock.now() - policy.give_up_after
         busy = frozenset(self._in_flight)
         late = await self._store.read(lambda connection: reads.expired(connection, self.name, before, limit, busy))
+        if self._absent:
+            return
         if late:
             self.refresh()
             self._in_flight |= {owed.seq for owed in late}
@@ -256,12 +273,21 @@ class Lane:
         """What is sent now could be neither committed nor told, and would be sent again after a crash."""
         return self._world.audit.failing or self._store.trouble is not None
 
+    def _may_work(self) -> bool:
+        return not self._stopping and not self._absent and not self._in_trouble()
+
     def _open_for_all(self) -> bool:
-        free = not self._stopping and not self._in_trouble()
-        return free and not self.gates.breaker.is_open and self.gates.closed_for() == 0
+        return self._may_work() and not self.gates.breaker.is_open and self.gates.closed_for() == 0
 
     def _free(self) -> bool:
         return len(self._in_flight) < self._settings.concurrency
+
+    def _rest(self, pause: float | None) -> float | None:
+        """Seconds to wait at most: there may be deliveries to give up before there is anything to start."""
+        if self._absent:
+            return None
+        look = max(self._look_for_expired_at - self._clock.monotonic(), 0.0)
+        return look if pause is None else min(pause, look)
 
     def _expect(self, due: float) -> None:
         self._next_due = due if self._next_due is None else min(self._next_due, due)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -29,9 +30,11 @@ _MOST_SHOWN = 100
 _MOST_SHOWN_CHARACTERS = 8 * 1024 * 1024
 """Of bodies, in one answer: beyond that it ends with the message at hand."""
 _NOBODY = Decision(sinks=(), routes=())
-_ROUTED_AT_ONCE = 100
+_MOST_ROUTED = 100
+_MOST_ROUTED_BYTES = 1024 * 1024
+"""Of bodies, in one answer, as above."""
+_ROUTED_AT_ONCE = 10
 """Messages routed between two turns of the loop: ingest does not notice."""
-_MOST_ROUTED_BYTES = 4 * 1024 * 1024
 _FIRST = Target(0, "")
 _OURS_OR_UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -83,10 +86,14 @@ class Operator:
         if after is None:
             after = await self._store.ask(lambda connection: queries.first_since(connection, since)) - 1
         rows, newest = await self._store.ask(
-            lambda connection: queries.received_since(connection, since, after, _ROUTED_AT_ONCE, _MOST_ROUTED_BYTES)
+            lambda connection: queries.received_since(connection, since, after, _MOST_ROUTED, _MOST_ROUTED_BYTES)
         )
-        routed = [self._routed(*row[1:]) for row in rows]
-        done = len(rows) < _ROUTED_AT_ONCE and (not rows or rows[-1][0] >= newest)
+        routed = []
+        for number, row in enumerate(rows, 1):
+            routed.append(self._routed(*row[1:]))
+            if number % _ROUTED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        done = len(rows) < _MOST_ROUTED and (not rows or rows[-1][0] >= newest)
         seen_to = rows[-1][0] if rows else newest
         return {"messages": routed, "after": None if done else seen_to, "from": after, "to": newest}
 
@@ -111,11 +118,7 @@ class Operator:
         """A page of deliveries, and where to go on, as for messages; one to a sink that left the configuration says so."""
         seqs = await self._seqs(selection.id, after.seq - 1)
         page, go_on = await self._store.ask(lambda connection: queries.deliveries(connection, selection, seqs, after, limit))
-        for document in page:
-            if document["state"] == "queued" and document["sink"] not in self._lanes:
-                document["held"] = "no such sink"
-            elif document["state"] == "queued" and self._lanes[document["sink"]].gates.paused:
-                document["held"] = "paused"
+        self._say_held(page)
         return page, go_on or _beyond(seqs)
 
     async def show(self, text: str) -> tuple[list[dict[str, Any]], bool]:
@@ -127,6 +130,7 @@ class Operator:
             if number == _MOST_SHOWN or size > _MOST_SHOWN_CHARACTERS:
                 return stories, True
             if (story := await self._store.ask(partial(queries.story, seq=seq))) is not None:
+                self._say_held(story["deliveries"])
                 stories.append(story)
                 size += sum(len(one["body"]) for one in (story, *story["conflicts"]))
         return stories, False
@@ -179,6 +183,13 @@ class Operator:
                 }
             documents.append(document)
         return documents
+
+    def _say_held(self, documents: list[dict[str, Any]]) -> None:
+        """Of deliveries: say of those that wait for no instant what they wait for."""
+        for document in documents:
+            lane = self._lanes.get(document["sink"])
+            if document["state"] == "queued" and (lane is None or lane.gates.paused):
+                document["held"] = "no such sink" if lane is None else "paused"
 
     async def _reopen(self, act: Act) -> Progress:
         targets, go_on = await self._targets(act)

@@ -55,7 +55,9 @@ class Admin:
             return refusal
         if request.path.startswith("/api/"):
             return await self._api.handle(request)
-        if request.path == "/-/reload" and request.method == "POST":
+        if request.path == "/-/reload":
+            if request.method != "POST":
+                return json_response(405, {"error": "method_not_allowed", "detail": "POST"}, {"Allow": "POST"})
             return await self._reloaded(request)
         page = self._pages.get(request.path)
         if page is None:

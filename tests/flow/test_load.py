@@ -203,7 +203,7 @@ class Sabotaged(Running):
     ("module", "owner", "method"),
     [
         ("gateway.engine.lane", "Lane", "step"),
-        ("gateway.engine.lane", "Lane", "_settle"),
+        ("gateway.engine.attempts", "Attempts", "_settle"),
         ("gateway.engine.audit", "AuditLog", "write"),
         ("gateway.engine.janitor", "Janitor", "step"),
         ("gateway.store.sqlite", "Store", "step"),
