@@ -94,9 +94,15 @@ class _Connection(web.RequestHandler):
         else:
             super().connection_made(transport)
 
-    def let_go(self) -> None:
+    def let_go(self, looks: int = 3) -> None:
         """Close, unless a request is under way: its answer closes then."""
-        if self._current_request is None and not self._messages:
+        if self._current_request is not None or self._messages:
+            return
+        if self._waiter is None and looks:
+            # Between two steps of aiohttp's own tasks: what was read may be on its way to the handler, and would be committed
+            # without an answer.
+            self._loop.call_soon(self.let_go, looks - 1)
+        else:
             self.force_close()
 
     def cut(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
+import pytest
 from aiohttp import http_parser, web
 
 from gateway.config.listen import Tcp
@@ -171,3 +172,18 @@ async def test_a_connection_that_says_nothing_or_half_a_head_ends_by_itself() ->
                 writer.write(sent)
                 received = await asyncio.wait_for(reader.read(), 5)
                 assert received.startswith(answer) if answer else received == b"", sent
+
+
+@pytest.mark.parametrize("steps", range(24))
+async def test_a_drain_answers_what_it_lets_through_wherever_it_comes_in_between(steps: int) -> None:
+    """A request that was read reaches its handler some turns of the loop later; to close meanwhile would lose its answer."""
+    async with serving() as live, live.connection() as (reader, writer):
+        writer.write(request_bytes(b"{}", path="/"))
+        for _ in range(steps):
+            await asyncio.sleep(0)  # a turn of the loop
+        async with asyncio.timeout(5):
+            await live.server.drain()
+            answer = b""
+            with suppress(ConnectionResetError):  # nothing of it was read
+                answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 200") == bool(live.bodies)
