@@ -74,8 +74,7 @@ def explained(problem: Problem) -> list[str]:
         return [str(problem)]
     from rich.cells import cell_len
 
-    source = "".join(character if character.isprintable() or character == "\t" else "?" for character in problem.source)
-    source = source.replace("\t", " ")
+    source = printable(problem.source.replace("\t", " "))
     before, meant = source[: problem.column - 1], source[problem.column - 1 : problem.column - 1 + problem.width]
     number = str(problem.line)
     caret = " " * cell_len(before) + "^" * max(cell_len(meant), 1)

@@ -33,7 +33,7 @@ def readable(line: dict[str, Any]) -> tuple[str, str, str]:
 
 def printable(text: str) -> str:
     """Without what could draw on a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return "".join(character if character.isprintable() or character == "\u3000" else "?" for character in text)
 
 
 def _parts(event: str, line: dict[str, Any]) -> list[str]:

@@ -103,7 +103,8 @@ def _patterns(raw: Raw, where: Place, findings: Findings) -> tuple[Pattern, ...]
         pattern, problems = compile_pattern(table)
         for problem in problems:
             on_key = problem.path in OPERATORS or not all(problem.path.split("."))
-            findings.append(Finding(place / problem.path, problem.message, problem.hint, on="key" if on_key else "value"))
+            where_at = structs.replace(place, keys=(*place.keys, *problem.keys))
+            findings.append(Finding(where_at, problem.message, problem.hint, on="key" if on_key else "value"))
         patterns.append(pattern)
     return tuple(patterns)
 

@@ -51,7 +51,7 @@ class Problem(Struct, frozen=True, kw_only=True):
         hint = f" ({self.hint})" if self.hint else ""
         place = "" if self.line is not None and self.place == "file" else f"{self.place}: "
         line = f"{at}: {self.level}: {place}{self.message}{hint}"
-        return "".join(character if character.isprintable() else "?" for character in line)
+        return "".join(character if character.isprintable() or character == "\u3000" else "?" for character in line)
 
 
 class ConfigError(GatewayError):

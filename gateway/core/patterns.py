@@ -17,12 +17,20 @@ _NO_FIELDS: dict[str, Any] = {}
 OPERATORS = ("prefix", "suffix", "glob", "regex", "not", "exists", "ignore_case", "gt", "gte", "lt", "lte")
 
 
-class PatternProblem(Struct, frozen=True):
-    """Something in a pattern that can't be compiled; `path` is the key as written."""
+Keys = tuple[str | int, ...]
 
-    path: str
+
+class PatternProblem(Struct, frozen=True):
+    """Something in a pattern that can't be compiled."""
+
+    keys: Keys
+    """As written; a number counts the elements of a list from 0."""
     message: str
     hint: str = ""
+
+    @property
+    def path(self) -> str:
+        return ".".join(key for key in self.keys if isinstance(key, str))
 
 
 class Failure(Struct, frozen=True):
@@ -81,8 +89,8 @@ def compile_pattern(table: Mapping[str, Any]) -> tuple[Pattern, list[PatternProb
     for key in table:
         if key in OPERATORS:
             hint = "to match what does not fit, write `unless = { ... }`" if key == "not" else f"write: field = {{ {key} = ... }}"
-            problems.append(PatternProblem(key, f'"{key}" is an operator, and needs a field before it', hint))
-    return Pattern(_compile_fields(table, "", problems)), problems
+            problems.append(PatternProblem((key,), f'"{key}" is an operator, and needs a field before it', hint))
+    return Pattern(_compile_fields(table, (), problems)), problems
 
 
 class Fields:
@@ -241,10 +249,10 @@ def _any_element(value: Any, holds: Callable[[Any], bool]) -> bool:
     return False
 
 
-def _compile_fields(table: Mapping[str, Any], path: str, problems: list[PatternProblem]) -> Fields:
+def _compile_fields(table: Mapping[str, Any], keys: Keys, problems: list[PatternProblem]) -> Fields:
     fields: list[tuple[str, Condition]] = []
     for key, raw in table.items():
-        inner = f"{path}.{key}" if path else key
+        inner = (*keys, key)
         names = key.split(".")
         if not all(names):
             problems.append(PatternProblem(inner, "a path has a name between its dots"))
@@ -256,38 +264,39 @@ def _compile_fields(table: Mapping[str, Any], path: str, problems: list[PatternP
     return Fields(dict(table), tuple(fields))
 
 
-def _compile_condition(raw: Any, path: str, problems: list[PatternProblem]) -> Condition:
+def _compile_condition(raw: Any, keys: Keys, problems: list[PatternProblem]) -> Condition:
     if isinstance(raw, (str, bool, int, float)):
         return Equals(raw)
     if isinstance(raw, list):
         if not raw:
-            problems.append(PatternProblem(path, "an empty list matches nothing", "remove the field, or name a value"))
-        return AnyOf(raw, tuple(_compile_condition(item, path, problems) for item in raw))
+            problems.append(PatternProblem(keys, "an empty list matches nothing", "remove the field, or name a value"))
+        return AnyOf(raw, tuple(_compile_condition(item, (*keys, number), problems) for number, item in enumerate(raw)))
     if isinstance(raw, dict):
         operators = [key for key in raw if key in OPERATORS]
         if operators and len(operators) == len(raw):
-            return _compile_operators(raw, path, problems)
+            return _compile_operators(raw, keys, problems)
         if operators:
+            path = ".".join(key for key in keys if isinstance(key, str))
             problems.append(
                 PatternProblem(
-                    path,
+                    keys,
                     f'mixes the operator "{operators[0]}" with fields',
                     f'a field of that name is written as a quoted path: "{path}.{operators[0]}" = ...',
                 )
             )
         if not raw:
-            problems.append(PatternProblem(path, "an empty table says nothing", "write { exists = true } for any value"))
-        return _compile_fields(raw, path, problems)
-    problems.append(PatternProblem(path, "a date is not a JSON value", "put it in quotes: timestamps are strings"))
+            problems.append(PatternProblem(keys, "an empty table says nothing", "write { exists = true } for any value"))
+        return _compile_fields(raw, keys, problems)
+    problems.append(PatternProblem(keys, "a date is not a JSON value", "put it in quotes: timestamps are strings"))
     return Equals("")
 
 
-def _compile_operators(raw: dict[str, Any], path: str, problems: list[PatternProblem]) -> Operators:
+def _compile_operators(raw: dict[str, Any], keys: Keys, problems: list[PatternProblem]) -> Operators:
     tests: list[Callable[[Any], bool]] = []
     negated: Condition | None = None
     exists: bool | None = None
     for operator, operand in raw.items():
-        inner = f"{path}.{operator}"
+        inner = (*keys, operator)
         if operator == "not":
             negated = _compile_condition(operand, inner, problems)
         elif operator == "exists":
@@ -319,7 +328,7 @@ def _number_test(operator: str, bound: float) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and compare(value)
 
 
-def _text_test(operator: str, texts: tuple[str, ...], path: str, problems: list[PatternProblem]) -> Callable[[Any], bool]:
+def _text_test(operator: str, texts: tuple[str, ...], keys: Keys, problems: list[PatternProblem]) -> Callable[[Any], bool]:
     """Whether a value is a text that meets any of the operands."""
     match operator:
         case "prefix":
@@ -339,7 +348,7 @@ def _text_test(operator: str, texts: tuple[str, ...], path: str, problems: list[
             sources = ["(?s)" + "".join(_GLOB.get(part, re.escape(part)) for part in text) for text in texts]
         case _:
             sources = list(texts)
-    matchers = [_regex_test(source, path, problems) for source in sources]
+    matchers = [_regex_test(source, keys, problems) for source in sources]
     if len(matchers) == 1:
         (matches,) = matchers
         return lambda value: isinstance(value, str) and matches(value)
@@ -365,7 +374,7 @@ def _has_parts(text: str, parts: tuple[str, ...]) -> bool:
 _GLOB = {"*": ".*", "?": "."}
 
 
-def _regex_test(source: str, path: str, problems: list[PatternProblem]) -> Callable[[str], bool]:
+def _regex_test(source: str, keys: Keys, problems: list[PatternProblem]) -> Callable[[str], bool]:
     options = re2.Options()
     options.log_errors = False
     try:
@@ -373,7 +382,7 @@ def _regex_test(source: str, path: str, problems: list[PatternProblem]) -> Calla
     except re2.error as error:
         said = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
         problems.append(
-            PatternProblem(path, f"is not an RE2 expression: {said}", "RE2 has no look-around and no back-references")
+            PatternProblem(keys, f"is not an RE2 expression: {said}", "RE2 has no look-around and no back-references")
         )
         return lambda value: False
     # In bytes: of a str the binding would count characters, for spans that nobody asks for.
