@@ -32,7 +32,9 @@ _COMMANDS = (
     ("tail", "tail", "Print the audit log, readable; -f follows it."),
 )
 for name, module, summary in _COMMANDS:
-    app.command(f"gateway.cli.{module}:{name}", name=name, help=summary)
+    # The command that is called explains itself at length, by its docstring; the list of all need not import them for that.
+    about = {} if name in sys.argv[1:2] else {"help": summary}
+    app.command(f"gateway.cli.{module}:{name}", name=name, **about)
 
 
 def main() -> None:
