@@ -120,7 +120,7 @@ class Gateway:
             lambda: "this host's clock seems wrong: webhooks with right signatures are refused" if intake.clock_suspect else None,
             lambda: store.trouble,
         ]
-        operator = Operator(store=store, audit=audit, route=inbox.route, lanes=lanes.by_name, clock=clock)
+        operator = Operator(store=store, audit=audit, router=lambda: inbox.rules.router, lanes=lanes.by_name, clock=clock)
         ingress = Ingress(_sources(config), intake, rejections, max_body=config.server.max_body, clock=clock, log=log)
 
         async def use(new: Config) -> None:
@@ -135,6 +135,7 @@ class Gateway:
             await lanes.tidy(lanes.use(change))
 
         reloads = Reloads(config, use=use, environment=self._environment, audit=audit, metrics=metrics, clock=clock, log=log)
+        self._reload = reloads.ask
         admin = Admin(
             store=store,
             operator=operator,
@@ -161,7 +162,7 @@ class Gateway:
                 passing.append(tasks.create_task(self._check(store), name="quick_check"))
             log.info("gateway.started", version=__version__, file=str(config.file), caught_up=missing or None)
             audit.step("gateway.started", detail=__version__)
-            self._listening, self._reload = True, reloads.ask
+            self._listening = True
             await self._stop.wait()
 
             log.info("gateway.stopping", drain=str(self._config.server.drain))

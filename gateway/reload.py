@@ -94,18 +94,18 @@ class Reloads:
                 await self._use(new)
             except GatewayError as error:
                 if not dry_run:
-                    self._refused(error, actor)
+                    await self._refused(error, actor)
                 raise
             except Exception:
                 self._log.exception("reload.bug")
                 problem = Problem(file=str(self._running.file), place="file", message="could not be used: a bug in the gateway")
                 refused = ConfigError(problem.file, [problem])
                 if not dry_run:
-                    self._refused(refused, actor)
+                    await self._refused(refused, actor)
                 raise refused from None
             self._running = new
             self._credentials = _credentials(new) | self._credentials
-            self._done(reloaded, actor)
+            await self._done(reloaded, actor)
             return reloaded
 
     async def _read(self) -> tuple[Config, list[str]]:
@@ -115,15 +115,16 @@ class Reloads:
         others = [f"credential {ref.credential}" for ref in known if known[ref].reveal() != new.secrets[ref].reveal()]
         return structs.replace(new, secrets=new.secrets | known), others
 
-    def _done(self, reloaded: Reloaded, actor: str) -> None:
+    async def _done(self, reloaded: Reloaded, actor: str) -> None:
         said = [str(change) for change in reloaded.changes]
         self._audit.step("config.reloaded", actor=actor, detail="; ".join(said)[:_MOST_DETAIL] or "nothing changed")
         self._metrics.config_reloaded(self._clock.now())
         self._log.info("config.reloaded", actor=actor, changes=said, needs_restart=list(reloaded.restart) or None)
         for problem in reloaded.warnings:
             self._log.warning("config.warning", problem=str(problem))
+        await self._written()
 
-    def _refused(self, error: GatewayError, actor: str) -> None:
+    async def _refused(self, error: GatewayError, actor: str) -> None:
         problems = [str(problem) for problem in error.problems] if isinstance(error, ConfigError) else [str(error)]
         self._audit.step("config.refused", actor=actor, detail="; ".join(problems)[:_MOST_DETAIL])
         self._metrics.config_refused()
@@ -133,6 +134,12 @@ class Reloads:
             else "mend the file; the running one goes on"
         )
         self._log.error("config.refused", actor=actor, problems=problems, do=hint)
+        await self._written()
+
+    async def _written(self) -> None:
+        """Who asked finds the line in the audit log once there is an answer. That the disk refuses it is said elsewhere."""
+        with suppress(StoreError):
+            await self._audit.flush()
 
 
 def _credentials(config: Config) -> dict[SecretRef, Secret]:

@@ -41,6 +41,7 @@ def main() -> None:
     """Run the command line; ends the process with one of the exit codes of CONTRACT section 8."""
     try:
         status = app(sys.argv[1:], exit_on_error=False, print_error=True, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError:
         sys.exit(2)
     except KeyboardInterrupt:
@@ -49,6 +50,11 @@ def main() -> None:
         # `gateway tail | head`: whoever read us has seen enough. What is left in the buffer of stdout has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        # What can fail by itself has an error of its own; this is the terminal, pipe or file that we write to.
+        print(f"gateway: error: {error.strerror or error}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(74)
     except Exception as error:
         from gateway.cli.common import exit_code
 

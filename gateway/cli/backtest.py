@@ -6,14 +6,15 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 from msgspec import Struct, field
 
-from gateway.cli.client import AdminOption, connected
-from gateway.cli.common import ConfigOption, JsonOption, UsageError, complain, instant
+from gateway.cli.client import connected
+from gateway.cli.common import AdminOption, ConfigOption, JsonOption, UsageError, complain, instant
 from gateway.cli.lines import printable
 from gateway.config import find, load
 from gateway.core import events
@@ -43,6 +44,21 @@ def backtest(
     return 0
 
 
+class _Routed(Struct, frozen=True):
+    """Where some rules send an event, and which sinks each of them names."""
+
+    decision: Decision
+    rules: Mapping[str, Sequence[str]]
+
+    @property
+    def sinks(self) -> Sequence[str]:
+        return self.decision.sinks
+
+    def because(self, sink: str) -> list[str]:
+        """The routes that applied and name a sink."""
+        return [route for route in self.decision.routes if sink in self.rules.get(route, ())]
+
+
 class _Report(Struct):
     """Bounded in memory, however many messages there are."""
 
@@ -52,7 +68,7 @@ class _Report(Struct):
     loses: Counter[str] = field(default_factory=Counter)
     examples: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, message_id: str, event: events.Event, old: Decision, new: Decision) -> None:
+    def add(self, message_id: str, event: events.Event, old: _Routed, new: _Routed) -> None:
         self.messages += 1
         gained = [sink for sink in new.sinks if sink not in old.sinks]
         lost = [sink for sink in old.sinks if sink not in new.sinks]
@@ -69,10 +85,8 @@ class _Report(Struct):
                     "milestone": event.milestone.value,
                     "sr_uuid": event.sr_uuid,
                     "reference_id": event.reference_id,
-                    "gains": gained,
-                    "loses": lost,
-                    "routes": [route for route in new.routes if route not in old.routes],
-                    "routes_before": [route for route in old.routes if route not in new.routes],
+                    "gains": {sink: new.because(sink) for sink in gained},
+                    "loses": {sink: old.because(sink) for sink in lost},
                 }
             )
 
@@ -94,13 +108,15 @@ class _Report(Struct):
         lines += [f"  {sink:<{width}}  +{self.gains[sink]}  -{self.loses[sink]}" for sink in sinks]
         lines.append("For example:")
         for example in self.examples:
-            changes = [*(f"+{sink}" for sink in example["gains"]), *(f"-{sink}" for sink in example["loses"])]
-            now = ", ".join(f'"{route}" applies' for route in example["routes"])
-            before = ", ".join(f'"{route}" no longer does' for route in example["routes_before"])
-            why = "; ".join(part for part in (now, before) if part) or "the same routes name other sinks"
+            changes = [f"+{sink} (by {_names(routes)})" for sink, routes in example["gains"].items()]
+            changes += [f"-{sink} (no longer by {_names(routes)})" for sink, routes in example["loses"].items()]
             ids = f"{example['message_id']}  {example['milestone']}  {example['reference_id'] or example['sr_uuid'] or ''}"
-            lines.append(printable(f"  {ids}  {' '.join(changes)}  ({why})"))
+            lines.append(printable(f"  {ids}  {'  '.join(changes)}"))
         return lines
+
+
+def _names(routes: list[str]) -> str:
+    return ", ".join(f'"{route}"' for route in routes)
 
 
 async def _compare(router: Router, since: str, config: Path | None, admin: str | None, *, quiet: bool) -> _Report:
@@ -110,7 +126,7 @@ async def _compare(router: Router, since: str, config: Path | None, admin: str |
     start = instant(since)
     if start is None:
         raise UsageError("--since is empty")
-    report = _Report()
+    report, rules = _Report(), router.sinks
     async with connected(config, admin) as client:
         with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True) as progress:
             task = progress.add_task("backtest", total=None)
@@ -121,8 +137,9 @@ async def _compare(router: Router, since: str, config: Path | None, admin: str |
                 for message in page["messages"]:
                     decoded = events.decode(message["body"].encode())
                     if isinstance(decoded, events.Event):
-                        old = Decision(tuple(message["sinks"]), tuple(message["routes"]))
-                        report.add(message["message_id"], decoded, old, router.route(decoded, message["source"]))
+                        old = _Routed(Decision(tuple(message["sinks"]), tuple(message["routes"])), page["rules"])
+                        new = _Routed(router.route(decoded, message["source"]), rules)
+                        report.add(message["message_id"], decoded, old, new)
                 if after is None:
                     first, end = page["from"], page["to"]
                 after = page["after"]

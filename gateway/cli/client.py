@@ -7,22 +7,17 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-from cyclopts import Parameter
 
 from gateway.cli.common import UsageError
 from gateway.config import find, load_admin
 from gateway.config.listen import Inherited, Tcp, Unix, parse
 from gateway.config.settings import AdminSettings
-from gateway.core.errors import ConfigError, GatewayError, Unreachable
+from gateway.core.errors import GatewayError, Unreachable
 from gateway.core.values import Environment
-
-AdminOption = Annotated[
-    str | None, Parameter(name="--admin", help='The admin listener, "host:port" or "unix:/path"; else [admin] listen.')
-]
 
 
 class Refused(GatewayError):
@@ -62,20 +57,16 @@ class Client:
 async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Client]:
     """A client of the gateway that a configuration or `--admin` names.
 
-    Of the configuration only [admin] is read: the rest may be wrong while the gateway runs on. Where not even that can be
-    read, the gateway is looked for at its default address; if none answers there, the ConfigError is what counts.
+    Of the configuration only [admin] is read: the rest may be wrong while the gateway runs on. Raises ConfigError where not
+    even that can be read: at the default address, another gateway may answer.
     """
     environment = Environment.of_process()
-    broken: ConfigError | None = None
     settings, base = AdminSettings(), Path.cwd()
     if admin is None or config is not None:
         file = find(config, environment)
         base = file.parent
-        try:
-            settings = load_admin(file, environment)
-        except ConfigError as error:
-            broken = error
-    text = admin or next(iter(settings.listen), AdminSettings().listen[0])
+        settings = load_admin(file, environment)
+    text = admin or next(iter(settings.listen), "")
     try:
         address = parse(text, base)
     except ValueError as error:
@@ -88,17 +79,12 @@ async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Cli
             raise UsageError(f"[admin] token: {error}") from None
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(connector=_connector(address), timeout=timeout, headers=headers) as session:
-        try:
-            yield Client(session, text)
-        except Unreachable:
-            if broken is not None:
-                raise broken from None
-            raise
+        yield Client(session, text)
 
 
-async def stored_body(text: str, config: Path | None) -> bytes:
+async def stored_body(text: str, config: Path | None, admin: str | None) -> bytes:
     """The body of a message that the running gateway has. Raises UsageError where no message has the id."""
-    async with connected(config, None) as client:
+    async with connected(config, admin) as client:
         found = (await client.get(f"/api/messages/{segment(text)}"))["messages"]
     if not found:
         raise UsageError(f'no message has the id "{text}"')

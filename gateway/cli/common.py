@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 EventArgument = Annotated[str, Parameter(allow_leading_hyphen=True)]
+AdminOption = Annotated[
+    str | None, Parameter(name="--admin", help='The admin listener, "host:port" or "unix:/path"; else [admin] listen.')
+]
 ConfigOption = Annotated[
     Path | None, Parameter(name=["--config", "-c"], help="The configuration; else $GATEWAY_CONFIG, ./gateway.toml, ...")
 ]
@@ -100,12 +103,12 @@ def exit_code(error: BaseException) -> int:
     return cause.exit_code if isinstance(cause, GatewayError) else 70
 
 
-def event_bytes(name: str, assignments: list[str] | None, config: Path | None) -> bytes:
+def event_bytes(name: str, assignments: list[str] | None, config: Path | None, admin: str | None) -> bytes:
     """The body that EVENT stands for, with `--set` carried out. Without it, a file is passed on byte for byte."""
-    return changed(named_bytes(name, config), assignments)
+    return changed(named_bytes(name, config, admin), assignments)
 
 
-def named_bytes(name: str, config: Path | None) -> bytes:
+def named_bytes(name: str, config: Path | None, admin: str | None) -> bytes:
     """The body that EVENT stands for: a sample's name, a file, `-` for standard input, or the id of a message that the running
     gateway has. Raises UsageError, or Unreachable where only the gateway could tell."""
     if name == "-":
@@ -117,7 +120,7 @@ def named_bytes(name: str, config: Path | None) -> bytes:
     if re.fullmatch(r"[0-9a-f]{32}|msg_\w+", name):
         from gateway.cli.client import stored_body
 
-        return asyncio.run(stored_body(name, config))
+        return asyncio.run(stored_body(name, config, admin))
     raise UsageError(f'"{name}" is neither a sample, a file nor the id of a message; {suggestion(name, SAMPLES)}')
 
 

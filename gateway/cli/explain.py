@@ -65,7 +65,8 @@ class Verdict(Struct, frozen=True):
             case "fallback":
                 return printable(f'fallback: "{failed.actual}" matched')
             case "unless":
-                return f"unless: {_shown(failed.actual)} matches"
+                found = ", ".join(f"{path} is {_shown(value)}" for path, value in failed.actual.items())
+                return printable(f"unless: {_shown(failed.expected['not'])} matches: {found}")
             case _:
                 actual = "absent" if failed.actual is None else _shown(failed.actual)
                 return printable(f"{failed.path}: expected {_shown(failed.expected)}, is {actual}")
@@ -101,7 +102,7 @@ class Explainer:
                 place = _element(rule.place / "match", rule.settings.match, number)
                 return self.spot(place / (_written(rule.route.match[number].raw, path) or path))
             case ("unless", int(number)):
-                return self.spot(_element(rule.place / "unless", rule.settings.unless, number))
+                return self.spot(_element(rule.place / "unless", rule.settings.unless, number), "value")
             case (key, *_):
                 return self.spot(rule.place / key)
             case _:

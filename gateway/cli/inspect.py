@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from gateway.cli.client import AdminOption, connected, segment
-from gateway.cli.common import ConfigOption, JsonOption, SinceOption, UntilOption, console, instant
+from gateway.cli.client import connected, segment
+from gateway.cli.common import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, console, instant
 from gateway.cli.lines import printable
 
 _PAGE = 200

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from gateway.cli.client import AdminOption, Client, actor, connected, segment
-from gateway.cli.common import ConfigOption, JsonOption, SinceOption, UntilOption, UsageError, agreed, instant
+from gateway.cli.client import Client, actor, connected, segment
+from gateway.cli.common import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, UsageError, agreed, instant
 
 IdsArgument = Annotated[str, Parameter(name="ID", help="The gateway's id, the sender's, an SR uuid, a reference id.")]
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from gateway.cli.client import AdminOption, Client, Refused, actor, connected
-from gateway.cli.common import ConfigOption, JsonOption, agreed, complain
+from gateway.cli.client import Client, Refused, actor, connected
+from gateway.cli.common import AdminOption, ConfigOption, JsonOption, agreed, complain
 from gateway.cli.lines import printable
 from gateway.config.diff import Difference
 from gateway.core.errors import ConfigError, Problem

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from gateway.cli.common import (
+    AdminOption,
     ConfigOption,
     EventArgument,
     JsonOption,
@@ -42,6 +43,7 @@ def route(
     expect: Annotated[str | None, Parameter(help="Exactly these sinks, as a,b; exit 1 where they differ.")] = None,
     render: Annotated[str | None, Parameter(help="Print what this sink would be sent, *** for secrets; send nothing.")] = None,
     json_: JsonOption = False,
+    admin: AdminOption = None,
 ) -> int:
     """Show which routes an event takes, and for the others the first condition that failed. Sends nothing, reads no secret.
 
@@ -58,7 +60,7 @@ def route(
         raise UsageError(f'there is no source "{name}"; there is {", ".join(loaded.sources)}')
     if render is not None and render not in loaded.sinks:
         raise UsageError(f'there is no sink "{render}"; {suggestion(render, loaded.sinks)}')
-    body = event_bytes(event, set_, config)
+    body = event_bytes(event, set_, config, admin)
     decoded = events.decode(body)
     if isinstance(decoded, events.Undecodable):
         raise UsageError(f"{decoded.detail}: such a message would be quarantined, and not routed")
@@ -135,7 +137,7 @@ def _document(config: Config, explainer: Explainer, decision: Decision, event: E
     return {
         "sinks": decision.sinks,
         "milestone": event.milestone.value,
-        "identity": events.identity(event, known.identity_fields() if known else {}),
+        "identity": events.identity(event, known.identity_fields() if known else {}) or "",
         "routes": routes,
     }
 

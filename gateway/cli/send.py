@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from gateway.cli.common import (
+    AdminOption,
     ConfigOption,
     EventArgument,
     JsonOption,
@@ -39,6 +40,7 @@ def send(
     count: Annotated[int, Parameter(help="How many; samples get a timestamp of their own each.")] = 1,
     rate: Annotated[str | None, Parameter(help='At most so many, as "50/s".')] = None,
     json_: JsonOption = False,
+    admin: AdminOption = None,
 ) -> int:
     """Sign a sample event or a file with the first source's secret, post it, and print the answer.
 
@@ -56,7 +58,7 @@ def send(
         pause = 1 / Rate(rate) if rate else 0.0
     except ValueError as error:
         raise UsageError(f"--rate: {error}") from None
-    return asyncio.run(_send(loaded, event, named_bytes(event, config), set_ or [], count, pause, json_))
+    return asyncio.run(_send(loaded, event, named_bytes(event, config, admin), set_ or [], count, pause, json_))
 
 
 async def _send(config: Config, event: str, raw: bytes, assignments: list[str], count: int, pause: float, as_json: bool) -> int:

@@ -140,6 +140,8 @@ def _shown(value: Any) -> str:
     if isinstance(value, Struct):
         return "{ " + ", ".join(f"{key} = {_shown(getattr(value, key))}" for key in value.__struct_fields__) + " }"
     if isinstance(value, dict):
+        if not value:
+            return "{}"
         return "{ " + ", ".join(f"{key} = {_shown(item)}" for key, item in value.items()) + " }"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_shown(item) for item in value) + "]"

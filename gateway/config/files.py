@@ -68,10 +68,15 @@ def read(path: Path) -> TomlFile:
 
 
 def read_table(path: Path, name: str) -> TomlFile:
-    """One table of a file that is no TOML elsewhere; empty where there is none. Raises ConfigError where it is broken itself."""
+    """One table of a file that is no TOML elsewhere; empty where there is none.
+
+    Raises ConfigError where it is broken itself, or not written as `[name]`.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig", "replace")
         block = re.search(rf"^\s*\[\s*{name}\s*\][^\n]*\n(?:(?!\s*\[)[^\n]*\n?)*", text, re.MULTILINE)
+        if block is None and re.search(rf"^\s*['\"]?{name}\b", text, re.MULTILINE):
+            return read(path)
         return TomlFile(path, text, tomllib.loads(block[0]) if block else {})
     except (OSError, ValueError, RecursionError):
         return read(path)

@@ -130,7 +130,7 @@ class _Loader:
                     self._say(where, "unknown table", suggestion(name, known), on="key")
                 elif name not in known:
                     self._say(
-                        where, f"belongs into {self._main.path.name}", f"a file that is included has {', '.join(known)}", on="key"
+                        where, f"belongs in {self._main.path.name}", f"a file that is included has {', '.join(known)}", on="key"
                     )
 
     def _single(self, kind: type[S], name: str) -> S:

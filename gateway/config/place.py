@@ -60,3 +60,7 @@ class Finding(Struct, frozen=True):
 
 
 Findings = list[Finding]
+
+
+def warning(where: Place, message: str, hint: str = "", *, on_key: bool = False) -> Finding:
+    return Finding(where, message, hint, level="warning", on="key" if on_key else "value")

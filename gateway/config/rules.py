@@ -64,6 +64,8 @@ def read_tests(
         expected = {"sinks": settings.sinks, "routes": settings.routes, "not_sinks": settings.not_sinks}
         if all(names is None and not _refused(where / key, findings) for key, names in expected.items()):
             findings.append(Finding(where, "expects nothing", "name sinks, routes or not_sinks"))
+        for name in sorted(set(settings.sinks or []) & set(settings.not_sinks or [])):
+            findings.append(Finding(where / "not_sinks", f'"{name}" is expected by sinks'))
         tests.append(Test(where, settings))
     return tests
 

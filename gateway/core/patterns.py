@@ -6,14 +6,16 @@ a table of nested fields. An absent or null field matches nothing but `{ exists 
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import re2
 from msgspec import Struct
 
-_NO_FIELDS: dict[str, Any] = {}
+from gateway.core.conditions import AnyOf, Condition, Equals, Failure, Fields, Operators, on_table
+
 OPERATORS = ("prefix", "suffix", "glob", "regex", "not", "exists", "ignore_case", "gt", "gte", "lt", "lte")
 
 
@@ -33,27 +35,12 @@ class PatternProblem(Struct, frozen=True):
         return ".".join(key for key in self.keys if isinstance(key, str))
 
 
-class Failure(Struct, frozen=True):
-    """The first condition of a pattern that an event does not meet."""
-
-    path: str
-    expected: Any
-    actual: Any
-
-
-class Condition(Protocol):
-    raw: Any
-    """As written in TOML: what `explain` shows as expected."""
-
-    def matches(self, value: Any) -> bool: ...
-
-
 class Pattern:
     """A compiled table of fields."""
 
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
-        self.matches = _on_table(fields)
+        self.matches = on_table(fields)
         """Whether an event fits. Not a method, since with hundreds of routes each call on the way counts."""
 
     def __str__(self) -> str:
@@ -74,6 +61,10 @@ class Pattern:
             return self
         return Pattern(Fields(self._fields.raw, left)) if left else True
 
+    def values(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What stands in the fields that the pattern asks about, by dotted path."""
+        return dict(self._fields.asked(values, ""))
+
     def failure(self, values: Mapping[str, Any]) -> Failure | None:
         """The first condition in the pattern's order that does not hold; None where all do."""
         return self._fields.failure(values, "")
@@ -93,126 +84,6 @@ def compile_pattern(table: Mapping[str, Any]) -> tuple[Pattern, list[PatternProb
     return Pattern(_compile_fields(table, (), problems)), problems
 
 
-class Fields:
-    """A table of fields: on an array, one element has to meet all of them."""
-
-    def __init__(self, raw: Any, conditions: tuple[tuple[str, Condition], ...]) -> None:
-        self.raw = raw
-        self.matches: Callable[[Any], bool]
-        self.conditions = conditions
-        self._tests = tuple((name, condition.matches) for name, condition in conditions)
-        self.matches = self._one() if len(conditions) == 1 else self._all
-
-    def _all(self, value: Any) -> bool:
-        if isinstance(value, list):
-            return _any_element(value, self._all)
-        table = value if isinstance(value, dict) else _NO_FIELDS
-        for name, matches in self._tests:  # noqa: SIM110 (a generator costs more than what it would ask)
-            if not matches(table.get(name)):
-                return False
-        return True
-
-    def _one(self) -> Callable[[Any], bool]:
-        """The same for a table of one field, as most are, without a loop."""
-        ((name, test),) = self._tests
-
-        def matches(value: Any) -> bool:
-            if isinstance(value, dict):
-                return test(value.get(name))
-            return _any_element(value, matches) if isinstance(value, list) else test(None)
-
-        return matches
-
-    def failure(self, value: Any, path: str) -> Failure | None:
-        if isinstance(value, list):
-            return None if self.matches(value) else Failure(path, self.raw, value)
-        table = value if isinstance(value, dict) else {}
-        for name, condition in self.conditions:
-            actual, inner = table.get(name), f"{path}.{name}" if path else name
-            if isinstance(condition, Fields):
-                if failure := condition.failure(actual, inner):
-                    return failure
-            elif not condition.matches(actual):
-                return Failure(inner, condition.raw, actual)
-        return None
-
-    def holding(self, value: Any) -> int:
-        """How many of the conditions hold; on an array, those in its best element."""
-        tables = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else [value]
-        return max((self._holding_in(table) for table in tables if isinstance(table, dict)), default=self._holding_in({}))
-
-    def _holding_in(self, table: dict[str, Any]) -> int:
-        return sum(
-            condition.holding(table.get(name)) if isinstance(condition, Fields) else condition.matches(table.get(name))
-            for name, condition in self.conditions
-        )
-
-
-class Equals:
-    def __init__(self, raw: str | int | float | bool) -> None:
-        self.raw = raw
-
-    def matches(self, value: Any) -> bool:
-        if isinstance(value, str):
-            return value == self.raw
-        return _any_element(value, self._holds)
-
-    def _holds(self, value: Any) -> bool:
-        # Python says that True == 1; JSON does not.
-        return bool(value == self.raw) and isinstance(value, bool) == isinstance(self.raw, bool)
-
-
-class AnyOf:
-    def __init__(self, raw: Any, conditions: tuple[Condition, ...]) -> None:
-        self.raw = raw
-        self._conditions = conditions
-        self._texts = frozenset(
-            condition.raw for condition in conditions if isinstance(condition, Equals) and isinstance(condition.raw, str)
-        )
-        self._others = tuple(c.matches for c in conditions if not (isinstance(c, Equals) and isinstance(c.raw, str)))
-
-    def matches(self, value: Any) -> bool:
-        if isinstance(value, str):
-            return value in self._texts or any(matches(value) for matches in self._others)
-        return any(condition.matches(value) for condition in self._conditions)
-
-
-class Operators:
-    """A table of operators: on an array, one element has to meet all of them, and `not` speaks of every element."""
-
-    def __init__(
-        self, raw: Any, tests: tuple[Callable[[Any], bool], ...], negated: Condition | None, exists: bool | None
-    ) -> None:
-        self.raw = raw
-        self._tests = tests
-        self._negated = negated
-        self._exists = exists
-        # Most have one operator: then nothing else is asked.
-        self.matches: Callable[[Any], bool] = self._all
-        if negated is None and exists is None and len(tests) == 1:
-            self.matches = _on_elements(tests[0])
-        elif not tests and negated is None:
-            self.matches = lambda value: (value is not None) == exists
-        elif not tests and exists is None and negated is not None:
-            refused = negated.matches
-            self.matches = lambda value: not refused(value)
-
-    def _all(self, value: Any) -> bool:
-        if self._exists is not None and (value is not None) != self._exists:
-            return False
-        if self._negated is not None and self._negated.matches(value):
-            return False
-        if isinstance(value, list):
-            return not self._tests or _any_element(value, self._holds)
-        return self._holds(value)
-
-    def _holds(self, value: Any) -> bool:
-        for test in self._tests:  # noqa: SIM110 (as above)
-            if not test(value):
-                return False
-        return True
-
-
 def _describe(raw: Any, path: str) -> list[str]:
     if isinstance(raw, dict) and not any(key in OPERATORS for key in raw):
         return [part for key, inner in raw.items() for part in _describe(inner, f"{path}.{key}" if path else key)]
@@ -223,30 +94,6 @@ def _describe(raw: Any, path: str) -> list[str]:
 
 def _shown(raw: Any) -> str:
     return " or ".join(_shown(item) for item in raw) if isinstance(raw, list) else str(raw)
-
-
-def _on_table(fields: Fields) -> Callable[[Mapping[str, Any]], bool]:
-    if len(fields.conditions) == 1:
-        ((name, condition),) = fields.conditions
-        matches = condition.matches
-        return lambda values: matches(values.get(name))
-    return fields.matches
-
-
-def _on_elements(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: _any_element(value, test) if isinstance(value, list) else test(value)
-
-
-def _any_element(value: Any, holds: Callable[[Any], bool]) -> bool:
-    # A loop, since a sender may nest lists deeper than Python may recurse.
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, list):
-            waiting.extend(item)
-        elif holds(item):
-            return True
-    return False
 
 
 def _compile_fields(table: Mapping[str, Any], keys: Keys, problems: list[PatternProblem]) -> Fields:
@@ -276,14 +123,15 @@ def _compile_condition(raw: Any, keys: Keys, problems: list[PatternProblem]) -> 
         if operators and len(operators) == len(raw):
             return _compile_operators(raw, keys, problems)
         if operators:
+            field = next(key for key in raw if key not in OPERATORS)
             path = ".".join(key for key in keys if isinstance(key, str))
-            problems.append(
-                PatternProblem(
-                    keys,
-                    f'mixes the operator "{operators[0]}" with fields',
-                    f'a field of that name is written as a quoted path: "{path}.{operators[0]}" = ...',
-                )
+            meant = difflib.get_close_matches(field, OPERATORS, 1)
+            hint = (
+                f'did you mean the operator "{meant[0]}"?'
+                if meant
+                else f'a field is written as a quoted path: "{path}.{field}" = ...'
             )
+            problems.append(PatternProblem(keys, f'mixes the operator "{operators[0]}" with "{field}", which is none', hint))
         if not raw:
             problems.append(PatternProblem(keys, "an empty table says nothing", "write { exists = true } for any value"))
         return _compile_fields(raw, keys, problems)

@@ -8,8 +8,9 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from gateway.core.conditions import Failure
 from gateway.core.events import Event, Milestone
-from gateway.core.patterns import Failure, Pattern
+from gateway.core.patterns import Pattern
 
 DERIVED_FIELDS = ("milestone", "source")
 """What patterns may name beside the fields of the event. They win over fields of the same name in the body."""
@@ -61,6 +62,11 @@ class Router:
         self._routes = tuple(routes)
         self._all = tuple((route, _question(route)) for route in self._routes)
         self._given = lru_cache(maxsize=_MOST_KINDS)(self._for_kind)
+
+    @property
+    def sinks(self) -> dict[str, tuple[str, ...]]:
+        """Those that each route names."""
+        return {route.name: route.sinks for route in self._routes}
 
     def route(self, event: Event, source: str) -> Decision:
         """Every route that applies, and the union of their sinks."""
@@ -166,5 +172,6 @@ def _failure(route: Route, view: dict[str, Any]) -> Trace | None:
         return Trace(route.name, False, nearest, ("match", number, nearest.path if nearest else ""))
     for number, pattern in enumerate(route.unless):
         if pattern.matches(view):
-            return Trace(route.name, False, Failure("unless", "no match", pattern.raw), ("unless", number))
+            failure = Failure("unless", {"not": pattern.raw}, pattern.values(view))
+            return Trace(route.name, False, failure, ("unless", number))
     return None

@@ -14,7 +14,7 @@ from msgspec import Struct
 from gateway.clock import Clock
 from gateway.core import events
 from gateway.core.retry import first_due
-from gateway.core.routing import Decision
+from gateway.core.routing import Decision, Router
 from gateway.core.values import rfc3339
 from gateway.engine.audit import AuditLog
 from gateway.engine.lane import Lane
@@ -37,9 +37,6 @@ _ROUTED_AT_ONCE = 10
 """Messages routed between two turns of the loop: ingest does not notice."""
 _FIRST = Target(0, "")
 _OURS_OR_UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-Route = Callable[[events.Event, str], Decision]
 
 
 class Act(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,11 +65,13 @@ class Progress(Struct, frozen=True):
 
 
 class Operator:
-    def __init__(self, *, store: Store, audit: AuditLog, route: Route, lanes: Mapping[str, Lane], clock: Clock) -> None:
-        """`route` decides by the rules of the moment."""
+    def __init__(
+        self, *, store: Store, audit: AuditLog, router: Callable[[], Router], lanes: Mapping[str, Lane], clock: Clock
+    ) -> None:
+        """`router` has the rules of the moment."""
         self._store = store
         self._audit = audit
-        self._route = route
+        self._router = router
         self._lanes = lanes
         self._clock = clock
 
@@ -95,11 +94,12 @@ class Operator:
                 await asyncio.sleep(0)
         done = len(rows) < _MOST_ROUTED and (not rows or rows[-1][0] >= newest)
         seen_to = rows[-1][0] if rows else newest
-        return {"messages": routed, "after": None if done else seen_to, "from": after, "to": newest}
+        rules = self._router().sinks
+        return {"messages": routed, "rules": rules, "after": None if done else seen_to, "from": after, "to": newest}
 
     def _routed(self, message_id: str, source: str, body: bytes) -> dict[str, Any]:
         event = events.decode(body)
-        decision = self._route(event, source) if isinstance(event, events.Event) else _NOBODY
+        decision = self._router().route(event, source) if isinstance(event, events.Event) else _NOBODY
         return {
             "message_id": message_id,
             "source": source,
@@ -253,7 +253,7 @@ class Operator:
             return ()
         decoded = events.decode(body)
         event = decoded if isinstance(decoded, events.Event) else events.event_of({})
-        return self._route(event, one.source).sinks
+        return self._router().route(event, one.source).sinks
 
     async def _done(self, event: str, targets: list[Target], messages: dict[int, Ids], actor: str) -> None:
         # The lanes first: what they have in memory is worth nothing any more, whatever becomes of the audit log.

@@ -79,7 +79,6 @@ def test_all_that_pass_end_with_0(folder: Path) -> None:
         ('not_sinks = ["archive"]', False),
         ("not_sinks = []", True),
         ('sinks = ["archive", "fraud_desk"]\nroutes = ["bags"]', False),
-        ('sinks = ["archive", "fraud_desk"]\nnot_sinks = ["archive"]', False),
     ],
 )
 def test_sinks_and_routes_are_exact_sets_and_not_sinks_are_none_of_them(expected: str, passes: bool, folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Config, load
-from gateway.config.diff import Difference, differences
+from gateway.config.diff import Difference, differences, until_restart
 from gateway.core.values import Environment
 from tests.conftest import SECRET
 
@@ -106,3 +106,30 @@ def test_another_secret_in_the_same_place_is_said_and_not_shown(tmp_path: Path) 
     assert differences(old, loaded(tmp_path, BASE)) == [
         Difference("changed", "[sinks.erp] bearer", "file token", "another secret in the same place")
     ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("/hook", "/other?key=s3cret", 'url: "https://erp.example/***" -> another one, not shown'),
+        ("erp.example/hook", "crm.example/s3cret", 'url: "https://erp.example/***" -> "https://crm.example/***"'),
+        ("erp.example/hook", "erp.example", 'url: "https://erp.example/***" -> "https://erp.example"'),
+        (
+            "bearer =",
+            'headers = { x-key = "s3cret", x-token = { file = "token" } }\nbearer =',
+            'headers: {} -> { x-key = "***", x-token = file token }',
+        ),
+    ],
+)
+def test_what_may_be_a_secret_though_it_was_written_out_is_not_shown(old: str, new: str, said: str, tmp_path: Path) -> None:
+    assert changed(tmp_path, old, new) == [f"changed [sinks.erp] {said}"]
+
+
+def test_what_is_opened_at_start_stays_until_a_restart_and_all_else_is_new(tmp_path: Path) -> None:
+    tables = '[server]\nlisten = ["127.0.0.1:9"]\ndrain = "5s"\n[store]\npath = "x.db"\nretention = "1d"\n'
+    old, new = loaded(tmp_path, BASE), loaded(tmp_path, tables + BASE)
+    stays = until_restart(old, new)
+    assert (stays.server.listen, stays.store.path, stays.database) == (old.server.listen, None, old.database)
+    assert (stays.server.drain, stays.store.retention) == (new.server.drain, new.store.retention)
+    assert [one.place for one in differences(stays, new)] == ["[server] listen", "[store] path"], "it is still to come"
+    assert differences(stays, old) != [] == differences(stays, stays)

@@ -155,7 +155,7 @@ def test_each_error_names_the_file_and_the_line_where_it_stands(tmp_path: Path) 
         ("routes.d/b.toml", 4, 'there is no sink "no"'),
         ("routes.d/c.toml", 1, "gateway.toml has a sink of this name already"),
         ("routes.d/c.toml", 5, "another route has this name already, in gateway.toml"),
-        ("routes.d/d.toml", 1, "belongs into gateway.toml"),
+        ("routes.d/d.toml", 1, "belongs in gateway.toml"),
         ("routes.d/d.toml", 2, "unknown table"),
     ]
 

@@ -298,3 +298,67 @@ def test_a_rule_for_a_new_event_type_is_told_of_the_type_alone(tmp_path: Path) -
 )
 def test_operators_and_open_fields_are_not_judged(pattern: str, tmp_path: Path) -> None:
     assert warnings(tmp_path, routes(f"match = {pattern}")) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ('match = { milestone = "authentic" }', 'match = [{ milestone = ["authentic"] }]'),
+        ('match = { "state.primary" = "COMPLETE" }', 'match = { state = { primary = "COMPLETE" } }'),
+        ('match = { milestone = ["authentic", "counterfeit"] }', 'match = { milestone = ["counterfeit", "authentic"] }'),
+        (
+            'match = [{ milestone = "draft" }, { reference_id = "A" }]',
+            'match = [{ reference_id = "A" }, { milestone = "draft" }]',
+        ),
+    ],
+)
+def test_patterns_that_ask_the_same_in_other_words_are_equal(first: str, second: str, tmp_path: Path) -> None:
+    assert [message for _, message in said(tmp_path, routes(first, second))] == ['takes the same events as "0"']
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "warned"),
+    [
+        ('match = { event_type = "state_change" }', 'match = { event_type = "state_change", milestone = "authentic" }', True),
+        ('match = { milestone = ["draft", "authentic"] }', 'match = { milestone = "authentic" }', True),
+        ('match = [{ milestone = "draft" }, { event_type = "state_change" }]', 'match = { milestone = "draft" }', True),
+        ('match = { milestone = "authentic" }', 'match = { milestone = ["draft", "authentic"] }', False),
+        ('match = { event_type = "state_change", milestone = "draft" }', 'match = { event_type = "state_change" }', False),
+        ('match = { sides = { side = "Front", reason = "Glare" } }', 'match = { "sides.side" = "Front" }', False),
+        ('match = { milestone = "draft" }\nunless = { reference_id = "A" }', 'match = { milestone = "draft" }', False),
+    ],
+)
+def test_after_a_final_route_that_asks_less_another_can_never_apply(
+    first: str, second: str, warned: bool, tmp_path: Path
+) -> None:
+    found = said(tmp_path, routes(f"{first}\nfinal = true", second))
+    assert ["can never apply" in message for _, message in found] == [True] * warned
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [
+        ('{ reference_id = { prefx = "BAG-" } }', 'did you mean the operator "prefix"?'),
+        ("{ milestone = { exsts = true } }", 'did you mean the operator "exists"?'),
+        ('{ state = { primary = { ignorecase = "x" } } }', 'did you mean the operator "ignore_case"?'),
+    ],
+)
+def test_a_misspelt_operator_is_told_by_its_name(pattern: str, hint: str, tmp_path: Path) -> None:
+    (found,) = warnings(tmp_path, routes(f"match = {pattern}"))
+    assert (found.message, found.hint) == ("no known event has this field", hint)
+
+
+def test_what_is_misspelt_in_a_test_is_told_and_what_is_new_is_not(tmp_path: Path) -> None:
+    def of(event: str, more: str = "") -> list[str]:
+        test = f'[[tests]]\nname = "t"\nevent = {event}\nsinks = ["archive"]\n{more}'
+        return [problem.hint for problem in warnings(tmp_path, SOURCE + SINK + ALL + test)]
+
+    assert of('{ event_type = "state_change", state = { primary = "COMPLTE" } }') == ['did you mean "COMPLETE"?']
+    assert of('{ evnt_type = "state_change" }') == ['did you mean "event_type"?']
+    assert of('{ event_type = "state_change" }', 'without = ["refrence_id"]') == ['did you mean "reference_id"?']
+    assert of('{ event_type = "certificate_issued", certificate = { number = 1 } }') == []
+
+
+def test_two_tests_of_one_name_are_told_at_the_second(tmp_path: Path) -> None:
+    test = '[[tests]]\nname = "t"\nevent = { event_type = "state_change" }\nsinks = ["archive"]\n'
+    assert said(tmp_path, SOURCE + SINK + ALL + test + test) == [('[[tests]] "t" name', "another test has this name already")]

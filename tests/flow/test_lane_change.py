@@ -103,7 +103,6 @@ async def test_a_sink_that_left_is_sent_nothing_and_what_is_in_flight_is_not_sen
         assert bench.lane.leave() is None
         (waiting,) = await bench.give()
         await spin()
-        assert not bench.lane.idle, "the watch for overdue deliveries must not take it for one that is free"
         change(bench, new)
         await bench.until_sent(1)
         assert bench.order == [waiting.delivery_id]
@@ -112,6 +111,18 @@ async def test_a_sink_that_left_is_sent_nothing_and_what_is_in_flight_is_not_sen
         await until(lambda: old.closed == 1)
     assert [sent.delivery_id for sent in old.sent] == [under_way.delivery_id] and bench.order == [waiting.delivery_id]
     assert await bench.rows("state, attempts") == [("delivered", 1)] * 2
+
+
+async def test_a_lane_whose_sink_left_rests_and_is_not_free(bench: Bench) -> None:
+    """The watch for overdue deliveries looks at those that are."""
+    bench.lane.leave()
+    await bench.accept()
+    assert await bench.work() is None and bench.store.claimed == []
+    assert not bench.lane.idle
+    async with bench.running() as task:
+        await spin()
+        bench.lane.stop()
+        await asyncio.wait_for(task, 5)
 
 
 async def test_an_attempt_that_fails_after_its_sink_left_is_due_as_decided_and_made_where_it_is_back(
@@ -154,10 +165,21 @@ async def test_nothing_is_given_up_while_there_is_no_such_sink(bench: Bench, clo
     await bench.give()
     await bench.work()
     bench.lane.leave()
-    async with bench.running():
-        clock.advance(2 * HOUR)
-        await spin()
-        assert await bench.queued() == 1
+    clock.advance(2 * HOUR)
+    assert await bench.work() is None
+    assert await bench.queued() == 1
+
+
+async def test_what_was_found_expired_as_its_sink_left_is_not_given_up(bench: Bench, clock: FakeClock) -> None:
+    await bench.start(RetryPolicy(give_up_after=HOUR))
+    await bench.accept()
+    clock.advance(2 * HOUR)
+    async with asyncio.TaskGroup() as sends:
+        step = sends.create_task(bench.lane.step(sends))
+        await asyncio.sleep(0)  # it asks the store now
+        bench.lane.leave()
+        await step
+    assert await bench.queued() == 1
 
 
 async def test_an_open_breaker_and_a_pause_last_while_a_sink_is_away(bench: Bench, clock: FakeClock) -> None:

@@ -58,7 +58,7 @@ class _Bench:
 
     def routed(self, *routes: Route) -> Operator:
         self.operator = Operator(
-            store=self.store, audit=self.audit, route=Router(routes).route, lanes=self.lanes, clock=self.clock
+            store=self.store, audit=self.audit, router=lambda: Router(routes), lanes=self.lanes, clock=self.clock
         )
         return self.operator
 

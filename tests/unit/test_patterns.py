@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.conditions import Failure
 from gateway.core.events import Undecodable, decode
-from gateway.core.patterns import OPERATORS, Failure, compile_pattern
+from gateway.core.patterns import OPERATORS, compile_pattern
 
 
 def matches(written: str, values: dict[str, Any]) -> bool:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.core.conditions import Failure
 from gateway.core.events import Event, Undecodable, decode, event_of
-from gateway.core.patterns import Failure, Pattern, compile_pattern
+from gateway.core.patterns import Pattern, compile_pattern
 from gateway.core.routing import Decision, Route, Router, Trace
 
 
@@ -250,7 +251,7 @@ def test_explain_says_where_each_condition_stands_in_its_route() -> None:
 
 def test_explain_shows_the_pattern_of_unless_that_matched() -> None:
     (trace,) = explained(route("a", "x", unless=[*NO, {"reference_id": {"prefix": "BAG"}}]))
-    assert trace.failed == Failure("unless", "no match", {"reference_id": {"prefix": "BAG"}})
+    assert trace.failed == Failure("unless", {"not": {"reference_id": {"prefix": "BAG"}}}, {"reference_id": "BAG-1"})
 
 
 @pytest.mark.parametrize(

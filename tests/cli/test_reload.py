@@ -1,0 +1,128 @@
+"""`gateway reload`: what it says first, what it asks, and how it finds the gateway beside a file that is no TOML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.running import Result, at_a_terminal
+from tests.cli.running import gateway as command
+from tests.flow.running import Running
+
+ARCHIVE = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n'
+SPARE = '[sinks.spare]\ntype = "jsonl"\npath = "spare.jsonl"\n'
+ROUTE = '[[routes]]\nsinks = ["archive"]\n'
+TO_BOTH = '[[routes]]\nsinks = ["archive", "spare"]\n'
+
+
+class Bench:
+    def __init__(self, running: Running, admin: str) -> None:
+        self.running = running
+        self.admin = admin
+        """The table, with an address that the command can read."""
+
+    def write(self, toml: str) -> None:
+        self.running.write_config(self.admin + toml)
+
+    def run(self, *arguments: str) -> Result:
+        return command("reload", *arguments, cwd=self.running.folder)
+
+    @property
+    def reloads(self) -> int:
+        return len(self.running.audit("config.reloaded"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Bench]:
+    """A gateway that runs by a file that has changed since: a sink more."""
+    admin = f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n'
+    with Running(tmp_path, admin + ARCHIVE + ROUTE) as running:
+        bench = Bench(running, admin)
+        bench.write(ARCHIVE + SPARE + TO_BOTH)
+        yield bench
+
+
+def test_diff_says_what_would_change_and_on_a_pipe_ends_there(bench: Bench) -> None:
+    result = bench.run("--diff")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.splitlines()[0] == "  added [sinks.spare]" and "[[routes]]" in result.out
+    assert "reloaded" not in result.out and bench.reloads == 0
+
+
+@pytest.mark.parametrize(("typed", "reloads"), [("y\n", 1), ("n\n", 0), ("\n", 0)])
+def test_diff_asks_at_a_terminal(bench: Bench, typed: str, reloads: int) -> None:
+    result, shown = at_a_terminal("reload", "--diff", cwd=bench.running.folder, typed=typed)
+    assert result.status == 0 and "  added [sinks.spare]" in result.out and "Reload? [y/N]" in shown
+    assert bench.reloads == reloads and ("reloaded: 2 change(s)" in result.out) == bool(reloads)
+
+
+def test_diff_with_yes_reloads_without_a_question(bench: Bench) -> None:
+    result = bench.run("--diff", "--yes")
+    assert result.status == 0 and "reloaded: 2 change(s)" in result.out and bench.reloads == 1
+    result = bench.run("--diff", "--yes")
+    assert (result.status, result.out) == (0, "nothing would change\n") and bench.reloads == 1
+    assert bench.run().out == "reloaded: nothing has changed\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "reloads"), [([], "reloaded", 1), (["--diff"], "unchanged", 0), (["--diff", "--yes"], "reloaded", 1)]
+)
+def test_json_is_one_document(bench: Bench, options: list[str], status: str, reloads: int) -> None:
+    result = bench.run("--json", *options)
+    document: dict[str, Any] = result.document()
+    assert (result.status, document["status"], bench.reloads) == (0, status, reloads)
+    assert {"kind": "added", "place": "[sinks.spare]"}.items() <= document["changes"][0].items()
+    assert document["restart"] == document["warnings"] == []
+    again = json.loads(bench.run("--json", "--diff", "--yes").out)
+    assert again["changes"] == ([] if reloads else document["changes"])
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_a_file_that_is_no_toml_is_refused_by_the_gateway_that_its_admin_table_names(bench: Bench, order: str) -> None:
+    broken = '[sinks.erp]\ntype = "http\n'
+    bench.running.config.write_text(bench.admin + broken if order == "before" else f"{broken}\n{bench.admin}")
+    result = bench.run()
+    assert (result.status, result.out) == (78, "") and f"{bench.running.config}:" in result.err and "is not TOML" in result.err
+    assert result.err.splitlines() == command("check", cwd=bench.running.folder).out.splitlines()[:-1]
+    assert len(bench.running.audit("config.refused")) == 1, "it was the gateway that found it"
+
+
+def test_warnings_of_the_new_file_are_said(bench: Bench) -> None:
+    bench.write(ARCHIVE + SPARE + ROUTE)
+    result = bench.run()
+    assert result.status == 0 and "warning: [sinks.spare]: no route names this sink" in result.err and bench.reloads == 1
+
+
+@pytest.mark.parametrize("text", ["", "[sinks.erp]\ntype =\n"], ids=["good", "broken"])
+def test_without_a_gateway_it_is_69(tmp_path: Path, free_port: Callable[[], int], text: str) -> None:
+    (tmp_path / "gateway.toml").write_text(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n{text}')
+    result = command("reload", cwd=tmp_path)
+    assert (result.status, result.out) == (69, "") and "gateway serve" in result.err and "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "said"),
+    [
+        ('[admin]\nlisten = ["nonsense"]', 2, "[admin] listen"),
+        ("[admin]\nlisten = []", 2, "[admin] listen"),
+        ('[admin]\nlistn = ["127.0.0.1:1"]', 78, "listn"),
+        ('[admin]\nlistn = ["127.0.0.1:1"]\n[sinks.erp', 78, "listn"),
+        ('[admin]\nlisten = ["127.0.0.1:1]', 78, "is not TOML"),
+        ('admin.listen = ["127.0.0.1:1"]\n[sinks.erp', 78, "is not TOML"),
+    ],
+)
+def test_a_gateway_is_not_looked_for_at_an_address_that_nobody_wrote(tmp_path: Path, text: str, status: int, said: str) -> None:
+    """At the default address, another one of this host may answer."""
+    (tmp_path / "gateway.toml").write_text(text)
+    result = command("reload", cwd=tmp_path)
+    assert result.status == status and said in result.err and "Traceback" not in result.err
+
+
+def test_a_file_that_nobody_may_read_is_78(tmp_path: Path) -> None:
+    (tmp_path / "gateway.toml").mkdir()
+    result = command("reload", "--config", "gateway.toml", cwd=tmp_path)
+    assert result.status == 78 and "Traceback" not in result.err
