@@ -205,6 +205,8 @@ class Gateway:
             self._log.warning("gateway.cut", lanes=[lane.get_name() for lane in working if not lane.done()])
         with suppress(asyncio.CancelledError):
             await finishing
+        if working:  # a gather is done with the first that was cut; the others still commit, and tell of it
+            await asyncio.wait(working)
 
 
 def _sources(config: Config) -> dict[str, Source]:

@@ -20,6 +20,10 @@ _MOST_KINDS = 256
 """Kinds of events (source, type, milestone) remembered; the sender chooses the types, so there has to be a bound."""
 
 
+_LONGEST_TYPE = 100
+"""Characters of a type that is remembered."""
+
+
 class Route(Struct, frozen=True):
     """One `[[routes]]` rule, compiled."""
 
@@ -71,7 +75,7 @@ class Router:
     def route(self, event: Event, source: str) -> Decision:
         """Every route that applies, and the union of their sinks."""
         event_type = event.values.get("event_type")
-        if event_type is not None and not isinstance(event_type, str):
+        if event_type is not None and (not isinstance(event_type, str) or len(event_type) > _LONGEST_TYPE):
             return _decide(self._all, _view(event, source))
         given = self._given(source, event_type, event.milestone)
         return given if isinstance(given, Decision) else _decide(given, _view(event, source))

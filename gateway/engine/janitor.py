@@ -37,6 +37,8 @@ _DRIFT = 1.0
 """Seconds by which the wall clock may leave the monotonic one within a tick."""
 _LATE = 60.0
 """Seconds after a jump was seen within which a message may still be committed before it is put right."""
+_PURGE_AFTER = 600.0
+"""Seconds after a start before anything is purged: time to see, and to set, a clock that is wrong."""
 _PURGE_HELD = 3600.0
 """Seconds for which nothing is purged after a jump ahead: a clock that is wrong for a while must not delete for good."""
 
@@ -92,7 +94,7 @@ class Janitor:
         self._metrics = metrics
         self._clock = clock
         self._log = log
-        self._purge_at = 0.0
+        self._purge_at = clock.monotonic() + _PURGE_AFTER
         self._purged_to = 0
         self._count_at = clock.monotonic() + _COUNT_PAUSE
         self._watch_at = clock.monotonic() + _OVERDUE

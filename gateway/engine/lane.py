@@ -115,6 +115,7 @@ class Lane:
         except (StoreFailed, StoreCorrupt):
             raise
         except StoreError:
+            self._look_for_expired_at = max(self._look_for_expired_at, self._clock.monotonic() + _TROUBLE_SECONDS)
             return _TROUBLE_SECONDS
 
     def change(self, settings: LaneSettings, breaker: BreakerPolicy, rate: float | None, sink: Sink) -> Sink | None:
@@ -175,7 +176,8 @@ class Lane:
             self.gates.restore_pause(before)
             raise
         self._world.audit.step(event, sink=self.name, actor=actor)
-        self._world.metrics.gate(self.name, "paused", closed=self.gates.paused)
+        if not self._absent:
+            self._world.metrics.gate(self.name, "paused", closed=self.gates.paused)
         self.refresh()
         return True
 
@@ -232,9 +234,9 @@ class Lane:
         after all that wait already, so that a poisoned one can't keep the breaker open."""
         if self._in_flight:
             return None
-        now = self._clock.now()
+        now, changed = self._clock.now(), self._changed
         claim = await self._store.claim(self.name, now, 1, frozenset(), by_sr=self._settings.by_sr)
-        if not self._may_work() or self.gates.closed_for() > 0:
+        if changed != self._changed or not self._may_work() or self.gates.closed_for() > 0:
             return 0.0
         if not claim.owed:
             return None if claim.next_due is None else max(claim.next_due - now, 0.001)
@@ -286,7 +288,7 @@ class Lane:
         """Seconds to wait at most: there may be deliveries to give up before there is anything to start."""
         if self._absent:
             return None
-        look = max(self._look_for_expired_at - self._clock.monotonic(), 0.0)
+        look = max(self._look_for_expired_at - self._clock.monotonic(), _TROUBLE_SECONDS if self._in_trouble() else 0.0)
         return look if pause is None else min(pause, look)
 
     def _expect(self, due: float) -> None:

@@ -119,7 +119,10 @@ def note_absences(connection: sqlite3.Connection, changes: Changes, *, present: 
             )
         if sink in present and absent_ms is not None:
             away = max(milliseconds(now) - absent_ms, 0)
-            connection.execute("UPDATE deliveries SET since_ms = since_ms + ? WHERE sink = ? AND state = 'queued'", (away, sink))
+            connection.execute(
+                "UPDATE deliveries SET since_ms = min(since_ms + ?, ?) WHERE sink = ? AND state = 'queued'",
+                (away, milliseconds(now), sink),
+            )
             connection.execute("UPDATE sinks SET absent_ms = NULL WHERE sink = ?", (sink,))
 
 
@@ -138,7 +141,7 @@ def note_ordering(connection: sqlite3.Connection, changes: Changes, *, in_order:
 def bring_into_order(connection: sqlite3.Connection, changes: Changes, *, sink: str) -> None:
     """Give a place to those open deliveries of a sink that have none in the order of their service requests."""
     connection.execute(
-        "UPDATE deliveries SET (sr, event_ms) = (SELECT sr_uuid, iif(sr_uuid IS NULL, NULL, event_ms) FROM messages"
+        "UPDATE deliveries SET (sr, event_ms) = (SELECT nullif(sr_uuid, x''), iif(sr_uuid <> x'', event_ms, NULL) FROM messages"
         " WHERE seq = deliveries.message) WHERE sink = ? AND state = 'queued' AND sr IS NULL AND NOT replayed",
         (sink,),
     )
@@ -182,7 +185,8 @@ def shift_since(
     """
     for sink in sinks:
         connection.execute(
-            "UPDATE deliveries SET since_ms = since_ms + ? WHERE sink = ? AND state = 'queued' AND since_ms NOT BETWEEN ? AND ?",
+            "UPDATE deliveries SET since_ms = min(since_ms + ?1, ?4) WHERE sink = ?2 AND state = 'queued'"
+            " AND since_ms NOT BETWEEN ?3 AND ?4",
             (milliseconds(by), sink, milliseconds(spared[0]), milliseconds(spared[1])),
         )
 

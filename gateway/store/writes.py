@@ -74,7 +74,7 @@ def _delivery_rows(new: NewMessage, result: Accepted | Duplicate) -> list[tuple[
     since_ms = milliseconds(new.message.received_at)
     rows = []
     for sink, due in new.deliveries:
-        ordered = sink in new.in_order and new.message.sr_uuid is not None
+        ordered = sink in new.in_order and bool(new.message.sr_uuid)
         turn = (_blob(new.message.sr_uuid), _event_ms(new)) if ordered else (None, None)
         rows.append((result.seq, sink, since_ms, milliseconds(due), *turn))
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import Counter
 
@@ -10,7 +11,7 @@ import pytest
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject
 from gateway.core.retry import RetryPolicy
 from tests.fakes import FakeClock
-from tests.flow.bench import A_BIT, DAY, FAILS, Bench, BusySink, ids
+from tests.flow.bench import A_BIT, DAY, FAILS, Bench, BusySink, ids, spin
 
 
 async def test_while_it_is_open_only_one_probe_goes_each_time_and_ever_more_seldom(bench: Bench, clock: FakeClock) -> None:
@@ -230,3 +231,16 @@ async def test_probes_keep_the_rate(bench: Bench, clock: FakeClock) -> None:
     clock.advance(69.1)
     await bench.work()
     assert len(bench.sink.sent) == 2
+
+
+async def test_a_probe_whose_delivery_is_discarded_while_it_is_read_is_not_sent(bench: Bench, clock: FakeClock) -> None:
+    owed = await bench.break_open()
+    clock.advance(30.1)
+    bench.store.claiming, bench.store.go_on = asyncio.Event(), asyncio.Event()
+    async with bench.running():
+        await bench.store.claiming.wait()
+        await bench.discard(*owed)
+        bench.lane.refresh()
+        bench.store.go_on.set()
+        await spin()
+    assert bench.order == []

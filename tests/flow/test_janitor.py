@@ -241,11 +241,23 @@ async def test_a_purge_goes_in_slices_with_pauses_even_over_what_stays(house: Ho
 
 
 async def test_a_walk_comes_once_a_minute(house: House) -> None:
+    house.clock.advance(600)
     await house.janitor.step()
     house.clock.advance(1.0)
     await house.add("delivered", age=RETENTION + 60)
     for _ in range(58):
         assert await house.janitor.step() == 1.0
+        house.clock.advance(1.0)
+    assert len(await house.left()) == 1
+    house.clock.advance(1.0)
+    await house.janitor.step()
+    assert await house.left() == set()
+
+
+async def test_a_start_by_a_clock_that_is_ahead_deletes_nothing_before_it_can_be_set(house: House) -> None:
+    await house.add("delivered", age=RETENTION + 60)
+    for _ in range(599):
+        await house.janitor.step()
         house.clock.advance(1.0)
     assert len(await house.left()) == 1
     house.clock.advance(1.0)
@@ -267,6 +279,7 @@ async def test_a_purge_that_fails_is_logged_and_tried_again(house: House) -> Non
 
 
 async def test_a_disk_that_cannot_be_trusted_ends_the_janitor(house: House) -> None:
+    house.clock.advance(600)
     house.store.error = StoreFailed("gone")
     with pytest.raises(StoreFailed):
         await asyncio.wait_for(house.janitor.run(), 5)

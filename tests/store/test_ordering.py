@@ -294,3 +294,9 @@ async def test_whether_it_is_the_first_of_its_service_request_is_asked_of_the_in
             return [row[3] for one in inner for row in connection.execute(f"EXPLAIN QUERY PLAN {one}") if " open " in row[3]]
 
         assert await store.read(plan) == ["SEARCH open USING INDEX deliveries_by_sr (sink=? AND sr=? AND event_ms<?)"] * 2
+
+
+async def test_an_empty_service_request_is_none(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        later, earlier = [await accepted(store, of("", at)) for at in (2, 1)]
+        assert await claimable(store) == [later, earlier]
