@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from msgspec import Struct, structs
 
@@ -71,17 +72,22 @@ class Reloads:
             with suppress(GatewayError):  # it was logged and audited, and the running configuration goes on
                 await self.reload("SIGHUP")
 
-    async def reload(self, actor: str, *, dry_run: bool = False) -> Reloaded:
+    async def reload(self, actor: str, *, file: str | None = None, dry_run: bool = False) -> Reloaded:
         """Read the file again and go on by it.
 
         Args:
             actor: who asked, for the audit log.
+            file: the one that they mean: it has to be the one that was loaded at start.
             dry_run: only say what would change.
         Raises:
             ConfigError: the file is bad; nothing was changed.
             SinkSetupError: a sink can't be opened as configured; likewise.
             StoreError: nothing can be committed now; likewise.
         """
+        running = self._running.file
+        if file is not None and Path(file).resolve() != running.resolve():
+            message = f"is not the file of the gateway that answers: that is {running}"
+            raise ConfigError(file, [Problem(file=file, place="file", message=message)])
         async with self._one_at_a_time:
             try:
                 new, fixed = await self._read()

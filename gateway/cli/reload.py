@@ -14,8 +14,10 @@ from cyclopts import Parameter
 from gateway.cli.client import Client, Refused, actor, connected
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, agreed, complain
 from gateway.cli.lines import printable
+from gateway.config import find
 from gateway.config.diff import Difference
 from gateway.core.errors import ConfigError, Problem
+from gateway.core.values import Environment
 
 
 def reload(
@@ -34,14 +36,17 @@ def reload(
 
 
 async def _reload(config: Path | None, admin: str | None, *, diff: bool, yes: bool, as_json: bool) -> int:
+    means = {"actor": actor()}
+    if admin is None or config is not None:
+        means["file"] = str(find(config, Environment.of_process()))
     try:
         async with connected(config, admin) as client:
             if diff and not (as_json and yes):  # of two answers, a program is given the one that counts
-                shown = await _ask(client, dry_run=True)
+                shown = await _ask(client, {**means, "dry_run": "1"})
                 _say(shown, as_json=as_json)
                 if not shown["changes"] or as_json or not (yes or (sys.stdin.isatty() and agreed("Reload?"))):
                     return 0
-            _say(await _ask(client, dry_run=False), as_json=as_json)
+            _say(await _ask(client, means), as_json=as_json)
     except Refused as refused:
         if refused.answer.get("error") != "bad_configuration":
             raise
@@ -52,8 +57,8 @@ async def _reload(config: Path | None, admin: str | None, *, diff: bool, yes: bo
     return 0
 
 
-async def _ask(client: Client, *, dry_run: bool) -> dict[str, Any]:
-    return await client.post("/-/reload", {}, {"dry_run": "1"} if dry_run else {"actor": actor()})
+async def _ask(client: Client, query: dict[str, str]) -> dict[str, Any]:
+    return await client.post("/-/reload", {}, query)
 
 
 def _config_error(refused: Refused) -> ConfigError:

@@ -24,7 +24,7 @@ _Answer = Callable[[], Awaitable[web.Response]]
 
 
 class Reload(Protocol):
-    async def __call__(self, actor: str, *, dry_run: bool = False) -> Struct: ...
+    async def __call__(self, actor: str, *, file: str | None = None, dry_run: bool = False) -> Struct: ...
 
 
 class Admin:
@@ -105,7 +105,8 @@ class Admin:
         """Reload, or with `?dry_run=1` say what that would change; 422 with the problems where the file is bad."""
         dry_run = request.query.get("dry_run") == "1"
         try:
-            reloaded = await self._reload(request.query.get("actor") or "admin", dry_run=dry_run)
+            actor = request.query.get("actor") or "admin"
+            reloaded = await self._reload(actor, file=request.query.get("file"), dry_run=dry_run)
         except ConfigError as error:
             detail = "the configuration is bad; nothing was changed"
             return json_response(422, {"error": "bad_configuration", "detail": detail, "problems": error.problems})

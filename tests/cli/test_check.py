@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.running import gateway
+from tests.cli.running import environment, gateway
 
 WARNED = '[sinks.spare]\ntype = "jsonl"\npath = "spare.jsonl"\n'
 
@@ -109,3 +111,13 @@ def test_the_other_commands_refuse_a_broken_configuration_with_78_and_its_proble
         assert (result.status, result.out) == (78, "")
         assert len(result.err.splitlines()) == 6
         assert "[server2]" in result.err
+
+
+def test_positions_are_looked_up_only_where_there_is_something_to_show(folder: Path, warned: Path) -> None:
+    for file, needed in ((folder / "gateway.toml", False), (warned, True)):
+        code = (
+            "import sys; from pathlib import Path; from gateway.config import load; from gateway.core.values import Environment;"
+            f"load(Path({str(file)!r}), Environment({{}}), secrets=False); sys.exit('tree_sitter' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], env=environment(), timeout=20, check=False)
+        assert done.returncode == int(needed)

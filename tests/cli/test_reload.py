@@ -126,3 +126,16 @@ def test_a_file_that_nobody_may_read_is_78(tmp_path: Path) -> None:
     (tmp_path / "gateway.toml").mkdir()
     result = command("reload", "--config", "gateway.toml", cwd=tmp_path)
     assert result.status == 78 and "Traceback" not in result.err
+
+
+def test_a_file_that_the_gateway_does_not_read_is_refused(bench: Bench) -> None:
+    """Else it would seem that nothing in it would change."""
+    other = bench.running.folder / "other.toml"
+    other.write_text((bench.running.folder / "gateway.toml").read_text() + "# another file\n")
+    for options in ([], ["--diff"]):
+        result = command("reload", "--config", other, *options, cwd=bench.running.folder)
+        assert result.status == 78 and f"that is {bench.running.folder}/gateway.toml" in result.err
+    link = bench.running.folder / "link.toml"
+    link.symlink_to("gateway.toml")
+    assert command("reload", "--config", link, cwd=bench.running.folder).status == 0
+    assert bench.reloads == 1
