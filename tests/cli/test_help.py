@@ -88,7 +88,7 @@ def test_a_usage_error_ends_with_2_and_names_the_word_on_stderr(arguments: list[
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 @pytest.mark.parametrize("arguments", [["route", "counterfeit", "--json"], ["check"], ["test", "--json"]], ids=str)
 def test_output_that_can_not_be_written_ends_with_74_and_no_traceback(folder: Path, arguments: list[str]) -> None:
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             command(*arguments), cwd=folder, stdout=full, stderr=subprocess.PIPE, env=environment(), timeout=20, check=False
         )
