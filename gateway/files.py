@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from pathlib import Path
+
+_NEVER = threading.Event()
 
 
 class AppendFile:
@@ -13,18 +17,29 @@ class AppendFile:
     opened. Blocks on the disk, so call it from a thread. Not for use by two threads at once.
     """
 
+    _PATIENCE = 10
+    """Looks, 5 ms apart, for the file that logrotate makes when it has renamed the old one. Made by us in between, it would be in
+    logrotate's way, which renames it by the hour: the second one of an hour over the first."""
+
     def __init__(self, path: Path, mode: int = 0o640) -> None:
         self.path = path
         self._mode = mode
         self._fd = -1
+        self._new = False
+        """Its name may not be on the disk yet."""
         self.written = 0
         self._torn = False
         """The file ends within a line (a crash, say): the next write starts with a line break, so that only that line is lost."""
 
-    def append(self, lines: bytes) -> None:
-        """Write complete lines. Raises OSError; `written` says how many of their bytes are in the file by then."""
+    def append(self, lines: bytes, *, follow: bool = True) -> None:
+        """Write complete lines. Raises OSError; `written` says how many of their bytes are in the file by then.
+
+        Args:
+            follow: False goes on in the open file, even where another one has taken its place: for `sync` after several.
+        """
         self.written = 0
-        self._follow()
+        if follow:
+            self._follow()
         if self._torn:
             os.write(self._fd, b"\n")
             self._torn = False
@@ -35,6 +50,18 @@ class AppendFile:
         except OSError:
             self._take_back(lines)
             raise
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk, and the file's name too. Raises OSError; the lines are to be written anew
+        then, since the system may have dropped them (fsync(2))."""
+        _sync(self._fd)
+        if self._new:
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                _sync(folder)
+            finally:
+                os.close(folder)
+            self._new = False
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -55,13 +82,26 @@ class AppendFile:
 
     def _follow(self) -> None:
         if self._fd >= 0:
-            try:
-                here, open_file = os.stat(self.path), os.fstat(self._fd)
+            open_file = os.fstat(self._fd)
+            for _ in range(self._PATIENCE):
+                try:
+                    here = os.stat(self.path)
+                except FileNotFoundError:
+                    _NEVER.wait(0.005)
+                    continue
                 if (here.st_ino, here.st_dev) == (open_file.st_ino, open_file.st_dev):
                     return
-            except FileNotFoundError:
-                pass
+                break
             self.close()
+        self._new = True
         self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, self._mode)
         size = os.fstat(self._fd).st_size
         self._torn = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a pipe, say, or a folder on some network disk: nothing there can be waited for
+            raise

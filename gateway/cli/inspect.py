@@ -127,6 +127,8 @@ async def _show(text: str, as_json: bool, config: Path | None, admin: str | None
                 facts = [attempt["outcome"], attempt["reason"], attempt["detail"], f"{attempt['duration_ms']} ms"]
                 said = "  ".join(str(fact) for fact in facts if fact)
                 out.print(printable(f"    {attempt['time']}  attempt {attempt['attempt']}  {said}"), markup=False)
+                if attempt["answer"]:
+                    out.print(printable(f"      answered: {attempt['answer']}"), style="dim", markup=False)
         out.print(printable(f"  {message['body']}"), style="dim", markup=False)
     return 0
 

@@ -42,6 +42,8 @@ class Retry(Struct, frozen=True):
     reason: Reason
     detail: str = ""
     status: int | None = None
+    answer: str = ""
+    """The beginning of what the other side said, for `gateway show` alone: it is a stranger's text."""
 
 
 class Defer(Struct, frozen=True):
@@ -52,6 +54,7 @@ class Defer(Struct, frozen=True):
     """Seconds from now, as asked for; the lane clamps it."""
     detail: str = ""
     status: int | None = None
+    answer: str = ""
 
 
 class Reject(Struct, frozen=True):
@@ -60,6 +63,7 @@ class Reject(Struct, frozen=True):
     reason: Reason
     detail: str = ""
     status: int | None = None
+    answer: str = ""
 
 
 Outcome = Delivered | Retry | Defer | Reject

@@ -6,72 +6,54 @@ At least once: a write that was given up (its `timeout`, a stop) may still succe
 from __future__ import annotations
 
 import asyncio
-import re
+from collections.abc import Sequence
 from functools import partial
+from typing import Literal
 
-import msgspec
-
-from gateway.core import events
 from gateway.core.outcome import Delivered, Outcome, Reason, Retry
-from gateway.core.values import rfc3339
 from gateway.files import AppendFile
+from gateway.sinks import formats
 from gateway.sinks.base import Opening, Outgoing, SinkSettings
 from gateway.threads import started
-
-_BREAKS = re.compile(rb"(?<![ \t\r\n])[ \t]*+[\r\n][ \t\r\n]*+")
-"""White space that holds a line break; inside a JSON string a line break is always escaped (RFC 8259, section 7).
-Possessive, and only from where the white space begins: a body of blanks would take minutes otherwise."""
 
 
 class JsonlConfig(SinkSettings, frozen=True, kw_only=True, tag_field="type", tag="jsonl"):
     path: str
+    fsync: Literal["never", "batch", "always"] = "batch"
+    """When a line counts as delivered: once the system has it, once the disk has it and what waited with it, or it alone."""
     concurrency: int = 1
 
 
 def render(delivery: Outgoing) -> bytes:
     """One line. A body that is JSON stands in it unchanged: numbers, the order of keys and doubled keys too."""
-    event = delivery.event
-    head = msgspec.json.encode(
-        {
-            "v": 1,
-            "time": rfc3339(delivery.received_at),
-            "message_id": delivery.message_id,
-            "sender_id": delivery.sender_id,
-            "source": delivery.source,
-            "event_type": event.event_type if event else None,
-            "milestone": event.milestone.value if event else None,
-            "sr_uuid": event.sr_uuid if event else None,
-            "reference_id": event.reference_id if event else None,
-        }
-    )
-    if event is not None or events.is_json(delivery.body):
-        body = _BREAKS.sub(b"", delivery.body.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n"))
-        return b'%b,"body":%b}\n' % (head[:-1], body)
-    text = msgspec.json.encode(delivery.body.decode("utf-8", "replace"))
-    return b'%b,"body_text":%b}\n' % (head[:-1], text)
+    return formats.envelope(delivery) + b"\n"
 
 
 class JsonlSink:
     def __init__(self, config: JsonlConfig, opening: Opening) -> None:
         self._file = AppendFile(opening.base / config.path)
+        self._fsync = config.fsync
         self._turn = asyncio.Lock()
-        self._write: asyncio.Future[None] | None = None
+        self._waiting: dict[asyncio.Future[Outcome], bytes] = {}
+        """Lines that no write has taken yet, in their order."""
+        self._write: asyncio.Future[list[Outcome]] | None = None
         """While its thread has the file: two writes at once would mix their lines."""
         self._closed = False
 
     async def send(self, delivery: Outgoing) -> Outcome:
         """Write the line. Cancelled, it ends at once, and leaves the file to the thread, which nobody can stop."""
-        line = render(delivery)
-        async with self._turn:
-            if self._write is not None:
-                return Retry(Reason.UNAVAILABLE, f"{self._file.path}: an earlier write hangs; until it ends, no other is begun")
-            self._write = started(partial(self._file.append, line), "jsonl")
-            self._write.add_done_callback(self._written)
-            try:
-                await asyncio.shield(self._write)
-            except OSError as error:
-                return Retry(Reason.UNAVAILABLE, f"{self._file.path}: {error.strerror}")
-        return Delivered()
+        mine: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting[mine] = render(delivery)
+        try:
+            async with self._turn:
+                if self._write is not None:
+                    said = f"{self._file.path}: an earlier write hangs; until it ends, no other is begun"
+                    return Retry(Reason.UNAVAILABLE, said)
+                if not mine.done():  # else the write before has taken it along
+                    await asyncio.wait([self._begun(mine)])
+                return mine.result()
+        finally:
+            self._waiting.pop(mine, None)
 
     async def aclose(self) -> None:
         """Waits for no write: one that hangs keeps the file until it ends. Its descriptor must not be closed under it, else the
@@ -80,7 +62,39 @@ class JsonlSink:
         if self._write is None:
             self._file.close()
 
-    def _written(self, _: asyncio.Future[None]) -> None:
+    def _begun(self, first: asyncio.Future[Outcome]) -> asyncio.Future[list[Outcome]]:
+        """A write of a line, and for `batch` of all that wait beside it."""
+        taken = list(self._waiting) if self._fsync == "batch" else [first]
+        lines = [self._waiting.pop(one) for one in taken]
+        self._write = started(partial(self._append, lines), "jsonl")
+        self._write.add_done_callback(partial(self._ended, taken))
+        return self._write
+
+    def _append(self, lines: Sequence[bytes]) -> list[Outcome]:
+        """Write the lines, in a thread: each by one write, all to one file, and one wait for the disk behind them."""
+        written = 0
+        failed = Retry(Reason.UNAVAILABLE)
+        try:
+            for line in lines:
+                self._file.append(line, follow=not written)
+                written += 1
+        except OSError as error:
+            failed = Retry(Reason.UNAVAILABLE, f"{self._file.path}: {error.strerror}")
+        try:
+            if written and self._fsync != "never":
+                self._file.sync()
+        except OSError as error:
+            written, failed = 0, Retry(Reason.UNAVAILABLE, f"{self._file.path}: not on the disk: {error.strerror}")
+        return [Delivered() if number < written else failed for number in range(len(lines))]
+
+    def _ended(self, taken: Sequence[asyncio.Future[Outcome]], write: asyncio.Future[list[Outcome]]) -> None:
         self._write = None
         if self._closed:
             self._file.close()
+        if (bug := write.exception()) is not None:
+            for one in taken:
+                one.set_exception(bug)
+                one.exception()  # asyncio complains of an error that nobody looks at, and a send may have been cancelled
+        else:
+            for one, outcome in zip(taken, write.result(), strict=True):
+                one.set_result(outcome)

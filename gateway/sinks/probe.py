@@ -24,9 +24,10 @@ from msgspec import Struct
 from yarl import URL
 
 from gateway.clock import Clock
-from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, email
+from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, email, http
 from gateway.sinks.base import Opening, SinkSettings
 from gateway.sinks.guard import AddressInfo, BlockedAddress, Guard, lookup, words
+from gateway.sinks.tls import refused
 from gateway.threads import detached
 
 _MOST_SECONDS = 10.0
@@ -34,6 +35,8 @@ _GOODBYE_SECONDS = 1.0
 """For the end of a conversation: what was found is known by then."""
 _EYEBALLS_SECONDS = 0.25
 """From one address to the next, as aiohttp has it."""
+_ALERT_SECONDS = 0.25
+"""For the other side to refuse our certificate: in TLS 1.3 the handshake is over for us by then (RFC 8446, section 4.4.2.4)."""
 _DAY = 86400
 
 _CERTIFICATES = {
@@ -60,9 +63,14 @@ async def probe(config: SinkConfig, opening: Opening) -> Found:
     """Open a sink, and close it again; takes at most 11 seconds. Raises nothing for what can be expected."""
     match config:
         case HttpConfig():
-            return await _probe_url(config.url, "url", config, opening.clock)
+            try:
+                tls = http.tls_context(config, opening)
+            except ValueError as error:
+                return Found(False, f"{error}", 0.0)
+            return await _probe_url(config.url, "url", config, opening.clock, tls)
         case SlackConfig():
-            assert config.webhook_url is not None, "the configuration is refused without it"
+            if config.webhook_url is None:
+                return await _probe_url(config.api, "api", config, opening.clock)
             return await _probe_url(opening.secret(config.webhook_url).reveal(), "webhook_url", config, opening.clock)
         case EmailConfig():
             return await _probe_mail(config, opening)
@@ -122,6 +130,8 @@ class _Way:
                 return f"{place}: {self._blocked()}"
             case _ if isinstance(tls, ssl.SSLCertVerificationError):
                 return f"{place}: {_distrust(tls)}"
+            case _ if tls is not None and refused(tls):
+                return f"{place}: the other side refused our client certificate, or asks for one; check certificate and key"
             case _ if tls is not None:
                 return f"{place}: TLS failed ({tls.reason or 'no reason given'}); is that a port for TLS?"
             case aiosmtplib.SMTPResponseException():
@@ -161,7 +171,9 @@ class _Way:
         return f"{place} ({', '.join(others)})" if others else place
 
 
-async def _probe_url(text: str, key: str, config: HttpConfig | SlackConfig, clock: Clock) -> Found:
+async def _probe_url(
+    text: str, key: str, config: HttpConfig | SlackConfig, clock: Clock, tls: ssl.SSLContext | None = None
+) -> Found:
     try:
         url = URL(text)
     except ValueError:
@@ -179,17 +191,22 @@ async def _probe_url(text: str, key: str, config: HttpConfig | SlackConfig, cloc
                 with dialled:
                     return way.leads_to(dialled.getpeername(), "without TLS")
             way.step = "TLS"
-            _, writer = await asyncio.open_connection(
+            reader, writer = await asyncio.open_connection(
                 sock=dialled,
-                ssl=ssl.create_default_context(),
+                ssl=tls or ssl.create_default_context(),
                 server_hostname=host.rstrip("."),
                 ssl_shutdown_timeout=_GOODBYE_SECONDS,
             )
     except (OSError, UnicodeError) as error:
         return way.ends(error)
     try:
-        tls = _tls_words(writer.get_extra_info("ssl_object"), clock)
-        return way.leads_to(writer.get_extra_info("peername"), *tls)
+        said = _tls_words(writer.get_extra_info("ssl_object"), clock)
+        result = way.leads_to(writer.get_extra_info("peername"), *said)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(reader.read(1), _ALERT_SECONDS)
+        return result
+    except OSError as error:
+        return way.ends(error)
     finally:
         writer.close()
         with suppress(OSError):

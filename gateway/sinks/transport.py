@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -17,7 +17,9 @@ from msgspec import Struct
 from gateway import __version__
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.sinks.base import Deadline
+from gateway.sinks.excerpt import Excerpts
 from gateway.sinks.guard import BlockedAddress, Guard, lookup, words
+from gateway.sinks.tls import refused
 
 _MOST_READ = 16 * 1024
 """Bytes of an answer."""
@@ -45,6 +47,12 @@ class Answer(Struct, frozen=True):
     retry_after: str | None
     body: bytes
     """At most 16 KiB of it; empty where it came too slowly. It may repeat our secrets: never log it."""
+    excerpts: Excerpts | None = None
+
+    @property
+    def excerpt(self) -> str:
+        """What a person may see of the body."""
+        return "" if self.excerpts is None else self.excerpts.of(self.body)
 
     def outcome(self, now: float, reject_on: Collection[int] = ()) -> Outcome:
         """2xx is delivered; 429 and 503 with a readable `Retry-After` defer; all else is a retry, or final where ruled so."""
@@ -52,28 +60,61 @@ class Answer(Struct, frozen=True):
         if 200 <= status < 300:
             return Delivered(status=status)
         if status in (429, 503) and (after := seconds_after(self.retry_after, now)) is not None:
-            return Defer(Reason.RATE_LIMITED if status == 429 else Reason.UNAVAILABLE, after, said, status)
+            return Defer(Reason.RATE_LIMITED if status == 429 else Reason.UNAVAILABLE, after, said, status, self.excerpt)
         if status in reject_on:
-            return Reject(Reason.HTTP_STATUS, said, status)
-        return Retry(Reason.HTTP_STATUS, said, status)
+            return Reject(Reason.HTTP_STATUS, said, status, self.excerpt)
+        return Retry(Reason.HTTP_STATUS, said, status, self.excerpt)
+
+
+class _Lost(aiohttp.ClientConnectionError):
+    """A connection ended before its answer came."""
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Else aiohttp sends a PUT once more on its own, when the connection that it had kept is lost: an attempt is one request."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _Lost from error
 
 
 class Transport:
     """A pool of connections of one sink. Follows no redirect, keeps no cookie, takes no proxy from the environment."""
 
-    def __init__(self, guard: Guard, concurrency: int, timeout: float) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        concurrency: int,
+        timeout: float,
+        *,
+        tls: ssl.SSLContext | None = None,
+        secrets: Collection[str] | None = None,
+    ) -> None:
+        """
+        Args:
+            timeout: seconds, of a request as a whole.
+            tls: None believes the authorities of this host.
+            secrets: all that are sent. Without them no excerpt of an answer is made: it could repeat one.
+        """
         self._guard = guard
+        self._tls = tls
+        self._excerpts = None if secrets is None else Excerpts(secrets)
         self._concurrency = concurrency
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | Retry:
+        return await self.request("POST", url, body, headers)
+
+    async def request(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | Retry:
         """Send one request; a Retry where no status came back."""
         deadline = Deadline(self._timeout)
         try:
-            async with self._opened().post(url, data=body, headers=headers, allow_redirects=False) as response:
-                retry_after = response.headers.get("Retry-After")
-                return Answer(response.status, retry_after, await _excerpt(response, deadline.spare(_READ_SECONDS)))
+            async with self._opened().request(method, url, data=body, headers=headers, allow_redirects=False) as response:
+                said = await _beginning(response, deadline.spare(_READ_SECONDS))
+                return Answer(response.status, response.headers.get("Retry-After"), said, self._excerpts)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             return failure(error)
 
@@ -85,7 +126,7 @@ class Transport:
         if self._session is None:
             connector = aiohttp.TCPConnector(
                 limit=self._concurrency,  # a smaller pool than the lane's slots costs seconds at p99
-                ssl=ssl.create_default_context(),
+                ssl=self._tls or ssl.create_default_context(),
                 socket_factory=self._guard.open_socket,
                 resolver=_Resolver(),
                 ttl_dns_cache=10,
@@ -98,6 +139,7 @@ class Transport:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=("Content-Type", "Accept-Encoding"),
                 headers={"User-Agent": f"legitmark-gateway/{__version__}"},
+                middlewares=(_once,),
             )
         return self._session
 
@@ -129,17 +171,25 @@ def failure(error: Exception) -> Retry:
             return Retry(Reason.DNS, f"{error.host} has no address")
         case aiohttp.ClientConnectorCertificateError():
             return Retry(Reason.TLS, f"the certificate of {error.host} was refused: {_certificate_words(error)}")
+        case _ if any(refused(one) for one in _causes(error)):
+            return Retry(Reason.TLS, "the other side refused our client certificate, or asks for one; see certificate")
         case aiohttp.ClientSSLError():
             return Retry(Reason.TLS, f"TLS with {error.host} failed")
         case aiohttp.ClientConnectorError():
             return Retry(Reason.CONNECT, f"{error.host}:{error.port}: {words(error.os_error)}")
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | aiohttp.ClientPayloadError() | ConnectionError():
+        case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | ConnectionError():
             return Retry(Reason.RESET, "the connection was closed before an answer")
         case _:
             return Retry(Reason.PROTOCOL, "the answer is not HTTP")
 
 
-async def _excerpt(response: aiohttp.ClientResponse, seconds: float) -> bytes:
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+async def _beginning(response: aiohttp.ClientResponse, seconds: float) -> bytes:
     """What has come of the body, and what comes within so many seconds."""
     read = bytearray()
     try:

@@ -263,11 +263,11 @@ def story(connection: sqlite3.Connection, seq: int) -> dict[str, Any] | None:
 
 def _attempts(connection: sqlite3.Connection, seq: int, sink: str) -> list[dict[str, Any]]:
     rows = connection.execute(
-        "SELECT attempt, started_ms, duration_ms, outcome, reason, status, detail FROM attempts"
+        "SELECT attempt, started_ms, duration_ms, outcome, reason, status, detail, answer FROM attempts"
         " WHERE message = ? AND sink = ? ORDER BY attempt",
         (seq, sink),
     )
-    keys = ("attempt", "time", "duration_ms", "outcome", "reason", "status", "detail")
+    keys = ("attempt", "time", "duration_ms", "outcome", "reason", "status", "detail", "answer")
     return [dict(zip(keys, (row[0], _time(row[1]), *row[2:]), strict=True)) for row in rows]
 
 

@@ -23,8 +23,8 @@ UPDATE deliveries SET state = ?, attempts = ?, retries = ?, due_ms = ?, ended_ms
 WHERE message = ? AND sink = ? AND state = 'queued'
 """
 _INSERT_ATTEMPT = """
-INSERT INTO attempts (message, sink, attempt, started_ms, duration_ms, outcome, reason, status, detail)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+INSERT INTO attempts (message, sink, attempt, started_ms, duration_ms, outcome, reason, status, detail, answer)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 _COUNT = """
 INSERT INTO counters (sink, queued, delivered, dead, discarded) VALUES (?1, max(?2, 0), max(?3, 0), max(?4, 0), max(?5, 0))
@@ -164,8 +164,8 @@ def _settle_one(connection: sqlite3.Connection, settlement: Settlement, changes:
         return False  # discarded and purged while it was in flight
     attempts: int = found[0]
     if attempt is not None:
-        outcome, reason, status, detail = _outcome_columns(attempt.outcome)
-        row = (*key, attempt.number, milliseconds(attempt.started_at), attempt.duration_ms, outcome, reason, status, detail)
+        begun = milliseconds(attempt.started_at)
+        row = (*key, attempt.number, begun, attempt.duration_ms, *_outcome_columns(attempt.outcome))
         connection.execute(_INSERT_ATTEMPT, row)
         attempts = attempt.number
     due_ms = milliseconds(transition.due_at) if transition.due_at is not None else None
@@ -179,16 +179,16 @@ def _settle_one(connection: sqlite3.Connection, settlement: Settlement, changes:
     return True
 
 
-def _outcome_columns(outcome: Delivered | Retry | Defer | Reject) -> tuple[str, str | None, int | None, str]:
+def _outcome_columns(outcome: Delivered | Retry | Defer | Reject) -> tuple[str, str | None, int | None, str, str]:
     match outcome:
         case Delivered(status=status, detail=detail):
-            return "delivered", None, status, detail
-        case Retry(reason=reason, detail=detail, status=status):
-            return "retry", reason.value, status, detail
-        case Defer(reason=reason, detail=detail, status=status):
-            return "defer", reason.value, status, detail
-        case Reject(reason=reason, detail=detail, status=status):
-            return "reject", reason.value, status, detail
+            return "delivered", None, status, detail, ""
+        case Retry(reason=reason, detail=detail, status=status, answer=answer):
+            return "retry", reason.value, status, detail, answer
+        case Defer(reason=reason, detail=detail, status=status, answer=answer):
+            return "defer", reason.value, status, detail, answer
+        case Reject(reason=reason, detail=detail, status=status, answer=answer):
+            return "reject", reason.value, status, detail, answer
 
 
 def count(connection: sqlite3.Connection, changes: Changes) -> None:
@@ -220,6 +220,15 @@ def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: f
         changes[sink, state] -= number
     gone = connection.execute(f"DELETE {finished}", span).rowcount  # what belongs to them goes by ON DELETE CASCADE
     return gone, rows[-1][0] if len(rows) == slice_size else None
+
+
+def purge_threads(connection: sqlite3.Connection, slice_size: int, before: float) -> None:
+    """Forget up to `slice_size` threads that no event came for since an instant."""
+    connection.execute(
+        "DELETE FROM threads WHERE (sink, channel, sr) IN"
+        " (SELECT sink, channel, sr FROM threads WHERE used_ms < ? ORDER BY used_ms LIMIT ?)",
+        (milliseconds(before), slice_size),
+    )
 
 
 def _event_ms(new: NewMessage) -> int:

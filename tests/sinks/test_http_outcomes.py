@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.values import Duration
 from gateway.sinks import HttpConfig
+from gateway.sinks.http import Format
 from gateway.sinks.transport import seconds_after
 from tests.fakes import START
 from tests.sinks.conftest import Certificate, Certificates
@@ -33,6 +34,7 @@ from tests.sinks.parts import (
     send,
 )
 
+FORMATS: list[Format] = ["raw", "envelope", "cloudevents"]
 FINAL = range(200, 600)
 """100 to 199 are interim: another answer follows them (RFC 9110, section 15.2), but for 101, which ends HTTP."""
 
@@ -44,9 +46,13 @@ async def outcome_of(reply: bytes, base: Path, reject_on: list[int] | None = Non
     return outcome
 
 
-async def test_every_status_has_its_outcome(tmp_path: Path) -> None:
+@pytest.mark.parametrize("format_", FORMATS)
+async def test_every_status_has_its_outcome(format_: Format, tmp_path: Path) -> None:
     statuses = iter(FINAL)
-    async with HttpServer(lambda _: answer(next(statuses))) as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
+    async with (
+        HttpServer(lambda _: answer(next(statuses))) as server,
+        opened(HttpConfig(url=server.url, format=format_), tmp_path) as sink,
+    ):
         for status in FINAL:
             outcome = await send(sink)
             if 200 <= status < 300:
@@ -57,6 +63,21 @@ async def test_every_status_has_its_outcome(tmp_path: Path) -> None:
                 assert str(status) in outcome.detail
                 assert "Whatever" not in outcome.detail, "the other side's text is not ours to log"
     assert len(server.heard) == len(FINAL)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+async def test_every_interim_status_is_waited_through(format_: Format, tmp_path: Path) -> None:
+    interim = [status for status in range(100, 200) if status != 101]
+    statuses = iter(interim)
+    async with (
+        HttpServer(lambda _: answer(next(statuses)) + answer(500)) as server,
+        opened(HttpConfig(url=server.url, format=format_, reject_on=[500]), tmp_path) as sink,
+    ):
+        for status in interim:
+            outcome = await send(sink)
+            assert isinstance(outcome, Reject), status
+            assert outcome.status == 500
+    assert len(server.heard) == len(interim)
 
 
 async def test_a_change_of_protocols_that_nobody_asked_for_is_a_retry(tmp_path: Path) -> None:

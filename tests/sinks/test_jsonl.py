@@ -7,14 +7,16 @@ import errno
 import gc
 import json
 import os
+import stat
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from gateway.core.outcome import Delivered, Reason, Retry
+from gateway import files
+from gateway.core.outcome import Delivered, Outcome, Reason, Retry
 from gateway.sinks import JsonlConfig
 from gateway.sinks.base import Outgoing, Sink
 from gateway.sinks.jsonl import render
@@ -335,3 +337,215 @@ def holders(path: Path) -> int:
     """How many descriptors of this process are open on a file."""
     links = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
     return links.count(str(path))
+
+
+# When a line counts as delivered.
+
+
+class Disk:
+    """What is asked of the disk, in order; fails where it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.steps: list[str] = []
+        self.fails: dict[str, OSError] = {}
+        """By step, once each."""
+        self.hold: threading.Event | None = None
+        """The next wait for a file takes until this is set."""
+        self._write, self._fsync = os.write, os.fsync
+        monkeypatch.setattr(os, "write", self.write)
+        monkeypatch.setattr(os, "fsync", self.fsync)
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        if data.startswith(b'{"v":1'):
+            self._step("write")
+        return self._write(descriptor, data)
+
+    def fsync(self, descriptor: int) -> None:
+        folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        if not folder and (hold := self.hold) is not None:
+            self.hold = None
+            hold.wait(PATIENCE)
+        self._step("fsync folder" if folder else "fsync")
+        self._fsync(descriptor)
+
+    def _step(self, step: str) -> None:
+        self.steps.append(step)
+        if (error := self.fails.pop(step, None)) is not None:
+            raise error
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+FIRST = ["write", "fsync", "fsync folder"]
+EACH = ["write", "fsync"]
+
+
+@pytest.mark.parametrize(
+    ("fsync", "steps"),
+    [
+        ("never", ["write"] * 3),
+        ("batch", [*FIRST, *EACH * 2]),
+        ("always", [*FIRST, *EACH * 2]),
+    ],
+)
+async def test_a_line_is_on_the_disk_before_it_counts_unless_that_is_not_asked_for(
+    fsync: Literal["never", "batch", "always"], steps: list[str], path: Path, disk: Disk
+) -> None:
+    async with opened(JsonlConfig(path="events.jsonl", fsync=fsync), path.parent) as sink:
+        for _ in range(3):
+            assert await send(sink) == Delivered()
+    assert disk.steps == steps
+
+
+async def sends(sink: Sink, disk: Disk, count: int) -> list[asyncio.Task[Outcome]]:
+    """So many at once, the first of them at the disk where that is held, and the others waiting behind it."""
+    tasks = [asyncio.create_task(sink.send(outgoing(b'{"n":%d}' % number))) for number in range(count)]
+    await until(lambda: disk.hold is None, PATIENCE)
+    return tasks
+
+
+async def test_lines_that_wait_for_the_disk_share_the_next_wait_for_it(path: Path, disk: Disk) -> None:
+    disk.hold = release = threading.Event()
+    async with opened(JsonlConfig(path="events.jsonl", concurrency=16), path.parent) as sink:
+        tasks = await sends(sink, disk, 16)
+        release.set()
+        assert await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE) == [Delivered()] * 16
+    assert disk.steps == ["write", "fsync", "fsync folder", *["write"] * 15, "fsync"]
+    assert [parsed(line)["body"]["n"] for line in path.read_bytes().splitlines(keepends=True)] == list(range(16))
+
+
+async def test_always_means_each_line_by_itself_whatever_waits(path: Path, disk: Disk) -> None:
+    async with opened(JsonlConfig(path="events.jsonl", fsync="always", concurrency=16), path.parent) as sink:
+        assert await asyncio.gather(*await sends(sink, disk, 8)) == [Delivered()] * 8
+    assert disk.steps == ["write", "fsync", "fsync folder", *EACH * 7]
+
+
+@pytest.mark.parametrize("step", ["fsync", "fsync folder"])
+async def test_a_wait_for_the_disk_that_fails_makes_every_line_of_it_a_retry(step: str, path: Path, disk: Disk) -> None:
+    disk.hold = release = threading.Event()
+    async with opened(JsonlConfig(path="events.jsonl", concurrency=4), path.parent) as sink:
+        first, *others = await sends(sink, disk, 4)
+        release.set()
+        assert await first == Delivered()
+        outcomes = await asyncio.gather(*others)
+        assert outcomes == [Delivered()] * 3
+        disk.fails[step] = OSError(errno.EIO, "Input/output error")
+        if step == "fsync folder":
+            path.rename(path.with_suffix(".1"))
+        assert "not on the disk: Input/output error" in await unavailable(sink)
+        assert await send(sink) == Delivered(), "the line is written once more, since the system may have dropped the first one"
+
+
+async def test_a_full_disk_within_a_batch_keeps_the_lines_that_found_room(path: Path, disk: Disk) -> None:
+    disk.hold = release = threading.Event()
+    async with opened(JsonlConfig(path="events.jsonl", concurrency=4), path.parent) as sink:
+        first, second, third, fourth = await sends(sink, disk, 4)
+        write, seen = disk.write, [b""]
+
+        def full(descriptor: int, data: bytes) -> int:
+            seen.append(data)
+            if b'"n":2' in data:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(descriptor, data)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "write", full)
+            release.set()
+            outcomes = await asyncio.wait_for(asyncio.gather(first, second, third, fourth), PATIENCE)
+    assert [type(outcome) for outcome in outcomes] == [Delivered, Delivered, Retry, Retry]
+    assert [parsed(line)["body"]["n"] for line in path.read_bytes().splitlines(keepends=True)] == [0, 1]
+
+
+async def test_a_batch_stays_in_one_file_however_it_is_renamed_meanwhile(path: Path, disk: Disk) -> None:
+    """Else the lines in the old one would never be waited for."""
+    disk.hold = release = threading.Event()
+    async with opened(JsonlConfig(path="events.jsonl", concurrency=4), path.parent) as sink:
+        tasks = await sends(sink, disk, 4)
+        write = disk.write
+
+        def rotated(descriptor: int, data: bytes) -> int:
+            if b'"n":2' in data:
+                path.rename(path.with_suffix(".1"))
+            return write(descriptor, data)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "write", rotated)
+            release.set()
+            assert await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE) == [Delivered()] * 4
+    assert path.with_suffix(".1").read_bytes().count(b"\n") == 4
+
+
+async def test_a_line_whose_send_was_cancelled_while_it_waited_is_not_written(path: Path, disk: Disk) -> None:
+    disk.hold = release = threading.Event()
+    async with opened(JsonlConfig(path="events.jsonl", concurrency=4), path.parent) as sink:
+        tasks = await sends(sink, disk, 3)
+        tasks[1].cancel()
+        await asyncio.sleep(0)
+        release.set()
+        assert await asyncio.wait_for(asyncio.gather(*tasks[::2]), PATIENCE) == [Delivered()] * 2
+    assert [parsed(line)["body"]["n"] for line in path.read_bytes().splitlines(keepends=True)] == [0, 2]
+
+
+async def test_a_line_that_a_cancelled_send_took_along_waits_for_its_retry(path: Path, disk: Disk) -> None:
+    disk.hold = release = threading.Event()
+    async with opened(JsonlConfig(path="events.jsonl", concurrency=4), path.parent) as sink:
+        tasks = await sends(sink, disk, 3)
+        disk.hold = again = threading.Event()
+        release.set()
+        assert await tasks[0] == Delivered()
+        await until(lambda: disk.steps.count("write") == 3, PATIENCE)
+        tasks[1].cancel()
+        assert await asyncio.wait_for(tasks[2], PATIENCE) == Retry(
+            Reason.UNAVAILABLE, f"{path}: an earlier write hangs; until it ends, no other is begun"
+        )
+        again.set()
+        await written_to_the_end()
+        assert await send(sink, outgoing(b'{"n":3}')) == Delivered()
+    assert [parsed(line)["body"]["n"] for line in path.read_bytes().splitlines(keepends=True)] == [0, 1, 2, 3]
+
+
+async def test_a_bug_in_a_write_reaches_every_send_that_shares_it(path: Path, disk: Disk) -> None:
+    disk.hold = release = threading.Event()
+    async with opened(JsonlConfig(path="events.jsonl", concurrency=4), path.parent) as sink:
+        tasks = await sends(sink, disk, 3)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fsync", lambda _: 1 // 0)
+            release.set()
+            outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), PATIENCE)
+        assert [type(outcome) for outcome in outcomes] == [ZeroDivisionError] * 3
+        assert await send(sink) == Delivered()
+
+
+async def test_what_can_not_be_waited_for_is_not(path: Path) -> None:
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        async with opened(JsonlConfig(path="events.jsonl", fsync="always"), path.parent) as sink:
+            assert await send(sink) == Delivered()
+        assert os.read(reader, 65536).endswith(b"}\n")
+    finally:
+        os.close(reader)
+
+
+async def test_the_file_that_logrotate_makes_a_moment_after_the_rename_is_waited_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made by us in between, it would be in logrotate's way."""
+    made = 0
+
+    class Moment:
+        def wait(self, _: float) -> None:
+            nonlocal made
+            made += 1
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+    async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
+        await send(sink, outgoing(b'{"n":1}'))
+        path.rename(path.with_suffix(".1"))
+        monkeypatch.setattr(files, "_NEVER", Moment())
+        assert await send(sink, outgoing(b'{"n":2}')) == Delivered()
+    assert made == 1
+    assert parsed(path.read_bytes())["body"] == {"n": 2}

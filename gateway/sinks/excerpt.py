@@ -1,0 +1,39 @@
+"""What a person may see of an answer: its beginning, on one line, printable, and nothing that holds a secret of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+MOST = 300
+"""Characters."""
+_LOOKED_AT = 4 * MOST
+"""Bytes: enough for so many characters of UTF-8."""
+_PIECE = 8
+"""Characters of a secret in a row that give it away; of a shorter one, all."""
+
+
+class Excerpts:
+    """For answers of one other side, which may repeat what it was sent: its error page may show our headers."""
+
+    def __init__(self, secrets: Collection[str]) -> None:
+        """`secrets`: as they are sent."""
+        self._pieces = {piece for secret in secrets for piece in _pieces(_bare(secret)) if piece}
+
+    def of(self, body: bytes) -> str:
+        """At most 300 characters."""
+        # What is decoded beyond them stays unseen: a secret that the cut goes through is found all the same.
+        text = body[: 2 * _LOOKED_AT].decode("utf-8", "replace")
+        text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+        bare = _bare(text)
+        if any(piece in bare for piece in self._pieces):
+            return "(it repeats a secret, and is not shown)"
+        return text if len(text) <= MOST else f"{text[: MOST - 1]}…"
+
+
+def _bare(text: str) -> str:
+    """Without white space and case: so a secret is found that was broken into lines."""
+    return "".join(text.split()).casefold()
+
+
+def _pieces(secret: str) -> list[str]:
+    return [secret[at : at + _PIECE] for at in range(max(len(secret) - _PIECE, 0) + 1)]
