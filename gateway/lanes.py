@@ -23,6 +23,7 @@ from gateway.sinks import SinkConfig, open_sink
 from gateway.sinks.base import Opening, Sink
 from gateway.store import operations, reads
 from gateway.store.records import Owed, SinkState
+from gateway.store.threads import SinkThreads
 
 Start = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 """Makes a task of a coroutine, under a name."""
@@ -91,7 +92,8 @@ class Lanes:
         try:
             for name, settings in config.sinks.items():
                 if self._config is None or not _alike(name, self._config, config):
-                    opening = Opening(name, config.base, config.secret, self._clock)
+                    threads = SinkThreads(self.world.store, name, self._clock)
+                    opening = Opening(name, config.base, config.secret, self._clock, threads)
                     opened[name] = open_sink(settings, opening)
             states = await self.world.store.read(reads.sink_states)
             if self._config is not None and _noted(self._config) != _noted(config):  # else a full disk would be in its way
@@ -177,7 +179,7 @@ def rules_of(config: Config) -> Rules:
 
 
 def _in_order(config: Config) -> frozenset[str]:
-    return frozenset(name for name, settings in config.sinks.items() if settings.ordering == "sr")
+    return frozenset(name for name, settings in config.sinks.items() if settings.by_sr)
 
 
 def _noted(config: Config) -> tuple[frozenset[str], frozenset[str]]:
@@ -189,11 +191,13 @@ def _alike(name: str, old: Config, new: Config) -> bool:
     """Whether a sink stays what it is, its secrets included."""
     if name not in old.sinks or old.sinks[name] != new.sinks[name] or old.base != new.base:
         return False
+    if old.templates.get(name) != new.templates.get(name):
+        return False
     return old.secrets_of(old.sinks[name]) == new.secrets_of(new.sinks[name])
 
 
 def _settings(settings: SinkConfig) -> LaneSettings:
-    return LaneSettings(_policy(settings), settings.concurrency, settings.timeout, settings.ordering == "sr")
+    return LaneSettings(_policy(settings), settings.concurrency, settings.timeout, settings.by_sr)
 
 
 def _policy(settings: SinkConfig) -> RetryPolicy:

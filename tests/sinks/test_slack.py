@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
-from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
+from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.sinks import SlackConfig
-from gateway.sinks.slack import escape, render
+from gateway.sinks.slack import render
+from gateway.sinks.templates import escape_slack as escape
 from tests.conftest import PAYLOADS
 from tests.sinks.parts import Heard, HttpServer, after_request, answer, opened, outgoing, ref, send
+from tests.sinks.slack_side import judged, shown, texts
+
+CONFIG = SlackConfig(webhook_url=ref("HOOK"))
 
 
 async def posted(reply: bytes, base: Path, body: bytes | None = None) -> tuple[Outcome, Heard]:
@@ -26,10 +30,14 @@ async def posted(reply: bytes, base: Path, body: bytes | None = None) -> tuple[O
     return outcome, server.heard[0]
 
 
+def message_of(body: bytes, **settings: Any) -> dict[str, Any]:
+    return judged(json.loads(render(outgoing(body), SlackConfig(webhook_url=ref("HOOK"), **settings))))
+
+
 def text_of(body: bytes) -> str:
-    message = json.loads(render(outgoing(body)))
-    assert isinstance(message["text"], str)
-    return message["text"]
+    text = message_of(body)["text"]
+    assert isinstance(text, str)
+    return text
 
 
 async def test_each_sample_becomes_one_json_message(payload: bytes, tmp_path: Path) -> None:
@@ -58,12 +66,52 @@ async def test_each_sample_becomes_one_json_message(payload: bytes, tmp_path: Pa
             "media_rejected.ja",
             "- Front: ピントが合っていません: 正面の縫い目が読み取れません。カメラを固定して、もう一度撮影してください。",
         ),
-        ("invalidate_sr", "CANCELLED, The service request was cancelled"),
+        ("invalidate_sr", "The service request was cancelled (CANCELLED)"),
         ("unknown_type", "certificate_issued"),
     ],
 )
 def test_a_person_can_read_what_happened(name: str, said: str) -> None:
     assert said in text_of((PAYLOADS / f"{name}.json").read_bytes())
+
+
+def test_the_verdict_comes_first_with_one_emoji_then_the_item_the_short_id_and_when_in_the_time_zone_of_the_sink() -> None:
+    body = (PAYLOADS / "state_change.complete_rejected.json").read_bytes()
+    header, *blocks = message_of(body, timezone="Asia/Tokyo")["blocks"]
+    assert header["text"]["text"] == "❌ The item is NOT authentic"
+    said, event = shown(blocks), json.loads(body)
+    assert f"Item: {event['reference_id']}" in said
+    assert f"Service request: {event['sr_uuid'].split('-')[0]}\n" in said
+    assert event["sr_uuid"] not in said
+    assert "JST" in said
+
+
+def test_each_photo_has_one_line_with_its_reason_and_what_to_do() -> None:
+    (rich,) = [
+        block for block in message_of((PAYLOADS / "media_rejected.json").read_bytes())["blocks"] if block["type"] == "rich_text"
+    ]
+    (photos,) = [element for element in rich["elements"] if element["type"] == "rich_text_list"]
+    lines = ["".join(text["text"] for text in texts(item)) for item in photos["elements"]]
+    guidance = "The stitching cannot be read. Hold the camera still and fill the frame with the front panel."
+    assert lines == [f"Front: Out of focus — {guidance}", "Serial label: Glare"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "url"),
+    [
+        ("BAG 1/2?x=<&>", "https://erp.example/items/BAG%201%2F2%3Fx%3D%3C%26%3E"),
+        ("バッグ", "https://erp.example/items/%E3%83%90%E3%83%83%E3%82%B0"),
+        (None, None),
+        ("", None),
+        ("x" * 5000, None),
+    ],
+)
+def test_one_button_leads_to_the_item_and_is_left_out_where_there_is_nowhere_to_lead(
+    reference: str | None, url: str | None
+) -> None:
+    body = json.dumps({"event_type": "invalidate_sr", "sr_uuid": "sr-1", "reference_id": reference}).encode()
+    blocks = message_of(body, link="https://erp.example/items/{reference_id}")["blocks"]
+    buttons = [button for block in blocks if block["type"] == "actions" for button in block["elements"]]
+    assert [button["url"] for button in buttons] == ([url] if url else [])
 
 
 def test_exactly_three_characters_are_escaped() -> None:
@@ -92,10 +140,13 @@ PINGS = ["<!channel>", "<!here>", "<!everyone>", "<@U012AB3CD>", "<!subteam^S0|x
     ],
 )
 def test_nothing_that_a_payload_says_pings_anybody(body: dict[str, Any], ping: str) -> None:
-    text = text_of(json.dumps(body).replace("PING", ping).encode())
+    message = message_of(json.dumps(body).replace("PING", ping).encode())
+    text = message["text"]
     assert "<" not in text
     assert ">" not in text
     assert ping in html.unescape(text)
+    assert message["mrkdwn"] is False
+    assert {found["type"] for found in texts(message["blocks"])} <= {"plain_text", "text", "button"}
 
 
 async def test_a_quarantined_message_is_announced_without_its_body(tmp_path: Path) -> None:
@@ -113,10 +164,36 @@ async def test_a_rate_limit_defers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [302, 400, 403, 404, 410, 429, 500, 503])
-async def test_every_other_refusal_is_a_retry(status: int, tmp_path: Path) -> None:
-    outcome, _ = await posted(answer(status, b"no_service", location="http://127.0.0.1:1/"), tmp_path)
+@pytest.mark.parametrize("said", [b"", b"server_error", b"no_service <!here>", b"{}", b"\xff"])
+async def test_every_other_refusal_is_a_retry(status: int, said: bytes, tmp_path: Path) -> None:
+    outcome, _ = await posted(answer(status, said, location="http://127.0.0.1:1/"), tmp_path)
     assert isinstance(outcome, Retry)
     assert (outcome.reason, outcome.status) == (Reason.HTTP_STATUS, status)
+    assert "here" not in outcome.detail
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "hint"),
+    [
+        (404, "no_service", "webhook_url"),
+        (404, "channel_not_found", "channel"),
+        (410, "channel_is_archived", "unarchive"),
+        (403, "invalid_token", "webhook_url"),
+        (403, "action_prohibited", "administrator"),
+    ],
+)
+async def test_a_webhook_that_will_never_work_is_rejected_with_what_to_do(
+    status: int, code: str, hint: str, tmp_path: Path
+) -> None:
+    outcome, _ = await posted(answer(status, code.encode()), tmp_path)
+    assert isinstance(outcome, Reject)
+    assert (outcome.reason, outcome.status) == (Reason.REJECTED, status)
+    assert code in outcome.detail and hint in outcome.detail
+
+
+async def test_a_200_that_says_that_it_is_not_ok_is_not_delivered(tmp_path: Path) -> None:
+    outcome, _ = await posted(answer(200, b'{"ok":false,"error":"internal_error"}'), tmp_path)
+    assert outcome == Retry(Reason.REJECTED, "Slack says internal_error", 200, outcome.answer)  # type: ignore[union-attr]
 
 
 async def test_a_connection_closed_before_an_answer_is_a_reset(tmp_path: Path) -> None:
@@ -129,12 +206,57 @@ async def test_a_connection_closed_before_an_answer_is_a_reset(tmp_path: Path) -
     assert outcome.reason is Reason.RESET
 
 
-def test_a_very_long_event_is_cut_and_says_so() -> None:
-    sides = [{"side": f"Side {number}", "reason": "x" * 900} for number in range(200)]
-    text = text_of(json.dumps({"event_type": "media_rejected", "sides": sides}).encode())
-    assert len(text) < 12_000
-    assert " more)" in text
+@pytest.mark.parametrize("reason", ["&" * 900, "👜" * 900, "x"])
+@pytest.mark.parametrize("guidance", ["", "写" * 2000])
+def test_a_very_long_event_is_cut_and_says_so(reason: str, guidance: str) -> None:
+    sides = [{"side": f"Side {number}", "reason": reason, "message": guidance} for number in range(200)]
+    message = message_of(json.dumps({"event_type": "media_rejected", "sides": sides}).encode())
+    assert len(message["text"].encode()) <= 8 * 1024
+    assert ("more)" in message["text"]) is (message["text"].count("- Side ") < 200)
+    (list_,) = [part for block in message["blocks"] for part in block.get("elements", []) if part["type"] == "rich_text_list"]
+    *photos, last = list_["elements"]
+    assert shown(last["elements"]) == f"… (+{200 - len(photos)} more)"
 
 
 def test_a_retry_says_the_same() -> None:
-    assert render(outgoing(attempt=1)) == render(outgoing(attempt=9))
+    assert render(outgoing(attempt=1), CONFIG) == render(outgoing(attempt=9), CONFIG)
+
+
+def own(folder: Path, text: str) -> SlackConfig:
+    (folder / "own.jinja").write_text(text, encoding="utf-8")
+    return SlackConfig(webhook_url=ref("HOOK"), template=str(folder / "own.jinja"), link="https://erp.example/{reference_id}")
+
+
+def test_an_own_template_has_its_markup_and_a_payload_none_in_it(tmp_path: Path) -> None:
+    config = own(tmp_path, "*{{ headline }}* <https://wiki.example|what to do>\n{{ reference }}")
+    body = b'{"event_type":"x","sr_uuid":"1","reference_id":"<!channel>&"}'
+    message = judged(json.loads(render(outgoing(body), config)))
+    section, button, _ = message["blocks"]
+    assert section["text"]["type"] == "mrkdwn" and section["text"]["verbatim"] is True
+    assert section["text"]["text"] == message["text"]
+    assert message["text"].endswith("<https://wiki.example|what to do>\n&lt;!channel&gt;&amp;")
+    assert button["type"] == "actions"
+
+
+def test_an_own_template_that_is_long_is_cut_between_two_characters(tmp_path: Path) -> None:
+    config = own(tmp_path, "{% for n in range(40) %}{{ reference }}{% endfor %}")
+    for before in range(7):
+        body = json.dumps({"event_type": "x", "reference_id": "x" * before + "&" * 200}).encode()
+        message = judged(json.loads(render(outgoing(body), config)))
+        for said in (message["text"], *(block["text"]["text"] for block in message["blocks"] if block["type"] == "section")):
+            assert html.unescape(said).replace("x", "").strip("&") == "…"
+
+
+def test_an_own_template_that_says_nothing_leaves_the_built_in_blocks(tmp_path: Path) -> None:
+    config = own(tmp_path, "{% if photos %}{{ headline }}{% endif %}")
+    message = judged(json.loads(render(outgoing(), config)))
+    assert message["text"] == "The item is authentic"
+    assert message["blocks"][0]["type"] == "header"
+
+
+async def test_an_own_template_that_fails_sends_the_built_in_message_and_says_so(tmp_path: Path) -> None:
+    config = own(tmp_path, "{{ event.no.such }}")
+    async with HttpServer(answer(200, b"ok")) as server, opened(config, tmp_path, HOOK=server.url) as sink:
+        outcome = await send(sink)
+    assert isinstance(outcome, Delivered) and "own.jinja" in outcome.detail
+    assert "The item is authentic" in json.loads(server.heard[0].body)["text"]

@@ -124,6 +124,8 @@ class TestDamage:
             "deliveries_due",
             "deliveries_dead",
             "deliveries_by_sr",
+            "threads",
+            "threads_by_use",
             "sqlite_autoindex_messages_1",
             "sqlite_autoindex_conflicts_1",
         ],

@@ -71,6 +71,7 @@ CREATE TABLE attempts (
     reason      TEXT,
     status      INTEGER,                        -- of HTTP or SMTP
     detail      TEXT    NOT NULL DEFAULT '',
+    answer      TEXT    NOT NULL DEFAULT '',    -- the beginning of what the other side said to a failure
     PRIMARY KEY (message, sink, attempt)
 ) WITHOUT ROWID;
 
@@ -97,3 +98,16 @@ CREATE TABLE sinks (
     absent_ms INTEGER,                          -- since when it is not in the configuration; null: it is
     in_order  INTEGER NOT NULL DEFAULT 0        -- its open deliveries stand in the order of their service requests
 ) WITHOUT ROWID;
+
+-- The thread of a service request in a channel of a chat: its next event is a reply there.
+CREATE TABLE threads (
+    sink     TEXT    NOT NULL,
+    channel  TEXT    NOT NULL,                  -- as configured
+    sr       BLOB    NOT NULL,
+    place    TEXT    NOT NULL,                  -- the channel, by the id that the other side gave
+    ts       TEXT    NOT NULL,                  -- the first message, by the other side's id
+    shown_ms INTEGER NOT NULL,                  -- the instant of the event that the first message shows
+    used_ms  INTEGER NOT NULL,                  -- when the last event came: forgotten `retention` later
+    PRIMARY KEY (sink, channel, sr)
+) WITHOUT ROWID;
+CREATE INDEX threads_by_use ON threads (used_ms);
