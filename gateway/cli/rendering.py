@@ -46,9 +46,9 @@ def rendered(config: SinkConfig, delivery: Outgoing, now: float) -> bytes:
         case HttpConfig():
             return _request(config, delivery, now)
         case SlackConfig():
-            return slack.render(delivery)
+            return slack.render(delivery, config)
         case EmailConfig():
-            return email.render(delivery, config.sender, config.recipients).as_bytes()
+            return email.render(delivery, config, email.template_of(config)).message.as_bytes()
         case JsonlConfig():
             return jsonl.render(delivery)
         case _:
@@ -58,18 +58,20 @@ def rendered(config: SinkConfig, delivery: Outgoing, now: float) -> bytes:
 def _request(config: HttpConfig, delivery: Outgoing, now: float) -> bytes:
     url = URL(config.url)
     # Signed with a key that is nobody's, so that the sink itself says which headers a signature brings.
-    request = http.render(delivery, [Key(_ANY_KEY)] if config.secret else [], now)
+    request = http.render(delivery, [Key(_ANY_KEY)] if config.secrets else [], now, config.format)
     headers = {name: HIDDEN if isinstance(value, SecretRef) else value for name, value in config.headers.items()}
     if config.bearer is not None:
         headers["authorization"] = f"Bearer {HIDDEN}"
+    if config.basic is not None:
+        headers["authorization"] = f"Basic {HIDDEN}"
     headers |= request.headers
-    if config.secret is not None:
-        headers["webhook-signature"] = HIDDEN
+    if config.secrets:
+        headers["webhook-signature"] = " ".join(HIDDEN for _ in config.secrets)
     # As aiohttp puts them together: a header of the operator takes the place of one of the same name.
     wire = CIMultiDict({"Host": url.host_port_subcomponent or "", "User-Agent": f"legitmark-gateway/{__version__}"})
     for name, value in headers.items():
         wire[name] = value
     wire.setdefault("Accept", "*/*")
     wire["Content-Length"] = str(len(request.body))
-    head = [f"POST {url.raw_path_qs} HTTP/1.1", *(f"{name}: {value}" for name, value in wire.items())]
+    head = [f"{config.method} {url.raw_path_qs} HTTP/1.1", *(f"{name}: {value}" for name, value in wire.items())]
     return "\r\n".join([*head, "", ""]).encode() + request.body

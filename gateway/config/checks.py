@@ -9,13 +9,14 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from gateway.config import listen
+from gateway.config.decode import secret_refs
 from gateway.config.place import Finding, Findings, Place
 from gateway.config.settings import Config, SourceSettings
 from gateway.core.signature import Key
 from gateway.core.values import SecretRef
-from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig
+from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, tls
 from gateway.sinks.guard import parse_network
-from gateway.sinks.http import OWN_HEADERS
+from gateway.sinks.http import MOST_SECRETS, OWN_HEADERS
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,47}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -58,8 +59,9 @@ def check_signing_secrets(config: Config, findings: Findings) -> None:
     for name, sink in config.sinks.items():
         where = config.sink_places[name]
         if isinstance(sink, HttpConfig):
-            if sink.secret is not None:
-                _check_key(config, sink.secret, where / "secret", findings)
+            for place, ref in secret_refs(sink.secret, where / "secret"):
+                _check_key(config, ref, place, findings)
+            _check_tls(sink, where, config, findings)
             for place, secret in [
                 (where / "bearer", sink.bearer),
                 *((where / "headers" / k, v) for k, v in sink.headers.items()),
@@ -70,9 +72,11 @@ def check_signing_secrets(config: Config, findings: Findings) -> None:
                 if not (value.isascii() and value.isprintable()):
                     message = f"the secret of {secret} can't stand in a header: it is not plain ASCII"
                     findings.append(Finding(place, message))
-        if isinstance(sink, SlackConfig) and sink.webhook_url in config.secrets:  # noqa: SIM102 (the question is one of its own)
-            if not _is_url(config.secrets[sink.webhook_url].reveal()):
+        if isinstance(sink, SlackConfig):
+            if sink.webhook_url in config.secrets and not _is_url(config.secrets[sink.webhook_url].reveal()):
                 findings.append(Finding(where / "webhook_url", f"the secret of {sink.webhook_url} is not an http(s) URL"))
+            if sink.token in config.secrets and not re.fullmatch(r"[!-~]+", config.secrets[sink.token].reveal()):
+                findings.append(Finding(where / "token", f"the secret of {sink.token} can't be a token: it is not plain ASCII"))
 
 
 def _check_server(config: Config, findings: Findings) -> None:
@@ -137,8 +141,7 @@ def _check_sink(sink: SinkConfig, where: Place, config: Config, findings: Findin
         case HttpConfig():
             _check_http(sink, say)
         case SlackConfig():
-            if sink.webhook_url is None:
-                say("webhook_url", "is missing", "a token and channel do not work yet")
+            _check_slack(sink, say)
         case EmailConfig():
             _check_email(sink, say)
         case JsonlConfig():
@@ -148,9 +151,38 @@ def _check_sink(sink: SinkConfig, where: Place, config: Config, findings: Findin
                 say("path", "is the file of the database or of the audit log")
 
 
+def _check_tls(sink: HttpConfig, where: Place, config: Config, findings: Findings) -> None:
+    """Whether the files are what they have to be. With the secrets, since a machine that has none has no such files either."""
+    if sink.ca is not None:
+        try:
+            tls.context(config.base / sink.ca)
+        except ValueError as error:
+            findings.append(Finding(where / "ca", str(error).removeprefix("ca: ")))
+    if sink.certificate in config.secrets and sink.key in config.secrets:
+        try:
+            tls.context(None, config.secrets[sink.certificate], config.secrets[sink.key])
+        except ValueError as error:
+            findings.append(Finding(where / "certificate", str(error)))
+
+
 def _check_http(sink: HttpConfig, say: _Say) -> None:
     if not _is_url(sink.url):
         say("url", "is not an http(s) URL with a host, and without user name or password", "a token goes into bearer")
+    if isinstance(sink.secret, list) and not 1 <= len(sink.secret) <= MOST_SECRETS:
+        say("secret", f"names {len(sink.secret) or 'none'}", "write one, or a list of two while it is being changed")
+    if sink.basic is not None:
+        if sink.bearer is not None:
+            say("basic", "excludes bearer: a request has one authorization", "remove one of the two")
+        if ":" in sink.basic.username or not sink.basic.username.isprintable():
+            say(("basic", "username"), "can't be sent: no colon and no control characters may stand in it")
+    if sink.certificate is not None and sink.key is None:
+        say("key", "is missing: there is a certificate")
+    if sink.key is not None and sink.certificate is None:
+        say("certificate", "is missing: there is a key")
+    if sink.url[:5].lower() == "http:":
+        for key in ("certificate", "ca"):
+            if getattr(sink, key) is not None:
+                say(key, "has no use: the URL is http://, without TLS")
     for number, status in enumerate(sink.reject_on):
         if not 300 <= status <= 599:
             say(("reject_on", number), f"{status} is no status that can be final", "300 to 599")
@@ -163,6 +195,17 @@ def _check_http(sink: HttpConfig, say: _Say) -> None:
             say(("headers", name), f'"{name}" is set by the gateway itself', hint, on="key")
         if isinstance(value, str) and not value.isprintable():
             say(("headers", name), f'the value of "{name}" has control characters')
+
+
+def _check_slack(sink: SlackConfig, say: _Say) -> None:
+    if sink.webhook_url is None and sink.token is None and sink.channel is None:
+        say("webhook_url", "is missing", "or a token and a channel, for a thread per service request")
+    elif sink.webhook_url is None and sink.token is None:
+        say("token", "is missing: there is a channel")
+    elif sink.webhook_url is None and not sink.channel:
+        say("channel", "is missing: there is a token" if sink.channel is None else "is empty")
+    if not _is_url(sink.api):
+        say("api", "is not an http(s) URL with a host, and without user name or password", 'such as "https://slack.com/api"')
 
 
 def _check_email(sink: EmailConfig, say: _Say) -> None:

@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 
 from gateway.config.place import Finding, Findings, Place
 from gateway.core.values import Duration, Rate, SecretRef, Size
-from gateway.sinks import JsonlConfig
+from gateway.sinks import HttpConfig, JsonlConfig
 
 S = TypeVar("S", bound=Struct)
 V = TypeVar("V")
@@ -97,10 +97,14 @@ def absolute(value: V, folder: Path) -> V:
         return structs.replace(value, file=str(folder / value.file)) if value.file is not None else value
     if isinstance(value, JsonlConfig):
         value = structs.replace(value, path=str(folder / value.path))
+    if isinstance(value, HttpConfig) and value.ca is not None:
+        value = structs.replace(value, ca=str(folder / value.ca))
     if isinstance(value, Struct):
         return structs.replace(value, **{name: absolute(getattr(value, name), folder) for name in value.__struct_fields__})
     if isinstance(value, dict):
         return type(value)((key, absolute(item, folder)) for key, item in value.items())
+    if isinstance(value, list):
+        return type(value)(absolute(item, folder) for item in value)
     return value
 
 
@@ -161,8 +165,8 @@ def _hook(kind: type, raw: Any) -> Any:
 
 
 def _struct_of(kind: Any) -> type[Struct] | None:
-    """The struct that a field holds, `X` or `X | None`, but for secrets, whose keys are checked as one."""
-    options = [option for option in _options(kind) if option is not types.NoneType]
+    """The struct that a field holds, where it is no list: `X`, `X | None` or `X | list[X]`."""
+    options = [option for option in _options(kind) if option is not types.NoneType and get_origin(option) is not list]
     if len(options) == 1 and isinstance(options[0], type) and issubclass(options[0], Struct):
         return options[0]
     return None

@@ -63,7 +63,7 @@ def until_restart(old: Config, new: Config) -> Config:
 
 def _singles(old: Config, new: Config) -> Iterator[Difference]:
     stays = until_restart(old, new)
-    for table in ("server", "admin", "store", "audit"):
+    for table in ("server", "admin", "store", "audit", "defaults"):
         for key, before, after in _changed(getattr(old, table), getattr(new, table), old, new):
             place = f"[{table}] {key}"
             if (table, key) == ("store", "path") and old.database == new.database:
@@ -86,6 +86,9 @@ def _named(table: str, old: Mapping[str, Struct], new: Mapping[str, Struct], was
         else:
             for key, before, after in _changed(old[name], settings, was, will):
                 yield Difference("changed", f"[{table}.{name}] {key}", before, after)
+            same_file = table == "sinks" and getattr(old[name], "template", None) == getattr(settings, "template", None)
+            if same_file and was.templates.get(name) != will.templates.get(name):
+                yield Difference("changed", f"[sinks.{name}] template", after="another text in the same file")
 
 
 def _routes(old: Config, new: Config) -> Iterator[Difference]:

@@ -29,10 +29,10 @@ def warnings(config: Config, findings: Findings) -> Iterator[Finding]:
         if isinstance(sink, EmailConfig) and sink.username is not None and sink.security == "none":
             message = 'is "none": the password crosses the network in clear'
             yield warning(where / "security", message, 'use "starttls" or "tls"')
-        if isinstance(sink, SlackConfig):
+        if isinstance(sink, SlackConfig) and sink.webhook_url is not None:
             for key in ("token", "channel"):
                 if getattr(sink, key) is not None:
-                    yield warning(where / key, "has no effect yet")
+                    yield warning(where / key, "has no effect beside webhook_url", "keep one of the two ways")
     yield from _readable_secrets(config)
     if not config.rules and not unknown_routes:
         yield warning(config.place("routes"), "there is none", "every message will be kept, and go nowhere")
@@ -55,7 +55,8 @@ def _readable_secrets(config: Config) -> Iterator[Finding]:
     places = [*owners, *((config.place("sources", name), source) for name, source in config.sources.items())]
     places += [(config.sink_places[name], sink) for name, sink in config.sinks.items()]
     for where, ref in [pair for place, owner in places for pair in secret_refs(owner, place)]:
-        if ref.file is not None and _others_read(config.base / ref.file):
+        # A certificate is found like a secret, and is none.
+        if ref.file is not None and where.keys[-1] != "certificate" and _others_read(config.base / ref.file):
             yield warning(where, f"every user of this machine can read {ref.file}", f"chmod o= {ref.file}")
 
 

@@ -8,16 +8,26 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from gateway.config import checks, lint, report, rules
+from gateway.config import checks, lint, messages, report, rules
 from gateway.config.decode import absolute, decode_table, secret_refs, suggestion
 from gateway.config.files import TomlFile, included, read, read_table
 from gateway.config.place import Finding, Findings, Place
 from gateway.config.report import is_secret_itself
-from gateway.config.settings import AdminSettings, AuditSettings, Config, ServerSettings, SourceSettings, StoreSettings
+from gateway.config.settings import (
+    AdminSettings,
+    AuditSettings,
+    Config,
+    DefaultsSettings,
+    ServerSettings,
+    SourceSettings,
+    StoreSettings,
+)
 from gateway.core.errors import ConfigError
 from gateway.core.values import Environment, Secret, SecretRef
 from gateway.sinks import SINK_TYPES, SinkConfig
-from gateway.sinks.base import SinkSettings
+from gateway.sinks.base import ReadableSettings, SinkSettings
+from gateway.sinks.language import is_timezone
+from gateway.sinks.templates import TemplateProblem, read_template
 
 S = TypeVar("S", bound=Struct)
 _DROP_IN = ("routes", "sinks", "tests")
@@ -26,7 +36,7 @@ _PLACES = {
     "file": "write the path of the file that holds it",
     "credential": "write the name of the credential of systemd that holds it",
 }
-_TABLES = ("include", "server", "admin", "store", "audit", "sources", *_DROP_IN)
+_TABLES = ("include", "server", "admin", "store", "audit", "defaults", "sources", *_DROP_IN)
 
 
 def load(file: Path, environment: Environment, *, secrets: bool = True) -> Config:
@@ -73,7 +83,8 @@ class _Loader:
         store = self._single(StoreSettings, "store")
         audit = self._single(AuditSettings, "audit")
         sources = self._sources()
-        sinks = self._sinks()
+        defaults = self._single(DefaultsSettings, "defaults")
+        sinks = {name: (place, _completed(sink, defaults, place)) for name, (place, sink) in self._sinks().items()}
         written_sinks = {name for file in self._files for name in _table(file, "sinks")}
         written_sources = set(_table(self._main, "sources"))
         routes = rules.read_routes(self._files, written_sinks, written_sources, self._findings)
@@ -88,8 +99,10 @@ class _Loader:
             admin=admin,
             store=store,
             audit=audit,
+            defaults=defaults,
             sources=sources,
             sinks={name: sink for name, (_, sink) in sinks.items()},
+            templates={name: _text(sink) for name, (_, sink) in sinks.items()},
             sink_places={name: place for name, (place, _) in sinks.items()},
             rules=tuple(routes),
             tests=tuple(tests),
@@ -99,6 +112,7 @@ class _Loader:
         )
         found: Findings = []
         checks.check(config, found)
+        messages.check(config, found)
         if secrets:
             checks.check_signing_secrets(config, found)
         if not written_sources and not any(finding.place.keys[:1] == ("sources",) for finding in self._findings):
@@ -215,3 +229,24 @@ class _Loader:
 def _table(file: TomlFile, name: str) -> dict[str, Any]:
     table = file.document.get(name, {})
     return table if isinstance(table, dict) else {}
+
+
+def _completed(sink: SinkConfig, defaults: DefaultsSettings, where: Place) -> SinkConfig:
+    """With what it says nothing of; a default that is wrong is told where it stands, and not again at every sink."""
+    if not isinstance(sink, ReadableSettings):
+        return sink
+    timezone = defaults.timezone if is_timezone(defaults.timezone) else "UTC"
+    return msgspec.structs.replace(
+        sink,
+        locale=sink.locale or defaults.locale,
+        timezone=timezone if sink.timezone is None else sink.timezone,
+        template=None if sink.template is None else str(where.file.parent / sink.template),
+    )
+
+
+def _text(sink: SinkConfig) -> str:
+    """Of its template; "" where there is none, or none that can be read, which the checks say."""
+    try:
+        return read_template(sink.template) if isinstance(sink, ReadableSettings) and sink.template else ""
+    except TemplateProblem:
+        return ""

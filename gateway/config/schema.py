@@ -21,6 +21,7 @@ from msgspec.structs import FieldInfo
 from gateway.config.settings import (
     AdminSettings,
     AuditSettings,
+    DefaultsSettings,
     RouteSettings,
     ServerSettings,
     SourceSettings,
@@ -42,6 +43,7 @@ _TABLES: dict[str, tuple[type[Struct], str]] = {
     "server": (ServerSettings, "The listener for webhooks."),
     "admin": (AdminSettings, "The listener for health, metrics and the API that the commands use."),
     "store": (StoreSettings, "The database: messages, and what is still owed to whom."),
+    "defaults": (DefaultsSettings, "What sinks have whose messages people read, where they do not say otherwise."),
     "audit": (AuditSettings, "The audit log: one JSON object per line for all that happens to a message."),
 }
 _UNITS: dict[type, str] = {
@@ -191,11 +193,17 @@ def _value(kind: Any, name: str, text: str, says: _Manual) -> Schema:
                 "description": text,
                 **_value(field.type, field.name, text, says),
                 **_CLOSER.get((name, field.name), {}),
-                "default": _written(field.default),
+                **({} if field.required else {"default": _written(field.default)}),
             }
             for field in msgspec.structs.fields(kind)
         }
-        return {"type": "object", "properties": inner, "additionalProperties": False}
+        needed = [field.name for field in msgspec.structs.fields(kind) if field.required]
+        return {
+            "type": "object",
+            "properties": inner,
+            **({"required": needed} if needed else {}),
+            "additionalProperties": False,
+        }
     return {str: {"type": "string"}, int: {"type": "integer"}, bool: {"type": "boolean"}, Any: {}}[kind]
 
 

@@ -13,6 +13,7 @@ from gateway.core.events import IDENTITY
 from gateway.core.routing import Route
 from gateway.core.values import Duration, Secret, SecretRef, Size
 from gateway.sinks import SinkConfig
+from gateway.sinks.base import Locale
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True):
@@ -37,6 +38,13 @@ class StoreSettings(Struct, frozen=True, kw_only=True):
 
 class AuditSettings(Struct, frozen=True, kw_only=True):
     path: str | None = None
+
+
+class DefaultsSettings(Struct, frozen=True, kw_only=True):
+    """For every sink whose messages people read, and that says nothing else."""
+
+    locale: Locale = "en"
+    timezone: str = "UTC"
 
 
 class SourceSettings(Struct, frozen=True, kw_only=True):
@@ -97,9 +105,13 @@ class Config(Struct, frozen=True, kw_only=True):
     admin: AdminSettings
     store: StoreSettings
     audit: AuditSettings
+    defaults: DefaultsSettings
     sources: dict[str, SourceSettings]
     """Their paths are filled in."""
     sinks: dict[str, SinkConfig]
+    """What they take from `[defaults]` is filled in, and the paths of templates are absolute."""
+    templates: dict[str, str]
+    """By sink, the text of its template file: what differs between two configurations though nothing in them does."""
     sink_places: dict[str, Place]
     rules: tuple[Rule, ...]
     tests: tuple[Test, ...]

@@ -13,10 +13,14 @@ from gateway.clock import Clock
 from gateway.core.events import Event
 from gateway.core.outcome import Outcome
 from gateway.core.retry import LEGITMARK_SCHEDULE
+from gateway.core.thread import Thread
 from gateway.core.values import Duration, Rate, Secret, SecretRef
 
 _MARGIN_SECONDS = 0.25
 """From the last thing that a sink waits for to the end of its attempt's time."""
+
+
+Locale = Literal["en", "ja"]
 
 
 class Breaker(Struct, frozen=True):
@@ -34,9 +38,27 @@ class SinkSettings(Struct, frozen=True, kw_only=True):
     """The wait before each attempt; at least one."""
     concurrency: int = 16
     rate: Rate | None = None
-    ordering: Literal["none", "sr"] = "none"
+    ordering: Literal["none", "sr"] | None = "none"
+    """None: not written, and the type of the sink decides."""
     breaker: Breaker = Breaker()
     give_up_after: Duration = Duration("7d")
+
+    @property
+    def by_sr(self) -> bool:
+        """One event of a service request after the other."""
+        return self.ordering == "sr"
+
+
+class ReadableSettings(SinkSettings, frozen=True, kw_only=True):
+    """The keys of a sink whose messages people read."""
+
+    locale: Locale | None = None
+    """This and the next: None until they are taken from `[defaults]`."""
+    timezone: str | None = None
+    link: str | None = None
+    """With placeholders (`language.LINK_FIELDS`)."""
+    template: str | None = None
+    """A file in place of the built-in template; absolute in a configuration that was loaded."""
 
 
 class Outgoing(Struct, frozen=True):
@@ -55,6 +77,13 @@ class Outgoing(Struct, frozen=True):
     content_type: str | None
     attempt: int
     """1-based."""
+    drill: bool = False
+    """Sent by an operator to try the sink: has to say so to whoever reads it."""
+
+    @property
+    def sink(self) -> str:
+        """The name of the sink that it is owed to (CONTRACT section 4)."""
+        return self.delivery_id.removeprefix(f"{self.message_id}-")
 
     @property
     def milestone(self) -> str:
@@ -82,6 +111,15 @@ class Sink(Protocol):
         """Release connections and files; may be called twice."""
 
 
+class Threads(Protocol):
+    """What a sink that keeps a thread per service request remembers, across restarts. Both raise StoreError."""
+
+    async def find(self, channel: str, sr: str) -> Thread | None: ...
+
+    async def keep(self, channel: str, sr: str, thread: Thread) -> None:
+        """In place of the one before it."""
+
+
 class Opening(Struct, frozen=True):
     """What a sink is opened with, beside its own settings."""
 
@@ -90,3 +128,5 @@ class Opening(Struct, frozen=True):
     """The folder that relative paths start from."""
     secret: Callable[[SecretRef], Secret]
     clock: Clock
+    threads: Threads | None = None
+    """None: there is nothing that could remember any, and each message stands alone."""

@@ -1,4 +1,4 @@
-"""The `email` sink: a plain-text mail by SMTP. Without STARTTLS or TLS only where the operator wrote `security = "none"`."""
+"""The `email` sink: text and HTML by SMTP. Without STARTTLS or TLS only where the operator wrote `security = "none"`."""
 
 from __future__ import annotations
 
@@ -8,30 +8,41 @@ import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from email.headerregistry import HeaderRegistry, MessageIDHeader
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime, parseaddr
+from hashlib import sha256
+from html import escape
 from typing import Literal
 
 import aiosmtplib
-from msgspec import field
+from msgspec import Struct, field
 
 from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.values import SecretRef
-from gateway.sinks import wording
-from gateway.sinks.base import Deadline, Opening, Outgoing, SinkSettings
+from gateway.sinks.base import Deadline, Opening, Outgoing, ReadableSettings
 from gateway.sinks.guard import BlockedAddress, Guard, words
+from gateway.sinks.language import language_of, one_line, tell
+from gateway.sinks.templates import Template
 
-_QUIT_SECONDS = 2.0
-"""At most, and less where the attempt ends before. The mail was taken by then: a server that hangs must not turn that into a
-second mail."""
+_HEADERS = HeaderRegistry()
+for _name in ("in-reply-to", "references", "list-id"):
+    _HEADERS.map_to_type(_name, MessageIDHeader)  # type: ignore[arg-type]  # typeshed knows it for no header
+_POLICY = SMTP_POLICY.clone(header_factory=_HEADERS)
+"""With ids that stay in one piece, however long the domain is: else they would be folded, as encoded words."""
+
+_IDLE_SECONDS = 30.0
+"""For which a connection waits for the next mail; servers wait for at least 5 minutes (RFC 5321, section 4.5.3.2.7)."""
+_NOOP_SECONDS = 3.0
+"""For a connection to show that it is still one; else another is opened."""
 _REMEMBERED = 1000
 """Deliveries that some recipients have and others do not."""
 _NAMED = 5
 """Refused recipients in one detail."""
 
 
-class EmailConfig(SinkSettings, frozen=True, kw_only=True, tag_field="type", tag="email"):
+class EmailConfig(ReadableSettings, frozen=True, kw_only=True, tag_field="type", tag="email"):
     host: str
     port: int = 587
     security: Literal["starttls", "tls", "none"] = "starttls"
@@ -43,17 +54,59 @@ class EmailConfig(SinkSettings, frozen=True, kw_only=True, tag_field="type", tag
     allow_networks: list[str] | None = None
 
 
-def render(delivery: Outgoing, sender: str, recipients: list[str]) -> EmailMessage:
+class Mail(Struct, frozen=True):
+    message: EmailMessage
+    failed: str
+    """Why the built-in template stands in for the operator's; "" where it does not."""
+
+
+def template_of(config: EmailConfig) -> Template:
+    """Raises TemplateProblem."""
+    return Template("email", config.locale or "en", config.template)
+
+
+def render(delivery: Outgoing, config: EmailConfig, template: Template) -> Mail:
     """The mail; deterministic, so that a retry after a lost answer is the same mail with the same `Message-ID`."""
-    mail = EmailMessage(policy=SMTP_POLICY)
-    mail["From"] = sender
-    mail["To"] = ", ".join(recipients)
-    mail["Subject"] = _plain(wording.headline(delivery))
+    language = language_of(config)
+    telling = tell(delivery, language, config.link)
+    said = template.render(delivery, telling)
+    domain = domain_of(config.sender)
+    mail = EmailMessage(policy=_POLICY)
+    mail["From"] = config.sender
+    mail["To"] = ", ".join(config.recipients)
+    mail["Subject"] = _plain(one_line(said.parts["subject"].replace("\n", " ")))
     mail["Date"] = format_datetime(datetime.fromtimestamp(delivery.received_at, UTC))
-    mail["Message-ID"] = f"<{delivery.delivery_id}@{domain_of(sender)}>"
+    mail["Message-ID"] = f"<{delivery.delivery_id}@{domain}>"
+    if telling.sr and not telling.notice:
+        # The root is no mail that anybody has; mail programs put what refers to it together all the same (RFC 5256).
+        mail["In-Reply-To"] = mail["References"] = f"<{_root(delivery)}@{domain}>"
+    mail["List-Id"] = f"<{delivery.sink or 'sink'}.legitmark-gateway.{domain}>"
     mail["Auto-Submitted"] = "auto-generated"
-    mail.set_content("\n".join([wording.headline(delivery), "", *wording.lines(delivery)]) + "\n", cte="base64")
-    return mail
+    mail["X-Auto-Response-Suppress"] = "All"
+    text = said.parts["text"]
+    mail.set_content(f"{text}\n", cte="base64")
+    # Its own words are what somebody wrote a template for, so the HTML must not say something else.
+    page = _page(text, language.locale) if "text" in said.own and "html" not in said.own else said.parts["html"]
+    mail.make_alternative(boundary=f"=_{sha256(delivery.delivery_id.encode()).hexdigest()[:32]}")
+    mail.add_alternative(f"{page}\n", subtype="html", cte="base64")
+    for part in mail.iter_parts():
+        del part["MIME-Version"]  # of the whole mail alone (RFC 2045, section 4)
+    mail["Content-Language"] = language.locale
+    return Mail(mail, said.failed)
+
+
+def _root(delivery: Outgoing) -> str:
+    """The same for all that comes of one service request, from one source, to whichever sink."""
+    sr = (delivery.event.sr_uuid if delivery.event else None) or ""
+    return "sr-" + sha256(f"{delivery.source}\0{sr}".encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _page(text: str, locale: str) -> str:
+    return (
+        f'<!DOCTYPE html>\n<html lang="{locale}">\n<head><meta charset="utf-8">'
+        '<meta name="color-scheme" content="light dark"></head>\n'
+        f'<body style="font-family:sans-serif; white-space:pre-wrap; overflow-wrap:anywhere;">{escape(text)}</body></html>'
+    )
 
 
 def _plain(text: str) -> str:
@@ -92,33 +145,40 @@ class Taken:
 class EmailSink:
     def __init__(self, config: EmailConfig, opening: Opening) -> None:
         self._config = config
+        self._template = template_of(config)
         self._guard = Guard.of(config.allow_networks)
         self._password = opening.secret(config.password) if config.password else None
         self._tls = ssl.create_default_context() if config.security != "none" else None
         self._local_hostname = domain_of(config.sender)
         self._taken = Taken()
+        self._idle = Idle()
 
     async def send(self, delivery: Outgoing) -> Outcome:
         """Send the mail to whoever has not got it by an earlier attempt."""
         config, deadline = self._config, Deadline(self._config.timeout)
-        mail = render(delivery, config.sender, config.recipients)
-        everybody = list(dict.fromkeys(address.addr_spec for address in mail["To"].addresses))
+        mail = render(delivery, config, self._template)
+        everybody = list(dict.fromkeys(address.addr_spec for address in mail.message["To"].addresses))
         has_it = self._taken.of(delivery.delivery_id)
         owed = [recipient for recipient in everybody if recipient not in has_it]
         refused: Mapping[str, int] = {}
         if owed or not has_it:
             try:
-                client = await self.converse(await self._guard.dial(config.host, config.port))
-                refused = await self._hand_over(client, mail, owed, delivery.delivery_id, deadline)
+                client = await self._idle.take(deadline)
+                if client is None:
+                    client = await self.converse(await self._guard.dial(config.host, config.port))
+                refused = await self._hand_over(client, mail.message, owed, delivery.delivery_id)
             except (aiosmtplib.SMTPException, OSError, UnicodeError) as error:
                 return failure(error, config.host, config.port)
         outcome = verdict(refused, len(everybody), f"{config.host}:{config.port}")
         if not isinstance(outcome, Retry):
             self._taken.forget(delivery.delivery_id)
+        if mail.failed and isinstance(outcome, Delivered):
+            said = f"the built-in template stood in for {mail.failed}"
+            return Delivered(outcome.status, f"{outcome.detail}; {said}" if outcome.detail else said)
         return outcome
 
     async def aclose(self) -> None:
-        """Nothing is kept open between two mails."""
+        self._idle.close()
 
     async def converse(self, dialled: socket.socket) -> aiosmtplib.SMTP:
         """Begin a conversation, up to the login, on a connection that it takes over. Raises what `failure` has words for."""
@@ -148,27 +208,71 @@ class EmailSink:
         return client
 
     async def _hand_over(
-        self, client: aiosmtplib.SMTP, mail: EmailMessage, owed: Sequence[str], delivery_id: str, deadline: Deadline
+        self, client: aiosmtplib.SMTP, mail: EmailMessage, owed: Sequence[str], delivery_id: str
     ) -> Mapping[str, int]:
-        """Send one mail and close the connection; the codes of the recipients that were refused, who may be all of them."""
+        """Send one mail; the codes of the recipients that were refused, who may be all of them."""
         try:
             answers, _ = await client.send_message(mail, recipients=owed)
         except aiosmtplib.SMTPRecipientsRefused as error:
-            client.close()
+            _leave(client)
             return {refused.recipient: refused.code for refused in error.recipients}
         except BaseException:
             client.close()
             raise
         # At once: whatever cuts the attempt from here on, they have it.
         self._taken.add(delivery_id, set(owed) - answers.keys())
-        try:
-            async with asyncio.timeout(deadline.spare(_QUIT_SECONDS)):
-                await client.quit()
-        except (aiosmtplib.SMTPException, OSError):
-            pass  # the mail was taken: how the conversation ends changes nothing
-        finally:
-            client.close()
+        self._idle.keep(client)
         return {recipient: answer.code for recipient, answer in answers.items()}
+
+
+class Idle:
+    """Connections that a mail has gone over, for the next one; at most as many as mails were sent at once."""
+
+    def __init__(self, seconds: float = _IDLE_SECONDS, answer: float = _NOOP_SECONDS) -> None:
+        """Args: seconds: how long one is kept that nobody uses; answer: seconds that it has to show that it is still there."""
+        self._seconds = seconds
+        self._answer = answer
+        self._kept: dict[aiosmtplib.SMTP, asyncio.TimerHandle] = {}
+        self._closed = False
+
+    async def take(self, deadline: Deadline) -> aiosmtplib.SMTP | None:
+        """One that answers, or None. A mail that is sent over it has not been sent before: nothing but NOOP was said."""
+        while self._kept:
+            client, timer = self._kept.popitem()
+            timer.cancel()
+            try:
+                async with asyncio.timeout(deadline.spare(self._answer)):
+                    await client.noop()
+            except (aiosmtplib.SMTPException, OSError):
+                client.close()
+            except BaseException:
+                client.close()
+                raise
+            else:
+                return client
+        return None
+
+    def keep(self, client: aiosmtplib.SMTP) -> None:
+        if self._closed or not client.is_connected:
+            _leave(client)
+        else:
+            self._kept[client] = asyncio.get_running_loop().call_later(self._seconds, self._drop, client)
+
+    def close(self) -> None:
+        self._closed = True
+        for client in list(self._kept):
+            self._drop(client)
+
+    def _drop(self, client: aiosmtplib.SMTP) -> None:
+        self._kept.pop(client).cancel()
+        _leave(client)
+
+
+def _leave(client: aiosmtplib.SMTP) -> None:
+    """Say goodbye (RFC 5321, section 4.1.1.10), and don't wait for the answer: it changes nothing."""
+    if isinstance(client.transport, asyncio.WriteTransport) and not client.transport.is_closing():
+        client.transport.write(b"QUIT\r\n")
+    client.close()
 
 
 def verdict(refused: Mapping[str, int], recipients: int, place: str) -> Outcome:

@@ -190,9 +190,10 @@ class Store:
         return await self._reader.run(lambda connection: reads.claim(connection, sink, now, limit, busy, by_sr=by_sr))
 
     async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
-        """Delete a slice of finished messages received before an instant; see `writes.purge`."""
+        """Delete a slice of finished messages received before an instant, see `writes.purge`, and of the threads since unused."""
 
         def work(connection: sqlite3.Connection, changes: writes.Changes) -> tuple[int, int | None]:
+            writes.purge_threads(connection, slice_size, before)
             return writes.purge(connection, after, slice_size, before, changes)
 
         return await self._add(self._waiting.works, work)

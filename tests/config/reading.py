@@ -18,6 +18,7 @@ EXAMPLE = Path(__file__).parents[2] / "gateway.toml.example"
 NOT_YET = "has no effect yet"
 
 _HEADER = re.compile(r"(# )?(\[{1,2})([a-z_.]+)\]{1,2}")
+_EXCLUDING = ("basic",)
 _KEY = re.compile(r"(# )?([a-z_]+) = .*")
 
 
@@ -71,10 +72,13 @@ def example_with(replaced: Mapping[int, tuple[str, ...]]) -> str:
 
 
 def everything_uncommented() -> str:
-    """The example with every table and every key in force."""
+    """The example with every table and every key in force, but for those that exclude another one."""
     return example_with(
         {
-            table.start: tuple(line.removeprefix("# ") if _KEY.fullmatch(line) else line for line in table.lines)
+            table.start: tuple(
+                line.removeprefix("# ") if (key := _KEY.fullmatch(line)) and key[2] not in _EXCLUDING else line
+                for line in table.lines
+            )
             for table in tables()
         }
     )

@@ -125,7 +125,9 @@ async def test_every_sample_arrives_at_all_four_sinks(world: World, path: Path) 
     assert "accept-encoding" not in request.headers and "cookie" not in request.headers
 
     (mail,) = [mail for mail in world.mailbox.mails if message_id in mail["Message-ID"]]
-    text = mail.get_content()
+    part = mail.get_body(("plain",))
+    assert part is not None
+    text = part.get_content()
     assert mail["From"] == "Legitmark gateway <gateway@example.com>" and not mail.defects
     assert mail["To"] == "care@example.com, desk@example.com"
     assert values["sr_uuid"] in text and message_id in text

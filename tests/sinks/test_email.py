@@ -7,6 +7,7 @@ import email
 import email.policy
 import gc
 import json
+import re
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ import pytest
 from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.sinks import EmailConfig, HttpConfig
 from gateway.sinks.base import Outgoing
-from gateway.sinks.email import render
+from gateway.sinks.email import render, template_of
 from tests.conftest import PAYLOADS
 from tests.sinks.conftest import Certificate, Certificates
 from tests.sinks.parts import DELIVERY_ID, HANG, HttpServer, MailServer, ScriptedSmtp, opened, outgoing, ref, send
@@ -25,15 +26,21 @@ from tests.sinks.parts import DELIVERY_ID, HANG, HttpServer, MailServer, Scripte
 SENDER = "Legitmark gateway <gateway@example.com>"
 HEADERS = [
     "Auto-Submitted",
-    "Content-Transfer-Encoding",
+    "Content-Language",
     "Content-Type",
     "Date",
     "From",
+    "In-Reply-To",
+    "List-Id",
     "MIME-Version",
     "Message-ID",
+    "References",
     "Subject",
     "To",
+    "X-Auto-Response-Suppress",
 ]
+THREADED = {"In-Reply-To", "References"}
+"""Of what speaks of a service request."""
 CONFIG = EmailConfig(host="127.0.0.1", security="none", sender=SENDER, recipients=["care@example.com", "Ops <ops@example.com>"])
 
 
@@ -41,8 +48,23 @@ def read(raw: bytes) -> EmailMessage:
     mail = email.message_from_bytes(raw, policy=email.policy.default)
     assert isinstance(mail, EmailMessage)
     assert mail.defects == []
-    assert sorted(mail.keys()) == HEADERS, "each header once, and no other"
+    named = set(mail.keys()) & THREADED
+    assert named in (set(), THREADED)
+    assert sorted(mail.keys()) == sorted(set(HEADERS) - (THREADED - named)), "each header once, and no other"
+    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
     return mail
+
+
+def text_of(mail: EmailMessage) -> str:
+    part = mail.get_body(("plain",))
+    assert part is not None
+    return str(part.get_content()).replace("\r\n", "\n")
+
+
+def page_of(mail: EmailMessage) -> str:
+    part = mail.get_body(("html",))
+    assert part is not None
+    return str(part.get_content()).replace("\r\n", "\n")
 
 
 async def deliver(base: Path, *deliveries: Outgoing, config: EmailConfig = CONFIG) -> MailServer:
@@ -64,21 +86,21 @@ async def test_each_sample_becomes_one_mail(payload: bytes, tmp_path: Path) -> N
     assert mail["Message-ID"] == f"<{DELIVERY_ID}@example.com>"
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail["Date"].datetime.isoformat() == "2026-02-25T06:13:20+00:00"
-    text = mail.get_content()
-    assert mail["Subject"].strip() in text, "a fold may stand before its first word"
+    event = json.loads(payload)
+    assert (event["reference_id"] or event["sr_uuid"][:8]) in mail["Subject"]
     for name in ("sr_uuid", "reference_id"):
-        value = json.loads(payload)[name]
-        assert value is None or value in text
+        assert event[name] is None or event[name] in text_of(mail)
+        assert event[name] is None or event[name] in page_of(mail)
 
 
 async def test_a_japanese_subject_and_body_can_be_read(tmp_path: Path) -> None:
     server = await deliver(tmp_path, outgoing((PAYLOADS / "media_rejected.ja.json").read_bytes()))
     mail = read(server.mails[0])
-    assert mail["Subject"] == "New photos are needed: バッグ-0042"
-    assert mail.get_content_charset() == "utf-8"
+    assert mail["Subject"] == "Legitmark: バッグ-0042 (c3a8e0f4)"
+    assert {part.get_content_charset() for part in mail.iter_parts()} == {"utf-8"}
     assert (
-        "- Front: ピントが合っていません: 正面の縫い目が読み取れません。カメラを固定して、もう一度撮影してください。\n"
-        in mail.get_content().replace("\r\n", "\n")
+        "- Front: ピントが合っていません\n  正面の縫い目が読み取れません。カメラを固定して、もう一度撮影してください。\n"
+        in text_of(mail)
     )
 
 
@@ -90,7 +112,7 @@ async def test_a_long_or_foreign_subject_arrives_as_it_was(reference: str, tmp_p
     server = await deliver(tmp_path, outgoing(body))
     mail = read(server.mails[0])
     subject = mail["Subject"].strip()
-    assert f"New photos are needed: {reference}".startswith(subject)
+    assert f"Legitmark: {reference}".startswith(subject)
     assert len(subject) >= min(len(reference.strip()), 500)
 
 
@@ -106,11 +128,13 @@ async def test_another_delivery_of_the_same_event_is_another_mail(tmp_path: Path
     assert first["Subject"] == second["Subject"]
 
 
-async def test_a_long_message_id_stays_in_one_piece(tmp_path: Path) -> None:
+async def test_long_ids_stay_in_one_piece(tmp_path: Path) -> None:
     delivery = outgoing(delivery_id="0" * 32 + "-" + "s" * 48)
     config = msgspec.structs.replace(CONFIG, sender=f"gateway@{'sub.' * 20}example.com")
     server = await deliver(tmp_path, delivery, config=config)
     assert f"Message-ID: <{delivery.delivery_id}@{'sub.' * 20}example.com>\r\n".encode() in server.mails[0]
+    assert re.search(rb"\r\nIn-Reply-To: (<sr-[0-9a-f]{32}@(sub\.){20}example\.com>)\r\nReferences: \1\r\n", server.mails[0])
+    assert f"\r\nList-Id: <{'0' * 32}-{'s' * 48}.legitmark-gateway.{'sub.' * 20}example.com>\r\n".encode() in server.mails[0]
 
 
 async def test_many_recipients_with_names_are_all_named(tmp_path: Path) -> None:
@@ -148,7 +172,8 @@ async def test_no_text_of_a_payload_starts_a_header_a_body_or_a_command(field: s
     mail = read(raw)
     assert server.envelopes == [("gateway@example.com", ["care@example.com", "ops@example.com"])]
     assert b"\nBcc" not in raw
-    assert "\nBcc" not in mail.get_content()
+    assert "\nBcc" not in text_of(mail)
+    assert "\nBcc" not in page_of(mail)
     head = raw.split(b"\r\n\r\n")[0]
     assert b"\n" not in head.replace(b"\r\n", b"")
     assert b"\r" not in head.replace(b"\r\n", b"")
@@ -269,5 +294,6 @@ async def test_a_server_that_hangs_after_it_took_the_mail_does_not_get_it_twice(
 
 
 def test_what_is_rendered_names_only_the_configured_people() -> None:
-    mail = render(outgoing(), SENDER, ["a@example.com"])
+    config = msgspec.structs.replace(CONFIG, recipients=["a@example.com"])
+    mail = render(outgoing(), config, template_of(config)).message
     assert (mail["Cc"], mail["Bcc"], mail["Reply-To"]) == (None, None, None)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
-import html
 import json
 import re
-from email.message import EmailMessage
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.core.signature import Key
+from gateway.core.thread import Thread
 from gateway.core.values import Secret
-from gateway.sinks import email as email_sink
-from gateway.sinks import http, jsonl, slack, wording
+from gateway.sinks import http, jsonl, slack
 from gateway.sinks.base import Outgoing
+from gateway.sinks.language import Language, Photo, Telling, tell
 from tests.conftest import SECRET
 from tests.fakes import START
 from tests.sinks.parts import DELIVERY_ID, outgoing
-from tests.sinks.test_email import HEADERS, SENDER
+from tests.sinks.slack_side import judged
+from tests.sinks.slack_side import texts as texts_of
 from tests.sinks.test_jsonl import KEYS
 
+LINK = "https://erp.example.com/items/{reference_id}?sr={sr_uuid}"
 RECIPIENTS = ["care@example.com", "担当 <ops@example.com>"]
 NASTY = [
     "\r\nBcc: victim@example.com\r\n\r\nbody",
@@ -46,6 +47,12 @@ NASTY = [
     "\ufeff",
     "日本語のとても長い文章",
     "x" * 2000,
+    "x" * 100_000,
+    "<script>alert(1)</script>",
+    "</td></table><img src=x onerror=alert(1)>",
+    "<!--",
+    "{{ 7 * 7 }}{% raw %}",
+    "' style='display:none",
     "、" * 1500,
     " " * 500,
     '"',
@@ -75,40 +82,21 @@ deliveries = events().map(lambda event: outgoing(json.dumps(event).encode()))
 
 
 @given(deliveries)
-def test_slack_gets_valid_json_that_holds_no_markup_of_a_stranger(delivery: Outgoing) -> None:
-    raw = slack.render(delivery)
-    message = json.loads(raw.decode("utf-8"))
-    assert message["unfurl_links"] is False
-    text = message["text"]
-    assert "<" not in text
-    assert ">" not in text
-    assert re.search(r"&(?!amp;|lt;|gt;)", text) is None
-    plain = html.unescape(text.replace("&amp;", "&amp;amp;").replace("&amp;amp;", "&amp;"))
-    assert wording.headline(delivery) in plain
-    assert text.split("\n")[0].startswith("*")
-
-
-@given(deliveries)
-@example(
-    outgoing(json.dumps({"event_type": "media_rejected", "reference_id": "=?utf-8?q?=0D=0ABcc:_victim@example.com?="}).encode())
-)
-@example(outgoing(json.dumps({"event_type": "media_rejected", "reference_id": "、" * 1500}).encode()))
-def test_email_is_one_parseable_mail_with_one_subject(delivery: Outgoing) -> None:
-    raw = email_sink.render(delivery, SENDER, RECIPIENTS).as_bytes()
-    assert raw.isascii()
-    assert raw.count(b"\r\n") == raw.count(b"\n") == raw.count(b"\r"), "each line ends in CRLF (RFC 5321, section 2.3.8)"
-    assert max(map(len, raw.split(b"\r\n"))) <= 998
-    mail = email.message_from_bytes(raw, policy=email.policy.default)
-    assert isinstance(mail, EmailMessage)
-    assert mail.defects == []
-    assert sorted(mail.keys()) == HEADERS
-    assert mail["Message-ID"] == f"<{DELIVERY_ID}@example.com>"
-    assert [address.addr_spec for address in mail["To"].addresses] == ["care@example.com", "ops@example.com"]
-    text = mail.get_content().replace("\r\n", "\n")
-    assert text.split("\n")[0] == wording.headline(delivery)
-    assert text == "\n".join([wording.headline(delivery), "", *wording.lines(delivery), ""])
-    assert "\n" not in mail["Subject"]
-    assert raw == email_sink.render(delivery, SENDER, RECIPIENTS).as_bytes()
+@example(outgoing(json.dumps({"event_type": "media_rejected", "sides": [{"side": "\U0001f45c" * 100_000}] * 60}).encode()))
+@example(outgoing(json.dumps({"event_type": "\U0001f45c" * 100}).encode()))
+@example(outgoing(json.dumps({"event_type": "&" * 100_000, "sr_uuid": "<" * 100_000, "reference_id": "&" * 9_999}).encode()))
+def test_slack_gets_valid_json_within_its_limits_that_holds_no_markup_of_a_stranger(delivery: Outgoing) -> None:
+    writer = slack.Writer(slack.SlackConfig(link="https://erp.example/{reference_id}/{sr_uuid}"))
+    words = writer.words(delivery)
+    assert words.failed == ""
+    thread = Thread("C1", "1.2", 0.0)
+    for raw in (slack.first(words, None), slack.reply(words, thread), slack.edit(words, thread)):
+        message = judged(json.loads(raw.decode("utf-8")))
+        assert message.get("unfurl_links", False) is False
+        assert "<" not in message["text"]
+        assert ">" not in message["text"]
+        assert re.search(r"&(?!amp;|lt;|gt;)", message["text"]) is None
+        assert {text["type"] for text in texts_of(message["blocks"])} <= {"plain_text", "text", "button"}
 
 
 @given(
@@ -155,16 +143,24 @@ def test_http_changes_no_byte_and_gives_no_header_a_line_break(body: bytes, atte
 
 @given(deliveries)
 def test_no_line_for_people_holds_a_line_break_or_a_control_character(delivery: Outgoing) -> None:
-    for line in [wording.headline(delivery), *wording.lines(delivery)]:
-        assert len(line.splitlines()) <= 1
-        assert line.replace("\u3000", " ").isprintable()
-        assert len(line) <= 2100
-    assert sum(map(len, wording.lines(delivery))) <= wording.LONGEST_TEXT + 100
+    for language in (Language("en"), Language("ja", "Asia/Tokyo")):
+        telling = tell(delivery, language, LINK)
+        for line in lines_of(telling):
+            assert len(line.splitlines()) <= 1
+            assert "".join(character for character in line if character not in "\u3000\u200c\u200d").isprintable()
+            assert len(line) <= (2000 if line == telling.link else 1000)
+
+
+def lines_of(telling: Telling) -> Iterator[str]:
+    """Every text of a telling."""
+    for value in msgspec.structs.astuple(telling):
+        for inner in value if isinstance(value, tuple) else (value,):
+            several = msgspec.structs.astuple(inner) if isinstance(inner, Photo) else inner
+            yield from (text for text in (several if isinstance(several, tuple) else (several,)) if isinstance(text, str))
 
 
 @given(texts)
 def test_a_quarantined_message_has_words_for_people_too(body: str) -> None:
     delivery = outgoing(b"[" + json.dumps(body).encode() + b"]")
     assert delivery.event is None
-    assert "could not be read" in json.loads(slack.render(delivery))["text"]
-    assert "could not be read" in email_sink.render(delivery, SENDER, RECIPIENTS)["Subject"]
+    assert "could not be read" in json.loads(slack.render(delivery, slack.SlackConfig()))["text"]

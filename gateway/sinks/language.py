@@ -1,0 +1,308 @@
+"""What an event says to a person, in a language and a time zone: for Slack and email.
+
+Our own words come from `labels/*.toml`. The texts of a payload are passed on as they came: never translated, only put on one
+line and cut. Knows no markup, so what it says has to be escaped by who shows it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
+from importlib.resources import files
+from typing import Literal, get_args
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Struct
+
+from gateway.core.events import Event, InvalidateSr, MediaRejected, Milestone, Side, StateChange
+from gateway.sinks.base import Locale, Outgoing, ReadableSettings
+
+LOCALES: tuple[Locale, ...] = get_args(Locale)
+
+Tone = Literal["good", "bad", "act", "over", "plain"]
+"""How it is meant: a good or a bad verdict, something to do, an end without a verdict, or news."""
+
+LINK_FIELDS = ("reference_id", "sr_uuid", "message_id")
+"""What may stand in braces in the `link` of a sink."""
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+_LONGEST = 1000
+"""Characters of one text; what is cut ends in "…"."""
+_LONGEST_LINK = 2000
+"""Characters. Slack takes 3,000 in a button, mail programs about 2,000."""
+_SHORT_SR = 8
+"""Characters of a service request's id, as people say it: those before the first dash."""
+_KEPT = "\u3000\u200c\u200d"
+"""Not printable by Python's rules, and a part of what people write: the ideographic space, the joiners of Persian and emoji."""
+_GATEWAY = "gateway"
+"""The source of the events that the gateway sends of itself; no configured source may have this name."""
+
+_EMOJI = {
+    Milestone.DRAFT: "📝",
+    Milestone.QC_PENDING: "🔍",
+    Milestone.QC_REJECTED: "📷",
+    Milestone.QC_APPROVED: "👍",
+    Milestone.QC_COMPLETE: "🏁",
+    Milestone.QUEUED: "⏳",
+    Milestone.AWAITING_ASSIGNMENT: "⏳",
+    Milestone.IN_PROGRESS: "🔬",
+    Milestone.CONCLUDING: "🏁",
+    Milestone.AUTHENTIC: "✅",
+    Milestone.COUNTERFEIT: "❌",
+    Milestone.DOCUMENTED: "📄",
+    Milestone.CANCELLED: "🚫",
+    Milestone.NEEDS_RESUBMISSION: "📷",
+    Milestone.INVALIDATED: "🚫",
+    Milestone.UNRECOGNIZED: "💬",
+}
+_TONES: dict[Milestone, Tone] = {
+    Milestone.AUTHENTIC: "good",
+    Milestone.COUNTERFEIT: "bad",
+    Milestone.QC_REJECTED: "act",
+    Milestone.NEEDS_RESUBMISSION: "act",
+    Milestone.CANCELLED: "over",
+    Milestone.INVALIDATED: "over",
+}
+_NOTICE_EMOJI = "🚨"
+_UNREADABLE_EMOJI = "❓"
+
+
+class Language(Struct, frozen=True):
+    locale: Locale = "en"
+    timezone: str = "UTC"
+    """A name of the IANA database that was found there."""
+
+
+def language_of(settings: ReadableSettings) -> Language:
+    return Language(settings.locale or "en", settings.timezone or "UTC")
+
+
+class Photo(Struct, frozen=True):
+    """One that has to be taken again; each text may be ""."""
+
+    side: str
+    reason: str
+    guidance: str
+
+
+class Telling(Struct, frozen=True, kw_only=True):
+    """Texts of one line each, without control characters, and of at most 1,000 characters; 2,000 for a link."""
+
+    emoji: str
+    headline: str
+    """The verdict in words: no emoji, no item."""
+    advice: str
+    """What it means and what to do, a sentence or two; may be ""."""
+    item: str
+    """What people call it: its reference id, else the service request's short id, else ""; of a notice, the sink or message."""
+    reference: str | None
+    sr: str | None
+    short_sr: str | None
+    when: str | None
+    """In the sink's time zone; as it came where it is no instant."""
+    facts: tuple[tuple[str, str], ...]
+    """Label and value of all that is known, item, service request, time and reason included; photos and message id are not."""
+    photos: tuple[Photo, ...]
+    reason: str | None
+    """Of an invalidation."""
+    link: str | None
+    message_id: str
+    milestone: str
+    tone: Tone
+    drill: bool
+    """Sent by an operator to try the sink; the headline says so already."""
+    notice: bool
+    """An event of the gateway itself."""
+
+
+class Words(Struct, frozen=True, forbid_unknown_fields=True):
+    """Small words for around a telling."""
+
+    photos: str
+    photo: str
+    """In place of a side's name where it has none."""
+    open: str
+    more: str
+    """With {count}."""
+    test: str
+    separator: str
+
+
+class _Dates(Struct, frozen=True, forbid_unknown_fields=True):
+    instant: str
+    months: list[str]
+
+
+class Labels(Struct, frozen=True, forbid_unknown_fields=True):
+    headlines: dict[str, str]
+    advice: dict[str, str]
+    notices: dict[str, str]
+    notice_advice: dict[str, str]
+    facts: dict[str, str]
+    words: Words
+    dates: _Dates
+
+
+@lru_cache
+def labels(locale: Locale) -> Labels:
+    """The catalogue of a locale; it is a part of the package, so one that can't be read is a bug."""
+    text = files(__package__).joinpath("labels", f"{locale}.toml").read_text(encoding="utf-8")
+    return msgspec.toml.decode(text, type=Labels)
+
+
+def tell(delivery: Outgoing, language: Language, link: str | None) -> Telling:
+    """Put a delivery into words.
+
+    Args:
+        link: with the placeholders of LINK_FIELDS; the telling has none where one of them has no value.
+    """
+    said = labels(language.locale)
+    event = delivery.event
+    notice = _notice(delivery)
+    reference, sr = (one_line(event.reference_id), one_line(event.sr_uuid)) if event else ("", "")
+    when = _when(event, language) if event else ""
+    reason = _reason(event, said) if event else ""
+    short = sr.partition("-")[0][:_SHORT_SR]
+    item = one_line(_text(event, "sink") or _text(event, "message_id")) if event and notice else reference or short
+    headline, advice = _words(delivery, notice, said)
+    return Telling(
+        emoji=_emoji(delivery, notice),
+        headline=f"{said.words.test} {headline}" if delivery.drill else headline,
+        advice=advice,
+        item=item,
+        reference=reference or None,
+        sr=sr or None,
+        short_sr=short or None,
+        when=when or None,
+        facts=tuple(_facts(event, notice, said, when, reason)) if event else (),
+        photos=tuple(_photo(side) for side in event.content.sides) if event and isinstance(event.content, MediaRejected) else (),
+        reason=reason or None,
+        link=_link(link, delivery) if link else None,
+        message_id=delivery.message_id,
+        milestone=delivery.milestone,
+        tone="act" if notice else _TONES.get(event.milestone, "plain") if event else "plain",
+        drill=delivery.drill,
+        notice=bool(notice),
+    )
+
+
+def is_timezone(name: str) -> bool:
+    """Whether the time zone database of this host has it."""
+    try:
+        _zone(name)
+    except (KeyError, ValueError, OSError):  # no such name, a path that leaves the database, or a folder of it
+        return False
+    return True
+
+
+def one_line(text: str | None) -> str:
+    """Without control characters and line breaks, which could start a header, a line or a terminal's command; cut."""
+    text = text or ""
+    cut = printable(text[:_LONGEST]).strip(" ")
+    return f"{cut[: _LONGEST - 1]}…" if len(text) > _LONGEST else cut
+
+
+def printable(text: str, also: str = "") -> str:
+    """With a space in place of each control character, among them those that turn the direction of a text."""
+    return "".join(character if character.isprintable() or character in _KEPT or character in also else " " for character in text)
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """A label with its placeholders replaced, once: what a value holds in braces stays as it is."""
+    return PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), text)
+
+
+def _notice(delivery: Outgoing) -> str:
+    """`delivery_dead` and its like, or "" for what came from elsewhere, whatever it calls itself."""
+    kind = (delivery.event.event_type or "") if delivery.event and delivery.source == _GATEWAY else ""
+    return kind.removeprefix(f"{_GATEWAY}.") if kind.startswith(f"{_GATEWAY}.") else ""
+
+
+def _words(delivery: Outgoing, notice: str, said: Labels) -> tuple[str, str]:
+    event = delivery.event
+    if event is None:
+        return said.headlines["unreadable"], said.advice["unreadable"]
+    if notice in said.notices:
+        values = {name: one_line(_text(event, name)) for name in ("sink", "message_id")}
+        return said.notices[notice], filled(said.notice_advice[notice], values)
+    kind = event.milestone.value
+    if event.milestone is Milestone.UNRECOGNIZED and not one_line(event.event_type):
+        return said.headlines["untyped"], said.advice[kind]
+    return one_line(filled(said.headlines[kind], {"event_type": one_line(event.event_type)})), said.advice[kind]
+
+
+def _emoji(delivery: Outgoing, notice: str) -> str:
+    if delivery.event is None:
+        return _UNREADABLE_EMOJI
+    return _NOTICE_EMOJI if notice else _EMOJI[delivery.event.milestone]
+
+
+def _facts(event: Event, notice: str, said: Labels, when: str, reason: str) -> Iterator[tuple[str, str]]:
+    states = event.content.state if isinstance(event.content, StateChange) else None
+    known = [
+        ("item", event.reference_id),
+        ("sr", event.sr_uuid),
+        ("state", " / ".join(part for part in (states.primary, states.supplement) if part) if states else ""),
+        ("type", event.event_type if event.milestone is Milestone.UNRECOGNIZED and not notice else ""),
+    ]
+    if notice:
+        known += [("sink", _text(event, "sink")), ("reason", _text(event, "reason")), ("detail", _text(event, "detail"))]
+        known += [("message", _text(event, "message_id"))]
+    known += [("reason", reason), ("when", when)]
+    for name, value in known:
+        if text := one_line(value):
+            yield said.facts[name], text
+
+
+def _photo(side: Side) -> Photo:
+    return Photo(one_line(side.side), one_line(side.reason), one_line(side.message or side.reason_description))
+
+
+def _reason(event: Event, said: Labels) -> str:
+    """What is written for people; the code alone where there is nothing else."""
+    if not isinstance(event.content, InvalidateSr) or (given := event.content.invalidation_reason) is None:
+        return ""
+    message, code = one_line(given.message), one_line(given.code)
+    return one_line(f"{message} ({code})" if message and code else message or code)
+
+
+def _when(event: Event, language: Language) -> str:
+    instant = event.instant()
+    if instant is None:
+        return one_line(event.timestamp)
+    try:
+        at = datetime.fromtimestamp(instant, UTC).astimezone(_zone(language.timezone))
+    except (OverflowError, ValueError, OSError):  # the first or last day of the calendar
+        return one_line(event.timestamp)
+    dates = labels(language.locale).dates
+    zone = at.tzname() or ""
+    values = {"day": str(at.day), "month": dates.months[at.month - 1], "year": str(at.year)}
+    values |= {"hour": f"{at.hour:02}", "minute": f"{at.minute:02}"}
+    return filled(dates.instant, values | {"zone": f"UTC{zone}" if zone[:1] in ("+", "-") else zone})
+
+
+@lru_cache
+def _zone(name: str) -> tzinfo:
+    """UTC also where there is no time zone database."""
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
+def _link(link: str, delivery: Outgoing) -> str | None:
+    event = delivery.event
+    values = {"message_id": delivery.message_id}
+    if event is not None:
+        values |= {"reference_id": event.reference_id or "", "sr_uuid": event.sr_uuid or ""}
+    # A browser takes "." and ".." for steps through folders, also where they are escaped.
+    if any(values.get(name, "").strip() in ("", ".", "..") for name in PLACEHOLDER.findall(link)):
+        return None
+    found = filled(link, {name: quote(value, safe="", errors="replace") for name, value in values.items()})
+    return found if len(found) <= _LONGEST_LINK else None
+
+
+def _text(event: Event | None, name: str) -> str:
+    value = event.values.get(name) if event else None
+    return value if isinstance(value, str) else ""

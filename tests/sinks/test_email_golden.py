@@ -1,0 +1,72 @@
+"""Every mail, in each locale, as files that a person has read: its headers and text in one, its page in another.
+
+`REWRITE_EXPECTED=1 pytest tests/sinks/test_email_golden.py` writes them anew: read what changed, and look at the pages in a
+browser, in light and in dark.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gateway.sinks import EmailConfig
+from gateway.sinks.base import Locale, Outgoing
+from gateway.sinks.email import render, template_of
+from gateway.sinks.language import LOCALES
+from tests.sinks.parts import outgoing
+from tests.sinks.test_email import page_of, read, text_of
+from tests.sinks.test_slack_golden import DELIVERIES
+
+GOLDEN = Path(__file__).parent / "golden" / "email"
+SENDER = "Legitmark gateway <gateway@example.com>"
+
+
+def files(delivery: Outgoing, locale: Locale) -> dict[str, str]:
+    config = EmailConfig(
+        host="x",
+        sender=SENDER,
+        recipients=["care@example.com"],
+        locale=locale,
+        timezone="Asia/Tokyo",
+        link="https://erp.example/items/{reference_id}",
+    )
+    raw = render(delivery, config, template_of(config)).message.as_bytes()
+    mail = read(raw)
+    head = "".join(f"{name}: {value}\n" for name, value in mail.items())
+    return {"txt": f"{head}\n{text_of(mail)}", "html": page_of(mail)}
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("name", DELIVERIES)
+def test_a_mail_is_what_a_person_has_read(name: str, locale: Locale) -> None:
+    for kind, said in files(DELIVERIES[name], locale).items():
+        expected = GOLDEN / locale / f"{name}.{kind}"
+        if os.environ.get("REWRITE_EXPECTED"):
+            expected.parent.mkdir(parents=True, exist_ok=True)
+            expected.write_text(said, encoding="utf-8")
+        assert said == expected.read_text(encoding="utf-8")
+
+
+def test_there_is_no_file_of_a_mail_that_no_longer_is() -> None:
+    kept = {path.relative_to(GOLDEN).as_posix() for path in GOLDEN.rglob("*.*")}
+    assert kept == {f"{locale}/{name}.{kind}" for locale in LOCALES for name in DELIVERIES for kind in ("txt", "html")}
+
+
+def test_every_milestone_of_a_service_request_has_one_subject_and_one_root() -> None:
+    config = EmailConfig(host="x", sender=SENDER, recipients=["care@example.com"])
+    told = [
+        delivery
+        for name, delivery in DELIVERIES.items()
+        if delivery.event is not None and delivery.source != "gateway" and name != "drill"
+    ]
+    mails = [render(delivery, config, template_of(config)).message for delivery in told]
+    assert {mail["Subject"] for mail in mails} == {"Legitmark: ITEM-1042 (5a0e7c1d)"}
+    (root,) = {mail["References"] for mail in mails}
+    assert {mail["In-Reply-To"] for mail in mails} == {root}
+    other = outgoing(b'{"event_type":"x","sr_uuid":"another"}')
+    assert render(other, config, template_of(config)).message["References"] != root
+    elsewhere = msgspec.structs.replace(told[0], source="staging")
+    assert render(elsewhere, config, template_of(config)).message["References"] != root

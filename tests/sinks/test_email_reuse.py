@@ -1,0 +1,129 @@
+"""The `email` sink keeps its connections: the next mail goes over one that still answers, and no mail goes out twice."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gateway.core.outcome import Delivered, Outcome, Reject, Retry
+from gateway.core.values import Duration
+from gateway.sinks import EmailConfig
+from gateway.sinks.base import Deadline
+from gateway.sinks.email import EmailSink, Idle
+from tests.flow.running import until
+from tests.sinks.conftest import Certificates
+from tests.sinks.parts import DROP, HANG, PATIENCE, RESET, MailServer, ScriptedSmtp, opened, opening, outgoing, ref, send
+
+CONFIG = EmailConfig(host="127.0.0.1", security="none", sender="gateway@example.com", recipients=["a@example.com"])
+NOOP = b"250 2.0.0 still here\r\n"
+
+
+def config_for(server: MailServer | ScriptedSmtp, **changed: object) -> EmailConfig:
+    return msgspec.structs.replace(CONFIG, port=server.port, **changed)
+
+
+async def test_mails_one_after_the_other_share_a_connection(tmp_path: Path) -> None:
+    async with MailServer() as server, opened(config_for(server), tmp_path) as sink:
+        for number in range(20):
+            assert await send(sink, outgoing(delivery_id=f"d-{number}")) == Delivered(250)
+    assert (server.sessions, len(server.mails)) == (1, 20)
+
+
+async def test_a_login_is_made_once_for_all_mails(tmp_path: Path, certificates: Certificates) -> None:
+    async with MailServer(starttls=certificates("good"), login=True) as server:
+        config = config_for(server, security="starttls", username="gateway", password=ref("PASSWORD"))
+        async with opened(config, tmp_path) as sink:
+            for number in range(3):
+                assert await send(sink, outgoing(delivery_id=f"d-{number}")) == Delivered(250)
+    assert server.logins == [True]
+    assert server.encrypted == [True] * 3
+
+
+async def test_mails_at_the_same_time_have_a_connection_each_and_no_more(tmp_path: Path) -> None:
+    async with MailServer() as server, opened(config_for(server, concurrency=4), tmp_path) as sink:
+        for turn in range(3):
+            sent = await asyncio.gather(*(send(sink, outgoing(delivery_id=f"d-{turn}-{number}")) for number in range(4)))
+            assert sent == [Delivered(250)] * 4
+    assert (server.sessions, len(server.mails)) == (4, 12)
+
+
+async def test_the_farewell_is_said_when_the_sink_is_closed_and_delays_nobody(tmp_path: Path) -> None:
+    async with ScriptedSmtp(QUIT=HANG) as server:
+        async with opened(config_for(server), tmp_path) as sink:
+            assert await send(sink) == Delivered(250)
+            assert b"QUIT\r\n" not in server.lines
+            async with asyncio.timeout(1):
+                await sink.aclose()
+                await sink.aclose()
+        await until(lambda: server.lines[-1:] == [b"QUIT\r\n"])
+        await asyncio.wait_for(server.gone.wait(), PATIENCE)
+
+
+async def test_a_mail_that_ends_after_the_sink_was_closed_leaves_no_connection_behind(tmp_path: Path) -> None:
+    async with ScriptedSmtp() as server:
+        sink = EmailSink(config_for(server), opening(tmp_path))
+        sending = asyncio.create_task(send(sink))
+        await asyncio.wait_for(server.met.wait(), PATIENCE)
+        await sink.aclose()
+        assert await sending == Delivered(250)
+        await asyncio.wait_for(server.gone.wait(), PATIENCE)
+    assert server.lines[-1] == b"QUIT\r\n"
+
+
+@pytest.mark.parametrize("how", [DROP, RESET, b"421 4.4.2 you were idle for too long\r\n", b"502 5.5.1 no such command\r\n"])
+async def test_a_connection_that_no_longer_answers_is_replaced_before_anything_was_sent(how: bytes, tmp_path: Path) -> None:
+    async with ScriptedSmtp(NOOP=how) as server, opened(config_for(server), tmp_path) as sink:
+        assert await send(sink, outgoing(delivery_id="d-1")) == Delivered(250)
+        assert await send(sink, outgoing(delivery_id="d-2")) == Delivered(250)
+    assert (server.connections, len(server.mails)) == (2, 2)
+
+
+async def test_a_connection_that_hangs_costs_seconds_and_no_attempt(tmp_path: Path) -> None:
+    async with ScriptedSmtp(NOOP=HANG) as server, opened(config_for(server), tmp_path) as sink:
+        assert isinstance(sink, EmailSink)
+        sink._idle = Idle(answer=0.2)
+        assert await send(sink, outgoing(delivery_id="d-1")) == Delivered(250)
+        assert await send(sink, outgoing(delivery_id="d-2")) == Delivered(250)
+    assert (server.connections, len(server.mails)) == (2, 2)
+
+
+async def test_a_connection_that_drops_after_the_mail_was_named_is_for_the_lane_to_try_again(tmp_path: Path) -> None:
+    """What the server did with it is not known then: here, nobody sends it a second time."""
+    async with ScriptedSmtp(NOOP=NOOP, end=DROP) as server, opened(config_for(server), tmp_path) as sink:
+        assert isinstance(await send(sink), Retry)
+    assert (server.connections, len(server.mails)) == (1, 1)
+
+
+@pytest.mark.parametrize(("verb", "code", "kind"), [("MAIL", 550, Reject), ("RCPT", 550, Reject), ("end", 451, Retry)])
+async def test_a_connection_over_which_a_mail_was_refused_is_not_kept(
+    verb: str, code: int, kind: type[Outcome], tmp_path: Path
+) -> None:
+    async with ScriptedSmtp(**{verb: b"%d no\r\n" % code}) as server, opened(config_for(server), tmp_path) as sink:
+        assert isinstance(await send(sink), kind)
+        await asyncio.wait_for(server.gone.wait(), PATIENCE)
+
+
+async def test_a_connection_that_nobody_uses_is_left_after_a_while(tmp_path: Path) -> None:
+    async with ScriptedSmtp() as server:
+        sink = EmailSink(config_for(server), opening(tmp_path))
+        sink._idle = Idle(seconds=0.05)
+        assert await send(sink) == Delivered(250)
+        await asyncio.wait_for(server.gone.wait(), PATIENCE)
+        assert server.lines[-1] == b"QUIT\r\n"
+        assert await sink._idle.take(Deadline(1)) is None
+        await sink.aclose()
+
+
+async def test_an_attempt_that_is_cut_while_it_asks_leaves_nothing_that_answers_to_another_question(tmp_path: Path) -> None:
+    async with ScriptedSmtp(NOOP=HANG) as server, opened(config_for(server, timeout=Duration("5s")), tmp_path) as sink:
+        assert await send(sink, outgoing(delivery_id="d-1")) == Delivered(250)
+        sending = asyncio.create_task(sink.send(outgoing(delivery_id="d-2")))
+        await until(lambda: server.lines[-1:] == [b"NOOP\r\n"])
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert await send(sink, outgoing(delivery_id="d-2")) == Delivered(250)
+    assert (server.connections, len(server.mails)) == (2, 2)
