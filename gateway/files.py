@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 _NEVER = threading.Event()
@@ -56,11 +57,13 @@ class AppendFile:
         then, since the system may have dropped them (fsync(2))."""
         _sync(self._fd)
         if self._new:
-            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                _sync(folder)
-            finally:
-                os.close(folder)
+            # A folder that this user may write to and not read (0730) can't be opened: nothing there can be waited for.
+            with suppress(PermissionError):
+                folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    _sync(folder)
+                finally:
+                    os.close(folder)
             self._new = False
 
     def close(self) -> None:

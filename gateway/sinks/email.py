@@ -80,7 +80,8 @@ def render(delivery: Outgoing, config: EmailConfig, template: Template) -> Mail:
     if telling.sr and not telling.notice:
         # The root is no mail that anybody has; mail programs put what refers to it together all the same (RFC 5256).
         mail["In-Reply-To"] = mail["References"] = f"<{_root(delivery)}@{domain}>"
-    mail["List-Id"] = f"<{delivery.sink or 'sink'}.legitmark-gateway.{domain}>"
+    if not domain.startswith("["):  # an address is no name of a list (RFC 2919)
+        mail["List-Id"] = f"<{delivery.sink or 'sink'}.legitmark-gateway.{domain}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Auto-Response-Suppress"] = "All"
     text = said.parts["text"]
@@ -164,9 +165,14 @@ class EmailSink:
         if owed or not has_it:
             try:
                 client = await self._idle.take(deadline)
+                if client is not None:
+                    try:
+                        refused = await self._hand_over(client, mail.message, owed, delivery.delivery_id)
+                    except aiosmtplib.SMTPSenderRefused:
+                        client = None  # the host may want no more mails in one conversation; nothing of this one was said yet
                 if client is None:
                     client = await self.converse(await self._guard.dial(config.host, config.port))
-                refused = await self._hand_over(client, mail.message, owed, delivery.delivery_id)
+                    refused = await self._hand_over(client, mail.message, owed, delivery.delivery_id)
             except (aiosmtplib.SMTPException, OSError, UnicodeError) as error:
                 return failure(error, config.host, config.port)
         outcome = verdict(refused, len(everybody), f"{config.host}:{config.port}")

@@ -28,6 +28,8 @@ MOST_HTML = 64 * 1024
 _MOST_FILE = 64 * 1024
 _FUEL = 1_000_000
 """Instructions of one rendering: a loop without end ends."""
+_MOST_SAID = 4 * 1024 * 1024
+"""Characters of values in one rendering."""
 _ROOM = 7_000
 """Bytes, of MOST_TEXT, for what changes from message to message."""
 _MOST_FACT = 500
@@ -49,6 +51,7 @@ _FUNCTIONS = {"super", "self", "range", "dict", "namespace"}
 _BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
 _PLACE = re.compile(r" \(in \S+:\d+\)$")
 """Where minijinja saw an error: it knows no file, and the line is said in front."""
+_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _EXTENDS = re.compile(r"\{%[-+]?\s*extends\s")
 
 
@@ -77,7 +80,7 @@ class Template:
         self._locale = locale
         self._file = file
         self._source = read_template(file) if file else ""
-        self._own = frozenset(_BLOCK.findall(self._source)) or frozenset({"text"} if file else ())
+        self._own = frozenset(_blocks(self._source)) or frozenset({"text"} if file else ())
         self._uses_event = False
         self._environments: dict[Escape, Environment] = {}
         if file:
@@ -118,7 +121,7 @@ class Template:
         for name in sorted(unknown):
             hint = f"there is {', '.join(sorted(VARIABLES))}"
             raise TemplateProblem(file, _line_of(name, self._source), f'unknown variable "{name}"; {hint}')
-        for name in _BLOCK.findall(self._source):
+        for name in _blocks(self._source):
             if name not in parts:
                 hint = f"there is {', '.join(parts)}"
                 raise TemplateProblem(file, _line_of(name, self._source), f'unknown block "{name}"; {hint}')
@@ -131,7 +134,7 @@ class Template:
 
     def _environment(self, escape: Escape) -> Environment:
         source = self._source
-        if not _BLOCK.search(source):
+        if not _blocks(source):
             source = "{% block text %}" + source + "{% endblock %}"
         # On the first line, so that errors name the lines of the file.
         return _environment(self._kind, self._locale, escape, '{% extends "built-in" %}' + source)
@@ -169,6 +172,11 @@ def read_template(file: str) -> str:
     if len(raw) > _MOST_FILE:
         raise TemplateProblem(file, None, "is longer than 64 KiB")
     return text.replace("\r\n", "\n")
+
+
+def _blocks(source: str) -> list[str]:
+    """Their names; not of those in comments."""
+    return _BLOCK.findall(_COMMENT.sub("", source))
 
 
 def _line_of(name: str, source: str) -> int:
@@ -214,6 +222,8 @@ def _parts(kind: Kind, environments: dict[Escape, Environment], values: dict[str
     """Raises TemplateError, or TemplateProblem where the HTML is too long."""
     found = {}
     for name, escape in PARTS[kind].items():
+        if isinstance(meter := environments[escape].finalizer, _Finalizer):
+            meter.said = 0
         said = printable(environments[escape].render_template(name, **values), also="\n\t").strip("\n")
         if escape == "html" and len(said.encode()) > MOST_HTML:
             raise TemplateProblem("html", None, "is longer than 64 KiB")
@@ -240,15 +250,25 @@ def _environment(kind: Kind, locale: Locale, escape: Escape, source: str) -> Env
         templates=templates,
         undefined_behavior="strict",
         auto_escape_callback=lambda name: "html" if escape == "html" else False,
-        finalizer=_finalizer if escape == "slack" else None,
+        finalizer=_Finalizer(escape),
         fuel=_FUEL,
         trim_blocks=True,
         lstrip_blocks=True,
     )
 
 
-def _finalizer(value: Any) -> Any:
-    return escape_slack(value) if isinstance(value, str) else value
+class _Finalizer:
+    """Escapes for Slack, and ends a rendering that says too much: fuel counts instructions, not what they make."""
+
+    def __init__(self, escape: Escape) -> None:
+        self._escape = escape
+        self.said = 0
+
+    def __call__(self, value: Any) -> Any:
+        self.said += len(value if isinstance(value, str) else str(value))
+        if self.said > _MOST_SAID:
+            raise TemplateProblem("a rendering", None, "says more than 4 MiB")
+        return escape_slack(value) if self._escape == "slack" and isinstance(value, str) else value
 
 
 def built_in_source(kind: Kind, locale: Locale) -> str:

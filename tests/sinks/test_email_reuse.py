@@ -127,3 +127,23 @@ async def test_an_attempt_that_is_cut_while_it_asks_leaves_nothing_that_answers_
             await sending
         assert await send(sink, outgoing(delivery_id="d-2")) == Delivered(250)
     assert (server.connections, len(server.mails)) == (2, 2)
+
+
+class OneMailEach(ScriptedSmtp):
+    """A host that wants no second mail in a conversation."""
+
+    def __init__(self, no: bytes) -> None:
+        super().__init__()
+        self._no, self._yes = no, self._script["MAIL"]
+
+    async def _say(self, verb: str, writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> None:
+        self._script["MAIL"] = self._no if verb == "." else self._yes if verb == "" else self._script["MAIL"]
+        await super()._say(verb, writer, reader)
+
+
+@pytest.mark.parametrize("no", [b"421 4.7.0 too many mails\r\n", b"550 5.7.1 one mail per session\r\n"])
+async def test_a_host_that_takes_one_mail_in_a_conversation_gets_another_one_for_the_next(no: bytes, tmp_path: Path) -> None:
+    async with OneMailEach(no) as server, opened(config_for(server), tmp_path) as sink:
+        for number in range(3):
+            assert await send(sink, outgoing(delivery_id=f"d-{number}")) == Delivered(250)
+    assert len(server.mails) == 3

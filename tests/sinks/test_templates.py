@@ -78,6 +78,11 @@ def test_a_file_without_blocks_is_the_text_and_the_page_is_made_of_it(tmp_path: 
     assert "Legitmark" in str(mail.message["Subject"])
 
 
+def test_a_block_in_a_comment_is_none(tmp_path: Path) -> None:
+    said = rendered(tmp_path / "t", "{# e.g. {% block text %} #}Hello {{ item }}, my words", of("authentic"))
+    assert (said.parts["text"], said.failed) == ("Hello ITEM-1042, my words", "")
+
+
 def test_a_file_can_add_to_what_is_built_in(tmp_path: Path) -> None:
     said = rendered(tmp_path / "t", "{% block text %}{{ super() }}\nAsk desk 7.{% endblock %}", of("authentic")).parts["text"]
     assert said.startswith("✅ The item is authentic\n")
@@ -142,6 +147,7 @@ def test_what_fails_for_some_events_is_found_before_they_come(tmp_path: Path) ->
         ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}", "t:1: "),
         ("{% include 'nothing' %}", "t:1: template not found"),
         ("{% block html %}{{ 'x' * 70000 }}{% endblock %}", "html: is longer than 64 KiB"),
+        ("{% for i in range(3000) %}{{ 'x' * 1000000 }}{% endfor %}", "says more than 4 MiB"),
     ],
 )
 def test_where_a_file_fails_at_run_time_the_built_in_template_stands_in(text: str, why: str, tmp_path: Path) -> None:
