@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests chaos bench schema package clean constraints
+.PHONY: help demo test lint types tests chaos bench screenshots schema package clean constraints
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ chaos: $(VENV)/.installed-dev ## The long form of the fault tests: 200 kills
 bench: $(VENV)/.installed-dev ## Measure routing, and durable acks against a bare aiohttp handler (needs wrk)
 	$(BIN)/python tests/benchmarks/routing.py
 	$(BIN)/python tests/benchmarks/ack.py $(ARGS)
+
+screenshots: $(VENV)/.installed-dev ## Picture every mail and Slack message into dist/screenshots/ (needs Chromium)
+	$(BIN)/python -m tests.screenshots.render
 
 schema: $(VENV)/.installed ## Write config/gateway.schema.json anew, from the structs and gateway.toml.example
 	$(BIN)/python -m gateway.config.schema gateway.toml.example

@@ -20,6 +20,7 @@ from gateway.core.values import Environment, Secret
 from gateway.engine.attempts import LaneWorld
 from gateway.engine.audit import AuditLog
 from gateway.engine.catchup import catch_up
+from gateway.engine.drill import Drills
 from gateway.engine.inbox import Inbox
 from gateway.engine.intake import Intake, Source
 from gateway.engine.janitor import Janitor, LaneClock
@@ -139,6 +140,7 @@ class Gateway:
         admin = Admin(
             store=store,
             operator=operator,
+            drills=Drills(lanes=lanes.by_name, routes=lambda: self._config.routes, clock=clock, log=log),
             metrics=metrics,
             reasons=lambda: [reason for trouble in self._troubles if (reason := trouble())],
             reload=reloads.reload,

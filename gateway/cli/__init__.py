@@ -27,6 +27,7 @@ _COMMANDS = (
     ("discard", "operate", "End queued or dead deliveries for good."),
     ("pause", "operate", "Hold all deliveries to a sink."),
     ("resume", "operate", "Deliver to a paused sink again."),
+    ("drill", "drill", "Send a message marked [TEST] through a sink, and say what came back."),
     ("reload", "reload", "Let the running gateway read its configuration again."),
     ("backtest", "backtest", "Say what other rules would have done with the messages that came."),
     ("tail", "tail", "Print the audit log, readable; -f follows it."),

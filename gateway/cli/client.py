@@ -19,6 +19,9 @@ from gateway.config.settings import AdminSettings
 from gateway.core.errors import GatewayError, Unreachable
 from gateway.core.values import Environment
 
+_SECONDS = 60.0
+"""For an answer."""
+
 
 class Refused(GatewayError):
     """The gateway answered, and said no."""
@@ -39,8 +42,12 @@ class Client:
         given = {name: str(value) for name, value in (query or {}).items() if value is not None}
         return await self._call("GET", path, params=given)
 
-    async def post(self, path: str, document: dict[str, Any], query: dict[str, str] | None = None) -> dict[str, Any]:
-        return await self._call("POST", path, json=document, params=query or {})
+    async def post(
+        self, path: str, document: dict[str, Any], query: dict[str, str] | None = None, *, seconds: float | None = _SECONDS
+    ) -> dict[str, Any]:
+        """`seconds` to wait for the answer; None: as long as it takes, for what the gateway itself puts an end to."""
+        timeout = aiohttp.ClientTimeout(total=seconds, connect=_SECONDS)
+        return await self._call("POST", path, json=document, params=query or {}, timeout=timeout)
 
     async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         try:
@@ -77,7 +84,7 @@ async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Cli
             headers["authorization"] = f"Bearer {environment.secret(settings.token, base).reveal()}"
         except ValueError as error:
             raise UsageError(f"[admin] token: {error}") from None
-    timeout = aiohttp.ClientTimeout(total=60)
+    timeout = aiohttp.ClientTimeout(total=_SECONDS)
     async with aiohttp.ClientSession(connector=_connector(address), timeout=timeout, headers=headers) as session:
         yield Client(session, text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -82,11 +83,23 @@ class Attempts:
         try:
             return await self._deliver(sink, owed, settings, probe=probe)
         finally:
-            self._in_use[sink] -= 1
-            if not self._in_use[sink]:
-                del self._in_use[sink]
-                if sink is not self._sink:
-                    await self._close(sink)
+            await self._let_go(sink)
+
+    async def drill(self, delivery: Outgoing, timeout: float) -> Attempt:
+        """Send what nobody is owed: nothing of it is kept, and no gate is asked or told.
+
+        Args:
+            timeout: seconds.
+        """
+        sink, now = self._sink, self._clock.now()
+        if sink is None:
+            outcome = Retry(Reason.UNAVAILABLE, "the sink has just left the configuration, or the gateway stops")
+            return Attempt(number=1, started_at=now, duration_ms=0, outcome=outcome)
+        self._in_use[sink] += 1
+        try:
+            return await self._timed(lambda: sink.send(delivery), delivery.delivery_id, delivery.attempt, now, timeout)
+        finally:
+            await self._let_go(sink)
 
     async def give_up(self, owed: Owed) -> None:
         """End a delivery whose time is over, without a request."""
@@ -98,15 +111,17 @@ class Attempts:
         return None if before is None or before in self._in_use else before
 
     async def aclose(self) -> None:
-        if self._sink is not None:
-            await self._sink.aclose()
+        """A drill that is still in flight closes the sink at its end."""
+        if (sink := self.use(None)) is not None:
+            await sink.aclose()
 
     async def _deliver(self, sink: Sink, owed: Owed, settings: LaneSettings, *, probe: bool) -> Settled:
         now, policy = self._clock.now(), settings.policy
         if now >= expires_at(policy, owed.since):
             await self.give_up(owed)
             return Settled()
-        attempt = await self._attempt(sink, owed, now, settings.timeout)
+        number, timeout = owed.attempts + 1, settings.timeout
+        attempt = await self._timed(lambda: sink.send(_outgoing(owed)), owed.delivery_id, number, now, timeout)
         outcome, now = attempt.outcome, self._clock.now()
         change = self._gates.report(outcome, probe=probe)
         if probe and isinstance(outcome, Retry):
@@ -122,19 +137,28 @@ class Attempts:
             await self._keep_gates(change, outcome)
         return Settled(transition.due_at if in_time else None, opened=change is Change.OPENED)
 
-    async def _attempt(self, sink: Sink, owed: Owed, now: float, timeout: float) -> Attempt:
+    async def _timed(
+        self, send: Callable[[], Awaitable[Outcome]], delivery_id: str, number: int, now: float, timeout: float
+    ) -> Attempt:
         started = self._clock.monotonic()
         try:
             async with asyncio.timeout(timeout):
-                outcome: Outcome = await sink.send(_outgoing(owed))
+                outcome = await send()
         except TimeoutError:
             outcome = Retry(Reason.TIMEOUT, f"no outcome within {timeout:g} s")
         except Exception:
             # A sink returns what it expects; this is a bug of ours, and the delivery must not pay for it with its life.
-            self._world.log.exception("delivery.bug", sink=self.name, delivery_id=owed.delivery_id)
+            self._world.log.exception("delivery.bug", sink=self.name, delivery_id=delivery_id)
             outcome = Retry(Reason.BUG, "a bug in the gateway; the log has the traceback")
         duration = self._clock.monotonic() - started
-        return Attempt(number=owed.attempts + 1, started_at=now, duration_ms=round(duration * 1000), outcome=outcome)
+        return Attempt(number=number, started_at=now, duration_ms=round(duration * 1000), outcome=outcome)
+
+    async def _let_go(self, sink: Sink) -> None:
+        self._in_use[sink] -= 1
+        if not self._in_use[sink]:
+            del self._in_use[sink]
+            if sink is not self._sink:
+                await self._close(sink)
 
     async def _close(self, sink: Sink) -> None:
         """Whatever goes wrong with that is no matter of the delivery, which is settled."""

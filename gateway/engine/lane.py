@@ -14,9 +14,9 @@ from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.retry import RetryPolicy
 from gateway.engine.attempts import Attempts, LaneSettings, LaneWorld, Settled
 from gateway.engine.gates import UNTIL_WOKEN, Gates
-from gateway.sinks.base import Sink
+from gateway.sinks.base import Outgoing, Sink
 from gateway.store import reads
-from gateway.store.records import Owed, SinkState
+from gateway.store.records import Attempt, Owed, SinkState
 
 _MOST_READY = 256
 _MOST_READY_BYTES = 8 * 1024 * 1024
@@ -151,6 +151,10 @@ class Lane:
         self._changed += 1
         self._forget()
         self._wake.set()
+
+    async def drill(self, delivery: Outgoing) -> Attempt:
+        """Send what nobody is owed, whatever the gates and slots say."""
+        return await self._attempts.drill(delivery, self._settings.timeout)
 
     def clock_jumped(self) -> None:
         """The wall clock went another way than time: every instant in memory is worth nothing."""

@@ -9,7 +9,7 @@ from gateway.engine.audit import AuditLog
 from gateway.store.records import Attempt, Owed
 from gateway.telemetry import Metrics
 
-_NAMES = {Delivered: "delivered", Retry: "retry", Defer: "defer", Reject: "reject"}
+NAMES = {Delivered: "delivered", Retry: "retry", Defer: "defer", Reject: "reject"}
 
 
 def report(
@@ -32,7 +32,7 @@ def report(
     outcome = attempt.outcome if attempt else None
     if attempt is not None and outcome is not None:
         reason = "" if isinstance(outcome, Delivered) else outcome.reason.value
-        metrics.attempt(owed.sink, _NAMES[type(outcome)], reason, attempt.duration_ms / 1000)
+        metrics.attempt(owed.sink, NAMES[type(outcome)], reason, attempt.duration_ms / 1000)
     if transition.state != "queued" and in_time:
         metrics.ended(owed.sink, transition.state, transition.reason or "", now - owed.message.received_at)
     if not in_time and transition.state != "delivered":

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from gateway.core.errors import ConfigError, GatewayError, StoreError
 from gateway.core.values import Secret
+from gateway.engine.drill import Drills
 from gateway.engine.operator import Operator
 from gateway.store.sqlite import Store
 from gateway.telemetry import Metrics
@@ -33,6 +34,7 @@ class Admin:
         *,
         store: Store,
         operator: Operator,
+        drills: Drills,
         metrics: Metrics,
         reasons: Callable[[], list[str]],
         reload: Reload,
@@ -44,7 +46,7 @@ class Admin:
         """What callers have to show; None: nothing."""
         self._reload = reload
         self._store = store
-        self._api = Api(operator)
+        self._api = Api(operator, drills)
         self._metrics = metrics
         self._reasons = reasons
         self._hosts = {"localhost", *hosts}

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.core.errors import StoreError
+from gateway.engine.drill import Drill, Drills, Unknown
 from gateway.engine.operator import Act, Operator, Progress
 from gateway.store.operations import Selection, Target
 from gateway.web.server import json_response
@@ -19,8 +20,9 @@ _MOST_ROWS = 500
 
 
 class Api:
-    def __init__(self, operator: Operator) -> None:
+    def __init__(self, operator: Operator, drills: Drills) -> None:
         self._operator = operator
+        self._drills = drills
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer one request below `/api/`; what the caller got wrong is a 400 that says so."""
@@ -45,8 +47,13 @@ class Api:
                     return _progress(await self._operator.replay(await _act(request)))
                 case "POST", ["discard"]:
                     return _progress(await self._operator.discard(await _act(request)))
+                case "POST", ["drill"]:
+                    drill: Drill = await _json(request, Drill)
+                    return json_response(200, {"drills": await self._drills.run(drill)})
                 case "POST", ["sinks", name, "pause" | "resume" as act]:
                     return await self._gate(name, act, (await _json(request, dict[str, str])).get("actor", "admin"))
+        except Unknown as error:
+            return json_response(404, {"error": "not_found", "detail": str(error), "known": error.known})
         except KeyError as error:
             return json_response(404, {"error": "not_found", "detail": f"there is no {error.args[0]}"})
         except StoreError as error:

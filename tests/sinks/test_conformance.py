@@ -8,7 +8,7 @@ import contextlib
 import gc
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from tests.sinks.parts import (
     RESET,
     SECRETS,
     SHORT,
+    Heard,
     HttpServer,
     ScriptedSmtp,
     Server,
@@ -340,6 +341,65 @@ async def test_an_expected_failure_is_one_outcome_of_one_try_that_tells_no_secre
         assert len(server.heard) == 1
     written = capfd.readouterr()
     assert_no_secret(repr(outcome), str(outcome), caplog.text, written.out, written.err, repr(sink))
+
+
+def smtp_answers() -> Iterator[tuple[str, int, type[Outcome]]]:
+    """By verb and code, over every class: before the mail is named (RFC 5321, section 3.3) nothing that is said is about it."""
+    right = {"greeting": 220, "EHLO": 250, "AUTH": 235, "MAIL": 250, "RCPT": 250, "DATA": 354, "end": 250}
+    for verb, code in right.items():
+        yield verb, code, Delivered
+        for wrong in (211, 300, 354, 399, 400, 421, 450, 499, 500, 530, 554, 599):
+            if wrong != code:
+                yield verb, wrong, Reject if wrong >= 500 and verb in ("MAIL", "RCPT", "DATA", "end") else Retry
+    yield "RCPT", 251, Delivered
+    yield "DATA", 250, Retry
+
+
+@pytest.mark.parametrize(("verb", "code", "expected"), list(smtp_answers()))
+async def test_every_class_of_smtp_codes_has_its_outcome_at_every_verb(
+    verb: str, code: int, expected: type[Outcome], tmp_path: Path
+) -> None:
+    said = f"{code} text of the other side\r\n".encode()
+    script = {"EHLO": LOGIN, verb: LOGIN if (verb, code) == ("EHLO", 250) else said}
+    async with ScriptedSmtp(**script) as server:
+        config, _ = config_for("email", server.port)
+        async with opened(config, tmp_path) as sink:
+            outcome = await send(sink)
+    assert type(outcome) is expected
+    assert isinstance(outcome, Delivered) or outcome.reason in (Reason.SMTP_STATUS, Reason.RESET)
+    assert "text of the other side" not in outcome.detail
+    assert server.connections == 1
+    assert sum(line.startswith(b"MAIL") for line in server.lines) <= 1, "nothing is tried again inside"
+    assert_no_secret(repr(outcome))
+
+
+def http_outcome(status: int, *, retry_after: bool) -> type[Outcome]:
+    if 200 <= status < 300:
+        return Delivered
+    return Defer if retry_after and status in (429, 503) else Retry
+
+
+@pytest.mark.parametrize("retry_after", [False, True])
+@pytest.mark.parametrize("kind", ["http", "slack"])
+async def test_every_http_status_has_its_outcome(kind: str, retry_after: bool, tmp_path: Path) -> None:
+    headers = {"retry_after": "7"} if retry_after else {}
+    statuses = [*(status for status in range(100, 600) if status != 101)]
+    turn = iter(statuses)
+
+    def reply(_: Heard) -> bytes:
+        status = next(turn)
+        # 100 to 199 are interim: another answer follows them (RFC 9110, section 15.2), but for 101, which ends HTTP.
+        return answer(status) + answer(500) if status < 200 else answer(status, **headers)
+
+    async with HttpServer(reply) as server:
+        config, url = config_for(kind, server.port)
+        async with opened(config, tmp_path, HOOK=url) as sink:
+            for status in statuses:
+                outcome = await send(sink)
+                assert type(outcome) is http_outcome(status, retry_after=retry_after), status
+                assert outcome.status == (500 if status < 200 else status)
+                assert_no_secret(repr(outcome))
+    assert len(server.heard) == len(statuses), "nothing is tried again inside, nothing is followed"
 
 
 @pytest.mark.parametrize("kind", ["http", "slack", "email"])

@@ -1,0 +1,86 @@
+"""A Slack message as HTML: roughly what Slack makes of its blocks. A block that can't be drawn is an error, not a gap."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+STYLE = """
+:root { color-scheme: light dark; --paper: #ffffff; --ink: #1d1c1d; --dim: #616061; --line: #dddddd; --button: #007a5a; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #1a1d21; --ink: #d1d2d3; --dim: #9a9b9e; --line: #414347; --button: #148567; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink); }
+body { font: 15px/1.46 Lato, 'Noto Sans', 'Noto Sans CJK JP', sans-serif; }
+.message { padding: 12px 16px; overflow-wrap: anywhere; white-space: pre-wrap; }
+.message > * { margin: 0 0 6px; }
+.who { font-weight: 900; }
+.who small { background: var(--line); border-radius: 2px; padding: 0 3px; font-size: 10px; font-weight: 400; }
+h1 { font-size: 18px; line-height: 1.33; font-weight: 900; }
+ul { margin: 0; padding: 0 0 0 24px; }
+.context, .notification { color: var(--dim); font-size: 12px; }
+.notification { border-top: 1px dashed var(--line); padding-top: 6px; }
+.reply { margin-left: 24px; border-left: 3px solid var(--line); }
+.button { display: inline-block; padding: 4px 12px; border: 1px solid var(--line); border-radius: 4px; font-size: 14px; }
+.button.primary { background: var(--button); color: #ffffff; border: 0; }
+a { color: #1264a3; }
+"""
+
+
+def draw(message: dict[str, Any], kind: str = "") -> str:
+    """`kind` is a class of the style: `reply` stands in a thread."""
+    blocks = "".join(_block(block) for block in message["blocks"])
+    notification = f'<div class="notification">notification: {escape(message["text"])}</div>'
+    who = '<div class="who">Legitmark gateway <small>APP</small></div>'
+    return f'<div class="message {kind}">{who}{blocks}{notification}</div>'
+
+
+def _block(block: dict[str, Any]) -> str:
+    match block:
+        case {"type": "header", "text": text}:
+            return f"<h1>{_plain(text)}</h1>"
+        case {"type": "section", "text": text}:
+            return f"<div>{_plain(text)}</div>"
+        case {"type": "context", "elements": elements}:
+            return f'<div class="context">{"  ".join(map(_plain, elements))}</div>'
+        case {"type": "actions", "elements": elements}:
+            return f"<div>{''.join(map(_button, elements))}</div>"
+        case {"type": "rich_text", "elements": elements}:
+            return f"<div>{''.join(map(_rich, elements))}</div>"
+        case {"type": "divider"}:
+            return "<hr>"
+    raise ValueError(f"nobody drew a block such as {block}")
+
+
+def _plain(text: dict[str, Any]) -> str:
+    if text["type"] not in ("plain_text", "mrkdwn"):
+        raise ValueError(f"nobody drew a text such as {text}")
+    return escape(text["text"])
+
+
+def _button(button: dict[str, Any]) -> str:
+    return f'<span class="button {button.get("style", "")}">{_plain(button["text"])}</span>'
+
+
+def _rich(element: dict[str, Any]) -> str:
+    match element:
+        case {"type": "rich_text_section", "elements": elements}:
+            return f"<div>{''.join(map(_run, elements))}</div>"
+        case {"type": "rich_text_list", "elements": elements}:
+            return f"<ul>{''.join(f'<li>{_rich(inner)}</li>' for inner in elements)}</ul>"
+    raise ValueError(f"nobody drew a rich text such as {element}")
+
+
+def _run(run: dict[str, Any]) -> str:
+    match run:
+        case {"type": "text", "text": text}:
+            said = escape(text)
+        case {"type": "link", "url": url, "text": text}:
+            said = f'<a href="{escape(url)}">{escape(text)}</a>'
+        case _:
+            raise ValueError(f"nobody drew a run such as {run}")
+    for name, tag in (("bold", "b"), ("italic", "i"), ("strike", "s"), ("code", "code")):
+        if run.get("style", {}).get(name):
+            said = f"<{tag}>{said}</{tag}>"
+    return said
