@@ -1,0 +1,44 @@
+"""Every message as a program gets it, in each format of the http sink and as a line of the jsonl sink: a file of each, read by a
+person. No language plays a part.
+
+`REWRITE_EXPECTED=1 pytest tests/sinks/test_body_golden.py` writes them anew: read what changed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from gateway.core.signature import Key
+from gateway.core.values import Secret
+from gateway.sinks import http, jsonl
+from gateway.sinks.http import Format
+from tests.conftest import SECRET
+from tests.fakes import START
+from tests.sinks.test_slack_golden import DELIVERIES
+
+GOLDEN = Path(__file__).parent / "golden"
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("name", DELIVERIES)
+def test_each_message_is_this_request(name: str, format_: Format) -> None:
+    request = http.render(DELIVERIES[name], [Key(Secret(SECRET))], START, format_)
+    headers = "".join(f"{header}: {value}\n" for header, value in sorted(request.headers.items()))
+    _same(GOLDEN / "http" / f"{name}.{format_}.txt", headers.encode() + b"\n" + request.body + b"\n")
+
+
+@pytest.mark.parametrize("name", DELIVERIES)
+def test_each_message_is_this_line(name: str) -> None:
+    _same(GOLDEN / "jsonl" / f"{name}.txt", jsonl.render(DELIVERIES[name]))
+
+
+def _same(file: Path, said: bytes) -> None:
+    if os.environ.get("REWRITE_EXPECTED"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(said)
+    assert said == file.read_bytes()
