@@ -152,7 +152,7 @@ class Gateway:
             tasks.create_task(audit.run(), name="audit")
             missing = await catch_up(store, audit, config.audit_log) if store.after_unclean_end else 0
             space.step()
-            await lanes.note(config)
+            await lanes.tell_store(config)
             await janitor.clamp()
             lanes.run(lambda work, name: tasks.create_task(work, name=name))
             cleaning = tasks.create_task(janitor.run(), name="janitor")

@@ -97,7 +97,7 @@ class Lanes:
                     opened[name] = open_sink(settings, opening)
             states = await self.world.store.read(reads.sink_states)
             if self._config is not None and _noted(self._config) != _noted(config):  # else a full disk would be in its way
-                await self._tell_store(config)
+                await self.tell_store(config)
             if self._stopping:
                 raise StoreError("the gateway is stopping")  # a lane that began now would never end
         except BaseException:
@@ -143,12 +143,11 @@ class Lanes:
             if (lane := self.by_name.get(name)) is not None:
                 lane.refresh()
 
-    async def note(self, config: Config) -> None:
-        """Tell the store, at start, which sinks there are."""
-        await self._tell_store(config)
+    async def tell_store(self, config: Config) -> None:
+        """Tell the store which sinks there are, and in what order they deliver: at start, and before a change.
 
-    async def _tell_store(self, config: Config) -> None:
-        """In one transaction: told of one half only, the store would be wrong about sinks that stay what they are."""
+        In one transaction: told of one half only, the store would be wrong about sinks that stay what they are.
+        """
         now, before = self.world.clock.now(), self._config.sinks if self._config is not None else {}
         back = {name: now + longest_wait(_policy(settings)) for name, settings in config.sinks.items() if name not in before}
 
