@@ -6,7 +6,6 @@ engineer who sees it at 3 a.m. would. What a file includes stands in `bad/NAME.d
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from rich.cells import cell_len
 
 from gateway.cli.check import check
 from tests.conftest import SECRET
+from tests.golden import same
 
 BAD = Path(__file__).parent / "bad"
 NAMES = sorted(path.stem for path in BAD.glob("*.toml"))
@@ -57,10 +57,7 @@ def said_about(name: str, capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_broken_file_is_answered_with_all_its_problems_in_these_words(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = said_about(name, capsys)
-    expected = BAD / f"{name}.txt"
-    if os.environ.get("REWRITE_EXPECTED"):
-        expected.write_text(said, encoding="utf-8")
-    assert said == expected.read_text(encoding="utf-8")
+    same(said, BAD / f"{name}.txt")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,7 +6,6 @@ person. No language plays a part.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import get_args
 
@@ -18,6 +17,7 @@ from gateway.sinks import http, jsonl
 from gateway.sinks.http import Format
 from tests.conftest import SECRET
 from tests.fakes import START
+from tests.golden import same
 from tests.sinks.test_slack_golden import DELIVERIES
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -29,16 +29,16 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 def test_each_message_is_this_request(name: str, format_: Format) -> None:
     request = http.render(DELIVERIES[name], [Key(Secret(SECRET))], START, format_)
     headers = "".join(f"{header}: {value}\n" for header, value in sorted(request.headers.items()))
-    _same(GOLDEN / "http" / f"{name}.{format_}.txt", headers.encode() + b"\n" + request.body + b"\n")
+    same(headers.encode() + b"\n" + request.body + b"\n", GOLDEN / "http" / f"{name}.{format_}.txt")
 
 
 @pytest.mark.parametrize("name", DELIVERIES)
 def test_each_message_is_this_line(name: str) -> None:
-    _same(GOLDEN / "jsonl" / f"{name}.txt", jsonl.render(DELIVERIES[name]))
+    same(jsonl.render(DELIVERIES[name]), GOLDEN / "jsonl" / f"{name}.txt")
 
 
-def _same(file: Path, said: bytes) -> None:
-    if os.environ.get("REWRITE_EXPECTED"):
-        file.parent.mkdir(exist_ok=True)
-        file.write_bytes(said)
-    assert said == file.read_bytes()
+def test_there_is_no_file_of_a_message_that_is_gone() -> None:
+    assert {path.stem for path in (GOLDEN / "jsonl").iterdir()} == set(DELIVERIES)
+    assert {path.stem for path in (GOLDEN / "http").iterdir()} == {
+        f"{name}.{format_}" for name in DELIVERIES for format_ in FORMATS
+    }

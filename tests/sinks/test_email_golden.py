@@ -6,7 +6,6 @@ browser, in light and in dark.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -16,6 +15,7 @@ from gateway.sinks import EmailConfig
 from gateway.sinks.base import Locale, Outgoing
 from gateway.sinks.email import render, template_of
 from gateway.sinks.language import LOCALES
+from tests.golden import same
 from tests.sinks.parts import outgoing
 from tests.sinks.test_email import page_of, read, text_of
 from tests.sinks.test_slack_golden import DELIVERIES
@@ -43,11 +43,7 @@ def files(delivery: Outgoing, locale: Locale) -> dict[str, str]:
 @pytest.mark.parametrize("name", DELIVERIES)
 def test_a_mail_is_what_a_person_has_read(name: str, locale: Locale) -> None:
     for kind, said in files(DELIVERIES[name], locale).items():
-        expected = GOLDEN / locale / f"{name}.{kind}"
-        if os.environ.get("REWRITE_EXPECTED"):
-            expected.parent.mkdir(parents=True, exist_ok=True)
-            expected.write_text(said, encoding="utf-8")
-        assert said == expected.read_text(encoding="utf-8")
+        same(said, GOLDEN / locale / f"{name}.{kind}")
 
 
 def test_there_is_no_file_of_a_mail_that_no_longer_is() -> None:

@@ -101,3 +101,10 @@ def test_a_quarantined_message_has_words_for_people_too() -> None:
     mail = read(mail_of(outgoing(b'["<!here>"]'), "en"))
     assert mail["Subject"] == "A message that could not be read"
     assert "References" not in mail
+
+
+def test_a_sender_at_an_address_has_no_name_of_a_list() -> None:
+    config = EmailConfig(host="x", sender="gateway@[127.0.0.1]", recipients=RECIPIENTS)
+    mail = read(render(outgoing(), config, template_of(config)).message.as_bytes())
+    assert mail["List-Id"] is None
+    assert mail["From"] is not None

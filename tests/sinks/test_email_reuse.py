@@ -133,7 +133,7 @@ class OneMailEach(ScriptedSmtp):
     """A host that wants no second mail in a conversation."""
 
     def __init__(self, no: bytes) -> None:
-        super().__init__()
+        super().__init__(NOOP=NOOP)  # the conversation seems good until the next mail is named
         self._no, self._yes = no, self._script["MAIL"]
 
     async def _say(self, verb: str, writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> None:

@@ -260,3 +260,16 @@ async def test_an_own_template_that_fails_sends_the_built_in_message_and_says_so
         outcome = await send(sink)
     assert isinstance(outcome, Delivered) and "own.jinja" in outcome.detail
     assert "The item is authentic" in json.loads(server.heard[0].body)["text"]
+
+
+@pytest.mark.parametrize(
+    ("said", "shown_"),
+    [
+        (b"see https://127.0.0.1/status", "see https://127.0.0.1/status"),
+        (b"cannot POST /hook/T0/B0/x?y=1", "(it repeats a secret, and is not shown)"),
+    ],
+)
+async def test_of_a_webhook_the_path_is_the_secret_and_the_host_is_not(said: bytes, shown_: str, tmp_path: Path) -> None:
+    outcome, _ = await posted(answer(500, said), tmp_path)
+    assert isinstance(outcome, Retry)
+    assert outcome.answer == shown_

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +17,7 @@ from gateway.core.samples import SAMPLES
 from gateway.core.thread import Thread
 from gateway.sinks.base import Locale, Outgoing
 from gateway.sinks.slack import SlackConfig, Writer, edit, first, render, reply
+from tests.golden import same
 from tests.sinks.parts import MESSAGE_ID, outgoing, ref
 from tests.sinks.slack_side import CHANNEL, judged
 
@@ -80,12 +80,7 @@ def test_each_message_is_the_one_that_was_read_and_slack_takes_it(name: str, loc
     said = {kind: json.loads(raw) for kind, raw in messages(DELIVERIES[name], locale).items()}
     for message in said.values():
         judged(message)
-    expected = GOLDEN / locale / f"{name}.json"
-    text = json.dumps(said, ensure_ascii=False, indent=2) + "\n"
-    if os.environ.get("REWRITE_EXPECTED"):
-        expected.parent.mkdir(parents=True, exist_ok=True)
-        expected.write_text(text, encoding="utf-8")
-    assert text == expected.read_text(encoding="utf-8")
+    same(json.dumps(said, ensure_ascii=False, indent=2) + "\n", GOLDEN / locale / f"{name}.json")
 
 
 def test_every_milestone_is_among_them() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -195,3 +196,26 @@ def test_a_path_that_is_no_file_is_an_error_and_nothing_stays_open(tmp_path: Pat
         file.append(b"one\n")
     file.close()
     file.close()
+
+
+UNREADABLE = """
+import os, sys
+from pathlib import Path
+from gateway.files import AppendFile
+
+folder = Path(sys.argv[1])
+folder.chmod(0o300)
+if os.geteuid() == 0:  # who may do everything could not be refused
+    os.chown(folder, 65534, 65534)
+    os.setgid(65534)
+    os.setuid(65534)
+file = AppendFile(folder / "events.jsonl")
+file.append(b"one\\n")
+file.sync()
+print("synced", flush=True)
+"""
+
+
+def test_a_folder_that_may_be_written_to_and_not_read_is_no_reason_to_refuse_a_line() -> None:
+    with tempfile.TemporaryDirectory() as folder, process(UNREADABLE, folder) as writer:
+        assert line(writer) == "synced"

@@ -203,3 +203,30 @@ async def test_a_backfill_of_a_message_that_was_purged_meanwhile_does_not_fail(t
         seq = await message(store, "a")
         assert await add(store, Target(seq + 1000, "crm"), Target(seq, "crm")) == [Target(seq, "crm")]
         await assert_counters_right(store)
+
+
+async def test_a_shift_for_a_clock_that_was_set_ahead_puts_nothing_into_the_future(tmp_path: Path) -> None:
+    """What was accepted by a right clock needs no shift when a wrong one, of the time since, is set right."""
+    now = START + 86400.0
+    async with serving(tmp_path / "gateway.db") as store:
+        await message(store, "m1")
+        spared = (now - 1.0, now + 60.0)
+        await store.change(
+            lambda link, changes: operations.shift_since(link, changes, sinks=["erp"], by=1000 * 86400.0, spared=spared)
+        )
+        ((since_ms,),) = rows(tmp_path / "gateway.db", "SELECT since_ms FROM deliveries")
+    assert since_ms <= (now + 60.0) * 1000
+
+
+async def test_a_replay_while_its_sink_was_away_is_no_younger_than_now_when_it_is_back(tmp_path: Path) -> None:
+    async with serving(tmp_path / "gateway.db") as store:
+        target = await dead(store, "m1")
+
+        async def noted(now: float, *present: str) -> None:
+            await store.change(lambda link, changes: operations.note_absences(link, changes, present=present, now=now))
+
+        await noted(START)
+        await reopen(store, target)
+        await noted(_LATER + 10.0, "erp")
+        ((since_ms,),) = rows(tmp_path / "gateway.db", "SELECT since_ms FROM deliveries")
+    assert since_ms == (_LATER + 10.0) * 1000

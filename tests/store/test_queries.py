@@ -198,3 +198,22 @@ async def test_the_story_tells_of_deliveries_attempts_and_conflicting_duplicates
         assert (attempt["attempt"], attempt["outcome"], attempt["status"], attempt["detail"]) == (1, "reject", 410, "HTTP 410")
         (conflict,) = story["conflicts"]
         assert conflict["body"] == '{"another": "\ufffd"}'
+
+
+async def test_the_beginning_of_an_id_is_looked_for_in_the_indexes_of_ids(tmp_path: Path) -> None:
+    """Walked by seq instead, each mistyped id would cost a read of every message."""
+    async with serving(tmp_path / "gateway.db") as store:
+
+        def plan(reader: sqlite3.Connection) -> list[str]:
+            asked: list[str] = []
+            reader.set_trace_callback(asked.append)
+            queries.begun(reader, "msg_", 0)
+            reader.set_trace_callback(None)
+            return [str(row[3]) for row in reader.execute(f"EXPLAIN QUERY PLAN {asked[-1]}")]
+
+        steps = await store.read(plan)
+        for index, bounds in (
+            ("sqlite_autoindex_messages_1", "id>? AND id<?"),
+            ("messages_by_sender_id", "sender_id>? AND sender_id<?"),
+        ):
+            assert f"SEARCH messages USING COVERING INDEX {index} ({bounds})" in steps

@@ -348,3 +348,11 @@ def test_explain_agrees_with_route_and_both_with_the_contract(
     expected = plain[: first_final + 1] or [one for one in fitting if one.fallback]
     assert found.routes == tuple(one.name for one in expected)
     assert found.sinks == tuple(dict.fromkeys(sink for one in expected for sink in one.sinks))
+
+
+def test_a_type_of_any_length_is_routed_and_only_a_short_one_is_remembered() -> None:
+    """The sender chooses it: hundreds of long ones would fill the memory."""
+    router = Router([route("a", "x", match=[{"event_type": {"prefix": "new"}}])])
+    for length, remembered in ((100, 1), (101, 1), (10_000, 1)):
+        assert router.route(event_of({"event_type": "new".ljust(length, "w")}), "legitmark").routes == ("a",)
+        assert router._given.cache_info().currsize == remembered
