@@ -25,14 +25,17 @@ from gateway.engine.inbox import Inbox
 from gateway.engine.intake import Intake, Source
 from gateway.engine.janitor import Janitor, LaneClock
 from gateway.engine.notices import Notices
+from gateway.engine.observer import Observer
 from gateway.engine.operator import Operator
+from gateway.engine.pace import Pace
 from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
 from gateway.lanes import Lanes, rules_of
+from gateway.metrics import Metrics
 from gateway.reload import Reloads
 from gateway.signals import signals_call
 from gateway.store.sqlite import Store
-from gateway.telemetry import Log, Metrics, RateLimited
+from gateway.telemetry import Log, RateLimited
 from gateway.web.admin import Admin
 from gateway.web.ingress import Ingress
 from gateway.web.server import BoundedServer, Handler, listen
@@ -88,6 +91,8 @@ class Gateway:
         config, metrics, clock, log = self._config, self._metrics, self._clock, self._log
         rejections = Rejections(audit, metrics, clock)
         space = Space(lambda: shutil.disk_usage(config.database.parent).free, config.store.min_free, metrics, log)
+        pace = Pace(metrics, clock)
+        metrics.expect(config.sources, config.sinks)
         lanes = Lanes(clock)
         inbox = Inbox(store=store, audit=audit, rules=rules_of(config), offer=lanes.offer, metrics=metrics, clock=clock, log=log)
         notices = Notices(inbox=inbox, clock=clock, log=log)
@@ -99,6 +104,7 @@ class Gateway:
             lanes=lanes.by_name,
             rejections=rejections,
             space=space,
+            pace=pace,
             metrics=metrics,
             clock=clock,
             log=log,
@@ -129,6 +135,7 @@ class Gateway:
             sources, token, rules = _sources(new), _token(new), rules_of(new)
             change = await lanes.prepare(new)
             self._config = new
+            metrics.expect(new.sources, new.sinks)
             inbox.rules = rules
             ingress.use(sources, new.server.max_body)
             admin.token = token
@@ -137,12 +144,23 @@ class Gateway:
 
         reloads = Reloads(config, use=use, environment=self._environment, audit=audit, metrics=metrics, clock=clock, log=log)
         self._reload = reloads.ask
-        admin = Admin(
+        observer = Observer(
             store=store,
+            audit=audit,
+            lanes=lanes.by_name,
+            space=space,
+            pace=pace,
+            metrics=metrics,
+            reasons=self._reasons,
+            config=lambda: reloads.state,
+            clock=clock,
+        )
+        admin = Admin(
             operator=operator,
+            observer=observer,
             drills=Drills(lanes=lanes.by_name, routes=lambda: self._config.routes, clock=clock, log=log),
             metrics=metrics,
-            reasons=lambda: [reason for trouble in self._troubles if (reason := trouble())],
+            reasons=self._reasons,
             reload=reloads.reload,
             hosts={address.host for text in config.admin.listen if isinstance(address := parse(text, config.base), Tcp)},
             token=_token(config),
@@ -177,6 +195,10 @@ class Gateway:
             audit.finish()
             store.finish()
         log.info("gateway.stopped")
+
+    def _reasons(self) -> list[str]:
+        """Why it is not ready; none: it is."""
+        return [reason for trouble in self._troubles if (reason := trouble())]
 
     async def _check(self, store: Store) -> None:
         """Beside serving: it takes minutes where the file is big."""

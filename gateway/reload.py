@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from gateway.clock import Clock
 from gateway.config import Config, load
 from gateway.config.diff import Difference, differences, until_restart
 from gateway.core.errors import ConfigError, GatewayError, Problem, StoreError
+from gateway.core.status import Refusal, RunningConfig
 from gateway.core.values import Environment, Secret, SecretRef
 from gateway.engine.audit import AuditLog
-from gateway.telemetry import Log, Metrics
+from gateway.metrics import Metrics
+from gateway.telemetry import Log
 from gateway.threads import detached
 
 _MOST_DETAIL = 2000
@@ -58,7 +61,15 @@ class Reloads:
         self._log = log
         self._one_at_a_time = asyncio.Lock()
         self._asked = asyncio.Event()
-        metrics.config_reloaded(clock.now())
+        self._loaded_at = clock.now()
+        self._refusal: Refusal | None = None
+        metrics.config_reloaded(self._loaded_at)
+
+    @property
+    def state(self) -> RunningConfig:
+        """What runs, and whether the last reload was refused."""
+        config, loaded_at = self._running, datetime.fromtimestamp(int(self._loaded_at), UTC)
+        return RunningConfig(file=str(config.file), sha256=config.sha256, loaded_at=loaded_at, refused=self._refusal)
 
     def ask(self) -> None:
         """Reload soon: for a signal, which can't wait for it."""
@@ -124,7 +135,8 @@ class Reloads:
     async def _done(self, reloaded: Reloaded, actor: str) -> None:
         said = [str(change) for change in reloaded.changes]
         self._audit.step("config.reloaded", actor=actor, detail="; ".join(said)[:_MOST_DETAIL] or "nothing changed")
-        self._metrics.config_reloaded(self._clock.now())
+        self._loaded_at, self._refusal = self._clock.now(), None
+        self._metrics.config_reloaded(self._loaded_at)
         self._log.info("config.reloaded", actor=actor, changes=said, needs_restart=list(reloaded.restart) or None)
         for problem in reloaded.warnings:
             self._log.warning("config.warning", problem=str(problem))
@@ -132,7 +144,9 @@ class Reloads:
 
     async def _refused(self, error: GatewayError, actor: str) -> None:
         problems = [str(problem) for problem in error.problems] if isinstance(error, ConfigError) else [str(error)]
-        self._audit.step("config.refused", actor=actor, detail="; ".join(problems)[:_MOST_DETAIL])
+        detail = "; ".join(problems)[:_MOST_DETAIL]
+        self._audit.step("config.refused", actor=actor, detail=detail)
+        self._refusal = Refusal(time=datetime.fromtimestamp(int(self._clock.now()), UTC), actor=actor, detail=detail)
         self._metrics.config_refused()
         hint = (
             "try again when the store takes something"

@@ -13,10 +13,10 @@ from gateway.core.routing import Router
 from gateway.engine.audit import AuditLog
 from gateway.engine.inbox import Inbox, Rules
 from gateway.engine.notices import Notices
+from gateway.metrics import Metrics
 from gateway.sinks.base import Outgoing
 from gateway.store.records import Owed
 from gateway.store.sqlite import Store
-from gateway.telemetry import Metrics
 
 START = 1_772_000_000.0
 """Unix seconds: a day in February 2026."""

@@ -16,7 +16,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("gateway.core",),
     ("gateway.clock",),
     ("gateway.files", "gateway.signals", "gateway.threads"),
-    ("gateway.telemetry",),
+    ("gateway.telemetry", "gateway.metrics"),
     ("gateway.store",),
     ("gateway.sinks",),
     ("gateway.engine",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -92,9 +93,12 @@ class _Loader:
         owners: list[tuple[Place, Struct]] = [(self._place("admin"), admin)]
         owners += [(self._place("sources", name), source) for name, source in sources.items()]
         owners += list(sinks.values())
+        templates = {name: _text(sink) for name, (_, sink) in sinks.items()}
+        texts = [*(file.text for file in self._files), *templates.values()]
         config = Config(
             file=self._main.path,
             files=tuple(file.path for file in self._files),
+            sha256=hashlib.sha256("".join(texts).encode()).hexdigest(),
             server=server,
             admin=admin,
             store=store,
@@ -102,7 +106,7 @@ class _Loader:
             defaults=defaults,
             sources=sources,
             sinks={name: sink for name, (_, sink) in sinks.items()},
-            templates={name: _text(sink) for name, (_, sink) in sinks.items()},
+            templates=templates,
             sink_places={name: place for name, (place, _) in sinks.items()},
             rules=tuple(routes),
             tests=tuple(tests),

@@ -101,6 +101,8 @@ class Config(Struct, frozen=True, kw_only=True):
     file: Path
     files: tuple[Path, ...]
     """It, and those that it includes."""
+    sha256: str
+    """Of these files and of the templates, one after the other: for a single file what `sha256sum` says."""
     server: ServerSettings
     admin: AdminSettings
     store: StoreSettings

@@ -15,9 +15,13 @@ class TokenBucket:
 
     def take(self, now: float) -> float:
         """Take a token; 0, or the seconds until there is one and none was taken."""
+        wait = self.wait(now)
+        if wait == 0:
+            self._tokens -= 1.0
+        return wait
+
+    def wait(self, now: float) -> float:
+        """Seconds until there is a token; 0: there is one."""
         self._tokens = min(self._most, self._tokens + max(now - self._at, 0.0) * self._rate)
         self._at = now
-        if self._tokens >= 1.0:
-            self._tokens -= 1.0
-            return 0.0
-        return (1.0 - self._tokens) / self._rate
+        return max((1.0 - self._tokens) / self._rate, 0.0)

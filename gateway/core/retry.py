@@ -10,6 +10,11 @@ from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retr
 
 LEGITMARK_SCHEDULE = (0.0, 5.0, 300.0, 1800.0, 7200.0)
 """Seconds: Legitmark's own schedule, so that a sink is tried as often as we are."""
+OUTAGE_BUDGET = sum(LEGITMARK_SCHEDULE)
+"""Seconds from the first try to the last one that Legitmark makes of a message, give or take its jitter of about 20 %: so long
+this host may be away. After that a person has to resend (Legitmark's webhook reference, Svix' retry schedule)."""
+DEAD_REASONS = (Reason.ATTEMPTS_EXHAUSTED, Reason.EXPIRED, Reason.REJECTED)
+"""Why a delivery can be dead."""
 JITTER = 0.1
 SHORTEST_DEFER, LONGEST_DEFER = 1.0, 3600.0
 """Seconds. What a `Retry-After` is clamped to."""

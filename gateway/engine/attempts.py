@@ -19,10 +19,11 @@ from gateway.engine.audit import AuditLog
 from gateway.engine.gates import Change, Gates
 from gateway.engine.notices import Notices
 from gateway.engine.report import report
+from gateway.metrics import Metrics
 from gateway.sinks.base import Outgoing, Sink
 from gateway.store.records import Attempt, Owed, Settlement
 from gateway.store.sqlite import Store
-from gateway.telemetry import Log, Metrics
+from gateway.telemetry import Log
 
 _TROUBLE_SECONDS = 1.0
 """Between two tries to commit an outcome while the database takes nothing."""
@@ -50,6 +51,16 @@ class LaneWorld:
     log: Log
 
 
+class Failure(Struct, frozen=True):
+    """An attempt that did not deliver."""
+
+    at: float
+    """Unix seconds, UTC."""
+    reason: Reason
+    detail: str
+    status: int | None
+
+
 class Settled(Struct, frozen=True):
     """What a lane has to know of a delivery that was settled."""
 
@@ -66,6 +77,8 @@ class Attempts:
         self.name = name
         self.last_error: str | None = None
         """Of the last attempt, where that failed."""
+        self.last_failure: Failure | None = None
+        """The last one since the start, whatever came after it."""
         self._sink: Sink | None = sink
         """None: it left the configuration."""
         self._in_use: Counter[Sink] = Counter()
@@ -193,7 +206,11 @@ class Attempts:
     def _report(self, owed: Owed, transition: Transition, attempt: Attempt | None, *, in_time: bool = True) -> None:
         if attempt is not None:
             outcome = attempt.outcome
-            self.last_error = None if isinstance(outcome, Delivered) else outcome.detail or outcome.reason.value
+            if isinstance(outcome, Delivered):
+                self.last_error = None
+            else:
+                self.last_error = outcome.detail or outcome.reason.value
+                self.last_failure = Failure(attempt.started_at, outcome.reason, outcome.detail, outcome.status)
         report(self._world.audit, self._world.metrics, self._clock.now(), owed, transition, attempt, in_time=in_time)
 
     async def _keep_gates(self, change: Change | None, outcome: Outcome) -> None:

@@ -55,6 +55,12 @@ class Gates:
     def has_rate(self) -> bool:
         return self._bucket is not None
 
+    @property
+    def limited(self) -> bool:
+        """Its rate, or a `Retry-After`, holds it."""
+        now = self._clock.monotonic()
+        return self._held_until > now or (self._bucket is not None and self._bucket.wait(now) > 0)
+
     def change(self, policy: BreakerPolicy, rate: float | None) -> None:
         """Go on by another policy; whether it is open, paused or held stays as it is."""
         self._policy = policy

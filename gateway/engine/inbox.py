@@ -16,9 +16,10 @@ from gateway.core.events import Event
 from gateway.core.retry import RetryPolicy, first_due
 from gateway.core.routing import Decision, Router
 from gateway.engine.audit import AuditLog
+from gateway.metrics import Metrics
 from gateway.store.records import Duplicate, Message, NewMessage, Owed, Stored
 from gateway.store.sqlite import Store
-from gateway.telemetry import Log, Metrics
+from gateway.telemetry import Log
 
 _NOBODY = Decision(sinks=(), routes=())
 

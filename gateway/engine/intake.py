@@ -16,8 +16,9 @@ from gateway.engine.inbox import Inbox
 from gateway.engine.notices import Notices
 from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
+from gateway.metrics import Metrics
 from gateway.store.records import Duplicate, Message
-from gateway.telemetry import Log, Metrics
+from gateway.telemetry import Log
 
 SUSPECT_AFTER = 3
 """Stale messages with right signatures in a row."""

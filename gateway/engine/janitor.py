@@ -13,12 +13,14 @@ from gateway.clock import Clock
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.retry import longest_wait
 from gateway.engine.lane import Lane
+from gateway.engine.pace import Pace
 from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
+from gateway.metrics import Metrics
 from gateway.store import operations, reads
 from gateway.store.records import Counts
 from gateway.store.sqlite import Store
-from gateway.telemetry import Log, Metrics
+from gateway.telemetry import Log
 
 _SLICE = 200
 _SLICE_PAUSE = 0.1
@@ -81,6 +83,7 @@ class Janitor:
         lanes: Mapping[str, Lane],
         rejections: Rejections,
         space: Space,
+        pace: Pace,
         metrics: Metrics,
         clock: Clock,
         log: Log,
@@ -91,6 +94,7 @@ class Janitor:
         self._lanes = lanes
         self._rejections = rejections
         self._space = space
+        self._pace = pace
         self._metrics = metrics
         self._clock = clock
         self._log = log
@@ -115,6 +119,7 @@ class Janitor:
         """Do what is due; the seconds until more is."""
         self._rejections.flush()
         self._space.step()
+        self._pace.step()
         try:
             if self._store.trouble is not None:
                 await self._store.change(operations.touch)  # the disk may have room again, and nobody else may write now

@@ -12,7 +12,7 @@ from collections import deque
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.retry import RetryPolicy
-from gateway.engine.attempts import Attempts, LaneSettings, LaneWorld, Settled
+from gateway.engine.attempts import Attempts, Failure, LaneSettings, LaneWorld, Settled
 from gateway.engine.gates import UNTIL_WOKEN, Gates
 from gateway.sinks.base import Outgoing, Sink
 from gateway.store import reads
@@ -58,6 +58,11 @@ class Lane:
     def last_error(self) -> str | None:
         """Of the last attempt, where that failed."""
         return self._attempts.last_error
+
+    @property
+    def last_failure(self) -> Failure | None:
+        """The last attempt since the start that failed, whatever came after it."""
+        return self._attempts.last_failure
 
     @property
     def policy(self) -> RetryPolicy:

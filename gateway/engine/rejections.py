@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.clock import Clock
 from gateway.engine.audit import AuditLog
-from gateway.telemetry import Metrics
+from gateway.metrics import Metrics
 
 WINDOW = 10.0
 """Seconds. Bounds what a stranger can make us write: a line per source and reason in each."""

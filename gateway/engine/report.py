@@ -6,8 +6,8 @@ from gateway.core.outcome import Defer, Delivered, Outcome, Reject, Retry
 from gateway.core.retry import Transition
 from gateway.core.values import rfc3339
 from gateway.engine.audit import AuditLog
+from gateway.metrics import Metrics
 from gateway.store.records import Attempt, Owed
-from gateway.telemetry import Metrics
 
 NAMES = {Delivered: "delivered", Retry: "retry", Defer: "defer", Reject: "reject"}
 

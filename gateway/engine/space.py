@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.telemetry import Log, Metrics
+from gateway.metrics import Metrics
+from gateway.telemetry import Log
 
 
 class Space:
     def __init__(self, free: Callable[[], int], least: int, metrics: Metrics, log: Log) -> None:
         """`free` tells the bytes that are free where the database lies; `least` how many have to stay free."""
-        self._free = free
+        self._look = free
         self.least = least
         """Bytes that have to stay free."""
         self._metrics = metrics
         self._log = log
         self.low = False
+        self.free = 0
+        """Bytes, at the last look."""
 
     def step(self) -> None:
         """Look again."""
-        free = self._free()
-        self._metrics.free_bytes(free)
+        self.free = free = self._look()
+        self._metrics.free_bytes(free, self.least)
         low = free < self.least
         if low and not self.low:
             self._log.error("space.low", free=free, min_free=self.least, do="make room: webhooks are answered 503 until then")

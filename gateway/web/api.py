@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gateway.core.errors import StoreError
 from gateway.engine.drill import Drill, Drills, Unknown
+from gateway.engine.observer import Observer
 from gateway.engine.operator import Act, Operator, Progress
 from gateway.store.operations import Selection, Target
 from gateway.web.server import json_response
@@ -20,8 +21,9 @@ _MOST_ROWS = 500
 
 
 class Api:
-    def __init__(self, operator: Operator, drills: Drills) -> None:
+    def __init__(self, operator: Operator, observer: Observer, drills: Drills) -> None:
         self._operator = operator
+        self._observer = observer
         self._drills = drills
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
@@ -30,6 +32,8 @@ class Api:
             # Split before it is decoded: an id may hold a slash.
             path = [unquote(part) for part in request.raw_path.partition("?")[0].removeprefix("/api/").split("/")]
             match request.method, path:
+                case "GET", ["status"]:
+                    return json_response(200, await self._observer.status())
                 case "GET", ["messages"]:
                     return await self._messages(request.query)
                 case "GET", ["messages", text]:

@@ -21,13 +21,14 @@ from gateway.engine.audit import AuditLog
 from gateway.engine.gates import Gates
 from gateway.engine.janitor import Janitor
 from gateway.engine.lane import Lane
+from gateway.engine.pace import Pace
 from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
+from gateway.metrics import Metrics
 from gateway.store import operations, reads
 from gateway.store.operations import Target
 from gateway.store.records import Accepted, Claim, Message, NewMessage, Owed, Settlement, SinkState
 from gateway.store.sqlite import Store
-from gateway.telemetry import Metrics
 from tests.fakes import FakeClock, FakeSink, notices_for
 from tests.flow.running import until
 
@@ -139,6 +140,7 @@ class Bench:
             lanes={"erp": self.lane},
             rejections=Rejections(self.audit, self.metrics, self.clock),
             space=Space(lambda: 1 << 40, 1, self.metrics, log),
+            pace=Pace(self.metrics, self.clock),
             metrics=self.metrics,
             clock=self.clock,
             log=log,

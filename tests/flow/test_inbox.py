@@ -16,9 +16,9 @@ from gateway.core.retry import RetryPolicy
 from gateway.core.routing import Decision, Router
 from gateway.engine.audit import AuditLog
 from gateway.engine.inbox import Inbox, Rules
+from gateway.metrics import Metrics
 from gateway.store.records import Accepted, Message, Owed
 from gateway.store.sqlite import Store
-from gateway.telemetry import Metrics
 from tests.fakes import START
 
 _TO_ERP = Decision(sinks=("erp",), routes=("all",))

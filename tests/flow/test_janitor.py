@@ -22,14 +22,15 @@ from gateway.engine.audit import AuditLog
 from gateway.engine.gates import Gates
 from gateway.engine.janitor import Janitor
 from gateway.engine.lane import Lane
+from gateway.engine.pace import Pace
 from gateway.engine.rejections import WINDOW, Rejections
 from gateway.engine.space import Space
+from gateway.metrics import Metrics
 from gateway.store import operations
 from gateway.store.operations import Target
 from gateway.store.records import Accepted, Attempt, Duplicate, Message, NewMessage, Settlement, SinkState, Status
 from gateway.store.sqlite import Store
 from gateway.store.writes import Changes
-from gateway.telemetry import Metrics
 from tests.fakes import FakeClock, FakeSink, notices_for
 from tests.flow.running import until
 
@@ -110,7 +111,16 @@ async def house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
     wrapped = structlog.wrap_logger(log, processors=[])
     space = Space(lambda: 1 << 40, 1 << 28, metrics, wrapped)
     lanes: dict[str, Lane] = {}
-    janitor = Janitor(store=store, lanes=lanes, rejections=rejections, space=space, metrics=metrics, clock=clock, log=wrapped)
+    janitor = Janitor(
+        store=store,
+        lanes=lanes,
+        rejections=rejections,
+        space=space,
+        pace=Pace(metrics, clock),
+        metrics=metrics,
+        clock=clock,
+        log=wrapped,
+    )
     beside = [asyncio.create_task(store.run()), asyncio.create_task(audit.run())]
     try:
         yield House(store, audit, clock, log, metrics, rejections, janitor, lanes)

@@ -23,11 +23,11 @@ from gateway.engine.audit import AuditLog
 from gateway.engine.gates import Gates
 from gateway.engine.lane import Lane
 from gateway.engine.operator import Act, Operator, Progress
+from gateway.metrics import Metrics
 from gateway.store import queries
 from gateway.store.operations import Selection, Target
 from gateway.store.records import Accepted, Message, NewMessage, SinkState, Status
 from gateway.store.sqlite import Store
-from gateway.telemetry import Metrics
 from tests.fakes import START, FakeClock, FakeSink, notices_for
 from tests.flow.running import Receiver, Running, event, http_sink, route, signed, until
 

@@ -23,8 +23,8 @@ from gateway.engine.inbox import Inbox, Rules
 from gateway.engine.intake import Intake, Source
 from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
+from gateway.metrics import Metrics
 from gateway.store.sqlite import MOST_WAITING, Store
-from gateway.telemetry import Metrics
 from gateway.web.ingress import Ingress
 from gateway.web.server import BoundedServer, listen
 from tests.conftest import SECRET

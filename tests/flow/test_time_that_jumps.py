@@ -22,6 +22,7 @@ from gateway.engine.attempts import LaneSettings, LaneWorld
 from gateway.engine.gates import Gates
 from gateway.engine.janitor import Janitor, LaneClock
 from gateway.engine.lane import Lane
+from gateway.engine.pace import Pace
 from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
 from gateway.store import operations
@@ -67,6 +68,7 @@ class House(Bench):
             lanes={"erp": self.lane},
             rejections=Rejections(self.audit, self.metrics, self.clock),
             space=Space(lambda: 1 << 40, 1, self.metrics, log),
+            pace=Pace(self.metrics, self.clock),
             metrics=self.metrics,
             clock=self.clock,
             log=log,

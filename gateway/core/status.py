@@ -1,0 +1,183 @@
+"""How the gateway is: the facts of one screen, and which of them need a person. Pure; instants are UTC, whole seconds.
+
+What needs a person, and from when on:
+
+    not_ready      /-/ready says why                     webhooks are answered 503, or will be
+    reload         the last reload was refused           what runs is not what the file says
+    disk           less than twice store.min_free        at store.min_free webhooks are answered 503
+    certificate    21 days before it expires
+    invariant      at once                               a bug of ours
+    dead           a delivery is dead                    until it is replayed or discarded
+    breaker        a breaker is open                     its deliveries wait
+    held           deliveries for a sink that is not in the configuration
+    paused         for an hour, with deliveries waiting  they are given up after `give_up_after` all the same
+    late           the oldest one waits for an hour      and nothing of the above says why
+
+Unrouted and quarantined messages are only counted: no delivery is owed, and both can be what an operator wants.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Literal
+
+from msgspec import Struct
+
+from gateway.core.retry import OUTAGE_BUDGET
+
+LATE = 3600.0
+"""Seconds that a delivery may wait: the fourth attempt of Legitmark's schedule is made after 35 minutes."""
+PAUSED_LONG = 3600.0
+DISK_FACTOR = 2
+"""Below so many times `store.min_free` there is still time to make room."""
+CERTIFICATE = timedelta(days=21)
+MOST_COUNTED = 10_000
+"""Quarantined or unrouted messages; more are not counted."""
+_JOURNAL = "journalctl --unit legitmark-gateway"
+
+Concern = Literal["not_ready", "reload", "disk", "certificate", "invariant", "dead", "breaker", "held", "paused", "late"]
+
+
+SinkState = Literal["ok", "rate_limited", "breaker_open", "paused", "held"]
+"""`rate_limited`: by its `rate`, or by a `Retry-After`; `held`: it is not in the configuration."""
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """The last attempt at a sink that failed."""
+
+    time: datetime
+    reason: str
+    detail: str
+    status: int | None = None
+
+
+class SinkStatus(Struct, frozen=True, kw_only=True):
+    sink: str
+    state: SinkState
+    queued: int | None = None
+    """None, as is `dead`: the store can't be asked now."""
+    dead: int | None = None
+    oldest_seconds: float = 0.0
+    """Since the oldest queued delivery was accepted or replayed; 0: none is."""
+    paused_at: datetime | None = None
+    paused_by: str | None = None
+    next_probe_at: datetime | None = None
+    held_until: datetime | None = None
+    """A `Retry-After` asked for it."""
+    last_error: Failure | None = None
+    """Attempts may have succeeded since."""
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """A reload that changed nothing."""
+
+    time: datetime
+    actor: str
+    detail: str
+
+
+class RunningConfig(Struct, frozen=True, kw_only=True):
+    file: str
+    sha256: str
+    """Of the file, and of those that it includes and names as templates, one after the other."""
+    loaded_at: datetime
+    refused: Refusal | None = None
+    """The last reload, where that was refused."""
+
+
+class Flow(Struct, frozen=True):
+    """How many a minute, on average over the last minute, and over the last hour or since the start."""
+
+    minute: float
+    hour: float
+
+
+class Attention(Struct, frozen=True, kw_only=True):
+    """Something that needs a person, and the command to begin with."""
+
+    reason: Concern
+    detail: str
+    run: str
+    sink: str | None = None
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    time: datetime
+    version: str
+    started_at: datetime
+    ready: bool
+    not_ready: tuple[str, ...]
+    """Why."""
+    config: RunningConfig
+    received: Flow
+    """Answered 200."""
+    refused: Flow
+    delivered: Flow
+    sinks: tuple[SinkStatus, ...]
+    quarantined: int | None
+    """At most MOST_COUNTED; None: the store can't be asked now."""
+    unrouted: int | None
+    """Likewise."""
+    disk_free_bytes: int
+    disk_min_free_bytes: int
+    database_bytes: int
+    wal_bytes: int
+    clock_suspect: bool
+    certificate_expires_at: datetime | None
+    invariant_violations: int
+    """Since the start."""
+    outage_budget_seconds: float = OUTAGE_BUDGET
+    attention: tuple[Attention, ...] = ()
+
+
+def attention(status: Status) -> tuple[Attention, ...]:
+    """What of it needs a person, the gateway's own troubles first."""
+    return (*_of_the_gateway(status), *(found for sink in status.sinks for found in _of_a_sink(sink, status.time)))
+
+
+def _of_the_gateway(status: Status) -> Iterator[Attention]:
+    if not status.ready:
+        yield Attention(reason="not_ready", detail=f"not ready: {'; '.join(status.not_ready)}", run=f"{_JOURNAL} --lines 50")
+    if (refused := status.config.refused) is not None:
+        said = f"the last reload was refused ({refused.actor}): {refused.detail}"
+        yield Attention(reason="reload", detail=said, run=f"gateway check {shlex.quote(status.config.file)}")
+    if status.disk_free_bytes < DISK_FACTOR * status.disk_min_free_bytes:
+        yield Attention(reason="disk", detail="the disk is nearly full: make room where the database lies", run="df -h")
+    expires = status.certificate_expires_at
+    if expires is not None and expires - status.time < CERTIFICATE:
+        said = "has expired" if expires <= status.time else f"expires in {(expires - status.time).days} days"
+        yield Attention(reason="certificate", detail=f"the TLS certificate {said}: renew it, then reload", run="gateway reload")
+    if status.invariant_violations:
+        said = "what must never be, was: a bug of the gateway; report it with these lines of its log"
+        yield Attention(reason="invariant", detail=said, run=f"{_JOURNAL} --grep invariant")
+
+
+def _of_a_sink(sink: SinkStatus, now: datetime) -> Iterator[Attention]:
+    name, waiting = sink.sink, f"{sink.queued} waiting"
+    if sink.dead:
+        said = f"{_number(sink.dead, 'delivery is', 'deliveries are')} dead: look why, then replay or discard"
+        yield Attention(reason="dead", sink=name, detail=said, run=f"gateway deliveries --state dead --sink {name}")
+    if sink.state == "held" and sink.queued:
+        said = f"not in the configuration, {waiting}: put it back, or end them"
+        yield Attention(reason="held", sink=name, detail=said, run=f"gateway discard --state queued --sink {name}")
+    if sink.state == "breaker_open":
+        said = f"breaker open, {waiting}: {_why(sink)}"
+        yield Attention(reason="breaker", sink=name, detail=said, run=f"gateway drill {name}")
+    elif sink.state == "paused":
+        assert sink.paused_at is not None
+        if sink.queued and (now - sink.paused_at).total_seconds() >= PAUSED_LONG:
+            said = f"paused by {sink.paused_by or 'somebody'}, {waiting}"
+            yield Attention(reason="paused", sink=name, detail=said, run=f"gateway resume {name}")
+    elif sink.state != "held" and sink.oldest_seconds >= LATE:
+        said = f"late, {waiting}: {_why(sink)}"
+        yield Attention(reason="late", sink=name, detail=said, run=f"gateway deliveries --state queued --sink {name}")
+
+
+def _why(sink: SinkStatus) -> str:
+    return f"{sink.last_error.reason} {sink.last_error.detail}".strip() if sink.last_error else "no error is known"
+
+
+def _number(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

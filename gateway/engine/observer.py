@@ -1,0 +1,164 @@
+"""Looks at everything, for those who ask: the gauges of a scrape, and the facts of `gateway status`. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from msgspec import structs
+
+from gateway import __version__
+from gateway.clock import Clock
+from gateway.core.errors import StoreError
+from gateway.core.status import Failure, RunningConfig, SinkState, SinkStatus, Status, attention
+from gateway.engine.audit import AuditLog
+from gateway.engine.lane import Lane
+from gateway.engine.pace import Pace
+from gateway.engine.space import Space
+from gateway.metrics import Metrics
+from gateway.store.overview import Overview, last_failure, overview, sizes
+from gateway.store.records import Counts
+from gateway.store.sqlite import Store
+
+_STATES = Counts.__struct_fields__
+
+
+class Observer:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        audit: AuditLog,
+        lanes: Mapping[str, Lane],
+        space: Space,
+        pace: Pace,
+        metrics: Metrics,
+        reasons: Callable[[], list[str]],
+        config: Callable[[], RunningConfig],
+        clock: Clock,
+    ) -> None:
+        """`reasons` tells why the gateway is not ready, none: it is; `config` what it runs by."""
+        self._store = store
+        self._audit = audit
+        self._lanes = lanes
+        self._space = space
+        self._pace = pace
+        self._metrics = metrics
+        self._reasons = reasons
+        self._config = config
+        self._clock = clock
+        self._started = clock.monotonic()
+        metrics.started(clock.now())
+
+    async def measure(self) -> None:
+        """Set the gauges that are nobody's event."""
+        view, now = await self._overview(), self._clock.now()
+        if view is not None:  # else the other metrics are worth more than none
+            for sink, number in view.counts.items():
+                for state in _STATES:
+                    self._metrics.deliveries(sink, state, getattr(number, state))
+                self._metrics.oldest(sink, _age(view, sink, now))
+        files = sizes(self._store.path)
+        self._metrics.store_bytes(database=files.database, wal=files.wal, free=view.free_bytes if view else None)
+        store_failing, audit_failing = self._store.trouble is not None, self._audit.failing
+        self._metrics.ready(not self._reasons(), store_failing=store_failing, audit_failing=audit_failing)
+
+    async def status(self) -> Status:
+        """The facts of now, and what of them needs a person."""
+        view, now, files = await self._overview(), self._clock.now(), sizes(self._store.path)
+        reasons = tuple(self._reasons())
+        received, refused, delivered = self._pace.flows()
+        expiries = self._metrics.values("tls_certificate_expiry_timestamp_seconds")
+        status = Status(
+            time=_instant(now),
+            version=__version__,
+            started_at=_instant(now - (self._clock.monotonic() - self._started)),
+            ready=not reasons,
+            not_ready=reasons,
+            config=self._config(),
+            received=received,
+            refused=refused,
+            delivered=delivered,
+            sinks=await self._sinks(view, now),
+            quarantined=view.quarantined if view else None,
+            unrouted=view.unrouted if view else None,
+            disk_free_bytes=self._space.free,
+            disk_min_free_bytes=self._space.least,
+            database_bytes=files.database,
+            wal_bytes=files.wal,
+            clock_suspect=any(self._metrics.values("clock_suspect")),
+            certificate_expires_at=_instant(min(expiries)) if expiries else None,
+            invariant_violations=int(sum(self._metrics.values("invariant_violations_total"))),
+        )
+        return structs.replace(status, attention=attention(status))
+
+    async def _overview(self) -> Overview | None:
+        try:
+            return await self._store.ask(overview)
+        except StoreError:
+            return None  # /-/ready says what is wrong with the store
+
+    async def _sinks(self, view: Overview | None, now: float) -> tuple[SinkStatus, ...]:
+        """Those of the configuration, then those that left it and are still owed something, or were."""
+        counted = view.counts if view else {}
+        left = [sink for sink, number in counted.items() if sink not in self._lanes and (number.queued or number.dead)]
+        names, found = (*self._lanes, *left), []
+        errors = await self._last_errors(names)
+        for sink in names:
+            lane, number = self._lanes.get(sink), counted.get(sink)
+            gates = lane.gates.state if lane else None
+            found.append(
+                SinkStatus(
+                    sink=sink,
+                    state=_state(lane),
+                    queued=None if view is None else number.queued if number else 0,
+                    dead=None if view is None else number.dead if number else 0,
+                    oldest_seconds=round(_age(view, sink, now), 1) if view else 0.0,
+                    paused_at=_maybe(gates.paused_at) if gates else None,
+                    paused_by=gates.paused_by if gates else None,
+                    next_probe_at=_maybe(gates.breaker.probe_at) if gates else None,
+                    held_until=_maybe(gates.held_until) if gates else None,
+                    last_error=errors.get(sink),
+                )
+            )
+        return tuple(found)
+
+    async def _last_errors(self, sinks: Sequence[str]) -> dict[str, Failure]:
+        """What the lanes remember, else what the store has from before the start."""
+        lasts = {sink: last for sink in sinks if sink in self._lanes and (last := self._lanes[sink].last_failure) is not None}
+        found = {
+            sink: Failure(time=_instant(last.at), reason=last.reason.value, detail=last.detail, status=last.status)
+            for sink, last in lasts.items()
+        }
+        others = [sink for sink in sinks if sink not in lasts]
+        try:
+            kept = await self._store.ask(lambda connection: [last_failure(connection, sink) for sink in others])
+        except StoreError:
+            return found
+        for sink, row in zip(others, kept, strict=True):
+            if row is not None:
+                at, reason, status, detail = row
+                found[sink] = Failure(time=_instant(at), reason=reason, status=status, detail=detail)
+        return found
+
+
+def _state(lane: Lane | None) -> SinkState:
+    if lane is None:
+        return "held"
+    if lane.gates.paused:
+        return "paused"
+    if lane.gates.breaker.is_open:
+        return "breaker_open"
+    return "rate_limited" if lane.gates.limited else "ok"
+
+
+def _age(view: Overview, sink: str, now: float) -> float:
+    return max(now - view.oldest[sink], 0.0) if sink in view.oldest else 0.0
+
+
+def _instant(now: float) -> datetime:
+    return datetime.fromtimestamp(int(now), UTC)
+
+
+def _maybe(instant: float | None) -> datetime | None:
+    return None if instant is None else _instant(instant)

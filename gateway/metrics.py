@@ -1,0 +1,216 @@
+"""All of `/metrics`. Labels come from closed lists and from names in the configuration only.
+
+What an alert counts is there at 0 from the start (`expect`): `increase()` does not see the step from nothing to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from gateway import __version__
+from gateway.core.events import EVENT_TYPES
+from gateway.core.retry import DEAD_REASONS
+
+PREFIX = "legitmark_gateway"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_LONG_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 259200, 604800)
+"""From at once, through the waits of a retry schedule, to a week, after which a delivery is given up."""
+_EVENT_TYPES = (*sorted(EVENT_TYPES), "other")
+_REFUSALS = (
+    "method_not_allowed",
+    "unsupported_encoding",
+    "body_too_large",
+    "timeout",
+    "missing_signature",
+    "bad_signature",
+    "stale_timestamp",
+    "malformed_body",
+    "store_unavailable",
+    "overloaded",
+)
+"""Of a source: CONTRACT section 5. `not_found` belongs to none."""
+_INVARIANTS = ("overdue", "counters")
+
+
+class Metrics:
+    """In a registry of its own. The methods are named by what happened."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # each would double the series
+        self.registry = CollectorRegistry()
+        ProcessCollector(namespace=PREFIX, registry=self.registry)  # empty where a sandbox hides /proc/stat
+        self._messages = self._counter("messages", "Webhooks answered 200", "source", "event_type", "result")
+        self._rejections = self._counter("rejections", "Requests refused", "source", "reason")
+        self._unrouted = self._counter("unrouted", "Messages that no route matched", "source")
+        self._conflicts = self._counter("conflicts", "Duplicates with another body", "source")
+        self._attempts = self._counter("attempts", "Requests made to sinks", "sink", "outcome", "reason")
+        self._ended = self._counter("deliveries_ended", "Deliveries that left the queue", "sink", "state", "reason")
+        self._ack = self._histogram("ack_seconds", "From the request to its answer", "source")
+        self._delivery = self._histogram("delivery_seconds", "Of one attempt", "sink")
+        self._arrival = self._histogram("arrival_to_delivery_seconds", "From arrival to delivered", "sink", buckets=_LONG_SECONDS)
+        self._commit = self._histogram("commit_seconds", "Of one commit, with its fsync")
+        self._commit_size = self._histogram("commit_jobs", "Writes in one commit", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500))
+        self._deliveries = self._gauge("deliveries", "Deliveries in the store", "sink", "state")
+        self._oldest = self._gauge(
+            "oldest_delivery_age_seconds", "Since the oldest queued delivery was accepted or replayed; 0: none is", "sink"
+        )
+        self._gates = self._gauge("gate_closed", "1 while a lane is paused or its breaker open", "sink", "gate")
+        self._store_bytes = self._gauge("store_bytes", "Of the database and of its write-ahead log", "file")
+        self._store_free = self._gauge("store_free_bytes", "Inside the database, to be written again")
+        self._free = self._gauge("disk_free_bytes", "Free where the database lies")
+        self._least_free = self._gauge("disk_min_free_bytes", "store.min_free: with less, webhooks are answered 503")
+        self._ready = self._gauge("ready", "1: webhooks are taken, as /-/ready says")
+        self._store_failing = self._gauge("store_failing", "1: the last commit did not succeed")
+        self._audit_failing = self._gauge("audit_failing", "1: the audit log can't be written")
+        self._clock_suspect = self._gauge("clock_suspect", "1: this host's clock seems wrong, webhooks are refused")
+        self._violations = self._counter("invariant_violations", "What must never be, and was", "invariant")
+        self._reload_good = self._gauge("config_last_reload_successful", "0: the last reload was refused")
+        self._reload_time = self._gauge(
+            "config_last_reload_success_timestamp_seconds", "When the running configuration was loaded"
+        )
+        self._started = self._gauge("start_time_seconds", "When this process began to serve, Unix seconds")
+        self._gauge("build_info", "Always 1", "version").labels(__version__).set(1)
+        self._hot: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        self._children: dict[tuple[int, tuple[str, ...]], Any] = {}
+        for invariant in _INVARIANTS:
+            self._violations.labels(invariant)
+        self._rejections.labels("", "not_found")
+
+    def expect(self, sources: Iterable[str], sinks: Iterable[str]) -> None:
+        """Show at 0 what may happen to these from now on. What happened to others stays: a counter never goes back."""
+        for source in sources:
+            for event_type in _EVENT_TYPES:
+                for result in ("accepted", "duplicate"):
+                    self._messages.labels(source, event_type, result)
+            self._messages.labels(source, "other", "quarantined")
+            for reason in _REFUSALS:
+                self._rejections.labels(source, reason)
+            for metric in (self._unrouted, self._conflicts, self._ack):
+                metric.labels(source)
+        for sink in sinks:
+            self._attempts.labels(sink, "delivered", "")
+            self._ended.labels(sink, "delivered", "")
+            for why in DEAD_REASONS:
+                self._ended.labels(sink, "dead", why.value)
+            for histogram in (self._delivery, self._arrival):
+                histogram.labels(sink)
+            self._oldest.labels(sink)
+
+    def message(self, source: str, event_type: str | None, result: str, seconds: float) -> None:
+        bounded = event_type if event_type in EVENT_TYPES else "other"
+        key = (source, bounded, result)
+        children = self._hot.get(key)
+        if children is None:
+            children = self._hot[key] = (self._messages.labels(*key), self._ack.labels(source))
+        children[0].inc()
+        children[1].observe(seconds)
+
+    def rejection(self, source: str, reason: str) -> None:
+        self._child(self._rejections, source, reason).inc()
+
+    def unrouted(self, source: str) -> None:
+        self._child(self._unrouted, source).inc()
+
+    def conflict(self, source: str) -> None:
+        self._child(self._conflicts, source).inc()
+
+    def attempt(self, sink: str, outcome: str, reason: str, seconds: float) -> None:
+        self._child(self._attempts, sink, outcome, reason).inc()
+        self._child(self._delivery, sink).observe(seconds)
+
+    def ended(self, sink: str, state: str, reason: str, seconds_since_arrival: float) -> None:
+        self._child(self._ended, sink, state, reason).inc()
+        if state == "delivered":
+            self._child(self._arrival, sink).observe(max(seconds_since_arrival, 0.0))
+
+    def commit(self, jobs: int, seconds: float) -> None:
+        self._commit.observe(seconds)
+        self._commit_size.observe(jobs)
+
+    def deliveries(self, sink: str, state: str, number: int) -> None:
+        self._deliveries.labels(sink, state).set(number)
+
+    def oldest(self, sink: str, seconds: float) -> None:
+        self._oldest.labels(sink).set(seconds)
+
+    def gate(self, sink: str, gate: str, *, closed: bool) -> None:
+        self._gates.labels(sink, gate).set(closed)
+
+    def forget_gates(self, sink: str) -> None:
+        """The sink left the configuration: what its lane would do is no question any more."""
+        for gate in ("paused", "breaker"):
+            self._gates.remove(sink, gate)
+
+    def store_bytes(self, *, database: int, wal: int, free: int | None) -> None:
+        """`free` is inside the database; None: it can't be asked now."""
+        self._store_bytes.labels("database").set(database)
+        self._store_bytes.labels("wal").set(wal)
+        if free is not None:
+            self._store_free.set(free)
+
+    def free_bytes(self, free: int, least: int) -> None:
+        self._free.set(free)
+        self._least_free.set(least)
+
+    def ready(self, ready: bool, *, store_failing: bool, audit_failing: bool) -> None:
+        self._ready.set(ready)
+        self._store_failing.set(store_failing)
+        self._audit_failing.set(audit_failing)
+
+    def started(self, now: float) -> None:
+        self._started.set(now)
+
+    def config_reloaded(self, now: float) -> None:
+        self._reload_good.set(1)
+        self._reload_time.set(now)
+
+    def config_refused(self) -> None:
+        self._reload_good.set(0)
+
+    def clock_suspect(self, suspect: bool) -> None:
+        self._clock_suspect.set(suspect)
+
+    def violation(self, invariant: str) -> None:
+        self._violations.labels(invariant).inc()
+
+    def values(self, name: str, **labels: str) -> list[float]:
+        """What `/metrics` would say under a name, without the prefix, of every series with these labels."""
+        full = f"{PREFIX}_{name}"
+        return [
+            sample.value
+            for family in self.registry.restricted_registry([full]).collect()
+            for sample in family.samples
+            if labels.items() <= sample.labels.items()
+        ]
+
+    def exposition(self) -> bytes:
+        """The text format of Prometheus."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(f"{PREFIX}_{name}", help_text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(f"{PREFIX}_{name}", help_text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, help_text: str, *labels: str, buckets: tuple[float, ...] = _SECONDS) -> Histogram:
+        return Histogram(f"{PREFIX}_{name}", help_text, labels, buckets=buckets, registry=self.registry)
+
+    def _child(self, metric: Counter | Histogram, *labels: str) -> Any:
+        # labels() takes a lock and builds a tuple of strings each time; the hot path asks for the same few children.
+        key = (id(metric), labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return child

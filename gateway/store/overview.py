@@ -1,0 +1,103 @@
+"""What one screen says of the store, read in one snapshot. Cheap whatever waits: no query walks more than some thousand rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from msgspec import Struct
+
+from gateway.core.status import MOST_COUNTED
+from gateway.store.reads import counts
+from gateway.store.records import Counts
+
+_MOST_LOOKED_AT = 5000
+"""Entries of an index, from each of its ends."""
+
+_FIRST_DUE = "SELECT message FROM deliveries WHERE sink = ?1 AND state = 'queued' ORDER BY due_ms LIMIT 1"
+_LAST_DUE = "SELECT message FROM deliveries WHERE sink = ?1 AND state = 'queued' ORDER BY due_ms DESC LIMIT 1"
+_LAST_DEAD = "SELECT message FROM deliveries WHERE sink = ?1 AND state = 'dead' ORDER BY message DESC LIMIT 1"
+
+
+class Sizes(Struct, frozen=True):
+    """Bytes."""
+
+    database: int
+    wal: int
+
+
+class Overview(Struct, frozen=True):
+    counts: dict[str, Counts]
+    """By sink."""
+    oldest: dict[str, float]
+    """By sink with queued deliveries, when the oldest of them was accepted or replayed. Exact for 10,000 of them; of more, those
+    that are due first and last are looked at, and one between them may be older."""
+    quarantined: int
+    """At most MOST_COUNTED, as are those unrouted."""
+    unrouted: int
+    free_bytes: int
+    """Inside the database, to be written again."""
+
+
+def overview(connection: sqlite3.Connection) -> Overview:
+    connection.execute("BEGIN")  # one snapshot for all of it
+    try:
+        by_sink = counts(connection)
+        waiting = [sink for sink, number in by_sink.items() if number.queued]
+        oldest = {sink: since for sink in waiting if (since := _oldest(connection, sink)) is not None}
+        (free_pages,), (page_size,) = (
+            connection.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_size")
+        )
+        return Overview(
+            by_sink,
+            oldest,
+            quarantined=_count(connection, "quarantined"),
+            unrouted=_count(connection, "unrouted"),
+            free_bytes=free_pages * page_size,
+        )
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def last_failure(connection: sqlite3.Connection, sink: str) -> tuple[float, str, int | None, str] | None:
+    """When an attempt failed, its reason, status and detail: the last one of the deliveries that tell most about a sink."""
+    row = connection.execute(
+        "SELECT started_ms, reason, status, detail FROM attempts WHERE sink = ?1 AND outcome <> 'delivered' AND message IN"
+        f" (SELECT * FROM ({_LAST_DEAD}) UNION SELECT * FROM ({_FIRST_DUE}) UNION SELECT * FROM ({_LAST_DUE}))"
+        " ORDER BY started_ms DESC LIMIT 1",
+        (sink,),
+    ).fetchone()
+    return None if row is None else (row[0] / 1000, *row[1:])
+
+
+def sizes(database: Path) -> Sizes:
+    """Of the files, as far as they are there; neither is opened."""
+    return Sizes(*(_size(database.with_name(database.name + suffix)) for suffix in ("", "-wal")))
+
+
+def _oldest(connection: sqlite3.Connection, sink: str) -> float | None:
+    """By the index of due times alone: what waits longest to be tried stands at its beginning, what is tried most rarely at its
+    end."""
+    found = [
+        connection.execute(
+            "SELECT min(since_ms) FROM (SELECT since_ms FROM deliveries INDEXED BY deliveries_due"
+            f" WHERE sink = ? AND state = 'queued' ORDER BY due_ms {order} LIMIT {_MOST_LOOKED_AT})",
+            (sink,),
+        ).fetchone()[0]
+        for order in ("ASC", "DESC")
+    ]
+    return None if found[0] is None else min(found) / 1000
+
+
+def _count(connection: sqlite3.Connection, status: str) -> int:
+    # The second condition is the index's own: without it SQLite would not take it.
+    query = "SELECT count(*) FROM (SELECT 1 FROM messages WHERE status = ? AND status <> 'accepted' LIMIT ?)"
+    number: int = connection.execute(query, (status, MOST_COUNTED)).fetchone()[0]
+    return number
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
