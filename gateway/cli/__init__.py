@@ -20,6 +20,7 @@ _COMMANDS = (
     ("route", "route", "Show where an event would go, and why. Sends nothing."),
     ("test", "test", "Run the tests that stand beside the routes."),
     ("send", "send", "Sign an event as Legitmark would, and post it to the gateway."),
+    ("status", "status", "Say how the running gateway is, and what needs a person."),
     ("messages", "inspect", "List the messages that came in."),
     ("show", "inspect", "Tell the whole story of a message or a service request."),
     ("deliveries", "inspect", "List deliveries with their state."),

@@ -83,7 +83,7 @@ class Observer:
             quarantined=view.quarantined if view else None,
             unrouted=view.unrouted if view else None,
             disk_free_bytes=self._space.free,
-            disk_min_free_bytes=self._space.least,
+            disk_min_free_bytes=int(self._space.least),
             database_bytes=files.database,
             wal_bytes=files.wal,
             clock_suspect=any(self._metrics.values("clock_suspect")),

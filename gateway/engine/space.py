@@ -11,7 +11,7 @@ from gateway.telemetry import Log
 class Space:
     def __init__(self, free: Callable[[], int], least: int, metrics: Metrics, log: Log) -> None:
         """`free` tells the bytes that are free where the database lies; `least` how many have to stay free."""
-        self._look = free
+        self._free = free
         self.least = least
         """Bytes that have to stay free."""
         self._metrics = metrics
@@ -22,7 +22,7 @@ class Space:
 
     def step(self) -> None:
         """Look again."""
-        self.free = free = self._look()
+        self.free = free = self._free()
         self._metrics.free_bytes(free, self.least)
         low = free < self.least
         if low and not self.low:

@@ -1,0 +1,181 @@
+"""`gateway status`: one screen that says how the running gateway is, and what of it needs a person."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gateway.cli.client import connected
+from gateway.cli.common import AdminOption, ConfigOption, JsonOption, console
+from gateway.cli.lines import printable
+from gateway.core.status import MOST_COUNTED, Attention, Flow, SinkStatus, Status
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+_WIDTH = 80
+_LABEL = 13
+_LONGEST_NAME = 24
+"""Of a sink, in the table; a longer one has a line of its own."""
+_STATES = {
+    "ok": ("ok", "green"),
+    "rate_limited": ("rate-limited", "yellow"),
+    "breaker_open": ("breaker open", "bold red"),
+    "paused": ("paused", "yellow"),
+    "held": ("held: no such sink", "bold red"),
+}
+
+
+def status(*, json_: JsonOption = False, config: ConfigOption = None, admin: AdminOption = None) -> int:
+    """Say how the running gateway is: its configuration, what comes and goes, each sink, the disk, and what needs a person.
+
+    A person is needed where it is not ready, the last reload was refused, the disk has less than twice `store.min_free`, the
+    TLS certificate ends within 21 days, or an invariant was violated; where a delivery is dead, a breaker open, or something
+    waits for a sink that is not in the configuration; and where something waits for an hour, behind a pause or at all.
+
+    Exit codes: 0 all is well, 1 something needs a person, 69 no gateway answers.
+    """
+    return asyncio.run(_status(json_, config, admin))
+
+
+async def _status(as_json: bool, config: Path | None, admin: str | None) -> int:
+    async with connected(config, admin) as client:
+        answer = await client.get("/api/status")
+    if as_json:
+        print(json.dumps(answer, ensure_ascii=False))
+    else:
+        _show(msgspec.convert(answer, Status), console())
+    return 1 if answer["attention"] else 0
+
+
+def _show(status: Status, out: Console) -> None:
+    from rich.text import Text
+
+    ready = ("ready", "bold green") if status.ready else ("not ready", "bold red")
+    out.print(Text.assemble((f"legitmark-gateway {status.version}", "bold"), "  ", ready, "  ", (_iso(status.time), "dim")))
+    for label, fact in _facts(status):
+        for number, line in enumerate(_wrapped(fact, out, _WIDTH - 2 - _LABEL)):
+            out.print(Text.assemble("  ", (f"{'' if number else label:<{_LABEL}}", "dim"), line))
+    out.print(f"  if this host stops now, Legitmark keeps retrying for about {_span(status.outage_budget_seconds)}")
+    out.print()
+    names = [sink.sink for sink in status.sinks if len(sink.sink) <= _LONGEST_NAME]
+    width = max(map(len, [*names, "sink"]))
+    out.print(f"  {'sink':<{width}} {'waiting':>11} {'oldest':>11} {'dead':>9}  state", style="dim")
+    for sink in status.sinks:
+        _show_sink(sink, status.time, width, out)
+    out.print()
+    if not status.attention:
+        out.print("nothing needs a person", style="bold green")
+        return
+    out.print("needs a person:", style="bold red")
+    for one in status.attention:
+        _show_attention(one, out)
+
+
+def _facts(status: Status) -> Iterator[tuple[str, str]]:
+    now, running = status.time, status.config
+    yield "up since", f"{_iso(status.started_at)} ({_between(status.started_at, now)})"
+    yield "runs by", running.file
+    yield "", f"sha256 {running.sha256[:12]}, loaded {_iso(running.loaded_at)} ({_between(running.loaded_at, now)} ago)"
+    if running.refused is not None:
+        yield "", f"a reload was refused at {_iso(running.refused.time)}"
+    yield "received", _flow(status.received)
+    yield "delivered", _flow(status.delivered)
+    yield "refused", _flow(status.refused)
+    if status.quarantined or status.unrouted:
+        yield (
+            "set aside",
+            f"{_counted(status.quarantined)} quarantined, {_counted(status.unrouted)} unrouted (gateway messages --status)",
+        )
+    yield "disk", f"{_bytes(status.disk_free_bytes)} free; webhooks are answered 503 below {_bytes(status.disk_min_free_bytes)}"
+    yield "database", f"{_bytes(status.database_bytes)}, write-ahead log {_bytes(status.wal_bytes)}"
+    yield "clock", "seems wrong: set it" if status.clock_suspect else "not suspect"
+    if (expires := status.certificate_expires_at) is not None:
+        left = f"in {_between(now, expires)}" if expires > now else "that is over"
+        yield "certificate", f"expires {_iso(expires)} ({left})"
+
+
+def _show_sink(sink: SinkStatus, now: datetime, width: int, out: Console) -> None:
+    from rich.text import Text
+
+    name = sink.sink
+    if len(name) > _LONGEST_NAME:
+        out.print(f"  {name}", markup=False)
+        name = ""
+    oldest = _span(sink.oldest_seconds) if sink.queued else "-"
+    numbers = f"  {name:<{width}} {_number(sink.queued):>11} {oldest:>11} {_number(sink.dead):>9}  "
+    out.print(Text.assemble(numbers, _STATES[sink.state]))
+    for line in _about(sink, now):
+        text = Text(f"    {printable(line)}", style="dim")
+        text.truncate(_WIDTH, overflow="ellipsis")
+        out.print(text)
+
+
+def _about(sink: SinkStatus, now: datetime) -> Iterator[str]:
+    if sink.paused_at is not None:
+        yield f"paused by {sink.paused_by or 'somebody'} {_between(sink.paused_at, now)} ago"
+    if sink.next_probe_at is not None:
+        yield f"next probe in {_between(now, sink.next_probe_at)}"
+    if sink.held_until is not None:
+        yield f"it asked to wait for {_between(now, sink.held_until)}"
+    if (last := sink.last_error) is not None:
+        yield f"last error {_between(last.time, now)} ago: {last.reason} {last.detail}"
+
+
+def _show_attention(one: Attention, out: Console) -> None:
+    about = f"{one.sink}: {one.detail}" if one.sink else one.detail
+    for line in _wrapped(about, out, _WIDTH - 2):
+        out.print("  ", line, sep="")
+    out.print(f"      {printable(one.run)}", style="bold", markup=False)
+
+
+def _wrapped(text: str, out: Console, width: int) -> list[Text]:
+    """In lines that are so wide at most, where a character may take two columns."""
+    from rich.text import Text
+
+    return list(Text(printable(text), overflow="fold").wrap(out, width))
+
+
+def _flow(flow: Flow) -> str:
+    return f"{flow.minute:,g} a minute ({flow.hour:,g} over the last hour)"
+
+
+def _number(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"
+
+
+def _counted(number: int | None) -> str:
+    return f"{number:,} or more" if number == MOST_COUNTED else _number(number)
+
+
+def _iso(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _between(earlier: datetime, later: datetime) -> str:
+    return _span((later - earlier).total_seconds())
+
+
+def _span(seconds: float) -> str:
+    """In its two largest units; minutes alone, and seconds below one."""
+    minutes = int(max(seconds, 0.0) // 60)
+    hours, days = minutes // 60, minutes // 1440
+    if days:
+        return f"{days} d {hours % 24} h"
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min" if minutes else f"{int(max(seconds, 0.0))} s"
+
+
+def _bytes(number: int) -> str:
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number} B"
