@@ -24,6 +24,8 @@ from gateway.threads import detached
 
 _MOST_DETAIL = 2000
 """Characters of what changed, or was wrong, in the audit line; the answer to who asked has it all."""
+_MOST_SHOWN = 300
+"""Characters of the first problem, in the status."""
 
 
 class Reloaded(Struct, frozen=True):
@@ -144,9 +146,10 @@ class Reloads:
 
     async def _refused(self, error: GatewayError, actor: str) -> None:
         problems = [str(problem) for problem in error.problems] if isinstance(error, ConfigError) else [str(error)]
-        detail = "; ".join(problems)[:_MOST_DETAIL]
-        self._audit.step("config.refused", actor=actor, detail=detail)
-        self._refusal = Refusal(time=datetime.fromtimestamp(int(self._clock.now()), UTC), actor=actor, detail=detail)
+        self._audit.step("config.refused", actor=actor, detail="; ".join(problems)[:_MOST_DETAIL])
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        now = datetime.fromtimestamp(int(self._clock.now()), UTC)
+        self._refusal = Refusal(time=now, actor=actor, detail=f"{problems[0][:_MOST_SHOWN]}{more}")
         self._metrics.config_refused()
         hint = (
             "try again when the store takes something"

@@ -90,13 +90,12 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "delivered", _flow(status.delivered)
     yield "refused", _flow(status.refused)
     if status.quarantined or status.unrouted:
-        yield (
-            "set aside",
-            f"{_counted(status.quarantined)} quarantined, {_counted(status.unrouted)} unrouted (gateway messages --status)",
-        )
+        which = "quarantined" if status.quarantined else "unrouted"
+        kept = f"{_counted(status.quarantined)} quarantined, {_counted(status.unrouted)} unrouted"
+        yield "set aside", f"{kept} (gateway messages --status {which})"
     yield "disk", f"{_bytes(status.disk_free_bytes)} free; webhooks are answered 503 below {_bytes(status.disk_min_free_bytes)}"
     yield "database", f"{_bytes(status.database_bytes)}, write-ahead log {_bytes(status.wal_bytes)}"
-    yield "clock", "seems wrong: set it" if status.clock_suspect else "not suspect"
+    yield "clock", "seems wrong: webhooks come with other times" if status.clock_suspect else "agrees with the senders"
     if (expires := status.certificate_expires_at) is not None:
         left = f"in {_between(now, expires)}" if expires > now else "that is over"
         yield "certificate", f"expires {_iso(expires)} ({left})"
@@ -140,7 +139,10 @@ def _wrapped(text: str, out: Console, width: int) -> list[Text]:
     """In lines that are so wide at most, where a character may take two columns."""
     from rich.text import Text
 
-    return list(Text(printable(text), overflow="fold").wrap(out, width))
+    lines = list(Text(printable(text), overflow="fold").wrap(out, width))
+    for line in lines:
+        line.rstrip()
+    return lines
 
 
 def _flow(flow: Flow) -> str:

@@ -132,6 +132,16 @@ async def house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
         await store.close()
 
 
+# --- pace
+
+
+async def test_it_looks_at_the_counters_every_ten_seconds(house: House) -> None:
+    for seconds, looks in ((10, 2), (5, 2), (5, 3)):
+        house.clock.advance(seconds)
+        await house.janitor.step()
+        assert len(house.janitor._pace._looks) == looks
+
+
 # --- rejections
 
 

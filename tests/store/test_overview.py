@@ -72,8 +72,11 @@ async def test_what_is_set_aside_is_counted_and_the_files_are_measured(tmp_path:
     assert sizes(tmp_path / "nowhere.db") == type(files)(0, 0)
 
 
-def waiting(path: Path, number: int) -> int:
-    """Steps of SQLite's machine, in thousands, for an overview of so many waiting deliveries and messages set aside."""
+def waiting(path: Path, number: int, *, last: int) -> int:
+    """Steps of SQLite's machine, in thousands, for an overview of so many waiting deliveries and messages set aside.
+
+    The first message is one of those, and so is the one that is due `last`.
+    """
     connection = sqlite3.connect(path)
     migrate(connection)
     connection.executescript(f"""
@@ -81,7 +84,8 @@ def waiting(path: Path, number: int) -> int:
         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {number})
         INSERT INTO messages (seq, id, source, sender_id, received_ms, event_ms, status, body)
             SELECT i, printf('%032x', i), 's', CAST(i AS BLOB), i, i, 'unrouted', x'7b7d' FROM n;
-        INSERT INTO deliveries (message, sink, state, since_ms, due_ms) SELECT seq, 'erp', 'queued', seq, seq FROM messages;
+        INSERT INTO deliveries (message, sink, state, since_ms, due_ms)
+            SELECT seq, 'erp', 'queued', seq, iif(seq = {last}, 9e9, seq) FROM messages;
         INSERT INTO counters VALUES ('erp', {number}, 0, 0, 0);
         COMMIT;
     """)
@@ -101,5 +105,6 @@ def waiting(path: Path, number: int) -> int:
 
 
 def test_ten_times_as_many_deliveries_cost_no_more(tmp_path: Path) -> None:
-    few, many = waiting(tmp_path / "few.db", 20_000), waiting(tmp_path / "many.db", 200_000)
+    """And the oldest is found at both ends of the queue: before all others, or in the longest back-off."""
+    few, many = waiting(tmp_path / "few.db", 20_000, last=20_000), waiting(tmp_path / "many.db", 200_000, last=1)
     assert 0 < many <= few + 5

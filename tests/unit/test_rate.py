@@ -33,6 +33,13 @@ def test_the_wait_is_until_the_next_token_and_no_longer(rate: float, wait: float
     assert bucket.take(wait + 1e-9) == 0.0
 
 
+def test_to_ask_for_the_wait_takes_nothing() -> None:
+    bucket = TokenBucket(0.5, 0.0)
+    assert [bucket.wait(0.0) for _ in range(3)] == [0.0] * 3
+    assert bucket.take(0.0) == 0.0
+    assert [bucket.wait(1.0) for _ in range(3)] == [pytest.approx(1.0)] * 3
+
+
 def test_a_refused_take_costs_nothing() -> None:
     bucket = TokenBucket(1.0, 0.0)
     assert bucket.take(0.0) == 0.0
