@@ -44,7 +44,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("trouble")
     (folder / "倉庫の台帳").mkdir()
     with Receiver() as good, Receiver() as bad, Receiver() as busy:
-        bad.always, busy.always = (500, {}), (429, {"Retry-After": "600"})
+        bad.always, busy.always = (500, {}), (429, {"Retry-After": "650"})
         once = 'retry = ["0s", "1h"]\nbreaker = { failures = 1, probe = "1h" }\n'
         toml = (
             http_sink(good, "fine")
@@ -86,7 +86,7 @@ def test_the_screen_says_how_everything_is_and_what_needs_a_person(troubled: Run
     assert rows["strict"] == ["0", "-", "1", "ok"]
     assert rows["down"][:1] + rows["down"][-2:] == ["1", "breaker", "open"]
     assert rows["halted"][0] == "1" and rows["halted"][-1] == "paused"
-    assert rows["busy"][0] == "1" and rows["busy"][-1] == "rate-limited" and "it asked to wait for 9 min" in above
+    assert rows["busy"][0] == "1" and rows["busy"][-1] == "rate-limited" and "it asked to wait for 10 min" in above
     assert "http_status HTTP 500" in above
     told = " ".join(needs.split())
     assert "down: breaker open, 1 waiting" in told and "倉庫の台帳/控え.jsonl: No such file or directory" in told
