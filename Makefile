@@ -3,12 +3,16 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+PREFIX ?= /opt/legitmark-gateway
+DESTDIR ?=
+INSTALL = PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PYTHON='$(PYTHON)' systemd/install.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests chaos bench screenshots schema package clean constraints
+.PHONY: help demo test lint types tests chaos bench screenshots schema package package-test install install-service uninstall \
+	clean constraints
 
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## Run the gateway with four local sinks and a story of signed events (ARGS=--once ends after it)
 	$(BIN)/gateway demo $(ARGS)
@@ -39,13 +43,27 @@ screenshots: $(VENV)/.installed-dev ## Picture every mail and Slack message into
 schema: $(VENV)/.installed ## Write config/gateway.schema.json anew, from the structs and gateway.toml.example
 	$(BIN)/python -m gateway.config.schema gateway.toml.example
 
-package: $(VENV)/.installed-dev ## Build the wheel into dist/
-	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+package: ## Build the wheel, and a source archive that `make install` works in, into dist/
+	@$(INSTALL) package
+
+package-test: $(VENV)/.installed-dev ## Install the wheel by pipx and by uv, and run it
+	GATEWAY_PACKAGE=1 $(BIN)/pytest tests/service/test_package.py $(ARGS)
+
+install: ## Install into PREFIX (/opt/legitmark-gateway), beside the release that runs
+	@$(INSTALL) release
+
+install-service: install ## ... and the units, the user, the folders and the command for systemd
+	@$(INSTALL) service
+
+uninstall: ## Remove both; configuration, database and logs stay
+	@$(INSTALL) uninstall
 
 constraints: $(VENV)/.installed-dev ## Pin the dependencies anew (needs uv from PyPI; it is installed into the venv)
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --extra speed \
 		--python-version 3.11 --output-file constraints.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group build \
+		--python-version 3.11 --output-file systemd/constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group dev \
 		--python-version 3.11 --constraint constraints.txt --output-file tests/constraints.txt pyproject.toml
 

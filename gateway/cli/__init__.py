@@ -32,6 +32,7 @@ _COMMANDS = (
     ("reload", "reload", "Let the running gateway read its configuration again."),
     ("backtest", "backtest", "Say what other rules would have done with the messages that came."),
     ("tail", "tail", "Print the audit log, readable; -f follows it."),
+    ("completion", "completion", "Print the script by which bash, zsh or fish completes all this."),
 )
 for name, module, summary in _COMMANDS:
     # The command that is called explains itself at length, by its docstring; the list of all need not import them for that.

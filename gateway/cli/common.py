@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
+from gateway.cli.completion import event_names
 from gateway.cli.lines import printable
 from gateway.clock import Clock
 from gateway.config import Config, find, load
@@ -26,7 +27,7 @@ from gateway.core.values import Duration, Environment
 if TYPE_CHECKING:
     from rich.console import Console
 
-EventArgument = Annotated[str, Parameter(allow_leading_hyphen=True)]
+EventArgument = Annotated[str, Parameter(allow_leading_hyphen=True, completer=event_names)]
 AdminOption = Annotated[
     str | None, Parameter(name="--admin", help='The admin listener, "host:port" or "unix:/path"; else [admin] listen.')
 ]

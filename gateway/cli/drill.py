@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from gateway.cli.client import Refused, actor, connected
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, UsageError
+from gateway.cli.completion import sample_names, sink_names
 from gateway.cli.lines import printable
 from gateway.config.decode import suggestion
 from gateway.core.samples import SAMPLES
@@ -20,11 +21,11 @@ _WORDS = {"delivered": "delivered", "retry": "not delivered", "defer": "deferred
 
 
 def drill(
-    sink: str | None = None,
+    sink: Annotated[str | None, Parameter(completer=sink_names)] = None,
     /,
     *,
     route: Annotated[str | None, Parameter(help="Every sink that this route names.")] = None,
-    event: Annotated[str, Parameter(help="The sample to send.")] = "authentic",
+    event: Annotated[str, Parameter(completer=sample_names, help="The sample to send.")] = "authentic",
     json_: JsonOption = False,
     config: ConfigOption = None,
     admin: AdminOption = None,

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from gateway.cli.client import connected, segment
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, console, instant
+from gateway.cli.completion import sink_names
 from gateway.cli.lines import printable
 
 _PAGE = 200
@@ -40,7 +41,7 @@ def messages(
 def deliveries(
     *,
     state: Annotated[Literal["queued", "delivered", "dead", "discarded"] | None, Parameter(help="Only these.")] = None,
-    sink: Annotated[str | None, Parameter(help="Only to this sink.")] = None,
+    sink: Annotated[str | None, Parameter(completer=sink_names, help="Only to this sink.")] = None,
     sr: Annotated[str | None, Parameter(name=["--sr", "--id"], help="Of this service request, or any other id.")] = None,
     since: SinceOption = None,
     until: UntilOption = None,

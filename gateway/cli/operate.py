@@ -14,7 +14,9 @@ from cyclopts import Parameter
 
 from gateway.cli.client import Client, actor, connected, segment
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, UsageError, agreed, instant
+from gateway.cli.completion import sink_names
 
+SinkArgument = Annotated[str, Parameter(completer=sink_names)]
 IdsArgument = Annotated[str, Parameter(name="ID", help="The gateway's id, the sender's, an SR uuid, a reference id.")]
 
 
@@ -40,7 +42,9 @@ def replay(
     state: Annotated[
         Literal["dead"] | None, Parameter(help="Only deliveries that are there and dead; --sink then makes none.")
     ] = None,
-    sink: Annotated[str | None, Parameter(help="To this sink; one that a message was never owed to gets it now.")] = None,
+    sink: Annotated[
+        str | None, Parameter(completer=sink_names, help="To this sink; one that a message was never owed to gets it now.")
+    ] = None,
     reroute: Annotated[bool, Parameter(negative="", help="To the sinks that the rules of today name.")] = False,
     delivered: Annotated[bool, Parameter(negative="", help="Deliveries that were made, too.")] = False,
     unrouted: Annotated[bool, Parameter(negative="", help="Messages that no route matched, by the rules of today.")] = False,
@@ -71,7 +75,7 @@ def replay(
 def discard(
     *ids: IdsArgument,
     state: Annotated[Literal["queued", "dead"] | None, Parameter(help="Only these; else both.")] = None,
-    sink: Annotated[str | None, Parameter(help="Only those to this sink.")] = None,
+    sink: Annotated[str | None, Parameter(completer=sink_names, help="Only those to this sink.")] = None,
     common: Common = _DEFAULTS,
 ) -> int:
     """End deliveries that are queued or dead, for good. Their messages are kept."""
@@ -79,7 +83,7 @@ def discard(
     return asyncio.run(_act("discard", ids, {"state": state, "sink": sink}, {}, ("queued", "dead"), common))
 
 
-def pause(sink: str, /, *, json_: JsonOption = False, config: ConfigOption = None, admin: AdminOption = None) -> int:
+def pause(sink: SinkArgument, /, *, json_: JsonOption = False, config: ConfigOption = None, admin: AdminOption = None) -> int:
     """Hold all deliveries to a sink, across restarts too, until `gateway resume`. None is lost.
 
     Parameters
@@ -90,7 +94,7 @@ def pause(sink: str, /, *, json_: JsonOption = False, config: ConfigOption = Non
     return asyncio.run(_gate(sink, "pause", json_, config, admin))
 
 
-def resume(sink: str, /, *, json_: JsonOption = False, config: ConfigOption = None, admin: AdminOption = None) -> int:
+def resume(sink: SinkArgument, /, *, json_: JsonOption = False, config: ConfigOption = None, admin: AdminOption = None) -> int:
     """Deliver to a paused sink again, oldest first.
 
     Parameters

@@ -20,6 +20,7 @@ from gateway.cli.common import (
     console,
     event_bytes,
 )
+from gateway.cli.completion import sink_names
 from gateway.cli.explain import Explainer, Verdict
 from gateway.cli.lines import printable
 from gateway.config import Config
@@ -41,7 +42,9 @@ def route(
     set_: SetOption = None,
     source: Annotated[str | None, Parameter(help="The source it comes from; else the first one.")] = None,
     expect: Annotated[str | None, Parameter(help="Exactly these sinks, as a,b; exit 1 where they differ.")] = None,
-    render: Annotated[str | None, Parameter(help="Print what this sink would be sent, *** for secrets; send nothing.")] = None,
+    render: Annotated[
+        str | None, Parameter(completer=sink_names, help="Print what this sink would be sent, *** for secrets; send nothing.")
+    ] = None,
     json_: JsonOption = False,
     admin: AdminOption = None,
 ) -> int:

@@ -39,6 +39,9 @@ def send(
     set_: SetOption = None,
     count: Annotated[int, Parameter(help="How many; samples get a timestamp of their own each.")] = 1,
     rate: Annotated[str | None, Parameter(help='At most so many, as "50/s".')] = None,
+    url: Annotated[
+        str | None, Parameter(help='Where it is reached from here, "https://host" say; else [server] listen.')
+    ] = None,
     json_: JsonOption = False,
     admin: AdminOption = None,
 ) -> int:
@@ -58,16 +61,18 @@ def send(
         pause = 1 / Rate(rate) if rate else 0.0
     except ValueError as error:
         raise UsageError(f"--rate: {error}") from None
-    return asyncio.run(_send(loaded, event, named_bytes(event, config, admin), set_ or [], count, pause, json_))
+    return asyncio.run(_send(loaded, event, named_bytes(event, config, admin), set_ or [], count, pause, url, json_))
 
 
-async def _send(config: Config, event: str, raw: bytes, assignments: list[str], count: int, pause: float, as_json: bool) -> int:
+async def _send(
+    config: Config, event: str, raw: bytes, assignments: list[str], count: int, pause: float, url: str | None, as_json: bool
+) -> int:
     import aiohttp
 
     clock = Clock()
     source = next(iter(config.sources.values()))
     keys = [Key(config.secret(ref)) for ref in source.secrets[:1]]
-    connector, base = _target(config)
+    connector, base = (aiohttp.TCPConnector(), url.rstrip("/")) if url else _target(config)
     refused = 0
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as session:
         for number in range(count):
@@ -83,7 +88,7 @@ async def _send(config: Config, event: str, raw: bytes, assignments: list[str], 
                     answer = await response.text()
                     status = response.status
             except (aiohttp.ClientError, OSError, TimeoutError):
-                raise Unreachable(f"no gateway answers at {config.server.listen[0]}; start it with: gateway serve") from None
+                raise Unreachable(f"no gateway answers at {url or config.server.listen[0]}; start it with: gateway serve") from None
             milliseconds = (clock.monotonic() - started) * 1000
             refused += status != 200
             if as_json:
@@ -117,4 +122,4 @@ def _target(config: Config) -> tuple[aiohttp.BaseConnector, str]:
             reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
             return aiohttp.TCPConnector(), f"http://{Tcp(reachable, port)}"
         case Inherited():
-            raise UsageError("the gateway listens on a socket of systemd; name a host:port first in [server] listen")
+            raise UsageError("the gateway listens on a socket of systemd; say where, as --url http://127.0.0.1:8080")

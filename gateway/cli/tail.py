@@ -18,6 +18,7 @@ from cyclopts import Parameter
 from msgspec import Struct
 
 from gateway.cli.common import ConfigOption, SinceOption, UsageError, configuration, console, instant
+from gateway.cli.completion import sink_names
 from gateway.cli.lines import readable, style_of
 from gateway.clock import Clock
 from gateway.core.values import rfc3339
@@ -70,7 +71,7 @@ def tail(
         int | None, Parameter(name=["--lines", "-n"], help="How many of the last lines; 20, with --since all.")
     ] = None,
     sr: Annotated[str | None, Parameter(help="Only of this service request, reference id or message.")] = None,
-    sink: Annotated[str | None, Parameter(help="Only of this sink.")] = None,
+    sink: Annotated[str | None, Parameter(completer=sink_names, help="Only of this sink.")] = None,
     failed: Annotated[bool, Parameter(negative="", help="Only what went wrong.")] = False,
     since: SinceOption = None,
     json_: Annotated[bool, Parameter(name="--json", negative="", help="The lines as they stand in the file.")] = False,
