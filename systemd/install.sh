@@ -66,7 +66,7 @@ release() {
     mkdir -p "$root/bin"
     point ../current/bin/gateway "$root/bin/gateway"
     prune
-    say "$PREFIX/bin/gateway is $version${before:+; before: $before}"
+    say "$PREFIX/bin/gateway is $version"
 }
 
 fill() { # a venv without pip: nothing in it but what the gateway imports

@@ -46,7 +46,8 @@ def sink_names(context: CompletionContext) -> list[str]:
 
 def event_names(context: CompletionContext) -> list[str]:
     """The samples, and the files that begin with what is typed."""
-    return [*SAMPLES, *(glob(f"{context.incomplete}*") if context.incomplete else ())]
+    files = glob(f"{context.incomplete}*") if context.incomplete else []  # noqa: PTH207 - Path.glob takes no absolute one
+    return [*SAMPLES, *files]
 
 
 def sample_names(context: CompletionContext) -> list[str]:

@@ -39,9 +39,7 @@ def send(
     set_: SetOption = None,
     count: Annotated[int, Parameter(help="How many; samples get a timestamp of their own each.")] = 1,
     rate: Annotated[str | None, Parameter(help='At most so many, as "50/s".')] = None,
-    url: Annotated[
-        str | None, Parameter(help='Where it is reached from here, "https://host" say; else [server] listen.')
-    ] = None,
+    url: Annotated[str | None, Parameter(help='Where it is reached from here, "https://host" say; else [server] listen.')] = None,
     json_: JsonOption = False,
     admin: AdminOption = None,
 ) -> int:
@@ -88,7 +86,8 @@ async def _send(
                     answer = await response.text()
                     status = response.status
             except (aiohttp.ClientError, OSError, TimeoutError):
-                raise Unreachable(f"no gateway answers at {url or config.server.listen[0]}; start it with: gateway serve") from None
+                where = url or config.server.listen[0]
+                raise Unreachable(f"no gateway answers at {where}; start it with: gateway serve") from None
             milliseconds = (clock.monotonic() - started) * 1000
             refused += status != 200
             if as_json:

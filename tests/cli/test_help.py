@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.running import TIMEOUT, command, environment, gateway
 
-COMMANDS = ("serve", "status", "init", "check", "route", "test", "send", "drill", "reload", "backtest", "tail")
+COMMANDS = ("serve", "status", "init", "check", "route", "test", "send", "drill", "reload", "backtest", "tail", "completion")
 LONGEST_HELP = 0.3
 """Seconds, of the best of five runs."""
 

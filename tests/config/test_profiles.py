@@ -28,7 +28,7 @@ def text_of(name: str, *changes: tuple[str, str]) -> str:
 
 
 def test_there_is_one_for_each_purpose() -> None:
-    assert [file.stem for file in sorted(FOLDER.glob("*.toml"))] == ["local", "minimal", "production"]
+    assert [file.stem for file in sorted(FOLDER.glob("*.toml"))] == ["local", "minimal", "production", "service"]
 
 
 @pytest.mark.parametrize("file", PROFILES)
@@ -39,7 +39,7 @@ def test_each_is_good_without_a_warning(file: Path) -> None:
 def test_their_tests_pass() -> None:
     result = gateway("test", *sorted(FOLDER.glob("*.toml")))
     assert (result.status, result.err) == (0, "")
-    assert "5 passed, 0 failed" in result.out
+    assert "6 passed, 0 failed" in result.out
 
 
 @pytest.mark.parametrize("file", [*PROFILES, pytest.param(EXAMPLE, id="example")])
@@ -75,24 +75,26 @@ async def test_the_one_for_a_developer_delivers_to_the_service_and_the_file_besi
         assert (tmp_path / "local.db").is_file()
 
 
-def test_the_one_for_production_lives_in_the_folders_that_systemd_gives(tmp_path: Path) -> None:
+def test_the_one_for_production_has_a_credential_for_each_secret(tmp_path: Path) -> None:
     for name in ("legitmark", "erp"):
         (tmp_path / name).write_text(SECRET)
     (tmp_path / "slack").write_text("https://hooks.example.com/services/T0/B0/x")
     (tmp_path / "smtp").write_text("correct-horse")
-    folders = {
-        "CREDENTIALS_DIRECTORY": str(tmp_path),
-        "STATE_DIRECTORY": "/var/lib/legitmark-gateway",
-        "LOGS_DIRECTORY": "/var/log/legitmark-gateway",
-        "RUNTIME_DIRECTORY": "/run/legitmark-gateway",
-    }
-    config = load(FOLDER / "production.toml", Environment(folders))
+    config = load(FOLDER / "production.toml", Environment({"CREDENTIALS_DIRECTORY": str(tmp_path)}))
     assert config.warnings == ()
-    assert config.database == Path("/var/lib/legitmark-gateway/gateway.db")
-    assert config.audit_log == Path("/var/log/legitmark-gateway/audit.jsonl")
-    assert config.admin.listen == ["unix:/run/legitmark-gateway/admin.sock"]
     assert {ref.credential for ref in config.secrets} == {"legitmark", "erp", "slack", "smtp"}
-    assert all(f"LoadCredential={name}:" in text_of("production") for name in ("legitmark", "erp", "slack", "smtp"))
+    assert all(f"LoadCredential={name}:" in text_of("production") for name in ("erp", "slack", "smtp")), "beside the unit's own"
+
+
+async def test_the_one_for_the_service_delivers_given_the_secret_alone(tmp_path: Path) -> None:
+    (tmp_path / "legitmark").write_text(SECRET)
+    folders = {"/run/legitmark-gateway": str(tmp_path), "/var/lib/legitmark-gateway": str(tmp_path)}
+    text = text_of("service", ('"fd:webhooks"', '"127.0.0.1:0"')).replace("/var/log/legitmark-gateway", str(tmp_path))
+    for unit, here in folders.items():
+        text = text.replace(unit, here)
+    with Running(tmp_path, text, {"CREDENTIALS_DIRECTORY": str(tmp_path)}) as running:
+        assert (await running.post(BODY)).outcome == (200, "accepted")
+        await until(lambda: running.audit("delivery.delivered", sink="archive"))
 
 
 def test_the_one_for_production_tells_somebody_of_what_happens_to_the_gateway_itself() -> None:

@@ -1,0 +1,109 @@
+"""`gateway completion`: a real bash takes the script, and is offered what fits."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import CONFIG, TIMEOUT, environment, gateway
+
+COMPLETE = """
+source {script}
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+_gateway
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+
+Offered = Callable[..., list[str]]
+
+real_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+
+
+@pytest.fixture
+def offered(tmp_path: Path) -> Offered:
+    """What bash offers after the Tab key, for a line whose last word is half typed."""
+    (tmp_path / "gateway.toml").write_text(CONFIG.format(port=1))
+    (tmp_path / "script").write_text(gateway("completion", "bash").out)
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin/gateway"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m gateway "$@"\n')
+    command.chmod(0o755)
+    variables = environment()
+    variables["PATH"] = f"{command.parent}:{variables['PATH']}"
+
+    def offered(*line: str) -> list[str]:
+        script = COMPLETE.format(script=tmp_path / "script")
+        done = subprocess.run(
+            ["bash", "-c", script, "bash", "gateway", *line],
+            cwd=tmp_path,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    return offered
+
+
+@real_bash
+@pytest.mark.parametrize(
+    ("line", "some"),
+    [
+        (["re"], {"reload", "replay", "resume"}),
+        (["route", "counter"], {"counterfeit"}),
+        (["route", "gateway.t"], {"gateway.toml"}),
+        (["pause", ""], {"archive", "fraud_desk"}),
+        (["drill", "f"], {"fraud_desk"}),
+        (["replay", "--sink", "a"], {"archive"}),
+        (["deliveries", "--sink", "a"], {"archive"}),
+        (["tail", "--sink", "a"], {"archive"}),
+        (["route", "authentic", "--render", ""], {"archive", "fraud_desk"}),
+        (["drill", "--event", "counter"], {"counterfeit"}),
+        (["replay", "--state", ""], {"dead"}),
+        (["completion", "z"], {"zsh"}),
+        (["pause", "x"], set()),
+    ],
+    ids=" ".join,
+)
+def test_bash_is_offered_what_fits(offered: Offered, line: list[str], some: set[str]) -> None:
+    assert set(offered(*line)) == some
+
+
+@real_bash
+def test_options_are_offered_too(offered: Offered) -> None:
+    assert {"--follow", "--since", "--sink"} <= set(offered("tail", "--"))
+
+
+@real_bash
+def test_a_configuration_that_is_named_on_the_line_is_asked(offered: Offered, tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text('include = ["more.toml"]\n[sinks.one]\n')
+    (tmp_path / "more.toml").write_text("[sinks.two]\n")
+    assert offered("pause", "--config", "other.toml", "") == ["one", "two"]
+
+
+@real_bash
+def test_a_configuration_that_cannot_be_read_offers_nothing_and_says_nothing(offered: Offered, tmp_path: Path) -> None:
+    (tmp_path / "gateway.toml").write_text("[sinks")
+    assert offered("pause", "") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_has_a_script_that_it_can_read(shell: str, tmp_path: Path) -> None:
+    result = gateway("completion", shell)
+    assert (result.status, result.err) == (0, "")
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    (tmp_path / "script").write_text(result.out)
+    subprocess.run([shell, "-n", str(tmp_path / "script")], check=True, timeout=TIMEOUT)
+
+
+def test_another_shell_is_a_usage_error() -> None:
+    assert gateway("completion", "tcsh").status == 2
