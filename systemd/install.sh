@@ -44,7 +44,11 @@ package() {
 }
 
 release() {
-    case $PREFIX in /*) ;; *) fail "PREFIX has to begin with /: $PREFIX" ;; esac
+    case $PREFIX in
+    *[!A-Za-z0-9/._+@-]*) fail "PREFIX goes into units and scripts as it is, so only letters, digits and /._+@- may be in it: $PREFIX" ;;
+    /*) ;;
+    *) fail "PREFIX has to begin with /: $PREFIX" ;;
+    esac
     tools
     build --target wheel --directory "$work"
     wheel=$(echo "$work"/*.whl)
@@ -99,6 +103,7 @@ UNITS=$DESTDIR/usr/local/lib/systemd/system
 ETC=$DESTDIR/etc/$NAME
 
 service() {
+    [ -n "$DESTDIR" ] || [ "$(id -u)" = 0 ] || fail "a service is installed by root; or into another root: DESTDIR=/folder"
     command="$root/current/bin/python -I -m gateway"
     put 644 "systemd/$NAME.service" "$UNITS/$NAME.service"
     put 644 "systemd/$NAME.socket" "$UNITS/$NAME.socket"

@@ -28,15 +28,21 @@ def find(given: Path | None, environment: Environment) -> Path:
     """The file to use: `--config`, `$GATEWAY_CONFIG`, or the first of the usual places that has one. Raises ConfigError."""
     named = given or (Path(value) if (value := environment.get("GATEWAY_CONFIG")) else None)
     if named is not None:
-        if not named.is_file():
+        if not _is_file(named):
             raise _unreadable(named, "is not there, or is not a file")
         return named.absolute()
     places = [Path(NAME), Path("/etc/legitmark-gateway") / NAME]
     if (folder := environment.directory("CONFIGURATION_DIRECTORY")) is not None:
         places.insert(1, folder / NAME)
+    denied = None
     for candidate in places:
-        if candidate.is_file():
-            return candidate.absolute()
+        try:
+            if _is_file(candidate):
+                return candidate.absolute()
+        except ConfigError as error:
+            denied = error
+    if denied is not None:
+        raise denied
     looked = ", ".join(str(candidate) for candidate in places)
     raise _unreadable(Path(NAME), f"none found; looked at {looked}", 'name one with --config FILE, or write one: "gateway init"')
 
@@ -117,6 +123,16 @@ def included(main: TomlFile, findings: Findings) -> list[TomlFile]:
     if problems:
         raise ConfigError(str(main.path), problems)
     return files
+
+
+def _is_file(path: Path) -> bool:
+    """Raises ConfigError where this user may not even look."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        raise _unreadable(
+            path, "is in a folder that this user may not read", "be root, or join the group of the folder"
+        ) from None
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:

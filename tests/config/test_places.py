@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -248,3 +250,23 @@ def test_loopback_and_unix_are_local_and_all_else_can_be_reached_from_elsewhere(
     remote = ("0.0.0.0:80", "[::]:80", "10.0.0.1:80", "gateway.example.internal:80")
     assert all(is_local(parse(text, Path("/"))) for text in local)
     assert not any(is_local(parse(text, Path("/"))) for text in remote)
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Path]:
+    """A folder that this test may not look into; while it runs, it has not the rights of root, who may look everywhere."""
+    folder, me = tmp_path / "closed", os.geteuid()
+    folder.mkdir(mode=0o000)
+    if me == 0:
+        os.seteuid(65534)
+    yield folder
+    os.seteuid(me)
+    folder.chmod(0o700)
+
+
+def test_a_file_in_a_folder_that_may_not_be_read_is_named_with_what_to_do(closed: Path) -> None:
+    said = rf"{closed}/gateway.toml: .* \(be root, or join the group of the folder\)"
+    with pytest.raises(ConfigError, match=said):
+        find(None, Environment({"CONFIGURATION_DIRECTORY": str(closed)}))
+    with pytest.raises(ConfigError, match=said):
+        find(closed / "gateway.toml", Environment({}))
