@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Literal
 from urllib.parse import urlsplit
 
+from gateway.certificates import PairError
 from gateway.config import listen
 from gateway.config.decode import secret_refs
 from gateway.config.place import Finding, Findings, Place
@@ -161,8 +162,8 @@ def _check_tls(sink: HttpConfig, where: Place, config: Config, findings: Finding
     if sink.certificate in config.secrets and sink.key in config.secrets:
         try:
             tls.context(None, config.secrets[sink.certificate], config.secrets[sink.key])
-        except ValueError as error:
-            findings.append(Finding(where / "certificate", str(error)))
+        except PairError as error:
+            findings.append(Finding(where / error.part, error.reason))
 
 
 def _check_http(sink: HttpConfig, say: _Say) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from gateway.certificates import load_pair
 from gateway.core.values import Secret
 
 
@@ -28,11 +25,7 @@ def context(ca: Path | None = None, certificate: Secret | None = None, key: Secr
     except OSError as error:
         raise ValueError(f"ca: {ca}: {error.strerror}") from None
     if certificate is not None and key is not None:
-        with _file(f"{key.reveal()}\n{certificate.reveal()}\n") as path:
-            try:
-                made.load_cert_chain(path, password=_refuse)
-            except ssl.SSLError as error:
-                raise ValueError(_pair_words(error)) from None
+        load_pair(made, certificate, key)
     return made
 
 
@@ -40,29 +33,3 @@ def refused(error: BaseException) -> bool:
     """Whether the other side ended TLS over our certificate, or for want of one (RFC 8446, section 6.2)."""
     reason = (error.reason if type(error) is ssl.SSLError else None) or ""  # aiohttp's own SSLErrors have none
     return "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason)
-
-
-def _refuse() -> str:
-    """Else OpenSSL asks on the terminal."""
-    raise ValueError("key: it is encrypted; the gateway needs one without a passphrase")
-
-
-def _pair_words(error: ssl.SSLError) -> str:
-    if error.reason == "KEY_VALUES_MISMATCH":
-        return "certificate and key do not belong to each other"
-    return "certificate or key: not in PEM, or cut when it was copied"
-
-
-@contextmanager
-def _file(text: str) -> Iterator[str]:
-    """OpenSSL reads files alone. One in memory, so that no disk sees a key; where there are none such, a private one for now."""
-    if hasattr(os, "memfd_create"):
-        with open(os.memfd_create("certificate"), "w", encoding="utf-8") as file:  # noqa: PTH123 (a descriptor, not a path)
-            file.write(text)
-            file.flush()
-            yield f"/proc/self/fd/{file.fileno()}"
-    else:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            yield file.name

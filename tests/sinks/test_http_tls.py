@@ -157,10 +157,10 @@ async def test_an_authority_of_ones_own_is_believed_in_place_of_those_of_the_hos
         ({"ca": "missing.pem"}, "missing.pem: No such file or directory"),
         ({"ca": "nonsense.pem"}, "nonsense.pem holds no certificate in PEM"),
         ({"ca": "empty.pem"}, "empty.pem holds no certificate in PEM"),
-        ({"key": SecretRef(file="other.key")}, "certificate and key do not belong to each other"),
-        ({"key": SecretRef(file="nonsense.pem")}, "certificate or key: not in PEM"),
-        ({"certificate": SecretRef(file="nonsense.pem")}, "certificate or key: not in PEM"),
-        ({"key": SecretRef(file="locked.key")}, "key: it is encrypted"),
+        ({"key": SecretRef(file="other.key")}, "key: does not belong to the certificate"),
+        ({"key": SecretRef(file="nonsense.pem")}, "key: holds no private key in PEM"),
+        ({"certificate": SecretRef(file="nonsense.pem")}, "certificate: holds no certificate in PEM"),
+        ({"key": SecretRef(file="locked.key")}, "key: is encrypted"),
     ],
 )
 async def test_what_can_not_be_used_is_told_when_the_sink_is_opened_and_probed(

@@ -1,0 +1,150 @@
+"""Certificates and their keys, as PEM texts in memory: given to OpenSSL, and asked how long they are valid.
+
+Knows neither a configuration nor a socket. No text of an error holds anything of a key.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from gateway.core.values import Secret
+
+_SOON = 21 * 86400.0
+"""Seconds before its end from which on a certificate is spoken of: a renewal that works comes earlier."""
+_CERTIFICATE = re.compile(r"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----\s(.*?)-----END ", re.DOTALL)
+_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
+
+
+class PairError(ValueError):
+    """A certificate and its key that can't be used. `part` is which of the two is wrong, `reason` how."""
+
+    def __init__(self, part: Literal["certificate", "key"], reason: str) -> None:
+        super().__init__(f"{part}: {reason}")
+        self.part = part
+        self.reason = reason
+
+
+class Validity(Struct, frozen=True):
+    """When a certificate may be shown, in Unix seconds."""
+
+    begins: float
+    ends: float
+
+    def trouble(self, now: float) -> str | None:
+        """What is wrong with it, or will be soon; None where nothing is."""
+        if now < self.begins:
+            return f"is not valid before {day(self.begins)}: clients refuse it until then, or this host's clock is wrong"
+        if now >= self.ends:
+            return f"expired on {day(self.ends)}: clients refuse it"
+        if self.ends - now < _SOON:
+            return f"expires on {day(self.ends)}, in {int((self.ends - now) // 86400)} day(s)"
+        return None
+
+
+def load_pair(context: ssl.SSLContext, certificate: Secret, key: Secret) -> None:
+    """Let a context show a certificate, with the intermediate ones behind it in its text. Raises PairError."""
+    if _CERTIFICATE.search(certificate.reveal()) is None:
+        raise PairError("certificate", "holds no certificate in PEM")
+    if _KEY.search(key.reveal()) is None:
+        raise PairError("key", "holds no private key in PEM")
+    # The key first: a certificate file may have one, too, and OpenSSL takes the first.
+    with _file(f"{key.reveal()}\n{certificate.reveal()}\n") as path:
+        try:
+            context.load_cert_chain(path, password=_refuse)
+        except ssl.SSLError as error:
+            raise _explained(error, certificate) from None
+
+
+def leaf(certificate: Secret) -> bytes:
+    """The first certificate of a PEM text, the one that it is about, in DER. Raises ValueError where there is none."""
+    found = _CERTIFICATE.search(certificate.reveal())
+    if found is None:
+        raise ValueError("holds no certificate in PEM")
+    return base64.b64decode(found[1])
+
+
+def validity(certificate: Secret) -> Validity:
+    """Of the first certificate of a PEM text. Raises ValueError where that is none.
+
+    The `ssl` module tells it of a verified peer alone, so this walks to it: in TBSCertificate (RFC 5280, section 4.1) it follows
+    the version, which may be missing, the serial number, the signature algorithm and the issuer.
+    """
+    der = leaf(certificate)
+    try:
+        _, inside, _ = _element(der, 0)
+        _, at, _ = _element(der, inside)
+        tag, _, end = _element(der, at)
+        for _ in range(4 if tag == 0xA0 else 3):
+            _, _, at = _element(der, at)
+        _, at, _ = _element(der, at)
+        tag, start, end = _element(der, at)
+        begins = _instant(tag, der[start:end])
+        tag, start, end = _element(der, end)
+        return Validity(begins, _instant(tag, der[start:end]))
+    except (IndexError, UnicodeDecodeError) as error:
+        raise ValueError("is damaged") from error
+
+
+def day(instant: float) -> str:
+    """`2026-11-02`, of Unix seconds, UTC."""
+    return datetime.fromtimestamp(instant, UTC).date().isoformat()
+
+
+def _element(der: bytes, at: int) -> tuple[int, int, int]:
+    """Its tag, where its content starts, and where it ends (ITU-T X.690, section 8.1)."""
+    tag, length, start = der[at], der[at + 1], at + 2
+    if length & 0x80:
+        start += length & 0x7F
+        length = int.from_bytes(der[at + 2 : start], "big")
+    return tag, start, start + length
+
+
+def _instant(tag: int, content: bytes) -> float:
+    """UTCTime means 1950 to 2049, GeneralizedTime says all four digits of its year (RFC 5280, section 4.1.2.5)."""
+    text = content.decode("ascii")
+    if tag == 0x17:
+        text = ("19" if text >= "50" else "20") + text
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
+
+
+def _refuse() -> str:
+    """Else OpenSSL asks on the terminal."""
+    raise PairError("key", "is encrypted; the gateway needs one without a passphrase")
+
+
+def _explained(error: ssl.SSLError, certificate: Secret) -> PairError:
+    reason = error.reason or ""
+    if "MISMATCH" in reason:  # KEY_VALUES_MISMATCH; KEY_TYPE_MISMATCH, of RSA and EC
+        return PairError("key", "does not belong to the certificate, the first one in its file")
+    if "TOO_SMALL" in reason or "TOO_WEAK" in reason:
+        return PairError("certificate", f"is too weak for OpenSSL: {reason}")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=certificate.reveal())
+    except ssl.SSLError:
+        return PairError("certificate", "is damaged, or was cut when it was copied")
+    return PairError("key", "is damaged, or was cut when it was copied")
+
+
+@contextmanager
+def _file(text: str) -> Iterator[str]:
+    """OpenSSL reads files alone. One in memory, so that no disk sees a key; where there are none such, a private one for now."""
+    if hasattr(os, "memfd_create"):
+        with open(os.memfd_create("certificate"), "w", encoding="utf-8") as file:  # noqa: PTH123 (a descriptor, not a path)
+            file.write(text)
+            file.flush()
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            yield file.name

@@ -1,0 +1,90 @@
+"""How long a certificate is valid, told without a handshake and compared with what a library of its own reads."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+
+import pytest
+import trustme
+from cryptography import x509
+
+from gateway.certificates import PairError, Validity, day, leaf, load_pair, validity
+from gateway.core.values import Secret
+
+DAY = 86400.0
+
+
+@pytest.mark.parametrize("key_type", list(trustme.KeyType))
+@pytest.mark.parametrize("year", [2030, 2049, 2050, 2400])  # RFC 5280 writes years from 2050 on in another way
+def test_the_first_certificate_of_a_text_says_when_it_begins_and_ends(year: int, key_type: trustme.KeyType) -> None:
+    begins, ends = datetime(1999, 12, 31, 23, 59, 58, tzinfo=UTC), datetime(year, 2, 28, 1, 2, 3, tzinfo=UTC)
+    authority = trustme.CA().create_child_ca()
+    issued = authority.issue_cert("gateway.test", not_before=begins, not_after=ends, key_type=key_type)
+    chain = b"".join(pem.bytes() for pem in issued.cert_chain_pems)
+    found = validity(Secret(f"Some notes, as authorities write them\n\n{chain.decode()}"))
+    assert (found.begins, found.ends) == (begins.timestamp(), ends.timestamp())
+    parsed = x509.load_pem_x509_certificate(issued.cert_chain_pems[0].bytes())
+    assert (parsed.not_valid_before_utc, parsed.not_valid_after_utc) == (begins, ends)
+    assert leaf(Secret(chain.decode())) == ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no certificate",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        "-----BEGIN CERTIFICATE-----\n\n-----END CERTIFICATE-----\n",
+        "-----BEGIN CERTIFICATE-----\nMIIB/////w==\n-----END CERTIFICATE-----\n",
+        "-----BEGIN CERTIFICATE-----\n" + "//" * 700 + "\n-----END CERTIFICATE-----\n",
+    ],
+)
+def test_what_is_none_is_an_error_and_nothing_worse(text: str) -> None:
+    with pytest.raises(ValueError):
+        validity(Secret(text))
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (10 * DAY - 1, "is not valid before 1970-01-11"),
+        (10 * DAY, None),
+        (79 * DAY, None),
+        (79 * DAY + 1, "expires on 1970-04-11, in 20 day(s)"),
+        (99.5 * DAY, "expires on 1970-04-11, in 0 day(s)"),
+        (100 * DAY, "expired on 1970-04-11"),
+    ],
+)
+def test_the_trouble_with_a_certificate_depends_on_the_day(now: float, said: str | None) -> None:
+    trouble = Validity(10 * DAY, 100 * DAY).trouble(now)
+    assert trouble is None if said is None else (trouble or "").startswith(said)
+    assert day(100 * DAY) == "1970-04-11"
+
+
+def pem(issued: trustme.LeafCert) -> tuple[str, str]:
+    return issued.cert_chain_pems[0].bytes().decode(), issued.private_key_pem.bytes().decode()
+
+
+def test_a_pair_that_can_not_be_used_says_which_of_the_two_is_wrong_and_nothing_of_the_key() -> None:
+    authority = trustme.CA()
+    certificate, key = pem(authority.issue_cert("gateway.test", key_type=trustme.KeyType.ECDSA))
+    _, other = pem(authority.issue_cert("gateway.test", key_type=trustme.KeyType.ECDSA))
+    _, rsa = pem(authority.issue_cert("gateway.test", key_type=trustme.KeyType.RSA))
+    lines = key.splitlines(keepends=True)
+    for shown, hidden, part in (
+        (certificate, other, "key"),
+        (certificate, rsa, "key"),
+        (certificate, "".join([lines[0], *lines[2:]]), "key"),
+        (certificate, "nothing", "key"),
+        (certificate, certificate, "key"),
+        (key, key, "certificate"),
+        (certificate[:300] + certificate[340:], key, "certificate"),
+        (f"{certificate}{certificate[:300]}{certificate[340:]}", key, "certificate"),
+        ("", key, "certificate"),
+    ):
+        with pytest.raises(PairError) as error:
+            load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), Secret(shown), Secret(hidden))
+        assert error.value.part == part
+        assert not any(line.strip() in str(error.value) for line in (*hidden.splitlines(), *shown.splitlines()) if line.strip())
+    load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), Secret(certificate + other), Secret(key))
