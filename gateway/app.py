@@ -12,9 +12,12 @@ from typing import Any
 from aiohttp import web
 
 from gateway import __version__
+from gateway.certificates import PairError
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.config.listen import Tcp, parse
+from gateway.core.errors import ListenError
+from gateway.core.peers import Networks
 from gateway.core.signature import Key
 from gateway.core.values import Environment, Secret
 from gateway.engine.attempts import LaneWorld
@@ -36,9 +39,11 @@ from gateway.reload import Reloads
 from gateway.signals import signals_call
 from gateway.store.sqlite import Store
 from gateway.telemetry import Log, RateLimited
+from gateway.web.access import Access
 from gateway.web.admin import Admin
 from gateway.web.ingress import Ingress
 from gateway.web.server import BoundedServer, Handler, listen
+from gateway.web.tls import Certificate, Tls
 
 _CLEANUP_SECONDS = 0.5
 """For aiohttp to let go of connections that are drained or cut already: the drain itself is ours."""
@@ -128,16 +133,23 @@ class Gateway:
             lambda: store.trouble,
         ]
         operator = Operator(store=store, audit=audit, router=lambda: inbox.rules.router, lanes=lanes.by_name, clock=clock)
-        ingress = Ingress(_sources(config), intake, rejections, max_body=config.server.max_body, clock=clock, log=log)
+        ingress = Ingress(
+            _sources(config), intake, rejections, access=_access(config), max_body=config.server.max_body, clock=clock, log=log
+        )
+        certificate = _certificate(config)
+        tls = Tls(certificate, metrics=metrics, clock=clock, log=log) if certificate is not None else None
 
         async def use(new: Config) -> None:
             """Go on by another configuration. What can fail comes first; then all is swapped at once, without an await."""
-            sources, token, rules = _sources(new), _token(new), rules_of(new)
+            sources, token, rules, access = _sources(new), _token(new), rules_of(new), _access(new)
+            certificate = _certificate(new)
             change = await lanes.prepare(new)
             self._config = new
             metrics.expect(new.sources, new.sinks)
             inbox.rules = rules
-            ingress.use(sources, new.server.max_body)
+            ingress.use(sources, access, new.server.max_body)
+            if tls is not None and certificate is not None:
+                tls.use(certificate)
             admin.token = token
             space.least, store.retention = new.store.min_free, new.store.retention
             await lanes.tidy(lanes.use(change))
@@ -176,8 +188,10 @@ class Gateway:
             cleaning = tasks.create_task(janitor.run(), name="janitor")
             # The admin listener first: whoever waits for the gateway to be ready asks there.
             await self._listen("admin", admin.handle, config.admin.listen)
-            await self._listen("webhooks", ingress.handle, config.server.listen)
+            await self._listen("webhooks", ingress.handle, config.server.listen, tls)
             passing = [tasks.create_task(reloads.run(), name="reloads")]
+            if tls is not None:
+                passing.append(tasks.create_task(tls.run(), name="tls"))
             if store.unchecked:
                 passing.append(tasks.create_task(self._check(store), name="quick_check"))
             log.info("gateway.started", version=__version__, file=str(config.file), caught_up=missing or None)
@@ -205,7 +219,7 @@ class Gateway:
         await store.quick_check()
         self._log.info("store.checked", file=str(store.path))
 
-    async def _listen(self, what: str, handler: Handler, texts: list[str]) -> None:
+    async def _listen(self, what: str, handler: Handler, texts: list[str], tls: Tls | None = None) -> None:
         logger = logging.Logger("aiohttp.server")
         logger.addHandler(RateLimited(self._log, self._clock.monotonic))
         server = BoundedServer(handler, logger)
@@ -213,7 +227,7 @@ class Gateway:
         self._listeners.append((runner, server))
         await runner.setup()
         for text in texts:
-            address = await listen(runner, parse(text, self._config.base), self._environment)
+            address = await listen(runner, parse(text, self._config.base), self._environment, tls)
             self._log.info("gateway.listening", what=what, address=address)
 
     async def _drain(self, lanes: Lanes) -> None:
@@ -241,6 +255,23 @@ def _sources(config: Config) -> dict[str, Source]:
         )
         for name, settings in config.sources.items()
     }
+
+
+def _access(config: Config) -> Access:
+    """Who may send."""
+    allowed = {name: Networks(source.allow_from) for name, source in config.sources.items() if source.allow_from is not None}
+    return Access(Networks(config.server.trusted_proxies), allowed)
+
+
+def _certificate(config: Config) -> Certificate | None:
+    """What the listeners for webhooks show. Raises ListenError."""
+    if config.server.tls is None:
+        return None
+    certificate, key = (config.secret(ref) for ref in config.server.tls.pair)
+    try:
+        return Certificate.of(certificate, key)
+    except PairError as error:  # it was good when it was loaded; but a credential stays what it was at the start
+        raise ListenError(f"[server] tls.{error}") from None
 
 
 def _token(config: Config) -> Secret | None:

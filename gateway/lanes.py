@@ -190,7 +190,7 @@ def _alike(name: str, old: Config, new: Config) -> bool:
     """Whether a sink stays what it is, its secrets included."""
     if name not in old.sinks or old.sinks[name] != new.sinks[name] or old.base != new.base:
         return False
-    if old.templates.get(name) != new.templates.get(name):
+    if old.templates.get(name) != new.templates.get(name) or old.authorities.get(name) != new.authorities.get(name):
         return False
     return old.secrets_of(old.sinks[name]) == new.secrets_of(new.sinks[name])
 

@@ -28,6 +28,7 @@ _LONG_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 1800, 3600, 7200,
 """From at once, through the waits of a retry schedule, to a week, after which a delivery is given up."""
 _EVENT_TYPES = (*sorted(EVENT_TYPES), "other")
 _REFUSALS = (
+    "forbidden",
     "method_not_allowed",
     "unsupported_encoding",
     "body_too_large",
@@ -81,6 +82,7 @@ class Metrics:
         )
         self._started = self._gauge("start_time_seconds", "When this process began to serve, Unix seconds")
         self._gauge("build_info", "Always 1", "version").labels(__version__).set(1)
+        self._certificate: Gauge | None = None
         self._hot: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._children: dict[tuple[int, tuple[str, ...]], Any] = {}
         for invariant in _INVARIANTS:
@@ -170,6 +172,13 @@ class Metrics:
 
     def started(self, now: float) -> None:
         self._started.set(now)
+
+    def certificate_ends(self, instant: float) -> None:
+        """There is no such metric without TLS: a 0 would look expired."""
+        if self._certificate is None:
+            said = "When the certificate that is shown to senders expires"
+            self._certificate = self._gauge("tls_certificate_expiry_timestamp_seconds", said)
+        self._certificate.set(instant)
 
     def config_reloaded(self, now: float) -> None:
         self._reload_good.set(1)

@@ -129,7 +129,7 @@ class Reloads:
 
     async def _read(self) -> tuple[Config, list[str]]:
         """The configuration of today, and the credentials in it that are others than at start: they count from a restart on."""
-        new = await detached(partial(load, self._running.file, self._environment), "reload")
+        new = await detached(partial(load, self._running.file, self._environment, now=self._clock.now()), "reload")
         known = {ref: secret for ref, secret in self._credentials.items() if ref in new.secrets}
         others = [f"credential {ref.credential}" for ref in known if known[ref].reveal() != new.secrets[ref].reveal()]
         return structs.replace(new, secrets=new.secrets | known), others

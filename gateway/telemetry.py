@@ -40,6 +40,14 @@ def set_up_logging(stream: TextIO = sys.stderr) -> Log:
     return log
 
 
+class KnownReason(Exception):
+    """An error of the server whose reason may be logged: it is a word of ours or of OpenSSL's."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class RateLimited(logging.Handler):
     """aiohttp's server logger, made harmless: one short line a kind in `every` seconds, no traceback, no bytes of a peer."""
 
@@ -52,11 +60,12 @@ class RateLimited(logging.Handler):
         self._held: dict[str, int] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[0] if record.exc_info else None
-        kind = error.__name__ if error else "server"
+        error = record.exc_info[1] if record.exc_info else None
+        kind = type(error).__name__ if error else "server"
         now = self._monotonic()
         if now - self._last.get(kind, -self._every) < self._every:
             self._held[kind] = self._held.get(kind, 0) + 1
             return
         self._last[kind] = now
-        self._log.warning("server.bad_request", kind=kind, more=self._held.pop(kind, 0))
+        reason = {"reason": error.reason} if isinstance(error, KnownReason) else {}
+        self._log.warning("server.bad_request", kind=kind, **reason, more=self._held.pop(kind, 0))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from gateway.certificates import leaf
 from gateway.cli.common import (
     AdminOption,
     ConfigOption,
@@ -85,6 +87,9 @@ async def _send(
                 ) as response:
                     answer = await response.text()
                     status = response.status
+            except aiohttp.ServerFingerprintMismatch:
+                message = "the gateway shows another certificate than the file names; let it take that one: gateway reload"
+                raise Unreachable(message) from None
             except (aiohttp.ClientError, OSError, TimeoutError):
                 where = url or config.server.listen[0]
                 raise Unreachable(f"no gateway answers at {where}; start it with: gateway serve") from None
@@ -118,7 +123,11 @@ def _target(config: Config) -> tuple[aiohttp.BaseConnector, str]:
         case Unix(path=path):
             return aiohttp.UnixConnector(str(path)), "http://localhost"
         case Tcp(host=host, port=port):
-            reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-            return aiohttp.TCPConnector(), f"http://{Tcp(reachable, port)}"
+            reachable = Tcp({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)
+            if config.server.tls is None:
+                return aiohttp.TCPConnector(), f"http://{reachable}"
+            # The gateway's very own certificate is better than one for the name of this address, which there hardly is.
+            own = sha256(leaf(config.secret(config.server.tls.pair[0]))).digest()
+            return aiohttp.TCPConnector(ssl=aiohttp.Fingerprint(own)), f"https://{reachable}"
         case Inherited():
             raise UsageError("the gateway listens on a socket of systemd; say where, as --url http://127.0.0.1:8080")

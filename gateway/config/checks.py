@@ -9,7 +9,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from gateway.certificates import PairError
-from gateway.config import listen
+from gateway.config import access
 from gateway.config.decode import secret_refs
 from gateway.config.place import Finding, Findings, Place
 from gateway.config.settings import Config, SourceSettings
@@ -22,7 +22,6 @@ from gateway.sinks.http import MOST_SECRETS, OWN_HEADERS
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,47}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _MAIL = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+")
-_LARGEST_BODY = 64 * 1024 * 1024
 _MOST_CONCURRENT = 256
 
 _Say = Callable[..., None]
@@ -37,7 +36,7 @@ def check_name(name: str, where: Place, findings: Findings) -> None:
 
 def check(config: Config, findings: Findings) -> None:
     """Everything that can be said without the secrets."""
-    _check_server(config, findings)
+    access.check(config, findings)
     if config.store.retention <= 0:
         findings.append(Finding(config.place("store", "retention"), "has to be longer than 0s"))
     for name, source in config.sources.items():
@@ -52,8 +51,9 @@ def check(config: Config, findings: Findings) -> None:
         _check_sink(sink, config.sink_places[name], config, findings)
 
 
-def check_signing_secrets(config: Config, findings: Findings) -> None:
-    """Whether each secret that signs can be one; says nothing of its content."""
+def check_secrets(config: Config, findings: Findings, now: float) -> None:
+    """Whether each secret can be what it has to be; says nothing of its content. `now` in Unix seconds."""
+    access.check_certificate(config, findings, now)
     for name, source in config.sources.items():
         for number, ref in enumerate(source.secrets):
             _check_key(config, ref, config.place("sources", name, "secrets", number), findings)
@@ -78,30 +78,6 @@ def check_signing_secrets(config: Config, findings: Findings) -> None:
                 findings.append(Finding(where / "webhook_url", f"the secret of {sink.webhook_url} is not an http(s) URL"))
             if sink.token in config.secrets and not re.fullmatch(r"[!-~]+", config.secrets[sink.token].reveal()):
                 findings.append(Finding(where / "token", f"the secret of {sink.token} can't be a token: it is not plain ASCII"))
-
-
-def _check_server(config: Config, findings: Findings) -> None:
-    seen: set[str] = set()
-    remote = False
-    for table, texts in (("server", config.server.listen), ("admin", config.admin.listen)):
-        where = config.place(table, "listen")
-        if not texts:
-            findings.append(Finding(where, "names no address"))
-        for number, text in enumerate(texts):
-            try:
-                address = listen.parse(text, config.base)
-            except ValueError as error:
-                findings.append(Finding(where / number, str(error)))
-                continue
-            if str(address) in seen and not str(address).endswith(":0"):
-                findings.append(Finding(where / number, f"{text} is used twice"))
-            seen.add(str(address))
-            remote = remote or (table == "admin" and not listen.is_local(address))
-    if remote and config.admin.token is None:
-        message = "is needed where others can reach the admin listener"
-        findings.append(Finding(config.place("admin", "token"), message, "or listen on 127.0.0.1 or unix:"))
-    if not 0 < config.server.max_body <= _LARGEST_BODY:
-        findings.append(Finding(config.place("server", "max_body"), "has to lie between 1B and 64MiB"))
 
 
 def _check_source(source: SourceSettings, where: Place, findings: Findings) -> None:

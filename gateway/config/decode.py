@@ -149,6 +149,7 @@ def _decode_value(kind: Any, raw: Any, where: Place, findings: Findings) -> Any:
 
 def _empty(kind: Any) -> Any:
     """What stands in place of a value that was refused, where there has to be one."""
+    kind = _options(kind)[0]
     return Duration(0) if kind is Duration else (get_origin(kind) or kind)()
 
 
@@ -191,7 +192,7 @@ def _is(raw: Any, *, hidden: bool = False) -> str:
     if isinstance(raw, bool):
         return "true" if raw else "false"
     if isinstance(raw, str):
-        return "a text" if hidden or "whsec_" in raw else f'the text "{raw[:40]}"'
+        return "a text" if hidden or "whsec_" in raw or "-----BEGIN" in raw else f'the text "{raw[:40]}"'
     if isinstance(raw, (int, float)):
         return "a number" if hidden else f"the number {raw}"
     if isinstance(raw, list):

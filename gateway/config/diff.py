@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
 
+from gateway.certificates import day, validity
 from gateway.config.settings import Config
 from gateway.core.values import SecretRef
 
@@ -49,9 +50,13 @@ def until_restart(old: Config, new: Config) -> Config:
         # Where the listener moves to may need none; where it is, strangers may reach it.
         admin = structs.replace(admin, token=old.admin.token)
         secrets = {**secrets, old.admin.token: old.secret(old.admin.token)}
+    server = structs.replace(new.server, listen=old.server.listen)
+    if (old.server.tls is None) is not (new.server.tls is None):  # a listener speaks TLS, or it does not
+        server = structs.replace(server, tls=old.server.tls)
+        secrets = {**secrets, **{ref: old.secret(ref) for ref in (old.server.tls.pair if old.server.tls else ())}}
     return structs.replace(
         new,
-        server=structs.replace(new.server, listen=old.server.listen),
+        server=server,
         admin=admin,
         store=structs.replace(new.store, path=old.store.path),
         audit=structs.replace(new.audit, path=old.audit.path),
@@ -70,8 +75,19 @@ def _singles(old: Config, new: Config) -> Iterator[Difference]:
                 continue
             if (table, key) == ("audit", "path") and old.audit_log == new.audit_log:
                 continue
+            if key == "tls" and (renewed := _renewed(old, new)) is not None:
+                before, after = renewed
             late = getattr(getattr(stays, table), key) != getattr(getattr(new, table), key)
             yield Difference("changed", place, before, after, restart=late)
+
+
+def _renewed(old: Config, new: Config) -> tuple[str, str] | None:
+    """How long the certificate of the listeners was valid, and is now, where there is another one in the same place."""
+    was, will = old.server.tls, new.server.tls
+    if was is None or was != will:
+        return None
+    before, after = (day(validity(config.secret(was.pair[0])).ends) for config in (old, new))
+    return f"certificate valid until {before}", f"renewed, valid until {after}"
 
 
 def _named(table: str, old: Mapping[str, Struct], new: Mapping[str, Struct], was: Config, will: Config) -> Iterator[Difference]:
@@ -86,9 +102,13 @@ def _named(table: str, old: Mapping[str, Struct], new: Mapping[str, Struct], was
         else:
             for key, before, after in _changed(old[name], settings, was, will):
                 yield Difference("changed", f"[{table}.{name}] {key}", before, after)
-            same_file = table == "sinks" and getattr(old[name], "template", None) == getattr(settings, "template", None)
-            if same_file and was.templates.get(name) != will.templates.get(name):
-                yield Difference("changed", f"[sinks.{name}] template", after="another text in the same file")
+            for key, texts, anew in (
+                ("template", was.templates, will.templates),
+                ("ca", was.authorities, will.authorities),
+            ):
+                same_file = table == "sinks" and getattr(old[name], key, None) == getattr(settings, key, None)
+                if same_file and texts.get(name) != anew.get(name):
+                    yield Difference("changed", f"[sinks.{name}] {key}", after="another text in the same file")
 
 
 def _routes(old: Config, new: Config) -> Iterator[Difference]:

@@ -51,7 +51,7 @@ def warnings(config: Config, findings: Findings) -> Iterator[Finding]:
 
 
 def _readable_secrets(config: Config) -> Iterator[Finding]:
-    owners = [(config.place("admin"), config.admin)]
+    owners = [(config.place("server"), config.server), (config.place("admin"), config.admin)]
     places = [*owners, *((config.place("sources", name), source) for name, source in config.sources.items())]
     places += [(config.sink_places[name], sink) for name, sink in config.sinks.items()]
     for where, ref in [pair for place, owner in places for pair in secret_refs(owner, place)]:
@@ -62,7 +62,8 @@ def _readable_secrets(config: Config) -> Iterator[Finding]:
 
 def _others_read(path: Path) -> bool:
     try:
-        return bool(path.stat().st_mode & stat.S_IROTH)
+        mode = path.stat().st_mode
+        return stat.S_ISREG(mode) and bool(mode & stat.S_IROTH)
     except OSError:
         return False
 

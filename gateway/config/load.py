@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from gateway.clock import Clock
 from gateway.config import checks, lint, messages, report, rules
 from gateway.config.decode import absolute, decode_table, secret_refs, suggestion
 from gateway.config.files import TomlFile, included, read, read_table
@@ -22,10 +23,11 @@ from gateway.config.settings import (
     ServerSettings,
     SourceSettings,
     StoreSettings,
+    TlsSettings,
 )
 from gateway.core.errors import ConfigError
 from gateway.core.values import Environment, Secret, SecretRef
-from gateway.sinks import SINK_TYPES, SinkConfig
+from gateway.sinks import SINK_TYPES, HttpConfig, SinkConfig
 from gateway.sinks.base import ReadableSettings, SinkSettings
 from gateway.sinks.language import is_timezone
 from gateway.sinks.templates import TemplateProblem, read_template
@@ -40,17 +42,19 @@ _PLACES = {
 _TABLES = ("include", "server", "admin", "store", "audit", "defaults", "sources", *_DROP_IN)
 
 
-def load(file: Path, environment: Environment, *, secrets: bool = True) -> Config:
+def load(file: Path, environment: Environment, *, secrets: bool = True, now: float | None = None) -> Config:
     """Read and check a configuration.
 
     Args:
         secrets: False resolves none of them, for a machine that has none (CI).
+        now: Unix seconds, to judge certificates by; None asks the clock of this host.
     Raises:
         ConfigError: with every problem that was found, in all files.
     """
     findings: Findings = []
     main = read(file)
-    return _Loader([main, *included(main, findings)], environment, findings).config(secrets=secrets)
+    loader = _Loader([main, *included(main, findings)], environment, findings)
+    return loader.config(secrets=secrets, now=Clock().now() if now is None else now)
 
 
 def load_admin(file: Path, environment: Environment) -> AdminSettings:
@@ -77,9 +81,9 @@ class _Loader:
         self._environment = environment
         self._findings = findings
 
-    def config(self, *, secrets: bool) -> Config:
+    def config(self, *, secrets: bool, now: float) -> Config:
         self._check_tables()
-        server = self._single(ServerSettings, "server")
+        server = self._server()
         admin = self.admin()
         store = self._single(StoreSettings, "store")
         audit = self._single(AuditSettings, "audit")
@@ -90,7 +94,7 @@ class _Loader:
         written_sources = set(_table(self._main, "sources"))
         routes = rules.read_routes(self._files, written_sinks, written_sources, self._findings)
         tests = rules.read_tests(self._files, written_sinks, written_sources, rules.written_names(self._files), self._findings)
-        owners: list[tuple[Place, Struct]] = [(self._place("admin"), admin)]
+        owners: list[tuple[Place, Struct]] = [(self._place("server"), server), (self._place("admin"), admin)]
         owners += [(self._place("sources", name), source) for name, source in sources.items()]
         owners += list(sinks.values())
         templates = {name: _text(sink) for name, (_, sink) in sinks.items()}
@@ -107,6 +111,7 @@ class _Loader:
             sources=sources,
             sinks={name: sink for name, (_, sink) in sinks.items()},
             templates=templates,
+            authorities={name: self._authorities(sink) for name, (_, sink) in sinks.items()},
             sink_places={name: place for name, (place, _) in sinks.items()},
             rules=tuple(routes),
             tests=tuple(tests),
@@ -118,7 +123,7 @@ class _Loader:
         checks.check(config, found)
         messages.check(config, found)
         if secrets:
-            checks.check_signing_secrets(config, found)
+            checks.check_secrets(config, found, now)
         if not written_sources and not any(finding.place.keys[:1] == ("sources",) for finding in self._findings):
             found.append(
                 Finding(self._place("sources"), "there is none", "webhooks need a place to come from: [sources.legitmark]")
@@ -138,6 +143,13 @@ class _Loader:
 
     def admin(self) -> AdminSettings:
         return self._in_runtime_directory(self._single(AdminSettings, "admin"))
+
+    def _server(self) -> ServerSettings:
+        server = self._single(ServerSettings, "server")
+        if server.tls is None:
+            return server
+        certificate, key = server.tls.pair
+        return msgspec.structs.replace(server, tls=TlsSettings(certificate=certificate, key=key))
 
     def _check_tables(self) -> None:
         for file in self._files:
@@ -222,6 +234,15 @@ class _Loader:
                 except ValueError as error:
                     self._say(where, str(error))
         return found
+
+    def _authorities(self, sink: SinkConfig) -> str:
+        """The text of its `ca`; "" where there is none, or none that can be read, which the checks say."""
+        if not isinstance(sink, HttpConfig) or sink.ca is None:
+            return ""
+        try:
+            return (self._main.path.parent / sink.ca).read_text(encoding="latin-1")
+        except OSError:
+            return ""
 
     def _place(self, *keys: str | int) -> Place:
         return Place(self._main.path, keys)

@@ -17,7 +17,9 @@ _VALUE = re.compile(r"[^\s\[\]{}=,\"']")
 _REFERENCE = re.compile(r"""\{(?: *(?:env|file|credential) *= *(?:"[^"]*"|'[^']*') *,?)+ *\}""")
 """Where a secret lies, which is none."""
 _PARTS = re.compile(f"({_REFERENCE.pattern})")
-_NO_PLACE = re.compile(r"(?i)whsec_|xox[a-z]-|://")
+_PASTED = re.compile(r"whsec_|-----BEGIN|[A-Za-z0-9+/=]{120}")
+"""Secrets that are known by their looks: signing secrets, and keys in PEM."""
+_NO_PLACE = re.compile(rf"(?i)xox[a-z]-|://|{_PASTED.pattern}")
 
 
 def problems(findings: Iterable[Finding], texts: Mapping[Path, str]) -> list[Problem]:
@@ -77,9 +79,9 @@ def _is_reference(part: str) -> bool:
 def _may_show_a_secret(finding: Finding, line: str, *, header: bool) -> bool:
     keys = finding.place.keys
     if header or not line.strip():
-        return "whsec_" in line
+        return _PASTED.search(line) is not None
     if keys and keys[0] in _WITH_SECRETS:
         whole_table = len(keys) <= (1 if keys[0] == "admin" else 2)
         sensitive = any(_SENSITIVE.search(str(key)) for key in keys[1:]) or _SENSITIVE.search(line) is not None
         return whole_table or sensitive or finding.on == "key"
-    return "whsec_" in line
+    return _PASTED.search(line) is not None

@@ -57,6 +57,7 @@ _ADDRESS = r"^(unix:.+|fd:.+|(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+):[0-9]{1,5})$"
 _CLOSER: dict[tuple[str, str], Schema] = {
     ("server", "listen"): {"minItems": 1, "items": {"type": "string", "pattern": _ADDRESS}},
     ("admin", "listen"): {"minItems": 1, "items": {"type": "string", "pattern": _ADDRESS}},
+    ("sources", "allow_from"): {"minItems": 1},
     ("sources", "path"): {"pattern": r'^/[!"$&->@-~]*$'},
     ("sinks", "retry"): {"minItems": 1},
     ("sinks", "concurrency"): {"minimum": 1, "maximum": 256},

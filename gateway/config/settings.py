@@ -16,12 +16,26 @@ from gateway.sinks import SinkConfig
 from gateway.sinks.base import Locale
 
 
+class TlsSettings(Struct, frozen=True, kw_only=True):
+    """Where the certificate and its key lie; the text that is a path becomes a reference when the file is loaded."""
+
+    certificate: str | SecretRef
+    key: str | SecretRef
+
+    @property
+    def pair(self) -> tuple[SecretRef, SecretRef]:
+        return _reference(self.certificate), _reference(self.key)
+
+
 class ServerSettings(Struct, frozen=True, kw_only=True):
     listen: list[str] = field(default_factory=lambda: ["127.0.0.1:8080"])
     """"host:port", "unix:/path", or "fd:NAME" for a socket from systemd."""
     max_body: Size = Size("256KiB")
     drain: Duration = Duration("20s")
     """How long a stop waits for what is in flight."""
+    tls: TlsSettings | None = None
+    trusted_proxies: list[str] = field(default_factory=list)
+    """Networks, or "unix": whose X-Forwarded-For counts."""
 
 
 class AdminSettings(Struct, frozen=True, kw_only=True):
@@ -53,6 +67,8 @@ class SourceSettings(Struct, frozen=True, kw_only=True):
     """Any of them may verify, so that a secret can be rotated."""
     tolerance: Duration = Duration("5m")
     verify: Literal["standard_webhooks", "none"] = "standard_webhooks"
+    allow_from: list[str] | None = None
+    """Networks; None: everybody may send."""
     identity: dict[str, list[str]] = field(default_factory=dict)
 
     def identity_fields(self) -> dict[str, list[str]]:
@@ -114,6 +130,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """What they take from `[defaults]` is filled in, and the paths of templates are absolute."""
     templates: dict[str, str]
     """By sink, the text of its template file: what differs between two configurations though nothing in them does."""
+    authorities: dict[str, str]
+    """Likewise, of the file of its `ca`."""
     sink_places: dict[str, Place]
     rules: tuple[Rule, ...]
     tests: tuple[Test, ...]
@@ -147,3 +165,7 @@ class Config(Struct, frozen=True, kw_only=True):
             value = [getattr(value, name) for name in value.__struct_fields__]
         items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
         return [found for item in items for found in self.secrets_of(item)]
+
+
+def _reference(written: str | SecretRef) -> SecretRef:
+    return SecretRef(file=written) if isinstance(written, str) else written

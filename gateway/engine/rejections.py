@@ -17,8 +17,11 @@ class Rejections:
         self._clock = clock
         self._windows: dict[tuple[str, str], _Window] = {}
 
-    def add(self, source: str, reason: str, detail: str) -> None:
-        """Count a refused request; `source` is empty where the path belongs to none."""
+    def add(self, source: str, reason: str, detail: str, first: str | None = None) -> None:
+        """Count a refused request; `source` is empty where the path belongs to none.
+
+        Where `first` is given, the line that comes at once says that instead: what is true of that request alone.
+        """
         self._metrics.rejection(source, reason)
         window = self._windows.get((source, reason))
         if window is not None:
@@ -26,7 +29,7 @@ class Rejections:
             window.detail = detail
             return
         self._windows[source, reason] = _Window(self._clock.monotonic() + WINDOW)
-        self._audit.step("message.rejected", source=source or None, reason=reason, detail=detail)
+        self._audit.step("message.rejected", source=source or None, reason=reason, detail=first or detail)
 
     def flush(self, *, everything: bool = False) -> None:
         """Write the count of each window that is over; a window without one closes, so that the next comes at once."""

@@ -13,6 +13,7 @@ from gateway.core.errors import RejectedWebhook, StoreError
 from gateway.engine.intake import Intake, Source
 from gateway.engine.rejections import Rejections
 from gateway.telemetry import Log
+from gateway.web.access import Access
 from gateway.web.server import Ack, json_response
 
 _BODY_SECONDS = 5.0
@@ -21,18 +22,27 @@ _RETRY_AFTER = {"Retry-After": "5"}
 
 class Ingress:
     def __init__(
-        self, sources: Mapping[str, Source], intake: Intake, rejections: Rejections, *, max_body: int, clock: Clock, log: Log
+        self,
+        sources: Mapping[str, Source],
+        intake: Intake,
+        rejections: Rejections,
+        *,
+        access: Access,
+        max_body: int,
+        clock: Clock,
+        log: Log,
     ) -> None:
         """`sources` is by path; `max_body` in bytes."""
         self._intake = intake
         self._rejections = rejections
-        self.use(sources, max_body)
+        self.use(sources, access, max_body)
         self._clock = clock
         self._log = log
 
-    def use(self, sources: Mapping[str, Source], max_body: int) -> None:
+    def use(self, sources: Mapping[str, Source], access: Access, max_body: int) -> None:
         """Answer by these from the next request on."""
         self._sources = sources
+        self._access = access
         self._max_body = max_body
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -67,6 +77,9 @@ class Ingress:
         source = self._sources.get(request.path)
         if source is None:
             raise self._rejected("", 404, "not_found", "no source has this path")
+        if (stranger := self._access.stranger(source.name, request)) is not None:
+            self._rejections.add(source.name, "forbidden", "the address is not in allow_from", stranger.audited)
+            raise RejectedWebhook(403, "forbidden", stranger.told)
         if request.method != "POST":
             raise self._rejected(source.name, 405, "method_not_allowed", "webhooks are sent by POST")
         return source

@@ -17,6 +17,7 @@ from aiohttp import http_parser, web
 from gateway.config.listen import Address, Inherited, Tcp, Unix
 from gateway.core.errors import ListenError
 from gateway.core.values import Environment
+from gateway.web.tls import Tls, TlsSite, bind
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -37,6 +38,9 @@ _ACK_HEAD = (
     b"HTTP/1.1 200 OK\r\nServer: legitmark-gateway\r\nDate: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 )
 
+_BACKLOG = 1024
+_LAST_REQUEST_SECONDS = 1.0
+"""For the request of a connection that comes to be when the server drains: it may be on its way."""
 _FIRST_INHERITED = 3
 """SD_LISTEN_FDS_START (sd_listen_fds(3))."""
 
@@ -88,15 +92,17 @@ class _Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(self._manager, BoundedServer)
         self._server = self._manager
-        if self._server.full:
+        if not self._server.takes(self):
             self._manager = None  # so that the end of this connection is nothing to aiohttp, which never saw its beginning
             cast(asyncio.WriteTransport, transport).abort()  # uvloop's transports are none of asyncio's classes
-        else:
-            super().connection_made(transport)
+            return
+        super().connection_made(transport)
+        if self._server.draining:
+            self._loop.call_later(_LAST_REQUEST_SECONDS, self.let_go)
 
     def let_go(self, looks: int = 3) -> None:
-        """Close, unless a request is under way: its answer closes then."""
-        if self._current_request is not None or self._messages:
+        """Close, unless a request is under way: its answer closes then. A handshake under way comes to its end, too."""
+        if self.transport is None or self._current_request is not None or self._messages:
             return
         if self._waiter is None and looks:
             # Between two steps of aiohttp's own tasks: what was read may be on its way to the handler, and would be committed
@@ -136,6 +142,7 @@ class BoundedServer(web.Server):
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise ListenError("aiohttp's C parser is not loaded, and its Python one is not meant for the open: reinstall aiohttp")
         super().__init__(handler, handler_cancellation=False, logger=logger, **BOUNDS)
+        self.logger = logger
         self.draining = False
         self._closed = False
         self._open: set[_Connection] = set()
@@ -145,7 +152,25 @@ class BoundedServer(web.Server):
     def full(self) -> bool:
         return self._closed or len(self._open) >= MOST_CONNECTIONS
 
-    def __call__(self) -> web.RequestHandler:
+    def takes(self, connection: web.RequestHandler) -> bool:
+        return connection in self._open or not self.full
+
+    def admit(self) -> web.RequestHandler | None:
+        """A connection that has a place from now on, though its handshake is still to come; None where there is no place."""
+        if self.full:
+            return None
+        connection = self()
+        self._open.add(connection)
+        return connection
+
+    def dismiss(self, connection: web.RequestHandler) -> None:
+        """Let another one have its place; may be called again."""
+        assert isinstance(connection, _Connection)
+        self._open.discard(connection)
+        if self.draining and not self._open:
+            self._empty.set()
+
+    def __call__(self) -> _Connection:
         return _Connection(self, loop=self._loop, **self._kwargs)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
@@ -155,10 +180,7 @@ class BoundedServer(web.Server):
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
-        assert isinstance(handler, _Connection)
-        self._open.discard(handler)
-        if self.draining and not self._open:
-            self._empty.set()
+        self.dismiss(handler)
 
     async def drain(self) -> None:
         """Wait until every request that has begun is answered. aiohttp's own shutdown would stop reading their bodies."""
@@ -175,17 +197,30 @@ class BoundedServer(web.Server):
             connection.cut()
 
 
-async def listen(runner: web.BaseRunner, address: Address, environment: Environment) -> str:
-    """Start listening; the address as it came to be. Raises ListenError, naming it."""
+async def listen(runner: web.BaseRunner, address: Address, environment: Environment, tls: Tls | None = None) -> str:
+    """Start listening; the address as it came to be. Raises ListenError, naming it.
+
+    Unix sockets stay plain, those of systemd too: who connects to them is on this host.
+    """
     site: web.BaseSite
+    server = runner.server
+    assert isinstance(server, BoundedServer)
     try:
         match address:
+            case Tcp(host=host, port=port) if tls is not None:
+                sockets = bind(host, port)
+                address = Tcp(host, sockets[0].getsockname()[1])
+                site = TlsSite(runner, server, sockets, tls, _BACKLOG)
             case Tcp(host=host, port=port):
-                site = web.TCPSite(runner, host, port, backlog=1024, reuse_address=True)
+                site = web.TCPSite(runner, host, port, backlog=_BACKLOG, reuse_address=True)
             case Unix(path=path):
-                site = web.UnixSite(runner, str(path), backlog=1024)
+                site = web.UnixSite(runner, str(path), backlog=_BACKLOG)
             case Inherited(name=name):
-                site = web.SockSite(runner, _inherited(name, environment), backlog=1024)
+                passed = _inherited(name, environment)
+                if tls is not None and passed.family != socket.AF_UNIX:
+                    site = TlsSite(runner, server, [passed], tls, _BACKLOG)
+                else:
+                    site = web.SockSite(runner, passed, backlog=_BACKLOG)
         await site.start()
         if isinstance(address, Unix):
             address.path.chmod(0o660)

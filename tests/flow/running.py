@@ -135,11 +135,16 @@ def request_bytes(body: bytes, headers: Headers = (), *, path: str = PATH, metho
     return bytes(head) + b"\r\n" + body
 
 
-async def exchange(address: tuple[str, int] | Path, *parts: bytes, seconds: float = 20.0) -> Answer:
-    """Open a connection, send the parts and read one answer. Raises ConnectionError where it was closed without one."""
+async def exchange(address: tuple[str, int] | Path, *parts: bytes, seconds: float = 20.0, **options: Any) -> Answer:
+    """Open a connection, send the parts and read one answer. Raises ConnectionError where it was closed without one.
+
+    `options` are asyncio's: `ssl`, `server_hostname`, `local_addr`.
+    """
     async with asyncio.timeout(seconds):
         reader, writer = await (
-            asyncio.open_unix_connection(address) if isinstance(address, Path) else asyncio.open_connection(*address)
+            asyncio.open_unix_connection(address, **options)
+            if isinstance(address, Path)
+            else asyncio.open_connection(*address, **options)
         )
         started = time.monotonic()
         try:
@@ -240,8 +245,11 @@ class Running:
         for line in self.stderr_file.read_bytes()[self._log_from :].splitlines():
             if b'"gateway.listening"' in line and line.endswith(b"}"):
                 said = json.loads(line)
-                host, _, port = said["address"].rpartition(":")
-                self.addresses[said["what"]] = Path(port) if host == "unix" else (host, int(port))
+                self.addresses[said["what"]] = self._address(said["address"])
+
+    def _address(self, text: str) -> tuple[str, int] | Path:
+        host, _, port = text.rpartition(":")
+        return Path(port) if host == "unix" else (host, int(port))
 
     def _is_ready(self) -> bool:
         if isinstance(address := self.addresses["admin"], Path):
@@ -298,13 +306,13 @@ class Running:
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def send(self, *parts: bytes, seconds: float = 20.0) -> Answer:
-        """Send raw bytes to the listener for webhooks."""
-        return await exchange(self.addresses["webhooks"], *parts, seconds=seconds)
+    async def send(self, *parts: bytes, seconds: float = 20.0, **options: Any) -> Answer:
+        """Send raw bytes to the listener for webhooks; `options` as of `exchange`."""
+        return await exchange(self.addresses["webhooks"], *parts, seconds=seconds, **options)
 
-    async def post(self, body: bytes, headers: Headers | None = None, *, path: str = PATH) -> Answer:
+    async def post(self, body: bytes, headers: Headers | None = None, *, path: str = PATH, **options: Any) -> Answer:
         """Post a webhook, signed unless headers are given."""
-        return await self.send(request_bytes(body, signed(body) if headers is None else headers, path=path))
+        return await self.send(request_bytes(body, signed(body) if headers is None else headers, path=path), **options)
 
     async def admin(self, path: str, headers: Headers = (), *, method: str = "GET", host: str = "127.0.0.1") -> Answer:
         lines = "".join(f"{name}: {value!s}\r\n" for name, value in headers)

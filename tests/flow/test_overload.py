@@ -14,6 +14,7 @@ from aiohttp import web
 
 from gateway.clock import Clock
 from gateway.config.listen import Tcp
+from gateway.core.peers import Networks
 from gateway.core.retry import RetryPolicy
 from gateway.core.routing import Route, Router
 from gateway.core.signature import Key
@@ -25,6 +26,7 @@ from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
 from gateway.metrics import Metrics
 from gateway.store.sqlite import MOST_WAITING, Store
+from gateway.web.access import Access
 from gateway.web.ingress import Ingress
 from gateway.web.server import BoundedServer, listen
 from tests.conftest import SECRET
@@ -51,7 +53,8 @@ async def _listening(store: Store, audit: AuditLog) -> AsyncIterator[tuple[str, 
         log=log,
     )
     source = Source("legitmark", [Key(Secret(SECRET))], 300.0, {})
-    ingress = Ingress({PATH: source}, intake, rejections, max_body=256 * 1024, clock=clock, log=log)
+    everybody = Access(Networks(), {})
+    ingress = Ingress({PATH: source}, intake, rejections, access=everybody, max_body=256 * 1024, clock=clock, log=log)
     runner = web.ServerRunner(BoundedServer(ingress.handle, logging.Logger("quiet")), shutdown_timeout=0.1)
     await runner.setup()
     try:

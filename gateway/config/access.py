@@ -1,0 +1,122 @@
+"""The rules about how webhooks come in: addresses, TLS, and who may send. Adds findings, raises nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections.abc import Sequence
+
+from gateway.certificates import PairError, load_pair, validity
+from gateway.config import listen
+from gateway.config.listen import Address, Inherited, Tcp, Unix
+from gateway.config.place import Finding, Findings, Place, warning
+from gateway.config.settings import Config
+from gateway.core.peers import UNIX, parse_network
+
+_LARGEST_BODY = 64 * 1024 * 1024
+_NO_NETWORK = 'write "203.0.113.0/24", "2001:db8::/32" or a single address'
+
+
+def check(config: Config, findings: Findings) -> None:
+    """Everything that can be said without the secrets."""
+    addresses = _check_addresses(config, findings)
+    if not 0 < config.server.max_body <= _LARGEST_BODY:
+        findings.append(Finding(config.place("server", "max_body"), "has to lie between 1B and 64MiB"))
+    if config.server.tls is not None and addresses and all(isinstance(address, Unix) for address in addresses):
+        findings.append(warning(config.place("server", "tls"), "has no use: unix sockets stay plain", "listen on host:port"))
+    trusted = config.place("server", "trusted_proxies")
+    _check_networks(config.server.trusted_proxies, trusted, findings, unix=True)
+    for number, text in enumerate(config.server.trusted_proxies):
+        if text != UNIX and _is_everybody(text):
+            message = "trusts everybody: then senders choose the address that they are taken for"
+            findings.append(warning(trusted / number, message, "name the addresses of your proxies"))
+    for name, source in config.sources.items():
+        if source.allow_from is None:
+            continue
+        where = config.place("sources", name, "allow_from")
+        if not source.allow_from:
+            findings.append(Finding(where, "names nobody", "leave it out to let everybody send"))
+        _check_networks(source.allow_from, where, findings)
+        if not config.server.trusted_proxies and addresses and _reach_nobody(addresses, source.allow_from):
+            message = "refuses every webhook: the gateway is reached from this host alone, and no proxy is trusted"
+            findings.append(warning(where, message, 'name it in [server] trusted_proxies: "127.0.0.1", "::1" or "unix"'))
+
+
+def check_certificate(config: Config, findings: Findings, now: float) -> None:
+    """Of the listeners for webhooks. With the secrets, since a machine that has none has no certificate either."""
+    if config.server.tls is None:
+        return
+    where = config.place("server", "tls")
+    certificate, key = (config.secrets.get(ref) for ref in config.server.tls.pair)
+    if certificate is None or key is None:
+        return
+    try:
+        load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificate, key)
+        trouble = validity(certificate).trouble(now)
+    except PairError as error:
+        findings.append(Finding(where / error.part, error.reason))
+    except ValueError as error:
+        findings.append(Finding(where / "certificate", str(error)))
+    else:
+        if trouble is not None:
+            findings.append(warning(where / "certificate", trouble, "renew it, and reload"))
+
+
+def _check_addresses(config: Config, findings: Findings) -> list[Address]:
+    """Of both listeners; those of webhooks."""
+    seen: set[str] = set()
+    good: list[Address] = []
+    remote = False
+    for table, texts in (("server", config.server.listen), ("admin", config.admin.listen)):
+        where = config.place(table, "listen")
+        if not texts:
+            findings.append(Finding(where, "names no address"))
+        for number, text in enumerate(texts):
+            try:
+                address = listen.parse(text, config.base)
+            except ValueError as error:
+                findings.append(Finding(where / number, str(error)))
+                continue
+            if str(address) in seen and not str(address).endswith(":0"):
+                findings.append(Finding(where / number, f"{text} is used twice"))
+            seen.add(str(address))
+            good += [address] if table == "server" else []
+            remote = remote or (table == "admin" and not listen.is_local(address))
+    if remote and config.admin.token is None:
+        message = "is needed where others can reach the admin listener"
+        findings.append(Finding(config.place("admin", "token"), message, "or listen on 127.0.0.1 or unix:"))
+    return good
+
+
+def _check_networks(texts: Sequence[str], where: Place, findings: Findings, *, unix: bool = False) -> None:
+    for number, text in enumerate(texts):
+        if unix and text == UNIX:
+            continue
+        try:
+            network = parse_network(text)
+        except ValueError:
+            hint = f'{_NO_NETWORK}; or "unix"' if unix else _NO_NETWORK
+            findings.append(Finding(where / number, f'"{text}" is not a network', hint))
+            continue
+        if "/" in text and str(network) != text.lower():
+            findings.append(warning(where / number, f'"{text}" is taken as {network}', f'write "{network}"'))
+
+
+def _is_everybody(text: str) -> bool:
+    try:
+        return parse_network(text).prefixlen == 0
+    except ValueError:
+        return False
+
+
+def _reach_nobody(addresses: Sequence[Address], allowed: Sequence[str]) -> bool:
+    """Whether all who can connect are on this host, and none of them is allowed; of a socket of systemd nobody knows."""
+    if any(isinstance(address, Inherited) or not listen.is_local(address) for address in addresses):
+        return False
+    loopback = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")]
+    try:
+        networks = [parse_network(text) for text in allowed]
+    except ValueError:
+        return False
+    on_tcp = any(isinstance(address, Tcp) for address in addresses)
+    return not (on_tcp and any(network.overlaps(own) for network in networks for own in loopback))

@@ -1,0 +1,57 @@
+"""Who may send to which source, by the address that a request comes from: `allow_from` and `trusted_proxies`."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+
+from aiohttp import web
+from msgspec import Struct
+
+from gateway.core.peers import UNIX, Networks, client, plain
+
+_FORWARDED = "X-Forwarded-For"
+
+
+class Stranger(Struct, frozen=True):
+    """Somebody who may not send: what they are told, and what the operator is."""
+
+    told: str
+    audited: str
+
+
+class Access:
+    def __init__(self, trusted: Networks, allowed: Mapping[str, Networks]) -> None:
+        """
+        Args:
+            trusted: the proxies whose X-Forwarded-For counts.
+            allowed: by source, who may send; one that is missing is open to everybody.
+        """
+        self._trusted = trusted
+        self._allowed = allowed
+
+    def stranger(self, source: str, request: web.BaseRequest) -> Stranger | None:
+        """None where who sent a request may do so."""
+        allowed = self._allowed.get(source)
+        if allowed is None:
+            return None
+        peer = _peer(request)
+        lines = request.headers.getall(_FORWARDED, ())
+        address = client(peer, lines, self._trusted) if lines else peer
+        if allowed.hold(address):
+            return None
+        seen = plain(address) or (f"a client of the {UNIX} socket" if address == UNIX else "an unknown address")
+        if lines and not self._trusted.hold(peer):
+            # Most likely a proxy that nobody named, and its address inside the house is no stranger's business.
+            why = f"its {_FORWARDED} does not count, since it is not in [server] trusted_proxies"
+            return Stranger("this address may not send here", f"{seen} is not in allow_from; {why}")
+        return Stranger(f"{seen} may not send here", f"{seen} is not in allow_from")
+
+
+def _peer(request: web.BaseRequest) -> str:
+    """The address of who is connected, or UNIX; "" where the connection has ended, and nobody can tell any more."""
+    if request.remote:
+        return request.remote
+    transport = request.transport
+    connected = transport.get_extra_info("socket") if transport is not None else None
+    return UNIX if connected is not None and connected.family == socket.AF_UNIX else ""
