@@ -33,10 +33,12 @@ from gateway.engine.operator import Operator
 from gateway.engine.pace import Pace
 from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
+from gateway.engine.upkeep import Upkeep
 from gateway.lanes import Lanes, rules_of
 from gateway.metrics import Metrics
 from gateway.reload import Reloads
 from gateway.signals import signals_call
+from gateway.store.migrations import Upgrade
 from gateway.store.sqlite import Store
 from gateway.telemetry import Log, RateLimited
 from gateway.web.access import Access
@@ -75,7 +77,8 @@ class Gateway:
         Raises StoreError and its kin, SinkSetupError or ListenError: the exception knows its exit code.
         """
         config = self._config
-        store = await Store.open(config.database, config.store.retention)
+        upgrade = Upgrade(min_free=config.store.min_free, told=self._log.info)
+        store = await Store.open(config.database, config.store.retention, upgrade)
         store.on_commit = self._metrics.commit
         audit = AuditLog(config.audit_log, self._clock, self._log)
         clean = False
@@ -133,6 +136,7 @@ class Gateway:
             lambda: store.trouble,
         ]
         operator = Operator(store=store, audit=audit, router=lambda: inbox.rules.router, lanes=lanes.by_name, clock=clock)
+        upkeep = Upkeep(store=store, space=space, clock=clock, log=log)
         ingress = Ingress(
             _sources(config), intake, rejections, access=_access(config), max_body=config.server.max_body, clock=clock, log=log
         )
@@ -170,6 +174,7 @@ class Gateway:
         admin = Admin(
             operator=operator,
             observer=observer,
+            upkeep=upkeep,
             drills=Drills(lanes=lanes.by_name, routes=lambda: self._config.routes, clock=clock, log=log),
             metrics=metrics,
             reasons=self._reasons,
@@ -202,6 +207,7 @@ class Gateway:
             log.info("gateway.stopping", drain=str(self._config.server.drain))
             for task in passing:
                 task.cancel()
+            upkeep.stop()
             await self._drain(lanes)
             janitor.stop()
             await cleaning  # it commits and audits, so it ends before those who do that for it

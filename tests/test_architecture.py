@@ -33,13 +33,14 @@ OWN_ROW = {"gateway.core.errors": set[str](), "gateway.core.values": set[str](),
 """Modules of a row that may import nothing of it."""
 
 BEHIND: dict[str, set[str]] = {
-    "gateway.store": set(),
+    "gateway.store": {"gateway.cli.db"},
     "gateway.engine": set(),
     "gateway.web": set(),
     "gateway.app": {"gateway.cli.serve"},
 }
 """Rooms of the running gateway, and the commands that may enter them: `serve` is that process. Every other command asks it
-through the admin listener, and never opens its database behind its back."""
+through the admin listener, and never opens its database behind its back. `db` looks at backups, which are nobody's, and where
+no gateway runs, it takes the place of one: it holds the database's lock, and reads."""
 
 LARGEST = 400
 """Lines. A file beyond that is a room to rebuild."""
@@ -110,7 +111,8 @@ def test_a_command_does_not_enter_the_running_gateway_from_behind(module: str) -
 def test_the_commands_that_may_enter_are_there_and_do() -> None:
     for room, allowed in BEHIND.items():
         assert room in MODULES
-        assert all(room in reachable_from(module) for module in allowed)
+        for module in allowed:
+            assert any(f"{reached}.".startswith(f"{room}.") for reached in reachable_from(module)), f"{module} need not be named"
 
 
 @pytest.mark.parametrize("module", MODULES)

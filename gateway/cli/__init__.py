@@ -39,6 +39,15 @@ for name, module, summary in _COMMANDS:
     about = {} if name in sys.argv[1:2] else {"help": summary}
     app.command(f"gateway.cli.{module}:{name}", name=name, **about)
 
+db = App(name="db", help="Back up the database, and check it.")
+app.command(db)
+for name, summary in (
+    ("backup", "Copy the database into a file, beside the traffic."),
+    ("check", "Read the whole database, or a backup, and say what is wrong."),
+):
+    about = {} if ["db", name] == sys.argv[1:3] else {"help": summary}
+    db.command(f"gateway.cli.db:{name}", name=name, **about)
+
 
 def main() -> None:
     """Run the command line; ends the process with one of the exit codes of CONTRACT section 8."""

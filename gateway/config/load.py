@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +34,7 @@ from gateway.sinks.language import is_timezone
 from gateway.sinks.templates import TemplateProblem, read_template
 
 S = TypeVar("S", bound=Struct)
+_P = TypeVar("_P")
 _DROP_IN = ("routes", "sinks", "tests")
 _PLACES = {
     "env": "write the name of the variable that holds it",
@@ -62,16 +64,24 @@ def load_admin(file: Path, environment: Environment) -> AdminSettings:
 
     Raises ConfigError where that much of it can't be read.
     """
+    return _part(file, environment, "admin", _Loader.admin)
+
+
+def load_store(file: Path, environment: Environment) -> tuple[Path, StoreSettings]:
+    """Only where the database lies and what is said of it, likewise."""
+    return _part(file, environment, "store", _Loader.store)
+
+
+def _part(file: Path, environment: Environment, table: str, of: Callable[[_Loader], _P]) -> _P:
     findings: Findings = []
     try:
         main = read(file)
     except ConfigError:
-        main = read_table(file, "admin")
-    loader = _Loader([main], environment, findings)
-    admin = loader.admin()
+        main = read_table(file, table)
+    part = of(_Loader([main], environment, findings))
     if findings:
         raise ConfigError(str(file), report.problems(findings, {file: main.text}))
-    return admin
+    return part
 
 
 class _Loader:
@@ -85,7 +95,7 @@ class _Loader:
         self._check_tables()
         server = self._server()
         admin = self.admin()
-        store = self._single(StoreSettings, "store")
+        database, store = self.store()
         audit = self._single(AuditSettings, "audit")
         sources = self._sources()
         defaults = self._single(DefaultsSettings, "defaults")
@@ -115,7 +125,7 @@ class _Loader:
             sink_places={name: place for name, (place, _) in sinks.items()},
             rules=tuple(routes),
             tests=tuple(tests),
-            database=self._path(store.path, "STATE_DIRECTORY", "gateway.db"),
+            database=database,
             audit_log=self._path(audit.path, "LOGS_DIRECTORY", "audit.jsonl"),
             secrets=self._secrets(owners, resolve=secrets),
         )
@@ -143,6 +153,10 @@ class _Loader:
 
     def admin(self) -> AdminSettings:
         return self._in_runtime_directory(self._single(AdminSettings, "admin"))
+
+    def store(self) -> tuple[Path, StoreSettings]:
+        settings = self._single(StoreSettings, "store")
+        return self._path(settings.path, "STATE_DIRECTORY", "gateway.db"), settings
 
     def _server(self) -> ServerSettings:
         server = self._single(ServerSettings, "server")

@@ -6,6 +6,9 @@
     ├── RejectedWebhook       the sender: this request is refused                         HTTP 4xx
     ├── Unreachable           the operator: no gateway answers there                      exit 69
     ├── ListenError           the operator: an address can't be listened on               exit 74
+    ├── BackupFailed          the operator: no backup was made, and nothing is left of it exit 74
+    │   ├── BackupExists      a file of that name is there already                        exit 2
+    │   └── UpkeepBusy        another backup or check is under way                        exit 1
     └── StoreError            the operator: nothing can be committed now                  HTTP 503
         ├── StoreOverloaded   too many requests wait for the disk already                 HTTP 503
         ├── StoreLocked       another process holds the database                          exit 73
@@ -73,6 +76,21 @@ class Unreachable(GatewayError):
 
 class ListenError(GatewayError):
     exit_code = 74
+
+
+class BackupFailed(GatewayError):
+    exit_code = 74
+    code: ClassVar[str] = "backup_failed"
+
+
+class BackupExists(BackupFailed):
+    exit_code = 2
+    code = "backup_exists"
+
+
+class UpkeepBusy(BackupFailed):
+    exit_code = 1
+    code = "busy"
 
 
 class RejectedWebhook(GatewayError):

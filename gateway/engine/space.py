@@ -20,6 +20,10 @@ class Space:
         self.free = 0
         """Bytes, at the last look."""
 
+    def room(self) -> int:
+        """Bytes that may still be written before messages are refused."""
+        return self._free() - self.least
+
     def step(self) -> None:
         """Look again."""
         self.free = free = self._free()

@@ -12,13 +12,14 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import aiosqlite
 
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed, StoreLocked
-from gateway.store.migrations import check_owner, migrate
+from gateway.store.migrations import Upgrade, check_owner, migrate
 
 _T = TypeVar("_T")
 _BUSY_MS = 2000
@@ -28,6 +29,7 @@ _PRAGMAS = {
     "wal_autocheckpoint": (0, 0),  # SQLite's own hook keeps the errors of a checkpoint to itself: see `Wal`
     "temp_store": ("MEMORY", 2),
     "foreign_keys": ("ON", 1),
+    "journal_size_limit": (67108864, 67108864),  # a log that a long reader let grow gives its room back when it begins anew
 }
 """What is set, and what SQLite has to answer: `PRAGMA journal_mode=WAL` can fail without an exception."""
 _LONG = 4000
@@ -85,25 +87,36 @@ class Wal:
         self._file.close()
 
 
-async def open_writer(path: Path) -> Connection:
+async def open_writer(path: Path, upgrade: Upgrade | None = None) -> Connection:
     """Open the one connection that writes, bring the schema up, and read a row of everything.
 
     Raises StoreCorrupt (exit 65), StoreLocked (73) or StoreFailed (74); a corrupt file is left as it is.
     """
-    _check_header(path)
+    upgrade = upgrade or Upgrade()
+    check_header(path)
     if path.exists() and path.stat().st_size:
         # First through eyes that can't write: the last read-write connection to close would move a WAL into the file,
         # and a file that is refused has to stay as it is.
         looking = await open_reader(path)
         try:
-            await looking.run(_look)
+            await looking.run(lambda connection: _look(connection, len(upgrade.scripts)))
         finally:
             await looking.close()
-    return await _open(Connection(lambda: _connect_writer(path), 64))
+    return await _open(Connection(lambda: _connect_writer(path, upgrade), 64))
 
 
 async def open_reader(path: Path) -> Connection:
-    return await _open(Connection(lambda: sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True), 64))
+    return await _open(Connection(lambda: connect_reader(path), 64))
+
+
+def connect_reader(path: Path, *, at_rest: bool = False) -> sqlite3.Connection:
+    """A connection that can neither write nor move the write-ahead log.
+
+    Args:
+        at_rest: no process has the file open for writing; without a log beside it, none is made then, in no folder.
+    """
+    still = at_rest and not path.with_name(f"{path.name}-wal").exists()
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{'immutable=1' if still else 'mode=ro'}", uri=True)
 
 
 async def _open(connection: Connection) -> Connection:
@@ -120,12 +133,12 @@ async def _open(connection: Connection) -> Connection:
         raise
 
 
-def _look(connection: sqlite3.Connection) -> None:
-    check_owner(connection)
+def _look(connection: sqlite3.Connection, known: int) -> None:
+    check_owner(connection, known)
     _read_a_row_of_everything(connection)
 
 
-def _connect_writer(path: Path) -> sqlite3.Connection:
+def _connect_writer(path: Path, upgrade: Upgrade) -> sqlite3.Connection:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))  # -wal and -shm take their mode from it
     connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000, cached_statements=256)
     try:
@@ -137,7 +150,7 @@ def _connect_writer(path: Path) -> sqlite3.Connection:
                     f"{path}: SQLite answered {name} = {answer} instead of {expected}; network file systems can't keep"
                     " the promise that an acknowledged message is on disk, put the database on a local disk"
                 )
-        migrate(connection)
+        migrate(connection, path, upgrade)
         path.chmod(0o600)
     except BaseException:
         connection.close()
@@ -145,17 +158,28 @@ def _connect_writer(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _check_header(path: Path) -> None:
-    """By hand, and before SQLite opens the file: closing it later would drop SQLite's POSIX locks."""
+def check_header(path: Path) -> None:
+    """Raises StoreCorrupt where it is no database, or one beside the write-ahead log of another.
+
+    By hand, and before SQLite opens the file: closing it later would drop SQLite's POSIX locks.
+    """
+    wal = path.with_name(f"{path.name}-wal")
     try:
         with path.open("rb") as file:
-            header = file.read(16)
+            header = file.read(20)
     except FileNotFoundError:
         return
     except OSError as error:
         raise StoreFailed(f"{path}: {error.strerror}") from None
-    if header and header != b"SQLite format 3\0":
+    if header and header[:16] != b"SQLite format 3\0":
         raise StoreCorrupt(f"{path}: is not an SQLite database; it was left as it is")
+    # Bytes 18 and 19 are 2 from before the first frame of a log is written until after the log is removed
+    # (sqlite.org/fileformat2.html, section 1.3.3). A backup has 1 there, and SQLite would put the old log's pages into it.
+    if header[18:20] == b"\1\1" and wal.exists() and wal.stat().st_size:
+        raise StoreCorrupt(
+            f"{path} is a restored backup, and {wal.name} beside it belongs to the database that was there before: move"
+            f" {wal.name} and {path.name}-shm away, and start again"
+        )
 
 
 def _read_a_row_of_everything(connection: sqlite3.Connection) -> None:
@@ -181,6 +205,7 @@ class LockFile:
     _UNCHECKED = b"clean, not checked"
 
     def __init__(self, database: Path) -> None:
+        self._database = database
         self._path = database.with_name(database.name + ".lock")
         self._fd = -1
         self.after_unclean_end = False
@@ -200,6 +225,7 @@ class LockFile:
             holder = os.pread(self._fd, _LOCK_BYTES, 0).decode(errors="replace").strip()
             os.close(self._fd)
             raise StoreLocked(f"{self._path}: another gateway (pid {holder}) holds this database; stop it first") from None
+        self._belong_to_the_owner()
         before = os.pread(self._fd, _LOCK_BYTES, 0).strip()
         self.after_unclean_end = before not in (b"", self._CLEAN, self._UNCHECKED)
         self.unchecked = before not in (b"", self._CLEAN)
@@ -219,6 +245,13 @@ class LockFile:
                 self._write(self._UNCHECKED if self.unchecked else self._CLEAN, fd)
         finally:
             os.close(fd)
+
+    def _belong_to_the_owner(self) -> None:
+        """What root makes here for a moment, the gateway's user has to be able to open. SQLite does so for its own files."""
+        if os.geteuid() == 0:
+            with suppress(OSError):
+                owner = self._database.stat()
+                os.fchown(self._fd, owner.st_uid, owner.st_gid)
 
     def _write(self, text: bytes, fd: int | None = None) -> None:
         fd = self._fd if fd is None else fd

@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 from gateway.core.errors import GatewayError, StoreCorrupt, StoreError, StoreFailed, StoreOverloaded
 from gateway.store import connection as opening
 from gateway.store import operations, reads, writes
+from gateway.store.aside import Aside, Look
+from gateway.store.migrations import Upgrade
 from gateway.store.records import Claim, Counts, Message, NewMessage, Settlement, SinkState, Stored
 
 _T = TypeVar("_T")
 _Job = TypeVar("_Job")
-_INTERRUPT_SECONDS = 0.05
-"""Between two tries to interrupt a statement."""
 MOST_WAITING = 480
 """Messages that may wait for a commit; more are refused, so that a slow disk costs no memory. Below the number of connections
 that the server takes, or it could never be reached."""
@@ -120,11 +120,12 @@ class Store:
         self._closing = False
 
     @classmethod
-    async def open(cls, path: Path, retention: float) -> Store:
+    async def open(cls, path: Path, retention: float, upgrade: Upgrade | None = None) -> Store:
         """Open or create the database, and bring its schema up.
 
         Args:
             retention: seconds for which a message is kept and makes duplicates.
+            upgrade: how, where the database is of an earlier version; None: by the scripts of this one.
         Raises:
             StoreLocked: another process has it (exit 73).
             StoreCorrupt: it can't be trusted, and was left as it is (exit 65).
@@ -134,7 +135,7 @@ class Store:
         lock.take()
         try:
             async with AsyncExitStack() as opened:
-                writer = await opening.open_writer(path)
+                writer = await opening.open_writer(path, upgrade)
                 opened.push_async_callback(writer.close)
                 reader = await opening.open_reader(path)
                 opened.push_async_callback(reader.close)
@@ -221,21 +222,20 @@ class Store:
     async def messages_after(self, seq: int, limit: int) -> list[tuple[int, str, Message, tuple[str, ...]]]:
         return await self._reader.run(lambda connection: reads.messages_after(connection, seq, limit))
 
+    def aside(self, function: Look[_T]) -> Aside[_T]:
+        """Begin what reads for minutes, on a connection and in a thread of its own; to be ended by who began it."""
+        return Aside(self.path, function)
+
     async def quick_check(self) -> None:
         """Read the whole file beside the traffic, on a connection of its own; raises StoreCorrupt.
 
         It takes minutes where the file is big; cancelled, it ends at once, and is owed to the next start.
         """
-        connection = await opening.open_reader(self.path)
-        checking = asyncio.ensure_future(connection.run(reads.quick_check))
+        checking = self.aside(reads.quick_check)
         try:
-            answer = await asyncio.shield(checking)
+            answer = await asyncio.shield(checking.ended)
         finally:
-            while not checking.done():  # an interrupt that comes before the statement does nothing
-                await connection.interrupt()
-                await asyncio.wait((checking,), timeout=_INTERRUPT_SECONDS)
-            checking.exception()  # looked at, or asyncio would complain of it
-            await connection.close()
+            await checking.end()
         if answer != "ok":
             raise StoreCorrupt(f"{self.path}: quick_check says: {answer}; stop, keep the file, and restore a backup")
         self.unchecked = self._lock.unchecked = False

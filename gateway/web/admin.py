@@ -17,6 +17,7 @@ from gateway.core.values import Secret
 from gateway.engine.drill import Drills
 from gateway.engine.observer import Observer
 from gateway.engine.operator import Operator
+from gateway.engine.upkeep import Upkeep
 from gateway.metrics import Metrics
 from gateway.web.api import Api
 from gateway.web.server import json_response
@@ -35,6 +36,7 @@ class Admin:
         operator: Operator,
         observer: Observer,
         drills: Drills,
+        upkeep: Upkeep,
         metrics: Metrics,
         reasons: Callable[[], list[str]],
         reload: Reload,
@@ -46,7 +48,7 @@ class Admin:
         """What callers have to show; None: nothing."""
         self._reload = reload
         self._observer = observer
-        self._api = Api(operator, observer, drills)
+        self._api = Api(operator, observer, drills, upkeep)
         self._metrics = metrics
         self._reasons = reasons
         self._hosts = {"localhost", *hosts}

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
 
-from gateway.core.errors import StoreError
+from gateway.core.errors import BackupFailed, StoreCorrupt, StoreError
 from gateway.engine.drill import Drill, Drills, Unknown
 from gateway.engine.observer import Observer
 from gateway.engine.operator import Act, Operator, Progress
+from gateway.engine.upkeep import Upkeep
 from gateway.store.operations import Selection, Target
 from gateway.web.server import json_response
 
@@ -21,10 +24,11 @@ _MOST_ROWS = 500
 
 
 class Api:
-    def __init__(self, operator: Operator, observer: Observer, drills: Drills) -> None:
+    def __init__(self, operator: Operator, observer: Observer, drills: Drills, upkeep: Upkeep) -> None:
         self._operator = operator
         self._observer = observer
         self._drills = drills
+        self._upkeep = upkeep
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer one request below `/api/`; what the caller got wrong is a 400 that says so."""
@@ -54,14 +58,22 @@ class Api:
                 case "POST", ["drill"]:
                     drill: Drill = await _json(request, Drill)
                     return json_response(200, {"drills": await self._drills.run(drill)})
+                case "POST", ["backup"]:
+                    asked: dict[str, str] = await _json(request, dict[str, str])
+                    return json_response(200, await self._upkeep.backup(_file(asked), partial(_waits, request)))
+                case "POST", ["check"]:
+                    return json_response(200, await self._upkeep.check(partial(_waits, request)))
                 case "POST", ["sinks", name, "pause" | "resume" as act]:
                     return await self._gate(name, act, (await _json(request, dict[str, str])).get("actor", "admin"))
         except Unknown as error:
             return json_response(404, {"error": "not_found", "detail": str(error), "known": error.known})
         except KeyError as error:
             return json_response(404, {"error": "not_found", "detail": f"there is no {error.args[0]}"})
+        except BackupFailed as error:
+            return json_response(409, {"error": error.code, "detail": str(error)})
         except StoreError as error:
-            return json_response(503, {"error": error.code, "detail": str(error)})
+            code = "store_corrupt" if isinstance(error, StoreCorrupt) else error.code
+            return json_response(503, {"error": code, "detail": str(error)})
         except (ValueError, OverflowError, RecursionError) as error:
             return json_response(400, {"error": "bad_request", "detail": str(error)})
         return json_response(404, {"error": "not_found", "detail": "there is no such page"})
@@ -81,6 +93,18 @@ class Api:
         except KeyError:
             raise KeyError(f'sink "{name}"') from None
         return json_response(200, {"sink": name, "paused": act == "pause", "changed": changed})
+
+
+def _file(asked: dict[str, str]) -> Path:
+    file = Path(asked.get("file", ""))
+    if not file.is_absolute() or "\0" in str(file):
+        raise ValueError('"file" is an absolute path on the host of the gateway')
+    return file
+
+
+def _waits(request: web.BaseRequest) -> bool:
+    """Whether somebody still waits for the answer."""
+    return request.transport is not None and not request.transport.is_closing()
 
 
 def _selection(query: Mapping[str, str]) -> Selection:

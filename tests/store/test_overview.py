@@ -9,7 +9,7 @@ from typing import Any
 from gateway.core.outcome import Delivered, Reason, Reject, Retry
 from gateway.core.status import MOST_COUNTED
 from gateway.store import operations
-from gateway.store.migrations import migrate
+from gateway.store.migrations import Upgrade, migrate
 from gateway.store.operations import Target
 from gateway.store.overview import last_failure, overview, sizes
 from gateway.store.sqlite import Store
@@ -78,7 +78,7 @@ def waiting(path: Path, number: int, *, last: int) -> int:
     The first message is one of those, and so is the one that is due `last`.
     """
     connection = sqlite3.connect(path)
-    migrate(connection)
+    migrate(connection, path, Upgrade())
     connection.executescript(f"""
         BEGIN;
         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {number})

@@ -1,0 +1,241 @@
+"""`gateway db backup`, `db check`: asked of the running gateway, which does it beside the traffic; where none runs, done here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from cyclopts import Parameter
+
+from gateway.cli.client import Refused, connected
+from gateway.cli.common import AdminOption, ConfigOption, JsonOption, UsageError
+from gateway.cli.lines import printable
+from gateway.clock import Clock
+from gateway.config import find, load_store
+from gateway.config.settings import StoreSettings
+from gateway.core.errors import BackupExists, BackupFailed, StoreCorrupt, StoreFailed, StoreLocked, Unreachable
+from gateway.core.errors import UpkeepBusy as Busy
+from gateway.core.values import Environment
+from gateway.store.aside import Aside, Look
+from gateway.store.connection import LockFile, check_header
+from gateway.store.copies import back_up
+from gateway.store.health import examine
+from gateway.store.migrations import check_owner, scripts
+
+_T = TypeVar("_T")
+_EXIT = {kind.code: kind.exit_code for kind in (BackupFailed, BackupExists, Busy, StoreFailed)} | {"store_corrupt": 65}
+"""By the code that the running gateway answers."""
+
+
+def backup(
+    file: Annotated[str, Parameter(name="FILE", allow_leading_hyphen=True)],
+    /,
+    *,
+    json_: JsonOption = False,
+    config: ConfigOption = None,
+    admin: AdminOption = None,
+) -> int:
+    """Copy the whole database into a file of its own, while the gateway goes on taking webhooks and delivering.
+
+    The running gateway writes it, as its own user and on its own host. The file is there when it is whole and on disk, or not
+    at all; Ctrl-C ends it. One that is there already is never overwritten. Where no gateway runs, this command does it.
+
+    Exit codes: 0 done, 1 another one is under way, 2 FILE is there already, 65 the database is corrupt, 69 no gateway answers
+    and its database is not to be had either, 74 it can't be written (no room, no right).
+
+    Parameters
+    ----------
+    file
+        Where to; in a folder, it gets a name with the time.
+    """
+    target = _target(file)
+    with _patience(f"backing up to {target}"):
+        done, by_gateway = asyncio.run(_backup(target, config, admin))
+    if json_:
+        print(json.dumps(done, ensure_ascii=False))
+    else:
+        newest = f", the newest of {done['newest']}" if done["newest"] else ""
+        said = f"{done['file']}: {done['messages']:,} messages{newest}; {_size(done['size'])}, {done['seconds']:.1f} s"
+        print(printable(said))
+    if by_gateway and admin is None and _is_missing(Path(done["file"])):
+        print(
+            f"gateway: warning: the gateway has written {done['file']}, but here there is no such file: under systemd it may have"
+            " a /tmp of its own (PrivateTmp=), which ends with it. Name a file in its state directory",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def check(
+    file: Path | None = None,
+    /,
+    *,
+    json_: JsonOption = False,
+    config: ConfigOption = None,
+    admin: AdminOption = None,
+) -> int:
+    """Read the whole database of the running gateway, or a backup, and say what is wrong with it.
+
+    Every page, each index against its table, what refers to what, and the counters. Nothing is changed, and the traffic goes on.
+    Where no gateway runs, this command does it.
+
+    Exit codes: 0 sound, 1 only counters are wrong, 65 the file is corrupt, 69 no gateway answers and its database is not to be
+    had either.
+
+    Parameters
+    ----------
+    file
+        A backup to look at instead; no gateway is asked then.
+    """
+    with _patience(f"checking {file or 'the database'}"):
+        health = asyncio.run(_check(file, config, admin))
+    damaged = bool(health["damage"])
+    if json_:
+        print(json.dumps({"sound": not damaged and not health["miscounted"], **health}, ensure_ascii=False))
+    else:
+        for line in _report(health):
+            print(printable(line))
+    return StoreCorrupt.exit_code if damaged else 1 if health["miscounted"] else 0
+
+
+def _target(file: str) -> Path:
+    if file in ("", "-"):
+        raise UsageError("a backup goes into a file, so that it is there whole or not at all: name one")
+    try:
+        file.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the name of the file is not UTF-8") from None
+    return Path(os.path.abspath(file))  # noqa: PTH100 (`..` is taken out, and nothing is resolved here that only the gateway may see)
+
+
+async def _backup(file: Path, config: Path | None, admin: str | None) -> tuple[dict[str, Any], bool]:
+    """What was done, and whether the gateway did it."""
+    clock = Clock()
+    begun = clock.monotonic()
+    answer = await _asked("/api/backup", {"file": str(file)}, config, admin)
+    by_gateway = not isinstance(answer, Unreachable)
+    if isinstance(answer, Unreachable):
+
+        def copy(connection: Any) -> Any:
+            check_owner(connection, len(scripts()))
+            return back_up(connection, database=database, file=file, now=clock.now(), min_free=settings.min_free)
+
+        with _held(answer, config) as (database, settings):
+            answer = msgspec.to_builtins(await _aside(database, copy))
+    return {**answer, "seconds": round(clock.monotonic() - begun, 3)}, by_gateway
+
+
+async def _check(file: Path | None, config: Path | None, admin: str | None) -> dict[str, Any]:
+    if file is not None:
+        if not file.is_file():
+            raise UsageError(f"{file} is not there, or is not a file")
+        return await _examined(file.absolute())
+    answer = await _asked("/api/check", {}, config, admin)
+    if isinstance(answer, Unreachable):
+        with _held(answer, config) as (database, _):
+            return await _examined(database)
+    return answer
+
+
+async def _asked(path: str, document: dict[str, Any], config: Path | None, admin: str | None) -> dict[str, Any] | Unreachable:
+    """The running gateway's answer, however long it takes; or that there is none running, unless a certain one is meant."""
+    async with connected(config, admin) as client:
+        try:
+            await client.get("/-/healthy")
+        except Unreachable as nobody:
+            if admin is not None:
+                raise
+            return nobody
+        try:
+            return await client.post(path, document, seconds=None)
+        except Refused as refused:
+            refused.exit_code = _EXIT.get(str(refused.answer.get("error")), refused.exit_code)  # type: ignore[misc]
+            raise
+
+
+@contextmanager
+def _held(nobody: Unreachable, config: Path | None) -> Iterator[tuple[Path, StoreSettings]]:
+    """The database in place of a gateway: none can start meanwhile, and the next one learns how the last one ended."""
+    environment = Environment.of_process()
+    database, settings = load_store(find(config, environment), environment)
+    try:
+        if not database.exists():
+            unit = "; under systemd, set STATE_DIRECTORY=/var/lib/... as its unit does" if settings.path is None else ""
+            raise Unreachable(f"{nobody}. And there is no database at {database}{unit}")
+        check_header(database)
+    except OSError as error:
+        raise StoreFailed(f"{database}: {error.strerror}; run this as the gateway's user") from None
+    lock = LockFile(database)
+    try:
+        lock.take()
+    except StoreLocked as held:
+        raise Unreachable(f"{nobody}. But {held}, name its admin listener with --admin, or wait until it has started") from None
+    print(f"gateway: no gateway runs; reading {database} itself, and none can start until this is done", file=sys.stderr)
+    try:
+        yield database, settings
+    finally:
+        lock.release(clean=not lock.after_unclean_end)
+
+
+async def _examined(file: Path) -> dict[str, Any]:
+    check_header(file)
+    health: dict[str, Any] = msgspec.to_builtins(await _aside(file, partial(examine, path=file)))
+    return health
+
+
+async def _aside(file: Path, function: Look[_T]) -> _T:
+    working = Aside(file, function, at_rest=True)
+    try:
+        return await asyncio.shield(working.ended)
+    finally:
+        await working.end()
+
+
+@contextmanager
+def _patience(what: str) -> Iterator[None]:
+    """On a terminal, show that something goes on."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        progress.add_task(printable(what), total=None)
+        yield
+
+
+def _report(health: dict[str, Any]) -> Iterator[str]:
+    kind = "corrupt" if health["damage"] else "miscounted" if health["miscounted"] else "sound"
+    yield f"{health['file']}: {kind}"
+    if health["schema"] is not None:
+        older = health["schema"] < health["newest_schema"]
+        upgrade = f" (the next start makes it schema {health['newest_schema']}, after a backup)" if older else ""
+        yield f"  schema {health['schema']}{upgrade}, {_size(health['size'])}"
+        yield f"  {health['messages']:,} messages" + (f", the newest of {health['newest']}" if health["newest"] else "")
+        yield f"  deliveries: {', '.join(f'{number:,} {state}' for state, number in health['deliveries'].items())}"
+    yield from (f"  {one}" for one in [*health["damage"], *health["miscounted"]])
+    if health["damage"]:
+        yield "keep this file, and put a backup in its place while the gateway is stopped (gateway db check FILE looks at one)"
+    elif health["miscounted"]:
+        yield "no message and no delivery is lost; report this"
+
+
+def _is_missing(file: Path) -> bool:
+    try:
+        return not file.exists()
+    except OSError:
+        return False  # it may be there: we may not look
+
+
+def _size(size: int) -> str:
+    from rich.filesize import decimal
+
+    return decimal(size)

@@ -1,0 +1,88 @@
+"""What takes a look at the whole database while it serves: a backup, a check. One at a time, and never at ingest's expense."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.clock import Clock
+from gateway.core.errors import BackupFailed, GatewayError, UpkeepBusy
+from gateway.engine.space import Space
+from gateway.store.aside import Look
+from gateway.store.copies import SLACK, Backup, back_up
+from gateway.store.health import Health, examine
+from gateway.store.sqlite import Store
+from gateway.telemetry import Log
+
+_T = TypeVar("_T")
+_LOOK_SECONDS = 0.1
+"""Between two looks at the disk, the caller and the gateway itself."""
+
+Wanted = Callable[[], bool]
+"""Whether the caller still waits."""
+
+
+class Upkeep:
+    def __init__(self, *, store: Store, space: Space, clock: Clock, log: Log) -> None:
+        self._store = store
+        self._space = space
+        self._clock = clock
+        self._log = log
+        self._under_way: str | None = None
+        self._stopping = False
+
+    async def backup(self, file: Path, wanted: Wanted) -> Backup:
+        """Copy the database into a file of this host, see `back_up`. Raises BackupFailed and its kin, or StoreError."""
+        begun = self._clock.monotonic()
+        copy = partial(back_up, database=self._store.path, file=file, now=self._clock.now(), min_free=self._space.least)
+        try:
+            backup = await self._beside(f"the backup to {file}", copy, wanted)
+        except GatewayError as error:
+            self._log.warning("store.backup_failed", file=str(file), error=str(error))
+            raise
+        seconds = round(self._clock.monotonic() - begun, 3)
+        self._log.info("store.backed_up", file=backup.file, size=backup.size, messages=backup.messages, seconds=seconds)
+        return backup
+
+    async def check(self, wanted: Wanted) -> Health:
+        """Read all of it. What is found is told, and not acted upon: whoever asked decides."""
+        health = await self._beside("the check", partial(examine, path=self._store.path), wanted)
+        if health.damage or health.miscounted:
+            self._log.error("store.unsound", file=health.file, damage=health.damage, miscounted=health.miscounted)
+        return health
+
+    def stop(self) -> None:
+        """Interrupt what is under way, and begin nothing more: a stop waits for no backup."""
+        self._stopping = True
+
+    async def _beside(self, what: str, function: Look[_T], wanted: Wanted) -> _T:
+        if self._under_way is not None:
+            raise UpkeepBusy(f"{self._under_way} is under way, and one reads the whole database at a time: wait for its end")
+        bounded = self._space.room() >= SLACK
+        self._under_way = what
+        working = self._store.aside(function)
+        working.ended.add_done_callback(self._over)  # where its disk hangs, that is long after we have gone on
+        try:
+            while not working.ended.done():
+                if (why := self._trouble(bounded, wanted)) is not None:
+                    raise BackupFailed(f"{what} was interrupted, and nothing is left of it: {why}")
+                await asyncio.wait((working.ended,), timeout=_LOOK_SECONDS)
+            return working.ended.result()
+        finally:
+            await working.end()
+
+    def _trouble(self, bounded: bool, wanted: Wanted) -> str | None:
+        if self._stopping:
+            return "the gateway is stopping"
+        if not wanted():
+            return "who asked for it has gone"
+        # The snapshot keeps the write-ahead log from beginning anew: it grows by all that is written meanwhile.
+        if bounded and self._space.room() <= SLACK // 2:
+            return "the disk of the database is nearly full, and messages come first"
+        return None
+
+    def _over(self, _: object) -> None:
+        self._under_way = None

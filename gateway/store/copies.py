@@ -1,0 +1,164 @@
+"""A copy of the whole database in a file of its own, made beside the traffic: whole under its name, or not there at all.
+
+Runs in the thread of a connection that it may keep for minutes: `VACUUM INTO` reads one snapshot, and takes what is deleted
+out of the copy. The backup API of SQLite would begin anew with every commit, and never end under load.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msgspec import Struct
+
+from gateway.core.errors import BackupExists, BackupFailed
+from gateway.core.values import rfc3339
+
+SLACK = 64 * 1024 * 1024
+"""Bytes that a backup leaves free beside `store.min_free`: messages come in meanwhile, and below that they are refused."""
+
+
+class Backup(Struct, frozen=True):
+    """A copy, and what is in it."""
+
+    file: str
+    size: int
+    """Bytes."""
+    schema: int
+    messages: int
+    newest: str | None
+    """When its newest message was received (RFC 3339)."""
+
+
+def back_up(
+    connection: sqlite3.Connection, *, database: Path, file: Path, now: float, min_free: int, replace: bool = False
+) -> Backup:
+    """Copy the database into a file that is not there yet, or in a folder into one named by the instant.
+
+    Args:
+        now: Unix seconds, UTC.
+        min_free: bytes that have to stay free where the database lies.
+        replace: an older copy of this name gives way, in the instant in which the new one is whole.
+    Raises BackupExists, or BackupFailed with what to do; nothing is left behind then. An error of the database itself, or
+    of an interrupt, comes as SQLite's.
+    """
+    try:
+        if file.is_dir():
+            file /= f"gateway-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}.db"
+        if not replace and os.path.lexists(file):
+            raise _exists(file)
+        _check_room(connection, database, file, min_free)
+        return _write(connection, file, replace=replace)
+    except OSError as error:
+        raise _failed(error, database, file) from error
+
+
+def facts(connection: sqlite3.Connection) -> tuple[int, int, str | None]:
+    """Schema, number of messages, and when the newest was received. Reads a whole index: for minutes that are spent anyway."""
+    (schema,) = connection.execute("PRAGMA user_version").fetchone()
+    (messages,) = connection.execute("SELECT count(*) FROM messages").fetchone()
+    newest = connection.execute("SELECT received_ms FROM messages ORDER BY seq DESC LIMIT 1").fetchone()
+    return schema, messages, rfc3339(newest[0] / 1000) if newest else None
+
+
+def _check_room(connection: sqlite3.Connection, database: Path, file: Path, min_free: int) -> None:
+    pages, unused, page_size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    needed, free = (pages - unused) * page_size, shutil.disk_usage(file.parent).free
+    if file.parent.stat().st_dev != database.parent.stat().st_dev:
+        min_free, kept = 0, ""
+    else:
+        min_free, kept = min_free + SLACK, f", and {_mib(min_free + SLACK)} have to stay free there (store.min_free and a bit)"
+    if needed + min_free > free:
+        raise BackupFailed(
+            f"{file.parent} has {_mib(free)} free, the backup needs {_mib(needed)}{kept}:"
+            " make room, or name a file on another disk"
+        )
+
+
+def _write(connection: sqlite3.Connection, file: Path, *, replace: bool) -> Backup:
+    partial = file.with_name(f"{file.name}.partial")
+    partial.unlink(missing_ok=True)  # of a process that was killed
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    made = os.open(partial, flags, 0o600)  # SQLite writes into an empty file, which nobody else may read from the beginning
+    try:
+        try:
+            connection.execute("VACUUM INTO ?", (str(partial),))
+        except sqlite3.OperationalError as error:
+            raise _meant(error, file) from error
+        os.fsync(made)
+        with closing(sqlite3.connect(f"{partial.absolute().as_uri()}?immutable=1", uri=True)) as copy:
+            schema, messages, newest = facts(copy)
+        if not os.path.samestat(os.fstat(made), partial.stat()):
+            raise BackupFailed(f"{partial} was taken away by somebody else")
+        if replace:
+            partial.replace(file)
+        else:
+            _name(partial, file)
+        _sync_folder(file.parent)
+        return Backup(str(file), os.fstat(made).st_size, schema, messages, newest)
+    finally:
+        os.close(made)
+        for left in (partial, partial.with_name(f"{partial.name}-journal")):
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
+
+
+def _name(partial: Path, file: Path) -> None:
+    """Unlike a rename, a link fails where somebody has made the file meanwhile."""
+    try:
+        os.link(partial, file, follow_symlinks=False)
+    except FileExistsError:
+        raise _exists(file) from None
+    except OSError:
+        partial.rename(file)  # a file system without links
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network disk, where nothing can be waited for
+            raise
+    finally:
+        os.close(folder)
+
+
+def _exists(file: Path) -> BackupExists:
+    return BackupExists(f"{file} is there already, and a backup overwrites nothing: name another file, or remove it first")
+
+
+def _meant(error: sqlite3.OperationalError, file: Path) -> Exception:
+    """What an error of SQLite means that may be about the copy; those of the database are left as they are."""
+    match error.sqlite_errorcode & 0xFF:
+        case _ if error.sqlite_errorcode in (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ):
+            return error
+        case sqlite3.SQLITE_FULL:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return BackupFailed(f"{file}: the copy could not be written ({error.sqlite_errorname}: {error})")
+    return error
+
+
+def _failed(error: OSError, database: Path, file: Path) -> BackupFailed:
+    said = f"{file.parent}: {error.strerror}"
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return BackupFailed(f"{file.parent}: the disk is full: make room, or name a file on another disk")
+        case errno.EACCES | errno.EPERM | errno.EROFS | errno.ENOENT | errno.ENOTDIR:
+            return BackupFailed(
+                f"{said}: the gateway can't write there. It can in its state directory, e.g. {database.parent / file.name};"
+                " under systemd it sees and writes other folders only where its unit says so (ReadWritePaths=)"
+            )
+    return BackupFailed(f"{file}: {error.strerror}")
+
+
+def _mib(size: int) -> str:
+    return f"{size / 1024 / 1024:,.0f} MiB"
