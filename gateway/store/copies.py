@@ -52,8 +52,7 @@ def back_up(
             file /= f"gateway-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}.db"
         if not replace and os.path.lexists(file):
             raise _exists(file)
-        _check_room(connection, database, file, min_free)
-        return _write(connection, file, replace=replace)
+        return _write(connection, database, file, min_free, replace=replace)
     except OSError as error:
         raise _failed(error, database, file) from error
 
@@ -66,28 +65,13 @@ def facts(connection: sqlite3.Connection) -> tuple[int, int, str | None]:
     return schema, messages, rfc3339(newest[0] / 1000) if newest else None
 
 
-def _check_room(connection: sqlite3.Connection, database: Path, file: Path, min_free: int) -> None:
-    pages, unused, page_size = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-    )
-    needed, free = (pages - unused) * page_size, shutil.disk_usage(file.parent).free
-    if file.parent.stat().st_dev != database.parent.stat().st_dev:
-        min_free, kept = 0, ""
-    else:
-        min_free, kept = min_free + SLACK, f", and {_mib(min_free + SLACK)} have to stay free there (store.min_free and a bit)"
-    if needed + min_free > free:
-        raise BackupFailed(
-            f"{file.parent} has {_mib(free)} free, the backup needs {_mib(needed)}{kept}:"
-            " make room, or name a file on another disk"
-        )
-
-
-def _write(connection: sqlite3.Connection, file: Path, *, replace: bool) -> Backup:
+def _write(connection: sqlite3.Connection, database: Path, file: Path, min_free: int, *, replace: bool) -> Backup:
     partial = file.with_name(f"{file.name}.partial")
     partial.unlink(missing_ok=True)  # of a process that was killed
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     made = os.open(partial, flags, 0o600)  # SQLite writes into an empty file, which nobody else may read from the beginning
     try:
+        _check_room(connection, database, file, min_free)
         try:
             connection.execute("VACUUM INTO ?", (str(partial),))
         except sqlite3.OperationalError as error:
@@ -108,6 +92,22 @@ def _write(connection: sqlite3.Connection, file: Path, *, replace: bool) -> Back
         for left in (partial, partial.with_name(f"{partial.name}-journal")):
             with suppress(OSError):
                 left.unlink(missing_ok=True)
+
+
+def _check_room(connection: sqlite3.Connection, database: Path, file: Path, min_free: int) -> None:
+    pages, unused, page_size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    needed, free = (pages - unused) * page_size, shutil.disk_usage(file.parent).free
+    if file.parent.stat().st_dev != database.parent.stat().st_dev:
+        min_free, kept = 0, ""
+    else:
+        min_free, kept = min_free + SLACK, f", and {_mib(min_free + SLACK)} have to stay free there (store.min_free and a bit)"
+    if needed + min_free > free:
+        raise BackupFailed(
+            f"{file.parent} has {_mib(free)} free, the backup needs {_mib(needed)}{kept}:"
+            " make room, or name a file on another disk"
+        )
 
 
 def _name(partial: Path, file: Path) -> None:

@@ -437,7 +437,7 @@ async def test_a_stop_does_not_wait_for_the_long_look_at_the_file_and_the_next_s
     await fill(tmp_path / "gateway.db", 20_000, sinks=("gone",))
     lock = tmp_path / "gateway.db.lock"
     lock.write_bytes(b"1".ljust(32))  # as a kill leaves it; and the line of the newest message stands in the log
-    line = {"v": 1, "time": "2026-03-01T00:00:00.000Z", "event": "message.accepted", "message_id": f"{20_000:032x}"}
+    line = {"v": 1, "time": "2026-03-01T00:00:00.000Z", "event": "message.accepted", "message_id": f"f{20_000:031x}"}
     (tmp_path / "audit.jsonl").write_text(json.dumps(line) + "\n")
     with Slow(tmp_path, toml) as running:
         log = tmp_path / "strace.log"

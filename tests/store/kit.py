@@ -249,7 +249,7 @@ async def fill(path: Path, number: int, *, body: bytes = b"{}", sinks: tuple[str
             (
                 (
                     seq,
-                    f"{seq:032x}",
+                    f"f{seq:031x}",
                     *((None, b"1") if seq == 1 else (b"msg_%d" % seq, None)),
                     now + seq,
                     body,

@@ -1,0 +1,243 @@
+"""A backup of a database in use: everything that was committed, whole under its name or not there at all."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import stat
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.core.errors import BackupExists, BackupFailed, StoreCorrupt
+from gateway.core.outcome import Delivered
+from gateway.store.aside import Aside
+from gateway.store.copies import SLACK, Backup, back_up
+from gateway.store.sqlite import Store
+from tests.fakes import START
+from tests.flow.running import until
+from tests.flow.test_disk import fill as fill_disk
+from tests.flow.test_disk import small_disk
+from tests.store.kit import (
+    HANG,
+    RETENTION,
+    accepted,
+    crash_copy,
+    fill,
+    looking,
+    new,
+    one,
+    rows,
+    serving,
+    settlement,
+)
+
+__all__ = ["small_disk"]
+TABLES = ("messages", "conflicts", "deliveries", "attempts", "counters", "sinks", "threads", "sqlite_sequence")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "gateway.db"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    return folder / "backup.db"
+
+
+class Meanwhile(sqlite3.Connection):
+    """A connection that lets something happen before it begins to copy."""
+
+    before: Callable[[], object]
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        if sql.startswith("VACUUM"):
+            self.before()
+        return super().execute(sql, parameters)
+
+
+def copied(path: Path, file: Path, before: Callable[[], object] = lambda: None, *, min_free: int = 0) -> Backup:
+    """By a connection of its own."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, factory=Meanwhile)) as connection:
+        connection.before = before
+        return back_up(connection, database=path, file=file, now=START, min_free=min_free)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    return {table: rows(path, f"SELECT * FROM {table} ORDER BY 1, 2") for table in TABLES}
+
+
+async def test_everything_committed_is_in_one_file_that_nobody_else_may_read(path: Path, file: Path) -> None:
+    await fill(path, 300, body=b"\xff\0" * 2000)
+    async with serving(path) as store:
+        seq = await accepted(store, new("msg_in_the_log"))
+        await store.settle(settlement(seq, Delivered(200)))
+        backup = copied(path, file)
+        assert contents(file) == contents(path)
+    assert names(file.parent) == ["backup.db"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert rows(file, "PRAGMA integrity_check") == [("ok",)]
+    assert backup == Backup(str(file), file.stat().st_size, 1, 301, "2026-02-25T06:13:20.000Z")
+
+
+async def test_a_backup_is_a_database_to_start_from(path: Path, file: Path) -> None:
+    async with serving(path) as store:
+        await accepted(store, new("msg_1"))
+        copied(path, file)
+        await accepted(store, new("msg_after"))
+    async with serving(file) as store:
+        assert [one.message.sender_id for one in (await store.claim("erp", START, 10, ())).owed] == ["msg_1"]
+        await accepted(store, new("msg_after"))
+
+
+async def test_what_is_committed_meanwhile_is_not_held_up_and_not_in_it(path: Path, file: Path) -> None:
+    await fill(path, 5000, body=b"x" * 4000)
+    async with serving(path) as store:
+        copying = store.aside(partial(back_up, database=path, file=file, now=START, min_free=0))
+        number = 0
+        while not copying.ended.done():
+            await accepted(store, new(f"msg_meanwhile_{number}"))
+            number += 1
+        assert number > 3 and 5000 <= copying.ended.result().messages <= 5000 + number
+        await copying.end()
+    assert one(file, "SELECT count(*) FROM messages") == copying.ended.result().messages
+
+
+async def test_in_a_folder_it_is_named_by_the_instant(path: Path, file: Path) -> None:
+    await fill(path, 1)
+    assert copied(path, file.parent).file == str(file.parent / "gateway-20260225T061320Z.db")
+    with pytest.raises(BackupExists):
+        copied(path, file.parent)
+
+
+@pytest.mark.parametrize("there", ["a file", "a link to nowhere"])
+async def test_it_overwrites_nothing(path: Path, file: Path, there: str) -> None:
+    await fill(path, 1)
+    if there == "a file":
+        file.write_bytes(b"precious")
+    else:
+        file.symlink_to(file.parent / "nowhere")
+    with pytest.raises(BackupExists, match="overwrites nothing"):
+        copied(path, file)
+    assert names(file.parent) == ["backup.db"]
+    assert file.is_symlink() or file.read_bytes() == b"precious"
+
+
+async def test_nor_what_somebody_makes_meanwhile(path: Path, file: Path) -> None:
+    await fill(path, 1)
+    with pytest.raises(BackupExists):
+        copied(path, file, lambda: file.write_bytes(b"theirs"))
+    assert names(file.parent) == ["backup.db"] and file.read_bytes() == b"theirs"
+
+
+async def test_what_a_killed_one_left_behind_gives_way(path: Path, file: Path) -> None:
+    await fill(path, 1)
+    precious = file.with_name("precious")
+    precious.write_bytes(b"precious")
+    file.with_name("backup.db.partial").symlink_to(precious)
+    assert copied(path, file).messages == 1
+    assert names(file.parent) == ["backup.db", "precious"] and precious.read_bytes() == b"precious"
+
+
+async def test_one_that_is_interrupted_leaves_nothing_behind_and_ends_at_once(path: Path, file: Path) -> None:
+    await fill(path, 20_000, body=b"x" * 4000)
+    copying = Aside(path, partial(back_up, database=path, file=file, now=START, min_free=0))
+    partial_file = file.with_name("backup.db.partial")
+    await until(lambda: partial_file.exists() and partial_file.stat().st_size > 1_000_000, HANG)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await copying.end()
+    assert loop.time() - begun < 1.0
+    assert isinstance(copying.ended.exception(), sqlite3.OperationalError) and names(file.parent) == []
+
+
+async def test_a_disk_that_fills_up_meanwhile_is_told_and_nothing_is_left(path: Path, small_disk: Path) -> None:
+    await fill(path, 1000, body=b"x" * 4000)
+    with pytest.raises(BackupFailed, match="the disk is full: make room"):
+        copied(path, small_disk / "backup.db", lambda: fill_disk(small_disk, 1_000_000))
+    assert names(small_disk) == ["filler"]
+
+
+async def test_without_room_it_does_not_begin(path: Path, file: Path, small_disk: Path) -> None:
+    await fill(path, 3000, body=b"x" * 4000)
+    with pytest.raises(BackupFailed, match=r"has 8 MiB free, the backup needs 1\d MiB: make room"):
+        copied(path, small_disk / "backup.db", lambda: pytest.fail("it began"))
+    free = shutil.disk_usage(path.parent).free
+    with pytest.raises(BackupFailed, match=r"store\.min_free"):
+        copied(path, file, lambda: pytest.fail("it began"), min_free=free - SLACK)
+    assert names(small_disk) == names(file.parent) == []
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("/proc/nowhere/b.db", "No such file"),
+        ("/sys/b.db", "not permitted|denied|Read-only"),
+        ("/dev/null/b.db", "Not a directory"),
+    ],
+)
+async def test_where_nothing_can_be_written_it_says_where_the_gateway_may(path: Path, where: str, said: str) -> None:
+    await fill(path, 1)
+    with pytest.raises(BackupFailed, match=said) as refused:
+        copied(path, Path(where))
+    assert str(path.with_name("b.db")) in str(refused.value) and "ReadWritePaths=" in str(refused.value)
+
+
+async def test_a_database_that_is_damaged_makes_no_backup(path: Path, file: Path) -> None:
+    await fill(path, 3000, body=b"x" * 3000)
+    content = path.read_bytes()
+    middle = len(content) // 2 // 4096 * 4096
+    path.write_bytes(content[:middle] + b"\xa5" * 4096 * 50 + content[middle + 4096 * 50 :])
+    copying = Aside(path, partial(back_up, database=path, file=file, now=START, min_free=0))
+    with pytest.raises(StoreCorrupt, match="restore a backup"):
+        await copying.ended
+    assert names(file.parent) == []
+
+
+async def test_a_log_that_a_crash_left_is_a_part_of_the_database_and_stays(path: Path, tmp_path: Path, file: Path) -> None:
+    async with serving(path) as store:
+        for number in range(10):
+            await accepted(store, new(f"msg_{number}"))
+        crashed = crash_copy(path, tmp_path / "crashed")
+    log = Path(f"{crashed}-wal").read_bytes()
+    copying = Aside(crashed, partial(back_up, database=crashed, file=file, now=START, min_free=0), at_rest=True)
+    assert (await copying.ended).messages == 10
+    assert Path(f"{crashed}-wal").read_bytes() == log
+
+
+async def test_a_file_at_rest_is_read_without_a_trace(path: Path, file: Path) -> None:
+    await fill(path, 10)
+    Path(f"{path}.lock").unlink()
+    copying = Aside(path, partial(back_up, database=path, file=file, now=START, min_free=0), at_rest=True)
+    assert (await copying.ended).messages == 10
+    assert names(path.parent) == ["backups", "gateway.db"]
+
+
+async def test_the_log_that_a_long_look_let_grow_gives_its_room_back(path: Path) -> None:
+    store = await Store.open(path, RETENTION)
+    running = asyncio.create_task(store.run())
+    log = Path(f"{path}-wal")
+    with looking(path) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM messages").fetchall()
+        for number in range(90):
+            await accepted(store, new(f"msg_{number}", body=b"x" * 1_000_000))
+        assert log.stat().st_size > 90_000_000
+    for number in range(90, 100):
+        await accepted(store, new(f"msg_{number}"))
+    assert log.stat().st_size <= 64 * 1024 * 1024
+    store.finish()
+    await running
+    await store.close()

@@ -1,0 +1,171 @@
+"""Every database that an earlier version wrote is read, delivered, replayed and deduplicated by this one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gateway.core.outcome import Delivered
+from gateway.store import operations, queries, reads, threads
+from gateway.store.health import Health, examine
+from gateway.store.migrations import backup_before, scripts
+from gateway.store.operations import Target
+from gateway.store.records import Accepted, Duplicate, NewMessage
+from gateway.store.sqlite import Store
+from tests.fakes import START
+from tests.golden import same
+from tests.store import writing
+from tests.store.kit import DAY, STATES, accepted, assert_counters_right, new, one, rows, serving, settlement
+
+SCRIPTS = sorted((Path(__file__).parent / "written").glob("*.sql"))
+KEPT = ("messages", "conflicts", "deliveries", "attempts", "counters", "sinks", "threads", "sqlite_sequence")
+"""Tables of the first schema."""
+
+
+@pytest.fixture(params=SCRIPTS, ids=lambda script: script.stem)
+def script(request: pytest.FixtureRequest) -> Path:
+    assert isinstance(request.param, Path)
+    return request.param
+
+
+@pytest.fixture
+def path(tmp_path: Path, script: Path) -> Path:
+    path = tmp_path / "gateway.db"
+    writing.load(script, path)
+    return path
+
+
+def resent(made: NewMessage) -> NewMessage:
+    """The same webhook, come again: with a new id of the gateway."""
+    return msgspec.structs.replace(made, message=msgspec.structs.replace(made.message, id=made.message.id[::-1]))
+
+
+async def examined(store: Store) -> Health:
+    looking = store.aside(partial(examine, path=store.path))
+    return await looking.ended
+
+
+async def test_there_is_a_database_of_every_schema_and_this_version_writes_the_last_one(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.db"
+    await writing.write(path)
+    text = writing.dump(path)
+    same(text, Path(__file__).parent / "written" / f"{len(scripts()):04}.sql")
+    assert [script.stem for script in SCRIPTS] == [f"{number:04}" for number in range(1, len(scripts()) + 1)]
+
+
+async def test_what_is_kept_as_text_is_the_database(tmp_path: Path) -> None:
+    path, loaded = tmp_path / "gateway.db", tmp_path / "loaded.db"
+    await writing.write(path)
+    (tmp_path / "dump.sql").write_text(writing.dump(path), encoding="utf-8")
+    writing.load(tmp_path / "dump.sql", loaded)
+    for table in KEPT:
+        assert rows(loaded, f"SELECT * FROM {table} ORDER BY 1, 2") == rows(path, f"SELECT * FROM {table} ORDER BY 1, 2") != []
+
+
+async def test_every_kind_of_row_is_in_it(path: Path) -> None:
+    def kinds(column: str, table: str) -> set[object]:
+        return {value for (value,) in rows(path, f"SELECT DISTINCT {column} FROM {table}")}
+
+    assert kinds("state", "deliveries") == set(STATES)
+    assert kinds("outcome", "attempts") == {"delivered", "retry", "defer", "reject"}
+    assert kinds("status", "messages") == {"accepted", "unrouted", "quarantined"}
+    for flag in ("sr IS NULL", "replayed"):
+        assert kinds(flag, "deliveries") == {0, 1}, flag
+    for flag in ("forgotten = 0", "duplicates = 0", "sender_id IS NULL", "identity IS NULL", "content_type IS NULL"):
+        assert kinds(flag, "messages") == {0, 1}, flag
+    for flag in ("paused_ms", "held_ms", "probe_ms", "absent_ms"):
+        assert kinds(f"{flag} IS NULL", "sinks") == {0, 1}, flag
+    assert kinds("in_order", "sinks") == {0, 1}
+    assert one(path, "SELECT seq FROM sqlite_sequence") > one(path, "SELECT max(seq) FROM messages")
+
+
+async def test_the_upgrade_keeps_every_row_and_leaves_a_sound_database(path: Path, script: Path) -> None:
+    before = {table: rows(path, f"SELECT * FROM {table} ORDER BY 1, 2") for table in KEPT}
+    async with serving(path) as store:
+        for table, kept in before.items():
+            now = rows(path, f"SELECT * FROM {table} ORDER BY 1, 2")
+            assert [row[: len(kept[0])] for row in now] == kept, table  # columns are only added, at the end
+        health = await examined(store)
+        assert (health.damage, health.miscounted, health.schema) == ([], [], len(scripts()))
+        await assert_counters_right(store)
+    assert backup_before(path, int(script.stem)).exists() == (int(script.stem) < len(scripts()))
+
+
+async def test_every_message_is_there_as_it_came_and_its_story_can_be_told(path: Path) -> None:
+    async with serving(path) as store:
+        kept = {message.id: message for _, _, message, _ in await store.messages_after(0, 1000)}
+        for name, made in writing.messages().items():
+            assert kept[made.message.id] == made.message, name
+        for seq, status, message, sinks in await store.messages_after(0, 1000):
+            story = await store.ask(partial(queries.story, seq=seq))
+            assert story is not None and (story["message_id"], story["status"]) == (message.id, status)
+            assert sorted(delivery["sink"] for delivery in story["deliveries"]) == sorted(sinks)
+
+
+async def test_what_is_queued_is_delivered_in_its_order(path: Path) -> None:
+    queued = defaultdict(set)
+    for seq, sink in rows(path, "SELECT message, sink FROM deliveries WHERE state = 'queued'"):
+        queued[sink].add(seq)
+    assert queued.keys() >= {"erp", "slack", "ordered", "ends", "added", "gone"}
+    async with serving(path) as store:
+        for sink, seqs in queued.items():
+            turns = []
+            while owed := (await store.claim(sink, START + DAY, 100, (), by_sr=sink == "ordered")).owed:
+                for each in owed:
+                    turns.append(each.seq)
+                    done = settlement(each.seq, Delivered(200), sink=sink, number=each.attempts + 1, retries=each.retries)
+                    assert await store.settle(done)
+            assert set(turns) == seqs and len(turns) == len(seqs)
+            if sink == "ordered":
+                assert turns == sorted(turns, reverse=True)  # by the events' own time
+        assert all(counts.queued == 0 for counts in (await store.counts()).values())
+        health = await examined(store)
+        assert (health.damage, health.miscounted) == ([], [])
+
+
+async def test_what_is_dead_is_replayed_and_what_was_never_owed_is_made(path: Path) -> None:
+    dead = [Target(*row) for row in rows(path, "SELECT message, sink FROM deliveries WHERE state = 'dead'")]
+    everything = [Target(seq, "new_sink") for (seq,) in rows(path, "SELECT seq FROM messages")]
+    assert dead
+    async with serving(path) as store:
+        reopen = partial(operations.add_or_reopen, targets=[*dead, *everything], states=("dead",), now=START)
+        changed = await store.change(lambda connection, changes: reopen(connection, changes=changes))
+        assert set(changed) == {*dead, *everything}
+        for target in changed:
+            owed = (await store.claim(target.sink, START + DAY, 1000, ())).owed
+            assert target.seq in [each.seq for each in owed]
+        await assert_counters_right(store)
+
+
+async def test_what_was_seen_before_is_a_duplicate(path: Path) -> None:
+    async with serving(path, writing.RETENTION) as store:
+        for name, made in writing.messages().items():
+            first = made.message.id
+            assert await store.accept(resent(made)) == Duplicate(first, "message_id", False), name
+            if made.identity is not None:
+                again = await store.accept(new(f"other {name}", identity=made.identity))
+                assert isinstance(again, Duplicate) and (again.id, again.reason) == (first, "identity"), name
+        before = one(path, "SELECT seq FROM sqlite_sequence")
+        assert await accepted(store, new("never seen")) > before  # no seq is given twice, not even a purged one
+
+
+async def test_what_a_lane_and_a_thread_have_to_know_is_known(path: Path) -> None:
+    async with serving(path) as store:
+        assert (await store.read(reads.sink_states))["slack"] == writing.PAUSED
+        found = partial(threads.find, sink="slack", channel="#fraud", sr=writing.SR)
+        assert await store.read(found) == writing.THREAD
+
+
+async def test_retention_goes_on(path: Path) -> None:
+    async with serving(path) as store:
+        later = START + 200 * DAY
+        await store.purge(0, 1000, later)
+        left = {seq for seq, _, _, _ in await store.messages_after(0, 1000)}
+        assert left == {seq for (seq,) in rows(path, "SELECT message FROM deliveries WHERE state IN ('queued', 'dead')")}
+        assert isinstance(await store.accept(resent(writing.messages()["delivered"])), Accepted)
+        health = await examined(store)
+        assert (health.damage, health.miscounted) == ([], [])
