@@ -19,6 +19,7 @@ from typing import TypeVar
 import aiosqlite
 
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed, StoreLocked
+from gateway.store.copies import sync_folder
 from gateway.store.migrations import Upgrade, check_owner, migrate
 
 _T = TypeVar("_T")
@@ -150,6 +151,9 @@ def _connect_writer(path: Path, upgrade: Upgrade) -> sqlite3.Connection:
                     f"{path}: SQLite answered {name} = {answer} instead of {expected}; network file systems can't keep"
                     " the promise that an acknowledged message is on disk, put the database on a local disk"
                 )
+        # The journal of the switch to WAL is gone for good then: rolled back by it after a power cut, the header would deny
+        # the log that holds everything acknowledged since (see `check_header`).
+        sync_folder(path.absolute().parent)
         migrate(connection, path, upgrade)
         path.chmod(0o600)
     except BaseException:

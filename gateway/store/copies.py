@@ -85,7 +85,7 @@ def _write(connection: sqlite3.Connection, database: Path, file: Path, min_free:
             partial.replace(file)
         else:
             _name(partial, file)
-        _sync_folder(file.parent)
+        sync_folder(file.parent)
         return Backup(str(file), os.fstat(made).st_size, schema, messages, newest)
     finally:
         os.close(made)
@@ -120,15 +120,17 @@ def _name(partial: Path, file: Path) -> None:
         partial.rename(file)  # a file system without links
 
 
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some network disk, where nothing can be waited for
-            raise
-    finally:
-        os.close(folder)
+def sync_folder(path: Path) -> None:
+    """Wait until what was named and unnamed in a folder is so on the disk, too. Raises OSError."""
+    with suppress(PermissionError):  # one that may be written to and not read (0730) can't be waited for
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # nor one on some network disk
+                raise
+        finally:
+            os.close(folder)
 
 
 def _exists(file: Path) -> BackupExists:

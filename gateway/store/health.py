@@ -47,7 +47,8 @@ def examine(connection: sqlite3.Connection, path: Path) -> Health:
     """
     found = Health(file=str(path), size=path.stat().st_size, newest_schema=len(scripts()), damage=[], miscounted=[])
     try:
-        schema = check_owner(connection, found.newest_schema)
+        if (schema := check_owner(connection, found.newest_schema)) == 0:
+            raise StoreCorrupt(f"{path}: is empty: no gateway has written to it yet")
         connection.execute("BEGIN")
         try:
             found.damage.extend(_damage(connection))

@@ -1,0 +1,381 @@
+"""`gateway db backup` and `db check`: of a gateway that runs, of one that does not, and of a backup."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.running import Result, environment
+from tests.cli.running import command as command_line
+from tests.cli.running import gateway as command
+from tests.flow.running import Answer, Running, event, exchange, no_traceback, request_bytes, route, signed, until
+from tests.store import writing
+from tests.store.kit import fill, rows
+
+SINK = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n'
+WRITTEN = sorted((Path(__file__).parents[1] / "store" / "written").glob("*.sql"))
+REFUSED = [
+    ("there", 2, "there already"),
+    ("gateway.db", 2, "there already"),
+    ("-", 2, "name one"),
+    ("", 2, "name one"),
+    ("nowhere/b.db", 74, "ReadWritePaths="),
+    ("/sys/b.db", 74, "ReadWritePaths="),
+]
+MANY = 30_000
+"""Messages whose backup takes long enough to do something meanwhile."""
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    with Running(tmp_path, SINK + route("archive")) as running, no_traceback(running, alive=False):
+        yield running
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of a gateway that does not run."""
+    path = tmp_path_factory.mktemp("large") / "gateway.db"
+    asyncio.run(fill(path, MANY, body=b"x" * 4000, sinks=("gone",)))
+    return path
+
+
+@pytest.fixture
+def busy(tmp_path: Path, large: Path) -> Iterator[Running]:
+    """A gateway whose database is large."""
+    shutil.copy(large, tmp_path)
+    with Running(tmp_path, SINK + route("archive")) as running, no_traceback(running, alive=False):
+        yield running
+
+
+def admin(running: Running) -> str:
+    host, port = running.addresses["admin"]  # type: ignore[misc]
+    return f"{host}:{port}"
+
+
+def db(running: Running, *arguments: str | Path, cwd: Path | None = None) -> Result:
+    """`gateway db ...`, asking the gateway that runs."""
+    return command("db", *arguments, "--admin", admin(running), cwd=cwd or running.folder)
+
+
+def offline(running: Running, *arguments: str | Path) -> Result:
+    """`gateway db ...`, where none runs at the address in the configuration."""
+    return command("db", *arguments, "--config", running.config, cwd=running.folder)
+
+
+def started(*arguments: str | Path, cwd: Path) -> subprocess.Popen[bytes]:
+    """A command that somebody may interrupt."""
+    line = command_line(*arguments)
+    return subprocess.Popen(line, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+async def post(running: Running, number: int) -> None:
+    for answer in await asyncio.gather(*(running.post(body, signed(body)) for body in (event() for _ in range(number)))):
+        assert answer.status == 200
+
+
+async def begun(running: Running, file: Path, *, seconds: float = 30.0) -> asyncio.Task[Answer]:
+    """A backup that the gateway is in the middle of."""
+    body = json.dumps({"file": str(file)}).encode()
+    asked = asyncio.create_task(
+        exchange(running.addresses["admin"], request_bytes(body, path="/api/backup"), seconds=seconds), name="backup"
+    )
+    await is_copying(file)
+    return asked
+
+
+async def is_copying(file: Path) -> None:
+    partial = Path(f"{file}.partial")
+    await until(lambda: partial.exists() and partial.stat().st_size > 1_000_000)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+class TestBackup:
+    async def test_it_says_what_is_in_it(self, running: Running, tmp_path: Path) -> None:
+        await post(running, 5)
+        file = tmp_path / "backup.db"
+        told = await asyncio.to_thread(db, running, "backup", file, "--json")
+        assert told.status == 0 and told.err == ""
+        document = told.document()
+        assert document.keys() == {"file", "size", "schema", "messages", "newest", "seconds"}
+        assert (document["file"], document["messages"], document["size"]) == (str(file), 5, file.stat().st_size)
+        (newest,) = rows(file, "SELECT max(received_ms) FROM messages")[0]
+        assert document["newest"].endswith(f".{newest % 1000:03d}Z")
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert running.stderr().count("store.backed_up") == 1
+
+    async def test_a_person_is_told_in_a_line(self, running: Running) -> None:
+        await post(running, 3)
+        told = await asyncio.to_thread(db, running, "backup", "backup.db")
+        assert told.status == 0 and told.err == ""
+        assert told.out.startswith(f"{running.folder}/backup.db: 3 messages, the newest of 20") and told.out.count("\n") == 1
+
+    def test_a_relative_file_lies_where_the_person_stands(self, running: Running, tmp_path: Path) -> None:
+        elsewhere = tmp_path / "elsewhere"
+        (elsewhere / "deep").mkdir(parents=True)
+        assert db(running, "backup", "../backup.db", cwd=elsewhere / "deep").status == 0
+        assert names(elsewhere) == ["backup.db", "deep"]
+        assert db(running, "backup", ".", cwd=elsewhere).status == 0
+        assert [name for name in names(elsewhere) if name.startswith("gateway-20") and name.endswith("Z.db")]
+
+    def test_what_can_not_be_is_told_with_what_to_do(self, running: Running) -> None:
+        (running.folder / "there").write_bytes(b"precious")
+        before = names(running.folder)
+        for file, status, said in REFUSED:
+            told = db(running, "backup", file)
+            assert (told.status, told.out) == (status, "") and said in told.err and told.err.count("\n") == 1, told
+        assert names(running.folder) == before and (running.folder / "there").read_bytes() == b"precious"
+
+    def test_room_that_messages_need_is_left_to_them(self, tmp_path: Path) -> None:
+        with Running(tmp_path, SINK + route("archive")) as running:
+            running.write_config('[store]\nmin_free = "900000GiB"\n' + SINK + route("archive"))
+            assert command("reload", "--admin", admin(running), cwd=tmp_path).status == 0
+            told = db(running, "backup", "backup.db")
+        assert told.status == 74 and "store.min_free" in told.err and "make room" in told.err
+        assert not [name for name in names(tmp_path) if "backup" in name]
+
+    async def test_one_at_a_time(self, busy: Running, tmp_path: Path) -> None:
+        first = await begun(busy, tmp_path / "first.db")
+        told = await exchange(busy.addresses["admin"], request_bytes(b'{"file": "/x"}', path="/api/backup"))
+        assert told.outcome == (409, "busy") and "first.db is under way" in told.json()["detail"]
+        assert (await first).status == 200
+        assert (await asyncio.to_thread(db, busy, "check")).status == 0
+
+    async def test_ingest_and_reads_go_on_meanwhile(self, busy: Running, tmp_path: Path) -> None:
+        copying = await begun(busy, tmp_path / "backup.db")
+        answers = []
+        while not copying.done():
+            answers.append(await busy.post(event()))
+            assert (await busy.admin("/api/messages?limit=1")).status == 200
+        assert len(answers) > 5 and {answer.status for answer in answers} == {200}
+        assert max(answer.seconds for answer in answers) < 2.0
+        await until(lambda: len(busy.audit("delivery.delivered")) == len(answers))
+
+    async def test_a_stop_does_not_wait_for_it_and_nothing_is_left(self, busy: Running, tmp_path: Path) -> None:
+        copying = await begun(busy, tmp_path / "backup.db")
+        loop = asyncio.get_running_loop()
+        stopped = loop.time()
+        assert await busy.stop() == 0
+        assert loop.time() - stopped < 4.0
+        answer = await copying
+        assert answer.outcome == (409, "backup_failed") and "the gateway is stopping" in answer.json()["detail"]
+        assert not [name for name in names(tmp_path) if "backup" in name]
+
+    async def test_ctrl_c_ends_it_and_nothing_is_left(self, busy: Running, tmp_path: Path) -> None:
+        file = tmp_path / "backup.db"
+        person = started("db", "backup", file, "--admin", admin(busy), cwd=tmp_path)
+        await is_copying(file)
+        person.send_signal(signal.SIGINT)
+        out, err = await asyncio.to_thread(person.communicate, timeout=20)
+        assert (person.returncode, out, err) == (130, b"", b"")
+        await until(lambda: not [name for name in names(tmp_path) if "backup" in name])
+        await until(lambda: "who asked for it has gone" in busy.stderr())
+        assert (await asyncio.to_thread(db, busy, "backup", file)).status == 0
+
+    async def test_what_a_killed_gateway_left_is_gone_with_the_next_one(self, busy: Running, tmp_path: Path) -> None:
+        file = tmp_path / "backup.db"
+        copying = await begun(busy, file)
+        await asyncio.to_thread(busy.kill)
+        with pytest.raises(ConnectionError):
+            await copying
+        assert "backup.db.partial" in names(tmp_path) and "backup.db" not in names(tmp_path)
+        await asyncio.to_thread(busy.start)
+        assert (await asyncio.to_thread(db, busy, "backup", file)).status == 0
+        assert [name for name in names(tmp_path) if "backup" in name] == ["backup.db"]
+
+    async def test_the_api_takes_absolute_paths_alone(self, running: Running) -> None:
+        for body in (b"{}", b'{"file": "backup.db"}', b'{"file": "/a\\u0000b"}', b'{"file": 1}', b"[]"):
+            answer = await exchange(running.addresses["admin"], request_bytes(body, path="/api/backup"))
+            assert answer.outcome == (400, "bad_request"), body
+
+
+class TestWhereNoneRuns:
+    async def test_a_log_that_a_crash_left_is_in_the_backup_and_the_next_start_still_learns_of_the_crash(
+        self, running: Running, free_port: Callable[[], int]
+    ) -> None:
+        await post(running, 20)
+        await asyncio.to_thread(running.kill)
+        running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + SINK + route("archive"))
+        told = await asyncio.to_thread(offline, running, "backup", "backup.db")
+        assert (told.status, "no gateway runs" in told.err) == (0, True)
+        assert rows(running.folder / "backup.db", "SELECT count(*) FROM messages") == [(20,)]
+        assert (await asyncio.to_thread(offline, running, "check")).status == 0
+        await asyncio.to_thread(running.start)
+        await until(lambda: "store.checked" in running.stderr())
+
+    async def test_after_a_clean_end_it_leaves_no_trace(self, running: Running, free_port: Callable[[], int]) -> None:
+        await post(running, 3)
+        await until(lambda: len(running.audit("delivery.delivered")) == 3)
+        assert await running.stop() == 0
+        running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + SINK + route("archive"))
+        before = {each.name: each.read_bytes() for each in running.folder.iterdir()}
+        told = await asyncio.to_thread(offline, running, "check", "--json")
+        assert told.status == 0 and told.document()["deliveries"] == {"queued": 0, "delivered": 3, "dead": 0, "discarded": 0}
+        assert {each.name: each.read_bytes() for each in running.folder.iterdir()} == before
+
+    async def test_a_database_that_a_gateway_holds_is_left_to_it(self, running: Running, free_port: Callable[[], int]) -> None:
+        """Its admin listener is elsewhere: a changed configuration, or one that has not begun to listen."""
+        running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + SINK + route("archive"))
+        assert running.process is not None
+        for arguments in (["backup", "backup.db"], ["check"]):
+            told = await asyncio.to_thread(offline, running, *arguments)
+            assert (told.status, told.out) == (69, "")
+            assert f"pid {running.process.pid}" in told.err and "--admin" in told.err
+        assert "backup.db" not in names(running.folder)
+
+    def test_without_a_database_there_is_nothing_to_be_had(self, folder: Path) -> None:
+        for arguments in (["backup", "b.db"], ["check"]):
+            told = command("db", *arguments, cwd=folder)
+            assert (told.status, told.out) == (69, "")
+            assert "gateway serve" in told.err and str(folder / "gateway.db") in told.err and "STATE_DIRECTORY" in told.err
+        assert names(folder) == ["gateway.toml"]
+
+    def test_a_gateway_that_is_named_is_the_one_that_is_meant(self, folder: Path, free_port: Callable[[], int]) -> None:
+        asyncio.run(fill(folder / "gateway.db", 1))
+        assert command("db", "check", "--admin", f"127.0.0.1:{free_port()}", cwd=folder).status == 69
+
+    def test_a_configuration_that_is_being_edited_does_not_keep_anybody_from_it(self, folder: Path) -> None:
+        asyncio.run(fill(folder / "other.db", 1))
+        (folder / "gateway.toml").write_text('[store]\npath = "other.db"\n[admin]\nlisten = ["127.0.0.1:1"]\n[sinks.x\n')
+        assert command("db", "backup", "b.db", cwd=folder).status == 0
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user's helper")
+    def test_what_root_leaves_behind_belongs_to_the_gateways_user(self, folder: Path) -> None:
+        asyncio.run(fill(folder / "gateway.db", 1))
+        (folder / "gateway.db.lock").unlink()
+        os.chown(folder / "gateway.db", 12345, 12345)
+        assert command("db", "check", cwd=folder).status == 0
+        assert {each.stat().st_uid for each in folder.glob("gateway.db*")} == {12345}
+
+    async def test_ctrl_c_ends_it_and_nothing_is_left(self, folder: Path, large: Path) -> None:
+        shutil.copy(large, folder)
+        person = started("db", "backup", "b.db", cwd=folder)
+        await is_copying(folder / "b.db")
+        person.send_signal(signal.SIGINT)
+        await asyncio.to_thread(person.communicate, timeout=20)
+        assert person.returncode == 130
+        assert names(folder) == ["gateway.db", "gateway.db.lock", "gateway.toml"]
+        assert command("db", "check", cwd=folder).status == 0
+
+
+class TestCheck:
+    async def test_a_sound_one_is_described(self, running: Running) -> None:
+        await post(running, 4)
+        await until(lambda: len(running.audit("delivery.delivered")) == 4)
+        told = await asyncio.to_thread(db, running, "check")
+        assert told.status == 0 and told.err == ""
+        assert told.out.splitlines()[0] == f"{running.database}: sound"
+        assert "schema 1, " in told.out and "4 messages, the newest of 20" in told.out
+        assert "deliveries: 0 queued, 4 delivered, 0 dead, 0 discarded" in told.out
+        document = (await asyncio.to_thread(db, running, "check", "--json")).document()
+        assert document["sound"] is True and (document["damage"], document["miscounted"]) == ([], [])
+        assert (document["schema"], document["messages"]) == (1, 4)
+
+    async def test_a_backup_is_checked_where_it_lies_and_nothing_is_made_beside_it(
+        self, running: Running, tmp_path: Path
+    ) -> None:
+        await post(running, 4)
+        shelf = tmp_path / "shelf"
+        shelf.mkdir()
+        assert (await asyncio.to_thread(db, running, "backup", shelf / "b.db")).status == 0
+        assert await running.stop() == 0
+        told = await asyncio.to_thread(command, "db", "check", "b.db", "--json", cwd=shelf)
+        assert told.status == 0 and (told.document()["messages"], told.document()["file"]) == (4, str(shelf / "b.db"))
+        assert names(shelf) == ["b.db"]
+
+    @pytest.mark.parametrize("what", ["an index", "a table", "a row without its message", "garbage", "half of it"])
+    def test_a_damaged_one_is_65_with_the_way_out(self, tmp_path: Path, what: str) -> None:
+        file = tmp_path / "b.db"
+        asyncio.run(fill(file, 2000, body=b"x" * 1000))
+        damage(file, what)
+        before = file.read_bytes()
+        told = command("db", "check", file, cwd=tmp_path)
+        assert told.status == 65 and "Traceback" not in told.err
+        assert "restore a backup" in told.err or "put a backup in its place" in told.out or "not an SQLite" in told.err
+        assert len(told.out.splitlines()) <= 30 and file.read_bytes() == before
+
+    async def test_a_running_gateway_tells_of_damage_and_serves_on(self, tmp_path: Path) -> None:
+        await fill(tmp_path / "gateway.db", 2000, body=b"x" * 1000, sinks=("gone",))
+        damage(tmp_path / "gateway.db", "an index")
+        with Running(tmp_path, SINK + route("archive")) as running:
+            told = await asyncio.to_thread(db, running, "check", "--json")
+            assert told.status == 65 and told.document()["sound"] is False
+            assert 0 < len(told.document()["damage"]) <= 20
+            assert "store.unsound" in running.stderr()
+            assert (await running.post(event())).status == 200
+
+    def test_counters_that_are_wrong_alone_are_no_damage(self, tmp_path: Path) -> None:
+        file = tmp_path / "b.db"
+        asyncio.run(fill(file, 10))
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute("UPDATE counters SET queued = 11 WHERE sink = 'erp'")
+        told = command("db", "check", file, cwd=tmp_path)
+        assert told.status == 1
+        assert "queued deliveries to erp: the counter says 11, there are 10" in told.out and "report this" in told.out
+
+    @pytest.mark.parametrize("content", [None, b"{}", b""])
+    def test_what_is_no_database_is_told(self, tmp_path: Path, content: bytes | None) -> None:
+        if content is not None:
+            (tmp_path / "b.db").write_bytes(content)
+        told = command("db", "check", "b.db", cwd=tmp_path)
+        assert told.status == (2 if content is None else 65) and "Traceback" not in told.err and "b.db" in told.err
+
+    def test_a_later_or_a_foreign_one_is_told(self, tmp_path: Path) -> None:
+        file = tmp_path / "b.db"
+        asyncio.run(fill(file, 1))
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("PRAGMA user_version = 99")
+        told = command("db", "check", file, cwd=tmp_path)
+        assert told.status == 65 and "schema 99" in told.err
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("PRAGMA application_id = 1")
+        assert "another program" in command("db", "check", file, cwd=tmp_path).err
+
+
+def damage(file: Path, what: str) -> None:
+    """Harm that a start does not see, but for the last two."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+        if what == "a row without its message":
+            connection.execute("DELETE FROM messages WHERE seq = 1000")  # SQLite minds references only where it is told to
+        if what == "an index":
+            connection.execute("PRAGMA writable_schema = ON")
+            sql = "CREATE INDEX messages_by_status ON messages (status, seq) WHERE status <> 'quarantined'"
+            connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'messages_by_status'", (sql,))
+    content = file.read_bytes()
+    middle = len(content) // 2 // 4096 * 4096
+    if what == "a table":
+        file.write_bytes(content[:middle] + b"\xa5" * 4096 + content[middle + 4096 :])
+    if what == "half of it":
+        file.write_bytes(content[:middle])
+    if what == "garbage":
+        file.write_bytes(b"\xa5" * len(content))
+
+
+@pytest.mark.parametrize("script", WRITTEN, ids=lambda script: script.stem)
+async def test_a_gateway_goes_on_with_the_database_of_every_version(tmp_path: Path, script: Path) -> None:
+    sinks = ("erp", "slack", "ordered", "ends", "added")
+    tables = [f'[sinks.{name}]\ntype = "jsonl"\npath = "{name}.jsonl"\ngive_up_after = "3650d"\n' for name in sinks]
+    toml = '[store]\nretention = "3650d"\n' + "".join(tables) + route(*sinks)
+    writing.load(script, tmp_path / "gateway.db")
+    with Running(tmp_path, toml) as running, no_traceback(running):
+        left: dict[str, Any] = {"slack": 6, "gone": 1}  # paused, and no such sink
+        query = "SELECT sink, queued FROM counters WHERE queued > 0"
+        await until(lambda: dict(running.rows(query)) == left)
+        assert len((tmp_path / "erp.jsonl").read_bytes().splitlines()) == 6
+        assert (await asyncio.to_thread(db, running, "check")).status == 0

@@ -1,0 +1,116 @@
+"""A backup and a check give way to what matters more: room for messages, a stop, and a caller who has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from gateway.clock import Clock
+from gateway.core.errors import BackupFailed, UpkeepBusy
+from gateway.engine.space import Space
+from gateway.engine.upkeep import Upkeep
+from gateway.store.aside import Aside
+from gateway.store.copies import SLACK
+from gateway.store.sqlite import Store
+from gateway.telemetry import Metrics
+from tests.flow.running import until
+from tests.store.kit import fill, serving
+
+MANY = 20_000
+
+
+class Bench:
+    """A large database, a disk whose room the test decides, and an upkeep."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.room = 10 * SLACK
+        self.file = store.path.with_name("backup.db")
+        self.log = LogCapture()
+        log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[self.log])
+        space = Space(lambda: self.room, 0, Metrics(), log)
+        self.upkeep = Upkeep(store=store, space=space, clock=Clock(), log=log)
+
+    @property
+    def copying(self) -> bool:
+        partial = self.file.with_name("backup.db.partial")
+        return partial.exists() and partial.stat().st_size > 0
+
+    def left(self) -> list[str]:
+        return [each.name for each in self.file.parent.iterdir() if "backup" in each.name]
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("large") / "gateway.db"
+    asyncio.run(fill(path, MANY, body=b"x" * 4000))
+    return path
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, large: Path) -> AsyncIterator[Bench]:
+    async with serving(shutil.copy(large, tmp_path / "gateway.db")) as store:
+        yield Bench(store)
+
+
+async def test_a_disk_that_gets_nearly_full_ends_the_backup_before_messages_are_refused(bench: Bench) -> None:
+    def shrinks() -> bool:
+        bench.room = SLACK // 2 if bench.copying else bench.room
+        return True
+
+    with pytest.raises(BackupFailed, match="messages come first"):
+        await bench.upkeep.backup(bench.file, shrinks)
+    assert bench.left() == []
+    assert [(entry["event"], entry["log_level"]) for entry in bench.log.entries] == [("store.backup_failed", "warning")]
+
+
+async def test_on_a_disk_that_is_nearly_full_anyway_a_backup_to_elsewhere_is_still_made(bench: Bench) -> None:
+    bench.room = 1
+    assert (await bench.upkeep.backup(bench.file, lambda: True)).messages == MANY
+
+
+@pytest.mark.parametrize("why", ["the gateway is stopping", "who asked for it has gone"])
+async def test_a_stop_and_a_caller_who_goes_end_it(bench: Bench, why: str) -> None:
+    def wanted() -> bool:
+        if bench.copying and "stopping" in why:
+            bench.upkeep.stop()
+        return not bench.copying or "stopping" in why
+
+    with pytest.raises(BackupFailed, match=why):
+        await bench.upkeep.backup(bench.file, wanted)
+    assert bench.left() == []
+    if "stopping" in why:
+        with pytest.raises(BackupFailed, match=why):
+            await bench.upkeep.check(lambda: True)
+    else:
+        assert (await bench.upkeep.backup(bench.file, lambda: True)).messages == MANY
+
+
+async def test_a_cancelled_one_is_ended_before_the_cancel_goes_on(bench: Bench) -> None:
+    asked = asyncio.create_task(bench.upkeep.backup(bench.file, lambda: True))
+    await until(lambda: bench.copying)
+    with pytest.raises(UpkeepBusy, match="under way"):
+        await bench.upkeep.check(lambda: True)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert bench.left() == []
+
+
+async def test_a_disk_that_hangs_holds_up_nobody_else(tmp_path: Path) -> None:
+    await fill(tmp_path / "gateway.db", 1)
+    back = threading.Event()
+    hanging = Aside(tmp_path / "gateway.db", lambda connection: back.wait(60))
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await hanging.end()
+    assert loop.time() - begun < 5.0 and not hanging.ended.done()
+    back.set()
+    assert await hanging.ended
