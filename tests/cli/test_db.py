@@ -215,7 +215,9 @@ class TestWhereNoneRuns:
         assert (told.status, "no gateway runs" in told.err) == (0, True)
         assert rows(running.folder / "backup.db", "SELECT count(*) FROM messages") == [(20,)]
         assert (await asyncio.to_thread(offline, running, "check")).status == 0
+        running.audit_file.unlink()
         await asyncio.to_thread(running.start)
+        assert len(running.audit("message.accepted")) == 20
         await until(lambda: "store.checked" in running.stderr())
 
     async def test_after_a_clean_end_it_leaves_no_trace(self, running: Running, free_port: Callable[[], int]) -> None:

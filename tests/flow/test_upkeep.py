@@ -56,7 +56,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def bench(tmp_path: Path, large: Path) -> AsyncIterator[Bench]:
-    async with serving(shutil.copy(large, tmp_path / "gateway.db")) as store:
+    shutil.copy(large, tmp_path)
+    async with serving(tmp_path / large.name) as store:
         yield Bench(store)
 
 

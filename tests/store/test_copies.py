@@ -18,14 +18,12 @@ from gateway.core.errors import BackupExists, BackupFailed, StoreCorrupt
 from gateway.core.outcome import Delivered
 from gateway.store.aside import Aside
 from gateway.store.copies import SLACK, Backup, back_up
-from gateway.store.sqlite import Store
 from tests.fakes import START
 from tests.flow.running import until
 from tests.flow.test_disk import fill as fill_disk
 from tests.flow.test_disk import small_disk
 from tests.store.kit import (
     HANG,
-    RETENTION,
     accepted,
     crash_copy,
     fill,
@@ -130,7 +128,7 @@ async def test_it_overwrites_nothing(path: Path, file: Path, there: str) -> None
     else:
         file.symlink_to(file.parent / "nowhere")
     with pytest.raises(BackupExists, match="overwrites nothing"):
-        copied(path, file)
+        copied(path, file, lambda: pytest.fail("it began"))
     assert names(file.parent) == ["backup.db"]
     assert file.is_symlink() or file.read_bytes() == b"precious"
 
@@ -226,18 +224,14 @@ async def test_a_file_at_rest_is_read_without_a_trace(path: Path, file: Path) ->
 
 
 async def test_the_log_that_a_long_look_let_grow_gives_its_room_back(path: Path) -> None:
-    store = await Store.open(path, RETENTION)
-    running = asyncio.create_task(store.run())
     log = Path(f"{path}-wal")
-    with looking(path) as reader:
-        reader.execute("BEGIN")
-        reader.execute("SELECT * FROM messages").fetchall()
-        for number in range(90):
-            await accepted(store, new(f"msg_{number}", body=b"x" * 1_000_000))
-        assert log.stat().st_size > 90_000_000
-    for number in range(90, 100):
-        await accepted(store, new(f"msg_{number}"))
-    assert log.stat().st_size <= 64 * 1024 * 1024
-    store.finish()
-    await running
-    await store.close()
+    async with serving(path) as store:
+        with looking(path) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM messages").fetchall()
+            for number in range(90):
+                await accepted(store, new(f"msg_{number}", body=b"x" * 1_000_000))
+            assert log.stat().st_size > 90_000_000
+        for number in range(90, 100):
+            await accepted(store, new(f"msg_{number}"))
+        assert log.stat().st_size <= 64 * 1024 * 1024
