@@ -18,7 +18,7 @@ from gateway.store.sqlite import Store
 from gateway.telemetry import Log
 
 _T = TypeVar("_T")
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.05
 """Between two looks at the disk, the caller and the gateway itself."""
 
 Wanted = Callable[[], bool]
@@ -65,20 +65,23 @@ class Upkeep:
         self._under_way = what
         working = self._store.aside(function)
         working.ended.add_done_callback(self._over)  # where its disk hangs, that is long after we have gone on
+        why: str | None = None
         try:
-            while not working.ended.done():
-                if (why := self._trouble(bounded, wanted)) is not None:
-                    raise BackupFailed(f"{what} was interrupted, and nothing is left of it: {why}")
+            while not working.ended.done() and (why := self._trouble(bounded, wanted)) is None:
                 await asyncio.wait((working.ended,), timeout=_LOOK_SECONDS)
-            return working.ended.result()
         finally:
             await working.end()
+        if not working.ended.done():
+            raise BackupFailed(f"{what} was given up, and its disk has not answered since: {why}")
+        if why is not None and working.ended.exception() is not None:  # else it came to its end before it was interrupted
+            raise BackupFailed(f"{what} was interrupted, and nothing is left of it: {why}")
+        return working.ended.result()
 
     def _trouble(self, bounded: bool, wanted: Wanted) -> str | None:
-        if self._stopping:
-            return "the gateway is stopping"
         if not wanted():
             return "who asked for it has gone"
+        if self._stopping:
+            return "the gateway is stopping"
         # The snapshot keeps the write-ahead log from beginning anew: it grows by all that is written meanwhile.
         if bounded and self._space.room() <= SLACK // 2:
             return "the disk of the database is nearly full, and messages come first"

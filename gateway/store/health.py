@@ -18,6 +18,8 @@ from gateway.store.records import Counts
 
 _MOST = 20
 """Findings of a kind that are told: the first ones say enough."""
+_AT_ONCE = 10_000
+"""Messages whose deliveries are counted in one statement: to sort more takes a temporary file, which a sandbox may deny."""
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -83,8 +85,16 @@ def _damage(connection: sqlite3.Connection) -> list[str]:
 def _miscounted(connection: sqlite3.Connection) -> list[str]:
     counters = reads.counts(connection).items()
     kept = Counter({(sink, state): getattr(one, state) for sink, one in counters for state in Counts.__struct_fields__})
-    rows = connection.execute("SELECT sink, state, count(*) FROM deliveries GROUP BY sink, state")
-    counted = Counter({(sink, state): number for sink, state, number in rows})
+    counted = Counter[tuple[str, str]]()
+    first, last = connection.execute(
+        "SELECT coalesce((SELECT min(message) FROM deliveries), 0), coalesce((SELECT max(message) FROM deliveries), 0)"
+    ).fetchone()
+    for begin in range(first, last + 1, _AT_ONCE):
+        rows = connection.execute(
+            "SELECT sink, state, count(*) FROM deliveries WHERE message BETWEEN ? AND ? GROUP BY sink, state",
+            (begin, begin + _AT_ONCE - 1),
+        )
+        counted.update({(sink, state): number for sink, state, number in rows})
     return [
         f"{state} deliveries to {sink}: the counter says {kept[sink, state]}, there are {counted[sink, state]}"
         for sink, state in sorted(kept.keys() | counted.keys())

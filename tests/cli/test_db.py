@@ -34,7 +34,7 @@ REFUSED = [
     ("nowhere/b.db", 74, "ReadWritePaths="),
     ("/sys/b.db", 74, "ReadWritePaths="),
 ]
-MANY = 30_000
+MANY = 40_000
 """Messages whose backup takes long enough to do something meanwhile."""
 
 

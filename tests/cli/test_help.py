@@ -11,7 +11,9 @@ import pytest
 
 from tests.cli.running import TIMEOUT, command, environment, gateway
 
-COMMANDS = ("serve", "status", "init", "check", "route", "test", "send", "drill", "reload", "backtest", "tail", "completion")
+COMMANDS = (
+    *("serve", "status", "init", "check", "route", "test", "send", "drill", "reload", "backtest", "tail", "completion", "db"),
+)
 LONGEST_HELP = 0.3
 """Seconds, of the best of five runs."""
 
