@@ -34,13 +34,20 @@ REFUSED = [
     ("nowhere/b.db", 74, "ReadWritePaths="),
     ("/sys/b.db", 74, "ReadWritePaths="),
 ]
-MANY = 40_000
+MANY = 30_000
 """Messages whose backup takes long enough to do something meanwhile."""
 
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     with Running(tmp_path, SINK + route("archive")) as running, no_traceback(running, alive=False):
+        yield running
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One for the tests that need no more than an answer."""
+    with Running(tmp_path_factory.mktemp("standing"), SINK + route("archive")) as running, no_traceback(running):
         yield running
 
 
@@ -118,28 +125,25 @@ class TestBackup:
         assert document["newest"].endswith(f".{newest % 1000:03d}Z")
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert running.stderr().count("store.backed_up") == 1
-
-    async def test_a_person_is_told_in_a_line(self, running: Running) -> None:
-        await post(running, 3)
-        told = await asyncio.to_thread(db, running, "backup", "backup.db")
+        told = await asyncio.to_thread(db, running, "backup", "for a person.db")
         assert told.status == 0 and told.err == ""
-        assert told.out.startswith(f"{running.folder}/backup.db: 3 messages, the newest of 20") and told.out.count("\n") == 1
+        assert told.out.startswith(f"{tmp_path}/for a person.db: 5 messages, the newest of 20") and told.out.count("\n") == 1
 
-    def test_a_relative_file_lies_where_the_person_stands(self, running: Running, tmp_path: Path) -> None:
+    def test_a_relative_file_lies_where_the_person_stands(self, standing: Running, tmp_path: Path) -> None:
         elsewhere = tmp_path / "elsewhere"
         (elsewhere / "deep").mkdir(parents=True)
-        assert db(running, "backup", "../backup.db", cwd=elsewhere / "deep").status == 0
+        assert db(standing, "backup", "../backup.db", cwd=elsewhere / "deep").status == 0
         assert names(elsewhere) == ["backup.db", "deep"]
-        assert db(running, "backup", ".", cwd=elsewhere).status == 0
+        assert db(standing, "backup", ".", cwd=elsewhere).status == 0
         assert [name for name in names(elsewhere) if name.startswith("gateway-20") and name.endswith("Z.db")]
 
-    def test_what_can_not_be_is_told_with_what_to_do(self, running: Running) -> None:
-        (running.folder / "there").write_bytes(b"precious")
-        before = names(running.folder)
+    def test_what_can_not_be_is_told_with_what_to_do(self, standing: Running) -> None:
+        (standing.folder / "there").write_bytes(b"precious")
+        before = names(standing.folder)
         for file, status, said in REFUSED:
-            told = db(running, "backup", file)
+            told = db(standing, "backup", file)
             assert (told.status, told.out) == (status, "") and said in told.err and told.err.count("\n") == 1, told
-        assert names(running.folder) == before and (running.folder / "there").read_bytes() == b"precious"
+        assert names(standing.folder) == before and (standing.folder / "there").read_bytes() == b"precious"
 
     def test_room_that_messages_need_is_left_to_them(self, tmp_path: Path) -> None:
         with Running(tmp_path, SINK + route("archive")) as running:
@@ -198,9 +202,9 @@ class TestBackup:
         assert (await asyncio.to_thread(db, busy, "backup", file)).status == 0
         assert [name for name in names(tmp_path) if "backup" in name] == ["backup.db"]
 
-    async def test_the_api_takes_absolute_paths_alone(self, running: Running) -> None:
+    async def test_the_api_takes_absolute_paths_alone(self, standing: Running) -> None:
         for body in (b"{}", b'{"file": "backup.db"}', b'{"file": "/a\\u0000b"}', b'{"file": 1}', b"[]"):
-            answer = await exchange(running.addresses["admin"], request_bytes(body, path="/api/backup"))
+            answer = await exchange(standing.addresses["admin"], request_bytes(body, path="/api/backup"))
             assert answer.outcome == (400, "bad_request"), body
 
 

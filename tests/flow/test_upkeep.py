@@ -16,10 +16,10 @@ from gateway.clock import Clock
 from gateway.core.errors import BackupFailed, UpkeepBusy
 from gateway.engine.space import Space
 from gateway.engine.upkeep import Upkeep
+from gateway.metrics import Metrics
 from gateway.store.aside import Aside
 from gateway.store.copies import SLACK
 from gateway.store.sqlite import Store
-from gateway.telemetry import Metrics
 from tests.flow.running import until
 from tests.store.kit import fill, serving
 
