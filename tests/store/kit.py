@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import sqlite3
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def new(
 ) -> NewMessage:
     """A message with an id of its own, received `at` (Unix seconds) and owed to `sinks` at once, or when `due`."""
     message = Message(
-        id=f"{next(_numbers):032x}",
+        id=f"{os.getpid():016x}{next(_numbers):016x}",  # a database may have messages of another process, too
         source=source,
         sender_id=sender_id,
         received_at=at,
