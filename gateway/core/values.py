@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 import durationpy
 from msgspec import Struct
@@ -83,7 +83,7 @@ class Rate(float):
 
 
 class Secret:
-    """A secret in memory. It shows itself as `***` everywhere but in `reveal`."""
+    """A secret in memory. It shows itself as `***` everywhere but in `reveal`, and can't be written: no pickle, no JSON."""
 
     __slots__ = ("_value",)
 
@@ -96,6 +96,15 @@ class Secret:
 
     def __repr__(self) -> str:
         return "***"
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret can't be pickled")
 
 
 class SecretRef(Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Collection
+from urllib.parse import unquote
 
 MOST = 300
 """Characters."""
 _LOOKED_AT = 4 * MOST
 """Bytes: enough for so many characters of UTF-8."""
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
+"""Of a string in JSON (RFC 8259, section 7)."""
 _PIECE = 8
 """Characters of a secret in a row that give it away; of a shorter one, all."""
 
@@ -24,8 +29,9 @@ class Excerpts:
         # What is decoded beyond them stays unseen: a secret that the cut goes through is found all the same.
         text = body[: 2 * _LOOKED_AT].decode("utf-8", "replace")
         text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-        bare = _bare(text)
-        if any(piece in bare for piece in self._pieces):
+        # An error page escapes what it repeats: for HTML, a URL or JSON.
+        read = {_bare(one) for one in (text, html.unescape(text), unquote(text), _ESCAPE.sub(_unescaped, text))}
+        if any(piece in bare for bare in read for piece in self._pieces):
             return "(it repeats a secret, and is not shown)"
         return text if len(text) <= MOST else f"{text[: MOST - 1]}…"
 
@@ -33,6 +39,10 @@ class Excerpts:
 def _bare(text: str) -> str:
     """Without white space and case: so a secret is found that was broken into lines."""
     return "".join(text.split()).casefold()
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 16)) if escape[1] else escape[2]
 
 
 def _pieces(secret: str) -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import html
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
@@ -76,7 +79,7 @@ async def test_a_list_of_one_secret_signs_once(tmp_path: Path) -> None:
         Webhook(NEW_SECRET).verify(request.body, headers)
 
 
-@pytest.mark.parametrize(("username", "password"), [("gateway", "pass:word"), ("担当", "パス"), ("", "x")])
+@pytest.mark.parametrize(("username", "password"), [("gateway", "pass:word"), ("担当", "パスワード"), ("", "x-7Kp9-never")])
 async def test_a_basic_login_is_sent_as_its_rfc_says(username: str, password: str, tmp_path: Path) -> None:
     async with HttpServer() as server:
         config = HttpConfig(url=server.url, basic=Basic(username=username, password=ref("PASSWORD")))
@@ -223,6 +226,16 @@ def test_a_header_that_is_no_secret_may_be_repeated() -> None:
 def test_a_short_secret_hides_what_repeats_it_whole() -> None:
     assert Excerpts(["abc"]).of(b"x abc y").startswith("(it repeats")
     assert Excerpts(["abc", ""]).of(b"x ab y") == "x ab y"
+
+
+def as_code_points(text: str) -> str:
+    return "".join(f"\\u{ord(character):04x}" for character in text)
+
+
+@pytest.mark.parametrize("escape", [html.escape, quote, json.dumps, as_code_points])
+def test_a_secret_that_an_error_page_escapes_is_seen(escape: Callable[[str], str]) -> None:
+    secret = "p&s<w\"o'r/d>\\"
+    assert Excerpts([secret]).of(f"no such key: {escape(secret)}".encode()).startswith("(it repeats")
 
 
 async def test_a_transport_that_was_not_told_the_secrets_keeps_nothing() -> None:
