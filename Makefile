@@ -26,9 +26,11 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
-# Processes, clocks and disks are real in these tests: one that fails is run once more, alone, before it counts.
+# Processes, clocks and disks are real in these tests: one that fails is run once more, alone, before it counts. A secret that
+# leaked is another exit code, and counts at once. The tests of a file share what they start, so a file is the work of one process.
 tests: $(VENV)/.installed-dev
-	$(BIN)/pytest $(ARGS) || $(BIN)/pytest --last-failed --last-failed-no-failures none $(ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS) || \
+		{ [ $$? -eq 1 ] && $(BIN)/pytest --last-failed --last-failed-no-failures none $(ARGS); }
 
 chaos: $(VENV)/.installed-dev ## The long form of the fault tests: 200 kills
 	GATEWAY_CHAOS=200 $(BIN)/pytest tests/flow/test_chaos.py $(ARGS)
