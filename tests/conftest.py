@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes import FakeClock
 
+pytest_plugins = ["tests.leaks.plugin"]
 PAYLOADS = Path(__file__).parent / "payloads"
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 """Of the published test vector of Standard Webhooks; it protects nothing."""

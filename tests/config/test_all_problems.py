@@ -80,7 +80,7 @@ def test_warnings_stand_beside_a_configuration_that_is_used(tmp_path: Path) -> N
     file = tmp_path / "gateway.toml"
     mail = '[sinks.mail]\ntype = "email"\nhost = "smtp.example.internal"\nsecurity = "none"\nusername = "a"\n'
     file.write_text(f'{SOURCE}{mail}password = {{ env = "P" }}\nsender = "a@example.com"\nrecipients = ["b@example.com"]\n')
-    config = load(file, Environment({"LEGITMARK_SECRET": SECRET, "P": "p"}))
+    config = load(file, Environment({"LEGITMARK_SECRET": SECRET, "P": "password-7Kp9"}))
     assert [(problem.level, problem.place) for problem in config.warnings] == [
         ("warning", "[[routes]]"),
         ("warning", "[sinks.mail] security"),

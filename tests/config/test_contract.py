@@ -90,7 +90,7 @@ sinks = ["erp", "fraud_desk"]
 CREDENTIALS = {
     "legitmark": SECRET,
     "erp": SECRET,
-    "erp-token": "token",
+    "erp-token": "erp-token-5Nc2",
     "slack": "https://hooks.example.com/services/T0/B0/x",
     "smtp": "correct-horse",
 }
@@ -119,7 +119,7 @@ def test_the_example_of_the_contract_loads_given_its_secrets(tmp_path: Path) -> 
     config = load_text(EXAMPLE, tmp_path)
     assert list(config.sinks) == ["erp", "fraud_desk", "customer_care", "archive"]
     assert len(config.secrets) == 6
-    assert config.secret(SecretRef(credential="erp-token")).reveal() == "token"
+    assert config.secret(SecretRef(credential="erp-token")).reveal() == "erp-token-5Nc2"
 
 
 def test_the_values_of_the_example_are_the_defaults(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def loaded(folder: Path, text: str) -> Config:
     folder.mkdir(exist_ok=True)
     token = folder / "token"
     if not token.exists():
-        token.write_text("one")
+        token.write_text("token-9Zk1")
         token.chmod(0o600)
     file = folder / "gateway.toml"
     file.write_text(text)
@@ -102,7 +102,7 @@ def test_a_default_that_is_written_out_is_no_difference(tmp_path: Path) -> None:
 
 def test_another_secret_in_the_same_place_is_said_and_not_shown(tmp_path: Path) -> None:
     old = loaded(tmp_path, BASE)
-    (tmp_path / "token").write_text("two")
+    (tmp_path / "token").write_text("token-2Bd4")
     assert differences(old, loaded(tmp_path, BASE)) == [
         Difference("changed", "[sinks.erp] bearer", "file token", "another secret in the same place")
     ]

@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
     more = tmp_path / "more"
     more.mkdir()
     (more / "erp.toml").write_text(SINK, encoding="utf-8")
-    for name, text in (("new", SECRET), ("password", "x")):
+    for name, text in (("new", SECRET), ("password", "password-7Kp9")):
         (more / name).write_text(text, encoding="utf-8")
     authority = trustme.CA()
     leaf = authority.issue_cert("gateway.test")
@@ -61,9 +61,9 @@ def test_all_of_them_are_found_beside_the_file_that_names_them(folder: Path) -> 
     assert isinstance(sink, HttpConfig)
     assert sink.secrets == [SecretRef(env="S"), SecretRef(file=str(folder / "more" / "new"))]
     assert sink.basic is not None
-    assert config.secret(sink.basic.password).reveal() == "x"
+    assert config.secret(sink.basic.password).reveal() == "password-7Kp9"
     assert sink.ca == str(folder / "more" / "ca.pem")
-    assert config.secrets_of(sink)[:3] == [SECRET, SECRET, "x"], "what a reload compares"
+    assert config.secrets_of(sink)[:3] == [SECRET, SECRET, "password-7Kp9"], "what a reload compares"
     assert len(config.secrets_of(sink)) == 5
 
 

@@ -174,7 +174,7 @@ def test_the_warning_about_a_secret_file_names_the_drop_in_file(tmp_path: Path) 
         "all", "erp"
     )
     file = write(tmp_path, INCLUDE + SOURCE, erp=text)
-    (tmp_path / "routes.d" / "token").write_text("t")
+    (tmp_path / "routes.d" / "token").write_text("token-9Zk1")
     (tmp_path / "routes.d" / "token").chmod(0o644)
     (warning,) = loaded(file).warnings
     assert (warning.file, warning.line) == (str(tmp_path / "routes.d" / "erp.toml"), 4)

@@ -30,7 +30,7 @@ path = "events.jsonl"
 [[routes]]
 sinks = ["desk", "care", "archive"]
 """
-VARIABLES = {"LEGITMARK_SECRET": SECRET, "WEBHOOK": "https://hooks.example.com/x"}
+VARIABLES = {"LEGITMARK_SECRET": SECRET, "WEBHOOK": "https://hooks.example.com/T0/B0/hook-5Wd3"}
 TEMPLATE = BASE.replace('type = "email"\n', 'type = "email"\ntemplate = "mail.jinja"\n')
 
 

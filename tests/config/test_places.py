@@ -184,9 +184,9 @@ headers = { "x-api-key" = { env = "NOT_SET" } }
 [[routes]]
 sinks = ["erp"]
 """
-    config = load(made(tmp_path / "gateway.toml", text), Environment({"NOT_A_KEY": "x"}), secrets=False)
+    config = load(made(tmp_path / "gateway.toml", text), Environment({"NOT_A_KEY": "no-key-but-secret"}), secrets=False)
     assert config.secrets == {}
-    assert len(problems_of(tmp_path, text, NOT_A_KEY="x").splitlines()) == 7
+    assert len(problems_of(tmp_path, text, NOT_A_KEY="no-key-but-secret").splitlines()) == 7
 
 
 def test_a_secret_shows_itself_nowhere(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.conftest import SECRET
 SOURCE = '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n'
 SINK = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n'
 ALL = '[[routes]]\nname = "all"\nsinks = ["archive"]\n'
-VARIABLES = {"LEGITMARK_SECRET": SECRET, "TOKEN": "t", "WEBHOOK": "https://hooks.example.com/x"}
+VARIABLES = {"LEGITMARK_SECRET": SECRET, "TOKEN": "token-9Zk1", "WEBHOOK": "https://hooks.example.com/T0/B0/hook-5Wd3"}
 
 
 def warnings(folder: Path, text: str) -> list[Problem]:

@@ -15,6 +15,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from tests.conftest import PAYLOADS
 from tests.flow.running import Mailbox, Receiver, Running, event, http_sink, new_id, no_traceback, signed, until
 
+HOOK = "/services/T0/B0/hook-5Wd3"
 SINK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 MILESTONES = {
     "invalidate_sr.json": "invalidated",
@@ -89,7 +90,7 @@ def free_port() -> int:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with Receiver() as receiver, Mailbox(free_port()) as mailbox:
         toml = CONFIG.format(smtp=mailbox.port) + http_sink(receiver, "erp", 'secret = { env = "ERP" }')
-        secrets = {"ERP": SINK_SECRET, "SLACK": receiver.url("/slack")}
+        secrets = {"ERP": SINK_SECRET, "SLACK": receiver.url(HOOK)}
         with Running(tmp_path_factory.mktemp("main_job"), toml, secrets) as running:
             yield World(running, receiver, mailbox)
 
@@ -133,7 +134,7 @@ async def test_every_sample_arrives_at_all_four_sinks(world: World, path: Path) 
     assert values["sr_uuid"] in text and message_id in text
     assert (values["reference_id"] or "") in text and (values["reference_id"] or "") in mail["Subject"]
 
-    said = [json.loads(request.body) for request in world.receiver.requests if request.path == "/slack"]
+    said = [json.loads(request.body) for request in world.receiver.requests if request.path == HOOK]
     (slack,) = [message for message in said if message_id in message["text"]]
     assert slack["unfurl_links"] is False and values["sr_uuid"] in slack["text"]
 
@@ -172,7 +173,7 @@ async def test_texts_of_the_sender_can_do_no_harm(world: World, name: str) -> No
     assert mail["Bcc"] is None and not mail.defects and "\n" not in mail["Subject"]
     envelope = world.mailbox.envelopes[world.mailbox.mails.index(mail)]
     assert envelope.rcpt_tos == ["care@example.com", "desk@example.com"]
-    said = [json.loads(request.body)["text"] for request in world.receiver.requests if request.path == "/slack"]
+    said = [json.loads(request.body)["text"] for request in world.receiver.requests if request.path == HOOK]
     (text,) = [text for text in said if message_id in text]
     assert "<" not in text and ">" not in text
     (line,) = [line for line in world.lines if line["message_id"] == message_id]

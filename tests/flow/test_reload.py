@@ -15,8 +15,8 @@ from tests.cli.running import Result
 from tests.cli.running import gateway as command
 from tests.flow.running import Answer, Receiver, Running, event, http_sink, route, signed, until
 
-FILE_SECRET = "whsec_" + "QUJD" * 8
-OTHER_SECRET = "whsec_" + "REVG" * 8
+FILE_SECRET = "whsec_fcGVB9Xq3mJ0yPZkT5uNwLs8aHdRo2Ei"
+OTHER_SECRET = "whsec_u7Kx1QvYb4TgMz9eWnJr6LpCs3AdFh0O"
 SUCCESSFUL = "legitmark_gateway_config_last_reload_successful"
 LOADED_AT = "legitmark_gateway_config_last_reload_success_timestamp_seconds"
 
@@ -270,10 +270,10 @@ async def test_the_admin_listener_takes_another_token_and_keeps_it_where_the_nex
 ) -> None:
     toml = http_sink(receiver) + route("erp")
     token = '[admin]\nlisten = ["127.0.0.1:0"]\ntoken = { env = "ADMIN_TOKEN" }\n'
-    bearer = [("Authorization", "Bearer s3cret")]
-    with Running(tmp_path, token + toml, {"ADMIN_TOKEN": "first", "OTHER": "s3cret"}) as running:
+    bearer = [("Authorization", "Bearer token-5Lw8")]
+    with Running(tmp_path, token + toml, {"ADMIN_TOKEN": "token-1Gf6", "OTHER": "token-5Lw8"}) as running:
         running.write_config(token.replace("ADMIN_TOKEN", "OTHER") + toml)
-        old = [("Authorization", "Bearer first")]
+        old = [("Authorization", "Bearer token-1Gf6")]
         assert (await running.admin("/-/reload", old, method="POST")).status == 200
         assert (await running.admin("/api/sinks", old)).status == 401
         running.write_config('[admin]\nlisten = ["127.0.0.1:9"]\n' + toml)
@@ -299,7 +299,7 @@ async def test_a_reload_that_is_under_way_at_a_stop_does_not_hold_it_up(tmp_path
         writing = await asyncio.to_thread(os.open, tmp_path / "fifo", os.O_WRONLY)  # returns once the gateway reads
         running.terminate()
         await until(lambda: '"gateway.stopping"' in running.stderr())
-        os.write(writing, b"token")
+        os.write(writing, b"token-7Qs3")
         os.close(writing)
         answer = await reloading
         assert (answer.status, answer.json()["error"]) == (503, "store_unavailable")

@@ -1,0 +1,231 @@
+"""What a process that runs the gateway does with secrets: which it built, where they lie, and what it wrote.
+
+Standard library alone, and little of it: it is loaded into every child, some of which have to start quickly. No product code
+knows of it. Each record is a marshalled tuple `(kind, test, name, value)` in a file per process, so that a kill loses none:
+
+secret    a secret was built, by that name
+place     a file in which a secret lies: it stands there by right
+written   a path that the gateway opened for writing
+input     a path that a test opened for writing, and no code of the gateway
+said      bytes that the gateway said, by where: stdout, an answer, an error, its command line
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import marshal
+import os
+import sys
+from contextlib import suppress
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+_WRITES = os.O_WRONLY | os.O_RDWR
+_gateway = ""
+"""The folder of its code, with a separator behind it."""
+_whole = False
+"""Every line of code in this process runs for the gateway; else those do that code of the gateway has called."""
+_fd = -1
+
+
+def record(folder: str, *, whole_process: bool) -> None:
+    """Begin; before any other module of the gateway is imported, or else with those patched that are there."""
+    global _fd, _whole, _gateway
+    _fd = os.open(os.path.join(folder, f"{os.getpid()}.records"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    found = PathFinder.find_spec("gateway")
+    assert found is not None and found.origin is not None
+    _gateway, _whole = os.path.dirname(found.origin) + os.sep, whole_process
+    for name, patch in _PATCHES.items():
+        if name in sys.modules:
+            patch(sys.modules[name])
+    sys.meta_path.insert(0, _Patching({name: patch for name, patch in _PATCHES.items() if name not in sys.modules}))
+    sys.addaudithook(_on_audit)
+    if whole_process:
+        said("command line", "\0".join(sys.orig_argv))
+        sys.stdout, sys.stderr = _heard(sys.stdout, "stdout"), _heard(sys.stderr, "stderr")
+
+
+def said(where: str, what: str | bytes) -> None:
+    note("said", where, what.encode("utf-8", "surrogateescape") if isinstance(what, str) else what)
+
+
+def note(kind: str, name: str, value: str | bytes) -> None:
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" (")[0]
+    with suppress(OSError):  # a test may take the room away, to see what the gateway does then
+        os.write(_fd, marshal.dumps((kind, test, name, value)))
+
+
+# --- files, told by the interpreter itself (docs.python.org, "Audit events table")
+
+
+_noted: set[tuple[str, str]] = set()
+
+
+def _on_audit(event: str, args: tuple[Any, ...]) -> None:
+    if event == "open":
+        path, _, flags = args
+        if isinstance(flags, int) and flags & _WRITES:
+            _opened(path)
+    elif event == "os.rename" and not _whole and ("input", _absolute(args[0])) in _noted:
+        _opened(args[1])  # as an editor replaces a file
+
+
+def _opened(path: object) -> None:
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        return  # a descriptor: it was opened before
+    kind, name = "written" if _by_the_gateway() else "input", _absolute(path)
+    if (kind, name) not in _noted:
+        _noted.add((kind, name))
+        note(kind, name, b"")
+
+
+def _absolute(path: str | bytes | os.PathLike[Any]) -> str:
+    return os.path.abspath(os.fsdecode(path))
+
+
+def _by_the_gateway() -> bool:
+    frame = None if _whole else sys._getframe(1)
+    while frame is not None and not frame.f_code.co_filename.startswith(_gateway):
+        frame = frame.f_back
+    return _whole or frame is not None
+
+
+# --- what goes to the standard streams
+
+
+class _Heard(io.FileIO):
+    def __init__(self, fd: int, where: str) -> None:
+        super().__init__(fd, "wb", closefd=False)
+        self.name = f"<{where}>"
+        self._where = where
+
+    def write(self, data: Any, /) -> int:
+        written = super().write(data)
+        said(self._where, bytes(data[:written]))
+        return written
+
+
+def _heard(stream: Any, where: str) -> Any:
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream  # closed
+    stream.flush()
+    raw = _Heard(stream.fileno(), where)
+    buffered: Any = raw if isinstance(stream.buffer, io.RawIOBase) else io.BufferedWriter(raw)
+    return io.TextIOWrapper(
+        buffered,
+        encoding=stream.encoding,
+        errors=stream.errors,
+        newline="\n",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+# --- what is seen by looking into the gateway
+
+
+def _watch_secrets(values: ModuleType) -> None:
+    build, resolve, find = values.Secret.__init__, values.Environment.secret, values.Environment._secret_path
+
+    def built(self: Any, value: str) -> None:
+        caller = sys._getframe(1)
+        if caller.f_code is not resolve.__code__:
+            note("secret", f"built in {os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}", value)
+        build(self, value)
+
+    def resolved(self: Any, ref: Any, base: Any) -> Any:
+        secret = resolve(self, ref, base)
+        note("secret", str(ref), secret.reveal())
+        return secret
+
+    def found(self: Any, ref: Any, base: Any) -> Any:
+        path = find(self, ref, base)
+        note("place", os.path.realpath(path), b"")
+        return path
+
+    values.Secret.__init__, values.Environment.secret, values.Environment._secret_path = built, resolved, found
+
+
+def _watch_errors(errors: ModuleType) -> None:
+    build = errors.GatewayError.__init__
+
+    def built(self: Any, *args: object) -> None:
+        build(self, *args)
+        said("an error", f"{args} {getattr(self, 'problems', '')}")
+
+    errors.GatewayError.__init__ = built
+
+
+def _watch_answers(web: ModuleType) -> None:
+    build = web.Response.__init__
+
+    def built(self: Any, **options: Any) -> None:
+        build(self, **options)
+        if sys._getframe(1).f_code.co_filename.startswith(_gateway):
+            said("an answer", f"{options.get('headers')} ".encode() + (self.body or b""))
+
+    web.Response.__init__ = built
+
+
+def _watch_metrics(telemetry: ModuleType) -> None:
+    build = telemetry.Metrics.__init__
+
+    def built(self: Any) -> None:
+        build(self)
+        if _whole:
+            atexit.register(lambda: said("metrics at the end", self.exposition()))
+
+    telemetry.Metrics.__init__ = built
+
+
+def _watch_sink(name: str) -> Callable[[ModuleType], None]:
+    def patch(module: ModuleType) -> None:
+        kind = getattr(module, name)
+        send = kind.send
+
+        async def sent(self: Any, delivery: Any) -> Any:
+            outcome = await send(self, delivery)
+            said("an outcome", repr(outcome))
+            return outcome
+
+        kind.send = sent
+
+    return patch
+
+
+_PATCHES: dict[str, Callable[[ModuleType], None]] = {
+    "gateway.core.values": _watch_secrets,
+    "gateway.core.errors": _watch_errors,
+    "gateway.telemetry": _watch_metrics,
+    "gateway.sinks.http": _watch_sink("HttpSink"),
+    "gateway.sinks.slack": _watch_sink("SlackSink"),
+    "gateway.sinks.email": _watch_sink("EmailSink"),
+    "aiohttp.web": _watch_answers,
+}
+
+
+class _Patching:
+    """Patches modules right after they were imported."""
+
+    def __init__(self, patches: dict[str, Callable[[ModuleType], None]]) -> None:
+        self._patches = patches
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        patch = self._patches.pop(name, None)
+        spec = PathFinder.find_spec(name, path) if patch is not None else None
+        if patch is None or spec is None or spec.loader is None:
+            return None
+        run = spec.loader.exec_module
+
+        def run_and_patch(module: ModuleType) -> None:
+            run(module)
+            patch(module)
+
+        spec.loader.exec_module = run_and_patch  # type: ignore[method-assign]
+        return spec

@@ -1,0 +1,183 @@
+"""In which forms a secret can leak, and where they stand in what was written."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import marshal
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote, quote_plus
+
+import re2
+
+PIECE = 16
+"""Bytes of a form that are looked for, of its beginning and of its end: so what was cut somewhere is found too."""
+LEAST = 8
+"""Bytes of a secret, and half as many different ones: less may stand anywhere by chance."""
+_BLOCK = 8 * 1024 * 1024
+_STREAMS = ("stdout", "stderr")
+
+
+class Leak(NamedTuple):
+    where: str
+    """A file, or what a process said, with the line."""
+    secret: str
+    """Where it came from, and how it begins."""
+    test: str
+    """That ran then; "" where nobody knows."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.secret}" + (f", while {self.test} ran" if self.test else "")
+
+
+class Poor(Exception):
+    """A secret that no search could tell from other text."""
+
+
+class Records:
+    """What all processes have recorded (see `recorder`)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.secrets: dict[str, tuple[str, str]] = {}
+        """By its value: the name of a secret, and the first test that used it."""
+        self.said: defaultdict[tuple[str, str, str], list[bytes]] = defaultdict(list)
+        """By process, where, and test."""
+        self.written: dict[str, str] = {}
+        """By path, the test."""
+        self.inputs: set[str] = set()
+        self.places: set[str] = set()
+        for path in sorted(folder.glob("*.records")):
+            with path.open("rb") as file:
+                try:
+                    while True:
+                        self._add(path.stem, *marshal.load(file))
+                except (EOFError, ValueError, TypeError):  # the end, or what a kill has cut
+                    pass
+
+    def _add(self, pid: str, kind: str, test: str, name: str, value: str | bytes) -> None:
+        match kind, value:
+            case "secret", str():
+                self.secrets.setdefault(value, (name, test))
+            case "said", bytes():
+                self.said[pid, name, test].append(value)
+            case "written", _:
+                self.written.setdefault(name, test)
+            case "input", _:
+                self.inputs.add(name)
+            case "place", _:
+                self.places.add(name)
+
+
+def search(records: Path, *roots: Path) -> list[Leak]:
+    """Look for every secret that was recorded in all that was written: to the records, and to the files below `roots`.
+
+    A file there counts as written by the gateway unless tests, and they alone, opened it for writing, or a secret is read from
+    it by the gateway. Of a secret that can't be searched for, that is said.
+    """
+    found = Records(records)
+    leaks: list[Leak] = []
+    needles: dict[bytes, str] = {}
+    for secret, (name, test) in found.secrets.items():
+        try:
+            for form in forms(secret):
+                needles.setdefault(form, f"the secret of {name} ({_begins(secret)}...)")
+        except Poor as poor:
+            if not name.startswith("built in "):  # else a test of how a secret is refused, mostly
+                leaks.append(Leak(f"the secret of {name}", f"no search can find it: {poor}", test))
+    if not needles:
+        return leaks
+    pattern = _pattern(needles)
+    for (pid, where, test), parts in found.said.items():
+        # In a stream, a secret may stand in two writes; elsewhere, two have nothing to do with each other.
+        whole = (b"" if where in _STREAMS else b"\n").join(parts)
+        leaks += [Leak(f"{where} of process {pid}, {line}", secret, test) for line, secret in _hits(pattern, needles, [whole])]
+    for path in dict.fromkeys([*found.written, *_below(roots, found.inputs)]):
+        if os.path.realpath(path) not in found.places and os.path.isfile(path) and not os.path.islink(path):
+            test = found.written.get(path, "")
+            leaks += [Leak(f"{path}, {line}", secret, test) for line, secret in _hits(pattern, needles, _blocks(path))]
+    return leaks
+
+
+def _below(roots: Iterable[Path], inputs: set[str]) -> Iterator[str]:
+    for root in roots:
+        for folder, _, names in os.walk(root):
+            yield from (path for name in names if (path := os.path.join(folder, name)) not in inputs)
+
+
+def _pattern(needles: Iterable[bytes]) -> re2._Regexp[bytes]:
+    options = re2.Options()
+    options.encoding = options.Encoding.LATIN1
+    options.max_mem = 1 << 28
+    return re2.compile(b"|".join(re2.escape(needle) for needle in needles), options)
+
+
+def _blocks(path: str) -> Iterator[bytes]:
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(_BLOCK):
+                yield block
+                if len(block) == _BLOCK:
+                    file.seek(-PIECE, os.SEEK_CUR)  # so that no needle is cut
+    except OSError:
+        return
+
+
+def _hits(pattern: re2._Regexp[bytes], needles: Mapping[bytes, str], blocks: Iterable[bytes]) -> Iterator[tuple[str, str]]:
+    """The first of each secret."""
+    seen: set[str] = set()
+    lines = 1
+    for block in blocks:
+        for match in pattern.finditer(block):
+            if (secret := needles[match[0]]) not in seen:
+                seen.add(secret)
+                yield f"line {lines + block.count(10, 0, match.start())}", secret
+        lines += block.count(10)
+
+
+def forms(secret: str) -> set[bytes]:
+    """Pieces of all that gives a secret away. Raises Poor."""
+    found: set[bytes] = set()
+    for core in (cores := list(_cores(secret.strip()))):
+        if len(core) < LEAST or len(set(core)) < LEAST // 2:
+            if core is not cores[0]:
+                continue  # the bytes of a short key; its text is long enough
+            raise Poor(f"give it at least {LEAST} characters, of which {LEAST // 2} are different")
+        text = core.decode("utf-8", "replace")
+        written = [text, json.dumps(text)[1:-1], repr(text)[1:-1], quote(text, safe=""), quote_plus(text), html.escape(text)]
+        for form in (core, *(one.encode() for one in written), core.hex().encode(), *_base64(core)):
+            found |= {form[:PIECE], form[-PIECE:]}
+    return found
+
+
+def _cores(secret: str) -> Iterator[bytes]:
+    """What is secret of it: of a URL what is behind the host, of a file in PEM the key, and of that what is in no other."""
+    if "-----BEGIN" in secret:
+        for block in re.findall(r"PRIVATE KEY-----\n(.+?)\n-----END", secret, re.DOTALL):
+            yield block.splitlines()[1].encode()
+    elif "://" in secret:
+        if path := secret.partition("://")[2].partition("/")[2]:
+            yield path.encode()
+    else:
+        key = secret.removeprefix("v1,").removeprefix("whsec_")
+        yield key.encode("utf-8", "surrogateescape")
+        if key != secret:
+            with suppress(ValueError):
+                yield base64.b64decode(key, validate=True)
+
+
+def _base64(core: bytes) -> Iterator[bytes]:
+    """Behind a user's name of any length: `user:password`."""
+    for before in range(3):
+        text = base64.b64encode(bytes(before) + core)
+        yield text[(0, 2, 3)[before] : (before + len(core)) * 8 // 6]
+
+
+def _begins(secret: str) -> str:
+    return repr(secret.partition("://")[2] or secret.removeprefix("whsec_"))[1:5]

@@ -1,0 +1,171 @@
+"""The search has to find what it is there for: leaks are planted here, in processes and records of their own."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.conftest import SECRET
+from tests.leaks.plugin import LEAKED, RECORDS
+from tests.leaks.search import Poor, forms, search
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "token/4Hm7+planted & found"
+NAME = "the secret of env TOKEN (toke...)"
+START = """
+import asyncio, os, sys
+from pathlib import Path
+from gateway.core.values import Environment, SecretRef
+token = Environment(os.environ).secret(SecretRef(env="TOKEN"), Path()).reveal()
+"""
+KEY = SECRET.removeprefix("whsec_")
+
+
+def planted(tmp_path: Path, code: str, *arguments: str, token: str = TOKEN) -> list[str]:
+    """What the search says of a process that runs this code, in a folder of its own."""
+    records, folder = tmp_path / "records", tmp_path / "folder"
+    records.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    environment = {**os.environ, "TOKEN": token, RECORDS: str(records), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", START + code, *arguments]
+    subprocess.run(command, cwd=folder, env=environment, check=True, timeout=30, capture_output=True)
+    return [
+        f"{leak.where.replace(str(folder), '.').partition(' of process')[0]}: {leak.secret}" for leak in search(records, folder)
+    ]
+
+
+WRITTEN = {
+    "print(token)": "stdout",
+    "print(token[:9], end='', flush=True); print(token[9:])": "stdout",
+    "sys.stdout.buffer.write(token.encode())": "stdout",
+    "print('Bearer ' + token, file=sys.stderr)": "stderr",
+    "from gateway.telemetry import set_up_logging; set_up_logging().info('sent', headers={'x-key': token})": "stderr",
+    "import warnings; warnings.warn(token)": "stderr",
+    "from gateway.telemetry import Metrics; Metrics().rejection('legitmark', token)": "metrics at the end",
+    "from gateway.core.errors import StoreError; StoreError(f'refused {token}')": "an error",
+    "from gateway.web.server import json_response; json_response(400, {'error': token})": "an answer",
+    "from gateway.files import AppendFile; AppendFile(Path('a.jsonl')).append(token.encode())": "./a.jsonl, line 1",
+    "Path('some').write_text('\\n\\n' + token); Path('some').rename('other')": "./other, line 3",
+    "Path('../records/../elsewhere').write_text(token)": "/elsewhere, line 1",
+    "import sqlite3; db = sqlite3.connect('a.db'); db.execute('CREATE TABLE t AS SELECT ? AS a', (token,)); db.commit()\n"
+    "db.execute(\"VACUUM INTO 'backup.db'\")": "./backup.db, line",
+}
+
+
+@pytest.mark.parametrize(("code", "where"), WRITTEN.items(), ids=WRITTEN.values())
+def test_a_leak_is_found_wherever_it_is_written(code: str, where: str, tmp_path: Path) -> None:
+    found = planted(tmp_path, code)
+    assert any(where in said and said.endswith(NAME) for said in found), found
+
+
+def test_a_leak_of_the_command_line_is_found(tmp_path: Path) -> None:
+    (said,) = planted(tmp_path, "", f"--token={TOKEN}")
+    assert said == f"command line: {NAME}"
+
+
+def test_the_file_that_a_secret_is_read_from_is_no_leak(tmp_path: Path) -> None:
+    code = "Path('secret').write_text(token); Environment({}).secret(SecretRef(file='secret'), Path.cwd())"
+    assert planted(tmp_path, code) == []
+
+
+ALL = [
+    lambda text: text,
+    lambda text: f"Authorization: Bearer {text}",
+    lambda text: json.dumps({"token": text}),
+    lambda text: quote(text, safe=""),
+    lambda text: html.escape(text),
+    lambda text: repr(text),
+    lambda text: f"cut: {text[:18]}",
+    lambda text: f"...{text[-18:]}",
+    lambda text: base64.b64encode(f"\0gateway\0{text}".encode()).decode(),
+    lambda text: base64.b64encode(f"a:{text}".encode()).decode(),
+    lambda text: base64.b64encode(f"ab:{text}".encode()).decode(),
+    lambda text: base64.b64encode(f"abc:{text}".encode()).decode(),
+]
+
+
+@pytest.mark.parametrize("secret", [TOKEN, SECRET, f"v1,{SECRET}", 'quo"te\\d 表示 secret'])
+@pytest.mark.parametrize("written", ALL)
+def test_a_secret_is_known_in_all_its_forms(secret: str, written: Callable[[str], str]) -> None:
+    inner = secret.removeprefix("v1,").removeprefix("whsec_")
+    text = f"before {written(inner)} after".encode()
+    assert any(form in text for form in forms(secret))
+
+
+def test_the_bytes_of_a_signing_key_give_it_away_too() -> None:
+    raw = base64.b64decode(KEY)
+    for text in (raw, b"xx" + raw[:16], raw.hex().encode()):
+        assert any(form in text for form in forms(SECRET))
+
+
+def test_of_a_url_the_host_is_no_secret_and_of_a_certificate_nothing_is() -> None:
+    found = forms("https://hooks.example.com/services/T0/B0/hook-5Wd3")
+    assert not any(form in b"https://hooks.example.com/ has no address" for form in found)
+    assert any(form in b"POST /services/T0/B0/hook-5Wd3" for form in found)
+    assert forms("-----BEGIN CERTIFICATE-----\nMIIC\nabcd\n-----END CERTIFICATE-----\n") == set()
+
+
+@pytest.mark.parametrize("secret", ["token", "aaaaaaaaaaaa", "http://127.0.0.1/slack", "whsec_abc"])
+def test_a_secret_that_could_stand_anywhere_by_chance_has_to_be_a_better_one(secret: str) -> None:
+    with pytest.raises(Poor):
+        forms(secret)
+
+
+def test_a_poor_secret_is_told_where_it_was_read(tmp_path: Path) -> None:
+    (said,) = planted(tmp_path, "", token="short")
+    assert said.startswith("the secret of env TOKEN: no search can find it")
+
+
+LEAKS = """
+import os
+import pytest
+from pathlib import Path
+from gateway.core.values import Environment, SecretRef
+from gateway.core.errors import GatewayError
+
+def test_that_leaks(tmp_path):
+    secret = Environment({"TOKEN": "planted-8Xc4-token"}).secret(SecretRef(env="TOKEN"), tmp_path)
+    (tmp_path / "mine").write_text(secret.reveal())
+    if os.environ["LEAK"]:
+        GatewayError(secret.reveal())
+
+def test_that_fails():
+    assert os.environ["FAILS"] == ""
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "leak", "fails", "status"),
+    [
+        ((), "", "", 0),
+        ((), "", "yes", 1),
+        ((), "yes", "yes", LEAKED),
+        (("-n", "2"), "", "", 0),
+        (("-n", "2"), "yes", "", LEAKED),
+        (("--last-failed",), "yes", "", LEAKED),
+        (("-k", "leaks"), "yes", "yes", LEAKED),
+    ],
+)
+def test_a_run_with_a_leak_fails_by_an_exit_code_of_its_own(
+    options: tuple[str, ...], leak: str, fails: str, status: int, tmp_path: Path
+) -> None:
+    (tmp_path / "test_it.py").write_text(LEAKS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    # Without the recorder of this run: it would find the leak, too.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), RECORDS: "", "LEAK": leak, "FAILS": fails}
+    command = [sys.executable, "-m", "pytest", "-p", "tests.leaks.plugin", f"--basetemp={tmp_path / 'base'}", *options]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == status, run.stdout + run.stderr
+    assert ("LEAKED an error of process" in run.stdout) == bool(leak)
+    if leak:
+        assert "the secret of env TOKEN (plan...), while test_it.py::test_that_leaks ran" in run.stdout
+    assert "planted-8Xc4" not in run.stdout
