@@ -193,6 +193,7 @@ class Running:
         self.audit_file = folder / "audit.jsonl"
         self.stderr_file = folder / "stderr.log"
         self.secrets = {"LEGITMARK": SECRET, **(secrets or {})}
+        self.program = [sys.executable, "-m", "gateway"]
         self.process: subprocess.Popen[bytes] | None = None
         self.addresses: dict[str, tuple[str, int] | Path] = {}
         """Of `webhooks` and `admin`, while it runs."""
@@ -226,7 +227,7 @@ class Running:
         environment |= {**self.secrets, "PYTHONPATH": str(_CODE)}
         with self.stderr_file.open("ab") as stderr:
             self._log_from = stderr.tell()
-            command = [sys.executable, "-m", "gateway", "serve", "--config", str(self.config)]
+            command = [*self.program, "serve", "--config", str(self.config)]
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
             )
