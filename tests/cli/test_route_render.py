@@ -115,7 +115,7 @@ async def test_the_slack_message_is_the_body_on_the_wire(tmp_path: Path) -> None
     recorder = Recorder()
     delivery = outgoing(JAPANESE.read_bytes())
     config = SlackConfig(webhook_url=ref("HOOK"))
-    async with recorder.server as server, opened(config, tmp_path, HOOK=server.url) as sink:
+    async with recorder.server as server, opened(config, tmp_path, HOOK=f"{server.url}/T0/B0/x?y=1") as sink:
         await send(sink, delivery)
     assert rendered(config, delivery, START) == recorder.raw.partition(b"\r\n\r\n")[2]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -202,7 +203,7 @@ class Secrets(NamedTuple):
 
 
 def whsec(text: str) -> str:
-    return "whsec_" + base64.b64encode(text.encode()).decode()
+    return "whsec_" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 @pytest.fixture

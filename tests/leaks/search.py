@@ -79,7 +79,7 @@ def search(records: Path, *roots: Path) -> list[Leak]:
     """Look for every secret that was recorded in all that was written: to the records, and to the files below `roots`.
 
     A file there counts as written by the gateway unless tests, and they alone, opened it for writing, or a secret is read from
-    it by the gateway. Of a secret that can't be searched for, that is said.
+    it by the gateway, or it was installed. Of a secret that can't be searched for, that is said.
     """
     found = Records(records)
     leaks: list[Leak] = []
@@ -107,7 +107,9 @@ def search(records: Path, *roots: Path) -> list[Leak]:
 
 def _below(roots: Iterable[Path], inputs: set[str]) -> Iterator[str]:
     for root in roots:
-        for folder, _, names in os.walk(root):
+        for folder, folders, names in os.walk(root):
+            if "pyvenv.cfg" in names:
+                folders.clear()  # what is installed there is the gateway itself, as the repository has it
             yield from (path for name in names if (path := os.path.join(folder, name)) not in inputs)
 
 

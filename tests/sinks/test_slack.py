@@ -199,7 +199,7 @@ async def test_a_200_that_says_that_it_is_not_ok_is_not_delivered(tmp_path: Path
 async def test_a_connection_closed_before_an_answer_is_a_reset(tmp_path: Path) -> None:
     async with (
         after_request(reset=True) as server,
-        opened(SlackConfig(webhook_url=ref("HOOK")), tmp_path, HOOK=server.url) as sink,
+        opened(SlackConfig(webhook_url=ref("HOOK")), tmp_path, HOOK=f"{server.url}/T0/B0/x?y=1") as sink,
     ):
         outcome = await send(sink)
     assert isinstance(outcome, Retry)
@@ -256,7 +256,7 @@ def test_an_own_template_that_says_nothing_leaves_the_built_in_blocks(tmp_path: 
 
 async def test_an_own_template_that_fails_sends_the_built_in_message_and_says_so(tmp_path: Path) -> None:
     config = own(tmp_path, "{{ event.no.such }}")
-    async with HttpServer(answer(200, b"ok")) as server, opened(config, tmp_path, HOOK=server.url) as sink:
+    async with HttpServer(answer(200, b"ok")) as server, opened(config, tmp_path, HOOK=f"{server.url}/T0/B0/x?y=1") as sink:
         outcome = await send(sink)
     assert isinstance(outcome, Delivered) and "own.jinja" in outcome.detail
     assert "The item is authentic" in json.loads(server.heard[0].body)["text"]

@@ -79,7 +79,8 @@ def test_sign_names_the_headers_after_the_family_asked_for() -> None:
     assert set(sign([KEY], "msg_1", NOW, BODY, family="svix")) == {"svix-id", "svix-timestamp", "svix-signature"}
 
 
-raw_secrets = st.binary(min_size=24, max_size=75)
+raw_secrets = st.binary(min_size=24, max_size=75).map(lambda raw: hashlib.shake_256(raw).digest(len(raw)))
+"""Of no bytes that Hypothesis has found in source code: the search for leaked secrets would find them there, too."""
 message_ids = st.text(string.ascii_letters + string.digits + "_-.:é日", min_size=1, max_size=255)
 text_bodies = st.text(st.characters(exclude_categories=["Cs"])).map(str.encode)
 

@@ -23,7 +23,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from gateway.cli.common import UsageError, console
-from gateway.cli.demo.receivers import Receivers
+from gateway.cli.demo.receivers import SLACK_PATH, Receivers
 from gateway.cli.demo.story import CONFIG, Step, story
 from gateway.cli.lines import printable, style_of
 from gateway.cli.tail import followed, parsed
@@ -67,7 +67,7 @@ async def _demo(folder: Path, *, once: bool) -> int:
     async with Receivers(Key(erp_secret), clock) as receivers:
         _write_secret(folder / "legitmark.secret", legitmark_secret.reveal())
         _write_secret(folder / "erp.secret", erp_secret.reveal())
-        _write_secret(folder / "slack.secret", f"http://127.0.0.1:{receivers.http_port}/slack")
+        _write_secret(folder / "slack.secret", f"http://127.0.0.1:{receivers.http_port}{SLACK_PATH}")
         file = folder / "gateway.toml"
         text = CONFIG.format(
             server_port=_port(8080), admin_port=_port(8081), http_port=receivers.http_port, smtp_port=receivers.smtp_port

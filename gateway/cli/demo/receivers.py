@@ -19,6 +19,8 @@ from gateway.clock import Clock
 from gateway.core.errors import RejectedWebhook
 from gateway.core.signature import Key, verify
 
+SLACK_PATH = "/services/T0/B0/demo-only"
+
 
 class Received(Struct, frozen=True):
     """A callback that arrived at the HTTP end."""
@@ -67,7 +69,7 @@ class Receivers:
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         body = await request.read()
-        if request.path == "/slack":
+        if request.path == SLACK_PATH:
             self.slack.append(json.loads(body))
             return web.Response(text="ok")
         if self.failures_left:
