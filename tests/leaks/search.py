@@ -182,4 +182,4 @@ def _base64(core: bytes) -> Iterator[bytes]:
 
 
 def _begins(secret: str) -> str:
-    return repr(secret.partition("://")[2] or secret.removeprefix("whsec_"))[1:5]
+    return repr(next(_cores(secret.strip()), b"").decode("utf-8", "replace"))[1:5]
