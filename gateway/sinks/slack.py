@@ -7,6 +7,7 @@ where it can ping nobody.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
@@ -121,7 +122,7 @@ class SlackSink:
         if config.webhook_url is not None:
             self._url = opening.secret(config.webhook_url).reveal()
             # The host in front is none, and stands in many an answer. By hand: what is no URL is an outcome, and no error here.
-            secret = self._url.partition("://")[2].partition("/")[2]
+            secret = re.sub("^[^/?]*[/?]?", "", self._url.partition("://")[2])
             self._headers = _HEADERS
         else:
             assert config.token is not None, "the configuration is refused without one of the two"

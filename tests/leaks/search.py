@@ -164,7 +164,7 @@ def _cores(secret: str) -> Iterator[bytes]:
         for block in re.findall(r"PRIVATE KEY-----\n(.+?)\n-----END", secret, re.DOTALL):
             yield block.splitlines()[1].encode()
     elif "://" in secret:
-        if path := secret.partition("://")[2].partition("/")[2]:
+        if path := re.sub("^[^/?]*[/?]?", "", secret.partition("://")[2]):
             yield path.encode()
     else:
         key = secret.removeprefix("v1,").removeprefix("whsec_")

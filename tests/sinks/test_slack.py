@@ -273,3 +273,12 @@ async def test_of_a_webhook_the_path_is_the_secret_and_the_host_is_not(said: byt
     outcome, _ = await posted(answer(500, said), tmp_path)
     assert isinstance(outcome, Retry)
     assert outcome.answer == shown_
+
+
+async def test_of_a_webhook_without_a_path_the_query_is_the_secret(tmp_path: Path) -> None:
+    async with HttpServer(answer(500, b"cannot POST /?key=hook-5Wd3")) as server:
+        hook = f"http://127.0.0.1:{server.port}?key=hook-5Wd3"
+        async with opened(SlackConfig(webhook_url=ref("HOOK")), tmp_path, HOOK=hook) as sink:
+            outcome = await send(sink)
+    assert isinstance(outcome, Retry)
+    assert outcome.answer == "(it repeats a secret, and is not shown)"
