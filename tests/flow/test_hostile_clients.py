@@ -79,12 +79,11 @@ async def test_slow_headers_and_bodies_are_gone_within_17_seconds_while_others_a
         assert max(answer.seconds for answer in answers) < 2
         late = {name: taken for (name, _), (taken, _) in ends.items() if taken > GONE_WITHIN}
         assert not late
-        statuses = {name: said.partition(b" ")[2][:3] for (name, _), (_, said) in ends.items()}
-        assert {name: statuses[name] for name in ("a body", "a body in chunks")} == {
-            "a body": b"408",
-            "a body in chunks": b"408",
-        }
-        assert statuses["a body for nobody"] == b"404" and statuses["a body that is refused"] == b"415"
+        statuses = {(name, said.partition(b" ")[2][:3]) for (name, _), (_, said) in ends.items()}
+        told = {"a body": b"408", "a body in chunks": b"408", "a body for nobody": b"404", "a body that is refused": b"415"}
+        for name, status in told.items():
+            # Of twelve: a byte that crosses the end of its connection takes the answer with it (RFC 9112, section 9.6).
+            assert {(name, status)} <= {one for one in statuses if one[0] == name} <= {(name, status), (name, b"")}
 
 
 # --- bombs

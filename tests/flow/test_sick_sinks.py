@@ -37,7 +37,7 @@ PACE = 0.002
 """Seconds between two events where one sick sink is measured."""
 WORK = 0.005
 """Seconds that an attempt which fails (a handshake, a connection) may cost a busy machine: work, and no waiting."""
-ROUNDS = 5
+ROUNDS = 12
 """At most, for one sick sink."""
 LARGE = 10 * 1024 * 1024
 
@@ -160,6 +160,10 @@ async def _beside(running: Running, well: Receiver, other: str) -> float:
     return p99(seconds)
 
 
+def _bound(usual: float) -> float:
+    return 2 * usual + WORK
+
+
 async def _alone(running: Running, well: Receiver) -> dict[str, float]:
     """What else this machine does may spoil a round; what a sick sink does would spoil them all."""
     usual = median([await _beside(running, well, "twin") for _ in range(5)])  # before anything sick, which leaves retries behind
@@ -167,7 +171,7 @@ async def _alone(running: Running, well: Receiver) -> dict[str, float]:
     for name in SICK:
         found[name] = await _beside(running, well, name)
         for _ in range(1, ROUNDS):
-            if found[name] < 2 * usual:
+            if found[name] < _bound(usual):
                 break
             found[name] = min(found[name], await _beside(running, well, name))
     return found
@@ -259,7 +263,7 @@ def test_the_healthy_sink_gets_everything_once_and_nearly_as_fast_as_without_sic
 
 @pytest.mark.parametrize("sink", SICK)
 def test_beside_each_sick_sink_the_p99_of_a_healthy_one_stays_within_twice_its_usual(seen: Seen, sink: str) -> None:
-    assert seen.alone[sink] < 2 * seen.alone["twin"] + WORK, seen.alone
+    assert seen.alone[sink] < _bound(seen.alone["twin"]), seen.alone
 
 
 @pytest.mark.parametrize("sink", REASONS)
