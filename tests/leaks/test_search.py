@@ -50,7 +50,7 @@ WRITTEN = {
     "print('Bearer ' + token, file=sys.stderr)": "stderr",
     "from gateway.telemetry import set_up_logging; set_up_logging().info('sent', headers={'x-key': token})": "stderr",
     "import warnings; warnings.warn(token)": "stderr",
-    "from gateway.telemetry import Metrics; Metrics().rejection('legitmark', token)": "metrics at the end",
+    "from gateway.metrics import Metrics; Metrics().rejection('legitmark', token)": "metrics at the end",
     "from gateway.core.errors import StoreError; StoreError(f'refused {token}')": "an error",
     "from gateway.web.server import json_response; json_response(400, {'error': token})": "an answer",
     "from gateway.files import AppendFile; AppendFile(Path('a.jsonl')).append(token.encode())": "./a.jsonl, line 1",

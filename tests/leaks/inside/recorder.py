@@ -173,15 +173,15 @@ def _watch_answers(web: ModuleType) -> None:
     web.Response.__init__ = built
 
 
-def _watch_metrics(telemetry: ModuleType) -> None:
-    build = telemetry.Metrics.__init__
+def _watch_metrics(metrics: ModuleType) -> None:
+    build = metrics.Metrics.__init__
 
     def built(self: Any) -> None:
         build(self)
         if _whole:
             atexit.register(lambda: said("metrics at the end", self.exposition()))
 
-    telemetry.Metrics.__init__ = built
+    metrics.Metrics.__init__ = built
 
 
 def _watch_sink(name: str) -> Callable[[ModuleType], None]:
@@ -202,7 +202,7 @@ def _watch_sink(name: str) -> Callable[[ModuleType], None]:
 _PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "gateway.core.values": _watch_secrets,
     "gateway.core.errors": _watch_errors,
-    "gateway.telemetry": _watch_metrics,
+    "gateway.metrics": _watch_metrics,
     "gateway.sinks.http": _watch_sink("HttpSink"),
     "gateway.sinks.slack": _watch_sink("SlackSink"),
     "gateway.sinks.email": _watch_sink("EmailSink"),
