@@ -115,7 +115,7 @@ async def test_a_bug_on_the_way_of_a_message_shows_no_secret(
 
 
 async def test_a_bug_of_a_reload_shows_no_secret(receiver: Receiver, mailbox: Mailbox, tmp_path: Path) -> None:
-    plant = "from gateway.config import checks; checks.check_signing_secrets = after(1, checks.check_signing_secrets)"
+    plant = "from gateway.config import checks; checks.check_secrets = after(1, checks.check_secrets)"
     with configured(tmp_path, receiver, mailbox, plant) as running:
         answer = await running.admin("/-/reload", [("Authorization", f"Bearer {ADMIN}")], method="POST")
         assert answer.status == 422
@@ -136,7 +136,7 @@ async def test_a_bug_of_the_admin_listener_shows_no_secret(receiver: Receiver, m
     "plant",
     [
         "import gateway.app as app; app._sources = planted",
-        "from gateway.config import checks; checks.check_signing_secrets = planted",
+        "from gateway.config import checks; checks.check_secrets = planted",
         "from gateway.engine.janitor import Janitor; Janitor.run = planted_task",
         "from gateway.sinks.http import HttpSink; HttpSink.__init__ = planted",
     ],

@@ -33,7 +33,7 @@ def test_the_first_certificate_of_a_text_says_when_it_begins_and_ends(year: int,
     "text",
     [
         "",
-        "no certificate",
+        "nothing like it: 5b1e7c",
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         "-----BEGIN CERTIFICATE-----\n\n-----END CERTIFICATE-----\n",
         "-----BEGIN CERTIFICATE-----\nMIIB/////w==\n-----END CERTIFICATE-----\n",
