@@ -23,6 +23,10 @@ class Clock:
         """Seconds from an unknown start: for spans inside this process. It never jumps."""
         return time.monotonic()
 
+    def monotonic_microseconds(self) -> int:
+        """By the clock that systemd compares with, CLOCK_MONOTONIC of this host: for what it is told of."""
+        return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+
     def jitter(self) -> float:
         """Evenly between -1 and 1."""
         return random.uniform(-1.0, 1.0)
