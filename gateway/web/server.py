@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
@@ -17,6 +16,7 @@ from aiohttp import http_parser, web
 from gateway.config.listen import Address, Inherited, Tcp, Unix
 from gateway.core.errors import ListenError
 from gateway.core.values import Environment
+from gateway.systemd import listening_sockets
 from gateway.web.tls import Tls, TlsSite, bind
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -32,6 +32,8 @@ BOUNDS: dict[str, Any] = {
 }
 """A misspelt name would drop them all silently, so a test reads them back from a live connection."""
 
+_TURNS = 4
+"""Of the loop, from accepting a connection until the server knows it: two by asyncio's count."""
 _HEADERS = {"Content-Type": "application/json", "Server": "legitmark-gateway"}
 
 _ACK_HEAD = (
@@ -39,10 +41,8 @@ _ACK_HEAD = (
 )
 
 _BACKLOG = 1024
-_LAST_REQUEST_SECONDS = 1.0
-"""For the request of a connection that comes to be when the server drains: it may be on its way."""
-_FIRST_INHERITED = 3
-"""SD_LISTEN_FDS_START (sd_listen_fds(3))."""
+GRACE_SECONDS = 1.0
+"""For the next request of a connection while the server drains: it may be on its way."""
 
 
 def json_response(status: int, body: object, headers: dict[str, str] | None = None) -> web.Response:
@@ -98,10 +98,10 @@ class _Connection(web.RequestHandler):
             return
         super().connection_made(transport)
         if self._server.draining:
-            self._loop.call_later(_LAST_REQUEST_SECONDS, self.let_go)
+            self._loop.call_later(self._server.grace, self.let_go)
 
     def let_go(self, looks: int = 3) -> None:
-        """Close, unless a request is under way: its answer closes then. A handshake under way comes to its end, too."""
+        """Close, unless a request is under way: its answer closes then, and says so. A handshake comes to its end, too."""
         if self.transport is None or self._current_request is not None or self._messages:
             return
         if self._waiter is None and looks:
@@ -138,7 +138,12 @@ class _Connection(web.RequestHandler):
 class BoundedServer(web.Server):
     """aiohttp's low-level server: bounded in connections, and without the signals and the router of an application."""
 
-    def __init__(self, handler: Handler, logger: logging.Logger) -> None:
+    def __init__(self, handler: Handler, logger: logging.Logger, grace: float = GRACE_SECONDS) -> None:
+        """`grace`: seconds for which a drain leaves idle connections open.
+
+        A client may be sending on one in this very moment, and would be reset; so it gets its answer, and learns from that that
+        the connection ends.
+        """
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise ListenError("aiohttp's C parser is not loaded, and its Python one is not meant for the open: reinstall aiohttp")
         super().__init__(handler, handler_cancellation=False, logger=logger, **BOUNDS)
@@ -147,6 +152,7 @@ class BoundedServer(web.Server):
         self._closed = False
         self._open: set[_Connection] = set()
         self._empty = asyncio.Event()
+        self.grace = grace
 
     @property
     def full(self) -> bool:
@@ -186,7 +192,7 @@ class BoundedServer(web.Server):
         """Wait until every request that has begun is answered. aiohttp's own shutdown would stop reading their bodies."""
         self.draining = True
         for connection in list(self._open):
-            connection.let_go()
+            self._loop.call_later(self.grace, connection.let_go)
         if self._open:
             await self._empty.wait()
 
@@ -197,31 +203,48 @@ class BoundedServer(web.Server):
             connection.cut()
 
 
+async def stop_listening(runner: web.BaseRunner) -> None:
+    """Take no connection any more; those that were taken stay. A socket of systemd goes on collecting them for the next start."""
+    loop = asyncio.get_running_loop()
+    sites = list(runner.sites)
+    for site in sites:
+        # asyncio drops what it has accepted, with the request that was sent already, where its server is closed before the
+        # connection is made some turns of the loop later: so accepting ends before that.
+        for listening in getattr(site._server, "sockets", ()):
+            loop.remove_reader(listening.fileno())
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+    for site in sites:
+        await site.stop()
+
+
 async def listen(runner: web.BaseRunner, address: Address, environment: Environment, tls: Tls | None = None) -> str:
     """Start listening; the address as it came to be. Raises ListenError, naming it.
 
     Unix sockets stay plain, those of systemd too: who connects to them is on this host.
     """
-    site: web.BaseSite
+    sites: list[web.BaseSite]
     server = runner.server
     assert isinstance(server, BoundedServer)
     try:
         match address:
             case Tcp(host=host, port=port) if tls is not None:
-                sockets = bind(host, port)
-                address = Tcp(host, sockets[0].getsockname()[1])
-                site = TlsSite(runner, server, sockets, tls, _BACKLOG)
+                bound = bind(host, port)
+                address = Tcp(host, bound[0].getsockname()[1])
+                sites = [TlsSite(runner, server, bound, tls, _BACKLOG)]
             case Tcp(host=host, port=port):
-                site = web.TCPSite(runner, host, port, backlog=_BACKLOG, reuse_address=True)
+                sites = [web.TCPSite(runner, host, port, backlog=_BACKLOG, reuse_address=True)]
             case Unix(path=path):
-                site = web.UnixSite(runner, str(path), backlog=_BACKLOG)
+                sites = [web.UnixSite(runner, str(path), backlog=_BACKLOG)]
             case Inherited(name=name):
-                passed = _inherited(name, environment)
-                if tls is not None and passed.family != socket.AF_UNIX:
-                    site = TlsSite(runner, server, [passed], tls, _BACKLOG)
-                else:
-                    site = web.SockSite(runner, passed, backlog=_BACKLOG)
-        await site.start()
+                sites = [
+                    web.SockSite(runner, passed, backlog=_BACKLOG)
+                    if tls is None or passed.family == socket.AF_UNIX
+                    else TlsSite(runner, server, [passed], tls, _BACKLOG)
+                    for passed in listening_sockets(name, environment)
+                ]
+        for site in sites:
+            await site.start()
         if isinstance(address, Unix):
             address.path.chmod(0o660)
     except OSError as error:
@@ -229,14 +252,3 @@ async def listen(runner: web.BaseRunner, address: Address, environment: Environm
     if isinstance(address, Tcp) and address.port == 0:
         return str(Tcp(address.host, runner.addresses[-1][1]))
     return str(address)
-
-
-def _inherited(name: str, environment: Environment) -> socket.socket:
-    """The socket of that name among those that systemd passed on (sd_listen_fds_with_names(3))."""
-    if environment.get("LISTEN_PID") == str(os.getpid()):
-        count = int(environment.get("LISTEN_FDS") or "0")
-        names = (environment.get("LISTEN_FDNAMES") or "").split(":")
-        for at in range(count):
-            if at < len(names) and names[at] == name:
-                return socket.socket(fileno=_FIRST_INHERITED + at)
-    raise ListenError(f"systemd passed no socket named {name}: see FileDescriptorName= in the socket unit")

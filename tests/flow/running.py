@@ -41,7 +41,7 @@ from tests.conftest import SECRET
 PATH = "/webhooks/legitmark"
 Headers = Sequence[tuple[str, str | bytes]]
 
-_CODE = Path(gateway.__file__).parent.parent
+CODE = Path(gateway.__file__).parent.parent
 """Where the gateway under test lies: the process is told to take the same one."""
 
 
@@ -154,14 +154,14 @@ async def exchange(address: tuple[str, int] | Path, *parts: bytes, seconds: floa
                     await writer.drain()
             except ConnectionError:
                 pass  # the other side had enough: its answer may be there all the same
-            return await _read_answer(reader, started)
+            return await read_answer(reader, started)
         finally:
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
 
-async def _read_answer(reader: asyncio.StreamReader, started: float) -> Answer:
+async def read_answer(reader: asyncio.StreamReader, started: float) -> Answer:
     continued = False
     while True:
         try:
@@ -194,6 +194,10 @@ class Running:
         self.stderr_file = folder / "stderr.log"
         self.secrets = {"LEGITMARK": SECRET, **(secrets or {})}
         self.program = [sys.executable, "-m", "gateway"]
+        self.variables: dict[str, str] = {}
+        """Of its environment, besides the secrets."""
+        self.passed: Sequence[int] = ()
+        """Descriptors that it inherits."""
         self.process: subprocess.Popen[bytes] | None = None
         self.addresses: dict[str, tuple[str, int] | Path] = {}
         """Of `webhooks` and `admin`, while it runs."""
@@ -224,13 +228,21 @@ class Running:
     def launch(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.endswith("_DIRECTORY")}
         environment.pop("GATEWAY_CONFIG", None)
-        environment |= {**self.secrets, "PYTHONPATH": str(_CODE)}
+        environment |= {**self.secrets, "PYTHONPATH": str(CODE), **self.variables}
         with self.stderr_file.open("ab") as stderr:
             self._log_from = stderr.tell()
-            command = [*self.program, "serve", "--config", str(self.config)]
             self.process = subprocess.Popen(
-                command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+                self.command(),
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                pass_fds=self.passed,
             )
+
+    def command(self) -> list[str]:
+        return [*self.program, "serve", "--config", str(self.config)]
 
     def await_ready(self) -> None:
         for _ in range(1500):

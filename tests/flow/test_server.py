@@ -6,6 +6,7 @@ import asyncio
 import gc
 import gzip
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
@@ -16,8 +17,9 @@ from aiohttp import http_parser, web
 from gateway.config.listen import Tcp
 from gateway.core.values import Environment
 from gateway.web import server
-from gateway.web.server import BoundedServer, json_response, listen
+from gateway.web.server import BoundedServer, json_response, listen, stop_listening
 from tests.flow.running import exchange, request_bytes, until
+from tests.flow.supervised import listening
 
 
 class Serving:
@@ -187,3 +189,37 @@ async def test_a_drain_answers_what_it_lets_through_wherever_it_comes_in_between
             with suppress(ConnectionResetError):  # nothing of it was read
                 answer = await reader.read()
         assert answer.startswith(b"HTTP/1.1 200") == bool(live.bodies)
+
+
+@pytest.mark.parametrize("turns", range(-6, 8))
+async def test_a_connection_is_answered_or_waits_in_the_socket_wherever_the_stop_comes_in_between(turns: int) -> None:
+    """So many turns of the loop before the stop begins, or after. asyncio would drop a connection that it has accepted, but not
+    made yet, when the listener is closed."""
+    serving = Serving()
+    serving.server = BoundedServer(serving.handle, serving.logger, grace=0.2)
+    runner = web.ServerRunner(serving.server, shutdown_timeout=0.1)
+    await runner.setup()
+    with listening() as held, socket.socket() as client:  # as systemd holds it
+        await web.SockSite(runner, held.dup()).start()
+
+        async def connect() -> None:
+            for _ in range(-turns):
+                await asyncio.sleep(0)
+            client.connect(held.getsockname())
+            client.sendall(request_bytes(b"{}", path="/"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+        connecting = asyncio.ensure_future(connect())
+        if turns >= 0:
+            await connecting
+        await stop_listening(runner)
+        await connecting
+        await serving.server.drain()
+        client.setblocking(False)
+        held.setblocking(False)
+        if serving.bodies:
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+        else:
+            held.accept()[0].close()  # it is still there, for the next start
+    await runner.cleanup()
