@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +15,7 @@ from gateway import __version__
 from gateway.certificates import PairError
 from gateway.clock import Clock
 from gateway.config import Config
-from gateway.config.listen import Tcp, parse
+from gateway.config.listen import Inherited, Tcp, parse
 from gateway.core.errors import ListenError
 from gateway.core.peers import Networks
 from gateway.core.signature import Key
@@ -34,21 +34,28 @@ from gateway.engine.pace import Pace
 from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
 from gateway.engine.upkeep import Upkeep
+from gateway.engine.watchdog import Watchdog
 from gateway.lanes import Lanes, rules_of
 from gateway.metrics import Metrics
 from gateway.reload import Reloads
 from gateway.signals import signals_call
 from gateway.store.migrations import Upgrade
+from gateway.store.records import Counts
 from gateway.store.sqlite import Store
+from gateway.systemd import Systemd, passed_sockets
 from gateway.telemetry import Log, RateLimited
 from gateway.web.access import Access
 from gateway.web.admin import Admin
 from gateway.web.ingress import Ingress
-from gateway.web.server import BoundedServer, Handler, listen
+from gateway.web.server import GRACE_SECONDS, BoundedServer, Handler, listen, stop_listening
 from gateway.web.tls import Certificate, Tls
 
 _CLEANUP_SECONDS = 0.5
 """For aiohttp to let go of connections that are drained or cut already: the drain itself is ours."""
+_START_SECONDS = 30.0
+"""For which a start asks systemd, again and again while it takes."""
+_END_SECONDS = 30.0
+"""For which a stop asks systemd beyond its drain: the last commit, and the write-ahead log into the file."""
 
 
 class Gateway:
@@ -60,10 +67,14 @@ class Gateway:
         self._log = log
         self._environment = environment
         self._metrics = Metrics()
-        self._listening = False
+        self._systemd = Systemd(environment, clock)
+        self._doing = "opening the database"
+        self._listening = asyncio.Event()
         self._stop = asyncio.Event()
         self._cut = asyncio.Event()
         self._listeners: list[tuple[web.ServerRunner, BoundedServer]] = []
+        self._addresses: list[str] = []
+        """Where webhooks come in."""
         self._troubles: list[Callable[[], str | None]] = []
         self._reload: Callable[[], None] = lambda: None
 
@@ -76,6 +87,13 @@ class Gateway:
 
         Raises StoreError and its kin, SinkSetupError or ListenError: the exception knows its exit code.
         """
+        starting = asyncio.create_task(self._tell_start(), name="starting")
+        try:
+            await self._open_and_run()
+        finally:
+            starting.cancel()
+
+    async def _open_and_run(self) -> None:
         config = self._config
         upgrade = Upgrade(min_free=config.store.min_free, told=self._log.info)
         store = await Store.open(config.database, config.store.retention, upgrade)
@@ -88,8 +106,7 @@ class Gateway:
             clean = audit.complete
         finally:
             for runner, server in self._listeners:
-                for site in list(runner.sites):
-                    await site.stop()
+                await stop_listening(runner)
                 server.cut()
                 await runner.cleanup()
             audit.close()
@@ -129,7 +146,7 @@ class Gateway:
             log=log,
         )
         self._troubles = [
-            lambda: None if self._listening and not self._stop.is_set() else "starting or stopping",
+            lambda: None if self._listening.is_set() and not self._stop.is_set() else "starting or stopping",
             lambda: "the audit log can't be written" if audit.failing else None,
             lambda: "the disk has less than store.min_free left: webhooks are answered 503" if space.low else None,
             lambda: "this host's clock seems wrong: webhooks with right signatures are refused" if intake.clock_suspect else None,
@@ -158,7 +175,16 @@ class Gateway:
             space.least, store.retention = new.store.min_free, new.store.retention
             await lanes.tidy(lanes.use(change))
 
-        reloads = Reloads(config, use=use, environment=self._environment, audit=audit, metrics=metrics, clock=clock, log=log)
+        reloads = Reloads(
+            config,
+            use=use,
+            environment=self._environment,
+            systemd=self._systemd,
+            audit=audit,
+            metrics=metrics,
+            clock=clock,
+            log=log,
+        )
         self._reload = reloads.ask
         observer = Observer(
             store=store,
@@ -182,9 +208,20 @@ class Gateway:
             hosts={address.host for text in config.admin.listen if isinstance(address := parse(text, config.base), Tcp)},
             token=_token(config),
         )
+        watchdog = Watchdog(
+            store=store,
+            audit=audit,
+            lanes=lanes.by_name,
+            systemd=self._systemd,
+            status=self._status,
+            metrics=metrics,
+            clock=clock,
+            log=log,
+        )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(store.run(), name="store")
             tasks.create_task(audit.run(), name="audit")
+            self._doing = "completing the audit log after an unclean end"
             missing = await catch_up(store, audit, config.audit_log) if store.after_unclean_end else 0
             space.step()
             await lanes.tell_store(config)
@@ -194,6 +231,7 @@ class Gateway:
             # The admin listener first: whoever waits for the gateway to be ready asks there.
             await self._listen("admin", admin.handle, config.admin.listen)
             await self._listen("webhooks", ingress.handle, config.server.listen, tls)
+            self._warn_of_unused_sockets()
             passing = [tasks.create_task(reloads.run(), name="reloads")]
             if tls is not None:
                 passing.append(tasks.create_task(tls.run(), name="tls"))
@@ -201,9 +239,12 @@ class Gateway:
                 passing.append(tasks.create_task(self._check(store), name="quick_check"))
             log.info("gateway.started", version=__version__, file=str(config.file), caught_up=missing or None)
             audit.step("gateway.started", detail=__version__)
-            self._listening = True
+            self._listening.set()
+            self._systemd.ready(self._status({}))
+            watching = tasks.create_task(watchdog.run(), name="watchdog")
             await self._stop.wait()
 
+            self._systemd.stopping("stopping: finishing what is in flight", self._config.server.drain + _END_SECONDS)
             log.info("gateway.stopping", drain=str(self._config.server.drain))
             for task in passing:
                 task.cancel()
@@ -212,13 +253,31 @@ class Gateway:
             janitor.stop()
             await cleaning  # it commits and audits, so it ends before those who do that for it
             audit.step("gateway.stopped")
+            watchdog.stop()
+            await watching
             audit.finish()
             store.finish()
         log.info("gateway.stopped")
 
+    async def _tell_start(self) -> None:
+        """Keep systemd waiting: a migration, or the lines that the audit log lacks, take their time where much is kept."""
+        while not self._listening.is_set():
+            self._systemd.starting(f"starting: {self._doing}", _START_SECONDS)
+            await self._clock.wait(self._listening, _START_SECONDS / 3)
+
     def _reasons(self) -> list[str]:
         """Why it is not ready; none: it is."""
         return [reason for trouble in self._troubles if (reason := trouble())]
+
+    def _status(self, counts: Mapping[str, Counts]) -> str:
+        """The line that `systemctl status` shows."""
+        if self._stop.is_set():
+            return "stopping: finishing what is in flight"
+        state = f"not ready: {'; '.join(reasons)}" if (reasons := self._reasons()) else "ready"
+        queued, dead = (sum(getattr(sink, state) for sink in counts.values()) for state in ("queued", "dead"))
+        received = round(sum(self._metrics.values("messages_total")))
+        waiting = f", {queued} deliveries queued, {dead} dead" if counts else ""
+        return f"{state}: webhooks on {', '.join(self._addresses)}; {received} received since start{waiting}"
 
     async def _check(self, store: Store) -> None:
         """Beside serving: it takes minutes where the file is big."""
@@ -227,14 +286,24 @@ class Gateway:
 
     async def _listen(self, what: str, handler: Handler, texts: list[str], tls: Tls | None = None) -> None:
         logger = logging.Logger("aiohttp.server")
-        logger.addHandler(RateLimited(self._log, self._clock.monotonic))
-        server = BoundedServer(handler, logger)
+        logger.addHandler(RateLimited(self._log.bind(what=what), self._clock.monotonic))
+        server = BoundedServer(handler, logger, GRACE_SECONDS if what == "webhooks" else 0.0)
         runner = web.ServerRunner(server, shutdown_timeout=_CLEANUP_SECONDS)
         self._listeners.append((runner, server))
         await runner.setup()
         for text in texts:
             address = await listen(runner, parse(text, self._config.base), self._environment, tls)
             self._log.info("gateway.listening", what=what, address=address)
+            if what == "webhooks":
+                self._addresses.append(address)
+
+    def _warn_of_unused_sockets(self) -> None:
+        """What comes in there would wait for ever."""
+        texts = [*self._config.server.listen, *self._config.admin.listen]
+        used = {address.name for text in texts if isinstance(address := parse(text, self._config.base), Inherited)}
+        for name in sorted({name for _, name in passed_sockets(self._environment)} - used):
+            do = f'listen on "fd:{name}", or take it out of the socket unit'
+            self._log.warning("gateway.socket_unused", name=name, do=do)
 
     async def _drain(self, lanes: Lanes) -> None:
         """Stop accepting, answer what was accepted, finish the attempts in flight; at the deadline or a second signal, cut."""
@@ -286,6 +355,5 @@ def _token(config: Config) -> Secret | None:
 
 async def _close(runner: web.ServerRunner, server: BoundedServer) -> None:
     """Take no connection any more, and answer the requests that have begun."""
-    for site in list(runner.sites):
-        await site.stop()
+    await stop_listening(runner)
     await server.drain()

@@ -41,7 +41,7 @@ _REFUSALS = (
     "overloaded",
 )
 """Of a source: CONTRACT section 5. `not_found` belongs to none."""
-_INVARIANTS = ("overdue", "counters")
+_INVARIANTS = ("overdue", "counters", "stuck")
 
 
 class Metrics:

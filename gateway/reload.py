@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from gateway.core.status import Refusal, RunningConfig
 from gateway.core.values import Environment, Secret, SecretRef
 from gateway.engine.audit import AuditLog
 from gateway.metrics import Metrics
+from gateway.systemd import Systemd
 from gateway.telemetry import Log
 from gateway.threads import detached
 
@@ -46,6 +47,7 @@ class Reloads:
         *,
         use: Callable[[Config], Awaitable[None]],
         environment: Environment,
+        systemd: Systemd,
         audit: AuditLog,
         metrics: Metrics,
         clock: Clock,
@@ -57,6 +59,7 @@ class Reloads:
         self._credentials = _credentials(running)
         self._use = use
         self._environment = environment
+        self._systemd = systemd
         self._audit = audit
         self._metrics = metrics
         self._clock = clock
@@ -101,7 +104,7 @@ class Reloads:
         if file is not None and Path(file).resolve() != running.resolve():
             message = f"is not the file of the gateway that answers: that is {running}"
             raise ConfigError(file, [Problem(file=file, place="file", message=message)])
-        async with self._one_at_a_time:
+        async with self._one_at_a_time, nullcontext() if dry_run else self._systemd.reloading():
             try:
                 new, fixed = await self._read()
                 changes = differences(self._running, new)
@@ -116,7 +119,7 @@ class Reloads:
                     await self._refused(error, actor)
                 raise
             except Exception:
-                self._log.exception("reload.bug")
+                self._log.exception("reload.bug", actor=actor)
                 problem = Problem(file=str(self._running.file), place="file", message="could not be used: a bug in the gateway")
                 refused = ConfigError(problem.file, [problem])
                 if not dry_run:

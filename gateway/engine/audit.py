@@ -69,6 +69,7 @@ class AuditLog:
         self._lines: list[bytes] = []
         self._waiters: list[tuple[asyncio.Future[Any], object]] = []
         self._writing = False
+        self._batches = 0
         self._wake = asyncio.Event()
         self._closing = False
 
@@ -124,6 +125,7 @@ class AuditLog:
         try:
             if lines:
                 self._writing = True
+                self._batches += 1
                 data = b"\n".join(lines) + b"\n"
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._file.append, data)
         except OSError as error:
@@ -145,6 +147,11 @@ class AuditLog:
             if not waiter.done():
                 waiter.set_result(result)
         return True
+
+    @property
+    def at_work(self) -> int | None:
+        """Which batch its thread is writing now, by a number; None: none."""
+        return self._batches if self._writing else None
 
     @property
     def complete(self) -> bool:

@@ -24,7 +24,7 @@ _CLAIM = 64
 """Deliveries read from the store at once; they wait in memory, and count as in flight only when they are sent."""
 _TROUBLE_SECONDS = 1.0
 """Between two tries while the database or the audit log takes nothing."""
-_EXPIRY_SECONDS = 30.0
+EXPIRY_SECONDS = 30.0
 """Between two looks for deliveries to give up, at most; they are given up while the lane is closed, too."""
 
 
@@ -51,7 +51,10 @@ class Lane:
         """Counts the times that what is in the store was changed by others: what was read before is worth nothing then."""
         self._next_due: float | None = None
         """When the store will next have a due one that it does not have now, as far as is known."""
-        self._in_flight: set[int] = set()
+        self._in_flight: dict[int, Owed] = {}
+        """By seq, the oldest first."""
+        self.rounds = 0
+        """Steps made: while the lane is `at_work`, another one begins at least every `EXPIRY_SECONDS`."""
         self._look_for_expired_at = 0.0
 
     @property
@@ -72,6 +75,20 @@ class Lane:
     def idle(self) -> bool:
         """Nothing is in flight and nothing holds it back, not even a rate: whatever is due should be on its way."""
         return not self._in_flight and self._open_for_all() and not self.gates.has_rate
+
+    @property
+    def at_work(self) -> bool:
+        """It goes round, and every attempt comes to its end: neither the store nor the audit log is in trouble."""
+        return self._may_work()
+
+    @property
+    def oldest_in_flight(self) -> Owed | None:
+        return next(iter(self._in_flight.values()), None)
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for one attempt."""
+        return self._settings.timeout
 
     @property
     def by_sr(self) -> bool:
@@ -108,6 +125,7 @@ class Lane:
 
     async def step(self, sends: asyncio.TaskGroup) -> float | None:
         """Start as many attempts as the gates and slots allow; the seconds until there may be more, None: until woken."""
+        self.rounds += 1
         if self._absent:
             return None
         if self._in_trouble():
@@ -265,13 +283,14 @@ class Lane:
             return
         if late:
             self.refresh()
-            self._in_flight |= {owed.seq for owed in late}
+            self._in_flight |= {owed.seq: owed for owed in late}
             try:
                 await asyncio.gather(*(self._attempts.give_up(owed) for owed in late))
             finally:
-                self._in_flight -= {owed.seq for owed in late}
+                for owed in late:
+                    self._in_flight.pop(owed.seq, None)
         if len(late) < limit:
-            wait = min(_EXPIRY_SECONDS, max(policy.give_up_after / 10, 0.1))
+            wait = min(EXPIRY_SECONDS, max(policy.give_up_after / 10, 0.1))
             self._look_for_expired_at = self._clock.monotonic() + wait
 
     def _forget(self) -> None:
@@ -306,7 +325,7 @@ class Lane:
     def _start(self, owed: Owed, sends: asyncio.TaskGroup, *, probe: bool = False) -> None:
         if not probe:
             self._ready_bytes -= len(owed.message.body)
-        self._in_flight.add(owed.seq)
+        self._in_flight[owed.seq] = owed
         sends.create_task(self._deliver(owed, probe=probe), name=f"send:{owed.delivery_id}")
 
     async def _deliver(self, owed: Owed, *, probe: bool) -> None:
@@ -314,7 +333,7 @@ class Lane:
         try:
             self._settled(await self._attempts.deliver(owed, self._settings, probe=probe))
         finally:
-            self._in_flight.discard(owed.seq)
+            self._in_flight.pop(owed.seq, None)
             if self._settings.by_sr or changed != self._changed:
                 # The next one of its service request may go now; or it was replayed while it counted as in flight.
                 self._backlog = True

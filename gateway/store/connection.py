@@ -40,10 +40,23 @@ _LONG = 4000
 class Connection(aiosqlite.Connection):
     """aiosqlite, with the one call that it lacks: run a whole function in the connection's thread."""
 
+    at_work: int | None = None
+    """Which function its thread is running now, by a number of its own; None: it rests."""
+    _begun = 0
+
     async def run(self, function: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run it there, and turn SQLite's errors into ours. Cancelling the await does not stop the function."""
+
+        def work(connection: sqlite3.Connection) -> _T:
+            self._begun += 1
+            self.at_work = self._begun
+            try:
+                return function(connection)
+            finally:
+                self.at_work = None
+
         try:
-            result: _T = await self._execute(function, self._conn)  # type: ignore[no-untyped-call]
+            result: _T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         except sqlite3.DatabaseError as error:
             raise translated(error) from error
         return result

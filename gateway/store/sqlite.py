@@ -208,6 +208,11 @@ class Store:
         """Remember a lane's pause, breaker and hold."""
         await self.change(lambda connection, changes: operations.keep_sink(connection, sink, state))
 
+    @property
+    def at_work(self) -> dict[str, int | None]:
+        """What the writer and the reader of the lanes are running, see `Connection.at_work`."""
+        return {"writer": self._writer.at_work, "reader": self._reader.at_work}
+
     async def counts(self) -> dict[str, Counts]:
         return await self._reader.run(reads.counts)
 

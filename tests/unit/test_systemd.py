@@ -1,0 +1,141 @@
+"""The words that systemd is told, the variables it is read from, and that nothing of it can hurt."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.clock import Clock
+from gateway.core.errors import ListenError
+from gateway.core.values import Environment
+from gateway.systemd import Systemd, listening_sockets, passed_sockets
+from tests.fakes import FakeClock
+from tests.flow.supervised import NotifySocket
+
+PID = str(os.getpid())
+
+
+@pytest.fixture(params=["path", "abstract"])
+def heard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NotifySocket]:
+    with NotifySocket(str(tmp_path / "notify") if request.param == "path" else f"@gateway-test-{tmp_path}") as heard:
+        yield heard
+
+
+def systemd(heard: NotifySocket, **more: str) -> Systemd:
+    return Systemd(Environment({"NOTIFY_SOCKET": heard.address, **more}), Clock())
+
+
+async def test_each_step_is_told_in_the_words_of_the_protocol(heard: NotifySocket) -> None:
+    told = systemd(heard, WATCHDOG_USEC="30000000")
+    told.starting("starting: opening the database", 30.0)
+    told.ready("ready")
+    told.alive("ready; 3 received")
+    before = Clock().monotonic_microseconds()
+    async with told.reloading():
+        told.alive("still here")
+    told.stopping("stopping", 50.0)
+    starting, ready, alive, reloading, _, again, stopping = heard.listen()
+    assert starting == {"EXTEND_TIMEOUT_USEC": "30000000", "STATUS": "starting: opening the database"}
+    assert ready == {"READY": "1", "STATUS": "ready"} and again == {"READY": "1"}
+    assert alive == {"WATCHDOG": "1", "STATUS": "ready; 3 received"}
+    assert reloading.keys() == {"RELOADING", "MONOTONIC_USEC"} and reloading["RELOADING"] == "1"
+    assert before <= int(reloading["MONOTONIC_USEC"]) <= Clock().monotonic_microseconds()
+    assert stopping == {"STOPPING": "1", "EXTEND_TIMEOUT_USEC": "50000000", "STATUS": "stopping"}
+
+
+async def test_a_reload_that_fails_ends_as_ready_too(heard: NotifySocket) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with systemd(heard).reloading():
+            raise ZeroDivisionError
+    assert [next(iter(one)) for one in heard.listen()] == ["RELOADING", "READY"]
+
+
+async def test_a_reload_that_is_still_at_it_when_the_stop_begins_does_not_say_ready(heard: NotifySocket) -> None:
+    told = systemd(heard)
+    async with told.reloading():
+        told.stopping("stopping", 1.0)
+    async with told.reloading():
+        pass
+    assert [next(iter(one)) for one in heard.listen()] == ["RELOADING", "STOPPING"]
+
+
+def test_a_status_is_one_line_and_not_long(heard: NotifySocket) -> None:
+    systemd(heard).ready("a\nMAINPID=1\r\x1b[31m\u2028b" + "c" * 10_000 + "\udcff")
+    (ready,) = heard.listen()
+    assert ready.keys() == {"READY", "STATUS"} and ready["STATUS"].startswith("a MAINPID=1  [31m b")
+    assert len(ready["STATUS"]) == 300
+
+
+def test_without_a_watchdog_nobody_is_pinged(heard: NotifySocket) -> None:
+    systemd(heard).alive("ready")
+    assert heard.listen() == [{"STATUS": "ready"}]
+
+
+@pytest.mark.parametrize("address", ["", "/nowhere/notify", "@nobody-listens-there", "vsock:2:9", "nonsense", "/" + "x" * 300])
+def test_whatever_becomes_of_it_the_gateway_goes_on(address: str) -> None:
+    told = Systemd(Environment({"NOTIFY_SOCKET": address}), Clock())
+    told.ready("ready")
+    told.alive("ready")
+
+
+def test_a_manager_that_does_not_read_holds_nobody_for_long(tmp_path: Path) -> None:
+    with NotifySocket(str(tmp_path / "notify")) as deaf, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filling:
+        filling.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                filling.sendto(b"X=1", deaf.address)
+        telling = threading.Thread(target=systemd(deaf).ready, args=("ready",), daemon=True)
+        telling.start()
+        telling.join(5)
+        assert not telling.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("variables", "seconds"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "1500000", "WATCHDOG_PID": PID}, 1.5),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "infinity"}, None),
+        ({"WATCHDOG_USEC": "-5"}, None),
+    ],
+)
+def test_the_watchdog_is_the_one_that_was_meant_for_this_process(
+    variables: dict[str, str], seconds: float | None, clock: FakeClock
+) -> None:
+    assert Systemd(Environment(variables), clock).watchdog == seconds
+
+
+@pytest.mark.parametrize(
+    ("variables", "passed"),
+    [
+        ({}, []),
+        ({"LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b", "LISTEN_PID": "1"}, []),
+        ({"LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b"}, []),
+        ({"LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b", "LISTEN_PID": PID}, [(3, "a"), (4, "b")]),
+        ({"LISTEN_FDS": "2", "LISTEN_FDNAMES": "a", "LISTEN_PID": PID}, [(3, "a"), (4, "unknown")]),
+        ({"LISTEN_FDS": "many", "LISTEN_PID": PID}, []),
+        ({"LISTEN_PID": PID}, []),
+    ],
+)
+def test_passed_are_those_that_were_meant_for_this_process(variables: dict[str, str], passed: list[tuple[int, str]]) -> None:
+    assert passed_sockets(Environment(variables)) == passed
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({}, "it passed none"),
+        ({"LISTEN_FDS": "3", "LISTEN_FDNAMES": "web:admin:web", "LISTEN_PID": PID}, "it passed admin, web"),
+    ],
+)
+def test_a_socket_that_is_missing_is_named_with_those_that_are_there(variables: dict[str, str], said: str) -> None:
+    with pytest.raises(ListenError, match=rf"no socket named webhooks \({said}\): see FileDescriptorName="):
+        listening_sockets("webhooks", Environment(variables))
