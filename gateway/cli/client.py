@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from urllib.parse import quote
 import aiohttp
 
 from gateway.cli.common import UsageError
-from gateway.config import find, load_admin
+from gateway.config import as_the_service, find, load_admin
 from gateway.config.listen import Inherited, Tcp, Unix, parse
 from gateway.config.settings import AdminSettings
 from gateway.core.errors import GatewayError, Unreachable
@@ -34,9 +35,12 @@ class Refused(GatewayError):
 
 
 class Client:
-    def __init__(self, session: aiohttp.ClientSession, address: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, address: str, socket: Path | None, tokenless: str | None) -> None:
+        """`socket` is the address where it is one; `tokenless` tells why there is no token to show, where there should be."""
         self._session = session
         self._address = address
+        self._socket = socket
+        self._tokenless = tokenless
 
     async def get(self, path: str, query: dict[str, Any] | None = None) -> dict[str, Any]:
         given = {name: str(value) for name, value in (query or {}).items() if value is not None}
@@ -53,8 +57,14 @@ class Client:
         try:
             async with self._session.request(method, f"http://localhost{path}", **options) as response:
                 answer: dict[str, Any] = await response.json(content_type=None)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            if self._socket is not None and getattr(error, "errno", None) in (errno.EACCES, errno.EPERM):
+                raise Unreachable(
+                    f"{self._address}: permission denied; root may ask there, and {_owners(self._socket)}"
+                ) from None
             raise Unreachable(f"no gateway answers at {self._address}; is it running? (gateway serve)") from None
+        if response.status == 401 and self._tokenless is not None:
+            raise UsageError(f"the gateway asks for its token, unless you are root or its user: {self._tokenless}")
         if response.status != 200:
             raise Refused(answer, response.status)
         return answer
@@ -72,21 +82,23 @@ async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Cli
     if admin is None or config is not None:
         file = find(config, environment)
         base = file.parent
-        settings = load_admin(file, environment)
+        settings = load_admin(file, as_the_service(file, environment))
     text = admin or next(iter(settings.listen), "")
     try:
         address = parse(text, base)
     except ValueError as error:
         raise UsageError(f"{'--admin' if admin else '[admin] listen'}: {error}") from None
-    headers = {}
+    headers, tokenless = {}, None
     if settings.token is not None:
         try:
             headers["authorization"] = f"Bearer {environment.secret(settings.token, base).reveal()}"
         except ValueError as error:
-            raise UsageError(f"[admin] token: {error}") from None
+            tokenless = f"[admin] token: {error}"
+            if not isinstance(address, Unix):
+                raise UsageError(tokenless) from None
     timeout = aiohttp.ClientTimeout(total=_SECONDS)
     async with aiohttp.ClientSession(connector=_connector(address), timeout=timeout, headers=headers) as session:
-        yield Client(session, text)
+        yield Client(session, text, address.path if isinstance(address, Unix) else None, tokenless)
 
 
 async def stored_body(text: str, config: Path | None, admin: str | None) -> bytes:
@@ -110,6 +122,14 @@ def actor() -> str:
 def segment(text: str) -> str:
     """Text as one segment of a path."""
     return quote(text, safe="")
+
+
+def _owners(path: Path) -> str:
+    """Who may talk to a socket that others may not, in words."""
+    for place in (path, path.parent):  # the folder, where it is that which nobody else may enter
+        with suppress(OSError, KeyError):
+            return f"the user {place.owner()} and the group {place.group()}"
+    return "the gateway's own user and group"
 
 
 def _connector(address: Tcp | Unix | Inherited) -> aiohttp.BaseConnector:

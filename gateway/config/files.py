@@ -16,6 +16,9 @@ from gateway.core.errors import ConfigError, Problem
 from gateway.core.values import Environment
 
 NAME = "gateway.toml"
+_SERVICE = "legitmark-gateway"
+_FOLDERS = {"RUNTIME_DIRECTORY": "run", "LOGS_DIRECTORY": "var/log", "STATE_DIRECTORY": "var/lib"}
+"""Where systemd makes the folders of a service (systemd.exec(5), RuntimeDirectory=)."""
 
 
 class TomlFile(Struct, frozen=True):
@@ -31,7 +34,7 @@ def find(given: Path | None, environment: Environment) -> Path:
         if not _is_file(named):
             raise _unreadable(named, "is not there, or is not a file")
         return named.absolute()
-    places = [Path(NAME), Path("/etc/legitmark-gateway") / NAME]
+    places = [Path(NAME), Path("/etc") / _SERVICE / NAME]
     if (folder := environment.directory("CONFIGURATION_DIRECTORY")) is not None:
         places.insert(1, folder / NAME)
     denied = None
@@ -45,6 +48,15 @@ def find(given: Path | None, environment: Environment) -> Path:
         raise denied
     looked = ", ".join(str(candidate) for candidate in places)
     raise _unreadable(Path(NAME), f"none found; looked at {looked}", 'name one with --config FILE, or write one: "gateway init"')
+
+
+def as_the_service(file: Path, environment: Environment, root: Path = Path("/")) -> Environment:
+    """What surrounds the service, for a command in a person's shell that reads the service's file: systemd tells the folders to
+    the service alone. For every other file, and where there are no such folders, it stays what it is."""
+    if file != root / "etc" / _SERVICE / NAME:
+        return environment
+    folders = {variable: root / parent / _SERVICE for variable, parent in _FOLDERS.items()}
+    return environment.completed({variable: str(folder) for variable, folder in folders.items() if folder.is_dir()})
 
 
 def read(path: Path) -> TomlFile:

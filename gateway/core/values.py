@@ -136,6 +136,10 @@ class Environment:
         """The variable, or None where it is unset or empty: systemd sets none, a shell often an empty one."""
         return self._variables.get(name) or None
 
+    def completed(self, defaults: Mapping[str, str]) -> Environment:
+        """Another one, with these variables where it has none."""
+        return Environment({**self._variables, **{name: value for name, value in defaults.items() if self.get(name) is None}})
+
     def directory(self, name: str) -> Path | None:
         """The first folder of a `$STATE_DIRECTORY`-like variable of systemd, which separates several by a colon."""
         value = self.get(name)

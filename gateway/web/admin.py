@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import os
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -45,7 +48,7 @@ class Admin:
     ) -> None:
         """`reasons` tells why the gateway is not ready, none: it is; `hosts` are the names it may be called by."""
         self.token = token
-        """What callers have to show; None: nothing."""
+        """What callers have to show, but on a unix socket those of root and of our own user; None: nothing."""
         self._reload = reload
         self._observer = observer
         self._api = Api(operator, observer, drills, upkeep)
@@ -72,19 +75,23 @@ class Admin:
 
     def _refusal(self, request: web.BaseRequest) -> web.Response | None:
         """A page in somebody's browser can make it call this listener; it can't choose the Host and Origin it sends."""
-        if self.token is not None:
-            given = request.headers.get("Authorization", "")
-            if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), f"Bearer {self.token.reveal()}".encode()):
-                headers = {"WWW-Authenticate": "Bearer"}
-                return json_response(
-                    401, {"error": "unauthorized", "detail": "send the token: Authorization: Bearer ..."}, headers
-                )
+        if self._has_token(request):
+            pass
+        elif self.token is not None and not _is_trusted(request):
+            headers = {"WWW-Authenticate": "Bearer"}
+            return json_response(401, {"error": "unauthorized", "detail": "send the token: Authorization: Bearer ..."}, headers)
         elif not self._is_ours(_hostname(f"//{request.headers.get('Host', '')}"), any_address=True):
             return json_response(403, {"error": "forbidden", "detail": "this Host is a stranger here"})
         origin = request.headers.get("Origin")
         if origin is not None and not self._is_ours(_hostname(origin), any_address=False):
             return json_response(403, {"error": "forbidden", "detail": "this Origin is a stranger here"})
         return None
+
+    def _has_token(self, request: web.BaseRequest) -> bool:
+        if self.token is None:
+            return False
+        given = request.headers.get("Authorization", "")
+        return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), f"Bearer {self.token.reveal()}".encode())
 
     def _is_ours(self, host: str | None, *, any_address: bool) -> bool:
         if host is None or host in self._hosts:
@@ -125,6 +132,16 @@ class Admin:
         response = web.Response(body=self._metrics.exposition())
         response.headers["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8"
         return response
+
+
+def _is_trusted(request: web.BaseRequest) -> bool:
+    """Whether the other end of a unix socket belongs to root or to our own user (SO_PEERCRED, unix(7)): they can read the token,
+    and all that it protects, anyway. So a reload by systemd, which gets no credentials, needs none."""
+    connection = request.transport.get_extra_info("socket") if request.transport is not None else None
+    if connection is None or connection.family != socket.AF_UNIX:
+        return False
+    _, uid, _ = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII")))
+    return uid in (0, os.geteuid())
 
 
 def _hostname(url: str) -> str | None:
