@@ -41,8 +41,8 @@ class Change(Struct, frozen=True):
 class Leftover(Struct, frozen=True):
     """What is to be done once a configuration is used."""
 
-    unused: list[Sink]
-    """To be closed."""
+    unused: list[tuple[str, Sink]]
+    """To be closed, each with its name."""
     ordered: list[str]
     """The sinks whose `ordering` became "sr"."""
 
@@ -108,17 +108,18 @@ class Lanes:
 
     def use(self, change: Change) -> Leftover:
         """Go on by a configuration: at once, and without a chance to fail."""
-        config, unused = change.config, []
+        config = change.config
+        unused: list[tuple[str, Sink | None]] = []
         for name in [name for name in self.by_name if name not in config.sinks]:
             lane = self._left[name] = self.by_name.pop(name)
-            unused.append(lane.leave())
+            unused.append((name, lane.leave()))
             self.world.metrics.forget_gates(name)
         for name, sink in change.sinks.items():
             settings = config.sinks[name]
             lane_settings, breaker = _settings(settings), BreakerPolicy(settings.breaker.failures, settings.breaker.probe)
             known = self.by_name.get(name) or self._left.pop(name, None)
             if known is not None:
-                unused.append(known.change(lane_settings, breaker, settings.rate, sink))
+                unused.append((name, known.change(lane_settings, breaker, settings.rate, sink)))
                 self.by_name[name] = known
             else:
                 gates = Gates(change.states.get(name, SinkState()), breaker, settings.rate, self.world.clock)
@@ -126,15 +127,15 @@ class Lanes:
             self._show_gates(self.by_name[name])
         before = _in_order(self._config) if self._config is not None else frozenset()
         self._config = config
-        return Leftover([sink for sink in unused if sink is not None], sorted(_in_order(config) - before))
+        return Leftover([(name, sink) for name, sink in unused if sink is not None], sorted(_in_order(config) - before))
 
     async def tidy(self, leftover: Leftover) -> None:
         """Close what nobody uses any more, and bring what came while the rules changed into the order of its service requests."""
-        for sink in leftover.unused:
+        for name, sink in leftover.unused:
             try:
                 await sink.aclose()
             except Exception:
-                self.world.log.exception("sink.bug")
+                self.world.log.exception("sink.bug", sink=name)
         for name in leftover.ordered:
             try:
                 await self.world.store.change(partial(operations.bring_into_order, sink=name))

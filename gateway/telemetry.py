@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
-from typing import TextIO
+from typing import Literal, TextIO
 
 import structlog
 
 Log = structlog.typing.FilteringBoundLogger
+_PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
+"""Of syslog, as sd-daemon(3) writes them before a line."""
+_LONGEST = 8 * 1024
+"""Characters of one field. journald makes several records of a line beyond 48 KiB (journald.conf(5), LineMax=)."""
+_AS_JSON = structlog.processors.JSONRenderer(ensure_ascii=True)
 
 
-def set_up_logging(stream: TextIO = sys.stderr) -> Log:
+def set_up_logging(stream: TextIO = sys.stderr, journal: str | None = None) -> Log:
     """JSON lines to stderr, or coloured ones where it is a terminal; returns the logger that is passed on.
+
+    Args:
+        journal: `$JOURNAL_STREAM`. Where it says that the stream is the journal, each line begins with its priority, and has no
+            time: the journal knows it.
 
     Tracebacks come without local variables: they would hold secrets. JSON is the only renderer that escapes line breaks,
     ESC and bidirectional marks, so nothing that a stranger sent can draw on a terminal or forge a line.
     """
-    readable = stream.isatty()
-    plain_traceback = structlog.dev.plain_traceback
-    renderers: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=plain_traceback)]
-        if readable
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=True)]
-    )
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="time")
+    processors: list[structlog.typing.Processor]
+    if stream.isatty():
+        processors = [stamp, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    elif is_journal(stream, journal):
+        processors = [structlog.processors.format_exc_info, _journal_line]
+    else:
+        processors = [stamp, structlog.processors.format_exc_info, _AS_JSON]
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            *renderers,
-        ],
+        processors=[structlog.processors.add_log_level, *processors],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
@@ -46,6 +53,38 @@ class KnownReason(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def is_journal(stream: TextIO, journal: str | None) -> bool:
+    """Whether a stream is the one that `$JOURNAL_STREAM` speaks of (systemd.exec(5)): it is inherited where others are not."""
+    try:
+        state = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return journal == f"{state.st_dev}:{state.st_ino}"
+
+
+class Sparing:
+    """Says one thing about one subject at most once in `every` seconds, and then how often it was left unsaid before (`more`).
+
+    For what may happen with each request or delivery. What is counted is in the metrics; this tells what it is like.
+    """
+
+    def __init__(self, log: Log, monotonic: Callable[[], float], every: float = 60.0) -> None:
+        self._log = log
+        self._monotonic = monotonic
+        self._every = every
+        self._last: dict[tuple[str, str | None], float] = {}
+        self._held: dict[tuple[str, str | None], int] = {}
+
+    def say(self, how: Literal["exception", "warning"], event: str, about: str | None = None, **ids: object) -> None:
+        """`about` is a name in the configuration, so that there are never many."""
+        key, now = (event, about), self._monotonic()
+        if now - self._last.get(key, -self._every) < self._every:
+            self._held[key] = self._held.get(key, 0) + 1
+            return
+        self._last[key] = now
+        getattr(self._log, how)(event, **ids, more=self._held.pop(key, 0))
 
 
 class RateLimited(logging.Handler):
@@ -69,3 +108,12 @@ class RateLimited(logging.Handler):
         self._last[kind] = now
         reason = {"reason": error.reason} if isinstance(error, KnownReason) else {}
         self._log.warning("server.bad_request", kind=kind, **reason, more=self._held.pop(kind, 0))
+
+
+def _journal_line(_: object, method: str, record: structlog.typing.EventDict) -> str:
+    for name, value in record.items():
+        text = value if isinstance(value, str) else repr(value)
+        if len(text) > _LONGEST:
+            # A traceback says at its end what happened.
+            record[name] = f"... {text[-_LONGEST:]}" if name == "exception" else f"{text[:_LONGEST]} ..."
+    return f"<{_PRIORITIES.get(record['level'], 6)}>{_AS_JSON(None, method, record)!s}"

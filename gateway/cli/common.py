@@ -18,7 +18,7 @@ from cyclopts import Parameter
 from gateway.cli.completion import event_names
 from gateway.cli.lines import printable
 from gateway.clock import Clock
-from gateway.config import Config, find, load
+from gateway.config import Config, as_the_service, find, load
 from gateway.config.decode import suggestion
 from gateway.core.errors import ConfigError, GatewayError, Problem
 from gateway.core.samples import SAMPLES, with_values
@@ -26,6 +26,8 @@ from gateway.core.values import Duration, Environment
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from gateway.telemetry import Log
 
 EventArgument = Annotated[str, Parameter(allow_leading_hyphen=True, completer=event_names)]
 AdminOption = Annotated[
@@ -58,11 +60,21 @@ def console() -> Console:
     return Output(soft_wrap=True, highlight=False, color_system=None if plain else "auto")
 
 
-def configuration(given: Path | None, *, secrets: bool) -> Config:
-    """Find and load; the warnings go to stderr. Raises ConfigError."""
+def configuration(given: Path | None, *, secrets: bool, of_service: bool = False, journal: Log | None = None) -> Config:
+    """Find and load; the warnings go to stderr. Raises ConfigError.
+
+    Args:
+        of_service: its folders are meant where it is the service's file, whoever asks.
+        journal: as in `exit_code`.
+    """
     environment = Environment.of_process()
-    config = load(find(given, environment), environment, secrets=secrets)
-    complain(config.warnings)
+    file = find(given, environment)
+    config = load(file, as_the_service(file, environment) if of_service else environment, secrets=secrets)
+    if journal is None:
+        complain(config.warnings)
+    else:
+        for problem in config.warnings:
+            journal.warning("config.warning", problem=str(problem))
     return config
 
 
@@ -90,9 +102,22 @@ def explained(problem: Problem) -> list[str]:
     ]
 
 
-def exit_code(error: BaseException) -> int:
-    """Say on stderr what went wrong, once and for people; what the process has to end with."""
+def exit_code(error: BaseException, journal: Log | None = None) -> int:
+    """Say on stderr what went wrong, once and for people; what the process has to end with.
+
+    Args:
+        journal: where stderr is the journal, its log: each line there is a record, and has its priority.
+    """
     cause = _cause(error)
+    if journal is not None:
+        problems = cause.problems if isinstance(cause, ConfigError) else ()
+        for problem in problems:
+            journal.error("config.problem", problem=str(problem))
+        status = cause.exit_code if isinstance(cause, GatewayError) else 70
+        bug = {} if isinstance(cause, GatewayError) else {"exc_info": cause}
+        said = f"{len(problems)} problems in {cause.file}" if isinstance(cause, ConfigError) else str(cause)
+        journal.critical("gateway.failed", error=said, exit_code=status, **bug)
+        return status
     if isinstance(cause, ConfigError):
         complain(cause.problems)
     elif isinstance(cause, GatewayError):

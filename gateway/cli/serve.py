@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
+from typing import TYPE_CHECKING
 
-from gateway.cli.common import ConfigOption, configuration
+from gateway.cli.common import ConfigOption, configuration, exit_code
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+    from gateway.core.values import Environment
+    from gateway.telemetry import Log
 
 
 def serve(*, config: ConfigOption = None) -> int:
@@ -13,16 +20,28 @@ def serve(*, config: ConfigOption = None) -> int:
 
     The first signal finishes what is in flight (at most [server] drain), the second cuts it; nothing is lost either way.
     """
+    from gateway.core.values import Environment
+    from gateway.telemetry import is_journal, set_up_logging
+
+    environment = Environment.of_process()
+    stream = environment.get("JOURNAL_STREAM")
+    log = set_up_logging(journal=stream)
+    journal = log if is_journal(sys.stderr, stream) else None
+    try:
+        _run(configuration(config, secrets=True, journal=journal), log, environment)
+    except Exception as error:
+        if journal is None:
+            raise
+        return exit_code(error, journal)
+    return 0
+
+
+def _run(config: Config, log: Log, environment: Environment) -> None:
     from gateway.app import Gateway
     from gateway.clock import Clock
-    from gateway.core.values import Environment
-    from gateway.telemetry import set_up_logging
-
-    loaded = configuration(config, secrets=True)
-    log = set_up_logging()
 
     async def run() -> None:
-        await Gateway(loaded, clock=Clock(), log=log, environment=Environment.of_process()).run()
+        await Gateway(config, clock=Clock(), log=log, environment=environment).run()
 
     # What was loaded until now lives as long as the process: the garbage collector need not look at it again and again,
     # which stopped the loop for tens of milliseconds at a time under load.
@@ -31,7 +50,6 @@ def serve(*, config: ConfigOption = None) -> int:
     gc.set_threshold(10_000, 20, 20)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(run())
-    return 0
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

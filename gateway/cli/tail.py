@@ -84,7 +84,7 @@ def tail(
 
     if lines is not None and lines < 0:
         raise UsageError("-n is how many lines: 0 or more")
-    path = configuration(config, secrets=False).audit_log
+    path = configuration(config, secrets=False, of_service=True).audit_log
     out = console()
     earliest = instant(since)
     count = lines if lines is not None else 20 if since is None else None

@@ -23,7 +23,7 @@ from gateway.metrics import Metrics
 from gateway.sinks.base import Outgoing, Sink
 from gateway.store.records import Attempt, Owed, Settlement
 from gateway.store.sqlite import Store
-from gateway.telemetry import Log
+from gateway.telemetry import Log, Sparing
 
 _TROUBLE_SECONDS = 1.0
 """Between two tries to commit an outcome while the database takes nothing."""
@@ -86,6 +86,7 @@ class Attempts:
         self._gates = gates
         self._world = world
         self._store, self._clock = world.store, world.clock
+        self._say = Sparing(world.log, world.clock.monotonic).say
 
     async def deliver(self, owed: Owed, settings: LaneSettings, *, probe: bool) -> Settled:
         """Attempt a delivery, and commit what came of it. Cancelled before there is an outcome, it cost nothing."""
@@ -110,7 +111,8 @@ class Attempts:
             return Attempt(number=1, started_at=now, duration_ms=0, outcome=outcome)
         self._in_use[sink] += 1
         try:
-            return await self._timed(lambda: sink.send(delivery), delivery.delivery_id, delivery.attempt, now, timeout)
+            ids = (delivery.message_id, delivery.delivery_id)
+            return await self._timed(lambda: sink.send(delivery), ids, delivery.attempt, now, timeout)
         finally:
             await self._let_go(sink)
 
@@ -134,7 +136,8 @@ class Attempts:
             await self.give_up(owed)
             return Settled()
         number, timeout = owed.attempts + 1, settings.timeout
-        attempt = await self._timed(lambda: sink.send(_outgoing(owed)), owed.delivery_id, number, now, timeout)
+        ids = (owed.message.id, owed.delivery_id)
+        attempt = await self._timed(lambda: sink.send(_outgoing(owed)), ids, number, now, timeout)
         outcome, now = attempt.outcome, self._clock.now()
         change = self._gates.report(outcome, probe=probe)
         if probe and isinstance(outcome, Retry):
@@ -151,8 +154,9 @@ class Attempts:
         return Settled(transition.due_at if in_time else None, opened=change is Change.OPENED)
 
     async def _timed(
-        self, send: Callable[[], Awaitable[Outcome]], delivery_id: str, number: int, now: float, timeout: float
+        self, send: Callable[[], Awaitable[Outcome]], ids: tuple[str, str], number: int, now: float, timeout: float
     ) -> Attempt:
+        """`ids` are the message's and the delivery's."""
         started = self._clock.monotonic()
         try:
             async with asyncio.timeout(timeout):
@@ -161,7 +165,7 @@ class Attempts:
             outcome = Retry(Reason.TIMEOUT, f"no outcome within {timeout:g} s")
         except Exception:
             # A sink returns what it expects; this is a bug of ours, and the delivery must not pay for it with its life.
-            self._world.log.exception("delivery.bug", sink=self.name, delivery_id=delivery_id)
+            self._say("exception", "delivery.bug", sink=self.name, message_id=ids[0], delivery_id=ids[1], attempt=number)
             outcome = Retry(Reason.BUG, "a bug in the gateway; the log has the traceback")
         duration = self._clock.monotonic() - started
         return Attempt(number=number, started_at=now, duration_ms=round(duration * 1000), outcome=outcome)
@@ -178,7 +182,7 @@ class Attempts:
         try:
             await sink.aclose()
         except Exception:
-            self._world.log.exception("sink.bug", sink=self.name)
+            self._say("exception", "sink.bug", sink=self.name)
 
     async def _settle(self, owed: Owed, transition: Transition, attempt: Attempt | None) -> bool:
         """Commit, and tell; False where a person ended the delivery meanwhile."""

@@ -19,7 +19,7 @@ from gateway.engine.audit import AuditLog
 from gateway.metrics import Metrics
 from gateway.store.records import Duplicate, Message, NewMessage, Owed, Stored
 from gateway.store.sqlite import Store
-from gateway.telemetry import Log
+from gateway.telemetry import Log, Sparing
 
 _NOBODY = Decision(sinks=(), routes=())
 
@@ -53,14 +53,14 @@ class Inbox:
         self._offer = offer
         self._metrics = metrics
         self._clock = clock
-        self._log = log
+        self._say = Sparing(log, clock.monotonic).say
 
-    def route(self, event: Event, source: str) -> Decision:
+    def route(self, event: Event, source: str, message_id: str | None = None) -> Decision:
         """Where an event goes by the rules of this moment. A bug in them loses nothing: the message is kept, unrouted."""
         try:
             return self.rules.router.route(event, source)
         except Exception:
-            self._log.exception("routing.bug", source=source)
+            self._say("exception", "routing.bug", source, source=source, message_id=message_id)
             return _NOBODY
 
     def put(

@@ -116,7 +116,7 @@ class Intake:
         )
         stored = await self._inbox.put(
             message,
-            self._inbox.route(event, source.name) if event else None,
+            self._inbox.route(event, source.name, message.id) if event else None,
             event_at=event.instant() if event else None,
             identity=events.identity(event, source.identity) if event else None,
             detail=detail,

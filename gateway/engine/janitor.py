@@ -108,6 +108,8 @@ class Janitor:
         self._lane_clock = lane_clock or LaneClock(clock)
         self._looked_at = clock.monotonic()
         """When the clock had not jumped, or that had been put right."""
+        self._refused = False
+        """The store took nothing at the last look."""
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -125,12 +127,18 @@ class Janitor:
                 await self._store.change(operations.touch)  # the disk may have room again, and nobody else may write now
             await self._look_at_clock()
             await self._watch()
-            return await self._purge()
+            pause = await self._purge()
         except (StoreFailed, StoreCorrupt):
             raise
         except StoreError as error:
-            self._log.warning("janitor.hindered", error=str(error))
+            if not self._refused:
+                self._log.error("store.refusing", error=str(error), do="webhooks are answered 503, and deliveries wait")
+            self._refused = True
             return _TICK
+        if self._refused:
+            self._log.info("store.recovered")
+        self._refused = False
+        return pause
 
     def stop(self) -> None:
         self._stopping.set()

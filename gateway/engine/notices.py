@@ -15,7 +15,7 @@ from gateway.core.errors import StoreError
 from gateway.core.values import rfc3339
 from gateway.engine.inbox import Inbox
 from gateway.store.records import Attempt, Message, Owed
-from gateway.telemetry import Log
+from gateway.telemetry import Log, Sparing
 
 SOURCE = "gateway"
 _PAUSE = 600.0
@@ -26,7 +26,7 @@ class Notices:
     def __init__(self, *, inbox: Inbox, clock: Clock, log: Log) -> None:
         self._inbox = inbox
         self._clock = clock
-        self._log = log
+        self._say = Sparing(log, clock.monotonic).say
         self._last: dict[tuple[str, str], float] = {}
 
     async def delivery_dead(self, owed: Owed, reason: str, attempt: Attempt | None) -> None:
@@ -74,4 +74,5 @@ class Notices:
         except StoreError as error:
             # What it would tell of stands in the audit log and the metrics all the same.
             del self._last[sink, event_type]
-            self._log.warning("notice.lost", event_type=event_type, sink=sink, error=str(error))
+            ids = {"sink": sink or None, "message_id": about.id if about is not None else None}
+            self._say("warning", "notice.lost", sink, event_type=event_type, **ids, error=str(error))

@@ -12,7 +12,7 @@ from gateway.clock import Clock
 from gateway.core.errors import RejectedWebhook, StoreError
 from gateway.engine.intake import Intake, Source
 from gateway.engine.rejections import Rejections
-from gateway.telemetry import Log
+from gateway.telemetry import Log, Sparing
 from gateway.web.access import Access
 from gateway.web.server import Ack, json_response
 
@@ -37,7 +37,7 @@ class Ingress:
         self._rejections = rejections
         self.use(sources, access, max_body)
         self._clock = clock
-        self._log = log
+        self._say = Sparing(log, clock.monotonic).say
 
     def use(self, sources: Mapping[str, Source], access: Access, max_body: int) -> None:
         """Answer by these from the next request on."""
@@ -67,7 +67,7 @@ class Ingress:
         except ConnectionError:
             raise
         except Exception:
-            self._log.exception("ingress.bug")
+            self._say("exception", "ingress.bug")
             return json_response(503, {"error": "store_unavailable", "detail": "try again"}, _RETRY_AFTER)
         if request.version == HttpVersion11 and request.keep_alive:
             return Ack(msgspec.json.encode(receipt), self._clock.now())

@@ -291,7 +291,7 @@ async def test_a_purge_that_fails_is_logged_and_tried_again(house: House) -> Non
     house.store.error = StoreError("the disk is full")
     assert await house.janitor.step() == 1.0
     (call,) = house.log.calls
-    assert call.method_name == "warning" and len(await house.left()) == 1
+    assert call.method_name == "error" and len(await house.left()) == 1
     house.store.error = None
     house.clock.advance(60)
     await house.walk()

@@ -1,0 +1,75 @@
+"""A log line is one line, whatever is in it; in the journal, one record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+import structlog
+
+from gateway.telemetry import is_journal, set_up_logging
+
+LONGEST = 48 * 1024
+"""LineMax= of journald.conf(5), where nobody has changed it."""
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Iterator[TextIO]:
+    with (tmp_path / "stderr").open("w+") as stream:
+        yield stream
+    structlog.reset_defaults()
+
+
+def journal_of(path: Path) -> str:
+    state = path.stat()
+    return f"{state.st_dev}:{state.st_ino}"
+
+
+def lines(stream: TextIO) -> list[str]:
+    stream.seek(0)
+    return stream.read().split("\n")[:-1]
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_a_traceback_and_a_strangers_bytes_stay_in_their_line(stream: TextIO, tmp_path: Path, journal: bool) -> None:
+    log = set_up_logging(stream, journal_of(tmp_path / "stderr") if journal else None)
+    secret = "whsec_only_in_a_local_variable"
+    try:
+        raise ZeroDivisionError("of\nours\x1b[31m\u202e\u2028")
+    except ZeroDivisionError:
+        log.exception("delivery.bug", sink="erp", secrets=len(secret))
+    (line,) = lines(stream)
+    said = json.loads(line.removeprefix("<3>"))
+    assert line.startswith("<3>{") == journal and ("time" in said) != journal
+    assert said["level"] == "error" and said["sink"] == "erp" and said["exception"].startswith("Traceback (most")
+    assert line.isascii() and "\x1b" not in line and secret not in line
+
+
+def test_a_record_of_the_journal_is_never_cut_in_two(stream: TextIO, tmp_path: Path) -> None:
+    log = set_up_logging(stream, journal_of(tmp_path / "stderr"))
+    try:
+        raise ZeroDivisionError("x" * 100_000 + " the end")
+    except ZeroDivisionError:
+        log.exception("delivery.bug")
+    log.error("config.refused", problems=["gateway.toml:1:1: error"] * 10_000)
+    bug, refused = lines(stream)
+    assert len(bug) < LONGEST and json.loads(bug[3:])["exception"].endswith(" the end")
+    assert len(refused) < LONGEST and json.loads(refused[3:])["problems"].startswith("['gateway.toml:1:1")
+
+
+@pytest.mark.parametrize(("method", "priority"), [("info", 6), ("warning", 4), ("error", 3), ("critical", 2)])
+def test_each_level_has_its_priority(stream: TextIO, tmp_path: Path, method: str, priority: int) -> None:
+    getattr(set_up_logging(stream, journal_of(tmp_path / "stderr")), method)("something")
+    assert [line[:3] for line in lines(stream)] == [f"<{priority}>"]
+
+
+def test_the_journal_is_told_by_device_and_inode(stream: TextIO, tmp_path: Path) -> None:
+    journal = journal_of(tmp_path / "stderr")
+    assert is_journal(stream, journal)
+    for other in (None, "", "1:2", journal + "0", journal.replace(":", "")):
+        assert not is_journal(stream, other)
+    stream.close()
+    assert not is_journal(stream, journal)
