@@ -47,7 +47,7 @@ async def test_hundreds_of_deliveries_to_sinks_that_fail_in_every_way_are_no_lin
             '[sinks.wordless]\ntype = "slack"\nwebhook_url = { env = "HOOK" }\nconcurrency = 8\nrate = "1000/s"\n'
             f'template = "words"\n{tough}'
         )
-        with Running(tmp_path, toml + route("gone", "failing", "wordless"), {"HOOK": receiver.url("/slack")}) as running:
+        with Running(tmp_path, toml + route("gone", "failing", "wordless"), {"HOOK": receiver.url("/slack-4c9e17")}) as running:
             before = len(running.stderr().splitlines())
             await post_all(running, NUMBER)
             await until(lambda: len(running.audit("delivery.dead")) == 3 * NUMBER, 40)
