@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from aiohttp import web
-
 from gateway import __version__
 from gateway.certificates import PairError
 from gateway.clock import Clock
 from gateway.config import Config
-from gateway.config.listen import Inherited, Tcp, parse
+from gateway.config.listen import Tcp, parse
 from gateway.core.errors import ListenError
 from gateway.core.peers import Networks
 from gateway.core.signature import Key
@@ -36,22 +33,21 @@ from gateway.engine.space import Space
 from gateway.engine.upkeep import Upkeep
 from gateway.engine.watchdog import Watchdog
 from gateway.lanes import Lanes, rules_of
+from gateway.listeners import Listeners
 from gateway.metrics import Metrics
 from gateway.reload import Reloads
 from gateway.signals import signals_call
 from gateway.store.migrations import Upgrade
 from gateway.store.records import Counts
 from gateway.store.sqlite import Store
-from gateway.systemd import Systemd, passed_sockets
-from gateway.telemetry import Log, RateLimited
+from gateway.systemd import Systemd
+from gateway.telemetry import Log
 from gateway.web.access import Access
 from gateway.web.admin import Admin
 from gateway.web.ingress import Ingress
-from gateway.web.server import GRACE_SECONDS, BoundedServer, Handler, listen, stop_listening
+from gateway.web.server import GRACE_SECONDS
 from gateway.web.tls import Certificate, Tls
 
-_CLEANUP_SECONDS = 0.5
-"""For aiohttp to let go of connections that are drained or cut already: the drain itself is ours."""
 _START_SECONDS = 30.0
 """For which a start asks systemd, again and again while it takes."""
 _END_SECONDS = 30.0
@@ -72,7 +68,7 @@ class Gateway:
         self._listening = asyncio.Event()
         self._stop = asyncio.Event()
         self._cut = asyncio.Event()
-        self._listeners: list[tuple[web.ServerRunner, BoundedServer]] = []
+        self._listeners = Listeners(config.base, environment=environment, clock=clock, log=log)
         self._addresses: list[str] = []
         """Where webhooks come in."""
         self._troubles: list[Callable[[], str | None]] = []
@@ -105,10 +101,7 @@ class Gateway:
                 await self._run(store, audit)
             clean = audit.complete
         finally:
-            for runner, server in self._listeners:
-                await stop_listening(runner)
-                server.cut()
-                await runner.cleanup()
+            await self._listeners.close()
             audit.close()
             await store.close(clean=clean)
 
@@ -229,9 +222,11 @@ class Gateway:
             lanes.run(lambda work, name: tasks.create_task(work, name=name))
             cleaning = tasks.create_task(janitor.run(), name="janitor")
             # The admin listener first: whoever waits for the gateway to be ready asks there.
-            await self._listen("admin", admin.handle, config.admin.listen)
-            await self._listen("webhooks", ingress.handle, config.server.listen, tls)
-            self._warn_of_unused_sockets()
+            await self._listeners.open("admin", admin.handle, config.admin.listen, grace=0.0)
+            self._addresses = await self._listeners.open(
+                "webhooks", ingress.handle, config.server.listen, grace=GRACE_SECONDS, tls=tls
+            )
+            self._listeners.warn_of_unused_sockets()
             passing = [tasks.create_task(reloads.run(), name="reloads")]
             if tls is not None:
                 passing.append(tasks.create_task(tls.run(), name="tls"))
@@ -284,32 +279,11 @@ class Gateway:
         await store.quick_check()
         self._log.info("store.checked", file=str(store.path))
 
-    async def _listen(self, what: str, handler: Handler, texts: list[str], tls: Tls | None = None) -> None:
-        logger = logging.Logger("aiohttp.server")
-        logger.addHandler(RateLimited(self._log.bind(what=what), self._clock.monotonic))
-        server = BoundedServer(handler, logger, GRACE_SECONDS if what == "webhooks" else 0.0)
-        runner = web.ServerRunner(server, shutdown_timeout=_CLEANUP_SECONDS)
-        self._listeners.append((runner, server))
-        await runner.setup()
-        for text in texts:
-            address = await listen(runner, parse(text, self._config.base), self._environment, tls)
-            self._log.info("gateway.listening", what=what, address=address)
-            if what == "webhooks":
-                self._addresses.append(address)
-
-    def _warn_of_unused_sockets(self) -> None:
-        """What comes in there would wait for ever."""
-        texts = [*self._config.server.listen, *self._config.admin.listen]
-        used = {address.name for text in texts if isinstance(address := parse(text, self._config.base), Inherited)}
-        for name in sorted({name for _, name in passed_sockets(self._environment)} - used):
-            do = f'listen on "fd:{name}", or take it out of the socket unit'
-            self._log.warning("gateway.socket_unused", name=name, do=do)
-
     async def _drain(self, lanes: Lanes) -> None:
         """Stop accepting, answer what was accepted, finish the attempts in flight; at the deadline or a second signal, cut."""
         lanes.stop()
         working = lanes.tasks
-        finishing: asyncio.Future[Any] = asyncio.gather(*(_close(*listener) for listener in self._listeners), *working)
+        finishing: asyncio.Future[Any] = asyncio.gather(self._listeners.drain(), *working)
         cutting: asyncio.Future[Any] = asyncio.ensure_future(self._cut.wait())
         await asyncio.wait((finishing, cutting), timeout=self._config.server.drain, return_when=asyncio.FIRST_COMPLETED)
         cutting.cancel()
@@ -351,9 +325,3 @@ def _certificate(config: Config) -> Certificate | None:
 
 def _token(config: Config) -> Secret | None:
     return config.secret(config.admin.token) if config.admin.token else None
-
-
-async def _close(runner: web.ServerRunner, server: BoundedServer) -> None:
-    """Take no connection any more, and answer the requests that have begun."""
-    await stop_listening(runner)
-    await server.drain()

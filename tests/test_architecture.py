@@ -22,7 +22,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("gateway.engine",),
     ("gateway.config",),
     ("gateway.web",),
-    ("gateway.lanes", "gateway.reload"),
+    ("gateway.lanes", "gateway.listeners", "gateway.reload"),
     ("gateway.app",),
     ("gateway.cli",),
     ("gateway.__main__",),

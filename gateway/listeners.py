@@ -1,0 +1,76 @@
+"""Where requests come in: the listeners of webhooks and of the admin API, opened one after the other, stopped together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from aiohttp import web
+
+from gateway.clock import Clock
+from gateway.config.listen import Inherited, parse
+from gateway.core.values import Environment
+from gateway.systemd import passed_sockets
+from gateway.telemetry import Log, RateLimited
+from gateway.web.server import BoundedServer, Handler, listen, stop_listening
+from gateway.web.tls import Tls
+
+_CLEANUP_SECONDS = 0.5
+"""For aiohttp to let go of connections that are drained or cut already: the drain itself is ours."""
+
+
+class Listeners:
+    def __init__(self, base: Path, *, environment: Environment, clock: Clock, log: Log) -> None:
+        """`base` is the folder that relative paths of unix sockets start from."""
+        self._base = base
+        self._environment = environment
+        self._clock = clock
+        self._log = log
+        self._open: list[tuple[web.ServerRunner, BoundedServer]] = []
+        self._used: set[str] = set()
+        """Names of sockets of systemd."""
+
+    async def open(self, what: str, handler: Handler, texts: list[str], *, grace: float, tls: Tls | None = None) -> list[str]:
+        """Listen on all of them; the addresses as they came to be. Raises ListenError.
+
+        Args:
+            what: its name in the log.
+            grace: seconds for which a drain leaves idle connections open.
+        """
+        logger = logging.Logger("aiohttp.server")
+        logger.addHandler(RateLimited(self._log.bind(what=what), self._clock.monotonic))
+        server = BoundedServer(handler, logger, grace)
+        runner = web.ServerRunner(server, shutdown_timeout=_CLEANUP_SECONDS)
+        self._open.append((runner, server))
+        await runner.setup()
+        opened = []
+        for text in texts:
+            address = parse(text, self._base)
+            if isinstance(address, Inherited):
+                self._used.add(address.name)
+            opened.append(await listen(runner, address, self._environment, tls))
+            self._log.info("gateway.listening", what=what, address=opened[-1])
+        return opened
+
+    def warn_of_unused_sockets(self) -> None:
+        """What systemd passed on and nobody listens to: what comes in there would wait for ever."""
+        for name in sorted({name for _, name in passed_sockets(self._environment)} - self._used):
+            do = f'listen on "fd:{name}", or take it out of the socket unit'
+            self._log.warning("gateway.socket_unused", name=name, do=do)
+
+    async def drain(self) -> None:
+        """Take no connection any more, and answer the requests that have begun."""
+        await asyncio.gather(*(_drain(*listener) for listener in self._open))
+
+    async def close(self) -> None:
+        """End what is still open, now."""
+        for runner, server in self._open:
+            await stop_listening(runner)
+            server.cut()
+            await runner.cleanup()
+
+
+async def _drain(runner: web.ServerRunner, server: BoundedServer) -> None:
+    await stop_listening(runner)
+    await server.drain()
