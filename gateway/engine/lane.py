@@ -56,6 +56,8 @@ class Lane:
         self.rounds = 0
         """Steps made: while the lane is `at_work`, another one begins at least every `EXPIRY_SECONDS`."""
         self._look_for_expired_at = 0.0
+        self.timeout = settings.timeout
+        """Seconds after which every attempt in flight has come to its end: those of the settings that it began with."""
 
     @property
     def last_error(self) -> str | None:
@@ -84,11 +86,6 @@ class Lane:
     @property
     def oldest_in_flight(self) -> Owed | None:
         return next(iter(self._in_flight.values()), None)
-
-    @property
-    def timeout(self) -> float:
-        """Seconds for one attempt."""
-        return self._settings.timeout
 
     @property
     def by_sr(self) -> bool:
@@ -147,6 +144,7 @@ class Lane:
         Returns the sink that nobody uses any more, to be closed; None where its last attempt will do that.
         """
         self._settings = settings
+        self.timeout = max(settings.timeout, self.timeout if self._in_flight else 0.0)
         self.gates.change(breaker, rate)
         if self._absent:
             self._absent = False

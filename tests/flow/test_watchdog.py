@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 import structlog
 
+from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError
 from gateway.core.outcome import Delivered, Outcome
 from gateway.core.retry import RetryPolicy
 from gateway.core.values import Environment
+from gateway.engine.attempts import LaneSettings
 from gateway.engine.lane import Lane
 from gateway.engine.watchdog import STUCK, Watchdog
 from gateway.sinks.base import Outgoing
@@ -191,6 +193,18 @@ async def test_an_attempt_far_beyond_its_timeout_ends_the_pings_and_is_told_with
             stubborn.release.set()
         await house.bench.until_idle()
         assert await house.pings()
+
+
+async def test_an_attempt_has_the_time_of_the_configuration_that_it_began_with(house: House) -> None:
+    await house.bench.start(timeout=1000.0)
+    house.bench.sink.gate = asyncio.Event()
+    async with house.running():
+        await house.bench.give()
+        await house.bench.until_sent(1)
+        house.bench.lane.change(LaneSettings(RetryPolicy(), 16, 1.0), BreakerPolicy(3, 30.0), None, house.bench.sink)
+        await house.has_peace(900)
+        assert not await house.pings(1000 + STUCK - 900 + 2 * LOOK), "and not for ever"
+        house.bench.sink.gate.set()
 
 
 async def test_a_lane_that_does_not_go_round_ends_the_pings(house: House) -> None:
