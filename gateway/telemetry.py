@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -14,7 +15,7 @@ Log = structlog.typing.FilteringBoundLogger
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 """Of syslog, as sd-daemon(3) writes them before a line."""
 _LONGEST = 8 * 1024
-"""Characters of one field. journald makes several records of a line beyond 48 KiB (journald.conf(5), LineMax=)."""
+"""Characters of one field as JSON writes it: six or twelve for one that is not ASCII. journald makes several records of a line beyond 48 KiB (journald.conf(5), LineMax=)."""
 _AS_JSON = structlog.processors.JSONRenderer(ensure_ascii=True)
 
 
@@ -113,7 +114,17 @@ class RateLimited(logging.Handler):
 def _journal_line(_: object, method: str, record: structlog.typing.EventDict) -> str:
     for name, value in record.items():
         text = value if isinstance(value, str) else repr(value)
-        if len(text) > _LONGEST:
-            # A traceback says at its end what happened.
-            record[name] = f"... {text[-_LONGEST:]}" if name == "exception" else f"{text[:_LONGEST]} ..."
+        # A traceback says at its end what happened.
+        if (short := _shortened(text, from_its_end=name == "exception")) != text:
+            record[name] = short
     return f"<{_PRIORITIES.get(record['level'], 6)}>{_AS_JSON(None, method, record)!s}"
+
+
+def _shortened(text: str, *, from_its_end: bool) -> str:
+    kept = text
+    while (size := len(json.dumps(kept))) > _LONGEST:
+        keep = len(kept) * _LONGEST // size
+        kept = kept[-keep:] if from_its_end else kept[:keep]
+    if kept == text:
+        return text
+    return f"... {kept}" if from_its_end else f"{kept} ..."

@@ -55,9 +55,11 @@ def test_a_record_of_the_journal_is_never_cut_in_two(stream: TextIO, tmp_path: P
     except ZeroDivisionError:
         log.exception("delivery.bug")
     log.error("config.refused", problems=["gateway.toml:1:1: error"] * 10_000)
-    bug, refused = lines(stream)
+    log.error("config.refused", problems=["\u7d4c\u8def"] * 10_000, error="\U0001f4e6" * 10_000, said="a" * 8000 + "\x1b" * 8000)
+    bug, refused, foreign = lines(stream)
     assert len(bug) < LONGEST and json.loads(bug[3:])["exception"].endswith(" the end")
     assert len(refused) < LONGEST and json.loads(refused[3:])["problems"].startswith("['gateway.toml:1:1")
+    assert len(foreign) < LONGEST and json.loads(foreign[3:])["problems"].startswith("['\u7d4c\u8def', ")
 
 
 @pytest.mark.parametrize(("method", "priority"), [("info", 6), ("warning", 4), ("error", 3), ("critical", 2)])
