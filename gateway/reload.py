@@ -27,6 +27,8 @@ _MOST_DETAIL = 2000
 """Characters of what changed, or was wrong, in the audit line; the answer to who asked has it all."""
 _MOST_SHOWN = 300
 """Characters of the first problem, in the status."""
+_READ_SECONDS = 30.0
+"""For reading the files; shorter than who asked waits for an answer."""
 
 
 class Reloaded(Struct, frozen=True):
@@ -64,6 +66,7 @@ class Reloads:
         self._metrics = metrics
         self._clock = clock
         self._log = log
+        self.read_seconds = _READ_SECONDS
         self._one_at_a_time = asyncio.Lock()
         self._asked = asyncio.Event()
         self._loaded_at = clock.now()
@@ -132,7 +135,14 @@ class Reloads:
 
     async def _read(self) -> tuple[Config, list[str]]:
         """The configuration of today, and the credentials in it that are others than at start: they count from a restart on."""
-        new = await detached(partial(load, self._running.file, self._environment, now=self._clock.now()), "reload")
+        file = self._running.file
+        try:
+            # One that hangs would be in the way of all reloads after it, and systemd would wait for the end of this one.
+            async with asyncio.timeout(self.read_seconds):
+                new = await detached(partial(load, file, self._environment, now=self._clock.now()), "reload")
+        except TimeoutError:
+            message = f"was not read within {self.read_seconds:g} s: it, or a file that it names, is a pipe, or its disk hangs"
+            raise ConfigError(str(file), [Problem(file=str(file), place="file", message=message)]) from None
         known = {ref: secret for ref, secret in self._credentials.items() if ref in new.secrets}
         others = [f"credential {ref.credential}" for ref in known if known[ref].reveal() != new.secrets[ref].reveal()]
         return structs.replace(new, secrets=new.secrets | known), others

@@ -1,0 +1,55 @@
+"""A reload whose files can't be read to their end: it is refused like any other bad one, and in nobody's way."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import structlog
+
+from gateway.config import Config, load
+from gateway.core.errors import ConfigError
+from gateway.core.values import Environment
+from gateway.reload import Reloads
+from gateway.systemd import Systemd
+from tests.flow.bench import Bench
+from tests.flow.supervised import NotifySocket
+
+GOOD = '[sources.legitmark]\nverify = "none"\n'
+HANGS = '[sources.legitmark]\nsecrets = [{ file = "fifo" }]\n'
+
+
+async def test_a_file_that_hangs_is_refused_after_a_while_and_the_next_reload_goes_on(bench: Bench, tmp_path: Path) -> None:
+    file, used = tmp_path / "gateway.toml", list[Config]()
+    file.write_text(GOOD)
+    os.mkfifo(tmp_path / "fifo", 0o600)
+
+    async def use(config: Config) -> None:
+        used.append(config)
+
+    with NotifySocket(str(tmp_path / "notify")) as heard:
+        environment = Environment({"NOTIFY_SOCKET": heard.address})
+        reloads = Reloads(
+            load(file, environment),
+            use=use,
+            environment=environment,
+            systemd=Systemd(environment, bench.clock),
+            audit=bench.audit,
+            metrics=bench.metrics,
+            clock=bench.clock,
+            log=structlog.wrap_logger(bench.log, processors=[]),
+        )
+        reloads.read_seconds = 0.05
+        file.write_text(HANGS)
+        with pytest.raises(ConfigError) as refused:
+            await reloads.reload("somebody")
+        assert "was not read within 0.05 s" in str(refused.value.problems[0])
+        assert await bench.events("config.refused") == ["config.refused"]
+        file.write_text(GOOD)
+        reloads.read_seconds = 10.0
+        await reloads.reload("somebody")
+        assert [config.file for config in used] == [file]
+        told = [next(iter(one)) for one in heard.listen()]
+        assert told == ["RELOADING", "READY"] * 2, "systemd is not left waiting"
+    os.close(os.open(tmp_path / "fifo", os.O_WRONLY))  # lets the thread end
