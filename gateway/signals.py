@@ -26,6 +26,11 @@ def signals_call(stop: Callable[[], None], reload: Callable[[], None]) -> Iterat
             loop.remove_signal_handler(number)
 
 
+def ignore_reload() -> None:
+    """Let SIGHUP end nothing while a start takes its time: the file has just been read, or is about to be."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 def end_on_interrupt() -> None:
     """Let Ctrl-C end the process at once, with 130: for a command that only reads, and has nothing to put in order first."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))

@@ -44,8 +44,8 @@ class Systemd:
         self._tell(READY="1", STATUS=status)
 
     def alive(self, status: str) -> None:
-        """Ping the watchdog, where there is one."""
-        self._tell(STATUS=status, **{"WATCHDOG": "1"} if self.watchdog else {})
+        """Ping the watchdog, where there is one. Waits for nobody: the next ping comes soon."""
+        self._tell(0.0, STATUS=status, **{"WATCHDOG": "1"} if self.watchdog else {})
 
     @asynccontextmanager
     async def reloading(self) -> AsyncIterator[None]:
@@ -63,12 +63,12 @@ class Systemd:
         self._stopping = True
         self._tell(STOPPING="1", EXTEND_TIMEOUT_USEC=_microseconds(seconds), STATUS=status)
 
-    def _tell(self, **assignments: str) -> None:
+    def _tell(self, seconds: float = _SEND_SECONDS, /, **assignments: str) -> None:
         if self._address is None:
             return
         lines = "\n".join(f"{name}={_one_line(value)}" for name, value in assignments.items())
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sending:
-            sending.settimeout(_SEND_SECONDS)
+            sending.settimeout(seconds)
             sending.sendto(lines.encode(errors="replace"), self._address)
 
 

@@ -21,8 +21,10 @@ def serve(*, config: ConfigOption = None) -> int:
     The first signal finishes what is in flight (at most [server] drain), the second cuts it; nothing is lost either way.
     """
     from gateway.core.values import Environment
+    from gateway.signals import ignore_reload
     from gateway.telemetry import is_journal, set_up_logging
 
+    ignore_reload()
     environment = Environment.of_process()
     stream = environment.get("JOURNAL_STREAM")
     log = set_up_logging(journal=stream)

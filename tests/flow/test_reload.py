@@ -76,6 +76,22 @@ def ask_by_signal(running: Running) -> None:
 # --- a good one
 
 
+async def test_a_signal_while_it_starts_ends_nothing(tmp_path: Path, receiver: Receiver) -> None:
+    os.mkfifo(tmp_path / "secret", 0o600)
+    running = Running(tmp_path, http_sink(receiver, more='secret = { file = "secret" }') + route("erp"))
+    running.launch()
+    try:
+        async with asyncio.timeout(20):
+            waiting = await asyncio.to_thread(open, tmp_path / "secret", "w")  # until it reads its secrets
+        with waiting:
+            ask_by_signal(running)
+            waiting.write(FILE_SECRET)
+        await asyncio.to_thread(running.await_ready)
+        await accepted(running)
+    finally:
+        running.kill()
+
+
 @pytest.mark.parametrize("way", ["signal", "request", "command"])
 async def test_a_reload_takes_the_new_rules_whoever_asks_for_it(way: str, tmp_path: Path, receiver: Receiver) -> None:
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running:

@@ -93,6 +93,10 @@ def test_a_manager_that_does_not_read_holds_nobody_for_long(tmp_path: Path) -> N
         telling.start()
         telling.join(5)
         assert not telling.is_alive()
+        before = Clock().monotonic()
+        for _ in range(20):
+            systemd(deaf).alive("ready")
+        assert Clock().monotonic() - before < 2, "a ping waits for nobody"
 
 
 @pytest.mark.parametrize(
