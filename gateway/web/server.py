@@ -212,10 +212,16 @@ async def stop_listening(runner: web.BaseRunner) -> None:
         # connection is made some turns of the loop later: so accepting ends before that.
         for listening in getattr(site._server, "sockets", ()):
             loop.remove_reader(listening.fileno())
-    for _ in range(_TURNS):
-        await asyncio.sleep(0)
+    await _turns()
     for site in sites:
         await site.stop()
+    # uvloop accepts until here, and makes what it has accepted afterwards: a drain that begins earlier would end without it.
+    await _turns()
+
+
+async def _turns() -> None:
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 async def listen(runner: web.BaseRunner, address: Address, environment: Environment, tls: Tls | None = None) -> str:

@@ -192,9 +192,15 @@ async def test_a_drain_answers_what_it_lets_through_wherever_it_comes_in_between
 
 
 @pytest.mark.parametrize("turns", range(-6, 8))
-async def test_a_connection_is_answered_or_waits_in_the_socket_wherever_the_stop_comes_in_between(turns: int) -> None:
-    """So many turns of the loop before the stop begins, or after. asyncio would drop a connection that it has accepted, but not
-    made yet, when the listener is closed."""
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_connection_is_answered_or_waits_in_the_socket_wherever_the_stop_comes_in_between(loop: str, turns: int) -> None:
+    """So many turns of the loop before the stop begins, or after. When the listener is closed, asyncio would drop a connection
+    that it has accepted, but not made yet; uvloop makes it afterwards, when a drain might be over."""
+    with asyncio.Runner(loop_factory=pytest.importorskip(loop).new_event_loop) as runner:
+        runner.run(_stop_meanwhile(turns))
+
+
+async def _stop_meanwhile(turns: int) -> None:
     serving = Serving()
     serving.server = BoundedServer(serving.handle, serving.logger, grace=0.2)
     runner = web.ServerRunner(serving.server, shutdown_timeout=0.1)
