@@ -90,6 +90,9 @@ async def _send(
             except aiohttp.ServerFingerprintMismatch:
                 message = "the gateway shows another certificate than the file names; let it take that one: gateway reload"
                 raise Unreachable(message) from None
+            except aiohttp.ClientSSLError:
+                message = f"the certificate at {url} is not trusted here, or has another name: use the name that stands in it"
+                raise Unreachable(message) from None
             except (aiohttp.ClientError, OSError, TimeoutError):
                 where = url or config.server.listen[0]
                 raise Unreachable(f"no gateway answers at {where}; start it with: gateway serve") from None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import trustme
 from msgspec import Struct
 from standardwebhooks import Webhook
 
@@ -53,6 +55,9 @@ class Receiver:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 
+    def end_tls(self, context: ssl.SSLContext) -> None:
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+
     def close(self) -> None:
         self._server.shutdown()
         self._thread.join()
@@ -87,6 +92,15 @@ def test_against_a_unix_socket_that_is_not_there_it_is_the_same(folder: Path) ->
     result = gateway("send", "authentic", cwd=folder)
     assert result.status == 69
     assert "gateway.sock" in result.err
+
+
+def test_a_certificate_for_another_name_is_not_taken_for_a_gateway_that_is_down(running: Path, receiver: Receiver) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("hooks.example.com").configure_cert(context)
+    receiver.end_tls(context)
+    result = gateway("send", "authentic", "--url", f"https://127.0.0.1:{receiver.port}", cwd=running)
+    assert (result.status, result.out) == (69, "")
+    assert "use the name that stands in it" in result.err and "gateway serve" not in result.err
 
 
 def test_a_sample_arrives_signed_at_the_path_of_the_first_source(running: Path, receiver: Receiver) -> None:
