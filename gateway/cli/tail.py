@@ -90,15 +90,16 @@ def tail(
     count = lines if lines is not None else 20 if since is None else None
     wanted = Wanted(sr, sink, failed, rfc3339(earliest) if earliest is not None else "")
 
-    def show(raw: bytes) -> None:
+    def show(raw: bytes) -> bool:
         line = parsed(raw)
         if line is None or not wanted(line):
-            return
+            return False
         if json_:
             print(raw.decode(errors="replace"), flush=follow)
         else:
             at, event, rest = readable(line)
             out.print(Text.assemble((at, "dim"), "  ", (f"{event:<20}", style_of(line)), "  ", rest))
+        return True
 
     if follow:
         end_on_interrupt()
@@ -108,13 +109,17 @@ def tail(
         found = _look_back(path, count, wanted, files)
         if not found:
             raise UsageError(f"{path} is not there yet: the gateway writes it when it starts")
-        for file in found:
-            for raw in _complete(file):
-                show(raw)
+        # What is written meanwhile comes behind the lines that were asked for.
+        left = count
+        for raw in (raw for file in found for raw in _complete(file)):
+            if left == 0:
+                break
+            if show(raw) and left is not None:
+                left -= 1
     return 0
 
 
-async def _follow(path: Path, count: int | None, wanted: Wanted, show: Callable[[bytes], None]) -> None:
+async def _follow(path: Path, count: int | None, wanted: Wanted, show: Callable[[bytes], bool]) -> None:
     async for raw in followed(path, count, Clock(), wanted=wanted):
         show(raw)
 

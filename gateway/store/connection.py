@@ -40,21 +40,25 @@ _LONG = 4000
 class Connection(aiosqlite.Connection):
     """aiosqlite, with the one call that it lacks: run a whole function in the connection's thread."""
 
-    at_work: int | None = None
-    """Which function its thread is running now, by a number of its own; None: it rests."""
-    _begun = 0
+    _given = 0
+    _done = 0
+    """Written by its thread alone."""
+
+    @property
+    def at_work(self) -> int | None:
+        """How many functions its thread has done, while it has one to do; None: it rests."""
+        return self._done if self._given > self._done else None
 
     async def run(self, function: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run it there, and turn SQLite's errors into ours. Cancelling the await does not stop the function."""
 
         def work(connection: sqlite3.Connection) -> _T:
-            self._begun += 1
-            self.at_work = self._begun
             try:
                 return function(connection)
             finally:
-                self.at_work = None
+                self._done += 1
 
+        self._given += 1
         try:
             result: _T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         except sqlite3.DatabaseError as error:

@@ -310,3 +310,15 @@ def test_piped_output_has_no_escape_codes(arguments: list[str], log: Path) -> No
     result = gateway(*arguments, cwd=log.parent, variables={"TERM": "xterm-256color"})
     assert result.out + result.err
     assert "\x1b" not in result.out + result.err
+
+
+def test_lines_that_come_while_it_prints_are_not_among_the_last_ones(folder: Path, log: Path) -> None:
+    log.write_bytes(b"".join(line(number) for number in range(5000)))
+    arguments = ("tail", "--json", "-n", "4000")
+    with subprocess.Popen(command(*arguments), cwd=folder, env=environment(), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()  # and no more: a pipe holds less than all of them
+        with log.open("ab") as file:
+            file.write(b"".join(line(number) for number in range(5000, 6000)))
+        shown = ids((first + process.stdout.read()).decode())
+    assert shown == list(range(1000, 5000))

@@ -137,6 +137,17 @@ async def test_a_thread_of_the_database_that_does_not_come_back_ends_the_pings_a
         assert house.lines("watchdog.recovered") == [{"event": "watchdog.recovered", "what": [line["what"]]}]
 
 
+async def test_a_thread_that_does_not_begin_what_it_was_given_ends_the_pings(house: House) -> None:
+    """As one that has died would."""
+    store = house.bench.store
+    async with hanging(store._writer._execute):  # unseen by us, as nothing at all would be
+        accepting = asyncio.ensure_future(house.bench.accept())
+        await until(lambda: store.at_work["writer"] is not None)
+        assert await house.pings(STUCK)
+        assert not await house.pings(2 * LOOK)
+    await accepting
+
+
 async def test_work_that_is_done_piece_by_piece_is_not_stuck_however_long_it_takes(house: House) -> None:
     for _ in range(5):
         async with hanging(house.bench.store.change):
