@@ -52,6 +52,7 @@ def back_up(
             file /= f"gateway-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}.db"
         if not replace and os.path.lexists(file):
             raise _exists(file)
+        _check_name(database, file)
         return _write(connection, database, file, min_free, replace=replace)
     except OSError as error:
         raise _failed(error, database, file) from error
@@ -66,7 +67,7 @@ def facts(connection: sqlite3.Connection) -> tuple[int, int, str | None]:
 
 
 def _write(connection: sqlite3.Connection, database: Path, file: Path, min_free: int, *, replace: bool) -> Backup:
-    partial = file.with_name(f"{file.name}.partial")
+    partial = _partial(file)
     partial.unlink(missing_ok=True)  # of a process that was killed
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     made = os.open(partial, flags, 0o600)  # SQLite writes into an empty file, which nobody else may read from the beginning
@@ -92,6 +93,18 @@ def _write(connection: sqlite3.Connection, database: Path, file: Path, min_free:
         for left in (partial, partial.with_name(f"{partial.name}-journal")):
             with suppress(OSError):
                 left.unlink(missing_ok=True)
+
+
+def _partial(file: Path) -> Path:
+    """What it is called until it is whole."""
+    return file.with_name(f"{file.name}.partial")
+
+
+def _check_name(database: Path, file: Path) -> None:
+    """SQLite takes what has one of these names for a part of the database: with a `-journal`, nobody can open it any more."""
+    own = {f"{database.name}{suffix}" for suffix in ("", "-wal", "-shm", "-journal", ".lock")}
+    if own & {file.name, _partial(file).name} and file.parent.samefile(database.parent):
+        raise BackupFailed(f"{file}: that name belongs to the database {database} itself: name another file")
 
 
 def _check_room(connection: sqlite3.Connection, database: Path, file: Path, min_free: int) -> None:

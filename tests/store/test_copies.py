@@ -133,6 +133,25 @@ async def test_it_overwrites_nothing(path: Path, file: Path, there: str) -> None
     assert file.is_symlink() or file.read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize("name", ["gateway.db-journal", "gateway.db-wal", "gateway.db-shm", "gateway.db.lock"])
+async def test_it_takes_no_name_that_sqlite_would_look_for(path: Path, name: str) -> None:
+    """A `gateway.db-journal` would keep every later connection, and the next start, from the database."""
+    await fill(path, 1)
+    path.with_name("gateway.db.lock").unlink()
+    with pytest.raises(BackupFailed, match="belongs to the database"):
+        copied(path, path.with_name(name), lambda: pytest.fail("it began"))
+    assert names(path.parent) == ["gateway.db"]
+
+
+async def test_nor_a_name_under_which_the_database_would_be_in_its_way(tmp_path: Path, file: Path) -> None:
+    path = tmp_path / "gateway.db.partial"
+    await fill(path, 1)
+    with pytest.raises(BackupFailed, match="belongs to the database"):
+        copied(path, tmp_path / "gateway.db")
+    assert copied(path, file.with_name("gateway.db")).messages == 1, "in another folder it may have any name"
+    assert one(path, "SELECT count(*) FROM messages") == 1
+
+
 async def test_nor_what_somebody_makes_meanwhile(path: Path, file: Path) -> None:
     await fill(path, 1)
     with pytest.raises(BackupExists):
