@@ -28,7 +28,7 @@ from gateway.store.aside import Aside, Look
 from gateway.store.connection import LockFile, check_header
 from gateway.store.copies import back_up
 from gateway.store.health import examine
-from gateway.store.migrations import check_owner, scripts
+from gateway.store.migrations import check_written
 
 _T = TypeVar("_T")
 _EXIT = {kind.code: kind.exit_code for kind in (BackupFailed, BackupExists, Busy, StoreFailed)} | {"store_corrupt": 65}
@@ -126,7 +126,7 @@ async def _backup(file: Path, config: Path | None, admin: str | None) -> tuple[d
     if isinstance(answer, Unreachable):
 
         def copy(connection: Any) -> Any:
-            check_owner(connection, len(scripts()))
+            check_written(connection, database)
             return back_up(connection, database=database, file=file, now=clock.now(), min_free=settings.min_free)
 
         with _held(answer, config) as (database, settings):
@@ -138,7 +138,7 @@ async def _check(file: Path | None, config: Path | None, admin: str | None) -> d
     if file is not None:
         if not file.is_file():
             raise UsageError(f"{file} is not there, or is not a file")
-        return await _examined(file.absolute())
+        return await _examined(file.resolve())  # its log lies beside the file, not beside a link to it
     answer = await _asked("/api/check", {}, config, admin)
     if isinstance(answer, Unreachable):
         with _held(answer, config) as (database, _):

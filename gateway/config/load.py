@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -156,7 +157,9 @@ class _Loader:
 
     def store(self) -> tuple[Path, StoreSettings]:
         settings = self._single(StoreSettings, "store")
-        return self._path(settings.path, "STATE_DIRECTORY", "gateway.db"), settings
+        path = self._path(settings.path, "STATE_DIRECTORY", "gateway.db")
+        # SQLite's other files lie beside the file, not beside a link to it; so has the lock, or two names would be two databases.
+        return Path(os.path.realpath(path)) if os.path.islink(path) else path, settings  # noqa: PTH114 (never raises)
 
     def _server(self) -> ServerSettings:
         server = self._single(ServerSettings, "server")

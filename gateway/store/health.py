@@ -13,7 +13,7 @@ from gateway.core.errors import StoreCorrupt
 from gateway.store import reads
 from gateway.store.connection import translated
 from gateway.store.copies import facts
-from gateway.store.migrations import check_owner, scripts
+from gateway.store.migrations import check_written, scripts
 from gateway.store.records import Counts
 
 _MOST = 20
@@ -49,8 +49,7 @@ def examine(connection: sqlite3.Connection, path: Path) -> Health:
     """
     found = Health(file=str(path), size=path.stat().st_size, newest_schema=len(scripts()), damage=[], miscounted=[])
     try:
-        if (schema := check_owner(connection, found.newest_schema)) == 0:
-            raise StoreCorrupt(f"{path}: is empty: no gateway has written to it yet")
+        schema = check_written(connection, path)
         connection.execute("BEGIN")
         try:
             found.damage.extend(_damage(connection))

@@ -58,6 +58,13 @@ def check_owner(connection: sqlite3.Connection, known: int) -> int:
     return int(version)
 
 
+def check_written(connection: sqlite3.Connection, path: Path) -> int:
+    """As `check_owner`, for who wants to read what is there. Raises StoreCorrupt where that is nothing, too."""
+    if (version := check_owner(connection, len(scripts()))) == 0:
+        raise StoreCorrupt(f"{path}: is empty: no gateway has written to it yet")
+    return version
+
+
 def migrate(connection: sqlite3.Connection, path: Path, upgrade: Upgrade) -> None:
     """Apply the scripts that the database has not seen yet. Raises StoreFailed where it can't be backed up before."""
     version = check_owner(connection, len(upgrade.scripts))

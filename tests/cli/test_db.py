@@ -251,6 +251,13 @@ class TestWhereNoneRuns:
             assert "gateway serve" in told.err and str(folder / "gateway.db") in told.err and "STATE_DIRECTORY" in told.err
         assert names(folder) == ["gateway.toml"]
 
+    def test_a_database_that_no_gateway_has_written_to_makes_no_backup(self, folder: Path) -> None:
+        (folder / "gateway.db").touch()
+        for arguments in (["backup", "b.db"], ["check"]):
+            told = command("db", *arguments, cwd=folder)
+            assert (told.status, told.out) == (65, "") and "is empty" in told.err and "Traceback" not in told.err
+        assert names(folder) == ["gateway.db", "gateway.db.lock", "gateway.toml"]
+
     def test_a_gateway_that_is_named_is_the_one_that_is_meant(self, folder: Path, free_port: Callable[[], int]) -> None:
         asyncio.run(fill(folder / "gateway.db", 1))
         assert command("db", "check", "--admin", f"127.0.0.1:{free_port()}", cwd=folder).status == 69
@@ -277,6 +284,25 @@ class TestWhereNoneRuns:
         assert person.returncode == 130
         assert names(folder) == ["gateway.db", "gateway.db.lock", "gateway.toml"]
         assert command("db", "check", cwd=folder).status == 0
+
+
+class TestADatabaseBehindALink:
+    """SQLite keeps the log beside the file that a link leads to; what looks for it beside the link misses what is in it."""
+
+    async def test_it_is_served_saved_and_checked_with_its_log(self, tmp_path: Path, free_port: Callable[[], int]) -> None:
+        shelf = tmp_path / "shelf"
+        shelf.mkdir()
+        (tmp_path / "gateway.db").symlink_to(shelf / "real.db")
+        with Running(tmp_path, SINK + route("archive")) as running, no_traceback(running, alive=False):
+            await post(running, 5)
+            told = await asyncio.to_thread(command, "db", "check", "gateway.db", "--json", cwd=tmp_path)
+            assert (told.status, told.document()["messages"]) == (0, 5)
+            await asyncio.to_thread(running.kill)
+            running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + SINK + route("archive"))
+            assert (await asyncio.to_thread(offline, running, "backup", "b.db")).status == 0
+            assert rows(tmp_path / "b.db", "SELECT count(*) FROM messages") == [(5,)]
+            assert {"real.db", "real.db-wal", "real.db.lock"} <= set(names(shelf))
+            assert "gateway.db.lock" not in names(tmp_path)
 
 
 class TestCheck:
