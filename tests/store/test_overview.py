@@ -14,7 +14,7 @@ from gateway.store.operations import Target
 from gateway.store.overview import last_failure, overview, sizes
 from gateway.store.sqlite import Store
 from tests.fakes import START
-from tests.store.kit import accepted, new, serving, settlement
+from tests.store.kit import accepted, fill, looking, new, serving, settlement
 
 FAILS = Retry(Reason.HTTP_STATUS, "HTTP 500", 500)
 
@@ -70,6 +70,17 @@ async def test_what_is_set_aside_is_counted_and_the_files_are_measured(tmp_path:
         assert (seen.quarantined, seen.unrouted, seen.free_bytes) == (1, 2, 0)
         assert (files.database, files.wal > 0) == (store.path.stat().st_size, True)
     assert sizes(tmp_path / "nowhere.db") == type(files)(0, 0)
+
+
+async def test_many_sinks_that_wait_share_what_may_be_looked_at(tmp_path: Path) -> None:
+    """Each scrape asks, and a long snapshot would let the write-ahead log grow."""
+    path, sinks = tmp_path / "gateway.db", tuple(f"sink-{number}" for number in range(200))
+    await fill(path, 1000, sinks=sinks)
+    with looking(path) as connection:
+        steps: list[int] = []
+        connection.set_progress_handler(lambda: steps.append(1), 1000)
+        seen = overview(connection)
+    assert seen.oldest.keys() >= set(sinks) and len(steps) < 2500, "in thousands; every entry from both ends would be 5,200"
 
 
 def waiting(path: Path, number: int, *, last: int) -> int:
