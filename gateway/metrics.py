@@ -107,7 +107,6 @@ class Metrics:
                 self._ended.labels(sink, "dead", why.value)
             for histogram in (self._delivery, self._arrival):
                 histogram.labels(sink)
-            self._oldest.labels(sink)
 
     def message(self, source: str, event_type: str | None, result: str, seconds: float) -> None:
         bounded = event_type if event_type in EVENT_TYPES else "other"

@@ -54,7 +54,8 @@ class Observer:
         """Set the gauges that are nobody's event."""
         view, now = await self._overview(), self._clock.now()
         if view is not None:  # else the other metrics are worth more than none
-            for sink, number in view.counts.items():
+            for sink in {*self._lanes, *view.counts}:
+                number = view.counts.get(sink, Counts())
                 for state in _STATES:
                     self._metrics.deliveries(sink, state, getattr(number, state))
                 self._metrics.oldest(sink, _age(view, sink, now))
@@ -105,14 +106,14 @@ class Observer:
         names, found = (*self._lanes, *left), []
         errors = await self._last_errors(names)
         for sink in names:
-            lane, number = self._lanes.get(sink), counted.get(sink)
+            lane, number = self._lanes.get(sink), counted.get(sink, Counts())
             gates = lane.gates.state if lane else None
             found.append(
                 SinkStatus(
                     sink=sink,
                     state=_state(lane),
-                    queued=None if view is None else number.queued if number else 0,
-                    dead=None if view is None else number.dead if number else 0,
+                    queued=number.queued if view else None,
+                    dead=number.dead if view else None,
                     oldest_seconds=round(_age(view, sink, now), 1) if view else 0.0,
                     paused_at=_maybe(gates.paused_at) if gates else None,
                     paused_by=gates.paused_by if gates else None,

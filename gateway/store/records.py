@@ -116,7 +116,7 @@ class SinkState(Struct, frozen=True):
 class Counts(Struct, frozen=True):
     """Deliveries of one sink by state."""
 
-    queued: int
-    delivered: int
-    dead: int
-    discarded: int
+    queued: int = 0
+    delivered: int = 0
+    dead: int = 0
+    discarded: int = 0

@@ -46,6 +46,8 @@ async def test_what_happens_to_a_configured_name_is_there_at_0_before_it_happens
     assert fresh["unrouted_total,source=legitmark"] == fresh["conflicts_total,source=legitmark"] == 0
     assert fresh["ack_seconds_count,source=legitmark"] == fresh["arrival_to_delivery_seconds_count,sink=erp"] == 0
     assert fresh["oldest_delivery_age_seconds,sink=erp"] == 0
+    for state in ("queued", "delivered", "dead", "discarded"):
+        assert fresh[f"deliveries,sink=erp,state={state}"] == more[f"deliveries,sink=crm,state={state}"] == 0
     assert not [name for name in fresh if "crm" in name]
 
 
