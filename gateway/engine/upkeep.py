@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -61,13 +62,14 @@ class Upkeep:
     async def _beside(self, what: str, function: Look[_T], wanted: Wanted) -> _T:
         if self._under_way is not None:
             raise UpkeepBusy(f"{self._under_way} is under way, and one reads the whole database at a time: wait for its end")
-        bounded = self._space.room() >= SLACK
+        room = self._space.room()
+        enough = min(room, SLACK) // 2 if room > 0 else -math.inf  # without room messages are refused already
         self._under_way = what
         working = self._store.aside(function)
         working.ended.add_done_callback(self._over)  # where its disk hangs, that is long after we have gone on
         why: str | None = None
         try:
-            while not working.ended.done() and (why := self._trouble(bounded, wanted)) is None:
+            while not working.ended.done() and (why := self._trouble(enough, wanted)) is None:
                 await asyncio.wait((working.ended,), timeout=_LOOK_SECONDS)
         finally:
             await working.end()
@@ -77,13 +79,13 @@ class Upkeep:
             raise BackupFailed(f"{what} was interrupted, and nothing is left of it: {why}")
         return working.ended.result()
 
-    def _trouble(self, bounded: bool, wanted: Wanted) -> str | None:
+    def _trouble(self, enough: float, wanted: Wanted) -> str | None:
         if not wanted():
             return "who asked for it has gone"
         if self._stopping:
             return "the gateway is stopping"
         # The snapshot keeps the write-ahead log from beginning anew: it grows by all that is written meanwhile.
-        if bounded and self._space.room() <= SLACK // 2:
+        if self._space.room() < enough:
             return "the disk of the database is nearly full, and messages come first"
         return None
 

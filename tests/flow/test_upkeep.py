@@ -61,9 +61,12 @@ async def bench(tmp_path: Path, large: Path) -> AsyncIterator[Bench]:
         yield Bench(store)
 
 
-async def test_a_disk_that_gets_nearly_full_ends_the_backup_before_messages_are_refused(bench: Bench) -> None:
+@pytest.mark.parametrize("room", [10 * SLACK, SLACK // 4])
+async def test_a_disk_that_gets_nearly_full_ends_the_backup_before_messages_are_refused(bench: Bench, room: int) -> None:
+    bench.room = room
+
     def shrinks() -> bool:
-        bench.room = SLACK // 2 if bench.copying else bench.room
+        bench.room = SLACK // 16 if bench.copying else bench.room
         return True
 
     with pytest.raises(BackupFailed, match="messages come first"):
@@ -72,8 +75,9 @@ async def test_a_disk_that_gets_nearly_full_ends_the_backup_before_messages_are_
     assert [(entry["event"], entry["log_level"]) for entry in bench.log.entries] == [("store.backup_failed", "warning")]
 
 
-async def test_on_a_disk_that_is_nearly_full_anyway_a_backup_to_elsewhere_is_still_made(bench: Bench) -> None:
-    bench.room = 1
+@pytest.mark.parametrize("room", [1, -1])
+async def test_on_a_disk_that_is_nearly_full_anyway_a_backup_to_elsewhere_is_still_made(bench: Bench, room: int) -> None:
+    bench.room = room
     assert (await bench.upkeep.backup(bench.file, lambda: True)).messages == MANY
 
 
