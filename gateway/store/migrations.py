@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from shlex import quote
 
 from msgspec import Struct, field
 
@@ -97,7 +98,8 @@ def _back_up(connection: sqlite3.Connection, path: Path, version: int, upgrade: 
     except BackupFailed as error:
         raise StoreFailed(
             f"{path} has schema {version} and needs {len(upgrade.scripts)}, but the backup that comes before an upgrade can't be"
-            f" made: {error}. Nothing was changed: do so and start again, or start the version that ran before"
+            f" made: {error}. Nothing was changed: mend that where the database lies, which is this backup's place, and start"
+            " again; or start the version that ran before"
         ) from error
 
 
@@ -105,8 +107,12 @@ def _way_back(path: Path, known: int) -> str:
     copies = [copy for version in range(known, 0, -1) if (copy := backup_before(path, version)).exists()]
     if not copies:
         return "or restore a backup that was made before its upgrade"
+
+    def name(suffix: str) -> str:
+        return quote(f"{path}{suffix}")
+
     return (
         f"or go back to {copies[0]}, made before its upgrade, which has nothing of what came since. The steps, with the gateway"
-        f" stopped: mv {path} {path}.newer; mv {path}-wal {path}.newer-wal (where there is one); rm -f {path}-shm;"
-        f" cp -p {copies[0]} {path}; start it"
+        f" stopped: mv {name('')} {name('.newer')}; mv {name('-wal')} {name('.newer-wal')} (where there is one);"
+        f" rm -f {name('-shm')}; cp -p {quote(str(copies[0]))} {name('')}; start it"
     )

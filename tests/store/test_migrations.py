@@ -206,6 +206,8 @@ class TestKilled:
 
 class TestTheWayBack:
     async def test_an_older_version_refuses_and_its_steps_lead_back(self, path: Path, run: Callable[[str], None]) -> None:
+        path.with_name("its folder").mkdir()
+        path = path.rename(path.with_name("its folder") / path.name)
         await opened(path, COLUMN, TABLE)
         before = files(path)
         with pytest.raises(StoreCorrupt, match="schema 3, and this version of the gateway knows 1 at most") as refused:
