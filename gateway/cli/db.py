@@ -88,8 +88,8 @@ def check(
     Every page, each index against its table, what refers to what, and the counters. Nothing is changed, and the traffic goes on.
     Where no gateway runs, this command does it.
 
-    Exit codes: 0 sound, 1 only counters are wrong, 65 the file is corrupt, 69 no gateway answers and its database is not to be
-    had either.
+    Exit codes: 0 sound, 1 only counters are wrong, or a backup is under way, 65 the file is corrupt, 69 no gateway answers and
+    its database is not to be had either, 74 it can't be read to its end.
 
     Parameters
     ----------
@@ -136,7 +136,11 @@ async def _backup(file: Path, config: Path | None, admin: str | None) -> tuple[d
 
 async def _check(file: Path | None, config: Path | None, admin: str | None) -> dict[str, Any]:
     if file is not None:
-        if not file.is_file():
+        try:
+            there = file.is_file()
+        except OSError as error:
+            raise StoreFailed(f"{file}: {error.strerror}") from None
+        if not there:
             raise UsageError(f"{file} is not there, or is not a file")
         return await _examined(file.resolve())  # its log lies beside the file, not beside a link to it
     answer = await _asked("/api/check", {}, config, admin)

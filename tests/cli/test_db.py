@@ -367,6 +367,10 @@ class TestCheck:
         told = command("db", "check", "b.db", cwd=tmp_path)
         assert told.status == (2 if content is None else 65) and "Traceback" not in told.err and "b.db" in told.err
 
+    def test_a_file_that_cannot_be_looked_at_is_named(self, tmp_path: Path) -> None:
+        told = command("db", "check", f"{'n' * 300}.db", cwd=tmp_path)
+        assert told.status == 74 and "nnn.db: File name too long" in told.err
+
     def test_a_later_or_a_foreign_one_is_told(self, tmp_path: Path) -> None:
         file = tmp_path / "b.db"
         asyncio.run(fill(file, 1))
