@@ -34,3 +34,10 @@ def ignore_reload() -> None:
 def end_on_interrupt() -> None:
     """Let Ctrl-C end the process at once, with 130: for a command that only reads, and has nothing to put in order first."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+
+
+def end_as_on_interrupt() -> None:
+    """Let a timer that runs out, or a terminal that closes, end a command as Ctrl-C does: what it began is put in order."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks for
+            signal.signal(number, signal.getsignal(signal.SIGINT))

@@ -24,6 +24,7 @@ from gateway.config.settings import StoreSettings
 from gateway.core.errors import BackupExists, BackupFailed, StoreCorrupt, StoreFailed, StoreLocked, Unreachable
 from gateway.core.errors import UpkeepBusy as Busy
 from gateway.core.values import Environment
+from gateway.signals import end_as_on_interrupt
 from gateway.store.aside import Aside, Look
 from gateway.store.connection import LockFile, check_header
 from gateway.store.copies import back_up
@@ -183,6 +184,7 @@ def _held(nobody: Unreachable, config: Path | None) -> Iterator[tuple[Path, Stor
         lock.take()
     except StoreLocked as held:
         raise Unreachable(f"{nobody}. But {held}, name its admin listener with --admin, or wait until it has started") from None
+    end_as_on_interrupt()
     print(f"gateway: no gateway runs; reading {database} itself, and none can start until this is done", file=sys.stderr)
     try:
         yield database, settings

@@ -1,0 +1,125 @@
+"""`gateway db backup` and `db check` where no gateway runs: in its place, and without a trace for the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import Result
+from tests.cli.running import gateway as command
+from tests.cli.test_db import SINK, is_copying, large, names, post, running, started
+from tests.flow.running import Running, no_traceback, route, until
+from tests.store.kit import fill, rows
+
+__all__ = ["large", "running"]
+
+
+def offline(running: Running, *arguments: str | Path) -> Result:
+    """`gateway db ...`, where none runs at the address in the configuration."""
+    return command("db", *arguments, "--config", running.config, cwd=running.folder)
+
+
+class TestWhereNoneRuns:
+    async def test_a_log_that_a_crash_left_is_in_the_backup_and_the_next_start_still_learns_of_the_crash(
+        self, running: Running, free_port: Callable[[], int]
+    ) -> None:
+        await post(running, 20)
+        await asyncio.to_thread(running.kill)
+        running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + SINK + route("archive"))
+        told = await asyncio.to_thread(offline, running, "backup", "backup.db")
+        assert (told.status, "no gateway runs" in told.err) == (0, True)
+        assert rows(running.folder / "backup.db", "SELECT count(*) FROM messages") == [(20,)]
+        assert (await asyncio.to_thread(offline, running, "check")).status == 0
+        running.audit_file.unlink()
+        await asyncio.to_thread(running.start)
+        assert len(running.audit("message.accepted")) == 20
+        await until(lambda: "store.checked" in running.stderr())
+
+    async def test_after_a_clean_end_it_leaves_no_trace(self, running: Running, free_port: Callable[[], int]) -> None:
+        await post(running, 3)
+        await until(lambda: len(running.audit("delivery.delivered")) == 3)
+        assert await running.stop() == 0
+        running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + SINK + route("archive"))
+        before = {each.name: each.read_bytes() for each in running.folder.iterdir()}
+        told = await asyncio.to_thread(offline, running, "check", "--json")
+        assert told.status == 0 and told.document()["deliveries"] == {"queued": 0, "delivered": 3, "dead": 0, "discarded": 0}
+        assert {each.name: each.read_bytes() for each in running.folder.iterdir()} == before
+
+    async def test_a_database_that_a_gateway_holds_is_left_to_it(self, running: Running, free_port: Callable[[], int]) -> None:
+        """Its admin listener is elsewhere: a changed configuration, or one that has not begun to listen."""
+        running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + SINK + route("archive"))
+        assert running.process is not None
+        for arguments in (["backup", "backup.db"], ["check"]):
+            told = await asyncio.to_thread(offline, running, *arguments)
+            assert (told.status, told.out) == (69, "")
+            assert f"pid {running.process.pid}" in told.err and "--admin" in told.err
+        assert "backup.db" not in names(running.folder)
+
+    def test_without_a_database_there_is_nothing_to_be_had(self, folder: Path) -> None:
+        for arguments in (["backup", "b.db"], ["check"]):
+            told = command("db", *arguments, cwd=folder)
+            assert (told.status, told.out) == (69, "")
+            assert "gateway serve" in told.err and str(folder / "gateway.db") in told.err and "STATE_DIRECTORY" in told.err
+        assert names(folder) == ["gateway.toml"]
+
+    def test_a_database_that_no_gateway_has_written_to_makes_no_backup(self, folder: Path) -> None:
+        (folder / "gateway.db").touch()
+        for arguments in (["backup", "b.db"], ["check"]):
+            told = command("db", *arguments, cwd=folder)
+            assert (told.status, told.out) == (65, "") and "is empty" in told.err and "Traceback" not in told.err
+        assert names(folder) == ["gateway.db", "gateway.db.lock", "gateway.toml"]
+
+    def test_a_gateway_that_is_named_is_the_one_that_is_meant(self, folder: Path, free_port: Callable[[], int]) -> None:
+        asyncio.run(fill(folder / "gateway.db", 1))
+        assert command("db", "check", "--admin", f"127.0.0.1:{free_port()}", cwd=folder).status == 69
+
+    def test_a_configuration_that_is_being_edited_does_not_keep_anybody_from_it(self, folder: Path) -> None:
+        asyncio.run(fill(folder / "other.db", 1))
+        (folder / "gateway.toml").write_text('[store]\npath = "other.db"\n[admin]\nlisten = ["127.0.0.1:1"]\n[sinks.x\n')
+        assert command("db", "backup", "b.db", cwd=folder).status == 0
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user's helper")
+    def test_what_root_leaves_behind_belongs_to_the_gateways_user(self, folder: Path) -> None:
+        asyncio.run(fill(folder / "gateway.db", 1))
+        (folder / "gateway.db.lock").unlink()
+        os.chown(folder / "gateway.db", 12345, 12345)
+        assert command("db", "check", cwd=folder).status == 0
+        assert {each.stat().st_uid for each in folder.glob("gateway.db*")} == {12345}
+
+    @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    async def test_ctrl_c_and_its_kin_end_it_and_nothing_is_left(self, folder: Path, large: Path, end: signal.Signals) -> None:
+        for each in (large, Path(f"{large}.lock")):
+            shutil.copy(each, folder)
+        person = started("db", "backup", "b.db", cwd=folder)
+        await is_copying(folder / "b.db")
+        person.send_signal(end)
+        await asyncio.to_thread(person.communicate, timeout=20)
+        assert person.returncode == 130
+        assert names(folder) == ["gateway.db", "gateway.db.lock", "gateway.toml"]
+        assert (folder / "gateway.db.lock").read_text().strip() == "clean"
+        assert command("db", "check", cwd=folder).status == 0
+
+
+class TestADatabaseBehindALink:
+    """SQLite keeps the log beside the file that a link leads to; what looks for it beside the link misses what is in it."""
+
+    async def test_it_is_served_saved_and_checked_with_its_log(self, tmp_path: Path, free_port: Callable[[], int]) -> None:
+        shelf = tmp_path / "shelf"
+        shelf.mkdir()
+        (tmp_path / "gateway.db").symlink_to(shelf / "real.db")
+        with Running(tmp_path, SINK + route("archive")) as running, no_traceback(running, alive=False):
+            await post(running, 5)
+            told = await asyncio.to_thread(command, "db", "check", "gateway.db", "--json", cwd=tmp_path)
+            assert (told.status, told.document()["messages"]) == (0, 5)
+            await asyncio.to_thread(running.kill)
+            running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + SINK + route("archive"))
+            assert (await asyncio.to_thread(offline, running, "backup", "b.db")).status == 0
+            assert rows(tmp_path / "b.db", "SELECT count(*) FROM messages") == [(5,)]
+            assert {"real.db", "real.db-wal", "real.db.lock"} <= set(names(shelf))
+            assert "gateway.db.lock" not in names(tmp_path)
