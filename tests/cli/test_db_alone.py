@@ -20,6 +20,14 @@ from tests.store.kit import fill, rows
 __all__ = ["large", "running"]
 
 
+@pytest.fixture
+def folder(folder: Path, free_port: Callable[[], int]) -> Path:
+    """Where a gateway runs on this machine, at the default address, it is not the one that is asked."""
+    with (folder / "gateway.toml").open("a") as config:
+        config.write(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n')
+    return folder
+
+
 def offline(running: Running, *arguments: str | Path) -> Result:
     """`gateway db ...`, where none runs at the address in the configuration."""
     return command("db", *arguments, "--config", running.config, cwd=running.folder)
