@@ -50,8 +50,10 @@ class Access:
 
 def _peer(request: web.BaseRequest) -> str:
     """The address of who is connected, or UNIX; "" where the connection has ended, and nobody can tell any more."""
-    if request.remote:
-        return request.remote
+    # Not `request.remote`, which is the name of a client's own unix socket, too: that may look like an address.
+    name = request._transport_peername
+    if isinstance(name, tuple):
+        return str(name[0])
     transport = request.transport
     connected = transport.get_extra_info("socket") if transport is not None else None
     return UNIX if connected is not None and connected.family == socket.AF_UNIX else ""

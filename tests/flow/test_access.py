@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.flow.certified import Certified
-from tests.flow.running import Answer, Running, event, exchange, no_traceback, request_bytes, signed
+from tests.flow.running import Answer, Running, event, exchange, no_traceback, read_answer, request_bytes, signed
 
 ROUTES = "[[routes]]\nsinks = []\n"
 ALLOWED = "127.0.0.2"
@@ -94,6 +95,25 @@ async def test_behind_a_trusted_proxy_the_client_counts_and_a_forged_beginning_d
         )
         answer = await post(running, "127.0.0.9", "198.51.100.1")
         assert answer.json()["detail"] == "198.51.100.1 may not send here"
+
+
+async def test_a_client_of_a_unix_socket_is_no_address_though_its_own_socket_is_named_like_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Running(tmp_path, toml('"203.0.113.0/24"', listen='"unix:hooks.sock"')) as running:
+        (tmp_path / "client").mkdir()
+        monkeypatch.chdir(tmp_path / "client")
+        with socket.socket(socket.AF_UNIX) as named:
+            named.bind("203.0.113.5")
+            named.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(named, str(running.addresses["webhooks"]))
+            reader, writer = await asyncio.open_unix_connection(sock=named)
+            body = event()
+            writer.write(request_bytes(body, signed(body)))
+            answer = await read_answer(reader, 0.0)
+            writer.close()
+            await writer.wait_closed()
+        assert answer.json()["detail"] == "a client of the unix socket may not send here"
 
 
 @pytest.mark.parametrize("trusted", [True, False])
