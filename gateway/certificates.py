@@ -21,8 +21,8 @@ from gateway.core.values import Secret
 
 _SOON = 21 * 86400.0
 """Seconds before its end from which on a certificate is spoken of: a renewal that works comes earlier."""
-_CERTIFICATE = re.compile(r"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----\s(.*?)-----END ", re.DOTALL)
-_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
+_CERTIFICATE = re.compile(r"-----BEGIN (?P<what>(?:X509 |TRUSTED )?CERTIFICATE)-----\s(.*?)-----END (?P=what)-----", re.DOTALL)
+_KEY = re.compile(r"-----BEGIN (?P<what>(?:[A-Z0-9]+ )*PRIVATE KEY)-----.*?-----END (?P=what)-----", re.DOTALL)
 
 
 class PairError(ValueError):
@@ -52,17 +52,21 @@ class Validity(Struct, frozen=True):
 
 
 def load_pair(context: ssl.SSLContext, certificate: Secret, key: Secret) -> None:
-    """Let a context show a certificate, with the intermediate ones behind it in its text. Raises PairError."""
-    if _CERTIFICATE.search(certificate.reveal()) is None:
+    """Let a context show a certificate, with the intermediate ones behind it in its text. Raises PairError.
+
+    Either text may hold the other's part as well, or both be the same; of each, its own part counts.
+    """
+    shown, hidden = _blocks(_CERTIFICATE, certificate), _blocks(_KEY, key)
+    if not shown:
         raise PairError("certificate", "holds no certificate in PEM")
-    if _KEY.search(key.reveal()) is None:
+    if not hidden:
         raise PairError("key", "holds no private key in PEM")
-    # The key first: a certificate file may have one, too, and OpenSSL takes the first.
-    with _file(f"{key.reveal()}\n{certificate.reveal()}\n") as path:
+    # Nothing but the blocks: OpenSSL would show a certificate that stands in the key's file, and does not see one behind a BOM.
+    with _file("".join([hidden[0], *shown])) as path:
         try:
             context.load_cert_chain(path, password=_refuse)
         except ssl.SSLError as error:
-            raise _explained(error, certificate) from None
+            raise _explained(error, "".join(shown)) from None
 
 
 def leaf(certificate: Secret) -> bytes:
@@ -70,7 +74,7 @@ def leaf(certificate: Secret) -> bytes:
     found = _CERTIFICATE.search(certificate.reveal())
     if found is None:
         raise ValueError("holds no certificate in PEM")
-    return base64.b64decode(found[1])
+    return base64.b64decode(found[2])
 
 
 def validity(certificate: Secret) -> Validity:
@@ -91,13 +95,19 @@ def validity(certificate: Secret) -> Validity:
         begins = _instant(tag, der[start:end])
         tag, start, end = _element(der, end)
         return Validity(begins, _instant(tag, der[start:end]))
-    except (IndexError, UnicodeDecodeError) as error:
+    except (IndexError, ValueError) as error:
         raise ValueError("is damaged") from error
 
 
 def day(instant: float) -> str:
     """`2026-11-02`, of Unix seconds, UTC."""
     return datetime.fromtimestamp(instant, UTC).date().isoformat()
+
+
+def _blocks(pattern: re.Pattern[str], text: Secret) -> list[str]:
+    """As OpenSSL wants them: from the beginning of the line, which ends in a line feed, and in ASCII."""
+    found = (match[0].encode("ascii", "replace").decode() for match in pattern.finditer(text.reveal()))
+    return ["".join(f"{line.strip()}\n" for line in block.splitlines()) for block in found]
 
 
 def _element(der: bytes, at: int) -> tuple[int, int, int]:
@@ -122,14 +132,14 @@ def _refuse() -> str:
     raise PairError("key", "is encrypted; the gateway needs one without a passphrase")
 
 
-def _explained(error: ssl.SSLError, certificate: Secret) -> PairError:
+def _explained(error: ssl.SSLError, certificates: str) -> PairError:
     reason = error.reason or ""
     if "MISMATCH" in reason:  # KEY_VALUES_MISMATCH; KEY_TYPE_MISMATCH, of RSA and EC
         return PairError("key", "does not belong to the certificate, the first one in its file")
     if "TOO_SMALL" in reason or "TOO_WEAK" in reason:
         return PairError("certificate", f"is too weak for OpenSSL: {reason}")
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=certificate.reveal())
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=certificates)
     except ssl.SSLError:
         return PairError("certificate", "is damaged, or was cut when it was copied")
     return PairError("key", "is damaged, or was cut when it was copied")

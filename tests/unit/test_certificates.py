@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ssl
-from datetime import UTC, datetime
+import textwrap
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import trustme
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.certificates import PairError, Validity, day, leaf, load_pair, validity
 from gateway.core.values import Secret
@@ -62,6 +66,14 @@ def test_the_trouble_with_a_certificate_depends_on_the_day(now: float, said: str
     assert day(100 * DAY) == "1970-04-11"
 
 
+def test_a_damaged_date_is_told_without_the_bytes_of_the_certificate() -> None:
+    der = leaf(Secret(trustme.CA().cert_pem.bytes().decode()))
+    at = der.index(b"\x17\r") + 2
+    damaged = ssl.DER_cert_to_PEM_cert(der[:at] + b"991332" + der[at + 6 :])
+    with pytest.raises(ValueError, match=r"^is damaged$"):
+        validity(Secret(damaged))
+
+
 def pem(issued: trustme.LeafCert) -> tuple[str, str]:
     return issued.cert_chain_pems[0].bytes().decode(), issued.private_key_pem.bytes().decode()
 
@@ -88,3 +100,57 @@ def test_a_pair_that_can_not_be_used_says_which_of_the_two_is_wrong_and_nothing_
         assert error.value.part == part
         assert not any(line.strip() in str(error.value) for line in (*hidden.splitlines(), *shown.splitlines()) if line.strip())
     load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), Secret(certificate + other), Secret(key))
+
+
+def flight(context: ssl.SSLContext) -> bytes:
+    """What a server says first; in TLS 1.2, its certificates are to be read in it."""
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    asked, said = ssl.MemoryBIO(), ssl.MemoryBIO()
+    stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for side in (
+        stranger.wrap_bio(ssl.MemoryBIO(), asked, server_hostname="gateway.test"),
+        context.wrap_bio(asked, said, server_side=True),
+    ):
+        with pytest.raises(ssl.SSLWantReadError):
+            side.do_handshake()
+    return said.read()
+
+
+WRITTEN: dict[str, Callable[[str, str, str], tuple[str, str]]] = {
+    "one file with both": lambda shown, key, _: (shown + key, shown + key),
+    "the key first": lambda shown, key, _: (key + shown, key + shown),
+    "an older certificate beside the key": lambda shown, key, older: (shown, older + key),
+    "line ends of Windows": lambda shown, key, _: (shown.replace("\n", "\r\n"), key.replace("\n", "\r\n")),
+    "a byte order mark": lambda shown, key, _: (f"\ufeff{shown}", f"\ufeff{key}"),
+    "indented": lambda shown, key, _: (textwrap.indent(shown, "  "), textwrap.indent(key, "  ")),
+    "text around them": lambda shown, key, _: (f"subject=O = 株式会社\n{shown}bye", f"Key Attributes: <No Attributes>\n{key}bye"),
+}
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+def test_however_a_pair_is_written_its_own_certificates_are_shown_each_of_them_once(how: str) -> None:
+    issued = trustme.CA().create_child_ca().issue_cert("gateway.test")
+    key = issued.private_key_pem.bytes().decode()
+    chain = [one.bytes().decode() for one in issued.cert_chain_pems]
+    name = x509.Name([])
+    day_one, private = datetime(2020, 1, 1, tzinfo=UTC), serialization.load_pem_private_key(key.encode(), None)
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    builder = x509.CertificateBuilder(name, name, private.public_key(), 7, day_one, day_one + timedelta(days=90))
+    older = builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    shown, hidden = (Secret(text) for text in WRITTEN[how]("".join(chain), key, older))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    load_pair(context, shown, hidden)
+    said = flight(context)
+    assert [said.count(ssl.PEM_cert_to_DER_cert(one)) for one in (*chain, older)] == [1, 1, 0]
+    assert leaf(shown) == ssl.PEM_cert_to_DER_cert(chain[0])
+
+
+def test_a_key_that_was_cut_is_told_beside_a_certificate_with_a_text_that_is_not_ascii() -> None:
+    certificate, key = pem(trustme.CA().issue_cert("gateway.test"))
+    lines = key.splitlines(keepends=True)
+    with pytest.raises(PairError, match=r"^key: is damaged"):
+        load_pair(
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+            Secret(f"subject=O = 株式会社\n{certificate}"),
+            Secret("".join([lines[0], *lines[2:]])),
+        )
