@@ -161,11 +161,13 @@ def forms(secret: str) -> set[bytes]:
 def _cores(secret: str) -> Iterator[bytes]:
     """What is secret of it: of a URL what is behind the host, of a file in PEM the key, and of that what is in no other."""
     if "-----BEGIN" in secret:
-        for block in re.findall(r"PRIVATE KEY-----\n(.+?)\n-----END", secret, re.DOTALL):
-            yield block.splitlines()[1].encode()
+        for block in re.findall(r"PRIVATE KEY-----\s+(.+?)\s+-----END", secret, re.DOTALL):
+            first, *others = block.splitlines()
+            yield (others[0] if others else first[-2 * PIECE :]).encode()  # an Ed25519 key is a single line
     elif "://" in secret:
-        if path := re.sub("^[^/?]*[/?]?", "", secret.partition("://")[2]):
-            yield path.encode()
+        host, _, path = re.sub("[/?]", "\0", secret.partition("://")[2], count=1).partition("\0")
+        user, at, _ = host.rpartition("@")
+        yield from (part.encode() for part in (path, user.rpartition(":")[2] if at else "") if part)
     else:
         key = secret.removeprefix("v1,").removeprefix("whsec_")
         yield key.encode("utf-8", "surrogateescape")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import marshal
 import os
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from tests.conftest import SECRET
 from tests.leaks.plugin import LEAKED, RECORDS
@@ -35,12 +39,19 @@ def planted(tmp_path: Path, code: str, *arguments: str, token: str = TOKEN) -> l
     records, folder = tmp_path / "records", tmp_path / "folder"
     records.mkdir(exist_ok=True)
     folder.mkdir(exist_ok=True)
+    opened_by_a_test(records, folder / "input")
     environment = {**os.environ, "TOKEN": token, RECORDS: str(records), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", START + code, *arguments]
     subprocess.run(command, cwd=folder, env=environment, check=True, timeout=30, capture_output=True)
     return [
         f"{leak.where.replace(str(folder), '.').partition(' of process')[0]}: {leak.secret}" for leak in search(records, folder)
     ]
+
+
+def opened_by_a_test(records: Path, file: Path) -> None:
+    """Leave a file, and the record of a test that wrote it."""
+    file.touch()
+    (records / "0.records").write_bytes(marshal.dumps(("input", "a test", str(file), b"")))
 
 
 WRITTEN = {
@@ -56,6 +67,11 @@ WRITTEN = {
     "from gateway.files import AppendFile; AppendFile(Path('a.jsonl')).append(token.encode())": "./a.jsonl, line 1",
     "Path('some').write_text('\\n\\n' + token); Path('some').rename('other')": "./other, line 3",
     "Path('../records/../elsewhere').write_text(token)": "/elsewhere, line 1",
+    "Path('some').write_text(token); Path('some').rename('input')": "./input, line 1",
+    "Path('some').write_text(token); Path('input').unlink(); os.link('some', 'input'); os.unlink('some')": "./input, line 1",
+    "import sqlite3; db = sqlite3.connect('file:input?mode=rwc', uri=True)\n"
+    "db.execute('CREATE TABLE t AS SELECT ? AS a', (token,)); db.commit()": "./input, line",
+    "from gateway.systemd import Systemd; Systemd(Environment({}), None).ready(token)": "what systemd is told",
     "import sqlite3; db = sqlite3.connect('a.db'); db.execute('CREATE TABLE t AS SELECT ? AS a', (token,)); db.commit()\n"
     "db.execute(\"VACUUM INTO 'backup.db'\")": "./backup.db, line",
 }
@@ -112,6 +128,28 @@ def test_of_a_url_the_host_is_no_secret_and_of_a_certificate_nothing_is() -> Non
     assert not any(form in b"https://hooks.example.com/ has no address" for form in found)
     assert any(form in b"POST /services/T0/B0/hook-5Wd3" for form in found)
     assert forms("-----BEGIN CERTIFICATE-----\nMIIC\nabcd\n-----END CERTIFICATE-----\n") == set()
+
+
+MAKE: dict[str, Callable[[], PrivateKeyTypes]] = {
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "ecdsa": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "rsa": lambda: rsa.generate_private_key(65537, 2048),
+}
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("kind", MAKE)
+def test_of_a_private_key_a_line_is_enough_that_no_other_key_has(kind: str, line_end: str) -> None:
+    options = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    key, other = (MAKE[kind]().private_bytes(*options).decode() for _ in range(2))
+    found = forms(key.replace("\n", line_end))
+    assert any(form in key.encode() for form in found) and not any(form in other.encode() for form in found)
+
+
+def test_of_a_url_the_password_is_a_secret_too() -> None:
+    found = forms("https://user:pass-8Xc4-word@hooks.example.com/a-path-that-is-long")
+    for text in (b"pass-8Xc4-word", b"GET /a-path-that-is-long"):
+        assert any(form in text for form in found)
 
 
 @pytest.mark.parametrize("secret", ["token", "aaaaaaaaaaaa", "http://127.0.0.1/slack", "whsec_abc"])

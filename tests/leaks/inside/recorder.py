@@ -72,8 +72,10 @@ def _on_audit(event: str, args: tuple[Any, ...]) -> None:
         path, _, flags = args
         if isinstance(flags, int) and flags & _WRITES:
             _opened(path)
-    elif event == "os.rename" and not _whole and ("input", _absolute(args[0])) in _noted:
+    elif event in ("os.rename", "os.link") and (_by_the_gateway() or ("input", _absolute(args[0])) in _noted):
         _opened(args[1])  # as an editor replaces a file
+    elif event == "sqlite3.connect":
+        note("written", _database(args[0]), b"")  # SQLite opens it without a word; and it is the gateway's, whoever made it
 
 
 def _opened(path: object) -> None:
@@ -87,6 +89,15 @@ def _opened(path: object) -> None:
 
 def _absolute(path: str | bytes | os.PathLike[Any]) -> str:
     return os.path.abspath(os.fsdecode(path))
+
+
+def _database(name: Any) -> str:
+    """The path of it, which may be a URI (sqlite.org/uri.html)."""
+    if not (isinstance(name, str) and name.startswith("file:")):
+        return _absolute(name)
+    from urllib.parse import unquote  # not with the rest: a child may have no use for it
+
+    return _absolute(unquote(name.removeprefix("file:").partition("?")[0].removeprefix("//")))
 
 
 def _by_the_gateway() -> bool:
@@ -184,6 +195,16 @@ def _watch_metrics(metrics: ModuleType) -> None:
     metrics.Metrics.__init__ = built
 
 
+def _watch_systemd(systemd: ModuleType) -> None:
+    tell = systemd.Systemd._tell
+
+    def told(self: Any, **assignments: str) -> None:
+        tell(self, **assignments)
+        said("what systemd is told", repr(assignments))
+
+    systemd.Systemd._tell = told
+
+
 def _watch_sink(name: str) -> Callable[[ModuleType], None]:
     def patch(module: ModuleType) -> None:
         kind = getattr(module, name)
@@ -203,6 +224,7 @@ _PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "gateway.core.values": _watch_secrets,
     "gateway.core.errors": _watch_errors,
     "gateway.metrics": _watch_metrics,
+    "gateway.systemd": _watch_systemd,
     "gateway.sinks.http": _watch_sink("HttpSink"),
     "gateway.sinks.slack": _watch_sink("SlackSink"),
     "gateway.sinks.email": _watch_sink("EmailSink"),
