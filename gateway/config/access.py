@@ -11,7 +11,7 @@ from gateway.config import listen
 from gateway.config.listen import Address, Inherited, Tcp, Unix
 from gateway.config.place import Finding, Findings, Place, warning
 from gateway.config.settings import Config
-from gateway.core.peers import UNIX, parse_network
+from gateway.core.peers import UNIX, Network, parse_network
 
 _LARGEST_BODY = 64 * 1024 * 1024
 _NO_NETWORK = 'write "203.0.113.0/24", "2001:db8::/32" or a single address'
@@ -37,8 +37,8 @@ def check(config: Config, findings: Findings) -> None:
         if not source.allow_from:
             findings.append(Finding(where, "names nobody", "leave it out to let everybody send"))
         _check_networks(source.allow_from, where, findings)
-        if not config.server.trusted_proxies and addresses and _reach_nobody(addresses, source.allow_from):
-            message = "refuses every webhook: the gateway is reached from this host alone, and no proxy is trusted"
+        if addresses and _reach_nobody(addresses, source.allow_from, config.server.trusted_proxies):
+            message = "refuses every webhook: the gateway is reached from this host alone, and no proxy there is trusted"
             findings.append(warning(where, message, 'name it in [server] trusted_proxies: "127.0.0.1", "::1" or "unix"'))
 
 
@@ -98,8 +98,16 @@ def _check_networks(texts: Sequence[str], where: Place, findings: Findings, *, u
             hint = f'{_NO_NETWORK}; or "unix"' if unix else _NO_NETWORK
             findings.append(Finding(where / number, f'"{text}" is not a network', hint))
             continue
-        if "/" in text and str(network) != text.lower():
+        if not _says_itself(text, network):
             findings.append(warning(where / number, f'"{text}" is taken as {network}', f'write "{network}"'))
+
+
+def _says_itself(text: str, network: Network) -> bool:
+    """Whether it reads as what it is, though not in its shortest form: nothing behind its prefix, and of the same family."""
+    try:
+        return "/" not in text or ipaddress.ip_network(text) == network
+    except ValueError:
+        return False
 
 
 def _is_everybody(text: str) -> bool:
@@ -109,13 +117,15 @@ def _is_everybody(text: str) -> bool:
         return False
 
 
-def _reach_nobody(addresses: Sequence[Address], allowed: Sequence[str]) -> bool:
-    """Whether all who can connect are on this host, and none of them is allowed; of a socket of systemd nobody knows."""
+def _reach_nobody(addresses: Sequence[Address], allowed: Sequence[str], trusted: Sequence[str]) -> bool:
+    """Whether who can connect is on this host, and neither allowed nor trusted; of a socket of systemd nobody knows."""
     if any(isinstance(address, Inherited) or not listen.is_local(address) for address in addresses):
+        return False
+    if UNIX in trusted and any(isinstance(address, Unix) for address in addresses):
         return False
     loopback = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")]
     try:
-        networks = [parse_network(text) for text in allowed]
+        networks = [parse_network(text) for text in (*allowed, *trusted) if text != UNIX]
     except ValueError:
         return False
     on_tcp = any(isinstance(address, Tcp) for address in addresses)

@@ -141,7 +141,7 @@ def test_until_a_restart_tls_stays_on_or_off_with_the_pair_that_it_has(tmp_path:
 
 # Who may send.
 
-NOBODY = "refuses every webhook: the gateway is reached from this host alone, and no proxy is trusted"
+NOBODY = "refuses every webhook: the gateway is reached from this host alone, and no proxy there is trusted"
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,10 @@ NOBODY = "refuses every webhook: the gateway is reached from this host alone, an
         ('"127.0.0.1:8080"', "", '"203.0.113.0/24", "127.0.0.1"', False),
         ('"127.0.0.1:8080"', "", '"0.0.0.0/0"', False),
         ('"127.0.0.1:8080"', '"127.0.0.1"', '"203.0.113.0/24"', False),
+        ('"127.0.0.1:8080", "unix:a.sock"', '"unix"', '"203.0.113.0/24"', False),
+        ('"127.0.0.1:8080"', '"unix"', '"203.0.113.0/24"', True),
+        ('"unix:a.sock"', '"127.0.0.1"', '"203.0.113.0/24"', True),
+        ('"127.0.0.1:8080"', '"10.0.0.5"', '"203.0.113.0/24"', True),
         ('"0.0.0.0:8080"', "", '"203.0.113.0/24"', False),
         ('"127.0.0.1:8080", "10.0.0.1:8080"', "", '"203.0.113.0/24"', False),
         ('"fd:webhooks"', "", '"203.0.113.0/24"', False),
@@ -171,6 +175,6 @@ def test_without_the_keys_everybody_may_send_and_no_header_counts(tmp_path: Path
     assert (config.server.trusted_proxies, config.sources["legitmark"].allow_from, config.warnings) == ([], None, ())
 
 
-@pytest.mark.parametrize("text", ["10.0.0.0/8", "10.1.2.3", "2001:db8::/32", "::1", "unix", "2001:DB8::/32"])
+@pytest.mark.parametrize("text", ["10.0.0.0/8", "10.1.2.3", "::1", "unix", "2001:DB8:0::/32", "10.0.0.0/255.0.0.0"])
 def test_networks_and_single_addresses_are_good(text: str, tmp_path: Path) -> None:
     assert warned(f'trusted_proxies = ["{text}"]', folder=tmp_path) == []
