@@ -73,6 +73,7 @@ async def _send(
     source = next(iter(config.sources.values()))
     keys = [Key(config.secret(ref)) for ref in source.secrets[:1]]
     connector, base = (aiohttp.TCPConnector(), url.rstrip("/")) if url else _target(config)
+    where = url or config.server.listen[0]
     refused = 0
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as session:
         for number in range(count):
@@ -90,11 +91,9 @@ async def _send(
             except aiohttp.ServerFingerprintMismatch:
                 message = "the gateway shows another certificate than the file names; let it take that one: gateway reload"
                 raise Unreachable(message) from None
-            except aiohttp.ClientSSLError:
-                message = f"the certificate at {url} is not trusted here, or has another name: use the name that stands in it"
-                raise Unreachable(message) from None
+            except aiohttp.ClientSSLError as error:
+                raise Unreachable(_no_tls(error, where)) from None
             except (aiohttp.ClientError, OSError, TimeoutError):
-                where = url or config.server.listen[0]
                 raise Unreachable(f"no gateway answers at {where}; start it with: gateway serve") from None
             milliseconds = (clock.monotonic() - started) * 1000
             refused += status != 200
@@ -117,6 +116,15 @@ def _timestamp(event: str, assignments: list[str], now: float) -> list[str]:
     return [f"timestamp={rfc3339(now)}"]
 
 
+def _no_tls(error: aiohttp.ClientSSLError, where: str) -> str:
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = getattr(error.certificate_error, "verify_message", "")
+        return f"the certificate that {where} shows is not believed here: {reason}"
+    return f"what answers at {where} does not speak TLS; the gateway turns that on by a restart"
+
+
 def _target(config: Config) -> tuple[aiohttp.BaseConnector, str]:
     """aiohttp's connector and the URL before the path, for the first address that the gateway listens on."""
     import aiohttp
@@ -133,4 +141,5 @@ def _target(config: Config) -> tuple[aiohttp.BaseConnector, str]:
             own = sha256(leaf(config.secret(config.server.tls.pair[0]))).digest()
             return aiohttp.TCPConnector(ssl=aiohttp.Fingerprint(own)), f"https://{reachable}"
         case Inherited():
-            raise UsageError("the gateway listens on a socket of systemd; say where, as --url http://127.0.0.1:8080")
+            example = "http://127.0.0.1:8080" if config.server.tls is None else "https://, and a name in its certificate"
+            raise UsageError(f"the gateway listens on a socket of systemd; say where, as --url {example}")

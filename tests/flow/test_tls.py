@@ -255,6 +255,25 @@ async def test_send_trusts_the_certificate_that_the_file_names(certified: Certif
         assert result.status == 69 and "gateway reload" in result.err
 
 
+async def test_send_says_what_is_wrong_with_the_tls_of_who_answers(certified: Certified, tmp_path: Path) -> None:
+    certified.issue()
+    with Running(tmp_path, toml(certified)) as running:
+        host, port = address(running)
+        result = await run(running, "send", "counterfeit", "--url", f"https://{host}:{port}")
+        assert (
+            result.status == 69
+            and f"the certificate that https://{host}:{port} shows is not believed here: unable to get" in result.err
+        )
+        running.config.write_text(running.config.read_text().replace('"127.0.0.1:0"', '"fd:webhooks"', 1))
+        assert "--url https://" in (await run(running, "send", "counterfeit")).err
+    running = Running(tmp_path, toml(certified).replace(certified.toml, ""))
+    with running:
+        host, port = address(running)
+        running.write_config(toml(certified, f'"{host}:{port}"'))
+        result = await run(running, "send", "counterfeit")
+        assert result.status == 69 and f"what answers at {host}:{port} does not speak TLS" in result.err
+
+
 async def test_the_pair_may_be_credentials_of_systemd_and_stays_what_it_was_until_a_restart(
     certified: Certified, tmp_path: Path
 ) -> None:
