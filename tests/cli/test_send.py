@@ -100,7 +100,7 @@ def test_a_certificate_for_another_name_is_not_taken_for_a_gateway_that_is_down(
     receiver.end_tls(context)
     result = gateway("send", "authentic", "--url", f"https://127.0.0.1:{receiver.port}", cwd=running)
     assert (result.status, result.out) == (69, "")
-    assert "is not believed here: IP address mismatch" in result.err and "gateway serve" not in result.err
+    assert "is not believed here" in result.err and "gateway serve" not in result.err
 
 
 def test_a_sample_arrives_signed_at_the_path_of_the_first_source(running: Path, receiver: Receiver) -> None:
