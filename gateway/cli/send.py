@@ -24,13 +24,16 @@ from gateway.cli.common import (
 from gateway.clock import Clock
 from gateway.config.listen import Inherited, Tcp, Unix, parse
 from gateway.config.settings import Config
-from gateway.core.errors import Unreachable
+from gateway.core.errors import GatewayError, Unreachable
 from gateway.core.samples import SAMPLES
 from gateway.core.signature import Key, sign
 from gateway.core.values import Rate, rfc3339
 
 if TYPE_CHECKING:
     import aiohttp
+
+_SECONDS = 30
+"""For an answer."""
 
 
 def send(
@@ -72,10 +75,9 @@ async def _send(
     clock = Clock()
     source = next(iter(config.sources.values()))
     keys = [Key(config.secret(ref)) for ref in source.secrets[:1]]
-    connector, base = (aiohttp.TCPConnector(), url.rstrip("/")) if url else _target(config)
-    where = url or config.server.listen[0]
+    connector, base = (aiohttp.TCPConnector(), url.rstrip("/").removesuffix(str(source.path))) if url else _target(config)
     refused = 0
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as session:
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=_SECONDS)) as session:
         for number in range(count):
             stamped = [*_timestamp(event, assignments, clock.now() + number / 1000), *assignments]
             body = changed(raw, stamped)
@@ -88,13 +90,8 @@ async def _send(
                 ) as response:
                     answer = await response.text()
                     status = response.status
-            except aiohttp.ServerFingerprintMismatch:
-                message = "the gateway shows another certificate than the file names; let it take that one: gateway reload"
-                raise Unreachable(message) from None
-            except aiohttp.ClientSSLError as error:
-                raise Unreachable(_no_tls(error, where)) from None
-            except (aiohttp.ClientError, OSError, TimeoutError):
-                raise Unreachable(f"no gateway answers at {where}; start it with: gateway serve") from None
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                raise _unreachable(error, url or config.server.listen[0]) from None
             milliseconds = (clock.monotonic() - started) * 1000
             refused += status != 200
             if as_json:
@@ -110,19 +107,35 @@ async def _send(
     return 1 if refused else 0
 
 
+def _unreachable(error: Exception, where: str) -> GatewayError:
+    """What went wrong between here and there, and what to do about it."""
+    import aiohttp
+
+    match error:
+        case aiohttp.ServerFingerprintMismatch():
+            return Unreachable("the gateway shows another certificate than the file names; let it take that one: gateway reload")
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            return UsageError(f'--url {where} is not an http(s) URL; write "https://hooks.example.com"')
+        case aiohttp.ClientConnectorCertificateError():
+            why = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
+            return Unreachable(
+                f"{where}: its certificate is not trusted here: {why}; one of your own: SSL_CERT_FILE=ca.pem gateway send ..."
+            )
+        case aiohttp.ClientSSLError():
+            return Unreachable(f"{where}: no TLS connection comes about; is it http://? The gateway turns TLS on by a restart")
+        case aiohttp.ClientConnectorDNSError():
+            return Unreachable(f"{where}: {error.os_error.strerror}: is the name right?")
+        case TimeoutError():
+            return Unreachable(f"{where} does not answer within {_SECONDS} s")
+        case aiohttp.ClientConnectorError():
+            return Unreachable(f"no gateway answers at {where}; start it with: gateway serve")
+    return Unreachable(f"{where} hung up without an answer" + ("; is it https://?" if where.startswith("http://") else ""))
+
+
 def _timestamp(event: str, assignments: list[str], now: float) -> list[str]:
     if event not in SAMPLES or any(text.startswith("timestamp=") for text in assignments):
         return []
     return [f"timestamp={rfc3339(now)}"]
-
-
-def _no_tls(error: aiohttp.ClientSSLError, where: str) -> str:
-    import aiohttp
-
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        reason = getattr(error.certificate_error, "verify_message", "")
-        return f"the certificate that {where} shows is not believed here: {reason}"
-    return f"what answers at {where} does not speak TLS; the gateway turns that on by a restart"
 
 
 def _target(config: Config) -> tuple[aiohttp.BaseConnector, str]:

@@ -55,8 +55,11 @@ class Receiver:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 
-    def end_tls(self, context: ssl.SSLContext) -> None:
+    def speak_tls(self, certificate: trustme.LeafCert) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(context)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # handshakes fail on purpose
 
     def close(self) -> None:
         self._server.shutdown()
@@ -94,13 +97,40 @@ def test_against_a_unix_socket_that_is_not_there_it_is_the_same(folder: Path) ->
     assert "gateway.sock" in result.err
 
 
-def test_a_certificate_for_another_name_is_not_taken_for_a_gateway_that_is_down(running: Path, receiver: Receiver) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("hooks.example.com").configure_cert(context)
-    receiver.end_tls(context)
-    result = gateway("send", "authentic", "--url", f"https://127.0.0.1:{receiver.port}", cwd=running)
-    assert (result.status, result.out) == (69, "")
-    assert "is not believed here" in result.err and "gateway serve" not in result.err
+def test_a_url_may_end_in_the_path_of_the_source_as_the_webhook_page_has_it(folder: Path, receiver: Receiver) -> None:
+    for url in (f"http://127.0.0.1:{receiver.port}/", f"http://127.0.0.1:{receiver.port}/webhooks/legitmark"):
+        assert gateway("send", "authentic", "--url", url, cwd=folder).status == 0
+    assert [received.path for received in receiver.received] == ["/webhooks/legitmark"] * 2
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "localhost:8080", "ftp://localhost", "https://"])
+def test_what_is_no_url_is_a_usage_error_and_no_gateway_that_is_down(url: str, folder: Path) -> None:
+    result = gateway("send", "authentic", "--url", url, cwd=folder)
+    assert (result.status, result.out) == (2, "")
+    assert "is not an http(s) URL" in result.err
+
+
+def test_a_certificate_that_nobody_trusts_is_named_and_the_way_to_trust_it_works(folder: Path, receiver: Receiver) -> None:
+    authority = trustme.CA()
+    receiver.speak_tls(authority.issue_cert("localhost"))
+    url = f"https://localhost:{receiver.port}"
+    refused = gateway("send", "authentic", "--url", url, cwd=folder)
+    assert (refused.status, refused.out) == (69, "")
+    assert "its certificate is not trusted here" in refused.err and "SSL_CERT_FILE" in refused.err
+    assert "gateway serve" not in refused.err, "one answers there"
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    trusting = {"SSL_CERT_FILE": str(folder / "ca.pem")}
+    assert gateway("send", "authentic", "--url", url, cwd=folder, variables=trusting).status == 0
+
+
+def test_http_where_https_is_spoken_and_the_other_way_round_are_named(folder: Path, receiver: Receiver) -> None:
+    result = gateway("send", "authentic", "--url", f"https://127.0.0.1:{receiver.port}", cwd=folder)
+    assert result.status == 69
+    assert "is it http://?" in result.err
+    receiver.speak_tls(trustme.CA().issue_cert("localhost"))
+    result = gateway("send", "authentic", "--url", f"http://127.0.0.1:{receiver.port}", cwd=folder)
+    assert result.status == 69
+    assert "is it https://?" in result.err
 
 
 def test_a_sample_arrives_signed_at_the_path_of_the_first_source(running: Path, receiver: Receiver) -> None:
