@@ -8,10 +8,8 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-import aiohttp
 
 from gateway.cli.common import UsageError
 from gateway.config import as_the_service, find, load_admin
@@ -19,6 +17,9 @@ from gateway.config.listen import Inherited, Tcp, Unix, parse
 from gateway.config.settings import AdminSettings
 from gateway.core.errors import GatewayError, Unreachable
 from gateway.core.values import Environment
+
+if TYPE_CHECKING:
+    import aiohttp  # only what asks has to wait for its import: `--help` does not
 
 _SECONDS = 60.0
 """For an answer."""
@@ -50,10 +51,14 @@ class Client:
         self, path: str, document: dict[str, Any], query: dict[str, str] | None = None, *, seconds: float | None = _SECONDS
     ) -> dict[str, Any]:
         """`seconds` to wait for the answer; None: as long as it takes, for what the gateway itself puts an end to."""
+        import aiohttp
+
         timeout = aiohttp.ClientTimeout(total=seconds, connect=_SECONDS)
         return await self._call("POST", path, json=document, params=query or {}, timeout=timeout)
 
     async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        import aiohttp
+
         try:
             async with self._session.request(method, f"http://localhost{path}", **options) as response:
                 answer: dict[str, Any] = await response.json(content_type=None)
@@ -77,6 +82,8 @@ async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Cli
     Of the configuration only [admin] is read: the rest may be wrong while the gateway runs on. Raises ConfigError where not
     even that can be read: at the default address, another gateway may answer.
     """
+    import aiohttp
+
     environment = Environment.of_process()
     settings, base = AdminSettings(), Path.cwd()
     if admin is None or config is not None:
@@ -133,22 +140,19 @@ def _owners(path: Path) -> str:
 
 
 def _connector(address: Tcp | Unix | Inherited) -> aiohttp.BaseConnector:
+    import aiohttp
+
+    class To(aiohttp.TCPConnector):
+        """Dials one address whatever the URL says, so that the Host is always one that the gateway knows."""
+
+        async def _resolve_host(self, host: str, port: int, traces: Any = None) -> Any:
+            return await super()._resolve_host(reachable, dialled.port, traces=traces)
+
     match address:
         case Unix(path=path):
             return aiohttp.UnixConnector(str(path))
-        case Tcp(host=host, port=port):
-            reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-            return _To(reachable, port)
+        case Tcp() as dialled:
+            reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(dialled.host, dialled.host)
+            return To()
         case Inherited():
             raise UsageError("the admin listener is a socket of systemd: name its address with --admin")
-
-
-class _To(aiohttp.TCPConnector):
-    """Dials one address whatever the URL says, so that the Host is always one that the gateway knows."""
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__()
-        self._to = (host, port)
-
-    async def _resolve_host(self, host: str, port: int, traces: Any = None) -> Any:
-        return await super()._resolve_host(*self._to, traces=traces)

@@ -16,14 +16,12 @@ from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import aiohttp
 from cyclopts import Parameter
 from rich.text import Text
 
 from gateway.cli.common import UsageError, console
-from gateway.cli.demo.receivers import SLACK_PATH, Receivers
 from gateway.cli.demo.story import CONFIG, Step, story
 from gateway.cli.lines import printable, style_of
 from gateway.cli.tail import followed, parsed
@@ -34,6 +32,11 @@ from gateway.core.errors import GatewayError
 from gateway.core.routing import Router
 from gateway.core.signature import Key, sign
 from gateway.core.values import Environment, Secret, rfc3339
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from gateway.cli.demo.receivers import Receivers
 
 _READY_SECONDS = 20.0
 _STEP_SECONDS = 30.0
@@ -62,6 +65,8 @@ def demo(
 
 
 async def _demo(folder: Path, *, once: bool) -> int:
+    from gateway.cli.demo.receivers import SLACK_PATH, Receivers
+
     clock = Clock()
     erp_secret, legitmark_secret = _signing_secret(), _signing_secret()
     async with Receivers(Key(erp_secret), clock) as receivers:
@@ -100,6 +105,8 @@ class _Teller:
 
     async def tell(self, steps: list[Step]) -> bool:
         """Play all steps; whether everything arrived as told."""
+        import aiohttp
+
         self._console.print(Text(f"\nThe gateway is up: {self._url}", "bold"))
         as_told = True
         async with aiohttp.ClientSession() as session, aclosing(self._audit_lines(None)) as lines:
@@ -236,6 +243,8 @@ async def _gateway(file: Path, config: Config, clock: Clock) -> AsyncIterator[No
 
 
 async def _ready(process: Process, url: str, log: Path, clock: Clock) -> None:
+    import aiohttp
+
     deadline = clock.monotonic() + _READY_SECONDS
     async with aiohttp.ClientSession() as session:
         while clock.monotonic() < deadline and process.returncode is None:
