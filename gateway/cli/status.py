@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,9 +86,10 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "", f"sha256 {running.sha256[:12]}, loaded {_iso(running.loaded_at)} ({_between(running.loaded_at, now)} ago)"
     if running.refused is not None:
         yield "", f"a reload was refused at {_iso(running.refused.time)}"
-    yield "received", _flow(status.received)
-    yield "delivered", _flow(status.delivered)
-    yield "refused", _flow(status.refused)
+    since = "over the last hour" if now - status.started_at >= timedelta(hours=1) else "since the start"
+    yield "received", _flow(status.received, since)
+    yield "delivered", _flow(status.delivered, since)
+    yield "refused", _flow(status.refused, since)
     if status.quarantined or status.unrouted:
         which = "quarantined" if status.quarantined else "unrouted"
         kept = f"{_counted(status.quarantined)} quarantined, {_counted(status.unrouted)} unrouted"
@@ -145,8 +146,8 @@ def _wrapped(text: str, out: Console, width: int) -> list[Text]:
     return lines
 
 
-def _flow(flow: Flow) -> str:
-    return f"{flow.minute:,g} a minute ({flow.hour:,g} over the last hour)"
+def _flow(flow: Flow, since: str) -> str:
+    return f"{flow.minute:,g} a minute; on average {since} {flow.hour:,g} a minute"
 
 
 def _number(number: int | None) -> str:

@@ -56,6 +56,6 @@ class Pace:
 
 
 def _rate(before: _Look, now: _Look, name: str) -> float:
-    """A minute; within the first minute, what came so far."""
+    """A minute; within the first minute, what came so far. One in an hour is not none."""
     number: float = getattr(now, name) - getattr(before, name)
-    return round(number * _MINUTE / max(now.at - before.at, _MINUTE), 1)
+    return round(number * _MINUTE / max(now.at - before.at, _MINUTE), 2)

@@ -78,7 +78,11 @@ def test_the_screen_says_how_everything_is_and_what_needs_a_person(troubled: Run
     lines = result.out.splitlines()
     above, _, needs = result.out.partition("needs a person:\n")
     assert lines[0].startswith("legitmark-gateway ") and "  ready  " in lines[0]
-    assert "received     2 a minute" in above and "refused      1 a minute" in above and "delivered    1 a minute" in above
+    assert (
+        "received     2 a minute; on average since the start 2 a minute\n" in above
+        and "refused      1 a minute" in above
+        and "delivered    1 a minute" in above
+    )
     assert "1 quarantined, 0 unrouted" in above and "paused by 鈴木?[2J 0 s ago" in re.sub(r"\d+ s", "0 s", above)
     assert "keeps retrying for about 2 h 35 min" in above
     rows = {words[0]: words[1:] for line in lines if (words := line.split()) and words[0] in SINKS}
