@@ -18,7 +18,7 @@ from cyclopts import Parameter
 from gateway.cli.completion import event_names
 from gateway.cli.lines import printable
 from gateway.clock import Clock
-from gateway.config import Config, as_the_service, find, load
+from gateway.config import Config, find, load
 from gateway.config.decode import suggestion
 from gateway.core.errors import ConfigError, GatewayError, Problem
 from gateway.core.samples import SAMPLES, with_values
@@ -60,16 +60,18 @@ def console() -> Console:
     return Output(soft_wrap=True, highlight=False, color_system=None if plain else "auto")
 
 
-def configuration(given: Path | None, *, secrets: bool, of_service: bool = False, journal: Log | None = None) -> Config:
+def configuration(given: Path | None, *, secrets: bool, warn: bool = True, journal: Log | None = None) -> Config:
     """Find and load; the warnings go to stderr. Raises ConfigError.
 
     Args:
-        of_service: its folders are meant where it is the service's file, whoever asks.
+        warn: False where the rules are not what the command is about.
         journal: as in `exit_code`.
     """
     environment = Environment.of_process()
     file = find(given, environment)
-    config = load(file, as_the_service(file, environment) if of_service else environment, secrets=secrets)
+    config = load(file, environment, secrets=secrets)
+    if not warn:
+        return config
     if journal is None:
         complain(config.warnings)
     else:

@@ -57,7 +57,7 @@ def send(
     event
         The name of a sample, a file, - for standard input, or the id of a message that the running gateway has.
     """
-    loaded = configuration(config, secrets=True)
+    loaded = configuration(config, secrets=True, warn=False)
     if not 1 <= count <= 1_000_000:
         raise UsageError("--count lies between 1 and 1000000")
     try:

@@ -17,11 +17,12 @@ from typing import Annotated, Any, BinaryIO, cast
 from cyclopts import Parameter
 from msgspec import Struct
 
-from gateway.cli.common import ConfigOption, SinceOption, UsageError, configuration, console, instant
+from gateway.cli.common import ConfigOption, UsageError, console, instant
 from gateway.cli.completion import sink_names
 from gateway.cli.lines import readable, style_of
 from gateway.clock import Clock
-from gateway.core.values import rfc3339
+from gateway.config import as_the_service, find, load_audit
+from gateway.core.values import Environment, rfc3339
 from gateway.signals import end_on_interrupt
 
 FAILED = frozenset(
@@ -73,7 +74,7 @@ def tail(
     sr: Annotated[str | None, Parameter(help="Only of this service request, reference id or message.")] = None,
     sink: Annotated[str | None, Parameter(completer=sink_names, help="Only of this sink.")] = None,
     failed: Annotated[bool, Parameter(negative="", help="Only what went wrong.")] = False,
-    since: SinceOption = None,
+    since: Annotated[str | None, Parameter(help='Lines since: "2h", "7d", or an RFC 3339 instant.')] = None,
     json_: Annotated[bool, Parameter(name="--json", negative="", help="The lines as they stand in the file.")] = False,
 ) -> int:
     """Print the last lines of the audit log, readable; with -f go on until Ctrl-C, across a rotation too.
@@ -84,7 +85,9 @@ def tail(
 
     if lines is not None and lines < 0:
         raise UsageError("-n is how many lines: 0 or more")
-    path = configuration(config, secrets=False, of_service=True).audit_log
+    environment = Environment.of_process()
+    configured = find(config, environment)
+    path = load_audit(configured, as_the_service(configured, environment))
     out = console()
     earliest = instant(since)
     count = lines if lines is not None else 20 if since is None else None

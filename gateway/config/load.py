@@ -73,6 +73,11 @@ def load_store(file: Path, environment: Environment) -> tuple[Path, StoreSetting
     return _part(file, environment, "store", _Loader.store)
 
 
+def load_audit(file: Path, environment: Environment) -> Path:
+    """Only where the audit log lies, likewise."""
+    return _part(file, environment, "audit", lambda loader: loader.audit()[1])
+
+
 def _part(file: Path, environment: Environment, table: str, of: Callable[[_Loader], _P]) -> _P:
     findings: Findings = []
     try:
@@ -97,7 +102,7 @@ class _Loader:
         server = self._server()
         admin = self.admin()
         database, store = self.store()
-        audit = self._single(AuditSettings, "audit")
+        audit, audit_log = self.audit()
         sources = self._sources()
         defaults = self._single(DefaultsSettings, "defaults")
         sinks = {name: (place, _completed(sink, defaults, place)) for name, (place, sink) in self._sinks().items()}
@@ -127,7 +132,7 @@ class _Loader:
             rules=tuple(routes),
             tests=tuple(tests),
             database=database,
-            audit_log=self._path(audit.path, "LOGS_DIRECTORY", "audit.jsonl"),
+            audit_log=audit_log,
             secrets=self._secrets(owners, resolve=secrets),
         )
         found: Findings = []
@@ -160,6 +165,10 @@ class _Loader:
         path = self._path(settings.path, "STATE_DIRECTORY", "gateway.db")
         # SQLite's other files lie beside the file, not beside a link to it; so has the lock, or two names would be two databases.
         return Path(os.path.realpath(path)) if os.path.islink(path) else path, settings  # noqa: PTH114 (never raises)
+
+    def audit(self) -> tuple[AuditSettings, Path]:
+        settings = self._single(AuditSettings, "audit")
+        return settings, self._path(settings.path, "LOGS_DIRECTORY", "audit.jsonl")
 
     def _server(self) -> ServerSettings:
         server = self._single(ServerSettings, "server")

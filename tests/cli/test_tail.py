@@ -37,6 +37,12 @@ def log(folder: Path) -> Path:
     return file
 
 
+def test_a_file_that_somebody_is_editing_hides_nothing_of_the_log(folder: Path, log: Path) -> None:
+    (folder / "gateway.toml").write_text((folder / "gateway.toml").read_text() + "half a li")
+    result = gateway("tail", "-n", "2", cwd=folder)
+    assert (result.status, result.err, ids(result.out)) == (0, "", [29, 30])
+
+
 def ids(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"\bid(\d+)\b", text)]
 
