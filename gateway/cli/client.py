@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from gateway.cli.common import UsageError
 from gateway.config import as_the_service, find, load_admin
+from gateway.config.decode import suggestion
 from gateway.config.listen import Inherited, Tcp, Unix, parse
 from gateway.config.settings import AdminSettings
 from gateway.core.errors import GatewayError, Unreachable
@@ -26,13 +27,17 @@ _SECONDS = 60.0
 
 
 class Refused(GatewayError):
-    """The gateway answered, and said no."""
-
-    exit_code = 1
+    """The gateway answered, and said no; where there is no such sink or route, that is a usage error."""
 
     def __init__(self, answer: dict[str, Any], status: int) -> None:
         super().__init__(str(answer.get("detail") or answer.get("error") or status))
         self.answer = answer
+        self.exit_code = UsageError.exit_code if status == 404 else 1  # type: ignore[misc]
+
+    def suggesting(self, name: str) -> GatewayError:
+        """With what was probably meant by the name, where the gateway says which there are."""
+        known = self.answer.get("known")
+        return UsageError(f"{self}; {suggestion(name, known)}") if known else self
 
 
 class Client:

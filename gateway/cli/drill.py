@@ -61,9 +61,7 @@ async def _drill(document: dict[str, Any], config: Path | None, admin: str | Non
             # The sinks' own timeouts end it, and nobody here knows them.
             answer = await client.post("/api/drill", document, seconds=None)
         except Refused as error:
-            if "known" not in error.answer:
-                raise
-            raise UsageError(f"{error}; {suggestion(document.get('sink') or document['route'], error.answer['known'])}") from None
+            raise error.suggesting(document.get("sink") or document["route"]) from None
     drills: list[dict[str, Any]] = answer["drills"]
     return drills
 

@@ -94,6 +94,8 @@ async def _list(
             shown += len(page[what])
             after = page["after"]
             if after is None:
+                if not shown:
+                    print(f"gateway: no {what} fit" if any(query.values()) else f"gateway: there are no {what}", file=sys.stderr)
                 return 0
     if as_json:
         print(f"gateway: there may be more: --limit {limit * 10}", file=sys.stderr)
@@ -122,8 +124,9 @@ async def _show(text: str, as_json: bool, config: Path | None, admin: str | None
         for conflict in message["conflicts"]:
             out.print(printable(f"  {conflict['time']}  a duplicate with another body: {conflict['body']}"), markup=False)
         for delivery in message["deliveries"]:
-            ends = f"next {delivery['next_attempt_at']}" if delivery["next_attempt_at"] else f"{delivery['ended_at'] or ''}"
-            out.print(printable(f"  {delivery['sink']}: {delivery['state']}  {ends}  {delivery['reason'] or ''}"), markup=False)
+            ends = f"next {delivery['next_attempt_at']}" if delivery["next_attempt_at"] else delivery["ended_at"]
+            facts = [f"{delivery['sink']}: {delivery['state']}", _held(delivery), ends, delivery["reason"]]
+            out.print(printable("  " + "  ".join(fact for fact in facts if fact)), markup=False)
             for attempt in delivery["attempts"]:
                 facts = [attempt["outcome"], attempt["reason"], attempt["detail"], f"{attempt['duration_ms']} ms"]
                 said = "  ".join(str(fact) for fact in facts if fact)
@@ -134,19 +137,27 @@ async def _show(text: str, as_json: bool, config: Path | None, admin: str | None
     return 0
 
 
+def _what(document: dict[str, Any]) -> str:
+    """The milestone, or the type of an event that is none of Legitmark's known ones."""
+    known = document["milestone"] not in (None, "unrecognized")
+    return str(document["milestone"] if known else document["event_type"] or document.get("status") or "quarantined")
+
+
 def _message_line(message: dict[str, Any]) -> str:
-    known = message["milestone"] not in (None, "unrecognized")
-    what = message["milestone"] if known else message["event_type"] or message["status"]
     sinks = message.get("sinks") or {delivery["sink"]: delivery["state"] for delivery in message.get("deliveries", [])}
     told = ", ".join(f"{sink} {state}" for sink, state in sinks.items()) or message["status"]
     repeats = f"{message['duplicates']} duplicate(s)" if message["duplicates"] else ""
-    facts = [message["time"], message["message_id"], what, message["reference_id"] or message["sr_uuid"], told, repeats]
+    facts = [message["time"], message["message_id"], _what(message), message["reference_id"] or message["sr_uuid"], told, repeats]
     return "  ".join(fact for fact in facts if fact)
+
+
+def _held(delivery: dict[str, Any]) -> str | None:
+    return f"held: {delivery['held']}" if "held" in delivery else None
 
 
 def _delivery_line(delivery: dict[str, Any]) -> str:
     item = delivery["reference_id"] or delivery["sr_uuid"] or ""
-    facts = [delivery["time"], delivery["delivery_id"], delivery["state"], delivery["milestone"], item]
-    facts += [f"attempts {delivery['attempt']}", delivery["reason"], f"held: {delivery['held']}" if "held" in delivery else None]
+    facts = [delivery["time"], delivery["delivery_id"], delivery["state"], _what(delivery), item]
+    facts += [f"attempts {delivery['attempt']}", delivery["reason"], _held(delivery)]
     facts += [f"next {delivery['next_attempt_at']}" if delivery["next_attempt_at"] else None]
     return "  ".join(str(fact) for fact in facts if fact)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from gateway.cli.client import Client, actor, connected, segment
+from gateway.cli.client import Client, Refused, actor, connected, segment
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, UsageError, agreed, instant
 from gateway.cli.completion import sink_names
 
@@ -158,7 +158,10 @@ async def _all(client: Client, what: str, act: dict[str, Any], total: int | None
     with Progress(console=Console(stderr=True), disable=total is None or not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task(what, total=total)
         while True:
-            answer = await client.post(f"/api/{what}", {**act, "after": after})
+            try:
+                answer = await client.post(f"/api/{what}", {**act, "after": after})
+            except Refused as error:
+                raise error.suggesting(str(act.get("to"))) from None
             done.update({"changed": answer["changed"], **answer["kinds"]})
             after = answer["after"]
             progress.update(task, completed=done["changed"])
@@ -168,7 +171,10 @@ async def _all(client: Client, what: str, act: dict[str, Any], total: int | None
 
 async def _gate(sink: str, act: str, as_json: bool, config: Path | None, admin: str | None) -> int:
     async with connected(config, admin) as client:
-        answer = await client.post(f"/api/sinks/{segment(sink)}/{act}", {"actor": actor()})
+        try:
+            answer = await client.post(f"/api/sinks/{segment(sink)}/{act}", {"actor": actor()})
+        except Refused as error:
+            raise error.suggesting(sink) from None
     if as_json:
         print(json.dumps(answer))
         return 0

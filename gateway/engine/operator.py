@@ -17,6 +17,7 @@ from gateway.core.retry import first_due
 from gateway.core.routing import Decision, Router
 from gateway.core.values import rfc3339
 from gateway.engine.audit import AuditLog
+from gateway.engine.drill import Unknown
 from gateway.engine.lane import Lane
 from gateway.engine.notices import SOURCE
 from gateway.store import operations, queries, reads
@@ -137,8 +138,8 @@ class Operator:
 
     async def replay(self, act: Act) -> Progress:
         """Re-open, and where asked for make, a slice of deliveries, with the same keys and a fresh budget."""
-        if act.to is not None and act.to not in self._lanes:
-            raise ValueError(f'there is no sink "{act.to}"')
+        if act.to is not None:
+            self._lane(act.to)
         if act.to is None and not act.reroute and act.selection.status is None:
             return await self._reopen(act)
         if act.selection.state is not None or act.selection.sink is not None:
@@ -152,11 +153,11 @@ class Operator:
         return Progress(len(targets), *done, go_on)
 
     async def pause(self, sink: str, actor: str) -> bool:
-        """Hold a sink's deliveries; False where they are held already. Raises KeyError where there is no such sink."""
-        return await self._lanes[sink].pause(actor)
+        """Hold a sink's deliveries; False where they are held already. Raises Unknown where there is no such sink."""
+        return await self._lane(sink).pause(actor)
 
     async def resume(self, sink: str, actor: str) -> bool:
-        return await self._lanes[sink].resume(actor)
+        return await self._lane(sink).resume(actor)
 
     async def sinks(self) -> list[dict[str, Any]]:
         """Each sink: depth, oldest, pause, breaker, last error. Those that left the configuration, too."""
@@ -184,12 +185,23 @@ class Operator:
             documents.append(document)
         return documents
 
+    def _lane(self, sink: str) -> Lane:
+        if (lane := self._lanes.get(sink)) is None:
+            raise Unknown(f'there is no sink "{sink}"', list(self._lanes))
+        return lane
+
     def _say_held(self, documents: list[dict[str, Any]]) -> None:
-        """Of deliveries: say of those that wait for no instant what they wait for."""
+        """Of deliveries: say of those that wait, whatever instant is theirs, what holds their sink."""
         for document in documents:
             lane = self._lanes.get(document["sink"])
-            if document["state"] == "queued" and (lane is None or lane.gates.paused):
-                document["held"] = "no such sink" if lane is None else "paused"
+            if document["state"] != "queued":
+                continue
+            if lane is None:
+                document["held"] = "no such sink"
+            elif lane.gates.paused:
+                document["held"] = "paused"
+            elif lane.gates.breaker.is_open:
+                document["held"] = "breaker open"
 
     async def _reopen(self, act: Act) -> Progress:
         targets, go_on = await self._targets(act)

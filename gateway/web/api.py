@@ -88,10 +88,7 @@ class Api:
         return json_response(200, {"deliveries": page, "after": f"{after.seq}.{after.sink}" if after else None})
 
     async def _gate(self, name: str, act: str, actor: str) -> web.Response:
-        try:
-            changed = await (self._operator.pause if act == "pause" else self._operator.resume)(name, actor)
-        except KeyError:
-            raise KeyError(f'sink "{name}"') from None
+        changed = await (self._operator.pause if act == "pause" else self._operator.resume)(name, actor)
         return json_response(200, {"sink": name, "paused": act == "pause", "changed": changed})
 
 

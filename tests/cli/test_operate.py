@@ -104,6 +104,7 @@ def test_deliveries_are_listed_by_state_sink_and_id(bench: Bench) -> None:
     assert {"delivery_id", "sink", "attempt", "reason", "next_attempt_at", "message_id"} <= dead[0].keys()
     assert [one["state"] for one in bench.lines("deliveries", "--sr", "sr-b")] == ["delivered"]
     assert bench.lines("deliveries", "--sink", "crm") == []
+    assert bench.run("deliveries", "--sink", "crm").err == "gateway: no deliveries fit\n"
     assert bench.run("deliveries", "--state", "lost").status == 2
     assert bench.run("deliveries", "--since", "soon").status == 2
 
@@ -159,8 +160,9 @@ def test_an_empty_id_ends_nothing(bench: Bench) -> None:
 def test_pause_and_resume_say_what_they_did_and_what_was_so_already(bench: Bench) -> None:
     said = [bench.run(act, "erp").out.strip() for act in ("pause", "pause", "resume", "resume")]
     assert said == ["erp is paused", "erp is paused already", "erp is running", "erp is running already"]
-    unknown = bench.run("pause", "nowhere")
-    assert unknown.status == 1 and "nowhere" in unknown.err
+    for arguments in (["pause", "epr"], ["resume", "epr"], ["replay", "--sink", "epr", "--yes"]):
+        unknown = bench.run(*arguments)
+        assert unknown.status == 2 and unknown.err == 'gateway: error: there is no sink "epr"; did you mean "erp"?\n'
     assert len(bench.running.audit("sink.paused")) == len(bench.running.audit("sink.resumed")) == 1
 
 

@@ -240,7 +240,7 @@ async def test_a_dry_run_says_what_would_be_and_changes_nothing(bench: _Bench, t
 
 
 async def test_a_replay_to_a_sink_that_does_not_exist_says_so(bench: _Bench) -> None:
-    with pytest.raises(ValueError, match="no sink"):
+    with pytest.raises(LookupError, match="no sink"):
         await bench.replay(Act(selection=of(since=START), to="nowhere"))
 
 
@@ -423,7 +423,7 @@ async def test_a_pause_shows_at_the_sink_and_at_its_deliveries(bench: _Bench) ->
     assert page[0]["held"] == "paused"
     erp = next(sink for sink in await bench.operator.sinks() if sink["sink"] == "erp")
     assert (erp["paused_by"], erp["breaker"], erp["queued"]) == ("ann", "closed", 1)
-    with pytest.raises(KeyError):
+    with pytest.raises(LookupError):
         await bench.operator.pause("nowhere", "ann")
 
 
