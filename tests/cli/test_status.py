@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Iterator
 from hashlib import sha256
@@ -70,6 +71,15 @@ async def _fill(running: Running) -> None:
     assert (await running.post(event(), [])).status == 401
     await until(lambda: len(running.audit("sink.opened")) == 2 and running.audit("delivery.dead"))
     await until(lambda: running.rows("SELECT queued FROM counters ORDER BY sink") == [(1,), (1,), (0,), (1,), (1,), (0,)])
+
+
+def test_show_and_deliveries_say_what_holds_a_delivery_that_waits(troubled: Running) -> None:
+    (one,) = command("messages", "--json", "--limit", "1", "--admin", address(troubled)).out.splitlines()
+    told = command("show", json.loads(one)["message_id"], "--admin", address(troubled)).out
+    assert "\n  down: queued  held: breaker open  next " in told and "\n  halted: queued  held: paused  next " in told
+    assert not any(line.endswith(" ") for line in told.splitlines())
+    (held,) = command("deliveries", "--sink", "down", "--admin", address(troubled)).out.splitlines()
+    assert "held: breaker open" in held
 
 
 def test_the_screen_says_how_everything_is_and_what_needs_a_person(troubled: Running) -> None:
