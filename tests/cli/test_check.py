@@ -106,11 +106,17 @@ def test_no_secret_is_shown(folder: Path) -> None:
 
 
 def test_the_other_commands_refuse_a_broken_configuration_with_78_and_its_problems_on_stderr(broken: Path) -> None:
-    for arguments in (["serve"], ["route", "authentic"], ["send", "authentic"], ["tail"]):
+    for arguments in (["serve"], ["route", "authentic"], ["send", "authentic"]):
         result = gateway(*arguments, "--config", broken)
         assert (result.status, result.out) == (78, "")
         assert len(result.err.splitlines()) == 6
         assert "[server2]" in result.err
+
+
+def test_tail_asks_of_a_broken_configuration_only_where_the_log_is(broken: Path) -> None:
+    result = gateway("tail", "--config", broken)
+    assert (result.status, result.out) == (78, "")
+    assert "[audit] pth" in result.err and "[server2]" not in result.err
 
 
 def test_positions_are_looked_up_only_where_there_is_something_to_show(folder: Path, warned: Path) -> None:
