@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from gateway import __version__
 
 app = App(
-    name="gateway", help="Receive Legitmark's webhooks, and deliver each to the sinks that the rules name.", version=__version__
+    name="gateway",
+    help="Receive Legitmark's webhooks, and deliver each to the sinks that the rules name.",
+    version=__version__,
+    default_parameter=Parameter(show_default=False),  # that a flag is not given unless it is given needs no word
 )
 _COMMANDS = (
     ("serve", "serve", "Receive webhooks and deliver them."),

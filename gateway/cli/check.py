@@ -29,7 +29,9 @@ def check(
     probe: Annotated[
         bool, Parameter(negative="", help="Also open every sink (name, connection, TLS, login), and send nothing.")
     ] = False,
-    secrets: Annotated[bool, Parameter(negative="--no-secrets", help="Also read the secrets; --no-secrets for CI.")] = True,
+    secrets: Annotated[
+        bool, Parameter(negative="--no-secrets", help="Also read the secrets (the default); --no-secrets for CI.")
+    ] = True,
     json_: JsonOption = False,
 ) -> int:
     """Check a configuration and say every problem at once.

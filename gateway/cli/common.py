@@ -41,7 +41,7 @@ SetOption = Annotated[
 ]
 SinceOption = Annotated[str | None, Parameter(name="--since", help='Received since: "2h", "7d", or an RFC 3339 instant.')]
 UntilOption = Annotated[str | None, Parameter(name="--until", help="Received before: likewise.")]
-JsonOption = Annotated[bool, Parameter(name="--json", negative="", help="For programs: one JSON document.")]
+JsonOption = Annotated[bool, Parameter(name="--json", negative="", help="For programs: JSON; of a list, a line each.")]
 
 
 class UsageError(GatewayError):

@@ -25,7 +25,7 @@ def drill(
     /,
     *,
     route: Annotated[str | None, Parameter(help="Every sink that this route names.")] = None,
-    event: Annotated[str, Parameter(completer=sample_names, help="The sample to send.")] = "authentic",
+    event: Annotated[str, Parameter(completer=sample_names, show_default=True, help="The sample to send.")] = "authentic",
     json_: JsonOption = False,
     config: ConfigOption = None,
     admin: AdminOption = None,

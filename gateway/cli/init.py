@@ -20,9 +20,10 @@ TEMPLATE = f"""\
 # `gateway check` says what is wrong with it, `gateway route counterfeit` where an event would go, and why.
 # Remove the "# " from each line of a block to put it in force.
 
-# Where webhooks arrive. There is no TLS here: put your reverse proxy before it.
+# Where webhooks arrive. Legitmark sends over HTTPS: name a certificate here, or put a reverse proxy before it.
 # [server]
 # listen = ["127.0.0.1:8080"]
+# tls = {{ certificate = "/path/fullchain.pem", key = "/path/privkey.pem" }}
 
 # Webhooks for Legitmark go to https://<your host>/webhooks/legitmark.
 # The signing secret of its webhook page ("whsec_...") never stands here, only the place where it lies: {{ env = "NAME" }},

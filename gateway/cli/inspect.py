@@ -19,7 +19,7 @@ from gateway.cli.lines import printable
 _PAGE = 200
 
 IdOption = Annotated[str | None, Parameter(name="--id", help="The gateway's id, the sender's, an SR uuid or a reference id.")]
-LimitOption = Annotated[int, Parameter(name=["--limit", "-n"], help="At most so many.")]
+LimitOption = Annotated[int, Parameter(name=["--limit", "-n"], show_default=True, help="At most so many.")]
 
 
 def messages(

@@ -42,7 +42,7 @@ def send(
     *,
     config: ConfigOption = None,
     set_: SetOption = None,
-    count: Annotated[int, Parameter(help="How many; samples get a timestamp of their own each.")] = 1,
+    count: Annotated[int, Parameter(show_default=True, help="How many; samples get a timestamp of their own each.")] = 1,
     rate: Annotated[str | None, Parameter(help='At most so many, as "50/s".')] = None,
     url: Annotated[str | None, Parameter(help='Where it is reached from here, "https://host" say; else [server] listen.')] = None,
     json_: JsonOption = False,

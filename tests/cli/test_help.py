@@ -30,6 +30,7 @@ def test_each_command_has_help(name: str) -> None:
     result = gateway(*name.split(), "--help")
     assert (result.status, result.err) == (0, "")
     assert f"gateway {name}" in result.out
+    assert "False" not in result.out, "that a flag is not given unless it is given needs no word"
 
 
 def test_the_version_is_one_line() -> None:
