@@ -17,6 +17,8 @@ _VALUE = re.compile(r"[^\s\[\]{}=,\"']")
 _REFERENCE = re.compile(r"""\{(?: *(?:env|file|credential) *= *(?:"[^"]*"|'[^']*') *,?)+ *\}""")
 """Where a secret lies, which is none."""
 _PARTS = re.compile(f"({_REFERENCE.pattern})")
+_COMMENT = re.compile(r"([\s\]},]*)#.*")
+"""Behind the last place of a secret, and nothing else but brackets."""
 _PASTED = re.compile(r"whsec_|-----BEGIN|[A-Za-z0-9+/=]{120}")
 """Secrets that are known by their looks: signing secrets, and keys in PEM."""
 _NO_PLACE = re.compile(rf"(?i)xox[a-z]-|://|{_PASTED.pattern}")
@@ -61,7 +63,10 @@ def masked(line: str, *, unparsed: str = "") -> str:
     if unparsed and (_HEADER.fullmatch(line) or _SENSITIVE.search(unparsed + line) is None):
         return line
     key, equals, value = line.partition("=") if "=" in line else ("", "", line)
-    return key + equals + "".join(part if _is_reference(part) else _VALUE.sub("*", part) for part in _PARTS.split(value))
+    *before, last = _PARTS.split(value)
+    closing = _COMMENT.fullmatch(last) if before else None  # what it says is left out: a secret may stand there too
+    shown = "".join(part if _is_reference(part) else _VALUE.sub("*", part) for part in before)
+    return key + equals + shown + (f"{closing[1]}# ..." if closing else _VALUE.sub("*", last))
 
 
 def is_secret_itself(kind: str, written: str) -> bool:

@@ -13,6 +13,7 @@ import pytest
 from rich.cells import cell_len
 
 from gateway.cli.check import check
+from gateway.config.report import masked
 from tests.conftest import SECRET
 from tests.golden import same
 
@@ -92,3 +93,16 @@ def test_each_problem_names_its_place_and_points_at_it(name: str, capsys: pytest
 
 def test_each_expected_text_has_its_file() -> None:
     assert sorted(path.stem for path in BAD.glob("*.txt")) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ('secrets = [{ env = "A" }]  # the page says so', 'secrets = [{ env = "A" }]  # ...'),
+        ('secrets = [{ env = "A" }, "whsec_a#b"] # x', 'secrets = [{ env = "A" }, "*********"] * *'),
+        ('bearer = "tok#en" # x', 'bearer = "******" * *'),
+        ('token = { env = "A" } # whsec_old', 'token = { env = "A" } # ...'),
+    ],
+)
+def test_a_comment_behind_the_place_of_a_secret_is_left_out_and_is_no_row_of_stars(line: str, shown: str) -> None:
+    assert masked(line) == shown
