@@ -17,7 +17,7 @@ from cyclopts import Parameter
 
 from gateway.cli.client import Refused, connected
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, UsageError
-from gateway.cli.lines import printable
+from gateway.cli.lines import printable, size
 from gateway.clock import Clock
 from gateway.config import find, load_store
 from gateway.config.settings import StoreSettings
@@ -64,7 +64,7 @@ def backup(
         print(json.dumps(done, ensure_ascii=False))
     else:
         newest = f", the newest of {done['newest']}" if done["newest"] else ""
-        said = f"{done['file']}: {done['messages']:,} messages{newest}; {_size(done['size'])}, {done['seconds']:.1f} s"
+        said = f"{done['file']}: {done['messages']:,} messages{newest}; {size(done['size'])}, {done['seconds']:.1f} s"
         print(printable(said))
     if by_gateway and admin is None and _is_missing(Path(done["file"])):
         print(
@@ -224,7 +224,7 @@ def _report(health: dict[str, Any]) -> Iterator[str]:
     if health["schema"] is not None:
         older = health["schema"] < health["newest_schema"]
         upgrade = f" (the next start makes it schema {health['newest_schema']}, after a backup)" if older else ""
-        yield f"  schema {health['schema']}{upgrade}, {_size(health['size'])}"
+        yield f"  schema {health['schema']}{upgrade}, {size(health['size'])}"
         yield f"  {health['messages']:,} messages" + (f", the newest of {health['newest']}" if health["newest"] else "")
         yield f"  deliveries: {', '.join(f'{number:,} {state}' for state, number in health['deliveries'].items())}"
     yield from (f"  {one}" for one in [*health["damage"], *health["miscounted"]])
@@ -239,9 +239,3 @@ def _is_missing(file: Path) -> bool:
         return not file.exists()
     except OSError:
         return False  # it may be there: we may not look
-
-
-def _size(size: int) -> str:
-    from rich.filesize import decimal
-
-    return decimal(size)

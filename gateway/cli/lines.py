@@ -36,6 +36,14 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() or character == "\u3000" else "?" for character in text)
 
 
+def size(number: int) -> str:
+    """Of a file or a disk."""
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number} B"
+
+
 def _parts(event: str, line: dict[str, Any]) -> list[str]:
     subject = str(line.get("reference_id") or line.get("sr_uuid") or "")
     what = str(line.get("milestone") or line.get("event_type") or "")

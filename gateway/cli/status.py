@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.cli.client import connected
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, console
-from gateway.cli.lines import printable
+from gateway.cli.lines import printable, size
 from gateway.core.status import MOST_COUNTED, Attention, Flow, SinkStatus, Status
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
         which = "quarantined" if status.quarantined else "unrouted"
         kept = f"{_counted(status.quarantined)} quarantined, {_counted(status.unrouted)} unrouted"
         yield "set aside", f"{kept} (gateway messages --status {which})"
-    yield "disk", f"{_bytes(status.disk_free_bytes)} free; webhooks are answered 503 below {_bytes(status.disk_min_free_bytes)}"
-    yield "database", f"{_bytes(status.database_bytes)}, write-ahead log {_bytes(status.wal_bytes)}"
+    yield "disk", f"{size(status.disk_free_bytes)} free; webhooks are answered 503 below {size(status.disk_min_free_bytes)}"
+    yield "database", f"{size(status.database_bytes)}, write-ahead log {size(status.wal_bytes)}"
     yield "clock", "seems wrong: webhooks come with other times" if status.clock_suspect else "agrees with the senders"
     if (expires := status.certificate_expires_at) is not None:
         left = f"in {_between(now, expires)}" if expires > now else "that is over"
@@ -175,10 +175,3 @@ def _span(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes % 60} min"
     return f"{minutes} min" if minutes else f"{int(max(seconds, 0.0))} s"
-
-
-def _bytes(number: int) -> str:
-    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return f"{number} B"
