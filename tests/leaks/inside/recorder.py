@@ -198,8 +198,8 @@ def _watch_metrics(metrics: ModuleType) -> None:
 def _watch_systemd(systemd: ModuleType) -> None:
     tell = systemd.Systemd._tell
 
-    def told(self: Any, **assignments: str) -> None:
-        tell(self, **assignments)
+    def told(self: Any, *seconds: float, **assignments: str) -> None:
+        tell(self, *seconds, **assignments)
         said("what systemd is told", repr(assignments))
 
     systemd.Systemd._tell = told
