@@ -39,7 +39,7 @@ def set_up_logging(stream: TextIO = sys.stderr, journal: str | None = None) -> L
     else:
         processors = [stamp, structlog.processors.format_exc_info, _AS_JSON]
     structlog.configure(
-        processors=[structlog.processors.add_log_level, *processors],
+        processors=[_without_none, structlog.processors.add_log_level, *processors],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
@@ -47,6 +47,11 @@ def set_up_logging(stream: TextIO = sys.stderr, journal: str | None = None) -> L
     logging.getLogger("asyncio").addHandler(logging.NullHandler())
     log: Log = structlog.get_logger()
     return log
+
+
+def _without_none(_logger: object, _method: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """What does not apply is left out."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 class KnownReason(Exception):

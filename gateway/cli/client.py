@@ -48,9 +48,11 @@ class Client:
         self._socket = socket
         self._tokenless = tokenless
 
-    async def get(self, path: str, query: dict[str, Any] | None = None) -> dict[str, Any]:
+    async def get(self, path: str, query: dict[str, Any] | None = None, *, seconds: float = _SECONDS) -> dict[str, Any]:
+        import aiohttp
+
         given = {name: str(value) for name, value in (query or {}).items() if value is not None}
-        return await self._call("GET", path, params=given)
+        return await self._call("GET", path, params=given, timeout=aiohttp.ClientTimeout(total=seconds))
 
     async def post(
         self, path: str, document: dict[str, Any], query: dict[str, str] | None = None, *, seconds: float | None = _SECONDS
@@ -67,7 +69,9 @@ class Client:
         try:
             async with self._session.request(method, f"http://localhost{path}", **options) as response:
                 answer: dict[str, Any] = await response.json(content_type=None)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        except TimeoutError:
+            raise Unreachable(f"the gateway at {self._address} does not answer in time; does it hang? Its log may say") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             if self._socket is not None and getattr(error, "errno", None) in (errno.EACCES, errno.EPERM):
                 raise Unreachable(
                     f"{self._address}: permission denied; root may ask there, and {_owners(self._socket)}"

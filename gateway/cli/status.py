@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+_SECONDS = 5.0
+"""For an answer: it takes milliseconds, whatever waits."""
 _WIDTH = 80
 _LABEL = 13
 _LONGEST_NAME = 24
@@ -47,7 +49,7 @@ def status(*, json_: JsonOption = False, config: ConfigOption = None, admin: Adm
 
 async def _status(as_json: bool, config: Path | None, admin: str | None) -> int:
     async with connected(config, admin) as client:
-        answer = await client.get("/api/status")
+        answer = await client.get("/api/status", seconds=_SECONDS)
     if as_json:
         print(json.dumps(answer, ensure_ascii=False))
     else:

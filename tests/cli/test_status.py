@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -214,3 +215,15 @@ def test_where_no_gateway_answers_it_says_so(folder: Path, free_port: Any) -> No
     for arguments in ([], ["--json"]):
         result = command("status", *arguments, "--admin", f"127.0.0.1:{free_port()}", cwd=folder)
         assert (result.status, result.out) == (69, "") and "gateway serve" in result.err
+
+
+def test_a_gateway_that_hangs_is_told_from_one_that_is_not_there(tmp_path: Path) -> None:
+    with Running(tmp_path, "") as running:
+        assert running.process is not None
+        running.process.send_signal(signal.SIGSTOP)
+        try:
+            result = status(running)
+        finally:
+            running.process.send_signal(signal.SIGCONT)
+        assert result.status == 69
+        assert "does not answer in time" in result.err

@@ -48,6 +48,12 @@ def test_a_traceback_and_a_strangers_bytes_stay_in_their_line(stream: TextIO, tm
     assert line.isascii() and "\x1b" not in line and secret not in line
 
 
+def test_what_does_not_apply_is_left_out(stream: TextIO) -> None:
+    set_up_logging(stream).info("gateway.started", caught_up=None, version="1.0.0")
+    (line,) = lines(stream)
+    assert json.loads(line).keys() == {"event", "level", "time", "version"}
+
+
 def test_a_record_of_the_journal_is_never_cut_in_two(stream: TextIO, tmp_path: Path) -> None:
     log = set_up_logging(stream, journal_of(tmp_path / "stderr"))
     try:
