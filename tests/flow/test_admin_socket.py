@@ -31,7 +31,7 @@ with socket.socket(socket.AF_UNIX) as client:
 """
 _RELOAD = f"""
 import grp, os, pwd, sys
-import gateway.cli.client, gateway.cli.reload  # the interpreter may lie where the other user can't look
+import aiohttp, gateway.cli.client, gateway.cli.reload  # the interpreter may lie where the other user can't look
 from gateway.cli import main
 os.setgroups([])
 os.setgid({NOBODY})

@@ -161,9 +161,8 @@ def forms(secret: str) -> set[bytes]:
 def _cores(secret: str) -> Iterator[bytes]:
     """What is secret of it: of a URL what is behind the host, of a file in PEM the key, and of that what is in no other."""
     if "-----BEGIN" in secret:
-        for block in re.findall(r"PRIVATE KEY-----\s+(.+?)\s+-----END", secret, re.DOTALL):
-            first, *others = block.splitlines()
-            yield (others[0] if others else first[-2 * PIECE :]).encode()  # an Ed25519 key is a single line
+        for kind, block in re.findall(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----\s+(.+?)\s+-----END", secret, re.DOTALL):
+            yield _private(kind, block.splitlines()).encode()
     elif "://" in secret:
         host, _, path = re.sub("[/?]", "\0", secret.partition("://")[2], count=1).partition("\0")
         user, at, _ = host.rpartition("@")
@@ -174,6 +173,15 @@ def _cores(secret: str) -> Iterator[bytes]:
         if key != secret:
             with suppress(ValueError):
                 yield base64.b64decode(key, validate=True)
+
+
+def _private(kind: str, lines: list[str]) -> str:
+    """A piece of a key in PEM that is neither its public half, which a certificate has too, nor its form."""
+    if kind == "EC ":  # RFC 5915: 7 bytes, then the secret ones
+        return lines[0][2 * PIECE : 3 * PIECE]
+    if len(lines) == 1:  # Ed25519
+        return lines[0][-PIECE:]
+    return lines[1 if len(lines) < 5 else len(lines) // 2][:PIECE]  # RSA begins with the public half
 
 
 def _base64(core: bytes) -> Iterator[bytes]:

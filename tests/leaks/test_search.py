@@ -138,12 +138,21 @@ MAKE: dict[str, Callable[[], PrivateKeyTypes]] = {
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("form", [serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL])
 @pytest.mark.parametrize("kind", MAKE)
-def test_of_a_private_key_a_line_is_enough_that_no_other_key_has(kind: str, line_end: str) -> None:
-    options = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    key, other = (MAKE[kind]().private_bytes(*options).decode() for _ in range(2))
-    found = forms(key.replace("\n", line_end))
-    assert any(form in key.encode() for form in found) and not any(form in other.encode() for form in found)
+def test_of_a_private_key_a_piece_is_enough_that_no_other_key_and_no_certificate_has(
+    kind: str, form: serialization.PrivateFormat, line_end: str
+) -> None:
+    if kind == "ed25519" and form is serialization.PrivateFormat.TraditionalOpenSSL:
+        form = serialization.PrivateFormat.PKCS8  # it has no other
+    keys = [MAKE[kind]() for _ in range(2)]
+    key, other = (one.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode() for one in keys)
+    public = keys[0].public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    certificate = "-----BEGIN CERTIFICATE-----\nMIIBozCCAUmgAwIBAgIQUfKZ3xOoT12u2MWJ\nabcd\n-----END CERTIFICATE-----\n"
+    found = forms((key + certificate).replace("\n", line_end))
+    harmless = [other, certificate, *(base64.b64encode(bytes(at) + public).decode() for at in range(3))]
+    assert any(form in key.encode() for form in found)
+    assert not any(form in text.encode() for form in found for text in harmless)
 
 
 def test_of_a_url_the_password_is_a_secret_too() -> None:
