@@ -163,7 +163,7 @@ def _load(script: Path, port: int, options: argparse.Namespace) -> tuple[float, 
     said = subprocess.run([*command, "-s", str(script), f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True)
     assert "Non-2xx" not in said.stdout and "Socket errors" not in said.stdout, said.stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", said.stdout)
-    percentiles = re.findall(r"(50|99)%\s+(\S+)", said.stdout)
+    percentiles = re.findall(r"(50|99)%\s+([\d.]+\w?s)", said.stdout)
     assert rate is not None, said.stdout
     return float(rate[1]), ", ".join(f"p{name} {value}" for name, value in percentiles)
 
