@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, quote_plus
@@ -98,18 +99,26 @@ def search(records: Path, *roots: Path) -> list[Leak]:
         # In a stream, a secret may stand in two writes; elsewhere, two have nothing to do with each other.
         whole = (b"" if where in _STREAMS else b"\n").join(parts)
         leaks += [Leak(f"{where} of process {pid}, {line}", secret, test) for line, secret in _hits(pattern, needles, [whole])]
-    for path in dict.fromkeys([*found.written, *_below(roots, found.inputs)]):
+    written = (path for path in found.written if not _is_installed(os.path.dirname(path)))
+    for path in dict.fromkeys([*written, *_below(roots, found.inputs)]):
         if os.path.realpath(path) not in found.places and os.path.isfile(path) and not os.path.islink(path):
             test = found.written.get(path, "")
             leaks += [Leak(f"{path}, {line}", secret, test) for line, secret in _hits(pattern, needles, _blocks(path))]
     return leaks
 
 
+@lru_cache(maxsize=4096)
+def _is_installed(folder: str) -> bool:
+    """In a virtual environment: that is the gateway itself, as the repository has it, and what Python made of it."""
+    above = os.path.dirname(folder)
+    return os.path.exists(os.path.join(folder, "pyvenv.cfg")) or (above != folder and _is_installed(above))
+
+
 def _below(roots: Iterable[Path], inputs: set[str]) -> Iterator[str]:
     for root in roots:
         for folder, folders, names in os.walk(root):
-            if "pyvenv.cfg" in names:
-                folders.clear()  # what is installed there is the gateway itself, as the repository has it
+            if _is_installed(folder):
+                folders.clear()
             yield from (path for name in names if (path := os.path.join(folder, name)) not in inputs)
 
 

@@ -73,7 +73,7 @@ def test_pipx_installs_a_working_command(wheel: Path, tmp_path: Path) -> None:
 def test_uv_installs_a_working_command(wheel: Path, tmp_path: Path) -> None:
     run(sys.executable, "-m", "venv", tmp_path / "uv", seconds=60)
     run(tmp_path / "uv/bin/pip", "install", "--quiet", "uv", seconds=300)
-    homes = [f"UV_TOOL_DIR={tmp_path / 'home'}", f"UV_TOOL_BIN_DIR={tmp_path / 'bin'}", f"UV_CACHE_DIR={tmp_path / 'cache'}"]
+    homes = [f"UV_TOOL_DIR={tmp_path / 'home'}", f"UV_TOOL_BIN_DIR={tmp_path / 'bin'}", "UV_NO_CACHE=1"]
     uv, pins = tmp_path / "uv/bin/uv", ROOT / "constraints.txt"
     run("env", *homes, uv, "tool", "install", "--python", sys.executable, "--constraints", pins, wheel, seconds=300)
     _tries(tmp_path / "bin/gateway", tmp_path)
