@@ -457,11 +457,19 @@ async def test_a_page_that_rotted_in_the_middle_ends_the_process_with_65_while_i
 
 
 def leaf_of(running: Running) -> int:
-    """The number, from 0, of a page in the middle of those that are leaves of an index (type 10) and no root."""
+    """The number, from 0, of a page in the middle of those that are leaves of an index (type 10), and neither a root nor the
+    first leaf, of which start reads a row (sqlite.org/fileformat2.html, section 1.6)."""
     with closing(sqlite3.connect(f"{running.database.as_uri()}?mode=ro", uri=True)) as connection:
-        roots = {root for (root,) in connection.execute("SELECT rootpage FROM sqlite_schema")}
-    pages = running.database.read_bytes()
-    leaves = [at // 4096 for at in range(0, len(pages), 4096) if pages[at] == 10 and at // 4096 + 1 not in roots]
+        roots = [root - 1 for (root,) in connection.execute("SELECT rootpage FROM sqlite_schema WHERE rootpage > 0")]
+    file = running.database.read_bytes()
+    pages = [file[at : at + 4096] for at in range(0, len(file), 4096)]
+    first = set()
+    for page in roots:
+        while pages[page][0] == 2:  # of an index, with pages below it
+            cell = int.from_bytes(pages[page][12:14], "big")
+            page = int.from_bytes(pages[page][cell : cell + 4], "big") - 1
+        first.add(page)
+    leaves = [number for number, page in enumerate(pages) if page[0] == 10 and number not in first]
     assert len(leaves) >= 3, "no index has leaves of its own"
     return leaves[len(leaves) // 2]
 
