@@ -117,7 +117,7 @@ def included(main: TomlFile, findings: Findings) -> list[TomlFile]:
             continue
         try:
             matching = sorted(_matching(main.path.parent, pattern))
-        except (ValueError, NotImplementedError):
+        except ValueError:
             findings.append(Finding(where / number, f'"{pattern}" is no pattern of files', 'write "routes.d/*.toml"'))
             continue
         if not matching and not any(sign in pattern for sign in "*?["):
@@ -148,7 +148,10 @@ def _is_file(path: Path) -> bool:
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
+    """Raises ValueError where it is no pattern."""
     base = Path(pattern)
+    if not base.name:  # "", "." and "/", which glob stumbles over
+        raise ValueError("names no file")
     if base.is_absolute():
         folder, pattern = Path(base.anchor), str(base.relative_to(base.anchor))
     return [path for path in folder.glob(pattern) if path.is_file()]

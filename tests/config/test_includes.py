@@ -123,6 +123,12 @@ def test_a_pattern_may_be_absolute(tmp_path: Path) -> None:
     assert [found.name for found in loaded(file).routes] == ["all"]
 
 
+@pytest.mark.parametrize("pattern", ["", ".", "/", "**.toml"])
+def test_what_is_no_pattern_is_a_problem_of_the_configuration(pattern: str, tmp_path: Path) -> None:
+    file = write(tmp_path, f'include = ["{pattern}"]\n' + SOURCE + sink("a") + route("all", "a"))
+    assert problems(file) == [("gateway.toml", 1, f'"{pattern}" is no pattern of files')]
+
+
 def test_an_empty_folder_or_none_is_fine(tmp_path: Path) -> None:
     main = 'include = ["routes.d/*.toml", "no-such-folder/*.toml"]\n' + SOURCE + sink("a") + route("all", "a")
     file = write(tmp_path, main)
