@@ -17,10 +17,9 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gateway.core.status import EXPIRES_SOON
 from gateway.core.values import Secret
 
-_SOON = 21 * 86400.0
-"""Seconds before its end from which on a certificate is spoken of: a renewal that works comes earlier."""
 _CERTIFICATE = re.compile(r"-----BEGIN (?P<what>(?:X509 |TRUSTED )?CERTIFICATE)-----\s(.*?)-----END (?P=what)-----", re.DOTALL)
 _KEY = re.compile(r"-----BEGIN (?P<what>(?:[A-Z0-9]+ )*PRIVATE KEY)-----.*?-----END (?P=what)-----", re.DOTALL)
 
@@ -46,7 +45,7 @@ class Validity(Struct, frozen=True):
             return f"is not valid before {day(self.begins)}: clients refuse it until then, or this host's clock is wrong"
         if now >= self.ends:
             return f"expired on {day(self.ends)}: clients refuse it"
-        if self.ends - now < _SOON:
+        if self.ends - now < EXPIRES_SOON.total_seconds():
             return f"expires on {day(self.ends)}, in {int((self.ends - now) // 86400)} day(s)"
         return None
 

@@ -32,7 +32,8 @@ LATE = 3600.0
 PAUSED_LONG = 3600.0
 DISK_FACTOR = 2
 """Below so many times `store.min_free` there is still time to make room."""
-CERTIFICATE = timedelta(days=21)
+EXPIRES_SOON = timedelta(days=21)
+"""Before the end of a certificate: a renewal that works comes earlier."""
 MOST_COUNTED = 10_000
 """Quarantined or unrouted messages; more are not counted."""
 _JOURNAL = "journalctl --unit legitmark-gateway"
@@ -146,7 +147,7 @@ def _of_the_gateway(status: Status) -> Iterator[Attention]:
     if status.disk_free_bytes < DISK_FACTOR * status.disk_min_free_bytes:
         yield Attention(reason="disk", detail="the disk is nearly full: make room where the database lies", run="df -h")
     expires = status.certificate_expires_at
-    if expires is not None and expires - status.time < CERTIFICATE:
+    if expires is not None and expires - status.time < EXPIRES_SOON:
         said = "has expired" if expires <= status.time else f"expires in {(expires - status.time).days} days"
         yield Attention(reason="certificate", detail=f"the TLS certificate {said}: renew it, then reload", run="gateway reload")
     if status.invariant_violations:
