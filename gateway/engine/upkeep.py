@@ -13,7 +13,7 @@ from gateway.clock import Clock
 from gateway.core.errors import BackupFailed, GatewayError, UpkeepBusy
 from gateway.engine.space import Space
 from gateway.store.aside import Look
-from gateway.store.copies import SLACK, Backup, back_up
+from gateway.store.copies import RESERVE, Backup, back_up
 from gateway.store.health import Health, examine
 from gateway.store.sqlite import Store
 from gateway.telemetry import Log
@@ -63,7 +63,7 @@ class Upkeep:
         if self._under_way is not None:
             raise UpkeepBusy(f"{self._under_way} is under way, and one reads the whole database at a time: wait for its end")
         room = self._space.room()
-        enough = min(room, SLACK) // 2 if room > 0 else -math.inf  # without room messages are refused already
+        enough = min(room, RESERVE) // 2 if room > 0 else -math.inf  # without room messages are refused already
         self._under_way = what
         working = self._store.aside(function)
         working.ended.add_done_callback(self._over)  # where its disk hangs, that is long after we have gone on

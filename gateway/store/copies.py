@@ -19,7 +19,7 @@ from msgspec import Struct
 from gateway.core.errors import BackupExists, BackupFailed
 from gateway.core.values import rfc3339
 
-SLACK = 64 * 1024 * 1024
+RESERVE = 64 * 1024 * 1024
 """Bytes that a backup leaves free beside `store.min_free`: messages come in meanwhile, and below that they are refused."""
 
 
@@ -112,13 +112,12 @@ def _check_room(connection: sqlite3.Connection, database: Path, file: Path, min_
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
     )
     needed, free = (pages - unused) * page_size, shutil.disk_usage(file.parent).free
-    if file.parent.stat().st_dev != database.parent.stat().st_dev:
-        min_free, kept = 0, ""
-    else:
-        min_free, kept = min_free + SLACK, f", and {_mib(min_free + SLACK)} have to stay free there (store.min_free and a bit)"
-    if needed + min_free > free:
+    same_disk = file.parent.stat().st_dev == database.parent.stat().st_dev
+    kept = min_free + RESERVE if same_disk else 0
+    if needed + kept > free:
+        also = f", and {_mib(kept)} have to stay free there (store.min_free and a bit)" if kept else ""
         raise BackupFailed(
-            f"{file.parent} has {_mib(free)} free, the backup needs {_mib(needed)}{kept}:"
+            f"{file.parent} has {_mib(free)} free, the backup needs {_mib(needed)}{also}:"
             " make room, or name a file on another disk"
         )
 

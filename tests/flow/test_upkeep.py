@@ -18,7 +18,7 @@ from gateway.engine.space import Space
 from gateway.engine.upkeep import Upkeep
 from gateway.metrics import Metrics
 from gateway.store.aside import Aside
-from gateway.store.copies import SLACK
+from gateway.store.copies import RESERVE
 from gateway.store.sqlite import Store
 from tests.flow.running import until
 from tests.store.kit import fill, serving
@@ -31,7 +31,7 @@ class Bench:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.room = 10 * SLACK
+        self.room = 10 * RESERVE
         self.file = store.path.with_name("backup.db")
         self.log = LogCapture()
         log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[self.log])
@@ -61,12 +61,12 @@ async def bench(tmp_path: Path, large: Path) -> AsyncIterator[Bench]:
         yield Bench(store)
 
 
-@pytest.mark.parametrize("room", [10 * SLACK, SLACK // 4])
+@pytest.mark.parametrize("room", [10 * RESERVE, RESERVE // 4])
 async def test_a_disk_that_gets_nearly_full_ends_the_backup_before_messages_are_refused(bench: Bench, room: int) -> None:
     bench.room = room
 
     def shrinks() -> bool:
-        bench.room = SLACK // 16 if bench.copying else bench.room
+        bench.room = RESERVE // 16 if bench.copying else bench.room
         return True
 
     with pytest.raises(BackupFailed, match="messages come first"):

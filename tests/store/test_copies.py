@@ -17,7 +17,7 @@ import pytest
 from gateway.core.errors import BackupExists, BackupFailed, StoreCorrupt
 from gateway.core.outcome import Delivered
 from gateway.store.aside import Aside
-from gateway.store.copies import SLACK, Backup, back_up
+from gateway.store.copies import RESERVE, Backup, back_up
 from tests.fakes import START
 from tests.flow.running import until
 from tests.flow.test_disk import fill as fill_disk
@@ -193,7 +193,7 @@ async def test_without_room_it_does_not_begin(path: Path, file: Path, small_disk
         copied(path, small_disk / "backup.db", lambda: pytest.fail("it began"))
     free = shutil.disk_usage(path.parent).free
     with pytest.raises(BackupFailed, match=r"store\.min_free"):
-        copied(path, file, lambda: pytest.fail("it began"), min_free=free - SLACK)
+        copied(path, file, lambda: pytest.fail("it began"), min_free=free - RESERVE)
     assert names(small_disk) == names(file.parent) == []
 
 
