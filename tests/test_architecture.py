@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,12 @@ no gateway runs, it takes the place of one: it holds the database's lock, and re
 
 LARGEST = 400
 """Lines. A file beyond that is a room to rebuild."""
+
+TOP_LEVEL = {
+    *("gateway", "config", "tests", "systemd", "docs"),
+    *("pyproject.toml", "README.md", "gateway.toml.example", "Makefile", "constraints.txt", "CHANGELOG.md", "CONTRIBUTING.md"),
+}
+"""Everything that may lie at the top of the repository, beside names that begin with a dot."""
 
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
@@ -164,3 +171,11 @@ def test_a_file_is_a_room_that_can_be_overlooked(module: str) -> None:
 def test_every_module_says_what_it_owns(module: str) -> None:
     if module not in ("gateway.__main__",):
         assert ast.get_docstring(ast.parse(MODULES[module].read_text())), f"{module} has no docstring"
+
+
+def test_nothing_lies_at_the_top_level_that_does_not_belong_there() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout: what belongs to the project is not known")
+    names = {file.split("/")[0] for file in listed.stdout.decode().split("\0") if file}
+    assert {name for name in names if not name.startswith(".")} <= TOP_LEVEL
