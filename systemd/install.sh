@@ -4,8 +4,11 @@
 #   $PREFIX/releases/VERSION-HASH   a release with its own Python packages: made once, and never changed while something runs in it
 #   $PREFIX/current, previous       links to two of them, switched by a rename: no moment without a command
 #   $PREFIX/bin/gateway             the command of the current one
+#   $PREFIX/.legitmark-gateway      the list of all that this script made there
 #
-# Everything is built aside, in a folder that is removed at the end; nothing is left in the checkout.
+# PREFIX is a folder of the gateway's own. The script changes and removes only what its lists name: the one above, and for the
+# service the one in /usr/local/share/legitmark-gateway, which also names the PREFIX that the units belong to. Releases are built
+# aside, in a folder that is removed at the end; nothing is left in the checkout.
 set -eu
 umask 022
 cd "$(dirname "$0")/.."
@@ -14,10 +17,89 @@ PREFIX=${PREFIX:-/opt/legitmark-gateway}
 DESTDIR=${DESTDIR:-}
 PYTHON=${PYTHON:-python3}
 NAME=legitmark-gateway
-root=$DESTDIR$PREFIX
+LIST=.$NAME
+HEADER="# Made by install.sh of $NAME: make uninstall removes what this list names, and nothing else."
+SHARED="/ /bin /boot /dev /etc /etc/$NAME /home /lib /lib64 /media /mnt /opt /proc /root /run /run/$NAME /sbin /srv /sys /tmp
+    /usr /usr/bin /usr/lib /usr/local /usr/local/bin /usr/local/etc /usr/local/lib /usr/local/sbin /usr/local/share
+    /usr/local/share/$NAME /usr/sbin /usr/share /var /var/lib /var/lib/$NAME /var/log /var/log/$NAME /var/tmp"
 
 say() { echo "  $*"; }
 fail() { echo "install.sh: $*" >&2; exit 1; }
+
+# --- where
+
+places() { # settle PREFIX, DESTDIR and root, or refuse them
+    while [ "$PREFIX" != "${PREFIX%/}" ]; do PREFIX=${PREFIX%/}; done
+    while [ "$DESTDIR" != "${DESTDIR%/}" ]; do DESTDIR=${DESTDIR%/}; done
+    case $DESTDIR in
+    "" | /*) ;;
+    *) DESTDIR=$PWD/$DESTDIR ;;
+    esac
+    case $PREFIX in
+    "") fail "PREFIX can't be /: the gateway needs a folder of its own, such as /opt/$NAME" ;;
+    *[!A-Za-z0-9/._+@-]*) fail "PREFIX goes into units and scripts as it is, so only letters, digits and /._+@- may be in it: $PREFIX" ;;
+    /*) ;;
+    *) fail "PREFIX has to begin with /: $PREFIX" ;;
+    esac
+    case $PREFIX/ in
+    *//* | */./* | */../*) fail "PREFIX has to be written without //, . and ..: $PREFIX" ;;
+    esac
+    root=$DESTDIR$PREFIX
+    UNITS=$DESTDIR/usr/local/lib/systemd/system
+    ETC=$DESTDIR/etc/$NAME
+    SERVICE=$DESTDIR/usr/local/share/$NAME
+    for folder in $SHARED ${HOME:+"$HOME" "$HOME/.local"}; do
+        [ "$PREFIX" != "$folder" ] && { [ ! -e "$root" ] || [ ! "$root" -ef "$DESTDIR$folder" ]; } ||
+            fail "$PREFIX is a folder that others use: the gateway needs one of its own, such as /opt/$NAME or $PREFIX/$NAME"
+    done
+}
+
+lock() { # FOLDER FD: let one install.sh at a time work there
+    eval "exec $2<\"\$1\""
+    flock -n "$2" || { say "waiting for another install.sh that is at work in $1"; flock -w 600 "$2"; } ||
+        fail "another install.sh is still at work in $1"
+    [ "$1" -ef "/proc/self/fd/$2" ] || fail "$1 was removed by another install.sh: try again"
+}
+
+claim() { # take PREFIX if it is new, empty or ours, and refuse it otherwise
+    mkdir -p "$root"
+    lock "$root" 9
+    if [ ! -f "$root/$LIST" ]; then
+        found=$(ls -A "$root" | head -n 1)
+        [ -z "$found" ] || earlier ||
+            fail "$PREFIX is in use by others ($found is there): choose a folder that is empty or not there yet, such as $PREFIX/$NAME"
+        { echo "$HEADER"; [ -z "$found" ] || everything; } >"$root/$LIST.new"
+        mv "$root/$LIST.new" "$root/$LIST"
+    fi
+}
+
+earlier() { # whether an install.sh that kept no list made what is in PREFIX, and nothing else is there
+    case $(readlink "$root/current") in
+    releases/*) ;;
+    *) return 1 ;;
+    esac
+    [ "$(readlink "$root/bin/gateway")" = ../current/bin/gateway ] || return 1
+    [ "$(ls -A "$root/bin")" = gateway ] || return 1
+    ls -A "$root" | while read -r entry; do
+        case $entry in
+        releases | current | previous | bin) ;;
+        *) return 1 ;;
+        esac
+    done
+}
+
+everything() { # what such an install.sh made
+    for release in "$root"/releases/*; do
+        for package in "$release"/lib/python*/site-packages/legitmark_gateway-*.dist-info; do
+            [ ! -d "$package" ] || echo "releases/${release##*/}"
+        done
+    done
+    printf '%s\n' current previous bin/gateway
+}
+
+listed() { [ -f "$root/$LIST" ] && grep -qxF "$1" "$root/$LIST"; }
+record() { listed "$1" || echo "$1" >>"$root/$LIST"; } # before it is made: an interrupted run leaves nothing unnamed
+forget() { sed -i "\\|^$(literal "$1")\$|d" "$root/$LIST"; }
 
 # --- a release
 
@@ -25,7 +107,8 @@ tools() { # pip and the build backend, pinned by hash, in a venv of their own
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or later is needed: make PYTHON=python3.11 ..."
     "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null || fail "Python's venv is missing: on Debian and Ubuntu, apt install python3-venv"
     work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
+    filling=
+    trap 'rm -rf "$work" ${filling:+"$filling"}' EXIT
     trap 'exit 1' HUP INT TERM
     "$PYTHON" -m venv "$work/tools"
     pip install --require-hashes --only-binary :all: --requirement systemd/constraints.txt
@@ -44,77 +127,98 @@ package() {
 }
 
 release() {
-    case $PREFIX in
-    *[!A-Za-z0-9/._+@-]*) fail "PREFIX goes into units and scripts as it is, so only letters, digits and /._+@- may be in it: $PREFIX" ;;
-    /*) ;;
-    *) fail "PREFIX has to begin with /: $PREFIX" ;;
-    esac
+    places
+    claim
     tools
     build --target wheel --directory "$work"
     wheel=$(echo "$work"/*.whl)
     version=${wheel##*/legitmark_gateway-}
     version=${version%%-*}
     release=releases/$version-$({ cat "$wheel" constraints.txt && "$PYTHON" --version; } | sha256sum | cut -c 1-8)
-    if [ -d "$root/$release" ]; then
+    if listed "$release" && [ -d "$root/$release" ]; then
         say "$PREFIX/$release is there"
     else
-        fill "$root/releases/.new"
-        mv -T "$root/releases/.new" "$root/$release"
+        [ ! -e "$root/$release" ] || fail "$PREFIX/$release is there, and this script did not make it: move it away"
+        mkdir -p "$root/releases"
+        filling=$(mktemp -d "$root/releases/.new.XXXXXXXX")
+        fill "$filling"
+        record "$release"
+        mv -T "$filling" "$root/$release"
+        filling=
         say "$PREFIX/$release"
     fi
     before=$(readlink "$root/current" || true)
     if [ "$before" != "$release" ]; then
-        [ -z "$before" ] || point "$before" "$root/previous"
-        point "$release" "$root/current"
+        [ -z "$before" ] || point "$before" previous
+        point "$release" current
     fi
     mkdir -p "$root/bin"
-    point ../current/bin/gateway "$root/bin/gateway"
+    point ../current/bin/gateway bin/gateway
     prune
     say "$PREFIX/bin/gateway is $version"
 }
 
 fill() { # a venv without pip: nothing in it but what the gateway imports
-    rm -rf "$1"
-    mkdir -p "${1%/*}"
+    chmod 755 "$1"
     "$PYTHON" -m venv --without-pip "$1"
     pip --python "$1/bin/python" install --require-hashes --only-binary :all: --requirement constraints.txt
     pip --python "$1/bin/python" install --no-deps --no-index "$wheel"
     # It is made under one name and lives under another.
-    grep -rlIF "$1" "$1/bin" "$1/pyvenv.cfg" | xargs sed -i "s|$1|$PREFIX/$release|g"
+    grep -rlZIF "$1" "$1/bin" "$1/pyvenv.cfg" | xargs -0 -r sed -i "s|$(literal "$1")|$PREFIX/$release|g"
     "$1/bin/python" -I -m gateway --version >/dev/null
 }
 
-point() { # a link, in one step
-    ln -sfn "$1" "$2.new"
-    mv -T "$2.new" "$2"
+literal() { printf '%s\n' "$1" | sed 's/[][\.*^$|]/\\&/g'; } # a text as a pattern of sed that means just this text
+
+point() { # TARGET LINK: make a link, in one step
+    [ -L "$root/$2" ] || [ ! -e "$root/$2" ] || fail "$PREFIX/$2 is no link of ours: move it away"
+    record "$2"
+    ln -sfn "$1" "$root/$2.new"
+    mv -T "$root/$2.new" "$root/$2"
 }
 
-prune() { # all releases but these two, and those that something still runs in
-    for old in "$root"/releases/*; do
-        name=releases/${old##*/}
+prune() { # remove all releases of ours but these two, and those that something still runs in
+    releases=$(grep '^releases/' "$root/$LIST")
+    for name in $releases; do
         [ "$name" = "$(readlink "$root/current")" ] || [ "$name" = "$(readlink "$root/previous")" ] ||
-            grep -qsF "$PREFIX/$name/bin/python" /proc/[0-9]*/cmdline || rm -rf "$old"
+            grep -qsF -e "$PREFIX/$name/bin/python" -e "$root/$name/bin/python" /proc/[0-9]*/cmdline || drop "$name"
     done
+}
+
+drop() { # remove one thing that the list names
+    case $1 in
+    */../* | */.. | */*/*) ;; # not of ours: the list was edited
+    releases/[A-Za-z0-9]*) [ -L "$root/releases" ] || rm -rf "${root:?}/$1" ;;
+    current | previous | bin/gateway) [ ! -L "$root/$1" ] || rm -f "$root/$1" ;;
+    esac
+    forget "$1"
 }
 
 # --- the service
 
-UNITS=$DESTDIR/usr/local/lib/systemd/system
-ETC=$DESTDIR/etc/$NAME
+LOGROTATE=/etc/logrotate.d/$NAME
+FILES="/usr/local/lib/systemd/system/$NAME.service /usr/local/lib/systemd/system/$NAME.socket /usr/local/lib/sysusers.d/$NAME.conf
+    /usr/local/bin/gateway /usr/local/share/bash-completion/completions/gateway /usr/local/share/zsh/site-functions/_gateway
+    /usr/local/share/fish/vendor_completions.d/gateway.fish"
 
 service() {
+    places
     [ -n "$DESTDIR" ] || [ "$(id -u)" = 0 ] || fail "a service is installed by root; or into another root: DESTDIR=/folder"
-    command="$root/current/bin/python -I -m gateway"
-    put 644 "systemd/$NAME.service" "$UNITS/$NAME.service"
-    put 644 "systemd/$NAME.socket" "$UNITS/$NAME.socket"
-    put 644 "systemd/$NAME.sysusers.conf" "$DESTDIR/usr/local/lib/sysusers.d/$NAME.conf"
-    put 755 systemd/gateway.sh "$DESTDIR/usr/local/bin/gateway"
-    completion bash "$DESTDIR/usr/local/share/bash-completion/completions/gateway"
-    completion zsh "$DESTDIR/usr/local/share/zsh/site-functions/_gateway"
-    completion fish "$DESTDIR/usr/local/share/fish/vendor_completions.d/gateway.fish"
+    [ -f "$root/$LIST" ] && [ -L "$root/current" ] || fail "there is no release in $PREFIX yet: make install PREFIX=$PREFIX"
+    lock "$root" 9
+    mkdir -p "$SERVICE"
+    lock "$SERVICE" 8
+    take_service
+    put 644 "systemd/$NAME.service" "/usr/local/lib/systemd/system/$NAME.service"
+    put 644 "systemd/$NAME.socket" "/usr/local/lib/systemd/system/$NAME.socket"
+    put 644 "systemd/$NAME.sysusers.conf" "/usr/local/lib/sysusers.d/$NAME.conf"
+    put 755 systemd/gateway.sh /usr/local/bin/gateway
+    completion bash /usr/local/share/bash-completion/completions/gateway
+    completion zsh /usr/local/share/zsh/site-functions/_gateway
+    completion fish /usr/local/share/fish/vendor_completions.d/gateway.fish
     group=
     if [ -z "$DESTDIR" ]; then
-        systemd-sysusers "$UNITS/../../sysusers.d/$NAME.conf"
+        systemd-sysusers "/usr/local/lib/sysusers.d/$NAME.conf"
         group="--group=$NAME"
         [ ! -d /run/systemd/system ] || systemctl daemon-reload
     fi
@@ -122,21 +226,65 @@ service() {
     install -d -m 700 "$ETC/credentials"
     [ -e "$ETC/gateway.toml" ] || install -m 640 $group config/service.toml "$ETC/gateway.toml"
     install -m 644 config/gateway.schema.json "$ETC/gateway.schema.json"
-    [ -e "$DESTDIR/etc/logrotate.d/$NAME" ] || put 644 "systemd/$NAME.logrotate" "$DESTDIR/etc/logrotate.d/$NAME"
+    if [ ! -e "$DESTDIR$LOGROTATE" ]; then
+        put 644 "systemd/$NAME.logrotate" "$LOGROTATE"
+        sed -i "\\| $LOGROTATE\$|d" "$SERVICE/installed"
+        echo "$(digest "$DESTDIR$LOGROTATE") $LOGROTATE" >>"$SERVICE/installed"
+    fi
     [ -n "$DESTDIR" ] || next
 }
 
-put() { # a file with the paths of this installation
-    mkdir -p "${3%/*}"
-    sed "s|/opt/legitmark-gateway|$PREFIX|g" "$2" >"$3.new"
-    chmod "$1" "$3.new"
-    mv "$3.new" "$3"
+owner() { # the PREFIX that the service in place belongs to; nothing if there is none
+    if [ -f "$SERVICE/installed" ]; then
+        sed -n 's|^prefix ||p' "$SERVICE/installed"
+    else # an install.sh without a list put it there
+        sed -n 's|^ExecStart=\(/.*\)/bin/gateway serve$|\1|p' "$UNITS/$NAME.service" 2>/dev/null || true
+    fi
 }
 
-completion() {
-    mkdir -p "${2%/*}"
-    $command completion "$1" >"$2.new"
-    mv "$2.new" "$2"
+take_service() { # go on only if every file of the service is ours, or not there yet
+    owner=$(owner)
+    [ -z "$owner" ] || [ "$owner" = "$PREFIX" ] || [ ! -e "$DESTDIR$owner/bin/gateway" ] ||
+        fail "the service in place belongs to the gateway in $owner: make uninstall PREFIX=$owner removes it"
+    if [ ! -f "$SERVICE/installed" ]; then
+        echo "$HEADER" >"$SERVICE/installed.new"
+        for file in $FILES; do
+            [ ! -e "$DESTDIR$file" ] || [ -n "$owner" ] || fail "$file is there, and this script did not make it: move it away"
+            [ ! -e "$DESTDIR$file" ] || echo "file $file" >>"$SERVICE/installed.new"
+        done
+        if [ -n "$owner" ] && adapted "systemd/$NAME.logrotate" | cmp -s - "$DESTDIR$LOGROTATE"; then
+            echo "$(digest "$DESTDIR$LOGROTATE") $LOGROTATE" >>"$SERVICE/installed.new"
+        fi
+    else
+        sed '/^prefix /d' "$SERVICE/installed" >"$SERVICE/installed.new"
+    fi
+    echo "prefix $PREFIX" >>"$SERVICE/installed.new"
+    mv "$SERVICE/installed.new" "$SERVICE/installed"
+}
+
+digest() { sha256sum <"$1" | cut -d " " -f 1; }
+
+adapted() { sed "s|/opt/legitmark-gateway|$PREFIX|g" "$1"; } # a file of the checkout with the paths of this installation
+
+put() { # MODE SOURCE FILE
+    install_file "$1" "$3" adapted "$2"
+}
+
+completion() { # SHELL FILE
+    install_file 644 "$2" "$root/current/bin/python" -I -m gateway completion "$1"
+}
+
+install_file() { # MODE FILE COMMAND...: note the file as ours, and write what the command prints
+    mode=$1 file=$2
+    shift 2
+    if ! grep -qxF "file $file" "$SERVICE/installed"; then
+        [ ! -e "$DESTDIR$file" ] || fail "$file is there, and this script did not make it: move it away"
+        [ "$file" = "$LOGROTATE" ] || echo "file $file" >>"$SERVICE/installed"
+    fi
+    mkdir -p "$DESTDIR${file%/*}"
+    "$@" >"$DESTDIR$file.new"
+    chmod "$mode" "$DESTDIR$file.new"
+    mv "$DESTDIR$file.new" "$DESTDIR$file"
 }
 
 next() {
@@ -150,16 +298,47 @@ next() {
     fi
 }
 
+# --- the way back
+
 uninstall() {
-    [ -n "$DESTDIR" ] || systemctl disable --now "$NAME.service" "$NAME.socket" 2>/dev/null || true
-    rm -f "$UNITS/$NAME.service" "$UNITS/$NAME.socket" "$DESTDIR/usr/local/lib/sysusers.d/$NAME.conf" \
-        "$DESTDIR/usr/local/bin/gateway" "$DESTDIR/etc/logrotate.d/$NAME" \
-        "$DESTDIR/usr/local/share/bash-completion/completions/gateway" \
-        "$DESTDIR/usr/local/share/zsh/site-functions/_gateway" "$DESTDIR/usr/local/share/fish/vendor_completions.d/gateway.fish"
-    rm -rf "$root/releases" "$root/bin" "$root/current" "$root/previous"
-    rmdir "$root" 2>/dev/null || true
-    [ -n "$DESTDIR" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
+    places
+    if [ -d "$root" ]; then
+        lock "$root" 9
+        if [ ! -f "$root/$LIST" ] && earlier; then
+            { echo "$HEADER"; everything; } >"$root/$LIST"
+        fi
+    fi
+    [ -f "$root/$LIST" ] || [ "$(owner)" = "$PREFIX" ] || fail "no gateway of ours is installed in $PREFIX: nothing is removed"
+    [ "$(owner)" != "$PREFIX" ] || remove_service
+    if [ -f "$root/$LIST" ]; then
+        names=$(grep -v '^#' "$root/$LIST" || true)
+        for name in $names; do
+            drop "$name"
+        done
+        rm -f "$root/$LIST"
+        for folder in "$root/releases" "$root/bin" "$root"; do
+            rmdir "$folder" 2>/dev/null || true
+        done
+    fi
     echo "What is yours stays: $ETC, /var/lib/$NAME, /var/log/$NAME, and the user $NAME"
+}
+
+remove_service() {
+    [ ! -d "$SERVICE" ] || lock "$SERVICE" 8
+    [ -n "$DESTDIR" ] || systemctl disable --now "$NAME.service" "$NAME.socket" 2>/dev/null || true
+    for file in $FILES; do
+        [ -f "$SERVICE/installed" ] && ! grep -qxF "file $file" "$SERVICE/installed" || rm -f "$DESTDIR$file"
+    done
+    if [ -e "$DESTDIR$LOGROTATE" ]; then
+        if grep -qsxF "$(digest "$DESTDIR$LOGROTATE") $LOGROTATE" "$SERVICE/installed"; then
+            rm -f "$DESTDIR$LOGROTATE"
+        else
+            say "$LOGROTATE stays: it was edited, or is not of this script"
+        fi
+    fi
+    rm -f "$SERVICE/installed" "$SERVICE/installed.new"
+    rmdir "$SERVICE" 2>/dev/null || true
+    [ -n "$DESTDIR" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
 }
 
 case ${1:-} in

@@ -63,8 +63,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     with ExitStack() as processes:
         serving = processes.enter_context(_serving(prefix, folder))
         processes.callback(serving.kill)
-        for name in ("0.0.8-used", "0.0.9-left"):
+        for name in ("0.0.8-used", "0.0.9-left", "0.0.9-strangers"):
             (prefix / "releases" / name / "bin").mkdir(parents=True)
+        with (prefix / ".legitmark-gateway").open("a") as names:  # as an earlier install.sh would have noted its own
+            names.write("releases/0.0.8-used\nreleases/0.0.9-left\n")
         used = prefix / "releases/0.0.8-used/bin/python"
         used.symlink_to("/bin/cat")
         using = processes.enter_context(subprocess.Popen([used], stdin=subprocess.PIPE))
@@ -112,7 +114,7 @@ def test_the_release_before_stays_for_the_way_back_and_older_ones_go_unless_some
         "previous": f"releases/{installed.release('1.0.0').name}",
     }
     left = {path.name for path in (installed.prefix / "releases").iterdir()}
-    assert left == {installed.release("1.0.1").name, installed.release("1.0.0").name, "0.0.8-used"}
+    assert left == {installed.release("1.0.1").name, installed.release("1.0.0").name, "0.0.8-used", "0.0.9-strangers"}
 
 
 def test_a_release_has_uvloop_and_everything_else_of_its_own(installed: Installed) -> None:
@@ -189,9 +191,16 @@ def test_what_an_operator_changed_survives_the_next_installation(installed: Inst
 def test_the_way_back_is_one_rename_and_removal_leaves_what_is_the_operators(installed: Installed) -> None:
     (installed.prefix / "previous").rename(installed.prefix / "current")
     assert run(installed.prefix / "bin/gateway", "--version") == "1.0.0\n"
+    strangers = [installed.prefix / "bin/other", installed.prefix / "releases/0.0.9-strangers/mine", installed.prefix / "notes"]
+    strangers += [installed.system / "usr/local/bin/other", installed.system / "usr/local/lib/systemd/system/other.service"]
+    for path in strangers:
+        path.write_text("not the gateway's")
 
     said = installed.checkout.make("uninstall", PREFIX=installed.prefix, DESTDIR=installed.system)
     assert "stays" in said
+    assert "/etc/logrotate.d/legitmark-gateway stays" in said, "it was edited"
     left = {path for path in installed.system.rglob("*") if path.is_file()}
-    assert {path.name for path in left} == {"gateway.toml", "gateway.schema.json"}
-    assert not list(installed.prefix.iterdir())
+    kept = {installed.system / "etc/legitmark-gateway" / name for name in ("gateway.toml", "gateway.schema.json")}
+    assert left == kept | {installed.system / "etc/logrotate.d/legitmark-gateway", *strangers[3:]}
+    files = {path for path in installed.prefix.rglob("*") if not path.is_dir() or path.is_symlink()}
+    assert files == set(strangers[:3])
