@@ -5,7 +5,8 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 PREFIX ?= /opt/legitmark-gateway
 DESTDIR ?=
-INSTALL = PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PYTHON='$(PYTHON)' systemd/install.sh
+INSTALL = systemd/install.sh
+export PREFIX DESTDIR PYTHON
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types tests chaos bench screenshots schema package package-test install install-service uninstall \
@@ -67,17 +68,17 @@ constraints: $(VENV)/.installed-dev ## Pin the dependencies anew (needs uv from 
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group build \
 		--python-version 3.11 --output-file systemd/constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group dev \
-		--python-version 3.11 --constraint constraints.txt --output-file tests/constraints.txt pyproject.toml
+		--python-version 3.11 --constraint constraints.txt --constraint systemd/constraints.txt --output-file tests/constraints.txt pyproject.toml
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt systemd/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv is missing: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt -r systemd/constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed tests/constraints.txt

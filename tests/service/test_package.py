@@ -85,3 +85,11 @@ def _tries(command: Path, folder: Path) -> None:
     assert "Everything arrived as told" in run(command, "demo", "--once", "--dir", folder / "demo", seconds=90)
     run(command, "init", folder / "gateway.toml")
     assert (folder / "gateway.schema.json").is_file()
+
+
+def test_a_checkout_is_set_up_from_pinned_and_hashed_packages_alone() -> None:
+    recipe = (ROOT / "Makefile").read_text().split("\n$(VENV)/.installed:")[1]
+    installs = [line.partition("pip install")[2] for line in recipe.splitlines() if "pip install" in line]
+    assert len(installs) == 3
+    for options in installs:
+        assert "--require-hashes -r " in options or options.endswith(" --no-deps --no-build-isolation -e ."), options
