@@ -26,10 +26,11 @@ from gateway.core.errors import UpkeepBusy as Busy
 from gateway.core.values import Environment
 from gateway.signals import end_as_on_interrupt
 from gateway.store.aside import Aside, Look
-from gateway.store.connection import LockFile, check_header
+from gateway.store.connection import LockFile, put_right
 from gateway.store.copies import back_up
 from gateway.store.health import examine
 from gateway.store.migrations import check_written
+from gateway.store.recovery import check_header
 
 _T = TypeVar("_T")
 _EXIT = {kind.code: kind.exit_code for kind in (BackupFailed, BackupExists, Busy, StoreFailed)} | {"store_corrupt": 65}
@@ -176,7 +177,6 @@ def _held(nobody: Unreachable, config: Path | None) -> Iterator[tuple[Path, Stor
         if not database.exists():
             unit = "; under systemd, set STATE_DIRECTORY=/var/lib/... as its unit does" if settings.path is None else ""
             raise Unreachable(f"{nobody}. And there is no database at {database}{unit}")
-        check_header(database)
     except OSError as error:
         raise StoreFailed(f"{database}: {error.strerror}; run this as the gateway's user") from None
     lock = LockFile(database)
@@ -185,6 +185,11 @@ def _held(nobody: Unreachable, config: Path | None) -> Iterator[tuple[Path, Stor
     except StoreLocked as held:
         raise Unreachable(f"{nobody}. But {held}, name its admin listener with --admin, or wait until it has started") from None
     end_as_on_interrupt()
+    try:
+        put_right(database)
+    except BaseException:
+        lock.release(clean=not lock.after_unclean_end)
+        raise
     print(f"gateway: no gateway runs; reading {database} itself, and none can start until this is done", file=sys.stderr)
     try:
         yield database, settings

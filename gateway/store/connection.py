@@ -19,6 +19,7 @@ from typing import TypeVar
 import aiosqlite
 
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed, StoreLocked
+from gateway.store import recovery
 from gateway.store.copies import sync_folder
 from gateway.store.migrations import Upgrade, check_owner, migrate
 
@@ -111,16 +112,25 @@ async def open_writer(path: Path, upgrade: Upgrade | None = None) -> Connection:
     Raises StoreCorrupt (exit 65), StoreLocked (73) or StoreFailed (74); a corrupt file is left as it is.
     """
     upgrade = upgrade or Upgrade()
-    check_header(path)
+    await asyncio.to_thread(put_right, path)
     if path.exists() and path.stat().st_size:
-        # First through eyes that can't write: the last read-write connection to close would move a WAL into the file,
-        # and a file that is refused has to stay as it is.
+        # The first look is read-only: the last read-write connection to close would move a WAL into the file, and a file
+        # that is refused has to stay as it is.
         looking = await open_reader(path)
         try:
             await looking.run(lambda connection: _look(connection, len(upgrade.scripts)))
         finally:
             await looking.close()
     return await _open(Connection(lambda: _connect_writer(path, upgrade), 64))
+
+
+def put_right(path: Path) -> None:
+    """Roll back what a killed process began, and check the header; for the holder of the lock. Raises as `open_writer`."""
+    try:
+        recovery.roll_back(path)
+        recovery.check_header(path)
+    except sqlite3.DatabaseError as error:
+        raise translated(error) from error
 
 
 async def open_reader(path: Path) -> Connection:
@@ -169,7 +179,7 @@ def _connect_writer(path: Path, upgrade: Upgrade) -> sqlite3.Connection:
                     " the promise that an acknowledged message is on disk, put the database on a local disk"
                 )
         # The journal of the switch to WAL is gone for good then: rolled back by it after a power cut, the header would deny
-        # the log that holds everything acknowledged since (see `check_header`).
+        # the log that holds everything acknowledged since (see `recovery.check_header`).
         sync_folder(path.absolute().parent)
         migrate(connection, path, upgrade)
         path.chmod(0o600)
@@ -177,30 +187,6 @@ def _connect_writer(path: Path, upgrade: Upgrade) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def check_header(path: Path) -> None:
-    """Raises StoreCorrupt where it is no database, or one beside the write-ahead log of another.
-
-    By hand, and before SQLite opens the file: closing it later would drop SQLite's POSIX locks.
-    """
-    wal = path.with_name(f"{path.name}-wal")
-    try:
-        with path.open("rb") as file:
-            header = file.read(20)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise StoreFailed(f"{path}: {error.strerror}") from None
-    if header and header[:16] != b"SQLite format 3\0":
-        raise StoreCorrupt(f"{path}: is not an SQLite database; it was left as it is")
-    # Bytes 18 and 19 are 2 from before the first frame of a log is written until after the log is removed
-    # (sqlite.org/fileformat2.html, section 1.3.3). A backup has 1 there, and SQLite would put the old log's pages into it.
-    if header[18:20] == b"\1\1" and wal.exists() and wal.stat().st_size:
-        raise StoreCorrupt(
-            f"{path} is a restored backup, and {wal.name} beside it belongs to the database that was there before: move"
-            f" {wal.name} and {path.name}-shm away, and start again"
-        )
 
 
 def _read_a_row_of_everything(connection: sqlite3.Connection) -> None:
@@ -303,9 +289,17 @@ def translated(error: sqlite3.DatabaseError) -> StoreError | sqlite3.DatabaseErr
             return StoreError("another process has locked the database; only the gateway may write to it")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return StoreCorrupt(f"the database is corrupt ({name}: {error}); it was left as it is: restore a backup")
-        case (
-            sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_NOLFS
-        ):
+        case sqlite3.SQLITE_READONLY if code == sqlite3.SQLITE_READONLY_ROLLBACK:
+            return StoreFailed(
+                "a process was killed while it wrote to the database, and its -journal lies beside it: a start of the gateway"
+                f" rolls it back ({name})"
+            )
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return StoreFailed(
+                "the database, or a file beside it (-wal, -shm, -journal), can't be opened or written: they and their folder"
+                f" have to belong to the gateway's user ({name}: {error})"
+            )
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_NOLFS:
             return StoreFailed(f"the disk can't be trusted any more ({name}: {error})")
     return error
 
