@@ -97,6 +97,18 @@ async def test_behind_a_trusted_proxy_the_client_counts_and_a_forged_beginning_d
         assert answer.json()["detail"] == "198.51.100.1 may not send here"
 
 
+async def test_an_entry_that_is_no_address_is_nobody_though_the_proxy_itself_may_send(tmp_path: Path) -> None:
+    """The walk must not end at the proxy, whose own address stands in allow_from."""
+    with Running(tmp_path, toml('"127.0.0.9", "10.1.1.1"', '"127.0.0.9", "10.0.0.0/8"')) as running, no_traceback(running):
+        for forwarded in (["unknown"], [""], ["_hidden, 10.1.1.1"], ["10.1.1.1", ""], ["10.1.1.1,"], ["1.2.3.4:x, 127.0.0.9"]):
+            answer = await post(running, "127.0.0.9", *forwarded)
+            assert (answer.outcome, answer.json()["detail"]) == ((403, "forbidden"), "an unknown address may not send here")
+        assert (await post(running, "127.0.0.9")).status == 200, "without the header it is the sender"
+        body = event()
+        headers = [*signed(body), ("Forwarded", "for=198.51.100.1")]
+        assert (await running.post(body, headers, local_addr=("127.0.0.9", 0))).status == 200, "another header is not read"
+
+
 async def test_a_client_of_a_unix_socket_is_no_address_though_its_own_socket_is_named_like_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.core.peers import UNIX, Networks, client, parse_network, plain
+from gateway.core.peers import UNIX, Networks, client, network_of, parse_network, plain
 
 TRUSTED = ["127.0.0.1", "10.0.0.0/8", "2001:db8:1::/48", UNIX]
 
@@ -19,18 +19,23 @@ TRUSTED = ["127.0.0.1", "10.0.0.0/8", "2001:db8:1::/48", UNIX]
         ("203.0.113.9", [], "203.0.113.9"),
         ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),  # a stranger's word
         ("127.0.0.1", [], "127.0.0.1"),
-        ("127.0.0.1", [""], "127.0.0.1"),
+        ("127.0.0.1", [""], ""),
         ("127.0.0.1", ["203.0.113.9"], "203.0.113.9"),
         ("127.0.0.1", ["198.51.100.1, 203.0.113.9"], "203.0.113.9"),  # what the client itself sent stands before
         ("127.0.0.1", ["198.51.100.1", "203.0.113.9"], "203.0.113.9"),
         ("127.0.0.1", ["203.0.113.9, 10.0.0.7", "10.0.0.8"], "203.0.113.9"),
         ("127.0.0.1", ["198.51.100.1,203.0.113.9,10.0.0.7"], "203.0.113.9"),
         ("127.0.0.1", ["10.0.0.9, 10.0.0.7"], "10.0.0.9"),  # a client inside
-        ("127.0.0.1", ["203.0.113.9, garbage"], "127.0.0.1"),
-        ("127.0.0.1", ["203.0.113.9, unknown, 10.0.0.7"], "10.0.0.7"),
-        ("127.0.0.1", ["203.0.113.9, , 10.0.0.7"], "10.0.0.7"),
-        ("127.0.0.1", ["unix"], "127.0.0.1"),
-        ("127.0.0.1", ["unix:"], "127.0.0.1"),
+        ("127.0.0.1", ["203.0.113.9, garbage"], ""),  # an entry that can't be read is nobody, and never the proxy
+        ("127.0.0.1", ["203.0.113.9, unknown, 10.0.0.7"], ""),
+        ("127.0.0.1", ["203.0.113.9, , 10.0.0.7"], ""),
+        ("127.0.0.1", ["203.0.113.9,"], ""),
+        ("127.0.0.1", ["203.0.113.9", ""], ""),
+        ("127.0.0.1", ["unknown"], ""),
+        ("127.0.0.1", ["_hidden"], ""),
+        ("127.0.0.1", ["unknown, 203.0.113.9"], "203.0.113.9"),
+        ("127.0.0.1", ["unix"], ""),
+        ("127.0.0.1", ["unix:"], ""),
         ("127.0.0.1", ["203.0.113.9:51234"], "203.0.113.9"),
         ("127.0.0.1", ["[2001:db8::9]:51234"], "2001:db8::9"),
         ("127.0.0.1", ["[2001:db8::9]"], "2001:db8::9"),
@@ -43,11 +48,26 @@ TRUSTED = ["127.0.0.1", "10.0.0.0/8", "2001:db8:1::/48", UNIX]
         (UNIX, ["203.0.113.9"], "203.0.113.9"),
         (UNIX, [], UNIX),
         ("", ["203.0.113.9"], ""),
-        ("127.0.0.1", ["203.0.113.9:"], "127.0.0.1"),
-        ("127.0.0.1", ["203.0.113.9:99999999"], "127.0.0.1"),
-        ("127.0.0.1", ["\udcff"], "127.0.0.1"),
-        ("127.0.0.1", ["203.0.113.9/32"], "127.0.0.1"),
-        ("127.0.0.1", ["٢٠٣.0.113.9"], "127.0.0.1"),
+        ("127.0.0.1", ["203.0.113.9:"], ""),
+        ("127.0.0.1", ["203.0.113.9:65535"], "203.0.113.9"),
+        ("127.0.0.1", ["203.0.113.9:65536"], ""),
+        ("127.0.0.1", ["203.0.113.9:99999999"], ""),
+        ("127.0.0.1", ["[203.0.113.9]:80"], ""),
+        ("127.0.0.1", ["203.0.113.9%eth0"], ""),
+        ("127.0.0.1", ["fe80::1%"], ""),
+        ("127.0.0.1", ["203.0.113.009"], ""),
+        ("127.0.0.1", ["0203.0.113.9"], ""),
+        ("127.0.0.1", ["203.0.113"], ""),
+        ("127.0.0.1", ["3405803785"], ""),
+        ("127.0.0.1", ["0xcb.0.113.9"], ""),
+        ("127.0.0.1", ["::ffff:10.0.0.7, 203.0.113.9, ::ffff:10.0.0.8"], "203.0.113.9"),
+        ("127.0.0.1", ['"203.0.113.9"'], ""),
+        ("127.0.0.1", ["for=203.0.113.9"], ""),
+        ("127.0.0.1", ["203.0.113.9\xa0"], ""),
+        ("127.0.0.1", ["1:" * 200], ""),
+        ("127.0.0.1", ["\udcff"], ""),
+        ("127.0.0.1", ["203.0.113.9/32"], ""),
+        ("127.0.0.1", ["٢٠٣.0.113.9"], ""),
     ],
 )
 def test_the_header_is_read_from_its_end_over_those_who_are_trusted(peer: str, lines: list[str], found: str) -> None:
@@ -62,7 +82,9 @@ def test_by_default_nobody_is_trusted() -> None:
 def test_a_list_without_end_is_read_for_32_entries() -> None:
     trusted = Networks(TRUSTED)
     assert client("127.0.0.1", ["203.0.113.9", ",".join(["10.0.0.1"] * 31)], trusted) == "203.0.113.9"
-    assert client("127.0.0.1", ["203.0.113.9", ",".join(["10.0.0.1"] * 32)], trusted) == "10.0.0.1"
+    assert client("127.0.0.1", ["203.0.113.9", ",".join(["10.0.0.1"] * 32)], trusted) == "", "the one behind them is not known"
+    assert client("127.0.0.1", [",".join(["10.0.0.1"] * 32)], trusted) == "10.0.0.1"
+    assert client("127.0.0.1", [",".join(["10.0.0.1"] * 33)], trusted) == ""
 
 
 @pytest.mark.parametrize(
@@ -103,7 +125,74 @@ def test_what_is_no_network_is_refused(text: str) -> None:
 def test_whatever_a_stranger_writes_is_an_address_or_nothing(text: str) -> None:
     found = plain(text)
     assert found is None or str(ipaddress.ip_address(found)) == found
-    assert client("127.0.0.1", [text], Networks(["127.0.0.1"])) in ("127.0.0.1", *(plain(part) for part in text.split(",")))
+    assert client("127.0.0.1", [text], Networks(["127.0.0.1"])) in ("", *(plain(part) for part in text.split(",")))
+
+
+_GOOD = st.one_of(
+    st.ip_addresses().map(str),
+    st.ip_addresses(v=4).map(lambda ip: f"{ip}:443"),
+    st.ip_addresses(v=6).map(lambda ip: f"[{ip}]:443"),
+    st.ip_addresses(v=4).map(lambda ip: f"::ffff:{ip}"),
+    st.integers(0, 255).map(lambda last: f"10.0.0.{last}"),
+    st.just("127.0.0.1"),
+)
+_BAD = st.one_of(
+    st.sampled_from(["", "unknown", "_obf", "-", "unix", "10.0.0.256", "10.0.0.07", "10.0.0.1/8", "localhost", "[::1", "::1]"]),
+    st.text("0123456789abcdef.:[]%_ ", max_size=20).filter(lambda text: _naive(text) is None),
+)
+
+
+def _naive(entry: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """One entry, read by hand: an address, with brackets and port where it has them."""
+    entry = entry.strip(" \t")
+    if entry.startswith("["):
+        inside, bracket, rest = entry[1:].partition("]")
+        if not bracket or ":" not in inside or not (rest == "" or (rest[0] == ":" and _is_port(rest[1:]))):
+            return None
+        entry = inside
+    elif entry.count(":") == 1:
+        entry, _, port = entry.partition(":")
+        if not _is_port(port):
+            return None
+    try:
+        ip = ipaddress.ip_address(entry)
+    except ValueError:
+        return None
+    return (ip.ipv4_mapped or ipaddress.ip_address(str(ip).partition("%")[0])) if ip.version == 6 else ip
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535
+
+
+@given(st.lists(st.lists(_GOOD | _BAD, min_size=1, max_size=4), min_size=1, max_size=4), st.sampled_from([", ", ",", " , "]))
+def test_it_agrees_with_a_naive_walk_over_good_and_bad_entries(lines: list[list[str]], comma: str) -> None:
+    """The first from the right that is not trusted; nobody, where an entry before it can't be read."""
+    trusted = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("127.0.0.1")]
+    expected = ""
+    for entry in reversed([entry for line in lines for entry in line]):
+        address = _naive(entry)
+        expected = "" if address is None else str(address)
+        if address is None or not any(address in network for network in trusted):
+            break
+    assert client("127.0.0.1", [comma.join(line) for line in lines], Networks(["10.0.0.0/8", "127.0.0.1"])) == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        (UNIX, None),
+        ("", None),
+    ],
+)
+def test_one_peer_is_an_address_of_ipv4_and_a_network_of_ipv6(address: str, network: str | None) -> None:
+    assert network_of(address) == network
 
 
 @given(st.ip_addresses(), st.lists(st.ip_addresses(v=4), max_size=5))
