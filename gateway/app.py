@@ -57,7 +57,17 @@ _END_SECONDS = 30.0
 class Gateway:
     """One running gateway. `run` returns after a clean stop and raises what ended it otherwise."""
 
-    def __init__(self, config: Config, *, clock: Clock, log: Log, environment: Environment) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock,
+        log: Log,
+        environment: Environment,
+        lines_dropped: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """`lines_dropped` tells how many lines of the log were lost since the start."""
+        self._lines_dropped = lines_dropped
         self._config = config
         self._clock = clock
         self._log = log
@@ -188,6 +198,7 @@ class Gateway:
             metrics=metrics,
             reasons=self._reasons,
             config=lambda: reloads.state,
+            lines_dropped=self._lines_dropped,
             clock=clock,
         )
         admin = Admin(

@@ -1,12 +1,14 @@
 """All of `/metrics`. Labels come from closed lists and from names in the configuration only.
 
 What an alert counts is there at 0 from the start (`expect`): `increase()` does not see the step from nothing to one.
+No method raises but `exposition`: a number that can't be counted fails alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -42,12 +44,36 @@ _REFUSALS = (
 )
 """Of a source: CONTRACT section 5. `not_found` belongs to none."""
 _INVARIANTS = ("overdue", "counters", "stuck")
+_T = TypeVar("_T")
 
 
+def _harmless(metrics: type[_T]) -> type[_T]:
+    """Keep the errors of its public methods from their callers; only who asks for `exposition` has to hear of one."""
+    for name, method in list(vars(metrics).items()):
+        if callable(method) and not name.startswith("_") and name != "exposition":
+            setattr(metrics, name, _quiet(method))
+    return metrics
+
+
+def _quiet(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def quiet(self: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return method(self, *args, **options)
+        except Exception:
+            self.failed += 1
+            return []
+
+    return quiet
+
+
+@_harmless
 class Metrics:
     """In a registry of its own. The methods are named by what happened."""
 
     def __init__(self) -> None:
+        self.failed = 0
+        """Calls that could not count what they were told."""
         disable_created_metrics()  # type: ignore[no-untyped-call]  # each would double the series
         self.registry = CollectorRegistry()
         ProcessCollector(namespace=PREFIX, registry=self.registry)  # empty where a sandbox hides /proc/stat
@@ -75,6 +101,8 @@ class Metrics:
         self._store_failing = self._gauge("store_failing", "1: the last commit did not succeed")
         self._audit_failing = self._gauge("audit_failing", "1: the audit log can't be written")
         self._clock_suspect = self._gauge("clock_suspect", "1: this host's clock seems wrong, webhooks are refused")
+        self._log_lost = self._counter("log_lines_dropped", "Log lines that stderr did not take")
+        self._log_dropped = 0
         self._violations = self._counter("invariant_violations", "What must never be, and was", "invariant")
         self._reload_good = self._gauge("config_last_reload_successful", "0: the last reload was refused")
         self._reload_time = self._gauge(
@@ -185,6 +213,11 @@ class Metrics:
 
     def config_refused(self) -> None:
         self._reload_good.set(0)
+
+    def log_dropped(self, number: int) -> None:
+        """`number` is how many lines were lost since the start."""
+        self._log_lost.inc(max(number - self._log_dropped, 0))
+        self._log_dropped = number
 
     def clock_suspect(self, suspect: bool) -> None:
         self._clock_suspect.set(suspect)

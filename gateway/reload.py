@@ -88,8 +88,12 @@ class Reloads:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            with suppress(GatewayError):  # it was logged and audited, and the running configuration goes on
+            try:
                 await self.reload("SIGHUP")
+            except GatewayError:
+                pass  # it was logged and audited, and the running configuration goes on
+            except Exception:  # a bug in telling of it must not end the gateway
+                self._log.exception("reload.bug", actor="SIGHUP")
 
     async def reload(self, actor: str, *, file: str | None = None, dry_run: bool = False) -> Reloaded:
         """Read the file again and go on by it.
@@ -149,8 +153,8 @@ class Reloads:
 
     async def _done(self, reloaded: Reloaded, actor: str) -> None:
         said = [str(change) for change in reloaded.changes]
-        self._audit.step("config.reloaded", actor=actor, detail="; ".join(said)[:_MOST_DETAIL] or "nothing changed")
         self._loaded_at, self._refusal = self._clock.now(), None
+        self._audit.step("config.reloaded", actor=actor, detail="; ".join(said)[:_MOST_DETAIL] or "nothing changed")
         self._metrics.config_reloaded(self._loaded_at)
         self._log.info("config.reloaded", actor=actor, changes=said, needs_restart=list(reloaded.restart) or None)
         for problem in reloaded.warnings:
@@ -159,10 +163,10 @@ class Reloads:
 
     async def _refused(self, error: GatewayError, actor: str) -> None:
         problems = [str(problem) for problem in error.problems] if isinstance(error, ConfigError) else [str(error)]
-        self._audit.step("config.refused", actor=actor, detail="; ".join(problems)[:_MOST_DETAIL])
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         now = datetime.fromtimestamp(int(self._clock.now()), UTC)
         self._refusal = Refusal(time=now, actor=actor, detail=f"{problems[0][:_MOST_SHOWN]}{more}")
+        self._audit.step("config.refused", actor=actor, detail="; ".join(problems)[:_MOST_DETAIL])
         self._metrics.config_refused()
         hint = (
             "try again when the store takes something"

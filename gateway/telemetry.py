@@ -1,4 +1,5 @@
-"""Logs, for rare events."""
+"""Logs, for rare events. A log never fails what it tells of: no call of it raises or waits, whatever it is given and wherever
+its lines go. A line that can't be made or written is dropped and counted (`outlet`)."""
 
 from __future__ import annotations
 
@@ -7,9 +8,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO, cast
 
 import structlog
+
+from gateway.outlet import Outlet
 
 Log = structlog.typing.FilteringBoundLogger
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
@@ -20,33 +23,80 @@ records of a line beyond 48 KiB (journald.conf(5), LineMax=)."""
 _AS_JSON = structlog.processors.JSONRenderer(ensure_ascii=True)
 
 
-def set_up_logging(stream: TextIO = sys.stderr, journal: str | None = None) -> Log:
+def set_up_logging(outlet: Outlet | None = None, journal: str | None = None) -> Log:
     """JSON lines to stderr, or coloured ones where it is a terminal; returns the logger that is passed on.
 
     Args:
+        outlet: where the lines go; None: stderr.
         journal: `$JOURNAL_STREAM`. Where it says that the stream is the journal, each line begins with its priority, and has no
             time: the journal knows it.
 
     Tracebacks come without local variables: they would hold secrets. JSON is the only renderer that escapes line breaks,
     ESC and bidirectional marks, so nothing that a stranger sent can draw on a terminal or forge a line.
     """
+    out = outlet or Outlet(sys.stderr)
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="time")
     processors: list[structlog.typing.Processor]
-    if stream.isatty():
+    if _is_terminal(out.stream):
         processors = [stamp, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    elif is_journal(stream, journal):
+    elif is_journal(out.stream, journal):
         processors = [structlog.processors.format_exc_info, _journal_line]
     else:
         processors = [stamp, structlog.processors.format_exc_info, _AS_JSON]
+    chain = [_without_none, structlog.processors.add_log_level, *processors]
+
+    def note(lost: int) -> str:
+        fields: Any = {"event": "log.lost", "lines": lost}
+        for processor in chain:
+            fields = processor(None, "warning", fields)
+        return str(fields)
+
+    out.note = note
     structlog.configure(
-        processors=[_without_none, structlog.processors.add_log_level, *processors],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        processors=chain,
+        wrapper_class=_HarmlessLogger,
+        logger_factory=lambda *_: _Lines(out),
         cache_logger_on_first_use=False,
     )
     logging.getLogger("asyncio").addHandler(logging.NullHandler())
     log: Log = structlog.get_logger()
     return log
+
+
+class _Lines:
+    """What structlog calls with a finished line, by the name of its level."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        self.outlet = outlet
+
+    def put(self, line: str) -> None:
+        self.outlet.put(line)
+
+    debug = info = warning = error = critical = put
+
+
+class _HarmlessLogger(structlog.make_filtering_bound_logger(logging.INFO)):  # type: ignore[misc]
+    """structlog's logger, but that no value can make it raise: one that can't be shown is left out, and named."""
+
+    def _proxy_to_logger(self, method_name: str, event: str | None = None, *args: Any, **fields: Any) -> Any:
+        try:
+            return super()._proxy_to_logger(method_name, event, *args, **fields)
+        except Exception:
+            lines = cast(_Lines, self._logger)
+            try:
+                told = {name: value for name, value in fields.items() if type(value) in (str, float)}
+                left_out = sorted(fields.keys() - told.keys())
+                return super()._proxy_to_logger(method_name, str(event), **told, left_out=left_out)
+            except Exception:
+                lines.outlet.lost()
+                return None
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except (OSError, ValueError):
+        return False
 
 
 def _without_none(_logger: object, _method: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -62,8 +112,10 @@ class KnownReason(Exception):
         self.reason = reason
 
 
-def is_journal(stream: TextIO, journal: str | None) -> bool:
+def is_journal(stream: TextIO | None, journal: str | None) -> bool:
     """Whether a stream is the one that `$JOURNAL_STREAM` speaks of (systemd.exec(5)): it is inherited where others are not."""
+    if stream is None:
+        return False
     try:
         state = os.fstat(stream.fileno())
     except (OSError, ValueError):

@@ -16,7 +16,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("gateway.core.errors", "gateway.core.values", "gateway.core.outcome"),
     ("gateway.core",),
     ("gateway.clock",),
-    ("gateway.certificates", "gateway.files", "gateway.signals", "gateway.systemd", "gateway.threads"),
+    ("gateway.certificates", "gateway.files", "gateway.outlet", "gateway.signals", "gateway.systemd", "gateway.threads"),
     ("gateway.telemetry", "gateway.metrics"),
     ("gateway.store",),
     ("gateway.sinks",),

@@ -7,11 +7,12 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
-from gateway.cli.common import ConfigOption, configuration, exit_code
+from gateway.cli.common import ConfigOption, configuration, exit_code, explained
 
 if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.core.values import Environment
+    from gateway.outlet import Outlet
     from gateway.telemetry import Log
 
 
@@ -21,29 +22,36 @@ def serve(*, config: ConfigOption = None) -> int:
     The first signal finishes what is in flight (at most [server] drain), the second cuts it; nothing is lost either way.
     """
     from gateway.core.values import Environment
+    from gateway.outlet import Outlet
     from gateway.signals import ignore_reload
     from gateway.telemetry import is_journal, set_up_logging
 
     ignore_reload()
     environment = Environment.of_process()
     stream = environment.get("JOURNAL_STREAM")
-    log = set_up_logging(journal=stream)
+    outlet = Outlet(sys.stderr)
+    log = set_up_logging(outlet, stream)
     journal = log if is_journal(sys.stderr, stream) else None
     try:
-        _run(configuration(config, secrets=True, journal=journal), log, environment)
+        settings = configuration(config, secrets=True, warn=journal is not None, journal=journal)
+        if journal is None:
+            for problem in settings.warnings:  # by the way of the log: stderr may be a pipe that nobody reads
+                outlet.put("\n".join(explained(problem)))
+        _run(settings, log, environment, outlet)
     except Exception as error:
+        outlet.flush()
         if journal is None:
             raise
         return exit_code(error, journal)
     return 0
 
 
-def _run(config: Config, log: Log, environment: Environment) -> None:
+def _run(config: Config, log: Log, environment: Environment, outlet: Outlet) -> None:
     from gateway.app import Gateway
     from gateway.clock import Clock
 
     async def run() -> None:
-        await Gateway(config, clock=Clock(), log=log, environment=environment).run()
+        await Gateway(config, clock=Clock(), log=log, environment=environment, lines_dropped=lambda: outlet.dropped).run()
 
     # What was loaded until now lives as long as the process: the garbage collector need not look at it again and again,
     # which stopped the loop for tens of milliseconds at a time under load.

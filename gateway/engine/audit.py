@@ -92,8 +92,16 @@ class AuditLog:
                 reference_id=message.reference_id,
                 **fields,  # type: ignore[arg-type]
             )
-        self._lines.append(self._encode(line))
+        self._lines.append(self._encoded(line))
         self._wake.set()
+
+    def _encoded(self, line: Line) -> bytes:
+        """A line as JSON. A value that JSON cannot hold (half of a surrogate pair, say) is replaced, never a reason to fail."""
+        try:
+            return self._encode(line)
+        except Exception:
+            values = {name: _writable(getattr(line, name)) for name in line.__struct_fields__}
+            return self._encode(Line(**values))
 
     def after(self, waiter: asyncio.Future[_T], result: _T) -> None:
         """Give a future its result once every line added so far is written, or StoreError where the disk refuses them now."""
@@ -129,23 +137,23 @@ class AuditLog:
                 data = b"\n".join(lines) + b"\n"
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._file.append, data)
         except OSError as error:
-            if not self.failing:
-                self._log.error("audit.failing", path=str(self.path), error=error.strerror, do="make room or mend the folder")
-            self.failing = True
+            was_failing, self.failing = self.failing, True
             self._lines = _unwritten(lines, self._file.written) + self._lines
             refused = StoreError(f"the audit log can't be written: {error.strerror}")
             for waiter, _ in waiters:
                 if not waiter.done():
                     waiter.set_exception(refused)
+            if not was_failing:
+                self._log.error("audit.failing", path=str(self.path), error=error.strerror, do="make room or mend the folder")
             return False
         finally:
             self._writing = False
-        if self.failing:
-            self._log.info("audit.recovered", path=str(self.path))
-        self.failing = False
+        was_failing, self.failing = self.failing, False
         for waiter, result in waiters:
             if not waiter.done():
                 waiter.set_result(result)
+        if was_failing:
+            self._log.info("audit.recovered", path=str(self.path))
         return True
 
     @property
@@ -166,6 +174,14 @@ class AuditLog:
     def close(self) -> None:
         self._thread.shutdown()
         self._file.close()
+
+
+def _writable(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_writable(item) for item in value]
+    if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 2**63):
+        return value
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def _unwritten(lines: list[bytes], written: int) -> list[bytes]:

@@ -131,13 +131,13 @@ class Janitor:
         except (StoreFailed, StoreCorrupt):
             raise
         except StoreError as error:
-            if not self._refused:
+            was_refused, self._refused = self._refused, True
+            if not was_refused:
                 self._log.error("store.refusing", error=str(error), do="webhooks are answered 503, and deliveries wait")
-            self._refused = True
             return _TICK
-        if self._refused:
+        was_refused, self._refused = self._refused, False
+        if was_refused:
             self._log.info("store.recovered")
-        self._refused = False
         return pause
 
     def stop(self) -> None:
@@ -192,9 +192,9 @@ class Janitor:
             oldest = await self._store.read(partial(reads.oldest_due, sink=name, by_sr=lane.by_sr))
             late = self._lane_clock.now() - oldest if oldest is not None else 0.0
             if late > _OVERDUE and lane.idle:
+                lane.refresh()
                 self._metrics.violation("overdue")
                 self._log.error("invariant.overdue", sink=name, seconds=round(late, 1), do="report this: the lane is free")
-                lane.refresh()
 
     async def watch_counters(self) -> bool:
         """Compare the counters of each sink with its table, a page of it each time; False: there is more to count.

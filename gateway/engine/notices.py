@@ -5,6 +5,7 @@ At most one per sink and kind in ten minutes, and none about another one; where 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -43,6 +44,13 @@ class Notices:
         await self._tell("gateway.message_quarantined", "", message, detail=detail)
 
     async def _tell(self, event_type: str, sink: str, about: Message | None, **facts: str) -> None:
+        """Put a notice in. Never raises: what it tells of has happened, and goes on, whether somebody is told or not."""
+        try:
+            await self._put(event_type, sink, about, facts)
+        except Exception:
+            self._say("exception", "notice.bug", sink, event_type=event_type)
+
+    async def _put(self, event_type: str, sink: str, about: Message | None, facts: Mapping[str, str]) -> None:
         if about is not None and about.source == SOURCE:
             return
         last = self._last.get((sink, event_type))
@@ -50,6 +58,7 @@ class Notices:
             return
         now = self._clock.now()
         values: dict[str, Any] = {"event_type": event_type, "timestamp": rfc3339(now), "sink": sink or None, **facts}
+        values = {key: _printable(value) for key, value in values.items()}
         if about is not None:
             values |= {"message_id": about.id, "sr_uuid": about.sr_uuid, "reference_id": about.reference_id}
         event = events.event_of({key: value for key, value in values.items() if value is not None})
@@ -76,3 +85,8 @@ class Notices:
             del self._last[sink, event_type]
             ids = {"sink": sink or None, "message_id": about.id if about is not None else None}
             self._say("warning", "notice.lost", sink, event_type=event_type, **ids, error=str(error))
+
+
+def _printable(value: str | None) -> str | None:
+    """Text that JSON can hold: half of a surrogate pair, from an answer say, is replaced."""
+    return value.encode("utf-8", "replace").decode() if value is not None else None

@@ -35,9 +35,15 @@ class Observer:
         metrics: Metrics,
         reasons: Callable[[], list[str]],
         config: Callable[[], RunningConfig],
+        lines_dropped: Callable[[], int],
         clock: Clock,
     ) -> None:
-        """`reasons` tells why the gateway is not ready, none: it is; `config` what it runs by."""
+        """
+        Args:
+            reasons: why the gateway is not ready; none: it is.
+            config: what it runs by.
+            lines_dropped: how many lines of the log were lost since the start.
+        """
         self._store = store
         self._audit = audit
         self._lanes = lanes
@@ -46,6 +52,7 @@ class Observer:
         self._metrics = metrics
         self._reasons = reasons
         self._config = config
+        self._lines_dropped = lines_dropped
         self._clock = clock
         self._started = clock.monotonic()
         metrics.started(clock.now())
@@ -59,6 +66,7 @@ class Observer:
                 for state in _STATES:
                     self._metrics.deliveries(sink, state, getattr(number, state))
                 self._metrics.oldest(sink, _age(view, sink, now))
+        self._metrics.log_dropped(self._lines_dropped())
         files = sizes(self._store.path)
         self._metrics.store_bytes(database=files.database, wal=files.wal, free=view.free_bytes if view else None)
         store_failing, audit_failing = self._store.trouble is not None, self._audit.failing

@@ -16,6 +16,8 @@ class Space:
         """Bytes that have to stay free."""
         self._metrics = metrics
         self._log = log
+        self._unknown = False
+        """The last look told nothing."""
         self.low = False
         self.free = 0
         """Bytes, at the last look."""
@@ -26,11 +28,17 @@ class Space:
 
     def step(self) -> None:
         """Look again."""
-        self.free = free = self._free()
+        try:
+            self.free = free = self._free()
+        except OSError as error:  # whether the folder is still there is for the store to say
+            was_unknown, self._unknown = self._unknown, True
+            if not was_unknown:
+                self._log.warning("space.unknown", error=error.strerror)
+            return
+        self._unknown = False
+        was_low, self.low = self.low, free < self.least
         self._metrics.free_bytes(free, self.least)
-        low = free < self.least
-        if low and not self.low:
+        if self.low and not was_low:
             self._log.error("space.low", free=free, min_free=self.least, do="make room: webhooks are answered 503 until then")
-        if self.low and not low:
+        if was_low and not self.low:
             self._log.info("space.back", free=free)
-        self.low = low

@@ -89,17 +89,17 @@ class Watchdog:
         """Look at everything once, and ping unless something is stuck."""
         answered = await self._read()
         stuck = self._standing_still(self._pulses(lanes_too=answered))
+        before, self._stuck = self._stuck, {pulse.what for pulse in stuck}
+        if not stuck:
+            self._systemd.alive(self._said)
         for pulse in stuck:
-            if pulse.what not in self._stuck:
+            if pulse.what not in before:
                 self._metrics.violation("stuck")
                 self._log.error(
                     "watchdog.stuck", what=pulse.what, **pulse.ids, do="report this; where WatchdogSec= is set, systemd restarts"
                 )
-        if self._stuck and not stuck:
-            self._log.info("watchdog.recovered", what=sorted(self._stuck))
-        self._stuck = {pulse.what for pulse in stuck}
-        if not stuck:
-            self._systemd.alive(self._said)
+        if before and not stuck:
+            self._log.info("watchdog.recovered", what=sorted(before))
 
     def stop(self) -> None:
         self._stopping.set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.outlet import Outlet
 from gateway.telemetry import set_up_logging
 from tests.cli.running import TIMEOUT, environment
 from tests.conftest import SECRET
@@ -165,17 +165,21 @@ def test_a_bug_of_a_command_shows_no_secret(receiver: Receiver, mailbox: Mailbox
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_no_renderer_of_the_log_shows_a_local_variable(terminal: bool) -> None:
-    stream = io.StringIO()
+def test_no_renderer_of_the_log_shows_a_local_variable(terminal: bool, tmp_path: Path) -> None:
+    stream = (tmp_path / "stderr").open("w")
     stream.isatty = lambda: terminal  # type: ignore[method-assign]
-    log = set_up_logging(stream)
+    outlet = Outlet(stream)
+    log = set_up_logging(outlet)
     try:
         secret, nested = PASSWORD, [PASSWORD]
         raise RuntimeError("planted")
     except RuntimeError:
         log.exception("some.bug")
-    assert "planted" in stream.getvalue() and secret in nested
-    assert_no_secret(stream.getvalue())
+    outlet.close()
+    stream.close()
+    said = (tmp_path / "stderr").read_text()
+    assert "planted" in said and secret in nested
+    assert_no_secret(said)
 
 
 async def test_the_development_mode_and_a_crash_in_c_show_no_secret(receiver: Receiver, mailbox: Mailbox, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_p
         metrics=metrics,
         reasons=lambda: [store.trouble] if store.trouble else [],
         config=lambda: RunningConfig(file="gateway.toml", sha256="", loaded_at=datetime.fromtimestamp(START, UTC)),
+        lines_dropped=lambda: 0,
         clock=clock,
     )
     try:

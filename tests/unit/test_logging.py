@@ -10,7 +10,8 @@ from typing import TextIO
 import pytest
 import structlog
 
-from gateway.telemetry import is_journal, set_up_logging
+from gateway.outlet import Outlet
+from gateway.telemetry import Log, is_journal, set_up_logging
 
 LONGEST = 48 * 1024
 """LineMax= of journald.conf(5), where nobody has changed it."""
@@ -20,6 +21,8 @@ LONGEST = 48 * 1024
 def stream(tmp_path: Path) -> Iterator[TextIO]:
     with (tmp_path / "stderr").open("w+") as stream:
         yield stream
+        if (outlet := _outlets.pop(stream, None)) is not None:
+            outlet.close()
     structlog.reset_defaults()
 
 
@@ -28,14 +31,23 @@ def journal_of(path: Path) -> str:
     return f"{state.st_dev}:{state.st_ino}"
 
 
+_outlets: dict[TextIO, Outlet] = {}
+
+
+def logging_to(stream: TextIO, journal: str | None = None) -> Log:
+    _outlets[stream] = Outlet(stream)
+    return set_up_logging(_outlets[stream], journal)
+
+
 def lines(stream: TextIO) -> list[str]:
+    assert _outlets[stream].flush(10)
     stream.seek(0)
     return stream.read().split("\n")[:-1]
 
 
 @pytest.mark.parametrize("journal", [True, False])
 def test_a_traceback_and_a_strangers_bytes_stay_in_their_line(stream: TextIO, tmp_path: Path, journal: bool) -> None:
-    log = set_up_logging(stream, journal_of(tmp_path / "stderr") if journal else None)
+    log = logging_to(stream, journal_of(tmp_path / "stderr") if journal else None)
     secret = "whsec_only_in_a_local_variable"
     try:
         raise ZeroDivisionError("of\nours\x1b[31m\u202e\u2028")
@@ -49,13 +61,13 @@ def test_a_traceback_and_a_strangers_bytes_stay_in_their_line(stream: TextIO, tm
 
 
 def test_what_does_not_apply_is_left_out(stream: TextIO) -> None:
-    set_up_logging(stream).info("gateway.started", caught_up=None, version="1.0.0")
+    logging_to(stream).info("gateway.started", caught_up=None, version="1.0.0")
     (line,) = lines(stream)
     assert json.loads(line).keys() == {"event", "level", "time", "version"}
 
 
 def test_a_record_of_the_journal_is_never_cut_in_two(stream: TextIO, tmp_path: Path) -> None:
-    log = set_up_logging(stream, journal_of(tmp_path / "stderr"))
+    log = logging_to(stream, journal_of(tmp_path / "stderr"))
     try:
         raise ZeroDivisionError("x" * 100_000 + " the end")
     except ZeroDivisionError:
@@ -70,7 +82,7 @@ def test_a_record_of_the_journal_is_never_cut_in_two(stream: TextIO, tmp_path: P
 
 @pytest.mark.parametrize(("method", "priority"), [("info", 6), ("warning", 4), ("error", 3), ("critical", 2)])
 def test_each_level_has_its_priority(stream: TextIO, tmp_path: Path, method: str, priority: int) -> None:
-    getattr(set_up_logging(stream, journal_of(tmp_path / "stderr")), method)("something")
+    getattr(logging_to(stream, journal_of(tmp_path / "stderr")), method)("something")
     assert [line[:3] for line in lines(stream)] == [f"<{priority}>"]
 
 

@@ -1,0 +1,151 @@
+"""A log never fails what it tells of: whatever it is given, and wherever its lines go."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.metrics import Metrics
+from gateway.outlet import MOST_BYTES, MOST_LINES, Outlet
+from gateway.telemetry import Log, set_up_logging
+
+
+class Unshowable:
+    def __repr__(self) -> str:
+        raise RuntimeError("it can't be shown")
+
+
+def cycle() -> list[Any]:
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+def deep() -> list[Any]:
+    found: list[Any] = []
+    for _ in range(100_000):
+        found = [found]
+    return found
+
+
+@pytest.fixture(autouse=True)
+def defaults() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+@contextmanager
+def logging_into(path: Path) -> Iterator[tuple[Log, Outlet]]:
+    with path.open("a") as stream:
+        outlet = Outlet(stream)
+        yield set_up_logging(outlet), outlet
+        outlet.close()
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(categories=["Ll"]), min_size=1, max_size=8).filter(lambda name: name not in ("event", "self")),
+        st.one_of(
+            st.text(st.characters()),
+            st.integers(),
+            st.floats(),
+            st.binary(),
+            st.sampled_from(["\ud800", "x" * 100_000, 10**5000]),
+            st.builds(Unshowable),
+            st.builds(cycle),
+            st.lists(st.builds(Unshowable), max_size=2),
+        ),
+        max_size=4,
+    )
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_value_makes_the_log_raise_and_its_line_still_comes(tmp_path: Path, values: dict[str, Any]) -> None:
+    path = tmp_path / "stderr"
+    path.unlink(missing_ok=True)
+    with logging_into(path) as (log, outlet):
+        log.warning("something.happened", **values)
+    (line,) = path.read_text().splitlines()
+    assert json.loads(line)["event"] == "something.happened" and outlet.dropped == 0
+
+
+def test_a_value_of_endless_depth_is_left_out(tmp_path: Path) -> None:
+    with logging_into(tmp_path / "stderr") as (log, _):
+        log.error("something.happened", deep=deep(), path="kept")
+    (line,) = map(json.loads, (tmp_path / "stderr").read_text().splitlines())
+    assert (line["event"], line["path"], line["left_out"]) == ("something.happened", "kept", ["deep"])
+
+
+def test_lines_for_a_reader_that_has_gone_are_dropped_and_counted() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        outlet = Outlet(stream)
+        for _ in range(5):
+            outlet.put("a line")
+            assert outlet.flush(10)
+        assert outlet.dropped == 5
+        outlet.close()
+
+
+def test_lines_for_a_full_disk_are_dropped_and_counted() -> None:
+    with Path("/dev/full").open("w") as stream:
+        outlet = Outlet(stream)
+        outlet.put("a line")
+        assert outlet.flush(10) and outlet.dropped == 1
+        outlet.close()
+
+
+def test_a_stream_that_was_closed_before_or_is_closed_later_only_drops(tmp_path: Path) -> None:
+    nothing = Outlet(None)
+    nothing.put("a line")
+    assert nothing.dropped == 1
+    stream = (tmp_path / "stderr").open("w")
+    outlet = Outlet(stream)
+    os.close(stream.fileno())
+    outlet.put("a line")
+    assert outlet.flush(10) and outlet.dropped == 1
+    os.open(os.devnull, os.O_WRONLY)  # takes the free descriptor, which the stream closes again
+    for one in (nothing, outlet):
+        one.close()
+    stream.close()
+
+
+def test_a_full_pipe_holds_up_nobody_and_what_it_lost_is_told_once_it_takes_lines_again() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream, os.fdopen(reading, "rb") as reader:
+        outlet = Outlet(stream, note=lambda lost: f"lost {lost}")
+        line = "x" * 4000
+        for _ in range(MOST_LINES):
+            outlet.put(line)
+        assert outlet.dropped > MOST_LINES - MOST_BYTES / 4000 - 30
+        assert not outlet.flush(0.01)
+        lost = outlet.dropped
+        read: list[bytes] = []
+        reads = threading.Thread(target=lambda: read.extend(reader))
+        reads.start()
+        assert outlet.flush(10)
+        outlet.put("the last one")
+        outlet.close()
+        assert outlet.dropped == lost
+        stream.close()
+        reads.join(10)
+        said = [raw.decode().strip() for raw in read]
+        assert said.count(f"lost {lost}") == 1 and said[-1] == "the last one" and len(said) == MOST_LINES - lost + 2
+
+
+def test_metrics_never_raise() -> None:
+    metrics = Metrics()
+    metrics.rejection(object(), [])  # type: ignore[arg-type]
+    metrics.forget_gates("never seen")
+    metrics.oldest("erp", "not a number")  # type: ignore[arg-type]
+    assert metrics.failed >= 2 and metrics.exposition()
