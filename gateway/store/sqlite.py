@@ -20,12 +20,15 @@ from gateway.store import operations, reads, writes
 from gateway.store.aside import Aside, Look
 from gateway.store.migrations import Upgrade
 from gateway.store.records import Claim, Counts, Message, NewMessage, Settlement, SinkState, Stored
+from gateway.store.standing import Standing
 
 _T = TypeVar("_T")
 _Job = TypeVar("_Job")
 MOST_WAITING = 480
 """Messages that may wait for a commit; more are refused, so that a slow disk costs no memory. Below the number of connections
 that the server takes, or it could never be reached."""
+_LOOK_SECONDS = 1.0
+"""Between two looks at all files of the database; a commit looks at those that it writes to."""
 
 
 Told = Callable[[Stored | Exception], None]
@@ -112,6 +115,7 @@ class Store:
         self._desk = desk
         self._lock = lock
         self._wal = opening.Wal(path)
+        self._standing = Standing(path)
         self._waiting = _Batch()
         self._wake = asyncio.Event()
         self._broken: StoreError | None = None
@@ -246,16 +250,24 @@ class Store:
         self.unchecked = self._lock.unchecked = False
 
     async def run(self) -> None:
-        """Commit until `close`. Ends with StoreFailed or StoreCorrupt where the disk can't be trusted any more."""
+        """Commit until `close`. Ends with StoreFailed or StoreCorrupt if the disk or the files can't be trusted any more."""
+        loop = asyncio.get_running_loop()
         try:
+            look_at = loop.time() + _LOOK_SECONDS
             while True:
-                if await self.step():
+                committed = await self.step()
+                if loop.time() >= look_at:
+                    await self._look_at_files()
+                    look_at = loop.time() + _LOOK_SECONDS
+                if committed:
                     continue
                 if self._closing:
                     self._broken = StoreError("the gateway is stopping")
                     return
                 self._wake.clear()
-                await self._wake.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(look_at):
+                        await self._wake.wait()
         except BaseException as error:
             # Nobody will commit any more: whoever waits for it, or will, has to be told, or the process would never end.
             self._broken = self._broken or StoreError(f"the writer has ended ({type(error).__name__})")
@@ -274,16 +286,28 @@ class Store:
         """Refuse further work and release everything; what waits should have been committed by `run` before."""
         self._broken = self._broken or StoreError("the gateway is stopping")
         self._waiting.fail(self._broken)
-        await self._reader.close()
-        await self._desk.close()
-        await self._writer.close()  # the last connection checkpoints the WAL into the file
+        # The last connection to close moves the write-ahead log into the file and removes it, if it may write. Files that can't
+        # be trusted, or are somebody else's by now, are left as they are: the readers, which may not write, close last then.
+        untrusted = isinstance(self._broken, StoreFailed | StoreCorrupt)
+        readers, writer = (self._reader, self._desk), (self._writer,)
+        for connection in (*writer, *readers) if untrusted else (*readers, *writer):
+            await connection.close()
         self._wal.close()
+        self._standing.close()
         self._lock.release(clean=clean)
 
     def finish(self) -> None:
         """Let `run` end once nothing waits any more."""
         self._closing = True
         self._wake.set()
+
+    async def _look_at_files(self) -> None:
+        """See that every file is still there, whether or not anything is committed. Raises StoreFailed."""
+        try:
+            await self._writer.run(lambda _: self._standing.check())
+        except StoreFailed as error:
+            self._broken, self.trouble = error, str(error)
+            raise
 
     def _add(self, jobs: list[tuple[_Job, asyncio.Future[_T]]], job: _Job) -> asyncio.Future[_T]:
         future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
@@ -299,7 +323,9 @@ class Store:
         started = loop.time()
 
         def work(connection: sqlite3.Connection) -> tuple[list[Stored], list[Any], bool]:
-            return *batch.commit(connection, self.retention), self._wal.is_long()
+            with self._standing.writing():
+                committed = batch.commit(connection, self.retention)
+            return *committed, self._wal.is_long()
 
         try:
             accepted, done, wal_is_long = await self._writer.run(work)
@@ -333,8 +359,13 @@ class Store:
 
     async def _move_wal(self) -> str | None:
         """Bound the write-ahead log, once those who waited for the commit are told; why it could not be done, if it passes."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            self._wal.move(connection)
+            self._standing.settle()
+
         try:
-            await self._writer.run(self._wal.move)
+            await self._writer.run(work)
         except (StoreFailed, StoreCorrupt) as error:
             self._broken, self.trouble = error, str(error)
             raise
