@@ -22,6 +22,7 @@ from msgspec import Struct, field
 from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.values import SecretRef
 from gateway.sinks.base import Deadline, Opening, Outgoing, ReadableSettings
+from gateway.sinks.dial import Dialler
 from gateway.sinks.guard import BlockedAddress, Guard, words
 from gateway.sinks.language import language_of, one_line, tell
 from gateway.sinks.templates import Template
@@ -147,7 +148,7 @@ class EmailSink:
     def __init__(self, config: EmailConfig, opening: Opening) -> None:
         self._config = config
         self._template = template_of(config)
-        self._guard = Guard.of(config.allow_networks)
+        self._dialler = Dialler(Guard.of(config.allow_networks))
         self._password = opening.secret(config.password) if config.password else None
         self._tls = ssl.create_default_context() if config.security != "none" else None
         self._local_hostname = domain_of(config.sender)
@@ -171,7 +172,7 @@ class EmailSink:
                     except aiosmtplib.SMTPSenderRefused:
                         client = None  # the host may want no more mails in one conversation; nothing of this one was said yet
                 if client is None:
-                    client = await self.converse(await self._guard.dial(config.host, config.port))
+                    client = await self.converse(await self._dialler.dial(config.host, config.port))
                     refused = await self._hand_over(client, mail.message, owed, delivery.delivery_id)
             except (aiosmtplib.SMTPException, OSError, UnicodeError) as error:
                 return failure(error, config.host, config.port)

@@ -6,15 +6,12 @@ A URL is checked too late or too early anywhere else: a name can resolve to anot
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import ipaddress
 import os
 import socket
 from collections.abc import Sequence
 from typing import Any
-
-from gateway.threads import detached
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -72,42 +69,16 @@ class Guard:
         return self._allowed is None or any(target in network for network in self._allowed)
 
     def open_socket(self, info: AddressInfo) -> socket.socket:
-        """A socket for an address that may be dialled (aiohttp's `socket_factory`). Raises BlockedAddress."""
+        """A socket for an address that may be dialled. Raises BlockedAddress."""
         family, kind, protocol, _, address = info
         if not self.allows(address[0]):
             raise BlockedAddress
         return socket.socket(family, kind, protocol)
 
-    async def dial(self, host: str, port: int) -> socket.socket:
-        """Connect to the first address of a host that answers. Raises OSError: gaierror, BlockedAddress or the last one's."""
-        return await self.connect(await lookup(host, port))
 
-    async def connect(self, found: Sequence[AddressInfo]) -> socket.socket:
-        """Connect to the first of these addresses that answers. Raises OSError: BlockedAddress or the last one's."""
-        loop = asyncio.get_running_loop()
-        failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
-        for info in found:
-            try:
-                dialled = self.open_socket(info)
-            except OSError as error:
-                failure = error
-                continue
-            try:
-                dialled.setblocking(False)
-                await loop.sock_connect(dialled, info[4])
-                return dialled
-            except OSError as error:
-                dialled.close()
-                failure = error
-            except BaseException:
-                dialled.close()
-                raise
-        raise failure
-
-
-async def lookup(host: str, port: int, family: int = socket.AF_UNSPEC) -> list[AddressInfo]:
-    """What DNS says of a host, asked in a thread of its own. Raises socket.gaierror or UnicodeError."""
-    return await detached(lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM), f"dns:{host}")
+def lookup(host: str, port: int) -> list[AddressInfo]:
+    """The addresses of a host, in the order that RFC 6724 prefers. Blocks. Raises socket.gaierror or UnicodeError."""
+    return socket.getaddrinfo(host, port, socket.AF_UNSPEC, socket.SOCK_STREAM)
 
 
 def words(error: OSError) -> str:

@@ -19,22 +19,20 @@ from pathlib import Path
 from typing import Literal, assert_never
 
 import aiosmtplib
-from aiohappyeyeballs import start_connection
 from msgspec import Struct
 from yarl import URL
 
 from gateway.clock import Clock
 from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, email, http
 from gateway.sinks.base import Opening, SinkSettings
-from gateway.sinks.guard import AddressInfo, BlockedAddress, Guard, lookup, words
+from gateway.sinks.dial import Dialler
+from gateway.sinks.guard import AddressInfo, BlockedAddress, Guard, words
 from gateway.sinks.tls import refused
 from gateway.threads import detached
 
 _MOST_SECONDS = 10.0
 _GOODBYE_SECONDS = 1.0
 """For the end of a conversation: what was found is known by then."""
-_EYEBALLS_SECONDS = 0.25
-"""From one address to the next, as aiohttp has it."""
 _ALERT_SECONDS = 0.25
 """For the other side to refuse our certificate: in TLS 1.3 the handshake is over for us by then (RFC 8446, section 4.4.2.4)."""
 _DAY = 86400
@@ -89,7 +87,7 @@ class _Way:
     """The way to a host, and how far the probe has come on it: a time-out says no more than that."""
 
     def __init__(self, host: str, port: int, key: str, config: HttpConfig | SlackConfig | EmailConfig, clock: Clock) -> None:
-        self.guard = Guard.of(config.allow_networks)
+        self.dialler = Dialler(Guard.of(config.allow_networks))
         self.seconds = bound(config)
         self.step: _Step = "name"
         self._host = host
@@ -101,7 +99,7 @@ class _Way:
 
     async def look_up(self) -> list[AddressInfo]:
         """Raises socket.gaierror or UnicodeError."""
-        found = await lookup(self._host, self._port)
+        found = await self.dialler.look_up(self._host, self._port)
         self._addresses = list(dict.fromkeys(info[4][0] for info in found))
         self.step = "connection"
         return found
@@ -185,8 +183,7 @@ async def _probe_url(
     try:
         async with asyncio.timeout(way.seconds):
             found = await way.look_up()
-            # As aiohttp does: an address that does not answer must not hold up the next one.
-            dialled = await start_connection(found, happy_eyeballs_delay=_EYEBALLS_SECONDS, socket_factory=way.guard.open_socket)
+            dialled = await way.dialler.connect(found)
             if url.scheme == "http":
                 with dialled:
                     return way.leads_to(dialled.getpeername(), "without TLS")
@@ -218,7 +215,7 @@ async def _probe_mail(config: EmailConfig, opening: Opening) -> Found:
     way = _Way(config.host, config.port, "host", config, opening.clock)
     try:
         async with asyncio.timeout(way.seconds) as limit:
-            dialled = await way.guard.connect(await way.look_up())
+            dialled = await way.dialler.connect(await way.look_up())
             way.step = "SMTP"
             async with _closing(await sink.converse(dialled)) as client:
                 if config.username is None:  # else it has been said before the login

@@ -20,6 +20,7 @@ from gateway.sinks.base import Deadline
 from gateway.sinks.excerpt import Excerpts
 from gateway.sinks.guard import BlockedAddress, Guard, lookup, words
 from gateway.sinks.tls import refused
+from gateway.threads import detached
 
 _MOST_READ = 16 * 1024
 """Bytes of an answer."""
@@ -35,7 +36,7 @@ class _Resolver(AbstractResolver):
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
         return [
             ResolveResult(hostname=host, host=info[4][0], port=port, family=info[0], proto=info[2], flags=socket.AI_NUMERICHOST)
-            for info in await lookup(host, port, family)
+            for info in await detached(lambda: lookup(host, port), f"dns:{host}")
         ]
 
     async def close(self) -> None:
