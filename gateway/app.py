@@ -75,6 +75,7 @@ class Gateway:
         self._metrics = Metrics()
         self._systemd = Systemd(environment, clock)
         self._doing = "opening the database"
+        self._last = False
         self._listening = asyncio.Event()
         self._stop = asyncio.Event()
         self._cut = asyncio.Event()
@@ -88,11 +89,14 @@ class Gateway:
         """The first call drains, the second cuts what is still in flight."""
         (self._cut if self._stop.is_set() else self._stop).set()
 
-    async def run(self) -> None:
+    async def run(self, *, last: bool = False) -> None:
         """Serve until `stop`, SIGTERM or SIGINT.
 
+        Args:
+            last: the process ends after this, so signals are ignored from then on.
         Raises StoreError and its kin, SinkSetupError or ListenError: the exception knows its exit code.
         """
+        self._last = last
         starting = asyncio.create_task(self._tell_start(), name="starting")
         try:
             await self._open_and_run()
@@ -103,12 +107,17 @@ class Gateway:
         config = self._config
         upgrade = Upgrade(min_free=config.store.min_free, told=self._log.info)
         store = await Store.open(config.database, config.store.retention, upgrade)
+        # To the very end: a second signal while the store closes must not leave an unclean end.
+        with signals_call(self.stop, lambda: self._reload(), last=self._last):
+            await self._run_on(store)
+
+    async def _run_on(self, store: Store) -> None:
+        config = self._config
         store.on_commit = self._metrics.commit
         audit = AuditLog(config.audit_log, self._clock, self._log)
         clean = False
         try:
-            with signals_call(self.stop, lambda: self._reload()):
-                await self._run(store, audit)
+            await self._run(store, audit)
             clean = audit.complete
         finally:
             await self._listeners.close()

@@ -13,8 +13,12 @@ _INTERRUPTED = 130
 
 
 @contextmanager
-def signals_call(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT call `stop`, SIGHUP calls `reload`, in the running event loop, while this is entered."""
+def signals_call(stop: Callable[[], None], reload: Callable[[], None], *, last: bool = False) -> Iterator[None]:
+    """Let SIGTERM and SIGINT call `stop`, and SIGHUP `reload`, in the running event loop, while this is entered.
+
+    Args:
+        last: the process ends after this. Signals are ignored from then on: one more of them must not spoil a clean end.
+    """
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, reload)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -23,7 +27,9 @@ def signals_call(stop: Callable[[], None], reload: Callable[[], None]) -> Iterat
         yield
     finally:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.remove_signal_handler(number)
+            loop.remove_signal_handler(number)  # first: the loop would do it when it closes, and bring back the default
+            if last:
+                signal.signal(number, signal.SIG_IGN)
 
 
 def ignore_reload() -> None:

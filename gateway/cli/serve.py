@@ -51,7 +51,9 @@ def _run(config: Config, log: Log, environment: Environment, outlet: Outlet) -> 
     from gateway.clock import Clock
 
     async def run() -> None:
-        await Gateway(config, clock=Clock(), log=log, environment=environment, lines_dropped=lambda: outlet.dropped).run()
+        await Gateway(config, clock=Clock(), log=log, environment=environment, lines_dropped=lambda: outlet.dropped).run(
+            last=True
+        )
 
     # What was loaded until now lives as long as the process: the garbage collector need not look at it again and again,
     # which stopped the loop for tens of milliseconds at a time under load.

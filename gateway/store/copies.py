@@ -7,9 +7,11 @@ out of the copy. The backup API of SQLite would begin anew with every commit, an
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import sqlite3
+import stat
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,6 +60,16 @@ def back_up(
         raise _failed(error, database, file) from error
 
 
+def unfinished(database: Path, folder: Path) -> Path:
+    """What a copy of this database is called until it is whole: a hidden name that nobody else gives to a file.
+
+    It holds the host, and which file the database is, so that several gateways may back up into one folder. It is not made of
+    the copy's name, which may be as long as a name may be, and may end with `.partial` itself.
+    """
+    of = f"{os.uname().nodename} {database.absolute()} {database.stat().st_ino}"
+    return folder / f".legitmark-gateway-{hashlib.sha256(os.fsencode(of)).hexdigest()[:32]}.partial"
+
+
 def facts(connection: sqlite3.Connection) -> tuple[int, int, str | None]:
     """Schema, number of messages, and when the newest was received. Reads a whole index: for minutes that are spent anyway."""
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
@@ -67,8 +79,8 @@ def facts(connection: sqlite3.Connection) -> tuple[int, int, str | None]:
 
 
 def _write(connection: sqlite3.Connection, database: Path, file: Path, min_free: int, *, replace: bool) -> Backup:
-    partial = _partial(file)
-    partial.unlink(missing_ok=True)  # of a process that was killed
+    partial = unfinished(database, file.parent)
+    _remove(partial)  # of a backup that was killed: two of one database are never made at a time
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     made = os.open(partial, flags, 0o600)  # SQLite writes into an empty file, which nobody else may read from the beginning
     try:
@@ -90,20 +102,21 @@ def _write(connection: sqlite3.Connection, database: Path, file: Path, min_free:
         return Backup(str(file), os.fstat(made).st_size, schema, messages, newest)
     finally:
         os.close(made)
-        for left in (partial, partial.with_name(f"{partial.name}-journal")):
-            with suppress(OSError):
-                left.unlink(missing_ok=True)
+        _remove(partial)
 
 
-def _partial(file: Path) -> Path:
-    """What it is called until it is whole."""
-    return file.with_name(f"{file.name}.partial")
+def _remove(partial: Path) -> None:
+    """Remove an unfinished copy, and what SQLite keeps beside it; a link or a folder of that name is nobody's leftover."""
+    for left in (partial, partial.with_name(f"{partial.name}-journal")):
+        with suppress(OSError):
+            if stat.S_ISREG(left.lstat().st_mode):
+                left.unlink()
 
 
 def _check_name(database: Path, file: Path) -> None:
     """SQLite takes what has one of these names for a part of the database: with a `-journal`, nobody can open it any more."""
     own = {f"{database.name}{suffix}" for suffix in ("", "-wal", "-shm", "-journal", ".lock")}
-    if own & {file.name, _partial(file).name} and file.parent.samefile(database.parent):
+    if file.name in own and file.parent.samefile(database.parent):
         raise BackupFailed(f"{file}: that name belongs to the database {database} itself: name another file")
 
 

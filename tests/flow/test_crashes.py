@@ -214,6 +214,28 @@ async def test_a_second_signal_cuts_and_the_attempt_costs_nothing(running: Runni
     assert first.body == second.body
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_signals_while_the_store_closes_spoil_no_clean_end(running: Running, receiver: Receiver, number: int) -> None:
+    """One after the other until the process has ended, from when it says that it stopped; the log is moved into the file then."""
+    for _ in range(20):
+        assert (await running.post(event(reference_id="x" * 100_000))).status == 200
+    running.terminate()
+    await until(lambda: '"gateway.stopping"' in running.stderr())
+    process = running.process
+    assert process is not None
+
+    def send_on() -> None:
+        while process.poll() is None:
+            if number != signal.SIGTERM or '"gateway.stopped"' in running.stderr():
+                process.send_signal(number)
+
+    await asyncio.wait_for(asyncio.to_thread(send_on), 30)
+    assert process.returncode == 0
+    assert (running.database.parent / "gateway.db.lock").read_bytes().strip() == b"clean"
+    await asyncio.to_thread(running.start)
+    assert "quick_check" not in running.stderr() and "caught_up" not in running.stderr()
+
+
 async def test_a_second_signal_also_cuts_a_request_whose_body_does_not_come(running: Running) -> None:
     async with running.connection() as (_, writer):
         writer.write(request_bytes(b"", [("Content-Length", "500"), *signed(b"")], length=False))

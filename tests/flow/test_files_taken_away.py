@@ -48,6 +48,11 @@ def replaced(path: Path) -> None:
     copy.replace(path)
 
 
+def all_removed(database: Path) -> None:
+    for suffix in ("", "-wal", "-shm", ".lock"):
+        beside(database, suffix).unlink()
+
+
 def folder_renamed(database: Path) -> None:
     database.parent.rename(database.parent.with_name("old"))
 
@@ -79,10 +84,7 @@ ACTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "the log is cut": (lambda database: os.truncate(beside(database, "-wal"), 0), "gateway.db-wal was cut"),
     "the index of the log is removed": (lambda database: beside(database, "-shm").unlink(), "gateway.db-shm was removed"),
     "the lock is removed": (lambda database: beside(database, ".lock").unlink(), "gateway.db.lock was removed"),
-    "everything is removed": (
-        lambda database: [beside(database, suffix).unlink() for suffix in ("", "-wal", "-shm", ".lock")],
-        "was removed",
-    ),
+    "everything is removed": (all_removed, "was removed"),
     "the folder is renamed": (folder_renamed, "was removed"),
     "the folder is renamed and made anew": (folder_renamed_and_made_anew, "was removed"),
     "the folder is removed": (lambda database: shutil.rmtree(database.parent), "was removed"),

@@ -18,7 +18,7 @@ from gateway.engine.space import Space
 from gateway.engine.upkeep import Upkeep
 from gateway.metrics import Metrics
 from gateway.store.aside import Aside
-from gateway.store.copies import RESERVE
+from gateway.store.copies import RESERVE, unfinished
 from gateway.store.sqlite import Store
 from tests.flow.running import until
 from tests.store.kit import fill, serving
@@ -40,11 +40,11 @@ class Bench:
 
     @property
     def copying(self) -> bool:
-        partial = self.file.with_name("backup.db.partial")
+        partial = unfinished(self.store.path, self.file.parent)
         return partial.exists() and partial.stat().st_size > 0
 
     def left(self) -> list[str]:
-        return [each.name for each in self.file.parent.iterdir() if "backup" in each.name]
+        return [each.name for each in self.file.parent.iterdir() if "backup" in each.name or "partial" in each.name]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import pytest
 from gateway.core.errors import BackupExists, BackupFailed, StoreCorrupt
 from gateway.core.outcome import Delivered
 from gateway.store.aside import Aside
-from gateway.store.copies import RESERVE, Backup, back_up
+from gateway.store.copies import RESERVE, Backup, back_up, unfinished
 from tests.fakes import START
 from tests.flow.running import until
 from tests.flow.test_disk import fill as fill_disk
@@ -143,13 +143,16 @@ async def test_it_takes_no_name_that_sqlite_would_look_for(path: Path, name: str
     assert names(path.parent) == ["gateway.db"]
 
 
-async def test_nor_a_name_under_which_the_database_would_be_in_its_way(tmp_path: Path, file: Path) -> None:
+@pytest.mark.parametrize("name", ["mine.partial", "gateway.db", "x" * 255, ".hidden", "データ"])
+async def test_any_other_name_is_a_fine_one_and_what_is_called_alike_stays(tmp_path: Path, file: Path, name: str) -> None:
     path = tmp_path / "gateway.db.partial"
     await fill(path, 1)
-    with pytest.raises(BackupFailed, match="belongs to the database"):
-        copied(path, tmp_path / "gateway.db")
-    assert copied(path, file.with_name("gateway.db")).messages == 1, "in another folder it may have any name"
-    assert one(path, "SELECT count(*) FROM messages") == 1
+    theirs = {other: file.with_name(other) for other in ("mine", f"{name}.partial"[-255:], f".{name}.partial"[-255:])}
+    for other in theirs.values():
+        other.write_bytes(b"theirs")
+    assert copied(path, file.with_name(name)).messages == 1
+    assert {other.read_bytes() for other in theirs.values()} == {b"theirs"}
+    assert names(file.parent) == sorted({name, *theirs})
 
 
 async def test_nor_what_somebody_makes_meanwhile(path: Path, file: Path) -> None:
@@ -161,17 +164,29 @@ async def test_nor_what_somebody_makes_meanwhile(path: Path, file: Path) -> None
 
 async def test_what_a_killed_one_left_behind_gives_way(path: Path, file: Path) -> None:
     await fill(path, 1)
+    left = unfinished(path, file.parent)
+    left.write_bytes(b"half")
+    left.with_name(f"{left.name}-journal").write_bytes(b"half")
+    others = file.with_name(f".legitmark-gateway-{'0' * 32}.partial")
+    others.write_bytes(b"the copy that another gateway is making here")
+    assert copied(path, file.with_name("another.db")).messages == 1
+    assert names(file.parent) == sorted(["another.db", others.name])
+
+
+async def test_a_link_of_that_name_is_nobodys_leftover(path: Path, file: Path) -> None:
+    await fill(path, 1)
     precious = file.with_name("precious")
     precious.write_bytes(b"precious")
-    file.with_name("backup.db.partial").symlink_to(precious)
-    assert copied(path, file).messages == 1
-    assert names(file.parent) == ["backup.db", "precious"] and precious.read_bytes() == b"precious"
+    unfinished(path, file.parent).symlink_to(precious)
+    with pytest.raises(BackupFailed):
+        copied(path, file)
+    assert precious.read_bytes() == b"precious" and unfinished(path, file.parent).is_symlink()
 
 
 async def test_one_that_is_interrupted_leaves_nothing_behind_and_ends_at_once(path: Path, file: Path) -> None:
     await fill(path, 20_000, body=b"x" * 4000)
     copying = Aside(path, partial(back_up, database=path, file=file, now=START, min_free=0))
-    partial_file = file.with_name("backup.db.partial")
+    partial_file = unfinished(path, file.parent)
     await until(lambda: partial_file.exists() and partial_file.stat().st_size > 1_000_000, HANG)
     loop = asyncio.get_running_loop()
     begun = loop.time()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import StoreCorrupt, StoreFailed
+from gateway.store.copies import unfinished
 from gateway.store.migrations import Upgrade, backup_before, scripts
 from gateway.store.sqlite import Store
 from tests.flow.running import until
@@ -186,7 +187,7 @@ class TestKilled:
         path = tmp_path / "big.db"
         await fill(path, 20_000, body=b"x" * 4000)
         set_version(path, 1)
-        partial = Path(f"{backup_before(path, 1)}.partial")
+        partial = unfinished(path, path.parent)
         with process(START, path, *FIRST, COLUMN, TABLE) as upgrading:
             assert line(upgrading) == STEPS[0]
             go_on(upgrading)
