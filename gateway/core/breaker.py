@@ -1,7 +1,8 @@
 """When a lane may claim while its sink fails: the breaker. Pure; one instant per decision.
 
 closed ── `failures` Retry outcomes in a row ──> open ── a probe succeeds ──> closed
-                                                  └── a probe fails: the next one after twice the wait, at most 10 min
+   └───── one that is sink-wide ─────────────────> │├── a probe fails: the next one after twice the wait, at most 10 min
+                                                   └── a probe is rejected: the next one after the same wait
 """
 
 from __future__ import annotations
@@ -40,16 +41,20 @@ CLOSED = BreakerState()
 
 
 def succeeded() -> BreakerState:
-    """After an outcome that shows the sink at work: any but `Retry`."""
+    """After a delivery: the sink works."""
     return CLOSED
 
 
-def failed(state: BreakerState, policy: BreakerPolicy, now: float) -> BreakerState:
-    """After a `Retry` outcome, of a probe or of an attempt that was under way when the breaker opened."""
+def failed(state: BreakerState, policy: BreakerPolicy, now: float, *, sink_wide: bool = False) -> BreakerState:
+    """After a `Retry` outcome of an attempt that is no probe; it may have been under way when the breaker opened.
+
+    Args:
+        sink_wide: the breaker opens, whatever the policy says of `failures`.
+    """
     failures = state.failures + 1
     if state.is_open:
         return BreakerState(failures, state.opened_at, state.probe_at, state.wait)
-    if failures < policy.failures:
+    if failures < policy.failures and not sink_wide:
         return BreakerState(failures=failures)
     return BreakerState(failures, opened_at=now, probe_at=now + policy.probe, wait=policy.probe)
 
@@ -58,6 +63,11 @@ def probe_failed(state: BreakerState, policy: BreakerPolicy, now: float) -> Brea
     """After a probe that did not get through: the next one waits twice as long."""
     wait = min(max(state.wait, policy.probe) * 2, max(LONGEST_PROBE_WAIT, policy.probe))
     return BreakerState(state.failures + 1, state.opened_at, now + wait, wait)
+
+
+def probe_rejected(state: BreakerState, now: float) -> BreakerState:
+    """After a probe that ended in `Reject`, which says nothing of the sink: the next one waits as long as this one did."""
+    return state if state.probe_at is None else BreakerState(state.failures, state.opened_at, now + state.wait, state.wait)
 
 
 def restored(state: BreakerState, policy: BreakerPolicy, now: float) -> BreakerState:

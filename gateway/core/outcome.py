@@ -44,6 +44,11 @@ class Retry(Struct, frozen=True):
     status: int | None = None
     answer: str = ""
     """The beginning of what the other side said, for `gateway show` alone: it is a stranger's text."""
+    sink_wide: bool = False
+    """Every other message would meet the same (a login refused, a channel gone): the breaker opens at once (CONTRACT section 4).
+
+    `detail` then says what a person has to do: it stands in the status, the log, the audit line and the notice.
+    """
 
 
 class Defer(Struct, frozen=True):
@@ -58,7 +63,7 @@ class Defer(Struct, frozen=True):
 
 
 class Reject(Struct, frozen=True):
-    """It will never work: the delivery is dead at once."""
+    """This message will never work: its delivery is dead at once. The next message may work, so the breaker learns nothing."""
 
     reason: Reason
     detail: str = ""

@@ -69,6 +69,9 @@ def longest_wait(policy: RetryPolicy) -> float:
 def decide(outcome: Outcome, *, retries: int, since: float, now: float, jitter: float, policy: RetryPolicy) -> Transition:
     """Turn an outcome into what happens next (CONTRACT section 4).
 
+    A sink-wide `Retry` spends one unit of the budget as any other does, but never the last one: the trouble is the sink's, and
+    no message dies of it before `give_up_after`.
+
     Args:
         retries: `Retry` outcomes before this one, since acceptance or replay.
         since: Unix seconds of acceptance or replay.
@@ -82,9 +85,11 @@ def decide(outcome: Outcome, *, retries: int, since: float, now: float, jitter: 
         case Defer(reason=reason, after=after):
             due_at = min(now + hold(after), expires_at(policy, since))
             return Transition(state="queued", due_at=max(due_at, now), retries=retries, reason=reason)
-        case Retry(reason=reason):
-            failed = retries + 1
-            if failed >= len(policy.schedule):
+        case Retry(reason=reason, sink_wide=sink_wide):
+            failed, last = retries + 1, len(policy.schedule) - 1
+            if sink_wide:
+                failed = min(failed, last)
+            elif failed > last:
                 return Transition(state="dead", retries=failed, reason=Reason.ATTEMPTS_EXHAUSTED)
             # A wait that reaches beyond the end comes due at the end, so that it is given up then and not later.
             due_at = min(now + _jittered(policy.schedule[failed], jitter), expires_at(policy, since))

@@ -11,7 +11,7 @@ import msgspec
 from gateway.clock import Clock
 from gateway.core import breaker
 from gateway.core.breaker import BreakerPolicy, BreakerState
-from gateway.core.outcome import Defer, Outcome, Retry
+from gateway.core.outcome import Defer, Outcome, Reject, Retry
 from gateway.core.rate import TokenBucket
 from gateway.core.retry import LONGEST_DEFER
 from gateway.store.records import SinkState
@@ -108,7 +108,13 @@ class Gates:
         before, now = self.breaker, self._clock.now()
         match outcome:
             case Retry():
-                after = breaker.probe_failed(before, self._policy, now) if probe else breaker.failed(before, self._policy, now)
+                after = (
+                    breaker.probe_failed(before, self._policy, now)
+                    if probe
+                    else breaker.failed(before, self._policy, now, sink_wide=outcome.sink_wide)
+                )
+            case Reject():
+                after = breaker.probe_rejected(before, now) if probe else before
             case Defer():
                 after = before  # neither up nor down: the hold says when to ask again
             case _:

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject
+from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.retry import RetryPolicy
 from tests.fakes import FakeClock
 from tests.flow.bench import A_BIT, DAY, FAILS, Bench, BusySink, ids, spin
@@ -148,22 +148,67 @@ async def test_after_a_restart_on_a_clock_that_went_back_a_day_the_probe_comes_w
     assert await bench.work() == pytest.approx(30.0, abs=A_BIT)
 
 
-@pytest.mark.parametrize("outcome", [Reject(Reason.HTTP_STATUS, "HTTP 410", 410), Delivered(200)])
-async def test_a_reject_shows_a_sink_at_work_and_starts_the_count_anew(bench: Bench, outcome: Outcome) -> None:
-    await bench.start(concurrency=1)
-    answers: list[Outcome] = [FAILS, FAILS, outcome, FAILS, FAILS]
+@pytest.mark.parametrize(
+    ("outcome", "counted"), [(Reject(Reason.HTTP_STATUS, "HTTP 410", 410), 3), (Delivered(200), 1)], ids=["reject", "delivered"]
+)
+async def test_a_reject_says_nothing_of_the_sink_and_a_delivery_starts_the_count_anew(
+    bench: Bench, outcome: Outcome, counted: int
+) -> None:
+    await bench.start(concurrency=1, failures=4)
+    answers: list[Outcome] = [FAILS, FAILS, outcome, FAILS]
     bench.sink.answer = lambda _: answers.pop(0)
-    await bench.give(5)
+    await bench.give(4)
     await bench.work()
-    assert not bench.lane.gates.breaker.is_open and bench.lane.gates.breaker.failures == 2
+    assert not bench.lane.gates.breaker.is_open and bench.lane.gates.breaker.failures == counted
 
 
-async def test_a_probe_that_is_rejected_closes_it(bench: Bench, clock: FakeClock) -> None:
+async def test_rejects_alone_never_open_it(bench: Bench) -> None:
+    await bench.start(failures=1)
+    bench.sink.answer = Reject(Reason.REJECTED, "too long")
+    await bench.give(20)
+    await bench.work()
+    assert not bench.lane.gates.breaker.is_open
+    assert await bench.rows("DISTINCT state") == [("dead",)]
+
+
+async def test_a_probe_that_is_rejected_does_not_close_it_and_the_next_one_takes_its_turn(bench: Bench, clock: FakeClock) -> None:
     await bench.break_open()
+    await bench.give(20)
     bench.sink.answer = Reject(Reason.HTTP_STATUS, "HTTP 400", 400)
+    for number in range(1, 4):
+        clock.advance(30.01)
+        await bench.work()
+        assert bench.lane.gates.breaker.is_open and len(bench.sink.sent) == number
+    bench.sink.answer = Delivered()
     clock.advance(30.01)
     await bench.work()
     assert not bench.lane.gates.breaker.is_open
+
+
+@pytest.mark.parametrize("schedule", [(0.0,), (0.0, 5.0, 300.0)])
+async def test_trouble_of_the_sink_opens_it_at_once_kills_nothing_and_outlives_a_restart(
+    schedule: tuple[float, ...], bench: Bench, clock: FakeClock
+) -> None:
+    policy = RetryPolicy(schedule=schedule)
+    await bench.start(policy, concurrency=4, failures=1000)
+    bench.sink.gate, bench.sink.answer = asyncio.Event(), Retry(Reason.REJECTED, "token_revoked: make a new one", sink_wide=True)
+    owed = await bench.give(40)
+    async with bench.running():
+        await bench.until_sent(4)
+        bench.sink.gate.set()
+        await bench.until_idle()
+    assert bench.lane.gates.breaker.is_open and len(bench.sink.sent) == 4, "what was in flight, and nothing after it"
+    (line,) = [line for line in await bench.lines() if line["event"] == "sink.opened"]
+    assert line["detail"] == "token_revoked: make a new one"
+    for _ in range(100):
+        await bench.start(policy, failures=1000)
+        clock.advance(600.1)
+        await bench.work()
+    rows = await bench.rows("state, retries")
+    assert {state for state, _ in rows} == {"queued"} and max(retries for _, retries in rows) <= 1
+    bench.sink.answer = Delivered(200)
+    await bench.to_the_end()
+    assert await bench.rows("DISTINCT state") == [("delivered",)] and set(ids(owed)) == set(bench.order)
 
 
 async def test_defer_never_opens_it_and_does_not_close_it_either(bench: Bench, clock: FakeClock) -> None:

@@ -13,6 +13,7 @@ from gateway.core.breaker import (
     BreakerState,
     failed,
     probe_failed,
+    probe_rejected,
     restored,
     succeeded,
 )
@@ -36,6 +37,22 @@ def test_it_opens_after_so_many_failures_in_a_row_and_not_one_earlier(failures: 
         state = failed(state, policy, START)
         assert not state.is_open and state.failures == number
     assert failed(state, policy, START + 7) == BreakerState(failures, opened_at=START + 7, probe_at=START + 37, wait=30.0)
+
+
+@pytest.mark.parametrize("failures", [1, 3, 1000])
+def test_trouble_that_every_message_would_meet_opens_it_at_once(failures: int) -> None:
+    policy = BreakerPolicy(failures=failures, probe=30.0)
+    opened_at_once = BreakerState(1, opened_at=START, probe_at=START + 30, wait=30.0)
+    assert failed(CLOSED, policy, START, sink_wide=True) == opened_at_once
+    later = failed(opened_at_once, policy, START + 9, sink_wide=True)
+    assert (later.probe_at, later.wait, later.opened_at) == (START + 30, 30.0, START)
+
+
+def test_a_probe_that_is_rejected_leaves_it_open_and_the_next_one_waits_as_long() -> None:
+    state = probe_failed(opened(), _POLICY, START + 30)
+    after = probe_rejected(state, START + 90)
+    assert (after.probe_at, after.wait, after.failures) == (START + 150, 60.0, state.failures)
+    assert probe_rejected(CLOSED, START) == CLOSED
 
 
 def test_a_success_in_between_starts_the_count_anew() -> None:

@@ -64,6 +64,18 @@ def test_a_retry_keeps_its_reason_while_it_waits(reason: Reason) -> None:
     assert after(Retry(reason)).reason == reason
 
 
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_trouble_of_the_sink_spends_the_budget_down_to_its_last_unit_and_never_that(length: int) -> None:
+    policy, retries = RetryPolicy(schedule=SCHEDULE[:length]), 0
+    for _ in range(20):
+        found = after(Retry(Reason.REJECTED, sink_wide=True), retries=retries, policy=policy)
+        assert found.state == "queued" and found.retries in (retries, retries + 1)
+        assert found.due_at == NOW + policy.schedule[found.retries]
+        retries = found.retries
+    assert retries == length - 1
+    assert after(FAILED, retries=retries, policy=policy).state == "dead"
+
+
 @pytest.mark.parametrize("retries", [0, 3, 4])
 @pytest.mark.parametrize("reason", [Reason.REJECTED, Reason.HTTP_STATUS, Reason.BLOCKED])
 def test_a_reject_is_dead_at_once_whatever_was_left(retries: int, reason: Reason) -> None:
@@ -145,7 +157,7 @@ def test_the_whole_life_of_a_delivery_that_always_fails_takes_the_sum_of_its_wai
 
 outcomes = (
     st.builds(Delivered)
-    | st.builds(Retry, st.sampled_from(Reason))
+    | st.builds(Retry, st.sampled_from(Reason), sink_wide=st.booleans())
     | st.builds(Defer, st.sampled_from(Reason), st.floats(allow_nan=False))
     | st.builds(Reject, st.sampled_from(Reason))
 )
@@ -169,7 +181,8 @@ def test_every_transition_is_within_its_bounds(
     found = after(outcome, retries=retries, since=NOW - age, jitter=jitter, policy=policy)
     assert (found.due_at is not None) is (found.state == "queued")
     assert (found.reason is None) is (found.state == "delivered")
-    assert found.retries == retries + isinstance(outcome, Retry)
+    if not (isinstance(outcome, Retry) and outcome.sink_wide):
+        assert found.retries == retries + isinstance(outcome, Retry)
     match outcome:
         case Delivered():
             assert found.state == "delivered"
@@ -180,6 +193,8 @@ def test_every_transition_is_within_its_bounds(
             ends = NOW - age + policy.give_up_after
             assert 1 <= found.due_at - NOW <= 3600 or found.due_at == max(ends, NOW)
             assert found.due_at <= max(ends, NOW)
+        case Retry(sink_wide=True):
+            assert found.state == "queued" and found.retries == min(retries + 1, len(policy.schedule) - 1)
         case Retry():
             assert (found.state == "dead") is (retries + 1 >= len(policy.schedule))
             if found.due_at is not None:
