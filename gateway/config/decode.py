@@ -20,6 +20,7 @@ from gateway.sinks import HttpConfig, JsonlConfig
 S = TypeVar("S", bound=Struct)
 V = TypeVar("V")
 
+SECRET_FORMS = '{ env = "NAME" }, { file = "/path" } or { credential = "name" }'
 _WORDS: dict[Any, str] = {
     str: "a text in quotes",
     int: "a whole number",
@@ -28,7 +29,7 @@ _WORDS: dict[Any, str] = {
     Duration: 'a duration such as "30s"',
     Size: 'a size such as "256KiB"',
     Rate: 'a rate such as "50/s"',
-    SecretRef: '{ env = "NAME" }, { file = "/path" } or { credential = "name" }',
+    SecretRef: SECRET_FORMS,
 }
 _PLURALS: dict[Any, str] = {
     str: "texts in quotes",

@@ -71,7 +71,7 @@ def read(path: Path) -> TomlFile:
         source = raw.split(b"\n")[before.count(b"\n")].decode(errors="replace")
         line, column = before.count(b"\n") + 1, len(before.rpartition(b"\n")[2].decode()) + 1
         found = Fault(line, column, "is not UTF-8 here", "save the file as UTF-8")
-        raise _broken(path, source.rstrip("\r"), found) from None
+        raise _broken(path, raw.decode(errors="replace"), source.rstrip("\r"), found) from None
     try:
         return TomlFile(path, text, tomllib.loads(text))
     except ValueError as error:
@@ -80,7 +80,7 @@ def read(path: Path) -> TomlFile:
         # A secret may stand on a line of its own, below its key.
         above = next((line for line in reversed(lines) if "=" in line), "")
         found = found._replace(message=f"is not TOML: {found.message}")
-        raise _broken(path, lines[-1].rstrip("\r"), found, above) from None
+        raise _broken(path, text, lines[-1].rstrip("\r"), found, above) from None
     except RecursionError:
         raise _unreadable(path, "nests tables or lists too deeply") from None
 
@@ -161,8 +161,9 @@ def _unreadable(path: Path, message: str, hint: str = "") -> ConfigError:
     return ConfigError(str(path), [Problem(file=str(path), place="file", message=message, hint=hint)])
 
 
-def _broken(path: Path, source: str, found: Fault, above: str = "") -> ConfigError:
+def _broken(path: Path, text: str, source: str, found: Fault, above: str = "") -> ConfigError:
     from gateway.config.report import masked
+    from gateway.config.secrecy import Cleaner
 
     problem = Problem(
         file=str(path),
@@ -174,4 +175,4 @@ def _broken(path: Path, source: str, found: Fault, above: str = "") -> ConfigErr
         source=masked(source, unparsed=above or source),
         width=found.width,
     )
-    return ConfigError(str(path), [problem])
+    return ConfigError(str(path), [Cleaner([text]).problem(problem)])

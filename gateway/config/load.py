@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.config import checks, lint, messages, report, rules
-from gateway.config.decode import absolute, decode_table, secret_refs, suggestion
+from gateway.config.decode import SECRET_FORMS, absolute, decode_table, secret_refs, suggestion
 from gateway.config.files import TomlFile, included, read, read_table
 from gateway.config.place import Finding, Findings, Place
 from gateway.config.report import is_secret_itself
+from gateway.config.secrecy import pasted
 from gateway.config.settings import (
     AdminSettings,
     AuditSettings,
@@ -144,7 +145,8 @@ class _Loader:
             found.append(
                 Finding(self._place("sources"), "there is none", "webhooks need a place to come from: [sources.legitmark]")
             )
-        # A key that could not be decoded has its default here: what the checks say of that was written by nobody.
+        found += self._pasted()
+        # Skip checks on keys that failed to decode: they hold defaults that the user never wrote.
         refused = [finding.place for finding in self._findings]
         self._findings += [
             finding
@@ -260,6 +262,16 @@ class _Loader:
                 except ValueError as error:
                     self._say(where, str(error))
         return found
+
+    def _pasted(self) -> Iterator[Finding]:
+        """Secrets that stand in the file itself, where nothing else was found wrong."""
+        for file in self._files:
+            for keys, on_key in pasted(file.document):
+                where = Place(file.path, keys)
+                if not any(where.holds(finding.place) or finding.place == where for finding in self._findings):
+                    hint = f"write {SECRET_FORMS}, and rotate the secret" if not on_key else "remove it, and rotate the secret"
+                    on: Literal["key", "value"] = "key" if on_key else "value"
+                    yield Finding(where, "this looks like a secret, which never stands in this file", hint, on=on)
 
     def _authorities(self, sink: SinkConfig) -> str:
         """The text of its `ca`; "" where there is none, or none that can be read, which the checks say."""

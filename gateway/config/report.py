@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gateway.config.place import Finding
+from gateway.config.secrecy import Cleaner, is_unmistakable
 from gateway.core.errors import Problem
 
 _WITH_SECRETS = ("sinks", "sources", "admin")
@@ -31,6 +32,7 @@ def problems(findings: Iterable[Finding], texts: Mapping[Path, str]) -> list[Pro
     positions = {path: Positions(text) for path, text in texts.items()}
     lines = {path: text.split("\n") for path, text in texts.items()}
     order = {path: number for number, path in enumerate(texts)}
+    cleaner = Cleaner(texts.values())
     found = []
     for finding in findings:
         place = finding.place
@@ -49,7 +51,7 @@ def problems(findings: Iterable[Finding], texts: Mapping[Path, str]) -> list[Pro
             source=line,
             width=span.length,
         )
-        found.append((order[place.file], span.line, span.column, problem))
+        found.append((order[place.file], span.line, span.column, cleaner.problem(problem)))
     return [problem for *_, problem in sorted(found, key=lambda entry: entry[:3])]
 
 
@@ -71,7 +73,11 @@ def masked(line: str, *, unparsed: str = "") -> str:
 
 def is_secret_itself(kind: str, written: str) -> bool:
     """Whether what stands in `{ env = ... }`, `{ file = ... }` or `{ credential = ... }` is the secret, not its place."""
-    return _NO_PLACE.search(written) is not None or (kind == "env" and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", written) is None)
+    return (
+        _NO_PLACE.search(written) is not None
+        or is_unmistakable(written)
+        or (kind == "env" and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", written) is None)
+    )
 
 
 def _is_reference(part: str) -> bool:

@@ -1,0 +1,254 @@
+"""Keeps pasted secrets out of everything that is said about a configuration: messages, places, hints and quoted lines.
+
+A text of a file is a suspect if it looks like a secret, or if it stands where one is expected, whatever the layout and whether
+or not the file is TOML. What is said about the file is then cleaned of every piece of a suspect. Decides nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from datetime import date, time
+from typing import Any
+
+from msgspec import structs
+
+from gateway.config.settings import (
+    AdminSettings,
+    AuditSettings,
+    DefaultsSettings,
+    RouteSettings,
+    ServerSettings,
+    SourceSettings,
+    StoreSettings,
+    TestSettings,
+)
+from gateway.core.errors import Problem
+from gateway.core.events import IDENTITY
+from gateway.sinks import SINK_TYPES
+from gateway.sinks.base import Breaker
+from gateway.sinks.http import Basic
+
+_PIECE = 6
+"""Characters: the shortest piece of a suspect that is never shown."""
+_TABLES = ("server", "admin", "store", "audit", "defaults", "sources", "sinks", "routes", "tests", "include")
+_NAMED = ("sources", "sinks")
+_FREE = ("routes", "tests")
+"""Tables whose keys are fields of events and no settings: there only the looks of a text decide."""
+_STRUCTS = (AdminSettings, AuditSettings, DefaultsSettings, RouteSettings, ServerSettings, SourceSettings, StoreSettings)
+_STRUCTS += (TestSettings, Breaker, Basic, *SINK_TYPES.values())  # type: ignore[assignment]
+_KEYS = frozenset(name for kind in _STRUCTS for name in kind.__struct_fields__) | {"type", *_TABLES, *IDENTITY}
+SENSITIVE = re.compile(r"(?i)secret|token|passw|bearer|url|header|auth|key|credential|whsec_|xox[a-z]-")
+"""Names of keys behind which a secret may stand."""
+_PLACES = ("env", "file", "credential")
+_PATHS = ("certificate", "key")
+"""Keys whose texts are paths: a private key that is pasted there is known by its looks."""
+_UNMISTAKABLE = re.compile(
+    r"wh(?:sec|sk)_[A-Za-z0-9+/=_-]{6}|-----BEGIN[A-Z ]*PRIVATE KEY|(?i:xox[a-z]-|xapp-)[A-Za-z0-9-]{6}"
+    r"|(?:gh[pousr]|github_pat)_[A-Za-z0-9]{6}|glpat-[A-Za-z0-9_-]{6}|[sr]k_(?:live|test)_[A-Za-z0-9]{6}|AKIA[A-Z0-9]{12}"
+    r"|eyJ[A-Za-z0-9_-]{6,}\.|(?i:hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/.)"
+)
+_WORD = r"[^\s\"'\[\]{}<>`]"
+_SHAPED = re.compile(
+    rf"{_WORD}*(?:{_UNMISTAKABLE.pattern}|whsec_|(?i:xox[a-z]-)){_WORD}*"  # known by a prefix
+    r"|(?i:bearer|basic)\s+[A-Za-z0-9+/=._~-]{6,}"
+    r"|(?<=://)[^\s/\"'@]+@"  # user name and password of a URL
+    r"|-----(?:BEGIN|END)[^\n]*"
+    r"|(?<![A-Za-z0-9+/=_-])(?=[A-Za-z0-9+/_-]*[0-9])(?=[A-Za-z0-9+/_-]*[A-Z])(?=[A-Za-z0-9+/_-]*[a-z])[A-Za-z0-9+/_-]{20,}=*"
+    r"|(?<![A-Za-z0-9])(?=[a-f0-9]*[a-f])(?=[a-f0-9]*[0-9])[a-f0-9]{20,}(?![A-Za-z0-9])"
+    r"|(?<![A-Za-z0-9])(?=[A-F0-9]*[A-F])(?=[A-F0-9]*[0-9])[A-F0-9]{20,}(?![A-Za-z0-9])"
+)
+"""Texts that are secrets by their looks: a known prefix, or long base64 or hexadecimal digits."""
+_PEM = re.compile(r"-----BEGIN.*?(?:-----END[^\n]*|\Z)", re.DOTALL)
+_PAIR = re.compile(r"""(?:^|(?<=[{,\s]))("[^"\n]*"|'[^'\n]*'|[^\s"'\[\]{},=#]+)\s*=""")
+_HEADER = re.compile(rf"\s*\[\[?\s*(['\"]?)({'|'.join(_TABLES)})\1\s*([.\]].*|$)")
+_OTHER_HEADER = re.compile(r"\s*\[\[?[A-Za-z0-9_. -]+\]{0,2}\s*(?:#.*)?")
+_QUOTED = re.compile(r"\"((?:\\.|[^\"\\])*)\"?|'([^']*)'?")
+_TOKEN = re.compile(r"[^\s\"'\[\]{},]+")
+_PLAIN_TOKEN = re.compile(r"[+-]?[0-9][0-9._:TZ-]*|true|false")
+_ORIGIN = re.compile(r"^\s*https?://[^/?#@]*(?=[/?#]|\s*$)")
+"""The part of a URL that is no secret."""
+_NAME_OF_A_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_OURS = " ".join(
+    [
+        *(*_KEYS, *_TABLES, *_PLACES, *SINK_TYPES),
+        "secrets password bearer token whsec_ https:// http:// webhooks gateway legitmark credential certificate",
+        "environment variable private public example internal localhost server.tls",
+    ]
+)
+"""Words that give nothing away: the pieces of a suspect that are also pieces of these are shown."""
+
+
+def is_unmistakable(text: str) -> bool:
+    """Whether a text is a secret beyond doubt, wherever it stands: a signing secret, a token of a known kind, a private key."""
+    return _UNMISTAKABLE.search(text) is not None
+
+
+def looks_secret(text: str) -> bool:
+    """Whether a text may be a secret by its looks. Good for hiding alone: some paths and names look like one."""
+    return _SHAPED.search(text) is not None
+
+
+def pasted(value: Any, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], bool]]:
+    """Where in a document a secret stands beyond doubt: the keys down to it, and whether the last key itself is the secret.
+
+    Events of tests are left out: their texts are a sender's.
+    """
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if is_unmistakable(key):
+                yield (*keys, key), True
+            elif (keys[:1], key) != (("tests",), "event"):
+                yield from pasted(inner, (*keys, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from pasted(inner, (*keys, number))
+    elif isinstance(value, str) and is_unmistakable(value):
+        yield keys, False
+
+
+class Cleaner:
+    """Takes the secrets of some files out of what is said about them."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        suspects = {suspect for text in texts for suspect in (*_of_text(text), *_of_toml(text))}
+        ours = _pieces(_OURS)
+        self._pieces = {piece for suspect in suspects for piece in _pieces(suspect)} - ours
+
+    def problem(self, problem: Problem) -> Problem:
+        return structs.replace(
+            problem,
+            place=self.words(problem.place),
+            message=self.words(problem.message),
+            hint=self.words(problem.hint),
+            source=self.line(problem.source),
+        )
+
+    def words(self, text: str) -> str:
+        """A text with `***` for each part that may be a secret."""
+        hidden = self._hidden(text)
+        return "".join(
+            "***" if hide and (at == 0 or not hidden[at - 1]) else "" if hide else text[at] for at, hide in enumerate(hidden)
+        )
+
+    def line(self, text: str) -> str:
+        """A line of the file with a star for each character that may be a secret's: the caret below it stays right."""
+        return "".join("*" if hide else text[at] for at, hide in enumerate(self._hidden(text)))
+
+    def _hidden(self, text: str) -> list[bool]:
+        hidden = [False] * len(text)
+        for match in _SHAPED.finditer(text):
+            if len(match[0]) >= _PIECE + 1:
+                hidden[match.start() : match.end()] = [True] * len(match[0])
+        for at in range(len(text) - _PIECE + 1):
+            if text[at : at + _PIECE] in self._pieces:
+                hidden[at : at + _PIECE] = [True] * _PIECE
+        return hidden
+
+
+def _pieces(text: str) -> set[str]:
+    text = _ORIGIN.sub("", text)
+    return {text[at : at + _PIECE] for at in range(len(text) - _PIECE + 1)}
+
+
+def _of_text(text: str) -> Iterator[str]:
+    """The suspects of a file, read line by line, so that it need not be TOML."""
+    for match in _SHAPED.finditer(text):
+        yield match[0]
+    for match in _PEM.finditer(text):
+        yield from match[0].split("\n")
+    free = below = hiding = False
+    for line in text.split("\n"):
+        if (header := _HEADER.match(line)) is not None and "=" not in line.partition("#")[0]:
+            inner = header[3].partition("#")[0].split(".", 2 if header[2] in _NAMED else 1)
+            below = len(inner) > 1 + (header[2] in _NAMED) and SENSITIVE.search(inner[-1]) is not None
+            free, hiding = header[2] in _FREE or inner[-1].strip("] ") == "identity", below
+            continue
+        if not hiding and _OTHER_HEADER.fullmatch(line):
+            free = below = False
+            continue
+        start, pairs = 0, list(_PAIR.finditer(line))
+        for pair in pairs:
+            if hiding:
+                yield from _parts(line[start : pair.start()])
+            hiding, start = _hides(pair[1].strip("\"'"), free=free, below=below, so_far=hiding), pair.end()
+        rest = line[start:]
+        if hiding:
+            yield from _parts(rest)
+        elif not pairs:  # no key, and not inside quotes: a secret may have been pasted on a line of its own
+            bare = _QUOTED.sub("", rest.partition("#")[0])
+            yield from (token.strip(":") for token in _TOKEN.findall(bare) if _PLAIN_TOKEN.fullmatch(token) is None)
+
+
+def _hides(key: str, *, free: bool, below: bool, so_far: bool) -> bool:
+    """Whether what stands behind a key may be a secret."""
+    names = key.split(".")
+    if names[-1] in (*_PLACES, *_PATHS):
+        return False
+    if free and not below:
+        return so_far and len(names) == 1 and names[0] not in _KEYS
+    return below or any(SENSITIVE.search(name) is not None or name not in _KEYS for name in names)
+
+
+def _parts(written: str) -> Iterator[str]:
+    for match in _QUOTED.finditer(written):
+        yield match[1] if match[1] is not None else match[2]
+    for token in _TOKEN.findall(written):
+        if _PLAIN_TOKEN.fullmatch(token) is None or len(token) > 12:
+            yield token
+
+
+def _of_toml(text: str) -> Iterator[str]:
+    """The suspects among the values of a file, as they are after TOML's escapes; none if it is no TOML."""
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return
+    for name, table in document.items():
+        if name not in _FREE:
+            yield from _of_value(table, (name,), hiding=False)
+        for inner in (name, *_texts(table)):
+            yield from (match[0] for match in _SHAPED.finditer(inner))
+
+
+def _of_value(value: Any, keys: tuple[str, ...], *, hiding: bool) -> Iterator[str]:
+    if isinstance(value, dict):
+        reference = bool(value) and set(value) <= set(_PLACES)
+        for key, inner in value.items():
+            if reference and isinstance(inner, str):
+                if hides_place(key, inner):
+                    yield inner
+                continue
+            settings = len(keys) > (keys[0] in _NAMED)  # else the key is the name of a source or a sink
+            hides = hiding or (settings and key not in _PATHS and (SENSITIVE.search(key) is not None or key not in _KEYS))
+            if key != "identity":
+                yield from _of_value(inner, (*keys, key), hiding=hides)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _of_value(inner, keys, hiding=hiding)
+    elif hiding and not isinstance(value, (bool, date, time)):
+        text = str(value)
+        yield text
+        yield from text.split("\n")
+
+
+def hides_place(kind: str, written: str) -> bool:
+    """Whether the place of a secret is not shown, since it may be the secret: what no variable, file or credential is named."""
+    if looks_secret(written):
+        return True
+    if kind == "env":
+        return _NAME_OF_A_VARIABLE.fullmatch(written) is None
+    return kind == "file" and not re.search(r"[/.]", written) and re.search(r"[0-9]", written) is not None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)

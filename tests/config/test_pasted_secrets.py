@@ -1,0 +1,200 @@
+"""A secret that was pasted into the file, in whatever layout: no piece of six characters of it is in anything that is said."""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.cli.check import check
+from gateway.config import load
+from gateway.config.secrecy import Cleaner
+from gateway.core.errors import ConfigError, Problem
+from gateway.core.values import Environment
+from tests.conftest import SECRET
+
+PIECE = 6
+_BASE64 = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", min_size=24, max_size=44)
+SHAPED = st.one_of(
+    _BASE64.map(lambda text: f"whsec_{text}="),
+    _BASE64.map(lambda text: f"v1,whsec_{text}"),
+    st.text("0123456789", min_size=24, max_size=30).map(lambda text: f"xoxb-{text[:11]}-{text[11:]}aB"),
+    _BASE64.map(lambda text: f"https://hooks.slack.com/services/T0/B0/{text}"),
+    st.text("0123456789abcdef", min_size=32, max_size=64).map(lambda text: f"a1{text}"),
+    _BASE64.map(lambda text: f"Bearer aB3{text}"),
+    _BASE64.map(lambda text: f"eyJhbGciOi.{text}.x"),
+)
+"""Secrets that are known by their looks, wherever they stand."""
+PLAIN = st.text("bcdfghjkmnpqrtvwxz", min_size=8, max_size=20).map(lambda text: f"q{text}7")
+"""Passwords, which are known by their place alone; without vowels, so that no word of ours is a piece of one."""
+
+BEFORE = '[server]\nlisten = ["127.0.0.1:0"]\n'
+SOURCE = '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n'
+ERP = '[sinks.erp]\ntype = "http"\nurl = "https://erp.example/hooks"\n'
+ROUTE = '[[routes]]\nname = "all"\nsinks = ["erp"]\n'
+
+IN_PLACE = [
+    '[sources.legitmark]\nsecrets = "§"\n',
+    '[sources.legitmark]\nsecrets = ["§"]\n',
+    '[sources.legitmark]\nsecrets = [\n  "§"\n]\n',
+    '[sources.legitmark]\nsecrets = [\n  "§"\n  "§"\n]\n',
+    '[sources.legitmark]\nsecrets = ["§" "§"]\n',
+    '[sources.legitmark]\nsecrets = [\n  { env = "LEGITMARK_SECRET" },\n  §,\n]\n',
+    "[sources.legitmark]\nsecrets = §\n",
+    "[sources.legitmark]\nsecrets =\n§\n",
+    '[sources.legitmark]\nsecrets =\n"§"\n',
+    "[sources.legitmark]\nsecrets\n= §\n",
+    '[sources.legitmark]\nsecrets = """\n§\n"""\n',
+    '[sources.legitmark]\nsecrets = ["""\\\n   §\\\n   """]\n',
+    "[sources.legitmark]\nsecrets = ['''§\n''']\n",
+    '[sources.legitmark]\nsecrets = ["§\n',
+    "[sources.legitmark]\nsecrets = ['§\"]\n",
+    '[sources.legitmark]\nsecrets = [{ env = "§" }]\n',
+    '[sources.legitmark]\nsecrets = [{ value = "§" }]\n',
+    '[sources.legitmark]\nsecrets = [{ env "§" }]\n',
+    "[sources.legitmark]\nsecrets = [{ § }]\n",
+    '[sources.legitmark]\nsecret = ["§"]\n',
+    '[sources.legitmark]\nsecerts = "§"\n',
+    '[sources.legitmark.secrets]\nenv = ["§"]\n',
+    '[[sources.legitmark.secrets]]\nvalue = "§"\n',
+    '[[sources.legitmark.secrets]]\n"§"\n',
+    'sources.legitmark.secrets = ["§"]\n',
+    'sources = { legitmark = { secrets = ["§"] } }\n',
+    f'{SOURCE}{ERP}bearer = "§"\n',
+    f"{SOURCE}{ERP}bearer = §\n",
+    f"{SOURCE}{ERP}bearer: §\n",
+    f"{SOURCE}{ERP}bearer §\n",
+    f"{SOURCE}{ERP}§\n",
+    f'{SOURCE}{ERP}bearer = "§" "§"\n',
+    f'{SOURCE}{ERP}basic = {{ username = "u", password = "§" }}\n',
+    f'{SOURCE}{ERP}basic = {{ username = "u", password = "§"\n}}\n',
+    f'{SOURCE}{ERP}[sinks.erp.basic]\nusername = "u"\npassword = "§"\n',
+    f'{SOURCE}{ERP}headers = ["§"]\n',
+    f'{SOURCE}{ERP}headers = {{ "x-key" = ["§"] }}\n',
+    f'{SOURCE}{ERP}headers = {{ "x key" = "§" }}\n',
+    f'{SOURCE}{ERP}headers = {{ Authorization = "§" }}\n',
+    f'{SOURCE}{ERP}[sinks.erp.headers]\n"x key" = "§"\n',
+    f'{SOURCE}{ERP}[sinks.erp.headers]\n"x-key" = "§"\n"x-key" = "§"\n',
+    f'{SOURCE}[sinks.erp]\ntype = "http"\nurl = "https://user:§@erp.example/"\n',
+    f'{SOURCE}[sinks.erp]\ntype = "http"\nurl = "ftp://erp.example/?token=§"\n',
+    f'{SOURCE}[sinks.erp]\ntype = "http"\nurl = "https://erp.example /?token=§"\n',
+    f'{SOURCE}[sinks.care]\ntype = "slack"\nwebhook_url = "§"\n',
+    f'{SOURCE}[sinks.care]\ntype = "slack"\ntoken = 1\nchannel = "§"\ntoken = "§"\n',
+    f'{SOURCE}[admin]\ntoken = "§"\n',
+    f"{SOURCE}[admin]\ntoken = §\n",
+    f'{SOURCE}[admin]\ntoken = {{ env = "§" }}\n',
+]
+SHAPED_ONLY = [
+    '[sources.legitmark]\nsecrets = { "§" = 1 }\n',
+    "[sources.legitmark]\nsecrets = { § = 1 }\n",
+    '[sources.legitmark]\n"§" = 1\n',
+    '[sources."§"]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n',
+    '["§"]\n',
+    "[§]\n",
+    "[§\n",
+    "§\n",
+    "§ = 1\n",
+    '"§" = "§"\n',
+    f"{SOURCE}# §\nx = = 1\n",
+    f"{SOURCE}[server] # §\nlisten = 1 # §\nlisten = 2 # §\n",
+    f'{SOURCE}[sinks."§"]\ntype = "http"\n',
+    f'{SOURCE}[sinks.erp]\ntype = "§"\n',
+    f"{SOURCE}[sinks.erp]\ntype = §\n",
+    f'{SOURCE}{ERP}timeout = "§"\nrate = "§"\nretry = ["§"]\nallow_networks = ["§"]\nmethod = "§"\n',
+    f'{SOURCE}{ERP}ca = "§"\n',
+    f'{SOURCE}{ERP}certificate = {{ file = "§" }}\nkey = {{ credential = "§" }}\n',
+    f'{SOURCE}{ERP}headers = {{ "§" = "x" }}\n',
+    f'{SOURCE}{ERP}[[routes]]\nname = "§"\nsinks = ["§"]\nsource = "§"\nmatch = {{ event_type = "§", "§" = 1 }}\n',
+    f'{SOURCE}{ERP}[[tests]]\nname = "§"\nevent = {{}}\nsinks = ["§"]\nroutes = ["§"]\nwithout = ["§"]\n',
+    f'{SOURCE}[sinks.mail]\ntype = "email"\nhost = "§"\nsender = "§"\nrecipients = ["§"]\nsecurity = "§"\nusername = "§"\n',
+    f'{SOURCE}[server]\nlisten = ["§"]\ntrusted_proxies = ["§"]\nmax_body = "§"\ntls = {{ certificate = "§", key = "§" }}\n',
+    f'{SOURCE}[defaults]\ntimezone = "§"\nlocale = "§"\n',
+    f'{SOURCE}[sinks.care]\ntype = "slack"\nwebhook_url = {{ env = "HOOK" }}\nlink = "§"\ntemplate = "§"\napi = "§"\n',
+    'include = ["§"]\n',
+    "include = §\n",
+]
+
+
+def said_about(text: str, folder: Path) -> list[str]:
+    """What `check` prints, as text and as JSON, and the problems that a reload answers."""
+    file = folder / "gateway.toml"
+    file.write_text(text, encoding="utf-8")
+    said = []
+    for json_ in (False, True):
+        output = io.StringIO()
+        with redirect_stdout(output), redirect_stderr(output), pytest.MonkeyPatch.context() as patch:
+            patch.setenv("LEGITMARK_SECRET", SECRET)
+            check(file, json_=json_)
+        said.append(output.getvalue())
+    try:
+        problems: tuple[Problem, ...] = load(file, Environment({"LEGITMARK_SECRET": SECRET})).warnings
+    except ConfigError as error:
+        problems = error.problems
+    said.append(json.dumps(msgspec.to_builtins(problems), ensure_ascii=False))
+    return said
+
+
+def shown(secret: str, said: str, text: str) -> list[str]:
+    """The pieces of a secret in what was said, without those that stand in the rest of the file too, or in our own words."""
+    rest = text.replace("§", " ") + " whsec_ https:// hooks.slack.com/services/ https:/ Bearer "
+    pieces = {secret[at : at + PIECE] for at in range(len(secret) - PIECE + 1)}
+    return sorted(piece for piece in pieces if piece in said and piece not in rest)
+
+
+@pytest.mark.parametrize("layout", IN_PLACE + SHAPED_ONLY)
+@settings(max_examples=8)
+@given(secret=SHAPED)
+def test_a_secret_with_the_looks_of_one_is_said_nowhere(layout: str, secret: str) -> None:
+    with TemporaryDirectory() as folder:
+        for said in said_about(BEFORE + layout.replace("§", secret), Path(folder)):
+            assert shown(secret, said, BEFORE + layout) == []
+
+
+@pytest.mark.parametrize("layout", IN_PLACE)
+@settings(max_examples=8)
+@given(secret=PLAIN)
+def test_any_word_in_the_place_of_a_secret_is_said_nowhere(layout: str, secret: str) -> None:
+    with TemporaryDirectory() as folder:
+        for said in said_about(BEFORE + layout.replace("§", secret), Path(folder)):
+            assert shown(secret, said, BEFORE + layout) == []
+
+
+@pytest.mark.parametrize("layout", IN_PLACE + SHAPED_ONLY)
+@settings(max_examples=3)
+@given(secret=SHAPED)
+def test_nor_from_a_file_that_is_included(layout: str, secret: str) -> None:
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "more.toml").write_text(layout.replace("§", secret), encoding="utf-8")
+        for said in said_about(f'include = ["*.toml"]\n{SOURCE}{ROUTE}', Path(folder)):
+            assert shown(secret, said, layout) == []
+
+
+def test_what_is_no_secret_is_shown() -> None:
+    text = f'{SOURCE}{ERP}timeout = "30 seconds"\n{ROUTE}'
+    cleaner = Cleaner([text])
+    for line in text.splitlines():
+        assert cleaner.line(line) == line or "url" in line
+    for words in ("[sources.legitmark] secrets", "unknown key", 'did you mean "timeout"?', "/etc/legitmark-gateway/gateway.toml"):
+        assert cleaner.words(words) == words
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{SOURCE}{ERP}headers = {{ "x-key" = "§" }}\n{ROUTE}',
+        f"{SOURCE}{ERP}{ROUTE}".replace('"all"', '"§"'),
+        f"{SOURCE}{ERP}{ROUTE}".replace("https://erp.example/hooks", "https://hooks.slack.com/services/T0/B0/abc"),
+        f'{SOURCE}{ERP}{ROUTE}[[tests]]\nname = "§"\nevent = {{}}\nsinks = ["erp"]\n',
+        f"{SOURCE}{ERP}{ROUTE}".replace("erp", "whsec_abcdefgh"),
+    ],
+)
+def test_a_secret_beyond_doubt_is_an_error_wherever_it_stands(text: str, tmp_path: Path) -> None:
+    said = said_about(text.replace("§", SECRET), tmp_path)
+    assert all("which never stands in this file" in one for one in said)
