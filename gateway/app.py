@@ -28,7 +28,9 @@ from gateway.engine.notices import Notices
 from gateway.engine.observer import Observer
 from gateway.engine.operator import Operator
 from gateway.engine.pace import Pace
+from gateway.engine.refused import RefusedRequests
 from gateway.engine.rejections import Rejections
+from gateway.engine.reverify import Reverify
 from gateway.engine.space import Space
 from gateway.engine.upkeep import Upkeep
 from gateway.engine.watchdog import Watchdog
@@ -82,6 +84,7 @@ class Gateway:
         self._listeners = Listeners(config.base, environment=environment, clock=clock, log=log)
         self._addresses: list[str] = []
         """Where webhooks come in."""
+        self._refused: RefusedRequests | None = None
         self._troubles: list[Callable[[], str | None]] = []
         self._reload: Callable[[], None] = lambda: None
 
@@ -121,6 +124,8 @@ class Gateway:
             clean = audit.complete
         finally:
             await self._listeners.close()
+            if self._refused is not None:
+                await self._refused.close()
             audit.close()
             await store.close(clean=clean)
 
@@ -147,12 +152,22 @@ class Gateway:
             log=log,
             lane_clock=lane_clock,
         )
+        refused = self._refused = RefusedRequests(
+            config.database.with_name(f"{config.database.name}.refused"),
+            limits=_limits(config),
+            retention=lambda: store.retention,
+            space=space,
+            metrics=metrics,
+            clock=clock,
+            log=log,
+        )
         intake = Intake(
             audit=audit,
             inbox=inbox,
             rejections=rejections,
             notices=notices,
             space=space,
+            keep=refused.put,
             metrics=metrics,
             clock=clock,
             log=log,
@@ -169,6 +184,15 @@ class Gateway:
         ingress = Ingress(
             _sources(config), intake, rejections, access=_access(config), max_body=config.server.max_body, clock=clock, log=log
         )
+        reverify = Reverify(
+            refused=refused,
+            intake=intake,
+            sources=lambda: {source.name: source for source in _sources(self._config).values()},
+            audit=audit,
+            metrics=metrics,
+            clock=clock,
+            log=log,
+        )
         certificate = _certificate(config)
         tls = Tls(certificate, metrics=metrics, clock=clock, log=log) if certificate is not None else None
 
@@ -177,6 +201,7 @@ class Gateway:
             sources, token, rules, access = _sources(new), _token(new), rules_of(new), _access(new)
             certificate = _certificate(new)
             change = await lanes.prepare(new)
+            fresh = _with_new_secrets(self._config, new)
             self._config = new
             metrics.expect(new.sources, new.sinks)
             inbox.rules = rules
@@ -186,6 +211,8 @@ class Gateway:
             admin.token = token
             space.least, store.retention = new.store.min_free, new.store.retention
             await lanes.tidy(lanes.use(change))
+            refused.use(_limits(new))
+            reverify.ask(fresh)
 
         reloads = Reloads(
             config,
@@ -214,6 +241,7 @@ class Gateway:
             operator=operator,
             observer=observer,
             upkeep=upkeep,
+            reverify=reverify,
             drills=Drills(lanes=lanes.by_name, routes=lambda: self._config.routes, clock=clock, log=log),
             metrics=metrics,
             reasons=self._reasons,
@@ -237,6 +265,7 @@ class Gateway:
             self._doing = "completing the audit log after an unclean end"
             missing = await catch_up(store, audit, config.audit_log) if store.after_unclean_end else 0
             space.step()
+            refused.start()
             await lanes.tell_store(config)
             await janitor.clamp()
             lanes.run(lambda work, name: tasks.create_task(work, name=name))
@@ -247,7 +276,10 @@ class Gateway:
                 "webhooks", ingress.handle, config.server.listen, grace=GRACE_SECONDS, tls=tls
             )
             self._listeners.warn_of_unused_sockets()
-            passing = [tasks.create_task(reloads.run(), name="reloads")]
+            passing = [
+                tasks.create_task(reloads.run(), name="reloads"),
+                tasks.create_task(reverify.run(), name="reverify"),
+            ]
             if tls is not None:
                 passing.append(tasks.create_task(tls.run(), name="tls"))
             if store.unchecked:
@@ -264,6 +296,7 @@ class Gateway:
             for task in passing:
                 task.cancel()
             upkeep.stop()
+            reverify.stop()
             await self._drain(lanes)
             janitor.stop()
             await cleaning  # it commits and audits, so it ends before those who do that for it
@@ -324,6 +357,20 @@ def _sources(config: Config) -> dict[str, Source]:
         )
         for name, settings in config.sources.items()
     }
+
+
+def _limits(config: Config) -> dict[str, int]:
+    """Bytes of refused requests that are kept, by source."""
+    return {name: settings.keep_refused if settings.secrets else 0 for name, settings in config.sources.items()}
+
+
+def _with_new_secrets(old: Config, new: Config) -> list[str]:
+    """The sources that a new configuration gives a secret which they did not have."""
+    return [
+        name
+        for name, settings in new.sources.items()
+        if name in old.sources and not set(new.secrets_of(settings.secrets)) <= set(old.secrets_of(old.sources[name].secrets))
+    ]
 
 
 def _access(config: Config) -> Access:

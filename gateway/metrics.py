@@ -101,6 +101,10 @@ class Metrics:
         self._store_failing = self._gauge("store_failing", "1: the last commit did not succeed")
         self._audit_failing = self._gauge("audit_failing", "1: the audit log can't be written")
         self._clock_suspect = self._gauge("clock_suspect", "1: this host's clock seems wrong, webhooks are refused")
+        self._refused_kept = self._gauge("refused_kept", "Refused requests that are kept for gateway reverify", "source")
+        self._refused_bytes = self._gauge("refused_kept_bytes", "Of the refused requests that are kept", "source")
+        self._refused_dropped = self._counter("refused_dropped", "Refused requests that were not kept", "source", "reason")
+        self._reverified = self._counter("reverified", "Kept refused requests that a secret fitted later", "source", "result")
         self._log_lost = self._counter("log_lines_dropped", "Log lines that stderr did not take")
         self._log_dropped = 0
         self._violations = self._counter("invariant_violations", "What must never be, and was", "invariant")
@@ -218,6 +222,17 @@ class Metrics:
         """`number` is how many lines were lost since the start."""
         self._log_lost.inc(max(number - self._log_dropped, 0))
         self._log_dropped = number
+
+    def refused_kept(self, source: str, number: int, size: int) -> None:
+        """`size` in bytes."""
+        self._refused_kept.labels(source).set(number)
+        self._refused_bytes.labels(source).set(size)
+
+    def refused_dropped(self, source: str, why: str) -> None:
+        self._child(self._refused_dropped, source, why).inc()
+
+    def reverified(self, source: str, result: str) -> None:
+        self._child(self._reverified, source, result).inc()
 
     def clock_suspect(self, suspect: bool) -> None:
         self._clock_suspect.set(suspect)

@@ -1,4 +1,4 @@
-"""Where log lines leave the process: a bounded queue, and a thread that writes it to a stream.
+"""Where log lines leave the process: at once into a file, else through a bounded queue and a thread.
 
 The caller never waits and never sees an error, whatever becomes of the stream: a reader that has gone (EPIPE), a full disk
 (ENOSPC), a closed descriptor (EBADF), a pipe that is full and that nobody reads. A line that can't be written is dropped and
@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import select
+import stat
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -34,6 +35,7 @@ class Outlet:
         self.stream = stream
         self.note = note
         self._fd = _descriptor(stream)
+        self._is_file = self._fd >= 0 and stat.S_ISREG(os.fstat(self._fd).st_mode)
         self._lines: deque[bytes] = deque()
         self._waiting = 0
         """Bytes in `_lines`."""
@@ -61,6 +63,10 @@ class Outlet:
                 full = len(self._lines) >= MOST_LINES or (self._lines and self._waiting + len(data) > MOST_BYTES)
                 if self._fd < 0 or self._closing or full:
                     self._dropped += 1
+                    return
+                if self._is_file and not self._lines and not self._writing:
+                    lost = self._dropped - self._told
+                    self._count(self._write(data, lost), lost)
                     return
                 self._lines.append(data)
                 self._waiting += len(data)
@@ -102,11 +108,15 @@ class Outlet:
             written = self._write(line, lost)
             with self._changed:
                 self._writing = False
-                if written:
-                    self._told += lost
-                else:
-                    self._dropped += 1
+                self._count(written, lost)
                 self._changed.notify_all()
+
+    def _count(self, written: bool, lost: int) -> None:
+        """Take note of a line that was written behind a note of `lost` ones, or dropped."""
+        if written:
+            self._told += lost
+        else:
+            self._dropped += 1
 
     def _write(self, line: bytes, lost: int) -> bool:
         """Write a line, behind a note of those that were lost; whether all of it was taken."""
@@ -133,6 +143,8 @@ class Outlet:
 def _descriptor(stream: TextIO | None) -> int:
     """The descriptor of a stream; -1 if it has none, or is closed."""
     try:
-        return stream.fileno() if stream is not None else -1
+        descriptor = stream.fileno() if stream is not None else -1
+        os.fstat(descriptor)
     except (OSError, ValueError):
         return -1
+    return descriptor

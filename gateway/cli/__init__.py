@@ -33,6 +33,7 @@ _COMMANDS = (
     ("resume", "operate", "Deliver to a paused sink again."),
     ("drill", "drill", "Send a message marked [TEST] through a sink, and say what came back."),
     ("reload", "reload", "Let the running gateway read its configuration again."),
+    ("reverify", "reverify", "Take in requests that were refused while a secret was wrong."),
     ("backtest", "backtest", "Say what other rules would have done with the messages that came."),
     ("tail", "tail", "Print the audit log, readable; -f follows it."),
     ("completion", "completion", "Print the script by which bash, zsh or fish completes all this."),

@@ -38,10 +38,19 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
 
 def sink_names(context: CompletionContext) -> list[str]:
     """The sinks that the configuration names, as far as it can be read."""
+    return _names(context, "sinks")
+
+
+def source_names(context: CompletionContext) -> list[str]:
+    """Its sources, likewise."""
+    return _names(context, "sources")
+
+
+def _names(context: CompletionContext, table: str) -> list[str]:
     given = context.get("--config")
     main = read(find(Path(given.raw) if given and given.raw else None, Environment.of_process()))
-    tables = [file.document.get("sinks") for file in (main, *included(main, []))]
-    return sorted({name for table in tables if isinstance(table, dict) for name in table})
+    tables = [file.document.get(table) for file in (main, *included(main, []))]
+    return sorted({name for found in tables if isinstance(found, dict) for name in found})
 
 
 def event_names(context: CompletionContext) -> list[str]:

@@ -69,6 +69,8 @@ class SourceSettings(Struct, frozen=True, kw_only=True):
     verify: Literal["standard_webhooks", "none"] = "standard_webhooks"
     allow_from: list[str] | None = None
     """Networks; None: everybody may send."""
+    keep_refused: Size = Size("64MiB")
+    """Bytes of well-formed requests that fit no secret, kept for `gateway reverify`; 0: none."""
     identity: dict[str, list[str]] = field(default_factory=dict)
 
     def identity_fields(self) -> dict[str, list[str]]:

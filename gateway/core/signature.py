@@ -25,6 +25,8 @@ _SVIX = (b"svix-id", b"svix-timestamp", b"svix-signature")
 _WEBHOOK = (b"webhook-id", b"webhook-timestamp", b"webhook-signature")
 _NAMES = frozenset((*_SVIX, *_WEBHOOK))
 _TIMESTAMP = re.compile(rb"[0-9]{1,12}")
+_ENTRY = re.compile(rb"v1,[A-Za-z0-9+/]{43}=")
+"""An entry that may be an HMAC-SHA256: 32 bytes as base64."""
 _BLOCK = 64
 """Bytes in a block of SHA-256 (RFC 2104's B)."""
 
@@ -61,8 +63,39 @@ class Key:
         return b"v1," + base64.b64encode(outer.digest())
 
 
+class Claim(Struct, frozen=True):
+    """The three headers of a request, well-formed, as they came. Nobody has verified them: anybody may have sent them."""
+
+    raw_id: bytes
+    raw_timestamp: bytes
+    signatures: bytes
+
+    @property
+    def sender_id(self) -> str:
+        return self.raw_id.decode()
+
+    @property
+    def timestamp(self) -> int:
+        """Unix seconds."""
+        return int(self.raw_timestamp)
+
+    @property
+    def may_fit(self) -> bool:
+        """Whether some secret could fit: at least one entry has the form of a signature."""
+        return any(_ENTRY.fullmatch(entry) for entry in self.signatures.split(b" "))
+
+
+class Misfit(RejectedWebhook):
+    """A refused request whose headers are well-formed: no secret fits (`bad_signature`), or only its time is wrong
+    (`stale_timestamp`)."""
+
+    def __init__(self, code: str, detail: str, claim: Claim) -> None:
+        super().__init__(401, code, detail)
+        self.claim = claim
+
+
 class VerifiedMessage(Struct, frozen=True):
-    """A message that may be believed. Only `verify` and `unverified` build one."""
+    """A message that may be believed. Only `fit` and `unverified` build one."""
 
     sender_id: str | None
     """The sender's message id; None only where the source is unverified and sent none."""
@@ -79,8 +112,14 @@ def verify(
         now: Unix seconds, UTC.
         tolerance: seconds, in both directions.
     Raises:
-        RejectedWebhook: 401 `missing_signature`, `bad_signature` or `stale_timestamp`.
+        RejectedWebhook: 401 `missing_signature`, `bad_signature` or `stale_timestamp`; a Misfit where only the secret or the time
+            is wrong.
     """
+    return fit(claim_of(headers), body, keys, now, tolerance)
+
+
+def claim_of(headers: Iterable[tuple[bytes, bytes]]) -> Claim:
+    """The signature headers of a request. Raises RejectedWebhook where one is missing, doubled or malformed."""
     found: dict[bytes, bytes] = {}
     doubled: list[bytes] = []
     for name, value in headers:
@@ -96,27 +135,43 @@ def verify(
     for name in doubled:
         if name in family:
             raise RejectedWebhook(401, "bad_signature", f"the header {name.decode()} came more than once")
-    raw_id, timestamp, signatures = found[family[0]], found[family[1]], found[family[2]]
-    sender_id = _sender_id(raw_id)
-    if _TIMESTAMP.fullmatch(timestamp) is None:
+    claim = Claim(found[family[0]], found[family[1]], found[family[2]])
+    _sender_id(claim.raw_id)
+    if _TIMESTAMP.fullmatch(claim.raw_timestamp) is None:
         raise RejectedWebhook(401, "bad_signature", "the timestamp is not a number of Unix seconds")
-    if not _any_fits(signatures, [key.signature(raw_id, timestamp, body) for key in keys]):
-        raise RejectedWebhook(401, "bad_signature", "no signature fits this body, id and timestamp")
-    if abs(now - int(timestamp)) > tolerance:
-        raise RejectedWebhook(401, "stale_timestamp", f"the timestamp is more than {tolerance:g} s away from this host's clock")
-    return VerifiedMessage(sender_id=sender_id, body=body)
+    return claim
+
+
+def fit(claim: Claim, body: bytes, keys: Sequence[Key], now: float, tolerance: float = TOLERANCE) -> VerifiedMessage:
+    """Believe a message whose signature one of the keys made, and whose timestamp is near `now`.
+
+    Args:
+        now: when the message arrived, Unix seconds, UTC.
+        tolerance: seconds, in both directions.
+    Raises:
+        Misfit: 401 `bad_signature` or `stale_timestamp`.
+    """
+    if not _any_fits(claim.signatures, [key.signature(claim.raw_id, claim.raw_timestamp, body) for key in keys]):
+        raise Misfit("bad_signature", "no signature fits this body, id and timestamp", claim)
+    if abs(now - claim.timestamp) > tolerance:
+        detail = f"the timestamp is more than {tolerance:g} s away from this host's clock"
+        raise Misfit("stale_timestamp", detail, claim)
+    return VerifiedMessage(sender_id=claim.sender_id, body=body)
+
+
+def claimed_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The sender's id that a request claims, whatever else is wrong with it; None where there is none, or a malformed one."""
+    found = {name.lower(): value for name, value in headers}
+    raw_id = found.get(b"svix-id", found.get(b"webhook-id"))
+    try:
+        return _sender_id(raw_id) if raw_id is not None else None
+    except RejectedWebhook:
+        return None
 
 
 def unverified(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> VerifiedMessage:
     """Accept a message of a source with `verify = "none"`; a readable id header still counts as the sender's id."""
-    found = {name.lower(): value for name, value in headers}
-    raw_id = found.get(b"svix-id", found.get(b"webhook-id"))
-    if raw_id is None:
-        return VerifiedMessage(sender_id=None, body=body)
-    try:
-        return VerifiedMessage(sender_id=_sender_id(raw_id), body=body)
-    except RejectedWebhook:
-        return VerifiedMessage(sender_id=None, body=body)
+    return VerifiedMessage(sender_id=claimed_id(headers), body=body)
 
 
 def sign(keys: Sequence[Key], message_id: str, now: float, body: bytes, family: str = "webhook") -> dict[str, str]:

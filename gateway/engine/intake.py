@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -10,7 +10,7 @@ from msgspec import Struct
 from gateway.clock import Clock
 from gateway.core import events, signature
 from gateway.core.errors import RejectedWebhook, StoreError
-from gateway.core.signature import Key
+from gateway.core.signature import Key, Misfit, VerifiedMessage
 from gateway.engine.audit import AuditLog
 from gateway.engine.inbox import Inbox
 from gateway.engine.notices import Notices
@@ -18,6 +18,7 @@ from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
 from gateway.metrics import Metrics
 from gateway.store.records import Duplicate, Message
+from gateway.store.refused import Refused
 from gateway.telemetry import Log
 
 SUSPECT_AFTER = 3
@@ -56,10 +57,13 @@ class Intake:
         rejections: Rejections,
         notices: Notices,
         space: Space,
+        keep: Callable[[Refused], None],
         metrics: Metrics,
         clock: Clock,
         log: Log,
     ) -> None:
+        """`keep` is told of every well-formed request that fits no secret."""
+        self._keep = keep
         self._audit = audit
         self._inbox = inbox
         self._rejections = rejections
@@ -92,9 +96,30 @@ class Intake:
             self._rejections.add(source.name, rejected.code, rejected.detail)
             if rejected.code == "stale_timestamp":
                 self._suspect_clock()
+            if isinstance(rejected, Misfit):
+                self._keep_misfit(source, rejected, body, content_type, now)
             raise
         if source.keys:
             self._trust_clock()
+        receipt, event_type = await self._admit(source, verified, decoded, content_type, now)
+        self._metrics.message(source.name, event_type, receipt.status, self._clock.monotonic() - started)
+        return receipt
+
+    async def admit(self, source: Source, verified: VerifiedMessage, content_type: str | None) -> Receipt:
+        """Take in a message that was verified already, as if it had come now. Raises StoreError."""
+        decoded = events.decode(verified.body)
+        receipt, _ = await self._admit(source, verified, decoded, content_type, self._clock.now())
+        return receipt
+
+    async def _admit(
+        self,
+        source: Source,
+        verified: VerifiedMessage,
+        decoded: events.Event | events.Undecodable,
+        content_type: str | None,
+        now: float,
+    ) -> tuple[Receipt, str | None]:
+        """Commit and audit; the receipt, and the type of the event."""
         if self._audit.failing:
             raise StoreError("the audit log can't be written")
         if self._space.low:
@@ -128,8 +153,13 @@ class Intake:
         else:
             receipt = Receipt("quarantined", message.id)
             await self._notices.message_quarantined(message, detail or "")
-        self._metrics.message(source.name, message.event_type, receipt.status, self._clock.monotonic() - started)
-        return receipt
+        return receipt, message.event_type
+
+    def _keep_misfit(self, source: Source, misfit: Misfit, body: bytes, content_type: str | None, now: float) -> None:
+        """Have a request kept that some other secret may fit. One whose time is wrong no secret would make right."""
+        claim = misfit.claim
+        if misfit.code == "bad_signature" and claim.may_fit and abs(now - claim.timestamp) <= source.tolerance:
+            self._keep(Refused(source.name, now, claim, content_type, body))
 
     @property
     def clock_suspect(self) -> bool:

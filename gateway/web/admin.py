@@ -20,6 +20,7 @@ from gateway.core.values import Secret
 from gateway.engine.drill import Drills
 from gateway.engine.observer import Observer
 from gateway.engine.operator import Operator
+from gateway.engine.reverify import Reverify
 from gateway.engine.upkeep import Upkeep
 from gateway.metrics import Metrics
 from gateway.web.api import Api
@@ -40,6 +41,7 @@ class Admin:
         observer: Observer,
         drills: Drills,
         upkeep: Upkeep,
+        reverify: Reverify,
         metrics: Metrics,
         reasons: Callable[[], list[str]],
         reload: Reload,
@@ -51,7 +53,7 @@ class Admin:
         """What callers have to show, but on a unix socket those of root and of our own user; None: nothing."""
         self._reload = reload
         self._observer = observer
-        self._api = Api(operator, observer, drills, upkeep)
+        self._api = Api(operator, observer, drills, upkeep, reverify)
         self._metrics = metrics
         self._reasons = reasons
         self._hosts = {"localhost", *hosts}

@@ -10,11 +10,13 @@ from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
+from msgspec import Struct
 
 from gateway.core.errors import BackupFailed, StoreCorrupt, StoreError
 from gateway.engine.drill import Drill, Drills, Unknown
 from gateway.engine.observer import Observer
 from gateway.engine.operator import Act, Operator, Progress
+from gateway.engine.reverify import Reverify, UnknownSource
 from gateway.engine.upkeep import Upkeep
 from gateway.store.operations import Selection, Target
 from gateway.web.server import json_response
@@ -23,12 +25,20 @@ _LARGEST_ACT = 64 * 1024
 _MOST_ROWS = 500
 
 
+class _Which(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is reverified: a source, or all of them."""
+
+    source: str | None = None
+    actor: str = "admin"
+
+
 class Api:
-    def __init__(self, operator: Operator, observer: Observer, drills: Drills, upkeep: Upkeep) -> None:
+    def __init__(self, operator: Operator, observer: Observer, drills: Drills, upkeep: Upkeep, reverify: Reverify) -> None:
         self._operator = operator
         self._observer = observer
         self._drills = drills
         self._upkeep = upkeep
+        self._reverify = reverify
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer one request below `/api/`; what the caller got wrong is a 400 that says so."""
@@ -63,9 +73,12 @@ class Api:
                     return json_response(200, await self._upkeep.backup(_file(asked), partial(_waits, request)))
                 case "POST", ["check"]:
                     return json_response(200, await self._upkeep.check(partial(_waits, request)))
+                case "POST", ["reverify"]:
+                    which: _Which = await _json(request, _Which)
+                    return json_response(200, {"sources": await self._reverify.reverify(which.source, which.actor)})
                 case "POST", ["sinks", name, "pause" | "resume" as act]:
                     return await self._gate(name, act, (await _json(request, dict[str, str])).get("actor", "admin"))
-        except Unknown as error:
+        except (Unknown, UnknownSource) as error:
             return json_response(404, {"error": "not_found", "detail": str(error), "known": error.known})
         except KeyError as error:
             return json_response(404, {"error": "not_found", "detail": f"there is no {error.args[0]}"})

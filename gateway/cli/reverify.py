@@ -1,0 +1,63 @@
+"""`gateway reverify`: kept refused requests, against the secrets of now."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from gateway.cli.client import Refused, actor, connected
+from gateway.cli.common import AdminOption, ConfigOption, JsonOption
+from gateway.cli.completion import source_names
+from gateway.cli.lines import printable
+
+_COUNTS = ("kept", "fit", "accepted", "duplicate", "quarantined", "remaining")
+
+
+def reverify(
+    source: Annotated[str | None, Parameter(completer=source_names, help="Only what came to this source.")] = None,
+    /,
+    *,
+    json_: JsonOption = False,
+    config: ConfigOption = None,
+    admin: AdminOption = None,
+) -> int:
+    """Verify the requests that fitted no secret when they came, and were kept, against the secrets of now.
+
+    Those that fit are taken in as if they had come now: duplicates are found, and the rules of now apply. The rest stays
+    refused, and kept. A reload that brings a new secret does the same by itself.
+
+    Exit codes: 0 some fitted, 1 none did, 2 there is no such source, 69 no gateway answers.
+
+    Example: gateway reload && gateway reverify legitmark
+    """
+    return asyncio.run(_reverify(source, json_, config, admin))
+
+
+async def _reverify(source: str | None, as_json: bool, config: Path | None, admin: str | None) -> int:
+    async with connected(config, admin) as client:
+        try:
+            answer = await client.post("/api/reverify", {"source": source, "actor": actor()}, seconds=None)
+        except Refused as error:
+            raise error.suggesting(source or "") from None
+    sources: list[dict[str, Any]] = answer["sources"]
+    total = {count: sum(one[count] for one in sources) for count in _COUNTS}
+    if as_json:
+        print(json.dumps({**total, "sources": sources}, ensure_ascii=False))
+    else:
+        for one in sources:
+            print(printable(_line(one)))
+    return 0 if total["fit"] else 1
+
+
+def _line(one: dict[str, Any]) -> str:
+    if not one["kept"]:
+        return f"{one['source']}: no refused request is kept"
+    kept = f"{one['source']}: {one['kept']:,} kept, from {one['oldest']} to {one['newest']}"
+    if not one["fit"]:
+        return f"{kept}; none fits a secret of now"
+    parts = [f"{one[count]:,} {count}" for count in ("accepted", "duplicate", "quarantined") if one[count]]
+    return f"{kept}; {one['fit']:,} fit: {', '.join(parts)}; {one['remaining']:,} stay refused"

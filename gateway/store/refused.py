@@ -1,0 +1,241 @@
+"""A file of its own for requests that fitted no secret. Nothing in it is authentic, and nothing depends on it.
+
+It lies beside the database and holds well-formed requests until a secret fits them (`gateway reverify`). It is written without
+fsync: a crash of the process loses nothing that was written, a power cut may. A damaged file is set aside, and a new one begun.
+Every method blocks on the disk; call them from one thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from msgspec import Struct
+
+from gateway.core.signature import Claim
+
+MOST_KEPT = 10_000
+"""Requests of one source; the oldest go first."""
+_ROW_BYTES = 256
+"""What a row costs beside its texts, roughly, indexes included."""
+_VERSION = 1
+_DAMAGED = (11, 26)
+"""SQLITE_CORRUPT and SQLITE_NOTADB (sqlite.org/rescode.html)."""
+_PRAGMAS = """
+PRAGMA auto_vacuum = INCREMENTAL;
+PRAGMA synchronous = OFF;
+PRAGMA journal_mode = TRUNCATE;
+PRAGMA cache_size = -1024;
+"""
+_SCHEMA = f"""
+CREATE TABLE refused (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    source TEXT NOT NULL,
+    arrived_at REAL NOT NULL,
+    size INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    raw_id BLOB NOT NULL,
+    raw_timestamp BLOB NOT NULL,
+    signatures BLOB NOT NULL,
+    content_type BLOB,
+    body BLOB NOT NULL
+);
+CREATE INDEX refused_by_source ON refused (source, seq, size, arrived_at);
+CREATE INDEX refused_by_digest ON refused (digest, seq);
+PRAGMA user_version = {_VERSION};
+"""
+
+
+class Refused(Struct, frozen=True):
+    """A request that fitted no secret when it came."""
+
+    source: str
+    arrived_at: float
+    """Unix seconds, UTC."""
+    claim: Claim
+    content_type: str | None
+    body: bytes
+    seq: int = 0
+    """Its place in the file, once it has one."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it counts as."""
+        claim = self.claim
+        texts = len(claim.raw_id) + len(claim.raw_timestamp) + len(claim.signatures) + len(self.content_type or "")
+        return len(self.body) + texts + _ROW_BYTES
+
+    @property
+    def digest(self) -> bytes:
+        """The same for every attempt at one message: its source, id and body."""
+        name = self.source.encode()
+        head = b"%d %b %d %b " % (len(name), name, len(self.claim.raw_id), self.claim.raw_id)
+        return hashlib.sha256(head + self.body).digest()[:16]
+
+
+class Kept(Struct, frozen=True):
+    """What is kept of one source."""
+
+    count: int = 0
+    bytes: int = 0
+    oldest: float | None = None
+    """Unix seconds, UTC."""
+    newest: float | None = None
+    last: int = 0
+    """The highest `seq`."""
+
+
+class RefusedFile:
+    """The open file. `set_aside` is where a damaged one was moved to, None: there was none."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it, or create it for its user alone (0600). Raises sqlite3.Error or OSError where that can't be done now."""
+        self.path = path
+        self.set_aside: Path | None = None
+        try:
+            self._open()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Set a damaged file aside, over one that was set aside before, and create an empty one."""
+        self.close()
+        aside = self.path.with_name(f"{self.path.name}.damaged")
+        with suppress(FileNotFoundError):
+            self.path.replace(aside)
+            self.set_aside = aside
+        self._journal.unlink(missing_ok=True)
+        self._open()
+
+    def replaced(self) -> bool:
+        """Whether somebody has removed the file, or put another one in its place."""
+        try:
+            there = self.path.stat()
+        except FileNotFoundError:
+            return True
+        return (there.st_dev, there.st_ino) != self._inode
+
+    def keep(self, requests: Sequence[Refused], limits: Mapping[str, int]) -> None:
+        """Add requests in one transaction, and delete the oldest of each source beyond its limit in bytes and MOST_KEPT.
+
+        Of several attempts at one message (the same source, id and body) the first and the last are kept: the sender signs each
+        anew, perhaps with another secret, and whoever repeats a request with rubbish for a signature can't push out the first.
+        """
+        with self._connection as db:
+            for request in requests:
+                self._insert(db, request)
+            for source in {request.source for request in requests}:
+                self._trim(db, source, limits.get(source, 0))
+
+    def kept(self) -> dict[str, Kept]:
+        """By source."""
+        rows = self._connection.execute(
+            "SELECT source, count(*), sum(size), min(arrived_at), max(arrived_at), max(seq) FROM refused GROUP BY source"
+        )
+        return {source: Kept(*values) for source, *values in rows}
+
+    def page(self, source: str, after: int, last: int, most: int, most_bytes: int) -> list[Refused]:
+        """Some requests of a source behind a place, up to another, in the order in which they came."""
+        rows = self._connection.execute(
+            "SELECT seq, size FROM refused WHERE source = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+            (source, after, last, most),
+        ).fetchall()
+        chosen: list[int] = []
+        for seq, size in rows:
+            most_bytes -= size
+            if chosen and most_bytes < 0:
+                break
+            chosen.append(seq)
+        return [self._request(source, seq) for seq in chosen]
+
+    def remove(self, seqs: Sequence[int]) -> None:
+        with self._connection as db:
+            db.executemany("DELETE FROM refused WHERE seq = ?", [(seq,) for seq in seqs])
+        self._give_back()
+
+    def forget(self, sources: Sequence[str], before: float) -> None:
+        """Delete everything of these sources, and what came before an instant (Unix seconds) of all."""
+        with self._connection as db:
+            db.executemany("DELETE FROM refused WHERE source = ?", [(source,) for source in sources])
+            db.execute("DELETE FROM refused WHERE arrived_at < ?", (before,))
+        self._give_back()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @property
+    def _journal(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-journal")
+
+    def _open(self) -> None:
+        os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        there = self.path.stat()
+        self._inode = (there.st_dev, there.st_ino)
+        self._connection = sqlite3.connect(self.path, check_same_thread=False, timeout=1.0)
+        self._connection.executescript(_PRAGMAS)
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version != _VERSION:
+            self._begin(version)
+        damage = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        if damage != ("ok",):
+            raise _damaged("quick_check found damage")
+
+    def _begin(self, version: int) -> None:
+        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if version or tables:
+            raise _damaged(f"it is of version {version}")
+        self._connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+
+    def _insert(self, db: sqlite3.Connection, request: Refused) -> None:
+        digest, claim = request.digest, request.claim
+        db.execute(
+            "DELETE FROM refused WHERE digest = ?1 AND seq > (SELECT min(seq) FROM refused WHERE digest = ?1)",
+            (digest,),
+        )
+        content_type = request.content_type.encode("utf-8", "replace") if request.content_type is not None else None
+        db.execute(
+            "INSERT INTO refused (source, arrived_at, size, digest, raw_id, raw_timestamp, signatures, content_type, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(request.source, request.arrived_at, request.size, digest),
+                *(claim.raw_id, claim.raw_timestamp, claim.signatures, content_type, request.body),
+            ),
+        )
+
+    def _trim(self, db: sqlite3.Connection, source: str, limit: int) -> None:
+        count, size = db.execute("SELECT count(*), coalesce(sum(size), 0) FROM refused WHERE source = ?", (source,)).fetchone()
+        while count > MOST_KEPT or size > limit:
+            rows = db.execute("SELECT seq, size FROM refused WHERE source = ? ORDER BY seq LIMIT 200", (source,)).fetchall()
+            for seq, one in rows:
+                if count <= MOST_KEPT and size <= limit:
+                    return
+                db.execute("DELETE FROM refused WHERE seq = ?", (seq,))
+                count, size = count - 1, size - one
+
+    def _request(self, source: str, seq: int) -> Refused:
+        raw_id, timestamp, signatures, content_type, body, arrived_at = self._connection.execute(
+            "SELECT raw_id, raw_timestamp, signatures, content_type, body, arrived_at FROM refused WHERE seq = ?", (seq,)
+        ).fetchone()
+        text = content_type.decode() if content_type is not None else None
+        return Refused(source, arrived_at, Claim(raw_id, timestamp, signatures), text, body, seq)
+
+    def _give_back(self) -> None:
+        """Let the file shrink by what was deleted."""
+        self._connection.executescript("PRAGMA incremental_vacuum")
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself is wrong, not the disk or the moment."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DAMAGED
+
+
+def _damaged(message: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(message)
+    error.sqlite_errorcode = _DAMAGED[0]
+    return error
