@@ -47,7 +47,7 @@ from gateway.telemetry import Log
 from gateway.web.access import Access
 from gateway.web.admin import Admin
 from gateway.web.ingress import Ingress
-from gateway.web.server import GRACE_SECONDS
+from gateway.web.server import OPERATORS, SENDERS
 from gateway.web.tls import Certificate, Tls
 
 _START_SECONDS = 30.0
@@ -271,9 +271,9 @@ class Gateway:
             lanes.run(lambda work, name: tasks.create_task(work, name=name))
             cleaning = tasks.create_task(janitor.run(), name="janitor")
             # The admin listener first: whoever waits for the gateway to be ready asks there.
-            await self._listeners.open("admin", admin.handle, config.admin.listen, grace=0.0)
+            await self._listeners.open("admin", admin.handle, config.admin.listen, parting=OPERATORS)
             self._addresses = await self._listeners.open(
-                "webhooks", ingress.handle, config.server.listen, grace=GRACE_SECONDS, tls=tls
+                "webhooks", ingress.handle, config.server.listen, parting=SENDERS, peer_of=ingress.peer_of, tls=tls
             )
             self._listeners.warn_of_unused_sockets()
             passing = [
@@ -335,10 +335,10 @@ class Gateway:
     async def _drain(self, lanes: Lanes) -> None:
         """Stop accepting, answer what was accepted, finish the attempts in flight; at the deadline or a second signal, cut."""
         lanes.stop()
-        working = lanes.tasks
-        finishing: asyncio.Future[Any] = asyncio.gather(self._listeners.drain(), *working)
+        working, drain = lanes.tasks, self._config.server.drain
+        finishing: asyncio.Future[Any] = asyncio.gather(self._listeners.drain(float(drain)), *working)
         cutting: asyncio.Future[Any] = asyncio.ensure_future(self._cut.wait())
-        await asyncio.wait((finishing, cutting), timeout=self._config.server.drain, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((finishing, cutting), timeout=drain, return_when=asyncio.FIRST_COMPLETED)
         cutting.cancel()
         if not finishing.done():
             finishing.cancel()  # attempts that are cut were not settled, so they cost nothing

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
 
 from gateway.clock import Clock
 from gateway.config.listen import Inherited, parse
+from gateway.core.peers import network_of
 from gateway.core.values import Environment
 from gateway.systemd import passed_sockets
 from gateway.telemetry import Log, RateLimited
+from gateway.web.connection import Parting
 from gateway.web.server import BoundedServer, Handler, listen, stop_listening
 from gateway.web.tls import Tls
 
@@ -31,16 +34,25 @@ class Listeners:
         self._used: set[str] = set()
         """Names of sockets of systemd."""
 
-    async def open(self, what: str, handler: Handler, texts: list[str], *, grace: float, tls: Tls | None = None) -> list[str]:
+    async def open(
+        self,
+        what: str,
+        handler: Handler,
+        texts: list[str],
+        *,
+        parting: Parting,
+        peer_of: Callable[[str], str | None] = network_of,
+        tls: Tls | None = None,
+    ) -> list[str]:
         """Listen on all of them; the addresses as they came to be. Raises ListenError.
 
         Args:
             what: its name in the log.
-            grace: seconds for which a drain leaves idle connections open.
+            parting, peer_of: see BoundedServer.
         """
         logger = logging.Logger("aiohttp.server")
         logger.addHandler(RateLimited(self._log.bind(what=what), self._clock.monotonic))
-        server = BoundedServer(handler, logger, grace)
+        server = BoundedServer(handler, logger, parting=parting, peer_of=peer_of)
         runner = web.ServerRunner(server, shutdown_timeout=_CLEANUP_SECONDS)
         self._open.append((runner, server))
         await runner.setup()
@@ -59,9 +71,13 @@ class Listeners:
             do = f'listen on "fd:{name}", or take it out of the socket unit'
             self._log.warning("gateway.socket_unused", name=name, do=do)
 
-    async def drain(self) -> None:
-        """Take no connection any more, and answer the requests that have begun."""
-        await asyncio.gather(*(_drain(*listener) for listener in self._open))
+    async def drain(self, seconds: float) -> None:
+        """Answer the requests that have begun, and end every connection by its answer; then take no new ones any more.
+
+        Args:
+            seconds: after which whoever waits for this will cut it.
+        """
+        await asyncio.gather(*(_drain(*listener, seconds) for listener in self._open))
 
     async def close(self) -> None:
         """End what is still open, now."""
@@ -71,6 +87,8 @@ class Listeners:
             await runner.cleanup()
 
 
-async def _drain(runner: web.ServerRunner, server: BoundedServer) -> None:
+async def _drain(runner: web.ServerRunner, server: BoundedServer, seconds: float) -> None:
+    server.parting = server.parting.within(seconds)
+    await server.say_goodbye()
     await stop_listening(runner)
     await server.drain()

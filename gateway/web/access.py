@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from aiohttp import web
 from msgspec import Struct
 
-from gateway.core.peers import UNIX, Networks, client, plain
+from gateway.core.peers import UNIX, Networks, client, network_of, plain
 
 _FORWARDED = "X-Forwarded-For"
 
@@ -31,13 +31,13 @@ class Access:
         self._allowed = allowed
 
     def stranger(self, source: str, request: web.BaseRequest) -> Stranger | None:
-        """None where who sent a request may do so."""
+        """Return who is refused; None if the sender is allowed."""
         allowed = self._allowed.get(source)
         if allowed is None:
             return None
         peer = _peer(request)
         lines = request.headers.getall(_FORWARDED, ())
-        address = client(peer, lines, self._trusted) if lines else peer
+        address = client(peer, lines, self._trusted)
         if allowed.hold(address):
             return None
         seen = plain(address) or (f"a client of the {UNIX} socket" if address == UNIX else "an unknown address")
@@ -46,6 +46,17 @@ class Access:
             why = f"its {_FORWARDED} does not count, since it is not in [server] trusted_proxies"
             return Stranger("this address may not send here", f"{seen} is not in allow_from; {why}")
         return Stranger(f"{seen} may not send here", f"{seen} is not in allow_from")
+
+    def peer_of(self, address: str) -> str | None:
+        """Return the peer that a connection counts for; None where it is a trusted proxy's, which has many clients."""
+        return None if self._trusted.hold(address) else network_of(address)
+
+    def client_of(self, request: web.BaseRequest) -> str | None:
+        """Return the peer that a trusted proxy sends a request for; None where none does, or it does not say."""
+        peer = _peer(request)
+        if not self._trusted.hold(peer):
+            return None
+        return self.peer_of(client(peer, request.headers.getall(_FORWARDED, ()), self._trusted))
 
 
 def _peer(request: web.BaseRequest) -> str:

@@ -24,7 +24,7 @@ from gateway.engine.reverify import Reverify
 from gateway.engine.upkeep import Upkeep
 from gateway.metrics import Metrics
 from gateway.web.api import Api
-from gateway.web.server import json_response
+from gateway.web.connection import json_response
 
 _Answer = Callable[[], Awaitable[web.Response]]
 

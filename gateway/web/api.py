@@ -19,7 +19,7 @@ from gateway.engine.operator import Act, Operator, Progress
 from gateway.engine.reverify import Reverify, UnknownSource
 from gateway.engine.upkeep import Upkeep
 from gateway.store.operations import Selection, Target
-from gateway.web.server import json_response
+from gateway.web.connection import json_response
 
 _LARGEST_ACT = 64 * 1024
 _MOST_ROWS = 500

@@ -14,7 +14,7 @@ from gateway.engine.intake import Intake, Source
 from gateway.engine.rejections import Rejections
 from gateway.telemetry import Log, Sparing
 from gateway.web.access import Access
-from gateway.web.server import Ack, json_response
+from gateway.web.connection import Ack, Connection, json_response
 
 _BODY_SECONDS = 5.0
 _RETRY_AFTER = {"Retry-After": "5"}
@@ -44,6 +44,10 @@ class Ingress:
         self._sources = sources
         self._access = access
         self._max_body = max_body
+
+    def peer_of(self, address: str) -> str | None:
+        """See `Access.peer_of`, by the rules of the moment."""
+        return self._access.peer_of(address)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. Never 500: what we can't explain is a 503, so that the sender keeps the message."""
@@ -105,6 +109,9 @@ class Ingress:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         content = request.content
         read = bytearray()
+        protocol, client = request.protocol, self._access.client_of(request)
+        if client is not None and isinstance(protocol, Connection):
+            protocol.count_for(client)  # a proxy that passes slow bodies on holds as many places as its client has bodies
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 while not content.at_eof():
@@ -116,6 +123,9 @@ class Ingress:
         except (web.RequestPayloadError, ValueError):
             # No webhook of anybody's, but broken transfer: no reason of the closed list, so it stays out of the audit log.
             raise RejectedWebhook(400, "bad_request", "the body is not well-formed HTTP") from None
+        finally:
+            if client is not None and isinstance(protocol, Connection):
+                protocol.count_for(None)
         return bytes(read)
 
     def _too_large(self, source: Source) -> RejectedWebhook:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
+from collections import deque
 from collections.abc import Awaitable, Callable
-from email.utils import formatdate
-from functools import lru_cache
-from typing import Any, cast
+from contextlib import suppress
+from typing import Any
 
-import msgspec
 from aiohttp import http_parser, web
 
 from gateway.config.listen import Address, Inherited, Tcp, Unix
 from gateway.core.errors import ListenError
+from gateway.core.peers import network_of
 from gateway.core.values import Environment
 from gateway.systemd import listening_sockets
-from gateway.web.tls import Tls, TlsSite, bind
+from gateway.telemetry import KnownReason
+from gateway.web.accepting import Arrival, Site, bind, bind_unix
+from gateway.web.connection import Connection, Parting
+from gateway.web.places import MOST_CONNECTIONS, Places
+from gateway.web.tls import Tls
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-MOST_CONNECTIONS = 512
 BOUNDS: dict[str, Any] = {
     "keepalive_timeout": 15.0,  # aiohttp's own is an hour; it also ends a connection that sends no request
     "lingering_time": 1.0,
@@ -32,196 +36,205 @@ BOUNDS: dict[str, Any] = {
 }
 """A misspelt name would drop them all silently, so a test reads them back from a live connection."""
 
-_TURNS = 4
-"""Of the loop, from accepting a connection until the server knows it: two by asyncio's count."""
-_HEADERS = {"Content-Type": "application/json", "Server": "legitmark-gateway"}
-
-_ACK_HEAD = (
-    b"HTTP/1.1 200 OK\r\nServer: legitmark-gateway\r\nDate: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-)
+SENDERS = Parting(fresh=1.0, kept=3.0, unfinished=math.inf)
+OPERATORS = Parting(fresh=0.0, kept=0.0, unfinished=1.0)
+"""A stop waits for no command whose body never comes."""
 
 _BACKLOG = 1024
-GRACE_SECONDS = 1.0
-"""For the next request of a connection while the server drains: it may be on its way."""
+_MOST_PARKED = 1024
+"""Connections beyond their peers' share that are held, unread, until their peers have a place. Beyond that the peer with most of
+them loses its oldest."""
+_LOOK_SECONDS = 0.02
+"""Between two looks at who has waited for long enough, while somebody waits for a place."""
+_SEATED_AT_ONCE = 8
+"""Connections that get a place in one look: each costs a tenth of a millisecond, and those who work notice no more."""
+_SWEEP_SECONDS = 0.05
+"""Between two looks of a drain at who may go."""
 
 
-def json_response(status: int, body: object, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(body), headers={**_HEADERS, **headers} if headers else _HEADERS)
-
-
-class Ack(web.StreamResponse):
-    """The 200 of a webhook, for a request of HTTP/1.1 whose connection stays open, written in one piece.
-
-    aiohttp builds a response from parts that this one never has (cookies, streams, compression, hooks), which costs more than
-    to verify the message. Nothing of its own construction is used, so none of it is run.
-    """
-
-    def __init__(self, body: bytes, now: float) -> None:
-        self._bytes = _ACK_HEAD % (_http_date(int(now)), len(body), body)
-        self._stays_open = True
-
-    @property
-    def keep_alive(self) -> bool:
-        return self._stays_open
-
-    def force_close(self) -> None:
-        self._stays_open = False
-        self._bytes = self._bytes.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        transport = request.transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("the sender has gone")
-        transport.write(self._bytes)
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Everything is written."""
-
-
-@lru_cache(maxsize=4)
-def _http_date(now: int) -> bytes:
-    return formatdate(now, usegmt=True).encode()
-
-
-class _Connection(web.RequestHandler):
-    """aiohttp's protocol, with three differences: one connection too many is dropped, a request that is not HTTP gets our
-    JSON instead of a text with the peer's bytes in it, and a drain lets a request that is under way come to its end."""
-
-    _server: BoundedServer
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(self._manager, BoundedServer)
-        self._server = self._manager
-        if not self._server.takes(self):
-            self._manager = None  # so that the end of this connection is nothing to aiohttp, which never saw its beginning
-            cast(asyncio.WriteTransport, transport).abort()  # uvloop's transports are none of asyncio's classes
-            return
-        super().connection_made(transport)
-        if self._server.draining:
-            self._loop.call_later(self._server.grace, self.let_go)
-
-    def let_go(self, looks: int = 3) -> None:
-        """Close, unless a request is under way: its answer closes then, and says so. A handshake comes to its end, too."""
-        if self.transport is None or self._current_request is not None or self._messages:
-            return
-        if self._waiter is None and looks:
-            # Between two steps of aiohttp's own tasks: what was read may be on its way to the handler, and would be committed
-            # without an answer.
-            self._loop.call_soon(self.let_go, looks - 1)
-        else:
-            self.force_close()
-
-    def cut(self) -> None:
-        self.force_close()
-        if self._task_handler is not None:
-            self._task_handler.cancel()
-
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        if self._server.draining:
-            resp.force_close()
-        return await super().finish_response(request, resp, start_time)
-
-    def handle_error(
-        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> web.StreamResponse:
-        self.logger.warning("bad request", exc_info=exc)
-        if status < 500:
-            response = json_response(status, {"error": "bad_request", "detail": "the request is not well-formed HTTP"})
-        else:
-            response = json_response(503, {"error": "store_unavailable", "detail": "try again"}, {"Retry-After": "5"})
-        response.force_close()
-        return response
+class GaveWay(KnownReason):
+    """Why a connection was ended that had done nothing wrong: `server` is full, or its `peer` has its share of places."""
 
 
 class BoundedServer(web.Server):
     """aiohttp's low-level server: bounded in connections, and without the signals and the router of an application."""
 
-    def __init__(self, handler: Handler, logger: logging.Logger, grace: float = GRACE_SECONDS) -> None:
-        """`grace`: seconds for which a drain leaves idle connections open.
-
-        A client may be sending on one in this very moment, and would be reset; so it gets its answer, and learns from that that
-        the connection ends.
+    def __init__(
+        self,
+        handler: Handler,
+        logger: logging.Logger,
+        *,
+        parting: Parting = SENDERS,
+        peer_of: Callable[[str], str | None] = network_of,
+    ) -> None:
+        """
+        Args:
+            parting: how long a drain waits for those who are connected.
+            peer_of: the peer that an address, or UNIX, counts for; None counts for nobody.
         """
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise ListenError("aiohttp's C parser is not loaded, and its Python one is not meant for the open: reinstall aiohttp")
         super().__init__(handler, handler_cancellation=False, logger=logger, **BOUNDS)
         self.logger = logger
+        self.parting = parting
+        self.peer_of = peer_of
+        self.places: Places[Connection] = Places()
         self.draining = False
+        self._began_to_drain = 0.0
         self._closed = False
-        self._open: set[_Connection] = set()
+        self._parked: dict[str | None, deque[Arrival]] = {}
+        self._paused: list[Callable[[], None]] = []
+        self._look: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
-        self.grace = grace
 
-    @property
-    def full(self) -> bool:
-        return self._closed or len(self._open) >= MOST_CONNECTIONS
+    # --- places
 
-    def takes(self, connection: web.RequestHandler) -> bool:
-        return connection in self._open or not self.full
+    def takes_more(self) -> bool:
+        """Whether to take a connection out of the kernel: there is a place, or somebody who gives way."""
+        if self._closed:
+            return False
+        return len(self.places) < MOST_CONNECTIONS or self.places.who_gives_way_to(None, self._loop.time()) is not None
 
-    def admit(self) -> web.RequestHandler | None:
-        """A connection that has a place from now on, though its handshake is still to come; None where there is no place."""
-        if self.full:
-            return None
-        connection = self()
-        self._open.add(connection)
-        return connection
+    def resume_when_free(self, resume: Callable[[], None]) -> None:
+        """Call it, once, when there may be a place again."""
+        self._paused.append(resume)
+        self._look_soon()
+
+    def arrive(self, arrival: Arrival) -> None:
+        """Give a place to a connection that was accepted, or hold it until its peer has one."""
+        if arrival.peer in self._parked or not self._seat(arrival):
+            if sum(map(len, self._parked.values())) >= _MOST_PARKED:
+                self._shed()
+            self._parked.setdefault(arrival.peer, deque()).append(arrival)
+            self._look_soon()
 
     def dismiss(self, connection: web.RequestHandler) -> None:
         """Let another one have its place; may be called again."""
-        assert isinstance(connection, _Connection)
-        self._open.discard(connection)
-        if self.draining and not self._open:
+        assert isinstance(connection, Connection)
+        if connection in self.places:
+            self.places.leave(connection)
+        if self.draining and not self.places and not self._parked:
             self._empty.set()
 
-    def __call__(self) -> _Connection:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+    def count_for(self, connection: Connection, peer: str | None) -> None:
+        """Count its place for whom a proxy sends."""
+        self.places.count_for(connection, peer)
+        if self.places.has_surplus:
+            self._go_on()
 
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        assert isinstance(handler, _Connection)
-        self._open.add(handler)
+    def _seat(self, arrival: Arrival) -> bool:
+        now = self._loop.time()
+        if not self.places.room_for(arrival.peer):
+            oldest = self.places.who_gives_way_to(arrival.peer, now)
+            if oldest is None:
+                return False
+            self._end(oldest, "peer" if len(self.places) < MOST_CONNECTIONS else "server")
+        connection = Connection(self, arrival.peer, arrival.accepted, loop=self._loop, **self._kwargs)
+        self.places.take(connection)
+        arrival.seat(arrival.accepted, connection)
+        return True
+
+    def _end(self, connection: Connection, why: str) -> None:
+        self.logger.warning("gave way", exc_info=GaveWay(why))
+        self.places.leave(connection)
+        connection.give_way()
+
+    def _shed(self) -> None:
+        largest = max(self._parked, key=lambda peer: len(self._parked[peer]))
+        self.logger.warning("gave way", exc_info=GaveWay("peer"))
+        self._parked[largest].popleft().accepted.close()
+        if not self._parked[largest]:
+            del self._parked[largest]
+
+    def _look_soon(self) -> None:
+        if self._look is None:
+            self._look = self._loop.call_later(_LOOK_SECONDS, self._look_now)
+
+    def _look_now(self) -> None:
+        self._look = None
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Seat those who wait, as far as there are places for them."""
+        for connection in self.places.surplus(self._loop.time()):
+            self._end(connection, "peer")
+        seated = 0
+        for peer, waiting in list(self._parked.items()):
+            while waiting and seated < _SEATED_AT_ONCE and self._seat(waiting[0]):
+                waiting.popleft()
+                seated += 1
+            # Whoever got a place goes to the end, so that every peer has its turn.
+            del self._parked[peer]
+            if waiting:
+                self._parked[peer] = waiting
+            if seated == _SEATED_AT_ONCE:
+                break
+        if self._paused and self.takes_more():
+            paused, self._paused = self._paused, []
+            for resume in paused:
+                resume()
+        if not self._closed and (self._parked or self._paused or self.places.has_surplus):
+            self._look_soon()
+
+    # --- aiohttp's side
+
+    def __call__(self) -> Connection:
+        raise NotImplementedError("connections are accepted by Site")
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
         self.dismiss(handler)
 
+    # --- the end
+
+    async def say_goodbye(self) -> None:
+        """Tell those who keep a connection, by their next answer, that it ends; others are taken and answered meanwhile."""
+        self._begin_to_drain()
+        kept = list(self.places)
+        while self._loop.time() - self._began_to_drain < self.parting.kept and any(one in self.places for one in kept):
+            await self._sweep()
+
     async def drain(self) -> None:
         """Wait until every request that has begun is answered. aiohttp's own shutdown would stop reading their bodies."""
-        self.draining = True
-        for connection in list(self._open):
-            self._loop.call_later(self.grace, connection.let_go)
-        if self._open:
-            await self._empty.wait()
+        self._begin_to_drain()
+        while self.places or self._parked:
+            await self._sweep()
 
     def cut(self) -> None:
         """End every connection now, and every one that still comes."""
         self._closed = True
-        for connection in list(self._open):
+        if self._look is not None:
+            self._look.cancel()
+        for waiting in self._parked.values():
+            for arrival in waiting:
+                arrival.accepted.close()
+        self._parked.clear()
+        for connection in self.places:
             connection.cut()
+
+    def _begin_to_drain(self) -> None:
+        if not self.draining:
+            self.draining = True
+            self._began_to_drain = self._loop.time()
+
+    async def _sweep(self) -> None:
+        now = self._loop.time()
+        for connection in self.places:
+            if connection.may_go(now, self._began_to_drain, self.parting):
+                if connection.idle():
+                    connection.part()
+                else:
+                    connection.cut()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SWEEP_SECONDS):
+                await self._empty.wait()
+        self._empty.clear()
 
 
 async def stop_listening(runner: web.BaseRunner) -> None:
     """Take no connection any more; those that were taken stay. A socket of systemd goes on collecting them for the next start."""
-    loop = asyncio.get_running_loop()
-    sites = list(runner.sites)
-    for site in sites:
-        # asyncio drops what it has accepted, with the request that was sent already, where its server is closed before the
-        # connection is made some turns of the loop later: so accepting ends before that.
-        for listening in getattr(site._server, "sockets", ()):
-            loop.remove_reader(listening.fileno())
-    await _turns()
-    for site in sites:
+    for site in list(runner.sites):
         await site.stop()
-    # uvloop accepts until here, and makes what it has accepted afterwards: a drain that begins earlier would end without it.
-    await _turns()
-
-
-async def _turns() -> None:
-    for _ in range(_TURNS):
-        await asyncio.sleep(0)
 
 
 async def listen(runner: web.BaseRunner, address: Address, environment: Environment, tls: Tls | None = None) -> str:
@@ -229,32 +242,21 @@ async def listen(runner: web.BaseRunner, address: Address, environment: Environm
 
     Unix sockets stay plain, those of systemd too: who connects to them is on this host.
     """
-    sites: list[web.BaseSite]
     server = runner.server
     assert isinstance(server, BoundedServer)
     try:
         match address:
-            case Tcp(host=host, port=port) if tls is not None:
-                bound = bind(host, port)
-                address = Tcp(host, bound[0].getsockname()[1])
-                sites = [TlsSite(runner, server, bound, tls, _BACKLOG)]
             case Tcp(host=host, port=port):
-                sites = [web.TCPSite(runner, host, port, backlog=_BACKLOG, reuse_address=True)]
+                sockets = bind(host, port)
+                address = Tcp(host, sockets[0].getsockname()[1])
             case Unix(path=path):
-                sites = [web.UnixSite(runner, str(path), backlog=_BACKLOG)]
+                sockets = [bind_unix(path)]
             case Inherited(name=name):
-                sites = [
-                    web.SockSite(runner, passed, backlog=_BACKLOG)
-                    if tls is None or passed.family == socket.AF_UNIX
-                    else TlsSite(runner, server, [passed], tls, _BACKLOG)
-                    for passed in listening_sockets(name, environment)
-                ]
-        for site in sites:
-            await site.start()
+                sockets = listening_sockets(name, environment)
+        for one in sockets:
+            await Site(runner, server, [one], None if one.family == socket.AF_UNIX else tls, _BACKLOG).start()
         if isinstance(address, Unix):
             address.path.chmod(0o660)
     except OSError as error:
         raise ListenError(f"can't listen on {address}: {error.strerror or error}") from error
-    if isinstance(address, Tcp) and address.port == 0:
-        return str(Tcp(address.host, runner.addresses[-1][1]))
     return str(address)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.web.server import GRACE_SECONDS
+from gateway.web.server import SENDERS
 from tests.flow.certified import Certified
 from tests.flow.held import Held
 from tests.flow.running import CODE, Receiver, event, http_sink, read_answer, request_bytes, route, signed, until
@@ -121,8 +121,8 @@ async def test_ten_restarts_under_load_fail_no_request_lose_and_double_nothing(t
         with Held(tmp_path, LISTEN + http_sink(receiver) + route("erp"), {"webhooks": webhooks}) as running:
             clients = [Client(connect, keeps=True) for _ in range(3)]
             clients += [Client(connect, keeps=False) for _ in range(3)]
-            clients += [Client(connect, keeps=True, pause=GRACE_SECONDS / 3) for _ in range(2)]
-            clients += [Client(connect, keeps=True, halting=GRACE_SECONDS * 1.2)]
+            clients += [Client(connect, keeps=True, pause=SENDERS.fresh / 3) for _ in range(2)]
+            clients += [Client(connect, keeps=True, halting=SENDERS.fresh * 1.2)]
             await restarted(running, receiver, clients, RESTARTS, without_uvloop)
 
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import gzip
 import logging
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import http_parser, web
 
 from gateway.config.listen import Tcp
 from gateway.core.values import Environment
-from gateway.web import server
-from gateway.web.server import BoundedServer, json_response, listen, stop_listening
+from gateway.web.accepting import Site
+from gateway.web.connection import Parting, json_response
+from gateway.web.server import BoundedServer, listen, stop_listening
 from tests.flow.running import exchange, request_bytes, until
 from tests.flow.supervised import listening
 
@@ -121,36 +120,6 @@ async def test_a_client_that_hangs_up_cancels_no_handler() -> None:
         await until(lambda: live.finished)
 
 
-async def test_more_connections_than_512_are_closed_and_the_others_go_on() -> None:
-    assert server.MOST_CONNECTIONS == 512
-    async with serving() as live, AsyncExitStack() as stack:
-        opened = [await stack.enter_async_context(live.connection()) for _ in range(512)]
-        await until(lambda: len(live.server.connections) == 512)
-        for _ in range(5):
-            async with live.connection() as (reader, _):
-                with suppress(ConnectionResetError):
-                    assert await asyncio.wait_for(reader.read(), 5) == b""
-        await until(lambda: len(live.server.connections) == 512)
-        for reader, writer in (opened[0], opened[511]):
-            writer.write(request_bytes(b""))
-            assert await asyncio.wait_for(reader.readline(), 5) == b"HTTP/1.1 200 OK\r\n"
-        opened[0][1].transport.abort()
-        await until(lambda: len(live.server.connections) == 511)
-        assert (await exchange(live.address, request_bytes(b""))).status == 200
-
-
-async def test_connections_that_are_closed_for_the_bound_leave_no_failed_task() -> None:
-    """It would say "Task exception was never retrieved" once for each, at the worst of times."""
-    complaints: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    async with serving() as live, AsyncExitStack() as stack:
-        for _ in range(516):
-            await stack.enter_async_context(live.connection())
-        await until(lambda: len(live.server.connections) == 512)
-    gc.collect()
-    assert complaints == []
-
-
 async def test_a_bug_in_a_handler_is_a_503_that_says_nothing_of_it() -> None:
     async with serving() as live:
         answer = await exchange(live.address, request_bytes(b"", path="/bug"))
@@ -183,6 +152,7 @@ async def test_a_drain_answers_what_it_lets_through_wherever_it_comes_in_between
         writer.write(request_bytes(b"{}", path="/"))
         for _ in range(steps):
             await asyncio.sleep(0)  # a turn of the loop
+        live.server.parting = Parting(0.2, 0.2, 5.0)
         async with asyncio.timeout(5):
             await live.server.drain()
             answer = b""
@@ -202,11 +172,11 @@ def test_a_connection_is_answered_or_waits_in_the_socket_wherever_the_stop_comes
 
 async def _stop_meanwhile(turns: int) -> None:
     serving = Serving()
-    serving.server = BoundedServer(serving.handle, serving.logger, grace=0.2)
+    serving.server = BoundedServer(serving.handle, serving.logger, parting=Parting(0.2, 0.2, 5.0))
     runner = web.ServerRunner(serving.server, shutdown_timeout=0.1)
     await runner.setup()
     with listening() as held, socket.socket() as client:  # as systemd holds it
-        await web.SockSite(runner, held.dup()).start()
+        await Site(runner, serving.server, [held.dup()], None, 1024).start()
 
         async def connect() -> None:
             for _ in range(-turns):

@@ -22,8 +22,10 @@ from gateway.core.errors import ListenError
 from gateway.core.values import Environment, Secret
 from gateway.metrics import Metrics
 from gateway.telemetry import RateLimited
-from gateway.web import server, tls
-from gateway.web.server import BoundedServer, json_response, listen
+from gateway.web import tls
+from gateway.web.connection import json_response
+from gateway.web.places import MOST_OF_A_PEER
+from gateway.web.server import BoundedServer, listen
 from gateway.web.tls import Certificate, Tls
 from tests.fakes import FakeClock
 from tests.flow.certified import HOST, Certified
@@ -120,42 +122,22 @@ def test_a_handshake_that_does_not_come_to_its_end_is_cut(run: Run) -> None:
         silent, half = live.dial(), live.dial()
         half.sendall(b"\x16\x03\x01\x02\x00\x01\x00")  # the beginning of a ClientHello
         assert (await ended(silent), await ended(half)) == (b"", b"")
-        await until(lambda: not live.server._open)
+        await until(lambda: not live.server.places)
         assert live.lines() == [("BadHandshake", "timeout")], "one line for both"
 
     run(test)
 
 
-def test_handshakes_under_way_count_among_the_512_and_free_their_places(run: Run) -> None:
+def test_handshakes_under_way_count_for_their_peer_and_give_way(run: Run) -> None:
     async def test(live: Serving) -> None:
-        live.tls.handshake_seconds = 1.0
-        waiting = [live.dial() for _ in range(server.MOST_CONNECTIONS)]
-        await until(lambda: live.server.full)
-        assert await ended(live.dial()) == b""
-        with pytest.raises((ConnectionError, ssl.SSLError)):
-            await live.post()
-        waiting.pop().close()
-        await until(lambda: not live.server.full)
-        assert await live.post() == 200, "the last place is as good as any"
-        await until(lambda: not live.server._open)  # the others had their second
-        assert await live.post() == 200
+        waiting = [live.dial() for _ in range(MOST_OF_A_PEER + 10)]
+        await until(lambda: len(live.server.places) == MOST_OF_A_PEER)
+        assert await live.post() == 200, "the oldest of its own have given way"
+        assert len(live.server.places) <= MOST_OF_A_PEER
+        assert ("GaveWay", "peer") in live.lines()
         for dialled in waiting:
             dialled.close()
-
-    run(test)
-
-
-def test_open_connections_count_beside_handshakes(run: Run) -> None:
-    async def test(live: Serving) -> None:
-        opened = [await asyncio.open_connection(*live.address, **live.certified.options) for _ in range(3)]
-        waiting = [live.dial() for _ in range(server.MOST_CONNECTIONS - 3)]
-        await until(lambda: live.server.full)
-        assert await ended(live.dial()) == b""
-        for dialled in waiting:
-            dialled.close()
-        for _, writer in opened:
-            writer.transport.abort()
-        await until(lambda: not live.server._open)
+        await until(lambda: not live.server.places)
 
     run(test)
 
@@ -174,7 +156,7 @@ def test_who_does_not_speak_tls_makes_one_line_and_no_traceback(run: Run) -> Non
             os.write(garbled.fileno(), b"\x17\x03\x03\x00\x05hello" * 10)  # past the handshake, and past OpenSSL
             await ended(garbled)
         assert await live.post(b"x") == 200
-        await until(lambda: not live.server._open)
+        await until(lambda: not live.server.places)
         assert live.lines() == [("BadHandshake", "HTTP_REQUEST")]
 
     run(test)
@@ -198,7 +180,7 @@ def test_what_is_in_its_handshake_when_the_listener_stops_is_still_answered(run:
 
     async def test(live: Serving) -> None:
         dialled, idle = live.dial(), live.dial()
-        await until(lambda: len(live.server._open) == 2)
+        await until(lambda: len(live.server.places) == 2)
         draining = asyncio.ensure_future(live.drain())
         await until(lambda: live.server.draining)
         reader, writer = await asyncio.open_connection(sock=dialled, **live.certified.options)

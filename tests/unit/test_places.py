@@ -1,0 +1,111 @@
+"""The places for connections: nobody has more than a share, the oldest that waits gives way, and who works stays."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.web.places import MOST_CONNECTIONS, MOST_OF_A_PEER, PATIENCE_SECONDS, Places
+
+
+class Held:
+    def __init__(
+        self, peer: str | None, since: float, *, waiting: bool = True, proven: bool = False, bytes_there: bool = False
+    ) -> None:
+        self.peer = peer
+        self.since = since
+        self.proven = proven
+        self.waiting = waiting
+        self.bytes_there = bytes_there
+
+    def waits(self) -> bool:
+        return self.waiting
+
+    def unread(self) -> bool:
+        return self.bytes_there
+
+
+def test_there_are_512_places_and_a_quarter_of_them_for_a_peer() -> None:
+    assert (MOST_CONNECTIONS, MOST_OF_A_PEER) == (512, 128)
+
+
+def full(peers: int = 8) -> tuple[Places[Held], list[Held]]:
+    places: Places[Held] = Places()
+    held = [Held(f"203.0.113.{number % peers}", number / 1000) for number in range(MOST_CONNECTIONS)]
+    for one in held:
+        places.take(one)
+    return places, held
+
+
+def test_the_oldest_that_waits_gives_way_to_a_new_one_and_no_one_else_does() -> None:
+    places, held = full()
+    now = 100.0
+    assert places.who_gives_way_to("198.51.100.1", now) is held[0]
+    held[0].waiting = False  # it is being answered
+    held[1].bytes_there = True  # its request is here, and nobody has looked
+    held[2].proven = True
+    assert places.who_gives_way_to("198.51.100.1", now) is held[3]
+    places.step(held[3], now)
+    assert places.who_gives_way_to("198.51.100.1", now) is held[4]
+    for one in held:
+        one.proven = True
+    assert places.who_gives_way_to("198.51.100.1", now) is held[2], "the oldest of the proven ones, where there are no others"
+    for one in held:
+        one.waiting = False
+    assert places.who_gives_way_to("198.51.100.1", now) is None
+
+
+def test_nobody_gives_way_before_its_request_can_have_come_nor_where_there_is_room() -> None:
+    places, held = full()
+    assert places.who_gives_way_to(None, held[0].since + PATIENCE_SECONDS - 0.001) is None
+    assert places.who_gives_way_to(None, held[0].since + PATIENCE_SECONDS) is held[0]
+    places.leave(held[7])
+    assert places.who_gives_way_to(None, 100.0) is None and places.room_for(None)
+
+
+def test_a_peer_with_its_share_makes_room_itself_and_others_have_theirs() -> None:
+    places: Places[Held] = Places()
+    places.take(quiet := Held("198.51.100.1", 0.0))
+    greedy = [Held("203.0.113.1", float(number)) for number in range(MOST_OF_A_PEER)]
+    for one in greedy:
+        places.take(one)
+    assert not places.room_for("203.0.113.1") and places.room_for("198.51.100.1") and places.room_for(None)
+    assert places.who_gives_way_to("203.0.113.1", 1000.0) is greedy[0], "though another one has waited for longer"
+    assert places.who_gives_way_to("198.51.100.1", 1000.0) is None
+    assert quiet in places
+
+
+def test_a_proxy_is_not_limited_and_those_whom_it_sends_for_are() -> None:
+    places: Places[Held] = Places()
+    proxied = [Held(None, float(number)) for number in range(300)]
+    for one in proxied:
+        places.take(one)
+    assert places.room_for(None) and places.surplus(1000.0) == []
+    for one in proxied[: MOST_OF_A_PEER + 1]:
+        places.count_for(one, "203.0.113.9")
+    assert places.has_surplus and places.surplus(1000.0) == [proxied[0]]
+    places.count_for(proxied[0], None)
+    assert not places.has_surplus and places.surplus(1000.0) == []
+
+
+@given(st.lists(st.tuples(st.sampled_from("tlsc"), st.integers(0, 30), st.sampled_from(["a", "b", "c", None])), max_size=300))
+def test_whatever_happens_it_counts_as_a_naive_list_does(steps: list[tuple[str, int, str | None]]) -> None:
+    places: Places[Held] = Places()
+    naive: list[Held] = []
+    for now, (what, which, peer) in enumerate(steps):
+        one = naive[which % len(naive)] if naive else Held(peer, 0.0)
+        if what == "t":
+            naive.append(made := Held(peer, float(now)))
+            places.take(made)
+        elif what == "l":
+            places.leave(one)
+            places.leave(one)
+            naive = [other for other in naive if other is not one]
+        elif what == "s":
+            places.step(one, float(now))
+        else:
+            places.count_for(one, peer)
+        assert set(places) == set(naive) and len(places) == len(naive)
+        assert [one.since for one in places] == sorted(one.since for one in naive)
+        for name in "abc":
+            assert len(places._of.get(name, ())) == sum(one.peer == name for one in naive)
