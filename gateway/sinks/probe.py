@@ -1,6 +1,6 @@
-"""Opens a sink as a delivery would, and says what it found. Never sends anything: no request, no mail, no line.
+"""Opens a sink as a delivery would, and says what it found. Never delivers anything: no webhook, no mail, no line.
 
-http, slack   name -> connection -> TLS
+http, slack   name -> connection -> TLS; a bot's token: auth.test
 email         name -> connection -> greeting, STARTTLS or TLS, login -> QUIT
 jsonl         the file, else the folder that it would be made in
 """
@@ -23,7 +23,7 @@ from msgspec import Struct
 from yarl import URL
 
 from gateway.clock import Clock
-from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, email, http
+from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, email, http, slack
 from gateway.sinks.base import Opening, SinkSettings
 from gateway.sinks.dial import Dialler
 from gateway.sinks.guard import AddressInfo, BlockedAddress, Guard, words
@@ -68,7 +68,7 @@ async def probe(config: SinkConfig, opening: Opening) -> Found:
             return await _probe_url(config.url, "url", config, opening.clock, tls)
         case SlackConfig():
             if config.webhook_url is None:
-                return await _probe_url(config.api, "api", config, opening.clock)
+                return await _probe_slack_api(config, opening)
             return await _probe_url(opening.secret(config.webhook_url).reveal(), "webhook_url", config, opening.clock)
         case EmailConfig():
             return await _probe_mail(config, opening)
@@ -208,6 +208,23 @@ async def _probe_url(
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
+
+
+async def _probe_slack_api(config: SlackConfig, opening: Opening) -> Found:
+    """The way to the API, and whether it takes the token."""
+    found = await _probe_url(config.api, "api", config, opening.clock)
+    if not found.ok:
+        return found
+    begun, sink = opening.clock.monotonic(), slack.SlackSink(config, opening)
+    try:
+        async with asyncio.timeout(max(bound(config) - found.seconds, 1.0)):
+            taken, said = await sink.check_token()
+    except TimeoutError:
+        taken, said = False, "auth.test: no answer in time"
+    finally:
+        await sink.aclose()
+    seconds = found.seconds + opening.clock.monotonic() - begun
+    return Found(taken, f"{found.detail}, {said}" if taken else said, seconds)
 
 
 async def _probe_mail(config: EmailConfig, opening: Opening) -> Found:

@@ -15,25 +15,26 @@ import msgspec
 from msgspec import Struct, structs
 
 from gateway.core.errors import StoreError
-from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
+from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
 from gateway.core.thread import Thread
 from gateway.core.values import Rate, SecretRef
 from gateway.sinks import slack_blocks
 from gateway.sinks.base import Opening, Outgoing, ReadableSettings, Threads
 from gateway.sinks.guard import Guard
 from gateway.sinks.language import Language, Telling, labels, tell
-from gateway.sinks.slack_answers import Gone, Posted, of_api, of_webhook
+from gateway.sinks.slack_answers import Answered, Gone, Posted, Unfit, of_api, of_auth_test, of_webhook
 from gateway.sinks.templates import Template, escape_slack
 
 _HEADERS = {"content-type": "application/json; charset=utf-8"}
 _QUIET = {"mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
 """Nothing in a message becomes markup or a preview on its own."""
+_AS_WRITTEN = {"parse": "none", "link_names": False}
+"""`chat.update` looks for links and names in a text unless it is told not to (docs.slack.dev/reference/methods/chat.update)."""
+_MOST_EDITED = 4000
+"""Characters of `text` that `chat.update` takes; more is `msg_too_long` (docs.slack.dev/reference/methods/chat.update)."""
 _EDIT_SHARE = 3
 """An edit gets this part of the attempt's time at most: what people wait for is the message after it."""
 _STORE_SECONDS = 1.0
-
-
-_Answered = Posted | Gone | Defer | Reject | Retry
 
 
 class SlackConfig(ReadableSettings, frozen=True, kw_only=True, tag_field="type", tag="slack"):
@@ -96,17 +97,27 @@ def render(delivery: Outgoing, config: SlackConfig) -> bytes:
 
 
 def first(words: Words, channel: str | None) -> bytes:
-    to = {} if channel is None else {"channel": channel}
+    to = {} if channel is None else {"channel": channel, **_AS_WRITTEN}
     return _encoded({**to, "text": words.text, "blocks": words.whole, **_QUIET})
 
 
 def reply(words: Words, thread: Thread) -> bytes:
-    return _encoded({"channel": thread.channel, "thread_ts": thread.ts, "text": words.text, "blocks": words.reply, **_QUIET})
+    to = {"channel": thread.channel, "thread_ts": thread.ts, **_AS_WRITTEN}
+    return _encoded({**to, "text": words.text, "blocks": words.reply, **_QUIET})
 
 
 def edit(words: Words, thread: Thread) -> bytes:
-    """What takes the place of the first message of a thread."""
-    return _encoded({"channel": thread.channel, "ts": thread.ts, "text": words.text, "blocks": words.whole})
+    """What takes the place of the first message of a thread, or makes a message stand alone."""
+    to = {"channel": thread.channel, "ts": thread.ts, **_AS_WRITTEN}
+    return _encoded({**to, "text": slack_blocks.shortened(words.text, _MOST_EDITED), "blocks": words.whole})
+
+
+def plain(body: bytes) -> bytes:
+    """The same message as plain text alone, short enough for every method: the fall-back where Slack does not take it."""
+    message = msgspec.json.decode(body)
+    text = slack_blocks.shortened(message["text"], _MOST_EDITED)
+    cleared: dict[str, Any] = {"blocks": []} if "ts" in message else {}  # an edit without blocks would keep the old ones
+    return _encoded({**{key: value for key, value in message.items() if key != "blocks"}, "text": text, **cleared})
 
 
 class SlackSink:
@@ -138,18 +149,34 @@ class SlackSink:
             return structs.replace(outcome, detail="; ".join(part for part in (outcome.detail, detail) if part))
         return outcome
 
+    async def check_token(self) -> tuple[bool, str]:
+        """Ask `auth.test` whose token it is, which posts nothing (docs.slack.dev/reference/methods/auth.test).
+
+        Returns whether Slack takes it, and as whom or why not.
+        """
+        answer = await self._transport.post(f"{self._url}/auth.test", b"{}", self._headers)
+        return of_auth_test(answer, self._clock.now())
+
     async def aclose(self) -> None:
         await self._transport.aclose()
 
     async def _send(self, delivery: Outgoing, words: Words) -> Outcome:
         if not self._config.by_token:
-            answer = await self._transport.post(self._url, first(words, None), self._headers)
-            return of_webhook(answer, self._clock.now())
+            return await self._send_to_webhook(first(words, None))
         sr = _thread_of(delivery, words.telling)
         if self._threads is None or sr is None:
-            return _outcome(await self._call("chat.postMessage", first(words, self._config.channel)))
+            return _outcome(*await self._call("chat.postMessage", first(words, self._config.channel)))
         async with self._turns.setdefault(sr, asyncio.Lock()):
             return await self._send_in_thread(words, _instant(delivery), self._threads, sr)
+
+    async def _send_to_webhook(self, body: bytes) -> Outcome:
+        said = of_webhook(await self._transport.post(self._url, body, self._headers), self._clock.now())
+        if not isinstance(said, Unfit):
+            return said
+        again = of_webhook(await self._transport.post(self._url, plain(body), self._headers), self._clock.now())
+        if isinstance(again, Unfit):
+            return again.outcome
+        return structs.replace(again, detail=_as_plain(said)) if isinstance(again, Delivered) else again
 
     async def _send_in_thread(self, words: Words, at: float, threads: Threads, sr: str) -> Outcome:
         """The edit comes first: done twice it does no harm, so whatever goes wrong after it, all can be done again."""
@@ -161,30 +188,45 @@ class SlackSink:
         note = ""
         if thread is not None and at >= thread.shown_at:
             edited = await self._edit(words, thread)
-            if isinstance(edited, Defer | Reject):
+            if isinstance(edited, Defer) or (isinstance(edited, Retry) and edited.sink_wide):
                 return edited
             if isinstance(edited, Posted):
                 thread = structs.replace(thread, shown_at=at)
-            elif isinstance(edited, Retry):
-                note = f"the first message of the thread shows an older state until the next event: {edited.detail}"
-            else:
+            elif isinstance(edited, Gone):
                 thread = None
+            else:
+                why = (edited.outcome if isinstance(edited, Unfit) else edited).detail
+                note = f"the first message of the thread shows an older state until the next event: {why}"
         if thread is not None:
-            said = await self._call("chat.postMessage", reply(words, thread))
+            said, plainly = await self._call("chat.postMessage", reply(words, thread), in_thread=True)
+            if isinstance(said, Posted) and said.whole and said.thread_ts is None:
+                thread, note = await self._stand_alone(words, said, at)
             if not isinstance(said, Gone):
-                return await self._settled(said, threads, sr, thread, note)
-        said = await self._call("chat.postMessage", first(words, channel))
-        begun = Thread(said.channel or channel, said.ts, at) if isinstance(said, Posted) and said.ts is not None else None
-        return await self._settled(said, threads, sr, begun, "")
+                return await self._settled(said, threads, sr, thread, "; ".join(filter(None, (plainly, note))))
+        said, plainly = await self._call("chat.postMessage", first(words, channel))
+        begun = Thread(said.channel or channel, said.ts, at) if isinstance(said, Posted) else None
+        return await self._settled(said, threads, sr, begun, plainly)
 
-    async def _edit(self, words: Words, thread: Thread) -> _Answered:
+    async def _stand_alone(self, words: Words, said: Posted, at: float) -> tuple[Thread, str]:
+        """Make the first message of a new thread of a reply that Slack put at the channel's root, where nothing names its item.
+
+        That is what Slack does with a reply whose parent was deleted: it answers ok, and only `message.thread_ts` is missing
+        (docs.slack.dev/reference/methods/chat.postMessage shows it in the answer to a reply that stands in its thread).
+        """
+        thread = Thread(said.channel or self._config.channel or "", said.ts, at)
+        edited = await self._edit(words, thread)
+        if isinstance(edited, Posted):
+            return thread, "its thread was deleted: it begins a new one"
+        return thread, "its thread was deleted: it stands alone, and does not name its item"
+
+    async def _edit(self, words: Words, thread: Thread) -> Answered:
         try:
             async with asyncio.timeout(self._config.timeout / _EDIT_SHARE):
-                return await self._call("chat.update", edit(words, thread))
+                return (await self._call("chat.update", edit(words, thread), in_thread=True))[0]
         except TimeoutError:
             return Retry(Reason.TIMEOUT, "no answer in time")
 
-    async def _settled(self, said: _Answered, threads: Threads, sr: str, thread: Thread | None, note: str) -> Outcome:
+    async def _settled(self, said: Answered, threads: Threads, sr: str, thread: Thread | None, note: str) -> Outcome:
         """Remember the thread of a message that was posted: from here on, nothing may have it posted again."""
         outcome = _outcome(said, note)
         if isinstance(outcome, Delivered) and thread is not None:
@@ -194,19 +236,34 @@ class SlackSink:
                 return structs.replace(outcome, detail="the database did not take its thread: the next event may begin another")
         return outcome
 
-    async def _call(self, method: str, body: bytes) -> _Answered:
+    async def _call(self, method: str, body: bytes, *, in_thread: bool = False) -> tuple[Answered, str]:
+        """Call a method of the API, and once more with plain text where Slack does not take the message as it is.
+
+        Returns what Slack said last, and a note where the plain text was taken.
+        """
+        said = await self._once(method, body, in_thread)
+        if not isinstance(said, Unfit):
+            return said, ""
+        again = await self._once(method, plain(body), in_thread)
+        return again, _as_plain(said) if isinstance(again, Posted) else ""
+
+    async def _once(self, method: str, body: bytes, in_thread: bool) -> Answered:
         answer = await self._transport.post(f"{self._url}/{method}", body, self._headers)
-        return of_api(answer, self._clock.now())
+        return of_api(answer, self._clock.now(), in_thread=in_thread)
 
 
-def _outcome(said: _Answered, note: str = "") -> Outcome:
+def _outcome(said: Answered, note: str = "") -> Outcome:
     match said:
         case Posted(status=status):
             return Delivered(status, note)
-        case Gone(outcome=outcome):
+        case Gone(outcome=outcome) | Unfit(outcome=outcome):
             return outcome
         case _:
             return said
+
+
+def _as_plain(refused: Unfit) -> str:
+    return f"as plain text, since Slack says {refused.code}"
 
 
 def _thread_of(delivery: Outgoing, telling: Telling) -> str | None:

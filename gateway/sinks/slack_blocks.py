@@ -17,7 +17,7 @@ Block = dict[str, Any]
 _HEADER = 150
 _SECTION = 600
 _ROW = 350
-_BUTTON = 75
+_OPEN = 75
 _LINK = 3000
 _CONTEXT = 300
 _SIDE = 100
@@ -42,7 +42,7 @@ def whole(telling: Telling, labels: Labels) -> list[Block]:
     if telling.advice:
         blocks.append({"type": "section", "text": _plain(telling.advice, _SECTION)})
     blocks += _rich(_rows(rows, labels), telling.photos, labels)
-    return [*blocks, *_button(telling, labels), *_foot(telling, labels)]
+    return [*blocks, *_link(telling, labels), *_foot(telling, labels)]
 
 
 def reply(telling: Telling, labels: Labels) -> list[Block]:
@@ -57,12 +57,17 @@ def reply(telling: Telling, labels: Labels) -> list[Block]:
 def written(text: str, telling: Telling, labels: Labels, *, link: bool) -> list[Block]:
     """What an operator's own template wrote: its markup counts, since the values in it are escaped."""
     sections = [{"type": "section", "text": {"type": "mrkdwn", "text": part, "verbatim": True}} for part in _sections(text)]
-    return [*sections, *(_button(telling, labels) if link else []), *_foot(telling, labels)]
+    return [*sections, *(_link(telling, labels) if link else []), *_foot(telling, labels)]
 
 
 def whole_entities(text: str) -> str:
     """Without the beginning of an escaped character at a cut."""
     return _HALF_ENTITY.sub("…", text)
+
+
+def shortened(text: str, most: int) -> str:
+    """An escaped text of at most so many characters, never cut inside an escape."""
+    return whole_entities(cut(text, most))
 
 
 def cut(said: str, most: int) -> str:
@@ -113,7 +118,7 @@ def _sections(text: str) -> list[str]:
     """In pieces that a section takes, by lines; what does not fit in three of them is cut."""
     found = [""]
     for line in text.split("\n"):
-        piece = whole_entities(cut(line, _MRKDWN))
+        piece = shortened(line, _MRKDWN)
         if found[-1] and units(found[-1]) + 1 + units(piece) <= _MRKDWN:
             found[-1] += f"\n{piece}"
         elif piece.strip():
@@ -121,11 +126,13 @@ def _sections(text: str) -> list[str]:
     return [piece for piece in found if piece.strip()][:_MOST_SECTIONS]
 
 
-def _button(telling: Telling, labels: Labels) -> list[Block]:
+def _link(telling: Telling, labels: Labels) -> list[Block]:
+    """A link, since a button with a URL shows a warning at each click that no app acknowledges, and none here could
+    (docs.slack.dev/reference/block-kit/block-elements/button-element: "url")."""
     if telling.link is None or units(telling.link) > _LINK:  # one that is cut would lead elsewhere
         return []
-    button = {"type": "button", "text": _plain(labels.words.open, _BUTTON), "url": telling.link}
-    return [{"type": "actions", "elements": [button]}]
+    link = {"type": "link", "url": telling.link, "text": cut(labels.words.open, _OPEN)}
+    return [{"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": [link]}]}]
 
 
 def _parts(photo: Photo, labels: Labels) -> tuple[str, str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.running import Running, event, no_traceback, until
-from tests.sinks.slack_side import CHANNEL, TOKEN, Slack
+from tests.sinks.slack_side import CHANNEL, TOKEN, Slack, api
 
 CONFIG = """
 [sinks.desk]
@@ -62,13 +62,19 @@ async def test_a_thread_goes_on_after_a_kill(tmp_path: Path) -> None:
     assert "The item is authentic" in parent["text"] and "The item is authentic" in reply["text"]
 
 
-async def test_a_channel_that_is_not_there_is_dead_at_once_with_what_to_do(tmp_path: Path) -> None:
-    async with running(tmp_path) as (process, slack):
-        process.write_config(CONFIG.format(channel="C0000", api=slack.api, more=""))
-        await process.restart()
-        await process.post(changed("sr-1", "QC", "PENDING", "09:00"))
-        await until(lambda: process.audit("delivery.dead"))
-        (dead,) = process.audit("delivery.dead")
-    assert dead["reason"] == "rejected"
-    assert "channel_not_found: check channel" in dead["detail"]
+@pytest.mark.parametrize("error", ["token_revoked", "channel_not_found", "is_archived", "missing_scope"])
+async def test_trouble_of_the_sink_kills_nothing_and_the_status_says_what_to_do(error: str, tmp_path: Path) -> None:
+    async with running(tmp_path, 'breaker = { failures = 3, probe = "1s" }') as (process, slack):
+        slack.instead = lambda method, body: api(ok=False, error=error)
+        for number in range(40):
+            await process.post(changed(f"sr-{number}", "QC", "PENDING", "09:00"))
+        await until(lambda: process.audit("sink.opened"))
+        (opened,) = process.audit("sink.opened")
+        assert opened["detail"].startswith(f"Slack says {error}: ")
+        status = (await process.admin("/api/status")).json()
+        (needed,) = [one for one in status["attention"] if one["reason"] == "breaker"]
+        assert f"Slack says {error}: " in needed["detail"]
+        assert process.audit("delivery.dead") == []
+        slack.instead = lambda method, body: None
+        await until(lambda: len(process.audit("delivery.delivered")) == 40)
     assert TOKEN not in process.stderr_file.read_text() + process.audit_file.read_text()

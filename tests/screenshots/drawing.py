@@ -6,9 +6,9 @@ from html import escape
 from typing import Any
 
 STYLE = """
-:root { color-scheme: light dark; --paper: #ffffff; --ink: #1d1c1d; --dim: #616061; --line: #dddddd; --button: #007a5a; }
+:root { color-scheme: light dark; --paper: #ffffff; --ink: #1d1c1d; --dim: #616061; --line: #dddddd; }
 @media (prefers-color-scheme: dark) {
-  :root { --paper: #1a1d21; --ink: #d1d2d3; --dim: #9a9b9e; --line: #414347; --button: #148567; }
+  :root { --paper: #1a1d21; --ink: #d1d2d3; --dim: #9a9b9e; --line: #414347; }
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); }
@@ -22,8 +22,6 @@ ul { margin: 0; padding: 0 0 0 24px; }
 .context, .notification { color: var(--dim); font-size: 12px; }
 .notification { border-top: 1px dashed var(--line); padding-top: 6px; }
 .reply { margin-left: 24px; border-left: 3px solid var(--line); }
-.button { display: inline-block; padding: 4px 12px; border: 1px solid var(--line); border-radius: 4px; font-size: 14px; }
-.button.primary { background: var(--button); color: #ffffff; border: 0; }
 a { color: #1264a3; }
 """
 
@@ -44,8 +42,6 @@ def _block(block: dict[str, Any]) -> str:
             return f"<div>{_plain(text)}</div>"
         case {"type": "context", "elements": elements}:
             return f'<div class="context">{"  ".join(map(_plain, elements))}</div>'
-        case {"type": "actions", "elements": elements}:
-            return f"<div>{''.join(map(_button, elements))}</div>"
         case {"type": "rich_text", "elements": elements}:
             return f"<div>{''.join(map(_rich, elements))}</div>"
         case {"type": "divider"}:
@@ -57,10 +53,6 @@ def _plain(text: dict[str, Any]) -> str:
     if text["type"] not in ("plain_text", "mrkdwn"):
         raise ValueError(f"nobody drew a text such as {text}")
     return escape(text["text"])
-
-
-def _button(button: dict[str, Any]) -> str:
-    return f'<span class="button {button.get("style", "")}">{_plain(button["text"])}</span>'
 
 
 def _rich(element: dict[str, Any]) -> str:

@@ -16,20 +16,20 @@ CHANNEL = "C0123ABCD"
 
 def judged(message: dict[str, Any]) -> dict[str, Any]:
     """The message, once all that Slack documents of it is so: by slack-sdk's own validators, and by the rest of the documents."""
-    blocks = message["blocks"]
+    assert 1 <= len(message["text"]) <= 40_000
+    if not (blocks := message.get("blocks")):
+        return message  # plain text
     parsed = Block.parse_all(blocks)
     assert [block.to_dict() for block in parsed] == blocks, "slack-sdk knows each key, and finds each within its limits"
     assert 1 <= len(blocks) <= 50
-    assert 1 <= len(message["text"]) <= 40_000
     for text in texts(blocks):
         assert 1 <= units(text["text"]) <= 3000
     for block in blocks:
         if block["type"] == "header":
             assert units(block["text"]["text"]) <= 150
-        if block["type"] == "actions":
-            (button,) = block["elements"]
-            assert units(button["text"]["text"]) <= 75
-            assert units(button["url"]) <= 3000
+        assert block["type"] != "actions", "a click on a button has to be acknowledged, and nobody here can (button-element)"
+        if block["type"] == "context":
+            assert len(block["elements"]) <= 10  # reference/block-kit/blocks/context-block
     assert len(json.dumps(blocks, ensure_ascii=False)) <= 13_000, "msg_blocks_too_long, which stands in no document"
     return message
 
@@ -56,7 +56,10 @@ def shown(blocks: list[dict[str, Any]]) -> str:
 
 
 class Slack(HttpServer):
-    """A workspace with one channel. It remembers messages as Slack does, and refuses what Slack would."""
+    """A workspace with one channel. It remembers messages as Slack does, and refuses what Slack would.
+
+    Each rule names its page, below docs.slack.dev/reference/methods/.
+    """
 
     def __init__(self) -> None:
         super().__init__(self._answer)
@@ -66,6 +69,10 @@ class Slack(HttpServer):
         """Method and body."""
         self.instead: Callable[[str, dict[str, Any]], bytes | None] = lambda method, body: None
         """Answers in place of the workspace, which did nothing then."""
+        self.channel = CHANNEL
+        """The id of the channel that is called #fraud-desk now."""
+        self.archived: set[str] = set()
+        """Ids of channels."""
         self.lost: Callable[[str], bool] = lambda method: False
         """The workspace does what it is told, and its answer is a 502."""
 
@@ -88,26 +95,40 @@ class Slack(HttpServer):
         assert heard.header("content-type") == "application/json; charset=utf-8"
         if (instead := self.instead(method, body)) is not None:
             return instead
-        said = self._do(method, judged(body), heard.header("authorization"))
+        said = self._do(method, body if method == "auth.test" else judged(body), heard.header("authorization"))
         return answer(502) if self.lost(method) else api(**said)
 
     def _do(self, method: str, body: dict[str, Any], authorization: str | None) -> dict[str, Any]:
         if authorization != f"Bearer {TOKEN}":
             return {"ok": False, "error": "invalid_auth"}
-        if body["channel"] not in (CHANNEL, "#fraud-desk"):
+        if method == "auth.test":
+            return {"ok": True, "team": "Acme", "user": "gateway", "team_id": "T1", "user_id": "U1"}
+        ids = {CHANNEL, self.channel}
+        channel = self.channel if body["channel"] == "#fraud-desk" else body["channel"]
+        if channel not in ids or (method == "chat.update" and body["channel"] not in ids):  # an edit takes ids alone
             return {"ok": False, "error": "channel_not_found"}
+        assert (body["parse"], body["link_names"]) == ("none", False), "chat.update: parse is client where it is not said"
         if method == "chat.update":
-            if body["channel"] != CHANNEL:
-                return {"ok": False, "error": "channel_not_found"}  # it takes ids alone
-            if body["ts"] not in self.messages:
-                return {"ok": False, "error": "message_not_found"}
-            ts = body["ts"]
-            self.messages[ts] = {**self.messages[ts], "text": body["text"], "blocks": body["blocks"]}
-        else:
-            assert method == "chat.postMessage"
-            ts = f"1772000000.{len(self.calls):06}"
-            self.messages[ts] = {name: body[name] for name in ("text", "blocks", "thread_ts") if name in body}
-        return {"ok": True, "channel": CHANNEL, "ts": ts, "message": {**self.messages[ts], "bot_id": "B01"}}
+            return self._edit(channel, body)
+        assert method == "chat.postMessage"
+        if channel in self.archived:
+            return {"ok": False, "error": "is_archived"}  # chat.postMessage: errors
+        ts = f"1772000000.{len(self.calls):06}"
+        kept: dict[str, Any] = {name: body[name] for name in ("text", "blocks", "thread_ts") if name in body}
+        if body.get("thread_ts") not in self.messages:
+            kept.pop("thread_ts", None)  # chat.postMessage: a reply to what is not there lands at the root, and the answer is ok
+        self.messages[ts] = kept
+        return {"ok": True, "channel": channel, "ts": ts, "message": {**kept, "bot_id": "B01"}}
+
+    def _edit(self, channel: str, body: dict[str, Any]) -> dict[str, Any]:
+        if channel in self.archived:
+            return {"ok": False, "error": "is_inactive"}  # chat.update: errors
+        if body["ts"] not in self.messages:
+            return {"ok": False, "error": "message_not_found"}
+        if len(body["text"]) > 4000:
+            return {"ok": False, "error": "msg_too_long"}  # chat.update: the limit of text
+        self.messages[body["ts"]] |= {"text": body["text"], "blocks": body.get("blocks", [])}
+        return {"ok": True, "channel": channel, "ts": body["ts"], "message": {**self.messages[body["ts"]], "bot_id": "B01"}}
 
 
 def api(status: int = 200, /, retry_after: str | None = None, **said: Any) -> bytes:

@@ -96,7 +96,7 @@ def test_slack_gets_valid_json_within_its_limits_that_holds_no_markup_of_a_stran
         assert "<" not in message["text"]
         assert ">" not in message["text"]
         assert re.search(r"&(?!amp;|lt;|gt;)", message["text"]) is None
-        assert {text["type"] for text in texts_of(message["blocks"])} <= {"plain_text", "text", "button"}
+        assert {text["type"] for text in texts_of(message["blocks"])} <= {"plain_text", "text", "link"}
 
 
 @given(

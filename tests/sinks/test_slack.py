@@ -105,13 +105,13 @@ def test_each_photo_has_one_line_with_its_reason_and_what_to_do() -> None:
         ("x" * 5000, None),
     ],
 )
-def test_one_button_leads_to_the_item_and_is_left_out_where_there_is_nowhere_to_lead(
+def test_one_link_leads_to_the_item_and_is_left_out_where_there_is_nowhere_to_lead(
     reference: str | None, url: str | None
 ) -> None:
     body = json.dumps({"event_type": "invalidate_sr", "sr_uuid": "sr-1", "reference_id": reference}).encode()
     blocks = message_of(body, link="https://erp.example/items/{reference_id}")["blocks"]
-    buttons = [button for block in blocks if block["type"] == "actions" for button in block["elements"]]
-    assert [button["url"] for button in buttons] == ([url] if url else [])
+    rich = [part for block in blocks if block["type"] == "rich_text" for part in block["elements"]]
+    assert [link["url"] for part in rich for link in part["elements"] if link["type"] == "link"] == ([url] if url else [])
 
 
 def test_exactly_three_characters_are_escaped() -> None:
@@ -146,7 +146,7 @@ def test_nothing_that_a_payload_says_pings_anybody(body: dict[str, Any], ping: s
     assert ">" not in text
     assert ping in html.unescape(text)
     assert message["mrkdwn"] is False
-    assert {found["type"] for found in texts(message["blocks"])} <= {"plain_text", "text", "button"}
+    assert {found["type"] for found in texts(message["blocks"])} <= {"plain_text", "text", "link"}
 
 
 async def test_a_quarantined_message_is_announced_without_its_body(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ async def test_a_rate_limit_defers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [302, 400, 403, 404, 410, 429, 500, 503])
-@pytest.mark.parametrize("said", [b"", b"server_error", b"no_service <!here>", b"{}", b"\xff"])
+@pytest.mark.parametrize("said", [b"", b"server_error", b"rollup_error", b"no_service <!here>", b"{}", b"\xff"])
 async def test_every_other_refusal_is_a_retry(status: int, said: bytes, tmp_path: Path) -> None:
     outcome, _ = await posted(answer(status, said, location="http://127.0.0.1:1/"), tmp_path)
     assert isinstance(outcome, Retry)
@@ -177,18 +177,67 @@ async def test_every_other_refusal_is_a_retry(status: int, said: bytes, tmp_path
     [
         (404, "no_service", "webhook_url"),
         (404, "channel_not_found", "channel"),
+        (404, "user_not_found", "webhook_url"),
         (410, "channel_is_archived", "unarchive"),
         (403, "invalid_token", "webhook_url"),
         (403, "action_prohibited", "administrator"),
+        (403, "team_disabled", "webhook_url"),
+        (400, "posting_to_general_channel_denied", "administrator"),
+        (404, "no_active_hooks", "webhook_url"),
     ],
 )
-async def test_a_webhook_that_will_never_work_is_rejected_with_what_to_do(
+async def test_a_webhook_that_takes_nothing_is_trouble_of_the_sink_with_what_to_do(
     status: int, code: str, hint: str, tmp_path: Path
 ) -> None:
     outcome, _ = await posted(answer(status, code.encode()), tmp_path)
-    assert isinstance(outcome, Reject)
+    assert isinstance(outcome, Retry) and outcome.sink_wide
     assert (outcome.reason, outcome.status) == (Reason.REJECTED, status)
     assert code in outcome.detail and hint in outcome.detail
+
+
+@pytest.mark.parametrize("code", ["invalid_payload", "no_text", "too_many_attachments", "invalid_blocks"])
+@pytest.mark.parametrize("plain_is_taken", [True, False])
+async def test_a_message_that_a_webhook_does_not_take_goes_as_plain_text_once_before_it_is_dead(
+    code: str, plain_is_taken: bool, tmp_path: Path
+) -> None:
+    def say(heard: Heard) -> bytes:
+        plain = "blocks" not in json.loads(heard.body)
+        return answer(200, b"ok") if plain and plain_is_taken else answer(400, code.encode())
+
+    async with (
+        HttpServer(say) as server,
+        opened(SlackConfig(webhook_url=ref("HOOK")), tmp_path, HOOK=f"{server.url}/T0/B0/x") as sink,
+    ):
+        outcome = await send(sink)
+    assert len(server.heard) == 2
+    assert isinstance(outcome, Delivered if plain_is_taken else Reject)
+    assert code in outcome.detail
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"<!doctype html><title>Sign in</title>",
+        b"<html>ok</html>",
+        b"OK then",
+        b"okay",
+        b"{}",
+        b'{"ok":true}',
+        b"\xff",
+        b"null",
+    ],
+)
+async def test_a_200_that_does_not_say_ok_is_not_delivered(said: bytes, tmp_path: Path) -> None:
+    outcome, _ = await posted(answer(200, said), tmp_path)
+    assert isinstance(outcome, Retry) and not outcome.sink_wide
+    assert outcome.reason is Reason.PROTOCOL and "webhook_url" in outcome.detail
+
+
+@pytest.mark.parametrize("status", [201, 202, 204])
+async def test_any_other_status_of_success_is_not_delivered(status: int, tmp_path: Path) -> None:
+    outcome, _ = await posted(answer(status, b"" if status == 204 else b"ok"), tmp_path)
+    assert isinstance(outcome, Retry)
 
 
 async def test_a_200_that_says_that_it_is_not_ok_is_not_delivered(tmp_path: Path) -> None:
@@ -231,11 +280,11 @@ def test_an_own_template_has_its_markup_and_a_payload_none_in_it(tmp_path: Path)
     config = own(tmp_path, "*{{ headline }}* <https://wiki.example|what to do>\n{{ reference }}")
     body = b'{"event_type":"x","sr_uuid":"1","reference_id":"<!channel>&"}'
     message = judged(json.loads(render(outgoing(body), config)))
-    section, button, _ = message["blocks"]
+    section, link, _ = message["blocks"]
     assert section["text"]["type"] == "mrkdwn" and section["text"]["verbatim"] is True
     assert section["text"]["text"] == message["text"]
     assert message["text"].endswith("<https://wiki.example|what to do>\n&lt;!channel&gt;&amp;")
-    assert button["type"] == "actions"
+    assert link["elements"][0]["elements"][0]["type"] == "link"
 
 
 def test_an_own_template_that_is_long_is_cut_between_two_characters(tmp_path: Path) -> None:

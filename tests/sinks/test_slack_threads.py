@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from gateway.core.values import Duration
 from gateway.sinks import SlackConfig, open_sink
 from gateway.sinks.base import Outgoing, Sink, Threads
 from gateway.sinks.probe import probe
+from gateway.sinks.slack_errors import SINK_WIDE
 from gateway.store.sqlite import Store
 from gateway.store.threads import SinkThreads
 from tests.fakes import FakeClock
@@ -195,25 +197,86 @@ async def test_a_rate_limit_defers_before_anything_is_posted(tmp_path: Path) -> 
         assert isinstance(outcome, Defer) and (outcome.reason, outcome.after) == (Reason.RATE_LIMITED, 3.0)
 
 
-@pytest.mark.parametrize(
-    ("code", "hint"),
-    [
-        ("invalid_auth", "token"),
-        ("token_revoked", "token"),
-        ("account_inactive", "token"),
-        ("missing_scope", "chat:write"),
-        ("channel_not_found", "channel"),
-        ("not_in_channel", "/invite"),
-        ("is_archived", "unarchive"),
-    ],
-)
-async def test_what_no_later_attempt_mends_is_rejected_with_what_to_do(code: str, hint: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [*SINK_WIDE, "restricted_action_read_only_channel", "restricted_action_thread_only_channel"])
+async def test_what_every_message_would_meet_is_trouble_of_the_sink_with_what_to_do(code: str, tmp_path: Path) -> None:
     async with world(tmp_path) as (slack, sink, _):
         slack.instead = lambda method, body: api(ok=False, error=code)
         outcome = await send(sink, event())
-    assert isinstance(outcome, Reject)
+    assert isinstance(outcome, Retry) and outcome.sink_wide
     assert outcome.reason is Reason.REJECTED
-    assert code in outcome.detail and hint in outcome.detail
+    assert outcome.detail.startswith(f"Slack says {code}: ") and len(outcome.detail) > len(code) + 20
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["fatal_error", "internal_error", "service_unavailable", "request_timeout", "invalid_arguments", "what_comes_next_year"],
+)
+async def test_passing_trouble_and_what_no_page_names_is_tried_again(code: str, tmp_path: Path) -> None:
+    async with world(tmp_path) as (slack, sink, _):
+        slack.instead = lambda method, body: api(ok=False, error=code)
+        outcome = await send(sink, event())
+    assert isinstance(outcome, Retry) and not outcome.sink_wide and code in outcome.detail
+
+
+@pytest.mark.parametrize("code", ["invalid_blocks", "invalid_blocks_format", "msg_too_long", "msg_blocks_too_long", "no_text"])
+async def test_a_message_that_is_not_taken_goes_as_plain_text_once_and_is_dead_then(code: str, tmp_path: Path) -> None:
+    async with world(tmp_path) as (slack, sink, _):
+        slack.instead = lambda method, body: api(ok=False, error=code) if body.get("blocks") else None
+        outcome = await send(sink, event())
+        assert isinstance(outcome, Delivered) and code in outcome.detail
+        assert "in quality review" in slack.parents[0]["text"] and "blocks" not in slack.parents[0]
+        outcome = await send(sink, event("QC", "APPROVED", at="10:00"))
+        assert isinstance(outcome, Delivered) and "Photos passed" in slack.parents[0]["text"]
+        calls = len(slack.calls)
+        slack.instead = lambda method, body: api(ok=False, error=code)
+        outcome = await send(sink, event(sr="sr-2"))
+    assert isinstance(outcome, Reject) and code in outcome.detail
+    assert len(slack.calls) == calls + 2
+
+
+async def test_an_edit_is_cut_to_what_slack_takes_between_two_characters(tmp_path: Path) -> None:
+    async with world(tmp_path) as (slack, sink, _):
+        await send(sink, event())
+        sides = [{"side": f"Side {number}", "reason": "&&", "message": "a&" * 150} for number in range(6)]
+        values = {"event_type": "media_rejected", "sr_uuid": "sr-1", "timestamp": "2026-03-02T10:00:00Z", "sides": sides}
+        outcome = await send(sink, outgoing(json.dumps(values).encode()))
+    assert outcome == Delivered(200)
+    (parent,) = slack.parents
+    assert 3900 < len(parent["text"]) <= 4000 and parent["text"].endswith("…")
+    assert set(re.findall("&[a-z]*.", parent["text"])) == {"&amp;"}
+
+
+async def test_a_reply_whose_thread_was_deleted_names_its_item_and_begins_the_next_thread(tmp_path: Path) -> None:
+    async with world(tmp_path) as (slack, sink, store):
+        await send(sink, event(at="10:00"))
+        slack.messages.clear()
+        outcome = await send(sink, event(at="09:00"))  # it changes nothing that the thread shows, so only the reply can tell
+        assert isinstance(outcome, Delivered) and "new one" in outcome.detail
+        ((ts, parent),) = slack.messages.items()
+        assert "BAG-1" in shown(parent["blocks"]) and "thread_ts" not in parent
+        assert await SinkThreads(store, "desk", FakeClock()).find(CHANNEL, "sr-1") == Thread(CHANNEL, ts, 1772442000.0)
+        assert await send(sink, event("QC", "APPROVED", at="11:00")) == Delivered(200)
+    assert (len(slack.parents), len(slack.replies)) == (1, 1)
+
+
+@pytest.mark.parametrize("error", ["is_archived", "is_inactive", "channel_not_found", "not_in_channel"])
+async def test_a_thread_in_a_channel_that_is_closed_does_not_hold_up_the_one_of_the_same_name(error: str, tmp_path: Path) -> None:
+    async with world(tmp_path, channel="#fraud-desk") as (slack, sink, _):
+        await send(sink, event(at="10:00"))
+        slack.archived, slack.channel = {CHANNEL}, "C0NEW"
+        slack.instead = lambda method, body: api(ok=False, error=error) if body["channel"] == CHANNEL else None
+        for at in ("09:00", "11:00", "12:00"):
+            assert await send(sink, event(at=at)) == Delivered(200)
+    assert [body["channel"] for _, body in slack.calls[-4:]] == ["C0NEW"] * 4
+    assert (len(slack.parents), len(slack.replies)) == (2, 2)
+
+
+async def test_an_answer_that_names_no_message_is_not_delivered(tmp_path: Path) -> None:
+    async with world(tmp_path) as (slack, sink, _):
+        for said in (api(ok=True), api(ok=True, channel=CHANNEL), answer(200, b'{"ok":true,"ts":7}'), answer(200, b'{"ok":true')):
+            slack.instead = lambda method, body, said=said: said  # type: ignore[misc]
+            outcome = await send(sink, event())
+            assert isinstance(outcome, Retry) and outcome.reason is Reason.PROTOCOL
 
 
 @pytest.mark.parametrize(
@@ -228,13 +291,13 @@ async def test_any_other_answer_that_is_not_ok_is_not_delivered(said: bytes, tmp
         assert await SinkThreads(store, "desk", FakeClock()).find(CHANNEL, "sr-1") is None
 
 
-async def test_a_wrong_token_is_rejected_and_shown_nowhere(tmp_path: Path) -> None:
+async def test_a_wrong_token_is_trouble_of_the_sink_and_shown_nowhere(tmp_path: Path) -> None:
     async with Slack() as slack:
         sink = sink_of(slack, tmp_path, None, token="xoxb-wrong-4Tq9")
         slack.instead = lambda method, body: api(ok=False, error="invalid_auth", you_sent="xoxb-wrong-4Tq9")
         outcome = await send(sink, event())
         await sink.aclose()
-    assert isinstance(outcome, Reject)
+    assert isinstance(outcome, Retry) and outcome.sink_wide
     assert "4Tq9" not in repr(outcome)
 
 
@@ -280,11 +343,16 @@ async def test_without_a_store_each_message_stands_alone(tmp_path: Path) -> None
     assert len(slack.parents) == 2
 
 
-async def test_a_probe_with_a_token_connects_to_the_api_and_sends_nothing(tmp_path: Path) -> None:
+async def test_a_probe_with_a_token_asks_whose_it_is_and_posts_nothing(tmp_path: Path) -> None:
     async with Slack() as slack:
         found = await probe(config_of(slack), opening(tmp_path, TOKEN=TOKEN))
-    assert found.ok and f"127.0.0.1:{slack.port}" in found.detail
-    assert slack.heard == []
+        assert found.ok and f"127.0.0.1:{slack.port}" in found.detail and "token accepted as gateway of Acme" in found.detail
+        found = await probe(config_of(slack), opening(tmp_path, TOKEN="xoxb-wrong-4Tq9"))
+        assert not found.ok and "invalid_auth" in found.detail and "make a new token" in found.detail
+        assert "4Tq9" not in found.detail
+        slack.instead = lambda method, body: answer(200, b"<html>")
+        assert not (await probe(config_of(slack), opening(tmp_path, TOKEN=TOKEN))).ok
+    assert {method for method, _ in slack.calls} == {"auth.test"} and slack.messages == {}
 
 
 def test_events_of_a_service_request_go_one_after_the_other_with_a_token_unless_it_is_written_otherwise() -> None:
