@@ -100,7 +100,7 @@ def tls_context(config: HttpConfig, opening: Opening) -> ssl.SSLContext | None:
 
 class HttpSink:
     def __init__(self, config: HttpConfig, opening: Opening) -> None:
-        from gateway.sinks.transport import Transport  # and aiohttp: a command that sends nothing need not wait for it
+        from gateway.sinks.transport import Transport  # a command that sends nothing need not wait for its import
 
         self._config = config
         self._clock = opening.clock

@@ -31,5 +31,5 @@ def context(ca: Path | None = None, certificate: Secret | None = None, key: Secr
 
 def refused(error: BaseException) -> bool:
     """Whether the other side ended TLS over our certificate, or for want of one (RFC 8446, section 6.2)."""
-    reason = (error.reason if type(error) is ssl.SSLError else None) or ""  # aiohttp's own SSLErrors have none
+    reason = (error.reason if type(error) is ssl.SSLError else None) or ""  # that of a failed verification is a subclass
     return "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason)

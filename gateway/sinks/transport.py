@@ -1,8 +1,13 @@
-"""One bounded HTTP request, and what its answer means. Shared by the sinks that speak HTTP; retries nothing."""
+"""One bounded HTTP request, and what its answer means. Shared by the sinks that speak HTTP; retries nothing.
+
+It follows no redirect, keeps no cookie, unpacks nothing, and takes nothing from the environment. A request is sent once: if its
+kept connection turns out to be lost when it has been written, that was the attempt, since the other side may have done its work.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Collection, Iterator, Mapping
@@ -10,37 +15,28 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import Struct
 
 from gateway import __version__
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
+from gateway.core.urls import Url, UrlError, parse_url
 from gateway.sinks.base import Deadline
+from gateway.sinks.dial import Dialler
 from gateway.sinks.excerpt import Excerpts
-from gateway.sinks.guard import BlockedAddress, Guard, lookup, words
+from gateway.sinks.guard import BlockedAddress, Guard, words
+from gateway.sinks.http_answer import AnswerReader, NotHttpError
+from gateway.sinks.http_connection import Pool
 from gateway.sinks.tls import refused
-from gateway.threads import detached
 
-_MOST_READ = 16 * 1024
-"""Bytes of an answer."""
 _READ_SECONDS = 2.0
-"""For the body of an answer whose status is known already, and less where the attempt ends before: the verdict has come, a
+"""For the rest of an answer whose status is known already, and less where the attempt ends before: the verdict has come, a
 slow body must not turn it."""
-_CONNECT_SECONDS = 10.0
-
-
-class _Resolver(AbstractResolver):
-    """aiohttp's own one asks in a pool of threads that all sinks share."""
-
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
-        return [
-            ResolveResult(hostname=host, host=info[4][0], port=port, family=info[0], proto=info[2], flags=socket.AI_NUMERICHOST)
-            for info in await detached(lambda: lookup(host, port), f"dns:{host}")
-        ]
-
-    async def close(self) -> None:
-        """Nothing is kept."""
+_OWN = {"user-agent": f"legitmark-gateway/{__version__}", "accept": "*/*"}
+"""Header fields that a sink may replace."""
+_FORBIDDEN = re.compile(r"[\r\n\0]")
+"""What would begin another field, or another request (RFC 9110, section 5.5)."""
+_MOST_URLS = 16
+_CLIENT_CERTIFICATE = "the other side refused our client certificate, or asks for one; see certificate"
 
 
 class Answer(Struct, frozen=True):
@@ -67,22 +63,8 @@ class Answer(Struct, frozen=True):
         return Retry(Reason.HTTP_STATUS, said, status, self.excerpt)
 
 
-class _Lost(aiohttp.ClientConnectionError):
-    """A connection ended before its answer came."""
-
-
-async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Else aiohttp sends a PUT once more on its own, when the connection that it had kept is lost: an attempt is one request."""
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _Lost from error
-
-
 class Transport:
-    """A pool of connections of one sink. Follows no redirect, keeps no cookie, takes no proxy from the environment."""
+    """The requests of one sink, over a pool of connections."""
 
     def __init__(
         self,
@@ -95,54 +77,82 @@ class Transport:
     ) -> None:
         """
         Args:
+            concurrency: connections at most; a smaller pool than the lane's slots costs seconds at p99.
             timeout: seconds, of a request as a whole.
             tls: None believes the authorities of this host.
             secrets: all that are sent. Without them no excerpt of an answer is made: it could repeat one.
         """
         self._guard = guard
-        self._tls = tls
-        self._excerpts = None if secrets is None else Excerpts(secrets)
         self._concurrency = concurrency
         self._timeout = timeout
-        self._session: aiohttp.ClientSession | None = None
+        self._tls = tls
+        self._excerpts = None if secrets is None else Excerpts(secrets)
+        self._pool: Pool | None = None
+        self._urls: dict[str, Url] = {}
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | Retry:
         return await self.request("POST", url, body, headers)
 
     async def request(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | Retry:
-        """Send one request; a Retry where no status came back."""
-        deadline = Deadline(self._timeout)
+        """Send one request; a Retry where no status came back. The URL's path and query are sent byte for byte."""
+        reader = AnswerReader()
         try:
-            async with self._opened().request(method, url, data=body, headers=headers, allow_redirects=False) as response:
-                said = await _beginning(response, deadline.spare(_READ_SECONDS))
-                return Answer(response.status, response.headers.get("Retry-After"), said, self._excerpts)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            return failure(error)
+            async with asyncio.timeout(self._timeout):
+                failed = await self._send(self._taken_apart(url), method, body, headers, reader)
+        except TimeoutError:
+            failed = Retry(Reason.TIMEOUT, "no answer in time")
+        except UrlError as error:
+            failed = Retry(Reason.DNS, f"the URL can't be dialled: it {error.message}")
+        if failed is not None and reader.status is None:
+            return failed
+        assert reader.status is not None
+        return Answer(reader.status, reader.retry_after, bytes(reader.body), self._excerpts)
 
     async def aclose(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._pool is not None:
+            self._pool.close()
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=self._concurrency,  # a smaller pool than the lane's slots costs seconds at p99
-                ssl=self._tls or ssl.create_default_context(),
-                socket_factory=self._guard.open_socket,
-                resolver=_Resolver(),
-                ttl_dns_cache=10,
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                timeout=aiohttp.ClientTimeout(total=self._timeout, connect=min(self._timeout, _CONNECT_SECONDS)),
-                auto_decompress=False,
-                trust_env=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=("Content-Type", "Accept-Encoding"),
-                headers={"User-Agent": f"legitmark-gateway/{__version__}"},
-                middlewares=(_once,),
-            )
-        return self._session
+    async def _send(self, url: Url, method: str, body: bytes, headers: Mapping[str, str], reader: AnswerReader) -> Retry | None:
+        deadline = Deadline(self._timeout)
+        head = head_of(method, url, len(body), headers)
+        if head is None:
+            return Retry(Reason.PROTOCOL, "a header holds a line break or a NUL, and is not sent; check headers and secrets")
+        if self._pool is None:
+            self._pool = Pool(Dialler(self._guard), self._concurrency, self._tls or ssl.create_default_context)
+        origin = (url.host, url.port, url.scheme == "https")
+        async with self._pool.places:
+            try:
+                connection = await self._pool.take(origin)
+            except (OSError, UnicodeError) as error:
+                return unreached(error, url.host, url.port)
+            try:
+                await connection.exchange(head, body, reader, lambda: deadline.spare(_READ_SECONDS))
+            except (NotHttpError, OSError) as error:
+                return failure(error)
+            if reader.reusable:
+                self._pool.give_back(origin, connection)
+        return None
+
+    def _taken_apart(self, text: str) -> Url:
+        """Raises UrlError."""
+        url = self._urls.get(text)
+        if url is None:
+            url = parse_url(text)
+            if len(self._urls) < _MOST_URLS:
+                self._urls[text] = url
+        return url
+
+
+def head_of(method: str, url: Url, length: int, headers: Mapping[str, str]) -> bytes | None:
+    """The head of a request (RFC 9112, section 3). None if a field could not be sent as one."""
+    fields = [f"{method} {url.target} HTTP/1.1", f"host: {url.authority}", f"content-length: {length}"]
+    fields += [f"{name}: {value}" for name, value in headers.items()]
+    if _FORBIDDEN.search("".join(fields)):
+        return None
+    own = _OWN.keys() - {name.lower() for name in headers}
+    fields += [f"{name}: {_OWN[name]}" for name in own]
+    # A content type goes on as it came, and the server that took it decoded it with surrogates.
+    return ("\r\n".join(fields) + "\r\n\r\n").encode("utf-8", "surrogateescape")
 
 
 def seconds_after(value: str | None, now: float) -> float | None:
@@ -158,30 +168,38 @@ def seconds_after(value: str | None, now: float) -> float | None:
         return None
 
 
-def failure(error: Exception) -> Retry:
-    """The reason why no answer came. Details are ours: an error's own text can hold bytes of the other side."""
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+def unreached(error: OSError | UnicodeError, host: str, port: int) -> Retry:
+    """The reason why there is no connection. Details are ours: an error's own text can hold bytes of the other side."""
     match error:
-        case _ if isinstance(cause, BlockedAddress):
+        case BlockedAddress():
             return Retry(Reason.BLOCKED, "the address is one that this sink may not dial; see allow_networks")
         case TimeoutError():
             return Retry(Reason.TIMEOUT, "no answer in time")
         case UnicodeError():
             return Retry(Reason.DNS, "the host in the URL is no name that DNS could have")
-        case aiohttp.ClientConnectorDNSError():
-            return Retry(Reason.DNS, f"{error.host} has no address")
-        case aiohttp.ClientConnectorCertificateError():
-            return Retry(Reason.TLS, f"the certificate of {error.host} was refused: {_certificate_words(error)}")
+        case socket.gaierror():
+            return Retry(Reason.DNS, f"{host} has no address")
+        case ssl.SSLCertVerificationError():
+            return Retry(
+                Reason.TLS, f"the certificate of {host} was refused: {error.verify_message or 'not valid for this host'}"
+            )
         case _ if any(refused(one) for one in _causes(error)):
-            return Retry(Reason.TLS, "the other side refused our client certificate, or asks for one; see certificate")
-        case aiohttp.ClientSSLError():
-            return Retry(Reason.TLS, f"TLS with {error.host} failed")
-        case aiohttp.ClientConnectorError():
-            return Retry(Reason.CONNECT, f"{error.host}:{error.port}: {words(error.os_error)}")
-        case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | ConnectionError():
-            return Retry(Reason.RESET, "the connection was closed before an answer")
+            return Retry(Reason.TLS, _CLIENT_CERTIFICATE)
+        case ssl.SSLError():
+            return Retry(Reason.TLS, f"TLS with {host} failed")
         case _:
+            return Retry(Reason.CONNECT, f"{host}:{port}: {words(error)}")
+
+
+def failure(error: NotHttpError | OSError) -> Retry:
+    """The reason why no answer came over a connection. Details are ours."""
+    match error:
+        case NotHttpError():
             return Retry(Reason.PROTOCOL, "the answer is not HTTP")
+        case _ if any(refused(one) for one in _causes(error)):
+            return Retry(Reason.TLS, _CLIENT_CERTIFICATE)
+        case _:
+            return Retry(Reason.RESET, "the connection was closed before an answer")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -190,27 +208,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
-async def _beginning(response: aiohttp.ClientResponse, seconds: float) -> bytes:
-    """What has come of the body, and what comes within so many seconds."""
-    read = bytearray()
-    try:
-        async with asyncio.timeout(seconds):
-            while len(read) < _MOST_READ and (chunk := await response.content.read(_MOST_READ - len(read))):
-                read += chunk
-    except (TimeoutError, aiohttp.ClientError, OSError):
-        pass
-    if not response.content.at_eof():
-        response.close()
-    return bytes(read)
-
-
 def _status_text(status: int) -> str:
     try:
         return f"HTTP {status} {HTTPStatus(status).phrase}"
     except ValueError:
         return f"HTTP {status}"
-
-
-def _certificate_words(error: aiohttp.ClientConnectorCertificateError) -> str:
-    inner = error.certificate_error
-    return inner.verify_message if isinstance(inner, ssl.SSLCertVerificationError) else "not valid for this host"

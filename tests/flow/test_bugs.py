@@ -96,7 +96,7 @@ def assert_no_secret(said: str | bytes) -> None:
         ("from gateway.core.signature import Key; Key.signature = planted", "ingress.bug"),
         ("from gateway.engine.intake import Intake; Intake.receive = planted_task", "ingress.bug"),
         ("from gateway.sinks.transport import Transport; Transport.request = planted_task", "delivery.bug"),
-        ("import aiohttp; aiohttp.ClientSession.request = planted", "delivery.bug"),
+        ("from gateway.sinks.http_connection import Connection; Connection.exchange = planted_task", "delivery.bug"),
         ("from gateway.sinks.email import EmailSink; EmailSink.converse = planted_task", "delivery.bug"),
         ("import aiosmtplib; aiosmtplib.SMTP.connect = planted_task", "delivery.bug"),
     ],

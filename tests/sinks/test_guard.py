@@ -150,7 +150,7 @@ def test_what_is_no_network_is_refused_when_the_sink_is_opened(text: str, tmp_pa
         open_sink(HttpConfig(url="http://127.0.0.1/", allow_networks=[text]), opening(tmp_path))
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0x7f000001"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
 async def test_an_http_sink_dials_nothing_outside_its_networks(host: str, tmp_path: Path) -> None:
     async with HttpServer() as server:
         config = HttpConfig(url=f"http://{host}:{server.port}/", allow_networks=NOT_LOOPBACK, timeout=LONG)
@@ -162,9 +162,9 @@ async def test_an_http_sink_dials_nothing_outside_its_networks(host: str, tmp_pa
     assert server.connections == 0
 
 
-@pytest.mark.parametrize("host", ["2130706433", "127.1", "0177.0.0.1"])
+@pytest.mark.parametrize("host", ["2130706433", "127.1", "0177.0.0.1", "0x7f000001"])
 async def test_an_address_in_disguise_is_not_dialled_either(host: str, tmp_path: Path) -> None:
-    """aiohttp refuses such a host on its own; whoever refuses it, nothing is dialled."""
+    """The URL's parser refuses such a host before the guard sees it; whoever refuses it, nothing is dialled."""
     async with HttpServer() as server:
         config = HttpConfig(url=f"http://{host}:{server.port}/", allow_networks=NOT_LOOPBACK, timeout=LONG)
         async with opened(config, tmp_path) as sink:

@@ -102,7 +102,6 @@ async def test_any_bytes_arrive_byte_for_byte(bodies: list[bytes], tmp_path: Pat
     assert [heard.body for heard in server.heard] == bodies
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp's advice, from 1 MiB on
 async def test_a_body_beyond_a_mebibyte_arrives_whole(tmp_path: Path) -> None:
     body = b'{"a":"' + b"x" * 3_000_000 + b'"}'
     async with HttpServer() as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
@@ -170,7 +169,7 @@ async def test_nobody_is_asked_to_compress_the_answer(tmp_path: Path) -> None:
 
 
 async def test_no_cookie_is_kept_between_requests(tmp_path: Path) -> None:
-    # By name, since aiohttp's own jar takes no cookie from a literal address.
+    # By name, since a cookie jar takes none from a literal address.
     async with (
         HttpServer(answer(set_cookie="session=abc; Path=/")) as server,
         opened(HttpConfig(url=f"http://localhost:{server.port}/"), tmp_path) as sink,

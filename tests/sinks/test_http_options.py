@@ -114,7 +114,7 @@ async def test_more_sends_than_connections_wait_for_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 @pytest.mark.parametrize("status", [200, 500])
 async def test_a_request_whose_kept_connection_is_lost_is_sent_once(method: str, status: int, tmp_path: Path) -> None:
-    """aiohttp would send a PUT again on its own: the other side may have done what was asked for, and it is one attempt."""
+    """Clients send a PUT again on their own: the other side may have done what was asked for, and it is one attempt."""
     requests = 0
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -145,7 +145,7 @@ async def test_a_service_that_never_closes_its_tls_holds_up_nobody(tmp_path: Pat
 async def test_an_address_that_does_not_answer_holds_up_no_other(
     full: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As aiohttp, which goes on to the next address meanwhile."""
+    """As the sinks, which go on to the next address meanwhile."""
     async with Listener() as server:
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (full, server.port)]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)

@@ -1,0 +1,252 @@
+"""One HTTP/1.1 answer as its bytes come (RFC 9112), without any I/O.
+
+It must never overrule a verdict: once a status line has come, whatever follows may cost the connection, and nothing more. So the
+reader is tolerant of what it reads, and strict about `reusable`: any doubt where an answer ends closes the connection.
+"""
+
+from __future__ import annotations
+
+import re
+
+MOST_BODY = 16 * 1024
+"""Bytes of a body that are kept; a longer one is not read to its end."""
+MOST_HEAD = 64 * 1024
+"""Bytes of status line and fields together, those of interim answers included; of trailers and chunk sizes too."""
+MOST_FIELDS = 256
+MOST_INTERIM = 16
+"""Answers from 100 to 199 that may come before the one that counts (RFC 9110, section 15.2)."""
+_MOST_LINE = 1024
+"""Bytes of the line before a chunk, its extensions included."""
+
+_BEGINNING = b"HTTP/1."
+_STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([^\r\n]*))?\r?\n")
+_CUT_STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9]) ")
+"""Of a status line whose text is longer than a whole head may be."""
+_HEAD_END = re.compile(rb"\n\r?\n")
+_FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r")
+"""RFC 9112, section 5, with the CR of its line."""
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_KEPT_FOR = re.compile(rb"(?i)timeout=([0-9]{1,9})")
+_KNOWN = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"retry-after"))
+
+
+class NotHttpError(ValueError):
+    """What came is no status line of HTTP/1."""
+
+
+class AnswerReader:
+    """Reads one answer. `feed` it until `done`; after that every byte is one too many."""
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        """The verdict, as soon as its line has come; interim answers are none, but for 101, which ends HTTP."""
+        self.retry_after: str | None = None
+        self.body = bytearray()
+        """Its first 16 KiB, without the framing."""
+        self.done = False
+        """All that will be read has been read."""
+        self.reusable = False
+        """The answer ended where it said, the other side wants to go on, and nothing about it was odd."""
+        self.kept_for: float | None = None
+        """Seconds that the other side keeps an idle connection, if it says so (`Keep-Alive: timeout=5`)."""
+        self._head = bytearray()
+        """What has come of the head; later, of a line between chunks."""
+        self._seen = 0
+        """Bytes of heads that were skipped, and of lines between chunks."""
+        self._searched = 0
+        """Bytes at the beginning of `_head` that hold no end of a head."""
+        self._interim = 0
+        self._odd = False
+        self._keep = False
+        self._in_head = True
+        self._left: int | None = None
+        """Bytes up to the end of the body or chunk; None: up to the end of the connection."""
+        self._chunked = False
+        self._behind_chunk = False
+        self._trailers = False
+
+    def feed(self, data: bytes) -> None:
+        """Raises NotHttpError if what came can be no status line."""
+        if self.done:
+            self.reusable = False
+        elif self._in_head:
+            self._head += data
+            while self._in_head and not self.done and self._read_head():
+                pass
+        elif self._chunked:
+            self._head += data
+            self._read_chunks()
+        else:
+            self._read_body(data)
+
+    def end(self) -> None:
+        """The other side has closed: the answer is over if its status is known."""
+        self.reusable = False
+        if self.status is not None:
+            if self._in_head:
+                self._take_fields(bytes(self._head))
+            self.done = True
+
+    def _read_head(self) -> bool:
+        """Read one head. False: more is needed."""
+        head = self._head
+        if self.status is None and head.startswith((b"\r", b"\n")):  # what old servers send between answers
+            self._odd = True
+            del head[: len(head) - len(head.lstrip(b"\r\n"))]
+        if not head.startswith(_BEGINNING[: len(head)]):
+            raise NotHttpError
+        line = None
+        if self.status is None:
+            line = _STATUS.match(head)
+            if line is not None:
+                self._take_status(line)
+            elif b"\n" in head:
+                raise NotHttpError
+        end = _HEAD_END.search(head, max(self._searched - 2, 0))
+        self._searched = 0 if end else len(head)
+        if end is None or self._seen + end.end() > MOST_HEAD:
+            return self._overflow() if self._seen + len(head) > MOST_HEAD else False
+        whole, rest = bytes(head[: end.start() + 1]), bytes(head[end.end() :])
+        if self.status is None:  # an interim answer, whole
+            self._interim += 1
+            self._seen += end.end()
+            if self._interim > MOST_INTERIM:
+                raise NotHttpError
+            del head[: end.end()]
+            return bool(head)
+        self._odd |= end[0] != b"\n\r\n"
+        head.clear()
+        self._in_head = False
+        self._frame(self._take_fields(whole))
+        if rest:
+            self.feed(rest)
+        return False
+
+    def _take_status(self, line: re.Match[bytes]) -> None:
+        status = int(line[2])
+        if 100 <= status < 200 and status != 101:
+            return
+        self.status = status
+        self._keep = line[1] != b"0"
+        self._odd |= _CONTROL.search(line[3] or b"") is not None or not line[0].endswith(b"\r\n")
+
+    def _overflow(self) -> bool:
+        if self.status is None:
+            line = _CUT_STATUS.match(self._head)
+            if line is None or line[2].startswith(b"1"):
+                raise NotHttpError
+            self.status = int(line[2])
+        else:
+            self._take_fields(bytes(self._head[:MOST_HEAD]))
+        self._head.clear()
+        self.done = True
+        return False
+
+    def _take_fields(self, head: bytes) -> dict[bytes, list[bytes]]:
+        """The values of the fields that matter here, by name, of whole lines."""
+        known: dict[bytes, list[bytes]] = {}
+        lines = head.split(b"\n")[1:-1]
+        if len(lines) > MOST_FIELDS:
+            self._odd = True
+        for line in lines[:MOST_FIELDS]:
+            if _FIELD.fullmatch(line) is None:
+                self._odd = True
+            name, _, value = line.partition(b":")
+            if (name := name.rstrip().lower()) in _KNOWN:
+                known.setdefault(name, []).append(value.strip(b" \t\r"))
+        if said := known.get(b"retry-after"):
+            self.retry_after = said[0].decode("utf-8", "replace")
+        return known
+
+    def _frame(self, known: dict[bytes, list[bytes]]) -> None:
+        """Where the body ends (RFC 9112, section 6.3), and whether the connection goes on (section 9.3)."""
+        options = {option.strip().lower() for value in known.get(b"connection", ()) for option in value.split(b",")}
+        old = not self._keep
+        self._keep = b"close" not in options and (self._keep or b"keep-alive" in options)
+        if (kept := _KEPT_FOR.search(b",".join(known.get(b"keep-alive", ())))) is not None:
+            self.kept_for = float(kept[1])
+        codings, lengths = known.get(b"transfer-encoding", []), known.get(b"content-length", [])
+        if self.status == 101:
+            self._odd = self.done = True
+        elif self.status in (204, 304):
+            self._odd |= bool(codings)
+            self._left = 0
+        elif codings:
+            named = [coding.strip().lower() for coding in b",".join(codings).split(b",")]
+            self._chunked = named[-1] == b"chunked"
+            self._odd |= bool(lengths) or old or not self._chunked or named.count(b"chunked") > 1
+            self._left = 0 if self._chunked else None
+        elif lengths:
+            self._odd |= len(lengths) > 1
+            valid = len(set(lengths)) == 1 and _LENGTH.fullmatch(lengths[0]) is not None
+            self._odd |= not valid
+            self._left = int(lengths[0]) if valid else None
+            self._keep &= self._left is None or self._left <= MOST_BODY  # a longer one is not read to its end
+        if self._left == 0 and not self._chunked:
+            self._finish()
+
+    def _finish(self) -> None:
+        self.done = True
+        self.reusable = self._keep and not self._odd
+
+    def _keep_some(self, data: bytes) -> None:
+        self.body += data[: MOST_BODY - len(self.body)]
+
+    def _read_body(self, data: bytes) -> None:
+        left = self._left
+        if left is not None and len(data) >= left:
+            self._keep_some(data[:left])
+            self._finish()
+            self.reusable = self.reusable and len(data) == left
+            return
+        self._keep_some(data)
+        if left is not None:
+            self._left = left - len(data)
+        self.done = len(self.body) >= MOST_BODY
+
+    def _read_chunks(self) -> None:
+        """RFC 9112, section 7.1. Whatever is odd ends the reading: the verdict has come."""
+        waiting = self._head
+        while not self.done:
+            if self._left:
+                data = bytes(waiting[: self._left])
+                del waiting[: self._left]
+                self._keep_some(data)
+                self._left -= len(data)
+                self._behind_chunk = self._left == 0
+                self.done = len(self.body) >= MOST_BODY
+                if self._left:
+                    return
+            end = waiting.find(b"\n")
+            if end < 0:
+                self.done |= len(waiting) > _MOST_LINE
+                return
+            line = bytes(waiting[:end])
+            del waiting[: end + 1]
+            self._seen += end + 1
+            if self._seen > MOST_HEAD or end > _MOST_LINE:
+                self.done = True
+            elif not self.done:
+                self._read_line(line)
+
+    def _read_line(self, line: bytes) -> None:
+        """Read a line between chunks, without its LF."""
+        if self._behind_chunk:
+            self._behind_chunk = False
+            self.done = line != b"\r"
+        elif self._trailers:
+            self._read_trailer(line)
+        elif (size := _CHUNK.fullmatch(line)) is None:
+            self.done = True
+        else:
+            self._left = int(size[1], 16)
+            self._trailers = self._left == 0
+
+    def _read_trailer(self, line: bytes) -> None:
+        if line == b"\r":
+            self._finish()
+            self.reusable = self.reusable and not self._head
+        elif _FIELD.fullmatch(line) is None:
+            self.done = True
