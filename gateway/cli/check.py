@@ -51,8 +51,8 @@ def check(
     try:
         path = find(file or config, environment)
         loaded = load(path, environment, secrets=secrets)
-        name, problems = str(path), loaded.warnings
-        status = 1 if strict and problems else 0
+        name, problems = str(path), (*loaded.warnings, *loaded.notes)
+        status = 1 if strict and loaded.warnings else 0
     except ConfigError as error:
         name, problems, status = error.file, error.problems, error.exit_code
     if not json_:

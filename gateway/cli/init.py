@@ -52,6 +52,13 @@ sinks = ["archive"]
 # match = {{ milestone = ["authentic", "counterfeit"] }}
 # sinks = ["erp"]
 
+# The gateway's own events: a delivery is dead, a sink is left alone, a message can't be read. They take only routes that ask
+# for them, so name here who should know: a sink of type "slack" or "email".
+[[routes]]
+name = "somebody is told"
+source = "gateway"
+sinks = ["archive"]
+
 # What the routes have to do; `gateway test` looks whether they do.
 [[tests]]
 name = "photos that were rejected are archived"

@@ -1,4 +1,4 @@
-"""What works, and is probably not meant. Warnings only."""
+"""What works, and is probably not meant. Warnings and notes, never errors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from gateway.config.place import Finding, Findings, warning
 from gateway.config.rules import tables_of
 from gateway.config.settings import Config
 from gateway.config.words import of_pattern, of_test
+from gateway.core.events import Milestone
+from gateway.core.routing import GATEWAY, may_apply
 from gateway.sinks import EmailConfig, SlackConfig
 
 
@@ -39,7 +41,7 @@ def warnings(config: Config, findings: Findings) -> Iterator[Finding]:
     if not unknown_routes and not any(finding.place.keys[0::2] == ("routes", "sinks") for finding in findings):
         yield from _unused_sinks(config)
     yield from shadowed([rule for rule in config.rules if (rule.place.file, rule.place.keys[:2]) not in wrong])
-    sources = frozenset((*config.sources, "gateway"))
+    sources = frozenset((*config.sources, GATEWAY))
     for rule in config.rules:
         for key, raw in (("match", rule.settings.match), ("unless", rule.settings.unless)):
             for place, table in tables_of(raw, rule.place / key):
@@ -48,6 +50,15 @@ def warnings(config: Config, findings: Findings) -> Iterator[Finding]:
         yield from of_test(test, sources)
         if any(test.settings.name == other.settings.name for other in config.tests[:number]):
             yield warning(test.place / "name", "another test has this name already")
+
+
+def notes(config: Config) -> Iterator[Finding]:
+    """What a good configuration leaves out on purpose or by oversight, which only the operator can know."""
+    dead = {"source": GATEWAY, "event_type": "gateway.delivery_dead", "milestone": Milestone.UNRECOGNIZED.value}
+    if config.rules and not any(rule.route.sinks and may_apply(rule.route, dead) for rule in config.rules):
+        message = "nobody is told when a delivery dies: no route asks for the gateway's own events"
+        hint = 'add [[routes]] with source = "gateway" and the sinks of those who should know'
+        yield Finding(config.place("routes"), message, hint, level="note", on="key")
 
 
 def _readable_secrets(config: Config) -> Iterator[Finding]:

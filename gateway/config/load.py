@@ -157,7 +157,12 @@ class _Loader:
         problems = report.problems(self._findings, {file.path: file.text for file in self._files}) if self._findings else []
         if any(problem.level == "error" for problem in problems):
             raise ConfigError(str(self._main.path), problems)
-        return msgspec.structs.replace(config, warnings=tuple(problems))
+        notes = list(lint.notes(config))
+        return msgspec.structs.replace(
+            config,
+            warnings=tuple(problems),
+            notes=tuple(report.problems(notes, {file.path: file.text for file in self._files})) if notes else (),
+        )
 
     def admin(self) -> AdminSettings:
         return self._in_runtime_directory(self._single(AdminSettings, "admin"))

@@ -9,6 +9,7 @@ from typing import Any
 from gateway.config.place import Finding, warning
 from gateway.config.settings import Rule
 from gateway.core.patterns import OPERATORS
+from gateway.core.routing import GATEWAY
 
 _Asked = Mapping[str, frozenset[str]]
 """What a pattern asks: by field, the alternatives that it allows there."""
@@ -19,9 +20,10 @@ _ONE_OBJECT = ("state", "invalidation_reason")
 def shadowed(rules: list[Rule]) -> Iterator[Finding]:
     """Routes that say nothing, since another one before them says it or takes everything."""
     everything = next((rule for rule in rules if not rule.route.fallback and _takes_everything(rule)), None)
+    own = next((rule for rule in rules if not rule.route.fallback and _takes_all_own(rule)), None)
     for number, rule in enumerate(rules):
         if rule.route.fallback:
-            if everything is not None:
+            if everything is not None and (own is not None or rule.route.for_own_events() is None):
                 yield warning(
                     rule.place, f'can never apply: "{everything.route.name}" matches every event, and this is a fallback'
                 )
@@ -41,12 +43,19 @@ def _takes_everything(rule: Rule) -> bool:
     return not rule.route.match and not rule.route.unless and not rule.route.sources
 
 
+def _takes_all_own(rule: Rule) -> bool:
+    """Whether it takes every event of the gateway itself."""
+    return GATEWAY in rule.route.sources and not rule.route.match and not rule.route.unless
+
+
 def _covers(other: Rule, rule: Rule) -> bool:
     """Whatever `rule` could apply to, `other` applies to."""
     if other.route.fallback or (other.route.unless and _patterns(other.settings.unless) != _patterns(rule.settings.unless)):
         return False
     if other.route.sources and not (rule.route.sources and set(rule.route.sources) <= set(other.route.sources)):
         return False
+    if not other.route.sources and rule.route.for_own_events() is not None and other.route.for_own_events() is None:
+        return False  # the gateway's own events pass it by
     return all(
         any(_asks_less(loose, strict) for loose in _patterns(other.settings.match)) for strict in _patterns(rule.settings.match)
     )

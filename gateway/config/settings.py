@@ -142,6 +142,8 @@ class Config(Struct, frozen=True, kw_only=True):
     secrets: dict[SecretRef, Secret]
     """Empty where the file was loaded without its secrets."""
     warnings: tuple[Problem, ...] = ()
+    notes: tuple[Problem, ...] = ()
+    """What `check` says beside them, and what no other command and no `--strict` counts."""
 
     @property
     def base(self) -> Path:

@@ -39,7 +39,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     """Table and key as written in TOML: `[sinks.erp] retry`."""
     message: str
     hint: str = ""
-    level: Literal["error", "warning"] = "error"
+    level: Literal["error", "warning", "note"] = "error"
     file: str = ""
     line: int | None = None
     """1-based, as is the column, in characters; None where the file could not be read as text."""

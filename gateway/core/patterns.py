@@ -51,6 +51,10 @@ class Pattern:
         """As written in TOML."""
         return self._fields.raw
 
+    def asks_about(self, field: str) -> bool:
+        """Whether the pattern has a condition on this top-level field."""
+        return any(name == field for name, _ in self._fields.conditions)
+
     def given(self, known: Mapping[str, Any]) -> Pattern | bool:
         """What is left of the pattern for events of which these top-level fields are known; True or False where nothing is."""
         conditions = self._fields.conditions

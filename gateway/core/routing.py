@@ -12,10 +12,14 @@ from gateway.core.conditions import Failure
 from gateway.core.events import Event, Milestone
 from gateway.core.patterns import Pattern
 
+GATEWAY = "gateway"
+"""The source of the gateway's own events. No configured source may have this name."""
 DERIVED_FIELDS = ("milestone", "source")
 """What patterns may name beside the fields of the event. They win over fields of the same name in the body."""
 
 
+_NOT_ASKED = "a source that the route asks for by name"
+"""What a route without any condition on `source` expects of the gateway's own events."""
 _MOST_KINDS = 256
 """Kinds of events (source, type, milestone) remembered; the sender chooses the types, so there has to be a bound."""
 
@@ -35,6 +39,17 @@ class Route(Struct, frozen=True):
     sources: tuple[str, ...] = ()
     final: bool = False
     fallback: bool = False
+
+    def for_own_events(self) -> Route | None:
+        """The route as the gateway's own events meet it; None if it never asks for their source (CONTRACT section 3).
+
+        A route asks for it by `source`, or by a condition on `source` in `match`. In a list, each pattern speaks for itself:
+        the ones without such a condition do not count.
+        """
+        if self.sources:
+            return self if GATEWAY in self.sources else None
+        asking = tuple(pattern for pattern in self.match if pattern.asks_about("source"))
+        return structs.replace(self, match=asking) if asking else None
 
 
 class Decision(Struct, frozen=True):
@@ -65,6 +80,7 @@ class Router:
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = tuple(routes)
         self._all = tuple((route, _question(route)) for route in self._routes)
+        self._own = tuple((asking, _question(asking)) for route in self._routes if (asking := route.for_own_events()) is not None)
         self._given = lru_cache(maxsize=_MOST_KINDS)(self._for_kind)
 
     @property
@@ -76,7 +92,7 @@ class Router:
         """Every route that applies, and the union of their sinks."""
         event_type = event.values.get("event_type")
         if event_type is not None and (not isinstance(event_type, str) or len(event_type) > _LONGEST_TYPE):
-            return _decide(self._all, _view(event, source))
+            return _decide(self._asking(source), _view(event, source))
         given = self._given(source, event_type, event.milestone)
         return given if isinstance(given, Decision) else _decide(given, _view(event, source))
 
@@ -86,9 +102,14 @@ class Router:
         Most rules ask for nothing else, so most events cost one look-up, however many rules there are.
         """
         known = {"source": source, "event_type": event_type, "milestone": milestone.value}
-        routes = tuple((left, _question(left)) for route in self._routes if (left := _given(route, known)) is not None)
+        asking = (route for route, _ in self._asking(source))
+        routes = tuple((left, _question(left)) for route in asking if (left := _given(route, known)) is not None)
         settled = not any(route.match or route.unless for route, _ in routes)
         return _decide(routes, known) if settled else routes
+
+    def _asking(self, source: str) -> Asking:
+        """The routes that events of a source may take."""
+        return self._own if source == GATEWAY else self._all
 
     def explain(self, event: Event, source: str) -> list[Trace]:
         """What each route said, in the order of the file; agrees with `route` by construction and by test."""
@@ -143,6 +164,12 @@ def _question(route: Route) -> Callable[[dict[str, Any]], bool]:
     return fits
 
 
+def may_apply(route: Route, known: dict[str, Any]) -> bool:
+    """Whether a route can apply to some event whose fields `source`, `event_type` and `milestone` are these."""
+    asking = route.for_own_events() if known["source"] == GATEWAY else route
+    return asking is not None and _given(asking, known) is not None
+
+
 def _given(route: Route, known: dict[str, Any]) -> Route | None:
     """What is left of a route for events of which these fields are known; None where it can't apply."""
     if route.sources and known["source"] not in route.sources:
@@ -169,9 +196,14 @@ def _failure(route: Route, view: dict[str, Any]) -> Trace | None:
     """Why a route does not fit; of several patterns, by the one that comes nearest."""
     if route.sources and view["source"] not in route.sources:
         return Trace(route.name, False, Failure("source", list(route.sources), view["source"]), ("source",))
-    failures = [pattern.failure(view) for pattern in route.match]
-    if failures and all(failures):
-        number = max(range(len(failures)), key=lambda at: route.match[at].nearness(view))
+    patterns = dict(enumerate(route.match))
+    if view["source"] == GATEWAY and not route.sources:
+        patterns = {number: pattern for number, pattern in patterns.items() if pattern.asks_about("source")}
+        if not patterns:
+            return Trace(route.name, False, Failure("source", _NOT_ASKED, GATEWAY), ("source",))
+    failures = {number: pattern.failure(view) for number, pattern in patterns.items()}
+    if failures and all(failures.values()):
+        number = max(failures, key=lambda at: route.match[at].nearness(view))
         nearest = failures[number]
         return Trace(route.name, False, nearest, ("match", number, nearest.path if nearest else ""))
     for number, pattern in enumerate(route.unless):

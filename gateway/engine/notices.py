@@ -1,4 +1,4 @@
-"""Somebody is told: events of the gateway itself (`source = "gateway"`), which go through the same routes as every other.
+"""Somebody is told: events of the gateway itself (`source = "gateway"`), which take the routes that ask for that source.
 
 At most one per sink and kind in ten minutes, and none about another one; where no route wants them, none is made.
 """
@@ -13,12 +13,12 @@ import msgspec
 from gateway.clock import Clock
 from gateway.core import events
 from gateway.core.errors import StoreError
+from gateway.core.routing import GATEWAY
 from gateway.core.values import rfc3339
 from gateway.engine.inbox import Inbox
 from gateway.store.records import Attempt, Message, Owed
 from gateway.telemetry import Log, Sparing
 
-SOURCE = "gateway"
 _PAUSE = 600.0
 """Seconds between two notices of one kind about one sink."""
 
@@ -51,7 +51,7 @@ class Notices:
             self._say("exception", "notice.bug", sink, event_type=event_type)
 
     async def _put(self, event_type: str, sink: str, about: Message | None, facts: Mapping[str, str]) -> None:
-        if about is not None and about.source == SOURCE:
+        if about is not None and about.source == GATEWAY:
             return
         last = self._last.get((sink, event_type))
         if last is not None and self._clock.monotonic() - last < _PAUSE:
@@ -62,13 +62,13 @@ class Notices:
         if about is not None:
             values |= {"message_id": about.id, "sr_uuid": about.sr_uuid, "reference_id": about.reference_id}
         event = events.event_of({key: value for key, value in values.items() if value is not None})
-        decision = self._inbox.route(event, SOURCE)
+        decision = self._inbox.route(event, GATEWAY)
         if not decision.sinks:
             return
         self._last[sink, event_type] = self._clock.monotonic()
         message = Message(
             id=self._clock.new_id(),
-            source=SOURCE,
+            source=GATEWAY,
             sender_id=None,
             received_at=now,
             content_type="application/json",

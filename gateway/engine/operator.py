@@ -14,12 +14,11 @@ from msgspec import Struct
 from gateway.clock import Clock
 from gateway.core import events
 from gateway.core.retry import first_due
-from gateway.core.routing import Decision, Router
+from gateway.core.routing import GATEWAY, Decision, Router
 from gateway.core.values import rfc3339
 from gateway.engine.audit import AuditLog
 from gateway.engine.drill import Unknown
 from gateway.engine.lane import Lane
-from gateway.engine.notices import SOURCE
 from gateway.store import operations, queries, reads
 from gateway.store.operations import Selection, Target
 from gateway.store.queries import Chosen, Ids
@@ -312,7 +311,7 @@ def _left_out(selection: Selection, one: Chosen) -> bool:
     unless it is named."""
     if selection.id is not None:
         return False
-    return one.source == SOURCE or (one.quarantined and selection.status != "quarantined")
+    return one.source == GATEWAY or (one.quarantined and selection.status != "quarantined")
 
 
 def _last_of_many(seqs: list[int] | None) -> int | None:

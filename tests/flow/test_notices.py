@@ -1,4 +1,4 @@
-"""Somebody is told: what the gateway says of itself, through the same routes as every other event."""
+"""Somebody is told: what the gateway says of itself, through the routes that ask for it."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ async def test_a_notice_that_the_disk_did_not_take_is_told_the_next_time(bench: 
 
 
 async def test_a_route_can_choose_by_kind_and_sink(bench: _Bench) -> None:
-    pattern, problems = compile_pattern({"event_type": "gateway.sink_opened", "sink": "erp"})
+    pattern, problems = compile_pattern({"source": "gateway", "event_type": "gateway.sink_opened", "sink": "erp"})
     assert problems == []
     bench.routed([Route(name="chosen", sinks=("mail",), match=(pattern,))])
     await bench.dead()

@@ -115,9 +115,14 @@ def routed(rules: list[Rule], view: dict[str, Any]) -> list[int]:
     """The numbers of the routes that apply."""
 
     def fits(rule: Rule) -> bool:
+        tables = rule.match
+        if view["source"] == "gateway" and not rule.sources:  # only what asks for that source counts (CONTRACT section 3)
+            tables = [table for table in tables if any(path.split(".")[0] == "source" for path in table)]
+            if not tables:
+                return False
         return (
             (not rule.sources or view["source"] in rule.sources)
-            and (not rule.match or any(table_holds(table, view) for table in rule.match))
+            and (not tables or any(table_holds(table, view) for table in tables))
             and not any(table_holds(table, view) for table in rule.unless)
         )
 
