@@ -35,7 +35,7 @@ def test_what_it_writes_is_good_without_a_warning_and_passes_its_own_tests(tmp_p
     written(tmp_path)
     check = gateway("check", "--no-secrets", "--strict", cwd=tmp_path)
     assert (check.status, check.err) == (0, "")
-    assert "1 source(s), 1 sink(s), 1 route(s)" in check.out
+    assert "1 source(s), 1 sink(s), 2 route(s)" in check.out
     test = gateway("test", cwd=tmp_path)
     assert test.status == 0
     assert "1 passed, 0 failed" in test.out
@@ -46,7 +46,7 @@ def test_so_it_is_with_every_block_in_force(tmp_path: Path) -> None:
     (tmp_path / "gateway.toml").write_text(everything(text), encoding="utf-8")
     check = gateway("check", "--no-secrets", "--strict", cwd=tmp_path)
     assert (check.status, check.err) == (0, "")
-    assert "1 source(s), 2 sink(s), 2 route(s)" in check.out
+    assert "1 source(s), 2 sink(s), 3 route(s)" in check.out
     assert "2 passed, 0 failed" in gateway("test", cwd=tmp_path).out
 
 

@@ -159,7 +159,7 @@ def test_a_commented_table_works_once_its_comment_signs_are_gone(table: Table, t
     assert [problem.message for problem in config.warnings if "no route names" not in problem.message] == []
     kind, _, name = table.name.partition(".")
     assert kind != "sinks" or name in config.sinks
-    assert kind != "routes" or len(config.routes) == 3
+    assert kind != "routes" or len(config.routes) == 4
     assert kind != "tests" or len(config.tests) == 1
 
 

@@ -51,7 +51,7 @@ def test_the_first_line_tells_editors_where_the_schema_lies(file: Path) -> None:
 
 def test_the_smallest_one_says_nothing_that_is_a_default() -> None:
     lines = [line for line in text_of("minimal").splitlines() if line and not line.startswith("#")]
-    assert len(lines) == 7
+    assert len(lines) == 10
 
 
 async def test_the_smallest_one_delivers_given_the_secret_alone(tmp_path: Path) -> None:
