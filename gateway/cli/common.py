@@ -8,7 +8,6 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +20,7 @@ from gateway.clock import Clock
 from gateway.config import Config, find, load
 from gateway.config.decode import suggestion
 from gateway.core.errors import ConfigError, GatewayError, Problem
+from gateway.core.instants import parse_instant
 from gateway.core.samples import SAMPLES, with_values
 from gateway.core.values import Duration, Environment
 
@@ -183,8 +183,7 @@ def instant(text: str | None) -> float | None:
     except ValueError:
         pass
     try:
-        at = datetime.fromisoformat(text)
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        return parse_instant(text)
     except ValueError:
         raise UsageError(f'"{text}" is neither a span such as "2h" nor an instant such as "2026-03-01T09:00:00Z"') from None
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NoReturn
 
 import msgspec
 from msgspec import Struct, field
+
+from gateway.core.instants import parse_instant
 
 IDENTITY: dict[str, list[str]] = {
     "state_change": ["sr_uuid", "state.primary", "state.supplement", "timestamp"],
@@ -131,9 +132,8 @@ class Event(Struct, frozen=True):
     def instant(self) -> float | None:
         """The event's own timestamp in Unix seconds, UTC (where it names no zone, that is UTC); None where it is no instant."""
         try:
-            at = datetime.fromisoformat(self.timestamp or "")
-            return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError):
+            return parse_instant(self.timestamp or "")
+        except ValueError:
             return None
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 
+from gateway.core.instants import parse_instant
 from gateway.engine.audit import AuditLog, last_line
 from gateway.store import reads
 from gateway.store.sqlite import Store
@@ -42,5 +42,5 @@ async def _last_logged(store: Store, path: Path) -> int:
             return seq
     if last.time is None:
         return 0
-    instant = datetime.fromisoformat(last.time).timestamp()
+    instant = parse_instant(last.time)
     return await store.read(lambda connection: reads.seq_before(connection, instant))

@@ -1,0 +1,75 @@
+"""Instants as RFC 3339 writes them, and as senders do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.events import event_of
+from gateway.core.instants import parse_instant
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2026-03-01T12:00:00Z", NOON),
+        ("2026-03-01t12:00:00z", NOON),
+        ("2026-03-01 12:00:00z", NOON),
+        ("2026-03-01t12:00:00.250z", NOON + 0.25),
+        ("2026-03-01T12:00:00.1234567890123Z", NOON + 0.1234567890123),
+        ("2026-03-01T12:00:00.5+00:00", NOON + 0.5),
+        ("2026-03-01t21:00:00+09:00", NOON),
+        ("2026-03-01T11:59:60Z", NOON),
+        ("2026-03-01T11:59:60.5z", NOON + 0.5),
+        ("2026-03-01T20:59:60+09:00", NOON),
+        ("2026-03-01T12:00:00-00:00", NOON),
+        ("2026-03-01T12:00:00", NOON),
+        ("2026-03-01T12:00Z", NOON),
+        ("20260301T120000Z", NOON),
+        ("2016-12-31T23:59:60Z", datetime(2017, 1, 1, tzinfo=UTC).timestamp()),
+    ],
+)
+def test_an_instant_is_read_in_every_form(text: str, seconds: float) -> None:
+    assert parse_instant(text) == pytest.approx(seconds, abs=1e-6)
+    assert event_of({"timestamp": text}).instant() == parse_instant(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "yesterday",
+        "2026-03-01T24:00:00Z",
+        "2026-03-01T12:00:61Z",
+        "2026-03-01T12:60:00Z",
+        "2026-02-30T12:00:00Z",
+        "2026-03-01T12:00:00+24:00",
+        "0001-01-01T00:00:00+01:00x",
+        "２０26-03-01T12:00:00Z",
+        "1772366400",
+    ],
+)
+def test_what_is_no_instant_is_none(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_instant(text)
+    assert event_of({"timestamp": text}).instant() is None
+
+
+@given(
+    st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)),
+    st.integers(-23 * 60, 23 * 60),
+    st.sampled_from("tT "),
+    st.text("0123456789", max_size=12),
+)
+def test_order_follows_the_instant_whatever_the_form(at: datetime, offset: int, separator: str, fraction: str) -> None:
+    zone = timezone(timedelta(minutes=offset))
+    written = at.replace(microsecond=0, tzinfo=zone)
+    text = written.isoformat(separator)
+    text = f"{text[:19]}{f'.{fraction}' if fraction else ''}{text[19:]}"
+    expected = written.timestamp() + (float(f"0.{fraction}") if fraction else 0)
+    assert parse_instant(text) == pytest.approx(expected, abs=1e-6)
