@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from cyclopts import App, CycloptsError, Parameter
 
 from gateway import __version__
+from gateway.cli.streams import flushed, secure
 
 app = App(
     name="gateway",
@@ -55,24 +55,32 @@ for name, summary in (
 
 def main() -> None:
     """Run the command line; ends the process with one of the exit codes of CONTRACT section 8."""
+    secure()
+    sys.exit(flushed(_run()))
+
+
+def _run() -> int:
+    """The exit code of the command that was called."""
     try:
         status = app(sys.argv[1:], exit_on_error=False, print_error=True, result_action="return_value")
-        sys.stdout.flush()
     except CycloptsError:
-        sys.exit(2)
+        return 2
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
-        # `gateway tail | head`: whoever read us has seen enough. What is left in the buffer of stdout has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 0  # whoever read us has seen enough
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):
+            return 0  # the same, as the library that prints the help tells it
+        raise
     except OSError as error:
-        # What can fail by itself has an error of its own; this is the terminal, pipe or file that we write to.
-        print(f"gateway: error: {error.strerror or error}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(74)
+        # What can fail by itself has an error of its own, or at least a name; what has neither is the folder that we were called
+        # in, if it was deleted, or what stdout goes to.
+        nameless = "the working directory" if isinstance(error, FileNotFoundError) else "standard output"
+        print(f"gateway: error: {error.filename or nameless}: {error.strerror or error}", file=sys.stderr)
+        return 74
     except Exception as error:
         from gateway.cli.common import exit_code
 
-        sys.exit(exit_code(error))
-    sys.exit(status if isinstance(status, int) else 0)
+        return exit_code(error)
+    return status if isinstance(status, int) else 0

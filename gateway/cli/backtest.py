@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from msgspec import Struct, field
 
 from gateway.cli.client import connected
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, UsageError, complain, instant
-from gateway.cli.lines import printable
+from gateway.cli.lines import printable, to_json
 from gateway.config import find, load
 from gateway.core import events
 from gateway.core.routing import Decision, Router
@@ -40,7 +39,7 @@ def backtest(
     loaded = load(find(against, environment), environment, secrets=False)
     complain(loaded.warnings)
     report = asyncio.run(_compare(Router(loaded.routes), since, config, admin, quiet=json_))
-    print(json.dumps(report.document(), ensure_ascii=False) if json_ else "\n".join(report.lines()))
+    print(to_json(report.document()) if json_ else "\n".join(report.lines()))
     return 0
 
 

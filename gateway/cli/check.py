@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from gateway.cli.common import ConfigOption, JsonOption, UsageError, explained
-from gateway.cli.lines import printable
+from gateway.cli.lines import printable, to_json
 from gateway.config import Config, find, load
 from gateway.core.errors import ConfigError, Problem
 from gateway.core.values import Environment
@@ -64,7 +63,7 @@ def check(
         document: dict[str, Any] = {"ok": status == 0, "problems": [_problem(problem) for problem in problems]}
         if probe:
             document["probes"] = [_probed(sink, found) for sink, found in probes.items()]
-        print(json.dumps(document, ensure_ascii=False))
+        print(to_json(document))
     else:
         for sink, found in probes.items():
             print(printable(f"{sink}: {found.detail}" if found.ok else f"{sink}: failed: {found.detail}"))

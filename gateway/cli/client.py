@@ -94,7 +94,7 @@ async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Cli
     import aiohttp
 
     environment = Environment.of_process()
-    settings, base = AdminSettings(), Path.cwd()
+    settings, base = AdminSettings(), Path()
     if admin is None or config is not None:
         file = find(config, environment)
         base = file.parent

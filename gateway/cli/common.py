@@ -15,7 +15,7 @@ import msgspec
 from cyclopts import Parameter
 
 from gateway.cli.completion import event_names
-from gateway.cli.lines import printable
+from gateway.cli.lines import printable, to_json
 from gateway.clock import Clock
 from gateway.config import Config, find, load
 from gateway.config.decode import suggestion
@@ -44,6 +44,10 @@ UntilOption = Annotated[str | None, Parameter(name="--until", help="Received bef
 JsonOption = Annotated[bool, Parameter(name="--json", negative="", help="For programs: JSON; of a list, a line each.")]
 
 
+_EARLIEST, _LATEST = -62_135_596_800.0, 253_402_300_799.0
+"""The first and the last second that can be written in RFC 3339 in UTC: years 1 and 9999."""
+
+
 class UsageError(GatewayError):
     exit_code = 2
 
@@ -57,7 +61,8 @@ def console() -> Console:
             raise BrokenPipeError  # whoever read us has seen enough, which is no failure: `main` answers it
 
     plain = Environment.of_process().get("NO_COLOR") is not None
-    return Output(soft_wrap=True, highlight=False, color_system=None if plain else "auto")
+    # What a sender sent is printed as it came: neither ":100:" nor "[bold]" means anything here.
+    return Output(soft_wrap=True, highlight=False, markup=False, emoji=False, color_system=None if plain else "auto")
 
 
 def configuration(given: Path | None, *, secrets: bool, warn: bool = True, journal: Log | None = None) -> Config:
@@ -140,16 +145,29 @@ def named_bytes(name: str, config: Path | None, admin: str | None) -> bytes:
     """The body that EVENT stands for: a sample's name, a file, `-` for standard input, or the id of a message that the running
     gateway has. Raises UsageError, or Unreachable where only the gateway could tell."""
     if name == "-":
+        if sys.stdin is None:
+            raise UsageError("standard input is closed: there is no event to read")
         return sys.stdin.buffer.read()
     if name in SAMPLES:
         return json.dumps(SAMPLES[name], ensure_ascii=False, separators=(",", ":")).encode()
-    if Path(name).is_file():
-        return Path(name).read_bytes()
+    if (file := _file(name)) is not None:
+        return file
     if re.fullmatch(r"[0-9a-f]{32}|msg_\w+", name):
         from gateway.cli.client import stored_body
 
         return asyncio.run(stored_body(name, config, admin))
     raise UsageError(f'"{name}" is neither a sample, a file nor the id of a message; {suggestion(name, SAMPLES)}')
+
+
+def _file(name: str) -> bytes | None:
+    """What a file holds; None if there is no such file. Raises UsageError if it can't be read."""
+    try:
+        path = Path(name)
+        return path.read_bytes() if path.is_file() else None
+    except OSError as error:
+        raise UsageError(f"{printable(name)} can't be read: {error.strerror}") from None
+    except ValueError:
+        return None  # a text that is no path
 
 
 def changed(raw: bytes, assignments: list[str] | None) -> bytes:
@@ -160,11 +178,19 @@ def changed(raw: bytes, assignments: list[str] | None) -> bytes:
         event: Any = json.loads(raw)
         if not isinstance(event, dict):
             raise ValueError("--set needs an event that is a JSON object")
-        return json.dumps(with_values(event, assignments), ensure_ascii=False, separators=(",", ":")).encode()
+        return to_json(with_values(event, assignments), compact=True).encode()
     except RecursionError:
         raise UsageError("--set can't change an event that is nested so deeply") from None
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def working_directory() -> Path | None:
+    """The folder in which the command was called; None if it was deleted since."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
 
 
 def agreed(question: str) -> bool:
@@ -183,8 +209,8 @@ def instant(text: str | None) -> float | None:
     except ValueError:
         pass
     try:
-        return parse_instant(text)
-    except ValueError:
+        return min(max(parse_instant(text), _EARLIEST), _LATEST)
+    except (ValueError, OverflowError):
         raise UsageError(f'"{text}" is neither a span such as "2h" nor an instant such as "2026-03-01T09:00:00Z"') from None
 
 

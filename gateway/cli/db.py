@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from cyclopts import Parameter
 
 from gateway.cli.client import Refused, connected
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, UsageError
-from gateway.cli.lines import printable, size
+from gateway.cli.lines import printable, size, to_json
 from gateway.clock import Clock
 from gateway.config import find, load_store
 from gateway.config.settings import StoreSettings
@@ -62,7 +61,7 @@ def backup(
     with _patience(f"backing up to {target}"):
         done, by_gateway = asyncio.run(_backup(target, config, admin))
     if json_:
-        print(json.dumps(done, ensure_ascii=False))
+        print(to_json(done))
     else:
         newest = f", the newest of {done['newest']}" if done["newest"] else ""
         said = f"{done['file']}: {done['messages']:,} messages{newest}; {size(done['size'])}, {done['seconds']:.1f} s"
@@ -102,7 +101,7 @@ def check(
         health = asyncio.run(_check(file, config, admin))
     damaged = bool(health["damage"])
     if json_:
-        print(json.dumps({"sound": not damaged and not health["miscounted"], **health}, ensure_ascii=False))
+        print(to_json({"sound": not damaged and not health["miscounted"], **health}))
     else:
         for line in _report(health):
             print(printable(line))

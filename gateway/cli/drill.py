@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from cyclopts import Parameter
 from gateway.cli.client import Refused, actor, connected
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, UsageError
 from gateway.cli.completion import sample_names, sink_names
-from gateway.cli.lines import printable
+from gateway.cli.lines import printable, to_json
 from gateway.config.decode import suggestion
 from gateway.core.samples import SAMPLES
 
@@ -51,7 +50,7 @@ def drill(
     named = {"sink": sink} if sink is not None else {"route": route}
     drills = asyncio.run(_drill({**named, "event": event, "actor": actor()}, config, admin))
     for one in drills:
-        print(json.dumps(one, ensure_ascii=False) if json_ else printable(_line(one)))
+        print(to_json(one) if json_ else printable(_line(one)))
     return 0 if all(one["outcome"] == "delivered" for one in drills) else 1
 
 

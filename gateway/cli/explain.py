@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from gateway.cli.common import working_directory
 from gateway.cli.lines import printable
 from gateway.config import Config
 from gateway.config.files import read
@@ -34,8 +35,8 @@ class Spot(Struct, frozen=True):
     @property
     def of_line(self) -> str:
         """`file:line`; the file as one would name it from here."""
-        here = Path.cwd()
-        file = self.file.relative_to(here) if self.file.is_relative_to(here) else self.file
+        here = working_directory()
+        file = self.file.relative_to(here) if here is not None and self.file.is_relative_to(here) else self.file
         return printable(f"{file}:{self.line}")
 
 

@@ -96,6 +96,8 @@ def init(
     file
         Where to; it holds no secret. The schema is always written anew.
     """
+    if not file.name or file.is_dir():
+        raise UsageError(f'"{file}" is a folder: name the file, {quote(str(file / "gateway.toml"))}')
     beside = file.with_name(SCHEMA)
     if not schema:
         _write(file, TEMPLATE, over=force)

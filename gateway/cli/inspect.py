@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from gateway.cli.client import connected, segment
-from gateway.cli.common import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, console, instant
+from gateway.cli.common import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, UsageError, console, instant
 from gateway.cli.completion import sink_names
-from gateway.cli.lines import printable
+from gateway.cli.lines import printable, to_json
 
 _PAGE = 200
 
@@ -82,25 +81,37 @@ async def _list(
     admin: str | None,
     line: Callable[[dict[str, Any]], str],
 ) -> int:
+    if limit < 1:
+        raise UsageError("--limit is how many: 1 or more")
     out, shown, after = console(), 0, None
     async with connected(config, admin) as client:
         while shown < limit:
             page = await client.get(f"/api/{what}", {**query, "after": after, "limit": min(_PAGE, limit - shown)})
             for document in page[what]:
                 if as_json:
-                    print(json.dumps(document, ensure_ascii=False))
+                    print(to_json(document))
                 else:
-                    out.print(printable(line(document)), markup=False)
+                    out.print(printable(line(document)))
             shown += len(page[what])
             after = page["after"]
             if after is None:
                 if not shown:
-                    print(f"gateway: no {what} fit" if any(query.values()) else f"gateway: there are no {what}", file=sys.stderr)
+                    return _say_none(what, query)
                 return 0
     if as_json:
         print(f"gateway: there may be more: --limit {limit * 10}", file=sys.stderr)
     else:
         out.print(f"... there may be more: --limit {limit * 10}", style="dim")
+    return 0
+
+
+def _say_none(what: str, query: dict[str, Any]) -> int:
+    """Say on stderr that a list is empty; 1 if an id was asked for, because then something was expected."""
+    if query["id"] is not None:
+        print(f'gateway: no message has the id "{printable(query["id"])}", or none of its {what} fit', file=sys.stderr)
+        return 1
+    given = any(value is not None for value in query.values())
+    print(f"gateway: no {what} fit" if given else f"gateway: there are no {what}", file=sys.stderr)
     return 0
 
 
@@ -111,29 +122,29 @@ async def _show(text: str, as_json: bool, config: Path | None, admin: str | None
     if answer["more"]:
         said = f'"{printable(text)}" stands for more than these {len(found)} messages: gateway messages --id lists them all'
         print(f"gateway: {said}", file=sys.stderr)
+    if not found:
+        print(f'gateway: no message has the id "{printable(text)}"', file=sys.stderr)
     if as_json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(to_json(found))
+    if as_json or not found:
         return 0 if found else 1
     out = console()
-    if not found:
-        out.print(f'no message has the id "{printable(text)}"', markup=False)
-        return 1
     for message in found:
-        out.print(printable(_message_line(message)), style="bold", markup=False)
-        out.print(printable(f"  from {message['source']}, sender's id {message['sender_id'] or 'none'}"), markup=False)
+        out.print(printable(_message_line(message)), style="bold")
+        out.print(printable(f"  from {message['source']}, sender's id {message['sender_id'] or 'none'}"))
         for conflict in message["conflicts"]:
-            out.print(printable(f"  {conflict['time']}  a duplicate with another body: {conflict['body']}"), markup=False)
+            out.print(printable(f"  {conflict['time']}  a duplicate with another body: {conflict['body']}"))
         for delivery in message["deliveries"]:
             ends = f"next {delivery['next_attempt_at']}" if delivery["next_attempt_at"] else delivery["ended_at"]
             facts = [f"{delivery['sink']}: {delivery['state']}", _held(delivery), ends, delivery["reason"]]
-            out.print(printable("  " + "  ".join(fact for fact in facts if fact)), markup=False)
+            out.print(printable("  " + "  ".join(fact for fact in facts if fact)))
             for attempt in delivery["attempts"]:
                 facts = [attempt["outcome"], attempt["reason"], attempt["detail"], f"{attempt['duration_ms']} ms"]
                 said = "  ".join(str(fact) for fact in facts if fact)
-                out.print(printable(f"    {attempt['time']}  attempt {attempt['attempt']}  {said}"), markup=False)
+                out.print(printable(f"    {attempt['time']}  attempt {attempt['attempt']}  {said}"))
                 if attempt["answer"]:
-                    out.print(printable(f"      answered: {attempt['answer']}"), style="dim", markup=False)
-        out.print(printable(f"  {message['body']}"), style="dim", markup=False)
+                    out.print(printable(f"      answered: {attempt['answer']}"), style="dim")
+        out.print(printable(f"  {message['body']}"), style="dim")
     return 0
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from typing import Any
 
 _STYLES = {
@@ -36,6 +39,36 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() or character == "\u3000" else "?" for character in text)
 
 
+def to_json(document: Any, *, compact: bool = False) -> str:
+    """A document as JSON that any reader takes: letters as they are, lone surrogates escaped.
+
+    A number beyond the range of a float, such as 1e400, is infinite once it was read; it is written as one that every reader
+    takes for infinite too, since JSON has no word for it (RFC 8259, section 6).
+    """
+    separators = (",", ":") if compact else None
+    try:
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=separators)
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(document, separators=separators)
+    except ValueError:
+        text = json.dumps(_finite(document), separators=separators)
+        return re.sub(rf'"{_INFINITE}(-?1e999)"', r"\1", text)
+    return text
+
+
+_INFINITE = "infinite-5b0d1c9e-"
+"""Begins a text that stands for an infinite number until the document is JSON."""
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else f"{_INFINITE}{'-' if value < 0 else ''}1e999"
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
 def size(number: int) -> str:
     """Of a file or a disk."""
     for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
@@ -61,10 +94,10 @@ def _parts(event: str, line: dict[str, Any]) -> list[str]:
             parts.append(f"{key} {line[key]}" if key in ("count", "actor") else str(line[key]))
     if line.get("next_attempt_at"):
         parts.append(f"next {str(line['next_attempt_at'])[11:19]}")
-    if "sinks" in line:
-        parts.append("-> " + (", ".join(line["sinks"]) or "nobody"))
-    if "routes" in line:
-        parts.append("by " + (", ".join(line["routes"]) or "no route"))
+    if isinstance(line.get("sinks"), list):
+        parts.append("-> " + (", ".join(map(str, line["sinks"])) or "nobody"))
+    if isinstance(line.get("routes"), list):
+        parts.append("by " + (", ".join(map(str, line["routes"])) or "no route"))
     if line.get("conflict"):
         parts.append("another body")
     if line.get("message_id"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from cyclopts import Parameter
 from gateway.cli.client import Client, Refused, actor, connected, segment
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, UsageError, agreed, instant
 from gateway.cli.completion import sink_names
+from gateway.cli.lines import to_json
 
 SinkArgument = Annotated[str, Parameter(completer=sink_names)]
 IdsArgument = Annotated[str, Parameter(name="ID", help="The gateway's id, the sender's, an SR uuid, a reference id.")]
@@ -133,7 +133,7 @@ async def _act(
             print(f"{count} deliveries to {what}{told and f': {told}'}")
         if common.dry_run or count == 0:
             if common.json_:
-                print(json.dumps(document))
+                print(to_json(document))
             return 0
         if not common.yes:
             if not sys.stdin.isatty():
@@ -142,7 +142,7 @@ async def _act(
                 return 1
         total = None if common.json_ else count
         changed = sum([(await _all(client, what, one, total))["changed"] for one in acts])
-    print(json.dumps({**document, "changed": changed}) if common.json_ else f"{changed} done")
+    print(to_json({**document, "changed": changed}) if common.json_ else f"{changed} done")
     return 0
 
 
@@ -176,7 +176,7 @@ async def _gate(sink: str, act: str, as_json: bool, config: Path | None, admin: 
         except Refused as error:
             raise error.suggesting(sink) from None
     if as_json:
-        print(json.dumps(answer))
+        print(to_json(answer))
         return 0
     was = "" if answer["changed"] else " already"
     print(f"{sink} is {'paused' if answer['paused'] else 'running'}{was}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from cyclopts import Parameter
 
 from gateway.cli.client import Client, Refused, actor, connected
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, agreed, complain
-from gateway.cli.lines import printable
+from gateway.cli.lines import printable, to_json
 from gateway.config import find
 from gateway.config.diff import Difference
 from gateway.core.errors import ConfigError, Problem
@@ -52,7 +51,7 @@ async def _reload(config: Path | None, admin: str | None, *, diff: bool, yes: bo
             raise
         if not as_json:
             raise _config_error(refused) from None
-        print(json.dumps(refused.answer, ensure_ascii=False))
+        print(to_json(refused.answer))
         return ConfigError.exit_code
     return 0
 
@@ -70,7 +69,7 @@ def _config_error(refused: Refused) -> ConfigError:
 
 def _say(answer: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(answer, ensure_ascii=False))
+        print(to_json(answer))
         return
     complain(msgspec.convert(answer["warnings"], list[Problem]))
     changes = msgspec.convert(answer["changes"], list[Difference])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +21,7 @@ from gateway.cli.common import (
 )
 from gateway.cli.completion import sink_names
 from gateway.cli.explain import Explainer, Verdict
-from gateway.cli.lines import printable
+from gateway.cli.lines import printable, to_json
 from gateway.config import Config
 from gateway.config.decode import suggestion
 from gateway.core import events
@@ -74,7 +73,7 @@ def route(
         if render not in decision.sinks:
             print(f'gateway: by the routes, this event does not go to "{render}"', file=sys.stderr)
     elif json_:
-        print(json.dumps(_document(loaded, explainer, decision, decoded, name), ensure_ascii=False))
+        print(to_json(_document(loaded, explainer, decision, decoded, name)))
     else:
         _print_tree(console(), explainer.explain(decoded, name), decision, decoded, name)
     if expect is None:

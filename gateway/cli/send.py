@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,12 +20,14 @@ from gateway.cli.common import (
     configuration,
     named_bytes,
 )
+from gateway.cli.lines import to_json
 from gateway.clock import Clock
 from gateway.config.listen import Inherited, Tcp, Unix, parse
 from gateway.config.settings import Config
 from gateway.core.errors import GatewayError, Unreachable
 from gateway.core.samples import SAMPLES
 from gateway.core.signature import Key, sign
+from gateway.core.urls import UrlError, parse_url
 from gateway.core.values import Rate, rfc3339
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ def send(
     loaded = configuration(config, secrets=True, warn=False)
     if not 1 <= count <= 1_000_000:
         raise UsageError("--count lies between 1 and 1000000")
+    if url is not None:
+        try:
+            parse_url(url)
+        except UrlError as error:
+            raise UsageError(f"--url {error}") from None
     try:
         pause = 1 / Rate(rate) if rate else 0.0
     except ValueError as error:
@@ -96,9 +102,7 @@ async def _send(
             refused += status != 200
             if as_json:
                 print(
-                    json.dumps(
-                        {"sender_id": message_id, "status": status, "duration_ms": round(milliseconds, 1), "answer": answer}
-                    )
+                    to_json({"sender_id": message_id, "status": status, "duration_ms": round(milliseconds, 1), "answer": answer})
                 )
             else:
                 print(f"{status}  {answer}  {milliseconds:.1f} ms")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +12,7 @@ import msgspec
 
 from gateway.cli.client import connected
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, console
-from gateway.cli.lines import printable, size
+from gateway.cli.lines import printable, size, to_json
 from gateway.core.status import MOST_COUNTED, Attention, Flow, SinkStatus, Status
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ async def _status(as_json: bool, config: Path | None, admin: str | None) -> int:
     async with connected(config, admin) as client:
         answer = await client.get("/api/status", seconds=_SECONDS)
     if as_json:
-        print(json.dumps(answer, ensure_ascii=False))
+        print(to_json(answer))
     else:
         _show(msgspec.convert(answer, Status), console())
     return 1 if answer["attention"] else 0

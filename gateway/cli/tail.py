@@ -90,7 +90,7 @@ def tail(
     path = load_audit(configured, as_the_service(configured, environment))
     out = console()
     earliest = instant(since)
-    count = lines if lines is not None else 20 if since is None else None
+    count = min(lines, sys.maxsize) if lines is not None else 20 if since is None else None
     wanted = Wanted(sr, sink, failed, rfc3339(earliest) if earliest is not None else "")
 
     def show(raw: bytes) -> bool:
@@ -135,7 +135,8 @@ async def followed(
     A rotated file is read to its end before the next one.
     """
     never = asyncio.Event()
-    part = b""
+    parts: list[bytes] = []
+    """Pieces of a line whose end has not come: put together once, so that a long line costs its length."""
     with ExitStack() as files:
         found = _look_back(path, last, wanted, files)
         file = found.pop() if found else None
@@ -145,17 +146,26 @@ async def followed(
         while True:
             if file is None and path.exists():
                 file = files.enter_context(path.open("rb"))
+            if file is not None and os.fstat(file.fileno()).st_size < file.tell():
+                _say(f"{path} was truncated: what it held is gone; going on from its beginning")
+                file.seek(0)
+                parts.clear()
             # Looked at before the last read of a file: what is written between the two is still read.
             rotated = file is not None and _rotated(file, path)
             data = file.read(_BLOCK) if file else b""
-            *complete, part = (part + data).split(b"\n")
-            for raw in complete:
-                yield raw
+            first, *others = data.split(b"\n")
+            parts.append(first)
+            if others:
+                yield b"".join(parts)
+                for raw in others[:-1]:
+                    yield raw
+                parts = [others[-1]]
             if data:
                 continue
             if rotated and file is not None:
                 file.close()
-                file, part = None, b""
+                file = None
+                parts.clear()
             else:
                 await clock.wait(never, look_seconds)
 
@@ -224,7 +234,11 @@ def _written(file: Path) -> float:
 
 
 def _skip(file: Path | str, why: str) -> None:
-    print(f"gateway: {file} is left out: {why}", file=sys.stderr)
+    _say(f"{file} is left out: {why}")
+
+
+def _say(text: str) -> None:
+    print(f"gateway: {text}", file=sys.stderr)
 
 
 def _start(file: BinaryIO, count: int | None, wanted: Wanted) -> tuple[int, int, bool]:
@@ -270,18 +284,25 @@ def _end(file: BinaryIO) -> int:
 
 def _blocks(file: BinaryIO, end: int) -> Iterator[list[tuple[int, bytes]]]:
     """The lines before a place where one ends, a block at a time from the last one on, each line with where it begins."""
-    rest = b""  # of a line that begins further back
+    rest: list[bytes] = []
+    """Pieces of a line that begins further back, the last one first."""
     while end > 0:
         begin = max(0, end - _BLOCK)
         file.seek(begin)
-        data = file.read(end - begin) + rest
+        data = file.read(end - begin)
+        # The block before the first one of a file ends where its first line begins.
         first = 0 if begin == 0 else data.find(b"\n") + 1
-        rest = data[:first] if first else data
-        lines, at = [], begin + first
-        for raw in data[first:].split(b"\n")[:-1] if first or begin == 0 else []:
-            lines.append((at, raw))
-            at += len(raw) + 1
-        yield lines
+        if begin > 0 and first == 0:
+            rest.append(data)
+            yield []
+        else:
+            whole = b"".join((data[first:], *reversed(rest)))
+            rest = [data[:first]]
+            lines, at = [], begin + first
+            for raw in whole.split(b"\n")[:-1]:
+                lines.append((at, raw))
+                at += len(raw) + 1
+            yield lines
         end = begin
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from msgspec import Struct
 
 from gateway.cli.common import ConfigOption, JsonOption, complain, console
 from gateway.cli.explain import Explainer, Spot, Verdict
-from gateway.cli.lines import printable
+from gateway.cli.lines import printable, to_json
 from gateway.config import Config, find, load
 from gateway.config.settings import Rule, TestSettings
 from gateway.core import events, samples
@@ -76,7 +75,7 @@ def test(
         except OSError as error:
             raise Unwritable(f"--junit {junit}: {error.strerror}") from None
     if json_:
-        print(json.dumps(_document(reports), ensure_ascii=False))
+        print(to_json(_document(reports)))
     else:
         _print(reports, results)
     return 0 if all(result.passed for result in results) else 1

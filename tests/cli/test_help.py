@@ -106,4 +106,4 @@ def test_output_that_can_not_be_written_ends_with_74_and_no_traceback(folder: Pa
             command(*arguments), cwd=folder, stdout=full, stderr=subprocess.PIPE, env=environment(), timeout=20, check=False
         )
     assert done.returncode == 74
-    assert done.stderr.decode().splitlines() == ["gateway: error: No space left on device"]
+    assert done.stderr.decode().splitlines() == ["gateway: error: standard output: No space left on device"]

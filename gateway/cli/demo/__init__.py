@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.text import Text
 
-from gateway.cli.common import UsageError, console
+from gateway.cli.common import UsageError, console, working_directory
 from gateway.cli.demo.story import CONFIG, Step, story
 from gateway.cli.lines import printable, style_of
 from gateway.cli.tail import followed, parsed
@@ -287,4 +287,5 @@ def _command() -> str:
         return f"{shlex.quote(sys.executable)} -m gateway"
     if shutil.which("gateway") == str(script):
         return "gateway"
-    return shlex.quote(str(script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script))
+    here = working_directory()
+    return shlex.quote(str(script.relative_to(here) if here is not None and script.is_relative_to(here) else script))

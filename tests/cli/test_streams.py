@@ -1,0 +1,98 @@
+"""Standard streams that are closed, broken or full: they end no command, and change no exit code but where stdout is lost."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import TIMEOUT, Result, command, environment, gateway
+
+CLOSED = ("<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-")
+
+
+def shell(arguments: list[str], redirection: str, folder: Path) -> Result:
+    """Run a command with redirections that only a shell can make."""
+    done = subprocess.run(
+        ["bash", "-c", f"{shlex.join(command(*arguments))} {redirection}"],
+        cwd=folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.mark.parametrize("redirection", CLOSED)
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["check"], 0),
+        (["route", "counterfeit", "--json"], 0),
+        (["nosuch"], 2),
+        (["messages"], 69),
+        (["tail", "--config", "nosuch.toml"], 78),
+        (["serve", "--config", "nosuch.toml"], 78),
+    ],
+    ids=str,
+)
+def test_a_closed_stream_changes_no_exit_code(folder: Path, arguments: list[str], status: int, redirection: str) -> None:
+    result = shell(arguments, redirection, folder)
+    assert result.status == status
+    assert "Traceback" not in result.out + result.err
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2> >(exit)"], ids=["full", "reader gone"])
+@pytest.mark.parametrize(
+    ("arguments", "status"), [(["nosuch"], 2), (["messages"], 69), (["serve", "-c", "nosuch.toml"], 78)], ids=str
+)
+def test_what_can_not_be_told_on_stderr_decides_nothing(
+    folder: Path, arguments: list[str], status: int, redirection: str
+) -> None:
+    assert shell(arguments, redirection, folder).status == status
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["route", "counterfeit", "--json"]], ids=str)
+def test_a_reader_who_has_seen_enough_is_no_failure(folder: Path, arguments: list[str]) -> None:
+    result = shell(arguments, "| true; exit ${PIPESTATUS[0]}", folder)
+    assert (result.status, result.err) == (0, "")
+
+
+def test_what_is_told_on_a_closed_stderr_goes_into_no_other_file(folder: Path) -> None:
+    result = shell(["init", "new.toml"], ">&- 2>&-", folder)
+    assert result.status == 0
+    assert (folder / "new.toml").read_text().startswith("#:schema")
+    assert "wrote" not in (folder / "new.toml").read_text()
+
+
+def test_an_event_from_a_closed_stdin_is_no_event(folder: Path) -> None:
+    result = shell(["route", "-"], "<&-", folder)
+    assert result.status == 2
+    assert result.err == "gateway: error: standard input is closed: there is no event to read\n"
+
+
+def test_letters_that_the_locale_lacks_are_escaped(folder: Path) -> None:
+    result = gateway(
+        "route", "counterfeit", "--set", "reference_id=鞄", "--json", cwd=folder, variables={"PYTHONIOENCODING": "ascii"}
+    )
+    assert (result.status, result.err) == (0, "")
+
+
+def test_a_folder_that_was_deleted_is_named(tmp_path: Path, folder: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f"cd {gone} && rmdir {gone} && {shlex.join(command('db', 'backup', 'copy.db'))}"
+    done = subprocess.run(["bash", "-c", script], env=environment(), capture_output=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 74
+    assert done.stderr.decode() == "gateway: error: the working directory: No such file or directory\n"
+    script = (
+        f"mkdir {gone}; cd {gone} && rmdir {gone} && {shlex.join(command('route', 'counterfeit', '-c', folder / 'gateway.toml'))}"
+    )
+    done = subprocess.run(["bash", "-c", script], env=environment(), capture_output=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 0, done.stderr
