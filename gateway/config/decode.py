@@ -133,6 +133,9 @@ def _decode_value(kind: Any, raw: Any, where: Place, findings: Findings) -> Any:
     if _is_secret(kind) and not _may_be_reference(raw):
         findings.append(Finding(where, "a secret never stands in this file", f"write {_WORDS[SecretRef]}"))
         raise _Refused
+    if isinstance(raw, str) and "\0" in raw and kind is not Any:
+        findings.append(Finding(where, "has a NUL character in it", "remove it"))
+        raise _Refused
     struct = _struct_of(kind)
     if struct is not None and isinstance(raw, dict):
         return decode_table(struct, raw, where, findings)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import errno
+import fnmatch
 import re
+import stat
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +66,8 @@ def as_the_service(file: Path, environment: Environment, root: Path = Path("/"))
 def read(path: Path) -> TomlFile:
     """Raises ConfigError where it can't be read, or isn't TOML."""
     try:
+        if not _is_regular(path):
+            raise _unreadable(path, "is a folder, and no file")
         raw = path.read_bytes().removeprefix(codecs.BOM_UTF8)
         text = raw.decode()
     except OSError as error:
@@ -120,6 +126,10 @@ def included(main: TomlFile, findings: Findings) -> list[TomlFile]:
         except ValueError:
             findings.append(Finding(where / number, f'"{pattern}" is no pattern of files', 'write "routes.d/*.toml"'))
             continue
+        except OSError as error:
+            hint = "without it nobody knows which files are meant: let this user read the folder, or remove what is broken"
+            findings.append(Finding(where / number, f"{error.filename or pattern}: {error.strerror}", hint))
+            continue
         if not matching and not any(sign in pattern for sign in "*?["):
             folder = (main.path.parent / pattern).is_dir()
             said = f"{pattern} is a folder" if folder else f"{pattern} is not there, or is not a file"
@@ -145,16 +155,63 @@ def _is_file(path: Path) -> bool:
         raise _unreadable(
             path, "is in a folder that this user may not read", "be root, or join the group of the folder"
         ) from None
+    except OSError as error:
+        raise _unreadable(path, str(error.strerror)) from None
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
-    """Raises ValueError where it is no pattern."""
+    """The files that a pattern names.
+
+    Raises ValueError if it is no pattern, and OSError with the file's name for a folder that can't be read, a dangling link, or
+    anything else that may be a file of the configuration and can't be looked at. (`Path.glob` passes over all of these.)
+    """
+    if "\0" in pattern:
+        raise ValueError("has a NUL in it")
     base = Path(pattern)
     if not base.name:  # "", "." and "/", which glob stumbles over
         raise ValueError("names no file")
     if base.is_absolute():
         folder, pattern = Path(base.anchor), str(base.relative_to(base.anchor))
-    return [path for path in folder.glob(pattern) if path.is_file()]
+    list(folder.glob(pattern))  # raises ValueError where it is no pattern
+    found = {folder}
+    for part in Path(pattern).parts:
+        found = {path for parent in found for path in _named(parent, part)}
+    return [path for path in found if _is_regular(path)]
+
+
+def _named(folder: Path, part: str) -> Iterator[Path]:
+    """What one part of a pattern names in a folder."""
+    if part == "**":
+        yield folder
+        for inner in _listed(folder):
+            if stat.S_ISDIR(inner.lstat().st_mode):  # a link could lead in a circle
+                yield from _named(inner, part)
+    elif any(sign in part for sign in "*?["):
+        if folder.is_dir():
+            yield from (path for path in _listed(folder) if fnmatch.fnmatchcase(path.name, part))
+    elif _there(folder / part):
+        yield folder / part
+
+
+def _listed(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if stat.S_ISDIR(folder.stat().st_mode) else []
+
+
+def _there(path: Path) -> bool:
+    """Whether a name exists, if only as a dangling link. Raises OSError if this user may not look."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _is_regular(path: Path) -> bool:
+    """Whether a path leads to a regular file; False for a folder. Raises OSError for a dangling link, a pipe or a device."""
+    mode = path.stat().st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return stat.S_ISREG(mode)
+    raise OSError(errno.EINVAL, "is a pipe, a socket or a device, and no file", str(path))
 
 
 def _unreadable(path: Path, message: str, hint: str = "") -> ConfigError:

@@ -37,6 +37,8 @@ from gateway.sinks.templates import TemplateProblem, read_template
 
 S = TypeVar("S", bound=Struct)
 _P = TypeVar("_P")
+_LARGEST_CA = 16 << 20
+"""Bytes of a `ca` file that are compared at a reload."""
 _DROP_IN = ("routes", "sinks", "tests")
 _PLACES = {
     "env": "write the name of the variable that holds it",
@@ -283,7 +285,8 @@ class _Loader:
         if not isinstance(sink, HttpConfig) or sink.ca is None:
             return ""
         try:
-            return (self._main.path.parent / sink.ca).read_text(encoding="latin-1")
+            with (self._main.path.parent / sink.ca).open("rb") as opened:
+                return opened.read(_LARGEST_CA).decode("latin-1")
         except OSError:
             return ""
 

@@ -15,6 +15,8 @@ from msgspec import Struct
 
 _SIZE_UNITS = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _RATE_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_LARGEST_SECRET = 1 << 20
+"""Bytes. A device such as /dev/zero never ends."""
 LONGEST_DURATION = 10 * 365 * 86400.0
 """Seconds. A bound that keeps every instant we add it to inside what `datetime` can print."""
 
@@ -164,6 +166,8 @@ class Environment:
         value = value.rstrip("\r\n")
         if not value:
             raise ValueError(f"the secret of {ref} is empty")
+        if "-----BEGIN" not in value:  # else certificates or keys in PEM, which have several lines and may have a BOM
+            _check_one_line(ref, value)
         return Secret(value)
 
     def _secret_path(self, ref: SecretRef, base: Path) -> Path:
@@ -178,9 +182,25 @@ class Environment:
         return Path(folder) / ref.credential
 
 
+def _check_one_line(ref: SecretRef, value: str) -> None:
+    """Raise ValueError for what an editor or a paste leaves around a secret, which would be a part of it."""
+    if value.startswith("\ufeff"):
+        raise ValueError(f"the secret of {ref} begins with a byte order mark; save it as UTF-8 without one")
+    if re.search(r"[\r\n\x0b\x0c\x85\u2028\u2029]", value):
+        raise ValueError(f"the secret of {ref} has several lines; it is one line alone")
+    if value != value.strip():
+        raise ValueError(f"the secret of {ref} begins or ends with a blank; remove it")
+
+
 def _read_secret(path: Path) -> str:
+    if "\0" in str(path):
+        raise ValueError("the path of a secret has a NUL in it")
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as opened:
+            raw = opened.read(_LARGEST_SECRET + 1)
+        if len(raw) > _LARGEST_SECRET:
+            raise ValueError(f"{path}: is longer than 1 MiB, and no secret")
+        return raw.decode("utf-8")
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:

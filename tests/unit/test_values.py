@@ -310,9 +310,12 @@ def test_a_secret_is_read_from_each_of_its_places_without_its_line_break(tmp_pat
     assert [environment.secret(ref, tmp_path).reveal() for ref in refs] == [HIDDEN] * 4
 
 
-def test_spaces_inside_and_around_a_secret_are_kept(tmp_path: Path) -> None:
+def test_spaces_inside_a_secret_are_kept_and_around_it_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("pass word\n")
+    assert Environment({}).secret(SecretRef(file="file"), tmp_path).reveal() == "pass word"
     (tmp_path / "file").write_text(" pass word \n")
-    assert Environment({}).secret(SecretRef(file="file"), tmp_path).reveal() == " pass word "
+    with pytest.raises(ValueError, match="begins or ends with a blank"):
+        Environment({}).secret(SecretRef(file="file"), tmp_path)
 
 
 def test_a_secret_file_is_read_again_each_time(tmp_path: Path) -> None:

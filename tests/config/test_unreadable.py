@@ -1,0 +1,154 @@
+"""Paths in a configuration that can't be read: each is a problem with its name, cause and place, and nothing is passed over.
+
+The tests run as root, for whom no permission counts; so a child process without privileges does the reading.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.config import load
+from gateway.core.errors import ConfigError
+from gateway.core.values import Environment
+from tests.conftest import SECRET
+
+NOBODY = 65534
+TEXT = 'include = ["§"]\n[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n'
+DROP_IN = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n[[routes]]\nsinks = ["archive"]\n'
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that every user can reach, which pytest's own is not."""
+    made = Path(tempfile.mkdtemp(dir="/tmp"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+def said(folder: Path, pattern: str) -> str:
+    """What a user without privileges is told, "" if the configuration is good."""
+    file = folder / "gateway.toml"
+    file.write_text(TEXT.replace("§", pattern), encoding="utf-8")
+    out, into = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.getuid() == 0:
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+            text = ""
+            try:
+                load(file, Environment({"LEGITMARK_SECRET": SECRET}))
+            except ConfigError as error:
+                text = str(error)
+            except BaseException as error:
+                text = f"BUG {error!r}"
+            os.write(into, text.encode(errors="replace"))
+        finally:
+            os._exit(0)
+    os.close(into)
+    with os.fdopen(out, encoding="utf-8") as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    return text
+
+
+def drop_ins(folder: Path) -> Path:
+    inner = folder / "routes.d"
+    inner.mkdir()
+    (inner / "a.toml").write_text(DROP_IN, encoding="utf-8")
+    return inner
+
+
+def closed(inner: Path) -> None:
+    inner.chmod(0o700)
+
+
+def listed_and_not_entered(inner: Path) -> None:
+    inner.chmod(0o744)
+
+
+def dangling(inner: Path) -> None:
+    (inner / "b.toml").symlink_to(inner / "gone.toml")
+
+
+def circle(inner: Path) -> None:
+    (inner / "b.toml").symlink_to(inner / "b.toml")
+
+
+def pipe(inner: Path) -> None:
+    os.mkfifo(inner / "b.toml")
+
+
+def endless(inner: Path) -> None:
+    (inner / "b.toml").symlink_to("/dev/zero")
+
+
+def unreadable_file(inner: Path) -> None:
+    (inner / "a.toml").chmod(0o600)
+
+
+@pytest.mark.parametrize("pattern", ["routes.d/*.toml", "routes.d/[ab].toml", "**/[ab].toml"])
+@pytest.mark.parametrize("spoil", [closed, listed_and_not_entered, dangling, circle, pipe, endless, unreadable_file])
+def test_what_can_not_be_read_is_named_with_its_cause(spoil: Callable[[Path], None], pattern: str, folder: Path) -> None:
+    inner = drop_ins(folder)
+    assert said(folder, pattern) == ""
+    spoil(inner)
+    text = said(folder, pattern)
+    assert "routes.d" in text and "error" in text and "BUG" not in text
+    assert any(cause in text for cause in ("Permission denied", "No such file", "symbolic links", "is a pipe")), text
+
+
+def test_a_file_that_is_named_in_a_closed_folder_is_no_missing_file(folder: Path) -> None:
+    drop_ins(folder).chmod(0o700)
+    assert "Permission denied" in said(folder, "routes.d/a.toml")
+
+
+@pytest.mark.parametrize("pattern", ["\\u0000", "a\\u0000b/*.toml", f"{'x' * 300}.toml", f"{'x' * 300}/*.toml"])
+def test_a_name_that_no_file_can_have_is_a_problem_at_its_place(pattern: str, folder: Path) -> None:
+    text = said(folder, pattern)
+    assert f"{folder}/gateway.toml:1:12: error: include" in text and "BUG" not in text
+
+
+def test_a_folder_that_is_not_there_has_no_files(folder: Path) -> None:
+    assert said(folder, "routes.d/*.toml") == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (f"{SECRET} \n", "ends with a blank"),
+        (f" {SECRET}\n", "begins or ends with a blank"),
+        (f"{SECRET}\t", "ends with a blank"),
+        (f"{SECRET}\u00a0\n", "ends with a blank"),
+        (f"\ufeff{SECRET}\n", "byte order mark"),
+        (f"{SECRET}\n{SECRET}\n", "several lines"),
+        (f"{SECRET}\r\n{SECRET}\r\n", "several lines"),
+        (f"# the secret\n{SECRET}", "several lines"),
+        ("\n", "is empty"),
+        ("x" * (1 << 21), "longer than 1 MiB"),
+    ],
+)
+def test_what_an_editor_leaves_around_a_secret_is_told_and_the_secret_is_not(content: str, cause: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(content.encode())
+    file = tmp_path / "gateway.toml"
+    file.write_text('[sources.legitmark]\nsecrets = [{ file = "secret" }]\n', encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(file, Environment({}))
+    assert cause in str(caught.value) and SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [SECRET, f"{SECRET}\n", f"{SECRET}\r\n"])
+def test_one_line_break_at_the_end_of_a_secret_is_no_part_of_it(content: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(content.encode())
+    file = tmp_path / "gateway.toml"
+    file.write_text('[sources.legitmark]\nsecrets = [{ file = "secret" }]\n', encoding="utf-8")
+    assert [secret.reveal() for secret in load(file, Environment({})).secrets.values()] == [SECRET]
