@@ -6,9 +6,10 @@ import asyncio
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from gateway import __version__
+from gateway import __version__, addresses
 from gateway.certificates import PairError
 from gateway.clock import Clock
 from gateway.config import Config
@@ -84,6 +85,7 @@ class Gateway:
         self._listeners = Listeners(config.base, environment=environment, clock=clock, log=log)
         self._addresses: list[str] = []
         """Where webhooks come in."""
+        self._addresses_file: Path | None = None
         self._refused: RefusedRequests | None = None
         self._troubles: list[Callable[[], str | None]] = []
         self._reload: Callable[[], None] = lambda: None
@@ -123,6 +125,9 @@ class Gateway:
             await self._run(store, audit)
             clean = audit.complete
         finally:
+            if self._addresses_file is not None:
+                with suppress(OSError):
+                    self._addresses_file.unlink()
             await self._listeners.close()
             if self._refused is not None:
                 await self._refused.close()
@@ -271,11 +276,12 @@ class Gateway:
             lanes.run(lambda work, name: tasks.create_task(work, name=name))
             cleaning = tasks.create_task(janitor.run(), name="janitor")
             # The admin listener first: whoever waits for the gateway to be ready asks there.
-            await self._listeners.open("admin", admin.handle, config.admin.listen, parting=OPERATORS)
+            admin_addresses = await self._listeners.open("admin", admin.handle, config.admin.listen, parting=OPERATORS)
             self._addresses = await self._listeners.open(
                 "webhooks", ingress.handle, config.server.listen, parting=SENDERS, peer_of=ingress.peer_of, tls=tls
             )
             self._listeners.warn_of_unused_sockets()
+            self._name_addresses(admin_addresses)
             passing = [
                 tasks.create_task(reloads.run(), name="reloads"),
                 tasks.create_task(reverify.run(), name="reverify"),
@@ -312,6 +318,15 @@ class Gateway:
         while not self._listening.is_set():
             self._systemd.starting(f"starting: {self._doing}", _START_SECONDS)
             await self._clock.wait(self._listening, _START_SECONDS / 3)
+
+    def _name_addresses(self, admin: list[str]) -> None:
+        """Leave a file that names where we listen; without it, commands go by the configuration alone."""
+        try:
+            self._addresses_file = addresses.write(
+                self._config.database, self._environment, addresses.Addresses(admin, self._addresses)
+            )
+        except OSError as error:
+            self._log.warning("gateway.addresses_not_written", error=str(error))
 
     def _reasons(self) -> list[str]:
         """Why it is not ready; none: it is."""

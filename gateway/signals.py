@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -47,3 +48,14 @@ def end_as_on_interrupt() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks for
             signal.signal(number, signal.getsignal(signal.SIGINT))
+
+
+def end_with_input() -> None:
+    """Stop this process as SIGTERM does once its standard input ends: whoever started it holds the other end of that pipe."""
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="input", daemon=True).start()

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import getpass
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from gateway.addresses import Addresses, read
 from gateway.cli.common import UsageError
-from gateway.config import as_the_service, find, load_admin
+from gateway.config import as_the_service, find, load_admin, load_store
 from gateway.config.decode import suggestion
-from gateway.config.listen import Inherited, Tcp, Unix, parse
+from gateway.config.listen import Address, Inherited, Tcp, Unix, parse
 from gateway.config.settings import AdminSettings
-from gateway.core.errors import GatewayError, Unreachable
+from gateway.core.errors import ConfigError, GatewayError, Unreachable
 from gateway.core.values import Environment
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 _SECONDS = 60.0
 """For an answer."""
+_DIAL_SECONDS = 2.0
+"""For a connection to a gateway on this host."""
 
 
 class Refused(GatewayError):
@@ -88,8 +93,9 @@ class Client:
 async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Client]:
     """A client of the gateway that a configuration or `--admin` names.
 
-    Of the configuration only [admin] is read: the rest may be wrong while the gateway runs on. Raises ConfigError where not
-    even that can be read: at the default address, another gateway may answer.
+    Of the configuration only [admin] is read: the rest may be wrong while the gateway runs on. If the gateway started by other
+    addresses than the file names now, it is asked where it still listens. Raises ConfigError where not even that much can be
+    read: at the default address, another gateway may answer.
     """
     import aiohttp
 
@@ -98,10 +104,13 @@ async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Cli
     if admin is None or config is not None:
         file = find(config, environment)
         base = file.parent
-        settings = load_admin(file, as_the_service(file, environment))
+        service = as_the_service(file, environment)
+        settings = load_admin(file, service)
     text = admin or next(iter(settings.listen), "")
     try:
         address = parse(text, base)
+        if admin is None and (used := await _in_use(address, running(file, service))) is not None:
+            text, address = used, parse(used, base)
     except ValueError as error:
         raise UsageError(f"{'--admin' if admin else '[admin] listen'}: {error}") from None
     headers, tokenless = {}, None
@@ -115,6 +124,54 @@ async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Cli
     timeout = aiohttp.ClientTimeout(total=_SECONDS)
     async with aiohttp.ClientSession(connector=_connector(address), timeout=timeout, headers=headers) as session:
         yield Client(session, text, address.path if isinstance(address, Unix) else None, tokenless)
+
+
+def running(file: Path, environment: Environment) -> Addresses | None:
+    """Where the gateway of a configuration said that it listens; None if none did, or the file doesn't tell its database."""
+    try:
+        database, _ = load_store(file, environment)
+    except ConfigError:
+        return None
+    return read(database, environment)
+
+
+async def _in_use(configured: Address, running: Addresses | None) -> str | None:
+    """The admin address of a gateway that started by another one than the configuration names now; None if that one answers."""
+    if running is None or not running.admin or str(configured) in running.admin:
+        return None
+    if not isinstance(configured, Inherited) and await _answers(configured):
+        return None
+    used = next((text for text in running.admin if not text.startswith("fd:")), None)
+    if used is None or not await _answers(parse(used, Path())):
+        return None
+    if not (isinstance(configured, Inherited) or (isinstance(configured, Tcp) and configured.port == 0)):
+        said = f"nobody answers at {configured}; the gateway that runs listens at {used}, until it is started again"
+        print(f"gateway: {said}", file=sys.stderr)
+    return used
+
+
+async def _answers(address: Address) -> bool:
+    """Whether somebody listens there."""
+    try:
+        async with asyncio.timeout(_DIAL_SECONDS):
+            match address:
+                case Unix(path=path):
+                    _, writer = await asyncio.open_unix_connection(path)
+                case Tcp(host=host, port=port):
+                    _, writer = await asyncio.open_connection(reachable(host), port)
+                case Inherited():
+                    return False
+    except PermissionError:
+        return True  # somebody is there, and the error that follows says who may ask
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+def reachable(host: str) -> str:
+    """The address at which a listener on all addresses of this host is dialled."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
 async def stored_body(text: str, config: Path | None, admin: str | None) -> bytes:
@@ -155,13 +212,12 @@ def _connector(address: Tcp | Unix | Inherited) -> aiohttp.BaseConnector:
         """Dials one address whatever the URL says, so that the Host is always one that the gateway knows."""
 
         async def _resolve_host(self, host: str, port: int, traces: Any = None) -> Any:
-            return await super()._resolve_host(reachable, dialled.port, traces=traces)
+            return await super()._resolve_host(reachable(dialled.host), dialled.port, traces=traces)
 
     match address:
         case Unix(path=path):
             return aiohttp.UnixConnector(str(path))
         case Tcp() as dialled:
-            reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(dialled.host, dialled.host)
             return To()
         case Inherited():
             raise UsageError("the admin listener is a socket of systemd: name its address with --admin")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from gateway.certificates import leaf
+from gateway.cli.client import reachable, running
 from gateway.cli.common import (
     AdminOption,
     ConfigOption,
@@ -22,13 +23,14 @@ from gateway.cli.common import (
 )
 from gateway.cli.lines import to_json
 from gateway.clock import Clock
+from gateway.config import as_the_service
 from gateway.config.listen import Inherited, Tcp, Unix, parse
 from gateway.config.settings import Config
 from gateway.core.errors import GatewayError, Unreachable
 from gateway.core.samples import SAMPLES
 from gateway.core.signature import Key, sign
 from gateway.core.urls import UrlError, parse_url
-from gateway.core.values import Rate, rfc3339
+from gateway.core.values import Environment, Rate, rfc3339
 
 if TYPE_CHECKING:
     import aiohttp
@@ -147,16 +149,25 @@ def _target(config: Config) -> tuple[aiohttp.BaseConnector, str]:
     import aiohttp
 
     address = parse(config.server.listen[0], config.base)
+    if isinstance(address, Inherited) or (isinstance(address, Tcp) and address.port == 0):
+        address = _in_use(config) or address
     match address:
         case Unix(path=path):
             return aiohttp.UnixConnector(str(path)), "http://localhost"
         case Tcp(host=host, port=port):
-            reachable = Tcp({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)
+            dialled = Tcp(reachable(host), port)
             if config.server.tls is None:
-                return aiohttp.TCPConnector(), f"http://{reachable}"
+                return aiohttp.TCPConnector(), f"http://{dialled}"
             # The gateway's very own certificate is better than one for the name of this address, which there hardly is.
             own = sha256(leaf(config.secret(config.server.tls.pair[0]))).digest()
-            return aiohttp.TCPConnector(ssl=aiohttp.Fingerprint(own)), f"https://{reachable}"
+            return aiohttp.TCPConnector(ssl=aiohttp.Fingerprint(own)), f"https://{dialled}"
         case Inherited():
             example = "http://127.0.0.1:8080" if config.server.tls is None else "https://, and a name in its certificate"
             raise UsageError(f"the gateway listens on a socket of systemd; say where, as --url {example}")
+
+
+def _in_use(config: Config) -> Tcp | Unix | None:
+    """Where the running gateway says that webhooks come in, if the configuration leaves that open."""
+    said = running(config.file, as_the_service(config.file, Environment.of_process()))
+    addresses = [parse(text, config.base) for text in said.webhooks] if said is not None else []
+    return next((address for address in addresses if not isinstance(address, Inherited)), None)

@@ -8,10 +8,9 @@ import os
 import secrets
 import shlex
 import shutil
-import socket
 import sys
 import tempfile
-from asyncio.subprocess import Process
+from asyncio.subprocess import PIPE, Process
 from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.text import Text
 
+from gateway.addresses import Addresses, read
 from gateway.cli.common import UsageError, console, working_directory
 from gateway.cli.demo.story import CONFIG, Step, story
 from gateway.cli.lines import printable, style_of
@@ -32,6 +32,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.routing import Router
 from gateway.core.signature import Key, sign
 from gateway.core.values import Environment, Secret, rfc3339
+from gateway.signals import end_as_on_interrupt
 
 if TYPE_CHECKING:
     import aiohttp
@@ -58,6 +59,7 @@ def demo(
         raise UsageError(f"{folder} has a gateway.toml already: name another folder")
     place = folder or Path(tempfile.mkdtemp(prefix="gateway-demo-"))
     place.mkdir(parents=True, exist_ok=True)
+    end_as_on_interrupt()
     try:
         return asyncio.run(_demo(place.absolute(), once=once))
     except KeyboardInterrupt:
@@ -74,13 +76,10 @@ async def _demo(folder: Path, *, once: bool) -> int:
         _write_secret(folder / "erp.secret", erp_secret.reveal())
         _write_secret(folder / "slack.secret", f"http://127.0.0.1:{receivers.http_port}{SLACK_PATH}")
         file = folder / "gateway.toml"
-        text = CONFIG.format(
-            server_port=_port(8080), admin_port=_port(8081), http_port=receivers.http_port, smtp_port=receivers.smtp_port
-        )
-        file.write_text(text, encoding="utf-8")
+        file.write_text(CONFIG.format(http_port=receivers.http_port, smtp_port=receivers.smtp_port), encoding="utf-8")
         config = load(file, Environment({}))
-        teller = _Teller(config, receivers, Key(legitmark_secret), clock)
-        async with _gateway(file, config, clock):
+        async with _gateway(config, clock) as addresses:
+            teller = _Teller(config, addresses.webhooks[0], receivers, Key(legitmark_secret), clock)
             complete = await teller.tell(story(clock))
             teller.end(complete=complete, once=once)
             if not once:
@@ -91,14 +90,15 @@ async def _demo(folder: Path, *, once: bool) -> int:
 class _Teller:
     """Sends each step, and shows what the gateway's own audit log says of it."""
 
-    def __init__(self, config: Config, receivers: Receivers, key: Key, clock: Clock) -> None:
+    def __init__(self, config: Config, address: str, receivers: Receivers, key: Key, clock: Clock) -> None:
+        """`address` is where the gateway takes webhooks, as `host:port`."""
         self._config = config
         self._receivers = receivers
         self._key = key
         self._clock = clock
         self._router = Router(config.routes)
         self._console = console()
-        self._url = f"http://{config.server.listen[0]}{config.sources['legitmark'].path}"
+        self._url = f"http://{address}{config.sources['legitmark'].path}"
         self._message_id = ""
         self._sent: dict[str, bytes] = {}
         """What has to arrive at the ERP: the body by delivery id."""
@@ -225,16 +225,17 @@ class _Teller:
 
 
 @asynccontextmanager
-async def _gateway(file: Path, config: Config, clock: Clock) -> AsyncIterator[None]:
-    """`gateway serve` in a process of its own, ready; stopped at the end. Ctrl-C reaches it through us alone."""
-    log = file.parent / "gateway.log"
+async def _gateway(config: Config, clock: Clock) -> AsyncIterator[Addresses]:
+    """`gateway serve` in a process of its own, ready; stopped at the end.
+
+    Ctrl-C reaches it through us alone. It ends with us whatever ends us, since the pipe that is its standard input ends then.
+    """
+    log = config.base / "gateway.log"
+    command = (sys.executable, "-m", "gateway.cli.demo.child", "serve", "--config", str(config.file))
     with log.open("wb") as stderr:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway", "serve", "--config", str(file), stderr=stderr, start_new_session=True
-        )
+        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stderr=stderr, start_new_session=True)
     try:
-        await _ready(process, f"http://{config.admin.listen[0]}/-/ready", log, clock)
-        yield
+        yield await _ready(process, config, log, clock)
     finally:
         if process.returncode is None:
             process.terminate()
@@ -242,16 +243,18 @@ async def _gateway(file: Path, config: Config, clock: Clock) -> AsyncIterator[No
             await process.wait()
 
 
-async def _ready(process: Process, url: str, log: Path, clock: Clock) -> None:
+async def _ready(process: Process, config: Config, log: Path, clock: Clock) -> Addresses:
+    """Where the gateway listens, as soon as it is ready to take webhooks."""
     import aiohttp
 
     deadline = clock.monotonic() + _READY_SECONDS
     async with aiohttp.ClientSession() as session:
         while clock.monotonic() < deadline and process.returncode is None:
             try:
-                async with session.get(url) as response:
-                    if response.status == 200:
-                        return
+                if (addresses := read(config.database, Environment.of_process())) is not None:
+                    async with session.get(f"http://{addresses.admin[0]}/-/ready") as response:
+                        if response.status == 200:
+                            return addresses
             except aiohttp.ClientError:
                 pass
             await clock.wait(asyncio.Event(), 0.05)
@@ -267,17 +270,6 @@ def _write_secret(path: Path, secret: str) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(secret + "\n")
-
-
-def _port(wanted: int) -> int:
-    """The usual port where it is free, else any."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _command() -> str:

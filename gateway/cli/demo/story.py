@@ -12,11 +12,18 @@ from gateway.core.values import rfc3339
 
 CONFIG = """\
 # Written by `gateway demo`. All four sinks are on this host, and end with the demo.
+# The gateway takes two free ports at each start, and names them in gateway.db.addresses.
 [server]
-listen = ["127.0.0.1:{server_port}"]
+listen = ["127.0.0.1:0"]
 
 [admin]
-listen = ["127.0.0.1:{admin_port}"]
+listen = ["127.0.0.1:0"]
+
+[store]
+path = "gateway.db"
+
+[audit]
+path = "audit.jsonl"
 
 [sources.legitmark]
 secrets = [{{ file = "legitmark.secret" }}]

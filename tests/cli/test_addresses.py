@@ -1,0 +1,128 @@
+"""A running gateway names where it listens: commands find it after an edit of `listen`, and at a port that it chose itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.addresses import Addresses, read
+from gateway.core.values import Environment
+from tests.cli.running import CONFIG, command, environment, gateway
+
+SECONDS = 20.0
+
+
+def until(what: Callable[[], bool], said: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not what():
+        assert time.monotonic() < deadline, said
+        time.sleep(0.02)
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Addresses]:
+    """A gateway of a folder's configuration, by the addresses that it names."""
+    process = subprocess.Popen(command("serve"), cwd=folder, env=environment(), stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: read(folder / "gateway.db", Environment({})) is not None, "the gateway names no address")
+        addresses = read(folder / "gateway.db", Environment({}))
+        assert addresses is not None
+        yield addresses
+    finally:
+        process.terminate()
+        assert process.wait(SECONDS) == 0
+
+
+def test_after_an_edit_of_the_admin_address_commands_find_the_gateway_that_runs(
+    folder: Path, free_port: Callable[[], int]
+) -> None:
+    file = folder / "gateway.toml"
+    before = file.read_text()
+    file.write_text(before + f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n')
+    with serving(folder) as addresses:
+        file.write_text(before + f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n')
+        result = gateway("reload", cwd=folder)
+        assert result.status == 0
+        assert f"the gateway that runs listens at {addresses.admin[0]}, until it is started again" in result.err
+        assert "takes effect when the gateway starts again" in result.out
+    assert gateway("reload", cwd=folder).status == 69
+
+
+def test_a_port_that_the_gateway_chose_is_found_by_every_command(folder: Path) -> None:
+    (folder / "gateway.toml").write_text(CONFIG.format(port=0) + '[admin]\nlisten = ["127.0.0.1:0"]\n')
+    with serving(folder):
+        sent = gateway("send", "counterfeit", cwd=folder)
+        assert (sent.status, sent.err) == (0, "")
+        listed = gateway("messages", cwd=folder)
+        assert (listed.status, listed.err) == (0, "")
+        assert "counterfeit" in listed.out
+
+
+def test_a_clean_stop_takes_the_file_away_and_a_stale_one_misleads_nobody(folder: Path, free_port: Callable[[], int]) -> None:
+    with (folder / "gateway.toml").open("a") as file:
+        file.write(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n')
+    with serving(folder):
+        pass
+    assert read(folder / "gateway.db", Environment({})) is None
+    for stale in ('{"admin": ["127.0.0.1:1"], "webhooks": []}', '{"admin": ["x"], "webhooks": []}', "[]", "", "\0"):
+        (folder / "gateway.db.addresses").write_text(stale)
+        assert gateway("messages", cwd=folder).status in (2, 69)
+
+
+def test_under_systemd_the_file_lies_in_the_runtime_folder(tmp_path: Path) -> None:
+    from gateway.addresses import write
+
+    surroundings = Environment({"RUNTIME_DIRECTORY": str(tmp_path)})
+    addresses = Addresses(["unix:/run/admin.sock"], ["fd:webhooks"])
+    assert write(tmp_path / "gateway.db", surroundings, addresses) == tmp_path / "addresses.json"
+    assert read(tmp_path / "gateway.db", surroundings) == addresses
+
+
+@contextmanager
+def demo(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A demo that has told its story, and the process of its gateway."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gateway", "demo", "--dir", str(folder)],
+        env=environment({"PYTHONDONTWRITEBYTECODE": "1"}),
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: read(folder / "gateway.db", Environment({})) is not None, "the demo's gateway does not start")
+        yield process, int((folder / "gateway.db.lock").read_text())
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(SECONDS)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL], ids=lambda one: one.name)
+def test_the_gateway_of_a_demo_ends_with_it(tmp_path: Path, number: signal.Signals) -> None:
+    with demo(tmp_path) as (process, gateway_pid):
+        assert alive(gateway_pid)
+        os.kill(process.pid, number)
+        process.wait(SECONDS)
+        until(lambda: not alive(gateway_pid), "the demo left an orphan")
+
+
+def test_two_demos_at_once_have_a_gateway_each(tmp_path: Path) -> None:
+    with demo(tmp_path / "one") as (_, one), demo(tmp_path / "two") as (_, two):
+        addresses = [read(tmp_path / name / "gateway.db", Environment({})) for name in ("one", "two")]
+        assert one != two
+        assert addresses[0] is not None and addresses[1] is not None
+        assert not {*addresses[0].admin, *addresses[0].webhooks} & {*addresses[1].admin, *addresses[1].webhooks}
