@@ -50,17 +50,20 @@ def check(
     try:
         path = find(file or config, environment)
         loaded = load(path, environment, secrets=secrets)
-        name, problems = str(path), (*loaded.warnings, *loaded.notes)
-        status = 1 if strict and loaded.warnings else 0
+        name, problems = str(path), loaded.warnings
+        status = 1 if strict and problems else 0
     except ConfigError as error:
         name, problems, status = error.file, error.problems, error.exit_code
+    notes = loaded.notes if loaded is not None else ()
     if not json_:
-        _print(name, problems, loaded)
+        _print(name, [*problems, *notes], loaded)
     probes = asyncio.run(_probe(loaded)) if probe and loaded is not None else {}
     if not all(found.ok for found in probes.values()):
         status = 1
     if json_:
         document: dict[str, Any] = {"ok": status == 0, "problems": [_problem(problem) for problem in problems]}
+        if notes:
+            document["notes"] = [_problem(note) for note in notes]
         if probe:
             document["probes"] = [_probed(sink, found) for sink, found in probes.items()]
         print(to_json(document))

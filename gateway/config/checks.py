@@ -6,14 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Literal
-from urllib.parse import urlsplit
 
 from gateway.certificates import PairError
-from gateway.config import access
+from gateway.config import access, paths
 from gateway.config.decode import secret_refs
 from gateway.config.place import Finding, Findings, Place
 from gateway.config.settings import Config, SourceSettings
 from gateway.core.signature import Key
+from gateway.core.urls import UrlError, parse_url
 from gateway.core.values import SecretRef
 from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, tls
 from gateway.sinks.guard import parse_network
@@ -37,6 +37,7 @@ def check_name(name: str, where: Place, findings: Findings) -> None:
 def check(config: Config, findings: Findings) -> None:
     """Everything that can be said without the secrets."""
     access.check(config, findings)
+    paths.check(config, findings)
     if config.store.retention <= 0:
         findings.append(Finding(config.place("store", "retention"), "has to be longer than 0s"))
     for name, source in config.sources.items():
@@ -74,8 +75,12 @@ def check_secrets(config: Config, findings: Findings, now: float) -> None:
                     message = f"the secret of {secret} can't stand in a header: it is not plain ASCII"
                     findings.append(Finding(place, message))
         if isinstance(sink, SlackConfig):
-            if sink.webhook_url in config.secrets and not _is_url(config.secrets[sink.webhook_url].reveal()):
-                findings.append(Finding(where / "webhook_url", f"the secret of {sink.webhook_url} is not an http(s) URL"))
+            if sink.webhook_url in config.secrets:
+                try:
+                    parse_url(config.secrets[sink.webhook_url].reveal())
+                except UrlError as error:
+                    message = f"the secret of {sink.webhook_url} {error.message}"
+                    findings.append(Finding(where / "webhook_url", message, error.hint))
             if sink.token in config.secrets and not re.fullmatch(r"[!-~]+", config.secrets[sink.token].reveal()):
                 findings.append(Finding(where / "token", f"the secret of {sink.token} can't be a token: it is not plain ASCII"))
 
@@ -91,8 +96,8 @@ def _check_source(source: SourceSettings, where: Place, findings: Findings) -> N
         say("verify", 'is "none", and there are secrets', "remove one of the two")
     if source.tolerance <= 0:
         say("tolerance", "has to be longer than 0s")
-    for event_type, paths in source.identity.items():
-        for number, path in enumerate(paths):
+    for event_type, fields in source.identity.items():
+        for number, path in enumerate(fields):
             if not all(path.split(".")):
                 say(("identity", event_type, number), f'"{path}" is no path such as state.primary')
 
@@ -124,8 +129,13 @@ def _check_sink(sink: SinkConfig, where: Place, config: Config, findings: Findin
         case JsonlConfig():
             if not sink.path:
                 say("path", "is empty")
-            if (where.file.parent / sink.path) in (config.database, config.audit_log):
-                say("path", "is the file of the database or of the audit log")
+
+
+def _check_url(key: str, text: str, say: _Say) -> None:
+    try:
+        parse_url(text)
+    except UrlError as error:
+        say(key, error.message, error.hint)
 
 
 def _check_tls(sink: HttpConfig, where: Place, config: Config, findings: Findings) -> None:
@@ -143,8 +153,7 @@ def _check_tls(sink: HttpConfig, where: Place, config: Config, findings: Finding
 
 
 def _check_http(sink: HttpConfig, say: _Say) -> None:
-    if not _is_url(sink.url):
-        say("url", "is not an http(s) URL with a host, and without user name or password", "a token goes into bearer")
+    _check_url("url", sink.url, say)
     if isinstance(sink.secret, list) and not 1 <= len(sink.secret) <= MOST_SECRETS:
         say("secret", f"names {len(sink.secret) or 'none'}", "write one, or a list of two while it is being changed")
     if sink.basic is not None:
@@ -163,15 +172,20 @@ def _check_http(sink: HttpConfig, say: _Say) -> None:
     for number, status in enumerate(sink.reject_on):
         if not 300 <= status <= 599:
             say(("reject_on", number), f"{status} is no status that can be final", "300 to 599")
+    written: dict[str, str] = {}
     for name, value in sink.headers.items():
         lowered = name.lower()
+        if (other := written.setdefault(lowered, name)) != name:
+            say(("headers", name), f'"{name}" and "{other}" are one header', "names differ in more than case", on="key")
         if _HEADER.fullmatch(name) is None:
             say(("headers", name), f'"{name}" is no name of a header', on="key")
         elif lowered in OWN_HEADERS or lowered.startswith(("webhook-", "x-gateway-")):
             hint = "use bearer for a token" if lowered == "authorization" else ""
             say(("headers", name), f'"{name}" is set by the gateway itself', hint, on="key")
-        if isinstance(value, str) and not value.isprintable():
-            say(("headers", name), f'the value of "{name}" has control characters')
+        if isinstance(value, str) and not (value.isascii() and value.isprintable()):
+            say(("headers", name), f'the value of "{name}" has control characters, or characters beyond ASCII')
+        elif isinstance(value, str) and value != value.strip():
+            say(("headers", name), f'the value of "{name}" begins or ends with a blank', "a blank there is not sent; remove it")
 
 
 def _check_slack(sink: SlackConfig, say: _Say) -> None:
@@ -181,8 +195,7 @@ def _check_slack(sink: SlackConfig, say: _Say) -> None:
         say("token", "is missing: there is a channel")
     elif sink.webhook_url is None and not sink.channel:
         say("channel", "is missing: there is a token" if sink.channel is None else "is empty")
-    if not _is_url(sink.api):
-        say("api", "is not an http(s) URL with a host, and without user name or password", 'such as "https://slack.com/api"')
+    _check_url("api", sink.api, say)
 
 
 def _check_email(sink: EmailConfig, say: _Say) -> None:
@@ -216,11 +229,3 @@ def _sayer(where: Place, findings: Findings) -> _Say:
         findings.append(Finding(place, message, hint, on=on))
 
     return say
-
-
-def _is_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
-    except ValueError:
-        return False

@@ -13,6 +13,7 @@ from gateway.config.place import Finding, Findings, warning
 from gateway.config.rules import tables_of
 from gateway.config.settings import Config
 from gateway.config.words import of_pattern, of_test
+from gateway.core.errors import Problem
 from gateway.core.events import Milestone
 from gateway.core.routing import GATEWAY, may_apply
 from gateway.sinks import EmailConfig, SlackConfig
@@ -52,13 +53,13 @@ def warnings(config: Config, findings: Findings) -> Iterator[Finding]:
             yield warning(test.place / "name", "another test has this name already")
 
 
-def notes(config: Config) -> Iterator[Finding]:
+def notes(config: Config) -> Iterator[Problem]:
     """What a good configuration leaves out on purpose or by oversight, which only the operator can know."""
     dead = {"source": GATEWAY, "event_type": "gateway.delivery_dead", "milestone": Milestone.UNRECOGNIZED.value}
     if config.rules and not any(rule.route.sinks and may_apply(rule.route, dead) for rule in config.rules):
         message = "nobody is told when a delivery dies: no route asks for the gateway's own events"
         hint = 'add [[routes]] with source = "gateway" and the sinks of those who should know'
-        yield Finding(config.place("routes"), message, hint, level="note", on="key")
+        yield Problem(file=str(config.file), place="[[routes]]", message=message, hint=hint, level="note")
 
 
 def _readable_secrets(config: Config) -> Iterator[Finding]:

@@ -159,11 +159,10 @@ class _Loader:
         problems = report.problems(self._findings, {file.path: file.text for file in self._files}) if self._findings else []
         if any(problem.level == "error" for problem in problems):
             raise ConfigError(str(self._main.path), problems)
-        notes = list(lint.notes(config))
         return msgspec.structs.replace(
             config,
             warnings=tuple(problems),
-            notes=tuple(report.problems(notes, {file.path: file.text for file in self._files})) if notes else (),
+            notes=tuple(lint.notes(config)),
         )
 
     def admin(self) -> AdminSettings:

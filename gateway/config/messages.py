@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from gateway.config.decode import suggestion
 from gateway.config.place import Finding, Findings, Place
 from gateway.config.settings import Config
+from gateway.core.urls import UrlError, parse_url
 from gateway.sinks import EmailConfig
 from gateway.sinks.base import ReadableSettings
 from gateway.sinks.language import LINK_FIELDS, PLACEHOLDER, is_timezone
@@ -66,21 +66,13 @@ def _wrong_link(link: str) -> tuple[str, str] | None:
     without = PLACEHOLDER.sub("x", link)
     if set(without) & set("{}"):
         return "has a brace without its other one", _PLACEHOLDERS
-    if not _is_url(without):
-        return "is not an http(s) URL with a host, and without user name or password", ""
+    try:
+        parse_url(without, for_people=True)
+    except UrlError as error:
+        return error.message, error.hint
     if "{" in re.split(r"[/?#]", link.partition("://")[2])[0]:
         return "has a placeholder in its host", "an event must not choose where people are sent"
     return None
-
-
-def _is_url(text: str) -> bool:
-    if not text.isprintable() or re.search(r'[\s"<>\\]', text):
-        return False
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
-    except ValueError:
-        return False
 
 
 def _no_timezone(name: str) -> tuple[str, str]:

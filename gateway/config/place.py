@@ -54,7 +54,7 @@ class Finding(Struct, frozen=True):
     place: Place
     message: str
     hint: str = ""
-    level: Literal["error", "warning", "note"] = "error"
+    level: Literal["error", "warning"] = "error"
     on: Literal["key", "value"] = "value"
     """What the caret points at."""
 
