@@ -15,15 +15,13 @@ from gateway.clock import Clock
 from gateway.config import Config
 from gateway.config.listen import Tcp, parse
 from gateway.core.errors import ListenError
-from gateway.core.peers import Networks
-from gateway.core.signature import Key
 from gateway.core.values import Environment, Secret
 from gateway.engine.attempts import LaneWorld
 from gateway.engine.audit import AuditLog
 from gateway.engine.catchup import catch_up
 from gateway.engine.drill import Drills
 from gateway.engine.inbox import Inbox
-from gateway.engine.intake import Intake, Source
+from gateway.engine.intake import Intake
 from gateway.engine.janitor import Janitor, LaneClock
 from gateway.engine.notices import Notices
 from gateway.engine.observer import Observer
@@ -32,6 +30,7 @@ from gateway.engine.pace import Pace
 from gateway.engine.refused import RefusedRequests
 from gateway.engine.rejections import Rejections
 from gateway.engine.reverify import Reverify
+from gateway.engine.source_watch import SourceWatch
 from gateway.engine.space import Space
 from gateway.engine.upkeep import Upkeep
 from gateway.engine.watchdog import Watchdog
@@ -40,12 +39,12 @@ from gateway.listeners import Listeners
 from gateway.metrics import Metrics
 from gateway.reload import Reloads
 from gateway.signals import signals_call
+from gateway.source_rules import access_of, limits_of, sources_of, with_new_secrets
 from gateway.store.migrations import Upgrade
 from gateway.store.records import Counts
 from gateway.store.sqlite import Store
 from gateway.systemd import Systemd
 from gateway.telemetry import Log
-from gateway.web.access import Access
 from gateway.web.admin import Admin
 from gateway.web.ingress import Ingress
 from gateway.web.server import OPERATORS, SENDERS
@@ -159,40 +158,46 @@ class Gateway:
         )
         refused = self._refused = RefusedRequests(
             config.database.with_name(f"{config.database.name}.refused"),
-            limits=_limits(config),
+            limits=limits_of(config),
             retention=lambda: store.retention,
             space=space,
             metrics=metrics,
             clock=clock,
             log=log,
         )
+        watch = SourceWatch(tell=notices.source_refused, metrics=metrics, clock=clock, log=log)
         intake = Intake(
             audit=audit,
             inbox=inbox,
-            rejections=rejections,
             notices=notices,
+            watch=watch,
             space=space,
             keep=refused.put,
             metrics=metrics,
             clock=clock,
-            log=log,
         )
         self._troubles = [
             lambda: None if self._listening.is_set() and not self._stop.is_set() else "starting or stopping",
             lambda: "the audit log can't be written" if audit.failing else None,
             lambda: "the disk has less than store.min_free left: webhooks are answered 503" if space.low else None,
-            lambda: "this host's clock seems wrong: webhooks with right signatures are refused" if intake.clock_suspect else None,
             lambda: store.trouble,
         ]
         operator = Operator(store=store, audit=audit, router=lambda: inbox.rules.router, lanes=lanes.by_name, clock=clock)
         upkeep = Upkeep(store=store, space=space, clock=clock, log=log)
         ingress = Ingress(
-            _sources(config), intake, rejections, access=_access(config), max_body=config.server.max_body, clock=clock, log=log
+            sources_of(config),
+            intake,
+            rejections,
+            watch=watch,
+            access=access_of(config),
+            max_body=config.server.max_body,
+            clock=clock,
+            log=log,
         )
         reverify = Reverify(
             refused=refused,
             intake=intake,
-            sources=lambda: {source.name: source for source in _sources(self._config).values()},
+            sources=lambda: {source.name: source for source in sources_of(self._config).values()},
             audit=audit,
             metrics=metrics,
             clock=clock,
@@ -203,10 +208,10 @@ class Gateway:
 
         async def use(new: Config) -> None:
             """Go on by another configuration. What can fail comes first; then all is swapped at once, without an await."""
-            sources, token, rules, access = _sources(new), _token(new), rules_of(new), _access(new)
+            sources, token, rules, access = sources_of(new), _token(new), rules_of(new), access_of(new)
             certificate = _certificate(new)
             change = await lanes.prepare(new)
-            fresh = _with_new_secrets(self._config, new)
+            fresh = with_new_secrets(self._config, new)
             self._config = new
             metrics.expect(new.sources, new.sinks)
             inbox.rules = rules
@@ -216,7 +221,8 @@ class Gateway:
             admin.token = token
             space.least, store.retention = new.store.min_free, new.store.retention
             await lanes.tidy(lanes.use(change))
-            refused.use(_limits(new))
+            watch.keep(new.sources)
+            refused.use(limits_of(new))
             reverify.ask(fresh)
 
         reloads = Reloads(
@@ -240,6 +246,8 @@ class Gateway:
             reasons=self._reasons,
             config=lambda: reloads.state,
             lines_dropped=self._lines_dropped,
+            watch=watch,
+            refused=refused,
             clock=clock,
         )
         admin = Admin(
@@ -285,6 +293,7 @@ class Gateway:
             passing = [
                 tasks.create_task(reloads.run(), name="reloads"),
                 tasks.create_task(reverify.run(), name="reverify"),
+                tasks.create_task(watch.run(), name="sources"),
             ]
             if tls is not None:
                 passing.append(tasks.create_task(tls.run(), name="tls"))
@@ -362,36 +371,6 @@ class Gateway:
             await finishing
         if working:  # a gather is done with the first that was cut; the others still commit, and tell of it
             await asyncio.wait(working)
-
-
-def _sources(config: Config) -> dict[str, Source]:
-    """What webhooks are verified by, by path."""
-    return {
-        settings.path or "": Source(
-            name, [Key(config.secret(ref)) for ref in settings.secrets], settings.tolerance, settings.identity_fields()
-        )
-        for name, settings in config.sources.items()
-    }
-
-
-def _limits(config: Config) -> dict[str, int]:
-    """Bytes of refused requests that are kept, by source."""
-    return {name: settings.keep_refused if settings.secrets else 0 for name, settings in config.sources.items()}
-
-
-def _with_new_secrets(old: Config, new: Config) -> list[str]:
-    """The sources that a new configuration gives a secret which they did not have."""
-    return [
-        name
-        for name, settings in new.sources.items()
-        if name in old.sources and not set(new.secrets_of(settings.secrets)) <= set(old.secrets_of(old.sources[name].secrets))
-    ]
-
-
-def _access(config: Config) -> Access:
-    """Who may send."""
-    allowed = {name: Networks(source.allow_from) for name, source in config.sources.items() if source.allow_from is not None}
-    return Access(Networks(config.server.trusted_proxies), allowed)
 
 
 def _certificate(config: Config) -> Certificate | None:

@@ -24,7 +24,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("gateway.engine",),
     ("gateway.config",),
     ("gateway.web",),
-    ("gateway.lanes", "gateway.listeners", "gateway.reload"),
+    ("gateway.lanes", "gateway.listeners", "gateway.reload", "gateway.source_rules"),
     ("gateway.app",),
     ("gateway.cli",),
     ("gateway.__main__",),

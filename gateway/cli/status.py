@@ -38,7 +38,8 @@ def status(*, json_: JsonOption = False, config: ConfigOption = None, admin: Adm
     """Say how the running gateway is: its configuration, what comes and goes, each sink, the disk, and what needs a person.
 
     A person is needed where it is not ready, the last reload was refused, the disk has less than twice `store.min_free`, the
-    TLS certificate ends within 21 days, or an invariant was violated; where a delivery is dead, a breaker open, or something
+    TLS certificate ends within 21 days, or an invariant was violated; where a source refuses whatever comes, or the clock of this
+    host seems wrong; where a delivery is dead, a breaker open, or something
     waits for a sink that is not in the configuration; and where something waits for an hour, behind a pause or at all.
 
     Exit codes: 0 all is well, 1 something needs a person, 69 no gateway answers.
@@ -95,6 +96,10 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
         which = "quarantined" if status.quarantined else "unrouted"
         kept = f"{_counted(status.quarantined)} quarantined, {_counted(status.unrouted)} unrouted"
         yield "set aside", f"{kept} (gateway messages --status {which})"
+    for source in status.sources:
+        if source.kept_refused:
+            number = f"{source.kept_refused:,} refused requests of {source.source} are kept ({size(source.kept_refused_bytes)})"
+            yield "", f"{number}: gateway reverify {source.source}"
     yield "disk", f"{size(status.disk_free_bytes)} free; webhooks are answered 503 below {size(status.disk_min_free_bytes)}"
     yield "database", f"{size(status.database_bytes)}, write-ahead log {size(status.wal_bytes)}"
     yield "clock", "seems wrong: webhooks come with other times" if status.clock_suspect else "agrees with the senders"
@@ -131,7 +136,8 @@ def _about(sink: SinkStatus, now: datetime) -> Iterator[str]:
 
 
 def _show_attention(one: Attention, out: Console) -> None:
-    about = f"{one.sink}: {one.detail}" if one.sink else one.detail
+    name = one.sink or one.source
+    about = f"{name}: {one.detail}" if name else one.detail
     for line in _wrapped(about, out, _WIDTH - 2):
         out.print("  ", line, sep="")
     out.print(f"      {printable(one.run)}", style="bold", markup=False)

@@ -6,6 +6,8 @@ What needs a person, and from when on:
     reload         the last reload was refused           what runs is not what the file says
     disk           less than twice store.min_free        at store.min_free webhooks are answered 503
     certificate    21 days before it expires
+    refusing       ten requests of a source in a row were refused, and none was good within five minutes
+    clock          the times of several authentic requests agree that this host's clock is wrong
     invariant      at once                               a bug of ours
     dead           a delivery is dead                    until it is replayed or discarded
     breaker        a breaker is open                     its deliveries wait
@@ -38,7 +40,9 @@ MOST_COUNTED = 10_000
 """Quarantined or unrouted messages; more are not counted."""
 _JOURNAL = "journalctl --unit legitmark-gateway"
 
-Concern = Literal["not_ready", "reload", "disk", "certificate", "invariant", "dead", "breaker", "held", "paused", "late"]
+Concern = Literal[
+    "not_ready", "reload", "disk", "certificate", "refusing", "clock", "invariant", "dead", "breaker", "held", "paused", "late"
+]
 
 
 SinkState = Literal["ok", "rate_limited", "breaker_open", "paused", "held"]
@@ -88,6 +92,19 @@ class RunningConfig(Struct, frozen=True, kw_only=True):
     """The last reload, where that was refused."""
 
 
+class SourceStatus(Struct, frozen=True, kw_only=True):
+    source: str
+    refusing: bool = False
+    """It refuses whatever comes; the three below say for how long, how many requests and why."""
+    since: datetime | None = None
+    count: int = 0
+    reason: str | None = None
+    do: str | None = None
+    kept_refused: int = 0
+    """Requests that fit no secret, kept for `gateway reverify`."""
+    kept_refused_bytes: int = 0
+
+
 class Flow(Struct, frozen=True):
     """How many a minute, on average over the last minute, and over the last hour or since the start."""
 
@@ -102,6 +119,7 @@ class Attention(Struct, frozen=True, kw_only=True):
     detail: str
     run: str
     sink: str | None = None
+    source: str | None = None
 
 
 class Status(Struct, frozen=True, kw_only=True):
@@ -129,6 +147,8 @@ class Status(Struct, frozen=True, kw_only=True):
     certificate_expires_at: datetime | None
     invariant_violations: int
     """Since the start."""
+    sources: tuple[SourceStatus, ...] = ()
+    """Those that refuse whatever comes, or have refused requests kept."""
     outage_budget_seconds: float = OUTAGE_BUDGET
     attention: tuple[Attention, ...] = ()
 
@@ -150,9 +170,23 @@ def _of_the_gateway(status: Status) -> Iterator[Attention]:
     if expires is not None and expires - status.time < EXPIRES_SOON:
         said = "has expired" if expires <= status.time else f"expires in {(expires - status.time).days} days"
         yield Attention(reason="certificate", detail=f"the TLS certificate {said}: renew it, then reload", run="gateway reload")
+    for source in status.sources:
+        if source.refusing:
+            yield _refusing(source)
+    if status.clock_suspect:
+        said = "webhooks with right signatures have other times than this host: compare its clock"
+        yield Attention(reason="clock", detail=said, run="timedatectl")
     if status.invariant_violations:
         said = "what must never be, was: a bug of the gateway; report it with these lines of its log"
         yield Attention(reason="invariant", detail=said, run=f"{_JOURNAL} --grep invariant")
+
+
+def _refusing(source: SourceStatus) -> Attention:
+    row = f"{source.count:,} in a row since {source.since:%Y-%m-%dT%H:%M:%SZ}"
+    said = f"every webhook is refused, {row} ({source.reason}): {source.do}"
+    if source.kept_refused:
+        said += f"; {_number(source.kept_refused, 'refused request is', 'refused requests are')} kept for gateway reverify"
+    return Attention(reason="refusing", source=source.source, detail=said, run="gateway reload")
 
 
 def _of_a_sink(sink: SinkStatus, now: datetime) -> Iterator[Attention]:

@@ -18,7 +18,7 @@ from gateway.core.events import EVENT_TYPES, Milestone
 _KINDS = (events.StateChange, events.MediaRejected, events.InvalidateSr)
 _OF_NOTICES = ("sink", "reason", "detail", "message_id")
 """Fields of the gateway's own events, beside those that every event has."""
-NOTICE_TYPES = ("gateway.delivery_dead", "gateway.sink_opened", "gateway.message_quarantined")
+NOTICE_TYPES = ("gateway.delivery_dead", "gateway.sink_opened", "gateway.message_quarantined", "gateway.source_refused")
 
 
 def _fields(kind: type[Struct], prefix: str = "") -> Iterator[str]:

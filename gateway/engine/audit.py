@@ -47,6 +47,10 @@ class Line(Struct, omit_defaults=True, kw_only=True):
     detail: str | None = None
     conflict: bool | None = None
     count: int | None = None
+    sender_ids: Sequence[str] | None = None
+    more_sender_ids: int | None = None
+    addresses: Sequence[str] | None = None
+    more_addresses: int | None = None
     next_attempt_at: str | None = None
     actor: str | None = None
 

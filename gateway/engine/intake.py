@@ -14,15 +14,11 @@ from gateway.core.signature import Key, Misfit, VerifiedMessage
 from gateway.engine.audit import AuditLog
 from gateway.engine.inbox import Inbox
 from gateway.engine.notices import Notices
-from gateway.engine.rejections import Rejections
+from gateway.engine.source_watch import SourceWatch
 from gateway.engine.space import Space
 from gateway.metrics import Metrics
 from gateway.store.records import Duplicate, Message
 from gateway.store.refused import Refused
-from gateway.telemetry import Log
-
-SUSPECT_AFTER = 3
-"""Stale messages with right signatures in a row."""
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -54,25 +50,22 @@ class Intake:
         *,
         audit: AuditLog,
         inbox: Inbox,
-        rejections: Rejections,
         notices: Notices,
+        watch: SourceWatch,
         space: Space,
         keep: Callable[[Refused], None],
         metrics: Metrics,
         clock: Clock,
-        log: Log,
     ) -> None:
         """`keep` is told of every well-formed request that fits no secret."""
         self._keep = keep
         self._audit = audit
         self._inbox = inbox
-        self._rejections = rejections
         self._notices = notices
+        self._watch = watch
         self._space = space
-        self._stale_in_a_row = 0
         self._metrics = metrics
         self._clock = clock
-        self._log = log
 
     async def receive(self, source: Source, headers: Headers, body: bytes, content_type: str | None, started: float) -> Receipt:
         """Answer for one message: when this returns, it is committed with all its deliveries, and audited.
@@ -93,20 +86,17 @@ class Intake:
             if isinstance(decoded, events.Undecodable) and not source.keys:
                 raise RejectedWebhook(400, "malformed_body", decoded.detail)
         except RejectedWebhook as rejected:
-            self._rejections.add(source.name, rejected.code, rejected.detail)
-            if rejected.code == "stale_timestamp":
-                self._suspect_clock()
             if isinstance(rejected, Misfit):
-                self._keep_misfit(source, rejected, body, content_type, now)
+                self._misfit(source, rejected, body, content_type, now)
             raise
-        if source.keys:
-            self._trust_clock()
+        self._watch.good(source.name)
         receipt, event_type = await self._admit(source, verified, decoded, content_type, now)
         self._metrics.message(source.name, event_type, receipt.status, self._clock.monotonic() - started)
         return receipt
 
     async def admit(self, source: Source, verified: VerifiedMessage, content_type: str | None) -> Receipt:
         """Take in a message that was verified already, as if it had come now. Raises StoreError."""
+        self._watch.good(source.name)
         decoded = events.decode(verified.body)
         receipt, _ = await self._admit(source, verified, decoded, content_type, self._clock.now())
         return receipt
@@ -155,25 +145,13 @@ class Intake:
             await self._notices.message_quarantined(message, detail or "")
         return receipt, message.event_type
 
-    def _keep_misfit(self, source: Source, misfit: Misfit, body: bytes, content_type: str | None, now: float) -> None:
-        """Have a request kept that some other secret may fit. One whose time is wrong no secret would make right."""
+    def _misfit(self, source: Source, misfit: Misfit, body: bytes, content_type: str | None, now: float) -> None:
+        """Take note of a well-formed request, and have it kept where some other secret may fit: none makes a wrong time right."""
         claim = misfit.claim
-        if misfit.code == "bad_signature" and claim.may_fit and abs(now - claim.timestamp) <= source.tolerance:
-            self._keep(Refused(source.name, now, claim, content_type, body))
-
-    @property
-    def clock_suspect(self) -> bool:
-        """Several messages with right signatures came too late or too early: it is the clock of this host."""
-        return self._stale_in_a_row >= SUSPECT_AFTER
-
-    def _suspect_clock(self) -> None:
-        self._stale_in_a_row += 1
-        if self._stale_in_a_row == SUSPECT_AFTER:
-            self._metrics.clock_suspect(True)
-            self._log.error("clock.suspect", stale=SUSPECT_AFTER, do="set this host's clock: every webhook is being refused")
-
-    def _trust_clock(self) -> None:
-        if self.clock_suspect:
-            self._metrics.clock_suspect(False)
-            self._log.info("clock.trusted")
-        self._stale_in_a_row = 0
+        if misfit.code == "stale_timestamp":
+            self._watch.stale(claim)
+            self._watch.refused(source.name, misfit.code)
+        elif claim.may_fit:
+            self._watch.refused(source.name, misfit.code)
+            if abs(now - claim.timestamp) <= source.tolerance:
+                self._keep(Refused(source.name, now, claim, content_type, body))

@@ -16,6 +16,7 @@ from gateway.core.errors import StoreError
 from gateway.core.routing import GATEWAY
 from gateway.core.values import rfc3339
 from gateway.engine.inbox import Inbox
+from gateway.engine.source_watch import Refusing
 from gateway.store.records import Attempt, Message, Owed
 from gateway.telemetry import Log, Sparing
 
@@ -43,17 +44,31 @@ class Notices:
         """A message came that can't be read."""
         await self._tell("gateway.message_quarantined", "", message, detail=detail)
 
-    async def _tell(self, event_type: str, sink: str, about: Message | None, **facts: str) -> None:
+    async def source_refused(self, refusing: Refusing) -> None:
+        """A source refuses whatever comes to it."""
+        facts: dict[str, str | int] = {
+            "source": refusing.source,
+            "reason": refusing.reason,
+            "since": rfc3339(refusing.since),
+            "count": refusing.count,
+            "detail": f"{refusing.source}: {refusing.do}",
+        }
+        await self._tell("gateway.source_refused", "", None, subject=refusing.source, **facts)
+
+    async def _tell(
+        self, event_type: str, sink: str, about: Message | None, *, subject: str | None = None, **facts: str | int
+    ) -> None:
         """Put a notice in. Never raises: what it tells of has happened, and goes on, whether somebody is told or not."""
         try:
-            await self._put(event_type, sink, about, facts)
+            await self._put(event_type, sink, about, subject or sink, facts)
         except Exception:
             self._say("exception", "notice.bug", sink, event_type=event_type)
 
-    async def _put(self, event_type: str, sink: str, about: Message | None, facts: Mapping[str, str]) -> None:
+    async def _put(self, event_type: str, sink: str, about: Message | None, subject: str, facts: Mapping[str, str | int]) -> None:
+        """`subject` is what at most one notice of a kind in ten minutes is about."""
         if about is not None and about.source == GATEWAY:
             return
-        last = self._last.get((sink, event_type))
+        last = self._last.get((subject, event_type))
         if last is not None and self._clock.monotonic() - last < _PAUSE:
             return
         now = self._clock.now()
@@ -65,7 +80,7 @@ class Notices:
         decision = self._inbox.route(event, GATEWAY)
         if not decision.sinks:
             return
-        self._last[sink, event_type] = self._clock.monotonic()
+        self._last[subject, event_type] = self._clock.monotonic()
         message = Message(
             id=self._clock.new_id(),
             source=GATEWAY,
@@ -82,11 +97,11 @@ class Notices:
             await self._inbox.put(message, decision)
         except StoreError as error:
             # What it would tell of stands in the audit log and the metrics all the same.
-            del self._last[sink, event_type]
+            del self._last[subject, event_type]
             ids = {"sink": sink or None, "message_id": about.id if about is not None else None}
             self._say("warning", "notice.lost", sink, event_type=event_type, **ids, error=str(error))
 
 
-def _printable(value: str | None) -> str | None:
+def _printable(value: Any) -> Any:
     """Text that JSON can hold: half of a surrogate pair, from an answer say, is replaced."""
-    return value.encode("utf-8", "replace").decode() if value is not None else None
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -10,14 +10,17 @@ from msgspec import structs
 from gateway import __version__
 from gateway.clock import Clock
 from gateway.core.errors import StoreError
-from gateway.core.status import Failure, RunningConfig, SinkState, SinkStatus, Status, attention
+from gateway.core.status import Failure, RunningConfig, SinkState, SinkStatus, SourceStatus, Status, attention
 from gateway.engine.audit import AuditLog
 from gateway.engine.lane import Lane
 from gateway.engine.pace import Pace
+from gateway.engine.refused import RefusedRequests
+from gateway.engine.source_watch import SourceWatch
 from gateway.engine.space import Space
 from gateway.metrics import Metrics
 from gateway.store.overview import Overview, last_failure, overview, sizes
 from gateway.store.records import Counts
+from gateway.store.refused import Kept
 from gateway.store.sqlite import Store
 
 _STATES = Counts.__struct_fields__
@@ -36,6 +39,8 @@ class Observer:
         reasons: Callable[[], list[str]],
         config: Callable[[], RunningConfig],
         lines_dropped: Callable[[], int],
+        watch: SourceWatch,
+        refused: RefusedRequests,
         clock: Clock,
     ) -> None:
         """
@@ -53,6 +58,8 @@ class Observer:
         self._reasons = reasons
         self._config = config
         self._lines_dropped = lines_dropped
+        self._watch = watch
+        self._refused = refused
         self._clock = clock
         self._started = clock.monotonic()
         metrics.started(clock.now())
@@ -95,11 +102,32 @@ class Observer:
             disk_min_free_bytes=int(self._space.least),
             database_bytes=files.database,
             wal_bytes=files.wal,
-            clock_suspect=any(self._metrics.values("clock_suspect")),
+            clock_suspect=self._watch.suspects_clock,
+            sources=self._sources(),
             certificate_expires_at=_instant(min(expiries)) if expiries else None,
             invariant_violations=int(sum(self._metrics.values("invariant_violations_total"))),
         )
         return structs.replace(status, attention=attention(status))
+
+    def _sources(self) -> tuple[SourceStatus, ...]:
+        """Those that refuse whatever comes, or have refused requests kept."""
+        refusing, kept = {one.source: one for one in self._watch.refusing()}, self._refused.kept
+        found = []
+        for name in sorted(refusing.keys() | kept.keys()):
+            one, number = refusing.get(name), kept.get(name, Kept())
+            found.append(
+                SourceStatus(
+                    source=name,
+                    refusing=one is not None,
+                    since=_instant(one.since) if one else None,
+                    count=one.count if one else 0,
+                    reason=one.reason if one else None,
+                    do=one.do if one else None,
+                    kept_refused=number.count,
+                    kept_refused_bytes=number.bytes,
+                )
+            )
+        return tuple(found)
 
     async def _overview(self) -> Overview | None:
         try:

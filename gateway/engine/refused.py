@@ -8,7 +8,6 @@ counted: the sender keeps the request, and sends it again. Whatever becomes of t
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from gateway.clock import Clock
 from gateway.core.errors import StoreError
 from gateway.engine.space import Space
 from gateway.metrics import Metrics
-from gateway.store.refused import Kept, Refused, RefusedFile, is_damage
+from gateway.store.refused import DamagedFile, Kept, Refused, RefusedFile, as_store_errors
 from gateway.telemetry import Log, Sparing
 
 _T = TypeVar("_T")
@@ -202,18 +201,17 @@ class RefusedRequests:
         return self._file
 
     def _guarded(self, work: Callable[[], _T]) -> _T:
-        """Run it; of a damaged file, set that aside and run it once more. Raises StoreError."""
+        """Run it; a damaged file is set aside, and then it is run once more. Raises StoreError."""
         try:
-            try:
+            with as_store_errors():
                 return work()
-            except sqlite3.DatabaseError as error:
-                if self._file is None or not is_damage(error):
-                    raise
+        except DamagedFile:
+            if self._file is None:
+                raise
+            with as_store_errors():
                 self._file.begin_anew()
                 self._tell_set_aside(self._file)
                 return work()
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"the file of refused requests can't be used: {error}") from error
 
     def _tell_set_aside(self, file: RefusedFile) -> None:
         if file.set_aside is not None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from msgspec import Struct
 
+from gateway.core.errors import StoreError
 from gateway.core.signature import Claim
 
 MOST_KEPT = 10_000
@@ -99,7 +100,7 @@ class RefusedFile:
         try:
             self._open()
         except sqlite3.DatabaseError as error:
-            if not is_damage(error):
+            if not _is_damage(error):
                 raise
             self.begin_anew()
 
@@ -230,7 +231,21 @@ class RefusedFile:
         self._connection.executescript("PRAGMA incremental_vacuum")
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+class DamagedFile(StoreError):
+    """The file itself is wrong, not the disk or the moment."""
+
+
+@contextmanager
+def as_store_errors() -> Iterator[None]:
+    """Turn the errors of SQLite and of the file system into StoreError, of a damaged file into DamagedFile."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        kind = DamagedFile if _is_damage(error) else StoreError
+        raise kind(f"the file of refused requests can't be used: {error}") from error
+
+
+def _is_damage(error: Exception) -> bool:
     """Whether the file itself is wrong, not the disk or the moment."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DAMAGED
 

@@ -30,6 +30,12 @@ class Access:
         self._trusted = trusted
         self._allowed = allowed
 
+    def address(self, request: web.BaseRequest) -> str | None:
+        """The address that a request came from, as far as proxies that are trusted tell it; None where nobody can."""
+        peer = _peer(request)
+        lines = request.headers.getall(_FORWARDED, ())
+        return plain(client(peer, lines, self._trusted) if lines else peer)
+
     def stranger(self, source: str, request: web.BaseRequest) -> Stranger | None:
         """Return who is refused; None if the sender is allowed."""
         allowed = self._allowed.get(source)

@@ -10,13 +10,18 @@ from aiohttp import HttpVersion11, web
 
 from gateway.clock import Clock
 from gateway.core.errors import RejectedWebhook, StoreError
+from gateway.core.signature import claimed_id
 from gateway.engine.intake import Intake, Source
 from gateway.engine.rejections import Rejections
+from gateway.engine.source_watch import SourceWatch
 from gateway.telemetry import Log, Sparing
 from gateway.web.access import Access
 from gateway.web.connection import Ack, Connection, json_response
 
 _BODY_SECONDS = 5.0
+_SIGNATURE = ("bad_signature", "stale_timestamp")
+_SENDER = "Svix-Webhooks"
+"""How the sender's User-Agent begins (Svix documentation)."""
 _RETRY_AFTER = {"Retry-After": "5"}
 
 
@@ -27,6 +32,7 @@ class Ingress:
         intake: Intake,
         rejections: Rejections,
         *,
+        watch: SourceWatch,
         access: Access,
         max_body: int,
         clock: Clock,
@@ -35,6 +41,7 @@ class Ingress:
         """`sources` is by path; `max_body` in bytes."""
         self._intake = intake
         self._rejections = rejections
+        self._watch = watch
         self.use(sources, access, max_body)
         self._clock = clock
         self._say = Sparing(log, clock.monotonic).say
@@ -61,12 +68,16 @@ class Ingress:
             if content_type is not None and not content_type.isascii():
                 # aiohttp passes bytes that are not UTF-8 on as surrogates, which nothing else takes.
                 content_type = content_type.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-            receipt = await self._intake.receive(source, request.raw_headers, body, content_type, started)
+            try:
+                receipt = await self._intake.receive(source, request.raw_headers, body, content_type, started)
+            except RejectedWebhook as rejected:
+                self._count(request, source.name, rejected.code, rejected.detail)
+                raise
         except RejectedWebhook as rejected:
             return _refusal(rejected)
         except StoreError as error:
             # The cause is on /-/ready; the sender, and the audit log, get no path and no word of SQLite.
-            self._rejections.add(source.name, error.code, "nothing could be stored")
+            self._count(request, source.name, error.code, "nothing could be stored")
             return json_response(503, {"error": error.code, "detail": "nothing can be stored now, try again"}, _RETRY_AFTER)
         except ConnectionError:
             raise
@@ -80,28 +91,28 @@ class Ingress:
     def _source(self, request: web.BaseRequest) -> Source:
         source = self._sources.get(request.path)
         if source is None:
-            raise self._rejected("", 404, "not_found", "no source has this path")
+            raise self._rejected(request, "", 404, "not_found", "no source has this path")
         if (stranger := self._access.stranger(source.name, request)) is not None:
-            self._rejections.add(source.name, "forbidden", "the address is not in allow_from", stranger.audited)
+            self._count(request, source.name, "forbidden", "the address is not in allow_from", stranger.audited)
             raise RejectedWebhook(403, "forbidden", stranger.told)
         if request.method != "POST":
-            raise self._rejected(source.name, 405, "method_not_allowed", "webhooks are sent by POST")
+            raise self._rejected(request, source.name, 405, "method_not_allowed", "webhooks are sent by POST")
         return source
 
     def _body_at_once(self, request: web.BaseRequest, source: Source) -> bytes | None:
         """The body where it came in one packet with its headers, as nearly all do; else None."""
         if "Content-Encoding" in request.headers:
             raise self._rejected(
-                source.name, 415, "unsupported_encoding", "send the body as it was signed, without Content-Encoding"
+                request, source.name, 415, "unsupported_encoding", "send the body as it was signed, without Content-Encoding"
             )
         content = request.content
         if not content.is_eof():
             if request.content_length is not None and request.content_length > self._max_body:
-                raise self._too_large(source)
+                raise self._too_large(request, source)
             return None
         body = content.read_nowait()
         if len(body) > self._max_body:
-            raise self._too_large(source)
+            raise self._too_large(request, source)
         return body
 
     async def _slow_body(self, request: web.BaseRequest, source: Source) -> bytes:
@@ -117,9 +128,11 @@ class Ingress:
                 while not content.at_eof():
                     read += await content.readany()
                     if len(read) > self._max_body:
-                        raise self._too_large(source)
+                        raise self._too_large(request, source)
         except TimeoutError:
-            raise self._rejected(source.name, 408, "timeout", f"the body did not come within {_BODY_SECONDS:g} s") from None
+            raise self._rejected(
+                request, source.name, 408, "timeout", f"the body did not come within {_BODY_SECONDS:g} s"
+            ) from None
         except (web.RequestPayloadError, ValueError):
             # No webhook of anybody's, but broken transfer: no reason of the closed list, so it stays out of the audit log.
             raise RejectedWebhook(400, "bad_request", "the body is not well-formed HTTP") from None
@@ -128,12 +141,19 @@ class Ingress:
                 protocol.count_for(None)
         return bytes(read)
 
-    def _too_large(self, source: Source) -> RejectedWebhook:
-        return self._rejected(source.name, 413, "body_too_large", f"the body has more than {int(self._max_body)} bytes")
+    def _too_large(self, request: web.BaseRequest, source: Source) -> RejectedWebhook:
+        return self._rejected(request, source.name, 413, "body_too_large", f"the body has more than {int(self._max_body)} bytes")
 
-    def _rejected(self, source: str, status: int, code: str, detail: str) -> RejectedWebhook:
-        self._rejections.add(source, code, detail)
+    def _rejected(self, request: web.BaseRequest, source: str, status: int, code: str, detail: str) -> RejectedWebhook:
+        self._count(request, source, code, detail)
         return RejectedWebhook(status, code, detail)
+
+    def _count(self, request: web.BaseRequest, source: str, code: str, detail: str, first: str | None = None) -> None:
+        sender_id = claimed_id(request.raw_headers)
+        self._rejections.add(source, code, detail, first, sender_id=sender_id, address=self._access.address(request))
+        # What strangers try is no sign of trouble: only what may be the sender's counts. The intake knows of signatures.
+        if code not in _SIGNATURE and (sender_id is not None or request.headers.get("User-Agent", "").startswith(_SENDER)):
+            self._watch.refused(source, code)
 
 
 def _refusal(rejected: RejectedWebhook) -> web.Response:

@@ -22,7 +22,7 @@ from tests.flow.running import Receiver, Running, event, http_sink, route, until
 SINKS = ("fine", "down", "strict", "halted", "busy", "ledger")
 KEYS = {"time", "version", "started_at", "ready", "not_ready", "config", "received", "refused", "delivered", "sinks"} | {
     *("quarantined", "unrouted", "disk_free_bytes", "disk_min_free_bytes", "database_bytes", "wal_bytes", "clock_suspect"),
-    *("certificate_expires_at", "invariant_violations", "outage_budget_seconds", "attention"),
+    *("certificate_expires_at", "invariant_violations", "sources", "outage_budget_seconds", "attention"),
 }
 
 

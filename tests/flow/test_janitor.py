@@ -23,7 +23,7 @@ from gateway.engine.gates import Gates
 from gateway.engine.janitor import Janitor
 from gateway.engine.lane import Lane
 from gateway.engine.pace import Pace
-from gateway.engine.rejections import WINDOW, Rejections
+from gateway.engine.rejections import MOST_NAMED, WINDOW, Rejections
 from gateway.engine.space import Space
 from gateway.metrics import Metrics
 from gateway.store import operations
@@ -198,6 +198,31 @@ async def test_sources_and_reasons_have_windows_of_their_own(house: House) -> No
     house.rejections.flush()
     found = [(line.get("source", ""), line["reason"], line.get("count")) for line in await house.lines()]
     assert found == [(*pair, None) for pair in pairs] + [(*pair, 2) for pair in pairs]
+
+
+async def test_the_line_that_sums_up_counts_each_detail_and_names_ids_and_addresses(house: House) -> None:
+    fits, malformed = "no signature fits this body, id and timestamp", "the message id is not 1 to 255 printable characters"
+    for number in range(21):
+        house.rejections.add("legitmark", "bad_signature", fits, sender_id=f"msg_{number}", address="192.0.2.1")
+    house.rejections.add("legitmark", "bad_signature", malformed, address="192.0.2.2")
+    house.clock.advance(WINDOW)
+    house.rejections.flush()
+    first, rest = await house.lines()
+    assert (first["detail"], first["sender_ids"], first["addresses"]) == (fits, ["msg_0"], ["192.0.2.1"])
+    assert "count" not in first
+    assert (rest["count"], rest["detail"]) == (21, f"20 x {fits}; 1 x {malformed}")
+    assert rest["sender_ids"] == [f"msg_{number}" for number in range(1, 21)]
+    assert rest["addresses"] == ["192.0.2.1", "192.0.2.2"] and "more_sender_ids" not in rest
+
+
+async def test_what_a_stranger_sends_can_not_make_the_line_long(house: House) -> None:
+    for number in range(5001):
+        house.rejections.add("legitmark", "bad_signature", f"detail {number}", sender_id=f"msg_{number}", address=f"a{number}")
+    house.clock.advance(WINDOW)
+    house.rejections.flush()
+    _, rest = await house.lines()
+    assert rest["count"] == 5000 and len(json.dumps(rest)) < 4000
+    assert (len(rest["sender_ids"]), rest["more_sender_ids"]) == (MOST_NAMED, 5000 - MOST_NAMED)
 
 
 async def test_a_stop_writes_the_counts_of_open_windows(house: House) -> None:

@@ -15,6 +15,8 @@ from gateway.core.status import RunningConfig
 from gateway.engine.audit import AuditLog
 from gateway.engine.observer import Observer
 from gateway.engine.pace import Pace
+from gateway.engine.refused import RefusedRequests
+from gateway.engine.source_watch import Refusing, SourceWatch
 from gateway.engine.space import Space
 from gateway.metrics import Metrics
 from gateway.store.sqlite import Store
@@ -30,12 +32,19 @@ class Silent(Store):
         raise StoreError("another process has locked the database")
 
 
+async def told(refusing: Refusing) -> None:
+    pass
+
+
 async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_path: Path, clock: FakeClock) -> None:
     log, metrics = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[]), Metrics()
     store, audit = await Silent.open(tmp_path / "gateway.db", 60.0), AuditLog(tmp_path / "audit.jsonl", clock, log)
     store.trouble = "another process has locked the database"
     space = Space(lambda: 10_000, 1000, metrics, log)
     space.step()
+    refused = RefusedRequests(
+        tmp_path / "refused", limits={}, retention=lambda: 60.0, space=space, metrics=metrics, clock=clock, log=log
+    )
     observer = Observer(
         store=store,
         audit=audit,
@@ -46,12 +55,15 @@ async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_p
         reasons=lambda: [store.trouble] if store.trouble else [],
         config=lambda: RunningConfig(file="gateway.toml", sha256="", loaded_at=datetime.fromtimestamp(START, UTC)),
         lines_dropped=lambda: 0,
+        watch=SourceWatch(tell=told, metrics=metrics, clock=clock, log=log),
+        refused=refused,
         clock=clock,
     )
     try:
         status = await observer.status()
         await observer.measure()
     finally:
+        await refused.close()
         audit.close()
         await store.close()
     assert (status.ready, status.not_ready) == (False, ("another process has locked the database",))

@@ -23,6 +23,7 @@ from gateway.engine.audit import AuditLog
 from gateway.engine.inbox import Inbox, Rules
 from gateway.engine.intake import Intake, Source
 from gateway.engine.rejections import Rejections
+from gateway.engine.source_watch import SourceWatch
 from gateway.engine.space import Space
 from gateway.metrics import Metrics
 from gateway.store.sqlite import MOST_WAITING, Store
@@ -45,17 +46,18 @@ async def _listening(store: Store, audit: AuditLog) -> AsyncIterator[tuple[str, 
     intake = Intake(
         audit=audit,
         inbox=Inbox(store=store, audit=audit, rules=rules, offer=lambda owed, due: None, metrics=metrics, clock=clock, log=log),
-        rejections=rejections,
-        notices=notices_for(store, audit, clock),
+        notices=(notices := notices_for(store, audit, clock)),
+        watch=(watch := SourceWatch(tell=notices.source_refused, metrics=metrics, clock=clock, log=log)),
         space=Space(lambda: 1, 0, metrics, log),
         keep=lambda request: None,
         metrics=metrics,
         clock=clock,
-        log=log,
     )
     source = Source("legitmark", [Key(Secret(SECRET))], 300.0, {})
     everybody = Access(Networks(), {})
-    ingress = Ingress({PATH: source}, intake, rejections, access=everybody, max_body=256 * 1024, clock=clock, log=log)
+    ingress = Ingress(
+        {PATH: source}, intake, rejections, watch=watch, access=everybody, max_body=256 * 1024, clock=clock, log=log
+    )
     runner = web.ServerRunner(BoundedServer(ingress.handle, logging.Logger("quiet")), shutdown_timeout=0.1)
     await runner.setup()
     try:
