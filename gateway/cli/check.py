@@ -54,22 +54,21 @@ def check(
         status = 1 if strict and problems else 0
     except ConfigError as error:
         name, problems, status = error.file, error.problems, error.exit_code
-    notes = loaded.notes if loaded is not None else ()
     if not json_:
-        _print(name, [*problems, *notes], loaded)
+        _print(name, problems, loaded)
     probes = asyncio.run(_probe(loaded)) if probe and loaded is not None else {}
     if not all(found.ok for found in probes.values()):
         status = 1
     if json_:
         document: dict[str, Any] = {"ok": status == 0, "problems": [_problem(problem) for problem in problems]}
-        if notes:
-            document["notes"] = [_problem(note) for note in notes]
         if probe:
             document["probes"] = [_probed(sink, found) for sink, found in probes.items()]
         print(to_json(document))
     else:
         for sink, found in probes.items():
             print(printable(f"{sink}: {found.detail}" if found.ok else f"{sink}: failed: {found.detail}"))
+        for note in loaded.notes if loaded is not None and not probe else ():  # for people alone: JSON holds what counts
+            print("\n".join(explained(note)))
     return status
 
 

@@ -30,7 +30,7 @@ def broken(folder: Path) -> Path:
 def test_a_good_configuration_ends_with_0_and_says_what_is_in_it(folder: Path) -> None:
     result = gateway("check", cwd=folder)
     assert (result.status, result.err) == (0, "")
-    note, good = result.out.splitlines()
+    good, note = result.out.splitlines()
     assert good == f"{folder}/gateway.toml: good: 1 source(s), 2 sink(s), 3 route(s)"
     assert note.startswith(f"{folder}/gateway.toml: note: [[routes]]: nobody is told when a delivery dies")
     assert gateway("check", "--strict", cwd=folder).status == 0, "a note is no warning"
@@ -89,9 +89,7 @@ def test_secrets_are_read_unless_told_not_to(folder: Path) -> None:
 
 def test_json_is_one_document_whatever_was_found(folder: Path, warned: Path, broken: Path) -> None:
     good = gateway("check", "--json", cwd=folder)
-    document = good.document()
-    assert (document.pop("notes")[0]["level"], document.pop("probes", None)) == ("note", None)
-    assert (good.status, document) == (0, {"ok": True, "problems": []})
+    assert (good.status, good.document()) == (0, {"ok": True, "problems": []})
     warning = {
         "file": str(warned),
         "line": len(warned.read_text().splitlines()) - 2,
