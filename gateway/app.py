@@ -276,7 +276,8 @@ class Gateway:
             tasks.create_task(store.run(), name="store")
             tasks.create_task(audit.run(), name="audit")
             self._doing = "completing the audit log after an unclean end"
-            missing = await catch_up(store, audit, config.audit_log) if store.after_unclean_end else 0
+            missing = await catch_up(store, audit, config.audit_log, unclean=store.after_unclean_end)
+            store.on_told, store.logged_to = audit.mark, lambda: audit.written_to
             space.step()
             refused.start()
             await lanes.tell_store(config)

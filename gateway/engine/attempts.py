@@ -187,22 +187,27 @@ class Attempts:
     async def _settle(self, owed: Owed, transition: Transition, attempt: Attempt | None) -> bool:
         """Commit, and tell; False where a person ended the delivery meanwhile."""
         settlement = Settlement(owed.seq, owed.sink, transition, self._clock.now(), attempt)
+
+        def told(in_time: bool) -> None:
+            try:
+                self._report(owed, transition, attempt, in_time=in_time)
+            except Exception:
+                self._say("exception", "report.bug", sink=self.name, message_id=owed.message.id)
+
         while True:
-            commit = self._store.settle(settlement)
+            commit = self._store.settle(settlement, told)
             try:
                 in_time = await asyncio.shield(commit)
                 break
             except asyncio.CancelledError:
-                # The commit goes on without us: what it did still has to stand in the audit log.
-                with suppress(StoreError):
-                    self._report(owed, transition, attempt, in_time=await commit)
+                with suppress(StoreError):  # the commit goes on without us, and is told of
+                    await commit
                 raise
             except (StoreFailed, StoreCorrupt):
                 raise
             except StoreError:
                 # The outcome is known and must not be forgotten: the slot stays taken until the disk has it.
                 await self._clock.wait(asyncio.Event(), _TROUBLE_SECONDS)
-        self._report(owed, transition, attempt, in_time=in_time)
         if transition.state == "dead" and in_time:
             await self._world.notices.delivery_dead(owed, transition.reason or "", attempt)
         return in_time

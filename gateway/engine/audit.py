@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,14 +73,21 @@ class AuditLog:
         self._encode = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []
         self._waiters: list[tuple[asyncio.Future[Any], object]] = []
+        self.written_to = 0
+        """The last mark that `mark` was given, of those whose lines are in the file."""
+        self._mark = 0
         self._writing = False
         self._batches = 0
         self._wake = asyncio.Event()
         self._closing = False
 
-    def step(self, event: str, message: Message | Ids | None = None, **fields: object) -> None:
-        """Add a line about a step; `message` fills in its ids. It is on its way, not written: see `flush`."""
-        time = rfc3339(self._clock.now())
+    def step(self, event: str, message: Message | Ids | None = None, *, at: float | None = None, **fields: object) -> None:
+        """Add a line about a step; `message` fills in its ids. It is on its way, not written: see `flush`.
+
+        Args:
+            at: when the step happened (Unix seconds, UTC); None: now.
+        """
+        time = rfc3339(self._clock.now() if at is None else at)
         if message is None:
             line = Line(v=1, time=time, event=event, **fields)  # type: ignore[arg-type]
         else:
@@ -107,6 +115,10 @@ class AuditLog:
             values = {name: _writable(getattr(line, name)) for name in line.__struct_fields__}
             return self._encode(Line(**values))
 
+    def mark(self, mark: int) -> None:
+        """Say that the lines of every commit up to a mark have been added: `written_to` follows once they are written."""
+        self._mark = max(self._mark, mark)
+
     def after(self, waiter: asyncio.Future[_T], result: _T) -> None:
         """Give a future its result once every line added so far is written, or StoreError where the disk refuses them now."""
         self._waiters.append((waiter, result))
@@ -132,7 +144,7 @@ class AuditLog:
 
     async def write(self) -> bool:
         """Write what has gathered; False where the disk refused it. The lines are kept then."""
-        lines, waiters = self._lines, self._waiters
+        lines, waiters, mark = self._lines, self._waiters, self._mark
         self._lines, self._waiters = [], []
         try:
             if lines:
@@ -152,7 +164,7 @@ class AuditLog:
             return False
         finally:
             self._writing = False
-        was_failing, self.failing = self.failing, False
+        was_failing, self.failing, self.written_to = self.failing, False, mark
         for waiter, result in waiters:
             if not waiter.done():
                 waiter.set_result(result)
@@ -202,6 +214,21 @@ class LastLine(Struct, frozen=True):
 
     message_id: str | None
     time: str | None
+
+
+def recent_lines(path: Path, tail: int = 4 * 1024 * 1024) -> list[Line]:
+    """The last lines of the log, and of the file that it was rotated into last.
+
+    Args:
+        tail: bytes read of each at most.
+    """
+    rotated = [other for other in path.parent.glob(f"{path.name}?*") if other.is_file()]
+    newest = sorted(rotated, key=lambda other: other.stat().st_mtime)[-1:]
+    found = []
+    for raw in (raw for file in (*newest, path) for raw in _tail_lines(file, tail)):
+        with suppress(ValueError, RecursionError):
+            found.append(msgspec.json.decode(raw, type=Line))
+    return found
 
 
 def last_line(path: Path, tail: int = 4 * 1024 * 1024) -> LastLine:

@@ -19,10 +19,12 @@ from gateway.core.values import rfc3339
 from gateway.engine.audit import AuditLog
 from gateway.engine.drill import Unknown
 from gateway.engine.lane import Lane
-from gateway.store import operations, queries, reads
+from gateway.store import operations, queries, reads, unlogged
 from gateway.store.operations import Selection, Target
 from gateway.store.queries import Chosen, Ids
 from gateway.store.sqlite import Store
+from gateway.store.unlogged import Step
+from gateway.store.writes import milliseconds
 
 _SLICE = 200
 """Deliveries changed in one transaction: ingest does not notice."""
@@ -235,10 +237,15 @@ class Operator:
         if act.dry_run or not found:
             return len(found), kinds
         messages, now = await self._store.ask(lambda connection: queries.ids(connection, found)), self._clock.now()
-        changed = await self._store.change(
-            lambda connection, changes: change(connection, targets=found, now=now, changes=changes)
-        )
-        await self._done(event, changed, messages, act.actor)
+
+        def work(connection: Any, changes: Any) -> list[Target]:
+            changed = change(connection, targets=found, now=now, changes=changes)
+            unlogged.note(connection, [Step(one.seq, event, at_ms, one.sink, actor=act.actor) for one in changed])
+            return changed
+
+        at_ms = milliseconds(now)
+        changed = await self._store.change(work, lambda changed: self._tell(event, changed, messages, act.actor))
+        await self._audit.flush()
         return len(changed), kinds
 
     async def _targets(self, act: Act) -> tuple[list[Target], Target | None]:
@@ -266,14 +273,13 @@ class Operator:
         event = decoded if isinstance(decoded, events.Event) else events.event_of({})
         return self._router().route(event, one.source).sinks
 
-    async def _done(self, event: str, targets: list[Target], messages: dict[int, Ids], actor: str) -> None:
+    def _tell(self, event: str, targets: list[Target], messages: dict[int, Ids], actor: str) -> None:
         # The lanes first: what they have in memory is worth nothing any more, whatever becomes of the audit log.
         for sink in {target.sink for target in targets} & self._lanes.keys():
             self._lanes[sink].refresh()
         for target in targets:
             if (message := messages.get(target.seq)) is not None:
                 self._audit.step(event, message, sink=target.sink, delivery_id=f"{message.id}-{target.sink}", actor=actor)
-        await self._audit.flush()
 
     async def _seqs(self, text: str | None, after: int) -> list[int] | None:
         """The first messages beyond one that an id stands for, at most MOST_NAMED; None: no id was given.

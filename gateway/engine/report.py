@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from gateway.core.outcome import Defer, Delivered, Outcome, Reject, Retry
-from gateway.core.retry import Transition
+from gateway.core.outcome import Defer, Delivered, Reject, Retry
+from gateway.core.retry import Transition, settled_event
 from gateway.core.values import rfc3339
 from gateway.engine.audit import AuditLog
 from gateway.metrics import Metrics
 from gateway.store.records import Attempt, Owed
 
 NAMES = {Delivered: "delivered", Retry: "retry", Defer: "defer", Reject: "reject"}
+
+DISCARDED = "it was discarded meanwhile"
 
 
 def report(
@@ -39,7 +41,7 @@ def report(
         return
     detail = outcome.detail if outcome else ""
     audit.step(
-        _event_name(transition, outcome),
+        settled_event(transition, outcome),
         owed.message,
         sink=owed.sink,
         delivery_id=owed.delivery_id,
@@ -47,12 +49,6 @@ def report(
         status=outcome.status if outcome else None,
         duration_ms=attempt.duration_ms if attempt else None,
         reason=transition.reason,
-        detail=(detail or None) if in_time else "it was discarded meanwhile",
+        detail=(detail or None) if in_time else DISCARDED,
         next_attempt_at=rfc3339(transition.due_at) if transition.due_at is not None else None,
     )
-
-
-def _event_name(transition: Transition, outcome: Outcome | None) -> str:
-    if transition.state != "queued":
-        return f"delivery.{transition.state}"
-    return "delivery.deferred" if isinstance(outcome, Defer) else "delivery.retrying"

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from gateway.core.errors import GatewayError, StoreCorrupt, StoreError, StoreFailed, StoreOverloaded
 from gateway.store import connection as opening
 from gateway.store import operations, reads, writes
 from gateway.store.aside import Aside, Look
+from gateway.store.batch import Batch, Done, Told
 from gateway.store.migrations import Upgrade
 from gateway.store.records import Claim, Counts, Message, NewMessage, Settlement, SinkState, Stored
 from gateway.store.standing import Standing
@@ -29,66 +30,6 @@ MOST_WAITING = 480
 that the server takes, or it could never be reached."""
 _LOOK_SECONDS = 1.0
 """Between two looks at all files of the database; a commit looks at those that it writes to."""
-
-
-Told = Callable[[Stored | Exception], None]
-Work = Callable[[sqlite3.Connection, writes.Changes], Any]
-
-
-class _Batch:
-    """What waits for the next commit, each with who is told of it."""
-
-    def __init__(self) -> None:
-        self.accepts: list[tuple[NewMessage, Told]] = []
-        self.settles: list[tuple[Settlement, asyncio.Future[bool]]] = []
-        self.works: list[tuple[Work, asyncio.Future[Any]]] = []
-
-    def __len__(self) -> int:
-        return len(self.accepts) + len(self.settles) + len(self.works)
-
-    def tell(self, accepted: Sequence[Stored], done: Sequence[Any]) -> None:
-        """Tell the results of a commit: of the accepts, and of the settles and works in their order."""
-        for (_, told), stored in zip(self.accepts, accepted, strict=True):
-            told(stored)
-        for future, result in zip(self._futures(), done, strict=True):
-            if not future.done():
-                future.set_result(result)
-
-    def fail(self, error: Exception) -> None:
-        for _, told in self.accepts:
-            told(error)
-        for future in self._futures():
-            if not future.done():
-                future.set_exception(error)
-
-    def _futures(self) -> list[asyncio.Future[Any]]:
-        return [*(future for _, future in self.settles), *(future for _, future in self.works)]
-
-    def alone(self) -> list[_Batch]:
-        """Each job in a batch of its own."""
-        batches = []
-        for kind in ("accepts", "settles", "works"):
-            for job in getattr(self, kind):
-                batch = _Batch()
-                getattr(batch, kind).append(job)
-                batches.append(batch)
-        return batches
-
-    def commit(self, connection: sqlite3.Connection, retention: float) -> tuple[list[Stored], list[Any]]:
-        """Run everything in one transaction, in the writer's thread; the results as `tell` takes them."""
-        changes: writes.Changes = writes.Changes()
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            accepted = writes.accept(connection, [new for new, _ in self.accepts], retention, changes)
-            done: list[Any] = [*writes.settle(connection, [settlement for settlement, _ in self.settles], changes)]
-            done += [work(connection, changes) for work, _ in self.works]
-            writes.count(connection, changes)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        return accepted, done
 
 
 class Store:
@@ -110,13 +51,18 @@ class Store:
         """Since an unclean end nobody has read the whole file, as `quick_check` does."""
         self.on_commit: Callable[[int, float], None] = lambda size, seconds: None
         """Told after each commit how many jobs it held and the seconds it took."""
+        self.on_told: Callable[[int], None] = lambda mark: None
+        """Told after each commit of the mark up to which everybody has been told of what is committed."""
+        self.logged_to: Callable[[], int] = lambda: 0
+        """Asked for the mark up to which all that was told stands in the audit log."""
+        self._forgotten_to = 0
         self._writer = writer
         self._reader = reader
         self._desk = desk
         self._lock = lock
         self._wal = opening.Wal(path)
         self._standing = Standing(path)
-        self._waiting = _Batch()
+        self._waiting = Batch()
         self._wake = asyncio.Event()
         self._broken: StoreError | None = None
         self.trouble: str | None = None
@@ -183,12 +129,13 @@ class Store:
         self.submit(new, told)
         return await stored
 
-    def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
+    def settle(self, settlement: Settlement, told: Callable[[bool], None] | None = None) -> asyncio.Future[bool]:
         """Commit what became of a claimed delivery; False where it left `queued` meanwhile (a person discarded it).
 
+        `told` is called with that as soon as it is on disk, in the order of the commits; it must not raise.
         A future, so that who is cancelled can still learn what became of it: its SQL is not stopped by that.
         """
-        return self._add(self._waiting.settles, settlement)
+        return self._add(self._waiting.settles, settlement, told)
 
     async def claim(self, sink: str, now: float, limit: int, busy: Collection[int], *, by_sr: bool = False) -> Claim:
         """Up to `limit` due deliveries of a sink that are not in its hands yet (`busy`: their seqs), oldest first."""
@@ -201,12 +148,13 @@ class Store:
             writes.purge_threads(connection, slice_size, before)
             return writes.purge(connection, after, slice_size, before, changes)
 
-        return await self._add(self._waiting.works, work)
+        return cast("tuple[int, int | None]", await self._add(self._waiting.works, work))
 
-    async def change(self, work: Callable[[sqlite3.Connection, writes.Changes], _T]) -> _T:
-        """Run one of the functions of `operations` in the next commit."""
-        result: _T = await self._add(self._waiting.works, work)
-        return result
+    async def change(
+        self, work: Callable[[sqlite3.Connection, writes.Changes], _T], told: Callable[[_T], None] | None = None
+    ) -> _T:
+        """Run one of the functions of `operations` in the next commit; `told` as for `settle`."""
+        return cast("_T", await self._add(self._waiting.works, work, told))
 
     async def keep_sink(self, sink: str, state: SinkState) -> None:
         """Remember a lane's pause, breaker and hold."""
@@ -258,6 +206,8 @@ class Store:
                 committed = await self.step()
                 if loop.time() >= look_at:
                     await self._look_at_files()
+                    if not committed and self.logged_to() > self._forgotten_to:
+                        self._add(self._waiting.works, lambda connection, changes: None)  # nothing else would make it forget
                     look_at = loop.time() + _LOOK_SECONDS
                 if committed:
                     continue
@@ -276,7 +226,7 @@ class Store:
 
     async def step(self) -> bool:
         """Commit one batch of what waits; False where nothing did."""
-        batch, self._waiting = self._waiting, _Batch()
+        batch, self._waiting = self._waiting, Batch()
         if not batch:
             return False
         await self._commit(batch)
@@ -303,32 +253,38 @@ class Store:
 
     async def _look_at_files(self) -> None:
         """See that every file is still there, whether or not anything is committed. Raises StoreFailed."""
+        await self._in_writer(lambda _: self._standing.check())
+
+    async def _in_writer(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Do something between two commits. After StoreFailed or StoreCorrupt nothing is taken any more."""
         try:
-            await self._writer.run(lambda _: self._standing.check())
-        except StoreFailed as error:
+            await self._writer.run(work)
+        except (StoreFailed, StoreCorrupt) as error:
             self._broken, self.trouble = error, str(error)
             raise
 
-    def _add(self, jobs: list[tuple[_Job, asyncio.Future[_T]]], job: _Job) -> asyncio.Future[_T]:
-        future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+    def _add(self, jobs: list[tuple[_Job, Done]], job: _Job, told: Callable[[Any], None] | None = None) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._broken is not None:
             future.set_exception(self._broken)
         else:
-            jobs.append((job, future))
+            jobs.append((job, Done(future, told)))
             self._wake.set()
         return future
 
-    async def _commit(self, batch: _Batch) -> None:
+    async def _commit(self, batch: Batch) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
 
-        def work(connection: sqlite3.Connection) -> tuple[list[Stored], list[Any], bool]:
+        logged_to = self.logged_to()
+
+        def work(connection: sqlite3.Connection) -> tuple[list[Stored], list[Any], int, bool]:
             with self._standing.writing():
-                committed = batch.commit(connection, self.retention)
+                committed = batch.commit(connection, self.retention, logged_to)
             return *committed, self._wal.is_long()
 
         try:
-            accepted, done, wal_is_long = await self._writer.run(work)
+            accepted, done, mark, wal_is_long = await self._writer.run(work)
         except (StoreFailed, StoreCorrupt) as error:
             self._broken, self.trouble = error, str(error)
             batch.fail(error)
@@ -355,6 +311,8 @@ class Store:
         else:
             self.on_commit(len(batch), loop.time() - started)
             batch.tell(accepted, done)
+            self.on_told(mark)
+            self._forgotten_to = logged_to
             self.trouble = await self._move_wal() if wal_is_long else None
 
     async def _move_wal(self) -> str | None:
@@ -365,9 +323,8 @@ class Store:
             self._standing.settle()
 
         try:
-            await self._writer.run(work)
-        except (StoreFailed, StoreCorrupt) as error:
-            self._broken, self.trouble = error, str(error)
+            await self._in_writer(work)
+        except (StoreFailed, StoreCorrupt):
             raise
         except StoreError as error:
             return str(error)  # the next commit tries again

@@ -67,7 +67,7 @@ class TroubledStore(Store):
     def has_refused_all_but(self, number: int) -> bool:
         return self.settles_refused == number
 
-    def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
+    def settle(self, settlement: Settlement, told: Any = None) -> asyncio.Future[bool]:
         if self.settles_refused > 0:
             self.settles_refused -= 1
             future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -75,7 +75,7 @@ class TroubledStore(Store):
             return future
         if self.settling is not None:
             self.settling.set()
-        committed = super().settle(settlement)
+        committed = super().settle(settlement, told)
         return committed if self.tell is None else asyncio.ensure_future(_after(self.tell, committed))
 
     async def claim(self, sink: str, now: float, limit: int, busy: Any, *, by_sr: bool = False) -> Claim:

@@ -126,6 +126,12 @@ async def test_kills_at_random_moments_under_load_lose_nothing_and_repeat_no_mor
 
         audited = Counter(line["message_id"] for line in whole_lines(running.audit_file) if line["event"] == "message.accepted")
         assert audited.keys() == set(kept.values())
+        delivered = Counter(
+            line["delivery_id"] for line in whole_lines(running.audit_file) if line["event"] == "delivery.delivered"
+        )
+        # Every end has its line, once: a torn one (its own kill each) is told again behind it.
+        assert delivered == Counter({f"{one}-{sink}": 1 for one in kept.values() for sink in ("erp", "file")})
+        assert set(audited.values()) == {1}
         said = running.stderr()
         assert "Traceback" not in said and ".bug" not in said and "invariant" not in said, said[-5000:]
 

@@ -15,7 +15,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, closing
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,7 +95,7 @@ async def test_a_kill_at_any_moment_under_load_loses_no_answered_message(running
     assert sum(count - 1 for count in keys.values()) <= 16  # at most `concurrency` of them
 
 
-@pytest.mark.parametrize("cut", ["to the first line", "within a line", "gone"])
+@pytest.mark.parametrize("cut", ["to the first line", "within a line"])
 async def test_the_lines_that_a_crash_took_from_the_audit_log_come_back(running: Running, receiver: Receiver, cut: str) -> None:
     routed = [(await running.post(event())).json()["id"] for _ in range(3)]
     quarantined = (await running.post(b"[]")).json()["id"]
@@ -104,16 +106,61 @@ async def test_the_lines_that_a_crash_took_from_the_audit_log_come_back(running:
     kept = b"".join(lines[: first + 1])
     if cut == "within a line":
         kept += lines[first + 1][:30]
-    if cut == "gone":
-        running.audit_file.unlink()
-    else:
-        running.audit_file.write_bytes(kept)
+    running.audit_file.write_bytes(kept)
     await asyncio.to_thread(running.start)
     raw_lines = running.audit_file.read_bytes().splitlines()
     lines_now = [json.loads(raw) for raw in raw_lines if raw.endswith(b"}")]  # a torn one stays as it is
     found = [(line["event"], line["message_id"]) for line in lines_now if line["event"].startswith("message.")]
     assert found == [*(("message.accepted", one) for one in routed), ("message.quarantined", quarantined)]
     assert len(receiver.requests) == 3  # the audit log is no source of deliveries
+
+
+def steps(running: Running) -> list[dict[str, Any]]:
+    """The lines of messages and deliveries; one that a kill tore stays as it is."""
+    raw = [line for line in running.audit_file.read_bytes().splitlines() if line.endswith(b"}")]
+    return [line for line in map(json.loads, raw) if "message_id" in line]
+
+
+async def test_every_step_that_a_kill_kept_from_the_log_gets_its_line_once_in_order_and_with_its_time(
+    running: Running, receiver: Receiver, tmp_path: Path
+) -> None:
+    """The log can't be written, but for what stands in it, while messages are delivered; then the process is killed."""
+    receiver.hold()
+    ids = [(await running.post(event())).json()["id"] for _ in range(3)]
+    await until(lambda: len(receiver.requests) == 3)
+    before = running.audit_file.read_bytes()
+    aside = tmp_path / "audit.jsonl.aside"
+    running.audit_file.rename(aside)
+    running.audit_file.mkdir()
+    receiver.release()
+    await until(lambda: running.rows("SELECT count(*) FROM deliveries WHERE state = 'delivered'") == [(3,)])
+    ended = dict(running.rows("SELECT m.id, d.ended_ms FROM deliveries d JOIN messages m ON m.seq = d.message"))
+    running.kill()
+    running.audit_file.rmdir()
+    aside.rename(running.audit_file)
+    assert running.audit_file.read_bytes() == before
+    for _ in range(2):  # by a second kill they do not come again
+        await asyncio.to_thread(running.start)
+        lines = steps(running)
+        assert [line["message_id"] for line in lines if line["event"] == "message.accepted"] == ids
+        told = [line for line in lines if line["event"] == "delivery.delivered"]
+        assert sorted(line["message_id"] for line in told) == sorted(ids)
+        for line in told:
+            instant = datetime.fromisoformat(line["time"]).timestamp()
+            assert abs(instant - ended[line["message_id"]] / 1000) < 0.002 and line["attempt"] == 1 and line["status"] == 200
+        assert len(steps(running)) == 6
+        running.kill()
+
+
+async def test_a_log_that_was_taken_away_gets_no_line_of_what_it_said(running: Running) -> None:
+    for _ in range(3):
+        await running.post(event())
+    await until(lambda: len(running.audit("delivery.delivered")) == 3)
+    await until(lambda: running.rows("SELECT count(*) FROM unlogged") == [(0,)])
+    running.kill()
+    running.audit_file.rename(running.folder / "taken.jsonl")
+    await asyncio.to_thread(running.start)
+    assert [line["event"] for line in running.audit()] == ["gateway.started"]
 
 
 async def test_an_undamaged_audit_log_gains_no_line_by_a_crash(running: Running) -> None:
@@ -350,7 +397,7 @@ async def test_a_corrupt_database_ends_with_65_and_is_left_as_it_is(running: Run
 async def test_pages_that_rot_far_from_the_start_are_found_after_a_crash(running: Running) -> None:
     """Start reads a row of everything, the janitor the oldest 200; the rest is read beside serving, after an unclean end."""
     for batch in range(13):
-        await asyncio.gather(*(running.post(event(reference_id=f"<batch {batch}>" + "x" * 3000)) for _ in range(20)))
+        await asyncio.gather(*(running.post(event(note=f"<batch {batch}>" + "x" * 3000)) for _ in range(20)))
     await until(lambda: running.rows("SELECT count(*) FROM deliveries WHERE state = 'queued'") == [(0,)])  # nothing to read again
     assert await running.stop() == 0
     await asyncio.to_thread(running.start)

@@ -44,10 +44,10 @@ class FullStore(Store):
 
     error: StoreError | None = None
 
-    async def change(self, work: Callable[[sqlite3.Connection, Changes], _T]) -> _T:
+    async def change(self, work: Callable[[sqlite3.Connection, Changes], _T], told: Callable[[_T], None] | None = None) -> _T:
         if self.error is not None:
             raise self.error
-        return await super().change(work)
+        return await super().change(work, told)
 
     async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
         if self.error is not None:

@@ -29,10 +29,10 @@ _CRM = '[sinks.crm]\ntype = "jsonl"\npath = "crm.jsonl"\n'
 class FullStore(TroubledStore):
     full = False
 
-    async def change(self, work: Any) -> Any:
+    async def change(self, work: Any, told: Any = None) -> Any:
         if self.full:
             raise StoreError("the disk is full")
-        return await super().change(work)
+        return await super().change(work, told)
 
 
 class House:

@@ -18,8 +18,9 @@ from gateway.core.routing import Route, Router
 from gateway.engine.audit import AuditLog
 from gateway.engine.inbox import Rules
 from gateway.engine.notices import Notices
+from gateway.store.batch import Told
 from gateway.store.records import Attempt, Message, NewMessage, Owed
-from gateway.store.sqlite import Store, Told
+from gateway.store.sqlite import Store
 from tests.fakes import START, FakeClock, notices_for
 from tests.flow.bench import working
 from tests.flow.running import Receiver, Running, event, http_sink, route, until

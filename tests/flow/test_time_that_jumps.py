@@ -43,10 +43,10 @@ class FullStore(TroubledStore):
 
     full = False
 
-    async def change(self, work: Any) -> Any:
+    async def change(self, work: Any, told: Any = None) -> Any:
         if self.full:
             raise StoreError("the disk is full")
-        return await super().change(work)
+        return await super().change(work, told)
 
 
 class House(Bench):

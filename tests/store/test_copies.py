@@ -18,6 +18,7 @@ from gateway.core.errors import BackupExists, BackupFailed, StoreCorrupt
 from gateway.core.outcome import Delivered
 from gateway.store.aside import Aside
 from gateway.store.copies import RESERVE, Backup, back_up, unfinished
+from gateway.store.migrations import scripts
 from tests.fakes import START
 from tests.flow.running import until
 from tests.flow.test_disk import fill as fill_disk
@@ -87,7 +88,7 @@ async def test_everything_committed_is_in_one_file_that_nobody_else_may_read(pat
     assert names(file.parent) == ["backup.db"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert rows(file, "PRAGMA integrity_check") == [("ok",)]
-    assert backup == Backup(str(file), file.stat().st_size, 1, 301, "2026-02-25T06:13:20.000Z")
+    assert backup == Backup(str(file), file.stat().st_size, len(scripts()), 301, "2026-02-25T06:13:20.000Z")
 
 
 async def test_a_backup_is_a_database_to_start_from(path: Path, file: Path) -> None:

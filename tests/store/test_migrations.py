@@ -23,7 +23,10 @@ from tests.store import writing
 from tests.store.kit import HANG, RETENTION, crash_copy, files, fill, go_on, line, one, process, rows, set_version
 
 pytestmark = pytest.mark.usefixtures("threads_ended")
-RELEASED = {"0001_initial.sql": "eafa71811141c4cfa30a4930fa66808caed183a5502d78d1219a49ddb836e552"}
+RELEASED = {
+    "0001_initial.sql": "eafa71811141c4cfa30a4930fa66808caed183a5502d78d1219a49ddb836e552",
+    "0002_audit_and_questions.sql": "781022edde0c09ab6b5b62e1be6563c7c1cc13391981e953779fb4e52b5c4213",
+}
 """Of every script that databases may have been made with. One that is edited would make two kinds of databases that both call
 themselves by its number: write another one instead, whose INSERTs and ADD COLUMNs bring the old ones there."""
 FIRST = scripts()[:1]
