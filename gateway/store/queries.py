@@ -11,8 +11,8 @@ from gateway.core.values import rfc3339
 from gateway.store.operations import Selection, Target
 from gateway.store.writes import milliseconds
 
-_SLICE = 5_000
-"""Messages looked at in one read transaction where no index helps: it holds the WAL, so it has to be short."""
+_NONE = 2**63 - 1
+"""A seq that no message has."""
 
 
 _BLOCKS = (
@@ -74,23 +74,30 @@ def begun(connection: sqlite3.Connection, text: str, after: int = 0) -> list[int
 
 
 def by_reference(connection: sqlite3.Connection, reference: str, after: int) -> tuple[list[int], int | None]:
-    """The seqs with this reference id among the next slice of messages beyond one; and where to go on, None at the end."""
-    first, last = connection.execute("SELECT (SELECT min(seq) FROM messages), (SELECT max(seq) FROM messages)").fetchone()
-    if last is None:
-        return [], None
-    begin = max(after, first - 1)
+    """The first seqs beyond one of the messages with this reference id, at most MOST_NAMED; there is nothing to go on with."""
     rows = connection.execute(
-        "SELECT seq FROM messages WHERE seq > ? AND seq <= ? AND reference_id = ? ORDER BY seq",
-        (begin, begin + _SLICE, reference.encode()),
+        f"{_BLOCKS} SELECT seq FROM blocks CROSS JOIN messages INDEXED BY messages_by_reference ON seq >> 8 = block"
+        " AND reference_id = ?2 AND seq > ?1 LIMIT ?3",
+        (after, reference.encode(), MOST_NAMED),
     )
-    return [seq for (seq,) in rows], begin + _SLICE if begin + _SLICE < last else None
+    return [seq for (seq,) in rows], None
+
+
+def _first_of(connection: sqlite3.Connection, instant: float) -> int:
+    """A seq before which no message was received since an instant, wherever the clock was set: the begin of its block."""
+    row = connection.execute(
+        f"{_BLOCKS} SELECT block FROM blocks CROSS JOIN messages INDEXED BY messages_by_time ON seq >> 8 = block"
+        " AND received_ms >= ?2 LIMIT 1",
+        (0, milliseconds(instant)),
+    ).fetchone()
+    return _NONE if row is None else row[0] << 8
 
 
 def messages(
     connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int, limit: int
 ) -> tuple[list[dict[str, Any]], int | None]:
     """A page of messages in the order of acceptance, and where to go on; bodies stay where they are."""
-    where, values = _message_conditions(selection, seqs)
+    where, values = _message_conditions(connection, selection, seqs)
     rows = connection.execute(
         "SELECT m.seq, m.id, m.sender_id, m.source, m.event_type, m.milestone, m.sr_uuid, m.reference_id, m.received_ms,"
         f" m.status, m.duplicates FROM messages m WHERE m.seq > ? {where} ORDER BY m.seq LIMIT ?",
@@ -108,7 +115,7 @@ def deliveries(
     connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: Target, limit: int
 ) -> tuple[list[dict[str, Any]], Target | None]:
     """A page of deliveries by message, then sink, and where to go on."""
-    where, values = _delivery_conditions(selection, seqs)
+    where, values = _delivery_conditions(connection, selection, seqs)
     rows = connection.execute(
         "SELECT d.message, d.sink, d.state, d.attempts, d.due_ms, d.ended_ms, d.reason, m.id, m.sender_id, m.source,"
         " m.event_type, m.milestone, m.sr_uuid, m.reference_id, m.received_ms FROM deliveries d"
@@ -124,7 +131,7 @@ def targets(
     connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: Target, limit: int
 ) -> list[Target]:
     """A slice of the deliveries that a selection names."""
-    where, values = _delivery_conditions(selection, seqs)
+    where, values = _delivery_conditions(connection, selection, seqs)
     rows = connection.execute(
         "SELECT d.message, d.sink FROM deliveries d JOIN messages m ON m.seq = d.message"
         f" WHERE (d.message, d.sink) > (?, ?) {where} ORDER BY d.message, d.sink LIMIT ?",
@@ -135,7 +142,7 @@ def targets(
 
 def chosen(connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int, limit: int) -> list[Chosen]:
     """A slice of the messages that a selection names."""
-    where, values = _message_conditions(selection, seqs)
+    where, values = _message_conditions(connection, selection, seqs)
     # By the index alone: in a row the status stands behind the body, and SQLite would read through all of that.
     quarantined = (
         "EXISTS (SELECT 1 FROM messages q INDEXED BY messages_by_status"
@@ -271,8 +278,8 @@ def _attempts(connection: sqlite3.Connection, seq: int, sink: str) -> list[dict[
     return [dict(zip(keys, (row[0], _time(row[1]), *row[2:]), strict=True)) for row in rows]
 
 
-def _message_conditions(selection: Selection, seqs: list[int] | None) -> tuple[str, list[object]]:
-    where, values = _times(selection, seqs)
+def _message_conditions(connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None) -> tuple[str, list[object]]:
+    where, values = _times(connection, selection, seqs, "m.seq")
     if selection.status is not None:
         # Said twice: only so does SQLite take the index, which holds the few that are not accepted.
         where.append("m.status = ?" if selection.status == "accepted" else "m.status = ? AND m.status <> 'accepted'")
@@ -280,8 +287,10 @@ def _message_conditions(selection: Selection, seqs: list[int] | None) -> tuple[s
     return _joined(where), values
 
 
-def _delivery_conditions(selection: Selection, seqs: list[int] | None) -> tuple[str, list[object]]:
-    where, values = _times(selection, seqs)
+def _delivery_conditions(
+    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None
+) -> tuple[str, list[object]]:
+    where, values = _times(connection, selection, seqs, "d.message")
     for column, value in (("state", selection.state), ("sink", selection.sink)):
         if value is not None:
             where.append(f"d.{column} = ?")
@@ -289,11 +298,15 @@ def _delivery_conditions(selection: Selection, seqs: list[int] | None) -> tuple[
     return _joined(where), values
 
 
-def _times(selection: Selection, seqs: list[int] | None) -> tuple[list[str], list[object]]:
+def _times(
+    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, seq: str
+) -> tuple[list[str], list[object]]:
     where: list[str] = []
     values: list[object] = []
     if seqs is not None:
         where.append(f"m.seq IN ({','.join(str(seq) for seq in seqs)})")
+    if selection.since is not None and seqs is None:
+        where.append(f"{seq} >= {_first_of(connection, selection.since)}")
     for operator, instant in ((">=", selection.since), ("<", selection.until)):
         if instant is not None:
             where.append(f"m.received_ms {operator} ?")

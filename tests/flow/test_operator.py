@@ -244,11 +244,8 @@ async def test_a_replay_to_a_sink_that_does_not_exist_says_so(bench: _Bench) -> 
         await bench.replay(Act(selection=of(since=START), to="nowhere"))
 
 
-async def test_all_messages_with_a_reference_id_are_found_however_far_apart(
-    bench: _Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_all_messages_with_a_reference_id_are_found_however_far_apart(bench: _Bench) -> None:
     """The events of one item come over days, with thousands of others between them."""
-    monkeypatch.setattr(queries, "_SLICE", 3)
     for number in range(12):
         await bench.keep(f"m{number}", "erp", reference_id="BAG-7" if number % 5 == 0 else "other")
     story, more = await bench.operator.show("BAG-7")
@@ -280,7 +277,6 @@ async def test_an_id_may_stand_for_more_messages_than_are_resolved_at_a_time(
     bench: _Bench, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setattr(queries, "MOST_NAMED", 3)
-    monkeypatch.setattr(queries, "_SLICE", 4)
     for number in range(20):
         if number % 3 == 0:
             await bench.keep(f"other-{number}", "erp", "crm", sr_uuid="sr-8", reference_id="other")
