@@ -20,13 +20,15 @@ from gateway.core.events import event_of
 from gateway.core.samples import SAMPLES
 from gateway.sinks.base import Locale, Outgoing
 from gateway.sinks.language import Language, Photo, Telling, printable, tell
+from gateway.sinks.template_bounds import Bounds, TooMuch
+from gateway.sinks.template_language import Refused, bounded
 
 MOST_TEXT = 8 * 1024
 """Bytes (UTF-8) of a text."""
 MOST_HTML = 64 * 1024
 """Bytes of HTML, which can't be cut. Mail programs hide what comes after about 100 KiB."""
 _MOST_FILE = 64 * 1024
-_FUEL = 1_000_000
+_FUEL = 200_000
 """Instructions of one rendering: a loop without end ends."""
 _MOST_SAID = 4 * 1024 * 1024
 """Characters of values in one rendering."""
@@ -47,7 +49,7 @@ _FILES: dict[Kind, str] = {"email": "mail.jinja", "slack": "message.jinja"}
 
 VARIABLES = frozenset((*Telling.__struct_fields__, "more", "event"))
 """What a template may speak of: a telling, how many photos were cut from it, and the event's values as they came."""
-_FUNCTIONS = {"super", "self", "range", "dict", "namespace"}
+_FUNCTIONS = {"super", "self", "range", "dict"}
 _BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
 _PLACE = re.compile(r" \(in \S+:\d+\)$")
 """Where minijinja saw an error: it knows no file, and the line is said in front."""
@@ -111,13 +113,17 @@ class Template:
 
     def _check(self, file: str) -> None:
         parts = PARTS[self._kind]
+        if _EXTENDS.search(self._source):
+            raise TemplateProblem(file, _line_of("extends", self._source), "extends nothing: a block that it lacks is built in")
+        try:
+            bounded(self._source)
+        except Refused as error:
+            raise TemplateProblem(file, error.line, str(error)) from None
         try:
             unknown = Environment().undeclared_variables_in_str(self._source) - VARIABLES - _FUNCTIONS
             self._uses_event = "event" in Environment().undeclared_variables_in_str(self._source)
         except TemplateError as error:
             raise self._problem(error) from None
-        if _EXTENDS.search(self._source):
-            raise TemplateProblem(file, _line_of("extends", self._source), "extends nothing: a block that it lacks is built in")
         for name in sorted(unknown):
             hint = f"there is {', '.join(sorted(VARIABLES))}"
             raise TemplateProblem(file, _line_of(name, self._source), f'unknown variable "{name}"; {hint}')
@@ -133,7 +139,7 @@ class Template:
         return _parts(self._kind, self._environments, values)
 
     def _environment(self, escape: Escape) -> Environment:
-        source = self._source
+        source = bounded(self._source)
         if not _blocks(source):
             source = "{% block text %}" + source + "{% endblock %}"
         # On the first line, so that errors name the lines of the file.
@@ -144,6 +150,8 @@ class Template:
             return TemplateProblem(self._file or "", error.line, _PLACE.sub("", error.message.partition("\n")[0]))
         if isinstance(error, TemplateProblem):
             return error
+        if isinstance(error, TooMuch):
+            return TemplateProblem(self._file or "", None, str(error))
         return TemplateProblem(self._file or "", None, type(error).__name__)
 
 
@@ -223,7 +231,7 @@ def _parts(kind: Kind, environments: dict[Escape, Environment], values: dict[str
     found = {}
     for name, escape in PARTS[kind].items():
         if isinstance(meter := environments[escape].finalizer, _Finalizer):
-            meter.said = 0
+            meter.begin()
         said = printable(environments[escape].render_template(name, **values), also="\n\t").strip("\n")
         if escape == "html" and len(said.encode()) > MOST_HTML:
             raise TemplateProblem("html", None, "is longer than 64 KiB")
@@ -246,29 +254,41 @@ def _environment(kind: Kind, locale: Locale, escape: Escape, source: str) -> Env
     for part in PARTS[kind]:
         others = "".join("{% block " + other + " %}{% endblock %}" for other in PARTS[kind] if other != part)
         templates[part] = '{% extends "file" %}' + others
-    return Environment(
+    bounds = Bounds()
+    environment = Environment(
         templates=templates,
         undefined_behavior="strict",
         auto_escape_callback=lambda name: "html" if escape == "html" else False,
-        finalizer=_Finalizer(escape),
+        finalizer=_Finalizer(escape, bounds),
         fuel=_FUEL,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    bounds.install(environment)
+    return environment
 
 
 class _Finalizer:
-    """Escapes for Slack, and ends a rendering that says too much: fuel counts instructions, not what they make."""
+    """Escapes every value for Slack, and ends a rendering that says too much: fuel counts instructions, not what they make.
 
-    def __init__(self, escape: Escape) -> None:
+    minijinja itself escapes every value in HTML, whatever its type.
+    """
+
+    def __init__(self, escape: Escape, bounds: Bounds) -> None:
         self._escape = escape
-        self.said = 0
+        self._bounds = bounds
+        self._said = 0
+
+    def begin(self) -> None:
+        """Forget the rendering before."""
+        self._said = self._bounds.work = 0
 
     def __call__(self, value: Any) -> Any:
-        self.said += len(value if isinstance(value, str) else str(value))
-        if self.said > _MOST_SAID:
+        text = value if isinstance(value, str) else str(value)
+        self._said += len(text)
+        if self._said > _MOST_SAID:
             raise TemplateProblem("a rendering", None, "says more than 4 MiB")
-        return escape_slack(value) if self._escape == "slack" and isinstance(value, str) else value
+        return escape_slack(text) if self._escape == "slack" else value
 
 
 def built_in_source(kind: Kind, locale: Locale) -> str:

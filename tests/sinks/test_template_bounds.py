@@ -1,0 +1,218 @@
+"""No template takes the process with it, and none lets a payload mark anything up: each is tried in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from minijinja import Environment
+
+from gateway.sinks.language import Language, tell
+from gateway.sinks.template_language import BOUNDED_FILTERS, METHODS, MOST_TOKENS, NATIVE_FILTERS, Refused, bounded
+from gateway.sinks.templates import Kind, Rendered, Template
+from tests.sinks.parts import outgoing
+
+_CHILD = """
+import json, resource, sys
+from pathlib import Path
+from gateway.core.samples import SAMPLES
+from gateway.sinks.language import Language, tell
+from gateway.sinks.templates import Template, TemplateProblem
+from tests.sinks.parts import outgoing
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+file = Path(sys.argv[1])
+delivery = outgoing(json.dumps(SAMPLES["authentic"]).encode())
+for source in json.load(sys.stdin):
+    print(json.dumps(source[:200]), flush=True)
+    file.write_text(source)
+    try:
+        Template("slack", "en", str(file)).render(delivery, tell(delivery, Language(), None))
+    except TemplateProblem:
+        pass
+print("all done")
+"""
+_NUMBERS = ["9223372036854775807", "-9223372036854775808", "99999999999", "-1", "0", "1e308", "1.5", "none", "'x'", "[]", "{}"]
+_VALUES = ["'a b'", "'%99999999999d'", "'%.99999999999f'", "[1, 2]", "{'a': 1}", "1", "1.5", "none", "true", "item", "event"]
+
+
+def survive(sources: list[str], folder: Path) -> None:
+    """Load and render each of them in one child, which an abort ends: the last line names the one that did it."""
+    child = subprocess.run(
+        [sys.executable, "-c", _CHILD, str(folder / "t")], input=json.dumps(sources), capture_output=True, text=True, timeout=120
+    )
+    assert child.returncode == 0, (child.returncode, child.stdout[-300:], child.stderr[-300:])
+    assert child.stdout.endswith("all done\n")
+
+
+def test_no_filter_ends_the_process_whatever_it_is_given(tmp_path: Path) -> None:
+    names = sorted(NATIVE_FILTERS | BOUNDED_FILTERS)
+    calls = [f"{{{{ {value}|{name} }}}}" for name, value in product(names, _VALUES)]
+    calls += [f"{{{{ {value}|{name}({number}) }}}}" for name, value, number in product(names, _VALUES[:6], _NUMBERS)]
+    calls += [f"{{{{ {value}|{name}({number}, 'x') }}}}" for name, value, number in product(names, _VALUES[:4], _NUMBERS[:4])]
+    calls += [f"{{{{ [1]|map('{name}', {number}) }}}}" for name, number in product(names, _NUMBERS[:4])]
+    calls += [f"{{{{ [1]|{name}(indent={number}) }}}}" for name, number in product(("tojson", "pprint"), _NUMBERS)]
+    survive(calls, tmp_path)
+
+
+def test_no_operator_function_or_method_ends_the_process(tmp_path: Path) -> None:
+    signs = ["*", "**", "+", "-", "/", "//", "%", "~", "in", "==", "<"]
+    calls = [f"{{{{ {left} {sign} {right} }}}}" for left, sign, right in product([*_VALUES, *_NUMBERS], signs, _NUMBERS)]
+    calls += [f"{{{{ range({one}, {two}, {three}) }}}}" for one, two, three in product(_NUMBERS, _NUMBERS[:5], _NUMBERS[:5])]
+    calls += [f"{{{{ {value}.{name}({number}) }}}}" for value, name, number in product(_VALUES[:4], METHODS, _NUMBERS[:5])]
+    calls += [f"{{{{ 'abc'[{one}:{two}:{three}] }}}}" for one, two, three in product(_NUMBERS[:5], _NUMBERS[:5], _NUMBERS[:5])]
+    survive(calls, tmp_path)
+
+
+_DOUBLED = "{% set x = 'xxxxxxxx' %}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 'a'|indent(9223372036854775807) }}",
+        "{{ 'x' * 99999999999 }}",
+        "{{ 99999999999 * 'x' }}",
+        "{{ ([1] * 400000000)|length }}",
+        f"{{{{ {' ~ '.join(['(item * 100000)'] * 60)} }}}}",
+        _DOUBLED + "{% set x = x ~ x %}" * 45,
+        _DOUBLED + "{% set x = x + x %}" * 45 + "{{ x }}",
+        _DOUBLED + "{% set x = [x, x] %}" * 45 + "{{ x }}",
+        _DOUBLED + "{% set x = {'a': x, 'b': x} %}" * 45 + "{{ x|tojson }}",
+        _DOUBLED + "{% set x = x|replace('x', x) %}" * 10,
+        _DOUBLED + "{% set x = x|join(x) %}" * 10,
+        _DOUBLED + "{% set x %}{{ x }}{{ x }}{% endset %}" * 45,
+        _DOUBLED + "{% for x in [x ~ x] %}" * 45 + "{% endfor %}" * 45,
+        _DOUBLED + "{% with x = x ~ x %}" * 45 + "{% endwith %}" * 45,
+        "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}",
+        "{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}",
+        "{{ 1" + "+1" * 30000 + " }}",
+        "{{ " + "-" * 60000 + "1 }}",
+        "{{ " + "(" * 30000 + "1" + ")" * 30000 + " }}",
+        "{{ " + "[" * 120 + "]" * 120 + " }}",
+        "{% if 1 %}" + "{% elif 1 %}" * 5000 + "{% endif %}",
+        "{% if 1 %}" + "{% elif 1 %}" * 900 + "{% endif %}",
+        "{% if 1 %}" * 400 + "{% endif %}" * 400,
+        "{% block text %}{{ self.text() }}{% endblock %}",
+        "{% block text %}{{ self.text() }}{{ self.text() }}{% endblock %}",
+        "{% for i in range(99999) %}" + "x" * 60000 + "{% endfor %}",
+        "{% set y %}{% for i in range(9999) %}{% for j in range(99) %}" + "x" * 60000 + "{% endfor %}{% endfor %}{% endset %}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{% raw %}{{ 'x'|indent(9223372036854775807) }}{% endraw %}{{ 'x'|indent(9223372036854775807) }}",
+        "{{ '" + chr(0) + "' }}{# ",
+    ],
+    ids=range(30),
+)
+def test_no_template_ends_the_process(source: str, tmp_path: Path) -> None:
+    survive([source], tmp_path)
+
+
+def test_every_filter_of_this_minijinja_is_known_or_refused() -> None:
+    said = Environment().render_str("{{ debug() }}")
+    there = set(re.findall(r'"(\w+)"', said[said.index("filters: [") : said.index("templates: [")]))
+    assert there >= NATIVE_FILTERS and len(there) > 40
+    for name in there - NATIVE_FILTERS - BOUNDED_FILTERS:
+        with pytest.raises(Refused, match=f'no filter "{name}"'):
+            bounded(f"{{{{ x|{name} }}}}")
+
+
+@pytest.mark.parametrize(
+    ("source", "after"),
+    [
+        ("{{ a * b }}", "{{ product( a, b) }}"),
+        ("{{ 2 + a.b[0]|length * 3 - 1 }}", "{{ 2 + product( a.b[0]|length, 3) - 1 }}"),
+        ("{{ a / b * c }}", "{{ product( a / b, c) }}"),
+        ("{% set x = a.b %}", "{% set x = a.b %}"),
+        ("{%- set x = a ~ b -%}", "{%- set x = ( a ~ b)|within -%}"),
+        ("{% for k, v in m.items() if k %}\nab{% endfor %}", "{% for k, v in ( m.items())|within(3) if k %}\nab{% endfor %}"),
+        ("{{ {'a': {}} }}{# {{ x|pprint }} #}", "{{ {'a': {}} }}{# {{ x|pprint }} #}"),
+    ],
+)
+def test_only_what_grows_is_rewritten(source: str, after: str) -> None:
+    assert re.sub(r"\s+", " ", bounded(source)) == re.sub(r"\s+", " ", after)
+
+
+def test_a_tag_is_short() -> None:
+    assert bounded("{{ " + "+".join("1" * (MOST_TOKENS // 2)) + " }}")
+    with pytest.raises(Refused, match="split it"):
+        bounded("\n{{ " + "+".join("1" * MOST_TOKENS) + " }}")
+
+
+_HOSTILE = ["<!channel>", "<@U012AB3CD>", "<script>alert(1)</script>", "<https://evil.example|x>"]
+_payloads = st.recursive(
+    st.sampled_from(_HOSTILE) | st.none() | st.booleans() | st.integers(-5, 5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_HOSTILE), inner, max_size=3),
+    max_leaves=6,
+)
+_WAYS = [
+    "{{ event.x }}",
+    "{{ [event.x] }}",
+    "{{ {'k': event.x} }}",
+    "{{ event }}",
+    "{{ event.x ~ '' }}",
+    "{{ 'a' ~ event.x ~ event.y }}",
+    "{{ event.x|string }}",
+    "{{ event.x|tojson }}",
+    "{{ event.x|list }}",
+    "{{ [event.x, event.y]|join(' ') }}",
+    "{{ event|dictsort }}",
+    "{{ [event.x]|map('string')|join }}",
+    "{{ event.x|string|upper|lower }}",
+    "{{ event.x|escape }}",
+    "{{ event.x|e|striptags }}",
+    "{{ event.x|string|replace('a', 'b') }}",
+    "{{ '%s'|format(event.x) }}",
+    "{{ event.x|string|indent(2) }}",
+    "{{ event.x|string * 2 }}",
+    "{{ event.x|string|reverse|reverse }}",
+    "{{ event.x|string|title }}",
+    "{{ event.x|e|replace('&lt;', '<') }}",
+    "{% for k in event %}{{ k }}{{ event[k] }}{% endfor %}",
+    "{% for k, v in event.items() %}{{ (k, v) }}{% endfor %}",
+    "{% set y = event.x ~ event.y %}{{ y }}",
+    "{% set y %}{{ event.x }}{% endset %}{{ y }}{{ y|string }}{{ [y] }}{{ y ~ event.x }}",
+    "{{ event.x|default(event.y, true) }}",
+    "{{ event.x if event.x else event.y }}",
+    "{{ [event.x, event.y]|batch(1) }}",
+    "{{ [event.x]|slice(2) }}",
+    "{{ event.items()|list }}",
+    "{{ event.x|string|wordwrap(5) }}",
+    "{{ (event.x|string)[0:] }}",
+]
+
+
+def _rendered(folder: Path, kind: Kind, source: str, payload: dict[str, Any]) -> Rendered:
+    file = folder / f"{kind}.jinja"
+    file.write_text(source)
+    delivery = outgoing(json.dumps(payload).encode())
+    return Template(kind, "en", str(file)).render(delivery, tell(delivery, Language(), None))
+
+
+@given(x=_payloads, y=_payloads, ways=st.lists(st.sampled_from(_WAYS), min_size=1, max_size=4))
+def test_no_payload_marks_anything_up_by_whatever_expression(
+    tmp_path_factory: pytest.TempPathFactory, x: Any, y: Any, ways: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("own")
+    payload = {"event_type": "t", "x": x, "y": y, "<!here>": "<b>"}
+    text = _rendered(folder, "slack", "".join(ways), payload).parts["text"]
+    assert "<" not in text and ">" not in text
+    page = _rendered(folder, "email", "{% block html %}" + "".join(ways) + "{% endblock %}", payload)
+    if not page.failed:
+        assert "<" not in page.parts["html"]
+
+
+@pytest.mark.parametrize("value", ["<!channel>", ["<!channel>"], {"<!channel>": 1}, [{"a": ["<@U1>"]}]])
+def test_a_value_of_any_type_is_escaped_for_slack_and_in_html(value: Any, tmp_path: Path) -> None:
+    payload = {"event_type": "t", "certificate": value}
+    said = _rendered(tmp_path, "slack", "{{ event.certificate }}", payload)
+    assert said.failed == "" and re.search("&lt;[!@]", said.parts["text"]) and "<" not in said.parts["text"]
+    page = _rendered(tmp_path, "email", "{% block html %}{{ event.certificate }}{% endblock %}", payload)
+    assert page.failed == "" and "&lt;" in page.parts["html"] and "<" not in page.parts["html"]
