@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -66,6 +67,10 @@ class AppendFile:
                     os.close(folder)
             self._new = False
 
+    def is_there(self) -> bool:
+        """Whether the open file still has a name: what was written to one that was removed meanwhile is lost. Raises OSError."""
+        return os.fstat(self._fd).st_nlink > 0
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
@@ -75,7 +80,7 @@ class AppendFile:
         """Cut off the beginning of a line that the disk had no room for, so that every line in the file is a whole one."""
         whole = lines.rfind(b"\n", 0, self.written) + 1
         torn = lines[whole : self.written]
-        if not torn:
+        if not torn or not stat.S_ISREG(os.fstat(self._fd).st_mode):
             return
         end = os.fstat(self._fd).st_size
         if os.pread(self._fd, len(torn), end - len(torn)) == torn:  # else somebody has written after us
@@ -97,9 +102,22 @@ class AppendFile:
                 break
             self.close()
         self._new = True
-        self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, self._mode)
+        self._fd = self._opened()
         size = os.fstat(self._fd).st_size
         self._torn = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"
+
+    def _opened(self) -> int:
+        try:
+            piped = stat.S_ISFIFO(os.stat(self.path).st_mode)
+        except FileNotFoundError:
+            piped = False
+        if not piped:
+            return os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, self._mode)
+        # Never for reading: we would be our own reader, and a line that nobody takes would count as written. Without a reader
+        # this fails (ENXIO, fifo(7)) in place of waiting for one.
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.set_blocking(descriptor, True)
+        return descriptor
 
 
 def _sync(descriptor: int) -> None:

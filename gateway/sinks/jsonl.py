@@ -1,5 +1,6 @@
 """The `jsonl` sink: one line of JSON per delivery, appended to a file.
 
+A line is delivered when all of its bytes are in a file that still has a name, or in the hands of a pipe's reader.
 At least once: a write that was given up (its `timeout`, a stop) may still succeed, and the next attempt writes its line again.
 """
 
@@ -81,6 +82,8 @@ class JsonlSink:
         except OSError as error:
             failed = Retry(Reason.UNAVAILABLE, f"{self._file.path}: {error.strerror}")
         try:
+            if written and not self._file.is_there():
+                written, failed = 0, Retry(Reason.UNAVAILABLE, f"{self._file.path}: was removed while it was written to")
             if written and self._fsync != "never":
                 self._file.sync()
         except OSError as error:

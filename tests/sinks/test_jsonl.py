@@ -7,13 +7,18 @@ import errno
 import gc
 import json
 import os
+import select
+import shutil
 import stat
 import threading
 import time
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gateway import files
 from gateway.core.outcome import Delivered, Outcome, Reason, Retry
@@ -549,3 +554,98 @@ async def test_the_file_that_logrotate_makes_a_moment_after_the_rename_is_waited
         assert await send(sink, outgoing(b'{"n":2}')) == Delivered()
     assert made == 1
     assert parsed(path.read_bytes())["body"] == {"n": 2}
+
+
+# Delivered means that somebody has it.
+
+
+@pytest.mark.parametrize("fsync", ["never", "batch", "always"])
+async def test_a_line_written_to_a_file_that_is_removed_meanwhile_is_a_retry(
+    fsync: Literal["never", "batch", "always"], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+
+    def removed_then_written(descriptor: int, data: bytes) -> int:
+        path.unlink(missing_ok=True)
+        return write(descriptor, data)
+
+    async with opened(JsonlConfig(path=path.name, fsync=fsync), path.parent) as sink:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", removed_then_written)
+            outcome = await send(sink)
+        assert isinstance(outcome, Retry)
+        assert "was removed" in outcome.detail
+        assert await send(sink) == Delivered()
+    assert len(path.read_bytes().splitlines()) == 1
+
+
+async def test_a_pipe_that_nobody_reads_takes_no_line(path: Path) -> None:
+    os.mkfifo(path)
+    async with opened(JsonlConfig(path=path.name), path.parent) as sink:
+        refused = await send(sink)
+        assert isinstance(refused, Retry)
+        assert str(path) in refused.detail
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        assert await send(sink) == Delivered()
+        assert (await drain(reader, 1))[0].endswith(b"}\n")
+        os.close(reader)
+        assert isinstance(await send(sink), Retry), "its reader has gone"
+
+
+async def test_a_reader_that_leaves_within_a_line_makes_it_a_retry(path: Path) -> None:
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    async with opened(JsonlConfig(path=path.name), path.parent) as sink:
+        sending = asyncio.create_task(send(sink, outgoing(b'{"s":"' + b"x" * 400_000 + b'"}')))
+        await asyncio.to_thread(select.select, [reader], [], [], PATIENCE)
+        os.close(reader)
+        outcome = await sending
+    assert isinstance(outcome, Retry)
+    assert "Broken pipe" in outcome.detail
+
+
+@pytest.mark.parametrize("device", ["/dev/full", "/proc/self/fd/99999", "/dev/null/x"])
+async def test_what_takes_no_byte_takes_no_line(device: str, tmp_path: Path) -> None:
+    async with opened(JsonlConfig(path=device), tmp_path) as sink:
+        assert isinstance(await send(sink), Retry)
+
+
+async def test_a_folder_that_is_removed_under_the_open_file_makes_the_next_line_a_retry(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    async with opened(JsonlConfig(path="logs/events.jsonl"), tmp_path) as sink:
+        assert await send(sink) == Delivered()
+        shutil.rmtree(folder)
+        assert isinstance(await send(sink), Retry)
+        folder.mkdir()
+        assert await send(sink) == Delivered()
+    assert len((folder / "events.jsonl").read_bytes().splitlines()) == 1
+
+
+@given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=30), room=st.integers(0, 2_000))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_delivered_lines_are_whole_in_the_file_however_short_the_writes_are(
+    sizes: list[int], room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write may take fewer bytes than it was given (write(2)), and a disk fills up within a line."""
+    path = tmp_path / f"{uuid4().hex}.jsonl"
+    write, left, turns = os.write, room, iter(sizes * 1000)
+
+    def short(descriptor: int, data: bytes) -> int:
+        nonlocal left
+        taken = min(len(data), next(turns), left)
+        if not taken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        left -= taken
+        return write(descriptor, data[:taken])
+
+    delivered = []
+    async with opened(JsonlConfig(path=path.name), tmp_path) as sink:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", short)
+            for number in range(6):
+                delivery = outgoing(b'{"number":%d}' % number)
+                if await send(sink, delivery) == Delivered():
+                    delivered.append(render(delivery))
+        lines = path.read_bytes().splitlines(keepends=True)
+    assert lines == delivered
