@@ -108,7 +108,7 @@ class Reloads:
             StoreError: nothing can be committed now; likewise.
         """
         running = self._running.file
-        if file is not None and Path(file).resolve() != running.resolve():
+        if file is not None and not _is_same(file, running):
             message = f"is not the file of the gateway that answers: that is {running}"
             raise ConfigError(file, [Problem(file=file, place="file", message=message)])
         async with self._one_at_a_time, nullcontext() if dry_run else self._systemd.reloading():
@@ -165,7 +165,7 @@ class Reloads:
         problems = [str(problem) for problem in error.problems] if isinstance(error, ConfigError) else [str(error)]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         now = datetime.fromtimestamp(int(self._clock.now()), UTC)
-        self._refusal = Refusal(time=now, actor=actor, detail=f"{problems[0][:_MOST_SHOWN]}{more}")
+        self._refusal = Refusal(time=now, actor=str(actor), detail=f"{problems[0][:_MOST_SHOWN]}{more}")
         self._audit.step("config.refused", actor=actor, detail="; ".join(problems)[:_MOST_DETAIL])
         self._metrics.config_refused()
         hint = (
@@ -180,6 +180,13 @@ class Reloads:
         """Who asked finds the line in the audit log once there is an answer. That the disk refuses it is said elsewhere."""
         with suppress(StoreError):
             await self._audit.flush()
+
+
+def _is_same(file: str, running: Path) -> bool:
+    try:
+        return Path(file).resolve() == running.resolve()
+    except (OSError, RuntimeError, ValueError):  # links that lead to each other, and names that no file can have
+        return False
 
 
 def _credentials(config: Config) -> dict[SecretRef, Secret]:

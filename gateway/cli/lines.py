@@ -89,9 +89,9 @@ def _parts(event: str, line: dict[str, Any]) -> list[str]:
         parts.append(str(line["status"]))
     if "duration_ms" in line:
         parts.append(f"{line['duration_ms']} ms")
-    for key in ("reason", "detail", "count", "actor"):
+    for key in ("reason", "detail", "count", "actor", "claimed"):
         if line.get(key):
-            parts.append(f"{key} {line[key]}" if key in ("count", "actor") else str(line[key]))
+            parts.append(f"{key} {line[key]}" if key in ("count", "actor", "claimed") else str(line[key]))
     if line.get("next_attempt_at"):
         parts.append(f"next {str(line['next_attempt_at'])[11:19]}")
     if isinstance(line.get("sinks"), list):

@@ -215,3 +215,14 @@ def rfc3339(instant: float) -> str:
 @lru_cache(maxsize=256)
 def _rfc3339(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+class Actor(str):
+    """The authenticated user who acts, and what the request says of who that is: a claim, kept beside it and never believed."""
+
+    claimed: str | None
+
+    def __new__(cls, user: str, claimed: str | None = None) -> Actor:
+        made = super().__new__(cls, user)
+        made.claimed = claimed
+        return made

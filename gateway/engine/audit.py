@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.core.errors import StoreError
-from gateway.core.values import rfc3339
+from gateway.core.values import Actor, rfc3339
 from gateway.files import AppendFile
 from gateway.store.queries import Ids
 from gateway.store.records import Message
@@ -54,6 +54,7 @@ class Line(Struct, omit_defaults=True, kw_only=True):
     more_addresses: int | None = None
     next_attempt_at: str | None = None
     actor: str | None = None
+    claimed: str | None = None
 
 
 class AuditLog:
@@ -88,6 +89,8 @@ class AuditLog:
             at: when the step happened (Unix seconds, UTC); None: now.
         """
         time = rfc3339(self._clock.now() if at is None else at)
+        if isinstance(actor := fields.get("actor"), Actor):
+            fields |= {"actor": str(actor), "claimed": actor.claimed}
         if message is None:
             line = Line(v=1, time=time, event=event, **fields)  # type: ignore[arg-type]
         else:

@@ -83,7 +83,14 @@ class Drills:
         found = _document(lane.name, delivery, await lane.drill(delivery))
         # The audit log's events are a closed list, and a drill is none of them.
         told = {name: found[name] for name in ("delivery_id", "outcome", "status", "reason", "detail", "duration_ms")}
-        self._log.info("sink.drilled", sink=lane.name, actor=drill.actor, route=drill.route, **told)
+        self._log.info(
+            "sink.drilled",
+            sink=lane.name,
+            actor=str(drill.actor),
+            claimed=getattr(drill.actor, "claimed", None),
+            route=drill.route,
+            **told,
+        )
         return found
 
 

@@ -93,7 +93,7 @@ class Gates:
         """False where it is paused already."""
         if self.paused:
             return False
-        self._state = msgspec.structs.replace(self._state, paused_at=self._clock.now(), paused_by=actor)
+        self._state = msgspec.structs.replace(self._state, paused_at=self._clock.now(), paused_by=str(actor))
         return True
 
     def resume(self) -> bool:

@@ -27,7 +27,7 @@ class Selection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     until: float | None = None
 
 
-class Target(Struct, frozen=True):
+class Target(Struct, frozen=True, forbid_unknown_fields=True):
     """One delivery of one message, there or to be made."""
 
     seq: int

@@ -23,14 +23,20 @@ from gateway.engine.operator import Operator
 from gateway.engine.reverify import Reverify
 from gateway.engine.upkeep import Upkeep
 from gateway.metrics import Metrics
+from gateway.web import asked
 from gateway.web.api import Api
 from gateway.web.connection import json_response
+from gateway.web.door import closed_to
 
 _Answer = Callable[[], Awaitable[web.Response]]
 
 
 class Reload(Protocol):
     async def __call__(self, actor: str, *, file: str | None = None, dry_run: bool = False) -> Struct: ...
+
+
+class _Nothing(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a reload: its parameters say it all."""
 
 
 class Admin:
@@ -73,6 +79,10 @@ class Admin:
             return json_response(404, {"error": "not_found", "detail": f"there is {', '.join(self._pages)}"})
         if request.method not in ("GET", "HEAD"):
             return json_response(405, {"error": "method_not_allowed", "detail": "GET"}, {"Allow": "GET, HEAD"})
+        try:
+            asked.query(request)
+        except ValueError as error:
+            return json_response(400, {"error": "bad_request", "detail": str(error)})
         return await page()
 
     def _refusal(self, request: web.BaseRequest) -> web.Response | None:
@@ -87,6 +97,8 @@ class Admin:
         origin = request.headers.get("Origin")
         if origin is not None and not self._is_ours(_hostname(origin), any_address=False):
             return json_response(403, {"error": "forbidden", "detail": "this Origin is a stranger here"})
+        if (why := closed_to(request)) is not None:
+            return json_response(403, {"error": "forbidden", "detail": f"this may not change anything: {why}"})
         return None
 
     def _has_token(self, request: web.BaseRequest) -> bool:
@@ -116,10 +128,19 @@ class Admin:
 
     async def _reloaded(self, request: web.BaseRequest) -> web.Response:
         """Reload, or with `?dry_run=1` say what that would change; 422 with the problems where the file is bad."""
-        dry_run = request.query.get("dry_run") == "1"
         try:
-            actor = request.query.get("actor") or "admin"
-            reloaded = await self._reload(actor, file=request.query.get("file"), dry_run=dry_run)
+            given = asked.query(request, "actor", "file", "dry_run")
+            await asked.body(request, _Nothing, optional=True)
+            dry_run, actor = asked.flag(given, "dry_run"), asked.actor(given.get("actor"))
+            file = asked.path(given["file"]) if "file" in given else None
+        except asked.SlowBody as error:
+            late = json_response(408, {"error": "timeout", "detail": str(error)})
+            late.force_close()
+            return late
+        except (ValueError, RecursionError) as error:
+            return json_response(400, {"error": "bad_request", "detail": str(error)})
+        try:
+            reloaded = await self._reload(actor, file=file, dry_run=dry_run)
         except ConfigError as error:
             detail = "the configuration is bad; nothing was changed"
             return json_response(422, {"error": "bad_configuration", "detail": detail, "problems": error.problems})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,17 @@ from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.core.errors import BackupFailed, StoreCorrupt, StoreError
 from gateway.engine.drill import Drill, Drills, Unknown
 from gateway.engine.observer import Observer
-from gateway.engine.operator import Act, Operator, Progress
+from gateway.engine.operator import Act, Operator
 from gateway.engine.reverify import Reverify, UnknownSource
 from gateway.engine.upkeep import Upkeep
 from gateway.store.operations import Selection, Target
+from gateway.web import asked
 from gateway.web.connection import json_response
-
-_LARGEST_ACT = 64 * 1024
-_MOST_ROWS = 500
 
 
 class _Which(Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,6 +27,22 @@ class _Which(Struct, frozen=True, forbid_unknown_fields=True):
 
     source: str | None = None
     actor: str = "admin"
+
+
+class _Who(Struct, frozen=True, forbid_unknown_fields=True):
+    """A pause, or its end."""
+
+    actor: str = asked.USER
+
+
+class _Copy(Struct, frozen=True, forbid_unknown_fields=True):
+    """A backup."""
+
+    file: str
+
+
+class _Nothing(Struct, frozen=True, forbid_unknown_fields=True):
+    """An act that is told nothing."""
 
 
 class Api:
@@ -47,37 +60,31 @@ class Api:
             path = [unquote(part) for part in request.raw_path.partition("?")[0].removeprefix("/api/").split("/")]
             match request.method, path:
                 case "GET", ["status"]:
+                    asked.query(request)
                     return json_response(200, await self._observer.status())
                 case "GET", ["messages"]:
-                    return await self._messages(request.query)
+                    return await self._messages(request)
                 case "GET", ["messages", text]:
+                    asked.query(request)
                     stories, more = await self._operator.show(text)
                     return json_response(200, {"messages": stories, "more": more})
                 case "GET", ["deliveries"]:
-                    return await self._deliveries(request.query)
+                    return await self._deliveries(request)
                 case "GET", ["sinks"]:
+                    asked.query(request)
                     return json_response(200, {"sinks": await self._operator.sinks()})
                 case "GET", ["routing"]:
-                    after = request.query.get("after")
-                    since = float(request.query.get("since", "0"))
-                    return json_response(200, await self._operator.routing(since, int(after) if after else None))
-                case "POST", ["replay"]:
-                    return _progress(await self._operator.replay(await _act(request)))
-                case "POST", ["discard"]:
-                    return _progress(await self._operator.discard(await _act(request)))
-                case "POST", ["drill"]:
-                    drill: Drill = await _json(request, Drill)
-                    return json_response(200, {"drills": await self._drills.run(drill)})
-                case "POST", ["backup"]:
-                    asked: dict[str, str] = await _json(request, dict[str, str])
-                    return json_response(200, await self._upkeep.backup(_file(asked), partial(_waits, request)))
-                case "POST", ["check"]:
-                    return json_response(200, await self._upkeep.check(partial(_waits, request)))
-                case "POST", ["reverify"]:
-                    which: _Which = await _json(request, _Which)
-                    return json_response(200, {"sources": await self._reverify.reverify(which.source, which.actor)})
-                case "POST", ["sinks", name, "pause" | "resume" as act]:
-                    return await self._gate(name, act, (await _json(request, dict[str, str])).get("actor", "admin"))
+                    given = asked.query(request, "since", "after")
+                    since = asked.seconds(given, "since") or 0.0
+                    return json_response(200, await self._operator.routing(since, asked.number(given, "after")))
+                case "POST", _:
+                    asked.query(request)
+                    if (answer := await self._act(request, path)) is not None:
+                        return answer
+        except asked.SlowBody as error:
+            late = json_response(408, {"error": "timeout", "detail": str(error)})
+            late.force_close()
+            return late
         except (Unknown, UnknownSource) as error:
             return json_response(404, {"error": "not_found", "detail": str(error), "known": error.known})
         except KeyError as error:
@@ -91,23 +98,52 @@ class Api:
             return json_response(400, {"error": "bad_request", "detail": str(error)})
         return json_response(404, {"error": "not_found", "detail": "there is no such page"})
 
-    async def _messages(self, query: Mapping[str, str]) -> web.Response:
-        page, after = await self._operator.messages(_selection(query), int(query.get("after", "0")), _limit(query))
+    async def _act(self, request: web.BaseRequest, path: list[str]) -> web.Response | None:
+        """Do what a request asks for; None where there is no such act."""
+        match path:
+            case ["replay"]:
+                return json_response(200, await self._operator.replay(await _with_actor(request, Act)))
+            case ["discard"]:
+                return json_response(200, await self._operator.discard(await _with_actor(request, Act)))
+            case ["drill"]:
+                return json_response(200, {"drills": await self._drills.run(await _with_actor(request, Drill))})
+            case ["backup"]:
+                copy: _Copy = await asked.body(request, _Copy)
+                return json_response(200, await self._upkeep.backup(_file(copy.file), partial(_waits, request)))
+            case ["check"]:
+                await asked.body(request, _Nothing, optional=True)
+                return json_response(200, await self._upkeep.check(partial(_waits, request)))
+            case ["reverify"]:
+                which: _Which = await _with_actor(request, _Which)
+                return json_response(200, {"sources": await self._reverify.reverify(which.source, which.actor)})
+            case ["sinks", name, "pause" | "resume" as act]:
+                who: _Who = await _with_actor(request, _Who, optional=True)
+                changed = await (self._operator.pause if act == "pause" else self._operator.resume)(name, who.actor)
+                return json_response(200, {"sink": name, "paused": act == "pause", "changed": changed})
+        return None
+
+    async def _messages(self, request: web.BaseRequest) -> web.Response:
+        given = asked.query(request, *Selection.__struct_fields__, "after", "limit")
+        page, after = await self._operator.messages(_selection(given), asked.number(given, "after") or 0, asked.limit(given))
         return json_response(200, {"messages": page, "after": after})
 
-    async def _deliveries(self, query: Mapping[str, str]) -> web.Response:
-        seq, _, sink = query.get("after", "0.").partition(".")
-        page, after = await self._operator.deliveries(_selection(query), Target(int(seq), sink), _limit(query))
+    async def _deliveries(self, request: web.BaseRequest) -> web.Response:
+        given = asked.query(request, *Selection.__struct_fields__, "after", "limit")
+        seq, _, sink = given.get("after", "0.").partition(".")
+        begin = Target(asked.number({"after": seq}, "after") or 0, sink)
+        page, after = await self._operator.deliveries(_selection(given), begin, asked.limit(given))
         return json_response(200, {"deliveries": page, "after": f"{after.seq}.{after.sink}" if after else None})
 
-    async def _gate(self, name: str, act: str, actor: str) -> web.Response:
-        changed = await (self._operator.pause if act == "pause" else self._operator.resume)(name, actor)
-        return json_response(200, {"sink": name, "paused": act == "pause", "changed": changed})
+
+async def _with_actor(request: web.BaseRequest, kind: Any, *, optional: bool = False) -> Any:
+    """The act that a request asks for, in the name of whoever is authenticated."""
+    act = await asked.body(request, kind, optional=optional)
+    return structs.replace(act, actor=asked.actor(act.actor))
 
 
-def _file(asked: dict[str, str]) -> Path:
-    file = Path(asked.get("file", ""))
-    if not file.is_absolute() or "\0" in str(file):
+def _file(text: str) -> Path:
+    file = Path(asked.path(text))
+    if not file.is_absolute():
         raise ValueError('"file" is an absolute path on the host of the gateway')
     return file
 
@@ -117,25 +153,7 @@ def _waits(request: web.BaseRequest) -> bool:
     return request.transport is not None and not request.transport.is_closing()
 
 
-def _selection(query: Mapping[str, str]) -> Selection:
-    known = {name: value for name, value in query.items() if name in Selection.__struct_fields__}
-    return msgspec.convert(known, Selection, strict=False)
-
-
-def _limit(query: Mapping[str, str]) -> int:
-    return max(1, min(int(query.get("limit", "100")), _MOST_ROWS))
-
-
-async def _act(request: web.BaseRequest) -> Act:
-    act: Act = await _json(request, Act)
-    return act
-
-
-async def _json(request: web.BaseRequest, kind: Any) -> Any:
-    if request.content_length is None or request.content_length > _LARGEST_ACT:
-        raise ValueError("the body is JSON of at most 64 KiB, with its length")
-    return msgspec.json.decode(await request.read(), type=kind)
-
-
-def _progress(progress: Progress) -> web.Response:
-    return json_response(200, progress)
+def _selection(given: dict[str, str]) -> Selection:
+    known = {name: value for name, value in given.items() if name in Selection.__struct_fields__}
+    times = {name: asked.seconds(given, name) for name in ("since", "until")}
+    return msgspec.convert(known | times, Selection)

@@ -126,7 +126,10 @@ class Answer(NamedTuple):
 
 
 def request_bytes(body: bytes, headers: Headers = (), *, path: str = PATH, method: str = "POST", length: bool = True) -> bytes:
-    """A request as it goes over the wire: nothing in it is normalized, doubled headers stay doubled."""
+    """A request as it goes over the wire: nothing in it is normalized, doubled headers stay doubled. One to the admin listener
+    says what its body is, which nothing is changed without."""
+    if path.startswith(("/api/", "/-/")) and "content-type" not in [name.lower() for name, _ in headers]:
+        headers = [("Content-Type", "application/json"), *headers]
     head = bytearray(f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n".encode("utf-8", "surrogateescape"))
     if length:
         head += b"Content-Length: %d\r\n" % len(body)
@@ -328,6 +331,8 @@ class Running:
         return await self.send(request_bytes(body, signed(body) if headers is None else headers, path=path), **options)
 
     async def admin(self, path: str, headers: Headers = (), *, method: str = "GET", host: str = "127.0.0.1") -> Answer:
+        if method not in ("GET", "HEAD"):
+            headers = [("Content-Type", "application/json"), *headers]
         lines = "".join(f"{name}: {value!s}\r\n" for name, value in headers)
         raw = f"{method} {path} HTTP/1.1\r\n{f'Host: {host}' if host else 'X-None: 1'}\r\n{lines}Connection: close\r\n\r\n"
         return await exchange(self.addresses["admin"], raw.encode("utf-8", "surrogateescape"))

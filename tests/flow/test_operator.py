@@ -433,7 +433,7 @@ def ask(
     assert isinstance(address, tuple)
     connection = http.client.HTTPConnection(*address, timeout=20)
     try:
-        connection.request(method, path, body, headers or {})
+        connection.request(method, path, body, {"Content-Type": "application/json"} | (headers or {}))
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
     finally:
@@ -554,7 +554,7 @@ async def test_a_dead_delivery_is_replayed_through_the_api_under_the_same_key(tm
             keys = [name for name in first.headers if "idempotency" in name or name.endswith("-id")]
             assert keys and all(first.headers[name] == second.headers[name] for name in keys)
             (line,) = running.audit("delivery.replayed")
-            assert line["actor"] == "ann" and line["sink"] == "erp"
+            assert (line["actor"], line["claimed"], line["sink"]) == ("admin", "ann", "erp")
 
 
 async def test_a_pause_through_the_api_holds_across_a_kill_and_is_lifted_again(tmp_path: Path) -> None:
@@ -564,7 +564,7 @@ async def test_a_pause_through_the_api_holds_across_a_kill_and_is_lifted_again(t
         assert (await running.post(event("sr-1"))).status == 200
         await running.restart()
         (sink,) = (await asyncio.to_thread(ask, running, "GET", "/api/sinks"))[1]["sinks"]
-        assert sink["paused_by"] == "ann" and sink["queued"] == 1 and receiver.requests == []
+        assert sink["paused_by"] == "admin" and sink["queued"] == 1 and receiver.requests == []
         await asyncio.to_thread(ask, running, "POST", "/api/sinks/erp/resume", b'{"actor": "bob"}')
         await until(lambda: len(receiver.requests) == 1, 20)
-        assert [line["actor"] for line in running.audit() if line["event"].startswith("sink.")] == ["ann", "bob"]
+        assert [line["claimed"] for line in running.audit() if line["event"].startswith("sink.")] == ["ann", "bob"]

@@ -183,7 +183,7 @@ async def test_a_paused_sink_gets_nothing_until_it_is_resumed_not_even_after_a_c
             await until(lambda: len(running.audit("delivery.delivered", sink="erp")) == 10, PATIENCE)
             assert len(receiver.requests) == 10
             acts = [
-                (line["event"], line["actor"]) for line in running.audit() if line["event"] in ("sink.paused", "sink.resumed")
+                (line["event"], line["claimed"]) for line in running.audit() if line["event"] in ("sink.paused", "sink.resumed")
             ]
             assert acts == [("sink.paused", "ada"), ("sink.resumed", "eve")]
 

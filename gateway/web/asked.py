@@ -1,0 +1,137 @@
+"""What a request to the admin listener asks for, read strictly: what is not understood is refused, and never passed over."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gateway.core.values import Actor
+
+USER = "admin"
+"""Who acts: the one user that there is, who shows the token, or needs none on this host."""
+_LARGEST_BODY = 64 * 1024
+_BODY_SECONDS = 5.0
+_MOST_ROWS = 500
+_LONGEST_ACTOR = 256
+_LONGEST_PATH = 4096
+"""PATH_MAX of Linux."""
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_WORDS = {"1": True, "true": True, "0": False, "false": False}
+
+
+class SlowBody(Exception):
+    """The body did not come in time."""
+
+
+def query(request: web.BaseRequest, *names: str) -> dict[str, str]:
+    """Return the parameters of a request. Raises ValueError where one is unknown, given twice, or empty."""
+    found: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name not in names:
+            known = f"it knows {', '.join(names)}" if names else "it knows none"
+            raise ValueError(f'there is no parameter "{name[:80]}" here: {known}')
+        if name in found:
+            raise ValueError(f'the parameter "{name}" is given twice')
+        if not value:
+            raise ValueError(f'the parameter "{name}" is empty')
+        found[name] = value
+    return found
+
+
+def number(given: dict[str, str], name: str, default: int | None = None) -> int | None:
+    """Return a parameter as a count. Raises ValueError."""
+    if (text := given.get(name)) is None:
+        return default
+    if _NUMBER.fullmatch(text) is None:
+        raise ValueError(f'"{name}" is a number of at most 18 digits')
+    return int(text)
+
+
+def seconds(given: dict[str, str], name: str) -> float | None:
+    """Return a parameter as an instant, Unix seconds. Raises ValueError."""
+    if (text := given.get(name)) is None:
+        return None
+    try:
+        instant = float(text)
+    except ValueError:
+        instant = math.nan
+    if not math.isfinite(instant) or "_" in text:
+        raise ValueError(f'"{name}" is an instant in Unix seconds')
+    return instant
+
+
+def limit(given: dict[str, str]) -> int:
+    """Return how many rows are asked for, 100 where nothing is said. Raises ValueError."""
+    found = number(given, "limit", 100)
+    if found is None or not 1 <= found <= _MOST_ROWS:
+        raise ValueError(f'"limit" lies between 1 and {_MOST_ROWS}')
+    return found
+
+
+def flag(given: dict[str, str], name: str) -> bool:
+    """Return a parameter that is true or false, false where it is not given. Raises ValueError."""
+    if (text := given.get(name)) is None:
+        return False
+    if text not in _WORDS:
+        raise ValueError(f'"{name}" is one of {", ".join(_WORDS)}')
+    return _WORDS[text]
+
+
+def path(text: str) -> str:
+    """Return the name of a file. Raises ValueError where no file can have it."""
+    if "\0" in text or len(text) > _LONGEST_PATH or not _is_text(text):
+        raise ValueError('"file" is the path of a file, without NUL, of at most 4096 characters')
+    return text
+
+
+def actor(claimed: str | None) -> Actor:
+    """Return who acts. What the request says of that is kept as a claim. Raises ValueError where it is too long."""
+    if claimed is not None and (len(claimed) > _LONGEST_ACTOR or not _is_text(claimed)):
+        raise ValueError(f'"actor" is text of at most {_LONGEST_ACTOR} characters')
+    return Actor(USER, claimed if claimed != USER and claimed else None)
+
+
+async def body(request: web.BaseRequest, kind: Any, *, optional: bool = False) -> Any:
+    """Return the JSON of a request. Raises ValueError where it is not what is asked for, SlowBody after 5 s.
+
+    Args:
+        kind: the struct that it has to fit; unknown and repeated fields are refused.
+        optional: an empty body stands for `{}`.
+    """
+    if request.content_length is None and not (optional and not request.can_read_body):
+        raise ValueError("the body is JSON of at most 64 KiB, with its length")
+    if (request.content_length or 0) > _LARGEST_BODY:
+        raise ValueError("the body has more than 64 KiB")
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            raw = await request.read()
+    except TimeoutError:
+        raise SlowBody(f"the body did not come within {_BODY_SECONDS:g} s") from None
+    if optional and not raw.strip():
+        raw = b"{}"
+    json.loads(raw, object_pairs_hook=_once_each)
+    return msgspec.json.decode(raw, type=kind)
+
+
+def _once_each(pairs: Collection[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f'the field "{twice[:80]}" is given twice')
+    return found
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
