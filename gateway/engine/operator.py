@@ -238,15 +238,18 @@ class Operator:
             return len(found), kinds
         messages, now = await self._store.ask(lambda connection: queries.ids(connection, found)), self._clock.now()
 
-        def work(connection: Any, changes: Any) -> list[Target]:
-            changed = change(connection, targets=found, now=now, changes=changes)
-            unlogged.note(connection, [Step(one.seq, event, at_ms, one.sink, actor=act.actor) for one in changed])
-            return changed
+        at_ms, number = milliseconds(now), 0
+        for begin in range(0, len(found), _SLICE):  # a page of messages may owe many times as many deliveries
 
-        at_ms = milliseconds(now)
-        changed = await self._store.change(work, lambda changed: self._tell(event, changed, messages, act.actor))
+            def work(connection: Any, changes: Any, part: list[Target] = found[begin : begin + _SLICE]) -> list[Target]:
+                changed = change(connection, targets=part, now=now, changes=changes)
+                unlogged.note(connection, [Step(one.seq, event, at_ms, one.sink, actor=act.actor) for one in changed])
+                return changed
+
+            changed = await self._store.change(work, lambda changed: self._tell(event, changed, messages, act.actor))
+            number += len(changed)
         await self._audit.flush()
-        return len(changed), kinds
+        return number, kinds
 
     async def _targets(self, act: Act) -> tuple[list[Target], Target | None]:
         selection, after = act.selection, act.after or _FIRST

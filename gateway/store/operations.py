@@ -81,7 +81,8 @@ def add_or_reopen(
 ) -> list[Target]:
     """Make the deliveries that do not exist, and queue those again that are in one of these states."""
     made = add(connection, targets, now, changes)
-    return made + reopen(connection, [target for target in targets if target not in set(made)], states, now, changes)
+    there = set(targets) - set(made)
+    return made + reopen(connection, [target for target in targets if target in there], states, now, changes)
 
 
 def discard(connection: sqlite3.Connection, targets: Sequence[Target], now: float, changes: Changes) -> list[Target]:
