@@ -62,8 +62,11 @@ def main() -> None:
 def _run() -> int:
     """The exit code of the command that was called."""
     try:
-        status = app(sys.argv[1:], exit_on_error=False, print_error=True, result_action="return_value")
-    except CycloptsError:
+        status = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        from gateway.cli.lines import printable
+
+        print(f"gateway: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -194,7 +194,7 @@ def actor() -> str:
 
 def segment(text: str) -> str:
     """Text as one segment of a path."""
-    return quote(text, safe="")
+    return quote(text, safe="", errors="surrogateescape")
 
 
 def _owners(path: Path) -> str:

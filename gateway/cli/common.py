@@ -128,7 +128,8 @@ def exit_code(error: BaseException, journal: Log | None = None) -> int:
     if isinstance(cause, ConfigError):
         complain(cause.problems)
     elif isinstance(cause, GatewayError):
-        print(f"gateway: error: {cause}", file=sys.stderr)
+        said = printable(str(cause)) if isinstance(cause, UsageError) else cause  # it repeats what was typed
+        print(f"gateway: error: {said}", file=sys.stderr)
     else:
         # A bug. The traceback has no local variables, which could hold secrets.
         traceback.print_exception(cause)
