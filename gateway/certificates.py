@@ -133,7 +133,9 @@ def _refuse() -> str:
 
 def _explained(error: ssl.SSLError, certificates: str) -> PairError:
     reason = error.reason or ""
-    if "MISMATCH" in reason:  # KEY_VALUES_MISMATCH; KEY_TYPE_MISMATCH, of RSA and EC
+    # KEY_VALUES_MISMATCH for another key of the same type. OpenSSL keeps a place for each type (SSL_CTX_use_certificate(3)), so a
+    # key of another type than the certificate's has none beside it: NO_CERTIFICATE_ASSIGNED.
+    if "MISMATCH" in reason or reason == "NO_CERTIFICATE_ASSIGNED":
         return PairError("key", "does not belong to the certificate, the first one in its file")
     if "TOO_SMALL" in reason or "TOO_WEAK" in reason:
         return PairError("certificate", f"is too weak for OpenSSL: {reason}")
