@@ -1,0 +1,168 @@
+"""The HTTP client: what it writes, how it uses its connections, and how it leaves them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.outcome import Delivered, Reason, Retry
+from gateway.core.urls import UrlError, parse_url
+from gateway.core.values import Duration
+from gateway.sinks import HttpConfig, http_connection
+from gateway.sinks.transport import head_of
+from tests.sinks.parts import PATIENCE, HttpServer, Server, answer, opened, outgoing, read_request, send
+from tests.sinks.test_dial import dropping, info
+
+TARGETS = [
+    "/triggers?sp=%2Ftriggers&sig=a%2Bb",
+    "/a%2fb/%7Euser/%41",
+    "/a/../b/./c",
+    "/a//b?",
+    "/?q=a+b&empty=&&x==",
+    "/hook?next=http://x/?y",
+    "/(a)[b];c=d,e!$'*:@|^`",
+    "/%zz%",
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+async def test_path_and_query_are_sent_byte_for_byte(target: str, tmp_path: Path) -> None:
+    async with HttpServer() as server:
+        config = HttpConfig(url=f"http://127.0.0.1:{server.port}{target}")
+        async with opened(config, tmp_path) as sink:
+            assert await send(sink) == Delivered(200)
+    assert server.heard[0].line == f"POST {target} HTTP/1.1".encode()
+
+
+@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=40))
+def test_whatever_the_parser_takes_goes_out_as_it_was_written(rest: str) -> None:
+    try:
+        url = parse_url(f"https://erp.example/{rest}")
+    except UrlError:
+        return
+    head = head_of("POST", url, 0, {})
+    assert head is not None
+    assert head.startswith(f"POST /{rest} HTTP/1.1\r\nhost: erp.example\r\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://erp.example:80/", "erp.example"),
+        ("https://erp.example:443/", "erp.example"),
+        ("https://erp.example:80/", "erp.example:80"),
+        ("https://[2001:DB8::1]:8443/", "[2001:db8::1]:8443"),
+        ("https://bücher.example/", "xn--bcher-kva.example"),
+    ],
+)
+def test_the_host_header_is_the_authority_that_was_dialled(url: str, host: str) -> None:
+    head = head_of("POST", parse_url(url), 0, {})
+    assert head is not None
+    assert f"\r\nhost: {host}\r\n".encode() in head
+
+
+@given(st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=4))
+def test_no_header_can_begin_another_one(headers: dict[str, str]) -> None:
+    head = head_of("POST", parse_url("http://erp.example/"), 0, {f"x{name}": value for name, value in headers.items()})
+    hostile = any(set(f"{name}{value}") & set("\r\n\0") for name, value in headers.items())
+    assert (head is None) == hostile
+    if head is not None:
+        lines = head.split(b"\r\n")
+        assert lines[-2:] == [b"", b""]
+        assert sum(line.startswith(b"x") for line in lines) == len(headers)
+        assert all(mark not in line for line in lines for mark in (b"\r", b"\n", b"\0"))
+
+
+async def test_a_sink_may_name_itself(tmp_path: Path) -> None:
+    async with HttpServer() as server, opened(HttpConfig(url=server.url, headers={"User-Agent": "acme"}), tmp_path) as sink:
+        await send(sink)
+    assert server.heard[0].header("user-agent") == "acme"
+
+
+async def test_an_ipv6_address_is_dialled(tmp_path: Path) -> None:
+    heard = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert (await read_request(reader)).header("host") == f"[::1]:{port}"
+        heard.set()
+        writer.write(answer(200, connection="close"))
+        writer.close()
+
+    try:
+        server = await asyncio.start_server(talk, "::1", 0)
+    except OSError:
+        pytest.skip("no IPv6 on loopback here")
+    port = server.sockets[0].getsockname()[1]
+    async with server, opened(HttpConfig(url=f"http://[::1]:{port}/"), tmp_path) as sink:
+        assert await send(sink) == Delivered(200)
+    assert heard.is_set()
+
+
+async def test_a_small_request_is_one_write(tmp_path: Path) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        packets.append(await reader.read(1 << 20))
+        writer.write(answer(200))
+        await reader.read()
+
+    packets: list[bytes] = []
+    async with Server(talk) as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
+        assert await send(sink) == Delivered(200)
+    assert packets[0].endswith(outgoing().body)
+
+
+async def test_an_answer_that_overtakes_a_large_request_decides_and_ends_the_connection(tmp_path: Path) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer(413))
+        await writer.drain()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await done.wait()
+
+    done = asyncio.Event()
+    async with Server(talk) as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
+        outcome = await send(sink, outgoing(b"x" * 30_000_000))
+        assert isinstance(outcome, Retry)
+        assert outcome.status == 413
+        done.set()
+        await asyncio.wait_for(server.gone.wait(), PATIENCE)
+
+
+async def test_a_server_that_stops_reading_is_a_timeout(tmp_path: Path) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(PATIENCE)
+
+    async with Server(talk) as server, opened(HttpConfig(url=server.url, timeout=Duration("500ms")), tmp_path) as sink:
+        outcome = await send(sink, outgoing(b"x" * 30_000_000))
+    assert isinstance(outcome, Retry)
+    assert outcome.reason is Reason.TIMEOUT
+
+
+async def test_an_idle_connection_is_closed_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_connection, "IDLE_SECONDS", 0.05)
+    async with HttpServer(answer(200, keep_alive="timeout=5")) as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
+        assert await send(sink) == Delivered(200)
+        await asyncio.wait_for(server.gone.wait(), PATIENCE)
+        assert await send(sink) == Delivered(200)
+    assert server.connections == 2
+
+
+async def test_an_http_host_whose_first_address_drops_packets_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(answer(200, connection="close"))
+        writer.close()
+
+    with dropping("127.0.0.1") as port:
+        server = await asyncio.start_server(talk, "127.0.0.2", port)
+        found = [info("127.0.0.1", port), info("127.0.0.2", port)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+        async with server, opened(HttpConfig(url=f"http://erp.test:{port}/"), tmp_path) as sink:
+            begun = asyncio.get_running_loop().time()
+            assert await send(sink) == Delivered(200)
+            assert asyncio.get_running_loop().time() - begun < 1.5
