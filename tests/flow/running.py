@@ -406,7 +406,8 @@ class Receiver:
         self.requests.append(Received(request.path, headers, body, time.monotonic()))
         await self._open.wait()
         status, answer_headers = self.script.popleft() if self.script else self.always
-        return web.Response(status=status, headers=answer_headers)
+        said = "ok" if status == 200 else None  # a Slack webhook that says anything else has taken nothing
+        return web.Response(status=status, headers=answer_headers, text=said)
 
     def url(self, path: str = "/hook") -> str:
         return f"http://127.0.0.1:{self.port}{path}"

@@ -85,7 +85,7 @@ def hanging(kind: str) -> Server:
 
 
 def taking(kind: str) -> Server:
-    return ScriptedSmtp(EHLO=LOGIN) if kind == "email" else HttpServer()
+    return ScriptedSmtp(EHLO=LOGIN) if kind == "email" else HttpServer(answer(200, b"ok"))  # all that Slack says to a webhook
 
 
 async def settled(condition: Callable[[], bool]) -> None:
@@ -389,14 +389,18 @@ async def test_every_http_status_has_its_outcome(kind: str, retry_after: bool, t
     def reply(_: Heard) -> bytes:
         status = next(turn)
         # 100 to 199 are interim: another answer follows them (RFC 9110, section 15.2), but for 101, which ends HTTP.
-        return answer(status) + answer(500) if status < 200 else answer(status, **headers)
+        said = b"ok" if status == 200 else b""  # without it Slack has taken nothing
+        return answer(status) + answer(500) if status < 200 else answer(status, said, **headers)
 
     async with HttpServer(reply) as server:
         config, url = config_for(kind, server.port)
         async with opened(config, tmp_path, HOOK=url) as sink:
             for status in statuses:
                 outcome = await send(sink)
-                assert type(outcome) is http_outcome(status, retry_after=retry_after), status
+                expected = http_outcome(status, retry_after=retry_after)
+                if kind == "slack" and status != 200 and expected is Delivered:
+                    expected = Retry  # an incoming webhook that takes a message answers 200
+                assert type(outcome) is expected, status
                 assert outcome.status == (500 if status < 200 else status)
                 assert_no_secret(repr(outcome))
     assert len(server.heard) == len(statuses), "nothing is tried again inside, nothing is followed"
