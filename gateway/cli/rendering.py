@@ -48,7 +48,7 @@ def rendered(config: SinkConfig, delivery: Outgoing, now: float) -> bytes:
         case SlackConfig():
             return slack.render(delivery, config)
         case EmailConfig():
-            return email.render(delivery, config, email.template_of(config)).message.as_bytes()
+            return email.render(delivery, config, email.template_of(config)).raw
         case JsonlConfig():
             return jsonl.render(delivery)
         case _:

@@ -12,8 +12,9 @@ from gateway.config import access, paths
 from gateway.config.decode import secret_refs
 from gateway.config.place import Finding, Findings, Place
 from gateway.config.settings import Config, SourceSettings
+from gateway.core.mailbox import MailboxError, parse_mailbox
 from gateway.core.signature import Key
-from gateway.core.urls import UrlError, parse_url
+from gateway.core.urls import UrlError, parse_host, parse_url
 from gateway.core.values import SecretRef
 from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, tls
 from gateway.sinks.guard import parse_network
@@ -21,7 +22,6 @@ from gateway.sinks.http import MOST_SECRETS, OWN_HEADERS
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,47}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_MAIL = re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+")
 _MOST_CONCURRENT = 256
 
 _Say = Callable[..., None]
@@ -202,9 +202,14 @@ def _check_email(sink: EmailConfig, say: _Say) -> None:
     if not sink.recipients:
         say("recipients", "names nobody")
     for keys, text in [("sender", sink.sender), *((("recipients", at), text) for at, text in enumerate(sink.recipients))]:
-        address = match[1] if (match := re.fullmatch(r"[^<>\r\n]*<([^<>]*)>", text)) else text
-        if _MAIL.fullmatch(address) is None or not text.isprintable():
-            say(keys, f'"{text}" is no mail address')
+        try:
+            parse_mailbox(text)
+        except MailboxError as error:
+            say(keys, error.message, error.hint)
+    try:
+        parse_host(sink.host)
+    except UrlError as error:
+        say("host", error.message, error.hint)
     if not 1 <= sink.port <= 65535:
         say("port", "has to lie between 1 and 65535")
     if sink.username is not None and sink.password is None:

@@ -8,10 +8,9 @@ import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from email.headerregistry import HeaderRegistry, MessageIDHeader
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime
 from hashlib import sha256
 from html import escape
 from typing import Literal
@@ -19,19 +18,17 @@ from typing import Literal
 import aiosmtplib
 from msgspec import Struct, field
 
-from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
+from gateway.core.mailbox import parse_mailbox
+from gateway.core.outcome import Delivered, Outcome, Retry
+from gateway.core.urls import UrlError, parse_host
 from gateway.core.values import SecretRef
 from gateway.sinks.base import Deadline, Opening, Outgoing, ReadableSettings
 from gateway.sinks.dial import Dialler
-from gateway.sinks.guard import BlockedAddress, Guard, words
+from gateway.sinks.guard import Guard
 from gateway.sinks.language import language_of, one_line, tell
+from gateway.sinks.mail_answers import failure, no_utf8, verdict
+from gateway.sinks.mail_headers import address_header, header_lines, id_header, text_header
 from gateway.sinks.templates import Template
-
-_HEADERS = HeaderRegistry()
-for _name in ("in-reply-to", "references", "list-id"):
-    _HEADERS.map_to_type(_name, MessageIDHeader)  # type: ignore[arg-type]  # typeshed knows it for no header
-_POLICY = SMTP_POLICY.clone(header_factory=_HEADERS)
-"""With ids that stay in one piece, however long the domain is: else they would be folded, as encoded words."""
 
 _IDLE_SECONDS = 30.0
 """For which a connection waits for the next mail; servers wait for at least 5 minutes (RFC 5321, section 4.5.3.2.7)."""
@@ -39,8 +36,6 @@ _NOOP_SECONDS = 3.0
 """For a connection to show that it is still one; else another is opened."""
 _REMEMBERED = 1000
 """Deliveries that some recipients have and others do not."""
-_NAMED = 5
-"""Refused recipients in one detail."""
 
 
 class EmailConfig(ReadableSettings, frozen=True, kw_only=True, tag_field="type", tag="email"):
@@ -56,7 +51,8 @@ class EmailConfig(ReadableSettings, frozen=True, kw_only=True, tag_field="type",
 
 
 class Mail(Struct, frozen=True):
-    message: EmailMessage
+    raw: bytes
+    """As it is sent, with CRLF; beyond ASCII only in addresses that need SMTPUTF8."""
     failed: str
     """Why the built-in template stands in for the operator's; "" where it does not."""
 
@@ -71,30 +67,37 @@ def render(delivery: Outgoing, config: EmailConfig, template: Template) -> Mail:
     language = language_of(config)
     telling = tell(delivery, language, config.link)
     said = template.render(delivery, telling)
-    domain = domain_of(config.sender)
-    mail = EmailMessage(policy=_POLICY)
-    mail["From"] = config.sender
-    mail["To"] = ", ".join(config.recipients)
-    mail["Subject"] = _plain(one_line(said.parts["subject"].replace("\n", " ")))
-    mail["Date"] = format_datetime(datetime.fromtimestamp(delivery.received_at, UTC))
-    mail["Message-ID"] = f"<{delivery.delivery_id}@{domain}>"
+    sender = parse_mailbox(config.sender)
+    head = [
+        address_header("From", [sender]),
+        address_header("To", [parse_mailbox(text) for text in config.recipients]),
+        text_header("Subject", _plain(one_line(said.parts["subject"].replace("\n", " ")))),
+        text_header("Date", format_datetime(datetime.fromtimestamp(delivery.received_at, UTC))),
+        id_header("Message-ID", f"<{delivery.delivery_id}@{sender.domain}>"),
+    ]
     if telling.sr and not telling.notice:
         # The root is no mail that anybody has; mail programs put what refers to it together all the same (RFC 5256).
-        mail["In-Reply-To"] = mail["References"] = f"<{_root(delivery)}@{domain}>"
-    if not domain.startswith("["):  # an address is no name of a list (RFC 2919)
-        mail["List-Id"] = f"<{delivery.sink or 'sink'}.legitmark-gateway.{domain}>"
-    mail["Auto-Submitted"] = "auto-generated"
-    mail["X-Auto-Response-Suppress"] = "All"
+        root = f"<{_root(delivery)}@{sender.domain}>"
+        head += [id_header("In-Reply-To", root), id_header("References", root)]
+    if not sender.domain.startswith("["):  # an address is no name of a list (RFC 2919)
+        head.append(id_header("List-Id", f"<{delivery.sink or 'sink'}.legitmark-gateway.{sender.domain}>"))
+    head += [text_header("Auto-Submitted", "auto-generated"), text_header("X-Auto-Response-Suppress", "All")]
     text = said.parts["text"]
-    mail.set_content(f"{text}\n", cte="base64")
     # Its own words are what somebody wrote a template for, so the HTML must not say something else.
     page = _page(text, language.locale) if "text" in said.own and "html" not in said.own else said.parts["html"]
-    mail.make_alternative(boundary=f"=_{sha256(delivery.delivery_id.encode()).hexdigest()[:32]}")
-    mail.add_alternative(f"{page}\n", subtype="html", cte="base64")
-    for part in mail.iter_parts():
+    return Mail(header_lines(head) + _body(text, page, language.locale, delivery.delivery_id), said.failed)
+
+
+def _body(text: str, page: str, locale: str, delivery_id: str) -> bytes:
+    """Text and HTML, with the headers that say so; base64, so that no line is long and none begins with a dot."""
+    body = EmailMessage(policy=SMTP_POLICY)
+    body.set_content(f"{text}\n", cte="base64")
+    body.make_alternative(boundary=f"=_{sha256(delivery_id.encode()).hexdigest()[:32]}")
+    body.add_alternative(f"{page}\n", subtype="html", cte="base64")
+    for part in body.iter_parts():
         del part["MIME-Version"]  # of the whole mail alone (RFC 2045, section 4)
-    mail["Content-Language"] = language.locale
-    return Mail(mail, said.failed)
+    body["Content-Language"] = locale
+    return body.as_bytes()
 
 
 def _root(delivery: Outgoing) -> str:
@@ -117,8 +120,12 @@ def _plain(text: str) -> str:
     return text.replace("=?", "= ?")
 
 
-def domain_of(sender: str) -> str:
-    return parseaddr(sender)[1].partition("@")[2] or "localhost"
+def _host(text: str) -> str:
+    """The host to dial. `check` refuses what is none; a sink that is opened without it gets the resolver's own answer."""
+    try:
+        return parse_host(text)
+    except UrlError:
+        return text
 
 
 class Taken:
@@ -151,7 +158,10 @@ class EmailSink:
         self._dialler = Dialler(Guard.of(config.allow_networks))
         self._password = opening.secret(config.password) if config.password else None
         self._tls = ssl.create_default_context() if config.security != "none" else None
-        self._local_hostname = domain_of(config.sender)
+        self.host = _host(config.host)
+        self.place = f"[{self.host}]:{config.port}" if ":" in self.host else f"{self.host}:{config.port}"
+        self._sender = parse_mailbox(config.sender)
+        self._recipients = [parse_mailbox(text) for text in config.recipients]
         self._taken = Taken()
         self._idle = Idle()
 
@@ -159,24 +169,27 @@ class EmailSink:
         """Send the mail to whoever has not got it by an earlier attempt."""
         config, deadline = self._config, Deadline(self._config.timeout)
         mail = render(delivery, config, self._template)
-        everybody = list(dict.fromkeys(address.addr_spec for address in mail.message["To"].addresses))
+        everybody = list(dict.fromkeys(recipient.address for recipient in self._recipients))
         has_it = self._taken.of(delivery.delivery_id)
         owed = [recipient for recipient in everybody if recipient not in has_it]
-        refused: Mapping[str, int] = {}
+        refused: Mapping[str, aiosmtplib.SMTPResponse] = {}
         if owed or not has_it:
             try:
                 client = await self._idle.take(deadline)
                 if client is not None:
                     try:
-                        refused = await self._hand_over(client, mail.message, owed, delivery.delivery_id)
+                        refused = await self._hand_over(client, mail.raw, owed, delivery.delivery_id)
                     except aiosmtplib.SMTPSenderRefused:
                         client = None  # the host may want no more mails in one conversation; nothing of this one was said yet
                 if client is None:
-                    client = await self.converse(await self._dialler.dial(config.host, config.port))
-                    refused = await self._hand_over(client, mail.message, owed, delivery.delivery_id)
+                    client = await self.converse(await self._dialler.dial(self.host, config.port))
+                    if lacking := self.lacks_utf8(client):
+                        _leave(client)
+                        return no_utf8(lacking, self.place)
+                    refused = await self._hand_over(client, mail.raw, owed, delivery.delivery_id)
             except (aiosmtplib.SMTPException, OSError, UnicodeError) as error:
-                return failure(error, config.host, config.port)
-        outcome = verdict(refused, len(everybody), f"{config.host}:{config.port}")
+                return failure(error, self.host, config.port)
+        outcome = verdict(refused, len(everybody), self.place)
         if not isinstance(outcome, Retry):
             self._taken.forget(delivery.delivery_id)
         if mail.failed and isinstance(outcome, Delivered):
@@ -187,12 +200,18 @@ class EmailSink:
     async def aclose(self) -> None:
         self._idle.close()
 
+    def lacks_utf8(self, client: aiosmtplib.SMTP) -> list[str]:
+        """The addresses of this sink that the other side of a conversation can't take: it offers no SMTPUTF8."""
+        if client.supports_extension("smtputf8"):
+            return []
+        return [mailbox.address for mailbox in (self._sender, *self._recipients) if mailbox.needs_utf8]
+
     async def converse(self, dialled: socket.socket) -> aiosmtplib.SMTP:
         """Begin a conversation, up to the login, on a connection that it takes over. Raises what `failure` has words for."""
         config = self._config
         try:
             client = aiosmtplib.SMTP(
-                hostname=config.host,
+                hostname=self.host.rstrip("."),  # the name that the certificate is for: a dot at its end is for DNS alone
                 sock=dialled,
                 timeout=config.timeout,
                 use_tls=config.security == "tls",
@@ -200,13 +219,15 @@ class EmailSink:
                 tls_context=self._tls,
                 username=config.username,
                 password=self._password.reveal() if self._password else None,
-                local_hostname=self._local_hostname,  # else aiosmtplib asks DNS for it, and blocks the loop meanwhile
+                local_hostname=self._sender.domain,  # else aiosmtplib asks DNS for it, and blocks the loop meanwhile
             )
         except BaseException:
             dialled.close()
             raise
         try:
             await client.connect()
+            if client.is_ehlo_or_helo_needed:  # else it has been said before the login
+                await _greet(client)
         except BaseException:
             # Ended, and not closed: a TLS transport may still hold the descriptor, and would close another's later.
             with suppress(OSError):
@@ -215,21 +236,23 @@ class EmailSink:
         return client
 
     async def _hand_over(
-        self, client: aiosmtplib.SMTP, mail: EmailMessage, owed: Sequence[str], delivery_id: str
-    ) -> Mapping[str, int]:
-        """Send one mail; the codes of the recipients that were refused, who may be all of them."""
+        self, client: aiosmtplib.SMTP, mail: bytes, owed: Sequence[str], delivery_id: str
+    ) -> Mapping[str, aiosmtplib.SMTPResponse]:
+        """Send one mail; the answers for the recipients that were refused, who may be all of them."""
+        # Beyond ASCII are only the addresses in its head, and only where the server offered SMTPUTF8.
+        options = [] if mail.isascii() else ["SMTPUTF8", "BODY=8BITMIME"]
         try:
-            answers, _ = await client.send_message(mail, recipients=owed)
+            answers, _ = await client.sendmail(self._sender.address, owed, mail, mail_options=options)
         except aiosmtplib.SMTPRecipientsRefused as error:
             _leave(client)
-            return {refused.recipient: refused.code for refused in error.recipients}
+            return {refused.recipient: aiosmtplib.SMTPResponse(refused.code, refused.message) for refused in error.recipients}
         except BaseException:
             client.close()
             raise
         # At once: whatever cuts the attempt from here on, they have it.
         self._taken.add(delivery_id, set(owed) - answers.keys())
         self._idle.keep(client)
-        return {recipient: answer.code for recipient, answer in answers.items()}
+        return answers
 
 
 class Idle:
@@ -282,63 +305,8 @@ def _leave(client: aiosmtplib.SMTP) -> None:
     client.close()
 
 
-def verdict(refused: Mapping[str, int], recipients: int, place: str) -> Outcome:
-    """Who was refused for now (4xx) is tried again. Where nobody is, it is delivered if anybody has it.
-
-    Args:
-        refused: the code of each recipient that was refused in this attempt; all others have the mail.
-        recipients: how many there are in all.
-    """
-    if not refused:
-        return Delivered(250)
-    named = ", ".join(f"{recipient} (SMTP {code})" for recipient, code in list(refused.items())[:_NAMED])
-    more = f" (+{len(refused) - _NAMED} more)" if len(refused) > _NAMED else ""
-    detail = f"{place} refused {len(refused)} of {recipients} recipients: {named}{more}"
-    if later := [code for code in refused.values() if code < 500]:
-        return Retry(Reason.SMTP_STATUS, detail, min(later))
-    if len(refused) < recipients:
-        return Delivered(250, detail)
-    return Reject(Reason.SMTP_STATUS, detail, max(refused.values()))
-
-
-def failure(error: aiosmtplib.SMTPException | OSError | UnicodeError, host: str, port: int) -> Retry | Reject:
-    """4xx may work later, 5xx about this mail never will. A 5xx about us (greeting, STARTTLS, login) is for an operator to
-    mend, so it is tried again: one broken mail host must not end every mail.
-    """
-    place = f"{host}:{port}"
-    match error:
-        case BlockedAddress():
-            return Retry(Reason.BLOCKED, "the address is one that this sink may not dial; see allow_networks")
-        case aiosmtplib.SMTPAuthenticationError():
-            return Retry(
-                Reason.SMTP_STATUS, f"{place} refused the login: SMTP {error.code}; check username and password", error.code
-            )
-        case UnicodeError():
-            return Retry(Reason.DNS, f"{host} is no name that DNS could have")
-        case aiosmtplib.SMTPResponseException(code=-1):
-            return Retry(Reason.PROTOCOL, f"{place}: the answer is not SMTP")
-        case aiosmtplib.SMTPSenderRefused() | aiosmtplib.SMTPDataError():
-            detail = f"{place} answered: SMTP {error.code}"
-            kind = Reject if error.code >= 500 else Retry
-            return kind(Reason.SMTP_STATUS, detail, error.code)
-        case aiosmtplib.SMTPResponseException():
-            return Retry(Reason.SMTP_STATUS, f"{place} takes no mail: SMTP {error.code}", error.code)
-        case aiosmtplib.SMTPTimeoutError() | TimeoutError():
-            return Retry(Reason.TIMEOUT, f"{place}: no answer in time")
-        case ssl.SSLError():
-            return Retry(Reason.TLS, f"{place}: TLS failed: {error.reason or 'the certificate was refused'}")
-        case aiosmtplib.SMTPServerDisconnected() | ConnectionResetError() | BrokenPipeError():
-            return Retry(Reason.RESET, f"{place} closed the connection")
-        case socket.gaierror():
-            return Retry(Reason.DNS, f"{host} has no address")
-        case aiosmtplib.SMTPConnectError() | OSError():
-            cause = error.__cause__ or error
-            if isinstance(cause, ssl.SSLError):
-                return Retry(Reason.TLS, f"{place}: TLS failed: {cause.reason or 'the certificate was refused'}")
-            return Retry(Reason.CONNECT, f"{place}: {words(cause) if isinstance(cause, OSError) else 'no connection'}")
-        case _ if "AUTH extension" in str(error) or "authentication method" in str(error):
-            return Retry(Reason.PROTOCOL, f"{place} offers no login; check port and security, or remove username and password")
-        case _ if "STARTTLS" in str(error):
-            return Retry(Reason.TLS, f"{place} offers no STARTTLS; nothing was sent in clear; check port and security")
-        case _:
-            return Retry(Reason.PROTOCOL, f"{place}: the answer is not SMTP")
+async def _greet(client: aiosmtplib.SMTP) -> None:
+    try:
+        await client.ehlo()
+    except aiosmtplib.SMTPHeloError:  # a host that knows only the old word takes mail all the same
+        await client.helo()

@@ -27,6 +27,7 @@ from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, Slac
 from gateway.sinks.base import Opening, SinkSettings
 from gateway.sinks.dial import Dialler
 from gateway.sinks.guard import AddressInfo, BlockedAddress, Guard, words
+from gateway.sinks.mail_answers import failure, no_utf8
 from gateway.sinks.tls import refused
 from gateway.threads import detached
 
@@ -111,7 +112,10 @@ class _Way:
         return Found(True, ", ".join([first, *rest]), seconds)
 
     def ends(self, error: Exception) -> Found:
-        return Found(False, self._why(error), self._clock.monotonic() - self._begun)
+        return self.fails(self._why(error))
+
+    def fails(self, why: str) -> Found:
+        return Found(False, why, self._clock.monotonic() - self._begun)
 
     def _why(self, error: Exception) -> str:
         """Details are ours: an error's own text can hold bytes of the other side."""
@@ -133,11 +137,11 @@ class _Way:
             case _ if tls is not None:
                 return f"{place}: TLS failed ({tls.reason or 'no reason given'}); is that a port for TLS?"
             case aiosmtplib.SMTPResponseException():
-                return email.failure(error, self._host, self._port).detail
+                return failure(error, self._host, self._port).detail
             case ConnectionResetError() | BrokenPipeError() | aiosmtplib.SMTPServerDisconnected() | aiosmtplib.SMTPConnectError():
                 return f"{place} closed the connection, before {self.step} was done; look at the log there"
             case aiosmtplib.SMTPException():
-                return email.failure(error, self._host, self._port).detail
+                return failure(error, self._host, self._port).detail
             case OSError(errno=errno.ECONNREFUSED):
                 return f"{place}: {words(error)}; nothing listens there, or a firewall says so: check the port"
             case OSError():
@@ -229,14 +233,14 @@ async def _probe_slack_api(config: SlackConfig, opening: Opening) -> Found:
 
 async def _probe_mail(config: EmailConfig, opening: Opening) -> Found:
     sink = email.EmailSink(config, opening)
-    way = _Way(config.host, config.port, "host", config, opening.clock)
+    way = _Way(sink.host, config.port, "host", config, opening.clock)
     try:
         async with asyncio.timeout(way.seconds) as limit:
             dialled = await way.dialler.connect(await way.look_up())
             way.step = "SMTP"
             async with _closing(await sink.converse(dialled)) as client:
-                if config.username is None:  # else it has been said before the login
-                    await _greet(client)
+                if lacking := sink.lacks_utf8(client):
+                    return way.fails(no_utf8(lacking, sink.place).detail)
                 found = [] if config.security != "starttls" else ["STARTTLS"]
                 if (tls := client.get_transport_info("ssl_object")) is not None:
                     found += _tls_words(tls, opening.clock)
@@ -259,13 +263,6 @@ async def _closing(client: aiosmtplib.SMTP) -> AsyncIterator[aiosmtplib.SMTP]:
                 await client.quit()
     finally:
         client.close()
-
-
-async def _greet(client: aiosmtplib.SMTP) -> None:
-    try:
-        await client.ehlo()
-    except aiosmtplib.SMTPHeloError:  # a host that knows only the old word takes mail all the same
-        await client.helo()
 
 
 async def _probe_file(path: Path, config: JsonlConfig, clock: Clock) -> Found:

@@ -13,6 +13,9 @@ import ssl
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default as email_policy
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -99,6 +102,13 @@ async def attempt(sink: Sink, timeout: float) -> Outcome:
     await asyncio.wait([sending], timeout=timeout + 3)
     assert sending.done(), "it goes on after its time is over"
     return await sending
+
+
+def parsed(raw: bytes) -> EmailMessage:
+    """A mail as a program reads it that knows nothing of how it was written."""
+    mail = message_from_bytes(raw, policy=email_policy)
+    assert isinstance(mail, EmailMessage)
+    return mail
 
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -272,6 +282,8 @@ class MailServer:
     def __init__(self, *, tls: ssl.SSLContext | None = None, starttls: ssl.SSLContext | None = None, login: bool = False) -> None:
         self._tls = tls
         self._options: dict[str, Any] = {"tls_context": starttls, "require_starttls": starttls is not None}
+        self.utf8 = False
+        """Whether it offers SMTPUTF8."""
         if login:
             self._options |= {
                 "authenticator": self._authenticate,
@@ -308,7 +320,7 @@ class MailServer:
 
     def _session(self) -> Any:
         loop = asyncio.get_running_loop()
-        session = SMTP(self, hostname="mail.test", loop=loop, timeout=PATIENCE, **self._options)
+        session = SMTP(self, hostname="mail.test", loop=loop, timeout=PATIENCE, enable_SMTPUTF8=self.utf8, **self._options)
         self._sessions.append(session)
         return session
 

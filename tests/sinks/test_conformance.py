@@ -350,7 +350,8 @@ def smtp_answers() -> Iterator[tuple[str, int, type[Outcome]]]:
         yield verb, code, Delivered
         for wrong in (211, 300, 354, 399, 400, 421, 450, 499, 500, 530, 554, 599):
             if wrong != code:
-                yield verb, wrong, Reject if wrong >= 500 and verb in ("MAIL", "RCPT", "DATA", "end") else Retry
+                about_the_mail = verb in ("DATA", "end") and wrong in (554, 599)
+                yield verb, wrong, Reject if about_the_mail else Retry
     yield "RCPT", 251, Delivered
     yield "DATA", 250, Retry
 

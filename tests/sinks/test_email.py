@@ -21,7 +21,7 @@ from gateway.sinks.base import Outgoing
 from gateway.sinks.email import render, template_of
 from tests.conftest import PAYLOADS
 from tests.sinks.conftest import Certificate, Certificates
-from tests.sinks.parts import DELIVERY_ID, HANG, HttpServer, MailServer, ScriptedSmtp, opened, outgoing, ref, send
+from tests.sinks.parts import DELIVERY_ID, HANG, HttpServer, MailServer, ScriptedSmtp, opened, outgoing, parsed, ref, send
 
 SENDER = "Legitmark gateway <gateway@example.com>"
 HEADERS = [
@@ -295,5 +295,5 @@ async def test_a_server_that_hangs_after_it_took_the_mail_does_not_get_it_twice(
 
 def test_what_is_rendered_names_only_the_configured_people() -> None:
     config = msgspec.structs.replace(CONFIG, recipients=["a@example.com"])
-    mail = render(outgoing(), config, template_of(config)).message
+    mail = parsed(render(outgoing(), config, template_of(config)).raw)
     assert (mail["Cc"], mail["Bcc"], mail["Reply-To"]) == (None, None, None)

@@ -16,7 +16,7 @@ from gateway.sinks.base import Locale, Outgoing
 from gateway.sinks.email import render, template_of
 from gateway.sinks.language import LOCALES
 from tests.golden import same
-from tests.sinks.parts import outgoing
+from tests.sinks.parts import outgoing, parsed
 from tests.sinks.test_email import page_of, read, text_of
 from tests.sinks.test_slack_golden import DELIVERIES
 
@@ -33,7 +33,7 @@ def files(delivery: Outgoing, locale: Locale) -> dict[str, str]:
         timezone="Asia/Tokyo",
         link="https://erp.example/items/{reference_id}",
     )
-    raw = render(delivery, config, template_of(config)).message.as_bytes()
+    raw = render(delivery, config, template_of(config)).raw
     mail = read(raw)
     head = "".join(f"{name}: {value}\n" for name, value in mail.items())
     return {"txt": f"{head}\n{text_of(mail)}", "html": page_of(mail)}
@@ -58,11 +58,11 @@ def test_every_milestone_of_a_service_request_has_one_subject_and_one_root() -> 
         for name, delivery in DELIVERIES.items()
         if delivery.event is not None and delivery.source != "gateway" and name != "drill"
     ]
-    mails = [render(delivery, config, template_of(config)).message for delivery in told]
+    mails = [parsed(render(delivery, config, template_of(config)).raw) for delivery in told]
     assert {mail["Subject"] for mail in mails} == {"Legitmark: ITEM-1042 (5a0e7c1d)"}
     (root,) = {mail["References"] for mail in mails}
     assert {mail["In-Reply-To"] for mail in mails} == {root}
     other = outgoing(b'{"event_type":"x","sr_uuid":"another"}')
-    assert render(other, config, template_of(config)).message["References"] != root
+    assert parsed(render(other, config, template_of(config)).raw)["References"] != root
     elsewhere = msgspec.structs.replace(told[0], source="staging")
-    assert render(elsewhere, config, template_of(config)).message["References"] != root
+    assert parsed(render(elsewhere, config, template_of(config)).raw)["References"] != root

@@ -64,9 +64,33 @@ async def test_a_4xx_answer_is_a_retry(verb: str, code: int, tmp_path: Path) -> 
     assert "text of the other side" not in outcome.detail
 
 
-@pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA", "end"])
+@pytest.mark.parametrize("verb", ["MAIL", "RCPT"])
+@pytest.mark.parametrize("code", [530, 535, 550, 553, 554])
+async def test_a_5xx_to_sender_or_all_recipients_opens_the_breaker(verb: str, code: int, tmp_path: Path) -> None:
+    outcome = await outcome_of(ScriptedSmtp(**{verb: line(code)}), tmp_path)
+    assert isinstance(outcome, Retry)
+    assert outcome.sink_wide, "every mail has this sender and these recipients"
+    assert (outcome.reason, outcome.status) == (Reason.SMTP_STATUS, code)
+    assert "check" in outcome.detail
+    assert "text of the other side" not in outcome.detail
+
+
+@pytest.mark.parametrize("said", [b"530 5.7.0 log in\r\n", b"538 5.7.11 encrypt\r\n", b"550 5.7.60 not as that sender\r\n"])
+async def test_a_refusal_of_the_account_behind_the_content_opens_the_breaker(said: bytes, tmp_path: Path) -> None:
+    outcome = await outcome_of(ScriptedSmtp(end=said), tmp_path)
+    assert isinstance(outcome, Retry)
+    assert outcome.sink_wide
+
+
+@pytest.mark.parametrize("said", [b"552 5.3.4 too big\r\n", b"523 too big\r\n", b"552 size exceeds the maximum\r\n"])
+@pytest.mark.parametrize("verb", ["MAIL", "end"])
+async def test_a_mail_that_is_too_big_is_rejected_alone(verb: str, said: bytes, tmp_path: Path) -> None:
+    assert isinstance(await outcome_of(ScriptedSmtp(**{verb: said}), tmp_path), Reject)
+
+
+@pytest.mark.parametrize("verb", ["DATA", "end"])
 @pytest.mark.parametrize("code", NEVER)
-async def test_a_5xx_answer_is_final(verb: str, code: int, tmp_path: Path) -> None:
+async def test_a_5xx_answer_to_the_content_is_final(verb: str, code: int, tmp_path: Path) -> None:
     outcome = await outcome_of(ScriptedSmtp(**{verb: line(code)}), tmp_path)
     assert isinstance(outcome, Reject)
     assert (outcome.reason, outcome.status) == (Reason.SMTP_STATUS, code)
@@ -114,7 +138,7 @@ async def test_one_refused_recipient_of_two_is_delivered_and_counted(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("codes", "kind", "status"), [((550, 553), Reject, 553), ((450, 550), Retry, 450), ((550, 451), Retry, 451)]
+    ("codes", "kind", "status"), [((550, 553), Retry, 553), ((450, 550), Retry, 450), ((550, 451), Retry, 451)]
 )
 async def test_recipients_who_are_all_refused_are_final_only_if_none_may_work_later(
     codes: tuple[int, int], kind: type[Outcome], status: int, tmp_path: Path
@@ -202,7 +226,7 @@ async def test_a_recipient_who_is_named_twice_and_refused_is_nobody_who_has_it(t
     config = msgspec.structs.replace(CONFIG, recipients=["a@example.com", "A <a@example.com>"])
     async with MailServer() as server, opened(msgspec.structs.replace(config, port=server.port), tmp_path) as sink:
         server.refuse = {"a@example.com": "550 5.1.1 never"}
-        assert isinstance(await send(sink), Reject)
+        assert isinstance(await send(sink), Retry)
         server.refuse = {}
         assert await send(sink) == Delivered(250)
     assert server.envelopes == [to("a")]
@@ -348,13 +372,43 @@ async def test_a_tls_handshake_that_hangs_is_a_timeout(security: str, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("sender", "recipient"), [("gateway@例え.jp", "a@example.com"), ("gateway@example.com", "担当@example.com")]
+    ("sender", "recipient"), [("gérant@example.com", "a@example.com"), ("gateway@example.com", "担当@example.com")]
 )
-async def test_an_address_beyond_ascii_is_an_outcome_and_no_exception(sender: str, recipient: str, tmp_path: Path) -> None:
-    """`check` lets it pass; a server without SMTPUTF8 can't take it."""
+async def test_a_server_without_smtputf8_gets_no_address_that_needs_it(sender: str, recipient: str, tmp_path: Path) -> None:
     async with ScriptedSmtp() as server:
         config = msgspec.structs.replace(CONFIG, port=server.port, sender=sender, recipients=[recipient])
         async with opened(config, tmp_path) as sink:
             outcome = await send(sink)
-    assert isinstance(outcome, Retry | Reject)
+    assert isinstance(outcome, Retry)
+    assert outcome.sink_wide
+    assert "SMTPUTF8" in outcome.detail
     assert server.mails == []
+
+
+async def test_a_domain_beyond_ascii_is_sent_as_punycode_to_any_server(tmp_path: Path) -> None:
+    async with MailServer() as server:
+        config = msgspec.structs.replace(CONFIG, port=server.port, sender="gateway@bücher.example", recipients=["a@例え.jp"])
+        async with opened(config, tmp_path) as sink:
+            assert await send(sink) == Delivered(250)
+    assert server.envelopes == [("gateway@xn--bcher-kva.example", ["a@xn--r8jz45g.jp"])]
+    assert b"@xn--bcher-kva.example>\r\n" in server.mails[0]
+
+
+async def test_a_server_with_smtputf8_gets_an_address_as_it_is_written(tmp_path: Path) -> None:
+    async with MailServer() as server:
+        server.utf8 = True
+        config = msgspec.structs.replace(CONFIG, port=server.port, recipients=["担当@bücher.example", "a@example.com"])
+        async with opened(config, tmp_path) as sink:
+            assert await send(sink) == Delivered(250)
+    assert server.envelopes == [("gateway@example.com", ["担当@xn--bcher-kva.example", "a@example.com"])]
+
+
+async def test_a_name_with_a_comma_is_one_sender_and_one_recipient(tmp_path: Path) -> None:
+    async with MailServer() as server:
+        config = msgspec.structs.replace(
+            CONFIG, port=server.port, sender="Legitmark, Inc. <gateway@example.com>", recipients=["Doe, Jane <jane@example.com>"]
+        )
+        async with opened(config, tmp_path) as sink:
+            assert await send(sink) == Delivered(250)
+    assert server.envelopes == [("gateway@example.com", ["jane@example.com"])]
+    assert b'From: "Legitmark, Inc." <gateway@example.com>\r\nTo: "Doe, Jane" <jane@example.com>\r\n' in server.mails[0]

@@ -27,7 +27,7 @@ def mail_of(delivery: Outgoing, locale: Locale) -> bytes:
     config = EmailConfig(host="x", sender=SENDER, recipients=RECIPIENTS, locale=locale, link=LINK)
     mail = render(delivery, config, template_of(config))
     assert mail.failed == ""
-    return mail.message.as_bytes()
+    return mail.raw
 
 
 def read(raw: bytes) -> EmailMessage:
@@ -105,6 +105,6 @@ def test_a_quarantined_message_has_words_for_people_too() -> None:
 
 def test_a_sender_at_an_address_has_no_name_of_a_list() -> None:
     config = EmailConfig(host="x", sender="gateway@[127.0.0.1]", recipients=RECIPIENTS)
-    mail = read(render(outgoing(), config, template_of(config)).message.as_bytes())
+    mail = read(render(outgoing(), config, template_of(config)).raw)
     assert mail["List-Id"] is None
     assert mail["From"] is not None

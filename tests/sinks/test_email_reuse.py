@@ -97,7 +97,9 @@ async def test_a_connection_that_drops_after_the_mail_was_named_is_for_the_lane_
     assert (server.connections, len(server.mails)) == (1, 1)
 
 
-@pytest.mark.parametrize(("verb", "code", "kind"), [("MAIL", 550, Reject), ("RCPT", 550, Reject), ("end", 451, Retry)])
+@pytest.mark.parametrize(
+    ("verb", "code", "kind"), [("MAIL", 550, Retry), ("RCPT", 550, Retry), ("end", 550, Reject), ("end", 451, Retry)]
+)
 async def test_a_connection_over_which_a_mail_was_refused_is_not_kept(
     verb: str, code: int, kind: type[Outcome], tmp_path: Path
 ) -> None:

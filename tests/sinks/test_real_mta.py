@@ -25,7 +25,7 @@ from gateway.sinks import EmailConfig
 from gateway.sinks.base import Locale
 from gateway.sinks.email import render, template_of
 from tests.flow.running import until
-from tests.sinks.parts import PATIENCE, SECRETS, opened, outgoing, ref, send
+from tests.sinks.parts import PATIENCE, SECRETS, opened, outgoing, parsed, ref, send
 from tests.sinks.test_conformance import descriptors
 
 EXIM = shutil.which("exim4", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -169,7 +169,7 @@ async def test_a_mail_arrives_as_it_was_written(locale: Locale, exim: Exim, tmp_
         assert await send(sink) == Delivered(250)
     await until(lambda: exim.mails, PATIENCE)
     mail = exim.mails[0]
-    written = render(outgoing(), config, template_of(config)).message
+    written = parsed(render(outgoing(), config, template_of(config)).raw)
     assert not mail.defects
     for header in written.keys():  # noqa: SIM118 (of a mail, not of a dict)
         assert mail[header] == written[header], header

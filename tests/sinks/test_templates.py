@@ -18,7 +18,7 @@ from gateway.sinks.base import Locale, Outgoing
 from gateway.sinks.email import Mail, render, template_of
 from gateway.sinks.language import LOCALES, Language, tell
 from gateway.sinks.templates import MOST_TEXT, PARTS, VARIABLES, Kind, Rendered, Template, TemplateProblem, built_in_source
-from tests.sinks.parts import MailServer, opened, outgoing, send
+from tests.sinks.parts import MailServer, opened, outgoing, parsed, send
 from tests.sinks.test_email import CONFIG, page_of, text_of
 
 KINDS: list[Kind] = list(PARTS)
@@ -66,16 +66,16 @@ def test_no_built_in_template_fails(sample: str, locale: Locale, kind: Kind) -> 
 def test_a_file_replaces_the_blocks_that_it_has(tmp_path: Path) -> None:
     mail = mail_of(tmp_path, "{% block subject %}Desk: {{ item }}{% endblock %}", of("authentic"))
     assert mail.failed == ""
-    assert mail.message["Subject"] == "Desk: ITEM-1042"
-    assert text_of(mail.message).startswith("✅ The item is authentic\n")
-    assert "<h1" in page_of(mail.message)
+    assert parsed(mail.raw)["Subject"] == "Desk: ITEM-1042"
+    assert text_of(parsed(mail.raw)).startswith("✅ The item is authentic\n")
+    assert "<h1" in page_of(parsed(mail.raw))
 
 
 def test_a_file_without_blocks_is_the_text_and_the_page_is_made_of_it(tmp_path: Path) -> None:
     mail = mail_of(tmp_path, "Dear desk,\n\n{{ headline }}: {{ item }}", of("authentic", reference_id="<b>BAG</b>"))
-    assert text_of(mail.message) == "Dear desk,\n\nThe item is authentic: <b>BAG</b>\n"
-    assert "Dear desk,\n\nThe item is authentic: &lt;b&gt;BAG&lt;/b&gt;" in page_of(mail.message)
-    assert "Legitmark" in str(mail.message["Subject"])
+    assert text_of(parsed(mail.raw)) == "Dear desk,\n\nThe item is authentic: <b>BAG</b>\n"
+    assert "Dear desk,\n\nThe item is authentic: &lt;b&gt;BAG&lt;/b&gt;" in page_of(parsed(mail.raw))
+    assert "Legitmark" in str(parsed(mail.raw)["Subject"])
 
 
 def test_a_block_in_a_comment_is_none(tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_a_subject_of_a_file_is_one_header(tmp_path: Path) -> None:
     hostile = of("authentic", certificate="x\r\nBcc: victim@example.com")
     mail = mail_of(tmp_path, "{% block subject %}{{ event.certificate }}\nBcc: b@example.com{% endblock %}", hostile)
     assert mail.failed == ""
-    assert mail.message["Bcc"] is None
-    assert mail.message["Subject"] == "x  Bcc: victim@example.com Bcc: b@example.com"
+    assert parsed(mail.raw)["Bcc"] is None
+    assert parsed(mail.raw)["Subject"] == "x  Bcc: victim@example.com Bcc: b@example.com"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,158 @@
+"""The grammar of a mail address with a name: one parser for `check`, for the probe and for sending.
+
+Pure. It takes what can be read in one way only, and quotes it where RFC 5322 asks for quotes; it refuses what would be a guess.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from msgspec import Struct
+
+from gateway.core.urls import UrlError, parse_host
+
+_ATOM = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
+_LOCAL = re.compile(rf"[{_ATOM}.\u00a1-\U0010ffff]+")
+"""Dots and characters of an atom (RFC 5322, section 3.2.3), with those beyond ASCII (RFC 6531, section 3.3)."""
+_DOT_ATOM = re.compile(r"[^.]+(?:\.[^.]+)*")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_LITERAL = re.compile(r"\[(IPv6:)?([^\[\]]*)\]", re.IGNORECASE)
+_LONGEST_LOCAL = 64
+"""Bytes of the part before the @ (RFC 5321, section 4.5.3.1.1)."""
+_JOINERS = "\u200c\u200d"
+"""Joiners within a word or an emoji: the only invisible characters that a name needs."""
+
+_SHAPE = 'write it as "care@example.com" or "Customer care <care@example.com>"'
+
+
+class MailboxError(ValueError):
+    """A text that is not one mail address. `message` continues a sentence that names the key; `hint` says what was meant."""
+
+    def __init__(self, message: str, hint: str = _SHAPE) -> None:
+        super().__init__(f"{message} ({hint})")
+        self.message = message
+        self.hint = hint
+
+
+class Mailbox(Struct, frozen=True):
+    """One address, and the name that people see beside it."""
+
+    name: str
+    """As people read it, without quotes; "" if there is none."""
+    local: str
+    """The part before the @ as it is sent, in quotes where it needs them."""
+    domain: str
+    """Lower-case ASCII (Punycode for an international domain), or an address in brackets (RFC 5321, section 4.1.3)."""
+
+    @property
+    def address(self) -> str:
+        return f"{self.local}@{self.domain}"
+
+    @property
+    def needs_utf8(self) -> bool:
+        """Whether only a server with SMTPUTF8 (RFC 6531) can take the address: a local part has no form in ASCII."""
+        return not self.local.isascii()
+
+
+def parse_mailbox(text: str) -> Mailbox:
+    """Read `care@example.com` or `Customer care <care@example.com>`. Raises MailboxError.
+
+    The name is everything before the <, so a comma, a dot or a parenthesis in it needs no quotes.
+    """
+    _check_characters(text)
+    bare = _QUOTED.sub(lambda match: "q" * len(match[0]), text.strip())  # the same text, with nothing special inside of quotes
+    text = text.strip()
+    if bare.count('"') or "\\" in bare.partition("<")[2]:
+        raise MailboxError('has a " that is not closed', 'a " within a quoted name is written \\"')
+    if bare.lower().startswith("mailto:"):
+        raise MailboxError(
+            "begins with mailto:, and has to be an address alone", "leave out mailto:, and a ? with what follows it"
+        )
+    if bare.count("<") > 1 or (bare.count("@") > 1 and not bare.endswith(">")):
+        raise MailboxError("names more than one address", "write each address as a text of its own")
+    if "<" not in bare:
+        if ">" in bare:
+            raise MailboxError("has a > without a <")
+        return Mailbox("", *_address(text))
+    if not bare.endswith(">") or bare.count(">") > 1:
+        raise MailboxError("does not end with the > that closes its address")
+    at = bare.index("<")
+    return Mailbox(_name(text[:at].strip(), bare[:at].strip()), *_address(text[at + 1 : -1]))
+
+
+def _check_characters(text: str) -> None:
+    """Refuse what could end a header or a command, or show another text than is sent. Raises MailboxError."""
+    if not text.strip():
+        raise MailboxError("is empty")
+    for character in text:
+        kind = unicodedata.category(character)
+        if kind == "Cc" or kind in ("Zl", "Zp"):
+            raise MailboxError("has a line break or another control character in it", "remove it; an address stands on one line")
+        if kind in ("Cf", "Cs", "Co", "Cn") and character not in _JOINERS and not "\U000e0020" <= character <= "\U000e007f":
+            raise MailboxError("has an invisible character in it", "type it anew; it was probably pasted along")
+
+
+def _name(text: str, bare: str) -> str:
+    """The name, unquoted. Args: bare: the same with everything in quotes made harmless."""
+    if (quoted := _QUOTED.fullmatch(text)) is not None:
+        return re.sub(r"\\(.)", r"\1", quoted[1])
+    if text != bare:
+        raise MailboxError("has a name that is quoted in part", "put quotes around the whole name, or around nothing")
+    if "@" in text:
+        raise MailboxError("has an @ in its name: these may be two addresses", "write each address on its own, or quote the name")
+    return text
+
+
+def _address(text: str) -> tuple[str, str]:
+    """Local part and domain, as they are sent. Raises MailboxError."""
+    quoted = _QUOTED.match(text)
+    local, at, domain = (quoted[0], *text[quoted.end() :].partition("@")[1:]) if quoted else text.partition("@")
+    if quoted and not text[quoted.end() :].startswith("@"):
+        raise MailboxError("is no mail address: no @ follows the quotes")
+    if not at:
+        raise MailboxError("is no mail address: it has no @")
+    if "(" in text or ")" in text:
+        raise MailboxError("has a comment in parentheses", 'write a name before the address: "Customer care <care@example.com>"')
+    if any(sign in text for sign in ",;") and not quoted:
+        raise MailboxError("is no mail address: it has a comma or semicolon", "write each address as a text of its own")
+    if not quoted and (" " in text or any(character.isspace() for character in text)):
+        raise MailboxError(
+            "is no mail address: it has a blank", 'write < and > around an address with a name: "Care <a@b.example>"'
+        )
+    if not local or not domain:
+        raise MailboxError(f"is no mail address: nothing stands {'before' if not local else 'behind'} the @")
+    if quoted:
+        if not local.isascii():
+            raise MailboxError("has quotes around a character beyond ASCII, before the @", "leave the quotes out")
+    elif _LOCAL.fullmatch(local) is None:
+        wrong = next(character for character in local if _LOCAL.fullmatch(character) is None)
+        raise MailboxError(f"is no mail address: it has a {wrong} before the @")
+    elif _DOT_ATOM.fullmatch(local) is None:
+        if not local.isascii():
+            raise MailboxError("has a dot too many before the @", "no dot may begin or end it, or follow another")
+        local = f'"{local}"'  # some providers gave out addresses such as a..b@ and a.@, which have to be quoted on the way
+    if len(local.encode()) > _LONGEST_LOCAL:
+        raise MailboxError(f"has more than {_LONGEST_LOCAL} bytes before the @")
+    return local, _domain(domain)
+
+
+def _domain(text: str) -> str:
+    if (literal := _LITERAL.fullmatch(text)) is not None:
+        try:
+            address = parse_host(f"[{literal[2]}]" if literal[1] else literal[2])
+        except UrlError as error:
+            raise MailboxError(f"behind its @ {error.message}", error.hint) from None
+        if (":" in address) == bool(literal[1]) and not re.search(r"[g-z]", address.replace(":", "")):
+            return f"[IPv6:{address}]" if literal[1] else f"[{address}]"
+        raise MailboxError("has brackets around what is no address", "such as [192.0.2.1] or [IPv6:2001:db8::1]")
+    try:
+        domain = parse_host(text)
+    except UrlError as error:
+        raise MailboxError(f"behind its @ {error.message}", error.hint) from None
+    if domain.endswith("."):
+        raise MailboxError("ends with a dot", f'write it without: "...@{domain.rstrip(".")}"')
+    if ":" in domain or domain.replace(".", "").isdigit():
+        literal_form = f"[IPv6:{domain}]" if ":" in domain else f"[{domain}]"
+        raise MailboxError("has an address of a host without brackets behind its @", f"write {literal_form}, or the domain")
+    return domain
