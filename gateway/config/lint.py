@@ -5,16 +5,18 @@ from __future__ import annotations
 import difflib
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from gateway.config.decode import secret_refs
 from gateway.config.overlap import shadowed
-from gateway.config.place import Finding, Findings, warning
+from gateway.config.place import Finding, Findings, Place, warning
 from gateway.config.rules import tables_of
 from gateway.config.settings import Config
 from gateway.config.words import of_pattern, of_test
 from gateway.core.errors import Problem
 from gateway.core.events import Milestone
+from gateway.core.mailbox import MailboxError, parse_mailbox
 from gateway.core.routing import GATEWAY, may_apply
 from gateway.sinks import EmailConfig, SlackConfig
 
@@ -32,6 +34,8 @@ def warnings(config: Config, findings: Findings) -> Iterator[Finding]:
         if isinstance(sink, EmailConfig) and sink.username is not None and sink.security == "none":
             message = 'is "none": the password crosses the network in clear'
             yield warning(where / "security", message, 'use "starttls" or "tls"')
+        if isinstance(sink, EmailConfig):
+            yield from _addresses_beyond_ascii(sink, where)
         if isinstance(sink, SlackConfig) and sink.webhook_url is not None:
             for key in ("token", "channel"):
                 if getattr(sink, key) is not None:
@@ -60,6 +64,16 @@ def notes(config: Config) -> Iterator[Problem]:
         message = "nobody is told when a delivery dies: no route asks for the gateway's own events"
         hint = 'add [[routes]] with source = "gateway" and the sinks of those who should know'
         yield Problem(file=str(config.file), place="[[routes]]", message=message, hint=hint, level="note")
+
+
+def _addresses_beyond_ascii(sink: EmailConfig, where: Place) -> Iterator[Finding]:
+    """A domain has a form in ASCII, the part before the @ has none: some servers can't take it (RFC 6531)."""
+    places = [(where / "sender", sink.sender), *((where / "recipients" / at, text) for at, text in enumerate(sink.recipients))]
+    for place, text in places:
+        with suppress(MailboxError):
+            if (mailbox := parse_mailbox(text)).needs_utf8:
+                message = f"{mailbox.local} is beyond ASCII: only a mail server that offers SMTPUTF8 takes it"
+                yield warning(place, message, "ask the server by: gateway check --probe")
 
 
 def _readable_secrets(config: Config) -> Iterator[Finding]:
