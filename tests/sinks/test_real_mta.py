@@ -20,7 +20,7 @@ import msgspec
 import pytest
 import trustme
 
-from gateway.core.outcome import Delivered, Reason, Reject, Retry
+from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.sinks import EmailConfig
 from gateway.sinks.base import Locale
 from gateway.sinks.email import render, template_of
@@ -189,10 +189,10 @@ async def test_who_is_refused_is_named_and_the_other_has_the_mail(exim: Exim, tm
     await until(lambda: exim.to("care@example.com"), PATIENCE)
 
 
-async def test_a_mail_that_nobody_may_get_is_rejected(exim: Exim, tmp_path: Path) -> None:
+async def test_a_mail_that_nobody_may_get_is_trouble_of_the_sink(exim: Exim, tmp_path: Path) -> None:
     async with opened(config_for(exim, "refused@example.com"), tmp_path) as sink:
         outcome = await send(sink)
-    assert isinstance(outcome, Reject)
+    assert isinstance(outcome, Retry) and outcome.sink_wide
     assert (outcome.reason, outcome.status) == (Reason.SMTP_STATUS, 550)
     assert "nobody of that name" not in outcome.detail
 
