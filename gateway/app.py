@@ -228,6 +228,7 @@ class Gateway:
         reloads = Reloads(
             config,
             use=use,
+            counts=store.counts,
             environment=self._environment,
             systemd=self._systemd,
             audit=audit,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -13,12 +13,13 @@ from msgspec import Struct, structs
 
 from gateway.clock import Clock
 from gateway.config import Config, load
-from gateway.config.diff import Difference, differences, until_restart
+from gateway.config.diff import Difference, QueuedDeliveries, differences, queued_deliveries, until_restart
 from gateway.core.errors import ConfigError, GatewayError, Problem, StoreError
 from gateway.core.status import Refusal, RunningConfig
 from gateway.core.values import Environment, Secret, SecretRef
 from gateway.engine.audit import AuditLog
 from gateway.metrics import Metrics
+from gateway.store.records import Counts
 from gateway.systemd import Systemd
 from gateway.telemetry import Log
 from gateway.threads import detached
@@ -30,6 +31,9 @@ _MOST_SHOWN = 300
 _READ_SECONDS = 30.0
 """For reading the files; shorter than who asked waits for an answer."""
 
+_COUNT_SECONDS = 2.0
+"""For asking the store how many deliveries wait; the reload goes on without the answer."""
+
 
 class Reloaded(Struct, frozen=True):
     """What a reload changed, or would change."""
@@ -38,6 +42,8 @@ class Reloaded(Struct, frozen=True):
     restart: tuple[str, ...]
     """What of it has no effect until the process starts again."""
     warnings: tuple[Problem, ...]
+    deliveries: tuple[QueuedDeliveries, ...] = ()
+    """Those that wait for a sink that leaves, comes back or has another destination."""
 
 
 class Reloads:
@@ -48,6 +54,7 @@ class Reloads:
         running: Config,
         *,
         use: Callable[[Config], Awaitable[None]],
+        counts: Callable[[], Awaitable[Mapping[str, Counts]]],
         environment: Environment,
         systemd: Systemd,
         audit: AuditLog,
@@ -55,11 +62,17 @@ class Reloads:
         clock: Clock,
         log: Log,
     ) -> None:
-        """`use` makes the gateway go on by another configuration; it raises where it can't, and has changed nothing then."""
+        """Take the parts that a reload needs.
+
+        Args:
+            use: makes the gateway go on by another configuration; it raises where it can't, and has changed nothing then.
+            counts: tells how many deliveries each sink has; it may raise StoreError.
+        """
         self._running = running
         """What takes effect: of what needs a restart, that is what was there at start."""
         self._credentials = _credentials(running)
         self._use = use
+        self._counts = counts
         self._environment = environment
         self._systemd = systemd
         self._audit = audit
@@ -116,7 +129,8 @@ class Reloads:
                 new, fixed = await self._read()
                 changes = differences(self._running, new)
                 restart = (*(change.place for change in changes if change.restart), *fixed)
-                reloaded = Reloaded(tuple(changes), restart, new.warnings)
+                waiting = queued_deliveries(self._running, new, await self._queued())
+                reloaded = Reloaded(tuple(changes), restart, new.warnings, tuple(waiting))
                 if dry_run:
                     return reloaded
                 new = until_restart(self._running, new)
@@ -151,12 +165,23 @@ class Reloads:
         others = [f"credential {ref.credential}" for ref in known if known[ref].reveal() != new.secrets[ref].reveal()]
         return structs.replace(new, secrets=new.secrets | known), others
 
+    async def _queued(self) -> Mapping[str, int] | None:
+        """Return how many deliveries are queued, by sink; None while the store can't tell, which is no reason to refuse."""
+        try:
+            async with asyncio.timeout(_COUNT_SECONDS):
+                return {sink: number.queued for sink, number in (await self._counts()).items()}
+        except (StoreError, TimeoutError):
+            return None
+
     async def _done(self, reloaded: Reloaded, actor: str) -> None:
         said = [str(change) for change in reloaded.changes]
+        moved = [str(one) for one in reloaded.deliveries]
         self._loaded_at, self._refusal = self._clock.now(), None
-        self._audit.step("config.reloaded", actor=actor, detail="; ".join(said)[:_MOST_DETAIL] or "nothing changed")
+        self._audit.step("config.reloaded", actor=actor, detail="; ".join((*moved, *said))[:_MOST_DETAIL] or "nothing changed")
         self._metrics.config_reloaded(self._loaded_at)
-        self._log.info("config.reloaded", actor=actor, changes=said, needs_restart=list(reloaded.restart) or None)
+        self._log.info(
+            "config.reloaded", actor=actor, changes=said, deliveries=moved or None, needs_restart=list(reloaded.restart) or None
+        )
         for problem in reloaded.warnings:
             self._log.warning("config.warning", problem=str(problem))
         await self._written()

@@ -14,7 +14,7 @@ from gateway.cli.client import Client, Refused, actor, connected
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, agreed, complain
 from gateway.cli.lines import printable, to_json
 from gateway.config import find
-from gateway.config.diff import Difference
+from gateway.config.diff import Difference, QueuedDeliveries
 from gateway.core.errors import ConfigError, Problem
 from gateway.core.values import Environment
 
@@ -75,6 +75,8 @@ def _say(answer: dict[str, Any], *, as_json: bool) -> None:
     changes = msgspec.convert(answer["changes"], list[Difference])
     for change in changes:
         print(printable(f"  {change}"))
+    for waiting in msgspec.convert(answer.get("deliveries", []), list[QueuedDeliveries]):
+        print(printable(f"  {waiting}"))
     done = answer["status"] == "reloaded"
     if not changes:
         print("reloaded: nothing has changed" if done else "nothing would change")

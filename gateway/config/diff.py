@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 from gateway.certificates import day, validity
 from gateway.config.settings import Config
 from gateway.core.values import SecretRef
+from gateway.sinks import SinkConfig
 
 _HIDDEN = "***"
 
@@ -30,6 +31,27 @@ class Difference(Struct, frozen=True):
         return f"{self.kind} {self.place}{values}{late}"
 
 
+class QueuedDeliveries(Struct, frozen=True):
+    """What a reload does to the queued deliveries of one sink."""
+
+    sink: str
+    effect: Literal["redirected", "held", "released"]
+    """`redirected`: the sink has another destination; `held`: it leaves the configuration; `released`: its name is back."""
+    queued: int | None
+    """How many there are; None if the store cannot be asked now."""
+
+    def __str__(self) -> str:
+        one = self.queued == 1
+        subject = f"{self.queued if self.queued is not None else 'its'} queued {'delivery' if one else 'deliveries'}"
+        what = {
+            "redirected": f"{'goes' if one else 'go'} to the new destination",
+            "held": f"{'is' if one else 'are'} held: no such sink",
+            "released": f"{'is' if one else 'are'} no longer held, and {'goes' if one else 'go'} to it",
+        }[self.effect]
+        unknown = " (the store can't say how many there are)" if self.queued is None else ""
+        return f"{self.sink}: {subject} {what}{unknown}"
+
+
 def differences(old: Config, new: Config) -> list[Difference]:
     """Everything that a reload from `old` to `new` would change, in the order of the tables; tests of routes are no part."""
     return [
@@ -38,6 +60,31 @@ def differences(old: Config, new: Config) -> list[Difference]:
         *_named("sinks", old.sinks, new.sinks, old, new),
         *_routes(old, new),
     ]
+
+
+def queued_deliveries(old: Config, new: Config, queued: Mapping[str, int] | None) -> list[QueuedDeliveries]:
+    """Return what a reload from `old` to `new` does to deliveries that wait, by sink; sinks without any are left out.
+
+    Args:
+        queued: the number of queued deliveries by sink, also of sinks in neither configuration; None if nobody can tell.
+    """
+    effects: dict[str, Literal["redirected", "held", "released"]] = {}
+    for name, settings in old.sinks.items():
+        if name not in new.sinks:
+            effects[name] = "held"
+        elif _destination(settings, old) != _destination(new.sinks[name], new):
+            effects[name] = "redirected"
+    effects |= {name: "released" for name in new.sinks if name not in old.sinks and queued is not None}
+    found = [
+        QueuedDeliveries(name, effect, queued.get(name, 0) if queued is not None else None) for name, effect in effects.items()
+    ]
+    return [one for one in found if one.queued != 0]
+
+
+def _destination(settings: SinkConfig, config: Config) -> tuple[Any, ...]:
+    """Where the deliveries of a sink go, secret URLs included; to be compared, never shown."""
+    values = [getattr(settings, key) for key in settings.destination]
+    return (type(settings), config.base, *((value, config.secrets_of(value)) for value in values))
 
 
 def until_restart(old: Config, new: Config) -> Config:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from msgspec import Struct, field
 
@@ -42,6 +42,9 @@ class SinkSettings(Struct, frozen=True, kw_only=True):
     """None: not written, and the type of the sink decides."""
     breaker: Breaker = Breaker()
     give_up_after: Duration = Duration("7d")
+
+    destination: ClassVar[tuple[str, ...]] = ()
+    """The keys that say where deliveries go; each type of sink names its own."""
 
     @property
     def by_sr(self) -> bool:

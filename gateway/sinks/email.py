@@ -13,7 +13,7 @@ from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime
 from hashlib import sha256
 from html import escape
-from typing import Literal
+from typing import ClassVar, Literal
 
 import aiosmtplib
 from msgspec import Struct, field
@@ -39,6 +39,8 @@ _REMEMBERED = 1000
 
 
 class EmailConfig(ReadableSettings, frozen=True, kw_only=True, tag_field="type", tag="email"):
+    destination: ClassVar = ("host", "port", "recipients")
+
     host: str
     port: int = 587
     security: Literal["starttls", "tls", "none"] = "starttls"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import ssl
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from msgspec import Struct, field
 
@@ -34,6 +34,8 @@ class Basic(Struct, frozen=True, kw_only=True):
 
 
 class HttpConfig(SinkSettings, frozen=True, kw_only=True, tag_field="type", tag="http"):
+    destination: ClassVar = ("url",)
+
     url: str
     method: Literal["POST", "PUT", "PATCH"] = "POST"
     format: Format = "raw"

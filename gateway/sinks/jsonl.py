@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 from gateway.core.outcome import Delivered, Outcome, Reason, Retry
 from gateway.files import AppendFile
@@ -19,6 +19,8 @@ from gateway.threads import started
 
 
 class JsonlConfig(SinkSettings, frozen=True, kw_only=True, tag_field="type", tag="jsonl"):
+    destination: ClassVar = ("path",)
+
     path: str
     fsync: Literal["never", "batch", "always"] = "batch"
     """When a line counts as delivered: once the system has it, once the disk has it and what waited with it, or it alone."""

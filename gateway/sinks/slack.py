@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -38,6 +38,8 @@ _STORE_SECONDS = 1.0
 
 
 class SlackConfig(ReadableSettings, frozen=True, kw_only=True, tag_field="type", tag="slack"):
+    destination: ClassVar = ("webhook_url", "channel", "api")
+
     webhook_url: SecretRef | None = None
     token: SecretRef | None = None
     """Of a bot with the scope chat:write; used where there is no `webhook_url`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,13 +10,19 @@ from typing import Any
 
 import pytest
 
+from gateway.config import Config, load
+from gateway.config.diff import queued_deliveries
+from gateway.core.values import Environment
 from tests.cli.running import Result, at_a_terminal
 from tests.cli.running import gateway as command
-from tests.flow.running import Running
+from tests.conftest import SECRET
+from tests.flow.running import Receiver, Running, event, http_sink, until
 
 ARCHIVE = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n'
 SPARE = '[sinks.spare]\ntype = "jsonl"\npath = "spare.jsonl"\n'
 ROUTE = '[[routes]]\nsinks = ["archive"]\n'
+MAIL = 'type = "email"\nhost = "mail.example.com"\nsecurity = "none"\nsender = "gateway@example.com"\n'
+OTHER_MAIL = MAIL.replace("mail.example", "post.example")
 TO_BOTH = '[[routes]]\nsinks = ["archive", "spare"]\n'
 
 
@@ -139,3 +146,103 @@ def test_a_file_that_the_gateway_does_not_read_is_refused(bench: Bench) -> None:
     link.symlink_to("gateway.toml")
     assert command("reload", "--config", link, cwd=bench.running.folder).status == 0
     assert bench.reloads == 1
+
+
+SWAPPED = """[sinks.erp]
+type = "jsonl"
+path = "events.jsonl"
+"""
+
+
+@pytest.fixture
+def waiting(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[tuple[Bench, Receiver]]:
+    """A gateway with two queued deliveries for each of three sinks, which are paused."""
+    admin = f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n'
+    with Receiver() as server:
+        running = Running(tmp_path, admin + http_sink(server, "erp") + http_sink(server, "old") + ARCHIVE + TO_ALL)
+        with running:
+            bench = Bench(running, admin)
+            for name in ("erp", "old", "archive"):
+                assert command("pause", name, cwd=tmp_path).status == 0
+            asyncio.run(_two_events(running))
+            yield bench, server
+
+
+TO_ALL = '[[routes]]\nsinks = ["erp", "old", "archive"]\n'
+
+
+async def _two_events(running: Running) -> None:
+    for _ in range(2):
+        assert (await running.post(event())).outcome == (200, "accepted")
+    await until(lambda: running.rows("SELECT queued FROM counters ORDER BY sink") == [(2,), (2,), (2,)])
+
+
+def test_a_sink_that_changes_its_destination_or_leaves_says_what_happens_to_its_queued_deliveries(
+    waiting: tuple[Bench, Receiver],
+) -> None:
+    bench, server = waiting
+    other = http_sink(server, "archive")  # the names of the HTTP and the JSONL sink are swapped, and "old" leaves
+    bench.write(SWAPPED + other + '[[routes]]\nsinks = ["erp", "archive"]\n')
+    said = [
+        "  archive: 2 queued deliveries go to the new destination",
+        "  erp: 2 queued deliveries go to the new destination",
+        "  old: 2 queued deliveries are held: no such sink",
+    ]
+    shown = bench.run("--diff")
+    assert shown.status == 0 and bench.reloads == 0
+    assert sorted(line for line in shown.out.splitlines() if "queued" in line) == said
+    planned = bench.run("--json", "--diff").document()["deliveries"]
+    assert sorted(planned, key=lambda one: str(one["sink"])) == [
+        {"sink": "archive", "effect": "redirected", "queued": 2},
+        {"sink": "erp", "effect": "redirected", "queued": 2},
+        {"sink": "old", "effect": "held", "queued": 2},
+    ]
+    done = bench.run()
+    assert sorted(line for line in done.out.splitlines() if "queued" in line) == said
+    assert "old: 2 queued deliveries are held: no such sink" in bench.running.audit("config.reloaded")[0]["detail"]
+    # Its name comes back: what was held is sent again.
+    bench.write(SWAPPED + other + http_sink(server, "old") + TO_ALL)
+    assert "  old: 2 queued deliveries are no longer held, and go to it" in bench.run("--diff").out.splitlines()
+
+
+@pytest.mark.parametrize("change", ['timeout = "11s"', "concurrency = 3", 'headers = { "x-tenant" = "acme" }'])
+def test_another_setting_of_a_sink_moves_no_delivery(waiting: tuple[Bench, Receiver], change: str) -> None:
+    bench, server = waiting
+    bench.write(http_sink(server, "erp", change) + http_sink(server, "old") + ARCHIVE + TO_ALL)
+    assert bench.run("--json", "--diff").document()["deliveries"] == []
+    assert "queued" not in bench.run("--diff").out
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('type = "http"\nurl = "http://127.0.0.1:9/a"', 'type = "http"\nurl = "http://127.0.0.1:9/b"'),
+        ('type = "slack"\nwebhook_url = { file = "one" }', 'type = "slack"\nwebhook_url = { file = "two" }'),
+        ('type = "slack"\ntoken = { file = "one" }\nchannel = "C1"', 'type = "slack"\ntoken = { file = "one" }\nchannel = "C2"'),
+        (f'{MAIL}recipients = ["a@example.com"]', f'{MAIL}recipients = ["a@example.com", "b@example.com"]'),
+        (f'{MAIL}recipients = ["a@example.com"]', f'{OTHER_MAIL}recipients = ["a@example.com"]'),
+        ('type = "jsonl"\npath = "a.jsonl"', 'type = "jsonl"\npath = "b.jsonl"'),
+    ],
+)
+def test_every_part_of_a_destination_counts(tmp_path: Path, before: str, after: str) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"https://hooks.example.com/services/{name}-7Kq2Zx9w")
+        (tmp_path / name).chmod(0o600)
+    file = tmp_path / "gateway.toml"
+    old, new = (_loaded(file, routed(sink)) for sink in (before, after))
+    (found,) = queued_deliveries(old, new, {"desk": 1})
+    assert str(found) == "desk: 1 queued delivery goes to the new destination"
+    (found,) = queued_deliveries(old, new, None)
+    assert found.queued is None and "desk: its queued deliveries go to the new destination (the store can't" in str(found)
+    assert queued_deliveries(old, new, {"desk": 0}) == queued_deliveries(old, old, {"desk": 1}) == []
+    (tmp_path / "one").write_text("https://hooks.example.com/services/three-7Kq2Zx9w")
+    assert bool(queued_deliveries(old, _loaded(file, routed(before)), {"desk": 1})) == ("webhook_url" in before)
+
+
+def routed(sink: str) -> str:
+    return f'[sinks.desk]\n{sink}\n[[routes]]\nsinks = ["desk"]\n'
+
+
+def _loaded(file: Path, text: str) -> Config:
+    file.write_text('[sources.legitmark]\nsecrets = [{ env = "LEGITMARK" }]\n' + text)
+    return load(file, Environment({"LEGITMARK": SECRET}))

@@ -94,7 +94,7 @@ def test_the_screen_says_how_everything_is_and_what_needs_a_person(troubled: Run
         and "refused      1 a minute" in above
         and "delivered    1 a minute" in above
     )
-    assert "1 quarantined, 0 unrouted" in above and "paused by 鈴木?[2J 0 s ago" in re.sub(r"\d+ s", "0 s", above)
+    assert "1 quarantined, 0 unrouted" in above and "paused by admin 0 s ago" in re.sub(r"\d+ s", "0 s", above)
     assert "keeps retrying for about 2 h 35 min" in above
     rows = {words[0]: words[1:] for line in lines if (words := line.split()) and words[0] in SINKS}
     assert rows["fine"] == ["0", "-", "0", "ok"]
@@ -148,7 +148,9 @@ def test_the_same_facts_are_one_document(troubled: Running) -> None:
         500,
     )
     assert 0 < down["oldest_seconds"] < 60 and down["next_probe_at"] > document["time"]
-    assert sink(document, "halted")["paused_by"] == "鈴木\x1b[2J"
+    assert sink(document, "halted")["paused_by"] == "admin", "what a request says of who acts is no proof"
+    assert [line["claimed"] for line in troubled.audit("sink.paused")] == ["鈴木\x1b[2J"]
+    assert "\x1b" not in command("tail", "-n", "50", cwd=troubled.folder).out
     assert [(one["reason"], one["sink"]) for one in document["attention"]] == [
         ("breaker", "down"),
         ("dead", "strict"),

@@ -33,6 +33,7 @@ async def test_a_file_that_hangs_is_refused_after_a_while_and_the_next_reload_go
         reloads = Reloads(
             load(file, environment),
             use=use,
+            counts=bench.store.counts,
             environment=environment,
             systemd=Systemd(environment, bench.clock),
             audit=bench.audit,
