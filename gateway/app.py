@@ -247,6 +247,7 @@ class Gateway:
             reasons=self._reasons,
             config=lambda: reloads.state,
             lines_dropped=self._lines_dropped,
+            memory=lanes.world.memory,
             watch=watch,
             refused=refused,
             clock=clock,

@@ -97,6 +97,8 @@ class Metrics:
         self._store_free = self._gauge("store_free_bytes", "Inside the database, to be written again")
         self._free = self._gauge("disk_free_bytes", "Free where the database lies")
         self._least_free = self._gauge("disk_min_free_bytes", "store.min_free: with less, webhooks are answered 503")
+        self._memory = self._gauge("delivery_memory_bytes", "Of deliveries in memory, waiting or in flight")
+        self._memory_limit = self._gauge("delivery_memory_limit_bytes", "The budget that all sinks share")
         self._ready = self._gauge("ready", "1: webhooks are taken, as /-/ready says")
         self._store_failing = self._gauge("store_failing", "1: the last commit did not succeed")
         self._audit_failing = self._gauge("audit_failing", "1: the audit log can't be written")
@@ -195,6 +197,11 @@ class Metrics:
     def free_bytes(self, free: int, least: int) -> None:
         self._free.set(free)
         self._least_free.set(least)
+
+    def delivery_memory(self, used: int, limit: int) -> None:
+        """Both in bytes."""
+        self._memory.set(used)
+        self._memory_limit.set(limit)
 
     def ready(self, ready: bool, *, store_failing: bool, audit_failing: bool) -> None:
         self._ready.set(ready)

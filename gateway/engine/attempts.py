@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec import Struct
 
@@ -17,6 +17,7 @@ from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
 from gateway.core.retry import RetryPolicy, Transition, decide, expired, expires_at, hold, postponed
 from gateway.engine.audit import AuditLog
 from gateway.engine.gates import Change, Gates
+from gateway.engine.memory import Memory
 from gateway.engine.notices import Notices
 from gateway.engine.report import report
 from gateway.metrics import Metrics
@@ -49,6 +50,7 @@ class LaneWorld:
     metrics: Metrics
     clock: Clock
     log: Log
+    memory: Memory = field(default_factory=Memory)
 
 
 class Failure(Struct, frozen=True):

@@ -19,11 +19,14 @@ from gateway.store import reads
 from gateway.store.records import Attempt, Owed, SinkState
 
 _MOST_READY = 256
-_MOST_READY_BYTES = 8 * 1024 * 1024
+_MOST_HELD = 8 * 1024 * 1024
+"""Bytes, those in flight included; beyond that fresh deliveries stay in the store until they are claimed."""
 _CLAIM = 64
 """Deliveries read from the store at once; they wait in memory, and count as in flight only when they are sent."""
 _TROUBLE_SECONDS = 1.0
 """Between two tries while the database or the audit log takes nothing."""
+_MEMORY_SECONDS = 0.25
+"""Between two looks for memory while other lanes hold it."""
 EXPIRY_SECONDS = 30.0
 """Between two looks for deliveries to give up, at most; they are given up while the lane is closed, too."""
 
@@ -41,7 +44,8 @@ class Lane:
         self._absent = False
         """Its sink left the configuration: what waits, waits for the name to be back."""
         self._ready: deque[Owed] = deque()
-        self._ready_bytes = 0
+        self._memory = world.memory.account()
+        """Holds what is in `_ready` and in flight, and the room for a claim that runs."""
         self._backlog = True
         """The store may hold due deliveries that are not in `_ready`."""
         self._seen_to = 0
@@ -100,12 +104,11 @@ class Lane:
         elif self._backlog and not self.gates.breaker.is_open:
             return  # the lane asks the store as soon as it has a slot; to wake it for each message would cost ingest
         elif not self._backlog:
-            full = len(self._ready) >= _MOST_READY or self._ready_bytes + len(owed.message.body) > _MOST_READY_BYTES
-            if full or self._settings.by_sr:
+            if len(self._ready) >= _MOST_READY or not self._memory.has_room_for(owed.size, _MOST_HELD) or self._settings.by_sr:
                 self._backlog = True
             else:
                 self._ready.append(owed)
-                self._ready_bytes += len(owed.message.body)
+                self._memory.take(owed.size)
         self._wake.set()
 
     async def run(self) -> None:
@@ -212,6 +215,8 @@ class Lane:
             self._next_due = None
             self._forget()
         if self._backlog and not self._ready and self._free():
+            if self._memory.held and not self._memory.room:
+                return _MEMORY_SECONDS
             await self._refill(now)
         wait = self._start_claimed(sends)
         if self._settings.by_sr and self._ready:
@@ -239,17 +244,23 @@ class Lane:
         self._next_due = None
         # In the order of service requests nothing waits in memory: what can't go at once would be read in vain.
         limit = self._settings.concurrency - len(self._in_flight) if self._settings.by_sr else _CLAIM
+        room = min(self._memory.room, reads.MOST_CLAIMED_BYTES)
+        self._memory.take(room)
         try:
-            claim = await self._store.claim(self.name, now, limit, frozenset(self._in_flight), by_sr=self._settings.by_sr)
+            busy = frozenset(self._in_flight)
+            claim = await self._store.claim(self.name, now, limit, busy, by_sr=self._settings.by_sr, room=room)
         except BaseException:
             self._backlog = True
             raise
+        finally:
+            self._memory.give(room)
         self._seen_to = max(self._seen_to, claim.seen_to)
         if changed != self._changed:
             return
         offered = [] if claim.more else [owed for owed in self._ready if owed.seq > claim.seen_to]
+        self._memory.give(sum(owed.size for owed in self._ready))
         self._ready = deque([*claim.owed, *offered])
-        self._ready_bytes = sum(len(owed.message.body) for owed in self._ready)
+        self._memory.take(sum(owed.size for owed in self._ready))
         self._backlog = self._backlog or claim.more
         if claim.next_due is not None:
             self._expect(claim.next_due)
@@ -293,8 +304,8 @@ class Lane:
 
     def _forget(self) -> None:
         """Drop what is in memory: the store has it too, and will give it back in its order."""
+        self._memory.give(sum(owed.size for owed in self._ready))
         self._ready.clear()
-        self._ready_bytes = 0
         self._backlog = True
 
     def _in_trouble(self) -> bool:
@@ -321,8 +332,8 @@ class Lane:
         self._next_due = due if self._next_due is None else min(self._next_due, due)
 
     def _start(self, owed: Owed, sends: asyncio.TaskGroup, *, probe: bool = False) -> None:
-        if not probe:
-            self._ready_bytes -= len(owed.message.body)
+        if probe:
+            self._memory.take(owed.size)
         self._in_flight[owed.seq] = owed
         sends.create_task(self._deliver(owed, probe=probe), name=f"send:{owed.delivery_id}")
 
@@ -332,6 +343,7 @@ class Lane:
             self._settled(await self._attempts.deliver(owed, self._settings, probe=probe))
         finally:
             self._in_flight.pop(owed.seq, None)
+            self._memory.give(owed.size)
             if self._settings.by_sr or changed != self._changed:
                 # The next one of its service request may go now; or it was replayed while it counted as in flight.
                 self._backlog = True

@@ -13,6 +13,7 @@ from gateway.core.errors import StoreError
 from gateway.core.status import Failure, RunningConfig, SinkState, SinkStatus, SourceStatus, Status, attention
 from gateway.engine.audit import AuditLog
 from gateway.engine.lane import Lane
+from gateway.engine.memory import Memory
 from gateway.engine.pace import Pace
 from gateway.engine.refused import RefusedRequests
 from gateway.engine.source_watch import SourceWatch
@@ -39,6 +40,7 @@ class Observer:
         reasons: Callable[[], list[str]],
         config: Callable[[], RunningConfig],
         lines_dropped: Callable[[], int],
+        memory: Memory,
         watch: SourceWatch,
         refused: RefusedRequests,
         clock: Clock,
@@ -48,6 +50,7 @@ class Observer:
             reasons: why the gateway is not ready; none: it is.
             config: what it runs by.
             lines_dropped: how many lines of the log were lost since the start.
+            memory: what the lanes hold.
         """
         self._store = store
         self._audit = audit
@@ -58,6 +61,7 @@ class Observer:
         self._reasons = reasons
         self._config = config
         self._lines_dropped = lines_dropped
+        self._memory = memory
         self._watch = watch
         self._refused = refused
         self._clock = clock
@@ -74,6 +78,7 @@ class Observer:
                     self._metrics.deliveries(sink, state, getattr(number, state))
                 self._metrics.oldest(sink, _age(view, sink, now))
         self._metrics.log_dropped(self._lines_dropped())
+        self._metrics.delivery_memory(self._memory.used, self._memory.limit)
         files = sizes(self._store.path)
         self._metrics.store_bytes(database=files.database, wal=files.wal, free=view.free_bytes if view else None)
         store_failing, audit_failing = self._store.trouble is not None, self._audit.failing

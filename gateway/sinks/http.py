@@ -125,6 +125,7 @@ class HttpSink:
 
     async def send(self, delivery: Outgoing) -> Outcome:
         request = render(delivery, self._keys, self._clock.now(), self._config.format)
+        del delivery  # its decoded event takes many times the body, and the answer may be long in coming
         headers = self._headers | request.headers
         answer = await self._transport.request(self._config.method, self._config.url, request.body, headers)
         if isinstance(answer, Retry):

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from msgspec import Struct
 
 from gateway.core.breaker import BreakerState
-from gateway.store.records import Claim, Counts, Message, Owed, SinkState
+from gateway.store.records import BYTES_BESIDE_BODY, Claim, Counts, Message, Owed, SinkState
 from gateway.store.writes import milliseconds
 
 
@@ -28,7 +28,7 @@ _MESSAGE_COLUMNS = (
 )
 
 
-_MOST_CLAIMED_BYTES = 8 * 1024 * 1024
+MOST_CLAIMED_BYTES = 8 * 1024 * 1024
 _WAITING = "SELECT d.message, d.due_ms FROM deliveries d WHERE d.sink = ? AND d.state = 'queued'"
 _FIRST_OF_ITS_SR = """
  AND (d.sr IS NULL OR NOT EXISTS (
@@ -39,12 +39,20 @@ _FIRST_OF_ITS_SR = """
 
 
 def claim(
-    connection: sqlite3.Connection, sink: str, now: float, limit: int, busy: Collection[int], *, by_sr: bool = False
+    connection: sqlite3.Connection,
+    sink: str,
+    now: float,
+    limit: int,
+    busy: Collection[int],
+    *,
+    by_sr: bool = False,
+    room: int = MOST_CLAIMED_BYTES,
 ) -> Claim:
     """Up to `limit` due deliveries of a sink, oldest first, leaving out the messages that are in its hands already.
 
     It writes nothing: what is in flight is known in memory only, and due again after a crash. With `by_sr`, only the first
-    open delivery of each service request counts, by the event's instant, then by acceptance.
+    open delivery of each service request counts, by the event's instant, then by acceptance. `room` is how many bytes of memory
+    they may take; the first one is claimed even if it takes more.
     """
     connection.execute("BEGIN")  # one snapshot for all of it
     try:
@@ -54,7 +62,7 @@ def claim(
         ).fetchall()
         waiting = [(seq, due_ms) for seq, due_ms in rows if seq not in busy]
         due = [seq for seq, due_ms in waiting if due_ms <= milliseconds(now)]
-        fitting = _fitting(connection, due[:limit])
+        fitting = _fitting(connection, due[:limit], room)
         more = len(due) > len(fitting)
         next_due = None if more else next((due_ms / 1000 for _, due_ms in waiting[len(due) :]), None)
         return Claim(_owed(connection, sink, fitting), more, next_due, seen_to)
@@ -62,27 +70,30 @@ def claim(
         connection.execute("ROLLBACK")
 
 
-def _fitting(connection: sqlite3.Connection, seqs: list[int]) -> list[int]:
-    """As many of these messages, from the first on, as fit into memory; at least one."""
+def _fitting(connection: sqlite3.Connection, seqs: list[int], room: int) -> list[int]:
+    """As many of these messages, from the first on, as fit into `room` bytes of memory; at least one."""
     marks = ",".join("?" * len(seqs))
     sizes = dict(connection.execute(f"SELECT seq, length(body) FROM messages WHERE seq IN ({marks})", seqs).fetchall())
     fitting: list[int] = []
     total = 0
     for seq in seqs:
-        total += sizes.get(seq, 0)
-        if fitting and total > _MOST_CLAIMED_BYTES:
+        total += sizes.get(seq, 0) + BYTES_BESIDE_BODY
+        if fitting and total > room:
             break
         fitting.append(seq)
     return fitting
 
 
 def expired(connection: sqlite3.Connection, sink: str, before: float, limit: int, busy: Collection[int]) -> tuple[Owed, ...]:
-    """Up to `limit` open deliveries of a sink that were accepted or replayed before an instant, due or not."""
+    """Up to `limit` open deliveries of a sink that were accepted or replayed before an instant, due or not.
+
+    Their bodies are left out: nobody is sent them any more.
+    """
     rows = connection.execute(
         "SELECT message FROM deliveries INDEXED BY deliveries_due WHERE sink = ? AND state = 'queued' AND since_ms <= ? LIMIT ?",
         (sink, milliseconds(before), limit + len(busy)),
     ).fetchall()
-    return _owed(connection, sink, [seq for (seq,) in rows if seq not in busy][:limit])
+    return _owed(connection, sink, [seq for (seq,) in rows if seq not in busy][:limit], body="x''")
 
 
 def sink_states(connection: sqlite3.Connection) -> dict[str, SinkState]:
@@ -96,10 +107,11 @@ def sink_states(connection: sqlite3.Connection) -> dict[str, SinkState]:
     }
 
 
-def _owed(connection: sqlite3.Connection, sink: str, seqs: list[int]) -> tuple[Owed, ...]:
+def _owed(connection: sqlite3.Connection, sink: str, seqs: list[int], *, body: str = "m.body") -> tuple[Owed, ...]:
+    columns = _MESSAGE_COLUMNS.replace("m.body", body)
     marks = ",".join("?" * len(seqs))
     rows = connection.execute(
-        f"SELECT d.message, d.since_ms, d.attempts, d.retries, {_MESSAGE_COLUMNS} FROM deliveries d"
+        f"SELECT d.message, d.since_ms, d.attempts, d.retries, {columns} FROM deliveries d"
         f" JOIN messages m ON m.seq = d.message WHERE d.sink = ? AND d.message IN ({marks}) AND d.state = 'queued'",
         (sink, *seqs),
     ).fetchall()

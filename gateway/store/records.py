@@ -58,6 +58,10 @@ class Duplicate(Struct, frozen=True):
 Stored = Accepted | Duplicate
 
 
+BYTES_BESIDE_BODY = 2048
+"""What a delivery in memory takes beside its body, about: its ids, its task, the head of its request."""
+
+
 class Owed(Struct, frozen=True):
     """A delivery that may be attempted: what a lane works on."""
 
@@ -72,6 +76,11 @@ class Owed(Struct, frozen=True):
     @property
     def delivery_id(self) -> str:
         return f"{self.message.id}-{self.sink}"
+
+    @property
+    def size(self) -> int:
+        """Bytes that it counts for in memory."""
+        return len(self.message.body) + BYTES_BESIDE_BODY
 
 
 class Claim(Struct, frozen=True):

@@ -137,9 +137,21 @@ class Store:
         """
         return self._add(self._waiting.settles, settlement, told)
 
-    async def claim(self, sink: str, now: float, limit: int, busy: Collection[int], *, by_sr: bool = False) -> Claim:
-        """Up to `limit` due deliveries of a sink that are not in its hands yet (`busy`: their seqs), oldest first."""
-        return await self._reader.run(lambda connection: reads.claim(connection, sink, now, limit, busy, by_sr=by_sr))
+    async def claim(
+        self,
+        sink: str,
+        now: float,
+        limit: int,
+        busy: Collection[int],
+        *,
+        by_sr: bool = False,
+        room: int = reads.MOST_CLAIMED_BYTES,
+    ) -> Claim:
+        """Up to `limit` due deliveries of a sink that are not in its hands yet (`busy`: their seqs), oldest first.
+
+        `room` is how many bytes of memory they may take together, the first one aside.
+        """
+        return await self._reader.run(lambda connection: reads.claim(connection, sink, now, limit, busy, by_sr=by_sr, room=room))
 
     async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
         """Delete a slice of finished messages received before an instant, see `writes.purge`, and of the threads since unused."""

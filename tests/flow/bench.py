@@ -78,12 +78,14 @@ class TroubledStore(Store):
         committed = super().settle(settlement, told)
         return committed if self.tell is None else asyncio.ensure_future(_after(self.tell, committed))
 
-    async def claim(self, sink: str, now: float, limit: int, busy: Any, *, by_sr: bool = False) -> Claim:
+    async def claim(
+        self, sink: str, now: float, limit: int, busy: Any, *, by_sr: bool = False, room: int = reads.MOST_CLAIMED_BYTES
+    ) -> Claim:
         if self.claims_refused > 0:
             self.claims_refused -= 1
             raise StoreError("locked")
         self.claimed.append(limit)
-        claim = await super().claim(sink, now, limit, busy, by_sr=by_sr)
+        claim = await super().claim(sink, now, limit, busy, by_sr=by_sr, room=room)
         if self.claiming is not None and self.go_on is not None:
             self.claiming.set()
             await self.go_on.wait()

@@ -13,6 +13,7 @@ import structlog
 from gateway.core.errors import StoreError
 from gateway.core.status import RunningConfig
 from gateway.engine.audit import AuditLog
+from gateway.engine.memory import Memory
 from gateway.engine.observer import Observer
 from gateway.engine.pace import Pace
 from gateway.engine.refused import RefusedRequests
@@ -55,6 +56,7 @@ async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_p
         reasons=lambda: [store.trouble] if store.trouble else [],
         config=lambda: RunningConfig(file="gateway.toml", sha256="", loaded_at=datetime.fromtimestamp(START, UTC)),
         lines_dropped=lambda: 0,
+        memory=Memory(),
         watch=SourceWatch(tell=told, metrics=metrics, clock=clock, log=log),
         refused=refused,
         clock=clock,
