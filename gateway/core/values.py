@@ -226,3 +226,8 @@ class Actor(str):
         made = super().__new__(cls, user)
         made.claimed = claimed
         return made
+
+
+def claim_of(actor: str) -> str | None:
+    """Return what a request said of who acts; None where it said nothing, or no request was made."""
+    return actor.claimed if isinstance(actor, Actor) else None

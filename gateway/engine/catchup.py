@@ -93,6 +93,7 @@ class _CatchUp:
             detail=DISCARDED if step.late else (found[2] or None) if found else None,
             next_attempt_at=rfc3339(step.due_ms / 1000) if step.due_ms is not None else None,
             actor=step.actor,
+            claimed=step.claimed,
         )
 
     def _tell_message(self, status: str, message: Any, sinks: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ from gateway.core import events
 from gateway.core.outcome import Defer, Delivered
 from gateway.core.routing import Route
 from gateway.core.samples import SAMPLES
-from gateway.core.values import rfc3339
+from gateway.core.values import claim_of, rfc3339
 from gateway.engine.lane import Lane
 from gateway.engine.report import NAMES
 from gateway.sinks.base import Outgoing
@@ -87,7 +87,7 @@ class Drills:
             "sink.drilled",
             sink=lane.name,
             actor=str(drill.actor),
-            claimed=getattr(drill.actor, "claimed", None),
+            claimed=claim_of(drill.actor),
             route=drill.route,
             **told,
         )

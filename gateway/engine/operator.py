@@ -15,7 +15,7 @@ from gateway.clock import Clock
 from gateway.core import events
 from gateway.core.retry import first_due
 from gateway.core.routing import GATEWAY, Decision, Router
-from gateway.core.values import rfc3339
+from gateway.core.values import claim_of, rfc3339
 from gateway.engine.audit import AuditLog
 from gateway.engine.drill import Unknown
 from gateway.engine.lane import Lane
@@ -243,7 +243,9 @@ class Operator:
 
             def work(connection: Any, changes: Any, part: list[Target] = found[begin : begin + _SLICE]) -> list[Target]:
                 changed = change(connection, targets=part, now=now, changes=changes)
-                unlogged.note(connection, [Step(one.seq, event, at_ms, one.sink, actor=act.actor) for one in changed])
+                actor, claimed = str(act.actor), claim_of(act.actor)
+                steps = [Step(one.seq, event, at_ms, one.sink, actor=actor, claimed=claimed) for one in changed]
+                unlogged.note(connection, steps)
                 return changed
 
             changed = await self._store.change(work, lambda changed: self._tell(event, changed, messages, act.actor))

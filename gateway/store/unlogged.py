@@ -31,6 +31,8 @@ class Step(Struct, frozen=True, array_like=True, omit_defaults=True):
     late: bool = False
     """A person had ended the delivery meanwhile."""
     actor: str | None = None
+    claimed: str | None = None
+    """What the request said of who acts, see `Actor`."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
