@@ -83,25 +83,35 @@ def by_reference(connection: sqlite3.Connection, reference: str, after: int) -> 
     return [seq for (seq,) in rows], None
 
 
-def _first_of(connection: sqlite3.Connection, instant: float) -> int:
-    """A seq before which no message was received since an instant, wherever the clock was set: the begin of its block."""
+def _begin(connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int) -> int:
+    """Where to begin: SQLite takes one lower bound of a range, so the later of both has to be that.
+
+    No message before it was received since the instant that is asked for, wherever the clock was set.
+    """
+    if selection.since is None or seqs is not None:
+        return after
     row = connection.execute(
         f"{_BLOCKS} SELECT block FROM blocks CROSS JOIN messages INDEXED BY messages_by_time ON seq >> 8 = block"
         " AND received_ms >= ?2 LIMIT 1",
-        (0, milliseconds(instant)),
+        (after, milliseconds(selection.since)),
     ).fetchone()
-    return _NONE if row is None else row[0] << 8
+    return _NONE if row is None else max(after, (row[0] << 8) - 1)
+
+
+def _begin_of(connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: Target) -> tuple[int, str]:
+    begin = _begin(connection, selection, seqs, after.seq)
+    return (after.seq, after.sink) if begin == after.seq else (begin, "\uffff")  # no sink is called that
 
 
 def messages(
     connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int, limit: int
 ) -> tuple[list[dict[str, Any]], int | None]:
     """A page of messages in the order of acceptance, and where to go on; bodies stay where they are."""
-    where, values = _message_conditions(connection, selection, seqs)
+    where, values = _message_conditions(selection, seqs)
     rows = connection.execute(
         "SELECT m.seq, m.id, m.sender_id, m.source, m.event_type, m.milestone, m.sr_uuid, m.reference_id, m.received_ms,"
         f" m.status, m.duplicates FROM messages m WHERE m.seq > ? {where} ORDER BY m.seq LIMIT ?",
-        (after, *values, limit),
+        (_begin(connection, selection, seqs, after), *values, limit),
     ).fetchall()
     page = [_message_document(row) for row in rows]
     for document, row in zip(page, rows, strict=True):
@@ -115,13 +125,13 @@ def deliveries(
     connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: Target, limit: int
 ) -> tuple[list[dict[str, Any]], Target | None]:
     """A page of deliveries by message, then sink, and where to go on."""
-    where, values = _delivery_conditions(connection, selection, seqs)
+    where, values = _delivery_conditions(selection, seqs)
     rows = connection.execute(
         "SELECT d.message, d.sink, d.state, d.attempts, d.due_ms, d.ended_ms, d.reason, m.id, m.sender_id, m.source,"
         " m.event_type, m.milestone, m.sr_uuid, m.reference_id, m.received_ms FROM deliveries d"
         " JOIN messages m ON m.seq = d.message"
         f" WHERE (d.message, d.sink) > (?, ?) {where} ORDER BY d.message, d.sink LIMIT ?",
-        (after.seq, after.sink, *values, limit),
+        (*_begin_of(connection, selection, seqs, after), *values, limit),
     ).fetchall()
     page = [_delivery_document(row) for row in rows]
     return page, Target(rows[-1][0], rows[-1][1]) if len(rows) == limit else None
@@ -131,18 +141,18 @@ def targets(
     connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: Target, limit: int
 ) -> list[Target]:
     """A slice of the deliveries that a selection names."""
-    where, values = _delivery_conditions(connection, selection, seqs)
+    where, values = _delivery_conditions(selection, seqs)
     rows = connection.execute(
         "SELECT d.message, d.sink FROM deliveries d JOIN messages m ON m.seq = d.message"
         f" WHERE (d.message, d.sink) > (?, ?) {where} ORDER BY d.message, d.sink LIMIT ?",
-        (after.seq, after.sink, *values, limit),
+        (*_begin_of(connection, selection, seqs, after), *values, limit),
     )
     return [Target(seq, sink) for seq, sink in rows]
 
 
 def chosen(connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int, limit: int) -> list[Chosen]:
     """A slice of the messages that a selection names."""
-    where, values = _message_conditions(connection, selection, seqs)
+    where, values = _message_conditions(selection, seqs)
     # By the index alone: in a row the status stands behind the body, and SQLite would read through all of that.
     quarantined = (
         "EXISTS (SELECT 1 FROM messages q INDEXED BY messages_by_status"
@@ -150,7 +160,7 @@ def chosen(connection: sqlite3.Connection, selection: Selection, seqs: list[int]
     )
     rows = connection.execute(
         f"SELECT m.seq, m.source, {quarantined} FROM messages m WHERE m.seq > ? {where} ORDER BY m.seq LIMIT ?",
-        (after, *values, limit),
+        (_begin(connection, selection, seqs, after), *values, limit),
     )
     return [Chosen(seq, source, bool(found)) for seq, source, found in rows]
 
@@ -278,8 +288,8 @@ def _attempts(connection: sqlite3.Connection, seq: int, sink: str) -> list[dict[
     return [dict(zip(keys, (row[0], _time(row[1]), *row[2:]), strict=True)) for row in rows]
 
 
-def _message_conditions(connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None) -> tuple[str, list[object]]:
-    where, values = _times(connection, selection, seqs, "m.seq")
+def _message_conditions(selection: Selection, seqs: list[int] | None) -> tuple[str, list[object]]:
+    where, values = _times(selection, seqs)
     if selection.status is not None:
         # Said twice: only so does SQLite take the index, which holds the few that are not accepted.
         where.append("m.status = ?" if selection.status == "accepted" else "m.status = ? AND m.status <> 'accepted'")
@@ -287,10 +297,8 @@ def _message_conditions(connection: sqlite3.Connection, selection: Selection, se
     return _joined(where), values
 
 
-def _delivery_conditions(
-    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None
-) -> tuple[str, list[object]]:
-    where, values = _times(connection, selection, seqs, "d.message")
+def _delivery_conditions(selection: Selection, seqs: list[int] | None) -> tuple[str, list[object]]:
+    where, values = _times(selection, seqs)
     for column, value in (("state", selection.state), ("sink", selection.sink)):
         if value is not None:
             where.append(f"d.{column} = ?")
@@ -298,15 +306,11 @@ def _delivery_conditions(
     return _joined(where), values
 
 
-def _times(
-    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, seq: str
-) -> tuple[list[str], list[object]]:
+def _times(selection: Selection, seqs: list[int] | None) -> tuple[list[str], list[object]]:
     where: list[str] = []
     values: list[object] = []
     if seqs is not None:
         where.append(f"m.seq IN ({','.join(str(seq) for seq in seqs)})")
-    if selection.since is not None and seqs is None:
-        where.append(f"{seq} >= {_first_of(connection, selection.since)}")
     for operator, instant in ((">=", selection.since), ("<", selection.until)):
         if instant is not None:
             where.append(f"m.received_ms {operator} ?")
