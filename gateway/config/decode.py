@@ -7,11 +7,13 @@ import types
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import date, time
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Struct, structs
+from msgspec.structs import FieldInfo
 
 from gateway.config.place import Finding, Findings, Place
 from gateway.core.values import Duration, Rate, SecretRef, Size
@@ -52,7 +54,7 @@ def decode_table(kind: type[S], table: Any, where: Place, findings: Findings) ->
     if not isinstance(table, dict):
         findings.append(Finding(where, f"is {_is(table, hidden=True)}, and has to be a table"))
         return None
-    fields = {info.name: info for info in msgspec.structs.fields(kind)}
+    fields = _fields(kind)
     values: dict[str, Any] = {}
     for key, raw in table.items():
         if key == kind.__struct_config__.tag_field:
@@ -67,6 +69,12 @@ def decode_table(kind: type[S], table: Any, where: Place, findings: Findings) ->
             findings.append(Finding(where / name, "is missing", f"it is {_expected(info.type)}"))
     empty = {name: _empty(info.type) for name, info in fields.items() if info.required}
     return kind(**empty | values)
+
+
+@cache
+def _fields(kind: type[Struct]) -> dict[str, FieldInfo]:
+    """The keys of a struct. msgspec evaluates the annotations of all of them anew each time."""
+    return {info.name: info for info in msgspec.structs.fields(kind)}
 
 
 def suggestion(name: str, known: Collection[str]) -> str:

@@ -21,6 +21,7 @@ from gateway.engine.audit import AuditLog
 from gateway.engine.gates import Gates
 from gateway.engine.janitor import Janitor
 from gateway.engine.lane import Lane
+from gateway.engine.memory import Memory
 from gateway.engine.pace import Pace
 from gateway.engine.rejections import Rejections
 from gateway.engine.space import Space
@@ -114,6 +115,7 @@ class Bench:
         self.log = log
         self.sink = FakeSink()
         self.metrics = Metrics()
+        self.memory = Memory()
 
     async def start(
         self,
@@ -129,7 +131,7 @@ class Bench:
         """A new lane on what is kept in the store, as after a restart."""
         log = structlog.wrap_logger(self.log, processors=[structlog.processors.format_exc_info])
         notices = notices_for(self.store, self.audit, self.clock)
-        world = LaneWorld(self.store, self.audit, notices, self.metrics, self.clock, log)
+        world = LaneWorld(self.store, self.audit, notices, self.metrics, self.clock, log, self.memory)
         kept = (await self.store.read(reads.sink_states)).get("erp", SinkState())
         gates = Gates(kept, BreakerPolicy(failures or self.failures, probe), rate, self.clock)
         self.lane = Lane("erp", self.sink, LaneSettings(policy, concurrency, timeout, by_sr), gates, world)
