@@ -91,6 +91,7 @@ class Lanes:
         opened: dict[str, Sink] = {}
         try:
             for name, settings in config.sinks.items():
+                await asyncio.sleep(0)  # hundreds of sinks take their time, and deliveries go on meanwhile
                 if self._config is None or not _alike(name, self._config, config):
                     threads = SinkThreads(self.world.store, name, self._clock)
                     opening = Opening(name, config.base, config.secret, self._clock, threads)

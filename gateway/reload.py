@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from msgspec import Struct, structs
@@ -22,7 +21,7 @@ from gateway.metrics import Metrics
 from gateway.store.records import Counts
 from gateway.systemd import Systemd
 from gateway.telemetry import Log
-from gateway.threads import detached
+from gateway.threads import detached, politely
 
 _MOST_DETAIL = 2000
 """Characters of what changed, or was wrong, in the audit line; the answer to who asked has it all."""
@@ -126,8 +125,7 @@ class Reloads:
             raise ConfigError(file, [Problem(file=file, place="file", message=message)])
         async with self._one_at_a_time, nullcontext() if dry_run else self._systemd.reloading():
             try:
-                new, fixed = await self._read()
-                changes = differences(self._running, new)
+                new, fixed, changes = await self._read()
                 restart = (*(change.place for change in changes if change.restart), *fixed)
                 waiting = queued_deliveries(self._running, new, await self._queued())
                 reloaded = Reloaded(tuple(changes), restart, new.warnings, tuple(waiting))
@@ -151,19 +149,30 @@ class Reloads:
             await self._done(reloaded, actor)
             return reloaded
 
-    async def _read(self) -> tuple[Config, list[str]]:
-        """The configuration of today, and the credentials in it that are others than at start: they count from a restart on."""
-        file = self._running.file
+    async def _read(self) -> tuple[Config, list[str], list[Difference]]:
+        """Load and compare in a thread that gives way to the loop.
+
+        Returns the configuration of today, the credentials in it that are others than at start (they count from a restart on),
+        and what differs from the running one.
+        """
+        running = self._running
+        file = running.file
+
+        def read() -> tuple[Config, list[str], list[Difference]]:
+            new = load(file, self._environment, now=self._clock.now())
+            known = {ref: secret for ref, secret in self._credentials.items() if ref in new.secrets}
+            others = [f"credential {ref.credential}" for ref in known if known[ref].reveal() != new.secrets[ref].reveal()]
+            new = structs.replace(new, secrets=new.secrets | known)
+            return new, others, differences(running, new)
+
         try:
             # One that hangs would be in the way of all reloads after it, and systemd would wait for the end of this one.
             async with asyncio.timeout(self.read_seconds):
-                new = await detached(partial(load, file, self._environment, now=self._clock.now()), "reload")
+                with politely():
+                    return await detached(read, "reload")
         except TimeoutError:
             message = f"was not read within {self.read_seconds:g} s: it, or a file that it names, is a pipe, or its disk hangs"
             raise ConfigError(str(file), [Problem(file=str(file), place="file", message=message)]) from None
-        known = {ref: secret for ref, secret in self._credentials.items() if ref in new.secrets}
-        others = [f"credential {ref.credential}" for ref in known if known[ref].reveal() != new.secrets[ref].reveal()]
-        return structs.replace(new, secrets=new.secrets | known), others
 
     async def _queued(self) -> Mapping[str, int] | None:
         """Return how many deliveries are queued, by sink; None while the store can't tell, which is no reason to refuse."""
@@ -184,6 +193,7 @@ class Reloads:
         )
         for problem in reloaded.warnings:
             self._log.warning("config.warning", problem=str(problem))
+            await asyncio.sleep(0)
         await self._written()
 
     async def _refused(self, error: GatewayError, actor: str) -> None:
