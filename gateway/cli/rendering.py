@@ -5,16 +5,14 @@ from __future__ import annotations
 import base64
 from typing import assert_never
 
-from multidict import CIMultiDict
-from yarl import URL
-
-from gateway import __version__
 from gateway.clock import Clock
 from gateway.core.events import Event
 from gateway.core.signature import Key
+from gateway.core.urls import parse_url
 from gateway.core.values import Secret, SecretRef
 from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, email, http, jsonl, slack
 from gateway.sinks.base import Outgoing
+from gateway.sinks.transport import head_of
 
 HIDDEN = "***"
 _ANY_KEY = Secret("whsec_" + base64.b64encode(bytes(32)).decode())
@@ -56,7 +54,6 @@ def rendered(config: SinkConfig, delivery: Outgoing, now: float) -> bytes:
 
 
 def _request(config: HttpConfig, delivery: Outgoing, now: float) -> bytes:
-    url = URL(config.url)
     # Signed with a key that is nobody's, so that the sink itself says which headers a signature brings.
     request = http.render(delivery, [Key(_ANY_KEY)] if config.secrets else [], now, config.format)
     headers = {name: HIDDEN if isinstance(value, SecretRef) else value for name, value in config.headers.items()}
@@ -67,11 +64,6 @@ def _request(config: HttpConfig, delivery: Outgoing, now: float) -> bytes:
     headers |= request.headers
     if config.secrets:
         headers["webhook-signature"] = " ".join(HIDDEN for _ in config.secrets)
-    # As aiohttp puts them together: a header of the operator takes the place of one of the same name.
-    wire = CIMultiDict({"Host": url.host_port_subcomponent or "", "User-Agent": f"legitmark-gateway/{__version__}"})
-    for name, value in headers.items():
-        wire[name] = value
-    wire.setdefault("Accept", "*/*")
-    wire["Content-Length"] = str(len(request.body))
-    head = [f"{config.method} {url.raw_path_qs} HTTP/1.1", *(f"{name}: {value}" for name, value in wire.items())]
-    return "\r\n".join([*head, "", ""]).encode() + request.body
+    head = head_of(config.method, parse_url(config.url), len(request.body), headers)
+    assert head is not None, "a header of a good configuration can be sent"
+    return head + request.body

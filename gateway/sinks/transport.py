@@ -149,8 +149,8 @@ def head_of(method: str, url: Url, length: int, headers: Mapping[str, str]) -> b
     fields += [f"{name}: {value}" for name, value in headers.items()]
     if _FORBIDDEN.search("".join(fields)):
         return None
-    own = _OWN.keys() - {name.lower() for name in headers}
-    fields += [f"{name}: {_OWN[name]}" for name in own]
+    given = {name.lower() for name in headers}
+    fields += [f"{name}: {value}" for name, value in _OWN.items() if name not in given]
     # A content type goes on as it came, and the server that took it decoded it with surrogates.
     return ("\r\n".join(fields) + "\r\n\r\n").encode("utf-8", "surrogateescape")
 

@@ -32,4 +32,10 @@ async def test_nothing_that_it_makes_is_for_everybody(tmp_path: Path) -> None:
         made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in set(tmp_path.iterdir()) - mine}
         assert await running.stop() == 0
     private, group = dict.fromkeys(("gateway.db", "gateway.db-wal", "gateway.db-shm", "gateway.db.lock"), 0o600), 0o660
-    assert made == private | {"admin.sock": group, "in.sock": group, "audit.jsonl": 0o640, "events.jsonl": 0o640}
+    assert made == private | {
+        "admin.sock": group,
+        "in.sock": group,
+        "audit.jsonl": 0o640,
+        "events.jsonl": 0o640,
+        "gateway.db.addresses": 0o640,
+    }

@@ -205,6 +205,28 @@ def _watch_systemd(systemd: ModuleType) -> None:
     systemd.Systemd._tell = told
 
 
+def _watch_outlet(outlet: ModuleType) -> None:
+    write = outlet.Outlet._write_some
+
+    def written(self: Any, data: memoryview) -> int:
+        count: int = write(self, data)
+        said("stderr", bytes(data[:count]))
+        return count
+
+    outlet.Outlet._write_some = written
+
+
+def _watch_streams(streams: ModuleType) -> None:
+    write = streams._Lossy.write
+
+    def written(self: Any, data: Any, /) -> int:
+        said("stderr", bytes(data))
+        count: int = write(self, data)
+        return count
+
+    streams._Lossy.write = written
+
+
 def _watch_sink(name: str) -> Callable[[ModuleType], None]:
     def patch(module: ModuleType) -> None:
         kind = getattr(module, name)
@@ -224,6 +246,8 @@ _PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "gateway.core.values": _watch_secrets,
     "gateway.core.errors": _watch_errors,
     "gateway.metrics": _watch_metrics,
+    "gateway.outlet": _watch_outlet,
+    "gateway.cli.streams": _watch_streams,
     "gateway.systemd": _watch_systemd,
     "gateway.sinks.http": _watch_sink("HttpSink"),
     "gateway.sinks.slack": _watch_sink("SlackSink"),
