@@ -38,7 +38,7 @@ NAMES: dict[str, set[str]] = {
     "message.unrouted": IDS,
     "message.duplicate": IDS | {"reason"},
     "message.quarantined": {"message_id", "sender_id", "source", "detail"},
-    "message.rejected": {"source", "reason", "detail"},
+    "message.rejected": {"source", "reason", "detail", "addresses"},
     "delivery.delivered": IDS | {"sink", "delivery_id", "attempt", "status", "duration_ms"},
     "delivery.retrying": IDS | {"sink", "delivery_id", "attempt", "status", "duration_ms", "reason", "detail", "next_attempt_at"},
     "delivery.deferred": IDS | {"sink", "delivery_id", "attempt", "status", "duration_ms", "reason", "detail", "next_attempt_at"},
@@ -86,7 +86,7 @@ async def test_the_names_of_every_line_are_frozen(running: Running, receiver: Re
         assert RFC3339.fullmatch(line["time"])
         assert RFC3339.fullmatch(line.get("next_attempt_at", line["time"]))
         assert all(isinstance(line[name], int) for name in ("attempt", "status", "duration_ms") if name in line)
-        assert all(isinstance(value, (str, int)) or name in ("routes", "sinks") for name, value in line.items())
+        assert all(isinstance(value, (str, int)) or name in ("routes", "sinks", "addresses") for name, value in line.items())
     assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
     assert (lines[0]["event"], lines[-1]["event"]) == ("gateway.started", "gateway.stopped")
 
@@ -276,7 +276,8 @@ async def test_no_secret_is_ever_written_anywhere(everything: Secrets) -> None:
         said += (await running.post(body, headers)).body
     said += (await running.admin("/-/ready")).body
     said += (await running.admin("/-/ready", [("Authorization", "Bearer wrong")])).body
-    await until(lambda: len(running.audit("delivery.dead")) == 6)
+    await until(lambda: len(running.audit("delivery.dead")) == 4)
+    await until(lambda: [line["sink"] for line in running.audit("sink.opened")] == ["customer_care"])  # its login is refused
     said += (await running.admin("/metrics", authorized)).body
     await running.restart()
     assert await running.stop() == 0

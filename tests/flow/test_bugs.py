@@ -135,7 +135,7 @@ async def test_a_bug_of_the_admin_listener_shows_no_secret(receiver: Receiver, m
 @pytest.mark.parametrize(
     "plant",
     [
-        "import gateway.app as app; app._sources = planted",
+        "import gateway.app as app; app.sources_of = planted",
         "from gateway.config import checks; checks.check_secrets = planted",
         "from gateway.engine.janitor import Janitor; Janitor.run = planted_task",
         "from gateway.sinks.http import HttpSink; HttpSink.__init__ = planted",

@@ -79,6 +79,8 @@ async def test_it_is_ready_only_when_the_audit_log_has_what_an_unclean_end_left_
     number = 5_000
     await fill(tmp_path / "gateway.db", number, sinks=("gone",))
     (tmp_path / "gateway.db.lock").write_bytes(b"1".ljust(32))  # as a kill leaves it
+    started = {"v": 1, "time": "2001-01-01T00:00:00.000Z", "event": "gateway.started"}
+    (tmp_path / "audit.jsonl").write_text(json.dumps(started) + "\n")  # a power cut took the lines behind it
     with NotifySocket(f"@gateway-test-{tmp_path}") as heard:
         running = Running(tmp_path, "")
         running.variables = {"NOTIFY_SOCKET": heard.address}

@@ -262,6 +262,8 @@ async def test_send_says_what_is_wrong_with_the_tls_of_who_answers(certified: Ce
         result = await run(running, "send", "counterfeit", "--url", f"https://{host}:{port}")
         assert result.status == 69 and "its certificate is not trusted here: unable to get" in result.err
         running.config.write_text(running.config.read_text().replace('"127.0.0.1:0"', '"fd:webhooks"', 1))
+        assert (await run(running, "send", "counterfeit")).status == 0, "the gateway says where it listens"
+        running.database.with_name("gateway.db.addresses").unlink()
         assert "--url https://" in (await run(running, "send", "counterfeit")).err
     running = Running(tmp_path, toml(certified).replace(certified.toml, ""))
     with running:
