@@ -8,6 +8,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 _INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
@@ -21,16 +23,17 @@ def signals_call(stop: Callable[[], None], reload: Callable[[], None], *, last: 
         last: the process ends after this. Signals are ignored from then on: one more of them must not spoil a clean end.
     """
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+    calls = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
+    # Not by the loop's own handlers of these: it takes them away by setting the default, and a signal of that instant kills.
+    # It still has to listen for one, or asyncio's waits on after a signal; SIGURG does nothing by default (signal(7)).
+    loop.add_signal_handler(signal.SIGURG, lambda: None)
+    before = {number: _handle(number, partial(loop.call_soon_threadsafe, called)) for number, called in calls.items()}
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.remove_signal_handler(number)  # first: the loop would do it when it closes, and bring back the default
-            if last:
-                signal.signal(number, signal.SIG_IGN)
+        for number in calls:
+            signal.signal(number, signal.SIG_IGN if last else before[number])
+        loop.remove_signal_handler(signal.SIGURG)
 
 
 def ignore_reload() -> None:
@@ -59,3 +62,10 @@ def end_with_input() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="input", daemon=True).start()
+
+
+def _handle(number: signal.Signals, call: Callable[[], object]) -> Any:
+    """Let a signal call this; what handled it before. System calls that it interrupts go on (siginterrupt(3))."""
+    before = signal.signal(number, lambda *_: call())
+    signal.siginterrupt(number, False)
+    return before

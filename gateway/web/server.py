@@ -36,7 +36,7 @@ BOUNDS: dict[str, Any] = {
 }
 """A misspelt name would drop them all silently, so a test reads them back from a live connection."""
 
-SENDERS = Parting(fresh=1.0, kept=3.0, unfinished=math.inf)
+SENDERS = Parting(fresh=1.0, kept=2.0, unfinished=math.inf)
 OPERATORS = Parting(fresh=0.0, kept=0.0, unfinished=1.0)
 """A stop waits for no command whose body never comes."""
 
