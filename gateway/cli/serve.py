@@ -21,6 +21,7 @@ def serve(*, config: ConfigOption = None) -> int:
 
     The first signal finishes what is in flight (at most [server] drain), the second cuts it; nothing is lost either way.
     """
+    from gateway import descriptors
     from gateway.core.values import Environment
     from gateway.outlet import Outlet
     from gateway.signals import ignore_reload
@@ -37,6 +38,10 @@ def serve(*, config: ConfigOption = None) -> int:
         if journal is None:
             for problem in settings.warnings:  # by the way of the log: stderr may be a pipe that nobody reads
                 outlet.put("\n".join(explained(problem)))
+        limit = descriptors.raise_limit()
+        if limit < descriptors.NEEDED:
+            do = "raise the hard limit: LimitNOFILE= of a unit, --ulimit nofile= of a container, ulimit -Hn of a shell"
+            log.warning("gateway.few_descriptors", limit=limit, needed=descriptors.NEEDED, do=do)
         _run(settings, log, environment, outlet)
     except Exception as error:
         outlet.flush()

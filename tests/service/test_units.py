@@ -13,6 +13,7 @@ import pytest
 from gateway.config import load
 from gateway.core.errors import ConfigError, StoreCorrupt
 from gateway.core.values import Duration, Environment
+from gateway.descriptors import NEEDED
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "systemd"
@@ -120,6 +121,10 @@ def test_a_stop_waits_longer_than_the_drain() -> None:
     for profile in ("service", "production"):
         config = load(ROOT / "config" / f"{profile}.toml", Environment(FOLDERS), secrets=False)
         assert Duration(settings(SERVICE)["TimeoutStopSec"][0]) > 2 * config.server.drain
+
+
+def test_the_unit_allows_the_descriptors_that_the_gateway_needs() -> None:
+    assert settings(SERVICE)["LimitNOFILE"] == [str(NEEDED)]
 
 
 def test_the_unit_has_the_credentials_that_the_installed_configuration_needs() -> None:
