@@ -31,7 +31,7 @@ from gateway.sinks.tls import refused
 _READ_SECONDS = 2.0
 """For the rest of an answer whose status is known already, and less where the attempt ends before: the verdict has come, a
 slow body must not turn it."""
-_OWN = {"user-agent": f"legitmark-gateway/{__version__}", "accept": "*/*"}
+_OWN = {"User-Agent": f"legitmark-gateway/{__version__}", "Accept": "*/*"}
 """Header fields that a sink may replace."""
 _FORBIDDEN = re.compile(r"[\r\n\0]")
 """What would begin another field, or another request (RFC 9110, section 5.5)."""
@@ -145,12 +145,12 @@ class Transport:
 
 def head_of(method: str, url: Url, length: int, headers: Mapping[str, str]) -> bytes | None:
     """The head of a request (RFC 9112, section 3). None if a field could not be sent as one."""
-    fields = [f"{method} {url.target} HTTP/1.1", f"host: {url.authority}", f"content-length: {length}"]
+    fields = [f"{method} {url.target} HTTP/1.1", f"Host: {url.authority}", f"Content-Length: {length}"]
     fields += [f"{name}: {value}" for name, value in headers.items()]
     if _FORBIDDEN.search("".join(fields)):
         return None
     given = {name.lower() for name in headers}
-    fields += [f"{name}: {value}" for name, value in _OWN.items() if name not in given]
+    fields += [f"{name}: {value}" for name, value in _OWN.items() if name.lower() not in given]
     # A content type goes on as it came, and the server that took it decoded it with surrogates.
     return ("\r\n".join(fields) + "\r\n\r\n").encode("utf-8", "surrogateescape")
 

@@ -153,7 +153,7 @@ def test_an_http_sink_shows_its_request_with_stars_for_secrets_and_the_body_byte
     line, *fields = head.split("\r\n")
     headers = dict(field.split(": ", 1) for field in fields)
     assert line == "POST /hooks/%E5%88%A4%E5%AE%9A?shop=%E6%9D%B1%E4%BA%AC HTTP/1.1"
-    assert headers["host"] == "127.0.0.1:9"
+    assert headers["Host"] == "127.0.0.1:9"
     assert headers["webhook-signature"] == headers["x-key"] == "***"
     assert headers["authorization"] == "Bearer ***"
     assert headers["x-tenant"] == "acme"
