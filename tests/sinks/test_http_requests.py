@@ -47,7 +47,7 @@ def test_whatever_the_parser_takes_goes_out_as_it_was_written(rest: str) -> None
         return
     head = head_of("POST", url, 0, {})
     assert head is not None
-    assert head.startswith(f"POST /{rest} HTTP/1.1\r\nhost: erp.example\r\n".encode())
+    assert head.startswith(f"POST /{rest} HTTP/1.1\r\nHost: erp.example\r\n".encode())
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_whatever_the_parser_takes_goes_out_as_it_was_written(rest: str) -> None
 def test_the_host_header_is_the_authority_that_was_dialled(url: str, host: str) -> None:
     head = head_of("POST", parse_url(url), 0, {})
     assert head is not None
-    assert f"\r\nhost: {host}\r\n".encode() in head
+    assert f"\r\nHost: {host}\r\n".encode() in head
 
 
 @given(st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=4))
