@@ -34,11 +34,10 @@ from gateway.sinks import SINK_TYPES, HttpConfig, SinkConfig
 from gateway.sinks.base import ReadableSettings, SinkSettings
 from gateway.sinks.language import is_timezone
 from gateway.sinks.templates import TemplateProblem, read_template
+from gateway.sinks.tls import read_authorities
 
 S = TypeVar("S", bound=Struct)
 _P = TypeVar("_P")
-_LARGEST_CA = 16 << 20
-"""Bytes of a `ca` file that are compared at a reload."""
 _DROP_IN = ("routes", "sinks", "tests")
 _PLACES = {
     "env": "write the name of the variable that holds it",
@@ -117,7 +116,8 @@ class _Loader:
         owners += [(self._place("sources", name), source) for name, source in sources.items()]
         owners += list(sinks.values())
         templates = {name: _text(sink) for name, (_, sink) in sinks.items()}
-        texts = [*(file.text for file in self._files), *templates.values()]
+        authorities = {name: self._authorities(sink) for name, (_, sink) in sinks.items()}
+        texts = [*(file.text for file in self._files), *templates.values(), *authorities.values()]
         config = Config(
             file=self._main.path,
             files=tuple(file.path for file in self._files),
@@ -130,7 +130,7 @@ class _Loader:
             sources=sources,
             sinks={name: sink for name, (_, sink) in sinks.items()},
             templates=templates,
-            authorities={name: self._authorities(sink) for name, (_, sink) in sinks.items()},
+            authorities=authorities,
             sink_places={name: place for name, (place, _) in sinks.items()},
             rules=tuple(routes),
             tests=tuple(tests),
@@ -284,9 +284,8 @@ class _Loader:
         if not isinstance(sink, HttpConfig) or sink.ca is None:
             return ""
         try:
-            with (self._main.path.parent / sink.ca).open("rb") as opened:
-                return opened.read(_LARGEST_CA).decode("latin-1")
-        except OSError:
+            return read_authorities(self._main.path.parent / sink.ca)
+        except ValueError:
             return ""
 
     def _place(self, *keys: str | int) -> Place:

@@ -120,7 +120,7 @@ class Config(Struct, frozen=True, kw_only=True):
     files: tuple[Path, ...]
     """It, and those that it includes."""
     sha256: str
-    """Of these files and of the templates, one after the other: for a single file what `sha256sum` says."""
+    """Of these files, of the templates and of the `ca` files, one after the other: for a single file what `sha256sum` says."""
     server: ServerSettings
     admin: AdminSettings
     store: StoreSettings

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -192,12 +194,28 @@ def _check_one_line(ref: SecretRef, value: str) -> None:
         raise ValueError(f"the secret of {ref} begins or ends with a blank; remove it")
 
 
+def read_regular(path: Path, most: int) -> bytes:
+    """Read a regular file, or the first `most` bytes of a longer one.
+
+    A pipe would keep its reader waiting for a writer, and a device may never end, so neither is opened. Raises OSError.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(
+            code,
+            "is a folder, and no file" if code == errno.EISDIR else "is a pipe, a socket or a device, and no file",
+            str(path),
+        )
+    with path.open("rb") as opened:
+        return opened.read(most)
+
+
 def _read_secret(path: Path) -> str:
     if "\0" in str(path):
         raise ValueError("the path of a secret has a NUL in it")
     try:
-        with path.open("rb") as opened:
-            raw = opened.read(_LARGEST_SECRET + 1)
+        raw = read_regular(path, _LARGEST_SECRET + 1)
         if len(raw) > _LARGEST_SECRET:
             raise ValueError(f"{path}: is longer than 1 MiB, and no secret")
         return raw.decode("utf-8")

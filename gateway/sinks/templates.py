@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from gateway.core.events import event_of
 from gateway.core.samples import SAMPLES
+from gateway.core.values import read_regular
 from gateway.sinks.base import Locale, Outgoing
 from gateway.sinks.language import Language, Photo, Telling, printable, tell
 from gateway.sinks.template_bounds import Bounds, TooMuch
@@ -170,8 +171,7 @@ def read_template(file: str) -> str:
     """Raises TemplateProblem."""
     path = Path(file)
     try:
-        with path.open("rb") as opened:
-            raw = opened.read(_MOST_FILE + 1)
+        raw = read_regular(path, _MOST_FILE + 1)
         text = raw.decode("utf-8-sig")
     except OSError as error:
         raise TemplateProblem(file, None, f"can't be read: {error.strerror}") from None

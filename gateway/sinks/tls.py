@@ -6,7 +6,10 @@ import ssl
 from pathlib import Path
 
 from gateway.certificates import load_pair
-from gateway.core.values import Secret
+from gateway.core.values import Secret, read_regular
+
+_LARGEST_CA = 16 << 20
+"""Bytes of a `ca` file; a reload compares the whole of it. All authorities that browsers believe take less than 1 MiB."""
 
 
 def context(ca: Path | None = None, certificate: Secret | None = None, key: Secret | None = None) -> ssl.SSLContext:
@@ -18,6 +21,8 @@ def context(ca: Path | None = None, certificate: Secret | None = None, key: Secr
     Raises:
         ValueError: says which of them is wrong, and how; nothing of a key.
     """
+    if ca is not None:
+        read_authorities(ca)
     try:
         made = ssl.create_default_context(cafile=None if ca is None else str(ca))
     except ssl.SSLError:
@@ -27,6 +32,17 @@ def context(ca: Path | None = None, certificate: Secret | None = None, key: Secr
     if certificate is not None and key is not None:
         load_pair(made, certificate, key)
     return made
+
+
+def read_authorities(ca: Path) -> str:
+    """Return the text of a `ca` file. Raises ValueError, which says why it can't be one."""
+    try:
+        raw = read_regular(ca, _LARGEST_CA + 1)
+    except OSError as error:
+        raise ValueError(f"ca: {ca}: {error.strerror}") from None
+    if len(raw) > _LARGEST_CA:
+        raise ValueError(f"ca: {ca}: is longer than 16 MiB, and no list of authorities")
+    return raw.decode("latin-1")
 
 
 def refused(error: BaseException) -> bool:

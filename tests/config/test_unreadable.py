@@ -152,3 +152,45 @@ def test_one_line_break_at_the_end_of_a_secret_is_no_part_of_it(content: str, tm
     file = tmp_path / "gateway.toml"
     file.write_text('[sources.legitmark]\nsecrets = [{ file = "secret" }]\n', encoding="utf-8")
     assert [secret.reveal() for secret in load(file, Environment({})).secrets.values()] == [SECRET]
+
+
+OF_SINK = '[[routes]]\nsinks = ["m"]\n[sinks.m]\n'
+PLACES = {
+    "secret": '[sources.legitmark]\nsecrets = [{ file = "§" }]\n',
+    "certificate": '[server]\ntls = { certificate = "§", key = "key.pem" }\n',
+    "key": '[server]\ntls = { certificate = "key.pem", key = "§" }\n',
+    "template": OF_SINK + 'type = "slack"\nwebhook_url = { env = "HOOK" }\ntemplate = "§"\n',
+    "ca": OF_SINK + 'type = "http"\nurl = "https://erp.example.com/"\nca = "§"\n',
+    "store": '[store]\npath = "§"\n',
+    "audit": '[audit]\npath = "§"\n',
+    "jsonl": OF_SINK + 'type = "jsonl"\npath = "§"\n',
+}
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "/dev/zero", "/dev/null", "zero"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_path_that_is_no_file_is_a_problem_at_once_and_named(place: str, kind: str, tmp_path: Path) -> None:
+    if (place, kind) == ("jsonl", "fifo"):
+        return  # its reader takes the lines
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "key.pem").write_text("no key, and nobody is told so first")
+    file = tmp_path / "gateway.toml"
+    source = "" if place == "secret" else '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n'
+    file.write_text(source + PLACES[place].replace("§", kind), encoding="utf-8")
+    hook = "https://hooks.slack.com/services/T0/B0/kq7Zx2Lm9w"
+    with pytest.raises(ConfigError) as caught:
+        load(file, Environment({"LEGITMARK_SECRET": SECRET, "HOOK": hook}))
+    said = [str(problem) for problem in caught.value.problems]
+    cause = "is a folder" if kind == "folder" else "is a pipe, a socket or a device"
+    assert any(f"{file}:" in one and cause in one for one in said), said
+
+
+def test_an_authority_of_more_than_16_mib_is_an_error_and_no_change_that_nobody_notices(tmp_path: Path) -> None:
+    with (tmp_path / "ca.pem").open("wb") as ca:
+        ca.truncate((16 << 20) + 1)
+    file = tmp_path / "gateway.toml"
+    file.write_text('[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n' + PLACES["ca"].replace("§", "ca.pem"))
+    with pytest.raises(ConfigError, match="is longer than 16 MiB"):
+        load(file, Environment({"LEGITMARK_SECRET": SECRET}))

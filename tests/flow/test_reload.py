@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
+from tests.flow.leased import leased
 from tests.flow.running import Answer, Receiver, Running, event, http_sink, route, signed, until
 
 FILE_SECRET = "whsec_fcGVB9Xq3mJ0yPZkT5uNwLs8aHdRo2Ei"
@@ -77,15 +77,14 @@ def ask_by_signal(running: Running) -> None:
 
 
 async def test_a_signal_while_it_starts_ends_nothing(tmp_path: Path, receiver: Receiver) -> None:
-    os.mkfifo(tmp_path / "secret", 0o600)
+    (tmp_path / "secret").write_text(FILE_SECRET)
+    (tmp_path / "secret").chmod(0o600)
     running = Running(tmp_path, http_sink(receiver, more='secret = { file = "secret" }') + route("erp"))
-    running.launch()
     try:
-        async with asyncio.timeout(20):
-            waiting = await asyncio.to_thread(open, tmp_path / "secret", "w")  # until it reads its secrets
-        with waiting:
+        with leased(tmp_path / "secret") as lease:
+            running.launch()
+            await until(lambda: lease.asked, 20)  # it reads its secrets
             ask_by_signal(running)
-            waiting.write(FILE_SECRET)
         await asyncio.to_thread(running.await_ready)
         await accepted(running)
     finally:
@@ -305,18 +304,18 @@ async def test_the_admin_listener_takes_another_token_and_keeps_it_where_the_nex
 async def test_a_reload_that_is_under_way_at_a_stop_does_not_hold_it_up(tmp_path: Path, receiver: Receiver) -> None:
     """Its secret comes only after the lanes have stopped: one that it added then would never end."""
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running:
-        os.mkfifo(tmp_path / "fifo", 0o600)
+        (tmp_path / "slow").write_text("token-7Qs3")
+        (tmp_path / "slow").chmod(0o600)
         receiver.hold()
         await accepted(running)
         await until(lambda: receiver.requests)
-        more = http_sink(receiver, "crm", 'bearer = { file = "fifo" }')
+        more = http_sink(receiver, "crm", 'bearer = { file = "slow" }')
         running.write_config(http_sink(receiver) + more + route("erp", "crm"))
-        reloading = asyncio.create_task(running.admin("/-/reload", method="POST"))
-        writing = await asyncio.to_thread(os.open, tmp_path / "fifo", os.O_WRONLY)  # returns once the gateway reads
-        running.terminate()
-        await until(lambda: '"gateway.stopping"' in running.stderr())
-        os.write(writing, b"token-7Qs3")
-        os.close(writing)
+        with leased(tmp_path / "slow") as lease:
+            reloading = asyncio.create_task(running.admin("/-/reload", method="POST"))
+            await until(lambda: lease.asked)
+            running.terminate()
+            await until(lambda: '"gateway.stopping"' in running.stderr())
         answer = await reloading
         assert (answer.status, answer.json()["error"]) == (503, "store_unavailable")
         receiver.release()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -14,16 +13,18 @@ from gateway.core.values import Environment
 from gateway.reload import Reloads
 from gateway.systemd import Systemd
 from tests.flow.bench import Bench
+from tests.flow.leased import leased
 from tests.flow.supervised import NotifySocket
 
 GOOD = '[sources.legitmark]\nverify = "none"\n'
-HANGS = '[sources.legitmark]\nsecrets = [{ file = "fifo" }]\n'
+HANGS = '[sources.legitmark]\nsecrets = [{ file = "slow" }]\n'
 
 
 async def test_a_file_that_hangs_is_refused_after_a_while_and_the_next_reload_goes_on(bench: Bench, tmp_path: Path) -> None:
     file, used = tmp_path / "gateway.toml", list[Config]()
     file.write_text(GOOD)
-    os.mkfifo(tmp_path / "fifo", 0o600)
+    (tmp_path / "slow").write_text("token-7Qs3xK2")
+    (tmp_path / "slow").chmod(0o600)
 
     async def use(config: Config) -> None:
         used.append(config)
@@ -43,7 +44,7 @@ async def test_a_file_that_hangs_is_refused_after_a_while_and_the_next_reload_go
         )
         reloads.read_seconds = 0.05
         file.write_text(HANGS)
-        with pytest.raises(ConfigError) as refused:
+        with leased(tmp_path / "slow"), pytest.raises(ConfigError) as refused:
             await reloads.reload("somebody")
         assert "was not read within 0.05 s" in str(refused.value.problems[0])
         assert await bench.events("config.refused") == ["config.refused"]
@@ -53,4 +54,3 @@ async def test_a_file_that_hangs_is_refused_after_a_while_and_the_next_reload_go
         assert [config.file for config in used] == [file]
         told = [next(iter(one)) for one in heard.listen()]
         assert told == ["RELOADING", "READY"] * 2, "systemd is not left waiting"
-    os.close(os.open(tmp_path / "fifo", os.O_WRONLY))  # lets the thread end

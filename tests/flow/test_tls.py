@@ -318,7 +318,9 @@ async def test_another_authority_in_the_same_file_is_believed_from_a_reload_on(t
             await until(lambda: running.audit("delivery.retrying", reason="tls"))
             (tmp_path / "ca.pem").write_text("nothing")
             assert (await running.admin("/-/reload", method="POST")).status == 422
+            before = (await running.admin("/api/status")).json()["config"]["sha256"]
             authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
             (change,) = (await running.admin("/-/reload", method="POST")).json()["changes"]
             assert (change["place"], change["after"]) == ("[sinks.erp] ca", "another text in the same file")
+            assert (await running.admin("/api/status")).json()["config"]["sha256"] != before
             await until(lambda: running.audit("delivery.delivered"))
