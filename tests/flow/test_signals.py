@@ -1,0 +1,43 @@
+"""Signals that come while a process ends: none of them may kill it, whichever loop it runs on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+_ENDS_AGAIN_AND_AGAIN = """
+import asyncio, sys
+from gateway.signals import signals_call
+
+async def run():
+    asked = asyncio.Event()
+    with signals_call(asked.set, lambda: None, last=True):
+        print("ready", flush=True)
+        await asyncio.wait_for(asked.wait(), 10)
+    for _ in range(1_000):
+        with signals_call(asked.set, lambda: None, last=True):
+            await asyncio.sleep(0)
+
+if sys.argv[1] == "uvloop":
+    from uvloop import Loop
+else:
+    from asyncio import SelectorEventLoop as Loop
+with asyncio.Runner(loop_factory=Loop) as runner:
+    runner.run(run())
+print("ended")
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_signals_until_the_very_end_do_not_kill_a_process_that_ends(loop: str) -> None:
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    with subprocess.Popen([sys.executable, "-c", _ENDS_AGAIN_AND_AGAIN, loop], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        while process.poll() is None:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                process.send_signal(number)
+        assert (process.returncode, process.stdout.read()) == (0, "ended\n")
