@@ -6,9 +6,9 @@ No method raises but `exposition`: a number that can't be counted fails alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -17,12 +17,12 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     disable_created_metrics,
-    generate_latest,
 )
 
 from gateway import __version__
 from gateway.core.events import EVENT_TYPES
 from gateway.core.retry import DEAD_REASONS
+from gateway.exposition import Labelled, pieces_of, whole
 
 PREFIX = "legitmark_gateway"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -45,12 +45,18 @@ _REFUSALS = (
 """Of a source: CONTRACT section 5. `not_found` belongs to none."""
 _INVARIANTS = ("overdue", "counters", "stuck")
 _T = TypeVar("_T")
+_M = TypeVar("_M", bound=Labelled)
+
+
+class _Labelled(NamedTuple):
+    names: tuple[str, ...]
+    children: dict[tuple[str, ...], Labelled]
 
 
 def _harmless(metrics: type[_T]) -> type[_T]:
     """Keep the errors of its public methods from their callers; only who asks for `exposition` has to hear of one."""
     for name, method in list(vars(metrics).items()):
-        if callable(method) and not name.startswith("_") and name != "exposition":
+        if callable(method) and not name.startswith("_") and name not in ("exposition", "pieces"):
             setattr(metrics, name, _quiet(method))
     return metrics
 
@@ -76,7 +82,9 @@ class Metrics:
         """Calls that could not count what they were told."""
         disable_created_metrics()  # type: ignore[no-untyped-call]  # each would double the series
         self.registry = CollectorRegistry()
-        ProcessCollector(namespace=PREFIX, registry=self.registry)  # empty where a sandbox hides /proc/stat
+        self._shown: list[Any] = []
+        self._labelled: dict[Any, _Labelled] = {}
+        self._shown.append(ProcessCollector(namespace=PREFIX, registry=self.registry))  # empty where a sandbox hides /proc/stat
         self._messages = self._counter("messages", "Webhooks answered 200", "source", "event_type", "result")
         self._rejections = self._counter("rejections", "Requests refused", "source", "reason")
         self._unrouted = self._counter("unrouted", "Messages that no route matched", "source")
@@ -115,39 +123,38 @@ class Metrics:
             "config_last_reload_success_timestamp_seconds", "When the running configuration was loaded"
         )
         self._started = self._gauge("start_time_seconds", "When this process began to serve, Unix seconds")
-        self._gauge("build_info", "Always 1", "version").labels(__version__).set(1)
+        self._child(self._gauge("build_info", "Always 1", "version"), __version__).set(1)
         self._certificate: Gauge | None = None
         self._hot: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
-        self._children: dict[tuple[int, tuple[str, ...]], Any] = {}
         for invariant in _INVARIANTS:
-            self._violations.labels(invariant)
-        self._rejections.labels("", "not_found")
+            self._child(self._violations, invariant)
+        self._child(self._rejections, "", "not_found")
 
     def expect(self, sources: Iterable[str], sinks: Iterable[str]) -> None:
         """Show at 0 what may happen to these from now on. What happened to others stays: a counter never goes back."""
         for source in sources:
             for event_type in _EVENT_TYPES:
                 for result in ("accepted", "duplicate"):
-                    self._messages.labels(source, event_type, result)
-            self._messages.labels(source, "other", "quarantined")
+                    self._child(self._messages, source, event_type, result)
+            self._child(self._messages, source, "other", "quarantined")
             for reason in _REFUSALS:
-                self._rejections.labels(source, reason)
+                self._child(self._rejections, source, reason)
             for metric in (self._unrouted, self._conflicts, self._ack):
-                metric.labels(source)
+                self._child(metric, source)
         for sink in sinks:
-            self._attempts.labels(sink, "delivered", "")
-            self._ended.labels(sink, "delivered", "")
+            self._child(self._attempts, sink, "delivered", "")
+            self._child(self._ended, sink, "delivered", "")
             for why in DEAD_REASONS:
-                self._ended.labels(sink, "dead", why.value)
+                self._child(self._ended, sink, "dead", why.value)
             for histogram in (self._delivery, self._arrival):
-                histogram.labels(sink)
+                self._child(histogram, sink)
 
     def message(self, source: str, event_type: str | None, result: str, seconds: float) -> None:
         bounded = event_type if event_type in EVENT_TYPES else "other"
         key = (source, bounded, result)
         children = self._hot.get(key)
         if children is None:
-            children = self._hot[key] = (self._messages.labels(*key), self._ack.labels(source))
+            children = self._hot[key] = (self._child(self._messages, *key), self._child(self._ack, source))
         children[0].inc()
         children[1].observe(seconds)
 
@@ -174,23 +181,24 @@ class Metrics:
         self._commit_size.observe(jobs)
 
     def deliveries(self, sink: str, state: str, number: int) -> None:
-        self._deliveries.labels(sink, state).set(number)
+        self._child(self._deliveries, sink, state).set(number)
 
     def oldest(self, sink: str, seconds: float) -> None:
-        self._oldest.labels(sink).set(seconds)
+        self._child(self._oldest, sink).set(seconds)
 
     def gate(self, sink: str, gate: str, *, closed: bool) -> None:
-        self._gates.labels(sink, gate).set(closed)
+        self._child(self._gates, sink, gate).set(closed)
 
     def forget_gates(self, sink: str) -> None:
         """The sink left the configuration: what its lane would do is no question any more."""
         for gate in ("paused", "breaker"):
             self._gates.remove(sink, gate)
+            self._labelled[self._gates].children.pop((sink, gate), None)
 
     def store_bytes(self, *, database: int, wal: int, free: int | None) -> None:
         """`free` is inside the database; None: it can't be asked now."""
-        self._store_bytes.labels("database").set(database)
-        self._store_bytes.labels("wal").set(wal)
+        self._child(self._store_bytes, "database").set(database)
+        self._child(self._store_bytes, "wal").set(wal)
         if free is not None:
             self._store_free.set(free)
 
@@ -232,8 +240,8 @@ class Metrics:
 
     def refused_kept(self, source: str, number: int, size: int) -> None:
         """`size` in bytes."""
-        self._refused_kept.labels(source).set(number)
-        self._refused_bytes.labels(source).set(size)
+        self._child(self._refused_kept, source).set(number)
+        self._child(self._refused_bytes, source).set(size)
 
     def refused_dropped(self, source: str, why: str) -> None:
         self._child(self._refused_dropped, source, why).inc()
@@ -245,7 +253,7 @@ class Metrics:
         self._clock_suspect.set(suspect)
 
     def violation(self, invariant: str) -> None:
-        self._violations.labels(invariant).inc()
+        self._child(self._violations, invariant).inc()
 
     def values(self, name: str, **labels: str) -> list[float]:
         """What `/metrics` would say under a name, without the prefix, of every series with these labels."""
@@ -259,21 +267,34 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """The text format of Prometheus."""
-        return generate_latest(self.registry)
+        return b"".join(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """The same, a few milliseconds of work at a time."""
+        for collector in list(self._shown):
+            labelled = self._labelled.get(collector)
+            yield from whole(collector) if labelled is None else pieces_of(collector, labelled.names, labelled.children)
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
-        return Counter(f"{PREFIX}_{name}", help_text, labels, registry=self.registry)
+        return self._show(Counter(f"{PREFIX}_{name}", help_text, labels, registry=self.registry), labels)
 
     def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
-        return Gauge(f"{PREFIX}_{name}", help_text, labels, registry=self.registry)
+        return self._show(Gauge(f"{PREFIX}_{name}", help_text, labels, registry=self.registry), labels)
 
     def _histogram(self, name: str, help_text: str, *labels: str, buckets: tuple[float, ...] = _SECONDS) -> Histogram:
-        return Histogram(f"{PREFIX}_{name}", help_text, labels, buckets=buckets, registry=self.registry)
+        return self._show(Histogram(f"{PREFIX}_{name}", help_text, labels, buckets=buckets, registry=self.registry), labels)
 
-    def _child(self, metric: Counter | Histogram, *labels: str) -> Any:
+    def _show(self, metric: _M, labels: tuple[str, ...]) -> _M:
+        self._shown.append(metric)
+        if labels:
+            self._labelled[metric] = _Labelled(labels, {})
+        return metric
+
+    def _child(self, metric: _M, *labels: str) -> _M:
         # labels() takes a lock and builds a tuple of strings each time; the hot path asks for the same few children.
-        key = (id(metric), labels)
-        child = self._children.get(key)
+        children = self._labelled[metric].children
+        child = children.get(labels)
         if child is None:
-            child = self._children[key] = metric.labels(*labels)
-        return child
+            texts = tuple(str(label) for label in labels)
+            child = children[texts] = metric.labels(*texts)
+        return child  # type: ignore[return-value]

@@ -17,7 +17,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("gateway.core",),
     ("gateway.clock",),
     ("gateway.addresses", "gateway.certificates", "gateway.files", "gateway.outlet"),
-    ("gateway.descriptors", "gateway.signals", "gateway.systemd", "gateway.threads"),
+    ("gateway.descriptors", "gateway.exposition", "gateway.signals", "gateway.systemd", "gateway.threads"),
     ("gateway.telemetry", "gateway.metrics"),
     ("gateway.store",),
     ("gateway.sinks",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import os
@@ -152,7 +153,11 @@ class Admin:
 
     async def _scrape(self) -> web.Response:
         await self._observer.measure()
-        response = web.Response(body=self._metrics.exposition())
+        pieces = []
+        for piece in self._metrics.pieces():
+            pieces.append(piece)
+            await asyncio.sleep(0)  # with hundreds of sinks the whole takes a quarter of a second
+        response = web.Response(body=b"".join(pieces))
         response.headers["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8"
         return response
 
