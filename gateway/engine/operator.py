@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -19,7 +18,7 @@ from gateway.core.values import claim_of, rfc3339
 from gateway.engine.audit import AuditLog
 from gateway.engine.drill import Unknown
 from gateway.engine.lane import Lane
-from gateway.store import operations, queries, reads, unlogged
+from gateway.store import named, operations, queries, reads, unlogged, walks
 from gateway.store.operations import Selection, Target
 from gateway.store.queries import Chosen, Ids
 from gateway.store.sqlite import Store
@@ -38,7 +37,6 @@ _MOST_ROUTED_BYTES = 1024 * 1024
 _ROUTED_AT_ONCE = 10
 """Messages routed between two turns of the loop: ingest does not notice."""
 _FIRST = Target(0, "")
-_OURS_OR_UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Act(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,7 +84,7 @@ class Operator:
         """
         if after is None:
             after = await self._store.ask(lambda connection: queries.first_since(connection, since)) - 1
-        rows, newest = await self._store.ask(
+        rows, go_on, newest = await self._store.ask(
             lambda connection: queries.received_since(connection, since, after, _MOST_ROUTED, _MOST_ROUTED_BYTES)
         )
         routed = []
@@ -94,10 +92,8 @@ class Operator:
             routed.append(self._routed(*row[1:]))
             if number % _ROUTED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        done = len(rows) < _MOST_ROUTED and (not rows or rows[-1][0] >= newest)
-        seen_to = rows[-1][0] if rows else newest
-        rules = self._router().sinks
-        return {"messages": routed, "rules": rules, "after": None if done else seen_to, "from": after, "to": newest}
+        go_on = None if go_on is not None and go_on >= newest else go_on
+        return {"messages": routed, "rules": self._router().sinks, "after": go_on, "from": after, "to": newest}
 
     def _routed(self, message_id: str, source: str, body: bytes) -> dict[str, Any]:
         event = events.decode(body)
@@ -111,7 +107,7 @@ class Operator:
         }
 
     async def messages(self, selection: Selection, after: int, limit: int) -> tuple[list[dict[str, Any]], int | None]:
-        """A page of messages, and where to go on: of an id that stands for many, an empty page may have one after it."""
+        """A page of messages, and where to go on: a page looks at so many rows, so an empty one may have others after it."""
         seqs = await self._seqs(selection.id, after)
         page, go_on = await self._store.ask(lambda connection: queries.messages(connection, selection, seqs, after, limit))
         return page, go_on if go_on is not None else _last_of_many(seqs)
@@ -215,13 +211,13 @@ class Operator:
         """Make deliveries that do not exist yet, and re-open those that are dead, message by message."""
         selection, after = act.selection, (act.after or _FIRST).seq
         seqs = await self._seqs(selection.id, after)
-        page = await self._store.ask(lambda connection: queries.chosen(connection, selection, seqs, after, _SLICE))
-        last = page[-1].seq if len(page) == _SLICE else _last_of_many(seqs)
-        named = [
+        page, go_on = await self._store.ask(lambda connection: queries.chosen(connection, selection, seqs, after, _SLICE))
+        last = go_on if go_on is not None else _last_of_many(seqs)
+        wanted = [
             Target(one.seq, sink) for one in page if not _left_out(selection, one) for sink in await self._sinks_for(act, one)
         ]
         owed = await self._store.ask(lambda connection: queries.owed(connection, [one.seq for one in page], act.to))
-        targets = self._with_waits(list(dict.fromkeys([*named, *owed])))
+        targets = self._with_waits(list(dict.fromkeys([*wanted, *owed])))
         states = _replayable(act)
         change = partial(operations.add_or_reopen, states=states)
         done = await self._change(act, "delivery.replayed", change, targets, (*states, "new"))
@@ -256,8 +252,8 @@ class Operator:
     async def _targets(self, act: Act) -> tuple[list[Target], Target | None]:
         selection, after = act.selection, act.after or _FIRST
         seqs = await self._seqs(selection.id, after.seq - 1)
-        targets = await self._store.ask(lambda connection: queries.targets(connection, selection, seqs, after, _SLICE))
-        return targets, targets[-1] if len(targets) == _SLICE else _beyond(seqs)
+        targets, go_on = await self._store.ask(lambda connection: walks.deliveries(connection, selection, seqs, after, _SLICE))
+        return targets, go_on or _beyond(seqs)
 
     def _with_waits(self, targets: list[Target]) -> list[Target]:
         """With the wait before a first attempt that each sink's schedule asks for."""
@@ -296,21 +292,19 @@ class Operator:
             return None
         if not text:
             raise ValueError("an id is not empty")
-        found = await self._exact(text, after)
-        if found or (after > 0 and await self._exact(text, 0)):
+        found = await self._every(named.exactly, text, after, named.MOST_NAMED)
+        if found or (after > 0 and await self._every(named.exactly, text, 0, 1)):
             return found
-        return await self._store.ask(partial(queries.begun, text=text, after=after))
+        return await self._every(named.begun, text, after, named.MOST_NAMED)
 
-    async def _exact(self, text: str, after: int) -> list[int]:
-        found = await self._store.ask(partial(queries.named, text=text, after=after))
-        if found and _OURS_OR_UUID.fullmatch(text):
-            return found  # nobody's reference id looks like that, so the slow look for one is spared
-        references: list[int] = []
+    async def _every(self, look: Callable[..., named.Found], text: str, after: int, most: int) -> list[int]:
+        """The next messages that a look finds, at most `most`, page by page: others may ask in between."""
+        seqs: list[int] = []
         go_on: int | None = after
-        while go_on is not None and len(references) < queries.MOST_NAMED:
-            part, go_on = await self._store.ask(partial(queries.by_reference, reference=text, after=go_on))
-            references += part
-        return sorted({*found, *references})[: queries.MOST_NAMED]
+        while go_on is not None and len(seqs) < most:
+            page, go_on = await self._store.ask(partial(look, text=text, after=go_on))
+            seqs += page
+        return seqs[:most]
 
 
 def _replayable(act: Act) -> tuple[str, ...]:
@@ -327,7 +321,7 @@ def _left_out(selection: Selection, one: Chosen) -> bool:
 
 def _last_of_many(seqs: list[int] | None) -> int | None:
     """The last of the messages that an id stands for, where there may be more."""
-    return seqs[-1] if seqs is not None and len(seqs) == queries.MOST_NAMED else None
+    return seqs[-1] if seqs is not None and len(seqs) == named.MOST_NAMED else None
 
 
 def _beyond(seqs: list[int] | None) -> Target | None:

@@ -23,8 +23,11 @@ class Space:
         """Bytes, at the last look."""
 
     def room(self) -> int:
-        """Bytes that may still be written before messages are refused."""
-        return self._free() - self.least
+        """Bytes that may still be written before messages are refused; by the last look if the disk cannot be asked now."""
+        try:
+            return self._free() - self.least
+        except OSError:  # the folder may be gone: the store finds that out, and ends the process
+            return self.free - self.least
 
     def step(self) -> None:
         """Look again."""

@@ -8,22 +8,9 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.core.values import rfc3339
+from gateway.store import walks
 from gateway.store.operations import Selection, Target
 from gateway.store.writes import milliseconds
-
-_NONE = 2**63 - 1
-"""A seq that no message has."""
-
-
-_BLOCKS = (
-    "WITH RECURSIVE blocks (block) AS (SELECT min(seq) >> 8 FROM messages WHERE seq > ?1"
-    " UNION ALL SELECT block + 1 FROM blocks WHERE block < (SELECT max(seq) >> 8 FROM messages))"
-)
-_IN_BLOCKS = "blocks CROSS JOIN messages INDEXED BY messages_by_sr ON seq >> 8 = block"
-"""Each block of `messages_by_sr`, from the oldest to the newest."""
-
-MOST_NAMED = 1000
-"""Messages that an id is resolved to at a time; it may stand for any number of them."""
 
 
 class Ids(Struct, frozen=True):
@@ -46,123 +33,53 @@ class Chosen(Struct, frozen=True):
     quarantined: bool
 
 
-def named(connection: sqlite3.Connection, text: str, after: int = 0) -> list[int]:
-    """The first seqs beyond one of the messages whose gateway's id, sender's id or SR uuid this is; at most MOST_NAMED.
-
-    A reference id: see `by_reference`.
-    """
-    rows = connection.execute(
-        f"{_BLOCKS} SELECT seq FROM messages WHERE id = ?2 AND seq > ?1"
-        " UNION SELECT seq FROM messages WHERE sender_id = ?3 AND seq > ?1"
-        f" UNION SELECT seq FROM {_IN_BLOCKS} AND sr_uuid = ?3 AND seq > ?1 ORDER BY seq LIMIT ?4",
-        (after, text, text.encode(), MOST_NAMED),
-    )
-    return [seq for (seq,) in rows]
-
-
-def begun(connection: sqlite3.Connection, text: str, after: int = 0) -> list[int]:
-    """The first seqs beyond one of the messages one of whose three ids begins like this; at most MOST_NAMED."""
-    raw = text.encode()
-    # The plus keeps SQLite from walking the table by seq instead of an index of ids (sqlite.org/optoverview.html).
-    rows = connection.execute(
-        f"{_BLOCKS} SELECT seq FROM messages WHERE id >= ?2 AND id < ?3 AND +seq > ?1"
-        " UNION SELECT seq FROM messages WHERE sender_id >= ?4 AND sender_id < ?5 AND +seq > ?1"
-        f" UNION SELECT seq FROM {_IN_BLOCKS} AND sr_uuid >= ?4 AND sr_uuid < ?5 AND seq > ?1 ORDER BY seq LIMIT ?6",
-        (after, text, f"{text}\uffff", raw, raw + b"\xff", MOST_NAMED),
-    )
-    return [seq for (seq,) in rows]
-
-
-def by_reference(connection: sqlite3.Connection, reference: str, after: int) -> tuple[list[int], int | None]:
-    """The first seqs beyond one of the messages with this reference id, at most MOST_NAMED; there is nothing to go on with."""
-    rows = connection.execute(
-        f"{_BLOCKS} SELECT seq FROM blocks CROSS JOIN messages INDEXED BY messages_by_reference ON seq >> 8 = block"
-        " AND reference_id = ?2 AND seq > ?1 LIMIT ?3",
-        (after, reference.encode(), MOST_NAMED),
-    )
-    return [seq for (seq,) in rows], None
-
-
-def _begin(connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int) -> int:
-    """Where to begin: SQLite takes one lower bound of a range, so the later of both has to be that.
-
-    No message before it was received since the instant that is asked for, wherever the clock was set.
-    """
-    if selection.since is None or seqs is not None:
-        return after
-    row = connection.execute(
-        f"{_BLOCKS} SELECT block FROM blocks CROSS JOIN messages INDEXED BY messages_by_time ON seq >> 8 = block"
-        " AND received_ms >= ?2 LIMIT 1",
-        (after, milliseconds(selection.since)),
-    ).fetchone()
-    return _NONE if row is None else max(after, (row[0] << 8) - 1)
-
-
-def _begin_of(connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: Target) -> tuple[int, str]:
-    begin = _begin(connection, selection, seqs, after.seq)
-    return (after.seq, after.sink) if begin == after.seq else (begin, "\uffff")  # no sink is called that
-
-
 def messages(
     connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int, limit: int
 ) -> tuple[list[dict[str, Any]], int | None]:
-    """A page of messages in the order of acceptance, and where to go on; bodies stay where they are."""
-    where, values = _message_conditions(selection, seqs)
-    rows = connection.execute(
-        "SELECT m.seq, m.id, m.sender_id, m.source, m.event_type, m.milestone, m.sr_uuid, m.reference_id, m.received_ms,"
-        f" m.status, m.duplicates FROM messages m WHERE m.seq > ? {where} ORDER BY m.seq LIMIT ?",
-        (_begin(connection, selection, seqs, after), *values, limit),
-    ).fetchall()
-    page = [_message_document(row) for row in rows]
-    for document, row in zip(page, rows, strict=True):
-        document["sinks"] = dict(
-            connection.execute("SELECT sink, state FROM deliveries WHERE message = ? ORDER BY sink", (row[0],))
-        )
-    return page, rows[-1][0] if len(rows) == limit else None
+    """A page of messages in the order of acceptance, without their bodies, and the seq to go on after; see `walks`.
+
+    It also ends with the message that makes its deliveries more than LOOKED_AT.
+    """
+    found, go_on = walks.messages(connection, selection, seqs, after, limit)
+    page: list[dict[str, Any]] = []
+    read = 0
+    for seq in found:
+        row = connection.execute(
+            "SELECT id, sender_id, source, event_type, milestone, sr_uuid, reference_id, received_ms, status, duplicates"
+            " FROM messages WHERE seq = ?",
+            (seq,),
+        ).fetchone()
+        if row is None:  # purged since
+            continue
+        sinks = dict(connection.execute("SELECT sink, state FROM deliveries WHERE message = ? ORDER BY sink", (seq,)))
+        page.append(_message_document(row) | {"sinks": sinks})
+        read += len(sinks)
+        if read > walks.LOOKED_AT and seq != found[-1]:
+            return page, seq
+    return page, go_on
 
 
 def deliveries(
     connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: Target, limit: int
 ) -> tuple[list[dict[str, Any]], Target | None]:
-    """A page of deliveries by message, then sink, and where to go on."""
-    where, values = _delivery_conditions(selection, seqs)
-    rows = connection.execute(
+    """A page of deliveries by message, then sink, and the one to go on after; see `walks`."""
+    found, go_on = walks.deliveries(connection, selection, seqs, after, limit)
+    query = (
         "SELECT d.message, d.sink, d.state, d.attempts, d.due_ms, d.ended_ms, d.reason, m.id, m.sender_id, m.source,"
         " m.event_type, m.milestone, m.sr_uuid, m.reference_id, m.received_ms FROM deliveries d"
-        " JOIN messages m ON m.seq = d.message"
-        f" WHERE (d.message, d.sink) > (?, ?) {where} ORDER BY d.message, d.sink LIMIT ?",
-        (*_begin_of(connection, selection, seqs, after), *values, limit),
-    ).fetchall()
-    page = [_delivery_document(row) for row in rows]
-    return page, Target(rows[-1][0], rows[-1][1]) if len(rows) == limit else None
-
-
-def targets(
-    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: Target, limit: int
-) -> list[Target]:
-    """A slice of the deliveries that a selection names."""
-    where, values = _delivery_conditions(selection, seqs)
-    rows = connection.execute(
-        "SELECT d.message, d.sink FROM deliveries d JOIN messages m ON m.seq = d.message"
-        f" WHERE (d.message, d.sink) > (?, ?) {where} ORDER BY d.message, d.sink LIMIT ?",
-        (*_begin_of(connection, selection, seqs, after), *values, limit),
+        " JOIN messages m ON m.seq = d.message WHERE d.message = ? AND d.sink = ?"
     )
-    return [Target(seq, sink) for seq, sink in rows]
+    rows = (connection.execute(query, (target.seq, target.sink)).fetchone() for target in found)
+    return [_delivery_document(row) for row in rows if row is not None], go_on
 
 
-def chosen(connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int, limit: int) -> list[Chosen]:
-    """A slice of the messages that a selection names."""
-    where, values = _message_conditions(selection, seqs)
-    # By the index alone: in a row the status stands behind the body, and SQLite would read through all of that.
-    quarantined = (
-        "EXISTS (SELECT 1 FROM messages q INDEXED BY messages_by_status"
-        " WHERE q.status = 'quarantined' AND q.status <> 'accepted' AND q.seq = m.seq)"
-    )
-    rows = connection.execute(
-        f"SELECT m.seq, m.source, {quarantined} FROM messages m WHERE m.seq > ? {where} ORDER BY m.seq LIMIT ?",
-        (_begin(connection, selection, seqs, after), *values, limit),
-    )
-    return [Chosen(seq, source, bool(found)) for seq, source, found in rows]
+def chosen(
+    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int, limit: int
+) -> tuple[list[Chosen], int | None]:
+    """A slice of the messages that a selection names, and the seq to go on after; see `walks`."""
+    found, go_on = walks.messages(connection, selection, seqs, after, limit)
+    rows = (connection.execute("SELECT seq, source, status FROM messages WHERE seq = ?", (seq,)).fetchone() for seq in found)
+    return [Chosen(row[0], row[1], row[2] == "quarantined") for row in rows if row is not None], go_on
 
 
 def body(connection: sqlite3.Connection, seq: int) -> bytes | None:
@@ -221,24 +138,25 @@ def first_since(connection: sqlite3.Connection, instant: float) -> int:
 
 def received_since(
     connection: sqlite3.Connection, instant: float, after: int, limit: int, most_bytes: int
-) -> tuple[list[tuple[int, str, str, bytes]], int]:
-    """A page of the messages after a seq that could be decoded: seq, id, source, body; and the newest seq that there is.
+) -> tuple[list[tuple[int, str, str, bytes]], int | None, int]:
+    """A page of the messages after a seq that could be decoded: seq, id, source, body; the seq to go on after; the newest seq.
 
-    It ends at `limit` messages, or with the one that makes the bodies larger than `most_bytes`.
+    It ends at `limit` messages, or with the one that makes the bodies larger than `most_bytes`; see `walks`, too.
     """
     newest = connection.execute("SELECT max(seq) FROM messages").fetchone()[0] or 0
+    last = walks.last_of_the_next(connection, after)
     page: list[tuple[int, str, str, bytes]] = []
     read = 0
     for row in connection.execute(
-        "SELECT seq, id, source, body FROM messages WHERE seq > ? AND received_ms >= ? AND status <> 'quarantined'"
+        "SELECT seq, id, source, body FROM messages WHERE seq > ? AND seq <= ? AND received_ms >= ? AND status <> 'quarantined'"
         " ORDER BY seq LIMIT ?",
-        (after, milliseconds(instant), limit),
+        (after, newest if last is None else last, milliseconds(instant), limit),
     ):
         page.append(row)
         read += len(row[3])
-        if read > most_bytes:
-            break
-    return page, newest
+        if len(page) == limit or read > most_bytes:
+            return page, row[0], newest
+    return page, last, newest
 
 
 def story(connection: sqlite3.Connection, seq: int) -> dict[str, Any] | None:
@@ -247,14 +165,14 @@ def story(connection: sqlite3.Connection, seq: int) -> dict[str, Any] | None:
     None where it was purged.
     """
     row = connection.execute(
-        "SELECT seq, id, sender_id, source, event_type, milestone, sr_uuid, reference_id, received_ms, status, duplicates,"
+        "SELECT id, sender_id, source, event_type, milestone, sr_uuid, reference_id, received_ms, status, duplicates,"
         " content_type, body FROM messages WHERE seq = ?",
         (seq,),
     ).fetchone()
     if row is None:
         return None
-    document = _message_document(row[:11])
-    document |= {"content_type": _text(row[11]), "body": row[12].decode("utf-8", "replace")}
+    document = _message_document(row[:10])
+    document |= {"content_type": _text(row[10]), "body": row[11].decode("utf-8", "replace")}
     document["deliveries"] = [
         {
             "delivery_id": f"{document['message_id']}-{sink}",
@@ -288,42 +206,8 @@ def _attempts(connection: sqlite3.Connection, seq: int, sink: str) -> list[dict[
     return [dict(zip(keys, (row[0], _time(row[1]), *row[2:]), strict=True)) for row in rows]
 
 
-def _message_conditions(selection: Selection, seqs: list[int] | None) -> tuple[str, list[object]]:
-    where, values = _times(selection, seqs)
-    if selection.status is not None:
-        # Said twice: only so does SQLite take the index, which holds the few that are not accepted.
-        where.append("m.status = ?" if selection.status == "accepted" else "m.status = ? AND m.status <> 'accepted'")
-        values.append(selection.status)
-    return _joined(where), values
-
-
-def _delivery_conditions(selection: Selection, seqs: list[int] | None) -> tuple[str, list[object]]:
-    where, values = _times(selection, seqs)
-    for column, value in (("state", selection.state), ("sink", selection.sink)):
-        if value is not None:
-            where.append(f"d.{column} = ?")
-            values.append(value)
-    return _joined(where), values
-
-
-def _times(selection: Selection, seqs: list[int] | None) -> tuple[list[str], list[object]]:
-    where: list[str] = []
-    values: list[object] = []
-    if seqs is not None:
-        where.append(f"m.seq IN ({','.join(str(seq) for seq in seqs)})")
-    for operator, instant in ((">=", selection.since), ("<", selection.until)):
-        if instant is not None:
-            where.append(f"m.received_ms {operator} ?")
-            values.append(milliseconds(instant))
-    return where, values
-
-
-def _joined(where: list[str]) -> str:
-    return "".join(f" AND {condition}" for condition in where)
-
-
 def _message_document(row: tuple[Any, ...]) -> dict[str, Any]:
-    return {**_ids(row[1:8]), "time": _time(row[8]), "status": row[9], "duplicates": row[10]}
+    return {**_ids(row[:7]), "time": _time(row[7]), "status": row[8], "duplicates": row[9]}
 
 
 def _delivery_document(row: tuple[Any, ...]) -> dict[str, Any]:

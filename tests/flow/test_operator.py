@@ -24,7 +24,7 @@ from gateway.engine.gates import Gates
 from gateway.engine.lane import Lane
 from gateway.engine.operator import Act, Operator, Progress
 from gateway.metrics import Metrics
-from gateway.store import queries
+from gateway.store import named
 from gateway.store.operations import Selection, Target
 from gateway.store.records import Accepted, Message, NewMessage, SinkState, Status
 from gateway.store.sqlite import Store
@@ -276,7 +276,7 @@ async def test_an_empty_id_stands_for_nothing(bench: _Bench) -> None:
 async def test_an_id_may_stand_for_more_messages_than_are_resolved_at_a_time(
     bench: _Bench, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    monkeypatch.setattr(queries, "MOST_NAMED", 3)
+    monkeypatch.setattr(named, "MOST_NAMED", 3)
     for number in range(20):
         if number % 3 == 0:
             await bench.keep(f"other-{number}", "erp", "crm", sr_uuid="sr-8", reference_id="other")
@@ -306,7 +306,7 @@ async def test_an_id_may_stand_for_more_messages_than_are_resolved_at_a_time(
 async def test_after_the_last_of_many_messages_with_an_id_come_none_whose_ids_only_begin_so(
     bench: _Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries, "MOST_NAMED", 3)
+    monkeypatch.setattr(named, "MOST_NAMED", 3)
     for number in range(3):
         await bench.keep(f"m{number}", "erp", sr_uuid="sr-7")
     await bench.keep("another", "erp", sr_uuid="sr-70")
@@ -315,7 +315,7 @@ async def test_after_the_last_of_many_messages_with_an_id_come_none_whose_ids_on
 
 
 async def test_a_backfill_by_an_id_reaches_all_that_it_stands_for(bench: _Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "MOST_NAMED", 3)
+    monkeypatch.setattr(named, "MOST_NAMED", 3)
     for number in range(8):
         await bench.keep(f"m{number}", "erp", sr_uuid="sr-7", reference_id="BAG-7")
     for act in (Act(selection=of(id="sr-7"), to="crm", dry_run=True), Act(selection=of(id="BAG-7"), reroute=True)):
