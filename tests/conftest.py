@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.fakes import FakeClock
 
@@ -14,6 +15,10 @@ pytest_plugins = ["tests.leaks.plugin"]
 PAYLOADS = Path(__file__).parent / "payloads"
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 """Of the published test vector of Standard Webhooks; it protects nothing."""
+
+# How long an example takes says more of the host than of the code; what has to be fast has a test of its own.
+settings.register_profile("without a deadline", deadline=None)
+settings.load_profile("without a deadline")
 
 
 @pytest.fixture
