@@ -34,7 +34,7 @@ def blocks(connection: sqlite3.Connection, after: int) -> tuple[int, int, int | 
     first = connection.execute("SELECT seq >> 8 FROM messages WHERE seq > ? ORDER BY seq LIMIT 1", (after,)).fetchone()
     if first is None:
         return 0, 0, None
-    (newest,) = connection.execute("SELECT seq >> 8 FROM messages ORDER BY seq DESC LIMIT 1").fetchone()
+    (newest,) = connection.execute("SELECT max(seq) >> 8 FROM messages").fetchone()
     last = min(newest, first[0] + BLOCKS - 1)
     return first[0], last, None if last == newest else (last << 8) + 255
 

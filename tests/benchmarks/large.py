@@ -34,7 +34,7 @@ Ask = Callable[[sqlite3.Connection, Any], tuple[int, Any]]
 
 def build(path: Path, messages: int) -> None:
     """Write the database: each message is owed to three sinks. A thousandth is dead, the newest hundredth queued, and a fourth
-    sink has a delivery of each 100,000th message."""
+    sink has ten deliveries in all."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         migrate(connection, path, Upgrade())
@@ -52,7 +52,7 @@ def build(path: Path, messages: int) -> None:
         )
         for sink in SINKS:
             _deliver(connection, messages, sink, "1")
-        _deliver(connection, messages, "rare", "seq % 100000 = 0")
+        _deliver(connection, messages, "rare", f"seq % {messages // 10} = 0")
         connection.execute(
             "INSERT OR REPLACE INTO counters (sink, queued, delivered, dead, discarded) SELECT sink, sum(state = 'queued'),"
             " sum(state = 'delivered'), sum(state = 'dead'), sum(state = 'discarded') FROM deliveries GROUP BY sink"

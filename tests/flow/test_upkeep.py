@@ -35,8 +35,14 @@ class Bench:
         self.file = store.path.with_name("backup.db")
         self.log = LogCapture()
         log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[self.log])
-        space = Space(lambda: self.room, 0, Metrics(), log)
-        self.upkeep = Upkeep(store=store, space=space, clock=Clock(), log=log)
+        self.folder_is_gone = False
+        self.space = Space(self._free, 0, Metrics(), log)
+        self.upkeep = Upkeep(store=store, space=self.space, clock=Clock(), log=log)
+
+    def _free(self) -> int:
+        if self.folder_is_gone:
+            raise FileNotFoundError(2, "No such file or directory")
+        return self.room
 
     @property
     def copying(self) -> bool:
@@ -79,6 +85,14 @@ async def test_a_disk_that_gets_nearly_full_ends_the_backup_before_messages_are_
 async def test_on_a_disk_that_is_nearly_full_anyway_a_backup_to_elsewhere_is_still_made(bench: Bench, room: int) -> None:
     bench.room = room
     assert (await bench.upkeep.backup(bench.file, lambda: True)).messages == MANY
+
+
+async def test_a_disk_that_cannot_be_asked_for_its_room_ends_no_backup(bench: Bench) -> None:
+    """Whether the folder is still there is for the store to find out."""
+    bench.space.step()
+    bench.folder_is_gone = True
+    assert (await bench.upkeep.backup(bench.file, lambda: True)).messages == MANY
+    assert (await bench.upkeep.check(lambda: True)).damage == []
 
 
 @pytest.mark.parametrize("why", ["the gateway is stopping", "who asked for it has gone"])

@@ -1,0 +1,207 @@
+"""A page of any question reads a bounded number of rows, by an index, and the pages together are the whole answer."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.store import connection as opening
+from gateway.store import named, queries, walks
+from gateway.store.operations import Selection, Target
+from gateway.store.overview import overview
+from tests.benchmarks.large import START_MS, STEP_MS, build
+
+MANY = 20_000
+STEPS = 1000
+"""Instructions of SQLite's virtual machine between two calls of the progress handler."""
+MOST_STEPS = 60
+"""Such calls in a page. A walk through all deliveries costs more than ten times as many, see the last test."""
+_START = START_MS / 1000
+_MIDDLE = (START_MS + MANY // 2 * STEP_MS) / 1000
+
+WINDOWS = {
+    "always": {},
+    "the end": {"since": _START + MANY - 4000},
+    "the beginning": {"until": _START + 300},
+    "a part": {"since": _MIDDLE, "until": _MIDDLE + 60},
+    "the future": {"since": _START + 10 * MANY},
+    "before the first": {"until": 1.0},
+}
+STATUSES = (None, "accepted", "unrouted", "quarantined")
+STATES = (None, "queued", "delivered", "dead", "discarded")
+SINKS = (None, "erp", "rare", "nobody")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its clock was set back by 3000 s, in the middle of the messages."""
+    path = tmp_path_factory.mktemp("large") / "gateway.db"
+    build(path, MANY)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE messages SET received_ms = received_ms - 3000000 WHERE seq > ?", (MANY // 2,))
+    return path
+
+
+@pytest.fixture
+def reader(large: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
+    """Bounds are a twentieth of the real ones, as the table is a small part of a large one."""
+    for module, name, value in (
+        (walks, "LOOKED_AT", 500),
+        (walks, "LOOKED_UP", 100),
+        (walks, "BLOCKS", 16),
+        (walks, "MOST_QUEUED", 400),
+        (named, "MOST_NAMED", 50),
+        (named, "_FEW", 500),
+    ):
+        monkeypatch.setattr(module, name, value)
+    with closing(opening.connect_reader(large)) as connection:
+        yield connection
+
+
+class Watch:
+    """Counts the steps of each page, and keeps every SQL text."""
+
+    def __init__(self, reader: sqlite3.Connection) -> None:
+        self._reader = reader
+        self._steps = 0
+        self.most = 0
+        self.asked: set[str] = set()
+
+    def page(self, ask: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
+        self._steps = 0
+        self._reader.set_progress_handler(self._step, STEPS)
+        self._reader.set_trace_callback(lambda text: self.asked.add(text))
+        try:
+            return ask()
+        finally:
+            self._reader.set_progress_handler(None, 0)
+            self._reader.set_trace_callback(None)
+            self.most = max(self.most, self._steps)
+
+    def whole(self, ask: Callable[[Any], tuple[list[Any], Any]], after: Any) -> list[Any]:
+        """All rows of all pages."""
+        found: list[Any] = []
+        for _ in range(2000):
+            rows, after = self.page(lambda: ask(after))  # noqa: B023 - it is called at once
+            found += rows
+            if after is None:
+                return found
+        raise AssertionError("the pages have no end")
+
+    def check(self) -> None:
+        assert self.most <= MOST_STEPS
+        for text in self.asked:
+            if text.startswith(("SELECT", "WITH")):
+                plan = [str(row[3]) for row in self._reader.execute(f"EXPLAIN QUERY PLAN {text}")]
+                walked = [step for step in plan if re.match(r"SCAN (messages|deliveries|attempts|conflicts|m|d)\b", step)]
+                assert walked == [], f"{plan} for {text}"
+
+    def _step(self) -> int:
+        self._steps += 1
+        return 0
+
+    def uses(self, index: str) -> bool:
+        plans = (self._reader.execute(f"EXPLAIN QUERY PLAN {text}").fetchall() for text in self.asked)
+        return any(re.search(rf"INDEX {index}\b", row[3]) for plan in plans for row in plan)
+
+
+@pytest.mark.parametrize(("window", "status"), list(itertools.product(WINDOWS, STATUSES)))
+def test_messages(reader: sqlite3.Connection, window: str, status: str | None) -> None:
+    selection = msgspec.convert({"status": status, **WINDOWS[window]}, Selection)
+    watch = Watch(reader)
+    found = watch.whole(lambda after: queries.messages(reader, selection, None, after, 40), 0)
+    watch.check()
+    where, values = _conditions(selection, "status")
+    expected = reader.execute(f"SELECT m.id FROM messages m WHERE {where} ORDER BY seq", values).fetchall()
+    assert [(one["message_id"],) for one in found] == expected
+    chosen = watch.whole(lambda after: queries.chosen(reader, selection, None, after, 40), 0)
+    assert len(chosen) == len(expected)
+    watch.check()
+    assert watch.uses("messages_by_time") == (window != "always")
+    if status in ("unrouted", "quarantined") and expected:
+        assert watch.uses("messages_by_status")
+
+
+@pytest.mark.parametrize(("window", "state", "sink"), list(itertools.product(WINDOWS, STATES, SINKS)))
+def test_deliveries(reader: sqlite3.Connection, window: str, state: str | None, sink: str | None) -> None:
+    selection = msgspec.convert({"state": state, "sink": sink, **WINDOWS[window]}, Selection)
+    watch = Watch(reader)
+    found = watch.whole(lambda after: walks.deliveries(reader, selection, None, after, 40), Target(0, ""))
+    watch.page(lambda: queries.deliveries(reader, selection, None, Target(0, ""), 40))
+    watch.check()
+    where, values = _conditions(selection, "state", "sink")
+    query = f"SELECT d.message, d.sink FROM deliveries d JOIN messages m ON m.seq = d.message WHERE {where} ORDER BY 1, 2"
+    assert [(one.seq, one.sink) for one in found] == reader.execute(query, values).fetchall()
+    index = {"dead": "deliveries_dead", "discarded": "deliveries_discarded", "queued": "deliveries_due"}.get(state or "")
+    if index is not None and found:
+        assert watch.uses(index)
+
+
+@pytest.mark.parametrize("text", [f"{MANY // 2:032x}", "msg_777", "sr-77", "BAG-77", "BAG-none", "0", "msg_", "sr-1", "none", ""])
+def test_the_messages_of_an_id(reader: sqlite3.Connection, text: str) -> None:
+    watch = Watch(reader)
+    raw = text.encode()
+    exact = watch.whole(lambda after: named.exactly(reader, text, after), 0)
+    query = "SELECT seq FROM messages WHERE id = ?1 OR sender_id = ?2 OR sr_uuid = ?2 OR reference_id = ?2 ORDER BY seq"
+    assert [(seq,) for seq in exact] == reader.execute(query, (text, raw)).fetchall()
+    begun = watch.whole(lambda after: named.begun(reader, text, after), 0)
+    query = (
+        "SELECT seq FROM messages WHERE substr(id, 1, ?1) = ?2 OR substr(sender_id, 1, ?1) = ?3 OR substr(sr_uuid, 1, ?1) = ?3"
+        " ORDER BY seq"
+    )
+    assert [(seq,) for seq in begun] == reader.execute(query, (len(raw), text, raw)).fetchall()
+    watch.check()
+
+
+def test_all_deliveries_of_many_messages(reader: sqlite3.Connection) -> None:
+    seqs = list(range(11, MANY, 400))
+    watch = Watch(reader)
+    found = watch.whole(lambda after: walks.deliveries(reader, Selection(state="dead"), seqs, after, 40), Target(0, ""))
+    watch.check()
+    marks = ",".join(map(str, seqs))
+    query = f"SELECT message, sink FROM deliveries WHERE state = 'dead' AND message IN ({marks}) ORDER BY 1, 2"
+    assert [(one.seq, one.sink) for one in found] == reader.execute(query).fetchall()
+
+
+def test_the_overview_and_a_backtest(reader: sqlite3.Connection) -> None:
+    watch = Watch(reader)
+    watch.page(lambda: (overview(reader), None))
+
+    def routed(after: int) -> tuple[list[Any], int | None]:
+        page, go_on, _ = queries.received_since(reader, _MIDDLE, after, 40, 1024 * 1024)
+        return page, go_on
+
+    found = watch.whole(routed, 0)
+    watch.check()
+    query = "SELECT seq FROM messages WHERE received_ms >= ? AND status <> 'quarantined' ORDER BY seq"
+    assert [(row[0],) for row in found] == reader.execute(query, (int(_MIDDLE * 1000),)).fetchall()
+
+
+def test_the_bound_is_a_small_part_of_a_walk_through_the_table(reader: sqlite3.Connection) -> None:
+    watch = Watch(reader)
+    watch.page(lambda: (reader.execute("SELECT count(*) FROM deliveries WHERE +sink = 'nobody'").fetchall(), None))
+    watch.page(lambda: (reader.execute("SELECT count(*) FROM deliveries WHERE +sink <> ''").fetchall(), None))
+    assert watch.most > MOST_STEPS
+    with pytest.raises(AssertionError):
+        watch.check()
+
+
+def _conditions(selection: Selection, *columns: str) -> tuple[str, list[object]]:
+    where, values = ["1"], list[object]()
+    for column in columns:
+        if (value := getattr(selection, column)) is not None:
+            where.append(f"{'m.' if column == 'status' else 'd.'}{column} = ?")
+            values.append(value)
+    for operator, instant in ((">=", selection.since), ("<", selection.until)):
+        if instant is not None:
+            where.append(f"received_ms {operator} ?")
+            values.append(round(instant * 1000))
+    return " AND ".join(where), values
