@@ -24,6 +24,8 @@ BLOCKS = 2048
 """Blocks of 256 messages that a page looks into: half a million messages."""
 MOST_QUEUED = 20_000
 """Queued deliveries that a page puts in order. If more are queued, they are a good part of the table, and that is walked."""
+MOST_COUNTED = 100_000
+"""Queued deliveries among which a page finds the first one."""
 
 IN_BLOCKS = "WITH RECURSIVE blocks (block) AS (VALUES (?1) UNION ALL SELECT block + 1 FROM blocks WHERE block < ?2)"
 """The blocks from the first parameter to the second."""
@@ -89,6 +91,8 @@ def deliveries(
         start = max(after, Target(seq + 1, ""), key=_place)
         if (entries := _of_state(connection, selection, start)) is not None:
             return _looked_up(connection, selection, entries, limit)
+        if selection.state == "queued":
+            start = max(start, Target(_first_queued(connection, selection.sink, start.seq), ""), key=_place)
     return _walked(connection, selection, seqs, start, limit)
 
 
@@ -157,6 +161,22 @@ def _queued(connection: sqlite3.Connection, sink: str | None, start: Target) -> 
     query = f"SELECT message, sink FROM {index} AND message >= ?2 ORDER BY message LIMIT ?3"
     each = [connection.execute(query, (name, start.seq, LOOKED_UP + 1)).fetchall() for name in sinks]
     return list(islice((Target(*row) for row in heapq.merge(*each) if row > _place(start)), LOOKED_UP))
+
+
+def _first_queued(connection: sqlite3.Connection, sink: str | None, after: int) -> int:
+    """The first message from `after` on that has a queued delivery; `after` if more than MOST_COUNTED are queued."""
+    left, first = MOST_COUNTED, END
+    for name in [sink] if sink is not None else list(_sinks(connection, "queued", "deliveries_due")):
+        found, number = connection.execute(
+            "SELECT min(message) FILTER (WHERE message >= ?), count(*) FROM (SELECT message FROM deliveries"
+            " INDEXED BY deliveries_due WHERE state = 'queued' AND sink = ? LIMIT ?)",
+            (after, name, left + 1),
+        ).fetchone()
+        left -= number
+        if left < 0:
+            return after
+        first = min(first, END if found is None else found)
+    return first
 
 
 def _sinks(connection: sqlite3.Connection, state: str, index: str) -> Iterator[str]:

@@ -51,13 +51,19 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def reader(large: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
+def most_counted() -> int:
+    return 5000
+
+
+@pytest.fixture
+def reader(large: Path, monkeypatch: pytest.MonkeyPatch, most_counted: int) -> Iterator[sqlite3.Connection]:
     """Bounds are a twentieth of the real ones, as the table is a small part of a large one."""
     for module, name, value in (
         (walks, "LOOKED_AT", 500),
         (walks, "LOOKED_UP", 100),
         (walks, "BLOCKS", 16),
         (walks, "MOST_QUEUED", 400),
+        (walks, "MOST_COUNTED", most_counted),
         (named, "MOST_NAMED", 50),
         (named, "_FEW", 500),
     ):
@@ -130,6 +136,7 @@ def test_messages(reader: sqlite3.Connection, window: str, status: str | None) -
         assert watch.uses("messages_by_status")
 
 
+@pytest.mark.parametrize("most_counted", [400, 5000])
 @pytest.mark.parametrize(("window", "state", "sink"), list(itertools.product(WINDOWS, STATES, SINKS)))
 def test_deliveries(reader: sqlite3.Connection, window: str, state: str | None, sink: str | None) -> None:
     selection = msgspec.convert({"state": state, "sink": sink, **WINDOWS[window]}, Selection)
