@@ -32,7 +32,7 @@ VALUES = (
         ".",
         "/",
         "/dev/null",
-        "/root/x/y",
+        "/no/such/folder",
         "x\ny",
     ),
     *(
