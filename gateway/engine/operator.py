@@ -145,6 +145,8 @@ class Operator:
 
     async def discard(self, act: Act) -> Progress:
         """End a slice of queued or dead deliveries."""
+        if act.selection.status is not None:
+            raise ValueError("a discard chooses deliveries, by state and sink: the status of a message chooses none")
         targets, go_on = await self._targets(act)
         done = await self._change(act, "delivery.discarded", operations.discard, targets, ("queued", "dead"))
         return Progress(len(targets), *done, go_on)

@@ -21,6 +21,9 @@ from gateway.store.operations import Selection, Target
 from gateway.web import asked
 from gateway.web.connection import json_response
 
+_WINDOW = ("since", "until", "after", "limit")
+"""Parameters that every list takes."""
+
 
 class _Which(Struct, frozen=True, forbid_unknown_fields=True):
     """What is reverified: a source, or all of them."""
@@ -123,12 +126,12 @@ class Api:
         return None
 
     async def _messages(self, request: web.BaseRequest) -> web.Response:
-        given = asked.query(request, *Selection.__struct_fields__, "after", "limit")
+        given = asked.query(request, "id", "status", *_WINDOW)
         page, after = await self._operator.messages(_selection(given), asked.number(given, "after") or 0, asked.limit(given))
         return json_response(200, {"messages": page, "after": after})
 
     async def _deliveries(self, request: web.BaseRequest) -> web.Response:
-        given = asked.query(request, *Selection.__struct_fields__, "after", "limit")
+        given = asked.query(request, "id", "state", "sink", *_WINDOW)
         seq, _, sink = given.get("after", "0.").partition(".")
         begin = Target(asked.number({"after": seq}, "after") or 0, sink)
         page, after = await self._operator.deliveries(_selection(given), begin, asked.limit(given))

@@ -93,6 +93,7 @@ async def test_the_actor_is_who_is_authenticated_and_what_the_body_says_is_a_cla
             for query in ("limit=0", "limit=-1", "limit=501", "limit=1_0", "limit=a", "limit=", "after=-1")
         ),
         *(f"/api/messages?{query}" for query in ("since=nan", "until=inf", "since=yesterday", "state=deaad", "status=x", "id=")),
+        *("/api/messages?state=dead", "/api/messages?sink=erp", "/api/deliveries?status=unrouted"),
         *("/api/messages?sate=dead", "/api/messages?limit=1&limit=2", "/api/messages/x?y=1", "/api/deliveries?after=x.erp"),
         *("/api/routing?since=x", "/api/routing?after=1.5", "/api/routing?limit=1", "/api/deliveries?after=%D9%A1.erp"),
     ],
@@ -120,6 +121,7 @@ async def test_a_parameter_that_is_not_understood_is_refused_and_nothing_is_done
         ("/api/check", '{"quick": true}'),
         ("/api/discard", '{"selection": {}, "dryrun": true}'),
         ("/api/discard", '{"selection": {"sate": "dead"}}'),
+        ("/api/discard", '{"selection": {"status": "unrouted", "state": "dead"}}'),
         ("/api/discard", '{"selection": {"id": "a", "id": "b"}}'),
         ("/api/discard", '{"selection": {}, "dry_run": "yes"}'),
         ("/api/replay", '{"selection": {}, "after": {"seq": 1, "sink": "", "x": 1}}'),
