@@ -62,6 +62,7 @@ class TestWhereNoneRuns:
     async def test_a_database_that_a_gateway_holds_is_left_to_it(self, running: Running, free_port: Callable[[], int]) -> None:
         """Its admin listener is elsewhere: a changed configuration, or one that has not begun to listen."""
         running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + SINK + route("archive"))
+        running.database.with_name("gateway.db.addresses").unlink()
         assert running.process is not None
         for arguments in (["backup", "backup.db"], ["check"]):
             told = await asyncio.to_thread(offline, running, *arguments)

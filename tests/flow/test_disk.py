@@ -388,7 +388,7 @@ async def test_an_error_of_the_main_file_is_the_end_with_74_and_takes_back_nothi
             tracer.kill()
             tracer.wait(10)
         assert "INJECTED" in (tmp_path / "strace.log").read_text()
-        assert "the disk can't be trusted any more" in running.stderr() and 20 < len(promised) < 100
+        assert "the disk can't be trusted any more" in running.stderr() and 10 < len(promised) < 100
         await asyncio.to_thread(running.start)
         assert {message for (message,) in running.rows("SELECT id FROM messages")} >= set(promised)
         await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)], 60)

@@ -622,7 +622,7 @@ async def test_a_folder_that_is_removed_under_the_open_file_makes_the_next_line_
     assert len((folder / "events.jsonl").read_bytes().splitlines()) == 1
 
 
-@given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=30), room=st.integers(0, 2_000))
+@given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=30), room=st.integers(0, 300))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_delivered_lines_are_whole_in_the_file_however_short_the_writes_are(
     sizes: list[int], room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
