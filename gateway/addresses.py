@@ -36,7 +36,7 @@ def write(database: Path, environment: Environment, addresses: Addresses) -> Pat
 
 
 def read(database: Path, environment: Environment) -> Addresses | None:
-    """What the gateway of this database wrote last; None if there is no such file, or it can't be read."""
+    """Return what the gateway of this database wrote last; None if there is no such file, or it can't be read."""
     for path in _places(database, environment):
         try:
             if path.stat().st_size <= _LARGEST:

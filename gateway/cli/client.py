@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _SECONDS = 60.0
 """For an answer."""
 _DIAL_SECONDS = 2.0
-"""For a connection to a gateway on this host."""
+"""Seconds that a connection to a gateway on this host may take."""
 
 
 class Refused(GatewayError):

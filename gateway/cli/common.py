@@ -161,7 +161,7 @@ def named_bytes(name: str, config: Path | None, admin: str | None) -> bytes:
 
 
 def _file(name: str) -> bytes | None:
-    """What a file holds; None if there is no such file. Raises UsageError if it can't be read."""
+    """Return what a file holds; None if there is no such file. Raises UsageError if it can't be read."""
     try:
         path = Path(name)
         return path.read_bytes() if path.is_file() else None
