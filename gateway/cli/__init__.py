@@ -7,6 +7,7 @@ import sys
 from cyclopts import App, CycloptsError, Parameter
 
 from gateway import __version__
+from gateway.cli.lines import printable
 from gateway.cli.streams import flushed, secure
 
 app = App(
@@ -64,8 +65,6 @@ def _run() -> int:
     try:
         status = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        from gateway.cli.lines import printable
-
         print(f"gateway: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -80,7 +79,7 @@ def _run() -> int:
         # What can fail by itself has an error of its own, or at least a name; what has neither is the folder that we were called
         # in, if it was deleted, or what stdout goes to.
         nameless = "the working directory" if isinstance(error, FileNotFoundError) else "standard output"
-        print(f"gateway: error: {error.filename or nameless}: {error.strerror or error}", file=sys.stderr)
+        print(f"gateway: error: {printable(str(error.filename or nameless))}: {error.strerror or error}", file=sys.stderr)
         return 74
     except Exception as error:
         from gateway.cli.common import exit_code

@@ -128,8 +128,7 @@ def exit_code(error: BaseException, journal: Log | None = None) -> int:
     if isinstance(cause, ConfigError):
         complain(cause.problems)
     elif isinstance(cause, GatewayError):
-        said = printable(str(cause)) if isinstance(cause, UsageError) else str(cause)  # it repeats what was typed
-        print(f"gateway: error: {said}", file=sys.stderr)
+        print(f"gateway: error: {printable(str(cause))}", file=sys.stderr)  # it may repeat what was typed, a line break in it too
     else:
         # A bug. The traceback has no local variables, which could hold secrets.
         traceback.print_exception(cause)

@@ -258,7 +258,8 @@ async def _ready(process: Process, config: Config, log: Path, clock: Clock) -> A
             except aiohttp.ClientError:
                 pass
             await clock.wait(asyncio.Event(), 0.05)
-    raise GatewayError(f"the gateway did not start; it said in {log}:\n{log.read_text(errors='replace')}")
+    print(log.read_text(errors="replace"), file=sys.stderr)
+    raise GatewayError(f"the gateway did not start; what it said stands above, and in {log}")
 
 
 def _signing_secret() -> Secret:
