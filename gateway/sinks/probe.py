@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import os
 import socket
 import ssl
@@ -20,9 +19,9 @@ from typing import Literal, assert_never
 
 import aiosmtplib
 from msgspec import Struct
-from yarl import URL
 
 from gateway.clock import Clock
+from gateway.core.urls import UrlError, parse_url
 from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, email, http, slack
 from gateway.sinks.base import Opening, SinkSettings
 from gateway.sinks.dial import Dialler
@@ -177,13 +176,10 @@ async def _probe_url(
     text: str, key: str, config: HttpConfig | SlackConfig, clock: Clock, tls: ssl.SSLContext | None = None
 ) -> Found:
     try:
-        url = URL(text)
-    except ValueError:
-        return Found(False, f"{key} is no URL that can be dialled; check its host and its port", 0.0)
-    host = url.raw_host or ""
-    way = _Way(host, url.port or 0, key, config, clock)
-    if host.replace(".", "").isdigit() and not _is_address(host):
-        return Found(False, f"{host}: an address is dialled only where it is written as four numbers; check {key}", 0.0)
+        url = parse_url(text)
+    except UrlError as error:
+        return Found(False, f"{key} {error}", 0.0)
+    way = _Way(url.host, url.port, key, config, clock)
     try:
         async with asyncio.timeout(way.seconds):
             found = await way.look_up()
@@ -195,7 +191,7 @@ async def _probe_url(
             reader, writer = await asyncio.open_connection(
                 sock=dialled,
                 ssl=tls or ssl.create_default_context(),
-                server_hostname=host.rstrip("."),
+                server_hostname=url.host.rstrip("."),
                 ssl_shutdown_timeout=_GOODBYE_SECONDS,
             )
     except (OSError, UnicodeError) as error:
@@ -316,14 +312,6 @@ def _distrust(error: ssl.SSLCertVerificationError) -> str:
         return f"the certificate is of an authority that this host does not know; {advice}"
     said, advice = _CERTIFICATES.get(error.verify_code, (f"was refused ({error.verify_message})", "look at it there"))
     return f"the certificate {said}; {advice}"
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _joined(host: str, port: str | int) -> str:

@@ -20,9 +20,12 @@ import pytest
 import trustme
 
 from gateway.clock import Clock
+from gateway.core.outcome import Retry
 from gateway.core.values import Duration
 from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig
+from gateway.sinks.guard import Guard
 from gateway.sinks.probe import Found, bound, probe
+from gateway.sinks.transport import Transport
 from tests.sinks.conftest import Certificate, Certificates
 from tests.sinks.parts import (
     DROP,
@@ -277,11 +280,11 @@ async def test_a_name_without_an_address_is_told(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("host", ["erp..internal", "x" * 70 + ".internal"])
 async def test_a_name_that_can_have_no_address_is_told(host: str, tmp_path: Path) -> None:
-    assert "is no name that DNS could have" in await failed(http(443, host=host), tmp_path)
+    assert (await failed(http(443, host=host), tmp_path)).startswith("url has ")
     assert "is no name that DNS could have" in await failed(mail(25, host=host), tmp_path)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0x7f000001"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
 async def test_an_address_outside_the_networks_is_told_and_not_dialled(host: str, tmp_path: Path) -> None:
     networks = ["10.0.0.0/8"]
     async with Listener() as server:
@@ -304,12 +307,51 @@ async def test_an_address_that_no_sink_may_dial_is_told(host: str, tmp_path: Pat
         assert "no sink may dial a link-local, metadata, multicast or unspecified address" in await failed(config, tmp_path)
 
 
-@pytest.mark.parametrize("host", ["2130706433", "127.1", "0177.0.0.1"])
+@pytest.mark.parametrize("host", ["2130706433", "127.1", "0177.0.0.1", "0x7f000001"])
 async def test_an_address_in_disguise_is_refused_as_the_sink_refuses_it(host: str, tmp_path: Path) -> None:
     async with Listener() as server:
         detail = await failed(http(server.port, "http", host), tmp_path)
     assert "four numbers" in detail
     assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://ERP.test",
+        "http://Bücher.test:8080/x?sp=%2Fa",
+        "http://erp.test.:8080?x=1",
+        "http://[2001:DB8::1]/",
+        "http://127.0.0.1:81/a/../b",
+        "http://127.1/",
+        "http://straße.test/",
+        "http://erp.test:0/",
+        "http://erp.test:/",
+        "http://erp.test /",
+        "http://a@erp.test/",
+        "http://${HOST}/",
+        "ftp://erp.test/",
+    ],
+)
+async def test_a_probe_dials_what_the_sink_dials_and_refuses_what_the_sink_refuses(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def nowhere(host: str, port: int, *_: object) -> list[object]:
+        asked.append((host, port))
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+    await failed(HttpConfig(url=url), tmp_path)
+    by_the_probe = asked.copy()
+    asked.clear()
+    transport = Transport(Guard(), 1, 5.0)
+    try:
+        assert isinstance(await transport.post(url, b"", {}), Retry)
+    finally:
+        await transport.aclose()
+    assert by_the_probe == asked
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
