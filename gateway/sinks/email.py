@@ -13,7 +13,7 @@ from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime
 from hashlib import sha256
 from html import escape
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import aiosmtplib
 from msgspec import Struct, field
@@ -302,8 +302,8 @@ class Idle:
 
 def _leave(client: aiosmtplib.SMTP) -> None:
     """Say goodbye (RFC 5321, section 4.1.1.10), and don't wait for the answer: it changes nothing."""
-    if isinstance(client.transport, asyncio.WriteTransport) and not client.transport.is_closing():
-        client.transport.write(b"QUIT\r\n")
+    if client.transport is not None and not client.transport.is_closing():
+        cast(asyncio.WriteTransport, client.transport).write(b"QUIT\r\n")  # uvloop's transports are none of asyncio's classes
     client.close()
 
 

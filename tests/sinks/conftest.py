@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -13,9 +13,15 @@ from typing import Literal
 import pytest
 import trustme
 
+from tests.sinks.loops import LoopFactory, factories
+
 Certificate = Literal["good", "expired", "untrusted", "wrong host"]
 Certificates = Callable[[Certificate], ssl.SSLContext]
 LONG_AGO = (datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 2, 1, tzinfo=UTC))
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, LoopFactory]:
+    return factories(item.path.name)
 
 
 @pytest.fixture(scope="session")

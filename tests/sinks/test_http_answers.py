@@ -6,7 +6,6 @@ Each row says what a server answers to the first request, what it means, and whe
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +19,7 @@ from gateway.core.values import Duration
 from gateway.sinks import HttpConfig
 from gateway.sinks.http_answer import MOST_BODY, AnswerReader, NotHttpError
 from tests.sinks.conftest import Certificates
+from tests.sinks.loops import send_end
 from tests.sinks.parts import PATIENCE, Server, answer, opened, outgoing, read_request, reset_connection, send
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -278,7 +278,7 @@ class Talkative(Server):
         elif moment.extra:
             writer.write(moment.extra)
         else:
-            writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+            send_end(writer)
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
