@@ -140,9 +140,12 @@ class Gateway:
         pace = Pace(metrics, clock)
         metrics.expect(config.sources, config.sinks)
         lanes = Lanes(clock)
-        inbox = Inbox(store=store, audit=audit, rules=rules_of(config), offer=lanes.offer, metrics=metrics, clock=clock, log=log)
-        notices = Notices(inbox=inbox, clock=clock, log=log)
+        store.timeline.begin(clock.now())
         lane_clock = LaneClock(clock)
+        inbox = Inbox(
+            store=store, audit=audit, rules=rules_of(config), offer=lanes.offer, metrics=metrics, clock=lane_clock, log=log
+        )
+        notices = Notices(inbox=inbox, clock=clock, log=log)
         lanes.world = LaneWorld(store, audit, notices, metrics, lane_clock, log)
         lanes.use(await lanes.prepare(config))
         janitor = Janitor(
@@ -182,7 +185,7 @@ class Gateway:
             lambda: "the disk has less than store.min_free left: webhooks are answered 503" if space.low else None,
             lambda: store.trouble,
         ]
-        operator = Operator(store=store, audit=audit, router=lambda: inbox.rules.router, lanes=lanes.by_name, clock=clock)
+        operator = Operator(store=store, audit=audit, router=lambda: inbox.rules.router, lanes=lanes.by_name, clock=lane_clock)
         upkeep = Upkeep(store=store, space=space, clock=clock, log=log)
         ingress = Ingress(
             sources_of(config),
@@ -283,7 +286,6 @@ class Gateway:
             space.step()
             refused.start()
             await lanes.tell_store(config)
-            await janitor.clamp()
             lanes.run(lambda work, name: tasks.create_task(work, name=name))
             cleaning = tasks.create_task(janitor.run(), name="janitor")
             # The admin listener first: whoever waits for the gateway to be ready asks there.

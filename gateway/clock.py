@@ -23,6 +23,10 @@ class Clock:
         """Seconds from an unknown start: for spans inside this process. It never jumps."""
         return time.monotonic()
 
+    def planned(self, instant: float) -> float:
+        """An instant of the wall clock, for what is planned or grows old: not the same while a jump has yet to be put right."""
+        return instant
+
     def monotonic_microseconds(self) -> int:
         """By the clock that systemd compares with, CLOCK_MONOTONIC of this host: for what it is told of."""
         return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000

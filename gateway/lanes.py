@@ -23,10 +23,15 @@ from gateway.sinks import SinkConfig, open_sink
 from gateway.sinks.base import Opening, Sink
 from gateway.store import operations, reads
 from gateway.store.records import Owed, SinkState
+from gateway.store.sqlite import Store
 from gateway.store.threads import SinkThreads
 
 Start = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 """Makes a task of a coroutine, under a name."""
+
+
+_SLICE = 256
+"""Deliveries changed in one transaction."""
 
 
 class Change(Struct, frozen=True):
@@ -137,29 +142,40 @@ class Lanes:
                 await sink.aclose()
             except Exception:
                 self.world.log.exception("sink.bug", sink=name)
+        if not leftover.ordered or self._config is None:
+            return
+        try:
+            await self.tell_store(self._config)
+        except StoreError:
+            return  # those few go without an order, until the next start
         for name in leftover.ordered:
-            try:
-                await self.world.store.change(partial(operations.bring_into_order, sink=name))
-            except StoreError:
-                continue  # those few go without an order
             if (lane := self.by_name.get(name)) is not None:
                 lane.refresh()
 
     async def tell_store(self, config: Config) -> None:
-        """Tell the store which sinks there are, and in what order they deliver: at start, and before a change.
+        """Tell the store which sinks there are, and in what order they deliver: at start, and around a change.
 
-        In one transaction: told of one half only, the store would be wrong about sinks that stay what they are.
+        What waits is brought into the order of its service requests a slice at a time. A sink counts as in order only once a
+        configuration that says so is in use, since until then more comes without an order; after a crash it begins anew.
         """
-        now, before = self.world.clock.now(), self._config.sinks if self._config is not None else {}
-        back = {name: now + longest_wait(_policy(settings)) for name, settings in config.sinks.items() if name not in before}
+        store, before = self.world.store, self._config.sinks if self._config is not None else {}
+        in_order = _in_order(config)
+        new = await store.read(partial(operations.unordered, in_order=in_order, sinks=tuple(config.sinks)))
+        for name in new:
+            after: operations.Place | None = operations.BEGINNING
+            while after is not None:
+                after = await store.change(partial(operations.bring_into_order, sink=name, after=after, size=_SLICE))
+        in_use, now = self._config is config, store.timeline.stored(self.world.clock.now())
 
         def work(connection: Any, changes: Any) -> None:
             operations.note_absences(connection, changes, present=tuple(config.sinks), now=now)
-            operations.note_ordering(connection, changes, in_order=_in_order(config), sinks=tuple(config.sinks))
-            for name, latest in back.items():  # the clock may have jumped while nobody looked after them
-                operations.clamp_due(connection, changes, sink=name, latest=latest)
+            known = in_order if in_use else in_order - set(new)
+            operations.note_ordering(connection, changes, in_order=known, sinks=tuple(config.sinks))
 
-        await self.world.store.change(work)
+        await store.change(work)
+        for name, settings in config.sinks.items():
+            if name not in before or in_use:  # its retries may have become shorter while nobody looked after it
+                await clamp(store, name, now + longest_wait(_policy(settings)))
 
     def _add(self, lane: Lane) -> None:
         self.by_name[lane.name] = lane
@@ -169,6 +185,12 @@ class Lanes:
     def _show_gates(self, lane: Lane) -> None:
         self.world.metrics.gate(lane.name, "paused", closed=lane.gates.paused)
         self.world.metrics.gate(lane.name, "breaker", closed=lane.gates.breaker.is_open)
+
+
+async def clamp(store: Store, sink: str, latest: float) -> None:
+    """Bring due times of a sink beyond an instant of the store's own time back to it, a slice at a time."""
+    while await store.change(partial(operations.clamp_due, sink=sink, latest=latest, size=_SLICE)) == _SLICE:
+        pass
 
 
 def rules_of(config: Config) -> Rules:

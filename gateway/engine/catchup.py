@@ -91,7 +91,7 @@ class _CatchUp:
             duration_ms=found[1] if found else None,
             reason=step.reason,
             detail=DISCARDED if step.late else (found[2] or None) if found else None,
-            next_attempt_at=rfc3339(step.due_ms / 1000) if step.due_ms is not None else None,
+            next_attempt_at=rfc3339(self._store.timeline.shown(step.due_ms / 1000)) if step.due_ms is not None else None,
             actor=step.actor,
             claimed=step.claimed,
         )

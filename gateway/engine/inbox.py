@@ -80,16 +80,17 @@ class Inbox:
         Raises (from the future):
             StoreError: it can't be promised now; or it was committed, but its line could not be written.
         """
-        rules = self.rules
+        rules, since = self.rules, self._clock.planned(message.received_at)
         due = tuple(
             [
-                (sink, first_due(rules.policies[sink], message.received_at, self._clock.jitter()))
+                (sink, first_due(rules.policies[sink], since, self._clock.jitter()))
                 for sink in (decision.sinks if decision else ())
             ]
         )
         new = NewMessage(
             message=message,
             status="quarantined" if decision is None else "accepted" if decision.routes else "unrouted",
+            since=since,
             event_at=event_at,
             identity=identity,
             deliveries=due,
@@ -129,4 +130,7 @@ class Inbox:
             self._audit.step("message.unrouted", message)
             self._metrics.unrouted(message.source)
         for sink, due in new.deliveries:
-            self._offer(Owed(seq=stored.seq, sink=sink, message=message, since=message.received_at), due)
+            self._offer(
+                Owed(seq=stored.seq, sink=sink, message=message, since=message.received_at if new.since is None else new.since),
+                due,
+            )

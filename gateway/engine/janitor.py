@@ -7,11 +7,9 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from gateway.clock import Clock
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
-from gateway.core.retry import longest_wait
 from gateway.engine.lane import Lane
 from gateway.engine.pace import Pace
 from gateway.engine.rejections import Rejections
@@ -24,7 +22,8 @@ from gateway.telemetry import Log
 
 _SLICE = 200
 _SLICE_PAUSE = 0.1
-"""Seconds: 2,000 messages a second at most, which ingest does not notice; flat out it costs ingest more than half."""
+"""Seconds: 2,000 messages and 10,000 rows a second at most, which ingest does not notice. Flat
+out it costs ingest more than half."""
 _PURGE_PAUSE = 60.0
 """Seconds between two walks over the old messages."""
 _TICK = 1.0
@@ -37,8 +36,8 @@ _COUNTED_AT_ONCE = 10_000
 """Messages whose deliveries are counted in one read transaction, one each tick."""
 _DRIFT = 1.0
 """Seconds by which the wall clock may leave the monotonic one within a tick."""
-_LATE = 60.0
-"""Seconds after a jump was seen within which a message may still be committed before it is put right."""
+_KEEP_TIME = 60.0
+"""Seconds between two writes of the time, by which the next start sees that the clock went back meanwhile."""
 _PURGE_AFTER = 600.0
 """Seconds after a start before anything is purged: time to see, and to set, a clock that is wrong."""
 _PURGE_HELD = 3600.0
@@ -46,21 +45,26 @@ _PURGE_HELD = 3600.0
 
 
 class LaneClock(Clock):
-    """The clock by which deliveries age: the wall clock, until that jumps.
+    """The clock by which deliveries are planned and age: the wall clock, until that jumps.
 
-    What was kept lies on one side of the jump then, what comes in on the other. Until the janitor has shifted the former, the
-    earlier of both times is told here, so that neither looks old.
+    Until the janitor has told the store of a jump, time goes on here as if there had been none.
     """
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
         self.offset = clock.now() - clock.monotonic()
-        """Seconds from monotonic to wall time, as far as what is kept has been put right by it."""
+        """Seconds from monotonic to wall time, at the janitor's last look."""
 
     def now(self) -> float:
         wall, unjumped = self._clock.now(), self._clock.monotonic() + self.offset
-        return wall if abs(wall - unjumped) <= _DRIFT else min(wall, unjumped)
+        return wall if abs(wall - unjumped) <= _DRIFT else unjumped
+
+    def planned(self, instant: float) -> float:
+        wall, unjumped = self._clock.now(), self._clock.monotonic() + self.offset
+        if abs(wall - unjumped) <= _DRIFT or abs(instant - unjumped) < abs(instant - wall):
+            return instant
+        return instant - (wall - unjumped)
 
     def monotonic(self) -> float:
         return self._clock.monotonic()
@@ -106,8 +110,8 @@ class Janitor:
         self._suspects: frozenset[tuple[str, str]] = frozenset()
         """What the last walk found wrong: a replay in the middle of it can do that once, but not twice."""
         self._lane_clock = lane_clock or LaneClock(clock)
-        self._looked_at = clock.monotonic()
-        """When the clock had not jumped, or that had been put right."""
+        store.timeline.planned = self._lane_clock.planned
+        self._keep_time_at = clock.monotonic()
         self._refused = False
         """The store took nothing at the last look."""
         self._stopping = asyncio.Event()
@@ -143,39 +147,22 @@ class Janitor:
     def stop(self) -> None:
         self._stopping.set()
 
-    async def clamp(self) -> None:
-        """Bring every due time that lies further away than any back-off to the longest one: at start, and after a jump."""
-        now = self._clock.now()
-        for name, lane in list(self._lanes.items()):  # a reload may change them meanwhile
-            await self._store.change(partial(operations.clamp_due, sink=name, latest=now + longest_wait(lane.policy)))
-
     async def _look_at_clock(self) -> None:
         now, monotonic = self._clock.now(), self._clock.monotonic()
-        jumped, elapsed = now - monotonic - self._lane_clock.offset, monotonic - self._looked_at
+        jumped = now - monotonic - self._lane_clock.offset
+        self._lane_clock.offset = now - monotonic
         if abs(jumped) > _DRIFT:
+            # All at once, so that nobody reckons with one half of it: the store, the clock of the lanes, and the lanes.
+            self._store.timeline.jump(jumped)
+            self._keep_time_at = monotonic
             if jumped > 0:
                 self._purge_at = max(self._purge_at, monotonic + _PURGE_HELD)
-            await self._put_right(jumped, now, elapsed)
-        # Only now: what a full disk did not let us put right is a jump at the next look, too.
-        self._lane_clock.offset, self._looked_at = now - monotonic, monotonic
-        if abs(jumped) > _DRIFT:
             for lane in list(self._lanes.values()):
                 lane.clock_jumped()
             self._log.warning("clock.jumped", seconds=round(jumped, 3))
-
-    async def _put_right(self, jumped: float, now: float, elapsed: float) -> None:
-        """Bring what is open to the new time, all at once or not at all."""
-        # What came since the last look may have come after the jump. Where it can't be told, it lives longer by that.
-        first = now - (min(elapsed, jumped - 0.001) if jumped > 0 else elapsed)
-        latest = {name: now + longest_wait(lane.policy) for name, lane in self._lanes.items()}
-
-        def work(connection: Any, changes: Any) -> None:
-            spared = (first, now + _LATE)
-            operations.shift_since(connection, changes, sinks=latest, by=jumped, spared=spared)
-            for name, instant in latest.items():
-                operations.clamp_due(connection, changes, sink=name, latest=instant)
-
-        await self._store.change(work)
+        if monotonic >= self._keep_time_at:
+            await self._store.change(partial(operations.keep_time, jumped_ms=self._store.timeline.jumped_ms, seen=now))
+            self._keep_time_at = monotonic + _KEEP_TIME
 
     async def _watch(self) -> None:
         now = self._clock.monotonic()
@@ -189,7 +176,7 @@ class Janitor:
         for name, lane in list(self._lanes.items()):
             if not lane.idle:
                 continue
-            oldest = await self._store.read(partial(reads.oldest_due, sink=name, by_sr=lane.by_sr))
+            oldest = await self._store.oldest_due(name, by_sr=lane.by_sr)
             late = self._lane_clock.now() - oldest if oldest is not None else 0.0
             if late > _OVERDUE and lane.idle:
                 lane.refresh()
@@ -199,24 +186,35 @@ class Janitor:
     async def watch_counters(self) -> bool:
         """Compare the counters of each sink with its table, a page of it each time; False: there is more to count.
 
-        Where they differ, that is a bug of ours, and loud.
+        Where they differ, that is a bug of ours, and loud; they are set right.
         """
         after = self._walk.go_on_after
         self._walk.add(await self._store.ask(partial(reads.count_page, after=after, size=_COUNTED_AT_ONCE)))
         if not self._walk.at_end:
             return False
-        for name, counts in self._walk.last.items():
+        counted_now = set[str]()
+        for name in self._walk.sinks:
+            counts = self._walk.last.get(name, Counts())
             if counts.queued + counts.dead <= _MOST_COUNTED:
+                counted_now.add(name)
                 kept, counted = await self._store.read(partial(reads.counters_and_counts, sink=name))
                 if kept != counted:
                     self._differ(name, "queued, dead", kept, counted)
+                    await self._mend(name, {"queued": counted[0] - kept[0], "dead": counted[1] - kept[1]})
         wrong, self._walk = self._walk.wrong(), _Walk()
         for (name, what), (least, most, counted_) in wrong.items():
             if (name, what) in self._suspects:
                 self._differ(name, what, (least, most), counted_)
+                if what != "all" or name not in counted_now:
+                    state = "queued" if what == "all" else what
+                    await self._mend(name, {state: counted_ - (least if counted_ < least else most)})
         again = wrong.keys() - self._suspects
         self._suspects = frozenset(wrong)
         return not again  # what is wrong for the first time is counted once more, at once
+
+    async def _mend(self, sink: str, by: dict[str, int]) -> None:
+        """Set counters right by what they differ from a count; what changes meanwhile changes both alike."""
+        await self._store.change(partial(operations.mend_counters, sink=sink, by=by))
 
     def _differ(self, sink: str, what: str, kept: tuple[int, int], counted: object) -> None:
         self._metrics.violation("counters")
@@ -258,11 +256,15 @@ class _Walk:
         self.at_end = page.go_on_after is None
         self.go_on_after = page.go_on_after or 0
 
+    @property
+    def sinks(self) -> list[str]:
+        return sorted(self.last.keys() | {sink for sink, _ in self._found})
+
     def wrong(self) -> dict[tuple[str, str], tuple[int, int, int]]:
         """By sink and what was counted: the least and the most that it may be, and what it is."""
         none = Counts(queued=0, delivered=0, dead=0, discarded=0)
         wrong = {}
-        for sink in self.last.keys() | {sink for sink, _ in self._found}:
+        for sink in self.sinks:
             first, last = self._first.get(sink, none), self.last.get(sink, none)
             found = Counts(**{state: self._found[sink, state] for state in Counts.__struct_fields__})
             for what, of in _WHAT.items():

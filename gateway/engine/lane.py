@@ -287,7 +287,7 @@ class Lane:
         policy, limit = self._settings.policy, 100
         before = self._clock.now() - policy.give_up_after
         busy = frozenset(self._in_flight)
-        late = await self._store.read(lambda connection: reads.expired(connection, self.name, before, limit, busy))
+        late = await self._store.expired(self.name, before, limit, busy)
         if self._absent:
             return
         if late:

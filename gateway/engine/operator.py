@@ -18,7 +18,7 @@ from gateway.core.values import claim_of, rfc3339
 from gateway.engine.audit import AuditLog
 from gateway.engine.drill import Unknown
 from gateway.engine.lane import Lane
-from gateway.store import named, operations, queries, reads, unlogged, walks
+from gateway.store import named, operations, queries, unlogged, walks
 from gateway.store.operations import Selection, Target
 from gateway.store.queries import Chosen, Ids
 from gateway.store.sqlite import Store
@@ -162,7 +162,7 @@ class Operator:
         """Each sink: depth, oldest, pause, breaker, last error. Those that left the configuration, too."""
         counts = await self._store.counts()
         names = dict.fromkeys([*self._lanes, *counts])
-        oldest_due = await self._store.ask(lambda connection: {name: reads.oldest_due(connection, name) for name in names})
+        oldest_due = {name: await self._store.oldest_due(name) for name in names}
         documents = []
         for name in names:
             lane, number = self._lanes.get(name), counts.get(name)
@@ -237,10 +237,12 @@ class Operator:
         messages, now = await self._store.ask(lambda connection: queries.ids(connection, found)), self._clock.now()
 
         at_ms, number = milliseconds(now), 0
+        ends = change is operations.discard  # an end is kept by the wall clock, a beginning in the store's own time
+        instant = now if ends else self._store.timeline.stored(now)
         for begin in range(0, len(found), _SLICE):  # a page of messages may owe many times as many deliveries
 
             def work(connection: Any, changes: Any, part: list[Target] = found[begin : begin + _SLICE]) -> list[Target]:
-                changed = change(connection, targets=part, now=now, changes=changes)
+                changed = change(connection, targets=part, now=instant, changes=changes)
                 actor, claimed = str(act.actor), claim_of(act.actor)
                 steps = [Step(one.seq, event, at_ms, one.sink, actor=actor, claimed=claimed) for one in changed]
                 unlogged.note(connection, steps)

@@ -1,4 +1,7 @@
-"""What waits for one commit, and who is told of it. Knows nothing of when that happens, see `sqlite`."""
+"""What the writer commits at once, and who is told of it: bounded in rows and in time, so that nobody waits long for it.
+
+It knows nothing of when that happens, see `sqlite`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,12 @@ from typing import Any, NamedTuple
 
 from gateway.store import unlogged, writes
 from gateway.store.records import NewMessage, Settlement, Stored
+
+WORK_SECONDS = 0.02
+"""A commit begins the works of operators and of upkeep within this time; the others wait until ingest has had its turn."""
+MOST_ACCEPTED = 1000
+"""Rows of one commit, messages and deliveries together; one message alone may have more."""
+MOST_SETTLED = 500
 
 Told = Callable[[Stored | Exception], None]
 
@@ -34,15 +43,33 @@ class Batch:
     def __len__(self) -> int:
         return len(self.accepts) + len(self.settles) + len(self.works)
 
-    def tell(self, accepted: Sequence[Stored], done: Sequence[Any]) -> None:
-        """Tell the results of a commit: of the accepts, and of the settles and works in their order."""
+    def take(self) -> Batch:
+        """Take out the first jobs, as many as one commit may hold; the others stay."""
+        first = Batch()
+        rows = number = 0
+        for new, _ in self.accepts:
+            rows += 1 + len(new.deliveries)
+            if number and rows > MOST_ACCEPTED:
+                break
+            number += 1
+        first.accepts, self.accepts = self.accepts[:number], self.accepts[number:]
+        first.settles, self.settles = self.settles[:MOST_SETTLED], self.settles[MOST_SETTLED:]
+        first.works, self.works = self.works, []
+        return first
+
+    def tell(self, accepted: Sequence[Stored], done: Sequence[Any]) -> list[tuple[Work, Done]]:
+        """Tell the results of a commit: of the accepts, and of the settles and works in their order.
+
+        Returns the works that the commit had no time for: nobody was told of them.
+        """
         for (_, told), stored in zip(self.accepts, accepted, strict=True):
             told(stored)
-        for one, result in zip(self._waiting(), done, strict=True):
+        for one, result in zip(self._waiting()[: len(done)], done, strict=True):
             if one.told is not None:
                 one.told(result)
             if not one.future.done():
                 one.future.set_result(result)
+        return self.works[len(done) - len(self.settles) :]
 
     def fail(self, error: Exception) -> None:
         for _, told in self.accepts:
@@ -64,11 +91,14 @@ class Batch:
                 batches.append(batch)
         return batches
 
-    def commit(self, connection: sqlite3.Connection, retention: float, logged_to: int) -> tuple[list[Stored], list[Any], int]:
-        """Run everything in one transaction, in the writer's thread.
+    def commit(
+        self, connection: sqlite3.Connection, retention: float, logged_to: int, seconds: Callable[[], float]
+    ) -> tuple[list[Stored], list[Any], int]:
+        """Run one transaction, in the writer's thread: all accepts and settles, and the works that begin within WORK_SECONDS.
 
         Args:
             logged_to: the lines up to this mark are in the audit log, see `unlogged`.
+            seconds: a clock that goes on evenly; the first work begins whatever it says.
         Returns the results as `tell` takes them, and the mark of the lines to be written now.
         """
         changes: writes.Changes = writes.Changes()
@@ -77,10 +107,13 @@ class Batch:
             accepted = writes.accept(connection, [new for new, _ in self.accepts], retention, changes)
             settlements = [settlement for settlement, _ in self.settles]
             done: list[Any] = [*writes.settle(connection, settlements, changes)]
-            steps = unlogged.accepted(accepted) + unlogged.settled(settlements, done)
-            done += [work(connection, changes) for work, _ in self.works]
+            unlogged.note(connection, unlogged.accepted(accepted) + unlogged.settled(settlements, done))
+            until = seconds() + WORK_SECONDS
+            for number, (work, _) in enumerate(self.works):
+                if number and seconds() >= until:
+                    break
+                done.append(work(connection, changes))
             writes.count(connection, changes)
-            unlogged.note(connection, steps)
             unlogged.forget(connection, logged_to)
             mark = unlogged.newest(connection)
             connection.execute("COMMIT")

@@ -82,7 +82,7 @@ def _damage(connection: sqlite3.Connection) -> list[str]:
 
 
 def _miscounted(connection: sqlite3.Connection) -> list[str]:
-    counters = reads.counts(connection).items()
+    counters = reads.counters(connection).items()
     kept = Counter({(sink, state): getattr(one, state) for sink, one in counters for state in Counts.__struct_fields__})
     counted = Counter[tuple[str, str]]()
     first, last = connection.execute(

@@ -9,9 +9,12 @@ from typing import Literal
 from msgspec import Struct
 
 from gateway.store.records import SinkState
-from gateway.store.writes import Changes, milliseconds
+from gateway.store.writes import Changes, absences, first_in_turn, milliseconds, next_turn
 
 MessageStatus = Literal["accepted", "unrouted", "quarantined"]
+Place = tuple[int, int]
+"""Of an open delivery of a sink, by its age: since_ms and message."""
+BEGINNING: Place = (-(1 << 62), 0)
 DeliveryState = Literal["queued", "delivered", "dead", "discarded"]
 
 
@@ -42,6 +45,7 @@ def reopen(
     """Queue deliveries again that are in one of these states, with a fresh budget; the ones that were."""
     marks = ",".join("?" * len(states))
     reopened = []
+    away = absences(connection)
     for target in targets:
         key = (target.seq, target.sink)
         row = connection.execute(
@@ -51,8 +55,8 @@ def reopen(
             continue
         connection.execute(
             "UPDATE deliveries SET state = 'queued', retries = 0, since_ms = ?, due_ms = ?, ended_ms = NULL, reason = NULL,"
-            " replayed = 1, sr = NULL, event_ms = NULL WHERE message = ? AND sink = ? AND state = ?",
-            (milliseconds(now), milliseconds(now + target.wait), *key, row[0]),
+            " replayed = 1, sr = NULL, event_ms = NULL, behind = 0 WHERE message = ? AND sink = ? AND state = ?",
+            (away.since(target.sink, milliseconds(now)), milliseconds(now + target.wait), *key, row[0]),
         )
         changes[target.sink, row[0]] -= 1
         changes[target.sink, "queued"] += 1
@@ -63,11 +67,12 @@ def reopen(
 def add(connection: sqlite3.Connection, targets: Sequence[Target], now: float, changes: Changes) -> list[Target]:
     """Make deliveries that do not exist yet, one per message and sink; the ones that were made."""
     made = []
+    away = absences(connection)
     for target in targets:
         cursor = connection.execute(
             "INSERT INTO deliveries (message, sink, state, since_ms, due_ms, replayed) SELECT seq, ?2, 'queued', ?3, ?4, 1"
             " FROM messages WHERE seq = ?1 ON CONFLICT DO NOTHING",  # a message that was purged meanwhile is none any more
-            (target.seq, target.sink, milliseconds(now), milliseconds(now + target.wait)),
+            (target.seq, target.sink, away.since(target.sink, milliseconds(now)), milliseconds(now + target.wait)),
         )
         if cursor.rowcount:
             made.append(target)
@@ -91,7 +96,7 @@ def discard(connection: sqlite3.Connection, targets: Sequence[Target], now: floa
     for target in targets:
         key = (target.seq, target.sink)
         row = connection.execute(
-            "SELECT state FROM deliveries WHERE message = ? AND sink = ? AND state IN ('queued', 'dead')", key
+            "SELECT state, sr FROM deliveries WHERE message = ? AND sink = ? AND state IN ('queued', 'dead')", key
         ).fetchone()
         if row is None:
             continue
@@ -101,6 +106,8 @@ def discard(connection: sqlite3.Connection, targets: Sequence[Target], now: floa
         )
         changes[target.sink, row[0]] -= 1
         changes[target.sink, "discarded"] += 1
+        if row[0] == "queued":
+            next_turn(connection, target.sink, row[1])
         ended.append(target)
     return ended
 
@@ -119,33 +126,58 @@ def note_absences(connection: sqlite3.Connection, changes: Changes, *, present: 
                 (sink, milliseconds(now)),
             )
         if sink in present and absent_ms is not None:
-            away = max(milliseconds(now) - absent_ms, 0)
             connection.execute(
-                "UPDATE deliveries SET since_ms = min(since_ms + ?, ?) WHERE sink = ? AND state = 'queued'",
-                (away, milliseconds(now), sink),
+                "UPDATE sinks SET absent_ms = NULL, away_ms = away_ms + ? WHERE sink = ?",
+                (max(milliseconds(now) - absent_ms, 0), sink),
             )
-            connection.execute("UPDATE sinks SET absent_ms = NULL WHERE sink = ?", (sink,))
+
+
+def unordered(connection: sqlite3.Connection, *, in_order: Collection[str], sinks: Collection[str]) -> list[str]:
+    """Which sinks with `ordering = "sr"` the store does not have in order yet."""
+    known = {sink for (sink,) in connection.execute("SELECT sink FROM sinks WHERE in_order")}
+    return sorted(set(in_order) & set(sinks) - known)
 
 
 def note_ordering(connection: sqlite3.Connection, changes: Changes, *, in_order: Collection[str], sinks: Collection[str]) -> None:
-    """Bring the open deliveries of those sinks whose `ordering` became "sr" into the order of their service requests."""
+    """Remember which sinks are in order. One that is to be put in order has to go through `bring_into_order` before."""
     known = {sink for (sink,) in connection.execute("SELECT sink FROM sinks WHERE in_order")}
     for sink in set(in_order) - known:
         connection.execute(
             "INSERT INTO sinks (sink, in_order) VALUES (?, 1) ON CONFLICT (sink) DO UPDATE SET in_order = 1", (sink,)
         )
-        bring_into_order(connection, changes, sink=sink)
     for sink in known & set(sinks) - set(in_order):
         connection.execute("UPDATE sinks SET in_order = 0 WHERE sink = ?", (sink,))
 
 
-def bring_into_order(connection: sqlite3.Connection, changes: Changes, *, sink: str) -> None:
-    """Give a place to those open deliveries of a sink that have none in the order of their service requests."""
-    connection.execute(
-        "UPDATE deliveries SET (sr, event_ms) = (SELECT nullif(sr_uuid, x''), iif(sr_uuid <> x'', event_ms, NULL) FROM messages"
-        " WHERE seq = deliveries.message) WHERE sink = ? AND state = 'queued' AND sr IS NULL AND NOT replayed",
-        (sink,),
-    )
+def bring_into_order(connection: sqlite3.Connection, changes: Changes, *, sink: str, after: Place, size: int) -> Place | None:
+    """Give a place in the order of their service requests to those of the next `size` open deliveries that have none.
+
+    Args:
+        after: the place to go on after; BEGINNING begins.
+    Returns the place to go on after; None at the end. It may be run again from the beginning at any time.
+    """
+    rows = connection.execute(
+        "SELECT d.since_ms, d.message, d.sr IS NULL AND NOT d.replayed, nullif(m.sr_uuid, x''), m.event_ms"
+        " FROM deliveries d INDEXED BY deliveries_by_since CROSS JOIN messages m ON m.seq = d.message"
+        " WHERE d.sink = ? AND d.state = 'queued' AND (d.since_ms, d.message) > (?, ?) ORDER BY d.since_ms, d.message LIMIT ?",
+        (sink, *after, size),
+    ).fetchall()
+    for _, seq, without, sr, event_ms in rows:
+        if not without or sr is None:
+            continue
+        first = first_in_turn(connection, sink, sr)
+        behind = first is not None and first < (event_ms, seq)
+        connection.execute(
+            "UPDATE deliveries SET sr = ?, event_ms = ?, behind = ? WHERE message = ? AND sink = ? AND state = 'queued'"
+            " AND sr IS NULL",
+            (sr, event_ms, behind, seq, sink),
+        )
+        if first is not None and not behind:
+            connection.execute(
+                "UPDATE deliveries SET behind = 1 WHERE message = ? AND sink = ? AND state = 'queued' AND behind = 0",
+                (first[1], sink),
+            )
+    return (rows[-1][0], rows[-1][1]) if len(rows) == size else None
 
 
 def keep_sink(connection: sqlite3.Connection, sink: str, state: SinkState) -> None:
@@ -175,30 +207,35 @@ def touch(connection: sqlite3.Connection, changes: Changes) -> None:
     connection.execute("UPDATE sqlite_sequence SET seq = seq WHERE name = 'messages'")
 
 
-def shift_since(
-    connection: sqlite3.Connection, changes: Changes, *, sinks: Collection[str], by: float, spared: tuple[float, float]
-) -> None:
-    """Let open deliveries of these sinks count as accepted or replayed so many seconds later: a jump ages nothing.
+def keep_time(connection: sqlite3.Connection, changes: Changes, *, jumped_ms: int, seen: float) -> None:
+    """Remember how far the wall clock has jumped in all, and what it says now."""
+    connection.execute("UPDATE timeline SET jumped_ms = ?, seen_ms = ?", (jumped_ms, milliseconds(seen)))
 
-    Args:
-        by: seconds by which the wall clock jumped; negative is back.
-        spared: two instants (Unix, UTC); what was accepted between them was so by the new time already.
+
+def clamp_due(connection: sqlite3.Connection, changes: Changes, *, sink: str, latest: float, size: int) -> int:
+    """Bring up to `size` due times beyond `latest` back to it: no wait is longer than the longest back-off.
+
+    Returns how many there were.
     """
-    for sink in sinks:
-        connection.execute(
-            "UPDATE deliveries SET since_ms = min(since_ms + ?1, ?4) WHERE sink = ?2 AND state = 'queued'"
-            " AND since_ms NOT BETWEEN ?3 AND ?4",
-            (milliseconds(by), sink, milliseconds(spared[0]), milliseconds(spared[1])),
+    late = 0
+    for behind in (0, 1):
+        rows = connection.execute(
+            "SELECT message FROM deliveries INDEXED BY deliveries_due WHERE sink = ? AND state = 'queued' AND behind = ?"
+            " AND due_ms > ? LIMIT ?",
+            (sink, behind, milliseconds(latest), size - late),
+        ).fetchall()
+        connection.executemany(
+            "UPDATE deliveries SET due_ms = ? WHERE message = ? AND sink = ? AND state = 'queued'",
+            [(milliseconds(latest), seq, sink) for (seq,) in rows],
         )
+        late += len(rows)
+    return late
 
 
-def clamp_due(connection: sqlite3.Connection, changes: Changes, *, sink: str, latest: float) -> int:
-    """Bring due times beyond `latest` back to it: no wait is longer than the longest back-off, whatever the clock did."""
-    cursor = connection.execute(
-        "UPDATE deliveries SET due_ms = ? WHERE sink = ? AND state = 'queued' AND due_ms > ?",
-        (milliseconds(latest), sink, milliseconds(latest)),
-    )
-    return cursor.rowcount
+def mend_counters(connection: sqlite3.Connection, changes: Changes, *, sink: str, by: dict[str, int]) -> None:
+    """Add to a sink's counters, by state, what a count found them to be short of."""
+    for state, number in by.items():
+        changes[sink, state] += number
 
 
 def _milliseconds(instant: float | None) -> int | None:

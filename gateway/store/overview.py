@@ -8,15 +8,11 @@ from pathlib import Path
 from msgspec import Struct
 
 from gateway.core.status import MOST_COUNTED
-from gateway.store.reads import counts
+from gateway.store.reads import away_of, counts
 from gateway.store.records import Counts
 
-_MOST_LOOKED_AT = 50_000
-"""Entries of an index, from each of its ends: of all sinks together. The snapshot holds the write-ahead log meanwhile."""
-_MOST_OF_A_SINK = 5000
-
-_FIRST_DUE = "SELECT message FROM deliveries WHERE sink = ?1 AND state = 'queued' ORDER BY due_ms LIMIT 1"
-_LAST_DUE = "SELECT message FROM deliveries WHERE sink = ?1 AND state = 'queued' ORDER BY due_ms DESC LIMIT 1"
+_DUE = "SELECT message FROM deliveries WHERE sink = ?1 AND state = 'queued' AND behind = {} ORDER BY due_ms {} LIMIT 1"
+_ENDS_OF_DUE = " UNION ".join(f"SELECT * FROM ({_DUE.format(behind, order)})" for behind in (0, 1) for order in ("ASC", "DESC"))
 _LAST_DEAD = "SELECT message FROM deliveries WHERE sink = ?1 AND state = 'dead' ORDER BY message DESC LIMIT 1"
 
 
@@ -31,9 +27,7 @@ class Overview(Struct, frozen=True):
     counts: dict[str, Counts]
     """By sink."""
     oldest: dict[str, float]
-    """By sink with queued deliveries, when the oldest of them was accepted or replayed. Exact for 10,000 of them, and where more
-    than ten sinks wait for a share of 100,000; of more, those that are due first and last are looked at, and one between them
-    may be older."""
+    """By sink with queued deliveries, when the oldest of them was accepted or replayed."""
     quarantined: int
     """At most MOST_COUNTED, as are those unrouted."""
     unrouted: int
@@ -46,8 +40,7 @@ def overview(connection: sqlite3.Connection) -> Overview:
     try:
         by_sink = counts(connection)
         waiting = [sink for sink, number in by_sink.items() if number.queued]
-        most = min(_MOST_OF_A_SINK, _MOST_LOOKED_AT // max(len(waiting), 1))
-        oldest = {sink: since for sink in waiting if (since := _oldest(connection, sink, max(most, 1))) is not None}
+        oldest = {sink: since for sink in waiting if (since := _oldest(connection, sink)) is not None}
         (free_pages,), (page_size,) = (
             connection.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_size")
         )
@@ -66,7 +59,7 @@ def last_failure(connection: sqlite3.Connection, sink: str) -> tuple[float, str,
     """When an attempt failed, its reason, status and detail: the last one of the deliveries that tell most about a sink."""
     row = connection.execute(
         "SELECT started_ms, reason, status, detail FROM attempts WHERE sink = ?1 AND outcome <> 'delivered' AND message IN"
-        f" (SELECT * FROM ({_LAST_DEAD}) UNION SELECT * FROM ({_FIRST_DUE}) UNION SELECT * FROM ({_LAST_DUE}))"
+        f" (SELECT * FROM ({_LAST_DEAD}) UNION {_ENDS_OF_DUE})"
         " ORDER BY started_ms DESC LIMIT 1",
         (sink,),
     ).fetchone()
@@ -78,18 +71,13 @@ def sizes(database: Path) -> Sizes:
     return Sizes(*(_size(database.with_name(database.name + suffix)) for suffix in ("", "-wal")))
 
 
-def _oldest(connection: sqlite3.Connection, sink: str, most: int) -> float | None:
-    """By the index of due times alone: what waits longest to be tried stands at its beginning, what is tried most rarely at its
-    end."""
-    found = [
-        connection.execute(
-            "SELECT min(since_ms) FROM (SELECT since_ms FROM deliveries INDEXED BY deliveries_due"
-            f" WHERE sink = ? AND state = 'queued' ORDER BY due_ms {order} LIMIT ?)",
-            (sink, most),
-        ).fetchone()[0]
-        for order in ("ASC", "DESC")
-    ]
-    return None if found[0] is None else min(found) / 1000
+def _oldest(connection: sqlite3.Connection, sink: str) -> float | None:
+    row = connection.execute(
+        "SELECT since_ms + (SELECT jumped_ms FROM timeline) FROM deliveries INDEXED BY deliveries_by_since"
+        " WHERE sink = ? AND state = 'queued' ORDER BY since_ms LIMIT 1",
+        (sink,),
+    ).fetchone()
+    return None if row is None else (row[0] + away_of(connection, sink)) / 1000
 
 
 def _count(connection: sqlite3.Connection, status: str) -> int:

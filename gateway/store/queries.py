@@ -12,6 +12,9 @@ from gateway.store import walks
 from gateway.store.operations import Selection, Target
 from gateway.store.writes import milliseconds
 
+_DUE_MS = "due_ms + (SELECT jumped_ms FROM timeline)"
+"""By the wall clock of now."""
+
 
 class Ids(Struct, frozen=True):
     """What an audit line says of a message: all but its body, which may be large."""
@@ -65,7 +68,7 @@ def deliveries(
     """A page of deliveries by message, then sink, and the one to go on after; see `walks`."""
     found, go_on = walks.deliveries(connection, selection, seqs, after, limit)
     query = (
-        "SELECT d.message, d.sink, d.state, d.attempts, d.due_ms, d.ended_ms, d.reason, m.id, m.sender_id, m.source,"
+        f"SELECT d.message, d.sink, d.state, d.attempts, {_DUE_MS}, d.ended_ms, d.reason, m.id, m.sender_id, m.source,"
         " m.event_type, m.milestone, m.sr_uuid, m.reference_id, m.received_ms FROM deliveries d"
         " JOIN messages m ON m.seq = d.message WHERE d.message = ? AND d.sink = ?"
     )
@@ -184,7 +187,8 @@ def story(connection: sqlite3.Connection, seq: int) -> dict[str, Any] | None:
             "ended_at": _time(ended_ms),
         }
         for sink, state, reason, due_ms, ended_ms in connection.execute(
-            "SELECT sink, state, reason, due_ms, ended_ms FROM deliveries WHERE message = ? ORDER BY sink", (seq,)
+            f"SELECT sink, state, reason, {_DUE_MS}, ended_ms FROM deliveries WHERE message = ? ORDER BY sink",
+            (seq,),
         ).fetchall()
     ]
     document["conflicts"] = [

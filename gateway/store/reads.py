@@ -29,13 +29,12 @@ _MESSAGE_COLUMNS = (
 
 
 MOST_CLAIMED_BYTES = 8 * 1024 * 1024
-_WAITING = "SELECT d.message, d.due_ms FROM deliveries d WHERE d.sink = ? AND d.state = 'queued'"
-_FIRST_OF_ITS_SR = """
- AND (d.sr IS NULL OR NOT EXISTS (
-    SELECT 1 FROM deliveries open WHERE open.sink = d.sink AND open.sr = d.sr AND open.state = 'queued'
-      AND (open.event_ms, open.message) < (d.event_ms, d.message)))
-"""
-"""No open delivery of the same service request stands before it; one without a service request has none."""
+_OPEN = "SELECT message, due_ms FROM deliveries INDEXED BY deliveries_due WHERE sink = ?1 AND state = 'queued' AND behind = {}"
+_FIRST_DUE = " ORDER BY due_ms, message LIMIT ?2"
+_NOT_BEHIND = _OPEN.format(0) + _FIRST_DUE
+"""Those that ordering = "sr" lets go."""
+_WAITING = f"{_OPEN.format(0)} UNION ALL {_OPEN.format(1)}{_FIRST_DUE}"
+"""All, merged from two walks over the index."""
 
 
 def claim(
@@ -57,9 +56,7 @@ def claim(
     connection.execute("BEGIN")  # one snapshot for all of it
     try:
         seen_to = connection.execute("SELECT max(seq) FROM messages").fetchone()[0] or 0
-        rows = connection.execute(
-            f"{_WAITING}{_FIRST_OF_ITS_SR if by_sr else ''} ORDER BY d.due_ms, d.message LIMIT ?", (sink, limit + len(busy) + 1)
-        ).fetchall()
+        rows = connection.execute(_NOT_BEHIND if by_sr else _WAITING, (sink, limit + len(busy) + 1)).fetchall()
         waiting = [(seq, due_ms) for seq, due_ms in rows if seq not in busy]
         due = [seq for seq, due_ms in waiting if due_ms <= milliseconds(now)]
         fitting = _fitting(connection, due[:limit], room)
@@ -90,8 +87,9 @@ def expired(connection: sqlite3.Connection, sink: str, before: float, limit: int
     Their bodies are left out: nobody is sent them any more.
     """
     rows = connection.execute(
-        "SELECT message FROM deliveries INDEXED BY deliveries_due WHERE sink = ? AND state = 'queued' AND since_ms <= ? LIMIT ?",
-        (sink, milliseconds(before), limit + len(busy)),
+        "SELECT message FROM deliveries INDEXED BY deliveries_by_since WHERE sink = ? AND state = 'queued' AND since_ms <= ?"
+        " ORDER BY since_ms, message LIMIT ?",
+        (sink, milliseconds(before) - away_of(connection, sink), limit + len(busy)),
     ).fetchall()
     return _owed(connection, sink, [seq for (seq,) in rows if seq not in busy][:limit], body="x''")
 
@@ -110,29 +108,53 @@ def sink_states(connection: sqlite3.Connection) -> dict[str, SinkState]:
 def _owed(connection: sqlite3.Connection, sink: str, seqs: list[int], *, body: str = "m.body") -> tuple[Owed, ...]:
     columns = _MESSAGE_COLUMNS.replace("m.body", body)
     marks = ",".join("?" * len(seqs))
+    away_ms = away_of(connection, sink)
     rows = connection.execute(
         f"SELECT d.message, d.since_ms, d.attempts, d.retries, {columns} FROM deliveries d"
         f" JOIN messages m ON m.seq = d.message WHERE d.sink = ? AND d.message IN ({marks}) AND d.state = 'queued'",
         (sink, *seqs),
     ).fetchall()
     found = {
-        row[0]: Owed(seq=row[0], sink=sink, since=row[1] / 1000, attempts=row[2], retries=row[3], message=_message(row[4:]))
+        row[0]: Owed(
+            seq=row[0], sink=sink, since=(row[1] + away_ms) / 1000, attempts=row[2], retries=row[3], message=_message(row[4:])
+        )
         for row in rows
     }
     return tuple(found[seq] for seq in seqs if seq in found)
 
 
 def counts(connection: sqlite3.Connection) -> dict[str, Counts]:
-    """By sink, from the counters: never counted over the deliveries themselves."""
+    """By sink, from the counters: never counted over the deliveries themselves. None is below 0, whatever a counter says."""
+    return {
+        sink: Counts(**{state: max(getattr(kept, state), 0) for state in Counts.__struct_fields__})
+        for sink, kept in counters(connection).items()
+    }
+
+
+def counters(connection: sqlite3.Connection) -> dict[str, Counts]:
+    """The counters as they stand, by sink. Only one that is wrong is below 0."""
     rows = connection.execute("SELECT sink, queued, delivered, dead, discarded FROM counters ORDER BY sink")
     return {row[0]: Counts(*row[1:]) for row in rows}
 
 
+def away_of(connection: sqlite3.Connection, sink: str) -> int:
+    """Milliseconds by which the deliveries of a sink count as accepted later."""
+    row = connection.execute("SELECT away_ms FROM sinks WHERE sink = ?", (sink,)).fetchone()
+    return row[0] if row else 0
+
+
+def timeline(connection: sqlite3.Connection) -> tuple[int, float]:
+    """Milliseconds that the wall clock had jumped in all, and the last instant of it that was seen; (0, 0.0) at first."""
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'timeline'").fetchone():
+        return 0, 0.0  # opened by an earlier version's scripts alone
+    row = connection.execute("SELECT jumped_ms, seen_ms FROM timeline").fetchone()
+    return (row[0], row[1] / 1000) if row else (0, 0.0)
+
+
 def oldest_due(connection: sqlite3.Connection, sink: str, *, by_sr: bool = False) -> float | None:
     """When the delivery of a sink that waits longest was, or will be, due; with `by_sr`, of those that may be claimed."""
-    query = f"SELECT d.due_ms FROM ({_WAITING}{_FIRST_OF_ITS_SR if by_sr else ''}) d ORDER BY d.due_ms LIMIT 1"
-    row = connection.execute(query, (sink,)).fetchone()
-    return row[0] / 1000 if row else None
+    row = connection.execute(_NOT_BEHIND if by_sr else _WAITING, (sink, 1)).fetchone()
+    return row[1] / 1000 if row else None
 
 
 def seq_of(connection: sqlite3.Connection, message_id: str) -> int | None:
@@ -140,12 +162,20 @@ def seq_of(connection: sqlite3.Connection, message_id: str) -> int | None:
     return row[0] if row else None
 
 
-def seq_before(connection: sqlite3.Connection, instant: float) -> int:
-    """The seq of the last message received up to an instant; 0 where there is none. Walks back from the newest."""
-    row = connection.execute(
-        "SELECT seq FROM messages WHERE received_ms <= ? ORDER BY seq DESC LIMIT 1", (milliseconds(instant),)
+def before_next_old(connection: sqlite3.Connection, after: int, before: float) -> int | None:
+    """The seq before the next message beyond `after` that was received before an instant; None where there is none."""
+    old = "messages INDEXED BY messages_by_time {} seq >> 8 = {} AND received_ms < ?2 AND seq > ?1"
+    block = connection.execute(
+        "WITH RECURSIVE blocks (block) AS (SELECT ?1 >> 8 UNION ALL"
+        " SELECT block + 1 FROM blocks WHERE block < (SELECT max(seq) >> 8 FROM messages))"
+        f" SELECT block FROM blocks CROSS JOIN {old.format('ON', 'block')} LIMIT 1",
+        (after, milliseconds(before)),
     ).fetchone()
-    return row[0] if row else 0
+    if block is None:
+        return None
+    query = f"SELECT min(seq) FROM {old.format('WHERE', '?3')}"
+    (seq,) = connection.execute(query, (after, milliseconds(before), block[0])).fetchone()
+    return None if seq is None else seq - 1
 
 
 def messages_after(connection: sqlite3.Connection, seq: int, limit: int) -> list[tuple[int, str, Message, tuple[str, ...]]]:
@@ -165,8 +195,10 @@ def messages_by_seq(connection: sqlite3.Connection, seqs: list[int]) -> dict[int
 def counters_and_counts(connection: sqlite3.Connection, sink: str) -> tuple[tuple[int, int], tuple[int, int]]:
     """Queued and dead deliveries of a sink, by its counters and as counted by their indexes, in one snapshot."""
     row = connection.execute(
-        "SELECT queued, dead, (SELECT count(*) FROM deliveries WHERE sink = ?1 AND state = 'queued'),"
-        " (SELECT count(*) FROM deliveries WHERE sink = ?1 AND state = 'dead') FROM counters WHERE sink = ?1",
+        "SELECT coalesce((SELECT queued FROM counters WHERE sink = ?1), 0),"
+        " coalesce((SELECT dead FROM counters WHERE sink = ?1), 0),"
+        " (SELECT count(*) FROM deliveries WHERE sink = ?1 AND state = 'queued'),"
+        " (SELECT count(*) FROM deliveries WHERE sink = ?1 AND state = 'dead')",
         (sink,),
     ).fetchone()
     return (row[0], row[1]), (row[2], row[3])
@@ -182,7 +214,7 @@ def count_page(connection: sqlite3.Connection, after: int, size: int) -> Page:
             "SELECT sink, state, count(*) FROM deliveries WHERE message > ? AND message <= ? GROUP BY sink, state", (after, last)
         ).fetchall()
         more = connection.execute("SELECT 1 FROM deliveries WHERE message > ? LIMIT 1", (last,)).fetchone()
-        return Page(counts(connection), {(sink, state): number for sink, state, number in found}, last if more else None)
+        return Page(counters(connection), {(sink, state): number for sink, state, number in found}, last if more else None)
     finally:
         connection.execute("ROLLBACK")
 

@@ -40,6 +40,8 @@ class NewMessage(Struct, frozen=True):
     """Those among all sinks with `ordering = "sr"`."""
     event_at: float | None = None
     """The instant of the event's own timestamp; None where it has none: its arrival counts."""
+    since: float | None = None
+    """From when `give_up_after` counts; None: from its arrival."""
 
 
 class Accepted(Struct, frozen=True):

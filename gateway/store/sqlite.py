@@ -20,8 +20,9 @@ from gateway.store import operations, reads, writes
 from gateway.store.aside import Aside, Look
 from gateway.store.batch import Batch, Done, Told
 from gateway.store.migrations import Upgrade
-from gateway.store.records import Claim, Counts, Message, NewMessage, Settlement, SinkState, Stored
+from gateway.store.records import Claim, Counts, Message, NewMessage, Owed, Settlement, SinkState, Stored
 from gateway.store.standing import Standing
+from gateway.store.timeline import Timeline
 
 _T = TypeVar("_T")
 _Job = TypeVar("_Job")
@@ -43,9 +44,11 @@ class Store:
         desk: opening.Connection,
         lock: opening.LockFile,
         retention: float,
+        timeline: Timeline,
     ) -> None:
         self.path = path
         self.retention = retention
+        self.timeline = timeline
         self.after_unclean_end = lock.after_unclean_end
         self.unchecked = lock.unchecked
         """Since an unclean end nobody has read the whole file, as `quick_check` does."""
@@ -91,7 +94,7 @@ class Store:
                 opened.push_async_callback(reader.close)
                 desk = await opening.open_reader(path)
                 opened.push_async_callback(desk.close)
-                store = cls(path, writer, reader, desk, lock, retention)
+                store = cls(path, writer, reader, desk, lock, retention, Timeline(*await reader.run(reads.timeline)))
                 opened.pop_all()
                 return store
         except BaseException:
@@ -111,7 +114,7 @@ class Store:
         elif len(self._waiting.accepts) >= MOST_WAITING:
             told(StoreOverloaded("too many messages wait for the disk"))
         else:
-            self._waiting.accepts.append((new, told))
+            self._waiting.accepts.append((self.timeline.new(new), told))
             self._wake.set()
 
     async def accept(self, new: NewMessage) -> Stored:
@@ -135,7 +138,7 @@ class Store:
         `told` is called with that as soon as it is on disk, in the order of the commits; it must not raise.
         A future, so that who is cancelled can still learn what became of it: its SQL is not stopped by that.
         """
-        return self._add(self._waiting.settles, settlement, told)
+        return self._add(self._waiting.settles, self.timeline.settlement(settlement), told)
 
     async def claim(
         self,
@@ -151,16 +154,41 @@ class Store:
 
         `room` is how many bytes of memory they may take together, the first one aside.
         """
-        return await self._reader.run(lambda connection: reads.claim(connection, sink, now, limit, busy, by_sr=by_sr, room=room))
+        due = self.timeline.stored(now)
+        claimed = await self._reader.run(
+            lambda connection: reads.claim(connection, sink, due, limit, busy, by_sr=by_sr, room=room)
+        )
+        return self.timeline.claim(claimed)
+
+    async def expired(self, sink: str, before: float, limit: int, busy: Collection[int]) -> tuple[Owed, ...]:
+        """Up to `limit` open deliveries of a sink that were accepted or replayed before an instant, the oldest first."""
+        since = self.timeline.stored(before)
+        return self.timeline.owed(await self._reader.run(lambda connection: reads.expired(connection, sink, since, limit, busy)))
+
+    async def oldest_due(self, sink: str, *, by_sr: bool = False) -> float | None:
+        """When the delivery of a sink that waits longest was, or will be, due; with `by_sr`, of those that may be claimed."""
+        due = await self._reader.run(lambda connection: reads.oldest_due(connection, sink, by_sr=by_sr))
+        return None if due is None else self.timeline.shown(due)
 
     async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
-        """Delete a slice of finished messages received before an instant, see `writes.purge`, and of the threads since unused."""
+        """Delete a slice of finished messages received before an instant, and of the threads unused since then.
 
-        def work(connection: sqlite3.Connection, changes: writes.Changes) -> tuple[int, int | None]:
+        Args:
+            after: the seq to go on after; 0 begins.
+            slice_size: messages to look at, at most, see `writes.purge`.
+        Returns how many messages went, and the seq to go on after; None where no older message follows.
+        """
+
+        def work(connection: sqlite3.Connection, changes: writes.Changes) -> writes.Purged:
             writes.purge_threads(connection, slice_size, before)
             return writes.purge(connection, after, slice_size, before, changes)
 
-        return cast("tuple[int, int | None]", await self._add(self._waiting.works, work))
+        purged: writes.Purged = await self._add(self._waiting.works, work)
+        if purged.at_end:
+            return purged.gone, None
+        if purged.any_old:
+            return purged.gone, purged.last
+        return purged.gone, await self._desk.run(lambda connection: reads.before_next_old(connection, purged.last, before))
 
     async def change(
         self, work: Callable[[sqlite3.Connection, writes.Changes], _T], told: Callable[[_T], None] | None = None
@@ -238,9 +266,9 @@ class Store:
 
     async def step(self) -> bool:
         """Commit one batch of what waits; False where nothing did."""
-        batch, self._waiting = self._waiting, Batch()
-        if not batch:
+        if not self._waiting:
             return False
+        batch = self._waiting.take()
         await self._commit(batch)
         return True
 
@@ -292,7 +320,7 @@ class Store:
 
         def work(connection: sqlite3.Connection) -> tuple[list[Stored], list[Any], int, bool]:
             with self._standing.writing():
-                committed = batch.commit(connection, self.retention, logged_to)
+                committed = batch.commit(connection, self.retention, logged_to, loop.time)
             return *committed, self._wal.is_long()
 
         try:
@@ -322,7 +350,7 @@ class Store:
                     raise
         else:
             self.on_commit(len(batch), loop.time() - started)
-            batch.tell(accepted, done)
+            self._waiting.works[:0] = batch.tell(accepted, done)
             self.on_told(mark)
             self._forgotten_to = logged_to
             self.trouble = await self._move_wal() if wal_is_long else None

@@ -27,6 +27,7 @@ class Step(Struct, frozen=True, array_like=True, omit_defaults=True):
     sink: str = ""
     attempt: int | None = None
     due_ms: int | None = None
+    """In the store's own time, as that of the delivery, see `timeline`."""
     reason: str | None = None
     late: bool = False
     """A person had ended the delivery meanwhile."""

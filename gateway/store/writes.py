@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 
+from msgspec import Struct
+
 from gateway.core.outcome import Defer, Delivered, Reject, Retry
 from gateway.store.records import Accepted, Duplicate, NewMessage, Settlement
 
@@ -17,6 +19,8 @@ _MESSAGE_COLUMNS = (
 )
 _MOST_ROWS = 64
 """Rows of one INSERT. Each statement is a hand-over of Python's lock to the loop and back, which costs more than the row."""
+_MOST_PURGED = 1000
+"""Rows deleted in one transaction; those of one message may be more."""
 _FIRST = "SELECT seq, id, body, received_ms FROM messages WHERE source = ? AND forgotten = 0 AND "
 _SETTLE = """
 UPDATE deliveries SET state = ?, attempts = ?, retries = ?, due_ms = ?, ended_ms = ?, reason = ?
@@ -27,13 +31,31 @@ INSERT INTO attempts (message, sink, attempt, started_ms, duration_ms, outcome, 
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 _COUNT = """
-INSERT INTO counters (sink, queued, delivered, dead, discarded) VALUES (?1, max(?2, 0), max(?3, 0), max(?4, 0), max(?5, 0))
+INSERT INTO counters (sink, queued, delivered, dead, discarded) VALUES (?1, ?2, ?3, ?4, ?5)
 ON CONFLICT (sink) DO UPDATE SET queued = queued + ?2, delivered = delivered + ?3, dead = dead + ?4, discarded = discarded + ?5
+"""
+_FIRST_IN_TURN = """
+SELECT event_ms, message, behind FROM deliveries INDEXED BY deliveries_by_sr
+WHERE sink = ? AND sr = ? AND state = 'queued' ORDER BY event_ms, message LIMIT 1
 """
 _STATES = ("queued", "delivered", "dead", "discarded")
 
 Changes = Counter[tuple[str, str]]
 """By sink and state: how many deliveries a transaction adds (or takes away)."""
+
+DeliveryRow = tuple[int, str, int, int, bytes | None, int | None, int]
+"""A new delivery: message, sink, since_ms, due_ms, sr, event_ms, behind."""
+
+
+class Purged(Struct, frozen=True):
+    """What became of a slice of messages."""
+
+    gone: int
+    last: int
+    """The last seq looked at."""
+    any_old: bool
+    """Not all of them were young."""
+    at_end: bool
 
 
 def milliseconds(instant: float) -> int:
@@ -60,7 +82,9 @@ def _accept_rows(
         results: list[Accepted | Duplicate] = [Accepted(seq) for seq in range(last - len(batch) + 1, last + 1)]
     else:
         results = [_accepted_or_first(connection, new, retention) for new in batch]
-    owed = [row for new, result in zip(batch, results, strict=True) for row in _delivery_rows(new, result)]
+    away = absences(connection)
+    owed = [row for new, result in zip(batch, results, strict=True) for row in _delivery_rows(new, result, away)]
+    owed = take_turns(connection, owed) if any(row[4] is not None for row in owed) else owed
     for at in range(0, len(owed), _MOST_ROWS):
         rows = owed[at : at + _MOST_ROWS]
         connection.execute(_insert_deliveries(len(rows)), [value for row in rows for value in row])
@@ -68,15 +92,15 @@ def _accept_rows(
     return results
 
 
-def _delivery_rows(new: NewMessage, result: Accepted | Duplicate) -> list[tuple[int, str, int, int, bytes | None, int | None]]:
+def _delivery_rows(new: NewMessage, result: Accepted | Duplicate, away: Absences) -> list[DeliveryRow]:
     if not isinstance(result, Accepted):
         return []
-    since_ms = milliseconds(new.message.received_at)
-    rows = []
+    since_ms = milliseconds(new.message.received_at if new.since is None else new.since)
+    rows: list[DeliveryRow] = []
     for sink, due in new.deliveries:
         ordered = sink in new.in_order and bool(new.message.sr_uuid)
         turn = (_blob(new.message.sr_uuid), _event_ms(new)) if ordered else (None, None)
-        rows.append((result.seq, sink, since_ms, milliseconds(due), *turn))
+        rows.append((result.seq, sink, away.since(sink, since_ms), milliseconds(due), *turn, 0))
     return rows
 
 
@@ -101,8 +125,8 @@ def _insert_messages(rows: int) -> str:
 
 @cache
 def _insert_deliveries(rows: int) -> str:
-    values = ", ".join(["(?, ?, 'queued', ?, ?, ?, ?)"] * rows)
-    return f"INSERT INTO deliveries (message, sink, state, since_ms, due_ms, sr, event_ms) VALUES {values}"
+    values = ", ".join(["(?, ?, 'queued', ?, ?, ?, ?, ?)"] * rows)
+    return f"INSERT INTO deliveries (message, sink, state, since_ms, due_ms, sr, event_ms, behind) VALUES {values}"
 
 
 def _message_row(new: NewMessage) -> tuple[object, ...]:
@@ -159,10 +183,11 @@ def settle(connection: sqlite3.Connection, batch: Sequence[Settlement], changes:
 def _settle_one(connection: sqlite3.Connection, settlement: Settlement, changes: Changes) -> bool:
     attempt, transition = settlement.attempt, settlement.transition
     key = (settlement.seq, settlement.sink)
-    found = connection.execute("SELECT attempts FROM deliveries WHERE message = ? AND sink = ?", key).fetchone()
+    found = connection.execute("SELECT attempts, sr FROM deliveries WHERE message = ? AND sink = ?", key).fetchone()
     if found is None:
         return False  # discarded and purged while it was in flight
     attempts: int = found[0]
+    sr: bytes | None = found[1]
     if attempt is not None:
         begun = milliseconds(attempt.started_at)
         row = (*key, attempt.number, begun, attempt.duration_ms, *_outcome_columns(attempt.outcome))
@@ -176,7 +201,63 @@ def _settle_one(connection: sqlite3.Connection, settlement: Settlement, changes:
     if transition.state != "queued":
         changes[settlement.sink, "queued"] -= 1
         changes[settlement.sink, transition.state] += 1
+        next_turn(connection, settlement.sink, sr)
     return True
+
+
+def take_turns(connection: sqlite3.Connection, rows: Sequence[DeliveryRow]) -> list[DeliveryRow]:
+    """Put deliveries that are about to be inserted into the order of their service requests.
+
+    Of the open deliveries of one sink and service request exactly the first, by the event's instant, then by acceptance, is not
+    `behind` another one. Those without a service request never are.
+    """
+    first: dict[tuple[str, bytes], tuple[int, int]] = {}
+    stored: dict[tuple[str, bytes], tuple[int, int]] = {}
+    for seq, sink, _, _, sr, event_ms, _ in rows:
+        if sr is None or event_ms is None:
+            continue
+        key = (sink, sr)
+        if key not in first and (found := first_in_turn(connection, sink, sr)) is not None:
+            stored[key] = first[key] = found
+        first[key] = min(first.get(key, (event_ms, seq)), (event_ms, seq))
+    for (sink, sr), (event_ms, seq) in stored.items():
+        if first[sink, sr] != (event_ms, seq):
+            connection.execute(
+                "UPDATE deliveries SET behind = 1 WHERE message = ? AND sink = ? AND state = 'queued' AND behind = 0", (seq, sink)
+            )
+    return [row if row[4] is None else (*row[:6], int(first[row[1], row[4]] != (row[5], row[0]))) for row in rows]
+
+
+def first_in_turn(connection: sqlite3.Connection, sink: str, sr: bytes) -> tuple[int, int] | None:
+    """The event's instant and the message of the first open delivery of a service request; None: there is none."""
+    found = connection.execute(_FIRST_IN_TURN, (sink, sr)).fetchone()
+    return None if found is None else (found[0], found[1])
+
+
+def next_turn(connection: sqlite3.Connection, sink: str, sr: bytes | None) -> None:
+    """Let the first open delivery of a service request go, since the one before it left."""
+    if sr is None:
+        return
+    first = connection.execute(_FIRST_IN_TURN, (sink, sr)).fetchone()
+    if first is not None and first[2]:
+        connection.execute(
+            "UPDATE deliveries SET behind = 0 WHERE message = ? AND sink = ? AND state = 'queued' AND behind = 1",
+            (first[1], sink),
+        )
+
+
+class Absences(dict[str, tuple[int, int | None]]):
+    """By sink that is, or was, away from the configuration: for how long in all before, and since when it is away now."""
+
+    def since(self, sink: str, instant_ms: int) -> int:
+        """What is kept as the beginning of a delivery's age: while its sink is away, it does not age at all."""
+        away_ms, absent_ms = self.get(sink, (0, None))
+        return (instant_ms if absent_ms is None else min(instant_ms, absent_ms)) - away_ms
+
+
+def absences(connection: sqlite3.Connection) -> Absences:
+    rows = connection.execute("SELECT sink, away_ms, absent_ms FROM sinks WHERE away_ms <> 0 OR absent_ms IS NOT NULL")
+    return Absences({sink: (away_ms, absent_ms) for sink, away_ms, absent_ms in rows.fetchall()})
 
 
 def _outcome_columns(outcome: Delivered | Retry | Defer | Reject) -> tuple[str, str | None, int | None, str, str]:
@@ -197,29 +278,36 @@ def count(connection: sqlite3.Connection, changes: Changes) -> None:
         connection.execute(_COUNT, (sink, *(changes[sink, state] for state in _STATES)))
 
 
-def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: float, changes: Changes) -> tuple[int, int | None]:
-    """Delete the finished messages among the next `slice_size` ones with seq > `after` that are older than `before`.
+def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: float, changes: Changes) -> Purged:
+    """Delete finished messages older than `before` among the next ones with seq > `after`, up to `slice_size` of them.
 
-    Returns how many went, and the seq to go on after; None where the slice reached younger ones or the end. Messages
-    with a queued or dead delivery stay, and so does a quarantined or unrouted one until its time is over.
+    The slice ends early once it has come to _MOST_PURGED rows of messages, deliveries and attempts: with 200 sinks a message has
+    many.
+
+    Messages with a queued or dead delivery stay. Young ones are passed by: after a clock that jumped, old ones may stand behind
+    them.
     """
     rows = connection.execute(
         "SELECT seq, received_ms FROM messages WHERE seq > ? ORDER BY seq LIMIT ?", (after, slice_size)
     ).fetchall()
-    old = [seq for seq, received_ms in rows if received_ms < milliseconds(before)]
-    if not old:
-        return 0, None
-    span = (old[0], old[-1], milliseconds(before))
-    finished = """
-        FROM messages WHERE seq BETWEEN ? AND ? AND received_ms < ?
-        AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message = messages.seq AND d.state IN ('queued', 'dead'))
-    """
-    for sink, state, number in connection.execute(
-        f"SELECT sink, state, count(*) FROM deliveries WHERE message IN (SELECT seq {finished}) GROUP BY sink, state", span
-    ):
-        changes[sink, state] -= number
-    gone = connection.execute(f"DELETE {finished}", span).rowcount  # what belongs to them goes by ON DELETE CASCADE
-    return gone, rows[-1][0] if len(rows) == slice_size else None
+    gone = used = 0
+    any_old = False
+    for seq, received_ms in rows:
+        if used >= _MOST_PURGED:
+            return Purged(gone, after, any_old, at_end=False)
+        after, used = seq, used + 1
+        if received_ms >= milliseconds(before):
+            continue
+        any_old = True
+        owed = connection.execute("SELECT sink, state, attempts FROM deliveries WHERE message = ?", (seq,)).fetchall()
+        used += len(owed)
+        if any(state in ("queued", "dead") for _, state, _ in owed):
+            continue
+        used += sum(attempts for _, _, attempts in owed)
+        changes.subtract((sink, state) for sink, state, _ in owed)
+        # What belongs to it goes by ON DELETE CASCADE.
+        gone += connection.execute("DELETE FROM messages WHERE seq = ?", (seq,)).rowcount
+    return Purged(gone, after, any_old, at_end=len(rows) < slice_size)
 
 
 def purge_threads(connection: sqlite3.Connection, slice_size: int, before: float) -> None:

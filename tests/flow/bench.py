@@ -180,7 +180,8 @@ class Bench:
 
     async def replay(self, *owed: Owed) -> None:
         targets = [Target(one.seq, "erp") for one in owed]
-        await self.store.change(lambda link, changes: operations.reopen(link, targets, ["dead"], self.clock.now(), changes))
+        now = self.store.timeline.stored(self.store.timeline.planned(self.clock.now()))
+        await self.store.change(lambda link, changes: operations.reopen(link, targets, ["dead"], now, changes))
 
     async def break_open(self) -> list[Owed]:
         """Three deliveries that fail, and open the breaker."""

@@ -144,7 +144,6 @@ async def test_after_a_restart_on_a_clock_that_went_back_a_day_the_probe_comes_w
     await bench.break_open()
     clock.jump(-DAY)
     await bench.start()
-    await bench.janitor().clamp()
     assert await bench.work() == pytest.approx(30.0, abs=A_BIT)
 
 

@@ -267,7 +267,7 @@ async def fill(path: Path, number: int, *, body: bytes = b"{}", sinks: tuple[str
             )
             connection.execute("INSERT INTO counters (sink, queued) VALUES (?, ?)", (sink, number))
         connection.execute(
-            "INSERT INTO deliveries VALUES (1, 'dead', 'dead', 1, 1, ?, NULL, ?, 'rejected', 0, NULL, NULL)", (now, now)
+            "INSERT INTO deliveries VALUES (1, 'dead', 'dead', 1, 1, ?, NULL, ?, 'rejected', 0, NULL, NULL, 0)", (now, now)
         )
         connection.execute("INSERT INTO attempts VALUES (1, 'dead', 1, ?, 1, 'reject', 'rejected', 410, '', '')", (now,))
         connection.execute("INSERT INTO counters (sink, dead) VALUES ('dead', 1)")

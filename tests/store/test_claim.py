@@ -175,7 +175,7 @@ class TestManyWaiting:
             assert (seqs(claim), claim.more) == (list(range(65, 565)), True)
 
             plans = [plan(connection, statement) for statement in statements]
-            assert [plan for plan in plans if "INDEX deliveries_due (sink=?)" in plan]
+            assert [plan for plan in plans if "INDEX deliveries_due (sink=? AND behind=?)" in plan]
             for steps in plans:
                 assert "TEMP B-TREE" not in steps
                 assert "SCAN" not in steps

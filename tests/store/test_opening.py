@@ -128,7 +128,7 @@ class TestTheSchema:
                 "UPDATE deliveries SET state = 'sent'",
                 "UPDATE deliveries SET state = 'delivered'",
                 "UPDATE deliveries SET due_ms = NULL",
-                "UPDATE counters SET queued = -1",
+                "UPDATE deliveries SET behind = 2",
                 "UPDATE messages SET status = 'lost'",
             ):
                 with pytest.raises(sqlite3.IntegrityError, match="CHECK"):

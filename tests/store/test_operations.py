@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from functools import partial
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -138,7 +140,7 @@ async def test_due_times_beyond_the_longest_wait_are_brought_back_to_it_and_othe
     async with serving(tmp_path / "gateway.db") as store:
         for name, due in (("a", START + 10), ("b", START + 1e6), ("c", START + 100)):
             await accepted(store, new(name, sinks=("erp", "crm"), due=due))
-        clamped = await store.change(lambda link, changes: operations.clamp_due(link, changes, sink="erp", latest=START + 100))
+        clamped = await store.change(partial(operations.clamp_due, sink="erp", latest=START + 100, size=5))
         assert clamped == 1
         brought = rows(store.path, "SELECT due_ms - ? FROM deliveries WHERE sink = 'erp' ORDER BY message", round(START * 1000))
         assert brought == [(10_000,), (100_000,), (100_000,)]
@@ -205,17 +207,47 @@ async def test_a_backfill_of_a_message_that_was_purged_meanwhile_does_not_fail(t
         await assert_counters_right(store)
 
 
-async def test_a_shift_for_a_clock_that_was_set_ahead_puts_nothing_into_the_future(tmp_path: Path) -> None:
-    """What was accepted by a right clock needs no shift when a wrong one, of the time since, is set right."""
-    now = START + 86400.0
-    async with serving(tmp_path / "gateway.db") as store:
-        await message(store, "m1")
-        spared = (now - 1.0, now + 60.0)
-        await store.change(
-            lambda link, changes: operations.shift_since(link, changes, sinks=["erp"], by=1000 * 86400.0, spared=spared)
-        )
-        ((since_ms,),) = rows(tmp_path / "gateway.db", "SELECT since_ms FROM deliveries")
-    assert since_ms <= (now + 60.0) * 1000
+@pytest.mark.parametrize("jump", [-3.0 * 86400, 3600.0, 1000.0 * 86400])
+async def test_a_jump_of_the_wall_clock_changes_neither_age_nor_wait_and_no_row(tmp_path: Path, jump: float) -> None:
+    path = tmp_path / "gateway.db"
+    async with serving(path) as store:
+        await accepted(store, new("m1", sinks=("erp",), due=START + 10))
+        before = rows(path, "SELECT * FROM deliveries")
+        store.timeline.jump(jump)
+        await store.change(partial(operations.keep_time, jumped_ms=store.timeline.jumped_ms, seen=START + jump))
+        await accepted(store, new("m2", sinks=("erp",), at=START + jump + 1, due=START + jump + 11))
+        assert rows(path, "SELECT * FROM deliveries WHERE message = 1") == before
+    async with serving(path) as store:  # the next life goes on by it
+        now = START + jump
+        assert (await store.claim("erp", now + 9.9, 5, ())).next_due == pytest.approx(now + 10)
+        owed = (await store.claim("erp", now + 11, 5, ())).owed
+        assert [one.since for one in owed] == pytest.approx([now, now + 1])
+        assert await store.expired("erp", now - 0.1, 5, ()) == ()
+        assert len(await store.expired("erp", now + 0.5, 5, ())) == 1
+        assert await store.oldest_due("erp") == pytest.approx(now + 10)
+
+
+async def test_a_clock_that_went_back_between_two_lives_delays_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.db"
+    async with serving(path) as store:
+        await accepted(store, new("m1", sinks=("erp",), due=START + 10))
+        await store.change(partial(operations.keep_time, jumped_ms=0, seen=START))
+    async with serving(path) as store:
+        now = START - 400 * 86400.0
+        store.timeline.begin(now)
+        claim = await store.claim("erp", now + 10, 5, ())
+        assert [one.since for one in claim.owed] == [now]
+
+
+async def test_a_counter_that_is_too_low_ends_no_transaction_and_is_never_shown_below_zero(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.db"
+    async with serving(path) as store:
+        seqs = [await message(store, name) for name in ("a", "b")]
+        await store.change(lambda link, changes: link.execute("UPDATE counters SET queued = 0 WHERE sink = 'erp'").rowcount)
+        assert [await store.settle(settlement(seq, Delivered())) for seq in seqs] == [True, True]
+        assert (await store.counts())["erp"].queued == 0
+        await store.change(lambda link, changes: link.execute("DELETE FROM counters").rowcount)
+        await message(store, "c")
 
 
 async def test_a_replay_while_its_sink_was_away_is_no_younger_than_now_when_it_is_back(tmp_path: Path) -> None:
@@ -228,5 +260,5 @@ async def test_a_replay_while_its_sink_was_away_is_no_younger_than_now_when_it_i
         await noted(START)
         await reopen(store, target)
         await noted(_LATER + 10.0, "erp")
-        ((since_ms,),) = rows(tmp_path / "gateway.db", "SELECT since_ms FROM deliveries")
-    assert since_ms == (_LATER + 10.0) * 1000
+        (owed,) = (await store.claim("erp", _LATER + 10.0, 1, ())).owed
+    assert owed.since == _LATER + 10.0

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gateway.core.outcome import Delivered, Reason, Reject, Retry
 from gateway.core.retry import Transition
+from gateway.store import operations
+from gateway.store.operations import Target
 from gateway.store.records import NewMessage, Settlement, Status
 from gateway.store.sqlite import Store
+from gateway.store.writes import Changes
 from tests.fakes import START
 from tests.store.kit import DAY, accepted, assert_counters_right, duplicate, new, one, rows, serving, settlement
 
 CUT = START + DAY
 """Everything received before it is old."""
+
+
+def discard(targets: list[Target], connection: sqlite3.Connection, changes: Changes) -> list[Target]:
+    return operations.discard(connection, targets, CUT, changes)
+
+
 DISCARDED = Transition(state="discarded")
 
 
@@ -145,6 +156,29 @@ class TestSlices:
             for number in range(3):
                 await finished(store, new(f"msg_{number}", at=CUT + number))
             assert await store.purge(0, 2, CUT) == (0, None)
+
+    async def test_old_messages_behind_a_slice_of_young_ones_go_too(self, path: Path) -> None:
+        async with serving(path) as store:
+            young = [await finished(store, new(f"msg_{number}", at=CUT + number)) for number in range(7)]
+            await finished(store, new("msg_8"))
+            last = await finished(store, new("msg_9", at=CUT))
+            after: int | None = 0
+            slices = 0
+            while after is not None:
+                _, after = await store.purge(after, 2, CUT)
+                slices += 1
+            assert left(path) == [*young, last]
+            assert slices == 3  # the young ones are passed by at once, and looked at no more
+
+    async def test_a_slice_is_counted_in_rows(self, path: Path) -> None:
+        sinks = tuple(f"sink{number}" for number in range(200))
+        async with serving(path) as store:
+            seqs = [await accepted(store, new(f"msg_{number}", sinks=sinks)) for number in range(8)]
+            for seq in seqs:
+                targets = [Target(seq, sink) for sink in sinks]
+                await store.change(partial(discard, targets))
+            gone, after = await store.purge(0, 200, CUT)
+            assert gone == 5 and after == seqs[4]
 
     async def test_a_message_received_while_the_clock_was_ahead_does_not_keep_the_others_for_ever(self, path: Path) -> None:
         async with serving(path) as store:

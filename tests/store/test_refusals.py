@@ -127,6 +127,8 @@ class TestDamage:
             "deliveries_dead",
             "deliveries_by_sr",
             "deliveries_discarded",
+            "deliveries_by_since",
+            "timeline",
             "threads",
             "unlogged",
             "threads_by_use",
