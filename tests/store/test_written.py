@@ -169,3 +169,18 @@ async def test_retention_goes_on(path: Path) -> None:
         assert isinstance(await store.accept(resent(writing.messages()["delivered"])), Accepted)
         health = await examined(store)
         assert (health.damage, health.miscounted) == ([], [])
+
+
+async def test_an_upgraded_database_has_the_schema_of_a_fresh_one_and_its_rows_stand_as_if_written_today(
+    path: Path, tmp_path: Path
+) -> None:
+    fresh = tmp_path / "fresh.db"
+    await writing.write(fresh)
+    async with serving(path):
+        pass
+    for table in (*KEPT[:-1], "timeline"):  # of the last one a table of a later schema has a row, once it was written to
+        columns = f"SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info('{table}')"
+        assert rows(path, columns) == rows(fresh, columns), table
+        assert rows(path, f"SELECT * FROM {table} ORDER BY 1, 2") == rows(fresh, f"SELECT * FROM {table} ORDER BY 1, 2"), table
+    schema = "SELECT type, name, tbl_name FROM sqlite_schema ORDER BY 1, 2"
+    assert rows(path, schema) == rows(fresh, schema)
