@@ -145,7 +145,7 @@ async def test_a_secret_that_rotated_in_its_file_counts_from_the_reload_on_and_i
     secret = tmp_path / "secret"
     secret.write_text(FILE_SECRET)
     secret.chmod(0o600)
-    source = '[sources.legitmark]\nsecrets = [{ file = "secret" }]\n'
+    source = '[sources.legitmark]\nsecrets = [{ file = "secret" }]\nkeep_refused = "0B"\n'
     more = 'bearer = { file = "bearer" }\nheaders = { x-key = "HEADER-%s" }'
     (tmp_path / "bearer").write_text("BEARER-1")
     (tmp_path / "bearer").chmod(0o600)
