@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import date, time
 from functools import cache
@@ -89,15 +89,17 @@ def secret_refs(value: Any, where: Place) -> Iterator[tuple[Place, SecretRef]]:
     """Every reference to a secret inside a struct, with the place to name in an error."""
     if isinstance(value, SecretRef):
         yield where, value
-    elif isinstance(value, Struct):
-        for name in value.__struct_fields__:
-            yield from secret_refs(getattr(value, name), where / name)
+        return
+    inner: Iterable[tuple[str | int, Any]] = ()
+    if isinstance(value, Struct):
+        inner = ((name, getattr(value, name)) for name in value.__struct_fields__)
     elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from secret_refs(item, where / key)
+        inner = value.items()
     elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from secret_refs(item, where / number)
+        inner = enumerate(value)
+    for key, item in inner:
+        if isinstance(item, Struct | dict | list):  # most are plain values, and a place for each would cost more than all else
+            yield from secret_refs(item, where / key)
 
 
 def absolute(value: V, folder: Path) -> V:

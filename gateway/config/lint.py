@@ -51,10 +51,12 @@ def warnings(config: Config, findings: Findings) -> Iterator[Finding]:
         for key, raw in (("match", rule.settings.match), ("unless", rule.settings.unless)):
             for place, table in tables_of(raw, rule.place / key):
                 yield from of_pattern(table, place, sources)
-    for number, test in enumerate(config.tests):
+    named: set[str] = set()
+    for test in config.tests:
         yield from of_test(test, sources)
-        if any(test.settings.name == other.settings.name for other in config.tests[:number]):
+        if test.settings.name in named:
             yield warning(test.place / "name", "another test has this name already")
+        named.add(test.settings.name)
 
 
 def notes(config: Config) -> Iterator[Problem]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any
+
+from msgspec import Struct
 
 from gateway.config.place import Finding, warning
 from gateway.config.settings import Rule
@@ -17,26 +20,79 @@ _ONE_OBJECT = ("state", "invalidation_reason")
 """Fields that hold one object: a condition inside it can stand for itself. (On a list, those of one table hang together.)"""
 
 
+class _Seen(Struct, frozen=True):
+    """A rule, and what its patterns ask."""
+
+    rule: Rule
+    match: tuple[_Asked, ...]
+    """One that asks nothing, where the rule has no pattern."""
+    unless: tuple[_Asked, ...]
+    own: bool
+    """The gateway's own events may meet it."""
+
+    @property
+    def events(self) -> Hashable:
+        """Equal for rules that take the same events."""
+        return _in_any_order(self.match), _in_any_order(self.unless), frozenset(self.rule.route.sources)
+
+
 def shadowed(rules: list[Rule]) -> Iterator[Finding]:
     """Routes that say nothing, since another one before them says it or takes everything."""
     everything = next((rule for rule in rules if not rule.route.fallback and _takes_everything(rule)), None)
     own = next((rule for rule in rules if not rule.route.fallback and _takes_all_own(rule)), None)
-    for number, rule in enumerate(rules):
+    seen = [_seen(rule) for rule in rules]
+    final = _Final([one for one in seen if one.rule.route.final and not one.rule.route.fallback])
+    first: dict[Hashable, Rule] = {}
+    for one in seen:
+        rule = one.rule
         if rule.route.fallback:
-            if everything is not None and (own is not None or rule.route.for_own_events() is None):
+            if everything is not None and (own is not None or not one.own):
                 yield warning(
                     rule.place, f'can never apply: "{everything.route.name}" matches every event, and this is a fallback'
                 )
             continue
-        closing = next((other for other in rules[:number] if other.route.final and _covers(other, rule)), None)
-        equal = next((other for other in rules[:number] if _same(other, rule) and not other.route.fallback), None)
+        closing = final.covering(one)
+        equal = first.setdefault(one.events, rule)
         if closing is not None:
             takes = "takes everything" if _takes_everything(closing) else "takes the same events"
             yield warning(rule.place, f'can never apply: "{closing.route.name}" before it is final, and {takes}')
-        elif equal is not None:
+        elif equal is not rule:
             hint = "one route can name the sinks of both"
             where = rule.place / "match" if rule.route.match else rule.place
             yield warning(where, f'takes the same events as "{equal.route.name}"', hint)
+        final.pass_by(one)
+
+
+class _Final:
+    """The final rules so far, found by what they ask: comparing each rule with each would take seconds for a thousand."""
+
+    def __init__(self, all_of_them: Iterable[_Seen]) -> None:
+        """`all_of_them`: also those to come, to learn what few of them ask."""
+        self._common = Counter(pair for one in all_of_them for pattern in one.match for pair in _pairs(pattern))
+        self._by_pair: dict[tuple[str, str] | None, list[tuple[int, _Seen]]] = {}
+        self._number = 0
+
+    def pass_by(self, one: _Seen) -> None:
+        """Count a rule among them, if it is one."""
+        if one.rule.route.final:
+            self._number += 1
+            for pattern in one.match:
+                for pair in self._rarest(pattern):
+                    self._by_pair.setdefault(pair, []).append((self._number, one))
+
+    def covering(self, one: _Seen) -> Rule | None:
+        """Return the first that applies to whatever `one` could apply to."""
+        strict = one.match[0]
+        pairs = [None, *((field, min(allowed)) for field, allowed in strict.items() if allowed)]
+        candidates = {number: other for pair in pairs for number, other in self._by_pair.get(pair, ())}
+        return next((candidates[number].rule for number in sorted(candidates) if _covers(candidates[number], one)), None)
+
+    def _rarest(self, pattern: _Asked) -> list[tuple[str, str] | None]:
+        """The alternatives of one field: a stricter pattern allows some of them. Of the fields, one that few rules ask for."""
+        if not pattern:
+            return [None]
+        field = min(pattern, key=lambda name: max((self._common[name, one] for one in pattern[name]), default=0))
+        return [(field, one) for one in pattern[field]]
 
 
 def _takes_everything(rule: Rule) -> bool:
@@ -48,25 +104,16 @@ def _takes_all_own(rule: Rule) -> bool:
     return GATEWAY in rule.route.sources and not rule.route.match and not rule.route.unless
 
 
-def _covers(other: Rule, rule: Rule) -> bool:
-    """Whatever `rule` could apply to, `other` applies to."""
-    if other.route.fallback or (other.route.unless and _patterns(other.settings.unless) != _patterns(rule.settings.unless)):
+def _covers(other: _Seen, one: _Seen) -> bool:
+    """Whatever `one` could apply to, `other` applies to."""
+    by, to = other.rule.route, one.rule.route
+    if by.unless and _in_any_order(other.unless) != _in_any_order(one.unless):
         return False
-    if other.route.sources and not (rule.route.sources and set(rule.route.sources) <= set(other.route.sources)):
+    if by.sources and not (to.sources and set(to.sources) <= set(by.sources)):
         return False
-    if not other.route.sources and rule.route.for_own_events() is not None and other.route.for_own_events() is None:
+    if not by.sources and one.own and not other.own:
         return False  # the gateway's own events pass it by
-    return all(
-        any(_asks_less(loose, strict) for loose in _patterns(other.settings.match)) for strict in _patterns(rule.settings.match)
-    )
-
-
-def _same(one: Rule, other: Rule) -> bool:
-    return (
-        _patterns(one.settings.match) == _patterns(other.settings.match)
-        and _patterns(one.settings.unless) == _patterns(other.settings.unless)
-        and set(one.route.sources) == set(other.route.sources)
-    )
+    return all(any(_asks_less(loose, strict) for loose in other.match) for strict in one.match)
 
 
 def _asks_less(loose: _Asked, strict: _Asked) -> bool:
@@ -74,10 +121,22 @@ def _asks_less(loose: _Asked, strict: _Asked) -> bool:
     return all(field in strict and strict[field] <= allowed for field, allowed in loose.items())
 
 
-def _patterns(raw: dict[str, Any] | list[dict[str, Any]] | None) -> list[_Asked]:
-    """In an order of their own; none asks nothing."""
+def _seen(rule: Rule) -> _Seen:
+    own = rule.route.for_own_events() is not None
+    return _Seen(rule, _patterns(rule.settings.match), _patterns(rule.settings.unless), own)
+
+
+def _patterns(raw: dict[str, Any] | list[dict[str, Any]] | None) -> tuple[_Asked, ...]:
     tables = [raw] if isinstance(raw, dict) else raw or [{}]
-    return sorted((dict(_asked(table, "")) for table in tables), key=lambda asked: json.dumps(sorted(asked), default=str))
+    return tuple(dict(_asked(table, "")) for table in tables)
+
+
+def _pairs(pattern: _Asked) -> Iterator[tuple[str, str]]:
+    return ((field, one) for field, allowed in pattern.items() for one in allowed)
+
+
+def _in_any_order(patterns: tuple[_Asked, ...]) -> Hashable:
+    return frozenset(frozenset(pattern.items()) for pattern in patterns)
 
 
 def _asked(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, frozenset[str]]]:

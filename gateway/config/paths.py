@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from gateway.config.place import Finding, Findings, Place
 from gateway.config.settings import Config
@@ -17,23 +17,19 @@ _OF_THE_DATABASE |= {"-journal": "the database's journal", ".lock": "the databas
 """What SQLite and the gateway keep beside the database, by what is added to its name (sqlite.org/tempfiles.html)."""
 
 
-class _Written(NamedTuple):
-    path: Path
-    what: str
-
-
 def check(config: Config, findings: Findings) -> None:
     """Add a finding for each file that two parts would write to."""
     if (trouble := _unfit(config.database)) is not None:
         findings.append(Finding(config.place("store", "path"), trouble, "name a file"))
-    taken = [_Written(Path(f"{config.database}{suffix}"), what) for suffix, what in _OF_THE_DATABASE.items()]
+    taken: dict[Hashable, str] = {}
+    for suffix, what in _OF_THE_DATABASE.items():
+        _first_of_file(taken, Path(f"{config.database}{suffix}"), what)
     for path, what, where in _others(config):
-        other = next((one for one in taken if _same(one.path, path)), None)
+        other = _first_of_file(taken, path, what)
         if other is not None:
-            findings.append(Finding(where, f"is the file of {other.what}", "give it a file of its own"))
+            findings.append(Finding(where, f"is the file of {other}", "give it a file of its own"))
         elif (trouble := _unfit(path, pipes=what != "the audit log")) is not None:
             findings.append(Finding(where, trouble, "name a file in it" if trouble == "is a folder" else "name a file"))
-        taken.append(_Written(path, what))
 
 
 def _others(config: Config) -> Iterator[tuple[Path, str, Place]]:
@@ -59,11 +55,16 @@ def _unfit(path: Path, *, pipes: bool = False) -> str | None:
     return "is a folder" if stat.S_ISDIR(mode) else "is a pipe, a socket or a device, which keeps nothing"
 
 
-def _same(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one file: by links, `..` or a hard link too, and before either of them exists."""
-    if os.path.realpath(one) == os.path.realpath(other):
-        return True
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
+def _first_of_file(taken: dict[Hashable, str], path: Path, what: str) -> str | None:
+    """Return what wrote to this file before, and note `what` as one that does.
+
+    Two paths may lead to one file by links, `..` or a hard link too, and before either of them exists.
+    """
+    names: list[Hashable] = [os.path.realpath(path)]
+    with suppress(OSError):
+        found = path.stat()
+        names.append((found.st_dev, found.st_ino))
+    before = next((taken[name] for name in names if name in taken), None)
+    for name in names:
+        taken.setdefault(name, what)
+    return before

@@ -24,12 +24,13 @@ Raw = dict[str, Any] | list[dict[str, Any]] | None
 def read_routes(files: list[TomlFile], sinks: Collection[str], sources: Collection[str], findings: Findings) -> list[Rule]:
     """The routes of all files, in their order; one without a name is called by its number."""
     rules: list[Rule] = []
+    first: dict[str, Place] = {}
     for number, place, settings in _tables(files, "routes", RouteSettings, findings):
         name = settings.name if settings.name is not None else f"route {number}"
         where = structs.replace(place, name=name)
-        if (other := next((rule for rule in rules if rule.route.name == name), None)) is not None:
+        if (other := first.setdefault(name, where)) is not where:
             message = "another route has this name already"
-            in_file = f", in {other.place.file.name}" if other.place.file != where.file else ""
+            in_file = f", in {other.file.name}" if other.file != where.file else ""
             findings.append(Finding(where / "name", message + in_file))
         _known(settings.sinks, sinks, where / "sinks", "sink", findings)
         source_names = [settings.source] if isinstance(settings.source, str) else settings.source or []

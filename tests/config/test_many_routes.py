@@ -1,0 +1,134 @@
+"""Hundreds of routes and sinks: what is compared with all others is found, in a time that grows as the file does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.config import load
+from gateway.config.files import TomlFile
+from gateway.config.overlap import shadowed
+from gateway.config.place import Findings
+from gateway.config.rules import read_routes
+from gateway.config.settings import Rule
+from gateway.core.values import Environment
+from tests.conftest import SECRET
+
+FIELDS = ("event_type", "milestone", "reference_id", "source")
+VALUES = st.sampled_from(["a", "b", "c", "gateway"])
+TABLES = st.dictionaries(
+    st.sampled_from(FIELDS), st.one_of(VALUES, st.lists(VALUES, min_size=1, max_size=3)), min_size=1, max_size=3
+)
+PATTERNS = st.one_of(TABLES, st.lists(TABLES, min_size=1, max_size=2))
+ROUTES: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
+    st.fixed_dictionaries(
+        {"sinks": st.just([])},
+        optional={
+            "match": PATTERNS,
+            "unless": TABLES,
+            "source": st.sampled_from(["legitmark", "gateway", ["legitmark", "gateway"]]),
+            "final": st.booleans(),
+            "fallback": st.booleans(),
+        },
+    ),
+    max_size=8,
+)
+
+
+def asked(raw: Any) -> set[frozenset[tuple[str, frozenset[str]]]]:
+    """What the patterns of a route ask."""
+    tables = raw if isinstance(raw, list) else [raw or {}]
+    return {
+        frozenset((field, frozenset(value if isinstance(value, list) else [value])) for field, value in table.items())
+        for table in tables
+    }
+
+
+def covers(one: Rule, other: Rule) -> bool:
+    """Whether `one` applies to whatever `other` could apply to, compared the long way."""
+    by, to = one.settings, other.settings
+    sources, others = set(one.route.sources), set(other.route.sources)
+    if by.unless is not None and asked(by.unless) != asked(to.unless):
+        return False
+    if sources and not (others and others <= sources):
+        return False
+    if not sources and other.route.for_own_events() is not None and one.route.for_own_events() is None:
+        return False
+    return all(
+        any(
+            all(any(field == name and wanted <= allowed for name, wanted in strict) for field, allowed in loose)
+            for loose in asked(by.match)
+        )
+        for strict in asked(to.match)
+    )
+
+
+def expected(rules: list[Rule]) -> Iterator[tuple[int, str, str]]:
+    """The routes that another one makes useless, and that other one; fallbacks aside."""
+    for number, rule in enumerate(rules):
+        if rule.route.fallback:
+            continue
+        before = [other for other in rules[:number] if not other.route.fallback]
+        closing = next((other for other in before if other.route.final and covers(other, rule)), None)
+        equal = next(
+            (
+                other
+                for other in before
+                if asked(other.settings.match) == asked(rule.settings.match)
+                and asked(other.settings.unless) == asked(rule.settings.unless)
+                and set(other.route.sources) == set(rule.route.sources)
+            ),
+            None,
+        )
+        if closing is not None:
+            yield number, closing.route.name, "can n"
+        elif equal is not None:
+            yield number, equal.route.name, "takes"
+
+
+@given(ROUTES)
+def test_each_route_is_compared_with_all_before_it(tables: list[dict[str, Any]]) -> None:
+    findings: Findings = []
+    file = TomlFile(Path("gateway.toml"), "", {"routes": tables})
+    rules = read_routes([file], [], ["legitmark"], findings)
+    assert findings == []
+    told = [
+        (finding.place.keys[1], finding.message.partition('"')[2].partition('"')[0], finding.message[:5])
+        for finding in shadowed(rules)
+        if "this is a fallback" not in finding.message
+    ]
+    assert told == list(expected(rules))
+
+
+def configuration(number: int) -> str:
+    """So many sinks, routes and tests, each with words of its own."""
+    text = '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK" }]\n'
+    for at in range(number):
+        text += f'[sinks.h{at}]\ntype = "http"\nurl = "http://127.0.0.1:9/{at}"\n'
+        text += f'[sinks.j{at}]\ntype = "jsonl"\npath = "{at}.jsonl"\n'
+        pattern = f'{{ event_type = "state_change", reference_id = {{ prefix = "{at}-" }} }}'
+        text += f'[[routes]]\nname = "route {at}"\nmatch = {pattern}\nsinks = ["h{at}", "j{at}"]\nfinal = true\n'
+        text += f'[[tests]]\nname = "test {at}"\nevent = {{ event_type = "state_change", reference_id = "{at}-1" }}\nsinks = []\n'
+    return text
+
+
+def seconds(folder: Path, number: int) -> float:
+    """Processor time of this thread for reading it; the least of three."""
+    file = folder / f"{number}.toml"
+    file.write_text(configuration(number))
+    took = []
+    for _ in range(3):
+        began = time.thread_time()
+        assert load(file, Environment({"LEGITMARK": SECRET})).warnings == ()
+        took.append(time.thread_time() - began)
+    return min(took)
+
+
+def test_four_times_the_configuration_takes_about_four_times_as_long_to_read(tmp_path: Path) -> None:
+    few, many = seconds(tmp_path, 150), seconds(tmp_path, 600)
+    assert many < 7 * few, (few, many)
