@@ -71,7 +71,13 @@ def check_secrets(config: Config, findings: Findings, now: float) -> None:
                 if not isinstance(secret, SecretRef) or secret not in config.secrets:
                     continue
                 value = config.secrets[secret].reveal()
-                if not (value.isascii() and value.isprintable()):
+                if place.keys[-1] == "bearer" and " " in value:
+                    message, hint = (
+                        f"the secret of {secret} can't be a token: it has a blank in it",
+                        "the token alone, without Bearer",
+                    )
+                    findings.append(Finding(place, message, hint))
+                elif not (value.isascii() and value.isprintable()):
                     message = f"the secret of {secret} can't stand in a header: it is not plain ASCII"
                     findings.append(Finding(place, message))
         if isinstance(sink, SlackConfig):
@@ -87,8 +93,11 @@ def check_secrets(config: Config, findings: Findings, now: float) -> None:
 
 def _check_source(source: SourceSettings, where: Place, findings: Findings) -> None:
     say = _sayer(where, findings)
-    if not re.fullmatch(r"/[!-~]*", source.path or "") or set(source.path or "") & set("?#%"):
-        say("path", "has to start with /, without ?, # or %")
+    path = source.path or ""
+    if not re.fullmatch(r"/[!-~]*", path) or set(path) & set("?#%\\"):
+        say("path", "has to start with /, without ?, #, % or \\")
+    elif path.startswith("//") or {".", ".."} & set(path.split("/")):
+        say("path", "begins with //, or has a . or .. between its slashes: clients send another path then")
     if source.verify == "standard_webhooks" and not source.secrets:
         hint = 'name the signing secret of the webhook page, or write verify = "none" to run unverified'
         say("secrets", "there is none", hint)
@@ -140,7 +149,7 @@ def _check_url(key: str, text: str, say: _Say) -> None:
 
 def _check_tls(sink: HttpConfig, where: Place, config: Config, findings: Findings) -> None:
     """Whether the files are what they have to be. With the secrets, since a machine that has none has no such files either."""
-    if sink.ca is not None:
+    if sink.ca is not None and paths.unfit_as_written(sink.ca, where.file.parent) is None:
         try:
             tls.context(config.base / sink.ca)
         except ValueError as error:
@@ -195,7 +204,20 @@ def _check_slack(sink: SlackConfig, say: _Say) -> None:
         say("token", "is missing: there is a channel")
     elif sink.webhook_url is None and not sink.channel:
         say("channel", "is missing: there is a token" if sink.channel is None else "is empty")
+    elif sink.webhook_url is None and (trouble := _no_channel(sink.channel or "")) is not None:
+        say("channel", trouble, 'write its id, such as "C0123456789", or its name, such as "#fraud-desk"')
     _check_url("api", sink.api, say)
+
+
+def _no_channel(text: str) -> str | None:
+    """Say why a text is no channel of Slack (docs.slack.dev, chat.postMessage: an id, or a name of at most 80 characters)."""
+    if not text.isprintable() or any(character.isspace() for character in text):
+        return "has a blank or a control character in it"
+    if "://" in text or "/" in text:
+        return "is a link, and has to be a channel"
+    if re.search(r"[${}<>,;\"]", text) or text.startswith("@"):
+        return "is no channel"
+    return None
 
 
 def _check_email(sink: EmailConfig, say: _Say) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from gateway.config.paths import AS_IT_STANDS, unfit_as_written
 from gateway.config.place import Finding, Findings, Place
 from gateway.config.syntax import Fault, fault
 from gateway.core.errors import ConfigError, Problem
@@ -120,6 +121,9 @@ def included(main: TomlFile, findings: Findings) -> list[TomlFile]:
     for number, pattern in enumerate(patterns):
         if not isinstance(pattern, str):
             findings.append(Finding(where / number, "is no text in quotes", 'a pattern such as "routes.d/*.toml"'))
+            continue
+        if (trouble := unfit_as_written(pattern)) is not None:
+            findings.append(Finding(where / number, trouble, AS_IT_STANDS))
             continue
         try:
             matching = sorted(_matching(main.path.parent, pattern))

@@ -8,9 +8,19 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from gateway.config.paths import LONGEST_SOCKET, unfit_as_written
+from gateway.core.urls import UrlError, parse_host
+
+_FORMS = '"127.0.0.1:8080", "[::1]:8080", "unix:/path" or "fd:NAME"'
+_RUNTIME_DIRECTORY = "$RUNTIME_DIRECTORY"
+"""Filled in where systemd sets it, and left as it is elsewhere: a person may check the file of a service."""
+_DESCRIPTOR_NAME = re.compile(r"[ -9;-~]{1,255}")
+"""What systemd takes in FileDescriptorName= (systemd.socket(5)): printable ASCII without a colon."""
+
 
 class Tcp(Struct, frozen=True):
     host: str
+    """A name in lower-case ASCII, or an address without brackets."""
     port: int
     """0: any free one, for tests."""
 
@@ -36,20 +46,26 @@ Address = Tcp | Unix | Inherited
 
 
 def parse(text: str, base: Path) -> Address:
-    """Raises ValueError where it is none of the three. A relative unix path starts at `base`."""
+    """Read an address of any form. A relative unix path starts at `base`. Raises ValueError, which quotes the text."""
     if text.startswith("unix:"):
-        path = text.removeprefix("unix:")
-        if not path:
-            raise ValueError("unix: needs a path")
-        return Unix(base / path)
-    if text == "fd:":
-        raise ValueError("fd: needs the name of a socket, as in FileDescriptorName= of the socket unit")
+        return _unix(text, base)
     if text.startswith("fd:"):
-        return Inherited(text.removeprefix("fd:"))
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+)):([0-9]{1,5})", text)
-    if match is None or int(match[3]) > 65535:
-        raise ValueError(f'"{text}" is not an address; write "127.0.0.1:8080", "[::1]:8080", "unix:/path" or "fd:NAME"')
-    return Tcp(match[1] or match[2], int(match[3]))
+        return _inherited(text)
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535 or "/" in host:
+        raise ValueError(f'"{text}" is not an address; write {_FORMS}')
+    if ":" in host and not host.startswith("["):
+        meant = f'"[{host}]:{port}"' if _is_ipv6(host) else _FORMS
+        raise ValueError(f'"{text}" is not an address: IPv6 stands in brackets; write {meant}')
+    if host == "*":
+        raise ValueError(f'"{text}" is not an address; write "0.0.0.0:{port}" for all of IPv4, "[::]:{port}" for all of IPv6')
+    try:
+        found = parse_host(host)
+    except UrlError as error:
+        raise ValueError(f'"{text}" is not an address: it {error.message}; write {_FORMS}') from None
+    if ":" in found and (mapped := ipaddress.IPv6Address(found).ipv4_mapped) is not None:
+        raise ValueError(f'"{text}" is not an address that a socket can listen on; write "{mapped}:{port}"')
+    return Tcp(found, int(port))
 
 
 def is_local(address: Address) -> bool:
@@ -59,4 +75,33 @@ def is_local(address: Address) -> bool:
     try:
         return ipaddress.ip_address(address.host).is_loopback
     except ValueError:
-        return address.host == "localhost"
+        return address.host.removesuffix(".") == "localhost"
+
+
+def _unix(text: str, base: Path) -> Unix:
+    written = text.removeprefix("unix:")
+    if not written:
+        raise ValueError("unix: needs a path")
+    if (trouble := unfit_as_written(written.removeprefix(_RUNTIME_DIRECTORY) or "/")) is not None:
+        raise ValueError(f'"{text}": its path {trouble}')
+    path = base / written
+    if len(str(path).encode()) > LONGEST_SOCKET:
+        raise ValueError(f'"{text}": its path has more than {LONGEST_SOCKET} bytes, the most that the kernel takes for a socket')
+    return Unix(path)
+
+
+def _inherited(text: str) -> Inherited:
+    name = text.removeprefix("fd:")
+    if not name:
+        raise ValueError("fd: needs the name of a socket, as in FileDescriptorName= of the socket unit")
+    if _DESCRIPTOR_NAME.fullmatch(name) is None:
+        raise ValueError(f'"{text}" is no name of a socket: systemd takes ASCII without a colon')
+    return Inherited(name)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True

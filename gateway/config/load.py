@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -15,6 +16,7 @@ from gateway.clock import Clock
 from gateway.config import checks, lint, messages, report, rules
 from gateway.config.decode import SECRET_FORMS, absolute, decode_table, secret_refs, suggestion
 from gateway.config.files import TomlFile, included, read, read_table
+from gateway.config.paths import AS_IT_STANDS, unfit_as_written
 from gateway.config.place import Finding, Findings, Place
 from gateway.config.report import is_secret_itself
 from gateway.config.secrecy import pasted
@@ -44,6 +46,8 @@ _PLACES = {
     "file": "write the path of the file that holds it",
     "credential": "write the name of the credential of systemd that holds it",
 }
+_CREDENTIAL = re.compile(r"[^/\s\x00-\x1f\x7f]+")
+"""A file name, since that is where systemd puts it (systemd.exec(5), LoadCredential=)."""
 _TABLES = ("include", "server", "admin", "store", "audit", "defaults", "sources", *_DROP_IN)
 
 
@@ -262,6 +266,10 @@ class _Loader:
                 self._say(where, "a secret has one place", hint)
             elif is_secret_itself(kind := ref.kinds()[0], getattr(ref, kind)):
                 self._say(where / kind, "this looks like the secret itself", f"{_PLACES[kind]}, and rotate the secret")
+            elif (trouble := _unfit(ref, where.file.parent)) is not None:
+                self._say(
+                    where / kind, trouble, AS_IT_STANDS if kind == "file" else 'the name alone, as in "LoadCredential=name:"'
+                )
             elif resolve and ref not in found:
                 try:
                     found[ref] = self._environment.secret(ref, self._main.path.parent)
@@ -293,6 +301,14 @@ class _Loader:
 
     def _say(self, where: Place, message: str, hint: str = "", *, on: str = "value") -> None:
         self._findings.append(Finding(where, message, hint, on="key" if on == "key" else "value"))
+
+
+def _unfit(ref: SecretRef, base: Path) -> str | None:
+    """Say why a secret can hardly lie where it is said to; None if it may."""
+    if ref.file is not None:
+        return unfit_as_written(ref.file, base)
+    named = ref.credential is None or (_CREDENTIAL.fullmatch(ref.credential) and ref.credential not in (".", ".."))
+    return None if named else "is no name of a credential"
 
 
 def _table(file: TomlFile, name: str) -> dict[str, Any]:

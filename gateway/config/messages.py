@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from zoneinfo import available_timezones
 
 from gateway.config.decode import suggestion
+from gateway.config.paths import unfit_as_written
 from gateway.config.place import Finding, Findings, Place
 from gateway.config.settings import Config
 from gateway.core.urls import UrlError, parse_url
@@ -27,7 +28,8 @@ def check(config: Config, findings: Findings) -> None:
             findings.append(Finding(where / "timezone", *_no_timezone(sink.timezone)))
         if sink.link is not None and (wrong := _wrong_link(sink.link)) is not None:
             findings.append(Finding(where / "link", *wrong))
-        findings += _template_findings(sink, where / "template")
+        if sink.template is not None and unfit_as_written(sink.template, where.file.parent) is None:
+            findings += _template_findings(sink, where / "template")
 
 
 def _readable(config: Config) -> Iterator[tuple[Place, ReadableSettings]]:

@@ -1,8 +1,10 @@
-"""The rules about files that the gateway writes: the database, the audit log and JSONL sinks may not be one another's."""
+"""The rules about paths: how they are written, and that the files which the gateway writes are not one another's."""
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 from collections.abc import Hashable, Iterator
 from contextlib import suppress
@@ -10,26 +12,86 @@ from pathlib import Path
 
 from gateway.config.place import Finding, Findings, Place
 from gateway.config.settings import Config
-from gateway.sinks import JsonlConfig
+from gateway.core.database_files import BESIDE
+from gateway.sinks import HttpConfig, JsonlConfig
+from gateway.sinks.base import ReadableSettings
 
-_OF_THE_DATABASE = {"": "the database", "-wal": "the database's WAL", "-shm": "the database's shared memory"}
-_OF_THE_DATABASE |= {"-journal": "the database's journal", ".lock": "the database's lock"}
-"""What SQLite and the gateway keep beside the database, by what is added to its name (sqlite.org/tempfiles.html)."""
+AS_IT_STANDS = "a path is used as it stands here"
+LONGEST_SOCKET = 107
+"""Bytes of the path of a unix socket: `sun_path` without the zero at its end (unix(7))."""
+_PLACEHOLDER = re.compile(r"\$\{|\$\(|\$[A-Za-z_]|%\(|\{\{|%[A-Z_]+%")
+_FINAL = {errno.ENAMETOOLONG: "has a name in it that is longer than a file can have", errno.ENOTDIR: "has a file for a folder"}
+_FINAL |= {errno.ELOOP: "is a link that leads in a circle"}
+"""What no start and no other user will mend, and how it is told. A missing folder may still be made."""
 
 
 def check(config: Config, findings: Findings) -> None:
-    """Add a finding for each file that two parts would write to."""
+    """Add a finding for each path that is not written as one, and for each file that two parts would write to."""
+    for where, text in _texts(config):
+        if (trouble := unfit_as_written(text, where.file.parent)) is not None:
+            findings.append(Finding(where, trouble, AS_IT_STANDS))
     if (trouble := _unfit(config.database)) is not None:
         findings.append(Finding(config.place("store", "path"), trouble, "name a file"))
     taken: dict[Hashable, str] = {}
-    for suffix, what in _OF_THE_DATABASE.items():
-        _first_of_file(taken, Path(f"{config.database}{suffix}"), what)
+    for path, what in _read(config):
+        _first_of_file(taken, path, what)
+    for suffix, what in BESIDE.items():
+        if (other := _first_of_file(taken, Path(f"{config.database}{suffix}"), what)) is not None:
+            findings.append(Finding(config.place("store", "path"), f"is the file of {other}", "give it a file of its own"))
     for path, what, where in _others(config):
         other = _first_of_file(taken, path, what)
         if other is not None:
             findings.append(Finding(where, f"is the file of {other}", "give it a file of its own"))
         elif (trouble := _unfit(path, pipes=what != "the audit log")) is not None:
             findings.append(Finding(where, trouble, "name a file in it" if trouble == "is a folder" else "name a file"))
+
+
+def unfit_as_written(text: str, base: Path = Path()) -> str | None:
+    """Say why a text is hardly the path that was meant; None if it may be. Looks at no disk.
+
+    Args:
+        base: the folder that a relative path was made absolute by, of which nothing is said.
+    """
+    text = text.removeprefix(f"{base}/")
+    if re.search(r"[\x00-\x1f\x7f\x85\u2028\u2029]", text):
+        return "has a line break or another control character in it"
+    if any(part != part.strip() for part in text.split("/")):
+        return "has a name in it that begins or ends with a blank"
+    if text.split("/")[0].startswith("~"):
+        return "begins with ~, which only a shell fills in"
+    if re.match(r"[a-z]+://", text):
+        return "is a URL, and has to be a path alone"
+    if _PLACEHOLDER.search(text):
+        return "has a placeholder in it, and nothing is filled in here"
+    return None
+
+
+def _texts(config: Config) -> Iterator[tuple[Place, str]]:
+    """Every path of the configuration but those of secrets and sockets, and the patterns of `include`."""
+    for table, path in (("store", config.store.path), ("audit", config.audit.path)):
+        if path is not None:
+            yield config.place(table, "path"), path
+    for name, sink in config.sinks.items():
+        where = config.sink_places[name]
+        if isinstance(sink, JsonlConfig):
+            yield where / "path", sink.path
+        if isinstance(sink, HttpConfig) and sink.ca is not None:
+            yield where / "ca", sink.ca
+        if isinstance(sink, ReadableSettings) and sink.template is not None:
+            yield where / "template", sink.template
+
+
+def _read(config: Config) -> Iterator[tuple[Path, str]]:
+    """What the gateway reads: a line that it wrote there would be read with the next reload."""
+    yield from ((file, "the configuration") for file in config.files)
+    for ref in config.secrets:
+        if ref.file is not None:
+            yield config.base / ref.file, f"the secret of {ref}"
+    for name, sink in config.sinks.items():
+        if isinstance(sink, HttpConfig) and sink.ca is not None:
+            yield config.base / sink.ca, f"ca of the sink {name}"
+        if isinstance(sink, ReadableSettings) and sink.template is not None:
+            yield Path(sink.template), f"the template of the sink {name}"
 
 
 def _others(config: Config) -> Iterator[tuple[Path, str, Place]]:
@@ -48,15 +110,15 @@ def _unfit(path: Path, *, pipes: bool = False) -> str | None:
     """
     try:
         mode = path.stat().st_mode
-    except OSError:
-        return None
+    except OSError as error:
+        return _FINAL.get(error.errno or 0)
     if stat.S_ISREG(mode) or (pipes and stat.S_ISFIFO(mode)):
         return None
     return "is a folder" if stat.S_ISDIR(mode) else "is a pipe, a socket or a device, which keeps nothing"
 
 
 def _first_of_file(taken: dict[Hashable, str], path: Path, what: str) -> str | None:
-    """Return what wrote to this file before, and note `what` as one that does.
+    """Return what has this file already, and note `what` as one that does.
 
     Two paths may lead to one file by links, `..` or a hard link too, and before either of them exists.
     """

@@ -48,7 +48,7 @@ _TABLES: dict[str, tuple[type[Struct], str]] = {
 }
 _UNITS: dict[type, str] = {
     Duration: r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w))+$",
-    Size: r"^[0-9]{1,12}\s?(B|kB|MB|GB|KiB|MiB|GiB)$",
+    Size: r"^[0-9]{1,12} ?(B|kB|MB|GB|KiB|MiB|GiB)$",
     Rate: r"^[0-9]{1,9}(\.[0-9]{1,6})?/[smh]$",
 }
 _PATH = r"^[^.]+(\.[^.]+)*$"

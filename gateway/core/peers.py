@@ -43,9 +43,15 @@ class Networks:
         return found is not None and any(ipaddress.ip_address(found) in network for network in self._networks)
 
 
-def parse_network(text: str) -> Network:
-    """A network, or a single address as one. Bits behind its prefix are cut. Raises ValueError where it is none."""
-    network = ipaddress.ip_network(text, strict=False)
+def parse_network(text: str, *, strict: bool = False) -> Network:
+    """A network, or a single address as one. Raises ValueError if the text is neither, or has the zone of an interface.
+
+    Args:
+        strict: refuse bits behind the prefix; they are cut otherwise.
+    """
+    if "%" in text:
+        raise ValueError("a network has no zone")
+    network = ipaddress.ip_network(text, strict=strict)
     if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
         inner = int(network.network_address) & 0xFFFFFFFF
         return ipaddress.IPv4Network((inner, network.prefixlen - _MAPPED.prefixlen))

@@ -21,6 +21,8 @@ _LARGEST_SECRET = 1 << 20
 """Bytes. A device such as /dev/zero never ends."""
 LONGEST_DURATION = 10 * 365 * 86400.0
 """Seconds. A bound that keeps every instant we add it to inside what `datetime` can print."""
+LARGEST_SIZE = 2**63 - 1
+"""Bytes: what SQLite and the kernel can count."""
 
 
 class Duration(float):
@@ -46,16 +48,16 @@ class Duration(float):
 
 
 class Size(int):
-    """A number of bytes, not negative; written `"256KiB"`, `"1MiB"`, `"512B"`."""
+    """A number of bytes, at most 8 EiB; written `"256KiB"`, `"1MiB"`, `"512B"`."""
 
     def __new__(cls, value: str | int) -> Self:
         if isinstance(value, str):
-            match = re.fullmatch(r"([0-9]{1,12})\s?([A-Za-z]{1,3})", value)
+            match = re.fullmatch(r"([0-9]{1,12}) ?([A-Za-z]{1,3})", value)
             if match is None or match[2] not in _SIZE_UNITS:
                 raise ValueError(f'"{value}" is not a size; write "256KiB", "1MiB" or "512B" (kB is 1000, KiB 1024)')
             value = int(match[1]) * _SIZE_UNITS[match[2]]
-        if value < 0:
-            raise ValueError("a size is not negative")
+        if not 0 <= value <= LARGEST_SIZE:
+            raise ValueError("a size lies between 0B and 8EiB")
         return super().__new__(cls, value)
 
     def __str__(self) -> str:

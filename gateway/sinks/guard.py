@@ -13,7 +13,9 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from gateway.core import peers
+from gateway.core.peers import Network
+
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 AddressInfo = tuple[Any, ...]
 """family, type, protocol, canonical name, socket address: an element of what `getaddrinfo` gives."""
@@ -87,8 +89,11 @@ def words(error: OSError) -> str:
 
 
 def parse_network(text: str) -> Network:
-    """Raises ValueError where a text is no network such as `10.0.0.0/8`."""
-    return ipaddress.ip_network(text, strict=True)
+    """Raises ValueError if a text is no network such as `10.0.0.0/8`.
+
+    A network of IPv4-mapped addresses is the one of IPv4 inside, because that is what a mapped address is compared as.
+    """
+    return peers.parse_network(text, strict=True)
 
 
 def _is_metadata(ip: _Address) -> bool:

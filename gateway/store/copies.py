@@ -18,6 +18,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from gateway.core.database_files import BESIDE
 from gateway.core.errors import BackupExists, BackupFailed
 from gateway.core.values import rfc3339
 
@@ -115,7 +116,7 @@ def _remove(partial: Path) -> None:
 
 def _check_name(database: Path, file: Path) -> None:
     """SQLite takes what has one of these names for a part of the database: with a `-journal`, nobody can open it any more."""
-    own = {f"{database.name}{suffix}" for suffix in ("", "-wal", "-shm", "-journal", ".lock")}
+    own = {f"{database.name}{suffix}" for suffix in BESIDE}
     if file.name in own and file.parent.samefile(database.parent):
         raise BackupFailed(f"{file}: that name belongs to the database {database} itself: name another file")
 

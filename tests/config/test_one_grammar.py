@@ -1,4 +1,4 @@
-"""Texts that `check` takes are texts that the gateway can use: URLs, headers, and the files that it writes."""
+"""Texts that `check` takes are texts that the gateway can use: URLs, headers, paths, addresses, and the files that it writes."""
 
 from __future__ import annotations
 
@@ -6,23 +6,32 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.config import load
+from gateway.config.listen import Tcp, parse
 from gateway.core.errors import ConfigError
+from gateway.core.peers import Networks
+from gateway.core.urls import parse_url
 from gateway.core.values import Environment
+from gateway.sinks.guard import Guard
 from tests.conftest import SECRET
 
 HEAD = '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n[[routes]]\nsinks = ["s"]\n'
 
 
-def problems(folder: Path, text: str) -> list[tuple[str, str]]:
-    """Place and message of each."""
+HOOK = "https://hooks.slack.com/services/T0/B0/kq7Zx2Lm9w"
+
+
+def problems(folder: Path, text: str, before: str = "") -> list[tuple[str, str]]:
+    """Place and message of each error."""
     file = folder / "gateway.toml"
-    file.write_text(HEAD + text, encoding="utf-8")
+    file.write_text(before + HEAD + text, encoding="utf-8")
     try:
-        load(file, Environment({"LEGITMARK_SECRET": SECRET}))
+        load(file, Environment({"LEGITMARK_SECRET": SECRET, "HOOK": HOOK}))
     except ConfigError as error:
-        return [(problem.place, problem.message) for problem in error.problems]
+        return [(problem.place, problem.message) for problem in error.problems if problem.level == "error"]
     return []
 
 
@@ -102,3 +111,142 @@ def test_the_audit_log_is_not_the_database(path: str, tmp_path: Path) -> None:
         tmp_path, f'[sinks.s]\ntype = "jsonl"\npath = "e.jsonl"\n[audit]\npath = "{path}"\n[store]\npath = "gateway.db"\n'
     )
     assert found[0][0] == "[audit] path"
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("gateway.toml", "the configuration"),
+        ("more.toml", "the configuration"),
+        ("secret", "the secret of file secret"),
+        ("message.j2", "the template of the sink care"),
+        ("gateway.db.refused", "the refused requests"),
+        ("gateway.db.addresses", "the addresses of the running gateway"),
+    ],
+)
+def test_a_file_that_the_gateway_reads_is_none_that_it_writes(path: str, what: str, tmp_path: Path) -> None:
+    (tmp_path / "more.toml").touch()
+    (tmp_path / "secret").write_text("xoxb-kq7Zx2Lm9w", encoding="utf-8")
+    (tmp_path / "message.j2").write_text("{% block text %}x{% endblock %}", encoding="utf-8")
+    care = '[sinks.care]\ntype = "slack"\ntoken = { file = "secret" }\nchannel = "C1"\ntemplate = "message.j2"\n'
+    text = f'{care}[sinks.s]\ntype = "jsonl"\npath = "{path}"\n[audit]\npath = "{path}"\n[store]\npath = "gateway.db"\n'
+    (tmp_path / "gateway.toml").touch()
+    head = 'include = ["more.toml"]\n'
+    found = problems(tmp_path, text, head)
+    assert {("[sinks.s] path", f"is the file of {what}"), ("[audit] path", f"is the file of {what}")} <= set(found)
+    if "gateway.db" not in path:
+        found = problems(tmp_path, f'{care}[sinks.s]\ntype = "jsonl"\npath = "e.jsonl"\n[store]\npath = "{path}"\n', head)
+        assert ("[store] path", f"is the file of {what}") in found
+
+
+PATHS = {
+    "[store] path": '[store]\npath = "§"\n',
+    "[audit] path": '[audit]\npath = "§"\n',
+    "[sinks.s] path": '[sinks.s]\ntype = "jsonl"\npath = "§"\n',
+    "[sinks.s] ca": '[sinks.s]\ntype = "http"\nurl = "https://x.example/"\nca = "§"\n',
+    "[sinks.s] template": '[sinks.s]\ntype = "slack"\nwebhook_url = { env = "HOOK" }\ntemplate = "§"\n',
+    "[sinks.s] bearer.file": '[sinks.s]\ntype = "http"\nurl = "https://x.example/"\nbearer = { file = "§" }\n',
+    "include": 'include = ["§"]\n',
+}
+
+
+@pytest.mark.parametrize(
+    "written", ["f ", " f", "d /f", "f\\n", "f\\u0085", "~/f", "~root/f", "$HOME/f", "${HOME}/f", "{{ home }}/f"]
+)
+@pytest.mark.parametrize("place", PATHS)
+def test_a_path_that_is_hardly_the_one_that_was_meant_is_refused_at_its_place(place: str, written: str, tmp_path: Path) -> None:
+    text = PATHS[place].replace("§", written)
+    sink = '[sinks.s]\ntype = "jsonl"\npath = "e.jsonl"\n' if "sinks" not in place else ""
+    found = problems(tmp_path, sink, text) if place == "include" else problems(tmp_path, text + sink)
+    assert [where for where, _ in found] == [place]
+
+
+@pytest.mark.parametrize("place", [place for place in PATHS if place not in ("include", "[sinks.s] bearer.file", "[sinks.s] ca")])
+@pytest.mark.parametrize("written", ["x" * 300, "gateway.toml/f", "circle"])
+def test_a_path_that_no_file_can_ever_have_is_refused_at_its_place(place: str, written: str, tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    found = problems(tmp_path, PATHS[place].replace("§", written))
+    assert place in [where for where, _ in found]
+
+
+@pytest.mark.parametrize("name", ["a/b", "../a", "..", ".", "", " a", "a ", "a b", "a\\nb"])
+def test_the_name_of_a_credential_is_the_name_of_a_file(name: str, tmp_path: Path) -> None:
+    text = f'[sinks.s]\ntype = "http"\nurl = "https://x.example/"\nbearer = {{ credential = "{name}" }}\n'
+    assert problems(tmp_path, text) == [("[sinks.s] bearer.credential", "is no name of a credential")]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("localhost", "8080", ":8080", " :8080", "*:8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:+1"),
+        *("::1:8080", "[::1]", "[1.2.3.4]:8080", "[fe80::1%eth0]:80", "[::ffff:127.0.0.1]:80", "127.0.0.1:8080/x", "127.1:80"),
+        *("http://127.0.0.1:8080", "${HOST}:8080", "$HOST:8080", " 127.0.0.1:8080", "127.0.0.1:8080 ", "a b:80", "-a:80"),
+        *("user@h:80", "h..x:80", "h\\tx:80", "h\\u200b:80", "0x7f000001:80", "256.1.1.1:80", "127.0.0.1:٨٠"),
+        *(
+            "unix:",
+            "unix: /x",
+            "unix:/x ",
+            "unix:/a\\nb",
+            "unix:~/x",
+            "unix:${X}/x",
+            f"unix:/{'x' * 107}",
+            "fd:",
+            "fd:a:b",
+            "fd:ü",
+        ),
+    ],
+)
+@pytest.mark.parametrize("table", ["server", "admin"])
+def test_what_nothing_could_listen_on_is_refused_at_its_place(table: str, address: str, tmp_path: Path) -> None:
+    found = problems(tmp_path, f'[{table}]\nlisten = ["{address}"]\n[sinks.s]\ntype = "jsonl"\npath = "e.jsonl"\n')
+    assert [place for place, _ in found] == [f"[{table}] listen"]
+
+
+@given(st.text(":.[]*019afx-_ü ", max_size=24) | st.ip_addresses().map(str), st.sampled_from(["", ":0", ":080", ":65535"]))
+def test_an_address_that_is_taken_is_one_that_can_be_dialled_and_reads_the_same_again(host: str, port: str) -> None:
+    for text in (f"{host}{port}", f"[{host}]{port}"):
+        try:
+            address = parse(text, Path("/"))
+        except ValueError:
+            continue
+        assert isinstance(address, Tcp)
+        assert parse_url(f"http://{str(address).removesuffix(':0')}/").host == address.host
+        assert parse(str(address), Path("/")) == address
+
+
+@pytest.mark.parametrize(
+    "channel", ["C1 ", " C1", "fraud desk", "C\\n1", "https://acme.slack.com/archives/C1", "@jane", "${C}", "<#C1>"]
+)
+def test_what_is_no_channel_is_refused(channel: str, tmp_path: Path) -> None:
+    text = f'[sinks.s]\ntype = "slack"\ntoken = {{ env = "HOOK" }}\nchannel = "{channel}"\n'
+    assert [place for place, _ in problems(tmp_path, text)] == ["[sinks.s] channel"]
+
+
+@pytest.mark.parametrize("path", ["/a/../b", "/.", "/a/./b", "//a", "/a\\\\b", "/a%20b", "/a b", "a"])
+def test_a_path_that_clients_would_send_differently_is_refused(path: str, tmp_path: Path) -> None:
+    text = (
+        f'[sources.other]\nsecrets = [{{ env = "LEGITMARK_SECRET" }}]\npath = "{path}"\n[sinks.s]\ntype = "jsonl"\npath = "e"\n'
+    )
+    assert [place for place, _ in problems(tmp_path, text)] == ["[sources.other] path"]
+
+
+def test_a_token_with_the_word_bearer_before_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("Bearer kq7Zx2Lm9w", encoding="utf-8")
+    text = '[sinks.s]\ntype = "http"\nurl = "https://x.example/"\nbearer = { file = "token" }\n'
+    assert problems(tmp_path, text) == [("[sinks.s] bearer", "the secret of file token can't be a token: it has a blank in it")]
+
+
+def test_a_network_is_asked_for_by_the_address_that_it_is_compared_with(tmp_path: Path) -> None:
+    for text in ("10.0.0.0/8", "::ffff:10.0.0.0/104"):
+        assert Guard.of([text]).allows("10.1.2.3") and Guard.of([text]).allows("::ffff:10.1.2.3")
+        assert not Guard.of([text]).allows("11.1.2.3")
+        assert Networks([text]).hold("10.1.2.3") and not Networks([text]).hold("11.1.2.3")
+    for key, text in (("allow_networks", "fe80::1%eth0"), ("allow_networks", "10.0.0.1/8")):
+        sink = f'[sinks.s]\ntype = "http"\nurl = "https://x.example/"\n{key} = ["{text}"]\n'
+        assert [place for place, _ in problems(tmp_path, sink)] == [f"[sinks.s] {key}"]
+
+
+@pytest.mark.parametrize("size", ["8GiB8", "9999999999GiB", "1\\nKiB", "1\\u00a0KiB", "1KIB"])
+def test_a_size_that_nothing_counts_in_is_refused(size: str, tmp_path: Path) -> None:
+    found = problems(tmp_path, f'[store]\nmin_free = "{size}"\n[sinks.s]\ntype = "jsonl"\npath = "e.jsonl"\n')
+    assert [place for place, _ in found] == ["[store] min_free"]
