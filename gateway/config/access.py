@@ -6,12 +6,13 @@ import ipaddress
 import ssl
 from collections.abc import Sequence
 
-from gateway.certificates import PairError, load_pair, validity
+from gateway.certificates import PairError, load_pair, order_trouble, validity
 from gateway.config import listen
 from gateway.config.listen import Address, Inherited, Tcp, Unix
 from gateway.config.place import Finding, Findings, Place, warning
 from gateway.config.settings import Config
 from gateway.core.peers import UNIX, Network, parse_network
+from gateway.core.values import Secret
 
 _LARGEST_BODY = 64 * 1024 * 1024
 _NO_NETWORK = 'write "203.0.113.0/24", "2001:db8::/32" or a single address'
@@ -52,14 +53,25 @@ def check_certificate(config: Config, findings: Findings, now: float) -> None:
         return
     try:
         load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificate, key)
-        trouble = validity(certificate).trouble(now)
+        warn_of_certificate(certificate, where / "certificate", findings, now, who="clients")
     except PairError as error:
         findings.append(Finding(where / error.part, error.reason))
     except ValueError as error:
         findings.append(Finding(where / "certificate", str(error)))
-    else:
-        if trouble is not None:
-            findings.append(warning(where / "certificate", trouble, "renew it, and reload"))
+
+
+def warn_of_certificate(certificate: Secret, where: Place, findings: Findings, now: float, *, who: str) -> None:
+    """Add a warning if the other side refuses a certificate, or will soon. Raises ValueError if it is damaged.
+
+    Args:
+        now: Unix seconds.
+        who: the other side.
+    """
+    if (trouble := validity(certificate).trouble(now, who)) is not None:
+        findings.append(warning(where, trouble, "renew it, and reload"))
+    if (trouble := order_trouble(certificate)) is not None:
+        hint = "first the certificate itself, then the one that issued it, and so on; the root can be left out"
+        findings.append(warning(where, f"{trouble}, and some {who} refuse that", hint))
 
 
 def _check_addresses(config: Config, findings: Findings) -> list[Address]:

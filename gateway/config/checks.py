@@ -63,7 +63,7 @@ def check_secrets(config: Config, findings: Findings, now: float) -> None:
         if isinstance(sink, HttpConfig):
             for place, ref in secret_refs(sink.secret, where / "secret"):
                 _check_key(config, ref, place, findings)
-            _check_tls(sink, where, config, findings)
+            _check_tls(sink, where, config, findings, now)
             for place, secret in [
                 (where / "bearer", sink.bearer),
                 *((where / "headers" / k, v) for k, v in sink.headers.items()),
@@ -147,7 +147,7 @@ def _check_url(key: str, text: str, say: _Say) -> None:
         say(key, error.message, error.hint)
 
 
-def _check_tls(sink: HttpConfig, where: Place, config: Config, findings: Findings) -> None:
+def _check_tls(sink: HttpConfig, where: Place, config: Config, findings: Findings, now: float) -> None:
     """Whether the files are what they have to be. With the secrets, since a machine that has none has no such files either."""
     if sink.ca is not None and paths.unfit_as_written(sink.ca, where.file.parent) is None:
         try:
@@ -157,8 +157,11 @@ def _check_tls(sink: HttpConfig, where: Place, config: Config, findings: Finding
     if sink.certificate in config.secrets and sink.key in config.secrets:
         try:
             tls.context(None, config.secrets[sink.certificate], config.secrets[sink.key])
+            access.warn_of_certificate(config.secrets[sink.certificate], where / "certificate", findings, now, who="servers")
         except PairError as error:
             findings.append(Finding(where / error.part, error.reason))
+        except ValueError as error:
+            findings.append(Finding(where / "certificate", str(error)))
 
 
 def _check_http(sink: HttpConfig, say: _Say) -> None:

@@ -274,7 +274,8 @@ class _Loader:
                 try:
                     found[ref] = self._environment.secret(ref, self._main.path.parent)
                 except ValueError as error:
-                    self._say(where, str(error))
+                    der = "not UTF-8" in str(error) and {"certificate", "key"} & set(where.keys)
+                    self._say(where, str(error), "it may be DER; openssl x509 and openssl pkey write PEM" if der else "")
         return found
 
     def _pasted(self) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from gateway.core.values import Environment, SecretRef
 from tests.conftest import SECRET
 from tests.flow.certified import Certified
 
+PEM_END = "-----END CERTIFICATE-----\n"
 DAY = 86400.0
 
 
@@ -95,6 +96,21 @@ def test_its_time_is_judged_by_the_clock_and_is_no_error(days: float, said: str 
     assert found == ([said.format(**on)] if said else [])
     if said:
         assert problem_with(tmp_path, certified.toml, now).level == "warning"
+
+
+def test_a_certificate_that_a_sink_shows_is_judged_like_our_own(tmp_path: Path) -> None:
+    certified = Certified(tmp_path)
+    ends = certified.issue()
+    sink = '[sinks.s]\ntype = "http"\nurl = "https://x.example/"\n[[routes]]\nsinks = ["s"]\n'
+    pair = 'certificate = { file = "server.pem" }\nkey = { file = "server.key" }\n'
+    text = sink.replace("[[routes]]", f"{pair}[[routes]]")
+    (found,) = (one for one in loaded(tmp_path, f"\n{text}", now=ends.timestamp() + DAY).warnings if "expired" in one.message)
+    assert (found.place, found.message) == ("[sinks.s] certificate", f"expired on {ends.date()}: servers refuse it")
+    certificates = [f"{one}-----END CERTIFICATE-----\n" for one in (tmp_path / "server.pem").read_text().split(PEM_END)[:2]]
+    certified.write(certificate="".join([*certificates, certificates[0]]))
+    (found,) = (one for one in loaded(tmp_path, f"\n{text}").warnings if "order" in one.message)
+    assert found.message.startswith("is in the wrong order: the certificate at number 3 in its file did not issue")
+    assert problem_with(tmp_path, certified.toml).message == found.message.replace("servers", "clients")
 
 
 def test_a_key_that_everybody_can_read_is_told_and_a_certificate_is_not(tmp_path: Path) -> None:

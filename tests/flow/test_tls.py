@@ -156,6 +156,11 @@ async def test_a_broken_certificate_refuses_the_reload_and_the_old_one_goes_on(c
         for wrong, said in (
             ("missing", "server.pem: No such file or directory"),
             ("cut", "[server] tls.certificate: holds no certificate in PEM"),
+            (
+                "swapped",
+                "[server] tls.certificate: holds no certificate in PEM: it holds a private key, as if the two were swapped",
+            ),
+            ("its own last", "[server] tls.certificate: begins with another one than the key's, which is number 2"),
             ("other key", "[server] tls.key: does not belong to the certificate, the first one in its file"),
             ("locked", "[server] tls.key: is encrypted; the gateway needs one without a passphrase"),
         ):
@@ -165,6 +170,11 @@ async def test_a_broken_certificate_refuses_the_reload_and_the_old_one_goes_on(c
                     (tmp_path / "server.pem").unlink()
                 case "cut":
                     certified.write(certificate=(tmp_path / "server.pem").read_text()[:200])
+                case "swapped":
+                    certified.write((tmp_path / "server.key").read_text(), (tmp_path / "server.pem").read_text())
+                case "its own last":
+                    own, issuer = (tmp_path / "server.pem").read_text().split("-----END CERTIFICATE-----\n")[:2]
+                    certified.write(certificate="-----END CERTIFICATE-----\n".join([issuer, own, ""]))
                 case "other key":
                     certified.write(key=key)
                 case _:
@@ -179,6 +189,31 @@ async def test_a_broken_certificate_refuses_the_reload_and_the_old_one_goes_on(c
         certified.issue(days=120)
         assert (await running.admin("/-/reload", method="POST")).status == 200
         assert await certified.shown(address(running)) != first
+
+
+@pytest.mark.parametrize("wrong", ["swapped", "other key", "locked"])
+async def test_a_pair_that_can_not_be_used_ends_the_start_and_says_so(wrong: str, certified: Certified, tmp_path: Path) -> None:
+    certified.issue()
+    other = (tmp_path / "server.key").read_text()
+    certified.issue()
+    pem, key = (tmp_path / "server.pem").read_text(), (tmp_path / "server.key").read_text()
+    match wrong:
+        case "swapped":
+            certified.write(key, pem)
+        case "other key":
+            certified.write(key=other)
+        case _:
+            certified.write(key=locked(key))
+    running = Running(tmp_path, toml(certified))
+    running.launch()
+    try:
+        assert await running.exit_code() == 78
+    finally:
+        running.kill()
+    assert f"{running.config}:3:" in running.stderr() and "error: [server] tls." in running.stderr()
+    assert "PRIVATE KEY" not in running.stderr() and "Traceback" not in running.stderr()
+    checked = await asyncio.to_thread(command, "check", cwd=tmp_path, variables=running.secrets)
+    assert checked.status == 78 and checked.out.splitlines()[:3] == running.stderr().splitlines()[:3]
 
 
 def locked(key: str) -> str:

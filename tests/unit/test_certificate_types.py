@@ -1,52 +1,141 @@
-"""A certificate and a key of different types (RSA to EC at a renewal) do not belong together, and neither is damaged."""
+"""A certificate and a key that can't be used together: each mistake is told as what it is, and nothing of a key is."""
 
 from __future__ import annotations
 
 import ssl
-import subprocess
-from pathlib import Path
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from gateway.certificates import PairError, load_pair
+from gateway.certificates import PairError, load_pair, order_trouble
 from gateway.core.values import Secret
 
-KINDS = {
-    "rsa": ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
-    "ec": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
-    "ed25519": ["-algorithm", "ED25519"],
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+KINDS: dict[str, Callable[[], Key]] = {
+    "rsa": lambda: rsa.generate_private_key(65537, 2048),
+    "ec": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
 }
+PKCS8, OLD, OPENSSH = (
+    serialization.PrivateFormat.PKCS8,
+    serialization.PrivateFormat.TraditionalOpenSSL,
+    serialization.PrivateFormat.OpenSSH,
+)
 
 
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Secret, Secret]]:
-    """A certificate and its key of each type."""
-    folder, made = tmp_path_factory.mktemp("types"), {}
-    for kind, options in KINDS.items():
-        key, certificate = folder / f"{kind}.key", folder / f"{kind}.pem"
-        _openssl("genpkey", *options, "-out", str(key))
-        _openssl("req", "-x509", "-key", str(key), "-out", str(certificate), "-days", "9", "-subj", "/CN=x")
-        made[kind] = (_text(certificate), _text(key))
-    return made
+def name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
 
 
-def _openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+def certificate(key: Key, subject: str, issuer: str, signed_by: Key) -> str:
+    begins = datetime(2020, 1, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder(name(issuer), name(subject), key.public_key(), 7, begins, begins + timedelta(days=9000))
+    algorithm = None if isinstance(signed_by, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return builder.sign(signed_by, algorithm).public_bytes(serialization.Encoding.PEM).decode()
 
 
-def _text(path: Path) -> Secret:
-    return Secret(path.read_text(encoding="ascii"))
+def written(key: Key, form: serialization.PrivateFormat = PKCS8, password: bytes | None = None) -> str:
+    locked = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, form, locked).decode()
 
 
-@pytest.mark.parametrize("certificate", KINDS)
-@pytest.mark.parametrize("key", KINDS)
-def test_a_key_of_another_type_does_not_belong_to_the_certificate(
-    certificate: str, key: str, pairs: dict[str, tuple[Secret, Secret]]
-) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    if certificate == key:
-        load_pair(context, pairs[certificate][0], pairs[key][1])
-        return
+KEYS = {kind: make() for kind, make in KINDS.items()}
+OTHERS = {kind: make() for kind, make in KINDS.items()}
+CERTIFICATES = {kind: certificate(key, kind, kind, key) for kind, key in KEYS.items()}
+EC, RSA = KEYS["ec"], KEYS["rsa"]
+ISSUER = certificate(RSA, "issuer", "root", RSA)
+LEAF = certificate(EC, "leaf", "issuer", RSA)
+ROOT = certificate(RSA, "root", "root", RSA)
+REQUEST = (
+    x509.CertificateSigningRequestBuilder(name("leaf"))
+    .sign(EC, hashes.SHA256())
+    .public_bytes(serialization.Encoding.PEM)
+    .decode()
+    if isinstance(EC, ec.EllipticCurvePrivateKey)
+    else ""
+)
+PUBLIC = EC.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+NOT_ITS_OWN = "key: does not belong to the certificate, the first one in its file"
+
+
+def refused(shown: str, hidden: str) -> str:
     with pytest.raises(PairError) as caught:
-        load_pair(context, pairs[certificate][0], pairs[key][1])
-    assert str(caught.value) == "key: does not belong to the certificate, the first one in its file"
+        load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), Secret(shown), Secret(hidden))
+    said = str(caught.value)
+    assert not [line for line in f"{shown}\n{hidden}".splitlines() if len(line) > 5 and line in said and "BEGIN" not in line]
+    return said
+
+
+@pytest.mark.parametrize("shown", KINDS)
+@pytest.mark.parametrize("hidden", KINDS)
+def test_a_key_of_another_type_does_not_belong_to_the_certificate(shown: str, hidden: str) -> None:
+    if shown == hidden:
+        load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), Secret(CERTIFICATES[shown]), Secret(written(KEYS[hidden])))
+    else:
+        assert refused(CERTIFICATES[shown], written(KEYS[hidden])) == NOT_ITS_OWN
+    assert refused(CERTIFICATES[shown], written(OTHERS[hidden])) == NOT_ITS_OWN
+
+
+@pytest.mark.parametrize(
+    ("shown", "hidden", "said"),
+    [
+        (written(EC), LEAF, "certificate: holds no certificate in PEM: it holds a private key, as if the two were swapped"),
+        (written(EC), written(EC), "certificate: holds no certificate in PEM: it holds a private key"),
+        (LEAF, LEAF, "key: holds no private key in PEM: it holds a certificate"),
+        (REQUEST, written(EC), "certificate: holds no certificate in PEM: it holds a certificate request, which an authority"),
+        (PUBLIC, written(EC), "certificate: holds no certificate in PEM: it holds a public key"),
+        (LEAF, PUBLIC, "key: holds no private key in PEM: it holds a public key"),
+        (LEAF, written(EC, OPENSSH), "key: holds no private key in PEM: it holds a key of OpenSSH"),
+        (LEAF, written(EC, password=b"x"), "key: is encrypted"),
+        (LEAF, written(EC, OLD, b"x"), "key: is encrypted"),
+        (
+            LEAF[:200],
+            written(EC),
+            "certificate: holds no certificate in PEM: it holds the beginning of a certificate, and not its",
+        ),
+        (LEAF, written(EC)[:99], "key: holds no private key in PEM: it holds the beginning of a private key, and not its end"),
+        (
+            LEAF.replace("\n", "\\n"),
+            written(EC),
+            "certificate: holds no certificate in PEM: its line breaks are the two characters",
+        ),
+        (
+            ISSUER + LEAF,
+            written(EC),
+            "certificate: begins with another one than the key's, which is number 2: put that one first",
+        ),
+        (ROOT + ISSUER + LEAF, written(EC), "certificate: begins with another one than the key's, which is number 3: put"),
+        (LEAF, written(RSA) + written(EC), f"{NOT_ITS_OWN}; the key at number 2 does: leave that one alone"),
+        (LEAF, written(OTHERS["ec"]) + written(EC), f"{NOT_ITS_OWN}; the key at number 2 does: leave that one alone"),
+        (LEAF, written(RSA) + written(EC, password=b"x"), NOT_ITS_OWN),
+        ("", "", "certificate: holds no certificate in PEM"),
+    ],
+)
+def test_a_mistake_is_told_as_what_it_is(shown: str, hidden: str, said: str) -> None:
+    assert refused(shown, hidden).startswith(said)
+
+
+@pytest.mark.parametrize("form", [PKCS8, OLD])
+def test_the_first_of_several_keys_is_good_where_it_fits(form: serialization.PrivateFormat) -> None:
+    load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), Secret(LEAF), Secret(written(EC, form) + written(RSA)))
+
+
+@pytest.mark.parametrize(
+    ("chain", "number"),
+    [
+        ([LEAF], None),
+        ([LEAF, ISSUER], None),
+        ([LEAF, ISSUER, ROOT], None),
+        ([LEAF, ROOT, ISSUER], 2),
+        ([LEAF, ISSUER, LEAF], 3),
+        ([LEAF, CERTIFICATES["ed25519"]], 2),
+        ([LEAF, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"], None),
+    ],
+)
+def test_a_certificate_that_did_not_issue_the_one_before_it_is_found(chain: list[str], number: int | None) -> None:
+    said = order_trouble(Secret("".join(chain)))
+    assert said is None if number is None else f"at number {number} " in (said or "")
