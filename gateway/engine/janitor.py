@@ -110,7 +110,6 @@ class Janitor:
         self._suspects: frozenset[tuple[str, str]] = frozenset()
         """What the last walk found wrong: a replay in the middle of it can do that once, but not twice."""
         self._lane_clock = lane_clock or LaneClock(clock)
-        store.timeline.planned = self._lane_clock.planned
         self._keep_time_at = clock.monotonic()
         self._refused = False
         """The store took nothing at the last look."""

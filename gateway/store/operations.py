@@ -13,7 +13,7 @@ from gateway.store.writes import Changes, absences, first_in_turn, milliseconds,
 
 MessageStatus = Literal["accepted", "unrouted", "quarantined"]
 Place = tuple[int, int]
-"""Of an open delivery of a sink, by its age: since_ms and message."""
+"""Of an open delivery of a sink that is behind none: due_ms and message."""
 BEGINNING: Place = (-(1 << 62), 0)
 DeliveryState = Literal["queued", "delivered", "dead", "discarded"]
 
@@ -154,12 +154,13 @@ def bring_into_order(connection: sqlite3.Connection, changes: Changes, *, sink: 
 
     Args:
         after: the place to go on after; BEGINNING begins.
-    Returns the place to go on after; None at the end. It may be run again from the beginning at any time.
+    Returns the place to go on after; None at the end. It may be run again from the beginning at any time. One that is tried
+    meanwhile is not passed over: its next attempt is due later than all that was due before.
     """
     rows = connection.execute(
-        "SELECT d.since_ms, d.message, d.sr IS NULL AND NOT d.replayed, nullif(m.sr_uuid, x''), m.event_ms"
-        " FROM deliveries d INDEXED BY deliveries_by_since CROSS JOIN messages m ON m.seq = d.message"
-        " WHERE d.sink = ? AND d.state = 'queued' AND (d.since_ms, d.message) > (?, ?) ORDER BY d.since_ms, d.message LIMIT ?",
+        "SELECT d.due_ms, d.message, d.sr IS NULL AND NOT d.replayed, nullif(m.sr_uuid, x''), m.event_ms"
+        " FROM deliveries d INDEXED BY deliveries_due CROSS JOIN messages m ON m.seq = d.message WHERE d.sink = ?"
+        " AND d.state = 'queued' AND d.behind = 0 AND (d.due_ms, d.message) > (?, ?) ORDER BY d.due_ms, d.message LIMIT ?",
         (sink, *after, size),
     ).fetchall()
     for _, seq, without, sr, event_ms in rows:

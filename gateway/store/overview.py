@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from gateway.core.status import MOST_COUNTED
-from gateway.store.reads import away_of, counts
+from gateway.store.reads import counts, oldest_since
 from gateway.store.records import Counts
 
 _DUE = "SELECT message FROM deliveries WHERE sink = ?1 AND state = 'queued' AND behind = {} ORDER BY due_ms {} LIMIT 1"
@@ -40,7 +40,7 @@ def overview(connection: sqlite3.Connection) -> Overview:
     try:
         by_sink = counts(connection)
         waiting = [sink for sink, number in by_sink.items() if number.queued]
-        oldest = {sink: since for sink in waiting if (since := _oldest(connection, sink)) is not None}
+        oldest = {sink: since for sink in waiting if (since := oldest_since(connection, sink)) is not None}
         (free_pages,), (page_size,) = (
             connection.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_size")
         )
@@ -69,15 +69,6 @@ def last_failure(connection: sqlite3.Connection, sink: str) -> tuple[float, str,
 def sizes(database: Path) -> Sizes:
     """Of the files, as far as they are there; neither is opened."""
     return Sizes(*(_size(database.with_name(database.name + suffix)) for suffix in ("", "-wal")))
-
-
-def _oldest(connection: sqlite3.Connection, sink: str) -> float | None:
-    row = connection.execute(
-        "SELECT since_ms + (SELECT jumped_ms FROM timeline) FROM deliveries INDEXED BY deliveries_by_since"
-        " WHERE sink = ? AND state = 'queued' ORDER BY since_ms LIMIT 1",
-        (sink,),
-    ).fetchone()
-    return None if row is None else (row[0] + away_of(connection, sink)) / 1000
 
 
 def _count(connection: sqlite3.Connection, status: str) -> int:

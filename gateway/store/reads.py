@@ -35,6 +35,26 @@ _NOT_BEHIND = _OPEN.format(0) + _FIRST_DUE
 """Those that ordering = "sr" lets go."""
 _WAITING = f"{_OPEN.format(0)} UNION ALL {_OPEN.format(1)}{_FIRST_DUE}"
 """All, merged from two walks over the index."""
+_EXPIRED_WHILE_DUE = (
+    "SELECT * FROM (SELECT message, since_ms FROM deliveries INDEXED BY deliveries_due WHERE sink = ?1 AND state = 'queued'"
+    " AND behind = {} AND due_ms <= ?2 AND since_ms <= ?2 ORDER BY due_ms, message LIMIT ?3)"
+)
+_EXPIRED = (
+    "SELECT message FROM (SELECT * FROM (SELECT message, since_ms FROM deliveries INDEXED BY deliveries_by_since"
+    " WHERE sink = ?1 AND state = 'queued' AND due_ms > since_ms AND since_ms <= ?2 ORDER BY since_ms, message LIMIT ?3)"
+    f" UNION {_EXPIRED_WHILE_DUE.format(0)} UNION {_EXPIRED_WHILE_DUE.format(1)}) ORDER BY since_ms, message LIMIT ?3"
+)
+"""None is due before it was accepted, so what has been due for so long is old enough, too."""
+_OLDEST = (
+    "SELECT min(since_ms) FROM (SELECT min(since_ms) AS since_ms FROM deliveries INDEXED BY deliveries_by_since"
+    " WHERE sink = ?1 AND state = 'queued' AND due_ms > since_ms"
+    + "".join(
+        " UNION ALL SELECT * FROM (SELECT since_ms FROM deliveries INDEXED BY deliveries_due WHERE sink = ?1 AND state = 'queued'"
+        f" AND behind = {behind} ORDER BY due_ms LIMIT 1)"
+        for behind in (0, 1)
+    )
+    + ")"
+)
 
 
 def claim(
@@ -86,11 +106,7 @@ def expired(connection: sqlite3.Connection, sink: str, before: float, limit: int
 
     Their bodies are left out: nobody is sent them any more.
     """
-    rows = connection.execute(
-        "SELECT message FROM deliveries INDEXED BY deliveries_by_since WHERE sink = ? AND state = 'queued' AND since_ms <= ?"
-        " ORDER BY since_ms, message LIMIT ?",
-        (sink, milliseconds(before) - away_of(connection, sink), limit + len(busy)),
-    ).fetchall()
+    rows = connection.execute(_EXPIRED, (sink, milliseconds(before) - away_of(connection, sink), limit + len(busy))).fetchall()
     return _owed(connection, sink, [seq for (seq,) in rows if seq not in busy][:limit], body="x''")
 
 
@@ -155,6 +171,15 @@ def oldest_due(connection: sqlite3.Connection, sink: str, *, by_sr: bool = False
     """When the delivery of a sink that waits longest was, or will be, due; with `by_sr`, of those that may be claimed."""
     row = connection.execute(_NOT_BEHIND if by_sr else _WAITING, (sink, 1)).fetchone()
     return row[1] / 1000 if row else None
+
+
+def oldest_since(connection: sqlite3.Connection, sink: str) -> float | None:
+    """When the oldest open delivery of a sink was accepted or replayed, by the wall clock of now, Unix seconds."""
+    (since_ms,) = connection.execute(_OLDEST, (sink,)).fetchone()
+    if since_ms is None:
+        return None
+    jumped_ms, _ = timeline(connection)
+    return float(since_ms + jumped_ms + away_of(connection, sink)) / 1000
 
 
 def seq_of(connection: sqlite3.Connection, message_id: str) -> int | None:

@@ -6,8 +6,6 @@ wall clock ever made, so that a jump changes one number and no delivery.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
 from gateway.store.records import Claim, NewMessage, Owed, Settlement
@@ -19,8 +17,6 @@ class Timeline:
         self.jumped_ms = jumped_ms
         """All jumps of the wall clock together, milliseconds; negative is back."""
         self._seen = seen
-        self.planned: Callable[[float], float] = lambda instant: instant
-        """Brings an instant of a clock that has jumped, but whose jump was not told here yet, to the clock before it."""
 
     def begin(self, now: float) -> None:
         """Begin a life at an instant of the wall clock. One before the end of the last life means that the clock went back."""
@@ -41,12 +37,11 @@ class Timeline:
         return instant + self.jumped_ms / 1000 if self.jumped_ms else instant
 
     def new(self, new: NewMessage) -> NewMessage:
-        since = new.message.received_at if new.since is None else new.since
-        ahead = since - self.planned(since)
-        if not self.jumped_ms and not ahead:
+        if not self.jumped_ms:
             return new
-        deliveries = tuple((sink, self.stored(due - ahead)) for sink, due in new.deliveries)
-        return msgspec.structs.replace(new, deliveries=deliveries, since=self.stored(since - ahead))
+        since = new.message.received_at if new.since is None else new.since
+        deliveries = tuple((sink, self.stored(due)) for sink, due in new.deliveries)
+        return msgspec.structs.replace(new, deliveries=deliveries, since=self.stored(since))
 
     def settlement(self, settlement: Settlement) -> Settlement:
         due_at = settlement.transition.due_at

@@ -84,10 +84,12 @@ def _accept_rows(
         results = [_accepted_or_first(connection, new, retention) for new in batch]
     away = absences(connection)
     owed = [row for new, result in zip(batch, results, strict=True) for row in _delivery_rows(new, result, away)]
-    owed = take_turns(connection, owed) if any(row[4] is not None for row in owed) else owed
+    columns = 4  # those beyond stay at their defaults: sqlite3 binds a null slower than anything else
+    if any(row[4] is not None for row in owed):
+        owed, columns = take_turns(connection, owed), 7
     for at in range(0, len(owed), _MOST_ROWS):
         rows = owed[at : at + _MOST_ROWS]
-        connection.execute(_insert_deliveries(len(rows)), [value for row in rows for value in row])
+        connection.execute(_insert_deliveries(len(rows), columns), [value for row in rows for value in row[:columns]])
     changes.update([(row[1], "queued") for row in owed])
     return results
 
@@ -96,6 +98,8 @@ def _delivery_rows(new: NewMessage, result: Accepted | Duplicate, away: Absences
     if not isinstance(result, Accepted):
         return []
     since_ms = milliseconds(new.message.received_at if new.since is None else new.since)
+    if not new.in_order and not away:
+        return [(result.seq, sink, since_ms, milliseconds(due), None, None, 0) for sink, due in new.deliveries]
     rows: list[DeliveryRow] = []
     for sink, due in new.deliveries:
         ordered = sink in new.in_order and bool(new.message.sr_uuid)
@@ -124,9 +128,10 @@ def _insert_messages(rows: int) -> str:
 
 
 @cache
-def _insert_deliveries(rows: int) -> str:
-    values = ", ".join(["(?, ?, 'queued', ?, ?, ?, ?, ?)"] * rows)
-    return f"INSERT INTO deliveries (message, sink, state, since_ms, due_ms, sr, event_ms, behind) VALUES {values}"
+def _insert_deliveries(rows: int, columns: int) -> str:
+    names = ("message", "sink", "since_ms", "due_ms", "sr", "event_ms", "behind")[:columns]
+    values = ", ".join([f"('queued', {', '.join('?' * columns)})"] * rows)
+    return f"INSERT INTO deliveries (state, {', '.join(names)}) VALUES {values}"
 
 
 def _message_row(new: NewMessage) -> tuple[object, ...]:

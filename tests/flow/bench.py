@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from gateway.clock import Clock
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError, StoreFailed
 from gateway.core.outcome import Reason, Retry
@@ -112,6 +113,8 @@ class Bench:
         self.store = store
         self.audit = audit
         self.clock = clock
+        self.aging: Clock = clock
+        """By which deliveries are planned and grow old."""
         self.log = log
         self.sink = FakeSink()
         self.metrics = Metrics()
@@ -162,16 +165,18 @@ class Bench:
         now = self.clock.now()
         message = Message(self.clock.new_id(), "legitmark", None, now, None, body or self.clock.new_id().encode(), sr_uuid=sr)
         in_order = frozenset({"erp"}) if sr is not None else frozenset[str]()
-        stored = await self.store.accept(NewMessage(message, "accepted", None, (("erp", now + due_in),), in_order, at))
+        since = self.aging.planned(now)
+        new = NewMessage(message, "accepted", None, (("erp", since + due_in),), in_order, at, since)
+        stored = await self.store.accept(new)
         assert isinstance(stored, Accepted)
-        return Owed(stored.seq, "erp", message, now)
+        return Owed(stored.seq, "erp", message, since)
 
     async def give(self, number: int = 1) -> list[Owed]:
         """Commit messages and hand them to the lane, as intake does."""
         return [self.offer(owed) for owed in await self.accept(number)]
 
     def offer(self, owed: Owed) -> Owed:
-        self.lane.offer(owed, self.clock.now())
+        self.lane.offer(owed, self.aging.now())
         return owed
 
     async def discard(self, *owed: Owed) -> None:
@@ -180,7 +185,7 @@ class Bench:
 
     async def replay(self, *owed: Owed) -> None:
         targets = [Target(one.seq, "erp") for one in owed]
-        now = self.store.timeline.stored(self.store.timeline.planned(self.clock.now()))
+        now = self.store.timeline.stored(self.aging.now())
         await self.store.change(lambda link, changes: operations.reopen(link, targets, ["dead"], now, changes))
 
     async def break_open(self) -> list[Owed]:

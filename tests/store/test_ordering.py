@@ -286,6 +286,8 @@ async def test_a_claim_costs_what_it_claims_however_many_wait_behind_the_first_o
                 partial(reads.oldest_due, sink="erp", by_sr=True),
                 partial(reads.oldest_due, sink="erp"),
                 partial(reads.expired, sink="erp", before=START - 1.0, limit=100, busy=frozenset()),
+                partial(reads.expired, sink="erp", before=START + 400.0, limit=16, busy=frozenset()),
+                partial(reads.oldest_since, sink="erp"),
             ):
                 number = 0
 

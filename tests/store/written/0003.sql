@@ -104,7 +104,7 @@ CREATE TABLE "counters" (
     discarded INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_due ON deliveries (sink, behind, due_ms, message) WHERE state = 'queued';
-CREATE INDEX deliveries_by_since ON deliveries (sink, since_ms, message) WHERE state = 'queued';
+CREATE INDEX deliveries_by_since ON deliveries (sink, since_ms, message) WHERE state = 'queued' AND due_ms > since_ms;
 CREATE TABLE timeline (
     one       INTEGER PRIMARY KEY CHECK (one = 1),
     jumped_ms INTEGER NOT NULL,
