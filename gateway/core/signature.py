@@ -100,6 +100,8 @@ class VerifiedMessage(Struct, frozen=True):
     sender_id: str | None
     """The sender's message id; None only where the source is unverified and sent none."""
     body: bytes
+    timestamp: int | None = None
+    """When the sender signed it, Unix seconds by its clock; None where the source is unverified."""
 
 
 def verify(
@@ -156,7 +158,7 @@ def fit(claim: Claim, body: bytes, keys: Sequence[Key], now: float, tolerance: f
     if abs(now - claim.timestamp) > tolerance:
         detail = f"the timestamp is more than {tolerance:g} s away from this host's clock"
         raise Misfit("stale_timestamp", detail, claim)
-    return VerifiedMessage(sender_id=claim.sender_id, body=body)
+    return VerifiedMessage(sender_id=claim.sender_id, body=body, timestamp=claim.timestamp)
 
 
 def claimed_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

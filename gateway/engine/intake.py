@@ -89,14 +89,14 @@ class Intake:
             if isinstance(rejected, Misfit):
                 self._misfit(source, rejected, body, content_type, now)
             raise
-        self._watch.good(source.name)
+        self._watch.good(source.name, verified.timestamp)
         receipt, event_type = await self._admit(source, verified, decoded, content_type, now)
         self._metrics.message(source.name, event_type, receipt.status, self._clock.monotonic() - started)
         return receipt
 
     async def admit(self, source: Source, verified: VerifiedMessage, content_type: str | None) -> Receipt:
         """Take in a message that was verified already, as if it had come now. Raises StoreError."""
-        self._watch.good(source.name)
+        self._watch.good(source.name, verified.timestamp)
         decoded = events.decode(verified.body)
         receipt, _ = await self._admit(source, verified, decoded, content_type, self._clock.now())
         return receipt
@@ -149,8 +149,7 @@ class Intake:
         """Take note of a well-formed request, and have it kept where some other secret may fit: none makes a wrong time right."""
         claim = misfit.claim
         if misfit.code == "stale_timestamp":
-            self._watch.stale(claim)
-            self._watch.refused(source.name, misfit.code)
+            self._watch.stale(source.name, claim)
         elif claim.may_fit:
             self._watch.refused(source.name, misfit.code)
             if abs(now - claim.timestamp) <= source.tolerance:

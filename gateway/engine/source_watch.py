@@ -1,12 +1,14 @@
 """Notices that a source refuses everything, or that this host's clock is wrong. Both need a person; neither changes an answer.
 
 Strangers can send what they like, so what is counted is bounded, ends by itself or with the first good message, and touches
-neither readiness nor any webhook.
+neither readiness nor any webhook. Requests that were captured and are sent again come with the time at which they were signed: a
+wrong time counts only if the sender signed it after its last good message, and each such request counts once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable
 
 from msgspec import Struct
@@ -21,7 +23,7 @@ ENOUGH = 10
 NONE_GOOD = 300.0
 """Seconds without a good one."""
 DISTINCT = 3
-"""Sender ids whose timestamps agree on how wrong the clock is; a copy of a captured request has the id that it had."""
+"""Sender ids whose timestamps agree on how wrong the clock is."""
 AGREE = 10.0
 """Seconds within which they agree."""
 REMEMBERED = 600.0
@@ -54,6 +56,17 @@ class Refusing(Struct, frozen=True, kw_only=True):
         return WHAT_TO_DO[self.reason]
 
 
+class _Stale(Struct, frozen=True):
+    """A request with the right signature and the wrong time."""
+
+    timestamp: int
+    """When the sender signed it, Unix seconds by its clock."""
+    offset: float
+    """Seconds from our clock to the timestamp."""
+    at: float
+    """When it came, monotonic seconds."""
+
+
 class SourceWatch:
     """`tell` is told once of each source that begins to refuse everything."""
 
@@ -66,15 +79,23 @@ class SourceWatch:
         self._rows: dict[str, dict[str, Refusing]] = {}
         """By source and reason, since the last good message."""
         self._told: set[str] = set()
-        self._offsets: dict[str, tuple[float, float]] = {}
-        """By sender id: how far its timestamp lay from our clock, and when that was seen."""
+        self._signed: dict[str, int] = {}
+        """By source: the latest timestamp of a good message, Unix seconds by the sender's clock."""
+        self._stale: dict[str, dict[str, _Stale]] = {}
+        """By source and sender id, since the last good message of the source."""
+        self._newest_stale: dict[str, int] = {}
+        """By source: the latest timestamp among them, kept when their rows go."""
+        self._trusted_at = -math.inf
+        """When any source had its last good message, monotonic seconds: what came before says nothing of the clock any more."""
         self._suspects_clock = False
 
-    def good(self, source: str) -> None:
-        """A message of a source was authentic."""
-        self._good_at[source] = self._clock.monotonic()
-        if self._offsets:
-            self._offsets.clear()
+    def good(self, source: str, timestamp: int | None = None) -> None:
+        """A message of a source was authentic. `timestamp`: when the sender signed it; None where nobody did."""
+        self._good_at[source] = self._trusted_at = self._clock.monotonic()
+        if timestamp is not None:
+            self._signed[source] = max(timestamp, self._signed.get(source, 0))
+        if self._stale.pop(source, None) is not None:
+            del self._newest_stale[source]
         if self._rows.pop(source, None) is not None and source in self._told:
             self._told.discard(source)
             self._log.info("source.accepting", source=source)
@@ -88,12 +109,21 @@ class SourceWatch:
         since, count = (before.since, before.count + 1) if before is not None else (self._clock.now(), 1)
         row[reason] = Refusing(source=source, reason=reason, count=count, since=since)
 
-    def stale(self, claim: Claim) -> None:
-        """A request whose signature is right has a timestamp that is far from our clock."""
-        now = self._clock.monotonic()
-        self._offsets.setdefault(claim.sender_id, (claim.timestamp - self._clock.now(), now))
-        if len(self._offsets) > _MOST_REMEMBERED:
-            self._offsets.pop(next(iter(self._offsets)))
+    def stale(self, source: str, claim: Claim) -> None:
+        """A request whose signature is right has a timestamp that is far from our clock. A copy of an earlier one is ignored."""
+        rows, newest = self._stale.setdefault(source, {}), self._newest_stale.setdefault(source, 0)
+        known = rows.get(claim.sender_id)
+        after = newest - AGREE if known is None else known.timestamp  # requests of one moment may overtake each other
+        if claim.timestamp <= max(after, self._signed.get(source, 0)):
+            return
+        self._newest_stale[source] = newest = max(newest, claim.timestamp)
+        if known is None and len(rows) >= _MOST_REMEMBERED:
+            oldest = min(rows, key=lambda sender_id: rows[sender_id].timestamp)
+            if rows[oldest].timestamp > newest - AGREE:
+                return  # were one of these forgotten, its copy would count
+            del rows[oldest]
+        rows[claim.sender_id] = _Stale(claim.timestamp, claim.timestamp - self._clock.now(), self._clock.monotonic())
+        self.refused(source, "stale_timestamp")
 
     def refusing(self) -> tuple[Refusing, ...]:
         """The sources that refuse everything now, each with its most frequent reason."""
@@ -109,16 +139,18 @@ class SourceWatch:
     @property
     def suspects_clock(self) -> bool:
         """Several senders' ids agree that this host's clock is wrong, and no good message says otherwise."""
-        now = self._clock.monotonic()
-        offsets = sorted(offset for offset, at in self._offsets.values() if now - at < REMEMBERED)
+        since = max(self._clock.monotonic() - REMEMBERED, self._trusted_at)
+        offsets = sorted(one.offset for rows in self._stale.values() for one in rows.values() if one.at > since)
         return any(last - first <= AGREE for first, last in zip(offsets, offsets[DISTINCT - 1 :], strict=False))
 
     def keep(self, sources: Iterable[str]) -> None:
         """Forget the sources that left the configuration. What is known of the others stays, secrets or not."""
         known = set(sources)
-        for source in [source for source in self._rows if source not in known]:
-            del self._rows[source]
+        for source in [source for source in {*self._rows, *self._stale} if source not in known]:
+            self._rows.pop(source, None)
             self._told.discard(source)
+            if self._stale.pop(source, None) is not None:
+                del self._newest_stale[source]
 
     async def run(self) -> None:
         """Tell of what begins and ends, until cancelled."""

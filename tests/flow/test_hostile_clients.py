@@ -264,5 +264,9 @@ async def test_three_stale_messages_that_agree_are_our_clock_and_touch_no_readin
         await suspected(1, 1)
         await good()
         await suspected(1, 0)
+        # Three that were captured, all different, are older than the last good one.
         await stale(3)
+        await asyncio.sleep(1.5)
+        assert await suspect(running) == (1, 0, [])
+        await stale(3, age=-3600)
         await suspected(2, 1)

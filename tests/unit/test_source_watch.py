@@ -30,7 +30,11 @@ class Watched:
             self.watch.refused(source, reason)
 
     def stale(self, sender_id: str, offset: float) -> None:
-        self.watch.stale(Claim(sender_id.encode(), str(int(self.clock.now() + offset)).encode(), b"v1,x"))
+        self.replay(sender_id, int(self.clock.now() + offset))
+
+    def replay(self, sender_id: str, timestamp: int) -> None:
+        """A request comes that its sender signed at `timestamp`, Unix seconds."""
+        self.watch.stale("legitmark", Claim(sender_id.encode(), str(timestamp).encode(), b"v1,x"))
 
     @property
     def sources(self) -> list[tuple[str, str, int]]:
@@ -111,9 +115,86 @@ async def test_a_suspicion_of_the_clock_ends_with_time_or_the_first_good_message
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(-4000, 4000)), max_size=30))
 def test_the_clock_is_suspect_when_three_ids_agree_and_only_then(seen: list[tuple[int, int]]) -> None:
-    watched, first = Watched(), dict[int, int]()
-    for number, offset in seen:
+    watched, last = Watched(), dict[int, int]()
+    for number, offset in sorted(seen, key=lambda one: one[1]):  # as a sender signs them, one after the other
         watched.stale(f"msg_{number}", offset)
-        first.setdefault(number, offset)
-    agree = any(sum(0 <= other - one <= 10 for other in first.values()) >= DISTINCT for one in first.values())
+        last[number] = offset
+    agree = any(sum(0 <= other - one <= 10 for other in last.values()) >= DISTINCT for one in last.values())
     assert watched.watch.suspects_clock == agree
+
+
+captured = st.lists(st.integers(1_000_000, 1_003_600), min_size=3, max_size=80)
+"""When requests were signed that somebody has captured and sends again."""
+replays = st.lists(st.tuples(st.integers(0, 79), st.sampled_from([0.0, 1.0, 60.0, REMEMBERED])), max_size=150)
+"""Which of them comes next, and how many seconds later."""
+
+
+@given(captured, replays)
+async def test_captured_requests_say_nothing_once_their_sender_has_signed_a_good_one(
+    captured: list[int], replays: list[tuple[int, float]]
+) -> None:
+    watched = Watched()
+    watched.watch.good("legitmark", max(captured))
+    for number, later in replays:
+        watched.clock.advance(later)
+        watched.replay(f"msg_{number % len(captured)}", captured[number % len(captured)])
+        await watched.watch.step()
+    assert (watched.said, watched.told, watched.sources) == ([], [], [])
+
+
+@given(captured, replays)
+async def test_each_captured_request_counts_once_however_often_it_comes_again(
+    captured: list[int], replays: list[tuple[int, float]]
+) -> None:
+    """Before the first good message since the start nothing says that they are old."""
+    watched, seconds = Watched(), 0.0
+    for number, later in replays:
+        watched.clock.advance(later)
+        watched.replay(f"msg_{number % len(captured)}", captured[number % len(captured)])
+        await watched.watch.step()
+        seconds += later * watched.watch.suspects_clock
+    assert seconds <= len(captured) * REMEMBERED
+    assert watched.said.count("clock.suspect") <= len(captured) // DISTINCT
+    assert sum(count for _, _, count in watched.sources) <= len(captured)
+    watched.watch.good("legitmark", max(captured))
+    assert not watched.watch.suspects_clock and watched.sources == []
+
+
+@pytest.mark.parametrize("burst", [3, 64, 200])
+async def test_a_burst_of_captured_requests_sent_for_hours_is_one_notice_of_ten_minutes(burst: int, watched: Watched) -> None:
+    suspected = 0
+    for _ in range(3 * 3600 // 60):
+        for number in range(burst):
+            watched.replay(f"msg_{number}", 1_000_000)
+        await watched.watch.step()
+        suspected += watched.watch.suspects_clock
+        watched.clock.advance(60)
+    assert suspected == REMEMBERED // 60
+    assert watched.said.count("clock.suspect") == 1
+
+
+async def test_another_source_with_a_good_message_ends_a_suspicion_and_copies_do_not_bring_it_back(watched: Watched) -> None:
+    for _ in range(3):
+        for number in range(DISTINCT):
+            watched.replay(f"msg_{number}", 1_000_000)
+        watched.watch.good("other", 2_000_000)
+        watched.clock.advance(1)
+        await watched.watch.step()
+        assert not watched.watch.suspects_clock
+
+
+async def test_a_clock_that_jumped_is_noticed_with_the_third_message_that_was_signed_since(watched: Watched) -> None:
+    watched.watch.good("legitmark", int(watched.clock.now()))
+    for number in range(DISTINCT):
+        assert not watched.watch.suspects_clock
+        watched.clock.advance(30)
+        watched.stale(f"msg_{number}", -3600 + 7200)
+    assert watched.watch.suspects_clock
+
+
+async def test_a_message_that_its_sender_signs_anew_is_no_copy(watched: Watched) -> None:
+    for _ in range(ENOUGH):
+        watched.stale("msg_0", 3600)
+        watched.clock.advance(60)
+    assert watched.sources == [("legitmark", "stale_timestamp", ENOUGH)]
+    assert not watched.watch.suspects_clock
