@@ -147,8 +147,9 @@ class Operator:
         """End a slice of queued or dead deliveries."""
         if act.selection.status is not None:
             raise ValueError("a discard chooses deliveries, by state and sink: the status of a message chooses none")
-        targets, go_on = await self._targets(act)
-        done = await self._change(act, "delivery.discarded", operations.discard, targets, ("queued", "dead"))
+        states = ("queued", "dead")
+        targets, go_on = await self._targets(act, states)
+        done = await self._change(act, "delivery.discarded", operations.discard, targets, states)
         return Progress(len(targets), *done, go_on)
 
     async def pause(self, sink: str, actor: str) -> bool:
@@ -203,8 +204,8 @@ class Operator:
                 document["held"] = "breaker open"
 
     async def _reopen(self, act: Act) -> Progress:
-        targets, go_on = await self._targets(act)
         states = _replayable(act)
+        targets, go_on = await self._targets(act, states)
         change = partial(operations.reopen, states=states)
         done = await self._change(act, "delivery.replayed", change, self._with_waits(targets), states)
         return Progress(len(targets), *done, go_on)
@@ -253,10 +254,15 @@ class Operator:
         await self._audit.flush()
         return number, kinds
 
-    async def _targets(self, act: Act) -> tuple[list[Target], Target | None]:
+    async def _targets(self, act: Act, states: tuple[str, ...]) -> tuple[list[Target], Target | None]:
+        """The next deliveries of an act that are in one of the states, and where to go on."""
         selection, after = act.selection, act.after or _FIRST
+        if selection.state is not None and selection.state not in states:
+            return [], None
         seqs = await self._seqs(selection.id, after.seq - 1)
-        targets, go_on = await self._store.ask(lambda connection: walks.deliveries(connection, selection, seqs, after, _SLICE))
+        targets, go_on = await self._store.ask(
+            lambda connection: walks.deliveries(connection, selection, seqs, after, _SLICE, states)
+        )
         return targets, go_on or _beyond(seqs)
 
     def _with_waits(self, targets: list[Target]) -> list[Target]:

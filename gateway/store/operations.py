@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from gateway.store.records import SinkState
 from gateway.store.writes import Changes, absences, first_in_turn, milliseconds, next_turn
@@ -33,7 +33,7 @@ class Selection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Target(Struct, frozen=True, forbid_unknown_fields=True):
     """One delivery of one message, there or to be made."""
 
-    seq: int
+    seq: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     sink: str
     wait: float = 0.0
     """Seconds until its first attempt, where it is queued anew."""

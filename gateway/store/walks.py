@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from itertools import islice
 
@@ -80,24 +80,40 @@ def messages(
 
 
 def deliveries(
-    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: Target, limit: int
+    connection: sqlite3.Connection,
+    selection: Selection,
+    seqs: list[int] | None,
+    after: Target,
+    limit: int,
+    states: Sequence[str] = (),
 ) -> tuple[list[Target], Target | None]:
-    """The next deliveries that a selection names, at most `limit`, by message, then sink; and the one to go on after."""
+    """The next deliveries that a selection names, at most `limit`, by message, then sink; and the one to go on after.
+
+    Args:
+        states: only deliveries in one of these, if the selection names no state; empty: in any.
+    """
     start = after
+    if selection.state is not None:
+        states = (selection.state,)
     if seqs is None:
         seq, go_on = begin(connection, selection, after.seq - 1)  # more of the deliveries of that message may be left
         if seq is None:
             return [], None if go_on is None else Target(go_on + 1, "")
         start = max(after, Target(seq + 1, ""), key=_place)
-        if (entries := _of_state(connection, selection, start)) is not None:
+        if (entries := _of_states(connection, states, selection.sink, start)) is not None:
             return _looked_up(connection, selection, entries, limit)
-        if selection.state == "queued":
+        if tuple(states) == ("queued",):
             start = max(start, Target(_first_queued(connection, selection.sink, start.seq), ""), key=_place)
-    return _walked(connection, selection, seqs, start, limit)
+    return _walked(connection, selection, states, seqs, start, limit)
 
 
 def _walked(
-    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, start: Target, limit: int
+    connection: sqlite3.Connection,
+    selection: Selection,
+    states: Sequence[str],
+    seqs: list[int] | None,
+    start: Target,
+    limit: int,
 ) -> tuple[list[Target], Target | None]:
     """The deliveries of a selection among the next LOOKED_AT of the table."""
     of_these = "" if seqs is None else f" AND message IN ({','.join(map(str, seqs))})"
@@ -112,10 +128,12 @@ def _walked(
     if seqs is not None:
         where += of_these.replace("message", "d.message")
     # The plus keeps SQLite from an index that has not their order (sqlite.org/optoverview.html).
-    for column, value in (("state", selection.state), ("sink", selection.sink)):
-        if value is not None:
-            where += f" AND +d.{column} = ?"
-            values.append(value)
+    if states:
+        where += f" AND +d.state IN ({','.join('?' * len(states))})"
+        values += states
+    if selection.sink is not None:
+        where += " AND +d.sink = ?"
+        values.append(selection.sink)
     bound = (END, "") if last is None else (last.seq, last.sink)
     rows = connection.execute(
         "SELECT d.message, d.sink FROM deliveries d WHERE (d.message, d.sink) > (?, ?) AND d.message <= ?"
@@ -126,13 +144,17 @@ def _walked(
     return found, found[-1] if len(found) == limit else last
 
 
-def _of_state(connection: sqlite3.Connection, selection: Selection, start: Target) -> list[Target] | None:
-    """The next deliveries of a state, at most LOOKED_UP, by the index of that state; None if there is no such index."""
-    if selection.state in ("dead", "discarded"):
-        return _ended(connection, selection.state, selection.sink, start)
-    if selection.state == "queued":
-        return _queued(connection, selection.sink, start)
-    return None
+def _of_states(connection: sqlite3.Connection, states: Sequence[str], sink: str | None, start: Target) -> list[Target] | None:
+    """The next deliveries in some states, at most LOOKED_UP, by the index of each state; None if there is no such index."""
+    if not states or "delivered" in states:
+        return None
+    each = []
+    for state in states:
+        entries = _queued(connection, sink, start) if state == "queued" else _ended(connection, state, sink, start)
+        if entries is None:
+            return None
+        each.append(entries)
+    return list(islice(heapq.merge(*each, key=_place), LOOKED_UP))
 
 
 def _ended(connection: sqlite3.Connection, state: str, sink: str | None, start: Target) -> list[Target]:

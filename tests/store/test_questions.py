@@ -152,6 +152,31 @@ def test_deliveries(reader: sqlite3.Connection, window: str, state: str | None, 
         assert watch.uses(index)
 
 
+@pytest.mark.parametrize("states", [("dead",), ("queued", "dead"), ("dead", "delivered")])
+@pytest.mark.parametrize("sink", SINKS)
+@pytest.mark.parametrize("most_queued", [400, 40_000])
+def test_the_deliveries_of_an_act(
+    reader: sqlite3.Connection, most_queued: int, sink: str | None, states: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replay or a discard that names no state still reads only what it could change, where an index tells that."""
+    monkeypatch.setattr(walks, "MOST_QUEUED", most_queued)
+    watch = Watch(reader)
+    pages: list[Any] = []
+
+    def page(after: Target) -> tuple[list[Target], Target | None]:
+        pages.append(found := walks.deliveries(reader, Selection(sink=sink), None, after, 200, states))
+        return found
+
+    found = watch.whole(page, Target(0, ""))
+    watch.check()
+    marks = ",".join("?" * len(states))
+    where, values = ("d.sink = ?", (sink,)) if sink else ("1", ())
+    query = f"SELECT d.message, d.sink FROM deliveries d WHERE {where} AND d.state IN ({marks}) ORDER BY 1, 2"
+    assert [(one.seq, one.sink) for one in found] == reader.execute(query, (*values, *states)).fetchall()
+    if states == ("dead",):
+        assert len(pages) <= len(found) // walks.LOOKED_UP + 2, "not one for every 200 of all deliveries"
+
+
 @pytest.mark.parametrize("text", [f"{MANY // 2:032x}", "msg_777", "sr-77", "BAG-77", "BAG-none", "0", "msg_", "sr-1", "none", ""])
 def test_the_messages_of_an_id(reader: sqlite3.Connection, text: str) -> None:
     watch = Watch(reader)
