@@ -40,8 +40,9 @@ bench: $(VENV)/.installed-dev ## Measure routing, and durable acks against a bar
 	$(BIN)/python tests/benchmarks/routing.py
 	$(BIN)/python tests/benchmarks/ack.py $(ARGS)
 
-bench-large: $(VENV)/.installed-dev ## Measure what people ask at 1,000,000 messages: three minutes, 2 GB in a temporary folder
+bench-large: $(VENV)/.installed-dev ## Measure questions at 1,000,000 messages, and holds of the writer: four minutes, 2 GB in a temporary folder
 	$(BIN)/python tests/benchmarks/large.py $(ARGS)
+	$(BIN)/python tests/benchmarks/holds.py
 
 screenshots: $(VENV)/.installed-dev ## Picture every mail and Slack message into dist/screenshots/ (needs Chromium)
 	$(BIN)/python -m tests.screenshots.render

@@ -14,7 +14,7 @@ from gateway.store import unlogged, writes
 from gateway.store.records import NewMessage, Settlement, Stored
 
 WORK_SECONDS = 0.02
-"""A commit begins the works of operators and of upkeep within this time; the others wait until ingest has had its turn."""
+"""A commit begins the works of operators and of upkeep within this time from its own begin; the others wait for the next one."""
 MOST_ACCEPTED = 1000
 """Rows of one commit, messages and deliveries together; one message alone may have more."""
 MOST_SETTLED = 500
@@ -103,12 +103,12 @@ class Batch:
         """
         changes: writes.Changes = writes.Changes()
         connection.execute("BEGIN IMMEDIATE")
+        until = seconds() + WORK_SECONDS
         try:
             accepted = writes.accept(connection, [new for new, _ in self.accepts], retention, changes)
             settlements = [settlement for settlement, _ in self.settles]
             done: list[Any] = [*writes.settle(connection, settlements, changes)]
             unlogged.note(connection, unlogged.accepted(accepted) + unlogged.settled(settlements, done))
-            until = seconds() + WORK_SECONDS
             for number, (work, _) in enumerate(self.works):
                 if number and seconds() >= until:
                     break

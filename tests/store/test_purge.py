@@ -180,6 +180,43 @@ class TestSlices:
             gone, after = await store.purge(0, 200, CUT)
             assert gone == 5 and after == seqs[4]
 
+    async def test_a_slice_is_counted_in_pages_of_big_bodies_too(self, path: Path) -> None:
+        async with serving(path) as store:
+            seqs = [await finished(store, new(f"msg_{number}", body=bytes(2 * 1024 * 1024))) for number in range(5)]
+            assert await store.purge(0, 200, CUT) == (2, seqs[1])
+            assert await store.purge(seqs[1], 200, CUT) == (2, seqs[3])
+
+    async def test_attempts_and_conflicts_of_one_message_go_over_several_slices_and_the_message_last(self, path: Path) -> None:
+        async with serving(path) as store:
+            before, much, behind = [await finished(store, new(f"msg_{number}")) for number in range(3)]
+
+            def tried(connection: sqlite3.Connection, changes: Changes) -> None:
+                connection.execute("UPDATE deliveries SET attempts = 2500 WHERE message = ?", (much,))
+                connection.executemany(
+                    "INSERT INTO attempts (message, sink, attempt, started_ms, duration_ms, outcome)"
+                    " VALUES (?, 'erp', ?, 0, 7, 'defer')",
+                    [(much, number) for number in range(2, 2501)],
+                )
+                connection.execute("UPDATE messages SET duplicates = 40 WHERE seq = ?", (much,))
+                connection.executemany(
+                    "INSERT INTO conflicts (message, body_sha256, received_ms, body) VALUES (?, ?, 0, x'00')",
+                    [(much, b"%d" % number) for number in range(40)],
+                )
+
+            await store.change(tried)
+            after: int | None = 0
+            gone, seen, left_of_it = 0, [], []
+            while after is not None:
+                number, after = await store.purge(after, 200, CUT)
+                gone += number
+                seen.append(after)
+                of = "WHERE message = ?"
+                left_of_it.append(tuple(one(path, f"SELECT count(*) FROM {it} {of}", much) for it in ("attempts", "conflicts")))
+            assert left_of_it == [(1500, 40), (500, 40), (0, 24), (0, 8), (0, 0)]
+            assert seen == [before, before, before, before, None] and behind > much
+            assert gone == 3 and left(path) == []
+            await assert_counters_right(store)
+
     async def test_a_message_received_while_the_clock_was_ahead_does_not_keep_the_others_for_ever(self, path: Path) -> None:
         async with serving(path) as store:
             ahead = await finished(store, new("msg_0", at=START + 5000 * DAY))
