@@ -23,8 +23,8 @@ class SinkThreads:
         return await self._store.read(partial(find, sink=self._sink, channel=channel, sr=sr))
 
     async def keep(self, channel: str, sr: str, thread: Thread) -> None:
-        work = partial(keep, sink=self._sink, channel=channel, sr=sr, thread=thread, now=self._clock.now())
-        await self._store.change(work)
+        now = self._clock.now()
+        await self._store.change(partial(keep, sink=self._sink, channel=channel, sr=sr, thread=thread, now=now))
 
 
 def find(connection: sqlite3.Connection, *, sink: str, channel: str, sr: str) -> Thread | None:

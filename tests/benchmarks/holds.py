@@ -34,9 +34,9 @@ Slice = Callable[[sqlite3.Connection], bool]
 """A slice of an operation; False at the end."""
 
 
-def build(path: Path, waiting: int) -> sqlite3.Connection:
-    """Write the database: `waiting` open deliveries of `erp`, eight to a service request, 1,000 messages without a route, and
-    1,000 that were delivered to 200 sinks, at two attempts each."""
+def build(path: Path, waiting: int, others: int = 1000) -> sqlite3.Connection:
+    """Write the database: `waiting` open deliveries of `erp`, eight to a service request, so many other messages without a route,
+    and as many that were delivered to 200 sinks, at two attempts each."""
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
     connection.execute("PRAGMA journal_mode = WAL")
     migrate(connection, path, Upgrade())
@@ -44,7 +44,7 @@ def build(path: Path, waiting: int) -> sqlite3.Connection:
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("BEGIN")
-    _messages(connection, 0, 1000, "accepted", START_MS - 10_000_000)
+    _messages(connection, 0, others, "accepted", START_MS - 10_000_000)
     for number in range(_SINKS):
         connection.execute(
             "INSERT INTO deliveries (message, sink, state, attempts, since_ms, ended_ms)"
@@ -55,11 +55,12 @@ def build(path: Path, waiting: int) -> sqlite3.Connection:
         "INSERT INTO attempts SELECT message, sink, attempt, since_ms, 7, 'retry', 'dns', NULL, '', '' FROM deliveries,"
         " (SELECT 1 AS attempt UNION SELECT 2)"
     )
-    _messages(connection, 1000, 1000, "unrouted", START_MS)
-    _messages(connection, 2000, waiting, "accepted", START_MS)
+    _messages(connection, others, others, "unrouted", START_MS)
+    _messages(connection, 2 * others, waiting, "accepted", START_MS)
     connection.execute(
         "INSERT INTO deliveries (message, sink, state, since_ms, due_ms) SELECT seq, 'erp', 'queued', received_ms,"
-        " received_ms + (seq * 7919) % 9000000 FROM messages WHERE seq > 2000"
+        " received_ms + (seq * 7919) % 9000000 FROM messages WHERE seq > ?",
+        (2 * others,),
     )
     connection.execute("INSERT INTO counters (sink, queued) VALUES ('erp', ?)", (waiting,))
     connection.execute("COMMIT")
