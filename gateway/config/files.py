@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.config.paths import AS_IT_STANDS, unfit_as_written
-from gateway.config.place import Finding, Findings, Place
+from gateway.config.place import Finding, Findings, Place, warning
 from gateway.config.syntax import Fault, fault
 from gateway.core.errors import ConfigError, Problem
 from gateway.core.values import Environment
@@ -126,7 +126,8 @@ def included(main: TomlFile, findings: Findings) -> list[TomlFile]:
             findings.append(Finding(where / number, trouble, AS_IT_STANDS))
             continue
         try:
-            matching = sorted(_matching(main.path.parent, pattern))
+            named = _matching(main.path.parent, pattern)
+            matching = [path for path in named if _is_regular(path)]
         except ValueError:
             findings.append(Finding(where / number, f'"{pattern}" is no pattern of files', 'write "routes.d/*.toml"'))
             continue
@@ -134,7 +135,10 @@ def included(main: TomlFile, findings: Findings) -> list[TomlFile]:
             hint = "without it nobody knows which files are meant: let this user read the folder, or remove what is broken"
             findings.append(Finding(where / number, f"{error.filename or pattern}: {error.strerror}", hint))
             continue
-        if not matching and not any(sign in pattern for sign in "*?["):
+        if _has_signs(pattern) and pattern.endswith(".toml"):  # others, such as "routes.d/*", name folders too
+            passed_over = [path for path in named if path not in matching]
+            findings += [warning(where / number, f"{path}: is a folder, and is passed over") for path in passed_over]
+        if not matching and not _has_signs(pattern):
             folder = (main.path.parent / pattern).is_dir()
             said = f"{pattern} is a folder" if folder else f"{pattern} is not there, or is not a file"
             findings.append(Finding(where / number, said, f'for its files: "{Path(pattern)}/*.toml"' if folder else ""))
@@ -152,9 +156,16 @@ def included(main: TomlFile, findings: Findings) -> list[TomlFile]:
 
 
 def _is_file(path: Path) -> bool:
-    """Raises ConfigError where this user may not even look."""
+    """Whether a path leads to a regular file; False for a folder, and where nothing is.
+
+    Raises ConfigError for a dangling link, a pipe or a device, and where this user may not even look.
+    """
     try:
-        return path.is_file()
+        return _is_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            raise _unreadable(path, "is a link to what is not there: No such file or directory") from None
+        return False
     except PermissionError:
         raise _unreadable(
             path, "is in a folder that this user may not read", "be root, or join the group of the folder"
@@ -164,7 +175,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
-    """The files that a pattern names.
+    """The files that a pattern names, and the folders, in the order of their names.
 
     Raises ValueError if it is no pattern, and OSError with the file's name for a folder that can't be read, a dangling link, or
     anything else that may be a file of the configuration and can't be looked at. (`Path.glob` passes over all of these.)
@@ -177,10 +188,12 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
     if base.is_absolute():
         folder, pattern = Path(base.anchor), str(base.relative_to(base.anchor))
     list(folder.glob(pattern))  # raises ValueError where it is no pattern
-    found = {folder}
+    found, written_out = {folder}, True
     for part in Path(pattern).parts:
-        found = {path for parent in found for path in _named(parent, part)}
-    return [path for path in found if _is_regular(path)]
+        parents = [path for path in found if _is_folder(path, has_to=written_out)]
+        found = {path for parent in parents for path in _named(parent, part)}
+        written_out = not _has_signs(part)
+    return sorted(found)
 
 
 def _named(folder: Path, part: str) -> Iterator[Path]:
@@ -190,9 +203,8 @@ def _named(folder: Path, part: str) -> Iterator[Path]:
         for inner in _listed(folder):
             if stat.S_ISDIR(inner.lstat().st_mode):  # a link could lead in a circle
                 yield from _named(inner, part)
-    elif any(sign in part for sign in "*?["):
-        if folder.is_dir():
-            yield from (path for path in _listed(folder) if fnmatch.fnmatchcase(path.name, part))
+    elif _has_signs(part):
+        yield from (path for path in _listed(folder) if fnmatch.fnmatchcase(path.name, part))
     elif _there(folder / part):
         yield folder / part
 
@@ -208,6 +220,19 @@ def _there(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def _has_signs(pattern: str) -> bool:
+    return any(sign in pattern for sign in "*?[")
+
+
+def _is_folder(path: Path, *, has_to: bool) -> bool:
+    """Whether a path leads to a folder. Raises OSError for a dangling link, and for what has to be a folder and is none."""
+    if stat.S_ISDIR(path.stat().st_mode):
+        return True
+    if has_to:
+        raise NotADirectoryError(errno.ENOTDIR, "is no folder", str(path))
+    return False
 
 
 def _is_regular(path: Path) -> bool:

@@ -92,6 +92,31 @@ def endless(inner: Path) -> None:
     (inner / "b.toml").symlink_to("/dev/zero")
 
 
+def folder_for_a_file(inner: Path) -> None:
+    (inner / "a.toml").unlink()
+    (inner / "a.toml").mkdir()
+
+
+def folder_that_is_a_dangling_link(inner: Path) -> None:
+    inner.rename(inner.with_name("elsewhere"))
+    inner.symlink_to("gone")
+
+
+def folder_that_is_a_circle(inner: Path) -> None:
+    inner.rename(inner.with_name("elsewhere"))
+    inner.symlink_to(inner)
+
+
+def folder_that_is_a_file(inner: Path) -> None:
+    inner.rename(inner.with_name("elsewhere"))
+    inner.write_text(DROP_IN, encoding="utf-8")
+
+
+def folder_that_is_a_pipe(inner: Path) -> None:
+    inner.rename(inner.with_name("elsewhere"))
+    os.mkfifo(inner)
+
+
 def unreadable_file(inner: Path) -> None:
     (inner / "a.toml").chmod(0o600)
 
@@ -105,6 +130,28 @@ def test_what_can_not_be_read_is_named_with_its_cause(spoil: Callable[[Path], No
     text = said(folder, pattern)
     assert "routes.d" in text and "error" in text and "BUG" not in text
     assert any(cause in text for cause in ("Permission denied", "No such file", "symbolic links", "is a pipe")), text
+
+
+@pytest.mark.parametrize("pattern", ["routes.d/*.toml", "routes.d/./*.toml", "routes.d/deeper/*.toml", "routes.d/**/*.toml"])
+@pytest.mark.parametrize(
+    "spoil", [folder_that_is_a_dangling_link, folder_that_is_a_circle, folder_that_is_a_file, folder_that_is_a_pipe]
+)
+def test_a_folder_that_is_none_is_named_with_its_cause(spoil: Callable[[Path], None], pattern: str, folder: Path) -> None:
+    inner = drop_ins(folder)
+    assert said(folder, pattern) == ""
+    spoil(inner)
+    text = said(folder, pattern)
+    assert f"{inner}: " in text and "error" in text and "BUG" not in text
+    assert any(cause in text for cause in ("is no folder", "No such file", "symbolic links")), text
+
+
+def test_a_folder_in_place_of_a_file_is_told_and_other_folders_are_not(folder: Path) -> None:
+    folder_for_a_file(drop_ins(folder))
+    file = folder / "gateway.toml"
+    for pattern, told in (("routes.d/*.toml", True), ("routes.d/*", False), ("*/x.toml", False), ("gateway.tom*/x.toml", False)):
+        file.write_text(TEXT.replace("§", pattern), encoding="utf-8")
+        found = [one.message for one in load(file, Environment({"LEGITMARK_SECRET": SECRET})).warnings if one.place == "include"]
+        assert found == [f"{folder}/routes.d/a.toml: is a folder, and is passed over"] * told
 
 
 def test_a_file_that_is_named_in_a_closed_folder_is_no_missing_file(folder: Path) -> None:
