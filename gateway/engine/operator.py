@@ -27,6 +27,10 @@ from gateway.store.writes import milliseconds
 
 _SLICE = 200
 """Deliveries changed in one transaction: ingest does not notice."""
+_MOST_MADE = 1000
+"""Deliveries that one slice of messages may owe, to all sinks together: more hold the event loop."""
+_FEW = 5
+"""Messages of such a slice, however many sinks there are."""
 _MOST_SHOWN = 100
 _MOST_SHOWN_CHARACTERS = 8 * 1024 * 1024
 """Of bodies, in one answer: beyond that it ends with the message at hand."""
@@ -214,7 +218,8 @@ class Operator:
         """Make deliveries that do not exist yet, and re-open those that are dead, message by message."""
         selection, after = act.selection, (act.after or _FIRST).seq
         seqs = await self._seqs(selection.id, after)
-        page, go_on = await self._store.ask(lambda connection: queries.chosen(connection, selection, seqs, after, _SLICE))
+        size = max(_FEW, min(_SLICE, _MOST_MADE // max(len(self._lanes), 1)))
+        page, go_on = await self._store.ask(lambda connection: queries.chosen(connection, selection, seqs, after, size))
         last = go_on if go_on is not None else _last_of_many(seqs)
         wanted = [
             Target(one.seq, sink) for one in page if not _left_out(selection, one) for sink in await self._sinks_for(act, one)

@@ -159,6 +159,7 @@ class Crowd:
         while True:
             progress: Progress = await do(Act(**what, after=after))
             changed, after = changed + progress.changed, progress.after
+            assert progress.changed <= 1000  # more would hold the event loop
             if after is None:
                 return changed
 
