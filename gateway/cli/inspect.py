@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from gateway.cli.client import connected, segment
+from gateway.cli.client import Client, connected, segment
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, UsageError, console, instant
 from gateway.cli.completion import sink_names
 from gateway.cli.lines import printable, to_json
@@ -58,6 +58,7 @@ def show(
     id_: Annotated[str, Parameter(name="ID")],
     /,
     *,
+    attempts: Annotated[bool, Parameter(negative="", help="All attempts, not only the last 20 at each delivery.")] = False,
     json_: JsonOption = False,
     config: ConfigOption = None,
     admin: AdminOption = None,
@@ -69,7 +70,7 @@ def show(
     id_
         The gateway's id, the sender's, an SR uuid, a reference id, or how one of the first three begins.
     """
-    return asyncio.run(_show(id_, json_, config, admin))
+    return asyncio.run(_show(id_, attempts, json_, config, admin))
 
 
 async def _list(
@@ -115,9 +116,13 @@ def _say_none(what: str, query: dict[str, Any]) -> int:
     return 0
 
 
-async def _show(text: str, as_json: bool, config: Path | None, admin: str | None) -> int:
+async def _show(text: str, every: bool, as_json: bool, config: Path | None, admin: str | None) -> int:
     async with connected(config, admin) as client:
         answer = await client.get(f"/api/messages/{segment(text)}")
+        if every:
+            for message in answer["messages"]:
+                for delivery in message["deliveries"]:
+                    await _fill(client, message["message_id"], delivery)
     found = answer["messages"]
     if answer["more"]:
         said = f'"{printable(text)}" stands for more than these {len(found)} messages: gateway messages --id lists them all'
@@ -134,10 +139,14 @@ async def _show(text: str, as_json: bool, config: Path | None, admin: str | None
         out.print(printable(f"  from {message['source']}, sender's id {message['sender_id'] or 'none'}"))
         for conflict in message["conflicts"]:
             out.print(printable(f"  {conflict['time']}  a duplicate with another body: {conflict['body']}"))
+        if message["more_conflicts"]:
+            out.print("  ... more duplicates with other bodies", style="dim")
         for delivery in message["deliveries"]:
             ends = f"next {delivery['next_attempt_at']}" if delivery["next_attempt_at"] else delivery["ended_at"]
             facts = [f"{delivery['sink']}: {delivery['state']}", _held(delivery), ends, delivery["reason"]]
             out.print(printable("  " + "  ".join(fact for fact in facts if fact)))
+            if delivery["attempts"] and (earlier := delivery["attempts"][0]["attempt"] - 1):
+                out.print(f"    ... {earlier} before these: gateway show --attempts", style="dim")
             for attempt in delivery["attempts"]:
                 facts = [attempt["outcome"], attempt["reason"], attempt["detail"], f"{attempt['duration_ms']} ms"]
                 said = "  ".join(str(fact) for fact in facts if fact)
@@ -146,6 +155,20 @@ async def _show(text: str, as_json: bool, config: Path | None, admin: str | None
                     out.print(printable(f"      answered: {attempt['answer']}"), style="dim")
         out.print(printable(f"  {message['body']}"), style="dim")
     return 0
+
+
+async def _fill(client: Client, message_id: str, delivery: dict[str, Any]) -> None:
+    """Give a delivery all of its attempts, in place of the last ones."""
+    if len(delivery["attempts"]) == delivery["attempt"]:
+        return
+    path = f"/api/messages/{segment(message_id)}/attempts/{segment(delivery['sink'])}"
+    found: list[dict[str, Any]] = []
+    after = 0
+    while after is not None:
+        page = await client.get(path, {"after": after, "limit": _PAGE})
+        found += page["attempts"]
+        after = page["after"]
+    delivery["attempts"] = found
 
 
 def _what(document: dict[str, Any]) -> str:

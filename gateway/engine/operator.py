@@ -33,7 +33,9 @@ _FEW = 5
 """Messages of such a slice, however many sinks there are."""
 _MOST_SHOWN = 100
 _MOST_SHOWN_CHARACTERS = 8 * 1024 * 1024
-"""Of bodies, in one answer: beyond that it ends with the message at hand."""
+"""Of bodies and attempts, in one answer: beyond that it ends with the message at hand."""
+_ATTEMPT_CHARACTERS = 500
+"""That an attempt with its answer takes, about."""
 _NOBODY = Decision(sinks=(), routes=())
 _MOST_ROUTED = 100
 _MOST_ROUTED_BYTES = 1024 * 1024
@@ -135,7 +137,20 @@ class Operator:
                 self._say_held(story["deliveries"])
                 stories.append(story)
                 size += sum(len(one["body"]) for one in (story, *story["conflicts"]))
+                size += _ATTEMPT_CHARACTERS * sum(len(delivery["attempts"]) for delivery in story["deliveries"])
         return stories, False
+
+    async def attempts(self, text: str, sink: str, after: int, limit: int) -> tuple[list[dict[str, Any]], int | None]:
+        """A page of the attempts at the delivery of one message to a sink, oldest first, and the attempt to go on after.
+
+        Raises KeyError where the id stands for no message, ValueError where it stands for several.
+        """
+        seqs = await self._seqs(text, 0) or []
+        if not seqs:
+            raise KeyError(f'message with the id "{text}"')
+        if len(seqs) > 1:
+            raise ValueError(f'the id "{text}" stands for several messages: name one by its message_id')
+        return await self._store.ask(lambda connection: queries.attempts(connection, seqs[0], sink, after, limit))
 
     async def replay(self, act: Act) -> Progress:
         """Re-open, and where asked for make, a slice of deliveries, with the same keys and a fresh budget."""

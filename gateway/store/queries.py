@@ -12,6 +12,13 @@ from gateway.store import walks
 from gateway.store.operations import Selection, Target
 from gateway.store.writes import milliseconds
 
+MOST_ATTEMPTS = 20
+"""Attempts at each delivery that a story tells: the last ones. `attempts` has them all, in pages."""
+MOST_CONFLICTS = 10
+"""Bodies of conflicting duplicates that a story tells: each may be as large as a message."""
+_CONFLICTS_ORDERED = 1000
+"""Conflicting duplicates among which the earliest are looked for."""
+_ATTEMPT = "attempt, started_ms, duration_ms, outcome, reason, status, detail, answer"
 _DUE_MS = "due_ms + (SELECT jumped_ms FROM timeline)"
 """By the wall clock of now."""
 
@@ -163,9 +170,10 @@ def received_since(
 
 
 def story(connection: sqlite3.Connection, seq: int) -> dict[str, Any] | None:
-    """All that is known of one message: its deliveries, their attempts, and the bodies of conflicting duplicates.
+    """All that is known of one message: its deliveries, their last attempts, and the bodies of some conflicting duplicates.
 
-    None where it was purged.
+    `attempt` of a delivery is the number of its last attempt; `more_conflicts` says that some bodies are left out. None where the
+    message was purged.
     """
     row = connection.execute(
         "SELECT id, sender_id, source, event_type, milestone, sr_uuid, reference_id, received_ms, status, duplicates,"
@@ -181,33 +189,57 @@ def story(connection: sqlite3.Connection, seq: int) -> dict[str, Any] | None:
             "delivery_id": f"{document['message_id']}-{sink}",
             "sink": sink,
             "state": state,
-            "attempts": _attempts(connection, seq, sink),
+            "attempt": attempt,
+            "attempts": _last_attempts(connection, seq, sink),
             "reason": reason,
             "next_attempt_at": _time(due_ms),
             "ended_at": _time(ended_ms),
         }
-        for sink, state, reason, due_ms, ended_ms in connection.execute(
-            f"SELECT sink, state, reason, {_DUE_MS}, ended_ms FROM deliveries WHERE message = ? ORDER BY sink",
+        for sink, state, attempt, reason, due_ms, ended_ms in connection.execute(
+            f"SELECT sink, state, attempts, reason, {_DUE_MS}, ended_ms FROM deliveries WHERE message = ? ORDER BY sink",
             (seq,),
         ).fetchall()
     ]
+    conflicts = connection.execute(
+        "SELECT received_ms, sender_id, body FROM conflicts"
+        " WHERE rowid IN (SELECT rowid FROM conflicts WHERE message = ? LIMIT ?) ORDER BY rowid LIMIT ?",
+        (seq, _CONFLICTS_ORDERED, MOST_CONFLICTS + 1),
+    ).fetchall()
     document["conflicts"] = [
         {"time": _time(received_ms), "sender_id": _text(sender_id), "body": body.decode("utf-8", "replace")}
-        for received_ms, sender_id, body in connection.execute(
-            "SELECT received_ms, sender_id, body FROM conflicts WHERE message = ? ORDER BY received_ms", (seq,)
-        )
+        for received_ms, sender_id, body in conflicts[:MOST_CONFLICTS]
     ]
+    document["more_conflicts"] = len(conflicts) > MOST_CONFLICTS
     return document
 
 
-def _attempts(connection: sqlite3.Connection, seq: int, sink: str) -> list[dict[str, Any]]:
+def attempts(
+    connection: sqlite3.Connection, seq: int, sink: str, after: int, limit: int
+) -> tuple[list[dict[str, Any]], int | None]:
+    """A page of the attempts at one delivery, oldest first, and the number of the attempt to go on after; None: the last page.
+
+    Args:
+        after: the number of an attempt; 0 begins.
+    """
     rows = connection.execute(
-        "SELECT attempt, started_ms, duration_ms, outcome, reason, status, detail, answer FROM attempts"
-        " WHERE message = ? AND sink = ? ORDER BY attempt",
-        (seq, sink),
-    )
+        f"SELECT {_ATTEMPT} FROM attempts WHERE message = ? AND sink = ? AND attempt > ? ORDER BY attempt LIMIT ?",
+        (seq, sink, after, limit + 1),
+    ).fetchall()
+    page = [_attempt_document(row) for row in rows[:limit]]
+    return page, page[-1]["attempt"] if len(rows) > limit else None
+
+
+def _last_attempts(connection: sqlite3.Connection, seq: int, sink: str) -> list[dict[str, Any]]:
+    rows = connection.execute(
+        f"SELECT {_ATTEMPT} FROM attempts WHERE message = ? AND sink = ? ORDER BY attempt DESC LIMIT ?",
+        (seq, sink, MOST_ATTEMPTS),
+    ).fetchall()
+    return [_attempt_document(row) for row in reversed(rows)]
+
+
+def _attempt_document(row: tuple[Any, ...]) -> dict[str, Any]:
     keys = ("attempt", "time", "duration_ms", "outcome", "reason", "status", "detail", "answer")
-    return [dict(zip(keys, (row[0], _time(row[1]), *row[2:]), strict=True)) for row in rows]
+    return dict(zip(keys, (row[0], _time(row[1]), *row[2:]), strict=True))
 
 
 def _message_document(row: tuple[Any, ...]) -> dict[str, Any]:

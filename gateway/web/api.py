@@ -71,6 +71,11 @@ class Api:
                     asked.query(request)
                     stories, more = await self._operator.show(text)
                     return json_response(200, {"messages": stories, "more": more})
+                case "GET", ["messages", text, "attempts", sink]:
+                    given = asked.query(request, "after", "limit")
+                    begin = asked.number(given, "after") or 0
+                    page, after = await self._operator.attempts(text, sink, begin, asked.limit(given))
+                    return json_response(200, {"attempts": page, "after": after})
                 case "GET", ["deliveries"]:
                     return await self._deliveries(request)
                 case "GET", ["sinks"]:

@@ -97,6 +97,26 @@ def test_show_finds_a_message_by_each_of_its_ids_and_says_when_there_is_none(ben
         assert bench.run(*arguments).status == 1
 
 
+def test_show_tells_the_last_attempts_and_with_an_option_all_of_them(tmp_path: Path) -> None:
+    with Receiver() as receiver:
+        receiver.script.extend([(500, {})] * 25)
+        more = f"retry = {['0s'] * 30}\nbreaker = {{ failures = 100 }}".replace("'", '"')
+        with Running(tmp_path, http_sink(receiver, more=more) + route("erp")) as running:
+            bench = Bench(running, receiver)
+            bench.post(("sr-aa1", "msg_one", "BAG-1"))
+
+            def shown(*options: str) -> list[int]:
+                (message,) = bench.run("show", "BAG-1", "--json", *options).document()
+                (delivery,) = message["deliveries"]
+                assert delivery["attempt"] == 26
+                return [attempt["attempt"] for attempt in delivery["attempts"]]
+
+            assert shown() == list(range(7, 27)) and shown("--attempts") == list(range(1, 27))
+            told, whole = bench.run("show", "BAG-1").out, bench.run("show", "BAG-1", "--attempts").out
+            assert "6 before these: gateway show --attempts" in told and "attempt 6 " not in told
+            assert "before these" not in whole and "attempt 1 " in whole and "attempt 26 " in whole
+
+
 def test_deliveries_are_listed_by_state_sink_and_id(bench: Bench) -> None:
     assert len(bench.lines("deliveries")) == 3
     dead = bench.lines("deliveries", "--state", "dead")
