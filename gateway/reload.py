@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 from gateway.clock import Clock
 from gateway.config import Config, load
 from gateway.config.diff import Difference, QueuedDeliveries, differences, queued_deliveries, until_restart
+from gateway.config.memo import Memo
 from gateway.core.errors import ConfigError, GatewayError, Problem, StoreError
 from gateway.core.status import Refusal, RunningConfig
 from gateway.core.values import Environment, Secret, SecretRef
@@ -21,7 +22,7 @@ from gateway.metrics import Metrics
 from gateway.store.records import Counts
 from gateway.systemd import Systemd
 from gateway.telemetry import Log
-from gateway.threads import detached, politely
+from gateway.threads import Pauses, detached, politely
 
 _MOST_DETAIL = 2000
 """Characters of what changed, or was wrong, in the audit line; the answer to who asked has it all."""
@@ -70,6 +71,7 @@ class Reloads:
         self._running = running
         """What takes effect: of what needs a restart, that is what was there at start."""
         self._credentials = _credentials(running)
+        self._memo = Memo()
         self._use = use
         self._counts = counts
         self._environment = environment
@@ -127,12 +129,13 @@ class Reloads:
             try:
                 new, fixed, changes = await self._read()
                 restart = (*(change.place for change in changes if change.restart), *fixed)
-                waiting = queued_deliveries(self._running, new, await self._queued())
+                waiting = await self._waiting(new) if changes else []
                 reloaded = Reloaded(tuple(changes), restart, new.warnings, tuple(waiting))
                 if dry_run:
                     return reloaded
                 new = until_restart(self._running, new)
-                await self._use(new)
+                if changes:
+                    await self._use(new)
             except GatewayError as error:
                 if not dry_run:
                     await self._refused(error, actor)
@@ -157,9 +160,10 @@ class Reloads:
         """
         running = self._running
         file = running.file
+        memo = Memo(self._memo, pause=Pauses(self._clock.monotonic))
 
         def read() -> tuple[Config, list[str], list[Difference]]:
-            new = load(file, self._environment, now=self._clock.now())
+            new = load(file, self._environment, now=self._clock.now(), memo=memo)
             known = {ref: secret for ref, secret in self._credentials.items() if ref in new.secrets}
             others = [f"credential {ref.credential}" for ref in known if known[ref].reveal() != new.secrets[ref].reveal()]
             new = structs.replace(new, secrets=new.secrets | known)
@@ -169,10 +173,18 @@ class Reloads:
             # One that hangs would be in the way of all reloads after it, and systemd would wait for the end of this one.
             async with asyncio.timeout(self.read_seconds):
                 with politely():
-                    return await detached(read, "reload")
+                    found = await detached(read, "reload")
         except TimeoutError:
             message = f"was not read within {self.read_seconds:g} s: it, or a file that it names, is a pipe, or its disk hangs"
             raise ConfigError(str(file), [Problem(file=str(file), place="file", message=message)]) from None
+        self._memo = memo
+        return found
+
+    async def _waiting(self, new: Config) -> list[QueuedDeliveries]:
+        """Ask the store only where a sink comes, leaves or has another destination."""
+        if not queued_deliveries(self._running, new, None) and new.sinks.keys() <= self._running.sinks.keys():
+            return []
+        return queued_deliveries(self._running, new, await self._queued())
 
     async def _queued(self) -> Mapping[str, int] | None:
         """Return how many deliveries are queued, by sink; None while the store can't tell, which is no reason to refuse."""

@@ -36,6 +36,28 @@ def politely(seconds: float = 0.0001) -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
+class Pauses:
+    """Rests of a thread that computes, a few times as long as its work between them: what the loop has to do goes first.
+
+    To be called often. A delivery that arrives meanwhile is held up by one piece of that work at most, or by none.
+    """
+
+    work = 0.0005
+    """Seconds of work in one go."""
+    rest = 0.002
+    """Seconds."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._since = monotonic()
+        self._never = threading.Event()
+
+    def __call__(self) -> None:
+        if self._monotonic() - self._since >= self.work:
+            self._never.wait(self.rest)
+            self._since = self._monotonic()
+
+
 def started(function: Callable[[], _T], name: str) -> asyncio.Future[_T]:
     """Begin a blocking function in a thread of its own.
 

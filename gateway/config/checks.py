@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import ssl
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Literal
 
-from gateway.certificates import PairError
+from gateway.certificates import PairError, load_pair, validity
 from gateway.config import access, paths
 from gateway.config.decode import secret_refs
+from gateway.config.memo import Memo, Same
 from gateway.config.place import Finding, Findings, Place
 from gateway.config.settings import Config, SourceSettings
 from gateway.core.mailbox import MailboxError, parse_mailbox
 from gateway.core.signature import Key
 from gateway.core.urls import UrlError, parse_host, parse_url
-from gateway.core.values import SecretRef
+from gateway.core.values import Secret, SecretRef
 from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, tls
 from gateway.sinks.guard import parse_network
 from gateway.sinks.http import MOST_SECRETS, OWN_HEADERS
@@ -34,7 +39,7 @@ def check_name(name: str, where: Place, findings: Findings) -> None:
         findings.append(Finding(where, f'"{name}" can not be a name', hint, on="key"))
 
 
-def check(config: Config, findings: Findings) -> None:
+def check(config: Config, findings: Findings, memo: Memo) -> None:
     """Everything that can be said without the secrets."""
     access.check(config, findings)
     paths.check(config, findings)
@@ -49,10 +54,11 @@ def check(config: Config, findings: Findings) -> None:
             message = f"{' and '.join(sharing)} have the same path {path}"
             findings.append(Finding(config.place("sources", sharing[-1], "path"), message))
     for name, sink in config.sinks.items():
-        _check_sink(sink, config.sink_places[name], config, findings)
+        where = config.sink_places[name]
+        memo.collect(("check", Same(sink), where), findings, partial(_check_sink, sink, where))
 
 
-def check_secrets(config: Config, findings: Findings, now: float) -> None:
+def check_secrets(config: Config, findings: Findings, now: float, memo: Memo) -> None:
     """Whether each secret can be what it has to be; says nothing of its content. `now` in Unix seconds."""
     access.check_certificate(config, findings, now)
     for name, source in config.sources.items():
@@ -63,7 +69,7 @@ def check_secrets(config: Config, findings: Findings, now: float) -> None:
         if isinstance(sink, HttpConfig):
             for place, ref in secret_refs(sink.secret, where / "secret"):
                 _check_key(config, ref, place, findings)
-            _check_tls(sink, where, config, findings, now)
+            _check_tls(name, sink, where, config, findings, now, memo)
             for place, secret in [
                 (where / "bearer", sink.bearer),
                 *((where / "headers" / k, v) for k, v in sink.headers.items()),
@@ -111,7 +117,7 @@ def _check_source(source: SourceSettings, where: Place, findings: Findings) -> N
                 say(("identity", event_type, number), f'"{path}" is no path such as state.primary')
 
 
-def _check_sink(sink: SinkConfig, where: Place, config: Config, findings: Findings) -> None:
+def _check_sink(sink: SinkConfig, where: Place, findings: Findings) -> None:
     say = _sayer(where, findings)
     if not sink.retry:
         say("retry", "names no attempt", 'at least ["0s"]')
@@ -147,21 +153,40 @@ def _check_url(key: str, text: str, say: _Say) -> None:
         say(key, error.message, error.hint)
 
 
-def _check_tls(sink: HttpConfig, where: Place, config: Config, findings: Findings, now: float) -> None:
+def _check_tls(name: str, sink: HttpConfig, where: Place, config: Config, findings: Findings, now: float, memo: Memo) -> None:
     """Whether the files are what they have to be. With the secrets, since a machine that has none has no such files either."""
     if sink.ca is not None and paths.unfit_as_written(sink.ca, where.file.parent) is None:
-        try:
-            tls.context(config.base / sink.ca)
-        except ValueError as error:
-            findings.append(Finding(where / "ca", str(error).removeprefix("ca: ")))
+        if config.authorities[name]:  # else it is read anew: why it can't be is not in its text
+            key = ("ca", where, sink.ca, config.authorities[name])
+            memo.collect(key, findings, partial(_check_authorities, config.base / sink.ca, where))
+        else:
+            _check_authorities(config.base / sink.ca, where, findings)
     if sink.certificate in config.secrets and sink.key in config.secrets:
-        try:
-            tls.context(None, config.secrets[sink.certificate], config.secrets[sink.key])
-            access.warn_of_certificate(config.secrets[sink.certificate], where / "certificate", findings, now, who="servers")
-        except PairError as error:
-            findings.append(Finding(where / error.part, error.reason))
-        except ValueError as error:
-            findings.append(Finding(where / "certificate", str(error)))
+        certificate, private = config.secrets[sink.certificate], config.secrets[sink.key]
+        digest = hashlib.sha256(f"{certificate.reveal()}\0{private.reveal()}".encode()).digest()
+        if memo.collect(("pair", where, digest), findings, partial(_check_pair, certificate, private, where)):
+            access.warn_of_certificate(certificate, where / "certificate", findings, now, who="servers")
+
+
+def _check_authorities(ca: Path, where: Place, findings: Findings) -> None:
+    try:
+        tls.context(ca)
+    except ValueError as error:
+        findings.append(Finding(where / "ca", str(error).removeprefix("ca: ")))
+
+
+def _check_pair(certificate: Secret, key: Secret, where: Place, findings: Findings) -> bool:
+    """Return whether they are a pair."""
+    try:
+        load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, key)
+        validity(certificate)
+    except PairError as error:
+        findings.append(Finding(where / error.part, error.reason))
+    except ValueError as error:
+        findings.append(Finding(where / "certificate", str(error)))
+    else:
+        return True
+    return False
 
 
 def _check_http(sink: HttpConfig, say: _Say) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct, structs
 from msgspec.structs import FieldInfo
 
+from gateway.config.memo import Memo, Same
 from gateway.config.place import Finding, Findings, Place
 from gateway.core.values import Duration, Rate, SecretRef, Size
 from gateway.sinks import HttpConfig, JsonlConfig
@@ -100,6 +101,11 @@ def secret_refs(value: Any, where: Place) -> Iterator[tuple[Place, SecretRef]]:
     for key, item in inner:
         if isinstance(item, Struct | dict | list):  # most are plain values, and a place for each would cost more than all else
             yield from secret_refs(item, where / key)
+
+
+def secrets_in(settings: Struct, where: Place, memo: Memo) -> tuple[tuple[Place, SecretRef], ...]:
+    """The same, found once for settings that stay."""
+    return memo.get(("secrets", Same(settings), where), lambda: tuple(secret_refs(settings, where)))
 
 
 def absolute(value: V, folder: Path) -> V:

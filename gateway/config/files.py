@@ -14,6 +14,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from gateway.config import pieces
+from gateway.config.memo import Memo
 from gateway.config.paths import AS_IT_STANDS, unfit_as_written
 from gateway.config.place import Finding, Findings, Place, warning
 from gateway.config.syntax import Fault, fault
@@ -64,15 +66,21 @@ def as_the_service(file: Path, environment: Environment, root: Path = Path("/"))
     return environment.completed({variable: str(folder) for variable, folder in folders.items() if folder.is_dir()})
 
 
-def read(path: Path) -> TomlFile:
+def read(path: Path, memo: Memo | None = None) -> TomlFile:
     """Raises ConfigError where it can't be read, or isn't TOML."""
     try:
         if not _is_regular(path):
             raise _unreadable(path, "is a folder, and no file")
         raw = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-        text = raw.decode()
     except OSError as error:
         raise _unreadable(path, str(error.strerror)) from None
+    memo = memo or Memo()
+    return memo.get(("file", path, raw), lambda: _parsed(path, raw, memo))
+
+
+def _parsed(path: Path, raw: bytes, memo: Memo) -> TomlFile:
+    try:
+        text = raw.decode()
     except UnicodeDecodeError as error:
         before = raw[: error.start]
         source = raw.split(b"\n")[before.count(b"\n")].decode(errors="replace")
@@ -80,7 +88,7 @@ def read(path: Path) -> TomlFile:
         found = Fault(line, column, "is not UTF-8 here", "save the file as UTF-8")
         raise _broken(path, raw.decode(errors="replace"), source.rstrip("\r"), found) from None
     try:
-        return TomlFile(path, text, tomllib.loads(text))
+        return TomlFile(path, text, pieces.parse(text, memo))
     except ValueError as error:
         found = fault(text, error)
         lines = text.split("\n")[: found.line]
@@ -107,7 +115,7 @@ def read_table(path: Path, name: str) -> TomlFile:
         return read(path)
 
 
-def included(main: TomlFile, findings: Findings) -> list[TomlFile]:
+def included(main: TomlFile, findings: Findings, memo: Memo | None = None) -> list[TomlFile]:
     """The drop-in files that `include` names, in the order of the patterns, and of their names for each.
 
     Raises ConfigError with what is wrong in each file that can't be read: without it, the others can't be judged.
@@ -147,7 +155,7 @@ def included(main: TomlFile, findings: Findings) -> list[TomlFile]:
     problems: list[Problem] = []
     for path in paths:
         try:
-            files.append(read(path))
+            files.append(read(path, memo))
         except ConfigError as error:
             problems += error.problems
     if problems:

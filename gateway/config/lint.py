@@ -6,13 +6,15 @@ import difflib
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from gateway.config.decode import secret_refs
+from gateway.config.decode import secrets_in
+from gateway.config.memo import Memo, Same
 from gateway.config.overlap import shadowed
 from gateway.config.place import Finding, Findings, Place, warning
 from gateway.config.rules import tables_of
-from gateway.config.settings import Config
+from gateway.config.settings import Config, Rule
 from gateway.config.words import of_pattern, of_test
 from gateway.core.errors import Problem
 from gateway.core.events import Milestone
@@ -21,7 +23,7 @@ from gateway.core.routing import GATEWAY, may_apply
 from gateway.sinks import EmailConfig, SlackConfig
 
 
-def warnings(config: Config, findings: Findings) -> Iterator[Finding]:
+def warnings(config: Config, findings: Findings, memo: Memo) -> Iterator[Finding]:
     """Args: findings: the errors so far, so that nothing is said of what stands in their place."""
     wrong = {(finding.place.file, finding.place.keys[:2]) for finding in findings}
     unknown_routes = any(finding.place.keys == ("routes",) for finding in findings)
@@ -40,17 +42,15 @@ def warnings(config: Config, findings: Findings) -> Iterator[Finding]:
             for key in ("token", "channel"):
                 if getattr(sink, key) is not None:
                     yield warning(where / key, "has no effect beside webhook_url", "keep one of the two ways")
-    yield from _readable_secrets(config)
+    yield from _readable_secrets(config, memo)
     if not config.rules and not unknown_routes:
         yield warning(config.place("routes"), "there is none", "every message will be kept, and go nowhere")
     if not unknown_routes and not any(finding.place.keys[0::2] == ("routes", "sinks") for finding in findings):
         yield from _unused_sinks(config)
-    yield from shadowed([rule for rule in config.rules if (rule.place.file, rule.place.keys[:2]) not in wrong])
+    yield from shadowed([rule for rule in config.rules if (rule.place.file, rule.place.keys[:2]) not in wrong], memo)
     sources = frozenset((*config.sources, GATEWAY))
     for rule in config.rules:
-        for key, raw in (("match", rule.settings.match), ("unless", rule.settings.unless)):
-            for place, table in tables_of(raw, rule.place / key):
-                yield from of_pattern(table, place, sources)
+        yield from memo.get(("words", Same(rule), sources), partial(_words, rule, sources))
     named: set[str] = set()
     for test in config.tests:
         yield from of_test(test, sources)
@@ -68,6 +68,12 @@ def notes(config: Config) -> Iterator[Problem]:
         yield Problem(file=str(config.file), place="[[routes]]", message=message, hint=hint, level="note")
 
 
+def _words(rule: Rule, sources: frozenset[str]) -> list[Finding]:
+    patterns = [("match", rule.settings.match), ("unless", rule.settings.unless)]
+    tables = [pair for key, raw in patterns for pair in tables_of(raw, rule.place / key)]
+    return [finding for place, table in tables for finding in of_pattern(table, place, sources)]
+
+
 def _addresses_beyond_ascii(sink: EmailConfig, where: Place) -> Iterator[Finding]:
     """A domain has a form in ASCII, the part before the @ has none: some servers can't take it (RFC 6531)."""
     places = [(where / "sender", sink.sender), *((where / "recipients" / at, text) for at, text in enumerate(sink.recipients))]
@@ -78,11 +84,11 @@ def _addresses_beyond_ascii(sink: EmailConfig, where: Place) -> Iterator[Finding
                 yield warning(place, message, "ask the server by: gateway check --probe")
 
 
-def _readable_secrets(config: Config) -> Iterator[Finding]:
+def _readable_secrets(config: Config, memo: Memo) -> Iterator[Finding]:
     owners = [(config.place("server"), config.server), (config.place("admin"), config.admin)]
     places = [*owners, *((config.place("sources", name), source) for name, source in config.sources.items())]
     places += [(config.sink_places[name], sink) for name, sink in config.sinks.items()]
-    for where, ref in [pair for place, owner in places for pair in secret_refs(owner, place)]:
+    for where, ref in [pair for place, owner in places for pair in secrets_in(owner, place, memo)]:
         # A certificate is found like a secret, and is none.
         if ref.file is not None and where.keys[-1] != "certificate" and _others_read(config.base / ref.file):
             yield warning(where, f"every user of this machine can read {ref.file}", f"chmod o= {ref.file}")

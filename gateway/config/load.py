@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -14,8 +15,9 @@ from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.config import checks, lint, messages, report, rules
-from gateway.config.decode import SECRET_FORMS, absolute, decode_table, secret_refs, suggestion
+from gateway.config.decode import SECRET_FORMS, absolute, decode_table, secrets_in, suggestion
 from gateway.config.files import TomlFile, included, read, read_table
+from gateway.config.memo import Memo, Same
 from gateway.config.paths import AS_IT_STANDS, unfit_as_written
 from gateway.config.place import Finding, Findings, Place
 from gateway.config.report import is_secret_itself
@@ -30,7 +32,7 @@ from gateway.config.settings import (
     StoreSettings,
     TlsSettings,
 )
-from gateway.core.errors import ConfigError
+from gateway.core.errors import ConfigError, Problem
 from gateway.core.values import Environment, Secret, SecretRef
 from gateway.sinks import SINK_TYPES, HttpConfig, SinkConfig
 from gateway.sinks.base import ReadableSettings, SinkSettings
@@ -51,18 +53,22 @@ _CREDENTIAL = re.compile(r"[^/\s\x00-\x1f\x7f]+")
 _TABLES = ("include", "server", "admin", "store", "audit", "defaults", "sources", *_DROP_IN)
 
 
-def load(file: Path, environment: Environment, *, secrets: bool = True, now: float | None = None) -> Config:
+def load(
+    file: Path, environment: Environment, *, secrets: bool = True, now: float | None = None, memo: Memo | None = None
+) -> Config:
     """Read and check a configuration.
 
     Args:
         secrets: False resolves none of them, for a machine that has none (CI).
         now: Unix seconds, to judge certificates by; None asks the clock of this host.
+        memo: made of the memo of an earlier load, whose results are used for all that is still the same.
     Raises:
         ConfigError: with every problem that was found, in all files.
     """
     findings: Findings = []
-    main = read(file)
-    loader = _Loader([main, *included(main, findings)], environment, findings)
+    memo = memo or Memo()
+    main = read(file, memo)
+    loader = _Loader([main, *included(main, findings, memo)], environment, findings, memo)
     return loader.config(secrets=secrets, now=Clock().now() if now is None else now)
 
 
@@ -90,18 +96,19 @@ def _part(file: Path, environment: Environment, table: str, of: Callable[[_Loade
         main = read(file)
     except ConfigError:
         main = read_table(file, table)
-    part = of(_Loader([main], environment, findings))
+    part = of(_Loader([main], environment, findings, Memo()))
     if findings:
         raise ConfigError(str(file), report.problems(findings, {file: main.text}))
     return part
 
 
 class _Loader:
-    def __init__(self, files: list[TomlFile], environment: Environment, findings: Findings) -> None:
+    def __init__(self, files: list[TomlFile], environment: Environment, findings: Findings, memo: Memo) -> None:
         self._files = files
         self._main = files[0]
         self._environment = environment
         self._findings = findings
+        self._memo = memo
 
     def config(self, *, secrets: bool, now: float) -> Config:
         self._check_tables()
@@ -111,11 +118,12 @@ class _Loader:
         audit, audit_log = self.audit()
         sources = self._sources()
         defaults = self._single(DefaultsSettings, "defaults")
-        sinks = {name: (place, _completed(sink, defaults, place)) for name, (place, sink) in self._sinks().items()}
+        sinks = self._sinks(defaults)
         written_sinks = {name for file in self._files for name in _table(file, "sinks")}
         written_sources = set(_table(self._main, "sources"))
-        routes = rules.read_routes(self._files, written_sinks, written_sources, self._findings)
-        tests = rules.read_tests(self._files, written_sinks, written_sources, rules.written_names(self._files), self._findings)
+        routes = rules.read_routes(self._files, written_sinks, written_sources, self._findings, self._memo)
+        written_routes = rules.written_names(self._files)
+        tests = rules.read_tests(self._files, written_sinks, written_sources, written_routes, self._findings, self._memo)
         owners: list[tuple[Place, Struct]] = [(self._place("server"), server), (self._place("admin"), admin)]
         owners += [(self._place("sources", name), source) for name, source in sources.items()]
         owners += list(sinks.values())
@@ -143,10 +151,10 @@ class _Loader:
             secrets=self._secrets(owners, resolve=secrets),
         )
         found: Findings = []
-        checks.check(config, found)
-        messages.check(config, found)
+        checks.check(config, found, self._memo)
+        messages.check(config, found, self._memo)
         if secrets:
-            checks.check_secrets(config, found, now)
+            checks.check_secrets(config, found, now, self._memo)
         if not written_sources and not any(finding.place.keys[:1] == ("sources",) for finding in self._findings):
             found.append(
                 Finding(self._place("sources"), "there is none", "webhooks need a place to come from: [sources.legitmark]")
@@ -159,8 +167,8 @@ class _Loader:
             for finding in found
             if not any(place == finding.place or (place.is_key and place.holds(finding.place)) for place in refused)
         ]
-        self._findings += lint.warnings(config, self._findings)
-        problems = report.problems(self._findings, {file.path: file.text for file in self._files}) if self._findings else []
+        self._findings += lint.warnings(config, self._findings, self._memo)
+        problems = self._problems() if self._findings else []
         if any(problem.level == "error" for problem in problems):
             raise ConfigError(str(self._main.path), problems)
         return msgspec.structs.replace(
@@ -168,6 +176,12 @@ class _Loader:
             warnings=tuple(problems),
             notes=tuple(lint.notes(config)),
         )
+
+    def _problems(self) -> list[Problem]:
+        texts = {file.path: file.text for file in self._files}
+        findings = tuple(self._findings)
+        key = ("problems", findings, *map(Same, self._files))
+        return self._memo.get(key, lambda: report.problems(findings, texts))
 
     def admin(self) -> AdminSettings:
         return self._in_runtime_directory(self._single(AdminSettings, "admin"))
@@ -218,7 +232,7 @@ class _Loader:
                 found[name] = msgspec.structs.replace(settings, path=path)
         return found
 
-    def _sinks(self) -> dict[str, tuple[Place, SinkConfig]]:
+    def _sinks(self, defaults: DefaultsSettings) -> dict[str, tuple[Place, SinkConfig]]:
         found: dict[str, tuple[Place, SinkConfig]] = {}
         written: dict[str, Place] = {}
         types = ", ".join(f'"{known}"' for known in SINK_TYPES)
@@ -238,8 +252,10 @@ class _Loader:
                 if not isinstance(kind, str) or kind not in SINK_TYPES:
                     said = "is missing" if kind is None else "is no type of sink"
                     self._say(where / "type", said, f"one of {types}")
-                elif (settings := decode_table(SINK_TYPES[kind], table, where, self._findings)) is not None:
-                    found[name] = (where, settings if file is self._main else absolute(settings, file.path.parent))
+                else:
+                    folder = None if file is self._main else file.path.parent
+                    key = ("sink", where, folder is None, self._memo.text(table), defaults.locale, defaults.timezone)
+                    found[name] = where, self._memo.collect(key, self._findings, partial(_sink, table, defaults, where, folder))
         return found
 
     def _in_runtime_directory(self, admin: AdminSettings) -> AdminSettings:
@@ -258,7 +274,7 @@ class _Loader:
 
     def _secrets(self, owners: list[tuple[Place, Struct]], *, resolve: bool) -> dict[SecretRef, Secret]:
         found: dict[SecretRef, Secret] = {}
-        for where, ref in [pair for place, owner in owners for pair in secret_refs(owner, place)]:
+        for where, ref in [pair for place, owner in owners for pair in secrets_in(owner, place, self._memo)]:
             if any(where.holds(finding.place) for finding in self._findings):
                 continue
             if len(ref.kinds()) != 1:
@@ -281,7 +297,7 @@ class _Loader:
     def _pasted(self) -> Iterator[Finding]:
         """Secrets that stand in the file itself, where nothing else was found wrong."""
         for file in self._files:
-            for keys, on_key in pasted(file.document):
+            for keys, on_key in pasted(file.document, self._memo):
                 where = Place(file.path, keys)
                 if not any(where.holds(finding.place) or finding.place == where for finding in self._findings):
                     hint = f"write {SECRET_FORMS}, and rotate the secret" if not on_key else "remove it, and rotate the secret"
@@ -315,6 +331,17 @@ def _unfit(ref: SecretRef, base: Path) -> str | None:
 def _table(file: TomlFile, name: str) -> dict[str, Any]:
     table = file.document.get(name, {})
     return table if isinstance(table, dict) else {}
+
+
+def _sink(table: dict[str, Any], defaults: DefaultsSettings, where: Place, folder: Path | None, findings: Findings) -> SinkConfig:
+    """One sink, as far as it can be read without the others.
+
+    Args:
+        folder: where relative paths start; None: it is for each use of them to know.
+    """
+    settings = decode_table(SINK_TYPES[table["type"]], table, where, findings)
+    assert settings is not None  # it is a table
+    return _completed(settings if folder is None else absolute(settings, folder), defaults, where)
 
 
 def _completed(sink: SinkConfig, defaults: DefaultsSettings, where: Place) -> SinkConfig:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
+from functools import partial
 from zoneinfo import available_timezones
 
 from gateway.config.decode import suggestion
+from gateway.config.memo import Memo, Same
 from gateway.config.paths import unfit_as_written
 from gateway.config.place import Finding, Findings, Place
 from gateway.config.settings import Config
@@ -20,44 +22,47 @@ from gateway.sinks.templates import Template, TemplateProblem
 _PLACEHOLDERS = f"there is {', '.join(f'{{{name}}}' for name in LINK_FIELDS)}"
 
 
-def check(config: Config, findings: Findings) -> None:
+def check(config: Config, findings: Findings, memo: Memo) -> None:
     if not is_timezone(config.defaults.timezone):
         findings.append(Finding(config.place("defaults", "timezone"), *_no_timezone(config.defaults.timezone)))
-    for where, sink in _readable(config):
+    for name, where, sink in _readable(config):
         if sink.timezone is not None and not is_timezone(sink.timezone):
             findings.append(Finding(where / "timezone", *_no_timezone(sink.timezone)))
         if sink.link is not None and (wrong := _wrong_link(sink.link)) is not None:
             findings.append(Finding(where / "link", *wrong))
-        if sink.template is not None and unfit_as_written(sink.template, where.file.parent) is None:
+        if sink.template is None or unfit_as_written(sink.template, where.file.parent) is not None:
+            continue
+        if config.templates[name]:  # else it is read anew: why it can't be is not in its text
+            key = ("template", Same(sink), where, config.templates[name])
+            findings += memo.get(key, partial(_template_findings, sink, where / "template"))
+        else:
             findings += _template_findings(sink, where / "template")
 
 
-def _readable(config: Config) -> Iterator[tuple[Place, ReadableSettings]]:
+def _readable(config: Config) -> Iterator[tuple[str, Place, ReadableSettings]]:
     for name, sink in config.sinks.items():
         if isinstance(sink, ReadableSettings):
-            yield config.sink_places[name], sink
+            yield name, config.sink_places[name], sink
 
 
-def _template_findings(sink: ReadableSettings, place: Place) -> Iterator[Finding]:
+def _template_findings(sink: ReadableSettings, place: Place) -> list[Finding]:
     """At most one. What fails for every event is an error; what fails for some, in reading an event's values, a warning."""
     if sink.template is None:
-        return
+        return []
     folder = f"{place.file.parent}/"
     try:
         template = Template("email" if isinstance(sink, EmailConfig) else "slack", sink.locale or "en", sink.template)
     except TemplateProblem as error:
-        yield Finding(place, str(error).removeprefix(folder))
-        return
+        return [Finding(place, str(error).removeprefix(folder))]
     failing = list(template.trial())
     if not failing:
-        return
+        return []
     _, problem, depends = failing[0]
     message = str(problem).removeprefix(folder)
     names = ", ".join(name for name, _, _ in failing)
     if depends:
-        yield Finding(place, message, f"in its place the built-in template is used for {names}", level="warning")
-    else:
-        yield Finding(place, message, f"it fails for {names}")
+        return [Finding(place, message, f"in its place the built-in template is used for {names}", level="warning")]
+    return [Finding(place, message, f"it fails for {names}")]
 
 
 def _wrong_link(link: str) -> tuple[str, str] | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
+from gateway.config.memo import Memo, Same
 from gateway.config.place import Finding, warning
 from gateway.config.settings import Rule
 from gateway.core.patterns import OPERATORS
@@ -29,18 +31,15 @@ class _Seen(Struct, frozen=True):
     unless: tuple[_Asked, ...]
     own: bool
     """The gateway's own events may meet it."""
-
-    @property
-    def events(self) -> Hashable:
-        """Equal for rules that take the same events."""
-        return _in_any_order(self.match), _in_any_order(self.unless), frozenset(self.rule.route.sources)
+    events: Hashable
+    """Equal for rules that take the same events."""
 
 
-def shadowed(rules: list[Rule]) -> Iterator[Finding]:
+def shadowed(rules: list[Rule], memo: Memo) -> Iterator[Finding]:
     """Routes that say nothing, since another one before them says it or takes everything."""
     everything = next((rule for rule in rules if not rule.route.fallback and _takes_everything(rule)), None)
     own = next((rule for rule in rules if not rule.route.fallback and _takes_all_own(rule)), None)
-    seen = [_seen(rule) for rule in rules]
+    seen = [memo.get(("seen", Same(rule)), partial(_seen, rule)) for rule in rules]
     final = _Final([one for one in seen if one.rule.route.final and not one.rule.route.fallback])
     first: dict[Hashable, Rule] = {}
     for one in seen:
@@ -122,8 +121,9 @@ def _asks_less(loose: _Asked, strict: _Asked) -> bool:
 
 
 def _seen(rule: Rule) -> _Seen:
-    own = rule.route.for_own_events() is not None
-    return _Seen(rule, _patterns(rule.settings.match), _patterns(rule.settings.unless), own)
+    match, unless = _patterns(rule.settings.match), _patterns(rule.settings.unless)
+    events = (_in_any_order(match), _in_any_order(unless), frozenset(rule.route.sources))
+    return _Seen(rule, match, unless, rule.route.for_own_events() is not None, events)
 
 
 def _patterns(raw: dict[str, Any] | list[dict[str, Any]] | None) -> tuple[_Asked, ...]:

@@ -5,70 +5,101 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 from datetime import date, time
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from gateway.config.decode import decode_table, suggestion
 from gateway.config.files import TomlFile
+from gateway.config.memo import Memo
 from gateway.config.place import Finding, Findings, Place
 from gateway.config.settings import RouteSettings, Rule, Test, TestSettings
 from gateway.core.patterns import OPERATORS, Pattern, compile_pattern
 from gateway.core.routing import Route
 
-S = TypeVar("S", bound=Struct)
-
 Raw = dict[str, Any] | list[dict[str, Any]] | None
 
 
-def read_routes(files: list[TomlFile], sinks: Collection[str], sources: Collection[str], findings: Findings) -> list[Rule]:
+def read_routes(
+    files: list[TomlFile], sinks: Collection[str], sources: Collection[str], findings: Findings, memo: Memo
+) -> list[Rule]:
     """The routes of all files, in their order; one without a name is called by its number."""
     rules: list[Rule] = []
     first: dict[str, Place] = {}
-    for number, place, settings in _tables(files, "routes", RouteSettings, findings):
-        name = settings.name if settings.name is not None else f"route {number}"
-        where = structs.replace(place, name=name)
-        if (other := first.setdefault(name, where)) is not where:
+    for number, place, table in _tables(files, "routes", findings):
+        rule = memo.collect(("route", number, place, memo.text(table)), findings, partial(_rule, number, place, table))
+        if rule is None:
+            continue
+        where, settings = rule.place, rule.settings
+        if (other := first.setdefault(rule.route.name, where)) is not where:
             message = "another route has this name already"
             in_file = f", in {other.file.name}" if other.file != where.file else ""
             findings.append(Finding(where / "name", message + in_file))
         _known(settings.sinks, sinks, where / "sinks", "sink", findings)
         source_names = [settings.source] if isinstance(settings.source, str) else settings.source or []
-        if settings.source == []:
-            findings.append(Finding(where / "source", "an empty list matches nothing", "remove it, and every source matches"))
         _known(source_names, {*sources, "gateway"}, where / "source", "source", findings)
-        route = Route(
-            name=name,
-            sinks=tuple(dict.fromkeys(settings.sinks)),
-            match=_patterns(settings.match, where / "match", findings),
-            unless=_patterns(settings.unless, where / "unless", findings),
-            sources=tuple(source_names),
-            final=settings.final,
-            fallback=settings.fallback,
-        )
-        rules.append(Rule(where, settings, route))
+        rules.append(rule)
     return rules
 
 
+def _rule(number: int, place: Place, table: Any, findings: Findings) -> Rule | None:
+    """One route, as far as it can be read without the others."""
+    settings = decode_table(RouteSettings, table, place, findings)
+    if settings is None:
+        return None
+    name = settings.name if settings.name is not None else f"route {number}"
+    where = structs.replace(place, name=name)
+    if settings.source == []:
+        findings.append(Finding(where / "source", "an empty list matches nothing", "remove it, and every source matches"))
+    route = Route(
+        name=name,
+        sinks=tuple(dict.fromkeys(settings.sinks)),
+        match=_patterns(settings.match, where / "match", findings),
+        unless=_patterns(settings.unless, where / "unless", findings),
+        sources=(settings.source,) if isinstance(settings.source, str) else tuple(settings.source or ()),
+        final=settings.final,
+        fallback=settings.fallback,
+    )
+    return Rule(where, settings, route)
+
+
 def read_tests(
-    files: list[TomlFile], sinks: Collection[str], sources: Collection[str], routes: Collection[str], findings: Findings
+    files: list[TomlFile],
+    sinks: Collection[str],
+    sources: Collection[str],
+    routes: Collection[str],
+    findings: Findings,
+    memo: Memo,
 ) -> list[Test]:
     """The tests of all files, in their order."""
     tests = []
-    for _, place, settings in _tables(files, "tests", TestSettings, findings):
-        where = structs.replace(place, name=settings.name)
+    for _, place, table in _tables(files, "tests", findings):
+        test = memo.collect(("test", place, memo.text(table)), findings, partial(_test, place, table))
+        if test is None:
+            continue
+        where, settings = test.place, test.settings
         for key, names in (("sinks", settings.sinks), ("not_sinks", settings.not_sinks)):
             _known(names or [], sinks, where / key, "sink", findings)
         _known(settings.routes or [], routes, where / "routes", "route", findings)
         _known([settings.source] if settings.source else [], {*sources, "gateway"}, where / "source", "source", findings)
-        _only_json(settings.event, where / "event", findings)
         expected = {"sinks": settings.sinks, "routes": settings.routes, "not_sinks": settings.not_sinks}
         if all(names is None and not _refused(where / key, findings) for key, names in expected.items()):
             findings.append(Finding(where, "expects nothing", "name sinks, routes or not_sinks"))
         for name in sorted(set(settings.sinks or []) & set(settings.not_sinks or [])):
             findings.append(Finding(where / "not_sinks", f'"{name}" is expected by sinks'))
-        tests.append(Test(where, settings))
+        tests.append(test)
     return tests
+
+
+def _test(place: Place, table: Any, findings: Findings) -> Test | None:
+    """One test, as far as it can be read without the others."""
+    settings = decode_table(TestSettings, table, place, findings)
+    if settings is None:
+        return None
+    where = structs.replace(place, name=settings.name)
+    _only_json(settings.event, where / "event", findings)
+    return Test(where, settings)
 
 
 def written_names(files: list[TomlFile]) -> set[str]:
@@ -77,7 +108,7 @@ def written_names(files: list[TomlFile]) -> set[str]:
     return {str(table.get("name", f"route {at + 1}")) for at, table in enumerate(tables) if isinstance(table, dict)}
 
 
-def _tables(files: list[TomlFile], name: str, kind: type[S], findings: Findings) -> Iterator[tuple[int, Place, S]]:
+def _tables(files: list[TomlFile], name: str, findings: Findings) -> Iterator[tuple[int, Place, Any]]:
     """Each with its number in all files together, from 1."""
     number = 0
     for file in files:
@@ -86,9 +117,7 @@ def _tables(files: list[TomlFile], name: str, kind: type[S], findings: Findings)
             findings.append(Finding(where, f"has to be written [[{name}]]"))
         for at, table in enumerate(_list(file, name)):
             number += 1
-            settings = decode_table(kind, table, where / at, findings)
-            if settings is not None:
-                yield number, where / at, settings
+            yield number, where / at, table
 
 
 def _list(file: TomlFile, name: str) -> list[Any]:

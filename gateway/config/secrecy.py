@@ -14,6 +14,7 @@ from typing import Any
 
 from msgspec import structs
 
+from gateway.config.memo import Memo, Same
 from gateway.config.settings import (
     AdminSettings,
     AuditSettings,
@@ -34,6 +35,8 @@ _PIECE = 6
 """Characters: the shortest piece of a suspect that is never shown."""
 _TABLES = ("server", "admin", "store", "audit", "defaults", "sources", "sinks", "routes", "tests", "include")
 _NAMED = ("sources", "sinks")
+_DEPTH = 2
+"""Keys down to one sink, source, route or test."""
 _FREE = ("routes", "tests")
 """Tables whose keys are fields of events and no settings: there only the looks of a text decide."""
 _STRUCTS = (AdminSettings, AuditSettings, DefaultsSettings, RouteSettings, ServerSettings, SourceSettings, StoreSettings)
@@ -90,7 +93,7 @@ def looks_secret(text: str) -> bool:
     return _SHAPED.search(text) is not None
 
 
-def pasted(value: Any, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], bool]]:
+def pasted(value: Any, memo: Memo, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], bool]]:
     """Where in a document a secret stands beyond doubt: the keys down to it, and whether the last key itself is the secret.
 
     Events of tests are left out: their texts are a sender's.
@@ -100,12 +103,19 @@ def pasted(value: Any, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple
             if is_unmistakable(key):
                 yield (*keys, key), True
             elif (keys[:1], key) != (("tests",), "event"):
-                yield from pasted(inner, (*keys, key))
+                yield from _pasted(inner, memo, (*keys, key))
     elif isinstance(value, list):
         for number, inner in enumerate(value):
-            yield from pasted(inner, (*keys, number))
+            yield from _pasted(inner, memo, (*keys, number))
     elif isinstance(value, str) and is_unmistakable(value):
         yield keys, False
+
+
+def _pasted(value: Any, memo: Memo, keys: tuple[str | int, ...]) -> Iterable[tuple[tuple[str | int, ...], bool]]:
+    """As `pasted`, with a look into each sink, source, route and test once for as long as it stays."""
+    if len(keys) != _DEPTH:
+        return pasted(value, memo, keys)
+    return memo.get(("pasted", keys, Same(value)), lambda: list(pasted(value, memo, keys)))
 
 
 class Cleaner:

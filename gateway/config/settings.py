@@ -161,6 +161,12 @@ class Config(Struct, frozen=True, kw_only=True):
     def secret(self, ref: SecretRef) -> Secret:
         return self.secrets[ref]
 
+    def has_secrets_of(self, other: Config) -> bool:
+        """Whether every secret is what it is there."""
+        return self.secrets.keys() == other.secrets.keys() and all(
+            secret.reveal() == other.secrets[ref].reveal() for ref, secret in self.secrets.items()
+        )
+
     def secrets_of(self, value: Any) -> list[str]:
         """What the secrets in some settings are, to compare two configurations; never to be shown."""
         if isinstance(value, SecretRef):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.config import load
 from gateway.config.files import TomlFile
+from gateway.config.memo import Memo
 from gateway.config.overlap import shadowed
 from gateway.config.place import Findings
 from gateway.config.rules import read_routes
@@ -95,11 +96,11 @@ def expected(rules: list[Rule]) -> Iterator[tuple[int, str, str]]:
 def test_each_route_is_compared_with_all_before_it(tables: list[dict[str, Any]]) -> None:
     findings: Findings = []
     file = TomlFile(Path("gateway.toml"), "", {"routes": tables})
-    rules = read_routes([file], [], ["legitmark"], findings)
+    rules = read_routes([file], [], ["legitmark"], findings, Memo())
     assert findings == []
     told = [
         (finding.place.keys[1], finding.message.partition('"')[2].partition('"')[0], finding.message[:5])
-        for finding in shadowed(rules)
+        for finding in shadowed(rules, Memo())
         if "this is a fallback" not in finding.message
     ]
     assert told == list(expected(rules))

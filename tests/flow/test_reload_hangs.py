@@ -48,9 +48,15 @@ async def test_a_file_that_hangs_is_refused_after_a_while_and_the_next_reload_go
             await reloads.reload("somebody")
         assert "was not read within 0.05 s" in str(refused.value.problems[0])
         assert await bench.events("config.refused") == ["config.refused"]
-        file.write_text(GOOD)
+        file.write_text(f"[store]\nretention = '80d'\n{GOOD}")
         reloads.read_seconds = 10.0
         await reloads.reload("somebody")
         assert [config.file for config in used] == [file]
         told = [next(iter(one)) for one in heard.listen()]
         assert told == ["RELOADING", "READY"] * 2, "systemd is not left waiting"
+
+        file.write_text(f"# The same in other words\n[store]\nretention = '1920h'\n{GOOD}")
+        await reloads.reload("somebody")
+        assert len(used) == 1, "what changes nothing is told of, and touches nothing"
+        assert await bench.events("config.reloaded") == ["config.reloaded"] * 2
+        assert reloads.state.sha256 == load(file, environment).sha256
