@@ -67,8 +67,14 @@ class Gateway:
         log: Log,
         environment: Environment,
         lines_dropped: Callable[[], int] = lambda: 0,
+        settled: Callable[[], None] = lambda: None,
     ) -> None:
-        """`lines_dropped` tells how many lines of the log were lost since the start."""
+        """
+        Args:
+            lines_dropped: tells how many lines of the log were lost since the start.
+            settled: called once, when all that lives as long as it has been made and nobody is served yet.
+        """
+        self._settled = settled
         self._lines_dropped = lines_dropped
         self._config = config
         self._clock = clock
@@ -211,12 +217,12 @@ class Gateway:
 
         async def use(new: Config) -> None:
             """Go on by another configuration. What can fail comes first; then all is swapped at once, without an await."""
-            sources, token, rules, access = sources_of(new), _token(new), rules_of(new), access_of(new)
+            sources, token, rules, access = sources_of(new), _token(new), rules_of(new, inbox.rules), access_of(new)
             certificate = _certificate(new)
             change = await lanes.prepare(new)
-            fresh = with_new_secrets(self._config, new)
-            self._config = new
-            metrics.expect(new.sources, new.sinks)
+            old, self._config = self._config, new
+            fresh = with_new_secrets(old, new)
+            metrics.expect(new.sources.keys() - old.sources, new.sinks.keys() - old.sinks)
             inbox.rules = rules
             ingress.use(sources, access, new.server.max_body)
             if tls is not None and certificate is not None:
@@ -288,6 +294,7 @@ class Gateway:
             await lanes.tell_store(config)
             lanes.run(lambda work, name: tasks.create_task(work, name=name))
             cleaning = tasks.create_task(janitor.run(), name="janitor")
+            self._settled()
             # The admin listener first: whoever waits for the gateway to be ready asks there.
             admin_addresses = await self._listeners.open("admin", admin.handle, config.admin.listen, parting=OPERATORS)
             self._addresses = await self._listeners.open(

@@ -95,13 +95,14 @@ class Lanes:
         """
         opened: dict[str, Sink] = {}
         try:
+            kept = self._config is not None and config.has_secrets_of(self._config)
             for name, settings in config.sinks.items():
-                await asyncio.sleep(0)  # hundreds of sinks take their time, and deliveries go on meanwhile
-                if self._config is None or not _alike(name, self._config, config):
+                if self._config is None or not _alike(name, self._config, config, kept=kept):
+                    await asyncio.sleep(0)  # hundreds of sinks take their time, and deliveries go on meanwhile
                     threads = SinkThreads(self.world.store, name, self._clock)
                     opening = Opening(name, config.base, config.secret, self._clock, threads)
                     opened[name] = open_sink(settings, opening)
-            states = await self.world.store.read(reads.sink_states)
+            states = await self.world.store.read(reads.sink_states) if opened.keys() - self.by_name.keys() else {}
             if self._config is not None and _noted(self._config) != _noted(config):  # else a full disk would be in its way
                 await self.tell_store(config)
             if self._stopping:
@@ -193,9 +194,10 @@ async def clamp(store: Store, sink: str, latest: float) -> None:
         pass
 
 
-def rules_of(config: Config) -> Rules:
+def rules_of(config: Config, before: Rules | None = None) -> Rules:
+    """What the inbox goes by. `before`: what it goes by now, of which all that stays is used again."""
     return Rules(
-        router=Router(config.routes),
+        router=Router(config.routes, None if before is None else before.router),
         policies={name: _policy(settings) for name, settings in config.sinks.items()},
         in_order=_in_order(config),
     )
@@ -210,13 +212,17 @@ def _noted(config: Config) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(config.sinks), _in_order(config)
 
 
-def _alike(name: str, old: Config, new: Config) -> bool:
-    """Whether a sink stays what it is, its secrets included."""
-    if name not in old.sinks or old.sinks[name] != new.sinks[name] or old.base != new.base:
+def _alike(name: str, old: Config, new: Config, *, kept: bool = False) -> bool:
+    """Whether a sink stays what it is, its secrets included; `kept`: all secrets are what they were."""
+    if (
+        name not in old.sinks
+        or (old.sinks[name] is not new.sinks[name] and old.sinks[name] != new.sinks[name])
+        or old.base != new.base
+    ):
         return False
     if old.templates.get(name) != new.templates.get(name) or old.authorities.get(name) != new.authorities.get(name):
         return False
-    return old.secrets_of(old.sinks[name]) == new.secrets_of(new.sinks[name])
+    return kept or old.secrets_of(old.sinks[name]) == new.secrets_of(new.sinks[name])
 
 
 def _settings(settings: SinkConfig) -> LaneSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from msgspec import Struct, structs
@@ -24,6 +24,7 @@ _MOST_KINDS = 256
 """Kinds of events (source, type, milestone) remembered; the sender chooses the types, so there has to be a bound."""
 
 
+_MOST_KINDS_OF_A_ROUTE = 64
 _LONGEST_TYPE = 100
 """Characters of a type that is remembered."""
 
@@ -74,14 +75,40 @@ class Trace(Struct, frozen=True):
 
 Asking = tuple[tuple[Route, Callable[[dict[str, Any]], bool]], ...]
 """Routes, and whether they fit."""
+_Kind = tuple[str, str | None, Milestone]
+"""The source, the type and the milestone of an event."""
+
+
+class _Known:
+    """A route, and what was found out about it, which stays true for as long as the route does."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.all: Asking = ((route, _question(route)),)
+        asking = route.for_own_events()
+        self.own: Asking = () if asking is None else ((asking, _question(asking)),)
+        """As the gateway's own events meet it."""
+        self._for_kind: dict[_Kind, Asking] = {}
+
+    def given(self, kind: _Kind, known: dict[str, Any]) -> Asking:
+        """What is left of it for a kind of events; empty where it can't apply."""
+        left = self._for_kind.get(kind)
+        if left is None:
+            if len(self._for_kind) >= _MOST_KINDS_OF_A_ROUTE:
+                self._for_kind.clear()
+            asking = self.own if kind[0] == GATEWAY else self.all
+            found = (_given(route, known) for route, _ in asking)
+            left = self._for_kind[kind] = tuple((route, _question(route)) for route in found if route is not None)
+        return left
 
 
 class Router:
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route], before: Router | None = None) -> None:
+        """`before`: the router of the configuration until now, from which routes that stay bring along what is known of them."""
+        known = {} if before is None else {id(one.route): one for one in before._known}
         self._routes = tuple(routes)
-        self._all = tuple((route, _question(route)) for route in self._routes)
-        self._own = tuple((asking, _question(asking)) for route in self._routes if (asking := route.for_own_events()) is not None)
-        self._given = lru_cache(maxsize=_MOST_KINDS)(self._for_kind)
+        self._known: tuple[_Known, ...] = tuple(known.get(id(route)) or _Known(route) for route in self._routes)
+        self._given: dict[_Kind, Decision | Asking] = {}
 
     @property
     def sinks(self) -> dict[str, tuple[str, ...]]:
@@ -93,23 +120,28 @@ class Router:
         event_type = event.values.get("event_type")
         if event_type is not None and (not isinstance(event_type, str) or len(event_type) > _LONGEST_TYPE):
             return _decide(self._asking(source), _view(event, source))
-        given = self._given(source, event_type, event.milestone)
+        kind = (source, event_type, event.milestone)
+        given = self._given.get(kind)
+        if given is None:
+            if len(self._given) >= _MOST_KINDS:
+                self._given.clear()
+            given = self._given[kind] = self._for_kind(kind)
         return given if isinstance(given, Decision) else _decide(given, _view(event, source))
 
-    def _for_kind(self, source: str, event_type: str | None, milestone: Milestone) -> Decision | Asking:
+    def _for_kind(self, kind: _Kind) -> Decision | Asking:
         """The routes that may apply to this kind of event, without what is known to hold; or already the decision.
 
         Most rules ask for nothing else, so most events cost one look-up, however many rules there are.
         """
+        source, event_type, milestone = kind
         known = {"source": source, "event_type": event_type, "milestone": milestone.value}
-        asking = (route for route, _ in self._asking(source))
-        routes = tuple((left, _question(left)) for route in asking if (left := _given(route, known)) is not None)
+        routes = tuple(chain.from_iterable([one.given(kind, known) for one in self._known]))
         settled = not any(route.match or route.unless for route, _ in routes)
         return _decide(routes, known) if settled else routes
 
     def _asking(self, source: str) -> Asking:
         """The routes that events of a source may take."""
-        return self._own if source == GATEWAY else self._all
+        return tuple(chain.from_iterable([one.own if source == GATEWAY else one.all for one in self._known]))
 
     def explain(self, event: Event, source: str) -> list[Trace]:
         """What each route said, in the order of the file; agrees with `route` by construction and by test."""

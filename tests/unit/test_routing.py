@@ -355,4 +355,18 @@ def test_a_type_of_any_length_is_routed_and_only_a_short_one_is_remembered() -> 
     router = Router([route("a", "x", match=[{"event_type": {"prefix": "new"}}])])
     for length, remembered in ((100, 1), (101, 1), (10_000, 1)):
         assert router.route(event_of({"event_type": "new".ljust(length, "w")}), "legitmark").routes == ("a",)
-        assert router._given.cache_info().currsize == remembered
+        assert len(router._given) == remembered
+
+
+def test_a_router_that_follows_another_decides_by_its_own_routes_and_remembers_a_bounded_number_of_kinds() -> None:
+    stays, leaves = (route(name, name, match=[{"event_type": {"prefix": "new"}, "a": 1}]) for name in "xy")
+    comes = route("z", "z", match=[{"event_type": {"prefix": "new"}, "a": 1}])
+    before = Router([stays, leaves])
+    for number in range(1000):
+        event = event_of({"event_type": f"new{number}", "a": 1})
+        assert before.route(event, "legitmark").routes == ("x", "y")
+    after = Router([comes, stays], before)
+    assert after.route(event, "legitmark").routes == ("z", "x")
+    assert after.route(event, "gateway").routes == ()
+    assert after._known[1] is before._known[0], "what is known of a route is found out once"
+    assert len(before._given) <= 256 and all(len(one._for_kind) <= 64 for one in before._known)
