@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from datetime import date, time
+from itertools import zip_longest
 from typing import Any
 
 from msgspec import structs
@@ -68,6 +69,9 @@ _PAIR = re.compile(r"""(?:^|(?<=[{,\s]))("[^"\n]*"|'[^'\n]*'|[^\s"'\[\]{},=#]+)\
 _HEADER = re.compile(rf"\s*\[\[?\s*(['\"]?)({'|'.join(_TABLES)})\1\s*([.\]].*|$)")
 _OTHER_HEADER = re.compile(r"\s*\[\[?[A-Za-z0-9_. -]+\]{0,2}\s*(?:#.*)?")
 _QUOTED = re.compile(r"\"((?:\\.|[^\"\\])*)\"?|'([^']*)'?")
+_ODD_START = re.compile(r"\s*(?!(?:true|false)\b)(?:[A-Za-z]|[\"'][^\"']*[\"']\s*[^\s,\]}])")
+"""A line that begins with a word, and has no = behind it, is no TOML: `token: x`, `export token=x`, `"token" { "x" = 1 }`."""
+_FIRST_KEY = re.compile(rf"^\s*(?:{'|'.join(_KEYS)})\s*:?(?=\s|$)")
 _TOKEN = re.compile(r"[^\s\"'\[\]{},]+")
 _PLAIN_TOKEN = re.compile(r"[+-]?[0-9][0-9._:TZ-]*|true|false")
 _ORIGIN = re.compile(r"^\s*https?://[^/?#@]*(?=[/?#]|\s*$)")
@@ -122,7 +126,7 @@ class Cleaner:
     """Takes the secrets of some files out of what is said about them."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        suspects = {suspect for text in texts for suspect in (*_of_text(text), *_of_toml(text))}
+        suspects = {suspect for text in texts for suspect in _suspects(text)}
         ours = _pieces(_OURS)
         self._pieces = {piece for suspect in suspects for piece in _pieces(suspect)} - ours
 
@@ -162,8 +166,22 @@ def _pieces(text: str) -> set[str]:
     return {text[at : at + _PIECE] for at in range(len(text) - _PIECE + 1)}
 
 
-def _of_text(text: str) -> Iterator[str]:
-    """The suspects of a file, read line by line, so that it need not be TOML."""
+def _suspects(text: str) -> Iterator[str]:
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError):
+        yield from _of_text(text, broken=True)
+        return
+    yield from _of_text(text, broken=False)
+    yield from _of_toml(document)
+
+
+def _of_text(text: str, *, broken: bool) -> Iterator[str]:
+    """The suspects of a file, read line by line, so that it need not be TOML.
+
+    Args:
+        broken: it is none, so that a key may be no key.
+    """
     for match in _SHAPED.finditer(text):
         yield match[0]
     for match in _PEM.finditer(text):
@@ -175,26 +193,40 @@ def _of_text(text: str) -> Iterator[str]:
             below = len(inner) > 1 + (header[2] in _NAMED) and SENSITIVE.search(inner[-1]) is not None
             free, hiding = header[2] in _FREE or inner[-1].strip("] ") == "identity", below
             continue
-        if not hiding and _OTHER_HEADER.fullmatch(line):
-            free = below = False
+        if not (hiding and broken) and _OTHER_HEADER.fullmatch(line):
+            free = below = hiding = False
             continue
-        start, pairs = 0, list(_PAIR.finditer(line))
-        for pair in pairs:
-            if hiding:
-                yield from _parts(line[start : pair.start()])
-            hiding, start = _hides(pair[1].strip("\"'"), free=free, below=below, so_far=hiding), pair.end()
-        rest = line[start:]
+        pairs = list(_PAIR.finditer(line))
+        before = line[: pairs[0].start()] if pairs else line
+        hiding = hiding or (broken and _ODD_START.match(before) is not None)
         if hiding:
-            yield from _parts(rest)
+            yield from _parts(_FIRST_KEY.sub("", before))
         elif not pairs:  # no key, and not inside quotes: a secret may have been pasted on a line of its own
-            bare = _QUOTED.sub("", rest.partition("#")[0])
+            bare = _QUOTED.sub("", before.partition("#")[0])
             yield from (token.strip(":") for token in _TOKEN.findall(bare) if _PLAIN_TOKEN.fullmatch(token) is None)
+        for pair, following in zip_longest(pairs, pairs[1:]):
+            if hiding and broken:
+                yield from _parts(pair[1])
+            key, written = pair[1].strip("\"'"), line[pair.end() : following.start() if following else len(line)]
+            if (kind := key.split(".")[-1]) in _PLACES:
+                place = _QUOTED.match(written.lstrip())
+                text = "" if place is None else place[1] if place[1] is not None else place[2]
+                if place is not None and not hides_place(kind, text):
+                    written = written.lstrip()[place.end() :]
+                    if hiding:
+                        yield from _parts(written)
+                else:
+                    yield from _parts(written)
+                continue  # the next element of a list of places may be the secret again
+            hiding = _hides(key, free=free, below=below, so_far=hiding)
+            if hiding:
+                yield from _parts(written)
 
 
 def _hides(key: str, *, free: bool, below: bool, so_far: bool) -> bool:
     """Whether what stands behind a key may be a secret."""
     names = key.split(".")
-    if names[-1] in (*_PLACES, *_PATHS):
+    if names[-1] in _PATHS:
         return False
     if free and not below:
         return so_far and len(names) == 1 and names[0] not in _KEYS
@@ -209,12 +241,8 @@ def _parts(written: str) -> Iterator[str]:
             yield token
 
 
-def _of_toml(text: str) -> Iterator[str]:
-    """The suspects among the values of a file, as they are after TOML's escapes; none if it is no TOML."""
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError):
-        return
+def _of_toml(document: dict[str, Any]) -> Iterator[str]:
+    """The suspects among the values of a file, as they are after TOML's escapes."""
     for name, table in document.items():
         if name not in _FREE:
             yield from _of_value(table, (name,), hiding=False)

@@ -11,34 +11,25 @@ from tempfile import TemporaryDirectory
 import msgspec
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gateway.cli.check import check
 from gateway.config import load
 from gateway.config.secrecy import Cleaner
 from gateway.core.errors import ConfigError, Problem
 from gateway.core.values import Environment
+from tests.config.pasting import PLAIN, SHAPED, layouts
 from tests.conftest import SECRET
 
 PIECE = 6
-_BASE64 = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", min_size=24, max_size=44)
-SHAPED = st.one_of(
-    _BASE64.map(lambda text: f"whsec_{text}="),
-    _BASE64.map(lambda text: f"v1,whsec_{text}"),
-    st.text("0123456789", min_size=24, max_size=30).map(lambda text: f"xoxb-{text[:11]}-{text[11:]}aB"),
-    _BASE64.map(lambda text: f"https://hooks.slack.com/services/T0/B0/{text}"),
-    st.text("0123456789abcdef", min_size=32, max_size=64).map(lambda text: f"a1{text}"),
-    _BASE64.map(lambda text: f"Bearer aB3{text}"),
-    _BASE64.map(lambda text: f"eyJhbGciOi.{text}.x"),
-)
-"""Secrets that are known by their looks, wherever they stand."""
-PLAIN = st.text("bcdfghjkmnpqrtvwxz", min_size=8, max_size=20).map(lambda text: f"q{text}7")
-"""Passwords, which are known by their place alone; without vowels, so that no word of ours is a piece of one."""
-
 BEFORE = '[server]\nlisten = ["127.0.0.1:0"]\n'
 SOURCE = '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n'
 ERP = '[sinks.erp]\ntype = "http"\nurl = "https://erp.example/hooks"\n'
 ROUTE = '[[routes]]\nname = "all"\nsinks = ["erp"]\n'
+
+OURS = (
+    "whsec_ https:// https:/ hooks.slack.com/services/ @erp.example/hook https://user: Bearer Basic xoxb-1 -----BEGIN PRIVATE KEY"
+)
+"""Pieces of secrets that give nothing away."""
 
 IN_PLACE = [
     '[sources.legitmark]\nsecrets = "§"\n',
@@ -125,7 +116,7 @@ SHAPED_ONLY = [
 def said_about(text: str, folder: Path) -> list[str]:
     """What `check` prints, as text and as JSON, and the problems that a reload answers."""
     file = folder / "gateway.toml"
-    file.write_text(text, encoding="utf-8")
+    file.write_text(text, encoding="utf-8", newline="")
     said = []
     for json_ in (False, True):
         output = io.StringIO()
@@ -137,13 +128,14 @@ def said_about(text: str, folder: Path) -> list[str]:
         problems: tuple[Problem, ...] = load(file, Environment({"LEGITMARK_SECRET": SECRET})).warnings
     except ConfigError as error:
         problems = error.problems
+        said.append(str(error))
     said.append(json.dumps(msgspec.to_builtins(problems), ensure_ascii=False))
     return said
 
 
 def shown(secret: str, said: str, text: str) -> list[str]:
     """The pieces of a secret in what was said, without those that stand in the rest of the file too, or in our own words."""
-    rest = text.replace("§", " ") + " whsec_ https:// hooks.slack.com/services/ https:/ Bearer "
+    rest = f"{text.replace('§', ' ')} {OURS}"
     pieces = {secret[at : at + PIECE] for at in range(len(secret) - PIECE + 1)}
     return sorted(piece for piece in pieces if piece in said and piece not in rest)
 
@@ -173,6 +165,22 @@ def test_nor_from_a_file_that_is_included(layout: str, secret: str) -> None:
     with TemporaryDirectory() as folder:
         (Path(folder) / "more.toml").write_text(layout.replace("§", secret), encoding="utf-8")
         for said in said_about(f'include = ["*.toml"]\n{SOURCE}{ROUTE}', Path(folder)):
+            assert shown(secret, said, layout) == []
+
+
+@settings(max_examples=400)
+@given(layouts(anywhere=True), SHAPED)
+def test_a_secret_with_the_looks_of_one_is_said_nowhere_in_whatever_layout(layout: str, secret: str) -> None:
+    with TemporaryDirectory() as folder:
+        for said in said_about(layout.replace("§", secret), Path(folder)):
+            assert shown(secret, said, layout) == []
+
+
+@settings(max_examples=400)
+@given(layouts(anywhere=False), PLAIN)
+def test_any_word_behind_a_key_of_secrets_is_said_nowhere_in_whatever_layout(layout: str, secret: str) -> None:
+    with TemporaryDirectory() as folder:
+        for said in said_about(layout.replace("§", secret), Path(folder)):
             assert shown(secret, said, layout) == []
 
 
