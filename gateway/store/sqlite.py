@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 from gateway.core.errors import GatewayError, StoreCorrupt, StoreError, StoreFailed, StoreOverloaded
 from gateway.store import connection as opening
-from gateway.store import operations, reads, writes
+from gateway.store import operations, purging, reads, writes
 from gateway.store.aside import Aside, Look
 from gateway.store.batch import Batch, Done, Told
 from gateway.store.migrations import Upgrade
@@ -175,15 +175,15 @@ class Store:
 
         Args:
             after: the seq to go on after; 0 begins.
-            slice_size: messages to look at, at most, see `writes.purge`.
+            slice_size: messages to look at, at most, see `purging.purge`.
         Returns how many messages went, and the seq to go on after; None where no older message follows.
         """
 
-        def work(connection: sqlite3.Connection, changes: writes.Changes) -> writes.Purged:
-            writes.purge_threads(connection, slice_size, before)
-            return writes.purge(connection, after, slice_size, before, changes)
+        def work(connection: sqlite3.Connection, changes: writes.Changes) -> purging.Purged:
+            purging.purge_threads(connection, slice_size, before)
+            return purging.purge(connection, after, slice_size, before, changes)
 
-        purged: writes.Purged = await self._add(self._waiting.works, work)
+        purged: purging.Purged = await self._add(self._waiting.works, work)
         if purged.at_end:
             return purged.gone, None
         if purged.any_old:

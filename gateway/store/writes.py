@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 
-from msgspec import Struct
-
 from gateway.core.outcome import Defer, Delivered, Reject, Retry
 from gateway.store.records import Accepted, Duplicate, NewMessage, Settlement
 
@@ -19,20 +17,7 @@ _MESSAGE_COLUMNS = (
 )
 _MOST_ROWS = 64
 """Rows of one INSERT. Each statement is a hand-over of Python's lock to the loop and back, which costs more than the row."""
-_MOST_PURGED = 1000
-"""Rows and pages of bodies that are deleted in one transaction, give or take the deliveries of one message."""
-_PAGE = 4096
-_FEW = 16
-"""Conflicts deleted at once. Each may be as big as a message."""
 _FIRST = "SELECT seq, id, body, received_ms FROM messages WHERE source = ? AND forgotten = 0 AND "
-_SETTLE = """
-UPDATE deliveries SET state = ?, attempts = ?, retries = ?, due_ms = ?, ended_ms = ?, reason = ?
-WHERE message = ? AND sink = ? AND state = 'queued'
-"""
-_INSERT_ATTEMPT = """
-INSERT INTO attempts (message, sink, attempt, started_ms, duration_ms, outcome, reason, status, detail, answer)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
-"""
 _COUNT = """
 INSERT INTO counters (sink, queued, delivered, dead, discarded) VALUES (?1, ?2, ?3, ?4, ?5)
 ON CONFLICT (sink) DO UPDATE SET queued = queued + ?2, delivered = delivered + ?3, dead = dead + ?4, discarded = discarded + ?5
@@ -48,17 +33,6 @@ Changes = Counter[tuple[str, str]]
 
 DeliveryRow = tuple[int, str, int, int, bytes | None, int | None, int]
 """A new delivery: message, sink, since_ms, due_ms, sr, event_ms, behind."""
-
-
-class Purged(Struct, frozen=True):
-    """What became of a slice of messages."""
-
-    gone: int
-    last: int
-    """The last seq looked at."""
-    any_old: bool
-    """Not all of them were young."""
-    at_end: bool
 
 
 def milliseconds(instant: float) -> int:
@@ -185,32 +159,80 @@ def _duplicate(connection: sqlite3.Connection, new: NewMessage, retention: float
 
 def settle(connection: sqlite3.Connection, batch: Sequence[Settlement], changes: Changes) -> list[bool]:
     """Move deliveries out of `queued` or to their next due time; False for one that is `queued` no more."""
-    return [_settle_one(connection, settlement, changes) for settlement in batch]
+    if len({(one.seq, one.sink) for one in batch}) < len(batch):
+        return [held for one in batch for held in _settle_some(connection, [one], changes)]
+    settled: list[bool] = []
+    while len(settled) < len(batch):
+        # Powers of two: few statements, so that SQLite knows each of them already.
+        number = min(_MOST_ROWS, 1 << (len(batch) - len(settled)).bit_length() - 1)
+        settled += _settle_some(connection, batch[len(settled) : len(settled) + number], changes)
+    return settled
 
 
-def _settle_one(connection: sqlite3.Connection, settlement: Settlement, changes: Changes) -> bool:
-    attempt, transition = settlement.attempt, settlement.transition
-    key = (settlement.seq, settlement.sink)
-    found = connection.execute("SELECT attempts, sr FROM deliveries WHERE message = ? AND sink = ?", key).fetchone()
-    if found is None:
-        return False  # discarded and purged while it was in flight
-    attempts: int = found[0]
-    sr: bytes | None = found[1]
-    if attempt is not None:
-        begun = milliseconds(attempt.started_at)
-        row = (*key, attempt.number, begun, attempt.duration_ms, *_outcome_columns(attempt.outcome))
-        connection.execute(_INSERT_ATTEMPT, row)
-        attempts = attempt.number
-    due_ms = milliseconds(transition.due_at) if transition.due_at is not None else None
-    ended_ms = milliseconds(settlement.at) if transition.state != "queued" else None
-    values = (transition.state, attempts, transition.retries, due_ms, ended_ms, transition.reason, *key)
-    if connection.execute(_SETTLE, values).rowcount == 0:
-        return False
-    if transition.state != "queued":
-        changes[settlement.sink, "queued"] -= 1
-        changes[settlement.sink, transition.state] += 1
-        next_turn(connection, settlement.sink, sr)
-    return True
+def _settle_some(connection: sqlite3.Connection, batch: Sequence[Settlement], changes: Changes) -> list[bool]:
+    """The same for different deliveries, in three statements."""
+    keys = [value for one in batch for value in (one.seq, one.sink)]
+    found = {(row[0], row[1]): row for row in connection.execute(_find(len(batch)), keys)}
+    attempts: list[tuple[object, ...]] = []
+    moved: list[tuple[object, ...]] = []
+    turns: list[tuple[str, bytes]] = []
+    results = []
+    for one in batch:
+        row, attempt, transition = found.get((one.seq, one.sink)), one.attempt, one.transition
+        results.append(row is not None and row[3] == "queued")
+        if row is None:
+            continue  # discarded and purged while it was in flight
+        if attempt is not None:
+            begun = milliseconds(attempt.started_at)
+            attempts.append((*row[:2], attempt.number, begun, attempt.duration_ms, *_outcome_columns(attempt.outcome)))
+        if not results[-1]:
+            continue
+        due_ms = milliseconds(transition.due_at) if transition.due_at is not None else None
+        ended_ms = milliseconds(one.at) if transition.state != "queued" else None
+        number = attempt.number if attempt is not None else row[2]
+        moved.append((*row[:2], transition.state, number, transition.retries, due_ms, ended_ms, transition.reason))
+        if transition.state != "queued":
+            changes[one.sink, "queued"] -= 1
+            changes[one.sink, transition.state] += 1
+            if row[4] is not None:
+                turns.append((one.sink, row[4]))
+    if attempts:
+        connection.execute(_insert_attempts(len(attempts)), [value for row in attempts for value in row])
+    if moved:
+        connection.execute(_settle(len(moved)), [value for row in moved for value in row])
+    for sink, sr in turns:
+        next_turn(connection, sink, sr)
+    return results
+
+
+@cache
+def _find(rows: int) -> str:
+    keys = ", ".join(["(?, ?)"] * rows)
+    return (
+        "SELECT d.message, d.sink, d.attempts, d.state, d.sr FROM"
+        f" (VALUES {keys}) AS k CROSS JOIN deliveries d ON d.message = k.column1 AND d.sink = k.column2"
+    )
+
+
+@cache
+def _insert_attempts(rows: int) -> str:
+    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
+    return (
+        "INSERT INTO attempts (message, sink, attempt, started_ms, duration_ms, outcome, reason, status, detail, answer)"
+        f" VALUES {values} ON CONFLICT DO NOTHING"
+    )
+
+
+@cache
+def _settle(rows: int) -> str:
+    # Each of them is there, so each conflicts: an UPDATE of many rows with values of their own, at half the price of UPDATE FROM.
+    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, 0)"] * rows)
+    return (
+        "INSERT INTO deliveries (message, sink, state, attempts, retries, due_ms, ended_ms, reason, since_ms)"
+        f" VALUES {values} ON CONFLICT (message, sink) DO UPDATE SET state = excluded.state, attempts = excluded.attempts,"
+        " retries = excluded.retries, due_ms = excluded.due_ms, ended_ms = excluded.ended_ms, reason = excluded.reason"
+        " WHERE deliveries.state = 'queued'"
+    )
 
 
 def take_turns(connection: sqlite3.Connection, rows: Sequence[DeliveryRow]) -> list[DeliveryRow]:
@@ -284,66 +306,6 @@ def count(connection: sqlite3.Connection, changes: Changes) -> None:
     """Bring the counters to what the transaction changed."""
     for sink in {sink for sink, _ in changes}:
         connection.execute(_COUNT, (sink, *(changes[sink, state] for state in _STATES)))
-
-
-def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: float, changes: Changes) -> Purged:
-    """Delete finished messages older than `before` among the next ones with seq > `after`, up to `slice_size` of them.
-
-    The slice ends early once it has come to _MOST_PURGED rows and pages: with 200 sinks a message has many rows, and a big body
-    many pages. What one message alone has too much of, attempts or conflicts, goes over several slices, and the message last.
-
-    Messages with a queued or dead delivery stay. Young ones are passed by: after a clock that jumped, old ones may stand behind
-    them.
-    """
-    rows = connection.execute(
-        "SELECT seq, received_ms, duplicates, length(body) FROM messages WHERE seq > ? ORDER BY seq LIMIT ?", (after, slice_size)
-    ).fetchall()
-    gone = used = 0
-    any_old = False
-    for seq, received_ms, duplicates, size in rows:
-        if used >= _MOST_PURGED:
-            return Purged(gone, after, any_old, at_end=False)
-        used += 1
-        if received_ms < milliseconds(before):
-            any_old = True
-            owed = connection.execute("SELECT sink, state, attempts FROM deliveries WHERE message = ?", (seq,)).fetchall()
-            used += len(owed)
-            if not any(state in ("queued", "dead") for _, state, _ in owed):
-                attempts = sum(attempts for _, _, attempts in owed)
-                if attempts > _MOST_PURGED:
-                    attempts = _purge_attempts(connection, seq)
-                if attempts >= _MOST_PURGED or (duplicates and _purge_conflicts(connection, seq)):
-                    return Purged(gone, after, any_old, at_end=False)  # there may be more of them
-                used += attempts + size // _PAGE
-                changes.subtract((sink, state) for sink, state, _ in owed)
-                # What belongs to it goes by ON DELETE CASCADE.
-                gone += connection.execute("DELETE FROM messages WHERE seq = ?", (seq,)).rowcount
-        after = seq
-    return Purged(gone, after, any_old, at_end=len(rows) < slice_size)
-
-
-def _purge_attempts(connection: sqlite3.Connection, seq: int) -> int:
-    """Delete up to _MOST_PURGED attempts of a message: each `Retry-After` makes one, and a delivery may meet many."""
-    return connection.execute(
-        "DELETE FROM attempts WHERE message = ?1 AND (sink, attempt) IN"
-        " (SELECT sink, attempt FROM attempts WHERE message = ?1 ORDER BY sink, attempt LIMIT ?2)",
-        (seq, _MOST_PURGED),
-    ).rowcount
-
-
-def _purge_conflicts(connection: sqlite3.Connection, seq: int) -> bool:
-    """Delete some of the bodies that differ from the first one's; True: there may be more."""
-    few = "SELECT rowid FROM conflicts WHERE message = ? LIMIT ?"
-    return connection.execute(f"DELETE FROM conflicts WHERE rowid IN ({few})", (seq, _FEW)).rowcount == _FEW
-
-
-def purge_threads(connection: sqlite3.Connection, slice_size: int, before: float) -> None:
-    """Forget up to `slice_size` threads that no event came for since an instant."""
-    connection.execute(
-        "DELETE FROM threads WHERE (sink, channel, sr) IN"
-        " (SELECT sink, channel, sr FROM threads WHERE used_ms < ? ORDER BY used_ms LIMIT ?)",
-        (milliseconds(before), slice_size),
-    )
 
 
 def _event_ms(new: NewMessage) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 
 from gateway import lanes
 from gateway.engine import janitor, operator
-from gateway.store import operations, reads, unlogged, writes
+from gateway.store import operations, purging, reads, unlogged, writes
 from gateway.store.migrations import Upgrade, migrate
 from gateway.store.operations import Target
 from gateway.store.timeline import Timeline
@@ -156,8 +156,8 @@ def _purge(before: float) -> Slice:
     def purge(connection: sqlite3.Connection) -> bool:
         nonlocal after
         changes = Changes()
-        writes.purge_threads(connection, janitor._SLICE, before)
-        purged = writes.purge(connection, after, janitor._SLICE, before, changes)
+        purging.purge_threads(connection, janitor._SLICE, before)
+        purged = purging.purge(connection, after, janitor._SLICE, before, changes)
         writes.count(connection, changes)
         after = purged.last
         return purged.any_old and not purged.at_end
