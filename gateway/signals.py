@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 _INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
+
+_ON_SIGNAL = ctypes.CFUNCTYPE(None, ctypes.c_int)
+_kept: list[object] = []
+"""What C calls for as long as the process lives."""
 
 
 @contextmanager
@@ -39,6 +44,29 @@ def signals_call(stop: Callable[[], None], reload: Callable[[], None], *, last: 
 def ignore_reload() -> None:
     """Let SIGHUP end nothing while a start takes its time: the file has just been read, or is about to be."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def end_on_bus_error(line: str, status: int) -> None:
+    """Write a line to stderr and end the process at once when a file that it has mapped is cut (SIGBUS).
+
+    A handler of Python's only takes note of the signal, and the same instruction would fail again, for ever. This one is called
+    in the thread that met it. SQLite releases the interpreter lock while it works, so that the thread can take it here.
+
+    Args:
+        status: the exit code.
+    """
+    said = f"{line}\n".encode()
+
+    def end(_: int) -> None:
+        with suppress(OSError):
+            os.write(2, said)
+        os._exit(status)
+
+    handler = _ON_SIGNAL(end)
+    _kept.append(handler)
+    listen = ctypes.CDLL(None).signal
+    listen.argtypes, listen.restype = (ctypes.c_int, _ON_SIGNAL), ctypes.c_void_p
+    listen(signal.SIGBUS, handler)
 
 
 def end_on_interrupt() -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import sys
 from typing import TYPE_CHECKING
 
 from gateway.cli.common import ConfigOption, configuration, exit_code, explained
+from gateway.cli.lines import printable
+from gateway.core.errors import StoreError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gateway.config import Config
     from gateway.core.values import Environment
     from gateway.outlet import Outlet
@@ -24,7 +29,7 @@ def serve(*, config: ConfigOption = None) -> int:
     from gateway import descriptors
     from gateway.core.values import Environment
     from gateway.outlet import Outlet
-    from gateway.signals import ignore_reload
+    from gateway.signals import end_on_bus_error, ignore_reload
     from gateway.telemetry import is_journal, set_up_logging
 
     ignore_reload()
@@ -42,6 +47,7 @@ def serve(*, config: ConfigOption = None) -> int:
         if limit < descriptors.NEEDED:
             do = "raise the hard limit: LimitNOFILE= of a unit, --ulimit nofile= of a container, ulimit -Hn of a shell"
             log.warning("gateway.few_descriptors", limit=limit, needed=descriptors.NEEDED, do=do)
+        end_on_bus_error(_of_cut_file(settings.database, in_journal=journal is not None), StoreError.exit_code)
         _run(settings, log, environment, outlet)
     except Exception as error:
         outlet.flush()
@@ -80,6 +86,19 @@ def _spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def _of_cut_file(database: Path, *, in_journal: bool) -> str:
+    """The last line of a gateway whose index of the write-ahead log was cut: SQLite has that file mapped into memory."""
+    said = (
+        f"{database}-shm was cut by somebody else while the gateway ran, or the disk can't be read any more (SIGBUS): nothing is"
+        " acknowledged any more. Stop the gateway before one of its files is written to or restored; start again"
+    )
+    if in_journal:
+        return "<2>" + json.dumps(
+            {"error": said, "exit_code": StoreError.exit_code, "event": "gateway.failed", "level": "critical"}
+        )
+    return f"gateway: error: {printable(said)}"
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

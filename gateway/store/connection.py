@@ -64,6 +64,8 @@ class Connection(aiosqlite.Connection):
             result: _T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         except sqlite3.DatabaseError as error:
             raise translated(error) from error
+        except OSError as error:  # of a look at the files by hand
+            raise StoreFailed(f"the files of the database can't be read ({error.strerror})") from error
         return result
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -155,19 +155,17 @@ class Store:
         `room` is how many bytes of memory they may take together, the first one aside.
         """
         due = self.timeline.stored(now)
-        claimed = await self._reader.run(
-            lambda connection: reads.claim(connection, sink, due, limit, busy, by_sr=by_sr, room=room)
-        )
+        claimed = await self.read(lambda connection: reads.claim(connection, sink, due, limit, busy, by_sr=by_sr, room=room))
         return self.timeline.claim(claimed)
 
     async def expired(self, sink: str, before: float, limit: int, busy: Collection[int]) -> tuple[Owed, ...]:
         """Up to `limit` open deliveries of a sink that were accepted or replayed before an instant, the oldest first."""
         since = self.timeline.stored(before)
-        return self.timeline.owed(await self._reader.run(lambda connection: reads.expired(connection, sink, since, limit, busy)))
+        return self.timeline.owed(await self.read(lambda connection: reads.expired(connection, sink, since, limit, busy)))
 
     async def oldest_due(self, sink: str, *, by_sr: bool = False) -> float | None:
         """When the delivery of a sink that waits longest was, or will be, due; with `by_sr`, of those that may be claimed."""
-        due = await self._reader.run(lambda connection: reads.oldest_due(connection, sink, by_sr=by_sr))
+        due = await self.read(lambda connection: reads.oldest_due(connection, sink, by_sr=by_sr))
         return None if due is None else self.timeline.shown(due)
 
     async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
@@ -188,7 +186,7 @@ class Store:
             return purged.gone, None
         if purged.any_old:
             return purged.gone, purged.last
-        return purged.gone, await self._desk.run(lambda connection: reads.before_next_old(connection, purged.last, before))
+        return purged.gone, await self.ask(lambda connection: reads.before_next_old(connection, purged.last, before))
 
     async def change(
         self, work: Callable[[sqlite3.Connection, writes.Changes], _T], told: Callable[[_T], None] | None = None
@@ -206,18 +204,18 @@ class Store:
         return {"writer": self._writer.at_work, "reader": self._reader.at_work}
 
     async def counts(self) -> dict[str, Counts]:
-        return await self._reader.run(reads.counts)
+        return await self.read(reads.counts)
 
     async def read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run one of the functions of `reads`."""
-        return await self._reader.run(query)
+        return await self._explained(self._reader.run(query))
 
     async def ask(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run one of the functions of `queries`, on a connection of its own: no lane waits for a person's question."""
-        return await self._desk.run(query)
+        return await self._explained(self._desk.run(query))
 
     async def messages_after(self, seq: int, limit: int) -> list[tuple[int, str, Message, tuple[str, ...]]]:
-        return await self._reader.run(lambda connection: reads.messages_after(connection, seq, limit))
+        return await self.read(lambda connection: reads.messages_after(connection, seq, limit))
 
     def aside(self, function: Look[_T]) -> Aside[_T]:
         """Begin what reads for minutes, on a connection and in a thread of its own; to be ended by who began it."""
@@ -230,10 +228,11 @@ class Store:
         """
         checking = self.aside(reads.quick_check)
         try:
-            answer = await asyncio.shield(checking.ended)
+            answer = await self._explained(asyncio.shield(checking.ended))
         finally:
             await checking.end()
         if answer != "ok":
+            await self._look_at_files()
             raise StoreCorrupt(f"{self.path}: quick_check says: {answer}; stop, keep the file, and restore a backup")
         self.unchecked = self._lock.unchecked = False
 
@@ -294,6 +293,14 @@ class Store:
     async def _look_at_files(self) -> None:
         """See that every file is still there, whether or not anything is committed. Raises StoreFailed."""
         await self._in_writer(lambda _: self._standing.check())
+
+    async def _explained(self, answer: Awaitable[_T]) -> _T:
+        """Await what a reader answers. Raises StoreFailed that names what happened to the files, where that made it fail."""
+        try:
+            return await answer
+        except (StoreFailed, StoreCorrupt, sqlite3.DatabaseError):
+            await self._look_at_files()
+            raise
 
     async def _in_writer(self, work: Callable[[sqlite3.Connection], None]) -> None:
         """Do something between two commits. After StoreFailed or StoreCorrupt nothing is taken any more."""
@@ -359,8 +366,8 @@ class Store:
         """Bound the write-ahead log, once those who waited for the commit are told; why it could not be done, if it passes."""
 
         def work(connection: sqlite3.Connection) -> None:
-            self._wal.move(connection)
-            self._standing.settle()
+            with self._standing.moving():
+                self._wal.move(connection)
 
         try:
             await self._in_writer(work)

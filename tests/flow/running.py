@@ -260,7 +260,7 @@ class Running:
         self.addresses = {}
         for line in self.stderr_file.read_bytes()[self._log_from :].splitlines():
             if b'"gateway.listening"' in line and line.endswith(b"}"):
-                said = json.loads(line)
+                said = json.loads(line[line.index(b"{") :])  # in the journal, behind its priority
                 self.addresses[said["what"]] = self._address(said["address"])
 
     def _address(self, text: str) -> tuple[str, int] | Path:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import socket
 import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -252,6 +254,19 @@ async def test_in_the_journal_what_ends_a_start_is_a_record_for_each_problem(tmp
     assert {(priority, line["event"]) for priority, line in problems} == {(3, "config.problem")} and len(problems) >= 3
     assert any("gateway.toml:2:" in str(line["problem"]) and "nonsense" in str(line["problem"]) for _, line in problems)
     assert (priority, last["event"], last["exit_code"]) == (2, "gateway.failed", 78)
+
+
+async def test_in_the_journal_the_end_by_a_file_that_was_cut_is_a_record(tmp_path: Path) -> None:
+    running = Running(tmp_path, "")
+    running.variables = journal(running)
+    with running:
+        os.truncate(tmp_path / "gateway.db-shm", 0)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await running.post(event())
+        assert await running.exit_code() == 74
+    priority, last = journalled(running)[-1]
+    assert (priority, last["event"], last["exit_code"], last["level"]) == (2, "gateway.failed", 74, "critical")
+    assert "gateway.db-shm was cut" in str(last["error"])
 
 
 async def test_a_stream_that_is_not_the_journal_has_times_whatever_was_inherited(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,24 @@ def test_signals_until_the_very_end_do_not_kill_a_process_that_ends(loop: str) -
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 process.send_signal(number)
         assert (process.returncode, process.stdout.read()) == (0, "ended\n")
+
+
+_READS_BEYOND_THE_END = """
+import mmap, os, sys, threading
+from gateway.signals import end_on_bus_error
+
+end_on_bus_error("cut: \\u00fc", 74)
+with open(sys.argv[1], "w+b") as file:
+    file.truncate(mmap.PAGESIZE)
+    mapped = mmap.mmap(file.fileno(), mmap.PAGESIZE)
+    os.truncate(sys.argv[1], 0)
+reading = threading.Thread(target=mapped.find, args=(b"x",))
+reading.start()
+reading.join()
+"""
+
+
+def test_a_mapped_file_that_is_cut_ends_the_process_with_its_line_whichever_thread_reads_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _READS_BEYOND_THE_END, str(tmp_path / "mapped")]
+    ended = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=20, check=False)
+    assert (ended.returncode, ended.stderr) == (74, "cut: \u00fc\n")

@@ -1,0 +1,108 @@
+"""The end of the write-ahead log: whether the last committed frame still stands where the writer put it.
+
+SQLite never reads again what it has just written. A log that somebody cuts is as long as before after the next commit, with a
+hole in place of what was acknowledged, so that its size proves nothing. Knows of bytes alone; `standing` says what they mean.
+
+Where the end is, the header of the index tells (sqlite.org/walformat.html, section 2.1); what stands there is a frame with the
+salts and the checksum that the header repeats (sqlite.org/fileformat2.html, section 4).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+_INDEX = struct.Struct("=I8xBBHI4xII8s")
+"""Version, set up, byte order of the checksums, page size, last frame, its checksum (2), salts; as this host orders bytes."""
+_VERSION = 3007000
+_WAL_HEADER = 32
+_SALTS_AT = 16
+_FRAME_HEADER = 24
+_LARGEST_PAGE = 65536
+
+
+class _Frame(NamedTuple):
+    number: int
+    """1-based."""
+    salts: bytes
+    """They change when the log begins anew over its old bytes."""
+    at: int
+    """Where it starts, in bytes."""
+    size: int
+    """In bytes, with its header."""
+    checksum: bytes
+
+
+class WalEnd:
+    """What the writer knows of the log that it alone writes to; for its thread, between two transactions, but for `close`."""
+
+    def __init__(self, wal: Path, index: Path) -> None:
+        """Of a database that SQLite has open. Raises OSError."""
+        self._paths = wal, index
+        self._wal = os.open(wal, os.O_RDONLY | os.O_CLOEXEC)
+        # Kept open for as long as SQLite has it open: closing it would drop SQLite's locks.
+        self._index = os.open(index, os.O_RDONLY | os.O_CLOEXEC)
+        self._known: tuple[_Frame, int] | None = None
+        """The last frame as it was remembered, and the CRC of its bytes."""
+        self._index_size = 0
+
+    def remember(self) -> Path | None:
+        """Take the end as it is now; as `damaged`."""
+        if (damaged := self.damaged()) is not None:
+            return damaged
+        self._index_size = os.fstat(self._index).st_size
+        self._known = None
+        frame = self._last_frame()
+        if frame is None or not frame.number:
+            return None
+        held = os.pread(self._wal, frame.size, frame.at)
+        if len(held) < frame.size or held[8:16] != frame.salts or held[16:_FRAME_HEADER] != frame.checksum:
+            return self._paths[0]
+        self._known = frame, zlib.crc32(held)
+        return None
+
+    def damaged(self) -> Path | None:
+        """The log or its index, if it no longer holds what was remembered; None if all is well.
+
+        A log that began anew since, as after a commit of another process, needs none of what was remembered.
+        """
+        wal, index = self._paths
+        # SQLite has the index mapped: reading beyond its end ends the process by SIGBUS.
+        if os.fstat(self._index).st_size < self._index_size or (now := self._last_frame()) is None:
+            return index
+        if not now.number:
+            return None
+        salts = os.pread(self._wal, len(now.salts), _SALTS_AT)
+        known, crc = self._known or (None, 0)
+        if salts != now.salts:
+            return index if known is not None and salts == known.salts else wal
+        if known is None or known.salts != now.salts:
+            return None
+        if now.number < known.number:
+            return index
+        return None if zlib.crc32(os.pread(self._wal, known.size, known.at)) == crc else wal
+
+    def size(self) -> int:
+        """The log's, in bytes."""
+        return os.fstat(self._wal).st_size
+
+    def close(self) -> None:
+        """Only after SQLite has closed the files; may be called again."""
+        for fd in (self._wal, self._index):
+            if fd >= 0:
+                os.close(fd)
+        self._wal = self._index = -1
+
+    def _last_frame(self) -> _Frame | None:
+        """The last committed frame by the index, number 0 if there is none; None if the index is none."""
+        header = os.pread(self._index, _INDEX.size, 0)
+        if len(header) < _INDEX.size:
+            return None
+        version, set_up, _, page, last, first_sum, second_sum, salts = _INDEX.unpack(header)
+        if version != _VERSION or not set_up:
+            return None
+        size = _FRAME_HEADER + (_LARGEST_PAGE if page == 1 else page)
+        return _Frame(last, salts, _WAL_HEADER + (last - 1) * size, size, struct.pack(">II", first_sum, second_sum))

@@ -1,0 +1,206 @@
+"""Files of the database that are cut, overwritten or hidden while SQLite has them open, at any instant of a transaction."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from gateway.core.errors import StoreFailed
+from gateway.store.sqlite import Store
+from gateway.store.standing import Standing
+from tests.store.kit import RETENTION, accepted, new, serving
+
+PAGE = 4096
+
+
+class Written:
+    """A database with one writer, and what the writer knows of its files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "gateway.db"
+        self.wal, self.index = (folder / f"gateway.db{suffix}" for suffix in ("-wal", "-shm"))
+        (folder / "gateway.db.lock").write_bytes(b"1".ljust(32))
+        self.connection = sqlite3.connect(self.path, isolation_level=None)
+        for pragma in ("journal_mode = WAL", "wal_autocheckpoint = 0", f"journal_size_limit = {50 * PAGE}"):
+            self.connection.execute(f"PRAGMA {pragma}").fetchall()
+        self.connection.execute("CREATE TABLE rows (body BLOB)")
+        self.standing = Standing(self.path)
+
+    def insert(self, pages: int) -> None:
+        self.connection.execute("INSERT INTO rows VALUES (?)", (random.randbytes(pages * PAGE),))
+
+    def commit(self, pages: int = 1) -> None:
+        with self.standing.writing():
+            self.connection.execute("BEGIN IMMEDIATE")
+            self.insert(pages)
+            self.connection.execute("COMMIT")
+
+    def roll_back(self, pages: int) -> None:
+        """A transaction too big for the cache, so that a part of it goes into the log."""
+        with self.standing.writing():
+            self.connection.execute("PRAGMA cache_size = 5")
+            self.connection.execute("BEGIN IMMEDIATE")
+            self.insert(pages)
+            self.connection.execute("ROLLBACK")
+
+    def move(self) -> None:
+        with self.standing.moving():
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def commit_elsewhere(self) -> None:
+        """As a person at a prompt of SQLite would, who should not."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
+            other.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+            other.execute("INSERT INTO rows VALUES (?)", (b"x" * PAGE,))
+
+    def close(self) -> None:
+        self.connection.close()
+        self.standing.close()
+
+
+@contextmanager
+def written() -> Iterator[Written]:
+    with tempfile.TemporaryDirectory() as folder, closing(Written(Path(folder))) as database:
+        yield database
+
+
+pages = st.integers(1, 30)
+
+
+@given(before=st.lists(pages, max_size=5), within=pages, keep=st.floats(0, 1, exclude_max=True))
+@settings(deadline=None, max_examples=60)
+def test_a_log_that_is_cut_within_a_transaction_is_told_though_the_commit_makes_it_long_again(
+    before: list[int], within: int, keep: float
+) -> None:
+    with written() as database:
+        for number in before:
+            database.commit(number)
+        log = database.wal.read_bytes()
+        size = len(log)
+        assume(any(log[int(size * keep) :]))  # zeros that become zeros again are no loss
+        with pytest.raises(StoreFailed, match=r"gateway\.db-wal was cut"), database.standing.writing():
+            database.connection.execute("BEGIN IMMEDIATE")
+            database.insert(within)
+            os.truncate(database.wal, int(size * keep))
+            database.connection.execute("COMMIT")
+            assert database.wal.stat().st_size > size
+
+
+@pytest.mark.parametrize("within", [False, True], ids=["before it", "within it"])
+def test_an_error_that_sqlite_meets_in_a_file_that_was_cut_is_told_as_the_cut(within: bool) -> None:
+    with written() as database:
+        database.commit()
+        if not within:
+            os.truncate(database.wal, 0)
+        with pytest.raises(StoreFailed, match=r"gateway\.db-wal was cut"), database.standing.writing():
+            os.truncate(database.wal, 0)
+            raise sqlite3.DatabaseError("database disk image is malformed")
+
+
+def test_an_error_that_ends_a_move_halfway_is_not_taken_for_what_somebody_else_wrote() -> None:
+    with written() as database:
+        database.commit(20)
+        with pytest.raises(sqlite3.DatabaseError, match="disk I/O error"), database.standing.moving():
+            database.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            raise sqlite3.DatabaseError("disk I/O error")
+        database.standing.check()
+        database.commit()
+
+
+def test_an_error_that_sqlite_meets_in_files_that_are_whole_stays_what_it_is() -> None:
+    with written() as database, pytest.raises(sqlite3.DatabaseError, match="as SQLite words it"), database.standing.writing():
+        raise sqlite3.DatabaseError("as SQLite words it")
+
+
+@given(hole=st.floats(0, 1, exclude_max=True))
+@settings(deadline=None, max_examples=30)
+def test_a_log_that_was_filled_with_zeros_is_told_whether_or_not_anything_is_committed(hole: float) -> None:
+    with written() as database:
+        database.commit(3)
+        log = database.wal.read_bytes()
+        size = len(log)
+        assume(any(log[int(size * hole) :]))
+        os.truncate(database.wal, int(size * hole))
+        os.truncate(database.wal, size)
+        with pytest.raises(StoreFailed, match=r"gateway\.db-wal was cut or overwritten"):
+            database.standing.check()
+        with pytest.raises(StoreFailed, match=r"gateway\.db-wal was cut or overwritten"):
+            database.move()
+        with pytest.raises(StoreFailed, match=r"gateway\.db-wal was cut or overwritten"):
+            database.commit()
+
+
+def test_an_older_index_that_is_copied_over_the_log_s_is_told_before_it_hides_what_was_committed() -> None:
+    with written() as database:
+        older = _bytes(database.index)
+        database.commit()
+        with database.index.open("r+b") as file:  # the same file, and never shorter: SQLite has it mapped
+            file.write(older)
+        with pytest.raises(StoreFailed, match=r"gateway\.db-shm was cut or overwritten"):
+            database.standing.check()
+
+
+@given(steps=st.lists(st.one_of(st.tuples(st.sampled_from(["commit", "roll_back"]), pages), st.just(("move",))), max_size=25))
+@settings(deadline=None, max_examples=60)
+def test_the_writer_s_own_work_is_never_taken_for_somebody_else_s(steps: list[tuple[str, int]]) -> None:
+    """A log that begins anew, that gives its room back, that a rollback leaves halfway, or that another process adds to."""
+    with written() as database:
+        for name, *arguments in steps:
+            getattr(database, name)(*arguments)
+            database.standing.check()
+        database.commit_elsewhere()
+        database.standing.check()
+        database.commit()
+        database.standing.check()
+
+
+def test_a_folder_that_can_not_be_entered_for_a_while_is_nothing_that_happened_to_the_files() -> None:
+    """The log is moved into the database meanwhile: both files stay open."""
+    with written() as database:
+        folder, aside = database.path.parent, database.path.parent.with_name(f"{database.path.parent.name}.aside")
+        folder.rename(aside)
+        folder.symlink_to(folder)  # nobody can follow that, not even root
+        database.commit(20)
+        database.move()
+        folder.unlink()
+        aside.rename(folder)
+        database.standing.check()
+        database.commit()
+
+
+async def test_a_reader_that_meets_the_hole_first_tells_of_the_log(tmp_path: Path) -> None:
+    """In place of a corrupt database, which a backup would have to be restored for."""
+    store = await Store.open(tmp_path / "gateway.db", RETENTION)
+    wal = Path(f"{store.path}-wal")
+    size = wal.stat().st_size
+    os.truncate(wal, 0)
+    os.truncate(wal, size)
+    with pytest.raises(StoreFailed, match=r"gateway\.db-wal was cut or overwritten"):
+        await store.ask(lambda connection: connection.execute("SELECT count(*) FROM messages").fetchall())
+    await store.close(clean=False)
+
+
+async def test_nothing_is_acknowledged_into_a_log_that_was_cut_within_its_transaction(tmp_path: Path) -> None:
+    store = None
+    with pytest.raises(StoreFailed, match=r"gateway\.db-wal was cut"):
+        async with serving(tmp_path / "gateway.db") as store:
+            await accepted(store, new("msg_1"))
+            waiting = store.change(lambda connection, changes: os.truncate(f"{tmp_path / 'gateway.db'}-wal", 0))
+            await waiting
+    assert store is not None
+    with pytest.raises(StoreFailed):
+        await store.accept(new("msg_2"))
+
+
+def _bytes(index: Path) -> bytes:
+    """Read without closing a descriptor of the file, which would drop SQLite's locks: the process ends with it."""
+    return os.pread(os.open(index, os.O_RDONLY), 1 << 20, 0)
