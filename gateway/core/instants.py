@@ -6,8 +6,13 @@ import re
 from datetime import UTC, datetime
 
 _WRITTEN = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}):([0-9]{2})(?:[.,]([0-9]+))?(?:([Zz])|([+-][0-9]{2}:[0-9]{2}))?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}):([0-9]{2})(?:[.,]([0-9]+))?(?:([Zz])|([+-][0-9]{2}:[0-5][0-9]))?"
 )
+_OTHER = re.compile(
+    r"[0-9]{4}-?(?:[0-9]{2}-?[0-9]{2}|W[0-9]{2}-?[1-7])"  # a date, or a day of a week
+    r"(?:[Tt ](?!24)[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]+)?)?)?(?:[Zz]|[+-][0-9]{2}(?::?[0-5][0-9])?)?)?"
+)
+"""What else of ISO 8601 is read. `fromisoformat` takes more, and other things in each version of Python."""
 
 
 def parse_instant(text: str) -> float:
@@ -18,6 +23,8 @@ def parse_instant(text: str) -> float:
     """
     match = _WRITTEN.fullmatch(text)
     if match is None:
+        if _OTHER.fullmatch(text) is None:
+            raise ValueError("no instant of ISO 8601")
         return _seconds(datetime.fromisoformat(text))
     day, minute, second, fraction, _, offset = match.groups()
     if minute.startswith("24"):
