@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,48 @@ async def test_an_entry_that_is_no_address_is_nobody_though_the_proxy_itself_may
         body = event()
         headers = [*signed(body), ("Forwarded", "for=198.51.100.1")]
         assert (await running.post(body, headers, local_addr=("127.0.0.9", 0))).status == 200, "another header is not read"
+
+
+ONE_LINE: list[str | bytes] = [
+    *("unknown", "", " ", ",", ",,,", "unix", "unix:", "-", "null", "localhost", "10.1.1.1, unknown", "10.1.1.1:", "10.1.1.1:-1"),
+    *(
+        "10.1.1.1:65536",
+        "[10.1.1.1]",
+        "[10.1.1.1]:80",
+        "10.1.1.1]",
+        "[10.1.1.1",
+        "10.1.1.01",
+        "0xa.1.1.1",
+        "167837953",
+        "10.1.257",
+    ),
+    *("10.1.1.1/32", "10.1.1.1%eth0", "::ffff:10.1.1.1]:80", '"10.1.1.1"', "for=10.1.1.1", "10.1.1.1;proto=https"),
+    *("10.1.1.1 10.0.0.1", "10.1.1.1, 198.51.100.1", "10.1.1.1\t\t,\t198.51.100.1\t", "," * 7900, "[" * 7900),
+    *("10.1.1.1," + "127.0.0.9," * 700 + "127.0.0.9", b"10.1.1.1\xff", b"10.1.1.1\xc2\xa0", b"\xd9\xa1\xd9\xa0.1.1.1"),
+]
+HOSTILE: list[Sequence[str | bytes]] = [
+    *[[line] for line in ONE_LINE],
+    ["10.1.1.1", "198.51.100.1"],
+    ["10.1.1.1", ""],
+    ["10.1.1.1, 127.0.0.9", "unknown", "127.0.0.9"],
+    ["10.1.1.1", "10.1.1.1", "10.1.1.1", "198.51.100.1:443"],
+    ["10.1.1.1", *["127.0.0.9"] * 40],
+]
+"""Lines of X-Forwarded-For by which nobody is somebody who may send, though 10.1.1.1 and the proxy itself may."""
+
+
+async def test_no_line_of_a_stranger_makes_him_somebody_who_may_send(tmp_path: Path) -> None:
+    with Running(tmp_path, toml('"127.0.0.9", "10.1.1.1"', '"127.0.0.9"')) as running, no_traceback(running):
+        body = event()
+        for lines in HOSTILE:
+            headers: list[tuple[str, str | bytes]] = [*signed(body), *(("X-Forwarded-For", line) for line in lines)]
+            answer = await running.post(body, headers, local_addr=("127.0.0.9", 0))
+            assert answer.outcome == (403, "forbidden"), lines
+        for broken in ("10.1.1.1" * 20_000, "10.1.1.1\r", "10.1.1.1\0"):
+            answer = await running.post(body, [*signed(body), ("X-Forwarded-For", broken)], local_addr=("127.0.0.9", 0))
+            assert answer.outcome == (400, "bad_request"), broken[:20]
+        for good in ("10.1.1.1", "198.51.100.1, 10.1.1.1", "unknown, 10.1.1.1:443", "::ffff:10.1.1.1", "[::ffff:10.1.1.1]:80"):
+            assert (await post(running, "127.0.0.9", good)).status == 200, good
 
 
 async def test_a_client_of_a_unix_socket_is_no_address_though_its_own_socket_is_named_like_one(
