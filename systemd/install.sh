@@ -64,8 +64,11 @@ lock() { # FOLDER FD: let one install.sh at a time work there
 claim() { # take PREFIX if it is new, empty or ours, and refuse it otherwise
     mkdir -p "$root"
     lock "$root" 9
+    for folder in releases bin; do
+        [ ! -L "$root/$folder" ] || fail "$PREFIX/$folder is a link to a folder that others may use: move it away"
+    done
     if [ ! -f "$root/$LIST" ]; then
-        found=$(ls -A "$root" | head -n 1)
+        found=$(ls -A "$root" | grep -vxF "$LIST.new" | head -n 1 || true) # that one is of a run that was killed
         [ -z "$found" ] || earlier ||
             fail "$PREFIX is in use by others ($found is there): choose a folder that is empty or not there yet, such as $PREFIX/$NAME"
         { echo "$HEADER"; [ -z "$found" ] || everything; } >"$root/$LIST.new"
@@ -140,11 +143,17 @@ release() {
     else
         [ ! -e "$root/$release" ] || fail "$PREFIX/$release is there, and this script did not make it: move it away"
         mkdir -p "$root/releases"
-        filling=$(mktemp -d "$root/releases/.new.XXXXXXXX")
+        unfinished=releases/.new.$$
+        ! listed "$unfinished" || drop "$unfinished"
+        [ ! -e "$root/$unfinished" ] || fail "$PREFIX/$unfinished is there, and this script did not make it: move it away"
+        record "$unfinished" # so that the next run removes it, if this one is killed
+        filling=$root/$unfinished
+        mkdir "$filling"
         fill "$filling"
         record "$release"
         mv -T "$filling" "$root/$release"
         filling=
+        forget "$unfinished"
         say "$PREFIX/$release"
     fi
     before=$(readlink "$root/current" || true)
@@ -173,8 +182,9 @@ literal() { printf '%s\n' "$1" | sed 's/[][\.*^$|]/\\&/g'; } # a text as a patte
 point() { # TARGET LINK: make a link, in one step
     [ -L "$root/$2" ] || [ ! -e "$root/$2" ] || fail "$PREFIX/$2 is no link of ours: move it away"
     record "$2"
-    ln -sfn "$1" "$root/$2.new"
-    mv -T "$root/$2.new" "$root/$2"
+    new=$(mktemp -u "$root/$(dirname "$2")/.$NAME.XXXXXXXX") # a name that is free
+    ln -s "$1" "$new"
+    mv -T "$new" "$root/$2"
 }
 
 prune() { # remove all releases of ours but these two, and those that something still runs in
@@ -188,8 +198,9 @@ prune() { # remove all releases of ours but these two, and those that something 
 drop() { # remove one thing that the list names
     case $1 in
     */../* | */.. | */*/*) ;; # not of ours: the list was edited
-    releases/[A-Za-z0-9]*) [ -L "$root/releases" ] || rm -rf "${root:?}/$1" ;;
-    current | previous | bin/gateway) [ ! -L "$root/$1" ] || rm -f "$root/$1" ;;
+    releases/[A-Za-z0-9]* | releases/.new.[0-9]*) [ -L "$root/releases" ] || rm -rf "${root:?}/$1" ;;
+    bin/gateway) [ -L "$root/bin" ] || [ ! -L "$root/$1" ] || rm -f "$root/$1" ;;
+    current | previous) [ ! -L "$root/$1" ] || rm -f "$root/$1" ;;
     esac
     forget "$1"
 }
@@ -282,9 +293,10 @@ install_file() { # MODE FILE COMMAND...: note the file as ours, and write what t
         [ "$file" = "$LOGROTATE" ] || echo "file $file" >>"$SERVICE/installed"
     fi
     mkdir -p "$DESTDIR${file%/*}"
-    "$@" >"$DESTDIR$file.new"
-    chmod "$mode" "$DESTDIR$file.new"
-    mv "$DESTDIR$file.new" "$DESTDIR$file"
+    new=$(mktemp "$DESTDIR${file%/*}/.$NAME.XXXXXXXX") # not $file.new, which may be a stranger's
+    "$@" >"$new" || { rm -f "$new"; fail "$file could not be written"; }
+    chmod "$mode" "$new"
+    mv "$new" "$DESTDIR$file"
 }
 
 next() {

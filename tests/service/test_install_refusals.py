@@ -151,6 +151,46 @@ def test_an_uninstall_removes_what_the_list_names_and_nothing_beside_it(
     assert {name for name, what in tree(tmp_path / "opt/one").items() if what != "folder"} == set(theirs)
 
 
+def test_files_of_others_with_names_that_look_unfinished_are_left_alone(checkout: Checkout, tmp_path: Path) -> None:
+    installation(tmp_path / "opt/one")
+    theirs = tuple(f"{name}.new" for name in (*PUT, "opt/one/current", "opt/one/bin/gateway"))
+    lay(tmp_path, theirs)
+    for action in ("service", "service", "uninstall"):
+        code, said = script(checkout, action, "/opt/one", tmp_path)
+        assert code == 0, said
+    left = tree(tmp_path)
+    assert {name: left[name] for name in theirs} == dict.fromkeys(theirs, "a stranger's")
+    kept = {"etc/legitmark-gateway/gateway.toml", "etc/legitmark-gateway/gateway.schema.json"}
+    assert {name for name, what in left.items() if what != "folder"} == {*theirs, *kept}
+
+
+@pytest.mark.parametrize("folder", ["releases", "bin"])
+def test_a_link_inside_a_prefix_leads_to_no_folder_of_others(checkout: Checkout, tmp_path: Path, folder: str) -> None:
+    installation(tmp_path / "opt/one")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "opt/one" / folder).rename(tmp_path / "theirs" / folder)
+    (tmp_path / "opt/one" / folder).symlink_to(f"../../theirs/{folder}")
+    before = tree(tmp_path / "theirs")
+    code, said = script(checkout, "release", "/opt/one", tmp_path)
+    assert code == 1 and f"/opt/one/{folder} is a link" in said
+    script(checkout, "uninstall", "/opt/one", tmp_path)
+    assert tree(tmp_path / "theirs") == before
+
+
+def test_an_uninstall_removes_what_a_killed_installation_left_unfinished(checkout: Checkout, tmp_path: Path) -> None:
+    prefix = tmp_path / "prefix"
+    lay(prefix, ("releases/.new.123/bin/python", "releases/.new.theirs/file"))
+    (prefix / LIST).write_text("# list\nreleases/.new.123\n")
+    assert script(checkout, "uninstall", prefix)[0] == 0
+    assert {name for name, what in tree(prefix).items() if what != "folder"} == {"releases/.new.theirs/file"}
+
+
+def test_a_list_that_was_never_finished_is_no_file_of_others(checkout: Checkout, tmp_path: Path) -> None:
+    lay(tmp_path, (f"prefix/{LIST}.new",))
+    _, said = script(checkout, "release", tmp_path / "prefix", PYTHON="false")
+    assert "in use by others" not in said and "Python 3.11 or later is needed" in said
+
+
 def test_a_list_that_was_edited_reaches_nothing_outside(checkout: Checkout, tmp_path: Path) -> None:
     prefix = tmp_path / "prefix"
     lay(tmp_path, ("outside/file", "prefix/bin/other"))
