@@ -51,9 +51,9 @@ from gateway.web.server import OPERATORS, SENDERS
 from gateway.web.tls import Certificate, Tls
 
 _START_SECONDS = 30.0
-"""For which a start asks systemd, again and again while it takes."""
+"""Seconds that a start asks systemd for, again and again while it takes."""
 _END_SECONDS = 30.0
-"""For which a stop asks systemd beyond its drain: the last commit, and the write-ahead log into the file."""
+"""Seconds that a stop asks systemd for beyond its drain: for the last commit, and to write the write-ahead log into the file."""
 
 
 class Gateway:

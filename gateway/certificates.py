@@ -121,7 +121,7 @@ def day(instant: float) -> str:
 
 
 def _blocks(pattern: re.Pattern[str], text: Secret) -> list[str]:
-    """As OpenSSL wants them: from the beginning of the line, which ends in a line feed, and in ASCII."""
+    """Return the blocks that OpenSSL accepts: each from the beginning of a line, in ASCII, and ended by a line feed."""
     found = (match[0].encode("ascii", "replace").decode() for match in pattern.finditer(text.reveal()))
     return ["".join(f"{line.strip()}\n" for line in block.splitlines()) for block in found]
 

@@ -28,7 +28,7 @@ class Clock:
         return instant
 
     def monotonic_microseconds(self) -> int:
-        """By the clock that systemd compares with, CLOCK_MONOTONIC of this host: for what it is told of."""
+        """Return the time of CLOCK_MONOTONIC, in microseconds: systemd compares with that clock."""
         return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
 
     def jitter(self) -> float:

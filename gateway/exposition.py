@@ -8,7 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.registry import Collector
 
 _SAMPLES = 100
-"""In one piece: a few milliseconds of work."""
+"""Samples written in one piece: a few milliseconds of work."""
 Labelled = Counter | Gauge | Histogram
 Children = Mapping[tuple[str, ...], Labelled]
 """The children of a metric, by the values of its labels."""

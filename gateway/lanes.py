@@ -61,8 +61,8 @@ class Lanes:
         self._clock = clock
         self.by_name: dict[str, Lane] = {}
         self._left: dict[str, Lane] = {}
-        """Of sinks that left the configuration. Each ends what it has in flight, and is the one to go on where its name is back:
-        another one would not know what that is, and send it twice."""
+        """The lanes of sinks that left the configuration. Each ends what it has in flight. If the name comes back, the same
+        lane goes on: another one would not know what is in flight, and send it twice."""
         self._start: Start | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._config: Config | None = None
@@ -80,7 +80,7 @@ class Lanes:
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
-        """Of all that still work, also of those that have left."""
+        """Return the tasks of all lanes that still work, also of those whose sink left the configuration."""
         return [task for task in self._tasks if not task.done()]
 
     def stop(self) -> None:

@@ -20,7 +20,7 @@ from gateway.web.server import BoundedServer, Handler, listen, stop_listening
 from gateway.web.tls import Tls
 
 _CLEANUP_SECONDS = 0.5
-"""For aiohttp to let go of connections that are drained or cut already: the drain itself is ours."""
+"""Seconds for aiohttp to let go of connections that are drained or cut already; the gateway itself does the drain."""
 
 
 class Listeners:

@@ -27,7 +27,7 @@ from gateway.exposition import Labelled, pieces_of, whole
 PREFIX = "legitmark_gateway"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _LONG_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 259200, 604800)
-"""From at once, through the waits of a retry schedule, to a week, after which a delivery is given up."""
+"""Buckets from 10 ms, through the waits of a retry schedule, to a week, after which a delivery is given up."""
 _EVENT_TYPES = (*sorted(EVENT_TYPES), "other")
 _REFUSALS = (
     "forbidden",
@@ -42,7 +42,7 @@ _REFUSALS = (
     "store_unavailable",
     "overloaded",
 )
-"""Of a source: CONTRACT section 5. `not_found` belongs to none."""
+"""The reasons for which a source refuses a request (CONTRACT section 5); `not_found` belongs to no source."""
 _INVARIANTS = ("overdue", "counters", "stuck")
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=Labelled)
@@ -75,7 +75,7 @@ def _quiet(method: Callable[..., Any]) -> Callable[..., Any]:
 
 @_harmless
 class Metrics:
-    """In a registry of its own. The methods are named by what happened."""
+    """All metrics, in a registry of their own. Each method is named by what happened."""
 
     def __init__(self) -> None:
         self.failed = 0

@@ -45,7 +45,7 @@ class Outlet:
         self._closing = False
         self._dropped = 0
         self._told = 0
-        """Of the dropped ones, those that a written line has told of."""
+        """How many of the dropped lines a written line has reported."""
         self._torn = False
         """The last line was written in part."""
         atexit.register(self.close)

@@ -29,10 +29,10 @@ _MOST_DETAIL = 2000
 _MOST_SHOWN = 300
 """Characters of the first problem, in the status."""
 _READ_SECONDS = 30.0
-"""For reading the files; shorter than who asked waits for an answer."""
+"""Seconds to read the files, fewer than the caller waits for an answer."""
 
 _COUNT_SECONDS = 2.0
-"""For asking the store how many deliveries wait; the reload goes on without the answer."""
+"""Seconds to ask the store how many deliveries wait; the reload goes on without the answer."""
 
 
 class Reloaded(Struct, frozen=True):

@@ -16,7 +16,7 @@ from gateway.outlet import Outlet
 
 Log = structlog.typing.FilteringBoundLogger
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
-"""Of syslog, as sd-daemon(3) writes them before a line."""
+"""The priorities of syslog, as sd-daemon(3) writes them before a line."""
 _LONGEST = 8 * 1024
 """Characters of one field as JSON writes it, which takes six or twelve for one that is not ASCII. journald makes several
 records of a line beyond 48 KiB (journald.conf(5), LineMax=)."""

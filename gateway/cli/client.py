@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import aiohttp  # only what asks has to wait for its import: `--help` does not
 
 _SECONDS = 60.0
-"""For an answer."""
+"""Seconds to wait for an answer."""
 _DIAL_SECONDS = 2.0
 """Seconds that a connection to a gateway on this host may take."""
 
@@ -40,7 +40,7 @@ class Refused(GatewayError):
         self.exit_code = UsageError.exit_code if status == 404 else 1  # type: ignore[misc]
 
     def suggesting(self, name: str) -> GatewayError:
-        """With what was probably meant by the name, where the gateway says which there are."""
+        """Return the error with the name that was probably meant, where the gateway lists the known ones."""
         known = self.answer.get("known")
         return UsageError(f"{self}; {suggestion(name, known)}") if known else self
 

@@ -53,7 +53,7 @@ class UsageError(GatewayError):
 
 
 def console() -> Console:
-    """For output in colour on a terminal; without any where NO_COLOR is set (no-color.org) or the output is piped."""
+    """Return the console for output: coloured on a terminal, plain if NO_COLOR is set (no-color.org) or it is piped."""
     from rich.console import Console
 
     class Output(Console):
@@ -86,7 +86,7 @@ def configuration(given: Path | None, *, secrets: bool, warn: bool = True, journ
 
 
 def complain(problems: Iterable[Problem]) -> None:
-    """On stderr, each with its line and a caret."""
+    """Print problems on stderr, each with its line and a caret."""
     for problem in problems:
         print("\n".join(explained(problem)), file=sys.stderr)
 

@@ -33,7 +33,7 @@ from gateway.store.recovery import check_header
 
 _T = TypeVar("_T")
 _EXIT = {kind.code: kind.exit_code for kind in (BackupFailed, BackupExists, Busy, StoreFailed)} | {"store_corrupt": 65}
-"""By the code that the running gateway answers."""
+"""Exit codes, by the error code in the answer of the running gateway."""
 
 
 def backup(
@@ -212,7 +212,7 @@ async def _aside(file: Path, function: Look[_T]) -> _T:
 
 @contextmanager
 def _patience(what: str) -> Iterator[None]:
-    """On a terminal, show that something goes on."""
+    """Show on a terminal that work goes on."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

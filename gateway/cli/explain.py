@@ -46,9 +46,9 @@ class Verdict(Struct, frozen=True):
     rule: Rule
     trace: Trace
     spot: Spot
-    """Of the route."""
+    """Where the route is written."""
     failed: Spot | None
-    """Of the condition that failed; for a route that a final one stopped, the word `final` of that one."""
+    """Where the condition that failed is written; for a route that a final one stopped, where the word `final` of that one is."""
 
     @property
     def name(self) -> str:

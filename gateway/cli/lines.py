@@ -70,7 +70,7 @@ def _finite(value: Any) -> Any:
 
 
 def size(number: int) -> str:
-    """Of a file or a disk."""
+    """Return a number of bytes as people read it."""
     for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if number >= size:
             return f"{number / size:.1f} {unit}"

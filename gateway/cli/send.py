@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 _SECONDS = 30
-"""For an answer."""
+"""Seconds to wait for an answer."""
 
 
 def send(

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _SECONDS = 5.0
-"""For an answer: it takes milliseconds, whatever waits."""
+"""Seconds to wait for an answer, which takes milliseconds, however much waits."""
 _WIDTH = 80
 _LABEL = 13
 _LONGEST_NAME = 24
-"""Of a sink, in the table; a longer one has a line of its own."""
+"""Characters of a sink's name in the table; a longer name has a line of its own."""
 _STATES = {
     "ok": ("ok", "green"),
     "rate_limited": ("rate-limited", "yellow"),
@@ -144,7 +144,7 @@ def _show_attention(one: Attention, out: Console) -> None:
 
 
 def _wrapped(text: str, out: Console, width: int) -> list[Text]:
-    """In lines that are so wide at most, where a character may take two columns."""
+    """Break a text into lines of at most `width` columns; a character may take two."""
     from rich.text import Text
 
     lines = list(Text(printable(text), overflow="fold").wrap(out, width))
@@ -174,7 +174,7 @@ def _between(earlier: datetime, later: datetime) -> str:
 
 
 def _span(seconds: float) -> str:
-    """In its two largest units; minutes alone, and seconds below one."""
+    """Return a duration in its two largest units: minutes alone, seconds below a minute."""
     minutes = int(max(seconds, 0.0) // 60)
     hours, days = minutes // 60, minutes // 1440
     if days:

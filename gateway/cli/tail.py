@@ -258,7 +258,7 @@ def _start(file: BinaryIO, count: int | None, wanted: Wanted) -> tuple[int, int,
 
 
 def _start_of_gzip(file: BinaryIO, count: int | None, wanted: Wanted) -> tuple[int, int, bool]:
-    """As `_start`; what is compressed can only be read forwards."""
+    """Do what `_start` does for a compressed file, which can only be read forwards."""
     at, is_old = 0, None
     found: list[int] | deque[int] = [] if count is None else deque(maxlen=count)
     for raw in file:

@@ -26,7 +26,7 @@ class Unwritable(GatewayError):
 
 
 class Result(Struct, frozen=True):
-    """Of one test."""
+    """The result of one test."""
 
     settings: TestSettings
     spot: Spot
@@ -44,7 +44,7 @@ class Result(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """Of one configuration."""
+    """The results of the tests of one configuration."""
 
     config: Config
     results: tuple[Result, ...]

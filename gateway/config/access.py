@@ -44,7 +44,7 @@ def check(config: Config, findings: Findings) -> None:
 
 
 def check_certificate(config: Config, findings: Findings, now: float) -> None:
-    """Of the listeners for webhooks. With the secrets, since a machine that has none has no certificate either."""
+    """Check the certificate of the listeners for webhooks. A machine without secrets has none, and skips it."""
     if config.server.tls is None:
         return
     where = config.place("server", "tls")
@@ -75,7 +75,7 @@ def warn_of_certificate(certificate: Secret, where: Place, findings: Findings, n
 
 
 def _check_addresses(config: Config, findings: Findings) -> list[Address]:
-    """Of both listeners; those of webhooks."""
+    """Check the addresses of both listeners; return those for webhooks."""
     seen: set[str] = set()
     good: list[Address] = []
     remote = False

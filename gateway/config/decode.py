@@ -1,4 +1,4 @@
-"""From TOML tables to structs, key by key, so that one problem does not hide the next. Knows no rule about any value."""
+"""Decodes TOML tables into structs, key by key, so that one problem does not hide the next. Knows no rule about any value."""
 
 from __future__ import annotations
 

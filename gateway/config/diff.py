@@ -198,7 +198,7 @@ def _changed(before: Struct, after: Struct, old: Config, new: Config) -> Iterato
 
 
 def _hidden(key: str, value: Any) -> str:
-    """As `_shown`, without what may be a secret though it was written out: in headers, and behind the host of a URL."""
+    """Return what `_shown` returns, without header values and without the part of a URL behind its host: they may be secrets."""
     if key == "headers" and isinstance(value, dict):
         return _shown({name: one if isinstance(one, SecretRef) else _HIDDEN for name, one in value.items()})
     if key.endswith("url") and isinstance(value, str):

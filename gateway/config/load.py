@@ -345,7 +345,7 @@ def _sink(table: dict[str, Any], defaults: DefaultsSettings, where: Place, folde
 
 
 def _completed(sink: SinkConfig, defaults: DefaultsSettings, where: Place) -> SinkConfig:
-    """With what it says nothing of; a default that is wrong is told where it stands, and not again at every sink."""
+    """Fill in the defaults for the keys that a sink leaves out. A wrong default is reported once, at its own place."""
     if not isinstance(sink, ReadableSettings):
         return sink
     timezone = defaults.timezone if is_timezone(defaults.timezone) else "UTC"
@@ -358,7 +358,7 @@ def _completed(sink: SinkConfig, defaults: DefaultsSettings, where: Place) -> Si
 
 
 def _text(sink: SinkConfig) -> str:
-    """Of its template; "" where there is none, or none that can be read, which the checks say."""
+    """Return the text of the sink's template; "" if it has none, or if the file can't be read, which the checks report."""
     try:
         return read_template(sink.template) if isinstance(sink, ReadableSettings) and sink.template else ""
     except TemplateProblem:

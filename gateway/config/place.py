@@ -17,7 +17,7 @@ class Place(Struct, frozen=True):
     file: Path
     keys: tuple[str | int, ...] = ()
     name: str = ""
-    """Of the route or test, where it has one: shown instead of its number."""
+    """The name of the route or test, which is shown instead of its number; "" if it has none."""
 
     def __truediv__(self, key: str | int) -> Place:
         return Place(self.file, (*self.keys, key), self.name)
@@ -28,11 +28,11 @@ class Place(Struct, frozen=True):
 
     @property
     def is_key(self) -> bool:
-        """Of a table, not a table of the file itself: `[sinks.erp] retry`."""
+        """True for a key inside a table, such as `[sinks.erp] retry`; False for a table of the file."""
         return len(self.keys) > (2 if self.keys[0] in _NAMED + _LISTED else 1)
 
     def __str__(self) -> str:
-        """As people name it: `[sinks.erp] retry`, `[[routes]] "verdicts" match.state.primary`."""
+        """The place as people name it: `[sinks.erp] retry`, `[[routes]] "verdicts" match.state.primary`."""
         if not self.keys:
             return "file"
         if self.keys[0] == "include":

@@ -1,4 +1,4 @@
-"""From findings to problems: with line, column and the line itself, but without anything in it that may be a secret."""
+"""Turns findings into problems with line, column and the text of the line, in which everything that may be a secret is hidden."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def _test(place: Place, table: Any, findings: Findings) -> Test | None:
 
 
 def written_names(files: list[TomlFile]) -> set[str]:
-    """Of every route that is written, good or not."""
+    """Return the names of all routes that are written, good or not."""
     tables = [table for file in files for table in _list(file, "routes")]
     return {str(table.get("name", f"route {at + 1}")) for at, table in enumerate(tables) if isinstance(table, dict)}
 

@@ -339,7 +339,7 @@ class _Manual:
 
 
 def _sentence(text: str) -> str:
-    """On one line, with a full stop, and with a capital where it begins with a word of the language."""
+    """Return a text as a sentence on one line: with a full stop, and a capital letter if it begins with an English word."""
     words = re.sub(r"\n# +", " ", text).strip()
     if re.match("[a-z]+[ ,;]", words):
         words = words[0].upper() + words[1:]

@@ -55,7 +55,7 @@ class AuditSettings(Struct, frozen=True, kw_only=True):
 
 
 class DefaultsSettings(Struct, frozen=True, kw_only=True):
-    """For every sink whose messages people read, and that says nothing else."""
+    """Defaults for all sinks whose messages people read."""
 
     locale: Locale = "en"
     timezone: str = "UTC"
@@ -74,7 +74,7 @@ class SourceSettings(Struct, frozen=True, kw_only=True):
     identity: dict[str, list[str]] = field(default_factory=dict)
 
     def identity_fields(self) -> dict[str, list[str]]:
-        """By event type: the defaults, and over them what the operator wrote."""
+        """Return the identity fields by event type: the defaults, replaced by what the operator wrote."""
         return IDENTITY | self.identity
 
 
@@ -120,7 +120,7 @@ class Config(Struct, frozen=True, kw_only=True):
     files: tuple[Path, ...]
     """It, and those that it includes."""
     sha256: str
-    """Of these files, of the templates and of the `ca` files, one after the other: for a single file what `sha256sum` says."""
+    """The digest of these files, the templates and the `ca` files, one after the other; for one file, what `sha256sum` prints."""
     server: ServerSettings
     admin: AdminSettings
     store: StoreSettings
@@ -131,7 +131,7 @@ class Config(Struct, frozen=True, kw_only=True):
     sinks: dict[str, SinkConfig]
     """What they take from `[defaults]` is filled in, and the paths of templates are absolute."""
     templates: dict[str, str]
-    """By sink, the text of its template file: what differs between two configurations though nothing in them does."""
+    """The text of each sink's template file: it can change while the configuration that names the file stays the same."""
     authorities: dict[str, str]
     """Likewise, of the file of its `ca`."""
     sink_places: dict[str, Place]
@@ -155,7 +155,7 @@ class Config(Struct, frozen=True, kw_only=True):
         return tuple(rule.route for rule in self.rules)
 
     def place(self, *keys: str | int) -> Place:
-        """Of something in the main file."""
+        """Return the place of something in the main file."""
         return Place(self.file, keys)
 
     def secret(self, ref: SecretRef) -> Secret:

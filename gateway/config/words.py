@@ -22,12 +22,12 @@ class _Asked(NamedTuple):
 
 
 def of_pattern(table: dict[str, Any], where: Place, sources: frozenset[str]) -> Iterator[Finding]:
-    """Of one table of `match` or `unless`."""
+    """Find unknown words in one table of `match` or `unless`."""
     yield from _unknown_words(list(_fields(table, where, "")), {**VALUES, "source": sources})
 
 
 def of_test(test: Test, sources: frozenset[str]) -> Iterator[Finding]:
-    """Of the event that a test makes, and of what it leaves out."""
+    """Find unknown words in the event that a test makes, and in what it leaves out."""
     for finding in of_pattern(test.settings.event, test.place / "event", sources):
         if finding.hint.startswith("did you mean"):  # that something new is kept and routed is worth a test, too
             yield finding

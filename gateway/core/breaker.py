@@ -24,7 +24,7 @@ class BreakerState(Struct, frozen=True):
     """Closed while `probe_at` is None. Built only by the functions of this module, and by the store that kept it."""
 
     failures: int = 0
-    """In a row."""
+    """Failures in a row."""
     opened_at: float | None = None
     """Unix seconds, UTC."""
     probe_at: float | None = None

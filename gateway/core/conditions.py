@@ -21,7 +21,7 @@ class Failure(Struct, frozen=True):
 
 class Condition(Protocol):
     raw: Any
-    """As written in TOML: what `explain` shows as expected."""
+    """The value as written in TOML, which `explain` shows as expected."""
 
     def matches(self, value: Any) -> bool: ...
 

@@ -12,4 +12,4 @@ BESIDE = {
     ".refused-journal": "the journal of the refused requests",
     ".addresses": "the addresses of the running gateway",
 }
-"""By what is added to the name of the database (SQLite's own: sqlite.org/tempfiles.html)."""
+"""The files of a database, by what is added to its name (SQLite's own: sqlite.org/tempfiles.html)."""

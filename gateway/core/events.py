@@ -1,4 +1,4 @@
-"""From the bytes of a verified message to an event: decode, milestone, identity.
+"""Decodes the bytes of a verified message into an event, with its milestone and its identity.
 
 Tolerant by promise 2: what does not fit a known shape becomes an `UnknownEvent`, what is no JSON object becomes
 `Undecodable`; neither is an exception, so neither can lose the message. The shapes are Legitmark's public webhook reference.

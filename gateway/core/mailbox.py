@@ -39,7 +39,7 @@ class Mailbox(Struct, frozen=True):
     """One address, and the name that people see beside it."""
 
     name: str
-    """As people read it, without quotes; "" if there is none."""
+    """The display name as people read it, without quotes; "" if there is none."""
     local: str
     """The part before the @ as it is sent, in quotes where it needs them."""
     domain: str

@@ -28,7 +28,7 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     TEMPLATE = "template"
     BUG = "bug"
-    """Of this gateway: see the log for the traceback."""
+    """A bug of this gateway; the log has the traceback."""
 
 
 class Delivered(Struct, frozen=True):

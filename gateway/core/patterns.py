@@ -26,7 +26,7 @@ class PatternProblem(Struct, frozen=True):
     """Something in a pattern that can't be compiled."""
 
     keys: Keys
-    """As written; a number counts the elements of a list from 0."""
+    """The keys as written; a number is the index of a list element, 0-based."""
     message: str
     hint: str = ""
 
@@ -48,7 +48,7 @@ class Pattern:
 
     @property
     def raw(self) -> Any:
-        """As written in TOML."""
+        """The pattern as written in TOML."""
         return self._fields.raw
 
     def asks_about(self, field: str) -> bool:

@@ -72,7 +72,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "timestamp": _TIMESTAMP,
     },
 }
-"""By milestone; media_rejected in its three published forms."""
+"""The samples by milestone; media_rejected in its three published forms."""
 
 
 def filled(event: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
 class RunningConfig(Struct, frozen=True, kw_only=True):
     file: str
     sha256: str
-    """Of the file, and of those that it includes and names as `template` and `ca`, one after the other."""
+    """The digest of the file and of all files that it includes or names as `template` and `ca`, one after the other."""
     loaded_at: datetime
     refused: Refusal | None = None
     """The last reload, where that was refused."""

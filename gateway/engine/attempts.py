@@ -78,7 +78,7 @@ class Attempts:
     def __init__(self, name: str, sink: Sink, gates: Gates, world: LaneWorld) -> None:
         self.name = name
         self.last_error: str | None = None
-        """Of the last attempt, where that failed."""
+        """The error of the last attempt; None if it did not fail."""
         self.last_failure: Failure | None = None
         """The last one since the start, whatever came after it."""
         self._sink: Sink | None = sink

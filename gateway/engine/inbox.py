@@ -29,7 +29,7 @@ class Rules(Struct, frozen=True):
 
     router: Router
     policies: Mapping[str, RetryPolicy]
-    """Of every sink."""
+    """The retry policy of each sink."""
     in_order: frozenset[str] = frozenset()
     """The sinks with `ordering = "sr"`."""
 

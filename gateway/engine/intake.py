@@ -1,4 +1,4 @@
-"""From headers and body to a receipt: verify, decode, route, commit, audit. Raises what the sender is answered."""
+"""Turns headers and body into a receipt: verify, decode, route, commit, audit. Raises what the sender is answered."""
 
 from __future__ import annotations
 

@@ -260,7 +260,7 @@ class _Walk:
         return sorted(self.last.keys() | {sink for sink, _ in self._found})
 
     def wrong(self) -> dict[tuple[str, str], tuple[int, int, int]]:
-        """By sink and what was counted: the least and the most that it may be, and what it is."""
+        """Return the counters that are wrong, by sink and state: the least and the most that each may be, and what it is."""
         none = Counts(queued=0, delivered=0, dead=0, discarded=0)
         wrong = {}
         for sink in self.sinks:

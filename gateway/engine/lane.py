@@ -56,7 +56,7 @@ class Lane:
         self._next_due: float | None = None
         """When the store will next have a due one that it does not have now, as far as is known."""
         self._in_flight: dict[int, Owed] = {}
-        """By seq, the oldest first."""
+        """The deliveries in flight by the seq of their message, oldest first."""
         self.rounds = 0
         """Steps made: while the lane is `at_work`, another one begins at least every `EXPIRY_SECONDS`."""
         self._look_for_expired_at = 0.0
@@ -65,7 +65,7 @@ class Lane:
 
     @property
     def last_error(self) -> str | None:
-        """Of the last attempt, where that failed."""
+        """The error of the last attempt; None if it did not fail."""
         return self._attempts.last_error
 
     @property

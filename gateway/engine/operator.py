@@ -33,13 +33,13 @@ _FEW = 5
 """Messages of such a slice, however many sinks there are."""
 _MOST_SHOWN = 100
 _MOST_SHOWN_CHARACTERS = 8 * 1024 * 1024
-"""Of bodies and attempts, in one answer: beyond that it ends with the message at hand."""
+"""Characters of bodies and attempts in one answer; one that has more ends with the message at hand."""
 _ATTEMPT_CHARACTERS = 500
 """That an attempt with its answer takes, about."""
 _NOBODY = Decision(sinks=(), routes=())
 _MOST_ROUTED = 100
 _MOST_ROUTED_BYTES = 1024 * 1024
-"""Of bodies, in one answer, as above."""
+"""Bytes of bodies in one answer; one that has more ends with the message at hand."""
 _ROUTED_AT_ONCE = 10
 """Messages routed between two turns of the loop: ingest does not notice."""
 _FIRST = Target(0, "")
@@ -210,7 +210,7 @@ class Operator:
         return lane
 
     def _say_held(self, documents: list[dict[str, Any]]) -> None:
-        """Of deliveries: say of those that wait, whatever instant is theirs, what holds their sink."""
+        """Add `held` to the deliveries that wait for a sink which is paused, gone, or behind an open breaker."""
         for document in documents:
             lane = self._lanes.get(document["sink"])
             if document["state"] != "queued":
@@ -286,7 +286,7 @@ class Operator:
         return targets, go_on or _beyond(seqs)
 
     def _with_waits(self, targets: list[Target]) -> list[Target]:
-        """With the wait before a first attempt that each sink's schedule asks for."""
+        """Return the targets, each with the wait before a first attempt that its sink's schedule asks for."""
         return [
             Target(target.seq, target.sink, first_due(self._lanes[target.sink].policy, 0.0, self._clock.jitter()))
             if target.sink in self._lanes

@@ -35,7 +35,7 @@ class Pace:
             self._looks.append(self._look())
 
     def flows(self) -> tuple[Flow, Flow, Flow]:
-        """Of what was received, refused and delivered."""
+        """Return the flows of what was received, refused and delivered."""
         now = self._look()
         minute, hour = self._before(now.at - _MINUTE), self._before(now.at - _HOUR)
         names = ("received", "refused", "delivered")

@@ -83,7 +83,7 @@ class Reverify:
         self._wake = asyncio.Event()
         self._stopping = False
         self._last: dict[str, Reverified] = {}
-        """Of the run that `run` has under way or made last."""
+        """The results of the run that `run` has under way, or made last, by source."""
 
     def ask(self, sources: Iterable[str]) -> None:
         """Reverify these soon: a reload brought a new secret."""

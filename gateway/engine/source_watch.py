@@ -38,7 +38,7 @@ WHAT_TO_DO = {
     "unsupported_encoding": "the bodies come compressed: a proxy must pass them on as they are",
     "body_too_large": "the bodies are larger than [server] max_body: raise it, then reload",
 }
-"""By the reason of the refusals; other reasons are not counted."""
+"""What a person has to do, by the reason of the refusals; other reasons are not counted."""
 
 
 class Refusing(Struct, frozen=True, kw_only=True):
@@ -77,14 +77,14 @@ class SourceWatch:
         self._log = log
         self._good_at: dict[str, float] = {}
         self._rows: dict[str, dict[str, Refusing]] = {}
-        """By source and reason, since the last good message."""
+        """The refusals by source and reason, since the last good message."""
         self._told: set[str] = set()
         self._signed: dict[str, int] = {}
-        """By source: the latest timestamp of a good message, Unix seconds by the sender's clock."""
+        """The latest timestamp of a good message of each source, Unix seconds by the sender's clock."""
         self._stale: dict[str, dict[str, _Stale]] = {}
-        """By source and sender id, since the last good message of the source."""
+        """The requests with a wrong time by source and sender id, since the last good message of the source."""
         self._newest_stale: dict[str, int] = {}
-        """By source: the latest timestamp among them, kept when their rows go."""
+        """The latest timestamp among those of each source, kept when their rows go."""
         self._trusted_at = -math.inf
         """When any source had its last good message, monotonic seconds: what came before says nothing of the clock any more."""
         self._suspects_clock = False

@@ -17,7 +17,7 @@ from gateway.core.thread import Thread
 from gateway.core.values import Duration, Rate, Secret, SecretRef
 
 _MARGIN_SECONDS = 0.25
-"""From the last thing that a sink waits for to the end of its attempt's time."""
+"""Seconds between the last thing that a sink waits for and the end of its attempt's time."""
 
 
 Locale = Literal["en", "ja"]
@@ -33,7 +33,7 @@ class SinkSettings(Struct, frozen=True, kw_only=True):
     """The keys of `[sinks.NAME]` that every type has."""
 
     timeout: Duration = Duration("30s")
-    """Of one attempt as a whole."""
+    """The time of one attempt as a whole."""
     retry: list[Duration] = field(default_factory=lambda: [Duration(seconds) for seconds in LEGITMARK_SCHEDULE])
     """The wait before each attempt; at least one."""
     concurrency: int = 16
@@ -59,7 +59,7 @@ class ReadableSettings(SinkSettings, frozen=True, kw_only=True):
     """This and the next: None until they are taken from `[defaults]`."""
     timezone: str | None = None
     link: str | None = None
-    """With placeholders (`language.LINK_FIELDS`)."""
+    """A URL with placeholders (`language.LINK_FIELDS`)."""
     template: str | None = None
     """A file in place of the built-in template; absolute in a configuration that was loaded."""
 
@@ -120,7 +120,7 @@ class Threads(Protocol):
     async def find(self, channel: str, sr: str) -> Thread | None: ...
 
     async def keep(self, channel: str, sr: str, thread: Thread) -> None:
-        """In place of the one before it."""
+        """Remember a thread, in place of the one before it."""
 
 
 class Opening(Struct, frozen=True):

@@ -19,7 +19,7 @@ from gateway.threads import started
 CONNECT_SECONDS = 10.0
 """The longest that resolving and connecting may take together."""
 DELAY_SECONDS = 0.25
-"""From one attempt to the next while none has failed (RFC 8305, section 5: the Connection Attempt Delay)."""
+"""Seconds from one attempt to the next while none has failed (RFC 8305, section 5: the Connection Attempt Delay)."""
 _KNOWN_SECONDS = 10.0
 """How long an answer of DNS is used again. The guard is asked at each dial all the same."""
 

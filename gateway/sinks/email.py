@@ -31,9 +31,9 @@ from gateway.sinks.mail_headers import address_header, header_lines, id_header, 
 from gateway.sinks.templates import Template
 
 _IDLE_SECONDS = 30.0
-"""For which a connection waits for the next mail; servers wait for at least 5 minutes (RFC 5321, section 4.5.3.2.7)."""
+"""Seconds that a connection waits for the next mail; servers wait for at least 5 minutes (RFC 5321, section 4.5.3.2.7)."""
 _NOOP_SECONDS = 3.0
-"""For a connection to show that it is still one; else another is opened."""
+"""Seconds that a connection has to show that it still works; after them another is opened."""
 _REMEMBERED = 1000
 """Deliveries that some recipients have and others do not."""
 
@@ -54,7 +54,7 @@ class EmailConfig(ReadableSettings, frozen=True, kw_only=True, tag_field="type",
 
 class Mail(Struct, frozen=True):
     raw: bytes
-    """As it is sent, with CRLF; beyond ASCII only in addresses that need SMTPUTF8."""
+    """The mail as it is sent, with CRLF; beyond ASCII only in addresses that need SMTPUTF8."""
     failed: str
     """Why the built-in template stands in for the operator's; "" where it does not."""
 

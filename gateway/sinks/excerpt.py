@@ -12,13 +12,13 @@ MOST = 300
 _LOOKED_AT = 4 * MOST
 """Bytes: enough for so many characters of UTF-8."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
-"""Of a string in JSON (RFC 8259, section 7)."""
+"""An escape in a JSON string (RFC 8259, section 7)."""
 _PIECE = 8
 """Characters of a secret in a row that give it away; of a shorter one, all."""
 
 
 class Excerpts:
-    """For answers of one other side, which may repeat what it was sent: its error page may show our headers."""
+    """Makes excerpts of answers without our secrets. An answer may repeat what was sent: an error page may show our headers."""
 
     def __init__(self, secrets: Collection[str]) -> None:
         """`secrets`: as they are sent."""

@@ -57,7 +57,7 @@ class Guard:
 
     @classmethod
     def of(cls, allow_networks: Sequence[str] | None) -> Guard:
-        """From the key as written. Raises ValueError where a text is no network."""
+        """Build it from the key as written. Raises ValueError where a text is no network."""
         return cls([parse_network(text) for text in allow_networks] if allow_networks is not None else None)
 
     def allows(self, address: str) -> bool:

@@ -45,7 +45,7 @@ class HttpConfig(SinkSettings, frozen=True, kw_only=True, tag_field="type", tag=
     basic: Basic | None = None
     headers: dict[str, str | SecretRef] = field(default_factory=dict)
     certificate: SecretRef | None = None
-    """With its key. No secret, but found, and read anew by a reload, like one."""
+    """The client certificate, which needs `key`. It is no secret, but is found like one, and read anew by a reload."""
     key: SecretRef | None = None
     ca: str | None = None
     reject_on: list[int] = field(default_factory=list)

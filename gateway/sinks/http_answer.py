@@ -21,7 +21,7 @@ _MOST_LINE = 1024
 _BEGINNING = b"HTTP/1."
 _STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([^\r\n]*))?\r?\n")
 _CUT_STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9]) ")
-"""Of a status line whose text is longer than a whole head may be."""
+"""The beginning of a status line whose text is longer than a whole head may be."""
 _HEAD_END = re.compile(rb"\n\r?\n")
 _FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r")
 """RFC 9112, section 5, with the CR of its line."""

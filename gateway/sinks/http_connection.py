@@ -19,7 +19,7 @@ IDLE_SECONDS = 15.0
 """How long a connection is kept that nobody uses. Less than servers keep one (nginx 75 s, Apache 5 s and says so), so that a
 request seldom meets a connection that is just being closed."""
 _GOODBYE_SECONDS = 1.0
-"""For the other side to answer the end of TLS."""
+"""Seconds for the other side to answer the end of TLS."""
 _PIECE = 64 * 1024
 """Bytes that are handed to the transport at once; more would only wait in its buffer."""
 

@@ -103,12 +103,12 @@ class Telling(Struct, frozen=True, kw_only=True):
     sr: str | None
     short_sr: str | None
     when: str | None
-    """In the sink's time zone; as it came where it is no instant."""
+    """The timestamp in the sink's time zone; as it came if it is no instant."""
     facts: tuple[tuple[str, str], ...]
     """Label and value of all that is known, item, service request, time and reason included; photos and message id are not."""
     photos: tuple[Photo, ...]
     reason: str | None
-    """Of an invalidation."""
+    """The reason of an invalidation."""
     link: str | None
     message_id: str
     milestone: str
@@ -124,10 +124,10 @@ class Words(Struct, frozen=True, forbid_unknown_fields=True):
 
     photos: str
     photo: str
-    """In place of a side's name where it has none."""
+    """What is shown for a side that has no name."""
     open: str
     more: str
-    """With {count}."""
+    """The words for further photos, with the placeholder {count}."""
     test: str
     separator: str
 
@@ -207,7 +207,7 @@ def one_line(text: str | None) -> str:
 
 
 def printable(text: str, also: str = "") -> str:
-    """With a space in place of each control character, among them those that turn the direction of a text."""
+    """Return a text with a space in place of each control character, among them those that turn the direction of a text."""
     return "".join(character if character.isprintable() or character in _KEPT or character in also else " " for character in text)
 
 

@@ -32,9 +32,9 @@ from gateway.threads import detached
 
 _MOST_SECONDS = 10.0
 _GOODBYE_SECONDS = 1.0
-"""For the end of a conversation: what was found is known by then."""
+"""Seconds for the end of a conversation, when the finding is known already."""
 _ALERT_SECONDS = 0.25
-"""For the other side to refuse our certificate: in TLS 1.3 the handshake is over for us by then (RFC 8446, section 4.4.2.4)."""
+"""Seconds for the other side to refuse our certificate: in TLS 1.3 our handshake is over by then (RFC 8446, section 4.4.2.4)."""
 _DAY = 86400
 
 _CERTIFICATES = {

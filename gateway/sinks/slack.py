@@ -42,7 +42,7 @@ class SlackConfig(ReadableSettings, frozen=True, kw_only=True, tag_field="type",
 
     webhook_url: SecretRef | None = None
     token: SecretRef | None = None
-    """Of a bot with the scope chat:write; used where there is no `webhook_url`."""
+    """The token of a bot with the scope chat:write; used if there is no `webhook_url`."""
     channel: str | None = None
     api: str = "https://slack.com/api"
     concurrency: int = 1
@@ -131,7 +131,7 @@ class SlackSink:
         self._threads = opening.threads
         self._writer = Writer(config)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        """By service request: whatever is sent at the same time, one message begins the thread."""
+        """A lock for each service request, so that one message begins its thread, whatever else is sent at the same time."""
         if config.webhook_url is not None:
             self._url = opening.secret(config.webhook_url).reveal()
             # The host in front is none, and stands in many an answer. By hand: what is no URL is an outcome, and no error here.

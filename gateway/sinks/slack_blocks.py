@@ -115,7 +115,7 @@ def _photos(photos: Sequence[Photo], labels: Labels) -> Iterator[list[Block]]:
 
 
 def _sections(text: str) -> list[str]:
-    """In pieces that a section takes, by lines; what does not fit in three of them is cut."""
+    """Split a text at its lines into pieces that a section takes; what does not fit into three of them is cut."""
     found = [""]
     for line in text.split("\n"):
         piece = shortened(line, _MRKDWN)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 MOST_TOKENS = 250
-"""Of one tag. minijinja's own recursion ends the process at about 15,000."""
+"""Tokens of one tag. minijinja's own recursion ends the process at about 15,000."""
 MOST_TAGS = 1000
 TAGS = frozenset(["block", "endblock", "if", "elif", "else", "endif", "for", "endfor", "set", "endset"])
 NATIVE_FILTERS = frozenset(
@@ -194,7 +194,7 @@ def _tag(source: str, start: int) -> _Tag:
 
 
 def _texts_of_loops(source: str, tags: Sequence[_Tag]) -> dict[int, int]:
-    """By the start of each `for`: the characters of text that one round of it writes, without those of loops in it."""
+    """Return how many characters of text one round of each `for` writes, without the loops in it, by the start of the `for`."""
     found: dict[int, int] = {}
     open_loops: list[int] = []
     at = 0
@@ -261,7 +261,7 @@ def _written(tokens: Sequence[_Token]) -> str:
 
 
 def _expression(tokens: Sequence[_Token]) -> str:
-    """With `a * b` as `product(a, b)`. Raises Refused where it calls what is not listed."""
+    """Return an expression with `a * b` as `product(a, b)`. Raises Refused where it calls what is not listed."""
     out, chain, at = [""], 0, 0  # `chain` is where the factors before the next sign begin
     while at < len(tokens):
         token = tokens[at]

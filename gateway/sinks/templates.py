@@ -67,7 +67,7 @@ class TemplateProblem(ValueError):
 
 class Rendered(Struct, frozen=True):
     parts: dict[str, str]
-    """Of each part that the kind has; without control characters but line breaks and tabs."""
+    """The text of each part that the kind has, without control characters but line breaks and tabs."""
     own: frozenset[str]
     """Those that the operator's file wrote."""
     failed: str = ""
@@ -188,7 +188,7 @@ def _blocks(source: str) -> list[str]:
 
 
 def _line_of(name: str, source: str) -> int:
-    """Of the first tag that has the word."""
+    """Return the line of the first tag that has the word."""
     for tag in re.finditer(r"\{[{%].*?[}%]\}", source, re.DOTALL):
         if word := re.search(rf"\b{name}\b", tag[0]):
             return source.count("\n", 0, tag.start() + word.start()) + 1
@@ -214,7 +214,7 @@ def _values(telling: Telling) -> dict[str, Any]:
 
 
 def _size(text: str) -> int:
-    """In bytes, escaped as for Slack, which makes five of an ampersand; that is no less than what a mail takes."""
+    """Return the bytes of a text, escaped as for Slack, which makes five of an ampersand: no less than a mail takes."""
     return len(escape_slack(text).encode("utf-8", "replace"))
 
 
@@ -249,7 +249,7 @@ def _built_in_environments(kind: Kind, locale: Locale) -> dict[Escape, Environme
 
 
 def _environment(kind: Kind, locale: Locale, escape: Escape, source: str) -> Environment:
-    """With a template for each part, which is the source without the other parts."""
+    """Return an environment with a template for each part: the source without the other parts."""
     templates = {"built-in": built_in_source(kind, locale), "file": source}
     for part in PARTS[kind]:
         others = "".join("{% block " + other + " %}{% endblock %}" for other in PARTS[kind] if other != part)

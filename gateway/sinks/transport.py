@@ -29,8 +29,8 @@ from gateway.sinks.http_connection import Pool
 from gateway.sinks.tls import refused
 
 _READ_SECONDS = 2.0
-"""For the rest of an answer whose status is known already, and less where the attempt ends before: the verdict has come, a
-slow body must not turn it."""
+"""Seconds for the rest of an answer whose status is known already, and less where the attempt ends before: the verdict has come,
+and a slow body must not turn it."""
 _OWN = {"User-Agent": f"legitmark-gateway/{__version__}", "Accept": "*/*"}
 """Header fields that a sink may replace."""
 _FORBIDDEN = re.compile(r"[\r\n\0]")

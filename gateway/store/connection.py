@@ -77,7 +77,7 @@ class Wal:
     """
 
     def __init__(self, database: Path) -> None:
-        """Of a database that SQLite has open. Raises StoreFailed."""
+        """Take the files of a database that SQLite has open. Raises StoreFailed."""
         path = database.with_name(database.name + "-wal")
         try:
             self._file = path.open("rb", buffering=0)

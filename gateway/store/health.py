@@ -28,12 +28,12 @@ class Health(Struct, frozen=True, kw_only=True):
     """Bytes; with what is still in its write-ahead log, where that can be read."""
     schema: int | None = None
     newest_schema: int
-    """Of this version of the gateway."""
+    """The schema of this version of the gateway."""
     messages: int | None = None
     newest: str | None = None
     """When its newest message was received (RFC 3339)."""
     deliveries: dict[str, int] = {}
-    """By state, as the counters tell."""
+    """Deliveries by state, as the counters have them."""
     damage: list[str]
     """What is wrong with the file: it can't be trusted any more."""
     miscounted: list[str]

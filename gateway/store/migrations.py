@@ -60,7 +60,7 @@ def check_owner(connection: sqlite3.Connection, known: int) -> int:
 
 
 def check_written(connection: sqlite3.Connection, path: Path) -> int:
-    """As `check_owner`, for who wants to read what is there. Raises StoreCorrupt where that is nothing, too."""
+    """Do what `check_owner` does for a database that is to be read. Raises StoreCorrupt for an empty one, too."""
     if (version := check_owner(connection, len(scripts()))) == 0:
         raise StoreCorrupt(f"{path}: is empty: no gateway has written to it yet")
     return version

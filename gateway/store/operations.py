@@ -13,7 +13,7 @@ from gateway.store.writes import Changes, absences, first_in_turn, milliseconds,
 
 MessageStatus = Literal["accepted", "unrouted", "quarantined"]
 Place = tuple[int, int]
-"""Of an open delivery of a sink that is behind none: due_ms and message."""
+"""The place of an open delivery that is behind no other one of its sink: due_ms and message."""
 BEGINNING: Place = (-(1 << 62), 0)
 DeliveryState = Literal["queued", "delivered", "dead", "discarded"]
 

@@ -25,9 +25,9 @@ class Sizes(Struct, frozen=True):
 
 class Overview(Struct, frozen=True):
     counts: dict[str, Counts]
-    """By sink."""
+    """The counters by sink."""
     oldest: dict[str, float]
-    """By sink with queued deliveries, when the oldest of them was accepted or replayed."""
+    """When the oldest queued delivery of each sink was accepted or replayed, Unix seconds."""
     quarantined: int
     """At most MOST_COUNTED, as are those unrouted."""
     unrouted: int
@@ -67,7 +67,7 @@ def last_failure(connection: sqlite3.Connection, sink: str) -> tuple[float, str,
 
 
 def sizes(database: Path) -> Sizes:
-    """Of the files, as far as they are there; neither is opened."""
+    """Return the sizes of the files that are there; none is opened."""
     return Sizes(*(_size(database.with_name(database.name + suffix)) for suffix in ("", "-wal")))
 
 

@@ -20,7 +20,7 @@ _CONFLICTS_ORDERED = 1000
 """Conflicting duplicates among which the earliest are looked for."""
 _ATTEMPT = "attempt, started_ms, duration_ms, outcome, reason, status, detail, answer"
 _DUE_MS = "due_ms + (SELECT jumped_ms FROM timeline)"
-"""By the wall clock of now."""
+"""The due time by the wall clock of now, in SQL."""
 
 
 class Ids(Struct, frozen=True):

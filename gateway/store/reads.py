@@ -16,9 +16,9 @@ class Page(Struct, frozen=True):
     """A part of the table, counted."""
 
     counters: dict[str, Counts]
-    """Of the whole table, by sink, at the same instant."""
+    """The counters by sink, read at the same instant."""
     found: dict[tuple[str, str], int]
-    """By sink and state."""
+    """How many deliveries were found, by sink and state."""
     go_on_after: int | None
     """The seq; None at the end."""
 
@@ -88,7 +88,7 @@ def claim(
 
 
 def _fitting(connection: sqlite3.Connection, seqs: list[int], room: int) -> list[int]:
-    """As many of these messages, from the first on, as fit into `room` bytes of memory; at least one."""
+    """Return the first of these messages, as many as fit into `room` bytes of memory; at least one."""
     marks = ",".join("?" * len(seqs))
     sizes = dict(connection.execute(f"SELECT seq, length(body) FROM messages WHERE seq IN ({marks})", seqs).fetchall())
     fitting: list[int] = []
@@ -140,7 +140,7 @@ def _owed(connection: sqlite3.Connection, sink: str, seqs: list[int], *, body: s
 
 
 def counts(connection: sqlite3.Connection) -> dict[str, Counts]:
-    """By sink, from the counters: never counted over the deliveries themselves. None is below 0, whatever a counter says."""
+    """Return the numbers by sink from the counters, never from the deliveries. None is below 0, whatever a counter says."""
     return {
         sink: Counts(**{state: max(getattr(kept, state), 0) for state in Counts.__struct_fields__})
         for sink, kept in counters(connection).items()

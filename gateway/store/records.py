@@ -41,7 +41,7 @@ class NewMessage(Struct, frozen=True):
     event_at: float | None = None
     """The instant of the event's own timestamp; None where it has none: its arrival counts."""
     since: float | None = None
-    """From when `give_up_after` counts; None: from its arrival."""
+    """The instant from which `give_up_after` counts; None: its arrival."""
 
 
 class Accepted(Struct, frozen=True):
@@ -51,7 +51,7 @@ class Accepted(Struct, frozen=True):
 
 class Duplicate(Struct, frozen=True):
     id: str
-    """Of the first message."""
+    """The id of the first message."""
     reason: Literal["message_id", "identity"]
     conflict: bool
     """Its body differs from the first one's."""
@@ -71,7 +71,7 @@ class Owed(Struct, frozen=True):
     sink: str
     message: Message
     since: float
-    """Of acceptance or replay."""
+    """When the delivery was accepted or replayed."""
     attempts: int = 0
     retries: int = 0
 

@@ -135,7 +135,7 @@ class RefusedFile:
                 self._trim(db, source, limits.get(source, 0))
 
     def kept(self) -> dict[str, Kept]:
-        """By source."""
+        """Return what is kept, by source."""
         rows = self._connection.execute(
             "SELECT source, count(*), sum(size), min(arrived_at), max(arrived_at), max(seq) FROM refused GROUP BY source"
         )

@@ -118,7 +118,7 @@ class Store:
             self._wake.set()
 
     async def accept(self, new: NewMessage) -> Stored:
-        """As `submit`, for who has nothing to do before it wakes up. Raises what is told there."""
+        """Submit a message, and wait until it is committed. Raises what `submit` raises."""
         stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
 
         def told(result: Stored | Exception) -> None:

@@ -22,12 +22,12 @@ class Step(Struct, frozen=True, array_like=True, omit_defaults=True):
 
     seq: int
     event: str = ""
-    """As in the audit log; empty: the message came in, and its row says the rest."""
+    """The event as in the audit log; empty: the message came in, and its row says the rest."""
     at_ms: int = 0
     sink: str = ""
     attempt: int | None = None
     due_ms: int | None = None
-    """In the store's own time, as that of the delivery, see `timeline`."""
+    """When the next attempt is due, in the store's own time; see `timeline`."""
     reason: str | None = None
     late: bool = False
     """A person had ended the delivery meanwhile."""

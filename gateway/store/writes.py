@@ -29,7 +29,7 @@ WHERE sink = ? AND sr = ? AND state = 'queued' ORDER BY event_ms, message LIMIT 
 _STATES = ("queued", "delivered", "dead", "discarded")
 
 Changes = Counter[tuple[str, str]]
-"""By sink and state: how many deliveries a transaction adds (or takes away)."""
+"""How many deliveries a transaction adds (or takes away), by sink and state."""
 
 DeliveryRow = tuple[int, str, int, int, bytes | None, int | None, int]
 """A new delivery: message, sink, since_ms, due_ms, sr, event_ms, behind."""
@@ -277,7 +277,7 @@ def next_turn(connection: sqlite3.Connection, sink: str, sr: bytes | None) -> No
 
 
 class Absences(dict[str, tuple[int, int | None]]):
-    """By sink that is, or was, away from the configuration: for how long in all before, and since when it is away now."""
+    """For each sink that is, or was, away from the configuration: how long in all before, and since when it is away now."""
 
     def since(self, sink: str, instant_ms: int) -> int:
         """What is kept as the beginning of a delivery's age: while its sink is away, it does not age at all."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gateway.web.server import BoundedServer
 
 _LAST_HANDSHAKE_SECONDS = 1.0
-"""For handshakes under way when the listener stops."""
+"""Seconds for handshakes under way when the listener stops."""
 _ACCEPTED_AT_ONCE = 16
 _OUT_OF_RESOURCES_SECONDS = 1.0
 

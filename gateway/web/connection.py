@@ -24,7 +24,7 @@ _ACK_HEAD = (
     b"HTTP/1.1 200 OK\r\nServer: legitmark-gateway\r\nDate: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 )
 _LINGER_SECONDS = 1.0
-"""For the other side to read our end and to close, too."""
+"""Seconds for the other side to read our end and to close, too."""
 _LOOK_AGAIN_SECONDS = 0.1
 
 
@@ -70,12 +70,12 @@ class Parting(Struct, frozen=True):
     """How long a drain waits for those who are connected, in seconds."""
 
     fresh: float
-    """For the first request of a connection, since it was accepted and since the drain began."""
+    """Seconds for the first request of a connection, since it was accepted and since the drain began."""
     kept: float
-    """For the next request on a kept connection, since its last answer: a client that sends more often is told by
+    """Seconds for the next request on a kept connection, since its last answer: a client that sends more often is told by
     `Connection: close` that its connection ends, and never meets an end that it did not expect (RFC 9112, section 9.5)."""
     unfinished: float
-    """For the rest of a request that has begun, since the drain began."""
+    """Seconds for the rest of a request that has begun, since the drain began."""
 
     def within(self, seconds: float) -> Parting:
         """The same for a drain of so many seconds: what nobody sends must not make it cut what is in flight."""

@@ -16,7 +16,7 @@ from gateway.telemetry import Log
 
 HANDSHAKE_SECONDS = 10.0
 CLOSING_SECONDS = 1.0
-"""For the other side to say goodbye, too (RFC 8446, section 6.1); asyncio's own is half a minute, longer than a drain."""
+"""Seconds for the other side to say goodbye, too (RFC 8446, section 6.1); asyncio's own is half a minute, longer than a drain."""
 _DAY = 86400.0
 
 
