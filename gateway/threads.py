@@ -69,10 +69,14 @@ def started(function: Callable[[], _T], name: str) -> asyncio.Future[_T]:
     future.add_done_callback(_seen)
 
     def run() -> None:
+        failed: BaseException
         try:
             result = function()
         except BaseException as error:  # whatever it is, it belongs to who awaits
             failed = error
+            if isinstance(error, StopIteration):  # a future takes none, and would never be done
+                failed = RuntimeError("a blocking function raised StopIteration")
+                failed.__cause__ = error
             _deliver(loop, future, lambda waiting: waiting.set_exception(failed))
         else:
             _deliver(loop, future, lambda waiting: waiting.set_result(result))

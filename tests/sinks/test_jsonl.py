@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import itertools
 import json
 import os
 import select
@@ -17,7 +18,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway import files
@@ -317,6 +318,11 @@ async def test_closing_does_not_wait_for_a_write_that_hangs_and_leaves_it_its_de
     (line,) = await drain(slow, 1)
     assert parsed(line)["body"]["n"] == 1
     await until(lambda: holders(path) == 1, PATIENCE)
+
+
+async def test_a_call_that_stops_an_iteration_is_a_bug_that_is_told_and_hangs_nobody() -> None:
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await asyncio.wait_for(begin(lambda: next(iter(())), "stops"), PATIENCE)
 
 
 async def test_a_call_that_was_given_up_may_fail_unheard(caplog: pytest.LogCaptureFixture) -> None:
@@ -622,14 +628,15 @@ async def test_a_folder_that_is_removed_under_the_open_file_makes_the_next_line_
     assert len((folder / "events.jsonl").read_bytes().splitlines()) == 1
 
 
-@given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=30), room=st.integers(0, 300))
+@given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=30), room=st.integers(0, 2_000))
+@example(sizes=[1], room=2_000)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_delivered_lines_are_whole_in_the_file_however_short_the_writes_are(
     sizes: list[int], room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A write may take fewer bytes than it was given (write(2)), and a disk fills up within a line."""
     path = tmp_path / f"{uuid4().hex}.jsonl"
-    write, left, turns = os.write, room, iter(sizes * 1000)
+    write, left, turns = os.write, room, itertools.cycle(sizes)
 
     def short(descriptor: int, data: bytes) -> int:
         nonlocal left
