@@ -222,7 +222,7 @@ class Gateway:
             change = await lanes.prepare(new)
             old, self._config = self._config, new
             fresh = with_new_secrets(old, new)
-            metrics.expect(new.sources.keys() - old.sources, new.sinks.keys() - old.sinks)
+            metrics.expect(new.sources.keys() - old.sources, ())
             inbox.rules = rules
             ingress.use(sources, access, new.server.max_body)
             if tls is not None and certificate is not None:

@@ -95,14 +95,17 @@ class Lanes:
         """
         opened: dict[str, Sink] = {}
         try:
-            kept = self._config is not None and config.has_secrets_of(self._config)
+            kept = self._config is not None and config.base == self._config.base and config.has_secrets_of(self._config)
             for name, settings in config.sinks.items():
                 if self._config is None or not _alike(name, self._config, config, kept=kept):
                     await asyncio.sleep(0)  # hundreds of sinks take their time, and deliveries go on meanwhile
                     threads = SinkThreads(self.world.store, name, self._clock)
                     opening = Opening(name, config.base, config.secret, self._clock, threads)
                     opened[name] = open_sink(settings, opening)
-            states = await self.world.store.read(reads.sink_states) if opened.keys() - self.by_name.keys() else {}
+            for name in (fresh := opened.keys() - self.by_name.keys()):
+                await asyncio.sleep(0)
+                self.world.metrics.expect((), (name,))
+            states = await self.world.store.read(reads.sink_states) if fresh else {}
             if self._config is not None and _noted(self._config) != _noted(config):  # else a full disk would be in its way
                 await self.tell_store(config)
             if self._stopping:
@@ -213,16 +216,16 @@ def _noted(config: Config) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _alike(name: str, old: Config, new: Config, *, kept: bool = False) -> bool:
-    """Whether a sink stays what it is, its secrets included; `kept`: all secrets are what they were."""
-    if (
-        name not in old.sinks
-        or (old.sinks[name] is not new.sinks[name] and old.sinks[name] != new.sinks[name])
-        or old.base != new.base
-    ):
+    """Whether a sink stays what it is, its secrets included.
+
+    Args:
+        kept: the folder of the configuration and all secrets are what they were.
+    """
+    if name not in old.sinks or (old.sinks[name] is not new.sinks[name] and old.sinks[name] != new.sinks[name]):
         return False
     if old.templates.get(name) != new.templates.get(name) or old.authorities.get(name) != new.authorities.get(name):
         return False
-    return kept or old.secrets_of(old.sinks[name]) == new.secrets_of(new.sinks[name])
+    return kept or (old.base == new.base and old.secrets_of(old.sinks[name]) == new.secrets_of(new.sinks[name]))
 
 
 def _settings(settings: SinkConfig) -> LaneSettings:
