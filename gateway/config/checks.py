@@ -125,7 +125,8 @@ def _check_sink(sink: SinkConfig, where: Place, findings: Findings) -> None:
         say("concurrency", f"has to lie between 1 and {_MOST_CONCURRENT}")
     if sink.breaker.failures < 1:
         say(("breaker", "failures"), "has to be at least 1")
-    for key, span in (("timeout", sink.timeout), ("give_up_after", sink.give_up_after)):
+    spans = (("timeout", sink.timeout), ("give_up_after", sink.give_up_after), (("breaker", "probe"), sink.breaker.probe))
+    for key, span in spans:
         if span <= 0:
             say(key, "has to be longer than 0s")
     for number, text in enumerate([] if isinstance(sink, JsonlConfig) else sink.allow_networks or []):
@@ -235,6 +236,8 @@ def _check_slack(sink: SlackConfig, say: _Say) -> None:
     elif sink.webhook_url is None and (trouble := _no_channel(sink.channel or "")) is not None:
         say("channel", trouble, 'write its id, such as "C0123456789", or its name, such as "#fraud-desk"')
     _check_url("api", sink.api, say)
+    if "?" in sink.api:
+        say("api", "has a query, and the methods of the API come behind it", "leave it out")
 
 
 def _no_channel(text: str) -> str | None:

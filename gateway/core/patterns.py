@@ -7,6 +7,7 @@ a table of nested fields. An absent or null field matches nothing but `{ exists 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -117,6 +118,8 @@ def _compile_fields(table: Mapping[str, Any], keys: Keys, problems: list[Pattern
 
 def _compile_condition(raw: Any, keys: Keys, problems: list[PatternProblem]) -> Condition:
     if isinstance(raw, (str, bool, int, float)):
+        if _is_infinite(raw):
+            problems.append(PatternProblem(keys, "is no number that JSON has"))
         return Equals(raw)
     if isinstance(raw, list):
         if not raw:
@@ -157,7 +160,7 @@ def _compile_operators(raw: dict[str, Any], keys: Keys, problems: list[PatternPr
             else:
                 problems.append(PatternProblem(inner, "has to be true or false"))
         elif operator in ("gt", "gte", "lt", "lte"):
-            if isinstance(operand, (int, float)) and not isinstance(operand, bool):
+            if isinstance(operand, (int, float)) and not isinstance(operand, bool) and not _is_infinite(operand):
                 tests.append(_number_test(operator, operand))
             else:
                 problems.append(PatternProblem(inner, "needs a number"))
@@ -168,6 +171,10 @@ def _compile_operators(raw: dict[str, Any], keys: Keys, problems: list[PatternPr
             else:
                 problems.append(PatternProblem(inner, "needs a text, or a list of texts"))
     return Operators(raw, tuple(tests), negated, exists)
+
+
+def _is_infinite(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _number_test(operator: str, bound: float) -> Callable[[Any], bool]:

@@ -19,8 +19,9 @@ from gateway.sinks.guard import Guard
 
 OWN_HEADERS = frozenset(
     ("host", "content-length", "transfer-encoding", "connection", "content-type", "idempotency-key", "authorization")
-)
-"""What `headers` may not set, beside `webhook-*` and `x-gateway-*`: the gateway sets them itself."""
+) | {"expect", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"}
+"""What `headers` may not set, beside `webhook-*` and `x-gateway-*`: the gateway sets them itself, or they would promise
+the server what the client does not do (RFC 9110, sections 7.6.1 and 10.1.1)."""
 MOST_SECRETS = 2
 """That sign side by side: the old one and the new one."""
 

@@ -68,6 +68,31 @@ def test_headers_that_differ_in_case_alone_are_one_header(tmp_path: Path) -> Non
     assert found == [("[sinks.s] headers.x-tenant", '"x-tenant" and "X-Tenant" are one header')]
 
 
+@pytest.mark.parametrize(
+    "name", ["Expect", "upgrade", "TE", "Trailer", "keep-alive", "Connection", "x y", "x:", "", "x-ü", "x\\n"]
+)
+def test_a_header_that_the_client_could_not_keep_its_word_with_is_refused(name: str, tmp_path: Path) -> None:
+    found = problems(tmp_path, f'[sinks.s]\ntype = "http"\nurl = "http://x/"\nheaders = {{ "{name}" = "a" }}\n')
+    assert [place for place, _ in found] == [f"[sinks.s] headers.{name}".replace("\\n", "\n")]
+
+
+def test_what_is_put_behind_a_url_can_not_stand_behind_a_query(tmp_path: Path) -> None:
+    text = '[sinks.s]\ntype = "slack"\ntoken = { env = "HOOK" }\nchannel = "C1"\napi = "https://slack.com/api?x=1"\n'
+    assert [place for place, _ in problems(tmp_path, text)] == ["[sinks.s] api"]
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e400", "{ gt = nan }", "{ lte = inf }", "[1, inf]"])
+def test_a_number_that_no_event_can_have_is_refused(number: str, tmp_path: Path) -> None:
+    text = f'match = {{ sr_uuid = {number} }}\n[sinks.s]\ntype = "jsonl"\npath = "e.jsonl"\n'
+    assert len(problems(tmp_path, text)) == 1
+    assert problems(tmp_path, text.replace(number, f"{{ gt = {'9' * 400} }}")) == []
+
+
+def test_probes_of_a_broken_sink_do_not_follow_each_other_without_a_wait(tmp_path: Path) -> None:
+    text = '[sinks.s]\ntype = "jsonl"\npath = "e.jsonl"\nbreaker = { probe = "0s" }\n'
+    assert problems(tmp_path, text) == [("[sinks.s] breaker.probe", "has to be longer than 0s")]
+
+
 @pytest.mark.parametrize("value", ["a\\r\\nb", "a\\u0000", "\\u007f", " a", "a "])
 def test_a_header_value_that_can_not_be_sent_as_it_is_written_is_refused(value: str, tmp_path: Path) -> None:
     found = problems(tmp_path, f'[sinks.s]\ntype = "http"\nurl = "http://x/"\nheaders = {{ "x-tenant" = "{value}" }}\n')
