@@ -27,8 +27,8 @@ _VERSION = 1
 _DAMAGED = (11, 26)
 """SQLITE_CORRUPT and SQLITE_NOTADB (sqlite.org/rescode.html)."""
 _PRAGMAS = """
-PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA synchronous = OFF;
+PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA journal_mode = TRUNCATE;
 PRAGMA cache_size = -1024;
 """
