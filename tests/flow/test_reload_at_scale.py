@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -163,6 +165,8 @@ async def test_no_reload_holds_the_loop(tmp_path: Path) -> None:
             last, before = time.thread_time(), last
             held[now] = max(held.get(now, 0.0), last - before)
 
+    gc.collect()
+    gc.freeze()  # as the process does: the collector would look at all that the tests before this one left
     serving = asyncio.create_task(running.run())
     async with asyncio.timeout(60):
         await running._listening.wait()
@@ -174,7 +178,8 @@ async def test_no_reload_holds_the_loop(tmp_path: Path) -> None:
             ("one sink", configuration(9, timeout=31)),
             ("all sinks", configuration(9, timeout=32, first=-1)),
             ("most sinks leave", configuration(9, sinks=10)),
-            ("most sinks come", configuration(9, timeout=33, first=-1)),
+            ("most sinks come back", configuration(9, timeout=33, first=-1)),
+            ("other sinks for all", re.sub(r"\bs(\d)", r"other\1", configuration(9))),
         ):
             file.write_text(text)
             changes = await reloads.reload("somebody")
@@ -183,4 +188,5 @@ async def test_no_reload_holds_the_loop(tmp_path: Path) -> None:
         running.stop()
         await serving
     beating.cancel()
+    gc.unfreeze()
     assert max(held.values()) < MOST_HELD, held

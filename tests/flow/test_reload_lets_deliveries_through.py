@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterable
 
 from gateway.threads import detached, politely
 from tests.flow.test_lanes import House, bench, house  # noqa: F401 (fixtures)
@@ -47,3 +48,33 @@ async def test_a_reload_that_changes_nothing_opens_no_sink_and_changes_no_lane(h
     await house.lanes.tidy(leftover)
     assert (leftover.unused, leftover.ordered, changes) == ([], [], 0)
     assert all(house.lanes.by_name[name] is lane and lane._changed == 0 for name, lane in before.items())
+
+
+async def test_the_loop_goes_on_between_the_sinks_that_a_reload_opens_and_between_their_metrics(house: House) -> None:  # noqa: F811
+    def sinks(first: int) -> str:
+        return "".join(f'[sinks.s{at}]\ntype = "http"\nurl = "http://127.0.0.1:9/{at}"\n' for at in range(first, first + 20))
+
+    await house.use(sinks(0))
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    metrics, at = house.lanes.world.metrics, list[int]()
+    made = metrics.expect
+
+    def noted(sources: Iterable[str], names: Iterable[str]) -> None:
+        at.append(turns)
+        made(sources, names)
+
+    metrics.expect = noted  # type: ignore[method-assign,assignment]
+    counting = asyncio.ensure_future(count())
+    change = await house.lanes.prepare(house.config(sinks(100)))
+    counting.cancel()
+    assert len(change.sinks) == 20 and len(set(at)) == 20
+    assert house.lanes.world.metrics.values("deliveries_ended_total", sink="s100", state="delivered") == [0.0]
+    for sink in change.sinks.values():
+        await sink.aclose()
