@@ -87,7 +87,7 @@ class Gateway:
         self._listening = asyncio.Event()
         self._stop = asyncio.Event()
         self._cut = asyncio.Event()
-        self._listeners = Listeners(config.base, environment=environment, clock=clock, log=log)
+        self._listeners = Listeners(config.base, environment=environment, systemd=self._systemd, clock=clock, log=log)
         self._addresses: list[str] = []
         """Where webhooks come in."""
         self._addresses_file: Path | None = None
@@ -298,7 +298,7 @@ class Gateway:
             # The admin listener first: whoever waits for the gateway to be ready asks there.
             admin_addresses = await self._listeners.open("admin", admin.handle, config.admin.listen, parting=OPERATORS)
             self._addresses = await self._listeners.open(
-                "webhooks", ingress.handle, config.server.listen, parting=SENDERS, peer_of=ingress.peer_of, tls=tls
+                "webhooks", ingress.handle, config.server.listen, parting=SENDERS, peer_of=ingress.peer_of, tls=tls, keeps=True
             )
             self._listeners.warn_of_unused_sockets()
             self._name_addresses(admin_addresses)

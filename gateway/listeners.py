@@ -13,10 +13,10 @@ from gateway.clock import Clock
 from gateway.config.listen import Inherited, parse
 from gateway.core.peers import network_of
 from gateway.core.values import Environment
-from gateway.systemd import passed_sockets
+from gateway.systemd import Systemd, passed_names
 from gateway.telemetry import Log, RateLimited
 from gateway.web.connection import Parting
-from gateway.web.server import BoundedServer, Handler, listen, stop_listening
+from gateway.web.server import BoundedServer, Handler, go_on_with, listen, stop_listening
 from gateway.web.tls import Tls
 
 _CLEANUP_SECONDS = 0.5
@@ -24,10 +24,11 @@ _CLEANUP_SECONDS = 0.5
 
 
 class Listeners:
-    def __init__(self, base: Path, *, environment: Environment, clock: Clock, log: Log) -> None:
+    def __init__(self, base: Path, *, environment: Environment, systemd: Systemd, clock: Clock, log: Log) -> None:
         """`base` is the folder that relative paths of unix sockets start from."""
         self._base = base
         self._environment = environment
+        self._systemd = systemd
         self._clock = clock
         self._log = log
         self._open: list[tuple[web.ServerRunner, BoundedServer]] = []
@@ -43,16 +44,19 @@ class Listeners:
         parting: Parting,
         peer_of: Callable[[str], str | None] = network_of,
         tls: Tls | None = None,
+        keeps: bool = False,
     ) -> list[str]:
         """Listen on all of them; the addresses as they came to be. Raises ListenError.
 
         Args:
             what: its name in the log.
             parting, peer_of: see BoundedServer.
+            keeps: go on with connections that the process before us left idle, and leave ours to the next one.
         """
         logger = logging.Logger("aiohttp.server")
         logger.addHandler(RateLimited(self._log.bind(what=what), self._clock.monotonic))
-        server = BoundedServer(handler, logger, parting=parting, peer_of=peer_of)
+        keep = self._systemd.keep if keeps and self._systemd.keeps else None
+        server = BoundedServer(handler, logger, parting=parting, peer_of=peer_of, keep=keep)
         runner = web.ServerRunner(server, shutdown_timeout=_CLEANUP_SECONDS)
         self._open.append((runner, server))
         await runner.setup()
@@ -63,11 +67,13 @@ class Listeners:
                 self._used.add(address.name)
             opened.append(await listen(runner, address, self._environment, tls))
             self._log.info("gateway.listening", what=what, address=opened[-1])
+        if keeps:
+            go_on_with(runner, self._systemd.take_kept(self._environment), tls)
         return opened
 
     def warn_of_unused_sockets(self) -> None:
         """What systemd passed on and nobody listens to: what comes in there would wait for ever."""
-        for name in sorted({name for _, name in passed_sockets(self._environment)} - self._used):
+        for name in sorted(passed_names(self._environment) - self._used):
             do = f'listen on "fd:{name}", or take it out of the socket unit'
             self._log.warning("gateway.socket_unused", name=name, do=do)
 

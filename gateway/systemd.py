@@ -6,9 +6,10 @@ gateway goes on.
 
 from __future__ import annotations
 
+import array
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from gateway.clock import Clock
@@ -19,6 +20,10 @@ _FIRST_PASSED = 3
 """SD_LISTEN_FDS_START (sd_listen_fds(3))."""
 _MOST_STATUS = 300
 """Characters."""
+_KEPT = "kept-connections"
+"""What our connections are called while systemd holds them (FDNAME= of sd_notify(3))."""
+_HANDED_AT_ONCE = 200
+"""Descriptors in a message: Linux takes 253 (unix(7))."""
 _SEND_SECONDS = 0.5
 """systemd reads at once; were it busy, a lost READY=1 would end a good start, and a long wait would hold the loop."""
 
@@ -32,6 +37,8 @@ class Systemd:
         self._address = f"\0{address[1:]}" if address.startswith("@") else address if address.startswith("/") else None
         self._clock = clock
         self._stopping = False
+        self.keeps = (environment.get("FDSTORE") or "0").lstrip("0").isdecimal() and self._address is not None
+        """Whether it holds open connections for us while the process changes (FileDescriptorStoreMax= of the unit)."""
         self.watchdog = _watchdog_seconds(environment)
         """Seconds without a ping after which systemd kills and restarts us; None: never."""
 
@@ -63,13 +70,45 @@ class Systemd:
         self._stopping = True
         self._tell(STOPPING="1", EXTEND_TIMEOUT_USEC=_microseconds(seconds), STATUS=status)
 
-    def _tell(self, seconds: float = _SEND_SECONDS, /, **assignments: str) -> None:
+    def keep(self, sockets: Sequence[socket.socket]) -> int:
+        """Hand open sockets to systemd, which holds them until the next process of this service takes them; return how many it
+        has, the first ones. The caller closes its own. A stop that no start follows closes them."""
+        for begin in range(0, len(sockets), _HANDED_AT_ONCE):
+            if not self._tell(_SEND_SECONDS, sockets[begin : begin + _HANDED_AT_ONCE], FDSTORE="1", FDNAME=_KEPT):
+                return begin
+        return len(sockets)
+
+    def take_kept(self, environment: Environment) -> list[socket.socket]:
+        """The connections that the process before us left. systemd lets go of them: who closes one, ends it."""
+        kept = []
+        for descriptor, name in passed_sockets(environment):
+            if name == _KEPT:
+                with suppress(OSError):
+                    kept.append(passed := socket.socket(fileno=descriptor))
+                    passed.set_inheritable(False)
+        if kept:
+            self._tell(FDSTOREREMOVE="1", FDNAME=_KEPT)
+        return kept
+
+    def _tell(self, seconds: float = _SEND_SECONDS, sockets: Sequence[socket.socket] = (), /, **assignments: str) -> bool:
+        """Return whether systemd has it, or will read it."""
         if self._address is None:
-            return
+            return False
         lines = "\n".join(f"{name}={_one_line(value)}" for name, value in assignments.items())
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sending:
-            sending.settimeout(seconds)
-            sending.sendto(lines.encode(errors="replace"), self._address)
+        descriptors = array.array("i", [one.fileno() for one in sockets])
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)] if sockets else []
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sending:
+                sending.settimeout(seconds)
+                sending.sendmsg([lines.encode(errors="replace")], rights, 0, self._address)
+        except OSError:
+            return False
+        return True
+
+
+def passed_names(environment: Environment) -> set[str]:
+    """The names of the sockets that somebody configured: not those of connections that were kept."""
+    return {name for _, name in passed_sockets(environment)} - {_KEPT}
 
 
 def passed_sockets(environment: Environment) -> list[tuple[int, str]]:
@@ -92,7 +131,7 @@ def listening_sockets(name: str, environment: Environment) -> list[socket.socket
     passed = passed_sockets(environment)
     found = [descriptor for descriptor, given in passed if given == name]
     if not found:
-        others = ", ".join(sorted({given for _, given in passed}))
+        others = ", ".join(sorted(passed_names(environment)))
         said = f"it passed {others}" if others else "it passed none"
         raise ListenError(f"systemd passed no socket named {name} ({said}): see FileDescriptorName= in the socket unit")
     return [_listening(descriptor, name) for descriptor in found]

@@ -81,6 +81,12 @@ class Site(web.BaseSite):
         for listener in self._sockets:
             self._go_on(listener)
 
+    def take(self, accepted: socket.socket, address: object) -> None:
+        """Serve a connection from an address, as the socket module gives them."""
+        accepted.setblocking(False)
+        peer = self._into.peer_of(address[0] if isinstance(address, tuple) else UNIX)
+        self._into.arrive(Arrival(accepted, peer, self._seat))
+
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
             if not self._into.takes_more():
@@ -96,9 +102,7 @@ class Site(web.BaseSite):
                 self._loop.remove_reader(listener)
                 self._loop.call_later(_OUT_OF_RESOURCES_SECONDS, self._go_on, listener)
                 return
-            accepted.setblocking(False)
-            peer = self._into.peer_of(address[0] if isinstance(address, tuple) else UNIX)
-            self._into.arrive(Arrival(accepted, peer, self._seat))
+            self.take(accepted, address)
 
     def _go_on(self, listener: socket.socket) -> None:
         if listener.fileno() != -1:

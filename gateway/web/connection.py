@@ -16,6 +16,8 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from gateway.web.framing import Framing
+
 if TYPE_CHECKING:
     from gateway.web.server import BoundedServer
 
@@ -96,8 +98,7 @@ class Connection(web.RequestHandler):
         """Ends what is not made yet."""
         self._server = server
         self._socket = accepted
-        self._half = False
-        """A head has begun, and is not whole yet."""
+        self._framing = Framing()
         self._leaving = False
         self._lost: asyncio.Future[None] | None = None
 
@@ -124,12 +125,21 @@ class Connection(web.RequestHandler):
         """Whether a drain that has begun then need not wait for it any more."""
         if self.transport is None or self._leaving:
             return False
-        if self._half or not self.idle():
+        if self._framing.half or not self.idle():
             return self.waits() and now - begun >= parting.unfinished
         if self._waiter is None or self.unread():
             return False
         patience = parting.kept if self._request_count else parting.fresh
         return now - self.since >= patience and now - begun >= parting.fresh
+
+    def movable(self) -> socket.socket | None:
+        """Return its socket if another process could go on with it: nothing of it is in this one, no request and no TLS."""
+        transport = self.transport
+        if transport is None or self._leaving or self._waiter is None or self._framing.half or not self.idle():
+            return None
+        if self.ssl_context is not None or transport.get_write_buffer_size() or self._socket is None:
+            return None
+        return self._socket if self._socket.fileno() != -1 else None
 
     def count_for(self, peer: str | None) -> None:
         """Count the place for the one whom a proxy sends for; None: for nobody again."""
@@ -151,13 +161,11 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        before = self._request_count
+        before, was_half = self._request_count, self._framing.half
         super().data_received(data)
-        if self._request_count != before:
-            self._half = False
-            self._server.places.step(self, self._loop.time())
-        elif not self._half and data and self.idle():
-            self._half = True
+        begun = self._request_count - before
+        self._framing.received(data, [self._messages[at] for at in range(-begun, 0)])
+        if begun or (self._framing.half and not was_half and self.idle()):
             self._server.places.step(self, self._loop.time())
 
     async def finish_response(
@@ -205,7 +213,7 @@ class Connection(web.RequestHandler):
             self.force_close()  # TLS says goodbye by itself
 
     def give_way(self) -> None:
-        """End it at once, since another one needs its place."""
+        """Let go of it at once: another one needs its place, or its socket has gone to another process."""
         self.abandon()
         self._force_close = True
         if self._waiter is not None:

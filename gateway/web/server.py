@@ -7,7 +7,7 @@ import logging
 import math
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -66,11 +66,13 @@ class BoundedServer(web.Server):
         *,
         parting: Parting = SENDERS,
         peer_of: Callable[[str], str | None] = network_of,
+        keep: Callable[[list[socket.socket]], int] | None = None,
     ) -> None:
         """
         Args:
             parting: how long a drain waits for those who are connected.
             peer_of: the peer that an address, or UNIX, counts for; None counts for nobody.
+            keep: hands sockets on to the next process, see Systemd.keep; None where nobody can.
         """
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise ListenError("aiohttp's C parser is not loaded, and its Python one is not meant for the open: reinstall aiohttp")
@@ -78,6 +80,7 @@ class BoundedServer(web.Server):
         self.logger = logger
         self.parting = parting
         self.peer_of = peer_of
+        self._keep = keep
         self.places: Places[Connection] = Places()
         self.draining = False
         self._began_to_drain = 0.0
@@ -195,14 +198,22 @@ class BoundedServer(web.Server):
             await self._sweep()
 
     async def drain(self) -> None:
-        """Wait until every request that has begun is answered. aiohttp's own shutdown would stop reading their bodies."""
+        """Wait until every request that has begun is answered. aiohttp's own shutdown would stop reading their bodies.
+
+        Connections that are idle then go on to the next process, if there is somebody to keep them meanwhile.
+        """
         self._begin_to_drain()
         while self.places or self._parked:
-            await self._sweep()
+            if self._parked or any(connection.movable() is None for connection in self.places):
+                await self._sweep()
+            elif not self._hand_over():
+                self._keep = None
+                await self._sweep()
 
     def cut(self) -> None:
-        """End every connection now, and every one that still comes."""
+        """End every connection now, and every one that still comes. Those that are idle go on to the next process."""
         self._closed = True
+        self._hand_over()
         if self._look is not None:
             self._look.cancel()
         for waiting in self._parked.values():
@@ -211,6 +222,17 @@ class BoundedServer(web.Server):
         self._parked.clear()
         for connection in self.places:
             connection.cut()
+
+    def _hand_over(self) -> bool:
+        """Hand all connections that are idle on to the next process; return whether it will get them all."""
+        if self._keep is None:
+            return False
+        movable = {connection: held for connection in self.places if (held := connection.movable()) is not None}
+        number = self._keep(list(movable.values()))
+        for connection in list(movable)[:number]:
+            self.places.leave(connection)
+            connection.give_way()
+        return number == len(movable)
 
     def _begin_to_drain(self) -> None:
         if not self.draining:
@@ -221,6 +243,8 @@ class BoundedServer(web.Server):
         now = self._loop.time()
         for connection in self.places:
             if connection.may_go(now, self._began_to_drain, self.parting):
+                if self._keep is not None and connection.movable() is not None:
+                    continue
                 if connection.idle():
                     connection.part()
                 else:
@@ -235,6 +259,23 @@ async def stop_listening(runner: web.BaseRunner) -> None:
     """Take no connection any more; those that were taken stay. A socket of systemd goes on collecting them for the next start."""
     for site in list(runner.sites):
         await site.stop()
+
+
+def go_on_with(runner: web.BaseRunner, kept: Sequence[socket.socket], tls: Tls | None) -> None:
+    """Serve connections that the process before has left idle: plain ones, since no other can change its process."""
+    server = runner.server
+    assert isinstance(server, BoundedServer)
+    site = Site(runner, server, [], None, _BACKLOG)
+    for one in kept:
+        try:
+            address = one.getpeername()
+        except OSError:  # it has ended meanwhile
+            one.close()
+            continue
+        if tls is not None and one.family != socket.AF_UNIX:
+            one.close()  # it came before there was a certificate
+        else:
+            site.take(one, address)
 
 
 async def listen(runner: web.BaseRunner, address: Address, environment: Environment, tls: Tls | None = None) -> str:

@@ -12,8 +12,12 @@ from tests.flow.running import Running
 _HAND_OVER = """
 import fcntl, os, sys
 at, *command = sys.argv[1:]
-# First to high numbers, so that none is overwritten before it has its place.
-for number, held in enumerate([fcntl.fcntl(int(held), fcntl.F_DUPFD, 100) for held in at.split(",")]):
+# First to high numbers, so that none is overwritten before it has its place. No second copy of any stays open.
+given = [int(held) for held in at.split(",")]
+high = [fcntl.fcntl(held, fcntl.F_DUPFD_CLOEXEC, 1000) for held in given]
+for held in given:
+    os.close(held)
+for number, held in enumerate(high):
     os.dup2(held, 3 + number)
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.execv(command[0], command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
 from typing import Self
 
@@ -56,3 +57,44 @@ class NotifySocket:
         """Wait for so many messages with a variable; the last of them."""
         await until(lambda: len(self.said(name)) >= times, seconds)
         return self.said(name)[-1]
+
+
+class DescriptorStore:
+    """Holds what a process hands over by FDSTORE=1, as systemd does (sd_notify(3)), until it is told to let go of it."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.names: list[str] = []
+        self.held: list[socket.socket] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(address)
+        self._thread = threading.Thread(target=self._hear, name="systemd")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
+            own.sendto(b"", self.address)
+        self._thread.join()
+        self._socket.close()
+        self._let_go()
+
+    def _hear(self) -> None:
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(self._socket, 65536, 253)
+            lines = message.decode().split("\n")
+            if "FDSTORE=1" in lines:
+                (name,) = [line.removeprefix("FDNAME=") for line in lines if line.startswith("FDNAME=")]
+                self.names += [name] * len(descriptors)
+                self.held += [socket.socket(fileno=descriptor) for descriptor in descriptors]
+            if "FDSTOREREMOVE=1" in lines:
+                self._let_go()
+            if not message:
+                return
+
+    def _let_go(self) -> None:
+        for one in self.held:
+            one.close()
+        self.held, self.names = [], []

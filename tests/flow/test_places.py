@@ -128,7 +128,8 @@ async def test_nine_hundred_that_wait_in_the_kernel_at_a_start_are_all_answered(
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_a_request_in_pieces_across_a_stop_is_answered(tls: bool, tmp_path: Path, variables: dict[str, str]) -> None:
-    """More than a second between the pieces, in the head and in the body, on a new connection and on a kept one."""
+    """More than a second between the pieces, in the head and in the body, on a new connection, on a kept one,
+    and with the request before."""
     certified = Certified(tmp_path)
     certified.issue()
     with Running(tmp_path, f'[server]\nlisten = ["127.0.0.1:0"]\n{certified.toml if tls else ""}{TOML}') as running:
@@ -138,22 +139,28 @@ async def test_a_request_in_pieces_across_a_stop_is_answered(tls: bool, tmp_path
         address = running.addresses["webhooks"]
         assert isinstance(address, tuple)
         streams = []
-        for kept in (False, True):
+        for kept in (False, True, "pipelined"):
             for cut in (30, -10):
                 reader, writer = await asyncio.open_connection(*address, **(certified.options if tls else {}))
-                if kept:
-                    body = event()
-                    writer.write(request_bytes(body, signed(body)))
-                    assert (await read_answer(reader, 0.0)).status == 200
-                body = event()
+                before, body = event(), event()
                 raw = request_bytes(body, signed(body))
-                writer.write(raw[:cut])
+                if kept:
+                    begun = raw[:cut] if kept == "pipelined" else b""
+                    writer.write(request_bytes(before, signed(before)) + begun)
+                    assert (await read_answer(reader, 0.0)).status == 200
+                if kept != "pipelined":
+                    writer.write(raw[:cut])
                 streams.append((reader, writer, raw[cut:]))
         idle_reader, idle_writer = await asyncio.open_connection(*address, **(certified.options if tls else {}))
-        assert (await running.post(event(), **(certified.options if tls else {}))).status == 200, "all pieces were read"
+        last_reader, last_writer = await asyncio.open_connection(*address, **(certified.options if tls else {}))
+        body = event()
+        last_writer.write(request_bytes(body, signed(body)))
+        assert (await read_answer(last_reader, 0.0)).status == 200, "all pieces were read"
         running.terminate()
         assert await idle_reader.read() == b""  # the second of a fresh connection is over
-        idle_writer.transport.abort()
+        assert await last_reader.read() == b""  # and the two of a kept one
+        for writer in (idle_writer, last_writer):
+            writer.transport.abort()
         for reader, writer, rest in streams:
             writer.write(rest)
             answer = await read_answer(reader, 0.0)

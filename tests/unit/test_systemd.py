@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,9 @@ import pytest
 from gateway.clock import Clock
 from gateway.core.errors import ListenError
 from gateway.core.values import Environment
-from gateway.systemd import Systemd, listening_sockets, passed_sockets
+from gateway.systemd import Systemd, listening_sockets, passed_names, passed_sockets
 from tests.fakes import FakeClock
-from tests.flow.supervised import NotifySocket
+from tests.flow.supervised import DescriptorStore, NotifySocket
 
 PID = str(os.getpid())
 
@@ -46,6 +48,49 @@ async def test_each_step_is_told_in_the_words_of_the_protocol(heard: NotifySocke
     assert reloading.keys() == {"RELOADING", "MONOTONIC_USEC"} and reloading["RELOADING"] == "1"
     assert before <= int(reloading["MONOTONIC_USEC"]) <= Clock().monotonic_microseconds()
     assert stopping == {"STOPPING": "1", "EXTEND_TIMEOUT_USEC": "50000000", "STATUS": "stopping"}
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    """For a thread beside us."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_open_connections_go_to_the_next_process_and_to_nobody_else(tmp_path: Path) -> None:
+    with DescriptorStore(str(tmp_path / "notify")) as store, ExitStack() as stack:
+        pairs = [socket.socketpair() for _ in range(450)]
+        for pair in pairs:
+            for one in pair:
+                stack.enter_context(one)
+        told = Systemd(Environment({"NOTIFY_SOCKET": store.address, "FDSTORE": "1024"}), Clock())
+        assert told.keeps and told.keep([ours for _, ours in pairs]) == len(pairs)
+        wait(lambda: len(store.held) == len(pairs))
+        for _, ours in pairs:
+            ours.close()
+        for number, (theirs, _) in enumerate(pairs):
+            store.held[number].sendall(b"still here")
+            assert theirs.recv(100) == b"still here", "in the order in which they were handed over"
+        passed = os.dup(store.held[0].fileno())
+        names = ":".join([*["webhooks"] * (passed - 3), store.names[0]])
+        variables = Environment({"LISTEN_PID": PID, "LISTEN_FDS": str(passed - 2), "LISTEN_FDNAMES": names})
+        (kept,) = told.take_kept(variables)
+        with kept:
+            assert (kept.fileno(), kept.get_inheritable()) == (passed, False)
+        assert passed_names(variables) == {"webhooks"}
+        wait(lambda: not store.held)  # systemd lets go, so that the other side sees when we close
+
+
+@pytest.mark.parametrize("variables", [{}, {"FDSTORE": "0"}, {"FDSTORE": "many"}, {"FDSTORE": "12", "NOTIFY_SOCKET": ""}])
+def test_nobody_keeps_connections_where_the_unit_does_not_say_so(variables: dict[str, str], tmp_path: Path) -> None:
+    assert not Systemd(Environment({"NOTIFY_SOCKET": str(tmp_path / "notify"), **variables}), Clock()).keeps
+
+
+def test_what_systemd_does_not_take_stays_ours(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert Systemd(Environment({"NOTIFY_SOCKET": str(tmp_path / "nobody")}), Clock()).keep([ours]) == 0
 
 
 async def test_a_reload_that_fails_ends_as_ready_too(heard: NotifySocket) -> None:

@@ -198,9 +198,9 @@ def _watch_metrics(metrics: ModuleType) -> None:
 def _watch_systemd(systemd: ModuleType) -> None:
     tell = systemd.Systemd._tell
 
-    def told(self: Any, *seconds: float, **assignments: str) -> None:
-        tell(self, *seconds, **assignments)
+    def told(self: Any, *rest: Any, **assignments: str) -> bool:
         said("what systemd is told", repr(assignments))
+        return bool(tell(self, *rest, **assignments))
 
     systemd.Systemd._tell = told
 

@@ -1,0 +1,57 @@
+"""Tells whether what a connection has received ends where a request ends. Knows the parser's results only, and no socket.
+
+aiohttp's parser does not say whether it holds the beginning of a next head. Where this can't tell, it says that it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import streams
+from aiohttp.http_parser import RawRequestMessage
+
+_END = b"\r\n\r\n"
+"""The end of a head, and of a body in chunks (RFC 9112, sections 2.1 and 7.1)."""
+
+
+class Framing:
+    def __init__(self) -> None:
+        self.half = False
+        """A head has begun, and is not whole yet."""
+        self._body: streams.StreamReader | None = None
+        """The body that is not whole yet."""
+        self._chunked = False
+        self._before = 0
+        """Bytes of it that came earlier."""
+
+    def received(self, data: bytes, begun: Sequence[tuple[object, streams.StreamReader]]) -> None:
+        """Note bytes that were parsed.
+
+        Args:
+            data: empty where the parser went on with requests that it had kept back.
+            begun: the messages whose heads they completed, with their bodies.
+        """
+        if self._body is None and not begun:
+            self.half = self.half or bool(data)
+            return
+        end = self._end(data, begun)
+        if begun:
+            message, self._body = begun[-1]
+            self._chunked = isinstance(message, RawRequestMessage) and message.chunked
+        assert self._body is not None
+        whole = self._body.is_eof()
+        self.half = whole and not (data.endswith(_END) if self._chunked else end == len(data) > 0)
+        self._before = self._body.total_bytes
+        if whole:
+            self._body = None
+
+    def _end(self, data: bytes, begun: Sequence[tuple[object, streams.StreamReader]]) -> int:
+        """Where the last request ends in the data; -1 where that can't be told."""
+        at = self._body.total_bytes - self._before if self._body is not None else 0
+        for number, (message, body) in enumerate(begun):
+            end = data.find(_END, at)
+            chunked = not isinstance(message, RawRequestMessage) or message.chunked
+            if end < 0 or (chunked and number < len(begun) - 1):
+                return -1
+            at = end + len(_END) + body.total_bytes
+        return at
