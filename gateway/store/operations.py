@@ -8,13 +8,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from gateway.store import turns
+from gateway.store.many import EXISTING, chunks, marks, values_of
 from gateway.store.records import SinkState
-from gateway.store.writes import Changes, absences, first_in_turn, milliseconds, next_turn
+from gateway.store.writes import Changes, absences, find, milliseconds
 
 MessageStatus = Literal["accepted", "unrouted", "quarantined"]
 Place = tuple[int, int]
 """The place of an open delivery that is behind no other one of its sink: due_ms and message."""
 BEGINNING: Place = (-(1 << 62), 0)
+_QUEUED_ROW = "(?, ?, ?, ?, 'queued')"
+_ORDERED_ROW = "(?, ?, ?, ?, ?, ?, ?, 'queued')"
 DeliveryState = Literal["queued", "delivered", "dead", "discarded"]
 
 
@@ -43,42 +47,48 @@ def reopen(
     connection: sqlite3.Connection, targets: Sequence[Target], states: Sequence[str], now: float, changes: Changes
 ) -> list[Target]:
     """Queue deliveries again that are in one of these states, with a fresh budget; the ones that were."""
-    marks = ",".join("?" * len(states))
-    reopened = []
+    wanted = {(target.seq, target.sink): target for target in targets}
+    found = [row for row in find(connection, list(wanted)) if row[3] in states]
     away = absences(connection)
-    for target in targets:
-        key = (target.seq, target.sink)
-        row = connection.execute(
-            f"SELECT state FROM deliveries WHERE message = ? AND sink = ? AND state IN ({marks})", (*key, *states)
-        ).fetchone()
-        if row is None:
-            continue
+    rows = [
+        (seq, sink, away.since(sink, milliseconds(now)), milliseconds(now + wanted[seq, sink].wait)) for seq, sink, *_ in found
+    ]
+    for part in chunks(rows):
         connection.execute(
-            "UPDATE deliveries SET state = 'queued', retries = 0, since_ms = ?, due_ms = ?, ended_ms = NULL, reason = NULL,"
-            " replayed = 1, sr = NULL, event_ms = NULL, behind = 0 WHERE message = ? AND sink = ? AND state = ?",
-            (away.since(target.sink, milliseconds(now)), milliseconds(now + target.wait), *key, row[0]),
+            "INSERT INTO deliveries (message, sink, since_ms, due_ms, state) VALUES"
+            f" {marks(len(part), _QUEUED_ROW)} ON CONFLICT (message, sink) DO UPDATE SET state = 'queued',"
+            " retries = 0, since_ms = excluded.since_ms, due_ms = excluded.due_ms, ended_ms = NULL, reason = NULL, replayed = 1,"
+            f" sr = NULL, event_ms = NULL, behind = 0 WHERE deliveries.state IN ({marks(len(states), '?')})",
+            [*values_of(part), *states],
         )
-        changes[target.sink, row[0]] -= 1
-        changes[target.sink, "queued"] += 1
-        reopened.append(target)
-    return reopened
+    changes.subtract((sink, state) for _, sink, _, state, _ in found)
+    changes.update((sink, "queued") for _, sink, *_ in found)
+    return [wanted[seq, sink] for seq, sink, *_ in found]
 
 
 def add(connection: sqlite3.Connection, targets: Sequence[Target], now: float, changes: Changes) -> list[Target]:
     """Make deliveries that do not exist yet, one per message and sink; the ones that were made."""
-    made = []
+    wanted = {(target.seq, target.sink): target for target in targets}
     away = absences(connection)
-    for target in targets:
-        cursor = connection.execute(
-            "INSERT INTO deliveries (message, sink, state, since_ms, due_ms, replayed) SELECT seq, ?2, 'queued', ?3, ?4, 1"
-            " FROM messages WHERE seq = ?1 ON CONFLICT DO NOTHING",  # a message that was purged meanwhile is none any more
-            (target.seq, target.sink, away.since(target.sink, milliseconds(now)), milliseconds(now + target.wait)),
+    rows = [
+        (seq, sink, away.since(sink, milliseconds(now)), milliseconds(now + target.wait))
+        for (seq, sink), target in wanted.items()
+    ]
+    made: list[tuple[int, str]] = []
+    for part in chunks(rows):
+        made += connection.execute(
+            "INSERT INTO deliveries (message, sink, state, since_ms, due_ms, replayed)"
+            " SELECT m.seq, k.column2, 'queued', k.column3, k.column4, 1"  # a message that was purged meanwhile is none any more
+            f" FROM (VALUES {marks(len(part), '(?, ?, ?, ?)')}) AS k CROSS JOIN messages m ON m.seq = k.column1 WHERE true"
+            " ON CONFLICT DO NOTHING RETURNING message, sink",
+            values_of(part),
+        ).fetchall()
+    for seqs in chunks(sorted({seq for seq, _ in made})):
+        connection.execute(
+            f"UPDATE messages SET status = 'accepted' WHERE seq IN ({marks(len(seqs), '?')}) AND status <> 'accepted'", seqs
         )
-        if cursor.rowcount:
-            made.append(target)
-            changes[target.sink, "queued"] += 1
-            connection.execute("UPDATE messages SET status = 'accepted' WHERE seq = ? AND status <> 'accepted'", (target.seq,))
-    return made
+    changes.update((sink, "queued") for _, sink in made)
+    return [wanted[key] for key in made]
 
 
 def add_or_reopen(
@@ -92,24 +102,19 @@ def add_or_reopen(
 
 def discard(connection: sqlite3.Connection, targets: Sequence[Target], now: float, changes: Changes) -> list[Target]:
     """End deliveries that are queued or dead, by a person's word; the ones that were."""
-    ended = []
-    for target in targets:
-        key = (target.seq, target.sink)
-        row = connection.execute(
-            "SELECT state, sr FROM deliveries WHERE message = ? AND sink = ? AND state IN ('queued', 'dead')", key
-        ).fetchone()
-        if row is None:
-            continue
+    wanted = {(target.seq, target.sink): target for target in targets}
+    found = [row for row in find(connection, list(wanted)) if row[3] in ("queued", "dead")]
+    for part in chunks(found):
         connection.execute(
-            "UPDATE deliveries SET state = 'discarded', due_ms = NULL, ended_ms = ? WHERE message = ? AND sink = ? AND state = ?",
-            (milliseconds(now), *key, row[0]),
+            f"INSERT INTO deliveries (message, sink, state, since_ms, due_ms) VALUES {marks(len(part), EXISTING)}"
+            " ON CONFLICT (message, sink) DO UPDATE SET state = 'discarded', due_ms = NULL, ended_ms = ?"
+            " WHERE deliveries.state IN ('queued', 'dead')",
+            [*values_of([row[:2] for row in part]), milliseconds(now)],
         )
-        changes[target.sink, row[0]] -= 1
-        changes[target.sink, "discarded"] += 1
-        if row[0] == "queued":
-            next_turn(connection, target.sink, row[1])
-        ended.append(target)
-    return ended
+    changes.subtract((sink, state) for _, sink, _, state, _ in found)
+    changes.update((sink, "discarded") for _, sink, *_ in found)
+    turns.pass_on(connection, [(sink, sr) for _, sink, _, state, sr in found if state == "queued" and sr is not None])
+    return [wanted[seq, sink] for seq, sink, *_ in found]
 
 
 def note_absences(connection: sqlite3.Connection, changes: Changes, *, present: Sequence[str], now: float) -> None:
@@ -163,21 +168,15 @@ def bring_into_order(connection: sqlite3.Connection, changes: Changes, *, sink: 
         " AND d.state = 'queued' AND d.behind = 0 AND (d.due_ms, d.message) > (?, ?) ORDER BY d.due_ms, d.message LIMIT ?",
         (sink, *after, size),
     ).fetchall()
-    for _, seq, without, sr, event_ms in rows:
-        if not without or sr is None:
-            continue
-        first = first_in_turn(connection, sink, sr)
-        behind = first is not None and first < (event_ms, seq)
+    new = [(seq, sink, 0, due_ms, sr, event_ms, 0) for due_ms, seq, without, sr, event_ms in rows if without and sr is not None]
+    for part in chunks(turns.take(connection, new)):
         connection.execute(
-            "UPDATE deliveries SET sr = ?, event_ms = ?, behind = ? WHERE message = ? AND sink = ? AND state = 'queued'"
-            " AND sr IS NULL",
-            (sr, event_ms, behind, seq, sink),
+            "INSERT INTO deliveries (message, sink, since_ms, due_ms, sr, event_ms, behind, state) VALUES"
+            f" {marks(len(part), _ORDERED_ROW)} ON CONFLICT (message, sink) DO UPDATE SET"
+            " sr = excluded.sr, event_ms = excluded.event_ms, behind = excluded.behind"
+            " WHERE deliveries.state = 'queued' AND deliveries.sr IS NULL",
+            values_of(part),
         )
-        if first is not None and not behind:
-            connection.execute(
-                "UPDATE deliveries SET behind = 1 WHERE message = ? AND sink = ? AND state = 'queued' AND behind = 0",
-                (first[1], sink),
-            )
     return (rows[-1][0], rows[-1][1]) if len(rows) == size else None
 
 
@@ -220,16 +219,12 @@ def clamp_due(connection: sqlite3.Connection, changes: Changes, *, sink: str, la
     """
     late = 0
     for behind in (0, 1):
-        rows = connection.execute(
-            "SELECT message FROM deliveries INDEXED BY deliveries_due WHERE sink = ? AND state = 'queued' AND behind = ?"
-            " AND due_ms > ? LIMIT ?",
+        late += connection.execute(
+            "UPDATE deliveries SET due_ms = ?3 WHERE sink = ?1 AND state = 'queued' AND message IN"
+            " (SELECT message FROM deliveries INDEXED BY deliveries_due"
+            " WHERE sink = ?1 AND state = 'queued' AND behind = ?2 AND due_ms > ?3 LIMIT ?4)",
             (sink, behind, milliseconds(latest), size - late),
-        ).fetchall()
-        connection.executemany(
-            "UPDATE deliveries SET due_ms = ? WHERE message = ? AND sink = ? AND state = 'queued'",
-            [(milliseconds(latest), seq, sink) for (seq,) in rows],
-        )
-        late += len(rows)
+        ).rowcount
     return late
 
 

@@ -5,34 +5,24 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from gateway.core.outcome import Defer, Delivered, Reject, Retry
+from gateway.store import turns
+from gateway.store.many import MOST_ROWS, chunks, marks, values_of
 from gateway.store.records import Accepted, Duplicate, NewMessage, Settlement
+from gateway.store.turns import DeliveryRow, Turn
 
 _MESSAGE_COLUMNS = (
     "id, source, sender_id, received_ms, event_ms, content_type, body, body_sha256, identity,"
     " event_type, milestone, sr_uuid, reference_id, status"
 )
-_MOST_ROWS = 64
-"""Rows of one INSERT. Each statement is a hand-over of Python's lock to the loop and back, which costs more than the row."""
 _FIRST = "SELECT seq, id, body, received_ms FROM messages WHERE source = ? AND forgotten = 0 AND "
-_COUNT = """
-INSERT INTO counters (sink, queued, delivered, dead, discarded) VALUES (?1, ?2, ?3, ?4, ?5)
-ON CONFLICT (sink) DO UPDATE SET queued = queued + ?2, delivered = delivered + ?3, dead = dead + ?4, discarded = discarded + ?5
-"""
-_FIRST_IN_TURN = """
-SELECT event_ms, message, behind FROM deliveries INDEXED BY deliveries_by_sr
-WHERE sink = ? AND sr = ? AND state = 'queued' ORDER BY event_ms, message LIMIT 1
-"""
 _STATES = ("queued", "delivered", "dead", "discarded")
 
 Changes = Counter[tuple[str, str]]
 """How many deliveries a transaction adds (or takes away), by sink and state."""
-
-DeliveryRow = tuple[int, str, int, int, bytes | None, int | None, int]
-"""A new delivery: message, sink, since_ms, due_ms, sr, event_ms, behind."""
 
 
 def milliseconds(instant: float) -> int:
@@ -44,8 +34,8 @@ def accept(
 ) -> list[Accepted | Duplicate]:
     """Insert the messages that are new, with all they owe; say for the others which message came first."""
     results: list[Accepted | Duplicate] = []
-    for at in range(0, len(batch), _MOST_ROWS):
-        results += _accept_rows(connection, batch[at : at + _MOST_ROWS], retention, changes)
+    for at in range(0, len(batch), MOST_ROWS):
+        results += _accept_rows(connection, batch[at : at + MOST_ROWS], retention, changes)
     return results
 
 
@@ -63,9 +53,9 @@ def _accept_rows(
     owed = [row for new, result in zip(batch, results, strict=True) for row in _delivery_rows(new, result, away)]
     columns = 4  # those beyond stay at their defaults: sqlite3 binds a null slower than anything else
     if any(row[4] is not None for row in owed):
-        owed, columns = take_turns(connection, owed), 7
-    for at in range(0, len(owed), _MOST_ROWS):
-        rows = owed[at : at + _MOST_ROWS]
+        owed, columns = turns.take(connection, owed), 7
+    for at in range(0, len(owed), MOST_ROWS):
+        rows = owed[at : at + MOST_ROWS]
         connection.execute(_insert_deliveries(len(rows), columns), [value for row in rows for value in row[:columns]])
     changes.update([(row[1], "queued") for row in owed])
     return results
@@ -161,21 +151,15 @@ def settle(connection: sqlite3.Connection, batch: Sequence[Settlement], changes:
     """Move deliveries out of `queued` or to their next due time; False for one that is `queued` no more."""
     if len({(one.seq, one.sink) for one in batch}) < len(batch):
         return [held for one in batch for held in _settle_some(connection, [one], changes)]
-    settled: list[bool] = []
-    while len(settled) < len(batch):
-        # Powers of two: few statements, so that SQLite knows each of them already.
-        number = min(_MOST_ROWS, 1 << (len(batch) - len(settled)).bit_length() - 1)
-        settled += _settle_some(connection, batch[len(settled) : len(settled) + number], changes)
-    return settled
+    return [held for part in chunks(batch) for held in _settle_some(connection, part, changes)]
 
 
 def _settle_some(connection: sqlite3.Connection, batch: Sequence[Settlement], changes: Changes) -> list[bool]:
     """The same for different deliveries, in three statements."""
-    keys = [value for one in batch for value in (one.seq, one.sink)]
-    found = {(row[0], row[1]): row for row in connection.execute(_find(len(batch)), keys)}
+    found = {(row[0], row[1]): row for row in find(connection, [(one.seq, one.sink) for one in batch])}
     attempts: list[tuple[object, ...]] = []
     moved: list[tuple[object, ...]] = []
-    turns: list[tuple[str, bytes]] = []
+    left: list[Turn] = []
     results = []
     for one in batch:
         row, attempt, transition = found.get((one.seq, one.sink)), one.attempt, one.transition
@@ -195,22 +179,26 @@ def _settle_some(connection: sqlite3.Connection, batch: Sequence[Settlement], ch
             changes[one.sink, "queued"] -= 1
             changes[one.sink, transition.state] += 1
             if row[4] is not None:
-                turns.append((one.sink, row[4]))
+                left.append((one.sink, row[4]))
     if attempts:
-        connection.execute(_insert_attempts(len(attempts)), [value for row in attempts for value in row])
+        connection.execute(_insert_attempts(len(attempts)), values_of(attempts))
     if moved:
-        connection.execute(_settle(len(moved)), [value for row in moved for value in row])
-    for sink, sr in turns:
-        next_turn(connection, sink, sr)
+        connection.execute(_settle(len(moved)), values_of(moved))
+    turns.pass_on(connection, left)
     return results
+
+
+def find(connection: sqlite3.Connection, keys: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str, int, str, bytes | None]]:
+    """Message, sink, attempts, state and service request of those deliveries that are there."""
+    for part in chunks(keys):
+        yield from connection.execute(_find(len(part)), values_of(part)).fetchall()
 
 
 @cache
 def _find(rows: int) -> str:
-    keys = ", ".join(["(?, ?)"] * rows)
     return (
         "SELECT d.message, d.sink, d.attempts, d.state, d.sr FROM"
-        f" (VALUES {keys}) AS k CROSS JOIN deliveries d ON d.message = k.column1 AND d.sink = k.column2"
+        f" (VALUES {marks(rows)}) AS k CROSS JOIN deliveries d ON d.message = k.column1 AND d.sink = k.column2"
     )
 
 
@@ -225,7 +213,7 @@ def _insert_attempts(rows: int) -> str:
 
 @cache
 def _settle(rows: int) -> str:
-    # Each of them is there, so each conflicts: an UPDATE of many rows with values of their own, at half the price of UPDATE FROM.
+    # Each of them is there, and conflicts.
     values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, 0)"] * rows)
     return (
         "INSERT INTO deliveries (message, sink, state, attempts, retries, due_ms, ended_ms, reason, since_ms)"
@@ -233,47 +221,6 @@ def _settle(rows: int) -> str:
         " retries = excluded.retries, due_ms = excluded.due_ms, ended_ms = excluded.ended_ms, reason = excluded.reason"
         " WHERE deliveries.state = 'queued'"
     )
-
-
-def take_turns(connection: sqlite3.Connection, rows: Sequence[DeliveryRow]) -> list[DeliveryRow]:
-    """Put deliveries that are about to be inserted into the order of their service requests.
-
-    Of the open deliveries of one sink and service request exactly the first, by the event's instant, then by acceptance, is not
-    `behind` another one. Those without a service request never are.
-    """
-    first: dict[tuple[str, bytes], tuple[int, int]] = {}
-    stored: dict[tuple[str, bytes], tuple[int, int]] = {}
-    for seq, sink, _, _, sr, event_ms, _ in rows:
-        if sr is None or event_ms is None:
-            continue
-        key = (sink, sr)
-        if key not in first and (found := first_in_turn(connection, sink, sr)) is not None:
-            stored[key] = first[key] = found
-        first[key] = min(first.get(key, (event_ms, seq)), (event_ms, seq))
-    for (sink, sr), (event_ms, seq) in stored.items():
-        if first[sink, sr] != (event_ms, seq):
-            connection.execute(
-                "UPDATE deliveries SET behind = 1 WHERE message = ? AND sink = ? AND state = 'queued' AND behind = 0", (seq, sink)
-            )
-    return [row if row[4] is None else (*row[:6], int(first[row[1], row[4]] != (row[5], row[0]))) for row in rows]
-
-
-def first_in_turn(connection: sqlite3.Connection, sink: str, sr: bytes) -> tuple[int, int] | None:
-    """The event's instant and the message of the first open delivery of a service request; None: there is none."""
-    found = connection.execute(_FIRST_IN_TURN, (sink, sr)).fetchone()
-    return None if found is None else (found[0], found[1])
-
-
-def next_turn(connection: sqlite3.Connection, sink: str, sr: bytes | None) -> None:
-    """Let the first open delivery of a service request go, since the one before it left."""
-    if sr is None:
-        return
-    first = connection.execute(_FIRST_IN_TURN, (sink, sr)).fetchone()
-    if first is not None and first[2]:
-        connection.execute(
-            "UPDATE deliveries SET behind = 0 WHERE message = ? AND sink = ? AND state = 'queued' AND behind = 1",
-            (first[1], sink),
-        )
 
 
 class Absences(dict[str, tuple[int, int | None]]):
@@ -304,8 +251,17 @@ def _outcome_columns(outcome: Delivered | Retry | Defer | Reject) -> tuple[str, 
 
 def count(connection: sqlite3.Connection, changes: Changes) -> None:
     """Bring the counters to what the transaction changed."""
-    for sink in {sink for sink, _ in changes}:
-        connection.execute(_COUNT, (sink, *(changes[sink, state] for state in _STATES)))
+    rows = [(sink, *(changes[sink, state] for state in _STATES)) for sink in sorted({sink for sink, _ in changes})]
+    for part in chunks(rows):
+        connection.execute(_count(len(part)), values_of(part))
+
+
+@cache
+def _count(rows: int) -> str:
+    return (
+        f"INSERT INTO counters (sink, {', '.join(_STATES)}) VALUES {marks(rows, '(?, ?, ?, ?, ?)')} ON CONFLICT (sink)"
+        f" DO UPDATE SET {', '.join(f'{state} = {state} + excluded.{state}' for state in _STATES)}"
+    )
 
 
 def _event_ms(new: NewMessage) -> int:

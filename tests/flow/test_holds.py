@@ -68,6 +68,8 @@ IDLE = {"Store.run.<locals>.<lambda>"}
 STEPS = 150_000
 """Instructions of SQLite's virtual machine in one run of an operation: about 15 ms of CPU. A look at all of those that wait
 would need several times as many."""
+STATEMENTS = 50
+"""Each hands Python's lock to the event loop, which may keep it for some milliseconds while it is busy."""
 _EVERY = 100
 
 
@@ -77,12 +79,14 @@ class Holds:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rows = defaultdict[str, list[int]](list)
         self.steps = defaultdict[str, list[int]](list)
-        self._now = 0
+        self.statements = defaultdict[str, list[int]](list)
+        self._now = self._said = 0
         commit = Batch.commit
 
         def counted(batch: Batch, connection: sqlite3.Connection, *rest: Any) -> Any:
             connection.set_progress_handler(self._step, _EVERY)
-            at = connection.total_changes, self._now
+            connection.set_trace_callback(self._statement)
+            at = connection.total_changes, self._now, self._said
             kinds = "+".join(kind for kind in ("accept", "settle") if getattr(batch, f"{kind}s"))
             works = batch.works
             batch.works = [(self._counting(work), done) for work, done in works]
@@ -91,6 +95,7 @@ class Holds:
             finally:
                 batch.works = works
                 connection.set_progress_handler(None, 0)
+                connection.set_trace_callback(None)
             if kinds and not works:
                 self._note(kinds, connection, at)
             return result
@@ -103,16 +108,20 @@ class Holds:
 
     def _counting(self, work: Callable[[sqlite3.Connection, Changes], Any]) -> Callable[[sqlite3.Connection, Changes], Any]:
         def counted(connection: sqlite3.Connection, changes: Changes) -> Any:
-            at = connection.total_changes, self._now
+            at = connection.total_changes, self._now, self._said
             result = work(connection, changes)
             self._note(getattr(work, "func", work).__qualname__, connection, at)
             return result
 
         return counted
 
-    def _note(self, name: str, connection: sqlite3.Connection, at: tuple[int, int]) -> None:
+    def _statement(self, text: str) -> None:
+        self._said += 1
+
+    def _note(self, name: str, connection: sqlite3.Connection, at: tuple[int, int, int]) -> None:
         self.rows[name].append(connection.total_changes - at[0])
         self.steps[name].append((self._now - at[1]) * _EVERY)
+        self.statements[name].append(self._said - at[2])
 
 
 @pytest.fixture
@@ -202,6 +211,7 @@ async def test_no_operation_holds_the_writer_for_long_whatever_waits(crowd: Crow
     assert holds.rows.keys() == ROWS.keys() - IDLE
     assert {name: most for name, rows in holds.rows.items() if (most := max(rows)) > ROWS[name]} == {}
     assert {name: most for name, steps in holds.steps.items() if (most := max(steps)) > STEPS} == {}
+    assert {name: most for name, said in holds.statements.items() if (most := max(said)) > STATEMENTS} == {}
 
 
 def test_every_operation_of_the_writer_is_in_the_list() -> None:
