@@ -54,14 +54,25 @@ for name, summary in (
     db.command(f"gateway.cli.db:{name}", name=name, **about)
 
 
+_NARROWEST = 20
+"""Columns of the help at least: with COLUMNS=0 cyclopts fails, and with 1 or 2 it never ends."""
+_LISTS = ("tail", "demo", "messages", "deliveries", "show")
+"""Commands that end when nobody reads them any more. The others finish what they do, and their exit code tells it."""
+
+
 def main() -> None:
     """Run the command line; ends the process with one of the exit codes of CONTRACT section 8."""
-    secure()
+    secure(to_the_end=sys.argv[1:2] != [] and sys.argv[1] not in _LISTS)
     sys.exit(flushed(_run()))
 
 
 def _run() -> int:
     """The exit code of the command that was called."""
+    if sys.argv[1:] in ([], ["db"]) or {"--help", "-h"} & set(sys.argv):
+        from rich.console import Console
+
+        app.console = Console()
+        app.console.width = max(app.console.width, _NARROWEST)
     try:
         status = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

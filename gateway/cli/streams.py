@@ -18,11 +18,32 @@ class _Lossy(io.FileIO):
             return len(data)
 
 
+class _Deaf(io.FileIO):
+    """A descriptor that drops what nobody reads any more, and has all other errors."""
+
+    def write(self, data: Any, /) -> int | None:  # type: ignore[override]
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return len(data)
+
+
+class _Void(io.RawIOBase):
+    """Takes bytes and keeps none."""
+
+    def write(self, data: Any, /) -> int:
+        return len(data)
+
+    def writable(self) -> bool:
+        return True
+
+
 class _Nowhere(io.TextIOBase):
     """A stream that was closed before the start. It has no descriptor, which `fileno` says."""
 
     encoding = "utf-8"
     errors = "backslashreplace"
+    buffer = _Void()
 
     def write(self, text: str, /) -> int:
         return len(text)
@@ -31,11 +52,14 @@ class _Nowhere(io.TextIOBase):
         return True
 
 
-def secure() -> None:
+def secure(*, to_the_end: bool = False) -> None:
     """Make the standard streams usable whatever the caller did to them. Call it before anything opens a file.
 
     A number below 3 that is closed is taken by /dev/null: else the database would get it, and what is told on stderr would go
     into the database. What can't be written to stderr is dropped. Text that an encoding lacks is escaped.
+
+    Args:
+        to_the_end: drop what is written to stdout after its reader has gone; else that raises BrokenPipeError.
     """
     for number in range(3):
         try:
@@ -45,6 +69,8 @@ def secure() -> None:
     if sys.stdout is None:
         sys.stdout = _Nowhere()
     elif isinstance(sys.stdout, io.TextIOWrapper):
+        if to_the_end:
+            sys.stdout = _deaf(sys.stdout)
         sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stderr is None:
         sys.stderr = _Nowhere()
@@ -77,6 +103,12 @@ def _lossy(stream: TextIO) -> TextIO:
     return io.TextIOWrapper(
         io.BufferedWriter(raw), encoding=stream.encoding, errors="backslashreplace", line_buffering=True, write_through=True
     )
+
+
+def _deaf(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """The same stream, without the errors of a pipe that nobody reads."""
+    raw = _Deaf(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, line_buffering=stream.line_buffering)
 
 
 def _abandon(stream: TextIO) -> None:

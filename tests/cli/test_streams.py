@@ -35,6 +35,7 @@ def shell(arguments: list[str], redirection: str, folder: Path) -> Result:
         (["--version"], 0),
         (["check"], 0),
         (["route", "counterfeit", "--json"], 0),
+        (["route", "counterfeit", "--render", "archive"], 0),
         (["nosuch"], 2),
         (["messages"], 69),
         (["tail", "--config", "nosuch.toml"], 78),
@@ -62,6 +63,24 @@ def test_what_can_not_be_told_on_stderr_decides_nothing(
 def test_a_reader_who_has_seen_enough_is_no_failure(folder: Path, arguments: list[str]) -> None:
     result = shell(arguments, "| true; exit ${PIPESTATUS[0]}", folder)
     assert (result.status, result.err) == (0, "")
+
+
+@pytest.mark.parametrize("redirection", ["| true; exit ${PIPESTATUS[0]}", "> >(exit)"], ids=["pipe", "reader gone"])
+@pytest.mark.parametrize(("arguments", "status"), [(["check", "bad.toml"], 78), (["route", "counterfeit", "--expect", "x"], 1)])
+def test_a_reader_who_has_seen_enough_hides_no_failure(folder: Path, arguments: list[str], status: int, redirection: str) -> None:
+    # More than a pipe takes at once, so that the command meets the end of its reader before it is done.
+    (folder / "bad.toml").write_text("".join(f"x{number} = 1\n" for number in range(4000)))
+    result = shell(arguments, redirection, folder)
+    assert (result.status, result.err) == (status, "")
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "-1", "x", ""])
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["db"], ["status", "--help"], ["check", "bad.toml"]], ids=str)
+def test_a_width_that_is_none_breaks_nothing(folder: Path, arguments: list[str], columns: str) -> None:
+    (folder / "bad.toml").write_text("x = 1\n")
+    result = gateway(*arguments, cwd=folder, variables={"COLUMNS": columns})
+    assert result.status == (78 if "bad.toml" in arguments else 0)
+    assert "Traceback" not in result.err
 
 
 def test_what_is_told_on_a_closed_stderr_goes_into_no_other_file(folder: Path) -> None:
