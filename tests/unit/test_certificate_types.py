@@ -80,40 +80,44 @@ def test_a_key_of_another_type_does_not_belong_to_the_certificate(shown: str, hi
     assert refused(CERTIFICATES[shown], written(OTHERS[hidden])) == NOT_ITS_OWN
 
 
+MISTAKES = [
+    (written(EC), LEAF, "certificate: holds no certificate in PEM: it holds a private key, as if the two were swapped"),
+    (written(EC), written(EC), "certificate: holds no certificate in PEM: it holds a private key"),
+    (LEAF, LEAF, "key: holds no private key in PEM: it holds a certificate"),
+    (REQUEST, written(EC), "certificate: holds no certificate in PEM: it holds a certificate request, which an authority"),
+    (PUBLIC, written(EC), "certificate: holds no certificate in PEM: it holds a public key"),
+    (LEAF, PUBLIC, "key: holds no private key in PEM: it holds a public key"),
+    (LEAF, written(EC, OPENSSH), "key: holds no private key in PEM: it holds a key of OpenSSH"),
+    (LEAF, written(EC, password=b"x"), "key: is encrypted"),
+    (LEAF, written(EC, OLD, b"x"), "key: is encrypted"),
+    (
+        LEAF[:200],
+        written(EC),
+        "certificate: holds no certificate in PEM: it holds the beginning of a certificate, and not its",
+    ),
+    (LEAF, written(EC)[:99], "key: holds no private key in PEM: it holds the beginning of a private key, and not its end"),
+    (
+        LEAF.replace("\n", "\\n"),
+        written(EC),
+        "certificate: holds no certificate in PEM: its line breaks are the two characters",
+    ),
+    (
+        ISSUER + LEAF,
+        written(EC),
+        "certificate: begins with another one than the key's, which is number 2: put that one first",
+    ),
+    (ROOT + ISSUER + LEAF, written(EC), "certificate: begins with another one than the key's, which is number 3: put"),
+    (LEAF, written(RSA) + written(EC), f"{NOT_ITS_OWN}; the key at number 2 does: leave that one alone"),
+    (LEAF, written(OTHERS["ec"]) + written(EC), f"{NOT_ITS_OWN}; the key at number 2 does: leave that one alone"),
+    (LEAF, written(RSA) + written(EC, password=b"x"), NOT_ITS_OWN),
+    ("", "", "certificate: holds no certificate in PEM"),
+]
+
+
 @pytest.mark.parametrize(
     ("shown", "hidden", "said"),
-    [
-        (written(EC), LEAF, "certificate: holds no certificate in PEM: it holds a private key, as if the two were swapped"),
-        (written(EC), written(EC), "certificate: holds no certificate in PEM: it holds a private key"),
-        (LEAF, LEAF, "key: holds no private key in PEM: it holds a certificate"),
-        (REQUEST, written(EC), "certificate: holds no certificate in PEM: it holds a certificate request, which an authority"),
-        (PUBLIC, written(EC), "certificate: holds no certificate in PEM: it holds a public key"),
-        (LEAF, PUBLIC, "key: holds no private key in PEM: it holds a public key"),
-        (LEAF, written(EC, OPENSSH), "key: holds no private key in PEM: it holds a key of OpenSSH"),
-        (LEAF, written(EC, password=b"x"), "key: is encrypted"),
-        (LEAF, written(EC, OLD, b"x"), "key: is encrypted"),
-        (
-            LEAF[:200],
-            written(EC),
-            "certificate: holds no certificate in PEM: it holds the beginning of a certificate, and not its",
-        ),
-        (LEAF, written(EC)[:99], "key: holds no private key in PEM: it holds the beginning of a private key, and not its end"),
-        (
-            LEAF.replace("\n", "\\n"),
-            written(EC),
-            "certificate: holds no certificate in PEM: its line breaks are the two characters",
-        ),
-        (
-            ISSUER + LEAF,
-            written(EC),
-            "certificate: begins with another one than the key's, which is number 2: put that one first",
-        ),
-        (ROOT + ISSUER + LEAF, written(EC), "certificate: begins with another one than the key's, which is number 3: put"),
-        (LEAF, written(RSA) + written(EC), f"{NOT_ITS_OWN}; the key at number 2 does: leave that one alone"),
-        (LEAF, written(OTHERS["ec"]) + written(EC), f"{NOT_ITS_OWN}; the key at number 2 does: leave that one alone"),
-        (LEAF, written(RSA) + written(EC, password=b"x"), NOT_ITS_OWN),
-        ("", "", "certificate: holds no certificate in PEM"),
-    ],
+    MISTAKES,
+    ids=[str(number) for number in range(len(MISTAKES))],  # the texts are others in each process
 )
 def test_a_mistake_is_told_as_what_it_is(shown: str, hidden: str, said: str) -> None:
     assert refused(shown, hidden).startswith(said)
