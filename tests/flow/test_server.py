@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 from aiohttp import http_parser, web
@@ -16,6 +17,7 @@ from gateway.config.listen import Tcp
 from gateway.core.values import Environment
 from gateway.web.accepting import Site
 from gateway.web.connection import Parting, json_response
+from gateway.web.places import MOST_CONNECTIONS
 from gateway.web.server import BoundedServer, listen, stop_listening
 from tests.flow.running import exchange, request_bytes, until
 from tests.flow.supervised import listening
@@ -143,6 +145,34 @@ async def test_a_connection_that_says_nothing_or_half_a_head_ends_by_itself() ->
                 writer.write(sent)
                 received = await asyncio.wait_for(reader.read(), 5)
                 assert received.startswith(answer) if answer else received == b"", sent
+
+
+async def test_a_full_server_leaves_connections_in_the_kernel_until_there_is_a_place() -> None:
+    more = 40
+    async with serving() as live:
+
+        async def post(number: int) -> int:
+            peer = (f"127.0.0.{2 + number // 100}", 0)  # nobody has its share
+            return (await exchange(live.address, request_bytes(b"{}", path="/wait"), local_addr=peer)).status
+
+        posts = [asyncio.ensure_future(post(number)) for number in range(MOST_CONNECTIONS + more)]
+        await until(lambda: len(live.server.connections) == MOST_CONNECTIONS)
+        await until(lambda: bool(live.server._paused))
+        for _ in range(200):  # turns of the loop in which somebody else would be accepted
+            await asyncio.sleep(0)
+        assert (len(live.server.places), live.server._parked) == (MOST_CONNECTIONS, {})
+        assert _in_the_kernel(live.address[1]) == more
+        live.go_on.set()
+        assert await asyncio.gather(*posts) == [200] * len(posts)
+
+
+def _in_the_kernel(port: int) -> int:
+    """Connections that wait for a listening socket to accept them: its receive queue in /proc/net/tcp (proc_net_tcp.txt)."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, queues, *_ = line.split()
+        if state == "0A" and int(local.rpartition(":")[2], 16) == port:
+            return int(queues.rpartition(":")[2], 16)
+    raise AssertionError("nobody listens there")
 
 
 @pytest.mark.parametrize("steps", range(24))
