@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from gateway import SERVER
 from gateway.addresses import Addresses, read
 from gateway.cli.common import UsageError
 from gateway.config import as_the_service, find, load_admin, load_store
@@ -73,6 +74,11 @@ class Client:
 
         try:
             async with self._session.request(method, f"http://localhost{path}", **options) as response:
+                if response.headers.get("Server") != SERVER:
+                    raise Unreachable(
+                        f"what answers at {self._address} is no gateway: is it the address of [admin] listen, "
+                        "without a proxy that changes the header Server?"
+                    )
                 answer: dict[str, Any] = await response.json(content_type=None)
         except TimeoutError:
             raise Unreachable(f"the gateway at {self._address} does not answer in time; does it hang? Its log may say") from None

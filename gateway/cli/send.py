@@ -21,7 +21,7 @@ from gateway.cli.common import (
     configuration,
     named_bytes,
 )
-from gateway.cli.lines import to_json
+from gateway.cli.lines import printable, to_json
 from gateway.clock import Clock
 from gateway.config import as_the_service
 from gateway.config.listen import Inherited, Tcp, Unix, parse
@@ -96,7 +96,7 @@ async def _send(
                 async with session.post(
                     f"{base}{source.path}", data=body, headers={"content-type": "application/json", **headers}
                 ) as response:
-                    answer = await response.text()
+                    answer = (await response.read()).decode(errors="replace")
                     status = response.status
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 raise _unreachable(error, url or config.server.listen[0]) from None
@@ -107,7 +107,7 @@ async def _send(
                     to_json({"sender_id": message_id, "status": status, "duration_ms": round(milliseconds, 1), "answer": answer})
                 )
             else:
-                print(f"{status}  {answer}  {milliseconds:.1f} ms")
+                print(printable(f"{status}  {answer}  {milliseconds:.1f} ms"))
             if pause and number + 1 < count:
                 await clock.wait(asyncio.Event(), pause)
     return 1 if refused else 0

@@ -16,14 +16,17 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from gateway import SERVER
 from gateway.web.framing import Framing
 
 if TYPE_CHECKING:
     from gateway.web.server import BoundedServer
 
-_HEADERS = {"Content-Type": "application/json", "Server": "legitmark-gateway"}
+_HEADERS = {"Content-Type": "application/json", "Server": SERVER}
 _ACK_HEAD = (
-    b"HTTP/1.1 200 OK\r\nServer: legitmark-gateway\r\nDate: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+    b"HTTP/1.1 200 OK\r\nServer: "
+    + SERVER.encode()
+    + b"\r\nDate: %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 )
 _LINGER_SECONDS = 1.0
 """Seconds for the other side to read our end and to close, too."""
