@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from gateway.sinks.language import language_of, one_line, tell
 from gateway.sinks.mail_answers import failure, no_utf8, verdict
 from gateway.sinks.mail_headers import address_header, header_lines, id_header, text_header
 from gateway.sinks.templates import Template
+from gateway.sinks.tls import of_host
 
 _IDLE_SECONDS = 30.0
 """Seconds that a connection waits for the next mail; servers wait for at least 5 minutes (RFC 5321, section 4.5.3.2.7)."""
@@ -159,7 +159,7 @@ class EmailSink:
         self._template = template_of(config)
         self._dialler = Dialler(Guard.of(config.allow_networks))
         self._password = opening.secret(config.password) if config.password else None
-        self._tls = ssl.create_default_context() if config.security != "none" else None
+        self._tls = of_host() if config.security != "none" else None
         self.host = _host(config.host)
         self.place = f"[{self.host}]:{config.port}" if ":" in self.host else f"{self.host}:{config.port}"
         self._sender = parse_mailbox(config.sender)

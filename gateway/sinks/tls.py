@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from functools import lru_cache
 from pathlib import Path
 
 from gateway.certificates import load_pair
@@ -32,6 +33,27 @@ def context(ca: Path | None = None, certificate: Secret | None = None, key: Secr
     if certificate is not None and key is not None:
         load_pair(made, certificate, key)
     return made
+
+
+def of_host() -> ssl.SSLContext:
+    """The context that believes the authorities of this host. All sinks share it, and must not change it.
+
+    Reading them takes 26 ms of the loop, and a megabyte for each context. It is done anew once their files are other ones.
+    """
+    paths = ssl.get_default_verify_paths()
+    stamps: list[tuple[str, int, int] | None] = []
+    for path in (paths.cafile, paths.capath):
+        try:
+            found = None if path is None else Path(path).stat()
+        except OSError:
+            found = None
+        stamps.append(None if found is None else (str(path), found.st_mtime_ns, found.st_ino))
+    return _of_host(tuple(stamps))
+
+
+@lru_cache(maxsize=1)
+def _of_host(_stamps: tuple[tuple[str, int, int] | None, ...]) -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 def read_authorities(ca: Path) -> str:

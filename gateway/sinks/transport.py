@@ -26,7 +26,7 @@ from gateway.sinks.excerpt import Excerpts
 from gateway.sinks.guard import BlockedAddress, Guard, words
 from gateway.sinks.http_answer import AnswerReader, NotHttpError
 from gateway.sinks.http_connection import Pool
-from gateway.sinks.tls import refused
+from gateway.sinks.tls import of_host, refused
 
 _READ_SECONDS = 2.0
 """Seconds for the rest of an answer whose status is known already, and less where the attempt ends before: the verdict has come,
@@ -118,7 +118,7 @@ class Transport:
         if head is None:
             return Retry(Reason.PROTOCOL, "a header holds a line break or a NUL, and is not sent; check headers and secrets")
         if self._pool is None:
-            self._pool = Pool(Dialler(self._guard), self._concurrency, self._tls or ssl.create_default_context)
+            self._pool = Pool(Dialler(self._guard), self._concurrency, self._tls or of_host)
         origin = (url.host, url.port, url.scheme == "https")
         async with self._pool.places:
             try:
