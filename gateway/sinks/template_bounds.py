@@ -14,17 +14,25 @@ from typing import Any
 
 from minijinja import Environment, safe
 
-from gateway.sinks.template_language import BOUNDED_FILTERS, NATIVE_FILTERS
+from gateway.clock import Clock
+from gateway.sinks.template_words import BOUNDED_FILTERS, NATIVE_FILTERS
 
-MOST_VALUE = 1024 * 1024
+MOST_VALUE = 256 * 1024
 """Characters, or items, of one value: nested ones count with all that they hold."""
-MOST_WORK = 16 * 1024 * 1024
+MOST_WORK = 4 * 1024 * 1024
 """Characters and items that one rendering makes in all."""
+MOST_SECONDS = 1.0
+"""The time of one rendering, which everything else waits for; usual ones take some milliseconds."""
+_ITEM_COST = 8
+"""Units of work of an item of a list: to take it from minijinja to Python and back takes longer than a character."""
 _MOST_WIDTH = 1000
 _MOST_INDENT = 100
 _MOST_DEPTH = 32
 _MOST_GROUPS = 10_000
 _MOST_NUMBER = 2**63
+_MAP_COST = 100
+"""Units of work of one call of a native filter by `map`."""
+_TOO_LARGE = "a value is larger than 256 KiB"
 _FORMAT = re.compile(r"%(?:\(\w*\))?[-#0 +]*(\*|\d*)(?:\.(\*|\d*))?")
 _MARKUP = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "'": "\\u0027"}
 
@@ -36,9 +44,19 @@ class TooMuch(ValueError):
 class Bounds:
     """The bounded operations of one environment, and what one rendering has used of them."""
 
-    def __init__(self) -> None:
-        self.work = 0
-        """Since the rendering began: to be set to 0 before each."""
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._work = 0
+        self._until = math.inf
+
+    def begin(self) -> None:
+        """Begin a rendering: forget the one before."""
+        self._work, self._until = 0, self._clock.monotonic() + MOST_SECONDS
+
+    def tick(self) -> None:
+        """Raise TooMuch if the rendering has had its time."""
+        if self._clock.monotonic() > self._until:
+            raise TooMuch(f"a rendering takes longer than {MOST_SECONDS:g} s")
 
     def install(self, environment: Environment) -> None:
         """Put the bounded operations in the place of minijinja's, and take away all others that allocate."""
@@ -48,6 +66,7 @@ class Bounds:
             environment.remove_filter(name)
         environment.add_filter("within", self.within)
         environment.add_global("product", self.product)
+        environment.add_global("tick", self.tick)
         environment.add_global("range", self.range)
         for name in BOUNDED_FILTERS:
             environment.add_filter(name, getattr(self, name))
@@ -63,7 +82,7 @@ class Bounds:
                 raise TooMuch("undefined value: there is nothing to loop over")
             value = value if isinstance(value, str | Mapping) else list(value)
             self._spend(len(value) * text)
-        self._spend(_size(value))
+        self._spend(_size(value) * (1 if isinstance(value, str) else _ITEM_COST))
         return value
 
     def product(self, left: Any, right: Any) -> Any:
@@ -161,25 +180,33 @@ class Bounds:
         elif name in BOUNDED_FILTERS:
             found = [getattr(self, name)(item, *arguments) for item in items]
         elif name in NATIVE_FILTERS:
+            self._spend(_MAP_COST * len(items))
             given = {f"a{number}": argument for number, argument in enumerate(arguments)}
             said = f"v|{name}({', '.join(given)})" if given else f"v|{name}"
-            found = [Environment().eval_expr(said, v=item, **given) for item in items]
+            native = Environment()
+            found = [native.eval_expr(said, v=item, **given) for item in items]
         else:
             raise TooMuch(f'map: a template has no filter "{name}"')
         self._spend(_size(found))
         return found
 
+    def zip(self, value: Any, *others: Any) -> Any:
+        lists = [_items(one) for one in (value, *others)]
+        size = len(lists) * min(len(one) for one in lists)
+        return self._made(size, lambda: [list(items) for items in zip(*lists, strict=False)])
+
     def _made(self, size: int, make: Any) -> Any:
         """What `make` returns, if its size is within the bounds."""
         if size > MOST_VALUE:
-            raise TooMuch("a value says more than 4 MiB" if size > 4 * MOST_VALUE else "a value is larger than 1 MiB")
+            raise TooMuch(_TOO_LARGE)
         self._spend(size)
         return make()
 
     def _spend(self, size: int) -> None:
-        self.work += size + 1
-        if size > MOST_WORK or self.work > MOST_WORK:
+        self._work += size + 1
+        if self._work > MOST_WORK:
             raise TooMuch("a rendering says more than 4 MiB")
+        self.tick()
 
 
 def _size(value: Any, depth: int = 0) -> int:
@@ -197,7 +224,7 @@ def _size(value: Any, depth: int = 0) -> int:
     else:
         size = 1
     if size > MOST_VALUE:
-        raise TooMuch("a value is larger than 1 MiB")
+        raise TooMuch(_TOO_LARGE)
     return size
 
 

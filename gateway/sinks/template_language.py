@@ -5,9 +5,12 @@ value may grow at few places only, and each of them asks `template_bounds`:
 
     {% set a = E %}, {% for a in E %}     E becomes (E)|within: nothing that has a name is larger than a bound
     a * b                                 becomes product(a, b)
+    a|string, a|list, [a ~ b]             become a|string|within and so on: each makes a text or a list a few times larger, and
+                                          in one another they would double it at every step
+    {% for %}                             asks tick() in each round whether the rendering has had its time
     |filter, function(), .method()        are listed here; those that make more of less are our own
 
-What is left, one expression without a name, has at most as many operands as a tag has tokens. Everything else is refused when
+What is left, one expression without a name, adds up at most as many values as a tag has tokens. Everything else is refused when
 a file is loaded: macros, includes, `safe` and `autoescape`, which would let a payload through, and tags that are too long.
 """
 
@@ -18,87 +21,13 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from gateway.sinks.template_words import BOUNDED_FILTERS, FUNCTIONS, GROWING_FILTERS, METHODS, NATIVE_FILTERS, TAGS
+
 MOST_TOKENS = 250
 """Tokens of one tag. minijinja's own recursion ends the process at about 15,000."""
 MOST_TAGS = 1000
-TAGS = frozenset(["block", "endblock", "if", "elif", "else", "endif", "for", "endfor", "set", "endset"])
-NATIVE_FILTERS = frozenset(
-    [
-        "abs",
-        "bool",
-        "capitalize",
-        "count",
-        "d",
-        "default",
-        "dictsort",
-        "e",
-        "escape",
-        "filesizeformat",
-        "first",
-        "float",
-        "groupby",
-        "int",
-        "items",
-        "last",
-        "length",
-        "lines",
-        "list",
-        "lower",
-        "max",
-        "min",
-        "pluralize",
-        "reject",
-        "rejectattr",
-        "reverse",
-        "round",
-        "select",
-        "selectattr",
-        "sort",
-        "split",
-        "string",
-        "striptags",
-        "sum",
-        "title",
-        "trim",
-        "truncate",
-        "unique",
-        "upper",
-        "urlencode",
-        "zip",
-    ]
-)
-"""Those of minijinja whose result is no larger than a small multiple of what they are given."""
-BOUNDED_FILTERS = frozenset(["batch", "format", "indent", "join", "map", "replace", "slice", "tojson", "wordwrap"])
-"""Those that `template_bounds` has in place of minijinja's."""
-FUNCTIONS = frozenset(("range", "dict", "super"))
-METHODS = frozenset(
-    [
-        "capitalize",
-        "count",
-        "endswith",
-        "find",
-        "get",
-        "isalnum",
-        "isalpha",
-        "isdigit",
-        "islower",
-        "isnumeric",
-        "isspace",
-        "isupper",
-        "items",
-        "keys",
-        "lower",
-        "lstrip",
-        "rstrip",
-        "split",
-        "splitlines",
-        "startswith",
-        "strip",
-        "title",
-        "upper",
-        "values",
-    ]
-)
+_MOST_ARGUMENTS = 8
+"""Values of one call: minijinja hands each of them over whole, before the function can refuse it."""
 _OBJECTS = {"loop": frozenset(("cycle", "changed")), "self": None}
 """Names whose methods are their own; None: any."""
 _WORDS = frozenset(["and", "or", "not", "in", "is", "if", "else"])
@@ -150,7 +79,9 @@ def bounded(source: str) -> str:
             inside = _rewritten(tag, texts.get(tag.start, 0))
         except Refused as error:
             raise Refused(_line(source, tag.start), str(error)) from None
-        parts += [source[at : tag.start], tag.opening, inside, tag.rest, tag.closing]
+        parts += [source[at : tag.start], tag.opening, inside, tag.rest]
+        # The loop's own end comes behind the look at the clock, since it may take the blanks after it away.
+        parts += ["%}{% set _ = tick() ", tag.closing] if tag.start in texts else [tag.closing]
         at = tag.end
     return "".join((*parts, source[at:]))
 
@@ -296,20 +227,31 @@ def _operand(tokens: Sequence[_Token], at: int) -> tuple[str, int]:
         raise Refused(0, "syntax error: a value is missing")
     first = at
     inside, at = _group(tokens, at) if tokens[at].kind in _PAIRS else (_written(tokens[at : at + 1]), at + 1)
-    text += inside
+    holds_values = tokens[first].kind in ("[", "{") or _at_top(tokens[first + 1 : at - 1], ",") is not None
+    text += f"({inside}|within)" if holds_values and _may_grow(tokens[first:at]) else inside
     while at < len(tokens):
         kind = tokens[at].kind
         if kind in (".", "|"):
             if at + 1 >= len(tokens) or tokens[at + 1].kind not in ("name", "number"):
                 raise Refused(0, f'syntax error: a name is missing after "{kind}"')
-            if kind == "|":
-                _check_filter(tokens[at + 1].text)
+            name = tokens[at + 1].text
             text += _written(tokens[at : at + 2])
             at += 2
+            if kind == "|":
+                _check_filter(name)
+                if at < len(tokens) and tokens[at].kind == "(":
+                    inside, at = _arguments(tokens, at)
+                    text += inside
+                text += "|within" if name in GROWING_FILTERS else ""
         elif kind == "(":
             _check_call(tokens[first:at], tokens[begun - 1] if begun else None)
-            inside, at = _group(tokens, at)
+            inside, end = _arguments(tokens, at)
+            if tokens[at - 1].text == "cycle" and end == at + 2:
+                raise Refused(0, "loop.cycle needs at least one value")
             text += inside
+            if tokens[at - 1].text == "dict" and _may_grow(tokens[at:end]):
+                text = f"({text}|within)"
+            at = end
         elif kind == "[":
             inside, at = _group(tokens, at)
             text += inside
@@ -319,6 +261,23 @@ def _operand(tokens: Sequence[_Token], at: int) -> tuple[str, int]:
         else:
             break
     return text, at
+
+
+def _arguments(tokens: Sequence[_Token], at: int) -> tuple[str, int]:
+    """The brackets of a call, as `_group`."""
+    inside, end = _group(tokens, at)
+    depth = commas = 0
+    for token in tokens[at:end]:
+        depth += (token.kind in _PAIRS) - (token.kind in _PAIRS.values())
+        commas += depth == 1 and token.kind == ","
+    if commas >= _MOST_ARGUMENTS:
+        raise Refused(0, f"a call has more than {_MOST_ARGUMENTS} values")
+    return inside, end
+
+
+def _may_grow(group: Sequence[_Token]) -> bool:
+    """Return whether brackets hold a value made here, so that one in another could double it again and again."""
+    return any(token.kind in ("|", "~") for token in group)
 
 
 def _group(tokens: Sequence[_Token], at: int) -> tuple[str, int]:

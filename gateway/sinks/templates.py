@@ -16,6 +16,7 @@ from typing import Any, Literal
 from minijinja import Environment, TemplateError
 from msgspec import Struct
 
+from gateway.clock import Clock
 from gateway.core.events import event_of
 from gateway.core.samples import SAMPLES
 from gateway.core.values import read_regular
@@ -31,6 +32,8 @@ MOST_HTML = 64 * 1024
 _MOST_FILE = 64 * 1024
 _FUEL = 200_000
 """Instructions of one rendering: a loop without end ends."""
+_MOST_EVENT = 1024 * 1024
+"""Bytes of a body whose values a template reads."""
 _MOST_SAID = 4 * 1024 * 1024
 """Characters of values in one rendering."""
 _ROOM = 7_000
@@ -54,6 +57,7 @@ _FUNCTIONS = {"super", "self", "range", "dict"}
 _BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
 _PLACE = re.compile(r" \(in \S+:\d+\)$")
 """Where minijinja saw an error: it knows no file, and the line is said in front."""
+_FAILED = "the template engine failed; simplify the template"
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _EXTENDS = re.compile(r"\{%[-+]?\s*extends\s")
 
@@ -77,8 +81,13 @@ class Rendered(Struct, frozen=True):
 class Template:
     """The one that a sink renders its messages by."""
 
-    def __init__(self, kind: Kind, locale: Locale, file: str | None = None) -> None:
-        """Args: file: a path. Raises TemplateProblem, for what can be said without an event."""
+    def __init__(self, kind: Kind, locale: Locale, file: str | None = None, clock: Clock | None = None) -> None:
+        """Raises TemplateProblem, for what can be said without an event.
+
+        Args:
+            file: a path.
+            clock: ends a rendering that takes too long; None: this host's.
+        """
         self._kind = kind
         self._locale = locale
         self._file = file
@@ -88,14 +97,15 @@ class Template:
         self._environments: dict[Escape, Environment] = {}
         if file:
             self._check(file)
-            self._environments = {escape: self._environment(escape) for escape in set(PARTS[kind].values())}
+            self._environments = {escape: self._environment(escape, clock or Clock()) for escape in set(PARTS[kind].values())}
 
     def render(self, delivery: Outgoing, telling: Telling) -> Rendered:
         if self._file is None:
             return Rendered(_built_in(self._kind, self._locale, telling), frozenset())
         try:
             return Rendered(self._render(delivery, telling), self._own)
-        except Exception as error:  # whatever it is: a message is never lost to a template
+        except BaseException as error:  # whatever it is: a message is never lost to a template
+            _raise_what_is_not_its_own(error)
             why = str(self._problem(error))
             return Rendered(_built_in(self._kind, self._locale, telling), frozenset(), why)
 
@@ -109,7 +119,8 @@ class Template:
             delivery = Outgoing("0-x", "0", None, "", 0.0, event, b"", None, 1)
             try:
                 self._render(delivery, tell(delivery, Language(self._locale), "https://example.com/{message_id}"))
-            except Exception as error:
+            except BaseException as error:
+                _raise_what_is_not_its_own(error)
                 yield name, self._problem(error), self._uses_event
 
     def _check(self, file: str) -> None:
@@ -123,6 +134,7 @@ class Template:
         try:
             unknown = Environment().undeclared_variables_in_str(self._source) - VARIABLES - _FUNCTIONS
             self._uses_event = "event" in Environment().undeclared_variables_in_str(self._source)
+            Environment().undeclared_variables_in_str(bounded(self._source))  # its brackets are deeper, and may be too deep
         except TemplateError as error:
             raise self._problem(error) from None
         for name in sorted(unknown):
@@ -136,24 +148,38 @@ class Template:
     def _render(self, delivery: Outgoing, telling: Telling) -> dict[str, str]:
         values = _values(telling)
         if self._uses_event:
+            if len(delivery.body) > _MOST_EVENT:
+                raise TooMuch("the event is larger than 1 MiB, and the template reads its values")
             values["event"] = delivery.event.values if delivery.event else {}
         return _parts(self._kind, self._environments, values)
 
-    def _environment(self, escape: Escape) -> Environment:
+    def _environment(self, escape: Escape, clock: Clock) -> Environment:
         source = bounded(self._source)
         if not _blocks(source):
             source = "{% block text %}" + source + "{% endblock %}"
         # On the first line, so that errors name the lines of the file.
-        return _environment(self._kind, self._locale, escape, '{% extends "built-in" %}' + source)
+        return _environment(self._kind, self._locale, escape, '{% extends "built-in" %}' + source, clock)
 
-    def _problem(self, error: Exception) -> TemplateProblem:
+    def _problem(self, error: BaseException) -> TemplateProblem:
         if isinstance(error, TemplateError):
             return TemplateProblem(self._file or "", error.line, _PLACE.sub("", error.message.partition("\n")[0]))
         if isinstance(error, TemplateProblem):
             return error
         if isinstance(error, TooMuch):
             return TemplateProblem(self._file or "", None, str(error))
-        return TemplateProblem(self._file or "", None, type(error).__name__)
+        said = _FAILED if _is_panic(error) else type(error).__name__
+        return TemplateProblem(self._file or "", None, said)
+
+
+def _is_panic(error: BaseException) -> bool:
+    """Return whether it is a fault inside minijinja, which pyo3 raises as no Exception."""
+    return type(error).__name__ == "PanicException"
+
+
+def _raise_what_is_not_its_own(error: BaseException) -> None:
+    """Raise what ends the process on purpose: KeyboardInterrupt and its like."""
+    if not isinstance(error, Exception) and not _is_panic(error):
+        raise error
 
 
 def escape_slack(text: str) -> str:
@@ -245,16 +271,17 @@ def _built_in(kind: Kind, locale: Locale, telling: Telling) -> dict[str, str]:
 
 @lru_cache
 def _built_in_environments(kind: Kind, locale: Locale) -> dict[Escape, Environment]:
-    return {escape: _environment(kind, locale, escape, '{% extends "built-in" %}') for escape in set(PARTS[kind].values())}
+    source = '{% extends "built-in" %}'
+    return {escape: _environment(kind, locale, escape, source, Clock()) for escape in set(PARTS[kind].values())}
 
 
-def _environment(kind: Kind, locale: Locale, escape: Escape, source: str) -> Environment:
+def _environment(kind: Kind, locale: Locale, escape: Escape, source: str, clock: Clock) -> Environment:
     """Return an environment with a template for each part: the source without the other parts."""
     templates = {"built-in": built_in_source(kind, locale), "file": source}
     for part in PARTS[kind]:
         others = "".join("{% block " + other + " %}{% endblock %}" for other in PARTS[kind] if other != part)
         templates[part] = '{% extends "file" %}' + others
-    bounds = Bounds()
+    bounds = Bounds(clock)
     environment = Environment(
         templates=templates,
         undefined_behavior="strict",
@@ -281,11 +308,13 @@ class _Finalizer:
 
     def begin(self) -> None:
         """Forget the rendering before."""
-        self._said = self._bounds.work = 0
+        self._said = 0
+        self._bounds.begin()
 
     def __call__(self, value: Any) -> Any:
         text = value if isinstance(value, str) else str(value)
         self._said += len(text)
+        self._bounds.tick()
         if self._said > _MOST_SAID:
             raise TemplateProblem("a rendering", None, "says more than 4 MiB")
         return escape_slack(text) if self._escape == "slack" else value

@@ -15,9 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from minijinja import Environment
 
+from gateway.clock import Clock
 from gateway.sinks.language import Language, tell
-from gateway.sinks.template_language import BOUNDED_FILTERS, METHODS, MOST_TOKENS, NATIVE_FILTERS, Refused, bounded
+from gateway.sinks.template_language import MOST_TOKENS, Refused, bounded
+from gateway.sinks.template_words import BOUNDED_FILTERS, METHODS, NATIVE_FILTERS
 from gateway.sinks.templates import Kind, Rendered, Template
+from tests.fakes import FakeClock
 from tests.sinks.parts import outgoing
 
 _CHILD = """
@@ -108,11 +111,51 @@ _DOUBLED = "{% set x = 'xxxxxxxx' %}"
         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
         "{% raw %}{{ 'x'|indent(9223372036854775807) }}{% endraw %}{{ 'x'|indent(9223372036854775807) }}",
         "{{ '" + chr(0) + "' }}{# ",
+        "{{ " + "'' ~ [" * 40 + "'\\\\'" + "]" * 40 + " }}",
+        "{{ " + "{'a': " * 40 + "'\\\\'" + "}|string" * 40 + " }}",
+        "{{ " + "'' ~ dict(a=" * 30 + "'\\\\'" + ")" * 30 + " }}",
+        "{{ " + "'' ~ (1, " * 30 + "'\\\\'" + ")" * 30 + " }}",
+        "{{ 'abc'" + "|list|string" * 60 + " }}",
+        "{{ 'a b'" + "|split|upper" * 60 + " }}",
+        "{{ ([1] * 50000)" + "|zip([1] * 50000)" * 20 + " }}",
+        "{% set x = '\U0001f600' * 999999 %}{{ " + " ~ ".join(["x"] * 120) + " }}",
+        "{% set x = '\U0001f600' * 200000 %}{{ " + " ~ ".join(["x"] * 120) + " }}",
+        "{% for i in [1] %}{{ loop.cycle() }}{% endfor %}",
+        "{% for i in range(50000) %}{% if i in [1] * 50000 %}{% endif %}{% endfor %}",
     ],
-    ids=range(30),
+    ids=range(41),
 )
 def test_no_template_ends_the_process(source: str, tmp_path: Path) -> None:
     survive([source], tmp_path)
+
+
+class _Running(FakeClock):
+    """A clock that a millisecond passes on at each look."""
+
+    def monotonic(self) -> float:
+        self.advance(0.001)
+        return self.passed
+
+
+def test_a_rendering_ends_when_it_has_had_its_time(tmp_path: Path) -> None:
+    payload = {"event_type": "t", "x": list(range(2000))}
+    source = "{% for i in range(20000) %}{% if -1 in event.x %}{% endif %}{% endfor %}"
+    assert "takes longer than 1 s" in _rendered(tmp_path, "slack", source, payload, _Running()).failed
+
+
+def test_a_template_reads_no_event_that_is_too_large_for_it(tmp_path: Path) -> None:
+    payload = {"event_type": "t", "x": "x" * 1024 * 1024}
+    assert "larger than 1 MiB" in _rendered(tmp_path, "slack", "{{ event.event_type }}", payload).failed
+    assert _rendered(tmp_path, "slack", "{{ headline }}", payload).failed == ""
+
+
+def test_a_fault_inside_the_engine_costs_the_template_and_no_more(tmp_path: Path) -> None:
+    (file := tmp_path / "t").write_text("{{ headline }}")
+    template = Template("slack", "en", str(file))
+    template._environments = {"slack": Environment(templates={"text": "{% for i in [1] %}{{ loop.cycle() }}{% endfor %}"})}
+    delivery = outgoing(json.dumps({"event_type": "t"}).encode())
+    said = template.render(delivery, tell(delivery, Language(), None))
+    assert said.parts["text"] and "the template engine failed" in said.failed
 
 
 def test_every_filter_of_this_minijinja_is_known_or_refused() -> None:
@@ -132,7 +175,12 @@ def test_every_filter_of_this_minijinja_is_known_or_refused() -> None:
         ("{{ a / b * c }}", "{{ product( a / b, c) }}"),
         ("{% set x = a.b %}", "{% set x = a.b %}"),
         ("{%- set x = a ~ b -%}", "{%- set x = ( a ~ b)|within -%}"),
-        ("{% for k, v in m.items() if k %}\nab{% endfor %}", "{% for k, v in ( m.items())|within(3) if k %}\nab{% endfor %}"),
+        (
+            "{% for k, v in m.items() if k %}\nab{% endfor %}",
+            "{% for k, v in ( m.items())|within(3) if k %}{% set _ = tick() %}\nab{% endfor %}",
+        ),
+        ("{{ a|string|first ~ [b, c] }}", "{{ a|string|within|first ~ [b, c] }}"),
+        ("{{ [a ~ b, dict(c=a|list)] }}", "{{( [a ~ b,( dict(c=a|list|within)|within)]|within) }}"),
         ("{{ {'a': {}} }}{# {{ x|pprint }} #}", "{{ {'a': {}} }}{# {{ x|pprint }} #}"),
     ],
 )
@@ -189,11 +237,11 @@ _WAYS = [
 ]
 
 
-def _rendered(folder: Path, kind: Kind, source: str, payload: dict[str, Any]) -> Rendered:
+def _rendered(folder: Path, kind: Kind, source: str, payload: dict[str, Any], clock: Clock | None = None) -> Rendered:
     file = folder / f"{kind}.jinja"
     file.write_text(source)
     delivery = outgoing(json.dumps(payload).encode())
-    return Template(kind, "en", str(file)).render(delivery, tell(delivery, Language(), None))
+    return Template(kind, "en", str(file), clock).render(delivery, tell(delivery, Language(), None))
 
 
 @given(x=_payloads, y=_payloads, ways=st.lists(st.sampled_from(_WAYS), min_size=1, max_size=4))
