@@ -89,7 +89,7 @@ def _check_characters(text: str) -> None:
         kind = unicodedata.category(character)
         if kind == "Cc" or kind in ("Zl", "Zp"):
             raise MailboxError("has a line break or another control character in it", "remove it; an address stands on one line")
-        if kind in ("Cf", "Cs", "Co", "Cn") and character not in _JOINERS and not "\U000e0020" <= character <= "\U000e007f":
+        if kind in ("Cf", "Cs", "Co") and character not in _JOINERS and not "\U000e0020" <= character <= "\U000e007f":
             raise MailboxError("has an invisible character in it", "type it anew; it was probably pasted along")
 
 
@@ -125,16 +125,25 @@ def _address(text: str) -> tuple[str, str]:
     if quoted:
         if not local.isascii():
             raise MailboxError("has quotes around a character beyond ASCII, before the @", "leave the quotes out")
+        local = _requoted(re.sub(r"\\(.)", r"\1", quoted[1]))
     elif _LOCAL.fullmatch(local) is None:
         wrong = next(character for character in local if _LOCAL.fullmatch(character) is None)
         raise MailboxError(f"is no mail address: it has a {wrong} before the @")
     elif _DOT_ATOM.fullmatch(local) is None:
         if not local.isascii():
             raise MailboxError("has a dot too many before the @", "no dot may begin or end it, or follow another")
-        local = f'"{local}"'  # some providers gave out addresses such as a..b@ and a.@, which have to be quoted on the way
+        local = _requoted(local)  # some providers gave out addresses such as a..b@ and a.@, which have to be quoted on the way
     if len(local.encode()) > _LONGEST_LOCAL:
         raise MailboxError(f"has more than {_LONGEST_LOCAL} bytes before the @")
     return local, _domain(domain)
+
+
+def _requoted(text: str) -> str:
+    """The part before the @ in the only form that every program agrees on: quotes and backslashes only where they are needed
+    (RFC 5321, section 4.1.2)."""
+    if text and _LOCAL.fullmatch(text) and _DOT_ATOM.fullmatch(text):
+        return text
+    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
 
 
 def _domain(text: str) -> str:

@@ -6,6 +6,7 @@ from email.header import decode_header, make_header
 from email.utils import getaddresses
 
 import pytest
+from aiosmtplib.email import parse_address
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ NAMES = st.one_of(
 ).map(lambda text: " ".join(text.split()))
 LOCALS = st.from_regex(r"[a-z][a-z0-9.+-]{0,40}[a-z]", fullmatch=True).filter(lambda text: ".." not in text)
 DOMAINS = st.from_regex(r"([a-z][a-z0-9]{0,30}[.]){1,6}example", fullmatch=True)
+QUOTED = st.text('ab"\\\\@ <.', max_size=8).map(lambda text: f'"{text}"@b.example')
 MAILBOXES = st.builds(Mailbox, NAMES, LOCALS, DOMAINS)
 
 
@@ -46,7 +48,7 @@ def test_a_text_header_is_read_as_it_was_meant(text: str) -> None:
     assert str(make_header(decode_header(header.removeprefix("Subject:").replace("\r\n", "").removeprefix(" ")))) == text
 
 
-@given(st.text(max_size=60) | st.text('a@.<>"\\\\(),;:[] é\r\n\0', max_size=30))
+@given(st.text(max_size=60) | st.text('a@.<>"\\\\(),;:[] é\r\n\0', max_size=30) | QUOTED)
 def test_any_text_is_a_mailbox_or_a_clear_error(text: str) -> None:
     try:
         mailbox = parse_mailbox(text)
@@ -55,6 +57,7 @@ def test_any_text_is_a_mailbox_or_a_clear_error(text: str) -> None:
         assert error.hint
     else:
         assert parse_mailbox(f"<{mailbox.address}>").address == mailbox.address
+        assert parse_address(mailbox.address) == mailbox.address, "the SMTP client sends what it reads of an address"
         assert mailbox.domain.isascii()
         assert not {"\r", "\n", "\0"} & set(mailbox.address + mailbox.name)
 
@@ -68,6 +71,9 @@ def test_any_text_is_a_mailbox_or_a_clear_error(text: str) -> None:
         ("a@bücher.example", "", "a@xn--bcher-kva.example"),
         ("a..b.@docomo.example", "", '"a..b."@docomo.example'),
         ("a@[IPv6:::1]", "", "a@[IPv6:::1]"),
+        ('"a.b"@b.example', "", "a.b@b.example"),
+        ('"\\a\\ \\"b"@b.example', "", '"a \\"b"@b.example'),
+        ("\U0001fae9 team <a@b.example>", "\U0001fae9 team", "a@b.example"),
         ("窓口 👩\u200d💻 <担当@b.example>", "窓口 👩\u200d💻", "担当@b.example"),
     ],
 )
