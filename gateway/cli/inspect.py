@@ -153,7 +153,8 @@ async def _show(text: str, every: bool, as_json: bool, config: Path | None, admi
                 out.print(printable(f"    {attempt['time']}  attempt {attempt['attempt']}  {said}"))
                 if attempt["answer"]:
                     out.print(printable(f"      answered: {attempt['answer']}"), style="dim")
-        out.print(printable(f"  {message['body']}"), style="dim")
+        for line in str(message["body"]).removesuffix("\n").replace("\r\n", "\n").split("\n"):
+            out.print(printable(f"  {line}", also="\t"), style="dim")
     return 0
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from typing import Any
+from unicodedata import category
 
 _STYLES = {
     "accepted": "green",
@@ -34,9 +35,21 @@ def readable(line: dict[str, Any]) -> tuple[str, str, str]:
     return str(line.get("time", ""))[11:23], event, printable("  ".join(part for part in _parts(event, line) if part))
 
 
-def printable(text: str) -> str:
-    """Without what could draw on a terminal."""
-    return "".join(character if character.isprintable() or character == "\u3000" else "?" for character in text)
+def printable(text: str, also: str = "") -> str:
+    """Return a text as it came, with a ? in place of each character that could draw on a terminal or hide what stands there.
+
+    Args:
+        also: characters that are left alone as well.
+    """
+    return "".join(
+        one if one.isprintable() or one in also or one in _HARMLESS or category(one) not in _DRAWING else "?" for one in text
+    )
+
+
+_DRAWING = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Control characters, among them those of direction (Cf), halves of a surrogate pair, and line breaks."""
+_HARMLESS = frozenset("\u00ad\u200c\u200d").union(map(chr, range(0xE0020, 0xE0080)))
+"""Of those, a part of what people write: the soft hyphen, the joiners of Persian and of emoji, the tags of a flag."""
 
 
 def to_json(document: Any, *, compact: bool = False) -> str:

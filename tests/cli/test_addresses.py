@@ -126,3 +126,14 @@ def test_two_demos_at_once_have_a_gateway_each(tmp_path: Path) -> None:
         assert one != two
         assert addresses[0] is not None and addresses[1] is not None
         assert not {*addresses[0].admin, *addresses[0].webhooks} & {*addresses[1].admin, *addresses[1].webhooks}
+
+
+def test_show_prints_a_body_of_several_lines_as_it_came(folder: Path) -> None:
+    (folder / "gateway.toml").write_text(CONFIG.format(port=0) + '[admin]\nlisten = ["127.0.0.1:0"]\n')
+    body = '{\n  "event_type": "note :100:",\r\n  "reference_id": "Réf\u00a0: [b]A\\u0000"\n}\n'
+    (folder / "event.json").write_text(body, newline="")
+    with serving(folder):
+        assert gateway("send", "event.json", cwd=folder).status == 0
+        identifier = gateway("messages", cwd=folder).out.split()[1]
+        shown = gateway("show", identifier, cwd=folder).out
+    assert shown.endswith('  {\n    "event_type": "note :100:",\n    "reference_id": "Réf\u00a0: [b]A\\u0000"\n  }\n')

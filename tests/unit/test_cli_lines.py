@@ -6,11 +6,11 @@ import json
 import math
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.cli.common import console
-from gateway.cli.lines import readable, style_of, to_json
+from gateway.cli.lines import printable, readable, style_of, to_json
 
 ANY_TEXT = st.text(alphabet=st.characters(exclude_categories=()), max_size=20)
 VALUES = st.recursive(
@@ -52,3 +52,17 @@ def test_an_audit_line_of_any_shape_is_readable(line: dict[str, Any]) -> None:
 def test_neither_emoji_codes_nor_markup_mean_anything(capsys: Any) -> None:
     console().print("SHOP:100:BLK [bold]x[/bold] :warning: [/]")
     assert capsys.readouterr().out == "SHOP:100:BLK [bold]x[/bold] :warning: [/]\n"
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"]) | st.sampled_from("\u00ad\u200c\u200d")))
+@example("Réf\u00a0:\u202f12 ناخ\u200cشه 👩\u200d💻 \U0001fae9 🏴\U000e0067\U000e0062\U000e007f a\u3000b")
+def test_what_people_write_is_printed_as_it_came(text: str) -> None:
+    """Blanks of every language, joiners, and letters and emoji that this version of Python does not know yet."""
+    assert printable(text) == text
+
+
+@given(
+    st.text(st.characters(categories=["Cc", "Cs", "Zl", "Zp"]) | st.sampled_from("\u202e\u2066\u200f\ufeff\u200b"), min_size=1)
+)
+def test_what_could_draw_is_a_question_mark(text: str) -> None:
+    assert printable(f"a{text}z") == f"a{'?' * len(text)}z"
