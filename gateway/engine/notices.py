@@ -44,8 +44,9 @@ class Notices:
         """A message came that can't be read."""
         await self._tell("gateway.message_quarantined", "", message, detail=detail)
 
-    async def source_refused(self, refusing: Refusing) -> None:
-        """A source refuses whatever comes to it."""
+    async def source_refused(self, refusing: Refusing) -> bool:
+        """A source refuses whatever comes to it. Return False if that has to be told later: too soon after the last notice about
+        the source, or nothing can be stored now."""
         facts: dict[str, str | int] = {
             "source": refusing.source,
             "reason": refusing.reason,
@@ -53,24 +54,26 @@ class Notices:
             "count": refusing.count,
             "detail": f"{refusing.source}: {refusing.do}",
         }
-        await self._tell("gateway.source_refused", "", None, subject=refusing.source, **facts)
+        return await self._tell("gateway.source_refused", "", None, subject=refusing.source, **facts)
 
     async def _tell(
         self, event_type: str, sink: str, about: Message | None, *, subject: str | None = None, **facts: str | int
-    ) -> None:
-        """Put a notice in. Never raises: what it tells of has happened, and goes on, whether somebody is told or not."""
+    ) -> bool:
+        """Put a notice in; return False if it may be put in later. Never raises: what it tells of has happened, and goes on,
+        whether somebody is told or not."""
         try:
-            await self._put(event_type, sink, about, subject or sink, facts)
+            return await self._put(event_type, sink, about, subject or sink, facts)
         except Exception:
             self._say("exception", "notice.bug", sink, event_type=event_type)
+            return True
 
-    async def _put(self, event_type: str, sink: str, about: Message | None, subject: str, facts: Mapping[str, str | int]) -> None:
+    async def _put(self, event_type: str, sink: str, about: Message | None, subject: str, facts: Mapping[str, str | int]) -> bool:
         """`subject` is what at most one notice of a kind in ten minutes is about."""
         if about is not None and about.source == GATEWAY:
-            return
+            return True
         last = self._last.get((subject, event_type))
         if last is not None and self._clock.monotonic() - last < _PAUSE:
-            return
+            return False
         now = self._clock.now()
         values: dict[str, Any] = {"event_type": event_type, "timestamp": rfc3339(now), "sink": sink or None, **facts}
         values = {key: _printable(value) for key, value in values.items()}
@@ -79,7 +82,7 @@ class Notices:
         event = events.event_of({key: value for key, value in values.items() if value is not None})
         decision = self._inbox.route(event, GATEWAY)
         if not decision.sinks:
-            return
+            return True
         self._last[subject, event_type] = self._clock.monotonic()
         message = Message(
             id=self._clock.new_id(),
@@ -100,6 +103,8 @@ class Notices:
             del self._last[subject, event_type]
             ids = {"sink": sink or None, "message_id": about.id if about is not None else None}
             self._say("warning", "notice.lost", sink, event_type=event_type, **ids, error=str(error))
+            return False
+        return True
 
 
 def _printable(value: Any) -> Any:

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.core.signature import Claim
+from gateway.core.values import rfc3339
 from gateway.metrics import Metrics
 from gateway.telemetry import Log
 
@@ -68,9 +69,9 @@ class _Stale(Struct, frozen=True):
 
 
 class SourceWatch:
-    """`tell` is told once of each source that begins to refuse everything."""
+    """`tell` is told of each source that begins to refuse everything, again and again until it answers True."""
 
-    def __init__(self, *, tell: Callable[[Refusing], Awaitable[None]], metrics: Metrics, clock: Clock, log: Log) -> None:
+    def __init__(self, *, tell: Callable[[Refusing], Awaitable[bool]], metrics: Metrics, clock: Clock, log: Log) -> None:
         self._tell = tell
         self._metrics = metrics
         self._clock = clock
@@ -78,6 +79,7 @@ class SourceWatch:
         self._good_at: dict[str, float] = {}
         self._rows: dict[str, dict[str, Refusing]] = {}
         """The refusals by source and reason, since the last good message."""
+        self._logged: set[str] = set()
         self._told: set[str] = set()
         self._signed: dict[str, int] = {}
         """The latest timestamp of a good message of each source, Unix seconds by the sender's clock."""
@@ -96,7 +98,8 @@ class SourceWatch:
             self._signed[source] = max(timestamp, self._signed.get(source, 0))
         if self._stale.pop(source, None) is not None:
             del self._newest_stale[source]
-        if self._rows.pop(source, None) is not None and source in self._told:
+        if self._rows.pop(source, None) is not None and source in self._logged:
+            self._logged.discard(source)
             self._told.discard(source)
             self._log.info("source.accepting", source=source)
 
@@ -148,6 +151,7 @@ class SourceWatch:
         known = set(sources)
         for source in [source for source in {*self._rows, *self._stale} if source not in known]:
             self._rows.pop(source, None)
+            self._logged.discard(source)
             self._told.discard(source)
             if self._stale.pop(source, None) is not None:
                 del self._newest_stale[source]
@@ -166,8 +170,9 @@ class SourceWatch:
         if before and not self._suspects_clock:
             self._log.info("clock.trusted")
         for one in self.refusing():
-            if one.source not in self._told:
-                self._told.add(one.source)
-                facts = {"source": one.source, "reason": one.reason, "count": one.count}
+            if one.source not in self._logged:
+                self._logged.add(one.source)
+                facts = {"source": one.source, "reason": one.reason, "since": rfc3339(one.since), "count": one.count}
                 self._log.error("source.refusing", **facts, do=one.do)
-                await self._tell(one)
+            if one.source not in self._told and await self._tell(one) and one.source in self._logged:  # no good one meanwhile
+                self._told.add(one.source)

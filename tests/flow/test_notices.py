@@ -18,6 +18,8 @@ from gateway.core.routing import Route, Router
 from gateway.engine.audit import AuditLog
 from gateway.engine.inbox import Rules
 from gateway.engine.notices import Notices
+from gateway.engine.source_watch import ENOUGH, NONE_GOOD, SourceWatch
+from gateway.metrics import Metrics
 from gateway.store.batch import Told
 from gateway.store.records import Attempt, Message, NewMessage, Owed
 from gateway.store.sqlite import Store
@@ -146,6 +148,22 @@ async def test_a_notice_that_the_disk_did_not_take_is_told_the_next_time(bench: 
     assert await bench.told() == []
     await bench.dead()
     assert len(await bench.told()) == 1
+
+
+async def test_a_source_that_refuses_everything_again_is_told_of_however_soon_it_is(bench: _Bench, clock: FakeClock) -> None:
+    watch = SourceWatch(tell=bench.notices.source_refused, metrics=Metrics(), clock=clock, log=structlog.get_logger())
+    for _ in range(2):
+        for _ in range(ENOUGH):
+            watch.refused("legitmark", "bad_signature")
+        bench.store.refused = 2  # the disk is full at first
+        for _ in range(60):
+            await watch.step()
+            clock.advance(10)
+        watch.good("legitmark")
+        watch.refused("legitmark", "bad_signature")
+        clock.advance(NONE_GOOD)
+    kinds = [(notice["event_type"], notice["source"], notice["count"]) for notice in await bench.told()]
+    assert kinds == [("gateway.source_refused", "legitmark", ENOUGH), ("gateway.source_refused", "legitmark", ENOUGH + 1)]
 
 
 async def test_a_route_can_choose_by_kind_and_sink(bench: _Bench) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.signature import Claim
+from gateway.core.values import rfc3339
 from gateway.engine.source_watch import DISTINCT, ENOUGH, NONE_GOOD, REMEMBERED, Refusing, SourceWatch
 from gateway.metrics import Metrics
 from tests.fakes import FakeClock
@@ -19,11 +20,14 @@ class Watched:
         self.metrics = Metrics()
         self.log = structlog.testing.CapturingLogger()
         self.told: list[Refusing] = []
+        self.deaf = False
         log = structlog.wrap_logger(self.log, processors=[])
         self.watch = SourceWatch(tell=self._tell, metrics=self.metrics, clock=self.clock, log=log)
 
-    async def _tell(self, refusing: Refusing) -> None:
-        self.told.append(refusing)
+    async def _tell(self, refusing: Refusing) -> bool:
+        if not self.deaf:
+            self.told.append(refusing)
+        return not self.deaf
 
     def refuse(self, number: int = 1, source: str = "legitmark", reason: str = "bad_signature") -> None:
         for _ in range(number):
@@ -59,6 +63,9 @@ async def test_ten_in_a_row_and_none_good_need_a_person_until_the_first_good_one
         await watched.watch.step()
     assert watched.sources == [("legitmark", "bad_signature", 10)]
     assert [one.source for one in watched.told] == ["legitmark"] and watched.said == ["source.refusing"]
+    said = watched.log.calls[0].kwargs
+    assert (said["source"], said["since"], said["count"]) == ("legitmark", rfc3339(watched.told[0].since), 10)
+    assert "secret" in said["do"]
     watched.watch.keep(["legitmark"])  # a reload
     assert watched.sources != []
     watched.watch.good("legitmark")
@@ -68,6 +75,19 @@ async def test_ten_in_a_row_and_none_good_need_a_person_until_the_first_good_one
     watched.clock.advance(NONE_GOOD)
     await watched.watch.step()
     assert len(watched.told) == 2
+
+
+async def test_who_could_not_be_told_is_told_as_soon_as_that_can_be(watched: Watched) -> None:
+    watched.deaf = True
+    watched.refuse(ENOUGH)
+    for _ in range(3):
+        await watched.watch.step()
+    assert watched.told == [] and watched.said == ["source.refusing"]
+    watched.deaf = False
+    watched.refuse()
+    for _ in range(3):
+        await watched.watch.step()
+    assert [one.count for one in watched.told] == [ENOUGH + 1] and watched.said == ["source.refusing"]
 
 
 async def test_a_good_one_within_five_minutes_says_that_the_secret_is_right(watched: Watched) -> None:
