@@ -33,8 +33,8 @@ class Silent(Store):
         raise StoreError("another process has locked the database")
 
 
-async def told(refusing: Refusing) -> None:
-    pass
+async def told(refusing: Refusing) -> bool:
+    return True
 
 
 async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_path: Path, clock: FakeClock) -> None:
