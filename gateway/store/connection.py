@@ -224,6 +224,7 @@ class LockFile:
 
     def take(self) -> None:
         """Raises StoreLocked with the holder's pid where another process has it, StoreFailed where it can't be made."""
+        new = not self._path.exists()
         try:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -236,8 +237,9 @@ class LockFile:
             raise StoreLocked(f"{self._path}: another gateway (pid {holder}) holds this database; stop it first") from None
         self._belong_to_the_owner()
         before = os.pread(self._fd, _LOCK_BYTES, 0).strip()
-        self.after_unclean_end = before not in (b"", self._CLEAN, self._UNCHECKED)
-        self.unchecked = before not in (b"", self._CLEAN)
+        # A file that was there and is empty was cut: its holder never leaves it so.
+        self.after_unclean_end = not new and before not in (self._CLEAN, self._UNCHECKED)
+        self.unchecked = not new and before != self._CLEAN
         try:
             self._write(b"%d" % os.getpid())
         except StoreFailed:

@@ -195,6 +195,15 @@ async def test_what_was_acknowledged_is_in_the_write_ahead_log_and_needs_no_clos
         assert one(copy, "SELECT body FROM messages") == b"kept"
 
 
+async def test_a_lock_file_that_was_cut_hides_no_unclean_end(path: Path, tmp_path: Path) -> None:
+    async with serving(path) as store:
+        await accepted(store, new("msg_1"))
+        copy = crash_copy(path, tmp_path / "after the crash")
+    copy.with_name(copy.name + ".lock").write_bytes(b"")
+    async with serving(copy) as store:
+        assert store.after_unclean_end and store.unchecked
+
+
 class TestTheLongLook:
     async def test_it_ends_at_once_when_it_is_cancelled_and_is_owed_to_the_next_start(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
