@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from gateway.store import unlogged
-from gateway.store.unlogged import Step
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
 from tests.cli.test_db import SINK, is_copying, large, names, post, running, started
@@ -37,25 +36,39 @@ def offline(running: Running, *arguments: str | Path) -> Result:
     return command("db", *arguments, "--config", running.config, cwd=running.folder)
 
 
-def unlogged_in(database: Path) -> list[Step]:
-    """The steps that a database keeps, since their lines may not be in the log."""
+def unlogged_messages(database: Path) -> int:
+    """How many messages came in whose line may not be in the audit log, by what the database keeps."""
     with closing(sqlite3.connect(database)) as connection:
-        return [step for _, steps in unlogged.kept(connection, 0, 1_000) for step in steps]
+        steps = [step for _, steps in unlogged.kept(connection, 0, 1_000) for step in steps]
+    return sum(not step.event for step in steps)
+
+
+async def killed_before_a_line_is_known_to_be_written(running: Running) -> int:
+    """Post until the last commit brought messages, and kill the gateway before the next commit; how many were posted."""
+    assert running.process is not None
+    posted = 0
+    while posted < 1_000:
+        await post(running, 20)
+        posted += 20
+        running.process.send_signal(signal.SIGSTOP)
+        if unlogged_messages(running.database):
+            break
+        running.process.send_signal(signal.SIGCONT)
+    await asyncio.to_thread(running.kill)
+    return posted
 
 
 class TestWhereNoneRuns:
     async def test_a_log_that_a_crash_left_is_in_the_backup_and_the_next_start_still_learns_of_the_crash(
         self, running: Running, free_port: Callable[[], int]
     ) -> None:
-        await post(running, 20)
-        await asyncio.to_thread(running.kill)
+        messages = await killed_before_a_line_is_known_to_be_written(running)
         running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + SINK + route("archive"))
         told = await asyncio.to_thread(offline, running, "backup", "backup.db")
         assert (told.status, "no gateway runs" in told.err) == (0, True)
-        assert rows(running.folder / "backup.db", "SELECT count(*) FROM messages") == [(20,)]
+        assert rows(running.folder / "backup.db", "SELECT count(*) FROM messages") == [(messages,)]
         assert (await asyncio.to_thread(offline, running, "check")).status == 0
-        # The lines of the last commit, at least, are not known to be in the log: only a later commit could have said so.
-        kept = sum(not step.event for step in unlogged_in(running.folder / "backup.db"))
+        kept = unlogged_messages(running.folder / "backup.db")
         assert kept > 0
         running.audit_file.unlink()
         await asyncio.to_thread(running.start)
