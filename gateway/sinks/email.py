@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -242,19 +243,24 @@ class EmailSink:
     ) -> Mapping[str, aiosmtplib.SMTPResponse]:
         """Send one mail; the answers for the recipients that were refused, who may be all of them."""
         # Beyond ASCII are only the addresses in its head, and only where the server offered SMTPUTF8.
+        encoding = "ascii" if mail.isascii() else "utf-8"
         options = [] if mail.isascii() else ["SMTPUTF8", "BODY=8BITMIME"]
+        options += [f"SIZE={len(mail)}"] if client.supports_extension("size") else []
         try:
-            answers, _ = await client.sendmail(self._sender.address, owed, mail, mail_options=options)
-        except aiosmtplib.SMTPRecipientsRefused as error:
-            _leave(client)
-            return {refused.recipient: aiosmtplib.SMTPResponse(refused.code, refused.message) for refused in error.recipients}
+            refused = await _name(client, self._sender.address, owed, options, encoding)
+            if len(refused) < len(owed):
+                await _say_content(client, mail)
         except BaseException:
+            # No RSET: it could change nothing, and a server that does not answer it would overrule what it has said.
             client.close()
             raise
+        if len(refused) == len(owed):
+            _leave(client)
+            return refused
         # At once: whatever cuts the attempt from here on, they have it.
-        self._taken.add(delivery_id, set(owed) - answers.keys())
+        self._taken.add(delivery_id, set(owed) - refused.keys())
         self._idle.keep(client)
-        return answers
+        return refused
 
 
 class Idle:
@@ -275,6 +281,8 @@ class Idle:
             try:
                 async with asyncio.timeout(deadline.spare(self._answer)):
                     await client.noop()
+                if has_unread(client):
+                    raise aiosmtplib.SMTPServerDisconnected("it said more than it was asked for")
             except (aiosmtplib.SMTPException, OSError):
                 client.close()
             except BaseException:
@@ -285,7 +293,7 @@ class Idle:
         return None
 
     def keep(self, client: aiosmtplib.SMTP) -> None:
-        if self._closed or not client.is_connected:
+        if self._closed or not client.is_connected or has_unread(client):
             _leave(client)
         else:
             self._kept[client] = asyncio.get_running_loop().call_later(self._seconds, self._drop, client)
@@ -305,6 +313,42 @@ def _leave(client: aiosmtplib.SMTP) -> None:
     if client.transport is not None and not client.transport.is_closing():
         cast(asyncio.WriteTransport, client.transport).write(b"QUIT\r\n")  # uvloop's transports are none of asyncio's classes
     client.close()
+
+
+async def _name(
+    client: aiosmtplib.SMTP, sender: str, recipients: Sequence[str], options: Sequence[str], encoding: str
+) -> dict[str, aiosmtplib.SMTPResponse]:
+    """Name the sender and the recipients of a mail; the answers for the recipients that were refused."""
+    await client.mail(sender, options=options, encoding=encoding)
+    refused = {}
+    for recipient in recipients:
+        try:
+            await client.rcpt(recipient, encoding=encoding)
+        except aiosmtplib.SMTPRecipientRefused as error:
+            refused[recipient] = aiosmtplib.SMTPResponse(error.code, error.message)
+    return refused
+
+
+async def _say_content(client: aiosmtplib.SMTP, mail: bytes) -> None:
+    """Send what follows DATA (RFC 5321, section 4.1.1.4). Raises SMTPDataError unless the server says that it has the mail.
+
+    A yes that is there before the content belongs to something else.
+    """
+    said = await client.execute_command(b"DATA")
+    if said.code != aiosmtplib.SMTPStatus.start_input:
+        raise aiosmtplib.SMTPDataError(said.code, said.message)
+    connection = client.protocol
+    if connection is None or has_unread(client):
+        raise aiosmtplib.SMTPServerDisconnected("it said more than it was asked for")
+    connection.write(re.sub(rb"(?m)^\.", b"..", mail) + b".\r\n")
+    said = await connection.read_response(timeout=client.timeout)
+    if said.code != aiosmtplib.SMTPStatus.completed:
+        raise aiosmtplib.SMTPDataError(said.code, said.message)
+
+
+def has_unread(client: aiosmtplib.SMTP) -> bool:
+    """Return whether the server has said more than it was asked for: the next command would get that for its answer."""
+    return client.protocol is not None and bool(client.protocol._buffer)
 
 
 async def _greet(client: aiosmtplib.SMTP) -> None:

@@ -4,7 +4,8 @@ Answer                                                    Outcome
 4xx, a broken connection, no answer                       Retry: it may work later
 5xx to the greeting, STARTTLS, the login or the sender    Retry that opens the breaker: every mail would meet it
 5xx to every recipient                                    the same: the recipients are fixed, whatever the mail says
-5xx to the content, or to the size                        Reject: it is this mail's own
+5xx to the content, or to the size                        Reject: it is this mail's own, unless its enhanced code
+                                                          names the sender, the recipients or the server
 """
 
 from __future__ import annotations
@@ -29,17 +30,19 @@ _LOGIN = frozenset({530, 534, 535, 538})
 """Authentication required, too weak, invalid, or wanted under encryption (RFC 4954, section 6)."""
 _COMMANDS = frozenset({500, 501, 502, 503, 504, 521, 556, 555})
 """The server does not know what every mail is sent with (RFC 5321, section 4.2.2), or takes no mail at all (RFC 7504)."""
-_ACCOUNT = frozenset(
+_OF_THE_MAIL = frozenset(
     {
-        *("5.1.7", "5.1.8", "5.7.8", "5.7.9", "5.7.10", "5.7.11", "5.7.13", "5.7.23", "5.7.24", "5.7.25", "5.7.26", "5.7.27"),
-        *("5.2.252", "5.7.57", "5.7.60", "5.7.64", "5.7.139", "5.7.501", "5.7.502", "5.7.503", "5.7.708", "5.7.750"),
+        *("5.0.0", "5.2.0", "5.2.3", "5.3.0", "5.3.4", "5.5.0", "5.5.2"),
+        *(f"5.6.{detail}" for detail in range(100) if detail != 7),
+        *("5.7.0", "5.7.1", "5.7.5", "5.7.6", "5.7.7"),
     }
 )
-"""What a server holds against our sender, login or address, even where it says so behind the content.
+"""What a refusal behind the content may hold against this mail alone, by RFC 3463 and IANA's registry of SMTP enhanced status
+codes: its size, its content and media, its integrity, and a policy that says no more.
 
-The first line: IANA's registry of SMTP enhanced status codes (bad sender, login, encryption, SPF, reverse DNS, DMARC). The
-second: Microsoft's page "Email non-delivery reports and SMTP errors in Exchange Online" (not allowed to send as that sender, not
-logged in, relaying, a blocked account).
+Everything else is about the sender, the login, the recipients, their mailboxes, the route or the server, which are the same for
+every mail: an address or mailbox that is gone (5.1, 5.2), a server that takes nothing (5.3), a sending limit (5.4.5, as Gmail
+says it), a command (5.5), SPF, DKIM, DMARC or a blocked account (5.7.20 to 5.7.27, 5.7.5xx of Exchange Online).
 """
 
 _ENHANCED = re.compile(r"\s*([245]\.[0-9]{1,3}\.[0-9]{1,3})\b")
@@ -139,7 +142,7 @@ def _refused_content(error: aiosmtplib.SMTPDataError, place: str) -> Retry | Rej
     detail = f"{place} answered the mail with SMTP {error.code}"
     if error.code < 500:
         return Retry(Reason.SMTP_STATUS, detail, error.code)
-    if error.code in _LOGIN or error.code in _COMMANDS or _enhanced(error.message) in _ACCOUNT:
+    if error.code in _LOGIN or error.code in _COMMANDS or _enhanced(error.message) not in (None, *_OF_THE_MAIL):
         advice = _advice(error.code, "sender and what the server lets this login send")
         return Retry(Reason.SMTP_STATUS, f"{detail}; {advice}", error.code, sink_wide=True)
     return Reject(Reason.SMTP_STATUS, detail, error.code)

@@ -36,6 +36,10 @@ _OWN = {"User-Agent": f"legitmark-gateway/{__version__}", "Accept": "*/*"}
 _FORBIDDEN = re.compile(r"[\r\n\0]")
 """What would begin another field, or another request (RFC 9110, section 5.5)."""
 _MOST_URLS = 16
+_LOGIN = frozenset((401, 407, 511))
+"""The other side, or a proxy before it, wants another login than ours, whatever the message says (RFC 9110, sections 15.5.2 and
+15.5.8; RFC 6585, section 6). A 403 may be about one message."""
+_LOGIN_ADVICE = "the login was refused; check bearer, basic, secret and headers"
 _CLIENT_CERTIFICATE = "the other side refused our client certificate, or asks for one; see certificate"
 
 
@@ -60,6 +64,8 @@ class Answer(Struct, frozen=True):
             return Defer(Reason.RATE_LIMITED if status == 429 else Reason.UNAVAILABLE, after, said, status, self.excerpt)
         if status in reject_on:
             return Reject(Reason.HTTP_STATUS, said, status, self.excerpt)
+        if status in _LOGIN:
+            return Retry(Reason.HTTP_STATUS, f"{said}; {_LOGIN_ADVICE}", status, self.excerpt, sink_wide=True)
         return Retry(Reason.HTTP_STATUS, said, status, self.excerpt)
 
 
@@ -102,7 +108,7 @@ class Transport:
         except TimeoutError:
             failed = Retry(Reason.TIMEOUT, "no answer in time")
         except UrlError as error:
-            failed = Retry(Reason.DNS, f"the URL can't be dialled: it {error.message}")
+            failed = Retry(Reason.DNS, f"the URL can't be dialled: it {error.message}", sink_wide=True)
         if failed is not None and reader.status is None:
             return failed
         assert reader.status is not None
@@ -172,7 +178,8 @@ def unreached(error: OSError | UnicodeError, host: str, port: int) -> Retry:
     """The reason why there is no connection. Details are ours: an error's own text can hold bytes of the other side."""
     match error:
         case BlockedAddress():
-            return Retry(Reason.BLOCKED, "the address is one that this sink may not dial; see allow_networks")
+            detail = "the address is one that this sink may not dial; see allow_networks"
+            return Retry(Reason.BLOCKED, detail, sink_wide=True)
         case TimeoutError():
             return Retry(Reason.TIMEOUT, "no answer in time")
         case UnicodeError():
@@ -180,11 +187,10 @@ def unreached(error: OSError | UnicodeError, host: str, port: int) -> Retry:
         case socket.gaierror():
             return Retry(Reason.DNS, f"{host} has no address")
         case ssl.SSLCertVerificationError():
-            return Retry(
-                Reason.TLS, f"the certificate of {host} was refused: {error.verify_message or 'not valid for this host'}"
-            )
+            detail = f"the certificate of {host} was refused: {error.verify_message or 'not valid for this host'}"
+            return Retry(Reason.TLS, detail, sink_wide=True)
         case _ if any(refused(one) for one in _causes(error)):
-            return Retry(Reason.TLS, _CLIENT_CERTIFICATE)
+            return Retry(Reason.TLS, _CLIENT_CERTIFICATE, sink_wide=True)
         case ssl.SSLError():
             return Retry(Reason.TLS, f"TLS with {host} failed")
         case _:
@@ -197,7 +203,7 @@ def failure(error: NotHttpError | OSError) -> Retry:
         case NotHttpError():
             return Retry(Reason.PROTOCOL, "the answer is not HTTP")
         case _ if any(refused(one) for one in _causes(error)):
-            return Retry(Reason.TLS, _CLIENT_CERTIFICATE)
+            return Retry(Reason.TLS, _CLIENT_CERTIFICATE, sink_wide=True)
         case _:
             return Retry(Reason.RESET, "the connection was closed before an answer")
 

@@ -82,6 +82,58 @@ async def test_a_refusal_of_the_account_behind_the_content_opens_the_breaker(sai
     assert outcome.sink_wide
 
 
+_THE_SINK = [
+    "5.1.1",
+    "5.1.8",
+    "5.2.1",
+    "5.2.2",
+    "5.3.2",
+    "5.4.1",
+    "5.4.5",
+    "5.5.1",
+    "5.6.7",
+    "5.7.20",
+    "5.7.26",
+    "5.7.501",
+    "5.7.708",
+]
+_THE_MAIL = ["5.0.0", "5.2.0", "5.2.3", "5.3.4", "5.6.0", "5.6.2", "5.7.0", "5.7.1", "5.7.7"]
+
+
+@pytest.mark.parametrize("enhanced", [*_THE_SINK, *_THE_MAIL])
+@pytest.mark.parametrize("verb", ["DATA", "end"])
+async def test_an_enhanced_code_tells_whether_a_refusal_is_about_every_mail(verb: str, enhanced: str, tmp_path: Path) -> None:
+    outcome = await outcome_of(ScriptedSmtp(**{verb: f"550 {enhanced} no\r\n".encode()}), tmp_path)
+    if enhanced in _THE_MAIL:
+        assert isinstance(outcome, Reject)
+    else:
+        assert isinstance(outcome, Retry) and outcome.sink_wide and "check" in outcome.detail
+
+
+@pytest.mark.parametrize(
+    ("verb", "said", "kind"),
+    [
+        ("MAIL", 530, Retry),
+        ("MAIL", 552, Reject),
+        ("RCPT", 550, Retry),
+        ("DATA", 554, Reject),
+        ("end", 554, Reject),
+        ("end", 451, Retry),
+    ],
+)
+async def test_a_server_that_goes_silent_once_it_has_said_no_has_said_no(
+    verb: str, said: int, kind: type[Outcome], tmp_path: Path
+) -> None:
+    outcome = await outcome_of(ScriptedSmtp(**{verb: f"{said} no\r\n".encode(), "RSET": HANG, "QUIT": HANG}), tmp_path, SHORT)
+    assert isinstance(outcome, kind) and isinstance(outcome, Retry | Reject)
+    assert (outcome.reason, outcome.status) == (Reason.SMTP_STATUS, said)
+
+
+async def test_a_yes_that_is_there_before_the_content_is_no_yes_to_it(tmp_path: Path) -> None:
+    outcome = await outcome_of(ScriptedSmtp(DATA=b"354 go on\r\n250 taken\r\n"), tmp_path)
+    assert isinstance(outcome, Retry)
+
+
 @pytest.mark.parametrize("said", [b"552 5.3.4 too big\r\n", b"523 too big\r\n", b"552 size exceeds the maximum\r\n"])
 @pytest.mark.parametrize("verb", ["MAIL", "end"])
 async def test_a_mail_that_is_too_big_is_rejected_alone(verb: str, said: bytes, tmp_path: Path) -> None:

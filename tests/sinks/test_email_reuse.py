@@ -81,6 +81,16 @@ async def test_a_connection_that_no_longer_answers_is_replaced_before_anything_w
     assert (server.connections, len(server.mails)) == (2, 2)
 
 
+@pytest.mark.parametrize("more", [b"250 taken\r\n", b"550 5.7.1 no\r\n", b"354 go on\r\n", b"2"])
+@pytest.mark.parametrize("verb", ["end", "NOOP"])
+async def test_an_answer_too_many_is_nobodys_answer(verb: str, more: bytes, tmp_path: Path) -> None:
+    script = {"NOOP": NOOP, "end": b"250 2.0.0 taken\r\n"}
+    async with ScriptedSmtp(**(script | {verb: script[verb] + more})) as server, opened(config_for(server), tmp_path) as sink:
+        for number in range(3):
+            assert await send(sink, outgoing(delivery_id=f"d-{number}")) == Delivered(250)
+    assert (len(server.mails), server.connections) == (3, 3)
+
+
 async def test_a_connection_that_hangs_costs_seconds_and_no_attempt(tmp_path: Path) -> None:
     async with ScriptedSmtp(NOOP=HANG) as server, opened(config_for(server), tmp_path) as sink:
         assert isinstance(sink, EmailSink)

@@ -65,6 +65,25 @@ async def test_every_status_has_its_outcome(format_: Format, tmp_path: Path) -> 
     assert len(server.heard) == len(FINAL)
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 407, 410, 422, 500, 511])
+async def test_a_login_that_is_refused_is_trouble_of_the_sink_with_what_to_do(status: int, tmp_path: Path) -> None:
+    outcome = await outcome_of(answer(status), tmp_path)
+    assert isinstance(outcome, Retry)
+    assert outcome.sink_wide == (status in (401, 407, 511)) == ("check bearer" in outcome.detail)
+
+
+@pytest.mark.parametrize(
+    ("url", "networks"),
+    [("http://127.0.0.1:1/", ["10.0.0.0/8"]), ("http://169.254.169.254/", None), ("http://127.0.0.1 /", None)],
+)
+async def test_a_destination_that_no_message_could_reach_is_trouble_of_the_sink(
+    url: str, networks: list[str] | None, tmp_path: Path
+) -> None:
+    async with opened(HttpConfig(url=url, allow_networks=networks), tmp_path) as sink:
+        outcome = await send(sink)
+    assert isinstance(outcome, Retry) and outcome.sink_wide
+
+
 @pytest.mark.parametrize("format_", FORMATS)
 async def test_every_interim_status_is_waited_through(format_: Format, tmp_path: Path) -> None:
     interim = [status for status in range(100, 200) if status != 101]
@@ -331,7 +350,7 @@ async def test_a_certificate_that_proves_nothing_is_a_tls_failure(
     async with HttpServer(tls=certificates(kind)) as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
         outcome = await send(sink)
     assert isinstance(outcome, Retry)
-    assert outcome.reason is Reason.TLS
+    assert outcome.reason is Reason.TLS and outcome.sink_wide
     assert server.heard == []
 
 
