@@ -25,11 +25,10 @@ def limits_of(config: Config) -> dict[str, int]:
 
 
 def with_new_secrets(old: Config, new: Config) -> list[str]:
-    """The sources that a new configuration gives a secret which they did not have."""
+    """The sources that a new configuration gives a secret which they did not have; one that comes back may have requests kept."""
+    before = {name: set(old.secrets_of(settings.secrets)) for name, settings in old.sources.items()}
     return [
-        name
-        for name, settings in new.sources.items()
-        if name in old.sources and not set(new.secrets_of(settings.secrets)) <= set(old.secrets_of(old.sources[name].secrets))
+        name for name, settings in new.sources.items() if not set(new.secrets_of(settings.secrets)) <= before.get(name, set())
     ]
 
 
