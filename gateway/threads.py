@@ -10,7 +10,10 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -83,6 +86,48 @@ def started(function: Callable[[], _T], name: str) -> asyncio.Future[_T]:
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return future
+
+
+class Worker(Executor):
+    """One thread that runs functions in turn. The process ends without it, in the middle of a function if need be."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def submit(self, function: Callable[..., _T], /, *args: Any, **options: Any) -> Future[_T]:
+        """Run a function after those submitted before it. Raises RuntimeError after `shutdown`, or if no thread can start."""
+        if self._closed:
+            raise RuntimeError(f"the thread {self._name} takes nothing more")
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            thread.start()
+            self._thread = thread
+        future: Future[_T] = Future()
+        self._queue.put((future, partial(function, *args, **options)))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take nothing more; what was submitted is still run. `wait` until it has."""
+        self._closed = True
+        self._queue.put(None)
+        if wait and self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            _settle(*item)
+            del item  # nothing of it stays while the thread rests
+
+
+def _settle(future: Future[_T], function: Callable[[], _T]) -> None:
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
 
 
 def _deliver(loop: asyncio.AbstractEventLoop, future: asyncio.Future[_T], settle: Callable[[asyncio.Future[_T]], None]) -> None:

@@ -13,6 +13,7 @@ from gateway.cli.client import Refused, actor, connected
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption
 from gateway.cli.completion import source_names
 from gateway.cli.lines import printable
+from gateway.core.errors import StoreError
 
 _COUNTS = ("kept", "fit", "accepted", "duplicate", "quarantined", "remaining")
 
@@ -30,7 +31,7 @@ def reverify(
     Those that fit are taken in as if they had come now: duplicates are found, and the rules of now apply. The rest stays
     refused, and kept. A reload that brings a new secret does the same by itself.
 
-    Exit codes: 0 some fitted, 1 none did, 2 there is no such source, 69 no gateway answers.
+    Exit codes: 0 some fitted, 1 none did, 2 there is no such source, 69 no gateway answers, 74 the disk or a file refuses.
 
     Example: gateway reload && gateway reverify legitmark
     """
@@ -42,6 +43,8 @@ async def _reverify(source: str | None, as_json: bool, config: Path | None, admi
         try:
             answer = await client.post("/api/reverify", {"source": source, "actor": actor()}, seconds=None)
         except Refused as error:
+            if error.answer.get("error") == StoreError.code:
+                raise StoreError(str(error)) from None
             raise error.suggesting(source or "") from None
     sources: list[dict[str, Any]] = answer["sources"]
     total = {count: sum(one[count] for one in sources) for count in _COUNTS}

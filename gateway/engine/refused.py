@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +20,7 @@ from gateway.engine.space import Space
 from gateway.metrics import Metrics
 from gateway.store.refused import DamagedFile, Kept, Refused, RefusedFile, as_store_errors
 from gateway.telemetry import Log, Sparing
+from gateway.threads import Worker
 
 _T = TypeVar("_T")
 MOST_WAITING = 1000
@@ -63,7 +63,7 @@ class RefusedRequests:
         self._log = log
         self._file: RefusedFile | None = None
         """Touched by the thread alone."""
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="refused")
+        self._thread = Worker("refused")
         self._lock = threading.Lock()
         self._waiting: list[Refused] = []
         self._waiting_bytes = 0

@@ -175,7 +175,8 @@ class RefusedFile:
         return self.path.with_name(f"{self.path.name}-journal")
 
     def _open(self) -> None:
-        os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # Without O_NONBLOCK, a pipe in its place would be waited for until somebody reads it.
+        os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600))
         there = self.path.stat()
         self._inode = (there.st_dev, there.st_ino)
         self._connection = sqlite3.connect(self.path, check_same_thread=False, timeout=1.0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sqlite3
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -110,6 +112,46 @@ async def test_a_reload_that_brings_the_secret_takes_them_in_by_itself(tmp_path:
         await until(lambda: len(receiver.requests) == 40)
         assert {line["actor"] for line in running.audit("message.reverified")} == {"reload"}
         await until(lambda: kept_is(running, 0))
+
+
+async def test_a_source_that_comes_back_with_another_secret_gets_what_was_refused_before_it_left(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    other = '[sources.other]\npath = "/other"\nsecrets = [{ env = "LEGITMARK" }]\n'
+    with running_with(tmp_path, receiver, other=other) as running:
+        await wrong(running, event())
+        await until(lambda: kept_is(running, 1))
+        whole = running.config.read_text()
+        without = whole.replace("[sources.legitmark]", '[sources.later]\npath = "/later"').replace('"legitmark"', '"later"')
+        for text in (without, whole):
+            running.config.write_text(text)
+            (tmp_path / "secret").write_text(OTHER)
+            assert (await running.admin("/-/reload", method="POST")).status == 200
+        await until(lambda: len(receiver.requests) == 1)
+        await until(lambda: kept_is(running, 0))
+
+
+@pytest.mark.parametrize("what", ["folder", "pipe", "locked"])
+async def test_a_file_that_can_not_be_used_changes_no_answer_and_ends_reverify_with_74(
+    what: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    file = tmp_path / "gateway.db.refused"
+    with running_with(tmp_path, receiver) as running:
+        match what:
+            case "folder":
+                file.mkdir()
+            case "pipe":
+                os.mkfifo(file)
+            case _:
+                await wrong(running, event())
+                await until(lambda: kept_is(running, 1))
+                held = sqlite3.connect(file)
+                held.execute("BEGIN EXCLUSIVE")
+        await wrong(running, event())
+        assert (await running.post(body := event(), signed(body, secret=WRONG))).outcome == (200, "accepted")
+        assert (await told(running)) == (74, {})
+        assert "refused.lost" in running.stderr()
+        assert await running.stop() == 0
 
 
 async def test_only_what_some_secret_could_fit_is_kept(tmp_path: Path, receiver: Receiver) -> None:

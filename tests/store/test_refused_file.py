@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections import deque
 from pathlib import Path
@@ -115,3 +116,9 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path: Path, damage:
     file.keep([request(1)], {"legitmark": 10**6})
     assert ids(file) == ["msg_1"]
     file.close()
+
+
+def test_a_pipe_in_its_place_is_an_error_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "refused")
+    with pytest.raises(OSError, match="No such device"):
+        RefusedFile(tmp_path / "refused")
