@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 MOST_BODY = 16 * 1024
-"""Bytes of a body that are kept; a longer one is not read to its end."""
+"""Bytes of a body that are kept, as a rule."""
 MOST_HEAD = 64 * 1024
 """Bytes of status line and fields together, those of interim answers included; of trailers and chunk sizes too."""
 MOST_FIELDS = 256
@@ -39,12 +39,14 @@ class NotHttpError(ValueError):
 class AnswerReader:
     """Reads one answer. `feed` it until `done`; after that every byte is one too many."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_body: int = MOST_BODY) -> None:
+        """Args: most_body: bytes of the body that are kept; a longer one is not read to its end."""
+        self._most_body = most_body
         self.status: int | None = None
         """The verdict, as soon as its line has come; interim answers are none, but for 101, which ends HTTP."""
         self.retry_after: str | None = None
         self.body = bytearray()
-        """Its first 16 KiB, without the framing."""
+        """Its beginning, without the framing."""
         self.done = False
         """All that will be read has been read."""
         self.reusable = False
@@ -183,7 +185,7 @@ class AnswerReader:
             valid = len(set(lengths)) == 1 and _LENGTH.fullmatch(lengths[0]) is not None
             self._odd |= not valid
             self._left = int(lengths[0]) if valid else None
-            self._keep &= self._left is None or self._left <= MOST_BODY  # a longer one is not read to its end
+            self._keep &= self._left is None or self._left <= self._most_body  # a longer one is not read to its end
         if self._left == 0 and not self._chunked:
             self._finish()
 
@@ -192,7 +194,7 @@ class AnswerReader:
         self.reusable = self._keep and not self._odd
 
     def _keep_some(self, data: bytes) -> None:
-        self.body += data[: MOST_BODY - len(self.body)]
+        self.body += data[: self._most_body - len(self.body)]
 
     def _read_body(self, data: bytes) -> None:
         left = self._left
@@ -204,7 +206,7 @@ class AnswerReader:
         self._keep_some(data)
         if left is not None:
             self._left = left - len(data)
-        self.done = len(self.body) >= MOST_BODY
+        self.done = len(self.body) >= self._most_body
 
     def _read_chunks(self) -> None:
         """RFC 9112, section 7.1. Whatever is odd ends the reading: the verdict has come."""
@@ -216,7 +218,7 @@ class AnswerReader:
                 self._keep_some(data)
                 self._left -= len(data)
                 self._behind_chunk = self._left == 0
-                self.done = len(self.body) >= MOST_BODY
+                self.done = len(self.body) >= self._most_body
                 if self._left:
                     return
             end = waiting.find(b"\n")

@@ -19,7 +19,7 @@ from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
 from gateway.core.thread import Thread
 from gateway.core.values import Rate, SecretRef
 from gateway.sinks import slack_blocks
-from gateway.sinks.base import Opening, Outgoing, ReadableSettings, Threads
+from gateway.sinks.base import Deadline, Opening, Outgoing, ReadableSettings, Threads
 from gateway.sinks.guard import Guard
 from gateway.sinks.language import Language, Telling, labels, tell
 from gateway.sinks.slack_answers import Answered, Gone, Posted, Unfit, of_api, of_auth_test, of_webhook
@@ -35,6 +35,8 @@ _MOST_EDITED = 4000
 _EDIT_SHARE = 3
 """An edit gets this part of the attempt's time at most: what people wait for is the message after it."""
 _STORE_SECONDS = 1.0
+_MOST_ANSWER = 256 * 1024
+"""Bytes. Slack repeats the message, letters beyond ASCII as six bytes each, before it says in which thread that stands."""
 
 
 class SlackConfig(ReadableSettings, frozen=True, kw_only=True, tag_field="type", tag="slack"):
@@ -141,11 +143,12 @@ class SlackSink:
             assert config.token is not None, "the configuration is refused without one of the two"
             secret, self._url = opening.secret(config.token).reveal(), config.api.rstrip("/")
             self._headers = {**_HEADERS, "authorization": f"Bearer {secret}"}
-        self._transport = Transport(Guard.of(config.allow_networks), config.concurrency, config.timeout, secrets=[secret])
+        guard = Guard.of(config.allow_networks)
+        self._transport = Transport(guard, config.concurrency, config.timeout, secrets=[secret], most_answer=_MOST_ANSWER)
 
     async def send(self, delivery: Outgoing) -> Outcome:
-        words = self._writer.words(delivery)
-        outcome = await self._send(delivery, words)
+        words, deadline = self._writer.words(delivery), Deadline(self._config.timeout)
+        outcome = await self._send(delivery, words, deadline)
         if words.failed and isinstance(outcome, Delivered):
             detail = f"with the built-in template, since its own failed: {words.failed}"
             return structs.replace(outcome, detail="; ".join(part for part in (outcome.detail, detail) if part))
@@ -162,25 +165,25 @@ class SlackSink:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
-    async def _send(self, delivery: Outgoing, words: Words) -> Outcome:
+    async def _send(self, delivery: Outgoing, words: Words, deadline: Deadline) -> Outcome:
         if not self._config.by_token:
-            return await self._send_to_webhook(first(words, None))
+            return await self._send_to_webhook(first(words, None), deadline)
         sr = _thread_of(delivery, words.telling)
         if self._threads is None or sr is None:
-            return _outcome(*await self._call("chat.postMessage", first(words, self._config.channel)))
+            return _outcome(*await self._call("chat.postMessage", first(words, self._config.channel), deadline))
         async with self._turns.setdefault(sr, asyncio.Lock()):
-            return await self._send_in_thread(words, _instant(delivery), self._threads, sr)
+            return await self._send_in_thread(words, _instant(delivery), self._threads, sr, deadline)
 
-    async def _send_to_webhook(self, body: bytes) -> Outcome:
-        said = of_webhook(await self._transport.post(self._url, body, self._headers), self._clock.now())
+    async def _send_to_webhook(self, body: bytes, deadline: Deadline) -> Outcome:
+        said = of_webhook(await self._transport.post(self._url, body, self._headers, deadline), self._clock.now())
         if not isinstance(said, Unfit):
             return said
-        again = of_webhook(await self._transport.post(self._url, plain(body), self._headers), self._clock.now())
+        again = of_webhook(await self._transport.post(self._url, plain(body), self._headers, deadline), self._clock.now())
         if isinstance(again, Unfit):
             return again.outcome
         return structs.replace(again, detail=_as_plain(said)) if isinstance(again, Delivered) else again
 
-    async def _send_in_thread(self, words: Words, at: float, threads: Threads, sr: str) -> Outcome:
+    async def _send_in_thread(self, words: Words, at: float, threads: Threads, sr: str, deadline: Deadline) -> Outcome:
         """The edit comes first: done twice it does no harm, so whatever goes wrong after it, all can be done again."""
         channel = self._config.channel or ""
         try:
@@ -189,7 +192,7 @@ class SlackSink:
             return Defer(Reason.UNAVAILABLE, _STORE_SECONDS, "the database does not say which thread it belongs to")
         note = ""
         if thread is not None and at >= thread.shown_at:
-            edited = await self._edit(words, thread)
+            edited = await self._edit(words, thread, deadline)
             if isinstance(edited, Defer) or (isinstance(edited, Retry) and edited.sink_wide):
                 return edited
             if isinstance(edited, Posted):
@@ -200,31 +203,32 @@ class SlackSink:
                 why = (edited.outcome if isinstance(edited, Unfit) else edited).detail
                 note = f"the first message of the thread shows an older state until the next event: {why}"
         if thread is not None:
-            said, plainly = await self._call("chat.postMessage", reply(words, thread), in_thread=True)
+            said, plainly = await self._call("chat.postMessage", reply(words, thread), deadline, in_thread=True)
             if isinstance(said, Posted) and said.whole and said.thread_ts is None:
-                thread, note = await self._stand_alone(words, said, at)
+                thread, note = await self._stand_alone(words, said, at, deadline)
             if not isinstance(said, Gone):
                 return await self._settled(said, threads, sr, thread, "; ".join(filter(None, (plainly, note))))
-        said, plainly = await self._call("chat.postMessage", first(words, channel))
+        said, plainly = await self._call("chat.postMessage", first(words, channel), deadline)
         begun = Thread(said.channel or channel, said.ts, at) if isinstance(said, Posted) else None
         return await self._settled(said, threads, sr, begun, plainly)
 
-    async def _stand_alone(self, words: Words, said: Posted, at: float) -> tuple[Thread, str]:
+    async def _stand_alone(self, words: Words, said: Posted, at: float, deadline: Deadline) -> tuple[Thread, str]:
         """Make the first message of a new thread of a reply that Slack put at the channel's root, where nothing names its item.
 
         That is what Slack does with a reply whose parent was deleted: it answers ok, and only `message.thread_ts` is missing
         (docs.slack.dev/reference/methods/chat.postMessage shows it in the answer to a reply that stands in its thread).
         """
         thread = Thread(said.channel or self._config.channel or "", said.ts, at)
-        edited = await self._edit(words, thread)
+        edited = await self._edit(words, thread, deadline)
         if isinstance(edited, Posted):
             return thread, "its thread was deleted: it begins a new one"
         return thread, "its thread was deleted: it stands alone, and does not name its item"
 
-    async def _edit(self, words: Words, thread: Thread) -> Answered:
+    async def _edit(self, words: Words, thread: Thread, deadline: Deadline) -> Answered:
+        """Edit within the time that the attempt has left: cut by the lane, a message that was posted would be posted again."""
         try:
-            async with asyncio.timeout(self._config.timeout / _EDIT_SHARE):
-                return (await self._call("chat.update", edit(words, thread), in_thread=True))[0]
+            async with asyncio.timeout(deadline.spare(self._config.timeout / _EDIT_SHARE)):
+                return (await self._call("chat.update", edit(words, thread), deadline, in_thread=True))[0]
         except TimeoutError:
             return Retry(Reason.TIMEOUT, "no answer in time")
 
@@ -238,19 +242,19 @@ class SlackSink:
                 return structs.replace(outcome, detail="the database did not take its thread: the next event may begin another")
         return outcome
 
-    async def _call(self, method: str, body: bytes, *, in_thread: bool = False) -> tuple[Answered, str]:
+    async def _call(self, method: str, body: bytes, deadline: Deadline, *, in_thread: bool = False) -> tuple[Answered, str]:
         """Call a method of the API, and once more with plain text where Slack does not take the message as it is.
 
         Returns what Slack said last, and a note where the plain text was taken.
         """
-        said = await self._once(method, body, in_thread)
+        said = await self._once(method, body, deadline, in_thread)
         if not isinstance(said, Unfit):
             return said, ""
-        again = await self._once(method, plain(body), in_thread)
+        again = await self._once(method, plain(body), deadline, in_thread)
         return again, _as_plain(said) if isinstance(again, Posted) else ""
 
-    async def _once(self, method: str, body: bytes, in_thread: bool) -> Answered:
-        answer = await self._transport.post(f"{self._url}/{method}", body, self._headers)
+    async def _once(self, method: str, body: bytes, deadline: Deadline, in_thread: bool) -> Answered:
+        answer = await self._transport.post(f"{self._url}/{method}", body, self._headers, deadline)
         return of_api(answer, self._clock.now(), in_thread=in_thread)
 
 

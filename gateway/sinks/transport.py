@@ -24,7 +24,7 @@ from gateway.sinks.base import Deadline
 from gateway.sinks.dial import Dialler
 from gateway.sinks.excerpt import Excerpts
 from gateway.sinks.guard import BlockedAddress, Guard, words
-from gateway.sinks.http_answer import AnswerReader, NotHttpError
+from gateway.sinks.http_answer import MOST_BODY, AnswerReader, NotHttpError
 from gateway.sinks.http_connection import Pool
 from gateway.sinks.tls import of_host, refused
 
@@ -47,7 +47,7 @@ class Answer(Struct, frozen=True):
     status: int
     retry_after: str | None
     body: bytes
-    """At most 16 KiB of it; empty where it came too slowly. It may repeat our secrets: never log it."""
+    """Its beginning, by default 16 KiB; empty where it came too slowly. It may repeat our secrets: never log it."""
     excerpts: Excerpts | None = None
 
     @property
@@ -80,6 +80,7 @@ class Transport:
         *,
         tls: ssl.SSLContext | None = None,
         secrets: Collection[str] | None = None,
+        most_answer: int = MOST_BODY,
     ) -> None:
         """
         Args:
@@ -87,24 +88,32 @@ class Transport:
             timeout: seconds, of a request as a whole.
             tls: None believes the authorities of this host.
             secrets: all that are sent. Without them no excerpt of an answer is made: it could repeat one.
+            most_answer: bytes of an answer's body that are read.
         """
         self._guard = guard
         self._concurrency = concurrency
         self._timeout = timeout
         self._tls = tls
         self._excerpts = None if secrets is None else Excerpts(secrets)
+        self._most_answer = most_answer
         self._pool: Pool | None = None
         self._urls: dict[str, Url] = {}
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | Retry:
-        return await self.request("POST", url, body, headers)
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], deadline: Deadline | None = None) -> Answer | Retry:
+        return await self.request("POST", url, body, headers, deadline)
 
-    async def request(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | Retry:
-        """Send one request; a Retry where no status came back. The URL's path and query are sent byte for byte."""
-        reader = AnswerReader()
+    async def request(
+        self, method: str, url: str, body: bytes, headers: Mapping[str, str], deadline: Deadline | None = None
+    ) -> Answer | Retry:
+        """Send one request; a Retry where no status came back. The URL's path and query are sent byte for byte.
+
+        Args:
+            deadline: the end of the attempt, where it began before this request.
+        """
+        reader, deadline = AnswerReader(self._most_answer), deadline or Deadline(self._timeout)
         try:
             async with asyncio.timeout(self._timeout):
-                failed = await self._send(self._taken_apart(url), method, body, headers, reader)
+                failed = await self._send(self._taken_apart(url), method, body, headers, reader, deadline)
         except TimeoutError:
             failed = Retry(Reason.TIMEOUT, "no answer in time")
         except UrlError as error:
@@ -118,8 +127,9 @@ class Transport:
         if self._pool is not None:
             self._pool.close()
 
-    async def _send(self, url: Url, method: str, body: bytes, headers: Mapping[str, str], reader: AnswerReader) -> Retry | None:
-        deadline = Deadline(self._timeout)
+    async def _send(
+        self, url: Url, method: str, body: bytes, headers: Mapping[str, str], reader: AnswerReader, deadline: Deadline
+    ) -> Retry | None:
         head = head_of(method, url, len(body), headers)
         if head is None:
             return Retry(Reason.PROTOCOL, "a header holds a line break or a NUL, and is not sent; check headers and secrets")

@@ -259,6 +259,31 @@ async def test_a_reply_whose_thread_was_deleted_names_its_item_and_begins_the_ne
     assert (len(slack.parents), len(slack.replies)) == (1, 1)
 
 
+async def test_a_long_answer_tells_too_that_a_thread_was_deleted(tmp_path: Path) -> None:
+    sides = [{"side": f"面{number}", "reason": "写" * 200, "message": "写" * 300} for number in range(6)]
+    async with world(tmp_path) as (slack, sink, _):
+        await send(sink, event(at="10:00"))
+        slack.messages.clear()
+        outcome = await send(sink, event(at="09:00", event_type="media_rejected", sides=sides))
+        ((_, parent),) = slack.messages.items()
+    assert isinstance(outcome, Delivered) and "new one" in outcome.detail
+    assert len(json.dumps(parent)) > 16 * 1024 and "BAG-1" in shown(parent["blocks"])
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_a_message_that_was_posted_is_delivered_before_the_lane_cuts_what_follows(whole: bool, tmp_path: Path) -> None:
+    """A reply at the channel's root whose answer does not end, between two edits that hang."""
+    said = json.dumps({"ok": True, "channel": CHANNEL, "ts": "1772000001.000001", "message": {"text": "x"}}).encode()
+    posted = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (len(said) if whole else 9999) + said
+    async with world(tmp_path, timeout=Duration("900ms")) as (slack, sink, _):
+        await send(sink, event())
+        slack.instead = lambda method, body: posted if method == "chat.postMessage" else b"HTTP/1.1 200 OK\r\n"
+        async with asyncio.timeout(0.9):
+            outcome = await sink.send(event("QC", "APPROVED", at="10:00"))
+    assert isinstance(outcome, Delivered) and "stands alone" in outcome.detail
+    assert [method for method, _ in slack.calls].count("chat.postMessage") == 2
+
+
 @pytest.mark.parametrize("error", ["is_archived", "is_inactive", "channel_not_found", "not_in_channel"])
 async def test_a_thread_in_a_channel_that_is_closed_does_not_hold_up_the_one_of_the_same_name(error: str, tmp_path: Path) -> None:
     async with world(tmp_path, channel="#fraud-desk") as (slack, sink, _):
