@@ -156,6 +156,7 @@ class Connection(web.RequestHandler):
             cast(asyncio.WriteTransport, transport).abort()  # uvloop's transports are none of asyncio's classes
             return
         super().connection_made(transport)
+        self._server.places.step(self, self._loop.time())  # a handshake took its time, and its request can only come now
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._lost is not None and not self._lost.done():

@@ -19,7 +19,8 @@ class Holder(Protocol):
     peer: str | None
     """Who has it, see `network_of`; None is not counted: a trusted proxy, or a unix socket."""
     since: float
-    """When its last step began, on the loop's clock: it was accepted, its head or its body began, it was answered."""
+    """When its last step began, on the loop's clock: it was accepted, its handshake was done, its head or its body began, it was
+    answered."""
     proven: bool
     """Its last request was an authentic webhook."""
 

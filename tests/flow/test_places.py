@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from tests.flow.certified import Certified
 from tests.flow.held import Held
 from tests.flow.pressing import pressed
-from tests.flow.running import CODE, Answer, Running, event, exchange, no_traceback, read_answer, request_bytes, signed
+from tests.flow.running import CODE, Running, event, exchange, no_traceback, read_answer, request_bytes, signed
 from tests.flow.supervised import listening
 
 TOML = "[[routes]]\nsinks = []\n"
@@ -104,7 +105,11 @@ async def test_a_sender_that_works_is_served_while_a_thousand_slow_clients_press
 async def test_nine_hundred_that_wait_in_the_kernel_at_a_start_are_all_answered(
     where: str, sources: list[str], tmp_path: Path, variables: dict[str, str]
 ) -> None:
-    """More than there are places, and all at once: none is reset, and none refused."""
+    """More than there are places, and all at once: none is reset, and none refused.
+
+    By TLS each client has a thread of its own: one for all of them would leave the gateway waiting in the middle of a handshake
+    for more than a second, and who does that to a full server gives way.
+    """
     if where == "unix" and len(sources) > 1:
         pytest.skip("who comes through a unix socket has no address")
     certified = Certified(tmp_path)
@@ -115,22 +120,25 @@ async def test_nine_hundred_that_wait_in_the_kernel_at_a_start_are_all_answered(
         running = Held(tmp_path, toml, {"webhooks": webhooks})
         running.variables |= variables
 
-        async def post(number: int) -> Answer:
+        async def post(number: int) -> tuple[int, str]:
             body = event()
             raw = request_bytes(body, signed(body))
             if where == "unix":
-                return await exchange(path, raw, seconds=60)
+                return (await exchange(path, raw, seconds=60)).outcome
             source = (sources[number % len(sources)], 0)
-            options = certified.options if where == "tls" else {}
-            return await exchange(webhooks.getsockname(), raw, seconds=60, local_addr=source, **options)
+            if where == "tls":
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(threads, certified.post, webhooks.getsockname(), raw, source)
+            return (await exchange(webhooks.getsockname(), raw, seconds=60, local_addr=source)).outcome
 
-        waiting = [asyncio.ensure_future(post(number)) for number in range(900)]
-        try:
-            await asyncio.to_thread(running.start)
-            answers = await asyncio.gather(*waiting)
-        finally:
-            running.kill()
-        assert {answer.outcome for answer in answers} == {(200, "accepted")}
+        with ThreadPoolExecutor(900) as threads:
+            waiting = [asyncio.ensure_future(post(number)) for number in range(900)]
+            try:
+                await asyncio.to_thread(running.start)
+                outcomes = await asyncio.gather(*waiting)
+            finally:
+                running.kill()
+        assert set(outcomes) == {(200, "accepted")}
         assert "Traceback" not in running.stderr()
 
 

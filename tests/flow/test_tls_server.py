@@ -142,6 +142,24 @@ def test_handshakes_under_way_count_for_their_peer_and_give_way(run: Run) -> Non
     run(test)
 
 
+def test_a_request_has_its_time_from_the_end_of_the_handshake_on(run: Run) -> None:
+    """On a busy host a handshake takes long: who has just come to its end does not give way for that."""
+
+    async def test(live: Serving) -> None:
+        slow, silent = live.dial(), live.dial()
+        await until(lambda: len(live.server.places) == 2)
+        of_slow, of_silent = live.server.places
+        secured = await asyncio.to_thread(live.certified.context.wrap_socket, slow, server_hostname=HOST)
+        await until(lambda: of_slow.transport is not None)
+        assert list(live.server.places) == [of_silent, of_slow], "the one that gives way first comes first"
+        assert of_slow.since > of_silent.since
+        secured.close()
+        silent.close()
+        await until(lambda: not live.server.places)
+
+    run(test)
+
+
 def test_who_does_not_speak_tls_makes_one_line_and_no_traceback(run: Run) -> None:
     async def test(live: Serving) -> None:
         for said in [request_bytes(b"x" * 100), b"SSH-2.0-x\r\n", b"\x16\x03\x01\xff\xff" * 100, b"\x00" * 5000] * 5:
