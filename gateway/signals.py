@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -58,8 +59,9 @@ def end_on_bus_error(line: str, status: int) -> None:
     said = f"{line}\n".encode()
 
     def end(_: int) -> None:
-        with suppress(OSError):
-            os.write(2, said)
+        with suppress(OSError, ValueError):
+            if select.select([], [2], [], 0)[1]:  # else nobody reads it, and a write would wait for ever
+                os.write(2, said)
         os._exit(status)
 
     handler = _ON_SIGNAL(end)

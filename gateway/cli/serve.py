@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.cli.common import ConfigOption, configuration, exit_code, explained
 from gateway.cli.lines import printable
+from gateway.cli.streams import Lines
 from gateway.core.errors import StoreError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def serve(*, config: ConfigOption = None) -> int:
     except Exception as error:
         outlet.flush()
         if journal is None:
+            sys.stderr = Lines(outlet.put)  # by the way of the log, too: the process has to end
             raise
         return exit_code(error, journal)
     return 0

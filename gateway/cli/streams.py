@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 
@@ -46,6 +47,26 @@ class _Nowhere(io.TextIOBase):
     buffer = _Void()
 
     def write(self, text: str, /) -> int:
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+
+class Lines(io.TextIOBase):
+    """Hands each line that is written to a function, without its end."""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(self, put: Callable[[str], None]) -> None:
+        self._put = put
+        self._begun = ""
+
+    def write(self, text: str, /) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            self._put(line)
         return len(text)
 
     def writable(self) -> bool:

@@ -118,3 +118,16 @@ async def test_a_warning_about_the_configuration_does_not_keep_it_from_starting(
         assert (await running.post(event())).status == 200
         running.terminate()
         assert await running.exit_code(30) == 0
+
+
+@pytest.mark.parametrize("how", STREAMS)
+@pytest.mark.parametrize(("more", "status"), [("nonsense = 1\n", 78), ('[store]\npath = "damaged.db"\n', 65)])
+async def test_why_it_ends_does_not_keep_it_from_ending(tmp_path: Path, how: str, more: str, status: int) -> None:
+    (tmp_path / "damaged.db").write_bytes(b"SQLite format 3\0" + bytes(8000))
+    running = Deaf(tmp_path, more + LISTEN)
+    running.how = how
+    running.launch()
+    try:
+        assert await running.exit_code(20) == status
+    finally:
+        running.kill()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,16 @@ def test_a_mapped_file_that_is_cut_ends_the_process_with_its_line_whichever_thre
     command = [sys.executable, "-c", _READS_BEYOND_THE_END, str(tmp_path / "mapped")]
     ended = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=20, check=False)
     assert (ended.returncode, ended.stderr) == (74, "cut: \u00fc\n")
+
+
+def test_a_mapped_file_that_is_cut_ends_the_process_though_nobody_reads_its_log(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4096))
+    os.set_blocking(writing, True)
+    command = [sys.executable, "-c", _READS_BEYOND_THE_END, str(tmp_path / "mapped")]
+    assert subprocess.run(command, stderr=writing, timeout=20, check=False).returncode == 74
+    os.close(reading)
+    os.close(writing)
