@@ -22,6 +22,8 @@ _GOODBYE_SECONDS = 1.0
 """Seconds for the other side to answer the end of TLS."""
 _PIECE = 64 * 1024
 """Bytes that are handed to the transport at once; more would only wait in its buffer."""
+_TURNS = 2
+"""Turns of the loop until it has read what the kernel has: in the first it only hears of it."""
 
 Origin = tuple[str, int, bool]
 """Host, port, and whether it speaks TLS."""
@@ -40,6 +42,7 @@ class Connection(asyncio.Protocol):
         self._limit: asyncio.TimerHandle | None = None
         self._room: asyncio.Future[None] | None = None
         """While the transport's buffer is full; done when there is room, or nothing to wait for any more."""
+        self._secure = False
         self._spoken = False
         """The other side has said something that nobody asked for."""
         self._lost: BaseException | None = None
@@ -62,7 +65,7 @@ class Connection(asyncio.Protocol):
             with suppress(OSError):
                 dialled.shutdown(socket.SHUT_RDWR)
             raise
-        made._socket = dialled
+        made._socket, made._secure = dialled, tls is not None
         return made
 
     async def exchange(self, head: bytes, body: bytes, reader: AnswerReader, spare: Callable[[], float]) -> None:
@@ -104,13 +107,7 @@ class Connection(asyncio.Protocol):
             return False
         if now - self.idle_since >= self.kept_for:
             return False
-        try:
-            self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
-        return False
+        return not self._has_unread()
 
     def close(self) -> None:
         """End an idle connection as its protocol wants it; idempotent."""
@@ -131,12 +128,30 @@ class Connection(asyncio.Protocol):
             return True
         self._transport.write(head)
         for at in range(0, len(body), _PIECE):
-            if self._answered.done():
+            for _ in range(_TURNS):
+                if self._has_unread():  # a write that fails would end the connection, and with it what is not read yet
+                    await asyncio.sleep(0)
+            if self._answered.done() or self._transport.is_closing():
                 return False
             self._transport.write(body[at : at + _PIECE])
             if self._room is not None:
                 await self._room
         return True
+
+    def _has_unread(self) -> bool:
+        """Return whether the kernel has bytes that the loop has not read yet, or the other side has closed."""
+        try:
+            return self._socket is not None and self._socket.recv(1, socket.MSG_PEEK) is not None
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def _read_the_rest(self) -> None:
+        """Read what came before the connection broke: a write that failed ends it before the loop has read an answer."""
+        with suppress(OSError):
+            while self._reader is not None and self._socket is not None and (data := self._socket.recv(_PIECE)):
+                self.data_received(data)
 
     # What the loop calls.
 
@@ -170,6 +185,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost = error or ConnectionResetError()
+        if not self._secure:
+            self._read_the_rest()
         if self._reader is not None:
             self._reader.end()
             self._end(None if self._reader.done else self._lost)

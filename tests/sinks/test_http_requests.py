@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
+import struct
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,12 @@ from gateway.core.urls import UrlError, parse_url
 from gateway.core.values import Duration
 from gateway.sinks import HttpConfig, http_connection
 from gateway.sinks.transport import head_of
+from gateway.threads import started
+from tests.sinks.conftest import Certificates
 from tests.sinks.parts import PATIENCE, HttpServer, Server, answer, opened, outgoing, read_request, send
 from tests.sinks.test_dial import dropping, info
+
+_TRIES = 30
 
 TARGETS = [
     "/triggers?sp=%2Ftriggers&sig=a%2Bb",
@@ -130,6 +136,50 @@ async def test_an_answer_that_overtakes_a_large_request_decides_and_ends_the_con
         assert outcome.status == 413
         done.set()
         await asyncio.wait_for(server.gone.wait(), PATIENCE)
+
+
+@pytest.mark.parametrize("size", [200_000, 8_000_000])
+@pytest.mark.parametrize("reset", [False, True])
+async def test_an_answer_that_comes_before_the_server_hangs_up_on_a_large_request_decides(
+    reset: bool, size: int, tmp_path: Path
+) -> None:
+    """The server answers from a thread of its own, at whatever moment of the write."""
+
+    def serve() -> None:
+        for _ in range(_TRIES):
+            made, _ = listening.accept()
+            with made:
+                made.recv(1000)
+                made.sendall(answer(200, connection="close"))
+                if reset:
+                    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        served = started(serve, "hangs-up")
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        async with opened(HttpConfig(url=url), tmp_path) as sink:
+            outcomes = [await send(sink, outgoing(b"x" * size)) for _ in range(_TRIES)]
+        await served
+    assert outcomes == [Delivered(200)] * _TRIES
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+async def test_an_interim_answer_does_not_end_the_sending_of_a_large_request(
+    tls: bool, tmp_path: Path, certificates: Certificates
+) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        left = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
+        while left:
+            writer.write(b"HTTP/1.1 102 Processing\r\n\r\n" if left > 7_000_000 else b"")
+            left -= len(await reader.read(min(left, 100_000)))
+        writer.write(answer(200))
+
+    async with Server(talk, certificates("good") if tls else None) as server:
+        url = f"{'https' if tls else 'http'}://127.0.0.1:{server.port}/"
+        async with opened(HttpConfig(url=url), tmp_path) as sink:
+            assert await send(sink, outgoing(b"x" * 8_000_000)) == Delivered(200)
 
 
 async def test_a_server_that_stops_reading_is_a_timeout(tmp_path: Path) -> None:
