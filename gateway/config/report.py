@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gateway.config.place import Finding
-from gateway.config.secrecy import Cleaner, is_unmistakable
+from gateway.config.secrecy import SENSITIVE, Cleaner, is_unmistakable
 from gateway.core.errors import Problem
 
 _WITH_SECRETS = ("sinks", "sources", "admin")
 """The tables in which one can be pasted by mistake."""
-_SENSITIVE = re.compile(r"(?i)secret|token|password|passwd|bearer|url|header|auth|key|credential|whsec_|xox[a-z]-")
 _HEADER = re.compile(r"\s*\[\[?\s*(?:server|admin|store|audit|sources|sinks|routes|tests)\b[a-z0-9_. -]*\]*\s*")
 _VALUE = re.compile(r"[^\s\[\]{}=,\"']")
 _REFERENCE = re.compile(r"""\{(?: *(?:env|file|credential) *= *(?:"[^"]*"|'[^']*') *,?)+ *\}""")
@@ -62,7 +61,7 @@ def masked(line: str, *, unparsed: str = "") -> str:
         unparsed: of a file that is no TOML, the line that says what this one is about; there stars come only where it
             looks sensitive.
     """
-    if unparsed and (_HEADER.fullmatch(line) or _SENSITIVE.search(unparsed + line) is None):
+    if unparsed and (_HEADER.fullmatch(line) or SENSITIVE.search(unparsed + line) is None):
         return line
     key, equals, value = line.partition("=") if "=" in line else ("", "", line)
     *before, last = _PARTS.split(value)
@@ -93,6 +92,6 @@ def _may_show_a_secret(finding: Finding, line: str, *, header: bool) -> bool:
         return _PASTED.search(line) is not None
     if keys and keys[0] in _WITH_SECRETS:
         whole_table = len(keys) <= (1 if keys[0] == "admin" else 2)
-        sensitive = any(_SENSITIVE.search(str(key)) for key in keys[1:]) or _SENSITIVE.search(line) is not None
+        sensitive = any(SENSITIVE.search(str(key)) for key in keys[1:]) or SENSITIVE.search(line) is not None
         return whole_table or sensitive or finding.on == "key"
     return _PASTED.search(line) is not None

@@ -36,6 +36,8 @@ _PIECE = 6
 """Characters: the shortest piece of a suspect that is never shown."""
 _TABLES = ("server", "admin", "store", "audit", "defaults", "sources", "sinks", "routes", "tests", "include")
 _NAMED = ("sources", "sinks")
+_OF_TABLES = (*_NAMED, "admin")
+"""Tables with secrets in them: a value in place of such a table may be one."""
 _DEPTH = 2
 """Keys down to one sink, source, route or test."""
 _FREE = ("routes", "tests")
@@ -43,7 +45,7 @@ _FREE = ("routes", "tests")
 _STRUCTS = (AdminSettings, AuditSettings, DefaultsSettings, RouteSettings, ServerSettings, SourceSettings, StoreSettings)
 _STRUCTS += (TestSettings, Breaker, Basic, *SINK_TYPES.values())  # type: ignore[assignment]
 _KEYS = frozenset(name for kind in _STRUCTS for name in kind.__struct_fields__) | {"type", *_TABLES, *IDENTITY}
-SENSITIVE = re.compile(r"(?i)secret|token|passw|bearer|url|header|auth|key|credential|whsec_|xox[a-z]-")
+SENSITIVE = re.compile(r"(?i)secret|token|passw|bearer|basic|url|header|auth|key|credential|whsec_|xox[a-z]-")
 """Names of keys behind which a secret may stand."""
 _PLACES = ("env", "file", "credential")
 _PATHS = ("certificate", "key")
@@ -57,7 +59,7 @@ _WORD = r"[^\s\"'\[\]{}<>`]"
 _SHAPED = re.compile(
     rf"{_WORD}*(?:{_UNMISTAKABLE.pattern}|whsec_|(?i:xox[a-z]-)){_WORD}*"  # known by a prefix
     r"|(?i:bearer|basic)\s+[A-Za-z0-9+/=._~-]{6,}"
-    r"|(?<=://)[^\s/\"'@]+@"  # user name and password of a URL
+    r"|(?<=://)[^\"'\n]+@|(?<![A-Za-z0-9])(?!mailto:)[^\s\"'@:/=]{1,64}:[^\s\"'@]{1,256}@"  # a user name and a password
     r"|-----(?:BEGIN|END)[^\n]*"
     r"|(?<![A-Za-z0-9+/=_-])(?=[A-Za-z0-9+/_-]*[0-9])(?=[A-Za-z0-9+/_-]*[A-Z])(?=[A-Za-z0-9+/_-]*[a-z])[A-Za-z0-9+/_-]{20,}=*"
     r"|(?<![A-Za-z0-9])(?=[a-f0-9]*[a-f])(?=[a-f0-9]*[0-9])[a-f0-9]{20,}(?![A-Za-z0-9])"
@@ -71,7 +73,11 @@ _OTHER_HEADER = re.compile(r"\s*\[\[?[A-Za-z0-9_. -]+\]{0,2}\s*(?:#.*)?")
 _QUOTED = re.compile(r"\"((?:\\.|[^\"\\])*)\"?|'([^']*)'?")
 _ODD_START = re.compile(r"\s*(?!(?:true|false)\b)(?:[A-Za-z]|[\"'][^\"']*[\"']\s*[^\s,\]}])")
 """A line that begins with a word, and has no = behind it, is no TOML: `token: x`, `export token=x`, `"token" { "x" = 1 }`."""
+_JSON_START = re.compile(r"\s*[\[{]*\s*\"[^\"]*\"\s*:")
 _FIRST_KEY = re.compile(rf"^\s*(?:{'|'.join(_KEYS)})\s*:?(?=\s|$)")
+_PROSE = re.compile(r"[\"']|^\s*#")
+"""Texts in quotes, which are suspects of their own, and comments."""
+_BRACKETS = " \t\r,[]{}"
 _TOKEN = re.compile(r"[^\s\"'\[\]{},]+")
 _PLAIN_TOKEN = re.compile(r"[+-]?[0-9][0-9._:TZ-]*|true|false")
 _ORIGIN = re.compile(r"^\s*https?://[^/?#@]*(?=[/?#]|\s*$)")
@@ -192,6 +198,8 @@ def _of_text(text: str, *, broken: bool) -> Iterator[str]:
             inner = header[3].partition("#")[0].split(".", 2 if header[2] in _NAMED else 1)
             below = len(inner) > 1 + (header[2] in _NAMED) and SENSITIVE.search(inner[-1]) is not None
             free, hiding = header[2] in _FREE or inner[-1].strip("] ") == "identity", below
+            if below:
+                yield from _names_below(inner[-1].rstrip("] \t\r"))
             continue
         if not (hiding and broken) and _OTHER_HEADER.fullmatch(line):
             free = below = hiding = False
@@ -199,8 +207,12 @@ def _of_text(text: str, *, broken: bool) -> Iterator[str]:
         pairs = list(_PAIR.finditer(line))
         before = line[: pairs[0].start()] if pairs else line
         hiding = hiding or (broken and _ODD_START.match(before) is not None)
+        if broken and _JSON_START.match(line) is not None:
+            yield from _parts(line)
         if hiding:
             yield from _parts(_FIRST_KEY.sub("", before))
+            if broken and _PROSE.search(before) is None:
+                yield _FIRST_KEY.sub("", before).strip(_BRACKETS)  # a password may have blanks and brackets inside
         elif not pairs:  # no key, and not inside quotes: a secret may have been pasted on a line of its own
             bare = _QUOTED.sub("", before.partition("#")[0])
             yield from (token.strip(":") for token in _TOKEN.findall(bare) if _PLAIN_TOKEN.fullmatch(token) is None)
@@ -220,7 +232,19 @@ def _of_text(text: str, *, broken: bool) -> Iterator[str]:
                 continue  # the next element of a list of places may be the secret again
             hiding = _hides(key, free=free, below=below, so_far=hiding)
             if hiding:
+                yield from _names_below(key)
                 yield from _parts(written)
+                if broken and _PROSE.search(written) is None:
+                    yield written.strip(_BRACKETS)
+
+
+def _names_below(key: str) -> Iterator[str]:
+    """What stands behind the dots of a key of secrets: `secrets."whatever" = 1`. The names of headers are no secrets."""
+    name, _, below = key.partition(".")
+    while below and SENSITIVE.search(name) is None:
+        name, _, below = below.partition(".")
+    if below and name != "headers":
+        yield below.strip("\"'")
 
 
 def _hides(key: str, *, free: bool, below: bool, so_far: bool) -> bool:
@@ -237,7 +261,7 @@ def _parts(written: str) -> Iterator[str]:
     for match in _QUOTED.finditer(written):
         yield match[1] if match[1] is not None else match[2]
     for token in _TOKEN.findall(written):
-        if _PLAIN_TOKEN.fullmatch(token) is None or len(token) > 12:
+        if _PLAIN_TOKEN.fullmatch(token) is None or len(token) > 12 or token.isdecimal():
             yield token
 
 
@@ -245,7 +269,7 @@ def _of_toml(document: dict[str, Any]) -> Iterator[str]:
     """The suspects among the values of a file, as they are after TOML's escapes."""
     for name, table in document.items():
         if name not in _FREE:
-            yield from _of_value(table, (name,), hiding=False)
+            yield from _of_value(table, (name,), hiding=name in _OF_TABLES and not isinstance(table, dict))
         for inner in (name, *_texts(table)):
             yield from (match[0] for match in _SHAPED.finditer(inner))
 
@@ -260,6 +284,8 @@ def _of_value(value: Any, keys: tuple[str, ...], *, hiding: bool) -> Iterator[st
                 continue
             settings = len(keys) > (keys[0] in _NAMED)  # else the key is the name of a source or a sink
             hides = hiding or (settings and key not in _PATHS and (SENSITIVE.search(key) is not None or key not in _KEYS))
+            if hiding and "headers" not in keys and key not in (*_KEYS, *_PLACES):
+                yield key
             if key != "identity":
                 yield from _of_value(inner, (*keys, key), hiding=hides)
     elif isinstance(value, list):
@@ -277,6 +303,8 @@ def hides_place(kind: str, written: str) -> bool:
         return True
     if kind == "env":
         return _NAME_OF_A_VARIABLE.fullmatch(written) is None
+    if kind == "credential":
+        return re.fullmatch(r"[^\W\d]+(?:\d+[^\W\d]*){0,2}", re.sub(r"[.@-]", "", written)) is None
     return kind == "file" and not re.search(r"[/.]", written) and re.search(r"[0-9]", written) is not None
 
 

@@ -81,6 +81,16 @@ IN_PLACE = [
     f'{SOURCE}[admin]\ntoken = "§"\n',
     f"{SOURCE}[admin]\ntoken = §\n",
     f'{SOURCE}[admin]\ntoken = {{ env = "§" }}\n',
+    '[sources.legitmark]\nsecrets."§" = 1\n',
+    "[sources.legitmark]\nsecrets.§ = 1\n",
+    '[sources.legitmark.secrets."§"]\nenv = "LEGITMARK_SECRET"\n',
+    "[sources.legitmark.secrets.§]\n",
+    f'{SOURCE}{ERP}basic = "user:§"\n',
+    f'{SOURCE}{ERP}basic = ["user", "§"]\n',
+    f'{SOURCE}[sinks.mail]\ntype = "email"\nhost = "user:§@mail.example"\n',
+    f'{SOURCE}[sinks.mail]\ntype = "email"\nhost = "smtps://user:§/x@mail.example"\n',
+    "[sources.legitmark]\nsecrets = [\n  a§,b{c}d\n]\n",
+    '{"sources": {"legitmark": {"secrets": ["x=§"]}}}\n',
 ]
 SHAPED_ONLY = [
     '[sources.legitmark]\nsecrets = { "§" = 1 }\n',
@@ -182,6 +192,32 @@ def test_any_word_behind_a_key_of_secrets_is_said_nowhere_in_whatever_layout(lay
     with TemporaryDirectory() as folder:
         for said in said_about(layout.replace("§", secret), Path(folder)):
             assert shown(secret, said, layout) == []
+
+
+@pytest.mark.parametrize(
+    ("layout", "secret"),
+    [
+        ("[sources.legitmark]\nsecrets = [\n§\n]\n", "rd,zq{7},k#w"),
+        ("[sources.legitmark]\nsecrets = [\n§\n]\n", "zebra kwart vyol 9 jukeb"),
+        (f"{SOURCE}{ERP}[sinks.erp.headers]\nx-key = §\n", "zebra kwart vyol 9 jukeb"),
+        ('{"sources": {"legitmark": {"secrets": ["§"]}}}\n', "p#zqW=rd,zq{7}"),
+        ("token = §\n", "8374920158"),
+        ('sources = "§"\n', "zqxkvbnmtr"),
+        ('sources = ["§"]\n', "zqxkvbnmtr"),
+        ('admin = "§"\n', "zqxkvbnmtr"),
+        ('[sources.legitmark]\nsecrets = [{ credential = "§" }]\n', "zq7-kx2-pw9-vb4"),
+        ('[sources.legitmark]\nsecrets = [{ credential = "§" }]\n', "zebra kwartz"),
+    ],
+)
+def test_a_password_of_an_odd_kind_or_in_an_odd_place_is_said_nowhere(layout: str, secret: str, tmp_path: Path) -> None:
+    for said in said_about(layout.replace("§", secret), tmp_path):
+        assert shown(secret, said, layout) == []
+
+
+@pytest.mark.parametrize("name", ["legitmark", "slack2", "erp-2-token", "legitmark.old", "smtp_password"])
+def test_the_name_of_a_credential_is_shown(name: str, tmp_path: Path) -> None:
+    text = f'[sources.legitmark]\nsecrets = [{{ credential = "{name}" }}]\n'
+    assert f"credential {name}: $CREDENTIALS_DIRECTORY is not set" in said_about(text, tmp_path)[0]
 
 
 def test_what_is_no_secret_is_shown() -> None:
