@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from gateway.certificates import PairError, load_pair, order_trouble, validity
 from gateway.config import listen
@@ -74,9 +76,18 @@ def warn_of_certificate(certificate: Secret, where: Place, findings: Findings, n
         findings.append(warning(where, f"{trouble}, and some {who} refuse that", hint))
 
 
+def sockets(config: Config) -> Iterator[tuple[Path, Place]]:
+    """The paths of the unix sockets that the gateway makes."""
+    for table, texts in (("server", config.server.listen), ("admin", config.admin.listen)):
+        for number, text in enumerate(texts):
+            with suppress(ValueError):
+                if isinstance(address := listen.parse(text, config.base), Unix):
+                    yield address.path, config.place(table, "listen", number)
+
+
 def _check_addresses(config: Config, findings: Findings) -> list[Address]:
     """Check the addresses of both listeners; return those for webhooks."""
-    seen: set[str] = set()
+    seen: list[Address] = []
     good: list[Address] = []
     remote = False
     for table, texts in (("server", config.server.listen), ("admin", config.admin.listen)):
@@ -89,15 +100,27 @@ def _check_addresses(config: Config, findings: Findings) -> list[Address]:
             except ValueError as error:
                 findings.append(Finding(where / number, str(error)))
                 continue
-            if str(address) in seen and not str(address).endswith(":0"):
-                findings.append(Finding(where / number, f"{text} is used twice"))
-            seen.add(str(address))
+            if (other := next((one for one in seen if _collide(one, address)), None)) is not None:
+                said = f"{text} is used twice" if str(other) == str(address) else f"{text} is taken by {other} already"
+                findings.append(Finding(where / number, said))
+            seen.append(address)
             good += [address] if table == "server" else []
             remote = remote or (table == "admin" and not listen.is_local(address))
     if remote and config.admin.token is None:
         message = "is needed where others can reach the admin listener"
         findings.append(Finding(config.place("admin", "token"), message, "or listen on 127.0.0.1 or unix:"))
     return good
+
+
+def _collide(one: Address, other: Address) -> bool:
+    """Whether two listeners can't have both: the same, or one port at an address and at all addresses."""
+    if not isinstance(one, Tcp) or not isinstance(other, Tcp):
+        return str(one) == str(other)
+    if one.port != other.port or one.port == 0:
+        return False
+    every = {"0.0.0.0", "::"}
+    families = [":" in address.host for address in (one, other)]
+    return one.host == other.host or (families[0] is families[1] and bool({one.host, other.host} & every))
 
 
 def _check_networks(texts: Sequence[str], where: Place, findings: Findings, *, unix: bool = False) -> None:

@@ -42,7 +42,7 @@ def check_name(name: str, where: Place, findings: Findings) -> None:
 def check(config: Config, findings: Findings, memo: Memo) -> None:
     """Everything that can be said without the secrets."""
     access.check(config, findings)
-    paths.check(config, findings)
+    paths.check(config, findings, access.sockets(config))
     if config.store.retention <= 0:
         findings.append(Finding(config.place("store", "retention"), "has to be longer than 0s"))
     for name, source in config.sources.items():
@@ -83,6 +83,8 @@ def check_secrets(config: Config, findings: Findings, now: float, memo: Memo) ->
                         "the token alone, without Bearer",
                     )
                     findings.append(Finding(place, message, hint))
+                elif place.keys[-1] == "bearer" and (trouble := _quotes(value)) is not None:
+                    findings.append(Finding(place, f"the secret of {secret} {trouble}", "the token alone"))
                 elif not (value.isascii() and value.isprintable()):
                     message = f"the secret of {secret} can't stand in a header: it is not plain ASCII"
                     findings.append(Finding(place, message))
@@ -95,6 +97,15 @@ def check_secrets(config: Config, findings: Findings, now: float, memo: Memo) ->
                     findings.append(Finding(where / "webhook_url", message, error.hint))
             if sink.token in config.secrets and not re.fullmatch(r"[!-~]+", config.secrets[sink.token].reveal()):
                 findings.append(Finding(where / "token", f"the secret of {sink.token} can't be a token: it is not plain ASCII"))
+            elif sink.token in config.secrets and (trouble := _quotes(config.secrets[sink.token].reveal())) is not None:
+                findings.append(Finding(where / "token", f"the secret of {sink.token} {trouble}", "the token alone"))
+
+
+def _quotes(token: str) -> str | None:
+    """Say what is wrong with a token in quotes, which a shell or a file of variables would have taken away."""
+    return (
+        "can't be a token: it has quotes around it" if len(token) > 1 and token[0] == token[-1] and token[0] in "\"'`" else None
+    )
 
 
 def _check_source(source: SourceSettings, where: Place, findings: Findings) -> None:
@@ -199,6 +210,8 @@ def _check_http(sink: HttpConfig, say: _Say) -> None:
             say("basic", "excludes bearer: a request has one authorization", "remove one of the two")
         if ":" in sink.basic.username or not sink.basic.username.isprintable():
             say(("basic", "username"), "can't be sent: no colon and no control characters may stand in it")
+        else:
+            _check_username(("basic", "username"), sink.basic.username, say)
     if sink.certificate is not None and sink.key is None:
         say("key", "is missing: there is a certificate")
     if sink.key is not None and sink.certificate is None:
@@ -267,8 +280,21 @@ def _check_email(sink: EmailConfig, say: _Say) -> None:
         say("port", "has to lie between 1 and 65535")
     if sink.username is not None and sink.password is None:
         say("password", "is missing: there is a username")
+    if sink.username is not None:
+        _check_username("username", sink.username, say)
     if sink.password is not None and sink.username is None:
         say("username", "is missing: there is a password")
+
+
+def _check_username(keys: str | tuple[str, ...], text: str, say: _Say) -> None:
+    if not text:
+        say(keys, "is empty")
+    elif not text.isprintable():
+        say(keys, "has a control character or an invisible character in it", "remove it")
+    elif text != text.strip():
+        say(keys, "begins or ends with a blank", "remove it")
+    elif "${" in text or "{{" in text:
+        say(keys, "has a placeholder in it, and nothing is filled in here", "write the name itself")
 
 
 def _check_key(config: Config, ref: SecretRef, where: Place, findings: Findings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,7 +21,9 @@ from gateway.core.errors import Problem
 from gateway.core.events import Milestone
 from gateway.core.mailbox import MailboxError, parse_mailbox
 from gateway.core.routing import GATEWAY, may_apply
-from gateway.sinks import EmailConfig, SlackConfig
+from gateway.core.urls import UrlError, parse_host, parse_url
+from gateway.sinks import EmailConfig, HttpConfig, SinkConfig, SlackConfig
+from gateway.sinks.guard import Guard
 
 
 def warnings(config: Config, findings: Findings, memo: Memo) -> Iterator[Finding]:
@@ -36,6 +39,7 @@ def warnings(config: Config, findings: Findings, memo: Memo) -> Iterator[Finding
         if isinstance(sink, EmailConfig) and sink.username is not None and sink.security == "none":
             message = 'is "none": the password crosses the network in clear'
             yield warning(where / "security", message, 'use "starttls" or "tls"')
+        yield from _never_dialled(sink, where)
         if isinstance(sink, EmailConfig):
             yield from _addresses_beyond_ascii(sink, where)
         if isinstance(sink, SlackConfig) and sink.webhook_url is not None:
@@ -72,6 +76,24 @@ def _words(rule: Rule, sources: frozenset[str]) -> list[Finding]:
     patterns = [("match", rule.settings.match), ("unless", rule.settings.unless)]
     tables = [pair for key, raw in patterns for pair in tables_of(raw, rule.place / key)]
     return [finding for place, table in tables for finding in of_pattern(table, place, sources)]
+
+
+def _never_dialled(sink: SinkConfig, where: Place) -> Iterator[Finding]:
+    """An address written as a host that the guard of the sink refuses: every delivery would end as `blocked`."""
+    with suppress(UrlError, ValueError):
+        match sink:
+            case HttpConfig():
+                key, host = "url", parse_url(sink.url).host
+            case SlackConfig():
+                key, host = "api", parse_url(sink.api).host
+            case EmailConfig():
+                key, host = "host", parse_host(sink.host)
+            case _:
+                return
+        ipaddress.ip_address(host)
+        if not Guard.of(sink.allow_networks).allows(host):
+            hint = "allow_networks narrows what may be dialled; metadata, link-local and unspecified addresses are never dialled"
+            yield warning(where / key, "names an address that this sink may not dial: nothing can be delivered", hint)
 
 
 def _addresses_beyond_ascii(sink: EmailConfig, where: Place) -> Iterator[Finding]:

@@ -6,7 +6,8 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Hashable, Iterator
+import unicodedata
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,13 +21,19 @@ AS_IT_STANDS = "a path is used as it stands here"
 LONGEST_SOCKET = 107
 """Bytes of the path of a unix socket: `sun_path` without the zero at its end (unix(7))."""
 _PLACEHOLDER = re.compile(r"\$\{|\$\(|\$[A-Za-z_]|%\(|\{\{|%[A-Z_]+%")
+_JOINERS = "\u200c\u200d"
+"""Joiners within a word or an emoji, which some names need."""
 _FINAL = {errno.ENAMETOOLONG: "has a name in it that is longer than a file can have", errno.ENOTDIR: "has a file for a folder"}
 _FINAL |= {errno.ELOOP: "is a link that leads in a circle"}
 """What no start and no other user will mend, and how it is told. A missing folder may still be made."""
 
 
-def check(config: Config, findings: Findings) -> None:
-    """Add a finding for each path that is not written as one, and for each file that two parts would write to."""
+def check(config: Config, findings: Findings, sockets: Iterable[tuple[Path, Place]] = ()) -> None:
+    """Add a finding for each path that is not written as one, and for each file that two parts would write to.
+
+    Args:
+        sockets: the unix sockets of `listen`.
+    """
     for where, text in _texts(config):
         if (trouble := unfit_as_written(text, where.file.parent)) is not None:
             findings.append(Finding(where, trouble, AS_IT_STANDS))
@@ -44,6 +51,9 @@ def check(config: Config, findings: Findings) -> None:
             findings.append(Finding(where, f"is the file of {other}", "give it a file of its own"))
         elif (trouble := _unfit(path, pipes=what != "the audit log")) is not None:
             findings.append(Finding(where, trouble, "name a file in it" if trouble == "is a folder" else "name a file"))
+    for path, where in sockets:
+        if (other := _first_of_file(taken, path, "another socket")) is not None and other != "another socket":
+            findings.append(Finding(where, f"is the file of {other}", "a socket has a path of its own"))
 
 
 def unfit_as_written(text: str, base: Path = Path()) -> str | None:
@@ -57,6 +67,8 @@ def unfit_as_written(text: str, base: Path = Path()) -> str | None:
         return "has a line break or another control character in it"
     if any(part != part.strip() for part in text.split("/")):
         return "has a name in it that begins or ends with a blank"
+    if any(unicodedata.category(character) == "Cf" and character not in _JOINERS for character in text):
+        return "has an invisible character in it, which was probably pasted along"
     if text.split("/")[0].startswith("~"):
         return "begins with ~, which only a shell fills in"
     if re.match(r"[a-z]+://", text):

@@ -69,6 +69,8 @@ def parse_url(text: str, *, for_people: bool = False) -> Url:
         raise _no_scheme(text, match[1].lower() if match else None)
     scheme, rest = match[1].lower(), text[match.end() :]
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if re.match(r"(?i)https?:/", rest):
+        raise UrlError("has two schemes at its beginning", f"it begins with one {SCHEMES}")
     target, hash_, _ = rest[len(authority) :].partition("#")
     if hash_ and not for_people:
         raise UrlError("has a fragment behind a #, which no request carries", "leave it out; a # in a path is written %23")

@@ -176,7 +176,7 @@ PATHS = {
 
 
 @pytest.mark.parametrize(
-    "written", ["f ", " f", "d /f", "f\\n", "f\\u0085", "~/f", "~root/f", "$HOME/f", "${HOME}/f", "{{ home }}/f"]
+    "written", ["f ", " f", "d /f", "f\\n", "f\\u0085", "~/f", "~root/f", "$HOME/f", "${HOME}/f", "{{ home }}/f", "f\\u200b"]
 )
 @pytest.mark.parametrize("place", PATHS)
 def test_a_path_that_is_hardly_the_one_that_was_meant_is_refused_at_its_place(place: str, written: str, tmp_path: Path) -> None:
@@ -275,3 +275,66 @@ def test_a_network_is_asked_for_by_the_address_that_it_is_compared_with(tmp_path
 def test_a_size_that_nothing_counts_in_is_refused(size: str, tmp_path: Path) -> None:
     found = problems(tmp_path, f'[store]\nmin_free = "{size}"\n[sinks.s]\ntype = "jsonl"\npath = "e.jsonl"\n')
     assert [place for place, _ in found] == ["[store] min_free"]
+
+
+@pytest.mark.parametrize("name", ["", "u ", " u", "u\\n", "u\\u200b", "${USER}", "{{ user }}"])
+def test_a_user_name_that_can_not_be_meant_is_refused(name: str, tmp_path: Path) -> None:
+    mail = 'type = "email"\nhost = "h.example"\nsender = "g@example.com"\nrecipients = ["a@example.com"]\n'
+    text = f'[sinks.s]\n{mail}username = "{name}"\npassword = {{ env = "HOOK" }}\n'
+    assert [place for place, _ in problems(tmp_path, text)] == ["[sinks.s] username"]
+    text = f'[sinks.s]\ntype = "http"\nurl = "https://x/"\nbasic = {{ username = "{name}", password = {{ env = "HOOK" }} }}\n'
+    assert [place for place, _ in problems(tmp_path, text)] == ["[sinks.s] basic.username"]
+
+
+@pytest.mark.parametrize("quote", ['"', "'", "`"])
+def test_a_token_with_quotes_around_it_is_refused(quote: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{quote}kq7Zx2Lm9w{quote}\n", encoding="utf-8")
+    http = '[sinks.s]\ntype = "http"\nurl = "https://x.example/"\nbearer = { file = "token" }\n'
+    slack = '[sinks.s]\ntype = "slack"\nchannel = "C1"\ntoken = { file = "token" }\n'
+    said = "the secret of file token can't be a token: it has quotes around it"
+    assert problems(tmp_path, http) == [("[sinks.s] bearer", said)]
+    assert problems(tmp_path, slack) == [("[sinks.s] token", said)]
+
+
+@pytest.mark.parametrize(
+    ("server", "admin", "refused"),
+    [
+        ("0.0.0.0:8080", "127.0.0.1:8080", True),
+        ("127.0.0.1:8080", "0.0.0.0:8080", True),
+        ("[::]:8080", "[::1]:8080", True),
+        ("127.0.0.1:8080", "127.0.0.1:8080", True),
+        ("0.0.0.0:8080", "127.0.0.1:8081", False),
+        ("0.0.0.0:0", "127.0.0.1:0", False),
+        ("127.0.0.2:8080", "127.0.0.1:8080", False),
+        ("127.0.0.1:8080", "[::1]:8080", False),
+        ("unix:s.sock", "unix:./s.sock", True),
+        ("127.0.0.1:0", "unix:gateway.db", True),
+        ("unix:audit.jsonl", "127.0.0.1:0", True),
+        ("unix:sub/../gateway.toml", "127.0.0.1:0", True),
+    ],
+)
+def test_two_listeners_do_not_want_the_same_place(server: str, admin: str, refused: bool, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    admin_table = f'[admin]\nlisten = ["{admin}"]\ntoken = {{ env = "HOOK" }}\n'
+    text = f'[server]\nlisten = ["{server}"]\n{admin_table}[sinks.s]\ntype = "jsonl"\npath = "e.jsonl"\n'
+    found = problems(tmp_path, text)
+    assert bool(found) is refused
+    assert all(place.endswith("listen") for place, _ in found)
+
+
+@pytest.mark.parametrize("scheme", ["http://", "https://", "HTTPS://"])
+def test_a_scheme_that_was_pasted_twice_is_told_as_that(scheme: str, tmp_path: Path) -> None:
+    text = f'[sinks.s]\ntype = "http"\nurl = "https://{scheme}x/"\n'
+    assert problems(tmp_path, text) == [("[sinks.s] url", "has two schemes at its beginning")]
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "0.0.0.0", "[::]", "[fd00:ec2::254]", "224.0.0.1", "10.0.0.1"])
+def test_an_address_that_no_delivery_could_reach_is_a_warning(host: str, tmp_path: Path) -> None:
+    only = 'allow_networks = ["192.0.2.0/24"]\n' if host == "10.0.0.1" else ""
+    mail = 'type = "email"\nsender = "g@example.com"\nrecipients = ["a@example.com"]\n'
+    for key, sink in (("url", f'type = "http"\nurl = "https://{host}/"\n'), ("host", f'{mail}host = "{host}"\n')):
+        file = tmp_path / "gateway.toml"
+        file.write_text(f"{HEAD}[sinks.s]\n{sink}{only}", encoding="utf-8")
+        config = load(file, Environment({"LEGITMARK_SECRET": SECRET}))
+        said = "names an address that this sink may not dial: nothing can be delivered"
+        assert [(problem.place, problem.message) for problem in config.warnings] == [(f"[sinks.s] {key}", said)]
