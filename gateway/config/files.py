@@ -163,6 +163,19 @@ def included(main: TomlFile, findings: Findings, memo: Memo | None = None) -> li
     return files
 
 
+def missing_folders(main: TomlFile) -> Iterator[Problem]:
+    """Notes about patterns of `include` whose folder is not there, which is good for an installation without drop-in files.
+
+    Nothing else may be wrong with the patterns.
+    """
+    for pattern in main.document.get("include", []):
+        if (missing := _missing_folder(main.path.parent, pattern)) is not None:
+            message = f'{missing}: is not there, so that "{pattern}" names no file'
+            yield Problem(
+                file=str(main.path), place="include", message=message, hint="make the folder, or mend the pattern", level="note"
+            )
+
+
 def _is_file(path: Path) -> bool:
     """Whether a path leads to a regular file; False for a folder, and where nothing is.
 
@@ -180,6 +193,17 @@ def _is_file(path: Path) -> bool:
         ) from None
     except OSError as error:
         raise _unreadable(path, str(error.strerror)) from None
+
+
+def _missing_folder(base: Path, pattern: str) -> Path | None:
+    """The folder in front of the first wildcard, if there is a wildcard and no such folder."""
+    written = []
+    for part in Path(pattern).parts:
+        if _has_signs(part):
+            folder = base.joinpath(*written)
+            return None if _there(folder) else folder
+        written.append(part)
+    return None
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:

@@ -16,7 +16,7 @@ from msgspec import Struct
 from gateway.clock import Clock
 from gateway.config import checks, lint, messages, report, rules
 from gateway.config.decode import SECRET_FORMS, absolute, decode_table, secrets_in, suggestion
-from gateway.config.files import TomlFile, included, read, read_table
+from gateway.config.files import TomlFile, included, missing_folders, read, read_table
 from gateway.config.memo import Memo, Same
 from gateway.config.paths import AS_IT_STANDS, unfit_as_written
 from gateway.config.place import Finding, Findings, Place
@@ -174,7 +174,7 @@ class _Loader:
         return msgspec.structs.replace(
             config,
             warnings=tuple(problems),
-            notes=tuple(lint.notes(config)),
+            notes=(*lint.notes(config), *missing_folders(self._main)),
         )
 
     def _problems(self) -> list[Problem]:

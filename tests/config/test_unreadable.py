@@ -165,8 +165,20 @@ def test_a_name_that_no_file_can_have_is_a_problem_at_its_place(pattern: str, fo
     assert f"{folder}/gateway.toml:1:12: error: include" in text and "BUG" not in text
 
 
-def test_a_folder_that_is_not_there_has_no_files(folder: Path) -> None:
-    assert said(folder, "routes.d/*.toml") == ""
+@pytest.mark.parametrize("pattern", ["routes.d/*.toml", "routes.d/**/*.toml", "routes.d/../other.d/*.toml"])
+def test_a_folder_that_is_not_there_has_no_files_and_is_told(pattern: str, folder: Path) -> None:
+    assert said(folder, pattern) == ""
+    notes = load(folder / "gateway.toml", Environment({"LEGITMARK_SECRET": SECRET})).notes
+    missing = folder / pattern.partition("/*")[0]
+    assert f'{missing}: is not there, so that "{pattern}" names no file' in [one.message for one in notes]
+
+
+@pytest.mark.parametrize("pattern", ["routes.d/*.toml", "*/*.toml", "*.d/a.toml"])
+def test_a_folder_without_files_is_good(pattern: str, folder: Path) -> None:
+    (drop_ins(folder) / "a.toml").unlink()
+    assert said(folder, pattern) == ""
+    config = load(folder / "gateway.toml", Environment({"LEGITMARK_SECRET": SECRET}))
+    assert [one for one in (*config.warnings, *config.notes) if one.place == "include"] == []
 
 
 @pytest.mark.parametrize(
