@@ -53,7 +53,7 @@ class Wanted(Struct, frozen=True):
         return (
             (self.sr is None or self.sr in ids)
             and (self.sink is None or line.get("sink") == self.sink)
-            and (not self.failed or line.get("event") in FAILED)
+            and (not self.failed or str(line.get("event")) in FAILED)
             and not self.too_old(line)
         )
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.cli.common import console
 from gateway.cli.lines import printable, readable, style_of, to_json
+from gateway.cli.tail import Wanted
 
 ANY_TEXT = st.text(alphabet=st.characters(exclude_categories=()), max_size=20)
 VALUES = st.recursive(
@@ -47,6 +48,8 @@ def _same(read: Any, meant: Any) -> bool:
 def test_an_audit_line_of_any_shape_is_readable(line: dict[str, Any]) -> None:
     style_of(line)
     assert "\n" not in "".join(readable(line))
+    for wanted in (Wanted(sr="x"), Wanted(sink="x"), Wanted(failed=True), Wanted(earliest="2026")):
+        wanted(line)
 
 
 def test_neither_emoji_codes_nor_markup_mean_anything(capsys: Any) -> None:
