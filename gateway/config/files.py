@@ -197,7 +197,7 @@ def _is_file(path: Path) -> bool:
 
 def _missing_folder(base: Path, pattern: str) -> Path | None:
     """The folder in front of the first wildcard, if there is a wildcard and no such folder."""
-    written = []
+    written: list[str] = []
     for part in Path(pattern).parts:
         if _has_signs(part):
             folder = base.joinpath(*written)
