@@ -369,10 +369,10 @@ class Gateway:
         self._log.info("store.checked", file=str(store.path))
 
     async def _drain(self, lanes: Lanes) -> None:
-        """Stop accepting, answer what was accepted, finish the attempts in flight; at the deadline or a second signal, cut."""
+        """Finish the attempts in flight, stop accepting, answer what was accepted; at the deadline or a second signal, cut."""
         lanes.stop()
         working, drain = lanes.tasks, self._config.server.drain
-        finishing: asyncio.Future[Any] = asyncio.gather(self._listeners.drain(float(drain)), *working)
+        finishing: asyncio.Future[Any] = asyncio.gather(self._listeners.drain(float(drain), lambda: bool(lanes.tasks)), *working)
         cutting: asyncio.Future[Any] = asyncio.ensure_future(self._cut.wait())
         await asyncio.wait((finishing, cutting), timeout=drain, return_when=asyncio.FIRST_COMPLETED)
         cutting.cancel()

@@ -77,13 +77,14 @@ class Listeners:
             do = f'listen on "fd:{name}", or take it out of the socket unit'
             self._log.warning("gateway.socket_unused", name=name, do=do)
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, seconds: float, held_up: Callable[[], bool]) -> None:
         """Answer the requests that have begun, and end every connection by its answer; then take no new ones any more.
 
         Args:
             seconds: after which whoever waits for this will cut it.
+            held_up: whether something else holds the stop up anyway: senders are taken until then.
         """
-        await asyncio.gather(*(_drain(*listener, seconds) for listener in self._open))
+        await asyncio.gather(*(_drain(*listener, seconds, held_up) for listener in self._open))
 
     async def close(self) -> None:
         """End what is still open, now."""
@@ -93,8 +94,8 @@ class Listeners:
             await runner.cleanup()
 
 
-async def _drain(runner: web.ServerRunner, server: BoundedServer, seconds: float) -> None:
+async def _drain(runner: web.ServerRunner, server: BoundedServer, seconds: float, held_up: Callable[[], bool]) -> None:
     server.parting = server.parting.within(seconds)
-    await server.say_goodbye()
+    await server.say_goodbye(held_up)
     await stop_listening(runner)
     await server.drain()

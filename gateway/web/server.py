@@ -36,7 +36,7 @@ BOUNDS: dict[str, Any] = {
 }
 """A misspelt name would drop them all silently, so a test reads them back from a live connection."""
 
-SENDERS = Parting(fresh=1.0, kept=2.0, unfinished=math.inf)
+SENDERS = Parting(fresh=1.0, kept=2.0, unfinished=math.inf, open=math.inf)
 OPERATORS = Parting(fresh=0.0, kept=0.0, unfinished=1.0)
 """A stop waits for no command whose body never comes."""
 
@@ -190,11 +190,17 @@ class BoundedServer(web.Server):
 
     # --- the end
 
-    async def say_goodbye(self) -> None:
-        """Tell those who keep a connection, by their next answer, that it ends; others are taken and answered meanwhile."""
+    async def say_goodbye(self, held_up: Callable[[], bool] = lambda: False) -> None:
+        """Tell those who keep a connection, by their next answer, that it ends; others are taken and answered meanwhile.
+
+        Args:
+            held_up: whether something else holds the stop up anyway.
+        """
         self._begin_to_drain()
         kept = list(self.places)
-        while self._loop.time() - self._began_to_drain < self.parting.kept and any(one in self.places for one in kept):
+        while (self._drains_within(self.parting.kept) and any(one in self.places for one in kept)) or (
+            self._drains_within(self.parting.open) and held_up()
+        ):
             await self._sweep()
 
     async def drain(self) -> None:
@@ -238,6 +244,9 @@ class BoundedServer(web.Server):
         if not self.draining:
             self.draining = True
             self._began_to_drain = self._loop.time()
+
+    def _drains_within(self, seconds: float) -> bool:
+        return self._loop.time() - self._began_to_drain < seconds
 
     async def _sweep(self) -> None:
         now = self._loop.time()

@@ -11,7 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.running import Receiver, Running, event, http_sink, no_traceback, route, until
+from gateway.web.server import SENDERS
+from tests.flow.held import Held
+from tests.flow.running import (
+    Answer,
+    Receiver,
+    Running,
+    event,
+    http_sink,
+    no_traceback,
+    read_answer,
+    request_bytes,
+    route,
+    signed,
+    until,
+)
+from tests.flow.supervised import listening
 from tests.sinks.parts import after_request, answer
 
 PATIENCE = 20.0
@@ -104,6 +119,74 @@ async def test_a_stop_right_after_a_timeout_does_not_wait_for_the_file_either(tm
         began = time.monotonic()
         assert await running.stop() == 0
         assert time.monotonic() - began < 6
+
+
+async def test_webhooks_are_accepted_while_a_sink_that_hangs_holds_a_stop_up(tmp_path: Path) -> None:
+    """A sender waits for the gateway, not for a sink. What comes meanwhile is delivered by the next process, once."""
+    with Receiver() as hung, Running(tmp_path, http_sink(hung, "hung") + route("hung")) as running:
+        hung.hold()
+        first = event()
+        assert (await running.post(first)).outcome == (200, "accepted")
+        await until(lambda: hung.of(first), PATIENCE)
+        running.terminate()
+        began, bodies = time.monotonic(), [first]
+        while time.monotonic() - began < SENDERS.kept + 1:
+            bodies.append(event())
+            answer = await running.post(bodies[-1])
+            assert (answer.outcome, answer.seconds < 2) == ((200, "accepted"), True)
+        assert answer.header("connection") == "close"
+        hung.release()
+        assert await running.exit_code(5) == 0, "once the sink has answered, nothing holds it up"
+        assert "gateway.cut" not in running.stderr() and len(hung.requests) == 1
+
+        await asyncio.to_thread(running.start)
+        await until(lambda: len(hung.requests) >= len(bodies), PATIENCE)
+        assert sorted(request.body for request in hung.requests) == sorted(bodies)
+
+
+async def test_nobody_fails_or_waits_for_a_sink_that_hangs_through_a_whole_restart(tmp_path: Path) -> None:
+    """The sink outlasts the drain. Those who come last, and in pieces, are answered; who comes later waits in the socket."""
+    toml = '[server]\nlisten = ["fd:webhooks"]\ndrain = "6s"\n'
+    with (
+        listening() as webhooks,
+        Receiver() as hung,
+        Held(tmp_path, toml + http_sink(hung, "hung") + route("hung"), {"webhooks": webhooks}) as running,
+    ):
+        hung.hold()
+        first = event()
+        assert (await running.post(first)).outcome == (200, "accepted")
+        await until(lambda: hung.of(first), PATIENCE)
+        answers: list[Answer] = []
+        bodies = [first]
+        stopped = False
+
+        async def send(pause: float) -> None:
+            while not stopped:
+                bodies.append(body := event())
+                raw = request_bytes(body, signed(body))
+                async with asyncio.timeout(15):
+                    reader, writer = await asyncio.open_connection(*webhooks.getsockname())
+                    began = time.monotonic()
+                    writer.write(raw[:-20])
+                    await asyncio.sleep(pause)
+                    writer.write(raw[-20:])
+                    answers.append(await read_answer(reader, began))
+                    writer.transport.abort()
+
+        sending = asyncio.gather(send(0.0), send(0.0), send(0.7))
+        assert await running.stop() == 0
+        assert "gateway.cut" in running.stderr()
+        before = len(answers)
+        await asyncio.to_thread(running.start)
+        await until(lambda: len(answers) >= before + 3)
+        stopped = True
+        await sending
+        assert {answer.outcome for answer in answers} == {(200, "accepted")}
+        print(f"{before} answered while it stopped; longest {max(answer.seconds for answer in answers):.1f} s")
+        hung.release()
+        await until(lambda: {request.body for request in hung.requests} >= set(bodies), PATIENCE)
+        assert len(running.audit("message.accepted")) == len(bodies)
+        assert running.rows("SELECT count(*) FROM messages") == [(len(bodies),)]
 
 
 @pytest.mark.parametrize("timeout", ["1s", "2s"])
