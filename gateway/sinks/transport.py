@@ -36,10 +36,6 @@ _OWN = {"User-Agent": f"legitmark-gateway/{__version__}", "Accept": "*/*"}
 _FORBIDDEN = re.compile(r"[\r\n\0]")
 """What would begin another field, or another request (RFC 9110, section 5.5)."""
 _MOST_URLS = 16
-_LOGIN = frozenset((401, 407, 511))
-"""The other side, or a proxy before it, wants another login than ours, whatever the message says (RFC 9110, sections 15.5.2 and
-15.5.8; RFC 6585, section 6). A 403 may be about one message."""
-_LOGIN_ADVICE = "the login was refused; check bearer, basic, secret and headers"
 _CLIENT_CERTIFICATE = "the other side refused our client certificate, or asks for one; see certificate"
 
 
@@ -64,8 +60,6 @@ class Answer(Struct, frozen=True):
             return Defer(Reason.RATE_LIMITED if status == 429 else Reason.UNAVAILABLE, after, said, status, self.excerpt)
         if status in reject_on:
             return Reject(Reason.HTTP_STATUS, said, status, self.excerpt)
-        if status in _LOGIN:
-            return Retry(Reason.HTTP_STATUS, f"{said}; {_LOGIN_ADVICE}", status, self.excerpt, sink_wide=True)
         return Retry(Reason.HTTP_STATUS, said, status, self.excerpt)
 
 

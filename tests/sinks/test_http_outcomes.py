@@ -65,13 +65,6 @@ async def test_every_status_has_its_outcome(format_: Format, tmp_path: Path) -> 
     assert len(server.heard) == len(FINAL)
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 407, 410, 422, 500, 511])
-async def test_a_login_that_is_refused_is_trouble_of_the_sink_with_what_to_do(status: int, tmp_path: Path) -> None:
-    outcome = await outcome_of(answer(status), tmp_path)
-    assert isinstance(outcome, Retry)
-    assert outcome.sink_wide == (status in (401, 407, 511)) == ("check bearer" in outcome.detail)
-
-
 @pytest.mark.parametrize(
     ("url", "networks"),
     [("http://127.0.0.1:1/", ["10.0.0.0/8"]), ("http://169.254.169.254/", None), ("http://127.0.0.1 /", None)],
