@@ -58,6 +58,8 @@ _BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
 _PLACE = re.compile(r" \(in \S+:\d+\)$")
 """Where minijinja saw an error: it knows no file, and the line is said in front."""
 _FAILED = "the template engine failed; simplify the template"
+_BARE_LINK = re.compile(r"<!?(?:\{%[^%]*%\})*\{\{[-+]?(?!\s*link\s*[-+]?\}\})")
+"""Markup of Slack that a value begins: `!channel` there would ping everybody (docs.slack.dev, "Formatting message text")."""
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _EXTENDS = re.compile(r"\{%[-+]?\s*extends\s")
 
@@ -140,6 +142,9 @@ class Template:
         for name in sorted(unknown):
             hint = f"there is {', '.join(sorted(VARIABLES))}"
             raise TemplateProblem(file, _line_of(name, self._source), f'unknown variable "{name}"; {hint}')
+        if self._kind == "slack" and (bare := _BARE_LINK.search(self._source)) is not None:
+            line = self._source.count("\n", 0, bare.start()) + 1
+            raise TemplateProblem(file, line, "a value right behind < could ping everybody; write how the link begins: <https://")
         for name in _blocks(self._source):
             if name not in parts:
                 hint = f"there is {', '.join(parts)}"

@@ -19,7 +19,7 @@ from gateway.clock import Clock
 from gateway.sinks.language import Language, tell
 from gateway.sinks.template_language import MOST_TOKENS, Refused, bounded
 from gateway.sinks.template_words import BOUNDED_FILTERS, METHODS, NATIVE_FILTERS
-from gateway.sinks.templates import Kind, Rendered, Template
+from gateway.sinks.templates import Kind, Rendered, Template, TemplateProblem
 from tests.fakes import FakeClock
 from tests.sinks.parts import outgoing
 
@@ -119,7 +119,7 @@ _DOUBLED = "{% set x = 'xxxxxxxx' %}"
         "{{ 'a b'" + "|split|upper" * 60 + " }}",
         "{{ ([1] * 50000)" + "|zip([1] * 50000)" * 20 + " }}",
         "{% set x = '\U0001f600' * 999999 %}{{ " + " ~ ".join(["x"] * 120) + " }}",
-        "{% set x = '\U0001f600' * 200000 %}{{ " + " ~ ".join(["x"] * 120) + " }}",
+        "{% set x = '\U0001f600' * 200000 %}{{ " + " ~ ".join(["x"] * 40) + " }}",
         "{% for i in [1] %}{{ loop.cycle() }}{% endfor %}",
         "{% for i in range(50000) %}{% if i in [1] * 50000 %}{% endif %}{% endfor %}",
     ],
@@ -255,6 +255,20 @@ def test_no_payload_marks_anything_up_by_whatever_expression(
     page = _rendered(folder, "email", "{% block html %}" + "".join(ways) + "{% endblock %}", payload)
     if not page.failed:
         assert "<" not in page.parts["html"]
+
+
+@pytest.mark.parametrize(
+    "source", ["<{{ event.u }}|x>", "<{{- event.u }}>", "<!{{ event.u }}>", "a\n<{% if item %}{{ item }}{% endif %}>"]
+)
+def test_no_payload_begins_the_markup_of_slack(source: str, tmp_path: Path) -> None:
+    with pytest.raises(TemplateProblem, match="could ping everybody; write how the link begins: <https://"):
+        _rendered(tmp_path, "slack", source, {"event_type": "t", "u": "!channel"})
+
+
+@pytest.mark.parametrize("source", ["<{{ link }}|open>", "<https://example.com/{{ event.u }}|x>", "<!here> {{ event.u }}"])
+def test_an_operators_own_markup_of_slack_counts(source: str, tmp_path: Path) -> None:
+    said = _rendered(tmp_path, "slack", source, {"event_type": "t", "u": "!channel"})
+    assert said.failed == "" and said.parts["text"].startswith("<")
 
 
 @pytest.mark.parametrize("value", ["<!channel>", ["<!channel>"], {"<!channel>": 1}, [{"a": ["<@U1>"]}]])
