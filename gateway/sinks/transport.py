@@ -192,9 +192,9 @@ def unreached(error: OSError | UnicodeError, host: str, port: int) -> Retry:
             return Retry(Reason.DNS, f"{host} has no address")
         case ssl.SSLCertVerificationError():
             detail = f"the certificate of {host} was refused: {error.verify_message or 'not valid for this host'}"
-            return Retry(Reason.TLS, detail, sink_wide=True)
+            return Retry(Reason.TLS, detail)
         case _ if any(refused(one) for one in _causes(error)):
-            return Retry(Reason.TLS, _CLIENT_CERTIFICATE, sink_wide=True)
+            return Retry(Reason.TLS, _CLIENT_CERTIFICATE)
         case ssl.SSLError():
             return Retry(Reason.TLS, f"TLS with {host} failed")
         case _:
@@ -207,7 +207,7 @@ def failure(error: NotHttpError | OSError) -> Retry:
         case NotHttpError():
             return Retry(Reason.PROTOCOL, "the answer is not HTTP")
         case _ if any(refused(one) for one in _causes(error)):
-            return Retry(Reason.TLS, _CLIENT_CERTIFICATE, sink_wide=True)
+            return Retry(Reason.TLS, _CLIENT_CERTIFICATE)
         case _:
             return Retry(Reason.RESET, "the connection was closed before an answer")
 

@@ -343,7 +343,7 @@ async def test_a_certificate_that_proves_nothing_is_a_tls_failure(
     async with HttpServer(tls=certificates(kind)) as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
         outcome = await send(sink)
     assert isinstance(outcome, Retry)
-    assert outcome.reason is Reason.TLS and outcome.sink_wide
+    assert outcome.reason is Reason.TLS
     assert server.heard == []
 
 
