@@ -31,8 +31,8 @@ _ACK_HEAD = (
 _LINGER_SECONDS = 1.0
 """Seconds for the other side to read our end and to close, too."""
 _LOOK_AGAIN_SECONDS = 0.1
-_LAST_REQUESTS_SECONDS = 6.0
-"""Seconds of a drain that are left for those who came last: a body has five."""
+UNFINISHED_SECONDS = 6.0
+"""Seconds of a drain for a head, or a body, that has begun: a body is answered 408 after five."""
 
 
 def json_response(status: int, body: object, headers: dict[str, str] | None = None) -> web.Response:
@@ -82,14 +82,14 @@ class Parting(Struct, frozen=True):
     """Seconds for the next request on a kept connection, since its last answer: a client that sends more often is told by
     `Connection: close` that its connection ends, and never meets an end that it did not expect (RFC 9112, section 9.5)."""
     unfinished: float
-    """Seconds for the rest of a request that has begun, since the drain began."""
+    """Seconds for the rest of a request that has begun: since its head or its body began, or the drain, if that came later."""
     open: float = 0.0
     """Seconds for which new connections are taken, since the drain began, while deliveries hold the stop up: what comes is
     committed, and the next process delivers it. A sender waits for an answer, not for a sink that hangs."""
 
     def within(self, seconds: float) -> Parting:
         """The same for a drain of so many seconds: what nobody sends must not make it cut what is in flight."""
-        open_for = min(self.open, max(seconds - _LAST_REQUESTS_SECONDS, seconds / 2))
+        open_for = min(self.open, max(seconds - UNFINISHED_SECONDS, seconds / 2))
         return Parting(min(self.fresh, seconds / 4), min(self.kept, seconds / 2), self.unfinished, open_for)
 
 
@@ -135,7 +135,7 @@ class Connection(web.RequestHandler):
         if self.transport is None or self._leaving:
             return False
         if self._framing.half or not self.idle():
-            return self.waits() and now - begun >= parting.unfinished
+            return self.waits() and now - max(self.since, begun) >= parting.unfinished
         if self._waiter is None or self.unread():
             return False
         patience = parting.kept if self._request_count else parting.fresh

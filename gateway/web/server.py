@@ -20,7 +20,7 @@ from gateway.core.values import Environment
 from gateway.systemd import listening_sockets
 from gateway.telemetry import KnownReason
 from gateway.web.accepting import Arrival, Site, bind, bind_unix
-from gateway.web.connection import Connection, Parting
+from gateway.web.connection import UNFINISHED_SECONDS, Connection, Parting
 from gateway.web.places import MOST_CONNECTIONS, Places
 from gateway.web.tls import Tls
 
@@ -36,7 +36,7 @@ BOUNDS: dict[str, Any] = {
 }
 """A misspelt name would drop them all silently, so a test reads them back from a live connection."""
 
-SENDERS = Parting(fresh=1.0, kept=2.0, unfinished=math.inf, open=math.inf)
+SENDERS = Parting(fresh=1.0, kept=2.0, unfinished=UNFINISHED_SECONDS, open=math.inf)
 OPERATORS = Parting(fresh=0.0, kept=0.0, unfinished=1.0)
 """A stop waits for no command whose body never comes."""
 

@@ -13,6 +13,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from gateway.web.connection import UNFINISHED_SECONDS
 from tests.flow.running import (
     PATH,
     Answer,
@@ -28,6 +31,7 @@ from tests.flow.running import (
     until,
 )
 
+HEAD = request_bytes(b"", [("Content-Length", "1000"), *signed(b"{}")], length=False)
 ARCHIVE = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n' + route("archive")
 PATIENCE = 20.0
 GONE_WITHIN = 17.0
@@ -101,6 +105,22 @@ def cpu_seconds(running: Running) -> float:
     assert running.process is not None
     fields = Path(f"/proc/{running.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("before", [b"", request_bytes(b"", path="/nowhere")], ids=["fresh", "kept"])
+async def test_a_head_that_never_ends_holds_a_stop_up_no_longer_than_a_body(before: bytes, tmp_path: Path) -> None:
+    with Running(tmp_path, ARCHIVE) as running, no_traceback(running, alive=False):
+        async with running.connection() as (half, into_half), running.connection() as (whole, into_whole):
+            into_half.write(before + HEAD[:40])
+            into_whole.write(HEAD)
+            assert (await running.post(event())).outcome == (200, "accepted"), "it was connected last: the others were read"
+            begun = time.monotonic()
+            running.terminate()
+            assert b" 408 " in await whole.read(), "a body is waited for, and told that it came too late"
+            assert (await half.read()).count(b"HTTP/1.1") == bool(before)
+            assert await running.exit_code() == 0
+            assert time.monotonic() - begun < UNFINISHED_SECONDS + 3
+        assert "gateway.cut" not in running.stderr()
 
 
 async def test_a_gzip_bomb_costs_next_to_nothing(tmp_path: Path) -> None:
