@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from gateway.sinks.email import EmailSink, Idle
 from tests.flow.running import until
 from tests.sinks.conftest import Certificates
 from tests.sinks.parts import DROP, HANG, PATIENCE, RESET, MailServer, ScriptedSmtp, opened, opening, outgoing, ref, send
+from tests.sinks.test_dial import dropping, info
 
 CONFIG = EmailConfig(host="127.0.0.1", security="none", sender="gateway@example.com", recipients=["a@example.com"])
 NOOP = b"250 2.0.0 still here\r\n"
@@ -159,3 +161,24 @@ async def test_a_host_that_takes_one_mail_in_a_conversation_gets_another_one_for
         for number in range(3):
             assert await send(sink, outgoing(delivery_id=f"d-{number}")) == Delivered(250)
     assert len(server.mails) == 3
+
+
+async def test_a_mail_host_whose_first_address_drops_packets_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ScriptedSmtp()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await server._converse(reader, writer)
+        finally:
+            writer.close()
+
+    with dropping("127.0.0.1") as port:
+        listening = await asyncio.start_server(talk, "127.0.0.2", port)
+        found = [info("127.0.0.1", port), info("127.0.0.2", port)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+        config = msgspec.structs.replace(CONFIG, host="mail.test", port=port, timeout=Duration("5s"))
+        async with listening, opened(config, tmp_path) as sink:
+            assert await send(sink) == Delivered(250)
+            await sink.aclose()
+            await until(lambda: server.lines[-1:] == [b"QUIT\r\n"])
+    assert len(server.mails) == 1
