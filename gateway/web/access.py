@@ -51,6 +51,10 @@ class Access:
             # Most likely a proxy that nobody named, and its address inside the house is no stranger's business.
             why = f"its {_FORWARDED} does not count, since it is not in [server] trusted_proxies"
             return Stranger("this address may not send here", f"{seen} is not in allow_from; {why}")
+        if lines and plain(address) is None and address != UNIX:
+            proxy = "a proxy on the unix socket" if peer == UNIX else f"the proxy {plain(peer)}"
+            why = f"{proxy} sent an {_FORWARDED} that does not name the address of its client"
+            return Stranger(f"{seen} may not send here", f"{seen} is not in allow_from: {why}; see what it sets")
         return Stranger(f"{seen} may not send here", f"{seen} is not in allow_from")
 
     def peer_of(self, address: str) -> str | None:

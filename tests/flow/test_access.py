@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.flow.certified import Certified
-from tests.flow.running import Answer, Running, event, exchange, no_traceback, read_answer, request_bytes, signed
+from tests.flow.running import Answer, Running, event, exchange, no_traceback, read_answer, request_bytes, signed, until
 
 ROUTES = "[[routes]]\nsinks = []\n"
 ALLOWED = "127.0.0.2"
@@ -104,6 +104,11 @@ async def test_an_entry_that_is_no_address_is_nobody_though_the_proxy_itself_may
         for forwarded in (["unknown"], [""], ["_hidden, 10.1.1.1"], ["10.1.1.1", ""], ["10.1.1.1,"], ["1.2.3.4:x, 127.0.0.9"]):
             answer = await post(running, "127.0.0.9", *forwarded)
             assert (answer.outcome, answer.json()["detail"]) == ((403, "forbidden"), "an unknown address may not send here")
+        await until(lambda: running.audit("message.rejected"))
+        assert running.audit("message.rejected")[0]["detail"] == (
+            "an unknown address is not in allow_from: the proxy 127.0.0.9 sent an X-Forwarded-For that does not name the address of"
+            " its client; see what it sets"
+        )
         assert (await post(running, "127.0.0.9")).status == 200, "without the header it is the sender"
         body = event()
         headers = [*signed(body), ("Forwarded", "for=198.51.100.1")]
