@@ -106,8 +106,8 @@ async def test_an_entry_that_is_no_address_is_nobody_though_the_proxy_itself_may
             assert (answer.outcome, answer.json()["detail"]) == ((403, "forbidden"), "an unknown address may not send here")
         await until(lambda: running.audit("message.rejected"))
         assert running.audit("message.rejected")[0]["detail"] == (
-            "an unknown address is not in allow_from: the proxy 127.0.0.9 sent an X-Forwarded-For that does not name the address of"
-            " its client; see what it sets"
+            "an unknown address is not in allow_from: the proxy 127.0.0.9 sent an X-Forwarded-For that does not name the address"
+            " of its client; see what it sets"
         )
         assert (await post(running, "127.0.0.9")).status == 200, "without the header it is the sender"
         body = event()
