@@ -137,3 +137,12 @@ def test_show_prints_a_body_of_several_lines_as_it_came(folder: Path) -> None:
         identifier = gateway("messages", cwd=folder).out.split()[1]
         shown = gateway("show", identifier, cwd=folder).out
     assert shown.endswith('  {\n    "event_type": "note :100:",\n    "reference_id": "Réf\u00a0: [b]A\\u0000"\n  }\n')
+
+
+def test_of_two_demos_at_once_in_one_folder_only_one_begins(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "gateway", "demo", "--once", "--dir", str(tmp_path / "demo")]
+    variables = environment({"PYTHONDONTWRITEBYTECODE": "1"})
+    run = [subprocess.Popen(arguments, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
+    said = [process.communicate(timeout=90)[1].decode() for process in run]
+    assert sorted(process.returncode for process in run) == [0, 2], said
+    assert any("has a gateway.toml already: name another folder" in one for one in said)

@@ -55,10 +55,12 @@ def demo(
 
     Needs no account and no file. Without --once the gateway stays up for events of your own, until Ctrl-C.
     """
-    if folder is not None and (folder / "gateway.toml").exists():
-        raise UsageError(f"{folder} has a gateway.toml already: name another folder")
     place = folder or Path(tempfile.mkdtemp(prefix="gateway-demo-"))
     place.mkdir(parents=True, exist_ok=True)
+    try:  # one step, so that of two demos in one folder only one begins
+        (place / "gateway.toml").open("x").close()
+    except FileExistsError:
+        raise UsageError(f"{place} has a gateway.toml already: name another folder") from None
     end_as_on_interrupt()
     try:
         return asyncio.run(_demo(place.absolute(), once=once))
