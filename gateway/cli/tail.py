@@ -22,6 +22,7 @@ from gateway.cli.completion import sink_names
 from gateway.cli.lines import readable, style_of
 from gateway.clock import Clock
 from gateway.config import as_the_service, find, load_audit
+from gateway.core.errors import StoreError
 from gateway.core.values import Environment, rfc3339
 from gateway.signals import end_on_interrupt
 
@@ -89,6 +90,8 @@ def tail(
     configured = find(config, environment)
     path = load_audit(configured, as_the_service(configured, environment))
     out = console()
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path} is a folder, a pipe or a device, and no audit log: see [audit] path")
     earliest = instant(since)
     count = min(lines, sys.maxsize) if lines is not None else 20 if since is None else None
     wanted = Wanted(sr, sink, failed, rfc3339(earliest) if earliest is not None else "")

@@ -328,3 +328,13 @@ def test_lines_that_come_while_it_prints_are_not_among_the_last_ones(folder: Pat
             file.write(b"".join(line(number) for number in range(5000, 6000)))
         shown = ids((first + process.stdout.read()).decode())
     assert shown == list(range(1000, 5000))
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/"])
+@pytest.mark.parametrize("option", [[], ["-f"], ["--since", "1h"]])
+def test_a_log_that_is_no_file_is_no_log(path: str, option: list[str], folder: Path) -> None:
+    file = folder / "gateway.toml"
+    file.write_text(f'{file.read_text()}[audit]\npath = "{path}"\n')
+    result = gateway("tail", *option, cwd=folder)
+    assert (result.status, result.out) == (74, "")
+    assert result.err == f"gateway: error: {path} is a folder, a pipe or a device, and no audit log: see [audit] path\n"
