@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from gateway import SERVER
+from gateway import NO_SOURCE, SERVER
 from gateway.addresses import Addresses, read
 from gateway.cli.common import UsageError
 from gateway.config import as_the_service, find, load_admin, load_store
@@ -33,12 +33,12 @@ _DIAL_SECONDS = 2.0
 
 
 class Refused(GatewayError):
-    """The gateway answered, and said no; where there is no such sink or route, that is a usage error."""
+    """The gateway answered, and said no; a usage error if it knows no such sink or route, or can't read what was asked."""
 
     def __init__(self, answer: dict[str, Any], status: int) -> None:
         super().__init__(str(answer.get("detail") or answer.get("error") or status))
         self.answer = answer
-        self.exit_code = UsageError.exit_code if status == 404 else 1  # type: ignore[misc]
+        self.exit_code = UsageError.exit_code if status in (400, 404) else 1  # type: ignore[misc]
 
     def suggesting(self, name: str) -> GatewayError:
         """Return the error with the name that was probably meant, where the gateway lists the known ones."""
@@ -88,6 +88,8 @@ class Client:
                     f"{self._address}: permission denied; root may ask there, and {_owners(self._socket)}"
                 ) from None
             raise Unreachable(f"no gateway answers at {self._address}; is it running? (gateway serve)") from None
+        if response.status == 404 and answer.get("detail") == NO_SOURCE:
+            raise Unreachable(f"what answers at {self._address} takes webhooks: name the address of [admin] listen")
         if response.status == 401 and self._tokenless is not None:
             raise UsageError(f"the gateway asks for its token, unless you are root or its user: {self._tokenless}")
         if response.status != 200:
@@ -105,6 +107,8 @@ async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Cli
     """
     import aiohttp
 
+    if admin == "":
+        raise UsageError("--admin is empty: is a variable not set?")
     environment = Environment.of_process()
     settings, base = AdminSettings(), Path()
     if admin is None or config is not None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from gateway.cli.client import Client, connected, segment
+from gateway.cli.client import Client, Refused, connected, segment
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, UsageError, console, instant
 from gateway.cli.completion import sink_names
 from gateway.cli.lines import printable, to_json
@@ -87,7 +87,10 @@ async def _list(
     out, shown, after = console(), 0, None
     async with connected(config, admin) as client:
         while shown < limit:
-            page = await client.get(f"/api/{what}", {**query, "after": after, "limit": min(_PAGE, limit - shown)})
+            try:
+                page = await client.get(f"/api/{what}", {**query, "after": after, "limit": min(_PAGE, limit - shown)})
+            except Refused as error:
+                raise error.suggesting(str(query.get("sink"))) from None
             for document in page[what]:
                 if as_json:
                     print(to_json(document))

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from cyclopts import Parameter
 from gateway.cli.client import Client, Refused, actor, connected, segment
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, UsageError, agreed, instant
 from gateway.cli.completion import sink_names
-from gateway.cli.lines import to_json
+from gateway.cli.lines import printable, to_json
 
 SinkArgument = Annotated[str, Parameter(completer=sink_names)]
 IdsArgument = Annotated[str, Parameter(name="ID", help="The gateway's id, the sender's, an SR uuid, a reference id.")]
@@ -124,8 +125,20 @@ async def _act(
     ]
     async with connected(common.config, common.admin) as client:
         found = Counter(dict.fromkeys(kinds, 0))
-        for one in acts:
-            found += await _all(client, what, {**one, "dry_run": True}, None)
+        unknown = []
+        for one, text in zip_longest(acts, ids):
+            counted = await _all(client, what, {**one, "dry_run": True}, None)
+            if text is not None and not counted["changed"] and not await _is_known(client, text):
+                unknown.append(text)
+            found += counted
+        if unknown:
+            for text in unknown:
+                print(f'gateway: no message has the id "{printable(text)}"', file=sys.stderr)
+            if len(unknown) < len(ids):
+                print("gateway: nothing was done for the others either", file=sys.stderr)
+            if common.json_:
+                print(to_json({"count": 0, "changed": 0, **dict.fromkeys(kinds, 0)}))
+            return 1
         count = found.pop("changed", 0)
         document = {"count": count, "changed": 0, **{kind: found[kind] for kind in kinds}}
         if not common.json_:
@@ -146,6 +159,16 @@ async def _act(
     return 0
 
 
+async def _is_known(client: Client, text: str) -> bool:
+    """Whether an id stands for a message."""
+    after = None
+    while True:
+        page = await client.get("/api/messages", {"id": text, "after": after, "limit": 1})
+        after = page["after"]
+        if page["messages"] or after is None:
+            return bool(page["messages"])
+
+
 async def _all(client: Client, what: str, act: dict[str, Any], total: int | None) -> Counter[str]:
     """Slice by slice to the end, with a progress bar where a total is given and somebody looks.
 
@@ -161,7 +184,7 @@ async def _all(client: Client, what: str, act: dict[str, Any], total: int | None
             try:
                 answer = await client.post(f"/api/{what}", {**act, "after": after})
             except Refused as error:
-                raise error.suggesting(str(act.get("to"))) from None
+                raise error.suggesting(str(act.get("to") or act["selection"].get("sink"))) from None
             done.update({"changed": answer["changed"], **answer["kinds"]})
             after = answer["after"]
             progress.update(task, completed=done["changed"])

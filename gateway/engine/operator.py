@@ -120,6 +120,7 @@ class Operator:
 
     async def deliveries(self, selection: Selection, after: Target, limit: int) -> tuple[list[dict[str, Any]], Target | None]:
         """A page of deliveries, and where to go on, as for messages; one to a sink that left the configuration says so."""
+        await self._known(selection.sink)
         seqs = await self._seqs(selection.id, after.seq - 1)
         page, go_on = await self._store.ask(lambda connection: queries.deliveries(connection, selection, seqs, after, limit))
         self._say_held(page)
@@ -209,6 +210,11 @@ class Operator:
             raise Unknown(f'there is no sink "{sink}"', list(self._lanes))
         return lane
 
+    async def _known(self, sink: str | None) -> None:
+        """Raise Unknown for a sink that is not in the configuration, and that no delivery was ever made for."""
+        if sink is not None and sink not in self._lanes and sink not in (counts := await self._store.counts()):
+            raise Unknown(f'there is no sink "{sink}"', list(dict.fromkeys([*self._lanes, *counts])))
+
     def _say_held(self, documents: list[dict[str, Any]]) -> None:
         """Add `held` to the deliveries that wait for a sink which is paused, gone, or behind an open breaker."""
         for document in documents:
@@ -277,6 +283,7 @@ class Operator:
     async def _targets(self, act: Act, states: tuple[str, ...]) -> tuple[list[Target], Target | None]:
         """The next deliveries of an act that are in one of the states, and where to go on."""
         selection, after = act.selection, act.after or _FIRST
+        await self._known(selection.sink)
         if selection.state is not None and selection.state not in states:
             return [], None
         seqs = await self._seqs(selection.id, after.seq - 1)

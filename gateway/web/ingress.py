@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import msgspec
 from aiohttp import HttpVersion11, web
 
+from gateway import NO_SOURCE
 from gateway.clock import Clock
 from gateway.core.errors import RejectedWebhook, StoreError
 from gateway.core.signature import claimed_id
@@ -91,7 +92,7 @@ class Ingress:
     def _source(self, request: web.BaseRequest) -> Source:
         source = self._sources.get(request.path)
         if source is None:
-            raise self._rejected(request, "", 404, "not_found", "no source has this path")
+            raise self._rejected(request, "", 404, "not_found", NO_SOURCE)
         if (stranger := self._access.stranger(source.name, request)) is not None:
             self._count(request, source.name, "forbidden", "the address is not in allow_from", stranger.audited)
             raise RejectedWebhook(403, "forbidden", stranger.told)

@@ -123,8 +123,8 @@ def test_deliveries_are_listed_by_state_sink_and_id(bench: Bench) -> None:
     assert [one["reason"] for one in dead] == ["attempts_exhausted"] * 2
     assert {"delivery_id", "sink", "attempt", "reason", "next_attempt_at", "message_id"} <= dead[0].keys()
     assert [one["state"] for one in bench.lines("deliveries", "--sr", "sr-b")] == ["delivered"]
-    assert bench.lines("deliveries", "--sink", "crm") == []
-    assert bench.run("deliveries", "--sink", "crm").err == "gateway: no deliveries fit\n"
+    unknown = bench.run("deliveries", "--sink", "crm")
+    assert (unknown.status, unknown.err) == (2, 'gateway: error: there is no sink "crm"; known: erp\n')
     assert bench.run("deliveries", "--state", "lost").status == 2
     assert bench.run("deliveries", "--since", "soon").status == 2
 
@@ -171,6 +171,22 @@ def test_what_is_meant_has_to_be_named(bench: Bench, arguments: list[str]) -> No
     assert bench.states() == ["dead", "dead", "delivered"]
 
 
+@pytest.mark.parametrize("act", ["replay", "discard"])
+def test_an_id_of_no_message_is_told_and_nothing_is_done_for_the_others(bench: Bench, act: str) -> None:
+    alone = bench.run(act, "BAG-9", "--yes")
+    assert (alone.status, alone.out, alone.err) == (1, "", 'gateway: no message has the id "BAG-9"\n')
+    among = bench.run(act, "BAG-1", "BAG-9", "BAG-8", "--yes", "--json")
+    assert among.status == 1 and among.document()["changed"] == 0
+    assert among.err.splitlines()[:2] == [f'gateway: no message has the id "{text}"' for text in ("BAG-9", "BAG-8")]
+    assert bench.states() == ["dead", "dead", "delivered"]
+    assert bench.run("messages", "--id", "").status == 2
+
+
+def test_a_message_that_an_act_does_not_mean_is_known_all_the_same(bench: Bench) -> None:
+    told = bench.run("discard", "BAG-3", "--yes")
+    assert (told.status, told.out, told.err) == (0, "0 deliveries to discard\n", "")
+
+
 def test_an_empty_id_ends_nothing(bench: Bench) -> None:
     """`gateway discard "$ID" --yes`, and the variable is not set."""
     bench.run("discard", "", "--yes")
@@ -180,7 +196,8 @@ def test_an_empty_id_ends_nothing(bench: Bench) -> None:
 def test_pause_and_resume_say_what_they_did_and_what_was_so_already(bench: Bench) -> None:
     said = [bench.run(act, "erp").out.strip() for act in ("pause", "pause", "resume", "resume")]
     assert said == ["erp is paused", "erp is paused already", "erp is running", "erp is running already"]
-    for arguments in (["pause", "epr"], ["resume", "epr"], ["replay", "--sink", "epr", "--yes"]):
+    to_it = (["replay", "--sink", "epr", "--yes"], ["replay", "--state", "dead", "--sink", "epr"], ["discard", "--sink", "epr"])
+    for arguments in (["pause", "epr"], ["resume", "epr"], *to_it, ["deliveries", "--sink", "epr"]):
         unknown = bench.run(*arguments)
         assert unknown.status == 2 and unknown.err == 'gateway: error: there is no sink "epr"; did you mean "erp"?\n'
     assert len(bench.running.audit("sink.paused")) == len(bench.running.audit("sink.resumed")) == 1
@@ -197,3 +214,17 @@ def test_a_gateway_that_does_not_run_is_69_with_a_hint(folder: Path, free_port: 
 
 def test_an_admin_address_that_is_none_is_a_mistake_of_the_caller(folder: Path) -> None:
     assert command("messages", "--admin", "nonsense", cwd=folder).status == 2
+
+
+def test_the_listener_for_webhooks_is_told_from_that_for_commands(bench: Bench) -> None:
+    host, port = bench.running.addresses["webhooks"]  # type: ignore[misc]
+    for arguments in (["status"], ["messages"], ["pause", "erp"], ["replay", "BAG-1", "--yes"], ["reload"]):
+        result = command(*arguments, "--admin", f"{host}:{port}", cwd=bench.running.folder)
+        said = f"gateway: error: what answers at {host}:{port} takes webhooks: name the address of [admin] listen\n"
+        assert (result.status, result.out, result.err) == (69, "", said)
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["messages"], ["discard", "x", "--yes"]])
+def test_an_empty_admin_address_is_no_other_gateway(folder: Path, arguments: list[str]) -> None:
+    result = command(*arguments, "--admin", "", cwd=folder)
+    assert (result.status, result.err) == (2, "gateway: error: --admin is empty: is a variable not set?\n")
