@@ -191,7 +191,9 @@ def _check_one_line(ref: SecretRef, value: str) -> None:
     if value.startswith("\ufeff"):
         raise ValueError(f"the secret of {ref} begins with a byte order mark; save it as UTF-8 without one")
     if re.search(r"[\r\n\x0b\x0c\x85\u2028\u2029]", value):
-        raise ValueError(f"the secret of {ref} has several lines; it is one line alone")
+        raise ValueError(
+            f"the secret of {ref} has several lines; it is one line alone, unless it is PEM with its lines of dashes"
+        )
     if value != value.strip():
         raise ValueError(f"the secret of {ref} begins or ends with a blank; remove it")
 

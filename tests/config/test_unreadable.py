@@ -253,3 +253,15 @@ def test_an_authority_of_more_than_16_mib_is_an_error_and_no_change_that_nobody_
     file.write_text('[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n' + PLACES["ca"].replace("§", "ca.pem"))
     with pytest.raises(ConfigError, match="is longer than 16 MiB"):
         load(file, Environment({"LEGITMARK_SECRET": SECRET}))
+
+
+def test_a_certificate_without_its_dashes_is_told_what_it_lacks(tmp_path: Path) -> None:
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).write_text("BEGIN CERTIFICATE\nMIIB\nEND CERTIFICATE\n", encoding="utf-8")
+    file = tmp_path / "gateway.toml"
+    file.write_text(
+        f'[server]\ntls = {{ certificate = "cert.pem", key = "key.pem" }}\n{TEXT.partition("]")[2]}', encoding="utf-8"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(file, Environment({"LEGITMARK_SECRET": SECRET}))
+    assert str(caught.value).count("unless it is PEM with its lines of dashes") == 2
