@@ -228,3 +228,15 @@ def test_the_listener_for_webhooks_is_told_from_that_for_commands(bench: Bench) 
 def test_an_empty_admin_address_is_no_other_gateway(folder: Path, arguments: list[str]) -> None:
     result = command(*arguments, "--admin", "", cwd=folder)
     assert (result.status, result.err) == (2, "gateway: error: --admin is empty: is a variable not set?\n")
+
+
+def test_what_a_sender_sent_is_printed_as_it_came(bench: Bench) -> None:
+    references = ["SHOP:100:BLK", "[bold]x[/bold]", ":warning: [red]", "[/]", "\\[b]", "[link=http://x.example]a[/link]"]
+    bench.post(*((f"sr-:100:-{number}", f"msg_:100:_{number}", text) for number, text in enumerate(references)))
+    for arguments in (["messages"], ["deliveries"], ["tail", "-n", "100"]):
+        run = bench.run(*arguments) if arguments[0] != "tail" else command(*arguments, cwd=bench.running.folder)
+        assert run.status == 0
+        assert [text for text in references if f"  {text}  " not in run.out] == [], arguments
+    for number, text in enumerate(references):
+        shown = bench.run("show", f"sr-:100:-{number}")
+        assert text in shown.out and f"sender's id msg_:100:_{number}" in shown.out
