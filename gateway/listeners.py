@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
+from msgspec import structs
 
 from gateway.clock import Clock
 from gateway.config.listen import Inherited, parse
@@ -56,13 +57,15 @@ class Listeners:
         logger = logging.Logger("aiohttp.server")
         logger.addHandler(RateLimited(self._log.bind(what=what), self._clock.monotonic))
         keep = self._systemd.keep if keeps and self._systemd.keeps else None
+        addresses = [parse(text, self._base) for text in texts]
+        if not all(isinstance(address, Inherited) for address in addresses):
+            parting = structs.replace(parting, open=0.0)  # a socket of our own closes with the stop: senders go elsewhere at once
         server = BoundedServer(handler, logger, parting=parting, peer_of=peer_of, keep=keep)
         runner = web.ServerRunner(server, shutdown_timeout=_CLEANUP_SECONDS)
         self._open.append((runner, server))
         await runner.setup()
         opened = []
-        for text in texts:
-            address = parse(text, self._base)
+        for address in addresses:
             if isinstance(address, Inherited):
                 self._used.add(address.name)
             opened.append(await listen(runner, address, self._environment, tls))
@@ -82,7 +85,8 @@ class Listeners:
 
         Args:
             seconds: after which whoever waits for this will cut it.
-            held_up: whether something else holds the stop up anyway: senders are taken until then.
+            held_up: whether something else holds the stop up anyway: until then senders are taken out of the sockets of systemd,
+                where they would wait for the next process.
         """
         await asyncio.gather(*(_drain(*listener, seconds, held_up) for listener in self._open))
 

@@ -85,7 +85,8 @@ class Parting(Struct, frozen=True):
     """Seconds for the rest of a request that has begun: since its head or its body began, or the drain, if that came later."""
     open: float = 0.0
     """Seconds for which new connections are taken, since the drain began, while deliveries hold the stop up: what comes is
-    committed, and the next process delivers it. A sender waits for an answer, not for a sink that hangs."""
+    committed, and the next process delivers it. Where sockets outlive the process: a sender that waits in one would wait for a
+    sink that hangs."""
 
     def within(self, seconds: float) -> Parting:
         """The same for a drain of so many seconds: what nobody sends must not make it cut what is in flight."""

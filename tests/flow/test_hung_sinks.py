@@ -123,7 +123,12 @@ async def test_a_stop_right_after_a_timeout_does_not_wait_for_the_file_either(tm
 
 async def test_webhooks_are_accepted_while_a_sink_that_hangs_holds_a_stop_up(tmp_path: Path) -> None:
     """A sender waits for the gateway, not for a sink. What comes meanwhile is delivered by the next process, once."""
-    with Receiver() as hung, Running(tmp_path, http_sink(hung, "hung") + route("hung")) as running:
+    toml = '[server]\nlisten = ["fd:webhooks"]\n'
+    with (
+        listening() as webhooks,
+        Receiver() as hung,
+        Held(tmp_path, toml + http_sink(hung, "hung") + route("hung"), {"webhooks": webhooks}) as running,
+    ):
         hung.hold()
         first = event()
         assert (await running.post(first)).outcome == (200, "accepted")
@@ -132,7 +137,7 @@ async def test_webhooks_are_accepted_while_a_sink_that_hangs_holds_a_stop_up(tmp
         began, bodies = time.monotonic(), [first]
         while time.monotonic() - began < SENDERS.kept + 1:
             bodies.append(event())
-            answer = await running.post(bodies[-1])
+            answer = await running.post(bodies[-1], seconds=5)
             assert (answer.outcome, answer.seconds < 2) == ((200, "accepted"), True)
         assert answer.header("connection") == "close"
         hung.release()
