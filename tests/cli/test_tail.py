@@ -245,6 +245,18 @@ def test_following_waits_for_a_log_that_is_not_there_yet(folder: Path) -> None:
         following.close()
 
 
+@pytest.mark.parametrize("left", [b"", line(31)[:7]], ids=["to nothing", "within a line"])
+def test_following_says_so_and_goes_on_where_the_log_was_truncated(following: Following, log: Path, left: bytes) -> None:
+    following.until("id30")
+    with log.open("r+b") as file:
+        file.truncate(0)
+        file.write(left)
+    with log.open("ab") as file:
+        file.write(line(31)[len(left) :])
+    assert ids("".join(following.until("id31"))) == list(range(11, 32))
+    assert f"{log} was truncated" in following.interrupt()[1]
+
+
 def test_an_interrupt_ends_following_with_130_and_without_a_word(following: Following, log: Path) -> None:
     following.until("id30")
     with log.open("ab") as file:
