@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -141,20 +141,24 @@ class Lanes:
 
     async def tidy(self, leftover: Leftover) -> None:
         """Close what nobody uses any more, and bring what came while the rules changed into the order of its service requests."""
-        for name, sink in leftover.unused:
-            try:
-                await sink.aclose()
-            except Exception:
-                self.world.log.exception("sink.bug", sink=name)
-        if not leftover.ordered or self._config is None:
+        await asyncio.gather(self._bring_into_order(leftover.ordered), *(self._close(*one) for one in leftover.unused))
+
+    async def _bring_into_order(self, sinks: Sequence[str]) -> None:
+        if not sinks or self._config is None:
             return
         try:
             await self.tell_store(self._config)
         except StoreError:
             return  # those few go without an order, until the next start
-        for name in leftover.ordered:
+        for name in sinks:
             if (lane := self.by_name.get(name)) is not None:
                 lane.refresh()
+
+    async def _close(self, name: str, sink: Sink) -> None:
+        try:
+            await sink.aclose()
+        except Exception:
+            self.world.log.exception("sink.bug", sink=name)
 
     async def tell_store(self, config: Config) -> None:
         """Tell the store which sinks there are, and in what order they deliver: at start, and around a change.

@@ -46,6 +46,8 @@ class Connection(asyncio.Protocol):
         self._spoken = False
         """The other side has said something that nobody asked for."""
         self._lost: BaseException | None = None
+        self.gone: asyncio.Future[None] = self._loop.create_future()
+        """Done once the connection has ended."""
         self.idle_since = 0.0
         self.kept_for = IDLE_SECONDS
 
@@ -185,6 +187,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost = error or ConnectionResetError()
+        if not self.gone.done():
+            self.gone.set_result(None)
         if not self._secure:
             self._read_the_rest()
         if self._reader is not None:
@@ -226,6 +230,8 @@ class Pool:
         self._places = asyncio.Semaphore(most)
         self._tls = tls
         self._idle: dict[Origin, list[Connection]] = {}
+        self._leaving: set[Connection] = set()
+        """Those that say goodbye, as TLS wants it."""
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -258,22 +264,32 @@ class Pool:
         """Keep a connection whose answer ended well."""
         loop = asyncio.get_running_loop()
         if self._closed or connection.kept_for <= 0:
-            connection.close()
+            self._let_go(connection)
             return
         connection.idle_since = loop.time()
         self._idle.setdefault(origin, []).append(connection)
         if self._sweep is None:
             self._sweep = loop.call_later(IDLE_SECONDS, self._clear)
 
-    def close(self) -> None:
-        """Close the idle connections now, and those in use when they are given back; may be called twice."""
+    async def aclose(self) -> None:
+        """Close the idle connections within a second, and those in use when they are given back; may be called twice."""
         self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
         for kept in self._idle.values():
             for connection in kept:
-                connection.close()
+                self._let_go(connection)
         self._idle.clear()
+        if self._leaving:
+            # A loop that ends before them would tell of each as of an error.
+            await asyncio.wait([connection.gone for connection in self._leaving], timeout=_GOODBYE_SECONDS)
+            for connection in list(self._leaving):
+                connection.abort()
+
+    def _let_go(self, connection: Connection) -> None:
+        self._leaving.add(connection)
+        connection.gone.add_done_callback(lambda _: self._leaving.discard(connection))
+        connection.close()
 
     def _context(self) -> ssl.SSLContext:
         if not isinstance(self._tls, ssl.SSLContext):
@@ -287,7 +303,7 @@ class Pool:
         for origin, kept in list(self._idle.items()):
             staying = [connection for connection in kept if connection.may_be_used(now)]
             for connection in set(kept) - set(staying):
-                connection.close()
+                self._let_go(connection)
             if staying:
                 self._idle[origin] = staying
             else:

@@ -119,7 +119,7 @@ class Transport:
 
     async def aclose(self) -> None:
         if self._pool is not None:
-            self._pool.close()
+            await self._pool.aclose()
 
     async def _send(
         self, url: Url, method: str, body: bytes, headers: Mapping[str, str], reader: AnswerReader, deadline: Deadline

@@ -23,6 +23,8 @@ MOST_KEPT = 10_000
 """Requests of one source; the oldest go first."""
 _ROW_BYTES = 256
 """What a row costs beside its texts, roughly, indexes included."""
+_TRIM_BYTES = 256 * 1024
+"""What the file may grow beyond its limits for a moment, but for a single request that is larger."""
 _VERSION = 1
 _DAMAGED = (11, 26)
 """SQLITE_CORRUPT and SQLITE_NOTADB (sqlite.org/rescode.html)."""
@@ -129,10 +131,17 @@ class RefusedFile:
         anew, perhaps with another secret, and whoever repeats a request with rubbish for a signature can't push out the first.
         """
         with self._connection as db:
-            for request in requests:
+            sources: set[str] = set()
+            size = 0
+            for number, request in enumerate(requests, 1):
                 self._insert(db, request)
-            for source in {request.source for request in requests}:
-                self._trim(db, source, limits.get(source, 0))
+                sources.add(request.source)
+                size += request.size
+                if size >= _TRIM_BYTES or number == len(requests):
+                    for source in sources:
+                        self._trim(db, source, limits.get(source, 0))
+                    sources.clear()
+                    size = 0
 
     def kept(self) -> dict[str, Kept]:
         """Return what is kept, by source."""

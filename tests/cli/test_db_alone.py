@@ -51,6 +51,7 @@ async def killed_before_a_line_is_known_to_be_written(running: Running) -> int:
         await post(running, 20)
         posted += 20
         running.process.send_signal(signal.SIGSTOP)
+        await asyncio.to_thread(os.waitid, os.P_PID, running.process.pid, os.WSTOPPED)
         if unlogged_messages(running.database):
             break
         running.process.send_signal(signal.SIGCONT)

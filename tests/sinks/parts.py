@@ -372,3 +372,19 @@ async def written_to_the_end() -> None:
     await until(lambda: not writers(), PATIENCE)
     for _ in range(5):
         await asyncio.sleep(0)
+
+
+def descriptors() -> set[str]:
+    """Return what this process has open: the numbers, and what they lead to."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 (the numbers are all that is asked for)
+        with contextlib.suppress(OSError):
+            found.add(f"{name} {os.readlink(f'/proc/self/fd/{name}')}")  # noqa: PTH115 (to a socket, not to a path)
+    return found
+
+
+def connections_to(*ports: int) -> int:
+    """Count the connections of this process to ports of this machine."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+    leading = {f"socket:[{row[9]}]" for row in rows if int(row[2].split(":")[1], 16) in ports}
+    return sum(descriptor.split()[1] in leading for descriptor in descriptors())

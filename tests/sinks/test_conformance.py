@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import gc
 import logging
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +33,7 @@ from tests.sinks.parts import (
     after_request,
     answer,
     attempt,
+    descriptors,
     drain,
     opened,
     opening,
@@ -96,14 +95,6 @@ async def settled(condition: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0)
     assert condition()
-
-
-def descriptors() -> set[str]:
-    found = set()
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 (the numbers are all that is asked for)
-        with contextlib.suppress(OSError):
-            found.add(f"{name} {os.readlink(f'/proc/self/fd/{name}')}")  # noqa: PTH115 (to a socket, not to a path)
-    return found
 
 
 @pytest.fixture(params=TYPES)

@@ -22,7 +22,7 @@ from gateway.core.values import Duration, SecretRef
 from gateway.sinks import HttpConfig, open_sink
 from gateway.sinks.probe import Found, probe
 from tests.sinks.conftest import Certificates
-from tests.sinks.parts import PATIENCE, HttpServer, opened, opening, send
+from tests.sinks.parts import PATIENCE, HttpServer, connections_to, opened, opening, send
 
 Authorities = tuple[trustme.CA, trustme.CA]
 
@@ -191,3 +191,32 @@ def test_opening_a_sink_with_a_key_leaves_no_file_of_it(
     before = sorted(tmp_path.iterdir())
     open_sink(HttpConfig(url="https://127.0.0.1:1/", **shown), opening(tmp_path))  # type: ignore[arg-type]
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["says-goodbye", "says-nothing"])
+async def test_a_sink_is_closed_together_with_its_connections(silent: bool, certificates: Certificates, tmp_path: Path) -> None:
+    """TLS ends by a goodbye of both sides (RFC 8446, section 6.1). A loop that ended before it would tell of an error."""
+    ended = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        with certificates("good").wrap_socket(listener.accept()[0], server_side=True) as accepted:
+            accepted.recv(65_536)
+            accepted.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            if silent:
+                ended.wait(PATIENCE)
+            else:
+                accepted.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = threading.Thread(target=serve, args=(listener,))
+        serving.start()
+        port = listener.getsockname()[1]
+        async with opened(at(port), tmp_path) as sink:
+            assert await send(sink) == Delivered(200)
+            assert connections_to(port) == 1
+            began = asyncio.get_running_loop().time()
+        assert connections_to(port) == 0
+        assert asyncio.get_running_loop().time() - began < 5
+        ended.set()
+        serving.join(PATIENCE)
+        assert not serving.is_alive()

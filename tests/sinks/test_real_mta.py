@@ -25,8 +25,7 @@ from gateway.sinks import EmailConfig
 from gateway.sinks.base import Locale
 from gateway.sinks.email import render, template_of
 from tests.flow.running import until
-from tests.sinks.parts import PATIENCE, SECRETS, opened, outgoing, parsed, ref, send
-from tests.sinks.test_conformance import descriptors
+from tests.sinks.parts import PATIENCE, SECRETS, descriptors, opened, outgoing, parsed, ref, send
 
 EXIM = shutil.which("exim4", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 CONFIG = """

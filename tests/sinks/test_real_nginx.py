@@ -25,8 +25,7 @@ from gateway.core.outcome import Delivered, Outcome, Reason, Retry
 from gateway.core.values import Duration
 from gateway.sinks import HttpConfig
 from tests.flow.running import until
-from tests.sinks.parts import PATIENCE, opened, outgoing, send
-from tests.sinks.test_conformance import descriptors
+from tests.sinks.parts import PATIENCE, connections_to, opened, outgoing, send
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 RELOADS = 3
@@ -98,9 +97,7 @@ class Nginx:
 
     def connections(self) -> int:
         """How many connections of this process lead to it."""
-        rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
-        leading = {f"socket:[{row[9]}]" for row in rows if int(row[2].split(":")[1], 16) in self.ports.values()}
-        return sum(descriptor.split()[1] in leading for descriptor in descriptors())
+        return connections_to(*self.ports.values())
 
     @property
     def log(self) -> list[Line]:

@@ -73,6 +73,15 @@ def test_the_oldest_of_a_source_go_first_and_the_others_stay(
     file.close()
 
 
+def test_a_large_batch_makes_the_file_little_larger_than_its_limit(tmp_path: Path) -> None:
+    file = RefusedFile(tmp_path / "refused")
+    for batch in range(3):
+        file.keep([request(100 * batch + number, body=b"x" * 50_000) for number in range(80)], {"legitmark": 2**20})
+        assert file.path.stat().st_size < 1.5 * 2**20
+    assert ids(file) == [f"msg_{number}" for number in range(260, 280)]
+    file.close()
+
+
 def test_of_the_attempts_at_one_message_the_first_and_the_last_are_kept(tmp_path: Path) -> None:
     """The sender tries five times; whoever repeats a request with rubbish for a signature can't push out the first one."""
     file = RefusedFile(tmp_path / "refused")

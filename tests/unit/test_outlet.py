@@ -140,7 +140,9 @@ def test_a_full_pipe_holds_up_nobody_and_what_it_lost_is_told_once_it_takes_line
         stream.close()
         reads.join(10)
         said = [raw.decode().strip() for raw in read]
-        assert said.count(f"lost {lost}") == 1 and said[-1] == "the last one" and len(said) == MOST_LINES - lost + 2
+        # One note, or two where the thread took a line out between two that were dropped.
+        notes = [int(text.removeprefix("lost ")) for text in said if text.startswith("lost ")]
+        assert sum(notes) == lost and said[-1] == "the last one" and len(said) == MOST_LINES - lost + len(notes) + 1
 
 
 def test_metrics_never_raise() -> None:
