@@ -33,12 +33,12 @@ _DIAL_SECONDS = 2.0
 
 
 class Refused(GatewayError):
-    """The gateway answered, and said no; a usage error if it knows no such sink or route, or can't read what was asked."""
+    """The gateway answered, and said no; a usage error if it knows no such sink or route."""
 
     def __init__(self, answer: dict[str, Any], status: int) -> None:
         super().__init__(str(answer.get("detail") or answer.get("error") or status))
         self.answer = answer
-        self.exit_code = UsageError.exit_code if status in (400, 404) else 1  # type: ignore[misc]
+        self.exit_code = UsageError.exit_code if status == 404 else 1  # type: ignore[misc]
 
     def suggesting(self, name: str) -> GatewayError:
         """Return the error with the name that was probably meant, where the gateway lists the known ones."""

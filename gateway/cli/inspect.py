@@ -84,6 +84,8 @@ async def _list(
 ) -> int:
     if limit < 1:
         raise UsageError("--limit is how many: 1 or more")
+    if query.get("id") == "":
+        raise UsageError("--id is empty: is a variable not set?")
     out, shown, after = console(), 0, None
     async with connected(config, admin) as client:
         while shown < limit:
