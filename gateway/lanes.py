@@ -47,7 +47,7 @@ class Leftover(Struct, frozen=True):
     """What is to be done once a configuration is used."""
 
     unused: list[tuple[str, Sink]]
-    """To be closed, each with its name."""
+    """The sinks to be closed, each with its name."""
     ordered: list[str]
     """The sinks whose `ordering` became "sr"."""
 

@@ -49,7 +49,7 @@ def printable(text: str, also: str = "") -> str:
 _DRAWING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Control characters, among them those of direction (Cf), halves of a surrogate pair, and line breaks."""
 _HARMLESS = frozenset("\u00ad\u200c\u200d").union(map(chr, range(0xE0020, 0xE0080)))
-"""Of those, a part of what people write: the soft hyphen, the joiners of Persian and of emoji, the tags of a flag."""
+"""The ones that people write: the soft hyphen, the joiners of Persian and of emoji, the tags of a flag."""
 
 
 def to_json(document: Any, *, compact: bool = False) -> str:

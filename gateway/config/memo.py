@@ -53,7 +53,7 @@ class Memo:
         return found
 
     def collect(self, key: Hashable, found: list[_F], work: Callable[[list[_F]], _T]) -> _T:
-        """As `get`, for work that adds to a list what it finds: the same is added again each time."""
+        """Do what `get` does for work that adds to a list what it finds: the same is added again each time."""
 
         def collected() -> tuple[_T, list[_F]]:
             added: list[_F] = []

@@ -46,7 +46,7 @@ def _readable(config: Config) -> Iterator[tuple[str, Place, ReadableSettings]]:
 
 
 def _template_findings(sink: ReadableSettings, place: Place) -> list[Finding]:
-    """At most one. What fails for every event is an error; what fails for some, in reading an event's values, a warning."""
+    """Return one finding at most: an error if the template fails for every event, a warning if it fails for some of them."""
     if sink.template is None:
         return []
     folder = f"{place.file.parent}/"

@@ -122,7 +122,7 @@ def pasted(value: Any, memo: Memo, keys: tuple[str | int, ...] = ()) -> Iterator
 
 
 def _pasted(value: Any, memo: Memo, keys: tuple[str | int, ...]) -> Iterable[tuple[tuple[str | int, ...], bool]]:
-    """As `pasted`, with a look into each sink, source, route and test once for as long as it stays."""
+    """Do what `pasted` does, and look into each sink, source, route and test only once for as long as it stays."""
     if len(keys) != _DEPTH:
         return pasted(value, memo, keys)
     return memo.get(("pasted", keys, Same(value)), lambda: list(pasted(value, memo, keys)))

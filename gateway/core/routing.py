@@ -87,7 +87,7 @@ class _Known:
         self.all: Asking = ((route, _question(route)),)
         asking = route.for_own_events()
         self.own: Asking = () if asking is None else ((asking, _question(asking)),)
-        """As the gateway's own events meet it."""
+        """The same condition as the gateway's own events meet it."""
         self._for_kind: dict[_Kind, Asking] = {}
 
     def given(self, kind: _Kind, known: dict[str, Any]) -> Asking:

@@ -136,7 +136,7 @@ class Status(Struct, frozen=True, kw_only=True):
     delivered: Flow
     sinks: tuple[SinkStatus, ...]
     quarantined: int | None
-    """At most MOST_COUNTED; None: the store can't be asked now."""
+    """A number up to MOST_COUNTED; None: the store can't be asked now."""
     unrouted: int | None
     """Likewise."""
     disk_free_bytes: int

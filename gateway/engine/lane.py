@@ -26,7 +26,7 @@ _CLAIM = 64
 _TROUBLE_SECONDS = 1.0
 """Between two tries while the database or the audit log takes nothing."""
 _MEMORY_SECONDS = 0.25
-"""Between two looks for memory while other lanes hold it."""
+"""Seconds from one look for memory to the next, while other lanes hold it."""
 EXPIRY_SECONDS = 30.0
 """Between two looks for deliveries to give up, at most; they are given up while the lane is closed, too."""
 

@@ -25,7 +25,7 @@ class Excerpts:
         self._pieces = {piece for secret in secrets for piece in _pieces(_bare(secret)) if piece}
 
     def of(self, body: bytes) -> str:
-        """At most 300 characters."""
+        """The text, cut to 300 characters."""
         # What is decoded beyond them stays unseen: a secret that the cut goes through is found all the same.
         text = body[: 2 * _LOOKED_AT].decode("utf-8", "replace")
         text = " ".join("".join(character if character.isprintable() else " " for character in text).split())

@@ -71,7 +71,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def cut(said: str, most: int) -> str:
-    """At most so many characters, as Slack counts them; what is cut ends in "…"."""
+    """Cut a text to so many characters, as Slack counts them; one that was cut ends in "…"."""
     if units(said) <= most:
         return said
     return said.encode("utf-16-le")[: 2 * (most - 1)].decode("utf-16-le", "ignore") + "…"

@@ -193,7 +193,7 @@ def escape_slack(text: str) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """At most so many bytes of UTF-8; what was cut ends in "…"."""
+    """Cut a text to so many bytes of UTF-8; one that was cut ends in "…"."""
     raw = text.encode("utf-8", "replace")
     return text if len(raw) <= most else raw[: most - 3].decode("utf-8", "ignore") + "…"
 

@@ -88,7 +88,7 @@ class Wal:
         """Where the salts of the frame stand that makes the log long."""
 
     def is_long(self) -> bool:
-        """To be asked after a commit. One short read: it stands in the way of every batch."""
+        """Whether the log is to be moved; ask after a commit. One short read, since it stands in the way of every batch."""
         fd = self._file.fileno()
         try:
             if not self._salts:

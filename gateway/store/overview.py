@@ -29,7 +29,7 @@ class Overview(Struct, frozen=True):
     oldest: dict[str, float]
     """When the oldest queued delivery of each sink was accepted or replayed, Unix seconds."""
     quarantined: int
-    """At most MOST_COUNTED, as are those unrouted."""
+    """A number up to MOST_COUNTED, as is that of those unrouted."""
     unrouted: int
     free_bytes: int
     """Inside the database, to be written again."""

@@ -32,7 +32,7 @@ class _Frame(NamedTuple):
     at: int
     """Where it starts, in bytes."""
     size: int
-    """In bytes, with its header."""
+    """Bytes of a frame, with its header."""
     checksum: bytes
 
 
@@ -40,7 +40,7 @@ class WalEnd:
     """What the writer knows of the log that it alone writes to; for its thread, between two transactions, but for `close`."""
 
     def __init__(self, wal: Path, index: Path) -> None:
-        """Of a database that SQLite has open. Raises OSError."""
+        """Open the log and the index of a database that SQLite has open. Raises OSError."""
         self._paths = wal, index
         self._wal = os.open(wal, os.O_RDONLY | os.O_CLOEXEC)
         # Kept open for as long as SQLite has it open: closing it would drop SQLite's locks.

@@ -224,7 +224,7 @@ def _settle(rows: int) -> str:
 
 
 class Absences(dict[str, tuple[int, int | None]]):
-    """For each sink that is, or was, away from the configuration: how long in all before, and since when it is away now."""
+    """How long each sink was away from the configuration in all, and since when it is away now."""
 
     def since(self, sink: str, instant_ms: int) -> int:
         """What is kept as the beginning of a delivery's age: while its sink is away, it does not age at all."""

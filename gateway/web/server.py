@@ -45,11 +45,11 @@ _MOST_PARKED = 1024
 """Connections beyond their peers' share that are held, unread, until their peers have a place. Beyond that the peer with most of
 them loses its oldest."""
 _LOOK_SECONDS = 0.02
-"""Between two looks at who has waited for long enough, while somebody waits for a place."""
+"""Seconds from one look at who has waited for long enough to the next, while somebody waits for a place."""
 _SEATED_AT_ONCE = 8
 """Connections that get a place in one look: each costs a tenth of a millisecond, and those who work notice no more."""
 _SWEEP_SECONDS = 0.05
-"""Between two looks of a drain at who may go."""
+"""Seconds from one look of a drain at who may go to the next."""
 
 
 class GaveWay(KnownReason):
