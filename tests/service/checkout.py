@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -43,7 +44,10 @@ class Checkout:
 
     def release(self, version: str) -> None:
         """Make it another version of the gateway."""
-        (self.folder / "gateway/__init__.py").write_text(f'"""A gateway."""\n\n__version__ = "{version}"\n')
+        file = self.folder / "gateway/__init__.py"
+        text, found = re.subn(r'^__version__ = ".*"$', f'__version__ = "{version}"', file.read_text(), flags=re.MULTILINE)
+        assert found == 1
+        file.write_text(text)
 
 
 def run(*command: str | Path, seconds: float = 20.0) -> str:
