@@ -119,17 +119,15 @@ def configuration(number: int) -> str:
 
 
 def seconds(folder: Path, number: int) -> float:
-    """Processor time of this thread for reading it; the least of three."""
+    """Processor time of this thread for reading it once."""
     file = folder / f"{number}.toml"
     file.write_text(configuration(number))
-    took = []
-    for _ in range(3):
-        began = time.thread_time()
-        assert load(file, Environment({"LEGITMARK": SECRET})).warnings == ()
-        took.append(time.thread_time() - began)
-    return min(took)
+    began = time.thread_time()
+    assert load(file, Environment({"LEGITMARK": SECRET})).warnings == ()
+    return time.thread_time() - began
 
 
 def test_four_times_the_configuration_takes_about_four_times_as_long_to_read(tmp_path: Path) -> None:
-    few, many = seconds(tmp_path, 150), seconds(tmp_path, 600)
+    """By turns, and the least of each counts: a busy host takes the processor's caches away for a while."""
+    few, many = (min(took) for took in zip(*((seconds(tmp_path, 150), seconds(tmp_path, 600)) for _ in range(5)), strict=True))
     assert many < 7 * few, (few, many)

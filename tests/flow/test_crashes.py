@@ -160,6 +160,7 @@ async def test_a_log_that_was_taken_away_gets_no_line_of_what_it_said(running: R
     running.kill()
     running.audit_file.rename(running.folder / "taken.jsonl")
     await asyncio.to_thread(running.start)
+    await until(lambda: running.audit("gateway.started"))
     assert [line["event"] for line in running.audit()] == ["gateway.started"]
 
 
