@@ -77,10 +77,17 @@ def end_on_interrupt() -> None:
 
 
 def end_as_on_interrupt() -> None:
-    """Let a timer that runs out, or a terminal that closes, end a command as Ctrl-C does: what it began is put in order."""
+    """Let a timer that runs out, or a terminal that closes, end a command as Ctrl-C does: what it began is put in order.
+
+    Call it in the event loop where there is one: its own answer to Ctrl-C cancels the main task, where an exception in the middle
+    of anything can get lost.
+    """
+    interrupted = signal.getsignal(signal.SIGINT)
+    if interrupted is signal.SIG_IGN:  # a script runs the command in the background, and ends it by SIGTERM all the same
+        interrupted = signal.default_int_handler
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks for
-            signal.signal(number, signal.getsignal(signal.SIGINT))
+            signal.signal(number, interrupted)
 
 
 def end_with_input() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,11 @@ pytest_plugins = ["tests.leaks.plugin"]
 PAYLOADS = Path(__file__).parent / "payloads"
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 """Of the published test vector of Standard Webhooks; it protects nothing."""
+
+# A script that runs the tests in the background has these ignored, and so would every process that they start.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 # How long an example takes says more of the host than of the code; what has to be fast has a test of its own.
 settings.register_profile("without a deadline", deadline=None)

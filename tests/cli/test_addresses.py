@@ -87,10 +87,10 @@ def test_under_systemd_the_file_lies_in_the_runtime_folder(tmp_path: Path) -> No
 
 
 @contextmanager
-def demo(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def demo(folder: Path, *through: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A demo that has told its story, and the process of its gateway."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "demo", "--dir", str(folder)],
+        [*through, sys.executable, "-m", "gateway", "demo", "--dir", str(folder)],
         env=environment({"PYTHONDONTWRITEBYTECODE": "1"}),
         stdout=subprocess.DEVNULL,
     )
@@ -116,6 +116,14 @@ def test_the_gateway_of_a_demo_ends_with_it(tmp_path: Path, number: signal.Signa
     with demo(tmp_path) as (process, gateway_pid):
         assert alive(gateway_pid)
         os.kill(process.pid, number)
+        process.wait(SECONDS)
+        until(lambda: not alive(gateway_pid), "the demo left an orphan")
+
+
+def test_a_demo_in_the_background_of_a_script_ends_by_sigterm(tmp_path: Path) -> None:
+    """There it has Ctrl-C ignored (POSIX, Shell Command Language, section 2.11)."""
+    with demo(tmp_path, "/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh") as (process, gateway_pid):
+        process.terminate()
         process.wait(SECONDS)
         until(lambda: not alive(gateway_pid), "the demo left an orphan")
 

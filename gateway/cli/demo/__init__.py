@@ -61,7 +61,6 @@ def demo(
         (place / "gateway.toml").open("x").close()
     except FileExistsError:
         raise UsageError(f"{place} has a gateway.toml already: name another folder") from None
-    end_as_on_interrupt()
     try:
         return asyncio.run(_demo(place.absolute(), once=once))
     except KeyboardInterrupt:
@@ -71,6 +70,7 @@ def demo(
 async def _demo(folder: Path, *, once: bool) -> int:
     from gateway.cli.demo.receivers import SLACK_PATH, Receivers
 
+    end_as_on_interrupt()
     clock = Clock()
     erp_secret, legitmark_secret = _signing_secret(), _signing_secret()
     async with Receivers(Key(erp_secret), clock) as receivers:
