@@ -31,7 +31,7 @@ _OTHER_TEXTS = {
     "PUBLIC KEY": "a public key",
     "PKCS7": "a bundle in PKCS #7, which openssl pkcs7 -print_certs turns into certificates",
 }
-"""What people name in place of a certificate or its key, by the end of its first line in PEM (RFC 7468)."""
+"""Files that people name in place of a certificate or its key, by the end of their first line in PEM (RFC 7468)."""
 
 
 class PairError(ValueError):
@@ -50,7 +50,7 @@ class Validity(Struct, frozen=True):
     ends: float
 
     def trouble(self, now: float, who: str = "clients") -> str | None:
-        """What is wrong with it, or will be soon; None where nothing is. `who` refuses it then."""
+        """Say what is wrong with it, or will be soon; None if nothing is. `who` refuses it then."""
         if now < self.begins:
             return f"is not valid before {day(self.begins)}: {who} refuse it until then, or this host's clock is wrong"
         if now >= self.ends:
@@ -167,7 +167,7 @@ def _refuse() -> str:
 
 
 def _no(wanted: str, text: Secret) -> str:
-    """What to say of a text that holds no block of the kind that is wanted: with what it holds instead, if that is known."""
+    """Describe a text that holds no block of the kind that is wanted: what it holds instead, if that is known."""
     raw, said = text.reveal(), f"holds no {wanted} in PEM"
     if "-----BEGIN" in raw and "\\n" in raw:
         return f"{said}: its line breaks are the two characters \\ and n"

@@ -15,7 +15,7 @@ _FORMS = '"127.0.0.1:8080", "[::1]:8080", "unix:/path" or "fd:NAME"'
 _RUNTIME_DIRECTORY = "$RUNTIME_DIRECTORY"
 """Filled in where systemd sets it, and left as it is elsewhere: a person may check the file of a service."""
 _DESCRIPTOR_NAME = re.compile(r"[ -9;-~]{1,255}")
-"""What systemd takes in FileDescriptorName= (systemd.socket(5)): printable ASCII without a colon."""
+"""A name that systemd takes in FileDescriptorName= (systemd.socket(5)): printable ASCII without a colon."""
 
 
 class Tcp(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What was worked out of a configuration, kept for the next reload, which then costs what changed and not what there is.
+"""Keeps the results of a load for the next one, so that a reload costs as much as changed, however much there is.
 
 Decides nothing: the same key has to mean the same result, so only work that looks at nothing else goes through here.
 """

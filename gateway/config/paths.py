@@ -25,7 +25,7 @@ _JOINERS = "\u200c\u200d"
 """Joiners within a word or an emoji, which some names need."""
 _FINAL = {errno.ENAMETOOLONG: "has a name in it that is longer than a file can have", errno.ENOTDIR: "has a file for a folder"}
 _FINAL |= {errno.ELOOP: "is a link that leads in a circle"}
-"""What no start and no other user will mend, and how it is told. A missing folder may still be made."""
+"""Errors of a path that neither a start nor another user can mend, each with its text. A missing folder may still be made."""
 
 
 def check(config: Config, findings: Findings, sockets: Iterable[tuple[Path, Place]] = ()) -> None:
@@ -94,7 +94,7 @@ def _texts(config: Config) -> Iterator[tuple[Place, str]]:
 
 
 def _read(config: Config) -> Iterator[tuple[Path, str]]:
-    """What the gateway reads: a line that it wrote there would be read with the next reload."""
+    """The files that the gateway reads: a line that it wrote there would be read with the next reload."""
     yield from ((file, "the configuration") for file in config.files)
     for ref in config.secrets:
         if ref.file is not None:

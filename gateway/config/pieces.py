@@ -19,7 +19,7 @@ _HEADER = re.compile(r"^(?:\[([A-Za-z0-9_-]+)(?:\.([A-Za-z0-9_-]+))?\]|\[\[([A-Z
 
 
 class _Unclear(Exception):
-    """What the pieces mean together depends on more than each of them."""
+    """The meaning of the pieces together depends on more than each of them."""
 
 
 def parse(text: str, memo: Memo) -> dict[str, Any]:

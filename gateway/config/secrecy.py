@@ -239,7 +239,7 @@ def _of_text(text: str, *, broken: bool) -> Iterator[str]:
 
 
 def _names_below(key: str) -> Iterator[str]:
-    """What stands behind the dots of a key of secrets: `secrets."whatever" = 1`. The names of headers are no secrets."""
+    """The names behind the dots of a key of secrets: `secrets."whatever" = 1`. The names of headers are no secrets."""
     name, _, below = key.partition(".")
     while below and SENSITIVE.search(name) is None:
         name, _, below = below.partition(".")

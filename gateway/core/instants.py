@@ -12,7 +12,7 @@ _OTHER = re.compile(
     r"[0-9]{4}-?(?:[0-9]{2}-?[0-9]{2}|W[0-9]{2}-?[1-7])"  # a date, or a day of a week
     r"(?:[Tt ](?!24)[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]+)?)?)?(?:[Zz]|[+-][0-9]{2}(?::?[0-5][0-9])?)?)?"
 )
-"""What else of ISO 8601 is read. `fromisoformat` takes more, and other things in each version of Python."""
+"""The other forms of ISO 8601 that are read. `fromisoformat` takes more, and other forms in each version of Python."""
 
 
 def parse_instant(text: str) -> float:

@@ -10,7 +10,7 @@ from functools import lru_cache
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 UNIX = "unix"
-"""What stands for the address of whoever connects through a unix socket."""
+"""The name in place of an address for a client that connects through a unix socket."""
 _MOST_HOPS = 32
 """Entries of X-Forwarded-For that are looked at: what a stranger can write there must not cost more."""
 _HIGHEST_PORT = 65535

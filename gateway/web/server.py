@@ -182,7 +182,7 @@ class BoundedServer(web.Server):
     # --- aiohttp's side
 
     def __call__(self) -> Connection:
-        raise NotImplementedError("connections are accepted by Site")
+        raise TypeError("Site accepts the connections: an asyncio server would take them beyond the places")
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
