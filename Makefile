@@ -34,7 +34,7 @@ tests: $(VENV)/.installed-dev
 		{ [ $$? -eq 1 ] && $(BIN)/pytest --last-failed --last-failed-no-failures none $(ARGS); }
 
 chaos: $(VENV)/.installed-dev ## The long form of the fault tests: 200 kills
-	GATEWAY_CHAOS=200 $(BIN)/pytest tests/flow/test_chaos.py $(ARGS)
+	GATEWAY_CHAOS=200 $(BIN)/pytest tests/process/test_chaos.py $(ARGS)
 
 bench: $(VENV)/.installed-dev ## Measure routing, and durable acks against a bare aiohttp handler (needs wrk)
 	$(BIN)/python tests/benchmarks/routing.py

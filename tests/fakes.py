@@ -7,16 +7,16 @@ from collections.abc import Callable
 
 import structlog
 
-from gateway.clock import Clock
 from gateway.core.outcome import Delivered, Outcome
+from gateway.core.records import Owed
 from gateway.core.routing import Router
-from gateway.engine.audit import AuditLog
-from gateway.engine.inbox import Inbox, Rules
-from gateway.engine.notices import Notices
-from gateway.metrics import Metrics
+from gateway.host.clock import Clock
+from gateway.ingest.accept import Inbox, Rules
+from gateway.ingest.own_events import Notices
+from gateway.observability.audit import AuditLog
+from gateway.observability.metrics import Metrics
 from gateway.sinks.base import Outgoing
-from gateway.store.records import Owed
-from gateway.store.sqlite import Store
+from gateway.store.sqlite.store import Store
 
 START = 1_772_000_000.0
 """Unix seconds: a day in February 2026."""

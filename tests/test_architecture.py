@@ -6,37 +6,35 @@ import ast
 import subprocess
 from collections import deque
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LAYERS: list[tuple[str, ...]] = [
-    ("gateway",),
-    ("gateway.core.errors", "gateway.core.values", "gateway.core.outcome"),
-    ("gateway.core",),
-    ("gateway.clock",),
-    ("gateway.addresses", "gateway.certificates", "gateway.files", "gateway.outlet"),
-    ("gateway.descriptors", "gateway.exposition", "gateway.signals", "gateway.systemd", "gateway.threads"),
-    ("gateway.telemetry", "gateway.metrics"),
-    ("gateway.store",),
-    ("gateway.sinks",),
-    ("gateway.engine",),
-    ("gateway.config",),
-    ("gateway.web",),
-    ("gateway.lanes", "gateway.listeners", "gateway.reload", "gateway.source_rules"),
-    ("gateway.app",),
-    ("gateway.cli",),
-    ("gateway.__main__",),
-]
-"""Top to bottom: a module imports from rows above its own, or from its own folder."""
-
-OWN_ROW = {"gateway.core.errors": set[str](), "gateway.core.values": set[str](), "gateway.core.outcome": set[str]()}
-"""Modules of a row that may import nothing of it."""
+HOUSE: dict[str, set[str]] = {
+    "core": set(),
+    "host": {"core"},
+    "observability": {"core", "host"},
+    "store": {"core", "host"},
+    "sinks": {"core", "host"},
+    "config": {"core", "host", "sinks"},
+    "ingest": {"core", "host", "observability", "store"},
+    "delivery": {"core", "host", "observability", "store", "sinks", "config", "ingest"},
+    "maintenance": {"core", "host", "observability", "store", "sinks", "config", "ingest", "delivery"},
+    "control": {"core", "host", "observability", "store", "sinks", "config", "ingest", "delivery", "maintenance"},
+    "web": {"core", "host", "observability", "store", "sinks", "config", "ingest", "delivery", "maintenance", "control"},
+    "app": {"core", "host", "observability", "store", "sinks", "config", "ingest", "delivery", "maintenance", "control", "web"},
+    "cli": {"core", "host", "observability", "store", "sinks", "config", "app"},
+}
+"""The folders of the house, bottom to top, and the folders that each one may import from beside itself."""
 
 BEHIND: dict[str, set[str]] = {
     "gateway.store": {"gateway.cli.db"},
-    "gateway.engine": set(),
+    "gateway.ingest": set(),
+    "gateway.delivery": set(),
+    "gateway.maintenance": set(),
+    "gateway.control": set(),
     "gateway.web": set(),
     "gateway.app": {"gateway.cli.serve"},
 }
@@ -59,16 +57,10 @@ MODULES = {
 }
 
 
-def row_of(module: str) -> int:
-    """The row with the longest name that is the module's own or its folder's."""
-    rows = [
-        (len(name), number)
-        for number, names in enumerate(LAYERS)
-        for name in names
-        if module == name or (module.startswith(f"{name}.") and name != "gateway")
-    ]
-    assert rows, f"{module} has no place in the house: give it a row"
-    return max(rows)[1]
+def folder_of(module: str) -> str | None:
+    """The folder of the house that a module lies in; None for `gateway` and `gateway.__main__`, which lie in none."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] != "__main__" else None
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -96,16 +88,25 @@ def reachable_from(module: str) -> dict[str, list[str]]:
     return ways
 
 
+def test_every_folder_has_a_place_in_the_house() -> None:
+    assert {folder_of(module) for module in MODULES} == {None, *HOUSE}
+
+
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_from_the_rows_above_its_own(module: str) -> None:
+def test_a_module_imports_only_from_folders_that_its_own_may_use(module: str) -> None:
+    folder = folder_of(module)
     for imported in imports_of(MODULES[module]):
-        if imported.split(".")[0] != "gateway" or imported == "gateway":
+        if folder is None or imported not in MODULES or (target := folder_of(imported)) is None:
             continue
-        if row_of(imported) == row_of(module):
-            allowed = OWN_ROW.get(module)
-            assert allowed is None or imported in allowed, f"{module} imports {imported}, its neighbour"
-        else:
-            assert row_of(imported) < row_of(module), f"{module} imports {imported}, which stands below it"
+        assert target == folder or target in HOUSE[folder], f"{module} imports {imported}: {folder} may not use {target}"
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    imports = {module: {name for name in imports_of(path) if name in MODULES} - {module} for module, path in MODULES.items()}
+    try:
+        list(TopologicalSorter(imports).static_order())
+    except CycleError as error:
+        pytest.fail(f"these files import each other: {' -> '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("gateway.cli")])
@@ -113,7 +114,9 @@ def test_a_command_does_not_enter_the_running_gateway_from_behind(module: str) -
     for reached, way in reachable_from(module).items():
         for room, allowed in BEHIND.items():
             inside = reached == room or reached.startswith(f"{room}.")
-            assert not inside or module in allowed or "gateway.app" in way[:-1], f"{' -> '.join(way)}: ask the admin listener"
+            assert not inside or module in allowed or any(folder_of(passed) == "app" for passed in way[:-1]), (
+                f"{' -> '.join(way)}: ask the admin listener"
+            )
 
 
 def test_the_commands_that_may_enter_are_there_and_do() -> None:
@@ -125,27 +128,27 @@ def test_the_commands_that_may_enter_are_there_and_do() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_time_and_randomness_come_from_the_clock_alone(module: str) -> None:
-    if module != "gateway.clock":
+    if module != "gateway.host.clock":
         assert not {"time", "random"} & set(imports_of(MODULES[module])), f"{module}: ask the clock"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_signals_are_listened_to_in_one_place(module: str) -> None:
-    if module != "gateway.signals":
-        assert "signal" not in set(imports_of(MODULES[module])), f"{module}: see gateway/signals.py"
+    if module != "gateway.host.signals":
+        assert "signal" not in set(imports_of(MODULES[module])), f"{module}: see gateway/host/signals.py"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_the_environment_is_read_in_one_place(module: str) -> None:
     names = {node.attr for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, ast.Attribute)}
-    if module != "gateway.core.values":
+    if module != "gateway.host.environment":
         assert not {"environ", "getenv", "environb"} & names, f"{module}: take the Environment that is passed on"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_tasks_are_made_where_they_have_an_owner(module: str) -> None:
     names = {node.attr for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, ast.Attribute)}
-    if module not in ("gateway.app", "gateway.engine.lane", "gateway.web.accepting"):
+    if module not in ("gateway.app.lifecycle", "gateway.delivery.lane", "gateway.web.server.accepting"):
         assert "create_task" not in names, f"{module}: tasks belong to app and lane, and to the handshakes"
 
 

@@ -18,7 +18,7 @@ from gateway.cli.lines import printable, to_json
 from gateway.config import find, load
 from gateway.core import events
 from gateway.core.routing import Decision, Router
-from gateway.core.values import Environment
+from gateway.host.environment import Environment
 
 _MOST_EXAMPLES = 10
 

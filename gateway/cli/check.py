@@ -13,7 +13,7 @@ from gateway.cli.common import ConfigOption, JsonOption, UsageError, explained
 from gateway.cli.lines import printable, to_json
 from gateway.config import Config, find, load
 from gateway.core.errors import ConfigError, Problem
-from gateway.core.values import Environment
+from gateway.host.environment import Environment
 
 if TYPE_CHECKING:
     from gateway.sinks.probe import Found
@@ -74,7 +74,7 @@ def check(
 
 async def _probe(config: Config) -> Mapping[str, Found]:
     """Open every sink at the same time; what was found, in the order of the file."""
-    from gateway.clock import Clock
+    from gateway.host.clock import Clock
     from gateway.sinks.base import Opening
     from gateway.sinks.probe import probe
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from gateway import NO_SOURCE, SERVER
-from gateway.addresses import Addresses, read
 from gateway.cli.common import UsageError
 from gateway.config import as_the_service, find, load_admin, load_store
 from gateway.config.decode import suggestion
 from gateway.config.listen import Address, Inherited, Tcp, Unix, parse
 from gateway.config.settings import AdminSettings
 from gateway.core.errors import ConfigError, GatewayError, Unreachable
-from gateway.core.values import Environment
+from gateway.host.addresses import Addresses, read
+from gateway.host.environment import Environment
 
 if TYPE_CHECKING:
     import aiohttp  # only what asks has to wait for its import: `--help` does not

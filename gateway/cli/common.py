@@ -16,18 +16,19 @@ from cyclopts import Parameter
 
 from gateway.cli.completion import event_names
 from gateway.cli.lines import printable, to_json
-from gateway.clock import Clock
 from gateway.config import Config, find, load
 from gateway.config.decode import suggestion
 from gateway.core.errors import ConfigError, GatewayError, Problem
 from gateway.core.instants import parse_instant
 from gateway.core.samples import SAMPLES, with_values
-from gateway.core.values import Duration, Environment
+from gateway.core.values import Duration
+from gateway.host.clock import Clock
+from gateway.host.environment import Environment
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gateway.telemetry import Log
+    from gateway.observability.logs import Log
 
 EventArgument = Annotated[str, Parameter(allow_leading_hyphen=True, completer=event_names)]
 AdminOption = Annotated[

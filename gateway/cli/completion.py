@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from gateway.config import find
 from gateway.config.files import included, read
 from gateway.core.samples import SAMPLES
-from gateway.core.values import Environment
+from gateway.host.environment import Environment
 
 if TYPE_CHECKING:
     from cyclopts.completion import CompletionContext

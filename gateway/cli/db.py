@@ -17,19 +17,19 @@ from cyclopts import Parameter
 from gateway.cli.client import Refused, connected
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, UsageError
 from gateway.cli.lines import printable, size, to_json
-from gateway.clock import Clock
 from gateway.config import find, load_store
 from gateway.config.settings import StoreSettings
 from gateway.core.errors import BackupExists, BackupFailed, StoreCorrupt, StoreFailed, StoreLocked, Unreachable
 from gateway.core.errors import UpkeepBusy as Busy
-from gateway.core.values import Environment
-from gateway.signals import end_as_on_interrupt
-from gateway.store.aside import Aside, Look
-from gateway.store.connection import LockFile, put_right
-from gateway.store.copies import back_up
-from gateway.store.health import examine
-from gateway.store.migrations import check_written
-from gateway.store.recovery import check_header
+from gateway.host.clock import Clock
+from gateway.host.environment import Environment
+from gateway.host.signals import end_as_on_interrupt
+from gateway.store.sqlite.backup import back_up
+from gateway.store.sqlite.connection import LockFile, put_right
+from gateway.store.sqlite.integrity import examine
+from gateway.store.sqlite.long_read import Aside, Look
+from gateway.store.sqlite.migrations import check_written
+from gateway.store.sqlite.recovery import check_header
 
 _T = TypeVar("_T")
 _EXIT = {kind.code: kind.exit_code for kind in (BackupFailed, BackupExists, Busy, StoreFailed)} | {"store_corrupt": 65}

@@ -12,7 +12,7 @@ from gateway.cli.common import working_directory
 from gateway.cli.lines import printable
 from gateway.config import Config
 from gateway.config.files import read
-from gateway.config.place import Place
+from gateway.config.location import Place
 from gateway.config.positions import Positions
 from gateway.config.settings import Rule
 from gateway.core.events import Event

@@ -16,7 +16,7 @@ from gateway.cli.lines import printable, to_json
 from gateway.config import find
 from gateway.config.diff import Difference, QueuedDeliveries
 from gateway.core.errors import ConfigError, Problem
-from gateway.core.values import Environment
+from gateway.host.environment import Environment
 
 
 def reload(

@@ -153,8 +153,8 @@ def _difference(wanted: Collection[str], came: Collection[str], known: Collectio
 
 def _print_rendering(config: Config, sink: str, event: Event, body: bytes, source: str) -> None:
     """Exactly the bytes; on a terminal without what could draw on it."""
-    from gateway.cli.rendering import first_attempt, rendered
-    from gateway.clock import Clock
+    from gateway.cli.preview import first_attempt, rendered
+    from gateway.host.clock import Clock
 
     clock = Clock()
     shown = rendered(config.sinks[sink], first_attempt(sink, event, body, source, clock), clock.now())

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from gateway.certificates import leaf
 from gateway.cli.client import reachable, running
 from gateway.cli.common import (
     AdminOption,
@@ -22,7 +21,6 @@ from gateway.cli.common import (
     named_bytes,
 )
 from gateway.cli.lines import printable, to_json
-from gateway.clock import Clock
 from gateway.config import as_the_service
 from gateway.config.listen import Inherited, Tcp, Unix, parse
 from gateway.config.settings import Config
@@ -30,7 +28,10 @@ from gateway.core.errors import GatewayError, Unreachable
 from gateway.core.samples import SAMPLES
 from gateway.core.signature import Key, sign
 from gateway.core.urls import UrlError, parse_url
-from gateway.core.values import Environment, Rate, rfc3339
+from gateway.core.values import Rate, rfc3339
+from gateway.host.certificates import leaf
+from gateway.host.clock import Clock
+from gateway.host.environment import Environment
 
 if TYPE_CHECKING:
     import aiohttp

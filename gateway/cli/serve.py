@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.config import Config
-    from gateway.core.values import Environment
-    from gateway.outlet import Outlet
-    from gateway.telemetry import Log
+    from gateway.host.environment import Environment
+    from gateway.host.outlet import Outlet
+    from gateway.observability.logs import Log
 
 
 def serve(*, config: ConfigOption = None) -> int:
@@ -27,11 +27,11 @@ def serve(*, config: ConfigOption = None) -> int:
 
     The first signal finishes what is in flight (at most [server] drain), the second cuts it; nothing is lost either way.
     """
-    from gateway import descriptors
-    from gateway.core.values import Environment
-    from gateway.outlet import Outlet
-    from gateway.signals import end_on_bus_error, ignore_reload
-    from gateway.telemetry import is_journal, set_up_logging
+    from gateway.host import descriptors
+    from gateway.host.environment import Environment
+    from gateway.host.outlet import Outlet
+    from gateway.host.signals import end_on_bus_error, ignore_reload
+    from gateway.observability.logs import is_journal, set_up_logging
 
     ignore_reload()
     environment = Environment.of_process()
@@ -60,8 +60,8 @@ def serve(*, config: ConfigOption = None) -> int:
 
 
 def _run(config: Config, log: Log, environment: Environment, outlet: Outlet) -> None:
-    from gateway.app import Gateway
-    from gateway.clock import Clock
+    from gateway.app.lifecycle import Gateway
+    from gateway.host.clock import Clock
 
     async def run() -> None:
         made = Gateway(

@@ -13,7 +13,7 @@ import msgspec
 from gateway.cli.client import connected
 from gateway.cli.common import AdminOption, ConfigOption, JsonOption, console
 from gateway.cli.lines import printable, size, to_json
-from gateway.core.status import MOST_COUNTED, Attention, Flow, SinkStatus, Status
+from gateway.core.attention import MOST_COUNTED, Attention, Flow, SinkStatus, Status
 
 if TYPE_CHECKING:
     from rich.console import Console

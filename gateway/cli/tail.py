@@ -20,11 +20,12 @@ from msgspec import Struct
 from gateway.cli.common import ConfigOption, UsageError, console, instant
 from gateway.cli.completion import sink_names
 from gateway.cli.lines import readable, style_of
-from gateway.clock import Clock
 from gateway.config import as_the_service, find, load_audit
 from gateway.core.errors import StoreError
-from gateway.core.values import Environment, rfc3339
-from gateway.signals import end_on_interrupt
+from gateway.core.values import rfc3339
+from gateway.host.clock import Clock
+from gateway.host.environment import Environment
+from gateway.host.signals import end_on_interrupt
 
 FAILED = frozenset(
     f"{kind}.{verdict}"

@@ -18,7 +18,7 @@ from gateway.config.settings import Rule, TestSettings
 from gateway.core import events, samples
 from gateway.core.errors import ConfigError, GatewayError, Problem
 from gateway.core.routing import Decision
-from gateway.core.values import Environment
+from gateway.host.environment import Environment
 
 
 class Unwritable(GatewayError):

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.certificates import PairError, load_pair, order_trouble, validity
 from gateway.config import listen
 from gateway.config.listen import Address, Inherited, Tcp, Unix
-from gateway.config.place import Finding, Findings, Place, warning
+from gateway.config.location import Finding, Findings, Place, warning
 from gateway.config.settings import Config
-from gateway.core.peers import UNIX, Network, parse_network
-from gateway.core.values import Secret
+from gateway.core.networks import UNIX, Network, parse_network
+from gateway.core.secrets import Secret
+from gateway.host.certificates import PairError, load_pair, order_trouble, validity
 
 _LARGEST_BODY = 64 * 1024 * 1024
 _NO_NETWORK = 'write "203.0.113.0/24", "2001:db8::/32" or a single address'

@@ -11,19 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from gateway.certificates import PairError, load_pair, validity
 from gateway.config import access, paths
 from gateway.config.decode import secret_refs
+from gateway.config.location import Finding, Findings, Place
 from gateway.config.memo import Memo, Same
-from gateway.config.place import Finding, Findings, Place
 from gateway.config.settings import Config, SourceSettings
 from gateway.core.mailbox import MailboxError, parse_mailbox
+from gateway.core.secrets import Secret, SecretRef
 from gateway.core.signature import Key
 from gateway.core.urls import UrlError, parse_host, parse_url
-from gateway.core.values import Secret, SecretRef
-from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, tls
-from gateway.sinks.guard import parse_network
-from gateway.sinks.http import MOST_SECRETS, OWN_HEADERS
+from gateway.host.certificates import PairError, load_pair, validity
+from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig
+from gateway.sinks.http.sink import MOST_SECRETS, OWN_HEADERS
+from gateway.sinks.net import tls
+from gateway.sinks.net.guard import parse_network
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,47}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

@@ -15,9 +15,10 @@ import msgspec
 from msgspec import Struct, structs
 from msgspec.structs import FieldInfo
 
+from gateway.config.location import Finding, Findings, Place
 from gateway.config.memo import Memo, Same
-from gateway.config.place import Finding, Findings, Place
-from gateway.core.values import Duration, Rate, SecretRef, Size
+from gateway.core.secrets import SecretRef
+from gateway.core.values import Duration, Rate, Size
 from gateway.sinks import HttpConfig, JsonlConfig
 
 S = TypeVar("S", bound=Struct)

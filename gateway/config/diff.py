@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
 
-from gateway.certificates import day, validity
 from gateway.config.settings import Config
-from gateway.core.values import SecretRef
+from gateway.core.secrets import SecretRef
+from gateway.host.certificates import day, validity
 from gateway.sinks import SinkConfig
 
 _HIDDEN = "***"

@@ -15,12 +15,12 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.config import pieces
+from gateway.config.location import Finding, Findings, Place, warning
 from gateway.config.memo import Memo
 from gateway.config.paths import AS_IT_STANDS, unfit_as_written
-from gateway.config.place import Finding, Findings, Place, warning
 from gateway.config.syntax import Fault, fault
 from gateway.core.errors import ConfigError, Problem
-from gateway.core.values import Environment
+from gateway.host.environment import Environment
 
 NAME = "gateway.toml"
 _SERVICE = "legitmark-gateway"

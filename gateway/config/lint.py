@@ -11,19 +11,19 @@ from functools import partial
 from pathlib import Path
 
 from gateway.config.decode import secrets_in
+from gateway.config.location import Finding, Findings, Place, warning
 from gateway.config.memo import Memo, Same
 from gateway.config.overlap import shadowed
-from gateway.config.place import Finding, Findings, Place, warning
 from gateway.config.rules import tables_of
 from gateway.config.settings import Config, Rule
-from gateway.config.words import of_pattern, of_test
+from gateway.config.spelling import of_pattern, of_test
 from gateway.core.errors import Problem
 from gateway.core.events import Milestone
 from gateway.core.mailbox import MailboxError, parse_mailbox
 from gateway.core.routing import GATEWAY, may_apply
 from gateway.core.urls import UrlError, parse_host, parse_url
 from gateway.sinks import EmailConfig, HttpConfig, SinkConfig, SlackConfig
-from gateway.sinks.guard import Guard
+from gateway.sinks.net.guard import Guard
 
 
 def warnings(config: Config, findings: Findings, memo: Memo) -> Iterator[Finding]:

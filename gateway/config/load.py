@@ -13,13 +13,12 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from gateway.clock import Clock
-from gateway.config import checks, lint, messages, report, rules
+from gateway.config import checks, lint, message_texts, report, rules
 from gateway.config.decode import SECRET_FORMS, absolute, decode_table, secrets_in, suggestion
 from gateway.config.files import TomlFile, included, missing_folders, read, read_table
+from gateway.config.location import Finding, Findings, Place
 from gateway.config.memo import Memo, Same
 from gateway.config.paths import AS_IT_STANDS, unfit_as_written
-from gateway.config.place import Finding, Findings, Place
 from gateway.config.report import is_secret_itself
 from gateway.config.secrecy import pasted
 from gateway.config.settings import (
@@ -33,12 +32,14 @@ from gateway.config.settings import (
     TlsSettings,
 )
 from gateway.core.errors import ConfigError, Problem
-from gateway.core.values import Environment, Secret, SecretRef
+from gateway.core.secrets import Secret, SecretRef
+from gateway.host.clock import Clock
+from gateway.host.environment import Environment
 from gateway.sinks import SINK_TYPES, HttpConfig, SinkConfig
 from gateway.sinks.base import ReadableSettings, SinkSettings
-from gateway.sinks.language import is_timezone
-from gateway.sinks.templates import TemplateProblem, read_template
-from gateway.sinks.tls import read_authorities
+from gateway.sinks.net.tls import read_authorities
+from gateway.sinks.text.language import is_timezone
+from gateway.sinks.text.templates import TemplateProblem, read_template
 
 S = TypeVar("S", bound=Struct)
 _P = TypeVar("_P")
@@ -152,7 +153,7 @@ class _Loader:
         )
         found: Findings = []
         checks.check(config, found, self._memo)
-        messages.check(config, found, self._memo)
+        message_texts.check(config, found, self._memo)
         if secrets:
             checks.check_secrets(config, found, now, self._memo)
         if not written_sources and not any(finding.place.keys[:1] == ("sources",) for finding in self._findings):

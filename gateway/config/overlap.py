@@ -10,8 +10,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from gateway.config.location import Finding, warning
 from gateway.config.memo import Memo, Same
-from gateway.config.place import Finding, warning
 from gateway.config.settings import Rule
 from gateway.core.patterns import OPERATORS
 from gateway.core.routing import GATEWAY

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.config.place import Finding, Findings, Place
+from gateway.config.location import Finding, Findings, Place
 from gateway.config.settings import Config
 from gateway.core.database_files import BESIDE
 from gateway.sinks import HttpConfig, JsonlConfig

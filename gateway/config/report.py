@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from gateway.config.place import Finding
+from gateway.config.location import Finding
 from gateway.config.secrecy import SENSITIVE, Cleaner, is_unmistakable
 from gateway.core.errors import Problem
 

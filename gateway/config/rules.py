@@ -12,8 +12,8 @@ from msgspec import structs
 
 from gateway.config.decode import decode_table, suggestion
 from gateway.config.files import TomlFile
+from gateway.config.location import Finding, Findings, Place
 from gateway.config.memo import Memo
-from gateway.config.place import Finding, Findings, Place
 from gateway.config.settings import RouteSettings, Rule, Test, TestSettings
 from gateway.core.patterns import OPERATORS, Pattern, compile_pattern
 from gateway.core.routing import Route

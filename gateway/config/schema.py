@@ -30,7 +30,8 @@ from gateway.config.settings import (
 )
 from gateway.core.events import IDENTITY
 from gateway.core.patterns import OPERATORS
-from gateway.core.values import Duration, Rate, SecretRef, Size
+from gateway.core.secrets import SecretRef
+from gateway.core.values import Duration, Rate, Size
 from gateway.core.vocabulary import FIELDS, VALUES
 from gateway.sinks import SINK_TYPES
 

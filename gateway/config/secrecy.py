@@ -30,7 +30,7 @@ from gateway.core.errors import Problem
 from gateway.core.events import IDENTITY
 from gateway.sinks import SINK_TYPES
 from gateway.sinks.base import Breaker
-from gateway.sinks.http import Basic
+from gateway.sinks.http.sink import Basic
 
 _PIECE = 6
 """Characters: the shortest piece of a suspect that is never shown."""

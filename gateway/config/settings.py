@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from gateway.config.place import Place
+from gateway.config.location import Place
 from gateway.core.errors import Problem
 from gateway.core.events import IDENTITY
 from gateway.core.routing import Route
-from gateway.core.values import Duration, Secret, SecretRef, Size
+from gateway.core.secrets import Secret, SecretRef
+from gateway.core.values import Duration, Size
 from gateway.sinks import SinkConfig
 from gateway.sinks.base import Locale
 

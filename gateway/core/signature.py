@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from gateway.core.errors import RejectedWebhook
-from gateway.core.values import Secret
+from gateway.core.secrets import Secret
 
 TOLERANCE = 300.0
 """Seconds between the signed timestamp and our clock, in both directions (Standard Webhooks' own value)."""

@@ -6,10 +6,10 @@ from typing import assert_never
 
 from gateway.core.errors import SinkSetupError
 from gateway.sinks.base import Opening, Sink
-from gateway.sinks.email import EmailConfig, EmailSink
-from gateway.sinks.http import HttpConfig, HttpSink
-from gateway.sinks.jsonl import JsonlConfig, JsonlSink
-from gateway.sinks.slack import SlackConfig, SlackSink
+from gateway.sinks.email.sink import EmailConfig, EmailSink
+from gateway.sinks.http.sink import HttpConfig, HttpSink
+from gateway.sinks.jsonl.sink import JsonlConfig, JsonlSink
+from gateway.sinks.slack.sink import SlackConfig, SlackSink
 
 __all__ = ["SINK_TYPES", "EmailConfig", "HttpConfig", "JsonlConfig", "SinkConfig", "SlackConfig", "open_sink"]
 

@@ -9,12 +9,13 @@ from typing import ClassVar, Literal, Protocol
 
 from msgspec import Struct, field
 
-from gateway.clock import Clock
+from gateway.core.conversation import Thread
 from gateway.core.events import Event
 from gateway.core.outcome import Outcome
 from gateway.core.retry import LEGITMARK_SCHEDULE
-from gateway.core.thread import Thread
-from gateway.core.values import Duration, Rate, Secret, SecretRef
+from gateway.core.secrets import Secret, SecretRef
+from gateway.core.values import Duration, Rate
+from gateway.host.clock import Clock
 
 _MARGIN_SECONDS = 0.25
 """Seconds between the last thing that a sink waits for and the end of its attempt's time."""

@@ -20,15 +20,18 @@ from typing import Literal, assert_never
 import aiosmtplib
 from msgspec import Struct
 
-from gateway.clock import Clock
 from gateway.core.urls import UrlError, parse_url
-from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, email, http, slack
+from gateway.host.blocking import detached
+from gateway.host.clock import Clock
+from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig
 from gateway.sinks.base import Opening, SinkSettings
-from gateway.sinks.dial import Dialler
-from gateway.sinks.guard import AddressInfo, BlockedAddress, Guard, words
-from gateway.sinks.mail_answers import failure, no_utf8
-from gateway.sinks.tls import refused
-from gateway.threads import detached
+from gateway.sinks.email import sink as email
+from gateway.sinks.email.answers import failure, no_utf8
+from gateway.sinks.http import sink as http
+from gateway.sinks.net.dial import Dialler
+from gateway.sinks.net.guard import AddressInfo, BlockedAddress, Guard, words
+from gateway.sinks.net.tls import refused
+from gateway.sinks.slack import sink as slack
 
 _MOST_SECONDS = 10.0
 _GOODBYE_SECONDS = 1.0

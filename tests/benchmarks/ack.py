@@ -30,10 +30,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.clock import Clock
 from gateway.core.samples import SAMPLES
+from gateway.core.secrets import Secret
 from gateway.core.signature import Key, sign
-from gateway.core.values import Secret, rfc3339
+from gateway.core.values import rfc3339
+from gateway.host.clock import Clock
 
 SINKS = 3
 FLOORS = {"sinks paused": 0.28, "sinks delivering": 0.18}

@@ -17,14 +17,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gateway import lanes
-from gateway.engine import janitor, operator
-from gateway.store import operations, purging, reads, unlogged, writes
-from gateway.store.migrations import Upgrade, migrate
-from gateway.store.operations import Target
-from gateway.store.timeline import Timeline
-from gateway.store.unlogged import Step
-from gateway.store.writes import Changes
+from gateway.control import replay
+from gateway.core.selection import Target
+from gateway.delivery import lanes
+from gateway.maintenance import janitor
+from gateway.store.sqlite import operations, purging, reads, unlogged, writes
+from gateway.store.sqlite.migrations import Upgrade, migrate
+from gateway.store.sqlite.timeline import Timeline
+from gateway.store.sqlite.unlogged import Step
+from gateway.store.sqlite.writes import Changes
 
 START_MS = 1_760_000_000_000
 _BOUND_MS = 50.0
@@ -141,10 +142,10 @@ def _act(targets: list[Target], change: Callable[..., list[Target]]) -> Slice:
     def act(connection: sqlite3.Connection) -> bool:
         nonlocal at
         changes = Changes()
-        changed = change(connection, targets=targets[at : at + operator._SLICE], now=START_MS / 1000, changes=changes)
+        changed = change(connection, targets=targets[at : at + replay._SLICE], now=START_MS / 1000, changes=changes)
         unlogged.note(connection, [Step(one.seq, "delivery.replayed", START_MS, one.sink, actor="ann") for one in changed])
         writes.count(connection, changes)
-        at += operator._SLICE
+        at += replay._SLICE
         return at < len(targets)
 
     return act

@@ -16,11 +16,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from gateway.store import connection as opening
-from gateway.store import named, queries
-from gateway.store.migrations import Upgrade, migrate
-from gateway.store.operations import Selection, Target
-from gateway.store.overview import overview
+from gateway.core.selection import Selection, Target
+from gateway.store.sqlite import connection as opening
+from gateway.store.sqlite import named, queries
+from gateway.store.sqlite.migrations import Upgrade, migrate
+from gateway.store.sqlite.overview import overview
 
 SINKS = ("archive", "chat", "erp")
 START_MS = 1_760_000_000_000

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.test_operate import Bench, told
-from tests.flow.running import Receiver, Running, event, http_sink, route, until
+from tests.process.running import Receiver, Running, event, http_sink, route, until
 
 _ROUTES = '[[routes]]\nmatch = { event_type = "state_change" }\nsinks = ["erp"]\n' + route("desk", source="gateway")
 

@@ -15,10 +15,10 @@ from statistics import quantiles
 
 import pytest
 
-from gateway.store.records import Message, NewMessage
+from gateway.core.records import Message, NewMessage
 from tests.cli.running import TIMEOUT, Result, at_a_terminal, environment
 from tests.cli.running import gateway as gateway_command
-from tests.flow.running import Running, event, signed, until
+from tests.process.running import Running, event, signed, until
 from tests.store.kit import serving
 
 _SINKS = ("archive", "fraud_desk", "care")

@@ -132,7 +132,8 @@ def test_tail_asks_of_a_broken_configuration_only_where_the_log_is(broken: Path)
 def test_positions_are_looked_up_only_where_there_is_something_to_show(folder: Path, warned: Path) -> None:
     for file, needed in ((folder / "gateway.toml", False), (warned, True)):
         code = (
-            "import sys; from pathlib import Path; from gateway.config import load; from gateway.core.values import Environment;"
+            "import sys; from pathlib import Path; from gateway.config import load;"
+            " from gateway.host.environment import Environment;"
             f"load(Path({str(file)!r}), Environment({{}}), secrets=False); sys.exit('tree_sitter' in sys.modules)"
         )
         done = subprocess.run([sys.executable, "-c", code], env=environment(), timeout=20, check=False)

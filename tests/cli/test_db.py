@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from gateway.store.migrations import scripts
+from gateway.store.sqlite.migrations import scripts
 from tests.cli.running import Result, environment
 from tests.cli.running import command as command_line
 from tests.cli.running import gateway as command
-from tests.flow.running import Answer, Running, event, exchange, no_traceback, request_bytes, route, signed, until
+from tests.process.running import Answer, Running, event, exchange, no_traceback, request_bytes, route, signed, until
 from tests.store import writing
 from tests.store.kit import fill, rows
 

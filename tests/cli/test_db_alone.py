@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store import unlogged
+from gateway.store.sqlite import unlogged
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
 from tests.cli.test_db import SINK, is_copying, large, names, post, running, started
-from tests.flow.running import Running, no_traceback, route, until
+from tests.process.running import Running, no_traceback, route, until
 from tests.store.kit import fill, rows
 
 __all__ = ["large", "running"]

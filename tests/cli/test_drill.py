@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
-from tests.flow.running import Mailbox, Receiver, Running, event, exchange, http_sink, no_traceback, request_bytes, until
+from tests.process.running import Mailbox, Receiver, Running, event, exchange, http_sink, no_traceback, request_bytes, until
 
 SINK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HOOK = "/services/T0/B0/hook-5Wd3-never-shown"

@@ -14,7 +14,7 @@ from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 from gateway.config.schema import FILE
 from tests.cli.running import gateway
 from tests.conftest import PAYLOADS, SECRET
-from tests.flow.running import Running, until
+from tests.process.running import Running, until
 
 BODY = next(PAYLOADS.glob("*.json")).read_bytes()
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
-from tests.flow.running import Receiver, Running, event, http_sink, route, signed, until
+from tests.process.running import Receiver, Running, event, http_sink, route, signed, until
 
 
 class Bench:

@@ -12,11 +12,11 @@ import pytest
 
 from gateway.config import Config, load
 from gateway.config.diff import queued_deliveries
-from gateway.core.values import Environment
+from gateway.host.environment import Environment
 from tests.cli.running import Result, at_a_terminal
 from tests.cli.running import gateway as command
 from tests.conftest import SECRET
-from tests.flow.running import Receiver, Running, event, http_sink, until
+from tests.process.running import Receiver, Running, event, http_sink, until
 
 ARCHIVE = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n'
 SPARE = '[sinks.spare]\ntype = "jsonl"\npath = "spare.jsonl"\n'

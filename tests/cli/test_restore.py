@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
-from tests.flow.running import Receiver, Running, event, http_sink, new_id, route, signed, until
+from tests.process.running import Receiver, Running, event, http_sink, new_id, route, signed, until
 
 KEEP = "mkdir before && mv gateway.db before/ && { mv gateway.db-wal before/ 2>/dev/null; rm -f gateway.db-shm; }"
 PUT = "install -m 600 backup.db gateway.db"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.rendering import rendered
+from gateway.cli.preview import rendered
 from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SlackConfig
-from gateway.sinks.http import Basic
+from gateway.sinks.http.sink import Basic
 from tests.cli.running import Result, gateway
 from tests.cli.terminal import shown
 from tests.conftest import PAYLOADS

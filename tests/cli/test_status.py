@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
 from tests.cli.terminal import shown
-from tests.flow.running import Receiver, Running, event, http_sink, route, until
+from tests.process.running import Receiver, Running, event, http_sink, route, until
 
 SINKS = ("fine", "down", "strict", "halted", "busy", "ledger")
 KEYS = {"time", "version", "started_at", "ready", "not_ready", "config", "received", "refused", "delivered", "sinks"} | {

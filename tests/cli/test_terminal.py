@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.running import at_a_terminal
 from tests.cli.test_operate import Bench
-from tests.flow.running import Receiver, Running, event, http_sink, route, signed, until
+from tests.process.running import Receiver, Running, event, http_sink, route, signed, until
 
 _MANY = 450
 """Deliveries: three slices."""

@@ -10,9 +10,10 @@ import pytest
 from gateway.config import Config, load
 from gateway.config.diff import differences, until_restart
 from gateway.core.errors import ConfigError, Problem
-from gateway.core.values import Environment, SecretRef
+from gateway.core.secrets import SecretRef
+from gateway.host.environment import Environment
 from tests.conftest import SECRET
-from tests.flow.certified import Certified
+from tests.engine.certified import Certified
 
 PEM_END = "-----END CERTIFICATE-----\n"
 DAY = 86400.0

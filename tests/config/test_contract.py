@@ -10,7 +10,9 @@ from gateway.config import Config, load
 from gateway.config.settings import AdminSettings, ServerSettings, SourceSettings, StoreSettings
 from gateway.core.errors import ConfigError
 from gateway.core.events import IDENTITY
-from gateway.core.values import Duration, Environment, Rate, SecretRef, Size
+from gateway.core.secrets import SecretRef
+from gateway.core.values import Duration, Rate, Size
+from gateway.host.environment import Environment
 from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SlackConfig
 from gateway.sinks.base import Breaker
 from tests.conftest import SECRET

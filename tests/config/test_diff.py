@@ -8,7 +8,7 @@ import pytest
 
 from gateway.config import Config, load
 from gateway.config.diff import Difference, differences, until_restart
-from gateway.core.values import Environment
+from gateway.host.environment import Environment
 from tests.conftest import SECRET
 
 BASE = """

@@ -14,7 +14,7 @@ from msgspec.structs import FieldInfo, fields
 
 from gateway.config import Config, load
 from gateway.config.decode import decode_table
-from gateway.config.place import Finding, Place
+from gateway.config.location import Finding, Place
 from gateway.config.settings import (
     AdminSettings,
     AuditSettings,
@@ -27,7 +27,8 @@ from gateway.config.settings import (
 from gateway.config.settings import TestSettings as Expectation
 from gateway.core.events import IDENTITY, Milestone
 from gateway.core.patterns import OPERATORS, compile_pattern
-from gateway.core.values import Duration, Environment, Rate, Size
+from gateway.core.values import Duration, Rate, Size
+from gateway.host.environment import Environment
 from gateway.sinks import SINK_TYPES
 from gateway.sinks.base import Breaker
 from tests.config.reading import EXAMPLE, NOT_YET, Key, Table, everything_uncommented, example_with, tables

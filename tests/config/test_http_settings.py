@@ -9,7 +9,8 @@ import trustme
 
 from gateway.config import Config, load
 from gateway.core.errors import ConfigError
-from gateway.core.values import Environment, SecretRef
+from gateway.core.secrets import SecretRef
+from gateway.host.environment import Environment
 from gateway.sinks import HttpConfig
 from tests.conftest import SECRET
 

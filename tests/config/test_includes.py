@@ -8,7 +8,8 @@ import pytest
 
 from gateway.config import Config, load
 from gateway.core.errors import ConfigError
-from gateway.core.values import Environment, SecretRef
+from gateway.core.secrets import SecretRef
+from gateway.host.environment import Environment
 from gateway.sinks import HttpConfig, JsonlConfig
 from tests.cli.running import gateway
 from tests.conftest import SECRET

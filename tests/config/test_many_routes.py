@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from gateway.config import load
 from gateway.config.files import TomlFile
+from gateway.config.location import Findings
 from gateway.config.memo import Memo
 from gateway.config.overlap import shadowed
-from gateway.config.place import Findings
 from gateway.config.rules import read_routes
 from gateway.config.settings import Rule
-from gateway.core.values import Environment
+from gateway.host.environment import Environment
 from tests.conftest import SECRET
 
 FIELDS = ("event_type", "milestone", "reference_id", "source")

@@ -14,7 +14,7 @@ from gateway.config import Config, load, pieces
 from gateway.config.diff import differences
 from gateway.config.memo import Memo
 from gateway.core.errors import ConfigError
-from gateway.core.values import Environment
+from gateway.host.environment import Environment
 from tests.config.test_many_routes import configuration
 from tests.conftest import SECRET
 

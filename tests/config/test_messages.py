@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway import lanes
 from gateway.config import Config, load
 from gateway.config.diff import differences
-from gateway.core.values import Environment
+from gateway.delivery import lanes
+from gateway.host.environment import Environment
 from gateway.sinks import EmailConfig, SlackConfig
 from tests.conftest import SECRET
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from gateway.config import load
 from gateway.config.listen import Tcp, parse
 from gateway.core.errors import ConfigError
-from gateway.core.peers import Networks
+from gateway.core.networks import Networks
 from gateway.core.urls import parse_url
-from gateway.core.values import Environment
-from gateway.sinks.guard import Guard
+from gateway.host.environment import Environment
+from gateway.sinks.net.guard import Guard
 from tests.conftest import SECRET
 
 HEAD = '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n[[routes]]\nsinks = ["s"]\n'

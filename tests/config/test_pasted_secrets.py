@@ -16,7 +16,7 @@ from gateway.cli.check import check
 from gateway.config import load
 from gateway.config.secrecy import Cleaner
 from gateway.core.errors import ConfigError, Problem
-from gateway.core.values import Environment
+from gateway.host.environment import Environment
 from tests.config.pasting import PLAIN, SHAPED, layouts
 from tests.conftest import SECRET
 

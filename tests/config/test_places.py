@@ -11,7 +11,8 @@ import pytest
 from gateway.config import Config, find, load
 from gateway.config.listen import Address, Inherited, Tcp, Unix, is_local, parse
 from gateway.core.errors import ConfigError
-from gateway.core.values import Environment, SecretRef
+from gateway.core.secrets import SecretRef
+from gateway.host.environment import Environment
 from gateway.sinks import JsonlConfig
 from tests.conftest import SECRET
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from gateway.config import load
-from gateway.core.values import Environment
+from gateway.host.environment import Environment
 from tests.cli.running import gateway
 from tests.config.reading import EXAMPLE
 from tests.conftest import PAYLOADS, SECRET
-from tests.flow.running import Receiver, Running, until
+from tests.process.running import Receiver, Running, until
 
 FOLDER = EXAMPLE.parent / "config"
 PROFILES = [pytest.param(file, id=file.stem) for file in sorted(FOLDER.glob("*.toml"))]

@@ -21,7 +21,8 @@ from gateway.config import load
 from gateway.config.schema import FILE, document
 from gateway.core.errors import ConfigError
 from gateway.core.patterns import OPERATORS, compile_pattern
-from gateway.core.values import Duration, Environment, Rate, Size
+from gateway.core.values import Duration, Rate, Size
+from gateway.host.environment import Environment
 from gateway.sinks import SINK_TYPES
 from tests.config.reading import EXAMPLE, everything_uncommented
 from tests.config.test_contract import EXAMPLE as CONTRACT

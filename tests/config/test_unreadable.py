@@ -15,7 +15,7 @@ import pytest
 
 from gateway.config import load
 from gateway.core.errors import ConfigError
-from gateway.core.values import Environment
+from gateway.host.environment import Environment
 from tests.conftest import SECRET
 
 NOBODY = 65534

@@ -10,8 +10,8 @@ from gateway.config import load
 from gateway.core.errors import Problem
 from gateway.core.events import EVENT_TYPES, STATES, Milestone
 from gateway.core.samples import SAMPLES
-from gateway.core.values import Environment
 from gateway.core.vocabulary import FIELDS, NOTICE_TYPES
+from gateway.host.environment import Environment
 from tests.config.reading import EXAMPLE
 from tests.conftest import SECRET
 

@@ -28,7 +28,8 @@ NAME = "the secret of env TOKEN (toke...)"
 START = """
 import asyncio, os, sys
 from pathlib import Path
-from gateway.core.values import Environment, SecretRef
+from gateway.core.secrets import SecretRef
+from gateway.host.environment import Environment
 token = Environment(os.environ).secret(SecretRef(env="TOKEN"), Path()).reveal()
 """
 KEY = SECRET.removeprefix("whsec_")
@@ -59,21 +60,21 @@ WRITTEN = {
     "print(token[:9], end='', flush=True); print(token[9:])": "stdout",
     "sys.stdout.buffer.write(token.encode())": "stdout",
     "print('Bearer ' + token, file=sys.stderr)": "stderr",
-    "from gateway.outlet import Outlet; from gateway.telemetry import set_up_logging\n"
+    "from gateway.host.outlet import Outlet; from gateway.observability.logs import set_up_logging\n"
     "set_up_logging(Outlet(sys.stderr), None).info('sent', headers={'x-key': token})": "stderr",
     "from gateway.cli.streams import secure; secure(); print(token, file=sys.stderr)": "stderr",
     "import warnings; warnings.warn(token)": "stderr",
-    "from gateway.metrics import Metrics; Metrics().rejection('legitmark', token)": "metrics at the end",
+    "from gateway.observability.metrics import Metrics; Metrics().rejection('legitmark', token)": "metrics at the end",
     "from gateway.core.errors import StoreError; StoreError(f'refused {token}')": "an error",
-    "from gateway.web.connection import json_response; json_response(400, {'error': token})": "an answer",
-    "from gateway.files import AppendFile; AppendFile(Path('a.jsonl')).append(token.encode())": "./a.jsonl, line 1",
+    "from gateway.web.server.connection import json_response; json_response(400, {'error': token})": "an answer",
+    "from gateway.host.append_file import AppendFile; AppendFile(Path('a.jsonl')).append(token.encode())": "./a.jsonl, line 1",
     "Path('some').write_text('\\n\\n' + token); Path('some').rename('other')": "./other, line 3",
     "Path('../records/../elsewhere').write_text(token)": "/elsewhere, line 1",
     "Path('some').write_text(token); Path('some').rename('input')": "./input, line 1",
     "Path('some').write_text(token); Path('input').unlink(); os.link('some', 'input'); os.unlink('some')": "./input, line 1",
     "import sqlite3; db = sqlite3.connect('file:input?mode=rwc', uri=True)\n"
     "db.execute('CREATE TABLE t AS SELECT ? AS a', (token,)); db.commit()": "./input, line",
-    "from gateway.systemd import Systemd; Systemd(Environment({}), None).ready(token)": "what systemd is told",
+    "from gateway.host.systemd import Systemd; Systemd(Environment({}), None).ready(token)": "what systemd is told",
     "import sqlite3; db = sqlite3.connect('a.db'); db.execute('CREATE TABLE t AS SELECT ? AS a', (token,)); db.commit()\n"
     "db.execute(\"VACUUM INTO 'backup.db'\")": "./backup.db, line",
 }
@@ -178,7 +179,8 @@ LEAKS = """
 import os
 import pytest
 from pathlib import Path
-from gateway.core.values import Environment, SecretRef
+from gateway.core.secrets import SecretRef
+from gateway.host.environment import Environment
 from gateway.core.errors import GatewayError
 
 def test_that_leaks(tmp_path):

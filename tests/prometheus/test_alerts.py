@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.cli import _COMMANDS
 from gateway.config.settings import ServerSettings
-from tests.flow.running import Receiver, Running, event, http_sink, route, signed, until
+from tests.process.running import Receiver, Running, event, http_sink, route, signed, until
 
 HERE = Path(__file__).parent
 ALERTS = HERE.parent.parent / "config" / "prometheus-alerts.yml"

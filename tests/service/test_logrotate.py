@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import gateway
-from tests.flow.running import Running, event, route, until
+from tests.process.running import Running, event, route, until
 
 RULES = Path(__file__).parents[2] / "systemd/legitmark-gateway.logrotate"
 SINK = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n'

@@ -12,8 +12,9 @@ import pytest
 
 from gateway.config import load
 from gateway.core.errors import ConfigError, StoreCorrupt
-from gateway.core.values import Duration, Environment
-from gateway.descriptors import NEEDED
+from gateway.core.values import Duration
+from gateway.host.descriptors import NEEDED
+from gateway.host.environment import Environment
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "systemd"

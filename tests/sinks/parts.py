@@ -22,15 +22,17 @@ from typing import Any, NamedTuple, Self
 
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
-from gateway.clock import Clock
 from gateway.core.events import Event, decode
 from gateway.core.outcome import Outcome
-from gateway.core.values import Duration, Environment, SecretRef
+from gateway.core.secrets import SecretRef
+from gateway.core.values import Duration
+from gateway.host.clock import Clock
+from gateway.host.environment import Environment
 from gateway.sinks import SinkConfig, open_sink
 from gateway.sinks.base import Opening, Outgoing, Sink
 from tests.conftest import SECRET
 from tests.fakes import START, FakeClock
-from tests.flow.running import until
+from tests.process.running import until
 
 MESSAGE_ID = "019c8f0e7a417c55b1d204a96bd3e871"
 DELIVERY_ID = f"{MESSAGE_ID}-erp"

@@ -11,10 +11,11 @@ from typing import get_args
 
 import pytest
 
+from gateway.core.secrets import Secret
 from gateway.core.signature import Key
-from gateway.core.values import Secret
-from gateway.sinks import http, jsonl
-from gateway.sinks.http import Format
+from gateway.sinks.http import sink as http
+from gateway.sinks.http.sink import Format
+from gateway.sinks.jsonl import sink as jsonl
 from tests.conftest import SECRET
 from tests.fakes import START
 from tests.golden import same

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sinks import dial
-from gateway.sinks.dial import DELAY_SECONDS, Dialler, interleaved
-from gateway.sinks.guard import AddressInfo, BlockedAddress, Guard, parse_network
+from gateway.sinks.net import dial
+from gateway.sinks.net.dial import DELAY_SECONDS, Dialler, interleaved
+from gateway.sinks.net.guard import AddressInfo, BlockedAddress, Guard, parse_network
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 

@@ -13,8 +13,8 @@ import pytest
 
 from gateway.sinks import EmailConfig
 from gateway.sinks.base import Locale, Outgoing
-from gateway.sinks.email import render, template_of
-from gateway.sinks.language import LOCALES
+from gateway.sinks.email.sink import render, template_of
+from gateway.sinks.text.language import LOCALES
 from tests.golden import same
 from tests.sinks.parts import outgoing, parsed
 from tests.sinks.test_email import page_of, read, text_of

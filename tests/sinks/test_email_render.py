@@ -13,9 +13,9 @@ from hypothesis import example, given
 
 from gateway.sinks import EmailConfig
 from gateway.sinks.base import Locale, Outgoing
-from gateway.sinks.email import render, template_of
-from gateway.sinks.language import LOCALES, Language, tell
-from gateway.sinks.templates import MOST_TEXT, built_in_source, cut
+from gateway.sinks.email.sink import render, template_of
+from gateway.sinks.text.language import LOCALES, Language, tell
+from gateway.sinks.text.templates import MOST_TEXT, built_in_source, cut
 from tests.sinks.parts import DELIVERY_ID, outgoing
 from tests.sinks.test_email import HEADERS, SENDER, THREADED, page_of, text_of
 from tests.sinks.test_render import LINK, RECIPIENTS, deliveries

@@ -13,8 +13,8 @@ from gateway.core.outcome import Delivered, Outcome, Reject, Retry
 from gateway.core.values import Duration
 from gateway.sinks import EmailConfig
 from gateway.sinks.base import Deadline
-from gateway.sinks.email import EmailSink, Idle
-from tests.flow.running import until
+from gateway.sinks.email.sink import EmailSink, Idle
+from tests.process.running import until
 from tests.sinks.conftest import Certificates
 from tests.sinks.parts import DROP, HANG, PATIENCE, RESET, MailServer, ScriptedSmtp, opened, opening, outgoing, ref, send
 from tests.sinks.test_dial import dropping, info

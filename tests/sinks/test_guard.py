@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.core.errors import SinkSetupError
 from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.sinks import EmailConfig, HttpConfig, SlackConfig, open_sink
-from gateway.sinks.guard import Guard, parse_network
+from gateway.sinks.net.guard import Guard, parse_network
 from tests.sinks.parts import LONG, HttpServer, ScriptedSmtp, opened, opening, ref, send
 
 ALLOWED = [

@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
-from gateway.clock import Clock
 from gateway.core.errors import SinkSetupError
 from gateway.core.events import Event, decode
 from gateway.core.outcome import Delivered
+from gateway.host.clock import Clock
 from gateway.sinks import HttpConfig, open_sink
-from gateway.sinks.guard import Guard
-from gateway.sinks.transport import Answer, Transport
+from gateway.sinks.net.guard import Guard
+from gateway.sinks.net.http_client import Answer, Transport
 from tests.conftest import SECRET
 from tests.sinks.conftest import Certificates
 from tests.sinks.parts import (

@@ -15,13 +15,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
-from gateway.clock import Clock
 from gateway.core.outcome import Delivered
+from gateway.core.secrets import Secret
 from gateway.core.signature import Key
-from gateway.core.values import Secret
+from gateway.host.clock import Clock
 from gateway.sinks import HttpConfig, JsonlConfig
-from gateway.sinks.formats import cloud_event, envelope
-from gateway.sinks.http import Format, render
+from gateway.sinks.http.sink import Format, render
+from gateway.sinks.text.envelope import cloud_event, envelope
 from tests.conftest import SECRET
 from tests.fakes import START
 from tests.sinks.parts import DELIVERY_ID, MESSAGE_ID, HttpServer, opened, outgoing, ref, send

@@ -14,27 +14,15 @@ from urllib.parse import quote
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from gateway.clock import Clock
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
+from gateway.host.clock import Clock
 from gateway.sinks import HttpConfig
-from gateway.sinks.excerpt import MOST, Excerpts
-from gateway.sinks.guard import Guard
-from gateway.sinks.http import Basic, Format
-from gateway.sinks.transport import Transport
+from gateway.sinks.http.sink import Basic, Format
+from gateway.sinks.net.excerpt import MOST, Excerpts
+from gateway.sinks.net.guard import Guard
+from gateway.sinks.net.http_client import Transport
 from tests.conftest import SECRET
-from tests.sinks.parts import (
-    PATIENCE,
-    SECRETS,
-    Heard,
-    HttpServer,
-    Server,
-    answer,
-    opened,
-    outgoing,
-    read_request,
-    ref,
-    send,
-)
+from tests.sinks.parts import PATIENCE, SECRETS, Heard, HttpServer, Server, answer, opened, outgoing, read_request, ref, send
 
 NEW_SECRET = "whsec_" + base64.b64encode(b"the new one, of 32 bytes, really").decode()
 FORMATS: list[Format] = ["raw", "envelope", "cloudevents"]

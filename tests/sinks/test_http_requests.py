@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.core.urls import UrlError, parse_url
 from gateway.core.values import Duration
-from gateway.sinks import HttpConfig, http_connection
-from gateway.sinks.transport import head_of
-from gateway.threads import started
+from gateway.host.blocking import started
+from gateway.sinks import HttpConfig
+from gateway.sinks.net import http_connection
+from gateway.sinks.net.http_client import head_of
 from tests.sinks.conftest import Certificates
 from tests.sinks.parts import PATIENCE, HttpServer, Server, answer, opened, outgoing, read_request, send
 from tests.sinks.test_dial import dropping, info

@@ -15,10 +15,11 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from gateway.clock import Clock
 from gateway.core.errors import SinkSetupError
 from gateway.core.outcome import Delivered, Outcome, Reason, Retry
-from gateway.core.values import Duration, SecretRef
+from gateway.core.secrets import SecretRef
+from gateway.core.values import Duration
+from gateway.host.clock import Clock
 from gateway.sinks import HttpConfig, open_sink
 from gateway.sinks.probe import Found, probe
 from tests.sinks.conftest import Certificates

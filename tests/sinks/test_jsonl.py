@@ -21,14 +21,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gateway import files
 from gateway.core.outcome import Delivered, Outcome, Reason, Retry
+from gateway.host import append_file
+from gateway.host.blocking import started as begin
 from gateway.sinks import JsonlConfig
 from gateway.sinks.base import Outgoing, Sink
-from gateway.sinks.jsonl import render
-from gateway.threads import started as begin
+from gateway.sinks.jsonl.sink import render
 from tests.fakes import START
-from tests.flow.running import until
+from tests.process.running import until
 from tests.sinks.parts import MESSAGE_ID, PATIENCE, SHORT, attempt, drain, opened, outgoing, send, writers, written_to_the_end
 
 KEYS = ["v", "time", "message_id", "sender_id", "source", "event_type", "milestone", "sr_uuid", "reference_id"]
@@ -556,7 +556,7 @@ async def test_the_file_that_logrotate_makes_a_moment_after_the_rename_is_waited
     async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
         await send(sink, outgoing(b'{"n":1}'))
         path.rename(path.with_suffix(".1"))
-        monkeypatch.setattr(files, "_NEVER", Moment())
+        monkeypatch.setattr(append_file, "_NEVER", Moment())
         assert await send(sink, outgoing(b'{"n":2}')) == Delivered()
     assert made == 1
     assert parsed(path.read_bytes())["body"] == {"n": 2}

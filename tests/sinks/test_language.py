@@ -12,7 +12,7 @@ from gateway.core.events import Milestone, decode
 from gateway.core.samples import SAMPLES
 from gateway.core.vocabulary import NOTICE_TYPES
 from gateway.sinks.base import Locale
-from gateway.sinks.language import LOCALES, PLACEHOLDER, Language, Photo, Telling, is_timezone, labels, tell
+from gateway.sinks.text.language import LOCALES, PLACEHOLDER, Language, Photo, Telling, is_timezone, labels, tell
 from tests.conftest import PAYLOADS
 from tests.sinks.parts import outgoing
 

@@ -19,13 +19,13 @@ import msgspec
 import pytest
 import trustme
 
-from gateway.clock import Clock
 from gateway.core.outcome import Retry
 from gateway.core.values import Duration
+from gateway.host.clock import Clock
 from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig
-from gateway.sinks.guard import Guard
+from gateway.sinks.net.guard import Guard
+from gateway.sinks.net.http_client import Transport
 from gateway.sinks.probe import Found, bound, probe
-from gateway.sinks.transport import Transport
 from tests.sinks.conftest import Certificate, Certificates
 from tests.sinks.parts import (
     DROP,

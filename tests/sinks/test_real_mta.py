@@ -23,8 +23,8 @@ import trustme
 from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.sinks import EmailConfig
 from gateway.sinks.base import Locale
-from gateway.sinks.email import render, template_of
-from tests.flow.running import until
+from gateway.sinks.email.sink import render, template_of
+from tests.process.running import until
 from tests.sinks.parts import PATIENCE, SECRETS, descriptors, opened, outgoing, parsed, ref, send
 
 EXIM = shutil.which("exim4", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

@@ -24,7 +24,7 @@ import trustme
 from gateway.core.outcome import Delivered, Outcome, Reason, Retry
 from gateway.core.values import Duration
 from gateway.sinks import HttpConfig
-from tests.flow.running import until
+from tests.process.running import until
 from tests.sinks.parts import PATIENCE, connections_to, opened, outgoing, send
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

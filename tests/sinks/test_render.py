@@ -11,12 +11,14 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gateway.core.conversation import Thread
+from gateway.core.secrets import Secret
 from gateway.core.signature import Key
-from gateway.core.thread import Thread
-from gateway.core.values import Secret
-from gateway.sinks import http, jsonl, slack
 from gateway.sinks.base import Outgoing
-from gateway.sinks.language import Language, Photo, Telling, tell
+from gateway.sinks.http import sink as http
+from gateway.sinks.jsonl import sink as jsonl
+from gateway.sinks.slack import sink as slack
+from gateway.sinks.text.language import Language, Photo, Telling, tell
 from tests.conftest import SECRET
 from tests.fakes import START
 from tests.sinks.parts import DELIVERY_ID, outgoing

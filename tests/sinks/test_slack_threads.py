@@ -13,16 +13,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.core.conversation import Thread
 from gateway.core.errors import StoreError
 from gateway.core.outcome import Defer, Delivered, Reason, Reject, Retry
-from gateway.core.thread import Thread
 from gateway.core.values import Duration
 from gateway.sinks import SlackConfig, open_sink
 from gateway.sinks.base import Outgoing, Sink, Threads
 from gateway.sinks.probe import probe
-from gateway.sinks.slack_errors import SINK_WIDE
-from gateway.store.sqlite import Store
-from gateway.store.threads import SinkThreads
+from gateway.sinks.slack.errors import SINK_WIDE
+from gateway.store.sqlite.conversations import SinkThreads
+from gateway.store.sqlite.store import Store
 from tests.fakes import FakeClock
 from tests.sinks.parts import PATIENCE, answer, opening, outgoing, ref, send
 from tests.sinks.slack_side import CHANNEL, TOKEN, Slack, api, shown

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from minijinja import Environment
 
-from gateway.clock import Clock
-from gateway.sinks.language import Language, tell
-from gateway.sinks.template_language import MOST_TOKENS, Refused, bounded
-from gateway.sinks.template_words import BOUNDED_FILTERS, METHODS, NATIVE_FILTERS
-from gateway.sinks.templates import Kind, Rendered, Template, TemplateProblem
+from gateway.host.clock import Clock
+from gateway.sinks.text.language import Language, tell
+from gateway.sinks.text.template_language import MOST_TOKENS, Refused, bounded
+from gateway.sinks.text.template_words import BOUNDED_FILTERS, METHODS, NATIVE_FILTERS
+from gateway.sinks.text.templates import Kind, Rendered, Template, TemplateProblem
 from tests.fakes import FakeClock
 from tests.sinks.parts import outgoing
 
@@ -27,8 +27,8 @@ _CHILD = """
 import json, resource, sys
 from pathlib import Path
 from gateway.core.samples import SAMPLES
-from gateway.sinks.language import Language, tell
-from gateway.sinks.templates import Template, TemplateProblem
+from gateway.sinks.text.language import Language, tell
+from gateway.sinks.text.templates import Template, TemplateProblem
 from tests.sinks.parts import outgoing
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))

@@ -15,9 +15,9 @@ from gateway.core.outcome import Delivered
 from gateway.core.samples import SAMPLES
 from gateway.sinks import EmailConfig
 from gateway.sinks.base import Locale, Outgoing
-from gateway.sinks.email import Mail, render, template_of
-from gateway.sinks.language import LOCALES, Language, tell
-from gateway.sinks.templates import MOST_TEXT, PARTS, VARIABLES, Kind, Rendered, Template, TemplateProblem, built_in_source
+from gateway.sinks.email.sink import Mail, render, template_of
+from gateway.sinks.text.language import LOCALES, Language, tell
+from gateway.sinks.text.templates import MOST_TEXT, PARTS, VARIABLES, Kind, Rendered, Template, TemplateProblem, built_in_source
 from tests.sinks.parts import MailServer, opened, outgoing, parsed, send
 from tests.sinks.test_email import CONFIG, page_of, text_of
 

@@ -19,9 +19,9 @@ import pytest
 import gateway
 from gateway.core.errors import StoreError
 from gateway.core.outcome import Outcome
+from gateway.core.records import Accepted, Attempt, Counts, Duplicate, Message, NewMessage, Settlement, Status
 from gateway.core.retry import RetryPolicy, decide
-from gateway.store.records import Accepted, Attempt, Counts, Duplicate, Message, NewMessage, Settlement, Status
-from gateway.store.sqlite import Store
+from gateway.store.sqlite.store import Store
 from tests.fakes import START
 
 _Error = TypeVar("_Error", bound=StoreError)

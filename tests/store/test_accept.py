@@ -13,9 +13,9 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.core import events
-from gateway.store import reads
-from gateway.store.records import Accepted, Duplicate, Message, NewMessage
-from gateway.store.sqlite import MOST_WAITING
+from gateway.core.records import Accepted, Duplicate, Message, NewMessage
+from gateway.store.sqlite import reads
+from gateway.store.sqlite.store import MOST_WAITING
 from tests.conftest import PAYLOADS
 from tests.fakes import START
 from tests.store.kit import DAY, RETENTION, Trap, accepted, assert_counters_right, duplicate, looking, new, one, rows, serving

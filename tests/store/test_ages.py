@@ -11,8 +11,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.store import reads
-from gateway.store.migrations import Upgrade, migrate
+from gateway.store.sqlite import reads
+from gateway.store.sqlite.migrations import Upgrade, migrate
 
 _MOMENT = st.integers(0, 12)
 _WAIT = st.one_of(st.just(0), st.integers(0, 12))

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.files import AppendFile
+from gateway.host.append_file import AppendFile
 from tests.store.kit import line, process
 
 SMALL = """
 import resource, sys
 from pathlib import Path
-from gateway.files import AppendFile
+from gateway.host.append_file import AppendFile
 
 file = AppendFile(Path(sys.argv[1]))
 file.append(b"before\\n")
@@ -201,7 +201,7 @@ def test_a_path_that_is_no_file_is_an_error_and_nothing_stays_open(tmp_path: Pat
 UNREADABLE = """
 import os, sys
 from pathlib import Path
-from gateway.files import AppendFile
+from gateway.host.append_file import AppendFile
 
 folder = Path(sys.argv[1])
 folder.chmod(0o300)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from gateway.core.outcome import Defer, Delivered, Reason, Reject, Retry
-from gateway.store import reads
-from gateway.store.records import Accepted, Claim, Owed
-from gateway.store.sqlite import Store
+from gateway.core.records import Accepted, Claim, Owed
+from gateway.store.sqlite import reads
+from gateway.store.sqlite.store import Store
 from tests.fakes import START
 from tests.store.kit import RETENTION, accepted, fill, looking, new, serving, settlement
 

@@ -16,25 +16,14 @@ import pytest
 
 from gateway.core.errors import BackupExists, BackupFailed, StoreCorrupt
 from gateway.core.outcome import Delivered
-from gateway.store.aside import Aside
-from gateway.store.copies import RESERVE, Backup, back_up, unfinished
-from gateway.store.migrations import scripts
+from gateway.store.sqlite.backup import RESERVE, Backup, back_up, unfinished
+from gateway.store.sqlite.long_read import Aside
+from gateway.store.sqlite.migrations import scripts
 from tests.fakes import START
-from tests.flow.running import until
-from tests.flow.test_disk import fill as fill_disk
-from tests.flow.test_disk import small_disk
-from tests.store.kit import (
-    HANG,
-    accepted,
-    crash_copy,
-    fill,
-    looking,
-    new,
-    one,
-    rows,
-    serving,
-    settlement,
-)
+from tests.process.running import until
+from tests.process.test_disk import fill as fill_disk
+from tests.process.test_disk import small_disk
+from tests.store.kit import HANG, accepted, crash_copy, fill, looking, new, one, rows, serving, settlement
 
 __all__ = ["small_disk"]
 TABLES = ("messages", "conflicts", "deliveries", "attempts", "counters", "sinks", "threads", "sqlite_sequence")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import StoreCorrupt, StoreLocked
-from gateway.store import reads
-from gateway.store.migrations import scripts
-from gateway.store.sqlite import Store
+from gateway.store.sqlite import reads
+from gateway.store.sqlite.migrations import scripts
+from gateway.store.sqlite.store import Store
 from tests.fakes import START
 from tests.store.kit import (
     HANG,
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("threads_ended")
 HOLD = """
 import asyncio, sys
 from pathlib import Path
-from gateway.store.sqlite import Store
+from gateway.store.sqlite.store import Store
 
 async def main():
     store = await Store.open(Path(sys.argv[1]), 1e6)
@@ -54,7 +54,7 @@ ACCEPT = """
 import asyncio, sys
 from pathlib import Path
 from gateway.core.outcome import Delivered
-from gateway.store.sqlite import Store
+from gateway.store.sqlite.store import Store
 from tests.store.kit import new, settlement
 
 async def client(store, name):

@@ -11,9 +11,9 @@ import pytest
 
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.outcome import Delivered
-from gateway.store import connection as opening
-from gateway.store.connection import translated
-from gateway.store.sqlite import Store
+from gateway.store.sqlite import connection as opening
+from gateway.store.sqlite.connection import translated
+from gateway.store.sqlite.store import Store
 from tests.fakes import START
 from tests.store.kit import (
     HANG,
@@ -48,7 +48,7 @@ SMALL_DISK = """
 import asyncio, resource, sys
 from pathlib import Path
 from gateway.core.errors import StoreFailed
-from gateway.store.sqlite import Store
+from gateway.store.sqlite.store import Store
 from tests.store.kit import new
 
 async def main():

@@ -11,8 +11,8 @@ import pytest
 
 from gateway.core.errors import StoreError, StoreFailed, StoreOverloaded
 from gateway.core.outcome import Delivered
-from gateway.store.records import Accepted
-from gateway.store.sqlite import MOST_WAITING, Store
+from gateway.core.records import Accepted
+from gateway.store.sqlite.store import MOST_WAITING, Store
 from tests.fakes import START
 from tests.store.kit import (
     HANG,

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
+from gateway.core.records import Accepted, Attempt, Counts, Duplicate, NewMessage, Settlement
 from gateway.core.retry import RetryPolicy, Transition, decide, expired
-from gateway.store.records import Accepted, Attempt, Counts, Duplicate, NewMessage, Settlement
-from gateway.store.sqlite import Store
+from gateway.store.sqlite.store import Store
 from tests.fakes import START
 from tests.store.kit import DAY, STATES, crash_copy, new, rows
 

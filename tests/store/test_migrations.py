@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import StoreCorrupt, StoreFailed
-from gateway.store.copies import unfinished
-from gateway.store.migrations import Upgrade, backup_before, scripts
-from gateway.store.sqlite import Store
-from tests.flow.running import until
+from gateway.store.sqlite.backup import unfinished
+from gateway.store.sqlite.migrations import Upgrade, backup_before, scripts
+from gateway.store.sqlite.store import Store
+from tests.process.running import until
 from tests.store import writing
 from tests.store.kit import HANG, RETENTION, crash_copy, files, fill, go_on, line, one, process, rows, set_version
 
@@ -42,8 +42,8 @@ LONG = f"{COLUMN} CREATE TABLE filler (x); " + (
 START = """
 import asyncio, sys
 from pathlib import Path
-from gateway.store.migrations import Upgrade
-from gateway.store.sqlite import Store
+from gateway.store.sqlite.migrations import Upgrade
+from gateway.store.sqlite.store import Store
 
 def told(event, **facts):
     print(event, facts.get("schema"), flush=True)

@@ -13,30 +13,18 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import StoreError, StoreFailed
-from gateway.store import connection as opening
-from gateway.store.migrations import APPLICATION_ID, scripts
-from gateway.store.sqlite import Store
+from gateway.store.sqlite import connection as opening
+from gateway.store.sqlite.migrations import APPLICATION_ID, scripts
+from gateway.store.sqlite.store import Store
 from tests.fakes import START
-from tests.store.kit import (
-    RETENTION,
-    accepted,
-    line,
-    new,
-    one,
-    opened_and_closed,
-    process,
-    refusal,
-    rows,
-    serving,
-    set_version,
-)
+from tests.store.kit import RETENTION, accepted, line, new, one, opened_and_closed, process, refusal, rows, serving, set_version
 
 pytestmark = pytest.mark.usefixtures("threads_ended")
 REFUSED = """
 import asyncio, sys, threading
 from pathlib import Path
 from gateway.core.errors import StoreCorrupt
-from gateway.store.sqlite import Store
+from gateway.store.sqlite.store import Store
 
 async def main():
     try:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from gateway.core.breaker import BreakerState
 from gateway.core.outcome import Delivered, Reason, Reject, Retry
-from gateway.store import operations, reads
-from gateway.store.operations import Target
-from gateway.store.records import SinkState
-from gateway.store.sqlite import Store
+from gateway.core.records import SinkState
+from gateway.core.selection import Target
+from gateway.store.sqlite import operations, reads
+from gateway.store.sqlite.store import Store
 from tests.fakes import START
 from tests.store.kit import accepted, assert_counters_right, new, one, rows, serving, settlement
 

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
-from gateway.store import operations, reads
-from gateway.store.operations import Target
-from gateway.store.records import NewMessage, Owed
-from gateway.store.sqlite import Store
+from gateway.core.records import NewMessage, Owed
+from gateway.core.selection import Target
+from gateway.store.sqlite import operations, reads
+from gateway.store.sqlite.store import Store
 from tests.fakes import START
 from tests.store.kit import accepted, new, serving, settlement
 

@@ -6,13 +6,13 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from gateway.core.attention import MOST_COUNTED
 from gateway.core.outcome import Delivered, Reason, Reject, Retry
-from gateway.core.status import MOST_COUNTED
-from gateway.store import operations
-from gateway.store.migrations import Upgrade, migrate
-from gateway.store.operations import Target
-from gateway.store.overview import last_failure, overview, sizes
-from gateway.store.sqlite import Store
+from gateway.core.selection import Target
+from gateway.store.sqlite import operations
+from gateway.store.sqlite.migrations import Upgrade, migrate
+from gateway.store.sqlite.overview import last_failure, overview, sizes
+from gateway.store.sqlite.store import Store
 from tests.fakes import START
 from tests.store.kit import accepted, fill, looking, new, serving, settlement
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from gateway.core.outcome import Delivered, Reason, Reject, Retry
+from gateway.core.records import NewMessage, Settlement, Status
 from gateway.core.retry import Transition
-from gateway.store import operations
-from gateway.store.operations import Target
-from gateway.store.records import NewMessage, Settlement, Status
-from gateway.store.sqlite import Store
-from gateway.store.writes import Changes
+from gateway.core.selection import Target
+from gateway.store.sqlite import operations
+from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.writes import Changes
 from tests.fakes import START
 from tests.store.kit import DAY, accepted, assert_counters_right, duplicate, new, one, rows, serving, settlement
 

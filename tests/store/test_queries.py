@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from gateway.core.outcome import Delivered, Reason, Reject
-from gateway.store import named, queries, walks
-from gateway.store.operations import Selection, Target
-from gateway.store.records import Status
-from gateway.store.sqlite import Store
+from gateway.core.records import Status
+from gateway.core.selection import Selection, Target
+from gateway.store.sqlite import named, queries, walks
+from gateway.store.sqlite.store import Store
 from tests.fakes import START
 from tests.store.kit import accepted, duplicate, new, serving, settlement
 

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.store import connection as opening
-from gateway.store import named, queries, walks
-from gateway.store.operations import Selection, Target
-from gateway.store.overview import overview
+from gateway.core.selection import Selection, Target
+from gateway.store.sqlite import connection as opening
+from gateway.store.sqlite import named, queries, walks
+from gateway.store.sqlite.overview import overview
 from tests.benchmarks.large import START_MS, STEP_MS, build
 
 MANY = 20_000

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import StoreCorrupt
-from gateway.store.migrations import scripts
-from gateway.store.sqlite import Store
+from gateway.store.sqlite.migrations import scripts
+from gateway.store.sqlite.store import Store
 from tests.store.kit import RETENTION, crash_copy, files, fill, refusal
 
 pytestmark = pytest.mark.usefixtures("threads_ended")

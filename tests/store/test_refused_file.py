@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.signature import Claim
-from gateway.store import refused
-from gateway.store.refused import Kept, Refused, RefusedFile
+from gateway.store.sqlite import refused_file
+from gateway.store.sqlite.refused_file import Kept, Refused, RefusedFile
 
 
 def request(number: int = 0, *, source: str = "legitmark", sender_id: str | None = None, body: bytes = b"{}") -> Refused:
@@ -53,7 +53,7 @@ def test_the_oldest_of_a_source_go_first_and_the_others_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[tuple[str, int, int]], most: int, limit: int
 ) -> None:
     """Against a model: a queue for each source."""
-    monkeypatch.setattr(refused, "MOST_KEPT", most)
+    monkeypatch.setattr(refused_file, "MOST_KEPT", most)
     path = tmp_path / "refused"
     path.unlink(missing_ok=True)
     file = RefusedFile(path)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
+from gateway.core.records import Accepted, Attempt, Counts, Settlement
 from gateway.core.retry import RetryPolicy, Transition, expired
-from gateway.store.records import Accepted, Attempt, Counts, Settlement
 from tests.fakes import START
 from tests.store.kit import DAY, POLICY, STATES, accepted, assert_counters_right, new, rows, serving, settlement
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from gateway.core.outcome import Delivered
+from gateway.core.records import Attempt, NewMessage, Settlement
 from gateway.core.retry import Transition
-from gateway.store import writes
-from gateway.store.migrations import Upgrade, migrate
-from gateway.store.records import Attempt, NewMessage, Settlement
-from gateway.store.writes import Changes
+from gateway.store.sqlite import writes
+from gateway.store.sqlite.migrations import Upgrade, migrate
+from gateway.store.sqlite.writes import Changes
 from tests.fakes import START
 from tests.store.kit import new
 from tests.store.test_settle import random_settlement

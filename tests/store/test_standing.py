@@ -15,8 +15,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import StoreFailed
-from gateway.store.sqlite import Store
-from gateway.store.standing import Standing
+from gateway.store.sqlite.standing import Standing
+from gateway.store.sqlite.store import Store
 from tests.store.kit import RETENTION, accepted, new, serving
 
 PAGE = 4096

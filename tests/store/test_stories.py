@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from gateway.store import connection as opening
-from gateway.store import queries
-from gateway.store.queries import MOST_ATTEMPTS, MOST_CONFLICTS
+from gateway.store.sqlite import connection as opening
+from gateway.store.sqlite import queries
+from gateway.store.sqlite.queries import MOST_ATTEMPTS, MOST_CONFLICTS
 from tests.benchmarks.large import START_MS, build
 from tests.store.test_questions import Watch
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import StoreFailed
-from gateway.store.sqlite import Store
-from tests.flow.running import until
+from gateway.store.sqlite.store import Store
+from tests.process.running import until
 from tests.store.kit import HANG, RETENTION, accepted, looking, new, one, serving, sqlite_error
 
 FRAME = 24 + 4096

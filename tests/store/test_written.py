@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from gateway.core.outcome import Delivered
-from gateway.store import operations, queries, reads, threads
-from gateway.store.health import Health, examine
-from gateway.store.migrations import backup_before, scripts
-from gateway.store.operations import Target
-from gateway.store.records import Accepted, Duplicate, NewMessage
-from gateway.store.sqlite import Store
+from gateway.core.records import Accepted, Duplicate, NewMessage
+from gateway.core.selection import Target
+from gateway.store.sqlite import conversations, operations, queries, reads
+from gateway.store.sqlite.integrity import Health, examine
+from gateway.store.sqlite.migrations import backup_before, scripts
+from gateway.store.sqlite.store import Store
 from tests.fakes import START
 from tests.golden import same
 from tests.store import writing
@@ -156,7 +156,7 @@ async def test_what_was_seen_before_is_a_duplicate(path: Path) -> None:
 async def test_what_a_lane_and_a_thread_have_to_know_is_known(path: Path) -> None:
     async with serving(path) as store:
         assert (await store.read(reads.sink_states))["slack"] == writing.PAUSED
-        found = partial(threads.find, sink="slack", channel="#fraud", sr=writing.SR)
+        found = partial(conversations.find, sink="slack", channel="#fraud", sr=writing.SR)
         assert await store.read(found) == writing.THREAD
 
 

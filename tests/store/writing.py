@@ -16,12 +16,12 @@ from pathlib import Path
 import msgspec
 
 from gateway.core.breaker import BreakerState
+from gateway.core.conversation import Thread
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
-from gateway.core.thread import Thread
-from gateway.store import operations, threads
-from gateway.store.operations import Target
-from gateway.store.records import Accepted, Message, NewMessage, SinkState, Status
-from gateway.store.sqlite import Store
+from gateway.core.records import Accepted, Message, NewMessage, SinkState, Status
+from gateway.core.selection import Target
+from gateway.store.sqlite import conversations, operations
+from gateway.store.sqlite.store import Store
 from tests.fakes import START
 from tests.store.kit import DAY, settlement
 
@@ -98,7 +98,7 @@ async def _write(store: Store) -> None:
     await change(partial(operations.note_absences, present=present, now=START + 90))
     await change(partial(operations.note_ordering, in_order=("ordered",), sinks=present))
     await store.keep_sink("slack", PAUSED)
-    await change(partial(threads.keep, sink="slack", channel="#fraud", sr=SR, thread=THREAD, now=START))
+    await change(partial(conversations.keep, sink="slack", channel="#fraud", sr=SR, thread=THREAD, now=START))
 
     # The last seq is that of a message which is gone: it must not be given again.
     gone = await _seq(store, _new("gone", b"{}", at=START - 95 * DAY, sinks=()))

@@ -11,8 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from gateway.certificates import PairError, load_pair, order_trouble
-from gateway.core.values import Secret
+from gateway.core.secrets import Secret
+from gateway.host.certificates import PairError, load_pair, order_trouble
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 KINDS: dict[str, Callable[[], Key]] = {

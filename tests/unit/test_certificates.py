@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.certificates import PairError, Validity, day, leaf, load_pair, validity
-from gateway.core.values import Secret
+from gateway.core.secrets import Secret
+from gateway.host.certificates import PairError, Validity, day, leaf, load_pair, validity
 
 DAY = 86400.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import generate_latest
 
 from gateway.core.outcome import Reason
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 
 SINKS = [f"sink{number}" for number in range(200)]
 

@@ -10,8 +10,8 @@ from typing import TextIO
 import pytest
 import structlog
 
-from gateway.outlet import Outlet
-from gateway.telemetry import Log, is_journal, set_up_logging
+from gateway.host.outlet import Outlet
+from gateway.observability.logs import Log, is_journal, set_up_logging
 
 LONGEST = 48 * 1024
 """LineMax= of journald.conf(5), where nobody has changed it."""

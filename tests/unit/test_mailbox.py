@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.mailbox import Mailbox, MailboxError, parse_mailbox
-from gateway.sinks.mail_headers import address_header, text_header
+from gateway.sinks.email.headers import address_header, text_header
 
 CHARACTERS = st.characters(exclude_categories=["Cc", "Cs", "Cf", "Cn", "Co", "Zl", "Zp"])
 NAMES = st.one_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.engine.memory import DEFAULT_BYTES, Memory
+from gateway.delivery.memory import DEFAULT_BYTES, Memory
 
 LARGEST = 256 * 1024
 _STEPS = st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(1, LARGEST)), max_size=200)

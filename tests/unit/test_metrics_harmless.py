@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 
 TOLD = sorted(name for name, _ in inspect.getmembers(Metrics, callable) if not name.startswith("_"))
 ASKED = ("exposition", "pieces")

@@ -15,9 +15,9 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.metrics import Metrics
-from gateway.outlet import MOST_BYTES, MOST_LINES, Outlet
-from gateway.telemetry import Log, set_up_logging
+from gateway.host.outlet import MOST_BYTES, MOST_LINES, Outlet
+from gateway.observability.logs import Log, set_up_logging
+from gateway.observability.metrics import Metrics
 
 
 class Unshowable:

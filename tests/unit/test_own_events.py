@@ -11,7 +11,7 @@ from gateway.config import load
 from gateway.core.events import event_of
 from gateway.core.patterns import compile_pattern
 from gateway.core.routing import GATEWAY, Route, Router
-from gateway.core.values import Environment
+from gateway.host.environment import Environment
 from tests.conftest import SECRET
 
 DEAD = event_of({"event_type": "gateway.delivery_dead", "sink": "erp"})

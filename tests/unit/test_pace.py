@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.core.status import Flow
-from gateway.engine.pace import Pace
-from gateway.metrics import Metrics
+from gateway.core.attention import Flow
+from gateway.observability.metrics import Metrics
+from gateway.observability.throughput import Pace
 from tests.fakes import FakeClock
 
 

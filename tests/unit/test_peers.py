@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.core.peers import UNIX, Networks, client, network_of, parse_network, plain
+from gateway.core.networks import UNIX, Networks, client, network_of, parse_network, plain
 
 TRUSTED = ["127.0.0.1", "10.0.0.0/8", "2001:db8:1::/48", UNIX]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.web.places import MOST_CONNECTIONS, MOST_OF_A_PEER, PATIENCE_SECONDS, Places
+from gateway.web.server.places import MOST_CONNECTIONS, MOST_OF_A_PEER, PATIENCE_SECONDS, Places
 
 
 class Held:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.rate import TokenBucket
+from gateway.core.token_bucket import TokenBucket
 
 _rates = st.floats(0.01, 1000.0)
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
 from gateway.core.errors import RejectedWebhook
+from gateway.core.secrets import Secret
 from gateway.core.signature import Key, VerifiedMessage, sign, unverified, verify
-from gateway.core.values import Secret
 from tests.conftest import SECRET
 
 NOW = 1_649_367_553

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from gateway.core.signature import Claim
 from gateway.core.values import rfc3339
-from gateway.engine.source_watch import DISTINCT, ENOUGH, NONE_GOOD, REMEMBERED, Refusing, SourceWatch
-from gateway.metrics import Metrics
+from gateway.ingest.source_watch import DISTINCT, ENOUGH, NONE_GOOD, REMEMBERED, Refusing, SourceWatch
+from gateway.observability.metrics import Metrics
 from tests.fakes import FakeClock
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from gateway.core.attention import Failure, Flow, Refusal, RunningConfig, SinkStatus, Status, attention
 from gateway.core.retry import LEGITMARK_SCHEDULE
-from gateway.core.status import Failure, Flow, Refusal, RunningConfig, SinkStatus, Status, attention
 
 NOW = datetime(2026, 3, 1, 3, 12, 4, tzinfo=UTC)
 NONE = Flow(0.0, 0.0)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.clock import Clock
 from gateway.core.errors import ListenError
-from gateway.core.values import Environment
-from gateway.systemd import Systemd, listening_sockets, passed_names, passed_sockets
+from gateway.host.clock import Clock
+from gateway.host.environment import Environment
+from gateway.host.systemd import Systemd, listening_sockets, passed_names, passed_sockets
 from tests.fakes import FakeClock
-from tests.flow.supervised import DescriptorStore, NotifySocket
+from tests.process.supervised import DescriptorStore, NotifySocket
 
 PID = str(os.getpid())
 

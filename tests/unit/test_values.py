@@ -21,7 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.pretty import pretty_repr
 
-from gateway.core.values import Duration, Environment, Rate, Secret, SecretRef, Size, rfc3339
+from gateway.core.secrets import Secret, SecretRef
+from gateway.core.values import Duration, Rate, Size, rfc3339
+from gateway.host.environment import Environment
 
 HIDDEN = "hunter2-hunter2-hunter2"
 

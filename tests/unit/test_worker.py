@@ -9,11 +9,11 @@ from functools import partial
 
 import pytest
 
-from gateway.threads import Worker
+from gateway.host.blocking import Worker
 
 HANGS = """
 import os, threading
-from gateway.threads import Worker
+from gateway.host.blocking import Worker
 worker, began = Worker("refused"), threading.Event()
 worker.submit(began.set)
 worker.submit(os.read, os.pipe()[0], 1)

@@ -20,19 +20,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.text import Text
 
-from gateway.addresses import Addresses, read
 from gateway.cli.common import UsageError, console, working_directory
 from gateway.cli.demo.story import CONFIG, Step, story
 from gateway.cli.lines import printable, style_of
 from gateway.cli.tail import followed, parsed
-from gateway.clock import Clock
 from gateway.config import Config, load
 from gateway.core import events
 from gateway.core.errors import GatewayError
 from gateway.core.routing import Router
+from gateway.core.secrets import Secret
 from gateway.core.signature import Key, sign
-from gateway.core.values import Environment, Secret, rfc3339
-from gateway.signals import end_as_on_interrupt
+from gateway.core.values import rfc3339
+from gateway.host.addresses import Addresses, read
+from gateway.host.clock import Clock
+from gateway.host.environment import Environment
+from gateway.host.signals import end_as_on_interrupt
 
 if TYPE_CHECKING:
     import aiohttp

@@ -6,7 +6,7 @@ Its standard input is a pipe that the demo holds open; the end of that pipe is t
 from __future__ import annotations
 
 from gateway.cli import main
-from gateway.signals import end_with_input
+from gateway.host.signals import end_with_input
 
 if __name__ == "__main__":
     end_with_input()

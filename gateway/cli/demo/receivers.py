@@ -15,9 +15,9 @@ from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from msgspec import Struct
 
-from gateway.clock import Clock
 from gateway.core.errors import RejectedWebhook
 from gateway.core.signature import Key, verify
+from gateway.host.clock import Clock
 
 SLACK_PATH = "/services/T0/B0/demo-only"
 

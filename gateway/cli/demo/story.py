@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from gateway.clock import Clock
 from gateway.core.samples import SAMPLES
 from gateway.core.values import rfc3339
+from gateway.host.clock import Clock
 
 CONFIG = """\
 # Written by `gateway demo`. All four sinks are on this host, and end with the demo.

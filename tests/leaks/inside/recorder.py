@@ -146,26 +146,32 @@ def _heard(stream: Any, where: str) -> Any:
 # --- what is seen by looking into the gateway
 
 
-def _watch_secrets(values: ModuleType) -> None:
-    build, resolve, find = values.Secret.__init__, values.Environment.secret, values.Environment._secret_path
+def _watch_secrets(secrets: ModuleType) -> None:
+    build = secrets.Secret.__init__
 
     def built(self: Any, value: str) -> None:
         caller = sys._getframe(1)
-        if caller.f_code is not resolve.__code__:
+        if caller.f_code.co_qualname != "Environment.secret":
             note("secret", f"built in {os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}", value)
         build(self, value)
 
-    def resolved(self: Any, ref: Any, base: Any) -> Any:
-        secret = resolve(self, ref, base)
-        note("secret", str(ref), secret.reveal())
-        return secret
+    secrets.Secret.__init__ = built
+
+
+def _watch_environment(environment: ModuleType) -> None:
+    resolve, find = environment.Environment.secret, environment.Environment._secret_path
+
+    def secret(self: Any, ref: Any, base: Any) -> Any:
+        found = resolve(self, ref, base)
+        note("secret", str(ref), found.reveal())
+        return found
 
     def found(self: Any, ref: Any, base: Any) -> Any:
         path = find(self, ref, base)
         note("place", os.path.realpath(path), b"")
         return path
 
-    values.Secret.__init__, values.Environment.secret, values.Environment._secret_path = built, resolved, found
+    environment.Environment.secret, environment.Environment._secret_path = secret, found
 
 
 def _watch_errors(errors: ModuleType) -> None:
@@ -248,15 +254,16 @@ def _watch_sink(name: str) -> Callable[[ModuleType], None]:
 
 
 _PATCHES: dict[str, Callable[[ModuleType], None]] = {
-    "gateway.core.values": _watch_secrets,
+    "gateway.core.secrets": _watch_secrets,
+    "gateway.host.environment": _watch_environment,
     "gateway.core.errors": _watch_errors,
-    "gateway.metrics": _watch_metrics,
-    "gateway.outlet": _watch_outlet,
+    "gateway.observability.metrics": _watch_metrics,
+    "gateway.host.outlet": _watch_outlet,
     "gateway.cli.streams": _watch_streams,
-    "gateway.systemd": _watch_systemd,
-    "gateway.sinks.http": _watch_sink("HttpSink"),
-    "gateway.sinks.slack": _watch_sink("SlackSink"),
-    "gateway.sinks.email": _watch_sink("EmailSink"),
+    "gateway.host.systemd": _watch_systemd,
+    "gateway.sinks.http.sink": _watch_sink("HttpSink"),
+    "gateway.sinks.slack.sink": _watch_sink("SlackSink"),
+    "gateway.sinks.email.sink": _watch_sink("EmailSink"),
     "aiohttp.web": _watch_answers,
 }
 

@@ -1,0 +1,1 @@
+"""Builds the parts, runs them, swaps the configuration, and stops: the composition of the gateway."""

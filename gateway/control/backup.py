@@ -1,0 +1,93 @@
+"""What takes a look at the whole database while it serves: a backup, a check. One at a time, and never at ingest's expense."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.core.errors import BackupFailed, GatewayError, UpkeepBusy
+from gateway.host.clock import Clock
+from gateway.ingest.disk_space import Space
+from gateway.observability.logs import Log
+from gateway.store.sqlite.backup import RESERVE, Backup, back_up
+from gateway.store.sqlite.integrity import Health, examine
+from gateway.store.sqlite.long_read import Look
+from gateway.store.sqlite.store import Store
+
+_T = TypeVar("_T")
+_LOOK_SECONDS = 0.05
+"""Between two looks at the disk, the caller and the gateway itself."""
+
+Wanted = Callable[[], bool]
+"""Whether the caller still waits."""
+
+
+class Upkeep:
+    def __init__(self, *, store: Store, space: Space, clock: Clock, log: Log) -> None:
+        self._store = store
+        self._space = space
+        self._clock = clock
+        self._log = log
+        self._under_way: str | None = None
+        self._stopping = False
+
+    async def backup(self, file: Path, wanted: Wanted) -> Backup:
+        """Copy the database into a file of this host, see `back_up`. Raises BackupFailed and its kin, or StoreError."""
+        begun = self._clock.monotonic()
+        copy = partial(back_up, database=self._store.path, file=file, now=self._clock.now(), min_free=self._space.least)
+        try:
+            backup = await self._beside(f"the backup to {file}", copy, wanted)
+        except GatewayError as error:
+            self._log.warning("store.backup_failed", file=str(file), error=str(error))
+            raise
+        seconds = round(self._clock.monotonic() - begun, 3)
+        self._log.info("store.backed_up", file=backup.file, size=backup.size, messages=backup.messages, seconds=seconds)
+        return backup
+
+    async def check(self, wanted: Wanted) -> Health:
+        """Read all of it. What is found is told, and not acted upon: whoever asked decides."""
+        health = await self._beside("the check", partial(examine, path=self._store.path), wanted)
+        if health.damage or health.miscounted:
+            self._log.error("store.unsound", file=health.file, damage=health.damage, miscounted=health.miscounted)
+        return health
+
+    def stop(self) -> None:
+        """Interrupt what is under way, and begin nothing more: a stop waits for no backup."""
+        self._stopping = True
+
+    async def _beside(self, what: str, function: Look[_T], wanted: Wanted) -> _T:
+        if self._under_way is not None:
+            raise UpkeepBusy(f"{self._under_way} is under way, and one reads the whole database at a time: wait for its end")
+        room = self._space.room()
+        enough = min(room, RESERVE) // 2 if room > 0 else -math.inf  # without room messages are refused already
+        self._under_way = what
+        working = self._store.aside(function)
+        working.ended.add_done_callback(self._over)  # where its disk hangs, that is long after we have gone on
+        why: str | None = None
+        try:
+            while not working.ended.done() and (why := self._trouble(enough, wanted)) is None:
+                await asyncio.wait((working.ended,), timeout=_LOOK_SECONDS)
+        finally:
+            await working.end()
+        if not working.ended.done():
+            raise BackupFailed(f"{what} was given up, and its disk has not answered since: {why}")
+        if why is not None and working.ended.exception() is not None:  # else it came to its end before it was interrupted
+            raise BackupFailed(f"{what} was interrupted, and nothing is left of it: {why}")
+        return working.ended.result()
+
+    def _trouble(self, enough: float, wanted: Wanted) -> str | None:
+        if not wanted():
+            return "who asked for it has gone"
+        if self._stopping:
+            return "the gateway is stopping"
+        # The snapshot keeps the write-ahead log from beginning anew: it grows by all that is written meanwhile.
+        if self._space.room() < enough:
+            return "the disk of the database is nearly full, and messages come first"
+        return None
+
+    def _over(self, _: object) -> None:
+        self._under_way = None

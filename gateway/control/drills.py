@@ -1,0 +1,133 @@
+"""Drills: a message marked [TEST], sent through the real sinks of the running gateway. It leaves no row and moves no gate."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from gateway.core import events
+from gateway.core.outcome import Defer, Delivered
+from gateway.core.records import Attempt
+from gateway.core.routing import Route
+from gateway.core.samples import SAMPLES
+from gateway.core.values import claim_of, rfc3339
+from gateway.delivery.lane import Lane
+from gateway.delivery.report import NAMES
+from gateway.host.clock import Clock
+from gateway.observability.logs import Log
+from gateway.sinks.base import Outgoing
+
+_SOURCE = "drill"
+
+
+class Drill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is tried: a sink, or all that a route names."""
+
+    sink: str | None = None
+    route: str | None = None
+    event: str = "authentic"
+    """The name of a sample."""
+    actor: str = "admin"
+
+
+class Unknown(LookupError):
+    """A name that is not in the configuration; `known` are those that are."""
+
+    def __init__(self, text: str, known: Sequence[str]) -> None:
+        super().__init__(text)
+        self.known = known
+
+
+class Drills:
+    def __init__(self, *, lanes: Mapping[str, Lane], routes: Callable[[], Sequence[Route]], clock: Clock, log: Log) -> None:
+        """`routes` are those of the moment."""
+        self._lanes = lanes
+        self._routes = routes
+        self._clock = clock
+        self._log = log
+
+    async def run(self, drill: Drill) -> list[dict[str, Any]]:
+        """Send once to each sink, to all at the same time; what came back, in the order in which the route names them.
+
+        Raises Unknown, or ValueError where the sample is none, or where nothing is named that could be tried.
+        """
+        if drill.event not in SAMPLES:
+            raise ValueError(f'there is no sample "{drill.event}"')
+        lanes = [self._lanes[name] for name in self._named(drill)]
+        message_id = self._clock.new_id()
+        body = _body(drill.event, self._clock)
+        return await asyncio.gather(
+            *(self._try(lane, _delivery(lane.name, message_id, body, self._clock), drill) for lane in lanes)
+        )
+
+    def _named(self, drill: Drill) -> Sequence[str]:
+        if (drill.sink is None) == (drill.route is None):
+            raise ValueError("a drill is of a sink or of a route")
+        if drill.sink is not None:
+            if drill.sink not in self._lanes:
+                raise Unknown(f'there is no sink "{drill.sink}"', list(self._lanes))
+            return (drill.sink,)
+        named = {route.name: route.sinks for route in self._routes()}
+        if drill.route not in named:
+            raise Unknown(f'there is no route "{drill.route}"', list(named))
+        if not named[drill.route]:
+            raise ValueError(f'the route "{drill.route}" names no sink: there is nothing to try')
+        return list(dict.fromkeys(named[drill.route]))
+
+    async def _try(self, lane: Lane, delivery: Outgoing, drill: Drill) -> dict[str, Any]:
+        found = _document(lane.name, delivery, await lane.drill(delivery))
+        # The audit log's events are a closed list, and a drill is none of them.
+        told = {name: found[name] for name in ("delivery_id", "outcome", "status", "reason", "detail", "duration_ms")}
+        self._log.info(
+            "sink.drilled",
+            sink=lane.name,
+            actor=str(drill.actor),
+            claimed=claim_of(drill.actor),
+            route=drill.route,
+            **told,
+        )
+        return found
+
+
+def _body(sample: str, clock: Clock) -> bytes:
+    """The sample as it would come now, of a service request that nobody has, and an item that is plainly none."""
+    values = {**SAMPLES[sample], "sr_uuid": str(uuid.UUID(clock.new_id())), "timestamp": rfc3339(clock.now())}
+    values["reference_id"] = f"TEST-{values['reference_id']}"
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _delivery(sink: str, message_id: str, body: bytes, clock: Clock) -> Outgoing:
+    decoded = events.decode(body)
+    return Outgoing(
+        delivery_id=f"{message_id}-{sink}",
+        message_id=message_id,
+        sender_id=None,
+        source=_SOURCE,
+        received_at=clock.now(),
+        event=decoded if isinstance(decoded, events.Event) else None,
+        body=body,
+        content_type="application/json",
+        attempt=1,
+        drill=True,
+    )
+
+
+def _document(sink: str, delivery: Outgoing, attempt: Attempt) -> dict[str, Any]:
+    outcome = attempt.outcome
+    failed = None if isinstance(outcome, Delivered) else outcome
+    return {
+        "sink": sink,
+        "delivery_id": delivery.delivery_id,
+        "outcome": NAMES[type(outcome)],
+        "status": outcome.status,
+        "reason": failed.reason.value if failed else None,
+        "detail": outcome.detail,
+        "answer": failed.answer if failed else "",
+        "after": outcome.after if isinstance(outcome, Defer) else None,
+        "duration_ms": attempt.duration_ms,
+    }

@@ -1,0 +1,223 @@
+"""Verifies kept refused requests against the secrets of now, and takes in those that fit, as if they had come now.
+
+For `gateway reverify`, and after a reload that brought a new secret. In slices, beside serving: each slice is committed and
+audited before its requests leave the file, so a crash makes duplicates at the worst, and duplicates make no delivery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+from msgspec import Struct, structs
+
+from gateway.core import signature
+from gateway.core.errors import RejectedWebhook, StoreError, StoreOverloaded
+from gateway.core.values import rfc3339
+from gateway.host.clock import Clock
+from gateway.ingest.receive import Intake, Receipt, Source
+from gateway.ingest.refused_requests import RefusedRequests
+from gateway.observability.audit import AuditLog
+from gateway.observability.logs import Log
+from gateway.observability.metrics import Metrics
+from gateway.store.sqlite.refused_file import Kept, Refused, RefusedFile
+
+_SLICE = 16
+"""Requests taken in at a time: so few that, with fifty sinks each, one commit stays short."""
+_SLICE_BYTES = 1024 * 1024
+_BUSY_SECONDS = 0.1
+"""Between two tries while the intake is full: webhooks that come now go first."""
+
+
+class Reverified(Struct, frozen=True, kw_only=True):
+    """What became of the kept requests of one source."""
+
+    source: str
+    kept: int = 0
+    """Before."""
+    fit: int = 0
+    accepted: int = 0
+    duplicate: int = 0
+    quarantined: int = 0
+    remaining: int = 0
+    """They stay refused, and kept."""
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    """When the oldest and the newest of those kept before came."""
+
+
+class UnknownSource(LookupError):
+    """A name that is not in the configuration; `known` are those that are."""
+
+    def __init__(self, source: str, known: Sequence[str]) -> None:
+        super().__init__(f'there is no source "{source}"')
+        self.known = known
+
+
+class Reverify:
+    """One run at a time, whoever asks."""
+
+    def __init__(
+        self,
+        *,
+        refused: RefusedRequests,
+        intake: Intake,
+        sources: Callable[[], Mapping[str, Source]],
+        audit: AuditLog,
+        metrics: Metrics,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        """`sources` are those of the moment, by name."""
+        self._refused = refused
+        self._intake = intake
+        self._sources = sources
+        self._audit = audit
+        self._metrics = metrics
+        self._clock = clock
+        self._log = log
+        self._one_at_a_time = asyncio.Lock()
+        self._asked: dict[str, None] = {}
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._last: dict[str, Reverified] = {}
+        """The results of the run that `run` has under way, or made last, by source."""
+
+    def ask(self, sources: Iterable[str]) -> None:
+        """Reverify these soon: a reload brought a new secret."""
+        self._asked |= dict.fromkeys(sources)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Do what reloads ask for, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            async with self._one_at_a_time:
+                self._last = {}
+                while self._asked:
+                    name = next(iter(self._asked))
+                    del self._asked[name]
+                    if name in self._sources():
+                        await self._quietly(name)
+
+    async def reverify(self, source: str | None, actor: str) -> list[Reverified]:
+        """Verify what is kept of a source, None: of all. One that a reload has begun is waited for, and counted in.
+
+        Raises UnknownSource, or StoreError where nothing can be taken in now; what was done until then is done.
+        """
+        sources = self._sources()
+        if source is not None and source not in sources:
+            raise UnknownSource(source, list(sources))
+        waited = self._one_at_a_time.locked()
+        async with self._one_at_a_time:
+            found = [await self._one(name, actor) for name in ([source] if source is not None else sources)]
+            return [_together(self._last.get(one.source), one) if waited else one for one in found]
+
+    def stop(self) -> None:
+        """Begin no further slice."""
+        self._stopping = True
+
+    async def _quietly(self, name: str) -> None:
+        try:
+            done = self._last[name] = await self._one(name, "reload")
+        except StoreError as error:
+            self._log.warning("refused.not_reverified", source=name, error=str(error), do=f"gateway reverify {name}")
+            return
+        except Exception:
+            self._log.exception("reverify.bug", source=name)
+            return
+        if done.kept:
+            counts = {key: getattr(done, key) for key in ("kept", "accepted", "duplicate", "quarantined", "remaining")}
+            self._log.info("refused.reverified", source=name, **counts)
+
+    async def _one(self, name: str, actor: str) -> Reverified:
+        await self._refused.forget_old()
+        before = (await self._refused.ask(RefusedFile.kept, dict[str, Kept]())).get(name, Kept())
+        fit: list[str] = []
+        after = 0
+        while not self._stopping:
+            source = self._sources().get(name)
+            page = await self._refused.ask(partial(_page, source=name, after=after, last=before.last), list[Refused]())
+            if source is None or not page:
+                break
+            fit += await self._slice(source, page, actor)
+            after = page[-1].seq
+        return Reverified(
+            source=name,
+            kept=before.count,
+            fit=len(fit),
+            accepted=fit.count("accepted"),
+            duplicate=fit.count("duplicate"),
+            quarantined=fit.count("quarantined"),
+            remaining=self._refused.kept.get(name, Kept()).count,
+            oldest=_instant(before.oldest),
+            newest=_instant(before.newest),
+        )
+
+    async def _slice(self, source: Source, page: Sequence[Refused], actor: str) -> list[str]:
+        """Take in those that fit, and then remove them; what became of each."""
+        fitting = [(request, message) for request in page if (message := _verified(source, request)) is not None]
+        results = await asyncio.gather(
+            *(self._admit(source, message, request) for request, message in fitting), return_exceptions=True
+        )
+        done: list[tuple[Refused, Receipt]] = []
+        failed: BaseException | None = None
+        for (request, message), result in zip(fitting, results, strict=True):
+            if isinstance(result, BaseException):
+                failed = result
+                continue
+            self._audit.step(
+                "message.reverified",
+                message_id=result.id,
+                sender_id=message.sender_id,
+                source=source.name,
+                detail=f"{result.status}; refused at {rfc3339(request.arrived_at)}",
+                actor=actor,
+            )
+            self._metrics.reverified(source.name, result.status)
+            done.append((request, result))
+        if done:
+            await self._audit.flush()
+            await self._refused.ask(lambda file: file.remove([request.seq for request, _ in done]), None)
+        if failed is not None:
+            raise failed
+        return [receipt.status for _, receipt in done]
+
+    async def _admit(self, source: Source, message: signature.VerifiedMessage, request: Refused) -> Receipt:
+        while True:
+            try:
+                return await self._intake.admit(source, message, request.content_type)
+            except StoreOverloaded:
+                if self._stopping:
+                    raise
+                await self._clock.wait(asyncio.Event(), _BUSY_SECONDS)
+
+
+def _page(file: RefusedFile, source: str, after: int, last: int) -> list[Refused]:
+    return file.page(source, after, last, _SLICE, _SLICE_BYTES)
+
+
+def _verified(source: Source, request: Refused) -> signature.VerifiedMessage | None:
+    """The message, where a secret of now fits; its time is compared with that of its arrival."""
+    if not source.keys:
+        return None
+    try:
+        return signature.fit(request.claim, request.body, source.keys, request.arrived_at, source.tolerance)
+    except RejectedWebhook:
+        return None
+
+
+def _together(first: Reverified | None, then: Reverified) -> Reverified:
+    """Two runs, one right after the other, as one."""
+    if first is None:
+        return then
+    sums = {key: getattr(first, key) + getattr(then, key) for key in ("fit", "accepted", "duplicate", "quarantined")}
+    kept = max(first.kept, then.kept)
+    return structs.replace(then, kept=kept, oldest=first.oldest or then.oldest, newest=then.newest or first.newest, **sums)
+
+
+def _instant(at: float | None) -> datetime | None:
+    return datetime.fromtimestamp(int(at), UTC) if at is not None else None

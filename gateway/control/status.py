@@ -1,0 +1,206 @@
+"""Looks at everything, for those who ask: the gauges of a scrape, and the facts of `gateway status`. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from msgspec import structs
+
+from gateway import __version__
+from gateway.core.attention import Failure, RunningConfig, SinkState, SinkStatus, SourceStatus, Status, attention
+from gateway.core.errors import StoreError
+from gateway.core.records import Counts
+from gateway.delivery.lane import Lane
+from gateway.delivery.memory import Memory
+from gateway.host.clock import Clock
+from gateway.ingest.disk_space import Space
+from gateway.ingest.refused_requests import RefusedRequests
+from gateway.ingest.source_watch import SourceWatch
+from gateway.observability.audit import AuditLog
+from gateway.observability.metrics import Metrics
+from gateway.observability.throughput import Pace
+from gateway.store.sqlite.overview import Overview, last_failure, overview, sizes
+from gateway.store.sqlite.refused_file import Kept
+from gateway.store.sqlite.store import Store
+
+_STATES = Counts.__struct_fields__
+
+
+class Observer:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        audit: AuditLog,
+        lanes: Mapping[str, Lane],
+        space: Space,
+        pace: Pace,
+        metrics: Metrics,
+        reasons: Callable[[], list[str]],
+        config: Callable[[], RunningConfig],
+        lines_dropped: Callable[[], int],
+        memory: Memory,
+        watch: SourceWatch,
+        refused: RefusedRequests,
+        clock: Clock,
+    ) -> None:
+        """
+        Args:
+            reasons: why the gateway is not ready; none: it is.
+            config: what it runs by.
+            lines_dropped: how many lines of the log were lost since the start.
+            memory: what the lanes hold.
+        """
+        self._store = store
+        self._audit = audit
+        self._lanes = lanes
+        self._space = space
+        self._pace = pace
+        self._metrics = metrics
+        self._reasons = reasons
+        self._config = config
+        self._lines_dropped = lines_dropped
+        self._memory = memory
+        self._watch = watch
+        self._refused = refused
+        self._clock = clock
+        self._started = clock.monotonic()
+        metrics.started(clock.now())
+
+    async def measure(self) -> None:
+        """Set the gauges that are nobody's event."""
+        view, now = await self._overview(), self._clock.now()
+        if view is not None:  # else the other metrics are worth more than none
+            for sink in {*self._lanes, *view.counts}:
+                number = view.counts.get(sink, Counts())
+                for state in _STATES:
+                    self._metrics.deliveries(sink, state, getattr(number, state))
+                self._metrics.oldest(sink, _age(view, sink, now))
+        self._metrics.log_dropped(self._lines_dropped())
+        self._metrics.delivery_memory(self._memory.used, self._memory.limit)
+        files = sizes(self._store.path)
+        self._metrics.store_bytes(database=files.database, wal=files.wal, free=view.free_bytes if view else None)
+        store_failing, audit_failing = self._store.trouble is not None, self._audit.failing
+        self._metrics.ready(not self._reasons(), store_failing=store_failing, audit_failing=audit_failing)
+
+    async def status(self) -> Status:
+        """The facts of now, and what of them needs a person."""
+        view, now, files = await self._overview(), self._clock.now(), sizes(self._store.path)
+        reasons = tuple(self._reasons())
+        received, refused, delivered = self._pace.flows()
+        expiries = self._metrics.values("tls_certificate_expiry_timestamp_seconds")
+        status = Status(
+            time=_instant(now),
+            version=__version__,
+            started_at=_instant(now - (self._clock.monotonic() - self._started)),
+            ready=not reasons,
+            not_ready=reasons,
+            config=self._config(),
+            received=received,
+            refused=refused,
+            delivered=delivered,
+            sinks=await self._sinks(view, now),
+            quarantined=view.quarantined if view else None,
+            unrouted=view.unrouted if view else None,
+            disk_free_bytes=self._space.free,
+            disk_min_free_bytes=int(self._space.least),
+            database_bytes=files.database,
+            wal_bytes=files.wal,
+            clock_suspect=self._watch.suspects_clock,
+            sources=self._sources(),
+            certificate_expires_at=_instant(min(expiries)) if expiries else None,
+            invariant_violations=int(sum(self._metrics.values("invariant_violations_total"))),
+        )
+        return structs.replace(status, attention=attention(status))
+
+    def _sources(self) -> tuple[SourceStatus, ...]:
+        """Those that refuse whatever comes, or have refused requests kept."""
+        refusing, kept = {one.source: one for one in self._watch.refusing()}, self._refused.kept
+        found = []
+        for name in sorted(refusing.keys() | kept.keys()):
+            one, number = refusing.get(name), kept.get(name, Kept())
+            found.append(
+                SourceStatus(
+                    source=name,
+                    refusing=one is not None,
+                    since=_instant(one.since) if one else None,
+                    count=one.count if one else 0,
+                    reason=one.reason if one else None,
+                    do=one.do if one else None,
+                    kept_refused=number.count,
+                    kept_refused_bytes=number.bytes,
+                )
+            )
+        return tuple(found)
+
+    async def _overview(self) -> Overview | None:
+        try:
+            return await self._store.ask(overview)
+        except StoreError:
+            return None  # /-/ready says what is wrong with the store
+
+    async def _sinks(self, view: Overview | None, now: float) -> tuple[SinkStatus, ...]:
+        """Those of the configuration, then those that left it and are still owed something, or were."""
+        counted = view.counts if view else {}
+        left = [sink for sink, number in counted.items() if sink not in self._lanes and (number.queued or number.dead)]
+        names, found = (*self._lanes, *left), []
+        errors = await self._last_errors(names)
+        for sink in names:
+            lane, number = self._lanes.get(sink), counted.get(sink, Counts())
+            gates = lane.gates.state if lane else None
+            found.append(
+                SinkStatus(
+                    sink=sink,
+                    state=_state(lane),
+                    queued=number.queued if view else None,
+                    dead=number.dead if view else None,
+                    oldest_seconds=round(_age(view, sink, now), 1) if view else 0.0,
+                    paused_at=_maybe(gates.paused_at) if gates else None,
+                    paused_by=gates.paused_by if gates else None,
+                    next_probe_at=_maybe(gates.breaker.probe_at) if gates else None,
+                    held_until=_maybe(gates.held_until) if gates else None,
+                    last_error=errors.get(sink),
+                )
+            )
+        return tuple(found)
+
+    async def _last_errors(self, sinks: Sequence[str]) -> dict[str, Failure]:
+        """What the lanes remember, else what the store has from before the start."""
+        lasts = {sink: last for sink in sinks if sink in self._lanes and (last := self._lanes[sink].last_failure) is not None}
+        found = {
+            sink: Failure(time=_instant(last.at), reason=last.reason.value, detail=last.detail, status=last.status)
+            for sink, last in lasts.items()
+        }
+        others = [sink for sink in sinks if sink not in lasts]
+        try:
+            kept = await self._store.ask(lambda connection: [last_failure(connection, sink) for sink in others])
+        except StoreError:
+            return found
+        for sink, row in zip(others, kept, strict=True):
+            if row is not None:
+                at, reason, status, detail = row
+                found[sink] = Failure(time=_instant(at), reason=reason, status=status, detail=detail)
+        return found
+
+
+def _state(lane: Lane | None) -> SinkState:
+    if lane is None:
+        return "held"
+    if lane.gates.paused:
+        return "paused"
+    if lane.gates.breaker.is_open:
+        return "breaker_open"
+    return "rate_limited" if lane.gates.limited else "ok"
+
+
+def _age(view: Overview, sink: str, now: float) -> float:
+    return max(now - view.oldest[sink], 0.0) if sink in view.oldest else 0.0
+
+
+def _instant(now: float) -> datetime:
+    return datetime.fromtimestamp(int(now), UTC)
+
+
+def _maybe(instant: float | None) -> datetime | None:
+    return None if instant is None else _instant(instant)

@@ -1,0 +1,25 @@
+"""What the store tells of messages and deliveries, as typed documents."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Ids(Struct, frozen=True):
+    """What an audit line says of a message: all but its body, which may be large."""
+
+    id: str
+    sender_id: str | None
+    source: str
+    event_type: str | None
+    milestone: str | None
+    sr_uuid: str | None
+    reference_id: str | None
+
+
+class Chosen(Struct, frozen=True):
+    """A message that a selection names, without its body."""
+
+    seq: int
+    source: str
+    quarantined: bool

@@ -1,0 +1,31 @@
+"""Which messages and deliveries a person means."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+MessageStatus = Literal["accepted", "unrouted", "quarantined"]
+DeliveryState = Literal["queued", "delivered", "dead", "discarded"]
+
+
+class Selection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which messages or deliveries are meant. All that is given must hold; instants are Unix seconds, UTC."""
+
+    id: str | None = None
+    """The gateway's id, the sender's, an SR uuid, a reference id; or, of the first three, how it begins."""
+    state: DeliveryState | None = None
+    sink: str | None = None
+    status: MessageStatus | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+class Target(Struct, frozen=True, forbid_unknown_fields=True):
+    """One delivery of one message, there or to be made."""
+
+    seq: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    sink: str
+    wait: float = 0.0
+    """Seconds until its first attempt, where it is queued anew."""

@@ -1,0 +1,132 @@
+"""When a lane may claim: pause, breaker, rate, and a `Retry-After` that holds it. A closed gate means *do not claim*, so that
+waiting costs no attempt."""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+
+import msgspec
+
+from gateway.core import breaker
+from gateway.core.breaker import BreakerPolicy, BreakerState
+from gateway.core.outcome import Defer, Outcome, Reject, Retry
+from gateway.core.records import SinkState
+from gateway.core.retry import LONGEST_DEFER
+from gateway.core.token_bucket import TokenBucket
+from gateway.host.clock import Clock
+
+UNTIL_WOKEN = math.inf
+
+
+class Change(Enum):
+    """What an outcome did to the breaker."""
+
+    OPENED = "sink.opened"
+    CLOSED = "sink.closed"
+
+
+class Gates:
+    def __init__(self, state: SinkState, policy: BreakerPolicy, rate: float | None, clock: Clock) -> None:
+        """`state` is what was kept of the lane; `rate` is attempts a second, None without limit."""
+        self._policy = policy
+        self._clock = clock
+        self._rate = rate
+        self._bucket = TokenBucket(rate, clock.monotonic()) if rate is not None else None
+        held = min((state.held_until or 0.0) - clock.now(), LONGEST_DEFER)
+        self._held_until = clock.monotonic() + max(held, 0.0)
+        self._state = msgspec.structs.replace(state, breaker=breaker.restored(state.breaker, policy, clock.now()))
+
+    @property
+    def state(self) -> SinkState:
+        """What has to be kept of the lane."""
+        held = self._held_until - self._clock.monotonic()
+        return msgspec.structs.replace(self._state, held_until=self._clock.now() + held if held > 0 else None)
+
+    @property
+    def breaker(self) -> BreakerState:
+        return self._state.breaker
+
+    @property
+    def paused(self) -> bool:
+        return self._state.paused_at is not None
+
+    @property
+    def has_rate(self) -> bool:
+        return self._bucket is not None
+
+    @property
+    def limited(self) -> bool:
+        """Its rate, or a `Retry-After`, holds it."""
+        now = self._clock.monotonic()
+        return self._held_until > now or (self._bucket is not None and self._bucket.wait(now) > 0)
+
+    def change(self, policy: BreakerPolicy, rate: float | None) -> None:
+        """Go on by another policy; whether it is open, paused or held stays as it is."""
+        self._policy = policy
+        if rate != self._rate:
+            self._rate = rate
+            self._bucket = TokenBucket(rate, self._clock.monotonic()) if rate is not None else None
+
+    def restore_pause(self, before: SinkState) -> None:
+        """Take back a pause, or its end, that could not be kept; the rest may have gone on meanwhile."""
+        self._state = msgspec.structs.replace(self._state, paused_at=before.paused_at, paused_by=before.paused_by)
+
+    def closed_for(self) -> float:
+        """Seconds until something may be claimed; 0: now (a probe alone, where the breaker is open)."""
+        if self.paused:
+            return UNTIL_WOKEN
+        waits = [self._held_until - self._clock.monotonic()]
+        if self.breaker.probe_at is not None:
+            waits.append(self.breaker.probe_at - self._clock.now())
+        return max(0.0, *waits)
+
+    def take(self) -> float:
+        """Take the right to one attempt; 0, or the seconds until the rate allows one."""
+        return self._bucket.take(self._clock.monotonic()) if self._bucket else 0.0
+
+    def hold(self, seconds: float) -> None:
+        """Claim nothing for so long: the sink asked for it."""
+        self._held_until = max(self._held_until, self._clock.monotonic() + seconds)
+
+    def pause(self, actor: str) -> bool:
+        """False where it is paused already."""
+        if self.paused:
+            return False
+        self._state = msgspec.structs.replace(self._state, paused_at=self._clock.now(), paused_by=str(actor))
+        return True
+
+    def resume(self) -> bool:
+        """False where it was not paused."""
+        if not self.paused:
+            return False
+        self._state = msgspec.structs.replace(self._state, paused_at=None, paused_by=None)
+        return True
+
+    def report(self, outcome: Outcome, *, probe: bool) -> Change | None:
+        """Take note of an outcome; whether it opened or closed the breaker."""
+        before, now = self.breaker, self._clock.now()
+        match outcome:
+            case Retry():
+                after = (
+                    breaker.probe_failed(before, self._policy, now)
+                    if probe
+                    else breaker.failed(before, self._policy, now, sink_wide=outcome.sink_wide)
+                )
+            case Reject():
+                after = breaker.probe_rejected(before, now) if probe else before
+            case Defer():
+                after = before  # neither up nor down: the hold says when to ask again
+            case _:
+                after = breaker.succeeded()
+        self._state = msgspec.structs.replace(self._state, breaker=after)
+        if after.is_open == before.is_open:
+            return None
+        return Change.OPENED if after.is_open else Change.CLOSED
+
+    def clock_jumped(self) -> None:
+        """Trust no instant further away than it could have been set."""
+        self._state = msgspec.structs.replace(
+            self._state, breaker=breaker.restored(self.breaker, self._policy, self._clock.now())
+        )
+        self._held_until = min(self._held_until, self._clock.monotonic() + LONGEST_DEFER)

@@ -1,0 +1,1 @@
+"""This machine: the only sources of time, randomness, environment, signals and files that grow."""

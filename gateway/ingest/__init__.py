@@ -1,0 +1,1 @@
+"""From a request to a commit: verify, decode, route, store. Knows no aiohttp and no SQL."""

@@ -1,0 +1,136 @@
+"""The one way into the store, for webhooks and for the gateway's own events: commit, then the audit line, then the lanes.
+
+Nothing awaits between the three: whoever puts a message in is told once, when it is committed and its line is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import msgspec
+from msgspec import Struct
+
+from gateway.core.events import Event
+from gateway.core.records import Duplicate, Message, NewMessage, Owed, Stored
+from gateway.core.retry import RetryPolicy, first_due
+from gateway.core.routing import Decision, Router
+from gateway.host.clock import Clock
+from gateway.observability.audit import AuditLog
+from gateway.observability.logs import Log, Sparing
+from gateway.observability.metrics import Metrics
+from gateway.store.sqlite.store import Store
+
+_NOBODY = Decision(sinks=(), routes=())
+
+
+class Rules(Struct, frozen=True):
+    """What the configuration says of where a message goes, and when it is first tried."""
+
+    router: Router
+    policies: Mapping[str, RetryPolicy]
+    """The retry policy of each sink."""
+    in_order: frozenset[str] = frozenset()
+    """The sinks with `ordering = "sr"`."""
+
+
+class Inbox:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        audit: AuditLog,
+        rules: Rules,
+        offer: Callable[[Owed, float], None],
+        metrics: Metrics,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        """`offer` hands a fresh delivery and its due time to its lane."""
+        self.rules = rules
+        self._store = store
+        self._audit = audit
+        self._offer = offer
+        self._metrics = metrics
+        self._clock = clock
+        self._say = Sparing(log, clock.monotonic).say
+
+    def route(self, event: Event, source: str, message_id: str | None = None) -> Decision:
+        """Where an event goes by the rules of this moment. A bug in them loses nothing: the message is kept, unrouted."""
+        try:
+            return self.rules.router.route(event, source)
+        except Exception:
+            self._say("exception", "routing.bug", source, source=source, message_id=message_id)
+            return _NOBODY
+
+    def put(
+        self,
+        message: Message,
+        decision: Decision | None,
+        *,
+        event_at: float | None = None,
+        identity: str | None = None,
+        detail: str | None = None,
+    ) -> asyncio.Future[Stored]:
+        """Commit a message with all that it owes; done once that is on disk and in the audit log.
+
+        Args:
+            decision: None quarantines the message; `detail` says why.
+            event_at: the instant of the event's own timestamp, Unix seconds.
+        Raises (from the future):
+            StoreError: it can't be promised now; or it was committed, but its line could not be written.
+        """
+        rules, since = self.rules, self._clock.planned(message.received_at)
+        due = tuple(
+            [
+                (sink, first_due(rules.policies[sink], since, self._clock.jitter()))
+                for sink in (decision.sinks if decision else ())
+            ]
+        )
+        new = NewMessage(
+            message=message,
+            status="quarantined" if decision is None else "accepted" if decision.routes else "unrouted",
+            since=since,
+            event_at=event_at,
+            identity=identity,
+            deliveries=due,
+            in_order=rules.in_order,
+        )
+        written: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+
+        def told(stored: Stored | Exception) -> None:
+            if not isinstance(stored, Exception):
+                try:
+                    self._tell(new, decision, detail, stored)
+                    self._audit.after(written, stored)
+                    return
+                except Exception as bug:  # it is the store that calls: what goes wrong with one message must not end all
+                    stored = bug
+            if not written.done():
+                written.set_exception(stored)
+
+        self._store.submit(new, told)
+        return written
+
+    def _tell(self, new: NewMessage, decision: Decision | None, detail: str | None, stored: Stored) -> None:
+        """Tell the audit log and the lanes of a message that is on disk now."""
+        message = new.message
+        if isinstance(stored, Duplicate):
+            # The line carries the id of the first message, so that its story is found under one id.
+            first = msgspec.structs.replace(message, id=stored.id)
+            self._audit.step("message.duplicate", first, reason=stored.reason, conflict=True if stored.conflict else None)
+            if stored.conflict:
+                self._metrics.conflict(message.source)
+            return
+        if decision is None:
+            self._audit.step("message.quarantined", message, detail=detail)
+            return
+        self._audit.step("message.accepted", message, routes=decision.routes, sinks=decision.sinks)
+        if not decision.routes:
+            self._audit.step("message.unrouted", message)
+            self._metrics.unrouted(message.source)
+        for sink, due in new.deliveries:
+            self._offer(
+                Owed(seq=stored.seq, sink=sink, message=message, since=message.received_at if new.since is None else new.since),
+                due,
+            )

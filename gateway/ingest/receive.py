@@ -1,0 +1,156 @@
+"""Turns headers and body into a receipt: verify, decode, route, commit, audit. Raises what the sender is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from gateway.core import events, signature
+from gateway.core.errors import RejectedWebhook, StoreError
+from gateway.core.records import Duplicate, Message
+from gateway.core.signature import Key, Misfit, VerifiedMessage
+from gateway.host.clock import Clock
+from gateway.ingest.accept import Inbox
+from gateway.ingest.disk_space import Space
+from gateway.ingest.own_events import Notices
+from gateway.ingest.source_watch import SourceWatch
+from gateway.observability.audit import AuditLog
+from gateway.observability.metrics import Metrics
+from gateway.store.sqlite.refused_file import Refused
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Source(Struct, frozen=True):
+    """A place that webhooks come from, ready to verify."""
+
+    name: str
+    keys: Sequence[Key]
+    """Empty: unverified, which the operator wrote out."""
+    tolerance: float
+    """Seconds."""
+    identity: Mapping[str, Sequence[str]]
+
+
+class Receipt(Struct, frozen=True):
+    """What the sender is answered with 200."""
+
+    status: Literal["accepted", "duplicate", "quarantined"]
+    id: str
+    """The gateway's id; of a duplicate, the first message's."""
+
+
+class Intake:
+    """The path of a request. Shares nothing with the lanes but the inbox."""
+
+    def __init__(
+        self,
+        *,
+        audit: AuditLog,
+        inbox: Inbox,
+        notices: Notices,
+        watch: SourceWatch,
+        space: Space,
+        keep: Callable[[Refused], None],
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        """`keep` is told of every well-formed request that fits no secret."""
+        self._keep = keep
+        self._audit = audit
+        self._inbox = inbox
+        self._notices = notices
+        self._watch = watch
+        self._space = space
+        self._metrics = metrics
+        self._clock = clock
+
+    async def receive(self, source: Source, headers: Headers, body: bytes, content_type: str | None, started: float) -> Receipt:
+        """Answer for one message: when this returns, it is committed with all its deliveries, and audited.
+
+        Args:
+            started: monotonic seconds at which the request arrived, for the metric.
+        Raises:
+            RejectedWebhook: it is refused, and nothing of it kept.
+            StoreError: nothing can be promised now; the sender has to keep it.
+        """
+        now = self._clock.now()
+        try:
+            if source.keys:
+                verified = signature.verify(headers, body, source.keys, now, source.tolerance)
+            else:
+                verified = signature.unverified(headers, body)
+            decoded = events.decode(verified.body)
+            if isinstance(decoded, events.Undecodable) and not source.keys:
+                raise RejectedWebhook(400, "malformed_body", decoded.detail)
+        except RejectedWebhook as rejected:
+            if isinstance(rejected, Misfit):
+                self._misfit(source, rejected, body, content_type, now)
+            raise
+        self._watch.good(source.name, verified.timestamp)
+        receipt, event_type = await self._admit(source, verified, decoded, content_type, now)
+        self._metrics.message(source.name, event_type, receipt.status, self._clock.monotonic() - started)
+        return receipt
+
+    async def admit(self, source: Source, verified: VerifiedMessage, content_type: str | None) -> Receipt:
+        """Take in a message that was verified already, as if it had come now. Raises StoreError."""
+        self._watch.good(source.name, verified.timestamp)
+        decoded = events.decode(verified.body)
+        receipt, _ = await self._admit(source, verified, decoded, content_type, self._clock.now())
+        return receipt
+
+    async def _admit(
+        self,
+        source: Source,
+        verified: VerifiedMessage,
+        decoded: events.Event | events.Undecodable,
+        content_type: str | None,
+        now: float,
+    ) -> tuple[Receipt, str | None]:
+        """Commit and audit; the receipt, and the type of the event."""
+        if self._audit.failing:
+            raise StoreError("the audit log can't be written")
+        if self._space.low:
+            raise StoreError("the disk is nearly full")
+
+        event = decoded if isinstance(decoded, events.Event) else None
+        detail = decoded.detail if isinstance(decoded, events.Undecodable) else None
+        message = Message(
+            id=self._clock.new_id(),
+            source=source.name,
+            sender_id=verified.sender_id,
+            received_at=now,
+            content_type=content_type,
+            body=verified.body,
+            event_type=event.event_type if event else None,
+            milestone=event.milestone.value if event else None,
+            sr_uuid=event.sr_uuid if event else None,
+            reference_id=event.reference_id if event else None,
+        )
+        stored = await self._inbox.put(
+            message,
+            self._inbox.route(event, source.name, message.id) if event else None,
+            event_at=event.instant() if event else None,
+            identity=events.identity(event, source.identity) if event else None,
+            detail=detail,
+        )
+        if isinstance(stored, Duplicate):
+            receipt = Receipt("duplicate", stored.id)
+        elif event is not None:
+            receipt = Receipt("accepted", message.id)
+        else:
+            receipt = Receipt("quarantined", message.id)
+            await self._notices.message_quarantined(message, detail or "")
+        return receipt, message.event_type
+
+    def _misfit(self, source: Source, misfit: Misfit, body: bytes, content_type: str | None, now: float) -> None:
+        """Take note of a well-formed request, and have it kept where some other secret may fit: none makes a wrong time right."""
+        claim = misfit.claim
+        if misfit.code == "stale_timestamp":
+            self._watch.stale(source.name, claim)
+        elif claim.may_fit:
+            self._watch.refused(source.name, misfit.code)
+            if abs(now - claim.timestamp) <= source.tolerance:
+                self._keep(Refused(source.name, now, claim, content_type, body))

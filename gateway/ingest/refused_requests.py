@@ -1,0 +1,226 @@
+"""Keeps well-formed requests that fit no secret, for the day on which the right secret is there (`gateway reverify`).
+
+Strangers can send as many as they like, so keeping costs the gateway next to nothing: a bounded queue, a thread of its own, a
+bounded number of bytes a second, no fsync, and none of it where the disk is short of room. What finds no place is dropped and
+counted: the sender keeps the request, and sends it again. Whatever becomes of the file, no webhook is answered otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.core.errors import StoreError
+from gateway.host.blocking import Worker
+from gateway.host.clock import Clock
+from gateway.ingest.disk_space import Space
+from gateway.observability.logs import Log, Sparing
+from gateway.observability.metrics import Metrics
+from gateway.store.sqlite.refused_file import DamagedFile, Kept, Refused, RefusedFile, as_store_errors
+
+_T = TypeVar("_T")
+MOST_WAITING = 1000
+"""Requests that wait for the disk."""
+_MOST_WAITING_BYTES = 4 * 1024 * 1024
+_BYTES_A_SECOND = 4.0 * 1024 * 1024
+"""More would take the disk from the commits that a 200 waits for."""
+_BURST = 16.0 * 1024 * 1024
+_LEAST_COST = 4096
+"""Bytes that a request counts as, at least, for the two above."""
+_END_SECONDS = 5.0
+
+
+class RefusedRequests:
+    """`path` is the file; it is made with the first request that is kept."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        limits: Mapping[str, int],
+        retention: Callable[[], float],
+        space: Space,
+        metrics: Metrics,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        """
+        Args:
+            limits: bytes by source; a source that is missing, or has 0, keeps none.
+            retention: seconds for which a duplicate is known: what is older could not be told from a new message.
+        """
+        self._path = path
+        self._limits = dict(limits)
+        self._retention = retention
+        self._space = space
+        self._metrics = metrics
+        self._clock = clock
+        self._say = Sparing(log, clock.monotonic).say
+        self._log = log
+        self._file: RefusedFile | None = None
+        """Touched by the thread alone."""
+        self._thread = Worker("refused")
+        self._lock = threading.Lock()
+        self._waiting: list[Refused] = []
+        self._waiting_bytes = 0
+        self._budget = _BURST
+        self._budget_at = clock.monotonic()
+        self._kept: dict[str, Kept] = {}
+
+    def start(self) -> None:
+        """Look at what is kept from before, soon. A file that can't be read, or hangs, is no reason not to start."""
+        with suppress(RuntimeError):
+            self._thread.submit(self._look)
+
+    def use(self, limits: Mapping[str, int]) -> None:
+        """Go on by other limits; a source whose limit is 0 now soon loses what was kept of it."""
+        self._limits = dict(limits)
+        self.start()
+
+    async def forget_old(self) -> None:
+        """Delete what is older than retention, and everything of sources that keep nothing. Raises StoreError."""
+        await self.ask(self._forget, None)
+
+    def put(self, request: Refused) -> None:
+        """Have a request kept soon, or dropped. Returns at once and never raises."""
+        try:
+            limit = self._limits.get(request.source, 0)
+            if limit <= 0:
+                return
+            why = self._no_place_for(request, limit)
+            if why is not None:
+                self._metrics.refused_dropped(request.source, why)
+                return
+            with self._lock:
+                self._waiting.append(request)
+                self._waiting_bytes += request.size
+                idle = len(self._waiting) == 1
+            if idle:
+                self._thread.submit(self._write)
+        except Exception:  # the thread has ended, say: the gateway stops
+            self._metrics.refused_dropped(request.source, "error")
+
+    @property
+    def kept(self) -> Mapping[str, Kept]:
+        """What is kept of each source, as far as it is written."""
+        return self._kept
+
+    async def ask(self, function: Callable[[RefusedFile], _T], none: _T) -> _T:
+        """Run a function on the file in its thread; `none` where there is no file.
+
+        Raises StoreError where the disk, or the file, refuses.
+        """
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._asked, function, none)
+        except RuntimeError:
+            raise StoreError("the gateway is stopping") from None
+
+    async def close(self) -> None:
+        """Write what waits, and close the file; a disk that hangs is not waited for."""
+        with suppress(TimeoutError, RuntimeError):
+            async with asyncio.timeout(_END_SECONDS):
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._end)
+        self._thread.shutdown(wait=False)
+
+    def _no_place_for(self, request: Refused, limit: int) -> str | None:
+        """Why a request is dropped; None: it is kept."""
+        if request.size > limit:
+            return "size"
+        # So much room that all that may be kept can't bring the disk to where webhooks are refused.
+        if self._space.low or self._space.free - self._space.least < limit:
+            return "disk"
+        if len(self._waiting) >= MOST_WAITING or self._waiting_bytes + request.size > _MOST_WAITING_BYTES:
+            return "rate"
+        now, cost = self._clock.monotonic(), max(request.size, _LEAST_COST)
+        self._budget = min(_BURST, self._budget + (now - self._budget_at) * _BYTES_A_SECOND)
+        self._budget_at = now
+        if cost > self._budget:
+            return "rate"
+        self._budget -= cost
+        return None
+
+    # --- in the thread
+
+    def _look(self) -> None:
+        with suppress(StoreError):
+            self._asked(self._forget, None)
+
+    def _forget(self, file: RefusedFile) -> None:
+        off = [source for source in file.kept() if self._limits.get(source, 1) <= 0]
+        file.forget(off, self._clock.now() - self._retention())
+
+    def _asked(self, function: Callable[[RefusedFile], _T], none: _T) -> _T:
+        def work() -> _T:
+            file = self._opened(create=False)
+            if file is None:
+                return none
+            found = function(file)
+            self._count(file)
+            return found
+
+        self._write()
+        return self._guarded(work)
+
+    def _end(self) -> None:
+        self._write()
+        if self._file is not None:
+            self._file.close()
+
+    def _write(self) -> None:
+        """Write what has gathered, in one transaction."""
+        with self._lock:
+            batch, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        if not batch:
+            return
+
+        def work() -> None:
+            file = self._opened(create=True)
+            assert file is not None
+            file.keep(batch, self._limits)
+            self._count(file)
+
+        try:
+            self._guarded(work)
+        except Exception as error:
+            for request in batch:
+                self._metrics.refused_dropped(request.source, "error")
+            self._say("warning", "refused.lost", error=str(error), requests=len(batch))
+
+    def _opened(self, *, create: bool) -> RefusedFile | None:
+        if self._file is not None and self._file.replaced():
+            self._file.close()
+            self._file, self._kept = None, {}
+        if self._file is None and (create or self._path.exists()):
+            self._file = RefusedFile(self._path)
+            self._tell_set_aside(self._file)
+        return self._file
+
+    def _guarded(self, work: Callable[[], _T]) -> _T:
+        """Run it; a damaged file is set aside, and then it is run once more. Raises StoreError."""
+        try:
+            with as_store_errors():
+                return work()
+        except DamagedFile:
+            if self._file is None:
+                raise
+            with as_store_errors():
+                self._file.begin_anew()
+                self._tell_set_aside(self._file)
+                return work()
+
+    def _tell_set_aside(self, file: RefusedFile) -> None:
+        if file.set_aside is not None:
+            do = "it was damaged: the refused requests in it can't be reverified"
+            self._log.error("refused.set_aside", file=str(file.set_aside), do=do)
+            file.set_aside = None
+
+    def _count(self, file: RefusedFile) -> None:
+        before, self._kept = self._kept, file.kept()
+        for source in before.keys() | self._kept.keys():
+            kept = self._kept.get(source, Kept())
+            self._metrics.refused_kept(source, kept.count, kept.bytes)

@@ -1,0 +1,178 @@
+"""Notices that a source refuses everything, or that this host's clock is wrong. Both need a person; neither changes an answer.
+
+Strangers can send what they like, so what is counted is bounded, ends by itself or with the first good message, and touches
+neither readiness nor any webhook. Requests that were captured and are sent again come with the time at which they were signed: a
+wrong time counts only if the sender signed it after its last good message, and each such request counts once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterable
+
+from msgspec import Struct
+
+from gateway.core.signature import Claim
+from gateway.core.values import rfc3339
+from gateway.host.clock import Clock
+from gateway.observability.logs import Log
+from gateway.observability.metrics import Metrics
+
+ENOUGH = 10
+"""Refused requests in a row, without a good one between them."""
+NONE_GOOD = 300.0
+"""Seconds without a good one."""
+DISTINCT = 3
+"""Sender ids whose timestamps agree on how wrong the clock is."""
+AGREE = 10.0
+"""Seconds within which they agree."""
+REMEMBERED = 600.0
+"""Seconds for which a timestamp counts: so a suspicion ends by itself."""
+_MOST_REMEMBERED = 64
+_LOOK_SECONDS = 1.0
+WHAT_TO_DO = {
+    "bad_signature": "no secret fits: set the signing secret that the sender shows for this URL, then reload",
+    "stale_timestamp": "the signatures are right and the times are not: set this host's clock",
+    "missing_signature": "the signature headers are missing: does a proxy remove them?",
+    "forbidden": "the sender's address is not in allow_from: mend it, or trusted_proxies, then reload",
+    "unsupported_encoding": "the bodies come compressed: a proxy must pass them on as they are",
+    "body_too_large": "the bodies are larger than [server] max_body: raise it, then reload",
+}
+"""What a person has to do, by the reason of the refusals; other reasons are not counted."""
+
+
+class Refusing(Struct, frozen=True, kw_only=True):
+    """A source that refuses whatever comes."""
+
+    source: str
+    reason: str
+    count: int
+    """Requests in a row."""
+    since: float
+    """When the first of them came, Unix seconds, UTC."""
+
+    @property
+    def do(self) -> str:
+        return WHAT_TO_DO[self.reason]
+
+
+class _Stale(Struct, frozen=True):
+    """A request with the right signature and the wrong time."""
+
+    timestamp: int
+    """When the sender signed it, Unix seconds by its clock."""
+    offset: float
+    """Seconds from our clock to the timestamp."""
+    at: float
+    """When it came, monotonic seconds."""
+
+
+class SourceWatch:
+    """`tell` is told of each source that begins to refuse everything, again and again until it answers True."""
+
+    def __init__(self, *, tell: Callable[[Refusing], Awaitable[bool]], metrics: Metrics, clock: Clock, log: Log) -> None:
+        self._tell = tell
+        self._metrics = metrics
+        self._clock = clock
+        self._log = log
+        self._good_at: dict[str, float] = {}
+        self._rows: dict[str, dict[str, Refusing]] = {}
+        """The refusals by source and reason, since the last good message."""
+        self._logged: set[str] = set()
+        self._told: set[str] = set()
+        self._signed: dict[str, int] = {}
+        """The latest timestamp of a good message of each source, Unix seconds by the sender's clock."""
+        self._stale: dict[str, dict[str, _Stale]] = {}
+        """The requests with a wrong time by source and sender id, since the last good message of the source."""
+        self._newest_stale: dict[str, int] = {}
+        """The latest timestamp among those of each source, kept when their rows go."""
+        self._trusted_at = -math.inf
+        """When any source had its last good message, monotonic seconds: what came before says nothing of the clock any more."""
+        self._suspects_clock = False
+
+    def good(self, source: str, timestamp: int | None = None) -> None:
+        """A message of a source was authentic. `timestamp`: when the sender signed it; None where nobody did."""
+        self._good_at[source] = self._trusted_at = self._clock.monotonic()
+        if timestamp is not None:
+            self._signed[source] = max(timestamp, self._signed.get(source, 0))
+        if self._stale.pop(source, None) is not None:
+            del self._newest_stale[source]
+        if self._rows.pop(source, None) is not None and source in self._logged:
+            self._logged.discard(source)
+            self._told.discard(source)
+            self._log.info("source.accepting", source=source)
+
+    def refused(self, source: str, reason: str) -> None:
+        """A request that may have come from the sender was refused."""
+        if reason not in WHAT_TO_DO:
+            return
+        row = self._rows.setdefault(source, {})
+        before = row.get(reason)
+        since, count = (before.since, before.count + 1) if before is not None else (self._clock.now(), 1)
+        row[reason] = Refusing(source=source, reason=reason, count=count, since=since)
+
+    def stale(self, source: str, claim: Claim) -> None:
+        """A request whose signature is right has a timestamp that is far from our clock. A copy of an earlier one is ignored."""
+        rows, newest = self._stale.setdefault(source, {}), self._newest_stale.setdefault(source, 0)
+        known = rows.get(claim.sender_id)
+        after = newest - AGREE if known is None else known.timestamp  # requests of one moment may overtake each other
+        if claim.timestamp <= max(after, self._signed.get(source, 0)):
+            return
+        self._newest_stale[source] = newest = max(newest, claim.timestamp)
+        if known is None and len(rows) >= _MOST_REMEMBERED:
+            oldest = min(rows, key=lambda sender_id: rows[sender_id].timestamp)
+            if rows[oldest].timestamp > newest - AGREE:
+                return  # were one of these forgotten, its copy would count
+            del rows[oldest]
+        rows[claim.sender_id] = _Stale(claim.timestamp, claim.timestamp - self._clock.now(), self._clock.monotonic())
+        self.refused(source, "stale_timestamp")
+
+    def refusing(self) -> tuple[Refusing, ...]:
+        """The sources that refuse everything now, each with its most frequent reason."""
+        now = self._clock.monotonic()
+        found = []
+        for source, row in self._rows.items():
+            good_at = self._good_at.get(source)
+            most = max(row.values(), key=lambda one: one.count)
+            if most.count >= ENOUGH and (good_at is None or now - good_at >= NONE_GOOD):
+                found.append(most)
+        return tuple(found)
+
+    @property
+    def suspects_clock(self) -> bool:
+        """Several senders' ids agree that this host's clock is wrong, and no good message says otherwise."""
+        since = max(self._clock.monotonic() - REMEMBERED, self._trusted_at)
+        offsets = sorted(one.offset for rows in self._stale.values() for one in rows.values() if one.at > since)
+        return any(last - first <= AGREE for first, last in zip(offsets, offsets[DISTINCT - 1 :], strict=False))
+
+    def keep(self, sources: Iterable[str]) -> None:
+        """Forget the sources that left the configuration. What is known of the others stays, secrets or not."""
+        known = set(sources)
+        for source in [source for source in {*self._rows, *self._stale} if source not in known]:
+            self._rows.pop(source, None)
+            self._logged.discard(source)
+            self._told.discard(source)
+            if self._stale.pop(source, None) is not None:
+                del self._newest_stale[source]
+
+    async def run(self) -> None:
+        """Tell of what begins and ends, until cancelled."""
+        while True:
+            await self.step()
+            await self._clock.wait(asyncio.Event(), _LOOK_SECONDS)
+
+    async def step(self) -> None:
+        before, self._suspects_clock = self._suspects_clock, self.suspects_clock
+        self._metrics.clock_suspect(self._suspects_clock)
+        if self._suspects_clock and not before:
+            self._log.error("clock.suspect", do="compare this host's clock: webhooks with right signatures have other times")
+        if before and not self._suspects_clock:
+            self._log.info("clock.trusted")
+        for one in self.refusing():
+            if one.source not in self._logged:
+                self._logged.add(one.source)
+                facts = {"source": one.source, "reason": one.reason, "since": rfc3339(one.since), "count": one.count}
+                self._log.error("source.refusing", **facts, do=one.do)
+            if one.source not in self._told and await self._tell(one) and one.source in self._logged:  # no good one meanwhile
+                self._told.add(one.source)

@@ -1,0 +1,138 @@
+"""After an unclean end: the audit lines of what was committed, and perhaps answered, before they were written.
+
+The database keeps what the log may lack (see `store.unlogged`). Each of those lines is written once, in the order of the commits
+and with the instant of the step itself, unless it stands in the log. A log that lost its end in a power cut, which is newer than
+what the kernel had put on the disk, gets the lines of all messages newer than its last one (CONTRACT section 7), too. A log that
+was taken away gets nothing of what it said.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gateway.core.instants import parse_instant
+from gateway.core.selection import Target
+from gateway.core.values import rfc3339
+from gateway.delivery.report import DISCARDED
+from gateway.observability.audit import AuditLog, Line, last_line, recent_lines
+from gateway.store.sqlite import queries, reads, unlogged
+from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.unlogged import Step
+
+_PAGE = 500
+_MARKS = 100
+"""Commits whose steps are read at a time."""
+_Key = tuple[str, str | None, str | None, int | None]
+
+
+async def catch_up(store: Store, audit: AuditLog, path: Path, *, unclean: bool) -> int:
+    """Complete the log after an unclean end, and forget what the database kept for that; how many lines were missing."""
+    lines = await _CatchUp(store, audit, path).run() if unclean else 0
+    newest = await store.read(unlogged.newest)
+    if newest:
+        await store.change(lambda connection, changes: unlogged.forget(connection, newest))
+    return lines
+
+
+class _CatchUp:
+    def __init__(self, store: Store, audit: AuditLog, path: Path) -> None:
+        self._store = store
+        self._audit = audit
+        self._path = path
+        self._lines = 0
+        self._there: set[_Key] = set()
+
+    async def run(self) -> int:
+        self._there = {_key(line) for line in recent_lines(self._path)}
+        first = await self._first_kept()
+        last = await self._last_logged()
+        if last is not None:
+            await self._messages(last, first)
+        after = 0
+        while page := await self._store.read(partial(unlogged.kept, after=after, limit=_MARKS)):
+            for _, steps in page:
+                for step in steps:
+                    await self._tell(step)
+                await self._audit.flush()
+            after = page[-1][0]
+        return self._lines
+
+    async def _messages(self, after: int, before: int | None) -> None:
+        """Messages beyond a seq and below another: what the database no longer keeps, and the log does not tell."""
+        while page := await self._store.messages_after(after, _PAGE):
+            for seq, status, message, sinks in page:
+                if before is not None and seq >= before:
+                    return
+                self._tell_message(status, message, sinks)
+            await self._audit.flush()
+            after = page[-1][0]
+
+    async def _tell(self, step: Step) -> None:
+        if not step.event:
+            for seq, status, message, sinks in await self._store.messages_after(step.seq - 1, 1):
+                if seq == step.seq:  # else it was purged
+                    self._tell_message(status, message, sinks)
+            return
+        target = Target(step.seq, step.sink)
+        ids = (await self._store.read(partial(queries.ids, targets=[target]))).get(step.seq)
+        if ids is None or (step.event, ids.id, step.sink, step.attempt) in self._there:
+            return
+        found = await self._store.read(partial(unlogged.attempt_of, step=step)) if step.attempt is not None else None
+        self._step(
+            step.event,
+            ids,
+            step.at_ms / 1000,
+            sink=step.sink,
+            delivery_id=f"{ids.id}-{step.sink}",
+            attempt=step.attempt,
+            status=found[0] if found else None,
+            duration_ms=found[1] if found else None,
+            reason=step.reason,
+            detail=DISCARDED if step.late else (found[2] or None) if found else None,
+            next_attempt_at=rfc3339(self._store.timeline.shown(step.due_ms / 1000)) if step.due_ms is not None else None,
+            actor=step.actor,
+            claimed=step.claimed,
+        )
+
+    def _tell_message(self, status: str, message: Any, sinks: tuple[str, ...]) -> None:
+        """Which routes applied then is not known any more; the sinks are."""
+        event = "message.quarantined" if status == "quarantined" else "message.accepted"
+        if (event, message.id, None, None) in self._there:
+            return
+        self._step(event, message, message.received_at, **({} if status == "quarantined" else {"sinks": sinks}))
+        if status == "unrouted":
+            self._step("message.unrouted", message, message.received_at)
+
+    def _step(self, event: str, message: Any, at: float, **fields: object) -> None:
+        self._audit.step(event, message, at=at, **fields)
+        self._lines += 1
+
+    async def _first_kept(self) -> int | None:
+        """The first message that came in with what the database keeps; None: none did."""
+        after = 0
+        while page := await self._store.read(partial(unlogged.kept, after=after, limit=_MARKS)):
+            for _, steps in page:
+                for step in steps:
+                    if not step.event:
+                        return step.seq
+            after = page[-1][0]
+        return None
+
+    async def _last_logged(self) -> int | None:
+        """The seq of the last message that the log tells of as new; None: the log is gone."""
+        last = last_line(self._path)
+        if last.message_id is not None:
+            message_id = last.message_id
+            seq = await self._store.read(lambda connection: reads.seq_of(connection, message_id))
+            if seq is not None:
+                return seq
+        if last.time is None:
+            return None
+        instant = parse_instant(last.time)
+        return await self._store.read(lambda connection: queries.first_since(connection, instant)) - 1
+
+
+def _key(line: Line) -> _Key:
+    return line.event, line.message_id, line.sink, line.attempt

@@ -1,0 +1,1 @@
+"""What operators are told: logs, metrics, the audit log. It may fail nothing that it tells about."""

@@ -1,0 +1,300 @@
+"""All of `/metrics`. Labels come from closed lists and from names in the configuration only.
+
+What an alert counts is there at 0 from the start (`expect`): `increase()` does not see the step from nothing to one.
+No method raises but `exposition`: a number that can't be counted fails alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from gateway import __version__
+from gateway.core.events import EVENT_TYPES
+from gateway.core.retry import DEAD_REASONS
+from gateway.observability.exposition import Labelled, pieces_of, whole
+
+PREFIX = "legitmark_gateway"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_LONG_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 259200, 604800)
+"""Buckets from 10 ms, through the waits of a retry schedule, to a week, after which a delivery is given up."""
+_EVENT_TYPES = (*sorted(EVENT_TYPES), "other")
+_REFUSALS = (
+    "forbidden",
+    "method_not_allowed",
+    "unsupported_encoding",
+    "body_too_large",
+    "timeout",
+    "missing_signature",
+    "bad_signature",
+    "stale_timestamp",
+    "malformed_body",
+    "store_unavailable",
+    "overloaded",
+)
+"""The reasons for which a source refuses a request (CONTRACT section 5); `not_found` belongs to no source."""
+_INVARIANTS = ("overdue", "counters", "stuck")
+_T = TypeVar("_T")
+_M = TypeVar("_M", bound=Labelled)
+
+
+class _Labelled(NamedTuple):
+    names: tuple[str, ...]
+    children: dict[tuple[str, ...], Labelled]
+
+
+def _harmless(metrics: type[_T]) -> type[_T]:
+    """Keep the errors of its public methods from their callers; only who asks for `exposition` has to hear of one."""
+    for name, method in list(vars(metrics).items()):
+        if callable(method) and not name.startswith("_") and name not in ("exposition", "pieces"):
+            setattr(metrics, name, _quiet(method))
+    return metrics
+
+
+def _quiet(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def quiet(self: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return method(self, *args, **options)
+        except Exception:
+            self.failed += 1
+            return []
+
+    return quiet
+
+
+@_harmless
+class Metrics:
+    """All metrics, in a registry of their own. Each method is named by what happened."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+        """Calls that could not count what they were told."""
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # each would double the series
+        self.registry = CollectorRegistry()
+        self._shown: list[Any] = []
+        self._labelled: dict[Any, _Labelled] = {}
+        self._shown.append(ProcessCollector(namespace=PREFIX, registry=self.registry))  # empty where a sandbox hides /proc/stat
+        self._messages = self._counter("messages", "Webhooks answered 200", "source", "event_type", "result")
+        self._rejections = self._counter("rejections", "Requests refused", "source", "reason")
+        self._unrouted = self._counter("unrouted", "Messages that no route matched", "source")
+        self._conflicts = self._counter("conflicts", "Duplicates with another body", "source")
+        self._attempts = self._counter("attempts", "Requests made to sinks", "sink", "outcome", "reason")
+        self._ended = self._counter("deliveries_ended", "Deliveries that left the queue", "sink", "state", "reason")
+        self._ack = self._histogram("ack_seconds", "From the request to its answer", "source")
+        self._delivery = self._histogram("delivery_seconds", "Of one attempt", "sink")
+        self._arrival = self._histogram("arrival_to_delivery_seconds", "From arrival to delivered", "sink", buckets=_LONG_SECONDS)
+        self._commit = self._histogram("commit_seconds", "Of one commit, with its fsync")
+        self._commit_size = self._histogram("commit_jobs", "Writes in one commit", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500))
+        self._deliveries = self._gauge("deliveries", "Deliveries in the store", "sink", "state")
+        self._oldest = self._gauge(
+            "oldest_delivery_age_seconds", "Since the oldest queued delivery was accepted or replayed; 0: none is", "sink"
+        )
+        self._gates = self._gauge("gate_closed", "1 while a lane is paused or its breaker open", "sink", "gate")
+        self._store_bytes = self._gauge("store_bytes", "Of the database and of its write-ahead log", "file")
+        self._store_free = self._gauge("store_free_bytes", "Inside the database, to be written again")
+        self._free = self._gauge("disk_free_bytes", "Free where the database lies")
+        self._least_free = self._gauge("disk_min_free_bytes", "store.min_free: with less, webhooks are answered 503")
+        self._memory = self._gauge("delivery_memory_bytes", "Of deliveries in memory, waiting or in flight")
+        self._memory_limit = self._gauge("delivery_memory_limit_bytes", "The budget that all sinks share")
+        self._ready = self._gauge("ready", "1: webhooks are taken, as /-/ready says")
+        self._store_failing = self._gauge("store_failing", "1: the last commit did not succeed")
+        self._audit_failing = self._gauge("audit_failing", "1: the audit log can't be written")
+        self._clock_suspect = self._gauge("clock_suspect", "1: this host's clock seems wrong, webhooks are refused")
+        self._refused_kept = self._gauge("refused_kept", "Refused requests that are kept for gateway reverify", "source")
+        self._refused_bytes = self._gauge("refused_kept_bytes", "Of the refused requests that are kept", "source")
+        self._refused_dropped = self._counter("refused_dropped", "Refused requests that were not kept", "source", "reason")
+        self._reverified = self._counter("reverified", "Kept refused requests that a secret fitted later", "source", "result")
+        self._log_lost = self._counter("log_lines_dropped", "Log lines that stderr did not take")
+        self._log_dropped = 0
+        self._violations = self._counter("invariant_violations", "What must never be, and was", "invariant")
+        self._reload_good = self._gauge("config_last_reload_successful", "0: the last reload was refused")
+        self._reload_time = self._gauge(
+            "config_last_reload_success_timestamp_seconds", "When the running configuration was loaded"
+        )
+        self._started = self._gauge("start_time_seconds", "When this process began to serve, Unix seconds")
+        self._child(self._gauge("build_info", "Always 1", "version"), __version__).set(1)
+        self._certificate: Gauge | None = None
+        self._hot: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        for invariant in _INVARIANTS:
+            self._child(self._violations, invariant)
+        self._child(self._rejections, "", "not_found")
+
+    def expect(self, sources: Iterable[str], sinks: Iterable[str]) -> None:
+        """Show at 0 what may happen to these from now on. What happened to others stays: a counter never goes back."""
+        for source in sources:
+            for event_type in _EVENT_TYPES:
+                for result in ("accepted", "duplicate"):
+                    self._child(self._messages, source, event_type, result)
+            self._child(self._messages, source, "other", "quarantined")
+            for reason in _REFUSALS:
+                self._child(self._rejections, source, reason)
+            for metric in (self._unrouted, self._conflicts, self._ack):
+                self._child(metric, source)
+        for sink in sinks:
+            self._child(self._attempts, sink, "delivered", "")
+            self._child(self._ended, sink, "delivered", "")
+            for why in DEAD_REASONS:
+                self._child(self._ended, sink, "dead", why.value)
+            for histogram in (self._delivery, self._arrival):
+                self._child(histogram, sink)
+
+    def message(self, source: str, event_type: str | None, result: str, seconds: float) -> None:
+        bounded = event_type if event_type in EVENT_TYPES else "other"
+        key = (source, bounded, result)
+        children = self._hot.get(key)
+        if children is None:
+            children = self._hot[key] = (self._child(self._messages, *key), self._child(self._ack, source))
+        children[0].inc()
+        children[1].observe(seconds)
+
+    def rejection(self, source: str, reason: str) -> None:
+        self._child(self._rejections, source, reason).inc()
+
+    def unrouted(self, source: str) -> None:
+        self._child(self._unrouted, source).inc()
+
+    def conflict(self, source: str) -> None:
+        self._child(self._conflicts, source).inc()
+
+    def attempt(self, sink: str, outcome: str, reason: str, seconds: float) -> None:
+        self._child(self._attempts, sink, outcome, reason).inc()
+        self._child(self._delivery, sink).observe(seconds)
+
+    def ended(self, sink: str, state: str, reason: str, seconds_since_arrival: float) -> None:
+        self._child(self._ended, sink, state, reason).inc()
+        if state == "delivered":
+            self._child(self._arrival, sink).observe(max(seconds_since_arrival, 0.0))
+
+    def commit(self, jobs: int, seconds: float) -> None:
+        self._commit.observe(seconds)
+        self._commit_size.observe(jobs)
+
+    def deliveries(self, sink: str, state: str, number: int) -> None:
+        self._child(self._deliveries, sink, state).set(number)
+
+    def oldest(self, sink: str, seconds: float) -> None:
+        self._child(self._oldest, sink).set(seconds)
+
+    def gate(self, sink: str, gate: str, *, closed: bool) -> None:
+        self._child(self._gates, sink, gate).set(closed)
+
+    def forget_gates(self, sink: str) -> None:
+        """The sink left the configuration: what its lane would do is no question any more."""
+        for gate in ("paused", "breaker"):
+            self._gates.remove(sink, gate)
+            self._labelled[self._gates].children.pop((sink, gate), None)
+
+    def store_bytes(self, *, database: int, wal: int, free: int | None) -> None:
+        """`free` is inside the database; None: it can't be asked now."""
+        self._child(self._store_bytes, "database").set(database)
+        self._child(self._store_bytes, "wal").set(wal)
+        if free is not None:
+            self._store_free.set(free)
+
+    def free_bytes(self, free: int, least: int) -> None:
+        self._free.set(free)
+        self._least_free.set(least)
+
+    def delivery_memory(self, used: int, limit: int) -> None:
+        """Both in bytes."""
+        self._memory.set(used)
+        self._memory_limit.set(limit)
+
+    def ready(self, ready: bool, *, store_failing: bool, audit_failing: bool) -> None:
+        self._ready.set(ready)
+        self._store_failing.set(store_failing)
+        self._audit_failing.set(audit_failing)
+
+    def started(self, now: float) -> None:
+        self._started.set(now)
+
+    def certificate_ends(self, instant: float) -> None:
+        """There is no such metric without TLS: a 0 would look expired."""
+        if self._certificate is None:
+            said = "When the certificate that is shown to senders expires"
+            self._certificate = self._gauge("tls_certificate_expiry_timestamp_seconds", said)
+        self._certificate.set(instant)
+
+    def config_reloaded(self, now: float) -> None:
+        self._reload_good.set(1)
+        self._reload_time.set(now)
+
+    def config_refused(self) -> None:
+        self._reload_good.set(0)
+
+    def log_dropped(self, number: int) -> None:
+        """`number` is how many lines were lost since the start."""
+        self._log_lost.inc(max(number - self._log_dropped, 0))
+        self._log_dropped = number
+
+    def refused_kept(self, source: str, number: int, size: int) -> None:
+        """`size` in bytes."""
+        self._child(self._refused_kept, source).set(number)
+        self._child(self._refused_bytes, source).set(size)
+
+    def refused_dropped(self, source: str, why: str) -> None:
+        self._child(self._refused_dropped, source, why).inc()
+
+    def reverified(self, source: str, result: str) -> None:
+        self._child(self._reverified, source, result).inc()
+
+    def clock_suspect(self, suspect: bool) -> None:
+        self._clock_suspect.set(suspect)
+
+    def violation(self, invariant: str) -> None:
+        self._child(self._violations, invariant).inc()
+
+    def values(self, name: str, **labels: str) -> list[float]:
+        """What `/metrics` would say under a name, without the prefix, of every series with these labels."""
+        full = f"{PREFIX}_{name}"
+        return [
+            sample.value
+            for family in self.registry.restricted_registry([full]).collect()
+            for sample in family.samples
+            if labels.items() <= sample.labels.items()
+        ]
+
+    def exposition(self) -> bytes:
+        """The text format of Prometheus."""
+        return b"".join(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """The same, a few milliseconds of work at a time."""
+        for collector in list(self._shown):
+            labelled = self._labelled.get(collector)
+            yield from whole(collector) if labelled is None else pieces_of(collector, labelled.names, labelled.children)
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return self._show(Counter(f"{PREFIX}_{name}", help_text, labels, registry=self.registry), labels)
+
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return self._show(Gauge(f"{PREFIX}_{name}", help_text, labels, registry=self.registry), labels)
+
+    def _histogram(self, name: str, help_text: str, *labels: str, buckets: tuple[float, ...] = _SECONDS) -> Histogram:
+        return self._show(Histogram(f"{PREFIX}_{name}", help_text, labels, buckets=buckets, registry=self.registry), labels)
+
+    def _show(self, metric: _M, labels: tuple[str, ...]) -> _M:
+        self._shown.append(metric)
+        if labels:
+            self._labelled[metric] = _Labelled(labels, {})
+        return metric
+
+    def _child(self, metric: _M, *labels: str) -> _M:
+        # labels() takes a lock and builds a tuple of strings each time; the hot path asks for the same few children.
+        children = self._labelled[metric].children
+        child = children.get(labels)
+        if child is None:
+            texts = tuple(str(label) for label in labels)
+            child = children[texts] = metric.labels(*texts)
+        return child  # type: ignore[return-value]

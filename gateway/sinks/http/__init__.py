@@ -1,0 +1,1 @@
+"""The sink that calls an HTTP endpoint."""

@@ -1,0 +1,1 @@
+"""The sink that appends to a file."""

@@ -1,0 +1,1 @@
+"""Connections to the world: dialling, TLS, the guard of addresses, the HTTP client."""

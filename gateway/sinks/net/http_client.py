@@ -1,0 +1,225 @@
+"""One bounded HTTP request, and what its answer means. Shared by the sinks that speak HTTP; retries nothing.
+
+It follows no redirect, keeps no cookie, unpacks nothing, and takes nothing from the environment. A request is sent once: if its
+kept connection turns out to be lost when it has been written, that was the attempt, since the other side may have done its work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+from msgspec import Struct
+
+from gateway import __version__
+from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
+from gateway.core.urls import Url, UrlError, parse_url
+from gateway.sinks.base import Deadline
+from gateway.sinks.net.dial import Dialler
+from gateway.sinks.net.excerpt import Excerpts
+from gateway.sinks.net.guard import BlockedAddress, Guard, words
+from gateway.sinks.net.http_answer import MOST_BODY, AnswerReader, NotHttpError
+from gateway.sinks.net.http_connection import Pool
+from gateway.sinks.net.tls import of_host, refused
+
+_READ_SECONDS = 2.0
+"""Seconds for the rest of an answer whose status is known already, and less where the attempt ends before: the verdict has come,
+and a slow body must not turn it."""
+_OWN = {"User-Agent": f"legitmark-gateway/{__version__}", "Accept": "*/*"}
+"""Header fields that a sink may replace."""
+_FORBIDDEN = re.compile(r"[\r\n\0]")
+"""What would begin another field, or another request (RFC 9110, section 5.5)."""
+_MOST_URLS = 16
+_CLIENT_CERTIFICATE = "the other side refused our client certificate, or asks for one; see certificate"
+
+
+class Answer(Struct, frozen=True):
+    status: int
+    retry_after: str | None
+    body: bytes
+    """Its beginning, by default 16 KiB; empty where it came too slowly. It may repeat our secrets: never log it."""
+    excerpts: Excerpts | None = None
+
+    @property
+    def excerpt(self) -> str:
+        """What a person may see of the body."""
+        return "" if self.excerpts is None else self.excerpts.of(self.body)
+
+    def outcome(self, now: float, reject_on: Collection[int] = ()) -> Outcome:
+        """2xx is delivered; 429 and 503 with a readable `Retry-After` defer; all else is a retry, or final where ruled so."""
+        status, said = self.status, _status_text(self.status)
+        if 200 <= status < 300:
+            return Delivered(status=status)
+        if status in (429, 503) and (after := seconds_after(self.retry_after, now)) is not None:
+            return Defer(Reason.RATE_LIMITED if status == 429 else Reason.UNAVAILABLE, after, said, status, self.excerpt)
+        if status in reject_on:
+            return Reject(Reason.HTTP_STATUS, said, status, self.excerpt)
+        return Retry(Reason.HTTP_STATUS, said, status, self.excerpt)
+
+
+class Transport:
+    """The requests of one sink, over a pool of connections."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        concurrency: int,
+        timeout: float,
+        *,
+        tls: ssl.SSLContext | None = None,
+        secrets: Collection[str] | None = None,
+        most_answer: int = MOST_BODY,
+    ) -> None:
+        """
+        Args:
+            concurrency: connections at most; a smaller pool than the lane's slots costs seconds at p99.
+            timeout: seconds, of a request as a whole.
+            tls: None believes the authorities of this host.
+            secrets: all that are sent. Without them no excerpt of an answer is made: it could repeat one.
+            most_answer: bytes of an answer's body that are read.
+        """
+        self._guard = guard
+        self._concurrency = concurrency
+        self._timeout = timeout
+        self._tls = tls
+        self._excerpts = None if secrets is None else Excerpts(secrets)
+        self._most_answer = most_answer
+        self._pool: Pool | None = None
+        self._urls: dict[str, Url] = {}
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], deadline: Deadline | None = None) -> Answer | Retry:
+        return await self.request("POST", url, body, headers, deadline)
+
+    async def request(
+        self, method: str, url: str, body: bytes, headers: Mapping[str, str], deadline: Deadline | None = None
+    ) -> Answer | Retry:
+        """Send one request; a Retry where no status came back. The URL's path and query are sent byte for byte.
+
+        Args:
+            deadline: the end of the attempt, where it began before this request.
+        """
+        reader, deadline = AnswerReader(self._most_answer), deadline or Deadline(self._timeout)
+        try:
+            async with asyncio.timeout(self._timeout):
+                failed = await self._send(self._taken_apart(url), method, body, headers, reader, deadline)
+        except TimeoutError:
+            failed = Retry(Reason.TIMEOUT, "no answer in time")
+        except UrlError as error:
+            failed = Retry(Reason.DNS, f"the URL can't be dialled: it {error.message}", sink_wide=True)
+        if failed is not None and reader.status is None:
+            return failed
+        assert reader.status is not None
+        return Answer(reader.status, reader.retry_after, bytes(reader.body), self._excerpts)
+
+    async def aclose(self) -> None:
+        if self._pool is not None:
+            await self._pool.aclose()
+
+    async def _send(
+        self, url: Url, method: str, body: bytes, headers: Mapping[str, str], reader: AnswerReader, deadline: Deadline
+    ) -> Retry | None:
+        head = head_of(method, url, len(body), headers)
+        if head is None:
+            return Retry(Reason.PROTOCOL, "a header holds a line break or a NUL, and is not sent; check headers and secrets")
+        if self._pool is None:
+            self._pool = Pool(Dialler(self._guard), self._concurrency, self._tls or of_host)
+        origin = (url.host, url.port, url.scheme == "https")
+        async with self._pool.places:
+            try:
+                connection = await self._pool.take(origin)
+            except (OSError, UnicodeError) as error:
+                return unreached(error, url.host, url.port)
+            try:
+                await connection.exchange(head, body, reader, lambda: deadline.spare(_READ_SECONDS))
+            except (NotHttpError, OSError) as error:
+                return failure(error)
+            if reader.reusable:
+                self._pool.give_back(origin, connection)
+        return None
+
+    def _taken_apart(self, text: str) -> Url:
+        """Raises UrlError."""
+        url = self._urls.get(text)
+        if url is None:
+            url = parse_url(text)
+            if len(self._urls) < _MOST_URLS:
+                self._urls[text] = url
+        return url
+
+
+def head_of(method: str, url: Url, length: int, headers: Mapping[str, str]) -> bytes | None:
+    """The head of a request (RFC 9112, section 3). None if a field could not be sent as one."""
+    fields = [f"{method} {url.target} HTTP/1.1", f"Host: {url.authority}", f"Content-Length: {length}"]
+    fields += [f"{name}: {value}" for name, value in headers.items()]
+    if _FORBIDDEN.search("".join(fields)):
+        return None
+    given = {name.lower() for name in headers}
+    fields += [f"{name}: {value}" for name, value in _OWN.items() if name.lower() not in given]
+    # A content type goes on as it came, and the server that took it decoded it with surrogates.
+    return ("\r\n".join(fields) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+
+
+def seconds_after(value: str | None, now: float) -> float | None:
+    """The wait of a `Retry-After` in seconds, from a number or a date (RFC 9110, 10.2.3); None where it is neither."""
+    if value is None:
+        return None
+    if value.strip().isascii() and value.strip().isdigit():
+        return float(value.strip()[:12])
+    try:
+        date = parsedate_to_datetime(value)  # naive where it names no zone: an HTTP date is UTC (RFC 9110, 5.6.7)
+        return max((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now, 0.0)
+    except (ValueError, OverflowError):
+        return None
+
+
+def unreached(error: OSError | UnicodeError, host: str, port: int) -> Retry:
+    """The reason why there is no connection. Details are ours: an error's own text can hold bytes of the other side."""
+    match error:
+        case BlockedAddress():
+            detail = "the address is one that this sink may not dial; see allow_networks"
+            return Retry(Reason.BLOCKED, detail, sink_wide=True)
+        case TimeoutError():
+            return Retry(Reason.TIMEOUT, "no answer in time")
+        case UnicodeError():
+            return Retry(Reason.DNS, "the host in the URL is no name that DNS could have")
+        case socket.gaierror():
+            return Retry(Reason.DNS, f"{host} has no address")
+        case ssl.SSLCertVerificationError():
+            detail = f"the certificate of {host} was refused: {error.verify_message or 'not valid for this host'}"
+            return Retry(Reason.TLS, detail)
+        case _ if any(refused(one) for one in _causes(error)):
+            return Retry(Reason.TLS, _CLIENT_CERTIFICATE)
+        case ssl.SSLError():
+            return Retry(Reason.TLS, f"TLS with {host} failed")
+        case _:
+            return Retry(Reason.CONNECT, f"{host}:{port}: {words(error)}")
+
+
+def failure(error: NotHttpError | OSError) -> Retry:
+    """The reason why no answer came over a connection. Details are ours."""
+    match error:
+        case NotHttpError():
+            return Retry(Reason.PROTOCOL, "the answer is not HTTP")
+        case _ if any(refused(one) for one in _causes(error)):
+            return Retry(Reason.TLS, _CLIENT_CERTIFICATE)
+        case _:
+            return Retry(Reason.RESET, "the connection was closed before an answer")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _status_text(status: int) -> str:
+    try:
+        return f"HTTP {status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"HTTP {status}"

@@ -1,0 +1,290 @@
+"""The `slack` sink: a message to an incoming webhook, or, with a bot's token, a thread for each service request.
+
+In a thread every event is a message of its own, and the first message shows what holds now. Everything from a payload stands
+where it can ping nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any, ClassVar, Literal
+from weakref import WeakValueDictionary
+
+import msgspec
+from msgspec import Struct, structs
+
+from gateway.core.conversation import Thread
+from gateway.core.errors import StoreError
+from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
+from gateway.core.secrets import SecretRef
+from gateway.core.values import Rate
+from gateway.sinks.base import Deadline, Opening, Outgoing, ReadableSettings, Threads
+from gateway.sinks.net.guard import Guard
+from gateway.sinks.slack import blocks
+from gateway.sinks.slack.answers import Answered, Gone, Posted, Unfit, of_api, of_auth_test, of_webhook
+from gateway.sinks.text.language import Language, Telling, labels, tell
+from gateway.sinks.text.templates import Template, escape_slack
+
+_HEADERS = {"content-type": "application/json; charset=utf-8"}
+_QUIET = {"mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
+"""Nothing in a message becomes markup or a preview on its own."""
+_AS_WRITTEN = {"parse": "none", "link_names": False}
+"""`chat.update` looks for links and names in a text unless it is told not to (docs.slack.dev/reference/methods/chat.update)."""
+_MOST_EDITED = 4000
+"""Characters of `text` that `chat.update` takes; more is `msg_too_long` (docs.slack.dev/reference/methods/chat.update)."""
+_EDIT_SHARE = 3
+"""An edit gets this part of the attempt's time at most: what people wait for is the message after it."""
+_STORE_SECONDS = 1.0
+_MOST_ANSWER = 256 * 1024
+"""Bytes. Slack repeats the message, letters beyond ASCII as six bytes each, before it says in which thread that stands."""
+
+
+class SlackConfig(ReadableSettings, frozen=True, kw_only=True, tag_field="type", tag="slack"):
+    destination: ClassVar = ("webhook_url", "channel", "api")
+
+    webhook_url: SecretRef | None = None
+    token: SecretRef | None = None
+    """The token of a bot with the scope chat:write; used if there is no `webhook_url`."""
+    channel: str | None = None
+    api: str = "https://slack.com/api"
+    concurrency: int = 1
+    rate: Rate | None = Rate("1/s")
+    ordering: Literal["none", "sr"] | None = None
+    """None: "sr" with a token, so that two events of a service request begin one thread; else "none"."""
+    allow_networks: list[str] | None = None
+
+    @property
+    def by_token(self) -> bool:
+        return self.webhook_url is None and self.token is not None
+
+    @property
+    def by_sr(self) -> bool:
+        return self.ordering == "sr" or (self.ordering is None and self.by_token)
+
+
+class Words(Struct, frozen=True):
+    """What is said about one delivery, as the parts of the messages that say it."""
+
+    telling: Telling
+    text: str
+    whole: list[blocks.Block]
+    reply: list[blocks.Block]
+    failed: str
+    """Why the built-in template stands in for the operator's file; else ""."""
+
+
+class Writer:
+    """Puts deliveries into words, as the settings of a sink want it."""
+
+    def __init__(self, config: SlackConfig) -> None:
+        """Raises ValueError where the template can't be used."""
+        self._link = config.link
+        self._language = Language(config.locale or "en", config.timezone or "UTC")
+        self._template = Template("slack", self._language.locale, config.template)
+
+    def words(self, delivery: Outgoing) -> Words:
+        telling, names = tell(delivery, self._language, self._link), labels(self._language.locale)
+        rendered = self._template.render(delivery, telling)
+        text = blocks.whole_entities(rendered.parts["text"])
+        if not text.strip():  # an own template may have nothing to say of an event, and Slack refuses an empty text
+            text = escape_slack(telling.headline)
+        elif "text" in rendered.own:
+            whole = blocks.written(text, telling, names, link=True)
+            reply = blocks.written(text, telling, names, link=False)
+            return Words(telling, text, whole, reply, rendered.failed)
+        return Words(telling, text, blocks.whole(telling, names), blocks.reply(telling, names), rendered.failed)
+
+
+def render(delivery: Outgoing, config: SlackConfig) -> bytes:
+    """The JSON of a message that stands alone, or begins a thread."""
+    return first(Writer(config).words(delivery), config.channel if config.by_token else None)
+
+
+def first(words: Words, channel: str | None) -> bytes:
+    to = {} if channel is None else {"channel": channel, **_AS_WRITTEN}
+    return _encoded({**to, "text": words.text, "blocks": words.whole, **_QUIET})
+
+
+def reply(words: Words, thread: Thread) -> bytes:
+    to = {"channel": thread.channel, "thread_ts": thread.ts, **_AS_WRITTEN}
+    return _encoded({**to, "text": words.text, "blocks": words.reply, **_QUIET})
+
+
+def edit(words: Words, thread: Thread) -> bytes:
+    """What takes the place of the first message of a thread, or makes a message stand alone."""
+    to = {"channel": thread.channel, "ts": thread.ts, **_AS_WRITTEN}
+    return _encoded({**to, "text": blocks.shortened(words.text, _MOST_EDITED), "blocks": words.whole})
+
+
+def plain(body: bytes) -> bytes:
+    """The same message as plain text alone, short enough for every method: the fall-back where Slack does not take it."""
+    message = msgspec.json.decode(body)
+    text = blocks.shortened(message["text"], _MOST_EDITED)
+    cleared: dict[str, Any] = {"blocks": []} if "ts" in message else {}  # an edit without blocks would keep the old ones
+    return _encoded({**{key: value for key, value in message.items() if key != "blocks"}, "text": text, **cleared})
+
+
+class SlackSink:
+    def __init__(self, config: SlackConfig, opening: Opening) -> None:
+        from gateway.sinks.net.http_client import Transport  # and aiohttp: a command that sends nothing need not wait for it
+
+        self._config = config
+        self._clock = opening.clock
+        self._threads = opening.threads
+        self._writer = Writer(config)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """A lock for each service request, so that one message begins its thread, whatever else is sent at the same time."""
+        if config.webhook_url is not None:
+            self._url = opening.secret(config.webhook_url).reveal()
+            # The host in front is none, and stands in many an answer. By hand: what is no URL is an outcome, and no error here.
+            secret = re.sub("^[^/?]*[/?]?", "", self._url.partition("://")[2])
+            self._headers = _HEADERS
+        else:
+            assert config.token is not None, "the configuration is refused without one of the two"
+            secret, self._url = opening.secret(config.token).reveal(), config.api.rstrip("/")
+            self._headers = {**_HEADERS, "authorization": f"Bearer {secret}"}
+        guard = Guard.of(config.allow_networks)
+        self._transport = Transport(guard, config.concurrency, config.timeout, secrets=[secret], most_answer=_MOST_ANSWER)
+
+    async def send(self, delivery: Outgoing) -> Outcome:
+        words, deadline = self._writer.words(delivery), Deadline(self._config.timeout)
+        outcome = await self._send(delivery, words, deadline)
+        if words.failed and isinstance(outcome, Delivered):
+            detail = f"with the built-in template, since its own failed: {words.failed}"
+            return structs.replace(outcome, detail="; ".join(part for part in (outcome.detail, detail) if part))
+        return outcome
+
+    async def check_token(self) -> tuple[bool, str]:
+        """Ask `auth.test` whose token it is, which posts nothing (docs.slack.dev/reference/methods/auth.test).
+
+        Returns whether Slack takes it, and as whom or why not.
+        """
+        answer = await self._transport.post(f"{self._url}/auth.test", b"{}", self._headers)
+        return of_auth_test(answer, self._clock.now())
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+    async def _send(self, delivery: Outgoing, words: Words, deadline: Deadline) -> Outcome:
+        if not self._config.by_token:
+            return await self._send_to_webhook(first(words, None), deadline)
+        sr = _thread_of(delivery, words.telling)
+        if self._threads is None or sr is None:
+            return _outcome(*await self._call("chat.postMessage", first(words, self._config.channel), deadline))
+        async with self._turns.setdefault(sr, asyncio.Lock()):
+            return await self._send_in_thread(words, _instant(delivery), self._threads, sr, deadline)
+
+    async def _send_to_webhook(self, body: bytes, deadline: Deadline) -> Outcome:
+        said = of_webhook(await self._transport.post(self._url, body, self._headers, deadline), self._clock.now())
+        if not isinstance(said, Unfit):
+            return said
+        again = of_webhook(await self._transport.post(self._url, plain(body), self._headers, deadline), self._clock.now())
+        if isinstance(again, Unfit):
+            return again.outcome
+        return structs.replace(again, detail=_as_plain(said)) if isinstance(again, Delivered) else again
+
+    async def _send_in_thread(self, words: Words, at: float, threads: Threads, sr: str, deadline: Deadline) -> Outcome:
+        """The edit comes first: done twice it does no harm, so whatever goes wrong after it, all can be done again."""
+        channel = self._config.channel or ""
+        try:
+            thread = await threads.find(channel, sr)
+        except StoreError:
+            return Defer(Reason.UNAVAILABLE, _STORE_SECONDS, "the database does not say which thread it belongs to")
+        note = ""
+        if thread is not None and at >= thread.shown_at:
+            edited = await self._edit(words, thread, deadline)
+            if isinstance(edited, Defer) or (isinstance(edited, Retry) and edited.sink_wide):
+                return edited
+            if isinstance(edited, Posted):
+                thread = structs.replace(thread, shown_at=at)
+            elif isinstance(edited, Gone):
+                thread = None
+            else:
+                why = (edited.outcome if isinstance(edited, Unfit) else edited).detail
+                note = f"the first message of the thread shows an older state until the next event: {why}"
+        if thread is not None:
+            said, plainly = await self._call("chat.postMessage", reply(words, thread), deadline, in_thread=True)
+            if isinstance(said, Posted) and said.whole and said.thread_ts is None:
+                thread, note = await self._stand_alone(words, said, at, deadline)
+            if not isinstance(said, Gone):
+                return await self._settled(said, threads, sr, thread, "; ".join(filter(None, (plainly, note))))
+        said, plainly = await self._call("chat.postMessage", first(words, channel), deadline)
+        begun = Thread(said.channel or channel, said.ts, at) if isinstance(said, Posted) else None
+        return await self._settled(said, threads, sr, begun, plainly)
+
+    async def _stand_alone(self, words: Words, said: Posted, at: float, deadline: Deadline) -> tuple[Thread, str]:
+        """Make the first message of a new thread of a reply that Slack put at the channel's root, where nothing names its item.
+
+        That is what Slack does with a reply whose parent was deleted: it answers ok, and only `message.thread_ts` is missing
+        (docs.slack.dev/reference/methods/chat.postMessage shows it in the answer to a reply that stands in its thread).
+        """
+        thread = Thread(said.channel or self._config.channel or "", said.ts, at)
+        edited = await self._edit(words, thread, deadline)
+        if isinstance(edited, Posted):
+            return thread, "its thread was deleted: it begins a new one"
+        return thread, "its thread was deleted: it stands alone, and does not name its item"
+
+    async def _edit(self, words: Words, thread: Thread, deadline: Deadline) -> Answered:
+        """Edit within the time that the attempt has left: cut by the lane, a message that was posted would be posted again."""
+        try:
+            async with asyncio.timeout(deadline.spare(self._config.timeout / _EDIT_SHARE)):
+                return (await self._call("chat.update", edit(words, thread), deadline, in_thread=True))[0]
+        except TimeoutError:
+            return Retry(Reason.TIMEOUT, "no answer in time")
+
+    async def _settled(self, said: Answered, threads: Threads, sr: str, thread: Thread | None, note: str) -> Outcome:
+        """Remember the thread of a message that was posted: from here on, nothing may have it posted again."""
+        outcome = _outcome(said, note)
+        if isinstance(outcome, Delivered) and thread is not None:
+            try:
+                await threads.keep(self._config.channel or "", sr, thread)
+            except StoreError:
+                return structs.replace(outcome, detail="the database did not take its thread: the next event may begin another")
+        return outcome
+
+    async def _call(self, method: str, body: bytes, deadline: Deadline, *, in_thread: bool = False) -> tuple[Answered, str]:
+        """Call a method of the API, and once more with plain text where Slack does not take the message as it is.
+
+        Returns what Slack said last, and a note where the plain text was taken.
+        """
+        said = await self._once(method, body, deadline, in_thread)
+        if not isinstance(said, Unfit):
+            return said, ""
+        again = await self._once(method, plain(body), deadline, in_thread)
+        return again, _as_plain(said) if isinstance(again, Posted) else ""
+
+    async def _once(self, method: str, body: bytes, deadline: Deadline, in_thread: bool) -> Answered:
+        answer = await self._transport.post(f"{self._url}/{method}", body, self._headers, deadline)
+        return of_api(answer, self._clock.now(), in_thread=in_thread)
+
+
+def _outcome(said: Answered, note: str = "") -> Outcome:
+    match said:
+        case Posted(status=status):
+            return Delivered(status, note)
+        case Gone(outcome=outcome) | Unfit(outcome=outcome):
+            return outcome
+        case _:
+            return said
+
+
+def _as_plain(refused: Unfit) -> str:
+    return f"as plain text, since Slack says {refused.code}"
+
+
+def _thread_of(delivery: Outgoing, telling: Telling) -> str | None:
+    """The service request in whose thread it belongs; None: it stands alone, as what the gateway says of itself does."""
+    if delivery.event is None or telling.notice or delivery.drill:
+        return None
+    return delivery.event.sr_uuid or None
+
+
+def _instant(delivery: Outgoing) -> float:
+    """When it happened, in Unix seconds, UTC; when it came, where it does not say."""
+    at = delivery.event.instant() if delivery.event is not None else None
+    return delivery.received_at if at is None else at
+
+
+def _encoded(message: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(message)

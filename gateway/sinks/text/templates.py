@@ -1,0 +1,329 @@
+"""The texts of messages, from minijinja templates: built-in ones per sink type and locale, and an operator's file in their place.
+
+A file has blocks, named like the parts of a message (`PARTS`); of those that it lacks, the built-in ones are used. A file
+without any block is the text. No message is lost to a template: where a file fails at run time, the built-in one stands in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from minijinja import Environment, TemplateError
+from msgspec import Struct
+
+from gateway.core.events import event_of
+from gateway.core.samples import SAMPLES
+from gateway.host.clock import Clock
+from gateway.host.environment import read_regular
+from gateway.sinks.base import Locale, Outgoing
+from gateway.sinks.text.language import Language, Photo, Telling, printable, tell
+from gateway.sinks.text.template_bounds import Bounds, TooMuch
+from gateway.sinks.text.template_language import Refused, bounded
+
+MOST_TEXT = 8 * 1024
+"""Bytes (UTF-8) of a text."""
+MOST_HTML = 64 * 1024
+"""Bytes of HTML, which can't be cut. Mail programs hide what comes after about 100 KiB."""
+_MOST_FILE = 64 * 1024
+_FUEL = 200_000
+"""Instructions of one rendering: a loop without end ends."""
+_MOST_EVENT = 1024 * 1024
+"""Bytes of a body whose values a template reads."""
+_MOST_SAID = 4 * 1024 * 1024
+"""Characters of values in one rendering."""
+_ROOM = 7_000
+"""Bytes, of MOST_TEXT, for what changes from message to message."""
+_MOST_FACT = 500
+_MOST_SIDE = 200
+_MOST_GUIDANCE = 1_500
+
+Kind = Literal["email", "slack"]
+Escape = Literal["html", "slack", "none"]
+PARTS: dict[Kind, dict[str, Escape]] = {
+    "email": {"subject": "none", "text": "none", "html": "html"},
+    "slack": {"text": "slack"},
+}
+"""The blocks of a template, and what is done to the values that stand in them."""
+_FILES: dict[Kind, str] = {"email": "mail.jinja", "slack": "message.jinja"}
+
+VARIABLES = frozenset((*Telling.__struct_fields__, "more", "event"))
+"""What a template may speak of: a telling, how many photos were cut from it, and the event's values as they came."""
+_FUNCTIONS = {"super", "self", "range", "dict"}
+_BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
+_PLACE = re.compile(r" \(in \S+:\d+\)$")
+"""Where minijinja saw an error: it knows no file, and the line is said in front."""
+_FAILED = "the template engine failed; simplify the template"
+_BARE_LINK = re.compile(r"<!?(?:\{%[^%]*%\})*\{\{[-+]?(?!\s*link\s*[-+]?\}\})")
+"""Markup of Slack that a value begins: `!channel` there would ping everybody (docs.slack.dev, "Formatting message text")."""
+_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
+_EXTENDS = re.compile(r"\{%[-+]?\s*extends\s")
+
+
+class TemplateProblem(ValueError):
+    """A file that can't be a template. Says which file, and which line where there is one."""
+
+    def __init__(self, file: str, line: int | None, message: str) -> None:
+        super().__init__(f"{file}:{line}: {message}" if line else f"{file}: {message}")
+
+
+class Rendered(Struct, frozen=True):
+    parts: dict[str, str]
+    """The text of each part that the kind has, without control characters but line breaks and tabs."""
+    own: frozenset[str]
+    """Those that the operator's file wrote."""
+    failed: str = ""
+    """Why the built-in template stands in for the file."""
+
+
+class Template:
+    """The one that a sink renders its messages by."""
+
+    def __init__(self, kind: Kind, locale: Locale, file: str | None = None, clock: Clock | None = None) -> None:
+        """Raises TemplateProblem, for what can be said without an event.
+
+        Args:
+            file: a path.
+            clock: ends a rendering that takes too long; None: this host's.
+        """
+        self._kind = kind
+        self._locale = locale
+        self._file = file
+        self._source = read_template(file) if file else ""
+        self._own = frozenset(_blocks(self._source)) or frozenset({"text"} if file else ())
+        self._uses_event = False
+        self._environments: dict[Escape, Environment] = {}
+        if file:
+            self._check(file)
+            self._environments = {escape: self._environment(escape, clock or Clock()) for escape in set(PARTS[kind].values())}
+
+    def render(self, delivery: Outgoing, telling: Telling) -> Rendered:
+        if self._file is None:
+            return Rendered(_built_in(self._kind, self._locale, telling), frozenset())
+        try:
+            return Rendered(self._render(delivery, telling), self._own)
+        except BaseException as error:  # whatever it is: a message is never lost to a template
+            _raise_what_is_not_its_own(error)
+            why = str(self._problem(error))
+            return Rendered(_built_in(self._kind, self._locale, telling), frozenset(), why)
+
+    def trial(self) -> Iterator[tuple[str, TemplateProblem, bool]]:
+        """Render every sample: of each that fails, its name, why, and whether other events may be as good as it.
+
+        That is so where a file reads the values of the event, which are not the same in all events.
+        """
+        for name, values in SAMPLES.items():
+            event = event_of(values)
+            delivery = Outgoing("0-x", "0", None, "", 0.0, event, b"", None, 1)
+            try:
+                self._render(delivery, tell(delivery, Language(self._locale), "https://example.com/{message_id}"))
+            except BaseException as error:
+                _raise_what_is_not_its_own(error)
+                yield name, self._problem(error), self._uses_event
+
+    def _check(self, file: str) -> None:
+        parts = PARTS[self._kind]
+        if _EXTENDS.search(self._source):
+            raise TemplateProblem(file, _line_of("extends", self._source), "extends nothing: a block that it lacks is built in")
+        try:
+            bounded(self._source)
+        except Refused as error:
+            raise TemplateProblem(file, error.line, str(error)) from None
+        try:
+            unknown = Environment().undeclared_variables_in_str(self._source) - VARIABLES - _FUNCTIONS
+            self._uses_event = "event" in Environment().undeclared_variables_in_str(self._source)
+            Environment().undeclared_variables_in_str(bounded(self._source))  # its brackets are deeper, and may be too deep
+        except TemplateError as error:
+            raise self._problem(error) from None
+        for name in sorted(unknown):
+            hint = f"there is {', '.join(sorted(VARIABLES))}"
+            raise TemplateProblem(file, _line_of(name, self._source), f'unknown variable "{name}"; {hint}')
+        if self._kind == "slack" and (bare := _BARE_LINK.search(self._source)) is not None:
+            line = self._source.count("\n", 0, bare.start()) + 1
+            raise TemplateProblem(file, line, "a value right behind < could ping everybody; write how the link begins: <https://")
+        for name in _blocks(self._source):
+            if name not in parts:
+                hint = f"there is {', '.join(parts)}"
+                raise TemplateProblem(file, _line_of(name, self._source), f'unknown block "{name}"; {hint}')
+
+    def _render(self, delivery: Outgoing, telling: Telling) -> dict[str, str]:
+        values = _values(telling)
+        if self._uses_event:
+            if len(delivery.body) > _MOST_EVENT:
+                raise TooMuch("the event is larger than 1 MiB, and the template reads its values")
+            values["event"] = delivery.event.values if delivery.event else {}
+        return _parts(self._kind, self._environments, values)
+
+    def _environment(self, escape: Escape, clock: Clock) -> Environment:
+        source = bounded(self._source)
+        if not _blocks(source):
+            source = "{% block text %}" + source + "{% endblock %}"
+        # On the first line, so that errors name the lines of the file.
+        return _environment(self._kind, self._locale, escape, '{% extends "built-in" %}' + source, clock)
+
+    def _problem(self, error: BaseException) -> TemplateProblem:
+        if isinstance(error, TemplateError):
+            return TemplateProblem(self._file or "", error.line, _PLACE.sub("", error.message.partition("\n")[0]))
+        if isinstance(error, TemplateProblem):
+            return error
+        if isinstance(error, TooMuch):
+            return TemplateProblem(self._file or "", None, str(error))
+        said = _FAILED if _is_panic(error) else type(error).__name__
+        return TemplateProblem(self._file or "", None, said)
+
+
+def _is_panic(error: BaseException) -> bool:
+    """Return whether it is a fault inside minijinja, which pyo3 raises as no Exception."""
+    return type(error).__name__ == "PanicException"
+
+
+def _raise_what_is_not_its_own(error: BaseException) -> None:
+    """Raise what ends the process on purpose: KeyboardInterrupt and its like."""
+    if not isinstance(error, Exception) and not _is_panic(error):
+        raise error
+
+
+def escape_slack(text: str) -> str:
+    """Exactly the three characters that Slack asks for (docs.slack.dev, "Formatting message text": escaping)."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def cut(text: str, most: int) -> str:
+    """Cut a text to so many bytes of UTF-8; one that was cut ends in "…"."""
+    raw = text.encode("utf-8", "replace")
+    return text if len(raw) <= most else raw[: most - 3].decode("utf-8", "ignore") + "…"
+
+
+def read_template(file: str) -> str:
+    """Raises TemplateProblem."""
+    path = Path(file)
+    try:
+        raw = read_regular(path, _MOST_FILE + 1)
+        text = raw.decode("utf-8-sig")
+    except OSError as error:
+        raise TemplateProblem(file, None, f"can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise TemplateProblem(file, raw.count(b"\n", 0, error.start) + 1, "is not UTF-8") from None
+    if len(raw) > _MOST_FILE:
+        raise TemplateProblem(file, None, "is longer than 64 KiB")
+    return text.replace("\r\n", "\n")
+
+
+def _blocks(source: str) -> list[str]:
+    """Their names; not of those in comments."""
+    return _BLOCK.findall(_COMMENT.sub("", source))
+
+
+def _line_of(name: str, source: str) -> int:
+    """Return the line of the first tag that has the word."""
+    for tag in re.finditer(r"\{[{%].*?[}%]\}", source, re.DOTALL):
+        if word := re.search(rf"\b{name}\b", tag[0]):
+            return source.count("\n", 0, tag.start() + word.start()) + 1
+    return 1
+
+
+def _values(telling: Telling) -> dict[str, Any]:
+    """What templates see, small enough to leave the built-in text below MOST_TEXT; the photos come last to be cut."""
+    facts = [(label, cut(value, _MOST_FACT)) for label, value in telling.facts]
+    headline, advice = cut(telling.headline, _MOST_FACT), cut(telling.advice, _MOST_FACT)
+    room = _ROOM - sum(_size(text) for text in (headline, advice, telling.link or ""))
+    room -= sum(_size(label) + _size(value) + 5 for label, value in facts)
+    photos: list[dict[str, str]] = []
+    for photo in telling.photos:
+        texts = _photo(photo)
+        room -= sum(_size(text) + 6 for text in texts.values())
+        if room < 0:
+            break
+        photos.append(texts)
+    values: dict[str, Any] = {name: getattr(telling, name) for name in Telling.__struct_fields__}
+    values |= {"facts": facts, "headline": headline, "advice": advice}
+    return values | {"photos": photos, "more": len(telling.photos) - len(photos)}
+
+
+def _size(text: str) -> int:
+    """Return the bytes of a text, escaped as for Slack, which makes five of an ampersand: no less than a mail takes."""
+    return len(escape_slack(text).encode("utf-8", "replace"))
+
+
+def _photo(photo: Photo) -> dict[str, str]:
+    return {
+        "side": cut(photo.side, _MOST_SIDE),
+        "reason": cut(photo.reason, _MOST_FACT),
+        "guidance": cut(photo.guidance, _MOST_GUIDANCE),
+    }
+
+
+def _parts(kind: Kind, environments: dict[Escape, Environment], values: dict[str, Any]) -> dict[str, str]:
+    """Raises TemplateError, or TemplateProblem where the HTML is too long."""
+    found = {}
+    for name, escape in PARTS[kind].items():
+        if isinstance(meter := environments[escape].finalizer, _Finalizer):
+            meter.begin()
+        said = printable(environments[escape].render_template(name, **values), also="\n\t").strip("\n")
+        if escape == "html" and len(said.encode()) > MOST_HTML:
+            raise TemplateProblem("html", None, "is longer than 64 KiB")
+        found[name] = said if escape == "html" else cut(said, MOST_TEXT)
+    return found
+
+
+def _built_in(kind: Kind, locale: Locale, telling: Telling) -> dict[str, str]:
+    return _parts(kind, _built_in_environments(kind, locale), _values(telling))
+
+
+@lru_cache
+def _built_in_environments(kind: Kind, locale: Locale) -> dict[Escape, Environment]:
+    source = '{% extends "built-in" %}'
+    return {escape: _environment(kind, locale, escape, source, Clock()) for escape in set(PARTS[kind].values())}
+
+
+def _environment(kind: Kind, locale: Locale, escape: Escape, source: str, clock: Clock) -> Environment:
+    """Return an environment with a template for each part: the source without the other parts."""
+    templates = {"built-in": built_in_source(kind, locale), "file": source}
+    for part in PARTS[kind]:
+        others = "".join("{% block " + other + " %}{% endblock %}" for other in PARTS[kind] if other != part)
+        templates[part] = '{% extends "file" %}' + others
+    bounds = Bounds(clock)
+    environment = Environment(
+        templates=templates,
+        undefined_behavior="strict",
+        auto_escape_callback=lambda name: "html" if escape == "html" else False,
+        finalizer=_Finalizer(escape, bounds),
+        fuel=_FUEL,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    bounds.install(environment)
+    return environment
+
+
+class _Finalizer:
+    """Escapes every value for Slack, and ends a rendering that says too much: fuel counts instructions, not what they make.
+
+    minijinja itself escapes every value in HTML, whatever its type.
+    """
+
+    def __init__(self, escape: Escape, bounds: Bounds) -> None:
+        self._escape = escape
+        self._bounds = bounds
+        self._said = 0
+
+    def begin(self) -> None:
+        """Forget the rendering before."""
+        self._said = 0
+        self._bounds.begin()
+
+    def __call__(self, value: Any) -> Any:
+        text = value if isinstance(value, str) else str(value)
+        self._said += len(text)
+        self._bounds.tick()
+        if self._said > _MOST_SAID:
+            raise TemplateProblem("a rendering", None, "says more than 4 MiB")
+        return escape_slack(text) if self._escape == "slack" else value
+
+
+def built_in_source(kind: Kind, locale: Locale) -> str:
+    return files("gateway.sinks").joinpath(kind, "templates", locale, _FILES[kind]).read_text(encoding="utf-8")

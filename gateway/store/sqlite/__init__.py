@@ -1,0 +1,1 @@
+"""The store in one SQLite file. Nothing outside `gateway.store` imports from here."""

@@ -1,0 +1,124 @@
+"""What the writer commits at once, and who is told of it: bounded in rows and in time, so that nobody waits long for it.
+
+It knows nothing of when that happens, see `sqlite`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from gateway.core.records import NewMessage, Settlement, Stored
+from gateway.store.sqlite import unlogged, writes
+
+WORK_SECONDS = 0.02
+"""A commit begins the works of operators and of upkeep within this time from its own begin; the others wait for the next one."""
+MOST_ACCEPTED = 1000
+"""Rows of one commit, messages and deliveries together; one message alone may have more."""
+MOST_SETTLED = 500
+
+Told = Callable[[Stored | Exception], None]
+
+
+class Done(NamedTuple):
+    """Who is told of a settlement or a work: the callback first, in the order of the commits, whoever waits for the future."""
+
+    future: asyncio.Future[Any]
+    told: Callable[[Any], None] | None
+
+
+Work = Callable[[sqlite3.Connection, writes.Changes], Any]
+
+
+class Batch:
+    """What waits for the next commit, each with who is told of it."""
+
+    def __init__(self) -> None:
+        self.accepts: list[tuple[NewMessage, Told]] = []
+        self.settles: list[tuple[Settlement, Done]] = []
+        self.works: list[tuple[Work, Done]] = []
+
+    def __len__(self) -> int:
+        return len(self.accepts) + len(self.settles) + len(self.works)
+
+    def take(self) -> Batch:
+        """Take out the first jobs, as many as one commit may hold; the others stay."""
+        first = Batch()
+        rows = number = 0
+        for new, _ in self.accepts:
+            rows += 1 + len(new.deliveries)
+            if number and rows > MOST_ACCEPTED:
+                break
+            number += 1
+        first.accepts, self.accepts = self.accepts[:number], self.accepts[number:]
+        first.settles, self.settles = self.settles[:MOST_SETTLED], self.settles[MOST_SETTLED:]
+        first.works, self.works = self.works, []
+        return first
+
+    def tell(self, accepted: Sequence[Stored], done: Sequence[Any]) -> list[tuple[Work, Done]]:
+        """Tell the results of a commit: of the accepts, and of the settles and works in their order.
+
+        Returns the works that the commit had no time for: nobody was told of them.
+        """
+        for (_, told), stored in zip(self.accepts, accepted, strict=True):
+            told(stored)
+        for one, result in zip(self._waiting()[: len(done)], done, strict=True):
+            if one.told is not None:
+                one.told(result)
+            if not one.future.done():
+                one.future.set_result(result)
+        return self.works[len(done) - len(self.settles) :]
+
+    def fail(self, error: Exception) -> None:
+        for _, told in self.accepts:
+            told(error)
+        for one in self._waiting():
+            if not one.future.done():
+                one.future.set_exception(error)
+
+    def _waiting(self) -> list[Done]:
+        return [*(done for _, done in self.settles), *(done for _, done in self.works)]
+
+    def alone(self) -> list[Batch]:
+        """Each job in a batch of its own."""
+        batches = []
+        for kind in ("accepts", "settles", "works"):
+            for job in getattr(self, kind):
+                batch = Batch()
+                getattr(batch, kind).append(job)
+                batches.append(batch)
+        return batches
+
+    def commit(
+        self, connection: sqlite3.Connection, retention: float, logged_to: int, seconds: Callable[[], float]
+    ) -> tuple[list[Stored], list[Any], int]:
+        """Run one transaction, in the writer's thread: all accepts and settles, and the works that begin within WORK_SECONDS.
+
+        Args:
+            logged_to: the lines up to this mark are in the audit log, see `unlogged`.
+            seconds: a clock that goes on evenly; the first work begins whatever it says.
+        Returns the results as `tell` takes them, and the mark of the lines to be written now.
+        """
+        changes: writes.Changes = writes.Changes()
+        connection.execute("BEGIN IMMEDIATE")
+        until = seconds() + WORK_SECONDS
+        try:
+            accepted = writes.accept(connection, [new for new, _ in self.accepts], retention, changes)
+            settlements = [settlement for settlement, _ in self.settles]
+            done: list[Any] = [*writes.settle(connection, settlements, changes)]
+            unlogged.note(connection, unlogged.accepted(accepted) + unlogged.settled(settlements, done))
+            for number, (work, _) in enumerate(self.works):
+                if number and seconds() >= until:
+                    break
+                done.append(work(connection, changes))
+            writes.count(connection, changes)
+            unlogged.forget(connection, logged_to)
+            mark = unlogged.newest(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return accepted, done, mark

@@ -1,0 +1,86 @@
+"""Deletes finished messages whose time is over, in slices of bounded cost; run in the writer's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from msgspec import Struct
+
+from gateway.store.sqlite.writes import Changes, milliseconds
+
+_MOST_PURGED = 1000
+"""Rows and pages of bodies that are deleted in one transaction, give or take the deliveries of one message."""
+_PAGE = 4096
+_FEW = 16
+"""Conflicts deleted at once. Each may be as big as a message."""
+
+
+class Purged(Struct, frozen=True):
+    """What became of a slice of messages."""
+
+    gone: int
+    last: int
+    """The last seq looked at."""
+    any_old: bool
+    """Not all of them were young."""
+    at_end: bool
+
+
+def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: float, changes: Changes) -> Purged:
+    """Delete finished messages older than `before` among the next ones with seq > `after`, up to `slice_size` of them.
+
+    The slice ends early once it has come to _MOST_PURGED rows and pages: with 200 sinks a message has many rows, and a big body
+    many pages. What one message alone has too much of, attempts or conflicts, goes over several slices, and the message last.
+
+    Messages with a queued or dead delivery stay. Young ones are passed by: after a clock that jumped, old ones may stand behind
+    them.
+    """
+    rows = connection.execute(
+        "SELECT seq, received_ms, duplicates, length(body) FROM messages WHERE seq > ? ORDER BY seq LIMIT ?", (after, slice_size)
+    ).fetchall()
+    gone = used = 0
+    any_old = False
+    for seq, received_ms, duplicates, size in rows:
+        if used >= _MOST_PURGED:
+            return Purged(gone, after, any_old, at_end=False)
+        used += 1
+        if received_ms < milliseconds(before):
+            any_old = True
+            owed = connection.execute("SELECT sink, state, attempts FROM deliveries WHERE message = ?", (seq,)).fetchall()
+            used += len(owed)
+            if not any(state in ("queued", "dead") for _, state, _ in owed):
+                attempts = sum(attempts for _, _, attempts in owed)
+                if attempts > _MOST_PURGED:
+                    attempts = _purge_attempts(connection, seq)
+                if attempts >= _MOST_PURGED or (duplicates and _purge_conflicts(connection, seq)):
+                    return Purged(gone, after, any_old, at_end=False)  # there may be more of them
+                used += attempts + size // _PAGE
+                changes.subtract((sink, state) for sink, state, _ in owed)
+                # What belongs to it goes by ON DELETE CASCADE.
+                gone += connection.execute("DELETE FROM messages WHERE seq = ?", (seq,)).rowcount
+        after = seq
+    return Purged(gone, after, any_old, at_end=len(rows) < slice_size)
+
+
+def _purge_attempts(connection: sqlite3.Connection, seq: int) -> int:
+    """Delete up to _MOST_PURGED attempts of a message: each `Retry-After` makes one, and a delivery may meet many."""
+    return connection.execute(
+        "DELETE FROM attempts WHERE message = ?1 AND (sink, attempt) IN"
+        " (SELECT sink, attempt FROM attempts WHERE message = ?1 ORDER BY sink, attempt LIMIT ?2)",
+        (seq, _MOST_PURGED),
+    ).rowcount
+
+
+def _purge_conflicts(connection: sqlite3.Connection, seq: int) -> bool:
+    """Delete some of the bodies that differ from the first one's; True: there may be more."""
+    few = "SELECT rowid FROM conflicts WHERE message = ? LIMIT ?"
+    return connection.execute(f"DELETE FROM conflicts WHERE rowid IN ({few})", (seq, _FEW)).rowcount == _FEW
+
+
+def purge_threads(connection: sqlite3.Connection, slice_size: int, before: float) -> None:
+    """Forget up to `slice_size` threads that no event came for since an instant."""
+    connection.execute(
+        "DELETE FROM threads WHERE (sink, channel, sr) IN"
+        " (SELECT sink, channel, sr FROM threads WHERE used_ms < ? ORDER BY used_ms LIMIT ?)",
+        (milliseconds(before), slice_size),
+    )

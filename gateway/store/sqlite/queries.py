@@ -1,0 +1,265 @@
+"""Questions of people: which messages, which deliveries, what became of this one. Paged; none reads for long."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from gateway.core.documents import Chosen, Ids
+from gateway.core.selection import Selection, Target
+from gateway.core.values import rfc3339
+from gateway.store.sqlite import walks
+from gateway.store.sqlite.writes import milliseconds
+
+MOST_ATTEMPTS = 20
+"""Attempts at each delivery that a story tells: the last ones. `attempts` has them all, in pages."""
+MOST_CONFLICTS = 10
+"""Bodies of conflicting duplicates that a story tells: each may be as large as a message."""
+_CONFLICTS_ORDERED = 1000
+"""Conflicting duplicates among which the earliest are looked for."""
+_ATTEMPT = "attempt, started_ms, duration_ms, outcome, reason, status, detail, answer"
+_DUE_MS = "due_ms + (SELECT jumped_ms FROM timeline)"
+"""The due time by the wall clock of now, in SQL."""
+
+
+def messages(
+    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int, limit: int
+) -> tuple[list[dict[str, Any]], int | None]:
+    """A page of messages in the order of acceptance, without their bodies, and the seq to go on after; see `walks`.
+
+    It also ends with the message that makes its deliveries more than LOOKED_AT.
+    """
+    found, go_on = walks.messages(connection, selection, seqs, after, limit)
+    page: list[dict[str, Any]] = []
+    read = 0
+    for seq in found:
+        row = connection.execute(
+            "SELECT id, sender_id, source, event_type, milestone, sr_uuid, reference_id, received_ms, status, duplicates"
+            " FROM messages WHERE seq = ?",
+            (seq,),
+        ).fetchone()
+        if row is None:  # purged since
+            continue
+        sinks = dict(connection.execute("SELECT sink, state FROM deliveries WHERE message = ? ORDER BY sink", (seq,)))
+        page.append(_message_document(row) | {"sinks": sinks})
+        read += len(sinks)
+        if read > walks.LOOKED_AT and seq != found[-1]:
+            return page, seq
+    return page, go_on
+
+
+def deliveries(
+    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: Target, limit: int
+) -> tuple[list[dict[str, Any]], Target | None]:
+    """A page of deliveries by message, then sink, and the one to go on after; see `walks`."""
+    found, go_on = walks.deliveries(connection, selection, seqs, after, limit)
+    query = (
+        f"SELECT d.message, d.sink, d.state, d.attempts, {_DUE_MS}, d.ended_ms, d.reason, m.id, m.sender_id, m.source,"
+        " m.event_type, m.milestone, m.sr_uuid, m.reference_id, m.received_ms FROM deliveries d"
+        " JOIN messages m ON m.seq = d.message WHERE d.message = ? AND d.sink = ?"
+    )
+    rows = (connection.execute(query, (target.seq, target.sink)).fetchone() for target in found)
+    return [_delivery_document(row) for row in rows if row is not None], go_on
+
+
+def chosen(
+    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int, limit: int
+) -> tuple[list[Chosen], int | None]:
+    """A slice of the messages that a selection names, and the seq to go on after; see `walks`."""
+    found, go_on = walks.messages(connection, selection, seqs, after, limit)
+    rows = (connection.execute("SELECT seq, source, status FROM messages WHERE seq = ?", (seq,)).fetchone() for seq in found)
+    return [Chosen(row[0], row[1], row[2] == "quarantined") for row in rows if row is not None], go_on
+
+
+def body(connection: sqlite3.Connection, seq: int) -> bytes | None:
+    """The body of one message; None where it was purged. Ask for one at a time: each may be as large as `max_body`."""
+    row = connection.execute("SELECT body FROM messages WHERE seq = ?", (seq,)).fetchone()
+    return row[0] if row else None
+
+
+def states(connection: sqlite3.Connection, targets: list[Target]) -> list[str]:
+    """The state of each of these deliveries; `new` where there is none yet."""
+    query = "SELECT state FROM deliveries WHERE message = ? AND sink = ?"
+    rows = (connection.execute(query, (target.seq, target.sink)).fetchone() for target in targets)
+    return [row[0] if row else "new" for row in rows]
+
+
+def owed(connection: sqlite3.Connection, seqs: list[int], sink: str | None) -> list[Target]:
+    """Every delivery of these messages, or those to one sink."""
+    marks = ",".join("?" * len(seqs))
+    rows = connection.execute(
+        f"SELECT message, sink FROM deliveries WHERE message IN ({marks}) AND sink = ifnull(?, sink) ORDER BY message, sink",
+        (*seqs, sink),
+    )
+    return [Target(seq, sink) for seq, sink in rows]
+
+
+def ids(connection: sqlite3.Connection, targets: list[Target]) -> dict[int, Ids]:
+    """The messages of these deliveries, by seq, for the audit log."""
+    seqs = sorted({target.seq for target in targets})
+    found: dict[int, Ids] = {}
+    for at in range(0, len(seqs), 500):
+        part = seqs[at : at + 500]
+        rows = connection.execute(
+            "SELECT seq, id, sender_id, source, event_type, milestone, sr_uuid, reference_id FROM messages"
+            f" WHERE seq IN ({','.join('?' * len(part))})",
+            part,
+        )
+        found |= {row[0]: Ids(**{"id": row[1], **_names(row[2:])}) for row in rows}
+    return found
+
+
+def first_since(connection: sqlite3.Connection, instant: float) -> int:
+    """The seq of about the first message received since an instant, found by halving: messages lie in the order of arrival,
+    but for those around a clock that was set back."""
+    low, high = 1, (connection.execute("SELECT max(seq) FROM messages").fetchone()[0] or 0) + 1
+    while low < high:
+        middle = (low + high) // 2
+        row = connection.execute(
+            "SELECT seq, received_ms FROM messages WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,)
+        ).fetchone()
+        if row is None or row[1] >= milliseconds(instant):
+            high = middle
+        else:
+            low = row[0] + 1
+    return low
+
+
+def received_since(
+    connection: sqlite3.Connection, instant: float, after: int, limit: int, most_bytes: int
+) -> tuple[list[tuple[int, str, str, bytes]], int | None, int]:
+    """A page of the messages after a seq that could be decoded: seq, id, source, body; the seq to go on after; the newest seq.
+
+    It ends at `limit` messages, or with the one that makes the bodies larger than `most_bytes`; see `walks`, too.
+    """
+    newest = connection.execute("SELECT max(seq) FROM messages").fetchone()[0] or 0
+    last = walks.last_of_the_next(connection, after)
+    page: list[tuple[int, str, str, bytes]] = []
+    read = 0
+    for row in connection.execute(
+        "SELECT seq, id, source, body FROM messages WHERE seq > ? AND seq <= ? AND received_ms >= ? AND status <> 'quarantined'"
+        " ORDER BY seq LIMIT ?",
+        (after, newest if last is None else last, milliseconds(instant), limit),
+    ):
+        page.append(row)
+        read += len(row[3])
+        if len(page) == limit or read > most_bytes:
+            return page, row[0], newest
+    return page, last, newest
+
+
+def story(connection: sqlite3.Connection, seq: int) -> dict[str, Any] | None:
+    """All that is known of one message: its deliveries, their last attempts, and the bodies of some conflicting duplicates.
+
+    `attempt` of a delivery is the number of its last attempt; `more_conflicts` says that some bodies are left out. None where the
+    message was purged.
+    """
+    row = connection.execute(
+        "SELECT id, sender_id, source, event_type, milestone, sr_uuid, reference_id, received_ms, status, duplicates,"
+        " content_type, body FROM messages WHERE seq = ?",
+        (seq,),
+    ).fetchone()
+    if row is None:
+        return None
+    document = _message_document(row[:10])
+    document |= {"content_type": _text(row[10]), "body": row[11].decode("utf-8", "replace")}
+    document["deliveries"] = [
+        {
+            "delivery_id": f"{document['message_id']}-{sink}",
+            "sink": sink,
+            "state": state,
+            "attempt": attempt,
+            "attempts": _last_attempts(connection, seq, sink),
+            "reason": reason,
+            "next_attempt_at": _time(due_ms),
+            "ended_at": _time(ended_ms),
+        }
+        for sink, state, attempt, reason, due_ms, ended_ms in connection.execute(
+            f"SELECT sink, state, attempts, reason, {_DUE_MS}, ended_ms FROM deliveries WHERE message = ? ORDER BY sink",
+            (seq,),
+        ).fetchall()
+    ]
+    conflicts = connection.execute(
+        "SELECT received_ms, sender_id, body FROM conflicts"
+        " WHERE rowid IN (SELECT rowid FROM conflicts WHERE message = ? LIMIT ?) ORDER BY rowid LIMIT ?",
+        (seq, _CONFLICTS_ORDERED, MOST_CONFLICTS + 1),
+    ).fetchall()
+    document["conflicts"] = [
+        {"time": _time(received_ms), "sender_id": _text(sender_id), "body": body.decode("utf-8", "replace")}
+        for received_ms, sender_id, body in conflicts[:MOST_CONFLICTS]
+    ]
+    document["more_conflicts"] = len(conflicts) > MOST_CONFLICTS
+    return document
+
+
+def attempts(
+    connection: sqlite3.Connection, seq: int, sink: str, after: int, limit: int
+) -> tuple[list[dict[str, Any]], int | None]:
+    """A page of the attempts at one delivery, oldest first, and the number of the attempt to go on after; None: the last page.
+
+    Args:
+        after: the number of an attempt; 0 begins.
+    """
+    rows = connection.execute(
+        f"SELECT {_ATTEMPT} FROM attempts WHERE message = ? AND sink = ? AND attempt > ? ORDER BY attempt LIMIT ?",
+        (seq, sink, after, limit + 1),
+    ).fetchall()
+    page = [_attempt_document(row) for row in rows[:limit]]
+    return page, page[-1]["attempt"] if len(rows) > limit else None
+
+
+def _last_attempts(connection: sqlite3.Connection, seq: int, sink: str) -> list[dict[str, Any]]:
+    rows = connection.execute(
+        f"SELECT {_ATTEMPT} FROM attempts WHERE message = ? AND sink = ? ORDER BY attempt DESC LIMIT ?",
+        (seq, sink, MOST_ATTEMPTS),
+    ).fetchall()
+    return [_attempt_document(row) for row in reversed(rows)]
+
+
+def _attempt_document(row: tuple[Any, ...]) -> dict[str, Any]:
+    keys = ("attempt", "time", "duration_ms", "outcome", "reason", "status", "detail", "answer")
+    return dict(zip(keys, (row[0], _time(row[1]), *row[2:]), strict=True))
+
+
+def _message_document(row: tuple[Any, ...]) -> dict[str, Any]:
+    return {**_ids(row[:7]), "time": _time(row[7]), "status": row[8], "duplicates": row[9]}
+
+
+def _delivery_document(row: tuple[Any, ...]) -> dict[str, Any]:
+    _, sink, state, attempts, due_ms, ended_ms, reason = row[:7]
+    ids = _ids(row[7:14])
+    return {
+        "delivery_id": f"{ids['message_id']}-{sink}",
+        "sink": sink,
+        "state": state,
+        "attempt": attempts,
+        "reason": reason,
+        "next_attempt_at": _time(due_ms),
+        "ended_at": _time(ended_ms),
+        **ids,
+        "time": _time(row[14]),
+    }
+
+
+def _ids(row: tuple[Any, ...]) -> dict[str, Any]:
+    return {"message_id": row[0], **_names(row[1:])}
+
+
+def _names(row: tuple[Any, ...]) -> dict[str, Any]:
+    sender_id, source, event_type, milestone, sr_uuid, reference_id = row
+    return {
+        "sender_id": _text(sender_id),
+        "source": source,
+        "event_type": _text(event_type),
+        "milestone": milestone,
+        "sr_uuid": _text(sr_uuid),
+        "reference_id": _text(reference_id),
+    }
+
+
+def _time(instant_ms: int | None) -> str | None:
+    return None if instant_ms is None else rfc3339(instant_ms / 1000)
+
+
+def _text(blob: bytes | None) -> str | None:
+    return blob.decode() if blob is not None else None

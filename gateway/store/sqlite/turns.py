@@ -1,0 +1,75 @@
+"""The order of service requests: of the open deliveries of one sink and service request, exactly the first may go.
+
+The first is the one whose event happened first, then the one accepted first; the others are `behind` it. Those without a service
+request never are. Everything here runs in the writer's transaction, in few statements however many deliveries there are.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from functools import cache
+
+from gateway.store.sqlite.many import EXISTING, chunks, marks, values_of
+
+DeliveryRow = tuple[int, str, int, int, bytes | None, int | None, int]
+"""A new delivery: message, sink, since_ms, due_ms, sr, event_ms, behind."""
+Turn = tuple[str, bytes]
+"""A sink and a service request."""
+
+_FIRST = (
+    "(SELECT {} FROM deliveries INDEXED BY deliveries_by_sr WHERE sink = k.column1 AND sr = k.column2 AND state = 'queued'"
+    " ORDER BY event_ms, message LIMIT 1)"
+)
+
+
+def take(connection: sqlite3.Connection, rows: Sequence[DeliveryRow]) -> list[DeliveryRow]:
+    """Put deliveries that are about to stand in the order there, and have those that they overtake stand behind them."""
+    stored = _firsts(connection, {(row[1], row[4]) for row in rows if row[4] is not None})
+    first = dict(stored)
+    for seq, sink, _, _, sr, event_ms, _ in rows:
+        if sr is not None and event_ms is not None:
+            first[sink, sr] = min(first.get((sink, sr), (event_ms, seq)), (event_ms, seq))
+    overtaken = [(place[1], turn[0]) for turn, place in stored.items() if first[turn] != place]
+    for part in chunks(overtaken):
+        connection.execute(_stand_behind(len(part)), values_of(part))
+    return [row if row[4] is None else (*row[:6], int(first[row[1], row[4]] != (row[5], row[0]))) for row in rows]
+
+
+def pass_on(connection: sqlite3.Connection, left: Collection[Turn]) -> None:
+    """Let the first open delivery of each of these go, since one before it left."""
+    for part in chunks(list(dict.fromkeys(left))):
+        connection.execute(_let_go(len(part)), values_of(part))
+
+
+def _firsts(connection: sqlite3.Connection, turns: Collection[Turn]) -> dict[Turn, tuple[int, int]]:
+    """The event's instant and the message of the first open delivery, where there is one."""
+    found = {}
+    for part in chunks(sorted(turns)):
+        for sink, sr, event_ms, seq in connection.execute(_find_firsts(len(part)), values_of(part)):
+            if seq is not None:
+                found[sink, sr] = (event_ms, seq)
+    return found
+
+
+@cache
+def _find_firsts(rows: int) -> str:
+    return f"SELECT column1, column2, {_FIRST.format('event_ms')}, {_FIRST.format('message')} FROM (VALUES {marks(rows)}) AS k"
+
+
+@cache
+def _stand_behind(rows: int) -> str:
+    return (
+        f"INSERT INTO deliveries (message, sink, state, since_ms, due_ms) VALUES {marks(rows, EXISTING)}"
+        " ON CONFLICT (message, sink) DO UPDATE SET behind = 1 WHERE deliveries.state = 'queued' AND deliveries.behind = 0"
+    )
+
+
+@cache
+def _let_go(rows: int) -> str:
+    firsts = f"SELECT {_FIRST.format('message')} AS message, column1 AS sink FROM (VALUES {marks(rows)}) AS k"
+    return (
+        "INSERT INTO deliveries (message, sink, state, since_ms, due_ms)"
+        f" SELECT message, sink, 'queued', 0, 0 FROM ({firsts}) WHERE message IS NOT NULL"
+        " ON CONFLICT (message, sink) DO UPDATE SET behind = 0 WHERE deliveries.state = 'queued' AND deliveries.behind = 1"
+    )

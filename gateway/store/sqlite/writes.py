@@ -1,0 +1,287 @@
+"""What the writer's thread does inside one transaction. Every UPDATE names the state that it leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from gateway.core.outcome import Defer, Delivered, Reject, Retry
+from gateway.core.records import Accepted, Duplicate, NewMessage, Settlement
+from gateway.store.sqlite import turns
+from gateway.store.sqlite.many import MOST_ROWS, chunks, marks, values_of
+from gateway.store.sqlite.turns import DeliveryRow, Turn
+
+_MESSAGE_COLUMNS = (
+    "id, source, sender_id, received_ms, event_ms, content_type, body, body_sha256, identity,"
+    " event_type, milestone, sr_uuid, reference_id, status"
+)
+_FIRST = "SELECT seq, id, body, received_ms FROM messages WHERE source = ? AND forgotten = 0 AND "
+_STATES = ("queued", "delivered", "dead", "discarded")
+
+Changes = Counter[tuple[str, str]]
+"""How many deliveries a transaction adds (or takes away), by sink and state."""
+
+
+def milliseconds(instant: float) -> int:
+    return round(instant * 1000)
+
+
+def accept(
+    connection: sqlite3.Connection, batch: Sequence[NewMessage], retention: float, changes: Changes
+) -> list[Accepted | Duplicate]:
+    """Insert the messages that are new, with all they owe; say for the others which message came first."""
+    results: list[Accepted | Duplicate] = []
+    for at in range(0, len(batch), MOST_ROWS):
+        results += _accept_rows(connection, batch[at : at + MOST_ROWS], retention, changes)
+    return results
+
+
+def _accept_rows(
+    connection: sqlite3.Connection, batch: Sequence[NewMessage], retention: float, changes: Changes
+) -> list[Accepted | Duplicate]:
+    cursor = connection.execute(_insert_messages(len(batch)), [value for new in batch for value in _message_row(new)])
+    last = cursor.lastrowid
+    if cursor.rowcount == len(batch) and last is not None:
+        # One statement of the one writer: the rows got the seqs in a row (sqlite.org/autoinc.html), the last one is known.
+        results: list[Accepted | Duplicate] = [Accepted(seq) for seq in range(last - len(batch) + 1, last + 1)]
+    else:
+        results = [_accepted_or_first(connection, new, retention) for new in batch]
+    away = absences(connection)
+    owed = [row for new, result in zip(batch, results, strict=True) for row in _delivery_rows(new, result, away)]
+    columns = 4  # those beyond stay at their defaults: sqlite3 binds a null slower than anything else
+    if any(row[4] is not None for row in owed):
+        owed, columns = turns.take(connection, owed), 7
+    for at in range(0, len(owed), MOST_ROWS):
+        rows = owed[at : at + MOST_ROWS]
+        connection.execute(_insert_deliveries(len(rows), columns), [value for row in rows for value in row[:columns]])
+    changes.update([(row[1], "queued") for row in owed])
+    return results
+
+
+def _delivery_rows(new: NewMessage, result: Accepted | Duplicate, away: Absences) -> list[DeliveryRow]:
+    if not isinstance(result, Accepted):
+        return []
+    since_ms = milliseconds(new.message.received_at if new.since is None else new.since)
+    if not new.in_order and not away:
+        return [(result.seq, sink, since_ms, milliseconds(due), None, None, 0) for sink, due in new.deliveries]
+    rows: list[DeliveryRow] = []
+    for sink, due in new.deliveries:
+        ordered = sink in new.in_order and bool(new.message.sr_uuid)
+        turn = (_blob(new.message.sr_uuid), _event_ms(new)) if ordered else (None, None)
+        rows.append((result.seq, sink, away.since(sink, since_ms), milliseconds(due), *turn, 0))
+    return rows
+
+
+def _accepted_or_first(connection: sqlite3.Connection, new: NewMessage, retention: float) -> Accepted | Duplicate:
+    row = connection.execute("SELECT seq FROM messages WHERE id = ?", (new.message.id,)).fetchone()
+    if row is not None:
+        return Accepted(row[0])
+    if (duplicate := _duplicate(connection, new, retention)) is not None:
+        return duplicate
+    # What stood in its way is older than retention, and forgotten now.
+    cursor = connection.execute(_insert_messages(1), _message_row(new))
+    if cursor.rowcount == 0 or cursor.lastrowid is None:
+        raise sqlite3.IntegrityError("a message conflicts with none that can be found")
+    return Accepted(cursor.lastrowid)
+
+
+@cache
+def _insert_messages(rows: int) -> str:
+    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
+    return f"INSERT INTO messages ({_MESSAGE_COLUMNS}) VALUES {values} ON CONFLICT DO NOTHING"
+
+
+@cache
+def _insert_deliveries(rows: int, columns: int) -> str:
+    names = ("message", "sink", "since_ms", "due_ms", "sr", "event_ms", "behind")[:columns]
+    values = ", ".join([f"('queued', {', '.join('?' * columns)})"] * rows)
+    return f"INSERT INTO deliveries (state, {', '.join(names)}) VALUES {values}"
+
+
+def _message_row(new: NewMessage) -> tuple[object, ...]:
+    message = new.message
+    return (
+        message.id,
+        message.source,
+        _blob(message.sender_id),
+        milliseconds(message.received_at),
+        _event_ms(new),
+        _blob(message.content_type),
+        message.body,
+        _sha256(message.body) if message.sender_id is None else None,
+        _identity_key(new.identity),
+        _blob(message.event_type),
+        message.milestone,
+        _blob(message.sr_uuid),
+        _blob(message.reference_id),
+        new.status,
+    )
+
+
+def _duplicate(connection: sqlite3.Connection, new: NewMessage, retention: float) -> Duplicate | None:
+    """The first message that this one repeats: by the sender's id, then by identity; None where that is forgotten."""
+    message = new.message
+    by_id = ("body_sha256 = ?", _sha256(message.body))
+    if message.sender_id is not None:
+        by_id = ("sender_id = ?", message.sender_id.encode())
+    for reason, (condition, value) in (("message_id", by_id), ("identity", ("identity = ?", _identity_key(new.identity)))):
+        first = connection.execute(_FIRST + condition, (message.source, value)).fetchone() if value is not None else None
+        if first is None:
+            continue
+        seq, first_id, first_body, received_ms = first
+        if received_ms < milliseconds(message.received_at - retention):
+            connection.execute("UPDATE messages SET forgotten = seq WHERE seq = ? AND forgotten = 0", (seq,))
+            continue
+        connection.execute("UPDATE messages SET duplicates = duplicates + 1 WHERE seq = ?", (seq,))
+        conflict = first_body != message.body
+        if conflict:
+            connection.execute(
+                "INSERT INTO conflicts (message, body_sha256, sender_id, received_ms, body) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (seq, _sha256(message.body), _blob(message.sender_id), milliseconds(message.received_at), message.body),
+            )
+        return Duplicate(first_id, "message_id" if reason == "message_id" else "identity", conflict)
+    return None
+
+
+def settle(connection: sqlite3.Connection, batch: Sequence[Settlement], changes: Changes) -> list[bool]:
+    """Move deliveries out of `queued` or to their next due time; False for one that is `queued` no more."""
+    if len({(one.seq, one.sink) for one in batch}) < len(batch):
+        return [held for one in batch for held in _settle_some(connection, [one], changes)]
+    return [held for part in chunks(batch) for held in _settle_some(connection, part, changes)]
+
+
+def _settle_some(connection: sqlite3.Connection, batch: Sequence[Settlement], changes: Changes) -> list[bool]:
+    """The same for different deliveries, in three statements."""
+    found = {(row[0], row[1]): row for row in find(connection, [(one.seq, one.sink) for one in batch])}
+    attempts: list[tuple[object, ...]] = []
+    moved: list[tuple[object, ...]] = []
+    left: list[Turn] = []
+    results = []
+    for one in batch:
+        row, attempt, transition = found.get((one.seq, one.sink)), one.attempt, one.transition
+        results.append(row is not None and row[3] == "queued")
+        if row is None:
+            continue  # discarded and purged while it was in flight
+        if attempt is not None:
+            begun = milliseconds(attempt.started_at)
+            attempts.append((*row[:2], attempt.number, begun, attempt.duration_ms, *_outcome_columns(attempt.outcome)))
+        if not results[-1]:
+            continue
+        due_ms = milliseconds(transition.due_at) if transition.due_at is not None else None
+        ended_ms = milliseconds(one.at) if transition.state != "queued" else None
+        number = attempt.number if attempt is not None else row[2]
+        moved.append((*row[:2], transition.state, number, transition.retries, due_ms, ended_ms, transition.reason))
+        if transition.state != "queued":
+            changes[one.sink, "queued"] -= 1
+            changes[one.sink, transition.state] += 1
+            if row[4] is not None:
+                left.append((one.sink, row[4]))
+    if attempts:
+        connection.execute(_insert_attempts(len(attempts)), values_of(attempts))
+    if moved:
+        connection.execute(_settle(len(moved)), values_of(moved))
+    turns.pass_on(connection, left)
+    return results
+
+
+def find(connection: sqlite3.Connection, keys: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str, int, str, bytes | None]]:
+    """Message, sink, attempts, state and service request of those deliveries that are there."""
+    for part in chunks(keys):
+        yield from connection.execute(_find(len(part)), values_of(part)).fetchall()
+
+
+@cache
+def _find(rows: int) -> str:
+    return (
+        "SELECT d.message, d.sink, d.attempts, d.state, d.sr FROM"
+        f" (VALUES {marks(rows)}) AS k CROSS JOIN deliveries d ON d.message = k.column1 AND d.sink = k.column2"
+    )
+
+
+@cache
+def _insert_attempts(rows: int) -> str:
+    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
+    return (
+        "INSERT INTO attempts (message, sink, attempt, started_ms, duration_ms, outcome, reason, status, detail, answer)"
+        f" VALUES {values} ON CONFLICT DO NOTHING"
+    )
+
+
+@cache
+def _settle(rows: int) -> str:
+    # Each of them is there, and conflicts.
+    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, 0)"] * rows)
+    return (
+        "INSERT INTO deliveries (message, sink, state, attempts, retries, due_ms, ended_ms, reason, since_ms)"
+        f" VALUES {values} ON CONFLICT (message, sink) DO UPDATE SET state = excluded.state, attempts = excluded.attempts,"
+        " retries = excluded.retries, due_ms = excluded.due_ms, ended_ms = excluded.ended_ms, reason = excluded.reason"
+        " WHERE deliveries.state = 'queued'"
+    )
+
+
+class Absences(dict[str, tuple[int, int | None]]):
+    """How long each sink was away from the configuration in all, and since when it is away now."""
+
+    def since(self, sink: str, instant_ms: int) -> int:
+        """What is kept as the beginning of a delivery's age: while its sink is away, it does not age at all."""
+        away_ms, absent_ms = self.get(sink, (0, None))
+        return (instant_ms if absent_ms is None else min(instant_ms, absent_ms)) - away_ms
+
+
+def absences(connection: sqlite3.Connection) -> Absences:
+    rows = connection.execute("SELECT sink, away_ms, absent_ms FROM sinks WHERE away_ms <> 0 OR absent_ms IS NOT NULL")
+    return Absences({sink: (away_ms, absent_ms) for sink, away_ms, absent_ms in rows.fetchall()})
+
+
+def _outcome_columns(outcome: Delivered | Retry | Defer | Reject) -> tuple[str, str | None, int | None, str, str]:
+    match outcome:
+        case Delivered(status=status, detail=detail):
+            return "delivered", None, status, detail, ""
+        case Retry(reason=reason, detail=detail, status=status, answer=answer):
+            return "retry", reason.value, status, detail, answer
+        case Defer(reason=reason, detail=detail, status=status, answer=answer):
+            return "defer", reason.value, status, detail, answer
+        case Reject(reason=reason, detail=detail, status=status, answer=answer):
+            return "reject", reason.value, status, detail, answer
+
+
+def count(connection: sqlite3.Connection, changes: Changes) -> None:
+    """Bring the counters to what the transaction changed."""
+    rows = [(sink, *(changes[sink, state] for state in _STATES)) for sink in sorted({sink for sink, _ in changes})]
+    for part in chunks(rows):
+        connection.execute(_count(len(part)), values_of(part))
+
+
+@cache
+def _count(rows: int) -> str:
+    return (
+        f"INSERT INTO counters (sink, {', '.join(_STATES)}) VALUES {marks(rows, '(?, ?, ?, ?, ?)')} ON CONFLICT (sink)"
+        f" DO UPDATE SET {', '.join(f'{state} = {state} + excluded.{state}' for state in _STATES)}"
+    )
+
+
+def _event_ms(new: NewMessage) -> int:
+    return milliseconds(new.message.received_at if new.event_at is None else new.event_at)
+
+
+def _blob(text: str | None) -> bytes | None:
+    return text.encode() if text is not None else None
+
+
+def _sha256(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()
+
+
+def _identity_key(identity: str | None) -> bytes | None:
+    """The end of an identity, where its timestamp stands, and a digest of it all.
+
+    A digest alone would put every new row on another page of the index; this way, what comes together stands together.
+    """
+    if identity is None:
+        return None
+    text = identity.encode()
+    return text[-28:] + hashlib.sha256(text).digest()[:16]

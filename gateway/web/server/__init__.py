@@ -1,0 +1,1 @@
+"""An HTTP server with every bound set, and its listeners."""

@@ -1,0 +1,318 @@
+"""What the tests of one lane share: a real store and audit log on a clock that tests move, and a sink that answers as told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+
+from gateway.core.breaker import BreakerPolicy
+from gateway.core.errors import StoreError, StoreFailed
+from gateway.core.outcome import Reason, Retry
+from gateway.core.records import Accepted, Claim, Message, NewMessage, Owed, Settlement, SinkState
+from gateway.core.retry import RetryPolicy
+from gateway.core.selection import Target
+from gateway.delivery.attempt import LaneSettings, LaneWorld
+from gateway.delivery.gates import Gates
+from gateway.delivery.lane import Lane
+from gateway.delivery.memory import Memory
+from gateway.host.clock import Clock
+from gateway.ingest.disk_space import Space
+from gateway.ingest.rejections import Rejections
+from gateway.maintenance.janitor import Janitor
+from gateway.observability.audit import AuditLog
+from gateway.observability.metrics import Metrics
+from gateway.observability.throughput import Pace
+from gateway.store.sqlite import operations, reads
+from gateway.store.sqlite.store import Store
+from tests.fakes import FakeClock, FakeSink, notices_for
+from tests.process.running import until
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+A_BIT = 0.002
+"""Seconds: what the store keeps is rounded to milliseconds."""
+FAILS = Retry(Reason.HTTP_STATUS, "HTTP 500", 500)
+_POLICY = RetryPolicy()
+_Store = TypeVar("_Store", bound=Store)
+
+
+class TroubledStore(Store):
+    """A store whose disk takes nothing for a while, and whose answers can be made to wait."""
+
+    settles_refused = 0
+    claims_refused = 0
+    keeps_refused = 0
+    keeping: asyncio.Event | None = None
+    """Where set, a refusal to keep what is known of the lane takes until then."""
+    fatal = False
+    settling: asyncio.Event | None = None
+    """Set when an outcome is on its way to the disk."""
+    tell: asyncio.Event | None = None
+    """Where set, nobody hears of a commit of an outcome before this."""
+    claiming: asyncio.Event | None = None
+    """Set when a claim has read what it returns."""
+    go_on: asyncio.Event | None = None
+    claimed: list[int]
+    """How many deliveries each claim asked for."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.claimed = []
+
+    def has_refused_all_but(self, number: int) -> bool:
+        return self.settles_refused == number
+
+    def settle(self, settlement: Settlement, told: Any = None) -> asyncio.Future[bool]:
+        if self.settles_refused > 0:
+            self.settles_refused -= 1
+            future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            future.set_exception(StoreFailed("the disk is gone") if self.fatal else StoreError("the disk is full"))
+            return future
+        if self.settling is not None:
+            self.settling.set()
+        committed = super().settle(settlement, told)
+        return committed if self.tell is None else asyncio.ensure_future(_after(self.tell, committed))
+
+    async def claim(
+        self, sink: str, now: float, limit: int, busy: Any, *, by_sr: bool = False, room: int = reads.MOST_CLAIMED_BYTES
+    ) -> Claim:
+        if self.claims_refused > 0:
+            self.claims_refused -= 1
+            raise StoreError("locked")
+        self.claimed.append(limit)
+        claim = await super().claim(sink, now, limit, busy, by_sr=by_sr, room=room)
+        if self.claiming is not None and self.go_on is not None:
+            self.claiming.set()
+            await self.go_on.wait()
+        return claim
+
+    async def keep_sink(self, sink: str, state: SinkState) -> None:
+        if self.keeps_refused > 0:
+            self.keeps_refused -= 1
+            if self.keeping is not None:
+                await self.keeping.wait()
+            raise StoreError("the disk is full")
+        await super().keep_sink(sink, state)
+
+
+class Bench:
+    """A lane with all that it needs. Either its steps are made one by one (`work`), or it runs (`running`)."""
+
+    lane: Lane
+    failures = 3
+    """That open its breaker, where `start` is not told another number."""
+
+    def __init__(self, store: TroubledStore, audit: AuditLog, clock: FakeClock, log: structlog.testing.CapturingLogger) -> None:
+        self.store = store
+        self.audit = audit
+        self.clock = clock
+        self.aging: Clock = clock
+        """By which deliveries are planned and grow old."""
+        self.log = log
+        self.sink = FakeSink()
+        self.metrics = Metrics()
+        self.memory = Memory()
+
+    async def start(
+        self,
+        policy: RetryPolicy = _POLICY,
+        *,
+        concurrency: int = 16,
+        timeout: float = 30.0,
+        failures: int | None = None,
+        probe: float = 30.0,
+        rate: float | None = None,
+        by_sr: bool = False,
+    ) -> Lane:
+        """A new lane on what is kept in the store, as after a restart."""
+        log = structlog.wrap_logger(self.log, processors=[structlog.processors.format_exc_info])
+        notices = notices_for(self.store, self.audit, self.clock)
+        world = LaneWorld(self.store, self.audit, notices, self.metrics, self.clock, log, self.memory)
+        kept = (await self.store.read(reads.sink_states)).get("erp", SinkState())
+        gates = Gates(kept, BreakerPolicy(failures or self.failures, probe), rate, self.clock)
+        self.lane = Lane("erp", self.sink, LaneSettings(policy, concurrency, timeout, by_sr), gates, world)
+        return self.lane
+
+    def janitor(self) -> Janitor:
+        log = structlog.wrap_logger(self.log, processors=[])
+        return Janitor(
+            store=self.store,
+            lanes={"erp": self.lane},
+            rejections=Rejections(self.audit, self.metrics, self.clock),
+            space=Space(lambda: 1 << 40, 1, self.metrics, log),
+            pace=Pace(self.metrics, self.clock),
+            metrics=self.metrics,
+            clock=self.clock,
+            log=log,
+        )
+
+    async def accept(self, number: int = 1, *, due_in: float = 0.0, body: bytes | None = None) -> list[Owed]:
+        """Commit messages that owe a delivery; the lane is not told."""
+        return [await self._commit(due_in, body=body) for _ in range(number)]
+
+    async def accept_of(self, sr: str, at: float) -> Owed:
+        """The same for one of a service request that happened at an instant, in a sink with `ordering = "sr"`."""
+        return await self._commit(0.0, sr, at)
+
+    async def _commit(self, due_in: float, sr: str | None = None, at: float | None = None, *, body: bytes | None = None) -> Owed:
+        now = self.clock.now()
+        message = Message(self.clock.new_id(), "legitmark", None, now, None, body or self.clock.new_id().encode(), sr_uuid=sr)
+        in_order = frozenset({"erp"}) if sr is not None else frozenset[str]()
+        since = self.aging.planned(now)
+        new = NewMessage(message, "accepted", None, (("erp", since + due_in),), in_order, at, since)
+        stored = await self.store.accept(new)
+        assert isinstance(stored, Accepted)
+        return Owed(stored.seq, "erp", message, since)
+
+    async def give(self, number: int = 1) -> list[Owed]:
+        """Commit messages and hand them to the lane, as intake does."""
+        return [self.offer(owed) for owed in await self.accept(number)]
+
+    def offer(self, owed: Owed) -> Owed:
+        self.lane.offer(owed, self.aging.now())
+        return owed
+
+    async def discard(self, *owed: Owed) -> None:
+        targets = [Target(one.seq, "erp") for one in owed]
+        await self.store.change(lambda link, changes: operations.discard(link, targets, self.clock.now(), changes))
+
+    async def replay(self, *owed: Owed) -> None:
+        targets = [Target(one.seq, "erp") for one in owed]
+        now = self.store.timeline.stored(self.aging.now())
+        await self.store.change(lambda link, changes: operations.reopen(link, targets, ["dead"], now, changes))
+
+    async def break_open(self) -> list[Owed]:
+        """Three deliveries that fail, and open the breaker."""
+        self.sink.answer = FAILS
+        owed = await self.give(3)
+        await self.work()
+        assert self.lane.gates.breaker.is_open
+        self.sink.sent.clear()
+        return owed
+
+    async def work(self) -> float | None:
+        """Step until there is nothing to do now; the seconds until there is, None: until something is offered."""
+        for _ in range(1000):
+            before = len(self.sink.sent)
+            async with asyncio.TaskGroup() as sends:
+                pause = await self.lane.step(sends)
+            if pause != 0 and len(self.sink.sent) == before:
+                return pause
+        raise AssertionError("it is never done")
+
+    async def work_to_the_end(self) -> None:
+        """Work and let the time pass in between, until nothing is left to do."""
+        for _ in range(200):
+            if (pause := await self.work()) is None:
+                return
+            self.clock.advance(pause)
+        raise AssertionError("there is no end")
+
+    async def to_the_end(self, most: float = 1e6) -> None:
+        """Work and let time pass, until nothing is queued."""
+        begun = self.clock.passed
+        while self.clock.passed - begun < most:
+            pause = await self.work()
+            if not await self.queued():
+                return
+            self.clock.advance(min(pause if pause is not None else 30.0, 30.0) + A_BIT)
+        raise AssertionError("there is no end")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        task = asyncio.create_task(self.lane.run())
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def rows(self, columns: str = "state, attempts, retries, reason") -> list[tuple[Any, ...]]:
+        return await self.store.read(
+            lambda reader: reader.execute(f"SELECT {columns} FROM deliveries ORDER BY message").fetchall()
+        )
+
+    async def limit_pages(self, most: int) -> int:
+        """Let the database grow to so many pages, or no further where it has more; how many it might have had before."""
+
+        def work(link: sqlite3.Connection, _: object) -> int:
+            (before,) = link.execute("PRAGMA max_page_count").fetchone()
+            link.execute(f"PRAGMA max_page_count = {most}")
+            return int(before)
+
+        return await self.store.change(work)
+
+    async def queued(self) -> int:
+        return [state for (state,) in await self.rows("state")].count("queued")
+
+    async def lines(self) -> list[dict[str, Any]]:
+        await self.audit.flush()
+        return [json.loads(line) for line in self.audit.path.read_bytes().splitlines()] if self.audit.path.exists() else []
+
+    async def events(self, *names: str) -> list[str]:
+        return [line["event"] for line in await self.lines() if not names or line["event"] in names]
+
+    async def until_sent(self, number: int) -> None:
+        await until(lambda: len(self.sink.sent) >= number)
+
+    async def until_idle(self) -> None:
+        await until(lambda: not self.lane._in_flight)
+
+    @property
+    def order(self) -> list[str]:
+        return [delivery.delivery_id for delivery in self.sink.sent]
+
+
+class BusySink(FakeSink):
+    """Takes a moment for each delivery, and counts how many it has at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+
+    async def send(self, delivery: Any) -> Any:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await spin()
+        self.now -= 1
+        return await super().send(delivery)
+
+
+@asynccontextmanager
+async def working(kind: type[_Store], folder: Path, clock: FakeClock, log: Any) -> AsyncIterator[tuple[_Store, AuditLog]]:
+    """A store and an audit log that commit and write, until the end; then both are complete and closed."""
+    store = await kind.open(folder / "gateway.db", 90 * 86400.0)
+    assert isinstance(store, kind)
+    audit = AuditLog(folder / "audit.jsonl", clock, structlog.wrap_logger(log, processors=[]))
+    beside = [asyncio.create_task(store.run()), asyncio.create_task(audit.run())]
+    try:
+        yield store, audit
+    finally:
+        audit.finish()
+        store.finish()
+        await asyncio.gather(*beside)
+        audit.close()
+        await store.close()
+
+
+def ids(owed: list[Owed]) -> list[str]:
+    return [one.delivery_id for one in owed]
+
+
+async def spin() -> None:
+    """Let every task go as far as it can without the disk."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def _after(event: asyncio.Event, committed: asyncio.Future[bool]) -> bool:
+    in_time = await committed
+    await event.wait()
+    return in_time

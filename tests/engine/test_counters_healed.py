@@ -1,0 +1,47 @@
+"""Counters that are wrong: the janitor says so once and sets them right by what it counts."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from gateway.core.selection import Target
+from gateway.store.sqlite import operations
+from gateway.store.sqlite.writes import Changes
+from tests.engine.test_janitor import House, alarms, an_hour, violations
+from tests.engine.test_janitor import house as house
+from tests.store.kit import assert_counters_right
+
+WRONG = {
+    "queued too high": "UPDATE counters SET queued = queued + 7",
+    "queued below zero": "UPDATE counters SET queued = -5",
+    "dead too low": "UPDATE counters SET dead = 0",
+    "dead too high": "UPDATE counters SET dead = dead + 1000",
+    "delivered too low": "UPDATE counters SET delivered = delivered - 1",
+    "discarded too high": "UPDATE counters SET discarded = discarded + 2",
+    "all of them wrong": "UPDATE counters SET queued = 9, delivered = 9, dead = 9, discarded = 9",
+    "no row": "DELETE FROM counters",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
+async def test_a_counter_that_is_wrong_is_told_of_and_set_right_while_deliveries_go_on(house: House, wrong: str) -> None:
+    for state in ("queued", "delivered", "dead"):
+        await house.add(state, number=3)
+    discarded = [Target(1, "erp")]
+    await house.store.change(lambda link, changes: operations.discard(link, discarded, house.clock.now(), changes))
+
+    def spoil(connection: sqlite3.Connection, changes: Changes) -> None:
+        connection.execute(wrong)
+
+    await house.store.change(spoil)
+    for state in ("queued", "delivered", "dead"):  # no transaction ends by it
+        await house.add(state)
+    await an_hour(house)
+    await an_hour(house)
+    await assert_counters_right(house.store)
+    said = alarms(house, "invariant.counters")
+    assert said and violations(house, "counters") == len(said)
+    await an_hour(house)
+    assert alarms(house, "invariant.counters") == said  # what was set right is not told of again

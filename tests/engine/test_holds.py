@@ -1,0 +1,249 @@
+"""No operation holds the writer for long, whatever waits: all of them are listed here, with the rows that they change at most."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import sqlite3
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+import gateway
+from gateway.control.replay import Act, Operator, Progress
+from gateway.core.conversation import Thread
+from gateway.core.outcome import Delivered
+from gateway.core.routing import Route, Router
+from gateway.core.selection import Selection
+from gateway.ingest.disk_space import Space
+from gateway.ingest.rejections import Rejections
+from gateway.maintenance.audit_catchup import catch_up
+from gateway.maintenance.janitor import Janitor, LaneClock
+from gateway.observability.audit import AuditLog
+from gateway.observability.throughput import Pace
+from gateway.store.sqlite import operations
+from gateway.store.sqlite.batch import Batch
+from gateway.store.sqlite.conversations import SinkThreads
+from gateway.store.sqlite.writes import Changes
+from tests.benchmarks.holds import START_MS, build
+from tests.engine.bench import Bench, TroubledStore, working
+from tests.engine.test_lanes import House
+from tests.fakes import FakeClock
+from tests.store.kit import new, one, settlement
+
+WAITING = 10_000
+OTHERS = 40
+SINKS = [f"sink-{number:03}" for number in range(50)]
+
+ROWS = {
+    # The rows of messages and deliveries, and once the steps for the audit log and a counter of each sink.
+    "accept": 1000 + 1 + len(SINKS),
+    # Of each delivery its row, an attempt, and the turn of the one behind it.
+    "settle": 500 * 3 + 1 + len(SINKS),
+    # Each may take the turn of another one.
+    "bring_into_order": 256 * 2,
+    "clamp_due": 256,
+    "keep_time": 1,
+    "mend_counters": 0,
+    "touch": 1,
+    "keep": 1,
+    # A replay makes a delivery and marks its message as accepted; a discard lets the one behind it go.
+    "Operator._change.<locals>.work": 200 * 2 + 1,
+    # A row of each sink that came, left, or is in order now.
+    "Lanes.tell_store.<locals>.work": 2 * (len(SINKS) + 1),
+    # The slice may end with a message of 200 deliveries and 400 attempts; and as many threads go as messages may.
+    "Store.purge.<locals>.work": 1000 + 1 + 3 * 200 + 200,
+    "Store.keep_sink.<locals>.<lambda>": 1,
+    # A row of each commit whose lines were written meanwhile.
+    "Store.run.<locals>.<lambda>": 200,
+    "catch_up.<locals>.<lambda>": 200,
+}
+"""By operation, the rows that one run of it changes at most; those of `accept` and `settle` hold for a whole commit."""
+IDLE = {"Store.run.<locals>.<lambda>"}
+"""Runs only while nothing else does for a second."""
+STEPS = 150_000
+"""Instructions of SQLite's virtual machine in one run of an operation: about 15 ms of CPU. A look at all of those that wait
+would need several times as many."""
+STATEMENTS = 50
+"""Each hands Python's lock to the event loop, which may keep it for some milliseconds while it is busy."""
+_EVERY = 100
+
+
+class Holds:
+    """Counts what each operation does in each commit."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.rows = defaultdict[str, list[int]](list)
+        self.steps = defaultdict[str, list[int]](list)
+        self.statements = defaultdict[str, list[int]](list)
+        self._now = self._said = 0
+        commit = Batch.commit
+
+        def counted(batch: Batch, connection: sqlite3.Connection, *rest: Any) -> Any:
+            connection.set_progress_handler(self._step, _EVERY)
+            connection.set_trace_callback(self._statement)
+            at = connection.total_changes, self._now, self._said
+            kinds = "+".join(kind for kind in ("accept", "settle") if getattr(batch, f"{kind}s"))
+            works = batch.works
+            batch.works = [(self._counting(work), done) for work, done in works]
+            try:
+                result = commit(batch, connection, *rest)
+            finally:
+                batch.works = works
+                connection.set_progress_handler(None, 0)
+                connection.set_trace_callback(None)
+            if kinds and not works:
+                self._note(kinds, connection, at)
+            return result
+
+        monkeypatch.setattr(Batch, "commit", counted)
+
+    def _step(self) -> int:
+        self._now += 1
+        return 0
+
+    def _counting(self, work: Callable[[sqlite3.Connection, Changes], Any]) -> Callable[[sqlite3.Connection, Changes], Any]:
+        def counted(connection: sqlite3.Connection, changes: Changes) -> Any:
+            at = connection.total_changes, self._now, self._said
+            result = work(connection, changes)
+            self._note(getattr(work, "func", work).__qualname__, connection, at)
+            return result
+
+        return counted
+
+    def _statement(self, text: str) -> None:
+        self._said += 1
+
+    def _note(self, name: str, connection: sqlite3.Connection, at: tuple[int, int, int]) -> None:
+        self.rows[name].append(connection.total_changes - at[0])
+        self.steps[name].append((self._now - at[1]) * _EVERY)
+        self.statements[name].append(self._said - at[2])
+
+
+@pytest.fixture
+def holds(monkeypatch: pytest.MonkeyPatch) -> Holds:
+    return Holds(monkeypatch)
+
+
+class Crowd:
+    """A store in which much waits, and all that changes it."""
+
+    def __init__(self, store: TroubledStore, audit: AuditLog, clock: FakeClock, log: Any, folder: Path) -> None:
+        self.store, self.clock = store, clock
+        self.bench = Bench(store, audit, clock, log)
+        self.house = House(self.bench, folder)
+        quiet = structlog.wrap_logger(log, processors=[])
+        self.lanes = self.house.lanes
+        aging = LaneClock(clock)
+        self.operator = Operator(
+            store=store,
+            audit=audit,
+            router=lambda: Router((Route(name="all", sinks=tuple(SINKS)),)),
+            lanes=self.lanes.by_name,
+            clock=aging,
+        )
+        self.janitor = Janitor(
+            store=store,
+            lanes=self.lanes.by_name,
+            rejections=Rejections(audit, self.bench.metrics, clock),
+            space=Space(lambda: 1 << 40, 1, self.bench.metrics, quiet),
+            pace=Pace(self.bench.metrics, clock),
+            metrics=self.bench.metrics,
+            clock=clock,
+            log=quiet,
+            lane_clock=aging,
+        )
+
+    async def configure(self, erp: str | None) -> None:
+        """Go on by the sinks of all routes, and `erp` where it is said how."""
+        sinks = "".join(f'[sinks.{name}]\ntype = "jsonl"\npath = "{name}.jsonl"\n' for name in SINKS)
+        await self.house.use(sinks + ("" if erp is None else f'[sinks.erp]\ntype = "jsonl"\npath = "erp.jsonl"\n{erp}'))
+
+    async def act(self, do: Callable[[Act], Any], **what: Any) -> int:
+        changed, after = 0, None
+        while True:
+            progress: Progress = await do(Act(**what, after=after))
+            changed, after = changed + progress.changed, progress.after
+            assert progress.changed <= 1000  # more would hold the event loop
+            if after is None:
+                return changed
+
+
+@pytest.fixture
+async def crowd(tmp_path: Path, holds: Holds) -> AsyncIterator[Crowd]:
+    build(tmp_path / "gateway.db", WAITING, OTHERS).close()
+    clock, log = FakeClock(START_MS / 1000 + 100), structlog.testing.CapturingLogger()
+    async with working(TroubledStore, tmp_path, clock, log) as (store, audit):
+        yield Crowd(store, audit, clock, log, tmp_path)
+
+
+async def test_no_operation_holds_the_writer_for_long_whatever_waits(crowd: Crowd, holds: Holds) -> None:
+    store, clock, path = crowd.store, crowd.clock, crowd.store.path
+    await crowd.configure('retry = ["0s", "10s"]')  # due times beyond come back to the longest wait
+    await crowd.configure('retry = ["0s", "10s"]\nordering = "sr"')
+    assert one(path, "SELECT count(*) FROM deliveries WHERE state = 'queued' AND behind") == WAITING - WAITING // 8 - 1
+    await crowd.configure(None)
+    await crowd.configure("")
+    assert await crowd.act(crowd.operator.replay, selection=Selection(status="unrouted"), reroute=True) == OTHERS * len(SINKS)
+    assert await crowd.act(crowd.operator.discard, selection=Selection(sink="erp", state="queued")) == WAITING
+    clock.jump(86_400.0)
+    await crowd.janitor.step()
+    fresh = [new(f"msg_new_{number}", at=clock.now(), sinks=tuple(SINKS)) for number in range(60)]
+    accepted = await asyncio.gather(*map(store.accept, fresh))
+    done = [settlement(stored.seq, Delivered(), sink=sink) for stored in accepted for sink in SINKS]  # type: ignore[union-attr]
+    assert all(await asyncio.gather(*map(store.settle, done)))
+    await store.change(spoil)
+    clock.advance(3700.0)
+    while not await crowd.janitor.watch_counters():
+        pass
+    clock.advance(100 * 86_400.0)
+    while one(path, "SELECT count(*) FROM messages WHERE seq <= ?", OTHERS):
+        await crowd.janitor.step()
+    await crowd.lanes.by_name[SINKS[0]].pause("ann")
+    await store.change(operations.touch)
+    await SinkThreads(store, SINKS[0], clock).keep("#c", "sr", Thread("C1", "1.0", clock.now()))
+    await catch_up(store, crowd.bench.audit, crowd.bench.audit.path, unclean=False)
+    del holds.rows[spoil.__qualname__]
+    assert holds.rows.keys() == ROWS.keys() - IDLE
+    assert {name: most for name, rows in holds.rows.items() if (most := max(rows)) > ROWS[name]} == {}
+    assert {name: most for name, steps in holds.steps.items() if (most := max(steps)) > STEPS} == {}
+    assert {name: most for name, said in holds.statements.items() if (most := max(said)) > STATEMENTS} == {}
+
+
+def test_every_operation_of_the_writer_is_in_the_list() -> None:
+    root = Path(gateway.__file__).parent
+    found = {name for file in root.rglob("*.py") for name in _operations(ast.parse(file.read_text(encoding="utf-8")), "")}
+    assert found - {"Store.change.<locals>.work"} == ROWS.keys() - {"accept", "settle"}
+
+
+def spoil(connection: sqlite3.Connection, changes: Changes) -> None:
+    connection.execute("UPDATE counters SET delivered = delivered + 1 WHERE sink = ?", (SINKS[0],))
+
+
+def _operations(node: ast.AST, within: str) -> Iterator[str]:
+    """The works that are handed to the writer below a node, as `Holds` calls them; `within` is the function around it."""
+    for child in ast.iter_child_nodes(node):
+        inside = within
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            inside = f"{within}{child.name}." if isinstance(child, ast.ClassDef) else f"{within}{child.name}.<locals>."
+        if isinstance(child, ast.Call) and isinstance(child.func, ast.Attribute):
+            called, work = ast.unparse(child.func), child.args[0] if child.args else None
+            if called.endswith("store.change") or called == "self.change":
+                yield _name(work, inside)
+            elif called == "self._add" and ast.unparse(child.args[0]) == "self._waiting.works":
+                yield _name(child.args[1], inside)
+        yield from _operations(child, inside)
+
+
+def _name(work: ast.AST | None, within: str) -> str:
+    if isinstance(work, ast.Lambda):
+        return f"{within}<lambda>"
+    if isinstance(work, ast.Call):  # partial(module.function, ...)
+        return ast.unparse(work.args[0]).rpartition(".")[2]
+    assert isinstance(work, ast.Name | ast.Attribute), "a work is a function, a lambda or a partial"
+    name = ast.unparse(work)
+    return name.rpartition(".")[2] if "." in name else f"{within}{name}"

@@ -1,0 +1,96 @@
+"""The inbox: what is committed is told, whatever becomes of who asked for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import structlog
+
+from gateway.core.records import Accepted, Message, Owed
+from gateway.core.retry import RetryPolicy
+from gateway.core.routing import Decision, Router
+from gateway.host.clock import Clock
+from gateway.ingest.accept import Inbox, Rules
+from gateway.observability.audit import AuditLog
+from gateway.observability.metrics import Metrics
+from gateway.store.sqlite.store import Store
+from tests.fakes import START
+
+_TO_ERP = Decision(sinks=("erp",), routes=("all",))
+
+
+class _Bench:
+    def __init__(self, folder: Path, store: Store, audit: AuditLog) -> None:
+        self.store = store
+        self.audit = audit
+        self.offered: list[str] = []
+        self.bug: Exception | None = None
+        self._file = folder / "audit.jsonl"
+        self.inbox = Inbox(
+            store=store,
+            audit=audit,
+            rules=Rules(router=Router([]), policies={"erp": RetryPolicy()}),
+            offer=self._offer,
+            metrics=Metrics(),
+            clock=Clock(),
+            log=structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[]),
+        )
+
+    def _offer(self, owed: Owed, due: float) -> None:
+        if self.bug is not None:
+            raise self.bug
+        self.offered.append(owed.message.id)
+
+    def accepted(self) -> list[str]:
+        lines = [json.loads(line) for line in self._file.read_text().splitlines()]
+        return [line["message_id"] for line in lines if line["event"] == "message.accepted"]
+
+
+def _message(name: str) -> Message:
+    return Message(name * 32, "legitmark", f"msg_{name}", START, None, b"{}")
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[_Bench]:
+    async with _serving(tmp_path) as bench:
+        yield bench
+
+
+@asynccontextmanager
+async def _serving(folder: Path) -> AsyncIterator[_Bench]:
+    store = await Store.open(folder / "gateway.db", 86400.0)
+    audit = AuditLog(folder / "audit.jsonl", Clock(), structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[]))
+    async with asyncio.TaskGroup() as beside:
+        beside.create_task(store.run())
+        beside.create_task(audit.run())
+        yield _Bench(folder, store, audit)
+        store.finish()
+        audit.finish()
+    await store.close()
+    audit.close()
+
+
+async def test_a_message_is_told_when_it_is_committed_audited_and_offered(bench: _Bench) -> None:
+    assert await bench.inbox.put(_message("a"), _TO_ERP) == Accepted(1)
+    assert bench.accepted() == bench.offered == ["a" * 32]
+
+
+async def test_the_line_of_a_message_is_written_even_where_its_request_was_cut(bench: _Bench) -> None:
+    bench.inbox.put(_message("a"), _TO_ERP).cancel()
+    await bench.inbox.put(_message("b"), _TO_ERP)
+    assert bench.accepted() == bench.offered == ["a" * 32, "b" * 32]
+
+
+async def test_a_bug_with_one_message_is_its_own_and_the_store_goes_on(bench: _Bench) -> None:
+    bench.bug = ZeroDivisionError("a bug")
+    failing = bench.inbox.put(_message("a"), _TO_ERP)
+    with pytest.raises(ZeroDivisionError):
+        await failing
+    bench.bug = None
+    assert await bench.inbox.put(_message("b"), _TO_ERP) == Accepted(2)
+    assert bench.accepted() == ["a" * 32, "b" * 32]

@@ -1,0 +1,144 @@
+"""The lanes of one configuration after the other: prepared whole, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from msgspec import structs
+
+from gateway.config import Config, load
+from gateway.core.errors import StoreError
+from gateway.core.records import Message, NewMessage
+from gateway.core.retry import longest_wait
+from gateway.delivery.attempt import LaneWorld
+from gateway.delivery.lanes import Lanes
+from gateway.host.environment import Environment
+from tests.engine.bench import DAY, HOUR, Bench, TroubledStore, spin, working
+from tests.fakes import FakeClock, notices_for
+
+_ERP = '[sinks.erp]\ntype = "jsonl"\npath = "erp.jsonl"\n'
+_CRM = '[sinks.crm]\ntype = "jsonl"\npath = "crm.jsonl"\n'
+
+
+class FullStore(TroubledStore):
+    full = False
+
+    async def change(self, work: Any, told: Any = None) -> Any:
+        if self.full:
+            raise StoreError("the disk is full")
+        return await super().change(work, told)
+
+
+class House:
+    def __init__(self, bench: Bench, folder: Path) -> None:
+        self.bench = bench
+        self.folder = folder
+        log = structlog.wrap_logger(bench.log, processors=[])
+        notices = notices_for(bench.store, bench.audit, bench.clock)
+        self.lanes = Lanes(bench.clock)
+        self.lanes.world = LaneWorld(bench.store, bench.audit, notices, bench.metrics, bench.clock, log)
+
+    def config(self, sinks: str) -> Config:
+        file = self.folder / "gateway.toml"
+        file.write_text(f'[sources.legitmark]\nverify = "none"\n{sinks}')
+        return load(file, Environment({}))
+
+    async def use(self, sinks: str) -> None:
+        await self.lanes.tidy(self.lanes.use(await self.lanes.prepare(self.config(sinks))))
+
+    @contextmanager
+    def running(self) -> Iterator[list[asyncio.Task[None]]]:
+        """The tasks that were started."""
+        tasks: list[asyncio.Task[None]] = []
+
+        def start(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+            tasks.append(asyncio.create_task(work, name=name))
+            return tasks[-1]
+
+        self.lanes.run(start)
+        try:
+            yield tasks
+        finally:
+            self.lanes.stop()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Bench]:
+    log = structlog.testing.CapturingLogger()
+    async with working(FullStore, tmp_path, clock, log) as (store, audit):
+        yield Bench(store, audit, clock, log)
+
+
+@pytest.fixture
+async def house(bench: Bench, tmp_path: Path) -> House:
+    house = House(bench, tmp_path)
+    await house.use(_ERP)
+    return house
+
+
+async def keep_one(bench: Bench) -> None:
+    """A message of a service request, by rules without an order."""
+    message = Message(bench.clock.new_id(), "legitmark", None, bench.clock.now(), None, b"{}", sr_uuid="sr-1")
+    message = structs.replace(message, body=message.id.encode())
+    await bench.store.accept(NewMessage(message, "accepted", None, (("erp", bench.clock.now()),)))
+
+
+async def test_a_full_disk_refuses_other_sinks_whole_and_is_in_the_way_of_nothing_else(house: House, bench: Bench) -> None:
+    await bench.accept()  # so that the store knows of erp
+    assert isinstance(bench.store, FullStore)
+    bench.store.full = True
+    with pytest.raises(StoreError):
+        await house.use(_CRM)
+    assert list(house.lanes.by_name) == ["erp"]
+    await house.use(_ERP + 'give_up_after = "1h"\n')
+    assert house.lanes.by_name["erp"].policy.give_up_after == HOUR
+
+
+async def test_what_comes_while_ordering_is_switched_on_has_its_place_too(house: House, bench: Bench) -> None:
+    await keep_one(bench)
+    change = await house.lanes.prepare(house.config(_ERP + 'ordering = "sr"\n'))
+    assert await bench.rows("sr IS NOT NULL") == [(1,)]
+    await keep_one(bench)
+    await house.lanes.tidy(house.lanes.use(change))
+    assert await bench.rows("sr IS NOT NULL") == [(1,), (1,)]
+
+
+async def test_a_due_time_that_the_clock_left_far_ahead_is_no_longer_than_a_wait_when_the_sink_is_back(
+    house: House, bench: Bench, clock: FakeClock
+) -> None:
+    await bench.accept(due_in=HOUR)
+    await house.use(_CRM)
+    clock.jump(-300 * DAY)
+    await house.use(_ERP)
+    ((due,),) = await bench.rows("due_ms")
+    assert due / 1000 - clock.now() <= longest_wait(house.lanes.by_name["erp"].policy) + 0.01
+
+
+async def test_a_sink_that_comes_and_goes_has_one_lane_and_one_task(house: House, bench: Bench) -> None:
+    erp = house.lanes.by_name["erp"]
+    with house.running() as tasks:
+        for sinks in (_CRM, _ERP, _CRM, _ERP + _CRM):
+            await house.use(sinks)
+            await spin()
+        assert house.lanes.by_name["erp"] is erp
+        assert (
+            sorted(task.get_name() for task in tasks)
+            == ["lane:crm", "lane:erp"]
+            == sorted(task.get_name() for task in house.lanes.tasks)
+        )
+    await asyncio.wait_for(asyncio.gather(*tasks), 5)
+
+
+async def test_a_stop_ends_the_lanes_that_have_left_and_no_other_begins(house: House) -> None:
+    with house.running() as tasks:
+        await house.use(_CRM)
+    await asyncio.wait_for(asyncio.gather(*tasks), 5)
+    with pytest.raises(StoreError, match="stopping"):
+        await house.use(_ERP + _CRM)
+    assert house.lanes.tasks == [] and list(house.lanes.by_name) == ["crm"]

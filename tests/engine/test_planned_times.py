@@ -1,0 +1,98 @@
+"""What is planned goes when it was planned, in its order, however often the wall clock jumps; and what is told of it is true."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import structlog
+
+from gateway.core.outcome import Delivered, Outcome, Reason, Retry
+from gateway.core.records import Attempt, Settlement
+from gateway.core.retry import Transition
+from gateway.core.values import rfc3339
+from gateway.maintenance.audit_catchup import catch_up
+from gateway.sinks.base import Outgoing
+from tests.engine.bench import DAY, FAILS, HOUR, working
+from tests.fakes import FakeClock
+from tests.process.test_time_that_jumps import SCHEDULE, FullStore, House
+from tests.process.test_time_that_jumps import house as house
+
+JUMPS = (30.0, -30.0, HOUR, -HOUR, DAY, -DAY, 30 * DAY, -30 * DAY)
+_TICK = 1.0
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_however_the_clock_jumps_nothing_waits_longer_is_overtaken_or_raises_the_alarm(
+    house: House, clock: FakeClock, seed: int
+) -> None:
+    """Each delivery fails twice, and may go again ten minutes after each failure."""
+    chance = random.Random(seed)
+    sent: dict[str, list[float]] = {}
+
+    def answer(one: Outgoing) -> Outcome:
+        sent.setdefault(one.delivery_id, []).append(clock.passed)
+        return FAILS if one.attempt <= 2 else Delivered()
+
+    house.sink.answer = answer
+    given: dict[str, float] = {}
+    while clock.passed < 1600.0:
+        where = chance.choice(("before the janitor", "before the lane", "before a message")) if chance.random() < 0.01 else ""
+        if where == "before the janitor":
+            clock.jump(chance.choice(JUMPS))
+        await house.keeper.step()
+        if where == "before the lane":
+            clock.jump(chance.choice(JUMPS))
+        if where == "before a message":
+            clock.jump(chance.choice(JUMPS))
+        if (where == "before a message" or chance.random() < 0.05) and clock.passed < 300.0:
+            given |= {owed.delivery_id: clock.passed for owed in await house.give(1)}
+        await house.work()
+        clock.advance(_TICK)
+    assert house.said("clock.jumped") >= 3 and len(given) >= 5
+    assert house.said("invariant.overdue") == 0
+    assert await house.states() == ["delivered"] * len(given)
+    for delivery, at in given.items():
+        planned = [at, at + SCHEDULE[1], at + SCHEDULE[1] + SCHEDULE[2]]
+        late = [real - due for real, due in zip(sent[delivery], planned, strict=True)]
+        assert all(0.0 <= one <= 2 * _TICK for one in late), late
+    assert list(sent) == list(given)  # in the order in which they were planned
+    assert sorted(given, key=lambda delivery: sent[delivery][-1]) == list(given)
+
+
+@pytest.mark.parametrize("first", [0.0, DAY, -DAY])
+@pytest.mark.parametrize("second", [0.0, HOUR, -DAY])
+@pytest.mark.parametrize("down", [0.0, -HOUR])
+async def test_a_line_that_a_crash_kept_from_the_log_tells_the_next_attempt_by_the_clock_of_now(
+    tmp_path: Path, clock: FakeClock, first: float, second: float, down: float
+) -> None:
+    """It jumps before the attempt, after it, and while the gateway is down; the next attempt is planned for 300 s later."""
+    log = structlog.testing.CapturingLogger()
+    async with working(FullStore, tmp_path, clock, log) as (store, audit):
+        store.timeline.begin(clock.now())
+        house = House(store, audit, clock, log)
+        await house.open()
+        await house.keeper.step()
+        clock.jump(first)
+        await house.keeper.step()
+        (owed,) = await house.accept(1)
+        tried = Attempt(number=1, started_at=clock.now(), duration_ms=7, outcome=Retry(Reason.DNS))
+        again = Transition(state="queued", due_at=clock.now() + 300.0, retries=1, reason=Reason.DNS)
+        assert await store.settle(Settlement(owed.seq, "erp", again, clock.now(), tried))
+        clock.jump(second)
+        await house.keeper.step()
+    clock.advance(60.0)
+    clock.jump(down)
+    async with working(FullStore, tmp_path, clock, log) as (store, audit):
+        store.timeline.begin(clock.now())
+        # A clock that went back while nobody looked hides for how long: nothing goes before it was planned.
+        wait = 240.0 if down == 0.0 else 300.0
+        claim = await store.claim("erp", clock.now(), 1, frozenset())
+        assert claim.next_due == pytest.approx(clock.now() + wait)
+        await catch_up(store, audit, audit.path, unclean=True)
+        await audit.flush()
+        lines = [json.loads(line) for line in audit.path.read_bytes().splitlines()]
+        (line,) = [line for line in lines if line["event"] == "delivery.retrying"]
+        assert line["next_attempt_at"] == rfc3339(clock.now() + wait)

@@ -1,0 +1,80 @@
+"""What a reload leaves alone, and how soon it gives way to deliveries (promise 10)."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterable
+
+from gateway.host.blocking import detached, politely
+from tests.engine.test_lanes import House, bench, house  # noqa: F401 (fixtures)
+
+
+async def test_a_thread_that_computes_gives_way_to_the_loop_soon() -> None:
+    before = sys.getswitchinterval()
+    done = False
+
+    def compute() -> int:
+        found = 0
+        while not done:
+            found += 1
+        return found
+
+    with politely():
+        assert sys.getswitchinterval() < 0.001 <= before
+        computing = asyncio.ensure_future(detached(compute, "computes"))
+        await asyncio.sleep(0)
+        done = True
+        assert await computing >= 0
+    assert sys.getswitchinterval() == before
+
+
+async def test_a_reload_that_changes_nothing_opens_no_sink_and_changes_no_lane(house: House) -> None:  # noqa: F811
+    sinks = "".join(f'[sinks.s{number}]\ntype = "http"\nurl = "http://127.0.0.1:9/{number}"\n' for number in range(20))
+    await house.use(sinks)
+    before = dict(house.lanes.by_name)
+    written = house.bench.store.change
+    changes = 0
+
+    async def counted(*args: object) -> object:
+        nonlocal changes
+        changes += 1
+        return await written(*args)  # type: ignore[arg-type]
+
+    house.bench.store.change = counted  # type: ignore[method-assign,assignment]
+    change = await house.lanes.prepare(house.config(sinks))
+    assert change.sinks == {}
+    leftover = house.lanes.use(change)
+    await house.lanes.tidy(leftover)
+    assert (leftover.unused, leftover.ordered, changes) == ([], [], 0)
+    assert all(house.lanes.by_name[name] is lane and lane._changed == 0 for name, lane in before.items())
+
+
+async def test_the_loop_goes_on_between_the_sinks_that_a_reload_opens_and_between_their_metrics(house: House) -> None:  # noqa: F811
+    def sinks(first: int) -> str:
+        return "".join(f'[sinks.s{at}]\ntype = "http"\nurl = "http://127.0.0.1:9/{at}"\n' for at in range(first, first + 20))
+
+    await house.use(sinks(0))
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    metrics, at = house.lanes.world.metrics, list[int]()
+    made = metrics.expect
+
+    def noted(sources: Iterable[str], names: Iterable[str]) -> None:
+        at.append(turns)
+        made(sources, names)
+
+    metrics.expect = noted  # type: ignore[method-assign,assignment]
+    counting = asyncio.ensure_future(count())
+    change = await house.lanes.prepare(house.config(sinks(100)))
+    counting.cancel()
+    assert len(change.sinks) == 20 and len(set(at)) == 20
+    assert house.lanes.world.metrics.values("deliveries_ended_total", sink="s100", state="delivered") == [0.0]
+    for sink in change.sinks.values():
+        await sink.aclose()

@@ -1,0 +1,135 @@
+"""A backup and a check give way to what matters more: room for messages, a stop, and a caller who has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from gateway.control.backup import Upkeep
+from gateway.core.errors import BackupFailed, UpkeepBusy
+from gateway.host.clock import Clock
+from gateway.ingest.disk_space import Space
+from gateway.observability.metrics import Metrics
+from gateway.store.sqlite.backup import RESERVE, unfinished
+from gateway.store.sqlite.long_read import Aside
+from gateway.store.sqlite.store import Store
+from tests.process.running import until
+from tests.store.kit import fill, serving
+
+MANY = 20_000
+
+
+class Bench:
+    """A large database, a disk whose room the test decides, and an upkeep."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.room = 10 * RESERVE
+        self.file = store.path.with_name("backup.db")
+        self.log = LogCapture()
+        log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[self.log])
+        self.folder_is_gone = False
+        self.space = Space(self._free, 0, Metrics(), log)
+        self.upkeep = Upkeep(store=store, space=self.space, clock=Clock(), log=log)
+
+    def _free(self) -> int:
+        if self.folder_is_gone:
+            raise FileNotFoundError(2, "No such file or directory")
+        return self.room
+
+    @property
+    def copying(self) -> bool:
+        partial = unfinished(self.store.path, self.file.parent)
+        return partial.exists() and partial.stat().st_size > 0
+
+    def left(self) -> list[str]:
+        return [each.name for each in self.file.parent.iterdir() if "backup" in each.name or "partial" in each.name]
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("large") / "gateway.db"
+    asyncio.run(fill(path, MANY, body=b"x" * 4000))
+    return path
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, large: Path) -> AsyncIterator[Bench]:
+    shutil.copy(large, tmp_path)
+    async with serving(tmp_path / large.name) as store:
+        yield Bench(store)
+
+
+@pytest.mark.parametrize("room", [10 * RESERVE, RESERVE // 4])
+async def test_a_disk_that_gets_nearly_full_ends_the_backup_before_messages_are_refused(bench: Bench, room: int) -> None:
+    bench.room = room
+
+    def shrinks() -> bool:
+        bench.room = RESERVE // 16 if bench.copying else bench.room
+        return True
+
+    with pytest.raises(BackupFailed, match="messages come first"):
+        await bench.upkeep.backup(bench.file, shrinks)
+    assert bench.left() == []
+    assert [(entry["event"], entry["log_level"]) for entry in bench.log.entries] == [("store.backup_failed", "warning")]
+
+
+@pytest.mark.parametrize("room", [1, -1])
+async def test_on_a_disk_that_is_nearly_full_anyway_a_backup_to_elsewhere_is_still_made(bench: Bench, room: int) -> None:
+    bench.room = room
+    assert (await bench.upkeep.backup(bench.file, lambda: True)).messages == MANY
+
+
+async def test_a_disk_that_cannot_be_asked_for_its_room_ends_no_backup(bench: Bench) -> None:
+    """Whether the folder is still there is for the store to find out."""
+    bench.space.step()
+    bench.folder_is_gone = True
+    assert (await bench.upkeep.backup(bench.file, lambda: True)).messages == MANY
+    assert (await bench.upkeep.check(lambda: True)).damage == []
+
+
+@pytest.mark.parametrize("why", ["the gateway is stopping", "who asked for it has gone"])
+async def test_a_stop_and_a_caller_who_goes_end_it(bench: Bench, why: str) -> None:
+    def wanted() -> bool:
+        if bench.copying and "stopping" in why:
+            bench.upkeep.stop()
+        return not bench.copying or "stopping" in why
+
+    with pytest.raises(BackupFailed, match=why):
+        await bench.upkeep.backup(bench.file, wanted)
+    assert bench.left() == []
+    if "stopping" in why:
+        with pytest.raises(BackupFailed, match=why):
+            await bench.upkeep.check(lambda: True)
+    else:
+        assert (await bench.upkeep.backup(bench.file, lambda: True)).messages == MANY
+
+
+async def test_a_cancelled_one_is_ended_before_the_cancel_goes_on(bench: Bench) -> None:
+    asked = asyncio.create_task(bench.upkeep.backup(bench.file, lambda: True))
+    await until(lambda: bench.copying)
+    with pytest.raises(UpkeepBusy, match="under way"):
+        await bench.upkeep.check(lambda: True)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert bench.left() == []
+
+
+async def test_a_disk_that_hangs_holds_up_nobody_else(tmp_path: Path) -> None:
+    await fill(tmp_path / "gateway.db", 1)
+    back = threading.Event()
+    hanging = Aside(tmp_path / "gateway.db", lambda connection: back.wait(60))
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await hanging.end()
+    assert loop.time() - begun < 5.0 and not hanging.ended.done()
+    back.set()
+    assert await hanging.ended

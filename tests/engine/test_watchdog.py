@@ -1,0 +1,322 @@
+"""When systemd is pinged and when not: by a real store, audit log and lane, whose threads and sinks hang as a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from gateway.core.breaker import BreakerPolicy
+from gateway.core.errors import StoreError
+from gateway.core.outcome import Delivered, Outcome
+from gateway.core.records import Counts
+from gateway.core.retry import RetryPolicy
+from gateway.delivery.attempt import LaneSettings
+from gateway.delivery.lane import Lane
+from gateway.host.environment import Environment
+from gateway.host.systemd import Systemd
+from gateway.maintenance.watchdog import STUCK, Watchdog
+from gateway.sinks.base import Outgoing
+from tests.engine.bench import FAILS, Bench, spin
+from tests.process.running import until
+from tests.process.supervised import NotifySocket
+from tests.process.test_hung_sinks import full_fifo, read_lines
+
+LOOK = 5.0
+"""Seconds between two looks."""
+
+
+class House:
+    """A watchdog that looks when it is told to, over a lane that runs."""
+
+    def __init__(self, bench: Bench, heard: NotifySocket) -> None:
+        self.bench = bench
+        self.heard = heard
+        self.said: list[Any] = []
+        self.lanes: dict[str, Lane] = {}
+        self.waiting_for_a_read(5.0)
+
+    def waiting_for_a_read(self, seconds: float) -> None:
+        """A new watchdog, which waits so long."""
+        bench, microseconds = self.bench, str(int(seconds * 4e6))
+        environment = Environment({"NOTIFY_SOCKET": self.heard.address, "WATCHDOG_USEC": microseconds})
+        self.watchdog = Watchdog(
+            store=bench.store,
+            audit=bench.audit,
+            lanes=self.lanes,
+            systemd=Systemd(environment, bench.clock),
+            status=self.status,
+            metrics=bench.metrics,
+            clock=bench.clock,
+            log=structlog.wrap_logger(bench.log, processors=[]),
+        )
+
+    def status(self, counts: Any) -> str:
+        self.said.append(counts)
+        return f"{sum(of.queued for of in counts.values())} queued"
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The lane goes round, and is looked at."""
+        self.lanes["erp"] = self.bench.lane
+        async with self.bench.running():
+            yield
+
+    async def pings(self, seconds: float = 0.0) -> bool:
+        """Let time pass, with a look every few seconds as in life; whether the last of them pinged."""
+        for _ in range(max(1, round(seconds / LOOK))):
+            self.bench.clock.advance(LOOK if seconds else 0.0)
+            await spin()
+            before = len(self.heard.said("WATCHDOG"))
+            await self.watchdog.step()
+        return len(self.heard.said("WATCHDOG")) > before
+
+    async def has_peace(self, seconds: float) -> None:
+        """Every look pings. The disk knows nothing of our clock, so it is given its time."""
+        for _ in range(round(seconds / 30)):
+            assert await self.pings(30)
+            await until(lambda: not any(self.bench.store.at_work.values()))
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        return [call.kwargs for call in self.bench.log.calls if call.kwargs.get("event") == event]
+
+
+@pytest.fixture
+async def house(bench: Bench, tmp_path: Path) -> AsyncIterator[House]:
+    with NotifySocket(str(tmp_path / "notify")) as heard:
+        yield House(bench, heard)
+
+
+@asynccontextmanager
+async def hanging(run: Callable[[Callable[..., Any]], Any]) -> AsyncIterator[threading.Event]:
+    """Something that a thread of the store does not come back from, until the end."""
+    inside, release = threading.Event(), threading.Event()
+
+    def hang(*_: Any) -> None:
+        inside.set()
+        release.wait(30)
+
+    task = asyncio.ensure_future(run(hang))
+    try:
+        await until(inside.is_set)
+        yield release
+    finally:
+        release.set()
+        await task
+
+
+async def test_a_ping_comes_with_each_look_and_tells_what_is_queued(house: House) -> None:
+    await house.bench.accept(3)
+    assert await house.pings()
+    assert house.heard.said("WATCHDOG")[-1]["STATUS"] == "3 queued"
+    assert house.said == [{"erp": Counts(queued=3, delivered=0, dead=0, discarded=0)}]
+    assert await house.pings(300)
+
+
+@pytest.mark.parametrize("who", ["writer", "reader"])
+async def test_a_thread_of_the_database_that_does_not_come_back_ends_the_pings_and_is_told_once(house: House, who: str) -> None:
+    store = house.bench.store
+    house.waiting_for_a_read(0.01)
+    async with hanging(store.change if who == "writer" else store.read) as release:
+        assert await house.pings(STUCK), "it may be a slow disk"
+        assert not await house.pings(2 * LOOK)
+        assert not await house.pings(10 * STUCK)
+        (line,) = house.lines("watchdog.stuck")
+        assert line["what"] == f"{who} of the database" and "WatchdogSec" in line["do"]
+        assert b'invariant_violations_total{invariant="stuck"} 1.0' in house.bench.metrics.exposition()
+        release.set()
+        await until(lambda: store.at_work == {"writer": None, "reader": None})
+        assert await house.pings()
+        assert house.lines("watchdog.recovered") == [{"event": "watchdog.recovered", "what": [line["what"]]}]
+
+
+async def test_a_thread_that_does_not_begin_what_it_was_given_ends_the_pings(house: House) -> None:
+    """As one that has died would."""
+    store = house.bench.store
+    async with hanging(store._writer._execute):  # unseen by us, as nothing at all would be
+        accepting = asyncio.ensure_future(house.bench.accept())
+        await until(lambda: store.at_work["writer"] is not None)
+        assert await house.pings(STUCK)
+        assert not await house.pings(2 * LOOK)
+    await accepting
+
+
+async def test_work_that_is_done_piece_by_piece_is_not_stuck_however_long_it_takes(house: House) -> None:
+    for _ in range(5):
+        async with hanging(house.bench.store.change):
+            assert await house.pings(STUCK - LOOK)
+    assert house.lines("watchdog.stuck") == []
+
+
+async def test_an_audit_log_that_hangs_ends_the_pings(tmp_path: Path, house: House) -> None:
+    with full_fifo(tmp_path / "audit.jsonl") as reader:
+        house.bench.audit.step("gateway.started")
+        await until(lambda: house.bench.audit.at_work)
+        try:
+            assert await house.pings(STUCK)
+            assert not await house.pings(2 * LOOK)
+            assert [line["what"] for line in house.lines("watchdog.stuck")] == ["writer of the audit log"]
+        finally:
+            read = bytearray()
+            await until(lambda: read_lines(reader, read) and house.bench.audit.at_work is None)
+        assert await house.pings()
+
+
+class StubbornSink:
+    """Its `send` does not end when it is cancelled."""
+
+    def __init__(self) -> None:
+        self.release = asyncio.Event()
+        self.sent = 0
+
+    async def send(self, delivery: Outgoing) -> Outcome:
+        self.sent += 1
+        while not self.release.is_set():
+            try:
+                await self.release.wait()
+            except asyncio.CancelledError:
+                continue
+        return Delivered()
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def test_an_attempt_far_beyond_its_timeout_ends_the_pings_and_is_told_with_its_ids(house: House) -> None:
+    stubborn = house.bench.sink = StubbornSink()  # type: ignore[assignment]
+    await house.bench.start(timeout=0.05)
+    async with house.running():
+        (owed,) = await house.bench.give()
+        await until(lambda: stubborn.sent)
+        try:
+            assert await house.pings(STUCK)
+            assert not await house.pings(2 * LOOK)
+            (line,) = house.lines("watchdog.stuck")
+            assert {"sink": "erp", "message_id": owed.message.id, "delivery_id": owed.delivery_id}.items() <= line.items()
+        finally:
+            stubborn.release.set()
+        await house.bench.until_idle()
+        assert await house.pings()
+
+
+async def test_an_attempt_has_the_time_of_the_configuration_that_it_began_with(house: House) -> None:
+    await house.bench.start(timeout=1000.0)
+    house.bench.sink.gate = asyncio.Event()
+    async with house.running():
+        await house.bench.give()
+        await house.bench.until_sent(1)
+        house.bench.lane.change(LaneSettings(RetryPolicy(), 16, 1.0), BreakerPolicy(3, 30.0), None, house.bench.sink)
+        await house.has_peace(900)
+        assert not await house.pings(1000 + STUCK - 900 + 2 * LOOK), "and not for ever"
+        house.bench.sink.gate.set()
+
+
+async def test_a_lane_that_does_not_go_round_ends_the_pings(house: House) -> None:
+    store = house.bench.store
+    store.claiming, store.go_on = asyncio.Event(), asyncio.Event()
+    async with house.running():
+        await house.bench.accept()
+        house.bench.lane.refresh()
+        await until(store.claiming.is_set)
+        assert await house.pings(STUCK + 30)
+        assert not await house.pings(2 * LOOK)
+        assert [(line["what"], line["sink"]) for line in house.lines("watchdog.stuck")] == [("lane of erp", "erp")]
+        store.go_on.set()
+        store.claiming = None
+        await house.bench.until_sent(1)
+        assert await house.pings()
+
+
+@contextmanager
+def locked(database: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+async def quiet(house: House) -> None:
+    """Nothing happens."""
+
+
+async def is_down(house: House) -> None:
+    house.bench.sink.answer = FAILS
+    await house.bench.give(40)
+
+
+async def is_paused(house: House) -> None:
+    await house.bench.give(40)
+    await house.bench.lane.pause("somebody")
+
+
+async def hangs_within_its_timeout(house: House) -> None:
+    house.bench.sink.gate = asyncio.Event()
+    await house.bench.give(40)
+    await house.bench.until_sent(16)
+
+
+async def is_slow(house: House) -> None:
+    await house.bench.give(40)
+
+
+async def is_on_a_full_disk(house: House) -> None:
+    house.bench.store.settles_refused = 10**6
+    await house.bench.give(40)
+    await house.bench.until_sent(16)
+    house.bench.store.trouble = "the disk is full"
+
+
+@pytest.mark.parametrize("trouble", [quiet, is_down, is_paused, hangs_within_its_timeout, is_slow, is_on_a_full_disk])
+async def test_a_sink_or_a_disk_in_trouble_is_no_reason_for_a_restart(house: House, trouble: Callable[[House], Any]) -> None:
+    policy = RetryPolicy((0.0, 600.0), 7 * 86400.0)
+    timeout, rate = 1000.0 if trouble is hangs_within_its_timeout else 30.0, 0.1 if trouble is is_slow else None
+    await house.bench.start(policy, timeout=timeout, rate=rate)
+    async with house.running():
+        await trouble(house)
+        await house.has_peace(600)
+        assert house.lines("watchdog.stuck") == []
+        house.bench.sink.gate = None
+
+
+async def test_a_database_that_somebody_else_has_locked_is_no_reason_for_a_restart(house: House) -> None:
+    store = house.bench.store
+    await store.change(lambda link, _: link.execute("PRAGMA busy_timeout = 50"))
+    async with house.running():
+        with locked(store.path):
+            for _ in range(10):
+                refused = asyncio.ensure_future(house.bench.accept())
+                assert await house.pings(30)
+                with pytest.raises(StoreError, match="locked"):
+                    await refused
+            assert store.trouble is not None and await house.pings(30)
+        assert house.lines("watchdog.stuck") == []
+
+
+async def test_a_process_that_was_halted_itself_gives_everybody_time_anew(house: House) -> None:
+    async with hanging(house.bench.store.change):
+        assert await house.pings(LOOK)
+        house.bench.clock.advance(10 * STUCK)
+        assert await house.pings()
+        assert await house.pings(STUCK)
+        assert not await house.pings(2 * LOOK)
+
+
+async def test_attempts_of_one_delivery_right_after_one_another_are_not_one_long_one(house: House) -> None:
+    await house.bench.start(RetryPolicy((0.0,) * 10, 7 * 86400.0), timeout=1000.0, failures=10**6)
+    house.bench.sink.answer, house.bench.sink.gate = FAILS, asyncio.Event()
+    async with house.running():
+        await house.bench.give()
+        for number in range(1, 4):
+            await house.bench.until_sent(number)
+            await house.has_peace(900)
+            over, house.bench.sink.gate = house.bench.sink.gate, asyncio.Event()
+            over.set()
+        house.bench.sink.gate.set()
+    assert house.lines("watchdog.stuck") == []

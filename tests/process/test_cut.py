@@ -1,0 +1,59 @@
+"""A stop whose time is over: what is cut costs nothing, and what still commits meanwhile is told."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from tests.process.running import Running, event, route, until
+from tests.process.test_load import Sabotaged
+
+_SLOW_DISK = """
+import sys, time
+from pathlib import Path
+from gateway.cli import main
+from gateway.store.sqlite import writes
+
+whole = writes.settle
+
+def settle(connection, batch, changes):
+    done = whole(connection, batch, changes)
+    if batch:
+        Path("settling").touch()
+        time.sleep(1.5)
+    return done
+
+writes.settle = settle
+sys.argv[1:] = ["serve", "--config", "gateway.toml"]
+main()
+"""
+_TOML = """
+[server]
+listen = ["127.0.0.1:0"]
+drain = "300ms"
+[sinks.log]
+type = "jsonl"
+path = "events.jsonl"
+[sinks.hung]
+type = "http"
+url = "http://127.0.0.1:{port}/"
+"""
+
+
+async def test_a_commit_that_outlasts_the_drain_still_has_its_line_in_the_audit_log(tmp_path: Path) -> None:
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        running: Running = Sabotaged(tmp_path, _TOML.format(port=port) + route("log", "hung"), _SLOW_DISK)
+        with running:
+            assert (await running.post(event())).status == 200
+            await until((tmp_path / "settling").exists)
+            running.terminate()
+            assert await running.exit_code(20) == 0
+            assert "gateway.cut" in running.stderr()
+            assert running.rows("SELECT sink, state FROM deliveries ORDER BY sink") == [("hung", "queued"), ("log", "delivered")]
+            assert [line["sink"] for line in running.audit("delivery.delivered")] == ["log"]
+            assert running.database.with_name("gateway.db.lock").read_bytes().strip() == b"clean"

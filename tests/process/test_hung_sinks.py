@@ -1,0 +1,208 @@
+"""Sinks that hang where an attempt can't be taken back: a file that takes no byte, an answer whose body never comes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.web.server.bounded import SENDERS
+from tests.process.held import Held
+from tests.process.running import (
+    Answer,
+    Receiver,
+    Running,
+    event,
+    http_sink,
+    no_traceback,
+    read_answer,
+    request_bytes,
+    route,
+    signed,
+    until,
+)
+from tests.process.supervised import listening
+from tests.sinks.parts import after_request, answer
+
+PATIENCE = 20.0
+FILE = (
+    '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\ntimeout = "1s"\nretry = ["0s", "100ms", "100ms", "100ms", "1h"]\n'
+    'breaker = { failures = 3, probe = "300ms" }\n'
+)
+DRAIN = '[server]\nlisten = ["127.0.0.1:0"]\ndrain = "1s"\n'
+
+
+@contextmanager
+def full_fifo(path: Path) -> Iterator[int]:
+    """In place of a file on a disk that hangs: a write blocks until somebody reads."""
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        with pytest.raises(BlockingIOError):
+            while True:
+                os.write(reader, b"\n" * 4096)
+        yield reader
+    finally:
+        os.close(reader)
+
+
+def read_lines(reader: int, into: bytearray) -> list[bytes]:
+    """Make room, and keep what was read: its whole lines but the blank ones."""
+    try:
+        while True:
+            into += os.read(reader, 1 << 20)
+    except BlockingIOError:
+        return [line for line in bytes(into).splitlines(keepends=True) if line.endswith(b"}\n")]
+
+
+def holds_open(running: Running, path: Path) -> bool:
+    """The process has begun to write: a file is opened right before."""
+    assert running.process is not None
+    return any(os.path.realpath(link) == str(path) for link in Path(f"/proc/{running.process.pid}/fd").iterdir())
+
+
+async def test_a_file_that_hangs_is_a_timeout_opens_its_breaker_and_works_again_once_it_can(tmp_path: Path) -> None:
+    with full_fifo(tmp_path / "events.jsonl") as reader, Receiver() as well:
+        toml = FILE + http_sink(well, "well") + route("archive", "well")
+        with Running(tmp_path, toml) as running, no_traceback(running):
+            bodies = [event() for _ in range(5)]
+            for body in bodies:
+                assert (await running.post(body)).outcome == (200, "accepted")
+            await until(lambda: running.audit("sink.opened", sink="archive"), PATIENCE)
+            await until(lambda: len(running.audit("delivery.delivered", sink="well")) == 5, PATIENCE)
+            first, *others = [line["reason"] for line in running.audit("delivery.retrying", sink="archive")]
+            assert first == "timeout"
+            assert set(others) == {"unavailable"}, "while its thread hangs nothing more is written"
+            assert not running.audit("delivery.delivered", sink="archive")
+
+            read = bytearray()
+            await until(
+                lambda: read_lines(reader, read) and len(running.audit("delivery.delivered", sink="archive")) == 5, PATIENCE
+            )
+            lines = read_lines(reader, read)
+            for body in bodies:
+                assert sum(body in line for line in lines) >= 1
+            # The write that was given up succeeded in the end, and its delivery was written again: at least once.
+            assert len(lines) == 6
+            assert running.audit("sink.closed", sink="archive")
+
+
+async def test_a_stop_does_not_wait_for_a_file_that_hangs_and_no_attempt_is_lost(tmp_path: Path) -> None:
+    with full_fifo(tmp_path / "events.jsonl") as reader:
+        toml = DRAIN + FILE.replace('timeout = "1s"', 'timeout = "30s"') + route("archive")
+        with Running(tmp_path, toml) as running, no_traceback(running, alive=False):
+            body = event()
+            assert (await running.post(body)).outcome == (200, "accepted")
+            await until(lambda: holds_open(running, tmp_path / "events.jsonl"), PATIENCE)
+            began = time.monotonic()
+            assert await running.stop() == 0
+            assert time.monotonic() - began < 6
+            assert running.rows("SELECT state, attempts, retries FROM deliveries") == [("queued", 0, 0)]
+
+            read = bytearray()
+            read_lines(reader, read)
+            await asyncio.to_thread(running.start)
+            await until(lambda: read_lines(reader, read) and running.audit("delivery.delivered", sink="archive"), PATIENCE)
+            assert any(body in line for line in read_lines(reader, read))
+
+
+async def test_a_stop_right_after_a_timeout_does_not_wait_for_the_file_either(tmp_path: Path) -> None:
+    toml = DRAIN + FILE + route("archive")
+    with full_fifo(tmp_path / "events.jsonl"), Running(tmp_path, toml) as running, no_traceback(running, alive=False):
+        assert (await running.post(event())).outcome == (200, "accepted")
+        await until(lambda: running.audit("delivery.retrying", sink="archive", reason="timeout"), PATIENCE)
+        began = time.monotonic()
+        assert await running.stop() == 0
+        assert time.monotonic() - began < 6
+
+
+async def test_webhooks_are_accepted_while_a_sink_that_hangs_holds_a_stop_up(tmp_path: Path) -> None:
+    """A sender waits for the gateway, not for a sink. What comes meanwhile is delivered by the next process, once."""
+    toml = '[server]\nlisten = ["fd:webhooks"]\n'
+    with (
+        listening() as webhooks,
+        Receiver() as hung,
+        Held(tmp_path, toml + http_sink(hung, "hung") + route("hung"), {"webhooks": webhooks}) as running,
+    ):
+        hung.hold()
+        first = event()
+        assert (await running.post(first)).outcome == (200, "accepted")
+        await until(lambda: hung.of(first), PATIENCE)
+        running.terminate()
+        began, bodies = time.monotonic(), [first]
+        while time.monotonic() - began < SENDERS.kept + 1:
+            bodies.append(event())
+            answer = await running.post(bodies[-1], seconds=5)
+            assert (answer.outcome, answer.seconds < 2) == ((200, "accepted"), True)
+        assert answer.header("connection") == "close"
+        hung.release()
+        assert await running.exit_code(5) == 0, "once the sink has answered, nothing holds it up"
+        assert "gateway.cut" not in running.stderr() and len(hung.requests) == 1
+
+        await asyncio.to_thread(running.start)
+        await until(lambda: len(hung.requests) >= len(bodies), PATIENCE)
+        assert sorted(request.body for request in hung.requests) == sorted(bodies)
+
+
+async def test_nobody_fails_or_waits_for_a_sink_that_hangs_through_a_whole_restart(tmp_path: Path) -> None:
+    """The sink outlasts the drain. Those who come last, and in pieces, are answered; who comes later waits in the socket."""
+    toml = '[server]\nlisten = ["fd:webhooks"]\ndrain = "6s"\n'
+    with (
+        listening() as webhooks,
+        Receiver() as hung,
+        Held(tmp_path, toml + http_sink(hung, "hung") + route("hung"), {"webhooks": webhooks}) as running,
+    ):
+        hung.hold()
+        first = event()
+        assert (await running.post(first)).outcome == (200, "accepted")
+        await until(lambda: hung.of(first), PATIENCE)
+        answers: list[Answer] = []
+        bodies = [first]
+        stopped = False
+
+        async def send(pause: float) -> None:
+            while not stopped:
+                bodies.append(body := event())
+                raw = request_bytes(body, signed(body))
+                async with asyncio.timeout(15):
+                    reader, writer = await asyncio.open_connection(*webhooks.getsockname())
+                    began = time.monotonic()
+                    writer.write(raw[:-20])
+                    await asyncio.sleep(pause)
+                    writer.write(raw[-20:])
+                    answers.append(await read_answer(reader, began))
+                    writer.transport.abort()
+
+        sending = asyncio.gather(send(0.0), send(0.0), send(0.7))
+        assert await running.stop() == 0
+        assert "gateway.cut" in running.stderr()
+        before = len(answers)
+        await asyncio.to_thread(running.start)
+        await until(lambda: len(answers) >= before + 3)
+        stopped = True
+        await sending
+        assert {answer.outcome for answer in answers} == {(200, "accepted")}
+        print(f"{before} answered while it stopped; longest {max(answer.seconds for answer in answers):.1f} s")
+        hung.release()
+        await until(lambda: {request.body for request in hung.requests} >= set(bodies), PATIENCE)
+        assert len(running.audit("message.accepted")) == len(bodies)
+        assert running.rows("SELECT count(*) FROM messages") == [(len(bodies),)]
+
+
+@pytest.mark.parametrize("timeout", ["1s", "2s"])
+async def test_a_good_status_whose_body_never_comes_is_delivered_once(timeout: str, tmp_path: Path) -> None:
+    async with after_request(says=answer(200, content_length="100"), hang=True) as server:
+        toml = f'[sinks.erp]\ntype = "http"\nurl = "{server.url}"\ntimeout = "{timeout}"\nretry = ["0s", "100ms"]\n' + route(
+            "erp"
+        )
+        with Running(tmp_path, toml) as running, no_traceback(running):
+            message_id = (await running.post(event())).json()["id"]
+            await until(lambda: running.audit("delivery.delivered", message_id=message_id), PATIENCE)
+            (line,) = running.audit(message_id=message_id, sink="erp")
+            assert (line["event"], line["attempt"], line["status"]) == ("delivery.delivered", 1, 200)
+            assert server.connections == 1

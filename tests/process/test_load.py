@@ -1,0 +1,378 @@
+"""Full load: what a stop, a worker that dies, two thousand duplicates and events in the wrong order do then."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+import gateway
+from tests.process.running import (
+    Answer,
+    Receiver,
+    Running,
+    event,
+    exchange,
+    http_sink,
+    new_id,
+    no_traceback,
+    request_bytes,
+    route,
+    signed,
+    until,
+)
+
+
+class Gauge(Receiver):
+    """Counts how many requests it has at once; each stays for a moment."""
+
+    def __init__(self, stay: float = 0.02) -> None:
+        super().__init__()
+        self.most = 0
+        self._stay = stay
+        self._now = 0
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._now += 1
+        self.most = max(self.most, self._now)
+        try:
+            await asyncio.sleep(self._stay)
+            return await super()._handle(request)
+        finally:
+            self._now -= 1
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+class Load:
+    """Senders that post new messages as fast as they are answered."""
+
+    def __init__(self, running: Running) -> None:
+        self.running = running
+        self.bodies: dict[str, bytes] = {}
+        self.answered: dict[str, str] = {}
+        """The gateway's id by the sender's."""
+        self.refused = Counter[int]()
+        self._stopped = False
+
+    async def _send(self) -> None:
+        while not self._stopped:
+            sender_id, body = new_id(), event()
+            self.bodies[sender_id] = body
+            try:
+                answer = await self.running.post(body, signed(body, sender_id))
+            except (OSError, asyncio.IncompleteReadError, TimeoutError):
+                await asyncio.sleep(0.01)
+                continue
+            if answer.status == 200:
+                self.answered[sender_id] = answer.json()["id"]
+            else:
+                self.refused[answer.status] += 1
+
+    @asynccontextmanager
+    async def running_on(self, senders: int = 32) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self._send()) for _ in range(senders)]
+        try:
+            yield
+        finally:
+            self._stopped = True
+            await asyncio.gather(*tasks)
+
+
+def ids_of(receiver: Receiver, sink: str = "erp") -> Counter[str]:
+    keys = (request.headers["idempotency-key"] for request in receiver.requests)
+    return Counter(key.removesuffix(f"-{sink}") for key in keys)
+
+
+async def all_delivered(running: Running, seconds: float = 60) -> None:
+    await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)], seconds)
+
+
+# --- stop
+
+
+async def test_a_stop_under_full_load_answers_what_it_accepted_and_exits_0_within_drain(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    with Running(tmp_path, http_sink(receiver) + route("erp")) as running, no_traceback(running, alive=False):
+        load = Load(running)
+        async with load.running_on():
+            await until(lambda: len(load.answered) >= 300, 60)
+            running.terminate()
+            assert await running.exit_code(20) == 0  # `drain`
+        assert "gateway.cut" not in running.stderr()
+        kept = {bytes(sender).decode(): message for sender, message in running.rows("SELECT sender_id, id FROM messages")}
+        assert kept == load.answered  # nothing was accepted without its answer, and nothing answered without being kept
+        assert load.refused.keys() <= {503}
+        settled = {
+            message
+            for (message,) in running.rows(
+                "SELECT m.id FROM messages m JOIN deliveries d ON d.message = m.seq WHERE d.state = 'delivered'"
+            )
+        }
+        assert set(ids_of(receiver)) == settled  # what was in flight was finished
+        await asyncio.to_thread(running.start)
+        await all_delivered(running)
+        assert ids_of(receiver) == Counter(dict.fromkeys(kept.values(), 1))  # a stop repeats nothing
+
+
+async def test_a_second_signal_under_full_load_cuts_and_loses_nothing(tmp_path: Path, receiver: Receiver) -> None:
+    toml = '[server]\nlisten = ["127.0.0.1:0"]\ndrain = "120s"\n' + http_sink(receiver, more='timeout = "100s"') + route("erp")
+    with Running(tmp_path, toml) as running, no_traceback(running, alive=False):
+        receiver.hold()
+        load = Load(running)
+        async with load.running_on():
+            await until(lambda: len(load.answered) >= 200 and len(receiver.requests) >= 16, 60)
+            running.terminate()
+            await until(lambda: "gateway.stopping" in running.stderr())
+            cut_at = time.monotonic()
+            running.terminate()
+            assert await running.exit_code(60) == 0
+            assert time.monotonic() - cut_at < 10  # a second or two on an idle machine; `drain` is 120
+        in_flight = set(ids_of(receiver))
+        assert running.rows("SELECT sum(attempts), sum(retries) FROM deliveries") == [(0, 0)]  # a cut costs nothing
+        receiver.release()
+        receiver.requests.clear()
+        await asyncio.to_thread(running.start)
+        await all_delivered(running)
+        arrived = ids_of(receiver)
+        assert set(load.answered.values()) <= arrived.keys() and in_flight <= arrived.keys()
+        assert set(arrived.values()) == {1}
+
+
+# --- a worker that dies
+
+
+_SABOTAGE = """
+import sys
+from pathlib import Path
+from gateway.cli import main
+from {module} import {owner}
+
+whole = {owner}.{method}
+
+async def broken(self, *args, **kwargs):
+    if Path("break").exists():
+        raise RuntimeError("sabotage")
+    return await whole(self, *args, **kwargs)
+
+{owner}.{method} = broken
+sys.argv[1:] = ["serve", "--config", "gateway.toml"]
+main()
+"""
+
+
+class Sabotaged(Running):
+    """The real process with one bug in it, which shows as soon as there is a file `break`."""
+
+    def __init__(self, folder: Path, toml: str, code: str) -> None:
+        super().__init__(folder, toml)
+        self._code = code
+
+    def launch(self) -> None:
+        environment = {**os.environ, **self.secrets, "PYTHONPATH": str(Path(gateway.__file__).parent.parent)}
+        with self.stderr_file.open("ab") as stderr:
+            self._log_from = stderr.tell()
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", self._code],
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+            )
+
+
+@pytest.mark.parametrize(
+    ("module", "owner", "method"),
+    [
+        ("gateway.delivery.lane", "Lane", "step"),
+        ("gateway.delivery.attempt", "Attempts", "_settle"),
+        ("gateway.observability.audit", "AuditLog", "write"),
+        ("gateway.maintenance.janitor", "Janitor", "step"),
+        ("gateway.store.sqlite.store", "Store", "step"),
+    ],
+    ids=["lane", "an attempt of a lane", "audit", "janitor", "store"],
+)
+async def test_a_worker_that_dies_ends_the_process_which_acknowledges_nothing_more(
+    tmp_path: Path, receiver: Receiver, module: str, owner: str, method: str
+) -> None:
+    code = _SABOTAGE.format(module=module, owner=owner, method=method)
+    toml = '[server]\nlisten = ["127.0.0.1:0"]\ndrain = "120s"\n' + http_sink(receiver) + route("erp")
+    sabotaged = Sabotaged(tmp_path, toml, code)
+    with sabotaged:
+        load = Load(sabotaged)
+        async with load.running_on(32):  # connections that are being opened at that very moment, too
+            await until(lambda: len(load.answered) >= 50, 30)
+            (tmp_path / "break").touch()
+            assert await sabotaged.exit_code(40) == 70  # there is nothing to drain: it does not take those 120 s
+        assert "sabotage" in sabotaged.stderr() and "gateway.stopping" not in sabotaged.stderr()
+        (tmp_path / "break").unlink()
+        await asyncio.to_thread(sabotaged.start)
+        await all_delivered(sabotaged)
+        assert set(load.answered.values()) <= {message for (message,) in sabotaged.rows("SELECT id FROM messages")}
+        arrived = ids_of(receiver)
+        assert set(load.answered.values()) <= arrived.keys()
+        assert arrived.total() - len(arrived) <= 16  # what was in flight, as after a crash
+
+
+# --- duplicates
+
+
+async def test_two_thousand_posts_of_one_message_at_once_are_one_message_and_one_delivery(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    body, sender_id = event(), new_id()
+    places = asyncio.Semaphore(400)  # of the 512 connections that are served at once
+    with Running(tmp_path, http_sink(receiver) + route("erp")) as running, no_traceback(running):
+
+        async def post(number: int) -> Answer:
+            headers = signed(body, sender_id if number % 2 else new_id())  # the same event under another id is one, too
+            async with places:
+                return await running.send(request_bytes(body, headers), seconds=60)
+
+        answers = await asyncio.gather(*(post(number) for number in range(2000)))
+        assert Counter(answer.outcome for answer in answers) == {(200, "accepted"): 1, (200, "duplicate"): 1999}
+        (message_id,) = {answer.json()["id"] for answer in answers}
+        await all_delivered(running)
+        assert running.rows("SELECT id, duplicates FROM messages") == [(message_id, 1999)]
+        assert len(running.audit("message.accepted")) == 1 and len(running.audit("message.duplicate")) == 1999
+        assert ids_of(receiver) == {message_id: 1}
+
+
+# --- order
+
+
+async def act(running: Running, path: str) -> None:
+    answer = await exchange(running.addresses["admin"], request_bytes(b"{}", path=path))
+    assert answer.status == 200, answer
+
+
+def timestamp(minute: int) -> str:
+    """Every other one in another zone: as texts they would not sort."""
+    return f"2026-03-01T22:{minute:02}:00Z" if minute % 2 else f"2026-03-02T07:{minute:02}:00.000+09:00"
+
+
+def by_request(receiver: Receiver) -> dict[str, list[int]]:
+    """The minutes of the events of each service request, as they arrived."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for request in receiver.requests:
+        said = json.loads(request.body)
+        found[said["sr_uuid"]].append(int(said["timestamp"][14:16]))
+    return found
+
+
+@pytest.mark.parametrize("why", ["paused", "held"])
+async def test_events_that_came_in_reverse_order_leave_in_the_order_of_their_timestamps(
+    tmp_path: Path, receiver: Receiver, why: str
+) -> None:
+    requests, minutes = [f"order-{number}" for number in range(5)], range(8)
+    with Running(tmp_path, http_sink(receiver, more='ordering = "sr"') + route("erp")) as running, no_traceback(running):
+        if why == "paused":
+            await act(running, "/api/sinks/erp/pause")
+        else:
+            receiver.always = (429, {"Retry-After": "2"})
+            await running.post(event("first"))
+            await until(lambda: running.audit("delivery.deferred"))
+            receiver.requests.clear()
+        bodies = [event(sr, timestamp=timestamp(minute)) for minute in reversed(minutes) for sr in requests]
+        for body in bodies:
+            assert (await running.post(body)).status == 200
+        if why == "paused":
+            assert receiver.requests == []
+            await act(running, "/api/sinks/erp/resume")
+        else:
+            receiver.always = (200, {})  # some may have met the 429 again, and were held once more
+        await all_delivered(running)
+        if why == "paused":
+            assert {sr: by_request(receiver)[sr] for sr in requests} == {sr: list(minutes) for sr in requests}
+            assert len(receiver.requests) == len(bodies)
+        else:
+            ends = [line["message_id"] for line in running.audit("delivery.delivered")]
+            sent = {message: json.loads(body) for message, body in running.rows("SELECT id, body FROM messages")}
+            for sr in requests:
+                delivered = [sent[message]["timestamp"] for message in ends if sent[message]["sr_uuid"] == sr]
+                assert delivered == [timestamp(minute) for minute in minutes]
+
+        # One that arrives after a later one was delivered waits for nothing.
+        receiver.requests.clear()
+        late = event(requests[0], timestamp="2026-03-01T21:00:00Z")
+        await running.post(late)
+        await until(lambda: receiver.of(late))
+
+
+async def test_one_that_is_tried_again_holds_the_later_ones_of_its_service_request_and_no_others(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    more = 'ordering = "sr"\nretry = ["0s", "2s", "2s", "2s"]\nbreaker = { failures = 4 }'
+    with Running(tmp_path, http_sink(receiver, more=more) + route("erp")) as running, no_traceback(running):
+        receiver.script.append((500, {}))
+        await running.post(event("slow", timestamp=timestamp(1)))
+        await until(lambda: running.audit("delivery.retrying"))
+        for minute in (2, 3):
+            await running.post(event("slow", timestamp=timestamp(minute)))
+            await running.post(event("other", timestamp=timestamp(minute)))
+        await all_delivered(running)
+        arrived = by_request(receiver)
+        assert arrived == {"slow": [1, 1, 2, 3], "other": [2, 3]}
+        order = [json.loads(request.body)["sr_uuid"] for request in receiver.requests]
+        assert order == ["slow", "other", "other", "slow", "slow", "slow"]
+
+
+# --- gates
+
+
+async def test_concurrency_is_reached_and_never_exceeded(tmp_path: Path) -> None:
+    with Gauge() as receiver, Gauge() as single:
+        sinks = http_sink(receiver, more="concurrency = 5") + http_sink(single, "one", "concurrency = 1")
+        with Running(tmp_path, sinks + route("erp", "one")) as running, no_traceback(running):
+            await asyncio.gather(*(running.post(event()) for _ in range(100)))
+            await all_delivered(running)
+        assert (receiver.most, single.most) == (5, 1)
+        assert len(receiver.requests) == len(single.requests) == 100
+
+
+async def test_a_slot_is_held_until_its_outcome_is_committed(tmp_path: Path, receiver: Receiver) -> None:
+    """The pool of connections would bound a sink, too; but what a crash can repeat is bounded by the slots."""
+    with Running(tmp_path, http_sink(receiver, more="concurrency = 5") + route("erp")) as running, no_traceback(running):
+        receiver.hold()
+        await asyncio.gather(*(running.post(event()) for _ in range(40)))
+        await until(lambda: len(receiver.requests) == 5)
+        with closing(sqlite3.connect(running.database, isolation_level=None, timeout=10)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            receiver.release()
+            await asyncio.sleep(1)  # time enough for the others, if they were let through
+            assert len(receiver.requests) == 5
+            other.execute("ROLLBACK")
+            await all_delivered(running)
+        assert len(receiver.requests) == 40
+
+
+async def test_rate_is_kept_through_a_burst_and_costs_no_attempt(tmp_path: Path, receiver: Receiver) -> None:
+    """20 at once after a rest, then 20 a second: 100 take four seconds, however fast the machine is."""
+    with Running(tmp_path, http_sink(receiver, more='rate = "20/s"') + route("erp")) as running, no_traceback(running):
+        await asyncio.gather(*(running.post(event()) for _ in range(100)))
+        await all_delivered(running)
+        instants = sorted(request.at for request in receiver.requests)
+        assert len(instants) == 100
+        assert instants[-1] - instants[0] > 3  # a quarter less, for what came late of the first ones
+        late = 10  # so many may have been held up on their way, half a second's worth
+        for begin, end in itertools.combinations(range(0, 100, 10), 2):
+            assert end - begin <= 20 + 20 * (instants[end] - instants[begin]) + late
+        assert running.rows("SELECT DISTINCT attempts, retries FROM deliveries") == [(1, 0)]

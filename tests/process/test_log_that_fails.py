@@ -1,0 +1,133 @@
+"""Nobody reads the log, or its disk is full: the gateway goes on all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.process.running import CODE, Receiver, Running, event, http_sink, new_id, route, signed, until
+
+LISTEN = '[server]\nlisten = ["unix:in.sock"]\n[admin]\nlisten = ["unix:admin.sock"]\n'
+STREAMS = ("reader gone", "full disk", "full pipe", "closed")
+
+
+class Deaf(Running):
+    """A gateway whose stderr is of no use."""
+
+    how = ""
+
+    def start(self) -> None:
+        self.launch()
+        self.addresses = {"webhooks": self.folder / "in.sock", "admin": self.folder / "admin.sock"}
+
+    def launch(self) -> None:
+        with ExitStack() as opened:
+            stderr, before = _stream(self.how, opened, self), self.command()
+            if self.how == "closed":
+                before = ["sh", "-c", 'exec "$@" 2>&-', "sh", *before]
+            environment = {name: value for name, value in os.environ.items() if not name.endswith("_DIRECTORY")}
+            environment |= {**self.secrets, "PYTHONPATH": str(CODE)}
+            self.process = subprocess.Popen(
+                before, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+            )
+
+    async def ready(self) -> None:
+        for _ in range(1500):
+            assert self.alive
+            with suppress(OSError):
+                if (await self.admin("/-/ready")).status == 200:
+                    return
+            await asyncio.sleep(0.02)
+        raise AssertionError("not ready in time")
+
+
+def _stream(how: str, opened: ExitStack, running: Running) -> int:
+    if how == "full disk":
+        return os.open("/dev/full", os.O_WRONLY) if stat.S_ISCHR(os.stat("/dev/full").st_mode) else -1
+    if how == "closed":
+        return os.open(os.devnull, os.O_WRONLY)
+    reading, writing = os.pipe()
+    if how == "reader gone":
+        os.close(reading)
+    else:
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+        os.set_blocking(writing, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writing, b"x" * 512)
+        os.set_blocking(writing, True)
+        running.held = reading  # type: ignore[attr-defined]
+    opened.callback(os.close, writing)
+    return writing
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.mark.parametrize("how", STREAMS)
+async def test_a_log_that_goes_nowhere_decides_nothing(tmp_path: Path, receiver: Receiver, how: str) -> None:
+    receiver.script.extend([(500, {})])
+    sink = http_sink(receiver, "erp", 'retry = ["0s", "0s"]\nbreaker = { failures = 1, probe = "1s" }')
+    running = Deaf(tmp_path, LISTEN + sink + route("erp"))
+    running.how = how
+    with running:
+        await running.ready()
+        assert (await running.post(event())).outcome == (200, "accepted")  # and the breaker opens
+        await until(lambda: running.audit("sink.closed"), 20)
+        for number in range(4):  # stale ones with right signatures, which the log tells of
+            stale = await running.post(body := event(), signed(body, new_id(), age=3600 + number))
+            assert stale.outcome == (401, "stale_timestamp")
+        for _ in range(3):
+            assert (await running.post(event())).outcome == (200, "accepted")
+        assert (await running.post(b"not JSON")).outcome == (200, "quarantined")
+        running.config.write_text(running.config.read_text() + "\n# another one\n")
+        assert running.process is not None
+        running.process.send_signal(signal.SIGHUP)
+        await until(lambda: running.audit("config.reloaded"), 20)
+        running.config.write_text("nonsense = 1\n")
+        running.process.send_signal(signal.SIGHUP)
+        await until(lambda: running.audit("config.refused"), 20)
+        assert (await running.post(event())).outcome == (200, "accepted")
+        await until(lambda: len(running.audit("delivery.delivered")) == 5, 20)
+        metrics = (await running.admin("/metrics")).body.decode()
+        dropped = next(line for line in metrics.splitlines() if line.startswith("legitmark_gateway_log_lines_dropped_total "))
+        assert how == "full pipe" or float(dropped.split()[1]) > 3
+        running.terminate()
+        assert await running.exit_code(30) == 0
+    assert running.audit("gateway.stopped")
+
+
+@pytest.mark.parametrize("how", STREAMS)
+async def test_a_warning_about_the_configuration_does_not_keep_it_from_starting(tmp_path: Path, how: str) -> None:
+    running = Deaf(tmp_path, LISTEN)  # "[[routes]]: there is none"
+    running.how = how
+    with running:
+        await running.ready()
+        assert (await running.post(event())).status == 200
+        running.terminate()
+        assert await running.exit_code(30) == 0
+
+
+@pytest.mark.parametrize("how", STREAMS)
+@pytest.mark.parametrize(("more", "status"), [("nonsense = 1\n", 78), ('[store]\npath = "damaged.db"\n', 65)])
+async def test_why_it_ends_does_not_keep_it_from_ending(tmp_path: Path, how: str, more: str, status: int) -> None:
+    (tmp_path / "damaged.db").write_bytes(b"SQLite format 3\0" + bytes(8000))
+    running = Deaf(tmp_path, more + LISTEN)
+    running.how = how
+    running.launch()
+    try:
+        assert await running.exit_code(20) == status
+    finally:
+        running.kill()

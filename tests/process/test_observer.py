@@ -1,0 +1,74 @@
+"""Who looks at everything still tells what it can while the database does not answer."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from gateway.control.status import Observer
+from gateway.core.attention import RunningConfig
+from gateway.core.errors import StoreError
+from gateway.delivery.memory import Memory
+from gateway.ingest.disk_space import Space
+from gateway.ingest.refused_requests import RefusedRequests
+from gateway.ingest.source_watch import Refusing, SourceWatch
+from gateway.observability.audit import AuditLog
+from gateway.observability.metrics import Metrics
+from gateway.observability.throughput import Pace
+from gateway.store.sqlite.store import Store
+from tests.fakes import START, FakeClock
+
+_T = TypeVar("_T")
+
+
+class Silent(Store):
+    """A store that answers no question."""
+
+    async def ask(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        raise StoreError("another process has locked the database")
+
+
+async def told(refusing: Refusing) -> bool:
+    return True
+
+
+async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_path: Path, clock: FakeClock) -> None:
+    log, metrics = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[]), Metrics()
+    store, audit = await Silent.open(tmp_path / "gateway.db", 60.0), AuditLog(tmp_path / "audit.jsonl", clock, log)
+    store.trouble = "another process has locked the database"
+    space = Space(lambda: 10_000, 1000, metrics, log)
+    space.step()
+    refused = RefusedRequests(
+        tmp_path / "refused", limits={}, retention=lambda: 60.0, space=space, metrics=metrics, clock=clock, log=log
+    )
+    observer = Observer(
+        store=store,
+        audit=audit,
+        lanes={},
+        space=space,
+        pace=Pace(metrics, clock),
+        metrics=metrics,
+        reasons=lambda: [store.trouble] if store.trouble else [],
+        config=lambda: RunningConfig(file="gateway.toml", sha256="", loaded_at=datetime.fromtimestamp(START, UTC)),
+        lines_dropped=lambda: 0,
+        memory=Memory(),
+        watch=SourceWatch(tell=told, metrics=metrics, clock=clock, log=log),
+        refused=refused,
+        clock=clock,
+    )
+    try:
+        status = await observer.status()
+        await observer.measure()
+    finally:
+        await refused.close()
+        audit.close()
+        await store.close()
+    assert (status.ready, status.not_ready) == (False, ("another process has locked the database",))
+    assert (status.quarantined, status.unrouted, status.disk_free_bytes) == (None, None, 10_000)
+    assert [one.reason for one in status.attention] == ["not_ready"]
+    assert (metrics.values("ready"), metrics.values("store_failing"), metrics.values("audit_failing")) == ([0], [1], [0])

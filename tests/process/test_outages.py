@@ -1,0 +1,205 @@
+"""A sink that is down, poisoned or paused, and its lane in the real process."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.process.running import Receiver, Running, event, exchange, http_sink, no_traceback, request_bytes, route, until
+from tests.sinks.parts import Heard, HttpServer, answer
+
+PATIENCE = 25.0
+
+
+# --- the breaker
+
+BREAKER = 'concurrency = 1\nretry = ["0s", "50ms", "50ms", "50ms"]\nbreaker = { failures = 3, probe = "100ms" }'
+"""Without the breaker, a sink that is down for more than a moment ends every delivery."""
+DOWN = (500, dict[str, str]())
+UP = (200, dict[str, str]())
+
+
+async def act(running: Running, sink: str, what: str, actor: str = "x") -> dict[str, Any]:
+    """Pause or resume a sink through the admin listener."""
+    body = json.dumps({"actor": actor}).encode()
+    raw = request_bytes(body, [("Content-Type", "application/json")], path=f"/api/sinks/{sink}/{what}")
+    said = await exchange(running.addresses["admin"], raw)
+    assert said.status == 200, said
+    return said.json()
+
+
+async def waiting(running: Running, number: int, sink: str = "erp") -> list[bytes]:
+    """So many deliveries that wait, all before the first attempt is made."""
+    await act(running, sink, "pause")
+    bodies = [event() for _ in range(number)]
+    for body in bodies:
+        assert (await running.post(body)).outcome == (200, "accepted")
+    await act(running, sink, "resume")
+    return bodies
+
+
+async def breaker_gate(running: Running) -> bool:
+    metrics = (await running.admin("/metrics")).body.decode()
+    return 'legitmark_gateway_gate_closed{gate="breaker",sink="erp"} 1.0' in metrics
+
+
+def log_lines(running: Running, name: str) -> int:
+    return sum(f'"event": "{name}"' in line for line in running.stderr().splitlines())
+
+
+SPENT = "SELECT sum(attempts), sum(retries), count(*) FILTER (WHERE state = 'queued'), count(*) FROM deliveries"
+
+
+async def test_a_sink_that_is_down_all_night_costs_nobody_an_attempt_and_drains_oldest_first(tmp_path: Path) -> None:
+    with Receiver() as receiver:
+        receiver.always = DOWN
+        with Running(tmp_path, http_sink(receiver, more=BREAKER) + route("erp")) as running, no_traceback(running):
+            bodies = await waiting(running, 40)
+            await until(lambda: len(receiver.requests) >= 3 + 4, PATIENCE)
+            await until(lambda: len(running.audit("delivery.retrying")) == len(receiver.requests), PATIENCE)
+            ((attempts, retries, queued, number),) = running.rows(SPENT)
+            assert (retries, queued, number) == (3, 40, 40)  # the three that opened it; the probes cost nothing
+            assert attempts == len(receiver.requests) < 12
+            assert await breaker_gate(running)
+            assert len(running.audit("sink.opened", sink="erp")) == log_lines(running, "sink.opened") == 1
+            assert not running.audit("sink.closed") and not running.audit("delivery.dead")
+            untouched = {body for body in bodies if not receiver.of(body)}
+            assert len(untouched) > 25
+
+            down_for = len(receiver.requests)
+            receiver.always = UP
+            await until(lambda: len(running.audit("delivery.delivered")) == 40, PATIENCE)
+            drained = [request.body for request in receiver.requests[down_for:]]
+            assert [body for body in drained if body in untouched] == [body for body in bodies if body in untouched]
+            assert len(running.audit("sink.opened")) == log_lines(running, "sink.opened") == 1
+            assert len(running.audit("sink.closed")) == log_lines(running, "sink.closed") == 1
+            assert not await breaker_gate(running)
+            assert running.rows(SPENT)[0][1:] == (3, 0, 40)
+
+
+async def test_each_change_of_the_breaker_is_told_once(tmp_path: Path) -> None:
+    with Receiver() as receiver:
+        toml = http_sink(receiver, more=BREAKER) + route("erp")
+        with Running(tmp_path, toml) as running, no_traceback(running):
+            for night in range(1, 4):
+                receiver.always = DOWN
+                await waiting(running, 6)
+                await until(lambda night=night: len(running.audit("sink.opened")) == night, PATIENCE)  # type: ignore[misc]
+                receiver.always = UP
+                await until(lambda night=night: len(running.audit("delivery.delivered")) == 6 * night, PATIENCE)  # type: ignore[misc]
+                changes = [line["event"] for line in running.audit() if line["event"] in ("sink.opened", "sink.closed")]
+                assert changes == ["sink.opened", "sink.closed"] * night
+                assert log_lines(running, "sink.opened") == log_lines(running, "sink.closed") == night
+
+
+async def test_an_open_breaker_survives_a_crash_and_nothing_but_the_probe_is_sent(tmp_path: Path) -> None:
+    more = BREAKER.replace("100ms", "200ms")
+    with Receiver() as receiver:
+        receiver.always = DOWN
+        with Running(tmp_path, http_sink(receiver, more=more) + route("erp")) as running, no_traceback(running):
+            await waiting(running, 20)
+            await until(lambda: len(receiver.requests) >= 3 + 1, PATIENCE)
+            await until(lambda: len(running.audit("delivery.retrying")) == len(receiver.requests), PATIENCE)
+            await running.restart()
+            assert await breaker_gate(running)
+            before = len(receiver.requests)
+            await until(lambda: len(receiver.requests) >= before + 2, PATIENCE)
+            await until(lambda: len(running.audit("delivery.retrying")) >= before + 2, PATIENCE)
+            probes = receiver.requests[before:]
+            assert probes[1].at - probes[0].at > 0.2  # one at a time, with a wait that is at least the configured one
+            assert running.rows(SPENT)[0][1:] == (3, 20, 20)
+            assert len(running.audit("sink.opened")) == 1 and not running.audit("sink.closed")
+            receiver.always = UP
+            await until(lambda: len(running.audit("delivery.delivered")) == 20, PATIENCE)
+            assert len(running.audit("sink.opened")) == len(running.audit("sink.closed")) == 1
+            assert not running.audit("delivery.dead")
+
+
+@pytest.mark.parametrize("poisoned", [1, 2, 4])
+async def test_poisoned_messages_cannot_hold_the_breaker_shut_for_the_others(tmp_path: Path, poisoned: int) -> None:
+    """They come first, open it by themselves, and are what the probe would take if it always took the oldest."""
+
+    def reply(heard: Heard) -> bytes:
+        return answer(500 if b"poison" in heard.body else 200)
+
+    more = 'concurrency = 1\nretry = ["0s", "1ms", "1ms", "1ms", "1ms"]\nbreaker = { failures = 3, probe = "100ms" }'
+    async with HttpServer(reply) as server:
+        toml = f'[sinks.erp]\ntype = "http"\nurl = "{server.url}"\n{more}\n' + route("erp")
+        with Running(tmp_path, toml) as running, no_traceback(running):
+            for at in range(poisoned):
+                await running.post(event(f"poison-{at}"))
+            await until(lambda: running.audit("sink.opened"), PATIENCE)
+            await until(lambda: len(running.audit("delivery.retrying")) >= 3 + 2, PATIENCE)
+            bodies = [event() for _ in range(20)]
+            for body in bodies:
+                await running.post(body)
+            await until(lambda: len(running.audit("delivery.delivered")) == 20, PATIENCE)
+            assert not [line for line in running.audit("delivery.dead") if line["reason"] != "attempts_exhausted"]
+            heard = Counter(one.body for one in server.heard)
+            assert [heard[body] for body in bodies] == [1] * 20
+
+
+# --- pause and resume
+
+
+async def test_a_paused_sink_gets_nothing_until_it_is_resumed_not_even_after_a_crash(tmp_path: Path) -> None:
+    with Receiver() as receiver, Receiver() as other:
+        toml = http_sink(receiver) + http_sink(other, "other") + route("erp", "other")
+        with Running(tmp_path, toml) as running, no_traceback(running):
+
+            async def post(number: int, so_far: int) -> None:
+                """When the other sink has them all, the paused one would have had them, too."""
+                for _ in range(number):
+                    await running.post(event())
+                await until(lambda: len(running.audit("delivery.delivered", sink="other")) == so_far, PATIENCE)
+
+            assert (await act(running, "erp", "pause", "ada"))["changed"] is True
+            assert (await act(running, "erp", "pause", "bob"))["changed"] is False
+            await post(5, 5)
+            assert not receiver.requests
+            await running.restart()
+            await post(5, 10)
+            assert not receiver.requests
+            metrics = (await running.admin("/metrics")).body.decode()
+            assert 'legitmark_gateway_gate_closed{gate="paused",sink="erp"} 1.0' in metrics
+            assert running.rows("SELECT state, sum(attempts), count(*) FROM deliveries WHERE sink = 'erp' GROUP BY 1") == [
+                ("queued", 0, 10)
+            ]
+            assert (await act(running, "erp", "resume", "eve"))["changed"] is True
+            await until(lambda: len(running.audit("delivery.delivered", sink="erp")) == 10, PATIENCE)
+            assert len(receiver.requests) == 10
+            acts = [
+                (line["event"], line["claimed"]) for line in running.audit() if line["event"] in ("sink.paused", "sink.resumed")
+            ]
+            assert acts == [("sink.paused", "ada"), ("sink.resumed", "eve")]
+
+
+async def test_give_up_after_runs_through_a_pause(tmp_path: Path) -> None:
+    with Receiver() as receiver:
+        toml = http_sink(receiver, more='give_up_after = "500ms"') + route("erp")
+        with Running(tmp_path, toml) as running, no_traceback(running):
+            await act(running, "erp", "pause")
+            for _ in range(3):
+                await running.post(event())
+            await until(lambda: len(running.audit("delivery.dead", sink="erp")) == 3, PATIENCE)
+            ended = [(line["reason"], line.get("attempt")) for line in running.audit("delivery.dead")]
+            assert ended == [("expired", None)] * 3
+            await act(running, "erp", "resume")
+            await running.post(event())
+            await until(lambda: running.audit("delivery.delivered"), PATIENCE)
+            assert len(receiver.requests) == 1
+
+
+async def test_give_up_after_runs_through_an_open_breaker(tmp_path: Path) -> None:
+    more = 'concurrency = 1\ngive_up_after = "1s"\nretry = ["0s", "1h"]\nbreaker = { failures = 1, probe = "1h" }'
+    with Receiver() as receiver:
+        receiver.always = DOWN
+        with Running(tmp_path, http_sink(receiver, more=more) + route("erp")) as running, no_traceback(running):
+            await waiting(running, 5)
+            await until(lambda: len(running.audit("delivery.dead", sink="erp")) == 5, PATIENCE)
+            assert {line["reason"] for line in running.audit("delivery.dead")} == {"expired"}
+            assert len(receiver.requests) == 1

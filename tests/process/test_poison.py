@@ -1,0 +1,55 @@
+"""A message that its sink never takes: it dies alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from gateway.core.outcome import Delivered
+from tests.engine.bench import FAILS, HOUR, Bench
+from tests.fakes import FakeClock
+from tests.process.running import Running, event, no_traceback, route, until
+from tests.sinks.parts import Heard, HttpServer, answer
+
+PATIENCE = 30.0
+
+
+async def test_a_poisoned_message_ends_dead_by_its_own_attempts_while_the_others_are_delivered(
+    bench: Bench, clock: FakeClock
+) -> None:
+    """The schedule as it is by default. When it opens the breaker, which happens, the next one that comes closes it."""
+    (poison,) = await bench.give()
+    bench.sink.answer = lambda one: FAILS if one.delivery_id == poison.delivery_id else Delivered(200)
+    began = clock.passed
+    while await bench.rows("state") != [("delivered",)]:
+        if (await bench.rows("state"))[0] == ("dead",):
+            break
+        assert clock.passed - began < 12 * HOUR
+        await bench.give()
+        for _ in range(10):
+            await bench.work()
+            clock.advance(60.0)
+    (first, *others) = await bench.rows()
+    assert first[0] == "dead" and first[2:] == (5, "attempts_exhausted")
+    assert len(others) > 10 and set(others) == {("delivered", 1, 0, None)}
+
+
+async def test_a_poisoned_message_dies_alone_in_the_real_process(tmp_path: Path) -> None:
+    def reply(heard: Heard) -> bytes:
+        return answer(500 if b"poison" in heard.body else 200)
+
+    more = 'retry = ["0s", "1ms", "1ms", "1ms", "1ms"]\nbreaker = { failures = 3, probe = "100ms" }'
+    async with HttpServer(reply) as server:
+        toml = f'[sinks.erp]\ntype = "http"\nurl = "{server.url}"\n{more}\n' + route("erp")
+        with Running(tmp_path, toml) as running, no_traceback(running):
+            await running.post(event("poison"))
+            others = []
+            while not running.audit("delivery.dead"):
+                others.append(event())
+                await running.post(others[-1])
+                await until(lambda: len(running.audit("delivery.delivered")) == len(others), PATIENCE)
+                assert len(others) < 300
+            (dead,) = running.audit("delivery.dead")
+            assert dead["reason"] == "attempts_exhausted" and dead["attempt"] >= 5
+            heard = Counter(one.body for one in server.heard)
+            assert [heard[body] for body in others] == [1] * len(others)

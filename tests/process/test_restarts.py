@@ -1,0 +1,143 @@
+"""Restart under load, with the socket held from outside: no request fails, no message is lost, none is doubled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.web.server.bounded import SENDERS
+from tests.engine.certified import Certified
+from tests.process.held import Held
+from tests.process.running import CODE, Receiver, event, http_sink, read_answer, request_bytes, route, signed, until
+from tests.process.supervised import listening
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Connect = Callable[[], Awaitable[Streams]]
+
+RESTARTS = 10
+LISTEN = '[server]\nlisten = ["fd:webhooks"]\n'
+
+
+class Client:
+    """Sends one webhook after the other, as an HTTP client with a pool of connections does: it opens another one where the last
+    answer ended it, or the server closed it meanwhile. What it has sent must be answered."""
+
+    def __init__(self, connect: Connect, *, keeps: bool, pause: float = 0.0, halting: float = 0.0) -> None:
+        self.connect = connect
+        self.keeps = keeps
+        self.pause = pause
+        """Seconds between two requests."""
+        self.halting = halting
+        """Seconds in the middle of a body."""
+        self.accepted: dict[str, bytes] = {}
+        """Bodies by message id."""
+        self.failed: list[str] = []
+        self.told_to_close = 0
+
+    async def run(self, go_on: Callable[[], bool]) -> None:
+        streams: Streams | None = None
+        while go_on():
+            if streams is not None and (streams[0].at_eof() or not self.keeps):
+                streams[1].transport.abort()
+                streams = None
+            if streams is None:
+                streams = await self.connect()
+            reader, writer = streams
+            body = event()
+            try:
+                async with asyncio.timeout(10):
+                    request = request_bytes(body, signed(body))
+                    writer.write(request[:-20])
+                    if self.halting:
+                        await asyncio.sleep(self.halting)
+                    writer.write(request[-20:])
+                    answer = await read_answer(reader, 0.0)
+            except (OSError, TimeoutError) as error:
+                self.failed.append(repr(error))
+                streams = None
+                continue
+            if answer.outcome == (200, "accepted"):
+                self.accepted[answer.json()["id"]] = body
+            else:
+                self.failed.append(str(answer))
+            if answer.header("connection") == "close":
+                self.told_to_close += 1
+                writer.transport.abort()
+                streams = None
+            await asyncio.sleep(self.pause)
+        if streams is not None:
+            streams[1].transport.abort()
+
+
+@pytest.fixture
+def without_uvloop(tmp_path: Path) -> Path:
+    """A folder that hides the extra `speed` from the process."""
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "uvloop.py").write_text("raise ImportError\n")
+    return tmp_path / "hidden"
+
+
+async def restarted(running: Held, receiver: Receiver, clients: list[Client], times: int, without_uvloop: Path) -> None:
+    """Under load, by turns with asyncio's own loop and, where it is installed, with uvloop: they accept and close each in its
+    way. What was answered is what was delivered, once; nothing failed."""
+
+    def accepted() -> int:
+        return sum(len(client.accepted) for client in clients)
+
+    going = True
+    load = asyncio.gather(*(client.run(lambda: going) for client in clients))
+    for number in range(times):
+        enough = accepted() + 20
+        await until(lambda enough=enough: accepted() >= enough)  # type: ignore[misc]
+        assert await running.stop() == 0
+        running.variables["PYTHONPATH"] = f"{without_uvloop}:{CODE}" if number % 2 == 0 else str(CODE)
+        await asyncio.to_thread(running.start)
+    going = False
+    await load
+
+    assert [failure for client in clients for failure in client.failed] == []
+    assert all(client.told_to_close for client in clients if client.keeps), "it was let go with a word"
+    bodies = {message_id: body for client in clients for message_id, body in client.accepted.items()}
+    await until(lambda: len(receiver.requests) >= len(bodies), 20)
+    assert await running.stop() == 0
+
+    assert Counter(request.body for request in receiver.requests) == Counter(bodies.values())
+    for step in ("message.accepted", "delivery.delivered"):
+        assert Counter(line["message_id"] for line in running.audit(step)) == Counter(bodies.keys()), step
+    assert running.rows("SELECT state, count(*) FROM deliveries GROUP BY state") == [("delivered", len(bodies))]
+    assert "Traceback" not in running.stderr()
+
+
+async def test_ten_restarts_under_load_fail_no_request_lose_and_double_nothing(tmp_path: Path, without_uvloop: Path) -> None:
+    with listening() as webhooks, Receiver() as receiver:
+
+        async def connect() -> Streams:
+            return await asyncio.open_connection(*webhooks.getsockname())
+
+        with Held(tmp_path, LISTEN + http_sink(receiver) + route("erp"), {"webhooks": webhooks}) as running:
+            clients = [Client(connect, keeps=True) for _ in range(3)]
+            clients += [Client(connect, keeps=False) for _ in range(3)]
+            clients += [Client(connect, keeps=True, pause=SENDERS.fresh / 3) for _ in range(2)]
+            clients += [Client(connect, keeps=True, halting=SENDERS.fresh * 1.2)]
+            await restarted(running, receiver, clients, RESTARTS, without_uvloop)
+
+
+async def test_so_do_restarts_with_tls_and_a_unix_socket(tmp_path: Path, without_uvloop: Path) -> None:
+    certified, path = Certified(tmp_path), tmp_path / "webhooks.sock"
+    certified.issue()
+    with listening() as secure, listening(path) as local, Receiver() as receiver:
+
+        async def shake_hands() -> Streams:
+            return await asyncio.open_connection(*secure.getsockname(), **certified.options)
+
+        async def connect() -> Streams:
+            return await asyncio.open_unix_connection(path)
+
+        toml = f'[server]\nlisten = ["fd:secure", "fd:local"]\n{certified.toml}' + http_sink(receiver) + route("erp")
+        with Held(tmp_path, toml, {"secure": secure, "local": local}) as running:
+            clients = [Client(to, keeps=keeps) for to in (shake_hands, connect) for keeps in (True, False) for _ in range(2)]
+            await restarted(running, receiver, clients, 4, without_uvloop)

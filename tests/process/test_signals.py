@@ -1,0 +1,80 @@
+"""Signals that come while a process ends: none of them may kill it, whichever loop it runs on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+_ENDS_AGAIN_AND_AGAIN = """
+import asyncio, sys
+from gateway.host.signals import signals_call
+
+async def run():
+    asked = asyncio.Event()
+    with signals_call(asked.set, lambda: None, last=True):
+        print("ready", flush=True)
+        await asyncio.wait_for(asked.wait(), 10)
+    for _ in range(1_000):
+        with signals_call(asked.set, lambda: None, last=True):
+            await asyncio.sleep(0)
+
+if sys.argv[1] == "uvloop":
+    from uvloop import Loop
+else:
+    from asyncio import SelectorEventLoop as Loop
+with asyncio.Runner(loop_factory=Loop) as runner:
+    runner.run(run())
+print("ended")
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_signals_until_the_very_end_do_not_kill_a_process_that_ends(loop: str) -> None:
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    with subprocess.Popen([sys.executable, "-c", _ENDS_AGAIN_AND_AGAIN, loop], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        while process.poll() is None:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                process.send_signal(number)
+        assert (process.returncode, process.stdout.read()) == (0, "ended\n")
+
+
+_READS_BEYOND_THE_END = """
+import mmap, os, sys, threading
+from gateway.host.signals import end_on_bus_error
+
+end_on_bus_error("cut: \\u00fc", 74)
+with open(sys.argv[1], "w+b") as file:
+    file.truncate(mmap.PAGESIZE)
+    mapped = mmap.mmap(file.fileno(), mmap.PAGESIZE)
+    os.truncate(sys.argv[1], 0)
+reading = threading.Thread(target=mapped.find, args=(b"x",))
+reading.start()
+reading.join()
+"""
+
+
+def test_a_mapped_file_that_is_cut_ends_the_process_with_its_line_whichever_thread_reads_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _READS_BEYOND_THE_END, str(tmp_path / "mapped")]
+    ended = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=20, check=False)
+    assert (ended.returncode, ended.stderr) == (74, "cut: \u00fc\n")
+
+
+def test_a_mapped_file_that_is_cut_ends_the_process_though_nobody_reads_its_log(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4096))
+    os.set_blocking(writing, True)
+    command = [sys.executable, "-c", _READS_BEYOND_THE_END, str(tmp_path / "mapped")]
+    assert subprocess.run(command, stderr=writing, timeout=20, check=False).returncode == 74
+    os.close(reading)
+    os.close(writing)

@@ -1,0 +1,340 @@
+"""The wall clock jumps while time goes on: nothing ages by it, nothing is given up or deleted for good, and no look is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from gateway.app.lifecycle import Gateway
+from gateway.config import load
+from gateway.core.breaker import BreakerPolicy
+from gateway.core.errors import StoreError
+from gateway.core.outcome import Delivered
+from gateway.core.records import SinkState
+from gateway.core.retry import RetryPolicy
+from gateway.delivery.attempt import LaneSettings, LaneWorld
+from gateway.delivery.gates import Gates
+from gateway.delivery.lane import Lane
+from gateway.host.clock import Clock
+from gateway.host.environment import Environment
+from gateway.ingest.disk_space import Space
+from gateway.ingest.rejections import Rejections
+from gateway.maintenance.janitor import Janitor, LaneClock
+from gateway.observability.throughput import Pace
+from gateway.store.sqlite import operations, reads
+from gateway.store.sqlite.store import Store
+from tests.engine.bench import DAY, FAILS, HOUR, Bench, TroubledStore, working
+from tests.fakes import START, FakeClock, notices_for
+from tests.process.running import Receiver, Running, event, http_sink, route, until
+
+RETENTION = 90 * DAY
+SCHEDULE = (0.0, 600.0, 600.0)
+LONGEST = 3600.0 * 1.1
+"""Seconds that a delivery waits at most after a jump back: a `Retry-After` could have said so."""
+
+
+class FullStore(TroubledStore):
+    """Takes no change while it is full."""
+
+    full = False
+
+    async def change(self, work: Any, told: Any = None) -> Any:
+        if self.full:
+            raise StoreError("the disk is full")
+        return await super().change(work, told)
+
+
+class House(Bench):
+    """A lane and a janitor on one clock that ages, put together as the gateway does it."""
+
+    store: FullStore
+    keeper: Janitor
+
+    async def open(self, give_up_after: float = 12 * HOUR) -> None:
+        log = structlog.wrap_logger(self.log, processors=[structlog.processors.format_exc_info])
+        self.aging = LaneClock(self.clock)
+        notices = notices_for(self.store, self.audit, self.clock)
+        world = LaneWorld(self.store, self.audit, notices, self.metrics, self.aging, log)
+        gates = Gates(SinkState(), BreakerPolicy(10**6, 30.0), None, self.aging)
+        settings = LaneSettings(RetryPolicy(SCHEDULE, give_up_after), 16, 30.0, False)
+        self.lane = Lane("erp", self.sink, settings, gates, world)
+        self.keeper = Janitor(
+            store=self.store,
+            lanes={"erp": self.lane},
+            rejections=Rejections(self.audit, self.metrics, self.clock),
+            space=Space(lambda: 1 << 40, 1, self.metrics, log),
+            pace=Pace(self.metrics, self.clock),
+            metrics=self.metrics,
+            clock=self.clock,
+            log=log,
+            lane_clock=self.aging,
+        )
+
+    async def pass_time(self, seconds: float, tick: float = 10.0) -> None:
+        """The janitor's and the lane's steps, while time goes on."""
+        end = self.clock.passed + seconds
+        while self.clock.passed < end:
+            await self.keeper.step()
+            await self.work()
+            self.clock.advance(min(tick, end - self.clock.passed))
+
+    async def states(self) -> list[str]:
+        return [state for (state,) in await self.rows("state")]
+
+    def said(self, event: str) -> int:
+        return sum(call.kwargs.get("event") == event for call in self.log.calls)
+
+
+@pytest.fixture
+async def house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
+    log = structlog.testing.CapturingLogger()
+    async with working(FullStore, tmp_path, clock, log) as (store, audit):
+        house = House(store, audit, clock, log)
+        await house.open()
+        yield house
+
+
+# --- give_up_after
+
+
+@pytest.mark.parametrize("lane_first", [True, False], ids=["the lane looks first", "the janitor looks first"])
+@pytest.mark.parametrize("jump", [DAY, -DAY, 91 * DAY, -91 * DAY, 30.0])
+async def test_no_delivery_is_given_up_because_the_clock_jumped_and_jumped_back(
+    house: House, clock: FakeClock, jump: float, lane_first: bool
+) -> None:
+    house.sink.answer = FAILS
+    await house.give(3)
+    await house.pass_time(60.0)
+    assert await house.states() == ["queued"] * 3
+    for seconds in (jump, -jump):
+        clock.jump(seconds)
+        house.sink.answer = Delivered() if seconds == -jump else FAILS
+        if lane_first:
+            clock.advance(40.0)  # it looks for what has expired each half a minute
+            await house.work()
+        await house.keeper.step()
+        clock.advance(40.0)
+        await house.work()
+        assert "dead" not in await house.states()
+    await house.pass_time(LONGEST + 60.0)
+    assert await house.states() == ["delivered"] * 3
+
+
+@pytest.mark.parametrize("jump", [DAY, -DAY])
+async def test_what_arrives_right_after_a_jump_is_as_young_as_it_is(house: House, clock: FakeClock, jump: float) -> None:
+    await house.keeper.step()
+    clock.advance(0.5)
+    await house.accept(1)
+    clock.jump(jump)
+    house.sink.answer = FAILS
+    await house.give(3)
+    clock.advance(0.3)
+    await house.work()
+    await house.keeper.step()
+    house.sink.answer = Delivered()
+    await house.pass_time(LONGEST + 60.0)
+    assert await house.states() == ["delivered"] * 4
+
+
+@pytest.mark.parametrize("jump", [DAY, -DAY, 0.0])
+async def test_give_up_after_counts_the_time_that_really_passed(house: House, clock: FakeClock, jump: float) -> None:
+    await house.lane.pause("ann")
+    await house.accept(1)
+    await house.pass_time(6 * HOUR, 60.0)
+    clock.jump(jump)
+    await house.pass_time(6 * HOUR - 120.0, 60.0)
+    assert await house.states() == ["queued"]
+    await house.pass_time(240.0, 60.0)
+    assert await house.rows("state, reason") == [("dead", "expired")]
+
+
+async def test_a_replay_in_the_middle_keeps_its_fresh_budget(house: House, clock: FakeClock) -> None:
+    await house.lane.pause("ann")
+    (owed,) = await house.accept(1)
+    await house.pass_time(13 * HOUR, 60.0)
+    assert await house.states() == ["dead"]
+    clock.jump(-DAY)
+    await house.replay(owed)
+    await house.keeper.step()
+    await house.pass_time(12 * HOUR - 120.0, 60.0)
+    assert await house.states() == ["queued"]
+
+
+# --- a look that fails
+
+
+async def test_a_jump_that_a_full_disk_hindered_from_being_put_right_is_put_right_later(house: House, clock: FakeClock) -> None:
+    await house.keeper.step()
+    await house.accept(2, due_in=600.0)
+    house.store.full = True
+    clock.jump(-DAY)
+    for _ in range(3):
+        await house.keeper.step()
+        clock.advance(1.0)
+    before = await house.rows("due_ms")
+    assert house.said("clock.jumped") == 1
+    assert await house.store.read(reads.timeline) == (0, START)
+    house.store.full = False
+    await house.keeper.step()
+    assert await house.store.read(reads.timeline) == (round(-DAY * 1000), clock.now())
+    assert house.said("clock.jumped") == 1 and before == await house.rows("due_ms")
+    await house.pass_time(1.1 * HOUR + 20)
+    assert await house.states() == ["delivered"] * 2
+
+
+async def test_while_a_jump_ahead_cannot_be_put_right_nothing_is_given_up_and_then_it_is_shifted_once(
+    house: House, clock: FakeClock
+) -> None:
+    await house.lane.pause("ann")
+    await house.keeper.step()
+    await house.accept(1)
+    ((since,),) = await house.rows("since_ms")
+    clock.advance(1.0)
+    await house.keeper.step()
+    house.store.full = True
+    clock.jump(DAY)
+    for _ in range(5):
+        clock.advance(40.0)
+        await house.keeper.step()
+        await house.work()
+    assert await house.states() == ["queued"]
+    house.store.full = False
+    for _ in range(3):
+        await house.keeper.step()
+        clock.advance(1.0)
+    assert await house.rows("state, since_ms") == [("queued", since)]
+    assert (await house.store.read(reads.timeline))[0] == round(DAY * 1000)
+
+
+# --- what is old
+
+
+@pytest.mark.parametrize("back", [True, False])
+async def test_after_a_jump_ahead_nothing_is_purged_for_an_hour(house: House, clock: FakeClock, back: bool) -> None:
+    await house.give(3)
+    await house.pass_time(120.0)
+    assert await house.states() == ["delivered"] * 3
+    clock.jump(91 * DAY)
+    await house.pass_time(HOUR - 120.0)
+    assert len(await house.states()) == 3
+    if back:
+        clock.jump(-91 * DAY)
+    await house.pass_time(400.0)
+    assert len(await house.states()) == (3 if back else 0)  # a clock that stays ahead was wrong before
+
+
+async def test_a_jump_between_the_look_at_the_clock_and_the_purge_deletes_nothing(house: House, clock: FakeClock) -> None:
+    await house.give(1)
+    await house.pass_time(30.0)
+    keep, jumped = house.keeper._watch, []
+
+    async def watch_and_jump() -> None:
+        await keep()
+        jumped.append(True)
+        clock.jump(91 * DAY)
+
+    clock.advance(60.0)
+    house.keeper._watch = watch_and_jump  # type: ignore[method-assign]
+    await house.keeper.step()
+    assert jumped and len(await house.states()) == 1
+
+
+# --- a sink that is away
+
+
+async def test_the_time_of_a_sink_that_is_away_stands_still_until_its_name_is_back(house: House, clock: FakeClock) -> None:
+    await house.lane.pause("ann")
+    await house.accept(1)
+    await house.pass_time(6 * HOUR, 60.0)
+    await note(house.store, (), clock)
+    clock.advance(30 * DAY)
+    await note(house.store, (), clock)  # another start without it
+    clock.advance(30 * DAY)
+    await note(house.store, ("erp",), clock)
+    await house.pass_time(6 * HOUR - 120.0, 60.0)
+    assert await house.states() == ["queued"]
+    await house.pass_time(240.0, 60.0)
+    assert await house.rows("state, reason") == [("dead", "expired")]
+
+
+async def note(store: Store, present: tuple[str, ...], clock: FakeClock) -> None:
+    """As a start does, of the sinks in its configuration."""
+    now = store.timeline.stored(clock.now())
+    await store.change(lambda link, changes: operations.note_absences(link, changes, present=present, now=now))
+
+
+# --- the clock itself
+
+
+def test_the_clock_by_which_deliveries_age_is_the_wall_clock_until_that_jumps(clock: FakeClock) -> None:
+    aging = LaneClock(clock)
+    for _ in range(10):
+        clock.advance(100.0)
+        clock.jump(0.05)
+        assert aging.now() == clock.now()
+    clock.jump(DAY)
+    assert aging.now() == pytest.approx(clock.now() - DAY, abs=1.0)
+    clock.jump(-2 * DAY)
+    assert aging.now() == pytest.approx(clock.now() + DAY, abs=1.0)
+    aging.offset = clock.now() - clock.monotonic()
+    clock.jump(DAY)
+    aging.offset += DAY
+    assert aging.now() == clock.now()
+
+
+# --- the whole gateway
+
+
+class Jumpy(Clock):
+    """This host's clock, and what an administrator adds to it."""
+
+    ahead = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.ahead
+
+
+@pytest.mark.parametrize("jump", [DAY, -DAY])
+async def test_a_gateway_gives_nothing_up_while_its_host_has_a_wrong_date_for_some_seconds(tmp_path: Path, jump: float) -> None:
+    """Each delivery is tried ten times a second, and would be given up by the next try after the jump."""
+    with Receiver() as receiver:
+        receiver.always = (500, {})
+        schedule = ", ".join(['"0s"', *['"100ms"'] * 400])
+        more = f'retry = [{schedule}]\ngive_up_after = "12h"\nbreaker = {{ failures = 100000, probe = "1s" }}'
+        running = Running(tmp_path, http_sink(receiver, more=more) + route("erp"))
+        log, clock = structlog.testing.CapturingLogger(), Jumpy()
+        environment = Environment(running.secrets)
+        config = load(running.config, environment)
+        gateway = Gateway(config, clock=clock, log=structlog.wrap_logger(log, processors=[]), environment=environment)
+
+        def said(word: str) -> list[dict[str, Any]]:
+            return [call.kwargs for call in log.calls if call.kwargs.get("event") == word]
+
+        async def jumped(seconds: float) -> None:
+            seen = len(said("clock.jumped"))
+            clock.ahead += seconds
+            await until(lambda: len(said("clock.jumped")) > seen)
+
+        serving = asyncio.create_task(gateway.run())
+        try:
+            await until(lambda: said("gateway.started") or serving.done())
+            for line in said("gateway.listening"):
+                host, _, port = line["address"].rpartition(":")
+                running.addresses[line["what"]] = (host, int(port))
+            for _ in range(10):
+                assert (await running.post(event())).status == 200
+            await until(lambda: len(receiver.requests) > 30)
+            await jumped(jump)
+            await jumped(-jump)
+            tried = len(receiver.requests)
+            await until(lambda: len(receiver.requests) > tried + 10 or jump > 0)
+            assert running.rows("SELECT count(*) FROM deliveries WHERE state = 'dead'") == [(0,)]
+        finally:
+            gateway.stop()
+            await asyncio.wait_for(serving, 30)
+        assert running.audit("delivery.dead") == []
