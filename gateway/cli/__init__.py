@@ -61,7 +61,7 @@ _LISTS = ("tail", "demo", "messages", "deliveries", "show")
 
 
 def main() -> None:
-    """Run the command line; ends the process with one of the exit codes of CONTRACT section 8."""
+    """Run the command line; ends the process with one of the exit codes of docs/reference.md, "Command line"."""
     secure(to_the_end=sys.argv[1:2] != [] and sys.argv[1] not in _LISTS)
     sys.exit(flushed(_run()))
 

@@ -125,7 +125,7 @@ def _what_follows(verdict: Verdict) -> Text:
 
 
 def _document(config: Config, explainer: Explainer, decision: Decision, event: Event, source: str) -> dict[str, Any]:
-    """CONTRACT section 8; beside it, `file` says in which one the line is."""
+    """The keys are those of docs/reference.md, "Command line"; `file` beside them names the file that the line is in."""
     known = config.sources.get(source)
     routes = []
     for verdict in explainer.explain(event, source):

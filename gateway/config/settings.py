@@ -1,4 +1,4 @@
-"""The structs that `gateway.toml` is decoded into. The defaults of CONTRACT section 1 live here and nowhere else."""
+"""The structs that `gateway.toml` is decoded into, and the only place of their defaults (docs/reference.md, "Configuration")."""
 
 from __future__ import annotations
 

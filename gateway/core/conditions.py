@@ -1,5 +1,7 @@
-"""What is asked of one value in an event: the parts of a compiled pattern (CONTRACT section 3). With hundreds of routes each
-call counts, so the usual cases are settled when the pattern is built."""
+"""Conditions on one value in an event: the parts of a compiled pattern (docs/reference.md, "Routing").
+
+With hundreds of routes each call counts, so the usual cases are settled when the pattern is built.
+"""
 
 from __future__ import annotations
 

@@ -94,8 +94,9 @@ class UpkeepBusy(BackupFailed):
 
 
 class RejectedWebhook(GatewayError):
-    """A request that is refused. `code` is from the closed list of CONTRACT section 5, and the reason in audit and metrics.
+    """A request that is refused. `code` is also the reason in the audit log and in the metrics.
 
+    docs/reference.md, "Receiving webhooks", has the closed list of codes.
     `detail` goes to the sender: it never holds a secret, an expected signature, or bytes of the request.
     """
 

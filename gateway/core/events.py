@@ -145,7 +145,7 @@ class Undecodable(Struct, frozen=True):
 
 
 def decode(body: bytes) -> Event | Undecodable:
-    """Read a body, by msgspec and, where that fails, once more by the standard library (CONTRACT section 2)."""
+    """Read a body: with msgspec first, then with the standard library (docs/reference.md, "Duplicates and quarantine")."""
     try:
         values = _decode_values(body)
     except (ValueError, RecursionError):

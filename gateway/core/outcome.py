@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class Reason(StrEnum):
-    """Why an attempt did not deliver, or a delivery ended. Closed: CONTRACT section 7."""
+    """Why an attempt did not deliver, or a delivery ended. Closed: docs/reference.md, "Audit log"."""
 
     TIMEOUT = "timeout"
     CONNECT = "connect"
@@ -45,9 +45,10 @@ class Retry(Struct, frozen=True):
     answer: str = ""
     """The beginning of what the other side said, for `gateway show` alone: it is a stranger's text."""
     sink_wide: bool = False
-    """Every other message would meet the same (a login refused, a channel gone): the breaker opens at once (CONTRACT section 4).
+    """Every other message would fail alike (a login refused, a channel gone), so the breaker opens at once.
 
     `detail` then says what a person has to do: it stands in the status, the log, the audit line and the notice.
+    See docs/reference.md, "Delivery".
     """
 
 

@@ -1,4 +1,4 @@
-"""The pattern language of `match` and `unless` (CONTRACT section 3): compile once, match often, explain.
+"""The pattern language of `match` and `unless` (docs/reference.md, "Routing"): compile once, match often, explain.
 
 A pattern is a table of fields, AND-ed. A field's condition is a scalar, a list (any of), a table of operators (AND) or
 a table of nested fields. An absent or null field matches nothing but `{ exists = false }` and `{ not = ... }`.

@@ -42,7 +42,7 @@ class Transition(Struct, frozen=True):
 
 
 def settled_event(transition: Transition, outcome: Outcome | None) -> str:
-    """The audit log's name for what became of a delivery (CONTRACT section 7); no outcome: it ended without an attempt."""
+    """The audit event for what became of a delivery; `outcome` is None if it ended without an attempt."""
     if transition.state != "queued":
         return f"delivery.{transition.state}"
     return "delivery.deferred" if isinstance(outcome, Defer) else "delivery.retrying"
@@ -74,7 +74,7 @@ def longest_wait(policy: RetryPolicy) -> float:
 
 
 def decide(outcome: Outcome, *, retries: int, since: float, now: float, jitter: float, policy: RetryPolicy) -> Transition:
-    """Turn an outcome into what happens next (CONTRACT section 4).
+    """Turn an outcome into what happens next (docs/reference.md, "Delivery").
 
     A sink-wide `Retry` spends one unit of the budget as any other does, but never the last one: the trouble is the sink's, and
     no message dies of it before `give_up_after`.

@@ -1,4 +1,4 @@
-"""Which sinks an event goes to, and why (CONTRACT section 3). Pure; a router is built once per configuration."""
+"""Which sinks an event goes to, and why (docs/reference.md, "Routing"). Pure; a router is built once per configuration."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Route(Struct, frozen=True):
     fallback: bool = False
 
     def for_own_events(self) -> Route | None:
-        """The route as the gateway's own events meet it; None if it never asks for their source (CONTRACT section 3).
+        """The route as the gateway's own events meet it; None if it never asks for their source (docs/reference.md, "Routing").
 
         A route asks for it by `source`, or by a condition on `source` in `match`. In a list, each pattern speaks for itself:
         the ones without such a condition do not count.

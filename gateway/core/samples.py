@@ -76,7 +76,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
 
 
 def filled(event: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:
-    """A whole event from the part of one that a test names (CONTRACT section 8).
+    """A whole event from the part of one that a test names (docs/reference.md, "Command line").
 
     Only top-level fields that are missing are filled, from the first sample of its event_type; what is given is taken whole.
     An event_type without a sample gets the fields that every event has.

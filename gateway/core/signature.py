@@ -107,7 +107,7 @@ class VerifiedMessage(Struct, frozen=True):
 def verify(
     headers: Iterable[tuple[bytes, bytes]], body: bytes, keys: Sequence[Key], now: float, tolerance: float = TOLERANCE
 ) -> VerifiedMessage:
-    """Believe a message, or refuse it with one of the three reasons of CONTRACT section 5, checked in their order.
+    """Believe a message, or refuse it with the first of the three reasons that applies (docs/reference.md, "Receiving webhooks").
 
     Args:
         headers: names in any case, as they came; the first family with any of its three headers is the one that counts.

@@ -2,8 +2,8 @@
 
 The database keeps what the log may lack (see `store.unlogged`). Each of those lines is written once, in the order of the commits
 and with the instant of the step itself, unless it stands in the log. A log that lost its end in a power cut, which is newer than
-what the kernel had put on the disk, gets the lines of all messages newer than its last one (CONTRACT section 7), too. A log that
-was taken away gets nothing of what it said.
+what the kernel had put on the disk, also gets the lines of all messages newer than its last one (docs/reference.md, "Audit log").
+A log that was taken away gets nothing of what it said.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The audit log: one JSON object per step, names frozen by CONTRACT section 7. Its writer, and nobody else's."""
+"""The audit log: one JSON object per step, names frozen by docs/reference.md, "Audit log". Its writer, and nobody else's."""
 
 from __future__ import annotations
 

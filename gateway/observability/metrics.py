@@ -42,7 +42,7 @@ _REFUSALS = (
     "store_unavailable",
     "overloaded",
 )
-"""The reasons for which a source refuses a request (CONTRACT section 5); `not_found` belongs to no source."""
+"""The reasons why a source refuses a request (docs/reference.md, "Receiving webhooks"); `not_found` belongs to no source."""
 _INVARIANTS = ("overdue", "counters", "stuck")
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=Labelled)

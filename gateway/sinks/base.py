@@ -86,7 +86,7 @@ class Outgoing(Struct, frozen=True):
 
     @property
     def sink(self) -> str:
-        """The name of the sink that it is owed to (CONTRACT section 4)."""
+        """The name of the sink that it is owed to (docs/reference.md, "Delivery")."""
         return self.delivery_id.removeprefix(f"{self.message_id}-")
 
     @property

@@ -16,7 +16,7 @@ from tests.cli.running import CONFIG, environment
 from tests.cli.test_addresses import serving
 
 CODES = {0, 1, 2, 65, 69, 70, 73, 74, 78} - {70}
-"""CONTRACT section 8, without the one of a bug."""
+"""docs/reference.md, "Command line", without the one of a bug."""
 VALUES = (
     *("", " ", "-", "-1", "-50", "0", "1", "99999999999999999999", "9" * 5000, "1e999", "nan", "0x10", "1.5"),
     *("0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "2026-02-30T00:00:00Z", "2h", "100000w", "-2h"),

@@ -95,7 +95,7 @@ async def test_what_expired_while_the_gateway_was_down_is_not_sent(bench: Bench,
 
 
 async def test_a_wall_clock_that_goes_back_a_day_holds_nothing_up_for_a_day(bench: Bench, clock: FakeClock) -> None:
-    """DESIGN section 7: due times are wall time, and never trusted beyond the longest back-off."""
+    """Due times are wall time, and never trusted beyond the longest back-off (docs/design.md, "Time")."""
     bench.sink.answer = lambda delivery: FAILS if delivery.attempt == 1 else Delivered(200)
     await bench.give()
     assert await bench.work() == pytest.approx(5.0, abs=0.002)

@@ -44,7 +44,7 @@ NAMES: dict[str, set[str]] = {
     "delivery.deferred": IDS | {"sink", "delivery_id", "attempt", "status", "duration_ms", "reason", "detail", "next_attempt_at"},
     "delivery.dead": IDS | {"sink", "delivery_id", "attempt", "status", "duration_ms", "reason", "detail"},
 }
-"""CONTRACT section 7: whoever renames a field breaks the tools of every partner."""
+"""docs/reference.md, "Audit log": whoever renames a field breaks the tools of every partner."""
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 

@@ -1,4 +1,4 @@
-"""Whatever a client sends, it gets the answer of CONTRACT section 5, and the process stays whole."""
+"""Whatever a client sends, it gets the answer of docs/reference.md, "Receiving webhooks", and the process stays whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A duplicate makes no second delivery, however it arrives, and is answered 200 (promise 4, CONTRACT section 2)."""
+"""A duplicate makes no second delivery, however it arrives, and is answered 200 (docs/design.md, "Promises", 4)."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ async def test_both_families_of_headers_name_one_message(world: World) -> None:
 
 
 async def test_a_second_round_of_quality_control_is_no_duplicate(world: World) -> None:
-    """FACTS.md: taken literally, the sender's own keys drop the second round, and the customer never hears of it."""
+    """Taken literally, the sender's published keys drop the second round, and the customer never hears of it."""
 
     def body(time_of_day: str, **fields: object) -> bytes:
         return event("sr-rounds", timestamp=f"2026-03-01T{time_of_day}Z", **fields)

@@ -1,4 +1,4 @@
-"""The `http` sink: what goes over the wire (CONTRACT section 6)."""
+"""The `http` sink: what goes over the wire (docs/reference.md, "What a sink receives")."""
 
 from __future__ import annotations
 

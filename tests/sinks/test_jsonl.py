@@ -1,4 +1,4 @@
-"""The `jsonl` sink: one line per delivery, the body in it unchanged (CONTRACT section 6)."""
+"""The `jsonl` sink: one line per delivery, the body in it unchanged (docs/reference.md, "What a sink receives")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accepting: one transaction, and one first message whatever comes after it (DESIGN section 3, CONTRACT section 2)."""
+"""Accepting: one transaction, and one first message whatever comes after it (docs/reference.md, "Duplicates and quarantine")."""
 
 from __future__ import annotations
 

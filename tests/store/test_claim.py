@@ -1,4 +1,4 @@
-"""Claiming: oldest due first, bounded, and no dearer with a million waiting (DESIGN section 3, promise 9)."""
+"""Claiming: oldest due first, bounded, and no dearer with a million waiting (docs/design.md, "Promises", 9)."""
 
 from __future__ import annotations
 

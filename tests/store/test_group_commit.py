@@ -1,4 +1,4 @@
-"""One transaction for all that waits, and no neighbour's trouble (DESIGN section 6, "The store, as measured")."""
+"""One transaction for all that waits, and no neighbour's trouble (docs/design.md, "The store")."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ class TestTheEnd:
             assert await store.messages_after(0, 10)
 
     async def test_a_writer_that_is_cut_leaves_nobody_waiting_for_ever(self, path: Path) -> None:
-        """DESIGN section 9: a crash in any task takes the group down. A lane that waits for its settle must not hold it."""
+        """A crash in any task takes the group down, and a lane that waits for its settle must not hold it up."""
         store = await Store.open(path, RETENTION)
         running = asyncio.create_task(store.run())
         (task,) = await submit(store, "msg_0")

@@ -59,7 +59,7 @@ class First:
 
 
 class Model:
-    """What CONTRACT sections 2 and 4 say, over a dict."""
+    """A model over a dict of docs/reference.md, "Duplicates and quarantine" and "Delivery"."""
 
     def __init__(self) -> None:
         self.messages: dict[int, First] = {}

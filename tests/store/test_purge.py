@@ -1,4 +1,4 @@
-"""Purging: only what is finished and old, in slices, with all that belongs to it (CONTRACT section 1, `retention`)."""
+"""Purging: only what is finished and older than `retention`, in slices, with all that belongs to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that can't be trusted are refused with exit 65, and left exactly as they are (DESIGN section 6)."""
+"""Files that can't be trusted are refused with exit 65, and left exactly as they are (docs/design.md, "The store")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pattern language of `match` and `unless`: each sentence of CONTRACT section 3 about fields."""
+"""The pattern language of `match` and `unless`: each sentence about fields in docs/reference.md, "Routing"."""
 
 from __future__ import annotations
 

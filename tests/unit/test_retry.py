@@ -1,4 +1,4 @@
-"""Outcome + retries so far + now + jitter -> what happens next: the table of CONTRACT section 4."""
+"""Outcome + retries so far + now + jitter -> what happens next: the table of docs/reference.md, "Delivery"."""
 
 from __future__ import annotations
 

@@ -278,7 +278,7 @@ def test_an_array_is_as_near_as_its_nearest_element() -> None:
     assert trace.keys == ("match", 1, "sides")
 
 
-# A slow model of CONTRACT section 3, sentence by sentence, and random routes to hold it against.
+# A slow model of docs/reference.md, "Routing", sentence by sentence, and random routes to hold it against.
 
 fields = st.fixed_dictionaries(
     {},

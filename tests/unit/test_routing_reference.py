@@ -1,4 +1,4 @@
-"""Patterns and routes against a reference written from CONTRACT section 3 alone, sentence by sentence; it knows no index."""
+"""Patterns and routes against a model written from docs/reference.md, "Routing", sentence by sentence; it knows no index."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def routed(rules: list[Rule], view: dict[str, Any]) -> list[int]:
 
     def fits(rule: Rule) -> bool:
         tables = rule.match
-        if view["source"] == "gateway" and not rule.sources:  # only what asks for that source counts (CONTRACT section 3)
+        if view["source"] == "gateway" and not rule.sources:  # it asks for that source, or never gets one
             tables = [table for table in tables if any(path.split(".")[0] == "source" for path in table)]
             if not tables:
                 return False

@@ -159,7 +159,7 @@ def test_a_doubled_header_is_refused_even_with_the_same_value(doubled: int, seco
 
 
 def test_a_missing_header_is_named_before_a_doubled_one() -> None:
-    # CONTRACT section 5 gives an order: missing first, malformed second.
+    # docs/reference.md, "Receiving webhooks" gives an order: missing first, malformed second.
     svix_id, timestamp, _signature = headers()
     assert refusal([svix_id, svix_id, timestamp]) == "missing_signature"
 

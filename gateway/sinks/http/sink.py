@@ -1,5 +1,5 @@
 """The `http` sink: an internal callback that gets the body byte for byte as it came, or in an envelope, signed with a secret of
-our own (CONTRACT section 6)."""
+our own (docs/reference.md, "What a sink receives")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`POST {source.path}`: the answers of CONTRACT section 5, checked in its order."""
+"""`POST {source.path}`: the answers of docs/reference.md, "Receiving webhooks", checked in its order."""
 
 from __future__ import annotations
 
