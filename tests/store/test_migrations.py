@@ -88,7 +88,7 @@ def kept(path: Path) -> list[list[tuple[Any, ...]]]:
 
 
 def test_no_script_that_was_released_is_edited() -> None:
-    folder = resources.files("gateway.store") / "schema"
+    folder = resources.files("gateway.store.sqlite") / "schema"
     found = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.name.endswith(".sql")}
     assert {name: hashlib.sha256(script).hexdigest() for name, script in found.items()} == RELEASED
     assert [int(name[:4]) for name in sorted(found)] == list(range(1, len(found) + 1))
