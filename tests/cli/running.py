@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 TIMEOUT = 20.0
 """Seconds after which a command counts as hung."""

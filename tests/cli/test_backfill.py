@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 
 from tests.cli.test_operate import Bench, told
-from tests.process.running import Receiver, Running, event, http_sink, route, until
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 _ROUTES = '[[routes]]\nmatch = { event_type = "state_change" }\nsinks = ["erp"]\n' + route("desk", source="gateway")
 

@@ -18,8 +18,10 @@ import pytest
 from gateway.core.records import Message, NewMessage
 from tests.cli.running import TIMEOUT, Result, at_a_terminal, environment
 from tests.cli.running import gateway as gateway_command
-from tests.process.running import Running, event, signed, until
 from tests.store.kit import serving
+from tests.support.gateway_process import Running
+from tests.support.waiting import until
+from tests.support.webhooks import event, signed
 
 _SINKS = ("archive", "fraud_desk", "care")
 OLD = """

@@ -20,9 +20,13 @@ from gateway.store.sqlite.migrations import scripts
 from tests.cli.running import Result, environment
 from tests.cli.running import command as command_line
 from tests.cli.running import gateway as command
-from tests.process.running import Answer, Running, event, exchange, no_traceback, request_bytes, route, signed, until
 from tests.store import writing
 from tests.store.kit import fill, rows
+from tests.support.configurations import route
+from tests.support.exchange import Answer, exchange, request_bytes
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.waiting import until
+from tests.support.webhooks import event, signed
 
 SINK = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n'
 WRITTEN = sorted((Path(__file__).parents[1] / "store" / "written").glob("*.sql"))

@@ -17,8 +17,10 @@ from gateway.store.sqlite import unlogged
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
 from tests.cli.test_db import SINK, is_copying, large, names, post, running, started
-from tests.process.running import Running, no_traceback, route, until
 from tests.store.kit import fill, rows
+from tests.support.configurations import route
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.waiting import until
 
 __all__ = ["large", "running"]
 

@@ -14,7 +14,12 @@ from standardwebhooks import Webhook
 
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
-from tests.process.running import Mailbox, Receiver, Running, event, exchange, http_sink, no_traceback, request_bytes, until
+from tests.support.configurations import http_sink
+from tests.support.exchange import exchange, request_bytes
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.receivers import Mailbox, Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 SINK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HOOK = "/services/T0/B0/hook-5Wd3-never-shown"

@@ -13,8 +13,9 @@ from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
 from gateway.config.schema import FILE
 from tests.cli.running import gateway
-from tests.conftest import PAYLOADS, SECRET
-from tests.process.running import Running, until
+from tests.support.gateway_process import Running
+from tests.support.waiting import until
+from tests.support.webhooks import PAYLOADS, SECRET
 
 BODY = next(PAYLOADS.glob("*.json")).read_bytes()
 

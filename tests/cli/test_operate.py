@@ -12,7 +12,11 @@ import pytest
 
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
-from tests.process.running import Receiver, Running, event, http_sink, route, signed, until
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event, signed
 
 
 class Bench:

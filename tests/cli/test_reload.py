@@ -15,8 +15,11 @@ from gateway.config.diff import queued_deliveries
 from gateway.host.environment import Environment
 from tests.cli.running import Result, at_a_terminal
 from tests.cli.running import gateway as command
-from tests.conftest import SECRET
-from tests.process.running import Receiver, Running, event, http_sink, until
+from tests.support.configurations import http_sink
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import SECRET, event
 
 ARCHIVE = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n'
 SPARE = '[sinks.spare]\ntype = "jsonl"\npath = "spare.jsonl"\n'

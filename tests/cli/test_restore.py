@@ -12,7 +12,11 @@ import pytest
 
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
-from tests.process.running import Receiver, Running, event, http_sink, new_id, route, signed, until
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event, new_id, signed
 
 KEEP = "mkdir before && mv gateway.db before/ && { mv gateway.db-wal before/ 2>/dev/null; rm -f gateway.db-shm; }"
 PUT = "install -m 600 backup.db gateway.db"

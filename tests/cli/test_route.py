@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core.samples import SAMPLES
 from tests.cli.running import gateway
-from tests.conftest import PAYLOADS
+from tests.support.webhooks import PAYLOADS
 
 COUNTERFEIT = PAYLOADS / "state_change.complete_rejected.json"
 

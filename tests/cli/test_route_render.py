@@ -18,9 +18,9 @@ from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SlackConfig
 from gateway.sinks.http.sink import Basic
 from tests.cli.running import Result, gateway
 from tests.cli.terminal import shown
-from tests.conftest import PAYLOADS
 from tests.fakes import START
 from tests.sinks.parts import SECRETS, MailServer, Server, answer, opened, outgoing, ref, send
+from tests.support.webhooks import PAYLOADS
 
 SINKS = """
 [sinks.erp]

@@ -16,7 +16,7 @@ from standardwebhooks import Webhook
 
 from gateway.core.samples import SAMPLES
 from tests.cli.running import CONFIG, gateway
-from tests.conftest import PAYLOADS, SECRET
+from tests.support.webhooks import PAYLOADS, SECRET
 
 COUNTERFEIT = PAYLOADS / "state_change.complete_rejected.json"
 

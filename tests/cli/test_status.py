@@ -17,7 +17,11 @@ from rich.cells import cell_len
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
 from tests.cli.terminal import shown
-from tests.process.running import Receiver, Running, event, http_sink, route, until
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 SINKS = ("fine", "down", "strict", "halted", "busy", "ledger")
 KEYS = {"time", "version", "started_at", "ready", "not_ready", "config", "received", "refused", "delivered", "sinks"} | {

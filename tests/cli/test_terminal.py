@@ -10,7 +10,11 @@ import pytest
 
 from tests.cli.running import at_a_terminal
 from tests.cli.test_operate import Bench
-from tests.process.running import Receiver, Running, event, http_sink, route, signed, until
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event, signed
 
 _MANY = 450
 """Deliveries: three slices."""

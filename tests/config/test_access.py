@@ -12,8 +12,8 @@ from gateway.config.diff import differences, until_restart
 from gateway.core.errors import ConfigError, Problem
 from gateway.core.secrets import SecretRef
 from gateway.host.environment import Environment
-from tests.conftest import SECRET
-from tests.engine.certified import Certified
+from tests.support.certificates import Certified
+from tests.support.webhooks import SECRET
 
 PEM_END = "-----END CERTIFICATE-----\n"
 DAY = 86400.0

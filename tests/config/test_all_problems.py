@@ -9,7 +9,7 @@ import pytest
 from gateway.config import load
 from gateway.core.errors import ConfigError
 from gateway.host.environment import Environment
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 SOURCE = '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n'
 SINK = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n'

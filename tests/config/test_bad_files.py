@@ -14,8 +14,8 @@ from rich.cells import cell_len
 
 from gateway.cli.check import check
 from gateway.config.report import masked
-from tests.conftest import SECRET
 from tests.golden import same
+from tests.support.webhooks import SECRET
 
 BAD = Path(__file__).parent / "bad"
 NAMES = sorted(path.stem for path in BAD.glob("*.toml"))

@@ -15,7 +15,7 @@ from gateway.core.values import Duration, Rate, Size
 from gateway.host.environment import Environment
 from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SlackConfig
 from gateway.sinks.base import Breaker
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 EXAMPLE = """
 [server]

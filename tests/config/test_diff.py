@@ -9,7 +9,7 @@ import pytest
 from gateway.config import Config, load
 from gateway.config.diff import Difference, differences, until_restart
 from gateway.host.environment import Environment
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 BASE = """
 [sources.legitmark]

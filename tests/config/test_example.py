@@ -32,7 +32,7 @@ from gateway.host.environment import Environment
 from gateway.sinks import SINK_TYPES
 from gateway.sinks.base import Breaker
 from tests.config.reading import EXAMPLE, NOT_YET, Key, Table, everything_uncommented, example_with, tables
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 TABLES = tables()
 TEXT = EXAMPLE.read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from gateway.core.secrets import SecretRef
 from gateway.host.environment import Environment
 from gateway.sinks import HttpConfig, JsonlConfig
 from tests.cli.running import gateway
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 SOURCE = '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n'
 INCLUDE = 'include = ["routes.d/*.toml"]\n'

@@ -10,7 +10,7 @@ import pytest
 from gateway.config import load
 from gateway.core.errors import ConfigError
 from gateway.host.environment import Environment
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 
 def problems(

@@ -18,7 +18,7 @@ from gateway.config.overlap import shadowed
 from gateway.config.rules import read_routes
 from gateway.config.settings import Rule
 from gateway.host.environment import Environment
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 FIELDS = ("event_type", "milestone", "reference_id", "source")
 VALUES = st.sampled_from(["a", "b", "c", "gateway"])

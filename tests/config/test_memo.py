@@ -16,7 +16,7 @@ from gateway.config.memo import Memo
 from gateway.core.errors import ConfigError
 from gateway.host.environment import Environment
 from tests.config.test_many_routes import configuration
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 ENVIRONMENT = Environment({"LEGITMARK": SECRET})
 

@@ -11,7 +11,7 @@ from gateway.config.diff import differences
 from gateway.delivery import lanes
 from gateway.host.environment import Environment
 from gateway.sinks import EmailConfig, SlackConfig
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 BASE = """
 [sources.legitmark]

@@ -16,7 +16,7 @@ from gateway.core.networks import Networks
 from gateway.core.urls import parse_url
 from gateway.host.environment import Environment
 from gateway.sinks.net.guard import Guard
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 HEAD = '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n[[routes]]\nsinks = ["s"]\n'
 

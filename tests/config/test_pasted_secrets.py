@@ -18,7 +18,7 @@ from gateway.config.secrecy import Cleaner
 from gateway.core.errors import ConfigError, Problem
 from gateway.host.environment import Environment
 from tests.config.pasting import PLAIN, SHAPED, layouts
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 PIECE = 6
 BEFORE = '[server]\nlisten = ["127.0.0.1:0"]\n'

@@ -14,7 +14,7 @@ from gateway.core.errors import ConfigError
 from gateway.core.secrets import SecretRef
 from gateway.host.environment import Environment
 from gateway.sinks import JsonlConfig
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 SMALLEST = """
 [sources.legitmark]

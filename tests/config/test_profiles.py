@@ -11,8 +11,10 @@ from gateway.config import load
 from gateway.host.environment import Environment
 from tests.cli.running import gateway
 from tests.config.reading import EXAMPLE
-from tests.conftest import PAYLOADS, SECRET
-from tests.process.running import Receiver, Running, until
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import PAYLOADS, SECRET
 
 FOLDER = EXAMPLE.parent / "config"
 PROFILES = [pytest.param(file, id=file.stem) for file in sorted(FOLDER.glob("*.toml"))]

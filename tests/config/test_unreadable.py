@@ -16,7 +16,7 @@ import pytest
 from gateway.config import load
 from gateway.core.errors import ConfigError
 from gateway.host.environment import Environment
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 NOBODY = 65534
 TEXT = 'include = ["§"]\n[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n'

@@ -13,7 +13,7 @@ from gateway.core.samples import SAMPLES
 from gateway.core.vocabulary import FIELDS, NOTICE_TYPES
 from gateway.host.environment import Environment
 from tests.config.reading import EXAMPLE
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 SOURCE = '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n'
 SINK = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n'

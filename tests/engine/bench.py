@@ -32,7 +32,7 @@ from gateway.observability.throughput import Pace
 from gateway.store.sqlite import operations, reads
 from gateway.store.sqlite.store import Store
 from tests.fakes import FakeClock, FakeSink, notices_for
-from tests.process.running import until
+from tests.support.waiting import until
 
 HOUR = 3600.0
 DAY = 24 * HOUR

@@ -11,7 +11,7 @@ from gateway.core.outcome import Defer, Delivered, Reason
 from gateway.core.retry import RetryPolicy
 from tests.engine.bench import A_BIT, DAY, FAILS, HOUR, Bench, ids, spin
 from tests.fakes import START, FakeClock
-from tests.process.running import until
+from tests.support.waiting import until
 
 # --- a gate that closes while the lane reads
 

@@ -32,7 +32,7 @@ from gateway.store.sqlite import operations
 from gateway.store.sqlite.store import Store
 from gateway.store.sqlite.writes import Changes
 from tests.fakes import FakeClock, FakeSink, notices_for
-from tests.process.running import until
+from tests.support.waiting import until
 
 _T = TypeVar("_T")
 DAY = 86400.0

@@ -13,7 +13,7 @@ from gateway.delivery.attempt import LaneSettings
 from gateway.sinks.base import Sink
 from tests.engine.bench import FAILS, HOUR, Bench, ids, spin
 from tests.fakes import FakeClock, FakeSink
-from tests.process.running import until
+from tests.support.waiting import until
 
 _SETTINGS = LaneSettings(RetryPolicy(), 16, 30.0)
 _BREAKER = BreakerPolicy(3, 30.0)

@@ -13,7 +13,7 @@ from gateway.core.outcome import Defer, Delivered, Outcome, Reason
 from gateway.sinks.base import Outgoing
 from tests.engine.bench import FAILS, Bench, spin
 from tests.fakes import FakeClock
-from tests.process.running import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_breaker")
 

@@ -32,10 +32,10 @@ from gateway.web.server.bounded import BoundedServer, listen
 from gateway.web.server.places import MOST_CONNECTIONS
 from gateway.web.webhooks.access import Access
 from gateway.web.webhooks.ingress import Ingress
-from tests.conftest import SECRET
 from tests.fakes import notices_for
-from tests.process.running import PATH, Answer, event, exchange, request_bytes, signed
 from tests.store.kit import Trap, new, one, serving
+from tests.support.exchange import Answer, exchange, request_bytes
+from tests.support.webhooks import PATH, SECRET, event, signed
 
 
 @asynccontextmanager

@@ -13,8 +13,8 @@ from gateway.core.errors import ConfigError
 from gateway.host.environment import Environment
 from gateway.host.systemd import Systemd
 from tests.engine.bench import Bench
-from tests.engine.leased import leased
-from tests.process.supervised import NotifySocket
+from tests.support.leased_file import leased
+from tests.support.service_manager import NotifySocket
 
 GOOD = '[sources.legitmark]\nverify = "none"\n'
 HANGS = '[sources.legitmark]\nsecrets = [{ file = "slow" }]\n'

@@ -19,8 +19,9 @@ from gateway.web.server.accepting import Site
 from gateway.web.server.bounded import BoundedServer, listen, stop_listening
 from gateway.web.server.connection import Parting, json_response
 from gateway.web.server.places import MOST_CONNECTIONS
-from tests.process.running import exchange, request_bytes, until
-from tests.process.supervised import listening
+from tests.support.exchange import exchange, request_bytes
+from tests.support.service_manager import listening
+from tests.support.waiting import until
 
 
 class Serving:

@@ -28,9 +28,10 @@ from gateway.web.server.bounded import BoundedServer, listen
 from gateway.web.server.connection import json_response
 from gateway.web.server.places import MOST_OF_A_PEER
 from gateway.web.server.tls import Certificate, Tls
-from tests.engine.certified import HOST, Certified
 from tests.fakes import FakeClock
-from tests.process.running import exchange, request_bytes, until
+from tests.support.certificates import HOST, Certified
+from tests.support.exchange import exchange, request_bytes
+from tests.support.waiting import until
 
 Test = Callable[["Serving"], Awaitable[None]]
 Run = Callable[[Test], None]

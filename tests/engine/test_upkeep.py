@@ -20,8 +20,8 @@ from gateway.observability.metrics import Metrics
 from gateway.store.sqlite.backup import RESERVE, unfinished
 from gateway.store.sqlite.long_read import Aside
 from gateway.store.sqlite.store import Store
-from tests.process.running import until
 from tests.store.kit import fill, serving
+from tests.support.waiting import until
 
 MANY = 20_000
 

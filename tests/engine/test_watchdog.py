@@ -25,9 +25,9 @@ from gateway.host.systemd import Systemd
 from gateway.maintenance.watchdog import STUCK, Watchdog
 from gateway.sinks.base import Outgoing
 from tests.engine.bench import FAILS, Bench, spin
-from tests.process.running import until
-from tests.process.supervised import NotifySocket
 from tests.process.test_hung_sinks import full_fifo, read_lines
+from tests.support.service_manager import NotifySocket
+from tests.support.waiting import until
 
 LOOK = 5.0
 """Seconds between two looks."""

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from tests.conftest import SECRET
 from tests.leaks.plugin import LEAKED, RECORDS
 from tests.leaks.search import Poor, forms, search
+from tests.support.webhooks import SECRET
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "token/4Hm7+planted & found"

@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.engine.certified import Certified
-from tests.process.running import Answer, Running, event, exchange, no_traceback, read_answer, request_bytes, signed, until
+from tests.support.certificates import Certified
+from tests.support.exchange import Answer, exchange, read_answer, request_bytes
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.waiting import until
+from tests.support.webhooks import event, signed
 
 ROUTES = "[[routes]]\nsinks = []\n"
 ALLOWED = "127.0.0.2"

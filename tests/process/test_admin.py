@@ -11,8 +11,13 @@ from typing import NamedTuple
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.process.running import Receiver, Running, event, exchange, http_sink, new_id, no_traceback, route, signed, until
 from tests.process.test_crashes import second
+from tests.support.configurations import http_sink, route
+from tests.support.exchange import exchange
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event, new_id, signed
 
 TOKEN = "a-token-of-the-operator"
 PAGES = ["/-/healthy", "/-/ready", "/metrics"]

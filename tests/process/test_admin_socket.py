@@ -16,7 +16,8 @@ import pytest
 from gateway.config import as_the_service, load_admin
 from gateway.host.environment import Environment
 from tests.cli.running import environment, gateway
-from tests.process.running import Answer, Running, exchange
+from tests.support.exchange import Answer, exchange
+from tests.support.gateway_process import Running
 
 NOBODY = 65534
 TOKEN = "a-token-of-the-operator"

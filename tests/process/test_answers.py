@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 
 from tests.cli.running import gateway as command
-from tests.process.running import Running, until
 from tests.sinks.parts import HttpServer, answer
+from tests.support.gateway_process import Running
+from tests.support.waiting import until
 
 TOML = """
 [sinks.erp]

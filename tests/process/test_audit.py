@@ -13,21 +13,13 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import SECRET
-from tests.process.running import (
-    Mailbox,
-    Receiver,
-    Running,
-    event,
-    http_sink,
-    new_id,
-    no_traceback,
-    request_bytes,
-    route,
-    signed,
-    until,
-)
 from tests.process.test_main_job import free_port
+from tests.support.configurations import http_sink, route
+from tests.support.exchange import request_bytes
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.receivers import Mailbox, Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import SECRET, event, new_id, signed
 
 IDS = {"message_id", "sender_id", "source", "event_type", "milestone", "sr_uuid", "reference_id"}
 ALWAYS = {"v", "time", "event"}

@@ -17,21 +17,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import SECRET
-from tests.process.running import (
-    PATH,
-    Answer,
-    Headers,
-    Running,
-    event,
-    exchange,
-    hmac_signature,
-    new_id,
-    no_traceback,
-    request_bytes,
-    signed,
-    until,
-)
+from tests.support.exchange import Answer, Headers, exchange, request_bytes
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.waiting import until
+from tests.support.webhooks import PATH, SECRET, event, hmac_signature, new_id, signed
 
 MAX_BODY = 256 * 1024
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret of 32 characters!").decode()

@@ -15,9 +15,12 @@ import pytest
 from gateway.host.outlet import Outlet
 from gateway.observability.logs import set_up_logging
 from tests.cli.running import TIMEOUT, environment
-from tests.conftest import SECRET
 from tests.leaks.search import forms
-from tests.process.running import Mailbox, Receiver, Running, event, http_sink, route, until
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running
+from tests.support.receivers import Mailbox, Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import SECRET, event
 
 PASSWORD = "password-6Wq9-never-shown"
 HOOK = "/services/T0/B0/hook-6Wq9-never-shown"

@@ -13,7 +13,11 @@ from collections import Counter, deque
 from functools import partial
 from pathlib import Path
 
-from tests.process.running import Receiver, Running, event, http_sink, new_id, route, signed, until
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event, new_id, signed
 
 ROUNDS = int(os.environ.get("GATEWAY_CHAOS") or "30")
 SENDERS = 8

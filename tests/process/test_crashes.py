@@ -22,8 +22,13 @@ from typing import Any
 import pytest
 
 import gateway
-from tests.process.running import PATH, Receiver, Running, event, http_sink, new_id, request_bytes, route, signed, until
 from tests.store.kit import fill
+from tests.support.configurations import http_sink, route
+from tests.support.exchange import request_bytes
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import PATH, event, new_id, signed
 
 
 @pytest.fixture

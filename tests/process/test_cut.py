@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.process.running import Running, event, route, until
 from tests.process.test_load import Sabotaged
+from tests.support.configurations import route
+from tests.support.gateway_process import Running
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 _SLOW_DISK = """
 import sys, time

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.host.descriptors import NEEDED
-from tests.process.running import Running
+from tests.support.gateway_process import Running
 
 _LIMITED = """
 import os, resource, sys

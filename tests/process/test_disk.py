@@ -16,7 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.running import Answer, Receiver, Running, event, http_sink, new_id, no_traceback, route, signed, until
+from tests.support.configurations import http_sink, route
+from tests.support.exchange import Answer
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event, new_id, signed
 
 MIB = 1024 * 1024
 
@@ -254,8 +259,8 @@ async def test_a_start_below_min_free_delivers_what_is_owed_and_takes_nothing(tm
         receiver.release()
         running.write_config('[store]\nmin_free = "900000GiB"\n' + sinks)
         running.launch()
-        await until(lambda: "gateway.started" in running.stderr()[running._log_from :], 30)
-        running._read_addresses()
+        await until(lambda: "gateway.started" in running.stderr()[running.log_from :], 30)
+        running.read_addresses()
         await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)], 30)
         assert len(receiver.requests) == 5
         assert refused(await sender.post()) and "store.min_free" in await reasons(running)

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.running import Answer, Headers, Receiver, Running, exchange, http_sink, no_traceback, route
+from tests.support.configurations import http_sink, route
+from tests.support.exchange import Answer, Headers, exchange
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.receivers import Receiver
 
 JSON = ("Content-Type", "application/json")
 PAUSE = "/api/sinks/erp/pause"

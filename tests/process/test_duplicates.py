@@ -10,8 +10,12 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import PAYLOADS
-from tests.process.running import Answer, Receiver, Running, event, http_sink, new_id, no_traceback, route, signed, until
+from tests.support.configurations import http_sink, route
+from tests.support.exchange import Answer
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import PAYLOADS, event, new_id, signed
 
 
 class World(NamedTuple):

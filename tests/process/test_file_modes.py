@@ -6,7 +6,10 @@ import stat
 import sys
 from pathlib import Path
 
-from tests.process.running import Running, event, route, until
+from tests.support.configurations import route
+from tests.support.gateway_process import Running
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 TOML = """
 [server]

@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.running import Running, event, no_traceback, route, until
+from tests.support.configurations import route
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 SINK = '[sinks.archive]\ntype = "jsonl"\npath = "../events.jsonl"\n'
 PLACES = '[store]\npath = "state/gateway.db"\n[audit]\npath = "audit.jsonl"\n'

@@ -16,20 +16,12 @@ from typing import Any
 import pytest
 
 from gateway.web.server.connection import UNFINISHED_SECONDS
-from tests.process.running import (
-    PATH,
-    Answer,
-    Receiver,
-    Running,
-    event,
-    http_sink,
-    new_id,
-    no_traceback,
-    request_bytes,
-    route,
-    signed,
-    until,
-)
+from tests.support.configurations import http_sink, route
+from tests.support.exchange import Answer, request_bytes
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import PATH, event, new_id, signed
 
 HEAD = request_bytes(b"", [("Content-Length", "1000"), *signed(b"{}")], length=False)
 ARCHIVE = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n' + route("archive")

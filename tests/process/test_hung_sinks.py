@@ -12,22 +12,15 @@ from pathlib import Path
 import pytest
 
 from gateway.web.server.bounded import SENDERS
-from tests.process.held import Held
-from tests.process.running import (
-    Answer,
-    Receiver,
-    Running,
-    event,
-    http_sink,
-    no_traceback,
-    read_answer,
-    request_bytes,
-    route,
-    signed,
-    until,
-)
-from tests.process.supervised import listening
 from tests.sinks.parts import after_request, answer
+from tests.support.configurations import http_sink, route
+from tests.support.exchange import Answer, read_answer, request_bytes
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.receivers import Receiver
+from tests.support.service_manager import listening
+from tests.support.socket_activated import SocketActivated
+from tests.support.waiting import until
+from tests.support.webhooks import event, signed
 
 PATIENCE = 20.0
 FILE = (
@@ -127,7 +120,7 @@ async def test_webhooks_are_accepted_while_a_sink_that_hangs_holds_a_stop_up(tmp
     with (
         listening() as webhooks,
         Receiver() as hung,
-        Held(tmp_path, toml + http_sink(hung, "hung") + route("hung"), {"webhooks": webhooks}) as running,
+        SocketActivated(tmp_path, toml + http_sink(hung, "hung") + route("hung"), {"webhooks": webhooks}) as running,
     ):
         hung.hold()
         first = event()
@@ -155,7 +148,7 @@ async def test_nobody_fails_or_waits_for_a_sink_that_hangs_through_a_whole_resta
     with (
         listening() as webhooks,
         Receiver() as hung,
-        Held(tmp_path, toml + http_sink(hung, "hung") + route("hung"), {"webhooks": webhooks}) as running,
+        SocketActivated(tmp_path, toml + http_sink(hung, "hung") + route("hung"), {"webhooks": webhooks}) as running,
     ):
         hung.hold()
         first = event()

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.running import Running, until
+from tests.support.gateway_process import Running
+from tests.support.waiting import until
 
 ROTATIONS = 100
 TOML = """

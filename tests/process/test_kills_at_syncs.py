@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.running import Running, event, new_id, route, signed, until
+from tests.support.configurations import route
+from tests.support.gateway_process import Running
+from tests.support.waiting import until
+from tests.support.webhooks import event, new_id, signed
 
 SYNCS = 8
 SINK = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n'
@@ -52,7 +55,7 @@ class Killed(Running):
             with suppress(subprocess.TimeoutExpired):
                 assert self.process.wait(0.1) == -signal.SIGKILL, self.stderr()
                 return True
-            self._read_addresses()
+            self.read_addresses()
             if len(self.addresses) == 2 and self._is_ready():
                 self.terminate()
                 assert self.process.wait(15) in (0, -signal.SIGKILL), self.stderr()  # a stop syncs, too

@@ -19,20 +19,12 @@ import pytest
 from aiohttp import web
 
 import gateway
-from tests.process.running import (
-    Answer,
-    Receiver,
-    Running,
-    event,
-    exchange,
-    http_sink,
-    new_id,
-    no_traceback,
-    request_bytes,
-    route,
-    signed,
-    until,
-)
+from tests.support.configurations import http_sink, route
+from tests.support.exchange import Answer, exchange, request_bytes
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event, new_id, signed
 
 
 class Gauge(Receiver):
@@ -44,12 +36,12 @@ class Gauge(Receiver):
         self._stay = stay
         self._now = 0
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self._now += 1
         self.most = max(self.most, self._now)
         try:
             await asyncio.sleep(self._stay)
-            return await super()._handle(request)
+            return await super().answer(request)
         finally:
             self._now -= 1
 

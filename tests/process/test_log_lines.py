@@ -22,7 +22,11 @@ from gateway.sinks.base import Outgoing
 from tests.engine.bench import Bench
 from tests.engine.test_watchdog import locked
 from tests.fakes import FakeClock
-from tests.process.running import Receiver, Running, event, route, until
+from tests.support.configurations import route
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 NUMBER = 300
 

@@ -14,7 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.running import CODE, Receiver, Running, event, http_sink, new_id, route, signed, until
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import CODE, Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event, new_id, signed
 
 LISTEN = '[server]\nlisten = ["unix:in.sock"]\n[admin]\nlisten = ["unix:admin.sock"]\n'
 STREAMS = ("reader gone", "full disk", "full pipe", "closed")

@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from tests.conftest import PAYLOADS
-from tests.process.running import Mailbox, Receiver, Running, event, http_sink, new_id, no_traceback, signed, until
+from tests.support.configurations import http_sink
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.receivers import Mailbox, Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import PAYLOADS, event, new_id, signed
 
 HOOK = "/services/T0/B0/hook-5Wd3"
 SINK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

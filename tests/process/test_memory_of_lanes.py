@@ -8,7 +8,11 @@ from pathlib import Path
 
 from gateway.delivery.memory import Memory
 from tests.engine.bench import Bench
-from tests.process.running import Receiver, Running, event, http_sink, no_traceback, route, until
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 BODY = 114 * 1024
 MIB = 1024 * 1024

@@ -11,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.running import Receiver, Running, event, http_sink, route, until
 from tests.process.test_admin import samples
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 LATER = 'retry = ["0s", "1h"]\nbreaker = { failures = 9 }'
 PREFIX = "legitmark_gateway_"

@@ -25,7 +25,11 @@ from gateway.store.sqlite.batch import Told
 from gateway.store.sqlite.store import Store
 from tests.engine.bench import working
 from tests.fakes import START, FakeClock, notices_for
-from tests.process.running import Receiver, Running, event, http_sink, route, until
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 _ROUTES = [Route(name="told", sinks=("mail", "chat"), sources=("gateway",))]
 

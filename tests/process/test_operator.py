@@ -29,7 +29,11 @@ from gateway.observability.metrics import Metrics
 from gateway.store.sqlite import named
 from gateway.store.sqlite.store import Store
 from tests.fakes import START, FakeClock, FakeSink, notices_for
-from tests.process.running import Receiver, Running, event, http_sink, route, signed, until
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event, signed
 
 _BAD = Reject(Reason.HTTP_STATUS, "HTTP 410", 410)
 _FIRST = Target(0, "")

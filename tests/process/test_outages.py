@@ -9,8 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.process.running import Receiver, Running, event, exchange, http_sink, no_traceback, request_bytes, route, until
 from tests.sinks.parts import Heard, HttpServer, answer
+from tests.support.configurations import http_sink, route
+from tests.support.exchange import exchange, request_bytes
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 PATIENCE = 25.0
 

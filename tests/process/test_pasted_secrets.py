@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import command, environment
-from tests.process.running import Receiver, Running, http_sink, route, until
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
 
 PIECE = 6
 KEY = "kX9vQ2mZ7pL4wR8tJ3nB6yHf"

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.certified import Certified
-from tests.process.held import Held
-from tests.process.pressing import pressed
-from tests.process.running import CODE, Running, event, exchange, no_traceback, read_answer, request_bytes, signed
-from tests.process.supervised import listening
+from tests.support.certificates import Certified
+from tests.support.exchange import exchange, read_answer, request_bytes
+from tests.support.gateway_process import CODE, Running, no_traceback
+from tests.support.service_manager import listening
+from tests.support.slow_clients import pressed
+from tests.support.socket_activated import SocketActivated
+from tests.support.webhooks import event, signed
 
 TOML = "[[routes]]\nsinks = []\n"
 SENDER = "127.0.1.1"
@@ -117,7 +119,7 @@ async def test_nine_hundred_that_wait_in_the_kernel_at_a_start_are_all_answered(
     path = tmp_path / "webhooks.sock"
     with listening(path if where == "unix" else "127.0.0.1") as webhooks:
         toml = f'[server]\nlisten = ["fd:webhooks"]\n{certified.toml if where == "tls" else ""}{TOML}'
-        running = Held(tmp_path, toml, {"webhooks": webhooks})
+        running = SocketActivated(tmp_path, toml, {"webhooks": webhooks})
         running.variables |= variables
 
         async def post(number: int) -> tuple[int, str]:

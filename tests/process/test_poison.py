@@ -8,8 +8,11 @@ from pathlib import Path
 from gateway.core.outcome import Delivered
 from tests.engine.bench import FAILS, HOUR, Bench
 from tests.fakes import FakeClock
-from tests.process.running import Running, event, no_traceback, route, until
 from tests.sinks.parts import Heard, HttpServer, answer
+from tests.support.configurations import route
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 PATIENCE = 30.0
 

@@ -21,10 +21,11 @@ import pytest
 
 from gateway.config import load
 from gateway.host.environment import Environment
-from tests.conftest import SECRET
-from tests.engine.certified import HOST, Certified
-from tests.process.held import Held
-from tests.process.running import Answer, Running, event, exchange, no_traceback, request_bytes, signed
+from tests.support.certificates import HOST, Certified
+from tests.support.exchange import Answer, exchange, request_bytes
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.socket_activated import SocketActivated
+from tests.support.webhooks import SECRET, event, signed
 
 SHIPPED = Path(__file__).parents[2] / "config"
 SENDER, STRANGER = "127.0.0.2", "127.0.0.3"
@@ -182,7 +183,7 @@ async def test_a_restart_behind_a_socket_of_systemd_is_not_noticed(name: str, fr
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
         proxy = Proxy(name, tmp_path, free_port(), f"127.0.0.1:{port}")
-        with Held(tmp_path, toml("fd:webhooks", "127.0.0.1"), {"webhooks": held}) as gateway, proxy.running():
+        with SocketActivated(tmp_path, toml("fd:webhooks", "127.0.0.1"), {"webhooks": held}) as gateway, proxy.running():
             assert (await proxy.post()).outcome == (200, "accepted")
             assert await gateway.stop() == 0
             waiting = [asyncio.ensure_future(proxy.post()) for _ in range(5)]

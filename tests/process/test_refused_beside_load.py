@@ -13,10 +13,13 @@ import pytest
 
 from gateway.core.signature import Claim
 from gateway.store.sqlite.refused_file import MOST_KEPT, Refused, RefusedFile
-from tests.conftest import SECRET
-from tests.process.running import PATH, Running, event, hmac_signature, new_id, read_answer, request_bytes, route, until
 from tests.process.test_disk import strace as strace
 from tests.process.test_disk import trace, traced
+from tests.support.configurations import route
+from tests.support.exchange import read_answer, request_bytes
+from tests.support.gateway_process import Running
+from tests.support.waiting import until
+from tests.support.webhooks import PATH, SECRET, event, hmac_signature, new_id
 
 OTHER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 """Of the documentation of Svix; it protects nothing, and here it is the sender's."""

@@ -12,8 +12,13 @@ import pytest
 
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
-from tests.engine.leased import leased
-from tests.process.running import Answer, Receiver, Running, event, http_sink, route, signed, until
+from tests.support.configurations import http_sink, route
+from tests.support.exchange import Answer
+from tests.support.gateway_process import Running
+from tests.support.leased_file import leased
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event, signed
 
 FILE_SECRET = "whsec_fcGVB9Xq3mJ0yPZkT5uNwLs8aHdRo2Ei"
 OTHER_SECRET = "whsec_u7Kx1QvYb4TgMz9eWnJr6LpCs3AdFh0O"

@@ -20,8 +20,10 @@ from gateway.app.reload import Reloads
 from gateway.config import load
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
-from tests.conftest import SECRET
-from tests.process.running import Running, event, read_answer, request_bytes, signed, until
+from tests.support.exchange import read_answer, request_bytes
+from tests.support.gateway_process import Running
+from tests.support.waiting import until
+from tests.support.webhooks import SECRET, event, signed
 
 SINKS = 200
 EVENTS_PER_SECOND = 60

@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 
 from gateway.web.server.bounded import SENDERS
-from tests.engine.certified import Certified
-from tests.process.held import Held
-from tests.process.running import CODE, Receiver, event, http_sink, read_answer, request_bytes, route, signed, until
-from tests.process.supervised import listening
+from tests.support.certificates import Certified
+from tests.support.configurations import http_sink, route
+from tests.support.exchange import read_answer, request_bytes
+from tests.support.gateway_process import CODE
+from tests.support.receivers import Receiver
+from tests.support.service_manager import listening
+from tests.support.socket_activated import SocketActivated
+from tests.support.waiting import until
+from tests.support.webhooks import event, signed
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[], Awaitable[Streams]]
@@ -81,7 +86,9 @@ def without_uvloop(tmp_path: Path) -> Path:
     return tmp_path / "hidden"
 
 
-async def restarted(running: Held, receiver: Receiver, clients: list[Client], times: int, without_uvloop: Path) -> None:
+async def restarted(
+    running: SocketActivated, receiver: Receiver, clients: list[Client], times: int, without_uvloop: Path
+) -> None:
     """Under load, by turns with asyncio's own loop and, where it is installed, with uvloop: they accept and close each in its
     way. What was answered is what was delivered, once; nothing failed."""
 
@@ -118,7 +125,7 @@ async def test_ten_restarts_under_load_fail_no_request_lose_and_double_nothing(t
         async def connect() -> Streams:
             return await asyncio.open_connection(*webhooks.getsockname())
 
-        with Held(tmp_path, LISTEN + http_sink(receiver) + route("erp"), {"webhooks": webhooks}) as running:
+        with SocketActivated(tmp_path, LISTEN + http_sink(receiver) + route("erp"), {"webhooks": webhooks}) as running:
             clients = [Client(connect, keeps=True) for _ in range(3)]
             clients += [Client(connect, keeps=False) for _ in range(3)]
             clients += [Client(connect, keeps=True, pause=SENDERS.fresh / 3) for _ in range(2)]
@@ -138,6 +145,6 @@ async def test_so_do_restarts_with_tls_and_a_unix_socket(tmp_path: Path, without
             return await asyncio.open_unix_connection(path)
 
         toml = f'[server]\nlisten = ["fd:secure", "fd:local"]\n{certified.toml}' + http_sink(receiver) + route("erp")
-        with Held(tmp_path, toml, {"secure": secure, "local": local}) as running:
+        with SocketActivated(tmp_path, toml, {"secure": secure, "local": local}) as running:
             clients = [Client(to, keeps=keeps) for to in (shake_hands, connect) for keeps in (True, False) for _ in range(2)]
             await restarted(running, receiver, clients, 4, without_uvloop)

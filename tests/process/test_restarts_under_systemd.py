@@ -7,18 +7,20 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.process.booted import SERVICE, Booted
-from tests.process.held import Held
-from tests.process.running import event, read_answer, request_bytes, signed, until
-from tests.process.senders import Senders
-from tests.process.supervised import DescriptorStore, listening
+from tests.support.booted_systemd import SERVICE, Booted
+from tests.support.exchange import read_answer, request_bytes
+from tests.support.senders import Senders
+from tests.support.service_manager import DescriptorStore, listening
+from tests.support.socket_activated import SocketActivated
+from tests.support.waiting import until
+from tests.support.webhooks import event, signed
 
 RESTARTS = 5
 PROFILE = Path(__file__).parents[2] / "config/service.toml"
 TOML = '[server]\nlisten = ["fd:webhooks"]\n[[routes]]\nsinks = []\n'
 
 
-class Stored(Held):
+class Stored(SocketActivated):
     """A gateway whose idle connections are held for it while it restarts."""
 
     def __init__(self, folder: Path, webhooks: object, store: DescriptorStore) -> None:

@@ -11,7 +11,11 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.process.running import Receiver, Running, event, http_sink, no_traceback, route, until
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 # A sink per behaviour, so that one process does for all tests; each has a receiving end of its own.
 SINKS = {

@@ -14,7 +14,12 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import gateway as gateway_command
-from tests.process.running import Headers, Receiver, Running, event, http_sink, new_id, route, signed, until
+from tests.support.configurations import http_sink, route
+from tests.support.exchange import Headers
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event, new_id, signed
 
 OTHER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 """Of the documentation of Svix; it protects nothing, and here it is the sender's."""
@@ -188,7 +193,7 @@ async def test_without_room_on_the_disk_none_is_kept(tmp_path: Path, receiver: R
     running.launch()
     try:
         for _ in range(1000):
-            running._read_addresses()
+            running.read_addresses()
             if len(running.addresses) == 2:
                 break
             await asyncio.sleep(0.02)

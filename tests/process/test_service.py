@@ -17,10 +17,15 @@ import pytest
 
 from gateway.host.clock import Clock
 from tests.cli.running import gateway as command
-from tests.process.held import Held
-from tests.process.running import Receiver, Running, event, exchange, http_sink, request_bytes, route, signed, until
-from tests.process.supervised import NotifySocket, listening
 from tests.store.kit import fill
+from tests.support.configurations import http_sink, route
+from tests.support.exchange import exchange, request_bytes
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.service_manager import NotifySocket, listening
+from tests.support.socket_activated import SocketActivated
+from tests.support.waiting import until
+from tests.support.webhooks import event, signed
 
 HOSTS = '[server]\nlisten = ["127.0.0.1:0"]\ndrain = "20s"\n'
 
@@ -103,7 +108,7 @@ async def test_each_kind_of_passed_socket_takes_webhooks_and_outlives_the_proces
     path = tmp_path / "webhooks.sock"
     with listening() as four, listening("::1") as six, listening(path) as local, listening() as spare:
         sockets = {"webhooks": four, "six": six, "local": local, "spare": spare}
-        running = Held(tmp_path, '[server]\nlisten = ["fd:webhooks", "fd:six", "fd:local"]\n', sockets)
+        running = SocketActivated(tmp_path, '[server]\nlisten = ["fd:webhooks", "fd:six", "fd:local"]\n', sockets)
         addresses = [four.getsockname(), six.getsockname()[:2], path]
         with running:
             for address in addresses:
@@ -125,7 +130,7 @@ async def test_each_kind_of_passed_socket_takes_webhooks_and_outlives_the_proces
 
 async def test_one_name_may_stand_for_several_sockets(tmp_path: Path) -> None:
     with listening() as one, listening("::1") as other:
-        running = Held(tmp_path, '[server]\nlisten = ["fd:webhooks"]\n', {"webhooks": one, "other": other})
+        running = SocketActivated(tmp_path, '[server]\nlisten = ["fd:webhooks"]\n', {"webhooks": one, "other": other})
         running.variables["LISTEN_FDNAMES"] = "webhooks:webhooks"
         with running:
             for passed in (one, other):
@@ -146,7 +151,7 @@ async def test_a_socket_that_is_missing_or_does_not_listen_ends_the_start_with_7
 ) -> None:
     with listening() as elsewhere, socket.socket() as deaf:
         sockets = {"elsewhere": elsewhere} if listens else {"webhooks": deaf}
-        running = Held(tmp_path, '[server]\nlisten = ["fd:webhooks"]\n', sockets, listening=listens)
+        running = SocketActivated(tmp_path, '[server]\nlisten = ["fd:webhooks"]\n', sockets, listening=listens)
         try:
             running.launch()
             assert await running.exit_code() == 74
@@ -167,7 +172,7 @@ async def test_systemd_socket_activate_starts_it_with_the_first_connection(tmp_p
         return [program, *options, *Running.command(running)]
 
     running.command = with_a_socket  # type: ignore[method-assign]
-    running._address = lambda text: ("127.0.0.1", port) if text == "fd:webhooks" else Running._address(running, text)  # type: ignore[method-assign]
+    running.address_from = lambda text: ("127.0.0.1", port) if text == "fd:webhooks" else Running.address_from(running, text)  # type: ignore[method-assign]
     try:
         running.launch()
         body = event()
@@ -228,7 +233,7 @@ async def test_in_the_journal_each_line_has_its_priority_and_no_time(tmp_path: P
     with NotifySocket(str(tmp_path / "notify")) as heard, listening() as webhooks, listening() as spare:
         sockets = {"webhooks": webhooks, "spare": spare}
         toml = '[server]\nlisten = ["fd:webhooks"]\n[store]\nmin_free = "8000000GiB"\n'
-        running = Held(tmp_path, toml, sockets)
+        running = SocketActivated(tmp_path, toml, sockets)
         running.variables |= {**journal(running), "NOTIFY_SOCKET": heard.address}
         try:
             running.launch()

@@ -9,8 +9,12 @@ from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
-from tests.process.running import Mailbox, Receiver, Running, event, http_sink, no_traceback, route, until
 from tests.sinks.parts import DROP, HANG, MailServer, ScriptedSmtp
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.receivers import Mailbox, Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 PATIENCE = 20.0
 PASSWORD = "password-7Kp9-never-shown"

@@ -18,8 +18,12 @@ from typing import Any, NamedTuple
 import pytest
 import trustme
 
-from tests.process.running import Receiver, Running, event, http_sink, new_id, no_traceback, route, until
 from tests.sinks.parts import Heard, HttpServer, Server, after_request, answer, read_request, reset_connection
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event, new_id
 
 PATIENCE = 25.0
 NUMBER = 100

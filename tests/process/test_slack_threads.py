@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.running import Running, event, no_traceback, until
 from tests.sinks.slack_side import CHANNEL, TOKEN, Slack, api
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 CONFIG = """
 [sinks.desk]

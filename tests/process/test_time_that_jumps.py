@@ -30,7 +30,11 @@ from gateway.store.sqlite import operations, reads
 from gateway.store.sqlite.store import Store
 from tests.engine.bench import DAY, FAILS, HOUR, Bench, TroubledStore, working
 from tests.fakes import START, FakeClock, notices_for
-from tests.process.running import Receiver, Running, event, http_sink, route, until
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 RETENTION = 90 * DAY
 SCHEDULE = (0.0, 600.0, 600.0)

@@ -16,10 +16,13 @@ from cryptography.hazmat.primitives import serialization
 
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
-from tests.engine.certified import Certified
-from tests.process.held import Held
-from tests.process.running import PATH, Running, event, exchange, no_traceback, request_bytes, signed, until
 from tests.sinks.parts import HttpServer
+from tests.support.certificates import Certified
+from tests.support.exchange import exchange, request_bytes
+from tests.support.gateway_process import Running, no_traceback
+from tests.support.socket_activated import SocketActivated
+from tests.support.waiting import until
+from tests.support.webhooks import PATH, event, signed
 
 ROUTES = "[[routes]]\nsinks = []\n"
 METRIC = "legitmark_gateway_tls_certificate_expiry_timestamp_seconds"
@@ -106,7 +109,7 @@ async def test_sockets_of_systemd_speak_tls_where_they_are_tcp_and_outlive_a_res
     with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as unix:
         unix.bind(str(tmp_path / "local.sock"))
         sockets = {"webhooks": tcp, "local": unix}
-        with Held(tmp_path, toml(certified, '"fd:webhooks", "fd:local"'), sockets) as running, no_traceback(running):
+        with SocketActivated(tmp_path, toml(certified, '"fd:webhooks", "fd:local"'), sockets) as running, no_traceback(running):
             assert (await running.post(event(), **certified.options)).outcome == (200, "accepted")
             body = event()
             assert (await exchange(tmp_path / "local.sock", request_bytes(body, signed(body)))).outcome == (200, "accepted")

@@ -16,9 +16,10 @@ import pytest
 import trustme
 
 from tests.cli.running import environment
-from tests.conftest import SECRET
-from tests.process.running import Running, event, until
-from tests.process.unprivileged import can_be_dropped, without_override
+from tests.support.gateway_process import Running
+from tests.support.unprivileged import can_be_dropped, without_override
+from tests.support.waiting import until
+from tests.support.webhooks import SECRET, event
 
 pytestmark = pytest.mark.skipif(not can_be_dropped(), reason="root can't give up its way past permissions here")
 
@@ -51,7 +52,7 @@ class Unprivileged(Running):
 
 _LAUNCH = """
 import os, sys
-from tests.flow.unprivileged import without_override
+from tests.support.unprivileged import without_override
 without_override()
 os.execv(sys.argv[1], sys.argv[1:])
 """

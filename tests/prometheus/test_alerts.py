@@ -15,7 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.cli import _COMMANDS
 from gateway.config.settings import ServerSettings
-from tests.process.running import Receiver, Running, event, http_sink, route, signed, until
+from tests.support.configurations import http_sink, route
+from tests.support.gateway_process import Running
+from tests.support.receivers import Receiver
+from tests.support.waiting import until
+from tests.support.webhooks import event, signed
 
 HERE = Path(__file__).parent
 ALERTS = HERE.parent.parent / "config" / "prometheus-alerts.yml"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.running import CODE
+from tests.support.gateway_process import CODE
 
 RUN = CODE / ".ci" / "run"
 TOOLS = ("bash", "env", "dirname", "timeout", "chmod", "rm")

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from tests.conftest import SECRET
 from tests.service.checkout import ROOT, Checkout, run
+from tests.support.webhooks import SECRET
 
 CONFIG = """
 [server]

@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import gateway
-from tests.process.running import Running, event, route, until
+from tests.support.configurations import route
+from tests.support.gateway_process import Running
+from tests.support.waiting import until
+from tests.support.webhooks import event
 
 RULES = Path(__file__).parents[2] / "systemd/legitmark-gateway.logrotate"
 SINK = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n'

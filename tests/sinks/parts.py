@@ -30,9 +30,9 @@ from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.sinks import SinkConfig, open_sink
 from gateway.sinks.base import Opening, Outgoing, Sink
-from tests.conftest import SECRET
 from tests.fakes import START, FakeClock
-from tests.process.running import until
+from tests.support.waiting import until
+from tests.support.webhooks import SECRET
 
 MESSAGE_ID = "019c8f0e7a417c55b1d204a96bd3e871"
 DELIVERY_ID = f"{MESSAGE_ID}-erp"

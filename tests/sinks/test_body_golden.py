@@ -16,10 +16,10 @@ from gateway.core.signature import Key
 from gateway.sinks.http import sink as http
 from gateway.sinks.http.sink import Format
 from gateway.sinks.jsonl import sink as jsonl
-from tests.conftest import SECRET
 from tests.fakes import START
 from tests.golden import same
 from tests.sinks.test_slack_golden import DELIVERIES
+from tests.support.webhooks import SECRET
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMATS: tuple[Format, ...] = get_args(Format)

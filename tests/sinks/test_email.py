@@ -19,9 +19,9 @@ from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.sinks import EmailConfig, HttpConfig
 from gateway.sinks.base import Outgoing
 from gateway.sinks.email.sink import render, template_of
-from tests.conftest import PAYLOADS
 from tests.sinks.conftest import Certificate, Certificates
 from tests.sinks.parts import DELIVERY_ID, HANG, HttpServer, MailServer, ScriptedSmtp, opened, outgoing, parsed, ref, send
+from tests.support.webhooks import PAYLOADS
 
 SENDER = "Legitmark gateway <gateway@example.com>"
 HEADERS = [

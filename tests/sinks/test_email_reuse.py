@@ -14,10 +14,10 @@ from gateway.core.values import Duration
 from gateway.sinks import EmailConfig
 from gateway.sinks.base import Deadline
 from gateway.sinks.email.sink import EmailSink, Idle
-from tests.process.running import until
 from tests.sinks.conftest import Certificates
 from tests.sinks.parts import DROP, HANG, PATIENCE, RESET, MailServer, ScriptedSmtp, opened, opening, outgoing, ref, send
 from tests.sinks.test_dial import dropping, info
+from tests.support.waiting import until
 
 CONFIG = EmailConfig(host="127.0.0.1", security="none", sender="gateway@example.com", recipients=["a@example.com"])
 NOOP = b"250 2.0.0 still here\r\n"

@@ -19,7 +19,6 @@ from gateway.host.clock import Clock
 from gateway.sinks import HttpConfig, open_sink
 from gateway.sinks.net.guard import Guard
 from gateway.sinks.net.http_client import Answer, Transport
-from tests.conftest import SECRET
 from tests.sinks.conftest import Certificates
 from tests.sinks.parts import (
     DELIVERY_ID,
@@ -37,6 +36,7 @@ from tests.sinks.parts import (
     ref,
     send,
 )
+from tests.support.webhooks import SECRET
 
 OURS = {
     "host",

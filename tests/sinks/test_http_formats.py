@@ -22,10 +22,10 @@ from gateway.host.clock import Clock
 from gateway.sinks import HttpConfig, JsonlConfig
 from gateway.sinks.http.sink import Format, render
 from gateway.sinks.text.envelope import cloud_event, envelope
-from tests.conftest import SECRET
 from tests.fakes import START
 from tests.sinks.parts import DELIVERY_ID, MESSAGE_ID, HttpServer, opened, outgoing, ref, send
 from tests.sinks.test_jsonl import EMBEDDED, KEYS, TEXTS
+from tests.support.webhooks import SECRET
 
 CONTENT_TYPES: dict[Format, str] = {"envelope": "application/json", "cloudevents": "application/cloudevents+json"}
 FORMATS: list[Format] = ["raw", "envelope", "cloudevents"]

@@ -21,8 +21,8 @@ from gateway.sinks.http.sink import Basic, Format
 from gateway.sinks.net.excerpt import MOST, Excerpts
 from gateway.sinks.net.guard import Guard
 from gateway.sinks.net.http_client import Transport
-from tests.conftest import SECRET
 from tests.sinks.parts import PATIENCE, SECRETS, Heard, HttpServer, Server, answer, opened, outgoing, read_request, ref, send
+from tests.support.webhooks import SECRET
 
 NEW_SECRET = "whsec_" + base64.b64encode(b"the new one, of 32 bytes, really").decode()
 FORMATS: list[Format] = ["raw", "envelope", "cloudevents"]

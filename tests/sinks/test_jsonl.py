@@ -28,8 +28,8 @@ from gateway.sinks import JsonlConfig
 from gateway.sinks.base import Outgoing, Sink
 from gateway.sinks.jsonl.sink import render
 from tests.fakes import START
-from tests.process.running import until
 from tests.sinks.parts import MESSAGE_ID, PATIENCE, SHORT, attempt, drain, opened, outgoing, send, writers, written_to_the_end
+from tests.support.waiting import until
 
 KEYS = ["v", "time", "message_id", "sender_id", "source", "event_type", "milestone", "sr_uuid", "reference_id"]
 EMBEDDED = [

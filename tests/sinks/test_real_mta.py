@@ -24,8 +24,8 @@ from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.sinks import EmailConfig
 from gateway.sinks.base import Locale
 from gateway.sinks.email.sink import render, template_of
-from tests.process.running import until
 from tests.sinks.parts import PATIENCE, SECRETS, descriptors, opened, outgoing, parsed, ref, send
+from tests.support.waiting import until
 
 EXIM = shutil.which("exim4", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 CONFIG = """

@@ -24,8 +24,8 @@ import trustme
 from gateway.core.outcome import Delivered, Outcome, Reason, Retry
 from gateway.core.values import Duration
 from gateway.sinks import HttpConfig
-from tests.process.running import until
 from tests.sinks.parts import PATIENCE, connections_to, opened, outgoing, send
+from tests.support.waiting import until
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 RELOADS = 3

@@ -19,12 +19,12 @@ from gateway.sinks.http import sink as http
 from gateway.sinks.jsonl import sink as jsonl
 from gateway.sinks.slack import sink as slack
 from gateway.sinks.text.language import Language, Photo, Telling, tell
-from tests.conftest import SECRET
 from tests.fakes import START
 from tests.sinks.parts import DELIVERY_ID, outgoing
 from tests.sinks.slack_side import judged
 from tests.sinks.slack_side import texts as texts_of
 from tests.sinks.test_jsonl import KEYS
+from tests.support.webhooks import SECRET
 
 LINK = "https://erp.example.com/items/{reference_id}?sr={sr_uuid}"
 RECIPIENTS = ["care@example.com", "担当 <ops@example.com>"]

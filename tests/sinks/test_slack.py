@@ -13,9 +13,9 @@ from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retr
 from gateway.sinks import SlackConfig
 from gateway.sinks.slack.sink import render
 from gateway.sinks.text.templates import escape_slack as escape
-from tests.conftest import PAYLOADS
 from tests.sinks.parts import Heard, HttpServer, after_request, answer, opened, outgoing, ref, send
 from tests.sinks.slack_side import judged, shown, texts
+from tests.support.webhooks import PAYLOADS
 
 CONFIG = SlackConfig(webhook_url=ref("HOOK"))
 

@@ -16,9 +16,9 @@ from gateway.core import events
 from gateway.core.records import Accepted, Duplicate, Message, NewMessage
 from gateway.store.sqlite import reads
 from gateway.store.sqlite.store import MOST_WAITING
-from tests.conftest import PAYLOADS
 from tests.fakes import START
 from tests.store.kit import DAY, RETENTION, Trap, accepted, assert_counters_right, duplicate, looking, new, one, rows, serving
+from tests.support.webhooks import PAYLOADS
 
 IDENTITY = {"state_change": ["sr_uuid", "timestamp"], "media_rejected": ["sr_uuid", "timestamp"]}
 JAPANESE = "バッグ・真贋判定 👜"

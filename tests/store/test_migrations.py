@@ -18,9 +18,9 @@ from gateway.core.errors import StoreCorrupt, StoreFailed
 from gateway.store.sqlite.backup import unfinished
 from gateway.store.sqlite.migrations import Upgrade, backup_before, scripts
 from gateway.store.sqlite.store import Store
-from tests.process.running import until
 from tests.store import writing
 from tests.store.kit import HANG, RETENTION, crash_copy, files, fill, go_on, line, one, process, rows, set_version
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("threads_ended")
 RELEASED = {

@@ -12,8 +12,8 @@ import pytest
 
 from gateway.core.errors import StoreFailed
 from gateway.store.sqlite.store import Store
-from tests.process.running import until
 from tests.store.kit import HANG, RETENTION, accepted, looking, new, one, serving, sqlite_error
+from tests.support.waiting import until
 
 FRAME = 24 + 4096
 LONG = 4000 * FRAME

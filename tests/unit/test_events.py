@@ -29,7 +29,7 @@ from gateway.core.events import (
     is_json,
     lookup,
 )
-from tests.conftest import PAYLOADS
+from tests.support.webhooks import PAYLOADS
 
 
 def event(body: bytes) -> Event:

@@ -12,7 +12,7 @@ from gateway.core.events import event_of
 from gateway.core.patterns import compile_pattern
 from gateway.core.routing import GATEWAY, Route, Router
 from gateway.host.environment import Environment
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 DEAD = event_of({"event_type": "gateway.delivery_dead", "sink": "erp"})
 

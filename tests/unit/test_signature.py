@@ -20,7 +20,7 @@ from standardwebhooks.webhooks import Webhook
 from gateway.core.errors import RejectedWebhook
 from gateway.core.secrets import Secret
 from gateway.core.signature import Key, VerifiedMessage, sign, unverified, verify
-from tests.conftest import SECRET
+from tests.support.webhooks import SECRET
 
 NOW = 1_649_367_553
 """Unix seconds: the timestamp of the published vector, so that every table below can use it."""

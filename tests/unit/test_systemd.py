@@ -17,7 +17,7 @@ from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.host.systemd import Systemd, listening_sockets, passed_names, passed_sockets
 from tests.fakes import FakeClock
-from tests.process.supervised import DescriptorStore, NotifySocket
+from tests.support.service_manager import DescriptorStore, NotifySocket
 
 PID = str(os.getpid())
 

@@ -19,8 +19,8 @@ from typing import Self
 
 import pytest
 
-from tests.conftest import SECRET
-from tests.process.running import CODE
+from tests.support.gateway_process import CODE
+from tests.support.webhooks import SECRET
 
 ROOT = Path(__file__).parents[2]
 SERVICE = "legitmark-gateway.service"

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Self
 
-from tests.process.running import until
+from tests.support.waiting import until
 
 
 def listening(where: str | Path = "127.0.0.1") -> socket.socket:

@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from gateway.web.server.bounded import SENDERS
-from tests.process.running import PATH, event, read_answer, request_bytes, signed
+from tests.support.exchange import read_answer, request_bytes
+from tests.support.webhooks import PATH, event, signed
 
 Pause = Callable[[], float]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
