@@ -13,8 +13,9 @@ from cyclopts import Parameter
 from msgspec import Struct, field
 
 from gateway.cli.client import connected
-from gateway.cli.common import AdminOption, ConfigOption, JsonOption, UsageError, complain, instant
-from gateway.cli.lines import printable, to_json
+from gateway.cli.errors import UsageError, complain
+from gateway.cli.options import AdminOption, ConfigOption, JsonOption, instant
+from gateway.cli.output import printable, to_json
 from gateway.config import find, load
 from gateway.core import events
 from gateway.core.routing import Decision, Router

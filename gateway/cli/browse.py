@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from gateway.cli.client import Client, Refused, connected, segment
-from gateway.cli.common import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, UsageError, console, instant
 from gateway.cli.completion import sink_names
-from gateway.cli.lines import printable, to_json
+from gateway.cli.errors import UsageError
+from gateway.cli.options import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, instant
+from gateway.cli.output import console, printable, to_json
 
 _PAGE = 200
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from gateway.cli.common import ConfigOption, JsonOption, UsageError, explained
-from gateway.cli.lines import printable, to_json
+from gateway.cli.errors import UsageError, explained
+from gateway.cli.options import ConfigOption, JsonOption
+from gateway.cli.output import printable, to_json
 from gateway.config import Config, find, load
 from gateway.core.errors import ConfigError, Problem
 from gateway.host.environment import Environment

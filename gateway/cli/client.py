@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from gateway import NO_SOURCE, SERVER
-from gateway.cli.common import UsageError
+from gateway.cli.errors import UsageError
 from gateway.config import as_the_service, find, load_admin, load_store
 from gateway.config.decode import suggestion
 from gateway.config.listen import Address, Inherited, Tcp, Unix, parse

@@ -27,7 +27,7 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     shell
         Which one it is for.
     """
-    from gateway.cli import app
+    from gateway.cli.commands import app
 
     print(app.generate_completion(shell=shell), end="")
     return 0

@@ -15,8 +15,9 @@ import msgspec
 from cyclopts import Parameter
 
 from gateway.cli.client import Refused, connected
-from gateway.cli.common import AdminOption, ConfigOption, JsonOption, UsageError
-from gateway.cli.lines import printable, size, to_json
+from gateway.cli.errors import UsageError
+from gateway.cli.options import AdminOption, ConfigOption, JsonOption
+from gateway.cli.output import printable, size, to_json
 from gateway.config import find, load_store
 from gateway.config.settings import StoreSettings
 from gateway.core.errors import BackupExists, BackupFailed, StoreCorrupt, StoreFailed, StoreLocked, Unreachable

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from gateway.cli.client import Refused, actor, connected
-from gateway.cli.common import AdminOption, ConfigOption, JsonOption, UsageError
 from gateway.cli.completion import sample_names, sink_names
-from gateway.cli.lines import printable, to_json
+from gateway.cli.errors import UsageError
+from gateway.cli.options import AdminOption, ConfigOption, JsonOption
+from gateway.cli.output import printable, to_json
 from gateway.config.decode import suggestion
 from gateway.core.samples import SAMPLES
 

@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from gateway.cli.common import working_directory
-from gateway.cli.lines import printable
+from gateway.cli.output import printable, working_directory
 from gateway.config import Config
 from gateway.config.files import read
 from gateway.config.location import Place

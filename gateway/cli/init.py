@@ -9,8 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from gateway.cli.common import UsageError
-from gateway.core.errors import GatewayError
+from gateway.cli.errors import Unwritable, UsageError
 
 SCHEMA = "gateway.schema.json"
 
@@ -70,10 +69,6 @@ sinks = ["archive"]
 # event = {{ event_type = "state_change", state = {{ primary = "COMPLETE", supplement = "REJECTED" }} }}
 # sinks = ["archive", "erp"]
 """
-
-
-class Unwritable(GatewayError):
-    exit_code = 74
 
 
 def init(

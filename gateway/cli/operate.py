@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from gateway.cli.client import Client, Refused, actor, connected, segment
-from gateway.cli.common import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, UsageError, agreed, instant
 from gateway.cli.completion import sink_names
-from gateway.cli.lines import printable, to_json
+from gateway.cli.errors import UsageError
+from gateway.cli.options import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, instant
+from gateway.cli.output import agreed, printable, to_json
 
 SinkArgument = Annotated[str, Parameter(completer=sink_names)]
 IdsArgument = Annotated[str, Parameter(name="ID", help="The gateway's id, the sender's, an SR uuid, a reference id.")]

@@ -11,8 +11,9 @@ import msgspec
 from cyclopts import Parameter
 
 from gateway.cli.client import Client, Refused, actor, connected
-from gateway.cli.common import AdminOption, ConfigOption, JsonOption, agreed, complain
-from gateway.cli.lines import printable, to_json
+from gateway.cli.errors import complain
+from gateway.cli.options import AdminOption, ConfigOption, JsonOption
+from gateway.cli.output import agreed, printable, to_json
 from gateway.config import find
 from gateway.config.diff import Difference, QueuedDeliveries
 from gateway.core.errors import ConfigError, Problem

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from gateway.cli.client import Refused, actor, connected
-from gateway.cli.common import AdminOption, ConfigOption, JsonOption
 from gateway.cli.completion import source_names
-from gateway.cli.lines import printable
+from gateway.cli.options import AdminOption, ConfigOption, JsonOption
+from gateway.cli.output import printable
 from gateway.core.errors import StoreError
 
 _COUNTS = ("kept", "fit", "accepted", "duplicate", "quarantined", "remaining")

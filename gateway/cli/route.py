@@ -8,20 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from gateway.cli.common import (
-    AdminOption,
-    ConfigOption,
-    EventArgument,
-    JsonOption,
-    SetOption,
-    UsageError,
-    configuration,
-    console,
-    event_bytes,
-)
 from gateway.cli.completion import sink_names
+from gateway.cli.errors import UsageError
+from gateway.cli.events import event_bytes
 from gateway.cli.explain import Explainer, Verdict
-from gateway.cli.lines import printable, to_json
+from gateway.cli.options import AdminOption, ConfigOption, EventArgument, JsonOption, SetOption, configuration
+from gateway.cli.output import console, printable, to_json
 from gateway.config import Config
 from gateway.config.decode import suggestion
 from gateway.core import events

@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from gateway.cli.client import reachable, running
-from gateway.cli.common import (
-    AdminOption,
-    ConfigOption,
-    EventArgument,
-    JsonOption,
-    SetOption,
-    UsageError,
-    changed,
-    configuration,
-    named_bytes,
-)
-from gateway.cli.lines import printable, to_json
+from gateway.cli.errors import UsageError
+from gateway.cli.events import changed, named_bytes
+from gateway.cli.options import AdminOption, ConfigOption, EventArgument, JsonOption, SetOption, configuration
+from gateway.cli.output import printable, to_json
 from gateway.config import as_the_service
 from gateway.config.listen import Inherited, Tcp, Unix, parse
 from gateway.config.settings import Config

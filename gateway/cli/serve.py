@@ -8,8 +8,9 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from gateway.cli.common import ConfigOption, configuration, exit_code, explained
-from gateway.cli.lines import printable
+from gateway.cli.errors import exit_code, explained
+from gateway.cli.options import ConfigOption, configuration
+from gateway.cli.output import printable
 from gateway.cli.streams import Lines
 from gateway.core.errors import StoreError
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.cli.client import connected
-from gateway.cli.common import AdminOption, ConfigOption, JsonOption, console
-from gateway.cli.lines import printable, size, to_json
+from gateway.cli.options import AdminOption, ConfigOption, JsonOption
+from gateway.cli.output import console, printable, size, to_json
 from gateway.core.attention import MOST_COUNTED, Attention, Flow, SinkStatus, Status
 
 if TYPE_CHECKING:

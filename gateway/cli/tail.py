@@ -17,9 +17,11 @@ from typing import Annotated, Any, BinaryIO, cast
 from cyclopts import Parameter
 from msgspec import Struct
 
-from gateway.cli.common import ConfigOption, UsageError, console, instant
+from gateway.cli.audit_line import readable, style_of
 from gateway.cli.completion import sink_names
-from gateway.cli.lines import readable, style_of
+from gateway.cli.errors import UsageError
+from gateway.cli.options import ConfigOption, instant
+from gateway.cli.output import console
 from gateway.config import as_the_service, find, load_audit
 from gateway.core.errors import StoreError
 from gateway.core.values import rfc3339

@@ -10,19 +10,16 @@ from xml.etree import ElementTree
 from cyclopts import Parameter
 from msgspec import Struct
 
-from gateway.cli.common import ConfigOption, JsonOption, complain, console
+from gateway.cli.errors import Unwritable, complain
 from gateway.cli.explain import Explainer, Spot, Verdict
-from gateway.cli.lines import printable, to_json
+from gateway.cli.options import ConfigOption, JsonOption
+from gateway.cli.output import console, printable, to_json
 from gateway.config import Config, find, load
 from gateway.config.settings import Rule, TestSettings
 from gateway.core import events, samples
-from gateway.core.errors import ConfigError, GatewayError, Problem
+from gateway.core.errors import ConfigError, Problem
 from gateway.core.routing import Decision
 from gateway.host.environment import Environment
-
-
-class Unwritable(GatewayError):
-    exit_code = 74
 
 
 class Result(Struct, frozen=True):

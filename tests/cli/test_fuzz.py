@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli import app
+from gateway.cli.commands import app
 from tests.cli.running import CONFIG, environment
 from tests.cli.test_addresses import serving
 

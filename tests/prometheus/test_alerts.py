@@ -13,7 +13,7 @@ import pytest
 import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.cli import _COMMANDS
+from gateway.cli.commands import COMMANDS
 from gateway.config.settings import ServerSettings
 from tests.support.configurations import http_sink, route
 from tests.support.gateway_process import Running
@@ -51,7 +51,7 @@ def test_each_rule_says_how_bad_it_is_and_which_command_to_run(rule: str) -> Non
     assert re.search(r"summary: .{20,}", rule)
     description = rule.partition("description: >-")[2]
     commands = re.findall(r"`gateway\s+(\w+)", description)
-    assert commands and set(commands) <= {name for name, _, _ in _COMMANDS}
+    assert commands and set(commands) <= {name for name, _, _ in COMMANDS}
 
 
 async def scraped(running: Running) -> Series:

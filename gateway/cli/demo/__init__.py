@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.text import Text
 
-from gateway.cli.common import UsageError, console, working_directory
+from gateway.cli.audit_line import style_of
 from gateway.cli.demo.story import CONFIG, Step, story
-from gateway.cli.lines import printable, style_of
+from gateway.cli.errors import UsageError
+from gateway.cli.output import console, printable, working_directory
 from gateway.cli.tail import followed, parsed
 from gateway.config import Config, load
 from gateway.core import events

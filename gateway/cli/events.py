@@ -1,0 +1,64 @@
+"""The events that commands name: samples, files, standard input, and messages of the running gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from gateway.cli.errors import UsageError
+from gateway.cli.output import printable, to_json
+from gateway.config.decode import suggestion
+from gateway.core.samples import SAMPLES, with_values
+
+
+def event_bytes(name: str, assignments: list[str] | None, config: Path | None, admin: str | None) -> bytes:
+    """The body that EVENT stands for, with `--set` carried out. Without it, a file is passed on byte for byte."""
+    return changed(named_bytes(name, config, admin), assignments)
+
+
+def named_bytes(name: str, config: Path | None, admin: str | None) -> bytes:
+    """The body that EVENT stands for: a sample's name, a file, `-` for standard input, or the id of a message that the running
+    gateway has. Raises UsageError, or Unreachable where only the gateway could tell."""
+    if name == "-":
+        if sys.stdin is None:
+            raise UsageError("standard input is closed: there is no event to read")
+        return sys.stdin.buffer.read()
+    if name in SAMPLES:
+        return json.dumps(SAMPLES[name], ensure_ascii=False, separators=(",", ":")).encode()
+    if (file := _file(name)) is not None:
+        return file
+    if re.fullmatch(r"[0-9a-f]{32}|msg_\w+", name):
+        from gateway.cli.client import stored_body
+
+        return asyncio.run(stored_body(name, config, admin))
+    raise UsageError(f'"{name}" is neither a sample, a file nor the id of a message; {suggestion(name, SAMPLES)}')
+
+
+def _file(name: str) -> bytes | None:
+    """Return what a file holds; None if there is no such file. Raises UsageError if it can't be read."""
+    try:
+        path = Path(name)
+        return path.read_bytes() if path.is_file() else None
+    except OSError as error:
+        raise UsageError(f"{printable(name)} can't be read: {error.strerror}") from None
+    except ValueError:
+        return None  # a text that is no path
+
+
+def changed(raw: bytes, assignments: list[str] | None) -> bytes:
+    """A body with `path=value` set; the very same bytes where there is none to set. Raises UsageError."""
+    if not assignments:
+        return raw
+    try:
+        event: Any = json.loads(raw)
+        if not isinstance(event, dict):
+            raise ValueError("--set needs an event that is a JSON object")
+        return to_json(with_values(event, assignments), compact=True).encode()
+    except RecursionError:
+        raise UsageError("--set can't change an event that is nested so deeply") from None
+    except ValueError as error:
+        raise UsageError(str(error)) from None
