@@ -1,0 +1,179 @@
+"""`docs/reference.md` states what the code does: its lists are compared with the code's own."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from cyclopts import App
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import FieldInfo, fields
+
+from gateway.cli.commands import app
+from gateway.config.settings import (
+    AdminSettings,
+    AuditSettings,
+    DefaultsSettings,
+    RouteSettings,
+    ServerSettings,
+    SourceSettings,
+    StoreSettings,
+)
+from gateway.config.settings import TestSettings as Expectation
+from gateway.core.events import IDENTITY, Milestone
+from gateway.core.outcome import Reason
+from gateway.core.patterns import OPERATORS
+from gateway.core.samples import SAMPLES
+from gateway.core.values import Duration, Rate, Size
+from gateway.core.vocabulary import NOTICE_TYPES
+from gateway.observability.metrics import Metrics
+from gateway.sinks import SINK_TYPES
+from gateway.sinks.base import SinkSettings
+from tests.docs.reading import ROOT, marked, rows, section, text_of, words
+
+TEXT = text_of(ROOT / "docs/reference.md")
+TABLES: dict[str, type[Struct]] = {
+    "`[server]`": ServerSettings,
+    "`[admin]`": AdminSettings,
+    "`[store]`": StoreSettings,
+    "`[audit]`": AuditSettings,
+    "`[defaults]`": DefaultsSettings,
+    "`[sources.NAME]`": SourceSettings,
+    "`[sinks.NAME]`: every type": SinkSettings,
+    "`[[routes]]`": RouteSettings,
+    "`[[tests]]`": Expectation,
+    **{f'`type = "{name}"`': kind for name, kind in SINK_TYPES.items()},
+}
+DIFFERS_BY_TYPE = {"concurrency", "rate", "ordering"}
+"""Keys of every sink whose default is the type's own: the table says it in words."""
+SHARED = {field.name for field in fields(SinkSettings)}
+
+
+def first_words(name: str) -> list[str]:
+    """The texts in backticks of the first column of a table that is held to the code."""
+    return [word for row in rows(marked(TEXT, name)) for word in words(row[0])]
+
+
+def written(value: Any) -> str:
+    """A default as TOML writes it; empty where there is none."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case Duration() | Size() | Rate() | str():
+            return f'"{value}"'
+        case int():
+            return str(value)
+        case list():
+            return f"[{', '.join(written(item) for item in value)}]"
+        case dict():
+            return "{}"
+        case _:
+            pairs = msgspec.structs.asdict(value).items()
+            return f"{{ {', '.join(f'{key} = {written(inner)}' for key, inner in pairs)} }}"
+
+
+def default_of(field: FieldInfo) -> str:
+    if field.required:
+        return "required"
+    return written(field.default if field.default is not NODEFAULT else field.default_factory())
+
+
+@pytest.mark.parametrize("heading", TABLES)
+def test_a_table_of_the_configuration_has_every_key_with_its_default(heading: str) -> None:
+    kind = TABLES[heading]
+    own = [
+        field for field in fields(kind) if kind is SinkSettings or not issubclass(kind, SinkSettings) or field.name not in SHARED
+    ]
+    expected = {field.name: default_of(field) for field in own}
+    for name in DIFFERS_BY_TYPE & expected.keys() if kind is SinkSettings else ():
+        expected[name] = ""
+    found = {words(row[0])[0]: (words(row[1]) or [row[1]])[0] for row in rows(section(TEXT, heading))}
+    assert found == expected
+
+
+def test_the_keys_of_every_sink_say_the_defaults_that_differ_by_type() -> None:
+    (row,) = [row for row in rows(section(TEXT, "`[sinks.NAME]`: every type")) if row[0] == "`concurrency`"]
+    for name, kind in SINK_TYPES.items():
+        default = next(field.default for field in fields(kind) if field.name == "concurrency")
+        assert f"`{name}` {default}" in row[2]
+
+
+def test_the_answers_are_the_ones_that_the_gateway_counts() -> None:
+    metrics = Metrics()
+    metrics.expect(["legitmark"], [])
+    counted = set(re.findall(r'rejections_total\{.*?reason="(\w+)"', metrics.exposition().decode()))
+    codes = [words(row[1])[0] for row in rows(marked(TEXT, "answers"))]
+    assert sorted(codes) == sorted(counted)
+    assert len(codes) == len(set(codes))
+
+
+def test_the_identities_are_the_defaults() -> None:
+    assert {words(row[0])[0]: words(row[1]) for row in rows(marked(TEXT, "identities"))} == IDENTITY
+
+
+def test_the_operators_are_the_ones_of_the_pattern_language() -> None:
+    assert first_words("operators") == list(OPERATORS)
+
+
+def test_the_milestones_are_the_closed_list_and_say_which_event_has_them() -> None:
+    found = {words(row[0])[0]: row[1] for row in rows(marked(TEXT, "milestones"))}
+    assert list(found) == [milestone.value for milestone in Milestone]
+    for name, said in found.items():
+        sample = SAMPLES[name]
+        if name == "unrecognized":
+            continue
+        assert words(said) == [sample["event_type"]]
+        if sample["event_type"] == "state_change":
+            assert [text for text in sample["state"].values() if text] == said.partition(" to ")[2].split(" / ")
+
+
+def test_the_gateways_own_events_are_all_named() -> None:
+    assert first_words("own events") == list(NOTICE_TYPES)
+
+
+def test_the_reasons_are_the_closed_list() -> None:
+    assert first_words("reasons") == [reason.value for reason in Reason]
+
+
+def commands(of: App, prefix: str) -> dict[str, App]:
+    """Every command of an application by its whole name, those of its groups included."""
+    found: dict[str, App] = {}
+    for name in of:
+        if name.startswith("-"):
+            continue
+        inner = commands(of[name], f"{prefix} {name}")
+        found |= inner or {f"{prefix} {name}": of[name]}
+    return found
+
+
+COMMANDS = commands(app, "gateway")
+
+
+def test_every_command_stands_in_the_list_of_commands() -> None:
+    rows_of_commands = [re.match(r"gateway(?: [a-z]+)+", words(row[0])[0]) for row in rows(marked(TEXT, "commands"))]
+    assert sorted(found[0] for found in rows_of_commands if found) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("row", rows(marked(TEXT, "commands")), ids=lambda row: str(words(row[0])[0]))
+def test_the_options_that_the_list_of_commands_names_exist(row: list[str]) -> None:
+    name = re.match(r"gateway(?: [a-z]+)+", words(row[0])[0])
+    assert name is not None
+    known = {option for argument in COMMANDS[name[0]].assemble_argument_collection() for option in argument.names}
+    named = {word.split()[0] for cell in row for word in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", cell)}
+    assert named <= known
+
+
+def test_the_environment_variables_are_the_ones_that_the_gateway_reads() -> None:
+    read = set()
+    for file in sorted((ROOT / "gateway").rglob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        read |= set(re.findall(r'(?:get|directory)\(\s*"([A-Z][A-Z_]{4,})"', text))
+    named = {name for row in rows(section(TEXT, "Environment variables")) for name in words(row[0])}
+    assert read <= named
+    assert named - read <= {"SSL_CERT_FILE", "STATE_DIRECTORY", "LOGS_DIRECTORY"}, (
+        "read by the libraries, or by a name in a variable"
+    )
