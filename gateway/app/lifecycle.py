@@ -47,7 +47,7 @@ from gateway.observability.throughput import Pace
 from gateway.store.sqlite.migrations import Upgrade
 from gateway.store.sqlite.store import Store
 from gateway.web.admin.listener import Admin
-from gateway.web.server.bounded import OPERATORS, SENDERS
+from gateway.web.server.drain_times import OPERATORS, SENDERS
 from gateway.web.server.listeners import Listeners
 from gateway.web.server.tls import Certificate, Tls
 from gateway.web.webhooks.ingress import Ingress
@@ -298,9 +298,9 @@ class Gateway:
             cleaning = tasks.create_task(janitor.run(), name="janitor")
             self._settled()
             # The admin listener first: whoever waits for the gateway to be ready asks there.
-            admin_addresses = await self._listeners.open("admin", admin.handle, config.admin.listen, parting=OPERATORS)
+            admin_addresses = await self._listeners.open("admin", admin.handle, config.admin.listen, drain=OPERATORS)
             self._addresses = await self._listeners.open(
-                "webhooks", ingress.handle, config.server.listen, parting=SENDERS, peer_of=ingress.peer_of, tls=tls, keeps=True
+                "webhooks", ingress.handle, config.server.listen, drain=SENDERS, peer_of=ingress.peer_of, tls=tls, keeps=True
             )
             self._listeners.warn_of_unused_sockets()
             self._name_addresses(admin_addresses)

@@ -28,7 +28,8 @@ from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.store.sqlite.store import MOST_WAITING, Store
-from gateway.web.server.bounded import BoundedServer, listen
+from gateway.web.server.bounded import BoundedServer
+from gateway.web.server.listen import listen
 from gateway.web.server.places import MOST_CONNECTIONS
 from gateway.web.webhooks.access import Access
 from gateway.web.webhooks.ingress import Ingress

@@ -15,9 +15,11 @@ from aiohttp import http_parser, web
 
 from gateway.config.listen import Tcp
 from gateway.host.environment import Environment
+from gateway.web.responses import json_response
 from gateway.web.server.accepting import Site
-from gateway.web.server.bounded import BoundedServer, listen, stop_listening
-from gateway.web.server.connection import Parting, json_response
+from gateway.web.server.bounded import BoundedServer
+from gateway.web.server.drain_times import DrainTimes
+from gateway.web.server.listen import listen, stop_listening
 from gateway.web.server.places import MOST_CONNECTIONS
 from tests.support.exchange import exchange, request_bytes
 from tests.support.service_manager import listening
@@ -158,10 +160,10 @@ async def test_a_full_server_leaves_connections_in_the_kernel_until_there_is_a_p
 
         posts = [asyncio.ensure_future(post(number)) for number in range(MOST_CONNECTIONS + more)]
         await until(lambda: len(live.server.connections) == MOST_CONNECTIONS)
-        await until(lambda: bool(live.server._paused))
+        await until(lambda: live.server.seating.paused)
         for _ in range(200):  # turns of the loop in which somebody else would be accepted
             await asyncio.sleep(0)
-        assert (len(live.server.places), live.server._parked) == (MOST_CONNECTIONS, {})
+        assert (len(live.server.places), live.server.seating.parked) == (MOST_CONNECTIONS, 0)
         assert _in_the_kernel(live.address[1]) == more
         live.go_on.set()
         assert await asyncio.gather(*posts) == [200] * len(posts)
@@ -183,7 +185,7 @@ async def test_a_drain_answers_what_it_lets_through_wherever_it_comes_in_between
         writer.write(request_bytes(b"{}", path="/"))
         for _ in range(steps):
             await asyncio.sleep(0)  # a turn of the loop
-        live.server.parting = Parting(0.2, 0.2, 5.0)
+        live.server.drain_times = DrainTimes(0.2, 0.2, 5.0)
         async with asyncio.timeout(5):
             await live.server.drain()
             answer = b""
@@ -203,11 +205,11 @@ def test_a_connection_is_answered_or_waits_in_the_socket_wherever_the_stop_comes
 
 async def _stop_meanwhile(turns: int) -> None:
     serving = Serving()
-    serving.server = BoundedServer(serving.handle, serving.logger, parting=Parting(0.2, 0.2, 5.0))
+    serving.server = BoundedServer(serving.handle, serving.logger, drain_times=DrainTimes(0.2, 0.2, 5.0))
     runner = web.ServerRunner(serving.server, shutdown_timeout=0.1)
     await runner.setup()
     with listening() as held, socket.socket() as client:  # as systemd holds it
-        await Site(runner, serving.server, [held.dup()], None, 1024).start()
+        await Site(runner, serving.server.seating, [held.dup()], None, 1024).start()
 
         async def connect() -> None:
             for _ in range(-turns):

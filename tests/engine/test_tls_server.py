@@ -23,9 +23,10 @@ from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.observability.logs import RateLimited
 from gateway.observability.metrics import Metrics
+from gateway.web.responses import json_response
 from gateway.web.server import tls
-from gateway.web.server.bounded import BoundedServer, listen
-from gateway.web.server.connection import json_response
+from gateway.web.server.bounded import BoundedServer
+from gateway.web.server.listen import listen
 from gateway.web.server.places import MOST_OF_A_PEER
 from gateway.web.server.tls import Certificate, Tls
 from tests.fakes import FakeClock
@@ -202,7 +203,7 @@ def test_what_is_in_its_handshake_when_the_listener_stops_is_still_answered(run:
         dialled, idle = live.dial(), live.dial()
         await until(lambda: len(live.server.places) == 2)
         draining = asyncio.ensure_future(live.drain())
-        await until(lambda: live.server.draining)
+        await until(lambda: live.server.seating.draining)
         reader, writer = await asyncio.open_connection(sock=dialled, **live.certified.options)
         _, idle_writer = await asyncio.open_connection(sock=idle, **live.certified.options)
         writer.write(request_bytes(b"late"))

@@ -66,7 +66,7 @@ WRITTEN = {
     "import warnings; warnings.warn(token)": "stderr",
     "from gateway.observability.metrics import Metrics; Metrics().rejection('legitmark', token)": "metrics at the end",
     "from gateway.core.errors import StoreError; StoreError(f'refused {token}')": "an error",
-    "from gateway.web.server.connection import json_response; json_response(400, {'error': token})": "an answer",
+    "from gateway.web.responses import json_response; json_response(400, {'error': token})": "an answer",
     "from gateway.host.append_file import AppendFile; AppendFile(Path('a.jsonl')).append(token.encode())": "./a.jsonl, line 1",
     "Path('some').write_text('\\n\\n' + token); Path('some').rename('other')": "./other, line 3",
     "Path('../records/../elsewhere').write_text(token)": "/elsewhere, line 1",

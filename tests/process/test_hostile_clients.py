@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gateway.web.server.connection import UNFINISHED_SECONDS
+from gateway.web.server.drain_times import UNFINISHED_SECONDS
 from tests.support.configurations import http_sink, route
 from tests.support.exchange import Answer, request_bytes
 from tests.support.gateway_process import Running, no_traceback

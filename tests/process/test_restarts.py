@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.web.server.bounded import SENDERS
+from gateway.web.server.drain_times import SENDERS
 from tests.support.certificates import Certified
 from tests.support.configurations import http_sink, route
 from tests.support.exchange import read_answer, request_bytes

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from gateway.web.server.bounded import SENDERS
+from gateway.web.server.drain_times import SENDERS
 from tests.support.exchange import read_answer, request_bytes
 from tests.support.webhooks import PATH, event, signed
 

@@ -19,7 +19,7 @@ from gateway.control.status import Observer
 from gateway.core.errors import BackupFailed, StoreCorrupt, StoreError
 from gateway.core.selection import Selection, Target
 from gateway.web.admin import asked
-from gateway.web.server.connection import json_response
+from gateway.web.responses import json_response
 
 _WINDOW = ("since", "until", "after", "limit")
 """Parameters that every list takes."""

@@ -27,7 +27,7 @@ from gateway.observability.metrics import Metrics
 from gateway.web.admin import asked
 from gateway.web.admin.api import Api
 from gateway.web.admin.door import closed_to
-from gateway.web.server.connection import json_response
+from gateway.web.responses import json_response
 
 _Answer = Callable[[], Awaitable[web.Response]]
 

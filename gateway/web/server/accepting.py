@@ -1,54 +1,41 @@
-"""Takes connections out of the sockets that listen, by hand: as many as the server has places for, the others stay in the kernel.
+"""Accepts connections from the listening sockets by hand: only as many as the server has places for; the rest stay in the kernel.
 
-asyncio's own servers accept without end, and tell of a connection only when it is made, its handshake included: a minute each.
+asyncio's own servers accept without end, and report a connection only after its handshake, which may take a minute.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import socket
-import stat
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aiohttp import web
-from msgspec import Struct
 
 from gateway.core.networks import UNIX
 from gateway.observability.logs import KnownReason
+from gateway.web.server.connection import Connection
+from gateway.web.server.seating import Arrival, Seating
 from gateway.web.server.tls import CLOSING_SECONDS, Tls
-
-if TYPE_CHECKING:
-    from gateway.web.server.bounded import BoundedServer
 
 _LAST_HANDSHAKE_SECONDS = 1.0
 """Seconds for handshakes under way when the listener stops."""
 _ACCEPTED_AT_ONCE = 16
 _OUT_OF_RESOURCES_SECONDS = 1.0
-
-
-class Arrival(Struct, frozen=True):
-    """A connection that was accepted, and has no place yet."""
-
-    accepted: socket.socket
-    peer: str | None
-    """See `Holder.peer`."""
-    seat: Callable[[socket.socket, web.RequestHandler], None]
-    """Hands it over to a protocol that has a place."""
+"""Seconds that a listener rests when the kernel has no descriptor or no memory for a connection."""
 
 
 class Site(web.BaseSite):
-    """Listens on sockets. A connection holds its place from the moment it is accepted, so what hangs in its handshake counts."""
+    """Listens on sockets. A connection holds its place from its acceptance on, so one that hangs in its handshake counts."""
 
     def __init__(
-        self, runner: web.BaseRunner, into: BoundedServer, sockets: list[socket.socket], tls: Tls | None, backlog: int
+        self,
+        runner: web.BaseRunner,
+        seating: Seating[Connection],
+        sockets: list[socket.socket],
+        tls: Tls | None,
+        backlog: int,
     ) -> None:
         super().__init__(runner, backlog=backlog)
-        self._into = into
+        self._seating = seating
         self._sockets = sockets
         self._tls = tls
         self._loop = asyncio.get_running_loop()
@@ -82,23 +69,23 @@ class Site(web.BaseSite):
             self._go_on(listener)
 
     def take(self, accepted: socket.socket, address: object) -> None:
-        """Serve a connection from an address, as the socket module gives them."""
+        """Serve an accepted connection; its address is as the socket module gives it."""
         accepted.setblocking(False)
-        peer = self._into.peer_of(address[0] if isinstance(address, tuple) else UNIX)
-        self._into.arrive(Arrival(accepted, peer, self._seat))
+        peer = self._seating.peer_of(address[0] if isinstance(address, tuple) else UNIX)
+        self._seating.arrive(Arrival(accepted, peer, self._seat))
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
-            if not self._into.takes_more():
+            if not self._seating.takes_more():
                 self.pause()
-                self._into.resume_when_free(self.resume)
+                self._seating.resume_when_free(self.resume)
                 return
             try:
                 accepted, address = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError as error:  # no descriptor or no memory: it would be ready to accept again and again
-                self._into.logger.warning("accept", exc_info=error)
+            except OSError as error:  # no descriptor or no memory: the socket would report itself as ready again and again
+                self._seating.logger.warning("accept", exc_info=error)
                 self._loop.remove_reader(listener)
                 self._loop.call_later(_OUT_OF_RESOURCES_SECONDS, self._go_on, listener)
                 return
@@ -108,12 +95,12 @@ class Site(web.BaseSite):
         if listener.fileno() != -1:
             self._loop.add_reader(listener, self._accept, listener)
 
-    def _seat(self, accepted: socket.socket, connection: web.RequestHandler) -> None:
+    def _seat(self, accepted: socket.socket, connection: Connection) -> None:
         task = self._loop.create_task(self._make(accepted, connection), name="handshake")
         self._handshakes.add(task)
         task.add_done_callback(self._handshakes.discard)
 
-    async def _make(self, accepted: socket.socket, connection: web.RequestHandler) -> None:
+    async def _make(self, accepted: socket.socket, connection: Connection) -> None:
         done = False
         try:
             if self._tls is None:
@@ -128,15 +115,15 @@ class Site(web.BaseSite):
                 )
             done = True
         except ConnectionAbortedError:
-            self._into.logger.warning("handshake", exc_info=BadHandshake("timeout"))
+            self._seating.logger.warning("handshake", exc_info=BadHandshake("timeout"))
         except ConnectionError:
-            pass  # who hangs up by then has sent nothing, and is often the health check of a load balancer
-        except OSError as error:  # OpenSSL's are some, too
-            self._into.logger.warning("handshake", exc_info=BadHandshake(getattr(error, "reason", None) or "unknown"))
+            pass  # a client that hangs up this early has sent nothing, and is often the health check of a load balancer
+        except OSError as error:  # some of OpenSSL's errors are OSErrors
+            self._seating.logger.warning("handshake", exc_info=BadHandshake(getattr(error, "reason", None) or "unknown"))
         finally:
             if not done:
                 accepted.close()
-                self._into.dismiss(connection)
+                self._seating.dismiss(connection)
 
     def _cut(self) -> None:
         for handshake in list(self._handshakes):
@@ -144,42 +131,4 @@ class Site(web.BaseSite):
 
 
 class BadHandshake(KnownReason):
-    """One kind whatever OpenSSL says (`HTTP_REQUEST`, `TLSV1_ALERT_UNKNOWN_CA`), so that strangers make one line of them all."""
-
-
-def bind(host: str, port: int) -> list[socket.socket]:
-    """A socket for each address of a host, as `loop.create_server` makes them. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets: list[socket.socket] = []
-    try:
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            try:
-                made = socket.socket(family, kind, protocol)
-            except OSError:
-                continue  # "localhost" where the kernel knows no IPv6
-            sockets.append(made)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            made.bind(address)
-        if not sockets:
-            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
-    except OSError:
-        for made in sockets:
-            made.close()
-        raise
-    return sockets
-
-
-def bind_unix(path: Path) -> socket.socket:
-    """A socket at a path, in place of the one that a process before us has left there. Raises OSError."""
-    with suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.stat().st_mode):
-            path.unlink()
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        made.bind(str(path))
-    except OSError:
-        made.close()
-        raise
-    return made
+    """One kind of error for all reasons of OpenSSL (`HTTP_REQUEST`, `TLSV1_ALERT_UNKNOWN_CA`): strangers cause one log line."""

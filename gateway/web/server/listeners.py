@@ -1,4 +1,4 @@
-"""Where requests come in: the listeners of webhooks and of the admin API, opened one after the other, stopped together."""
+"""The listeners of webhooks and of the admin API: opened one after the other, drained and stopped together."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.host.systemd import Systemd, passed_names
 from gateway.observability.logs import Log, RateLimited
-from gateway.web.server.bounded import BoundedServer, Handler, go_on_with, listen, stop_listening
-from gateway.web.server.connection import Parting
+from gateway.web.server.bounded import BoundedServer, Handler
+from gateway.web.server.drain_times import DrainTimes
+from gateway.web.server.listen import go_on_with, listen, stop_listening
 from gateway.web.server.tls import Tls
 
 _CLEANUP_SECONDS = 0.5
@@ -25,6 +26,8 @@ _CLEANUP_SECONDS = 0.5
 
 
 class Listeners:
+    """Every listener of the process."""
+
     def __init__(self, base: Path, *, environment: Environment, systemd: Systemd, clock: Clock, log: Log) -> None:
         """`base` is the folder that relative paths of unix sockets start from."""
         self._base = base
@@ -42,16 +45,18 @@ class Listeners:
         handler: Handler,
         texts: list[str],
         *,
-        parting: Parting,
+        drain: DrainTimes,
         peer_of: Callable[[str], str | None] = network_of,
         tls: Tls | None = None,
         keeps: bool = False,
     ) -> list[str]:
-        """Listen on all of them; the addresses as they came to be. Raises ListenError.
+        """Listen on all addresses, and return them with the ports that were chosen. Raises ListenError.
 
         Args:
-            what: its name in the log.
-            parting, peer_of: see BoundedServer.
+            what: the listener's name in the log.
+            texts: addresses, as the configuration writes them.
+            drain: how long a stop waits for its connections.
+            peer_of: see BoundedServer.
             keeps: go on with connections that the process before us left idle, and leave ours to the next one.
         """
         logger = logging.Logger("aiohttp.server")
@@ -59,8 +64,9 @@ class Listeners:
         keep = self._systemd.keep if keeps and self._systemd.keeps else None
         addresses = [parse(text, self._base) for text in texts]
         if not all(isinstance(address, Inherited) for address in addresses):
-            parting = structs.replace(parting, open=0.0)  # a socket of our own closes with the stop: senders go elsewhere at once
-        server = BoundedServer(handler, logger, parting=parting, peer_of=peer_of, keep=keep)
+            # A socket of our own closes when the stop begins: senders go elsewhere at once.
+            drain = structs.replace(drain, open=0.0)
+        server = BoundedServer(handler, logger, drain_times=drain, peer_of=peer_of, keep=keep)
         runner = web.ServerRunner(server, shutdown_timeout=_CLEANUP_SECONDS)
         self._open.append((runner, server))
         await runner.setup()
@@ -75,23 +81,23 @@ class Listeners:
         return opened
 
     def warn_of_unused_sockets(self) -> None:
-        """What systemd passed on and nobody listens to: what comes in there would wait for ever."""
+        """Log each socket that systemd passed on and that no listener uses: connections would wait there without end."""
         for name in sorted(passed_names(self._environment) - self._used):
             do = f'listen on "fd:{name}", or take it out of the socket unit'
             self._log.warning("gateway.socket_unused", name=name, do=do)
 
     async def drain(self, seconds: float, held_up: Callable[[], bool]) -> None:
-        """Answer the requests that have begun, and end every connection by its answer; then take no new ones any more.
+        """Answer the requests that have begun, and end every connection by its answer; then take no new ones.
 
         Args:
-            seconds: after which whoever waits for this will cut it.
-            held_up: whether something else holds the stop up anyway: until then senders are taken out of the sockets of systemd,
-                where they would wait for the next process.
+            seconds: the time after which the caller will cut the connections.
+            held_up: returns True while something else holds the stop up anyway. Until then the gateway goes on to take senders
+                out of the sockets of systemd, where they would wait for the next process.
         """
         await asyncio.gather(*(_drain(*listener, seconds, held_up) for listener in self._open))
 
     async def close(self) -> None:
-        """End what is still open, now."""
+        """End every connection that is still open, now."""
         for runner, server in self._open:
             await stop_listening(runner)
             server.cut()
@@ -99,7 +105,7 @@ class Listeners:
 
 
 async def _drain(runner: web.ServerRunner, server: BoundedServer, seconds: float, held_up: Callable[[], bool]) -> None:
-    server.parting = server.parting.within(seconds)
+    server.drain_times = server.drain_times.within(seconds)
     await server.say_goodbye(held_up)
     await stop_listening(runner)
     await server.drain()

@@ -16,7 +16,8 @@ from gateway.ingest.receive import Intake, Source
 from gateway.ingest.rejections import Rejections
 from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.logs import Log, Sparing
-from gateway.web.server.connection import Ack, Connection, json_response
+from gateway.web.responses import Ack, json_response
+from gateway.web.server.connection import Connection
 from gateway.web.webhooks.access import Access
 
 _BODY_SECONDS = 5.0
