@@ -1,4 +1,4 @@
-"""The layers of the house as data: who may import whom, and the few places of time, randomness, environment and tasks."""
+"""The rules of the house: which folder imports which, and the few places of time, randomness, environment and tasks."""
 
 from __future__ import annotations
 
@@ -11,23 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.house import HOUSE
+
 ROOT = Path(__file__).parent.parent
-HOUSE: dict[str, set[str]] = {
-    "core": set(),
-    "host": {"core"},
-    "observability": {"core", "host"},
-    "store": {"core", "host"},
-    "sinks": {"core", "host"},
-    "config": {"core", "host", "sinks"},
-    "ingest": {"core", "host", "observability", "store"},
-    "delivery": {"core", "host", "observability", "store", "sinks", "config", "ingest"},
-    "maintenance": {"core", "host", "observability", "store", "sinks", "config", "ingest", "delivery"},
-    "control": {"core", "host", "observability", "store", "sinks", "config", "ingest", "delivery", "maintenance"},
-    "web": {"core", "host", "observability", "store", "sinks", "config", "ingest", "delivery", "maintenance", "control"},
-    "app": {"core", "host", "observability", "store", "sinks", "config", "ingest", "delivery", "maintenance", "control", "web"},
-    "cli": {"core", "host", "observability", "store", "sinks", "config", "app"},
-}
-"""The folders of the house, bottom to top, and the folders that each one may import from beside itself."""
 
 BEHIND: dict[str, set[str]] = {
     "gateway.store": {"gateway.cli.db"},
