@@ -1,4 +1,4 @@
-"""A thread of messages about one service request: what a sink has to know again to go on with it."""
+"""A conversation about one service request: the facts that a sink keeps in order to continue it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from msgspec import Struct
 
 class Thread(Struct, frozen=True):
     channel: str
-    """Where it is, by the id that the other side gave."""
+    """The id of the channel, as Slack answered it."""
     ts: str
-    """Its first message, by the other side's id: Slack's `ts`."""
+    """The id of its first message: Slack's `ts`."""
     shown_at: float
-    """The instant of the event that the first message shows, in Unix seconds, UTC: an older one does not replace it."""
+    """The timestamp of the event that the first message shows, in Unix seconds, UTC. An older event does not replace it."""

@@ -1,4 +1,4 @@
-"""The names of what lies beside the database: nothing else may have one of them."""
+"""The names of the files that lie next to the database. No other file of the configuration may have one of them."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ BESIDE = {
     ".refused-journal": "the journal of the refused requests",
     ".addresses": "the addresses of the running gateway",
 }
-"""The files of a database, by what is added to its name (SQLite's own: sqlite.org/tempfiles.html)."""
+"""The suffix of each file, and its purpose. The names of SQLite's own files are listed in sqlite.org/tempfiles.html."""

@@ -1,4 +1,4 @@
-"""What the store tells of messages and deliveries, as typed documents."""
+"""The answers of the store about messages and deliveries, as typed documents."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Ids(Struct, frozen=True):
-    """What an audit line says of a message: all but its body, which may be large."""
+    """The fields of a message that an audit line shows: everything except the body, which may be large."""
 
     id: str
     sender_id: str | None
@@ -18,7 +18,7 @@ class Ids(Struct, frozen=True):
 
 
 class Chosen(Struct, frozen=True):
-    """A message that a selection names, without its body."""
+    """A message that matches a selection, without its body."""
 
     seq: int
     source: str

@@ -1,4 +1,4 @@
-"""Every exception that this gateway raises on purpose. Owns no behaviour; knows no other module.
+"""Every exception that this gateway raises on purpose, each with its exit code or its HTTP status. It has no behaviour.
 
     GatewayError
     ├── ConfigError           the operator: gateway.toml is wrong; all problems at once   exit 78
@@ -6,16 +6,16 @@
     ├── RejectedWebhook       the sender: this request is refused                         HTTP 4xx
     ├── Unreachable           the operator: no gateway answers there                      exit 69
     ├── ListenError           the operator: an address can't be listened on               exit 74
-    ├── BackupFailed          the operator: no backup was made, and nothing is left of it exit 74
-    │   ├── BackupExists      a file of that name is there already                        exit 2
-    │   └── UpkeepBusy        another backup or check is under way                        exit 1
+    ├── BackupFailed          the operator: no backup was made; its file is removed       exit 74
+    │   ├── BackupExists      a file of that name exists already                          exit 2
+    │   └── UpkeepBusy        another backup or check is running                          exit 1
     └── StoreError            the operator: nothing can be committed now                  HTTP 503
         ├── StoreOverloaded   too many requests wait for the disk already                 HTTP 503
         ├── StoreLocked       another process holds the database                          exit 73
-        ├── StoreCorrupt      the file is not a database we can trust                     exit 65
+        ├── StoreCorrupt      the file is not a database that can be trusted              exit 65
         └── StoreFailed       the disk answered with an I/O error                         exit 74
 
-Expected answers of the world (a sink that says 500) are values, see `outcome`, never exceptions.
+Expected answers of other systems, such as a sink's 500, are values (see `outcome`), never exceptions.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from msgspec import Struct
 
 
 class GatewayError(Exception):
-    """The base of all; `exit_code` is what the process ends with (sysexits.h)."""
+    """The base of all of them. The process ends with `exit_code` (sysexits.h)."""
 
     exit_code: ClassVar[int] = 70
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """One thing wrong in a configuration: where, what, and what to do about it."""
+    """One problem in a configuration: its place, what is wrong, and what to do about it."""
 
     place: str
     """Table and key as written in TOML: `[sinks.erp] retry`."""
@@ -42,12 +42,12 @@ class Problem(Struct, frozen=True, kw_only=True):
     level: Literal["error", "warning", "note"] = "error"
     file: str = ""
     line: int | None = None
-    """1-based, as is the column, in characters; None where the file could not be read as text."""
+    """1-based. The column is 1-based too, and counts characters. Both are None if the file could not be read as text."""
     column: int | None = None
     source: str = ""
-    """The line as it stands in the file, but for what may be a secret."""
+    """The line of the file, with anything that may be a secret masked."""
     width: int = 1
-    """Characters that are meant, from the column on."""
+    """The number of characters to underline, from the column on."""
 
     def __str__(self) -> str:
         at = f"{self.file}:{self.line}:{self.column}" if self.line is not None else self.file

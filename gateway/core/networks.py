@@ -1,4 +1,4 @@
-"""The networks that an address lies in, and the address that a request came from, behind proxies too. Knows no socket."""
+"""Networks, and the address of the client that sent a request, even behind proxies. Opens no socket."""
 
 from __future__ import annotations
 
@@ -10,31 +10,34 @@ from functools import lru_cache
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 UNIX = "unix"
-"""The name in place of an address for a client that connects through a unix socket."""
+"""The name that stands for the address of a client on a unix socket."""
 _MOST_HOPS = 32
-"""Entries of X-Forwarded-For that are looked at: what a stranger can write there must not cost more."""
+"""The entries of X-Forwarded-For that are read. Strangers can write this header, so its cost must be bounded."""
 _HIGHEST_PORT = 65535
 _LONGEST = 64
-"""Characters of an address with all that may stand around it; so a cache of them is bounded, too."""
+"""Characters of an address with brackets, port and zone. It bounds the cache as well."""
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
-"""IPv4-mapped addresses (RFC 4291, section 2.5.5.2): how a socket for both families shows those of IPv4."""
+"""IPv4-mapped addresses (RFC 4291, section 2.5.5.2). A socket for both families shows IPv4 addresses in this form."""
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+(?:%[0-9A-Za-z._~-]+)?)\](?::([0-9]{1,5}))?|([0-9.]+):([0-9]{1,5})")
-"""`[address]` and `[address]:port` of IPv6 (RFC 3986, section 3.2.2), `address:port` of IPv4: some proxies add it."""
+"""`[address]` and `[address]:port` of IPv6 (RFC 3986, section 3.2.2), and `address:port` of IPv4. Some proxies add the port."""
 _WITH_ZONE = re.compile(r"([0-9A-Fa-f:.]+:[0-9A-Fa-f:.]*)%[0-9A-Za-z._~-]+")
-"""An IPv6 address with its zone (RFC 4007, section 11), as the kernel writes a link-local peer."""
-_NOBODY = ""
+"""An IPv6 address with its zone (RFC 4007, section 11), the form in which the kernel writes a link-local peer."""
+_UNKNOWN = ""
 
 
 class Networks:
-    """A set of networks, and of `UNIX`. Asking for the same address again costs next to nothing."""
+    """A set of networks, which may include `UNIX`. Answers are cached, so asking again for the same address is cheap."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
-        """Raises ValueError where one is neither."""
+        """Raises ValueError if a text is neither a network nor `UNIX`."""
         texts = list(texts)
         self._unix = UNIX in texts
         self._networks = tuple(parse_network(text) for text in texts if text != UNIX)
         self.hold = lru_cache(maxsize=4096)(self._hold)
-        """Whether an address, as text, is among them; what is no address is not. Not for texts that a stranger chose."""
+        """Return True if the text is an address in one of the networks.
+
+        The cache keeps the texts, so call it for addresses only, never for text that a stranger chose.
+        """
 
     def _hold(self, address: str) -> bool:
         if address == UNIX:
@@ -44,10 +47,12 @@ class Networks:
 
 
 def parse_network(text: str, *, strict: bool = False) -> Network:
-    """A network, or a single address as one. Raises ValueError if the text is neither, or has the zone of an interface.
+    """Return the network that a text names; a single address is a network of one.
+
+    Raises ValueError if the text is neither, or has the zone of an interface.
 
     Args:
-        strict: refuse bits behind the prefix; they are cut otherwise.
+        strict: Refuse host bits after the prefix. Otherwise they are set to zero.
     """
     if "%" in text:
         raise ValueError("a network has no zone")
@@ -59,7 +64,10 @@ def parse_network(text: str, *, strict: bool = False) -> Network:
 
 
 def plain(text: str) -> str | None:
-    """An address in its shortest form, without brackets, port and zone, IPv4 where it is mapped; None where it is none."""
+    """Return an address in its shortest form, or None if the text is not an address.
+
+    Brackets, port and zone are removed, and an IPv4-mapped address becomes IPv4.
+    """
     return _plain(text) if len(text) <= _LONGEST else None
 
 
@@ -85,16 +93,16 @@ def _plain(text: str) -> str | None:
 
 
 def client(peer: str, forwarded: Iterable[str], trusted: Networks) -> str:
-    """Return the address of whoever sent a request; "" is nobody, whom no list of networks holds.
+    """Return the address of the client that sent a request, or "" if it is unknown. No list of networks contains "".
 
-    A proxy appends the address that it got the request from, so the list is read from its end, as long as the one who wrote
-    an entry is trusted. An entry that is no address (`unknown`, `_hidden`, an empty one) makes the client nobody: behind it
-    stands somebody whom the proxy could not name, and never the proxy itself. The same holds for a list of trusted addresses
-    that is longer than the walk. Without the header the peer is the client.
+    Each proxy appends the address that it received the request from. The list is therefore read from its end, for as long
+    as the writer of an entry is trusted. An entry that is not an address (`unknown`, `_hidden`, an empty one) makes the client
+    unknown, because it stands for a client that the proxy could not name, never for the proxy itself. The client is also
+    unknown if more addresses are trusted than are read. Without the header, the peer is the client.
 
     Args:
-        peer: the address that is connected, or UNIX.
-        forwarded: the lines of X-Forwarded-For, in their order; several are one list (RFC 9110, section 5.3).
+        peer: The address that is connected, or UNIX.
+        forwarded: The lines of X-Forwarded-For, in order. Several lines are one list (RFC 9110, section 5.3).
     """
     address = plain(peer) or peer
     lines = list(forwarded)
@@ -102,16 +110,16 @@ def client(peer: str, forwarded: Iterable[str], trusted: Networks) -> str:
         return address
     entries = ",".join(lines).rsplit(",", _MOST_HOPS)
     for entry in reversed(entries[-_MOST_HOPS:]):
-        address = plain(entry) or _NOBODY
+        address = plain(entry) or _UNKNOWN
         if not trusted.hold(address):
             return address
-    return address if len(entries) <= _MOST_HOPS else _NOBODY
+    return address if len(entries) <= _MOST_HOPS else _UNKNOWN
 
 
 def network_of(address: str) -> str | None:
-    """Return the network that counts as one peer: the address itself of IPv4, the /64 of IPv6; None where it is no address.
+    """Return the network that counts as one peer, or None if the text is not an address.
 
-    One host has a whole /64 of IPv6 (RFC 7421), and may use a new address for each connection.
+    An IPv4 address is a peer by itself. An IPv6 host owns a whole /64 (RFC 7421) and may use a new address for each connection.
     """
     if (text := plain(address)) is None:
         return None

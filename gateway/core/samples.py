@@ -1,6 +1,6 @@
 """A sample of every event that Legitmark documents, for `send`, `route` and the tests in a configuration.
 
-The bodies are made here, after the shapes of the public webhook reference; names are what people type.
+The bodies follow the shapes in Legitmark's public webhook reference. People type the names.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "timestamp": _TIMESTAMP,
     },
 }
-"""The samples by milestone; media_rejected in its three published forms."""
+"""The samples by name, which is the milestone. media_rejected has three published shapes, so it has three samples."""
 
 
 def filled(event: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:
-    """A whole event from the part of one that a test names (docs/reference.md, "Command line").
+    """Complete the partial event of a test (docs/reference.md, "Command line").
 
-    Only top-level fields that are missing are filled, from the first sample of its event_type; what is given is taken whole.
-    An event_type without a sample gets the fields that every event has.
+    Missing top-level fields come from the first sample of the same event_type; given fields stay untouched. If no sample has
+    that event_type, the fields that every event has are added.
     """
     event_type = event.get("event_type")
     own = (sample for sample in SAMPLES.values() if sample["event_type"] == event_type)
@@ -88,9 +88,9 @@ def filled(event: Mapping[str, Any], without: Collection[str] = ()) -> dict[str,
 
 
 def with_values(event: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
-    """A copy with `path=value` set, as `--set` takes them; a value that reads as JSON is that, else it is text.
+    """Return a copy with each `path=value` of `--set` applied. A value that parses as JSON is used as JSON, any other as text.
 
-    Raises ValueError where an assignment has no `=`, an empty path, or a path through something that isn't an object.
+    Raises ValueError if an assignment has no `=`, has an empty path, or leads through something that is not an object.
     """
     result: dict[str, Any] = json.loads(json.dumps(event))
     for assignment in assignments:

@@ -1,4 +1,4 @@
-"""Secrets: where one lies, and the value that no output ever shows."""
+"""Secrets: references to them, and values that no output ever shows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class Secret:
-    """A secret in memory. It shows itself as `***` everywhere but in `reveal`, and can't be written: no pickle, no JSON."""
+    """A secret in memory. Only `reveal` returns it: its text form is `***`, and neither pickle nor JSON can encode it."""
 
     __slots__ = ("_value",)
 
@@ -16,7 +16,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The secret itself: for the one place that signs or authenticates with it."""
+        """Return the secret itself, for the code that signs or authenticates with it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -29,11 +29,11 @@ class Secret:
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret can't be pickled")
+        raise TypeError("a secret cannot be pickled")
 
 
 class SecretRef(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a secret lies; exactly one of the three is set. The configuration never holds the secret itself."""
+    """A reference to a secret; exactly one of the three fields is set. The configuration never holds the secret itself."""
 
     env: str | None = None
     file: str | None = None
@@ -43,5 +43,5 @@ class SecretRef(Struct, frozen=True, forbid_unknown_fields=True):
         return " and ".join(f"{kind} {getattr(self, kind)}" for kind in self.kinds()) or "nothing"
 
     def kinds(self) -> list[str]:
-        """Which of the three are set: exactly one, in a configuration that was found good."""
+        """List the fields that are set. A valid configuration sets exactly one."""
         return [kind for kind in ("env", "file", "credential") if getattr(self, kind) is not None]

@@ -1,4 +1,4 @@
-"""Values with units: durations, sizes, rates, instants; and who did something."""
+"""Values with units (durations, sizes, rates), the text form of instants, and the actor of an action."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import durationpy
 _SIZE_UNITS = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _RATE_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 LONGEST_DURATION = 10 * 365 * 86400.0
-"""Seconds. A bound that keeps every instant we add it to inside what `datetime` can print."""
+"""Seconds. The bound keeps the sum of an instant and a duration within the range of `datetime`."""
 LARGEST_SIZE = 2**63 - 1
-"""Bytes: what SQLite and the kernel can count."""
+"""Bytes. SQLite and the kernel cannot count more."""
 
 
 class Duration(float):
-    """A span of time in seconds, not negative, at most ten years; written `"30s"`, `"1h30m"`, `"90d"`."""
+    """A span of time in seconds, from 0 to ten years, written `"30s"`, `"1h30m"` or `"90d"`."""
 
     def __new__(cls, value: str | float) -> Self:
         if isinstance(value, str):
@@ -29,7 +29,7 @@ class Duration(float):
             except (durationpy.DurationError, OverflowError):
                 raise ValueError(f'"{value}" is not a duration; write "30s", "5m", "2h" or "90d"') from None
         if not 0 <= value <= LONGEST_DURATION:
-            raise ValueError("a duration lies between 0s and ten years")
+            raise ValueError("a duration must be between 0s and ten years")
         return super().__new__(cls, value)
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class Duration(float):
 
 
 class Size(int):
-    """A number of bytes, at most 8 EiB; written `"256KiB"`, `"1MiB"`, `"512B"`."""
+    """A number of bytes, at most 8 EiB, written `"256KiB"`, `"1MiB"` or `"512B"`."""
 
     def __new__(cls, value: str | int) -> Self:
         if isinstance(value, str):
@@ -49,7 +49,7 @@ class Size(int):
                 raise ValueError(f'"{value}" is not a size; write "256KiB", "1MiB" or "512B" (kB is 1000, KiB 1024)')
             value = int(match[1]) * _SIZE_UNITS[match[2]]
         if not 0 <= value <= LARGEST_SIZE:
-            raise ValueError("a size lies between 0B and 8EiB")
+            raise ValueError("a size must be between 0B and 8EiB")
         return super().__new__(cls, value)
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class Size(int):
 
 
 class Rate(float):
-    """Deliveries per second, above 0; written `"50/s"`, `"100/m"`, `"600/h"`."""
+    """Deliveries per second, above 0, written `"50/s"`, `"100/m"` or `"600/h"`."""
 
     def __new__(cls, value: str | float) -> Self:
         if isinstance(value, str):
@@ -69,7 +69,7 @@ class Rate(float):
                 raise ValueError(f'"{value}" is not a rate; write "50/s", "100/m" or "600/h"')
             value = float(match[1]) / _RATE_UNITS[match[2]]
         if value <= 0:
-            raise ValueError("a rate is above 0")
+            raise ValueError("a rate must be above 0")
         return super().__new__(cls, value)
 
     def __str__(self) -> str:
@@ -81,7 +81,7 @@ class Rate(float):
 
 
 def rfc3339(instant: float) -> str:
-    """`2026-03-01T22:06:01.250Z`, for an instant in Unix seconds, UTC (RFC 3339, section 5.6)."""
+    """Format an instant, given in Unix seconds, as `2026-03-01T22:06:01.250Z` (RFC 3339, section 5.6)."""
     return _rfc3339(round(instant * 1000))
 
 
@@ -91,9 +91,10 @@ def _rfc3339(milliseconds: int) -> str:
 
 
 class Actor(str):
-    """The authenticated user who acts, and what the request says of who that is: a claim, kept beside it and never believed."""
+    """The authenticated user who acts. The name that the request claims for that user is kept as well, but never trusted."""
 
     claimed: str | None
+    """The name that the request claims; None if it claims none."""
 
     def __new__(cls, user: str, claimed: str | None = None) -> Actor:
         made = super().__new__(cls, user)
@@ -102,5 +103,5 @@ class Actor(str):
 
 
 def claim_of(actor: str) -> str | None:
-    """Return what a request said of who acts; None where it said nothing, or no request was made."""
+    """Return the name that a request claimed for its actor; None if it claimed none, or if the actor did not send a request."""
     return actor.claimed if isinstance(actor, Actor) else None

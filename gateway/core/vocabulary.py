@@ -1,6 +1,6 @@
-"""What documented events can say: their fields and, where those are closed, the values. Derived from `events`; for advice only.
+"""The fields of documented events, and the values of fields whose list is closed. Derived from `events`, for advice only.
 
-New event types, fields and values may come at any time, so nothing here ever refuses an event or a rule.
+New event types, fields and values may appear at any time, so nothing here ever refuses an event or a rule.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.core.events import EVENT_TYPES, Milestone
 
 _KINDS = (events.StateChange, events.MediaRejected, events.InvalidateSr)
 _OF_NOTICES = ("sink", "reason", "detail", "message_id")
-"""Fields of the gateway's own events, beside those that every event has."""
+"""The fields that only the gateway's own events have."""
 NOTICE_TYPES = ("gateway.delivery_dead", "gateway.sink_opened", "gateway.message_quarantined", "gateway.source_refused")
 
 
@@ -45,7 +45,7 @@ FIELDS: frozenset[str] = frozenset(
         *(field for kind in _KINDS for field in _fields(kind)),
     )
 )
-"""Dotted paths that a pattern can name."""
+"""The dotted paths of all fields that a documented event can have."""
 
 VALUES: Mapping[str, frozenset[str]] = {
     "event_type": frozenset((*EVENT_TYPES, *NOTICE_TYPES)),
@@ -53,9 +53,9 @@ VALUES: Mapping[str, frozenset[str]] = {
     "state.primary": frozenset(primary for primary, _ in events.STATES),
     "state.supplement": frozenset(supplement for _, supplement in events.STATES if isinstance(supplement, str)),
 }
-"""What stands in a field of documented events, where that is a closed list."""
+"""The values of each field whose list of values is closed."""
 
 
 def is_state(primary: object, supplement: object) -> bool:
-    """Whether an event with this pair is documented."""
+    """Return True if the reference documents this pair of states."""
     return (primary, supplement) in events.STATES or (primary, events.ANY) in events.STATES

@@ -1,4 +1,4 @@
-"""What `check` says of the host and the addresses of an email sink, as people write them."""
+"""`check` reads the host and the addresses of an email sink as people write them."""
 
 from __future__ import annotations
 
@@ -34,39 +34,39 @@ def problems(
 @pytest.mark.parametrize(
     ("host", "said"),
     [
-        ("smtp.example.com:587", "port has a key of its own"),
-        ("smtps://smtp.example.com", "host alone"),
-        (" smtp.example.com", "blank"),
+        ("smtp.example.com:587", "port has its own key"),
+        ("smtps://smtp.example.com", "only a host"),
+        (" smtp.example.com", "space"),
         ("", "empty"),
-        ("user@smtp.example.com", "behind the @"),
+        ("user@smtp.example.com", "after the @"),
         ("smtp.example.com/", "path"),
         ("127.1", "IPv4"),
         ("a\nb", "line break"),
         ("a\x00b", "NUL"),
     ],
 )
-def test_a_host_that_is_none_is_an_error_with_what_was_meant(host: str, said: str, tmp_path: Path) -> None:
+def test_a_text_that_is_not_a_host_is_an_error_with_a_hint(host: str, said: str, tmp_path: Path) -> None:
     ((level, place, message),) = problems(tmp_path, host=host)
     assert (level, place) == ("error", "[sinks.care] host")
     assert said in message
 
 
 @pytest.mark.parametrize("host", ["smtp.example.com", "smtp.example.com.", "[2001:db8::1]", "192.0.2.1", "bücher.example"])
-def test_a_host_that_can_be_dialled_is_taken(host: str, tmp_path: Path) -> None:
+def test_a_host_that_can_be_dialled_is_accepted(host: str, tmp_path: Path) -> None:
     assert problems(tmp_path, host=host) == []
 
 
-def test_an_address_that_is_none_is_an_error_at_its_own_place(tmp_path: Path) -> None:
+def test_a_text_that_is_not_an_address_is_an_error_at_its_own_place(tmp_path: Path) -> None:
     ((level, place, message),) = problems(tmp_path, recipient="mailto:a@example.com")
     assert (level, place) == ("error", "[sinks.care] recipients")
-    assert "leave out mailto:" in message
+    assert "remove mailto:" in message
 
 
-def test_a_name_with_a_comma_and_a_domain_beyond_ascii_need_nothing(tmp_path: Path) -> None:
+def test_a_name_with_a_comma_and_a_non_ascii_domain_are_accepted_as_they_are(tmp_path: Path) -> None:
     assert problems(tmp_path, sender="Legitmark, Inc. <gateway@bücher.example>", recipient="Doe, Jane <j@example.com>") == []
 
 
-def test_a_local_part_beyond_ascii_is_a_warning_that_says_what_it_needs(tmp_path: Path) -> None:
+def test_a_non_ascii_local_part_is_a_warning_that_names_the_smtp_extension_it_needs(tmp_path: Path) -> None:
     ((level, place, message),) = problems(tmp_path, recipient="担当 <担当@example.com>")
     assert (level, place) == ("warning", "[sinks.care] recipients")
     assert "SMTPUTF8" in message

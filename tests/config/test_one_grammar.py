@@ -325,7 +325,7 @@ def test_two_listeners_do_not_want_the_same_place(server: str, admin: str, refus
 @pytest.mark.parametrize("scheme", ["http://", "https://", "HTTPS://"])
 def test_a_scheme_that_was_pasted_twice_is_told_as_that(scheme: str, tmp_path: Path) -> None:
     text = f'[sinks.s]\ntype = "http"\nurl = "https://{scheme}x/"\n'
-    assert problems(tmp_path, text) == [("[sinks.s] url", "has two schemes at its beginning")]
+    assert problems(tmp_path, text) == [("[sinks.s] url", "begins with two schemes")]
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "0.0.0.0", "[::]", "[fd00:ec2::254]", "224.0.0.1", "10.0.0.1"])

@@ -280,9 +280,9 @@ _UNITS = ("ms", "s", "m", "h", "d", "w", "y", "B", "kB", "KB", "MB", "GB", "KiB"
 @pytest.mark.parametrize(
     ("kind", "schema", "beyond"),
     [
-        (Duration, table_of("server")["properties"]["drain"], "lies between"),
+        (Duration, table_of("server")["properties"]["drain"], "must be between"),
         (Size, table_of("store")["properties"]["min_free"], None),
-        (Rate, table_of("sinks.erp")["properties"]["rate"], "is above 0"),
+        (Rate, table_of("sinks.erp")["properties"]["rate"], "must be above 0"),
     ],
 )
 def test_durations_sizes_and_rates_are_written_as_the_gateway_reads_them(

@@ -1,4 +1,4 @@
-"""Mail addresses with names: what is written is what another parser reads, and what is ambiguous is refused."""
+"""A mail address with a name reads the same in another parser, and an ambiguous one is refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAILBOXES = st.builds(Mailbox, NAMES, LOCALS, DOMAINS)
 
 
 @given(st.lists(MAILBOXES, min_size=1, max_size=6))
-def test_an_address_header_is_read_as_it_was_meant(mailboxes: list[Mailbox]) -> None:
+def test_an_address_header_reads_back_as_the_same_mailboxes(mailboxes: list[Mailbox]) -> None:
     """The reader is the standard library's older one, which shares no line with the writer."""
     header = address_header("To", mailboxes)
     lines = header.removesuffix("\r\n").split("\r\n")
@@ -39,7 +39,7 @@ def test_an_address_header_is_read_as_it_was_meant(mailboxes: list[Mailbox]) -> 
 
 
 @given(st.text(CHARACTERS, max_size=600))
-def test_a_text_header_is_read_as_it_was_meant(text: str) -> None:
+def test_a_text_header_reads_back_as_the_same_text(text: str) -> None:
     header = text_header("Subject", text)
     assert header.isascii()
     lines = header.removesuffix("\r\n").split("\r\n")
@@ -77,7 +77,7 @@ def test_any_text_is_a_mailbox_or_a_clear_error(text: str) -> None:
         ("窓口 👩\u200d💻 <担当@b.example>", "窓口 👩\u200d💻", "担当@b.example"),
     ],
 )
-def test_what_can_be_read_in_one_way_is_taken(text: str, name: str, address: str) -> None:
+def test_an_address_with_only_one_meaning_is_accepted(text: str, name: str, address: str) -> None:
     mailbox = parse_mailbox(text)
     assert (mailbox.name, mailbox.address) == (name, address)
 
@@ -100,6 +100,6 @@ def test_what_can_be_read_in_one_way_is_taken(text: str, name: str, address: str
         ("", "empty"),
     ],
 )
-def test_what_would_be_a_guess_is_refused_with_what_was_meant(text: str, said: str) -> None:
+def test_an_ambiguous_address_is_refused_with_a_hint(text: str, said: str) -> None:
     with pytest.raises(MailboxError, match=said):
         parse_mailbox(text)
