@@ -229,7 +229,7 @@ class Gateway:
             ingress.use(sources, access, new.server.max_body)
             if tls is not None and certificate is not None:
                 tls.use(certificate)
-            admin.token = token
+            admin.use(token)
             space.least, store.retention = new.store.min_free, new.store.retention
             await lanes.tidy(lanes.use(change))
             watch.keep(new.sources)

@@ -1,16 +1,10 @@
-"""Health, readiness, metrics and the API, for this host and those who hold the token."""
+"""The admin listener's requests: health, readiness, metrics, reload, and the API behind them. The guard looks at each first."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-import ipaddress
-import os
-import socket
-import struct
 from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
@@ -26,7 +20,7 @@ from gateway.core.secrets import Secret
 from gateway.observability.metrics import Metrics
 from gateway.web.admin import asked
 from gateway.web.admin.api import Api
-from gateway.web.admin.door import closed_to
+from gateway.web.admin.guard import Guard
 from gateway.web.responses import json_response
 
 _Answer = Callable[[], Awaitable[web.Response]]
@@ -37,7 +31,7 @@ class Reload(Protocol):
 
 
 class _Nothing(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a reload: its parameters say it all."""
+    """The body of a reload, which has no fields: the query says everything."""
 
 
 class Admin:
@@ -55,19 +49,26 @@ class Admin:
         hosts: Collection[str],
         token: Secret | None,
     ) -> None:
-        """`reasons` tells why the gateway is not ready, none: it is; `hosts` are the names it may be called by."""
-        self.token = token
-        """What callers have to show, but on a unix socket those of root and of our own user; None: nothing."""
+        """
+        Args:
+            reasons: returns why the gateway is not ready; an empty list if it is.
+            hosts, token: see Guard.
+        """
+        self._guard = Guard(hosts, token)
         self._reload = reload
         self._observer = observer
         self._api = Api(operator, observer, drills, upkeep, reverify)
         self._metrics = metrics
         self._reasons = reasons
-        self._hosts = {"localhost", *hosts}
         self._pages: dict[str, _Answer] = {"/-/healthy": self._healthy, "/-/ready": self._ready, "/metrics": self._scrape}
 
+    def use(self, token: Secret | None) -> None:
+        """Ask callers for this bearer token from the next request on; see Guard.use."""
+        self._guard.use(token)
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if (refusal := self._refusal(request)) is not None:
+        """Answer one request."""
+        if (refusal := self._guard.refusal(request)) is not None:
             return refusal
         if request.path.startswith("/api/"):
             return await self._api.handle(request)
@@ -86,38 +87,6 @@ class Admin:
             return json_response(400, {"error": "bad_request", "detail": str(error)})
         return await page()
 
-    def _refusal(self, request: web.BaseRequest) -> web.Response | None:
-        """A page in somebody's browser can make it call this listener; it can't choose the Host and Origin it sends."""
-        if self._has_token(request):
-            pass
-        elif self.token is not None and not _is_trusted(request):
-            headers = {"WWW-Authenticate": "Bearer"}
-            return json_response(401, {"error": "unauthorized", "detail": "send the token: Authorization: Bearer ..."}, headers)
-        elif not self._is_ours(_hostname(f"//{request.headers.get('Host', '')}"), any_address=True):
-            return json_response(403, {"error": "forbidden", "detail": "this Host is a stranger here"})
-        origin = request.headers.get("Origin")
-        if origin is not None and not self._is_ours(_hostname(origin), any_address=False):
-            return json_response(403, {"error": "forbidden", "detail": "this Origin is a stranger here"})
-        if (why := closed_to(request)) is not None:
-            return json_response(403, {"error": "forbidden", "detail": f"this may not change anything: {why}"})
-        return None
-
-    def _has_token(self, request: web.BaseRequest) -> bool:
-        if self.token is None:
-            return False
-        given = request.headers.get("Authorization", "")
-        return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), f"Bearer {self.token.reveal()}".encode())
-
-    def _is_ours(self, host: str | None, *, any_address: bool) -> bool:
-        if host is None or host in self._hosts:
-            return host is not None
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        # As a Host, an address was typed by a person: only a name can be made to point here by a stranger (DNS rebinding).
-        return any_address or address.is_loopback
-
     async def _healthy(self) -> web.Response:
         return json_response(200, {"status": "healthy"})
 
@@ -128,7 +97,7 @@ class Admin:
         return json_response(200, {"status": "ready"})
 
     async def _reloaded(self, request: web.BaseRequest) -> web.Response:
-        """Reload, or with `?dry_run=1` say what that would change; 422 with the problems where the file is bad."""
+        """Reload, or with `?dry_run=1` say what that would change; 422 with the problems if the file is bad."""
         try:
             given = asked.query(request, "actor", "file", "dry_run")
             await asked.body(request, _Nothing, optional=True)
@@ -160,20 +129,3 @@ class Admin:
         response = web.Response(body=b"".join(pieces))
         response.headers["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8"
         return response
-
-
-def _is_trusted(request: web.BaseRequest) -> bool:
-    """Whether the other end of a unix socket belongs to root or to our own user (SO_PEERCRED, unix(7)): they can read the token,
-    and all that it protects, anyway. So a reload by systemd, which gets no credentials, needs none."""
-    connection = request.transport.get_extra_info("socket") if request.transport is not None else None
-    if connection is None or connection.family != socket.AF_UNIX:
-        return False
-    _, uid, _ = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII")))
-    return uid in (0, os.geteuid())
-
-
-def _hostname(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
