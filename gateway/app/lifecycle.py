@@ -19,6 +19,7 @@ from gateway.control.drills import Drills
 from gateway.control.replay import Operator
 from gateway.control.reverify import Reverify
 from gateway.control.status import Observer
+from gateway.core.audit_events import GatewayStarted, GatewayStopped
 from gateway.core.errors import ListenError
 from gateway.core.records import Counts
 from gateway.core.secrets import Secret
@@ -314,7 +315,7 @@ class Gateway:
             if store.unchecked:
                 passing.append(tasks.create_task(self._check(store), name="quick_check"))
             log.info("gateway.started", version=__version__, file=str(config.file), caught_up=missing or None)
-            audit.step("gateway.started", detail=__version__)
+            audit.step(GatewayStarted(detail=__version__))
             self._listening.set()
             self._systemd.ready(self._status({}))
             watching = tasks.create_task(watchdog.run(), name="watchdog")
@@ -329,7 +330,7 @@ class Gateway:
             await self._drain(lanes)
             janitor.stop()
             await cleaning  # it commits and audits, so it ends before those who do that for it
-            audit.step("gateway.stopped")
+            audit.step(GatewayStopped())
             watchdog.stop()
             await watching
             audit.finish()

@@ -14,9 +14,11 @@ from gateway.config import Config, load
 from gateway.config.diff import Difference, QueuedDeliveries, differences, queued_deliveries, until_restart
 from gateway.config.memo import Memo
 from gateway.core.attention import Refusal, RunningConfig
+from gateway.core.audit_events import ConfigRefused, ConfigReloaded
 from gateway.core.errors import ConfigError, GatewayError, Problem, StoreError
 from gateway.core.records import Counts
 from gateway.core.secrets import Secret, SecretRef
+from gateway.core.values import claim_of
 from gateway.host.blocking import Pauses, detached, politely
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
@@ -199,7 +201,8 @@ class Reloads:
         said = [str(change) for change in reloaded.changes]
         moved = [str(one) for one in reloaded.deliveries]
         self._loaded_at, self._refusal = self._clock.now(), None
-        self._audit.step("config.reloaded", actor=actor, detail="; ".join((*moved, *said))[:_MOST_DETAIL] or "nothing changed")
+        detail = "; ".join((*moved, *said))[:_MOST_DETAIL] or "nothing changed"
+        self._audit.step(ConfigReloaded(detail=detail, actor=str(actor), claimed=claim_of(actor)))
         self._metrics.config_reloaded(self._loaded_at)
         self._log.info(
             "config.reloaded", actor=actor, changes=said, deliveries=moved or None, needs_restart=list(reloaded.restart) or None
@@ -214,7 +217,8 @@ class Reloads:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         now = datetime.fromtimestamp(int(self._clock.now()), UTC)
         self._refusal = Refusal(time=now, actor=str(actor), detail=f"{problems[0][:_MOST_SHOWN]}{more}")
-        self._audit.step("config.refused", actor=actor, detail="; ".join(problems)[:_MOST_DETAIL])
+        detail = "; ".join(problems)[:_MOST_DETAIL]
+        self._audit.step(ConfigRefused(detail=detail, actor=str(actor), claimed=claim_of(actor)))
         self._metrics.config_refused()
         hint = (
             "try again when the store takes something"

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.cli.output import printable
 
-_STYLES = {
+STYLES = {
     "accepted": "green",
     "delivered": "green",
     "closed": "green",
@@ -20,11 +20,12 @@ _STYLES = {
     "dead": "bold red",
     "refused": "bold red",
 }
+"""The rich style of a verdict: the part of an event's name after the dot. Others are plain."""
 
 
 def style_of(line: dict[str, Any]) -> str:
     """A rich style for the verdict of a line."""
-    return _STYLES.get(str(line.get("event", "")).partition(".")[2], "")
+    return STYLES.get(str(line.get("event", "")).partition(".")[2], "")
 
 
 def readable(line: dict[str, Any]) -> tuple[str, str, str]:

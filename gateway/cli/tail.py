@@ -23,22 +23,14 @@ from gateway.cli.errors import UsageError
 from gateway.cli.options import ConfigOption, instant
 from gateway.cli.output import console
 from gateway.config import as_the_service, find, load_audit
+from gateway.core.audit_events import AUDIT_EVENTS
 from gateway.core.errors import StoreError
 from gateway.core.values import rfc3339
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.host.signals import end_on_interrupt
 
-FAILED = frozenset(
-    f"{kind}.{verdict}"
-    for kind, verdicts in {
-        "delivery": ("retrying", "dead"),
-        "message": ("rejected", "quarantined", "unrouted"),
-        "sink": ("opened",),
-        "config": ("refused",),
-    }.items()
-    for verdict in verdicts
-)
+FAILED = frozenset(event.name for event in AUDIT_EVENTS.values() if event.failed)
 _BLOCK = 256 * 1024
 _UNREAD = (".bz2", ".xz", ".zst", ".lz4")
 

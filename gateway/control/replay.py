@@ -12,7 +12,9 @@ from msgspec import Struct
 
 from gateway.control.drills import Unknown
 from gateway.core import events
+from gateway.core.audit_events import DeliveryDiscarded, DeliveryReplayed
 from gateway.core.documents import Chosen, Ids
+from gateway.core.records import delivery_id
 from gateway.core.retry import first_due
 from gateway.core.routing import GATEWAY, Decision, Router
 from gateway.core.selection import Selection, Target
@@ -43,6 +45,8 @@ _MOST_ROUTED_BYTES = 1024 * 1024
 _ROUTED_AT_ONCE = 10
 """Messages routed between two turns of the loop: ingest does not notice."""
 _FIRST = Target(0, "")
+_Act = type[DeliveryDiscarded | DeliveryReplayed]
+"""The event of an act, one per delivery that it changed."""
 
 
 class Act(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -169,7 +173,7 @@ class Operator:
             raise ValueError("a discard chooses deliveries, by state and sink: the status of a message chooses none")
         states = ("queued", "dead")
         targets, go_on = await self._targets(act, states)
-        done = await self._change(act, "delivery.discarded", operations.discard, targets, states)
+        done = await self._change(act, DeliveryDiscarded, operations.discard, targets, states)
         return Progress(len(targets), *done, go_on)
 
     async def pause(self, sink: str, actor: str) -> bool:
@@ -232,7 +236,7 @@ class Operator:
         states = _replayable(act)
         targets, go_on = await self._targets(act, states)
         change = partial(operations.reopen, states=states)
-        done = await self._change(act, "delivery.replayed", change, self._with_waits(targets), states)
+        done = await self._change(act, DeliveryReplayed, change, self._with_waits(targets), states)
         return Progress(len(targets), *done, go_on)
 
     async def _make(self, act: Act) -> Progress:
@@ -249,11 +253,11 @@ class Operator:
         targets = self._with_waits(list(dict.fromkeys([*wanted, *owed])))
         states = _replayable(act)
         change = partial(operations.add_or_reopen, states=states)
-        done = await self._change(act, "delivery.replayed", change, targets, (*states, "new"))
+        done = await self._change(act, DeliveryReplayed, change, targets, (*states, "new"))
         return Progress(len(page), *done, None if last is None else Target(last, ""))
 
     async def _change(
-        self, act: Act, event: str, change: Callable[..., list[Target]], targets: list[Target], states: tuple[str, ...]
+        self, act: Act, event: _Act, change: Callable[..., list[Target]], targets: list[Target], states: tuple[str, ...]
     ) -> tuple[int, dict[str, int]]:
         """Change those deliveries that are in one of the states, or in a dry run none; how many, and how many of which state."""
         were = await self._store.ask(lambda connection: queries.states(connection, targets))
@@ -271,7 +275,7 @@ class Operator:
             def work(connection: Any, changes: Any, part: list[Target] = found[begin : begin + _SLICE]) -> list[Target]:
                 changed = change(connection, targets=part, now=instant, changes=changes)
                 actor, claimed = str(act.actor), claim_of(act.actor)
-                steps = [Step(one.seq, event, at_ms, one.sink, actor=actor, claimed=claimed) for one in changed]
+                steps = [Step(one.seq, event.name, at_ms, one.sink, actor=actor, claimed=claimed) for one in changed]
                 unlogged.note(connection, steps)
                 return changed
 
@@ -311,13 +315,19 @@ class Operator:
         event = decoded if isinstance(decoded, events.Event) else events.event_of({})
         return self._router().route(event, one.source).sinks
 
-    def _tell(self, event: str, targets: list[Target], messages: dict[int, Ids], actor: str) -> None:
+    def _tell(self, event: _Act, targets: list[Target], messages: dict[int, Ids], actor: str) -> None:
         # The lanes first: what they have in memory is worth nothing any more, whatever becomes of the audit log.
         for sink in {target.sink for target in targets} & self._lanes.keys():
             self._lanes[sink].refresh()
         for target in targets:
             if (message := messages.get(target.seq)) is not None:
-                self._audit.step(event, message, sink=target.sink, delivery_id=f"{message.id}-{target.sink}", actor=actor)
+                said = event(
+                    sink=target.sink,
+                    delivery_id=delivery_id(message.id, target.sink),
+                    actor=str(actor),
+                    claimed=claim_of(actor),
+                )
+                self._audit.step(said, message)
 
     async def _seqs(self, text: str | None, after: int) -> list[int] | None:
         """The first messages beyond one that an id stands for, at most MOST_NAMED; None: no id was given.

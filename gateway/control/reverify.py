@@ -14,8 +14,9 @@ from functools import partial
 from msgspec import Struct, structs
 
 from gateway.core import signature
+from gateway.core.audit_events import MessageReverified
 from gateway.core.errors import RejectedWebhook, StoreError, StoreOverloaded
-from gateway.core.values import rfc3339
+from gateway.core.values import claim_of, rfc3339
 from gateway.host.clock import Clock
 from gateway.ingest.receive import Intake, Receipt, Source
 from gateway.ingest.refused_requests import RefusedRequests
@@ -170,12 +171,14 @@ class Reverify:
                 failed = result
                 continue
             self._audit.step(
-                "message.reverified",
-                message_id=result.id,
-                sender_id=message.sender_id,
-                source=source.name,
-                detail=f"{result.status}; refused at {rfc3339(request.arrived_at)}",
-                actor=actor,
+                MessageReverified(
+                    message_id=result.id,
+                    sender_id=message.sender_id,
+                    source=source.name,
+                    detail=f"{result.status}; refused at {rfc3339(request.arrived_at)}",
+                    actor=str(actor),
+                    claimed=claim_of(actor),
+                )
             )
             self._metrics.reverified(source.name, result.status)
             done.append((request, result))

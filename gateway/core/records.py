@@ -13,6 +13,11 @@ from gateway.core.retry import Transition
 Status = Literal["accepted", "unrouted", "quarantined"]
 
 
+def delivery_id(message_id: str, sink: str) -> str:
+    """Return the id of a delivery, which is also the idempotency key of all its attempts."""
+    return f"{message_id}-{sink}"
+
+
 class Message(Struct, frozen=True):
     """One webhook as received."""
 
@@ -77,7 +82,7 @@ class Owed(Struct, frozen=True):
 
     @property
     def delivery_id(self) -> str:
-        return f"{self.message.id}-{self.sink}"
+        return delivery_id(self.message.id, self.sink)
 
     @property
     def size(self) -> int:

@@ -41,13 +41,6 @@ class Transition(Struct, frozen=True):
     """Why it is dead, or why the attempt failed."""
 
 
-def settled_event(transition: Transition, outcome: Outcome | None) -> str:
-    """The audit event for what became of a delivery; `outcome` is None if it ended without an attempt."""
-    if transition.state != "queued":
-        return f"delivery.{transition.state}"
-    return "delivery.deferred" if isinstance(outcome, Defer) else "delivery.retrying"
-
-
 def first_due(policy: RetryPolicy, now: float, jitter: float) -> float:
     """When a delivery that is accepted or replayed `now` may be tried first. `jitter` lies between -1 and 1."""
     return now + _jittered(policy.schedule[0], jitter)

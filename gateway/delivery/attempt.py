@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from gateway.core import events
+from gateway.core.audit_events import SinkClosed, SinkOpened
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
 from gateway.core.records import Attempt, Owed, Settlement
@@ -235,10 +236,13 @@ class Attempts:
             return
         detail = "" if isinstance(outcome, Delivered) else outcome.detail
         reason = outcome.reason if isinstance(outcome, Retry) else None
-        self._world.audit.step(change.value, sink=self.name, reason=reason, detail=detail or None)
+        opened = change is Change.OPENED
+        self._world.audit.step(
+            SinkOpened(sink=self.name, reason=reason, detail=detail or None) if opened else SinkClosed(sink=self.name)
+        )
         if self._sink is not None:  # else there is no such gate any more
-            self._world.metrics.gate(self.name, "breaker", closed=change is Change.OPENED)
-        if change is Change.OPENED:
+            self._world.metrics.gate(self.name, "breaker", closed=opened)
+        if opened:
             self._world.log.warning("sink.opened", sink=self.name, reason=reason, detail=detail)
             await self._world.notices.sink_opened(self.name, reason or "", detail)
         else:

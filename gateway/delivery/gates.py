@@ -22,8 +22,8 @@ UNTIL_WOKEN = math.inf
 class Change(Enum):
     """What an outcome did to the breaker."""
 
-    OPENED = "sink.opened"
-    CLOSED = "sink.closed"
+    OPENED = "opened"
+    CLOSED = "closed"
 
 
 class Gates:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from gateway.core.audit_events import SinkPaused, SinkResumed
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.records import Attempt, Owed, SinkState
 from gateway.core.retry import RetryPolicy
+from gateway.core.values import claim_of
 from gateway.delivery.attempt import Attempts, Failure, LaneSettings, LaneWorld, Settled
 from gateway.delivery.gates import UNTIL_WOKEN, Gates
 from gateway.sinks.base import Outgoing, Sink
@@ -189,21 +191,21 @@ class Lane:
     async def pause(self, actor: str) -> bool:
         """Hold all deliveries until `resume`, across restarts too; False where that is so already."""
         before = self.gates.state
-        return self.gates.pause(actor) and await self._keep_pause("sink.paused", before, actor)
+        return self.gates.pause(actor) and await self._keep_pause(SinkPaused, before, actor)
 
     async def resume(self, actor: str) -> bool:
         """Go on; False where the lane was not paused."""
         before = self.gates.state
-        return self.gates.resume() and await self._keep_pause("sink.resumed", before, actor)
+        return self.gates.resume() and await self._keep_pause(SinkResumed, before, actor)
 
-    async def _keep_pause(self, event: str, before: SinkState, actor: str) -> bool:
+    async def _keep_pause(self, event: type[SinkPaused | SinkResumed], before: SinkState, actor: str) -> bool:
         """What a person did holds in memory and in the store, or in neither."""
         try:
             await self._store.keep_sink(self.name, self.gates.state)
         except StoreError:
             self.gates.restore_pause(before)
             raise
-        self._world.audit.step(event, sink=self.name, actor=actor)
+        self._world.audit.step(event(sink=self.name, actor=str(actor), claimed=claim_of(actor)))
         if not self._absent:
             self._world.metrics.gate(self.name, "paused", closed=self.gates.paused)
         self.refresh()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from gateway.core.audit_events import settled
 from gateway.core.outcome import Defer, Delivered, Reject, Retry
 from gateway.core.records import Attempt, Owed
-from gateway.core.retry import Transition, settled_event
-from gateway.core.values import rfc3339
+from gateway.core.retry import Transition
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 
 NAMES = {Delivered: "delivered", Retry: "retry", Defer: "defer", Reject: "reject"}
-
-DISCARDED = "it was discarded meanwhile"
 
 
 def report(
@@ -39,16 +37,4 @@ def report(
         metrics.ended(owed.sink, transition.state, transition.reason or "", now - owed.message.received_at)
     if not in_time and transition.state != "delivered":
         return
-    detail = outcome.detail if outcome else ""
-    audit.step(
-        settled_event(transition, outcome),
-        owed.message,
-        sink=owed.sink,
-        delivery_id=owed.delivery_id,
-        attempt=attempt.number if attempt else None,
-        status=outcome.status if outcome else None,
-        duration_ms=attempt.duration_ms if attempt else None,
-        reason=transition.reason,
-        detail=(detail or None) if in_time else DISCARDED,
-        next_attempt_at=rfc3339(transition.due_at) if transition.due_at is not None else None,
-    )
+    audit.step(settled(owed, transition, attempt, in_time=in_time), owed.message)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Struct
 
+from gateway.core.audit_events import MessageAccepted, MessageDuplicate, MessageQuarantined, MessageUnrouted
 from gateway.core.events import Event
 from gateway.core.records import Duplicate, Message, NewMessage, Owed, Stored
 from gateway.core.retry import RetryPolicy, first_due
@@ -118,16 +119,16 @@ class Inbox:
         if isinstance(stored, Duplicate):
             # The line carries the id of the first message, so that its story is found under one id.
             first = msgspec.structs.replace(message, id=stored.id)
-            self._audit.step("message.duplicate", first, reason=stored.reason, conflict=True if stored.conflict else None)
+            self._audit.step(MessageDuplicate(reason=stored.reason, conflict=True if stored.conflict else None), first)
             if stored.conflict:
                 self._metrics.conflict(message.source)
             return
         if decision is None:
-            self._audit.step("message.quarantined", message, detail=detail)
+            self._audit.step(MessageQuarantined(detail=detail), message)
             return
-        self._audit.step("message.accepted", message, routes=decision.routes, sinks=decision.sinks)
+        self._audit.step(MessageAccepted(routes=decision.routes, sinks=decision.sinks), message)
         if not decision.routes:
-            self._audit.step("message.unrouted", message)
+            self._audit.step(MessageUnrouted(), message)
             self._metrics.unrouted(message.source)
         for sink, due in new.deliveries:
             self._offer(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from gateway.core.audit_events import MessageRejected
 from gateway.host.clock import Clock
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
@@ -47,12 +48,13 @@ class Rejections:
         if window is None:
             self._windows[key] = _Window(self._clock.monotonic() + WINDOW)
             self._audit.step(
-                "message.rejected",
-                source=source or None,
-                reason=reason,
-                detail=first or detail,
-                sender_ids=[sender_id] if sender_id is not None and first is None else None,
-                addresses=[address] if address is not None and first is None else None,
+                MessageRejected(
+                    source=source or None,
+                    reason=reason,
+                    detail=first or detail,
+                    sender_ids=[sender_id] if sender_id is not None and first is None else None,
+                    addresses=[address] if address is not None and first is None else None,
+                )
             )
         else:
             window.add(detail, sender_id, address)
@@ -69,15 +71,16 @@ class Rejections:
                 continue
             self._windows[source, reason] = _Window(now + WINDOW)
             self._audit.step(
-                "message.rejected",
-                source=source or None,
-                reason=reason,
-                detail=window.detail,
-                count=window.count,
-                sender_ids=window.sender_ids.named or None,
-                more_sender_ids=window.sender_ids.more or None,
-                addresses=window.addresses.named or None,
-                more_addresses=window.addresses.more or None,
+                MessageRejected(
+                    source=source or None,
+                    reason=reason,
+                    detail=window.detail,
+                    count=window.count,
+                    sender_ids=window.sender_ids.named or None,
+                    more_sender_ids=window.sender_ids.more or None,
+                    addresses=window.addresses.named or None,
+                    more_addresses=window.addresses.more or None,
+                )
             )
 
 

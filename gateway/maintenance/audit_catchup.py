@@ -10,12 +10,20 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from gateway.core.audit_events import (
+    DISCARDED,
+    MessageAccepted,
+    MessageEvent,
+    MessageQuarantined,
+    MessageUnrouted,
+    delivery_event,
+)
+from gateway.core.documents import Ids
 from gateway.core.instants import parse_instant
+from gateway.core.records import Message, delivery_id
 from gateway.core.selection import Target
 from gateway.core.values import rfc3339
-from gateway.delivery.report import DISCARDED
 from gateway.observability.audit import AuditLog, Line, last_line, recent_lines
 from gateway.store.sqlite import queries, reads, unlogged
 from gateway.store.sqlite.store import Store
@@ -80,12 +88,10 @@ class _CatchUp:
         if ids is None or (step.event, ids.id, step.sink, step.attempt) in self._there:
             return
         found = await self._store.read(partial(unlogged.attempt_of, step=step)) if step.attempt is not None else None
-        self._step(
+        event = delivery_event(
             step.event,
-            ids,
-            step.at_ms / 1000,
             sink=step.sink,
-            delivery_id=f"{ids.id}-{step.sink}",
+            delivery_id=delivery_id(ids.id, step.sink),
             attempt=step.attempt,
             status=found[0] if found else None,
             duration_ms=found[1] if found else None,
@@ -95,18 +101,19 @@ class _CatchUp:
             actor=step.actor,
             claimed=step.claimed,
         )
+        self._step(event, ids, step.at_ms / 1000)
 
-    def _tell_message(self, status: str, message: Any, sinks: tuple[str, ...]) -> None:
+    def _tell_message(self, status: str, message: Message, sinks: tuple[str, ...]) -> None:
         """Which routes applied then is not known any more; the sinks are."""
-        event = "message.quarantined" if status == "quarantined" else "message.accepted"
-        if (event, message.id, None, None) in self._there:
+        event = MessageQuarantined() if status == "quarantined" else MessageAccepted(sinks=sinks)
+        if (event.name, message.id, None, None) in self._there:
             return
-        self._step(event, message, message.received_at, **({} if status == "quarantined" else {"sinks": sinks}))
+        self._step(event, message, message.received_at)
         if status == "unrouted":
-            self._step("message.unrouted", message, message.received_at)
+            self._step(MessageUnrouted(), message, message.received_at)
 
-    def _step(self, event: str, message: Any, at: float, **fields: object) -> None:
-        self._audit.step(event, message, at=at, **fields)
+    def _step(self, event: MessageEvent, message: Message | Ids, at: float) -> None:
+        self._audit.step(event, message, at=at)
         self._lines += 1
 
     async def _first_kept(self) -> int | None:

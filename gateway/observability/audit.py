@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import msgspec
 from msgspec import Struct
 
+from gateway.core.audit_events import AUDIT_EVENTS, NEW_MESSAGE, VERSION, AuditEvent, GatewayEvent, MessageEvent
 from gateway.core.documents import Ids
 from gateway.core.errors import StoreError
 from gateway.core.records import Message
-from gateway.core.values import Actor, rfc3339
+from gateway.core.values import rfc3339
 from gateway.host.append_file import AppendFile
 from gateway.host.clock import Clock
 from gateway.observability.logs import Log
@@ -24,37 +24,20 @@ _T = TypeVar("_T")
 _RETRY_SECONDS = 1.0
 
 
-class Line(Struct, omit_defaults=True, kw_only=True):
-    """One line. Fields that do not apply are left out; the order here is the order in the file."""
+class _Ids(Struct, frozen=True, omit_defaults=True):
+    """The fields that a line about a message begins with (`MESSAGE_FIELDS`)."""
 
-    v: int
-    time: str
-    event: str
-    message_id: str | None = None
+    message_id: str
     sender_id: str | None = None
     source: str | None = None
     event_type: str | None = None
     milestone: str | None = None
     sr_uuid: str | None = None
     reference_id: str | None = None
-    routes: Sequence[str] | None = None
-    sinks: Sequence[str] | None = None
-    sink: str | None = None
-    delivery_id: str | None = None
-    attempt: int | None = None
-    status: int | None = None
-    duration_ms: int | None = None
-    reason: str | None = None
-    detail: str | None = None
-    conflict: bool | None = None
-    count: int | None = None
-    sender_ids: Sequence[str] | None = None
-    more_sender_ids: int | None = None
-    addresses: Sequence[str] | None = None
-    more_addresses: int | None = None
-    next_attempt_at: str | None = None
-    actor: str | None = None
-    claimed: str | None = None
+
+
+_BEGINNING = b'{"v":%d,"time":"' % VERSION
+_NAMED = {event: b'","event":"%b"' % event.name.encode() for event in AUDIT_EVENTS.values()}
 
 
 class AuditLog:
@@ -82,41 +65,45 @@ class AuditLog:
         self._wake = asyncio.Event()
         self._closing = False
 
-    def step(self, event: str, message: Message | Ids | None = None, *, at: float | None = None, **fields: object) -> None:
-        """Add a line about a step; `message` fills in its ids. It is on its way, not written: see `flush`.
+    @overload
+    def step(self, event: MessageEvent, message: Message | Ids, *, at: float | None = None) -> None: ...
+
+    @overload
+    def step(self, event: GatewayEvent, *, at: float | None = None) -> None: ...
+
+    def step(self, event: AuditEvent, message: Message | Ids | None = None, *, at: float | None = None) -> None:
+        """Add the line of an event. The line is on its way then, and not yet written: see `flush`.
 
         Args:
-            at: when the step happened (Unix seconds, UTC); None: now.
+            message: the message that the event is about; its ids stand at the beginning of the line.
+            at: when the event happened (Unix seconds, UTC); None means now.
         """
+        if (message is not None) is not isinstance(event, MessageEvent):
+            raise TypeError(f"{event.name}: only an event about a message takes a message")
         time = rfc3339(self._clock.now() if at is None else at)
-        if isinstance(actor := fields.get("actor"), Actor):
-            fields |= {"actor": str(actor), "claimed": actor.claimed}
-        if message is None:
-            line = Line(v=1, time=time, event=event, **fields)  # type: ignore[arg-type]
-        else:
-            line = Line(
-                v=1,
-                time=time,
-                event=event,
-                message_id=message.id,
-                sender_id=message.sender_id,
-                source=message.source,
-                event_type=message.event_type,
-                milestone=message.milestone,
-                sr_uuid=message.sr_uuid,
-                reference_id=message.reference_id,
-                **fields,  # type: ignore[arg-type]
+        line = _BEGINNING + time.encode() + _NAMED[type(event)]
+        if message is not None:
+            ids = _Ids(
+                message.id,
+                message.sender_id,
+                message.source,
+                message.event_type,
+                message.milestone,
+                message.sr_uuid,
+                message.reference_id,
             )
-        self._lines.append(self._encoded(line))
+            line += b"," + self._json(ids)[1:-1]
+        fields = self._json(event)
+        self._lines.append(line + b"}" if fields == b"{}" else line + b"," + fields[1:])
         self._wake.set()
 
-    def _encoded(self, line: Line) -> bytes:
-        """A line as JSON. A value that JSON cannot hold (half of a surrogate pair, say) is replaced, never a reason to fail."""
+    def _json(self, fields: Struct) -> bytes:
+        """Encode fields as an object. A value that JSON cannot hold (half of a surrogate pair, say) is replaced."""
         try:
-            return self._encode(line)
+            return self._encode(fields)
         except Exception:
-            values = {name: _writable(getattr(line, name)) for name in line.__struct_fields__}
-            return self._encode(Line(**values))
+            values = {name: getattr(fields, name) for name in fields.__struct_fields__}
+            return self._encode({name: _writable(value) for name, value in values.items() if value is not None})
 
     def mark(self, mark: int) -> None:
         """Say that the lines of every commit up to a mark have been added: `written_to` follows once they are written."""
@@ -212,6 +199,16 @@ def _unwritten(lines: list[bytes], written: int) -> list[bytes]:
     return []
 
 
+class Line(Struct, frozen=True):
+    """The part of a line that tells which step of which message or delivery it is about."""
+
+    time: str
+    event: str
+    message_id: str | None = None
+    sink: str | None = None
+    attempt: int | None = None
+
+
 class LastLine(Struct, frozen=True):
     """Where a log ends: the last message that it speaks of as new, or else the instant of its oldest line read."""
 
@@ -249,7 +246,7 @@ def last_line(path: Path, tail: int = 4 * 1024 * 1024) -> LastLine:
             except (ValueError, RecursionError):
                 continue
             oldest = line.time
-            if line.event in ("message.accepted", "message.quarantined"):
+            if line.event in NEW_MESSAGE:
                 return LastLine(line.message_id, line.time)
     if oldest is None and rotated:  # all of them compressed, say: the newest one ends when it was last written
         oldest = rfc3339(max(other.stat().st_mtime for other in rotated))

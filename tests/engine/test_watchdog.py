@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
+from gateway.core.audit_events import GatewayStarted
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError
 from gateway.core.outcome import Delivered, Outcome
@@ -157,7 +158,7 @@ async def test_work_that_is_done_piece_by_piece_is_not_stuck_however_long_it_tak
 
 async def test_an_audit_log_that_hangs_ends_the_pings(tmp_path: Path, house: House) -> None:
     with full_fifo(tmp_path / "audit.jsonl") as reader:
-        house.bench.audit.step("gateway.started")
+        house.bench.audit.step(GatewayStarted(detail="1.0"))
         await until(lambda: house.bench.audit.at_work)
         try:
             assert await house.pings(STUCK)

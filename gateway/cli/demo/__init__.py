@@ -27,6 +27,14 @@ from gateway.cli.output import console, printable, working_directory
 from gateway.cli.tail import followed, parsed
 from gateway.config import Config, load
 from gateway.core import events
+from gateway.core.audit_events import (
+    AuditEvent,
+    DeliveryDead,
+    DeliveryDelivered,
+    MessageAccepted,
+    MessageDuplicate,
+    MessageRejected,
+)
 from gateway.core.errors import GatewayError
 from gateway.core.routing import Router
 from gateway.core.secrets import Secret
@@ -45,6 +53,8 @@ if TYPE_CHECKING:
 _READY_SECONDS = 20.0
 _STEP_SECONDS = 30.0
 _STOP_SECONDS = 25.0
+_TOLD_BY: dict[str, type[AuditEvent]] = {"new": MessageAccepted, "repeated": MessageDuplicate, "forged": MessageRejected}
+"""The audit event that tells what became of a step, by its kind."""
 
 
 def demo(
@@ -177,16 +187,16 @@ class _Teller:
 
     async def _watch(self, step: Step, lines: AsyncIterator[bytes]) -> bool:
         """Show the audit lines until the step is over; whether it went as told."""
-        expected = {"new": "message.accepted", "repeated": "message.duplicate", "forged": "message.rejected"}[step.kind]
+        expected = _TOLD_BY[step.kind].name
         open_sinks = set(step.sinks)
         seen = False
         async for raw in lines:
             line = parsed(raw) or {}
             seen = seen or line.get("event") == expected
-            if str(line.get("event", "")).startswith("delivery.") or line.get("event") == "message.duplicate":
+            if str(line.get("event", "")).startswith("delivery.") or line.get("event") == MessageDuplicate.name:
                 self._show_line(line)
-            if line.get("event") in ("delivery.delivered", "delivery.dead"):
-                if line["event"] == "delivery.dead" or line["sink"] not in open_sinks:
+            if line.get("event") in (DeliveryDelivered.name, DeliveryDead.name):
+                if line["event"] == DeliveryDead.name or line["sink"] not in open_sinks:
                     return False
                 open_sinks.discard(line["sink"])
             if seen and not open_sinks:

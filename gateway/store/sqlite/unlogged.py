@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
+from gateway.core.audit_events import settled_event
 from gateway.core.outcome import Outcome
 from gateway.core.records import Accepted, Settlement, Stored
-from gateway.core.retry import settled_event
 from gateway.store.sqlite.writes import milliseconds
 
 
@@ -91,7 +91,7 @@ def _settled(settlement: Settlement, *, late: bool) -> Step:
     outcome: Outcome | None = attempt.outcome if attempt else None
     return Step(
         settlement.seq,
-        settled_event(transition, outcome),
+        settled_event(transition, outcome).name,
         milliseconds(settlement.at),
         settlement.sink,
         attempt.number if attempt else None,
