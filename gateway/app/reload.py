@@ -1,19 +1,24 @@
-"""A reload: the new configuration is built whole beside the running one, and takes its place or changes nothing (promise 10)."""
+"""Reads the configuration again and moves the gateway to it: every part goes by the new one at the same instant, or none does.
+
+A reload is built whole beside the running configuration. Each part first prepares, which may fail and changes nothing; then all
+of them swap without an await in between; then they tidy up.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Generic, Protocol, TypeVarTuple
 
 from msgspec import Struct, structs
 
+from gateway.app.running import Running
 from gateway.config import Config, load
 from gateway.config.diff import Difference, QueuedDeliveries, differences, queued_deliveries, until_restart
 from gateway.config.memo import Memo
-from gateway.core.attention import Refusal, RunningConfig
 from gateway.core.audit_events import ConfigRefused, ConfigReloaded
 from gateway.core.errors import ConfigError, GatewayError, Problem, StoreError
 from gateway.core.records import Counts
@@ -28,14 +33,46 @@ from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
 
 _MOST_DETAIL = 2000
-"""Characters of what changed, or was wrong, in the audit line; the answer to who asked has it all."""
+"""Characters about the changes, or the problems, in the audit line; the answer to whoever asked has all of them."""
 _MOST_SHOWN = 300
 """Characters of the first problem, in the status."""
 _READ_SECONDS = 30.0
 """Seconds to read the files, fewer than the caller waits for an answer."""
-
 _COUNT_SECONDS = 2.0
 """Seconds to ask the store how many deliveries wait; the reload goes on without the answer."""
+
+_Values = TypeVarTuple("_Values")
+Swap = Callable[[], None]
+"""Makes a part go by what it has prepared: at once, and without a chance to fail."""
+
+
+class Part(Protocol):
+    """A part of the gateway that goes by the configuration."""
+
+    async def prepare(self, config: Config) -> Swap:
+        """Make ready to go by a configuration. Raises GatewayError; nothing that runs has changed then."""
+
+    async def tidy(self) -> None:
+        """Let go of what only the configuration before needed."""
+
+
+class Follower(Generic[*_Values]):
+    """A part that takes plain values from the configuration."""
+
+    def __init__(self, derive: Callable[[Config], tuple[*_Values]], use: Callable[[*_Values], None]) -> None:
+        """
+        Args:
+            derive: takes the values from a configuration; it may raise GatewayError.
+            use: hands the values to the part.
+        """
+        self._derive = derive
+        self._use = use
+
+    async def prepare(self, config: Config) -> Swap:
+        return partial(self._use, *self._derive(config))
+
+    async def tidy(self) -> None:
+        """Nothing is left: the part has forgotten the values before."""
 
 
 class Reloaded(Struct, frozen=True):
@@ -46,17 +83,18 @@ class Reloaded(Struct, frozen=True):
     """What of it has no effect until the process starts again."""
     warnings: tuple[Problem, ...]
     deliveries: tuple[QueuedDeliveries, ...] = ()
-    """Those that wait for a sink that leaves, comes back or has another destination."""
+    """The deliveries that wait for a sink that leaves, comes back or has another destination."""
 
 
 class Reloads:
-    """One at a time, whoever asks: SIGHUP or the admin listener."""
+    """Reloads one at a time, whoever asks: SIGHUP or the admin listener."""
 
     def __init__(
         self,
-        running: Config,
+        running: Running,
         *,
-        use: Callable[[Config], Awaitable[None]],
+        parts: Sequence[Part],
+        asked: asyncio.Event,
         counts: Callable[[], Awaitable[Mapping[str, Counts]]],
         environment: Environment,
         systemd: Systemd,
@@ -65,17 +103,17 @@ class Reloads:
         clock: Clock,
         log: Log,
     ) -> None:
-        """Take the parts that a reload needs.
-
+        """
         Args:
-            use: makes the gateway go on by another configuration; it raises where it can't, and has changed nothing then.
+            parts: they prepare in this order, so a part that opens what would have to be closed again comes last.
+            asked: set by a signal, which cannot wait for a reload.
             counts: tells how many deliveries each sink has; it may raise StoreError.
         """
         self._running = running
-        """What takes effect: of what needs a restart, that is what was there at start."""
-        self._credentials = _credentials(running)
+        self._parts = parts
+        self._asked = asked
+        self._credentials = _credentials(running.config)
         self._memo = Memo()
-        self._use = use
         self._counts = counts
         self._environment = environment
         self._systemd = systemd
@@ -85,23 +123,10 @@ class Reloads:
         self._log = log
         self.read_seconds = _READ_SECONDS
         self._one_at_a_time = asyncio.Lock()
-        self._asked = asyncio.Event()
-        self._loaded_at = clock.now()
-        self._refusal: Refusal | None = None
-        metrics.config_reloaded(self._loaded_at)
-
-    @property
-    def state(self) -> RunningConfig:
-        """What runs, and whether the last reload was refused."""
-        config, loaded_at = self._running, datetime.fromtimestamp(int(self._loaded_at), UTC)
-        return RunningConfig(file=str(config.file), sha256=config.sha256, loaded_at=loaded_at, refused=self._refusal)
-
-    def ask(self) -> None:
-        """Reload soon: for a signal, which can't wait for it."""
-        self._asked.set()
+        metrics.config_reloaded(running.loaded_at)
 
     async def run(self) -> None:
-        """Do what is asked by signals, until cancelled."""
+        """Reload whenever a signal has asked for it, until cancelled."""
         while True:
             await self._asked.wait()
             self._asked.clear()
@@ -113,18 +138,18 @@ class Reloads:
                 self._log.exception("reload.bug", actor="SIGHUP")
 
     async def reload(self, actor: str, *, file: str | None = None, dry_run: bool = False) -> Reloaded:
-        """Read the file again and go on by it.
+        """Read the file again and go by it. Whatever is raised, nothing was changed.
 
         Args:
             actor: who asked, for the audit log.
-            file: the one that they mean: it has to be the one that was loaded at start.
-            dry_run: only say what would change.
+            file: the file that the caller means; it has to be the one that was loaded at the start.
+            dry_run: only tell what would change.
         Raises:
-            ConfigError: the file is bad; nothing was changed.
-            SinkSetupError: a sink can't be opened as configured; likewise.
-            StoreError: nothing can be committed now; likewise.
+            ConfigError: the file is bad.
+            SinkSetupError: a sink cannot be opened as configured.
+            StoreError: nothing can be committed now.
         """
-        running = self._running.file
+        running = self._running.config.file
         if file is not None and not _is_same(file, running):
             message = f"is not the file of the gateway that answers: that is {running}"
             raise ConfigError(file, [Problem(file=file, place="file", message=message)])
@@ -136,32 +161,40 @@ class Reloads:
                 reloaded = Reloaded(tuple(changes), restart, new.warnings, tuple(waiting))
                 if dry_run:
                     return reloaded
-                new = until_restart(self._running, new)
-                if changes:
-                    await self._use(new)
+                new = until_restart(self._running.config, new)
+                await self._use(new, self._parts if changes else ())
             except GatewayError as error:
                 if not dry_run:
                     await self._refused(error, actor)
                 raise
             except Exception:
                 self._log.exception("reload.bug", actor=actor)
-                problem = Problem(file=str(self._running.file), place="file", message="could not be used: a bug in the gateway")
+                message = "could not be used: a bug in the gateway"
+                problem = Problem(file=str(self._running.config.file), place="file", message=message)
                 refused = ConfigError(problem.file, [problem])
                 if not dry_run:
                     await self._refused(refused, actor)
                 raise refused from None
-            self._running = new
             self._credentials = _credentials(new) | self._credentials
             await self._done(reloaded, actor)
             return reloaded
 
-    async def _read(self) -> tuple[Config, list[str], list[Difference]]:
-        """Load and compare in a thread that gives way to the loop.
+    async def _use(self, new: Config, parts: Sequence[Part]) -> None:
+        swaps = [await part.prepare(new) for part in parts]
+        # No await from here to `use`: nobody sees one part by the new configuration, and another by the old one.
+        for swap in swaps:
+            swap()
+        self._running.use(new, self._clock.now())
+        for part in parts:
+            await part.tidy()
 
-        Returns the configuration of today, the credentials in it that are others than at start (they count from a restart on),
-        and what differs from the running one.
+    async def _read(self) -> tuple[Config, list[str], list[Difference]]:
+        """Load the file and compare it with the running configuration, in a thread that gives way to the loop.
+
+        Returns the new configuration, the credentials that have changed since the start (they take effect with a restart), and
+        the differences.
         """
-        running = self._running
+        running = self._running.config
         file = running.file
         memo = Memo(self._memo, pause=Pauses(self._clock.monotonic))
 
@@ -173,7 +206,7 @@ class Reloads:
             return new, others, differences(running, new)
 
         try:
-            # One that hangs would be in the way of all reloads after it, and systemd would wait for the end of this one.
+            # A file that hangs would block every later reload, and systemd would wait for the end of this one.
             async with asyncio.timeout(self.read_seconds):
                 with politely():
                     found = await detached(read, "reload")
@@ -184,13 +217,14 @@ class Reloads:
         return found
 
     async def _waiting(self, new: Config) -> list[QueuedDeliveries]:
-        """Ask the store only where a sink comes, leaves or has another destination."""
-        if not queued_deliveries(self._running, new, None) and new.sinks.keys() <= self._running.sinks.keys():
+        """Count what waits, if a sink comes, leaves or has another destination; else the store is not asked."""
+        running = self._running.config
+        if not queued_deliveries(running, new, None) and new.sinks.keys() <= running.sinks.keys():
             return []
-        return queued_deliveries(self._running, new, await self._queued())
+        return queued_deliveries(running, new, await self._queued())
 
     async def _queued(self) -> Mapping[str, int] | None:
-        """Return how many deliveries are queued, by sink; None while the store can't tell, which is no reason to refuse."""
+        """Return how many deliveries each sink has queued; None while the store cannot tell, which is no reason to refuse."""
         try:
             async with asyncio.timeout(_COUNT_SECONDS):
                 return {sink: number.queued for sink, number in (await self._counts()).items()}
@@ -200,10 +234,9 @@ class Reloads:
     async def _done(self, reloaded: Reloaded, actor: str) -> None:
         said = [str(change) for change in reloaded.changes]
         moved = [str(one) for one in reloaded.deliveries]
-        self._loaded_at, self._refusal = self._clock.now(), None
         detail = "; ".join((*moved, *said))[:_MOST_DETAIL] or "nothing changed"
         self._audit.step(ConfigReloaded(detail=detail, actor=str(actor), claimed=claim_of(actor)))
-        self._metrics.config_reloaded(self._loaded_at)
+        self._metrics.config_reloaded(self._running.loaded_at)
         self._log.info(
             "config.reloaded", actor=actor, changes=said, deliveries=moved or None, needs_restart=list(reloaded.restart) or None
         )
@@ -215,8 +248,7 @@ class Reloads:
     async def _refused(self, error: GatewayError, actor: str) -> None:
         problems = [str(problem) for problem in error.problems] if isinstance(error, ConfigError) else [str(error)]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        now = datetime.fromtimestamp(int(self._clock.now()), UTC)
-        self._refusal = Refusal(time=now, actor=str(actor), detail=f"{problems[0][:_MOST_SHOWN]}{more}")
+        self._running.refuse(str(actor), f"{problems[0][:_MOST_SHOWN]}{more}", self._clock.now())
         detail = "; ".join(problems)[:_MOST_DETAIL]
         self._audit.step(ConfigRefused(detail=detail, actor=str(actor), claimed=claim_of(actor)))
         self._metrics.config_refused()
@@ -229,7 +261,7 @@ class Reloads:
         await self._written()
 
     async def _written(self) -> None:
-        """Who asked finds the line in the audit log once there is an answer. That the disk refuses it is said elsewhere."""
+        """Wait until the line is in the audit log, where whoever asked finds it. A disk that refuses it is reported elsewhere."""
         with suppress(StoreError):
             await self._audit.flush()
 

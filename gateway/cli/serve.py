@@ -71,7 +71,7 @@ def _run(config: Config, log: Log, environment: Environment, outlet: Outlet) -> 
             log=log,
             environment=environment,
             lines_dropped=lambda: outlet.dropped,
-            settled=_spare_the_collector,
+            settled=lambda parts: _spare_the_collector(),
         )
         await made.run(last=True)
 

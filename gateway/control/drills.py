@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -44,12 +44,15 @@ class Unknown(LookupError):
 
 
 class Drills:
-    def __init__(self, *, lanes: Mapping[str, Lane], routes: Callable[[], Sequence[Route]], clock: Clock, log: Log) -> None:
-        """`routes` are those of the moment."""
+    def __init__(self, *, lanes: Mapping[str, Lane], routes: Sequence[Route], clock: Clock, log: Log) -> None:
         self._lanes = lanes
         self._routes = routes
         self._clock = clock
         self._log = log
+
+    def use(self, routes: Sequence[Route]) -> None:
+        """Know other routes from the next drill on."""
+        self._routes = routes
 
     async def run(self, drill: Drill) -> list[dict[str, Any]]:
         """Send once to each sink, to all at the same time; what came back, in the order in which the route names them.
@@ -72,7 +75,7 @@ class Drills:
             if drill.sink not in self._lanes:
                 raise Unknown(f'there is no sink "{drill.sink}"', list(self._lanes))
             return (drill.sink,)
-        named = {route.name: route.sinks for route in self._routes()}
+        named = {route.name: route.sinks for route in self._routes}
         if drill.route not in named:
             raise Unknown(f'there is no route "{drill.route}"', list(named))
         if not named[drill.route]:

@@ -7,7 +7,7 @@ audited before its requests leave the file, so a crash makes duplicates at the w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -65,13 +65,13 @@ class Reverify:
         *,
         refused: RefusedRequests,
         intake: Intake,
-        sources: Callable[[], Mapping[str, Source]],
+        sources: Mapping[str, Source],
         audit: AuditLog,
         metrics: Metrics,
         clock: Clock,
         log: Log,
     ) -> None:
-        """`sources` are those of the moment, by name."""
+        """`sources` are by name."""
         self._refused = refused
         self._intake = intake
         self._sources = sources
@@ -86,9 +86,10 @@ class Reverify:
         self._last: dict[str, Reverified] = {}
         """The results of the run that `run` has under way, or made last, by source."""
 
-    def ask(self, sources: Iterable[str]) -> None:
-        """Reverify these soon: a reload brought a new secret."""
-        self._asked |= dict.fromkeys(sources)
+    def use(self, sources: Mapping[str, Source], with_new_secrets: Iterable[str]) -> None:
+        """Go by the sources of another configuration, and soon reverify those to which it brought a new secret."""
+        self._sources = sources
+        self._asked |= dict.fromkeys(with_new_secrets)
         self._wake.set()
 
     async def run(self) -> None:
@@ -101,7 +102,7 @@ class Reverify:
                 while self._asked:
                     name = next(iter(self._asked))
                     del self._asked[name]
-                    if name in self._sources():
+                    if name in self._sources:
                         await self._quietly(name)
 
     async def reverify(self, source: str | None, actor: str) -> list[Reverified]:
@@ -109,7 +110,7 @@ class Reverify:
 
         Raises UnknownSource, or StoreError where nothing can be taken in now; what was done until then is done.
         """
-        sources = self._sources()
+        sources = self._sources
         if source is not None and source not in sources:
             raise UnknownSource(source, list(sources))
         waited = self._one_at_a_time.locked()
@@ -140,7 +141,7 @@ class Reverify:
         fit: list[str] = []
         after = 0
         while not self._stopping:
-            source = self._sources().get(name)
+            source = self._sources.get(name)
             page = await self._refused.ask(partial(_page, source=name, after=after, last=before.last), list[Refused]())
             if source is None or not page:
                 break

@@ -1,179 +1,195 @@
-"""Which lanes run: one for each sink of the configuration, through every reload."""
+"""Runs one lane for each sink of the configuration, through every reload."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.config import Config
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError
-from gateway.core.records import Owed, SinkState
+from gateway.core.records import SinkState
 from gateway.core.retry import RetryPolicy, longest_wait
-from gateway.core.routing import Router
 from gateway.delivery.attempt import LaneSettings, LaneWorld
+from gateway.delivery.directory import Directory
 from gateway.delivery.gates import Gates
 from gateway.delivery.lane import Lane
 from gateway.host.clock import Clock
-from gateway.ingest.accept import Rules
 from gateway.sinks import SinkConfig, open_sink
 from gateway.sinks.base import Opening, Sink
 from gateway.store.sqlite import operations, reads
 from gateway.store.sqlite.conversations import SinkThreads
 from gateway.store.sqlite.store import Store
 
-Start = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
-"""Makes a task of a coroutine, under a name."""
-
-
 _SLICE = 256
 """Deliveries changed in one transaction."""
 
 
-class Change(Struct, frozen=True):
-    """Sinks that are open already for a configuration that is about to be used."""
+class Start(Protocol):
+    """Runs a coroutine as a task with a name."""
+
+    def __call__(self, work: Coroutine[Any, Any, None], /, *, name: str) -> asyncio.Task[None]: ...
+
+
+class Opened(Struct, frozen=True):
+    """The sinks that a configuration needs and the running one lacks, open already."""
 
     config: Config
     sinks: dict[str, Sink]
-    """Those that are new, or no longer what they were."""
+    """The sinks that are new, or no longer what they were."""
     states: dict[str, SinkState]
 
 
-class Leftover(Struct, frozen=True):
-    """What is to be done once a configuration is used."""
-
-    unused: list[tuple[str, Sink]]
-    """The sinks to be closed, each with its name."""
-    ordered: list[str]
-    """The sinks whose `ordering` became "sr"."""
-
-
 class Lanes:
-    world: LaneWorld
-    """Set before the first configuration is prepared: what it holds needs `offer`."""
+    """Built by `open`. Lanes that are made directly have no sink until a reload brings some."""
 
-    def __init__(self, clock: Clock) -> None:
-        """`clock` is what sinks sign by: the wall clock, whatever the lanes take for it while it jumps."""
+    def __init__(self, config: Config, directory: Directory, world: LaneWorld, clock: Clock) -> None:
+        self._config = config
+        self._directory = directory
+        self._world = world
         self._clock = clock
-        self.by_name: dict[str, Lane] = {}
         self._left: dict[str, Lane] = {}
         """The lanes of sinks that left the configuration. Each ends what it has in flight. If the name comes back, the same
         lane goes on: another one would not know what is in flight, and send it twice."""
         self._start: Start | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._config: Config | None = None
+        self._unused: list[tuple[str, Sink]] = []
+        """The sinks that `tidy` has to close, each with its name."""
+        self._newly_in_order: list[str] = []
+        """The sinks whose `ordering` became "sr", until `tidy` has seen to them."""
         self._stopping = False
 
-    def offer(self, owed: Owed, due: float) -> None:
-        """Hand a fresh delivery to its lane; one whose sink has just left the configuration waits in the store."""
-        if (lane := self.by_name.get(owed.sink)) is not None:
-            lane.offer(owed, due)
+    @classmethod
+    async def open(cls, config: Config, directory: Directory, world: LaneWorld, clock: Clock) -> Lanes:
+        """Open the sinks of a configuration and make a lane for each. Raises SinkSetupError or StoreError.
+
+        Args:
+            directory: the lanes are entered here.
+            clock: what sinks sign by: the wall clock, even while it jumps and the lanes go by another one.
+        """
+        lanes = cls(structs.replace(config, sinks={}), directory, world, clock)
+        lanes.use(await lanes.open_sinks(config))
+        return lanes
 
     def run(self, start: Start) -> None:
-        """Let the lanes work, and every one that a change adds."""
+        """Let all lanes work, and every lane that a reload adds."""
         self._start = start
-        self._tasks = [start(lane.run(), f"lane:{name}") for name, lane in self.by_name.items()]
+        self._tasks = [start(lane.run(), name=f"lane:{name}") for name, lane in self._directory.items()]
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
-        """Return the tasks of all lanes that still work, also of those whose sink left the configuration."""
+        """The tasks of all lanes that still work, those of sinks that left the configuration included."""
         return [task for task in self._tasks if not task.done()]
 
     def stop(self) -> None:
+        """Claim nothing any more; the tasks end when what is in flight is settled."""
         self._stopping = True
-        for lane in (*self.by_name.values(), *self._left.values()):
+        for lane in (*self._directory.values(), *self._left.values()):
             lane.stop()
 
-    async def prepare(self, config: Config) -> Change:
+    async def prepare(self, config: Config) -> Callable[[], None]:
         """Open what a configuration needs, and tell the store of it; nothing that runs is touched.
 
-        Raises SinkSetupError or StoreError; what was opened is closed again then.
+        Returns the swap, see `use`.
+        Raises SinkSetupError or StoreError; whatever was opened is closed again then.
         """
-        opened: dict[str, Sink] = {}
+        opened = await self.open_sinks(config)
         try:
-            kept = self._config is not None and config.base == self._config.base and config.has_secrets_of(self._config)
-            for name, settings in config.sinks.items():
-                if self._config is None or not _alike(name, self._config, config, kept=kept):
-                    await asyncio.sleep(0)  # hundreds of sinks take their time, and deliveries go on meanwhile
-                    threads = SinkThreads(self.world.store, name, self._clock)
-                    opening = Opening(name, config.base, config.secret, self._clock, threads)
-                    opened[name] = open_sink(settings, opening)
-            for name in (fresh := opened.keys() - self.by_name.keys()):
-                await asyncio.sleep(0)
-                self.world.metrics.expect((), (name,))
-            states = await self.world.store.read(reads.sink_states) if fresh else {}
-            if self._config is not None and _noted(self._config) != _noted(config):  # else a full disk would be in its way
+            if _noted(self._config) != _noted(config):  # else a full disk would be in its way
                 await self.tell_store(config)
             if self._stopping:
                 raise StoreError("the gateway is stopping")  # a lane that began now would never end
         except BaseException:
-            for sink in opened.values():
-                await sink.aclose()
+            await _close_all(opened.sinks)
             raise
-        return Change(config, opened, states)
+        return partial(self.use, opened)
 
-    def use(self, change: Change) -> Leftover:
-        """Go on by a configuration: at once, and without a chance to fail."""
-        config = change.config
-        unused: list[tuple[str, Sink | None]] = []
-        for name in [name for name in self.by_name if name not in config.sinks]:
-            lane = self._left[name] = self.by_name.pop(name)
-            unused.append((name, lane.leave()))
-            self.world.metrics.forget_gates(name)
-        for name, sink in change.sinks.items():
+    async def tidy(self) -> None:
+        """Close the sinks that nobody uses any more, and put in order what came while `ordering` was switched on."""
+        unused, self._unused = self._unused, []
+        ordered, self._newly_in_order = self._newly_in_order, []
+        await asyncio.gather(self._bring_into_order(ordered), *(self._close(*one) for one in unused))
+
+    async def open_sinks(self, config: Config) -> Opened:
+        """Open the sinks of a configuration that are new or changed. Raises SinkSetupError or StoreError."""
+        opened: dict[str, Sink] = {}
+        try:
+            kept = config.base == self._config.base and config.has_secrets_of(self._config)
+            for name, settings in config.sinks.items():
+                if not _alike(name, self._config, config, kept=kept):
+                    await asyncio.sleep(0)  # hundreds of sinks take their time, and deliveries go on meanwhile
+                    threads = SinkThreads(self._world.store, name, self._clock)
+                    opened[name] = open_sink(settings, Opening(name, config.base, config.secret, self._clock, threads))
+            for name in (fresh := opened.keys() - self._directory.keys()):
+                await asyncio.sleep(0)
+                self._world.metrics.expect((), (name,))
+            states = await self._world.store.read(reads.sink_states) if fresh else {}
+        except BaseException:
+            await _close_all(opened)
+            raise
+        return Opened(config, opened, states)
+
+    def use(self, opened: Opened) -> None:
+        """Go by the configuration of these sinks: at once, and without a chance to fail."""
+        config = opened.config
+        for name in [name for name in self._directory if name not in config.sinks]:
+            lane = self._left[name] = self._directory.pop(name)
+            self._replaced(name, lane.leave())
+            self._world.metrics.forget_gates(name)
+        for name, sink in opened.sinks.items():
             settings = config.sinks[name]
             lane_settings, breaker = _settings(settings), BreakerPolicy(settings.breaker.failures, settings.breaker.probe)
-            known = self.by_name.get(name) or self._left.pop(name, None)
+            known = self._directory.get(name) or self._left.pop(name, None)
             if known is not None:
-                unused.append((name, known.change(lane_settings, breaker, settings.rate, sink)))
-                self.by_name[name] = known
+                self._replaced(name, known.change(lane_settings, breaker, settings.rate, sink))
+                self._directory[name] = known
             else:
-                gates = Gates(change.states.get(name, SinkState()), breaker, settings.rate, self.world.clock)
-                self._add(Lane(name, sink, lane_settings, gates, self.world))
-            self._show_gates(self.by_name[name])
-        before = _in_order(self._config) if self._config is not None else frozenset()
-        self._config = config
-        return Leftover([(name, sink) for name, sink in unused if sink is not None], sorted(_in_order(config) - before))
+                gates = Gates(opened.states.get(name, SinkState()), breaker, settings.rate, self._world.clock)
+                self._add(Lane(name, sink, lane_settings, gates, self._world))
+            self._show_gates(self._directory[name])
+        before, self._config = self._config, config
+        self._newly_in_order = sorted(_in_order(config) - _in_order(before))
 
-    async def tidy(self, leftover: Leftover) -> None:
-        """Close what nobody uses any more, and bring what came while the rules changed into the order of its service requests."""
-        await asyncio.gather(self._bring_into_order(leftover.ordered), *(self._close(*one) for one in leftover.unused))
+    def _replaced(self, name: str, sink: Sink | None) -> None:
+        if sink is not None:
+            self._unused.append((name, sink))
 
     async def _bring_into_order(self, sinks: Sequence[str]) -> None:
-        if not sinks or self._config is None:
+        if not sinks:
             return
         try:
             await self.tell_store(self._config)
         except StoreError:
             return  # those few go without an order, until the next start
         for name in sinks:
-            if (lane := self.by_name.get(name)) is not None:
+            if (lane := self._directory.get(name)) is not None:
                 lane.refresh()
 
     async def _close(self, name: str, sink: Sink) -> None:
         try:
             await sink.aclose()
         except Exception:
-            self.world.log.exception("sink.bug", sink=name)
+            self._world.log.exception("sink.bug", sink=name)
 
     async def tell_store(self, config: Config) -> None:
-        """Tell the store which sinks there are, and in what order they deliver: at start, and around a change.
+        """Tell the store which sinks there are, and in what order they deliver: at the start, and around a reload.
 
-        What waits is brought into the order of its service requests a slice at a time. A sink counts as in order only once a
-        configuration that says so is in use, since until then more comes without an order; after a crash it begins anew.
+        Waiting deliveries are brought into the order of their service requests, a slice at a time. A sink counts as in order
+        only once a configuration that says so is in use, since until then more deliveries come without an order; after a crash
+        the work begins anew.
         """
-        store, before = self.world.store, self._config.sinks if self._config is not None else {}
+        store, before = self._world.store, self._config.sinks
         in_order = _in_order(config)
         new = await store.read(partial(operations.unordered, in_order=in_order, sinks=tuple(config.sinks)))
         for name in new:
             after: operations.Place | None = operations.BEGINNING
             while after is not None:
                 after = await store.change(partial(operations.bring_into_order, sink=name, after=after, size=_SLICE))
-        in_use, now = self._config is config, store.timeline.stored(self.world.clock.now())
+        in_use, now = self._config is config, store.timeline.stored(self._world.clock.now())
 
         def work(connection: Any, changes: Any) -> None:
             operations.note_absences(connection, changes, present=tuple(config.sinks), now=now)
@@ -183,31 +199,32 @@ class Lanes:
         await store.change(work)
         for name, settings in config.sinks.items():
             if name not in before or in_use:  # its retries may have become shorter while nobody looked after it
-                await clamp(store, name, now + longest_wait(_policy(settings)))
+                await clamp(store, name, now + longest_wait(policy_of(settings)))
 
     def _add(self, lane: Lane) -> None:
-        self.by_name[lane.name] = lane
+        self._directory[lane.name] = lane
         if self._start is not None:
-            self._tasks.append(self._start(lane.run(), f"lane:{lane.name}"))
+            self._tasks.append(self._start(lane.run(), name=f"lane:{lane.name}"))
 
     def _show_gates(self, lane: Lane) -> None:
-        self.world.metrics.gate(lane.name, "paused", closed=lane.gates.paused)
-        self.world.metrics.gate(lane.name, "breaker", closed=lane.gates.breaker.is_open)
+        self._world.metrics.gate(lane.name, "paused", closed=lane.gates.paused)
+        self._world.metrics.gate(lane.name, "breaker", closed=lane.gates.breaker.is_open)
 
 
 async def clamp(store: Store, sink: str, latest: float) -> None:
-    """Bring due times of a sink beyond an instant of the store's own time back to it, a slice at a time."""
+    """Move later due times of a sink back to an instant of the store's own time, a slice at a time."""
     while await store.change(partial(operations.clamp_due, sink=sink, latest=latest, size=_SLICE)) == _SLICE:
         pass
 
 
-def rules_of(config: Config, before: Rules | None = None) -> Rules:
-    """What the inbox goes by. `before`: what it goes by now, of which all that stays is used again."""
-    return Rules(
-        router=Router(config.routes, None if before is None else before.router),
-        policies={name: _policy(settings) for name, settings in config.sinks.items()},
-        in_order=_in_order(config),
-    )
+def policy_of(settings: SinkConfig) -> RetryPolicy:
+    """The retry policy of a sink."""
+    return RetryPolicy(tuple(settings.retry), settings.give_up_after)
+
+
+async def _close_all(sinks: Mapping[str, Sink]) -> None:
+    for sink in sinks.values():
+        await sink.aclose()
 
 
 def _in_order(config: Config) -> frozenset[str]:
@@ -215,15 +232,15 @@ def _in_order(config: Config) -> frozenset[str]:
 
 
 def _noted(config: Config) -> tuple[frozenset[str], frozenset[str]]:
-    """What the store knows of a configuration."""
+    """The part of a configuration that the store has to know."""
     return frozenset(config.sinks), _in_order(config)
 
 
 def _alike(name: str, old: Config, new: Config, *, kept: bool = False) -> bool:
-    """Whether a sink stays what it is, its secrets included.
+    """Return whether a sink stays as it is, with its secrets.
 
     Args:
-        kept: the folder of the configuration and all secrets are what they were.
+        kept: the folder of the configuration and all secrets have stayed the same.
     """
     if name not in old.sinks or (old.sinks[name] is not new.sinks[name] and old.sinks[name] != new.sinks[name]):
         return False
@@ -233,8 +250,4 @@ def _alike(name: str, old: Config, new: Config, *, kept: bool = False) -> bool:
 
 
 def _settings(settings: SinkConfig) -> LaneSettings:
-    return LaneSettings(_policy(settings), settings.concurrency, settings.timeout, settings.by_sr)
-
-
-def _policy(settings: SinkConfig) -> RetryPolicy:
-    return RetryPolicy(tuple(settings.retry), settings.give_up_after)
+    return LaneSettings(policy_of(settings), settings.concurrency, settings.timeout, settings.by_sr)

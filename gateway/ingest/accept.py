@@ -48,7 +48,7 @@ class Inbox:
         log: Log,
     ) -> None:
         """`offer` hands a fresh delivery and its due time to its lane."""
-        self.rules = rules
+        self._rules = rules
         self._store = store
         self._audit = audit
         self._offer = offer
@@ -56,10 +56,19 @@ class Inbox:
         self._clock = clock
         self._say = Sparing(log, clock.monotonic).say
 
+    @property
+    def rules(self) -> Rules:
+        """The rules that the next message goes by."""
+        return self._rules
+
+    def use(self, rules: Rules) -> None:
+        """Go by other rules from the next message on."""
+        self._rules = rules
+
     def route(self, event: Event, source: str, message_id: str | None = None) -> Decision:
         """Where an event goes by the rules of this moment. A bug in them loses nothing: the message is kept, unrouted."""
         try:
-            return self.rules.router.route(event, source)
+            return self._rules.router.route(event, source)
         except Exception:
             self._say("exception", "routing.bug", source, source=source, message_id=message_id)
             return _NOBODY
@@ -81,7 +90,7 @@ class Inbox:
         Raises (from the future):
             StoreError: it can't be promised now; or it was committed, but its line could not be written.
         """
-        rules, since = self.rules, self._clock.planned(message.received_at)
+        rules, since = self._rules, self._clock.planned(message.received_at)
         due = tuple(
             [
                 (sink, first_due(rules.policies[sink], since, self._clock.jitter()))

@@ -10,7 +10,11 @@ from gateway.observability.metrics import Metrics
 
 class Space:
     def __init__(self, free: Callable[[], int], least: int, metrics: Metrics, log: Log) -> None:
-        """`free` tells the bytes that are free where the database lies; `least` how many have to stay free."""
+        """
+        Args:
+            free: tells how many bytes are free where the database lies.
+            least: bytes that have to stay free.
+        """
         self._free = free
         self.least = least
         """Bytes that have to stay free."""
@@ -21,6 +25,10 @@ class Space:
         self.low = False
         self.free = 0
         """Bytes, at the last look."""
+
+    def use(self, least: int) -> None:
+        """Keep another number of bytes free from the next look on."""
+        self.least = least
 
     def room(self) -> int:
         """Bytes that may still be written before messages are refused; by the last look if the disk cannot be asked now."""

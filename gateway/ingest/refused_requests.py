@@ -42,7 +42,7 @@ class RefusedRequests:
         path: Path,
         *,
         limits: Mapping[str, int],
-        retention: Callable[[], float],
+        retention: float,
         space: Space,
         metrics: Metrics,
         clock: Clock,
@@ -76,9 +76,10 @@ class RefusedRequests:
         with suppress(RuntimeError):
             self._thread.submit(self._look)
 
-    def use(self, limits: Mapping[str, int]) -> None:
+    def use(self, limits: Mapping[str, int], retention: float) -> None:
         """Go on by other limits; a source whose limit is 0 now soon loses what was kept of it."""
         self._limits = dict(limits)
+        self._retention = retention
         self.start()
 
     async def forget_old(self) -> None:
@@ -152,7 +153,7 @@ class RefusedRequests:
 
     def _forget(self, file: RefusedFile) -> None:
         off = [source for source in file.kept() if self._limits.get(source, 1) <= 0]
-        file.forget(off, self._clock.now() - self._retention())
+        file.forget(off, self._clock.now() - self._retention)
 
     def _asked(self, function: Callable[[RefusedFile], _T], none: _T) -> _T:
         def work() -> _T:

@@ -137,18 +137,17 @@ class Crowd:
         self.bench = Bench(store, audit, clock, log)
         self.house = House(self.bench, folder)
         quiet = structlog.wrap_logger(log, processors=[])
-        self.lanes = self.house.lanes
         aging = LaneClock(clock)
         self.operator = Operator(
             store=store,
             audit=audit,
             router=lambda: Router((Route(name="all", sinks=tuple(SINKS)),)),
-            lanes=self.lanes.by_name,
+            lanes=self.house.directory,
             clock=aging,
         )
         self.janitor = Janitor(
             store=store,
-            lanes=self.lanes.by_name,
+            lanes=self.house.directory,
             rejections=Rejections(audit, self.bench.metrics, clock),
             space=Space(lambda: 1 << 40, 1, self.bench.metrics, quiet),
             pace=Pace(self.bench.metrics, clock),
@@ -203,7 +202,7 @@ async def test_no_operation_holds_the_writer_for_long_whatever_waits(crowd: Crow
     clock.advance(100 * 86_400.0)
     while one(path, "SELECT count(*) FROM messages WHERE seq <= ?", OTHERS):
         await crowd.janitor.step()
-    await crowd.lanes.by_name[SINKS[0]].pause("ann")
+    await crowd.house.directory[SINKS[0]].pause("ann")
     await store.change(operations.touch)
     await SinkThreads(store, SINKS[0], clock).keep("#c", "sr", Thread("C1", "1.0", clock.now()))
     await catch_up(store, crowd.bench.audit, crowd.bench.audit.path, unclean=False)

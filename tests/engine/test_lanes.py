@@ -17,6 +17,7 @@ from gateway.core.errors import StoreError
 from gateway.core.records import Message, NewMessage
 from gateway.core.retry import longest_wait
 from gateway.delivery.attempt import LaneWorld
+from gateway.delivery.directory import Directory
 from gateway.delivery.lanes import Lanes
 from gateway.host.environment import Environment
 from tests.engine.bench import DAY, HOUR, Bench, TroubledStore, spin, working
@@ -41,8 +42,9 @@ class House:
         self.folder = folder
         log = structlog.wrap_logger(bench.log, processors=[])
         notices = notices_for(bench.store, bench.audit, bench.clock)
-        self.lanes = Lanes(bench.clock)
-        self.lanes.world = LaneWorld(bench.store, bench.audit, notices, bench.metrics, bench.clock, log)
+        world = LaneWorld(bench.store, bench.audit, notices, bench.metrics, bench.clock, log)
+        self.directory = Directory()
+        self.lanes = Lanes(self.config(""), self.directory, world, bench.clock)
 
     def config(self, sinks: str) -> Config:
         file = self.folder / "gateway.toml"
@@ -50,14 +52,16 @@ class House:
         return load(file, Environment({}))
 
     async def use(self, sinks: str) -> None:
-        await self.lanes.tidy(self.lanes.use(await self.lanes.prepare(self.config(sinks))))
+        swap = await self.lanes.prepare(self.config(sinks))
+        swap()
+        await self.lanes.tidy()
 
     @contextmanager
     def running(self) -> Iterator[list[asyncio.Task[None]]]:
         """The tasks that were started."""
         tasks: list[asyncio.Task[None]] = []
 
-        def start(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        def start(work: Coroutine[Any, Any, None], /, *, name: str) -> asyncio.Task[None]:
             tasks.append(asyncio.create_task(work, name=name))
             return tasks[-1]
 
@@ -95,17 +99,18 @@ async def test_a_full_disk_refuses_other_sinks_whole_and_is_in_the_way_of_nothin
     bench.store.full = True
     with pytest.raises(StoreError):
         await house.use(_CRM)
-    assert list(house.lanes.by_name) == ["erp"]
+    assert list(house.directory) == ["erp"]
     await house.use(_ERP + 'give_up_after = "1h"\n')
-    assert house.lanes.by_name["erp"].policy.give_up_after == HOUR
+    assert house.directory["erp"].policy.give_up_after == HOUR
 
 
 async def test_what_comes_while_ordering_is_switched_on_has_its_place_too(house: House, bench: Bench) -> None:
     await keep_one(bench)
-    change = await house.lanes.prepare(house.config(_ERP + 'ordering = "sr"\n'))
+    swap = await house.lanes.prepare(house.config(_ERP + 'ordering = "sr"\n'))
     assert await bench.rows("sr IS NOT NULL") == [(1,)]
     await keep_one(bench)
-    await house.lanes.tidy(house.lanes.use(change))
+    swap()
+    await house.lanes.tidy()
     assert await bench.rows("sr IS NOT NULL") == [(1,), (1,)]
 
 
@@ -117,16 +122,16 @@ async def test_a_due_time_that_the_clock_left_far_ahead_is_no_longer_than_a_wait
     clock.jump(-300 * DAY)
     await house.use(_ERP)
     ((due,),) = await bench.rows("due_ms")
-    assert due / 1000 - clock.now() <= longest_wait(house.lanes.by_name["erp"].policy) + 0.01
+    assert due / 1000 - clock.now() <= longest_wait(house.directory["erp"].policy) + 0.01
 
 
 async def test_a_sink_that_comes_and_goes_has_one_lane_and_one_task(house: House, bench: Bench) -> None:
-    erp = house.lanes.by_name["erp"]
+    erp = house.directory["erp"]
     with house.running() as tasks:
         for sinks in (_CRM, _ERP, _CRM, _ERP + _CRM):
             await house.use(sinks)
             await spin()
-        assert house.lanes.by_name["erp"] is erp
+        assert house.directory["erp"] is erp
         assert (
             sorted(task.get_name() for task in tasks)
             == ["lane:crm", "lane:erp"]
@@ -141,4 +146,4 @@ async def test_a_stop_ends_the_lanes_that_have_left_and_no_other_begins(house: H
     await asyncio.wait_for(asyncio.gather(*tasks), 5)
     with pytest.raises(StoreError, match="stopping"):
         await house.use(_ERP + _CRM)
-    assert house.lanes.tasks == [] and list(house.lanes.by_name) == ["crm"]
+    assert house.lanes.tasks == [] and list(house.directory) == ["crm"]

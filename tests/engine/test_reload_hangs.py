@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 import structlog
 
-from gateway.app.reload import Reloads
-from gateway.config import Config, load
+from gateway.app.reload import Follower, Reloads
+from gateway.app.running import Running
+from gateway.config import load
 from gateway.core.errors import ConfigError
 from gateway.host.environment import Environment
 from gateway.host.systemd import Systemd
@@ -21,19 +23,18 @@ HANGS = '[sources.legitmark]\nsecrets = [{ file = "slow" }]\n'
 
 
 async def test_a_file_that_hangs_is_refused_after_a_while_and_the_next_reload_goes_on(bench: Bench, tmp_path: Path) -> None:
-    file, used = tmp_path / "gateway.toml", list[Config]()
+    file, used = tmp_path / "gateway.toml", list[float]()
     file.write_text(GOOD)
     (tmp_path / "slow").write_text("token-7Qs3xK2")
     (tmp_path / "slow").chmod(0o600)
 
-    async def use(config: Config) -> None:
-        used.append(config)
-
     with NotifySocket(str(tmp_path / "notify")) as heard:
         environment = Environment({"NOTIFY_SOCKET": heard.address})
+        running = Running(load(file, environment), bench.clock.now())
         reloads = Reloads(
-            load(file, environment),
-            use=use,
+            running,
+            parts=[Follower(lambda config: (config.store.retention,), used.append)],
+            asked=asyncio.Event(),
             counts=bench.store.counts,
             environment=environment,
             systemd=Systemd(environment, bench.clock),
@@ -51,7 +52,7 @@ async def test_a_file_that_hangs_is_refused_after_a_while_and_the_next_reload_go
         file.write_text(f"[store]\nretention = '80d'\n{GOOD}")
         reloads.read_seconds = 10.0
         await reloads.reload("somebody")
-        assert [config.file for config in used] == [file]
+        assert used == [80 * 86400.0]
         told = [next(iter(one)) for one in heard.listen()]
         assert told == ["RELOADING", "READY"] * 2, "systemd is not left waiting"
 
@@ -59,4 +60,4 @@ async def test_a_file_that_hangs_is_refused_after_a_while_and_the_next_reload_go
         await reloads.reload("somebody")
         assert len(used) == 1, "what changes nothing is told of, and touches nothing"
         assert await bench.events("config.reloaded") == ["config.reloaded"] * 2
-        assert reloads.state.sha256 == load(file, environment).sha256
+        assert running.state().sha256 == load(file, environment).sha256

@@ -32,7 +32,7 @@ async def test_a_thread_that_computes_gives_way_to_the_loop_soon() -> None:
 async def test_a_reload_that_changes_nothing_opens_no_sink_and_changes_no_lane(house: House) -> None:  # noqa: F811
     sinks = "".join(f'[sinks.s{number}]\ntype = "http"\nurl = "http://127.0.0.1:9/{number}"\n' for number in range(20))
     await house.use(sinks)
-    before = dict(house.lanes.by_name)
+    before = dict(house.directory)
     written = house.bench.store.change
     changes = 0
 
@@ -42,12 +42,10 @@ async def test_a_reload_that_changes_nothing_opens_no_sink_and_changes_no_lane(h
         return await written(*args)  # type: ignore[arg-type]
 
     house.bench.store.change = counted  # type: ignore[method-assign,assignment]
-    change = await house.lanes.prepare(house.config(sinks))
-    assert change.sinks == {}
-    leftover = house.lanes.use(change)
-    await house.lanes.tidy(leftover)
-    assert (leftover.unused, leftover.ordered, changes) == ([], [], 0)
-    assert all(house.lanes.by_name[name] is lane and lane._changed == 0 for name, lane in before.items())
+    assert (await house.lanes.open_sinks(house.config(sinks))).sinks == {}
+    await house.use(sinks)
+    assert changes == 0
+    assert all(house.directory[name] is lane and lane._changed == 0 for name, lane in before.items())
 
 
 async def test_the_loop_goes_on_between_the_sinks_that_a_reload_opens_and_between_their_metrics(house: House) -> None:  # noqa: F811
@@ -63,7 +61,7 @@ async def test_the_loop_goes_on_between_the_sinks_that_a_reload_opens_and_betwee
             await asyncio.sleep(0)
             turns += 1
 
-    metrics, at = house.lanes.world.metrics, list[int]()
+    metrics, at = house.bench.metrics, list[int]()
     made = metrics.expect
 
     def noted(sources: Iterable[str], names: Iterable[str]) -> None:
@@ -72,9 +70,9 @@ async def test_the_loop_goes_on_between_the_sinks_that_a_reload_opens_and_betwee
 
     metrics.expect = noted  # type: ignore[method-assign,assignment]
     counting = asyncio.ensure_future(count())
-    change = await house.lanes.prepare(house.config(sinks(100)))
+    opened = await house.lanes.open_sinks(house.config(sinks(100)))
     counting.cancel()
-    assert len(change.sinks) == 20 and len(set(at)) == 20
-    assert house.lanes.world.metrics.values("deliveries_ended_total", sink="s100", state="delivered") == [0.0]
-    for sink in change.sinks.values():
+    assert len(opened.sinks) == 20 and len(set(at)) == 20
+    assert house.bench.metrics.values("deliveries_ended_total", sink="s100", state="delivered") == [0.0]
+    for sink in opened.sinks.values():
         await sink.aclose()

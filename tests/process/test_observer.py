@@ -43,9 +43,7 @@ async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_p
     store.trouble = "another process has locked the database"
     space = Space(lambda: 10_000, 1000, metrics, log)
     space.step()
-    refused = RefusedRequests(
-        tmp_path / "refused", limits={}, retention=lambda: 60.0, space=space, metrics=metrics, clock=clock, log=log
-    )
+    refused = RefusedRequests(tmp_path / "refused", limits={}, retention=60.0, space=space, metrics=metrics, clock=clock, log=log)
     observer = Observer(
         store=store,
         audit=audit,

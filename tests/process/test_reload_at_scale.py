@@ -10,13 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from statistics import quantiles
-from typing import cast
 
 import pytest
 import structlog
 
 from gateway.app.lifecycle import Gateway
-from gateway.app.reload import Reloads
+from gateway.app.parts import Parts
 from gateway.config import load
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
@@ -156,7 +155,8 @@ async def test_no_reload_holds_the_loop(tmp_path: Path) -> None:
     file, log = tmp_path / "gateway.toml", structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
     file.write_text(configuration(9))
     environment = Environment({"LEGITMARK": SECRET})
-    running = Gateway(load(file, environment), clock=Clock(), log=log, environment=environment)
+    built = list[Parts]()
+    running = Gateway(load(file, environment), clock=Clock(), log=log, environment=environment, settled=built.append)
     held: dict[str, float] = {}
     now = ""
 
@@ -171,8 +171,8 @@ async def test_no_reload_holds_the_loop(tmp_path: Path) -> None:
     gc.freeze()  # as the process does: the collector would look at all that the tests before this one left
     serving = asyncio.create_task(running.run())
     async with asyncio.timeout(60):
-        await running._listening.wait()
-        reloads = cast("Reloads", running._reload.__self__)  # type: ignore[attr-defined]
+        await running.serving.wait()
+        reloads = built[0].reloads
         beating = asyncio.create_task(beat())
         for now, text in (
             ("nothing, after the start", configuration(9)),

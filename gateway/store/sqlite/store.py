@@ -198,6 +198,10 @@ class Store:
         """Remember a lane's pause, breaker and hold."""
         await self.change(lambda connection, changes: operations.keep_sink(connection, sink, state))
 
+    def use(self, retention: float) -> None:
+        """Keep messages for another time from now on, in seconds."""
+        self.retention = retention
+
     @property
     def at_work(self) -> dict[str, int | None]:
         """What the writer and the reader of the lanes are running, see `Connection.at_work`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
@@ -16,7 +16,6 @@ from gateway.control.replay import Operator
 from gateway.control.reverify import Reverify
 from gateway.control.status import Observer
 from gateway.core.errors import ConfigError, GatewayError, StoreError
-from gateway.core.secrets import Secret
 from gateway.observability.metrics import Metrics
 from gateway.web.admin import asked
 from gateway.web.admin.api import Api
@@ -38,6 +37,7 @@ class Admin:
     def __init__(
         self,
         *,
+        guard: Guard,
         operator: Operator,
         observer: Observer,
         drills: Drills,
@@ -46,25 +46,19 @@ class Admin:
         metrics: Metrics,
         reasons: Callable[[], list[str]],
         reload: Reload,
-        hosts: Collection[str],
-        token: Secret | None,
     ) -> None:
         """
         Args:
+            guard: looks at each request first.
             reasons: returns why the gateway is not ready; an empty list if it is.
-            hosts, token: see Guard.
         """
-        self._guard = Guard(hosts, token)
+        self._guard = guard
         self._reload = reload
         self._observer = observer
         self._api = Api(operator, observer, drills, upkeep, reverify)
         self._metrics = metrics
         self._reasons = reasons
         self._pages: dict[str, _Answer] = {"/-/healthy": self._healthy, "/-/ready": self._ready, "/metrics": self._scrape}
-
-    def use(self, token: Secret | None) -> None:
-        """Ask callers for this bearer token from the next request on; see Guard.use."""
-        self._guard.use(token)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""

@@ -49,13 +49,21 @@ class Tls:
         self._metrics = metrics
         self._clock = clock
         self._log = log
-        self.use(certificate)
+        self._certificate = certificate
+        metrics.certificate_ends(certificate.validity.ends)
 
     @property
     def context(self) -> ssl.SSLContext:
         return self._certificate.context
 
-    def use(self, certificate: Certificate) -> None:
+    def use(self, certificate: Certificate | None) -> None:
+        """Show another certificate, for the handshakes that begin from now on.
+
+        Args:
+            certificate: None goes on with the one before: to speak plain HTTP takes a restart.
+        """
+        if certificate is None:
+            return
         self._certificate = certificate
         self._metrics.certificate_ends(certificate.validity.ends)
 

@@ -1,0 +1,97 @@
+"""Derives from a configuration the plain values that each part goes by, since most parts lie in layers that know no TOML.
+
+Every function is pure and raises a `GatewayError` where the configuration cannot be used, before anything was changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.config import Config
+from gateway.config.listen import Tcp, parse
+from gateway.core.errors import ListenError
+from gateway.core.networks import Networks
+from gateway.core.routing import Router
+from gateway.core.secrets import Secret
+from gateway.core.signature import Key
+from gateway.delivery.lanes import policy_of
+from gateway.host.certificates import PairError
+from gateway.ingest.accept import Rules
+from gateway.ingest.receive import Source
+from gateway.web.server.tls import Certificate
+from gateway.web.webhooks.access import Access
+
+
+def sources_of(config: Config) -> dict[str, Source]:
+    """The sources by the path that their webhooks come to, ready to verify."""
+    return {
+        settings.path or "": Source(
+            name, [Key(config.secret(ref)) for ref in settings.secrets], settings.tolerance, settings.identity_fields()
+        )
+        for name, settings in config.sources.items()
+    }
+
+
+def sources_by_name(config: Config) -> dict[str, Source]:
+    return {source.name: source for source in sources_of(config).values()}
+
+
+def with_new_secrets(old: Config, new: Config) -> list[str]:
+    """The names of the sources to which a new configuration gives a secret that the old one did not.
+
+    A source that the old configuration lacked counts, too: it may be back, and refused requests of it may still be kept.
+    """
+    before = {name: set(old.secrets_of(settings.secrets)) for name, settings in old.sources.items()}
+    return [
+        name for name, settings in new.sources.items() if not set(new.secrets_of(settings.secrets)) <= before.get(name, set())
+    ]
+
+
+def limits_of(config: Config) -> dict[str, int]:
+    """Bytes of refused requests that are kept, by source; 0 keeps none."""
+    return {name: settings.keep_refused if settings.secrets else 0 for name, settings in config.sources.items()}
+
+
+def rules_of(config: Config, before: Rules | None = None) -> Rules:
+    """The routes and retry policies that new messages go by.
+
+    Args:
+        before: the rules in use, from which everything that stays the same is used again.
+    """
+    return Rules(
+        router=Router(config.routes, None if before is None else before.router),
+        policies={name: policy_of(settings) for name, settings in config.sinks.items()},
+        in_order=frozenset(name for name, settings in config.sinks.items() if settings.by_sr),
+    )
+
+
+def access_of(config: Config) -> Access:
+    """The addresses that may send to each source, and the proxies whose X-Forwarded-For counts."""
+    allowed = {name: Networks(source.allow_from) for name, source in config.sources.items() if source.allow_from is not None}
+    return Access(Networks(config.server.trusted_proxies), allowed)
+
+
+def certificate_of(config: Config) -> Certificate | None:
+    """The certificate of the listeners for webhooks; None where they speak plain HTTP. Raises ListenError."""
+    if config.server.tls is None:
+        return None
+    certificate, key = (config.secret(ref) for ref in config.server.tls.pair)
+    try:
+        return Certificate.of(certificate, key)
+    except PairError as error:  # it was good when it was loaded; but a credential stays what it was at the start
+        raise ListenError(f"[server] tls.{error}") from None
+
+
+def token_of(config: Config) -> Secret | None:
+    """The bearer token of the admin listener; None where it needs none."""
+    return config.secret(config.admin.token) if config.admin.token else None
+
+
+def admin_hosts_of(config: Config) -> set[str]:
+    """The host names under which callers may address the admin listener."""
+    return {address.host for text in config.admin.listen if isinstance(address := parse(text, config.base), Tcp)}
+
+
+def new_names(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    """The names that only the second table has, in its order."""
+    return [name for name in after if name not in before]

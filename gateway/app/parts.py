@@ -1,0 +1,290 @@
+"""Builds every part of the gateway, bottom to top: a part is given parts from above it in this file, and never changed later.
+
+Knows what each part needs, and nothing of what it does. `lifecycle` runs the parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from msgspec import Struct
+
+from gateway.app.derive import (
+    access_of,
+    admin_hosts_of,
+    certificate_of,
+    limits_of,
+    new_names,
+    rules_of,
+    sources_by_name,
+    sources_of,
+    token_of,
+    with_new_secrets,
+)
+from gateway.app.readiness import Readiness
+from gateway.app.reload import Follower, Part, Reloads
+from gateway.app.running import Running
+from gateway.config import Config
+from gateway.control.backup import Upkeep
+from gateway.control.drills import Drills
+from gateway.control.replay import Operator
+from gateway.control.reverify import Reverify
+from gateway.control.status import Observer
+from gateway.delivery.attempt import LaneWorld
+from gateway.delivery.directory import Directory
+from gateway.delivery.lanes import Lanes
+from gateway.host.clock import Clock
+from gateway.host.environment import Environment
+from gateway.host.systemd import Systemd
+from gateway.ingest.accept import Inbox
+from gateway.ingest.disk_space import Space
+from gateway.ingest.own_events import Notices
+from gateway.ingest.receive import Intake
+from gateway.ingest.refused_requests import RefusedRequests
+from gateway.ingest.rejections import Rejections
+from gateway.ingest.source_watch import SourceWatch
+from gateway.maintenance.janitor import Janitor, LaneClock
+from gateway.maintenance.watchdog import Watchdog
+from gateway.observability.audit import AuditLog
+from gateway.observability.logs import Log
+from gateway.observability.metrics import Metrics
+from gateway.observability.throughput import Pace
+from gateway.store.sqlite.migrations import Upgrade
+from gateway.store.sqlite.store import Store
+from gateway.web.admin.guard import Guard
+from gateway.web.admin.listener import Admin
+from gateway.web.server.listeners import Listeners
+from gateway.web.server.tls import Tls
+from gateway.web.webhooks.ingress import Ingress
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Host(Struct, frozen=True):
+    """The machine that the gateway runs on, and what the process was told of it."""
+
+    environment: Environment
+    systemd: Systemd
+    clock: Clock
+    log: Log
+    lines_dropped: Callable[[], int]
+    """Tells how many lines of the log were lost since the start."""
+
+
+class Signals(Struct, frozen=True):
+    """What people ask of the process by signals; an event stays set until somebody acts on it."""
+
+    stop: asyncio.Event
+    cut: asyncio.Event
+    """Set by the second signal: do not wait for what is in flight."""
+    reload: asyncio.Event
+
+
+class Foundation(Struct, frozen=True):
+    """The parts that write to disk, or count, for all others. They are open before any other part is built."""
+
+    metrics: Metrics
+    audit: AuditLog
+    store: Store
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """Everything that a gateway consists of, ready to run."""
+
+    metrics: Metrics
+    audit: AuditLog
+    store: Store
+    running: Running
+    readiness: Readiness
+    space: Space
+    refused: RefusedRequests
+    lanes: Lanes
+    janitor: Janitor
+    watchdog: Watchdog
+    reverify: Reverify
+    upkeep: Upkeep
+    reloads: Reloads
+    tls: Tls | None
+    ingress: Ingress
+    admin: Admin
+    listeners: Listeners
+    passing: tuple[tuple[str, Work], ...]
+    """The work that may be cancelled at any time, each with its name."""
+
+
+async def open_foundation(config: Config, host: Host) -> Foundation:
+    """Open the database and the audit log. Raises StoreError and its kin: the exception knows its exit code."""
+    metrics = Metrics()
+    audit = AuditLog(config.audit_log, host.clock, host.log)
+    upgrade = Upgrade(min_free=config.store.min_free, told=host.log.info)
+    store = await Store.open(config.database, config.store.retention, upgrade)
+    store.on_commit = metrics.commit
+    store.on_told, store.logged_to = audit.mark, lambda: audit.written_to
+    store.timeline.begin(host.clock.now())
+    return Foundation(metrics, audit, store)
+
+
+async def build(config: Config, host: Host, foundation: Foundation, signals: Signals) -> Parts:
+    """Build everything above the foundation; nothing runs yet. Raises SinkSetupError, ListenError or StoreError."""
+    environment, systemd, clock, log = host.environment, host.systemd, host.clock, host.log
+    metrics, audit, store = foundation.metrics, foundation.audit, foundation.store
+    metrics.expect(config.sources, config.sinks)
+    running = Running(config, clock.now())
+    lane_clock = LaneClock(clock)
+
+    # From a request to a commit.
+    space = Space(lambda: shutil.disk_usage(config.database.parent).free, config.store.min_free, metrics, log)
+    rejections = Rejections(audit, metrics, clock)
+    refused = RefusedRequests(
+        config.database.with_name(f"{config.database.name}.refused"),
+        limits=limits_of(config),
+        retention=config.store.retention,
+        space=space,
+        metrics=metrics,
+        clock=clock,
+        log=log,
+    )
+    directory = Directory()
+    inbox = Inbox(
+        store=store, audit=audit, rules=rules_of(config), offer=directory.offer, metrics=metrics, clock=lane_clock, log=log
+    )
+    notices = Notices(inbox=inbox, clock=clock, log=log)
+    watch = SourceWatch(tell=notices.source_refused, metrics=metrics, clock=clock, log=log)
+    intake = Intake(
+        audit=audit, inbox=inbox, notices=notices, watch=watch, space=space, keep=refused.put, metrics=metrics, clock=clock
+    )
+
+    # From a claim to its settlement.
+    world = LaneWorld(store, audit, notices, metrics, lane_clock, log)
+    lanes = await Lanes.open(config, directory, world, clock)
+
+    # What the passing of time makes necessary.
+    pace = Pace(metrics, clock)
+    readiness = Readiness(stop=signals.stop, store=store, audit=audit, space=space, metrics=metrics)
+    janitor = Janitor(
+        store=store,
+        lanes=directory,
+        rejections=rejections,
+        space=space,
+        pace=pace,
+        metrics=metrics,
+        clock=clock,
+        log=log,
+        lane_clock=lane_clock,
+    )
+    watchdog = Watchdog(
+        store=store,
+        audit=audit,
+        lanes=directory,
+        systemd=systemd,
+        status=readiness.status,
+        metrics=metrics,
+        clock=clock,
+        log=log,
+    )
+
+    # What people do to a running gateway.
+    operator = Operator(store=store, audit=audit, router=lambda: inbox.rules.router, lanes=directory, clock=lane_clock)
+    upkeep = Upkeep(store=store, space=space, clock=clock, log=log)
+    drills = Drills(lanes=directory, routes=config.routes, clock=clock, log=log)
+    reverify = Reverify(
+        refused=refused, intake=intake, sources=sources_by_name(config), audit=audit, metrics=metrics, clock=clock, log=log
+    )
+    observer = Observer(
+        store=store,
+        audit=audit,
+        lanes=directory,
+        space=space,
+        pace=pace,
+        metrics=metrics,
+        reasons=readiness.reasons,
+        config=running.state,
+        lines_dropped=host.lines_dropped,
+        memory=world.memory,
+        watch=watch,
+        refused=refused,
+        clock=clock,
+    )
+
+    # The HTTP edge.
+    certificate = certificate_of(config)
+    tls = Tls(certificate, metrics=metrics, clock=clock, log=log) if certificate is not None else None
+    ingress = Ingress(
+        sources_of(config),
+        intake,
+        rejections,
+        watch=watch,
+        access=access_of(config),
+        max_body=config.server.max_body,
+        clock=clock,
+        log=log,
+    )
+    guard = Guard(admin_hosts_of(config), token_of(config))
+
+    # A reload goes through this list: each part, and what it takes from the configuration. Everything else needs a restart.
+    follow: list[Part] = [
+        Follower(lambda new: (sources_of(new), access_of(new), new.server.max_body), ingress.use),
+        Follower(lambda new: (token_of(new),), guard.use),
+        Follower(lambda new: (rules_of(new, inbox.rules),), inbox.use),
+        Follower(lambda new: (new_names(running.config.sources, new.sources), ()), metrics.expect),
+        Follower(lambda new: (new.store.min_free,), space.use),
+        Follower(lambda new: (new.store.retention,), store.use),
+        Follower(lambda new: (limits_of(new), new.store.retention), refused.use),
+        Follower(lambda new: (new.sources,), watch.keep),
+        Follower(lambda new: (sources_by_name(new), with_new_secrets(running.config, new)), reverify.use),
+        Follower(lambda new: (new.routes,), drills.use),
+    ]
+    if tls is not None:
+        follow.append(Follower(lambda new: (certificate_of(new),), tls.use))
+    follow.append(lanes)
+    reloads = Reloads(
+        running,
+        parts=follow,
+        asked=signals.reload,
+        counts=store.counts,
+        environment=environment,
+        systemd=systemd,
+        audit=audit,
+        metrics=metrics,
+        clock=clock,
+        log=log,
+    )
+    admin = Admin(
+        guard=guard,
+        operator=operator,
+        observer=observer,
+        upkeep=upkeep,
+        reverify=reverify,
+        drills=drills,
+        metrics=metrics,
+        reasons=readiness.reasons,
+        reload=reloads.reload,
+    )
+    listeners = Listeners(config.base, environment=environment, systemd=systemd, clock=clock, log=log)
+
+    passing: list[tuple[str, Work]] = [("reloads", reloads.run), ("reverify", reverify.run), ("sources", watch.run)]
+    if tls is not None:
+        passing.append(("tls", tls.run))
+    return Parts(
+        metrics=metrics,
+        audit=audit,
+        store=store,
+        running=running,
+        readiness=readiness,
+        space=space,
+        refused=refused,
+        lanes=lanes,
+        janitor=janitor,
+        watchdog=watchdog,
+        reverify=reverify,
+        upkeep=upkeep,
+        reloads=reloads,
+        tls=tls,
+        ingress=ingress,
+        admin=admin,
+        listeners=listeners,
+        passing=tuple(passing),
+    )

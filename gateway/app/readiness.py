@@ -1,0 +1,57 @@
+"""Tells whether the gateway takes webhooks, why it does not, and the line that `systemctl status` shows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from gateway.core.records import Counts
+from gateway.ingest.disk_space import Space
+from gateway.observability.audit import AuditLog
+from gateway.observability.metrics import Metrics
+from gateway.store.sqlite.store import Store
+
+STOPPING = "stopping: finishing what is in flight"
+
+
+class Readiness:
+    """Not ready from the start until `serve_on`, and again once `stop` is set."""
+
+    def __init__(self, *, stop: asyncio.Event, store: Store, audit: AuditLog, space: Space, metrics: Metrics) -> None:
+        self._stop = stop
+        self._store = store
+        self._audit = audit
+        self._space = space
+        self._metrics = metrics
+        self._addresses: Sequence[str] = ()
+
+    def serve_on(self, addresses: Sequence[str]) -> None:
+        """Note that the gateway listens for webhooks on these addresses."""
+        self._addresses = addresses
+
+    def reasons(self) -> list[str]:
+        """Why the gateway is not ready; empty while it is."""
+        reasons = []
+        if not self._addresses or self._stop.is_set():
+            reasons.append("starting or stopping")
+        if self._audit.failing:
+            reasons.append("the audit log can't be written")
+        if self._space.low:
+            reasons.append("the disk has less than store.min_free left: webhooks are answered 503")
+        if self._store.trouble is not None:
+            reasons.append(self._store.trouble)
+        return reasons
+
+    def status(self, counts: Mapping[str, Counts]) -> str:
+        """One line about the whole gateway.
+
+        Args:
+            counts: the deliveries of each sink; empty where the store has not been asked.
+        """
+        if self._stop.is_set():
+            return STOPPING
+        state = f"not ready: {'; '.join(reasons)}" if (reasons := self.reasons()) else "ready"
+        queued, dead = (sum(getattr(sink, state) for sink in counts.values()) for state in ("queued", "dead"))
+        received = round(sum(self._metrics.values("messages_total")))
+        waiting = f", {queued} deliveries queued, {dead} dead" if counts else ""
+        return f"{state}: webhooks on {', '.join(self._addresses)}; {received} received since start{waiting}"
