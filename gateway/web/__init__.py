@@ -1,1 +1,1 @@
-"""aiohttp's edge: maps requests to the engine and back, and nothing else."""
+"""The HTTP edge, on aiohttp: maps requests to the rooms below it and their results to answers, and nothing else."""

@@ -127,7 +127,7 @@ async def test_a_bug_of_a_reload_shows_no_secret(receiver: Receiver, mailbox: Ma
 
 
 async def test_a_bug_of_the_admin_listener_shows_no_secret(receiver: Receiver, mailbox: Mailbox, tmp_path: Path) -> None:
-    plant = "from gateway.web.admin.listener import Admin; Admin._scrape = planted_task"
+    plant = "from gateway.web.admin import listener; listener.scraped = planted_task"
     with configured(tmp_path, receiver, mailbox, plant) as running:
         answer = await running.admin("/metrics", [("Authorization", f"Bearer {ADMIN}")])
         assert answer.status == 503

@@ -1,1 +1,1 @@
-"""The admin listener: health, metrics, the API for operators."""
+"""The admin listener: health, metrics, reload, and the API for operators."""

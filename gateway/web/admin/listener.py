@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -20,12 +19,15 @@ from gateway.observability.metrics import Metrics
 from gateway.web.admin import asked
 from gateway.web.admin.api import Api
 from gateway.web.admin.guard import Guard
+from gateway.web.admin.scrape import scraped
 from gateway.web.responses import json_response
 
 _Answer = Callable[[], Awaitable[web.Response]]
 
 
 class Reload(Protocol):
+    """Reads the configuration again, or only says what that would change. Raises GatewayError if nothing was changed."""
+
     async def __call__(self, actor: str, *, file: str | None = None, dry_run: bool = False) -> Struct: ...
 
 
@@ -34,6 +36,8 @@ class _Nothing(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Admin:
+    """Answers the admin listener."""
+
     def __init__(
         self,
         *,
@@ -116,10 +120,4 @@ class Admin:
 
     async def _scrape(self) -> web.Response:
         await self._observer.measure()
-        pieces = []
-        for piece in self._metrics.pieces():
-            pieces.append(piece)
-            await asyncio.sleep(0)  # with hundreds of sinks the whole takes a quarter of a second
-        response = web.Response(body=b"".join(pieces))
-        response.headers["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8"
-        return response
+        return await scraped(self._metrics)

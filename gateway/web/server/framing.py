@@ -1,6 +1,6 @@
-"""Tells whether what a connection has received ends where a request ends. Knows the parser's results only, and no socket.
+"""Tells whether the bytes that a connection has received end where a request ends. Sees the parser's results, never a socket.
 
-aiohttp's parser does not say whether it holds the beginning of a next head. Where this can't tell, it says that it does.
+aiohttp's parser does not say whether it holds the beginning of a next head. In doubt, this module assumes that it does.
 """
 
 from __future__ import annotations
@@ -15,21 +15,23 @@ _END = b"\r\n\r\n"
 
 
 class Framing:
+    """The place in the stream of requests that one connection has reached."""
+
     def __init__(self) -> None:
         self.half = False
-        """A head has begun, and is not whole yet."""
+        """True while a head has begun and is not complete."""
         self._body: streams.StreamReader | None = None
-        """The body that is not whole yet."""
+        """The body that is not complete yet."""
         self._chunked = False
         self._before = 0
-        """Bytes of it that came earlier."""
+        """Bytes of that body that came earlier."""
 
     def received(self, data: bytes, begun: Sequence[tuple[object, streams.StreamReader]]) -> None:
         """Note bytes that were parsed.
 
         Args:
-            data: empty where the parser went on with requests that it had kept back.
-            begun: the messages whose heads they completed, with their bodies.
+            data: the bytes; empty if the parser went on with requests that it had kept back.
+            begun: the messages whose heads these bytes completed, with their bodies.
         """
         if self._body is None and not begun:
             self.half = self.half or bool(data)
@@ -46,7 +48,7 @@ class Framing:
             self._body = None
 
     def _end(self, data: bytes, begun: Sequence[tuple[object, streams.StreamReader]]) -> int:
-        """Where the last request ends in the data; -1 where that can't be told."""
+        """Return the offset in the data at which the last request ends; -1 if that is not known."""
         at = self._body.total_bytes - self._before if self._body is not None else 0
         for number, (message, body) in enumerate(begun):
             end = data.find(_END, at)

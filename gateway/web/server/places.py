@@ -1,4 +1,4 @@
-"""The places for connections: who holds one, how many a peer may hold, and who gives way. Knows no socket and no loop."""
+"""The places for connections: who holds one, how many a peer may hold, and who gives way. Touches no socket and no loop."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from typing import Generic, Protocol, TypeVar
 
 MOST_CONNECTIONS = 512
 MOST_OF_A_PEER = MOST_CONNECTIONS // 4
-"""Places that one peer may hold: the others stay free for everybody else, whatever it does."""
+"""Places that one peer may hold. The others stay free for other peers, whatever this one does."""
 PATIENCE_SECONDS = 1.0
-"""A connection is not taken for idle before that: its request may be on its way."""
+"""Seconds before a connection counts as idle: its request may be on its way."""
 
 
 class Holder(Protocol):
-    """What holds a place."""
+    """A connection that holds a place."""
 
     peer: str | None
-    """Who has it, see `network_of`; None is not counted: a trusted proxy, or a unix socket."""
+    """The peer that the place counts for, see `network_of`; None counts for no peer: a trusted proxy, or a unix socket."""
     since: float
-    """When its last step began, on the loop's clock: it was accepted, its handshake was done, its head or its body began, it was
-    answered."""
+    """The instant of the last step, on the loop's clock: accepted, handshake done, head begun, body begun, or answered."""
     proven: bool
-    """Its last request was an authentic webhook."""
+    """True if the last request was an authentic webhook."""
 
     def waits(self) -> bool:
-        """Whether the other side has to do the next step."""
+        """Return True if the other side has to do the next step."""
         ...
 
     def unread(self) -> bool:
-        """Whether the kernel holds bytes of it that nobody has read yet."""
+        """Return True if the kernel holds bytes of this connection that the gateway has not read yet."""
         ...
 
 
@@ -37,6 +36,8 @@ H = TypeVar("H", bound=Holder)
 
 
 class Places(Generic[H]):
+    """The holders of the places, in the order in which they began to wait."""
+
     def __init__(self) -> None:
         # Both in the order of `since`, so that the oldest is found without a search.
         self._all: OrderedDict[H, None] = OrderedDict()
@@ -52,6 +53,7 @@ class Places(Generic[H]):
         return holder in self._all
 
     def take(self, holder: H) -> None:
+        """Give a place to a connection; see `room_for` first."""
         self._all[holder] = None
         if holder.peer is not None:
             self._of.setdefault(holder.peer, OrderedDict())[holder] = None
@@ -70,7 +72,7 @@ class Places(Generic[H]):
                 self._of[holder.peer].move_to_end(holder)
 
     def count_for(self, holder: H, peer: str | None) -> None:
-        """Count a place for another peer from now on: a proxy has told for whom it sends."""
+        """Count a place for another peer from now on, because a proxy has named the client that it sends for."""
         if holder not in self._all:
             return
         self._forget_peer(holder)
@@ -79,12 +81,13 @@ class Places(Generic[H]):
             self._of.setdefault(peer, OrderedDict())[holder] = None
 
     def room_for(self, peer: str | None) -> bool:
+        """Return True if a place is free, and the peer has less than its share."""
         return len(self._all) < MOST_CONNECTIONS and (peer is None or len(self._of.get(peer, ())) < MOST_OF_A_PEER)
 
     def who_gives_way_to(self, peer: str | None, now: float) -> H | None:
-        """Return the holder that has kept us waiting for longest; None where nobody has, or there is room.
+        """Return the holder that has kept us waiting for longest; None if no holder has, or if there is room.
 
-        A peer that holds its share makes room itself. Of the others, connections that proved themselves come last.
+        A peer that holds its share gives way itself. Otherwise, connections that have proven themselves give way last.
         """
         if self.room_for(peer):
             return None
@@ -92,7 +95,7 @@ class Places(Generic[H]):
         return self._oldest(own if own is not None and len(own) >= MOST_OF_A_PEER else self._all, now)
 
     def surplus(self, now: float) -> list[H]:
-        """Return those that give way because proxies told that their peers hold more than their share."""
+        """Return a holder of each peer that has more than its share, now that proxies have named their clients."""
         found = []
         for held in self._of.values():
             if len(held) > MOST_OF_A_PEER and (oldest := self._oldest(held, now)) is not None:
@@ -101,6 +104,7 @@ class Places(Generic[H]):
 
     @property
     def has_surplus(self) -> bool:
+        """True while a peer holds more than its share."""
         return any(len(held) > MOST_OF_A_PEER for held in self._of.values())
 
     def _oldest(self, among: OrderedDict[H, None], now: float) -> H | None:

@@ -1,4 +1,4 @@
-"""TLS of our own for the listeners of webhooks: the certificate that they show, and how long a handshake may take."""
+"""TLS of the webhook listeners: the certificate that they show, and how long a handshake may take."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Certificate(Struct, frozen=True):
 
     @classmethod
     def of(cls, certificate: Secret, key: Secret) -> Certificate:
-        """Raises PairError."""
+        """Load a certificate and its key, both in PEM. Raises PairError."""
         # Not `create_default_context`: that would write the keys of every connection to the file of $SSLKEYLOGFILE.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -42,7 +42,7 @@ class Certificate(Struct, frozen=True):
 
 
 class Tls:
-    """What the listeners show: `use` gives them another certificate, for the handshakes that begin from then on."""
+    """The certificate that the listeners show. `use` gives them another one, for the handshakes that begin from then on."""
 
     def __init__(self, certificate: Certificate, *, metrics: Metrics, clock: Clock, log: Log) -> None:
         self.handshake_seconds = HANDSHAKE_SECONDS
@@ -68,12 +68,12 @@ class Tls:
         self._metrics.certificate_ends(certificate.validity.ends)
 
     async def run(self) -> None:
-        """Warn daily, until cancelled. Not at once: what the configuration was loaded by has warned already."""
+        """Warn once a day, until cancelled. The first warning comes after a day: loading the configuration has warned already."""
         while True:
             await self._clock.wait(asyncio.Event(), _DAY)
             self.step()
 
     def step(self) -> None:
-        """Warn of a certificate that clients refuse, or will soon."""
+        """Warn of a certificate that clients refuse, or will refuse soon."""
         if (trouble := self._certificate.validity.trouble(self._clock.now())) is not None:
             self._log.warning("tls.certificate", trouble=trouble, do="renew it, and reload")

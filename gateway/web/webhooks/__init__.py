@@ -1,1 +1,1 @@
-"""The listener for webhooks."""
+"""The webhook listener: who may send, and the answer to each webhook."""

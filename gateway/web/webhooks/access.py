@@ -1,4 +1,4 @@
-"""Who may send to which source, by the address that a request comes from: `allow_from` and `trusted_proxies`."""
+"""Decides who may send to which source, by the address of the sender: `allow_from` and `trusted_proxies`."""
 
 from __future__ import annotations
 
@@ -14,30 +14,32 @@ _FORWARDED = "X-Forwarded-For"
 
 
 class Stranger(Struct, frozen=True):
-    """Somebody who may not send: what they are told, and what the operator is."""
+    """A sender that is not allowed: one text for the sender, one for the operator."""
 
     told: str
     audited: str
 
 
 class Access:
+    """The rules of one configuration."""
+
     def __init__(self, trusted: Networks, allowed: Mapping[str, Networks]) -> None:
         """
         Args:
             trusted: the proxies whose X-Forwarded-For counts.
-            allowed: by source, who may send; one that is missing is open to everybody.
+            allowed: the networks that may send, by source; a source that is missing is open to every address.
         """
         self._trusted = trusted
         self._allowed = allowed
 
     def address(self, request: web.BaseRequest) -> str | None:
-        """The address that a request came from, as far as proxies that are trusted tell it; None where nobody can."""
+        """Return the address that a request came from, as far as trusted proxies tell it; None if it is not known."""
         peer = _peer(request)
         lines = request.headers.getall(_FORWARDED, ())
         return plain(client(peer, lines, self._trusted) if lines else peer)
 
     def stranger(self, source: str, request: web.BaseRequest) -> Stranger | None:
-        """Return who is refused; None if the sender is allowed."""
+        """Return the sender to refuse; None if the sender is allowed."""
         allowed = self._allowed.get(source)
         if allowed is None:
             return None
@@ -48,7 +50,7 @@ class Access:
             return None
         seen = plain(address) or (f"a client of the {UNIX} socket" if address == UNIX else "an unknown address")
         if lines and not self._trusted.hold(peer):
-            # Most likely a proxy that nobody named, and its address inside the house is no stranger's business.
+            # Most likely a proxy that the configuration does not name; strangers must not learn its internal address.
             why = f"its {_FORWARDED} does not count, since it is not in [server] trusted_proxies"
             return Stranger("this address may not send here", f"{seen} is not in allow_from; {why}")
         if lines and plain(address) is None and address != UNIX:
@@ -58,11 +60,11 @@ class Access:
         return Stranger(f"{seen} may not send here", f"{seen} is not in allow_from")
 
     def peer_of(self, address: str) -> str | None:
-        """Return the peer that a connection counts for; None where it is a trusted proxy's, which has many clients."""
+        """Return the peer that a connection counts for; None for a trusted proxy, which has many clients."""
         return None if self._trusted.hold(address) else network_of(address)
 
     def client_of(self, request: web.BaseRequest) -> str | None:
-        """Return the peer that a trusted proxy sends a request for; None where none does, or it does not say."""
+        """Return the peer that a trusted proxy sends a request for; None if there is no such proxy, or it does not say."""
         peer = _peer(request)
         if not self._trusted.hold(peer):
             return None
@@ -70,8 +72,8 @@ class Access:
 
 
 def _peer(request: web.BaseRequest) -> str:
-    """The address of who is connected, or UNIX; "" where the connection has ended, and nobody can tell any more."""
-    # Not `request.remote`, which is the name of a client's own unix socket, too: that may look like an address.
+    """Return the address of the other end, or UNIX; "" if the connection has ended and the address is no longer known."""
+    # Not `request.remote`: it is also the name of a client's own unix socket, which may look like an address.
     name = request._transport_peername
     if isinstance(name, tuple):
         return str(name[0])

@@ -28,6 +28,8 @@ _RETRY_AFTER = {"Retry-After": "5"}
 
 
 class Ingress:
+    """Answers the webhook listener."""
+
     def __init__(
         self,
         sources: Mapping[str, Source],
@@ -40,7 +42,11 @@ class Ingress:
         clock: Clock,
         log: Log,
     ) -> None:
-        """`sources` is by path; `max_body` in bytes."""
+        """
+        Args:
+            sources: by path.
+            max_body: bytes.
+        """
         self._intake = intake
         self._rejections = rejections
         self._watch = watch
@@ -49,17 +55,17 @@ class Ingress:
         self._say = Sparing(log, clock.monotonic).say
 
     def use(self, sources: Mapping[str, Source], access: Access, max_body: int) -> None:
-        """Answer by these from the next request on."""
+        """Answer by these rules from the next request on."""
         self._sources = sources
         self._access = access
         self._max_body = max_body
 
     def peer_of(self, address: str) -> str | None:
-        """See `Access.peer_of`, by the rules of the moment."""
+        """Return the peer that a connection counts for, by the current rules; see `Access.peer_of`."""
         return self._access.peer_of(address)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request. Never 500: what we can't explain is a 503, so that the sender keeps the message."""
+        """Answer one request. Never with 500: an unexpected error is a 503, so that the sender keeps the message."""
         started = self._clock.monotonic()
         try:
             source = self._source(request)
@@ -78,7 +84,7 @@ class Ingress:
         except RejectedWebhook as rejected:
             return _refusal(rejected)
         except StoreError as error:
-            # The cause is on /-/ready; the sender, and the audit log, get no path and no word of SQLite.
+            # The cause is on /-/ready. Neither the sender nor the audit log is told a path or a text of SQLite.
             self._count(request, source.name, error.code, "nothing could be stored")
             return json_response(503, {"error": error.code, "detail": "nothing can be stored now, try again"}, _RETRY_AFTER)
         except ConnectionError:
@@ -102,7 +108,7 @@ class Ingress:
         return source
 
     def _body_at_once(self, request: web.BaseRequest, source: Source) -> bytes | None:
-        """The body where it came in one packet with its headers, as nearly all do; else None."""
+        """Return the body if it came in one packet with its headers, as nearly all do; else None."""
         if "Content-Encoding" in request.headers:
             raise self._rejected(
                 request, source.name, 415, "unsupported_encoding", "send the body as it was signed, without Content-Encoding"
@@ -124,7 +130,7 @@ class Ingress:
         read = bytearray()
         protocol, client = request.protocol, self._access.client_of(request)
         if client is not None and isinstance(protocol, Connection):
-            protocol.count_for(client)  # a proxy that passes slow bodies on holds as many places as its client has bodies
+            protocol.count_for(client)  # slow bodies behind a proxy count for the client
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 while not content.at_eof():
@@ -136,7 +142,7 @@ class Ingress:
                 request, source.name, 408, "timeout", f"the body did not come within {_BODY_SECONDS:g} s"
             ) from None
         except (web.RequestPayloadError, ValueError):
-            # No webhook of anybody's, but broken transfer: no reason of the closed list, so it stays out of the audit log.
+            # A broken transfer is not a webhook; the closed list has no reason for it, so it stays out of the audit log.
             raise RejectedWebhook(400, "bad_request", "the body is not well-formed HTTP") from None
         finally:
             if client is not None and isinstance(protocol, Connection):
@@ -153,7 +159,7 @@ class Ingress:
     def _count(self, request: web.BaseRequest, source: str, code: str, detail: str, first: str | None = None) -> None:
         sender_id = claimed_id(request.raw_headers)
         self._rejections.add(source, code, detail, first, sender_id=sender_id, address=self._access.address(request))
-        # What strangers try is no sign of trouble: only what may be the sender's counts. The intake knows of signatures.
+        # Attempts of strangers are no sign of trouble: only what may be the sender's counts. Intake counts bad signatures.
         if code not in _SIGNATURE and (sender_id is not None or request.headers.get("User-Agent", "").startswith(_SENDER)):
             self._watch.refused(source, code)
 
