@@ -36,10 +36,10 @@ RIDDLES = {
 KNOWN: dict[str, int] = {
     "gateway": 1,
     "gateway/app": 9,
-    "gateway/cli": 20,
+    "gateway/cli": 19,
     "gateway/config": 41,
     "gateway/control": 12,
-    "gateway/core": 46,
+    "gateway/core": 29,
     "gateway/delivery": 20,
     "gateway/host": 15,
     "gateway/ingest": 6,
@@ -47,24 +47,19 @@ KNOWN: dict[str, int] = {
     "gateway/observability": 5,
     "gateway/sinks": 60,
     "gateway/store": 45,
-    "gateway/web": 19,
-    "tests": 3,
-    "tests/benchmarks": 3,
-    "tests/cli": 23,
-    "tests/config": 15,
-    "tests/engine": 21,
-    "tests/leaks": 12,
-    "tests/process": 55,
-    "tests/prometheus": 2,
-    "tests/screenshots": 1,
-    "tests/service": 6,
-    "tests/sinks": 25,
-    "tests/store": 24,
-    "tests/unit": 15,
+    "gateway/web": 12,
+    "tests": 197,
 }
 """Offences that still stand, by folder: a number that may only become smaller."""
 
-FOLDERS = sorted({"/".join(path.relative_to(ROOT).parent.parts[:2]) for path in FILES})
+
+def folder_of(path: Path) -> str:
+    """The folder of a file: one of those in `gateway/`, or `tests` as a whole."""
+    parts = path.relative_to(ROOT).parent.parts
+    return "/".join(parts[:2]) if parts[0] == "gateway" else parts[0]
+
+
+FOLDERS = sorted({folder_of(path) for path in FILES})
 
 
 def docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
@@ -104,7 +99,7 @@ def offences(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_docstrings_begin_with_their_subject_and_no_phrase_has_to_be_decoded(folder: str) -> None:
-    files = [path for path in FILES if "/".join(path.relative_to(ROOT).parent.parts[:2]) == folder]
+    files = [path for path in FILES if folder_of(path) == folder]
     found = [offence for path in files for offence in offences(path)]
     assert len(found) <= KNOWN.get(folder, 0), "\n".join(found)
 
