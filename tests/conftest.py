@@ -12,7 +12,7 @@ from hypothesis import settings
 from tests.fakes import FakeClock
 from tests.support.webhooks import PAYLOADS
 
-pytest_plugins = ["tests.leaks.plugin"]
+pytest_plugins = ["tests.leaks.plugin", "tests.support.small_disk", "tests.support.tracing"]
 # A script that runs the tests in the background ignores these signals, and every process that a test starts would inherit that.
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
@@ -34,7 +34,7 @@ def payload(request: pytest.FixtureRequest) -> bytes:
     return (PAYLOADS / str(request.param)).read_bytes()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
     """A function that returns a port on which nobody listens at that moment."""
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from gateway.core.selection import Target
 from gateway.store.sqlite import operations
 from gateway.store.sqlite.writes import Changes
-from tests.engine.test_janitor import House, alarms, an_hour, violations
-from tests.engine.test_janitor import house as house
+from tests.engine.janitor_bench import House, alarms, an_hour, keeping_house, violations
+from tests.fakes import FakeClock
 from tests.store.kit import assert_counters_right
 
 WRONG = {
@@ -23,6 +25,12 @@ WRONG = {
     "all of them wrong": "UPDATE counters SET queued = 9, delivered = 9, dead = 9, discarded = 9",
     "no row": "DELETE FROM counters",
 }
+
+
+@pytest.fixture
+async def house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
+    async with keeping_house(tmp_path, clock) as house:
+        yield house
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())

@@ -31,7 +31,7 @@ from gateway.store.sqlite.conversations import SinkThreads
 from gateway.store.sqlite.writes import Changes
 from tests.benchmarks.holds import START_MS, build
 from tests.engine.bench import Bench, TroubledStore, working
-from tests.engine.test_lanes import House
+from tests.engine.lanes_bench import House
 from tests.fakes import FakeClock
 from tests.store.kit import new, one, settlement
 

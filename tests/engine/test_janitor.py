@@ -5,131 +5,34 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
 
 import pytest
 import structlog
 
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError, StoreFailed
-from gateway.core.outcome import Delivered, Reason, Reject
-from gateway.core.records import Accepted, Attempt, Duplicate, Message, NewMessage, Settlement, SinkState, Status
+from gateway.core.outcome import Delivered
+from gateway.core.records import Accepted, Attempt, Duplicate, Message, NewMessage, Settlement, SinkState
 from gateway.core.retry import RetryPolicy, decide
 from gateway.core.selection import Target
 from gateway.delivery.attempt import LaneSettings, LaneWorld
 from gateway.delivery.gates import Gates
 from gateway.delivery.lane import Lane
-from gateway.ingest.disk_space import Space
-from gateway.ingest.rejections import MOST_NAMED, WINDOW, Rejections
+from gateway.ingest.rejections import MOST_NAMED, WINDOW
 from gateway.maintenance import janitor as janitor_module
-from gateway.maintenance.janitor import Janitor
-from gateway.observability.audit import AuditLog
-from gateway.observability.metrics import Metrics
-from gateway.observability.throughput import Pace
 from gateway.store.sqlite import operations
-from gateway.store.sqlite.store import Store
 from gateway.store.sqlite.writes import Changes
+from tests.engine.janitor_bench import RETENTION, House, alarms, an_hour, keeping_house, violations
 from tests.fakes import FakeClock, FakeSink, notices_for
 from tests.support.waiting import until
-
-_T = TypeVar("_T")
-DAY = 86400.0
-RETENTION = 90 * DAY
-
-
-class FullStore(Store):
-    """A store whose disk takes nothing for a while."""
-
-    error: StoreError | None = None
-
-    async def change(self, work: Callable[[sqlite3.Connection, Changes], _T], told: Callable[[_T], None] | None = None) -> _T:
-        if self.error is not None:
-            raise self.error
-        return await super().change(work, told)
-
-    async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
-        if self.error is not None:
-            raise self.error
-        return await super().purge(after, slice_size, before)
-
-
-class House(NamedTuple):
-    store: FullStore
-    audit: AuditLog
-    clock: FakeClock
-    log: structlog.testing.CapturingLogger
-    metrics: Metrics
-    rejections: Rejections
-    janitor: Janitor
-    lanes: dict[str, Lane]
-
-    async def lines(self) -> list[dict[str, Any]]:
-        await self.audit.flush()
-        return [json.loads(line) for line in self.audit.path.read_bytes().splitlines()] if self.audit.path.exists() else []
-
-    async def add(
-        self, state: str | None = "delivered", status: Status = "accepted", number: int = 1, age: float = 0.0
-    ) -> list[str]:
-        """Messages of now, or some seconds old, each with one delivery in a state, or none."""
-        added = []
-        now = self.clock.now() - age
-        for _ in range(number):
-            message = Message(self.clock.new_id(), "legitmark", f"msg_{self.clock.new_id()}", now, None, b"{}")
-            owes = (("erp", now),) if state is not None else ()
-            stored = await self.store.accept(NewMessage(message, status, deliveries=owes))
-            assert isinstance(stored, Accepted)
-            if state in ("delivered", "dead"):
-                outcome = Delivered() if state == "delivered" else Reject(Reason.HTTP_STATUS)
-                transition = decide(outcome, retries=0, since=now, now=now, jitter=0.0, policy=RetryPolicy())
-                assert await self.store.settle(Settlement(stored.seq, "erp", transition, now, Attempt(1, now, 1, outcome)))
-            added.append(message.id)
-        return added
-
-    async def left(self) -> set[str]:
-        rows = await self.store.read(lambda reader: reader.execute("SELECT id FROM messages").fetchall())
-        return {row[0] for row in rows}
-
-    async def walk(self) -> list[float]:
-        """Steps until the walk over the old messages is at its end; the pauses between them."""
-        pauses: list[float] = []
-        while (pause := await self.janitor.step()) < 1.0 and len(pauses) < 100:
-            pauses.append(pause)
-            self.clock.advance(pause)
-        return pauses
 
 
 @pytest.fixture
 async def house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
-    store = await FullStore.open(tmp_path / "gateway.db", RETENTION)
-    assert isinstance(store, FullStore)
-    log = structlog.testing.CapturingLogger()
-    audit = AuditLog(tmp_path / "audit.jsonl", clock, structlog.wrap_logger(log, processors=[]))
-    metrics = Metrics()
-    rejections = Rejections(audit, metrics, clock)
-    wrapped = structlog.wrap_logger(log, processors=[])
-    space = Space(lambda: 1 << 40, 1 << 28, metrics, wrapped)
-    lanes: dict[str, Lane] = {}
-    janitor = Janitor(
-        store=store,
-        lanes=lanes,
-        rejections=rejections,
-        space=space,
-        pace=Pace(metrics, clock),
-        metrics=metrics,
-        clock=clock,
-        log=wrapped,
-    )
-    beside = [asyncio.create_task(store.run()), asyncio.create_task(audit.run())]
-    try:
-        yield House(store, audit, clock, log, metrics, rejections, janitor, lanes)
-    finally:
-        audit.finish()
-        store.finish()
-        await asyncio.gather(*beside)
-        audit.close()
-        await store.close()
+    async with keeping_house(tmp_path, clock) as house:
+        yield house
 
 
 # --- pace
@@ -353,15 +256,6 @@ async def test_the_janitor_runs_by_itself(house: House) -> None:
 # --- what must hold
 
 
-def violations(house: House, invariant: str) -> float:
-    labels = {"invariant": invariant}
-    return house.metrics.registry.get_sample_value("legitmark_gateway_invariant_violations_total", labels) or 0.0
-
-
-def alarms(house: House, event: str) -> list[dict[str, Any]]:
-    return [call.kwargs for call in house.log.calls if call.method_name == "error" and call.kwargs["event"] == event]
-
-
 @pytest.fixture
 def lane(house: House) -> Lane:
     """One that does nothing, though nothing holds it back."""
@@ -403,14 +297,6 @@ async def test_what_is_not_due_yet_is_no_violation(house: House, lane: Lane) -> 
         await house.janitor.step()
         house.clock.advance(1.0)
     assert alarms(house, "invariant.overdue") == []
-
-
-async def an_hour(house: House) -> None:
-    """In which the table is counted, once, and once more where something looks wrong."""
-    house.clock.advance(3600.0)
-    for _ in range(10):
-        await house.janitor.step()
-        house.clock.advance(1.0)
 
 
 async def set_counter(house: House, column: str, by: int) -> None:

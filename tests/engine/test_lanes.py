@@ -3,73 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
 from msgspec import structs
 
-from gateway.config import Config, load
 from gateway.core.errors import StoreError
 from gateway.core.records import Message, NewMessage
 from gateway.core.retry import longest_wait
-from gateway.delivery.attempt import LaneWorld
-from gateway.delivery.directory import Directory
-from gateway.delivery.lanes import Lanes
-from gateway.host.environment import Environment
-from tests.engine.bench import DAY, HOUR, Bench, TroubledStore, spin, working
-from tests.fakes import FakeClock, notices_for
-
-_ERP = '[sinks.erp]\ntype = "jsonl"\npath = "erp.jsonl"\n'
-_CRM = '[sinks.crm]\ntype = "jsonl"\npath = "crm.jsonl"\n'
-
-
-class FullStore(TroubledStore):
-    full = False
-
-    async def change(self, work: Any, told: Any = None) -> Any:
-        if self.full:
-            raise StoreError("the disk is full")
-        return await super().change(work, told)
-
-
-class House:
-    def __init__(self, bench: Bench, folder: Path) -> None:
-        self.bench = bench
-        self.folder = folder
-        log = structlog.wrap_logger(bench.log, processors=[])
-        notices = notices_for(bench.store, bench.audit, bench.clock)
-        world = LaneWorld(bench.store, bench.audit, notices, bench.metrics, bench.clock, log)
-        self.directory = Directory()
-        self.lanes = Lanes(self.config(""), self.directory, world, bench.clock)
-
-    def config(self, sinks: str) -> Config:
-        file = self.folder / "gateway.toml"
-        file.write_text(f'[sources.legitmark]\nverify = "none"\n{sinks}')
-        return load(file, Environment({}))
-
-    async def use(self, sinks: str) -> None:
-        swap = await self.lanes.prepare(self.config(sinks))
-        swap()
-        await self.lanes.tidy()
-
-    @contextmanager
-    def running(self) -> Iterator[list[asyncio.Task[None]]]:
-        """The tasks that were started."""
-        tasks: list[asyncio.Task[None]] = []
-
-        def start(work: Coroutine[Any, Any, None], /, *, name: str) -> asyncio.Task[None]:
-            tasks.append(asyncio.create_task(work, name=name))
-            return tasks[-1]
-
-        self.lanes.run(start)
-        try:
-            yield tasks
-        finally:
-            self.lanes.stop()
+from tests.engine.bench import DAY, HOUR, Bench, spin, working
+from tests.engine.lanes_bench import CRM, ERP, FullStore, House
+from tests.fakes import FakeClock
 
 
 @pytest.fixture
@@ -82,7 +28,7 @@ async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Bench]:
 @pytest.fixture
 async def house(bench: Bench, tmp_path: Path) -> House:
     house = House(bench, tmp_path)
-    await house.use(_ERP)
+    await house.use(ERP)
     return house
 
 
@@ -98,15 +44,15 @@ async def test_a_full_disk_refuses_other_sinks_whole_and_is_in_the_way_of_nothin
     assert isinstance(bench.store, FullStore)
     bench.store.full = True
     with pytest.raises(StoreError):
-        await house.use(_CRM)
+        await house.use(CRM)
     assert list(house.directory) == ["erp"]
-    await house.use(_ERP + 'give_up_after = "1h"\n')
+    await house.use(ERP + 'give_up_after = "1h"\n')
     assert house.directory["erp"].policy.give_up_after == HOUR
 
 
 async def test_what_comes_while_ordering_is_switched_on_has_its_place_too(house: House, bench: Bench) -> None:
     await keep_one(bench)
-    swap = await house.lanes.prepare(house.config(_ERP + 'ordering = "sr"\n'))
+    swap = await house.lanes.prepare(house.config(ERP + 'ordering = "sr"\n'))
     assert await bench.rows("sr IS NOT NULL") == [(1,)]
     await keep_one(bench)
     swap()
@@ -118,9 +64,9 @@ async def test_a_due_time_that_the_clock_left_far_ahead_is_no_longer_than_a_wait
     house: House, bench: Bench, clock: FakeClock
 ) -> None:
     await bench.accept(due_in=HOUR)
-    await house.use(_CRM)
+    await house.use(CRM)
     clock.jump(-300 * DAY)
-    await house.use(_ERP)
+    await house.use(ERP)
     ((due,),) = await bench.rows("due_ms")
     assert due / 1000 - clock.now() <= longest_wait(house.directory["erp"].policy) + 0.01
 
@@ -128,7 +74,7 @@ async def test_a_due_time_that_the_clock_left_far_ahead_is_no_longer_than_a_wait
 async def test_a_sink_that_comes_and_goes_has_one_lane_and_one_task(house: House, bench: Bench) -> None:
     erp = house.directory["erp"]
     with house.running() as tasks:
-        for sinks in (_CRM, _ERP, _CRM, _ERP + _CRM):
+        for sinks in (CRM, ERP, CRM, ERP + CRM):
             await house.use(sinks)
             await spin()
         assert house.directory["erp"] is erp
@@ -142,8 +88,8 @@ async def test_a_sink_that_comes_and_goes_has_one_lane_and_one_task(house: House
 
 async def test_a_stop_ends_the_lanes_that_have_left_and_no_other_begins(house: House) -> None:
     with house.running() as tasks:
-        await house.use(_CRM)
+        await house.use(CRM)
     await asyncio.wait_for(asyncio.gather(*tasks), 5)
     with pytest.raises(StoreError, match="stopping"):
-        await house.use(_ERP + _CRM)
+        await house.use(ERP + CRM)
     assert house.lanes.tasks == [] and list(house.directory) == ["crm"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,18 @@ from gateway.core.retry import Transition
 from gateway.core.values import rfc3339
 from gateway.maintenance.audit_catchup import catch_up
 from gateway.sinks.base import Outgoing
+from tests.engine.aging_bench import SCHEDULE, FullStore, House, aging
 from tests.engine.bench import DAY, FAILS, HOUR, working
 from tests.fakes import FakeClock
-from tests.process.test_time_that_jumps import SCHEDULE, FullStore, House
-from tests.process.test_time_that_jumps import house as house
 
 JUMPS = (30.0, -30.0, HOUR, -HOUR, DAY, -DAY, 30 * DAY, -30 * DAY)
 _TICK = 1.0
+
+
+@pytest.fixture
+async def house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
+    async with aging(tmp_path, clock) as house:
+        yield house
 
 
 @pytest.mark.parametrize("seed", range(12))

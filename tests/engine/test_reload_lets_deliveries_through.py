@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+import pytest
+import structlog
 
 from gateway.host.blocking import detached, politely
-from tests.engine.test_lanes import House, bench, house  # noqa: F401 (fixtures)
+from tests.engine.bench import Bench, working
+from tests.engine.lanes_bench import ERP, FullStore, House
+from tests.fakes import FakeClock
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Bench]:
+    log = structlog.testing.CapturingLogger()
+    async with working(FullStore, tmp_path, clock, log) as (store, audit):
+        yield Bench(store, audit, clock, log)
+
+
+@pytest.fixture
+async def house(bench: Bench, tmp_path: Path) -> House:
+    house = House(bench, tmp_path)
+    await house.use(ERP)
+    return house
 
 
 async def test_a_thread_that_computes_gives_way_to_the_loop_soon() -> None:
@@ -29,7 +49,7 @@ async def test_a_thread_that_computes_gives_way_to_the_loop_soon() -> None:
     assert sys.getswitchinterval() == before
 
 
-async def test_a_reload_that_changes_nothing_opens_no_sink_and_changes_no_lane(house: House) -> None:  # noqa: F811
+async def test_a_reload_that_changes_nothing_opens_no_sink_and_changes_no_lane(house: House) -> None:
     sinks = "".join(f'[sinks.s{number}]\ntype = "http"\nurl = "http://127.0.0.1:9/{number}"\n' for number in range(20))
     await house.use(sinks)
     before = dict(house.directory)
@@ -48,7 +68,7 @@ async def test_a_reload_that_changes_nothing_opens_no_sink_and_changes_no_lane(h
     assert all(house.directory[name] is lane and lane._changed == 0 for name, lane in before.items())
 
 
-async def test_the_loop_goes_on_between_the_sinks_that_a_reload_opens_and_between_their_metrics(house: House) -> None:  # noqa: F811
+async def test_the_loop_goes_on_between_the_sinks_that_a_reload_opens_and_between_their_metrics(house: House) -> None:
     def sinks(first: int) -> str:
         return "".join(f'[sinks.s{at}]\ntype = "http"\nurl = "http://127.0.0.1:9/{at}"\n' for at in range(first, first + 20))
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from gateway.web.admin.scrape import scraped
-from tests.unit.test_exposition import busy
+from tests.support.busy_metrics import busy
 
 
 async def test_the_loop_goes_on_between_the_pieces_of_a_scrape() -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,8 @@ from gateway.host.systemd import Systemd
 from gateway.maintenance.watchdog import STUCK, Watchdog
 from gateway.sinks.base import Outgoing
 from tests.engine.bench import FAILS, Bench, spin
-from tests.process.test_hung_sinks import full_fifo, read_lines
+from tests.support.locked_database import locked
+from tests.support.pipes import full_fifo, read_lines
 from tests.support.service_manager import NotifySocket
 from tests.support.waiting import until
 
@@ -233,14 +233,6 @@ async def test_a_lane_that_does_not_go_round_ends_the_pings(house: House) -> Non
         store.claiming = None
         await house.bench.until_sent(1)
         assert await house.pings()
-
-
-@contextmanager
-def locked(database: Path) -> Iterator[None]:
-    with closing(sqlite3.connect(database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
 
 
 async def quiet(house: House) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from tests.process.test_crashes import second
 from tests.support.configurations import http_sink, route
 from tests.support.exchange import exchange
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.receivers import Receiver
+from tests.support.scraping import samples
+from tests.support.starting import start_another
 from tests.support.waiting import until
 from tests.support.webhooks import event, new_id, signed
 
@@ -48,17 +48,6 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def unharmed(world: World, guarded: Running) -> Iterator[None]:
     with no_traceback(world.running), no_traceback(guarded):
         yield
-
-
-async def samples(running: Running) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """`/metrics`, read by the parser of Prometheus' own client."""
-    answer = await running.admin("/metrics")
-    assert answer.status == 200 and (answer.header("content-type") or "").startswith("text/plain; version=0.0.4")
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(answer.body.decode())
-        for sample in family.samples
-    }
 
 
 async def test_it_says_that_it_is_healthy_and_ready(world: World) -> None:
@@ -187,7 +176,7 @@ async def test_with_the_token_everything_is_told(guarded: Running) -> None:
 
 async def test_an_admin_listener_that_others_can_reach_needs_a_token(tmp_path: Path) -> None:
     running = Running(tmp_path, '[admin]\nlisten = ["0.0.0.0:0"]\n')
-    end = await asyncio.to_thread(second, running.config, running.secrets)
+    end = await asyncio.to_thread(start_another, running.config, running.secrets)
     assert end.returncode == 78 and "[admin] token" in end.stderr
 
 

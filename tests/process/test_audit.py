@@ -7,13 +7,12 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.process.test_main_job import free_port
 from tests.support.configurations import http_sink, route
 from tests.support.exchange import request_bytes
 from tests.support.gateway_process import Running, no_traceback
@@ -38,12 +37,6 @@ NAMES: dict[str, set[str]] = {
 }
 """docs/reference.md, "Audit log": whoever renames a field breaks the tools of every partner."""
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
 
 
 @pytest.fixture
@@ -199,7 +192,7 @@ def whsec(text: str) -> str:
 
 
 @pytest.fixture
-def everything(tmp_path: Path) -> Iterator[Secrets]:
+def everything(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Secrets]:
     with Receiver() as receiver, Receiver() as slack, Mailbox(free_port(), logins=False) as mailbox:
         values = {
             "LEGITMARK": SECRET,

@@ -27,14 +27,9 @@ from tests.support.configurations import http_sink, route
 from tests.support.exchange import request_bytes
 from tests.support.gateway_process import Running
 from tests.support.receivers import Receiver
+from tests.support.starting import start_another
 from tests.support.waiting import until
 from tests.support.webhooks import PATH, event, new_id, signed
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
 
 
 @pytest.fixture
@@ -324,16 +319,9 @@ async def test_sigint_stops_like_sigterm(running: Running) -> None:
 # --- exit codes
 
 
-def second(config: Path, secrets: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Start another gateway, which is meant to end by itself."""
-    environment = {**os.environ, **secrets, "PYTHONPATH": str(Path(gateway.__file__).parent.parent)}
-    command = [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
-
-
 async def test_a_second_gateway_on_a_database_ends_with_73_and_the_holders_pid(running: Running) -> None:
     assert running.process is not None
-    end = await asyncio.to_thread(second, running.config, running.secrets)
+    end = await asyncio.to_thread(start_another, running.config, running.secrets)
     assert end.returncode == 73 and f"pid {running.process.pid}" in end.stderr and "Traceback" not in end.stderr
     assert (await running.post(event())).status == 200
     assert len(running.audit("gateway.started")) == 1
@@ -347,7 +335,7 @@ async def test_an_address_that_is_taken_ends_with_74_and_the_address(running: Ru
     other = Running(
         folder, f'[server]\nlisten = ["127.0.0.1:{address[1]}"]\n[sinks.a]\ntype = "jsonl"\npath = "a"\n' + route("a")
     )
-    end = await asyncio.to_thread(second, other.config, other.secrets)
+    end = await asyncio.to_thread(start_another, other.config, other.secrets)
     assert end.returncode == 74 and f"127.0.0.1:{address[1]}" in end.stderr and "Traceback" not in end.stderr
 
 
@@ -364,7 +352,7 @@ BAD = {
 @pytest.mark.parametrize(("toml", "named"), BAD.values(), ids=BAD)
 def test_a_bad_configuration_ends_with_78_and_names_what_is_wrong(tmp_path: Path, toml: str, named: str) -> None:
     running = Running(tmp_path, toml)
-    end = second(running.config, running.secrets)
+    end = start_another(running.config, running.secrets)
     assert end.returncode == 78 and named in end.stderr and "Traceback" not in end.stderr
     assert "whsec_" not in end.stderr.replace('"whsec_"', "")
     assert not running.database.exists() and not running.audit_file.exists()
@@ -372,12 +360,12 @@ def test_a_bad_configuration_ends_with_78_and_names_what_is_wrong(tmp_path: Path
 
 def test_all_problems_of_a_configuration_are_said_at_once(tmp_path: Path) -> None:
     running = Running(tmp_path, '[admin]\nlisten = ["nowhere"]\n[store]\nretention = "x"\n[[routes]]\nsinks = ["a", "b"]')
-    said = second(running.config, running.secrets).stderr
+    said = start_another(running.config, running.secrets).stderr
     assert all(word in said for word in ('"nowhere"', "retention", '"a"', '"b"'))
 
 
 def test_no_configuration_ends_with_78(tmp_path: Path) -> None:
-    assert second(tmp_path / "none.toml", {}).returncode == 78
+    assert start_another(tmp_path / "none.toml", {}).returncode == 78
 
 
 @pytest.mark.parametrize("damage", ["the header", "another program's", "a page", "cut off"])
@@ -395,7 +383,7 @@ async def test_a_corrupt_database_ends_with_65_and_is_left_as_it_is(running: Run
     else:
         del data[8192:]
     running.database.write_bytes(data)
-    end = await asyncio.to_thread(second, running.config, running.secrets)
+    end = await asyncio.to_thread(start_another, running.config, running.secrets)
     assert end.returncode == 65 and "Traceback" not in end.stderr and end.stderr.startswith("gateway: error: ")
     assert running.database.read_bytes() == data
 
@@ -414,14 +402,14 @@ async def test_pages_that_rot_far_from_the_start_are_found_after_a_crash(running
             if b"<batch 11>" in pages[at : at + 4096]:
                 file.seek(at)
                 file.write(os.urandom(4096))
-    end = await asyncio.to_thread(second, running.config, running.secrets)
+    end = await asyncio.to_thread(start_another, running.config, running.secrets)
     assert end.returncode == 65 and "quick_check" in end.stderr and "Traceback" not in end.stderr
     assert "gateway.listening" in end.stderr  # it served meanwhile
 
 
 def test_a_database_in_a_folder_that_is_not_there_ends_with_74(tmp_path: Path) -> None:
     running = Running(tmp_path, '[store]\npath = "nowhere/gateway.db"\n')
-    end = second(running.config, running.secrets)
+    end = start_another(running.config, running.secrets)
     assert end.returncode == 74 and "nowhere" in end.stderr and "Traceback" not in end.stderr
 
 

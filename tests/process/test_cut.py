@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.process.test_load import Sabotaged
 from tests.support.configurations import route
 from tests.support.gateway_process import Running
+from tests.support.sabotaged import Sabotaged
 from tests.support.waiting import until
 from tests.support.webhooks import event
 

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import shutil
 import sqlite3
-import subprocess
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,48 +15,12 @@ from tests.support.configurations import http_sink, route
 from tests.support.exchange import Answer
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.receivers import Receiver
+from tests.support.small_disk import fill
+from tests.support.tracing import trace, traced
 from tests.support.waiting import until
 from tests.support.webhooks import event, new_id, signed
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A file system of 8 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small tmpfs")
-    folder = Path(tempfile.mkdtemp(prefix="gateway-disk-"))
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode != 0:
-        folder.rmdir()
-        pytest.skip(f"a tmpfs can't be mounted here: {mounted.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-        folder.rmdir()
-
-
-def fill(folder: Path, leave: int = 0) -> Path:
-    """Take all the room but `leave` bytes; the file to delete again."""
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
-        while (free := shutil.disk_usage(folder).free) > leave:
-            try:
-                file.write(b"x" * min(free - leave, 65536))
-            except OSError as error:
-                assert error.errno == errno.ENOSPC
-                break
-    return filler
 
 
 class Sender:
@@ -310,19 +269,6 @@ async def end_for_lack_of_room(running: Running) -> None:
 # --- errors
 
 
-@pytest.fixture
-def strace() -> str:
-    """What makes a system call fail."""
-    path = shutil.which("strace")
-    if path is None:
-        pytest.skip("there is no strace")
-    command = [path, "-f", "-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:error=EIO", "true"]
-    tried = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    if tried.returncode != 0:
-        pytest.skip(f"strace can't trace here: {tried.stderr.strip()}")
-    return path
-
-
 async def test_an_fsync_that_fails_is_the_end_with_74_and_nothing_is_acknowledged_after_it(
     strace: str, tmp_path: Path, receiver: Receiver
 ) -> None:
@@ -389,17 +335,6 @@ async def test_an_error_of_the_main_file_is_the_end_with_74_and_takes_back_nothi
         assert {message for (message,) in running.rows("SELECT id FROM messages")} >= set(promised)
         await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)], 60)
         assert running.rows("PRAGMA integrity_check") == [("ok",)]
-
-
-def trace(command: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def traced(running: Running) -> bool:
-    """Every thread of it is."""
-    assert running.process is not None
-    tasks = Path(f"/proc/{running.process.pid}/task")
-    return all("TracerPid:\t0\n" not in (task / "status").read_text() for task in tasks.iterdir())
 
 
 async def test_a_database_that_another_process_locks_is_answered_503_until_it_lets_go(tmp_path: Path, receiver: Receiver) -> None:

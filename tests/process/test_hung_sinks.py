@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from tests.sinks.parts import after_request, answer
 from tests.support.configurations import http_sink, route
 from tests.support.exchange import Answer, read_answer, request_bytes
 from tests.support.gateway_process import Running, no_traceback
+from tests.support.pipes import full_fifo, read_lines
 from tests.support.receivers import Receiver
 from tests.support.service_manager import listening
 from tests.support.socket_activated import SocketActivated
@@ -28,29 +27,6 @@ FILE = (
     'breaker = { failures = 3, probe = "300ms" }\n'
 )
 DRAIN = '[server]\nlisten = ["127.0.0.1:0"]\ndrain = "1s"\n'
-
-
-@contextmanager
-def full_fifo(path: Path) -> Iterator[int]:
-    """In place of a file on a disk that hangs: a write blocks until somebody reads."""
-    os.mkfifo(path)
-    reader = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-    try:
-        with pytest.raises(BlockingIOError):
-            while True:
-                os.write(reader, b"\n" * 4096)
-        yield reader
-    finally:
-        os.close(reader)
-
-
-def read_lines(reader: int, into: bytearray) -> list[bytes]:
-    """Make room, and keep what was read: its whole lines but the blank ones."""
-    try:
-        while True:
-            into += os.read(reader, 1 << 20)
-    except BlockingIOError:
-        return [line for line in bytes(into).splitlines(keepends=True) if line.endswith(b"}\n")]
 
 
 def holds_open(running: Running, path: Path) -> bool:

@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-import gateway
 from tests.support.configurations import http_sink, route
 from tests.support.exchange import Answer, exchange, request_bytes
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.receivers import Receiver
+from tests.support.sabotaged import Sabotaged
 from tests.support.waiting import until
 from tests.support.webhooks import event, new_id, signed
 
@@ -44,12 +41,6 @@ class Gauge(Receiver):
             return await super().answer(request)
         finally:
             self._now -= 1
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
 
 
 class Load:
@@ -168,27 +159,6 @@ async def broken(self, *args, **kwargs):
 sys.argv[1:] = ["serve", "--config", "gateway.toml"]
 main()
 """
-
-
-class Sabotaged(Running):
-    """The real process with one bug in it, which shows as soon as there is a file `break`."""
-
-    def __init__(self, folder: Path, toml: str, code: str) -> None:
-        super().__init__(folder, toml)
-        self._code = code
-
-    def launch(self) -> None:
-        environment = {**os.environ, **self.secrets, "PYTHONPATH": str(Path(gateway.__file__).parent.parent)}
-        with self.stderr_file.open("ab") as stderr:
-            self._log_from = stderr.tell()
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", self._code],
-                cwd=self.folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-            )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import os
 import signal
 import stat
 import subprocess
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -72,12 +71,6 @@ def _stream(how: str, opened: ExitStack, running: Running) -> int:
         running.held = reading  # type: ignore[attr-defined]
     opened.callback(os.close, writing)
     return writing
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
 
 
 @pytest.mark.parametrize("how", STREAMS)

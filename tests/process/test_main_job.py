@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,14 +82,8 @@ class World(NamedTuple):
         return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[World]:
     with Receiver() as receiver, Mailbox(free_port()) as mailbox:
         toml = CONFIG.format(smtp=mailbox.port) + http_sink(receiver, "erp", 'secret = { env = "ERP" }')
         secrets = {"ERP": SINK_SECRET, "SLACK": receiver.url(HOOK)}

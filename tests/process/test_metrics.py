@@ -6,26 +6,19 @@ import asyncio
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.process.test_admin import samples
 from tests.support.configurations import http_sink, route
 from tests.support.gateway_process import Running
 from tests.support.receivers import Receiver
+from tests.support.scraping import samples
 from tests.support.waiting import until
 from tests.support.webhooks import event
 
 LATER = 'retry = ["0s", "1h"]\nbreaker = { failures = 9 }'
 PREFIX = "legitmark_gateway_"
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
 
 
 async def seen(running: Running) -> dict[str, float]:

@@ -13,11 +13,10 @@ import pytest
 
 from gateway.core.signature import Claim
 from gateway.store.sqlite.refused_file import MOST_KEPT, Refused, RefusedFile
-from tests.process.test_disk import strace as strace
-from tests.process.test_disk import trace, traced
 from tests.support.configurations import route
 from tests.support.exchange import read_answer, request_bytes
 from tests.support.gateway_process import Running
+from tests.support.tracing import trace, traced
 from tests.support.waiting import until
 from tests.support.webhooks import PATH, SECRET, event, hmac_signature, new_id
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.cli.running import Result
 from tests.cli.running import gateway as command
 from tests.support.configurations import http_sink, route
-from tests.support.exchange import Answer
 from tests.support.gateway_process import Running
 from tests.support.leased_file import leased
 from tests.support.receivers import Receiver
+from tests.support.reloading import accepted, ask_by_signal, metric, post_reload, reloaded, run, until_answered
 from tests.support.waiting import until
 from tests.support.webhooks import event, signed
 
@@ -24,58 +20,6 @@ FILE_SECRET = "whsec_fcGVB9Xq3mJ0yPZkT5uNwLs8aHdRo2Ei"
 OTHER_SECRET = "whsec_u7Kx1QvYb4TgMz9eWnJr6LpCs3AdFh0O"
 SUCCESSFUL = "legitmark_gateway_config_last_reload_successful"
 LOADED_AT = "legitmark_gateway_config_last_reload_success_timestamp_seconds"
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
-
-async def post_reload(running: Running, toml: str | None = None, *, query: str = "") -> Answer:
-    if toml is not None:
-        running.write_config(toml)
-    return await running.admin(f"/-/reload{query}", method="POST")
-
-
-async def reloaded(running: Running, toml: str | None = None) -> dict[str, Any]:
-    """What a reload that is good says."""
-    answer = await post_reload(running, toml)
-    assert answer.status == 200, answer.body
-    assert answer.json()["status"] == "reloaded"
-    return answer.json()
-
-
-async def metric(running: Running, name: str) -> float:
-    text = (await running.admin("/metrics")).body.decode()
-    return float(next(line for line in text.splitlines() if line.startswith(f"{name} ")).split()[1])
-
-
-async def sink(running: Running, name: str) -> dict[str, Any]:
-    found: list[dict[str, Any]] = (await running.admin("/api/sinks")).json()["sinks"]
-    return next(one for one in found if one["sink"] == name)
-
-
-async def accepted(running: Running, body: bytes | None = None) -> bytes:
-    body = body or event()
-    assert (await running.post(body)).outcome == (200, "accepted")
-    return body
-
-
-async def until_answered(running: Running, status: int) -> None:
-    async with asyncio.timeout(10):
-        while (await running.post(event())).status != status:
-            pass
-
-
-async def run(running: Running, *arguments: str) -> Result:
-    host, port = running.addresses["admin"]  # type: ignore[misc]
-    return await asyncio.to_thread(command, *arguments, "--admin", f"{host}:{port}", cwd=running.folder)
-
-
-def ask_by_signal(running: Running) -> None:
-    assert running.process is not None
-    running.process.send_signal(signal.SIGHUP)
 
 
 # --- a good one

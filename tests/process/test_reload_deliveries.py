@@ -11,15 +11,13 @@ from statistics import quantiles
 
 import pytest
 
-from tests.process.test_reload import accepted, receiver, reloaded, run, sink
 from tests.support.configurations import http_sink, route
 from tests.support.exchange import Answer
 from tests.support.gateway_process import Running
 from tests.support.receivers import Receiver
+from tests.support.reloading import accepted, reloaded, run, sink
 from tests.support.waiting import until
 from tests.support.webhooks import event, signed
-
-__all__ = ["receiver"]
 
 
 @pytest.fixture

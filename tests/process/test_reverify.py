@@ -8,7 +8,6 @@ import os
 import sqlite3
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,12 +24,6 @@ OTHER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 """Of the documentation of Svix; it protects nothing, and here it is the sender's."""
 WRONG = "whsec_Zq3kV9x2Lr7TnB5mYc8WdJ4hPs6GfA1u"
 FORGED = "whsec_Hn8sQ2vXk5ReLz7BtM3yGc9WpJ6dFa4T"
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
 
 
 def configured(receiver: Receiver, more: str = "", other: str = "") -> str:

@@ -20,12 +20,10 @@ from gateway.store.sqlite.backup import RESERVE, Backup, back_up, unfinished
 from gateway.store.sqlite.long_read import Aside
 from gateway.store.sqlite.migrations import scripts
 from tests.fakes import START
-from tests.process.test_disk import fill as fill_disk
-from tests.process.test_disk import small_disk
 from tests.store.kit import HANG, accepted, crash_copy, fill, looking, new, one, rows, serving, settlement
+from tests.support.small_disk import fill as fill_disk
 from tests.support.waiting import until
 
-__all__ = ["small_disk"]
 TABLES = ("messages", "conflicts", "deliveries", "attempts", "counters", "sinks", "threads", "sqlite_sequence")
 
 

@@ -1,0 +1,91 @@
+"""A lane and a janitor on a clock by which deliveries age, as the gateway puts them together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from gateway.core.breaker import BreakerPolicy
+from gateway.core.errors import StoreError
+from gateway.core.records import SinkState
+from gateway.core.retry import RetryPolicy
+from gateway.delivery.attempt import LaneSettings, LaneWorld
+from gateway.delivery.gates import Gates
+from gateway.delivery.lane import Lane
+from gateway.ingest.disk_space import Space
+from gateway.ingest.rejections import Rejections
+from gateway.maintenance.janitor import Janitor, LaneClock
+from gateway.observability.throughput import Pace
+from tests.engine.bench import DAY, HOUR, Bench, TroubledStore, working
+from tests.fakes import FakeClock, notices_for
+
+RETENTION = 90 * DAY
+SCHEDULE = (0.0, 600.0, 600.0)
+LONGEST = 3600.0 * 1.1
+"""Seconds that a delivery waits at most after a jump back: a `Retry-After` could have said so."""
+
+
+class FullStore(TroubledStore):
+    """Takes no change while it is full."""
+
+    full = False
+
+    async def change(self, work: Any, told: Any = None) -> Any:
+        if self.full:
+            raise StoreError("the disk is full")
+        return await super().change(work, told)
+
+
+class House(Bench):
+    """A lane and a janitor on one clock that ages, put together as the gateway does it."""
+
+    store: FullStore
+    keeper: Janitor
+
+    async def open(self, give_up_after: float = 12 * HOUR) -> None:
+        log = structlog.wrap_logger(self.log, processors=[structlog.processors.format_exc_info])
+        self.aging = LaneClock(self.clock)
+        notices = notices_for(self.store, self.audit, self.clock)
+        world = LaneWorld(self.store, self.audit, notices, self.metrics, self.aging, log)
+        gates = Gates(SinkState(), BreakerPolicy(10**6, 30.0), None, self.aging)
+        settings = LaneSettings(RetryPolicy(SCHEDULE, give_up_after), 16, 30.0, False)
+        self.lane = Lane("erp", self.sink, settings, gates, world)
+        self.keeper = Janitor(
+            store=self.store,
+            lanes={"erp": self.lane},
+            rejections=Rejections(self.audit, self.metrics, self.clock),
+            space=Space(lambda: 1 << 40, 1, self.metrics, log),
+            pace=Pace(self.metrics, self.clock),
+            metrics=self.metrics,
+            clock=self.clock,
+            log=log,
+            lane_clock=self.aging,
+        )
+
+    async def pass_time(self, seconds: float, tick: float = 10.0) -> None:
+        """The janitor's and the lane's steps, while time goes on."""
+        end = self.clock.passed + seconds
+        while self.clock.passed < end:
+            await self.keeper.step()
+            await self.work()
+            self.clock.advance(min(tick, end - self.clock.passed))
+
+    async def states(self) -> list[str]:
+        return [state for (state,) in await self.rows("state")]
+
+    def said(self, event: str) -> int:
+        return sum(call.kwargs.get("event") == event for call in self.log.calls)
+
+
+@asynccontextmanager
+async def aging(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
+    """A lane `erp` and its janitor on an empty store, until the end of the block."""
+    log = structlog.testing.CapturingLogger()
+    async with working(FullStore, tmp_path, clock, log) as (store, audit):
+        house = House(store, audit, clock, log)
+        await house.open()
+        yield house

@@ -1,0 +1,68 @@
+"""The lanes of one configuration after another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from gateway.config import Config, load
+from gateway.core.errors import StoreError
+from gateway.delivery.attempt import LaneWorld
+from gateway.delivery.directory import Directory
+from gateway.delivery.lanes import Lanes
+from gateway.host.environment import Environment
+from tests.engine.bench import Bench, TroubledStore
+from tests.fakes import notices_for
+
+ERP = '[sinks.erp]\ntype = "jsonl"\npath = "erp.jsonl"\n'
+CRM = '[sinks.crm]\ntype = "jsonl"\npath = "crm.jsonl"\n'
+
+
+class FullStore(TroubledStore):
+    full = False
+
+    async def change(self, work: Any, told: Any = None) -> Any:
+        if self.full:
+            raise StoreError("the disk is full")
+        return await super().change(work, told)
+
+
+class House:
+    def __init__(self, bench: Bench, folder: Path) -> None:
+        self.bench = bench
+        self.folder = folder
+        log = structlog.wrap_logger(bench.log, processors=[])
+        notices = notices_for(bench.store, bench.audit, bench.clock)
+        world = LaneWorld(bench.store, bench.audit, notices, bench.metrics, bench.clock, log)
+        self.directory = Directory()
+        self.lanes = Lanes(self.config(""), self.directory, world, bench.clock)
+
+    def config(self, sinks: str) -> Config:
+        file = self.folder / "gateway.toml"
+        file.write_text(f'[sources.legitmark]\nverify = "none"\n{sinks}')
+        return load(file, Environment({}))
+
+    async def use(self, sinks: str) -> None:
+        swap = await self.lanes.prepare(self.config(sinks))
+        swap()
+        await self.lanes.tidy()
+
+    @contextmanager
+    def running(self) -> Iterator[list[asyncio.Task[None]]]:
+        """The tasks that were started."""
+        tasks: list[asyncio.Task[None]] = []
+
+        def start(work: Coroutine[Any, Any, None], /, *, name: str) -> asyncio.Task[None]:
+            tasks.append(asyncio.create_task(work, name=name))
+            return tasks[-1]
+
+        self.lanes.run(start)
+        try:
+            yield tasks
+        finally:
+            self.lanes.stop()

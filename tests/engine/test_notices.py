@@ -1,0 +1,175 @@
+"""Somebody is told: what the gateway says of itself, through the routes that ask for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from gateway.core.errors import StoreError
+from gateway.core.outcome import Reason, Reject
+from gateway.core.patterns import compile_pattern
+from gateway.core.records import Attempt, Message, NewMessage, Owed
+from gateway.core.retry import RetryPolicy
+from gateway.core.routing import Route, Router
+from gateway.ingest.accept import Rules
+from gateway.ingest.own_events import Notices
+from gateway.ingest.source_watch import ENOUGH, NONE_GOOD, SourceWatch
+from gateway.observability.audit import AuditLog
+from gateway.observability.metrics import Metrics
+from gateway.store.sqlite.batch import Told
+from gateway.store.sqlite.store import Store
+from tests.engine.bench import working
+from tests.fakes import START, FakeClock, notices_for
+
+_ROUTES = [Route(name="told", sinks=("mail", "chat"), sources=("gateway",))]
+
+
+class _Store(Store):
+    refused = 0
+
+    def submit(self, new: NewMessage, told: Told) -> None:
+        if self.refused > 0:
+            self.refused -= 1
+            told(StoreError("the disk is full"))
+        else:
+            super().submit(new, told)
+
+
+class _Bench:
+    def __init__(self, store: _Store, audit: AuditLog, clock: FakeClock) -> None:
+        self.store, self.audit, self.clock = store, audit, clock
+        self.offered: list[tuple[Owed, float]] = []
+        self.notices = self.routed(_ROUTES)
+
+    def routed(self, routes: list[Route]) -> Notices:
+        rules = Rules(router=Router(routes), policies={"mail": RetryPolicy(), "chat": RetryPolicy()})
+        self.notices = notices_for(self.store, self.audit, self.clock, rules, lambda owed, due: self.offered.append((owed, due)))
+        return self.notices
+
+    async def told(self) -> list[dict[str, Any]]:
+        """The bodies of the notices that were stored."""
+        kept = await self.store.read(lambda reader: reader.execute("SELECT body, source FROM messages ORDER BY seq").fetchall())
+        assert all(source == "gateway" for _, source in kept)
+        return [json.loads(body) for body, _ in kept]
+
+    async def dead(self, sink: str = "erp", source: str = "legitmark") -> None:
+        message = Message("a" * 32, source, "msg_1", START, None, b"{}", "state_change", "authentic", "sr-1", "BAG-1")
+        attempt = Attempt(1, START, 5, Reject(Reason.HTTP_STATUS, "HTTP 410", 410))
+        await self.notices.delivery_dead(Owed(1, sink, message, START), "rejected", attempt)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[_Bench]:
+    async with working(_Store, tmp_path, clock, structlog.testing.CapturingLogger()) as (store, audit):
+        yield _Bench(store, audit, clock)
+
+
+async def test_a_dead_delivery_is_told_with_all_that_helps_to_find_it(bench: _Bench) -> None:
+    await bench.dead()
+    (notice,) = await bench.told()
+    assert notice == {
+        "event_type": "gateway.delivery_dead",
+        "timestamp": "2026-02-25T06:13:20.000Z",
+        "sink": "erp",
+        "reason": "rejected",
+        "detail": "HTTP 410",
+        "message_id": "a" * 32,
+        "sr_uuid": "sr-1",
+        "reference_id": "BAG-1",
+    }
+    assert [(owed.sink, due, owed.message.source) for owed, due in bench.offered] == [
+        ("mail", START, "gateway"),
+        ("chat", START, "gateway"),
+    ]
+    await bench.audit.flush()
+    (line,) = [json.loads(line) for line in bench.audit.path.read_bytes().splitlines()]
+    assert (line["event"], line["source"], line["event_type"]) == ("message.accepted", "gateway", "gateway.delivery_dead")
+    assert (line["routes"], line["sinks"]) == (["told"], ["mail", "chat"])
+
+
+async def test_an_open_breaker_and_a_quarantined_message_are_told(bench: _Bench) -> None:
+    await bench.notices.sink_opened("erp", "timeout", "no outcome within 30 s")
+    message = Message("b" * 32, "legitmark", "msg_2", START, None, b"\xff")
+    await bench.notices.message_quarantined(message, "not JSON")
+    opened, quarantined = await bench.told()
+    assert (opened["event_type"], opened["sink"], opened["reason"]) == ("gateway.sink_opened", "erp", "timeout")
+    assert (quarantined["event_type"], quarantined["message_id"]) == ("gateway.message_quarantined", "b" * 32)
+    assert quarantined["detail"] == "not JSON"
+
+
+async def test_one_of_a_kind_is_told_in_ten_minutes_for_each_sink(bench: _Bench, clock: FakeClock) -> None:
+    for _ in range(5):
+        await bench.dead("erp")
+        await bench.dead("crm")
+        await bench.notices.sink_opened("erp", "dns", "")
+    assert len(await bench.told()) == 3
+    clock.advance(599.0)
+    await bench.dead("erp")
+    assert len(await bench.told()) == 3
+    clock.advance(1.1)
+    await bench.dead("erp")
+    await bench.dead("erp")
+    assert len(await bench.told()) == 4
+
+
+@pytest.mark.parametrize("jump", [-86400.0, 86400.0])
+async def test_a_clock_that_jumps_neither_silences_nor_repeats_a_notice(bench: _Bench, clock: FakeClock, jump: float) -> None:
+    await bench.dead()
+    clock.jump(jump)
+    await bench.dead()
+    assert len(await bench.told()) == 1
+    clock.advance(601.0)
+    await bench.dead()
+    assert len(await bench.told()) == 2
+
+
+async def test_no_notice_is_about_another_one(bench: _Bench) -> None:
+    await bench.dead("mail", source="gateway")
+    assert await bench.told() == []
+
+
+async def test_where_no_route_wants_them_none_is_stored(bench: _Bench) -> None:
+    bench.routed([Route(name="all of legitmark", sinks=("mail",), sources=("legitmark",))])
+    await bench.dead()
+    await bench.notices.sink_opened("erp", "dns", "")
+    assert await bench.told() == [] and bench.offered == []
+
+
+async def test_a_notice_that_the_disk_did_not_take_is_told_the_next_time(bench: _Bench) -> None:
+    """At most one in ten minutes is told; one that was lost was not told."""
+    bench.store.refused = 1
+    await bench.dead()
+    assert await bench.told() == []
+    await bench.dead()
+    assert len(await bench.told()) == 1
+
+
+async def test_a_source_that_refuses_everything_again_is_told_of_however_soon_it_is(bench: _Bench, clock: FakeClock) -> None:
+    watch = SourceWatch(tell=bench.notices.source_refused, metrics=Metrics(), clock=clock, log=structlog.get_logger())
+    for _ in range(2):
+        for _ in range(ENOUGH):
+            watch.refused("legitmark", "bad_signature")
+        bench.store.refused = 2  # the disk is full at first
+        for _ in range(60):
+            await watch.step()
+            clock.advance(10)
+        watch.good("legitmark")
+        watch.refused("legitmark", "bad_signature")
+        clock.advance(NONE_GOOD)
+    kinds = [(notice["event_type"], notice["source"], notice["count"]) for notice in await bench.told()]
+    assert kinds == [("gateway.source_refused", "legitmark", ENOUGH), ("gateway.source_refused", "legitmark", ENOUGH + 1)]
+
+
+async def test_a_route_can_choose_by_kind_and_sink(bench: _Bench) -> None:
+    pattern, problems = compile_pattern({"source": "gateway", "event_type": "gateway.sink_opened", "sink": "erp"})
+    assert problems == []
+    bench.routed([Route(name="chosen", sinks=("mail",), match=(pattern,))])
+    await bench.dead()
+    await bench.notices.sink_opened("crm", "dns", "")
+    await bench.notices.sink_opened("erp", "dns", "")
+    assert [notice["sink"] for notice in await bench.told()] == ["erp"]
