@@ -12,7 +12,7 @@ from gateway.app.parts import Foundation, Host, Parts, Signals, build, open_foun
 from gateway.app.readiness import STOPPING
 from gateway.config import Config
 from gateway.core.audit_events import GatewayStarted, GatewayStopped
-from gateway.host import addresses
+from gateway.host import address_file
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.host.signals import signals_call
@@ -119,7 +119,7 @@ class Gateway:
         parts.refused.start()
         return missing
 
-    async def _listen(self, parts: Parts) -> addresses.Addresses:
+    async def _listen(self, parts: Parts) -> address_file.Addresses:
         """Listen for people and for webhooks; the admin listener first, since whoever waits for the gateway asks there."""
         server, listeners, ingress = self._config.server, parts.listeners, parts.ingress
         admin = await listeners.open("admin", parts.admin.handle, self._config.admin.listen, drain=OPERATORS)
@@ -127,14 +127,14 @@ class Gateway:
             "webhooks", ingress.handle, server.listen, drain=SENDERS, peer_of=ingress.peer_of, tls=parts.tls, keeps=True
         )
         listeners.warn_of_unused_sockets()
-        return addresses.Addresses(admin, webhooks)
+        return address_file.Addresses(admin, webhooks)
 
     @contextmanager
-    def _listening(self, parts: Parts, listening: addresses.Addresses) -> Iterator[None]:
+    def _listening(self, parts: Parts, listening: address_file.Addresses) -> Iterator[None]:
         """Be ready, and leave a file that names the addresses. Without the file, commands go by the configuration alone."""
         file = None
         try:
-            file = addresses.write(self._config.database, self._host.environment, listening)
+            file = address_file.write(self._config.database, self._host.environment, listening)
         except OSError as error:
             self._host.log.warning("gateway.addresses_not_written", error=str(error))
         parts.readiness.serve_on(listening.webhooks)

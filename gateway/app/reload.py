@@ -24,7 +24,7 @@ from gateway.core.errors import ConfigError, GatewayError, Problem, StoreError
 from gateway.core.records import Counts
 from gateway.core.secrets import Secret, SecretRef
 from gateway.core.values import claim_of
-from gateway.host.blocking import Pauses, detached, politely
+from gateway.host.blocking import Pauses, run_in_thread, short_turns
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.host.systemd import Systemd
@@ -208,8 +208,8 @@ class Reloads:
         try:
             # A file that hangs would block every later reload, and systemd would wait for the end of this one.
             async with asyncio.timeout(self.read_seconds):
-                with politely():
-                    found = await detached(read, "reload")
+                with short_turns():
+                    found = await run_in_thread(read, "reload")
         except TimeoutError:
             message = f"was not read within {self.read_seconds:g} s: it, or a file that it names, is a pipe, or its disk hangs"
             raise ConfigError(str(file), [Problem(file=str(file), place="file", message=message)]) from None

@@ -20,7 +20,7 @@ from gateway.config.decode import suggestion
 from gateway.config.listen import Address, Inherited, Tcp, Unix, parse
 from gateway.config.settings import AdminSettings
 from gateway.core.errors import ConfigError, GatewayError, Unreachable
-from gateway.host.addresses import Addresses, read
+from gateway.host.address_file import Addresses, read
 from gateway.host.environment import Environment
 
 if TYPE_CHECKING:

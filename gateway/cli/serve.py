@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gateway.config import Config
     from gateway.host.environment import Environment
-    from gateway.host.outlet import Outlet
+    from gateway.host.line_writer import LineWriter
     from gateway.observability.logs import Log
 
 
@@ -30,37 +30,37 @@ def serve(*, config: ConfigOption = None) -> int:
     """
     from gateway.host import descriptors
     from gateway.host.environment import Environment
-    from gateway.host.outlet import Outlet
+    from gateway.host.line_writer import LineWriter
     from gateway.host.signals import end_on_bus_error, ignore_reload
     from gateway.observability.logs import is_journal, set_up_logging
 
     ignore_reload()
     environment = Environment.of_process()
     stream = environment.get("JOURNAL_STREAM")
-    outlet = Outlet(sys.stderr)
-    log = set_up_logging(outlet, stream)
+    writer = LineWriter(sys.stderr)
+    log = set_up_logging(writer, stream)
     journal = log if is_journal(sys.stderr, stream) else None
     try:
         settings = configuration(config, secrets=True, warn=journal is not None, journal=journal)
         if journal is None:
             for problem in settings.warnings:  # by the way of the log: stderr may be a pipe that nobody reads
-                outlet.put("\n".join(explained(problem)))
+                writer.put("\n".join(explained(problem)))
         limit = descriptors.raise_limit()
         if limit < descriptors.NEEDED:
             do = "raise the hard limit: LimitNOFILE= of a unit, --ulimit nofile= of a container, ulimit -Hn of a shell"
             log.warning("gateway.few_descriptors", limit=limit, needed=descriptors.NEEDED, do=do)
         end_on_bus_error(_of_cut_file(settings.database, in_journal=journal is not None), StoreError.exit_code)
-        _run(settings, log, environment, outlet)
+        _run(settings, log, environment, writer)
     except Exception as error:
-        outlet.flush()
+        writer.flush()
         if journal is None:
-            sys.stderr = Lines(outlet.put)  # by the way of the log, too: the process has to end
+            sys.stderr = Lines(writer.put)  # by the way of the log, too: the process has to end
             raise
         return exit_code(error, journal)
     return 0
 
 
-def _run(config: Config, log: Log, environment: Environment, outlet: Outlet) -> None:
+def _run(config: Config, log: Log, environment: Environment, writer: LineWriter) -> None:
     from gateway.app.lifecycle import Gateway
     from gateway.host.clock import Clock
 
@@ -70,7 +70,7 @@ def _run(config: Config, log: Log, environment: Environment, outlet: Outlet) -> 
             clock=Clock(),
             log=log,
             environment=environment,
-            lines_dropped=lambda: outlet.dropped,
+            lines_dropped=lambda: writer.dropped,
             settled=lambda parts: _spare_the_collector(),
         )
         await made.run(last=True)

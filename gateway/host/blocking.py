@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 
 
-async def detached(function: Callable[[], _T], name: str) -> _T:
+async def run_in_thread(function: Callable[[], _T], name: str) -> _T:
     """Run a blocking function in a thread of its own. Cancelling the await does not stop the function."""
-    return await started(function, name)
+    return await start_in_thread(function, name)
 
 
 @contextmanager
-def politely(seconds: float = 0.0001) -> Iterator[None]:
+def short_turns(seconds: float = 0.0001) -> Iterator[None]:
     """Let a thread that computes give way to the loop within about `seconds`, in place of Python's 5 ms.
 
     The loop has to get the interpreter back after each wait for input, several times for one delivery: by 5 ms each time,
@@ -61,7 +61,7 @@ class Pauses:
             self._since = self._monotonic()
 
 
-def started(function: Callable[[], _T], name: str) -> asyncio.Future[_T]:
+def start_in_thread(function: Callable[[], _T], name: str) -> asyncio.Future[_T]:
     """Begin a blocking function in a thread of its own.
 
     The future is done when the function has ended; where an await of it may be cancelled, shield it. It is no task, so the end

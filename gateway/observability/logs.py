@@ -1,5 +1,5 @@
 """Logs, for rare events. A log never fails what it tells of: no call of it raises or waits, whatever it is given and wherever
-its lines go. A line that can't be made or written is dropped and counted (`outlet`)."""
+its lines go. A line that can't be made or written is dropped and counted (`line_writer`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Literal, TextIO, cast
 
 import structlog
 
-from gateway.host.outlet import Outlet
+from gateway.host.line_writer import LineWriter
 
 Log = structlog.typing.FilteringBoundLogger
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
@@ -23,18 +23,18 @@ records of a line beyond 48 KiB (journald.conf(5), LineMax=)."""
 _AS_JSON = structlog.processors.JSONRenderer(ensure_ascii=True)
 
 
-def set_up_logging(outlet: Outlet | None = None, journal: str | None = None) -> Log:
+def set_up_logging(writer: LineWriter | None = None, journal: str | None = None) -> Log:
     """JSON lines to stderr, or coloured ones where it is a terminal; returns the logger that is passed on.
 
     Args:
-        outlet: where the lines go; None: stderr.
+        writer: where the lines go; None: stderr.
         journal: `$JOURNAL_STREAM`. Where it says that the stream is the journal, each line begins with its priority, and has no
             time: the journal knows it.
 
     Tracebacks come without local variables: they would hold secrets. JSON is the only renderer that escapes line breaks,
     ESC and bidirectional marks, so nothing that a stranger sent can draw on a terminal or forge a line.
     """
-    out = outlet or Outlet(sys.stderr)
+    out = writer or LineWriter(sys.stderr)
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="time")
     processors: list[structlog.typing.Processor]
     if _is_terminal(out.stream):
@@ -66,11 +66,11 @@ def set_up_logging(outlet: Outlet | None = None, journal: str | None = None) -> 
 class _Lines:
     """What structlog calls with a finished line, by the name of its level."""
 
-    def __init__(self, outlet: Outlet) -> None:
-        self.outlet = outlet
+    def __init__(self, writer: LineWriter) -> None:
+        self.writer = writer
 
     def put(self, line: str) -> None:
-        self.outlet.put(line)
+        self.writer.put(line)
 
     debug = info = warning = error = critical = put
 
@@ -88,7 +88,7 @@ class _HarmlessLogger(structlog.make_filtering_bound_logger(logging.INFO)):  # t
                 left_out = sorted(fields.keys() - told.keys())
                 return super()._proxy_to_logger(method_name, str(event), **told, left_out=left_out)
             except Exception:
-                lines.outlet.lost()
+                lines.writer.lost()
                 return None
 
 

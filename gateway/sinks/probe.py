@@ -21,7 +21,7 @@ import aiosmtplib
 from msgspec import Struct
 
 from gateway.core.urls import UrlError, parse_url
-from gateway.host.blocking import detached
+from gateway.host.blocking import run_in_thread
 from gateway.host.clock import Clock
 from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig
 from gateway.sinks.base import Opening, SinkSettings
@@ -269,7 +269,7 @@ async def _probe_file(path: Path, config: JsonlConfig, clock: Clock) -> Found:
     seconds = bound(config)
     try:
         async with asyncio.timeout(seconds):  # a network disk can hang
-            await detached(lambda: _try_file(path), "probe")
+            await run_in_thread(lambda: _try_file(path), "probe")
     except TimeoutError:
         return Found(False, f"{path}: the disk gave no answer within {seconds:g} s", clock.monotonic() - begun)
     except OSError as error:

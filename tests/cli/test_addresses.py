@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.host.addresses import Addresses, read
+from gateway.host.address_file import Addresses, read
 from gateway.host.environment import Environment
 from tests.cli.running import CONFIG, command, environment, gateway
 
@@ -78,7 +78,7 @@ def test_a_clean_stop_takes_the_file_away_and_a_stale_one_misleads_nobody(folder
 
 
 def test_under_systemd_the_file_lies_in_the_runtime_folder(tmp_path: Path) -> None:
-    from gateway.host.addresses import write
+    from gateway.host.address_file import write
 
     surroundings = Environment({"RUNTIME_DIRECTORY": str(tmp_path)})
     addresses = Addresses(["unix:/run/admin.sock"], ["fd:webhooks"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from gateway.host.blocking import detached, politely
+from gateway.host.blocking import run_in_thread, short_turns
 from tests.engine.bench import Bench, working
 from tests.engine.lanes_bench import ERP, FullStore, House
 from tests.fakes import FakeClock
@@ -40,9 +40,9 @@ async def test_a_thread_that_computes_gives_way_to_the_loop_soon() -> None:
             found += 1
         return found
 
-    with politely():
+    with short_turns():
         assert sys.getswitchinterval() < 0.001 <= before
-        computing = asyncio.ensure_future(detached(compute, "computes"))
+        computing = asyncio.ensure_future(run_in_thread(compute, "computes"))
         await asyncio.sleep(0)
         done = True
         assert await computing >= 0

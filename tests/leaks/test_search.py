@@ -60,8 +60,8 @@ WRITTEN = {
     "print(token[:9], end='', flush=True); print(token[9:])": "stdout",
     "sys.stdout.buffer.write(token.encode())": "stdout",
     "print('Bearer ' + token, file=sys.stderr)": "stderr",
-    "from gateway.host.outlet import Outlet; from gateway.observability.logs import set_up_logging\n"
-    "set_up_logging(Outlet(sys.stderr), None).info('sent', headers={'x-key': token})": "stderr",
+    "from gateway.host.line_writer import LineWriter; from gateway.observability.logs import set_up_logging\n"
+    "set_up_logging(LineWriter(sys.stderr), None).info('sent', headers={'x-key': token})": "stderr",
     "from gateway.cli.streams import secure; secure(); print(token, file=sys.stderr)": "stderr",
     "import warnings; warnings.warn(token)": "stderr",
     "from gateway.observability.metrics import Metrics; Metrics().rejection('legitmark', token)": "metrics at the end",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.host.outlet import Outlet
+from gateway.host.line_writer import LineWriter
 from gateway.observability.logs import set_up_logging
 from tests.cli.running import TIMEOUT, environment
 from tests.leaks.search import forms
@@ -171,14 +171,14 @@ def test_a_bug_of_a_command_shows_no_secret(receiver: Receiver, mailbox: Mailbox
 def test_no_renderer_of_the_log_shows_a_local_variable(terminal: bool, tmp_path: Path) -> None:
     stream = (tmp_path / "stderr").open("w")
     stream.isatty = lambda: terminal  # type: ignore[method-assign]
-    outlet = Outlet(stream)
-    log = set_up_logging(outlet)
+    writer = LineWriter(stream)
+    log = set_up_logging(writer)
     try:
         secret, nested = PASSWORD, [PASSWORD]
         raise RuntimeError("planted")
     except RuntimeError:
         log.exception("some.bug")
-    outlet.close()
+    writer.close()
     stream.close()
     said = (tmp_path / "stderr").read_text()
     assert "planted" in said and secret in nested

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.core.urls import UrlError, parse_url
 from gateway.core.values import Duration
-from gateway.host.blocking import started
+from gateway.host.blocking import start_in_thread
 from gateway.sinks import HttpConfig
 from gateway.sinks.net import http_connection
 from gateway.sinks.net.http_client import head_of
@@ -157,7 +157,7 @@ async def test_an_answer_that_comes_before_the_server_hangs_up_on_a_large_reques
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        served = started(serve, "hangs-up")
+        served = start_in_thread(serve, "hangs-up")
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
         async with opened(HttpConfig(url=url), tmp_path) as sink:
             outcomes = [await send(sink, outgoing(b"x" * size)) for _ in range(_TRIES)]

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from gateway.core.outcome import Delivered, Outcome, Reason, Retry
 from gateway.host import append_file
-from gateway.host.blocking import started as begin
+from gateway.host.blocking import start_in_thread as begin
 from gateway.sinks import JsonlConfig
 from gateway.sinks.base import Outgoing, Sink
 from gateway.sinks.jsonl.sink import render

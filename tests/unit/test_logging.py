@@ -10,7 +10,7 @@ from typing import TextIO
 import pytest
 import structlog
 
-from gateway.host.outlet import Outlet
+from gateway.host.line_writer import LineWriter
 from gateway.observability.logs import Log, is_journal, set_up_logging
 
 LONGEST = 48 * 1024
@@ -21,8 +21,8 @@ LONGEST = 48 * 1024
 def stream(tmp_path: Path) -> Iterator[TextIO]:
     with (tmp_path / "stderr").open("w+") as stream:
         yield stream
-        if (outlet := _outlets.pop(stream, None)) is not None:
-            outlet.close()
+        if (writer := _writers.pop(stream, None)) is not None:
+            writer.close()
     structlog.reset_defaults()
 
 
@@ -31,16 +31,16 @@ def journal_of(path: Path) -> str:
     return f"{state.st_dev}:{state.st_ino}"
 
 
-_outlets: dict[TextIO, Outlet] = {}
+_writers: dict[TextIO, LineWriter] = {}
 
 
 def logging_to(stream: TextIO, journal: str | None = None) -> Log:
-    _outlets[stream] = Outlet(stream)
-    return set_up_logging(_outlets[stream], journal)
+    _writers[stream] = LineWriter(stream)
+    return set_up_logging(_writers[stream], journal)
 
 
 def lines(stream: TextIO) -> list[str]:
-    assert _outlets[stream].flush(10)
+    assert _writers[stream].flush(10)
     stream.seek(0)
     return stream.read().split("\n")[:-1]
 

@@ -40,7 +40,7 @@ from gateway.core.routing import Router
 from gateway.core.secrets import Secret
 from gateway.core.signature import Key, sign
 from gateway.core.values import rfc3339
-from gateway.host.addresses import Addresses, read
+from gateway.host.address_file import Addresses, read
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.host.signals import end_as_on_interrupt

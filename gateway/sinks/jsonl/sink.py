@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from gateway.core.outcome import Delivered, Outcome, Reason, Retry
 from gateway.host.append_file import AppendFile
-from gateway.host.blocking import started
+from gateway.host.blocking import start_in_thread
 from gateway.sinks.base import Opening, Outgoing, SinkSettings
 from gateway.sinks.text import envelope
 
@@ -69,7 +69,7 @@ class JsonlSink:
         """A write of a line, and for `batch` of all that wait beside it."""
         taken = list(self._waiting) if self._fsync == "batch" else [first]
         lines = [self._waiting.pop(one) for one in taken]
-        self._write = started(partial(self._append, lines), "jsonl")
+        self._write = start_in_thread(partial(self._append, lines), "jsonl")
         self._write.add_done_callback(partial(self._ended, taken))
         return self._write
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
-from gateway.host.blocking import started
+from gateway.host.blocking import start_in_thread
 from gateway.sinks.net.guard import AddressInfo, BlockedAddress, Guard, lookup
 
 CONNECT_SECONDS = 10.0
@@ -57,7 +57,7 @@ class Dialler:
         now = asyncio.get_running_loop().time()
         asked, at = self._asked.get((host, port), (None, 0.0))
         if asked is None or now - at > _KNOWN_SECONDS:
-            asked = started(lambda: self._resolve(host, port), f"dns:{host}")
+            asked = start_in_thread(lambda: self._resolve(host, port), f"dns:{host}")
             self._asked = {(host, port): (asked, now)}
         try:
             return await asyncio.shield(asked)

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from gateway.host.blocking import started
+from gateway.host.blocking import start_in_thread
 from gateway.store.sqlite.connection import connect_reader, translated
 
 _T = TypeVar("_T")
@@ -29,7 +29,7 @@ class Aside(Generic[_T]):
         self._at_rest = at_rest
         self._function = function
         self._connection: sqlite3.Connection | None = None
-        self.ended: asyncio.Future[_T] = started(self._run, "aside")
+        self.ended: asyncio.Future[_T] = start_in_thread(self._run, "aside")
         """Its result, or what it raised; to be shielded, since it does not stop where an await of it is cancelled."""
 
     async def end(self) -> None:

@@ -216,15 +216,15 @@ def _watch_systemd(systemd: ModuleType) -> None:
     systemd.Systemd._tell = told
 
 
-def _watch_outlet(outlet: ModuleType) -> None:
-    write = outlet.Outlet._write_some
+def _watch_line_writer(module: ModuleType) -> None:
+    write = module.LineWriter._write_some
 
     def written(self: Any, data: memoryview) -> int:
         count: int = write(self, data)
         said("stderr", bytes(data[:count]))
         return count
 
-    outlet.Outlet._write_some = written
+    module.LineWriter._write_some = written
 
 
 def _watch_streams(streams: ModuleType) -> None:
@@ -258,7 +258,7 @@ _PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "gateway.host.environment": _watch_environment,
     "gateway.core.errors": _watch_errors,
     "gateway.observability.metrics": _watch_metrics,
-    "gateway.host.outlet": _watch_outlet,
+    "gateway.host.line_writer": _watch_line_writer,
     "gateway.cli.streams": _watch_streams,
     "gateway.host.systemd": _watch_systemd,
     "gateway.sinks.http.sink": _watch_sink("HttpSink"),

@@ -24,7 +24,7 @@ _END_SECONDS = 1.0
 """The end of the process waits so long for the last lines."""
 
 
-class Outlet:
+class LineWriter:
     """Writes lines to the descriptor of a text stream, past the stream's own buffer: what sticks there would fail again later.
 
     `note` makes the line that tells of lost ones from their number.

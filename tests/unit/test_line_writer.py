@@ -15,7 +15,7 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.host.outlet import MOST_BYTES, MOST_LINES, Outlet
+from gateway.host.line_writer import MOST_BYTES, MOST_LINES, LineWriter
 from gateway.observability.logs import Log, set_up_logging
 from gateway.observability.metrics import Metrics
 
@@ -45,11 +45,11 @@ def defaults() -> Iterator[None]:
 
 
 @contextmanager
-def logging_into(path: Path) -> Iterator[tuple[Log, Outlet]]:
+def logging_into(path: Path) -> Iterator[tuple[Log, LineWriter]]:
     with path.open("a") as stream:
-        outlet = Outlet(stream)
-        yield set_up_logging(outlet), outlet
-        outlet.close()
+        writer = LineWriter(stream)
+        yield set_up_logging(writer), writer
+        writer.close()
 
 
 @given(
@@ -72,10 +72,10 @@ def logging_into(path: Path) -> Iterator[tuple[Log, Outlet]]:
 def test_no_value_makes_the_log_raise_and_its_line_still_comes(tmp_path: Path, values: dict[str, Any]) -> None:
     path = tmp_path / "stderr"
     path.unlink(missing_ok=True)
-    with logging_into(path) as (log, outlet):
+    with logging_into(path) as (log, writer):
         log.warning("something.happened", **values)
     (line,) = path.read_text().splitlines()
-    assert json.loads(line)["event"] == "something.happened" and outlet.dropped == 0
+    assert json.loads(line)["event"] == "something.happened" and writer.dropped == 0
 
 
 def test_a_value_of_endless_depth_is_left_out(tmp_path: Path) -> None:
@@ -89,33 +89,33 @@ def test_lines_for_a_reader_that_has_gone_are_dropped_and_counted() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as stream:
-        outlet = Outlet(stream)
+        writer = LineWriter(stream)
         for _ in range(5):
-            outlet.put("a line")
-            assert outlet.flush(10)
-        assert outlet.dropped == 5
-        outlet.close()
+            writer.put("a line")
+            assert writer.flush(10)
+        assert writer.dropped == 5
+        writer.close()
 
 
 def test_lines_for_a_full_disk_are_dropped_and_counted() -> None:
     with Path("/dev/full").open("w") as stream:
-        outlet = Outlet(stream)
-        outlet.put("a line")
-        assert outlet.flush(10) and outlet.dropped == 1
-        outlet.close()
+        writer = LineWriter(stream)
+        writer.put("a line")
+        assert writer.flush(10) and writer.dropped == 1
+        writer.close()
 
 
 def test_a_stream_that_was_closed_before_or_is_closed_later_only_drops(tmp_path: Path) -> None:
-    nothing = Outlet(None)
+    nothing = LineWriter(None)
     nothing.put("a line")
     assert nothing.dropped == 1
     stream = (tmp_path / "stderr").open("w")
-    outlet = Outlet(stream)
+    writer = LineWriter(stream)
     os.close(stream.fileno())
-    outlet.put("a line")
-    assert outlet.flush(10) and outlet.dropped == 1
+    writer.put("a line")
+    assert writer.flush(10) and writer.dropped == 1
     os.open(os.devnull, os.O_WRONLY)  # takes the free descriptor, which the stream closes again
-    for one in (nothing, outlet):
+    for one in (nothing, writer):
         one.close()
     stream.close()
 
@@ -123,20 +123,20 @@ def test_a_stream_that_was_closed_before_or_is_closed_later_only_drops(tmp_path:
 def test_a_full_pipe_holds_up_nobody_and_what_it_lost_is_told_once_it_takes_lines_again() -> None:
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as stream, os.fdopen(reading, "rb") as reader:
-        outlet = Outlet(stream, note=lambda lost: f"lost {lost}")
+        writer = LineWriter(stream, note=lambda lost: f"lost {lost}")
         line = "x" * 4000
         for _ in range(MOST_LINES):
-            outlet.put(line)
-        assert outlet.dropped > MOST_LINES - MOST_BYTES / 4000 - 30
-        assert not outlet.flush(0.01)
-        lost = outlet.dropped
+            writer.put(line)
+        assert writer.dropped > MOST_LINES - MOST_BYTES / 4000 - 30
+        assert not writer.flush(0.01)
+        lost = writer.dropped
         read: list[bytes] = []
         reads = threading.Thread(target=lambda: read.extend(reader))
         reads.start()
-        assert outlet.flush(10)
-        outlet.put("the last one")
-        outlet.close()
-        assert outlet.dropped == lost
+        assert writer.flush(10)
+        writer.put("the last one")
+        writer.close()
+        assert writer.dropped == lost
         stream.close()
         reads.join(10)
         said = [raw.decode().strip() for raw in read]
