@@ -46,7 +46,9 @@ from gateway.ingest.receive import Intake
 from gateway.ingest.refused_requests import RefusedRequests
 from gateway.ingest.rejections import Rejections
 from gateway.ingest.source_watch import SourceWatch
-from gateway.maintenance.janitor import Janitor, LaneClock
+from gateway.maintenance.clock_jumps import ClockJumps, LaneClock
+from gateway.maintenance.invariants import Invariants
+from gateway.maintenance.janitor import Janitor
 from gateway.maintenance.watchdog import Watchdog
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log
@@ -166,14 +168,14 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     readiness = Readiness(stop=signals.stop, store=store, audit=audit, space=space, metrics=metrics)
     janitor = Janitor(
         store=store,
-        lanes=directory,
+        clock_jumps=ClockJumps(store=store, lanes=directory, lane_clock=lane_clock, clock=clock, log=log),
+        invariants=Invariants(store=store, lanes=directory, metrics=metrics, clock=lane_clock, log=log),
         rejections=rejections,
         space=space,
         pace=pace,
-        metrics=metrics,
+        lane_clock=lane_clock,
         clock=clock,
         log=log,
-        lane_clock=lane_clock,
     )
     watchdog = Watchdog(
         store=store,

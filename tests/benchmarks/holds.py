@@ -157,8 +157,8 @@ def _purge(before: float) -> Slice:
     def purge(connection: sqlite3.Connection) -> bool:
         nonlocal after
         changes = Changes()
-        purging.purge_threads(connection, janitor._SLICE, before)
-        purged = purging.purge(connection, after, janitor._SLICE, before, changes)
+        purging.purge_threads(connection, janitor.PURGED_AT_ONCE, before)
+        purged = purging.purge(connection, after, janitor.PURGED_AT_ONCE, before, changes)
         writes.count(connection, changes)
         after = purged.last
         return purged.any_old and not purged.at_end

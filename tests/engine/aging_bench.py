@@ -16,12 +16,12 @@ from gateway.core.retry import RetryPolicy
 from gateway.delivery.attempt import LaneSettings, LaneWorld
 from gateway.delivery.gates import Gates
 from gateway.delivery.lane import Lane
-from gateway.ingest.disk_space import Space
-from gateway.ingest.rejections import Rejections
-from gateway.maintenance.janitor import Janitor, LaneClock
-from gateway.observability.throughput import Pace
+from gateway.maintenance.clock_jumps import LaneClock
+from gateway.maintenance.invariants import Invariants
+from gateway.maintenance.janitor import Janitor
 from tests.engine.bench import DAY, HOUR, Bench, TroubledStore, working
 from tests.fakes import FakeClock, notices_for
+from tests.support.maintenance import maintenance_of
 
 RETENTION = 90 * DAY
 SCHEDULE = (0.0, 600.0, 600.0)
@@ -45,6 +45,7 @@ class House(Bench):
 
     store: FullStore
     keeper: Janitor
+    invariants: Invariants
 
     async def open(self, give_up_after: float = 12 * HOUR) -> None:
         log = structlog.wrap_logger(self.log, processors=[structlog.processors.format_exc_info])
@@ -54,17 +55,9 @@ class House(Bench):
         gates = Gates(SinkState(), BreakerPolicy(10**6, 30.0), None, self.aging)
         settings = LaneSettings(RetryPolicy(SCHEDULE, give_up_after), 16, 30.0, False)
         self.lane = Lane("erp", self.sink, settings, gates, world)
-        self.keeper = Janitor(
-            store=self.store,
-            lanes={"erp": self.lane},
-            rejections=Rejections(self.audit, self.metrics, self.clock),
-            space=Space(lambda: 1 << 40, 1, self.metrics, log),
-            pace=Pace(self.metrics, self.clock),
-            metrics=self.metrics,
-            clock=self.clock,
-            log=log,
-            lane_clock=self.aging,
-        )
+        lanes = {"erp": self.lane}
+        made = maintenance_of(self.store, self.audit, lanes, self.metrics, self.clock, log, self.aging)
+        self.keeper, self.invariants = made.janitor, made.invariants
 
     async def pass_time(self, seconds: float, tick: float = 10.0) -> None:
         """The janitor's and the lane's steps, while time goes on."""

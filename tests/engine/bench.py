@@ -23,15 +23,13 @@ from gateway.delivery.gates import Gates
 from gateway.delivery.lane import Lane
 from gateway.delivery.memory import Memory
 from gateway.host.clock import Clock
-from gateway.ingest.disk_space import Space
-from gateway.ingest.rejections import Rejections
 from gateway.maintenance.janitor import Janitor
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
-from gateway.observability.throughput import Pace
 from gateway.store.sqlite import operations, reads
 from gateway.store.sqlite.store import Store
 from tests.fakes import FakeClock, FakeSink, notices_for
+from tests.support.maintenance import maintenance_of
 from tests.support.waiting import until
 
 HOUR = 3600.0
@@ -142,16 +140,7 @@ class Bench:
 
     def janitor(self) -> Janitor:
         log = structlog.wrap_logger(self.log, processors=[])
-        return Janitor(
-            store=self.store,
-            lanes={"erp": self.lane},
-            rejections=Rejections(self.audit, self.metrics, self.clock),
-            space=Space(lambda: 1 << 40, 1, self.metrics, log),
-            pace=Pace(self.metrics, self.clock),
-            metrics=self.metrics,
-            clock=self.clock,
-            log=log,
-        )
+        return maintenance_of(self.store, self.audit, {"erp": self.lane}, self.metrics, self.clock, log).janitor
 
     async def accept(self, number: int = 1, *, due_in: float = 0.0, body: bytes | None = None) -> list[Owed]:
         """Commit messages that owe a delivery; the lane is not told."""

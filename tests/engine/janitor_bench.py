@@ -17,8 +17,8 @@ from gateway.core.outcome import Delivered, Reason, Reject
 from gateway.core.records import Accepted, Attempt, Message, NewMessage, Settlement, Status
 from gateway.core.retry import RetryPolicy, decide
 from gateway.delivery.lane import Lane
-from gateway.ingest.disk_space import Space
 from gateway.ingest.rejections import Rejections
+from gateway.maintenance.invariants import Invariants
 from gateway.maintenance.janitor import Janitor
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
@@ -26,6 +26,7 @@ from gateway.observability.throughput import Pace
 from gateway.store.sqlite.store import Store
 from gateway.store.sqlite.writes import Changes
 from tests.fakes import FakeClock
+from tests.support.maintenance import maintenance_of
 
 _T = TypeVar("_T")
 DAY = 86400.0
@@ -55,7 +56,9 @@ class House(NamedTuple):
     log: structlog.testing.CapturingLogger
     metrics: Metrics
     rejections: Rejections
+    pace: Pace
     janitor: Janitor
+    invariants: Invariants
     lanes: dict[str, Lane]
 
     async def lines(self) -> list[dict[str, Any]]:
@@ -101,23 +104,11 @@ async def keeping_house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House
     log = structlog.testing.CapturingLogger()
     audit = AuditLog(tmp_path / "audit.jsonl", clock, structlog.wrap_logger(log, processors=[]))
     metrics = Metrics()
-    rejections = Rejections(audit, metrics, clock)
-    wrapped = structlog.wrap_logger(log, processors=[])
-    space = Space(lambda: 1 << 40, 1 << 28, metrics, wrapped)
     lanes: dict[str, Lane] = {}
-    janitor = Janitor(
-        store=store,
-        lanes=lanes,
-        rejections=rejections,
-        space=space,
-        pace=Pace(metrics, clock),
-        metrics=metrics,
-        clock=clock,
-        log=wrapped,
-    )
+    made = maintenance_of(store, audit, lanes, metrics, clock, structlog.wrap_logger(log, processors=[]))
     beside = [asyncio.create_task(store.run()), asyncio.create_task(audit.run())]
     try:
-        yield House(store, audit, clock, log, metrics, rejections, janitor, lanes)
+        yield House(store, audit, clock, log, metrics, made.rejections, made.pace, made.janitor, made.invariants, lanes)
     finally:
         audit.finish()
         store.finish()

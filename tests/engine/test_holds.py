@@ -19,12 +19,9 @@ from gateway.core.conversation import Thread
 from gateway.core.outcome import Delivered
 from gateway.core.routing import Route, Router
 from gateway.core.selection import Selection
-from gateway.ingest.disk_space import Space
-from gateway.ingest.rejections import Rejections
 from gateway.maintenance.audit_catchup import catch_up
-from gateway.maintenance.janitor import Janitor, LaneClock
+from gateway.maintenance.clock_jumps import LaneClock
 from gateway.observability.audit import AuditLog
-from gateway.observability.throughput import Pace
 from gateway.store.sqlite import operations
 from gateway.store.sqlite.batch import Batch
 from gateway.store.sqlite.conversations import SinkThreads
@@ -34,6 +31,7 @@ from tests.engine.bench import Bench, TroubledStore, working
 from tests.engine.lanes_bench import House
 from tests.fakes import FakeClock
 from tests.store.kit import new, one, settlement
+from tests.support.maintenance import maintenance_of
 
 WAITING = 10_000
 OTHERS = 40
@@ -145,17 +143,7 @@ class Crowd:
             lanes=self.house.directory,
             clock=aging,
         )
-        self.janitor = Janitor(
-            store=store,
-            lanes=self.house.directory,
-            rejections=Rejections(audit, self.bench.metrics, clock),
-            space=Space(lambda: 1 << 40, 1, self.bench.metrics, quiet),
-            pace=Pace(self.bench.metrics, clock),
-            metrics=self.bench.metrics,
-            clock=clock,
-            log=quiet,
-            lane_clock=aging,
-        )
+        self.maintenance = maintenance_of(store, audit, self.house.directory, self.bench.metrics, clock, quiet, aging)
 
     async def configure(self, erp: str | None) -> None:
         """Go on by the sinks of all routes, and `erp` where it is said how."""
@@ -190,18 +178,18 @@ async def test_no_operation_holds_the_writer_for_long_whatever_waits(crowd: Crow
     assert await crowd.act(crowd.operator.replay, selection=Selection(status="unrouted"), reroute=True) == OTHERS * len(SINKS)
     assert await crowd.act(crowd.operator.discard, selection=Selection(sink="erp", state="queued")) == WAITING
     clock.jump(86_400.0)
-    await crowd.janitor.step()
+    await crowd.maintenance.janitor.step()
     fresh = [new(f"msg_new_{number}", at=clock.now(), sinks=tuple(SINKS)) for number in range(60)]
     accepted = await asyncio.gather(*map(store.accept, fresh))
     done = [settlement(stored.seq, Delivered(), sink=sink) for stored in accepted for sink in SINKS]  # type: ignore[union-attr]
     assert all(await asyncio.gather(*map(store.settle, done)))
     await store.change(spoil)
     clock.advance(3700.0)
-    while not await crowd.janitor.watch_counters():
+    while not await crowd.maintenance.invariants.check_counters():
         pass
     clock.advance(100 * 86_400.0)
     while one(path, "SELECT count(*) FROM messages WHERE seq <= ?", OTHERS):
-        await crowd.janitor.step()
+        await crowd.maintenance.janitor.step()
     await crowd.house.directory[SINKS[0]].pause("ann")
     await store.change(operations.touch)
     await SinkThreads(store, SINKS[0], clock).keep("#c", "sr", Thread("C1", "1.0", clock.now()))

@@ -21,7 +21,7 @@ from gateway.delivery.attempt import LaneSettings, LaneWorld
 from gateway.delivery.gates import Gates
 from gateway.delivery.lane import Lane
 from gateway.ingest.rejections import MOST_NAMED, WINDOW
-from gateway.maintenance import janitor as janitor_module
+from gateway.maintenance import invariants
 from gateway.store.sqlite import operations
 from gateway.store.sqlite.writes import Changes
 from tests.engine.janitor_bench import RETENTION, House, alarms, an_hour, keeping_house, violations
@@ -42,7 +42,7 @@ async def test_it_looks_at_the_counters_every_ten_seconds(house: House) -> None:
     for seconds, looks in ((10, 2), (5, 2), (5, 3)):
         house.clock.advance(seconds)
         await house.janitor.step()
-        assert len(house.janitor._pace._looks) == looks
+        assert len(house.pace._looks) == looks
 
 
 # --- rejections
@@ -325,12 +325,12 @@ async def test_a_counter_that_is_off_by_one_is_an_error_line_and_a_number(house:
 async def test_the_table_is_counted_in_pages_and_what_happens_between_them_is_no_alarm(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(janitor_module, "_COUNTED_AT_ONCE", 4)
+    monkeypatch.setattr(invariants, "COUNTED_AT_ONCE", 4)
     await house.add("delivered", number=10)
     await house.add("queued", number=10)
     house.clock.advance(3600.0)
     pages = 0
-    while not await house.janitor.watch_counters():
+    while not await house.invariants.check_counters():
         pages += 1
         await house.add("delivered")
         await house.add("queued")
@@ -342,19 +342,19 @@ async def test_the_table_is_counted_in_pages_and_what_happens_between_them_is_no
 async def test_a_replay_of_what_was_delivered_in_the_middle_of_a_count_is_no_alarm(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(janitor_module, "_COUNTED_AT_ONCE", 4)
+    monkeypatch.setattr(invariants, "COUNTED_AT_ONCE", 4)
     await house.add("delivered", number=20)
     house.clock.advance(3600.0)
-    assert not await house.janitor.watch_counters()
+    assert not await house.invariants.check_counters()
     again = [Target(1, "erp"), Target(2, "erp")]
     await house.store.change(lambda link, changes: operations.reopen(link, again, ["delivered"], house.clock.now(), changes))
     for _ in range(20):
-        await house.janitor.watch_counters()
+        await house.invariants.check_counters()
     assert alarms(house, "invariant.counters") == []
 
 
 async def test_while_the_table_is_counted_nothing_is_purged_and_then_it_is(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(janitor_module, "_COUNTED_AT_ONCE", 4)
+    monkeypatch.setattr(invariants, "COUNTED_AT_ONCE", 4)
     await house.add("delivered", number=20)
     house.clock.advance(RETENTION + 60)
     await house.janitor.step()  # the first page
@@ -378,6 +378,6 @@ async def test_gaps_that_a_purge_left_are_not_walked_through(house: House) -> No
     await house.store.change(far)
     house.clock.advance(3600.0)
     pages = 1
-    while not await house.janitor.watch_counters():
+    while not await house.invariants.check_counters():
         pages += 1
     assert pages == 2 and alarms(house, "invariant.counters") == []

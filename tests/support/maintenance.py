@@ -1,0 +1,58 @@
+"""A janitor with all that it looks after, put together as the gateway does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from gateway.delivery.lane import Lane
+from gateway.host.clock import Clock
+from gateway.ingest.disk_space import Space
+from gateway.ingest.rejections import Rejections
+from gateway.maintenance.clock_jumps import ClockJumps, LaneClock
+from gateway.maintenance.invariants import Invariants
+from gateway.maintenance.janitor import Janitor
+from gateway.observability.audit import AuditLog
+from gateway.observability.logs import Log
+from gateway.observability.metrics import Metrics
+from gateway.observability.throughput import Pace
+from gateway.store.sqlite.store import Store
+
+
+class Maintenance(Struct, frozen=True):
+    janitor: Janitor
+    invariants: Invariants
+    rejections: Rejections
+    pace: Pace
+
+
+def maintenance_of(
+    store: Store,
+    audit: AuditLog,
+    lanes: Mapping[str, Lane],
+    metrics: Metrics,
+    clock: Clock,
+    log: Log,
+    lane_clock: LaneClock | None = None,
+) -> Maintenance:
+    """Build a janitor on a disk that has room.
+
+    Args:
+        lane_clock: the clock that the lanes have; None if they have the same one as the janitor.
+    """
+    aging = lane_clock or LaneClock(clock)
+    invariants = Invariants(store=store, lanes=lanes, metrics=metrics, clock=aging, log=log)
+    rejections, pace = Rejections(audit, metrics, clock), Pace(metrics, clock)
+    janitor = Janitor(
+        store=store,
+        clock_jumps=ClockJumps(store=store, lanes=lanes, lane_clock=aging, clock=clock, log=log),
+        invariants=invariants,
+        rejections=rejections,
+        space=Space(lambda: 1 << 40, 1 << 28, metrics, log),
+        pace=pace,
+        lane_clock=aging,
+        clock=clock,
+        log=log,
+    )
+    return Maintenance(janitor, invariants, rejections, pace)
