@@ -7,11 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from cyclopts import App
 from msgspec import NODEFAULT, Struct
 from msgspec.structs import FieldInfo, fields
 
-from gateway.cli.commands import app
 from gateway.config.settings import (
     AdminSettings,
     AuditSettings,
@@ -31,6 +29,7 @@ from gateway.core.vocabulary import NOTICE_TYPES
 from gateway.observability.metrics import Metrics
 from gateway.sinks import SINK_TYPES
 from gateway.sinks.base import SinkSettings
+from tests.docs.commands import COMMANDS, options_of
 from tests.docs.reading import ROOT, marked, rows, section, text_of, words
 
 TEXT = text_of(ROOT / "docs/reference.md")
@@ -139,20 +138,6 @@ def test_the_reasons_are_the_closed_list() -> None:
     assert first_words("reasons") == [reason.value for reason in Reason]
 
 
-def commands(of: App, prefix: str) -> dict[str, App]:
-    """Every command of an application by its whole name, those of its groups included."""
-    found: dict[str, App] = {}
-    for name in of:
-        if name.startswith("-"):
-            continue
-        inner = commands(of[name], f"{prefix} {name}")
-        found |= inner or {f"{prefix} {name}": of[name]}
-    return found
-
-
-COMMANDS = commands(app, "gateway")
-
-
 def test_every_command_stands_in_the_list_of_commands() -> None:
     rows_of_commands = [re.match(r"gateway(?: [a-z]+)+", words(row[0])[0]) for row in rows(marked(TEXT, "commands"))]
     assert sorted(found[0] for found in rows_of_commands if found) == sorted(COMMANDS)
@@ -162,9 +147,8 @@ def test_every_command_stands_in_the_list_of_commands() -> None:
 def test_the_options_that_the_list_of_commands_names_exist(row: list[str]) -> None:
     name = re.match(r"gateway(?: [a-z]+)+", words(row[0])[0])
     assert name is not None
-    known = {option for argument in COMMANDS[name[0]].assemble_argument_collection() for option in argument.names}
     named = {word.split()[0] for cell in row for word in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", cell)}
-    assert named <= known
+    assert named <= options_of(name[0])
 
 
 def test_the_environment_variables_are_the_ones_that_the_gateway_reads() -> None:
