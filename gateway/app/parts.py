@@ -53,7 +53,7 @@ from gateway.maintenance.watchdog import Watchdog
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
-from gateway.observability.throughput import Pace
+from gateway.observability.throughput import Throughput
 from gateway.store.sqlite.migrations import Upgrade
 from gateway.store.sqlite.store import Store
 from gateway.web.admin.guard import Guard
@@ -164,7 +164,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     lanes = await Lanes.open(config, directory, world, clock)
 
     # What the passing of time makes necessary.
-    pace = Pace(metrics, clock)
+    throughput = Throughput(metrics.totals, clock)
     readiness = Readiness(stop=signals.stop, store=store, audit=audit, space=space, metrics=metrics)
     janitor = Janitor(
         store=store,
@@ -172,7 +172,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         invariants=Invariants(store=store, lanes=directory, metrics=metrics, clock=lane_clock, log=log),
         rejections=rejections,
         space=space,
-        pace=pace,
+        throughput=throughput,
         lane_clock=lane_clock,
         clock=clock,
         log=log,
@@ -195,12 +195,15 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     reverify = Reverify(
         refused=refused, intake=intake, sources=sources_by_name(config), audit=audit, metrics=metrics, clock=clock, log=log
     )
+    certificate = certificate_of(config)
+    tls = Tls(certificate, metrics=metrics, clock=clock, log=log) if certificate is not None else None
     observer = Observer(
         store=store,
         audit=audit,
         lanes=directory,
         space=space,
-        pace=pace,
+        certificate=tls,
+        throughput=throughput,
         metrics=metrics,
         reasons=readiness.reasons,
         config=running.state,
@@ -212,8 +215,6 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
 
     # The HTTP edge.
-    certificate = certificate_of(config)
-    tls = Tls(certificate, metrics=metrics, clock=clock, log=log) if certificate is not None else None
     ingress = Ingress(
         sources_of(config),
         intake,

@@ -52,6 +52,6 @@ class Readiness:
             return STOPPING
         state = f"not ready: {'; '.join(reasons)}" if (reasons := self.reasons()) else "ready"
         queued, dead = (sum(getattr(sink, state) for sink in counts.values()) for state in ("queued", "dead"))
-        received = round(sum(self._metrics.values("messages_total")))
+        received = self._metrics.totals.received
         waiting = f", {queued} deliveries queued, {dead} dead" if counts else ""
         return f"{state}: webhooks on {', '.join(self._addresses)}; {received} received since start{waiting}"

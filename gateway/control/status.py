@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
 from msgspec import structs
 
@@ -19,12 +20,21 @@ from gateway.ingest.refused_requests import RefusedRequests
 from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
-from gateway.observability.throughput import Pace
+from gateway.observability.throughput import Throughput
 from gateway.store.sqlite.overview import Overview, last_failure, overview, sizes
 from gateway.store.sqlite.refused_file import Kept
 from gateway.store.sqlite.store import Store
 
 _STATES = Counts.__struct_fields__
+
+
+class Certificate(Protocol):
+    """The TLS certificate that senders are shown."""
+
+    @property
+    def expires_at(self) -> float:
+        """The instant at which it expires, in Unix seconds, UTC."""
+        ...
 
 
 class Observer:
@@ -35,7 +45,8 @@ class Observer:
         audit: AuditLog,
         lanes: Mapping[str, Lane],
         space: Space,
-        pace: Pace,
+        certificate: Certificate | None,
+        throughput: Throughput,
         metrics: Metrics,
         reasons: Callable[[], list[str]],
         config: Callable[[], RunningConfig],
@@ -47,6 +58,7 @@ class Observer:
     ) -> None:
         """
         Args:
+            certificate: the one that runs now; None without TLS.
             reasons: why the gateway is not ready; none: it is.
             config: what it runs by.
             lines_dropped: how many lines of the log were lost since the start.
@@ -56,7 +68,8 @@ class Observer:
         self._audit = audit
         self._lanes = lanes
         self._space = space
-        self._pace = pace
+        self._certificate = certificate
+        self._throughput = throughput
         self._metrics = metrics
         self._reasons = reasons
         self._config = config
@@ -88,8 +101,7 @@ class Observer:
         """The facts of now, and what of them needs a person."""
         view, now, files = await self._overview(), self._clock.now(), sizes(self._store.path)
         reasons = tuple(self._reasons())
-        received, refused, delivered = self._pace.flows()
-        expiries = self._metrics.values("tls_certificate_expiry_timestamp_seconds")
+        received, refused, delivered = self._throughput.flows()
         status = Status(
             time=_instant(now),
             version=__version__,
@@ -109,8 +121,8 @@ class Observer:
             wal_bytes=files.wal,
             clock_suspect=self._watch.suspects_clock,
             sources=self._sources(),
-            certificate_expires_at=_instant(min(expiries)) if expiries else None,
-            invariant_violations=int(sum(self._metrics.values("invariant_violations_total"))),
+            certificate_expires_at=_instant(self._certificate.expires_at) if self._certificate else None,
+            invariant_violations=self._metrics.totals.violations,
         )
         return structs.replace(status, attention=attention(status))
 

@@ -11,7 +11,7 @@ from gateway.ingest.rejections import Rejections
 from gateway.maintenance.clock_jumps import ClockJumps
 from gateway.maintenance.invariants import Invariants
 from gateway.observability.logs import Log
-from gateway.observability.throughput import Pace
+from gateway.observability.throughput import Throughput
 from gateway.store.sqlite import operations
 from gateway.store.sqlite.store import Store
 
@@ -39,7 +39,7 @@ class Janitor:
         invariants: Invariants,
         rejections: Rejections,
         space: Space,
-        pace: Pace,
+        throughput: Throughput,
         lane_clock: Clock,
         clock: Clock,
         log: Log,
@@ -50,7 +50,7 @@ class Janitor:
         self._invariants = invariants
         self._rejections = rejections
         self._space = space
-        self._pace = pace
+        self._throughput = throughput
         self._lane_clock = lane_clock
         self._clock = clock
         self._log = log
@@ -70,7 +70,7 @@ class Janitor:
         """Do what is due. Returns the seconds until more is."""
         self._rejections.flush()
         self._space.step()
-        self._pace.step()
+        self._throughput.step()
         try:
             if self._store.trouble is not None:
                 await self._store.change(operations.touch)  # the disk may have room again, and nobody else may write now

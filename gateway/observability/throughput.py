@@ -1,61 +1,63 @@
-"""How much comes in and goes out: the counters of the metrics, looked at every ten seconds for an hour."""
+"""How many webhooks come in and how many deliveries go out: averages over the last minute and the last hour.
+
+The loop of the janitor takes a reading every ten seconds, and an hour of readings is kept.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.core.attention import Flow
 from gateway.host.clock import Clock
-from gateway.observability.metrics import Metrics
+from gateway.observability.metrics import Totals
 
-_EVERY = 10.0
-"""Seconds between two looks."""
+_EVERY_SECONDS = 10.0
 _MINUTE, _HOUR = 60.0, 3600.0
 
 
-class _Look(Struct, frozen=True):
+class _Reading(Struct, frozen=True):
     at: float
     """Monotonic seconds."""
-    received: float
-    refused: float
-    delivered: float
+    totals: Totals
 
 
-class Pace:
-    def __init__(self, metrics: Metrics, clock: Clock) -> None:
-        self._metrics = metrics
+class Throughput:
+    """Turns counts since the start into averages."""
+
+    def __init__(self, totals: Totals, clock: Clock) -> None:
+        self._totals = totals
         self._clock = clock
-        self._looks = deque([self._look()], maxlen=int(_HOUR / _EVERY) + 1)
+        self._readings = deque([self._read()], maxlen=int(_HOUR / _EVERY_SECONDS) + 1)
 
     def step(self) -> None:
-        """Look again, where it is time."""
-        if self._clock.monotonic() - self._looks[-1].at >= _EVERY:
-            self._looks.append(self._look())
+        """Take a reading if the last one is ten seconds old."""
+        if self._clock.monotonic() - self._readings[-1].at >= _EVERY_SECONDS:
+            self._readings.append(self._read())
+
+    @property
+    def readings(self) -> int:
+        """How many readings are kept."""
+        return len(self._readings)
 
     def flows(self) -> tuple[Flow, Flow, Flow]:
-        """Return the flows of what was received, refused and delivered."""
-        now = self._look()
+        """Return the flows of webhooks received, requests refused and deliveries made."""
+        now = self._read()
         minute, hour = self._before(now.at - _MINUTE), self._before(now.at - _HOUR)
         names = ("received", "refused", "delivered")
         received, refused, delivered = (Flow(_rate(minute, now, name), _rate(hour, now, name)) for name in names)
         return received, refused, delivered
 
-    def _before(self, instant: float) -> _Look:
-        """The last look up to an instant, or the first of all."""
-        return next((look for look in reversed(self._looks) if look.at <= instant), self._looks[0])
+    def _before(self, instant: float) -> _Reading:
+        """Return the last reading up to an instant, or the first of all."""
+        return next((reading for reading in reversed(self._readings) if reading.at <= instant), self._readings[0])
 
-    def _look(self) -> _Look:
-        return _Look(
-            at=self._clock.monotonic(),
-            received=sum(self._metrics.values("messages_total")),
-            refused=sum(self._metrics.values("rejections_total")),
-            delivered=sum(self._metrics.values("deliveries_ended_total", state="delivered")),
-        )
+    def _read(self) -> _Reading:
+        return _Reading(self._clock.monotonic(), structs.replace(self._totals))
 
 
-def _rate(before: _Look, now: _Look, name: str) -> float:
-    """A minute; within the first minute, what came so far. One in an hour is not none."""
-    number: float = getattr(now, name) - getattr(before, name)
+def _rate(before: _Reading, now: _Reading, name: str) -> float:
+    """Return how many came per minute; within the first minute, how many came so far. Two digits: one per hour is not none."""
+    number: int = getattr(now.totals, name) - getattr(before.totals, name)
     return round(number * _MINUTE / max(now.at - before.at, _MINUTE), 2)

@@ -22,7 +22,7 @@ from gateway.maintenance.invariants import Invariants
 from gateway.maintenance.janitor import Janitor
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
-from gateway.observability.throughput import Pace
+from gateway.observability.throughput import Throughput
 from gateway.store.sqlite.store import Store
 from gateway.store.sqlite.writes import Changes
 from tests.fakes import FakeClock
@@ -56,7 +56,7 @@ class House(NamedTuple):
     log: structlog.testing.CapturingLogger
     metrics: Metrics
     rejections: Rejections
-    pace: Pace
+    throughput: Throughput
     janitor: Janitor
     invariants: Invariants
     lanes: dict[str, Lane]
@@ -108,7 +108,7 @@ async def keeping_house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House
     made = maintenance_of(store, audit, lanes, metrics, clock, structlog.wrap_logger(log, processors=[]))
     beside = [asyncio.create_task(store.run()), asyncio.create_task(audit.run())]
     try:
-        yield House(store, audit, clock, log, metrics, made.rejections, made.pace, made.janitor, made.invariants, lanes)
+        yield House(store, audit, clock, log, metrics, made.rejections, made.throughput, made.janitor, made.invariants, lanes)
     finally:
         audit.finish()
         store.finish()

@@ -35,14 +35,14 @@ async def house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
         yield house
 
 
-# --- pace
+# --- throughput
 
 
-async def test_it_looks_at_the_counters_every_ten_seconds(house: House) -> None:
-    for seconds, looks in ((10, 2), (5, 2), (5, 3)):
+async def test_it_has_the_throughput_read_every_ten_seconds(house: House) -> None:
+    for seconds, readings in ((10, 2), (5, 2), (5, 3)):
         house.clock.advance(seconds)
         await house.janitor.step()
-        assert len(house.pace._looks) == looks
+        assert house.throughput.readings == readings
 
 
 # --- rejections

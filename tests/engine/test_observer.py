@@ -19,9 +19,10 @@ from gateway.ingest.refused_requests import RefusedRequests
 from gateway.ingest.source_watch import Refusing, SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
-from gateway.observability.throughput import Pace
+from gateway.observability.throughput import Throughput
 from gateway.store.sqlite.store import Store
 from tests.fakes import START, FakeClock
+from tests.support.metric_values import metric_values
 
 _T = TypeVar("_T")
 
@@ -49,7 +50,8 @@ async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_p
         audit=audit,
         lanes={},
         space=space,
-        pace=Pace(metrics, clock),
+        certificate=None,
+        throughput=Throughput(metrics.totals, clock),
         metrics=metrics,
         reasons=lambda: [store.trouble] if store.trouble else [],
         config=lambda: RunningConfig(file="gateway.toml", sha256="", loaded_at=datetime.fromtimestamp(START, UTC)),
@@ -69,4 +71,4 @@ async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_p
     assert (status.ready, status.not_ready) == (False, ("another process has locked the database",))
     assert (status.quarantined, status.unrouted, status.disk_free_bytes) == (None, None, 10_000)
     assert [one.reason for one in status.attention] == ["not_ready"]
-    assert (metrics.values("ready"), metrics.values("store_failing"), metrics.values("audit_failing")) == ([0], [1], [0])
+    assert [metric_values(metrics, name) for name in ("ready", "store_failing", "audit_failing")] == [[0], [1], [0]]

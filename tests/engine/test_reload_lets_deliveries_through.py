@@ -14,6 +14,7 @@ from gateway.host.blocking import run_in_thread, short_turns
 from tests.engine.bench import Bench, working
 from tests.engine.lanes_bench import ERP, FullStore, House
 from tests.fakes import FakeClock
+from tests.support.metric_values import metric_values
 
 
 @pytest.fixture
@@ -93,6 +94,6 @@ async def test_the_loop_goes_on_between_the_sinks_that_a_reload_opens_and_betwee
     opened = await house.lanes.open_sinks(house.config(sinks(100)))
     counting.cancel()
     assert len(opened.sinks) == 20 and len(set(at)) == 20
-    assert house.bench.metrics.values("deliveries_ended_total", sink="s100", state="delivered") == [0.0]
+    assert metric_values(house.bench.metrics, "deliveries_ended_total", sink="s100", state="delivered") == [0.0]
     for sink in opened.sinks.values():
         await sink.aclose()

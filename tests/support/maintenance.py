@@ -16,7 +16,7 @@ from gateway.maintenance.janitor import Janitor
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
-from gateway.observability.throughput import Pace
+from gateway.observability.throughput import Throughput
 from gateway.store.sqlite.store import Store
 
 
@@ -24,7 +24,7 @@ class Maintenance(Struct, frozen=True):
     janitor: Janitor
     invariants: Invariants
     rejections: Rejections
-    pace: Pace
+    throughput: Throughput
 
 
 def maintenance_of(
@@ -43,16 +43,16 @@ def maintenance_of(
     """
     aging = lane_clock or LaneClock(clock)
     invariants = Invariants(store=store, lanes=lanes, metrics=metrics, clock=aging, log=log)
-    rejections, pace = Rejections(audit, metrics, clock), Pace(metrics, clock)
+    rejections, throughput = Rejections(audit, metrics, clock), Throughput(metrics.totals, clock)
     janitor = Janitor(
         store=store,
         clock_jumps=ClockJumps(store=store, lanes=lanes, lane_clock=aging, clock=clock, log=log),
         invariants=invariants,
         rejections=rejections,
         space=Space(lambda: 1 << 40, 1 << 28, metrics, log),
-        pace=pace,
+        throughput=throughput,
         lane_clock=aging,
         clock=clock,
         log=log,
     )
-    return Maintenance(janitor, invariants, rejections, pace)
+    return Maintenance(janitor, invariants, rejections, throughput)

@@ -12,6 +12,7 @@ from gateway.core.values import rfc3339
 from gateway.ingest.source_watch import DISTINCT, ENOUGH, NONE_GOOD, REMEMBERED, Refusing, SourceWatch
 from gateway.observability.metrics import Metrics
 from tests.fakes import FakeClock
+from tests.support.metric_values import metric_values
 
 
 class Watched:
@@ -120,10 +121,10 @@ async def test_a_suspicion_of_the_clock_ends_with_time_or_the_first_good_message
     for number in range(DISTINCT):
         watched.stale(f"msg_{number}", 3600)
     await watched.watch.step()
-    assert watched.watch.suspects_clock and watched.metrics.values("clock_suspect") == [1]
+    assert watched.watch.suspects_clock and metric_values(watched.metrics, "clock_suspect") == [1]
     watched.clock.advance(REMEMBERED)
     await watched.watch.step()
-    assert not watched.watch.suspects_clock and watched.metrics.values("clock_suspect") == [0]
+    assert not watched.watch.suspects_clock and metric_values(watched.metrics, "clock_suspect") == [0]
     for number in range(DISTINCT):
         watched.stale(f"msg_{number + 10}", 3600)
     assert watched.watch.suspects_clock

@@ -56,6 +56,11 @@ class Tls:
     def context(self) -> ssl.SSLContext:
         return self._certificate.context
 
+    @property
+    def expires_at(self) -> float:
+        """The instant at which the certificate expires, in Unix seconds, UTC."""
+        return self._certificate.validity.ends
+
     def use(self, certificate: Certificate | None) -> None:
         """Show another certificate, for the handshakes that begin from now on.
 
