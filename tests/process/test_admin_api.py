@@ -137,11 +137,11 @@ async def test_a_dead_delivery_is_replayed_through_the_api_under_the_same_key(tm
         with Running(tmp_path, http_sink(receiver, more='retry = ["0s"]') + route("erp")) as running:
             body = event("sr-1")
             assert (await running.post(body)).status == 200
-            await until(lambda: running.audit("delivery.dead"), 20)
+            await until(lambda: running.audit("delivery.dead"))
             act = json.dumps({"selection": {"id": "sr-1"}, "actor": "ann"}).encode()
             status, answer = await asyncio.to_thread(ask, running, "POST", "/api/replay", act)
             assert (status, answer["changed"], answer["after"]) == (200, 1, None)
-            await until(lambda: running.audit("delivery.delivered"), 20)
+            await until(lambda: running.audit("delivery.delivered"))
             first, second = receiver.of(body)
             keys = [name for name in first.headers if "idempotency" in name or name.endswith("-id")]
             assert keys and all(first.headers[name] == second.headers[name] for name in keys)
@@ -158,5 +158,5 @@ async def test_a_pause_through_the_api_holds_across_a_kill_and_is_lifted_again(t
         (sink,) = (await asyncio.to_thread(ask, running, "GET", "/api/sinks"))[1]["sinks"]
         assert sink["paused_by"] == "admin" and sink["queued"] == 1 and receiver.requests == []
         await asyncio.to_thread(ask, running, "POST", "/api/sinks/erp/resume", b'{"actor": "bob"}')
-        await until(lambda: len(receiver.requests) == 1, 20)
+        await until(lambda: len(receiver.requests) == 1)
         assert [line["claimed"] for line in running.audit() if line["event"].startswith("sink.")] == ["ann", "bob"]

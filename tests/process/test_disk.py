@@ -1,4 +1,4 @@
-"""The disk: full, nearly full, locked, failing, rotten. What was answered 200 outlives each, and each says what it is."""
+"""A disk that is full, nearly full, locked, failing or rotten: what was answered 200 survives, and the cause is named."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,20 +18,20 @@ from tests.support.gateway_process import Running, no_traceback
 from tests.support.receivers import Receiver
 from tests.support.small_disk import fill
 from tests.support.tracing import trace, traced
-from tests.support.waiting import until
+from tests.support.waiting import until, until_answer
 from tests.support.webhooks import event, new_id, signed
 
 MIB = 1024 * 1024
 
 
 class Sender:
-    """Posts new messages, and again what was not answered 200."""
+    """Posts new messages, and sends again those that were not answered 200."""
 
     def __init__(self, running: Running) -> None:
         self.running = running
         self.bodies: dict[str, bytes] = {}
         self.answers: dict[str, Answer] = {}
-        """The last one for each."""
+        """The last answer for each sender id."""
 
     async def post(self) -> Answer:
         sender_id = new_id()
@@ -43,18 +44,16 @@ class Sender:
         return self.answers[sender_id]
 
     async def is_refused(self) -> None:
-        """Until a post is."""
+        """Post until one is refused."""
         for _ in range(2000):
             if (await self.post()).status != 200:
                 return
         raise AssertionError("everything was taken")
 
     async def again_until_taken(self) -> None:
+        """Send what was refused again, until each is taken."""
         for sender_id in [one for one, answer in self.answers.items() if answer.status != 200]:
-            for _ in range(600):
-                if (await self.again(sender_id)).status == 200:
-                    break
-                await asyncio.sleep(0.05)
+            await until_answer(partial(self.again, sender_id), lambda answer: answer.status == 200)
 
     def ids(self) -> set[str]:
         assert all(answer.status == 200 for answer in self.answers.values())
@@ -68,15 +67,12 @@ async def reasons(running: Running) -> str:
 
 
 async def is_ready(running: Running) -> None:
-    for _ in range(300):
-        if not (said := await reasons(running)):
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"not ready within 15 s: {said}")
+    """Wait until the gateway is ready."""
+    await until_answer(lambda: reasons(running), lambda said: not said)
 
 
 async def all_delivered_once(running: Running, receiver: Receiver, sender: Sender) -> None:
-    await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)], 60)
+    await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)])
     kept = {bytes(sender_id).decode(): message for sender_id, message in running.rows("SELECT sender_id, id FROM messages")}
     assert kept.keys() == sender.bodies.keys() and set(kept.values()) == sender.ids()
     arrived = Counter(request.body for request in receiver.requests)
@@ -122,14 +118,14 @@ async def test_while_the_disk_is_full_nothing_is_promised_and_all_goes_on_when_t
         assert len(receiver.requests) == 14 and running.alive  # the slots stay taken
 
         filler.unlink()
-        await until(lambda: len(receiver.requests) >= 20, 30)  # by itself, before anything is posted
+        await until(lambda: len(receiver.requests) >= 20)  # by itself, before anything is posted
         await is_ready(running)
         await sender.again_until_taken()
         await all_delivered_once(running, receiver, sender)
 
 
 async def test_a_full_disk_that_holds_the_log_too_stops_nothing_for_good(small_disk: Path, receiver: Receiver) -> None:
-    """Whoever sends stderr to a file on the same disk: what can't be logged is lost, the process and its promises are not."""
+    """stderr goes to a file on the same disk: log lines are lost, but the process lives on and keeps its promises."""
     running = Running(small_disk, '[store]\nmin_free = "0B"\n' + http_sink(receiver) + route("erp"))
     sender = Sender(running)
     with running:
@@ -148,7 +144,7 @@ async def test_a_full_disk_that_holds_the_log_too_stops_nothing_for_good(small_d
 async def test_a_gateway_without_work_is_ready_again_by_itself_when_the_full_disk_has_room(
     small_disk: Path, tmp_path: Path, receiver: Receiver
 ) -> None:
-    """Whoever keeps webhooks away from a gateway that isn't ready sends none that could show that it would be."""
+    """A load balancer sends no webhook to a gateway that is not ready, so it must find out by itself that it can write."""
     running = Running(small_disk, '[store]\nmin_free = "0B"\n' + http_sink(receiver) + route("erp"))
     running.stderr_file = tmp_path / "stderr.log"
     sender = Sender(running)
@@ -174,7 +170,7 @@ async def test_a_kill_while_the_disk_is_full_loses_nothing(small_disk: Path, tmp
         filler.unlink()
         await asyncio.to_thread(running.start)
         await sender.again_until_taken()
-        await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)], 60)
+        await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)])
         assert {message for (message,) in running.rows("SELECT id FROM messages")} == sender.ids()
         assert {request.body for request in receiver.requests} == set(sender.bodies.values())
         assert running.rows("PRAGMA integrity_check") == [("ok",)]
@@ -195,7 +191,7 @@ async def test_below_min_free_webhooks_are_refused_while_lanes_go_on(
         assert refused(await sender.post())
         assert "store.min_free" in await reasons(running)
         receiver.release()
-        await until(lambda: running.rows("SELECT count(*) FROM deliveries WHERE state = 'delivered'") == [(10,)], 30)
+        await until(lambda: running.rows("SELECT count(*) FROM deliveries WHERE state = 'delivered'") == [(10,)])
         assert refused(await sender.post()) and len(receiver.requests) == 10
         filler.unlink()
         await is_ready(running)
@@ -205,7 +201,7 @@ async def test_below_min_free_webhooks_are_refused_while_lanes_go_on(
 
 
 async def test_a_start_below_min_free_delivers_what_is_owed_and_takes_nothing(tmp_path: Path, receiver: Receiver) -> None:
-    """Needs no small disk: no disk has so much room."""
+    """No disk has as much room as this `min_free` asks for, so this test needs no small one."""
     sinks = http_sink(receiver, more="concurrency = 1") + route("erp")
     running = Running(tmp_path, sinks)
     sender = Sender(running)
@@ -218,9 +214,8 @@ async def test_a_start_below_min_free_delivers_what_is_owed_and_takes_nothing(tm
         receiver.release()
         running.write_config('[store]\nmin_free = "900000GiB"\n' + sinks)
         running.launch()
-        await until(lambda: "gateway.started" in running.stderr()[running.log_from :], 30)
-        running.read_addresses()
-        await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)], 30)
+        await until(running.is_listening)
+        await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)])
         assert len(receiver.requests) == 5
         assert refused(await sender.post()) and "store.min_free" in await reasons(running)
         assert running.rows("SELECT count(*) FROM messages") == [(5,)]
@@ -261,7 +256,7 @@ async def test_a_first_start_ever_on_a_full_disk_says_so(small_disk: Path, tmp_p
 
 async def end_for_lack_of_room(running: Running) -> None:
     running.launch()
-    assert await running.exit_code(30) == 74
+    assert await running.exit_code() == 74
     said = running.stderr().splitlines()[-1]
     assert said.startswith("gateway: error: ") and "the disk is full: make room" in said, said
 
@@ -282,9 +277,9 @@ async def test_an_fsync_that_fails_is_the_end_with_74_and_nothing_is_acknowledge
         command += ["-e", "inject=fdatasync,fsync:error=EIO", "-p", str(running.process.pid)]
         tracer = trace(command)
         try:
-            await until(lambda: traced(running), 30)
+            await until(lambda: traced(running))
             answers = await asyncio.gather(*(running.post(event()) for _ in range(20)), return_exceptions=True)
-            assert await running.exit_code(60) == 74
+            assert await running.exit_code() == 74
         finally:
             tracer.kill()
             tracer.wait(10)
@@ -294,7 +289,7 @@ async def test_an_fsync_that_fails_is_the_end_with_74_and_nothing_is_acknowledge
         assert "the disk can't be trusted any more" in running.stderr()
         await asyncio.to_thread(running.start)
         assert (await sender.post()).status == 200
-        await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)], 30)
+        await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)])
         assert sender.ids() <= {message for (message,) in running.rows("SELECT id FROM messages")}
         assert Counter(request.body for request in receiver.requests) | dict.fromkeys(sender.bodies.values(), 1) == Counter(
             request.body for request in receiver.requests
@@ -313,7 +308,7 @@ async def test_an_error_of_the_main_file_is_the_end_with_74_and_takes_back_nothi
         tracer = trace(command)
         promised = []
         try:
-            await until(lambda: traced(running), 30)
+            await until(lambda: traced(running))
             for _ in range(200):  # thrice what makes the log long: of such a message the body alone takes many pages
                 try:
                     answer = await running.post(event(padding="x" * 250_000))
@@ -323,7 +318,7 @@ async def test_an_error_of_the_main_file_is_the_end_with_74_and_takes_back_nothi
                     assert refused(answer)
                     break
                 promised.append(answer.json()["id"])
-            assert await running.exit_code(60) == 74
+            assert await running.exit_code() == 74
         finally:
             tracer.kill()
             tracer.wait(10)
@@ -333,7 +328,7 @@ async def test_an_error_of_the_main_file_is_the_end_with_74_and_takes_back_nothi
         assert 4000 <= frames < 4200 and 40 < len(promised) < 67, "it failed as the log was moved, and not before"
         await asyncio.to_thread(running.start)
         assert {message for (message,) in running.rows("SELECT id FROM messages")} >= set(promised)
-        await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)], 60)
+        await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)])
         assert running.rows("PRAGMA integrity_check") == [("ok",)]
 
 
@@ -373,7 +368,7 @@ async def test_a_page_that_rotted_in_the_middle_ends_the_process_with_65_while_i
                 return (await running.post(body)).status
 
         assert set(await asyncio.gather(*(post(body) for body in bodies))) == {200}
-        await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)], 60)
+        await until(lambda: running.rows("SELECT DISTINCT state FROM deliveries") == [("delivered",)])
         assert await running.stop() == 0  # everything is in the file now, and nothing in the WAL
         await asyncio.to_thread(running.start)
         running.kill()
@@ -382,7 +377,7 @@ async def test_a_page_that_rotted_in_the_middle_ends_the_process_with_65_while_i
             file.seek(leaf * 4096)
             file.write(os.urandom(4096))
         running.launch()
-        assert await running.exit_code(60) == 65
+        assert await running.exit_code() == 65
         said = running.stderr()
         assert "quick_check" in said and "gateway.started" in said and "Traceback" not in said, said
 
@@ -429,7 +424,7 @@ async def test_a_file_that_is_damaged_at_start_is_refused_with_65_and_left_alone
         files = [path for path in (running.database, wal) if path.exists()]
         before = [path.read_bytes() for path in files]
         running.launch()
-        assert await running.exit_code(30) == 65
+        assert await running.exit_code() == 65
         assert [path.read_bytes() for path in files] == before
         said = running.stderr().splitlines()[-1]
         assert said.startswith("gateway: error: ") and ("left as it is" in said or "left as it was" in said), said

@@ -1,10 +1,9 @@
-"""The door of the admin listener: who may change something, in whose name, and what is not understood is refused."""
+"""The guard of the admin listener: who may change something, and in whose name; unclear requests are refused."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,19 +149,18 @@ async def test_another_file_is_told_which_one_runs(running: Running, file: str) 
 
 
 async def test_a_body_that_never_comes_is_answered_after_5_s_and_delays_no_stop(tmp_path: Path) -> None:
-    with Running(tmp_path, '[server]\nlisten = ["127.0.0.1:0"]\ndrain = "60s"\n[[routes]]\nsinks = []\n') as running:
+    with Running(tmp_path, '[server]\nlisten = ["127.0.0.1:0"]\ndrain = "120s"\n[[routes]]\nsinks = []\n') as running:
         address = running.addresses["admin"]
         assert isinstance(address, tuple)
         head = "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{"
         late = [exchange(address, head.format(path).encode()) for path in ("/-/reload", "/api/discard", "/api/check")]
         answers = await asyncio.gather(*late)
         assert {answer.outcome for answer in answers} == {(408, "timeout")}
-        assert all(4.5 < answer.seconds < 8 for answer in answers)
-        _, writer = await asyncio.open_connection(*address)
+        assert all(answer.seconds > 4.5 for answer in answers)
+        reader, writer = await asyncio.open_connection(*address)
         writer.write(head.format("/api/discard").encode())
         assert json.loads((await running.admin("/-/healthy")).body) == {"status": "healthy"}
-        begun = time.monotonic()
         assert await running.stop() == 0
-        assert time.monotonic() - begun < 4, "and not those 5 s, nor the drain"
+        assert b" 408 " not in await reader.read(), "the stop did not wait for the 5 s of a body, nor for the drain"
         assert "gateway.cut" not in running.stderr()
         writer.transport.abort()

@@ -1,4 +1,4 @@
-"""The database, its log, its lock or its folder is taken away under the running gateway: it acknowledges nothing more."""
+"""A gateway whose database, write-ahead log, lock or folder is taken away ends with 74 and acknowledges nothing more."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLACES = '[store]\npath = "state/gateway.db"\n[audit]\npath = "audit.jsonl"\n'
 
 @pytest.fixture
 def running(tmp_path: Path) -> Running:
-    """Not started yet; its database lies in a folder of its own."""
+    """A gateway that has not started, with its database in a folder of its own."""
     (tmp_path / "state").mkdir()
     running = Running(tmp_path, PLACES + SINK.replace("../", "") + route("archive"))
     running.database = tmp_path / "state" / "gateway.db"
@@ -45,7 +45,7 @@ def copy_of(database: Path) -> Path:
 
 
 def replaced(path: Path) -> None:
-    """By a copy of itself, under another inode."""
+    """Replace a file by a copy of itself, which has another inode."""
     copy = path.with_name("copy")
     shutil.copy2(path, copy)
     copy.replace(path)
@@ -128,7 +128,7 @@ async def test_nothing_is_acknowledged_after_it_and_the_end_is_74(running: Runni
             await asyncio.sleep(0.2 if load else 0)
             await asyncio.to_thread(do, running.database)
             taken_away = True
-            assert await running.exit_code(10) == 74
+            assert await running.exit_code() == 74
             over.set()
             await asyncio.gather(*sending)
             assert said in running.stderr() and "start again" in running.stderr()
@@ -153,7 +153,7 @@ async def test_a_backup_that_was_put_in_its_place_while_it_ran_is_served_by_the_
             copy.replace(running.database)
         else:
             shutil.copyfile(copy, running.database)
-        assert await running.exit_code(10) == 74
+        assert await running.exit_code() == 74
         assert running.database.read_bytes() == image
         for suffix in ("-wal", "-shm"):  # what the refusal says to do with the log of the database that was there before
             beside(running.database, suffix).unlink(missing_ok=True)
@@ -163,7 +163,7 @@ async def test_a_backup_that_was_put_in_its_place_while_it_ran_is_served_by_the_
 
 
 async def test_what_harms_nobody_ends_nothing(running: Running) -> None:
-    """A touch, other rights, a reader beside, a logrotate of the audit log."""
+    """Touch the database, change its mode, read it, and rotate the audit log."""
     with running:
         running.database.touch()
         running.database.chmod(0o640)

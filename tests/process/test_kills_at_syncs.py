@@ -1,4 +1,4 @@
-"""kill -9 at each of the first syncs of a start, on nothing and on a restored backup: the next start serves."""
+"""A kill at any of the first syncs of a start, on an empty folder or on a restored backup: the next start serves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.configurations import route
 from tests.support.gateway_process import Running
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from tests.support.webhooks import event, new_id, signed
 
 SYNCS = 8
@@ -23,7 +23,7 @@ SINK = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n'
 
 @pytest.fixture(scope="module")
 def strace() -> str:
-    """A tracer that kills a process as it enters a system call."""
+    """The path of strace. Skips the test if strace is missing or may not trace here."""
     path = shutil.which("strace")
     if path is None:
         pytest.skip("there is no strace")
@@ -55,10 +55,9 @@ class Killed(Running):
             with suppress(subprocess.TimeoutExpired):
                 assert self.process.wait(0.1) == -signal.SIGKILL, self.stderr()
                 return True
-            self.read_addresses()
-            if len(self.addresses) == 2 and self._is_ready():
+            if self.is_listening() and self.is_ready():
                 self.terminate()
-                assert self.process.wait(15) in (0, -signal.SIGKILL), self.stderr()  # a stop syncs, too
+                assert self.process.wait(PATIENCE) in (0, -signal.SIGKILL), self.stderr()  # a stop syncs, too
                 return False
         raise AssertionError(f"neither killed nor ready: {self.stderr()}")
 

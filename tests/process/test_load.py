@@ -1,4 +1,4 @@
-"""Full load: what a stop, a worker that dies, two thousand duplicates and events in the wrong order do then."""
+"""Under full load: a stop, a worker that dies, two thousand duplicates, events in the wrong order, and the gates of a sink."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import json
 import sqlite3
-import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -25,7 +24,7 @@ from tests.support.webhooks import event, new_id, signed
 
 
 class Gauge(Receiver):
-    """Counts how many requests it has at once; each stays for a moment."""
+    """A receiver that takes a moment for each request, and notes the most requests that it had at once."""
 
     def __init__(self, stay: float = 0.02) -> None:
         super().__init__()
@@ -50,7 +49,7 @@ class Load:
         self.running = running
         self.bodies: dict[str, bytes] = {}
         self.answered: dict[str, str] = {}
-        """The gateway's id by the sender's."""
+        """The gateway's id for each sender id that was answered 200."""
         self.refused = Counter[int]()
         self._stopped = False
 
@@ -96,9 +95,9 @@ async def test_a_stop_under_full_load_answers_what_it_accepted_and_exits_0_withi
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running, no_traceback(running, alive=False):
         load = Load(running)
         async with load.running_on():
-            await until(lambda: len(load.answered) >= 300, 60)
+            await until(lambda: len(load.answered) >= 300)
             running.terminate()
-            assert await running.exit_code(20) == 0  # `drain`
+            assert await running.exit_code() == 0
         assert "gateway.cut" not in running.stderr()
         kept = {bytes(sender).decode(): message for sender, message in running.rows("SELECT sender_id, id FROM messages")}
         assert kept == load.answered  # nothing was accepted without its answer, and nothing answered without being kept
@@ -121,13 +120,11 @@ async def test_a_second_signal_under_full_load_cuts_and_loses_nothing(tmp_path: 
         receiver.hold()
         load = Load(running)
         async with load.running_on():
-            await until(lambda: len(load.answered) >= 200 and len(receiver.requests) >= 16, 60)
+            await until(lambda: len(load.answered) >= 200 and len(receiver.requests) >= 16)
             running.terminate()
             await until(lambda: "gateway.stopping" in running.stderr())
-            cut_at = time.monotonic()
             running.terminate()
-            assert await running.exit_code(60) == 0
-            assert time.monotonic() - cut_at < 10  # a second or two on an idle machine; `drain` is 120
+            assert await running.exit_code() == 0  # and long before the 120 s of the drain
         in_flight = set(ids_of(receiver))
         assert running.rows("SELECT sum(attempts), sum(retries) FROM deliveries") == [(0, 0)]  # a cut costs nothing
         receiver.release()
@@ -181,9 +178,9 @@ async def test_a_worker_that_dies_ends_the_process_which_acknowledges_nothing_mo
     with sabotaged:
         load = Load(sabotaged)
         async with load.running_on(32):  # connections that are being opened at that very moment, too
-            await until(lambda: len(load.answered) >= 50, 30)
+            await until(lambda: len(load.answered) >= 50)
             (tmp_path / "break").touch()
-            assert await sabotaged.exit_code(40) == 70  # there is nothing to drain: it does not take those 120 s
+            assert await sabotaged.exit_code() == 70  # there is nothing to drain: it does not take those 120 s
         assert "sabotage" in sabotaged.stderr() and "gateway.stopping" not in sabotaged.stderr()
         (tmp_path / "break").unlink()
         await asyncio.to_thread(sabotaged.start)
@@ -227,12 +224,12 @@ async def act(running: Running, path: str) -> None:
 
 
 def timestamp(minute: int) -> str:
-    """Every other one in another zone: as texts they would not sort."""
+    """A timestamp; odd minutes are in another time zone, so that timestamps do not sort as texts."""
     return f"2026-03-01T22:{minute:02}:00Z" if minute % 2 else f"2026-03-02T07:{minute:02}:00.000+09:00"
 
 
 def by_request(receiver: Receiver) -> dict[str, list[int]]:
-    """The minutes of the events of each service request, as they arrived."""
+    """The minutes of the timestamps of each service request, in the order of arrival."""
     found: dict[str, list[int]] = defaultdict(list)
     for request in receiver.requests:
         said = json.loads(request.body)
@@ -311,7 +308,7 @@ async def test_concurrency_is_reached_and_never_exceeded(tmp_path: Path) -> None
 
 
 async def test_a_slot_is_held_until_its_outcome_is_committed(tmp_path: Path, receiver: Receiver) -> None:
-    """The pool of connections would bound a sink, too; but what a crash can repeat is bounded by the slots."""
+    """A connection pool would bound the sink, too; but the slots bound what a crash can repeat."""
     with Running(tmp_path, http_sink(receiver, more="concurrency = 5") + route("erp")) as running, no_traceback(running):
         receiver.hold()
         await asyncio.gather(*(running.post(event()) for _ in range(40)))

@@ -25,9 +25,9 @@ async def test_the_running_gateway_tells_of_a_dead_delivery_an_open_sink_and_a_q
         with Running(tmp_path, toml) as gateway:
             body = event("sr-dead")
             assert (await gateway.post(body)).status == 200
-            await until(lambda: len([one for one in receiver.requests if one.path == "/chat"]) == 2, 20)
+            await until(lambda: len([one for one in receiver.requests if one.path == "/chat"]) == 2)
             assert (await gateway.post(b"not JSON")).status == 200
-            await until(lambda: len([one for one in receiver.requests if one.path == "/chat"]) == 3, 20)
+            await until(lambda: len([one for one in receiver.requests if one.path == "/chat"]) == 3)
             told = [json.loads(one.body)["event_type"] for one in receiver.requests if one.path == "/chat"]
             assert sorted(told) == ["gateway.delivery_dead", "gateway.message_quarantined", "gateway.sink_opened"]
             assert len(gateway.audit("message.accepted", source="gateway")) == 3

@@ -17,9 +17,6 @@ from tests.support.receivers import Receiver
 from tests.support.waiting import until
 from tests.support.webhooks import event
 
-PATIENCE = 25.0
-
-
 # --- the breaker
 
 BREAKER = 'concurrency = 1\nretry = ["0s", "50ms", "50ms", "50ms"]\nbreaker = { failures = 3, probe = "100ms" }'
@@ -64,8 +61,8 @@ async def test_a_sink_that_is_down_all_night_costs_nobody_an_attempt_and_drains_
         receiver.always = DOWN
         with Running(tmp_path, http_sink(receiver, more=BREAKER) + route("erp")) as running, no_traceback(running):
             bodies = await waiting(running, 40)
-            await until(lambda: len(receiver.requests) >= 3 + 4, PATIENCE)
-            await until(lambda: len(running.audit("delivery.retrying")) == len(receiver.requests), PATIENCE)
+            await until(lambda: len(receiver.requests) >= 3 + 4)
+            await until(lambda: len(running.audit("delivery.retrying")) == len(receiver.requests))
             ((attempts, retries, queued, number),) = running.rows(SPENT)
             assert (retries, queued, number) == (3, 40, 40)  # the three that opened it; the probes cost nothing
             assert attempts == len(receiver.requests) < 12
@@ -77,7 +74,7 @@ async def test_a_sink_that_is_down_all_night_costs_nobody_an_attempt_and_drains_
 
             down_for = len(receiver.requests)
             receiver.always = UP
-            await until(lambda: len(running.audit("delivery.delivered")) == 40, PATIENCE)
+            await until(lambda: len(running.audit("delivery.delivered")) == 40)
             drained = [request.body for request in receiver.requests[down_for:]]
             assert [body for body in drained if body in untouched] == [body for body in bodies if body in untouched]
             assert len(running.audit("sink.opened")) == log_lines(running, "sink.opened") == 1
@@ -93,9 +90,9 @@ async def test_each_change_of_the_breaker_is_told_once(tmp_path: Path) -> None:
             for night in range(1, 4):
                 receiver.always = DOWN
                 await waiting(running, 6)
-                await until(lambda night=night: len(running.audit("sink.opened")) == night, PATIENCE)  # type: ignore[misc]
+                await until(lambda night=night: len(running.audit("sink.opened")) == night)  # type: ignore[misc]
                 receiver.always = UP
-                await until(lambda night=night: len(running.audit("delivery.delivered")) == 6 * night, PATIENCE)  # type: ignore[misc]
+                await until(lambda night=night: len(running.audit("delivery.delivered")) == 6 * night)  # type: ignore[misc]
                 changes = [line["event"] for line in running.audit() if line["event"] in ("sink.opened", "sink.closed")]
                 assert changes == ["sink.opened", "sink.closed"] * night
                 assert log_lines(running, "sink.opened") == log_lines(running, "sink.closed") == night
@@ -107,19 +104,19 @@ async def test_an_open_breaker_survives_a_crash_and_nothing_but_the_probe_is_sen
         receiver.always = DOWN
         with Running(tmp_path, http_sink(receiver, more=more) + route("erp")) as running, no_traceback(running):
             await waiting(running, 20)
-            await until(lambda: len(receiver.requests) >= 3 + 1, PATIENCE)
-            await until(lambda: len(running.audit("delivery.retrying")) == len(receiver.requests), PATIENCE)
+            await until(lambda: len(receiver.requests) >= 3 + 1)
+            await until(lambda: len(running.audit("delivery.retrying")) == len(receiver.requests))
             await running.restart()
             assert await breaker_gate(running)
             before = len(receiver.requests)
-            await until(lambda: len(receiver.requests) >= before + 2, PATIENCE)
-            await until(lambda: len(running.audit("delivery.retrying")) >= before + 2, PATIENCE)
+            await until(lambda: len(receiver.requests) >= before + 2)
+            await until(lambda: len(running.audit("delivery.retrying")) >= before + 2)
             probes = receiver.requests[before:]
             assert probes[1].at - probes[0].at > 0.2  # one at a time, with a wait that is at least the configured one
             assert running.rows(SPENT)[0][1:] == (3, 20, 20)
             assert len(running.audit("sink.opened")) == 1 and not running.audit("sink.closed")
             receiver.always = UP
-            await until(lambda: len(running.audit("delivery.delivered")) == 20, PATIENCE)
+            await until(lambda: len(running.audit("delivery.delivered")) == 20)
             assert len(running.audit("sink.opened")) == len(running.audit("sink.closed")) == 1
             assert not running.audit("delivery.dead")
 
@@ -137,12 +134,12 @@ async def test_poisoned_messages_cannot_hold_the_breaker_shut_for_the_others(tmp
         with Running(tmp_path, toml) as running, no_traceback(running):
             for at in range(poisoned):
                 await running.post(event(f"poison-{at}"))
-            await until(lambda: running.audit("sink.opened"), PATIENCE)
-            await until(lambda: len(running.audit("delivery.retrying")) >= 3 + 2, PATIENCE)
+            await until(lambda: running.audit("sink.opened"))
+            await until(lambda: len(running.audit("delivery.retrying")) >= 3 + 2)
             bodies = [event() for _ in range(20)]
             for body in bodies:
                 await running.post(body)
-            await until(lambda: len(running.audit("delivery.delivered")) == 20, PATIENCE)
+            await until(lambda: len(running.audit("delivery.delivered")) == 20)
             assert not [line for line in running.audit("delivery.dead") if line["reason"] != "attempts_exhausted"]
             heard = Counter(one.body for one in server.heard)
             assert [heard[body] for body in bodies] == [1] * 20
@@ -160,7 +157,7 @@ async def test_a_paused_sink_gets_nothing_until_it_is_resumed_not_even_after_a_c
                 """When the other sink has them all, the paused one would have had them, too."""
                 for _ in range(number):
                     await running.post(event())
-                await until(lambda: len(running.audit("delivery.delivered", sink="other")) == so_far, PATIENCE)
+                await until(lambda: len(running.audit("delivery.delivered", sink="other")) == so_far)
 
             assert (await act(running, "erp", "pause", "ada"))["changed"] is True
             assert (await act(running, "erp", "pause", "bob"))["changed"] is False
@@ -175,7 +172,7 @@ async def test_a_paused_sink_gets_nothing_until_it_is_resumed_not_even_after_a_c
                 ("queued", 0, 10)
             ]
             assert (await act(running, "erp", "resume", "eve"))["changed"] is True
-            await until(lambda: len(running.audit("delivery.delivered", sink="erp")) == 10, PATIENCE)
+            await until(lambda: len(running.audit("delivery.delivered", sink="erp")) == 10)
             assert len(receiver.requests) == 10
             acts = [
                 (line["event"], line["claimed"]) for line in running.audit() if line["event"] in ("sink.paused", "sink.resumed")
@@ -190,12 +187,12 @@ async def test_give_up_after_runs_through_a_pause(tmp_path: Path) -> None:
             await act(running, "erp", "pause")
             for _ in range(3):
                 await running.post(event())
-            await until(lambda: len(running.audit("delivery.dead", sink="erp")) == 3, PATIENCE)
+            await until(lambda: len(running.audit("delivery.dead", sink="erp")) == 3)
             ended = [(line["reason"], line.get("attempt")) for line in running.audit("delivery.dead")]
             assert ended == [("expired", None)] * 3
             await act(running, "erp", "resume")
             await running.post(event())
-            await until(lambda: running.audit("delivery.delivered"), PATIENCE)
+            await until(lambda: running.audit("delivery.delivered"))
             assert len(receiver.requests) == 1
 
 
@@ -205,6 +202,6 @@ async def test_give_up_after_runs_through_an_open_breaker(tmp_path: Path) -> Non
         receiver.always = DOWN
         with Running(tmp_path, http_sink(receiver, more=more) + route("erp")) as running, no_traceback(running):
             await waiting(running, 5)
-            await until(lambda: len(running.audit("delivery.dead", sink="erp")) == 5, PATIENCE)
+            await until(lambda: len(running.audit("delivery.dead", sink="erp")) == 5)
             assert {line["reason"] for line in running.audit("delivery.dead")} == {"expired"}
             assert len(receiver.requests) == 1

@@ -11,8 +11,6 @@ from tests.support.gateway_process import Running, no_traceback
 from tests.support.waiting import until
 from tests.support.webhooks import event
 
-PATIENCE = 30.0
-
 
 async def test_a_poisoned_message_dies_alone_in_the_real_process(tmp_path: Path) -> None:
     def reply(heard: Heard) -> bytes:
@@ -27,7 +25,7 @@ async def test_a_poisoned_message_dies_alone_in_the_real_process(tmp_path: Path)
             while not running.audit("delivery.dead"):
                 others.append(event())
                 await running.post(others[-1])
-                await until(lambda: len(running.audit("delivery.delivered")) == len(others), PATIENCE)
+                await until(lambda: len(running.audit("delivery.delivered")) == len(others))
                 assert len(others) < 300
             (dead,) = running.audit("delivery.dead")
             assert dead["reason"] == "attempts_exhausted" and dead["attempt"] >= 5

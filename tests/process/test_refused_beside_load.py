@@ -183,7 +183,7 @@ async def test_nothing_that_is_kept_for_a_secret_waits_for_the_disk(running: Run
         command = [strace, "-f", "-y", "-o", str(said), "-e", "trace=fsync,fdatasync,sync_file_range"]
         tracer = trace([*command, "-p", str(running.process.pid)])
         try:
-            await until(lambda: traced(running), 30)
+            await until(lambda: traced(running))
             async with client(running) as sender:
                 for _ in range(50):
                     await sender.send(raw(OTHER, KEEPS, SIZE), 401)

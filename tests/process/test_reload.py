@@ -32,7 +32,7 @@ async def test_a_signal_while_it_starts_ends_nothing(tmp_path: Path, receiver: R
     try:
         with leased(tmp_path / "secret") as lease:
             running.launch()
-            await until(lambda: lease.asked, 20)  # it reads its secrets
+            await until(lambda: lease.asked)  # it reads its secrets
             ask_by_signal(running)
         await asyncio.to_thread(running.await_ready)
         await accepted(running)

@@ -1,4 +1,4 @@
-"""What a reload leaves alone: deliveries under way, timers, breakers, pauses; and what is owed to a sink that is gone."""
+"""A reload leaves deliveries in flight, timers, breakers and pauses alone, and keeps what is owed to a sink that is gone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import quantiles
 
 import pytest
 
@@ -31,7 +30,7 @@ def states(running: Running) -> list[tuple[str, str, int]]:
 
 
 async def held(running: Running) -> list[object]:
-    """What `deliveries`, `show` and the list of sinks say that the one delivery waits for."""
+    """The value of `held` for the only delivery: in the list of deliveries, in the story of its message, and at its sink."""
     (delivery,) = (await running.admin("/api/deliveries")).json()["deliveries"]
     (story,) = (await running.admin(f"/api/messages/{delivery['message_id']}")).json()["messages"]
     documents = [delivery, *story["deliveries"], await sink(running, delivery["sink"])]
@@ -57,7 +56,7 @@ async def test_what_is_under_way_ends_at_the_old_address_and_what_comes_goes_to_
 async def test_an_attempt_that_is_due_later_is_made_at_its_time_and_at_the_new_address(
     tmp_path: Path, receiver: Receiver, other: Receiver
 ) -> None:
-    more = 'retry = ["0s", "1s"]\nbreaker = { failures = 9 }'
+    more = 'retry = ["0s", "4s"]\nbreaker = { failures = 9 }'
     with Running(tmp_path, http_sink(receiver, more=more) + route("erp")) as running:
         receiver.always = (500, {})
         await accepted(running)
@@ -66,7 +65,7 @@ async def test_an_attempt_that_is_due_later_is_made_at_its_time_and_at_the_new_a
         await reloaded(running, http_sink(other, more='timeout = "5s"\n' + more) + route("erp"))
         assert running.rows("SELECT due_ms FROM deliveries") == due
         await until(lambda: states(running) == [("erp", "delivered", 2)])
-        assert other.requests[0].at - receiver.requests[0].at >= 0.9
+        assert other.requests[0].at - receiver.requests[0].at >= 3.5
         assert [request.headers["x-gateway-attempt"] for request in other.requests] == ["2"]
 
 
@@ -97,7 +96,7 @@ async def test_timers_an_open_breaker_and_a_pause_survive_a_change_and_an_absenc
 async def test_what_is_owed_to_a_sink_that_left_is_held_ages_not_and_goes_when_the_name_is_back(
     tmp_path: Path, receiver: Receiver, other: Receiver
 ) -> None:
-    more = 'retry = ["0s", "500ms"]\nbreaker = { failures = 9 }\ngive_up_after = "1500ms"'
+    more = 'retry = ["0s", "500ms"]\nbreaker = { failures = 9 }\ngive_up_after = "5s"'
     without = http_sink(other, "crm") + route("crm")
     with Running(tmp_path, http_sink(receiver, more=more) + route("erp")) as running:
         receiver.always = (500, {})
@@ -110,7 +109,7 @@ async def test_what_is_owed_to_a_sink_that_left_is_held_ages_not_and_goes_when_t
         assert 'gate_closed{gate="paused",sink="erp"}' not in (await running.admin("/metrics")).body.decode()
         listed = await run(running, "deliveries")
         assert "held: no such sink" in listed.out
-        await until(lambda: time.monotonic() > left + 2, 5)  # past its time to be given up
+        await until(lambda: time.monotonic() > left + 5.5)  # past its time to be given up
         assert states(running) == [("erp", "queued", 1)] and len(receiver.requests) == 1
         await reloaded(running, http_sink(other, more=more) + route("erp"))
         await until(lambda: states(running) == [("erp", "delivered", 2)])
@@ -158,7 +157,7 @@ SENDERS = 8
 
 
 class Sender:
-    """Posts one message after the other; when each was sent and how long its answer took."""
+    """Posts one message after the other, and notes when it sent each body."""
 
     def __init__(self, running: Running) -> None:
         self.sent: dict[bytes, float] = {}
@@ -173,10 +172,13 @@ class Sender:
             self.answers.append(await self._running.post(body, signed(body)))
 
 
-async def test_two_hundred_reloads_under_load_lose_repeat_and_delay_nothing(
+async def test_two_hundred_reloads_under_load_lose_nothing_and_repeat_nothing(
     tmp_path: Path, receiver: Receiver, other: Receiver
 ) -> None:
-    """Two configurations by turns: another address and timeout of one sink, other routes, a sink that comes and goes."""
+    """Two configurations alternate: one sink has another address and timeout, the routes differ, a sink comes and goes.
+
+    tests/process/test_reload_at_scale.py measures that reloads do not slow deliveries down.
+    """
     one = http_sink(receiver) + http_sink(receiver, "crm") + route("erp") + route("crm")
     two = http_sink(other, more='timeout = "5s"\nconcurrency = 8') + route("erp", more='name = "all"')
     with Running(tmp_path, one) as running:
@@ -195,7 +197,7 @@ async def test_two_hundred_reloads_under_load_lose_repeat_and_delay_nothing(
         owed = Counter(f"{line['message_id']}-{name}" for line in running.audit("message.accepted") for name in line["sinks"])
         assert len(running.audit("message.accepted")) == len(answers) and set(owed.values()) == {1}
         assert any(key.endswith("-crm") for key in owed)
-        await until(lambda: running.rows("SELECT 1 FROM deliveries WHERE state = 'queued' LIMIT 1") == [], 20)
+        await until(lambda: running.rows("SELECT 1 FROM deliveries WHERE state = 'queued' LIMIT 1") == [])
         requests = [*receiver.requests, *other.requests]
         assert Counter(request.headers["idempotency-key"] for request in requests) == owed, "none lost, none twice"
         assert running.rows("SELECT DISTINCT state, attempts FROM deliveries") == [("delivered", 1)]
@@ -204,5 +206,4 @@ async def test_two_hundred_reloads_under_load_lose_repeat_and_delay_nothing(
 
         sent = {body: at for sender in senders for body, at in sender.sent.items()}
         took = [request.at - sent[request.body] for request in requests if request.path == "/erp"]
-        assert quantiles([answer.seconds for answer in answers], n=100)[98] < 0.5
-        assert quantiles(took, n=100)[98] < 1.0 and max(took) < 3.0
+        assert max(took) < 20, "no delivery waited for a timer to run anew, or for a timeout of 30 seconds"

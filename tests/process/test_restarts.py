@@ -17,7 +17,7 @@ from tests.support.gateway_process import CODE
 from tests.support.receivers import Receiver
 from tests.support.service_manager import listening
 from tests.support.socket_activated import SocketActivated
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from tests.support.webhooks import event, signed
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -28,8 +28,8 @@ LISTEN = '[server]\nlisten = ["fd:webhooks"]\n'
 
 
 class Client:
-    """Sends one webhook after the other, as an HTTP client with a pool of connections does: it opens another one where the last
-    answer ended it, or the server closed it meanwhile. What it has sent must be answered."""
+    """A sender with one connection, as in the pool of an HTTP client. It sends one webhook after the other, and opens another
+    connection when an answer or the server ended the last one. Every request that it sends must be answered."""
 
     def __init__(self, connect: Connect, *, keeps: bool, pause: float = 0.0, halting: float = 0.0) -> None:
         self.connect = connect
@@ -37,9 +37,9 @@ class Client:
         self.pause = pause
         """Seconds between two requests."""
         self.halting = halting
-        """Seconds in the middle of a body."""
+        """Seconds that it waits in the middle of a body."""
         self.accepted: dict[str, bytes] = {}
-        """Bodies by message id."""
+        """Accepted bodies by message id."""
         self.failed: list[str] = []
         self.told_to_close = 0
 
@@ -54,7 +54,7 @@ class Client:
             reader, writer = streams
             body = event()
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE):
                     request = request_bytes(body, signed(body))
                     writer.write(request[:-20])
                     if self.halting:
@@ -80,7 +80,7 @@ class Client:
 
 @pytest.fixture
 def without_uvloop(tmp_path: Path) -> Path:
-    """A folder that hides the extra `speed` from the process."""
+    """A folder for `PYTHONPATH` that makes the import of uvloop fail."""
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden" / "uvloop.py").write_text("raise ImportError\n")
     return tmp_path / "hidden"
@@ -89,8 +89,10 @@ def without_uvloop(tmp_path: Path) -> Path:
 async def restarted(
     running: SocketActivated, receiver: Receiver, clients: list[Client], times: int, without_uvloop: Path
 ) -> None:
-    """Under load, by turns with asyncio's own loop and, where it is installed, with uvloop: they accept and close each in its
-    way. What was answered is what was delivered, once; nothing failed."""
+    """Restart the gateway under load, and check that no request failed and that each accepted message was delivered once.
+
+    The restarts alternate between asyncio's own loop and uvloop, if it is installed: each accepts and closes in its own way.
+    """
 
     def accepted() -> int:
         return sum(len(client.accepted) for client in clients)
@@ -109,7 +111,7 @@ async def restarted(
     assert [failure for client in clients for failure in client.failed] == []
     assert all(client.told_to_close for client in clients if client.keeps), "it was let go with a word"
     bodies = {message_id: body for client in clients for message_id, body in client.accepted.items()}
-    await until(lambda: len(receiver.requests) >= len(bodies), 20)
+    await until(lambda: len(receiver.requests) >= len(bodies))
     assert await running.stop() == 0
 
     assert Counter(request.body for request in receiver.requests) == Counter(bodies.values())

@@ -42,7 +42,7 @@ async def restarted(senders: Senders, restart: Callable[[], Awaitable[object]]) 
     async with senders.sending():
         for _ in range(RESTARTS):
             enough = senders.total() + 150
-            await until(lambda enough=enough: senders.total() >= enough, 30)  # type: ignore[misc]
+            await until(lambda enough=enough: senders.total() >= enough)  # type: ignore[misc]
             await restart()
             body = event()
             writer.write(request_bytes(body, signed(body)))

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import sqlite3
-import time
 import urllib.request
 from pathlib import Path
 
@@ -185,11 +184,7 @@ async def test_without_room_on_the_disk_none_is_kept(tmp_path: Path, receiver: R
     running.config.write_text(running.config.read_text() + '[store]\nmin_free = "900000GiB"\n')
     running.launch()
     try:
-        for _ in range(1000):
-            running.read_addresses()
-            if len(running.addresses) == 2:
-                break
-            await asyncio.sleep(0.02)
+        await until(running.is_listening)
         await wrong(running, event())
         dropped = 'legitmark_gateway_refused_dropped_total{reason="disk",source="legitmark"} 1.0'
         assert dropped in (await running.admin("/metrics")).body.decode()
@@ -245,9 +240,7 @@ async def test_rubbish_can_fill_the_space_and_nothing_else(tmp_path: Path, recei
         ended.set()
         assert await flooding > 20
         assert loud[20] < 20 * quiet[20] + 0.25
-        started = time.monotonic()
         await until(lambda: kept(running)["legitmark"] > 0)
-        assert time.monotonic() - started < 10
         # The file, its overhead, and a journal of what one transaction changes in it: twice what is kept, and a quarter.
         assert sum(file.stat().st_size for file in tmp_path.glob("gateway.db.refused*")) < 5 * 1024 * 1024
 

@@ -19,12 +19,12 @@ from gateway.host.clock import Clock
 from tests.cli.running import gateway as command
 from tests.store.kit import fill
 from tests.support.configurations import http_sink, route
-from tests.support.exchange import exchange, request_bytes
+from tests.support.exchange import Answer, exchange, request_bytes
 from tests.support.gateway_process import Running
 from tests.support.receivers import Receiver
 from tests.support.service_manager import NotifySocket, listening
 from tests.support.socket_activated import SocketActivated
-from tests.support.waiting import until
+from tests.support.waiting import until, until_answer
 from tests.support.webhooks import event, signed
 
 HOSTS = '[server]\nlisten = ["127.0.0.1:0"]\ndrain = "20s"\n'
@@ -49,7 +49,7 @@ async def test_systemd_is_told_of_everything_from_start_to_stop(tmp_path: Path) 
 
             began, before = time.monotonic(), len(heard.said("WATCHDOG"))
             await heard.until_said("WATCHDOG", before + 4)
-            assert time.monotonic() - began < 4 * 0.5 + 0.5, "twice as often as asked for, at least"
+            assert time.monotonic() - began < 4 * 1.0, "more often than systemd asks for; half a second apart on an idle machine"
             receiver.hold()
             assert (await running.post(event())).outcome == (200, "accepted")
             await until(lambda: "; 1 received since start, 1 deliveries queued, 0 dead" in heard.said("STATUS")[-1]["STATUS"])
@@ -93,7 +93,7 @@ async def test_it_is_ready_only_when_the_audit_log_has_what_an_unclean_end_left_
         running.variables = {"NOTIFY_SOCKET": heard.address}
         try:
             running.launch()
-            await heard.until_said("READY", seconds=20)
+            await heard.until_said("READY")
             assert len(running.audit("message.accepted")) == number
             assert "gateway.listening" in running.stderr()
             assert heard.heard[0]["STATUS"] == "starting: opening the database"
@@ -160,29 +160,41 @@ async def test_a_socket_that_is_missing_or_does_not_listen_ends_the_start_with_7
             running.kill()
 
 
+async def tried(address: tuple[str, int], raw: bytes) -> Answer | None:
+    """The answer; None as long as nothing listens at the address."""
+    try:
+        return await exchange(address, raw)
+    except ConnectionRefusedError:
+        return None
+
+
+class SocketActivateProgram(Running):
+    """A gateway that is started by `systemd-socket-activate`."""
+
+    def __init__(self, folder: Path, program: str, port: int) -> None:
+        super().__init__(folder, '[server]\nlisten = ["fd:webhooks"]\n')
+        self._starter = [program, f"--listen=127.0.0.1:{port}", "--fdname=webhooks"]
+        self._port = port
+
+    def command(self) -> list[str]:
+        return [*self._starter, "--setenv=LEGITMARK", "--setenv=PYTHONPATH", *super().command()]
+
+    def address_from(self, text: str) -> tuple[str, int] | Path:
+        return ("127.0.0.1", self._port) if text == "fd:webhooks" else super().address_from(text)
+
+
 async def test_systemd_socket_activate_starts_it_with_the_first_connection(tmp_path: Path, free_port: Callable[[], int]) -> None:
     program = shutil.which("systemd-socket-activate")
     if program is None:
         pytest.skip("systemd-socket-activate is not installed")
     port = free_port()
-    running = Running(tmp_path, '[server]\nlisten = ["fd:webhooks"]\n')
-    options = [f"--listen=127.0.0.1:{port}", "--fdname=webhooks", "--setenv=LEGITMARK", "--setenv=PYTHONPATH"]
-
-    def with_a_socket() -> list[str]:
-        return [program, *options, *Running.command(running)]
-
-    running.command = with_a_socket  # type: ignore[method-assign]
-    running.address_from = lambda text: ("127.0.0.1", port) if text == "fd:webhooks" else Running.address_from(running, text)  # type: ignore[method-assign]
+    running = SocketActivateProgram(tmp_path, program, port)
     try:
         running.launch()
         body = event()
-        for _ in range(200):
-            try:
-                answer = await exchange(("127.0.0.1", port), request_bytes(body, signed(body)))
-                break
-            except ConnectionRefusedError:
-                await asyncio.sleep(0.01)
-        assert answer.outcome == (200, "accepted"), "it waited in the socket until the gateway was there"
+        raw = request_bytes(body, signed(body))
+        answer = await until_answer(lambda: tried(("127.0.0.1", port), raw), lambda answer: answer is not None)
+        assert answer is not None and answer.outcome == (200, "accepted"), "it waited in the socket until the gateway was there"
         await asyncio.to_thread(running.await_ready)
         assert await running.stop() == 0
     finally:
@@ -237,7 +249,7 @@ async def test_in_the_journal_each_line_has_its_priority_and_no_time(tmp_path: P
         running.variables |= {**journal(running), "NOTIFY_SOCKET": heard.address}
         try:
             running.launch()
-            ready = await heard.until_said("READY", seconds=20)
+            ready = await heard.until_said("READY")
             assert ready["STATUS"].startswith("not ready: the disk has less than store.min_free left")
             assert await running.stop() == 0
         finally:

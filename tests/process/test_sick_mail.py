@@ -16,7 +16,6 @@ from tests.support.receivers import Mailbox, Receiver
 from tests.support.waiting import until
 from tests.support.webhooks import event
 
-PATIENCE = 20.0
 PASSWORD = "password-7Kp9-never-shown"
 
 
@@ -40,7 +39,7 @@ def story(running: Running, message_id: str) -> list[tuple[Any, ...]]:
 async def delivered(running: Running, body: bytes) -> str:
     """Post a message and wait until its mail was taken; its id."""
     message_id = str((await running.post(body)).json()["id"])
-    await until(lambda: running.audit("delivery.delivered", message_id=message_id, sink="care"), PATIENCE)
+    await until(lambda: running.audit("delivery.delivered", message_id=message_id, sink="care"))
     return message_id
 
 
@@ -94,9 +93,9 @@ async def test_a_recipient_that_is_refused_for_now_gets_its_mail_later_and_the_o
         toml = toml.replace('["0s", "100ms", "100ms"]', json.dumps(["0s", *["100ms"] * 100]))
         with Running(tmp_path, toml + route("care")) as running, no_traceback(running):
             message_id = str((await running.post(event())).json()["id"])
-            await until(lambda: len(running.audit("delivery.retrying", message_id=message_id)) >= 3, PATIENCE)
+            await until(lambda: len(running.audit("delivery.retrying", message_id=message_id)) >= 3)
             server.refuse = {}
-            await until(lambda: running.audit("delivery.delivered", message_id=message_id), PATIENCE)
+            await until(lambda: running.audit("delivery.delivered", message_id=message_id))
             assert server.envelopes == [
                 ("gateway@example.com", ["care@example.com"]),
                 ("gateway@example.com", ["full@example.com"]),
@@ -142,7 +141,7 @@ async def test_where_no_starttls_is_offered_nothing_is_sent_in_clear(tmp_path: P
         toml = mail_sink(server.port, 'username = "gateway"\npassword = { env = "MAIL" }') + route("care")
         with Running(tmp_path, toml, {"MAIL": PASSWORD}) as running, no_traceback(running):
             message_id = (await running.post(event("sr-in-clear"))).json()["id"]
-            await until(lambda: running.audit("sink.opened", sink="care"), PATIENCE)
+            await until(lambda: running.audit("sink.opened", sink="care"))
             assert story(running, message_id) == [("retrying", 1, None, "tls")], "every mail would meet it: the rest waits"
             assert server.connections == 1 and not server.mails
             assert {line.split()[0].upper() for line in server.lines} <= {b"EHLO", b"STARTTLS", b"QUIT"}
@@ -160,13 +159,13 @@ async def test_a_mail_server_that_is_down_delays_no_other_sink_and_gets_all_its_
         with Running(tmp_path, toml) as running, no_traceback(running):
             answers = [await running.post(event()) for _ in range(20)]
             assert {answer.outcome for answer in answers} == {(200, "accepted")}
-            await until(lambda: len(running.audit("delivery.delivered", sink="well")) == 20, PATIENCE)
-            await until(lambda: running.audit("sink.opened", sink="care"), PATIENCE)
+            await until(lambda: len(running.audit("delivery.delivered", sink="well")) == 20)
+            await until(lambda: running.audit("sink.opened", sink="care"))
             failed = running.audit("delivery.retrying", sink="care")
             assert {(line["reason"], line.get("status")) for line in failed} == {("connect", None)}
             assert running.rows("SELECT count(*), sum(retries) FROM deliveries WHERE sink = 'care'") == [(20, 2)]
             with Mailbox(port) as mailbox:
-                await until(lambda: len(running.audit("delivery.delivered", sink="care")) == 20, PATIENCE)
+                await until(lambda: len(running.audit("delivery.delivered", sink="care")) == 20)
                 assert len({mail["Message-ID"] for mail in mailbox.mails}) == len(mailbox.mails) == 20
             assert not running.audit("delivery.dead")
             assert len(running.audit("sink.opened")) == len(running.audit("sink.closed")) == 1

@@ -25,7 +25,6 @@ from tests.support.receivers import Receiver
 from tests.support.waiting import until
 from tests.support.webhooks import event, new_id
 
-PATIENCE = 25.0
 NUMBER = 100
 """Events in each measurement."""
 PACE = 0.002
@@ -140,7 +139,7 @@ async def _post(
         answers.add((await running.post(body)).outcome)
         await asyncio.sleep(pace)
     wanted = set(bodies)
-    await until(lambda: wanted <= {request.body for request in well.requests}, PATIENCE)
+    await until(lambda: wanted <= {request.body for request in well.requests})
     arrived = {request.body: request.at for request in reversed(well.requests)}
     return [arrived[body] - at for body, at in zip(bodies, started, strict=True)], answers
 
@@ -224,7 +223,7 @@ async def _night(folder: Path) -> Seen:
                     deferred = all(shown["delivery.deferred", name] >= 2 for name in BUSY)
                     return retried and deferred and shown["delivery.delivered", "large"] >= 3
 
-                await until(all_shown, PATIENCE)
+                await until(all_shown)
                 assert await running.stop() == 0
                 deliveries: dict[str, list[tuple[str, int, int]]] = {}
                 for name, *row in running.rows("SELECT sink, state, attempts, retries FROM deliveries"):

@@ -99,26 +99,27 @@ class Running:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             assert self.process is not None and self.process.poll() is None, f"it ended: {self.stderr()}"
-            self.read_addresses()
-            if len(self.addresses) == 2 and self._is_ready():
+            if self.is_listening() and self.is_ready():
                 return
             time.sleep(0.01)
         raise AssertionError(f"not ready in time: {self.stderr()}")
 
-    def read_addresses(self) -> None:
-        """Fill `addresses` with what the process has said until now."""
+    def is_listening(self) -> bool:
+        """True once the process has said where both of its listeners are; from then on `addresses` has them."""
         self.addresses = {}
         for line in self.stderr_file.read_bytes()[self.log_from :].splitlines():
             if b'"gateway.listening"' in line and line.endswith(b"}"):
                 said = json.loads(line[line.index(b"{") :])  # in the journal, a priority stands before it
                 self.addresses[said["what"]] = self.address_from(said["address"])
+        return len(self.addresses) == 2
 
     def address_from(self, text: str) -> tuple[str, int] | Path:
         """The address that a line of the log names."""
         host, _, port = text.rpartition(":")
         return Path(port) if host == "unix" else (host, int(port))
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """True if `/-/ready` answers 200. A listener on a unix socket counts as ready once its path exists."""
         if isinstance(address := self.addresses["admin"], Path):
             return address.exists()
         connection = http.client.HTTPConnection(*address, timeout=2)
@@ -202,7 +203,7 @@ class Running:
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Query the database file, read-only."""
-        with closing(sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
+        with closing(sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
             return connection.execute(sql, values).fetchall()
 
 

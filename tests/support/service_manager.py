@@ -1,4 +1,4 @@
-"""What a test has in place of systemd: sockets that listen, and somebody who hears what the gateway says of itself."""
+"""The parts of systemd that a test stands in for: sockets that listen, and the sockets that a service sends its state to."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import threading
 from pathlib import Path
 from typing import Self
 
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 def listening(where: str | Path = "127.0.0.1") -> socket.socket:
-    """A socket that listens: on any free port of an address, or at a path."""
+    """A listening socket on a free port of an address, or at a path."""
     if isinstance(where, Path):
         opened = socket.socket(socket.AF_UNIX)
         opened.bind(str(where))
@@ -23,13 +23,13 @@ def listening(where: str | Path = "127.0.0.1") -> socket.socket:
 
 
 class NotifySocket:
-    """Hears what a process tells its service manager."""
+    """The socket to which a process reports its state (sd_notify(3))."""
 
     def __init__(self, address: str) -> None:
-        """A path, or an abstract address that begins with "@"."""
+        """`address` is a path, or an abstract address that begins with "@"."""
         self.address = address
         self.heard: list[dict[str, str]] = []
-        """Each message, by variable."""
+        """The messages that came, each as its variables."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(f"\0{address[1:]}" if address.startswith("@") else address)
         self._socket.setblocking(False)
@@ -41,7 +41,7 @@ class NotifySocket:
         self._socket.close()
 
     def listen(self) -> list[dict[str, str]]:
-        """All that was said until now."""
+        """Read what has come, and return all messages until now."""
         try:
             while True:
                 message = self._socket.recv(65536).decode()
@@ -50,17 +50,17 @@ class NotifySocket:
             return self.heard
 
     def said(self, name: str, value: str | None = None) -> list[dict[str, str]]:
-        """The messages that hold a variable."""
+        """The messages that set a variable."""
         return [one for one in self.listen() if name in one and value in (None, one[name])]
 
-    async def until_said(self, name: str, times: int = 1, seconds: float = 10.0) -> dict[str, str]:
-        """Wait for so many messages with a variable; the last of them."""
+    async def until_said(self, name: str, times: int = 1, seconds: float = PATIENCE) -> dict[str, str]:
+        """Wait until `times` messages have set a variable, and return the last one."""
         await until(lambda: len(self.said(name)) >= times, seconds)
         return self.said(name)[-1]
 
 
 class DescriptorStore:
-    """Holds what a process hands over by FDSTORE=1, as systemd does (sd_notify(3)), until it is told to let go of it."""
+    """Keeps the descriptors that a process hands over by FDSTORE=1, as systemd does (sd_notify(3)), until FDSTOREREMOVE=1."""
 
     def __init__(self, address: str) -> None:
         self.address = address
