@@ -17,7 +17,7 @@ from gateway.core.errors import ConfigError, Problem
 from gateway.host.environment import Environment
 
 if TYPE_CHECKING:
-    from gateway.sinks.probe import Found
+    from gateway.sinks.base import Found
 
 
 def check(
@@ -76,11 +76,11 @@ def check(
 async def _probe(config: Config) -> Mapping[str, Found]:
     """Open every sink at the same time; what was found, in the order of the file."""
     from gateway.host.clock import Clock
+    from gateway.sinks import type_of
     from gateway.sinks.base import Opening
-    from gateway.sinks.probe import probe
 
     clock = Clock()
-    probes = (probe(sink, Opening(name, config.base, config.secret, clock)) for name, sink in config.sinks.items())
+    probes = (type_of(sink).probe(sink, Opening(name, config.base, config.secret, clock)) for name, sink in config.sinks.items())
     return dict(zip(config.sinks, await asyncio.gather(*probes), strict=True))
 
 

@@ -145,11 +145,12 @@ def _difference(wanted: Collection[str], came: Collection[str], known: Collectio
 
 def _print_rendering(config: Config, sink: str, event: Event, body: bytes, source: str) -> None:
     """Exactly the bytes; on a terminal without what could draw on it."""
-    from gateway.cli.preview import first_attempt, rendered
+    from gateway.cli.preview import first_attempt
     from gateway.host.clock import Clock
+    from gateway.sinks import type_of
 
-    clock = Clock()
-    shown = rendered(config.sinks[sink], first_attempt(sink, event, body, source, clock), clock.now())
+    clock, settings = Clock(), config.sinks[sink]
+    shown = type_of(settings).preview(settings, first_attempt(sink, event, body, source, clock), clock.now())
     if sys.stdout.isatty():
         for line in shown.decode(errors="replace").splitlines():
             print(printable(line))

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from gateway.config import listen
 from gateway.config.listen import Address, Inherited, Tcp, Unix
-from gateway.config.location import Finding, Findings, Place, warning
+from gateway.config.location import Finding, Findings, Place, say_at, warning
 from gateway.config.settings import Config
 from gateway.core.networks import UNIX, Network, parse_network
-from gateway.core.secrets import Secret
-from gateway.host.certificates import PairError, load_pair, order_trouble, validity
+from gateway.host.certificates import PairError, load_pair
+from gateway.sinks.checking import check_validity
 
 _LARGEST_BODY = 64 * 1024 * 1024
 _NO_NETWORK = 'write "203.0.113.0/24", "2001:db8::/32" or a single address'
@@ -55,25 +55,11 @@ def check_certificate(config: Config, findings: Findings, now: float) -> None:
         return
     try:
         load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificate, key)
-        warn_of_certificate(certificate, where / "certificate", findings, now, who="clients")
+        check_validity("certificate", certificate, say_at(where, findings), now, who="clients")
     except PairError as error:
         findings.append(Finding(where / error.part, error.reason))
     except ValueError as error:
         findings.append(Finding(where / "certificate", str(error)))
-
-
-def warn_of_certificate(certificate: Secret, where: Place, findings: Findings, now: float, *, who: str) -> None:
-    """Add a warning if the other side refuses a certificate, or will soon. Raises ValueError if it is damaged.
-
-    Args:
-        now: Unix seconds.
-        who: the other side.
-    """
-    if (trouble := validity(certificate).trouble(now, who)) is not None:
-        findings.append(warning(where, trouble, "renew it, and reload"))
-    if (trouble := order_trouble(certificate)) is not None:
-        hint = "first the certificate itself, then the one that issued it, and so on; the root can be left out"
-        findings.append(warning(where, f"{trouble}, and some {who} refuse that", hint))
 
 
 def sockets(config: Config) -> Iterator[tuple[Path, Place]]:

@@ -19,7 +19,6 @@ from gateway.config.location import Finding, Findings, Place
 from gateway.config.memo import Memo, Same
 from gateway.core.secrets import SecretRef
 from gateway.core.values import Duration, Rate, Size
-from gateway.sinks import HttpConfig, JsonlConfig
 
 S = TypeVar("S", bound=Struct)
 V = TypeVar("V")
@@ -109,14 +108,18 @@ def secrets_in(settings: Struct, where: Place, memo: Memo) -> tuple[tuple[Place,
     return memo.get(("secrets", Same(settings), where), lambda: tuple(secret_refs(settings, where)))
 
 
-def absolute(value: V, folder: Path) -> V:
-    """A struct of settings whose relative paths start at a folder of their own: those of secrets, and of a file to write."""
+def absolute(value: V, folder: Path, paths: Collection[str] = ()) -> V:
+    """Return settings in which every relative path, also of a secret, is made absolute.
+
+    Args:
+        folder: where the paths start.
+        paths: the keys of `value` that name a file.
+    """
     if isinstance(value, SecretRef):
         return structs.replace(value, file=str(folder / value.file)) if value.file is not None else value
-    if isinstance(value, JsonlConfig):
-        value = structs.replace(value, path=str(folder / value.path))
-    if isinstance(value, HttpConfig) and value.ca is not None:
-        value = structs.replace(value, ca=str(folder / value.ca))
+    if isinstance(value, Struct):
+        written = {key: getattr(value, key) for key in paths}
+        value = structs.replace(value, **{key: str(folder / text) for key, text in written.items() if text is not None})
     if isinstance(value, Struct):
         return structs.replace(value, **{name: absolute(getattr(value, name), folder) for name in value.__struct_fields__})
     if isinstance(value, dict):

@@ -11,7 +11,8 @@ from msgspec import Struct, structs
 from gateway.config.settings import Config
 from gateway.core.secrets import SecretRef
 from gateway.host.certificates import day, validity
-from gateway.sinks import SinkConfig
+from gateway.sinks import type_of
+from gateway.sinks.base import SinkSettings
 
 _HIDDEN = "***"
 
@@ -85,9 +86,9 @@ def queued_deliveries(old: Config, new: Config, queued: Mapping[str, int] | None
     return [one for one in found if one.queued != 0]
 
 
-def _destination(settings: SinkConfig, config: Config) -> tuple[Any, ...]:
-    """Where the deliveries of a sink go, secret URLs included; to be compared, never shown."""
-    values = [getattr(settings, key) for key in settings.destination]
+def _destination(settings: SinkSettings, config: Config) -> tuple[Any, ...]:
+    """Return where the deliveries of a sink go, with secret URLs: only to be compared, never shown."""
+    values = [getattr(settings, key) for key in type_of(settings).destination]
     return (type(settings), config.base, *((value, config.secrets_of(value)) for value in values))
 
 
@@ -157,13 +158,16 @@ def _named(
             same = kept and old[name] == settings  # the usual case, in hundreds of sinks
             for key, before, after in () if same else _changed(old[name], settings, was, will):
                 yield Difference("changed", f"[{table}.{name}] {key}", before, after)
-            for key, texts, anew in (
-                ("template", was.templates, will.templates),
-                ("ca", was.authorities, will.authorities),
-            ):
-                same_file = table == "sinks" and getattr(old[name], key, None) == getattr(settings, key, None)
-                if same_file and texts.get(name) != anew.get(name):
-                    yield Difference("changed", f"[sinks.{name}] {key}", after="another text in the same file")
+            for key in _changed_files(name, was, will) if table == "sinks" else ():
+                yield Difference("changed", f"[sinks.{name}] {key}", after="another text in the same file")
+
+
+def _changed_files(sink: str, was: Config, will: Config) -> Iterator[str]:
+    """Yield the keys of a sink whose files have another text, and still have the same name."""
+    before, after = was.sink_files.get(sink, {}), will.sink_files.get(sink, {})
+    for key, text in after.items():
+        if getattr(was.sinks[sink], key) == getattr(will.sinks[sink], key) and before.get(key) != text:
+            yield key
 
 
 def _routes(old: Config, new: Config) -> Iterator[Difference]:

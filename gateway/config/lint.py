@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from gateway.config.decode import secrets_in
-from gateway.config.location import Finding, Findings, Place, warning
+from gateway.config.location import Finding, Findings, warning
 from gateway.config.memo import Memo, Same
 from gateway.config.overlap import shadowed
 from gateway.config.rules import tables_of
@@ -19,33 +17,13 @@ from gateway.config.settings import Config, Rule
 from gateway.config.spelling import of_pattern, of_test
 from gateway.core.errors import Problem
 from gateway.core.events import Milestone
-from gateway.core.mailbox import MailboxError, parse_mailbox
 from gateway.core.routing import GATEWAY, may_apply
-from gateway.core.urls import UrlError, parse_host, parse_url
-from gateway.sinks import EmailConfig, HttpConfig, SinkConfig, SlackConfig
-from gateway.sinks.net.guard import Guard
 
 
 def warnings(config: Config, findings: Findings, memo: Memo) -> Iterator[Finding]:
     """Args: findings: the errors so far, so that nothing is said of what stands in their place."""
     wrong = {(finding.place.file, finding.place.keys[:2]) for finding in findings}
     unknown_routes = any(finding.place.keys == ("routes",) for finding in findings)
-    for name, sink in config.sinks.items():
-        where = config.sink_places[name]
-        if sink.breaker.failures >= len(sink.retry) > 0:
-            message = f"opens after {sink.breaker.failures} failures, and a delivery is dead after {len(sink.retry)}"
-            hint = "so one delivery dies before the breaker holds the others back"
-            yield warning(where / "breaker", message, hint)
-        if isinstance(sink, EmailConfig) and sink.username is not None and sink.security == "none":
-            message = 'is "none": the password crosses the network in clear'
-            yield warning(where / "security", message, 'use "starttls" or "tls"')
-        yield from _never_dialled(sink, where)
-        if isinstance(sink, EmailConfig):
-            yield from _addresses_beyond_ascii(sink, where)
-        if isinstance(sink, SlackConfig) and sink.webhook_url is not None:
-            for key in ("token", "channel"):
-                if getattr(sink, key) is not None:
-                    yield warning(where / key, "has no effect beside webhook_url", "keep one of the two ways")
     yield from _readable_secrets(config, memo)
     if not config.rules and not unknown_routes:
         yield warning(config.place("routes"), "there is none", "every message will be kept, and go nowhere")
@@ -76,34 +54,6 @@ def _words(rule: Rule, sources: frozenset[str]) -> list[Finding]:
     patterns = [("match", rule.settings.match), ("unless", rule.settings.unless)]
     tables = [pair for key, raw in patterns for pair in tables_of(raw, rule.place / key)]
     return [finding for place, table in tables for finding in of_pattern(table, place, sources)]
-
-
-def _never_dialled(sink: SinkConfig, where: Place) -> Iterator[Finding]:
-    """An address written as a host that the guard of the sink refuses: every delivery would end as `blocked`."""
-    with suppress(UrlError, ValueError):
-        match sink:
-            case HttpConfig():
-                key, host = "url", parse_url(sink.url).host
-            case SlackConfig():
-                key, host = "api", parse_url(sink.api).host
-            case EmailConfig():
-                key, host = "host", parse_host(sink.host)
-            case _:
-                return
-        ipaddress.ip_address(host)
-        if not Guard.of(sink.allow_networks).allows(host):
-            hint = "allow_networks narrows what may be dialled; metadata, link-local and unspecified addresses are never dialled"
-            yield warning(where / key, "names an address that this sink may not dial: nothing can be delivered", hint)
-
-
-def _addresses_beyond_ascii(sink: EmailConfig, where: Place) -> Iterator[Finding]:
-    """A domain has a form in ASCII, the part before the @ has none: some servers can't take it (RFC 6531)."""
-    places = [(where / "sender", sink.sender), *((where / "recipients" / at, text) for at, text in enumerate(sink.recipients))]
-    for place, text in places:
-        with suppress(MailboxError):
-            if (mailbox := parse_mailbox(text)).needs_utf8:
-                message = f"{mailbox.local} is beyond ASCII: only a mail server that offers SMTPUTF8 takes it"
-                yield warning(place, message, "ask the server by: gateway check --probe")
 
 
 def _readable_secrets(config: Config, memo: Memo) -> Iterator[Finding]:

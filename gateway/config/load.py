@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from gateway.config import checks, lint, message_texts, report, rules
+from gateway.config import checks, lint, report, rules
 from gateway.config.decode import SECRET_FORMS, absolute, decode_table, secrets_in, suggestion
 from gateway.config.files import TomlFile, included, missing_folders, read, read_table
 from gateway.config.location import Finding, Findings, Place
@@ -35,11 +35,9 @@ from gateway.core.errors import ConfigError, Problem
 from gateway.core.secrets import Secret, SecretRef
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
-from gateway.sinks import SINK_TYPES, HttpConfig, SinkConfig
-from gateway.sinks.base import ReadableSettings, SinkSettings
-from gateway.sinks.net.tls import read_authorities
+from gateway.sinks import SINK_TYPES, type_of
+from gateway.sinks.base import SinkSettings
 from gateway.sinks.text.language import is_timezone
-from gateway.sinks.text.templates import TemplateProblem, read_template
 
 S = TypeVar("S", bound=Struct)
 _P = TypeVar("_P")
@@ -128,9 +126,9 @@ class _Loader:
         owners: list[tuple[Place, Struct]] = [(self._place("server"), server), (self._place("admin"), admin)]
         owners += [(self._place("sources", name), source) for name, source in sources.items()]
         owners += list(sinks.values())
-        templates = {name: _text(sink) for name, (_, sink) in sinks.items()}
-        authorities = {name: self._authorities(sink) for name, (_, sink) in sinks.items()}
-        texts = [*(file.text for file in self._files), *templates.values(), *authorities.values()]
+        sink_files = {name: read for name, (place, sink) in sinks.items() if (read := self._sink_files(sink, place))}
+        texts = [file.text for file in self._files]
+        texts += [text for of_sink in sink_files.values() for text in of_sink.values()]
         config = Config(
             file=self._main.path,
             files=tuple(file.path for file in self._files),
@@ -142,8 +140,7 @@ class _Loader:
             defaults=defaults,
             sources=sources,
             sinks={name: sink for name, (_, sink) in sinks.items()},
-            templates=templates,
-            authorities=authorities,
+            sink_files=sink_files,
             sink_places={name: place for name, (place, _) in sinks.items()},
             rules=tuple(routes),
             tests=tuple(tests),
@@ -153,7 +150,6 @@ class _Loader:
         )
         found: Findings = []
         checks.check(config, found, self._memo)
-        message_texts.check(config, found, self._memo)
         if secrets:
             checks.check_secrets(config, found, now, self._memo)
         if not written_sources and not any(finding.place.keys[:1] == ("sources",) for finding in self._findings):
@@ -233,8 +229,8 @@ class _Loader:
                 found[name] = msgspec.structs.replace(settings, path=path)
         return found
 
-    def _sinks(self, defaults: DefaultsSettings) -> dict[str, tuple[Place, SinkConfig]]:
-        found: dict[str, tuple[Place, SinkConfig]] = {}
+    def _sinks(self, defaults: DefaultsSettings) -> dict[str, tuple[Place, SinkSettings]]:
+        found: dict[str, tuple[Place, SinkSettings]] = {}
         written: dict[str, Place] = {}
         types = ", ".join(f'"{known}"' for known in SINK_TYPES)
         for file in self._files:
@@ -305,14 +301,17 @@ class _Loader:
                     on: Literal["key", "value"] = "key" if on_key else "value"
                     yield Finding(where, "this looks like a secret, which never stands in this file", hint, on=on)
 
-    def _authorities(self, sink: SinkConfig) -> str:
-        """The text of its `ca`; "" where there is none, or none that can be read, which the checks say."""
-        if not isinstance(sink, HttpConfig) or sink.ca is None:
-            return ""
-        try:
-            return read_authorities(self._main.path.parent / sink.ca)
-        except ValueError:
-            return ""
+    def _sink_files(self, sink: SinkSettings, where: Place) -> dict[str, str]:
+        """Read the files that a sink names. The checks report a file that cannot be read; its text is "" here."""
+        found: dict[str, str] = {}
+        for key, read_text in type_of(sink).reads.items():
+            written = getattr(sink, key)
+            if written is not None and unfit_as_written(written, where.file.parent) is None:
+                try:
+                    found[key] = read_text(self._main.path.parent / written)
+                except ValueError:
+                    found[key] = ""
+        return found
 
     def _place(self, *keys: str | int) -> Place:
         return Place(self._main.path, keys)
@@ -334,33 +333,19 @@ def _table(file: TomlFile, name: str) -> dict[str, Any]:
     return table if isinstance(table, dict) else {}
 
 
-def _sink(table: dict[str, Any], defaults: DefaultsSettings, where: Place, folder: Path | None, findings: Findings) -> SinkConfig:
-    """One sink, as far as it can be read without the others.
+def _sink(
+    table: dict[str, Any], defaults: DefaultsSettings, where: Place, folder: Path | None, findings: Findings
+) -> SinkSettings:
+    """Decode one sink, as far as that is possible without the others.
 
     Args:
-        folder: where relative paths start; None: it is for each use of them to know.
+        folder: where relative paths start; None leaves them relative to the main file.
     """
-    settings = decode_table(SINK_TYPES[table["type"]], table, where, findings)
+    kind = SINK_TYPES[table["type"]]
+    settings: SinkSettings | None = decode_table(kind.config, table, where, findings)
     assert settings is not None  # it is a table
-    return _completed(settings if folder is None else absolute(settings, folder), defaults, where)
-
-
-def _completed(sink: SinkConfig, defaults: DefaultsSettings, where: Place) -> SinkConfig:
-    """Fill in the defaults for the keys that a sink leaves out. A wrong default is reported once, at its own place."""
-    if not isinstance(sink, ReadableSettings):
-        return sink
+    if folder is not None:
+        settings = absolute(settings, folder, kind.paths)
+    # A wrong default is reported once, at its own place.
     timezone = defaults.timezone if is_timezone(defaults.timezone) else "UTC"
-    return msgspec.structs.replace(
-        sink,
-        locale=sink.locale or defaults.locale,
-        timezone=timezone if sink.timezone is None else sink.timezone,
-        template=None if sink.template is None else str(where.file.parent / sink.template),
-    )
-
-
-def _text(sink: SinkConfig) -> str:
-    """Return the text of the sink's template; "" if it has none, or if the file can't be read, which the checks report."""
-    try:
-        return read_template(sink.template) if isinstance(sink, ReadableSettings) and sink.template else ""
-    except TemplateProblem:
-        return ""
+    return settings.completed(defaults.locale, timezone, where.file.parent)

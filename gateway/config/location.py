@@ -7,6 +7,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gateway.sinks.checking import Keys, Say
+
 _NAMED = ("sinks", "sources")
 _LISTED = ("routes", "tests")
 
@@ -64,3 +66,22 @@ Findings = list[Finding]
 
 def warning(where: Place, message: str, hint: str = "", *, on_key: bool = False) -> Finding:
     return Finding(where, message, hint, level="warning", on="key" if on_key else "value")
+
+
+def say_at(where: Place, findings: Findings) -> Say:
+    """Return a function that adds a finding at a key of a table, or at a value inside it."""
+
+    def say(
+        keys: Keys,
+        message: str,
+        hint: str = "",
+        *,
+        on: Literal["key", "value"] = "value",
+        level: Literal["error", "warning"] = "error",
+    ) -> None:
+        place = where
+        for key in (keys,) if isinstance(keys, str) else keys:
+            place = place / key
+        findings.append(Finding(place, message, hint, level, on))
+
+    return say

@@ -14,8 +14,7 @@ from pathlib import Path
 from gateway.config.location import Finding, Findings, Place
 from gateway.config.settings import Config
 from gateway.core.database_files import BESIDE
-from gateway.sinks import HttpConfig, JsonlConfig
-from gateway.sinks.base import ReadableSettings
+from gateway.sinks import type_of
 
 AS_IT_STANDS = "a path is used as it stands here"
 LONGEST_SOCKET = 107
@@ -84,13 +83,9 @@ def _texts(config: Config) -> Iterator[tuple[Place, str]]:
         if path is not None:
             yield config.place(table, "path"), path
     for name, sink in config.sinks.items():
-        where = config.sink_places[name]
-        if isinstance(sink, JsonlConfig):
-            yield where / "path", sink.path
-        if isinstance(sink, HttpConfig) and sink.ca is not None:
-            yield where / "ca", sink.ca
-        if isinstance(sink, ReadableSettings) and sink.template is not None:
-            yield where / "template", sink.template
+        for key in type_of(sink).paths:
+            if (text := getattr(sink, key)) is not None:
+                yield config.sink_places[name] / key, text
 
 
 def _read(config: Config) -> Iterator[tuple[Path, str]]:
@@ -100,18 +95,17 @@ def _read(config: Config) -> Iterator[tuple[Path, str]]:
         if ref.file is not None:
             yield config.base / ref.file, f"the secret of {ref}"
     for name, sink in config.sinks.items():
-        if isinstance(sink, HttpConfig) and sink.ca is not None:
-            yield config.base / sink.ca, f"ca of the sink {name}"
-        if isinstance(sink, ReadableSettings) and sink.template is not None:
-            yield Path(sink.template), f"the template of the sink {name}"
+        for key in type_of(sink).reads:
+            if (text := getattr(sink, key)) is not None:
+                yield config.base / text, f"the {key} of the sink {name}"
 
 
 def _others(config: Config) -> Iterator[tuple[Path, str, Place]]:
     yield config.audit_log, "the audit log", config.place("audit", "path")
     for name, sink in config.sinks.items():
-        if isinstance(sink, JsonlConfig) and sink.path:
-            where = config.sink_places[name] / "path"
-            yield config.base / sink.path, f"the sink {name}", where
+        for key in type_of(sink).writes:
+            if text := getattr(sink, key):
+                yield config.base / text, f"the sink {name}", config.sink_places[name] / key
 
 
 def _unfit(path: Path, *, pipes: bool = False) -> str | None:

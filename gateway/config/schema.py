@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -63,15 +63,11 @@ _CLOSER: dict[tuple[str, str], Schema] = {
     ("sinks", "retry"): {"minItems": 1},
     ("sinks", "concurrency"): {"minimum": 1, "maximum": 256},
     ("breaker", "failures"): {"minimum": 1},
-    ("sinks", "url"): {"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"},
-    ("sinks", "reject_on"): {"items": {"type": "integer", "minimum": 300, "maximum": 599}},
-    ("sinks", "port"): {"minimum": 1, "maximum": 65535},
-    ("sinks", "recipients"): {"minItems": 1},
 }
-"""What `checks` asks of a value beyond its type, where a schema can say it."""
-_NEEDED = {("sinks", "recipients")}
-_EMPTY = _NEEDED | {("sources", "secrets")}
-"""Keys whose default, an empty list, is there to be complained of."""
+"""The rules of `checks` about values beyond their types, as far as a schema can state them. Those about the keys of one sink type
+stand in its `SinkType.schema`."""
+_UNUSABLE = {("sources", "secrets")}
+"""Keys whose default is refused unless another key permits it."""
 
 
 def schema(manual: str) -> Schema:
@@ -126,13 +122,21 @@ def schema(manual: str) -> Schema:
     }
 
 
-def _table(kind: type[Struct], section: str, table: str, says: _Manual) -> Schema:
-    """A struct as an object; `table` is the one of the example that shows it."""
+def _table(
+    kind: type[Struct], section: str, table: str, says: _Manual, rules: Mapping[str, Mapping[str, Any]] | None = None
+) -> Schema:
+    """Return a struct as an object.
+
+    Args:
+        table: the table of the example that shows the struct.
+        rules: what a value has to be beyond its type, by key; it comes before `_CLOSER`.
+    """
     fields = msgspec.structs.fields(kind)
+    closer = {field.name: {**_CLOSER.get((section, field.name), {}), **(rules or {}).get(field.name, {})} for field in fields}
     return {
         "type": "object",
-        "properties": {field.name: _key(field, section, table, says) for field in fields},
-        "required": [field.name for field in fields if field.required or (section, field.name) in _NEEDED],
+        "properties": {field.name: _key(field, section, table, says, closer[field.name]) for field in fields},
+        "required": [field.name for field in fields if field.required or _refuses_default(field, closer[field.name])],
         "additionalProperties": False,
     }
 
@@ -142,7 +146,7 @@ def _sinks(says: _Manual) -> dict[str, Schema]:
 
     `sink` has the keys of all types itself, since editors complete what they see without choosing.
     """
-    tables = {name: _table(kind, "sinks", says.sink(name), says) for name, kind in SINK_TYPES.items()}
+    tables = {name: _table(kind.config, "sinks", says.sink(name), says, kind.schema) for name, kind in SINK_TYPES.items()}
     kind = {"description": says.key(says.sink(next(iter(tables))), "type"), "type": "string", "enum": list(tables)}
     keys: Schema = {}
     for name, table in tables.items():
@@ -162,13 +166,23 @@ def _sinks(says: _Manual) -> dict[str, Schema]:
     return {"sink": sink | {"required": ["type"], "allOf": chosen}, **tables}
 
 
-def _key(field: FieldInfo, section: str, table: str, says: _Manual) -> Schema:
+def _key(field: FieldInfo, section: str, table: str, says: _Manual, closer: Schema) -> Schema:
     text = says.key(table, field.name)
-    found = {"description": text, **_value(field.type, field.name, text, says), **_CLOSER.get((section, field.name), {})}
-    default = field.default_factory() if field.default_factory is not NODEFAULT else field.default
-    if default is not NODEFAULT and default is not None and (section, field.name) not in _EMPTY:
+    found = {"description": text, **_value(field.type, field.name, text, says), **closer}
+    default, unusable = _default(field), _refuses_default(field, closer) or (section, field.name) in _UNUSABLE
+    if default is not NODEFAULT and default is not None and not unusable:
         found["default"] = _written(default)
     return found
+
+
+def _default(field: FieldInfo) -> Any:
+    return field.default_factory() if field.default_factory is not NODEFAULT else field.default
+
+
+def _refuses_default(field: FieldInfo, closer: Schema) -> bool:
+    """Return whether a key has to be written, because its default is a list that is too short."""
+    default = _default(field)
+    return isinstance(default, list) and len(default) < closer.get("minItems", 0)
 
 
 def _value(kind: Any, name: str, text: str, says: _Manual) -> Schema:
@@ -309,7 +323,9 @@ class _Manual:
         return said
 
     def sink(self, kind: str) -> str:
-        """The table that shows a type of sink."""
+        """Return the table that shows a type of sink. Raises LookupError if there is none."""
+        if kind not in self._sinks:
+            raise LookupError(f'gateway.toml.example has no sink with type = "{kind}"')
         return self._sinks[kind]
 
     def form(self, key: str) -> str:

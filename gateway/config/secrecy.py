@@ -15,26 +15,13 @@ from typing import Any
 
 from msgspec import structs
 
+from gateway.config.known_keys import TABLES, known_keys
 from gateway.config.memo import Memo, Same
-from gateway.config.settings import (
-    AdminSettings,
-    AuditSettings,
-    DefaultsSettings,
-    RouteSettings,
-    ServerSettings,
-    SourceSettings,
-    StoreSettings,
-    TestSettings,
-)
 from gateway.core.errors import Problem
-from gateway.core.events import IDENTITY
 from gateway.sinks import SINK_TYPES
-from gateway.sinks.base import Breaker
-from gateway.sinks.http.sink import Basic
 
 _PIECE = 6
 """Characters: the shortest piece of a suspect that is never shown."""
-_TABLES = ("server", "admin", "store", "audit", "defaults", "sources", "sinks", "routes", "tests", "include")
 _NAMED = ("sources", "sinks")
 _OF_TABLES = (*_NAMED, "admin")
 """Tables with secrets in them: a value in place of such a table may be one."""
@@ -42,9 +29,6 @@ _DEPTH = 2
 """Keys down to one sink, source, route or test."""
 _FREE = ("routes", "tests")
 """Tables whose keys are fields of events and no settings: there only the looks of a text decide."""
-_STRUCTS = (AdminSettings, AuditSettings, DefaultsSettings, RouteSettings, ServerSettings, SourceSettings, StoreSettings)
-_STRUCTS += (TestSettings, Breaker, Basic, *SINK_TYPES.values())  # type: ignore[assignment]
-_KEYS = frozenset(name for kind in _STRUCTS for name in kind.__struct_fields__) | {"type", *_TABLES, *IDENTITY}
 SENSITIVE = re.compile(r"(?i)secret|token|passw|bearer|basic|url|header|auth|key|credential|whsec_|xox[a-z]-")
 """Names of keys behind which a secret may stand."""
 _PLACES = ("env", "file", "credential")
@@ -68,13 +52,12 @@ _SHAPED = re.compile(
 """Texts that are secrets by their looks: a known prefix, or long base64 or hexadecimal digits."""
 _PEM = re.compile(r"-----BEGIN.*?(?:-----END[^\n]*|\Z)", re.DOTALL)
 _PAIR = re.compile(r"""(?:^|(?<=[{,\s]))("[^"\n]*"|'[^'\n]*'|[^\s"'\[\]{},=#]+)\s*=""")
-_HEADER = re.compile(rf"\s*\[\[?\s*(['\"]?)({'|'.join(_TABLES)})\1\s*([.\]].*|$)")
+_HEADER = re.compile(rf"\s*\[\[?\s*(['\"]?)({'|'.join(TABLES)})\1\s*([.\]].*|$)")
 _OTHER_HEADER = re.compile(r"\s*\[\[?[A-Za-z0-9_. -]+\]{0,2}\s*(?:#.*)?")
 _QUOTED = re.compile(r"\"((?:\\.|[^\"\\])*)\"?|'([^']*)'?")
 _ODD_START = re.compile(r"\s*(?!(?:true|false)\b)(?:[A-Za-z]|[\"'][^\"']*[\"']\s*[^\s,\]}])")
 """A line that begins with a word, and has no = behind it, is no TOML: `token: x`, `export token=x`, `"token" { "x" = 1 }`."""
 _JSON_START = re.compile(r"\s*[\[{]*\s*\"[^\"]*\"\s*:")
-_FIRST_KEY = re.compile(rf"^\s*(?:{'|'.join(_KEYS)})\s*:?(?=\s|$)")
 _PROSE = re.compile(r"[\"']|^\s*#")
 """Texts in quotes, which are suspects of their own, and comments."""
 _BRACKETS = " \t\r,[]{}"
@@ -83,14 +66,10 @@ _PLAIN_TOKEN = re.compile(r"[+-]?[0-9][0-9._:TZ-]*|true|false")
 _ORIGIN = re.compile(r"^\s*https?://[^/?#@]*(?=[/?#]|\s*$)")
 """The part of a URL that is no secret."""
 _NAME_OF_A_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
-_OURS = " ".join(
-    [
-        *(*_KEYS, *_TABLES, *_PLACES, *SINK_TYPES),
-        "secrets password bearer token whsec_ https:// http:// webhooks gateway legitmark credential certificate",
-        "environment variable private public example internal localhost server.tls",
-    ]
+_OWN_WORDS = (
+    "secrets password bearer token whsec_ https:// http:// webhooks gateway legitmark credential certificate"
+    " environment variable private public example internal localhost server.tls"
 )
-"""Words that give nothing away: the pieces of a suspect that are also pieces of these are shown."""
 
 
 def is_unmistakable(text: str) -> bool:
@@ -133,7 +112,7 @@ class Cleaner:
 
     def __init__(self, texts: Iterable[str]) -> None:
         suspects = {suspect for text in texts for suspect in _suspects(text)}
-        ours = _pieces(_OURS)
+        ours = _pieces(_harmless())
         self._pieces = {piece for suspect in suspects for piece in _pieces(suspect)} - ours
 
     def problem(self, problem: Problem) -> Problem:
@@ -167,6 +146,11 @@ class Cleaner:
         return hidden
 
 
+def _harmless() -> str:
+    """Return words that give nothing away: a piece of a suspect that is also a piece of these is shown."""
+    return " ".join([*known_keys(), *TABLES, *_PLACES, *SINK_TYPES, _OWN_WORDS])
+
+
 def _pieces(text: str) -> set[str]:
     text = _ORIGIN.sub("", text)
     return {text[at : at + _PIECE] for at in range(len(text) - _PIECE + 1)}
@@ -192,6 +176,7 @@ def _of_text(text: str, *, broken: bool) -> Iterator[str]:
         yield match[0]
     for match in _PEM.finditer(text):
         yield from match[0].split("\n")
+    first_key = re.compile(rf"^\s*(?:{'|'.join(known_keys())})\s*:?(?=\s|$)")
     free = below = hiding = False
     for line in text.split("\n"):
         if (header := _HEADER.match(line)) is not None and "=" not in line.partition("#")[0]:
@@ -210,9 +195,9 @@ def _of_text(text: str, *, broken: bool) -> Iterator[str]:
         if broken and _JSON_START.match(line) is not None:
             yield from _parts(line)
         if hiding:
-            yield from _parts(_FIRST_KEY.sub("", before))
+            yield from _parts(first_key.sub("", before))
             if broken and _PROSE.search(before) is None:
-                yield _FIRST_KEY.sub("", before).strip(_BRACKETS)  # a password may have blanks and brackets inside
+                yield first_key.sub("", before).strip(_BRACKETS)  # a password may have blanks and brackets inside
         elif not pairs:  # no key, and not inside quotes: a secret may have been pasted on a line of its own
             bare = _QUOTED.sub("", before.partition("#")[0])
             yield from (token.strip(":") for token in _TOKEN.findall(bare) if _PLAIN_TOKEN.fullmatch(token) is None)
@@ -253,8 +238,8 @@ def _hides(key: str, *, free: bool, below: bool, so_far: bool) -> bool:
     if names[-1] in _PATHS:
         return False
     if free and not below:
-        return so_far and len(names) == 1 and names[0] not in _KEYS
-    return below or any(SENSITIVE.search(name) is not None or name not in _KEYS for name in names)
+        return so_far and len(names) == 1 and names[0] not in known_keys()
+    return below or any(SENSITIVE.search(name) is not None or name not in known_keys() for name in names)
 
 
 def _parts(written: str) -> Iterator[str]:
@@ -283,8 +268,8 @@ def _of_value(value: Any, keys: tuple[str, ...], *, hiding: bool) -> Iterator[st
                     yield inner
                 continue
             settings = len(keys) > (keys[0] in _NAMED)  # else the key is the name of a source or a sink
-            hides = hiding or (settings and key not in _PATHS and (SENSITIVE.search(key) is not None or key not in _KEYS))
-            if hiding and "headers" not in keys and key not in (*_KEYS, *_PLACES):
+            hides = hiding or (settings and key not in _PATHS and (SENSITIVE.search(key) is not None or key not in known_keys()))
+            if hiding and "headers" not in keys and key not in (*known_keys(), *_PLACES):
                 yield key
             if key != "identity":
                 yield from _of_value(inner, (*keys, key), hiding=hides)

@@ -13,8 +13,7 @@ from gateway.core.events import IDENTITY
 from gateway.core.routing import Route
 from gateway.core.secrets import Secret, SecretRef
 from gateway.core.values import Duration, Size
-from gateway.sinks import SinkConfig
-from gateway.sinks.base import Locale
+from gateway.sinks.base import Locale, SinkSettings
 
 
 class TlsSettings(Struct, frozen=True, kw_only=True):
@@ -121,7 +120,8 @@ class Config(Struct, frozen=True, kw_only=True):
     files: tuple[Path, ...]
     """It, and those that it includes."""
     sha256: str
-    """The digest of these files, the templates and the `ca` files, one after the other; for one file, what `sha256sum` prints."""
+    """The digest of these files and then of the files that the sinks read, such as templates. For one file it is the number that
+    `sha256sum` prints."""
     server: ServerSettings
     admin: AdminSettings
     store: StoreSettings
@@ -129,12 +129,12 @@ class Config(Struct, frozen=True, kw_only=True):
     defaults: DefaultsSettings
     sources: dict[str, SourceSettings]
     """Their paths are filled in."""
-    sinks: dict[str, SinkConfig]
-    """What they take from `[defaults]` is filled in, and the paths of templates are absolute."""
-    templates: dict[str, str]
-    """The text of each sink's template file: it can change while the configuration that names the file stays the same."""
-    authorities: dict[str, str]
-    """Likewise, of the file of its `ca`."""
+    sinks: dict[str, SinkSettings]
+    """The defaults of `[defaults]` are filled in, and the paths of templates are absolute."""
+    sink_files: dict[str, dict[str, str]]
+    """The texts of the files that a sink reads, such as its template, by sink and key: a text can change while the configuration
+    that names its file stays the same. A text is "" if the file cannot be read; a key whose path cannot be meant is left out, and
+    so is a sink that reads nothing."""
     sink_places: dict[str, Place]
     rules: tuple[Rule, ...]
     tests: tuple[Test, ...]

@@ -19,8 +19,8 @@ from gateway.delivery.directory import Directory
 from gateway.delivery.gates import Gates
 from gateway.delivery.lane import Lane
 from gateway.host.clock import Clock
-from gateway.sinks import SinkConfig, open_sink
-from gateway.sinks.base import Opening, Sink
+from gateway.sinks import open_sink
+from gateway.sinks.base import Opening, Sink, SinkSettings
 from gateway.store.sqlite import operations, reads
 from gateway.store.sqlite.conversations import SinkThreads
 from gateway.store.sqlite.store import Store
@@ -217,7 +217,7 @@ async def clamp(store: Store, sink: str, latest: float) -> None:
         pass
 
 
-def policy_of(settings: SinkConfig) -> RetryPolicy:
+def policy_of(settings: SinkSettings) -> RetryPolicy:
     """The retry policy of a sink."""
     return RetryPolicy(tuple(settings.retry), settings.give_up_after)
 
@@ -244,10 +244,10 @@ def _alike(name: str, old: Config, new: Config, *, kept: bool = False) -> bool:
     """
     if name not in old.sinks or (old.sinks[name] is not new.sinks[name] and old.sinks[name] != new.sinks[name]):
         return False
-    if old.templates.get(name) != new.templates.get(name) or old.authorities.get(name) != new.authorities.get(name):
+    if old.sink_files.get(name) != new.sink_files.get(name):
         return False
     return kept or (old.base == new.base and old.secrets_of(old.sinks[name]) == new.secrets_of(new.sinks[name]))
 
 
-def _settings(settings: SinkConfig) -> LaneSettings:
+def _settings(settings: SinkSettings) -> LaneSettings:
     return LaneSettings(policy_of(settings), settings.concurrency, settings.timeout, settings.by_sr)

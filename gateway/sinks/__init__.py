@@ -1,35 +1,35 @@
-"""The only outbound I/O. The union below is the registry: a new sink is one file and two lines here."""
+"""The only outbound I/O. A sink type is a folder here and an entry in `SINK_TYPES`; everything else follows from that list."""
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Any
 
 from gateway.core.errors import SinkSetupError
-from gateway.sinks.base import Opening, Sink
-from gateway.sinks.email.sink import EmailConfig, EmailSink
-from gateway.sinks.http.sink import HttpConfig, HttpSink
-from gateway.sinks.jsonl.sink import JsonlConfig, JsonlSink
-from gateway.sinks.slack.sink import SlackConfig, SlackSink
+from gateway.sinks import email, http, jsonl, slack
+from gateway.sinks.base import Opening, Sink, SinkSettings, SinkType
 
-__all__ = ["SINK_TYPES", "EmailConfig", "HttpConfig", "JsonlConfig", "SinkConfig", "SlackConfig", "open_sink"]
+__all__ = ["SINK_TYPES", "open_sink", "type_of"]
 
-SinkConfig = HttpConfig | SlackConfig | EmailConfig | JsonlConfig
-SINK_TYPES: dict[str, type[SinkConfig]] = {"http": HttpConfig, "slack": SlackConfig, "email": EmailConfig, "jsonl": JsonlConfig}
+SINK_TYPES: dict[str, SinkType[Any]] = {
+    kind.name: kind
+    for kind in (
+        http.TYPE,
+        slack.TYPE,
+        email.TYPE,
+        jsonl.TYPE,
+    )
+}
+"""Every sink type by its name, in the order in which people are shown them."""
 
 
-def open_sink(config: SinkConfig, opening: Opening) -> Sink:
-    """Build a sink, connecting to nothing yet. Raises SinkSetupError, with what to do."""
+def type_of(settings: SinkSettings) -> SinkType[Any]:
+    """Return the type of a sink."""
+    return SINK_TYPES[str(settings.__struct_config__.tag)]
+
+
+def open_sink(settings: SinkSettings, opening: Opening) -> Sink:
+    """Build a sink without connecting to anything yet. Raises SinkSetupError, which says what to do."""
     try:
-        match config:
-            case HttpConfig():
-                return HttpSink(config, opening)
-            case SlackConfig():
-                return SlackSink(config, opening)
-            case EmailConfig():
-                return EmailSink(config, opening)
-            case JsonlConfig():
-                return JsonlSink(config, opening)
-            case _:
-                assert_never(config)
+        return type_of(settings).open(settings, opening)
     except ValueError as error:
         raise SinkSetupError(f"[sinks.{opening.name}]: {error}") from error

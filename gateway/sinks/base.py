@@ -1,13 +1,13 @@
-"""What every sink has in common: its settings, what it may know of a delivery, and what it promises."""
+"""What all sinks share: their settings, the delivery that they are given, and the parts that make up a sink type."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from gateway.core.conversation import Thread
 from gateway.core.events import Event
@@ -16,17 +16,21 @@ from gateway.core.retry import LEGITMARK_SCHEDULE
 from gateway.core.secrets import Secret, SecretRef
 from gateway.core.values import Duration, Rate
 from gateway.host.clock import Clock
+from gateway.sinks.checking import Files, Resolved, Say
 
 _MARGIN_SECONDS = 0.25
-"""Seconds between the last thing that a sink waits for and the end of its attempt's time."""
+"""Seconds between the last wait of a sink and the end of its attempt's time."""
+_MOST_PROBE_SECONDS = 10.0
 
+HIDDEN = "***"
+"""Stands in a preview in place of each secret."""
 
 Locale = Literal["en", "ja"]
 
 
 class Breaker(Struct, frozen=True):
     failures: int = 3
-    """`Retry` outcomes in a row that open it; at least 1."""
+    """The number of `Retry` outcomes in a row that open it; at least 1."""
     probe: Duration = Duration("30s")
 
 
@@ -40,33 +44,56 @@ class SinkSettings(Struct, frozen=True, kw_only=True):
     concurrency: int = 16
     rate: Rate | None = None
     ordering: Literal["none", "sr"] | None = "none"
-    """None: not written, and the type of the sink decides."""
+    """None if the key is not written and the sink type decides."""
     breaker: Breaker = Breaker()
     give_up_after: Duration = Duration("7d")
 
-    destination: ClassVar[tuple[str, ...]] = ()
-    """The keys that say where deliveries go; each type of sink names its own."""
-
     @property
     def by_sr(self) -> bool:
-        """One event of a service request after the other."""
+        """True if the events of one service request are sent one after the other."""
         return self.ordering == "sr"
+
+    @property
+    def probe_seconds(self) -> float:
+        """Seconds until a probe gives up: the sink's `timeout`, and at most 10, because an operator waits for it."""
+        return min(self.timeout, _MOST_PROBE_SECONDS)
+
+    def completed(self, locale: Locale, timezone: str, folder: Path) -> Self:
+        """Fill in the keys that were left out.
+
+        Args:
+            locale: the default of `[defaults]`.
+            timezone: likewise.
+            folder: the folder of the file that the sink stands in.
+        """
+        return self
 
 
 class ReadableSettings(SinkSettings, frozen=True, kw_only=True):
     """The keys of a sink whose messages people read."""
 
     locale: Locale | None = None
-    """This and the next: None until they are taken from `[defaults]`."""
+    """None, here and for `timezone`, until the default of `[defaults]` is filled in."""
     timezone: str | None = None
     link: str | None = None
     """A URL with placeholders (`language.LINK_FIELDS`)."""
     template: str | None = None
-    """A file in place of the built-in template; absolute in a configuration that was loaded."""
+    """The file that replaces the built-in template; absolute once the configuration is loaded."""
+
+    def completed(self, locale: Locale, timezone: str, folder: Path) -> Self:
+        return structs.replace(
+            self,
+            locale=self.locale or locale,
+            timezone=timezone if self.timezone is None else self.timezone,
+            template=None if self.template is None else str(folder / self.template),
+        )
+
+
+C = TypeVar("C", bound=SinkSettings)
 
 
 class Outgoing(Struct, frozen=True):
-    """All that a sink may know of a delivery."""
+    """Everything that a sink may know of a delivery."""
 
     delivery_id: str
     """The idempotency key: the same for all attempts."""
@@ -76,17 +103,17 @@ class Outgoing(Struct, frozen=True):
     received_at: float
     """Unix seconds, UTC."""
     event: Event | None
-    """None for a quarantined message that was replayed."""
+    """None for a quarantined message that is replayed."""
     body: bytes
     content_type: str | None
     attempt: int
     """1-based."""
     drill: bool = False
-    """Sent by an operator to try the sink: has to say so to whoever reads it."""
+    """True for a test that an operator sends: the message has to say so to whoever reads it."""
 
     @property
     def sink(self) -> str:
-        """The name of the sink that it is owed to (docs/reference.md, "Delivery")."""
+        """The name of the sink that the delivery is for."""
         return self.delivery_id.removeprefix(f"{self.message_id}-")
 
     @property
@@ -95,37 +122,37 @@ class Outgoing(Struct, frozen=True):
 
 
 class Deadline:
-    """The end of an attempt that begins now: the lane calls it a timeout then, whatever the other side has said by that time."""
+    """The end of an attempt that begins now. The lane calls the attempt a timeout then, even if the other side has answered."""
 
     def __init__(self, timeout: float) -> None:
-        """`timeout`: seconds, of the attempt as a whole."""
+        """Args: timeout: seconds, for the attempt as a whole."""
         self._at = asyncio.get_running_loop().time() + timeout
 
     def spare(self, most: float) -> float:
-        """How long to wait for what no longer changes the outcome: at most so many seconds, 0 where there is no time left."""
+        """Seconds to wait for something that cannot change the outcome any more: at most `most`, and 0 if no time is left."""
         left = self._at - asyncio.get_running_loop().time() - _MARGIN_SECONDS
         return max(min(most, left), 0.0)
 
 
 class Sink(Protocol):
     async def send(self, delivery: Outgoing) -> Outcome:
-        """Try once. Never raises for an answer that can be expected, never retries."""
+        """Try once. Never raises for an expected answer, and never retries."""
 
     async def aclose(self) -> None:
         """Release connections and files; may be called twice."""
 
 
 class Threads(Protocol):
-    """What a sink that keeps a thread per service request remembers, across restarts. Both raise StoreError."""
+    """The memory of a sink that keeps a thread per service request; it survives restarts. Both methods raise StoreError."""
 
     async def find(self, channel: str, sr: str) -> Thread | None: ...
 
     async def keep(self, channel: str, sr: str, thread: Thread) -> None:
-        """Remember a thread, in place of the one before it."""
+        """Remember a thread in place of the one before it."""
 
 
 class Opening(Struct, frozen=True):
-    """What a sink is opened with, beside its own settings."""
+    """Everything that a sink needs to open, beside its own settings."""
 
     name: str
     base: Path
@@ -133,4 +160,59 @@ class Opening(Struct, frozen=True):
     secret: Callable[[SecretRef], Secret]
     clock: Clock
     threads: Threads | None = None
-    """None: there is nothing that could remember any, and each message stands alone."""
+    """None if nothing can remember threads; then each message stands alone."""
+
+
+class Found(Struct, frozen=True):
+    """The result of a probe."""
+
+    ok: bool
+    detail: str
+    """Where the sink connects to; or what failed, on what, and what to do. Never a secret."""
+    seconds: float
+
+
+def _skip_secrets(settings: Any, say: Say, resolved: Resolved) -> None:
+    """Check nothing: the type has no secrets with rules of their own."""
+
+
+class SinkType(Struct, Generic[C], frozen=True, kw_only=True):
+    """One kind of sink, as the folder `sinks/<type>/` defines it. `SINK_TYPES` lists all of them."""
+
+    config: type[C]
+    """The struct of `[sinks.NAME]`. Its `tag` is the name of the type."""
+    open: Callable[[C, Opening], Sink]
+    """Builds a sink and connects to nothing yet. Raises ValueError if the settings cannot work."""
+    check: Callable[[C, Say, Files], None]
+    """Reports every value that decodes and still cannot work. It must depend on nothing but its arguments, because a reload
+    reuses the findings of an unchanged sink."""
+    check_secrets: Callable[[C, Say, Resolved], None] = _skip_secrets
+    """Reports every secret and certificate that cannot be what it has to be, and says nothing of their content."""
+    probe: Callable[[C, Opening], Awaitable[Found]]
+    """Opens the sink as a delivery would, closes it again and sends nothing. Takes at most 11 seconds. Raises nothing for an
+    expected failure."""
+    preview: Callable[[C, Outgoing, float], bytes]
+    """Returns what the sink would send, byte for byte, with `***` for each secret. The number is the time: Unix seconds, UTC."""
+    destination: tuple[str, ...]
+    """The keys that say where deliveries go. A reload that changes one of them warns about the deliveries that wait."""
+    reads: Mapping[str, Callable[[Path], str]] = {}
+    """The keys that name a file to read, each with its reader, which raises ValueError if the file cannot be read."""
+    writes: tuple[str, ...] = ()
+    """The keys that name a file to write. No two parts of the gateway may write to one file."""
+    schema: Mapping[str, Mapping[str, Any]] = {}
+    """Rules in JSON Schema for single keys, for editors: what `check` asks of a value beyond its type."""
+
+    def __post_init__(self) -> None:
+        named = {*self.destination, *self.reads, *self.writes, *self.schema}
+        if unknown := named - set(self.config.__struct_fields__):
+            raise TypeError(f"the sink type {self.name} names keys that {self.config.__name__} does not have: {unknown}")
+
+    @property
+    def name(self) -> str:
+        """The word behind `type =`."""
+        return str(self.config.__struct_config__.tag)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The keys that name a file."""
+        return (*self.writes, *self.reads)

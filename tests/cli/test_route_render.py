@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.preview import rendered
-from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SlackConfig
-from gateway.sinks.http.sink import Basic
+from gateway.sinks import type_of
+from gateway.sinks.email.config import EmailConfig
+from gateway.sinks.http.config import Basic, HttpConfig
+from gateway.sinks.jsonl.config import JsonlConfig
+from gateway.sinks.slack.config import SlackConfig
 from tests.cli.running import Result, gateway
 from tests.cli.terminal import shown
 from tests.fakes import START
@@ -108,7 +110,7 @@ async def test_the_request_is_the_one_on_the_wire(more: dict[str, object], path:
         config = HttpConfig(url=f"http://127.0.0.1:{server.port}{path}", **more)  # type: ignore[arg-type]
         async with opened(config, tmp_path) as sink:
             await send(sink)
-    assert rendered(config, outgoing(), START) == hidden(recorder.raw)
+    assert type_of(config).preview(config, outgoing(), START) == hidden(recorder.raw)
 
 
 async def test_the_slack_message_is_the_body_on_the_wire(tmp_path: Path) -> None:
@@ -117,7 +119,7 @@ async def test_the_slack_message_is_the_body_on_the_wire(tmp_path: Path) -> None
     config = SlackConfig(webhook_url=ref("HOOK"))
     async with recorder.server as server, opened(config, tmp_path, HOOK=f"{server.url}/T0/B0/x?y=1") as sink:
         await send(sink, delivery)
-    assert rendered(config, delivery, START) == recorder.raw.partition(b"\r\n\r\n")[2]
+    assert type_of(config).preview(config, delivery, START) == recorder.raw.partition(b"\r\n\r\n")[2]
 
 
 async def test_the_mail_is_the_one_that_the_server_takes(tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ async def test_the_mail_is_the_one_that_the_server_takes(tmp_path: Path) -> None
         delivery = outgoing(JAPANESE.read_bytes())
         async with opened(config, tmp_path) as sink:
             await send(sink, delivery)
-    assert [rendered(config, delivery, START)] == server.mails
+    assert [type_of(config).preview(config, delivery, START)] == server.mails
 
 
 async def test_the_line_is_the_one_in_the_file(tmp_path: Path) -> None:
@@ -140,7 +142,7 @@ async def test_the_line_is_the_one_in_the_file(tmp_path: Path) -> None:
     delivery = outgoing(JAPANESE.read_bytes())
     async with opened(config, tmp_path) as sink:
         await send(sink, delivery)
-    assert rendered(config, delivery, START) == (tmp_path / "events.jsonl").read_bytes()
+    assert type_of(config).preview(config, delivery, START) == (tmp_path / "events.jsonl").read_bytes()
 
 
 # The command.

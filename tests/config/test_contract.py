@@ -13,8 +13,11 @@ from gateway.core.events import IDENTITY
 from gateway.core.secrets import SecretRef
 from gateway.core.values import Duration, Rate, Size
 from gateway.host.environment import Environment
-from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SlackConfig
 from gateway.sinks.base import Breaker
+from gateway.sinks.email.config import EmailConfig
+from gateway.sinks.http.config import HttpConfig
+from gateway.sinks.jsonl.config import JsonlConfig
+from gateway.sinks.slack.config import SlackConfig
 from tests.support.webhooks import SECRET
 
 EXAMPLE = """

@@ -51,10 +51,10 @@ STRUCTS: dict[str, type[Struct]] = {
     "audit": AuditSettings,
     "defaults": DefaultsSettings,
     "sources.legitmark": SourceSettings,
-    "sinks.archive": SINK_TYPES["jsonl"],
-    "sinks.erp": SINK_TYPES["http"],
-    "sinks.fraud_desk": SINK_TYPES["slack"],
-    "sinks.customer_care": SINK_TYPES["email"],
+    "sinks.archive": SINK_TYPES["jsonl"].config,
+    "sinks.erp": SINK_TYPES["http"].config,
+    "sinks.fraud_desk": SINK_TYPES["slack"].config,
+    "sinks.customer_care": SINK_TYPES["email"].config,
     "routes": RouteSettings,
     "tests": Expectation,
 }
@@ -188,7 +188,7 @@ def test_what_has_no_effect_yet_says_so_and_nothing_else_does(tmp_path: Path) ->
 def test_the_paragraph_on_all_sinks_names_each_key_that_they_share_and_says_what_has_no_effect_yet(tmp_path: Path) -> None:
     start, end = TEXT.index("These keys are the same"), TEXT.index("The types that dial out")
     paragraphs = dict(re.findall(r"^#   ([a-z_]+) +(.*(?:\n#    +.*)*)", TEXT[start:end], re.MULTILINE))
-    shared = set.intersection(*({field.name for field in fields(struct)} for struct in SINK_TYPES.values()))
+    shared = set.intersection(*({field.name for field in fields(kind.config)} for kind in SINK_TYPES.values()))
     assert set(paragraphs) == shared | {"type"}
     config = load_text(everything_uncommented(), tmp_path, secrets=False)
     warned = {

@@ -11,7 +11,7 @@ from gateway.config import Config, load
 from gateway.core.errors import ConfigError
 from gateway.core.secrets import SecretRef
 from gateway.host.environment import Environment
-from gateway.sinks import HttpConfig
+from gateway.sinks.http.config import HttpConfig
 from tests.support.webhooks import SECRET
 
 TOML = """

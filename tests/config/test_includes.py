@@ -10,7 +10,8 @@ from gateway.config import Config, load
 from gateway.core.errors import ConfigError
 from gateway.core.secrets import SecretRef
 from gateway.host.environment import Environment
-from gateway.sinks import HttpConfig, JsonlConfig
+from gateway.sinks.http.config import HttpConfig
+from gateway.sinks.jsonl.config import JsonlConfig
 from tests.cli.running import gateway
 from tests.support.webhooks import SECRET
 

@@ -10,7 +10,8 @@ from gateway.config import Config, load
 from gateway.config.diff import differences
 from gateway.delivery import lanes
 from gateway.host.environment import Environment
-from gateway.sinks import EmailConfig, SlackConfig
+from gateway.sinks.email.config import EmailConfig
+from gateway.sinks.slack.config import SlackConfig
 from tests.support.webhooks import SECRET
 
 BASE = """
@@ -76,7 +77,7 @@ def test_a_template_starts_at_the_folder_of_its_file(tmp_path: Path) -> None:
     care_sink = config.sinks["care"]
     assert isinstance(care_sink, EmailConfig)
     assert care_sink.template == str(tmp_path / "more" / "mail.jinja")
-    assert config.templates == {"desk": "", "care": "{{ headline }}", "archive": ""}
+    assert config.sink_files == {"care": {"template": "{{ headline }}"}}
 
 
 def test_another_text_in_the_same_template_is_a_change_and_the_sink_is_opened_anew(tmp_path: Path) -> None:

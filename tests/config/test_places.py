@@ -13,7 +13,7 @@ from gateway.config.listen import Address, Inherited, Tcp, Unix, is_local, parse
 from gateway.core.errors import ConfigError
 from gateway.core.secrets import SecretRef
 from gateway.host.environment import Environment
-from gateway.sinks import JsonlConfig
+from gateway.sinks.jsonl.config import JsonlConfig
 from tests.support.webhooks import SECRET
 
 SMALLEST = """

@@ -43,7 +43,7 @@ TABLES: dict[str, type[Struct]] = {
     "`[sinks.NAME]`: every type": SinkSettings,
     "`[[routes]]`": RouteSettings,
     "`[[tests]]`": Expectation,
-    **{f'`type = "{name}"`': kind for name, kind in SINK_TYPES.items()},
+    **{f'`type = "{name}"`': kind.config for name, kind in SINK_TYPES.items()},
 }
 DIFFERS_BY_TYPE = {"concurrency", "rate", "ordering"}
 """Keys of every sink whose default is the type's own: the table says it in words."""

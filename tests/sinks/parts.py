@@ -28,8 +28,8 @@ from gateway.core.secrets import SecretRef
 from gateway.core.values import Duration
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
-from gateway.sinks import SinkConfig, open_sink
-from gateway.sinks.base import Opening, Outgoing, Sink
+from gateway.sinks import open_sink, type_of
+from gateway.sinks.base import Found, Opening, Outgoing, Sink, SinkSettings
 from tests.fakes import START, FakeClock
 from tests.support.waiting import until
 from tests.support.webhooks import SECRET
@@ -60,7 +60,7 @@ def opening(base: Path, clock: Clock | None = None, **secrets: str) -> Opening:
     return Opening(name="erp", base=base, secret=lambda ref: environment.secret(ref, base), clock=clock or FakeClock())
 
 
-def opened(config: SinkConfig, base: Path, clock: Clock | None = None, **secrets: str) -> contextlib.aclosing[Sink]:
+def opened(config: SinkSettings, base: Path, clock: Clock | None = None, **secrets: str) -> contextlib.aclosing[Sink]:
     return contextlib.aclosing(open_sink(config, opening(base, clock, **secrets)))
 
 
@@ -86,6 +86,10 @@ def outgoing(
         content_type=content_type,
         attempt=attempt,
     )
+
+
+async def probe(config: SinkSettings, base: Path, clock: Clock | None = None, **secrets: str) -> Found:
+    return await type_of(config).probe(config, opening(base, clock, **secrets))
 
 
 async def send(sink: Sink, delivery: Outgoing | None = None) -> Outcome:

@@ -13,8 +13,8 @@ import pytest
 
 from gateway.core.secrets import Secret
 from gateway.core.signature import Key
-from gateway.sinks.http import sink as http
-from gateway.sinks.http.sink import Format
+from gateway.sinks.http import request as http
+from gateway.sinks.http.config import Format
 from gateway.sinks.jsonl import sink as jsonl
 from tests.fakes import START
 from tests.golden import same

@@ -16,8 +16,12 @@ import pytest
 from gateway.core.errors import SinkSetupError
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.values import Duration
-from gateway.sinks import SINK_TYPES, EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig, open_sink
-from gateway.sinks.base import Sink
+from gateway.sinks import SINK_TYPES, open_sink
+from gateway.sinks.base import Sink, SinkSettings
+from gateway.sinks.email.config import EmailConfig
+from gateway.sinks.http.config import HttpConfig
+from gateway.sinks.jsonl.config import JsonlConfig
+from gateway.sinks.slack.config import SlackConfig
 from tests.sinks.parts import (
     DROP,
     HANG,
@@ -47,12 +51,12 @@ TYPES = ["http", "slack", "email", "jsonl"]
 SECRET_PATH = "services/T0/B0/hook-5Wd3-never-shown"
 
 
-def config_for(kind: str, port: int, timeout: Duration = LONG) -> tuple[SinkConfig, str]:
+def config_for(kind: str, port: int, timeout: Duration = LONG) -> tuple[SinkSettings, str]:
     """A sink with every secret it can have, and the webhook URL of the Slack one."""
     url = f"http://127.0.0.1:{port}/{SECRET_PATH}"
     match kind:
         case "http":
-            config: SinkConfig = HttpConfig(
+            config: SinkSettings = HttpConfig(
                 url=f"http://127.0.0.1:{port}/hook",
                 secret=ref("SIGNING"),
                 bearer=ref("BEARER"),
@@ -168,7 +172,7 @@ async def test_a_closed_sink_holds_nothing_open(kind: str, tmp_path: Path) -> No
 class Hung(NamedTuple):
     server: Server
     """Takes requests and mails, and answers none."""
-    config: SinkConfig
+    config: SinkSettings
     url: str
     reader: int
     """The FIFO that the lines go to, full."""

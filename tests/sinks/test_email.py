@@ -16,9 +16,10 @@ import msgspec
 import pytest
 
 from gateway.core.outcome import Delivered, Reason, Retry
-from gateway.sinks import EmailConfig, HttpConfig
 from gateway.sinks.base import Outgoing
-from gateway.sinks.email.sink import render, template_of
+from gateway.sinks.email.config import EmailConfig
+from gateway.sinks.email.mail import render, template_of
+from gateway.sinks.http.config import HttpConfig
 from tests.sinks.conftest import Certificate, Certificates
 from tests.sinks.parts import DELIVERY_ID, HANG, HttpServer, MailServer, ScriptedSmtp, opened, outgoing, parsed, ref, send
 from tests.support.webhooks import PAYLOADS

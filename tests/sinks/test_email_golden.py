@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.sinks import EmailConfig
 from gateway.sinks.base import Locale, Outgoing
-from gateway.sinks.email.sink import render, template_of
+from gateway.sinks.email.config import EmailConfig
+from gateway.sinks.email.mail import render, template_of
 from gateway.sinks.text.language import LOCALES
 from tests.golden import same
 from tests.sinks.parts import outgoing, parsed

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.values import Duration
-from gateway.sinks import EmailConfig
+from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.email.sink import Taken
 from tests.sinks.conftest import Certificates
 from tests.sinks.parts import (

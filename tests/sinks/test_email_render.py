@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import example, given
 
-from gateway.sinks import EmailConfig
 from gateway.sinks.base import Locale, Outgoing
-from gateway.sinks.email.sink import render, template_of
+from gateway.sinks.email.config import EmailConfig
+from gateway.sinks.email.mail import TEMPLATES, render, template_of
 from gateway.sinks.text.language import LOCALES, Language, tell
 from gateway.sinks.text.templates import MOST_TEXT, built_in_source, cut
 from tests.sinks.parts import DELIVERY_ID, outgoing
@@ -84,7 +84,7 @@ def test_a_mail_of_any_event_is_read_as_it_was_meant(locale: Locale, delivery: O
     assert delivery.message_id in page
     assert len(text.encode()) <= MOST_TEXT + 1
     assert all(character.isprintable() or character in "\n\u3000\u200c\u200d" for character in text + page)
-    assert tags(page) <= tags(built_in_source("email", locale))
+    assert tags(page) <= tags(built_in_source(TEMPLATES, locale))
     assert raw == mail_of(delivery, locale), "a retry is the same mail"
 
 

@@ -11,9 +11,10 @@ import pytest
 
 from gateway.core.outcome import Delivered, Outcome, Reject, Retry
 from gateway.core.values import Duration
-from gateway.sinks import EmailConfig
 from gateway.sinks.base import Deadline
-from gateway.sinks.email.sink import EmailSink, Idle
+from gateway.sinks.email.config import EmailConfig
+from gateway.sinks.email.sink import EmailSink
+from gateway.sinks.email.smtp import Idle
 from tests.sinks.conftest import Certificates
 from tests.sinks.parts import DROP, HANG, PATIENCE, RESET, MailServer, ScriptedSmtp, opened, opening, outgoing, ref, send
 from tests.sinks.test_dial import dropping, info

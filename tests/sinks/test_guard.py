@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import SinkSetupError
 from gateway.core.outcome import Delivered, Reason, Retry
-from gateway.sinks import EmailConfig, HttpConfig, SlackConfig, open_sink
+from gateway.sinks import open_sink
+from gateway.sinks.email.config import EmailConfig
+from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.net.guard import Guard, parse_network
+from gateway.sinks.slack.config import SlackConfig
 from tests.sinks.parts import LONG, HttpServer, ScriptedSmtp, opened, opening, ref, send
 
 ALLOWED = [

@@ -16,7 +16,8 @@ from gateway.core.errors import SinkSetupError
 from gateway.core.events import Event, decode
 from gateway.core.outcome import Delivered
 from gateway.host.clock import Clock
-from gateway.sinks import HttpConfig, open_sink
+from gateway.sinks import open_sink
+from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.net.guard import Guard
 from gateway.sinks.net.http_client import Answer, Transport
 from tests.sinks.conftest import Certificates

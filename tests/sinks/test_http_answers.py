@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.core.outcome import Defer, Delivered, Reason, Retry
 from gateway.core.values import Duration
-from gateway.sinks import HttpConfig
+from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.net.http_answer import MOST_BODY, AnswerReader, NotHttpError
 from tests.sinks.conftest import Certificates
 from tests.sinks.loops import send_end

@@ -19,8 +19,9 @@ from gateway.core.outcome import Delivered
 from gateway.core.secrets import Secret
 from gateway.core.signature import Key
 from gateway.host.clock import Clock
-from gateway.sinks import HttpConfig, JsonlConfig
-from gateway.sinks.http.sink import Format, render
+from gateway.sinks.http.config import Format, HttpConfig
+from gateway.sinks.http.request import render
+from gateway.sinks.jsonl.config import JsonlConfig
 from gateway.sinks.text.envelope import cloud_event, envelope
 from tests.fakes import START
 from tests.sinks.parts import DELIVERY_ID, MESSAGE_ID, HttpServer, opened, outgoing, ref, send

@@ -16,8 +16,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.host.clock import Clock
-from gateway.sinks import HttpConfig
-from gateway.sinks.http.sink import Basic, Format
+from gateway.sinks.http.config import Basic, Format, HttpConfig
 from gateway.sinks.net.excerpt import MOST, Excerpts
 from gateway.sinks.net.guard import Guard
 from gateway.sinks.net.http_client import Transport

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.values import Duration
-from gateway.sinks import HttpConfig
-from gateway.sinks.http.sink import Format
+from gateway.sinks.http.config import Format, HttpConfig
 from gateway.sinks.net.http_client import seconds_after
 from tests.fakes import START
 from tests.sinks.conftest import Certificate, Certificates

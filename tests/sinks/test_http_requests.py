@@ -16,7 +16,7 @@ from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.core.urls import UrlError, parse_url
 from gateway.core.values import Duration
 from gateway.host.blocking import start_in_thread
-from gateway.sinks import HttpConfig
+from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.net import http_connection
 from gateway.sinks.net.http_client import head_of
 from tests.sinks.conftest import Certificates

@@ -20,10 +20,11 @@ from gateway.core.outcome import Delivered, Outcome, Reason, Retry
 from gateway.core.secrets import SecretRef
 from gateway.core.values import Duration
 from gateway.host.clock import Clock
-from gateway.sinks import HttpConfig, open_sink
-from gateway.sinks.probe import Found, probe
+from gateway.sinks import open_sink
+from gateway.sinks.base import Found
+from gateway.sinks.http.config import HttpConfig
 from tests.sinks.conftest import Certificates
-from tests.sinks.parts import PATIENCE, HttpServer, connections_to, opened, opening, send
+from tests.sinks.parts import PATIENCE, HttpServer, connections_to, opened, opening, probe, send
 
 Authorities = tuple[trustme.CA, trustme.CA]
 
@@ -89,7 +90,7 @@ async def sent(sink_config: HttpConfig, base: Path) -> Outcome:
 
 async def probed(sink_config: HttpConfig, base: Path) -> Found:
     async with asyncio.timeout(PATIENCE):
-        return await probe(sink_config, opening(base, Clock()))
+        return await probe(sink_config, base, Clock())
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from gateway.core.outcome import Delivered, Outcome, Reason, Retry
 from gateway.host import append_file
 from gateway.host.blocking import start_in_thread as begin
-from gateway.sinks import JsonlConfig
 from gateway.sinks.base import Outgoing, Sink
+from gateway.sinks.jsonl.config import JsonlConfig
 from gateway.sinks.jsonl.sink import render
 from tests.fakes import START
 from tests.sinks.parts import MESSAGE_ID, PATIENCE, SHORT, attempt, drain, opened, outgoing, send, writers, written_to_the_end

@@ -22,10 +22,13 @@ import trustme
 from gateway.core.outcome import Retry
 from gateway.core.values import Duration
 from gateway.host.clock import Clock
-from gateway.sinks import EmailConfig, HttpConfig, JsonlConfig, SinkConfig, SlackConfig
+from gateway.sinks.base import Found, SinkSettings
+from gateway.sinks.email.config import EmailConfig
+from gateway.sinks.http.config import HttpConfig
+from gateway.sinks.jsonl.config import JsonlConfig
 from gateway.sinks.net.guard import Guard
 from gateway.sinks.net.http_client import Transport
-from gateway.sinks.probe import Found, bound, probe
+from gateway.sinks.slack.config import SlackConfig
 from tests.sinks.conftest import Certificate, Certificates
 from tests.sinks.parts import (
     DROP,
@@ -38,7 +41,7 @@ from tests.sinks.parts import (
     MailServer,
     ScriptedSmtp,
     Server,
-    opening,
+    probe,
     ref,
     reset_connection,
 )
@@ -62,15 +65,15 @@ class Listener(Server):
         self.heard += await reader.read()
 
 
-async def probed(config: SinkConfig, base: Path, **secrets: str) -> Found:
+async def probed(config: SinkSettings, base: Path, **secrets: str) -> Found:
     async with asyncio.timeout(PATIENCE):
-        found = await probe(config, opening(base, Clock(), **secrets))
+        found = await probe(config, base, Clock(), **secrets)
     for value in (SECRETS | secrets).values():
         assert value not in found.detail
     return found
 
 
-async def failed(config: SinkConfig, base: Path, **secrets: str) -> str:
+async def failed(config: SinkSettings, base: Path, **secrets: str) -> str:
     found = await probed(config, base, **secrets)
     assert not found.ok
     return found.detail
@@ -236,7 +239,7 @@ async def test_a_connection_that_is_closed_before_tls_is_told(
 
 @pytest.mark.parametrize("make", [http, mail])
 async def test_a_port_that_refuses_is_told(
-    make: Callable[[int], SinkConfig], tmp_path: Path, free_port: Callable[[], int]
+    make: Callable[[int], SinkSettings], tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     port = free_port()
     assert (await failed(make(port), tmp_path)).startswith(f"127.0.0.1:{port}: Connection refused; ")
@@ -244,7 +247,7 @@ async def test_a_port_that_refuses_is_told(
 
 @pytest.mark.parametrize("make", [http, mail])
 async def test_a_connection_that_does_not_come_about_ends_in_time(
-    make: Callable[..., SinkConfig], tmp_path: Path, full: int
+    make: Callable[..., SinkSettings], tmp_path: Path, full: int
 ) -> None:
     detail = await failed(make(full, timeout=SHORT), tmp_path)
     assert f"127.0.0.1:{full}: no connection within 0.3 s" in detail
@@ -265,7 +268,7 @@ async def test_a_mail_host_that_hangs_ends_in_time(verb: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize(("timeout", "seconds"), [("30s", 10), ("10s", 10), ("3s", 3), ("300ms", 0.3)])
 def test_a_probe_waits_as_long_as_its_sink_and_at_most_ten_seconds(timeout: str, seconds: float) -> None:
-    assert bound(http(1, timeout=Duration(timeout))) == seconds
+    assert http(1, timeout=Duration(timeout)).probe_seconds == seconds
 
 
 async def test_a_name_without_an_address_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,9 +21,9 @@ import pytest
 import trustme
 
 from gateway.core.outcome import Delivered, Reason, Retry
-from gateway.sinks import EmailConfig
 from gateway.sinks.base import Locale
-from gateway.sinks.email.sink import render, template_of
+from gateway.sinks.email.config import EmailConfig
+from gateway.sinks.email.mail import render, template_of
 from tests.sinks.parts import PATIENCE, SECRETS, descriptors, opened, outgoing, parsed, ref, send
 from tests.support.waiting import until
 

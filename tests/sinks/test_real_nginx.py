@@ -23,7 +23,7 @@ import trustme
 
 from gateway.core.outcome import Delivered, Outcome, Reason, Retry
 from gateway.core.values import Duration
-from gateway.sinks import HttpConfig
+from gateway.sinks.http.config import HttpConfig
 from tests.sinks.parts import PATIENCE, connections_to, opened, outgoing, send
 from tests.support.waiting import until
 

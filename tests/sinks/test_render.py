@@ -15,9 +15,10 @@ from gateway.core.conversation import Thread
 from gateway.core.secrets import Secret
 from gateway.core.signature import Key
 from gateway.sinks.base import Outgoing
-from gateway.sinks.http import sink as http
+from gateway.sinks.http import request as http
 from gateway.sinks.jsonl import sink as jsonl
-from gateway.sinks.slack import sink as slack
+from gateway.sinks.slack import posts as slack
+from gateway.sinks.slack.config import SlackConfig
 from gateway.sinks.text.language import Language, Photo, Telling, tell
 from tests.fakes import START
 from tests.sinks.parts import DELIVERY_ID, outgoing
@@ -88,7 +89,7 @@ deliveries = events().map(lambda event: outgoing(json.dumps(event).encode()))
 @example(outgoing(json.dumps({"event_type": "\U0001f45c" * 100}).encode()))
 @example(outgoing(json.dumps({"event_type": "&" * 100_000, "sr_uuid": "<" * 100_000, "reference_id": "&" * 9_999}).encode()))
 def test_slack_gets_valid_json_within_its_limits_that_holds_no_markup_of_a_stranger(delivery: Outgoing) -> None:
-    writer = slack.Writer(slack.SlackConfig(link="https://erp.example/{reference_id}/{sr_uuid}"))
+    writer = slack.Writer(SlackConfig(link="https://erp.example/{reference_id}/{sr_uuid}"))
     words = writer.words(delivery)
     assert words.failed == ""
     thread = Thread("C1", "1.2", 0.0)
@@ -165,4 +166,4 @@ def lines_of(telling: Telling) -> Iterator[str]:
 def test_a_quarantined_message_has_words_for_people_too(body: str) -> None:
     delivery = outgoing(b"[" + json.dumps(body).encode() + b"]")
     assert delivery.event is None
-    assert "could not be read" in json.loads(slack.render(delivery, slack.SlackConfig()))["text"]
+    assert "could not be read" in json.loads(slack.render(delivery, SlackConfig()))["text"]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
-from gateway.sinks import SlackConfig
-from gateway.sinks.slack.sink import render
+from gateway.sinks.slack.config import SlackConfig
+from gateway.sinks.slack.posts import render
 from gateway.sinks.text.templates import escape_slack as escape
 from tests.sinks.parts import Heard, HttpServer, after_request, answer, opened, outgoing, ref, send
 from tests.sinks.slack_side import judged, shown, texts

@@ -16,7 +16,8 @@ from gateway.core.conversation import Thread
 from gateway.core.events import Milestone, event_of
 from gateway.core.samples import SAMPLES
 from gateway.sinks.base import Locale, Outgoing
-from gateway.sinks.slack.sink import SlackConfig, Writer, edit, first, render, reply
+from gateway.sinks.slack.config import SlackConfig
+from gateway.sinks.slack.posts import Writer, edit, first, render, reply
 from tests.golden import same
 from tests.sinks.parts import MESSAGE_ID, outgoing, ref
 from tests.sinks.slack_side import CHANNEL, judged

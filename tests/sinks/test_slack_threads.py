@@ -17,14 +17,14 @@ from gateway.core.conversation import Thread
 from gateway.core.errors import StoreError
 from gateway.core.outcome import Defer, Delivered, Reason, Reject, Retry
 from gateway.core.values import Duration
-from gateway.sinks import SlackConfig, open_sink
+from gateway.sinks import open_sink
 from gateway.sinks.base import Outgoing, Sink, Threads
-from gateway.sinks.probe import probe
+from gateway.sinks.slack.config import SlackConfig
 from gateway.sinks.slack.errors import SINK_WIDE
 from gateway.store.sqlite.conversations import SinkThreads
 from gateway.store.sqlite.store import Store
 from tests.fakes import FakeClock
-from tests.sinks.parts import PATIENCE, answer, opening, outgoing, ref, send
+from tests.sinks.parts import PATIENCE, answer, opening, outgoing, probe, ref, send
 from tests.sinks.slack_side import CHANNEL, TOKEN, Slack, api, shown
 from tests.store.kit import serving
 
@@ -370,13 +370,13 @@ async def test_without_a_store_each_message_stands_alone(tmp_path: Path) -> None
 
 async def test_a_probe_with_a_token_asks_whose_it_is_and_posts_nothing(tmp_path: Path) -> None:
     async with Slack() as slack:
-        found = await probe(config_of(slack), opening(tmp_path, TOKEN=TOKEN))
+        found = await probe(config_of(slack), tmp_path, TOKEN=TOKEN)
         assert found.ok and f"127.0.0.1:{slack.port}" in found.detail and "token accepted as gateway of Acme" in found.detail
-        found = await probe(config_of(slack), opening(tmp_path, TOKEN="xoxb-wrong-4Tq9"))
+        found = await probe(config_of(slack), tmp_path, TOKEN="xoxb-wrong-4Tq9")
         assert not found.ok and "invalid_auth" in found.detail and "make a new token" in found.detail
         assert "4Tq9" not in found.detail
         slack.instead = lambda method, body: answer(200, b"<html>")
-        assert not (await probe(config_of(slack), opening(tmp_path, TOKEN=TOKEN))).ok
+        assert not (await probe(config_of(slack), tmp_path, TOKEN=TOKEN)).ok
     assert {method for method, _ in slack.calls} == {"auth.test"} and slack.messages == {}
 
 

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from minijinja import Environment
 
 from gateway.host.clock import Clock
+from gateway.sinks.email.mail import TEMPLATES as MAIL
+from gateway.sinks.slack.posts import TEMPLATES as SLACK
 from gateway.sinks.text.language import Language, tell
 from gateway.sinks.text.template_language import MOST_TOKENS, Refused, bounded
 from gateway.sinks.text.template_words import BOUNDED_FILTERS, METHODS, NATIVE_FILTERS
-from gateway.sinks.text.templates import Kind, Rendered, Template, TemplateProblem
+from gateway.sinks.text.templates import Rendered, Template, TemplateKind, TemplateProblem, escape_slack
 from tests.fakes import FakeClock
 from tests.sinks.parts import outgoing
 
@@ -28,6 +30,7 @@ import json, resource, sys
 from pathlib import Path
 from gateway.core.samples import SAMPLES
 from gateway.sinks.text.language import Language, tell
+from gateway.sinks.slack.posts import TEMPLATES as SLACK
 from gateway.sinks.text.templates import Template, TemplateProblem
 from tests.sinks.parts import outgoing
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -38,7 +41,7 @@ for source in json.load(sys.stdin):
     print(json.dumps(source[:200]), flush=True)
     file.write_text(source)
     try:
-        Template("slack", "en", str(file)).render(delivery, tell(delivery, Language(), None))
+        Template(SLACK, "en", str(file)).render(delivery, tell(delivery, Language(), None))
     except TemplateProblem:
         pass
 print("all done")
@@ -140,19 +143,19 @@ class _Running(FakeClock):
 def test_a_rendering_ends_when_it_has_had_its_time(tmp_path: Path) -> None:
     payload = {"event_type": "t", "x": list(range(2000))}
     source = "{% for i in range(20000) %}{% if -1 in event.x %}{% endif %}{% endfor %}"
-    assert "takes longer than 1 s" in _rendered(tmp_path, "slack", source, payload, _Running()).failed
+    assert "takes longer than 1 s" in _rendered(tmp_path, SLACK, source, payload, _Running()).failed
 
 
 def test_a_template_reads_no_event_that_is_too_large_for_it(tmp_path: Path) -> None:
     payload = {"event_type": "t", "x": "x" * 1024 * 1024}
-    assert "larger than 1 MiB" in _rendered(tmp_path, "slack", "{{ event.event_type }}", payload).failed
-    assert _rendered(tmp_path, "slack", "{{ headline }}", payload).failed == ""
+    assert "larger than 1 MiB" in _rendered(tmp_path, SLACK, "{{ event.event_type }}", payload).failed
+    assert _rendered(tmp_path, SLACK, "{{ headline }}", payload).failed == ""
 
 
 def test_a_fault_inside_the_engine_costs_the_template_and_no_more(tmp_path: Path) -> None:
     (file := tmp_path / "t").write_text("{{ headline }}")
-    template = Template("slack", "en", str(file))
-    template._environments = {"slack": Environment(templates={"text": "{% for i in [1] %}{{ loop.cycle() }}{% endfor %}"})}
+    template = Template(SLACK, "en", str(file))
+    template._environments = {escape_slack: Environment(templates={"text": "{% for i in [1] %}{{ loop.cycle() }}{% endfor %}"})}
     delivery = outgoing(json.dumps({"event_type": "t"}).encode())
     said = template.render(delivery, tell(delivery, Language(), None))
     assert said.parts["text"] and "the template engine failed" in said.failed
@@ -237,7 +240,7 @@ _WAYS = [
 ]
 
 
-def _rendered(folder: Path, kind: Kind, source: str, payload: dict[str, Any], clock: Clock | None = None) -> Rendered:
+def _rendered(folder: Path, kind: TemplateKind, source: str, payload: dict[str, Any], clock: Clock | None = None) -> Rendered:
     file = folder / f"{kind}.jinja"
     file.write_text(source)
     delivery = outgoing(json.dumps(payload).encode())
@@ -250,9 +253,9 @@ def test_no_payload_marks_anything_up_by_whatever_expression(
 ) -> None:
     folder = tmp_path_factory.mktemp("own")
     payload = {"event_type": "t", "x": x, "y": y, "<!here>": "<b>"}
-    text = _rendered(folder, "slack", "".join(ways), payload).parts["text"]
+    text = _rendered(folder, SLACK, "".join(ways), payload).parts["text"]
     assert "<" not in text and ">" not in text
-    page = _rendered(folder, "email", "{% block html %}" + "".join(ways) + "{% endblock %}", payload)
+    page = _rendered(folder, MAIL, "{% block html %}" + "".join(ways) + "{% endblock %}", payload)
     if not page.failed:
         assert "<" not in page.parts["html"]
 
@@ -262,19 +265,19 @@ def test_no_payload_marks_anything_up_by_whatever_expression(
 )
 def test_no_payload_begins_the_markup_of_slack(source: str, tmp_path: Path) -> None:
     with pytest.raises(TemplateProblem, match="could ping everybody; write how the link begins: <https://"):
-        _rendered(tmp_path, "slack", source, {"event_type": "t", "u": "!channel"})
+        _rendered(tmp_path, SLACK, source, {"event_type": "t", "u": "!channel"})
 
 
 @pytest.mark.parametrize("source", ["<{{ link }}|open>", "<https://example.com/{{ event.u }}|x>", "<!here> {{ event.u }}"])
 def test_an_operators_own_markup_of_slack_counts(source: str, tmp_path: Path) -> None:
-    said = _rendered(tmp_path, "slack", source, {"event_type": "t", "u": "!channel"})
+    said = _rendered(tmp_path, SLACK, source, {"event_type": "t", "u": "!channel"})
     assert said.failed == "" and said.parts["text"].startswith("<")
 
 
 @pytest.mark.parametrize("value", ["<!channel>", ["<!channel>"], {"<!channel>": 1}, [{"a": ["<@U1>"]}]])
 def test_a_value_of_any_type_is_escaped_for_slack_and_in_html(value: Any, tmp_path: Path) -> None:
     payload = {"event_type": "t", "certificate": value}
-    said = _rendered(tmp_path, "slack", "{{ event.certificate }}", payload)
+    said = _rendered(tmp_path, SLACK, "{{ event.certificate }}", payload)
     assert said.failed == "" and re.search("&lt;[!@]", said.parts["text"]) and "<" not in said.parts["text"]
-    page = _rendered(tmp_path, "email", "{% block html %}{{ event.certificate }}{% endblock %}", payload)
+    page = _rendered(tmp_path, MAIL, "{% block html %}{{ event.certificate }}{% endblock %}", payload)
     assert page.failed == "" and "&lt;" in page.parts["html"] and "<" not in page.parts["html"]

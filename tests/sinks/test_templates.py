@@ -13,22 +13,24 @@ from minijinja import Environment
 
 from gateway.core.outcome import Delivered
 from gateway.core.samples import SAMPLES
-from gateway.sinks import EmailConfig
 from gateway.sinks.base import Locale, Outgoing
-from gateway.sinks.email.sink import Mail, render, template_of
+from gateway.sinks.email.config import EmailConfig
+from gateway.sinks.email.mail import TEMPLATES as MAIL
+from gateway.sinks.email.mail import Mail, render, template_of
+from gateway.sinks.slack.posts import TEMPLATES as SLACK
 from gateway.sinks.text.language import LOCALES, Language, tell
-from gateway.sinks.text.templates import MOST_TEXT, PARTS, VARIABLES, Kind, Rendered, Template, TemplateProblem, built_in_source
+from gateway.sinks.text.templates import MOST_TEXT, VARIABLES, Rendered, Template, TemplateKind, TemplateProblem, built_in_source
 from tests.sinks.parts import MailServer, opened, outgoing, parsed, send
 from tests.sinks.test_email import CONFIG, page_of, text_of
 
-KINDS: list[Kind] = list(PARTS)
+KINDS = [pytest.param(MAIL, id="email"), pytest.param(SLACK, id="slack")]
 
 
 def of(sample: str, **more: Any) -> Outgoing:
     return outgoing(json.dumps(SAMPLES[sample] | more).encode())
 
 
-def rendered(file: Path, text: str, delivery: Outgoing, kind: Kind = "email") -> Rendered:
+def rendered(file: Path, text: str, delivery: Outgoing, kind: TemplateKind = MAIL) -> Rendered:
     file.write_text(text, encoding="utf-8")
     return Template(kind, "en", str(file)).render(delivery, tell(delivery, Language(), None))
 
@@ -41,24 +43,24 @@ def mail_of(folder: Path, text: str, delivery: Outgoing) -> Mail:
 
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_built_in_templates_have_the_same_blocks_tags_and_variables(kind: Kind, locale: Locale) -> None:
+def test_the_built_in_templates_have_the_same_blocks_tags_and_variables(kind: TemplateKind, locale: Locale) -> None:
     english, other = built_in_source(kind, "en"), built_in_source(kind, locale)
     words = re.compile(r'"[^"]*"')
     assert [words.sub('""', tag) for tag in re.findall(r"\{%.*?%\}|\{\{.*?\}\}", other)] == [
         words.sub('""', tag) for tag in re.findall(r"\{%.*?%\}|\{\{.*?\}\}", english)
     ]
     assert re.findall(r"<[^>{]*>", re.sub(r'"[^"]*"', "", other)) == re.findall(r"<[^>{]*>", re.sub(r'"[^"]*"', "", english))
-    assert re.findall(r"block (\w+)", other) == list(PARTS[kind])
+    assert re.findall(r"block (\w+)", other) == [name for name, _ in kind.parts]
     assert Environment().undeclared_variables_in_str(other) <= VARIABLES
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_no_built_in_template_fails(sample: str, locale: Locale, kind: Kind) -> None:
+def test_no_built_in_template_fails(sample: str, locale: Locale, kind: TemplateKind) -> None:
     delivery = of(sample)
     parts = Template(kind, locale).render(delivery, tell(delivery, Language(locale), None)).parts
-    assert list(parts) == list(PARTS[kind])
+    assert list(parts) == [name for name, _ in kind.parts]
     assert all(parts.values())
     assert Template(kind, locale).render(outgoing(b"[]"), tell(outgoing(b"[]"), Language(locale), None)).parts["text"]
 
@@ -93,7 +95,7 @@ def test_a_file_escapes_what_comes_from_an_event_in_its_html_and_for_slack(tmp_p
     hostile = of("authentic", reference_id="<!channel> & <b>")
     page = rendered(tmp_path / "t", "{% block html %}<i>{{ item }}</i>{% endblock %}", hostile).parts["html"]
     assert page == "<i>&lt;!channel&gt; &amp; &lt;b&gt;</i>"
-    text = rendered(tmp_path / "t", "*{{ item }}* {{ event.reference_id }}", hostile, "slack").parts["text"]
+    text = rendered(tmp_path / "t", "*{{ item }}* {{ event.reference_id }}", hostile, SLACK).parts["text"]
     assert text == "*&lt;!channel&gt; &amp; &lt;b&gt;* &lt;!channel&gt; &amp; &lt;b&gt;"
 
 
@@ -124,21 +126,21 @@ def test_a_file_that_can_not_work_says_where(text: str, said: str, tmp_path: Pat
     file = tmp_path / "mail.jinja"
     file.write_text(text)
     with pytest.raises(TemplateProblem) as caught:
-        Template("email", "en", str(file))
+        Template(MAIL, "en", str(file))
     assert str(caught.value).startswith(f"{tmp_path}/{said}")
 
 
 def test_a_file_that_is_no_text_says_where(tmp_path: Path) -> None:
     (tmp_path / "t").write_bytes(b"one\ntwo \xff\n")
     with pytest.raises(TemplateProblem, match=r"t:2: is not UTF-8"):
-        Template("email", "en", str(tmp_path / "t"))
+        Template(MAIL, "en", str(tmp_path / "t"))
     with pytest.raises(TemplateProblem, match="can't be read: is a folder, and no file"):
-        Template("email", "en", str(tmp_path))
+        Template(MAIL, "en", str(tmp_path))
 
 
 def test_what_fails_for_some_events_is_found_before_they_come(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("{% for photo in photos %}\n{{ photo.name }}{% endfor %}")
-    failing = list(Template("email", "en", str(tmp_path / "t")).trial())
+    failing = list(Template(MAIL, "en", str(tmp_path / "t")).trial())
     assert [name for name, _, _ in failing] == ["needs_resubmission", "needs_resubmission_ja", "needs_resubmission_coded"]
     assert str(failing[0][1]) == f"{tmp_path}/t:2: undefined value: `photo.name` is undefined"
     assert not failing[0][2]

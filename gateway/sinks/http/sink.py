@@ -1,98 +1,23 @@
-"""The `http` sink: an internal callback that gets the body byte for byte as it came, or in an envelope, signed with a secret of
-our own (docs/reference.md, "What a sink receives")."""
+"""The `http` sink: an internal callback. It gets the body byte for byte as it came, or inside an envelope, and signed if the
+operator names a secret."""
 
 from __future__ import annotations
 
 import base64
 import ssl
-from collections.abc import Sequence
-from typing import ClassVar, Literal
-
-from msgspec import Struct, field
 
 from gateway.core.outcome import Outcome, Retry
 from gateway.core.secrets import SecretRef
-from gateway.core.signature import Key, sign
-from gateway.sinks.base import Opening, Outgoing, SinkSettings
+from gateway.core.signature import Key
+from gateway.sinks.base import Opening, Outgoing
+from gateway.sinks.http.config import HttpConfig
+from gateway.sinks.http.request import render
 from gateway.sinks.net import tls
 from gateway.sinks.net.guard import Guard
-from gateway.sinks.text import envelope
-
-OWN_HEADERS = frozenset(
-    ("host", "content-length", "transfer-encoding", "connection", "content-type", "idempotency-key", "authorization")
-) | {"expect", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"}
-"""What `headers` may not set, beside `webhook-*` and `x-gateway-*`: the gateway sets them itself, or they would promise
-the server what the client does not do (RFC 9110, sections 7.6.1 and 10.1.1)."""
-MOST_SECRETS = 2
-"""That sign side by side: the old one and the new one."""
-
-
-Format = Literal["raw", "envelope", "cloudevents"]
-
-
-class Basic(Struct, frozen=True, kw_only=True):
-    username: str
-    password: SecretRef
-
-
-class HttpConfig(SinkSettings, frozen=True, kw_only=True, tag_field="type", tag="http"):
-    destination: ClassVar = ("url",)
-
-    url: str
-    method: Literal["POST", "PUT", "PATCH"] = "POST"
-    format: Format = "raw"
-    secret: SecretRef | list[SecretRef] | None = None
-    """Signs what we send, by Standard Webhooks; of two, each."""
-    bearer: SecretRef | None = None
-    basic: Basic | None = None
-    headers: dict[str, str | SecretRef] = field(default_factory=dict)
-    certificate: SecretRef | None = None
-    """The client certificate, which needs `key`. It is no secret, but is found like one, and read anew by a reload."""
-    key: SecretRef | None = None
-    ca: str | None = None
-    reject_on: list[int] = field(default_factory=list)
-    allow_networks: list[str] | None = None
-
-    @property
-    def secrets(self) -> list[SecretRef]:
-        """Those that sign."""
-        return self.secret if isinstance(self.secret, list) else [self.secret] if self.secret is not None else []
-
-
-class Request(Struct, frozen=True):
-    headers: dict[str, str]
-    body: bytes
-
-
-def render(delivery: Outgoing, keys: Sequence[Key], now: float, format_: Format = "raw") -> Request:
-    """What is sent, but for the headers that the operator configured. The signature is over the bytes that are sent."""
-    match format_:
-        case "raw":
-            body, content_type = delivery.body, delivery.content_type
-        case "envelope":
-            body, content_type = envelope.envelope(delivery), "application/json"
-        case "cloudevents":
-            body, content_type = envelope.cloud_event(delivery), "application/cloudevents+json"
-    headers = {
-        "webhook-id": delivery.delivery_id,
-        "idempotency-key": delivery.delivery_id,
-        "x-gateway-message-id": delivery.message_id,
-        "x-gateway-attempt": str(delivery.attempt),
-        "x-gateway-milestone": delivery.milestone,
-    }
-    if delivery.sender_id is not None:
-        headers["x-gateway-sender-id"] = delivery.sender_id
-    if delivery.drill:
-        headers["x-gateway-drill"] = "true"
-    if content_type is not None:
-        headers["content-type"] = content_type
-    if keys:
-        headers |= sign(keys, delivery.delivery_id, now, body)
-    return Request(headers, body)
 
 
 def tls_context(config: HttpConfig, opening: Opening) -> ssl.SSLContext | None:
-    """The sink's own; None where it needs none. Raises ValueError, as `tls.context`."""
+    """Return the TLS context of a sink that has one of its own, else None. Raises ValueError, as `tls.context` does."""
     if config.ca is None and config.certificate is None:
         return None
     return tls.context(
@@ -127,7 +52,7 @@ class HttpSink:
 
     async def send(self, delivery: Outgoing) -> Outcome:
         request = render(delivery, self._keys, self._clock.now(), self._config.format)
-        del delivery  # its decoded event takes many times the body, and the answer may be long in coming
+        del delivery  # its decoded event takes many times the memory of the body, and the answer may take long
         headers = self._headers | request.headers
         answer = await self._transport.request(self._config.method, self._config.url, request.body, headers)
         if isinstance(answer, Retry):

@@ -1,7 +1,8 @@
-"""The `jsonl` sink: one line of JSON per delivery, appended to a file.
+"""The `jsonl` sink: it appends one line of JSON per delivery to a file.
 
-A line is delivered when all of its bytes are in a file that still has a name, or in the hands of a pipe's reader.
-At least once: a write that was given up (its `timeout`, a stop) may still succeed, and the next attempt writes its line again.
+A line is delivered when all of its bytes are in a file that still has a name, or have gone to the reader of a pipe.
+Delivery is at least once: a write that was given up (at its `timeout`, or at a stop) may still succeed, and the next attempt
+writes its line again.
 """
 
 from __future__ import annotations
@@ -9,26 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar, Literal
 
 from gateway.core.outcome import Delivered, Outcome, Reason, Retry
 from gateway.host.append_file import AppendFile
 from gateway.host.blocking import start_in_thread
-from gateway.sinks.base import Opening, Outgoing, SinkSettings
+from gateway.sinks.base import Opening, Outgoing
+from gateway.sinks.jsonl.config import JsonlConfig
 from gateway.sinks.text import envelope
 
 
-class JsonlConfig(SinkSettings, frozen=True, kw_only=True, tag_field="type", tag="jsonl"):
-    destination: ClassVar = ("path",)
-
-    path: str
-    fsync: Literal["never", "batch", "always"] = "batch"
-    """When a line counts as delivered: once the system has it, once the disk has it and what waited with it, or it alone."""
-    concurrency: int = 1
-
-
 def render(delivery: Outgoing) -> bytes:
-    """One line. A body that is JSON stands in it unchanged: numbers, the order of keys and doubled keys too."""
+    """Return one line. A JSON body stands in it unchanged, with its numbers, its order of keys and its duplicate keys."""
     return envelope.envelope(delivery) + b"\n"
 
 
@@ -38,13 +30,13 @@ class JsonlSink:
         self._fsync = config.fsync
         self._turn = asyncio.Lock()
         self._waiting: dict[asyncio.Future[Outcome], bytes] = {}
-        """Lines that no write has taken yet, in their order."""
+        """Lines that no write has taken yet, in order."""
         self._write: asyncio.Future[list[Outcome]] | None = None
-        """While its thread has the file: two writes at once would mix their lines."""
+        """The write whose thread has the file now. Two writes at once would mix their lines."""
         self._closed = False
 
     async def send(self, delivery: Outgoing) -> Outcome:
-        """Write the line. Cancelled, it ends at once, and leaves the file to the thread, which nobody can stop."""
+        """Write the line. If cancelled, it ends at once and leaves the file to the thread, which cannot be stopped."""
         mine: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[mine] = render(delivery)
         try:
@@ -52,21 +44,21 @@ class JsonlSink:
                 if self._write is not None:
                     said = f"{self._file.path}: an earlier write hangs; until it ends, no other is begun"
                     return Retry(Reason.UNAVAILABLE, said)
-                if not mine.done():  # else the write before has taken it along
+                if not mine.done():  # else the write before it took this line too
                     await asyncio.wait([self._begun(mine)])
                 return mine.result()
         finally:
             self._waiting.pop(mine, None)
 
     async def aclose(self) -> None:
-        """Waits for no write: one that hangs keeps the file until it ends. Its descriptor must not be closed under it, else the
-        rest of its line could go into whatever file gets that number."""
+        """Close the file, without waiting for a write. A write that hangs keeps the file until it ends: if its descriptor were
+        closed under it, the rest of its line could go into another file that gets the same number."""
         self._closed = True
         if self._write is None:
             self._file.close()
 
     def _begun(self, first: asyncio.Future[Outcome]) -> asyncio.Future[list[Outcome]]:
-        """A write of a line, and for `batch` of all that wait beside it."""
+        """Begin a write of one line; `batch` also takes every line that waits."""
         taken = list(self._waiting) if self._fsync == "batch" else [first]
         lines = [self._waiting.pop(one) for one in taken]
         self._write = start_in_thread(partial(self._append, lines), "jsonl")
@@ -74,7 +66,7 @@ class JsonlSink:
         return self._write
 
     def _append(self, lines: Sequence[bytes]) -> list[Outcome]:
-        """Write the lines, in a thread: each by one write, all to one file, and one wait for the disk behind them."""
+        """Write the lines, in a thread: one write for each, all to one file, then one wait for the disk."""
         written = 0
         failed = Retry(Reason.UNAVAILABLE)
         try:
@@ -99,7 +91,7 @@ class JsonlSink:
         if (bug := write.exception()) is not None:
             for one in taken:
                 one.set_exception(bug)
-                one.exception()  # asyncio complains of an error that nobody looks at, and a send may have been cancelled
+                one.exception()  # mark it as seen: asyncio warns of an error that a cancelled send never looks at
         else:
             for one, outcome in zip(taken, write.result(), strict=True):
                 one.set_result(outcome)

@@ -8,121 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, ClassVar, Literal
 from weakref import WeakValueDictionary
 
-import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from gateway.core.conversation import Thread
 from gateway.core.errors import StoreError
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
-from gateway.core.secrets import SecretRef
-from gateway.core.values import Rate
-from gateway.sinks.base import Deadline, Opening, Outgoing, ReadableSettings, Threads
+from gateway.sinks.base import Deadline, Opening, Outgoing, Threads
 from gateway.sinks.net.guard import Guard
-from gateway.sinks.slack import blocks
 from gateway.sinks.slack.answers import Answered, Gone, Posted, Unfit, of_api, of_auth_test, of_webhook
-from gateway.sinks.text.language import Language, Telling, labels, tell
-from gateway.sinks.text.templates import Template, escape_slack
+from gateway.sinks.slack.config import SlackConfig
+from gateway.sinks.slack.posts import Words, Writer, edit, first, plain, reply
+from gateway.sinks.text.language import Telling
 
 _HEADERS = {"content-type": "application/json; charset=utf-8"}
-_QUIET = {"mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
-"""Nothing in a message becomes markup or a preview on its own."""
-_AS_WRITTEN = {"parse": "none", "link_names": False}
-"""`chat.update` looks for links and names in a text unless it is told not to (docs.slack.dev/reference/methods/chat.update)."""
-_MOST_EDITED = 4000
-"""Characters of `text` that `chat.update` takes; more is `msg_too_long` (docs.slack.dev/reference/methods/chat.update)."""
 _EDIT_SHARE = 3
 """An edit gets this part of the attempt's time at most: what people wait for is the message after it."""
 _STORE_SECONDS = 1.0
 _MOST_ANSWER = 256 * 1024
 """Bytes. Slack repeats the message, letters beyond ASCII as six bytes each, before it says in which thread that stands."""
-
-
-class SlackConfig(ReadableSettings, frozen=True, kw_only=True, tag_field="type", tag="slack"):
-    destination: ClassVar = ("webhook_url", "channel", "api")
-
-    webhook_url: SecretRef | None = None
-    token: SecretRef | None = None
-    """The token of a bot with the scope chat:write; used if there is no `webhook_url`."""
-    channel: str | None = None
-    api: str = "https://slack.com/api"
-    concurrency: int = 1
-    rate: Rate | None = Rate("1/s")
-    ordering: Literal["none", "sr"] | None = None
-    """None: "sr" with a token, so that two events of a service request begin one thread; else "none"."""
-    allow_networks: list[str] | None = None
-
-    @property
-    def by_token(self) -> bool:
-        return self.webhook_url is None and self.token is not None
-
-    @property
-    def by_sr(self) -> bool:
-        return self.ordering == "sr" or (self.ordering is None and self.by_token)
-
-
-class Words(Struct, frozen=True):
-    """What is said about one delivery, as the parts of the messages that say it."""
-
-    telling: Telling
-    text: str
-    whole: list[blocks.Block]
-    reply: list[blocks.Block]
-    failed: str
-    """Why the built-in template stands in for the operator's file; else ""."""
-
-
-class Writer:
-    """Puts deliveries into words, as the settings of a sink want it."""
-
-    def __init__(self, config: SlackConfig) -> None:
-        """Raises ValueError where the template can't be used."""
-        self._link = config.link
-        self._language = Language(config.locale or "en", config.timezone or "UTC")
-        self._template = Template("slack", self._language.locale, config.template)
-
-    def words(self, delivery: Outgoing) -> Words:
-        telling, names = tell(delivery, self._language, self._link), labels(self._language.locale)
-        rendered = self._template.render(delivery, telling)
-        text = blocks.whole_entities(rendered.parts["text"])
-        if not text.strip():  # an own template may have nothing to say of an event, and Slack refuses an empty text
-            text = escape_slack(telling.headline)
-        elif "text" in rendered.own:
-            whole = blocks.written(text, telling, names, link=True)
-            reply = blocks.written(text, telling, names, link=False)
-            return Words(telling, text, whole, reply, rendered.failed)
-        return Words(telling, text, blocks.whole(telling, names), blocks.reply(telling, names), rendered.failed)
-
-
-def render(delivery: Outgoing, config: SlackConfig) -> bytes:
-    """The JSON of a message that stands alone, or begins a thread."""
-    return first(Writer(config).words(delivery), config.channel if config.by_token else None)
-
-
-def first(words: Words, channel: str | None) -> bytes:
-    to = {} if channel is None else {"channel": channel, **_AS_WRITTEN}
-    return _encoded({**to, "text": words.text, "blocks": words.whole, **_QUIET})
-
-
-def reply(words: Words, thread: Thread) -> bytes:
-    to = {"channel": thread.channel, "thread_ts": thread.ts, **_AS_WRITTEN}
-    return _encoded({**to, "text": words.text, "blocks": words.reply, **_QUIET})
-
-
-def edit(words: Words, thread: Thread) -> bytes:
-    """What takes the place of the first message of a thread, or makes a message stand alone."""
-    to = {"channel": thread.channel, "ts": thread.ts, **_AS_WRITTEN}
-    return _encoded({**to, "text": blocks.shortened(words.text, _MOST_EDITED), "blocks": words.whole})
-
-
-def plain(body: bytes) -> bytes:
-    """The same message as plain text alone, short enough for every method: the fall-back where Slack does not take it."""
-    message = msgspec.json.decode(body)
-    text = blocks.shortened(message["text"], _MOST_EDITED)
-    cleared: dict[str, Any] = {"blocks": []} if "ts" in message else {}  # an edit without blocks would keep the old ones
-    return _encoded({**{key: value for key, value in message.items() if key != "blocks"}, "text": text, **cleared})
 
 
 class SlackSink:
@@ -284,7 +189,3 @@ def _instant(delivery: Outgoing) -> float:
     """When it happened, in Unix seconds, UTC; when it came, where it does not say."""
     at = delivery.event.instant() if delivery.event is not None else None
     return delivery.received_at if at is None else at
-
-
-def _encoded(message: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(message)

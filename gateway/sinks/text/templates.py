@@ -1,13 +1,14 @@
-"""The texts of messages, from minijinja templates: built-in ones per sink type and locale, and an operator's file in their place.
+"""The texts of messages, from minijinja templates: a built-in one per sink type and locale, or the operator's file in its place.
 
-A file has blocks, named like the parts of a message (`PARTS`); of those that it lacks, the built-in ones are used. A file
-without any block is the text. No message is lost to a template: where a file fails at run time, the built-in one stands in.
+A file has blocks with the names of the parts of a message (`TemplateKind.parts`). The built-in template provides each block that
+the file lacks; a file without any block is the text. No message is lost to a template: if a file fails at run time, the built-in
+template replaces it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -42,14 +43,22 @@ _MOST_FACT = 500
 _MOST_SIDE = 200
 _MOST_GUIDANCE = 1_500
 
-Kind = Literal["email", "slack"]
-Escape = Literal["html", "slack", "none"]
-PARTS: dict[Kind, dict[str, Escape]] = {
-    "email": {"subject": "none", "text": "none", "html": "html"},
-    "slack": {"text": "slack"},
-}
-"""The blocks of a template, and what is done to the values that stand in them."""
-_FILES: dict[Kind, str] = {"email": "mail.jinja", "slack": "message.jinja"}
+Escape = Literal["html", "none"] | Callable[[str], str]
+"""The treatment of each value in a block: `html` escapes it for HTML, `none` leaves it, and a function escapes it itself."""
+
+
+class TemplateKind(Struct, frozen=True):
+    """The templates of one sink type."""
+
+    package: str
+    """The package that has the built-in templates, in `templates/<locale>/`."""
+    file: str
+    """The name of each built-in template."""
+    parts: tuple[tuple[str, Escape], ...]
+    """The blocks of a template, and the treatment of the values in them."""
+    forbidden: tuple[re.Pattern[str], str] | None = None
+    """Text that no template of this kind may have, and why."""
+
 
 VARIABLES = frozenset((*Telling.__struct_fields__, "more", "event"))
 """What a template may speak of: a telling, how many photos were cut from it, and the event's values as they came."""
@@ -58,8 +67,6 @@ _BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
 _PLACE = re.compile(r" \(in \S+:\d+\)$")
 """Where minijinja saw an error: it knows no file, and the line is said in front."""
 _FAILED = "the template engine failed; simplify the template"
-_BARE_LINK = re.compile(r"<!?(?:\{%[^%]*%\})*\{\{[-+]?(?!\s*link\s*[-+]?\}\})")
-"""Markup of Slack that a value begins: `!channel` there would ping everybody (docs.slack.dev, "Formatting message text")."""
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _EXTENDS = re.compile(r"\{%[-+]?\s*extends\s")
 
@@ -67,7 +74,7 @@ _EXTENDS = re.compile(r"\{%[-+]?\s*extends\s")
 class TemplateProblem(ValueError):
     """A file that can't be a template. Says which file, and which line where there is one."""
 
-    def __init__(self, file: str, line: int | None, message: str) -> None:
+    def __init__(self, file: str | Path, line: int | None, message: str) -> None:
         super().__init__(f"{file}:{line}: {message}" if line else f"{file}: {message}")
 
 
@@ -83,7 +90,7 @@ class Rendered(Struct, frozen=True):
 class Template:
     """The one that a sink renders its messages by."""
 
-    def __init__(self, kind: Kind, locale: Locale, file: str | None = None, clock: Clock | None = None) -> None:
+    def __init__(self, kind: TemplateKind, locale: Locale, file: str | None = None, clock: Clock | None = None) -> None:
         """Raises TemplateProblem, for what can be said without an event.
 
         Args:
@@ -99,7 +106,7 @@ class Template:
         self._environments: dict[Escape, Environment] = {}
         if file:
             self._check(file)
-            self._environments = {escape: self._environment(escape, clock or Clock()) for escape in set(PARTS[kind].values())}
+            self._environments = {escape: self._environment(escape, clock or Clock()) for _, escape in kind.parts}
 
     def render(self, delivery: Outgoing, telling: Telling) -> Rendered:
         if self._file is None:
@@ -126,7 +133,7 @@ class Template:
                 yield name, self._problem(error), self._uses_event
 
     def _check(self, file: str) -> None:
-        parts = PARTS[self._kind]
+        parts = dict(self._kind.parts)
         if _EXTENDS.search(self._source):
             raise TemplateProblem(file, _line_of("extends", self._source), "extends nothing: a block that it lacks is built in")
         try:
@@ -142,9 +149,10 @@ class Template:
         for name in sorted(unknown):
             hint = f"there is {', '.join(sorted(VARIABLES))}"
             raise TemplateProblem(file, _line_of(name, self._source), f'unknown variable "{name}"; {hint}')
-        if self._kind == "slack" and (bare := _BARE_LINK.search(self._source)) is not None:
-            line = self._source.count("\n", 0, bare.start()) + 1
-            raise TemplateProblem(file, line, "a value right behind < could ping everybody; write how the link begins: <https://")
+        if self._kind.forbidden is not None:
+            pattern, why = self._kind.forbidden
+            if (found := pattern.search(self._source)) is not None:
+                raise TemplateProblem(file, self._source.count("\n", 0, found.start()) + 1, why)
         for name in _blocks(self._source):
             if name not in parts:
                 hint = f"there is {', '.join(parts)}"
@@ -198,7 +206,7 @@ def cut(text: str, most: int) -> str:
     return text if len(raw) <= most else raw[: most - 3].decode("utf-8", "ignore") + "…"
 
 
-def read_template(file: str) -> str:
+def read_template(file: str | Path) -> str:
     """Raises TemplateProblem."""
     path = Path(file)
     try:
@@ -257,10 +265,10 @@ def _photo(photo: Photo) -> dict[str, str]:
     }
 
 
-def _parts(kind: Kind, environments: dict[Escape, Environment], values: dict[str, Any]) -> dict[str, str]:
+def _parts(kind: TemplateKind, environments: dict[Escape, Environment], values: dict[str, Any]) -> dict[str, str]:
     """Raises TemplateError, or TemplateProblem where the HTML is too long."""
     found = {}
-    for name, escape in PARTS[kind].items():
+    for name, escape in kind.parts:
         if isinstance(meter := environments[escape].finalizer, _Finalizer):
             meter.begin()
         said = printable(environments[escape].render_template(name, **values), also="\n\t").strip("\n")
@@ -270,21 +278,22 @@ def _parts(kind: Kind, environments: dict[Escape, Environment], values: dict[str
     return found
 
 
-def _built_in(kind: Kind, locale: Locale, telling: Telling) -> dict[str, str]:
+def _built_in(kind: TemplateKind, locale: Locale, telling: Telling) -> dict[str, str]:
     return _parts(kind, _built_in_environments(kind, locale), _values(telling))
 
 
 @lru_cache
-def _built_in_environments(kind: Kind, locale: Locale) -> dict[Escape, Environment]:
+def _built_in_environments(kind: TemplateKind, locale: Locale) -> dict[Escape, Environment]:
     source = '{% extends "built-in" %}'
-    return {escape: _environment(kind, locale, escape, source, Clock()) for escape in set(PARTS[kind].values())}
+    return {escape: _environment(kind, locale, escape, source, Clock()) for _, escape in kind.parts}
 
 
-def _environment(kind: Kind, locale: Locale, escape: Escape, source: str, clock: Clock) -> Environment:
+def _environment(kind: TemplateKind, locale: Locale, escape: Escape, source: str, clock: Clock) -> Environment:
     """Return an environment with a template for each part: the source without the other parts."""
     templates = {"built-in": built_in_source(kind, locale), "file": source}
-    for part in PARTS[kind]:
-        others = "".join("{% block " + other + " %}{% endblock %}" for other in PARTS[kind] if other != part)
+    names = [name for name, _ in kind.parts]
+    for part in names:
+        others = "".join("{% block " + other + " %}{% endblock %}" for other in names if other != part)
         templates[part] = '{% extends "file" %}' + others
     bounds = Bounds(clock)
     environment = Environment(
@@ -301,9 +310,9 @@ def _environment(kind: Kind, locale: Locale, escape: Escape, source: str, clock:
 
 
 class _Finalizer:
-    """Escapes every value for Slack, and ends a rendering that says too much: fuel counts instructions, not what they make.
+    """Escapes every value, and ends a rendering that says too much: fuel counts instructions, not what they make.
 
-    minijinja itself escapes every value in HTML, whatever its type.
+    In HTML it leaves the escaping to minijinja, which escapes every value, whatever its type.
     """
 
     def __init__(self, escape: Escape, bounds: Bounds) -> None:
@@ -322,8 +331,8 @@ class _Finalizer:
         self._bounds.tick()
         if self._said > _MOST_SAID:
             raise TemplateProblem("a rendering", None, "says more than 4 MiB")
-        return escape_slack(text) if self._escape == "slack" else value
+        return value if isinstance(self._escape, str) else self._escape(text)
 
 
-def built_in_source(kind: Kind, locale: Locale) -> str:
-    return files("gateway.sinks").joinpath(kind, "templates", locale, _FILES[kind]).read_text(encoding="utf-8")
+def built_in_source(kind: TemplateKind, locale: Locale) -> str:
+    return files(kind.package).joinpath("templates", locale, kind.file).read_text(encoding="utf-8")

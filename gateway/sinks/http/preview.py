@@ -1,0 +1,32 @@
+"""The request that an `http` sink would send, with `***` in place of each secret."""
+
+from __future__ import annotations
+
+import base64
+
+from gateway.core.secrets import Secret, SecretRef
+from gateway.core.signature import Key
+from gateway.core.urls import parse_url
+from gateway.sinks.base import HIDDEN, Outgoing
+from gateway.sinks.http.config import HttpConfig
+from gateway.sinks.http.request import render
+
+_ANY_KEY = Secret("whsec_" + base64.b64encode(bytes(32)).decode())
+
+
+def preview(config: HttpConfig, delivery: Outgoing, now: float) -> bytes:
+    from gateway.sinks.net.http_client import head_of  # only this command needs it
+
+    # A key that belongs to nobody signs, so that the sink itself says which headers a signature brings.
+    request = render(delivery, [Key(_ANY_KEY)] if config.secrets else [], now, config.format)
+    headers = {name: HIDDEN if isinstance(value, SecretRef) else value for name, value in config.headers.items()}
+    if config.bearer is not None:
+        headers["authorization"] = f"Bearer {HIDDEN}"
+    if config.basic is not None:
+        headers["authorization"] = f"Basic {HIDDEN}"
+    headers |= request.headers
+    if config.secrets:
+        headers["webhook-signature"] = " ".join(HIDDEN for _ in config.secrets)
+    head = head_of(config.method, parse_url(config.url), len(request.body), headers)
+    assert head is not None, "a header of a good configuration can be sent"
+    return head + request.body
