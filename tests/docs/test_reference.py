@@ -97,7 +97,7 @@ def test_a_table_of_the_configuration_has_every_key_with_its_default(heading: st
 def test_the_keys_of_every_sink_say_the_defaults_that_differ_by_type() -> None:
     (row,) = [row for row in rows(section(TEXT, "`[sinks.NAME]`: every type")) if row[0] == "`concurrency`"]
     for name, kind in SINK_TYPES.items():
-        default = next(field.default for field in fields(kind) if field.name == "concurrency")
+        default = next(field.default for field in fields(kind.config) if field.name == "concurrency")
         assert f"`{name}` {default}" in row[2]
 
 

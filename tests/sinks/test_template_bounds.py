@@ -241,7 +241,7 @@ _WAYS = [
 
 
 def _rendered(folder: Path, kind: TemplateKind, source: str, payload: dict[str, Any], clock: Clock | None = None) -> Rendered:
-    file = folder / f"{kind}.jinja"
+    file = folder / f"{kind.file}.jinja"
     file.write_text(source)
     delivery = outgoing(json.dumps(payload).encode())
     return Template(kind, "en", str(file), clock).render(delivery, tell(delivery, Language(), None))
