@@ -201,6 +201,12 @@ class Running:
         wanted = {"event": event, **fields} if event else fields
         return [line for line in lines if all(line.get(name) == value for name, value in wanted.items())]
 
+    def cpu_seconds(self) -> float:
+        """Seconds of processor time that the process has used (proc_pid_stat(5))."""
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Query the database file, read-only."""
         with closing(sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
