@@ -11,7 +11,7 @@ from gateway.core.outcome import Defer, Delivered, Reason
 from gateway.core.retry import RetryPolicy
 from tests.engine.bench import A_BIT, DAY, FAILS, HOUR, Bench, ids, spin
 from tests.fakes import START, FakeClock
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 # --- a gate that closes while the lane reads
 
@@ -27,7 +27,7 @@ async def test_a_retry_after_that_comes_while_the_lane_reads_the_store_holds_wha
         bench.lane.refresh()
         bench.store.claiming, bench.store.go_on = asyncio.Event(), asyncio.Event()
         step = asyncio.create_task(bench.lane.step(sends))
-        await asyncio.wait_for(bench.store.claiming.wait(), 5)
+        await asyncio.wait_for(bench.store.claiming.wait(), PATIENCE)
         bench.sink.gate.set()
         await bench.until_idle()
         assert bench.lane.gates.closed_for() > 500
@@ -49,7 +49,7 @@ async def test_a_breaker_that_opens_while_the_lane_reads_the_store_holds_what_it
         bench.store.claiming, bench.store.go_on = asyncio.Event(), asyncio.Event()
         bench.store.settles_refused = 1  # the outcome is known, and not committed yet
         step = asyncio.create_task(bench.lane.step(sends))
-        await asyncio.wait_for(bench.store.claiming.wait(), 5)
+        await asyncio.wait_for(bench.store.claiming.wait(), PATIENCE)
         bench.sink.gate.set()
         await until(lambda: bench.lane.gates.breaker.is_open)
         bench.store.go_on.set()
@@ -66,7 +66,7 @@ async def test_a_probe_does_not_go_when_the_lane_was_paused_while_it_read_the_st
     bench.store.claiming, bench.store.go_on = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as sends:
         step = asyncio.create_task(bench.lane.step(sends))
-        await asyncio.wait_for(bench.store.claiming.wait(), 5)
+        await asyncio.wait_for(bench.store.claiming.wait(), PATIENCE)
         await bench.lane.pause("ann")
         bench.store.go_on.set()
         await step

@@ -26,7 +26,7 @@ from gateway.store.sqlite import operations
 from gateway.store.sqlite.writes import Changes
 from tests.engine.janitor_bench import RETENTION, House, alarms, an_hour, keeping_house, violations
 from tests.fakes import FakeClock, FakeSink, notices_for
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ async def test_a_stop_writes_the_counts_of_open_windows(house: House) -> None:
     house.rejections.add("legitmark", "bad_signature", "x")
     house.rejections.add("legitmark", "bad_signature", "x")
     house.janitor.stop()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, PATIENCE)
     assert [line.get("count") for line in await house.lines()] == [None, 1]
 
 
@@ -230,7 +230,7 @@ async def test_a_disk_that_cannot_be_trusted_ends_the_janitor(house: House) -> N
     house.clock.advance(600)
     house.store.error = StoreFailed("gone")
     with pytest.raises(StoreFailed):
-        await asyncio.wait_for(house.janitor.run(), 5)
+        await asyncio.wait_for(house.janitor.run(), PATIENCE)
 
 
 async def test_after_retention_a_message_is_new_again_even_before_it_is_purged(house: House) -> None:
@@ -246,7 +246,7 @@ async def test_the_janitor_runs_by_itself(house: House) -> None:
     await house.add("delivered")
     house.clock.advance(RETENTION + 60)
     running = asyncio.create_task(house.janitor.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while await house.left():
             pass
     house.janitor.stop()

@@ -13,7 +13,7 @@ from gateway.delivery.attempt import LaneSettings
 from gateway.sinks.base import Sink
 from tests.engine.bench import FAILS, HOUR, Bench, ids, spin
 from tests.fakes import FakeClock, FakeSink
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 _SETTINGS = LaneSettings(RetryPolicy(), 16, 30.0)
 _BREAKER = BreakerPolicy(3, 30.0)
@@ -122,7 +122,7 @@ async def test_a_lane_whose_sink_left_rests_and_is_not_free(bench: Bench) -> Non
     async with bench.running() as task:
         await spin()
         bench.lane.stop()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, PATIENCE)
 
 
 async def test_an_attempt_that_fails_after_its_sink_left_is_due_as_decided_and_made_where_it_is_back(

@@ -13,7 +13,7 @@ from gateway.core.outcome import Defer, Delivered, Outcome, Reason
 from gateway.sinks.base import Outgoing
 from tests.engine.bench import FAILS, Bench, spin
 from tests.fakes import FakeClock
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.usefixtures("no_breaker")
 
@@ -58,7 +58,7 @@ async def test_stop_waits_for_what_is_in_flight_and_claims_nothing_more(bench: B
         await spin()
         assert not task.done() and bench.sink.closed == 0
         bench.sink.gate.set()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, PATIENCE)
     assert bench.sink.closed >= 1 and len(bench.sink.sent) == 2
     assert await bench.rows("state") == [("delivered",)] * 2 + [("queued",)] * 5
 
@@ -111,7 +111,7 @@ async def test_a_disk_that_cannot_be_trusted_ends_the_lane(bench: Bench) -> None
     bench.store.settles_refused, bench.store.fatal = 1, True
     await bench.give()
     with pytest.RaisesGroup(StoreFailed):
-        await asyncio.wait_for(bench.lane.run(), 5)
+        await asyncio.wait_for(bench.lane.run(), PATIENCE)
     assert bench.sink.closed >= 1
 
 
@@ -173,7 +173,7 @@ async def test_a_probe_does_not_go_while_the_disk_is_full(bench: Bench, clock: F
     bench.store.claiming, bench.store.go_on = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as sends:
         step = asyncio.create_task(bench.lane.step(sends))
-        await asyncio.wait_for(bench.store.claiming.wait(), 5)
+        await asyncio.wait_for(bench.store.claiming.wait(), PATIENCE)
         await bench.limit_pages(1)
         with pytest.raises(StoreError):  # it fills up while the lane reads
             await bench.accept(body=b"x" * 100_000)

@@ -16,6 +16,7 @@ from gateway.core.retry import longest_wait
 from tests.engine.bench import DAY, HOUR, Bench, spin, working
 from tests.engine.lanes_bench import CRM, ERP, FullStore, House
 from tests.fakes import FakeClock
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -83,13 +84,13 @@ async def test_a_sink_that_comes_and_goes_has_one_lane_and_one_task(house: House
             == ["lane:crm", "lane:erp"]
             == sorted(task.get_name() for task in house.lanes.tasks)
         )
-    await asyncio.wait_for(asyncio.gather(*tasks), 5)
+    await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
 
 
 async def test_a_stop_ends_the_lanes_that_have_left_and_no_other_begins(house: House) -> None:
     with house.running() as tasks:
         await house.use(CRM)
-    await asyncio.wait_for(asyncio.gather(*tasks), 5)
+    await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
     with pytest.raises(StoreError, match="stopping"):
         await house.use(ERP + CRM)
     assert house.lanes.tasks == [] and list(house.directory) == ["crm"]

@@ -7,6 +7,7 @@ import asyncio
 from gateway.core.outcome import Delivered, Reason, Reject
 from tests.engine.bench import FAILS, Bench, ids, spin
 from tests.fakes import FakeClock
+from tests.support.waiting import PATIENCE
 
 
 async def test_a_delivery_that_is_discarded_while_it_waits_in_memory_is_not_sent(bench: Bench) -> None:
@@ -51,7 +52,7 @@ async def test_a_delivery_that_is_discarded_while_its_lane_reads_it_is_not_sent(
     bench.store.claiming, bench.store.go_on = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as sends:
         step = asyncio.create_task(bench.lane.step(sends))
-        await asyncio.wait_for(bench.store.claiming.wait(), 5)
+        await asyncio.wait_for(bench.store.claiming.wait(), PATIENCE)
         await bench.discard(owed[0])
         bench.lane.refresh()
         bench.store.go_on.set()

@@ -9,6 +9,7 @@ import pytest
 from gateway.core.outcome import Defer, Delivered, Reason
 from tests.engine.bench import FAILS, Bench, ids, spin
 from tests.fakes import START, FakeClock
+from tests.support.waiting import PATIENCE
 
 
 async def test_in_order_the_second_one_of_a_service_request_follows_the_first_at_once(bench: Bench) -> None:
@@ -74,7 +75,7 @@ async def test_an_earlier_event_that_comes_while_a_later_one_is_held_goes_first(
         later = bench.offer(await bench.accept_of("a", START + 2))
         bench.store.claiming, bench.store.go_on = asyncio.Event(), asyncio.Event()
         step = asyncio.create_task(bench.lane.step(sends))
-        await asyncio.wait_for(bench.store.claiming.wait(), 5)
+        await asyncio.wait_for(bench.store.claiming.wait(), PATIENCE)
         bench.sink.gate.set()
         await bench.until_idle()
         bench.store.go_on.set()

@@ -97,13 +97,13 @@ async def test_one_request_more_than_may_wait_is_overloaded_and_those_that_wait_
 
         def hold() -> None:
             in_commit.set()
-            release.wait(20)
+            release.wait(60)
 
         held = asyncio.ensure_future(store.accept(new(Trap("held", hold))))
         try:
             assert await asyncio.to_thread(in_commit.wait, 10)
             posts = [asyncio.ensure_future(post(number)) for number in range(MOST_WAITING + 1)]
-            done, waiting = await asyncio.wait(posts, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+            done, waiting = await asyncio.wait(posts, return_when=asyncio.FIRST_COMPLETED, timeout=60)
             (refused,) = [task.result() for task in done]
             assert refused.outcome == (503, "overloaded") and refused.header("retry-after") == "5"
             assert set(refused.json()) == {"error", "detail"} and len(waiting) == MOST_WAITING

@@ -23,7 +23,7 @@ from gateway.web.server.listen import listen, stop_listening
 from gateway.web.server.places import MOST_CONNECTIONS
 from tests.support.exchange import exchange, request_bytes
 from tests.support.service_manager import listening
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 class Serving:
@@ -146,7 +146,7 @@ async def test_a_connection_that_says_nothing_or_half_a_head_ends_by_itself() ->
         for sent, answer in ((b"", b""), (b"POST / HTTP/1.1\r\nHost: x\r\n", b""), (request_bytes(b""), b"HTTP/1.1 200 OK\r\n")):
             async with live.connection() as (reader, writer):
                 writer.write(sent)
-                received = await asyncio.wait_for(reader.read(), 5)
+                received = await asyncio.wait_for(reader.read(), PATIENCE)
                 assert received.startswith(answer) if answer else received == b"", sent
 
 
@@ -186,7 +186,7 @@ async def test_a_drain_answers_what_it_lets_through_wherever_it_comes_in_between
         for _ in range(steps):
             await asyncio.sleep(0)  # a turn of the loop
         live.server.drain_times = DrainTimes(0.2, 0.2, 5.0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await live.server.drain()
             answer = b""
             with suppress(ConnectionResetError):  # nothing of it was read

@@ -24,7 +24,7 @@ from tests.fakes import START, FakeClock
 from tests.support.configurations import http_sink, route
 from tests.support.gateway_process import Running
 from tests.support.receivers import Receiver
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from tests.support.webhooks import event
 
 
@@ -271,5 +271,5 @@ async def test_a_gateway_gives_nothing_up_while_its_host_has_a_wrong_date_for_so
             assert running.rows("SELECT count(*) FROM deliveries WHERE state = 'dead'") == [(0,)]
         finally:
             gateway.stop()
-            await asyncio.wait_for(serving, 30)
+            await asyncio.wait_for(serving, PATIENCE)
         assert running.audit("delivery.dead") == []

@@ -32,7 +32,7 @@ from gateway.web.server.tls import Certificate, Tls
 from tests.fakes import FakeClock
 from tests.support.certificates import HOST, Certified
 from tests.support.exchange import exchange, request_bytes
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 Test = Callable[["Serving"], Awaitable[None]]
 Run = Callable[[Test], None]
@@ -95,7 +95,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     def on_loop(test: Test) -> None:
         async def whole() -> None:
             serving = Serving(tmp_path)
-            async with asyncio.timeout(30), serving.started():
+            async with asyncio.timeout(PATIENCE), serving.started():
                 await test(serving)
 
         with asyncio.Runner(loop_factory=factory) as runner:
@@ -209,7 +209,7 @@ def test_what_is_in_its_handshake_when_the_listener_stops_is_still_answered(run:
         writer.write(request_bytes(b"late"))
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
         assert b"Connection: close" in await reader.read()
-        await asyncio.wait_for(draining, 5)  # `idle` has had its second to say something
+        await asyncio.wait_for(draining, PATIENCE)  # `idle` has had its second to say something
         for each in (writer, idle_writer):
             each.transport.abort()
         with pytest.raises(ConnectionError):

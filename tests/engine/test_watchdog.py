@@ -102,7 +102,7 @@ async def hanging(run: Callable[[Callable[..., Any]], Any]) -> AsyncIterator[thr
 
     def hang(*_: Any) -> None:
         inside.set()
-        release.wait(30)
+        release.wait(60)
 
     task = asyncio.ensure_future(run(hang))
     try:

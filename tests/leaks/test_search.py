@@ -43,7 +43,7 @@ def planted(tmp_path: Path, code: str, *arguments: str, token: str = TOKEN) -> l
     opened_by_a_test(records, folder / "input")
     environment = {**os.environ, "TOKEN": token, RECORDS: str(records), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", START + code, *arguments]
-    subprocess.run(command, cwd=folder, env=environment, check=True, timeout=30, capture_output=True)
+    subprocess.run(command, cwd=folder, env=environment, check=True, timeout=60, capture_output=True)
     return [
         f"{leak.where.replace(str(folder), '.').partition(' of process')[0]}: {leak.secret}" for leak in search(records, folder)
     ]

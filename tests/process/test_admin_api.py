@@ -23,7 +23,7 @@ def ask(
 ) -> tuple[int, dict[str, Any]]:
     address = gateway.addresses["admin"]
     assert isinstance(address, tuple)
-    connection = http.client.HTTPConnection(*address, timeout=20)
+    connection = http.client.HTTPConnection(*address, timeout=60)
     try:
         connection.request(method, path, body, {"Content-Type": "application/json"} | (headers or {}))
         answer = connection.getresponse()

@@ -68,7 +68,7 @@ def ask_as_nobody(path: Path, *headers: str) -> str:
         user=NOBODY,
         group=NOBODY,
         capture_output=True,
-        timeout=20,
+        timeout=60,
         check=True,
     )
     return done.stdout.decode().splitlines()[0]
@@ -116,7 +116,7 @@ async def test_another_user_needs_the_token_and_the_right_to_connect(running: Ru
 async def test_the_command_of_another_user_says_what_is_amiss(running: Running) -> None:
     def reload() -> subprocess.CompletedProcess[str]:
         program, here = [sys.executable, "-c", _RELOAD], running.folder
-        return subprocess.run(program, cwd=here, env=environment(), capture_output=True, text=True, timeout=20, check=False)
+        return subprocess.run(program, cwd=here, env=environment(), capture_output=True, text=True, timeout=60, check=False)
 
     path = running.folder / "run" / "admin.sock"
     running.config.chmod(0o644)
@@ -145,7 +145,7 @@ async def test_a_folder_of_the_configuration_that_another_user_may_not_enter_is_
     def reload() -> subprocess.CompletedProcess[str]:
         variables = environment({"CONFIGURATION_DIRECTORY": str(closed)})
         program, here = [sys.executable, "-c", _RELOAD], "/"
-        return subprocess.run(program, cwd=here, env=variables, capture_output=True, text=True, timeout=20, check=False)
+        return subprocess.run(program, cwd=here, env=variables, capture_output=True, text=True, timeout=60, check=False)
 
     done = await asyncio.to_thread(reload)
     assert (

@@ -17,7 +17,7 @@ from tests.support.configurations import http_sink, route
 from tests.support.exchange import request_bytes
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.receivers import Mailbox, Receiver
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from tests.support.webhooks import SECRET, event, new_id, signed
 
 IDS = {"message_id", "sender_id", "source", "event_type", "milestone", "sr_uuid", "reference_id"}
@@ -98,7 +98,7 @@ async def test_a_thousand_forged_requests_write_a_few_lines(running: Running) ->
         async with running.connection() as (reader, writer):
             for _ in range(times):
                 writer.write(raw)
-                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
                 assert head.startswith(b"HTTP/1.1 401 ")
                 await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]))
 

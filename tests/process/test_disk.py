@@ -282,7 +282,7 @@ async def test_an_fsync_that_fails_is_the_end_with_74_and_nothing_is_acknowledge
             assert await running.exit_code() == 74
         finally:
             tracer.kill()
-            tracer.wait(10)
+            tracer.wait(60)
         assert "INJECTED" in (tmp_path / "strace.log").read_text()
         for answer in answers:  # the connection may have ended before the answer, or before the question
             assert isinstance(answer, OSError) or (isinstance(answer, Answer) and refused(answer)), answer
@@ -321,7 +321,7 @@ async def test_an_error_of_the_main_file_is_the_end_with_74_and_takes_back_nothi
             assert await running.exit_code() == 74
         finally:
             tracer.kill()
-            tracer.wait(10)
+            tracer.wait(60)
         assert "INJECTED" in (tmp_path / "strace.log").read_text()
         assert "the disk can't be trusted any more" in running.stderr()
         frames = running.database.with_name("gateway.db-wal").stat().st_size // (24 + 4096)
@@ -340,7 +340,7 @@ async def test_a_database_that_another_process_locks_is_answered_503_until_it_le
         receiver.hold()
         assert (await sender.post()).status == 200
         await until(lambda: len(receiver.requests) == 2)
-        with closing(sqlite3.connect(running.database, isolation_level=None, timeout=10)) as other:
+        with closing(sqlite3.connect(running.database, isolation_level=None, timeout=60)) as other:
             other.execute("BEGIN EXCLUSIVE")
             receiver.release()  # its outcome waits for the lock, too
             answers = await asyncio.gather(*(sender.post() for _ in range(10)))

@@ -27,7 +27,7 @@ def strace() -> str:
     path = shutil.which("strace")
     if path is None:
         pytest.skip("there is no strace")
-    tried = subprocess.run([path, "-f", "-o", "/dev/null", "true"], capture_output=True, text=True, timeout=30, check=False)
+    tried = subprocess.run([path, "-f", "-o", "/dev/null", "true"], capture_output=True, text=True, timeout=60, check=False)
     if tried.returncode != 0:
         pytest.skip(f"strace can't trace here: {tried.stderr.strip()}")
     return path

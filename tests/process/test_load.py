@@ -313,7 +313,7 @@ async def test_a_slot_is_held_until_its_outcome_is_committed(tmp_path: Path, rec
         receiver.hold()
         await asyncio.gather(*(running.post(event()) for _ in range(40)))
         await until(lambda: len(receiver.requests) == 5)
-        with closing(sqlite3.connect(running.database, isolation_level=None, timeout=10)) as other:
+        with closing(sqlite3.connect(running.database, isolation_level=None, timeout=60)) as other:
             other.execute("BEGIN IMMEDIATE")
             receiver.release()
             await asyncio.sleep(1)  # time enough for the others, if they were let through

@@ -14,7 +14,7 @@ from tests.support.configurations import http_sink, route
 from tests.support.gateway_process import Running
 from tests.support.receivers import Receiver
 from tests.support.scraping import samples
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from tests.support.webhooks import event
 
 LATER = 'retry = ["0s", "1h"]\nbreaker = { failures = 9 }'
@@ -66,7 +66,7 @@ async def test_a_gateway_that_takes_nothing_says_so(tmp_path: Path, receiver: Re
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running:
         running.write_config(http_sink(receiver) + route("erp") + '[store]\nmin_free = "900000GiB"\n')
         assert (await running.admin("/-/reload", method="POST")).status == 200
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while (await seen(running))["ready"] == 1:
                 pass
         assert (await running.post(event())).status == 503

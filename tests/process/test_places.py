@@ -18,6 +18,7 @@ from tests.support.gateway_process import CODE, Running, no_traceback
 from tests.support.service_manager import listening
 from tests.support.slow_clients import pressed
 from tests.support.socket_activated import SocketActivated
+from tests.support.waiting import PATIENCE
 from tests.support.webhooks import event, signed
 
 TOML = "[[routes]]\nsinks = []\n"
@@ -62,7 +63,7 @@ async def sent(running: Running, number: int, *, keeps: bool) -> list[float]:
         started = time.monotonic()
         if kept is not None:
             kept[1].write(raw)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 answer = await read_answer(kept[0], started)
         else:
             answer = await exchange(address, raw, local_addr=(SENDER, 0))

@@ -89,7 +89,7 @@ class Proxy:
             yield
         finally:
             process.kill()
-            process.wait(10)
+            process.wait(60)
 
     def _await(self, process: subprocess.Popen[bytes]) -> None:
         for _ in range(1000):

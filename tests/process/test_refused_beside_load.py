@@ -191,7 +191,7 @@ async def test_nothing_that_is_kept_for_a_secret_waits_for_the_disk(running: Run
             assert await running.stop() == 0
         finally:
             tracer.kill()
-            tracer.wait(10)
+            tracer.wait(60)
     with closing(RefusedFile(running.folder / "gateway.db.refused")) as kept:
         assert kept.kept()["legitmark"].count == 50
     waits = said.read_text()

@@ -21,7 +21,7 @@ from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from tests.support.exchange import read_answer, request_bytes
 from tests.support.gateway_process import Running
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from tests.support.webhooks import SECRET, event, signed
 
 SINKS = 200
@@ -170,7 +170,7 @@ async def test_no_reload_holds_the_loop(tmp_path: Path) -> None:
     gc.collect()
     gc.freeze()  # as the process does: the collector would look at all that the tests before this one left
     serving = asyncio.create_task(running.run())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         await running.serving.wait()
         reloads = built[0].reloads
         beating = asyncio.create_task(beat())

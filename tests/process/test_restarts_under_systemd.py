@@ -12,7 +12,7 @@ from tests.support.exchange import read_answer, request_bytes
 from tests.support.senders import Senders
 from tests.support.service_manager import DescriptorStore, listening
 from tests.support.socket_activated import SocketActivated
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from tests.support.webhooks import event, signed
 
 RESTARTS = 5
@@ -46,11 +46,11 @@ async def restarted(senders: Senders, restart: Callable[[], Awaitable[object]]) 
             await restart()
             body = event()
             writer.write(request_bytes(body, signed(body)))
-            answer = await asyncio.wait_for(read_answer(reader, 0.0), 20)
+            answer = await asyncio.wait_for(read_answer(reader, 0.0), PATIENCE)
             assert (answer.outcome, answer.header("connection")) == ((200, "accepted"), None), "on the connection from before"
     body = event()
     silent_writer.write(request_bytes(body, signed(body)))
-    assert (await asyncio.wait_for(read_answer(silent_reader, 0.0), 20)).outcome == (200, "accepted")
+    assert (await asyncio.wait_for(read_answer(silent_reader, 0.0), PATIENCE)).outcome == (200, "accepted")
     print(f"{RESTARTS} restarts: {senders.accepted}")
     assert senders.failed == []
     assert len(senders.accepted) == 8, "each kind has sent"

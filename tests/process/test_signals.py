@@ -19,7 +19,7 @@ async def run():
     asked = asyncio.Event()
     with signals_call(asked.set, lambda: None, last=True):
         print("ready", flush=True)
-        await asyncio.wait_for(asked.wait(), 10)
+        await asyncio.wait_for(asked.wait(), 60)
     for _ in range(1_000):
         with signals_call(asked.set, lambda: None, last=True):
             await asyncio.sleep(0)
@@ -63,7 +63,7 @@ reading.join()
 
 def test_a_mapped_file_that_is_cut_ends_the_process_with_its_line_whichever_thread_reads_it(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _READS_BEYOND_THE_END, str(tmp_path / "mapped")]
-    ended = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=20, check=False)
+    ended = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert (ended.returncode, ended.stderr) == (74, "cut: \u00fc\n")
 
 
@@ -75,6 +75,6 @@ def test_a_mapped_file_that_is_cut_ends_the_process_though_nobody_reads_its_log(
             os.write(writing, bytes(4096))
     os.set_blocking(writing, True)
     command = [sys.executable, "-c", _READS_BEYOND_THE_END, str(tmp_path / "mapped")]
-    assert subprocess.run(command, stderr=writing, timeout=20, check=False).returncode == 74
+    assert subprocess.run(command, stderr=writing, timeout=60, check=False).returncode == 74
     os.close(reading)
     os.close(writing)

@@ -173,7 +173,7 @@ def reload(running: Running) -> subprocess.CompletedProcess[bytes]:
         capture_output=True,
         preexec_fn=without_override,
         check=False,
-        timeout=30,
+        timeout=60,
     )
 
 

@@ -104,7 +104,7 @@ def test_what_runs_goes_on_in_the_release_in_which_it_began(installed: Installed
     assert {path.split("/releases/")[1].split("/")[0] for path in mapped} == {installed.release("1.0.0").name}
     assert not any(path.endswith("(deleted)") for path in mapped)
     installed.serving.terminate()
-    assert installed.serving.wait(15) == 0
+    assert installed.serving.wait(60) == 0
 
 
 def test_the_release_before_stays_for_the_way_back_and_older_ones_go_unless_something_runs_in_them(installed: Installed) -> None:

@@ -290,7 +290,7 @@ def held(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        holder.communicate("\n", timeout=10)
+        holder.communicate("\n", timeout=60)
 
 
 @pytest.mark.parametrize("folder", ["opt/one", "usr/local/share/legitmark-gateway"])
@@ -307,6 +307,6 @@ def test_two_at_once_take_turns(checkout: Checkout, tmp_path: Path, folder: str)
         assert second.stdout is not None
         assert "waiting for another install.sh" in second.stdout.readline()
         assert not (tmp_path / PUT[0]).exists()
-    second.communicate(timeout=30)
+    second.communicate(timeout=60)
     assert second.returncode == 0
     assert (tmp_path / PUT[0]).exists()

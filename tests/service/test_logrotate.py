@@ -40,7 +40,7 @@ def rules_for(folder: Path) -> Path:
 def rotate(folder: Path, rules: Path) -> None:
     assert LOGROTATE is not None
     command = [LOGROTATE, "--force", "--state", str(folder / "state"), str(rules)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -135,7 +135,7 @@ class Booted:
     def journal(self) -> str:
         """What the service has said."""
         command = self._inside("journalctl", "--no-pager", "--output=cat", f"--unit={SERVICE}")
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
 
     def said(self) -> str:
         """What was said while it booted, in one line."""
@@ -144,7 +144,7 @@ class Booted:
     def end(self) -> None:
         if self._unshare is not None:
             self._unshare.kill()  # its child with it, and the first process of a namespace takes all others along
-            self._unshare.wait(20)
+            self._unshare.wait(60)
         if self._cgroup is not None:
             for folder, _, _ in os.walk(self._cgroup, topdown=False):
                 _remove(Path(folder))
@@ -181,7 +181,7 @@ class Booted:
             return False
         self._first = int(first[0])
         command = self._inside("systemctl", "is-active", "--quiet", "basic.target")
-        return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
+        return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
 
 
 def _new_cgroup() -> Path:

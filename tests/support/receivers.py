@@ -48,7 +48,7 @@ class Receiver:
         self.release()
         asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
+        self._thread.join(60)
         self._loop.close()
 
     def url(self, path: str = "/hook") -> str:

@@ -85,5 +85,5 @@ def pressed(
         assert process.poll() is None
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()  # type: ignore[union-attr]

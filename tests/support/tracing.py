@@ -18,7 +18,7 @@ def strace() -> str:
     if path is None:
         pytest.skip("there is no strace")
     command = [path, "-f", "-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:error=EIO", "true"]
-    tried = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    tried = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if tried.returncode != 0:
         pytest.skip(f"strace can't trace here: {tried.stderr.strip()}")
     return path
