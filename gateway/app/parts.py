@@ -33,9 +33,9 @@ from gateway.control.drills import Drills
 from gateway.control.replay import Operator
 from gateway.control.reverify import Reverify
 from gateway.control.status import Observer
-from gateway.delivery.attempt import LaneWorld
 from gateway.delivery.directory import Directory
 from gateway.delivery.lanes import Lanes
+from gateway.delivery.world import LaneWorld
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.host.systemd import Systemd

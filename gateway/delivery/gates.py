@@ -12,7 +12,7 @@ from gateway.core import breaker
 from gateway.core.breaker import BreakerPolicy, BreakerState
 from gateway.core.outcome import Defer, Outcome, Reject, Retry
 from gateway.core.records import SinkState
-from gateway.core.retry import LONGEST_DEFER
+from gateway.core.retry import LONGEST_DEFER, hold
 from gateway.core.token_bucket import TokenBucket
 from gateway.host.clock import Clock
 
@@ -117,6 +117,7 @@ class Gates:
                 after = breaker.probe_rejected(before, now) if probe else before
             case Defer():
                 after = before  # neither up nor down: the hold says when to ask again
+                self.hold(hold(outcome.after))
             case _:
                 after = breaker.succeeded()
         self._state = msgspec.structs.replace(self._state, breaker=after)

@@ -14,10 +14,10 @@ from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError
 from gateway.core.records import SinkState
 from gateway.core.retry import RetryPolicy, longest_wait
-from gateway.delivery.attempt import LaneSettings, LaneWorld
 from gateway.delivery.directory import Directory
 from gateway.delivery.gates import Gates
 from gateway.delivery.lane import Lane
+from gateway.delivery.world import LaneSettings, LaneWorld
 from gateway.host.clock import Clock
 from gateway.sinks import open_sink
 from gateway.sinks.base import Opening, Sink, SinkSettings

@@ -1,15 +1,18 @@
-"""What is told of an attempt, and of a delivery's end: one audit line, and the metrics."""
+"""Reports what became of a delivery, and that a breaker opened or closed: one audit line each, the metrics, and a notice."""
 
 from __future__ import annotations
 
-from gateway.core.audit_events import settled
-from gateway.core.outcome import Defer, Delivered, Reject, Retry
+from gateway.core.audit_events import SinkClosed, SinkOpened, settled
+from gateway.core.outcome import Defer, Delivered, Outcome, Reject, Retry
 from gateway.core.records import Attempt, Owed
 from gateway.core.retry import Transition
+from gateway.delivery.gates import Change
+from gateway.delivery.world import LaneWorld
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 
 NAMES = {Delivered: "delivered", Retry: "retry", Defer: "defer", Reject: "reject"}
+"""The names of the outcomes, in metrics and in the answer to a drill."""
 
 
 def report(
@@ -22,12 +25,13 @@ def report(
     *,
     in_time: bool,
 ) -> None:
-    """Tell of what was settled.
+    """Write one audit line about a settled delivery, and count it.
 
     Args:
         now: Unix seconds, UTC.
-        in_time: the delivery was still queued. Else a person ended it meanwhile: the attempt counts, and of its outcome only
-            that it did arrive is told, for what the person did is the last word on the rest.
+        attempt: None if the delivery ended without a request.
+        in_time: the delivery was still queued. If not, a person ended it meanwhile: the attempt is counted, and only a delivery
+            that arrived after all has a line, because the rest is what that person decided.
     """
     outcome = attempt.outcome if attempt else None
     if attempt is not None and outcome is not None:
@@ -38,3 +42,22 @@ def report(
     if not in_time and transition.state != "delivered":
         return
     audit.step(settled(owed, transition, attempt, in_time=in_time), owed.message)
+
+
+async def report_breaker(world: LaneWorld, sink: str, change: Change, outcome: Outcome, *, shown: bool) -> None:
+    """Report that an outcome opened or closed the breaker of a sink.
+
+    Args:
+        shown: the sink is in the configuration. If not, it has left, and its gates are no longer among the metrics.
+    """
+    opened = change is Change.OPENED
+    reason = outcome.reason if isinstance(outcome, Retry) else None
+    detail = "" if isinstance(outcome, Delivered) else outcome.detail
+    world.audit.step(SinkOpened(sink=sink, reason=reason, detail=detail or None) if opened else SinkClosed(sink=sink))
+    if shown:
+        world.metrics.gate(sink, "breaker", closed=opened)
+    if opened:
+        world.log.warning("sink.opened", sink=sink, reason=reason, detail=detail)
+        await world.notices.sink_opened(sink, reason or "", detail)
+    else:
+        world.log.info("sink.closed", sink=sink)

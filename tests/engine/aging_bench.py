@@ -13,9 +13,9 @@ from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError
 from gateway.core.records import SinkState
 from gateway.core.retry import RetryPolicy
-from gateway.delivery.attempt import LaneSettings, LaneWorld
 from gateway.delivery.gates import Gates
 from gateway.delivery.lane import Lane
+from gateway.delivery.world import LaneSettings, LaneWorld
 from gateway.maintenance.clock_jumps import LaneClock
 from gateway.maintenance.invariants import Invariants
 from gateway.maintenance.janitor import Janitor

@@ -18,10 +18,10 @@ from gateway.core.outcome import Reason, Retry
 from gateway.core.records import Accepted, Claim, Message, NewMessage, Owed, Settlement, SinkState
 from gateway.core.retry import RetryPolicy
 from gateway.core.selection import Target
-from gateway.delivery.attempt import LaneSettings, LaneWorld
 from gateway.delivery.gates import Gates
 from gateway.delivery.lane import Lane
 from gateway.delivery.memory import Memory
+from gateway.delivery.world import LaneSettings, LaneWorld
 from gateway.host.clock import Clock
 from gateway.maintenance.janitor import Janitor
 from gateway.observability.audit import AuditLog
@@ -252,7 +252,7 @@ class Bench:
         await until(lambda: len(self.sink.sent) >= number)
 
     async def until_idle(self) -> None:
-        await until(lambda: not self.lane._in_flight)
+        await until(lambda: self.lane.oldest_in_flight is None)
 
     @property
     def order(self) -> list[str]:

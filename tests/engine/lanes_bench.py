@@ -12,9 +12,9 @@ import structlog
 
 from gateway.config import Config, load
 from gateway.core.errors import StoreError
-from gateway.delivery.attempt import LaneWorld
 from gateway.delivery.directory import Directory
 from gateway.delivery.lanes import Lanes
+from gateway.delivery.world import LaneWorld
 from gateway.host.environment import Environment
 from tests.engine.bench import Bench, TroubledStore
 from tests.fakes import notices_for

@@ -17,9 +17,9 @@ from gateway.core.outcome import Delivered
 from gateway.core.records import Accepted, Attempt, Duplicate, Message, NewMessage, Settlement, SinkState
 from gateway.core.retry import RetryPolicy, decide
 from gateway.core.selection import Target
-from gateway.delivery.attempt import LaneSettings, LaneWorld
 from gateway.delivery.gates import Gates
 from gateway.delivery.lane import Lane
+from gateway.delivery.world import LaneSettings, LaneWorld
 from gateway.ingest.rejections import MOST_NAMED, WINDOW
 from gateway.maintenance import invariants
 from gateway.store.sqlite import operations

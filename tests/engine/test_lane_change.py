@@ -9,7 +9,7 @@ import pytest
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.outcome import Delivered
 from gateway.core.retry import RetryPolicy
-from gateway.delivery.attempt import LaneSettings
+from gateway.delivery.world import LaneSettings
 from gateway.sinks.base import Sink
 from tests.engine.bench import FAILS, HOUR, Bench, ids, spin
 from tests.fakes import FakeClock, FakeSink

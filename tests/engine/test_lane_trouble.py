@@ -189,4 +189,4 @@ async def test_a_lane_in_trouble_looks_again_after_a_second_and_not_at_once(benc
     bench.store.trouble = "the disk is full"
     for _ in range(3):
         async with asyncio.TaskGroup() as sends:
-            assert bench.lane._rest(await bench.lane.step(sends)) == 1.0
+            assert bench.lane.rest(await bench.lane.step(sends)) == 1.0

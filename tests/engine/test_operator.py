@@ -19,9 +19,9 @@ from gateway.core.records import Accepted, Message, NewMessage, SinkState, Statu
 from gateway.core.retry import RetryPolicy
 from gateway.core.routing import Route, Router
 from gateway.core.selection import Selection, Target
-from gateway.delivery.attempt import LaneSettings, LaneWorld
 from gateway.delivery.gates import Gates
 from gateway.delivery.lane import Lane
+from gateway.delivery.world import LaneSettings, LaneWorld
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.store.sqlite import named
@@ -70,7 +70,7 @@ class _Bench:
         for lane in self.lanes.values():
             for _ in range(200):
                 async with asyncio.TaskGroup() as sends:
-                    if await lane.step(sends) != 0 and not lane._in_flight:
+                    if await lane.step(sends) != 0 and lane.oldest_in_flight is None:
                         break
         self.clock.advance(0.01)
 

@@ -66,7 +66,7 @@ async def test_a_reload_that_changes_nothing_opens_no_sink_and_changes_no_lane(h
     assert (await house.lanes.open_sinks(house.config(sinks))).sinks == {}
     await house.use(sinks)
     assert changes == 0
-    assert all(house.directory[name] is lane and lane._changed == 0 for name, lane in before.items())
+    assert all(house.directory[name] is lane and lane.waiting.changes == 0 for name, lane in before.items())
 
 
 async def test_the_loop_goes_on_between_the_sinks_that_a_reload_opens_and_between_their_metrics(house: House) -> None:

@@ -18,8 +18,8 @@ from gateway.core.errors import StoreError
 from gateway.core.outcome import Delivered, Outcome
 from gateway.core.records import Counts
 from gateway.core.retry import RetryPolicy
-from gateway.delivery.attempt import LaneSettings
 from gateway.delivery.lane import Lane
+from gateway.delivery.world import LaneSettings
 from gateway.host.environment import Environment
 from gateway.host.systemd import Systemd
 from gateway.maintenance.watchdog import STUCK, Watchdog

@@ -1,0 +1,95 @@
+"""The deliveries of one lane that wait to be sent: as many as memory holds, and what is known of the others in the store.
+
+Fresh deliveries come from memory. The store is asked only while it may hold due deliveries that memory lacks (`backlog`): at the
+start, after an overflow, and when a retry comes due. Meanwhile fresh ones stay in the store, so that the oldest goes first.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from gateway.core.records import Claim, Owed
+from gateway.delivery.memory import Account
+from gateway.store.sqlite import reads
+
+_MOST_READY = 256
+"""Deliveries."""
+_MOST_HELD = 8 * 1024 * 1024
+"""Bytes, those in flight included; beyond that, fresh deliveries stay in the store until they are claimed."""
+
+
+class Waiting:
+    def __init__(self, memory: Account) -> None:
+        """`memory` holds what waits and what is in flight, and the room for a claim that runs."""
+        self.memory = memory
+        self.backlog = True
+        """The store may hold due deliveries that are not in memory."""
+        self.seen_to = 0
+        """The newest message that a claim has seen. Readers of the store see a commit before the loop hears of it, so a delivery
+        that was claimed, and perhaps delivered, may be offered after that."""
+        self.changes = 0
+        """How often the store was changed by somebody else: what was read before such a change is worth nothing after it."""
+        self.next_due: float | None = None
+        """When the store will next have a due delivery that it does not have now, as far as is known; Unix seconds."""
+        self._ready: deque[Owed] = deque()
+
+    def __len__(self) -> int:
+        """The number of deliveries in memory."""
+        return len(self._ready)
+
+    def add(self, owed: Owed, *, in_order: bool) -> None:
+        """Put a fresh delivery into memory, or leave it in the store for a claim.
+
+        Args:
+            in_order: deliveries go in the order of their service requests, which only the store knows.
+        """
+        if in_order or len(self._ready) >= _MOST_READY or not self.memory.has_room_for(owed.size, _MOST_HELD):
+            self.backlog = True
+        else:
+            self._ready.append(owed)
+            self.memory.take(owed.size)
+
+    def pop(self) -> Owed:
+        """Take out the oldest delivery. Its memory stays taken until the caller gives it back."""
+        return self._ready.popleft()
+
+    def expect(self, due: float) -> None:
+        """Note that a delivery in the store comes due at an instant."""
+        self.next_due = due if self.next_due is None else min(self.next_due, due)
+
+    def forget(self) -> None:
+        """Drop the deliveries in memory: the store has them too, and gives them back in their order."""
+        self.memory.give(sum(owed.size for owed in self._ready))
+        self._ready.clear()
+        self.backlog = True
+
+    def changed(self) -> None:
+        """Forget everything that was read, a claim that runs included: somebody else changed the store."""
+        self.changes += 1
+        self.forget()
+
+    async def refill(self, claim: Callable[[int], Awaitable[Claim]]) -> None:
+        """Replace the deliveries in memory by a claim, which gets the bytes that it may take. Raises what the claim raises."""
+        # Deliveries that are offered while the claim runs gather in memory; they may or may not be in its snapshot.
+        changes = self.changes
+        self.backlog, self.next_due = False, None
+        room = min(self.memory.room, reads.MOST_CLAIMED_BYTES)
+        self.memory.take(room)
+        try:
+            claimed = await claim(room)
+        except BaseException:
+            self.backlog = True
+            raise
+        finally:
+            self.memory.give(room)
+        self.seen_to = max(self.seen_to, claimed.seen_to)
+        if changes != self.changes:
+            return
+        offered = [] if claimed.more else [owed for owed in self._ready if owed.seq > claimed.seen_to]
+        self.memory.give(sum(owed.size for owed in self._ready))
+        self._ready = deque([*claimed.owed, *offered])
+        self.memory.take(sum(owed.size for owed in self._ready))
+        self.backlog = self.backlog or claimed.more
+        if claimed.next_due is not None:
+            self.expect(claimed.next_due)
