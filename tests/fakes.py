@@ -32,6 +32,11 @@ class FakeClock(Clock):
         self.fixed_jitter = 0.0
         self._sleepers: list[tuple[float, asyncio.Event]] = []
 
+    @property
+    def sleeping(self) -> list[float]:
+        """The seconds after which each task that waits for time would wake."""
+        return [until - self.passed for until, _ in self._sleepers]
+
     def now(self) -> float:
         return self.wall
 

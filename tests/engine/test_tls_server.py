@@ -269,9 +269,9 @@ async def test_it_warns_daily_from_three_weeks_before_the_end(tmp_path: Path) ->
     running = asyncio.ensure_future(shown.run())
     said: list[int] = []
     for _ in range(25):
-        await until(lambda: clock._sleepers)
+        await until(lambda: clock.sleeping)
         clock.advance(86400)
-        await until(lambda: not clock._sleepers or clock._sleepers[0][0] > clock.passed)
+        await until(lambda: all(seconds > 0 for seconds in clock.sleeping))
         said.append(len(output.calls))
     running.cancel()
     assert said[:3] == [0, 0, 1] and said[-1] == 23
