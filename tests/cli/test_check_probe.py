@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.cli.running import TIMEOUT, Result, environment, gateway
-from tests.sinks import parts
+from tests.sinks import sending
 from tests.sinks.conftest import Certificates, authorities, certificates
-from tests.sinks.parts import HttpServer, MailServer, ScriptedSmtp, Server
+from tests.sinks.http_server import HttpServer
+from tests.sinks.mail_server import MailServer, ScriptedSmtp
+from tests.sinks.tcp_server import Server
 
 __all__ = ["authorities", "certificates"]
 SECRETS = {
-    "SMTP_PASSWORD": parts.SECRETS["PASSWORD"],
+    "SMTP_PASSWORD": sending.SECRETS["PASSWORD"],
     "TOKEN": "token-8Hq2-never-shown",
     "HOOK": "https://127.0.0.1:{port}/services/T0/hook-5Wd3-never-shown",
 }

@@ -21,7 +21,10 @@ from gateway.sinks.slack.config import SlackConfig
 from tests.cli.running import Result, gateway
 from tests.cli.terminal import shown
 from tests.fakes import START
-from tests.sinks.parts import SECRETS, MailServer, Server, answer, opened, outgoing, ref, send
+from tests.sinks.http_server import answer
+from tests.sinks.mail_server import MailServer
+from tests.sinks.sending import SECRETS, opened, outgoing, ref, send
+from tests.sinks.tcp_server import Server
 from tests.support.webhooks import PAYLOADS
 
 SINKS = """

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from tests.cli.running import gateway as command
-from tests.sinks.parts import HttpServer, answer
+from tests.sinks.http_server import HttpServer, answer
 from tests.support.gateway_process import Running
 from tests.support.waiting import until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.web.server.drain_times import SENDERS
-from tests.sinks.parts import after_request, answer
+from tests.sinks.http_server import after_request, answer
 from tests.support.configurations import http_sink, route
 from tests.support.exchange import Answer, read_answer, request_bytes
 from tests.support.gateway_process import Running, no_traceback

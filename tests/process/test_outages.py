@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.sinks.parts import Heard, HttpServer, answer
+from tests.sinks.http_server import Heard, HttpServer, answer
 from tests.support.configurations import http_sink, route
 from tests.support.exchange import exchange, request_bytes
 from tests.support.gateway_process import Running, no_traceback

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from tests.sinks.parts import Heard, HttpServer, answer
+from tests.sinks.http_server import Heard, HttpServer, answer
 from tests.support.configurations import route
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.waiting import until

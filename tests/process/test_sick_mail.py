@@ -9,7 +9,7 @@ from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
-from tests.sinks.parts import DROP, HANG, MailServer, ScriptedSmtp
+from tests.sinks.mail_server import DROP, HANG, MailServer, ScriptedSmtp
 from tests.support.configurations import http_sink, route
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.receivers import Mailbox, Receiver

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import pytest
 import trustme
 
-from tests.sinks.parts import Heard, HttpServer, Server, after_request, answer, read_request, reset_connection
+from tests.sinks.http_server import Heard, HttpServer, after_request, answer, read_request
+from tests.sinks.tcp_server import Server, reset_connection
 from tests.support.configurations import http_sink, route
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.receivers import Receiver

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
-from tests.sinks.parts import HttpServer
+from tests.sinks.http_server import HttpServer
 from tests.support.certificates import Certified
 from tests.support.exchange import exchange, request_bytes
 from tests.support.gateway_process import Running, no_traceback

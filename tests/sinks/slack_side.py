@@ -8,7 +8,7 @@ from typing import Any
 
 from slack_sdk.models.blocks import Block
 
-from tests.sinks.parts import Heard, HttpServer, answer
+from tests.sinks.http_server import Heard, HttpServer, answer
 
 TOKEN = "xoxb-1-2-token-3Rf8-never-shown"
 CHANNEL = "C0123ABCD"

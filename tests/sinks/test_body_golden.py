@@ -18,7 +18,7 @@ from gateway.sinks.http.config import Format
 from gateway.sinks.jsonl import sink as jsonl
 from tests.fakes import START
 from tests.golden import same
-from tests.sinks.test_slack_golden import DELIVERIES
+from tests.sinks.golden_deliveries import DELIVERIES
 from tests.support.webhooks import SECRET
 
 GOLDEN = Path(__file__).parent / "golden"

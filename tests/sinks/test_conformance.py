@@ -22,30 +22,11 @@ from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.jsonl.config import JsonlConfig
 from gateway.sinks.slack.config import SlackConfig
-from tests.sinks.parts import (
-    DROP,
-    HANG,
-    LONG,
-    PATIENCE,
-    RESET,
-    SECRETS,
-    SHORT,
-    Heard,
-    HttpServer,
-    ScriptedSmtp,
-    Server,
-    after_request,
-    answer,
-    attempt,
-    descriptors,
-    drain,
-    opened,
-    opening,
-    outgoing,
-    ref,
-    send,
-    written_to_the_end,
-)
+from tests.sinks.http_server import Heard, HttpServer, after_request, answer
+from tests.sinks.left_behind import descriptors, drain, written_to_the_end
+from tests.sinks.mail_server import DROP, HANG, RESET, ScriptedSmtp
+from tests.sinks.sending import LONG, PATIENCE, SECRETS, SHORT, attempt, opened, opening, outgoing, ref, send
+from tests.sinks.tcp_server import Server
 
 TYPES = ["http", "slack", "email", "jsonl"]
 SECRET_PATH = "services/T0/B0/hook-5Wd3-never-shown"

@@ -18,31 +18,7 @@ from hypothesis import strategies as st
 from gateway.sinks.net import dial
 from gateway.sinks.net.dial import DELAY_SECONDS, Dialler, interleaved
 from gateway.sinks.net.guard import AddressInfo, BlockedAddress, Guard, parse_network
-
-V4, V6 = socket.AF_INET, socket.AF_INET6
-
-
-def info(address: str, port: int) -> AddressInfo:
-    family = V6 if ":" in address else V4
-    return (family, socket.SOCK_STREAM, 6, "", (address, port, 0, 0) if family == V6 else (address, port))
-
-
-@contextmanager
-def dropping(address: str) -> Iterator[int]:
-    """A port whose listener takes no more connections: Linux drops every SYN then (listen(2), tcp(7))."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server((address, 0), backlog=0))
-        place = listener.getsockname()
-        for _ in range(4):
-            filling = stack.enter_context(socket.socket())
-            filling.setblocking(False)
-            with suppress(BlockingIOError):
-                filling.connect(place)
-        probe = stack.enter_context(socket.socket())
-        probe.settimeout(0.05)
-        with pytest.raises(TimeoutError):
-            probe.connect(place)
-        yield place[1]
+from tests.sinks.addresses import V4, V6, dropping, info
 
 
 @contextmanager

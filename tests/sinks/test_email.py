@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import email
-import email.policy
 import gc
 import json
 import re
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Literal
 
@@ -21,51 +18,11 @@ from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.email.mail import render, template_of
 from gateway.sinks.http.config import HttpConfig
 from tests.sinks.conftest import Certificate, Certificates
-from tests.sinks.parts import DELIVERY_ID, HANG, HttpServer, MailServer, ScriptedSmtp, opened, outgoing, parsed, ref, send
+from tests.sinks.http_server import HttpServer
+from tests.sinks.mail_server import HANG, MailServer, ScriptedSmtp, parsed
+from tests.sinks.mails import CONFIG, SENDER, page_of, read, text_of
+from tests.sinks.sending import DELIVERY_ID, opened, outgoing, ref, send
 from tests.support.webhooks import PAYLOADS
-
-SENDER = "Legitmark gateway <gateway@example.com>"
-HEADERS = [
-    "Auto-Submitted",
-    "Content-Language",
-    "Content-Type",
-    "Date",
-    "From",
-    "In-Reply-To",
-    "List-Id",
-    "MIME-Version",
-    "Message-ID",
-    "References",
-    "Subject",
-    "To",
-    "X-Auto-Response-Suppress",
-]
-THREADED = {"In-Reply-To", "References"}
-"""Of what speaks of a service request."""
-CONFIG = EmailConfig(host="127.0.0.1", security="none", sender=SENDER, recipients=["care@example.com", "Ops <ops@example.com>"])
-
-
-def read(raw: bytes) -> EmailMessage:
-    mail = email.message_from_bytes(raw, policy=email.policy.default)
-    assert isinstance(mail, EmailMessage)
-    assert mail.defects == []
-    named = set(mail.keys()) & THREADED
-    assert named in (set(), THREADED)
-    assert sorted(mail.keys()) == sorted(set(HEADERS) - (THREADED - named)), "each header once, and no other"
-    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
-    return mail
-
-
-def text_of(mail: EmailMessage) -> str:
-    part = mail.get_body(("plain",))
-    assert part is not None
-    return str(part.get_content()).replace("\r\n", "\n")
-
-
-def page_of(mail: EmailMessage) -> str:
-    part = mail.get_body(("html",))
-    assert part is not None
-    return str(part.get_content()).replace("\r\n", "\n")
 
 
 async def deliver(base: Path, *deliveries: Outgoing, config: EmailConfig = CONFIG) -> MailServer:

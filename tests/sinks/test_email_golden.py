@@ -16,9 +16,10 @@ from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.email.mail import render, template_of
 from gateway.sinks.text.language import LOCALES
 from tests.golden import same
-from tests.sinks.parts import outgoing, parsed
-from tests.sinks.test_email import page_of, read, text_of
-from tests.sinks.test_slack_golden import DELIVERIES
+from tests.sinks.golden_deliveries import DELIVERIES
+from tests.sinks.mail_server import parsed
+from tests.sinks.mails import page_of, read, text_of
+from tests.sinks.sending import outgoing
 
 GOLDEN = Path(__file__).parent / "golden" / "email"
 SENDER = "Legitmark gateway <gateway@example.com>"

@@ -14,21 +14,9 @@ from gateway.core.values import Duration
 from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.email.sink import Taken
 from tests.sinks.conftest import Certificates
-from tests.sinks.parts import (
-    DROP,
-    HANG,
-    LONG,
-    RESET,
-    SHORT,
-    MailServer,
-    ScriptedSmtp,
-    Server,
-    attempt,
-    opened,
-    outgoing,
-    ref,
-    send,
-)
+from tests.sinks.mail_server import DROP, HANG, RESET, MailServer, ScriptedSmtp
+from tests.sinks.sending import LONG, SHORT, attempt, opened, outgoing, ref, send
+from tests.sinks.tcp_server import Server
 
 CONFIG = EmailConfig(
     host="127.0.0.1", security="none", sender="gateway@example.com", recipients=["a@example.com", "b@example.com"]

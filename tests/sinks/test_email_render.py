@@ -16,9 +16,9 @@ from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.email.mail import TEMPLATES, render, template_of
 from gateway.sinks.text.language import LOCALES, Language, tell
 from gateway.sinks.text.templates import MOST_TEXT, built_in_source, cut
-from tests.sinks.parts import DELIVERY_ID, outgoing
-from tests.sinks.test_email import HEADERS, SENDER, THREADED, page_of, text_of
-from tests.sinks.test_render import LINK, RECIPIENTS, deliveries
+from tests.sinks.mails import HEADERS, SENDER, THREADED, page_of, text_of
+from tests.sinks.sending import DELIVERY_ID, outgoing
+from tests.sinks.strategies import LINK, RECIPIENTS, deliveries
 
 PHOTOS = [{"side": f"Side {number}", "reason": "x" * 500, "message": "、" * 2000} for number in range(100)]
 

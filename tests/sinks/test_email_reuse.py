@@ -15,9 +15,10 @@ from gateway.sinks.base import Deadline
 from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.email.sink import EmailSink
 from gateway.sinks.email.smtp import Idle
+from tests.sinks.addresses import dropping, info
 from tests.sinks.conftest import Certificates
-from tests.sinks.parts import DROP, HANG, PATIENCE, RESET, MailServer, ScriptedSmtp, opened, opening, outgoing, ref, send
-from tests.sinks.test_dial import dropping, info
+from tests.sinks.mail_server import DROP, HANG, RESET, MailServer, ScriptedSmtp
+from tests.sinks.sending import PATIENCE, opened, opening, outgoing, ref, send
 from tests.support.waiting import until
 
 CONFIG = EmailConfig(host="127.0.0.1", security="none", sender="gateway@example.com", recipients=["a@example.com"])

@@ -16,7 +16,9 @@ from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.net.guard import Guard, parse_network
 from gateway.sinks.slack.config import SlackConfig
-from tests.sinks.parts import LONG, HttpServer, ScriptedSmtp, opened, opening, ref, send
+from tests.sinks.http_server import HttpServer
+from tests.sinks.mail_server import ScriptedSmtp
+from tests.sinks.sending import LONG, opened, opening, ref, send
 
 ALLOWED = [
     "127.0.0.1",

@@ -21,22 +21,9 @@ from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.net.guard import Guard
 from gateway.sinks.net.http_client import Answer, Transport
 from tests.sinks.conftest import Certificates
-from tests.sinks.parts import (
-    DELIVERY_ID,
-    MESSAGE_ID,
-    PATIENCE,
-    SECRETS,
-    Heard,
-    HttpServer,
-    Server,
-    answer,
-    opened,
-    opening,
-    outgoing,
-    read_request,
-    ref,
-    send,
-)
+from tests.sinks.http_server import Heard, HttpServer, answer, read_request
+from tests.sinks.sending import DELIVERY_ID, MESSAGE_ID, PATIENCE, SECRETS, opened, opening, outgoing, ref, send
+from tests.sinks.tcp_server import Server
 from tests.support.webhooks import SECRET
 
 OURS = {

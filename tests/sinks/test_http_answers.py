@@ -19,8 +19,10 @@ from gateway.core.values import Duration
 from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.net.http_answer import MOST_BODY, AnswerReader, NotHttpError
 from tests.sinks.conftest import Certificates
+from tests.sinks.http_server import answer, read_request
 from tests.sinks.loops import send_end
-from tests.sinks.parts import PATIENCE, Server, answer, opened, outgoing, read_request, reset_connection, send
+from tests.sinks.sending import PATIENCE, opened, outgoing, send
+from tests.sinks.tcp_server import Server, reset_connection
 
 OK = b"HTTP/1.1 200 OK\r\n"
 EMPTY = b"content-length: 0\r\n\r\n"

@@ -24,8 +24,9 @@ from gateway.sinks.http.request import render
 from gateway.sinks.jsonl.config import JsonlConfig
 from gateway.sinks.text.envelope import cloud_event, envelope
 from tests.fakes import START
-from tests.sinks.parts import DELIVERY_ID, MESSAGE_ID, HttpServer, opened, outgoing, ref, send
-from tests.sinks.test_jsonl import EMBEDDED, KEYS, TEXTS
+from tests.sinks.bodies import EMBEDDED, KEYS, TEXTS
+from tests.sinks.http_server import HttpServer
+from tests.sinks.sending import DELIVERY_ID, MESSAGE_ID, opened, outgoing, ref, send
 from tests.support.webhooks import SECRET
 
 CONTENT_TYPES: dict[Format, str] = {"envelope": "application/json", "cloudevents": "application/cloudevents+json"}

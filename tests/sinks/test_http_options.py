@@ -20,7 +20,9 @@ from gateway.sinks.http.config import Basic, Format, HttpConfig
 from gateway.sinks.net.excerpt import MOST, Excerpts
 from gateway.sinks.net.guard import Guard
 from gateway.sinks.net.http_client import Transport
-from tests.sinks.parts import PATIENCE, SECRETS, Heard, HttpServer, Server, answer, opened, outgoing, read_request, ref, send
+from tests.sinks.http_server import Heard, HttpServer, answer, read_request
+from tests.sinks.sending import PATIENCE, SECRETS, opened, outgoing, ref, send
+from tests.sinks.tcp_server import Server
 from tests.support.webhooks import SECRET
 
 NEW_SECRET = "whsec_" + base64.b64encode(b"the new one, of 32 bytes, really").decode()

@@ -19,19 +19,9 @@ from gateway.sinks.http.config import Format, HttpConfig
 from gateway.sinks.net.http_client import seconds_after
 from tests.fakes import START
 from tests.sinks.conftest import Certificate, Certificates
-from tests.sinks.parts import (
-    LONG,
-    PATIENCE,
-    SHORT,
-    HttpServer,
-    Server,
-    after_request,
-    answer,
-    attempt,
-    opened,
-    read_request,
-    send,
-)
+from tests.sinks.http_server import HttpServer, after_request, answer, read_request
+from tests.sinks.sending import LONG, PATIENCE, SHORT, attempt, opened, send
+from tests.sinks.tcp_server import Server
 
 FORMATS: list[Format] = ["raw", "envelope", "cloudevents"]
 FINAL = range(200, 600)

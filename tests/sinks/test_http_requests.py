@@ -19,9 +19,11 @@ from gateway.host.blocking import start_in_thread
 from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.net import http_connection
 from gateway.sinks.net.http_client import head_of
+from tests.sinks.addresses import dropping, info
 from tests.sinks.conftest import Certificates
-from tests.sinks.parts import PATIENCE, HttpServer, Server, answer, opened, outgoing, read_request, send
-from tests.sinks.test_dial import dropping, info
+from tests.sinks.http_server import HttpServer, answer, read_request
+from tests.sinks.sending import PATIENCE, opened, outgoing, send
+from tests.sinks.tcp_server import Server
 
 _TRIES = 30
 

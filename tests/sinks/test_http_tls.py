@@ -24,7 +24,9 @@ from gateway.sinks import open_sink
 from gateway.sinks.base import Found
 from gateway.sinks.http.config import HttpConfig
 from tests.sinks.conftest import Certificates
-from tests.sinks.parts import PATIENCE, HttpServer, connections_to, opened, opening, probe, send
+from tests.sinks.http_server import HttpServer
+from tests.sinks.left_behind import connections_to
+from tests.sinks.sending import PATIENCE, opened, opening, probe, send
 
 Authorities = tuple[trustme.CA, trustme.CA]
 

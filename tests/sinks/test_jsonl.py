@@ -28,56 +28,10 @@ from gateway.sinks.base import Outgoing, Sink
 from gateway.sinks.jsonl.config import JsonlConfig
 from gateway.sinks.jsonl.sink import render
 from tests.fakes import START
-from tests.sinks.parts import MESSAGE_ID, PATIENCE, SHORT, attempt, drain, opened, outgoing, send, writers, written_to_the_end
+from tests.sinks.bodies import EMBEDDED, KEYS, TEXTS
+from tests.sinks.left_behind import drain, writers, written_to_the_end
+from tests.sinks.sending import MESSAGE_ID, PATIENCE, SHORT, attempt, opened, outgoing, send
 from tests.support.waiting import until
-
-KEYS = ["v", "time", "message_id", "sender_id", "source", "event_type", "milestone", "sr_uuid", "reference_id"]
-EMBEDDED = [
-    (b'{"a":1}', b'{"a":1}'),
-    (b'{"b":1,"a":2,"b":3}', b'{"b":1,"a":2,"b":3}'),
-    (b'{"n":1.0,"e":1E+2,"z":-0,"big":123456789012345678901234567890}', None),
-    (b'{"n":' + b"9" * 400 + b"}", None),
-    (b'{"n":1e999}', None),
-    (b'{"n":0.10000000000000000000000000001}', None),
-    (b'{"s":"\\ud83d\\ude00 \\u0041 \\/"}', None),
-    (b'{"s":"\\ud800"}', None),
-    (b'{"\\udfff":"\\u0000"}', None),
-    ('{"s":"日本語 \u2028 \x85 \x7f 👜"}'.encode(), None),
-    (b'{ "a" : 1 ,\t"b" : [ ] }', None),
-    (b' \t{"a":1} ', b'{"a":1}'),
-    (b'{\n  "a": 1,\n  "b": [\n    1,\n    2\n  ]\n}\n', b'{"a": 1,"b": [1,2]}'),
-    (b'{\r\n\t"a":\r\n 1\r\n}', b'{"a":1}'),
-    (b'\r{\r"a"\r:\r1\r}\r', b'{"a":1}'),
-    (b'{"s":"a\\n  b \\\\n","t":"  \\" \\n"}', None),
-    (b'{\n"s":"  two  blanks  ",\n"t":"tab\\tand \\"quote\\" "\n}', b'{"s":"  two  blanks  ","t":"tab\\tand \\"quote\\" "}'),
-    (b'\xef\xbb\xbf{"a":1}', b'{"a":1}'),
-    (b"\xef\xbb\xbf[1]", b"[1]"),
-    (b"[1, 2,\n3]", b"[1, 2,3]"),
-    (b'"text"', None),
-    (b"12", None),
-    (b"null", None),
-    (b"true\n", b"true"),
-    (b"{}", None),
-    (b"[]", None),
-]
-TEXTS = [
-    (b"", ""),
-    (b"not json", "not json"),
-    (b"two\nlines\r\n", "two\nlines\r\n"),
-    (b"{", "{"),
-    (b"{}{}", "{}{}"),
-    (b"{'a':1}", "{'a':1}"),
-    (b'{"a":NaN}', '{"a":NaN}'),
-    (b"Infinity", "Infinity"),
-    (b'{"a":"\x01"}', '{"a":"\x01"}'),
-    (b'{"a":"raw\nbreak"}', '{"a":"raw\nbreak"}'),
-    (b'{"a":1}\x00', '{"a":1}\x00'),
-    (b'{"a":"\xff"}', '{"a":"\ufffd"}'),
-    (b"\xff\xfe{\x00}\x00", "\ufffd\ufffd{\x00}\x00"),
-    (b"[" * 100_000, "[" * 100_000),
-    (b"<p>503</p>\x1b[31m", "<p>503</p>\x1b[31m"),
-    (b'x","body":{}}\n{"v":1', 'x","body":{}}\n{"v":1'),
-]
 
 
 def parsed(line: bytes) -> dict[str, Any]:

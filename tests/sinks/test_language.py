@@ -13,7 +13,7 @@ from gateway.core.samples import SAMPLES
 from gateway.core.vocabulary import NOTICE_TYPES
 from gateway.sinks.base import Locale
 from gateway.sinks.text.language import LOCALES, PLACEHOLDER, Language, Photo, Telling, is_timezone, labels, tell
-from tests.sinks.parts import outgoing
+from tests.sinks.sending import outgoing
 from tests.support.webhooks import PAYLOADS
 
 EN, JA = Language("en"), Language("ja", "Asia/Tokyo")

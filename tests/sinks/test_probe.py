@@ -30,21 +30,9 @@ from gateway.sinks.net.guard import Guard
 from gateway.sinks.net.http_client import Transport
 from gateway.sinks.slack.config import SlackConfig
 from tests.sinks.conftest import Certificate, Certificates
-from tests.sinks.parts import (
-    DROP,
-    HANG,
-    LONG,
-    PATIENCE,
-    RESET,
-    SECRETS,
-    SHORT,
-    MailServer,
-    ScriptedSmtp,
-    Server,
-    probe,
-    ref,
-    reset_connection,
-)
+from tests.sinks.mail_server import DROP, HANG, RESET, MailServer, ScriptedSmtp
+from tests.sinks.sending import LONG, PATIENCE, SECRETS, SHORT, probe, ref
+from tests.sinks.tcp_server import Server, reset_connection
 
 MAIL = EmailConfig(
     host="127.0.0.1", security="none", sender="Gateway <gateway@example.com>", recipients=["care@example.com"], timeout=SHORT

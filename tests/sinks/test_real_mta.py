@@ -24,7 +24,9 @@ from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.sinks.base import Locale
 from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.email.mail import render, template_of
-from tests.sinks.parts import PATIENCE, SECRETS, descriptors, opened, outgoing, parsed, ref, send
+from tests.sinks.left_behind import descriptors
+from tests.sinks.mail_server import parsed
+from tests.sinks.sending import PATIENCE, SECRETS, opened, outgoing, ref, send
 from tests.support.waiting import until
 
 EXIM = shutil.which("exim4", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

@@ -24,7 +24,8 @@ import trustme
 from gateway.core.outcome import Delivered, Outcome, Reason, Retry
 from gateway.core.values import Duration
 from gateway.sinks.http.config import HttpConfig
-from tests.sinks.parts import PATIENCE, connections_to, opened, outgoing, send
+from tests.sinks.left_behind import connections_to
+from tests.sinks.sending import PATIENCE, opened, outgoing, send
 from tests.support.waiting import until
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

@@ -13,7 +13,8 @@ from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retr
 from gateway.sinks.slack.config import SlackConfig
 from gateway.sinks.slack.posts import render
 from gateway.sinks.text.templates import escape_slack as escape
-from tests.sinks.parts import Heard, HttpServer, after_request, answer, opened, outgoing, ref, send
+from tests.sinks.http_server import Heard, HttpServer, after_request, answer
+from tests.sinks.sending import opened, outgoing, ref, send
 from tests.sinks.slack_side import judged, shown, texts
 from tests.support.webhooks import PAYLOADS
 

@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
-import msgspec
 import pytest
 
 from gateway.core.conversation import Thread
@@ -19,45 +18,14 @@ from gateway.sinks.base import Locale, Outgoing
 from gateway.sinks.slack.config import SlackConfig
 from gateway.sinks.slack.posts import Writer, edit, first, render, reply
 from tests.golden import same
-from tests.sinks.parts import MESSAGE_ID, outgoing, ref
+from tests.sinks.golden_deliveries import DELIVERIES
+from tests.sinks.sending import ref
 from tests.sinks.slack_side import CHANNEL, judged
 
 GOLDEN = Path(__file__).parent / "golden" / "slack"
-NOTICES: dict[str, dict[str, Any]] = {
-    "gateway.delivery_dead": {
-        "sink": "erp",
-        "reason": "attempts_exhausted",
-        "detail": "HTTP 500 Internal Server Error",
-        "message_id": MESSAGE_ID,
-        "sr_uuid": "5a0e7c1d-3b52-4c8e-9f64-d1c2b3a40718",
-        "reference_id": "ITEM-1042",
-    },
-    "gateway.sink_opened": {"sink": "erp", "reason": "connect", "detail": "erp.internal:443: connection refused"},
-    "gateway.message_quarantined": {"message_id": MESSAGE_ID, "detail": "the body is not JSON"},
-}
 THREAD = Thread(CHANNEL, "1772000000.000100", 0.0)
 HOOK = {"webhook_url": ref("HOOK")}
 BOT = {"token": ref("TOKEN"), "channel": CHANNEL}
-
-
-def deliveries() -> dict[str, Outgoing]:
-    """Every sample, every event of the gateway itself, a message that can't be read, and a drill."""
-    found = {name: outgoing(msgspec.json.encode(values)) for name, values in SAMPLES.items()}
-    for name, facts in NOTICES.items():
-        body = {
-            "event_type": name,
-            "timestamp": "2026-03-05T10:30:00Z",
-            "sr_uuid": "5a0e7c1d-3b52-4c8e-9f64",
-            **facts,
-            "message_id": MESSAGE_ID,
-        }
-        found[name] = msgspec.structs.replace(outgoing(msgspec.json.encode(body)), source="gateway")
-    found["unreadable"] = outgoing(b"[1, 2]")
-    found["drill"] = msgspec.structs.replace(found["authentic"], drill=True)
-    return found
-
-
-DELIVERIES = deliveries()
 
 
 def config_of(locale: Locale, **ways: Any) -> SlackConfig:

@@ -24,7 +24,8 @@ from gateway.sinks.slack.errors import SINK_WIDE
 from gateway.store.sqlite.conversations import SinkThreads
 from gateway.store.sqlite.store import Store
 from tests.fakes import FakeClock
-from tests.sinks.parts import PATIENCE, answer, opening, outgoing, probe, ref, send
+from tests.sinks.http_server import answer
+from tests.sinks.sending import PATIENCE, opening, outgoing, probe, ref, send
 from tests.sinks.slack_side import CHANNEL, TOKEN, Slack, api, shown
 from tests.store.kit import serving
 

@@ -23,7 +23,7 @@ from gateway.sinks.text.template_language import MOST_TOKENS, Refused, bounded
 from gateway.sinks.text.template_words import BOUNDED_FILTERS, METHODS, NATIVE_FILTERS
 from gateway.sinks.text.templates import Rendered, Template, TemplateKind, TemplateProblem, escape_slack
 from tests.fakes import FakeClock
-from tests.sinks.parts import outgoing
+from tests.sinks.sending import outgoing
 
 _CHILD = """
 import json, resource, sys
@@ -32,7 +32,7 @@ from gateway.core.samples import SAMPLES
 from gateway.sinks.text.language import Language, tell
 from gateway.sinks.slack.posts import TEMPLATES as SLACK
 from gateway.sinks.text.templates import Template, TemplateProblem
-from tests.sinks.parts import outgoing
+from tests.sinks.sending import outgoing
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 file = Path(sys.argv[1])
