@@ -136,7 +136,7 @@ def test_every_key_is_described() -> None:
 def test_a_description_is_what_the_manual_says_above_the_key_or_in_its_list_of_keys() -> None:
     store, slack = table_of("store")["properties"], table_of("sinks.fraud_desk")["properties"]
     assert store["retention"]["description"].startswith("How long finished messages are kept (none of their deliveries")
-    assert store["retention"]["description"].endswith("one. Above 0s. Dead deliveries are never purged.")
+    assert store["retention"]["description"].endswith("is recognized. Above 0s. Dead deliveries are never purged.")
     assert slack["give_up_after"]["description"].startswith("The longest that a delivery is tried, from its acceptance on.")
     operators = SCHEMA["definitions"]["operators"]["properties"]
     assert operators["suffix"]["description"] == "Ends with."
