@@ -9,7 +9,7 @@ INSTALL = systemd/install.sh
 export PREFIX DESTDIR PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests chaos bench bench-large screenshots schema package package-test install install-service uninstall \
+.PHONY: help demo test lint types tests chaos bench bench-large screenshots schema docs package package-test install install-service uninstall \
 	clean constraints
 
 help: ## List the targets
@@ -49,6 +49,9 @@ screenshots: $(VENV)/.installed-dev ## Picture every mail and Slack message into
 
 schema: $(VENV)/.installed ## Write config/gateway.schema.json anew, from the structs and gateway.toml.example
 	$(BIN)/python -m gateway.config.schema gateway.toml.example
+
+docs: $(VENV)/.installed-dev ## Write the tables of docs/reference.md anew that follow from the code
+	$(BIN)/python -m tests.docs.generated
 
 package: ## Build the wheel, and a source archive that `make install` works in, into dist/
 	@$(INSTALL) package

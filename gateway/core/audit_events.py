@@ -50,7 +50,7 @@ FIELDS: Mapping[str, str] = {
     "addresses": "Addresses that the refused requests came from, at most 20.",
     "more_addresses": "How many requests came from another address than those.",
     "next_attempt_at": "When the next attempt is due (RFC 3339, UTC).",
-    "actor": "The user who acted, as the gateway knows it.",
+    "actor": "The user who acted, as the admin listener knows them, such as `admin`; or `SIGHUP`, or `reload`.",
     "claimed": "The name that the request gave for who acts. Nothing checks it.",
 }
 """Every field of a line, in the order of the file, with its meaning."""

@@ -20,10 +20,23 @@ Expected answers of other systems, such as a sink's 500, are values (see `outcom
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from msgspec import Struct
+
+EXIT_CODES: Mapping[int, str] = {
+    0: "success",
+    1: "the check failed, or the gateway refused the act",
+    2: "wrong usage, or an unknown sink, route or source",
+    65: "the database is corrupt, or newer than this gateway",
+    69: "no gateway answers",
+    70: "a bug in the gateway",
+    73: "another process holds the database",
+    74: "an I/O error",
+    78: "the configuration is wrong",
+}
+"""Every exit code of a command, with its meaning; from 65 on they are those of sysexits.h."""
 
 
 class GatewayError(Exception):

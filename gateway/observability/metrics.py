@@ -1,7 +1,7 @@
-"""All of `/metrics`. Labels come from closed lists and from names in the configuration only.
+"""The metrics, and how they are written for Prometheus. Labels come from closed lists and from names in the configuration only.
 
-What an alert counts is there at 0 from the start (`expect`): `increase()` does not see the step from nothing to one.
-No method raises but `exposition`: a number that can't be counted fails alone.
+A series that an alert counts exists from the start, at 0 (`expect`): `increase()` does not see the step from nothing to one.
+Only `exposition` and `pieces` raise: a number that cannot be counted disturbs nothing else.
 """
 
 from __future__ import annotations
@@ -62,15 +62,25 @@ class Totals(Struct):
     """Violated invariants."""
 
 
+class Described(NamedTuple):
+    """A metric as the reference lists it."""
+
+    name: str
+    kind: str
+    """`counter`, `gauge` or `histogram`."""
+    labels: tuple[str, ...]
+    text: str
+
+
 class _Labelled(NamedTuple):
     names: tuple[str, ...]
     children: dict[tuple[str, ...], Labelled]
 
 
 def _harmless(metrics: type[_T]) -> type[_T]:
-    """Keep the errors of its public methods from their callers; only who asks for `exposition` has to hear of one."""
+    """Keep the errors of the public methods from their callers, except those of a method that writes the exposition."""
     for name, method in list(vars(metrics).items()):
-        if callable(method) and not name.startswith("_") and name not in ("exposition", "pieces"):
+        if callable(method) and not name.startswith("_") and name not in ("exposition", "pieces", "described"):
             setattr(metrics, name, _quiet(method))
     return metrics
 
@@ -89,55 +99,59 @@ def _quiet(method: Callable[..., Any]) -> Callable[..., Any]:
 
 @_harmless
 class Metrics:
-    """All metrics, in a registry of their own. Each method is named by what happened."""
+    """All metrics, in a registry of their own. Each method is named after the thing that happened."""
 
     def __init__(self) -> None:
         self.failed = 0
-        """Calls that could not count what they were told."""
+        """How many calls could not be counted."""
         self.totals = Totals()
         disable_created_metrics()  # type: ignore[no-untyped-call]  # each would double the series
         self.registry = CollectorRegistry()
         self._shown: list[Any] = []
         self._labelled: dict[Any, _Labelled] = {}
-        self._shown.append(ProcessCollector(namespace=PREFIX, registry=self.registry))  # empty where a sandbox hides /proc/stat
-        self._messages = self._counter("messages", "Webhooks answered 200", "source", "event_type", "result")
-        self._rejections = self._counter("rejections", "Requests refused", "source", "reason")
+        self._shown.append(ProcessCollector(namespace=PREFIX, registry=self.registry))  # empty if a sandbox hides /proc/stat
+        self._messages = self._counter("messages", "Webhooks that were answered 200", "source", "event_type", "result")
+        self._rejections = self._counter("rejections", "Requests that were refused", "source", "reason")
         self._unrouted = self._counter("unrouted", "Messages that no route matched", "source")
-        self._conflicts = self._counter("conflicts", "Duplicates with another body", "source")
-        self._attempts = self._counter("attempts", "Requests made to sinks", "sink", "outcome", "reason")
+        self._conflicts = self._counter("conflicts", "Duplicates whose body differs from that of the first message", "source")
+        self._attempts = self._counter("attempts", "Attempts at deliveries", "sink", "outcome", "reason")
         self._ended = self._counter("deliveries_ended", "Deliveries that left the queue", "sink", "state", "reason")
-        self._ack = self._histogram("ack_seconds", "From the request to its answer", "source")
-        self._delivery = self._histogram("delivery_seconds", "Of one attempt", "sink")
-        self._arrival = self._histogram("arrival_to_delivery_seconds", "From arrival to delivered", "sink", buckets=_LONG_SECONDS)
-        self._commit = self._histogram("commit_seconds", "Of one commit, with its fsync")
+        self._ack = self._histogram("ack_seconds", "Time from the arrival of a request to its answer", "source")
+        self._delivery = self._histogram("delivery_seconds", "Time that one attempt took", "sink")
+        self._arrival = self._histogram(
+            "arrival_to_delivery_seconds", "Time from a message's arrival to its delivery", "sink", buckets=_LONG_SECONDS
+        )
+        self._commit = self._histogram("commit_seconds", "Time that one commit took, with its fsync")
         self._commit_size = self._histogram("commit_jobs", "Writes in one commit", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500))
         self._deliveries = self._gauge("deliveries", "Deliveries in the store", "sink", "state")
         self._oldest = self._gauge(
-            "oldest_delivery_age_seconds", "Since the oldest queued delivery was accepted or replayed; 0: none is", "sink"
+            "oldest_delivery_age_seconds",
+            "Time since the oldest queued delivery was accepted or replayed, or 0",
+            "sink",
         )
-        self._gates = self._gauge("gate_closed", "1 while a lane is paused or its breaker open", "sink", "gate")
-        self._store_bytes = self._gauge("store_bytes", "Of the database and of its write-ahead log", "file")
-        self._store_free = self._gauge("store_free_bytes", "Inside the database, to be written again")
-        self._free = self._gauge("disk_free_bytes", "Free where the database lies")
-        self._least_free = self._gauge("disk_min_free_bytes", "store.min_free: with less, webhooks are answered 503")
-        self._memory = self._gauge("delivery_memory_bytes", "Of deliveries in memory, waiting or in flight")
-        self._memory_limit = self._gauge("delivery_memory_limit_bytes", "The budget that all sinks share")
-        self._ready = self._gauge("ready", "1: webhooks are taken, as /-/ready says")
-        self._store_failing = self._gauge("store_failing", "1: the last commit did not succeed")
-        self._audit_failing = self._gauge("audit_failing", "1: the audit log can't be written")
-        self._clock_suspect = self._gauge("clock_suspect", "1: this host's clock seems wrong, webhooks are refused")
+        self._gates = self._gauge("gate_closed", "1 while the sink is paused, or its breaker is open", "sink", "gate")
+        self._store_bytes = self._gauge("store_bytes", "Size of the database and of its write-ahead log", "file")
+        self._store_free = self._gauge("store_free_bytes", "Free space inside the database")
+        self._free = self._gauge("disk_free_bytes", "Free space on the disk of the database")
+        self._least_free = self._gauge("disk_min_free_bytes", "store.min_free: with less free space, webhooks get a 503")
+        self._memory = self._gauge("delivery_memory_bytes", "Memory that waiting and running deliveries take")
+        self._memory_limit = self._gauge("delivery_memory_limit_bytes", "Memory that the deliveries of all sinks may take")
+        self._ready = self._gauge("ready", "1 while the gateway takes webhooks, as /-/ready says")
+        self._store_failing = self._gauge("store_failing", "1 if the last commit failed")
+        self._audit_failing = self._gauge("audit_failing", "1 while the audit log cannot be written")
+        self._clock_suspect = self._gauge("clock_suspect", "1 while the clock of this host seems to be wrong")
         self._refused_kept = self._gauge("refused_kept", "Refused requests that are kept for gateway reverify", "source")
-        self._refused_bytes = self._gauge("refused_kept_bytes", "Of the refused requests that are kept", "source")
+        self._refused_bytes = self._gauge("refused_kept_bytes", "Size of the refused requests that are kept", "source")
         self._refused_dropped = self._counter("refused_dropped", "Refused requests that were not kept", "source", "reason")
-        self._reverified = self._counter("reverified", "Kept refused requests that a secret fitted later", "source", "result")
-        self._log_lost = self._counter("log_lines_dropped", "Log lines that stderr did not take")
+        self._reverified = self._counter("reverified", "Kept requests that a later secret verified", "source", "result")
+        self._log_lost = self._counter("log_lines_dropped", "Log lines that could not be written to stderr")
         self._log_dropped = 0
-        self._violations = self._counter("invariant_violations", "What must never be, and was", "invariant")
-        self._reload_good = self._gauge("config_last_reload_successful", "0: the last reload was refused")
+        self._violations = self._counter("invariant_violations", "Violated invariants: each is a bug of the gateway", "invariant")
+        self._reload_good = self._gauge("config_last_reload_successful", "1 if the last reload succeeded, 0 if it was refused")
         self._reload_time = self._gauge(
-            "config_last_reload_success_timestamp_seconds", "When the running configuration was loaded"
+            "config_last_reload_success_timestamp_seconds", "When the running configuration was loaded, in Unix seconds"
         )
-        self._started = self._gauge("start_time_seconds", "When this process began to serve, Unix seconds")
+        self._started = self._gauge("start_time_seconds", "When this process started, in Unix seconds")
         self._child(self._gauge("build_info", "Always 1", "version"), __version__).set(1)
         self._certificate: Gauge | None = None
         self._hot: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
@@ -146,7 +160,7 @@ class Metrics:
         self._child(self._rejections, "", "not_found")
 
     def expect(self, sources: Iterable[str], sinks: Iterable[str]) -> None:
-        """Show at 0 what may happen to these from now on. What happened to others stays: a counter never goes back."""
+        """Show a 0 for everything that may happen to these names. The counts of other names stay: a counter never goes back."""
         for source in sources:
             for event_type in _EVENT_TYPES:
                 for result in ("accepted", "duplicate"):
@@ -208,13 +222,13 @@ class Metrics:
         self._child(self._gates, sink, gate).set(closed)
 
     def forget_gates(self, sink: str) -> None:
-        """The sink left the configuration: what its lane would do is no question any more."""
+        """Drop the gates of a sink that left the configuration."""
         for gate in ("paused", "breaker"):
             self._gates.remove(sink, gate)
             self._labelled[self._gates].children.pop((sink, gate), None)
 
     def store_bytes(self, *, database: int, wal: int, free: int | None) -> None:
-        """`free` is inside the database; None: it can't be asked now."""
+        """Set the sizes, in bytes; `free` is the free space inside the database, and None if the database cannot be asked now."""
         self._child(self._store_bytes, "database").set(database)
         self._child(self._store_bytes, "wal").set(wal)
         if free is not None:
@@ -225,7 +239,7 @@ class Metrics:
         self._least_free.set(least)
 
     def delivery_memory(self, used: int, limit: int) -> None:
-        """Both in bytes."""
+        """Set the memory that deliveries take, and may take, in bytes."""
         self._memory.set(used)
         self._memory_limit.set(limit)
 
@@ -238,9 +252,9 @@ class Metrics:
         self._started.set(now)
 
     def certificate_ends(self, instant: float) -> None:
-        """There is no such metric without TLS: a 0 would look expired."""
+        """Set when the certificate expires, in Unix seconds. Without TLS there is no such metric: a 0 would look expired."""
         if self._certificate is None:
-            said = "When the certificate that is shown to senders expires"
+            said = "When the TLS certificate expires, in Unix seconds; only with TLS"
             self._certificate = self._gauge("tls_certificate_expiry_timestamp_seconds", said)
         self._certificate.set(instant)
 
@@ -252,12 +266,12 @@ class Metrics:
         self._reload_good.set(0)
 
     def log_dropped(self, number: int) -> None:
-        """`number` is how many lines were lost since the start."""
+        """Count lost log lines; `number` is how many were lost since the start."""
         self._log_lost.inc(max(number - self._log_dropped, 0))
         self._log_dropped = number
 
     def refused_kept(self, source: str, number: int, size: int) -> None:
-        """`size` in bytes."""
+        """Set how many requests of a source are kept, and their size in bytes."""
         self._child(self._refused_kept, source).set(number)
         self._child(self._refused_bytes, source).set(size)
 
@@ -275,11 +289,22 @@ class Metrics:
         self.totals.violations += 1
 
     def exposition(self) -> bytes:
-        """The text format of Prometheus."""
+        """Return all metrics in the text format of Prometheus."""
         return b"".join(self.pieces())
 
+    def described(self) -> list[Described]:
+        """Describe every metric of the gateway, without the process metrics of the Prometheus client."""
+        found = []
+        for metric in self._shown:
+            (family,) = metric.describe() if isinstance(metric, Labelled) else (None,)
+            if family is not None:
+                name = f"{family.name}_total" if family.type == "counter" else family.name
+                labels = self._labelled[metric].names if metric in self._labelled else ()
+                found.append(Described(name, family.type, labels, family.documentation))
+        return found
+
     def pieces(self) -> Iterator[bytes]:
-        """The same, a few milliseconds of work at a time."""
+        """Yield the exposition in pieces, each a few milliseconds of work."""
         for collector in list(self._shown):
             labelled = self._labelled.get(collector)
             yield from whole(collector) if labelled is None else pieces_of(collector, labelled.names, labelled.children)
