@@ -16,7 +16,7 @@ from gateway.ingest.own_events import Notices
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.sinks.base import Outgoing
-from gateway.store.sqlite.store import Store
+from gateway.store.base import Accepting
 
 START = 1_772_000_000.0
 """Unix seconds: a day in February 2026."""
@@ -99,7 +99,7 @@ _NO_RULES = Rules(router=Router([]), policies={})
 
 
 def notices_for(
-    store: Store,
+    store: Accepting,
     audit: AuditLog,
     clock: Clock,
     rules: Rules = _NO_RULES,

@@ -29,6 +29,7 @@ from gateway.app.reload import Follower, Part, Reloads
 from gateway.app.running import Running
 from gateway.config import Config
 from gateway.control.backup import Upkeep
+from gateway.control.browse import Browse
 from gateway.control.drills import Drills
 from gateway.control.replay import Operator
 from gateway.control.reverify import Reverify
@@ -54,8 +55,8 @@ from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
-from gateway.store.sqlite.migrations import Upgrade
-from gateway.store.sqlite.store import Store
+from gateway.store.base import Store
+from gateway.store.opening import open_store
 from gateway.web.admin.guard import Guard
 from gateway.web.admin.listener import Admin
 from gateway.web.server.listeners import Listeners
@@ -121,11 +122,15 @@ async def open_foundation(config: Config, host: Host) -> Foundation:
     """Open the database and the audit log. Raises StoreError and its kin: the exception knows its exit code."""
     metrics = Metrics()
     audit = AuditLog(config.audit_log, host.clock, host.log)
-    upgrade = Upgrade(min_free=config.store.min_free, told=host.log.info)
-    store = await Store.open(config.database, config.store.retention, upgrade)
-    store.on_commit = metrics.commit
-    store.on_told, store.logged_to = audit.mark, lambda: audit.written_to
-    store.timeline.begin(host.clock.now())
+    store = await open_store(
+        config.database,
+        retention=config.store.retention,
+        clock=host.clock,
+        marks=audit,
+        on_commit=metrics.commit,
+        min_free=config.store.min_free,
+        told=host.log.info,
+    )
     return Foundation(metrics, audit, store)
 
 
@@ -189,6 +194,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
 
     # What people do to a running gateway.
+    browse = Browse(store=store, router=lambda: inbox.rules.router, lanes=directory)
     operator = Operator(store=store, audit=audit, router=lambda: inbox.rules.router, lanes=directory, clock=lane_clock)
     upkeep = Upkeep(store=store, space=space, clock=clock, log=log)
     drills = Drills(lanes=directory, routes=config.routes, clock=clock, log=log)
@@ -257,6 +263,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
     admin = Admin(
         guard=guard,
+        browse=browse,
         operator=operator,
         observer=observer,
         upkeep=upkeep,

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from gateway.core.documents import Backup, Health
 from gateway.core.errors import BackupFailed, GatewayError, UpkeepBusy
 from gateway.host.clock import Clock
 from gateway.ingest.disk_space import Space
 from gateway.observability.logs import Log
-from gateway.store.sqlite.backup import RESERVE, Backup, back_up
-from gateway.store.sqlite.integrity import Health, examine
-from gateway.store.sqlite.long_read import Look
-from gateway.store.sqlite.store import Store
+from gateway.store.base import RESERVE, Copying, LongRead
 
 _T = TypeVar("_T")
 _LOOK_SECONDS = 0.05
@@ -27,7 +24,7 @@ Wanted = Callable[[], bool]
 
 
 class Upkeep:
-    def __init__(self, *, store: Store, space: Space, clock: Clock, log: Log) -> None:
+    def __init__(self, *, store: Copying, space: Space, clock: Clock, log: Log) -> None:
         self._store = store
         self._space = space
         self._clock = clock
@@ -38,9 +35,12 @@ class Upkeep:
     async def backup(self, file: Path, wanted: Wanted) -> Backup:
         """Copy the database into a file of this host, see `back_up`. Raises BackupFailed and its kin, or StoreError."""
         begun = self._clock.monotonic()
-        copy = partial(back_up, database=self._store.path, file=file, now=self._clock.now(), min_free=self._space.least)
         try:
-            backup = await self._beside(f"the backup to {file}", copy, wanted)
+            backup = await self._beside(
+                f"the backup to {file}",
+                lambda: self._store.back_up(file, now=self._clock.now(), min_free=self._space.least),
+                wanted,
+            )
         except GatewayError as error:
             self._log.warning("store.backup_failed", file=str(file), error=str(error))
             raise
@@ -50,7 +50,7 @@ class Upkeep:
 
     async def check(self, wanted: Wanted) -> Health:
         """Read all of it. What is found is told, and not acted upon: whoever asked decides."""
-        health = await self._beside("the check", partial(examine, path=self._store.path), wanted)
+        health = await self._beside("the check", self._store.examine, wanted)
         if health.damage or health.miscounted:
             self._log.error("store.unsound", file=health.file, damage=health.damage, miscounted=health.miscounted)
         return health
@@ -59,13 +59,13 @@ class Upkeep:
         """Interrupt what is under way, and begin nothing more: a stop waits for no backup."""
         self._stopping = True
 
-    async def _beside(self, what: str, function: Look[_T], wanted: Wanted) -> _T:
+    async def _beside(self, what: str, begin: Callable[[], LongRead[_T]], wanted: Wanted) -> _T:
         if self._under_way is not None:
             raise UpkeepBusy(f"{self._under_way} is under way, and one reads the whole database at a time: wait for its end")
         room = self._space.room()
         enough = min(room, RESERVE) // 2 if room > 0 else -math.inf  # without room messages are refused already
         self._under_way = what
-        working = self._store.aside(function)
+        working = begin()
         working.ended.add_done_callback(self._over)  # where its disk hangs, that is long after we have gone on
         why: str | None = None
         try:

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from gateway.control.ids import Unknown
 from gateway.core import events
 from gateway.core.outcome import Defer, Delivered
 from gateway.core.records import Attempt
@@ -33,14 +34,6 @@ class Drill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     event: str = "authentic"
     """The name of a sample."""
     actor: str = "admin"
-
-
-class Unknown(LookupError):
-    """A name that is not in the configuration; `known` are those that are."""
-
-    def __init__(self, text: str, known: Sequence[str]) -> None:
-        super().__init__(text)
-        self.known = known
 
 
 class Drills:

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from gateway import __version__
 from gateway.core.attention import Failure, RunningConfig, SinkState, SinkStatus, SourceStatus, Status, attention
+from gateway.core.documents import Overview
 from gateway.core.errors import StoreError
 from gateway.core.records import Counts
 from gateway.delivery.lane import Lane
@@ -21,9 +22,8 @@ from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
-from gateway.store.sqlite.overview import Overview, last_failure, overview, sizes
+from gateway.store.base import Surveying
 from gateway.store.sqlite.refused_file import Kept
-from gateway.store.sqlite.store import Store
 
 _STATES = Counts.__struct_fields__
 
@@ -41,7 +41,7 @@ class Observer:
     def __init__(
         self,
         *,
-        store: Store,
+        store: Surveying,
         audit: AuditLog,
         lanes: Mapping[str, Lane],
         space: Space,
@@ -92,14 +92,14 @@ class Observer:
                 self._metrics.oldest(sink, _age(view, sink, now))
         self._metrics.log_dropped(self._lines_dropped())
         self._metrics.delivery_memory(self._memory.used, self._memory.limit)
-        files = sizes(self._store.path)
+        files = self._store.sizes()
         self._metrics.store_bytes(database=files.database, wal=files.wal, free=view.free_bytes if view else None)
         store_failing, audit_failing = self._store.trouble is not None, self._audit.failing
         self._metrics.ready(not self._reasons(), store_failing=store_failing, audit_failing=audit_failing)
 
     async def status(self) -> Status:
         """The facts of now, and what of them needs a person."""
-        view, now, files = await self._overview(), self._clock.now(), sizes(self._store.path)
+        view, now, files = await self._overview(), self._clock.now(), self._store.sizes()
         reasons = tuple(self._reasons())
         received, refused, delivered = self._throughput.flows()
         status = Status(
@@ -148,7 +148,7 @@ class Observer:
 
     async def _overview(self) -> Overview | None:
         try:
-            return await self._store.ask(overview)
+            return await self._store.overview()
         except StoreError:
             return None  # /-/ready says what is wrong with the store
 
@@ -186,14 +186,13 @@ class Observer:
         }
         others = [sink for sink in sinks if sink not in lasts]
         try:
-            kept = await self._store.ask(lambda connection: [last_failure(connection, sink) for sink in others])
+            kept = await self._store.last_failures(others)
         except StoreError:
             return found
-        for sink, row in zip(others, kept, strict=True):
-            if row is not None:
-                at, reason, status, detail = row
-                found[sink] = Failure(time=_instant(at), reason=reason, status=status, detail=detail)
-        return found
+        return found | {
+            sink: Failure(time=_instant(last.at), reason=last.reason, status=last.status, detail=last.detail)
+            for sink, last in kept.items()
+        }
 
 
 def _state(lane: Lane | None) -> SinkState:

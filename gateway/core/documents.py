@@ -1,8 +1,19 @@
-"""The answers of the store about messages and deliveries, as typed documents."""
+"""Facts of the store about messages, deliveries and itself. The rooms that serve them give them their form.
+
+Instants are Unix seconds, UTC.
+"""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
+
+from gateway.core.records import Counts, Message
+from gateway.core.selection import DeliveryState, MessageStatus
+
+Held = Literal["no such sink", "paused", "breaker open"]
+"""Why a lane does not try a queued delivery."""
 
 
 class Ids(Struct, frozen=True):
@@ -23,3 +34,197 @@ class Chosen(Struct, frozen=True):
     seq: int
     source: str
     quarantined: bool
+
+
+class KeptMessage(Struct, frozen=True):
+    """A message as the store keeps it."""
+
+    seq: int
+    status: MessageStatus
+    message: Message
+    sinks: tuple[str, ...]
+    """The sinks that it is owed to."""
+
+
+class MessageSummary(Struct, frozen=True):
+    """A message in a list."""
+
+    ids: Ids
+    received_at: float
+    status: MessageStatus
+    duplicates: int
+    """How often it came again."""
+    sinks: dict[str, DeliveryState]
+    """The state of each of its deliveries, by sink."""
+
+
+class DeliveryFacts(Struct, frozen=True):
+    """One delivery of a message."""
+
+    sink: str
+    state: DeliveryState
+    attempts: int
+    """The number of its last attempt (1-based, counted for life); 0 before the first."""
+    reason: str | None
+    due_at: float | None
+    """When its next attempt is due; None once it has ended."""
+    ended_at: float | None
+    held: Held | None = None
+    """Filled in by `control.browse`, which knows the lanes; the store does not."""
+
+
+class DeliverySummary(Struct, frozen=True):
+    """A delivery in a list, with the message that it belongs to."""
+
+    ids: Ids
+    received_at: float
+    delivery: DeliveryFacts
+
+
+class AttemptFacts(Struct, frozen=True):
+    """One attempt at a delivery."""
+
+    number: int
+    """1-based, counted for life."""
+    started_at: float
+    duration_ms: int
+    outcome: Literal["delivered", "retry", "defer", "reject"]
+    reason: str | None
+    status: int | None
+    detail: str
+    answer: str
+
+
+class DeliveryStory(Struct, frozen=True):
+    """A delivery with its last attempts, oldest first."""
+
+    delivery: DeliveryFacts
+    attempts: tuple[AttemptFacts, ...]
+
+
+class Conflict(Struct, frozen=True):
+    """A duplicate whose body differs from that of the first message."""
+
+    received_at: float
+    sender_id: str | None
+    body: str
+    """Text; bytes that are not UTF-8 are replaced."""
+
+
+class Story(Struct, frozen=True):
+    """All that is known of one message."""
+
+    ids: Ids
+    received_at: float
+    status: MessageStatus
+    duplicates: int
+    content_type: str | None
+    body: str
+    """Text; bytes that are not UTF-8 are replaced."""
+    deliveries: tuple[DeliveryStory, ...]
+    conflicts: tuple[Conflict, ...]
+    """The earliest ones."""
+    more_conflicts: bool
+    """There are more of them than these."""
+
+
+class ReceivedBody(Struct, frozen=True):
+    """A message to be routed once more."""
+
+    id: str
+    source: str
+    body: bytes
+
+
+class RoutingPage(Struct, frozen=True):
+    """A page of messages to be routed once more."""
+
+    messages: tuple[ReceivedBody, ...]
+    go_on_after: int | None
+    """The seq after which the next page begins; None after the last page."""
+    newest: int
+    """The seq of the newest message of all."""
+
+
+class CounterPage(Struct, frozen=True):
+    """A part of the deliveries, counted."""
+
+    counters: dict[str, Counts]
+    """The counters by sink, read at the same instant."""
+    found: dict[tuple[str, str], int]
+    """How many deliveries were found, by sink and state."""
+    go_on_after: int | None
+    """The seq after which the next page begins; None after the last page."""
+
+
+class Recount(Struct, frozen=True):
+    """The queued and dead deliveries of a sink, twice: the two numbers of each should agree."""
+
+    kept_queued: int
+    """The number of its counter."""
+    kept_dead: int
+    counted_queued: int
+    """The number of its rows."""
+    counted_dead: int
+
+
+class Overview(Struct, frozen=True):
+    """The numbers of all sinks at one instant."""
+
+    counts: dict[str, Counts]
+    """The counters by sink."""
+    oldest: dict[str, float]
+    """When the oldest queued delivery of each sink was accepted or replayed."""
+    quarantined: int
+    """Quarantined messages; the store counts no further than `attention.MOST_COUNTED`, also for `unrouted`."""
+    unrouted: int
+    free_bytes: int
+    """Bytes inside the database that can be written again."""
+
+
+class LastFailure(Struct, frozen=True):
+    """An attempt that did not deliver."""
+
+    at: float
+    reason: str
+    status: int | None
+    detail: str
+
+
+class FileSizes(Struct, frozen=True):
+    """Bytes of the files of the store."""
+
+    database: int
+    wal: int
+
+
+class Backup(Struct, frozen=True):
+    """A copy of the database, and what is in it."""
+
+    file: str
+    size: int
+    """Bytes."""
+    schema: int
+    messages: int
+    newest: str | None
+    """When its newest message was received (RFC 3339)."""
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """The findings of a check of a database."""
+
+    file: str
+    size: int
+    """Bytes, including the write-ahead log where it can be read."""
+    schema: int | None = None
+    newest_schema: int
+    """The schema of this version of the gateway."""
+    messages: int | None = None
+    newest: str | None = None
+    """When its newest message was received (RFC 3339)."""
+    deliveries: dict[str, int] = {}
+    """Deliveries by state, by the counters."""
+    damage: list[str]
+    """Defects of the file: it can no longer be trusted."""
+    miscounted: list[str]
+    """Counters that differ from what they count: a bug of the gateway, which costs no delivery."""

@@ -9,8 +9,7 @@ from msgspec import Struct
 from gateway.core.breaker import CLOSED, BreakerState
 from gateway.core.outcome import Outcome
 from gateway.core.retry import Transition
-
-Status = Literal["accepted", "unrouted", "quarantined"]
+from gateway.core.selection import MessageStatus
 
 
 def delivery_id(message_id: str, sink: str) -> str:
@@ -37,7 +36,7 @@ class NewMessage(Struct, frozen=True):
     """A message to commit, with all that it owes."""
 
     message: Message
-    status: Status
+    status: MessageStatus
     identity: str | None = None
     deliveries: tuple[tuple[str, float], ...] = ()
     """Sink, and when its first attempt is due."""
@@ -117,6 +116,26 @@ class Settlement(Struct, frozen=True):
     transition: Transition
     at: float
     attempt: Attempt | None
+
+
+class Step(Struct, frozen=True, array_like=True, omit_defaults=True):
+    """A committed step of one message or delivery whose audit line may not be written yet. Its instants are Unix milliseconds,
+    UTC; they date its line."""
+
+    seq: int
+    event: str = ""
+    """The event as in the audit log; empty if the message came in: its row says the rest."""
+    at_ms: int = 0
+    sink: str = ""
+    attempt: int | None = None
+    due_ms: int | None = None
+    """When the next attempt is due, in the store's own time (see `store.base.CatchingUp.wall_time`)."""
+    reason: str | None = None
+    late: bool = False
+    """A person had ended the delivery meanwhile."""
+    actor: str | None = None
+    claimed: str | None = None
+    """Who acts, in the words of the request (see `values.Actor`)."""
 
 
 class SinkState(Struct, frozen=True):

@@ -21,12 +21,7 @@ from gateway.delivery.world import LaneSettings, LaneWorld
 from gateway.host.clock import Clock
 from gateway.sinks import open_sink
 from gateway.sinks.base import Opening, Sink, SinkSettings
-from gateway.store.sqlite import operations, reads
-from gateway.store.sqlite.conversations import SinkThreads
-from gateway.store.sqlite.store import Store
-
-_SLICE = 256
-"""Deliveries changed in one transaction."""
+from gateway.store.conversations import SinkThreads
 
 
 class Start(Protocol):
@@ -127,7 +122,7 @@ class Lanes:
             for name in (fresh := opened.keys() - self._directory.keys()):
                 await asyncio.sleep(0)
                 self._world.metrics.expect((), (name,))
-            states = await self._world.store.read(reads.sink_states) if fresh else {}
+            states = await self._world.store.sink_states() if fresh else {}
         except BaseException:
             await _close_all(opened)
             raise
@@ -179,27 +174,17 @@ class Lanes:
         """Tell the store which sinks there are, and in what order they deliver: at the start, and around a reload.
 
         Waiting deliveries are brought into the order of their service requests, a slice at a time. A sink counts as in order
-        only once a configuration that says so is in use, since until then more deliveries come without an order; after a crash
+        only once a configuration that says so is in use, because until then more deliveries come without an order; after a crash
         the work begins anew.
         """
         store, before = self._world.store, self._config.sinks
         in_order = _in_order(config)
-        new = await store.read(partial(operations.unordered, in_order=in_order, sinks=tuple(config.sinks)))
-        for name in new:
-            after: operations.Place | None = operations.BEGINNING
-            while after is not None:
-                after = await store.change(partial(operations.bring_into_order, sink=name, after=after, size=_SLICE))
-        in_use, now = self._config is config, store.timeline.stored(self._world.clock.now())
-
-        def work(connection: Any, changes: Any) -> None:
-            operations.note_absences(connection, changes, present=tuple(config.sinks), now=now)
-            known = in_order if in_use else in_order - set(new)
-            operations.note_ordering(connection, changes, in_order=known, sinks=tuple(config.sinks))
-
-        await store.change(work)
+        new = await store.bring_into_order(in_order, config.sinks)
+        in_use = self._config is config
+        await store.sync_sinks(config.sinks, in_order if in_use else in_order - set(new), self._world.clock.now())
         for name, settings in config.sinks.items():
             if name not in before or in_use:  # its retries may have become shorter while nobody looked after it
-                await clamp(store, name, now + longest_wait(policy_of(settings)))
+                await store.clamp_due(name, self._world.clock.now() + longest_wait(policy_of(settings)))
 
     def _add(self, lane: Lane) -> None:
         self._directory[lane.name] = lane
@@ -209,12 +194,6 @@ class Lanes:
     def _show_gates(self, lane: Lane) -> None:
         self._world.metrics.gate(lane.name, "paused", closed=lane.gates.paused)
         self._world.metrics.gate(lane.name, "breaker", closed=lane.gates.breaker.is_open)
-
-
-async def clamp(store: Store, sink: str, latest: float) -> None:
-    """Move later due times of a sink back to an instant of the store's own time, a slice at a time."""
-    while await store.change(partial(operations.clamp_due, sink=sink, latest=latest, size=_SLICE)) == _SLICE:
-        pass
 
 
 def policy_of(settings: SinkSettings) -> RetryPolicy:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from gateway.core.records import Claim, Owed
 from gateway.delivery.memory import Account
-from gateway.store.sqlite import reads
+from gateway.store.base import MOST_CLAIMED_BYTES
 
 _MOST_READY = 256
 """Deliveries."""
@@ -74,7 +74,7 @@ class Waiting:
         # Deliveries that are offered while the claim runs gather in memory; they may or may not be in its snapshot.
         changes = self.changes
         self.backlog, self.next_due = False, None
-        room = min(self.memory.room, reads.MOST_CLAIMED_BYTES)
+        room = min(self.memory.room, MOST_CLAIMED_BYTES)
         self.memory.take(room)
         try:
             claimed = await claim(room)

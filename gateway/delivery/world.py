@@ -13,7 +13,7 @@ from gateway.ingest.own_events import Notices
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
-from gateway.store.sqlite.store import Store
+from gateway.store.base import LaneStore
 
 
 class LaneSettings(Struct, frozen=True):
@@ -30,7 +30,7 @@ class LaneSettings(Struct, frozen=True):
 class LaneWorld:
     """The parts that all lanes share."""
 
-    store: Store
+    store: LaneStore
     audit: AuditLog
     notices: Notices
     metrics: Metrics

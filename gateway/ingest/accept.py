@@ -20,7 +20,7 @@ from gateway.host.clock import Clock
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log, Sparing
 from gateway.observability.metrics import Metrics
-from gateway.store.sqlite.store import Store
+from gateway.store.base import Accepting
 
 _NOBODY = Decision(sinks=(), routes=())
 
@@ -39,7 +39,7 @@ class Inbox:
     def __init__(
         self,
         *,
-        store: Store,
+        store: Accepting,
         audit: AuditLog,
         rules: Rules,
         offer: Callable[[Owed, float], None],

@@ -8,7 +8,6 @@ A log that was taken away gets nothing of what it said.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from gateway.core.audit_events import (
@@ -19,15 +18,13 @@ from gateway.core.audit_events import (
     MessageUnrouted,
     delivery_event,
 )
-from gateway.core.documents import Ids
+from gateway.core.documents import Ids, KeptMessage
 from gateway.core.instants import parse_instant
-from gateway.core.records import Message, delivery_id
+from gateway.core.records import Message, Step, delivery_id
 from gateway.core.selection import Target
 from gateway.core.values import rfc3339
 from gateway.observability.audit import AuditLog, Line, last_line, recent_lines
-from gateway.store.sqlite import queries, reads, unlogged
-from gateway.store.sqlite.store import Store
-from gateway.store.sqlite.unlogged import Step
+from gateway.store.base import CatchingUp
 
 _PAGE = 500
 _MARKS = 100
@@ -35,17 +32,15 @@ _MARKS = 100
 _Key = tuple[str, str | None, str | None, int | None]
 
 
-async def catch_up(store: Store, audit: AuditLog, path: Path, *, unclean: bool) -> int:
+async def catch_up(store: CatchingUp, audit: AuditLog, path: Path, *, unclean: bool) -> int:
     """Complete the log after an unclean end, and forget what the database kept for that; how many lines were missing."""
     lines = await _CatchUp(store, audit, path).run() if unclean else 0
-    newest = await store.read(unlogged.newest)
-    if newest:
-        await store.change(lambda connection, changes: unlogged.forget(connection, newest))
+    await store.end_catch_up()
     return lines
 
 
 class _CatchUp:
-    def __init__(self, store: Store, audit: AuditLog, path: Path) -> None:
+    def __init__(self, store: CatchingUp, audit: AuditLog, path: Path) -> None:
         self._store = store
         self._audit = audit
         self._path = path
@@ -59,7 +54,7 @@ class _CatchUp:
         if last is not None:
             await self._messages(last, first)
         after = 0
-        while page := await self._store.read(partial(unlogged.kept, after=after, limit=_MARKS)):
+        while page := await self._store.unlogged(after, _MARKS):
             for _, steps in page:
                 for step in steps:
                     await self._tell(step)
@@ -70,42 +65,43 @@ class _CatchUp:
     async def _messages(self, after: int, before: int | None) -> None:
         """Messages beyond a seq and below another: what the database no longer keeps, and the log does not tell."""
         while page := await self._store.messages_after(after, _PAGE):
-            for seq, status, message, sinks in page:
-                if before is not None and seq >= before:
+            for kept in page:
+                if before is not None and kept.seq >= before:
                     return
-                self._tell_message(status, message, sinks)
+                self._tell_message(kept)
             await self._audit.flush()
-            after = page[-1][0]
+            after = page[-1].seq
 
     async def _tell(self, step: Step) -> None:
         if not step.event:
-            for seq, status, message, sinks in await self._store.messages_after(step.seq - 1, 1):
-                if seq == step.seq:  # else it was purged
-                    self._tell_message(status, message, sinks)
+            for kept in await self._store.messages_after(step.seq - 1, 1):
+                if kept.seq == step.seq:  # else it was purged
+                    self._tell_message(kept)
             return
         target = Target(step.seq, step.sink)
-        ids = (await self._store.read(partial(queries.ids, targets=[target]))).get(step.seq)
+        ids = (await self._store.ids([target])).get(step.seq)
         if ids is None or (step.event, ids.id, step.sink, step.attempt) in self._there:
             return
-        found = await self._store.read(partial(unlogged.attempt_of, step=step)) if step.attempt is not None else None
+        found = await self._store.attempt(step.seq, step.sink, step.attempt) if step.attempt is not None else None
         event = delivery_event(
             step.event,
             sink=step.sink,
             delivery_id=delivery_id(ids.id, step.sink),
             attempt=step.attempt,
-            status=found[0] if found else None,
-            duration_ms=found[1] if found else None,
+            status=found.status if found else None,
+            duration_ms=found.duration_ms if found else None,
             reason=step.reason,
-            detail=DISCARDED if step.late else (found[2] or None) if found else None,
-            next_attempt_at=rfc3339(self._store.timeline.shown(step.due_ms / 1000)) if step.due_ms is not None else None,
+            detail=DISCARDED if step.late else (found.detail or None) if found else None,
+            next_attempt_at=rfc3339(self._store.wall_time(step.due_ms / 1000)) if step.due_ms is not None else None,
             actor=step.actor,
             claimed=step.claimed,
         )
         self._step(event, ids, step.at_ms / 1000)
 
-    def _tell_message(self, status: str, message: Message, sinks: tuple[str, ...]) -> None:
-        """Which routes applied then is not known any more; the sinks are."""
-        event = MessageQuarantined() if status == "quarantined" else MessageAccepted(sinks=sinks)
+    def _tell_message(self, kept: KeptMessage) -> None:
+        """Add the lines of a message. Nobody knows any more which routes applied then; the sinks are known."""
+        status, message = kept.status, kept.message
+        event = MessageQuarantined() if status == "quarantined" else MessageAccepted(sinks=kept.sinks)
         if (event.name, message.id, None, None) in self._there:
             return
         self._step(event, message, message.received_at)
@@ -119,7 +115,7 @@ class _CatchUp:
     async def _first_kept(self) -> int | None:
         """The first message that came in with what the database keeps; None: none did."""
         after = 0
-        while page := await self._store.read(partial(unlogged.kept, after=after, limit=_MARKS)):
+        while page := await self._store.unlogged(after, _MARKS):
             for _, steps in page:
                 for step in steps:
                     if not step.event:
@@ -132,13 +128,13 @@ class _CatchUp:
         last = last_line(self._path)
         if last.message_id is not None:
             message_id = last.message_id
-            seq = await self._store.read(lambda connection: reads.seq_of(connection, message_id))
+            seq = await self._store.seq_of(message_id)
             if seq is not None:
                 return seq
         if last.time is None:
             return None
         instant = parse_instant(last.time)
-        return await self._store.read(lambda connection: queries.first_since(connection, instant)) - 1
+        return await self._store.first_since(instant) - 1
 
 
 def _key(line: Line) -> _Key:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from functools import partial
 
 from gateway.delivery.lane import Lane
 from gateway.host.clock import Clock
 from gateway.observability.logs import Log
-from gateway.store.sqlite import operations
-from gateway.store.sqlite.store import Store
+from gateway.store.base import Aging
 
 _DRIFT = 1.0
 """Seconds by which the wall clock may leave the monotonic clock between two looks."""
@@ -66,7 +64,7 @@ class LaneClock(Clock):
 class ClockJumps:
     """Tells the store, the clock of the lanes and the lanes of every jump."""
 
-    def __init__(self, *, store: Store, lanes: Mapping[str, Lane], lane_clock: LaneClock, clock: Clock, log: Log) -> None:
+    def __init__(self, *, store: Aging, lanes: Mapping[str, Lane], lane_clock: LaneClock, clock: Clock, log: Log) -> None:
         self._store = store
         self._lanes = lanes
         self._lane_clock = lane_clock
@@ -79,7 +77,7 @@ class ClockJumps:
         jumped = self._lane_clock.follow()
         if jumped:
             # No await between these: nobody reckons with one half of a jump.
-            self._store.timeline.jump(jumped)
+            self._store.shift_clock(jumped)
             for lane in list(self._lanes.values()):
                 lane.clock_jumped()
             self._keep_time_at = self._clock.monotonic()
@@ -90,6 +88,5 @@ class ClockJumps:
         """Write the time down where that is due: after a jump, and once a minute. Raises StoreError."""
         monotonic = self._clock.monotonic()
         if monotonic >= self._keep_time_at:
-            jumped_ms, now = self._store.timeline.jumped_ms, self._clock.now()
-            await self._store.change(partial(operations.keep_time, jumped_ms=jumped_ms, seen=now))
+            await self._store.keep_time(self._clock.now())
             self._keep_time_at = monotonic + _KEEP_TIME

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import partial
 
+from gateway.core.documents import CounterPage
 from gateway.core.records import Counts
 from gateway.delivery.lane import Lane
 from gateway.host.clock import Clock
 from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
-from gateway.store.sqlite import operations, reads
-from gateway.store.sqlite.store import Store
+from gateway.store.base import Aging
 
 _OVERDUE = 5.0
 """Seconds that a delivery may be due while its lane is free; also the seconds between two looks for such deliveries."""
@@ -28,7 +27,7 @@ COUNTED_AT_ONCE = 10_000
 
 
 class Invariants:
-    def __init__(self, *, store: Store, lanes: Mapping[str, Lane], metrics: Metrics, clock: Clock, log: Log) -> None:
+    def __init__(self, *, store: Aging, lanes: Mapping[str, Lane], metrics: Metrics, clock: Clock, log: Log) -> None:
         """`clock` is the one by which the lanes plan deliveries."""
         self._store = store
         self._lanes = lanes
@@ -61,7 +60,7 @@ class Invariants:
         Returns False while there is more to count.
         """
         after = self._walk.go_on_after
-        self._walk.add(await self._store.ask(partial(reads.count_page, after=after, size=COUNTED_AT_ONCE)))
+        self._walk.add(await self._store.count_page(after, COUNTED_AT_ONCE))
         if not self._walk.at_end:
             return False
         exact = await self._check_open_deliveries()
@@ -94,7 +93,8 @@ class Invariants:
             counts = self._walk.last.get(name, Counts())
             if counts.queued + counts.dead <= _MOST_COUNTED:
                 checked.add(name)
-                kept, counted = await self._store.read(partial(reads.counters_and_counts, sink=name))
+                recount = await self._store.recount(name)
+                kept, counted = (recount.kept_queued, recount.kept_dead), (recount.counted_queued, recount.counted_dead)
                 if kept != counted:
                     self._report(name, "queued, dead", kept, counted)
                     await self._mend(name, {"queued": counted[0] - kept[0], "dead": counted[1] - kept[1]})
@@ -102,7 +102,7 @@ class Invariants:
 
     async def _mend(self, sink: str, by: dict[str, int]) -> None:
         """Set counters right by their difference from a count: a delivery that changes meanwhile changes both alike."""
-        await self._store.change(partial(operations.mend_counters, sink=sink, by=by))
+        await self._store.mend_counters(sink, by)
 
     def _report(self, sink: str, what: str, kept: tuple[int, int], counted: object) -> None:
         self._metrics.violation("counters")
@@ -125,7 +125,7 @@ class _Walk:
         self._first: dict[str, Counts] = {}
         self._found: Counter[tuple[str, str]] = Counter()
 
-    def add(self, page: reads.Page) -> None:
+    def add(self, page: CounterPage) -> None:
         if not self.begun:
             self._first = page.counters
         self.begun, self.last = True, page.counters

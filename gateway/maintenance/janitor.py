@@ -12,8 +12,7 @@ from gateway.maintenance.clock_jumps import ClockJumps
 from gateway.maintenance.invariants import Invariants
 from gateway.observability.logs import Log
 from gateway.observability.throughput import Throughput
-from gateway.store.sqlite import operations
-from gateway.store.sqlite.store import Store
+from gateway.store.base import Aging
 
 _TICK = 1.0
 """Seconds between two steps while nothing is being purged."""
@@ -34,7 +33,7 @@ class Janitor:
     def __init__(
         self,
         *,
-        store: Store,
+        store: Aging,
         clock_jumps: ClockJumps,
         invariants: Invariants,
         rejections: Rejections,
@@ -73,7 +72,7 @@ class Janitor:
         self._throughput.step()
         try:
             if self._store.trouble is not None:
-                await self._store.change(operations.touch)  # the disk may have room again, and nobody else may write now
+                await self._store.try_disk()  # the disk may have room again, and nobody else may write now
             if self._clock_jumps.look() > 0:
                 self._purge_at = max(self._purge_at, self._clock.monotonic() + _PURGE_HELD)
             await self._clock_jumps.keep_time()

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from gateway.control import replay
+from gateway.core.records import Step
 from gateway.core.selection import Target
-from gateway.delivery import lanes
 from gateway.maintenance import janitor
 from gateway.store.sqlite import operations, purging, reads, unlogged, writes
+from gateway.store.sqlite import store as slices
 from gateway.store.sqlite.migrations import Upgrade, migrate
 from gateway.store.sqlite.timeline import Timeline
-from gateway.store.sqlite.unlogged import Step
 from gateway.store.sqlite.writes import Changes
 
 START_MS = 1_760_000_000_000
@@ -121,7 +121,7 @@ def _read(query: Callable[[sqlite3.Connection], object]) -> Slice:
 
 
 def _clamp(latest: float) -> Slice:
-    size = lanes._SLICE
+    size = slices._SLICE
     return lambda connection: operations.clamp_due(connection, Changes(), sink="erp", latest=latest, size=size) == size
 
 
@@ -130,7 +130,7 @@ def _order() -> Slice:
 
     def order(connection: sqlite3.Connection) -> bool:
         nonlocal after
-        after = operations.bring_into_order(connection, Changes(), sink="erp", after=after, size=lanes._SLICE)
+        after = operations.bring_into_order(connection, Changes(), sink="erp", after=after, size=slices._SLICE)
         return after is not None
 
     return order

@@ -129,8 +129,8 @@ def _named(look: Callable[..., named.Found], text: str) -> Ask:
 
 
 def _routing(connection: sqlite3.Connection, after: Any) -> tuple[int, Any]:
-    page, go_on, _ = queries.received_since(connection, 0.0, after, 100, 1024 * 1024)
-    return len(page), go_on
+    page = queries.received_since(connection, 0.0, after, 100, 1024 * 1024)
+    return len(page.messages), page.go_on_after
 
 
 def main() -> int:

@@ -26,8 +26,8 @@ from gateway.host.clock import Clock
 from gateway.maintenance.janitor import Janitor
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
-from gateway.store.sqlite import operations, reads
-from gateway.store.sqlite.store import Store
+from gateway.store.base import MOST_CLAIMED_BYTES
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import FakeClock, FakeSink, notices_for
 from tests.support.maintenance import maintenance_of
 from tests.support.waiting import until
@@ -38,10 +38,10 @@ A_BIT = 0.002
 """Seconds: what the store keeps is rounded to milliseconds."""
 FAILS = Retry(Reason.HTTP_STATUS, "HTTP 500", 500)
 _POLICY = RetryPolicy()
-_Store = TypeVar("_Store", bound=Store)
+_Store = TypeVar("_Store", bound=SqliteStore)
 
 
-class TroubledStore(Store):
+class TroubledStore(SqliteStore):
     """A store whose disk takes nothing for a while, and whose answers can be made to wait."""
 
     settles_refused = 0
@@ -79,7 +79,7 @@ class TroubledStore(Store):
         return committed if self.tell is None else asyncio.ensure_future(_after(self.tell, committed))
 
     async def claim(
-        self, sink: str, now: float, limit: int, busy: Any, *, by_sr: bool = False, room: int = reads.MOST_CLAIMED_BYTES
+        self, sink: str, now: float, limit: int, busy: Any, *, by_sr: bool = False, room: int = MOST_CLAIMED_BYTES
     ) -> Claim:
         if self.claims_refused > 0:
             self.claims_refused -= 1
@@ -133,7 +133,7 @@ class Bench:
         log = structlog.wrap_logger(self.log, processors=[structlog.processors.format_exc_info])
         notices = notices_for(self.store, self.audit, self.clock)
         world = LaneWorld(self.store, self.audit, notices, self.metrics, self.clock, log, self.memory)
-        kept = (await self.store.read(reads.sink_states)).get("erp", SinkState())
+        kept = (await self.store.sink_states()).get("erp", SinkState())
         gates = Gates(kept, BreakerPolicy(failures or self.failures, probe), rate, self.clock)
         self.lane = Lane("erp", self.sink, LaneSettings(policy, concurrency, timeout, by_sr), gates, world)
         return self.lane
@@ -170,12 +170,11 @@ class Bench:
 
     async def discard(self, *owed: Owed) -> None:
         targets = [Target(one.seq, "erp") for one in owed]
-        await self.store.change(lambda link, changes: operations.discard(link, targets, self.clock.now(), changes))
+        await self.store.discard(targets, now=self.clock.now(), actor="ann")
 
     async def replay(self, *owed: Owed) -> None:
         targets = [Target(one.seq, "erp") for one in owed]
-        now = self.store.timeline.stored(self.aging.now())
-        await self.store.change(lambda link, changes: operations.reopen(link, targets, ["dead"], now, changes))
+        await self.store.reopen(targets, ["dead"], add=False, now=self.aging.now(), actor="ann")
 
     async def break_open(self) -> list[Owed]:
         """Three deliveries that fail, and open the breaker."""

@@ -14,8 +14,9 @@ import structlog
 
 from gateway.core.errors import StoreError
 from gateway.core.outcome import Delivered, Reason, Reject
-from gateway.core.records import Accepted, Attempt, Message, NewMessage, Settlement, Status
+from gateway.core.records import Accepted, Attempt, Message, NewMessage, Settlement
 from gateway.core.retry import RetryPolicy, decide
+from gateway.core.selection import MessageStatus
 from gateway.delivery.lane import Lane
 from gateway.ingest.rejections import Rejections
 from gateway.maintenance.invariants import Invariants
@@ -23,7 +24,7 @@ from gateway.maintenance.janitor import Janitor
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from gateway.store.sqlite.writes import Changes
 from tests.fakes import FakeClock
 from tests.support.maintenance import maintenance_of
@@ -33,7 +34,7 @@ DAY = 86400.0
 RETENTION = 90 * DAY
 
 
-class FullStore(Store):
+class FullStore(SqliteStore):
     """A store whose disk takes nothing for a while."""
 
     error: StoreError | None = None
@@ -66,7 +67,7 @@ class House(NamedTuple):
         return [json.loads(line) for line in self.audit.path.read_bytes().splitlines()] if self.audit.path.exists() else []
 
     async def add(
-        self, state: str | None = "delivered", status: Status = "accepted", number: int = 1, age: float = 0.0
+        self, state: str | None = "delivered", status: MessageStatus = "accepted", number: int = 1, age: float = 0.0
     ) -> list[str]:
         """Messages of now, or some seconds old, each with one delivery in a state, or none."""
         added = []

@@ -22,9 +22,9 @@ from gateway.core.selection import Selection
 from gateway.maintenance.audit_catchup import catch_up
 from gateway.maintenance.clock_jumps import LaneClock
 from gateway.observability.audit import AuditLog
+from gateway.store.conversations import SinkThreads
 from gateway.store.sqlite import operations
 from gateway.store.sqlite.batch import Batch
-from gateway.store.sqlite.conversations import SinkThreads
 from gateway.store.sqlite.writes import Changes
 from tests.benchmarks.holds import START_MS, build
 from tests.engine.bench import Bench, TroubledStore, working
@@ -50,18 +50,18 @@ ROWS = {
     "touch": 1,
     "keep": 1,
     # A replay makes a delivery and marks its message as accepted; a discard lets the one behind it go.
-    "Operator._change.<locals>.work": 200 * 2 + 1,
+    "with_steps": 200 * 2 + 1,
     # A row of each sink that came, left, or is in order now.
-    "Lanes.tell_store.<locals>.work": 2 * (len(SINKS) + 1),
+    "sync_sinks": 2 * (len(SINKS) + 1),
     # The slice may end with a message of 200 deliveries and 400 attempts; and as many threads go as messages may.
-    "Store.purge.<locals>.work": 1000 + 1 + 3 * 200 + 200,
-    "Store.keep_sink.<locals>.<lambda>": 1,
+    "purge_slice": 1000 + 1 + 3 * 200 + 200,
+    "keep_sink": 1,
     # A row of each commit whose lines were written meanwhile.
-    "Store.run.<locals>.<lambda>": 200,
-    "catch_up.<locals>.<lambda>": 200,
+    "nothing": 200,
+    "forget_lives_before": 200,
 }
 """By operation, the rows that one run of it changes at most; those of `accept` and `settle` hold for a whole commit."""
-IDLE = {"Store.run.<locals>.<lambda>"}
+IDLE = {"nothing"}
 """Runs only while nothing else does for a second."""
 STEPS = 150_000
 """Instructions of SQLite's virtual machine in one run of an operation: about 15 ms of CPU. A look at all of those that wait
@@ -204,7 +204,7 @@ async def test_no_operation_holds_the_writer_for_long_whatever_waits(crowd: Crow
 def test_every_operation_of_the_writer_is_in_the_list() -> None:
     root = Path(gateway.__file__).parent
     found = {name for file in root.rglob("*.py") for name in _operations(ast.parse(file.read_text(encoding="utf-8")), "")}
-    assert found - {"Store.change.<locals>.work"} == ROWS.keys() - {"accept", "settle"}
+    assert found - {"GroupCommit.change.<locals>.work"} == ROWS.keys() - {"accept", "settle"}
 
 
 def spoil(connection: sqlite3.Connection, changes: Changes) -> None:

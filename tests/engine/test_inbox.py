@@ -18,14 +18,14 @@ from gateway.host.clock import Clock
 from gateway.ingest.accept import Inbox, Rules
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 
 _TO_ERP = Decision(sinks=("erp",), routes=("all",))
 
 
 class _Bench:
-    def __init__(self, folder: Path, store: Store, audit: AuditLog) -> None:
+    def __init__(self, folder: Path, store: SqliteStore, audit: AuditLog) -> None:
         self.store = store
         self.audit = audit
         self.offered: list[str] = []
@@ -63,7 +63,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[_Bench]:
 
 @asynccontextmanager
 async def _serving(folder: Path) -> AsyncIterator[_Bench]:
-    store = await Store.open(folder / "gateway.db", 86400.0)
+    store = await SqliteStore.open(folder / "gateway.db", 86400.0)
     audit = AuditLog(folder / "audit.jsonl", Clock(), structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[]))
     async with asyncio.TaskGroup() as beside:
         beside.create_task(store.run())

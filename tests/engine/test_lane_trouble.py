@@ -186,7 +186,7 @@ async def test_a_probe_does_not_go_while_the_disk_is_full(bench: Bench, clock: F
 async def test_a_lane_in_trouble_looks_again_after_a_second_and_not_at_once(bench: Bench, clock: FakeClock) -> None:
     await bench.accept()
     clock.advance(31.0)  # there would be something to give up, if the store took it
-    bench.store.trouble = "the disk is full"
+    bench.store.commits.trouble = "the disk is full"
     for _ in range(3):
         async with asyncio.TaskGroup() as sends:
             assert bench.lane.rest(await bench.lane.step(sends)) == 1.0

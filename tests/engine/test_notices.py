@@ -21,15 +21,15 @@ from gateway.ingest.own_events import Notices
 from gateway.ingest.source_watch import ENOUGH, NONE_GOOD, SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
-from gateway.store.sqlite.batch import Told
-from gateway.store.sqlite.store import Store
+from gateway.store.base import Told
+from gateway.store.sqlite.store import SqliteStore
 from tests.engine.bench import working
 from tests.fakes import START, FakeClock, notices_for
 
 _ROUTES = [Route(name="told", sinks=("mail", "chat"), sources=("gateway",))]
 
 
-class _Store(Store):
+class _Store(SqliteStore):
     refused = 0
 
     def submit(self, new: NewMessage, told: Told) -> None:

@@ -20,14 +20,14 @@ from gateway.ingest.source_watch import Refusing, SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START, FakeClock
 from tests.support.metric_values import metric_values
 
 _T = TypeVar("_T")
 
 
-class Silent(Store):
+class Silent(SqliteStore):
     """A store that answers no question."""
 
     async def ask(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -41,7 +41,7 @@ async def told(refusing: Refusing) -> bool:
 async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_path: Path, clock: FakeClock) -> None:
     log, metrics = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[]), Metrics()
     store, audit = await Silent.open(tmp_path / "gateway.db", 60.0), AuditLog(tmp_path / "audit.jsonl", clock, log)
-    store.trouble = "another process has locked the database"
+    store.commits.trouble = "another process has locked the database"
     space = Space(lambda: 10_000, 1000, metrics, log)
     space.step()
     refused = RefusedRequests(tmp_path / "refused", limits={}, retention=60.0, space=space, metrics=metrics, clock=clock, log=log)

@@ -12,20 +12,22 @@ from typing import Any
 import pytest
 import structlog
 
+from gateway.control import ids
+from gateway.control.browse import Browse
 from gateway.control.replay import Act, Operator, Progress
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.outcome import Delivered, Reason, Reject
-from gateway.core.records import Accepted, Message, NewMessage, SinkState, Status
+from gateway.core.records import Accepted, Message, NewMessage, SinkState
 from gateway.core.retry import RetryPolicy
 from gateway.core.routing import Route, Router
-from gateway.core.selection import Selection, Target
+from gateway.core.selection import MessageStatus, Selection, Target
 from gateway.delivery.gates import Gates
 from gateway.delivery.lane import Lane
 from gateway.delivery.world import LaneSettings, LaneWorld
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.store.sqlite import named
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START, FakeClock, FakeSink, notices_for
 
 _BAD = Reject(Reason.HTTP_STATUS, "HTTP 410", 410)
@@ -35,7 +37,7 @@ _FIRST = Target(0, "")
 class _Bench:
     """An operator with two lanes, `erp` and `crm`, that work when they are told to; `gone` is no sink any more."""
 
-    def __init__(self, store: Store, audit: AuditLog, clock: FakeClock) -> None:
+    def __init__(self, store: SqliteStore, audit: AuditLog, clock: FakeClock) -> None:
         self.store, self.audit, self.clock = store, audit, clock
         log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
         notices = notices_for(store, audit, clock)
@@ -52,6 +54,7 @@ class _Bench:
             for name, sink in self.sinks.items()
         }
         self.operator = self.routed(Route(name="all", sinks=("crm",)))
+        self.browse = Browse(store=store, router=lambda: Router([]), lanes=self.lanes)
 
     def routed(self, *routes: Route) -> Operator:
         self.operator = Operator(
@@ -59,7 +62,7 @@ class _Bench:
         )
         return self.operator
 
-    async def keep(self, sender: str, *sinks: str, status: Status = "accepted", **more: Any) -> Message:
+    async def keep(self, sender: str, *sinks: str, status: MessageStatus = "accepted", **more: Any) -> Message:
         now = self.clock.now()
         message = Message(self.clock.new_id(), "legitmark", sender, now, None, more.pop("body", b"{}"), **more)
         stored = await self.store.accept(NewMessage(message, status, None, tuple((sink, now) for sink in sinks)))
@@ -130,13 +133,19 @@ def _with(act: Act, after: Target | None) -> Act:
     )
 
 
+def few_to_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let one page of the messages that an id stands for hold three of them."""
+    for module in (ids, named):
+        monkeypatch.setattr(module, "MOST_NAMED", 3)
+
+
 def of(**selection: Any) -> Selection:
     return Selection(**selection)
 
 
 @pytest.fixture
 async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[_Bench]:
-    store = await Store.open(tmp_path / "gateway.db", 90 * 86400.0)
+    store = await SqliteStore.open(tmp_path / "gateway.db", 90 * 86400.0)
     log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
     audit = AuditLog(tmp_path / "audit.jsonl", clock, log)
     beside = [asyncio.create_task(store.run()), asyncio.create_task(audit.run())]
@@ -205,7 +214,7 @@ async def test_a_reroute_goes_by_the_rules_of_today(bench: _Bench) -> None:
 
 
 @pytest.mark.parametrize("status", ["unrouted", "quarantined"])
-async def test_unrouted_and_quarantined_messages_are_replayed_by_the_rules_of_today(bench: _Bench, status: Status) -> None:
+async def test_unrouted_and_quarantined_messages_are_replayed_by_the_rules_of_today(bench: _Bench, status: MessageStatus) -> None:
     await bench.keep("m1", status=status, body=b"\xff" if status == "quarantined" else b"{}")
     await bench.keep("m2", "erp")
     act = Act(selection=of(status=status), reroute=True)
@@ -245,17 +254,17 @@ async def test_all_messages_with_a_reference_id_are_found_however_far_apart(benc
     """The events of one item come over days, with thousands of others between them."""
     for number in range(12):
         await bench.keep(f"m{number}", "erp", reference_id="BAG-7" if number % 5 == 0 else "other")
-    story, more = await bench.operator.show("BAG-7")
+    story, more = await bench.browse.show("BAG-7")
     assert not more
-    assert [message["sender_id"] for message in story] == ["m0", "m5", "m10"]
+    assert [message.ids.sender_id for message in story] == ["m0", "m5", "m10"]
 
 
 async def test_a_reference_id_is_found_though_other_ids_begin_like_it(bench: _Bench) -> None:
     one = await bench.keep("m1", "erp", reference_id="0")  # as the ids of the gateway do
-    story, _ = await bench.operator.show("0")
-    assert one.id in [message["message_id"] for message in story]
+    story, _ = await bench.browse.show("0")
+    assert one.id in [message.ids.id for message in story]
     number = await bench.keep("m2", "erp", reference_id="m1")
-    assert number.id in [message["message_id"] for message in (await bench.operator.show("m1"))[0]]
+    assert number.id in [message.ids.id for message in (await bench.browse.show("m1"))[0]]
 
 
 async def test_an_empty_id_stands_for_nothing(bench: _Bench) -> None:
@@ -273,7 +282,7 @@ async def test_an_empty_id_stands_for_nothing(bench: _Bench) -> None:
 async def test_an_id_may_stand_for_more_messages_than_are_resolved_at_a_time(
     bench: _Bench, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    monkeypatch.setattr(named, "MOST_NAMED", 3)
+    few_to_a_page(monkeypatch)
     for number in range(20):
         if number % 3 == 0:
             await bench.keep(f"other-{number}", "erp", "crm", sr_uuid="sr-8", reference_id="other")
@@ -281,17 +290,17 @@ async def test_an_id_may_stand_for_more_messages_than_are_resolved_at_a_time(
             await bench.keep(f"msg_{number}", "erp", "crm", sr_uuid="sr-7", reference_id="BAG-7")
     expected = [f"msg_{number}" for number in range(20) if number % 3]
     for limit in (1, 2, 3, 4, 100):
-        found: list[str] = []
+        found: list[str | None] = []
         after: int | None = 0
         while after is not None:
-            page, after = await bench.operator.messages(of(id=text), after, limit)
-            found += [message["sender_id"] for message in page]
+            page, after = await bench.browse.messages(of(id=text), after, limit)
+            found += [message.ids.sender_id for message in page]
         assert found == expected
         told: list[str] = []
         place: Target | None = _FIRST
         while place is not None:
-            rows, place = await bench.operator.deliveries(of(id=text), place, limit)
-            told += [f"{row['sender_id']} {row['sink']}" for row in rows]
+            rows, place = await bench.browse.deliveries(of(id=text), place, limit)
+            told += [f"{row.ids.sender_id} {row.delivery.sink}" for row in rows]
         assert told == [f"{sender} {sink}" for sender in expected for sink in ("crm", "erp")]
     assert await bench.discard(Act(selection=of(id=text, sink="crm"), dry_run=True)) == len(expected)
     assert await bench.discard(Act(selection=of(id=text))) == 2 * len(expected)
@@ -303,7 +312,7 @@ async def test_an_id_may_stand_for_more_messages_than_are_resolved_at_a_time(
 async def test_after_the_last_of_many_messages_with_an_id_come_none_whose_ids_only_begin_so(
     bench: _Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(named, "MOST_NAMED", 3)
+    few_to_a_page(monkeypatch)
     for number in range(3):
         await bench.keep(f"m{number}", "erp", sr_uuid="sr-7")
     await bench.keep("another", "erp", sr_uuid="sr-70")
@@ -312,7 +321,7 @@ async def test_after_the_last_of_many_messages_with_an_id_come_none_whose_ids_on
 
 
 async def test_a_backfill_by_an_id_reaches_all_that_it_stands_for(bench: _Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(named, "MOST_NAMED", 3)
+    few_to_a_page(monkeypatch)
     for number in range(8):
         await bench.keep(f"m{number}", "erp", sr_uuid="sr-7", reference_id="BAG-7")
     for act in (Act(selection=of(id="sr-7"), to="crm", dry_run=True), Act(selection=of(id="BAG-7"), reroute=True)):
@@ -323,9 +332,9 @@ async def test_a_backfill_by_an_id_reaches_all_that_it_stands_for(bench: _Bench,
 async def test_a_story_says_that_there_is_more_than_it_tells(bench: _Bench) -> None:
     for number in range(101):
         await bench.keep(f"m{number}", sr_uuid="sr-7")
-    stories, more = await bench.operator.show("sr-7")
-    assert [story["sender_id"] for story in stories] == [f"m{number}" for number in range(100)] and more
-    stories, more = await bench.operator.show("m100")
+    stories, more = await bench.browse.show("sr-7")
+    assert [story.ids.sender_id for story in stories] == [f"m{number}" for number in range(100)] and more
+    stories, more = await bench.browse.show("m100")
     assert len(stories) == 1 and not more
 
 
@@ -346,7 +355,7 @@ async def test_no_more_than_one_body_is_in_memory_whatever_is_replayed_and_some_
         assert await bench.replay(Act(selection=of(since=START), reroute=True)) == 0
         acting = tracemalloc.get_traced_memory()[1]
         tracemalloc.reset_peak()
-        stories, more = await bench.operator.show("sr-7")
+        stories, more = await bench.browse.show("sr-7")
         showing = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -393,7 +402,7 @@ async def test_discarded_deliveries_are_told_and_their_messages_kept(bench: _Ben
     assert await bench.states() == [(1, "erp", "discarded"), (2, "erp", "discarded"), (3, "crm", "queued")]
     lines = await bench.lines("delivery.discarded")
     assert [(line["sink"], line["actor"]) for line in lines] == [("erp", "bob")] * 2
-    messages, _ = await bench.operator.messages(of(), 0, 10)
+    messages, _ = await bench.browse.messages(of(), 0, 10)
     assert len(messages) == 3
 
 
@@ -402,19 +411,19 @@ async def test_what_is_owed_to_a_sink_that_left_the_configuration_is_held_and_ne
     await bench.work()
     bench.clock.advance(30 * 86400.0)
     await bench.work()
-    page, _ = await bench.operator.deliveries(of(sink="gone"), _FIRST, 10)
-    assert [(one["state"], one["held"]) for one in page] == [("queued", "no such sink")]
-    (gone,) = [sink for sink in await bench.operator.sinks() if sink["sink"] == "gone"]
-    assert (gone["held"], gone["queued"]) == ("no such sink", 1)
+    page, _ = await bench.browse.deliveries(of(sink="gone"), _FIRST, 10)
+    assert [(one.delivery.state, one.delivery.held) for one in page] == [("queued", "no such sink")]
+    (gone,) = [sink for sink in await bench.browse.sinks() if sink.sink == "gone"]
+    assert (gone.gates, gone.counts.queued) == (None, 1)
     assert await bench.discard(Act(selection=of(sink="gone"))) == 1
 
 
 async def test_a_pause_shows_at_the_sink_and_at_its_deliveries(bench: _Bench) -> None:
     assert await bench.operator.pause("erp", "ann")
     await bench.keep("m1", "erp")
-    page, _ = await bench.operator.deliveries(of(), _FIRST, 10)
-    assert page[0]["held"] == "paused"
-    erp = next(sink for sink in await bench.operator.sinks() if sink["sink"] == "erp")
-    assert (erp["paused_by"], erp["breaker"], erp["queued"]) == ("ann", "closed", 1)
+    page, _ = await bench.browse.deliveries(of(), _FIRST, 10)
+    assert page[0].delivery.held == "paused"
+    erp = next(sink for sink in await bench.browse.sinks() if sink.sink == "erp")
+    assert erp.gates is not None and (erp.gates.paused_by, erp.gates.breaker, erp.counts.queued) == ("ann", "closed", 1)
     with pytest.raises(LookupError):
         await bench.operator.pause("nowhere", "ann")

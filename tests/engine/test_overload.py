@@ -27,7 +27,8 @@ from gateway.ingest.rejections import Rejections
 from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
-from gateway.store.sqlite.store import MOST_WAITING, Store
+from gateway.store.base import MOST_WAITING
+from gateway.store.sqlite.store import SqliteStore
 from gateway.web.server.bounded import BoundedServer
 from gateway.web.server.listen import listen
 from gateway.web.server.places import MOST_CONNECTIONS
@@ -40,7 +41,7 @@ from tests.support.webhooks import PATH, SECRET, event, signed
 
 
 @asynccontextmanager
-async def _listening(store: Store, audit: AuditLog) -> AsyncIterator[tuple[str, int]]:
+async def _listening(store: SqliteStore, audit: AuditLog) -> AsyncIterator[tuple[str, int]]:
     """The listener for webhooks on a real socket, with all that stands between it and the store."""
     clock, metrics = Clock(), Metrics()
     log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])

@@ -17,7 +17,7 @@ from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.maintenance.clock_jumps import LaneClock
 from gateway.store.sqlite import operations, reads
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.engine.aging_bench import LONGEST, House, aging
 from tests.engine.bench import DAY, FAILS, HOUR
 from tests.fakes import START, FakeClock
@@ -197,7 +197,7 @@ async def test_the_time_of_a_sink_that_is_away_stands_still_until_its_name_is_ba
     assert await house.rows("state, reason") == [("dead", "expired")]
 
 
-async def note(store: Store, present: tuple[str, ...], clock: FakeClock) -> None:
+async def note(store: SqliteStore, present: tuple[str, ...], clock: FakeClock) -> None:
     """As a start does, of the sinks in its configuration."""
     now = store.timeline.stored(clock.now())
     await store.change(lambda link, changes: operations.note_absences(link, changes, present=present, now=now))

@@ -17,9 +17,10 @@ from gateway.core.errors import BackupFailed, UpkeepBusy
 from gateway.host.clock import Clock
 from gateway.ingest.disk_space import Space
 from gateway.observability.metrics import Metrics
-from gateway.store.sqlite.backup import RESERVE, unfinished
+from gateway.store.base import RESERVE
+from gateway.store.sqlite.backup import unfinished
 from gateway.store.sqlite.long_read import Aside
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.store.kit import fill, serving
 from tests.support.waiting import until
 
@@ -29,7 +30,7 @@ MANY = 20_000
 class Bench:
     """A large database, a disk whose room the test decides, and an upkeep."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.room = 10 * RESERVE
         self.file = store.path.with_name("backup.db")

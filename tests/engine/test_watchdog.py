@@ -141,7 +141,7 @@ async def test_a_thread_of_the_database_that_does_not_come_back_ends_the_pings_a
 async def test_a_thread_that_does_not_begin_what_it_was_given_ends_the_pings(house: House) -> None:
     """As one that has died would."""
     store = house.bench.store
-    async with hanging(store._writer._execute):  # unseen by us, as nothing at all would be
+    async with hanging(store.commits.connection._execute):  # unseen by us, as nothing at all would be
         accepting = asyncio.ensure_future(house.bench.accept())
         await until(lambda: store.at_work["writer"] is not None)
         assert await house.pings(STUCK)
@@ -263,7 +263,7 @@ async def is_on_a_full_disk(house: House) -> None:
     house.bench.store.settles_refused = 10**6
     await house.bench.give(40)
     await house.bench.until_sent(16)
-    house.bench.store.trouble = "the disk is full"
+    house.bench.store.commits.trouble = "the disk is full"
 
 
 @pytest.mark.parametrize("trouble", [quiet, is_down, is_paused, hangs_within_its_timeout, is_slow, is_on_a_full_disk])

@@ -21,8 +21,8 @@ from gateway.sinks import open_sink
 from gateway.sinks.base import Outgoing, Sink, Threads
 from gateway.sinks.slack.config import SlackConfig
 from gateway.sinks.slack.errors import SINK_WIDE
-from gateway.store.sqlite.conversations import SinkThreads
-from gateway.store.sqlite.store import Store
+from gateway.store.conversations import SinkThreads
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import FakeClock
 from tests.sinks.http_server import answer
 from tests.sinks.sending import PATIENCE, opening, outgoing, probe, ref, send
@@ -39,7 +39,7 @@ def sink_of(slack: Slack, base: Path, threads: Threads | None, token: str = TOKE
 
 
 @asynccontextmanager
-async def world(base: Path, **more: Any) -> AsyncIterator[tuple[Slack, Sink, Store]]:
+async def world(base: Path, **more: Any) -> AsyncIterator[tuple[Slack, Sink, SqliteStore]]:
     async with serving(base / "gateway.db") as store, Slack() as slack:
         sink = sink_of(slack, base, SinkThreads(store, "desk", FakeClock()), **more)
         try:

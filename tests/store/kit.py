@@ -19,9 +19,10 @@ import pytest
 import gateway
 from gateway.core.errors import StoreError
 from gateway.core.outcome import Outcome
-from gateway.core.records import Accepted, Attempt, Counts, Duplicate, Message, NewMessage, Settlement, Status
+from gateway.core.records import Accepted, Attempt, Counts, Duplicate, Message, NewMessage, Settlement
 from gateway.core.retry import RetryPolicy, decide
-from gateway.store.sqlite.store import Store
+from gateway.core.selection import MessageStatus
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 
 _Error = TypeVar("_Error", bound=StoreError)
@@ -43,7 +44,7 @@ def new(
     at: float = START,
     sinks: tuple[str, ...] = ("erp",),
     due: float | None = None,
-    status: Status = "accepted",
+    status: MessageStatus = "accepted",
     content_type: str | None = "application/json",
 ) -> NewMessage:
     """A message with an id of its own, received `at` (Unix seconds) and owed to `sinks` at once, or when `due`."""
@@ -114,9 +115,9 @@ def sqlite_error(code: int) -> sqlite3.OperationalError:
 
 
 @asynccontextmanager
-async def serving(path: Path, retention: float = RETENTION) -> AsyncIterator[Store]:
+async def serving(path: Path, retention: float = RETENTION) -> AsyncIterator[SqliteStore]:
     """A store with its writer running; at the end everything is committed and closed."""
-    store = await Store.open(path, retention)
+    store = await SqliteStore.open(path, retention)
     running = asyncio.create_task(store.run(), name="store")
     try:
         yield store
@@ -128,14 +129,14 @@ async def serving(path: Path, retention: float = RETENTION) -> AsyncIterator[Sto
             await store.close()
 
 
-async def accepted(store: Store, message: NewMessage) -> int:
+async def accepted(store: SqliteStore, message: NewMessage) -> int:
     """The seq of a message that has to be new."""
     answer = await store.accept(message)
     assert isinstance(answer, Accepted), f"{answer} for a message that is new"
     return answer.seq
 
 
-async def duplicate(store: Store, message: NewMessage) -> Duplicate:
+async def duplicate(store: SqliteStore, message: NewMessage) -> Duplicate:
     answer = await store.accept(message)
     assert isinstance(answer, Duplicate), f"{answer} for a message that was seen before"
     return answer
@@ -144,13 +145,13 @@ async def duplicate(store: Store, message: NewMessage) -> Duplicate:
 async def refusal(path: Path, kind: type[_Error]) -> _Error:
     """The error with which this database is refused. One that opens all the same is closed again, and the test fails."""
     with pytest.raises(kind) as refused:
-        await (await Store.open(path, RETENTION)).close(clean=False)
+        await (await SqliteStore.open(path, RETENTION)).close(clean=False)
     return refused.value
 
 
 async def opened_and_closed(path: Path, *, clean: bool = True) -> bool:
     """Whether the end before was unclean."""
-    store = await Store.open(path, RETENTION)
+    store = await SqliteStore.open(path, RETENTION)
     await store.close(clean=clean)
     return store.after_unclean_end
 
@@ -186,7 +187,7 @@ def counted(path: Path) -> dict[str, Counts]:
     return {sink: Counts(**by_state) for sink, by_state in numbers.items()}
 
 
-async def assert_counters_right(store: Store) -> None:
+async def assert_counters_right(store: SqliteStore) -> None:
     nothing = Counts(queued=0, delivered=0, dead=0, discarded=0)
     counters = {sink: counts for sink, counts in (await store.counts()).items() if counts != nothing}
     assert counters == counted(store.path)
@@ -239,7 +240,7 @@ def go_on(child: subprocess.Popen[str]) -> None:
 
 async def fill(path: Path, number: int, *, body: bytes = b"{}", sinks: tuple[str, ...] = ("erp",)) -> None:
     """A database of `number` messages with queued deliveries, due one millisecond after the other, and a row of the rest."""
-    store = await Store.open(path, RETENTION)
+    store = await SqliteStore.open(path, RETENTION)
     await store.close()
     now = round(START * 1000)
     with closing(sqlite3.connect(path)) as connection, connection:

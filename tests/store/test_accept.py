@@ -13,9 +13,10 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.core import events
+from gateway.core.documents import KeptMessage
 from gateway.core.records import Accepted, Duplicate, Message, NewMessage
+from gateway.store.base import MOST_WAITING
 from gateway.store.sqlite import reads
-from gateway.store.sqlite.store import MOST_WAITING
 from tests.fakes import START
 from tests.store.kit import DAY, RETENTION, Trap, accepted, assert_counters_right, duplicate, looking, new, one, rows, serving
 from tests.support.webhooks import PAYLOADS
@@ -265,7 +266,7 @@ class TestRetention:
         async with serving(path) as store:
             await accepted(store, new("msg_1", body=b"old"))
             await accepted(store, new("msg_1", body=b"young", at=START + RETENTION + 1))
-            assert [message.body for _, _, message, _ in await store.messages_after(0, 10)] == [b"old", b"young"]
+            assert [kept.message.body for kept in await store.messages_after(0, 10)] == [b"old", b"young"]
 
 
 TEXTS = [
@@ -333,7 +334,7 @@ async def test_what_a_message_lacks_stays_absent(path: Path) -> None:
     async with serving(path) as store:
         await accepted(store, NewMessage(message, "quarantined"))
         assert await kept(path, message) == message
-        assert await store.messages_after(0, 10) == [(1, "quarantined", message, ())]
+        assert await store.messages_after(0, 10) == [KeptMessage(1, "quarantined", message, ())]
 
 
 async def kept(path: Path, message: Message) -> Message | None:

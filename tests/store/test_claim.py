@@ -11,7 +11,7 @@ import pytest
 from gateway.core.outcome import Defer, Delivered, Reason, Reject, Retry
 from gateway.core.records import Accepted, Claim, Owed
 from gateway.store.sqlite import reads
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import RETENTION, accepted, fill, looking, new, serving, settlement
 
@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "gateway.db"
 
 
-async def due_at(store: Store, *instants: float, sink: str = "erp") -> list[int]:
+async def due_at(store: SqliteStore, *instants: float, sink: str = "erp") -> list[int]:
     """Messages owed to a sink, due at these instants (seconds after START), in this order of acceptance; their seqs."""
     return [await accepted(store, new(f"{sink}_{n}_{due}", sinks=(sink,), due=START + due)) for n, due in enumerate(instants)]
 
@@ -199,7 +199,7 @@ class TestManyWaiting:
 
     async def test_start_and_the_first_claim_read_a_small_part_of_the_file(self, many: Path) -> None:
         before = bytes_read()
-        store = await Store.open(many, RETENTION)
+        store = await SqliteStore.open(many, RETENTION)
         try:
             claim = await store.claim("erp", START + MANY, 500, ())
         finally:

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from gateway.core.documents import Backup
 from gateway.core.errors import BackupExists, BackupFailed, StoreCorrupt
 from gateway.core.outcome import Delivered
-from gateway.store.sqlite.backup import RESERVE, Backup, back_up, unfinished
+from gateway.store.base import RESERVE
+from gateway.store.sqlite.backup import back_up, unfinished
 from gateway.store.sqlite.long_read import Aside
 from gateway.store.sqlite.migrations import scripts
 from tests.fakes import START
@@ -91,7 +93,7 @@ async def test_a_backup_is_a_database_to_start_from(path: Path, file: Path) -> N
 async def test_what_is_committed_meanwhile_is_not_held_up_and_not_in_it(path: Path, file: Path) -> None:
     await fill(path, 5000, body=b"x" * 4000)
     async with serving(path) as store:
-        copying = store.aside(partial(back_up, database=path, file=file, now=START, min_free=0))
+        copying = store.back_up(file, now=START, min_free=0)
         number = 0
         while not copying.ended.done():
             await accepted(store, new(f"msg_meanwhile_{number}"))

@@ -14,7 +14,7 @@ import pytest
 from gateway.core.errors import StoreCorrupt, StoreLocked
 from gateway.store.sqlite import reads
 from gateway.store.sqlite.migrations import scripts
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import (
     HANG,
@@ -39,10 +39,10 @@ pytestmark = pytest.mark.usefixtures("threads_ended")
 HOLD = """
 import asyncio, sys
 from pathlib import Path
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 
 async def main():
-    store = await Store.open(Path(sys.argv[1]), 1e6)
+    store = await SqliteStore.open(Path(sys.argv[1]), 1e6)
     print("open", store.after_unclean_end, flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     await store.close()
@@ -54,7 +54,7 @@ ACCEPT = """
 import asyncio, sys
 from pathlib import Path
 from gateway.core.outcome import Delivered
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.store.kit import new, settlement
 
 async def client(store, name):
@@ -70,7 +70,7 @@ async def client(store, name):
         number += 1
 
 async def main():
-    store = await Store.open(Path(sys.argv[1]), 1e6)
+    store = await SqliteStore.open(Path(sys.argv[1]), 1e6)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(store.run())
         for name in "abcdefgh":
@@ -216,7 +216,7 @@ class TestTheLongLook:
             return str(connection.execute(many).fetchone())
 
         await opened_and_closed(path, clean=False)
-        store = await Store.open(path, RETENTION)
+        store = await SqliteStore.open(path, RETENTION)
         try:
             assert store.after_unclean_end and store.unchecked
             with monkeypatch.context() as slow:
@@ -245,7 +245,7 @@ class TestTheLongLook:
 
 async def owed(path: Path, *, pay: bool = False) -> bool:
     """Whether a start after a clean end still owes the long look; done now, where told."""
-    store = await Store.open(path, RETENTION)
+    store = await SqliteStore.open(path, RETENTION)
     try:
         assert not store.after_unclean_end
         unchecked = store.unchecked

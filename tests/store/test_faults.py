@@ -13,7 +13,7 @@ from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.outcome import Delivered
 from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite.connection import translated
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import (
     HANG,
@@ -48,11 +48,11 @@ SMALL_DISK = """
 import asyncio, resource, sys
 from pathlib import Path
 from gateway.core.errors import StoreFailed
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.store.kit import new
 
 async def main():
-    store = await Store.open(Path(sys.argv[1]), 1e6)
+    store = await SqliteStore.open(Path(sys.argv[1]), 1e6)
     running = asyncio.create_task(store.run())
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
     number = 0
@@ -86,9 +86,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def store(path: Path) -> AsyncIterator[Store]:
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
     """One whose writer does not run yet, closed whatever happens."""
-    store = await Store.open(path, RETENTION)
+    store = await SqliteStore.open(path, RETENTION)
     yield store
     await store.close(clean=False)
 
@@ -139,7 +139,7 @@ class TestTranslation:
 
 
 class TestABrokenDisk:
-    async def test_it_ends_run_and_every_later_accept_and_settle_fails(self, store: Store, path: Path) -> None:
+    async def test_it_ends_run_and_every_later_accept_and_settle_fails(self, store: SqliteStore, path: Path) -> None:
         async with asyncio.timeout(HANG):
             running = asyncio.create_task(store.run())
             seq = await accepted(store, new("msg_1"))
@@ -157,19 +157,19 @@ class TestABrokenDisk:
                     await store.purge(0, 10, START)
             assert rows(path, "SELECT sender_id FROM messages") == [(b"msg_1",)]
 
-    async def test_everybody_who_waits_then_is_told(self, store: Store, path: Path) -> None:
+    async def test_everybody_who_waits_then_is_told(self, store: SqliteStore, path: Path) -> None:
         async with asyncio.timeout(HANG):
             trap = new(raising(sqlite_error(sqlite3.SQLITE_IOERR_WRITE)))
             tasks = [asyncio.create_task(store.accept(message)) for message in (new("msg_1"), trap, new("msg_2"))]
             settled = store.settle(settlement(1, Delivered(200)))
             await asyncio.sleep(0)
             with pytest.raises(StoreFailed):
-                await store.step()
+                await store.commits.step()
             answers = await asyncio.gather(*tasks, settled, return_exceptions=True)
             assert {type(answer) for answer in answers} == {StoreFailed}
             assert one(path, "SELECT count(*) FROM messages") == 0
 
-    async def test_a_corrupt_page_met_by_the_writer_ends_it_too_with_its_own_exit_code(self, store: Store) -> None:
+    async def test_a_corrupt_page_met_by_the_writer_ends_it_too_with_its_own_exit_code(self, store: SqliteStore) -> None:
         async with asyncio.timeout(HANG):
             running = asyncio.create_task(store.run())
             with pytest.raises(StoreCorrupt):
@@ -199,7 +199,7 @@ class TestABrokenDisk:
 
 
 class TestAFullDisk:
-    async def test_it_passes_by_itself_and_costs_only_what_was_refused(self, store: Store) -> None:
+    async def test_it_passes_by_itself_and_costs_only_what_was_refused(self, store: SqliteStore) -> None:
         writer = await limited(store)
         running = asyncio.create_task(store.run())
         seq = await accepted(store, new("msg_1"))
@@ -220,22 +220,22 @@ class TestAFullDisk:
         store.finish()
         await running
 
-    async def test_those_who_waited_together_with_the_one_too_big_are_refused_whole(self, store: Store) -> None:
+    async def test_those_who_waited_together_with_the_one_too_big_are_refused_whole(self, store: SqliteStore) -> None:
         await limited(store)
         answers = asyncio.gather(
             *(store.accept(new(f"msg_{number}", body=b"x" * 60_000)) for number in range(20)), return_exceptions=True
         )
         await asyncio.sleep(0)
-        while await store.step():
+        while await store.commits.step():
             pass
         assert {type(answer) for answer in await answers} == {StoreError}
         assert await store.messages_after(0, 100) == []
         assert await store.counts() == {}
 
 
-async def limited(store: Store) -> opening.Connection:
+async def limited(store: SqliteStore) -> opening.Connection:
     """Let the database have a hundred pages at most: SQLite answers SQLITE_FULL beyond them."""
-    writer = store._writer
+    writer = store.commits.connection
     assert await writer.run(lambda connection: connection.execute("PRAGMA max_page_count = 100").fetchone()[0]) == 100
     return writer
 

@@ -12,7 +12,8 @@ import pytest
 from gateway.core.errors import StoreError, StoreFailed, StoreOverloaded
 from gateway.core.outcome import Delivered
 from gateway.core.records import Accepted
-from gateway.store.sqlite.store import MOST_WAITING, Store
+from gateway.store.base import MOST_WAITING
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import (
     HANG,
@@ -36,31 +37,31 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def idle(path: Path) -> AsyncIterator[Store]:
+async def idle(path: Path) -> AsyncIterator[SqliteStore]:
     """A store whose writer does not run."""
-    store = await Store.open(path, RETENTION)
+    store = await SqliteStore.open(path, RETENTION)
     yield store
     await store.close()
 
 
-async def submit(store: Store, *sender_ids: str) -> list[asyncio.Task[object]]:
+async def submit(store: SqliteStore, *sender_ids: str) -> list[asyncio.Task[object]]:
     """Hand messages over, in this order, and let each reach the queue."""
     tasks: list[asyncio.Task[object]] = [asyncio.create_task(store.accept(new(sender_id))) for sender_id in sender_ids]
     await asyncio.sleep(0)
     return tasks
 
 
-async def test_accepts_and_settles_that_wait_together_are_one_commit(idle: Store) -> None:
+async def test_accepts_and_settles_that_wait_together_are_one_commit(idle: SqliteStore) -> None:
     tasks = await submit(idle, *(f"msg_{number}" for number in range(200)))
-    while await idle.step():
+    while await idle.commits.step():
         pass
     await asyncio.gather(*tasks)
     commits: list[int] = []
-    idle.on_commit = lambda jobs, seconds: commits.append(jobs)
+    idle.commits.on_commit = lambda jobs, seconds: commits.append(jobs)
 
     settles = [idle.settle(settlement(seq, Delivered(200))) for seq in range(1, 201)]
     tasks = await submit(idle, *(f"msg_{number}" for number in range(200, 400)))
-    while await idle.step():
+    while await idle.commits.step():
         pass
 
     assert commits == [400]
@@ -72,7 +73,7 @@ async def test_accepts_and_settles_that_wait_together_are_one_commit(idle: Store
 async def test_sixty_four_clients_take_far_fewer_commits_than_messages(path: Path) -> None:
     async with serving(path) as store:
         commits: list[tuple[int, float]] = []
-        store.on_commit = lambda jobs, seconds: commits.append((jobs, seconds))
+        store.commits.on_commit = lambda jobs, seconds: commits.append((jobs, seconds))
 
         async def client(name: int) -> None:
             for number in range(10):
@@ -87,19 +88,19 @@ async def test_sixty_four_clients_take_far_fewer_commits_than_messages(path: Pat
         await assert_counters_right(store)
 
 
-async def test_a_lone_message_is_committed_at_once_and_not_after_a_timer(idle: Store) -> None:
+async def test_a_lone_message_is_committed_at_once_and_not_after_a_timer(idle: SqliteStore) -> None:
     (task,) = await submit(idle, "msg_1")
-    assert await idle.step()
+    assert await idle.commits.step()
     assert isinstance(await task, Accepted)
-    assert not await idle.step()
+    assert not await idle.commits.step()
 
 
-async def test_nobody_is_told_before_the_commit(idle: Store, path: Path) -> None:
+async def test_nobody_is_told_before_the_commit(idle: SqliteStore, path: Path) -> None:
     (task,) = await submit(idle, "msg_1")
     seen: list[int] = []
     task.add_done_callback(lambda _: seen.append(one(path, "SELECT count(*) FROM messages")))
     assert not task.done()
-    await idle.step()
+    await idle.commits.step()
     await task
     await asyncio.sleep(0)
     assert seen == [1]
@@ -144,11 +145,11 @@ class TestABug:
                     await store.accept(new(raising(RuntimeError("a bug"))))
                 await accepted(store, new(f"msg_{number}"))
 
-    async def test_a_trouble_of_the_disk_while_jobs_are_tried_alone_leaves_nobody_waiting(self, idle: Store) -> None:
+    async def test_a_trouble_of_the_disk_while_jobs_are_tried_alone_leaves_nobody_waiting(self, idle: SqliteStore) -> None:
         bug, trouble = raising(RuntimeError("a bug")), raising(sqlite_error(sqlite3.SQLITE_IOERR))
         tasks = await submit(idle, "msg_1", bug, trouble, "msg_2", "msg_3")
         with pytest.raises(StoreFailed):
-            await idle.step()
+            await idle.commits.step()
 
         async with asyncio.timeout(HANG):
             first, second, *others = await asyncio.gather(*tasks, return_exceptions=True)
@@ -158,7 +159,7 @@ class TestABug:
 
 
 class TestOverload:
-    async def test_messages_beyond_the_bound_are_refused_and_those_before_them_kept(self, idle: Store, path: Path) -> None:
+    async def test_messages_beyond_the_bound_are_refused_and_those_before_them_kept(self, idle: SqliteStore, path: Path) -> None:
         tasks = await submit(idle, *(f"msg_{number}" for number in range(MOST_WAITING)))
         async with asyncio.timeout(HANG):
             with pytest.raises(StoreOverloaded) as refused:
@@ -172,17 +173,17 @@ class TestOverload:
         assert all(isinstance(answer, Accepted) for answer in answers)
         assert one(path, "SELECT count(*) FROM messages") == MOST_WAITING
 
-    async def test_after_the_crowd_the_next_one_is_taken(self, idle: Store) -> None:
+    async def test_after_the_crowd_the_next_one_is_taken(self, idle: SqliteStore) -> None:
         tasks = await submit(idle, *(f"msg_{number}" for number in range(MOST_WAITING)))
-        await idle.step()
+        await idle.commits.step()
         await asyncio.gather(*tasks)
         (task,) = await submit(idle, "one more")
-        await idle.step()
+        await idle.commits.step()
         assert isinstance(await task, Accepted)
 
-    async def test_an_outcome_is_taken_even_then(self, idle: Store) -> None:
+    async def test_an_outcome_is_taken_even_then(self, idle: SqliteStore) -> None:
         (first,) = await submit(idle, "msg_first")
-        await idle.step()
+        await idle.commits.step()
         await first
         tasks = await submit(idle, *(f"msg_{number}" for number in range(MOST_WAITING)))
         settled = idle.settle(settlement(1, Delivered(200)))
@@ -194,7 +195,7 @@ class TestOverload:
 
 
 class TestTheEnd:
-    async def test_finish_lets_run_end_after_everything_that_waits(self, idle: Store, path: Path) -> None:
+    async def test_finish_lets_run_end_after_everything_that_waits(self, idle: SqliteStore, path: Path) -> None:
         tasks = await submit(idle, *(f"msg_{number}" for number in range(MOST_WAITING)))
         idle.finish()
         await idle.run()
@@ -203,7 +204,7 @@ class TestTheEnd:
         assert one(path, "SELECT count(*) FROM messages") == MOST_WAITING
 
     async def test_close_refuses_what_still_waits_and_all_that_comes_later(self, path: Path) -> None:
-        store = await Store.open(path, RETENTION)
+        store = await SqliteStore.open(path, RETENTION)
         (task,) = await submit(store, "msg_1")
         await store.close()
         async with asyncio.timeout(HANG):
@@ -216,7 +217,7 @@ class TestTheEnd:
         assert one(path, "SELECT count(*) FROM messages") == 0
 
     async def test_close_may_be_called_twice(self, path: Path) -> None:
-        store = await Store.open(path, RETENTION)
+        store = await SqliteStore.open(path, RETENTION)
         await store.close()
         await store.close()
 
@@ -232,7 +233,7 @@ class TestTheEnd:
 
     async def test_a_writer_that_is_cut_leaves_nobody_waiting_for_ever(self, path: Path) -> None:
         """A crash in any task takes the group down, and a lane that waits for its settle must not hold it up."""
-        store = await Store.open(path, RETENTION)
+        store = await SqliteStore.open(path, RETENTION)
         running = asyncio.create_task(store.run())
         (task,) = await submit(store, "msg_0")
         await task

@@ -16,10 +16,11 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from gateway.core.documents import KeptMessage
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.records import Accepted, Attempt, Counts, Duplicate, NewMessage, Settlement
 from gateway.core.retry import RetryPolicy, Transition, decide, expired
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import DAY, STATES, crash_copy, new, rows
 
@@ -159,7 +160,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.lives = 1
         self.now = START
         self.model = Model()
-        self.store = self.loop.run_until_complete(Store.open(self.path, KEPT))
+        self.store = self.loop.run_until_complete(SqliteStore.open(self.path, KEPT))
         assert not self.store.after_unclean_end
 
     def teardown(self) -> None:
@@ -173,7 +174,7 @@ class StoreMachine(RuleBasedStateMachine):
         async def commit() -> list[_T]:
             futures = [asyncio.ensure_future(hand_over(job)) for job in jobs]
             await asyncio.sleep(0)
-            assert await self.store.step()
+            assert await self.store.commits.step()
             return [await future for future in futures]
 
         return self.loop.run_until_complete(commit())
@@ -256,7 +257,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.loop.run_until_complete(self.store.close())
-        self.store = self.loop.run_until_complete(Store.open(self.path, KEPT))
+        self.store = self.loop.run_until_complete(SqliteStore.open(self.path, KEPT))
         assert not self.store.after_unclean_end
 
     @rule(in_flight=st.booleans())
@@ -265,7 +266,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.lives += 1
         copy = self.loop.run_until_complete(self.crashed(new("lost", at=self.now) if in_flight else None))
         self.path = copy
-        self.store = self.loop.run_until_complete(Store.open(copy, KEPT))
+        self.store = self.loop.run_until_complete(SqliteStore.open(copy, KEPT))
         assert self.store.after_unclean_end
         self.loop.run_until_complete(self.store.quick_check())
 
@@ -292,7 +293,7 @@ class StoreMachine(RuleBasedStateMachine):
         messages = self.model.messages
         page = self.loop.run_until_complete(self.store.messages_after(0, 10_000))
         assert page == [
-            (seq, "accepted", first.new.message, tuple(sorted(first.owing))) for seq, first in sorted(messages.items())
+            KeptMessage(seq, "accepted", first.new.message, tuple(sorted(first.owing))) for seq, first in sorted(messages.items())
         ]
         query = "SELECT seq, duplicates, forgotten FROM messages ORDER BY seq"
         assert rows(self.path, query) == [

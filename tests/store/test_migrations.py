@@ -17,7 +17,7 @@ import pytest
 from gateway.core.errors import StoreCorrupt, StoreFailed
 from gateway.store.sqlite.backup import unfinished
 from gateway.store.sqlite.migrations import Upgrade, backup_before, scripts
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.store import writing
 from tests.store.kit import HANG, RETENTION, crash_copy, files, fill, go_on, line, one, process, rows, set_version
 from tests.support.waiting import until
@@ -43,14 +43,14 @@ START = """
 import asyncio, sys
 from pathlib import Path
 from gateway.store.sqlite.migrations import Upgrade
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 
 def told(event, **facts):
     print(event, facts.get("schema"), flush=True)
     sys.stdin.readline()
 
 async def main():
-    store = await Store.open(Path(sys.argv[1]), 1e6, Upgrade(scripts=tuple(sys.argv[2:]), told=told))
+    store = await SqliteStore.open(Path(sys.argv[1]), 1e6, Upgrade(scripts=tuple(sys.argv[2:]), told=told))
     await store.close()
     print("opened", flush=True)
 
@@ -71,7 +71,7 @@ async def opened(path: Path, *more: str, min_free: int = 0) -> list[tuple[str, d
     """Open and close it by the first schema and these scripts; what was told of it."""
     told: list[tuple[str, dict[str, Any]]] = []
     upgrade = Upgrade(scripts=(*FIRST, *more), min_free=min_free, told=lambda event, **facts: told.append((event, facts)))
-    store = await Store.open(path, RETENTION, upgrade)
+    store = await SqliteStore.open(path, RETENTION, upgrade)
     await store.close()
     return told
 

@@ -15,7 +15,7 @@ import pytest
 from gateway.core.errors import StoreError, StoreFailed
 from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite.migrations import APPLICATION_ID, scripts
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import RETENTION, accepted, line, new, one, opened_and_closed, process, refusal, rows, serving, set_version
 
@@ -24,11 +24,11 @@ REFUSED = """
 import asyncio, sys, threading
 from pathlib import Path
 from gateway.core.errors import StoreCorrupt
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 
 async def main():
     try:
-        await Store.open(Path(sys.argv[1]), 1e6)
+        await SqliteStore.open(Path(sys.argv[1]), 1e6)
     except StoreCorrupt:
         pass
 
@@ -214,11 +214,11 @@ class TestTheReader:
             assert (Path(f"{path}-wal").stat().st_size, path.stat().st_size) == (wal, file)
 
     async def test_it_does_not_see_what_is_not_committed_and_sees_at_once_what_is(self, path: Path) -> None:
-        store = await Store.open(path, RETENTION)
+        store = await SqliteStore.open(path, RETENTION)
         task = asyncio.create_task(store.accept(new("msg_1")))
         await asyncio.sleep(0)
         assert await store.messages_after(0, 10) == []
-        await store.step()
+        await store.commits.step()
         assert len(await store.messages_after(0, 10)) == 1
         await task
         await store.close()

@@ -16,7 +16,7 @@ from gateway.core.outcome import Delivered, Reason, Reject, Retry
 from gateway.core.records import SinkState
 from gateway.core.selection import Target
 from gateway.store.sqlite import operations, reads
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import accepted, assert_counters_right, new, one, rows, serving, settlement
 
@@ -24,23 +24,23 @@ _LATER = START + 500.0
 _COLUMNS = "state, attempts, retries, since_ms, due_ms, ended_ms, reason, replayed"
 
 
-async def reopen(store: Store, *targets: Target, states: tuple[str, ...] = ("dead",)) -> list[Target]:
+async def reopen(store: SqliteStore, *targets: Target, states: tuple[str, ...] = ("dead",)) -> list[Target]:
     return await store.change(lambda link, changes: operations.reopen(link, targets, states, _LATER, changes))
 
 
-async def add(store: Store, *targets: Target) -> list[Target]:
+async def add(store: SqliteStore, *targets: Target) -> list[Target]:
     return await store.change(lambda link, changes: operations.add(link, targets, _LATER, changes))
 
 
-async def discard(store: Store, *targets: Target) -> list[Target]:
+async def discard(store: SqliteStore, *targets: Target) -> list[Target]:
     return await store.change(lambda link, changes: operations.discard(link, targets, _LATER, changes))
 
 
-async def message(store: Store, name: str, *, sinks: tuple[str, ...] = ("erp",)) -> int:
+async def message(store: SqliteStore, name: str, *, sinks: tuple[str, ...] = ("erp",)) -> int:
     return await accepted(store, new(name, sinks=sinks))
 
 
-async def dead(store: Store, name: str) -> Target:
+async def dead(store: SqliteStore, name: str) -> Target:
     seq = await message(store, name)
     assert await store.settle(settlement(seq, Retry(Reason.DNS), number=1))
     assert await store.settle(settlement(seq, Reject(Reason.REJECTED), number=2, retries=1))

@@ -19,7 +19,7 @@ from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.records import NewMessage, Owed
 from gateway.core.selection import Target
 from gateway.store.sqlite import operations, reads
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import accepted, new, serving, settlement
 
@@ -38,16 +38,16 @@ def of(sr: str | None, at: float | None, *, received: float = START, due: float 
     )
 
 
-async def claimable(store: Store, *, now: float = START, busy: frozenset[int] = frozenset(), limit: int = 500) -> list[int]:
+async def claimable(store: SqliteStore, *, now: float = START, busy: frozenset[int] = frozenset(), limit: int = 500) -> list[int]:
     claim = await store.claim("erp", now, limit, busy, by_sr=True)
     return [owed.seq for owed in claim.owed]
 
 
-async def replay(store: Store, seq: int) -> None:
+async def replay(store: SqliteStore, seq: int) -> None:
     await store.change(lambda link, changes: operations.reopen(link, [Target(seq, "erp")], ["dead"], START, changes))
 
 
-async def note_ordering(store: Store, in_order: tuple[str, ...]) -> None:
+async def note_ordering(store: SqliteStore, in_order: tuple[str, ...]) -> None:
     """As the lanes do: what waits is brought into order, a slice at a time, before the sink counts as in order."""
     for sink in await store.read(lambda link: operations.unordered(link, in_order=in_order, sinks=("erp",))):
         after: operations.Place | None = operations.BEGINNING
@@ -56,7 +56,7 @@ async def note_ordering(store: Store, in_order: tuple[str, ...]) -> None:
     await store.change(partial(operations.note_ordering, in_order=in_order, sinks=("erp",)))
 
 
-async def deliver(store: Store, *seqs: int) -> None:
+async def deliver(store: SqliteStore, *seqs: int) -> None:
     for seq in seqs:
         assert await store.settle(settlement(seq, Delivered()))
 
@@ -192,7 +192,7 @@ def test_what_may_be_claimed_is_what_the_model_says(steps: list[tuple[object, ..
                 assert [owed.seq for owed in claim.owed] == expected[:limit]
                 assert claim.more == (len(expected) > limit)
 
-    async def change(store: Store, what: str, row: _Row) -> None:
+    async def change(store: SqliteStore, what: str, row: _Row) -> None:
         target = [Target(row.seq, "erp")]
         if what in ("deliver", "reject", "retry") and row.state == "queued":
             await store.settle(settlement(row.seq, _OUTCOMES[what]))

@@ -7,20 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.attention import MOST_COUNTED
+from gateway.core.documents import LastFailure
 from gateway.core.outcome import Delivered, Reason, Reject, Retry
 from gateway.core.selection import Target
 from gateway.store.sqlite import operations
 from gateway.store.sqlite.migrations import Upgrade, migrate
-from gateway.store.sqlite.overview import last_failure, overview, sizes
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.overview import last_failures, overview, sizes
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import accepted, fill, looking, new, serving, settlement
 
 FAILS = Retry(Reason.HTTP_STATUS, "HTTP 500", 500)
 
 
-async def view(store: Store) -> Any:
-    return await store.ask(overview)
+async def view(store: SqliteStore) -> Any:
+    return await store.overview()
 
 
 async def test_the_oldest_is_that_which_was_accepted_first_wherever_it_stands_in_the_queue(tmp_path: Path) -> None:
@@ -52,13 +53,13 @@ async def test_a_replay_makes_a_delivery_young_again(tmp_path: Path) -> None:
 async def test_the_last_failure_is_found_among_the_deliveries_that_are_not_made(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         dead, waiting, made = [await accepted(store, new(name)) for name in "abc"]
-        assert await store.ask(lambda connection: last_failure(connection, "erp")) is None
+        assert (await store.last_failures(["erp"])).get("erp") is None
         await store.settle(settlement(dead, Reject(Reason.HTTP_STATUS, "HTTP 410", 410), at=START + 1))
-        assert await store.ask(lambda connection: last_failure(connection, "erp")) == (START + 1, "http_status", 410, "HTTP 410")
+        assert (await store.last_failures(["erp"])).get("erp") == LastFailure(START + 1, "http_status", 410, "HTTP 410")
         await store.settle(settlement(waiting, FAILS, at=START + 2))
         await store.settle(settlement(made, Delivered(), at=START + 3))
-        assert await store.ask(lambda connection: last_failure(connection, "erp")) == (START + 2, "http_status", 500, "HTTP 500")
-        assert await store.ask(lambda connection: last_failure(connection, "crm")) is None
+        assert (await store.last_failures(["erp"])).get("erp") == LastFailure(START + 2, "http_status", 500, "HTTP 500")
+        assert (await store.last_failures(["crm"])).get("crm") is None
 
 
 async def test_what_is_set_aside_is_counted_and_the_files_are_measured(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def waiting(path: Path, number: int, *, last: int) -> int:
     connection.isolation_level = None
     connection.set_progress_handler(count, 1000)
     seen = overview(connection)
-    last_failure(connection, "erp")
+    last_failures(connection, ["erp"])
     connection.close()
     assert (seen.counts["erp"].queued, seen.oldest, seen.unrouted) == (number, {"erp": 0.001}, MOST_COUNTED)
     return steps

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from gateway.core.outcome import Delivered, Reason, Reject, Retry
-from gateway.core.records import NewMessage, Settlement, Status
+from gateway.core.records import NewMessage, Settlement
 from gateway.core.retry import Transition
-from gateway.core.selection import Target
+from gateway.core.selection import MessageStatus, Target
 from gateway.store.sqlite import operations
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from gateway.store.sqlite.writes import Changes
 from tests.fakes import START
 from tests.store.kit import DAY, accepted, assert_counters_right, duplicate, new, one, rows, serving, settlement
@@ -35,7 +35,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "gateway.db"
 
 
-async def finished(store: Store, message: NewMessage) -> int:
+async def finished(store: SqliteStore, message: NewMessage) -> int:
     """Accept a message and deliver it everywhere."""
     seq = await accepted(store, message)
     for sink, _ in message.deliveries:
@@ -103,7 +103,7 @@ async def test_a_message_whose_deliveries_a_person_discarded_goes(path: Path) ->
 
 
 @pytest.mark.parametrize("status", ["quarantined", "unrouted"])
-async def test_one_that_was_never_owed_to_anybody_goes_when_it_is_old(path: Path, status: Status) -> None:
+async def test_one_that_was_never_owed_to_anybody_goes_when_it_is_old(path: Path, status: MessageStatus) -> None:
     async with serving(path) as store:
         await accepted(store, new("msg_1", sinks=(), status=status))
         young = await accepted(store, new("msg_2", sinks=(), status=status, at=CUT))
@@ -243,9 +243,9 @@ async def test_a_purge_is_committed_with_the_messages_that_come_meanwhile(path: 
     async with serving(path) as store:
         for number in range(5):
             await finished(store, new(f"msg_{number}"))
-    store = await Store.open(path, 90 * DAY)
+    store = await SqliteStore.open(path, 90 * DAY)
     commits: list[int] = []
-    store.on_commit = lambda jobs, seconds: commits.append(jobs)
+    store.commits.on_commit = lambda jobs, seconds: commits.append(jobs)
     async with asyncio.TaskGroup() as tasks:
         purged = tasks.create_task(store.purge(0, 100, CUT))
         fresh = tasks.create_task(store.accept(new("fresh", at=CUT)))

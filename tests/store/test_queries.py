@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +10,25 @@ import msgspec
 import pytest
 
 from gateway.core.outcome import Delivered, Reason, Reject
-from gateway.core.records import Status
-from gateway.core.selection import Selection, Target
-from gateway.store.sqlite import named, queries, walks
-from gateway.store.sqlite.store import Store
+from gateway.core.selection import MessageStatus, Selection, Target
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import accepted, duplicate, new, serving, settlement
 
 _FIRST = Target(0, "")
 
 
-async def keep(store: Store, sender: str, *, at: float = START, status: Status = "accepted", **fields: Any) -> int:
+async def keep(store: SqliteStore, sender: str, *, at: float = START, status: MessageStatus = "accepted", **fields: Any) -> int:
     message = new(sender, at=at, status=status, sinks=("erp", "crm") if status == "accepted" else ())
     return await accepted(store, msgspec.structs.replace(message, message=msgspec.structs.replace(message.message, **fields)))
 
 
-async def found_by(store: Store, text: str) -> list[int]:
-    return await store.read(lambda reader: sorted({*named.exactly(reader, text, 0)[0], *named.begun(reader, text, 0)[0]}))
+async def found_by(store: SqliteStore, text: str) -> list[int]:
+    pages = [await store.named(text, 0, whole=whole) for whole in (True, False)]
+    return sorted({seq for seqs, _ in pages for seq in seqs})
 
 
-async def listed(store: Store, selection: Selection, seqs: list[int] | None = None, limit: int = 100) -> list[str]:
+async def listed(store: SqliteStore, selection: Selection, seqs: list[int] | None = None, limit: int = 100) -> list[str]:
     """The delivery ids of all pages."""
     found: list[str] = []
     after: Target | None = _FIRST
@@ -38,9 +36,9 @@ async def listed(store: Store, selection: Selection, seqs: list[int] | None = No
         if after is None:
             return found
         begin = after
-        page, after = await store.read(partial(queries.deliveries, selection=selection, seqs=seqs, after=begin, limit=limit))
+        page, after = await store.deliveries(selection, seqs, begin, limit)
         assert len(page) <= limit
-        found += [document["delivery_id"] for document in page]
+        found += [f"{one.ids.id}-{one.delivery.sink}" for one in page]
     raise AssertionError("the pages have no end")
 
 
@@ -82,16 +80,16 @@ async def test_a_prefix_in_another_script_finds_all_that_begin_so(tmp_path: Path
 async def test_a_reference_id_is_found_by_its_index_from_the_oldest(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         seqs = [await keep(store, f"m{n}", reference_id="BAG-1" if n in (1, 2, 8) else "other") for n in range(10)]
-        found = await store.read(partial(named.exactly, text="BAG-1", after=0))
+        found = await store.named("BAG-1", 0, whole=True)
         assert found == ([seqs[1], seqs[2], seqs[8]], None)
-        assert await store.read(lambda reader: named.exactly(reader, "BAG-1", seqs[7])) == ([seqs[8]], None)
-        assert await store.read(lambda reader: named.exactly(reader, "BAG", 0)) == ([], None)
+        assert await store.named("BAG-1", seqs[7], whole=True) == ([seqs[8]], None)
+        assert await store.named("BAG", 0, whole=True) == ([], None)
 
 
 async def test_an_empty_database_has_no_reference_and_no_page(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
-        assert await store.read(lambda reader: named.exactly(reader, "x", 0)) == ([], None)
-        assert await store.read(lambda reader: queries.messages(reader, Selection(), None, 0, 10)) == ([], None)
+        assert await store.named("x", 0, whole=True) == ([], None)
+        assert await store.messages(Selection(), None, 0, 10) == ([], None)
         assert await listed(store, Selection()) == []
 
 
@@ -105,8 +103,8 @@ async def test_the_pages_hold_each_delivery_once_and_in_order(tmp_path: Path, li
         pages: list[str] = []
         after: int | None = 0
         while after is not None:
-            page, after = await store.read(partial(queries.messages, selection=Selection(), seqs=None, after=after, limit=limit))
-            pages += [document["message_id"] for document in page]
+            page, after = await store.messages(Selection(), None, after, limit)
+            pages += [one.ids.id for one in page]
         assert pages == [f"{number:032x}" for number in range(7)]
 
 
@@ -131,17 +129,17 @@ async def test_deliveries_are_chosen_by_state_sink_time_and_id_and_all_of_it_tog
 
 
 async def test_messages_are_chosen_by_status_and_time(tmp_path: Path) -> None:
-    statuses: tuple[Status, ...] = ("accepted", "unrouted", "quarantined")
+    statuses: tuple[MessageStatus, ...] = ("accepted", "unrouted", "quarantined")
     async with serving(tmp_path / "gateway.db") as store:
         for number, status in enumerate(statuses):
             await keep(store, f"m{number}", status=status, at=START + number)
         for status in statuses:
             selection = Selection(status=status)
-            page, _ = await store.read(partial(queries.messages, selection=selection, seqs=None, after=0, limit=10))
-            assert [document["status"] for document in page] == [status]
+            page, _ = await store.messages(selection, None, 0, 10)
+            assert [one.status for one in page] == [status]
         selection = Selection(since=START + 1, until=START + 2)
-        page, _ = await store.read(lambda reader: queries.messages(reader, selection, None, 0, 10))
-        assert [document["sender_id"] for document in page] == ["m1"]
+        page, _ = await store.messages(selection, None, 0, 10)
+        assert [one.ids.sender_id for one in page] == ["m1"]
 
 
 async def test_a_slice_of_an_act_tells_which_messages_are_quarantined(tmp_path: Path) -> None:
@@ -149,7 +147,7 @@ async def test_a_slice_of_an_act_tells_which_messages_are_quarantined(tmp_path: 
         await keep(store, "m1", status="quarantined")
         await keep(store, "m2")
         for selection, expected in ((Selection(status="quarantined"), [True]), (Selection(), [True, False])):
-            page, after = await store.read(partial(queries.chosen, selection=selection, seqs=None, after=0, limit=10))
+            page, after = await store.chosen(selection, None, 0, 10)
             assert [one.quarantined for one in page] == expected and after is None
 
 
@@ -159,9 +157,9 @@ async def test_the_targets_of_an_act_are_what_the_list_shows(tmp_path: Path) -> 
         await store.settle(settlement(seqs[1], Reject(Reason.REJECTED)))
         for state, sink in itertools.product((None, "dead", "queued"), (None, "erp")):
             selection = msgspec.convert({"state": state, "sink": sink}, Selection)
-            chosen, _ = await store.read(partial(walks.deliveries, selection=selection, seqs=None, after=_FIRST, limit=100))
-            page, _ = await store.read(partial(queries.deliveries, selection=selection, seqs=None, after=_FIRST, limit=100))
-            assert [target.sink for target in chosen] == [document["sink"] for document in page]
+            chosen, _ = await store.targets(selection, None, _FIRST, 100, ())
+            page, _ = await store.deliveries(selection, None, _FIRST, 100)
+            assert [target.sink for target in chosen] == [one.delivery.sink for one in page]
             assert len(chosen) == len(page) > 0
 
 
@@ -170,13 +168,13 @@ async def test_the_story_tells_of_deliveries_attempts_and_conflicting_duplicates
         seq = await keep(store, "m1")
         await store.settle(settlement(seq, Reject(Reason.HTTP_STATUS, "HTTP 410", 410)))
         await duplicate(store, new("m1", body=b'{"another": "\xff"}', at=START + 5))
-        story = await store.read(lambda reader: queries.story(reader, seq))
-        assert story is not None and await store.read(lambda reader: queries.story(reader, seq + 1)) is None
-        assert story["duplicates"] == 1 and story["body"] == "{}" and story["sender_id"] == "m1"
-        crm, erp = story["deliveries"]
-        assert (crm["sink"], crm["state"], crm["attempts"]) == ("crm", "queued", [])
-        assert (erp["state"], erp["reason"], erp["next_attempt_at"]) == ("dead", "rejected", None)
-        (attempt,) = erp["attempts"]
-        assert (attempt["attempt"], attempt["outcome"], attempt["status"], attempt["detail"]) == (1, "reject", 410, "HTTP 410")
-        (conflict,) = story["conflicts"]
-        assert conflict["body"] == '{"another": "\ufffd"}'
+        story = await store.story(seq)
+        assert story is not None and await store.story(seq + 1) is None
+        assert story.duplicates == 1 and story.body == "{}" and story.ids.sender_id == "m1"
+        crm, erp = story.deliveries
+        assert (crm.delivery.sink, crm.delivery.state, crm.attempts) == ("crm", "queued", ())
+        assert (erp.delivery.state, erp.delivery.reason, erp.delivery.due_at) == ("dead", "rejected", None)
+        (attempt,) = erp.attempts
+        assert (attempt.number, attempt.outcome, attempt.status, attempt.detail) == (1, "reject", 410, "HTTP 410")
+        (conflict,) = story.conflicts
+        assert conflict.body == '{"another": "\ufffd"}'

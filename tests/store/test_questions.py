@@ -127,7 +127,7 @@ def test_messages(reader: sqlite3.Connection, window: str, status: str | None) -
     watch.check()
     where, values = _conditions(selection, "status")
     expected = reader.execute(f"SELECT m.id FROM messages m WHERE {where} ORDER BY seq", values).fetchall()
-    assert [(one["message_id"],) for one in found] == expected
+    assert [(one.ids.id,) for one in found] == expected
     chosen = watch.whole(lambda after: queries.chosen(reader, selection, None, after, 40), 0)
     assert len(chosen) == len(expected)
     watch.check()
@@ -208,13 +208,13 @@ def test_the_overview_and_a_backtest(reader: sqlite3.Connection) -> None:
     watch.page(lambda: (overview(reader), None))
 
     def routed(after: int) -> tuple[list[Any], int | None]:
-        page, go_on, _ = queries.received_since(reader, _MIDDLE, after, 40, 1024 * 1024)
-        return page, go_on
+        page = queries.received_since(reader, _MIDDLE, after, 40, 1024 * 1024)
+        return list(page.messages), page.go_on_after
 
     found = watch.whole(routed, 0)
     watch.check()
-    query = "SELECT seq FROM messages WHERE received_ms >= ? AND status <> 'quarantined' ORDER BY seq"
-    assert [(row[0],) for row in found] == reader.execute(query, (int(_MIDDLE * 1000),)).fetchall()
+    query = "SELECT id FROM messages WHERE received_ms >= ? AND status <> 'quarantined' ORDER BY seq"
+    assert [(one.id,) for one in found] == reader.execute(query, (int(_MIDDLE * 1000),)).fetchall()
 
 
 def test_the_bound_is_a_small_part_of_a_walk_through_the_table(reader: sqlite3.Connection) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.errors import StoreCorrupt
 from gateway.store.sqlite.migrations import scripts
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.store.kit import RETENTION, crash_copy, files, fill, refusal
 
 pytestmark = pytest.mark.usefixtures("threads_ended")
@@ -98,7 +98,7 @@ class TestOfALaterVersion:
 
     async def test_and_so_is_one_after_an_unclean_end(self, path: Path, tmp_path: Path) -> None:
         """The write-ahead log of the newer version is a part of its database."""
-        store = await Store.open(path, RETENTION)
+        store = await SqliteStore.open(path, RETENTION)
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA user_version = 99")
             copy = crash_copy(path, tmp_path / "left")
@@ -159,7 +159,7 @@ class TestDamage:
         await refused(big)
 
     async def test_damage_at_start_is_left_alone_with_a_write_ahead_log_beside_it(self, big: Path, tmp_path: Path) -> None:
-        store = await Store.open(big, RETENTION)
+        store = await SqliteStore.open(big, RETENTION)
         with closing(sqlite3.connect(big)) as connection, connection:
             connection.execute("UPDATE messages SET duplicates = 1 WHERE seq = 1000")
             ((page,),) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'attempts'").fetchall()
@@ -172,7 +172,7 @@ class TestDamage:
     async def test_garbage_in_a_page_in_the_middle_is_found_by_the_quick_check(self, big: Path) -> None:
         damage(big, middle_leaf(big))
         before = files(big)
-        store = await Store.open(big, RETENTION)  # a start reads a small part of the file
+        store = await SqliteStore.open(big, RETENTION)  # a start reads a small part of the file
         try:
             with pytest.raises(StoreCorrupt) as found:
                 await store.quick_check()
@@ -183,13 +183,13 @@ class TestDamage:
         assert files(big) == before
 
     async def test_a_sound_file_passes_the_quick_check_beside_the_traffic(self, big: Path) -> None:
-        store = await Store.open(big, RETENTION)
+        store = await SqliteStore.open(big, RETENTION)
         await store.quick_check()
         await store.close()
 
     async def test_a_read_that_meets_damage_says_so(self, big: Path) -> None:
         damage(big, middle_leaf(big))
-        store = await Store.open(big, RETENTION)
+        store = await SqliteStore.open(big, RETENTION)
         with pytest.raises(StoreCorrupt):
             await store.read(lambda connection: connection.execute("SELECT sum(length(body)) FROM messages").fetchone())
         await store.close()

@@ -118,7 +118,7 @@ async def test_a_delivery_that_left_the_queue_does_not_move_again(
 async def test_the_same_outcome_twice_in_one_commit_counts_once(path: Path) -> None:
     commits: list[int] = []
     async with serving(path) as store:
-        store.on_commit = lambda jobs, seconds: commits.append(jobs)
+        store.commits.on_commit = lambda jobs, seconds: commits.append(jobs)
         seq = await accepted(store, new("msg_1"))
         first, second = store.settle(settlement(seq, Delivered(200))), store.settle(settlement(seq, Delivered(200)))
         assert (await first, await second) == (True, False)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import StoreFailed
 from gateway.store.sqlite.standing import Standing
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.store.kit import RETENTION, accepted, new, serving
 
 PAGE = 4096
@@ -179,7 +179,7 @@ def test_a_folder_that_can_not_be_entered_for_a_while_is_nothing_that_happened_t
 
 async def test_a_reader_that_meets_the_hole_first_tells_of_the_log(tmp_path: Path) -> None:
     """In place of a corrupt database, which a backup would have to be restored for."""
-    store = await Store.open(tmp_path / "gateway.db", RETENTION)
+    store = await SqliteStore.open(tmp_path / "gateway.db", RETENTION)
     wal = Path(f"{store.path}-wal")
     size = wal.stat().st_size
     os.truncate(wal, 0)

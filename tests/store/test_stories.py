@@ -62,13 +62,13 @@ def test_a_story_tells_the_last_attempts_and_some_conflicts_and_says_that_there_
     watch = Watch(reader)
     story, _ = watch.page(lambda: (queries.story(reader, STORIED), None))
     watch.check()
-    (delivery,) = [one for one in story["deliveries"] if one["sink"] == "erp"]
-    assert delivery["attempt"] == ATTEMPTS
-    assert [one["attempt"] for one in delivery["attempts"]] == list(range(ATTEMPTS - MOST_ATTEMPTS + 1, ATTEMPTS + 1))
-    assert len([one for one in story["deliveries"] if len(one["attempts"]) == 20]) == SINKS + 1
-    assert len(story["conflicts"]) == MOST_CONFLICTS and story["more_conflicts"]
+    (delivery,) = [one for one in story.deliveries if one.delivery.sink == "erp"]
+    assert delivery.delivery.attempts == ATTEMPTS
+    assert [one.number for one in delivery.attempts] == list(range(ATTEMPTS - MOST_ATTEMPTS + 1, ATTEMPTS + 1))
+    assert len([one for one in story.deliveries if len(one.attempts) == 20]) == SINKS + 1
+    assert len(story.conflicts) == MOST_CONFLICTS and story.more_conflicts
     other = queries.story(reader, STORIED + 1)
-    assert other is not None and other["conflicts"] == [] and not other["more_conflicts"]
+    assert other is not None and other.conflicts == () and not other.more_conflicts
 
 
 @pytest.mark.parametrize("limit", [1, 77, 500, ATTEMPTS])
@@ -79,7 +79,7 @@ def test_the_pages_of_attempts_hold_each_once_in_order_and_end(limit: int, reade
         return queries.attempts(reader, STORIED, "erp", after, limit)
 
     found = watch.whole(page, ATTEMPTS - 1500 if limit == 1 else 0)
-    assert [one["attempt"] for one in found] == list(range(ATTEMPTS - 1500 + 1 if limit == 1 else 1, ATTEMPTS + 1))
+    assert [one.number for one in found] == list(range(ATTEMPTS - 1500 + 1 if limit == 1 else 1, ATTEMPTS + 1))
     if limit < ATTEMPTS:
         watch.check()
 

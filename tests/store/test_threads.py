@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.core.conversation import Thread
-from gateway.store.sqlite.conversations import SinkThreads
+from gateway.store.conversations import SinkThreads
 from tests.fakes import START, FakeClock
 from tests.store.kit import DAY, accepted, new, serving
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import StoreFailed
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.store.kit import HANG, RETENTION, accepted, looking, new, one, serving, sqlite_error
 from tests.support.waiting import until
 
@@ -33,11 +33,11 @@ def log_size(path: Path) -> int:
 class Moves:
     """Counts how often the log is moved, and may do something before it is."""
 
-    def __init__(self, store: Store, before: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, store: SqliteStore, before: Callable[[], object] = lambda: None) -> None:
         self.number = 0
         self.before = before
-        self._move = store._wal.move
-        store._wal.move = self  # type: ignore[method-assign]
+        self._move = store.commits.wal.move
+        store.commits.wal.move = self  # type: ignore[method-assign]
 
     def __call__(self, connection: sqlite3.Connection) -> None:
         self.number += 1
@@ -90,7 +90,7 @@ async def test_a_reader_of_the_newest_does_not_let_the_log_grow_for_ever(path: P
 
 async def test_a_log_left_long_by_a_crash_is_moved_at_the_first_commit(path: Path, tmp_path: Path) -> None:
     async with serving(path) as store:
-        store._wal.move = lambda connection: None  # type: ignore[method-assign]
+        store.commits.wal.move = lambda connection: None  # type: ignore[method-assign]
         for number in range(100):
             await accepted(store, new(f"msg_{number}", body=BODY))
         copy = tmp_path / "copy.db"
@@ -143,7 +143,7 @@ async def test_an_error_of_the_file_ends_the_writer_and_takes_back_nothing(path:
     def fails() -> None:
         raise sqlite_error(sqlite3.SQLITE_IOERR_WRITE)
 
-    store = await Store.open(path, RETENTION)
+    store = await SqliteStore.open(path, RETENTION)
     try:
         running = asyncio.create_task(store.run())
         Moves(store, fails)

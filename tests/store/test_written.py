@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gateway.core.documents import Health
 from gateway.core.outcome import Delivered
 from gateway.core.records import Accepted, Duplicate, NewMessage
 from gateway.core.selection import Target
-from gateway.store.sqlite import conversations, operations, queries, reads
-from gateway.store.sqlite.integrity import Health, examine
+from gateway.store.sqlite import operations
 from gateway.store.sqlite.migrations import backup_before, scripts
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.golden import same
 from tests.store import writing
@@ -44,9 +44,8 @@ def resent(made: NewMessage) -> NewMessage:
     return msgspec.structs.replace(made, message=msgspec.structs.replace(made.message, id=made.message.id[::-1]))
 
 
-async def examined(store: Store) -> Health:
-    looking = store.aside(partial(examine, path=store.path))
-    return await looking.ended
+async def examined(store: SqliteStore) -> Health:
+    return await store.examine().ended
 
 
 async def test_there_is_a_database_of_every_schema_and_this_version_writes_the_last_one(tmp_path: Path) -> None:
@@ -97,13 +96,13 @@ async def test_the_upgrade_keeps_every_row_and_leaves_a_sound_database(path: Pat
 
 async def test_every_message_is_there_as_it_came_and_its_story_can_be_told(path: Path) -> None:
     async with serving(path) as store:
-        kept = {message.id: message for _, _, message, _ in await store.messages_after(0, 1000)}
+        kept = {each.message.id: each.message for each in await store.messages_after(0, 1000)}
         for name, made in writing.messages().items():
             assert kept[made.message.id] == made.message, name
-        for seq, status, message, sinks in await store.messages_after(0, 1000):
-            story = await store.ask(partial(queries.story, seq=seq))
-            assert story is not None and (story["message_id"], story["status"]) == (message.id, status)
-            assert sorted(delivery["sink"] for delivery in story["deliveries"]) == sorted(sinks)
+        for each in await store.messages_after(0, 1000):
+            story = await store.story(each.seq)
+            assert story is not None and (story.ids.id, story.status) == (each.message.id, each.status)
+            assert sorted(told.delivery.sink for told in story.deliveries) == sorted(each.sinks)
 
 
 async def test_what_is_queued_is_delivered_in_its_order(path: Path) -> None:
@@ -155,16 +154,15 @@ async def test_what_was_seen_before_is_a_duplicate(path: Path) -> None:
 
 async def test_what_a_lane_and_a_thread_have_to_know_is_known(path: Path) -> None:
     async with serving(path) as store:
-        assert (await store.read(reads.sink_states))["slack"] == writing.PAUSED
-        found = partial(conversations.find, sink="slack", channel="#fraud", sr=writing.SR)
-        assert await store.read(found) == writing.THREAD
+        assert (await store.sink_states())["slack"] == writing.PAUSED
+        assert await store.find_conversation("slack", "#fraud", writing.SR) == writing.THREAD
 
 
 async def test_retention_goes_on(path: Path) -> None:
     async with serving(path) as store:
         later = START + 200 * DAY
         await store.purge(0, 1000, later)
-        left = {seq for seq, _, _, _ in await store.messages_after(0, 1000)}
+        left = {each.seq for each in await store.messages_after(0, 1000)}
         assert left == {seq for (seq,) in rows(path, "SELECT message FROM deliveries WHERE state IN ('queued', 'dead')")}
         assert isinstance(await store.accept(resent(writing.messages()["delivered"])), Accepted)
         health = await examined(store)

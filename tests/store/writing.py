@@ -18,10 +18,10 @@ import msgspec
 from gateway.core.breaker import BreakerState
 from gateway.core.conversation import Thread
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
-from gateway.core.records import Accepted, Message, NewMessage, SinkState, Status
-from gateway.core.selection import Target
+from gateway.core.records import Accepted, Message, NewMessage, SinkState
+from gateway.core.selection import MessageStatus, Target
 from gateway.store.sqlite import conversations, operations
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import DAY, settlement
 
@@ -61,7 +61,7 @@ def messages() -> dict[str, NewMessage]:
 
 
 async def write(path: Path) -> None:
-    store = await Store.open(path, RETENTION)
+    store = await SqliteStore.open(path, RETENTION)
     running = asyncio.create_task(store.run(), name="store")
     try:
         await _write(store)
@@ -71,7 +71,7 @@ async def write(path: Path) -> None:
         await store.close()
 
 
-async def _write(store: Store) -> None:
+async def _write(store: SqliteStore) -> None:
     old = _new("again after retention", b"old", at=START - 100 * DAY, sinks=("erp",))
     await _settled(store, await _seq(store, old), Delivered(200))
     again = _new("again after retention", b"new", sinks=("erp",), number=900)
@@ -145,7 +145,7 @@ def _new(
     at: float = START,
     sinks: tuple[str, ...] = (),
     identity: str | None = None,
-    status: Status = "accepted",
+    status: MessageStatus = "accepted",
     source: str = "legitmark",
     content_type: str | None = "application/json; charset=utf-8",
     sr: str | None = SR,
@@ -166,11 +166,13 @@ def _new(
     return NewMessage(message, status, identity, tuple((sink, at + 5) for sink in sinks))
 
 
-async def _seq(store: Store, new: NewMessage) -> int:
+async def _seq(store: SqliteStore, new: NewMessage) -> int:
     stored = await store.accept(new)
     assert isinstance(stored, Accepted)
     return stored.seq
 
 
-async def _settled(store: Store, seq: int, outcome: Outcome, *, sink: str = "erp", number: int = 1, retries: int = 0) -> None:
+async def _settled(
+    store: SqliteStore, seq: int, outcome: Outcome, *, sink: str = "erp", number: int = 1, retries: int = 0
+) -> None:
     assert await store.settle(settlement(seq, outcome, sink=sink, number=number, retries=retries, at=START + 10 * number))

@@ -17,7 +17,7 @@ from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
-from gateway.store.sqlite.store import Store
+from gateway.store.sqlite.store import SqliteStore
 
 
 class Maintenance(Struct, frozen=True):
@@ -28,7 +28,7 @@ class Maintenance(Struct, frozen=True):
 
 
 def maintenance_of(
-    store: Store,
+    store: SqliteStore,
     audit: AuditLog,
     lanes: Mapping[str, Lane],
     metrics: Metrics,

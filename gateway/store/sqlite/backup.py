@@ -16,26 +16,11 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from msgspec import Struct
-
 from gateway.core.database_files import BESIDE
+from gateway.core.documents import Backup
 from gateway.core.errors import BackupExists, BackupFailed
 from gateway.core.values import rfc3339
-
-RESERVE = 64 * 1024 * 1024
-"""Bytes that a backup leaves free beside `store.min_free`: messages come in meanwhile, and below that they are refused."""
-
-
-class Backup(Struct, frozen=True):
-    """A copy, and what is in it."""
-
-    file: str
-    size: int
-    """Bytes."""
-    schema: int
-    messages: int
-    newest: str | None
-    """When its newest message was received (RFC 3339)."""
+from gateway.store.base import RESERVE
 
 
 def back_up(

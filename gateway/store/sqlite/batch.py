@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gateway.core.records import NewMessage, Settlement, Stored
+from gateway.store.base import Told
 from gateway.store.sqlite import unlogged, writes
 
 WORK_SECONDS = 0.02
@@ -18,8 +19,6 @@ WORK_SECONDS = 0.02
 MOST_ACCEPTED = 1000
 """Rows of one commit, messages and deliveries together; one message alone may have more."""
 MOST_SETTLED = 500
-
-Told = Callable[[Stored | Exception], None]
 
 
 class Done(NamedTuple):

@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
+from gateway.core.documents import Health
 from gateway.core.errors import StoreCorrupt
 from gateway.core.records import Counts
 from gateway.store.sqlite import reads
@@ -20,24 +20,6 @@ _MOST = 20
 """Findings of a kind that are told: the first ones say enough."""
 _AT_ONCE = 10_000
 """Messages whose deliveries are counted in one statement: to sort more takes a temporary file, which a sandbox may deny."""
-
-
-class Health(Struct, frozen=True, kw_only=True):
-    file: str
-    size: int
-    """Bytes; with what is still in its write-ahead log, where that can be read."""
-    schema: int | None = None
-    newest_schema: int
-    """The schema of this version of the gateway."""
-    messages: int | None = None
-    newest: str | None = None
-    """When its newest message was received (RFC 3339)."""
-    deliveries: dict[str, int] = {}
-    """Deliveries by state, as the counters have them."""
-    damage: list[str]
-    """What is wrong with the file: it can't be trusted any more."""
-    miscounted: list[str]
-    """Counters that differ from what they count: a bug of the gateway, which costs no delivery."""
 
 
 def examine(connection: sqlite3.Connection, path: Path) -> Health:

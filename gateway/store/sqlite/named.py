@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 
+from gateway.store.base import MOST_NAMED
 from gateway.store.sqlite import walks
 
-MOST_NAMED = 1000
-"""Messages that an id is resolved to at a time; it may stand for any number of them."""
 _FEW = 10_000
 """Ids that begin alike and are put in order; if more do, they are a good part of the table, and that is walked."""
 

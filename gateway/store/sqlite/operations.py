@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from gateway.core.records import SinkState
+from gateway.core.records import SinkState, Step
 from gateway.core.selection import Target
-from gateway.store.sqlite import turns
+from gateway.store.sqlite import turns, unlogged
 from gateway.store.sqlite.many import EXISTING, chunks, marks, values_of
 from gateway.store.sqlite.writes import Changes, absences, find, milliseconds
 
@@ -92,6 +92,23 @@ def discard(connection: sqlite3.Connection, targets: Sequence[Target], now: floa
     return [wanted[seq, sink] for seq, sink, *_ in found]
 
 
+def with_steps(
+    connection: sqlite3.Connection, changes: Changes, *, change: Callable[..., list[Target]], step: Callable[..., Step]
+) -> list[Target]:
+    """Change deliveries, and keep a step of each one for the audit log in the same transaction."""
+    changed = change(connection, changes=changes)
+    unlogged.note(connection, [step(seq=one.seq, sink=one.sink) for one in changed])
+    return changed
+
+
+def sync_sinks(
+    connection: sqlite3.Connection, changes: Changes, *, sinks: Sequence[str], in_order: Collection[str], now: float
+) -> None:
+    """Remember which sinks there are, and which of them are in order."""
+    note_absences(connection, changes, present=sinks, now=now)
+    note_ordering(connection, changes, in_order=in_order, sinks=sinks)
+
+
 def note_absences(connection: sqlite3.Connection, changes: Changes, *, present: Sequence[str], now: float) -> None:
     """Stop the time of deliveries whose sink left the configuration, and let it go on where the name is back.
 
@@ -155,7 +172,7 @@ def bring_into_order(connection: sqlite3.Connection, changes: Changes, *, sink: 
     return (rows[-1][0], rows[-1][1]) if len(rows) == size else None
 
 
-def keep_sink(connection: sqlite3.Connection, sink: str, state: SinkState) -> None:
+def keep_sink(connection: sqlite3.Connection, changes: Changes, *, sink: str, state: SinkState) -> None:
     """Remember a lane's pause, breaker and hold."""
     breaker = state.breaker
     connection.execute(
@@ -182,6 +199,10 @@ def touch(connection: sqlite3.Connection, changes: Changes) -> None:
     connection.execute("UPDATE sqlite_sequence SET seq = seq WHERE name = 'messages'")
 
 
+def nothing(connection: sqlite3.Connection, changes: Changes) -> None:
+    """Change nothing: every commit forgets the steps whose lines are written."""
+
+
 def keep_time(connection: sqlite3.Connection, changes: Changes, *, jumped_ms: int, seen: float) -> None:
     """Remember how far the wall clock has jumped in all, and what it says now."""
     connection.execute("UPDATE timeline SET jumped_ms = ?, seen_ms = ?", (jumped_ms, milliseconds(seen)))
@@ -203,7 +224,7 @@ def clamp_due(connection: sqlite3.Connection, changes: Changes, *, sink: str, la
     return late
 
 
-def mend_counters(connection: sqlite3.Connection, changes: Changes, *, sink: str, by: dict[str, int]) -> None:
+def mend_counters(connection: sqlite3.Connection, changes: Changes, *, sink: str, by: Mapping[str, int]) -> None:
     """Add to a sink's counters, by state, what a count found them to be short of."""
     for state, number in by.items():
         changes[sink, state] += number

@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
-from msgspec import Struct
-
 from gateway.core.attention import MOST_COUNTED
-from gateway.core.records import Counts
+from gateway.core.documents import FileSizes, LastFailure, Overview
 from gateway.store.sqlite.reads import counts, oldest_since
 
 _DUE = "SELECT message FROM deliveries WHERE sink = ?1 AND state = 'queued' AND behind = {} ORDER BY due_ms {} LIMIT 1"
 _ENDS_OF_DUE = " UNION ".join(f"SELECT * FROM ({_DUE.format(behind, order)})" for behind in (0, 1) for order in ("ASC", "DESC"))
 _LAST_DEAD = "SELECT message FROM deliveries WHERE sink = ?1 AND state = 'dead' ORDER BY message DESC LIMIT 1"
-
-
-class Sizes(Struct, frozen=True):
-    """Bytes."""
-
-    database: int
-    wal: int
-
-
-class Overview(Struct, frozen=True):
-    counts: dict[str, Counts]
-    """The counters by sink."""
-    oldest: dict[str, float]
-    """When the oldest queued delivery of each sink was accepted or replayed, Unix seconds."""
-    quarantined: int
-    """A number up to MOST_COUNTED, as is that of those unrouted."""
-    unrouted: int
-    free_bytes: int
-    """Inside the database, to be written again."""
 
 
 def overview(connection: sqlite3.Connection) -> Overview:
@@ -55,20 +35,25 @@ def overview(connection: sqlite3.Connection) -> Overview:
         connection.execute("ROLLBACK")
 
 
-def last_failure(connection: sqlite3.Connection, sink: str) -> tuple[float, str, int | None, str] | None:
-    """When an attempt failed, its reason, status and detail: the last one of the deliveries that tell most about a sink."""
+def last_failures(connection: sqlite3.Connection, sinks: Sequence[str]) -> dict[str, LastFailure]:
+    """Read the last failure of each sink that has one."""
+    return {sink: found for sink in sinks if (found := last_failure(connection, sink)) is not None}
+
+
+def last_failure(connection: sqlite3.Connection, sink: str) -> LastFailure | None:
+    """Read the last attempt that failed, among the deliveries that tell most about a sink."""
     row = connection.execute(
         "SELECT started_ms, reason, status, detail FROM attempts WHERE sink = ?1 AND outcome <> 'delivered' AND message IN"
         f" (SELECT * FROM ({_LAST_DEAD}) UNION {_ENDS_OF_DUE})"
         " ORDER BY started_ms DESC LIMIT 1",
         (sink,),
     ).fetchone()
-    return None if row is None else (row[0] / 1000, *row[1:])
+    return None if row is None else LastFailure(row[0] / 1000, *row[1:])
 
 
-def sizes(database: Path) -> Sizes:
+def sizes(database: Path) -> FileSizes:
     """Return the sizes of the files that are there; none is opened."""
-    return Sizes(*(_size(database.with_name(database.name + suffix)) for suffix in ("", "-wal")))
+    return FileSizes(*(_size(database.with_name(database.name + suffix)) for suffix in ("", "-wal")))
 
 
 def _count(connection: sqlite3.Connection, status: str) -> int:

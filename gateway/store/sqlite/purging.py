@@ -26,6 +26,12 @@ class Purged(Struct, frozen=True):
     at_end: bool
 
 
+def purge_slice(connection: sqlite3.Connection, changes: Changes, *, after: int, slice_size: int, before: float) -> Purged:
+    """Delete a slice of old threads and a slice of old messages."""
+    purge_threads(connection, slice_size, before)
+    return purge(connection, after, slice_size, before, changes)
+
+
 def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: float, changes: Changes) -> Purged:
     """Delete finished messages older than `before` among the next ones with seq > `after`, up to `slice_size` of them.
 

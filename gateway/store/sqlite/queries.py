@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
-from gateway.core.documents import Chosen, Ids
-from gateway.core.selection import Selection, Target
-from gateway.core.values import rfc3339
+from gateway.core.documents import (
+    AttemptFacts,
+    Chosen,
+    Conflict,
+    DeliveryFacts,
+    DeliveryStory,
+    DeliverySummary,
+    Ids,
+    MessageSummary,
+    ReceivedBody,
+    RoutingPage,
+    Story,
+)
+from gateway.core.selection import DeliveryState, Selection, Target
 from gateway.store.sqlite import walks
 from gateway.store.sqlite.writes import milliseconds
 
@@ -17,31 +29,29 @@ MOST_CONFLICTS = 10
 """Bodies of conflicting duplicates that a story tells: each may be as large as a message."""
 _CONFLICTS_ORDERED = 1000
 """Conflicting duplicates among which the earliest are looked for."""
+_IDS = "id, sender_id, source, event_type, milestone, sr_uuid, reference_id"
 _ATTEMPT = "attempt, started_ms, duration_ms, outcome, reason, status, detail, answer"
 _DUE_MS = "due_ms + (SELECT jumped_ms FROM timeline)"
 """The due time by the wall clock of now, in SQL."""
 
 
 def messages(
-    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int, limit: int
-) -> tuple[list[dict[str, Any]], int | None]:
+    connection: sqlite3.Connection, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int
+) -> tuple[list[MessageSummary], int | None]:
     """A page of messages in the order of acceptance, without their bodies, and the seq to go on after; see `walks`.
 
     It also ends with the message that makes its deliveries more than LOOKED_AT.
     """
     found, go_on = walks.messages(connection, selection, seqs, after, limit)
-    page: list[dict[str, Any]] = []
+    page: list[MessageSummary] = []
     read = 0
+    query = f"SELECT {_IDS}, received_ms, status, duplicates FROM messages WHERE seq = ?"
     for seq in found:
-        row = connection.execute(
-            "SELECT id, sender_id, source, event_type, milestone, sr_uuid, reference_id, received_ms, status, duplicates"
-            " FROM messages WHERE seq = ?",
-            (seq,),
-        ).fetchone()
+        row = connection.execute(query, (seq,)).fetchone()
         if row is None:  # purged since
             continue
         sinks = dict(connection.execute("SELECT sink, state FROM deliveries WHERE message = ? ORDER BY sink", (seq,)))
-        page.append(_message_document(row) | {"sinks": sinks})
+        page.append(MessageSummary(_ids(row[:7]), row[7] / 1000, row[8], row[9], sinks))
         read += len(sinks)
         if read > walks.LOOKED_AT and seq != found[-1]:
             return page, seq
@@ -49,21 +59,20 @@ def messages(
 
 
 def deliveries(
-    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: Target, limit: int
-) -> tuple[list[dict[str, Any]], Target | None]:
+    connection: sqlite3.Connection, selection: Selection, seqs: Sequence[int] | None, after: Target, limit: int
+) -> tuple[list[DeliverySummary], Target | None]:
     """A page of deliveries by message, then sink, and the one to go on after; see `walks`."""
     found, go_on = walks.deliveries(connection, selection, seqs, after, limit)
     query = (
-        f"SELECT d.message, d.sink, d.state, d.attempts, {_DUE_MS}, d.ended_ms, d.reason, m.id, m.sender_id, m.source,"
-        " m.event_type, m.milestone, m.sr_uuid, m.reference_id, m.received_ms FROM deliveries d"
-        " JOIN messages m ON m.seq = d.message WHERE d.message = ? AND d.sink = ?"
+        f"SELECT m.{_IDS.replace(', ', ', m.')}, m.received_ms, d.sink, d.state, d.attempts, d.reason, {_DUE_MS}, d.ended_ms"
+        " FROM deliveries d JOIN messages m ON m.seq = d.message WHERE d.message = ? AND d.sink = ?"
     )
     rows = (connection.execute(query, (target.seq, target.sink)).fetchone() for target in found)
-    return [_delivery_document(row) for row in rows if row is not None], go_on
+    return [DeliverySummary(_ids(row[:7]), row[7] / 1000, _delivery(row[8:])) for row in rows if row is not None], go_on
 
 
 def chosen(
-    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int, limit: int
+    connection: sqlite3.Connection, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int
 ) -> tuple[list[Chosen], int | None]:
     """A slice of the messages that a selection names, and the seq to go on after; see `walks`."""
     found, go_on = walks.messages(connection, selection, seqs, after, limit)
@@ -77,14 +86,14 @@ def body(connection: sqlite3.Connection, seq: int) -> bytes | None:
     return row[0] if row else None
 
 
-def states(connection: sqlite3.Connection, targets: list[Target]) -> list[str]:
-    """The state of each of these deliveries; `new` where there is none yet."""
+def states(connection: sqlite3.Connection, targets: Sequence[Target]) -> list[DeliveryState | None]:
+    """The state of each of these deliveries; None where there is none yet."""
     query = "SELECT state FROM deliveries WHERE message = ? AND sink = ?"
     rows = (connection.execute(query, (target.seq, target.sink)).fetchone() for target in targets)
-    return [row[0] if row else "new" for row in rows]
+    return [row[0] if row else None for row in rows]
 
 
-def owed(connection: sqlite3.Connection, seqs: list[int], sink: str | None) -> list[Target]:
+def owed(connection: sqlite3.Connection, seqs: Sequence[int], sink: str | None) -> list[Target]:
     """Every delivery of these messages, or those to one sink."""
     marks = ",".join("?" * len(seqs))
     rows = connection.execute(
@@ -94,18 +103,14 @@ def owed(connection: sqlite3.Connection, seqs: list[int], sink: str | None) -> l
     return [Target(seq, sink) for seq, sink in rows]
 
 
-def ids(connection: sqlite3.Connection, targets: list[Target]) -> dict[int, Ids]:
+def ids(connection: sqlite3.Connection, targets: Sequence[Target]) -> dict[int, Ids]:
     """The messages of these deliveries, by seq, for the audit log."""
     seqs = sorted({target.seq for target in targets})
     found: dict[int, Ids] = {}
     for at in range(0, len(seqs), 500):
         part = seqs[at : at + 500]
-        rows = connection.execute(
-            "SELECT seq, id, sender_id, source, event_type, milestone, sr_uuid, reference_id FROM messages"
-            f" WHERE seq IN ({','.join('?' * len(part))})",
-            part,
-        )
-        found |= {row[0]: Ids(**{"id": row[1], **_names(row[2:])}) for row in rows}
+        rows = connection.execute(f"SELECT seq, {_IDS} FROM messages WHERE seq IN ({','.join('?' * len(part))})", part)
+        found |= {row[0]: _ids(row[1:]) for row in rows}
     return found
 
 
@@ -125,76 +130,64 @@ def first_since(connection: sqlite3.Connection, instant: float) -> int:
     return low
 
 
-def received_since(
-    connection: sqlite3.Connection, instant: float, after: int, limit: int, most_bytes: int
-) -> tuple[list[tuple[int, str, str, bytes]], int | None, int]:
-    """A page of the messages after a seq that could be decoded: seq, id, source, body; the seq to go on after; the newest seq.
+def received_since(connection: sqlite3.Connection, instant: float, after: int, limit: int, most_bytes: int) -> RoutingPage:
+    """A page of the messages after a seq that could be decoded.
 
     It ends at `limit` messages, or with the one that makes the bodies larger than `most_bytes`; see `walks`, too.
     """
     newest = connection.execute("SELECT max(seq) FROM messages").fetchone()[0] or 0
     last = walks.last_of_the_next(connection, after)
-    page: list[tuple[int, str, str, bytes]] = []
+    page: list[ReceivedBody] = []
     read = 0
-    for row in connection.execute(
+    for seq, *message in connection.execute(
         "SELECT seq, id, source, body FROM messages WHERE seq > ? AND seq <= ? AND received_ms >= ? AND status <> 'quarantined'"
         " ORDER BY seq LIMIT ?",
         (after, newest if last is None else last, milliseconds(instant), limit),
     ):
-        page.append(row)
-        read += len(row[3])
+        page.append(ReceivedBody(*message))
+        read += len(page[-1].body)
         if len(page) == limit or read > most_bytes:
-            return page, row[0], newest
-    return page, last, newest
+            return RoutingPage(tuple(page), seq, newest)
+    return RoutingPage(tuple(page), last, newest)
 
 
-def story(connection: sqlite3.Connection, seq: int) -> dict[str, Any] | None:
+def story(connection: sqlite3.Connection, seq: int) -> Story | None:
     """All that is known of one message: its deliveries, their last attempts, and the bodies of some conflicting duplicates.
 
-    `attempt` of a delivery is the number of its last attempt; `more_conflicts` says that some bodies are left out. None where the
-    message was purged.
+    None where the message was purged.
     """
     row = connection.execute(
-        "SELECT id, sender_id, source, event_type, milestone, sr_uuid, reference_id, received_ms, status, duplicates,"
-        " content_type, body FROM messages WHERE seq = ?",
-        (seq,),
+        f"SELECT {_IDS}, received_ms, status, duplicates, content_type, body FROM messages WHERE seq = ?", (seq,)
     ).fetchone()
     if row is None:
         return None
-    document = _message_document(row[:10])
-    document |= {"content_type": _text(row[10]), "body": row[11].decode("utf-8", "replace")}
-    document["deliveries"] = [
-        {
-            "delivery_id": f"{document['message_id']}-{sink}",
-            "sink": sink,
-            "state": state,
-            "attempt": attempt,
-            "attempts": _last_attempts(connection, seq, sink),
-            "reason": reason,
-            "next_attempt_at": _time(due_ms),
-            "ended_at": _time(ended_ms),
-        }
-        for sink, state, attempt, reason, due_ms, ended_ms in connection.execute(
-            f"SELECT sink, state, attempts, reason, {_DUE_MS}, ended_ms FROM deliveries WHERE message = ? ORDER BY sink",
-            (seq,),
-        ).fetchall()
-    ]
+    deliveries = connection.execute(
+        f"SELECT sink, state, attempts, reason, {_DUE_MS}, ended_ms FROM deliveries WHERE message = ? ORDER BY sink", (seq,)
+    ).fetchall()
     conflicts = connection.execute(
         "SELECT received_ms, sender_id, body FROM conflicts"
         " WHERE rowid IN (SELECT rowid FROM conflicts WHERE message = ? LIMIT ?) ORDER BY rowid LIMIT ?",
         (seq, _CONFLICTS_ORDERED, MOST_CONFLICTS + 1),
     ).fetchall()
-    document["conflicts"] = [
-        {"time": _time(received_ms), "sender_id": _text(sender_id), "body": body.decode("utf-8", "replace")}
-        for received_ms, sender_id, body in conflicts[:MOST_CONFLICTS]
-    ]
-    document["more_conflicts"] = len(conflicts) > MOST_CONFLICTS
-    return document
+    return Story(
+        ids=_ids(row[:7]),
+        received_at=row[7] / 1000,
+        status=row[8],
+        duplicates=row[9],
+        content_type=_text(row[10]),
+        body=row[11].decode("utf-8", "replace"),
+        deliveries=tuple(DeliveryStory(_delivery(one), _last_attempts(connection, seq, one[0])) for one in deliveries),
+        conflicts=tuple(
+            Conflict(received_ms / 1000, _text(sender_id), body.decode("utf-8", "replace"))
+            for received_ms, sender_id, body in conflicts[:MOST_CONFLICTS]
+        ),
+        more_conflicts=len(conflicts) > MOST_CONFLICTS,
+    )
 
 
 def attempts(
     connection: sqlite3.Connection, seq: int, sink: str, after: int, limit: int
-) -> tuple[list[dict[str, Any]], int | None]:
+) -> tuple[list[AttemptFacts], int | None]:
     """A page of the attempts at one delivery, oldest first, and the number of the attempt to go on after; None: the last page.
 
     Args:
@@ -204,61 +197,41 @@ def attempts(
         f"SELECT {_ATTEMPT} FROM attempts WHERE message = ? AND sink = ? AND attempt > ? ORDER BY attempt LIMIT ?",
         (seq, sink, after, limit + 1),
     ).fetchall()
-    page = [_attempt_document(row) for row in rows[:limit]]
-    return page, page[-1]["attempt"] if len(rows) > limit else None
+    page = [_attempt(row) for row in rows[:limit]]
+    return page, page[-1].number if len(rows) > limit else None
 
 
-def _last_attempts(connection: sqlite3.Connection, seq: int, sink: str) -> list[dict[str, Any]]:
+def attempt(connection: sqlite3.Connection, seq: int, sink: str, number: int) -> AttemptFacts | None:
+    """One attempt at a delivery; None if it was purged."""
+    query = f"SELECT {_ATTEMPT} FROM attempts WHERE message = ? AND sink = ? AND attempt = ?"
+    row = connection.execute(query, (seq, sink, number)).fetchone()
+    return None if row is None else _attempt(row)
+
+
+def _last_attempts(connection: sqlite3.Connection, seq: int, sink: str) -> tuple[AttemptFacts, ...]:
     rows = connection.execute(
         f"SELECT {_ATTEMPT} FROM attempts WHERE message = ? AND sink = ? ORDER BY attempt DESC LIMIT ?",
         (seq, sink, MOST_ATTEMPTS),
     ).fetchall()
-    return [_attempt_document(row) for row in reversed(rows)]
+    return tuple(_attempt(row) for row in reversed(rows))
 
 
-def _attempt_document(row: tuple[Any, ...]) -> dict[str, Any]:
-    keys = ("attempt", "time", "duration_ms", "outcome", "reason", "status", "detail", "answer")
-    return dict(zip(keys, (row[0], _time(row[1]), *row[2:]), strict=True))
+def _attempt(row: tuple[Any, ...]) -> AttemptFacts:
+    return AttemptFacts(row[0], row[1] / 1000, *row[2:])
 
 
-def _message_document(row: tuple[Any, ...]) -> dict[str, Any]:
-    return {**_ids(row[:7]), "time": _time(row[7]), "status": row[8], "duplicates": row[9]}
+def _delivery(row: tuple[Any, ...]) -> DeliveryFacts:
+    sink, state, attempts, reason, due_ms, ended_ms = row
+    return DeliveryFacts(sink, state, attempts, reason, _seconds(due_ms), _seconds(ended_ms))
 
 
-def _delivery_document(row: tuple[Any, ...]) -> dict[str, Any]:
-    _, sink, state, attempts, due_ms, ended_ms, reason = row[:7]
-    ids = _ids(row[7:14])
-    return {
-        "delivery_id": f"{ids['message_id']}-{sink}",
-        "sink": sink,
-        "state": state,
-        "attempt": attempts,
-        "reason": reason,
-        "next_attempt_at": _time(due_ms),
-        "ended_at": _time(ended_ms),
-        **ids,
-        "time": _time(row[14]),
-    }
+def _ids(row: tuple[Any, ...]) -> Ids:
+    message_id, sender_id, source, event_type, milestone, sr_uuid, reference_id = row
+    return Ids(message_id, _text(sender_id), source, _text(event_type), milestone, _text(sr_uuid), _text(reference_id))
 
 
-def _ids(row: tuple[Any, ...]) -> dict[str, Any]:
-    return {"message_id": row[0], **_names(row[1:])}
-
-
-def _names(row: tuple[Any, ...]) -> dict[str, Any]:
-    sender_id, source, event_type, milestone, sr_uuid, reference_id = row
-    return {
-        "sender_id": _text(sender_id),
-        "source": source,
-        "event_type": _text(event_type),
-        "milestone": milestone,
-        "sr_uuid": _text(sr_uuid),
-        "reference_id": _text(reference_id),
-    }
-
-
-def _time(instant_ms: int | None) -> str | None:
-    return None if instant_ms is None else rfc3339(instant_ms / 1000)
+def _seconds(instant_ms: int | None) -> float | None:
+    return None if instant_ms is None else instant_ms / 1000
 
 
 def _text(blob: bytes | None) -> str | None:

@@ -5,30 +5,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection
 
-from msgspec import Struct
-
 from gateway.core.breaker import BreakerState
+from gateway.core.documents import CounterPage, KeptMessage, Recount
 from gateway.core.records import BYTES_BESIDE_BODY, Claim, Counts, Message, Owed, SinkState
+from gateway.store.base import MOST_CLAIMED_BYTES
 from gateway.store.sqlite.writes import milliseconds
-
-
-class Page(Struct, frozen=True):
-    """A part of the table, counted."""
-
-    counters: dict[str, Counts]
-    """The counters by sink, read at the same instant."""
-    found: dict[tuple[str, str], int]
-    """How many deliveries were found, by sink and state."""
-    go_on_after: int | None
-    """The seq; None at the end."""
-
 
 _MESSAGE_COLUMNS = (
     "m.id, m.source, m.sender_id, m.received_ms, m.content_type, m.body, m.event_type, m.milestone, m.sr_uuid, m.reference_id"
 )
 
-
-MOST_CLAIMED_BYTES = 8 * 1024 * 1024
 _OPEN = "SELECT message, due_ms FROM deliveries INDEXED BY deliveries_due WHERE sink = ?1 AND state = 'queued' AND behind = {}"
 _FIRST_DUE = " ORDER BY due_ms, message LIMIT ?2"
 _NOT_BEHIND = _OPEN.format(0) + _FIRST_DUE
@@ -203,12 +189,12 @@ def before_next_old(connection: sqlite3.Connection, after: int, before: float) -
     return None if seq is None else seq - 1
 
 
-def messages_after(connection: sqlite3.Connection, seq: int, limit: int) -> list[tuple[int, str, Message, tuple[str, ...]]]:
-    """A page of messages in the order of acceptance: seq, status, message, the sinks that it is owed to."""
+def messages_after(connection: sqlite3.Connection, seq: int, limit: int) -> list[KeptMessage]:
+    """Read a page of messages in the order of acceptance."""
     rows = connection.execute(
         f"SELECT m.seq, m.status, {_MESSAGE_COLUMNS} FROM messages m WHERE m.seq > ? ORDER BY m.seq LIMIT ?", (seq, limit)
     ).fetchall()
-    return [(row[0], row[1], _message(row[2:]), _sinks(connection, row[0])) for row in rows]
+    return [KeptMessage(row[0], row[1], _message(row[2:]), _sinks(connection, row[0])) for row in rows]
 
 
 def messages_by_seq(connection: sqlite3.Connection, seqs: list[int]) -> dict[int, Message]:
@@ -217,8 +203,8 @@ def messages_by_seq(connection: sqlite3.Connection, seqs: list[int]) -> dict[int
     return {row[0]: _message(row[1:]) for row in rows}
 
 
-def counters_and_counts(connection: sqlite3.Connection, sink: str) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Queued and dead deliveries of a sink, by its counters and as counted by their indexes, in one snapshot."""
+def recount(connection: sqlite3.Connection, sink: str) -> Recount:
+    """Read the counters of queued and dead deliveries of a sink, and count them by their indexes, in one snapshot."""
     row = connection.execute(
         "SELECT coalesce((SELECT queued FROM counters WHERE sink = ?1), 0),"
         " coalesce((SELECT dead FROM counters WHERE sink = ?1), 0),"
@@ -226,10 +212,10 @@ def counters_and_counts(connection: sqlite3.Connection, sink: str) -> tuple[tupl
         " (SELECT count(*) FROM deliveries WHERE sink = ?1 AND state = 'dead')",
         (sink,),
     ).fetchone()
-    return (row[0], row[1]), (row[2], row[3])
+    return Recount(*row)
 
 
-def count_page(connection: sqlite3.Connection, after: int, size: int) -> Page:
+def count_page(connection: sqlite3.Connection, after: int, size: int) -> CounterPage:
     """Count the deliveries of the next `size` seqs beyond `after`, with the counters of the same instant."""
     connection.execute("BEGIN")  # one snapshot for all of it
     try:
@@ -239,7 +225,7 @@ def count_page(connection: sqlite3.Connection, after: int, size: int) -> Page:
             "SELECT sink, state, count(*) FROM deliveries WHERE message > ? AND message <= ? GROUP BY sink, state", (after, last)
         ).fetchall()
         more = connection.execute("SELECT 1 FROM deliveries WHERE message > ? LIMIT 1", (last,)).fetchone()
-        return Page(counters(connection), {(sink, state): number for sink, state, number in found}, last if more else None)
+        return CounterPage(counters(connection), {(sink, state): number for sink, state, number in found}, last if more else None)
     finally:
         connection.execute("ROLLBACK")
 

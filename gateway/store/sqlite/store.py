@@ -1,88 +1,70 @@
-"""The SQLite store: one writer that commits whole batches, one reader, and the lock that keeps others out.
-
-The writer takes everything that waits, runs it in one transaction in the connection's thread, and resolves the
-futures after COMMIT with fsync. There is no timer: the commit in progress is the window in which the next batch gathers.
-"""
+"""The store in one SQLite file: the verbs of `store.base`, on one writing and two reading connections. Owns no SQL itself."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections import deque
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Self, TypeVar
 
-from gateway.core.errors import GatewayError, StoreCorrupt, StoreError, StoreFailed, StoreOverloaded
-from gateway.core.records import Claim, Counts, Message, NewMessage, Owed, Settlement, SinkState, Stored
+from gateway.core.conversation import Thread
+from gateway.core.documents import Backup, Health
+from gateway.core.errors import StoreCorrupt, StoreFailed
+from gateway.core.records import NewMessage, Settlement, SinkState, Step, Stored
+from gateway.core.selection import DeliveryState, Target
+from gateway.core.values import claim_of
+from gateway.store.base import Marks, Told
+from gateway.store.sqlite import backup, conversations, integrity, operations, purging, reads, unlogged
 from gateway.store.sqlite import connection as opening
-from gateway.store.sqlite import operations, purging, reads, writes
-from gateway.store.sqlite.batch import Batch, Done, Told
+from gateway.store.sqlite.group_commit import GroupCommit, NoMarks
 from gateway.store.sqlite.long_read import Aside, Look
 from gateway.store.sqlite.migrations import Upgrade
-from gateway.store.sqlite.standing import Standing
+from gateway.store.sqlite.reading import Reading
 from gateway.store.sqlite.timeline import Timeline
+from gateway.store.sqlite.writes import Changes, milliseconds
 
 _T = TypeVar("_T")
-_Job = TypeVar("_Job")
-MOST_WAITING = 480
-"""Messages that may wait for a commit; more are refused, so that a slow disk costs no memory. Below the number of connections
-that the server takes, or it could never be reached."""
-_LOOK_SECONDS = 1.0
-"""Between two looks at all files of the database; a commit looks at those that it writes to."""
+_SLICE = 256
+"""Deliveries changed in one transaction, where the store itself cuts the slices."""
 
 
-class Store:
-    """Built by `open`; `run` has to run beside it for anything to be committed."""
+class SqliteStore(Reading):
+    """Built by `open`; `run` has to run beside it for anything to be committed. The verbs are described in `store.base`."""
 
     def __init__(
         self,
         path: Path,
-        writer: opening.Connection,
+        commits: GroupCommit,
         reader: opening.Connection,
         desk: opening.Connection,
         lock: opening.LockFile,
-        retention: float,
         timeline: Timeline,
     ) -> None:
-        self.path = path
-        self.retention = retention
-        self.timeline = timeline
+        super().__init__(path, reader, desk, timeline, commits.look_at_files)
+        self.commits = commits
         self.after_unclean_end = lock.after_unclean_end
         self.unchecked = lock.unchecked
-        """Since an unclean end nobody has read the whole file, as `quick_check` does."""
-        self.on_commit: Callable[[int, float], None] = lambda size, seconds: None
-        """Told after each commit how many jobs it held and the seconds it took."""
-        self.on_told: Callable[[int], None] = lambda mark: None
-        """Told after each commit of the mark up to which everybody has been told of what is committed."""
-        self.logged_to: Callable[[], int] = lambda: 0
-        """Asked for the mark up to which all that was told stands in the audit log."""
-        self._forgotten_to = 0
-        self._writer = writer
-        self._reader = reader
-        self._desk = desk
         self._lock = lock
-        self._wal = opening.Wal(path)
-        self._standing = Standing(path)
-        self._waiting = Batch()
-        self._wake = asyncio.Event()
-        self._broken: StoreError | None = None
-        self.trouble: str | None = None
-        """Why the last commit, or what it left to be done, did not succeed; None: it did."""
-        self._closing = False
 
     @classmethod
-    async def open(cls, path: Path, retention: float, upgrade: Upgrade | None = None) -> Store:
-        """Open or create the database, and bring its schema up.
+    async def open(
+        cls,
+        path: Path,
+        retention: float,
+        upgrade: Upgrade | None = None,
+        *,
+        now: Callable[[], float] | None = None,
+        marks: Marks | None = None,
+        on_commit: Callable[[int, float], None] = lambda size, seconds: None,
+    ) -> Self:
+        """Open or create the database, and bring its schema up. See `opening.open_store` for the arguments and the errors.
 
         Args:
-            retention: seconds for which a message is kept and makes duplicates.
-            upgrade: how, where the database is of an earlier version; None: by the scripts of this one.
-        Raises:
-            StoreLocked: another process has it (exit 73).
-            StoreCorrupt: it can't be trusted, and was left as it is (exit 65).
-            StoreFailed: the file can't be opened or the disk can't keep the promise (exit 74).
+            upgrade: how to bring up a database of an earlier version; None: by the scripts of this version.
+            now: tells the wall clock; None: the clock counts as one that never jumped.
         """
         lock = opening.LockFile(path)
         lock.take()
@@ -94,31 +76,64 @@ class Store:
                 opened.push_async_callback(reader.close)
                 desk = await opening.open_reader(path)
                 opened.push_async_callback(desk.close)
-                store = cls(path, writer, reader, desk, lock, retention, Timeline(*await reader.run(reads.timeline)))
+                timeline = Timeline(*await reader.run(reads.timeline))
+                if now is not None:
+                    timeline.begin(now())
+                commits = GroupCommit(path, writer, retention=retention, marks=marks or NoMarks(), on_commit=on_commit)
+                store = cls(path, commits, reader, desk, lock, timeline)
                 opened.pop_all()
                 return store
         except BaseException:
-            with suppress(StoreFailed):  # what was met first tells more
+            with suppress(StoreFailed):  # the first error says more
                 lock.release(clean=not lock.after_unclean_end)
             raise
 
-    def submit(self, new: NewMessage, told: Told) -> None:
-        """Commit a message with all its deliveries, or find the first message that it repeats.
+    @property
+    def retention(self) -> float:
+        return self.commits.retention
 
-        `told` is called once, in the event loop, when that is on disk: before any task runs that a commit wakes. It gets
-        StoreOverloaded or StoreError where it can't be committed now; nothing of it is stored then, or (where the commit
-        itself failed) it may reappear, and the sender's next try is a duplicate.
-        """
-        if self._broken is not None:
-            told(self._broken)
-        elif len(self._waiting.accepts) >= MOST_WAITING:
-            told(StoreOverloaded("too many messages wait for the disk"))
-        else:
-            self._waiting.accepts.append((self.timeline.new(new), told))
-            self._wake.set()
+    @property
+    def trouble(self) -> str | None:
+        return self.commits.trouble
+
+    @property
+    def at_work(self) -> dict[str, int | None]:
+        return {"writer": self.commits.connection.at_work, "reader": self._reader.at_work}
+
+    def use(self, retention: float) -> None:
+        self.commits.retention = retention
+
+    async def run(self) -> None:
+        await self.commits.run()
+
+    def finish(self) -> None:
+        self.commits.finish()
+
+    async def close(self, *, clean: bool = True) -> None:
+        self.commits.refuse()
+        # The last connection to close moves the write-ahead log into the file and removes it, if it may write. Files that can't
+        # be trusted, or that belong to somebody else by now, stay as they are: the readers, which may not write, close last then.
+        readers, writer = (self._reader, self._desk), (self.commits.connection,)
+        for connection in (*writer, *readers) if self.commits.untrusted else (*readers, *writer):
+            await connection.close()
+        self.commits.release()
+        self._lock.release(clean=clean)
+
+    async def quick_check(self) -> None:
+        checking = self._aside(reads.quick_check)
+        try:
+            answer = await self._explained(asyncio.shield(checking.ended))
+        finally:
+            await checking.end()
+        if answer != "ok":
+            await self.commits.look_at_files()
+            raise StoreCorrupt(f"{self.path}: quick_check says: {answer}; stop, keep the file, and restore a backup")
+        self.unchecked = self._lock.unchecked = False
+
+    def submit(self, new: NewMessage, told: Told) -> None:
+        self.commits.submit(self.timeline.new(new), told)
 
     async def accept(self, new: NewMessage) -> Stored:
-        """Submit a message, and wait until it is committed. Raises what `submit` raises."""
         stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
 
         def told(result: Stored | Exception) -> None:
@@ -133,250 +148,92 @@ class Store:
         return await stored
 
     def settle(self, settlement: Settlement, told: Callable[[bool], None] | None = None) -> asyncio.Future[bool]:
-        """Commit what became of a claimed delivery; False where it left `queued` meanwhile (a person discarded it).
+        return self.commits.settle(self.timeline.settlement(settlement), told)
 
-        `told` is called with that as soon as it is on disk, in the order of the commits; it must not raise.
-        A future, so that who is cancelled can still learn what became of it: its SQL is not stopped by that.
-        """
-        return self._add(self._waiting.settles, self.timeline.settlement(settlement), told)
+    async def keep_sink(self, sink: str, state: SinkState) -> None:
+        await self.change(partial(operations.keep_sink, sink=sink, state=state))
 
-    async def claim(
-        self,
-        sink: str,
-        now: float,
-        limit: int,
-        busy: Collection[int],
-        *,
-        by_sr: bool = False,
-        room: int = reads.MOST_CLAIMED_BYTES,
-    ) -> Claim:
-        """Up to `limit` due deliveries of a sink that are not in its hands yet (`busy`: their seqs), oldest first.
+    async def bring_into_order(self, in_order: Collection[str], sinks: Collection[str]) -> list[str]:
+        new = await self.read(lambda connection: operations.unordered(connection, in_order=in_order, sinks=sinks))
+        for name in new:
+            after: operations.Place | None = operations.BEGINNING
+            while after is not None:
+                after = await self.change(partial(operations.bring_into_order, sink=name, after=after, size=_SLICE))
+        return new
 
-        `room` is how many bytes of memory they may take together, the first one aside.
-        """
-        due = self.timeline.stored(now)
-        claimed = await self.read(lambda connection: reads.claim(connection, sink, due, limit, busy, by_sr=by_sr, room=room))
-        return self.timeline.claim(claimed)
+    async def sync_sinks(self, sinks: Collection[str], in_order: Collection[str], now: float) -> None:
+        instant = self.timeline.stored(now)
+        await self.change(partial(operations.sync_sinks, sinks=tuple(sinks), in_order=tuple(in_order), now=instant))
 
-    async def expired(self, sink: str, before: float, limit: int, busy: Collection[int]) -> tuple[Owed, ...]:
-        """Up to `limit` open deliveries of a sink that were accepted or replayed before an instant, the oldest first."""
-        since = self.timeline.stored(before)
-        return self.timeline.owed(await self.read(lambda connection: reads.expired(connection, sink, since, limit, busy)))
+    async def clamp_due(self, sink: str, latest: float) -> None:
+        instant = self.timeline.stored(latest)
+        while await self.change(partial(operations.clamp_due, sink=sink, latest=instant, size=_SLICE)) == _SLICE:
+            pass
 
-    async def oldest_due(self, sink: str, *, by_sr: bool = False) -> float | None:
-        """When the delivery of a sink that waits longest was, or will be, due; with `by_sr`, of those that may be claimed."""
-        due = await self.read(lambda connection: reads.oldest_due(connection, sink, by_sr=by_sr))
-        return None if due is None else self.timeline.shown(due)
+    async def keep_conversation(self, sink: str, channel: str, sr: str, thread: Thread, now: float) -> None:
+        await self.change(partial(conversations.keep, sink=sink, channel=channel, sr=sr, thread=thread, now=now))
+
+    async def try_disk(self) -> None:
+        await self.change(operations.touch)
+
+    def shift_clock(self, seconds: float) -> None:
+        self.timeline.jump(seconds)
+
+    async def keep_time(self, now: float) -> None:
+        await self.change(partial(operations.keep_time, jumped_ms=self.timeline.jumped_ms, seen=now))
 
     async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
-        """Delete a slice of finished messages received before an instant, and of the threads unused since then.
-
-        Args:
-            after: the seq to go on after; 0 begins.
-            slice_size: messages to look at, at most, see `purging.purge`.
-        Returns how many messages went, and the seq to go on after; None where no older message follows.
-        """
-
-        def work(connection: sqlite3.Connection, changes: writes.Changes) -> purging.Purged:
-            purging.purge_threads(connection, slice_size, before)
-            return purging.purge(connection, after, slice_size, before, changes)
-
-        purged: purging.Purged = await self._add(self._waiting.works, work)
+        purged = await self.change(partial(purging.purge_slice, after=after, slice_size=slice_size, before=before))
         if purged.at_end:
             return purged.gone, None
         if purged.any_old:
             return purged.gone, purged.last
         return purged.gone, await self.ask(lambda connection: reads.before_next_old(connection, purged.last, before))
 
-    async def change(
-        self, work: Callable[[sqlite3.Connection, writes.Changes], _T], told: Callable[[_T], None] | None = None
-    ) -> _T:
-        """Run one of the functions of `operations` in the next commit; `told` as for `settle`."""
-        return cast("_T", await self._add(self._waiting.works, work, told))
+    async def mend_counters(self, sink: str, by: Mapping[str, int]) -> None:
+        await self.change(partial(operations.mend_counters, sink=sink, by=by))
 
-    async def keep_sink(self, sink: str, state: SinkState) -> None:
-        """Remember a lane's pause, breaker and hold."""
-        await self.change(lambda connection, changes: operations.keep_sink(connection, sink, state))
+    async def end_catch_up(self) -> None:
+        if mark := await self.read(unlogged.newest):
+            await self.change(partial(unlogged.forget_lives_before, mark=mark))
+        self.commits.may_forget = True
 
-    def use(self, retention: float) -> None:
-        """Keep messages for another time from now on, in seconds."""
-        self.retention = retention
+    async def reopen(
+        self,
+        targets: Sequence[Target],
+        states: Sequence[DeliveryState],
+        *,
+        add: bool,
+        now: float,
+        actor: str,
+        told: Callable[[list[Target]], None] | None = None,
+    ) -> list[Target]:
+        change: Callable[..., list[Target]] = operations.add_or_reopen if add else operations.reopen
+        # A beginning is kept in the store's own time, and an end by the wall clock.
+        change = partial(change, targets=targets, states=states, now=self.timeline.stored(now))
+        return await self.change(partial(operations.with_steps, change=change, step=_step("delivery.replayed", now, actor)), told)
 
-    @property
-    def at_work(self) -> dict[str, int | None]:
-        """What the writer and the reader of the lanes are running, see `Connection.at_work`."""
-        return {"writer": self._writer.at_work, "reader": self._reader.at_work}
+    async def discard(
+        self, targets: Sequence[Target], *, now: float, actor: str, told: Callable[[list[Target]], None] | None = None
+    ) -> list[Target]:
+        change = partial(operations.discard, targets=targets, now=now)
+        return await self.change(
+            partial(operations.with_steps, change=change, step=_step("delivery.discarded", now, actor)), told
+        )
 
-    async def counts(self) -> dict[str, Counts]:
-        return await self.read(reads.counts)
+    def back_up(self, file: Path, *, now: float, min_free: int) -> Aside[Backup]:
+        return self._aside(partial(backup.back_up, database=self.path, file=file, now=now, min_free=min_free))
 
-    async def read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Run one of the functions of `reads`."""
-        return await self._explained(self._reader.run(query))
+    def examine(self) -> Aside[Health]:
+        return self._aside(partial(integrity.examine, path=self.path))
 
-    async def ask(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Run one of the functions of `queries`, on a connection of its own: no lane waits for a person's question."""
-        return await self._explained(self._desk.run(query))
+    async def change(self, work: Callable[[sqlite3.Connection, Changes], _T], told: Callable[[_T], None] | None = None) -> _T:
+        """Run a function in the next commit, for the verbs; `told` as for `reopen`."""
+        return await self.commits.change(work, told)
 
-    async def messages_after(self, seq: int, limit: int) -> list[tuple[int, str, Message, tuple[str, ...]]]:
-        return await self.read(lambda connection: reads.messages_after(connection, seq, limit))
-
-    def aside(self, function: Look[_T]) -> Aside[_T]:
-        """Begin what reads for minutes, on a connection and in a thread of its own; to be ended by who began it."""
+    def _aside(self, function: Look[_T]) -> Aside[_T]:
         return Aside(self.path, function)
 
-    async def quick_check(self) -> None:
-        """Read the whole file beside the traffic, on a connection of its own; raises StoreCorrupt.
 
-        It takes minutes where the file is big; cancelled, it ends at once, and is owed to the next start.
-        """
-        checking = self.aside(reads.quick_check)
-        try:
-            answer = await self._explained(asyncio.shield(checking.ended))
-        finally:
-            await checking.end()
-        if answer != "ok":
-            await self._look_at_files()
-            raise StoreCorrupt(f"{self.path}: quick_check says: {answer}; stop, keep the file, and restore a backup")
-        self.unchecked = self._lock.unchecked = False
-
-    async def run(self) -> None:
-        """Commit until `close`. Ends with StoreFailed or StoreCorrupt if the disk or the files can't be trusted any more."""
-        loop = asyncio.get_running_loop()
-        try:
-            look_at = loop.time() + _LOOK_SECONDS
-            while True:
-                committed = await self.step()
-                if loop.time() >= look_at:
-                    await self._look_at_files()
-                    if not committed and self.logged_to() > self._forgotten_to:
-                        self._add(self._waiting.works, lambda connection, changes: None)  # nothing else would make it forget
-                    look_at = loop.time() + _LOOK_SECONDS
-                if committed:
-                    continue
-                if self._closing:
-                    self._broken = StoreError("the gateway is stopping")
-                    return
-                self._wake.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout_at(look_at):
-                        await self._wake.wait()
-        except BaseException as error:
-            # Nobody will commit any more: whoever waits for it, or will, has to be told, or the process would never end.
-            self._broken = self._broken or StoreError(f"the writer has ended ({type(error).__name__})")
-            self._waiting.fail(self._broken)
-            raise
-
-    async def step(self) -> bool:
-        """Commit one batch of what waits; False where nothing did."""
-        if not self._waiting:
-            return False
-        batch = self._waiting.take()
-        await self._commit(batch)
-        return True
-
-    async def close(self, *, clean: bool = True) -> None:
-        """Refuse further work and release everything; what waits should have been committed by `run` before."""
-        self._broken = self._broken or StoreError("the gateway is stopping")
-        self._waiting.fail(self._broken)
-        # The last connection to close moves the write-ahead log into the file and removes it, if it may write. Files that can't
-        # be trusted, or are somebody else's by now, are left as they are: the readers, which may not write, close last then.
-        untrusted = isinstance(self._broken, StoreFailed | StoreCorrupt)
-        readers, writer = (self._reader, self._desk), (self._writer,)
-        for connection in (*writer, *readers) if untrusted else (*readers, *writer):
-            await connection.close()
-        self._wal.close()
-        self._standing.close()
-        self._lock.release(clean=clean)
-
-    def finish(self) -> None:
-        """Let `run` end once nothing waits any more."""
-        self._closing = True
-        self._wake.set()
-
-    async def _look_at_files(self) -> None:
-        """See that every file is still there, whether or not anything is committed. Raises StoreFailed."""
-        await self._in_writer(lambda _: self._standing.check())
-
-    async def _explained(self, answer: Awaitable[_T]) -> _T:
-        """Await what a reader answers. Raises StoreFailed that names what happened to the files, where that made it fail."""
-        try:
-            return await answer
-        except (StoreFailed, StoreCorrupt, sqlite3.DatabaseError):
-            await self._look_at_files()
-            raise
-
-    async def _in_writer(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """Do something between two commits. After StoreFailed or StoreCorrupt nothing is taken any more."""
-        try:
-            await self._writer.run(work)
-        except (StoreFailed, StoreCorrupt) as error:
-            self._broken, self.trouble = error, str(error)
-            raise
-
-    def _add(self, jobs: list[tuple[_Job, Done]], job: _Job, told: Callable[[Any], None] | None = None) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if self._broken is not None:
-            future.set_exception(self._broken)
-        else:
-            jobs.append((job, Done(future, told)))
-            self._wake.set()
-        return future
-
-    async def _commit(self, batch: Batch) -> None:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-
-        logged_to = self.logged_to()
-
-        def work(connection: sqlite3.Connection) -> tuple[list[Stored], list[Any], int, bool]:
-            with self._standing.writing():
-                committed = batch.commit(connection, self.retention, logged_to, loop.time)
-            return *committed, self._wal.is_long()
-
-        try:
-            accepted, done, mark, wal_is_long = await self._writer.run(work)
-        except (StoreFailed, StoreCorrupt) as error:
-            self._broken, self.trouble = error, str(error)
-            batch.fail(error)
-            raise
-        except asyncio.CancelledError:
-            batch.fail(StoreError("the writer was stopped before it could tell whether this was committed"))
-            raise
-        except GatewayError as error:
-            self.trouble = str(error)
-            batch.fail(error)
-        except Exception as error:
-            # A bug in one job must not fail its neighbours: each once more, alone.
-            if len(batch) == 1:
-                batch.fail(error)
-            else:
-                singles = deque(batch.alone())
-                try:
-                    while singles:
-                        await self._commit(singles.popleft())
-                except BaseException as fatal:
-                    for single in singles:
-                        single.fail(fatal if isinstance(fatal, StoreError) else StoreError("the writer has ended"))
-                    raise
-        else:
-            self.on_commit(len(batch), loop.time() - started)
-            self._waiting.works[:0] = batch.tell(accepted, done)
-            self.on_told(mark)
-            self._forgotten_to = logged_to
-            self.trouble = await self._move_wal() if wal_is_long else None
-
-    async def _move_wal(self) -> str | None:
-        """Bound the write-ahead log, once those who waited for the commit are told; why it could not be done, if it passes."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            with self._standing.moving():
-                self._wal.move(connection)
-
-        try:
-            await self._in_writer(work)
-        except (StoreFailed, StoreCorrupt):
-            raise
-        except StoreError as error:
-            return str(error)  # the next commit tries again
-        return None
+def _step(event: str, now: float, actor: str) -> Callable[..., Step]:
+    return partial(Step, event=event, at_ms=milliseconds(now), actor=str(actor), claimed=claim_of(actor))

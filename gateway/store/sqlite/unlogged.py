@@ -9,32 +9,11 @@ import sqlite3
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
 
 from gateway.core.audit_events import settled_event
 from gateway.core.outcome import Outcome
-from gateway.core.records import Accepted, Settlement, Stored
-from gateway.store.sqlite.writes import milliseconds
-
-
-class Step(Struct, frozen=True, array_like=True, omit_defaults=True):
-    """A step of one message or delivery. Instants are Unix milliseconds, UTC; they, and not the start, date its line."""
-
-    seq: int
-    event: str = ""
-    """The event as in the audit log; empty: the message came in, and its row says the rest."""
-    at_ms: int = 0
-    sink: str = ""
-    attempt: int | None = None
-    due_ms: int | None = None
-    """When the next attempt is due, in the store's own time; see `timeline`."""
-    reason: str | None = None
-    late: bool = False
-    """A person had ended the delivery meanwhile."""
-    actor: str | None = None
-    claimed: str | None = None
-    """What the request said of who acts, see `Actor`."""
-
+from gateway.core.records import Accepted, Settlement, Step, Stored
+from gateway.store.sqlite.writes import Changes, milliseconds
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Step]).decode
@@ -71,19 +50,15 @@ def forget(connection: sqlite3.Connection, mark: int) -> None:
     connection.execute("DELETE FROM unlogged WHERE id <= ?", (mark,))
 
 
+def forget_lives_before(connection: sqlite3.Connection, changes: Changes, *, mark: int) -> None:
+    """Drop what is kept up to a mark, in a commit of its own."""
+    forget(connection, mark)
+
+
 def kept(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, list[Step]]]:
     """A page of what is kept: mark and steps."""
     rows = connection.execute("SELECT id, steps FROM unlogged WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
     return [(mark, _decode(steps)) for mark, steps in rows]
-
-
-def attempt_of(connection: sqlite3.Connection, step: Step) -> tuple[int | None, int, str] | None:
-    """Status, duration in milliseconds and detail of the attempt that a step tells of."""
-    row: tuple[int | None, int, str] | None = connection.execute(
-        "SELECT status, duration_ms, detail FROM attempts WHERE message = ? AND sink = ? AND attempt = ?",
-        (step.seq, step.sink, step.attempt),
-    ).fetchone()
-    return row
 
 
 def _settled(settlement: Settlement, *, late: bool) -> Step:

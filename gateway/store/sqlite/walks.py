@@ -58,7 +58,7 @@ def begin(connection: sqlite3.Connection, selection: Selection, after: int) -> t
 
 
 def messages(
-    connection: sqlite3.Connection, selection: Selection, seqs: list[int] | None, after: int, limit: int
+    connection: sqlite3.Connection, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int
 ) -> tuple[list[int], int | None]:
     """The next messages that a selection names, at most `limit`, by seq; and the seq to go on after."""
     start, go_on = (after, None) if seqs is not None else begin(connection, selection, after)
@@ -82,7 +82,7 @@ def messages(
 def deliveries(
     connection: sqlite3.Connection,
     selection: Selection,
-    seqs: list[int] | None,
+    seqs: Sequence[int] | None,
     after: Target,
     limit: int,
     states: Sequence[str] = (),
@@ -111,7 +111,7 @@ def _walked(
     connection: sqlite3.Connection,
     selection: Selection,
     states: Sequence[str],
-    seqs: list[int] | None,
+    seqs: Sequence[int] | None,
     start: Target,
     limit: int,
 ) -> tuple[list[Target], Target | None]:
@@ -243,7 +243,7 @@ def last_of_the_next(connection: sqlite3.Connection, after: int) -> int | None:
     return None if row is None else int(row[0])
 
 
-def _times(selection: Selection, seqs: list[int] | None) -> tuple[str, list[object]]:
+def _times(selection: Selection, seqs: Sequence[int] | None) -> tuple[str, list[object]]:
     where, values = "", list[object]()
     if seqs is not None:
         where += f" AND m.seq IN ({','.join(map(str, seqs))})"

@@ -12,13 +12,15 @@ from aiohttp import web
 from msgspec import Struct, structs
 
 from gateway.control.backup import Upkeep
-from gateway.control.drills import Drill, Drills, Unknown
+from gateway.control.browse import Browse
+from gateway.control.drills import Drill, Drills
+from gateway.control.ids import Unknown
 from gateway.control.replay import Act, Operator
 from gateway.control.reverify import Reverify, UnknownSource
 from gateway.control.status import Observer
 from gateway.core.errors import BackupFailed, StoreCorrupt, StoreError
 from gateway.core.selection import Selection, Target
-from gateway.web.admin import asked
+from gateway.web.admin import asked, documents
 from gateway.web.responses import json_response
 
 _WINDOW = ("since", "until", "after", "limit")
@@ -49,7 +51,10 @@ class _Nothing(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Api:
-    def __init__(self, operator: Operator, observer: Observer, drills: Drills, upkeep: Upkeep, reverify: Reverify) -> None:
+    def __init__(
+        self, browse: Browse, operator: Operator, observer: Observer, drills: Drills, upkeep: Upkeep, reverify: Reverify
+    ) -> None:
+        self._browse = browse
         self._operator = operator
         self._observer = observer
         self._drills = drills
@@ -69,22 +74,24 @@ class Api:
                     return await self._messages(request)
                 case "GET", ["messages", text]:
                     asked.query(request)
-                    stories, more = await self._operator.show(text)
-                    return json_response(200, {"messages": stories, "more": more})
+                    stories, more = await self._browse.show(text)
+                    shown = [documents.story_json(story) for story in stories]
+                    return json_response(200, {"messages": shown, "more": more})
                 case "GET", ["messages", text, "attempts", sink]:
                     given = asked.query(request, "after", "limit")
                     begin = asked.number(given, "after") or 0
-                    page, after = await self._operator.attempts(text, sink, begin, asked.limit(given))
-                    return json_response(200, {"attempts": page, "after": after})
+                    page, after = await self._browse.attempts(text, sink, begin, asked.limit(given))
+                    return json_response(200, {"attempts": documents.attempts_json(page), "after": after})
                 case "GET", ["deliveries"]:
                     return await self._deliveries(request)
                 case "GET", ["sinks"]:
                     asked.query(request)
-                    return json_response(200, {"sinks": await self._operator.sinks()})
+                    return json_response(200, {"sinks": [documents.sink_json(one) for one in await self._browse.sinks()]})
                 case "GET", ["routing"]:
                     given = asked.query(request, "since", "after")
                     since = asked.seconds(given, "since") or 0.0
-                    return json_response(200, await self._operator.routing(since, asked.number(given, "after")))
+                    routed = await self._browse.routing(since, asked.number(given, "after"))
+                    return json_response(200, documents.routing_json(routed))
                 case "POST", _:
                     asked.query(request)
                     if (answer := await self._act(request, path)) is not None:
@@ -132,15 +139,16 @@ class Api:
 
     async def _messages(self, request: web.BaseRequest) -> web.Response:
         given = asked.query(request, "id", "status", *_WINDOW)
-        page, after = await self._operator.messages(_selection(given), asked.number(given, "after") or 0, asked.limit(given))
-        return json_response(200, {"messages": page, "after": after})
+        page, after = await self._browse.messages(_selection(given), asked.number(given, "after") or 0, asked.limit(given))
+        return json_response(200, {"messages": [documents.message_json(one) for one in page], "after": after})
 
     async def _deliveries(self, request: web.BaseRequest) -> web.Response:
         given = asked.query(request, "id", "state", "sink", *_WINDOW)
         seq, _, sink = given.get("after", "0.").partition(".")
         begin = Target(asked.number({"after": seq}, "after") or 0, sink)
-        page, after = await self._operator.deliveries(_selection(given), begin, asked.limit(given))
-        return json_response(200, {"deliveries": page, "after": f"{after.seq}.{after.sink}" if after else None})
+        page, after = await self._browse.deliveries(_selection(given), begin, asked.limit(given))
+        listed = [documents.delivery_json(one) for one in page]
+        return json_response(200, {"deliveries": listed, "after": f"{after.seq}.{after.sink}" if after else None})
 
 
 async def _with_actor(request: web.BaseRequest, kind: Any, *, optional: bool = False) -> Any:

@@ -10,6 +10,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from gateway.control.backup import Upkeep
+from gateway.control.browse import Browse
 from gateway.control.drills import Drills
 from gateway.control.replay import Operator
 from gateway.control.reverify import Reverify
@@ -42,6 +43,7 @@ class Admin:
         self,
         *,
         guard: Guard,
+        browse: Browse,
         operator: Operator,
         observer: Observer,
         drills: Drills,
@@ -59,7 +61,7 @@ class Admin:
         self._guard = guard
         self._reload = reload
         self._observer = observer
-        self._api = Api(operator, observer, drills, upkeep, reverify)
+        self._api = Api(browse, operator, observer, drills, upkeep, reverify)
         self._metrics = metrics
         self._reasons = reasons
         self._pages: dict[str, _Answer] = {"/-/healthy": self._healthy, "/-/ready": self._ready, "/metrics": self._scrape}

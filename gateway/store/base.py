@@ -1,0 +1,400 @@
+"""The verbs of the store: one narrow protocol for each room that uses it. Knows no SQL and no connection.
+
+Each verb is one commit, or one short read. Instants are Unix seconds, UTC, by the wall clock of the call. A page is a tuple: the
+rows, and where the next page begins (None after the last page). A verb that reads or writes raises StoreError while the database
+does not answer, and StoreFailed or StoreCorrupt when it can no longer be trusted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+from gateway.core import documents
+from gateway.core.conversation import Thread
+from gateway.core.records import Claim, Counts, NewMessage, Owed, Settlement, SinkState, Step, Stored
+from gateway.core.selection import DeliveryState, Selection, Target
+
+_Result = TypeVar("_Result")
+
+MOST_WAITING: Final = 480
+"""Messages that may wait for a commit; the store refuses more, so that a slow disk costs no memory. It has to stay below the
+number of connections that the server takes, or the store could never reach it."""
+MOST_CLAIMED_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of memory that the deliveries of one claim take together, by default."""
+RESERVE: Final = 64 * 1024 * 1024
+"""Bytes that a backup leaves free beside `store.min_free`: messages come in meanwhile, and below that they are refused."""
+MOST_NAMED: Final = 1000
+"""Messages in one page of those that an id stands for."""
+
+Told = Callable[[Stored | Exception], None]
+"""Called once with what became of a message: what was stored, or why it was not."""
+
+
+class Trouble(Protocol):
+    """The health of the store, for everybody who has to stop working while it takes nothing."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last commit, or the work after it, failed; None if it succeeded."""
+
+
+class Accepting(Protocol):
+    """Accept messages: what ingest needs."""
+
+    def submit(self, new: NewMessage, told: Told) -> None:
+        """Commit a message with all its deliveries, or find the first message that it repeats.
+
+        The store calls `told` once, in the event loop, when the result is on disk, before any task runs that the commit wakes.
+        It gets StoreOverloaded or StoreError if the message cannot be committed now. After a failed commit the message may
+        reappear; the sender's next try is a duplicate then.
+        """
+
+    async def accept(self, new: NewMessage) -> Stored:
+        """Submit a message and wait until it is committed. Raises what `submit` tells."""
+
+
+class Delivering(Trouble, Protocol):
+    """Claim and settle: what a lane needs."""
+
+    async def claim(
+        self,
+        sink: str,
+        now: float,
+        limit: int,
+        busy: Collection[int],
+        *,
+        by_sr: bool = False,
+        room: int = MOST_CLAIMED_BYTES,
+    ) -> Claim:
+        """Read up to `limit` due deliveries of a sink, oldest first.
+
+        Args:
+            busy: seqs of messages that the lane has in flight; the claim leaves them out.
+            by_sr: claim only the first open delivery of each service request.
+            room: bytes of memory that the deliveries may take together. The first one is claimed whatever its size.
+        """
+
+    def settle(self, settlement: Settlement, told: Callable[[bool], None] | None = None) -> asyncio.Future[bool]:
+        """Commit the outcome of a claimed delivery; False if it was no longer `queued` (a person discarded it meanwhile).
+
+        The store calls `told` with the result as soon as it is on disk, in the order of the commits; `told` must not raise.
+        The result is a future, so that a cancelled caller can still await it: a cancellation does not stop the SQL.
+        """
+
+    async def expired(self, sink: str, before: float, limit: int, busy: Collection[int]) -> tuple[Owed, ...]:
+        """Read up to `limit` open deliveries of a sink that were accepted or replayed before an instant, oldest first.
+
+        Their bodies are left out, because nobody sends them any more.
+        """
+
+    async def keep_sink(self, sink: str, state: SinkState) -> None:
+        """Remember the pause, the breaker and the hold of a lane."""
+
+
+class Sinks(Protocol):
+    """Tell the store which sinks there are: what the set of lanes needs when a configuration comes into use."""
+
+    async def sink_states(self) -> dict[str, SinkState]:
+        """Read what was kept of each lane."""
+
+    async def bring_into_order(self, in_order: Collection[str], sinks: Collection[str]) -> list[str]:
+        """Put the open deliveries of newly ordered sinks into the order of their service requests, a slice to a commit.
+
+        It may be repeated at any time; `sync_sinks` makes the order known.
+
+        Args:
+            in_order: the sinks with `ordering = "sr"`.
+            sinks: every sink of the configuration.
+        Returns the sinks of `in_order` that the store did not know as ordered.
+        """
+
+    async def sync_sinks(self, sinks: Collection[str], in_order: Collection[str], now: float) -> None:
+        """Remember which sinks the configuration has, and which of them are ordered.
+
+        A delivery does not grow older (`give_up_after`) while its sink is absent.
+        """
+
+    async def clamp_due(self, sink: str, latest: float) -> None:
+        """Bring every due time of a sink beyond an instant back to that instant, a slice to a commit."""
+
+
+class Conversations(Protocol):
+    """Remember which thread of a channel belongs to which service request: what a sink that writes threads needs."""
+
+    async def find_conversation(self, sink: str, channel: str, sr: str) -> Thread | None:
+        """Read the thread of a service request; None if there is none."""
+
+    async def keep_conversation(self, sink: str, channel: str, sr: str, thread: Thread, now: float) -> None:
+        """Remember a thread, in place of the one before it, until `retention` after its last use."""
+
+
+class Counting(Protocol):
+    """Read how much waits, and since when."""
+
+    async def counts(self) -> dict[str, Counts]:
+        """Read the number of deliveries by sink and state, from the counters. No number is below 0, even if a counter is."""
+
+    async def oldest_due(self, sink: str, *, by_sr: bool = False) -> float | None:
+        """Read when the delivery of a sink that waits longest was, or will be, due; with `by_sr`, of those that may go."""
+
+
+class Naming(Protocol):
+    """Find messages, and their ids."""
+
+    async def named(self, text: str, after: int, *, whole: bool) -> tuple[list[int], int | None]:
+        """Find the next messages that an id stands for, at most MOST_NAMED, by seq.
+
+        `whole`: the text is a whole id (the gateway's, the sender's, an SR uuid, a reference id); else it is the beginning of
+        one of the first three.
+        """
+
+    async def ids(self, targets: Sequence[Target]) -> dict[int, documents.Ids]:
+        """Read the ids of the messages of some deliveries, by seq."""
+
+    async def first_since(self, instant: float) -> int:
+        """Read the seq of about the first message received since an instant."""
+
+
+class Aging(Trouble, Counting, Protocol):
+    """Do what the passing of time makes necessary: what the maintenance needs."""
+
+    @property
+    def retention(self) -> float:
+        """Seconds for which a message is kept and makes duplicates."""
+
+    @property
+    def at_work(self) -> dict[str, int | None]:
+        """How many pieces of work each thread of the lanes' connections has done, while it works; None while it rests."""
+
+    async def try_disk(self) -> None:
+        """Write a page and change nothing, to see whether the disk takes it again."""
+
+    def shift_clock(self, seconds: float) -> None:
+        """Take note that the wall clock jumped by some seconds; deliveries keep their age and the time until they are due."""
+
+    async def keep_time(self, now: float) -> None:
+        """Remember all jumps of the wall clock and what it says now, so that the next start sees if it went back."""
+
+    async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
+        """Delete a slice of the finished messages received before an instant, and of the threads unused since then.
+
+        Args:
+            after: the seq to go on after; 0 begins.
+            slice_size: messages that the slice looks at, at most.
+        Returns the number of deleted messages, and the seq to go on after; None if no older message follows.
+        """
+
+    async def count_page(self, after: int, size: int) -> documents.CounterPage:
+        """Count the deliveries of the next `size` seqs beyond `after`, and read the counters of the same instant."""
+
+    async def recount(self, sink: str) -> documents.Recount:
+        """Count the queued and dead deliveries of a sink, and read their counters in the same snapshot."""
+
+    async def mend_counters(self, sink: str, by: Mapping[str, int]) -> None:
+        """Add to a sink's counters, by state, what a count found them to be short of."""
+
+
+class CatchingUp(Naming, Protocol):
+    """Read the steps that the audit log may lack: what completing the log after an unclean end needs."""
+
+    async def unlogged(self, after: int, limit: int) -> list[tuple[int, list[Step]]]:
+        """Read a page of commits whose lines may not be written: the mark of each commit, and its steps in order."""
+
+    async def end_catch_up(self) -> None:
+        """Forget the steps of earlier lives, because the log has their lines.
+
+        The store keeps all steps until this is called; afterwards it forgets each step once its line is written.
+        """
+
+    async def attempt(self, seq: int, sink: str, number: int) -> documents.AttemptFacts | None:
+        """Read one attempt at a delivery (1-based); None if it was purged."""
+
+    async def messages_after(self, seq: int, limit: int) -> list[documents.KeptMessage]:
+        """Read a page of messages in the order of acceptance."""
+
+    async def seq_of(self, message_id: str) -> int | None:
+        """Read the place of a message in the order of acceptance; None if there is no such message."""
+
+    def wall_time(self, due_at: float) -> float:
+        """Turn an instant as the store keeps it for deliveries (`Step.due_ms`) into one of the wall clock."""
+
+
+class Browsing(Counting, Naming, Protocol):
+    """Answer questions of people: pages of bounded cost, on a connection that no lane waits for."""
+
+    async def messages(
+        self, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int
+    ) -> tuple[list[documents.MessageSummary], int | None]:
+        """Read a page of messages in the order of acceptance, without their bodies: only those of `seqs`, unless that is None.
+
+        A page looks at a bounded number of rows: it may be short, or empty, before the last one.
+        """
+
+    async def deliveries(
+        self, selection: Selection, seqs: Sequence[int] | None, after: Target, limit: int
+    ) -> tuple[list[documents.DeliverySummary], Target | None]:
+        """Read a page of deliveries by message, then sink; bounded as for `messages`."""
+
+    async def story(self, seq: int) -> documents.Story | None:
+        """Read all that is known of one message, with the last attempts at each delivery; None if it was purged."""
+
+    async def attempts(self, seq: int, sink: str, after: int, limit: int) -> tuple[list[documents.AttemptFacts], int | None]:
+        """Read a page of the attempts at one delivery, oldest first; `after` is the number of an attempt, 0 begins."""
+
+    async def received_since(self, instant: float, after: int, limit: int, most_bytes: int) -> documents.RoutingPage:
+        """Read a page of the messages after a seq that could be decoded, with their bodies.
+
+        It ends at `limit` messages, or with the message that makes the bodies larger than `most_bytes`.
+        """
+
+
+class Acting(Counting, Naming, Protocol):
+    """Change deliveries at a person's word: what replay and discard need."""
+
+    async def chosen(
+        self, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int
+    ) -> tuple[list[documents.Chosen], int | None]:
+        """Read a slice of the messages that a selection names."""
+
+    async def targets(
+        self, selection: Selection, seqs: Sequence[int] | None, after: Target, limit: int, states: Sequence[DeliveryState]
+    ) -> tuple[list[Target], Target | None]:
+        """Read a slice of the deliveries that a selection names, only those in one of `states` if it names no state."""
+
+    async def body(self, seq: int) -> bytes | None:
+        """Read the body of one message; None if it was purged. Ask for one at a time: each may be as large as `max_body`."""
+
+    async def states(self, targets: Sequence[Target]) -> list[DeliveryState | None]:
+        """Read the state of each delivery; None where there is no such delivery yet."""
+
+    async def owed(self, seqs: Sequence[int], sink: str | None) -> list[Target]:
+        """Read every delivery of some messages, or only those to one sink."""
+
+    async def reopen(
+        self,
+        targets: Sequence[Target],
+        states: Sequence[DeliveryState],
+        *,
+        add: bool,
+        now: float,
+        actor: str,
+        told: Callable[[list[Target]], None] | None = None,
+    ) -> list[Target]:
+        """Queue deliveries again that are in one of `states`, with a fresh budget; return the changed ones.
+
+        The steps for the audit log go into the same commit.
+
+        Args:
+            add: also make the deliveries that do not exist yet, one per message and sink.
+            told: called with the result right after the commit, before any task runs that the commit wakes.
+        """
+
+    async def discard(
+        self,
+        targets: Sequence[Target],
+        *,
+        now: float,
+        actor: str,
+        told: Callable[[list[Target]], None] | None = None,
+    ) -> list[Target]:
+        """End deliveries that are queued or dead; return the changed ones. As for `reopen`."""
+
+
+class Surveying(Trouble, Protocol):
+    """Read what a scrape and `gateway status` show."""
+
+    async def overview(self) -> documents.Overview:
+        """Read the numbers of all sinks in one snapshot."""
+
+    async def last_failures(self, sinks: Sequence[str]) -> dict[str, documents.LastFailure]:
+        """Read the last failed attempt at each of these sinks, where there is one."""
+
+    def sizes(self) -> documents.FileSizes:
+        """Look at the sizes of the files; a file that is not there counts 0."""
+
+
+class LongRead(Protocol[_Result]):
+    """Work that reads the whole database for minutes, in a thread of its own. It has begun; its owner calls `end`."""
+
+    @property
+    def ended(self) -> asyncio.Future[_Result]:
+        """The result, or what the work raised. Shield it: the work does not stop if an await of it is cancelled."""
+
+    async def end(self) -> None:
+        """Interrupt the work if it still runs, and wait a moment until it has cleaned up."""
+
+
+class Copying(Protocol):
+    """Read the whole database beside the traffic: what a backup and a check need."""
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+
+    def back_up(self, file: Path, *, now: float, min_free: int) -> LongRead[documents.Backup]:
+        """Begin to copy the database into a file, or in a folder into one named by the instant.
+
+        The work raises BackupExists, or BackupFailed with what to do; nothing is left behind then.
+
+        Args:
+            min_free: bytes that have to stay free where the database lies.
+        """
+
+    def examine(self) -> LongRead[documents.Health]:
+        """Begin to check every page, each index against its table, what refers to what, and the counters."""
+
+
+class Living(Protocol):
+    """Begin and end the life of a store: what the composition of the gateway needs."""
+
+    @property
+    def after_unclean_end(self) -> bool:
+        """The process before this one did not close the database."""
+
+    @property
+    def unchecked(self) -> bool:
+        """Nobody has read the whole file since an unclean end."""
+
+    def use(self, retention: float) -> None:
+        """Keep messages for another time from now on, in seconds."""
+
+    async def quick_check(self) -> None:
+        """Read the whole file beside the traffic, which takes minutes if it is big. Raises StoreCorrupt.
+
+        A cancellation ends it at once; the next start does it again.
+        """
+
+    async def run(self) -> None:
+        """Commit until `finish`. Raises StoreFailed or StoreCorrupt if the disk or the files can no longer be trusted."""
+
+    def finish(self) -> None:
+        """Let `run` end once nothing waits any more."""
+
+    async def close(self, *, clean: bool = True) -> None:
+        """Refuse further work and release everything; `run` should have committed what waits.
+
+        Args:
+            clean: the audit log is complete, too, so that the next start has nothing to catch up on.
+        """
+
+
+class LaneStore(Accepting, Delivering, Sinks, Conversations, Protocol):
+    """What the lanes share: deliveries, the sinks, and the threads of sinks that write threads."""
+
+
+class Store(LaneStore, Aging, CatchingUp, Browsing, Acting, Surveying, Copying, Living, Protocol):
+    """A whole store."""
+
+
+class Marks(Protocol):
+    """The audit log, as far as the store has to know it: which commits have their lines written."""
+
+    @property
+    def written_to(self) -> int:
+        """The mark of the last commit whose lines are all in the log."""
+
+    def mark(self, mark: int) -> None:
+        """Take note that everybody was told of all commits up to this mark: their lines are on the way to the log."""

@@ -1,0 +1,38 @@
+"""The way into a store: opens the database of a running gateway. Only this module knows which engine stands behind the verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.host.clock import Clock
+from gateway.store.base import Marks, Store
+from gateway.store.sqlite.migrations import Upgrade
+from gateway.store.sqlite.store import SqliteStore
+
+
+async def open_store(
+    path: Path,
+    *,
+    retention: float,
+    clock: Clock,
+    marks: Marks | None = None,
+    on_commit: Callable[[int, float], None] = lambda size, seconds: None,
+    min_free: int = 0,
+    told: Callable[..., object] = lambda event, **facts: None,
+) -> Store:
+    """Open or create the database, and bring its schema up, after a backup of it.
+
+    Args:
+        retention: seconds for which a message is kept and makes duplicates.
+        marks: the audit log; None: nobody keeps one, so nothing waits for its lines.
+        on_commit: called after each commit with the number of jobs in it and the seconds that it took.
+        min_free: bytes that the backup before an upgrade has to leave free.
+        told: called in a thread with an event and its facts before each step of an upgrade, which may take minutes.
+    Raises:
+        StoreLocked: another process holds the database (exit 73).
+        StoreCorrupt: it cannot be trusted, and stays as it is (exit 65).
+        StoreFailed: the file cannot be opened, or the disk cannot keep the promise (exit 74).
+    """
+    upgrade = Upgrade(min_free=min_free, told=told)
+    return await SqliteStore.open(path, retention, upgrade, now=clock.now, marks=marks, on_commit=on_commit)

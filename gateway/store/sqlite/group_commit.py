@@ -1,0 +1,234 @@
+"""The one writer: it takes everything that waits, and commits it as one transaction with one fsync.
+
+There is no timer: the commit in progress is the window in which the next batch gathers. Knows no SQL of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from gateway.core.errors import GatewayError, StoreCorrupt, StoreError, StoreFailed, StoreOverloaded
+from gateway.core.records import NewMessage, Settlement, Stored
+from gateway.store.base import MOST_WAITING, Marks, Told
+from gateway.store.sqlite import operations
+from gateway.store.sqlite.batch import Batch, Done
+from gateway.store.sqlite.connection import Connection, Wal
+from gateway.store.sqlite.standing import Standing
+from gateway.store.sqlite.writes import Changes
+
+_T = TypeVar("_T")
+_Job = TypeVar("_Job")
+_LOOK_SECONDS = 1.0
+"""Seconds between two looks at all files of the database; a commit looks at those that it writes to."""
+
+
+class NoMarks:
+    """Stands in for an audit log that nobody keeps: no line is ever written."""
+
+    written_to = 0
+
+    def mark(self, mark: int) -> None:
+        """Do nothing."""
+
+
+class GroupCommit:
+    """The writing connection and all that waits for it; `run` has to run for anything to be committed."""
+
+    def __init__(
+        self,
+        path: Path,
+        connection: Connection,
+        *,
+        retention: float,
+        marks: Marks,
+        on_commit: Callable[[int, float], None],
+    ) -> None:
+        """Take the connection; the files are watched from now on. Raises StoreFailed if they cannot be read.
+
+        Args:
+            retention: seconds for which a message makes duplicates.
+            on_commit: called after each commit with the number of jobs in it and the seconds it took.
+        """
+        self.retention = retention
+        self.connection = connection
+        self.wal = Wal(path)
+        self.trouble: str | None = None
+        """Why the last commit, or the work after it, failed; None if it succeeded."""
+        self.may_forget = False
+        """The audit log has the lines of all earlier lives, so steps may be forgotten once their lines are written."""
+        self._marks = marks
+        self.on_commit = on_commit
+        self._forgotten_to = 0
+        self._standing = Standing(path)
+        self._waiting = Batch()
+        self._wake = asyncio.Event()
+        self._broken: StoreError | None = None
+        """Why nothing is taken any more; it never changes back to None."""
+        self._finishing = False
+
+    @property
+    def untrusted(self) -> bool:
+        """The disk or the files can no longer be trusted."""
+        return isinstance(self._broken, StoreFailed | StoreCorrupt)
+
+    def submit(self, new: NewMessage, told: Told) -> None:
+        """Put a message into the next commit, see `base.Accepting.submit`."""
+        if self._broken is not None:
+            told(self._broken)
+        elif len(self._waiting.accepts) >= MOST_WAITING:
+            told(StoreOverloaded("too many messages wait for the disk"))
+        else:
+            self._waiting.accepts.append((new, told))
+            self._wake.set()
+
+    def settle(self, settlement: Settlement, told: Callable[[bool], None] | None = None) -> asyncio.Future[bool]:
+        """Put an outcome into the next commit, see `base.Delivering.settle`."""
+        return self._add(self._waiting.settles, settlement, told)
+
+    async def change(self, work: Callable[[sqlite3.Connection, Changes], _T], told: Callable[[_T], None] | None = None) -> _T:
+        """Run a function in the next commit that has time for it; `told` gets the result as for `settle`."""
+        return cast("_T", await self._add(self._waiting.works, work, told))
+
+    async def run(self) -> None:
+        """Commit until `finish`. Raises StoreFailed or StoreCorrupt if the disk or the files can no longer be trusted."""
+        loop = asyncio.get_running_loop()
+        try:
+            look_at = loop.time() + _LOOK_SECONDS
+            while True:
+                committed = await self.step()
+                if loop.time() >= look_at:
+                    await self.look_at_files()
+                    if not committed and self._logged_to() > self._forgotten_to:
+                        self._add(self._waiting.works, operations.nothing)  # no other commit is near that would forget the steps
+                    look_at = loop.time() + _LOOK_SECONDS
+                if committed:
+                    continue
+                if self._finishing:
+                    self._broken = StoreError("the gateway is stopping")
+                    return
+                self._wake.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(look_at):
+                        await self._wake.wait()
+        except BaseException as error:
+            # Nobody commits any more: everybody who waits for a commit has to be told, or the process would never end.
+            self._broken = self._broken or StoreError(f"the writer has ended ({type(error).__name__})")
+            self._waiting.fail(self._broken)
+            raise
+
+    async def step(self) -> bool:
+        """Commit one batch of what waits; False if nothing waits."""
+        if not self._waiting:
+            return False
+        batch = self._waiting.take()
+        await self._commit(batch)
+        return True
+
+    def finish(self) -> None:
+        """Let `run` end once nothing waits any more."""
+        self._finishing = True
+        self._wake.set()
+
+    def refuse(self) -> None:
+        """Take nothing any more, and fail what still waits."""
+        self._broken = self._broken or StoreError("the gateway is stopping")
+        self._waiting.fail(self._broken)
+
+    def release(self) -> None:
+        """Close the files that were watched; only after SQLite has closed them."""
+        self.wal.close()
+        self._standing.close()
+
+    async def look_at_files(self) -> None:
+        """Check that every file of the database is still in its place. Raises StoreFailed."""
+        await self._in_thread(lambda _: self._standing.check())
+
+    async def _in_thread(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Run a function between two commits. After StoreFailed or StoreCorrupt nothing is taken any more."""
+        try:
+            await self.connection.run(work)
+        except (StoreFailed, StoreCorrupt) as error:
+            self._broken, self.trouble = error, str(error)
+            raise
+
+    def _add(self, jobs: list[tuple[_Job, Done]], job: _Job, told: Callable[[Any], None] | None = None) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self._broken is not None:
+            future.set_exception(self._broken)
+        else:
+            jobs.append((job, Done(future, told)))
+            self._wake.set()
+        return future
+
+    def _logged_to(self) -> int:
+        return self._marks.written_to if self.may_forget else 0
+
+    async def _commit(self, batch: Batch) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+
+        logged_to = self._logged_to()
+
+        def work(connection: sqlite3.Connection) -> tuple[list[Stored], list[Any], int, bool]:
+            with self._standing.writing():
+                committed = batch.commit(connection, self.retention, logged_to, loop.time)
+            return *committed, self.wal.is_long()
+
+        try:
+            accepted, done, mark, wal_is_long = await self.connection.run(work)
+        except (StoreFailed, StoreCorrupt) as error:
+            self._broken, self.trouble = error, str(error)
+            batch.fail(error)
+            raise
+        except asyncio.CancelledError:
+            batch.fail(StoreError("the writer was stopped before it could tell whether this was committed"))
+            raise
+        except GatewayError as error:
+            self.trouble = str(error)
+            batch.fail(error)
+        except Exception as error:
+            # A bug in one job must not fail its neighbours: run each job once more, alone.
+            if len(batch) == 1:
+                batch.fail(error)
+            else:
+                await self._commit_each(batch)
+        else:
+            self.on_commit(len(batch), loop.time() - started)
+            self._waiting.works[:0] = batch.tell(accepted, done)
+            self._marks.mark(mark)
+            self._forgotten_to = logged_to
+            self.trouble = await self._move_wal() if wal_is_long else None
+
+    async def _commit_each(self, batch: Batch) -> None:
+        singles = deque(batch.alone())
+        try:
+            while singles:
+                await self._commit(singles.popleft())
+        except BaseException as fatal:
+            for single in singles:
+                single.fail(fatal if isinstance(fatal, StoreError) else StoreError("the writer has ended"))
+            raise
+
+    async def _move_wal(self) -> str | None:
+        """Move the write-ahead log into the file, after those who waited for the commit were told.
+
+        Returns why that failed, if it may succeed the next time.
+        """
+
+        def work(connection: sqlite3.Connection) -> None:
+            with self._standing.moving():
+                self.wal.move(connection)
+
+        try:
+            await self._in_thread(work)
+        except (StoreFailed, StoreCorrupt):
+            raise
+        except StoreError as error:
+            return str(error)  # the next commit tries again
+        return None

@@ -1,0 +1,180 @@
+"""The verbs that only read, on two read-only connections: the lanes read on one, people on the other.
+
+No lane waits for a person's question that way. Owns no SQL itself.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.core.conversation import Thread
+from gateway.core.documents import (
+    AttemptFacts,
+    Chosen,
+    CounterPage,
+    DeliverySummary,
+    FileSizes,
+    Ids,
+    KeptMessage,
+    LastFailure,
+    MessageSummary,
+    Overview,
+    Recount,
+    RoutingPage,
+    Story,
+)
+from gateway.core.errors import StoreCorrupt, StoreFailed
+from gateway.core.records import Claim, Counts, Owed, SinkState, Step
+from gateway.core.selection import DeliveryState, Selection, Target
+from gateway.store.base import MOST_CLAIMED_BYTES
+from gateway.store.sqlite import conversations, named, queries, reads, unlogged, walks
+from gateway.store.sqlite import overview as surveys
+from gateway.store.sqlite.connection import Connection
+from gateway.store.sqlite.timeline import Timeline
+
+_T = TypeVar("_T")
+
+
+class Reading:
+    """The reading half of `SqliteStore`. The verbs are described in `store.base`."""
+
+    def __init__(
+        self, path: Path, reader: Connection, desk: Connection, timeline: Timeline, look_at_files: Callable[[], Awaitable[None]]
+    ) -> None:
+        """
+        Args:
+            look_at_files: raises StoreFailed if something happened to the files.
+        """
+        self.path = path
+        self.timeline = timeline
+        self._reader = reader
+        self._desk = desk
+        self._look_at_files = look_at_files
+
+    async def claim(
+        self,
+        sink: str,
+        now: float,
+        limit: int,
+        busy: Collection[int],
+        *,
+        by_sr: bool = False,
+        room: int = MOST_CLAIMED_BYTES,
+    ) -> Claim:
+        due = self.timeline.stored(now)
+        claimed = await self.read(lambda connection: reads.claim(connection, sink, due, limit, busy, by_sr=by_sr, room=room))
+        return self.timeline.claim(claimed)
+
+    async def expired(self, sink: str, before: float, limit: int, busy: Collection[int]) -> tuple[Owed, ...]:
+        since = self.timeline.stored(before)
+        return self.timeline.owed(await self.read(lambda connection: reads.expired(connection, sink, since, limit, busy)))
+
+    async def oldest_due(self, sink: str, *, by_sr: bool = False) -> float | None:
+        due = await self.read(lambda connection: reads.oldest_due(connection, sink, by_sr=by_sr))
+        return None if due is None else self.timeline.shown(due)
+
+    async def counts(self) -> dict[str, Counts]:
+        return await self.read(reads.counts)
+
+    async def sink_states(self) -> dict[str, SinkState]:
+        return await self.read(reads.sink_states)
+
+    async def find_conversation(self, sink: str, channel: str, sr: str) -> Thread | None:
+        return await self.read(lambda connection: conversations.find(connection, sink=sink, channel=channel, sr=sr))
+
+    async def count_page(self, after: int, size: int) -> CounterPage:
+        return await self.ask(lambda connection: reads.count_page(connection, after, size))
+
+    async def recount(self, sink: str) -> Recount:
+        return await self.read(lambda connection: reads.recount(connection, sink))
+
+    async def unlogged(self, after: int, limit: int) -> list[tuple[int, list[Step]]]:
+        return await self.read(lambda connection: unlogged.kept(connection, after, limit))
+
+    async def attempt(self, seq: int, sink: str, number: int) -> AttemptFacts | None:
+        return await self.read(lambda connection: queries.attempt(connection, seq, sink, number))
+
+    async def messages_after(self, seq: int, limit: int) -> list[KeptMessage]:
+        return await self.read(lambda connection: reads.messages_after(connection, seq, limit))
+
+    async def seq_of(self, message_id: str) -> int | None:
+        return await self.read(lambda connection: reads.seq_of(connection, message_id))
+
+    def wall_time(self, due_at: float) -> float:
+        return self.timeline.shown(due_at)
+
+    async def messages(
+        self, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int
+    ) -> tuple[list[MessageSummary], int | None]:
+        return await self.ask(lambda connection: queries.messages(connection, selection, seqs, after, limit))
+
+    async def deliveries(
+        self, selection: Selection, seqs: Sequence[int] | None, after: Target, limit: int
+    ) -> tuple[list[DeliverySummary], Target | None]:
+        return await self.ask(lambda connection: queries.deliveries(connection, selection, seqs, after, limit))
+
+    async def named(self, text: str, after: int, *, whole: bool) -> tuple[list[int], int | None]:
+        look = named.exactly if whole else named.begun
+        return await self.ask(lambda connection: look(connection, text, after))
+
+    async def story(self, seq: int) -> Story | None:
+        return await self.ask(lambda connection: queries.story(connection, seq))
+
+    async def attempts(self, seq: int, sink: str, after: int, limit: int) -> tuple[list[AttemptFacts], int | None]:
+        return await self.ask(lambda connection: queries.attempts(connection, seq, sink, after, limit))
+
+    async def first_since(self, instant: float) -> int:
+        return await self.ask(lambda connection: queries.first_since(connection, instant))
+
+    async def received_since(self, instant: float, after: int, limit: int, most_bytes: int) -> RoutingPage:
+        return await self.ask(lambda connection: queries.received_since(connection, instant, after, limit, most_bytes))
+
+    async def chosen(
+        self, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int
+    ) -> tuple[list[Chosen], int | None]:
+        return await self.ask(lambda connection: queries.chosen(connection, selection, seqs, after, limit))
+
+    async def targets(
+        self, selection: Selection, seqs: Sequence[int] | None, after: Target, limit: int, states: Sequence[DeliveryState]
+    ) -> tuple[list[Target], Target | None]:
+        return await self.ask(lambda connection: walks.deliveries(connection, selection, seqs, after, limit, states))
+
+    async def body(self, seq: int) -> bytes | None:
+        return await self.ask(lambda connection: queries.body(connection, seq))
+
+    async def states(self, targets: Sequence[Target]) -> list[DeliveryState | None]:
+        return await self.ask(lambda connection: queries.states(connection, targets))
+
+    async def owed(self, seqs: Sequence[int], sink: str | None) -> list[Target]:
+        return await self.ask(lambda connection: queries.owed(connection, seqs, sink))
+
+    async def ids(self, targets: Sequence[Target]) -> dict[int, Ids]:
+        return await self.ask(lambda connection: queries.ids(connection, targets))
+
+    async def overview(self) -> Overview:
+        return await self.ask(surveys.overview)
+
+    async def last_failures(self, sinks: Sequence[str]) -> dict[str, LastFailure]:
+        return await self.ask(lambda connection: surveys.last_failures(connection, sinks))
+
+    def sizes(self) -> FileSizes:
+        return surveys.sizes(self.path)
+
+    async def read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run a short query for a lane."""
+        return await self._explained(self._reader.run(query))
+
+    async def ask(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run a query for a person, on a connection that no lane waits for."""
+        return await self._explained(self._desk.run(query))
+
+    async def _explained(self, answer: Awaitable[_T]) -> _T:
+        """Await the answer of a reader. If it fails because of what happened to the files, raise StoreFailed that names that."""
+        try:
+            return await answer
+        except (StoreFailed, StoreCorrupt, sqlite3.DatabaseError):
+            await self._look_at_files()
+            raise

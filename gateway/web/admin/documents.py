@@ -1,0 +1,136 @@
+"""The JSON that the admin listener serves, made of the typed facts of the rooms below. Its names are those of the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.control.browse import Routed, RoutedPage, SinkFacts
+from gateway.core.documents import AttemptFacts, DeliveryFacts, DeliverySummary, Ids, MessageSummary, Story
+from gateway.core.records import delivery_id
+from gateway.core.values import rfc3339
+
+
+def message_json(summary: MessageSummary) -> dict[str, Any]:
+    """Return a message of a list."""
+    return {
+        **_ids(summary.ids),
+        "time": rfc3339(summary.received_at),
+        "status": summary.status,
+        "duplicates": summary.duplicates,
+        "sinks": summary.sinks,
+    }
+
+
+def delivery_json(summary: DeliverySummary) -> dict[str, Any]:
+    """Return a delivery of a list."""
+    delivery = summary.delivery
+    return {
+        **_delivery(delivery, summary.ids, {}),
+        **_ids(summary.ids),
+        "time": rfc3339(summary.received_at),
+        **_held(delivery),
+    }
+
+
+def story_json(story: Story) -> dict[str, Any]:
+    """Return all that is known of one message."""
+    return {
+        **_ids(story.ids),
+        "time": rfc3339(story.received_at),
+        "status": story.status,
+        "duplicates": story.duplicates,
+        "content_type": story.content_type,
+        "body": story.body,
+        "deliveries": [
+            {**_delivery(one.delivery, story.ids, {"attempts": attempts_json(one.attempts)}), **_held(one.delivery)}
+            for one in story.deliveries
+        ],
+        "conflicts": [
+            {"time": rfc3339(one.received_at), "sender_id": one.sender_id, "body": one.body} for one in story.conflicts
+        ],
+        "more_conflicts": story.more_conflicts,
+    }
+
+
+def attempts_json(attempts: Sequence[AttemptFacts]) -> list[dict[str, Any]]:
+    """Return the attempts at one delivery."""
+    return [
+        {
+            "attempt": one.number,
+            "time": rfc3339(one.started_at),
+            "duration_ms": one.duration_ms,
+            "outcome": one.outcome,
+            "reason": one.reason,
+            "status": one.status,
+            "detail": one.detail,
+            "answer": one.answer,
+        }
+        for one in attempts
+    ]
+
+
+def sink_json(facts: SinkFacts) -> dict[str, Any]:
+    """Return a sink, and how much waits for it."""
+    counts, gates = facts.counts, facts.gates
+    document: dict[str, Any] = {"sink": facts.sink, "oldest_due": _time(facts.oldest_due)}
+    document |= {state: getattr(counts, state) for state in ("queued", "delivered", "dead", "discarded")}
+    if gates is None:
+        return document | {"held": "no such sink"}
+    return document | {
+        "paused_by": gates.paused_by,
+        "paused_at": _time(gates.paused_at),
+        "breaker": gates.breaker,
+        "next_probe_at": _time(gates.next_probe_at),
+        "last_error": gates.last_error,
+    }
+
+
+def routing_json(page: RoutedPage) -> dict[str, Any]:
+    """Return a page of routed messages."""
+    return {
+        "messages": [_routed(one) for one in page.messages],
+        "rules": page.rules,
+        "after": page.after,
+        "from": page.begin,
+        "to": page.newest,
+    }
+
+
+def _routed(one: Routed) -> dict[str, Any]:
+    message = one.message
+    body = message.body.decode("utf-8", "replace")
+    return {"message_id": message.id, "source": message.source, "body": body, "sinks": one.sinks, "routes": one.routes}
+
+
+def _ids(ids: Ids) -> dict[str, Any]:
+    return {
+        "message_id": ids.id,
+        "sender_id": ids.sender_id,
+        "source": ids.source,
+        "event_type": ids.event_type,
+        "milestone": ids.milestone,
+        "sr_uuid": ids.sr_uuid,
+        "reference_id": ids.reference_id,
+    }
+
+
+def _delivery(delivery: DeliveryFacts, ids: Ids, attempts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "delivery_id": delivery_id(ids.id, delivery.sink),
+        "sink": delivery.sink,
+        "state": delivery.state,
+        "attempt": delivery.attempts,
+        **attempts,
+        "reason": delivery.reason,
+        "next_attempt_at": _time(delivery.due_at),
+        "ended_at": _time(delivery.ended_at),
+    }
+
+
+def _held(delivery: DeliveryFacts) -> dict[str, Any]:
+    return {} if delivery.held is None else {"held": delivery.held}
+
+
+def _time(instant: float | None) -> str | None:
+    return None if instant is None else rfc3339(instant)
