@@ -70,7 +70,7 @@ def read(path: Path, memo: Memo | None = None) -> TomlFile:
     """Raises ConfigError where it can't be read, or isn't TOML."""
     try:
         if not _is_regular(path):
-            raise _unreadable(path, "is a folder, and no file")
+            raise _unreadable(path, "is a folder, not a file")
         raw = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise _unreadable(path, str(error.strerror)) from None
@@ -272,7 +272,7 @@ def _is_regular(path: Path) -> bool:
     mode = path.stat().st_mode
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return stat.S_ISREG(mode)
-    raise OSError(errno.EINVAL, "is a pipe, a socket or a device, and no file", str(path))
+    raise OSError(errno.EINVAL, "is a pipe, a socket or a device, not a file", str(path))
 
 
 def _unreadable(path: Path, message: str, hint: str = "") -> ConfigError:

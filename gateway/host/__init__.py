@@ -1,1 +1,1 @@
-"""This machine: the only sources of time, randomness, environment, signals and files that grow."""
+"""This machine: the only source of time, randomness, environment variables and signals, and the code for files and threads."""

@@ -1,7 +1,7 @@
-"""The file in which a running gateway names where it listens, for commands that can't know it from the configuration.
+"""The file in which a running gateway names its addresses, for commands that cannot learn them from the configuration.
 
-The configuration may have been edited since the start, name port 0, or a socket of systemd. The file is advice: whether anybody
-answers there shows when it is dialled.
+The configuration may have been edited since the start, or may name port 0 or a socket of systemd. The file is only advice,
+because the gateway may have ended since it was written.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _LARGEST = 64 * 1024
 
 
 class Addresses(Struct, frozen=True):
-    """Where a gateway listens, each as `host:port` or `unix:/path`; `fd:NAME` for a socket of systemd."""
+    """The addresses of a running gateway, each as `host:port` or `unix:/path`, or as `fd:NAME` for a socket of systemd."""
 
     admin: list[str]
     webhooks: list[str]
 
 
 def write(database: Path, environment: Environment, addresses: Addresses) -> Path:
-    """Leave the file, in one step; its path. Raises OSError."""
+    """Write the file atomically and return its path. Raises OSError."""
     path = _places(database, environment)[0]
     new = path.with_name(f"{path.name}.new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
@@ -36,7 +36,7 @@ def write(database: Path, environment: Environment, addresses: Addresses) -> Pat
 
 
 def read(database: Path, environment: Environment) -> Addresses | None:
-    """Return what the gateway of this database wrote last; None if there is no such file, or it can't be read."""
+    """Return the addresses that the gateway of this database wrote last; None if the file is missing or unreadable."""
     for path in _places(database, environment):
         try:
             if path.stat().st_size <= _LARGEST:
@@ -47,7 +47,7 @@ def read(database: Path, environment: Environment) -> Addresses | None:
 
 
 def _places(database: Path, environment: Environment) -> list[Path]:
-    """The folder that systemd makes for the run of a service, then the one of the database (systemd.exec(5))."""
+    """Return the possible paths, best first: the runtime folder of the systemd service (systemd.exec(5)), then the database's."""
     beside = database.with_name(f"{database.name}.addresses")
     folder = environment.directory("RUNTIME_DIRECTORY")
     return [beside] if folder is None else [folder / "addresses.json", beside]

@@ -1,4 +1,4 @@
-"""A text file that only grows, line by line, and survives its rotation. Used by the audit log and the JSONL sink."""
+"""A text file that only grows, line by line, and survives log rotation. The audit log and the JSONL sink use it."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ _NEVER = threading.Event()
 
 
 class AppendFile:
-    """Appends whole lines, each batch by one `write` with `O_APPEND`.
+    """Appends whole lines, each batch with one `write` and `O_APPEND`.
 
-    Before each write the path is looked at: where logrotate (`create`) has put another file there, or none, that one is
-    opened. Blocks on the disk, so call it from a thread. Not for use by two threads at once.
+    Before each write it looks at the path. If logrotate (`create`) has replaced or removed the file, it opens the file that the
+    path names now. It blocks on the disk, so call it from a thread, and never from two threads at once.
     """
 
     _PATIENCE = 10
-    """Looks, 5 ms apart, for the file that logrotate makes when it has renamed the old one. Made by us in between, it would be in
-    logrotate's way, which renames it by the hour: the second one of an hour over the first."""
+    """How often to look, every 5 ms, for the new file after logrotate has renamed the old one. If we created it first, logrotate
+    would rename ours as well: it names files by the hour, so the second file of an hour would overwrite the first."""
 
     def __init__(self, path: Path, mode: int = 0o640) -> None:
         self.path = path
         self._mode = mode
         self._fd = -1
         self._new = False
-        """Its name may not be on the disk yet."""
+        """The name of the file may not be on the disk yet."""
         self.written = 0
+        """The number of bytes that the last `append` wrote."""
         self._torn = False
-        """The file ends within a line (a crash, say): the next write starts with a line break, so that only that line is lost."""
+        """The file ends in the middle of a line, after a crash for example. The next write then starts with a line break, so
+        that only that line is lost."""
 
     def append(self, lines: bytes, *, follow: bool = True) -> None:
-        """Write complete lines. Raises OSError; `written` says how many of their bytes are in the file by then.
+        """Write complete lines. Raises OSError; `written` then tells how many of their bytes are in the file.
 
         Args:
-            follow: False goes on in the open file, even where another one has taken its place: for `sync` after several.
+            follow: False keeps the open file even if another one has taken its place. One `sync` can then cover several calls.
         """
         self.written = 0
         if follow:
@@ -54,11 +56,13 @@ class AppendFile:
             raise
 
     def sync(self) -> None:
-        """Wait until what was written is on the disk, and the file's name too. Raises OSError; the lines are to be written anew
-        then, since the system may have dropped them (fsync(2))."""
+        """Wait until the written lines, and the name of the file, are on the disk.
+
+        Raises OSError. The caller then has to write the lines again, because the kernel may have dropped them (fsync(2)).
+        """
         _sync(self._fd)
         if self._new:
-            # A folder that this user may write to and not read (0730) can't be opened: nothing there can be waited for.
+            # A folder that this user may write but not read (0730) cannot be opened, so it cannot be synced either.
             with suppress(PermissionError):
                 folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
@@ -68,7 +72,7 @@ class AppendFile:
             self._new = False
 
     def is_there(self) -> bool:
-        """Whether the open file still has a name: what was written to one that was removed meanwhile is lost. Raises OSError."""
+        """Return True if the open file still has a name. Lines written to a removed file are lost. Raises OSError."""
         return os.fstat(self._fd).st_nlink > 0
 
     def close(self) -> None:
@@ -77,13 +81,13 @@ class AppendFile:
             self._fd = -1
 
     def _take_back(self, lines: bytes) -> None:
-        """Cut off the beginning of a line that the disk had no room for, so that every line in the file is a whole one."""
+        """Cut off a line that was only partly written because the disk was full, so that the file holds whole lines only."""
         whole = lines.rfind(b"\n", 0, self.written) + 1
         torn = lines[whole : self.written]
         if not torn or not stat.S_ISREG(os.fstat(self._fd).st_mode):
             return
         end = os.fstat(self._fd).st_size
-        if os.pread(self._fd, len(torn), end - len(torn)) == torn:  # else somebody has written after us
+        if os.pread(self._fd, len(torn), end - len(torn)) == torn:  # otherwise another process has written since
             os.ftruncate(self._fd, end - len(torn))
             self.written = whole
             self._torn = False
@@ -113,8 +117,8 @@ class AppendFile:
             piped = False
         if not piped:
             return os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, self._mode)
-        # Never for reading: we would be our own reader, and a line that nobody takes would count as written. Without a reader
-        # this fails (ENXIO, fifo(7)) in place of waiting for one.
+        # Not open for reading: we would be our own reader, and a line that no other process reads would count as written.
+        # O_NONBLOCK makes this fail if there is no reader (ENXIO, fifo(7)) instead of waiting for one.
         descriptor = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(descriptor, True)
         return descriptor
@@ -124,5 +128,5 @@ def _sync(descriptor: int) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a pipe, say, or a folder on some network disk: nothing there can be waited for
+        if error.errno != errno.EINVAL:  # a pipe, or a folder on some network disks, cannot be synced
             raise

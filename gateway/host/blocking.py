@@ -1,7 +1,7 @@
-"""Blocking calls in threads that nobody has to wait for, not even the end of the process.
+"""Blocking calls in daemon threads, which the process does not wait for when it ends.
 
-The loop's own pool is shared: a few names that DNS does not answer for, or one file on a network disk that hangs, would take
-its threads, and every other sink would wait for them (promise 5).
+The event loop's own thread pool is shared. A few DNS queries without an answer, or one file on a network disk that hangs,
+would occupy its threads, and every other sink would have to wait for them (docs/design.md, promise 5).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _T = TypeVar("_T")
 
 
 async def run_in_thread(function: Callable[[], _T], name: str) -> _T:
-    """Run a blocking function in a thread of its own. Cancelling the await does not stop the function."""
+    """Run a blocking function in a new thread and wait for its result. Cancelling the await does not stop the function."""
     return await start_in_thread(function, name)
 
 
 @contextmanager
 def short_turns(seconds: float = 0.0001) -> Iterator[None]:
-    """Let a thread that computes give way to the loop within about `seconds`, in place of Python's 5 ms.
+    """Make a computing thread hand the interpreter to the event loop within about `seconds`, instead of Python's 5 ms.
 
-    The loop has to get the interpreter back after each wait for input, several times for one delivery: by 5 ms each time,
-    one busy thread slows every delivery tenfold.
+    The event loop has to get the interpreter back after each wait for input, several times per delivery. If each time took
+    5 ms, one busy thread would make every delivery ten times slower.
     """
     before = sys.getswitchinterval()
     sys.setswitchinterval(seconds)
@@ -40,15 +40,15 @@ def short_turns(seconds: float = 0.0001) -> Iterator[None]:
 
 
 class Pauses:
-    """Rests of a thread that computes, a few times as long as its work between them: what the loop has to do goes first.
+    """Pauses in the work of a computing thread, a few times longer than the work between them, so that the event loop goes first.
 
-    To be called often. A delivery that arrives meanwhile is held up by one piece of that work at most, or by none.
+    Call it often. A delivery that arrives during the work waits for one piece of it at most.
     """
 
     work = 0.0005
-    """Seconds of work in one go."""
+    """Seconds of work between two pauses."""
     rest = 0.002
-    """Seconds."""
+    """Seconds of one pause."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -62,10 +62,10 @@ class Pauses:
 
 
 def start_in_thread(function: Callable[[], _T], name: str) -> asyncio.Future[_T]:
-    """Begin a blocking function in a thread of its own.
+    """Start a blocking function in a new thread.
 
-    The future is done when the function has ended; where an await of it may be cancelled, shield it. It is no task, so the end
-    of the loop does not cancel it, and nobody has to look at its error.
+    The future is done when the function has ended. Shield it if an await of it may be cancelled. It is not a task, so the end of
+    the event loop does not cancel it, and its error need not be retrieved.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[_T] = loop.create_future()
@@ -75,9 +75,9 @@ def start_in_thread(function: Callable[[], _T], name: str) -> asyncio.Future[_T]
         failed: BaseException
         try:
             result = function()
-        except BaseException as error:  # whatever it is, it belongs to who awaits
+        except BaseException as error:  # the caller that awaits handles every kind of error
             failed = error
-            if isinstance(error, StopIteration):  # a future takes none, and would never be done
+            if isinstance(error, StopIteration):  # a future refuses this error, and would never be done
                 failed = RuntimeError("a blocking function raised StopIteration")
                 failed.__cause__ = error
             _deliver(loop, future, lambda waiting: waiting.set_exception(failed))
@@ -89,7 +89,7 @@ def start_in_thread(function: Callable[[], _T], name: str) -> asyncio.Future[_T]
 
 
 class Worker(Executor):
-    """One thread that runs functions in turn. The process ends without it, in the middle of a function if need be."""
+    """One thread that runs functions in turn. The process can end without it, even in the middle of a function."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -98,9 +98,9 @@ class Worker(Executor):
         self._closed = False
 
     def submit(self, function: Callable[..., _T], /, *args: Any, **options: Any) -> Future[_T]:
-        """Run a function after those submitted before it. Raises RuntimeError after `shutdown`, or if no thread can start."""
+        """Queue a function. Raises RuntimeError after `shutdown`, or if the thread cannot be started."""
         if self._closed:
-            raise RuntimeError(f"the thread {self._name} takes nothing more")
+            raise RuntimeError(f"the thread {self._name} was shut down and accepts no more work")
         if self._thread is None:
             thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             thread.start()
@@ -110,7 +110,7 @@ class Worker(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take nothing more; what was submitted is still run. `wait` until it has."""
+        """Accept no more functions. Those already submitted still run; `wait` waits for them."""
         self._closed = True
         self._queue.put(None)
         if wait and self._thread is not None:
@@ -119,7 +119,7 @@ class Worker(Executor):
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
             _settle(*item)
-            del item  # nothing of it stays while the thread rests
+            del item  # free its memory while the thread waits
 
 
 def _settle(future: Future[_T], function: Callable[[], _T]) -> None:
@@ -135,11 +135,11 @@ def _deliver(loop: asyncio.AbstractEventLoop, future: asyncio.Future[_T], settle
         if not future.done():
             settle(future)
 
-    with suppress(RuntimeError):  # the loop has ended meanwhile, and with it whoever waited
+    with suppress(RuntimeError):  # the loop has ended, and the task that waited with it
         loop.call_soon_threadsafe(in_loop)
 
 
 def _seen(future: asyncio.Future[Any]) -> None:
-    """Else asyncio complains, with a traceback, of the error of a call that was given up."""
+    """Mark the error of an abandoned call as retrieved. Otherwise asyncio logs it with a traceback."""
     if not future.cancelled():
         future.exception()

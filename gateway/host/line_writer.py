@@ -1,8 +1,8 @@
-"""Where log lines leave the process: at once into a file, else through a bounded queue and a thread.
+"""A writer of log lines that never blocks its caller: directly to a file, or through a bounded queue and a thread.
 
-The caller never waits and never sees an error, whatever becomes of the stream: a reader that has gone (EPIPE), a full disk
-(ENOSPC), a closed descriptor (EBADF), a pipe that is full and that nobody reads. A line that can't be written is dropped and
-counted; the next line that can be written comes behind one that says how many were lost.
+The caller never waits and never sees an error, whatever happens to the stream: a reader that is gone (EPIPE), a full disk
+(ENOSPC), a closed descriptor (EBADF), or a full pipe that no process reads. A line that cannot be written is dropped and
+counted. The next line that can be written follows a note that tells how many were lost.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from collections.abc import Callable
 from typing import TextIO
 
 MOST_LINES = 1000
-"""Lines that wait for a stream that does not take them; more are dropped."""
+"""The most lines that wait for a slow stream; more are dropped."""
 MOST_BYTES = 1024 * 1024
-"""Bytes that wait at most; a single line of any size is taken while nothing else waits."""
+"""The most bytes that wait. A single line of any size is accepted if the queue is empty."""
 _END_SECONDS = 1.0
-"""The end of the process waits so long for the last lines."""
+"""Seconds that the end of the process waits for the last lines."""
 
 
 class LineWriter:
-    """Writes lines to the descriptor of a text stream, past the stream's own buffer: what sticks there would fail again later.
+    """Writes lines to the file descriptor of a text stream. It bypasses the stream's buffer, where a failed line would stay.
 
-    `note` makes the line that tells of lost ones from their number.
+    `note` makes the line that reports lost lines from their number.
     """
 
     def __init__(self, stream: TextIO | None, note: Callable[[int], str] = "{} log lines were lost".format) -> None:
-        """None is a stream that was closed before the start (`2>&-`): every line is dropped, and counted."""
+        """Prepare for a stream. None is a stream that was closed before the start (`2>&-`): every line is dropped and counted."""
         self.stream = stream
         self.note = note
         self._fd = _descriptor(stream)
@@ -45,18 +45,18 @@ class LineWriter:
         self._closing = False
         self._dropped = 0
         self._told = 0
-        """How many of the dropped lines a written line has reported."""
+        """The number of dropped lines that were already reported in a note."""
         self._torn = False
-        """The last line was written in part."""
+        """The last line was written only in part."""
         atexit.register(self.close)
 
     @property
     def dropped(self) -> int:
-        """Lines that were lost since the start."""
+        """The number of lines lost since the start."""
         return self._dropped
 
     def put(self, line: str) -> None:
-        """Have a line written soon. Returns at once and never raises."""
+        """Write a line, or queue it. Returns at once and never raises."""
         try:
             data = line.encode("utf-8", "backslashreplace") + b"\n"
             with self._changed:
@@ -78,17 +78,17 @@ class LineWriter:
             self.lost()
 
     def lost(self) -> None:
-        """Count a line that could not even be made."""
+        """Count a line that could not even be formatted."""
         with self._changed:
             self._dropped += 1
 
     def flush(self, seconds: float = _END_SECONDS) -> bool:
-        """Wait until everything is written or dropped, at most for so many seconds; whether it is."""
+        """Wait until every line is written or dropped, at most for `seconds`. Return True if that is so."""
         with self._changed:
             return self._changed.wait_for(lambda: self._thread is None or not (self._lines or self._writing), seconds)
 
     def close(self) -> None:
-        """Write what waits, for a second at most, and take nothing more. May be called again."""
+        """Write the queued lines, for at most a second, and accept no more. May be called again."""
         self.flush()
         with self._changed:
             self._closing = True
@@ -112,14 +112,14 @@ class LineWriter:
                 self._changed.notify_all()
 
     def _count(self, written: bool, lost: int) -> None:
-        """Take note of a line that was written behind a note of `lost` ones, or dropped."""
+        """Count a line as dropped, or the `lost` lines as reported if it was written after a note of them."""
         if written:
             self._told += lost
         else:
             self._dropped += 1
 
     def _write(self, line: bytes, lost: int) -> bool:
-        """Write a line, behind a note of those that were lost; whether all of it was taken."""
+        """Write a line, after a note of lost lines. Return True if all of it was written."""
         try:
             note = f"{self.note(lost)}\n".encode("utf-8", "backslashreplace") if lost else b""
             rest = memoryview((b"\n" if self._torn else b"") + note + line)
@@ -133,7 +133,7 @@ class LineWriter:
     def _write_some(self, data: memoryview) -> int:
         try:
             return os.write(self._fd, data)
-        except BlockingIOError:  # somebody who shares the stream made it non-blocking
+        except BlockingIOError:  # another process that shares the stream made it non-blocking
             poll = select.poll()
             poll.register(self._fd, select.POLLOUT)
             poll.poll()
@@ -141,7 +141,7 @@ class LineWriter:
 
 
 def _descriptor(stream: TextIO | None) -> int:
-    """The descriptor of a stream; -1 if it has none, or is closed."""
+    """Return the descriptor of a stream; -1 if it has none or is closed."""
     try:
         descriptor = stream.fileno() if stream is not None else -1
         os.fstat(descriptor)

@@ -1,4 +1,4 @@
-"""The signals of this process: the only place that listens to them."""
+"""The signals of this process. Only this module handles them."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from functools import partial
 from typing import Any
 
 _INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
+"""128 + SIGINT, the exit code that shells use."""
 
 _ON_SIGNAL = ctypes.CFUNCTYPE(None, ctypes.c_int)
 _kept: list[object] = []
-"""What C calls for as long as the process lives."""
+"""Callbacks that C code may call until the process ends, so they must not be garbage-collected."""
 
 
 @contextmanager
 def signals_call(stop: Callable[[], None], reload: Callable[[], None], *, last: bool = False) -> Iterator[None]:
-    """Let SIGTERM and SIGINT call `stop`, and SIGHUP `reload`, in the running event loop, while this is entered.
+    """Call `stop` on SIGTERM and SIGINT, and `reload` on SIGHUP, in the running event loop, until the context is left.
 
     Args:
-        last: the process ends after this. Signals are ignored from then on: one more of them must not spoil a clean end.
+        last: The process ends afterwards. Signals are then ignored, so that another one cannot spoil a clean end.
     """
     loop = asyncio.get_running_loop()
     calls = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
-    # Not by the loop's own handlers of these: it takes them away by setting the default, and a signal of that instant kills.
-    # It still has to listen for one, or asyncio's waits on after a signal; SIGURG does nothing by default (signal(7)).
+    # The loop's own handlers are not used for these: it removes them by restoring the default, so a signal at that instant would
+    # kill the process. The loop must still handle one signal, or asyncio does not wake up; SIGURG is harmless (signal(7)).
     loop.add_signal_handler(signal.SIGURG, lambda: None)
     before = {number: _handle(number, partial(loop.call_soon_threadsafe, called)) for number, called in calls.items()}
     try:
@@ -43,24 +43,24 @@ def signals_call(stop: Callable[[], None], reload: Callable[[], None], *, last: 
 
 
 def ignore_reload() -> None:
-    """Let SIGHUP end nothing while a start takes its time: the file has just been read, or is about to be."""
+    """Ignore SIGHUP during a start. The configuration is being read anyway, and the default would end the process."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def end_on_bus_error(line: str, status: int) -> None:
-    """Write a line to stderr and end the process at once when a file that it has mapped is cut (SIGBUS).
+    """Write a line to stderr and end the process at once when a mapped file is truncated (SIGBUS).
 
-    A handler of Python's only takes note of the signal, and the same instruction would fail again, for ever. This one is called
-    in the thread that met it. SQLite releases the interpreter lock while it works, so that the thread can take it here.
+    A signal handler of Python only sets a flag, so the same instruction would fail again without end. This handler is called
+    directly, in the thread that failed. SQLite releases the interpreter lock while it works, so the thread can take it here.
 
     Args:
-        status: the exit code.
+        status: The exit code.
     """
     said = f"{line}\n".encode()
 
     def end(_: int) -> None:
         with suppress(OSError, ValueError):
-            if select.select([], [2], [], 0)[1]:  # else nobody reads it, and a write would wait for ever
+            if select.select([], [2], [], 0)[1]:  # only if a write would not block
                 os.write(2, said)
         os._exit(status)
 
@@ -72,26 +72,26 @@ def end_on_bus_error(line: str, status: int) -> None:
 
 
 def end_on_interrupt() -> None:
-    """Let Ctrl-C end the process at once, with 130: for a command that only reads, and has nothing to put in order first."""
+    """Let Ctrl-C end the process at once, with exit code 130. Only for a command that reads and has nothing to clean up."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
 
 
 def end_as_on_interrupt() -> None:
-    """Let a timer that runs out, or a terminal that closes, end a command as Ctrl-C does: what it began is put in order.
+    """Let SIGTERM (`timeout`) and SIGHUP (a terminal that closes) end a command as Ctrl-C does, so that it cleans up.
 
-    Call it in the event loop where there is one: its own answer to Ctrl-C cancels the main task, where an exception in the middle
-    of anything can get lost.
+    If the command has an event loop, call this inside it: asyncio answers Ctrl-C by cancelling the main task, while an exception
+    at an arbitrary point can get lost.
     """
     interrupted = signal.getsignal(signal.SIGINT)
-    if interrupted is signal.SIG_IGN:  # a script runs the command in the background, and ends it by SIGTERM all the same
+    if interrupted is signal.SIG_IGN:  # a script runs the command in the background, and still ends it with SIGTERM
         interrupted = signal.default_int_handler
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks for
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it on purpose
             signal.signal(number, interrupted)
 
 
 def end_with_input() -> None:
-    """Stop this process as SIGTERM does once its standard input ends: whoever started it holds the other end of that pipe."""
+    """Stop this process, as SIGTERM does, when its standard input ends. The process that started it holds the other end."""
 
     def watch() -> None:
         while os.read(0, 4096):
@@ -102,7 +102,7 @@ def end_with_input() -> None:
 
 
 def _handle(number: signal.Signals, call: Callable[[], object]) -> Any:
-    """Let a signal call this; what handled it before. System calls that it interrupts go on (siginterrupt(3))."""
+    """Install a signal handler and return the previous one. Interrupted system calls are restarted (siginterrupt(3))."""
     before = signal.signal(number, lambda *_: call())
     signal.siginterrupt(number, False)
     return before

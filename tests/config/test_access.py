@@ -74,13 +74,13 @@ def test_the_caret_stands_below_the_one_that_is_wrong(tmp_path: Path) -> None:
     problem = problem_with(tmp_path, certified.toml)
     assert (problem.level, problem.place, problem.line) == ("error", "[server] tls.key", 2)
     assert problem.column is not None and problem.source[problem.column - 1 :].startswith('"server.key"')
-    assert problem.message == "does not belong to the certificate, the first one in its file"
+    assert problem.message == "does not belong to the certificate, which is the first one in its file"
 
 
 @pytest.mark.parametrize(
     ("days", "said"),
     [
-        (-2.0, "is not valid before {begins}: clients refuse it until then, or this host's clock is wrong"),
+        (-2.0, "is not valid before {begins}: clients refuse it until then; or the clock of this host is wrong"),
         (0.0, None),
         (68.9, None),
         (69.1, "expires on {ends}, in 20 day(s)"),
@@ -110,7 +110,7 @@ def test_a_certificate_that_a_sink_shows_is_judged_like_our_own(tmp_path: Path) 
     certificates = [f"{one}-----END CERTIFICATE-----\n" for one in (tmp_path / "server.pem").read_text().split(PEM_END)[:2]]
     certified.write(certificate="".join([*certificates, certificates[0]]))
     (found,) = (one for one in loaded(tmp_path, f"\n{text}").warnings if "order" in one.message)
-    assert found.message.startswith("is in the wrong order: the certificate at number 3 in its file did not issue")
+    assert found.message.startswith("is in the wrong order: certificate 3 of its file did not issue")
     assert problem_with(tmp_path, certified.toml).message == found.message.replace("servers", "clients")
 
 

@@ -184,10 +184,10 @@ def test_a_folder_without_files_is_good(pattern: str, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "cause"),
     [
-        (f"{SECRET} \n", "ends with a blank"),
-        (f" {SECRET}\n", "begins or ends with a blank"),
-        (f"{SECRET}\t", "ends with a blank"),
-        (f"{SECRET}\u00a0\n", "ends with a blank"),
+        (f"{SECRET} \n", "ends with a space"),
+        (f" {SECRET}\n", "begins or ends with a space"),
+        (f"{SECRET}\t", "ends with a space"),
+        (f"{SECRET}\u00a0\n", "ends with a space"),
         (f"\ufeff{SECRET}\n", "byte order mark"),
         (f"{SECRET}\n{SECRET}\n", "several lines"),
         (f"{SECRET}\r\n{SECRET}\r\n", "several lines"),
@@ -264,4 +264,4 @@ def test_a_certificate_without_its_dashes_is_told_what_it_lacks(tmp_path: Path) 
     )
     with pytest.raises(ConfigError) as caught:
         load(file, Environment({"LEGITMARK_SECRET": SECRET}))
-    assert str(caught.value).count("unless it is PEM with its lines of dashes") == 2
+    assert str(caught.value).count("unless it is PEM with its BEGIN and END lines") == 2

@@ -163,8 +163,8 @@ async def test_a_broken_certificate_refuses_the_reload_and_the_old_one_goes_on(c
                 "swapped",
                 "[server] tls.certificate: holds no certificate in PEM: it holds a private key, as if the two were swapped",
             ),
-            ("its own last", "[server] tls.certificate: begins with another one than the key's, which is number 2"),
-            ("other key", "[server] tls.key: does not belong to the certificate, the first one in its file"),
+            ("its own last", "[server] tls.certificate: does not begin with the certificate of the key, which is number 2"),
+            ("other key", "[server] tls.key: does not belong to the certificate, which is the first one in its file"),
             ("locked", "[server] tls.key: is encrypted; the gateway needs one without a passphrase"),
         ):
             certified.issue(days=120)

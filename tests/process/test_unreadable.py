@@ -117,14 +117,14 @@ def entered_and_not_listed(path: Path) -> None:
 
 
 SPOILED: dict[Callable[[Path], None], str] = {
-    fifo: "is a pipe, a socket or a device, and no file",
-    socket_file: "is a pipe, a socket or a device, and no file",
-    device: "is a pipe, a socket or a device, and no file",
+    fifo: "is a pipe, a socket or a device, not a file",
+    socket_file: "is a pipe, a socket or a device, not a file",
+    device: "is a pipe, a socket or a device, not a file",
     circle: "Too many levels of symbolic links",
     dangling: "No such file or directory",
     locked: "Permission denied",
     latin_1: "is not UTF-8",
-    folder: "is a folder, and no file",
+    folder: "is a folder, not a file",
 }
 FOLDERS: dict[Callable[[Path], None], str] = {
     closed: "Permission denied",

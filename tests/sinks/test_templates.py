@@ -135,7 +135,7 @@ def test_a_file_that_is_no_text_says_where(tmp_path: Path) -> None:
     (tmp_path / "t").write_bytes(b"one\ntwo \xff\n")
     with pytest.raises(TemplateProblem, match=r"t:2: is not UTF-8"):
         Template(MAIL, "en", str(tmp_path / "t"))
-    with pytest.raises(TemplateProblem, match="can't be read: is a folder, and no file"):
+    with pytest.raises(TemplateProblem, match="can't be read: is a folder, not a file"):
         Template(MAIL, "en", str(tmp_path))
 
 

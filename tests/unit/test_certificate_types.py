@@ -59,7 +59,7 @@ REQUEST = (
     else ""
 )
 PUBLIC = EC.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
-NOT_ITS_OWN = "key: does not belong to the certificate, the first one in its file"
+NOT_ITS_OWN = "key: does not belong to the certificate, which is the first one in its file"
 
 
 def refused(shown: str, hidden: str) -> str:
@@ -84,7 +84,11 @@ MISTAKES = [
     (written(EC), LEAF, "certificate: holds no certificate in PEM: it holds a private key, as if the two were swapped"),
     (written(EC), written(EC), "certificate: holds no certificate in PEM: it holds a private key"),
     (LEAF, LEAF, "key: holds no private key in PEM: it holds a certificate"),
-    (REQUEST, written(EC), "certificate: holds no certificate in PEM: it holds a certificate request, which an authority"),
+    (
+        REQUEST,
+        written(EC),
+        "certificate: holds no certificate in PEM: it holds a certificate request, which a certificate authority",
+    ),
     (PUBLIC, written(EC), "certificate: holds no certificate in PEM: it holds a public key"),
     (LEAF, PUBLIC, "key: holds no private key in PEM: it holds a public key"),
     (LEAF, written(EC, OPENSSH), "key: holds no private key in PEM: it holds a key of OpenSSH"),
@@ -93,22 +97,22 @@ MISTAKES = [
     (
         LEAF[:200],
         written(EC),
-        "certificate: holds no certificate in PEM: it holds the beginning of a certificate, and not its",
+        "certificate: holds no certificate in PEM: it holds the beginning of a certificate, but not its",
     ),
-    (LEAF, written(EC)[:99], "key: holds no private key in PEM: it holds the beginning of a private key, and not its end"),
+    (LEAF, written(EC)[:99], "key: holds no private key in PEM: it holds the beginning of a private key, but not its end"),
     (
         LEAF.replace("\n", "\\n"),
         written(EC),
-        "certificate: holds no certificate in PEM: its line breaks are the two characters",
+        "certificate: holds no certificate in PEM: its line breaks are written as",
     ),
     (
         ISSUER + LEAF,
         written(EC),
-        "certificate: begins with another one than the key's, which is number 2: put that one first",
+        "certificate: does not begin with the certificate of the key, which is number 2: put that one first",
     ),
-    (ROOT + ISSUER + LEAF, written(EC), "certificate: begins with another one than the key's, which is number 3: put"),
-    (LEAF, written(RSA) + written(EC), f"{NOT_ITS_OWN}; the key at number 2 does: leave that one alone"),
-    (LEAF, written(OTHERS["ec"]) + written(EC), f"{NOT_ITS_OWN}; the key at number 2 does: leave that one alone"),
+    (ROOT + ISSUER + LEAF, written(EC), "certificate: does not begin with the certificate of the key, which is number 3: put"),
+    (LEAF, written(RSA) + written(EC), f"{NOT_ITS_OWN}; key 2 does: remove the others"),
+    (LEAF, written(OTHERS["ec"]) + written(EC), f"{NOT_ITS_OWN}; key 2 does: remove the others"),
     (LEAF, written(RSA) + written(EC, password=b"x"), NOT_ITS_OWN),
     ("", "", "certificate: holds no certificate in PEM"),
 ]
@@ -142,4 +146,4 @@ def test_the_first_of_several_keys_is_good_where_it_fits(form: serialization.Pri
 )
 def test_a_certificate_that_did_not_issue_the_one_before_it_is_found(chain: list[str], number: int | None) -> None:
     said = order_trouble(Secret("".join(chain)))
-    assert said is None if number is None else f"at number {number} " in (said or "")
+    assert said is None if number is None else f"certificate {number} " in (said or "")

@@ -181,7 +181,7 @@ def test_passed_are_those_that_were_meant_for_this_process(variables: dict[str, 
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({}, "it passed none"),
+        ({}, "it passed no sockets"),
         ({"LISTEN_FDS": "3", "LISTEN_FDNAMES": "web:admin:web", "LISTEN_PID": PID}, "it passed admin, web"),
     ],
 )

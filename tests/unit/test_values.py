@@ -316,7 +316,7 @@ def test_spaces_inside_a_secret_are_kept_and_around_it_refused(tmp_path: Path) -
     (tmp_path / "file").write_text("pass word\n")
     assert Environment({}).secret(SecretRef(file="file"), tmp_path).reveal() == "pass word"
     (tmp_path / "file").write_text(" pass word \n")
-    with pytest.raises(ValueError, match="begins or ends with a blank"):
+    with pytest.raises(ValueError, match="begins or ends with a space"):
         Environment({}).secret(SecretRef(file="file"), tmp_path)
 
 

@@ -38,7 +38,7 @@ def test_functions_run_in_turn_in_one_thread_and_tell_their_results_and_errors()
     with pytest.raises(ValueError, match="invalid literal"):
         failing.result(10)
     worker.shutdown()
-    with pytest.raises(RuntimeError, match="takes nothing more"):
+    with pytest.raises(RuntimeError, match="accepts no more work"):
         worker.submit(int)
 
 
