@@ -1,4 +1,4 @@
-"""The command `gateway`. One file per command group; each is imported only when its command runs."""
+"""The command `gateway`: the entry point. Each command group has a file of its own; `commands` lists them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from gateway.cli.output import printable
 from gateway.cli.streams import flushed, secure
 
 _NARROWEST = 20
-"""Columns of the help at least: with COLUMNS=0 cyclopts fails, and with 1 or 2 it never ends."""
+"""Columns of the help at least: cyclopts fails at COLUMNS=0, and never ends at 1 or 2."""
 _LISTS = ("tail", "demo", "messages", "deliveries", "show")
-"""Commands that end when nobody reads them any more. The others finish what they do, and their exit code tells it."""
+"""Commands that end when their reader has gone. The others finish their work, and their exit code tells the result."""
 
 
 def main() -> None:
-    """Run the command line; ends the process with one of the exit codes of docs/reference.md, "Command line"."""
+    """Run the command line, and end the process with an exit code of docs/reference.md, "Exit codes"."""
     secure(to_the_end=sys.argv[1:2] != [] and sys.argv[1] not in _LISTS)
     sys.exit(flushed(_run()))
 
 
 def _run() -> int:
-    """The exit code of the command that was called."""
+    """Run the command, and return its exit code."""
     if sys.argv[1:] in ([], ["db"]) or {"--help", "-h"} & set(sys.argv):
         from rich.console import Console
 
@@ -37,14 +37,14 @@ def _run() -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        return 0  # whoever read us has seen enough
+        return 0  # the reader has seen enough
     except SystemExit as error:
         if isinstance(error.__context__, BrokenPipeError):
-            return 0  # the same, as the library that prints the help tells it
+            return 0  # the same, while the help is printed
         raise
     except OSError as error:
-        # What can fail by itself has an error of its own, or at least a name; what has neither is the folder that we were called
-        # in, if it was deleted, or what stdout goes to.
+        # Every other place has an error of its own or a file name. An error with neither comes from the working directory, if it
+        # was deleted, or from stdout.
         nameless = "the working directory" if isinstance(error, FileNotFoundError) else "standard output"
         print(f"gateway: error: {printable(str(error.filename or nameless))}: {error.strerror or error}", file=sys.stderr)
         return 74

@@ -1,10 +1,14 @@
-"""An audit line as a person reads it: aligned, the verdict first, the ids last."""
+"""A line of the audit log: read, selected, and shown to people with its time and its verdict first. Reads no file."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from msgspec import Struct
+
 from gateway.cli.output import printable
+from gateway.core.audit_events import AUDIT_EVENTS
 
 STYLES = {
     "accepted": "green",
@@ -21,15 +25,50 @@ STYLES = {
     "refused": "bold red",
 }
 """The rich style of a verdict: the part of an event's name after the dot. Others are plain."""
+FAILED = frozenset(event.name for event in AUDIT_EVENTS.values() if event.failed)
+"""The events that `--failed` selects."""
+
+
+class Wanted(Struct, frozen=True):
+    """Selects the lines that fit every condition."""
+
+    sr: str | None = None
+    """A service request, a reference id, or an id of a message."""
+    sink: str | None = None
+    failed: bool = False
+    earliest: str = ""
+    """RFC 3339 in UTC, as the lines write it; an empty text selects all."""
+
+    def __call__(self, line: dict[str, Any]) -> bool:
+        ids = (line.get("sr_uuid"), line.get("reference_id"), line.get("message_id"), line.get("sender_id"))
+        return (
+            (self.sr is None or self.sr in ids)
+            and (self.sink is None or line.get("sink") == self.sink)
+            and (not self.failed or str(line.get("event")) in FAILED)
+            and not self.too_old(line)
+        )
+
+    def too_old(self, line: dict[str, Any]) -> bool:
+        """Return True if a line was written before the earliest instant."""
+        return str(line.get("time", "")) < self.earliest
+
+
+def parsed(raw: bytes) -> dict[str, Any] | None:
+    """Return a line as an object; None if it is not one, such as a torn line after a power cut."""
+    try:
+        line = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return line if isinstance(line, dict) else None
 
 
 def style_of(line: dict[str, Any]) -> str:
-    """A rich style for the verdict of a line."""
+    """Return the rich style for the verdict of a line."""
     return STYLES.get(str(line.get("event", "")).partition(".")[2], "")
 
 
 def readable(line: dict[str, Any]) -> tuple[str, str, str]:
-    """The clock time, the verdict, and the rest of an audit line. Control characters of a sender can't get through."""
+    """Return the time of day, the verdict, and the rest of an audit line, without control characters from the sender."""
     event = str(line.get("event", "?"))
     return str(line.get("time", ""))[11:23], event, printable("  ".join(part for part in _parts(event, line) if part))
 

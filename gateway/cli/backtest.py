@@ -1,4 +1,4 @@
-"""`gateway backtest`: what would other rules have done with the messages that really came? Sends nothing, changes nothing."""
+"""`gateway backtest`: routes past messages by other routes, and shows what differs. Sends nothing, changes nothing."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ _MOST_EXAMPLES = 10
 
 def backtest(
     *,
-    against: Annotated[Path, Parameter(help="The configuration with the other rules.")],
-    since: Annotated[str, Parameter(help='Messages received since: "2h", "7d", or an RFC 3339 instant.')] = "7d",
+    against: Annotated[Path, Parameter(help="The configuration with the other routes.")],
+    since: Annotated[str, Parameter(help='Only since: "2h" ago, "7d", or an RFC 3339 time.')] = "7d",
     json_: JsonOption = False,
     config: ConfigOption = None,
     admin: AdminOption = None,
 ) -> int:
-    """Route the messages that the running gateway has by its rules and by other ones, and say what would differ.
+    """Route past messages of the running gateway by other routes, and show which sinks would differ.
 
-    Nothing is sent. Quarantined messages are left out: they are routed by nobody. Exit code 0, whatever differs.
+    Nothing is sent. Quarantined messages are left out, because no route gets them. The exit code is 0, whatever differs.
+
+    Example: gateway backtest --against new.toml --since 7d
     """
     environment = Environment.of_process()
     loaded = load(find(against, environment), environment, secrets=False)
@@ -45,7 +47,7 @@ def backtest(
 
 
 class _Routed(Struct, frozen=True):
-    """Where some rules send an event, and which sinks each of them names."""
+    """Where a set of routes sends an event, and which sinks each route names."""
 
     decision: Decision
     rules: Mapping[str, Sequence[str]]
@@ -55,12 +57,12 @@ class _Routed(Struct, frozen=True):
         return self.decision.sinks
 
     def because(self, sink: str) -> list[str]:
-        """The routes that applied and name a sink."""
+        """Return the routes that applied and name a sink."""
         return [route for route in self.decision.routes if sink in self.rules.get(route, ())]
 
 
 class _Report(Struct):
-    """Bounded in memory, however many messages there are."""
+    """The differences that were found; its size does not grow with the number of messages."""
 
     messages: int = 0
     changed: int = 0
@@ -101,7 +103,7 @@ class _Report(Struct):
 
     def lines(self) -> list[str]:
         if not self.changed:
-            return [f"{self.messages} messages, and each would go where it went"]
+            return [f"{self.messages} messages; every one would go where it went"]
         lines = [f"{self.messages} messages, {self.changed} would go elsewhere:"]
         sinks = sorted(self.gains.keys() | self.loses.keys())
         width = max(len(sink) for sink in sinks)
@@ -125,7 +127,7 @@ async def _compare(router: Router, since: str, config: Path | None, admin: str |
 
     start = instant(since)
     if start is None:
-        raise UsageError("--since is empty")
+        raise UsageError("--since is empty: is a shell variable not set?")
     report, rules = _Report(), router.sinks
     async with connected(config, admin) as client:
         with Progress(console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True) as progress:
@@ -143,6 +145,6 @@ async def _compare(router: Router, since: str, config: Path | None, admin: str |
                 if after is None:
                     first, end = page["from"], page["to"]
                 after = page["after"]
-                if after is None or after >= end:  # what came since then is no end
+                if after is None or after >= end:  # do not follow messages that arrive meanwhile
                     return report
                 progress.update(task, completed=after - first, total=end - first)

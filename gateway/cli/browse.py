@@ -1,4 +1,4 @@
-"""`gateway messages`, `show`, `deliveries`: what came in, what became of it, who was told."""
+"""`gateway messages`, `gateway show` and `gateway deliveries`: what was received, and where it went."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from gateway.cli.output import console, printable, to_json
 
 _PAGE = 200
 
-IdOption = Annotated[str | None, Parameter(name="--id", help="The gateway's id, the sender's, an SR uuid or a reference id.")]
-LimitOption = Annotated[int, Parameter(name=["--limit", "-n"], show_default=True, help="At most so many.")]
+IdOption = Annotated[str | None, Parameter(name="--id", help="The gateway's id, the sender's id, an SR uuid or a reference id.")]
+LimitOption = Annotated[int, Parameter(name=["--limit", "-n"], show_default=True, help="How many to list at most.")]
 
 
 def messages(
     *,
     id_: IdOption = None,
-    status: Annotated[Literal["accepted", "unrouted", "quarantined"] | None, Parameter(help="Only these.")] = None,
+    status: Annotated[
+        Literal["accepted", "unrouted", "quarantined"] | None, Parameter(help="Only messages with this status.")
+    ] = None,
     since: SinceOption = None,
     until: UntilOption = None,
     limit: LimitOption = 100,
@@ -33,16 +35,23 @@ def messages(
     config: ConfigOption = None,
     admin: AdminOption = None,
 ) -> int:
-    """List the messages that came in, oldest first, and the state of their deliveries."""
+    """List the messages that were received, oldest first, with the states of their deliveries.
+
+    Example: gateway messages --since 2h --status unrouted
+    """
     query = {"id": id_, "status": status, "since": instant(since), "until": instant(until)}
     return asyncio.run(_list("messages", query, limit, json_, config, admin, _message_line))
 
 
 def deliveries(
     *,
-    state: Annotated[Literal["queued", "delivered", "dead", "discarded"] | None, Parameter(help="Only these.")] = None,
-    sink: Annotated[str | None, Parameter(completer=sink_names, help="Only to this sink.")] = None,
-    sr: Annotated[str | None, Parameter(name=["--sr", "--id"], help="Of this service request, or any other id.")] = None,
+    state: Annotated[
+        Literal["queued", "delivered", "dead", "discarded"] | None, Parameter(help="Only deliveries in this state.")
+    ] = None,
+    sink: Annotated[str | None, Parameter(completer=sink_names, help="Only deliveries to this sink.")] = None,
+    sr: Annotated[
+        str | None, Parameter(name=["--sr", "--id"], help="Only of this service request; any other id works too.")
+    ] = None,
     since: SinceOption = None,
     until: UntilOption = None,
     limit: LimitOption = 100,
@@ -50,7 +59,10 @@ def deliveries(
     config: ConfigOption = None,
     admin: AdminOption = None,
 ) -> int:
-    """List deliveries, by message, with their state, attempts and last reason."""
+    """List deliveries by message, with their state, attempts and last reason.
+
+    Example: gateway deliveries --state dead --sink erp
+    """
     query = {"state": state, "sink": sink, "id": sr, "since": instant(since), "until": instant(until)}
     return asyncio.run(_list("deliveries", query, limit, json_, config, admin, _delivery_line))
 
@@ -59,17 +71,19 @@ def show(
     id_: Annotated[str, Parameter(name="ID")],
     /,
     *,
-    attempts: Annotated[bool, Parameter(negative="", help="All attempts, not only the last 20 at each delivery.")] = False,
+    attempts: Annotated[bool, Parameter(negative="", help="Show all attempts, not only the last 20 of each delivery.")] = False,
     json_: JsonOption = False,
     config: ConfigOption = None,
     admin: AdminOption = None,
 ) -> int:
-    """Tell the whole story of a message, or of all messages of a service request: arrival, deliveries, attempts.
+    """Show the whole story of a message, or of all messages of a service request: arrival, deliveries, attempts.
+
+    Example: gateway show SNK-88213-EU42
 
     Parameters
     ----------
     id_
-        The gateway's id, the sender's, an SR uuid, a reference id, or how one of the first three begins.
+        The gateway's id, the sender's id, an SR uuid, a reference id, or the beginning of one of the first three.
     """
     return asyncio.run(_show(id_, attempts, json_, config, admin))
 
@@ -84,7 +98,7 @@ async def _list(
     line: Callable[[dict[str, Any]], str],
 ) -> int:
     if limit < 1:
-        raise UsageError("--limit is how many: 1 or more")
+        raise UsageError(f"--limit {limit} is not a number of lines: give 1 or more")
     if query.get("id") == "":
         raise UsageError("--id is empty: is a variable not set?")
     out, shown, after = console(), 0, None
@@ -113,7 +127,7 @@ async def _list(
 
 
 def _say_none(what: str, query: dict[str, Any]) -> int:
-    """Say on stderr that a list is empty; 1 if an id was asked for, because then something was expected."""
+    """Say on stderr that a list is empty. Return 1 if the caller named an id, and so expected an entry."""
     if query["id"] is not None:
         print(f'gateway: no message has the id "{printable(query["id"])}", or none of its {what} fit', file=sys.stderr)
         return 1
@@ -165,7 +179,7 @@ async def _show(text: str, every: bool, as_json: bool, config: Path | None, admi
 
 
 async def _fill(client: Client, message_id: str, delivery: dict[str, Any]) -> None:
-    """Give a delivery all of its attempts, in place of the last ones."""
+    """Replace the last attempts of a delivery by all of them."""
     if len(delivery["attempts"]) == delivery["attempt"]:
         return
     path = f"/api/messages/{segment(message_id)}/attempts/{segment(delivery['sink'])}"
@@ -179,7 +193,7 @@ async def _fill(client: Client, message_id: str, delivery: dict[str, Any]) -> No
 
 
 def _what(document: dict[str, Any]) -> str:
-    """The milestone, or the type of an event that is none of Legitmark's known ones."""
+    """Return the milestone, or the type of an event that has no known milestone."""
     known = document["milestone"] not in (None, "unrecognized")
     return str(document["milestone"] if known else document["event_type"] or document.get("status") or "quarantined")
 

@@ -1,4 +1,4 @@
-"""`gateway check`: is this configuration good?"""
+"""`gateway check`: reports every problem of a configuration at once."""
 
 from __future__ import annotations
 
@@ -25,26 +25,28 @@ def check(
     /,
     *,
     config: ConfigOption = None,
-    strict: Annotated[bool, Parameter(negative="", help="Warnings count: exit 1.")] = False,
+    strict: Annotated[bool, Parameter(negative="", help="Exit with 1 if there are warnings.")] = False,
     probe: Annotated[
-        bool, Parameter(negative="", help="Also open every sink (name, connection, TLS, login), and send nothing.")
+        bool, Parameter(negative="", help="Also open every sink (name, connection, TLS, login); send nothing.")
     ] = False,
     secrets: Annotated[
-        bool, Parameter(negative="--no-secrets", help="Also read the secrets (the default); --no-secrets for CI.")
+        bool, Parameter(negative="--no-secrets", help="Read the secrets too (the default); --no-secrets is for CI.")
     ] = True,
     json_: JsonOption = False,
 ) -> int:
-    """Check a configuration and say every problem at once.
+    """Check a configuration, and report every problem at once.
 
-    Exit codes: 0 good (warnings too), 1 warnings under --strict or a sink that can't be opened under --probe, 78 errors.
+    Exit codes: 0 good, with or without warnings; 1 warnings with --strict, or a sink that does not open with --probe; 78 errors.
+
+    Example: gateway check --strict --probe
 
     Parameters
     ----------
     file
-        The configuration; the same as --config.
+        The configuration file; the same as --config.
     """
     if probe and not secrets:
-        raise UsageError("--probe and --no-secrets are two checks: a sink is opened with its secrets")
+        raise UsageError("--probe and --no-secrets can't be combined: a sink is opened with its secrets")
     environment = Environment.of_process()
     problems: Sequence[Problem] = ()
     loaded: Config | None = None
@@ -68,13 +70,13 @@ def check(
     else:
         for sink, found in probes.items():
             print(printable(f"{sink}: {found.detail}" if found.ok else f"{sink}: failed: {found.detail}"))
-        for note in loaded.notes if loaded is not None and not probe else ():  # for people alone: JSON holds what counts
+        for note in loaded.notes if loaded is not None and not probe else ():  # only for people: JSON holds problems alone
             print("\n".join(explained(note)))
     return status
 
 
 async def _probe(config: Config) -> Mapping[str, Found]:
-    """Open every sink at the same time; what was found, in the order of the file."""
+    """Open every sink at the same time, and return the findings in the order of the file."""
     from gateway.host.clock import Clock
     from gateway.sinks import type_of
     from gateway.sinks.base import Opening

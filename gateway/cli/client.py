@@ -1,4 +1,4 @@
-"""The admin listener of a running gateway, as the commands call it. They never open its database behind its back."""
+"""The client of a running gateway's admin listener. Commands use it in place of the gateway's database."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from gateway.host.address_file import Addresses, read
 from gateway.host.environment import Environment
 
 if TYPE_CHECKING:
-    import aiohttp  # only what asks has to wait for its import: `--help` does not
+    import aiohttp  # imported where it is used, so that `--help` need not wait for it
 
 _SECONDS = 60.0
 """Seconds to wait for an answer."""
 _DIAL_SECONDS = 2.0
-"""Seconds that a connection to a gateway on this host may take."""
+"""Seconds to connect to a gateway on this host."""
 
 
 class Refused(GatewayError):
-    """The gateway answered, and said no; a usage error if it knows no such sink or route."""
+    """The gateway refused the request; a usage error if it knows no such sink or route."""
 
     def __init__(self, answer: dict[str, Any], status: int) -> None:
         super().__init__(str(answer.get("detail") or answer.get("error") or status))
@@ -41,14 +41,20 @@ class Refused(GatewayError):
         self.exit_code = UsageError.exit_code if status == 404 else 1  # type: ignore[misc]
 
     def suggesting(self, name: str) -> GatewayError:
-        """Return the error with the name that was probably meant, where the gateway lists the known ones."""
+        """Return the error with the known name that comes closest, if the gateway listed the known names."""
         known = self.answer.get("known")
         return UsageError(f"{self}; {suggestion(name, known)}") if known else self
 
 
 class Client:
+    """A session with one admin listener. Raises Unreachable or Refused."""
+
     def __init__(self, session: aiohttp.ClientSession, address: str, socket: Path | None, tokenless: str | None) -> None:
-        """`socket` is the address where it is one; `tokenless` tells why there is no token to show, where there should be."""
+        """
+        Args:
+            socket: the path, if the address is a unix socket.
+            tokenless: why the configured token can't be sent; None if it can, or if there is none.
+        """
         self._session = session
         self._address = address
         self._socket = socket
@@ -63,7 +69,7 @@ class Client:
     async def post(
         self, path: str, document: dict[str, Any], query: dict[str, str] | None = None, *, seconds: float | None = _SECONDS
     ) -> dict[str, Any]:
-        """`seconds` to wait for the answer; None: as long as it takes, for what the gateway itself puts an end to."""
+        """`seconds` to wait for the answer; None waits without limit, for work that the gateway itself ends."""
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=seconds, connect=_SECONDS)
@@ -76,20 +82,18 @@ class Client:
             async with self._session.request(method, f"http://localhost{path}", **options) as response:
                 if response.headers.get("Server") != SERVER:
                     raise Unreachable(
-                        f"what answers at {self._address} is no gateway: is it the address of [admin] listen, "
+                        f"the server at {self._address} is not a gateway: is it the address of [admin] listen, "
                         "without a proxy that changes the header Server?"
                     )
                 answer: dict[str, Any] = await response.json(content_type=None)
         except TimeoutError:
-            raise Unreachable(f"the gateway at {self._address} does not answer in time; does it hang? Its log may say") from None
+            raise Unreachable(f"the gateway at {self._address} does not answer in time; see its log") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if self._socket is not None and getattr(error, "errno", None) in (errno.EACCES, errno.EPERM):
-                raise Unreachable(
-                    f"{self._address}: permission denied; root may ask there, and {_owners(self._socket)}"
-                ) from None
+                raise Unreachable(f"{self._address}: permission denied; allowed are root, and {_owners(self._socket)}") from None
             raise Unreachable(f"no gateway answers at {self._address}; is it running? (gateway serve)") from None
         if response.status == 404 and answer.get("detail") == NO_SOURCE:
-            raise Unreachable(f"what answers at {self._address} takes webhooks: name the address of [admin] listen")
+            raise Unreachable(f"{self._address} is the listener for webhooks: use the address of [admin] listen")
         if response.status == 401 and self._tokenless is not None:
             raise UsageError(f"the gateway asks for its token, unless you are root or its user: {self._tokenless}")
         if response.status != 200:
@@ -99,16 +103,16 @@ class Client:
 
 @asynccontextmanager
 async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Client]:
-    """A client of the gateway that a configuration or `--admin` names.
+    """Connect to the gateway that a configuration or `--admin` names.
 
-    Of the configuration only [admin] is read: the rest may be wrong while the gateway runs on. If the gateway started by other
-    addresses than the file names now, it is asked where it still listens. Raises ConfigError where not even that much can be
-    read: at the default address, another gateway may answer.
+    Only [admin] of the configuration is read: the rest may be wrong while the gateway runs on. If the gateway started with other
+    addresses than the file names now, it is asked at those. Raises ConfigError if [admin] can't be read: another gateway may
+    listen at the default address. Raises UsageError if the address can't be used.
     """
     import aiohttp
 
     if admin == "":
-        raise UsageError("--admin is empty: is a variable not set?")
+        raise UsageError("--admin is empty: is a shell variable not set?")
     environment = Environment.of_process()
     settings, base = AdminSettings(), Path()
     if admin is None or config is not None:
@@ -137,7 +141,7 @@ async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Cli
 
 
 def running(file: Path, environment: Environment) -> Addresses | None:
-    """Where the gateway of a configuration said that it listens; None if none did, or the file doesn't tell its database."""
+    """Return the addresses that the gateway of a configuration has published; None if there are none, or no database is named."""
     try:
         database, _ = load_store(file, environment)
     except ConfigError:
@@ -146,7 +150,7 @@ def running(file: Path, environment: Environment) -> Addresses | None:
 
 
 async def _in_use(configured: Address, running: Addresses | None) -> str | None:
-    """The admin address of a gateway that started by another one than the configuration names now; None if that one answers."""
+    """Return the admin address that a gateway still uses, if the configuration names another one and that one does not answer."""
     if running is None or not running.admin or str(configured) in running.admin:
         return None
     if not isinstance(configured, Inherited) and await _answers(configured):
@@ -161,7 +165,7 @@ async def _in_use(configured: Address, running: Addresses | None) -> str | None:
 
 
 async def _answers(address: Address) -> bool:
-    """Whether somebody listens there."""
+    """Return True if a process listens there."""
     try:
         async with asyncio.timeout(_DIAL_SECONDS):
             match address:
@@ -172,7 +176,7 @@ async def _answers(address: Address) -> bool:
                 case Inherited():
                     return False
     except PermissionError:
-        return True  # somebody is there, and the error that follows says who may ask
+        return True  # a process listens, and the error that follows says who is allowed
     except (OSError, TimeoutError):
         return False
     writer.close()
@@ -180,12 +184,12 @@ async def _answers(address: Address) -> bool:
 
 
 def reachable(host: str) -> str:
-    """The address at which a listener on all addresses of this host is dialled."""
+    """Return the address to dial for a listener's host; loopback for one that listens on all addresses."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
 async def stored_body(text: str, config: Path | None, admin: str | None) -> bytes:
-    """The body of a message that the running gateway has. Raises UsageError where no message has the id."""
+    """Return the body of a message in the running gateway. Raises UsageError if no message has the id."""
     async with connected(config, admin) as client:
         found = (await client.get(f"/api/messages/{segment(text)}"))["messages"]
     if not found:
@@ -194,7 +198,7 @@ async def stored_body(text: str, config: Path | None, admin: str | None) -> byte
 
 
 def actor() -> str:
-    """Who acts, for the audit log: the user of this process, behind sudo the one who called it."""
+    """Return who acts, for the audit log: the user of this process, or the user who called sudo."""
     environment = Environment.of_process()
     try:
         return environment.get("SUDO_USER") or getpass.getuser()
@@ -203,13 +207,13 @@ def actor() -> str:
 
 
 def segment(text: str) -> str:
-    """Text as one segment of a path."""
+    """Return a text quoted as one segment of a path."""
     return quote(text, safe="", errors="surrogateescape")
 
 
 def _owners(path: Path) -> str:
-    """Who may talk to a socket that others may not, in words."""
-    for place in (path, path.parent):  # the folder, where it is that which nobody else may enter
+    """Name the user and the group that may use a socket."""
+    for place in (path, path.parent):  # the folder, if it is the folder that others may not enter
         with suppress(OSError, KeyError):
             return f"the user {place.owner()} and the group {place.group()}"
     return "the gateway's own user and group"
@@ -219,7 +223,7 @@ def _connector(address: Tcp | Unix | Inherited) -> aiohttp.BaseConnector:
     import aiohttp
 
     class To(aiohttp.TCPConnector):
-        """Dials one address whatever the URL says, so that the Host is always one that the gateway knows."""
+        """Dials one address whatever the URL says, so that the header Host is always one that the gateway accepts."""
 
         async def _resolve_host(self, host: str, port: int, traces: Any = None) -> Any:
             return await super()._resolve_host(reachable(dialled.host), dialled.port, traces=traces)
@@ -230,4 +234,4 @@ def _connector(address: Tcp | Unix | Inherited) -> aiohttp.BaseConnector:
         case Tcp() as dialled:
             return To()
         case Inherited():
-            raise UsageError("the admin listener is a socket of systemd: name its address with --admin")
+            raise UsageError("the admin listener is a socket of systemd: give its address with --admin")

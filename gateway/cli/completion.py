@@ -1,4 +1,4 @@
-"""`gateway completion`: the shell completes commands and options by a script, and names of sinks and samples by asking us."""
+"""`gateway completion`: the script by which a shell completes commands and options, and the names that it asks us for."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
 
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
-    """Print the script by which a shell completes commands, options, and the names of samples and sinks.
+    """Print the completion script for bash, zsh or fish. It completes commands, options, and names of sinks and samples.
 
-    For this shell alone: source <(gateway completion bash). For good: write it to
-    ~/.local/share/bash-completion/completions/gateway, a file _gateway in zsh's $fpath, or
+    To install it, write it to ~/.local/share/bash-completion/completions/gateway, to a file _gateway in zsh's $fpath, or to
     ~/.config/fish/completions/gateway.fish.
+
+    Example: source <(gateway completion bash)
 
     Parameters
     ----------
     shell
-        Which one it is for.
+        The shell that the script is for.
     """
     from gateway.cli.commands import app
 
@@ -33,16 +34,16 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     return 0
 
 
-# What fails in these is swallowed by cyclopts: a shell that completes is no place for errors.
+# cyclopts ignores every error of a completer: a shell must not show errors while it completes.
 
 
 def sink_names(context: CompletionContext) -> list[str]:
-    """The sinks that the configuration names, as far as it can be read."""
+    """Return the sinks that the configuration names, as far as it can be read."""
     return _names(context, "sinks")
 
 
 def source_names(context: CompletionContext) -> list[str]:
-    """Its sources, likewise."""
+    """Return the sources that the configuration names, as far as it can be read."""
     return _names(context, "sources")
 
 
@@ -54,10 +55,11 @@ def _names(context: CompletionContext, table: str) -> list[str]:
 
 
 def event_names(context: CompletionContext) -> list[str]:
-    """The samples, and the files that begin with what is typed."""
-    files = glob(f"{context.incomplete}*") if context.incomplete else []  # noqa: PTH207 - Path.glob takes no absolute one
+    """Return the samples, and the files that begin with the typed text."""
+    files = glob(f"{context.incomplete}*") if context.incomplete else []  # noqa: PTH207 - Path.glob takes no absolute pattern
     return [*SAMPLES, *files]
 
 
 def sample_names(context: CompletionContext) -> list[str]:
+    """Return the names of the samples."""
     return list(SAMPLES)

@@ -1,4 +1,4 @@
-"""The errors of the commands: what people read on stderr, and the exit code that the process ends with."""
+"""Errors of the commands: the text on stderr and the exit code. Exit codes: docs/reference.md, "Exit codes"."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ if TYPE_CHECKING:
 
 
 class UsageError(GatewayError):
+    """The command was called in a way that has no meaning."""
+
     exit_code = 2
 
 
 class Unwritable(GatewayError):
+    """A file that the command was asked for can't be written."""
+
     exit_code = 74
 
 
 def exit_code(error: BaseException, journal: Log | None = None) -> int:
-    """Say on stderr what went wrong, once and for people; what the process has to end with.
+    """Explain an error on stderr, once and for people, and return the exit code of the process.
 
     Args:
-        journal: where stderr is the journal, its log: each line there is a record, and has its priority.
+        journal: the log that writes to systemd's journal, if stderr is the journal: each line there is a record with a priority.
     """
     cause = _cause(error)
     if journal is not None:
@@ -43,9 +47,10 @@ def exit_code(error: BaseException, journal: Log | None = None) -> int:
     if isinstance(cause, ConfigError):
         complain(cause.problems)
     elif isinstance(cause, GatewayError):
-        print(f"gateway: error: {printable(str(cause))}", file=sys.stderr)  # it may repeat what was typed, a line break in it too
+        # The text may repeat an argument, which may hold a line break.
+        print(f"gateway: error: {printable(str(cause))}", file=sys.stderr)
     else:
-        # A bug. The traceback has no local variables, which could hold secrets.
+        # A bug. The traceback prints no local variables, because they could hold secrets.
         traceback.print_exception(cause)
         print("gateway: this is a bug in the gateway; please report it with the lines above", file=sys.stderr)
     return cause.exit_code if isinstance(cause, GatewayError) else 70
@@ -58,7 +63,7 @@ def complain(problems: Iterable[Problem]) -> None:
 
 
 def explained(problem: Problem) -> list[str]:
-    """`file:line:column: error: what is wrong`, then the line itself, a caret below what is meant, and what to do."""
+    """Return `file:line:column: error: text`, then that line of the file, and a caret below the place with a hint."""
     if problem.line is None or problem.column is None:
         return [str(problem)]
     from rich.cells import cell_len
@@ -76,7 +81,7 @@ def explained(problem: Problem) -> list[str]:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The first error of ours inside a group of them: what else failed, failed because of it."""
+    """Return the first error of the gateway's own inside a group: the others failed because of it."""
     if isinstance(error, BaseExceptionGroup):
         causes = [_cause(inner) for inner in error.exceptions]
         return next((cause for cause in causes if isinstance(cause, GatewayError)), causes[0])

@@ -16,13 +16,16 @@ from gateway.core.samples import SAMPLES, with_values
 
 
 def event_bytes(name: str, assignments: list[str] | None, config: Path | None, admin: str | None) -> bytes:
-    """The body that EVENT stands for, with `--set` carried out. Without it, a file is passed on byte for byte."""
+    """Return the body that EVENT stands for, changed by `--set`. Without `--set`, a file is passed on byte for byte."""
     return changed(named_bytes(name, config, admin), assignments)
 
 
 def named_bytes(name: str, config: Path | None, admin: str | None) -> bytes:
-    """The body that EVENT stands for: a sample's name, a file, `-` for standard input, or the id of a message that the running
-    gateway has. Raises UsageError, or Unreachable where only the gateway could tell."""
+    """Return the body that EVENT stands for.
+
+    EVENT is a sample's name, a file, `-` for standard input, or the id of a message in the running gateway. Raises UsageError;
+    Unreachable if only a running gateway could know the name.
+    """
     if name == "-":
         if sys.stdin is None:
             raise UsageError("standard input is closed: there is no event to read")
@@ -39,18 +42,18 @@ def named_bytes(name: str, config: Path | None, admin: str | None) -> bytes:
 
 
 def _file(name: str) -> bytes | None:
-    """Return what a file holds; None if there is no such file. Raises UsageError if it can't be read."""
+    """Return the content of a file; None if there is no such file. Raises UsageError if it can't be read."""
     try:
         path = Path(name)
         return path.read_bytes() if path.is_file() else None
     except OSError as error:
         raise UsageError(f"{printable(name)} can't be read: {error.strerror}") from None
     except ValueError:
-        return None  # a text that is no path
+        return None  # the text cannot be a path
 
 
 def changed(raw: bytes, assignments: list[str] | None) -> bytes:
-    """A body with `path=value` set; the very same bytes where there is none to set. Raises UsageError."""
+    """Return a body with each `path=value` set; the very same bytes if there is nothing to set. Raises UsageError."""
     if not assignments:
         return raw
     try:

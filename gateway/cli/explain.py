@@ -1,4 +1,4 @@
-"""Why an event goes where it goes: each route with its place in the files, in words for people. Decides nothing itself."""
+"""Explains to people why an event goes where it goes: each route, its place in the files, its reason. Decides nothing itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from gateway.cli.output import printable, working_directory
+from gateway.cli.output import printable, seen_from_here
 from gateway.config import Config
 from gateway.config.files import read
 from gateway.config.location import Place
@@ -18,11 +18,11 @@ from gateway.core.events import Event
 from gateway.core.routing import Router, Trace
 
 _LONGEST = 300
-"""Characters of a value in a line for people."""
+"""Characters of a value at most, in a line for people."""
 
 
 class Spot(Struct, frozen=True):
-    """A character of a file; line and column are 1-based."""
+    """A place in a file; line and column are 1-based."""
 
     file: Path
     line: int
@@ -33,21 +33,19 @@ class Spot(Struct, frozen=True):
 
     @property
     def of_line(self) -> str:
-        """`file:line`; the file as one would name it from here."""
-        here = working_directory()
-        file = self.file.relative_to(here) if here is not None and self.file.is_relative_to(here) else self.file
-        return printable(f"{file}:{self.line}")
+        """`file:line`, with the file relative to the working directory."""
+        return printable(f"{seen_from_here(self.file)}:{self.line}")
 
 
 class Verdict(Struct, frozen=True):
-    """What one route said to an event, and where that is written."""
+    """The answer of one route to an event, and where the file says so."""
 
     rule: Rule
     trace: Trace
     spot: Spot
     """Where the route is written."""
     failed: Spot | None
-    """Where the condition that failed is written; for a route that a final one stopped, where the word `final` of that one is."""
+    """Where the condition that failed is written; if a final route stopped this one, where that route says `final`."""
 
     @property
     def name(self) -> str:
@@ -55,7 +53,7 @@ class Verdict(Struct, frozen=True):
 
     @property
     def why_not(self) -> str:
-        """The condition that failed with both values; empty where the route applied."""
+        """The condition that failed, with the expected and the actual value; empty if the route applied."""
         failed = self.trace.failed
         if failed is None:
             return ""
@@ -73,20 +71,22 @@ class Verdict(Struct, frozen=True):
 
 
 class Explainer:
+    """The routes of one configuration, and where its files define them."""
+
     def __init__(self, config: Config) -> None:
         self.router = Router(config.routes)
         self._rules = {rule.route.name: rule for rule in config.rules}
         self._positions: dict[Path, Positions] = {}
 
     def explain(self, event: Event, source: str) -> list[Verdict]:
-        """What each route said, in the order of the files. Raises ConfigError where a file can no longer be read."""
+        """Return the verdict of each route, in the order of the files. Raises ConfigError if a file can no longer be read."""
         return [
             Verdict(rule, trace, self.spot(rule.place), self._spot_of_failure(rule, trace))
             for rule, trace in zip(self._rules.values(), self.router.explain(event, source), strict=True)
         ]
 
     def spot(self, place: Place, on: Literal["key", "value"] = "key") -> Spot:
-        """Where something stands in its file."""
+        """Return where a key, or its value, stands in its file."""
         if place.file not in self._positions:
             self._positions[place.file] = Positions(read(place.file).text)
         span = self._positions[place.file].find(place.keys, on)
@@ -110,12 +110,15 @@ class Explainer:
 
 
 def _element(place: Place, settings: object, number: int) -> Place:
-    """One pattern; where it is the only one, it may stand without a list around it."""
+    """Return the place of a pattern; a single pattern may stand without a list around it."""
     return place / number if isinstance(settings, list) else place
 
 
 def _written(table: dict[str, Any], path: str) -> str | None:
-    """The path of a condition as its pattern writes it: `sides.reason` in quotes is one key, and `sides` alone is none."""
+    """Return the path of a condition as its pattern writes it; None if the pattern has no such path.
+
+    `sides.reason` in quotes is one key.
+    """
     for key, inner in table.items():
         if key == path or key.startswith(f"{path}."):
             return key

@@ -1,4 +1,4 @@
-"""`gateway init`: a configuration to begin with, and the schema by which editors complete it."""
+"""`gateway init`: writes a configuration to start from, and the schema by which editors complete it."""
 
 from __future__ import annotations
 
@@ -76,20 +76,22 @@ def init(
     /,
     *,
     force: Annotated[
-        bool, Parameter(negative="", help="Write over a configuration that is there; without it, that ends with exit code 2.")
+        bool, Parameter(negative="", help="Overwrite an existing configuration; otherwise that is exit code 2.")
     ] = False,
     schema: Annotated[
-        bool, Parameter(negative="", help=f"Write {SCHEMA} alone: for a file that you have, or after an update.")
+        bool, Parameter(negative="", help=f"Write only {SCHEMA}: for an existing file, or after an update.")
     ] = False,
 ) -> int:
-    """Write a commented configuration to begin with, and beside it gateway.schema.json, by which an editor completes it.
+    """Write a commented configuration to start from, and beside it gateway.schema.json, by which an editor completes it.
 
-    Exit codes: 0 written, 2 the configuration is there already (--force writes over it), 74 it can't be written.
+    Exit codes: 0 written, 2 the configuration exists already (use --force), 74 a file can't be written.
+
+    Example: gateway init gateway.toml
 
     Parameters
     ----------
     file
-        Where to; it holds no secret. The schema is always written anew.
+        The file to write; it holds no secret. An existing schema is always overwritten.
     """
     if not file.name or file.is_dir():
         raise UsageError(f'"{file}" is a folder: name the file, {quote(str(file / "gateway.toml"))}')
@@ -117,6 +119,6 @@ def _write(file: Path, text: str, *, over: bool) -> None:
         with file.open("w" if over else "x", encoding="utf-8") as opened:
             opened.write(text)
     except FileExistsError:
-        raise UsageError(f"{file} is there already: name another file, or write over it with --force") from None
+        raise UsageError(f"{file} exists already: name another file, or overwrite it with --force") from None
     except OSError as error:
         raise Unwritable(f"{file} can't be written: {error.strerror}") from None

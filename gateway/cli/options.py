@@ -1,4 +1,4 @@
-"""The options that several commands share, and what their values stand for."""
+"""The options that several commands share, and how their values are read."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 
 EventArgument = Annotated[str, Parameter(allow_leading_hyphen=True, completer=event_names)]
 AdminOption = Annotated[
-    str | None, Parameter(name="--admin", help='The admin listener, "host:port" or "unix:/path"; else [admin] listen.')
+    str | None, Parameter(name="--admin", help='The admin listener: "host:port" or "unix:/path"; default: [admin] listen.')
 ]
 ConfigOption = Annotated[
-    Path | None, Parameter(name=["--config", "-c"], help="The configuration; else $GATEWAY_CONFIG, ./gateway.toml, ...")
+    Path | None, Parameter(name=["--config", "-c"], help="The configuration file; default: $GATEWAY_CONFIG, ./gateway.toml, ...")
 ]
 SetOption = Annotated[
-    list[str] | None, Parameter(name="--set", negative="", help="Change a field first: path=value; may be repeated.")
+    list[str] | None, Parameter(name="--set", negative="", help="Change a field first: path=value. Repeatable.")
 ]
-SinceOption = Annotated[str | None, Parameter(name="--since", help='Received since: "2h", "7d", or an RFC 3339 instant.')]
-UntilOption = Annotated[str | None, Parameter(name="--until", help="Received before: likewise.")]
-JsonOption = Annotated[bool, Parameter(name="--json", negative="", help="For programs: JSON; of a list, a line each.")]
+SinceOption = Annotated[str | None, Parameter(name="--since", help='Only since: "2h" ago, "7d", or an RFC 3339 time.')]
+UntilOption = Annotated[str | None, Parameter(name="--until", help='Only before: "2h" ago, "7d", or an RFC 3339 time.')]
+JsonOption = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON; a list as one line per entry.")]
 
 _EARLIEST, _LATEST = -62_135_596_800.0, 253_402_300_799.0
-"""The first and the last second that can be written in RFC 3339 in UTC: years 1 and 9999."""
+"""Unix seconds of the first and the last instant that RFC 3339 can write in UTC: the years 1 and 9999."""
 
 
 def configuration(given: Path | None, *, secrets: bool, warn: bool = True, journal: Log | None = None) -> Config:
-    """Find and load; the warnings go to stderr. Raises ConfigError.
+    """Find and load the configuration, and print its warnings on stderr. Raises ConfigError.
 
     Args:
-        warn: False where the rules are not what the command is about.
-        journal: as in `exit_code`.
+        warn: False if the command is not about the rules.
+        journal: see `exit_code`.
     """
     environment = Environment.of_process()
     file = find(given, environment)
@@ -57,7 +57,7 @@ def configuration(given: Path | None, *, secrets: bool, warn: bool = True, journ
 
 
 def instant(text: str | None) -> float | None:
-    """Unix seconds of `--since` and `--until`: an RFC 3339 instant, or so long ago. Raises UsageError."""
+    """Return the Unix seconds that `--since` or `--until` means: an RFC 3339 instant, or a span before now. Raises UsageError."""
     if text is None:
         return None
     try:
@@ -67,4 +67,4 @@ def instant(text: str | None) -> float | None:
     try:
         return min(max(parse_instant(text), _EARLIEST), _LATEST)
     except (ValueError, OverflowError):
-        raise UsageError(f'"{text}" is neither a span such as "2h" nor an instant such as "2026-03-01T09:00:00Z"') from None
+        raise UsageError(f'"{text}" is neither a span such as "2h" nor a time such as "2026-03-01T09:00:00Z"') from None

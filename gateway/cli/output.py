@@ -1,4 +1,4 @@
-"""Text for people and JSON for programs, as every command prints them."""
+"""Text for people and JSON for programs, as every command prints them. Decides nothing about what is printed."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _DRAWING = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Control characters, among them those of direction (Cf), halves of a surrogate pair, and line breaks."""
+"""Unicode categories of characters that move the cursor or hide text: controls, also of direction, surrogates, line breaks."""
 _HARMLESS = frozenset("\u00ad\u200c\u200d").union(map(chr, range(0xE0020, 0xE0080)))
-"""The ones that people write: the soft hyphen, the joiners of Persian and of emoji, the tags of a flag."""
+"""Characters of these categories that people write: the soft hyphen, joiners of Persian and of emoji, the tags of a flag."""
+_INFINITE = "infinite-5b0d1c9e-"
+"""The beginning of a text that stands for an infinite number until the document is JSON."""
 
 
 def console() -> Console:
-    """Return the console for output: coloured on a terminal, plain if NO_COLOR is set (no-color.org) or it is piped."""
+    """Return the console for output: coloured on a terminal, plain if NO_COLOR is set (no-color.org) or stdout is piped."""
     from rich.console import Console
 
     class Output(Console):
         def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # whoever read us has seen enough, which is no failure: `main` answers it
+            raise BrokenPipeError  # the reader has seen enough, which is no failure: `main` answers it
 
     plain = Environment.of_process().get("NO_COLOR") is not None
-    # What a sender sent is printed as it came: neither ":100:" nor "[bold]" means anything here.
+    # A sender's text is printed as it came: neither ":100:" nor "[bold]" has a meaning here.
     return Output(soft_wrap=True, highlight=False, markup=False, emoji=False, color_system=None if plain else "auto")
 
 
 def printable(text: str, also: str = "") -> str:
-    """Return a text as it came, with a ? in place of each character that could draw on a terminal or hide what stands there.
+    """Return a text with a ? in place of each character that could draw on a terminal or hide other text.
 
     Args:
-        also: characters that are left alone as well.
+        also: further characters that stay as they are.
     """
     return "".join(
         one if one.isprintable() or one in also or one in _HARMLESS or category(one) not in _DRAWING else "?" for one in text
@@ -46,10 +48,10 @@ def printable(text: str, also: str = "") -> str:
 
 
 def to_json(document: Any, *, compact: bool = False) -> str:
-    """A document as JSON that any reader takes: letters as they are, lone surrogates escaped.
+    """Return a document as JSON that every reader accepts: letters as they are, lone surrogates escaped.
 
-    A number beyond the range of a float, such as 1e400, is infinite once it was read; it is written as one that every reader
-    takes for infinite too, since JSON has no word for it (RFC 8259, section 6).
+    Python reads a number beyond the range of a float, such as 1e400, as infinite. JSON has no word for that (RFC 8259, section
+    6), so it is written as 1e999, which other readers take for infinite too.
     """
     separators = (",", ":") if compact else None
     try:
@@ -63,8 +65,28 @@ def to_json(document: Any, *, compact: bool = False) -> str:
     return text
 
 
-_INFINITE = "infinite-5b0d1c9e-"
-"""Begins a text that stands for an infinite number until the document is JSON."""
+def size(number: int) -> str:
+    """Return a number of bytes as people read it: `1.5 MiB`."""
+    for unit, bytes_of_unit in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= bytes_of_unit:
+            return f"{number / bytes_of_unit:.1f} {unit}"
+    return f"{number} B"
+
+
+def seen_from_here(path: Path) -> Path:
+    """Return a path relative to the working directory if it lies below it; else unchanged."""
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # the directory was deleted after the command was called in it
+        return path
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def agreed(question: str) -> bool:
+    """Ask a question on the terminal; any answer but yes means no."""
+    # By hand: `input` would ask on stdout if that is a file or a pipe.
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _finite(value: Any) -> Any:
@@ -73,26 +95,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(one) for key, one in value.items()}
     return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
-
-
-def size(number: int) -> str:
-    """Return a number of bytes as people read it."""
-    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return f"{number} B"
-
-
-def agreed(question: str) -> bool:
-    """Ask on the terminal; anything but yes is no."""
-    # By hand: `input` would ask on stdout where that is a file or a pipe.
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def working_directory() -> Path | None:
-    """The folder in which the command was called; None if it was deleted since."""
-    try:
-        return Path.cwd()
-    except FileNotFoundError:
-        return None

@@ -1,4 +1,4 @@
-"""`gateway reload`: the running gateway reads its configuration again, or says why it does not."""
+"""`gateway reload`: makes the running gateway read its configuration again, or shows why it can't."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ from gateway.host.environment import Environment
 
 def reload(
     *,
-    diff: Annotated[bool, Parameter(negative="", help="First say what would change; on a terminal ask, else end there.")] = False,
-    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="With --diff: do not ask.")] = False,
+    diff: Annotated[bool, Parameter(negative="", help="Show the changes first; then ask on a terminal, or else stop.")] = False,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="With --diff, reload without asking.")] = False,
     json_: JsonOption = False,
     config: ConfigOption = None,
     admin: AdminOption = None,
 ) -> int:
-    """Let the running gateway read its configuration again. A bad file changes nothing, and is answered with its problems.
+    """Make the running gateway read its configuration again. A bad file changes nothing, and its problems are shown.
 
-    Exit codes: 0 reloaded (or only shown), 78 the file is bad, 69 no gateway answers.
+    Exit codes: 0 reloaded, or only shown; 69 no gateway answers; 78 the file is bad.
+
+    Example: gateway reload --diff
     """
     return asyncio.run(_reload(config, admin, diff=diff, yes=yes, as_json=json_))
 
@@ -41,7 +43,7 @@ async def _reload(config: Path | None, admin: str | None, *, diff: bool, yes: bo
         means["file"] = str(find(config, Environment.of_process()))
     try:
         async with connected(config, admin) as client:
-            if diff and not (as_json and yes):  # of two answers, a program is given the one that counts
+            if diff and not (as_json and yes):  # a program gets one document: the answer that counts
                 shown = await _ask(client, {**means, "dry_run": "1"})
                 _say(shown, as_json=as_json)
                 if not shown["changes"] or as_json or not (yes or (sys.stdin.isatty() and agreed("Reload?"))):
@@ -62,7 +64,7 @@ async def _ask(client: Client, query: dict[str, str]) -> dict[str, Any]:
 
 
 def _config_error(refused: Refused) -> ConfigError:
-    """The problems that the running process found."""
+    """Return the problems that the running gateway found, as an error of this process."""
     problems = msgspec.convert(refused.answer.get("problems", []), list[Problem])
     file = problems[0].file if problems else "gateway"
     return ConfigError(file, problems or [Problem(file=file, place="file", message=str(refused))])

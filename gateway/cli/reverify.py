@@ -1,4 +1,4 @@
-"""`gateway reverify`: kept refused requests, against the secrets of now."""
+"""`gateway reverify`: verifies the kept refused requests with the present secrets."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _COUNTS = ("kept", "fit", "accepted", "duplicate", "quarantined", "remaining")
 
 
 def reverify(
-    source: Annotated[str | None, Parameter(completer=source_names, help="Only what came to this source.")] = None,
+    source: Annotated[str | None, Parameter(completer=source_names, help="Only requests to this source.")] = None,
     /,
     *,
     json_: JsonOption = False,
     config: ConfigOption = None,
     admin: AdminOption = None,
 ) -> int:
-    """Verify the requests that fitted no secret when they came, and were kept, against the secrets of now.
+    """Verify the kept refused requests with the present secrets, and accept those that fit.
 
-    Those that fit are taken in as if they had come now: duplicates are found, and the rules of now apply. The rest stays
-    refused, and kept. A reload that brings a new secret does the same by itself.
+    The gateway treats them as if they arrived now: it finds duplicates, and the present routes apply. The other requests stay
+    refused and kept. A reload that brings a new secret does the same by itself.
 
-    Exit codes: 0 some fitted, 1 none did, 2 there is no such source, 69 no gateway answers, 74 the disk or a file refuses.
+    Exit codes: 0 at least one fits, 1 none fits, 2 no such source, 69 no gateway answers, 74 an I/O error.
 
     Example: gateway reload && gateway reverify legitmark
     """

@@ -1,4 +1,4 @@
-"""`gateway route`: where would this event go, and why?"""
+"""`gateway route`: shows where an event would go, and why. Sends nothing."""
 
 from __future__ import annotations
 
@@ -31,23 +31,25 @@ def route(
     *,
     config: ConfigOption = None,
     set_: SetOption = None,
-    source: Annotated[str | None, Parameter(help="The source it comes from; else the first one.")] = None,
-    expect: Annotated[str | None, Parameter(help="Exactly these sinks, as a,b; exit 1 where they differ.")] = None,
+    source: Annotated[str | None, Parameter(help="The source of the event; default: the first one.")] = None,
+    expect: Annotated[str | None, Parameter(help="Exit with 1 unless exactly these sinks get it: a,b.")] = None,
     render: Annotated[
-        str | None, Parameter(completer=sink_names, help="Print what this sink would be sent, *** for secrets; send nothing.")
+        str | None, Parameter(completer=sink_names, help="Print the bytes that this sink would get, *** for secrets.")
     ] = None,
     json_: JsonOption = False,
     admin: AdminOption = None,
 ) -> int:
-    """Show which routes an event takes, and for the others the first condition that failed. Sends nothing, reads no secret.
+    """Show which routes an event takes, and the first condition that failed for the others. Send nothing, read no secret.
+
+    Example: gateway route counterfeit --expect erp,fraud_desk
 
     Parameters
     ----------
     event
-        The name of a sample, a file, - for standard input, or the id of a message that the running gateway has.
+        The name of a sample, a file, - for standard input, or the id of a message in the running gateway.
     """
     if render is not None and json_:
-        raise UsageError("--render prints what a sink is sent, and --json where an event goes: name one of them")
+        raise UsageError("--render and --json can't be combined: one prints bytes, the other JSON")
     loaded = configuration(config, secrets=False)
     name = source or next(iter(loaded.sources))
     if name not in loaded.sources and name != "gateway":
@@ -57,7 +59,7 @@ def route(
     body = event_bytes(event, set_, config, admin)
     decoded = events.decode(body)
     if isinstance(decoded, events.Undecodable):
-        raise UsageError(f"{decoded.detail}: such a message would be quarantined, and not routed")
+        raise UsageError(f"{decoded.detail}: the gateway would quarantine this message, and not route it")
     explainer = Explainer(loaded)
     decision = explainer.router.route(decoded, name)
     if render is not None:
@@ -106,7 +108,7 @@ def _print_tree(out: Console, verdicts: Sequence[Verdict], decision: Decision, e
 
 
 def _what_follows(verdict: Verdict) -> Text:
-    """Where a route that applied sends the event; why the other one did not."""
+    """Return the sinks of a route that applied, or why it did not apply."""
     from rich.text import Text
 
     if verdict.trace.matched:
@@ -144,7 +146,7 @@ def _difference(wanted: Collection[str], came: Collection[str], known: Collectio
 
 
 def _print_rendering(config: Config, sink: str, event: Event, body: bytes, source: str) -> None:
-    """Exactly the bytes; on a terminal without what could draw on it."""
+    """Print exactly the bytes; on a terminal without characters that could draw on it."""
     from gateway.cli.preview import first_attempt
     from gateway.host.clock import Clock
     from gateway.sinks import type_of

@@ -1,4 +1,4 @@
-"""`gateway send`: sign an event as Legitmark would, and post it to the gateway."""
+"""`gateway send`: signs an event as Legitmark would, and posts it to the gateway."""
 
 from __future__ import annotations
 
@@ -38,24 +38,26 @@ def send(
     *,
     config: ConfigOption = None,
     set_: SetOption = None,
-    count: Annotated[int, Parameter(show_default=True, help="How many; samples get a timestamp of their own each.")] = 1,
-    rate: Annotated[str | None, Parameter(help='At most so many, as "50/s".')] = None,
-    url: Annotated[str | None, Parameter(help='Where it is reached from here, "https://host" say; else [server] listen.')] = None,
+    count: Annotated[int, Parameter(show_default=True, help="How many to send; each sample has its own timestamp.")] = 1,
+    rate: Annotated[str | None, Parameter(help='How many to send per second or minute at most: "50/s".')] = None,
+    url: Annotated[str | None, Parameter(help='Where to reach the gateway: "https://host"; default: [server] listen.')] = None,
     json_: JsonOption = False,
     admin: AdminOption = None,
 ) -> int:
-    """Sign a sample event or a file with the first source's secret, post it, and print the answer.
+    """Sign an event with the first source's secret, post it to the gateway, and print the answer.
 
-    A sample is sent with the present time as its timestamp, so that it is no duplicate; a file goes byte for byte.
+    A sample gets the present time as its timestamp, so that it is not a duplicate; a file is sent byte for byte.
+
+    Example: gateway send counterfeit --set reference_id=SNK-1 --count 3
 
     Parameters
     ----------
     event
-        The name of a sample, a file, - for standard input, or the id of a message that the running gateway has.
+        The name of a sample, a file, - for standard input, or the id of a message in the running gateway.
     """
     loaded = configuration(config, secrets=True, warn=False)
     if not 1 <= count <= 1_000_000:
-        raise UsageError("--count lies between 1 and 1000000")
+        raise UsageError(f"--count {count} is not between 1 and 1000000")
     if url is not None:
         try:
             parse_url(url)
@@ -107,28 +109,32 @@ async def _send(
 
 
 def _unreachable(error: Exception, where: str) -> GatewayError:
-    """What went wrong between here and there, and what to do about it."""
+    """Return the error that says why the gateway was not reached, and what to do."""
     import aiohttp
 
     match error:
         case aiohttp.ServerFingerprintMismatch():
-            return Unreachable("the gateway shows another certificate than the file names; let it take that one: gateway reload")
+            return Unreachable("the gateway still shows another certificate than the one in the file; run: gateway reload")
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return UsageError(f'--url {where} is not an http(s) URL; write "https://hooks.example.com"')
         case aiohttp.ClientConnectorCertificateError():
             why = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
             return Unreachable(
-                f"{where}: its certificate is not trusted here: {why}; one of your own: SSL_CERT_FILE=ca.pem gateway send ..."
+                f"{where}: its certificate is not trusted here: {why}; for your own CA: SSL_CERT_FILE=ca.pem gateway send ..."
             )
         case aiohttp.ClientSSLError():
-            return Unreachable(f"{where}: no TLS connection comes about; is it http://? The gateway turns TLS on by a restart")
+            return Unreachable(
+                f"{where}: the TLS handshake failed; is it http://? [server] tls takes effect when the gateway starts again"
+            )
         case aiohttp.ClientConnectorDNSError():
             return Unreachable(f"{where}: {error.os_error.strerror}: is the name right?")
         case TimeoutError():
             return Unreachable(f"{where} does not answer within {_SECONDS} s")
         case aiohttp.ClientConnectorError():
             return Unreachable(f"no gateway answers at {where}; start it with: gateway serve")
-    return Unreachable(f"{where} hung up without an answer" + ("; is it https://?" if where.startswith("http://") else ""))
+    return Unreachable(
+        f"{where} closed the connection without an answer" + ("; is it https://?" if where.startswith("http://") else "")
+    )
 
 
 def _timestamp(event: str, assignments: list[str], now: float) -> list[str]:
@@ -138,7 +144,7 @@ def _timestamp(event: str, assignments: list[str], now: float) -> list[str]:
 
 
 def _target(config: Config) -> tuple[aiohttp.BaseConnector, str]:
-    """aiohttp's connector and the URL before the path, for the first address that the gateway listens on."""
+    """Return aiohttp's connector and the URL without its path, for the first address that the gateway listens on."""
     import aiohttp
 
     address = parse(config.server.listen[0], config.base)
@@ -151,16 +157,16 @@ def _target(config: Config) -> tuple[aiohttp.BaseConnector, str]:
             dialled = Tcp(reachable(host), port)
             if config.server.tls is None:
                 return aiohttp.TCPConnector(), f"http://{dialled}"
-            # The gateway's very own certificate is better than one for the name of this address, which there hardly is.
+            # Expect exactly the gateway's certificate: it is hardly ever made out to the name of this address.
             own = sha256(leaf(config.secret(config.server.tls.pair[0]))).digest()
             return aiohttp.TCPConnector(ssl=aiohttp.Fingerprint(own)), f"https://{dialled}"
         case Inherited():
             example = "http://127.0.0.1:8080" if config.server.tls is None else "https://, and a name in its certificate"
-            raise UsageError(f"the gateway listens on a socket of systemd; say where, as --url {example}")
+            raise UsageError(f"the gateway listens on a socket of systemd; give its address: --url {example}")
 
 
 def _in_use(config: Config) -> Tcp | Unix | None:
-    """Where the running gateway says that webhooks come in, if the configuration leaves that open."""
+    """Return the webhook address that the running gateway has published; None if it has published none."""
     said = running(config.file, as_the_service(config.file, Environment.of_process()))
     addresses = [parse(text, config.base) for text in said.webhooks] if said is not None else []
     return next((address for address in addresses if not isinstance(address, Inherited)), None)

@@ -1,4 +1,4 @@
-"""`gateway serve`: the process itself."""
+"""`gateway serve`: runs the gateway in this process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 def serve(*, config: ConfigOption = None) -> int:
     """Receive webhooks and deliver them, until SIGTERM or Ctrl-C.
 
-    The first signal finishes what is in flight (at most [server] drain), the second cuts it; nothing is lost either way.
+    The first signal finishes what is in flight, at most for [server] drain; the second cuts it. Nothing is lost either way.
+
+    Example: gateway serve --config gateway.toml
     """
     from gateway.host import descriptors
     from gateway.host.environment import Environment
@@ -43,7 +45,7 @@ def serve(*, config: ConfigOption = None) -> int:
     try:
         settings = configuration(config, secrets=True, warn=journal is not None, journal=journal)
         if journal is None:
-            for problem in settings.warnings:  # by the way of the log: stderr may be a pipe that nobody reads
+            for problem in settings.warnings:  # through the writer: stderr may be a pipe that nobody reads
                 writer.put("\n".join(explained(problem)))
         limit = descriptors.raise_limit()
         if limit < descriptors.NEEDED:
@@ -54,7 +56,7 @@ def serve(*, config: ConfigOption = None) -> int:
     except Exception as error:
         writer.flush()
         if journal is None:
-            sys.stderr = Lines(writer.put)  # by the way of the log, too: the process has to end
+            sys.stderr = Lines(writer.put)  # through the writer, too: a blocked stderr must not keep the process alive
             raise
         return exit_code(error, journal)
     return 0
@@ -82,20 +84,20 @@ def _run(config: Config, log: Log, environment: Environment, writer: LineWriter)
 
 
 def _spare_the_collector() -> None:
-    """Take what was made until now out of the garbage collector's rounds, since it lives as long as the process.
+    """Exclude all present objects from garbage collection, since they live as long as the process.
 
-    Looking at it again and again would stop the loop for tens of milliseconds at a time: the lanes and metrics of 200 sinks
-    alone are some 100,000 objects.
+    Visiting them in every round would stop the loop for tens of milliseconds: the lanes and metrics of 200 sinks alone are some
+    100,000 objects.
     """
     gc.collect()
     gc.freeze()
 
 
 def _of_cut_file(database: Path, *, in_journal: bool) -> str:
-    """The last line of a gateway whose index of the write-ahead log was cut: SQLite has that file mapped into memory."""
+    """Return the last line of a gateway whose write-ahead log index was truncated: SQLite has that file mapped into memory."""
     said = (
-        f"{database}-shm was cut by somebody else while the gateway ran, or the disk can't be read any more (SIGBUS): nothing is"
-        " acknowledged any more. Stop the gateway before one of its files is written to or restored; start again"
+        f"{database}-shm was truncated by another process, or the disk can't be read any more (SIGBUS): the gateway stops, and"
+        " acknowledges nothing more. Stop the gateway before you write to or restore one of its files; then start it again"
     )
     if in_journal:
         return "<2>" + json.dumps(
@@ -105,7 +107,7 @@ def _of_cut_file(database: Path, *, in_journal: bool) -> str:
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed (the extra `speed`)."""
+    """Return uvloop's loop if it is installed (the extra `speed`)."""
     try:
         import uvloop
     except ImportError:

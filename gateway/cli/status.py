@@ -1,4 +1,4 @@
-"""`gateway status`: one screen that says how the running gateway is, and what of it needs a person."""
+"""`gateway status`: shows the state of the running gateway on one screen, and what needs a person."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _SECONDS = 5.0
-"""Seconds to wait for an answer, which takes milliseconds, however much waits."""
+"""Seconds to wait for an answer. It takes milliseconds, however long the queues are."""
 _WIDTH = 80
 _LABEL = 13
 _LONGEST_NAME = 24
-"""Characters of a sink's name in the table; a longer name has a line of its own."""
+"""Characters of a sink's name in the table; a longer name gets a line of its own."""
 _STATES = {
     "ok": ("ok", "green"),
     "rate_limited": ("rate-limited", "yellow"),
@@ -35,14 +35,16 @@ _STATES = {
 
 
 def status(*, json_: JsonOption = False, config: ConfigOption = None, admin: AdminOption = None) -> int:
-    """Say how the running gateway is: its configuration, what comes and goes, each sink, the disk, and what needs a person.
+    """Show the state of the running gateway: configuration, traffic, each sink, the disk, and what needs a person.
 
-    A person is needed where it is not ready, the last reload was refused, the disk has less than twice `store.min_free`, the
-    TLS certificate ends within 21 days, or an invariant was violated; where a source refuses whatever comes, or the clock of this
-    host seems wrong; where a delivery is dead, a breaker open, or something
-    waits for a sink that is not in the configuration; and where something waits for an hour, behind a pause or at all.
+    A person is needed if the gateway is not ready, if the last reload was refused, if the disk has less than twice
+    store.min_free, if the TLS certificate ends within 21 days, or if an invariant was violated; if a source refuses every
+    request, or if the clock of this host seems wrong; if a delivery is dead, if a breaker is open, or if deliveries wait for a
+    sink that is not configured; and if a delivery has waited for an hour, behind a pause too.
 
     Exit codes: 0 all is well, 1 something needs a person, 69 no gateway answers.
+
+    Example: gateway status
     """
     return asyncio.run(_status(json_, config, admin))
 
@@ -144,7 +146,7 @@ def _show_attention(one: Attention, out: Console) -> None:
 
 
 def _wrapped(text: str, out: Console, width: int) -> list[Text]:
-    """Break a text into lines of at most `width` columns; a character may take two."""
+    """Break a text into lines of at most `width` columns; wide characters take two."""
     from rich.text import Text
 
     lines = list(Text(printable(text), overflow="fold").wrap(out, width))

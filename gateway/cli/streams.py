@@ -1,4 +1,4 @@
-"""The three standard streams, made safe to use: closed ones are nobody's fault, and what is told on stderr decides nothing."""
+"""Makes the three standard streams safe to use, whether closed, full or broken. No failure of stderr stops a command."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, TextIO
 
 
 class _Lossy(io.FileIO):
-    """A descriptor whose errors are dropped: a reader that has gone, a full disk, a pipe that nobody empties."""
+    """A descriptor whose errors are dropped: the reader has gone, the disk or the pipe is full."""
 
     def write(self, data: Any, /) -> int:
         try:
-            return super().write(data) or len(data)  # None: the pipe is full, and somebody made it non-blocking
+            return super().write(data) or len(data)  # None: the pipe is full and non-blocking
         except OSError:
             return len(data)
 
 
 class _Deaf(io.FileIO):
-    """A descriptor that drops what nobody reads any more, and has all other errors."""
+    """A descriptor that drops bytes after its reader has gone, and raises all other errors."""
 
     def write(self, data: Any, /) -> int | None:  # type: ignore[override]
         try:
@@ -30,7 +30,7 @@ class _Deaf(io.FileIO):
 
 
 class _Void(io.RawIOBase):
-    """Takes bytes and keeps none."""
+    """A stream that takes bytes and keeps none."""
 
     def write(self, data: Any, /) -> int:
         return len(data)
@@ -40,7 +40,7 @@ class _Void(io.RawIOBase):
 
 
 class _Nowhere(io.TextIOBase):
-    """A stream that was closed before the start. It has no descriptor, which `fileno` says."""
+    """A stream that was closed before the start. It has no descriptor: `fileno` raises."""
 
     encoding = "utf-8"
     errors = "backslashreplace"
@@ -54,7 +54,7 @@ class _Nowhere(io.TextIOBase):
 
 
 class Lines(io.TextIOBase):
-    """Hands each line that is written to a function, without its end."""
+    """A stream that hands each written line to a function, without its line break."""
 
     encoding = "utf-8"
     errors = "backslashreplace"
@@ -76,11 +76,11 @@ class Lines(io.TextIOBase):
 def secure(*, to_the_end: bool = False) -> None:
     """Make the standard streams usable whatever the caller did to them. Call it before anything opens a file.
 
-    A number below 3 that is closed is taken by /dev/null: else the database would get it, and what is told on stderr would go
-    into the database. What can't be written to stderr is dropped. Text that an encoding lacks is escaped.
+    A closed descriptor below 3 is opened on /dev/null: otherwise the database would get its number, and text for stderr would
+    go into the database. Text that can't be written to stderr is dropped. Characters that an encoding lacks are escaped.
 
     Args:
-        to_the_end: drop what is written to stdout after its reader has gone; else that raises BrokenPipeError.
+        to_the_end: drop output after the reader of stdout has gone; otherwise writing it raises BrokenPipeError.
     """
     for number in range(3):
         try:
@@ -100,9 +100,9 @@ def secure(*, to_the_end: bool = False) -> None:
 
 
 def flushed(status: int) -> int:
-    """The exit code `status`, once all of stdout is written: 74 if the device refuses it, unless something else failed before.
+    """Write the rest of stdout, and return the exit code: `status`, or 74 if only this last write fails.
 
-    A reader that went away (`gateway tail | head`) has seen enough, which is no failure.
+    A reader that went away (`gateway tail | head`) has seen enough, which is not a failure.
     """
     try:
         sys.stdout.flush()
@@ -116,24 +116,24 @@ def flushed(status: int) -> int:
 
 
 def _lossy(stream: TextIO) -> TextIO:
-    """The same stream, without its errors."""
+    """Return the same stream, without its errors."""
     try:
         raw = _Lossy(stream.fileno(), "w", closefd=False)
     except (OSError, ValueError):
-        return stream  # a test's own stream, which has no descriptor
+        return stream  # a stream of a test, which has no descriptor
     return io.TextIOWrapper(
         io.BufferedWriter(raw), encoding=stream.encoding, errors="backslashreplace", line_buffering=True, write_through=True
     )
 
 
 def _deaf(stream: io.TextIOWrapper) -> io.TextIOWrapper:
-    """The same stream, without the errors of a pipe that nobody reads."""
+    """Return the same stream, without the error of a pipe whose reader has gone."""
     raw = _Deaf(stream.fileno(), "w", closefd=False)
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, line_buffering=stream.line_buffering)
 
 
 def _abandon(stream: TextIO) -> None:
-    """Let go of what a stream still holds: at the end of the process it would fail once more."""
+    """Drop the text that a stream still holds: it would fail once more at the end of the process."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)

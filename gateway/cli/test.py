@@ -1,4 +1,4 @@
-"""`gateway test`: do the rules of a configuration do what the tests beside them expect?"""
+"""`gateway test`: runs the [[tests]] of a configuration against its routes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Result(Struct, frozen=True):
     spot: Spot
     decision: Decision
     lines: tuple[str, ...]
-    """What was expected, what came, and which rules are responsible; none: it passed."""
+    """The expectation, the result, and the routes that are responsible; empty if the test passed."""
 
     @property
     def passed(self) -> bool:
@@ -46,7 +46,7 @@ class Report(Struct, frozen=True):
     config: Config
     results: tuple[Result, ...]
     unreached: tuple[tuple[Rule, Spot], ...]
-    """Routes that no event of a test takes."""
+    """Routes that no test's event takes."""
 
 
 def test(
@@ -55,14 +55,16 @@ def test(
     junit: Annotated[Path | None, Parameter(help="Also write the results to this file, as JUnit XML.")] = None,
     json_: JsonOption = False,
 ) -> int:
-    """Run the [[tests]] of a configuration: does each event take the routes that it should? Sends nothing, reads no secret.
+    """Run the [[tests]] of a configuration: check that each event takes the expected routes. Send nothing, read no secret.
 
-    Exit codes: 0 all passed, 1 one failed, 78 the configuration has errors.
+    Exit codes: 0 all passed, 1 at least one failed, 78 the configuration has errors.
+
+    Example: gateway test gateway.toml --junit results.xml
 
     Parameters
     ----------
     files
-        The configurations; else the one of --config.
+        The configuration files; default: the one of --config.
     """
     reports = [_run(loaded) for loaded in _loaded(files or (config,))]
     results = [result for report in reports for result in report.results]
@@ -70,7 +72,7 @@ def test(
         try:
             junit.write_bytes(_junit(reports))
         except OSError as error:
-            raise Unwritable(f"--junit {junit}: {error.strerror}") from None
+            raise Unwritable(f"--junit {junit} can't be written: {error.strerror}") from None
     if json_:
         print(to_json(_document(reports)))
     else:
@@ -79,7 +81,7 @@ def test(
 
 
 def _loaded(files: Sequence[Path | None]) -> list[Config]:
-    """Raises ConfigError with the errors of all files."""
+    """Load all files. Raises ConfigError with the problems of all of them."""
     environment = Environment.of_process()
     found: list[Config] = []
     problems: list[Problem] = []
@@ -109,7 +111,7 @@ def _run(config: Config) -> Report:
 
 
 def _differences(expected: TestSettings, came: Decision, verdicts: Sequence[Verdict]) -> list[str]:
-    """What was expected and what came; below that, for each sink or route that differs, the rule that is responsible."""
+    """Return the expectation and the result; then, for each sink or route that differs, the route that is responsible."""
     lines: list[str] = []
     for word, wanted, got in (("sinks", expected.sinks, came.sinks), ("routes", expected.routes, came.routes)):
         if wanted is not None and set(wanted) != set(got):
@@ -193,7 +195,7 @@ def _document(reports: Sequence[Report]) -> dict[str, Any]:
 
 
 def _junit(reports: Sequence[Report]) -> bytes:
-    """A suite for each configuration. `printable`, since XML 1.0 knows no control characters."""
+    """Return JUnit XML with a suite for each configuration. XML 1.0 allows no control characters, so all text is `printable`."""
     root = ElementTree.Element("testsuites", name="gateway test")
     for report in reports:
         failures = sum(not result.passed for result in report.results)

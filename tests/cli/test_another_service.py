@@ -76,7 +76,7 @@ def test_no_command_takes_the_answer_of_another_service_for_a_gateways(what: str
     assert len(results) == len(COMMANDS)
     assert [(one["call"][0], one["status"], one["out"]) for one in results if one["status"] != 69 or one["out"]] == []
     assert {one["err"].count("\n") for one in results} == {1}
-    assert {f"what answers at {address} is no gateway" in one["err"] for one in results} == {True}
+    assert {f"the server at {address} is not a gateway" in one["err"] for one in results} == {True}
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe\x1b[31m", b"", b"[" * 1000], ids=["no text", "nothing", "lists"])

@@ -132,7 +132,7 @@ def test_since_leaves_out_what_came_before(bench: Bench) -> None:
 
 def test_rules_that_do_the_same_change_nothing(bench: Bench) -> None:
     result = bench.run(new=OLD.replace('"verdicts"', '"judgements"'))
-    assert (result.status, result.out) == (0, "17 messages, and each would go where it went\n")
+    assert (result.status, result.out) == (0, "17 messages; every one would go where it went\n")
 
 
 def test_it_compares_with_the_rules_that_run_not_with_those_of_the_file_or_of_the_day(bench: Bench) -> None:

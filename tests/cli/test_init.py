@@ -90,7 +90,7 @@ def test_a_configuration_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "gateway.toml").write_text("mine")
     result = gateway("init", cwd=tmp_path)
     assert (result.status, result.out) == (2, "")
-    assert "gateway.toml is there already" in result.err
+    assert "gateway.toml exists already" in result.err
     assert "--force" in result.err
     assert (tmp_path / "gateway.toml").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["gateway.toml"]
@@ -119,4 +119,4 @@ def test_a_folder_that_is_not_there_is_an_error_of_the_disk(tmp_path: Path) -> N
 
 def test_the_help_says_what_becomes_of_a_configuration_that_is_there() -> None:
     told = " ".join(gateway("init", "--help").out.replace("│", " ").split())
-    assert "without it, that ends with exit code 2" in told
+    assert "Overwrite an existing configuration; otherwise that is exit code 2." in told

@@ -224,14 +224,14 @@ def test_the_listener_for_webhooks_is_told_from_that_for_commands(bench: Bench) 
     host, port = bench.running.addresses["webhooks"]  # type: ignore[misc]
     for arguments in (["status"], ["messages"], ["pause", "erp"], ["replay", "BAG-1", "--yes"], ["reload"]):
         result = command(*arguments, "--admin", f"{host}:{port}", cwd=bench.running.folder)
-        said = f"gateway: error: what answers at {host}:{port} takes webhooks: name the address of [admin] listen\n"
+        said = f"gateway: error: {host}:{port} is the listener for webhooks: use the address of [admin] listen\n"
         assert (result.status, result.out, result.err) == (69, "", said)
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["messages"], ["discard", "x", "--yes"]])
 def test_an_empty_admin_address_is_no_other_gateway(folder: Path, arguments: list[str]) -> None:
     result = command(*arguments, "--admin", "", cwd=folder)
-    assert (result.status, result.err) == (2, "gateway: error: --admin is empty: is a variable not set?\n")
+    assert (result.status, result.err) == (2, "gateway: error: --admin is empty: is a shell variable not set?\n")
 
 
 def test_what_a_sender_sent_is_printed_as_it_came(bench: Bench) -> None:

@@ -136,7 +136,7 @@ def test_it_reads_no_secret_and_knows_the_path_of_the_configuration(log: Path) -
 def test_without_a_log_it_says_so(folder: Path) -> None:
     result = gateway("tail", cwd=folder)
     assert result.status != 0
-    assert "audit.jsonl is not there yet" in result.err
+    assert "audit.jsonl does not exist" in result.err
     assert "Traceback" not in result.err
 
 
@@ -349,4 +349,4 @@ def test_a_log_that_is_no_file_is_no_log(path: str, option: list[str], folder: P
     file.write_text(f'{file.read_text()}[audit]\npath = "{path}"\n')
     result = gateway("tail", *option, cwd=folder)
     assert (result.status, result.out) == (74, "")
-    assert result.err == f"gateway: error: {path} is a folder, a pipe or a device, and no audit log: see [audit] path\n"
+    assert result.err == f"gateway: error: {path} is a folder, a pipe or a device, not an audit log: see [audit] path\n"

@@ -309,7 +309,7 @@ def test_junit_has_a_suite_for_each_configuration_and_goes_with_json(folder: Pat
 def test_a_junit_file_that_can_not_be_written_ends_with_74(folder: Path) -> None:
     result = gateway("test", "--junit", folder / "no" / "junit.xml", cwd=folder)
     assert result.status == 74
-    assert "junit.xml: No such file or directory" in result.err
+    assert "junit.xml can't be written: No such file or directory" in result.err
 
 
 def test_it_is_coloured_on_a_terminal_but_not_under_no_color_nor_in_a_pipe(folder: Path) -> None:

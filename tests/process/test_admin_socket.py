@@ -121,7 +121,7 @@ async def test_the_command_of_another_user_says_what_is_amiss(running: Running) 
     path = running.folder / "run" / "admin.sock"
     running.config.chmod(0o644)
     done = await asyncio.to_thread(reload)
-    assert done.returncode == 69 and "permission denied; root may ask there, and the user " in done.stderr, done.stderr
+    assert done.returncode == 69 and "permission denied; allowed are root, and the user " in done.stderr, done.stderr
     assert f"and the group {path.group()}" in done.stderr
     path.parent.chmod(0o750)
     done = await asyncio.to_thread(reload)

@@ -9,9 +9,8 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.cli.audit_line import readable, style_of
+from gateway.cli.audit_line import Wanted, readable, style_of
 from gateway.cli.output import console, printable, to_json
-from gateway.cli.tail import Wanted
 
 ANY_TEXT = st.text(alphabet=st.characters(exclude_categories=()), max_size=20)
 VALUES = st.recursive(

@@ -1,4 +1,4 @@
-"""`gateway demo`: the main job on this host alone, with nothing to set up. The gateway runs as it would for you: `serve`."""
+"""`gateway demo`: runs a real gateway (`gateway serve`) with four local sinks, and sends it a story of signed events."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.text import Text
 
-from gateway.cli.audit_line import style_of
+from gateway.cli.audit_line import parsed, style_of
 from gateway.cli.demo.story import CONFIG, Step, story
 from gateway.cli.errors import UsageError
-from gateway.cli.output import console, printable, working_directory
-from gateway.cli.tail import followed, parsed
+from gateway.cli.log_files import followed
+from gateway.cli.output import console, printable, seen_from_here
 from gateway.config import Config, load
 from gateway.core import events
 from gateway.core.audit_events import (
@@ -59,21 +59,21 @@ _TOLD_BY: dict[str, type[AuditEvent]] = {"new": MessageAccepted, "repeated": Mes
 
 def demo(
     *,
-    once: Annotated[
-        bool, Parameter(negative="", help="End after the story: exit 0, or 1 if anything did not arrive as told.")
-    ] = False,
-    folder: Annotated[Path | None, Parameter(name="--dir", help="Where to put everything; else a new temporary folder.")] = None,
+    once: Annotated[bool, Parameter(negative="", help="End after the story; exit with 1 if anything is missing.")] = False,
+    folder: Annotated[Path | None, Parameter(name="--dir", help="The folder for all files; default: a new one.")] = None,
 ) -> int:
-    """Run the gateway with four local sinks, tell a story by signed events, and show each step as it happens.
+    """Run the gateway with four local sinks, tell a story in signed events, and show each step as it happens.
 
-    Needs no account and no file. Without --once the gateway stays up for events of your own, until Ctrl-C.
+    It needs no account and no file. Without --once the gateway stays up until Ctrl-C, for events of your own.
+
+    Example: gateway demo --once
     """
     place = folder or Path(tempfile.mkdtemp(prefix="gateway-demo-"))
     place.mkdir(parents=True, exist_ok=True)
-    try:  # one step, so that of two demos in one folder only one begins
+    try:  # a single step, so that only one of two demos in the same folder begins
         (place / "gateway.toml").open("x").close()
     except FileExistsError:
-        raise UsageError(f"{place} has a gateway.toml already: name another folder") from None
+        raise UsageError(f"{place} has a gateway.toml already: name another folder with --dir") from None
     try:
         return asyncio.run(_demo(place.absolute(), once=once))
     except KeyboardInterrupt:
@@ -103,7 +103,7 @@ async def _demo(folder: Path, *, once: bool) -> int:
 
 
 class _Teller:
-    """Sends each step, and shows what the gateway's own audit log says of it."""
+    """Sends each step, and shows the lines that the gateway writes about it in its audit log."""
 
     def __init__(self, config: Config, address: str, receivers: Receivers, key: Key, clock: Clock) -> None:
         """`address` is where the gateway takes webhooks, as `host:port`."""
@@ -116,10 +116,10 @@ class _Teller:
         self._url = f"http://{address}{config.sources['legitmark'].path}"
         self._message_id = ""
         self._sent: dict[str, bytes] = {}
-        """What has to arrive at the ERP: the body by delivery id."""
+        """The bodies that have to arrive at the ERP, by delivery id."""
 
     async def tell(self, steps: list[Step]) -> bool:
-        """Play all steps; whether everything arrived as told."""
+        """Play all steps. Return True if everything arrived as expected."""
         import aiohttp
 
         self._console.print(Text(f"\nThe gateway is up: {self._url}", "bold"))
@@ -136,7 +136,7 @@ class _Teller:
         return self._compare(steps) and as_told
 
     async def go_on(self) -> None:
-        """Show what comes, until Ctrl-C."""
+        """Show further events as they come, until Ctrl-C."""
         async with aclosing(self._audit_lines(0)) as lines:
             async for raw in lines:
                 self._show_line(parsed(raw) or {})
@@ -186,7 +186,7 @@ class _Teller:
         return await self._watch(step, lines)
 
     async def _watch(self, step: Step, lines: AsyncIterator[bytes]) -> bool:
-        """Show the audit lines until the step is over; whether it went as told."""
+        """Show the audit lines until the step is over. Return True if it went as expected."""
         expected = _TOLD_BY[step.kind].name
         open_sinks = set(step.sinks)
         seen = False
@@ -204,7 +204,7 @@ class _Teller:
         return False
 
     def _compare(self, steps: list[Step]) -> bool:
-        """Whether each receiving end has what it was owed, once, unchanged and rightly signed."""
+        """Return True if each receiver has its deliveries, once each, unchanged and correctly signed."""
         owed = {sink: sum(sink in step.sinks for step in steps) for sink in self._config.sinks}
         arrived = self._receivers
         callbacks = {callback.delivery_id: callback.body for callback in arrived.callbacks}
@@ -241,9 +241,10 @@ class _Teller:
 
 @asynccontextmanager
 async def _gateway(config: Config, clock: Clock) -> AsyncIterator[Addresses]:
-    """`gateway serve` in a process of its own, ready; stopped at the end.
+    """Run `gateway serve` in a process of its own, wait until it is ready, and stop it at the end.
 
-    Ctrl-C reaches it through us alone. It ends with us whatever ends us, since the pipe that is its standard input ends then.
+    Ctrl-C reaches it only through this process. However this process ends, the gateway ends too, because its standard input is
+    a pipe from here.
     """
     log = config.base / "gateway.log"
     command = (sys.executable, "-m", "gateway.cli.demo.child", "serve", "--config", str(config.file))
@@ -259,7 +260,7 @@ async def _gateway(config: Config, clock: Clock) -> AsyncIterator[Addresses]:
 
 
 async def _ready(process: Process, config: Config, log: Path, clock: Clock) -> Addresses:
-    """Where the gateway listens, as soon as it is ready to take webhooks."""
+    """Return the addresses of the gateway as soon as it is ready to take webhooks."""
     import aiohttp
 
     deadline = clock.monotonic() + _READY_SECONDS
@@ -274,7 +275,7 @@ async def _ready(process: Process, config: Config, log: Path, clock: Clock) -> A
                 pass
             await clock.wait(asyncio.Event(), 0.05)
     print(log.read_text(errors="replace"), file=sys.stderr)
-    raise GatewayError(f"the gateway did not start; what it said stands above, and in {log}")
+    raise GatewayError(f"the gateway did not start; its log is above, and in {log}")
 
 
 def _signing_secret() -> Secret:
@@ -282,18 +283,17 @@ def _signing_secret() -> Secret:
 
 
 def _write_secret(path: Path, secret: str) -> None:
-    path.unlink(missing_ok=True)  # it, or the link in its place, may be somebody else's
+    path.unlink(missing_ok=True)  # the file, or a link in its place, may belong to another user
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(secret + "\n")
 
 
 def _command() -> str:
-    """How to call this very program again, from this folder."""
+    """Return how to call this program again from the working directory."""
     script = Path(sys.argv[0])
     if script.name != "gateway":
         return f"{shlex.quote(sys.executable)} -m gateway"
     if shutil.which("gateway") == str(script):
         return "gateway"
-    here = working_directory()
-    return shlex.quote(str(script.relative_to(here) if here is not None and script.is_relative_to(here) else script))
+    return shlex.quote(str(seen_from_here(script)))

@@ -1,6 +1,6 @@
-"""The gateway of a demo: the command `gateway`, which ends with the process that started it, however that one ends.
+"""The gateway of a demo: the command `gateway`, which ends when the demo's process ends, for whatever reason.
 
-Its standard input is a pipe that the demo holds open; the end of that pipe is the demo's own.
+Its standard input is a pipe that the demo holds open. When the demo ends, the pipe ends, and so does the gateway.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The four receiving ends of the demo, all real and all on this host: HTTP, Slack's protocol, SMTP; the JSONL file needs none."""
+"""The receivers of the demo, all real and all on this host: HTTP, Slack's protocol and SMTP. The JSONL file needs none."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ SLACK_PATH = "/services/T0/B0/demo-only"
 
 
 class Received(Struct, frozen=True):
-    """A callback that arrived at the HTTP end."""
+    """A callback that arrived at the ERP, the HTTP receiver."""
 
     delivery_id: str
     body: bytes
     signed: bool
-    """Its signature was right."""
+    """True if its signature is valid."""
 
 
 class Receivers:
-    """Listens while it is entered; keeps what arrived."""
+    """Servers that keep everything that arrives; they listen inside `async with`."""
 
     def __init__(self, erp_key: Key, clock: Clock) -> None:
         self.callbacks: list[Received] = []
         self.slack: list[dict[str, Any]] = []
         self.mails: list[EmailMessage] = []
         self.failures_left = 0
-        """So many further callbacks are answered 500."""
+        """How many further callbacks the ERP answers with 500."""
         self.http_port = 0
         self.smtp_port = 0
         self._key = erp_key
@@ -62,7 +62,7 @@ class Receivers:
         await self._runner.cleanup()
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        """Take a mail (aiosmtpd's name for the hook)."""
+        """Keep a mail. The name of this method is aiosmtpd's."""
         content = envelope.content if isinstance(envelope.content, bytes) else b""
         self.mails.append(email.message_from_bytes(content, policy=policy.default))
         return "250 OK"

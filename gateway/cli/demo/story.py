@@ -1,4 +1,4 @@
-"""What happens in the demo: two items, told by the events that Legitmark would send, and what has to arrive where."""
+"""The story of the demo: two items, the events that Legitmark would send for them, and where each has to arrive."""
 
 from __future__ import annotations
 
@@ -77,14 +77,16 @@ sinks = ["fraud_desk"]
 
 
 class Step(Struct, frozen=True):
+    """One event of the story."""
+
     title: str
     event: dict[str, Any]
     sinks: tuple[str, ...]
-    """Where it has to arrive, each once."""
+    """The sinks where it has to arrive, once each."""
     kind: Literal["new", "repeated", "forged"] = "new"
-    """Repeated: the step before once more, with the same message id, as a manual resend does."""
+    """`repeated` sends the step before once more, with the same message id, as a manual resend does."""
     failures: int = 0
-    """So many times the ERP answers 500 first."""
+    """How many times the ERP answers 500 first."""
 
 
 _STEP = ("archive", "erp")
@@ -92,7 +94,7 @@ _ASKED = ("archive", "erp", "customer_care")
 
 
 def story(clock: Clock) -> list[Step]:
-    """The steps in their order, with fresh service requests, so that a second demo is no duplicate of the first."""
+    """Return the steps in order, with fresh service requests, so that a second demo does not repeat the events of the first."""
     bag = {"sr_uuid": _uuid(clock), "reference_id": "バッグ-0042"}
     shoes = {"sr_uuid": _uuid(clock), "reference_id": "SNK-88213-EU42"}
     begun = clock.now()

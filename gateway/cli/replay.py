@@ -1,4 +1,4 @@
-"""`gateway replay`, `discard`, `pause`, `resume`: what a person does to deliveries. The count comes first, then the question."""
+"""`gateway replay` and `gateway discard`: open deliveries again, or end them. Both count first, then ask, then act."""
 
 from __future__ import annotations
 
@@ -7,30 +7,28 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from gateway.cli.client import Client, Refused, actor, connected, segment
+from gateway.cli.client import Client, Refused, actor, connected
 from gateway.cli.completion import sink_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, instant
 from gateway.cli.output import agreed, printable, to_json
 
-SinkArgument = Annotated[str, Parameter(completer=sink_names)]
-IdsArgument = Annotated[str, Parameter(name="ID", help="The gateway's id, the sender's, an SR uuid, a reference id.")]
+IdsArgument = Annotated[str, Parameter(name="ID", help="The gateway's id, the sender's id, an SR uuid or a reference id.")]
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Common:
-    """What `replay` and `discard` are asked alike."""
+    """The options that `replay` and `discard` have in common."""
 
     since: SinceOption = None
     until: UntilOption = None
-    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask.")] = False
-    dry_run: Annotated[bool, Parameter(negative="", help="Say how many, and change nothing.")] = False
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Act without asking.")] = False
+    dry_run: Annotated[bool, Parameter(negative="", help="Count the deliveries, and change nothing.")] = False
     json_: JsonOption = False
     config: ConfigOption = None
     admin: AdminOption = None
@@ -41,31 +39,29 @@ _DEFAULTS = Common()
 
 def replay(
     *ids: IdsArgument,
-    state: Annotated[
-        Literal["dead"] | None, Parameter(help="Only deliveries that are there and dead; --sink then makes none.")
-    ] = None,
+    state: Annotated[Literal["dead"] | None, Parameter(help="Only dead deliveries; --sink then adds no new ones.")] = None,
     sink: Annotated[
-        str | None, Parameter(completer=sink_names, help="To this sink; one that a message was never owed to gets it now.")
+        str | None, Parameter(completer=sink_names, help="To this sink, also messages that were never routed to it.")
     ] = None,
-    reroute: Annotated[bool, Parameter(negative="", help="To the sinks that the rules of today name.")] = False,
-    delivered: Annotated[bool, Parameter(negative="", help="Deliveries that were made, too.")] = False,
-    unrouted: Annotated[bool, Parameter(negative="", help="Messages that no route matched, by the rules of today.")] = False,
-    quarantined: Annotated[bool, Parameter(negative="", help="Messages that could not be read, likewise.")] = False,
+    reroute: Annotated[bool, Parameter(negative="", help="To the sinks that the present routes name.")] = False,
+    delivered: Annotated[bool, Parameter(negative="", help="Also deliveries that succeeded.")] = False,
+    unrouted: Annotated[bool, Parameter(negative="", help="Messages that no route matched, by the present routes.")] = False,
+    quarantined: Annotated[bool, Parameter(negative="", help="Quarantined messages, by the present routes.")] = False,
     common: Common = _DEFAULTS,
 ) -> int:
-    """Deliver again: dead deliveries, with the same keys and a fresh budget; or backfill a new or repaired sink.
+    """Deliver again: dead deliveries, or past messages to a new sink.
 
-    A backfill of a window is of what came in and could be read: the gateway's own notices, and what is quarantined, have to
-    be named.
+    Every delivery keeps its idempotency key and gets a fresh budget of retries. A window (--since, --until) leaves out the
+    gateway's own events and quarantined messages: name those by their ids or with --quarantined.
+
+    Example: gateway replay --state dead --sink erp --since 2h
     """
     if unrouted and quarantined:
-        raise UsageError("--unrouted and --quarantined are two replays")
+        raise UsageError("--unrouted and --quarantined can't be combined: replay one, then the other")
     if sink is not None and reroute:
-        raise UsageError("--sink and --reroute are two replays: to that sink, or to those that the rules of today name")
+        raise UsageError("--sink and --reroute can't be combined: name a sink, or let the present routes name them")
     if state is not None and (reroute or delivered or unrouted or quarantined):
-        raise UsageError(
-            "--state dead is of deliveries that are there: not with --reroute, --delivered, --unrouted, --quarantined"
-        )
+        raise UsageError("--state dead can't be combined with --reroute, --delivered, --unrouted or --quarantined")
     status = "unrouted" if unrouted else "quarantined" if quarantined else None
     _need(ids, (state, sink, status, reroute), common, "--state, --sink, --unrouted, --quarantined")
     if state is not None:
@@ -76,49 +72,34 @@ def replay(
 
 def discard(
     *ids: IdsArgument,
-    state: Annotated[Literal["queued", "dead"] | None, Parameter(help="Only these; else both.")] = None,
-    sink: Annotated[str | None, Parameter(completer=sink_names, help="Only those to this sink.")] = None,
+    state: Annotated[Literal["queued", "dead"] | None, Parameter(help="Only deliveries in this state; default: both.")] = None,
+    sink: Annotated[str | None, Parameter(completer=sink_names, help="Only deliveries to this sink.")] = None,
     common: Common = _DEFAULTS,
 ) -> int:
-    """End deliveries that are queued or dead, for good. Their messages are kept."""
+    """Give up queued or dead deliveries for good. Their messages are kept.
+
+    Example: gateway discard --sink old_erp --state queued
+    """
     _need(ids, (state, sink), common, "--sink, --state")
     return asyncio.run(_act("discard", ids, {"state": state, "sink": sink}, {}, ("queued", "dead"), common))
 
 
-def pause(sink: SinkArgument, /, *, json_: JsonOption = False, config: ConfigOption = None, admin: AdminOption = None) -> int:
-    """Hold all deliveries to a sink, across restarts too, until `gateway resume`. None is lost.
-
-    Parameters
-    ----------
-    sink
-        The sink's name.
-    """
-    return asyncio.run(_gate(sink, "pause", json_, config, admin))
-
-
-def resume(sink: SinkArgument, /, *, json_: JsonOption = False, config: ConfigOption = None, admin: AdminOption = None) -> int:
-    """Deliver to a paused sink again, oldest first.
-
-    Parameters
-    ----------
-    sink
-        The sink's name.
-    """
-    return asyncio.run(_gate(sink, "resume", json_, config, admin))
-
-
 def _need(ids: tuple[str, ...], choices: tuple[object, ...], common: Common, options: str) -> None:
-    """Without a word on what is meant, nothing is: neither everything, nor what an unset variable would name."""
+    """Refuse to act when nothing was selected: an unset shell variable must not mean everything. Raises UsageError."""
     if "" in ids:
         raise UsageError("an ID is empty: is a variable not set?")
     if not (ids or any(choices) or common.since or common.until):
-        raise UsageError(f"name what is meant: an ID, {options}, --since or --until")
+        raise UsageError(f"select deliveries by an ID, {options}, --since or --until")
 
 
 async def _act(
     what: str, ids: tuple[str, ...], selection: dict[str, Any], act: dict[str, Any], kinds: tuple[str, ...], common: Common
 ) -> int:
-    """Count, ask, act. `kinds` are those of deliveries that can be meant, as the count tells them."""
+    """Count, ask, act.
+
+    Args:
+        kinds: the kinds of deliveries that the act may change, as the count names them.
+    """
     selection = {**selection, "since": instant(common.since), "until": instant(common.until)}
     given = {key: value for key, value in selection.items() if value is not None}
     acts = [{**act, "selection": {**given, "id": text}, "actor": actor()} for text in ids] or [
@@ -151,7 +132,7 @@ async def _act(
             return 0
         if not common.yes:
             if not sys.stdin.isatty():
-                raise UsageError(f"to {what} without a terminal to ask on, say --yes")
+                raise UsageError(f"there is no terminal to ask on: add --yes to {what} without a question")
             if not agreed(f"{what.capitalize()} them?"):
                 return 1
         total = None if common.json_ else count
@@ -161,7 +142,7 @@ async def _act(
 
 
 async def _is_known(client: Client, text: str) -> bool:
-    """Whether an id stands for a message."""
+    """Return True if a text is an id of a message."""
     after = None
     while True:
         page = await client.get("/api/messages", {"id": text, "after": after, "limit": 1})
@@ -171,9 +152,9 @@ async def _is_known(client: Client, text: str) -> bool:
 
 
 async def _all(client: Client, what: str, act: dict[str, Any], total: int | None) -> Counter[str]:
-    """Slice by slice to the end, with a progress bar where a total is given and somebody looks.
+    """Act slice by slice to the end, with a progress bar on a terminal if a total is given.
 
-    How many were `changed`, or would be, and how many of them were of which kind.
+    Returns how many deliveries were `changed`, or would be, and how many of each kind.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -191,17 +172,3 @@ async def _all(client: Client, what: str, act: dict[str, Any], total: int | None
             progress.update(task, completed=done["changed"])
             if after is None:
                 return done
-
-
-async def _gate(sink: str, act: str, as_json: bool, config: Path | None, admin: str | None) -> int:
-    async with connected(config, admin) as client:
-        try:
-            answer = await client.post(f"/api/sinks/{segment(sink)}/{act}", {"actor": actor()})
-        except Refused as error:
-            raise error.suggesting(sink) from None
-    if as_json:
-        print(to_json(answer))
-        return 0
-    was = "" if answer["changed"] else " already"
-    print(f"{sink} is {'paused' if answer['paused'] else 'running'}{was}")
-    return 0
