@@ -1,5 +1,7 @@
-"""When a lane may claim: pause, breaker, rate, and a `Retry-After` that holds it. A closed gate means *do not claim*, so that
-waiting costs no attempt."""
+"""The gates of a lane: a pause, the breaker, the rate, and a `Retry-After` that holds it.
+
+A closed gate means *do not claim*, so waiting costs no attempt.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ UNTIL_WOKEN = math.inf
 
 
 class Change(Enum):
-    """What an outcome did to the breaker."""
+    """The effect of an outcome on the breaker."""
 
     OPENED = "opened"
     CLOSED = "closed"
@@ -28,7 +30,11 @@ class Change(Enum):
 
 class Gates:
     def __init__(self, state: SinkState, policy: BreakerPolicy, rate: float | None, clock: Clock) -> None:
-        """`state` is what was kept of the lane; `rate` is attempts a second, None without limit."""
+        """
+        Args:
+            state: what the store kept of the lane.
+            rate: attempts per second; None for no limit.
+        """
         self._policy = policy
         self._clock = clock
         self._rate = rate
@@ -39,7 +45,7 @@ class Gates:
 
     @property
     def state(self) -> SinkState:
-        """What has to be kept of the lane."""
+        """The state that the store keeps of the lane."""
         held = self._held_until - self._clock.monotonic()
         return msgspec.structs.replace(self._state, held_until=self._clock.now() + held if held > 0 else None)
 
@@ -57,23 +63,23 @@ class Gates:
 
     @property
     def limited(self) -> bool:
-        """Its rate, or a `Retry-After`, holds it."""
+        """The rate, or a `Retry-After`, holds the lane."""
         now = self._clock.monotonic()
         return self._held_until > now or (self._bucket is not None and self._bucket.wait(now) > 0)
 
     def change(self, policy: BreakerPolicy, rate: float | None) -> None:
-        """Go on by another policy; whether it is open, paused or held stays as it is."""
+        """Go by another policy and rate. A breaker that is open, a pause and a hold stay as they are."""
         self._policy = policy
         if rate != self._rate:
             self._rate = rate
             self._bucket = TokenBucket(rate, self._clock.monotonic()) if rate is not None else None
 
     def restore_pause(self, before: SinkState) -> None:
-        """Take back a pause, or its end, that could not be kept; the rest may have gone on meanwhile."""
+        """Take back a pause, or its end, that could not be kept. The other gates may have changed meanwhile, and stay."""
         self._state = msgspec.structs.replace(self._state, paused_at=before.paused_at, paused_by=before.paused_by)
 
     def closed_for(self) -> float:
-        """Seconds until something may be claimed; 0: now (a probe alone, where the breaker is open)."""
+        """Seconds until a delivery may be claimed, 0 for now. While the breaker is open, that is a probe."""
         if self.paused:
             return UNTIL_WOKEN
         waits = [self._held_until - self._clock.monotonic()]
@@ -82,29 +88,33 @@ class Gates:
         return max(0.0, *waits)
 
     def take(self) -> float:
-        """Take the right to one attempt; 0, or the seconds until the rate allows one."""
+        """Take the right to one attempt. Returns 0, or the seconds until the rate allows one and nothing was taken."""
         return self._bucket.take(self._clock.monotonic()) if self._bucket else 0.0
 
     def hold(self, seconds: float) -> None:
-        """Claim nothing for so long: the sink asked for it."""
+        """Claim nothing for some seconds, as the sink asked."""
         self._held_until = max(self._held_until, self._clock.monotonic() + seconds)
 
     def pause(self, actor: str) -> bool:
-        """False where it is paused already."""
+        """Pause the lane; False if it is paused already."""
         if self.paused:
             return False
         self._state = msgspec.structs.replace(self._state, paused_at=self._clock.now(), paused_by=str(actor))
         return True
 
     def resume(self) -> bool:
-        """False where it was not paused."""
+        """End the pause; False if the lane was not paused."""
         if not self.paused:
             return False
         self._state = msgspec.structs.replace(self._state, paused_at=None, paused_by=None)
         return True
 
     def report(self, outcome: Outcome, *, probe: bool) -> Change | None:
-        """Take note of an outcome; whether it opened or closed the breaker."""
+        """Note an outcome. Returns what it did to the breaker; None if that stayed as it was.
+
+        Args:
+            probe: the attempt was made to see whether the sink is back.
+        """
         before, now = self.breaker, self._clock.now()
         match outcome:
             case Retry():
@@ -126,7 +136,7 @@ class Gates:
         return Change.OPENED if after.is_open else Change.CLOSED
 
     def clock_jumped(self) -> None:
-        """Trust no instant further away than it could have been set."""
+        """Cut back every instant that is further away than it could have been set: the wall clock jumped."""
         self._state = msgspec.structs.replace(
             self._state, breaker=breaker.restored(self.breaker, self._policy, self._clock.now())
         )

@@ -1,17 +1,17 @@
-"""Tells systemd that this process is alive, as long as that is true: what does not move on any more is restarted from outside.
+"""Tells systemd that this process is alive, for as long as that is true. systemd kills and restarts a process that goes quiet.
 
-Before each ping the event loop reads from the database. A ping is withheld while something is stuck:
+Before each ping, the event loop reads from the database. The watchdog withholds a ping while something is stuck:
 
-- the writer or the reader of the database, or the writer of the audit log, whose thread has been in one and the same piece of
-  work for `STUCK` seconds. Work is short, or refused at once: that a disk is full, or that somebody else has locked the database,
-  is an answer. What takes long by nature (`quick_check`, a backup) has a connection of its own, which is not looked at.
-- a lane that began no step for `STUCK` seconds beyond the longest time that it may rest, or whose oldest attempt is that far
-  beyond its timeout. A sink that is down or hangs, a pause, an open breaker, a rate are no reason: the lane goes round all the
-  same, and the attempt ends by its timeout. Lanes are not looked at while the store or the audit log takes nothing, or a read is
-  not answered, since they wait for the same; nor once they are told to stop.
+- The writer or the reader of the database, or the writer of the audit log: its thread has been at one and the same piece of work
+  for `STUCK` seconds. Each piece of work is short, or refused at once: a full disk or a database that another process has locked
+  is an answer. Work that takes long by nature (`quick_check`, a backup) has a connection of its own, which is not watched.
+- A lane: it has begun no step for `STUCK` seconds beyond the longest time that it may rest, or its oldest attempt is that far
+  beyond its timeout. A sink that is down or hangs, a pause, an open breaker and a rate limit are not stuck lanes: the lane makes
+  its steps all the same, and the attempt ends by its timeout. Lanes are not watched while the store or the audit log takes
+  nothing or a read is not answered, because they wait for the same; nor after they are told to stop.
 
-A restart helps against none of the other troubles, and would be one more. So a read that is refused (locked) or has to queue
-withholds no ping: a reader that does not come back from one does.
+A restart helps against no other trouble, and would only add to it. So a read that is refused (locked) or has to queue withholds
+no ping; a reader that does not come back from one does.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from gateway.store.base import Aging
 STUCK = 60.0
 """Seconds. A disk under heavy load can hold one fsync for half of it."""
 _LONGEST_PAUSE = 5.0
-"""Seconds between two looks; less where systemd waits for pings so often that two would not fit."""
+"""Seconds between two looks; fewer if systemd asks for pings so often that two looks would not fit."""
 
 
 class _Pulse(Struct, frozen=True):
-    """Something that moves on as long as it is well."""
+    """One thing that moves on for as long as it is well."""
 
     what: str
     at: Any
-    """Changes with every move."""
+    """A value that changes with every move."""
     patience: float
-    """Seconds for which it may stay."""
+    """Seconds for which it may stay the same."""
     ids: dict[str, str]
 
 
@@ -62,7 +62,7 @@ class Watchdog:
         clock: Clock,
         log: Log,
     ) -> None:
-        """`status` makes the line that `systemctl status` shows of the counters of each sink."""
+        """`status` makes the line that `systemctl status` shows, from the counters of each sink."""
         self._store = store
         self._audit = audit
         self._lanes = lanes
@@ -73,14 +73,14 @@ class Watchdog:
         self._log = log
         self._pause = min(_LONGEST_PAUSE, systemd.watchdog / 4 if systemd.watchdog else _LONGEST_PAUSE)
         self._seen: dict[str, tuple[Any, float]] = {}
-        """Where each pulse was, and since when."""
+        """The value of each pulse, and since when it has been that."""
         self._looked_at = clock.monotonic()
         self._stuck: set[str] = set()
         self._said = ""
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Ping until `stop`. Raises StoreFailed or StoreCorrupt where the read says that the disk can't be trusted."""
+        """Ping until `stop`. Raises StoreFailed or StoreCorrupt if the read finds that the disk can no longer be trusted."""
         while not self._stopping.is_set():
             await self.step()
             await self._clock.wait(self._stopping, self._pause)
@@ -102,10 +102,11 @@ class Watchdog:
             self._log.info("watchdog.recovered", what=sorted(before))
 
     def stop(self) -> None:
+        """Let `run` end after its step."""
         self._stopping.set()
 
     async def _read(self) -> bool:
-        """Read the counters for the status; False where that was refused, or waits for others for too long."""
+        """Read the counters for the status line; False if the read was refused, or waits for others for too long."""
         try:
             async with asyncio.timeout(self._pause):
                 counts = await self._store.counts()
@@ -130,7 +131,7 @@ class Watchdog:
                     yield _Pulse(f"attempt of {name}", (oldest.seq, oldest.attempts), lane.timeout + STUCK, ids)
 
     def _standing_still(self, pulses: Iterator[_Pulse]) -> list[_Pulse]:
-        """Those that have stayed where they are for longer than they may; what is not looked at begins anew."""
+        """The pulses that have stayed the same for longer than they may. A pulse that is left out once begins anew."""
         now, before, self._seen = self._clock.monotonic(), self._seen, {}
         if now - self._looked_at > STUCK / 2:
             before = {}  # we were halted ourselves, with the whole host perhaps: nobody had time to move
