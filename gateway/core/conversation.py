@@ -1,11 +1,13 @@
-"""A conversation about one service request: the facts that a sink keeps in order to continue it."""
+"""A conversation about one service request: the facts that a sink keeps in order to continue it. Slack calls it a thread."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
 
-class Thread(Struct, frozen=True):
+class Conversation(Struct, frozen=True):
+    """The place of a conversation, and the state that its first message shows."""
+
     channel: str
     """The id of the channel, as Slack answered it."""
     ts: str

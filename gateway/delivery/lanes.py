@@ -21,7 +21,7 @@ from gateway.delivery.world import LaneSettings, LaneWorld
 from gateway.host.clock import Clock
 from gateway.sinks import open_sink
 from gateway.sinks.base import Opening, Sink, SinkSettings
-from gateway.store.conversations import SinkThreads
+from gateway.store.conversations import SinkConversations
 
 
 class Start(Protocol):
@@ -117,8 +117,8 @@ class Lanes:
             for name, settings in config.sinks.items():
                 if not _alike(name, self._config, config, kept=kept):
                     await asyncio.sleep(0)  # hundreds of sinks take their time, and deliveries go on meanwhile
-                    threads = SinkThreads(self._world.store, name, self._clock)
-                    opened[name] = open_sink(settings, Opening(name, config.base, config.secret, self._clock, threads))
+                    conversations = SinkConversations(self._world.store, name, self._clock)
+                    opened[name] = open_sink(settings, Opening(name, config.base, config.secret, self._clock, conversations))
             for name in (fresh := opened.keys() - self._directory.keys()):
                 await asyncio.sleep(0)
                 self._world.metrics.expect((), (name,))

@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 from msgspec import Struct, field, structs
 
-from gateway.core.conversation import Thread
+from gateway.core.conversation import Conversation
 from gateway.core.events import Event
 from gateway.core.outcome import Outcome
 from gateway.core.retry import LEGITMARK_SCHEDULE
@@ -142,13 +142,13 @@ class Sink(Protocol):
         """Release connections and files; may be called twice."""
 
 
-class Threads(Protocol):
-    """The memory of a sink that keeps a thread per service request; it survives restarts. Both methods raise StoreError."""
+class Conversations(Protocol):
+    """The conversations of a sink, one per service request; they survive restarts. Both methods raise StoreError."""
 
-    async def find(self, channel: str, sr: str) -> Thread | None: ...
+    async def find(self, channel: str, sr: str) -> Conversation | None: ...
 
-    async def keep(self, channel: str, sr: str, thread: Thread) -> None:
-        """Remember a thread in place of the one before it."""
+    async def keep(self, channel: str, sr: str, conversation: Conversation) -> None:
+        """Keep a conversation, in place of the one before it."""
 
 
 class Opening(Struct, frozen=True):
@@ -159,8 +159,8 @@ class Opening(Struct, frozen=True):
     """The folder that relative paths start from."""
     secret: Callable[[SecretRef], Secret]
     clock: Clock
-    threads: Threads | None = None
-    """None if nothing can remember threads; then each message stands alone."""
+    conversations: Conversations | None = None
+    """None if nothing keeps conversations; then each message stands alone."""
 
 
 class Found(Struct, frozen=True):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from gateway.core import documents
-from gateway.core.conversation import Thread
+from gateway.core.conversation import Conversation
 from gateway.core.records import Claim, Counts, NewMessage, Owed, Settlement, SinkState, Step, Stored
 from gateway.core.selection import DeliveryState, Selection, Target
 
@@ -122,13 +122,13 @@ class Sinks(Protocol):
 
 
 class Conversations(Protocol):
-    """Remember which thread of a channel belongs to which service request: what a sink that writes threads needs."""
+    """The conversations of sinks: which thread of a channel belongs to which service request."""
 
-    async def find_conversation(self, sink: str, channel: str, sr: str) -> Thread | None:
-        """Read the thread of a service request; None if there is none."""
+    async def find_conversation(self, sink: str, channel: str, sr: str) -> Conversation | None:
+        """Read the conversation of a service request; None if there is none."""
 
-    async def keep_conversation(self, sink: str, channel: str, sr: str, thread: Thread, now: float) -> None:
-        """Remember a thread, in place of the one before it, until `retention` after its last use."""
+    async def keep_conversation(self, sink: str, channel: str, sr: str, conversation: Conversation, now: float) -> None:
+        """Keep a conversation, in place of the one before it, until `retention` after its last use."""
 
 
 class Counting(Protocol):
@@ -179,7 +179,7 @@ class Aging(Trouble, Counting, Protocol):
         """Remember all jumps of the wall clock and what it says now, so that the next start sees if it went back."""
 
     async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
-        """Delete a slice of the finished messages received before an instant, and of the threads unused since then.
+        """Delete a slice of the finished messages received before an instant, and of the conversations unused since then.
 
         Args:
             after: the seq to go on after; 0 begins.
@@ -382,7 +382,7 @@ class Living(Protocol):
 
 
 class LaneStore(Accepting, Delivering, Sinks, Conversations, Protocol):
-    """What the lanes share: deliveries, the sinks, and the threads of sinks that write threads."""
+    """What the lanes share: deliveries, the sinks, and the conversations of sinks."""
 
 
 class Store(LaneStore, Aging, CatchingUp, Browsing, Acting, Surveying, Copying, Living, Protocol):

@@ -15,14 +15,14 @@ import structlog
 
 import gateway
 from gateway.control.replay import Act, Operator, Progress
-from gateway.core.conversation import Thread
+from gateway.core.conversation import Conversation
 from gateway.core.outcome import Delivered
 from gateway.core.routing import Route, Router
 from gateway.core.selection import Selection
 from gateway.maintenance.audit_catchup import catch_up
 from gateway.maintenance.clock_jumps import LaneClock
 from gateway.observability.audit import AuditLog
-from gateway.store.conversations import SinkThreads
+from gateway.store.conversations import SinkConversations
 from gateway.store.sqlite import operations
 from gateway.store.sqlite.batch import Batch
 from gateway.store.sqlite.writes import Changes
@@ -192,7 +192,7 @@ async def test_no_operation_holds_the_writer_for_long_whatever_waits(crowd: Crow
         await crowd.maintenance.janitor.step()
     await crowd.house.directory[SINKS[0]].pause("ann")
     await store.change(operations.touch)
-    await SinkThreads(store, SINKS[0], clock).keep("#c", "sr", Thread("C1", "1.0", clock.now()))
+    await SinkConversations(store, SINKS[0], clock).keep("#c", "sr", Conversation("C1", "1.0", clock.now()))
     await catch_up(store, crowd.bench.audit, crowd.bench.audit.path, unclean=False)
     del holds.rows[spoil.__qualname__]
     assert holds.rows.keys() == ROWS.keys() - IDLE

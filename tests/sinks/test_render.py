@@ -11,7 +11,7 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.core.conversation import Thread
+from gateway.core.conversation import Conversation
 from gateway.core.secrets import Secret
 from gateway.core.signature import Key
 from gateway.sinks.base import Outgoing
@@ -37,7 +37,7 @@ def test_slack_gets_valid_json_within_its_limits_that_holds_no_markup_of_a_stran
     writer = slack.Writer(SlackConfig(link="https://erp.example/{reference_id}/{sr_uuid}"))
     words = writer.words(delivery)
     assert words.failed == ""
-    thread = Thread("C1", "1.2", 0.0)
+    thread = Conversation("C1", "1.2", 0.0)
     for raw in (slack.first(words, None), slack.reply(words, thread), slack.edit(words, thread)):
         message = judged(json.loads(raw.decode("utf-8")))
         assert message.get("unfurl_links", False) is False

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import pytest
 
-from gateway.core.conversation import Thread
+from gateway.core.conversation import Conversation
 from gateway.core.events import Milestone, event_of
 from gateway.core.samples import SAMPLES
 from gateway.sinks.base import Locale, Outgoing
@@ -23,7 +23,7 @@ from tests.sinks.sending import ref
 from tests.sinks.slack_side import CHANNEL, judged
 
 GOLDEN = Path(__file__).parent / "golden" / "slack"
-THREAD = Thread(CHANNEL, "1772000000.000100", 0.0)
+THREAD = Conversation(CHANNEL, "1772000000.000100", 0.0)
 HOOK = {"webhook_url": ref("HOOK")}
 BOT = {"token": ref("TOKEN"), "channel": CHANNEL}
 

@@ -13,15 +13,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.core.conversation import Thread
+from gateway.core.conversation import Conversation
 from gateway.core.errors import StoreError
 from gateway.core.outcome import Defer, Delivered, Reason, Reject, Retry
 from gateway.core.values import Duration
 from gateway.sinks import open_sink
-from gateway.sinks.base import Outgoing, Sink, Threads
+from gateway.sinks.base import Conversations, Outgoing, Sink
 from gateway.sinks.slack.config import SlackConfig
 from gateway.sinks.slack.errors import SINK_WIDE
-from gateway.store.conversations import SinkThreads
+from gateway.store.conversations import SinkConversations
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import FakeClock
 from tests.sinks.http_server import answer
@@ -34,14 +34,14 @@ def config_of(slack: Slack, **more: Any) -> SlackConfig:
     return SlackConfig(**{"token": ref("TOKEN"), "channel": CHANNEL, "api": slack.api, **more})
 
 
-def sink_of(slack: Slack, base: Path, threads: Threads | None, token: str = TOKEN, **more: Any) -> Sink:
-    return open_sink(config_of(slack, **more), msgspec.structs.replace(opening(base, TOKEN=token), threads=threads))
+def sink_of(slack: Slack, base: Path, conversations: Conversations | None, token: str = TOKEN, **more: Any) -> Sink:
+    return open_sink(config_of(slack, **more), msgspec.structs.replace(opening(base, TOKEN=token), conversations=conversations))
 
 
 @asynccontextmanager
 async def world(base: Path, **more: Any) -> AsyncIterator[tuple[Slack, Sink, SqliteStore]]:
     async with serving(base / "gateway.db") as store, Slack() as slack:
-        sink = sink_of(slack, base, SinkThreads(store, "desk", FakeClock()), **more)
+        sink = sink_of(slack, base, SinkConversations(store, "desk", FakeClock()), **more)
         try:
             yield slack, sink, store
         finally:
@@ -70,7 +70,7 @@ async def test_a_thread_goes_on_after_a_restart(tmp_path: Path) -> None:
     async with Slack() as slack:
         for delivery in (event(), event("QC", "APPROVED", at="10:00")):
             async with serving(tmp_path / "gateway.db") as store:
-                sink = sink_of(slack, tmp_path, SinkThreads(store, "desk", FakeClock()))
+                sink = sink_of(slack, tmp_path, SinkConversations(store, "desk", FakeClock()))
                 assert await send(sink, delivery) == Delivered(200)
                 await sink.aclose()
     assert (len(slack.parents), len(slack.replies)) == (1, 1)
@@ -79,7 +79,7 @@ async def test_a_thread_goes_on_after_a_restart(tmp_path: Path) -> None:
 async def test_each_service_request_and_each_channel_and_each_sink_has_a_thread_of_its_own(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store, Slack() as slack:
         for name, channel in (("desk", CHANNEL), ("desk", "#fraud-desk"), ("other", CHANNEL)):
-            sink = sink_of(slack, tmp_path, SinkThreads(store, name, FakeClock()), channel=channel)
+            sink = sink_of(slack, tmp_path, SinkConversations(store, name, FakeClock()), channel=channel)
             for sr in ("sr-1", "sr-2", "sr-1"):
                 assert await send(sink, event(sr=sr)) == Delivered(200)
             await sink.aclose()
@@ -255,7 +255,9 @@ async def test_a_reply_whose_thread_was_deleted_names_its_item_and_begins_the_ne
         assert isinstance(outcome, Delivered) and "new one" in outcome.detail
         ((ts, parent),) = slack.messages.items()
         assert "BAG-1" in shown(parent["blocks"]) and "thread_ts" not in parent
-        assert await SinkThreads(store, "desk", FakeClock()).find(CHANNEL, "sr-1") == Thread(CHANNEL, ts, 1772442000.0)
+        assert await SinkConversations(store, "desk", FakeClock()).find(CHANNEL, "sr-1") == Conversation(
+            CHANNEL, ts, 1772442000.0
+        )
         assert await send(sink, event("QC", "APPROVED", at="11:00")) == Delivered(200)
     assert (len(slack.parents), len(slack.replies)) == (1, 1)
 
@@ -314,7 +316,7 @@ async def test_any_other_answer_that_is_not_ok_is_not_delivered(said: bytes, tmp
         slack.instead = lambda method, body: said
         outcome = await send(sink, event())
         assert isinstance(outcome, Retry) and outcome.detail and "<" not in outcome.detail
-        assert await SinkThreads(store, "desk", FakeClock()).find(CHANNEL, "sr-1") is None
+        assert await SinkConversations(store, "desk", FakeClock()).find(CHANNEL, "sr-1") is None
 
 
 async def test_a_wrong_token_is_trouble_of_the_sink_and_shown_nowhere(tmp_path: Path) -> None:
@@ -332,20 +334,20 @@ async def test_an_answer_that_is_longer_than_what_is_read_tells_its_thread_all_t
         said: dict[str, Any] = {"ok": True, "channel": CHANNEL, "ts": "1772000001.000007", "message": {"text": "鑑" * 20_000}}
         slack.instead = lambda method, body: api(**said)
         assert await send(sink, event()) == Delivered(200)
-        found = await SinkThreads(store, "desk", FakeClock()).find(CHANNEL, "sr-1")
+        found = await SinkConversations(store, "desk", FakeClock()).find(CHANNEL, "sr-1")
     assert found is not None and (found.channel, found.ts) == (CHANNEL, "1772000001.000007")
 
 
-class Sick(Threads):
+class Sick(Conversations):
     def __init__(self, *, reads: bool) -> None:
         self._reads = reads
 
-    async def find(self, channel: str, sr: str) -> Thread | None:
+    async def find(self, channel: str, sr: str) -> Conversation | None:
         if self._reads:
             return None
         raise StoreError("the disk is away")
 
-    async def keep(self, channel: str, sr: str, thread: Thread) -> None:
+    async def keep(self, channel: str, sr: str, conversation: Conversation) -> None:
         raise StoreError("the disk is full")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.core.breaker import BreakerState
-from gateway.core.conversation import Thread
+from gateway.core.conversation import Conversation
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.records import Accepted, Message, NewMessage, SinkState
 from gateway.core.selection import MessageStatus, Target
@@ -27,7 +27,7 @@ from tests.store.kit import DAY, settlement
 
 RETENTION = 90 * DAY
 SR = "0f3f7a0e-5a4c-4f0e-8b3e-1f1f1f1f1f1f"
-THREAD = Thread("C0123", "1772000000.000100", START)
+CONVERSATION = Conversation("C0123", "1772000000.000100", START)
 PAUSED = SinkState(paused_at=START, paused_by="田中", breaker=BreakerState(3, START, START + 30, 60.0), held_until=START + 90)
 BODIES = {
     "plain": b'{"event_type": "state_change"}',
@@ -98,7 +98,7 @@ async def _write(store: SqliteStore) -> None:
     await change(partial(operations.note_absences, present=present, now=START + 90))
     await change(partial(operations.note_ordering, in_order=("ordered",), sinks=present))
     await store.keep_sink("slack", PAUSED)
-    await change(partial(conversations.keep, sink="slack", channel="#fraud", sr=SR, thread=THREAD, now=START))
+    await change(partial(conversations.keep, sink="slack", channel="#fraud", sr=SR, conversation=CONVERSATION, now=START))
 
     # The last seq is that of a message which is gone: it must not be given again.
     gone = await _seq(store, _new("gone", b"{}", at=START - 95 * DAY, sinks=()))

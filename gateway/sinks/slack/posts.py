@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.core.conversation import Thread
+from gateway.core.conversation import Conversation
 from gateway.sinks.base import Outgoing
 from gateway.sinks.slack import blocks
 from gateway.sinks.slack.config import SlackConfig
@@ -75,14 +75,14 @@ def first(words: Words, channel: str | None) -> bytes:
     return _encoded({**to, "text": words.text, "blocks": words.whole, **_QUIET})
 
 
-def reply(words: Words, thread: Thread) -> bytes:
-    to = {"channel": thread.channel, "thread_ts": thread.ts, **_AS_WRITTEN}
+def reply(words: Words, conversation: Conversation) -> bytes:
+    to = {"channel": conversation.channel, "thread_ts": conversation.ts, **_AS_WRITTEN}
     return _encoded({**to, "text": words.text, "blocks": words.reply, **_QUIET})
 
 
-def edit(words: Words, thread: Thread) -> bytes:
+def edit(words: Words, conversation: Conversation) -> bytes:
     """Return the message that replaces the first one of a thread, or that makes a reply stand alone."""
-    to = {"channel": thread.channel, "ts": thread.ts, **_AS_WRITTEN}
+    to = {"channel": conversation.channel, "ts": conversation.ts, **_AS_WRITTEN}
     return _encoded({**to, "text": blocks.shortened(words.text, _MOST_EDITED), "blocks": words.whole})
 
 

@@ -12,10 +12,10 @@ from weakref import WeakValueDictionary
 
 from msgspec import structs
 
-from gateway.core.conversation import Thread
+from gateway.core.conversation import Conversation
 from gateway.core.errors import StoreError
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
-from gateway.sinks.base import Deadline, Opening, Outgoing, Threads
+from gateway.sinks.base import Conversations, Deadline, Opening, Outgoing
 from gateway.sinks.net.guard import Guard
 from gateway.sinks.slack.answers import Answered, Gone, Posted, Unfit, of_api, of_auth_test, of_webhook
 from gateway.sinks.slack.config import SlackConfig
@@ -36,7 +36,7 @@ class SlackSink:
 
         self._config = config
         self._clock = opening.clock
-        self._threads = opening.threads
+        self._conversations = opening.conversations
         self._writer = Writer(config)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """A lock for each service request, so that one message begins its thread, whatever else is sent at the same time."""
@@ -75,10 +75,10 @@ class SlackSink:
         if not self._config.by_token:
             return await self._send_to_webhook(first(words, None), deadline)
         sr = _thread_of(delivery, words.telling)
-        if self._threads is None or sr is None:
+        if self._conversations is None or sr is None:
             return _outcome(*await self._call("chat.postMessage", first(words, self._config.channel), deadline))
         async with self._turns.setdefault(sr, asyncio.Lock()):
-            return await self._send_in_thread(words, _instant(delivery), self._threads, sr, deadline)
+            return await self._send_in_thread(words, _instant(delivery), self._conversations, sr, deadline)
 
     async def _send_to_webhook(self, body: bytes, deadline: Deadline) -> Outcome:
         said = of_webhook(await self._transport.post(self._url, body, self._headers, deadline), self._clock.now())
@@ -89,61 +89,65 @@ class SlackSink:
             return again.outcome
         return structs.replace(again, detail=_as_plain(said)) if isinstance(again, Delivered) else again
 
-    async def _send_in_thread(self, words: Words, at: float, threads: Threads, sr: str, deadline: Deadline) -> Outcome:
+    async def _send_in_thread(
+        self, words: Words, at: float, conversations: Conversations, sr: str, deadline: Deadline
+    ) -> Outcome:
         """The edit comes first: done twice it does no harm, so whatever goes wrong after it, all can be done again."""
         channel = self._config.channel or ""
         try:
-            thread = await threads.find(channel, sr)
+            conversation = await conversations.find(channel, sr)
         except StoreError:
             return Defer(Reason.UNAVAILABLE, _STORE_SECONDS, "the database does not say which thread it belongs to")
         note = ""
-        if thread is not None and at >= thread.shown_at:
-            edited = await self._edit(words, thread, deadline)
+        if conversation is not None and at >= conversation.shown_at:
+            edited = await self._edit(words, conversation, deadline)
             if isinstance(edited, Defer) or (isinstance(edited, Retry) and edited.sink_wide):
                 return edited
             if isinstance(edited, Posted):
-                thread = structs.replace(thread, shown_at=at)
+                conversation = structs.replace(conversation, shown_at=at)
             elif isinstance(edited, Gone):
-                thread = None
+                conversation = None
             else:
                 why = (edited.outcome if isinstance(edited, Unfit) else edited).detail
                 note = f"the first message of the thread shows an older state until the next event: {why}"
-        if thread is not None:
-            said, plainly = await self._call("chat.postMessage", reply(words, thread), deadline, in_thread=True)
+        if conversation is not None:
+            said, plainly = await self._call("chat.postMessage", reply(words, conversation), deadline, in_thread=True)
             if isinstance(said, Posted) and said.whole and said.thread_ts is None:
-                thread, note = await self._stand_alone(words, said, at, deadline)
+                conversation, note = await self._stand_alone(words, said, at, deadline)
             if not isinstance(said, Gone):
-                return await self._settled(said, threads, sr, thread, "; ".join(filter(None, (plainly, note))))
+                return await self._settled(said, conversations, sr, conversation, "; ".join(filter(None, (plainly, note))))
         said, plainly = await self._call("chat.postMessage", first(words, channel), deadline)
-        begun = Thread(said.channel or channel, said.ts, at) if isinstance(said, Posted) else None
-        return await self._settled(said, threads, sr, begun, plainly)
+        begun = Conversation(said.channel or channel, said.ts, at) if isinstance(said, Posted) else None
+        return await self._settled(said, conversations, sr, begun, plainly)
 
-    async def _stand_alone(self, words: Words, said: Posted, at: float, deadline: Deadline) -> tuple[Thread, str]:
+    async def _stand_alone(self, words: Words, said: Posted, at: float, deadline: Deadline) -> tuple[Conversation, str]:
         """Make the first message of a new thread of a reply that Slack put at the channel's root, where nothing names its item.
 
         That is what Slack does with a reply whose parent was deleted: it answers ok, and only `message.thread_ts` is missing
         (docs.slack.dev/reference/methods/chat.postMessage shows it in the answer to a reply that stands in its thread).
         """
-        thread = Thread(said.channel or self._config.channel or "", said.ts, at)
-        edited = await self._edit(words, thread, deadline)
+        conversation = Conversation(said.channel or self._config.channel or "", said.ts, at)
+        edited = await self._edit(words, conversation, deadline)
         if isinstance(edited, Posted):
-            return thread, "its thread was deleted: it begins a new one"
-        return thread, "its thread was deleted: it stands alone, and does not name its item"
+            return conversation, "its thread was deleted: it begins a new one"
+        return conversation, "its thread was deleted: it stands alone, and does not name its item"
 
-    async def _edit(self, words: Words, thread: Thread, deadline: Deadline) -> Answered:
+    async def _edit(self, words: Words, conversation: Conversation, deadline: Deadline) -> Answered:
         """Edit within the time that the attempt has left: cut by the lane, a message that was posted would be posted again."""
         try:
             async with asyncio.timeout(deadline.spare(self._config.timeout / _EDIT_SHARE)):
-                return (await self._call("chat.update", edit(words, thread), deadline, in_thread=True))[0]
+                return (await self._call("chat.update", edit(words, conversation), deadline, in_thread=True))[0]
         except TimeoutError:
             return Retry(Reason.TIMEOUT, "no answer in time")
 
-    async def _settled(self, said: Answered, threads: Threads, sr: str, thread: Thread | None, note: str) -> Outcome:
+    async def _settled(
+        self, said: Answered, conversations: Conversations, sr: str, conversation: Conversation | None, note: str
+    ) -> Outcome:
         """Remember the thread of a message that was posted: from here on, nothing may have it posted again."""
         outcome = _outcome(said, note)
-        if isinstance(outcome, Delivered) and thread is not None:
+        if isinstance(outcome, Delivered) and conversation is not None:
             try:
-                await threads.keep(self._config.channel or "", sr, thread)
+                await conversations.keep(self._config.channel or "", sr, conversation)
             except StoreError:
                 return structs.replace(outcome, detail="the database did not take its thread: the next event may begin another")
         return outcome

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.core.conversation import Thread
+from gateway.core.conversation import Conversation
 from gateway.core.documents import (
     AttemptFacts,
     Chosen,
@@ -82,7 +82,7 @@ class Reading:
     async def sink_states(self) -> dict[str, SinkState]:
         return await self.read(reads.sink_states)
 
-    async def find_conversation(self, sink: str, channel: str, sr: str) -> Thread | None:
+    async def find_conversation(self, sink: str, channel: str, sr: str) -> Conversation | None:
         return await self.read(lambda connection: conversations.find(connection, sink=sink, channel=channel, sr=sr))
 
     async def count_page(self, after: int, size: int) -> CounterPage:

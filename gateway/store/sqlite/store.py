@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
-from gateway.core.conversation import Thread
+from gateway.core.conversation import Conversation
 from gateway.core.documents import Backup, Health
 from gateway.core.errors import StoreCorrupt, StoreFailed
 from gateway.core.records import NewMessage, Settlement, SinkState, Step, Stored
@@ -170,8 +170,8 @@ class SqliteStore(Reading):
         while await self.change(partial(operations.clamp_due, sink=sink, latest=instant, size=_SLICE)) == _SLICE:
             pass
 
-    async def keep_conversation(self, sink: str, channel: str, sr: str, thread: Thread, now: float) -> None:
-        await self.change(partial(conversations.keep, sink=sink, channel=channel, sr=sr, thread=thread, now=now))
+    async def keep_conversation(self, sink: str, channel: str, sr: str, conversation: Conversation, now: float) -> None:
+        await self.change(partial(conversations.keep, sink=sink, channel=channel, sr=sr, conversation=conversation, now=now))
 
     async def try_disk(self) -> None:
         await self.change(operations.touch)

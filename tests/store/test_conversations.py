@@ -1,42 +1,42 @@
-"""Which thread belongs to which service request: kept across restarts, and for `retention` after the last event."""
+"""The conversations of sinks are kept across restarts, and for `retention` after the last event."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.core.conversation import Thread
-from gateway.store.conversations import SinkThreads
+from gateway.core.conversation import Conversation
+from gateway.store.conversations import SinkConversations
 from tests.fakes import START, FakeClock
 from tests.store.kit import DAY, accepted, new, serving
 
-FIRST = Thread("C01", "1772000000.000100", START + 0.123)
+FIRST = Conversation("C01", "1772000000.000100", START + 0.123)
 
 
-async def test_a_thread_is_found_by_sink_channel_and_service_request_after_a_restart(tmp_path: Path) -> None:
+async def test_a_conversation_is_found_by_sink_channel_and_service_request_after_a_restart(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
-        desk = SinkThreads(store, "desk", FakeClock())
+        desk = SinkConversations(store, "desk", FakeClock())
         assert await desk.find("#desk", "sr-1") is None
         await desk.keep("#desk", "sr-1", FIRST)
     async with serving(tmp_path / "gateway.db") as store:
-        desk, other = SinkThreads(store, "desk", FakeClock()), SinkThreads(store, "other", FakeClock())
+        desk, other = SinkConversations(store, "desk", FakeClock()), SinkConversations(store, "other", FakeClock())
         assert await desk.find("#desk", "sr-1") == FIRST
-        for threads, channel, sr in ((other, "#desk", "sr-1"), (desk, "#other", "sr-1"), (desk, "#desk", "sr-2")):
-            assert await threads.find(channel, sr) is None
+        for conversations, channel, sr in ((other, "#desk", "sr-1"), (desk, "#other", "sr-1"), (desk, "#desk", "sr-2")):
+            assert await conversations.find(channel, sr) is None
 
 
-async def test_the_last_thread_that_was_kept_counts(tmp_path: Path) -> None:
-    second = Thread("C01", "1772000000.000200", START - 86_400 * 365 * 80)
+async def test_the_last_conversation_that_was_kept_counts(tmp_path: Path) -> None:
+    second = Conversation("C01", "1772000000.000200", START - 86_400 * 365 * 80)
     async with serving(tmp_path / "gateway.db") as store:
-        desk = SinkThreads(store, "desk", FakeClock())
+        desk = SinkConversations(store, "desk", FakeClock())
         await desk.keep("C01", "品\0", FIRST)
         await desk.keep("C01", "品\0", second)
         assert await desk.find("C01", "品\0") == second
 
 
-async def test_a_thread_is_forgotten_when_no_event_came_for_so_long_and_never_before(tmp_path: Path) -> None:
+async def test_a_conversation_is_forgotten_when_no_event_came_for_so_long_and_never_before(tmp_path: Path) -> None:
     clock = FakeClock()
     async with serving(tmp_path / "gateway.db") as store:
-        desk = SinkThreads(store, "desk", clock)
+        desk = SinkConversations(store, "desk", clock)
         await desk.keep("C01", "sr-old", FIRST)
         await desk.keep("C01", "sr-used", FIRST)
         clock.advance(DAY)
@@ -46,11 +46,11 @@ async def test_a_thread_is_forgotten_when_no_event_came_for_so_long_and_never_be
         assert await desk.find("C01", "sr-used") == FIRST
 
 
-async def test_threads_are_forgotten_in_slices_with_the_oldest_first_and_messages_are_counted_alone(tmp_path: Path) -> None:
+async def test_conversations_are_forgotten_in_slices_with_the_oldest_first_and_messages_are_counted_alone(tmp_path: Path) -> None:
     clock = FakeClock()
     async with serving(tmp_path / "gateway.db") as store:
         await accepted(store, new("a", sinks=()))
-        desk = SinkThreads(store, "desk", clock)
+        desk = SinkConversations(store, "desk", clock)
         for number in range(5):
             await desk.keep("C01", f"sr-{number}", FIRST)
             clock.advance(1)
