@@ -1,6 +1,6 @@
 #!/bin/sh
-# The command in everybody's PATH. Credentials of systemd are there for the service alone: in root's shell, commands that need
-# one (check, send) take it from where the unit does.
+# The command in every user's PATH. systemd gives credentials only to the service. In root's shell, commands that need one
+# (check, send) read it from the folder that the unit loads it from.
 folder=/etc/legitmark-gateway/credentials
 [ -n "${CREDENTIALS_DIRECTORY:-}" ] || [ ! -r "$folder" ] || export CREDENTIALS_DIRECTORY="$folder"
 exec /opt/legitmark-gateway/bin/gateway "$@"
