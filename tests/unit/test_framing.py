@@ -39,6 +39,7 @@ REQUESTS = st.lists(st.sampled_from([GET, POST, CHUNKED]), max_size=4)
 
 @given(REQUESTS, st.sampled_from([GET, POST]), st.integers(1, 26), st.lists(st.integers(0, 500), max_size=6))
 @example([POST], GET, 5, [])
+@example([POST, POST], GET, 5, [100])
 def test_a_head_that_has_begun_is_seen_wherever_it_was_cut(
     whole: list[bytes], next_one: bytes, cut: int, cuts: list[int]
 ) -> None:

@@ -13,6 +13,8 @@ from aiohttp.http_parser import RawRequestMessage
 _END = b"\r\n\r\n"
 """The end of a head, and of a body in chunks (RFC 9112, sections 2.1 and 7.1)."""
 
+_TAIL = slice(1 - len(_END), None)
+
 
 class Framing:
     """The place in the stream of requests that one connection has reached."""
@@ -25,6 +27,8 @@ class Framing:
         self._chunked = False
         self._before = 0
         """Bytes of that body that came earlier."""
+        self._tail = b""
+        """The last bytes of a head that is not complete, because its end may arrive in two pieces."""
 
     def received(self, data: bytes, begun: Sequence[tuple[object, streams.StreamReader]]) -> None:
         """Note bytes that were parsed.
@@ -35,6 +39,7 @@ class Framing:
         """
         if self._body is None and not begun:
             self.half = self.half or bool(data)
+            self._tail = (self._tail + data)[_TAIL]
             return
         end = self._end(data, begun)
         if begun:
@@ -43,6 +48,7 @@ class Framing:
         assert self._body is not None
         whole = self._body.is_eof()
         self.half = whole and not (data.endswith(_END) if self._chunked else end == len(data) > 0)
+        self._tail = data[max(end, 0) :][_TAIL] if self.half else b""
         self._before = self._body.total_bytes
         if whole:
             self._body = None
@@ -51,9 +57,12 @@ class Framing:
         """Return the offset in the data at which the last request ends; -1 if that is not known."""
         at = self._body.total_bytes - self._before if self._body is not None else 0
         for number, (message, body) in enumerate(begun):
-            end = data.find(_END, at)
+            if number == 0 and self._tail:
+                end = (self._tail + data).find(_END) - len(self._tail)
+            else:
+                end = data.find(_END, at)
             chunked = not isinstance(message, RawRequestMessage) or message.chunked
-            if end < 0 or (chunked and number < len(begun) - 1):
+            if end < -len(self._tail) or (chunked and number < len(begun) - 1):
                 return -1
             at = end + len(_END) + body.total_bytes
         return at
