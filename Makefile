@@ -27,11 +27,13 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
-# Processes, clocks and disks are real in these tests: one that fails is run once more, alone, before it counts. A secret that
-# leaked is another exit code, and counts at once. The tests of a file share what they start, so a file is the work of one process.
+# The tests of a file share what they start, so one worker runs all of a file. Tests of speed run alone, after the others. No test
+# gets a second chance: one that fails now and then has a defect. Exit code 5 says that ARGS selects no test of that run, 6 that a
+# secret leaked (tests/leaks).
+NONE_SELECTED = { code=$$?; [ $$code -eq 5 ] || exit $$code; }
 tests: $(VENV)/.installed-dev
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS) || \
-		{ [ $$? -eq 1 ] && $(BIN)/pytest --last-failed --last-failed-no-failures none $(ARGS); }
+	$(BIN)/pytest -n auto --dist loadfile -m "not speed" $(ARGS) || $(NONE_SELECTED)
+	$(BIN)/pytest -m speed $(ARGS) || $(NONE_SELECTED)
 
 chaos: $(VENV)/.installed-dev ## The long form of the fault tests: 200 kills
 	GATEWAY_CHAOS=200 $(BIN)/pytest tests/process/test_chaos.py $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -17,6 +18,16 @@ pytest_plugins = ["tests.leaks.plugin", "tests.support.small_disk", "tests.suppo
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
+
+WORKERS_PER_PROCESSOR = 2
+"""Most tests of a real gateway wait more than they compute."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """The number of workers of `pytest -n auto`."""
+    return WORKERS_PER_PROCESSOR * len(os.sched_getaffinity(0))
+
 
 # The time that an example takes depends on the machine more than on the code. Tests of speed measure it themselves.
 settings.register_profile("without a deadline", deadline=None)

@@ -52,6 +52,7 @@ def test_the_command_alone_shows_its_help() -> None:
     assert "Usage" in gateway().out
 
 
+@pytest.mark.speed
 def test_the_help_takes_less_than_a_third_of_a_second() -> None:
     def spent() -> float:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)

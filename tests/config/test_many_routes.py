@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -127,6 +128,7 @@ def seconds(folder: Path, number: int) -> float:
     return time.thread_time() - began
 
 
+@pytest.mark.speed
 def test_four_times_the_configuration_takes_about_four_times_as_long_to_read(tmp_path: Path) -> None:
     """By turns, and the least of each counts: a busy host takes the processor's caches away for a while."""
     few, many = (min(took) for took in zip(*((seconds(tmp_path, 150), seconds(tmp_path, 600)) for _ in range(5)), strict=True))

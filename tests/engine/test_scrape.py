@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from gateway.web.admin.scrape import scraped
 from tests.support.busy_metrics import busy
 
 
+@pytest.mark.speed
 async def test_the_loop_goes_on_between_the_pieces_of_a_scrape() -> None:
     metrics = busy()
 

@@ -1,6 +1,6 @@
-"""The recorder in this process and in every child of it, and the search when all tests are over.
+"""Records what this process and all of its children write, and searches it for secrets when all tests are over.
 
-A leak ends the run with the exit code LEAKED, whatever the tests said: no `--last-failed` gives it a second chance.
+A leak ends the run with the exit code LEAKED, even if every test passed.
 """
 
 from __future__ import annotations

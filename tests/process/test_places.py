@@ -74,6 +74,7 @@ async def sent(running: Running, number: int, *, keeps: bool) -> list[float]:
     return sorted(found)
 
 
+@pytest.mark.speed
 @pytest.mark.parametrize("sources", [["127.0.0.1"], MANY], ids=["one peer", "many peers"])
 async def test_a_sender_that_works_is_served_while_a_thousand_slow_clients_press(
     sources: list[str], tmp_path: Path, variables: dict[str, str]

@@ -143,6 +143,7 @@ async def metric(running: Running, name: str) -> int:
     return sum(int(float(line.split()[-1])) for line in lines)
 
 
+@pytest.mark.speed
 async def test_acknowledgements_keep_their_p99_while_requests_are_kept_beyond_the_bound_and_taken_in(running: Running) -> None:
     """Beside as many requests that are refused and forgotten, in the same run, one window after the other."""
     await asyncio.to_thread(fill, running.folder / "gateway.db.refused", MOST_KEPT - 300)

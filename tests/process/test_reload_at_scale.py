@@ -24,6 +24,8 @@ from tests.support.gateway_process import Running
 from tests.support.waiting import PATIENCE, until
 from tests.support.webhooks import SECRET, event, signed
 
+pytestmark = pytest.mark.speed
+
 SINKS = 200
 EVENTS_PER_SECOND = 60
 RELOADS_PER_SECOND = 6

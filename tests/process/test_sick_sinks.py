@@ -26,6 +26,8 @@ from tests.support.receivers import Receiver
 from tests.support.waiting import until
 from tests.support.webhooks import event, new_id
 
+pytestmark = pytest.mark.speed
+
 NUMBER = 100
 """Events in each measurement."""
 PACE = 0.002

@@ -41,6 +41,7 @@ async def peer_of(found: list[AddressInfo], guard: Guard | None = None) -> str:
         return str(dialled.getpeername()[0])
 
 
+@pytest.mark.speed
 async def test_an_address_that_drops_packets_does_not_hold_up_the_next_one() -> None:
     before = open_sockets()
     with dropping("127.0.0.1") as port, listening("127.0.0.2", port):
@@ -50,6 +51,7 @@ async def test_an_address_that_drops_packets_does_not_hold_up_the_next_one() -> 
     assert open_sockets() == before
 
 
+@pytest.mark.speed
 async def test_three_addresses_that_drop_packets_cost_one_delay_each() -> None:
     with dropping("127.0.0.1") as port, listening("127.0.0.2", port):
         begun = time.monotonic()
@@ -57,6 +59,7 @@ async def test_three_addresses_that_drop_packets_cost_one_delay_each() -> None:
         assert time.monotonic() - begun < 2.5
 
 
+@pytest.mark.speed
 async def test_an_address_that_refuses_is_left_at_once() -> None:
     with listening("127.0.0.2") as port:
         begun = time.monotonic()
@@ -64,6 +67,7 @@ async def test_an_address_that_refuses_is_left_at_once() -> None:
         assert time.monotonic() - begun < DELAY_SECONDS
 
 
+@pytest.mark.speed
 async def test_a_refusal_in_the_race_begins_the_next_attempt_before_the_delay_is_over() -> None:
     with dropping("127.0.0.1") as port, listening("127.0.0.3", port):
         begun = time.monotonic()
@@ -90,6 +94,7 @@ async def test_a_slow_address_that_answers_first_wins_over_one_that_began_later(
             assert await asyncio.wait_for(dialling, 8) == "127.0.0.1"
 
 
+@pytest.mark.speed
 async def test_all_that_drop_packets_are_given_up_together_and_leave_no_socket() -> None:
     before = open_sockets()
     with dropping("127.0.0.1") as port:
@@ -144,6 +149,7 @@ async def test_the_error_is_the_one_of_an_address_that_was_dialled() -> None:
         await Dialler(narrow).connect([])
 
 
+@pytest.mark.speed
 async def test_a_blocked_address_is_never_dialled_and_does_not_cost_the_delay() -> None:
     with listening("127.0.0.1") as port, listening("127.0.0.2", port):
         begun = time.monotonic()

@@ -106,9 +106,9 @@ def test_fields_of_the_wrong_type_are_null_in_the_head_and_kept_in_the_body() ->
 def test_a_long_run_of_blanks_costs_no_more_than_its_length(blank: bytes) -> None:
     """The event loop waits for it. A body may have 256 KiB, and quadratic time would be minutes there."""
     body = b'{"a":"' + b" " * 20_000 + b'"' + blank * 20_000 + b"}"
-    started = time.perf_counter()
+    started = time.thread_time()
     line = render(outgoing(body))
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
     assert line.endswith(b',"body":' + body + b"}\n")
 
 

@@ -476,9 +476,9 @@ def test_what_re2_does_not_compile_is_an_error(source: str) -> None:
 @pytest.mark.parametrize("written", ["regex = '(a|a)*b'", "regex = '(a*)*b'", f"glob = '{'a*' * 24}b'"])
 def test_matching_takes_linear_time(written: str) -> None:
     # With a backtracking matcher 200,000 characters would take longer than the universe has.
-    started = time.perf_counter()
+    started = time.thread_time()
     assert not matches(f"{{ a = {{ {written} }} }}", {"a": "a" * 200_000})
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 # Values of any shape.
