@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.config import Config
-from gateway.config.listen import Tcp, parse
+from gateway.config.addresses import Tcp, parse_address
 from gateway.core.errors import ListenError
 from gateway.core.networks import Networks
 from gateway.core.routing import Router
@@ -89,7 +89,7 @@ def token_of(config: Config) -> Secret | None:
 
 def admin_hosts_of(config: Config) -> set[str]:
     """The host names under which callers may address the admin listener."""
-    return {address.host for text in config.admin.listen if isinstance(address := parse(text, config.base), Tcp)}
+    return {address.host for text in config.admin.listen if isinstance(address := parse_address(text, config.base), Tcp)}
 
 
 def new_names(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:

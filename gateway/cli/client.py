@@ -16,8 +16,8 @@ from urllib.parse import quote
 from gateway import NO_SOURCE, SERVER
 from gateway.cli.errors import UsageError
 from gateway.config import as_the_service, find, load_admin, load_store
+from gateway.config.addresses import Address, Inherited, Tcp, Unix, parse_address
 from gateway.config.decode import suggestion
-from gateway.config.listen import Address, Inherited, Tcp, Unix, parse
 from gateway.config.settings import AdminSettings
 from gateway.core.errors import ConfigError, GatewayError, Unreachable
 from gateway.host.address_file import Addresses, read
@@ -122,9 +122,9 @@ async def connected(config: Path | None, admin: str | None) -> AsyncIterator[Cli
         settings = load_admin(file, service)
     text = admin or next(iter(settings.listen), "")
     try:
-        address = parse(text, base)
+        address = parse_address(text, base)
         if admin is None and (used := await _in_use(address, running(file, service))) is not None:
-            text, address = used, parse(used, base)
+            text, address = used, parse_address(used, base)
     except ValueError as error:
         raise UsageError(f"{'--admin' if admin else '[admin] listen'}: {error}") from None
     headers, tokenless = {}, None
@@ -156,7 +156,7 @@ async def _in_use(configured: Address, running: Addresses | None) -> str | None:
     if not isinstance(configured, Inherited) and await _answers(configured):
         return None
     used = next((text for text in running.admin if not text.startswith("fd:")), None)
-    if used is None or not await _answers(parse(used, Path())):
+    if used is None or not await _answers(parse_address(used, Path())):
         return None
     if not (isinstance(configured, Inherited) or (isinstance(configured, Tcp) and configured.port == 0)):
         said = f"nobody answers at {configured}; the gateway that runs listens at {used}, until it is started again"

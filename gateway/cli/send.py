@@ -14,7 +14,7 @@ from gateway.cli.events import changed, named_bytes
 from gateway.cli.options import AdminOption, ConfigOption, EventArgument, JsonOption, SetOption, configuration
 from gateway.cli.output import printable, to_json
 from gateway.config import as_the_service
-from gateway.config.listen import Inherited, Tcp, Unix, parse
+from gateway.config.addresses import Inherited, Tcp, Unix, parse_address
 from gateway.config.settings import Config
 from gateway.core.errors import GatewayError, Unreachable
 from gateway.core.samples import SAMPLES
@@ -147,7 +147,7 @@ def _target(config: Config) -> tuple[aiohttp.BaseConnector, str]:
     """Return aiohttp's connector and the URL without its path, for the first address that the gateway listens on."""
     import aiohttp
 
-    address = parse(config.server.listen[0], config.base)
+    address = parse_address(config.server.listen[0], config.base)
     if isinstance(address, Inherited) or (isinstance(address, Tcp) and address.port == 0):
         address = _in_use(config) or address
     match address:
@@ -168,5 +168,5 @@ def _target(config: Config) -> tuple[aiohttp.BaseConnector, str]:
 def _in_use(config: Config) -> Tcp | Unix | None:
     """Return the webhook address that the running gateway has published; None if it has published none."""
     said = running(config.file, as_the_service(config.file, Environment.of_process()))
-    addresses = [parse(text, config.base) for text in said.webhooks] if said is not None else []
+    addresses = [parse_address(text, config.base) for text in said.webhooks] if said is not None else []
     return next((address for address in addresses if not isinstance(address, Inherited)), None)

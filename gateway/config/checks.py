@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from functools import partial
 
-from gateway.config import access, paths
+from gateway.config import access_checks, paths
 from gateway.config.location import Finding, Findings, Place, say_at
 from gateway.config.memo import Memo, Same
 from gateway.config.settings import Config, SourceSettings
@@ -30,8 +30,8 @@ def check_name(name: str, where: Place, findings: Findings) -> None:
 
 def check(config: Config, findings: Findings, memo: Memo) -> None:
     """Check everything that needs no secret."""
-    access.check(config, findings)
-    paths.check(config, findings, access.sockets(config))
+    access_checks.check(config, findings)
+    paths.check(config, findings, access_checks.sockets(config))
     if config.store.retention <= 0:
         findings.append(Finding(config.place("store", "retention"), "has to be longer than 0s"))
     check_timezone(config.defaults.timezone, say_at(config.place("defaults"), findings))
@@ -58,7 +58,7 @@ def check_secrets(config: Config, findings: Findings, now: float, memo: Memo) ->
     Args:
         now: Unix seconds.
     """
-    access.check_certificate(config, findings, now)
+    access_checks.check_certificate(config, findings, now)
     for name, source in config.sources.items():
         say = say_at(config.place("sources", name), findings)
         for number, ref in enumerate(source.secrets):

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from gateway.config import pieces
+from gateway.config import incremental
 from gateway.config.location import Finding, Findings, Place, warning
 from gateway.config.memo import Memo
 from gateway.config.paths import AS_IT_STANDS, unfit_as_written
@@ -88,7 +88,7 @@ def _parsed(path: Path, raw: bytes, memo: Memo) -> TomlFile:
         found = Fault(line, column, "is not UTF-8 here", "save the file as UTF-8")
         raise _broken(path, raw.decode(errors="replace"), source.rstrip("\r"), found) from None
     try:
-        return TomlFile(path, text, pieces.parse(text, memo))
+        return TomlFile(path, text, incremental.parse(text, memo))
     except ValueError as error:
         found = fault(text, error)
         lines = text.split("\n")[: found.line]

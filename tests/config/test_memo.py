@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config import Config, load, pieces
+from gateway.config import Config, incremental, load
 from gateway.config.diff import differences
 from gateway.config.memo import Memo
 from gateway.core.errors import ConfigError
@@ -74,7 +74,7 @@ TEXTS = st.lists(LINES, max_size=12).map("\n".join)
 
 def outcome(text: str, memo: Memo | None) -> tuple[str, Any]:
     try:
-        return "read", repr(tomllib.loads(text) if memo is None else pieces.parse(text, memo))
+        return "read", repr(tomllib.loads(text) if memo is None else incremental.parse(text, memo))
     except tomllib.TOMLDecodeError as error:
         return "refused", str(error)
 
@@ -89,8 +89,8 @@ def test_pieces_of_toml_mean_what_the_whole_means_and_fail_as_it_fails(one: str,
 
 def test_a_table_that_stays_is_the_same_object() -> None:
     memo = Memo()
-    before = pieces.parse(configuration(3), memo)
-    after = pieces.parse(configuration(3).replace("127.0.0.1:9/1", "127.0.0.1:9/new"), Memo(memo))
+    before = incremental.parse(configuration(3), memo)
+    after = incremental.parse(configuration(3).replace("127.0.0.1:9/1", "127.0.0.1:9/new"), Memo(memo))
     assert [after["sinks"][name] is table for name, table in before["sinks"].items()] == [True, True, False, True, True, True]
     assert all(one is other for one, other in zip(before["routes"], after["routes"], strict=True))
 

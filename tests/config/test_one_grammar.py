@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import load
-from gateway.config.listen import Tcp, parse
+from gateway.config.addresses import Tcp, parse_address
 from gateway.core.errors import ConfigError
 from gateway.core.networks import Networks
 from gateway.core.urls import parse_url
@@ -231,12 +231,12 @@ def test_what_nothing_could_listen_on_is_refused_at_its_place(table: str, addres
 def test_an_address_that_is_taken_is_one_that_can_be_dialled_and_reads_the_same_again(host: str, port: str) -> None:
     for text in (f"{host}{port}", f"[{host}]{port}"):
         try:
-            address = parse(text, Path("/"))
+            address = parse_address(text, Path("/"))
         except ValueError:
             continue
         assert isinstance(address, Tcp)
         assert parse_url(f"http://{str(address).removesuffix(':0')}/").host == address.host
-        assert parse(str(address), Path("/")) == address
+        assert parse_address(str(address), Path("/")) == address
 
 
 @pytest.mark.parametrize(

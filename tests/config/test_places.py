@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Config, find, load
-from gateway.config.listen import Address, Inherited, Tcp, Unix, is_local, parse
+from gateway.config.addresses import Address, Inherited, Tcp, Unix, is_local, parse_address
 from gateway.core.errors import ConfigError
 from gateway.core.secrets import SecretRef
 from gateway.host.environment import Environment
@@ -211,7 +211,7 @@ def test_a_secret_shows_itself_nowhere(tmp_path: Path) -> None:
     ],
 )
 def test_an_address_is_host_and_port_or_unix_or_fd(text: str, address: Address) -> None:
-    assert parse(text, Path("/base")) == address
+    assert parse_address(text, Path("/base")) == address
 
 
 @pytest.mark.parametrize(
@@ -238,19 +238,19 @@ def test_an_address_is_host_and_port_or_unix_or_fd(text: str, address: Address) 
 )
 def test_everything_else_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match=r"address|needs"):
-        parse(text, Path("/base"))
+        parse_address(text, Path("/base"))
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:80", "[::1]:80", "unix:/run/g/admin.sock"])
 def test_an_address_prints_as_it_is_written(text: str) -> None:
-    assert str(parse(text, Path("/base"))) == text
+    assert str(parse_address(text, Path("/base"))) == text
 
 
 def test_loopback_and_unix_are_local_and_all_else_can_be_reached_from_elsewhere() -> None:
     local = ("127.0.0.1:80", "127.8.8.8:80", "[::1]:80", "localhost:80", "unix:/a")
     remote = ("0.0.0.0:80", "[::]:80", "10.0.0.1:80", "gateway.example.internal:80")
-    assert all(is_local(parse(text, Path("/"))) for text in local)
-    assert not any(is_local(parse(text, Path("/"))) for text in remote)
+    assert all(is_local(parse_address(text, Path("/"))) for text in local)
+    assert not any(is_local(parse_address(text, Path("/"))) for text in remote)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from gateway.config.listen import Tcp
+from gateway.config.addresses import Tcp
 from gateway.core.networks import Networks
 from gateway.core.retry import RetryPolicy
 from gateway.core.routing import Route, Router

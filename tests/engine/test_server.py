@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import http_parser, web
 
-from gateway.config.listen import Tcp
+from gateway.config.addresses import Tcp
 from gateway.host.environment import Environment
 from gateway.web.responses import json_response
 from gateway.web.server.accepting import Site

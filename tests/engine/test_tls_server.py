@@ -16,7 +16,7 @@ import pytest
 import structlog
 from aiohttp import web
 
-from gateway.config.listen import Tcp
+from gateway.config.addresses import Tcp
 from gateway.core.errors import ListenError
 from gateway.core.secrets import Secret
 from gateway.host.clock import Clock

@@ -57,7 +57,7 @@ class Framing:
         """Return the offset in the data at which the last request ends; -1 if that is not known."""
         at = self._body.total_bytes - self._before if self._body is not None else 0
         for number, (message, body) in enumerate(begun):
-            if number == 0 and self._tail:
+            if number == 0 and self._tail:  # noqa: SIM108 (one line of both is hard to read)
                 end = (self._tail + data).find(_END) - len(self._tail)
             else:
                 end = data.find(_END, at)

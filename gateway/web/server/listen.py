@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from gateway.config.listen import Address, Inherited, Tcp, Unix
+from gateway.config.addresses import Address, Inherited, Tcp, Unix
 from gateway.core.errors import ListenError
 from gateway.host.environment import Environment
 from gateway.host.systemd import listening_sockets

@@ -10,7 +10,7 @@ from pathlib import Path
 from aiohttp import web
 from msgspec import structs
 
-from gateway.config.listen import Inherited, parse
+from gateway.config.addresses import Inherited, parse_address
 from gateway.core.networks import network_of
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
@@ -62,7 +62,7 @@ class Listeners:
         logger = logging.Logger("aiohttp.server")
         logger.addHandler(RateLimited(self._log.bind(what=what), self._clock.monotonic))
         keep = self._systemd.keep if keeps and self._systemd.keeps else None
-        addresses = [parse(text, self._base) for text in texts]
+        addresses = [parse_address(text, self._base) for text in texts]
         if not all(isinstance(address, Inherited) for address in addresses):
             # A socket of our own closes when the stop begins: senders go elsewhere at once.
             drain = structs.replace(drain, open=0.0)

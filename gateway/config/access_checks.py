@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.config import listen
-from gateway.config.listen import Address, Inherited, Tcp, Unix
+from gateway.config.addresses import Address, Inherited, Tcp, Unix, is_local, parse_address
 from gateway.config.location import Finding, Findings, Place, say_at, warning
 from gateway.config.settings import Config
 from gateway.core.networks import UNIX, Network, parse_network
@@ -67,7 +66,7 @@ def sockets(config: Config) -> Iterator[tuple[Path, Place]]:
     for table, texts in (("server", config.server.listen), ("admin", config.admin.listen)):
         for number, text in enumerate(texts):
             with suppress(ValueError):
-                if isinstance(address := listen.parse(text, config.base), Unix):
+                if isinstance(address := parse_address(text, config.base), Unix):
                     yield address.path, config.place(table, "listen", number)
 
 
@@ -82,7 +81,7 @@ def _check_addresses(config: Config, findings: Findings) -> list[Address]:
             findings.append(Finding(where, "names no address"))
         for number, text in enumerate(texts):
             try:
-                address = listen.parse(text, config.base)
+                address = parse_address(text, config.base)
             except ValueError as error:
                 findings.append(Finding(where / number, str(error)))
                 continue
@@ -91,7 +90,7 @@ def _check_addresses(config: Config, findings: Findings) -> list[Address]:
                 findings.append(Finding(where / number, said))
             seen.append(address)
             good += [address] if table == "server" else []
-            remote = remote or (table == "admin" and not listen.is_local(address))
+            remote = remote or (table == "admin" and not is_local(address))
     if remote and config.admin.token is None:
         message = "is needed where others can reach the admin listener"
         findings.append(Finding(config.place("admin", "token"), message, "or listen on 127.0.0.1 or unix:"))
@@ -140,7 +139,7 @@ def _is_everybody(text: str) -> bool:
 
 def _reach_nobody(addresses: Sequence[Address], allowed: Sequence[str], trusted: Sequence[str]) -> bool:
     """Whether who can connect is on this host, and neither allowed nor trusted; of a socket of systemd nobody knows."""
-    if any(isinstance(address, Inherited) or not listen.is_local(address) for address in addresses):
+    if any(isinstance(address, Inherited) or not is_local(address) for address in addresses):
         return False
     if UNIX in trusted and any(isinstance(address, Unix) for address in addresses):
         return False

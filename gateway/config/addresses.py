@@ -45,7 +45,7 @@ class Inherited(Struct, frozen=True):
 Address = Tcp | Unix | Inherited
 
 
-def parse(text: str, base: Path) -> Address:
+def parse_address(text: str, base: Path) -> Address:
     """Read an address of any form. A relative unix path starts at `base`. Raises ValueError, which quotes the text."""
     if text.startswith("unix:"):
         return _unix(text, base)
