@@ -35,15 +35,15 @@ RIDDLES = {
 
 KNOWN: dict[str, int] = {
     "gateway": 1,
-    "gateway/app": 9,
+    "gateway/app": 0,
     "gateway/cli": 19,
     "gateway/config": 41,
     "gateway/control": 12,
     "gateway/core": 29,
-    "gateway/delivery": 20,
+    "gateway/delivery": 0,
     "gateway/host": 15,
     "gateway/ingest": 6,
-    "gateway/maintenance": 3,
+    "gateway/maintenance": 0,
     "gateway/observability": 5,
     "gateway/sinks": 60,
     "gateway/store": 45,

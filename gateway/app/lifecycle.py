@@ -120,7 +120,7 @@ class Gateway:
         return missing
 
     async def _listen(self, parts: Parts) -> address_file.Addresses:
-        """Listen for people and for webhooks; the admin listener first, since whoever waits for the gateway asks there."""
+        """Listen for people and for webhooks; the admin listener first, because scripts that wait for the gateway ask there."""
         server, listeners, ingress = self._config.server, parts.listeners, parts.ingress
         admin = await listeners.open("admin", parts.admin.handle, self._config.admin.listen, drain=OPERATORS)
         webhooks = await listeners.open(

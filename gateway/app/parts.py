@@ -78,7 +78,7 @@ class Host(Struct, frozen=True):
 
 
 class Signals(Struct, frozen=True):
-    """What people ask of the process by signals; an event stays set until somebody acts on it."""
+    """The requests that reach the process by signals. An event stays set until a part acts on it."""
 
     stop: asyncio.Event
     cut: asyncio.Event

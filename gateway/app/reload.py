@@ -33,7 +33,7 @@ from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
 
 _MOST_DETAIL = 2000
-"""Characters about the changes, or the problems, in the audit line; the answer to whoever asked has all of them."""
+"""Characters about the changes, or the problems, in the audit line; the answer to the caller has all of them."""
 _MOST_SHOWN = 300
 """Characters of the first problem, in the status."""
 _READ_SECONDS = 30.0
@@ -76,18 +76,18 @@ class Follower(Generic[*_Values]):
 
 
 class Reloaded(Struct, frozen=True):
-    """What a reload changed, or would change."""
+    """The changes that a reload made, or would make."""
 
     changes: tuple[Difference, ...]
     restart: tuple[str, ...]
-    """What of it has no effect until the process starts again."""
+    """The changes that have no effect until the process starts again."""
     warnings: tuple[Problem, ...]
     deliveries: tuple[QueuedDeliveries, ...] = ()
     """The deliveries that wait for a sink that leaves, comes back or has another destination."""
 
 
 class Reloads:
-    """Reloads one at a time, whoever asks: SIGHUP or the admin listener."""
+    """Reloads one at a time, for SIGHUP and for the admin listener."""
 
     def __init__(
         self,
@@ -261,7 +261,7 @@ class Reloads:
         await self._written()
 
     async def _written(self) -> None:
-        """Wait until the line is in the audit log, where whoever asked finds it. A disk that refuses it is reported elsewhere."""
+        """Wait until the audit log has the line, because the caller may look for it. The log itself reports a disk that refuses."""
         with suppress(StoreError):
             await self._audit.flush()
 

@@ -36,7 +36,7 @@ class FailedAttempt(Struct, frozen=True):
 
 
 class Settled(Struct, frozen=True):
-    """What a lane has to know of a delivery that was settled."""
+    """The facts about a settled delivery that its lane has to know."""
 
     due_at: float | None = None
     """When it is tried again, Unix seconds; None: never."""

@@ -214,7 +214,7 @@ class Lane:
         return None if waiting.next_due is None else max(waiting.next_due - now, 0.001)
 
     def _claim(self, now: float, room: int) -> Awaitable[Claim]:
-        # In the order of service requests nothing waits in memory: a delivery that can't go at once would be read in vain.
+        # In the order of service requests nothing waits in memory, so a delivery that can't go at once need not be read.
         by_sr = self._settings.by_sr
         limit = self._settings.concurrency - len(self._in_flight) if by_sr else _CLAIM
         return self._store.claim(self.name, now, limit, frozenset(self._in_flight), by_sr=by_sr, room=room)

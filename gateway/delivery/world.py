@@ -1,4 +1,4 @@
-"""What a lane is given: its own settings, and the parts that all lanes share."""
+"""The settings of one lane, and the parts of the gateway that all lanes share."""
 
 from __future__ import annotations
 
