@@ -261,7 +261,7 @@ class Reloads:
         await self._written()
 
     async def _written(self) -> None:
-        """Wait until the audit log has the line, because the caller may look for it. The log itself reports a disk that refuses."""
+        """Wait until the audit log has the line, because the caller may look for it. It reports by itself that a disk refuses."""
         with suppress(StoreError):
             await self._audit.flush()
 
