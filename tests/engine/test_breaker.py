@@ -14,7 +14,7 @@ from tests.engine.bench import A_BIT, DAY, FAILS, Bench, BusySink, ids, spin
 from tests.fakes import FakeClock
 
 
-async def test_while_it_is_open_only_one_probe_goes_each_time_and_ever_more_seldom(bench: Bench, clock: FakeClock) -> None:
+async def test_while_the_breaker_is_open_single_probes_go_at_growing_intervals(bench: Bench, clock: FakeClock) -> None:
     await bench.break_open()
     await bench.give(50)
     probes = []
@@ -55,7 +55,7 @@ async def test_a_probe_that_fails_is_counted_as_an_attempt_and_not_as_budget(ben
     assert [delivery.attempt for delivery in bench.sink.sent] == [1, 2, 3, 4, 5, 6, 7]
 
 
-async def test_each_probe_takes_another_delivery_so_that_a_poisoned_one_cannot_keep_it_open(
+async def test_each_probe_takes_another_delivery_so_a_poisoned_one_cannot_keep_the_breaker_open(
     bench: Bench, clock: FakeClock
 ) -> None:
     await bench.break_open()
@@ -125,7 +125,7 @@ async def test_one_audit_line_and_one_log_line_tell_of_a_change_not_one_per_deli
     assert [call.kwargs["event"] for call in bench.log.calls].count("sink.opened") == 1
 
 
-async def test_it_is_open_after_a_restart_and_its_probe_comes_when_it_would_have(bench: Bench, clock: FakeClock) -> None:
+async def test_the_breaker_stays_open_through_a_restart_and_its_probe_comes_at_its_time(bench: Bench, clock: FakeClock) -> None:
     await bench.break_open()
     clock.advance(10.0)
     await bench.start()
@@ -161,7 +161,7 @@ async def test_a_reject_says_nothing_of_the_sink_and_a_delivery_starts_the_count
     assert not bench.lane.gates.breaker.is_open and bench.lane.gates.breaker.failures == counted
 
 
-async def test_rejects_alone_never_open_it(bench: Bench) -> None:
+async def test_rejects_alone_never_open_the_breaker(bench: Bench) -> None:
     await bench.start(failures=1)
     bench.sink.answer = Reject(Reason.REJECTED, "too long")
     await bench.give(20)
@@ -170,7 +170,9 @@ async def test_rejects_alone_never_open_it(bench: Bench) -> None:
     assert await bench.rows("DISTINCT state") == [("dead",)]
 
 
-async def test_a_probe_that_is_rejected_does_not_close_it_and_the_next_one_takes_its_turn(bench: Bench, clock: FakeClock) -> None:
+async def test_a_rejected_probe_does_not_close_the_breaker_and_the_next_probe_takes_another_delivery(
+    bench: Bench, clock: FakeClock
+) -> None:
     await bench.break_open()
     await bench.give(20)
     bench.sink.answer = Reject(Reason.HTTP_STATUS, "HTTP 400", 400)
@@ -185,7 +187,7 @@ async def test_a_probe_that_is_rejected_does_not_close_it_and_the_next_one_takes
 
 
 @pytest.mark.parametrize("schedule", [(0.0,), (0.0, 5.0, 300.0)])
-async def test_trouble_of_the_sink_opens_it_at_once_kills_nothing_and_outlives_a_restart(
+async def test_trouble_of_the_sink_opens_the_breaker_at_once_kills_nothing_and_outlives_a_restart(
     schedule: tuple[float, ...], bench: Bench, clock: FakeClock
 ) -> None:
     policy = RetryPolicy(schedule=schedule)
@@ -210,7 +212,7 @@ async def test_trouble_of_the_sink_opens_it_at_once_kills_nothing_and_outlives_a
     assert await bench.rows("DISTINCT state") == [("delivered",)] and set(ids(owed)) == set(bench.order)
 
 
-async def test_defer_never_opens_it_and_does_not_close_it_either(bench: Bench, clock: FakeClock) -> None:
+async def test_a_defer_neither_opens_nor_closes_the_breaker(bench: Bench, clock: FakeClock) -> None:
     await bench.start(failures=1)
     bench.sink.answer = Defer(Reason.RATE_LIMITED, 1.0)
     await bench.give(3)
@@ -235,7 +237,9 @@ async def test_defer_never_opens_it_and_does_not_close_it_either(bench: Bench, c
     assert not bench.lane.gates.breaker.is_open
 
 
-async def test_what_expires_while_it_is_open_is_given_up_without_a_request(bench: Bench, clock: FakeClock) -> None:
+async def test_a_delivery_that_expires_while_the_breaker_is_open_is_given_up_without_a_request(
+    bench: Bench, clock: FakeClock
+) -> None:
     await bench.start(RetryPolicy(give_up_after=100.0), probe=3600.0)
     await bench.break_open()
     await bench.give(2)

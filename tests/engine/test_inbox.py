@@ -75,7 +75,7 @@ async def _serving(folder: Path) -> AsyncIterator[_Bench]:
     audit.close()
 
 
-async def test_a_message_is_told_when_it_is_committed_audited_and_offered(bench: _Bench) -> None:
+async def test_a_message_is_acknowledged_when_it_is_committed_audited_and_offered(bench: _Bench) -> None:
     assert await bench.inbox.put(_message("a"), _TO_ERP) == Accepted(1)
     assert bench.accepted() == bench.offered == ["a" * 32]
 

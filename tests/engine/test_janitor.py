@@ -38,7 +38,7 @@ async def house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
 # --- throughput
 
 
-async def test_it_has_the_throughput_read_every_ten_seconds(house: House) -> None:
+async def test_the_janitor_has_the_throughput_read_every_ten_seconds(house: House) -> None:
     for seconds, readings in ((10, 2), (5, 2), (5, 3)):
         house.clock.advance(seconds)
         await house.janitor.step()

@@ -102,7 +102,7 @@ async def test_an_open_breaker_and_a_quarantined_message_are_told(bench: _Bench)
     assert quarantined["detail"] == "not JSON"
 
 
-async def test_one_of_a_kind_is_told_in_ten_minutes_for_each_sink(bench: _Bench, clock: FakeClock) -> None:
+async def test_each_kind_of_notice_comes_at_most_once_in_ten_minutes_for_each_sink(bench: _Bench, clock: FakeClock) -> None:
     for _ in range(5):
         await bench.dead("erp")
         await bench.dead("crm")
@@ -128,12 +128,12 @@ async def test_a_clock_that_jumps_neither_silences_nor_repeats_a_notice(bench: _
     assert len(await bench.told()) == 2
 
 
-async def test_no_notice_is_about_another_one(bench: _Bench) -> None:
+async def test_no_notice_is_sent_about_a_notice(bench: _Bench) -> None:
     await bench.dead("mail", source="gateway")
     assert await bench.told() == []
 
 
-async def test_where_no_route_wants_them_none_is_stored(bench: _Bench) -> None:
+async def test_notices_that_no_route_wants_are_not_stored(bench: _Bench) -> None:
     bench.routed([Route(name="all of legitmark", sinks=("mail",), sources=("legitmark",))])
     await bench.dead()
     await bench.notices.sink_opened("erp", "dns", "")

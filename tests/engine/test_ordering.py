@@ -12,7 +12,7 @@ from tests.fakes import START, FakeClock
 from tests.support.waiting import PATIENCE
 
 
-async def test_in_order_the_second_one_of_a_service_request_follows_the_first_at_once(bench: Bench) -> None:
+async def test_with_ordering_the_second_event_of_a_service_request_follows_the_first_at_once(bench: Bench) -> None:
     await bench.start(by_sr=True)
     later, first = await bench.accept_of("a", START + 2), await bench.accept_of("a", START + 1)
     other = await bench.accept_of("b", START)
@@ -21,7 +21,7 @@ async def test_in_order_the_second_one_of_a_service_request_follows_the_first_at
     assert bench.order.index(first.delivery_id) < bench.order.index(later.delivery_id)
 
 
-async def test_in_order_a_running_lane_delivers_each_service_request_in_its_order(bench: Bench) -> None:
+async def test_with_ordering_a_running_lane_delivers_each_service_request_in_its_order(bench: Bench) -> None:
     await bench.start(by_sr=True, concurrency=4)
     async with bench.running():
         owed = []
@@ -37,7 +37,7 @@ async def test_in_order_a_running_lane_delivers_each_service_request_in_its_orde
     assert len(bench.order) == 24
 
 
-async def test_in_order_a_later_event_that_waits_for_an_earlier_one_is_no_false_alarm(bench: Bench, clock: FakeClock) -> None:
+async def test_with_ordering_a_later_event_that_waits_for_an_earlier_one_raises_no_alarm(bench: Bench, clock: FakeClock) -> None:
     await bench.start(by_sr=True)
     first = await bench.accept_of("a", START + 1)
     await bench.accept_of("a", START + 2)
@@ -88,7 +88,7 @@ async def test_an_earlier_event_that_comes_while_a_later_one_is_held_goes_first(
     assert [one for one in bench.order if one in ids([first, later])] == ids([first, later])
 
 
-async def test_in_order_the_rate_is_kept_and_each_service_request_has_its_order(bench: Bench, clock: FakeClock) -> None:
+async def test_with_ordering_the_rate_is_kept_and_so_is_the_order_of_each_service_request(bench: Bench, clock: FakeClock) -> None:
     await bench.start(by_sr=True, rate=2.0, concurrency=4)
     owed = [await bench.accept_of(f"sr{number % 3}", START + 100 - number) for number in range(12)]
     while await bench.queued():
@@ -102,7 +102,7 @@ async def test_in_order_the_rate_is_kept_and_each_service_request_has_its_order(
     assert len(bench.order) == 12
 
 
-async def test_in_order_no_more_is_read_than_can_go_at_once(bench: Bench) -> None:
+async def test_with_ordering_no_more_is_read_than_can_be_sent_at_once(bench: Bench) -> None:
     """What waited in memory could not be overtaken any more by an earlier event."""
     await bench.start(by_sr=True, concurrency=3)
     bench.sink.gate = asyncio.Event()

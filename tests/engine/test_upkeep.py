@@ -97,7 +97,7 @@ async def test_a_disk_that_cannot_be_asked_for_its_room_ends_no_backup(bench: Be
 
 
 @pytest.mark.parametrize("why", ["the gateway is stopping", "who asked for it has gone"])
-async def test_a_stop_and_a_caller_who_goes_end_it(bench: Bench, why: str) -> None:
+async def test_a_stop_or_a_caller_who_leaves_ends_the_backup(bench: Bench, why: str) -> None:
     def wanted() -> bool:
         if bench.copying and "stopping" in why:
             bench.upkeep.stop()
@@ -113,7 +113,7 @@ async def test_a_stop_and_a_caller_who_goes_end_it(bench: Bench, why: str) -> No
         assert (await bench.upkeep.backup(bench.file, lambda: True)).messages == MANY
 
 
-async def test_a_cancelled_one_is_ended_before_the_cancel_goes_on(bench: Bench) -> None:
+async def test_a_cancelled_backup_has_ended_before_the_cancellation_goes_on(bench: Bench) -> None:
     asked = asyncio.create_task(bench.upkeep.backup(bench.file, lambda: True))
     await until(lambda: bench.copying)
     with pytest.raises(UpkeepBusy, match="under way"):

@@ -36,7 +36,7 @@ async def post(running: Running, source: str, *forwarded: str, path: str = "/web
     return await running.post(body, headers, path=path, local_addr=(source, 0), **options)
 
 
-async def test_strangers_are_refused_and_told_which_address_was_seen(tmp_path: Path) -> None:
+async def test_senders_that_are_not_allowed_are_refused_and_told_which_address_was_seen(tmp_path: Path) -> None:
     with Running(tmp_path, toml()) as running, no_traceback(running):
         assert (await post(running, ALLOWED)).outcome == (200, "accepted")
         refused = await post(running, "127.0.0.3")
@@ -63,7 +63,7 @@ async def test_the_first_line_of_many_has_the_address_and_the_others_have_a_coun
         assert [(line["count"], line["detail"]) for line in others] == [(9, "the address is not in allow_from")]
 
 
-async def test_it_comes_after_the_path_and_before_all_else(tmp_path: Path) -> None:
+async def test_the_check_of_the_address_comes_after_the_path_and_before_everything_else(tmp_path: Path) -> None:
     with Running(tmp_path, toml()) as running:
         for raw in (
             request_bytes(b"", method="GET", path="/webhooks/legitmark"),
@@ -76,7 +76,7 @@ async def test_it_comes_after_the_path_and_before_all_else(tmp_path: Path) -> No
         assert (await running.send(raw, local_addr=(ALLOWED, 0))).outcome == (405, "method_not_allowed")
 
 
-async def test_behind_a_trusted_proxy_the_client_counts_and_a_forged_beginning_does_not(tmp_path: Path) -> None:
+async def test_behind_a_trusted_proxy_the_client_counts_and_a_forged_entry_before_it_does_not(tmp_path: Path) -> None:
     allowed = '"203.0.113.0/24", "2001:db8::/32"'
     with Running(tmp_path, toml(allowed, '"127.0.0.9", "10.0.0.0/8"')) as running:
         for forwarded, status in (
@@ -101,7 +101,7 @@ async def test_behind_a_trusted_proxy_the_client_counts_and_a_forged_beginning_d
         assert answer.json()["detail"] == "198.51.100.1 may not send here"
 
 
-async def test_an_entry_that_is_no_address_is_nobody_though_the_proxy_itself_may_send(tmp_path: Path) -> None:
+async def test_an_entry_that_is_not_an_address_is_refused_though_the_proxy_itself_may_send(tmp_path: Path) -> None:
     """The walk must not end at the proxy, whose own address stands in allow_from."""
     with Running(tmp_path, toml('"127.0.0.9", "10.1.1.1"', '"127.0.0.9", "10.0.0.0/8"')) as running, no_traceback(running):
         for forwarded in (["unknown"], [""], ["_hidden, 10.1.1.1"], ["10.1.1.1", ""], ["10.1.1.1,"], ["1.2.3.4:x, 127.0.0.9"]):
@@ -146,7 +146,7 @@ HOSTILE: list[Sequence[str | bytes]] = [
 """Lines of X-Forwarded-For by which nobody is somebody who may send, though 10.1.1.1 and the proxy itself may."""
 
 
-async def test_no_line_of_a_stranger_makes_him_somebody_who_may_send(tmp_path: Path) -> None:
+async def test_a_forwarded_header_of_an_untrusted_client_does_not_let_it_send(tmp_path: Path) -> None:
     with Running(tmp_path, toml('"127.0.0.9", "10.1.1.1"', '"127.0.0.9"')) as running, no_traceback(running):
         body = event()
         for lines in HOSTILE:
@@ -193,7 +193,7 @@ async def test_a_proxy_may_come_through_a_unix_socket(trusted: bool, tmp_path: P
         assert answer.json()["detail"] == "a client of the unix socket may not send here"
 
 
-async def test_it_counts_over_tls_as_well(tmp_path: Path) -> None:
+async def test_the_allowed_addresses_count_over_tls_as_well(tmp_path: Path) -> None:
     certified = Certified(tmp_path)
     certified.issue()
     with Running(tmp_path, toml(proxies='"127.0.0.9"', more=certified.toml)) as running:

@@ -50,13 +50,13 @@ def unharmed(world: World, guarded: Running) -> Iterator[None]:
         yield
 
 
-async def test_it_says_that_it_is_healthy_and_ready(world: World) -> None:
+async def test_a_gateway_says_that_it_is_healthy_and_ready(world: World) -> None:
     healthy, ready = await world.running.admin("/-/healthy"), await world.running.admin("/-/ready")
     assert (healthy.status, healthy.json()) == (200, {"status": "healthy"})
     assert (ready.status, ready.json()) == (200, {"status": "ready"})
 
 
-async def test_a_sink_that_is_down_does_not_make_it_unready(world: World) -> None:
+async def test_a_sink_that_is_down_does_not_make_the_gateway_unready(world: World) -> None:
     world.receiver.always = (500, {})
     await world.running.post(event())
     await until(lambda: len(world.running.audit("delivery.dead")) >= 2)
@@ -108,7 +108,7 @@ async def test_every_metric_has_our_prefix_and_labels_from_closed_lists(world: W
     }
 
 
-async def test_another_page_is_not_found_in_json(world: World) -> None:
+async def test_an_unknown_path_is_answered_404_in_json(world: World) -> None:
     for path in ("/", "/-/", "/metrics/", "/api/", "/webhooks/legitmark", "/-/ready/x", "/..%2f"):
         answer = await world.running.admin(path)
         assert answer.outcome == (404, "not_found")
@@ -116,7 +116,7 @@ async def test_another_page_is_not_found_in_json(world: World) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-async def test_it_can_only_be_read(world: World, page: str, method: str) -> None:
+async def test_health_and_metrics_can_only_be_read(world: World, page: str, method: str) -> None:
     answer = await world.running.admin(page, method=method)
     assert answer.outcome == (405, "method_not_allowed") and "GET" in (answer.header("allow") or "")
 
@@ -133,7 +133,7 @@ async def test_a_foreign_host_is_refused(world: World, page: str, host: str) -> 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8081", "localhost", "localhost:8081", "LOCALHOST", "[::1]:8081"])
-async def test_our_own_names_are_welcome(world: World, host: str) -> None:
+async def test_the_names_of_the_listener_itself_are_accepted_as_host(world: World, host: str) -> None:
     assert (await world.running.admin("/-/ready", host=host)).status == 200
 
 
@@ -161,13 +161,13 @@ async def test_a_foreign_origin_is_refused(world: World, origin: str, status: in
     [None, "", TOKEN, f"Basic {TOKEN}", "Bearer ", "Bearer wrong", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer \udcff"],
     ids=["none", "empty", "bare", "basic", "no token", "wrong", "longer", "shorter", "not UTF-8"],
 )
-async def test_without_the_token_nothing_is_told(guarded: Running, page: str, given: str | None) -> None:
+async def test_without_the_token_every_request_is_refused(guarded: Running, page: str, given: str | None) -> None:
     answer = await guarded.admin(page, [("Authorization", given)] if given is not None else [])
     assert answer.outcome == (401, "unauthorized")
     assert (answer.header("www-authenticate") or "").startswith("Bearer")
 
 
-async def test_with_the_token_everything_is_told(guarded: Running) -> None:
+async def test_with_the_token_every_request_is_answered(guarded: Running) -> None:
     for page in PAGES:
         assert (await guarded.admin(page, [("Authorization", f"Bearer {TOKEN}")])).status == 200
     foreign = [("Authorization", f"Bearer {TOKEN}"), ("Origin", "http://evil.example")]

@@ -101,7 +101,7 @@ def test_a_sink_that_does_not_exist_can_be_neither_paused_nor_resumed(gateway: R
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/api/"), ("GET", "/api/replay"), ("POST", "/api/messages"), ("DELETE", "/api/deliveries")]
 )
-def test_there_is_no_other_page(gateway: Running, method: str, path: str) -> None:
+def test_another_path_or_method_of_the_api_is_refused(gateway: Running, method: str, path: str) -> None:
     assert ask(gateway, method, path)[0] == 404
 
 

@@ -74,7 +74,7 @@ def ask_as_nobody(path: Path, *headers: str) -> str:
     return done.stdout.decode().splitlines()[0]
 
 
-async def test_our_own_user_needs_no_token_on_the_unix_socket_and_does_elsewhere(running: Running) -> None:
+async def test_the_gateways_own_user_needs_no_token_on_the_unix_socket_and_needs_one_elsewhere(running: Running) -> None:
     path, elsewhere = running.folder / "run" / "admin.sock", running.addresses["admin"]
     assert isinstance(elsewhere, tuple)
 
@@ -113,7 +113,7 @@ async def test_another_user_needs_the_token_and_the_right_to_connect(running: Ru
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as somebody else")
-async def test_the_command_of_another_user_says_what_is_amiss(running: Running) -> None:
+async def test_a_command_of_a_user_who_may_not_connect_says_why(running: Running) -> None:
     def reload() -> subprocess.CompletedProcess[str]:
         program, here = [sys.executable, "-c", _RELOAD], running.folder
         return subprocess.run(program, cwd=here, env=environment(), capture_output=True, text=True, timeout=60, check=False)

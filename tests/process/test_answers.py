@@ -26,7 +26,7 @@ TOKEN = "token-9Zk1-never-shown"
 SAID = "no item\x1b[31m BAG-1 in\n our books"
 
 
-async def test_an_answer_is_shown_with_its_attempt_and_told_nobody_else(tmp_path: Path) -> None:
+async def test_the_answer_of_a_sink_is_shown_with_its_attempt_and_nowhere_else(tmp_path: Path) -> None:
     answers = iter([answer(500, f"who is {TOKEN}?".encode()), answer(422, SAID.encode())])
     async with HttpServer(lambda _: next(answers)) as server:
         with Running(tmp_path, TOML.format(url=server.url), {"TOKEN": TOKEN}) as gateway:

@@ -76,7 +76,7 @@ async def test_the_names_of_every_line_are_frozen(running: Running, receiver: Re
     assert (lines[0]["event"], lines[-1]["event"]) == ("gateway.started", "gateway.stopped")
 
 
-async def test_a_duplicate_in_conflict_says_so(running: Running) -> None:
+async def test_a_duplicate_with_another_body_is_marked_as_a_conflict(running: Running) -> None:
     sender_id = new_id()
     for body in (event(), event()):
         await running.post(body, signed(body, sender_id))
@@ -90,7 +90,7 @@ async def test_the_line_is_written_before_the_answer(running: Running) -> None:
         assert running.audit("message.accepted", message_id=answer.json()["id"])
 
 
-async def test_a_thousand_forged_requests_write_a_few_lines(running: Running) -> None:
+async def test_a_thousand_forged_requests_write_only_a_few_lines(running: Running) -> None:
     body = event()
     raw = request_bytes(body, [*signed(body)[:2], ("svix-signature", "v1,AAAA")])
 

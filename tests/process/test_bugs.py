@@ -144,7 +144,7 @@ async def test_a_bug_of_the_admin_listener_shows_no_secret(receiver: Receiver, m
         "from gateway.sinks.http.sink import HttpSink; HttpSink.__init__ = planted",
     ],
 )
-async def test_a_bug_at_the_start_ends_it_with_70_and_a_traceback_without_secrets(
+async def test_a_bug_at_the_start_ends_the_gateway_with_70_and_a_traceback_without_secrets(
     plant: str, receiver: Receiver, mailbox: Mailbox, tmp_path: Path
 ) -> None:
     running = configured(tmp_path, receiver, mailbox, plant)

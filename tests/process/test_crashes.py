@@ -132,7 +132,7 @@ async def test_every_step_that_a_kill_kept_from_the_log_gets_its_line_once_in_or
         running.kill()
 
 
-async def test_a_log_that_was_taken_away_gets_no_line_of_what_it_said(running: Running) -> None:
+async def test_an_audit_log_that_was_moved_away_does_not_get_its_lines_again(running: Running) -> None:
     for _ in range(3):
         await running.post(event())
     await until(lambda: len(running.audit("delivery.delivered")) == 3)
@@ -144,7 +144,7 @@ async def test_a_log_that_was_taken_away_gets_no_line_of_what_it_said(running: R
     assert [line["event"] for line in running.audit()] == ["gateway.started"]
 
 
-async def test_an_undamaged_audit_log_gains_no_line_by_a_crash(running: Running) -> None:
+async def test_a_crash_adds_no_line_to_an_undamaged_audit_log(running: Running) -> None:
     for body in (event(), event(), b"[]"):
         await running.post(body)
     await until(lambda: len(running.audit("delivery.delivered")) == 2)
@@ -155,7 +155,7 @@ async def test_an_undamaged_audit_log_gains_no_line_by_a_crash(running: Running)
 
 
 @pytest.mark.parametrize("left", ["an empty file", "no file"])
-async def test_a_clean_end_and_a_rotated_audit_log_gain_no_line(running: Running, left: str) -> None:
+async def test_a_clean_end_adds_no_line_to_a_rotated_audit_log(running: Running, left: str) -> None:
     """logrotate's `dateext`: nothing is named `.1`, and nothing is missing either. Only an unclean end is caught up."""
     await running.post(event())
     assert await running.stop() == 0
@@ -167,7 +167,9 @@ async def test_a_clean_end_and_a_rotated_audit_log_gain_no_line(running: Running
     assert [line["event"] for line in running.audit()] == ["gateway.started"]
 
 
-async def test_a_copy_of_the_database_knows_its_duplicates(running: Running, receiver: Receiver, tmp_path: Path) -> None:
+async def test_a_copy_of_the_database_knows_the_duplicates_of_the_original(
+    running: Running, receiver: Receiver, tmp_path: Path
+) -> None:
     body, sender_id = event(), new_id()
     await running.post(body, signed(body, sender_id))
     await until(lambda: running.audit("delivery.delivered"))

@@ -124,7 +124,9 @@ async def test_while_the_disk_is_full_nothing_is_promised_and_all_goes_on_when_t
         await all_delivered_once(running, receiver, sender)
 
 
-async def test_a_full_disk_that_holds_the_log_too_stops_nothing_for_good(small_disk: Path, receiver: Receiver) -> None:
+async def test_a_full_disk_that_holds_the_log_too_stops_the_gateway_for_no_longer_than_it_is_full(
+    small_disk: Path, receiver: Receiver
+) -> None:
     """stderr goes to a file on the same disk: log lines are lost, but the process lives on and keeps its promises."""
     running = Running(small_disk, '[store]\nmin_free = "0B"\n' + http_sink(receiver) + route("erp"))
     sender = Sender(running)

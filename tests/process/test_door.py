@@ -35,7 +35,7 @@ async def ask(running: Running, method: str, path: str, headers: Headers = (), b
     return await exchange(address, head.encode() + body)
 
 
-async def test_no_page_but_our_own_may_change_anything(running: Running) -> None:
+async def test_no_web_page_of_another_origin_may_change_anything(running: Running) -> None:
     host, port = running.addresses["admin"]  # type: ignore[misc]
     own, form = f"http://{host}:{port}", ("Content-Type", "text/plain")
     same = ("Sec-Fetch-Site", "same-origin")
@@ -72,7 +72,7 @@ async def test_no_page_but_our_own_may_change_anything(running: Running) -> None
     assert (await ask(running, "POST", "/api/sinks/erp/resume", [JSON])).status == 200
 
 
-async def test_the_actor_is_who_is_authenticated_and_what_the_body_says_is_a_claim(running: Running) -> None:
+async def test_the_actor_is_the_authenticated_user_and_a_name_in_the_body_is_only_a_claim(running: Running) -> None:
     assert (await ask(running, "POST", PAUSE, [JSON], b'{"actor": "the boss"}')).status == 200
     assert (await ask(running, "POST", "/api/sinks/erp/resume", [JSON])).status == 200
     paused, resumed = running.audit("sink.paused")[-1], running.audit("sink.resumed")[-1]
@@ -143,7 +143,7 @@ async def test_a_field_that_is_not_understood_is_refused_and_nothing_is_done(run
 
 
 @pytest.mark.parametrize("file", ["/", "/etc", ".", "/dev/null", "/%20", "%E2%80%AE", "x" * 300])
-async def test_another_file_is_told_which_one_runs(running: Running, file: str) -> None:
+async def test_a_reload_of_another_file_is_told_which_file_runs(running: Running, file: str) -> None:
     answer = await ask(running, "POST", f"/-/reload?file={file}", [JSON])
     assert answer.outcome == (422, "bad_configuration") and str(running.config) in answer.body.decode()
 

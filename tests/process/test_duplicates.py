@@ -46,7 +46,7 @@ def statuses(answers: list[Answer]) -> Counter[tuple[int, str]]:
     return Counter(answer.outcome for answer in answers)
 
 
-async def test_what_arrives_three_times_at_once_is_delivered_once(world: World) -> None:
+async def test_a_message_that_arrives_three_times_at_once_is_delivered_once(world: World) -> None:
     bodies = {new_id(): event() for _ in range(30)}
     answers = await asyncio.gather(
         *(world.running.post(body, signed(body, sender_id)) for _ in range(3) for sender_id, body in bodies.items())
@@ -66,7 +66,7 @@ async def test_what_arrives_three_times_at_once_is_delivered_once(world: World) 
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
-async def test_what_arrives_again_after_a_restart_is_delivered_once(world: World, end: str) -> None:
+async def test_a_message_that_arrives_again_after_a_restart_is_delivered_once(world: World, end: str) -> None:
     bodies = {new_id(): event() for _ in range(5)}
     first = [await world.running.post(body, signed(body, sender_id)) for sender_id, body in bodies.items()]
     await drained(world)

@@ -106,7 +106,9 @@ ACTS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("load", [False, True], ids=["idle", "under load"])
 @pytest.mark.parametrize("act", ACTS)
-async def test_nothing_is_acknowledged_after_it_and_the_end_is_74(running: Running, act: str, load: bool) -> None:
+async def test_a_gateway_whose_files_are_taken_away_acknowledges_nothing_more_and_ends_with_74(
+    running: Running, act: str, load: bool
+) -> None:
     do, said = ACTS[act]
     with running, no_traceback(running, alive=False):
         try:
@@ -141,7 +143,9 @@ async def test_nothing_is_acknowledged_after_it_and_the_end_is_74(running: Runni
 
 
 @pytest.mark.parametrize("how", ["moved over", "copied over"])
-async def test_a_backup_that_was_put_in_its_place_while_it_ran_is_served_by_the_next_start(running: Running, how: str) -> None:
+async def test_a_backup_put_in_place_of_the_database_while_the_gateway_runs_is_served_by_the_next_start(
+    running: Running, how: str
+) -> None:
     """The end of the first one neither writes to the new file nor removes what lies beside it."""
     with running:
         kept = (await running.post(event())).json()["id"]
@@ -162,7 +166,7 @@ async def test_a_backup_that_was_put_in_its_place_while_it_ran_is_served_by_the_
         assert (await running.post(event())).status == 200
 
 
-async def test_what_harms_nobody_ends_nothing(running: Running) -> None:
+async def test_harmless_acts_on_the_files_do_not_end_the_gateway(running: Running) -> None:
     """Touch the database, change its mode, read it, and rotate the audit log."""
     with running:
         running.database.touch()

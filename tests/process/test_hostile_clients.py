@@ -230,7 +230,7 @@ async def suspect(running: Running) -> tuple[int, int, list[str]]:
     return len(said), int(float(value)), ready.get("reasons", [])
 
 
-async def test_three_stale_messages_that_agree_are_our_clock_and_touch_no_readiness(tmp_path: Path) -> None:
+async def test_three_stale_messages_that_agree_raise_suspicion_of_our_clock_and_leave_readiness_alone(tmp_path: Path) -> None:
     with Running(tmp_path, ARCHIVE) as running, no_traceback(running):
 
         async def stale(number: int, age: float = 3600) -> None:

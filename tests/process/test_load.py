@@ -276,9 +276,7 @@ async def test_events_that_came_in_reverse_order_leave_in_the_order_of_their_tim
         await until(lambda: receiver.of(late))
 
 
-async def test_one_that_is_tried_again_holds_the_later_ones_of_its_service_request_and_no_others(
-    tmp_path: Path, receiver: Receiver
-) -> None:
+async def test_a_retry_holds_the_later_events_of_its_service_request_and_no_others(tmp_path: Path, receiver: Receiver) -> None:
     more = 'ordering = "sr"\nretry = ["0s", "2s", "2s", "2s"]\nbreaker = { failures = 4 }'
     with Running(tmp_path, http_sink(receiver, more=more) + route("erp")) as running, no_traceback(running):
         receiver.script.append((500, {}))
@@ -323,7 +321,7 @@ async def test_a_slot_is_held_until_its_outcome_is_committed(tmp_path: Path, rec
         assert len(receiver.requests) == 40
 
 
-async def test_rate_is_kept_through_a_burst_and_costs_no_attempt(tmp_path: Path, receiver: Receiver) -> None:
+async def test_the_rate_is_kept_through_a_burst_and_costs_no_attempt(tmp_path: Path, receiver: Receiver) -> None:
     """20 at once after a rest, then 20 a second: 100 take four seconds, however fast the machine is."""
     with Running(tmp_path, http_sink(receiver, more='rate = "20/s"') + route("erp")) as running, no_traceback(running):
         await asyncio.gather(*(running.post(event()) for _ in range(100)))

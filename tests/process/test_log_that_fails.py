@@ -75,7 +75,9 @@ def _stream(how: str, opened: ExitStack, running: Deaf) -> int:
 
 
 @pytest.mark.parametrize("how", STREAMS)
-async def test_a_log_that_goes_nowhere_decides_nothing(tmp_path: Path, receiver: Receiver, how: str) -> None:
+async def test_a_log_that_goes_nowhere_changes_nothing_that_the_gateway_does(
+    tmp_path: Path, receiver: Receiver, how: str
+) -> None:
     receiver.script.extend([(500, {})])
     sink = http_sink(receiver, "erp", 'retry = ["0s", "0s"]\nbreaker = { failures = 1, probe = "1s" }')
     running = Deaf(tmp_path, LISTEN + sink + route("erp"))
@@ -108,7 +110,7 @@ async def test_a_log_that_goes_nowhere_decides_nothing(tmp_path: Path, receiver:
 
 
 @pytest.mark.parametrize("how", STREAMS)
-async def test_a_warning_about_the_configuration_does_not_keep_it_from_starting(tmp_path: Path, how: str) -> None:
+async def test_a_warning_that_cannot_be_written_does_not_prevent_the_start(tmp_path: Path, how: str) -> None:
     running = Deaf(tmp_path, LISTEN)  # "[[routes]]: there is none"
     running.how = how
     with running:
@@ -120,7 +122,9 @@ async def test_a_warning_about_the_configuration_does_not_keep_it_from_starting(
 
 @pytest.mark.parametrize("how", STREAMS)
 @pytest.mark.parametrize(("more", "status"), [("nonsense = 1\n", 78), ('[store]\npath = "damaged.db"\n', 65)])
-async def test_why_it_ends_does_not_keep_it_from_ending(tmp_path: Path, how: str, more: str, status: int) -> None:
+async def test_a_last_error_that_cannot_be_written_does_not_change_the_exit_code(
+    tmp_path: Path, how: str, more: str, status: int
+) -> None:
     (tmp_path / "damaged.db").write_bytes(b"SQLite format 3\0" + bytes(8000))
     running = Deaf(tmp_path, more + LISTEN)
     running.how = how

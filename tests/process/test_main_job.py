@@ -237,7 +237,7 @@ UNROUTED = {"unrouted": event("only-2"), "unknown type": b'{"event_type":"tea_se
 
 
 @pytest.mark.parametrize("body", UNROUTED.values(), ids=UNROUTED)
-async def test_what_no_route_matches_is_accepted_and_said_to_be_unrouted(world: World, body: bytes) -> None:
+async def test_a_message_that_no_route_matches_is_accepted_and_reported_as_unrouted(world: World, body: bytes) -> None:
     answer = await world.running.post(body)
     assert answer.outcome == (200, "accepted")
     message_id = answer.json()["id"]

@@ -25,7 +25,7 @@ def peak_memory(running: Running) -> int:
     return int(line.split()[1]) * 1024
 
 
-async def test_many_sinks_that_hang_with_big_bodies_leave_memory_and_the_other_sinks_alone(tmp_path: Path) -> None:
+async def test_many_hung_sinks_with_big_bodies_exhaust_no_memory_and_delay_no_other_sink(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as mute, Receiver() as well:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}/"  # the kernel takes the connections, and nobody reads from them
         hanging = [f"hangs{number}" for number in range(SINKS)]

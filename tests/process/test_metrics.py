@@ -29,7 +29,7 @@ async def seen(running: Running) -> dict[str, float]:
     }
 
 
-async def test_what_happens_to_a_configured_name_is_there_at_0_before_it_happens(tmp_path: Path, receiver: Receiver) -> None:
+async def test_the_counters_of_configured_names_exist_at_0_before_anything_happens(tmp_path: Path, receiver: Receiver) -> None:
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running:
         fresh = await seen(running)
         running.write_config(http_sink(receiver) + http_sink(receiver, "crm") + route("erp"))
@@ -48,7 +48,7 @@ async def test_what_happens_to_a_configured_name_is_there_at_0_before_it_happens
     assert not [name for name in fresh if "crm" in name]
 
 
-async def test_the_gauges_of_the_host_and_the_store_tell_what_is_so(tmp_path: Path, receiver: Receiver) -> None:
+async def test_the_gauges_of_the_host_and_the_store_show_the_truth(tmp_path: Path, receiver: Receiver) -> None:
     before = time.time()
     with Running(tmp_path, http_sink(receiver) + route("erp") + '[store]\nmin_free = "3MiB"\n') as running:
         found = await seen(running)
@@ -62,7 +62,7 @@ async def test_the_gauges_of_the_host_and_the_store_tell_what_is_so(tmp_path: Pa
     assert found["process_resident_memory_bytes"] > 1e6 and found["process_open_fds"] > 3
 
 
-async def test_a_gateway_that_takes_nothing_says_so(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_gateway_that_accepts_nothing_shows_it_in_its_metrics(tmp_path: Path, receiver: Receiver) -> None:
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running:
         running.write_config(http_sink(receiver) + route("erp") + '[store]\nmin_free = "900000GiB"\n')
         assert (await running.admin("/-/reload", method="POST")).status == 200

@@ -67,7 +67,7 @@ def shown(secret: str, layout: str, *said: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("kind", "layout"), LAYOUTS)
-async def test_a_reload_shows_a_pasted_secret_nowhere_whoever_asks(
+async def test_a_reload_shows_a_pasted_secret_nowhere(
     kind: str,
     layout: str,
     tmp_path: Path,
@@ -120,7 +120,7 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(("kind", "layout"), BY_COMMAND)
-def test_the_journal_shows_no_pasted_secret_either(kind: str, layout: str, tmp_path: Path) -> None:
+def test_the_journal_shows_no_pasted_secret(kind: str, layout: str, tmp_path: Path) -> None:
     secret = SECRETS[kind]
     (tmp_path / "gateway.toml").write_bytes(layout.replace("§", secret).encode())
     with (tmp_path / "journal").open("wb") as journal:

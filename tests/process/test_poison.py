@@ -12,7 +12,7 @@ from tests.support.waiting import until
 from tests.support.webhooks import event
 
 
-async def test_a_poisoned_message_dies_alone_in_the_real_process(tmp_path: Path) -> None:
+async def test_a_poisoned_message_dies_alone_in_a_real_gateway(tmp_path: Path) -> None:
     def reply(heard: Heard) -> bytes:
         return answer(500 if b"poison" in heard.body else 200)
 

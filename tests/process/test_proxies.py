@@ -128,7 +128,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("way", ["tcp", "unix"])
-async def test_webhooks_pass_with_the_address_of_who_sent_them_and_nothing_else_does(
+async def test_a_proxy_passes_webhooks_on_with_the_address_of_their_sender_and_nothing_else(
     way: str, name: str, free_port: FreePort, tmp_path: Path
 ) -> None:
     listen = f"127.0.0.1:{free_port()}" if way == "tcp" else f"unix:{tmp_path}/hooks.sock"
@@ -179,7 +179,9 @@ async def test_while_the_gateway_is_down_the_sender_is_told_to_try_again(name: s
             assert (await proxy.post()).outcome == (200, "accepted"), "nothing is remembered of the time before"
 
 
-async def test_a_restart_behind_a_socket_of_systemd_is_not_noticed(name: str, free_port: FreePort, tmp_path: Path) -> None:
+async def test_a_restart_behind_a_proxy_and_a_socket_of_systemd_fails_no_request(
+    name: str, free_port: FreePort, tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
         proxy = Proxy(name, tmp_path, free_port(), f"127.0.0.1:{port}")
@@ -192,7 +194,7 @@ async def test_a_restart_behind_a_socket_of_systemd_is_not_noticed(name: str, fr
 
 
 @pytest.mark.parametrize("file", ["nginx.conf", "Caddyfile"])
-def test_what_each_says_of_the_gateways_side_is_a_good_configuration(file: str, tmp_path: Path) -> None:
+def test_the_gateway_configuration_in_each_proxy_example_is_good(file: str, tmp_path: Path) -> None:
     said = re.findall(r"^#   (.+)$", (SHIPPED / file).read_text(encoding="utf-8"), re.MULTILINE)
     assert said[0] == "[server]" and len(said) == 3
     source = '[sources.legitmark]\nsecrets = [{ env = "S" }]\nallow_from = ["203.0.113.0/24"]\n[[routes]]\nsinks = []\n'
@@ -201,7 +203,7 @@ def test_what_each_says_of_the_gateways_side_is_a_good_configuration(file: str, 
 
 
 @pytest.mark.parametrize("file", ["nginx.conf", "Caddyfile"])
-def test_neither_names_a_host_outside_the_reserved_domains(file: str) -> None:
+def test_the_proxy_examples_name_no_host_outside_the_reserved_domains(file: str) -> None:
     text = (SHIPPED / file).read_text(encoding="utf-8")
     hosts: list[Any] = re.findall(r"\b[a-z-]+(?:\.[a-z-]+)*\.(?:com|org|net|io|dev)\b", text)
     assert set(hosts) == {"hooks.example.com"}

@@ -177,7 +177,7 @@ async def test_acknowledgements_keep_their_p99_while_requests_are_kept_beyond_th
     assert grown < 32 * MIB and files < 1.5 * MOST_BYTES
 
 
-async def test_nothing_that_is_kept_for_a_secret_waits_for_the_disk(running: Running, strace: str) -> None:
+async def test_keeping_a_refused_request_never_waits_for_the_disk(running: Running, strace: str) -> None:
     with running:
         assert running.process is not None
         said = running.folder / "strace.log"

@@ -25,7 +25,7 @@ LOADED_AT = "legitmark_gateway_config_last_reload_success_timestamp_seconds"
 # --- a good one
 
 
-async def test_a_signal_while_it_starts_ends_nothing(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_reload_signal_during_the_start_does_not_end_the_gateway(tmp_path: Path, receiver: Receiver) -> None:
     (tmp_path / "secret").write_text(FILE_SECRET)
     (tmp_path / "secret").chmod(0o600)
     running = Running(tmp_path, http_sink(receiver, more='secret = { file = "secret" }') + route("erp"))

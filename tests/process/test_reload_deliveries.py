@@ -37,7 +37,7 @@ async def held(running: Running) -> list[object]:
     return [document.get("held") for document in documents]
 
 
-async def test_what_is_under_way_ends_at_the_old_address_and_what_comes_goes_to_the_new_one(
+async def test_an_attempt_in_flight_ends_at_the_old_address_and_the_next_one_goes_to_the_new_one(
     tmp_path: Path, receiver: Receiver, other: Receiver
 ) -> None:
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running:
@@ -93,7 +93,7 @@ async def test_timers_an_open_breaker_and_a_pause_survive_a_change_and_an_absenc
         assert len(receiver.requests) == 2, "the breaker is open still"
 
 
-async def test_what_is_owed_to_a_sink_that_left_is_held_ages_not_and_goes_when_the_name_is_back(
+async def test_deliveries_to_a_removed_sink_are_held_without_growing_old_and_go_when_the_name_is_back(
     tmp_path: Path, receiver: Receiver, other: Receiver
 ) -> None:
     more = 'retry = ["0s", "500ms"]\nbreaker = { failures = 9 }\ngive_up_after = "5s"'
@@ -137,7 +137,7 @@ async def test_a_sink_that_is_back_while_an_attempt_is_still_in_flight_is_sent_n
         assert (len(receiver.requests), len(other.of(first)), len(other.of(second))) == (1, attempts - 1, 1)
 
 
-async def test_what_waits_is_brought_into_order_where_ordering_is_switched_on(tmp_path: Path, receiver: Receiver) -> None:
+async def test_waiting_deliveries_are_put_in_order_when_ordering_is_switched_on(tmp_path: Path, receiver: Receiver) -> None:
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running:
         assert (await run(running, "pause", "erp")).status == 0
         bodies = [event("sr-1", timestamp=f"2026-03-01T22:0{minute}:00.000Z") for minute in (5, 3, 1, 4)]

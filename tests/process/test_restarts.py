@@ -121,7 +121,9 @@ async def restarted(
     assert "Traceback" not in running.stderr()
 
 
-async def test_ten_restarts_under_load_fail_no_request_lose_and_double_nothing(tmp_path: Path, without_uvloop: Path) -> None:
+async def test_ten_restarts_under_load_fail_no_request_and_neither_lose_nor_repeat_a_message(
+    tmp_path: Path, without_uvloop: Path
+) -> None:
     with listening() as webhooks, Receiver() as receiver:
 
         async def connect() -> Streams:
@@ -135,7 +137,9 @@ async def test_ten_restarts_under_load_fail_no_request_lose_and_double_nothing(t
             await restarted(running, receiver, clients, RESTARTS, without_uvloop)
 
 
-async def test_so_do_restarts_with_tls_and_a_unix_socket(tmp_path: Path, without_uvloop: Path) -> None:
+async def test_restarts_with_tls_and_a_unix_socket_fail_no_request_and_neither_lose_nor_repeat_a_message(
+    tmp_path: Path, without_uvloop: Path
+) -> None:
     certified, path = Certified(tmp_path), tmp_path / "webhooks.sock"
     certified.issue()
     with listening() as secure, listening(path) as local, Receiver() as receiver:

@@ -75,7 +75,7 @@ def unharmed(world: World) -> Iterator[None]:
         yield
 
 
-async def test_a_sink_that_fails_twice_gets_it_the_third_time(world: World) -> None:
+async def test_a_delivery_that_fails_twice_succeeds_at_the_third_attempt(world: World) -> None:
     receiver = world.receivers["twice"]
     receiver.script.extend([(500, {}), (404, {})])
     (message_id,) = await world.post("twice")
@@ -99,7 +99,7 @@ async def test_a_sink_that_fails_twice_gets_it_the_third_time(world: World) -> N
     ]
 
 
-async def test_at_the_end_of_the_schedule_it_is_dead_and_kept(world: World) -> None:
+async def test_at_the_end_of_the_schedule_a_delivery_is_dead_and_kept(world: World) -> None:
     receiver = world.receivers["dead"]
     receiver.always = (500, {})
     (message_id,) = await world.post("dead")
@@ -163,14 +163,14 @@ async def test_a_sink_that_does_not_answer_in_time_is_a_timeout(world: World) ->
     assert world.story(message_id, "slow") == [("retrying", 1, None, "timeout"), ("dead", 2, None, "attempts_exhausted")]
 
 
-async def test_a_first_wait_is_waited(world: World) -> None:
+async def test_a_schedule_that_begins_with_a_wait_delays_the_first_attempt(world: World) -> None:
     started = time.monotonic()
     (message_id,) = await world.post("late")
     await until(lambda: world.running.audit("delivery.delivered", message_id=message_id))
     assert world.receivers["late"].requests[0].at - started > 0.25
 
 
-async def test_what_nobody_takes_within_give_up_after_is_dead(world: World) -> None:
+async def test_a_delivery_that_is_not_taken_within_give_up_after_is_dead(world: World) -> None:
     receiver = world.receivers["expires"]
     receiver.always = (500, {})
     (message_id,) = await world.post("expires")

@@ -64,7 +64,9 @@ async def wrong(running: Running, body: bytes, message_id: str | None = None, *,
     return headers
 
 
-async def test_what_a_wrong_secret_refused_is_taken_in_once_the_right_one_is_there(tmp_path: Path, receiver: Receiver) -> None:
+async def test_requests_that_a_wrong_secret_refused_are_accepted_once_the_right_one_is_configured(
+    tmp_path: Path, receiver: Receiver
+) -> None:
     with running_with(tmp_path, receiver) as running:
         bodies = [event() for _ in range(20)]
         for at, body in enumerate(bodies):
@@ -97,7 +99,7 @@ async def test_what_a_wrong_secret_refused_is_taken_in_once_the_right_one_is_the
         assert await running.stop() == 0
 
 
-async def test_a_reload_that_brings_the_secret_takes_them_in_by_itself(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_reload_that_brings_the_secret_accepts_the_kept_requests_by_itself(tmp_path: Path, receiver: Receiver) -> None:
     with running_with(tmp_path, receiver) as running:
         bodies = [event() for _ in range(40)]
         for body in bodies:
@@ -151,7 +153,7 @@ async def test_a_file_that_can_not_be_used_changes_no_answer_and_ends_reverify_w
         assert await running.stop() == 0
 
 
-async def test_only_what_some_secret_could_fit_is_kept(tmp_path: Path, receiver: Receiver) -> None:
+async def test_only_requests_that_some_secret_could_fit_are_kept(tmp_path: Path, receiver: Receiver) -> None:
     secrets = 'secrets = [{ file = "secret" }]'
     other = f'[sources.off]\n{secrets}\nkeep_refused = "0B"\n[sources.small]\n{secrets}\nkeep_refused = "2kB"\n'
     with running_with(tmp_path, receiver, other=other) as running:
@@ -179,7 +181,7 @@ async def test_only_what_some_secret_could_fit_is_kept(tmp_path: Path, receiver:
         await until(lambda: kept(running)["small"] == 0)
 
 
-async def test_without_room_on_the_disk_none_is_kept(tmp_path: Path, receiver: Receiver) -> None:
+async def test_no_refused_request_is_kept_without_room_on_the_disk(tmp_path: Path, receiver: Receiver) -> None:
     running = running_with(tmp_path, receiver)
     running.config.write_text(running.config.read_text() + '[store]\nmin_free = "900000GiB"\n')
     running.launch()
@@ -193,7 +195,7 @@ async def test_without_room_on_the_disk_none_is_kept(tmp_path: Path, receiver: R
         running.kill()
 
 
-async def test_a_damaged_file_ends_nothing(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_damaged_file_of_refused_requests_is_set_aside(tmp_path: Path, receiver: Receiver) -> None:
     (tmp_path / "gateway.db.refused").write_bytes(b"rubbish" * 1000)
     with running_with(tmp_path, receiver) as running:
         await wrong(running, event())
@@ -203,7 +205,9 @@ async def test_a_damaged_file_ends_nothing(tmp_path: Path, receiver: Receiver) -
         assert await running.stop() == 0
 
 
-async def test_an_unknown_source_is_a_usage_error_and_none_kept_is_1(tmp_path: Path, receiver: Receiver) -> None:
+async def test_reverify_ends_with_2_for_an_unknown_source_and_with_1_if_nothing_is_kept(
+    tmp_path: Path, receiver: Receiver
+) -> None:
     with running_with(tmp_path, receiver) as running:
         assert (await told(running, "legitmork"))[0] == 2
         assert (await told(running, "legitmark"))[0] == 1
@@ -212,7 +216,7 @@ async def test_an_unknown_source_is_a_usage_error_and_none_kept_is_1(tmp_path: P
     assert gone.status == 69
 
 
-async def test_rubbish_can_fill_the_space_and_nothing_else(tmp_path: Path, receiver: Receiver) -> None:
+async def test_forged_requests_fill_their_bounded_file_and_delay_no_webhook(tmp_path: Path, receiver: Receiver) -> None:
     """While rubbish comes without end, good webhooks are acknowledged as before, and the file stays in its bounds."""
     with running_with(tmp_path, receiver, 'keep_refused = "2MiB"') as running:
         (tmp_path / "secret").write_text(OTHER)
@@ -245,7 +249,7 @@ async def test_rubbish_can_fill_the_space_and_nothing_else(tmp_path: Path, recei
         assert sum(file.stat().st_size for file in tmp_path.glob("gateway.db.refused*")) < 5 * 1024 * 1024
 
 
-async def test_nothing_refused_is_shown_as_an_event(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_refused_request_is_never_shown_as_an_event(tmp_path: Path, receiver: Receiver) -> None:
     with running_with(tmp_path, receiver) as running:
         await wrong(running, event("sr-never-shown"), new_id())
         await until(lambda: kept_is(running, 1))

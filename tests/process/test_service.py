@@ -82,7 +82,7 @@ async def test_systemd_is_told_of_everything_from_start_to_stop(tmp_path: Path) 
             assert len(heard.said("READY")) == 3
 
 
-async def test_it_is_ready_only_when_the_audit_log_has_what_an_unclean_end_left_out(tmp_path: Path) -> None:
+async def test_a_gateway_is_ready_only_when_the_audit_log_has_the_lines_that_an_unclean_end_left_out(tmp_path: Path) -> None:
     number = 5_000
     await fill(tmp_path / "gateway.db", number, sinks=("gone",))
     (tmp_path / "gateway.db.lock").write_bytes(b"1".ljust(32))  # as a kill leaves it
@@ -104,7 +104,7 @@ async def test_it_is_ready_only_when_the_audit_log_has_what_an_unclean_end_left_
 # --- the sockets
 
 
-async def test_each_kind_of_passed_socket_takes_webhooks_and_outlives_the_process(tmp_path: Path) -> None:
+async def test_every_kind_of_passed_socket_takes_webhooks_and_outlives_the_process(tmp_path: Path) -> None:
     path = tmp_path / "webhooks.sock"
     with listening() as four, listening("::1") as six, listening(path) as local, listening() as spare:
         sockets = {"webhooks": four, "six": six, "local": local, "spare": spare}
@@ -128,7 +128,7 @@ async def test_each_kind_of_passed_socket_takes_webhooks_and_outlives_the_proces
             assert [answer.outcome for answer in await asyncio.gather(*waiting)] == [(200, "accepted")] * 3
 
 
-async def test_one_name_may_stand_for_several_sockets(tmp_path: Path) -> None:
+async def test_two_passed_sockets_may_have_the_same_name(tmp_path: Path) -> None:
     with listening() as one, listening("::1") as other:
         running = SocketActivated(tmp_path, '[server]\nlisten = ["fd:webhooks"]\n', {"webhooks": one, "other": other})
         running.variables["LISTEN_FDNAMES"] = "webhooks:webhooks"
@@ -183,7 +183,9 @@ class SocketActivateProgram(Running):
         return ("127.0.0.1", self._port) if text == "fd:webhooks" else super().address_from(text)
 
 
-async def test_systemd_socket_activate_starts_it_with_the_first_connection(tmp_path: Path, free_port: Callable[[], int]) -> None:
+async def test_systemd_socket_activate_starts_the_gateway_with_the_first_connection(
+    tmp_path: Path, free_port: Callable[[], int]
+) -> None:
     program = shutil.which("systemd-socket-activate")
     if program is None:
         pytest.skip("systemd-socket-activate is not installed")
@@ -259,7 +261,7 @@ async def test_in_the_journal_each_line_has_its_priority_and_no_time(tmp_path: P
         assert all("time" not in line and "level" in line for _, line in journalled(running))
 
 
-async def test_in_the_journal_what_ends_a_start_is_a_record_for_each_problem(tmp_path: Path) -> None:
+async def test_in_the_journal_each_problem_that_ends_a_start_is_a_record(tmp_path: Path) -> None:
     running = Running(tmp_path, "[server]\nlisten = ['nonsense']\n[sinks.a]\ntype = 'jsonl'\nretry = 5\n")
     running.variables = journal(running)
     try:
@@ -273,7 +275,7 @@ async def test_in_the_journal_what_ends_a_start_is_a_record_for_each_problem(tmp
     assert (priority, last["event"], last["exit_code"]) == (2, "gateway.failed", 78)
 
 
-async def test_in_the_journal_the_end_by_a_file_that_was_cut_is_a_record(tmp_path: Path) -> None:
+async def test_in_the_journal_the_end_by_a_truncated_file_is_a_record(tmp_path: Path) -> None:
     running = Running(tmp_path, "")
     running.variables = journal(running)
     with running:
@@ -286,7 +288,7 @@ async def test_in_the_journal_the_end_by_a_file_that_was_cut_is_a_record(tmp_pat
     assert "gateway.db-shm was cut" in str(last["error"])
 
 
-async def test_a_stream_that_is_not_the_journal_has_times_whatever_was_inherited(tmp_path: Path) -> None:
+async def test_a_log_that_is_not_the_journal_has_times_though_journal_stream_was_inherited(tmp_path: Path) -> None:
     running = Running(tmp_path, "")
     running.variables = {"JOURNAL_STREAM": "1:2"}
     with running:

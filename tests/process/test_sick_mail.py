@@ -136,7 +136,7 @@ async def test_a_server_that_drops_the_connection_in_the_data_is_sent_the_same_m
             assert message_id_of(first) == message_id_of(second) != "None"  # so that the reader's client can tell
 
 
-async def test_where_no_starttls_is_offered_nothing_is_sent_in_clear(tmp_path: Path) -> None:
+async def test_nothing_is_sent_in_clear_if_the_server_does_not_offer_starttls(tmp_path: Path) -> None:
     async with ScriptedSmtp(EHLO=b"250-mail.test\r\n250-AUTH PLAIN LOGIN\r\n250 8BITMIME\r\n") as server:
         toml = mail_sink(server.port, 'username = "gateway"\npassword = { env = "MAIL" }') + route("care")
         with Running(tmp_path, toml, {"MAIL": PASSWORD}) as running, no_traceback(running):

@@ -77,7 +77,7 @@ async def test_a_stop_is_not_held_up_by_idle_connections(running: Running) -> No
         assert await running.stop() == 0
 
 
-async def test_a_second_signal_cuts_and_the_attempt_costs_nothing(running: Running, receiver: Receiver) -> None:
+async def test_a_second_signal_cuts_the_attempt_which_then_costs_nothing(running: Running, receiver: Receiver) -> None:
     receiver.hold()
     await running.post(event())
     await until(lambda: receiver.requests)

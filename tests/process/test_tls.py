@@ -55,7 +55,7 @@ async def run(running: Running, *arguments: str) -> Result:
     )
 
 
-async def test_a_signed_webhook_is_taken_over_tls_and_nothing_without_it(certified: Certified, tmp_path: Path) -> None:
+async def test_a_tls_listener_takes_webhooks_over_tls_alone(certified: Certified, tmp_path: Path) -> None:
     ends = certified.issue()
     with Running(tmp_path, toml(certified)) as running, no_traceback(running):
         assert (await running.post(event(), **certified.options)).outcome == (200, "accepted")
@@ -67,7 +67,7 @@ async def test_a_signed_webhook_is_taken_over_tls_and_nothing_without_it(certifi
         assert (await running.admin("/-/ready")).status == 200, "the admin listener stays plain"
 
 
-async def test_tls_1_2_and_1_3_with_http_1_1_and_nothing_older(certified: Certified, tmp_path: Path) -> None:
+async def test_tls_1_2_and_1_3_are_spoken_with_http_1_1_and_nothing_older(certified: Certified, tmp_path: Path) -> None:
     certified.issue()
     client = certified.context
     client.set_ciphers("DEFAULT@SECLEVEL=0")  # or OpenSSL would not even ask for TLS 1.1
@@ -94,7 +94,7 @@ async def test_tls_1_2_and_1_3_with_http_1_1_and_nothing_older(certified: Certif
         await until(lambda: "UNSUPPORTED_PROTOCOL" in running.stderr())
 
 
-async def test_a_unix_socket_beside_it_stays_plain(certified: Certified, tmp_path: Path) -> None:
+async def test_a_unix_socket_beside_a_tls_listener_speaks_plain_http(certified: Certified, tmp_path: Path) -> None:
     certified.issue()
     with Running(tmp_path, toml(certified, '"127.0.0.1:0", "unix:hooks.sock"')):
         body = event()
@@ -102,9 +102,7 @@ async def test_a_unix_socket_beside_it_stays_plain(certified: Certified, tmp_pat
         assert answer.outcome == (200, "accepted")
 
 
-async def test_sockets_of_systemd_speak_tls_where_they_are_tcp_and_outlive_a_restart(
-    certified: Certified, tmp_path: Path
-) -> None:
+async def test_passed_tcp_sockets_speak_tls_and_outlive_a_restart(certified: Certified, tmp_path: Path) -> None:
     certified.issue()
     with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as unix:
         unix.bind(str(tmp_path / "local.sock"))
@@ -121,7 +119,7 @@ async def test_sockets_of_systemd_speak_tls_where_they_are_tcp_and_outlive_a_res
 
 
 @pytest.mark.parametrize("way", ["signal", "request", "command"])
-async def test_a_renewed_certificate_is_shown_from_a_reload_on_and_open_connections_live_on(
+async def test_a_reload_shows_a_renewed_certificate_and_keeps_open_connections(
     way: str, certified: Certified, tmp_path: Path
 ) -> None:
     first = certified.issue(days=60)
@@ -151,7 +149,7 @@ async def test_a_renewed_certificate_is_shown_from_a_reload_on_and_open_connecti
         await writer.wait_closed()
 
 
-async def test_a_broken_certificate_refuses_the_reload_and_the_old_one_goes_on(certified: Certified, tmp_path: Path) -> None:
+async def test_a_reload_refuses_a_broken_certificate_and_keeps_the_old_one(certified: Certified, tmp_path: Path) -> None:
     first = certified.issue()
     key = (tmp_path / "server.key").read_text()
     with Running(tmp_path, toml(certified)) as running, no_traceback(running):
@@ -195,7 +193,9 @@ async def test_a_broken_certificate_refuses_the_reload_and_the_old_one_goes_on(c
 
 
 @pytest.mark.parametrize("wrong", ["swapped", "other key", "locked"])
-async def test_a_pair_that_can_not_be_used_ends_the_start_and_says_so(wrong: str, certified: Certified, tmp_path: Path) -> None:
+async def test_a_certificate_and_key_that_cannot_be_used_end_the_start_with_the_reason(
+    wrong: str, certified: Certified, tmp_path: Path
+) -> None:
     certified.issue()
     other = (tmp_path / "server.key").read_text()
     certified.issue()
@@ -225,7 +225,7 @@ def locked(key: str) -> str:
     return loaded.private_bytes(*pem).decode()
 
 
-async def test_tls_on_or_off_takes_a_restart_and_until_then_nothing_changes(certified: Certified, tmp_path: Path) -> None:
+async def test_switching_tls_on_or_off_takes_a_restart(certified: Certified, tmp_path: Path) -> None:
     certified.issue()
     plain = toml(certified).replace(certified.toml, "")
     with Running(tmp_path, toml(certified)) as running:
@@ -246,7 +246,9 @@ async def test_tls_on_or_off_takes_a_restart_and_until_then_nothing_changes(cert
         assert (await running.post(event())).outcome == (200, "accepted")
 
 
-async def test_a_stop_answers_what_came_over_tls_and_does_not_wait_for_the_idle(certified: Certified, tmp_path: Path) -> None:
+async def test_a_stop_answers_requests_over_tls_and_does_not_wait_for_idle_connections(
+    certified: Certified, tmp_path: Path
+) -> None:
     certified.issue()
     with Running(tmp_path, toml(certified)) as running, no_traceback(running, alive=False):
         idle, idle_writer = await asyncio.open_connection(*address(running), **certified.options)
@@ -267,7 +269,7 @@ async def test_a_stop_answers_what_came_over_tls_and_does_not_wait_for_the_idle(
         assert await half_open.read() == b""
 
 
-async def test_without_descriptors_it_waits_and_goes_on(certified: Certified, tmp_path: Path) -> None:
+async def test_a_listener_without_free_descriptors_waits_and_goes_on(certified: Certified, tmp_path: Path) -> None:
     certified.issue()
     with Running(tmp_path, toml(certified)) as running, no_traceback(running):
         assert (await running.post(event(), **certified.options)).status == 200
@@ -293,7 +295,7 @@ async def test_send_trusts_the_certificate_that_the_file_names(certified: Certif
         assert result.status == 69 and "gateway reload" in result.err
 
 
-async def test_send_says_what_is_wrong_with_the_tls_of_who_answers(certified: Certified, tmp_path: Path) -> None:
+async def test_send_says_what_is_wrong_with_the_certificate_of_the_server(certified: Certified, tmp_path: Path) -> None:
     certified.issue()
     with Running(tmp_path, toml(certified)) as running:
         host, port = address(running)
@@ -311,7 +313,7 @@ async def test_send_says_what_is_wrong_with_the_tls_of_who_answers(certified: Ce
         assert result.status == 69 and "The gateway turns TLS on by a restart" in result.err
 
 
-async def test_the_pair_may_be_credentials_of_systemd_and_stays_what_it_was_until_a_restart(
+async def test_a_certificate_and_key_from_systemd_credentials_stay_the_same_until_a_restart(
     certified: Certified, tmp_path: Path
 ) -> None:
     first = certified.issue()
@@ -340,7 +342,7 @@ async def test_a_gateway_whose_certificate_has_expired_starts_and_says_so(certif
         assert f"[server] tls.certificate: expires on {ends:%Y-%m-%d}, in 3 day(s)" in running.stderr()
 
 
-async def test_another_authority_in_the_same_file_is_believed_from_a_reload_on(tmp_path: Path) -> None:
+async def test_a_reload_trusts_another_authority_in_the_same_file(tmp_path: Path) -> None:
     stranger, authority = trustme.CA(), trustme.CA()
     stranger.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -178,7 +178,7 @@ def reload(running: Running) -> subprocess.CompletedProcess[bytes]:
 
 
 @pytest.mark.parametrize("name", ["gateway.toml", "routes.d", "routes.d/all.toml", "secret", "desk.j2", "ca.pem"])
-async def test_what_can_not_be_read_changes_nothing_whoever_asks(name: str, tmp_path: Path) -> None:
+async def test_a_reload_with_an_unreadable_file_changes_nothing(name: str, tmp_path: Path) -> None:
     with prepared(tmp_path) as running:
         path = tmp_path / name
         kept = tmp_path / "kept"

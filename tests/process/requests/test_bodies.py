@@ -63,7 +63,7 @@ DEPTHS = [*range(850, 1010, 3)]
 
 
 @pytest.mark.parametrize("body", QUARANTINED.values(), ids=QUARANTINED)
-async def test_what_is_signed_and_no_object_is_quarantined(running: Running, body: bytes) -> None:
+async def test_a_signed_body_that_is_not_a_json_object_is_quarantined(running: Running, body: bytes) -> None:
     message_id = new_id()
     answer = await running.post(body, signed(body, message_id))
     assert answer.outcome == (200, "quarantined")

@@ -169,7 +169,7 @@ BROKEN: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("raw", BROKEN.values(), ids=BROKEN)
-async def test_what_is_hardly_http_is_the_clients_fault(running: Running, raw: bytes) -> None:
+async def test_a_request_that_is_hardly_http_is_answered_4xx_or_its_connection_is_closed(running: Running, raw: bytes) -> None:
     try:
         answer = await running.send(raw)
     except ConnectionError:

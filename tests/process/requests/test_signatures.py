@@ -97,21 +97,25 @@ STALE: dict[str, Callable[[], Headers]] = {
 
 
 @pytest.mark.parametrize("headers", UNSIGNED.values(), ids=UNSIGNED)
-async def test_a_header_that_is_missing_is_said_so(running: Running, headers: Callable[[], Headers]) -> None:
+async def test_a_missing_header_is_answered_missing_signature(running: Running, headers: Callable[[], Headers]) -> None:
     refused(await running.post(BODY, headers()), 401, "missing_signature")
 
 
 @pytest.mark.parametrize("headers", FORGED.values(), ids=FORGED)
-async def test_what_does_not_fit_is_a_bad_signature(running: Running, headers: Callable[[], Headers]) -> None:
+async def test_a_malformed_or_wrong_signature_id_or_timestamp_is_answered_bad_signature(
+    running: Running, headers: Callable[[], Headers]
+) -> None:
     refused(await running.post(BODY, headers()), 401, "bad_signature")
 
 
 @pytest.mark.parametrize("headers", STALE.values(), ids=STALE)
-async def test_a_right_signature_of_another_time_is_stale(running: Running, headers: Callable[[], Headers]) -> None:
+async def test_a_right_signature_at_the_wrong_time_is_answered_stale_timestamp(
+    running: Running, headers: Callable[[], Headers]
+) -> None:
     refused(await running.post(BODY, headers()), 401, "stale_timestamp")
 
 
-async def test_a_wrong_signature_of_another_time_is_a_bad_one(running: Running) -> None:
+async def test_a_wrong_signature_at_the_wrong_time_is_answered_bad_signature(running: Running) -> None:
     refused(await running.post(BODY, signed(BODY, age=9999, secret=OTHER_SECRET)), 401, "bad_signature")
 
 
@@ -137,7 +141,9 @@ def _amid(body: bytes, form: str) -> Headers:
 
 
 @pytest.mark.parametrize("headers", GOOD.values(), ids=GOOD)
-async def test_what_any_right_sender_may_do_is_accepted(running: Running, headers: Callable[[bytes], Headers]) -> None:
+async def test_every_variation_that_a_correct_sender_may_use_is_accepted(
+    running: Running, headers: Callable[[bytes], Headers]
+) -> None:
     body = event()
     answer = await running.post(body, headers(body))
     assert answer.outcome == (200, "accepted")
