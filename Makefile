@@ -18,7 +18,7 @@ help: ## List the targets
 demo: $(VENV)/.installed ## Run the gateway with four local sinks and a story of signed events (ARGS=--once ends after it)
 	$(BIN)/gateway demo $(ARGS)
 
-test: lint types tests ## Lint, types and all tests
+test: lint types tests ## Run the linter, the type checker and all tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -35,42 +35,42 @@ tests: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto --dist loadfile -m "not speed" $(ARGS) || $(NONE_SELECTED)
 	$(BIN)/pytest -m speed $(ARGS) || $(NONE_SELECTED)
 
-chaos: $(VENV)/.installed-dev ## The long form of the fault tests: 200 kills
+chaos: $(VENV)/.installed-dev ## Run the long form of the fault tests: 200 kills
 	GATEWAY_CHAOS=200 $(BIN)/pytest tests/process/test_chaos.py $(ARGS)
 
 bench: $(VENV)/.installed-dev ## Measure routing, and durable acks against a bare aiohttp handler (needs wrk)
 	$(BIN)/python tests/benchmarks/routing.py
 	$(BIN)/python tests/benchmarks/ack.py $(ARGS)
 
-bench-large: $(VENV)/.installed-dev ## Measure questions at 1,000,000 messages, and holds of the writer: four minutes, 2 GB in a temporary folder
+bench-large: $(VENV)/.installed-dev ## Measure questions at 1,000,000 messages, and how long the writer is held (4 minutes, 2 GB of temporary files)
 	$(BIN)/python tests/benchmarks/large.py $(ARGS)
 	$(BIN)/python tests/benchmarks/holds.py
 
-screenshots: $(VENV)/.installed-dev ## Picture every mail and Slack message into dist/screenshots/ (needs Chromium)
+screenshots: $(VENV)/.installed-dev ## Draw every mail and Slack message into dist/screenshots/ (needs Chromium)
 	$(BIN)/python -m tests.screenshots.render
 
-schema: $(VENV)/.installed ## Write config/gateway.schema.json anew, from the structs and gateway.toml.example
+schema: $(VENV)/.installed ## Generate config/gateway.schema.json from the structs and gateway.toml.example
 	$(BIN)/python -m gateway.config.schema gateway.toml.example
 
-docs: $(VENV)/.installed-dev ## Write the tables of docs/reference.md anew that follow from the code
+docs: $(VENV)/.installed-dev ## Generate the tables of docs/reference.md that follow from the code
 	$(BIN)/python -m tests.docs.generated
 
-package: ## Build the wheel, and a source archive that `make install` works in, into dist/
+package: ## Build the wheel into dist/, and a source archive that `make install` works in
 	@$(INSTALL) package
 
-package-test: $(VENV)/.installed-dev ## Install the wheel by pipx and by uv, and run it
+package-test: $(VENV)/.installed-dev ## Install the wheel with pipx and with uv, and run it
 	GATEWAY_PACKAGE=1 $(BIN)/pytest tests/service/test_package.py $(ARGS)
 
-install: ## Install into PREFIX (/opt/legitmark-gateway), beside the release that runs
+install: ## Install into PREFIX (/opt/legitmark-gateway), beside the running release
 	@$(INSTALL) release
 
-install-service: install ## ... and the units, the user, the folders and the command for systemd
+install-service: install ## Install the release, and the units, the user, the folders and the command for systemd
 	@$(INSTALL) service
 
-uninstall: ## Remove both; configuration, database and logs stay
+uninstall: ## Remove the release and the service; configuration, database and logs stay
 	@$(INSTALL) uninstall
 
-constraints: $(VENV)/.installed-dev ## Pin the dependencies anew (needs uv from PyPI; it is installed into the venv)
+constraints: $(VENV)/.installed-dev ## Pin the dependencies again (installs uv from PyPI into the venv)
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --extra speed \
 		--python-version 3.11 --output-file constraints.txt pyproject.toml
@@ -79,7 +79,7 @@ constraints: $(VENV)/.installed-dev ## Pin the dependencies anew (needs uv from 
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --group dev \
 		--python-version 3.11 --constraint constraints.txt --constraint systemd/constraints.txt --output-file tests/constraints.txt pyproject.toml
 
-clean: ## Remove what the other targets made
+clean: ## Remove everything that the other targets made
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.installed: pyproject.toml constraints.txt systemd/constraints.txt
