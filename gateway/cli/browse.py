@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -15,6 +15,7 @@ from gateway.cli.completion import sink_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, instant
 from gateway.cli.output import console, printable, to_json
+from gateway.core.selection import DeliveryState, MessageStatus
 
 _PAGE = 200
 
@@ -25,9 +26,7 @@ LimitOption = Annotated[int, Parameter(name=["--limit", "-n"], show_default=True
 def messages(
     *,
     id_: IdOption = None,
-    status: Annotated[
-        Literal["accepted", "unrouted", "quarantined"] | None, Parameter(help="Only messages with this status.")
-    ] = None,
+    status: Annotated[MessageStatus | None, Parameter(help="Only messages with this status.")] = None,
     since: SinceOption = None,
     until: UntilOption = None,
     limit: LimitOption = 100,
@@ -45,9 +44,7 @@ def messages(
 
 def deliveries(
     *,
-    state: Annotated[
-        Literal["queued", "delivered", "dead", "discarded"] | None, Parameter(help="Only deliveries in this state.")
-    ] = None,
+    state: Annotated[DeliveryState | None, Parameter(help="Only deliveries in this state.")] = None,
     sink: Annotated[str | None, Parameter(completer=sink_names, help="Only deliveries to this sink.")] = None,
     sr: Annotated[
         str | None, Parameter(name=["--sr", "--id"], help="Only of this service request; any other id works too.")

@@ -13,7 +13,7 @@ import msgspec
 from gateway.cli.client import connected
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption
 from gateway.cli.output import console, printable, size, to_json
-from gateway.core.attention import MOST_COUNTED, Attention, Flow, SinkStatus, Status
+from gateway.core.attention import MOST_COUNTED, Attention, Flow, GatewayStatus, SinkStatus
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,11 +55,11 @@ async def _status(as_json: bool, config: Path | None, admin: str | None) -> int:
     if as_json:
         print(to_json(answer))
     else:
-        _show(msgspec.convert(answer, Status), console())
+        _show(msgspec.convert(answer, GatewayStatus), console())
     return 1 if answer["attention"] else 0
 
 
-def _show(status: Status, out: Console) -> None:
+def _show(status: GatewayStatus, out: Console) -> None:
     from rich.text import Text
 
     ready = ("ready", "bold green") if status.ready else ("not ready", "bold red")
@@ -83,7 +83,7 @@ def _show(status: Status, out: Console) -> None:
         _show_attention(one, out)
 
 
-def _facts(status: Status) -> Iterator[tuple[str, str]]:
+def _facts(status: GatewayStatus) -> Iterator[tuple[str, str]]:
     now, running = status.time, status.config
     yield "up since", f"{_iso(status.started_at)} ({_between(status.started_at, now)})"
     yield "runs by", running.file

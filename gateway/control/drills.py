@@ -12,13 +12,12 @@ from msgspec import Struct
 
 from gateway.control.ids import Unknown
 from gateway.core import events
-from gateway.core.outcome import Defer, Delivered
-from gateway.core.records import Attempt
+from gateway.core.outcome import OUTCOME_NAMES, Defer, Delivered
+from gateway.core.records import Attempt, delivery_id
 from gateway.core.routing import Route
 from gateway.core.samples import SAMPLES
 from gateway.core.values import claim_of, rfc3339
 from gateway.delivery.lane import Lane
-from gateway.delivery.report import NAMES
 from gateway.host.clock import Clock
 from gateway.observability.logs import Log
 from gateway.sinks.base import Outgoing
@@ -100,7 +99,7 @@ def _body(sample: str, clock: Clock) -> bytes:
 def _delivery(sink: str, message_id: str, body: bytes, clock: Clock) -> Outgoing:
     decoded = events.decode(body)
     return Outgoing(
-        delivery_id=f"{message_id}-{sink}",
+        delivery_id=delivery_id(message_id, sink),
         message_id=message_id,
         sender_id=None,
         source=_SOURCE,
@@ -119,7 +118,7 @@ def _document(sink: str, delivery: Outgoing, attempt: Attempt) -> dict[str, Any]
     return {
         "sink": sink,
         "delivery_id": delivery.delivery_id,
-        "outcome": NAMES[type(outcome)],
+        "outcome": OUTCOME_NAMES[type(outcome)],
         "status": outcome.status,
         "reason": failed.reason.value if failed else None,
         "detail": outcome.detail,

@@ -9,10 +9,11 @@ from typing import Protocol
 from msgspec import structs
 
 from gateway import __version__
-from gateway.core.attention import Failure, RunningConfig, SinkState, SinkStatus, SourceStatus, Status, attention
+from gateway.core.attention import GatewayStatus, LastError, RunningConfig, SinkCondition, SinkStatus, SourceStatus, attention
 from gateway.core.documents import Overview
 from gateway.core.errors import StoreError
 from gateway.core.records import Counts
+from gateway.core.selection import DELIVERY_STATES
 from gateway.delivery.lane import Lane
 from gateway.delivery.memory import Memory
 from gateway.host.clock import Clock
@@ -24,8 +25,6 @@ from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
 from gateway.store.base import Surveying
 from gateway.store.sqlite.refused_file import Kept
-
-_STATES = Counts.__struct_fields__
 
 
 class Certificate(Protocol):
@@ -87,7 +86,7 @@ class Observer:
         if view is not None:  # else the other metrics are worth more than none
             for sink in {*self._lanes, *view.counts}:
                 number = view.counts.get(sink, Counts())
-                for state in _STATES:
+                for state in DELIVERY_STATES:
                     self._metrics.deliveries(sink, state, getattr(number, state))
                 self._metrics.oldest(sink, _age(view, sink, now))
         self._metrics.log_dropped(self._lines_dropped())
@@ -97,12 +96,12 @@ class Observer:
         store_failing, audit_failing = self._store.trouble is not None, self._audit.failing
         self._metrics.ready(not self._reasons(), store_failing=store_failing, audit_failing=audit_failing)
 
-    async def status(self) -> Status:
+    async def status(self) -> GatewayStatus:
         """The facts of now, and what of them needs a person."""
         view, now, files = await self._overview(), self._clock.now(), self._store.sizes()
         reasons = tuple(self._reasons())
         received, refused, delivered = self._throughput.flows()
-        status = Status(
+        status = GatewayStatus(
             time=_instant(now),
             version=__version__,
             started_at=_instant(now - (self._clock.monotonic() - self._started)),
@@ -177,11 +176,11 @@ class Observer:
             )
         return tuple(found)
 
-    async def _last_errors(self, sinks: Sequence[str]) -> dict[str, Failure]:
+    async def _last_errors(self, sinks: Sequence[str]) -> dict[str, LastError]:
         """What the lanes remember, else what the store has from before the start."""
         lasts = {sink: last for sink in sinks if sink in self._lanes and (last := self._lanes[sink].last_failure) is not None}
         found = {
-            sink: Failure(time=_instant(last.at), reason=last.reason.value, detail=last.detail, status=last.status)
+            sink: LastError(time=_instant(last.at), reason=last.reason.value, detail=last.detail, status=last.status)
             for sink, last in lasts.items()
         }
         others = [sink for sink in sinks if sink not in lasts]
@@ -190,12 +189,12 @@ class Observer:
         except StoreError:
             return found
         return found | {
-            sink: Failure(time=_instant(last.at), reason=last.reason, status=last.status, detail=last.detail)
+            sink: LastError(time=_instant(last.at), reason=last.reason, status=last.status, detail=last.detail)
             for sink, last in kept.items()
         }
 
 
-def _state(lane: Lane | None) -> SinkState:
+def _state(lane: Lane | None) -> SinkCondition:
     if lane is None:
         return "held"
     if lane.gates.paused:

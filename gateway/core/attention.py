@@ -45,11 +45,11 @@ Concern = Literal[
 ]
 
 
-SinkState = Literal["ok", "rate_limited", "breaker_open", "paused", "held"]
+SinkCondition = Literal["ok", "rate_limited", "breaker_open", "paused", "held"]
 """`rate_limited`: by its `rate`, or by a `Retry-After`; `held`: it is not in the configuration."""
 
 
-class Failure(Struct, frozen=True, kw_only=True):
+class LastError(Struct, frozen=True, kw_only=True):
     """The last attempt at a sink that failed."""
 
     time: datetime
@@ -60,7 +60,7 @@ class Failure(Struct, frozen=True, kw_only=True):
 
 class SinkStatus(Struct, frozen=True, kw_only=True):
     sink: str
-    state: SinkState
+    state: SinkCondition
     queued: int | None = None
     """None, as is `dead`: the store can't be asked now."""
     dead: int | None = None
@@ -71,7 +71,7 @@ class SinkStatus(Struct, frozen=True, kw_only=True):
     next_probe_at: datetime | None = None
     held_until: datetime | None = None
     """A `Retry-After` asked for it."""
-    last_error: Failure | None = None
+    last_error: LastError | None = None
     """Attempts may have succeeded since."""
 
 
@@ -122,7 +122,7 @@ class Attention(Struct, frozen=True, kw_only=True):
     source: str | None = None
 
 
-class Status(Struct, frozen=True, kw_only=True):
+class GatewayStatus(Struct, frozen=True, kw_only=True):
     time: datetime
     version: str
     started_at: datetime
@@ -153,12 +153,12 @@ class Status(Struct, frozen=True, kw_only=True):
     attention: tuple[Attention, ...] = ()
 
 
-def attention(status: Status) -> tuple[Attention, ...]:
+def attention(status: GatewayStatus) -> tuple[Attention, ...]:
     """What of it needs a person, the gateway's own troubles first."""
     return (*_of_the_gateway(status), *(found for sink in status.sinks for found in _of_a_sink(sink, status.time)))
 
 
-def _of_the_gateway(status: Status) -> Iterator[Attention]:
+def _of_the_gateway(status: GatewayStatus) -> Iterator[Attention]:
     if not status.ready:
         yield Attention(reason="not_ready", detail=f"not ready: {'; '.join(status.not_ready)}", run=f"{_JOURNAL} --lines 50")
     if (refused := status.config.refused) is not None:

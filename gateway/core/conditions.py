@@ -13,7 +13,7 @@ from msgspec import Struct
 _NO_FIELDS: dict[str, Any] = {}
 
 
-class Failure(Struct, frozen=True):
+class Mismatch(Struct, frozen=True):
     """The first condition of a pattern that an event does not meet."""
 
     path: str
@@ -58,9 +58,9 @@ class Fields:
 
         return matches
 
-    def failure(self, value: Any, path: str) -> Failure | None:
+    def failure(self, value: Any, path: str) -> Mismatch | None:
         if isinstance(value, list):
-            return None if self.matches(value) else Failure(path, self.raw, value)
+            return None if self.matches(value) else Mismatch(path, self.raw, value)
         table = value if isinstance(value, dict) else {}
         for name, condition in self.conditions:
             actual, inner = table.get(name), f"{path}.{name}" if path else name
@@ -68,7 +68,7 @@ class Fields:
                 if failure := condition.failure(actual, inner):
                     return failure
             elif not condition.matches(actual):
-                return Failure(inner, condition.raw, actual)
+                return Mismatch(inner, condition.raw, actual)
         return None
 
     def asked(self, value: Any, path: str) -> Iterator[tuple[str, Any]]:

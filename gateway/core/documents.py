@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gateway.core.outcome import OutcomeName
 from gateway.core.records import Counts, Message
 from gateway.core.selection import DeliveryState, MessageStatus
 
@@ -88,7 +89,7 @@ class AttemptFacts(Struct, frozen=True):
     """1-based, counted for life."""
     started_at: float
     duration_ms: int
-    outcome: Literal["delivered", "retry", "defer", "reject"]
+    outcome: OutcomeName
     reason: str | None
     status: int | None
     detail: str

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Literal
 
 from msgspec import Struct
 
@@ -73,3 +75,11 @@ class Reject(Struct, frozen=True):
 
 
 Outcome = Delivered | Retry | Defer | Reject
+OutcomeName = Literal["delivered", "retry", "defer", "reject"]
+OUTCOME_NAMES: Mapping[type[Outcome], OutcomeName] = {
+    Delivered: "delivered",
+    Retry: "retry",
+    Defer: "defer",
+    Reject: "reject",
+}
+"""The word for each outcome, in the store, the metrics and the admin API."""

@@ -15,7 +15,7 @@ from typing import Any
 import re2
 from msgspec import Struct
 
-from gateway.core.conditions import AnyOf, Condition, Equals, Failure, Fields, Operators, on_table
+from gateway.core.conditions import AnyOf, Condition, Equals, Fields, Mismatch, Operators, on_table
 
 OPERATORS = ("prefix", "suffix", "glob", "regex", "not", "exists", "ignore_case", "gt", "gte", "lt", "lte")
 
@@ -70,7 +70,7 @@ class Pattern:
         """What stands in the fields that the pattern asks about, by dotted path."""
         return dict(self._fields.asked(values, ""))
 
-    def failure(self, values: Mapping[str, Any]) -> Failure | None:
+    def failure(self, values: Mapping[str, Any]) -> Mismatch | None:
         """The first condition in the pattern's order that does not hold; None where all do."""
         return self._fields.failure(values, "")
 

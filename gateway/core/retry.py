@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from msgspec import Struct
 
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
+from gateway.core.selection import DeliveryState
 
 LEGITMARK_SCHEDULE = (0.0, 5.0, 300.0, 1800.0, 7200.0)
 """Seconds: Legitmark's own schedule, so that a sink is tried as often as we are."""
@@ -19,8 +18,6 @@ JITTER = 0.1
 SHORTEST_DEFER, LONGEST_DEFER = 1.0, 3600.0
 """Seconds. What a `Retry-After` is clamped to."""
 
-State = Literal["queued", "delivered", "dead", "discarded"]
-
 
 class RetryPolicy(Struct, frozen=True):
     schedule: tuple[float, ...] = LEGITMARK_SCHEDULE
@@ -32,7 +29,7 @@ class RetryPolicy(Struct, frozen=True):
 class Transition(Struct, frozen=True):
     """How a delivery leaves `queued`, or stays there until `due_at`. Built only by the functions of this module."""
 
-    state: State
+    state: DeliveryState
     due_at: float | None = None
     """Unix seconds, UTC; set while `queued`."""
     retries: int = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from gateway.core.conditions import Failure
+from gateway.core.conditions import Mismatch
 from gateway.core.events import Event, Milestone
 from gateway.core.patterns import Pattern
 
@@ -66,7 +66,7 @@ class Trace(Struct, frozen=True):
     name: str
     matched: bool
     """It applied: its sinks are among the decision's."""
-    failed: Failure | None = None
+    failed: Mismatch | None = None
     """Why it did not apply."""
     keys: tuple[str | int, ...] = ()
     """Which condition that was, from the route's table down: ("match", 0, "state.primary"), where 0 counts the patterns;
@@ -155,9 +155,9 @@ class Router:
         if (trace := _failure(route, view)) is not None:
             return trace
         if route.fallback:
-            return Trace(route.name, False, Failure("fallback", "no other route matched", applied[0]), ("fallback",))
+            return Trace(route.name, False, Mismatch("fallback", "no other route matched", applied[0]), ("fallback",))
         closing = next(other.name for other in self._routes if other.final and other.name in applied)
-        return Trace(route.name, False, Failure("final", "no final route before it matched", closing), ("final",))
+        return Trace(route.name, False, Mismatch("final", "no final route before it matched", closing), ("final",))
 
 
 def _decide(routes: Asking, view: dict[str, Any]) -> Decision:
@@ -227,12 +227,12 @@ def _view(event: Event, source: str) -> dict[str, Any]:
 def _failure(route: Route, view: dict[str, Any]) -> Trace | None:
     """Why a route does not fit; of several patterns, by the one that comes nearest."""
     if route.sources and view["source"] not in route.sources:
-        return Trace(route.name, False, Failure("source", list(route.sources), view["source"]), ("source",))
+        return Trace(route.name, False, Mismatch("source", list(route.sources), view["source"]), ("source",))
     patterns = dict(enumerate(route.match))
     if view["source"] == GATEWAY and not route.sources:
         patterns = {number: pattern for number, pattern in patterns.items() if pattern.asks_about("source")}
         if not patterns:
-            return Trace(route.name, False, Failure("source", _NOT_ASKED, GATEWAY), ("source",))
+            return Trace(route.name, False, Mismatch("source", _NOT_ASKED, GATEWAY), ("source",))
     failures = {number: pattern.failure(view) for number, pattern in patterns.items()}
     if failures and all(failures.values()):
         number = max(failures, key=lambda at: route.match[at].nearness(view))
@@ -240,6 +240,6 @@ def _failure(route: Route, view: dict[str, Any]) -> Trace | None:
         return Trace(route.name, False, nearest, ("match", number, nearest.path if nearest else ""))
     for number, pattern in enumerate(route.unless):
         if pattern.matches(view):
-            failure = Failure("unless", {"not": pattern.raw}, pattern.values(view))
+            failure = Mismatch("unless", {"not": pattern.raw}, pattern.values(view))
             return Trace(route.name, False, failure, ("unless", number))
     return None

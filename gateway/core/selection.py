@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
 
 MessageStatus = Literal["accepted", "unrouted", "quarantined"]
+"""The status of a message: a route applied, no route applied, or its body is not a JSON object."""
+MESSAGE_STATUSES: tuple[MessageStatus, ...] = get_args(MessageStatus)
 DeliveryState = Literal["queued", "delivered", "dead", "discarded"]
+"""The state of a delivery: the gateway still tries, the sink took it, the gateway gave up, or a person ended it."""
+DELIVERY_STATES: tuple[DeliveryState, ...] = get_args(DeliveryState)
 
 
 class Selection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

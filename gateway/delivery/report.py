@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.core.audit_events import SinkClosed, SinkOpened, settled
-from gateway.core.outcome import Defer, Delivered, Outcome, Reject, Retry
+from gateway.core.outcome import OUTCOME_NAMES, Delivered, Outcome, Retry
 from gateway.core.records import Attempt, Owed
 from gateway.core.retry import Transition
 from gateway.delivery.gates import Change
@@ -11,7 +11,6 @@ from gateway.delivery.world import LaneWorld
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 
-NAMES = {Delivered: "delivered", Retry: "retry", Defer: "defer", Reject: "reject"}
 """The names of the outcomes, in metrics and in the answer to a drill."""
 
 
@@ -36,7 +35,7 @@ def report(
     outcome = attempt.outcome if attempt else None
     if attempt is not None and outcome is not None:
         reason = "" if isinstance(outcome, Delivered) else outcome.reason.value
-        metrics.attempt(owed.sink, NAMES[type(outcome)], reason, attempt.duration_ms / 1000)
+        metrics.attempt(owed.sink, OUTCOME_NAMES[type(outcome)], reason, attempt.duration_ms / 1000)
     if transition.state != "queued" and in_time:
         metrics.ended(owed.sink, transition.state, transition.reason or "", now - owed.message.received_at)
     if not in_time and transition.state != "delivered":

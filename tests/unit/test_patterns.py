@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.conditions import Failure
+from gateway.core.conditions import Mismatch
 from gateway.core.events import Undecodable, decode
 from gateway.core.patterns import OPERATORS, compile_pattern
 
@@ -557,22 +557,22 @@ def test_a_list_of_conditions_is_their_or(first: Any, second: Any, value: Any) -
 @pytest.mark.parametrize(
     ("written", "failure"),
     [
-        ("{ event_type = 'x', sr_uuid = 'y' }", Failure("event_type", "x", "state_change")),
-        ("{ event_type = 'state_change', sr_uuid = 'y' }", Failure("sr_uuid", "y", "sr-1")),
-        ("{ state = { primary = 'COMPLETE', supplement = 'APPROVED' } }", Failure("state.supplement", "APPROVED", "REJECTED")),
-        ("{ 'state.primary' = ['QC', 'DRAFT'] }", Failure("state.primary", ["QC", "DRAFT"], "COMPLETE")),
-        ("{ reference_id = { prefix = 'SNK' } }", Failure("reference_id", {"prefix": "SNK"}, "BAG-2026-000481")),
-        ("{ missing = { deep = 1 } }", Failure("missing.deep", 1, None)),
+        ("{ event_type = 'x', sr_uuid = 'y' }", Mismatch("event_type", "x", "state_change")),
+        ("{ event_type = 'state_change', sr_uuid = 'y' }", Mismatch("sr_uuid", "y", "sr-1")),
+        ("{ state = { primary = 'COMPLETE', supplement = 'APPROVED' } }", Mismatch("state.supplement", "APPROVED", "REJECTED")),
+        ("{ 'state.primary' = ['QC', 'DRAFT'] }", Mismatch("state.primary", ["QC", "DRAFT"], "COMPLETE")),
+        ("{ reference_id = { prefix = 'SNK' } }", Mismatch("reference_id", {"prefix": "SNK"}, "BAG-2026-000481")),
+        ("{ missing = { deep = 1 } }", Mismatch("missing.deep", 1, None)),
     ],
 )
-def test_a_failure_names_the_first_condition_that_does_not_hold(written: str, failure: Failure) -> None:
+def test_a_failure_names_the_first_condition_that_does_not_hold(written: str, failure: Mismatch) -> None:
     pattern, _ = compile_pattern(tomllib.loads(f"match = {written}")["match"])
     assert pattern.failure(COUNTERFEIT) == failure
 
 
 def test_a_failure_over_an_array_shows_the_array() -> None:
     pattern, _ = compile_pattern({"sides": {"side": "Back"}})
-    assert pattern.failure(SIDES) == Failure("sides", {"side": "Back"}, SIDES["sides"])
+    assert pattern.failure(SIDES) == Mismatch("sides", {"side": "Back"}, SIDES["sides"])
 
 
 def test_a_pattern_reads_as_what_it_says() -> None:

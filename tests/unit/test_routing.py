@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.conditions import Failure
+from gateway.core.conditions import Mismatch
 from gateway.core.events import Event, Undecodable, decode, event_of
 from gateway.core.patterns import Pattern, compile_pattern
 from gateway.core.routing import Decision, Route, Router, Trace
@@ -209,10 +209,10 @@ def test_explain_tells_every_route_in_the_order_of_the_file() -> None:
     assert [(trace.name, trace.matched) for trace in traces] == [("a", True)] + [(name, False) for name in "bcdef"]
     first, b, c, d, e, f = (trace.failed for trace in traces)
     assert first is None
-    assert b == Failure("state.supplement", "APPROVED", "REJECTED")
+    assert b == Mismatch("state.supplement", "APPROVED", "REJECTED")
     assert c is not None
     assert (c.path, c.actual) == ("final", "a")
-    assert d == Failure("source", ["shop"], "legitmark")
+    assert d == Mismatch("source", ["shop"], "legitmark")
     assert e is not None
     assert e.path == "unless"
     assert f is not None
@@ -221,7 +221,7 @@ def test_explain_tells_every_route_in_the_order_of_the_file() -> None:
 
 def test_explain_shows_a_pattern_that_does_not_fit_before_a_final_route_that_hides_it() -> None:
     (_, hidden) = explained(route("a", "x", final=True), route("b", "y", match=NO))
-    assert hidden.failed == Failure("milestone", "authentic", "counterfeit")
+    assert hidden.failed == Mismatch("milestone", "authentic", "counterfeit")
 
 
 def test_explain_names_the_final_route_and_not_merely_an_earlier_one() -> None:
@@ -251,7 +251,7 @@ def test_explain_says_where_each_condition_stands_in_its_route() -> None:
 
 def test_explain_shows_the_pattern_of_unless_that_matched() -> None:
     (trace,) = explained(route("a", "x", unless=[*NO, {"reference_id": {"prefix": "BAG"}}]))
-    assert trace.failed == Failure("unless", {"not": {"reference_id": {"prefix": "BAG"}}}, {"reference_id": "BAG-1"})
+    assert trace.failed == Mismatch("unless", {"not": {"reference_id": {"prefix": "BAG"}}}, {"reference_id": "BAG-1"})
 
 
 @pytest.mark.parametrize(

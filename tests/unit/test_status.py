@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from gateway.core.attention import Failure, Flow, Refusal, RunningConfig, SinkStatus, Status, attention
+from gateway.core.attention import Flow, GatewayStatus, LastError, Refusal, RunningConfig, SinkStatus, attention
 from gateway.core.retry import LEGITMARK_SCHEDULE
 
 NOW = datetime(2026, 3, 1, 3, 12, 4, tzinfo=UTC)
 NONE = Flow(0.0, 0.0)
-WELL = Status(
+WELL = GatewayStatus(
     time=NOW,
     version="1.0.0",
     started_at=NOW - timedelta(days=3),
@@ -34,7 +34,7 @@ WELL = Status(
     certificate_expires_at=NOW + timedelta(days=21),
     invariant_violations=0,
 )
-LAST = Failure(time=NOW, reason="timeout", detail="no outcome within 30 s")
+LAST = LastError(time=NOW, reason="timeout", detail="no outcome within 30 s")
 
 
 def told(**changes: Any) -> list[tuple[str, str | None, str, str]]:

@@ -10,6 +10,7 @@ from functools import cache
 
 from gateway.core.outcome import Defer, Delivered, Reject, Retry
 from gateway.core.records import Accepted, Duplicate, NewMessage, Settlement
+from gateway.core.selection import DELIVERY_STATES
 from gateway.store.sqlite import turns
 from gateway.store.sqlite.many import MOST_ROWS, chunks, marks, values_of
 from gateway.store.sqlite.turns import DeliveryRow, Turn
@@ -19,7 +20,6 @@ _MESSAGE_COLUMNS = (
     " event_type, milestone, sr_uuid, reference_id, status"
 )
 _FIRST = "SELECT seq, id, body, received_ms FROM messages WHERE source = ? AND forgotten = 0 AND "
-_STATES = ("queued", "delivered", "dead", "discarded")
 
 Changes = Counter[tuple[str, str]]
 """How many deliveries a transaction adds (or takes away), by sink and state."""
@@ -251,7 +251,7 @@ def _outcome_columns(outcome: Delivered | Retry | Defer | Reject) -> tuple[str, 
 
 def count(connection: sqlite3.Connection, changes: Changes) -> None:
     """Bring the counters to what the transaction changed."""
-    rows = [(sink, *(changes[sink, state] for state in _STATES)) for sink in sorted({sink for sink, _ in changes})]
+    rows = [(sink, *(changes[sink, state] for state in DELIVERY_STATES)) for sink in sorted({sink for sink, _ in changes})]
     for part in chunks(rows):
         connection.execute(_count(len(part)), values_of(part))
 
@@ -259,8 +259,8 @@ def count(connection: sqlite3.Connection, changes: Changes) -> None:
 @cache
 def _count(rows: int) -> str:
     return (
-        f"INSERT INTO counters (sink, {', '.join(_STATES)}) VALUES {marks(rows, '(?, ?, ?, ?, ?)')} ON CONFLICT (sink)"
-        f" DO UPDATE SET {', '.join(f'{state} = {state} + excluded.{state}' for state in _STATES)}"
+        f"INSERT INTO counters (sink, {', '.join(DELIVERY_STATES)}) VALUES {marks(rows, '(?, ?, ?, ?, ?)')} ON CONFLICT (sink)"
+        f" DO UPDATE SET {', '.join(f'{state} = {state} + excluded.{state}' for state in DELIVERY_STATES)}"
     )
 
 

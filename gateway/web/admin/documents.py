@@ -8,6 +8,7 @@ from typing import Any
 from gateway.control.browse import Routed, RoutedPage, SinkFacts
 from gateway.core.documents import AttemptFacts, DeliveryFacts, DeliverySummary, Ids, MessageSummary, Story
 from gateway.core.records import delivery_id
+from gateway.core.selection import DELIVERY_STATES
 from gateway.core.values import rfc3339
 
 
@@ -74,7 +75,7 @@ def sink_json(facts: SinkFacts) -> dict[str, Any]:
     """Return a sink, and how much waits for it."""
     counts, gates = facts.counts, facts.gates
     document: dict[str, Any] = {"sink": facts.sink, "oldest_due": _time(facts.oldest_due)}
-    document |= {state: getattr(counts, state) for state in ("queued", "delivered", "dead", "discarded")}
+    document |= {state: getattr(counts, state) for state in DELIVERY_STATES}
     if gates is None:
         return document | {"held": "no such sink"}
     return document | {
