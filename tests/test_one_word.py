@@ -18,14 +18,12 @@ ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "gateway").rglob("*.py"))
 
 ROLES = {"__init__", "__main__", "base", "sink", "config", "check", "probe", "preview", "answers"}
-"""Names of a role that several folders fill: every sink type has a `sink` and a `check`, and `store` and `sinks` have a `base`."""
+"""Names of a role: every sink type has a `sink` and a `check`; `store` and `sinks` both have a `base`."""
 SHARED = {
     "backup": {"control", "store/sqlite"},
-    "connection": {"store/sqlite", "web/server"},
-    "guard": {"sinks/net", "web/admin"},
-    "tls": {"sinks/net", "web/server"},
+    "conversations": {"store", "store/sqlite"},
 }
-"""Other names that two folders share, where no better word was found."""
+"""Names that the SQL of a thing shares with the thing."""
 
 LISTS = {
     "delivery states": (DELIVERY_STATES, "core/selection.py"),

@@ -280,7 +280,7 @@ def _unreadable(path: Path, message: str, hint: str = "") -> ConfigError:
 
 
 def _broken(path: Path, text: str, source: str, found: Fault, above: str = "") -> ConfigError:
-    from gateway.config.report import masked
+    from gateway.config.problems import masked
     from gateway.config.secrecy import Cleaner
 
     problem = Problem(

@@ -13,13 +13,13 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from gateway.config import checks, lint, report, rules
+from gateway.config import checks, lint, rules
 from gateway.config.decode import SECRET_FORMS, absolute, decode_table, secrets_in, suggestion
 from gateway.config.files import TomlFile, included, missing_folders, read, read_table
 from gateway.config.location import Finding, Findings, Place
 from gateway.config.memo import Memo, Same
 from gateway.config.paths import AS_IT_STANDS, unfit_as_written
-from gateway.config.report import is_secret_itself
+from gateway.config.problems import is_secret_itself, problems_of
 from gateway.config.secrecy import pasted
 from gateway.config.settings import (
     AdminSettings,
@@ -97,7 +97,7 @@ def _part(file: Path, environment: Environment, table: str, of: Callable[[_Loade
         main = read_table(file, table)
     part = of(_Loader([main], environment, findings, Memo()))
     if findings:
-        raise ConfigError(str(file), report.problems(findings, {file: main.text}))
+        raise ConfigError(str(file), problems_of(findings, {file: main.text}))
     return part
 
 
@@ -178,7 +178,7 @@ class _Loader:
         texts = {file.path: file.text for file in self._files}
         findings = tuple(self._findings)
         key = ("problems", findings, *map(Same, self._files))
-        return self._memo.get(key, lambda: report.problems(findings, texts))
+        return self._memo.get(key, lambda: problems_of(findings, texts))
 
     def admin(self) -> AdminSettings:
         return self._in_runtime_directory(self._single(AdminSettings, "admin"))

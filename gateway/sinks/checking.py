@@ -15,7 +15,7 @@ from gateway.core.secrets import Secret, SecretRef
 from gateway.core.signature import Key
 from gateway.core.urls import UrlError, parse_url
 from gateway.host.certificates import order_trouble, validity
-from gateway.sinks.net.guard import Guard, parse_network
+from gateway.sinks.net.address_guard import Guard, parse_network
 
 T = TypeVar("T")
 Keys = str | tuple[str | int, ...]

@@ -13,7 +13,7 @@ import pytest
 from rich.cells import cell_len
 
 from gateway.cli.check import check
-from gateway.config.report import masked
+from gateway.config.problems import masked
 from tests.golden import same
 from tests.support.webhooks import SECRET
 

@@ -15,7 +15,7 @@ from gateway.core.errors import ConfigError
 from gateway.core.networks import Networks
 from gateway.core.urls import parse_url
 from gateway.host.environment import Environment
-from gateway.sinks.net.guard import Guard
+from gateway.sinks.net.address_guard import Guard
 from tests.support.webhooks import SECRET
 
 HEAD = '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n[[routes]]\nsinks = ["s"]\n'

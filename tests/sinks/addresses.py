@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from gateway.sinks.net.guard import AddressInfo
+from gateway.sinks.net.address_guard import AddressInfo
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 

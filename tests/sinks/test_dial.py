@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.sinks.net import dial
+from gateway.sinks.net.address_guard import AddressInfo, BlockedAddress, Guard, parse_network
 from gateway.sinks.net.dial import DELAY_SECONDS, Dialler, interleaved
-from gateway.sinks.net.guard import AddressInfo, BlockedAddress, Guard, parse_network
 from tests.sinks.addresses import V4, V6, dropping, info
 
 

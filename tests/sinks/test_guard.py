@@ -14,7 +14,7 @@ from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.sinks import open_sink
 from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.http.config import HttpConfig
-from gateway.sinks.net.guard import Guard, parse_network
+from gateway.sinks.net.address_guard import Guard, parse_network
 from gateway.sinks.slack.config import SlackConfig
 from tests.sinks.http_server import HttpServer
 from tests.sinks.mail_server import ScriptedSmtp

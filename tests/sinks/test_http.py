@@ -18,7 +18,7 @@ from gateway.core.outcome import Delivered
 from gateway.host.clock import Clock
 from gateway.sinks import open_sink
 from gateway.sinks.http.config import HttpConfig
-from gateway.sinks.net.guard import Guard
+from gateway.sinks.net.address_guard import Guard
 from gateway.sinks.net.http_client import Answer, Transport
 from tests.sinks.conftest import Certificates
 from tests.sinks.http_server import Heard, HttpServer, answer, read_request

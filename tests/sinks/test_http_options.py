@@ -17,8 +17,8 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.host.clock import Clock
 from gateway.sinks.http.config import Basic, Format, HttpConfig
+from gateway.sinks.net.address_guard import Guard
 from gateway.sinks.net.excerpt import MOST, Excerpts
-from gateway.sinks.net.guard import Guard
 from gateway.sinks.net.http_client import Transport
 from tests.sinks.http_server import Heard, HttpServer, answer, read_request
 from tests.sinks.sending import PATIENCE, SECRETS, opened, outgoing, ref, send

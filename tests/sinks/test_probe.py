@@ -26,7 +26,7 @@ from gateway.sinks.base import Found, SinkSettings
 from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.jsonl.config import JsonlConfig
-from gateway.sinks.net.guard import Guard
+from gateway.sinks.net.address_guard import Guard
 from gateway.sinks.net.http_client import Transport
 from gateway.sinks.slack.config import SlackConfig
 from tests.sinks.conftest import Certificate, Certificates

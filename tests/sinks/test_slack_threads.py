@@ -20,7 +20,7 @@ from gateway.core.values import Duration
 from gateway.sinks import open_sink
 from gateway.sinks.base import Conversations, Outgoing, Sink
 from gateway.sinks.slack.config import SlackConfig
-from gateway.sinks.slack.errors import SINK_WIDE
+from gateway.sinks.slack.error_codes import SINK_WIDE
 from gateway.store.conversations import SinkConversations
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import FakeClock

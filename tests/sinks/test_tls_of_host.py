@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gateway.sinks.net.tls import of_host
+from gateway.sinks.net.trust import of_host
 
 
 def test_all_sinks_share_one_context_until_the_authorities_of_the_host_change(

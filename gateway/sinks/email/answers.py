@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import aiosmtplib
 
 from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
-from gateway.sinks.net.guard import BlockedAddress, words
+from gateway.sinks.net.address_guard import BlockedAddress, words
 
 _NAMED = 5
 """Refused recipients in one detail."""

@@ -16,9 +16,9 @@ from gateway.sinks.email.answers import failure, no_utf8, verdict
 from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.email.mail import render, template_of
 from gateway.sinks.email.smtp import Idle, greet, leave, name_recipients, say_content
+from gateway.sinks.net.address_guard import Guard
 from gateway.sinks.net.dial import Dialler
-from gateway.sinks.net.guard import Guard
-from gateway.sinks.net.tls import of_host
+from gateway.sinks.net.trust import of_host
 
 _REMEMBERED = 1000
 """Deliveries that some recipients have and others do not."""

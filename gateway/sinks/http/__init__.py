@@ -6,7 +6,7 @@ from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.http.preview import preview
 from gateway.sinks.http.probe import probe
 from gateway.sinks.http.sink import HttpSink
-from gateway.sinks.net.tls import read_authorities
+from gateway.sinks.net.trust import read_authorities
 
 TYPE = SinkType(
     config=HttpConfig,

@@ -24,7 +24,7 @@ from gateway.sinks.checking import (
 )
 from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.http.request import OWN_HEADERS, OWN_PREFIXES
-from gateway.sinks.net import tls
+from gateway.sinks.net import trust
 
 _MOST_SECRETS = 2
 """The old one and the new one, which sign side by side."""
@@ -113,7 +113,7 @@ def _check_authorities(config: HttpConfig, say: Say, resolved: Resolved) -> None
 def _trouble(ca: Path) -> str | None:
     """Return why a file cannot be a list of authorities; None if it can."""
     try:
-        tls.context(ca)
+        trust.context(ca)
     except ValueError as error:
         return str(error).removeprefix("ca: ")
     return None

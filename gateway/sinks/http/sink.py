@@ -12,15 +12,15 @@ from gateway.core.signature import Key
 from gateway.sinks.base import Opening, Outgoing
 from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.http.request import render
-from gateway.sinks.net import tls
-from gateway.sinks.net.guard import Guard
+from gateway.sinks.net import trust
+from gateway.sinks.net.address_guard import Guard
 
 
 def tls_context(config: HttpConfig, opening: Opening) -> ssl.SSLContext | None:
-    """Return the TLS context of a sink that has one of its own, else None. Raises ValueError, as `tls.context` does."""
+    """Return the TLS context of a sink that has one of its own, else None. Raises ValueError, as `trust.context` does."""
     if config.ca is None and config.certificate is None:
         return None
-    return tls.context(
+    return trust.context(
         None if config.ca is None else opening.base / config.ca,
         None if config.certificate is None else opening.secret(config.certificate),
         None if config.key is None else opening.secret(config.key),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
 from gateway.host.blocking import start_in_thread
-from gateway.sinks.net.guard import AddressInfo, BlockedAddress, Guard, lookup
+from gateway.sinks.net.address_guard import AddressInfo, BlockedAddress, Guard, lookup
 
 CONNECT_SECONDS = 10.0
 """The longest that resolving and connecting may take together."""

@@ -21,12 +21,12 @@ from gateway import __version__
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.urls import Url, UrlError, parse_url
 from gateway.sinks.base import Deadline
+from gateway.sinks.net.address_guard import BlockedAddress, Guard, words
 from gateway.sinks.net.dial import Dialler
 from gateway.sinks.net.excerpt import Excerpts
-from gateway.sinks.net.guard import BlockedAddress, Guard, words
 from gateway.sinks.net.http_answer import MOST_BODY, AnswerReader, NotHttpError
 from gateway.sinks.net.http_connection import Pool
-from gateway.sinks.net.tls import of_host, refused
+from gateway.sinks.net.trust import of_host, refused
 
 _READ_SECONDS = 2.0
 """Seconds for the rest of an answer whose status is known already, and less where the attempt ends before: the verdict has come,

@@ -12,9 +12,9 @@ from contextlib import suppress
 from gateway.core.urls import UrlError, parse_url
 from gateway.host.clock import Clock
 from gateway.sinks.base import Found
+from gateway.sinks.net.address_guard import AddressInfo, BlockedAddress, Guard, words
 from gateway.sinks.net.dial import Dialler
-from gateway.sinks.net.guard import AddressInfo, BlockedAddress, Guard, words
-from gateway.sinks.net.tls import refused
+from gateway.sinks.net.trust import refused
 
 GOODBYE_SECONDS = 1.0
 """Seconds for the end of a conversation, when the result is known already."""

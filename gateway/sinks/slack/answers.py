@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
-from gateway.sinks.slack.errors import PLACE_GONE, remedy_of, scope_of
+from gateway.sinks.slack.error_codes import PLACE_GONE, remedy_of, scope_of
 from gateway.sinks.text.language import one_line
 
 if TYPE_CHECKING:  # it brings aiohttp, which a command that sends nothing need not wait for

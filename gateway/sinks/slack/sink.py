@@ -16,7 +16,7 @@ from gateway.core.conversation import Conversation
 from gateway.core.errors import StoreError
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
 from gateway.sinks.base import Conversations, Deadline, Opening, Outgoing
-from gateway.sinks.net.guard import Guard
+from gateway.sinks.net.address_guard import Guard
 from gateway.sinks.slack.answers import Answered, Gone, Posted, Unfit, of_api, of_auth_test, of_webhook
 from gateway.sinks.slack.config import SlackConfig
 from gateway.sinks.slack.posts import Words, Writer, edit, first, plain, reply

@@ -20,7 +20,7 @@ from gateway.control.reverify import Reverify, UnknownSource
 from gateway.control.status import Observer
 from gateway.core.errors import BackupFailed, StoreCorrupt, StoreError
 from gateway.core.selection import Selection, Target
-from gateway.web.admin import asked, documents
+from gateway.web.admin import asked, json_documents
 from gateway.web.responses import json_response
 
 _WINDOW = ("since", "until", "after", "limit")
@@ -75,23 +75,23 @@ class Api:
                 case "GET", ["messages", text]:
                     asked.query(request)
                     stories, more = await self._browse.show(text)
-                    shown = [documents.story_json(story) for story in stories]
+                    shown = [json_documents.story_json(story) for story in stories]
                     return json_response(200, {"messages": shown, "more": more})
                 case "GET", ["messages", text, "attempts", sink]:
                     given = asked.query(request, "after", "limit")
                     begin = asked.number(given, "after") or 0
                     page, after = await self._browse.attempts(text, sink, begin, asked.limit(given))
-                    return json_response(200, {"attempts": documents.attempts_json(page), "after": after})
+                    return json_response(200, {"attempts": json_documents.attempts_json(page), "after": after})
                 case "GET", ["deliveries"]:
                     return await self._deliveries(request)
                 case "GET", ["sinks"]:
                     asked.query(request)
-                    return json_response(200, {"sinks": [documents.sink_json(one) for one in await self._browse.sinks()]})
+                    return json_response(200, {"sinks": [json_documents.sink_json(one) for one in await self._browse.sinks()]})
                 case "GET", ["routing"]:
                     given = asked.query(request, "since", "after")
                     since = asked.seconds(given, "since") or 0.0
                     routed = await self._browse.routing(since, asked.number(given, "after"))
-                    return json_response(200, documents.routing_json(routed))
+                    return json_response(200, json_documents.routing_json(routed))
                 case "POST", _:
                     asked.query(request)
                     if (answer := await self._act(request, path)) is not None:
@@ -140,14 +140,14 @@ class Api:
     async def _messages(self, request: web.BaseRequest) -> web.Response:
         given = asked.query(request, "id", "status", *_WINDOW)
         page, after = await self._browse.messages(_selection(given), asked.number(given, "after") or 0, asked.limit(given))
-        return json_response(200, {"messages": [documents.message_json(one) for one in page], "after": after})
+        return json_response(200, {"messages": [json_documents.message_json(one) for one in page], "after": after})
 
     async def _deliveries(self, request: web.BaseRequest) -> web.Response:
         given = asked.query(request, "id", "state", "sink", *_WINDOW)
         seq, _, sink = given.get("after", "0.").partition(".")
         begin = Target(asked.number({"after": seq}, "after") or 0, sink)
         page, after = await self._browse.deliveries(_selection(given), begin, asked.limit(given))
-        listed = [documents.delivery_json(one) for one in page]
+        listed = [json_documents.delivery_json(one) for one in page]
         return json_response(200, {"deliveries": listed, "after": f"{after.seq}.{after.sink}" if after else None})
 
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway.core.networks import UNIX
 from gateway.observability.logs import KnownReason
-from gateway.web.server.connection import Connection
+from gateway.web.server.client_connection import Connection
 from gateway.web.server.seating import Arrival, Seating
 from gateway.web.server.tls import CLOSING_SECONDS, Tls
 

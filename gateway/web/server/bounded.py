@@ -11,7 +11,7 @@ from aiohttp import http_parser, web
 
 from gateway.core.errors import ListenError
 from gateway.core.networks import network_of
-from gateway.web.server.connection import Connection
+from gateway.web.server.client_connection import Connection
 from gateway.web.server.drain_times import SENDERS, DrainTimes
 from gateway.web.server.places import Places
 from gateway.web.server.seating import Arrival, Seating

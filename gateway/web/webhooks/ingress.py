@@ -17,7 +17,7 @@ from gateway.ingest.rejections import Rejections
 from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.logs import Log, Sparing
 from gateway.web.responses import Ack, json_response
-from gateway.web.server.connection import Connection
+from gateway.web.server.client_connection import Connection
 from gateway.web.webhooks.access import Access
 
 _BODY_SECONDS = 5.0

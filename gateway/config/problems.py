@@ -24,7 +24,7 @@ _PASTED = re.compile(r"whsec_|-----BEGIN|[A-Za-z0-9+/=]{120}")
 _NO_PLACE = re.compile(rf"(?i)xox[a-z]-|://|{_PASTED.pattern}")
 
 
-def problems(findings: Iterable[Finding], texts: Mapping[Path, str]) -> list[Problem]:
+def problems_of(findings: Iterable[Finding], texts: Mapping[Path, str]) -> list[Problem]:
     """Look up where each finding stands, in the order in which they stand in the files."""
     from gateway.config.positions import Positions  # it costs start-up time that a good file need not pay
 
