@@ -35,7 +35,7 @@ secrets = [{{ env = "LEGITMARK_SECRET" }}]
 type = "jsonl"
 path = "events.jsonl"
 
-# A system of yours: gets the body byte for byte, signed with a secret of its own. There are also "slack" and "email".
+# A system of yours: gets the body byte for byte, signed with a secret of its own. The manual shows every type of sink.
 # [sinks.erp]
 # type = "http"
 # url = "https://erp.example.internal/hooks/legitmark"
@@ -52,7 +52,7 @@ sinks = ["archive"]
 # sinks = ["erp"]
 
 # The gateway's own events: a delivery is dead, a sink is left alone, a message can't be read. They take only routes that ask
-# for them, so name here who should know: a sink of type "slack" or "email".
+# for them, so name here who should know: a sink whose messages people read.
 [[routes]]
 name = "somebody is told"
 source = "gateway"

@@ -42,6 +42,17 @@ SECRETS = {
     "FRAUD_DESK_WEBHOOK": "https://hooks.example.com/services/T0/B0/x",
     "SMTP_PASSWORD": "correct-horse",
 }
+
+
+def keys_of(name: str) -> list[Key]:
+    return list(chain.from_iterable(table.keys() for table in TABLES if table.name == name))
+
+
+def is_type(table: Table, key: Key) -> bool:
+    """Whether a key is the `type` of a sink."""
+    return table.name.startswith("sinks.") and key.name == "type"
+
+
 COMMENTED = [pytest.param(table, id=f"{table.name}-{table.start}") for table in TABLES if table.commented]
 
 STRUCTS: dict[str, type[Struct]] = {
@@ -51,10 +62,7 @@ STRUCTS: dict[str, type[Struct]] = {
     "audit": AuditSettings,
     "defaults": DefaultsSettings,
     "sources.legitmark": SourceSettings,
-    "sinks.archive": SINK_TYPES["jsonl"].config,
-    "sinks.erp": SINK_TYPES["http"].config,
-    "sinks.fraud_desk": SINK_TYPES["slack"].config,
-    "sinks.customer_care": SINK_TYPES["email"].config,
+    **{table.name: SINK_TYPES[key.value].config for table in TABLES for key in keys_of(table.name) if is_type(table, key)},
     "routes": RouteSettings,
     "tests": Expectation,
 }
@@ -64,10 +72,6 @@ FIELDS = [
     for field in fields(struct)
     if field.name != "identity"  # a table of its own, tested below
 ]
-
-
-def keys_of(name: str) -> list[Key]:
-    return list(chain.from_iterable(table.keys() for table in TABLES if table.name == name))
 
 
 def default_of(field: FieldInfo) -> Any:

@@ -37,13 +37,13 @@ def ref(name: str) -> SecretRef:
     return SecretRef(env=name)
 
 
-def opening(base: Path, clock: Clock | None = None, **secrets: str) -> Opening:
+def opening(base: Path, clock: Clock | None = None, /, **secrets: str) -> Opening:
     """With the real environment's rules for secrets, but not with the environment of this process."""
     environment = Environment(SECRETS | secrets)
     return Opening(name="erp", base=base, secret=lambda ref: environment.secret(ref, base), clock=clock or FakeClock())
 
 
-def opened(config: SinkSettings, base: Path, clock: Clock | None = None, **secrets: str) -> contextlib.aclosing[Sink]:
+def opened(config: SinkSettings, base: Path, clock: Clock | None = None, /, **secrets: str) -> contextlib.aclosing[Sink]:
     return contextlib.aclosing(open_sink(config, opening(base, clock, **secrets)))
 
 
@@ -71,7 +71,7 @@ def outgoing(
     )
 
 
-async def probe(config: SinkSettings, base: Path, clock: Clock | None = None, **secrets: str) -> Found:
+async def probe(config: SinkSettings, base: Path, clock: Clock | None = None, /, **secrets: str) -> Found:
     return await type_of(config).probe(config, opening(base, clock, **secrets))
 
 

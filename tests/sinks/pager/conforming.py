@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from tests.sinks.pager import registered
+import tests.sinks.pager.registered  # noqa: F401 (puts it into the list)
+from tests.sinks.pager import TYPE
 from tests.sinks.pager.config import PagerConfig
 from tests.sinks.pager.service import PagerService, hanging, saying
 from tests.sinks.sending import ref
 from tests.sinks.subjects import SUBJECTS, Subject
 
-SUBJECTS[registered.TYPE.name] = Subject(
+SUBJECTS[TYPE.name] = Subject(
     settings=lambda port: PagerConfig(host="127.0.0.1", port=port, number="4711", token=ref("BEARER")),
     taking=PagerService,
     hanging=hanging,
