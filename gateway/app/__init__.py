@@ -1,9 +1,9 @@
 """Composes the gateway: builds its parts, runs them, moves them to another configuration, and stops them.
 
-    parts      every part, built in order; read it to see what a gateway consists of
-    derive     the plain values that parts take from the configuration
-    lifecycle  open, run, be ready, drain, stop
-    reload     another configuration, for all parts or for none
-    running    the configuration in effect
-    readiness  why the gateway is not ready, and its status line
+parts      every part, built in order; read it to see what a gateway consists of
+derive     the plain values that parts take from the configuration
+lifecycle  open, run, be ready, drain, stop
+reload     another configuration, for all parts or for none
+running    the configuration in effect
+readiness  why the gateway is not ready, and its status line
 """

@@ -8,8 +8,8 @@ from pathlib import Path
 from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
 from gateway.host.environment import read_regular
 from gateway.sinks.base import Opening, Outgoing
+from gateway.sinks.net.address_guard import Guard, words
 from gateway.sinks.net.dial import Dialler
-from gateway.sinks.net.guard import Guard, words
 from tests.sinks.pager.config import PagerConfig
 
 
