@@ -50,6 +50,8 @@ def backup(
     The running gateway writes it, as its own user and on its own host. The file is there when it is whole and on disk, or not
     at all; Ctrl-C ends it. One that is there already is never overwritten. Where no gateway runs, this command does it.
 
+    Example: gateway db backup /var/backups/gateway.db
+
     Exit codes: 0 done, 1 another one is under way, 2 FILE is there already, 65 the database is corrupt, 69 no gateway answers
     and its database is not to be had either, 74 it can't be written (no room, no right).
 
@@ -89,6 +91,8 @@ def check(
 
     Every page, each index against its table, what refers to what, and the counters. Nothing is changed, and the traffic goes on.
     Where no gateway runs, this command does it.
+
+    Example: gateway db check /var/backups/gateway.db
 
     Exit codes: 0 sound, 1 only counters are wrong, or a backup is under way, 65 the file is corrupt, 69 no gateway answers and
     its database is not to be had either, 74 it can't be read to its end.
