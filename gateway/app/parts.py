@@ -194,8 +194,8 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
 
     # What people do to a running gateway.
-    browse = Browse(store=store, router=lambda: inbox.rules.router, lanes=directory)
-    operator = Operator(store=store, audit=audit, router=lambda: inbox.rules.router, lanes=directory, clock=lane_clock)
+    browse = Browse(store=store, router=inbox.router, lanes=directory)
+    operator = Operator(store=store, audit=audit, router=inbox.router, lanes=directory, clock=lane_clock)
     upkeep = Upkeep(store=store, space=space, clock=clock, log=log)
     drills = Drills(lanes=directory, routes=config.routes, clock=clock, log=log)
     reverify = Reverify(

@@ -31,7 +31,7 @@ class Start(Protocol):
 
 
 class Opened(Struct, frozen=True):
-    """The sinks that a configuration needs and the running one lacks, open already."""
+    """The open sinks that a configuration needs and the running one lacks."""
 
     config: Config
     sinks: dict[str, Sink]
@@ -40,7 +40,10 @@ class Opened(Struct, frozen=True):
 
 
 class Lanes:
-    """Built by `open`. Lanes that are made directly have no sink until a reload brings some."""
+    """All lanes, and the way from one configuration to the next. `open` builds them for the first one.
+
+    Lanes that are made directly have no sink until a reload brings some.
+    """
 
     def __init__(self, config: Config, directory: Directory, world: LaneWorld, clock: Clock) -> None:
         self._config = config
@@ -48,8 +51,8 @@ class Lanes:
         self._world = world
         self._clock = clock
         self._left: dict[str, Lane] = {}
-        """The lanes of sinks that left the configuration. Each ends what it has in flight. If the name comes back, the same
-        lane goes on: another one would not know what is in flight, and send it twice."""
+        """The lanes of sinks that left the configuration. Each ends what it has in flight. If the name comes back, the same lane
+        goes on, because another lane would not know what is in flight, and would send it again."""
         self._start: Start | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._unused: list[tuple[str, Sink]] = []
@@ -63,8 +66,8 @@ class Lanes:
         """Open the sinks of a configuration and make a lane for each. Raises SinkSetupError or StoreError.
 
         Args:
-            directory: the lanes are entered here.
-            clock: what sinks sign by: the wall clock, even while it jumps and the lanes go by another one.
+            directory: gets an entry for each lane.
+            clock: the wall clock, by which sinks sign; the lanes have a clock that does not jump.
         """
         lanes = cls(structs.replace(config, sinks={}), directory, world, clock)
         lanes.use(await lanes.open_sinks(config))
@@ -87,10 +90,10 @@ class Lanes:
             lane.stop()
 
     async def prepare(self, config: Config) -> Callable[[], None]:
-        """Open what a configuration needs, and tell the store of it; nothing that runs is touched.
+        """Open the sinks that a configuration needs, and tell the store about them. Nothing that runs is touched.
 
         Returns the swap, see `use`.
-        Raises SinkSetupError or StoreError; whatever was opened is closed again then.
+        Raises SinkSetupError or StoreError; the opened sinks are closed again then.
         """
         opened = await self.open_sinks(config)
         try:
@@ -159,7 +162,7 @@ class Lanes:
         try:
             await self.tell_store(self._config)
         except StoreError:
-            return  # those few go without an order, until the next start
+            return  # the few deliveries that came meanwhile go without an order, until the next start
         for name in sinks:
             if (lane := self._directory.get(name)) is not None:
                 lane.refresh()
@@ -183,7 +186,7 @@ class Lanes:
         in_use = self._config is config
         await store.sync_sinks(config.sinks, in_order if in_use else in_order - set(new), self._world.clock.now())
         for name, settings in config.sinks.items():
-            if name not in before or in_use:  # its retries may have become shorter while nobody looked after it
+            if name not in before or in_use:  # its retries may have become shorter while it was not in use
                 await store.clamp_due(name, self._world.clock.now() + longest_wait(policy_of(settings)))
 
     def _add(self, lane: Lane) -> None:

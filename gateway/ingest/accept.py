@@ -61,6 +61,10 @@ class Inbox:
         """The rules that the next message goes by."""
         return self._rules
 
+    def router(self) -> Router:
+        """The router that the next message goes by."""
+        return self._rules.router
+
     def use(self, rules: Rules) -> None:
         """Go by other rules from the next message on."""
         self._rules = rules

@@ -1,9 +1,9 @@
-"""After an unclean end: the audit lines of what was committed, and perhaps answered, before they were written.
+"""Completes the audit log after an unclean end, when steps may be committed, and perhaps answered, without their lines.
 
-The database keeps what the log may lack (see `store.unlogged`). Each of those lines is written once, in the order of the commits
-and with the instant of the step itself, unless it stands in the log. A log that lost its end in a power cut, which is newer than
-what the kernel had put on the disk, also gets the lines of all messages newer than its last one (docs/reference.md, "Audit log").
-A log that was taken away gets nothing of what it said.
+The database keeps every step until its line is written. Each kept step gets its line once, in the order of the commits and with
+the instant of the step itself, unless the log has it already. A power cut may have cost the log its end, because the kernel had
+not put it on the disk; then the messages newer than the log's last line get their lines, too (docs/reference.md, "Audit log"). If
+the log itself was taken away, nothing that it said is written again.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from gateway.store.base import CatchingUp
 
 _PAGE = 500
 _MARKS = 100
-"""Commits whose steps are read at a time."""
+"""Commits whose steps are read at once."""
 _Key = tuple[str, str | None, str | None, int | None]
 
 
 async def catch_up(store: CatchingUp, audit: AuditLog, path: Path, *, unclean: bool) -> int:
-    """Complete the log after an unclean end, and forget what the database kept for that; how many lines were missing."""
+    """Complete the log after an unclean end, and forget what the database kept for that. Returns the number of missing lines."""
     lines = await _CatchUp(store, audit, path).run() if unclean else 0
     await store.end_catch_up()
     return lines
@@ -63,7 +63,7 @@ class _CatchUp:
         return self._lines
 
     async def _messages(self, after: int, before: int | None) -> None:
-        """Messages beyond a seq and below another: what the database no longer keeps, and the log does not tell."""
+        """Write the lines of the messages after `after` and below `before`, whose steps the database no longer keeps."""
         while page := await self._store.messages_after(after, _PAGE):
             for kept in page:
                 if before is not None and kept.seq >= before:
@@ -99,7 +99,7 @@ class _CatchUp:
         self._step(event, ids, step.at_ms / 1000)
 
     def _tell_message(self, kept: KeptMessage) -> None:
-        """Add the lines of a message. Nobody knows any more which routes applied then; the sinks are known."""
+        """Add the lines of a message, without the routes that applied then: only the sinks are known."""
         status, message = kept.status, kept.message
         event = MessageQuarantined() if status == "quarantined" else MessageAccepted(sinks=kept.sinks)
         if (event.name, message.id, None, None) in self._there:
@@ -113,7 +113,7 @@ class _CatchUp:
         self._lines += 1
 
     async def _first_kept(self) -> int | None:
-        """The first message that came in with what the database keeps; None: none did."""
+        """The seq of the first message among the kept steps; None if there is none."""
         after = 0
         while page := await self._store.unlogged(after, _MARKS):
             for _, steps in page:
@@ -124,7 +124,7 @@ class _CatchUp:
         return None
 
     async def _last_logged(self) -> int | None:
-        """The seq of the last message that the log tells of as new; None: the log is gone."""
+        """The seq of the last message that the log has as new; None if the log is gone."""
         last = last_line(self._path)
         if last.message_id is not None:
             message_id = last.message_id

@@ -73,10 +73,13 @@ class ClockJumps:
         self._keep_time_at = clock.monotonic()
 
     def look(self) -> float:
-        """Return the seconds by which the wall clock jumped since the last look, once everybody knows; 0.0 if it did not."""
+        """Look at the wall clock, and tell the store and the lanes of a jump.
+
+        Returns the seconds by which it jumped since the last look; 0.0 if it did not.
+        """
         jumped = self._lane_clock.follow()
         if jumped:
-            # No await between these: nobody reckons with one half of a jump.
+            # No await between these, so that no other task goes by one half of a jump.
             self._store.shift_clock(jumped)
             for lane in list(self._lanes.values()):
                 lane.clock_jumped()
@@ -85,7 +88,7 @@ class ClockJumps:
         return jumped
 
     async def keep_time(self) -> None:
-        """Write the time down where that is due: after a jump, and once a minute. Raises StoreError."""
+        """Have the store write down the time if that is due: after a jump, and once a minute. Raises StoreError."""
         monotonic = self._clock.monotonic()
         if monotonic >= self._keep_time_at:
             await self._store.keep_time(self._clock.now())

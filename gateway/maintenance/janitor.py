@@ -72,7 +72,7 @@ class Janitor:
         self._throughput.step()
         try:
             if self._store.trouble is not None:
-                await self._store.try_disk()  # the disk may have room again, and nobody else may write now
+                await self._store.try_disk()  # the disk may have room again, and nothing else is written meanwhile
             if self._clock_jumps.look() > 0:
                 self._purge_at = max(self._purge_at, self._clock.monotonic() + _PURGE_HELD)
             await self._clock_jumps.keep_time()
