@@ -138,6 +138,15 @@ def test_tasks_are_made_where_they_have_an_owner(module: str) -> None:
         assert "create_task" not in names, f"{module}: tasks belong to app and lane, and to the handshakes"
 
 
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("gateway.app")])
+def test_the_composition_builds_parts_whole_and_sets_nothing_on_them_later(module: str) -> None:
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            assert ast.unparse(node.value) == "self", (
+                f"{module}:{node.lineno} sets {ast.unparse(node)}: give it to the constructor"
+            )
+
+
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("gateway.core")])
 def test_the_core_is_pure(module: str) -> None:
     tree = ast.parse(MODULES[module].read_text())
