@@ -59,7 +59,7 @@ def route(
     body = event_bytes(event, set_, config, admin)
     decoded = events.decode(body)
     if isinstance(decoded, events.Undecodable):
-        raise UsageError(f"{decoded.detail}: the gateway would quarantine this message, and not route it")
+        raise UsageError(f"{decoded.detail}: this message would be quarantined, and not routed")
     explainer = Explainer(loaded)
     decision = explainer.router.route(decoded, name)
     if render is not None:
