@@ -1,4 +1,4 @@
-"""What all sinks share: their settings, the delivery that they are given, and the parts that make up a sink type."""
+"""The parts that all sinks share: settings, the delivery that a sink gets, and the definition of a sink type."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SinkSettings(Struct, frozen=True, kw_only=True):
     concurrency: int = 16
     rate: Rate | None = None
     ordering: Literal["none", "sr"] | None = "none"
-    """None if the key is not written and the sink type decides."""
+    """The order of deliveries; None if the key is not written and the sink type decides."""
     breaker: Breaker = Breaker()
     give_up_after: Duration = Duration("7d")
 
@@ -73,7 +73,7 @@ class ReadableSettings(SinkSettings, frozen=True, kw_only=True):
     """The keys of a sink whose messages people read."""
 
     locale: Locale | None = None
-    """None, here and for `timezone`, until the default of `[defaults]` is filled in."""
+    """The language; like `timezone`, it is None until the default of `[defaults]` is filled in."""
     timezone: str | None = None
     link: str | None = None
     """A URL with placeholders (`language.LINK_FIELDS`)."""
@@ -103,7 +103,7 @@ class Outgoing(Struct, frozen=True):
     received_at: float
     """Unix seconds, UTC."""
     event: Event | None
-    """None for a quarantined message that is replayed."""
+    """The decoded content; None for a quarantined message that is replayed."""
     body: bytes
     content_type: str | None
     attempt: int
@@ -160,7 +160,7 @@ class Opening(Struct, frozen=True):
     secret: Callable[[SecretRef], Secret]
     clock: Clock
     conversations: Conversations | None = None
-    """None if nothing keeps conversations; then each message stands alone."""
+    """The memory of threads; None if there is none, and then each message stands alone."""
 
 
 class Found(Struct, frozen=True):

@@ -66,7 +66,7 @@ class Resolved(Struct, frozen=True):
     now: float
     """Unix seconds."""
     once: Once
-    """For work that is too slow to be repeated in every reload, such as parsing a certificate."""
+    """Remembers work that is too slow to be repeated in every reload, such as parsing a certificate."""
 
     def reveal(self, ref: SecretRef | None) -> str | None:
         """Return the text of a secret; None if the sink names none, or if it could not be read."""
@@ -134,12 +134,12 @@ def token_trouble(token: str) -> str | None:
 
 
 def is_header_value(text: str) -> bool:
-    """Whether a text can be sent as the value of an HTTP header."""
+    """Return whether a text can be sent as the value of an HTTP header."""
     return text.isascii() and text.isprintable()
 
 
 def is_token(text: str) -> bool:
-    """Whether a text has nothing but visible ASCII characters."""
+    """Return whether a text has only visible ASCII characters."""
     return re.fullmatch(r"[!-~]+", text) is not None
 
 

@@ -1,4 +1,4 @@
-"""What the answers of a mail server mean for a delivery.
+"""The meaning of a mail server's answers for a delivery.
 
 Answer                                                    Outcome
 4xx, a broken connection, no answer                       Retry: it may work later
@@ -21,7 +21,7 @@ from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
 from gateway.sinks.net.address_guard import BlockedAddress, words
 
 _NAMED = 5
-"""Refused recipients in one detail."""
+"""The most refused recipients that one detail names."""
 _TOO_BIG = (523, 552)
 """The mail is larger than the server takes (RFC 1870, section 6; 523 by some servers)."""
 _TOO_BIG_ENHANCED = frozenset({"5.2.3", "5.3.4"})
@@ -29,7 +29,7 @@ _TOO_BIG_ENHANCED = frozenset({"5.2.3", "5.3.4"})
 _LOGIN = frozenset({530, 534, 535, 538})
 """Authentication required, too weak, invalid, or wanted under encryption (RFC 4954, section 6)."""
 _COMMANDS = frozenset({500, 501, 502, 503, 504, 521, 556, 555})
-"""The server does not know what every mail is sent with (RFC 5321, section 4.2.2), or takes no mail at all (RFC 7504)."""
+"""The server does not know a command that every mail needs (RFC 5321, section 4.2.2), or takes no mail at all (RFC 7504)."""
 _OF_THE_MAIL = frozenset(
     {
         *("5.0.0", "5.2.0", "5.2.3", "5.3.0", "5.3.4", "5.5.0", "5.5.2"),
@@ -37,25 +37,26 @@ _OF_THE_MAIL = frozenset(
         *("5.7.0", "5.7.1", "5.7.5", "5.7.6", "5.7.7"),
     }
 )
-"""What a refusal behind the content may hold against this mail alone, by RFC 3463 and IANA's registry of SMTP enhanced status
-codes: its size, its content and media, its integrity, and a policy that says no more.
+"""Codes by which a refusal after the content concerns this mail alone (RFC 3463 and IANA's registry of SMTP enhanced status
+codes): its size, its content and media, its integrity, and a policy without details.
 
-Everything else is about the sender, the login, the recipients, their mailboxes, the route or the server, which are the same for
-every mail: an address or mailbox that is gone (5.1, 5.2), a server that takes nothing (5.3), a sending limit (5.4.5, as Gmail
-says it), a command (5.5), SPF, DKIM, DMARC or a blocked account (5.7.20 to 5.7.27, 5.7.5xx of Exchange Online).
+Every other code is about the sender, the login, the recipients, their mailboxes, the route or the server, which are the same for
+every mail: an address or mailbox that is gone (5.1, 5.2), a server that takes nothing (5.3), a sending limit (5.4.5, which Gmail
+uses), a command (5.5), SPF, DKIM, DMARC or a blocked account (5.7.20 to 5.7.27, and 5.7.5xx of Exchange Online).
 """
 
 _ENHANCED = re.compile(r"\s*([245]\.[0-9]{1,3}\.[0-9]{1,3})\b")
 
 
 def verdict(refused: Mapping[str, aiosmtplib.SMTPResponse], recipients: int, place: str) -> Outcome:
-    """Who was refused for now (4xx) is tried again. Where nobody is, it is delivered if anybody has it.
+    """Decide on a mail that was handed over. A recipient that was refused for now (4xx) is a retry. Without one, the mail is
+    delivered if any recipient has it.
 
-    The detail names those who were refused, also of a mail that is delivered: it stands in the audit log and in `gateway show`.
+    The detail names the refused recipients, even if the mail is delivered; the audit log and `gateway show` have it.
 
     Args:
         refused: the answer for each recipient that was refused in this attempt; all others have the mail.
-        recipients: how many there are in all.
+        recipients: the number of all recipients.
     """
     if not refused:
         return Delivered(250)
@@ -75,7 +76,7 @@ def verdict(refused: Mapping[str, aiosmtplib.SMTPResponse], recipients: int, pla
 
 
 def failure(error: aiosmtplib.SMTPException | OSError | UnicodeError, host: str, port: int) -> Retry | Reject:
-    """The outcome of an attempt that no recipient was named in, or that ended behind the content."""
+    """Return the outcome of an attempt that ended before a recipient was named, or after the content."""
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     match error:
         case BlockedAddress():
@@ -122,7 +123,7 @@ def failure(error: aiosmtplib.SMTPException | OSError | UnicodeError, host: str,
 
 
 def no_utf8(addresses: list[str], place: str) -> Retry:
-    """The server can't take an address whose local part is beyond ASCII (RFC 6531, section 3.2)."""
+    """Return the outcome if the server cannot take an address whose local part is beyond ASCII (RFC 6531, section 3.2)."""
     named = ", ".join(addresses[:_NAMED])
     detail = f"{place} offers no SMTPUTF8, which {named} needs; use a server that does, or an address in ASCII before its @"
     return Retry(Reason.PROTOCOL, detail, sink_wide=True)
@@ -149,7 +150,7 @@ def _refused_content(error: aiosmtplib.SMTPDataError, place: str) -> Retry | Rej
 
 
 def _refused_tls(error: ssl.SSLError, place: str) -> Retry:
-    """A certificate that is refused needs a person; another fault of TLS may be a passing one."""
+    """Return the outcome of a TLS fault. A refused certificate needs a person; another fault may pass."""
     detail = f"{place}: TLS failed: {error.reason or 'the certificate was refused'}"
     return Retry(Reason.TLS, detail, sink_wide=isinstance(error, ssl.SSLCertVerificationError))
 
@@ -170,6 +171,6 @@ def _is_too_big(code: int, message: str) -> bool:
 
 
 def _enhanced(message: str) -> str | None:
-    """The enhanced status code (RFC 3463) at the beginning of an answer's text."""
+    """Return the enhanced status code (RFC 3463) at the beginning of an answer's text."""
     match = _ENHANCED.match(message)
     return match[1] if match else None

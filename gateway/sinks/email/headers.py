@@ -1,7 +1,7 @@
-"""Writes the lines of a mail's head: folded, in ASCII, and read the same by every mail program.
+"""The lines of a mail's head: folded, in ASCII, and read the same way by every mail program.
 
-The standard library is not used for it: its policies fold a comma between two addresses into an encoded word, and the faults
-differ from one version of Python to the next. Rules: RFC 5322 (structure, folding) and RFC 2047 (encoded words).
+The standard library is not used: its policies fold a comma between two addresses into an encoded word, and the faults differ
+from one version of Python to the next. Rules: RFC 5322 (structure, folding) and RFC 2047 (encoded words).
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from collections.abc import Iterable, Sequence
 from gateway.core.mailbox import Mailbox
 
 _LINE = 76
-"""Characters of a line with an encoded word (RFC 2047, section 2); 78 would do for the others (RFC 5322, section 2.1.1)."""
+"""Characters of a line with an encoded word (RFC 2047, section 2); other lines may have 78 (RFC 5322, section 2.1.1)."""
 _WORD = 75
 """Characters of an encoded word."""
 _BEGIN, _END = "=?utf-8?b?", "?="
 _FEWEST_BYTES = 12
-"""Bytes for which an encoded word is begun on a line that has others."""
+"""The fewest bytes for which an encoded word begins on a line that already has text."""
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _LONGEST_PLAIN = 60
-"""Characters of a name in ASCII, or of one word of a text, that stand as they are; longer ones are encoded, to be folded."""
+"""Characters of an ASCII name, or of one word of a text, that stay as they are. A longer one is encoded, to be folded."""
 
 
 def address_header(name: str, mailboxes: Sequence[Mailbox]) -> str:
-    """`To: ...`, with its line end. A comma stands behind an address, never inside of an encoded word."""
+    """Return a header such as `To`, with its line end. A comma stands after an address, never inside an encoded word."""
     line = _Lines(name)
     for number, mailbox in enumerate(mailboxes, start=1):
         comma = "," if number < len(mailboxes) else ""
@@ -41,7 +41,7 @@ def address_header(name: str, mailboxes: Sequence[Mailbox]) -> str:
 
 
 def text_header(name: str, text: str) -> str:
-    """`Subject: ...`, with its line end. Control characters become blanks, so that none of them can begin another header."""
+    """Return a header such as `Subject`, with its line end. Control characters become blanks, so that none can begin a header."""
     text = _without_controls(text)
     words = text.split(" ")
     line = _Lines(name)
@@ -55,18 +55,18 @@ def text_header(name: str, text: str) -> str:
 
 
 def id_header(name: str, identifier: str) -> str:
-    """`Message-ID: <...>`, with its line end; in one piece, however long it is."""
+    """Return a header such as `Message-ID`, with its line end. An id of any length stays in one piece."""
     return f"{name}: {_without_controls(identifier)}\r\n"
 
 
 def _plain_name(name: str) -> str | None:
-    """A name as atoms or as a quoted string (RFC 5322, section 3.2.4); None if it has to be encoded."""
+    """Return a name as atoms or as a quoted string (RFC 5322, section 3.2.4); None if it has to be encoded."""
     if not name.isascii() or not name.isprintable() or "=?" in name or len(name) > _LONGEST_PLAIN:
         return None
     if _ATOMS.fullmatch(name):
         return name
     if name != name.strip() or "  " in name:
-        return None  # what relays do with several blanks inside of quotes is up to them
+        return None  # relays may change several blanks inside quotes
     return '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
 
 
@@ -75,21 +75,21 @@ def _without_controls(text: str) -> str:
 
 
 class _Lines:
-    """One header that grows to the right, and goes on in the next line where there is no room."""
+    """One header that grows to the right, and continues in the next line if there is no room."""
 
     def __init__(self, name: str) -> None:
         self._lines = [f"{name}:"]
         self._empty = True
 
     def add(self, token: str) -> None:
-        """Add what stays in one piece."""
+        """Add a text that stays in one piece."""
         if len(self._lines[-1]) + 1 + len(token) > _LINE and not self._empty:
             self._lines.append("")
         self._lines[-1] += f" {token}"
         self._empty = False
 
     def encode(self, text: str) -> None:
-        """Add a text as encoded words; none of them ends inside of a character (RFC 2047, section 5)."""
+        """Add a text as encoded words. None of them ends inside a character (RFC 2047, section 5)."""
         rest = [character.encode("utf-8", "replace") for character in text]
         while rest:
             if self._room() < _FEWEST_BYTES:
@@ -100,7 +100,7 @@ class _Lines:
             self.add(_BEGIN + base64.b64encode(word).decode() + _END)
 
     def _room(self) -> int:
-        """Bytes that an encoded word has room for on the last line."""
+        """Return the bytes that an encoded word has room for on the last line."""
         characters = min(_WORD, _LINE - len(self._lines[-1]) - 1) - len(_BEGIN) - len(_END)
         return max(0, characters // 4 * 3)
 
@@ -109,5 +109,5 @@ class _Lines:
 
 
 def header_lines(headers: Iterable[str]) -> bytes:
-    """The head of a mail; beyond ASCII only where an address is (RFC 6532)."""
+    """Return the head of a mail. It has characters beyond ASCII only if an address has (RFC 6532)."""
     return "".join(headers).encode()

@@ -21,11 +21,11 @@ from gateway.sinks.net.dial import Dialler
 from gateway.sinks.net.trust import of_host
 
 _REMEMBERED = 1000
-"""Deliveries that some recipients have and others do not."""
+"""The most deliveries that some recipients have and others do not."""
 
 
 def _host(text: str) -> str:
-    """The host to dial. `check` refuses what is none; a sink that is opened without it gets the resolver's own answer."""
+    """Return the host to dial. `check` refuses a text that is not a host; without it, the resolver gives its own answer."""
     try:
         return parse_host(text)
     except UrlError:
@@ -33,9 +33,10 @@ def _host(text: str) -> str:
 
 
 class Taken:
-    """Who took which mail while others were refused for now: they get no second one.
+    """The recipients who took a mail while others were refused for now: they get no second one.
 
-    In memory alone, and the oldest are forgotten first: who is forgotten gets the same mail again, by its `Message-ID` too.
+    It is kept only in memory, and the oldest entries are dropped first. A recipient whose entry is gone gets the same mail again,
+    with the same `Message-ID`.
     """
 
     def __init__(self, most: int = _REMEMBERED) -> None:
@@ -51,7 +52,7 @@ class Taken:
             del self._by_delivery[next(iter(self._by_delivery))]
 
     def forget(self, delivery_id: str) -> None:
-        """It ended: a replay is for everybody."""
+        """Drop a delivery that has ended, because a replay is for every recipient."""
         self._by_delivery.pop(delivery_id, None)
 
 
@@ -70,7 +71,7 @@ class EmailSink:
         self._idle = Idle()
 
     async def send(self, delivery: Outgoing) -> Outcome:
-        """Send the mail to whoever has not got it by an earlier attempt."""
+        """Send the mail to each recipient who did not get it in an earlier attempt."""
         config, deadline = self._config, Deadline(self._config.timeout)
         mail = render(delivery, config, self._template)
         everybody = list(dict.fromkeys(recipient.address for recipient in self._recipients))
@@ -84,7 +85,7 @@ class EmailSink:
                     try:
                         refused = await self._hand_over(client, mail.raw, owed, delivery.delivery_id)
                     except aiosmtplib.SMTPSenderRefused:
-                        client = None  # the host may want no more mails in one conversation; nothing of this one was said yet
+                        client = None  # the host may take no more mails in one conversation; nothing of this mail was said yet
                 if client is None:
                     client = await self.converse(await self._dialler.dial(self.host, config.port))
                     if lacking := self.lacks_utf8(client):
@@ -105,25 +106,25 @@ class EmailSink:
         self._idle.close()
 
     def lacks_utf8(self, client: aiosmtplib.SMTP) -> list[str]:
-        """The addresses of this sink that the other side of a conversation can't take: it offers no SMTPUTF8."""
+        """Return the addresses of this sink that the server cannot take because it offers no SMTPUTF8."""
         if client.supports_extension("smtputf8"):
             return []
         return [mailbox.address for mailbox in (self._sender, *self._recipients) if mailbox.needs_utf8]
 
     async def converse(self, dialled: socket.socket) -> aiosmtplib.SMTP:
-        """Begin a conversation, up to the login, on a connection that it takes over. Raises what `failure` has words for."""
+        """Begin a conversation, up to the login, on a socket that it takes over. Raises the errors that `failure` explains."""
         config = self._config
         try:
             client = aiosmtplib.SMTP(
-                hostname=self.host.rstrip("."),  # the name that the certificate is for: a dot at its end is for DNS alone
+                hostname=self.host.rstrip("."),  # the name in the certificate: a dot at the end is only for DNS
                 sock=dialled,
                 timeout=config.timeout,
                 use_tls=config.security == "tls",
-                start_tls=config.security == "starttls",  # True insists; None would go on in clear where it was stripped
+                start_tls=config.security == "starttls",  # True insists; None would continue in clear text if it was stripped
                 tls_context=self._tls,
                 username=config.username,
                 password=self._password.reveal() if self._password else None,
-                local_hostname=self._sender.domain,  # else aiosmtplib asks DNS for it, and blocks the loop meanwhile
+                local_hostname=self._sender.domain,  # else aiosmtplib asks DNS for it and blocks the loop
             )
         except BaseException:
             dialled.close()
@@ -133,7 +134,7 @@ class EmailSink:
             if client.is_ehlo_or_helo_needed:  # else it has been said before the login
                 await greet(client)
         except BaseException:
-            # Ended, and not closed: a TLS transport may still hold the descriptor, and would close another's later.
+            # Shut down, but not closed: a TLS transport may still hold the descriptor, and would later close a reused number.
             with suppress(OSError):
                 dialled.shutdown(socket.SHUT_RDWR)
             raise
@@ -142,8 +143,8 @@ class EmailSink:
     async def _hand_over(
         self, client: aiosmtplib.SMTP, mail: bytes, owed: Sequence[str], delivery_id: str
     ) -> Mapping[str, aiosmtplib.SMTPResponse]:
-        """Send one mail; the answers for the recipients that were refused, who may be all of them."""
-        # Beyond ASCII are only the addresses in its head, and only where the server offered SMTPUTF8.
+        """Send one mail. Return the answer for each recipient that was refused, which may be all of them."""
+        # Only addresses in the head can be beyond ASCII, and only if the server offered SMTPUTF8.
         encoding = "ascii" if mail.isascii() else "utf-8"
         options = [] if mail.isascii() else ["SMTPUTF8", "BODY=8BITMIME"]
         options += [f"SIZE={len(mail)}"] if client.supports_extension("size") else []
@@ -152,13 +153,13 @@ class EmailSink:
             if len(refused) < len(owed):
                 await say_content(client, mail)
         except BaseException:
-            # No RSET: it could change nothing, and a server that does not answer it would overrule what it has said.
+            # No RSET: it would change nothing, and a server that does not answer it would overrule its earlier answer.
             client.close()
             raise
         if len(refused) == len(owed):
             leave(client)
             return refused
-        # At once: whatever cuts the attempt from here on, they have it.
+        # Note it at once: if the attempt is cut from here on, these recipients still have the mail.
         self._taken.add(delivery_id, set(owed) - refused.keys())
         self._idle.keep(client)
         return refused

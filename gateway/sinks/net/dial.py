@@ -1,6 +1,6 @@
-"""The one way from a host to a connected socket, for every sink: it resolves, asks the guard, and races the addresses (RFC 8305).
+"""The way from a host to a connected socket, the same for every sink: resolve, ask the guard, race the addresses (RFC 8305).
 
-It must never let one address that drops packets hold up the others, and never leave a socket behind.
+It must never let one address that drops packets delay the others, and never leave a socket open.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from gateway.host.blocking import start_in_thread
 from gateway.sinks.net.address_guard import AddressInfo, BlockedAddress, Guard, lookup
 
 CONNECT_SECONDS = 10.0
-"""The longest that resolving and connecting may take together."""
+"""Seconds that resolving and connecting may take together."""
 DELAY_SECONDS = 0.25
 """Seconds from one attempt to the next while none has failed (RFC 8305, section 5: the Connection Attempt Delay)."""
 _KNOWN_SECONDS = 10.0
-"""How long an answer of DNS is used again. The guard is asked at each dial all the same."""
+"""Seconds for which an answer of DNS is used again. The guard is still asked at each dial."""
 
 
 class Dialler:
     """Dials for one sink."""
 
     def __init__(self, guard: Guard, resolve: Callable[[str, int], list[AddressInfo]] = lookup) -> None:
-        """Args: resolve: blocks, and raises socket.gaierror or UnicodeError; it is called in a thread of its own."""
+        """Args: resolve: a function that blocks and raises socket.gaierror or UnicodeError; it runs in a thread of its own."""
         self._guard = guard
         self._resolve = resolve
         self._asked: dict[tuple[str, int], tuple[asyncio.Future[list[AddressInfo]], float]] = {}
-        """Per host and port: the answer of DNS, or the question that is still open, and when it was asked."""
+        """The answer of DNS for a host and port, or the question that is still open, and the time when it was asked."""
 
     async def dial(self, host: str, port: int, seconds: float = CONNECT_SECONDS) -> socket.socket:
-        """Resolve a host and connect to it: a non-blocking socket that the caller owns.
+        """Resolve a host and connect to it. Return a non-blocking socket, which the caller owns.
 
         Args:
-            seconds: for resolving and connecting together.
+            seconds: the time for resolving and connecting together.
         Raises:
             TimeoutError: that time is over.
-            UnicodeError: the host is no name that DNS could have.
-            OSError: socket.gaierror, BlockedAddress if no address may be dialled, else the last error of an address.
+            UnicodeError: the host is not a name that DNS can have.
+            OSError: socket.gaierror, BlockedAddress if no address may be dialled, or the last error of an address.
         """
         async with asyncio.timeout(seconds):
             found = await self.look_up(host, port)
@@ -53,7 +53,7 @@ class Dialler:
                 raise
 
     async def look_up(self, host: str, port: int) -> list[AddressInfo]:
-        """The addresses of a host. Raises socket.gaierror or UnicodeError."""
+        """Return the addresses of a host. Raises socket.gaierror or UnicodeError."""
         now = asyncio.get_running_loop().time()
         asked, at = self._asked.get((host, port), (None, 0.0))
         if asked is None or now - at > _KNOWN_SECONDS:
@@ -66,7 +66,7 @@ class Dialler:
             raise
 
     async def connect(self, found: Sequence[AddressInfo]) -> socket.socket:
-        """Connect to whichever of these addresses answers first. Raises OSError: BlockedAddress or the last one's."""
+        """Connect to the first of these addresses that answers. Raises OSError: BlockedAddress, or the error of the last one."""
         race = _Race(interleaved(found), self._guard)
         try:
             return await race.won
@@ -78,7 +78,7 @@ class Dialler:
 
 
 class _Race:
-    """Attempts at the addresses of one host, by callbacks alone: it has no task that could outlive its caller."""
+    """Attempts at the addresses of one host. It uses callbacks and has no task that could outlive its caller."""
 
     def __init__(self, addresses: Sequence[AddressInfo], guard: Guard) -> None:
         self._loop = asyncio.get_running_loop()
@@ -91,7 +91,7 @@ class _Race:
         self._begin()
 
     def end(self) -> None:
-        """Close every socket but the winner's."""
+        """Close every socket except the winner's."""
         self._waiting.clear()
         if self._next is not None:
             self._next.cancel()
@@ -99,12 +99,12 @@ class _Race:
             self._drop(dialled)
 
     def give_back(self) -> None:
-        """Close the winner's socket too: its caller was cancelled when it had come, and will never see it."""
+        """Close the winner's socket too: the caller was cancelled after it connected, and will never see it."""
         if self.won.done() and not self.won.cancelled() and self.won.exception() is None:
             self.won.result().close()
 
     def _begin(self) -> None:
-        """Begin the next attempt that does not fail at once; the one after it follows when this one fails, or after the delay."""
+        """Begin the next attempt that does not fail at once. Another one begins when it fails, or after the delay."""
         if self._next is not None:
             self._next.cancel()
             self._next = None
@@ -143,7 +143,7 @@ class _Race:
             self._remember(OSError(code, os.strerror(code)))
 
     def _remember(self, error: OSError) -> None:
-        """The last error counts, and that an address is blocked counts only if none was dialled."""
+        """Keep the last error. A blocked address counts only if no address was dialled."""
         if self._failure is None or not isinstance(error, BlockedAddress):
             self._failure = error
 
@@ -154,7 +154,7 @@ class _Race:
 
 
 def interleaved(found: Sequence[AddressInfo]) -> list[AddressInfo]:
-    """The addresses in turns of their families, each family in the order of the resolver (RFC 8305, section 4)."""
+    """Alternate between IPv6 and IPv4, each in the order of the resolver (RFC 8305, section 4)."""
     families: dict[int, list[AddressInfo]] = {}
     for info in found:
         families.setdefault(info[0], []).append(info)

@@ -1,4 +1,4 @@
-"""What a person may see of an answer: its beginning, on one line, printable, and nothing that holds a secret of ours."""
+"""The part of an answer that a person may see: its beginning, on one line, printable, and without a secret of ours."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from urllib.parse import unquote
 MOST = 300
 """Characters."""
 _LOOKED_AT = 4 * MOST
-"""Bytes: enough for so many characters of UTF-8."""
+"""Bytes, enough for `MOST` characters in UTF-8."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
 """An escape in a JSON string (RFC 8259, section 7)."""
 _PIECE = 8
-"""Characters of a secret in a row that give it away; of a shorter one, all."""
+"""Characters in a row that give a secret away; a shorter secret is looked for as a whole."""
 
 
 class Excerpts:
-    """Makes excerpts of answers without our secrets. An answer may repeat what was sent: an error page may show our headers."""
+    """Makes excerpts without our secrets. An answer can repeat the request, as an error page does that shows its headers."""
 
     def __init__(self, secrets: Collection[str]) -> None:
-        """`secrets`: as they are sent."""
+        """Args: secrets: the texts as they are sent."""
         self._pieces = {piece for secret in secrets for piece in _pieces(_bare(secret)) if piece}
 
     def of(self, body: bytes) -> str:
-        """The text, cut to 300 characters."""
-        # What is decoded beyond them stays unseen: a secret that the cut goes through is found all the same.
+        """Return the text, cut to 300 characters."""
+        # Decode more than is shown, so that a secret is found that the cut would split.
         text = body[: 2 * _LOOKED_AT].decode("utf-8", "replace")
         text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-        # An error page escapes what it repeats: for HTML, a URL or JSON.
+        # An error page escapes the text that it repeats: for HTML, a URL or JSON.
         read = {_bare(one) for one in (text, html.unescape(text), unquote(text), _ESCAPE.sub(_unescaped, text))}
         if any(piece in bare for bare in read for piece in self._pieces):
             return "(it repeats a secret, and is not shown)"
@@ -37,7 +37,7 @@ class Excerpts:
 
 
 def _bare(text: str) -> str:
-    """Without white space and case: so a secret is found that was broken into lines."""
+    """Remove white space and case, so that a secret is found even if it is broken into lines."""
     return "".join(text.split()).casefold()
 
 

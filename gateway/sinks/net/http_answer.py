@@ -1,7 +1,7 @@
 """One HTTP/1.1 answer as its bytes come (RFC 9112), without any I/O.
 
-It must never overrule a verdict: once a status line has come, whatever follows may cost the connection, and nothing more. So the
-reader is tolerant of what it reads, and strict about `reusable`: any doubt where an answer ends closes the connection.
+It must never overrule a verdict: once a status line has come, the bytes after it may cost the connection and nothing more. So the
+reader tolerates odd bytes, and is strict about `reusable`: any doubt about the end of an answer closes the connection.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 
 MOST_BODY = 16 * 1024
-"""Bytes of a body that are kept, as a rule."""
+"""Bytes of a body that are kept by default."""
 MOST_HEAD = 64 * 1024
-"""Bytes of status line and fields together, those of interim answers included; of trailers and chunk sizes too."""
+"""Bytes of status lines and fields together, with those of interim answers, trailers and chunk sizes."""
 MOST_FIELDS = 256
 MOST_INTERIM = 16
-"""Answers from 100 to 199 that may come before the one that counts (RFC 9110, section 15.2)."""
+"""Interim answers, from 100 to 199, that may come before the final one (RFC 9110, section 15.2)."""
 _MOST_LINE = 1024
 """Bytes of the line before a chunk, its extensions included."""
 
@@ -33,44 +33,44 @@ _KNOWN = frozenset((b"content-length", b"transfer-encoding", b"connection", b"ke
 
 
 class NotHttpError(ValueError):
-    """What came is no status line of HTTP/1."""
+    """The other side sent something that is not a status line of HTTP/1."""
 
 
 class AnswerReader:
-    """Reads one answer. `feed` it until `done`; after that every byte is one too many."""
+    """Reads one answer. Call `feed` until `done`; every byte after that is one too many."""
 
     def __init__(self, most_body: int = MOST_BODY) -> None:
-        """Args: most_body: bytes of the body that are kept; a longer one is not read to its end."""
+        """Args: most_body: bytes of the body that are kept; a longer body is not read to its end."""
         self._most_body = most_body
         self.status: int | None = None
-        """The verdict, as soon as its line has come; interim answers are none, but for 101, which ends HTTP."""
+        """The verdict, as soon as its line has come. Interim answers do not count, except 101, which ends HTTP."""
         self.retry_after: str | None = None
         self.body = bytearray()
-        """Its beginning, without the framing."""
+        """The beginning of the body, without the framing."""
         self.done = False
-        """All that will be read has been read."""
+        """True once nothing more will be read."""
         self.reusable = False
-        """The answer ended where it said, the other side wants to go on, and nothing about it was odd."""
+        """True if the answer ended where it said, nothing in it was odd, and the other side keeps the connection open."""
         self.kept_for: float | None = None
-        """Seconds that the other side keeps an idle connection, if it says so (`Keep-Alive: timeout=5`)."""
+        """Seconds for which the other side keeps an idle connection, if it says so (`Keep-Alive: timeout=5`)."""
         self._head = bytearray()
-        """What has come of the head; later, of a line between chunks."""
+        """The bytes of an unfinished head, or later of an unfinished line between chunks."""
         self._seen = 0
-        """Bytes of heads that were skipped, and of lines between chunks."""
+        """Bytes of skipped heads and of lines between chunks."""
         self._searched = 0
-        """Bytes at the beginning of `_head` that hold no end of a head."""
+        """Bytes at the beginning of `_head` in which a head does not end."""
         self._interim = 0
         self._odd = False
         self._keep = False
         self._in_head = True
         self._left: int | None = None
-        """Bytes up to the end of the body or chunk; None: up to the end of the connection."""
+        """Bytes until the end of the body or chunk; None means until the end of the connection."""
         self._chunked = False
         self._behind_chunk = False
         self._trailers = False
 
     def feed(self, data: bytes) -> None:
-        """Raises NotHttpError if what came can be no status line."""
+        """Read more bytes. Raises NotHttpError if they cannot be a status line."""
         if self.done:
             self.reusable = False
         elif self._in_head:
@@ -84,7 +84,7 @@ class AnswerReader:
             self._read_body(data)
 
     def end(self) -> None:
-        """The other side has closed: the answer is over if its status is known."""
+        """Take note that the other side has closed. The answer is complete if its status is known."""
         self.reusable = False
         if self.status is not None:
             if self._in_head:
@@ -92,9 +92,9 @@ class AnswerReader:
             self.done = True
 
     def _read_head(self) -> bool:
-        """Read one head. False: more is needed."""
+        """Read one head. Return False if more bytes are needed."""
         head = self._head
-        if self.status is None and head.startswith((b"\r", b"\n")):  # what old servers send between answers
+        if self.status is None and head.startswith((b"\r", b"\n")):  # old servers send empty lines between answers
             self._odd = True
             del head[: len(head) - len(head.lstrip(b"\r\n"))]
         if not head.startswith(_BEGINNING[: len(head)]):
@@ -147,7 +147,7 @@ class AnswerReader:
         return False
 
     def _take_fields(self, head: bytes) -> dict[bytes, list[bytes]]:
-        """The values of the fields that matter here, by name, of whole lines."""
+        """Return the values of the fields that matter here, by name. The head has whole lines."""
         known: dict[bytes, list[bytes]] = {}
         lines = head.split(b"\n")[1:-1]
         if len(lines) > MOST_FIELDS:
@@ -163,7 +163,7 @@ class AnswerReader:
         return known
 
     def _frame(self, known: dict[bytes, list[bytes]]) -> None:
-        """Where the body ends (RFC 9112, section 6.3), and whether the connection goes on (section 9.3)."""
+        """Find out where the body ends (RFC 9112, section 6.3), and whether the connection stays open (section 9.3)."""
         options = {option.strip().lower() for value in known.get(b"connection", ()) for option in value.split(b",")}
         old = not self._keep
         self._keep = b"close" not in options and (self._keep or b"keep-alive" in options)
@@ -209,7 +209,7 @@ class AnswerReader:
         self.done = len(self.body) >= self._most_body
 
     def _read_chunks(self) -> None:
-        """RFC 9112, section 7.1. Whatever is odd ends the reading: the verdict has come."""
+        """Read chunks (RFC 9112, section 7.1). An odd byte ends the reading, because the verdict has come."""
         waiting = self._head
         while not self.done:
             if self._left:

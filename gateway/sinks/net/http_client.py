@@ -1,7 +1,8 @@
-"""One bounded HTTP request, and what its answer means. Shared by the sinks that speak HTTP; retries nothing.
+"""One bounded HTTP request and the meaning of its answer, for the sinks that speak HTTP. Retries nothing.
 
-It follows no redirect, keeps no cookie, unpacks nothing, and takes nothing from the environment. A request is sent once: if its
-kept connection turns out to be lost when it has been written, that was the attempt, since the other side may have done its work.
+It follows no redirect, keeps no cookie, decompresses nothing, and reads nothing from the environment. A request is sent once: if
+a kept connection turns out to be lost after the request was written, that was the attempt, because the other side may have acted
+on it.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from gateway.sinks.net.http_connection import Pool
 from gateway.sinks.net.trust import of_host, refused
 
 _READ_SECONDS = 2.0
-"""Seconds for the rest of an answer whose status is known already, and less where the attempt ends before: the verdict has come,
-and a slow body must not turn it."""
+"""Seconds for the rest of an answer whose status is known, or less if the attempt ends before. A slow body must not change the
+verdict."""
 _OWN = {"User-Agent": f"legitmark-gateway/{__version__}", "Accept": "*/*"}
 """Header fields that a sink may replace."""
 _FORBIDDEN = re.compile(r"[\r\n\0]")
-"""What would begin another field, or another request (RFC 9110, section 5.5)."""
+"""Characters that would begin another field or another request (RFC 9110, section 5.5)."""
 _MOST_URLS = 16
 _CLIENT_CERTIFICATE = "the other side refused our client certificate, or asks for one; see certificate"
 
@@ -43,16 +44,21 @@ class Answer(Struct, frozen=True):
     status: int
     retry_after: str | None
     body: bytes
-    """Its beginning, by default 16 KiB; empty where it came too slowly. It may repeat our secrets: never log it."""
+    """The beginning of the body, by default 16 KiB; empty if it came too slowly. It may repeat our secrets: never log it."""
     excerpts: Excerpts | None = None
 
     @property
     def excerpt(self) -> str:
-        """What a person may see of the body."""
+        """The part of the body that a person may see."""
         return "" if self.excerpts is None else self.excerpts.of(self.body)
 
     def outcome(self, now: float, reject_on: Collection[int] = ()) -> Outcome:
-        """2xx is delivered; 429 and 503 with a readable `Retry-After` defer; all else is a retry, or final where ruled so."""
+        """Return the outcome of a status: 2xx delivers, 429 and 503 with a readable `Retry-After` defer, and the rest is a retry.
+
+        Args:
+            now: Unix seconds, UTC.
+            reject_on: the statuses that are final.
+        """
         status, said = self.status, _status_text(self.status)
         if 200 <= status < 300:
             return Delivered(status=status)
@@ -78,10 +84,10 @@ class Transport:
     ) -> None:
         """
         Args:
-            concurrency: connections at most; a smaller pool than the lane's slots costs seconds at p99.
-            timeout: seconds, of a request as a whole.
-            tls: None believes the authorities of this host.
-            secrets: all that are sent. Without them no excerpt of an answer is made: it could repeat one.
+            concurrency: the most connections; a pool that is smaller than the lane's slots costs seconds at p99.
+            timeout: seconds, for a request as a whole.
+            tls: None trusts the authorities of this host.
+            secrets: every secret that is sent. With None there are no excerpts of answers, because one could repeat a secret.
             most_answer: bytes of an answer's body that are read.
         """
         self._guard = guard
@@ -99,10 +105,10 @@ class Transport:
     async def request(
         self, method: str, url: str, body: bytes, headers: Mapping[str, str], deadline: Deadline | None = None
     ) -> Answer | Retry:
-        """Send one request; a Retry where no status came back. The URL's path and query are sent byte for byte.
+        """Send one request. Return a Retry if no status came back. The path and query of the URL are sent byte for byte.
 
         Args:
-            deadline: the end of the attempt, where it began before this request.
+            deadline: the end of the attempt, if it began before this request.
         """
         reader, deadline = AnswerReader(self._most_answer), deadline or Deadline(self._timeout)
         try:
@@ -154,32 +160,32 @@ class Transport:
 
 
 def head_of(method: str, url: Url, length: int, headers: Mapping[str, str]) -> bytes | None:
-    """The head of a request (RFC 9112, section 3). None if a field could not be sent as one."""
+    """Return the head of a request (RFC 9112, section 3); None if a header holds a line break or a NUL."""
     fields = [f"{method} {url.target} HTTP/1.1", f"Host: {url.authority}", f"Content-Length: {length}"]
     fields += [f"{name}: {value}" for name, value in headers.items()]
     if _FORBIDDEN.search("".join(fields)):
         return None
     given = {name.lower() for name in headers}
     fields += [f"{name}: {value}" for name, value in _OWN.items() if name.lower() not in given]
-    # A content type goes on as it came, and the server that took it decoded it with surrogates.
+    # The content type is passed on as it came; our server decoded it with surrogates.
     return ("\r\n".join(fields) + "\r\n\r\n").encode("utf-8", "surrogateescape")
 
 
 def seconds_after(value: str | None, now: float) -> float | None:
-    """The wait of a `Retry-After` in seconds, from a number or a date (RFC 9110, 10.2.3); None where it is neither."""
+    """Return the wait of a `Retry-After` in seconds (RFC 9110, 10.2.3); None if it is neither a number nor a date."""
     if value is None:
         return None
     if value.strip().isascii() and value.strip().isdigit():
         return float(value.strip()[:12])
     try:
-        date = parsedate_to_datetime(value)  # naive where it names no zone: an HTTP date is UTC (RFC 9110, 5.6.7)
+        date = parsedate_to_datetime(value)  # naive if it names no zone: an HTTP date is UTC (RFC 9110, 5.6.7)
         return max((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now, 0.0)
     except (ValueError, OverflowError):
         return None
 
 
 def unreached(error: OSError | UnicodeError, host: str, port: int) -> Retry:
-    """The reason why there is no connection. Details are ours: an error's own text can hold bytes of the other side."""
+    """Return why there is no connection, in our own words: the text of an error can hold bytes of the other side."""
     match error:
         case BlockedAddress():
             detail = "the address is one that this sink may not dial; see allow_networks"
@@ -202,7 +208,7 @@ def unreached(error: OSError | UnicodeError, host: str, port: int) -> Retry:
 
 
 def failure(error: NotHttpError | OSError) -> Retry:
-    """The reason why no answer came over a connection. Details are ours."""
+    """Return why no answer came over a connection, in our own words."""
     match error:
         case NotHttpError():
             return Retry(Reason.PROTOCOL, "the answer is not HTTP")

@@ -1,7 +1,7 @@
-"""Connections of HTTP/1.1 that are kept between requests, and what may be said over one.
+"""HTTP/1.1 connections that are kept between requests, and the exchange of one request and its answer.
 
 A connection must never give one request the answer to another. It is used again only if not one byte has come since its last
-answer ended; what comes on an idle connection closes it, and is nobody's answer.
+answer ended. Bytes on an idle connection close it and answer nothing.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from gateway.sinks.net.dial import CONNECT_SECONDS, Dialler
 from gateway.sinks.net.http_answer import AnswerReader, NotHttpError
 
 IDLE_SECONDS = 15.0
-"""How long a connection is kept that nobody uses. Less than servers keep one (nginx 75 s, Apache 5 s and says so), so that a
-request seldom meets a connection that is just being closed."""
+"""Seconds for which an unused connection is kept. Servers keep one longer (nginx 75 s) or announce a shorter time (Apache, 5 s),
+so that a request seldom meets a connection that is being closed."""
 _GOODBYE_SECONDS = 1.0
 """Seconds for the other side to answer the end of TLS."""
 _PIECE = 64 * 1024
-"""Bytes that are handed to the transport at once; more would only wait in its buffer."""
+"""Bytes that the transport gets at once; more would only wait in its buffer."""
 _TURNS = 2
-"""Turns of the loop until it has read what the kernel has: in the first it only hears of it."""
+"""Turns of the loop until it has read the bytes that the kernel has: in the first turn it only learns of them."""
 
 Origin = tuple[str, int, bool]
-"""Host, port, and whether it speaks TLS."""
+"""Host, port, and True for TLS."""
 
 
 class Connection(asyncio.Protocol):
@@ -41,10 +41,10 @@ class Connection(asyncio.Protocol):
         self._answered: asyncio.Future[None] | None = None
         self._limit: asyncio.TimerHandle | None = None
         self._room: asyncio.Future[None] | None = None
-        """While the transport's buffer is full; done when there is room, or nothing to wait for any more."""
+        """Set while the transport's buffer is full; done once there is room, or once there is nothing more to wait for."""
         self._secure = False
         self._spoken = False
-        """The other side has said something that nobody asked for."""
+        """True if the other side has sent bytes that no request asked for."""
         self._lost: BaseException | None = None
         self.gone: asyncio.Future[None] = self._loop.create_future()
         """Done once the connection has ended."""
@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
 
     @classmethod
     async def opened(cls, dialled: socket.socket, tls: ssl.SSLContext | None, host: str) -> Connection:
-        """Take over a connected socket, and begin TLS on it. Raises OSError, ssl.SSLError among them."""
+        """Take over a connected socket, and begin TLS on it if wanted. Raises OSError, which includes ssl.SSLError."""
         try:
             _, made = await asyncio.get_running_loop().create_connection(
                 cls,
@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
                 ssl_shutdown_timeout=None if tls is None else _GOODBYE_SECONDS,
             )
         except BaseException:
-            # Ended, and not closed: a TLS transport may still hold the descriptor, and would close another's later.
+            # Shut down, but not closed: a TLS transport may still hold the descriptor, and would later close a reused number.
             with suppress(OSError):
                 dialled.shutdown(socket.SHUT_RDWR)
             raise
@@ -71,12 +71,12 @@ class Connection(asyncio.Protocol):
         return made
 
     async def exchange(self, head: bytes, body: bytes, reader: AnswerReader, spare: Callable[[], float]) -> None:
-        """Send one request, and read its answer until it is done or has had its time. Cancelled or failed, it is closed.
+        """Send one request, and read its answer until it is complete or its time is over. A failed or cancelled one closes it.
 
         Args:
-            spare: seconds to wait for the rest of an answer, asked for once its status is known.
+            spare: returns the seconds to wait for the rest of an answer; called once its status is known.
         Raises:
-            NotHttpError: what came is no answer of HTTP/1, or came before the request.
+            NotHttpError: the bytes are not an answer of HTTP/1, or came before the request.
             OSError: the connection ended before a status line.
         """
         try:
@@ -104,7 +104,7 @@ class Connection(asyncio.Protocol):
             self.kept_for = min(IDLE_SECONDS, reader.kept_for - 1)
 
     def may_be_used(self, now: float) -> bool:
-        """Whether nothing has come since the last answer, not even what the kernel has and the loop has not read yet."""
+        """Return whether no byte has come since the last answer, not even one that the kernel has and the loop has not read."""
         if self._spoken or self._transport is None or self._transport.is_closing() or self._socket is None:
             return False
         if now - self.idle_since >= self.kept_for:
@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
         return not self._has_unread()
 
     def close(self) -> None:
-        """End an idle connection as its protocol wants it; idempotent."""
+        """End an idle connection with the goodbye of its protocol; idempotent."""
         if self._transport is not None:
             self._transport.close()
 
@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     async def _write(self, head: bytes, body: bytes) -> bool:
-        """Send a request, as fast as the other side reads it. False: an answer came before it was sent whole."""
+        """Send a request as fast as the other side reads it. Return False if an answer came before all of it was sent."""
         assert self._transport is not None
         assert self._answered is not None
         if len(head) + len(body) <= _PIECE:
@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(head)
         for at in range(0, len(body), _PIECE):
             for _ in range(_TURNS):
-                if self._has_unread():  # a write that fails would end the connection, and with it what is not read yet
+                if self._has_unread():  # a failed write would end the connection and lose the unread bytes
                     await asyncio.sleep(0)
             if self._answered.done() or self._transport.is_closing():
                 return False
@@ -150,12 +150,12 @@ class Connection(asyncio.Protocol):
             return True
 
     def _read_the_rest(self) -> None:
-        """Read what came before the connection broke: a write that failed ends it before the loop has read an answer."""
+        """Read the bytes that came before the connection broke: a failed write ends it before the loop has read an answer."""
         with suppress(OSError):
             while self._reader is not None and self._socket is not None and (data := self._socket.recv(_PIECE)):
                 self.data_received(data)
 
-    # What the loop calls.
+    # The event loop calls the methods below.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports are none of asyncio's classes
@@ -205,7 +205,7 @@ class Connection(asyncio.Protocol):
             room.set_result(None)
 
     def _end(self, error: BaseException | None) -> None:
-        """The answer is over. What comes from here on belongs to nobody."""
+        """End the answer. Bytes that come after it belong to no request."""
         self._reader = None
         if self._answered is not None and not self._answered.done():
             if error is None:
@@ -216,36 +216,36 @@ class Connection(asyncio.Protocol):
 
 
 def _seen(answered: asyncio.Future[None]) -> None:
-    """Look at an error, since a request that was cancelled no longer does, and asyncio complains of one that nobody saw."""
+    """Mark an error as seen: a cancelled request does not look at it, and asyncio warns of errors that nothing has seen."""
     if not answered.cancelled():
         answered.exception()
 
 
 class Pool:
-    """The connections of one sink: at most so many at once, and the idle ones for the next request."""
+    """The connections of one sink: those in use, up to a limit, and the idle ones for the next request."""
 
     def __init__(self, dialler: Dialler, most: int, tls: ssl.SSLContext | Callable[[], ssl.SSLContext]) -> None:
-        """Args: tls: the context, or what makes it for the first connection that needs it."""
+        """Args: tls: the context, or a function that makes it for the first connection that needs it."""
         self._dialler = dialler
         self._places = asyncio.Semaphore(most)
         self._tls = tls
         self._idle: dict[Origin, list[Connection]] = {}
         self._leaving: set[Connection] = set()
-        """Those that say goodbye, as TLS wants it."""
+        """Connections that are saying goodbye, as TLS requires."""
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
     def places(self) -> asyncio.Semaphore:
-        """One for each connection in use: acquire it around `take` and `give_back`."""
+        """A semaphore for the connections in use: acquire it around `take` and `give_back`."""
         return self._places
 
     async def take(self, origin: Origin) -> Connection:
-        """A connection on which nothing was said: a kept one, else a new one.
+        """Return a connection without unread bytes: a kept one, or else a new one.
 
         Raises:
-            TimeoutError: no connection in 10 seconds.
-            UnicodeError: the host is no name that DNS could have.
+            TimeoutError: there was no connection within 10 seconds.
+            UnicodeError: the host is not a name that DNS can have.
             OSError: socket.gaierror, BlockedAddress, ssl.SSLError, or the last error of an address.
         """
         now = asyncio.get_running_loop().time()
@@ -261,7 +261,7 @@ class Pool:
             return await Connection.opened(dialled, self._context() if secure else None, host)
 
     def give_back(self, origin: Origin, connection: Connection) -> None:
-        """Keep a connection whose answer ended well."""
+        """Keep a connection whose answer is complete and whose other side keeps it open."""
         loop = asyncio.get_running_loop()
         if self._closed or connection.kept_for <= 0:
             self._let_go(connection)
@@ -272,7 +272,7 @@ class Pool:
             self._sweep = loop.call_later(IDLE_SECONDS, self._clear)
 
     async def aclose(self) -> None:
-        """Close the idle connections within a second, and those in use when they are given back; may be called twice."""
+        """Close idle connections within a second, and connections in use when they are given back; may be called twice."""
         self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
@@ -281,7 +281,7 @@ class Pool:
                 self._let_go(connection)
         self._idle.clear()
         if self._leaving:
-            # A loop that ends before them would tell of each as of an error.
+            # A loop that ends before these connections would report each as an error.
             await asyncio.wait([connection.gone for connection in self._leaving], timeout=_GOODBYE_SECONDS)
             for connection in list(self._leaving):
                 connection.abort()
@@ -297,7 +297,7 @@ class Pool:
         return self._tls
 
     def _clear(self) -> None:
-        """Close what has been idle for long. One timer for all: a timer for each request would cost more than the rest of it."""
+        """Close connections that are idle for long. All share one timer, because a timer per request costs more than the rest."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         for origin, kept in list(self._idle.items()):

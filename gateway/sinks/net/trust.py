@@ -1,4 +1,4 @@
-"""How a sink proves who it is, and whom it believes: the TLS context of one that names a certificate or an authority."""
+"""The TLS contexts of sinks: the certificate by which a sink proves who it is, and the authorities that it trusts."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from gateway.host.certificates import load_pair
 from gateway.host.environment import read_regular
 
 _LARGEST_CA = 16 << 20
-"""Bytes of a `ca` file; a reload compares the whole of it. All authorities that browsers believe take less than 1 MiB."""
+"""Bytes of a `ca` file, which a reload compares as a whole. All authorities that browsers trust take less than 1 MiB."""
 
 
 def context(ca: Path | None = None, certificate: Secret | None = None, key: Secret | None = None) -> ssl.SSLContext:
-    """A context for a client. Reads `ca` from the disk.
+    """Make a context for a client. Reads `ca` from the disk.
 
     Args:
-        ca: PEM, the only authorities that are believed then; None believes those of this host.
-        certificate: PEM, with the intermediate ones behind it; with a key, PEM too, and without a passphrase.
+        ca: PEM with the only authorities to trust; None trusts the authorities of this host.
+        certificate: PEM, followed by the intermediate certificates. It needs a key, in PEM without a passphrase.
     Raises:
-        ValueError: says which of them is wrong, and how; nothing of a key.
+        ValueError: says which of them is wrong, and how, without any content of the key.
     """
     if ca is not None:
         read_authorities(ca)
@@ -37,7 +37,7 @@ def context(ca: Path | None = None, certificate: Secret | None = None, key: Secr
 
 
 def of_host() -> ssl.SSLContext:
-    """The context that believes the authorities of this host. All sinks share it, and must not change it.
+    """Return the context that trusts the authorities of this host. All sinks share it, and must not change it.
 
     Reading them takes 26 ms of the loop, and a megabyte for each context. It is done anew once their files are other ones.
     """
@@ -58,7 +58,7 @@ def _of_host(_stamps: tuple[tuple[str, int, int] | None, ...]) -> ssl.SSLContext
 
 
 def read_authorities(ca: Path) -> str:
-    """Return the text of a `ca` file. Raises ValueError, which says why it can't be one."""
+    """Return the text of a `ca` file. Raises ValueError, which says why the file cannot be one."""
     try:
         raw = read_regular(ca, _LARGEST_CA + 1)
     except OSError as error:
@@ -69,6 +69,6 @@ def read_authorities(ca: Path) -> str:
 
 
 def refused(error: BaseException) -> bool:
-    """Whether the other side ended TLS over our certificate, or for want of one (RFC 8446, section 6.2)."""
+    """Return whether the other side ended TLS because of our certificate, or because it got none (RFC 8446, section 6.2)."""
     reason = (error.reason if type(error) is ssl.SSLError else None) or ""  # that of a failed verification is a subclass
     return "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason)

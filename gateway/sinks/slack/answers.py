@@ -1,4 +1,4 @@
-"""What an answer of Slack means: of an incoming webhook, which answers in words, and of the API, whose errors come in a 200."""
+"""The meaning of Slack's answers: an incoming webhook answers in words, and the API reports its errors with status 200."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retr
 from gateway.sinks.slack.error_codes import PLACE_GONE, remedy_of, scope_of
 from gateway.sinks.text.language import one_line
 
-if TYPE_CHECKING:  # it brings aiohttp, which a command that sends nothing need not wait for
+if TYPE_CHECKING:  # a command that sends nothing need not wait for its import
     from gateway.sinks.net.http_client import Answer
 
 _RATE_SECONDS = 30.0
-"""Where it does not say for how long."""
+"""Seconds to wait if Slack limits the rate and does not say for how long."""
 _CODE = re.compile(r"[a-z][a-z0-9_]{1,63}")
 _TS = re.compile(rb'"ts"\s*:\s*"([0-9]+\.[0-9]+)"')
 _PLACE = re.compile(rb'"channel"\s*:\s*"([A-Z0-9]+)"')
 _OK = re.compile(rb'\s*\{\s*"ok"\s*:\s*true\b')
 _OK_TEXT = b"ok"
-"""All that a webhook answers when it has taken a message (docs.slack.dev, "Sending messages using incoming webhooks")."""
+"""The whole answer of a webhook that has taken a message (docs.slack.dev, "Sending messages using incoming webhooks")."""
 
 
 class Posted(Struct, frozen=True):
     """The API has taken a message."""
 
     channel: str | None
-    """Its id; None where it could not be read."""
+    """The id of the channel; None if it could not be read."""
     ts: str
     status: int
     thread_ts: str | None = None
-    """The thread that it stands in."""
+    """The thread that the message stands in."""
     whole: bool = True
-    """The whole answer could be read: what it does not say is not so."""
+    """True if the whole answer could be read, so that a missing key has a meaning."""
 
 
 class Gone(Struct, frozen=True):
-    """The message that it was about is not there any more, or its channel is closed."""
+    """The earlier message that the call was about does not exist any more, or its channel is closed."""
 
     outcome: Retry
 
 
 class Unfit(Struct, frozen=True):
-    """Slack does not take this message as it is; as plain text it may."""
+    """Slack refuses this message as it is, and may take it as plain text."""
 
     outcome: Reject
     code: str
@@ -69,7 +69,11 @@ class _Said(Struct, frozen=True):
 
 
 def of_webhook(answer: Answer | Retry, now: float) -> Delivered | Unfit | Defer | Retry:
-    """Args: now: Unix seconds, UTC."""
+    """Return the meaning of a webhook's answer.
+
+    Args:
+        now: Unix seconds, UTC.
+    """
     if isinstance(answer, Retry):
         return answer
     outcome, words = answer.outcome(now), answer.body.strip()
@@ -86,11 +90,11 @@ def of_webhook(answer: Answer | Retry, now: float) -> Delivered | Unfit | Defer 
 
 
 def of_api(answer: Answer | Retry, now: float, *, in_thread: bool = False) -> Answered:
-    """What a method of the API has answered.
+    """Return the meaning of an answer of the API.
 
     Args:
         now: Unix seconds, UTC.
-        in_thread: the call was about a message that was posted before, so a closed channel is that message's trouble.
+        in_thread: the call was about an earlier message, so that a closed channel concerns that message.
     """
     if isinstance(answer, Retry):
         return answer
@@ -103,7 +107,7 @@ def of_api(answer: Answer | Retry, now: float, *, in_thread: bool = False) -> An
 
 
 def of_auth_test(answer: Answer | Retry, now: float) -> tuple[bool, str]:
-    """Whether the token is taken, and as whom or why not.
+    """Return whether Slack accepts the token, and as whom or why not.
 
     Args:
         now: Unix seconds, UTC.
@@ -121,22 +125,26 @@ def of_auth_test(answer: Answer | Retry, now: float) -> tuple[bool, str]:
 
 
 def _posted(answer: Answer, said: _Said | None) -> Posted | None:
-    """None unless Slack says that the message is there, and which one it is."""
+    """Return the message that Slack says it has taken; None if it does not say so or does not name the message."""
     if said is not None:
         if not said.ok or said.ts is None:
             return None
         return Posted(said.channel, said.ts, answer.status, said.message.thread_ts if said.message else None)
     if not _OK.match(answer.body) or (ts := _TS.search(answer.body)) is None:
         return None
-    place = _PLACE.search(answer.body)  # it repeats the whole message, and only the beginning of an answer is read
+    place = _PLACE.search(answer.body)  # only the beginning of an answer is read, and Slack repeats the whole message in it
     return Posted(place[1].decode() if place else None, ts[1].decode(), answer.status, whole=False)
 
 
 def _refusal(
     answer: Answer, code: str | None, now: float, outcome: Outcome, *, in_thread: bool = False
 ) -> Gone | Unfit | Defer | Retry:
-    """Args: outcome: what the status alone means."""
-    code = code if code is not None and _CODE.fullmatch(code) else None  # else it may hold anything
+    """Return the meaning of an answer that took nothing.
+
+    Args:
+        outcome: the meaning of the status alone.
+    """
+    code = code if code is not None and _CODE.fullmatch(code) else None  # any other text could hold anything
     said = f"Slack says {code}" if code else "Slack says that it is not ok"
     scope = scope_of(code)
     if code is not None and (scope == "thread" or (in_thread and code in PLACE_GONE)):

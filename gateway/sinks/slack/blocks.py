@@ -1,7 +1,7 @@
-"""What Slack shows of a telling: blocks for the eye, a text for notifications and screen readers.
+"""The blocks of a Slack message for the eye, and its text for notifications and screen readers.
 
-The texts of a payload stand in `plain_text` and in rich text, where Slack looks for no markup, and escaped in the message's own
-text. Everything is cut to what Slack takes, which refuses a message that is longer (docs.slack.dev, "Block Kit").
+The texts of a payload stand in `plain_text` and in rich text, where Slack looks for no markup; in the text of the message they
+are escaped. Everything is cut to the lengths that Slack takes, because it refuses a longer message (docs.slack.dev, "Block Kit").
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _CONTEXT = 300
 _SIDE = 100
 _REASON = 400
 _GUIDANCE = 900
-"""Characters of one photo's texts."""
+"""Characters of the guidance for one photo, as the two lengths above are for its side and its reason."""
 _PHOTOS = 2000
-"""Characters of all of them. Beside the limits of each block, Slack refuses blocks of about 13,200 in all
-(`msg_blocks_too_long`), which stands in no document of its."""
+"""Characters of all photos together. Beside the limits of single blocks, Slack refuses blocks of about 13,200 characters in all
+(`msg_blocks_too_long`); no document of Slack mentions that."""
 _MOST_PHOTOS = 20
 _MRKDWN = 3000
 _MOST_SECTIONS = 3
@@ -34,7 +34,7 @@ _HALF_ENTITY = re.compile(r"&(?!amp;|lt;|gt;)[a-z]{0,3}…$")
 
 
 def whole(telling: Telling, labels: Labels) -> list[Block]:
-    """A message that stands alone, or begins a thread."""
+    """Return the blocks of a message that stands alone or begins a thread."""
     names = labels.facts
     known = ((names["item"], telling.reference), (names["sr"], telling.short_sr), (names["when"], telling.when))
     rows = telling.facts if telling.notice else (*known, (names["reason"], telling.reason))
@@ -46,7 +46,7 @@ def whole(telling: Telling, labels: Labels) -> list[Block]:
 
 
 def reply(telling: Telling, labels: Labels) -> list[Block]:
-    """A message below the first one of its thread, which says what it is about."""
+    """Return the blocks of a message below the first one of its thread, which names the item."""
     said = [_text(cut(f"{telling.emoji} {telling.headline}", _HEADER), bold=True)]
     if telling.advice:
         said.append(_text(cut(f"\n{telling.advice}", _SECTION)))
@@ -55,30 +55,30 @@ def reply(telling: Telling, labels: Labels) -> list[Block]:
 
 
 def written(text: str, telling: Telling, labels: Labels, *, link: bool) -> list[Block]:
-    """What an operator's own template wrote: its markup counts, since the values in it are escaped."""
+    """Return the text of an operator's template as blocks. Its markup counts, because the values in it are escaped."""
     sections = [{"type": "section", "text": {"type": "mrkdwn", "text": part, "verbatim": True}} for part in _sections(text)]
     return [*sections, *(_link(telling, labels) if link else []), *_foot(telling, labels)]
 
 
 def whole_entities(text: str) -> str:
-    """Without the beginning of an escaped character at a cut."""
+    """Remove half an escaped character before a cut."""
     return _HALF_ENTITY.sub("…", text)
 
 
 def shortened(text: str, most: int) -> str:
-    """An escaped text of at most so many characters, never cut inside an escape."""
+    """Cut an escaped text to at most `most` characters, and never inside an escape."""
     return whole_entities(cut(text, most))
 
 
 def cut(said: str, most: int) -> str:
-    """Cut a text to so many characters, as Slack counts them; one that was cut ends in "…"."""
+    """Cut a text to at most `most` characters, as `units` counts them. A text that was cut ends in "…"."""
     if units(said) <= most:
         return said
     return said.encode("utf-16-le")[: 2 * (most - 1)].decode("utf-16-le", "ignore") + "…"
 
 
 def units(said: str) -> int:
-    """Its length in UTF-16, where an emoji counts two: nowhere does Slack say how it counts, and this is the most it can be."""
+    """Return the length in UTF-16, where an emoji counts two. Slack does not document how it counts; this is the upper bound."""
     return len(said.encode("utf-16-le")) // 2
 
 
@@ -93,7 +93,7 @@ def _rich(said: list[Block], photos: Sequence[Photo], labels: Labels) -> list[Bl
 
 
 def _rows(rows: Sequence[tuple[str, str | None]], labels: Labels) -> list[Block]:
-    """Names and values, a line each; those without a value are left out."""
+    """Return names and values, one line each, and leave out the rows without a value."""
     found: list[Block] = []
     for name, value in rows:
         if value:
@@ -103,7 +103,7 @@ def _rows(rows: Sequence[tuple[str, str | None]], labels: Labels) -> list[Block]
 
 
 def _photos(photos: Sequence[Photo], labels: Labels) -> Iterator[list[Block]]:
-    """The elements of one line each: its side, why, and what to do."""
+    """Yield the elements of one line per photo: its side, the reason, and what to do."""
     parts = [_parts(photo, labels) for photo in photos]
     kept = _number_that_fits([sum(map(units, texts)) for texts in parts[:_MOST_PHOTOS]], _PHOTOS)
     for side, reason, guidance in parts[:kept]:
@@ -115,7 +115,7 @@ def _photos(photos: Sequence[Photo], labels: Labels) -> Iterator[list[Block]]:
 
 
 def _sections(text: str) -> list[str]:
-    """Split a text at its lines into pieces that a section takes; what does not fit into three of them is cut."""
+    """Split a text at its lines into pieces that a section takes. The text after three sections is cut."""
     found = [""]
     for line in text.split("\n"):
         piece = shortened(line, _MRKDWN)
@@ -127,9 +127,9 @@ def _sections(text: str) -> list[str]:
 
 
 def _link(telling: Telling, labels: Labels) -> list[Block]:
-    """A link, since a button with a URL shows a warning at each click that no app acknowledges, and none here could
-    (docs.slack.dev/reference/block-kit/block-elements/button-element: "url")."""
-    if telling.link is None or units(telling.link) > _LINK:  # one that is cut would lead elsewhere
+    """Return a link to the item. It is not a button, because Slack shows a warning at each click on a button that no app
+    acknowledges, and the gateway cannot (docs.slack.dev/reference/block-kit/block-elements/button-element: "url")."""
+    if telling.link is None or units(telling.link) > _LINK:  # a link that is cut would lead elsewhere
         return []
     link = {"type": "link", "url": telling.link, "text": cut(labels.words.open, _OPEN)}
     return [{"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": [link]}]}]
@@ -141,7 +141,7 @@ def _parts(photo: Photo, labels: Labels) -> tuple[str, str, str]:
 
 
 def _foot(telling: Telling, labels: Labels) -> list[Block]:
-    """The message's id, which a person gives to `gateway show`; a notice names another one, and its own says nothing."""
+    """Return the id of the message, for `gateway show`. A notice names another message, and its own id is of no use."""
     if telling.notice:
         return []
     said = f"{labels.facts['message']}{labels.words.separator}{telling.message_id}"
@@ -157,7 +157,7 @@ def _text(said: str, **style: bool) -> Block:
 
 
 def _number_that_fits(sizes: Sequence[int], room: int) -> int:
-    """How many, from the first on, take no more than the room."""
+    """Return how many of the sizes, from the first on, fit into the room together."""
     for number, size in enumerate(sizes):
         room -= size
         if room < 0:

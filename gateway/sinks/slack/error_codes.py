@@ -1,4 +1,4 @@
-"""What each error that Slack documents says: whether it concerns the sink, the message, the thread, or only the moment.
+"""The scope of each error that Slack documents: it concerns the sink, the message, the thread, or only the moment.
 
 The codes come from the tables of errors of docs.slack.dev/reference/methods/chat.postMessage, /chat.update and /auth.test, and
 from docs.slack.dev/messaging/sending-messages-using-incoming-webhooks ("Handling errors"). A code that stands in no table is
@@ -58,7 +58,7 @@ SINK_WIDE = {
     "two_factor_setup_required": "set up two-factor authentication for the account of the token",
     "user_not_found": _HOOK,
 }
-"""What every message meets alike, and what a person has to do."""
+"""Errors that every message of the sink would get, and what a person has to do."""
 _RESTRICTED = "restricted_action"
 """A family of codes: `restricted_action_read_only_channel`, `..._thread_only_channel` and more."""
 
@@ -81,18 +81,18 @@ _MESSAGE_WIDE = frozenset(
         "too_many_contact_cards",
     )
 )
-"""What is wrong with this message alone: it is tried once more as plain text, and then it is dead."""
+"""Errors of one message alone: it is tried once more as plain text, and then it is dead."""
 _THREAD_WIDE = frozenset(("cannot_reply_to_message", "message_not_found", "restricted_action_thread_locked", "thread_not_found"))
-"""The message that it was about is not there any more, or takes no reply."""
+"""Errors about an earlier message, which does not exist any more or takes no reply."""
 _RATE = frozenset(("ratelimited", "rate_limited"))
 PLACE_GONE = frozenset(
     ("channel_is_archived", "channel_not_found", "is_archived", "is_inactive", "not_in_channel", "team_not_found")
 )
-"""Said of a thread's place: the channel where it began is closed; one of the same name may have come after it."""
+"""Errors about the channel where a thread began: it is closed, and a new channel may have its name."""
 
 
 def scope_of(code: str | None) -> Scope:
-    """What an error concerns; `unknown` for a passing trouble (`internal_error`, `fatal_error`) and for what no table has."""
+    """Return the scope of an error. A passing one (`internal_error`, `fatal_error`) and one that no table has are `unknown`."""
     if code is None:
         return "unknown"
     if code in _THREAD_WIDE:
@@ -105,5 +105,5 @@ def scope_of(code: str | None) -> Scope:
 
 
 def remedy_of(code: str) -> str:
-    """What a person has to do about trouble of the sink."""
+    """Return what a person has to do about an error of the sink."""
     return SINK_WIDE.get(code, _ALLOWED)

@@ -22,7 +22,7 @@ _AS_WRITTEN = {"parse": "none", "link_names": False}
 _MOST_EDITED = 4000
 """Characters of `text` that `chat.update` takes; more is `msg_too_long` (docs.slack.dev/reference/methods/chat.update)."""
 _BARE_LINK = re.compile(r"<!?(?:\{%[^%]*%\})*\{\{[-+]?(?!\s*link\s*[-+]?\}\})")
-"""Markup of Slack that a value begins: `!channel` there would ping everybody (docs.slack.dev, "Formatting message text")."""
+"""Slack markup that begins with a value: `!channel` there would ping everybody (docs.slack.dev, "Formatting message text")."""
 
 TEMPLATES = TemplateKind(
     package="gateway.sinks.slack",

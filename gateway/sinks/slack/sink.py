@@ -1,7 +1,6 @@
-"""The `slack` sink: a message to an incoming webhook, or, with a bot's token, a thread for each service request.
+"""The `slack` sink: messages to an incoming webhook, or with a bot's token a thread for each service request.
 
-In a thread every event is a message of its own, and the first message shows what holds now. Everything from a payload stands
-where it can ping nobody.
+In a thread every event is a message of its own, and the first message shows the current state.
 """
 
 from __future__ import annotations
@@ -24,25 +23,26 @@ from gateway.sinks.text.language import Telling
 
 _HEADERS = {"content-type": "application/json; charset=utf-8"}
 _EDIT_SHARE = 3
-"""An edit gets this part of the attempt's time at most: what people wait for is the message after it."""
+"""An edit gets at most this fraction of the attempt's time, because people wait for the message after it."""
 _STORE_SECONDS = 1.0
 _MOST_ANSWER = 256 * 1024
-"""Bytes. Slack repeats the message, letters beyond ASCII as six bytes each, before it says in which thread that stands."""
+"""Bytes. Slack repeats the whole message, with six bytes for each letter beyond ASCII, before it names the thread."""
 
 
 class SlackSink:
     def __init__(self, config: SlackConfig, opening: Opening) -> None:
-        from gateway.sinks.net.http_client import Transport  # and aiohttp: a command that sends nothing need not wait for it
+        from gateway.sinks.net.http_client import Transport  # a command that sends nothing need not wait for its import
 
         self._config = config
         self._clock = opening.clock
         self._conversations = opening.conversations
         self._writer = Writer(config)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        """A lock for each service request, so that one message begins its thread, whatever else is sent at the same time."""
+        """A lock for each service request, so that one message begins its thread even if several are sent at the same time."""
         if config.webhook_url is not None:
             self._url = opening.secret(config.webhook_url).reveal()
-            # The host in front is none, and stands in many an answer. By hand: what is no URL is an outcome, and no error here.
+            # The secret is the part after the host, since many answers repeat the host. A regular expression finds it, because a
+            # text that is not a URL must become an outcome later, not an error here.
             secret = re.sub("^[^/?]*[/?]?", "", self._url.partition("://")[2])
             self._headers = _HEADERS
         else:
@@ -63,7 +63,7 @@ class SlackSink:
     async def check_token(self) -> tuple[bool, str]:
         """Ask `auth.test` whose token it is, which posts nothing (docs.slack.dev/reference/methods/auth.test).
 
-        Returns whether Slack takes it, and as whom or why not.
+        Return whether Slack accepts the token, and as whom or why not.
         """
         answer = await self._transport.post(f"{self._url}/auth.test", b"{}", self._headers)
         return of_auth_test(answer, self._clock.now())
@@ -92,7 +92,10 @@ class SlackSink:
     async def _send_in_thread(
         self, words: Words, at: float, conversations: Conversations, sr: str, deadline: Deadline
     ) -> Outcome:
-        """The edit comes first: done twice it does no harm, so whatever goes wrong after it, all can be done again."""
+        """Edit the first message, then post the event below it.
+
+        The edit comes first because it does no harm if it is done twice: after any later failure, everything can be done again.
+        """
         channel = self._config.channel or ""
         try:
             conversation = await conversations.find(channel, sr)
@@ -121,10 +124,10 @@ class SlackSink:
         return await self._settled(said, conversations, sr, begun, plainly)
 
     async def _stand_alone(self, words: Words, said: Posted, at: float, deadline: Deadline) -> tuple[Conversation, str]:
-        """Make the first message of a new thread of a reply that Slack put at the channel's root, where nothing names its item.
+        """Make a reply at the root of the channel the first message of a new thread, so that it names its item.
 
-        That is what Slack does with a reply whose parent was deleted: it answers ok, and only `message.thread_ts` is missing
-        (docs.slack.dev/reference/methods/chat.postMessage shows it in the answer to a reply that stands in its thread).
+        Slack puts a reply there if its parent was deleted. It answers ok, and only `message.thread_ts` is missing, which the
+        answer to a reply inside its thread has (docs.slack.dev/reference/methods/chat.postMessage).
         """
         conversation = Conversation(said.channel or self._config.channel or "", said.ts, at)
         edited = await self._edit(words, conversation, deadline)
@@ -133,7 +136,7 @@ class SlackSink:
         return conversation, "its thread was deleted: it stands alone, and does not name its item"
 
     async def _edit(self, words: Words, conversation: Conversation, deadline: Deadline) -> Answered:
-        """Edit within the time that the attempt has left: cut by the lane, a message that was posted would be posted again."""
+        """Edit within a part of the time that is left: if the lane cut the attempt, a posted message would be posted again."""
         try:
             async with asyncio.timeout(deadline.spare(self._config.timeout / _EDIT_SHARE)):
                 return (await self._call("chat.update", edit(words, conversation), deadline, in_thread=True))[0]
@@ -143,7 +146,7 @@ class SlackSink:
     async def _settled(
         self, said: Answered, conversations: Conversations, sr: str, conversation: Conversation | None, note: str
     ) -> Outcome:
-        """Remember the thread of a message that was posted: from here on, nothing may have it posted again."""
+        """Remember the thread of a posted message. From here on nothing may cause the message to be posted again."""
         outcome = _outcome(said, note)
         if isinstance(outcome, Delivered) and conversation is not None:
             try:
@@ -153,9 +156,9 @@ class SlackSink:
         return outcome
 
     async def _call(self, method: str, body: bytes, deadline: Deadline, *, in_thread: bool = False) -> tuple[Answered, str]:
-        """Call a method of the API, and once more with plain text where Slack does not take the message as it is.
+        """Call a method of the API, and call it again with plain text if Slack refuses the message as it is.
 
-        Returns what Slack said last, and a note where the plain text was taken.
+        Return the last answer, and a note if Slack took the plain text.
         """
         said = await self._once(method, body, deadline, in_thread)
         if not isinstance(said, Unfit):
@@ -183,13 +186,13 @@ def _as_plain(refused: Unfit) -> str:
 
 
 def _thread_of(delivery: Outgoing, telling: Telling) -> str | None:
-    """The service request in whose thread it belongs; None: it stands alone, as what the gateway says of itself does."""
+    """Return the service request whose thread a delivery belongs to; None if it stands alone, as a notice of the gateway does."""
     if delivery.event is None or telling.notice or delivery.drill:
         return None
     return delivery.event.sr_uuid or None
 
 
 def _instant(delivery: Outgoing) -> float:
-    """When it happened, in Unix seconds, UTC; when it came, where it does not say."""
+    """Return when an event happened, in Unix seconds, UTC, or when it arrived if it does not say."""
     at = delivery.event.instant() if delivery.event is not None else None
     return delivery.received_at if at is None else at

@@ -1,5 +1,5 @@
-"""A delivery as one JSON document, the body embedded in it unchanged: the envelope, which is also the line of a `jsonl` sink,
-and the CloudEvent. The same delivery gives the same bytes, at each of its attempts.
+"""A delivery as one JSON document with the body embedded unchanged: the envelope, which is also the line of a `jsonl` sink, and
+the CloudEvent. The same delivery gives the same bytes at each of its attempts.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ from gateway.core.values import rfc3339
 from gateway.sinks.base import Outgoing
 
 _BREAKS = re.compile(rb"(?<![ \t\r\n])[ \t]*+[\r\n][ \t\r\n]*+")
-"""White space that holds a line break; inside a JSON string a line break is always escaped (RFC 8259, section 7).
-Possessive, and only from where the white space begins: a body of blanks would take minutes otherwise."""
+"""White space that contains a line break. Inside a JSON string a line break is always escaped (RFC 8259, section 7).
+The quantifiers are possessive, and a match begins where white space begins: else a body of blanks would take minutes."""
 _NOT_IN_ATTRIBUTES = re.compile(
     "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
     + "".join(f"{chr(plane << 16 | 0xFFFE)}{chr(plane << 16 | 0xFFFF)}" for plane in range(17))
     + "]"
 )
-"""What a String may not hold (CloudEvents 1.0.2, "Type System")."""
+"""Characters that a String may not contain (CloudEvents 1.0.2, "Type System")."""
 _MEDIA_TYPE = re.compile(r"[!#-'*+.^-z|~-]+/[!#-'*+.^-z|~-]+[\t -~]*")
 
 
 def envelope(delivery: Outgoing) -> bytes:
-    """One line, without its end. `body` is the body as it came (numbers, the order of keys and doubled keys too), `body_text` a
-    body that is no JSON."""
+    """Return the envelope as one line, without a line end.
+
+    `body` is the body as it came, with its numbers, its order of keys and its duplicate keys; `body_text` is a body that is not
+    JSON.
+    """
     event = delivery.event
     head: dict[str, object] = {
         "v": 1,
@@ -48,8 +51,11 @@ def envelope(delivery: Outgoing) -> bytes:
 
 
 def cloud_event(delivery: Outgoing) -> bytes:
-    """CloudEvents 1.0.2 in the JSON format, structured mode: one document, `data` the body as it came, `data_base64` one that is
-    no JSON. `id` is the message's, so that one event has one id, whichever sinks it goes to."""
+    """Return a document of CloudEvents 1.0.2 in the JSON format, structured mode.
+
+    `data` is the body as it came; `data_base64` is a body that is not JSON. `id` is the id of the message, so that an event has
+    the same id in every sink.
+    """
     event = delivery.event
     head: dict[str, object] = {
         "specversion": "1.0",
@@ -69,7 +75,7 @@ def cloud_event(delivery: Outgoing) -> bytes:
 
 
 def _as_json(delivery: Outgoing) -> bytes | None:
-    """The body as it can stand in a line of JSON; None where it is no JSON."""
+    """Return the body in a form that can stand in a line of JSON; None if it is not JSON."""
     if delivery.event is None and not events.is_json(delivery.body):
         return None
     return _BREAKS.sub(b"", delivery.body.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n"))
@@ -84,7 +90,7 @@ def _attribute(text: str | None) -> str:
 
 
 def _happened(delivery: Outgoing) -> str:
-    """When the event says that it happened; where it says nothing that RFC 3339 could, when it was received."""
+    """Return when the event happened, or when it was received if it names no instant that RFC 3339 can express."""
     instant = delivery.event.instant() if delivery.event else None
     try:
         return rfc3339(delivery.received_at if instant is None else instant)
@@ -93,7 +99,7 @@ def _happened(delivery: Outgoing) -> str:
 
 
 def _opaque(content_type: str | None) -> str:
-    """The media type of a body that is no JSON: what was said of it, unless that was JSON, or no media type."""
+    """Return the media type of a body that is not JSON: the declared one, unless it is missing, malformed or JSON."""
     if content_type is None or _MEDIA_TYPE.fullmatch(content_type) is None or "json" in content_type.lower():
         return "application/octet-stream"
     return content_type

@@ -1,7 +1,7 @@
-"""What an event says to a person, in a language and a time zone: for Slack and email.
+"""The words in which an event is told to a person, in a language and a time zone, for Slack and email.
 
-Our own words come from `labels/*.toml`. The texts of a payload are passed on as they came: never translated, only put on one
-line and cut. Knows no markup, so what it says has to be escaped by who shows it.
+Our own words come from `labels/*.toml`. The texts of a payload are never translated, only put on one line and cut. This module
+knows no markup, so that a caller has to escape its texts.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from gateway.sinks.base import Locale, Outgoing, ReadableSettings
 LOCALES: tuple[Locale, ...] = get_args(Locale)
 
 Tone = Literal["good", "bad", "act", "over", "plain"]
-"""How it is meant: a good or a bad verdict, something to do, an end without a verdict, or news."""
+"""The sense of a message: a good or a bad verdict, something to do, an end without a verdict, or news."""
 
 LINK_FIELDS = ("reference_id", "sr_uuid", "message_id")
-"""What may stand in braces in the `link` of a sink."""
+"""The placeholders of the `link` of a sink."""
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 _LONGEST = 1000
-"""Characters of one text; what is cut ends in "…"."""
+"""Characters of one text; a text that is cut ends in "…"."""
 _LONGEST_LINK = 2000
-"""Characters. Slack takes 3,000 in a button, mail programs about 2,000."""
+"""Characters of a link. Slack takes 3,000, mail programs about 2,000."""
 _SHORT_SR = 8
-"""Characters of a service request's id, as people say it: those before the first dash."""
+"""Characters of a service request's id in the short form that people use: those before the first dash."""
 _KEPT = "\u3000\u200c\u200d"
-"""Not printable by Python's rules, and a part of what people write: the ideographic space, the joiners of Persian and emoji."""
+"""Characters that Python calls unprintable and people write: the ideographic space, and the joiners of Persian and of emoji."""
 _GATEWAY = "gateway"
-"""The source of the events that the gateway sends of itself; no configured source may have this name."""
+"""The source of the gateway's own events; no configured source may have this name."""
 
 _EMOJI = {
     Milestone.DRAFT: "📝",
@@ -74,7 +74,7 @@ _UNREADABLE_EMOJI = "❓"
 class Language(Struct, frozen=True):
     locale: Locale = "en"
     timezone: str = "UTC"
-    """A name of the IANA database that was found there."""
+    """A name of the IANA database that this host knows."""
 
 
 def language_of(settings: ReadableSettings) -> Language:
@@ -82,7 +82,7 @@ def language_of(settings: ReadableSettings) -> Language:
 
 
 class Photo(Struct, frozen=True):
-    """One that has to be taken again; each text may be ""."""
+    """A photo that has to be taken again; each text may be ""."""
 
     side: str
     reason: str
@@ -90,22 +90,23 @@ class Photo(Struct, frozen=True):
 
 
 class Telling(Struct, frozen=True, kw_only=True):
-    """Texts of one line each, without control characters, and of at most 1,000 characters; 2,000 for a link."""
+    """The texts about one event. Each is one line without control characters, of at most 1,000 characters; a link has 2,000."""
 
     emoji: str
     headline: str
-    """The verdict in words: no emoji, no item."""
+    """The verdict in words, without emoji and without the item."""
     advice: str
-    """What it means and what to do, a sentence or two; may be ""."""
+    """The meaning and what to do, in a sentence or two; may be ""."""
     item: str
-    """What people call it: its reference id, else the service request's short id, else ""; of a notice, the sink or message."""
+    """The name that people use: the reference id, or else the short id of the service request, or else ""; in a notice, the sink
+    or the message."""
     reference: str | None
     sr: str | None
     short_sr: str | None
     when: str | None
-    """The timestamp in the sink's time zone; as it came if it is no instant."""
+    """The timestamp in the sink's time zone, or as it came if it is not an instant."""
     facts: tuple[tuple[str, str], ...]
-    """Label and value of all that is known, item, service request, time and reason included; photos and message id are not."""
+    """The label and value of each known fact, with item, service request, time and reason, but without photos and message id."""
     photos: tuple[Photo, ...]
     reason: str | None
     """The reason of an invalidation."""
@@ -114,17 +115,17 @@ class Telling(Struct, frozen=True, kw_only=True):
     milestone: str
     tone: Tone
     drill: bool
-    """Sent by an operator to try the sink; the headline says so already."""
+    """True for a test that an operator sends; the headline says so already."""
     notice: bool
-    """An event of the gateway itself."""
+    """True for an event of the gateway itself."""
 
 
 class Words(Struct, frozen=True, forbid_unknown_fields=True):
-    """Small words for around a telling."""
+    """The small words around the texts of an event."""
 
     photos: str
     photo: str
-    """What is shown for a side that has no name."""
+    """The label of a side that has no name."""
     open: str
     more: str
     """The words for further photos, with the placeholder {count}."""
@@ -149,7 +150,7 @@ class Labels(Struct, frozen=True, forbid_unknown_fields=True):
 
 @lru_cache
 def labels(locale: Locale) -> Labels:
-    """The catalogue of a locale; it is a part of the package, so one that can't be read is a bug."""
+    """Return the catalogue of a locale. It is part of the package, so that an unreadable one is a bug."""
     text = files(__package__).joinpath("labels", f"{locale}.toml").read_text(encoding="utf-8")
     return msgspec.toml.decode(text, type=Labels)
 
@@ -191,7 +192,7 @@ def tell(delivery: Outgoing, language: Language, link: str | None) -> Telling:
 
 
 def is_timezone(name: str) -> bool:
-    """Whether the time zone database of this host has it."""
+    """Return whether the time zone database of this host has a name."""
     try:
         _zone(name)
     except (KeyError, ValueError, OSError):  # no such name, a path that leaves the database, or a folder of it
@@ -200,24 +201,24 @@ def is_timezone(name: str) -> bool:
 
 
 def one_line(text: str | None) -> str:
-    """Without control characters and line breaks, which could start a header, a line or a terminal's command; cut."""
+    """Put a text on one line, remove control characters, which could begin a header or control a terminal, and cut it."""
     text = text or ""
     cut = printable(text[:_LONGEST]).strip(" ")
     return f"{cut[: _LONGEST - 1]}…" if len(text) > _LONGEST else cut
 
 
 def printable(text: str, also: str = "") -> str:
-    """Return a text with a space in place of each control character, among them those that turn the direction of a text."""
+    """Return a text with a space in place of each control character, including those that change the direction of writing."""
     return "".join(character if character.isprintable() or character in _KEPT or character in also else " " for character in text)
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """A label with its placeholders replaced, once: what a value holds in braces stays as it is."""
+    """Replace the placeholders of a label, once: braces inside a value stay as they are."""
     return PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), text)
 
 
 def _notice(delivery: Outgoing) -> str:
-    """`delivery_dead` and its like, or "" for what came from elsewhere, whatever it calls itself."""
+    """Return the kind of a notice, such as `delivery_dead`; "" if the source is not the gateway."""
     kind = (delivery.event.event_type or "") if delivery.event and delivery.source == _GATEWAY else ""
     return kind.removeprefix(f"{_GATEWAY}.") if kind.startswith(f"{_GATEWAY}.") else ""
 
@@ -263,7 +264,7 @@ def _photo(side: Side) -> Photo:
 
 
 def _reason(event: Event, said: Labels) -> str:
-    """What is written for people; the code alone where there is nothing else."""
+    """Return the reason that is written for people, or only its code if there is nothing else."""
     if not isinstance(event.content, InvalidateSr) or (given := event.content.invalidation_reason) is None:
         return ""
     message, code = one_line(given.message), one_line(given.code)
@@ -287,7 +288,7 @@ def _when(event: Event, language: Language) -> str:
 
 @lru_cache
 def _zone(name: str) -> tzinfo:
-    """UTC also where there is no time zone database."""
+    """Return a time zone. UTC exists even if this host has no time zone database."""
     return UTC if name == "UTC" else ZoneInfo(name)
 
 
@@ -296,7 +297,7 @@ def _link(link: str, delivery: Outgoing) -> str | None:
     values = {"message_id": delivery.message_id}
     if event is not None:
         values |= {"reference_id": event.reference_id or "", "sr_uuid": event.sr_uuid or ""}
-    # A browser takes "." and ".." for steps through folders, also where they are escaped.
+    # A browser treats "." and ".." as steps through folders, even if they are escaped.
     if any(values.get(name, "").strip() in ("", ".", "..") for name in PLACEHOLDER.findall(link)):
         return None
     found = filled(link, {name: quote(value, safe="", errors="replace") for name, value in values.items()})

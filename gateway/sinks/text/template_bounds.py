@@ -1,4 +1,4 @@
-"""What makes more of less in a template, with a bound: repetition, loops, and the filters that minijinja leaves unbounded.
+"""Bounds for everything that makes values grow in a template: repetition, loops, and the filters that minijinja leaves unbounded.
 
 Every function here raises TooMuch before it allocates what is too much: an allocation that fails ends the process.
 """
@@ -18,20 +18,20 @@ from gateway.host.clock import Clock
 from gateway.sinks.text.template_words import BOUNDED_FILTERS, NATIVE_FILTERS
 
 MOST_VALUE = 256 * 1024
-"""Characters, or items, of one value: nested ones count with all that they hold."""
+"""Characters or items of one value, together with those of the values inside it."""
 MOST_WORK = 4 * 1024 * 1024
 """Characters and items that one rendering makes in all."""
 MOST_SECONDS = 1.0
-"""The time of one rendering, which everything else waits for; usual ones take some milliseconds."""
+"""Seconds of one rendering, during which everything else waits; most take a few milliseconds."""
 _ITEM_COST = 8
-"""Units of work of an item of a list: to take it from minijinja to Python and back takes longer than a character."""
+"""Units of work for an item of a list: an item takes longer than a character on the way from minijinja to Python and back."""
 _MOST_WIDTH = 1000
 _MOST_INDENT = 100
 _MOST_DEPTH = 32
 _MOST_GROUPS = 10_000
 _MOST_NUMBER = 2**63
 _MAP_COST = 100
-"""Units of work of one call of a native filter by `map`."""
+"""Units of work for one call of a native filter by `map`."""
 _TOO_LARGE = "a value is larger than 256 KiB"
 _FORMAT = re.compile(r"%(?:\(\w*\))?[-#0 +]*(\*|\d*)(?:\.(\*|\d*))?")
 _MARKUP = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "'": "\\u0027"}
@@ -42,7 +42,7 @@ class TooMuch(ValueError):
 
 
 class Bounds:
-    """The bounded operations of one environment, and what one rendering has used of them."""
+    """The bounded operations of one environment, and the work that the current rendering has used."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -50,16 +50,16 @@ class Bounds:
         self._until = math.inf
 
     def begin(self) -> None:
-        """Begin a rendering: forget the one before."""
+        """Begin a rendering, and forget the work of the one before."""
         self._work, self._until = 0, self._clock.monotonic() + MOST_SECONDS
 
     def tick(self) -> None:
-        """Raise TooMuch if the rendering has had its time."""
+        """Raise TooMuch if the time of the rendering is over."""
         if self._clock.monotonic() > self._until:
             raise TooMuch(f"a rendering takes longer than {MOST_SECONDS:g} s")
 
     def install(self, environment: Environment) -> None:
-        """Put the bounded operations in the place of minijinja's, and take away all others that allocate."""
+        """Replace minijinja's operations by the bounded ones, and remove all others that allocate."""
         for name in ("cycler", "debug", "joiner", "namespace", "range"):
             environment.remove_global(name)
         for name in ("attr", "chain", "pprint", "safe"):
@@ -72,7 +72,7 @@ class Bounds:
             environment.add_filter(name, getattr(self, name))
 
     def within(self, value: Any, text: int | None = None) -> Any:
-        """The value, where it is small enough to have a name.
+        """Return the value if it is small enough to have a name.
 
         Args:
             text: characters that each round of the loop over it writes; None where there is no loop.
@@ -196,7 +196,7 @@ class Bounds:
         return self._made(size, lambda: [list(items) for items in zip(*lists, strict=False)])
 
     def _made(self, size: int, make: Any) -> Any:
-        """What `make` returns, if its size is within the bounds."""
+        """Return what `make` makes, if its size is within the bounds."""
         if size > MOST_VALUE:
             raise TooMuch(_TOO_LARGE)
         self._spend(size)
@@ -210,7 +210,7 @@ class Bounds:
 
 
 def _size(value: Any, depth: int = 0) -> int:
-    """Characters and items, with all that it holds. Raises TooMuch beyond MOST_VALUE."""
+    """Return the characters and items of a value and of everything inside it. Raises TooMuch beyond MOST_VALUE."""
     if isinstance(value, str | bytes):
         size = len(value)
     elif isinstance(value, Mapping | list | tuple | set | frozenset):

@@ -1,4 +1,4 @@
-"""The part of minijinja's language that a template may use, and how its values stay small. Pure; knows no environment.
+"""The part of minijinja's language that a template may use, and the rewriting that keeps its values small. Knows no environment.
 
 Fuel bounds how many instructions run, not what one of them allocates, and an allocation that fails ends the process. So a
 value may grow at few places only, and each of them asks `template_bounds`:
@@ -27,9 +27,9 @@ MOST_TOKENS = 250
 """Tokens of one tag. minijinja's own recursion ends the process at about 15,000."""
 MOST_TAGS = 1000
 _MOST_ARGUMENTS = 8
-"""Values of one call: minijinja hands each of them over whole, before the function can refuse it."""
+"""Values of one call: minijinja passes each of them as a whole, before the function can refuse it."""
 _OBJECTS = {"loop": frozenset(("cycle", "changed")), "self": None}
-"""Names whose methods are their own; None: any."""
+"""Objects with methods of their own; None permits any method."""
 _WORDS = frozenset(["and", "or", "not", "in", "is", "if", "else"])
 _TOKEN = re.compile(
     r"""(?P<space>\s+)|(?P<string>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|(?P<number>\d[\w.]*)|(?P<name>[^\W\d]\w*)"""
@@ -42,7 +42,7 @@ _PATH = frozenset(("name", "."))
 
 
 class Refused(ValueError):
-    """A template that uses what none may use."""
+    """A template that uses something that no template may use."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -54,7 +54,7 @@ class _Token(Struct, frozen=True):
     """`name`, `string`, `number`, or the sign itself."""
     text: str
     space: str
-    """What stands before it."""
+    """The white space in front of the token."""
 
 
 class _Tag(Struct, frozen=True):
@@ -64,11 +64,11 @@ class _Tag(Struct, frozen=True):
     closing: str
     tokens: list[_Token]
     rest: str
-    """Blanks before its end."""
+    """The white space before the end of the tag."""
 
 
 def bounded(source: str) -> str:
-    """The template with its growth bounded, line by line as it was. Raises Refused."""
+    """Return the template with bounded growth, and with its lines where they were. Raises Refused."""
     tags = _tags(source)
     if len(tags) > MOST_TAGS:
         raise Refused(_line(source, tags[MOST_TAGS].start), f"has more than {MOST_TAGS} tags")
@@ -80,7 +80,7 @@ def bounded(source: str) -> str:
         except Refused as error:
             raise Refused(_line(source, tag.start), str(error)) from None
         parts += [source[at : tag.start], tag.opening, inside, tag.rest]
-        # The loop's own end comes behind the look at the clock, since it may take the blanks after it away.
+        # The end of the tag comes after the look at the clock, because it may remove the blanks after it.
         parts += ["%}{% set _ = tick() ", tag.closing] if tag.start in texts else [tag.closing]
         at = tag.end
     return "".join((*parts, source[at:]))
@@ -172,7 +172,7 @@ def _loop(rest: Sequence[_Token], text: int) -> str:
 
 
 def _at_top(tokens: Sequence[_Token], text: str, start: int = 0) -> int | None:
-    """Where a word or sign stands outside of all brackets."""
+    """Return the position of a word or sign outside all brackets; None if there is none."""
     depth = 0
     for number, token in enumerate(tokens):
         if token.kind in _PAIRS or token.kind in _PAIRS.values():
@@ -183,7 +183,7 @@ def _at_top(tokens: Sequence[_Token], text: str, start: int = 0) -> int | None:
 
 
 def _is_path(tokens: Sequence[_Token]) -> bool:
-    """A value that has a name already, and so a bound; what is not there stays undefined."""
+    """Return whether an expression is a name with attributes: it has a bound already, and a missing value stays undefined."""
     return all(token.kind in _PATH for token in tokens)
 
 
@@ -192,7 +192,7 @@ def _written(tokens: Sequence[_Token]) -> str:
 
 
 def _expression(tokens: Sequence[_Token]) -> str:
-    """Return an expression with `a * b` as `product(a, b)`. Raises Refused where it calls what is not listed."""
+    """Return an expression with `a * b` as `product(a, b)`. Raises Refused if it calls something that is not listed."""
     out, chain, at = [""], 0, 0  # `chain` is where the factors before the next sign begin
     while at < len(tokens):
         token = tokens[at]
@@ -218,7 +218,7 @@ def _begins_operand(token: _Token) -> bool:
 
 
 def _operand(tokens: Sequence[_Token], at: int) -> tuple[str, int]:
-    """One value with what follows it closely (attributes, items, calls, filters, powers), and where it ends."""
+    """Return a value with its attributes, items, calls, filters and powers, and the position of its end."""
     begun, text = at, ""
     while at < len(tokens) and tokens[at].kind in ("-", "+"):
         text += tokens[at].space + tokens[at].text
@@ -264,7 +264,7 @@ def _operand(tokens: Sequence[_Token], at: int) -> tuple[str, int]:
 
 
 def _arguments(tokens: Sequence[_Token], at: int) -> tuple[str, int]:
-    """The brackets of a call, as `_group`."""
+    """Return the brackets of a call, as `_group` does. Raises Refused if there are too many values."""
     inside, end = _group(tokens, at)
     depth = commas = 0
     for token in tokens[at:end]:
@@ -276,12 +276,12 @@ def _arguments(tokens: Sequence[_Token], at: int) -> tuple[str, int]:
 
 
 def _may_grow(group: Sequence[_Token]) -> bool:
-    """Return whether brackets hold a value made here, so that one in another could double it again and again."""
+    """Return whether brackets hold a value that is made here: nested brackets could double such a value again and again."""
     return any(token.kind in ("|", "~") for token in group)
 
 
 def _group(tokens: Sequence[_Token], at: int) -> tuple[str, int]:
-    """What brackets hold, with them."""
+    """Return brackets and their content as an expression, and the position of their end."""
     depth = 0
     for end in range(at, len(tokens)):
         depth += (tokens[end].kind in _PAIRS) - (tokens[end].kind in _PAIRS.values())
@@ -297,7 +297,12 @@ def _check_filter(name: str) -> None:
 
 
 def _check_call(called: Sequence[_Token], before: _Token | None) -> None:
-    """Args: called: the tokens of the value so far; before: the one in front of it."""
+    """Refuse a call of something that is not listed.
+
+    Args:
+        called: the tokens of the value so far.
+        before: the token in front of them.
+    """
     name = called[-1]
     if name.kind != "name":
         raise Refused(0, "only functions, filters and methods can be called")

@@ -47,7 +47,7 @@ NATIVE_FILTERS = frozenset(
         "urlencode",
     ]
 )
-"""Those of minijinja whose result is no larger than a small multiple of what they are given."""
+"""Filters of minijinja whose result is at most a small multiple of their input."""
 GROWING_FILTERS = NATIVE_FILTERS - frozenset(
     [
         "abs",
@@ -68,10 +68,10 @@ GROWING_FILTERS = NATIVE_FILTERS - frozenset(
         "sum",
     ]
 )
-"""Those whose result may be larger than what they are given, or as large. The others select, count or measure; what they find
-may also be undefined, which a function can't be given."""
+"""Filters whose result may be as large as their input, or larger. The others select, count or measure; their result may also be
+undefined, and an undefined value cannot be passed to a function."""
 BOUNDED_FILTERS = frozenset(["batch", "format", "indent", "join", "map", "replace", "slice", "tojson", "wordwrap", "zip"])
-"""Those that `template_bounds` has in place of minijinja's."""
+"""Filters that `template_bounds` has in place of minijinja's."""
 FUNCTIONS = frozenset(("range", "dict", "super"))
 METHODS = frozenset(
     [

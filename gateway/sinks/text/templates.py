@@ -29,16 +29,16 @@ from gateway.sinks.text.template_language import Refused, bounded
 MOST_TEXT = 8 * 1024
 """Bytes (UTF-8) of a text."""
 MOST_HTML = 64 * 1024
-"""Bytes of HTML, which can't be cut. Mail programs hide what comes after about 100 KiB."""
+"""Bytes of HTML, which cannot be cut. Mail programs hide the text after about 100 KiB."""
 _MOST_FILE = 64 * 1024
 _FUEL = 200_000
-"""Instructions of one rendering: a loop without end ends."""
+"""Instructions of one rendering, so that an endless loop ends."""
 _MOST_EVENT = 1024 * 1024
 """Bytes of a body whose values a template reads."""
 _MOST_SAID = 4 * 1024 * 1024
 """Characters of values in one rendering."""
 _ROOM = 7_000
-"""Bytes, of MOST_TEXT, for what changes from message to message."""
+"""Bytes of MOST_TEXT for the parts that change from message to message."""
 _MOST_FACT = 500
 _MOST_SIDE = 200
 _MOST_GUIDANCE = 1_500
@@ -61,18 +61,19 @@ class TemplateKind(Struct, frozen=True):
 
 
 VARIABLES = frozenset((*Telling.__struct_fields__, "more", "event"))
-"""What a template may speak of: a telling, how many photos were cut from it, and the event's values as they came."""
+"""The variables of a template: the fields of a `Telling`, `more` for the number of photos that were cut, and `event` for the
+values of the event as they came."""
 _FUNCTIONS = {"super", "self", "range", "dict"}
 _BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
 _PLACE = re.compile(r" \(in \S+:\d+\)$")
-"""Where minijinja saw an error: it knows no file, and the line is said in front."""
+"""The place that minijinja adds to an error. It knows no file, and our own text begins with the line."""
 _FAILED = "the template engine failed; simplify the template"
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _EXTENDS = re.compile(r"\{%[-+]?\s*extends\s")
 
 
 class TemplateProblem(ValueError):
-    """A file that can't be a template. Says which file, and which line where there is one."""
+    """A file that cannot be a template. The text begins with the file, and the line if there is one."""
 
     def __init__(self, file: str | Path, line: int | None, message: str) -> None:
         super().__init__(f"{file}:{line}: {message}" if line else f"{file}: {message}")
@@ -80,22 +81,22 @@ class TemplateProblem(ValueError):
 
 class Rendered(Struct, frozen=True):
     parts: dict[str, str]
-    """The text of each part that the kind has, without control characters but line breaks and tabs."""
+    """The text of each part, without control characters except line breaks and tabs."""
     own: frozenset[str]
-    """Those that the operator's file wrote."""
+    """The parts that the operator's file wrote."""
     failed: str = ""
-    """Why the built-in template stands in for the file."""
+    """Why the built-in template replaces the file; "" if it does not."""
 
 
 class Template:
-    """The one that a sink renders its messages by."""
+    """The template by which a sink renders its messages."""
 
     def __init__(self, kind: TemplateKind, locale: Locale, file: str | None = None, clock: Clock | None = None) -> None:
-        """Raises TemplateProblem, for what can be said without an event.
+        """Raises TemplateProblem if the file cannot work with any event.
 
         Args:
             file: a path.
-            clock: ends a rendering that takes too long; None: this host's.
+            clock: ends a rendering that takes too long; None is the clock of this host.
         """
         self._kind = kind
         self._locale = locale
@@ -113,15 +114,15 @@ class Template:
             return Rendered(_built_in(self._kind, self._locale, telling), frozenset())
         try:
             return Rendered(self._render(delivery, telling), self._own)
-        except BaseException as error:  # whatever it is: a message is never lost to a template
+        except BaseException as error:  # a message is never lost to a template, whatever fails
             _raise_what_is_not_its_own(error)
             why = str(self._problem(error))
             return Rendered(_built_in(self._kind, self._locale, telling), frozenset(), why)
 
     def trial(self) -> Iterator[tuple[str, TemplateProblem, bool]]:
-        """Render every sample: of each that fails, its name, why, and whether other events may be as good as it.
+        """Render every sample. Yield the name of each one that fails, the reason, and whether the failure depends on the event.
 
-        That is so where a file reads the values of the event, which are not the same in all events.
+        It depends on the event if the file reads the event's values, which differ from event to event.
         """
         for name, values in SAMPLES.items():
             event = event_of(values)
@@ -143,7 +144,7 @@ class Template:
         try:
             unknown = Environment().undeclared_variables_in_str(self._source) - VARIABLES - _FUNCTIONS
             self._uses_event = "event" in Environment().undeclared_variables_in_str(self._source)
-            Environment().undeclared_variables_in_str(bounded(self._source))  # its brackets are deeper, and may be too deep
+            Environment().undeclared_variables_in_str(bounded(self._source))  # its brackets are deeper, perhaps too deep
         except TemplateError as error:
             raise self._problem(error) from None
         for name in sorted(unknown):
@@ -185,29 +186,29 @@ class Template:
 
 
 def _is_panic(error: BaseException) -> bool:
-    """Return whether it is a fault inside minijinja, which pyo3 raises as no Exception."""
+    """Return whether an error is a fault inside minijinja, which pyo3 raises as a BaseException."""
     return type(error).__name__ == "PanicException"
 
 
 def _raise_what_is_not_its_own(error: BaseException) -> None:
-    """Raise what ends the process on purpose: KeyboardInterrupt and its like."""
+    """Raise an error again that ends the process on purpose, such as KeyboardInterrupt."""
     if not isinstance(error, Exception) and not _is_panic(error):
         raise error
 
 
 def escape_slack(text: str) -> str:
-    """Exactly the three characters that Slack asks for (docs.slack.dev, "Formatting message text": escaping)."""
+    """Escape exactly the three characters that Slack asks for (docs.slack.dev, "Formatting message text": escaping)."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def cut(text: str, most: int) -> str:
-    """Cut a text to so many bytes of UTF-8; one that was cut ends in "…"."""
+    """Cut a text to at most `most` bytes of UTF-8. A text that was cut ends in "…"."""
     raw = text.encode("utf-8", "replace")
     return text if len(raw) <= most else raw[: most - 3].decode("utf-8", "ignore") + "…"
 
 
 def read_template(file: str | Path) -> str:
-    """Raises TemplateProblem."""
+    """Return the text of a template file. Raises TemplateProblem."""
     path = Path(file)
     try:
         raw = read_regular(path, _MOST_FILE + 1)
@@ -222,7 +223,7 @@ def read_template(file: str | Path) -> str:
 
 
 def _blocks(source: str) -> list[str]:
-    """Their names; not of those in comments."""
+    """Return the names of the blocks outside comments."""
     return _BLOCK.findall(_COMMENT.sub("", source))
 
 
@@ -235,7 +236,7 @@ def _line_of(name: str, source: str) -> int:
 
 
 def _values(telling: Telling) -> dict[str, Any]:
-    """What templates see, small enough to leave the built-in text below MOST_TEXT; the photos come last to be cut."""
+    """Return the variables of a template, cut so that the built-in text fits into MOST_TEXT. Photos get the remaining room."""
     facts = [(label, cut(value, _MOST_FACT)) for label, value in telling.facts]
     headline, advice = cut(telling.headline, _MOST_FACT), cut(telling.advice, _MOST_FACT)
     room = _ROOM - sum(_size(text) for text in (headline, advice, telling.link or ""))
@@ -253,7 +254,7 @@ def _values(telling: Telling) -> dict[str, Any]:
 
 
 def _size(text: str) -> int:
-    """Return the bytes of a text, escaped as for Slack, which makes five of an ampersand: no less than a mail takes."""
+    """Return the bytes of a text that is escaped for Slack, where an ampersand takes five. A mail never takes more."""
     return len(escape_slack(text).encode("utf-8", "replace"))
 
 
@@ -266,7 +267,7 @@ def _photo(photo: Photo) -> dict[str, str]:
 
 
 def _parts(kind: TemplateKind, environments: dict[Escape, Environment], values: dict[str, Any]) -> dict[str, str]:
-    """Raises TemplateError, or TemplateProblem where the HTML is too long."""
+    """Render every part. Raises TemplateError, or TemplateProblem if the HTML is too long."""
     found = {}
     for name, escape in kind.parts:
         if isinstance(meter := environments[escape].finalizer, _Finalizer):
@@ -289,7 +290,7 @@ def _built_in_environments(kind: TemplateKind, locale: Locale) -> dict[Escape, E
 
 
 def _environment(kind: TemplateKind, locale: Locale, escape: Escape, source: str, clock: Clock) -> Environment:
-    """Return an environment with a template for each part: the source without the other parts."""
+    """Return an environment with a template for each part, which is the source without the other parts."""
     templates = {"built-in": built_in_source(kind, locale), "file": source}
     names = [name for name, _ in kind.parts]
     for part in names:
