@@ -56,7 +56,7 @@ from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
 from gateway.store.base import Store
-from gateway.store.opening import open_store
+from gateway.store.opening import open_store, refused_store
 from gateway.web.admin.guard import Guard
 from gateway.web.admin.listener import Admin
 from gateway.web.server.listeners import Listeners
@@ -146,7 +146,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     space = Space(lambda: shutil.disk_usage(config.database.parent).free, config.store.min_free, metrics, log)
     rejections = Rejections(audit, metrics, clock)
     refused = RefusedRequests(
-        config.database.with_name(f"{config.database.name}.refused"),
+        refused_store(config.database.with_name(f"{config.database.name}.refused"), told=log.error),
         limits=limits_of(config),
         retention=config.store.retention,
         space=space,

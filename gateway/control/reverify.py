@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 
 from msgspec import Struct, structs
 
 from gateway.core import signature
 from gateway.core.audit_events import MessageReverified
 from gateway.core.errors import RejectedWebhook, StoreError, StoreOverloaded
+from gateway.core.refused import KeptRequests, RefusedRequest
 from gateway.core.values import claim_of, rfc3339
 from gateway.host.clock import Clock
 from gateway.ingest.receive import Intake, Receipt, Source
@@ -23,7 +23,6 @@ from gateway.ingest.refused_requests import RefusedRequests
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
-from gateway.store.sqlite.refused_file import Kept, Refused, RefusedFile
 
 _SLICE = 16
 """Requests taken in at a time: so few that, with fifty sinks each, one commit stays short."""
@@ -137,12 +136,12 @@ class Reverify:
 
     async def _one(self, name: str, actor: str) -> Reverified:
         await self._refused.forget_old()
-        before = (await self._refused.ask(RefusedFile.kept, dict[str, Kept]())).get(name, Kept())
+        before = await self._refused.kept_of(name)
         fit: list[str] = []
         after = 0
         while not self._stopping:
             source = self._sources.get(name)
-            page = await self._refused.ask(partial(_page, source=name, after=after, last=before.last), list[Refused]())
+            page = await self._refused.page(name, after, before.last, _SLICE, _SLICE_BYTES)
             if source is None or not page:
                 break
             fit += await self._slice(source, page, actor)
@@ -154,18 +153,18 @@ class Reverify:
             accepted=fit.count("accepted"),
             duplicate=fit.count("duplicate"),
             quarantined=fit.count("quarantined"),
-            remaining=self._refused.kept.get(name, Kept()).count,
+            remaining=self._refused.kept.get(name, KeptRequests()).count,
             oldest=_instant(before.oldest),
             newest=_instant(before.newest),
         )
 
-    async def _slice(self, source: Source, page: Sequence[Refused], actor: str) -> list[str]:
+    async def _slice(self, source: Source, page: Sequence[RefusedRequest], actor: str) -> list[str]:
         """Take in those that fit, and then remove them; what became of each."""
         fitting = [(request, message) for request in page if (message := _verified(source, request)) is not None]
         results = await asyncio.gather(
             *(self._admit(source, message, request) for request, message in fitting), return_exceptions=True
         )
-        done: list[tuple[Refused, Receipt]] = []
+        done: list[tuple[RefusedRequest, Receipt]] = []
         failed: BaseException | None = None
         for (request, message), result in zip(fitting, results, strict=True):
             if isinstance(result, BaseException):
@@ -185,12 +184,12 @@ class Reverify:
             done.append((request, result))
         if done:
             await self._audit.flush()
-            await self._refused.ask(lambda file: file.remove([request.seq for request, _ in done]), None)
+            await self._refused.remove([request.seq for request, _ in done])
         if failed is not None:
             raise failed
         return [receipt.status for _, receipt in done]
 
-    async def _admit(self, source: Source, message: signature.VerifiedMessage, request: Refused) -> Receipt:
+    async def _admit(self, source: Source, message: signature.VerifiedMessage, request: RefusedRequest) -> Receipt:
         while True:
             try:
                 return await self._intake.admit(source, message, request.content_type)
@@ -200,11 +199,7 @@ class Reverify:
                 await self._clock.wait(asyncio.Event(), _BUSY_SECONDS)
 
 
-def _page(file: RefusedFile, source: str, after: int, last: int) -> list[Refused]:
-    return file.page(source, after, last, _SLICE, _SLICE_BYTES)
-
-
-def _verified(source: Source, request: Refused) -> signature.VerifiedMessage | None:
+def _verified(source: Source, request: RefusedRequest) -> signature.VerifiedMessage | None:
     """The message, where a secret of now fits; its time is compared with that of its arrival."""
     if not source.keys:
         return None

@@ -14,6 +14,7 @@ from gateway.core.documents import Overview
 from gateway.core.errors import StoreError
 from gateway.core.records import Counts
 from gateway.core.selection import DELIVERY_STATES
+from gateway.core.refused import KeptRequests
 from gateway.delivery.lane import Lane
 from gateway.delivery.memory import Memory
 from gateway.host.clock import Clock
@@ -24,7 +25,6 @@ from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
 from gateway.store.base import Surveying
-from gateway.store.sqlite.refused_file import Kept
 
 
 class Certificate(Protocol):
@@ -130,7 +130,7 @@ class Observer:
         refusing, kept = {one.source: one for one in self._watch.refusing()}, self._refused.kept
         found = []
         for name in sorted(refusing.keys() | kept.keys()):
-            one, number = refusing.get(name), kept.get(name, Kept())
+            one, number = refusing.get(name), kept.get(name, KeptRequests())
             found.append(
                 SourceStatus(
                     source=name,

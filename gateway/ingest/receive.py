@@ -10,6 +10,7 @@ from msgspec import Struct
 from gateway.core import events, signature
 from gateway.core.errors import RejectedWebhook, StoreError
 from gateway.core.records import Duplicate, Message
+from gateway.core.refused import RefusedRequest
 from gateway.core.signature import Key, Misfit, VerifiedMessage
 from gateway.host.clock import Clock
 from gateway.ingest.accept import Inbox
@@ -18,7 +19,6 @@ from gateway.ingest.own_events import Notices
 from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
-from gateway.store.sqlite.refused_file import Refused
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -53,7 +53,7 @@ class Intake:
         notices: Notices,
         watch: SourceWatch,
         space: Space,
-        keep: Callable[[Refused], None],
+        keep: Callable[[RefusedRequest], None],
         metrics: Metrics,
         clock: Clock,
     ) -> None:
@@ -153,4 +153,4 @@ class Intake:
         elif claim.may_fit:
             self._watch.refused(source.name, misfit.code)
             if abs(now - claim.timestamp) <= source.tolerance:
-                self._keep(Refused(source.name, now, claim, content_type, body))
+                self._keep(RefusedRequest(source.name, now, claim, content_type, body))

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TypeVar
 
 from gateway.core.errors import StoreError
+from gateway.core.refused import KeptRequests, RefusedRequest
 from gateway.host.blocking import Worker
 from gateway.host.clock import Clock
 from gateway.ingest.disk_space import Space
 from gateway.observability.logs import Log, Sparing
 from gateway.observability.metrics import Metrics
-from gateway.store.sqlite.refused_file import DamagedFile, Kept, Refused, RefusedFile, as_store_errors
+from gateway.store.refused import RefusedStore
 
 _T = TypeVar("_T")
 MOST_WAITING = 1000
@@ -35,11 +35,11 @@ _END_SECONDS = 5.0
 
 
 class RefusedRequests:
-    """`path` is the file; it is made with the first request that is kept."""
+    """A bounded queue before the file of refused requests, and the thread that writes it."""
 
     def __init__(
         self,
-        path: Path,
+        store: RefusedStore,
         *,
         limits: Mapping[str, int],
         retention: float,
@@ -53,23 +53,21 @@ class RefusedRequests:
             limits: bytes by source; a source that is missing, or has 0, keeps none.
             retention: seconds for which a duplicate is known: what is older could not be told from a new message.
         """
-        self._path = path
+        self._store = store
+        """Touched by the thread alone."""
         self._limits = dict(limits)
         self._retention = retention
         self._space = space
         self._metrics = metrics
         self._clock = clock
         self._say = Sparing(log, clock.monotonic).say
-        self._log = log
-        self._file: RefusedFile | None = None
-        """Touched by the thread alone."""
         self._thread = Worker("refused")
         self._lock = threading.Lock()
-        self._waiting: list[Refused] = []
+        self._waiting: list[RefusedRequest] = []
         self._waiting_bytes = 0
         self._budget = _BURST
         self._budget_at = clock.monotonic()
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[str, KeptRequests] = {}
 
     def start(self) -> None:
         """Look at what is kept from before, soon. A file that can't be read, or hangs, is no reason not to start."""
@@ -84,9 +82,9 @@ class RefusedRequests:
 
     async def forget_old(self) -> None:
         """Delete what is older than retention, and everything of sources that keep nothing. Raises StoreError."""
-        await self.ask(self._forget, None)
+        await self._in_thread(self._forget)
 
-    def put(self, request: Refused) -> None:
+    def put(self, request: RefusedRequest) -> None:
         """Have a request kept soon, or dropped. Returns at once and never raises."""
         try:
             limit = self._limits.get(request.source, 0)
@@ -106,20 +104,27 @@ class RefusedRequests:
             self._metrics.refused_dropped(request.source, "error")
 
     @property
-    def kept(self) -> Mapping[str, Kept]:
+    def kept(self) -> Mapping[str, KeptRequests]:
         """What is kept of each source, as far as it is written."""
         return self._kept
 
-    async def ask(self, function: Callable[[RefusedFile], _T], none: _T) -> _T:
-        """Run a function on the file in its thread; `none` where there is no file.
+    async def kept_of(self, source: str) -> KeptRequests:
+        """Count what is kept of a source now. Raises StoreError."""
+        await self._in_thread(self._count)
+        return self._kept.get(source, KeptRequests())
 
-        Raises StoreError where the disk, or the file, refuses.
-        """
+    async def page(self, source: str, after: int, last: int, most: int, most_bytes: int) -> list[RefusedRequest]:
+        """Read some requests of a source beyond one seq and up to another. Raises StoreError."""
+        return await self._in_thread(lambda: self._store.page(source, after, last, most, most_bytes))
 
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._asked, function, none)
-        except RuntimeError:
-            raise StoreError("the gateway is stopping") from None
+    async def remove(self, seqs: Sequence[int]) -> None:
+        """Delete requests by their seqs. Raises StoreError."""
+
+        def remove() -> None:
+            self._store.remove(seqs)
+            self._count()
+
+        await self._in_thread(remove)
 
     async def close(self) -> None:
         """Write what waits, and close the file; a disk that hangs is not waited for."""
@@ -128,7 +133,7 @@ class RefusedRequests:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._end)
         self._thread.shutdown(wait=False)
 
-    def _no_place_for(self, request: Refused, limit: int) -> str | None:
+    def _no_place_for(self, request: RefusedRequest, limit: int) -> str | None:
         """Why a request is dropped; None: it is kept."""
         if request.size > limit:
             return "size"
@@ -145,83 +150,50 @@ class RefusedRequests:
         self._budget -= cost
         return None
 
-    # --- in the thread
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        """Write what waits, then run a function in the thread of the file."""
+
+        def written_before() -> _T:
+            self._write()
+            return work()
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, written_before)
+        except RuntimeError:
+            raise StoreError("the gateway is stopping") from None
+
+    # The methods below run in the thread.
 
     def _look(self) -> None:
-        with suppress(StoreError):
-            self._asked(self._forget, None)
-
-    def _forget(self, file: RefusedFile) -> None:
-        off = [source for source in file.kept() if self._limits.get(source, 1) <= 0]
-        file.forget(off, self._clock.now() - self._retention)
-
-    def _asked(self, function: Callable[[RefusedFile], _T], none: _T) -> _T:
-        def work() -> _T:
-            file = self._opened(create=False)
-            if file is None:
-                return none
-            found = function(file)
-            self._count(file)
-            return found
-
         self._write()
-        return self._guarded(work)
+        with suppress(StoreError):
+            self._forget()
+
+    def _forget(self) -> None:
+        off = [source for source in self._store.kept() if self._limits.get(source, 1) <= 0]
+        self._store.forget(off, self._clock.now() - self._retention)
+        self._count()
 
     def _end(self) -> None:
         self._write()
-        if self._file is not None:
-            self._file.close()
+        self._store.close()
 
     def _write(self) -> None:
-        """Write what has gathered, in one transaction."""
+        """Write the requests that have gathered, in one transaction."""
         with self._lock:
             batch, self._waiting, self._waiting_bytes = self._waiting, [], 0
         if not batch:
             return
-
-        def work() -> None:
-            file = self._opened(create=True)
-            assert file is not None
-            file.keep(batch, self._limits)
-            self._count(file)
-
         try:
-            self._guarded(work)
+            self._store.keep(batch, self._limits)
+            self._count()
         except Exception as error:
             for request in batch:
                 self._metrics.refused_dropped(request.source, "error")
             self._say("warning", "refused.lost", error=str(error), requests=len(batch))
 
-    def _opened(self, *, create: bool) -> RefusedFile | None:
-        if self._file is not None and self._file.replaced():
-            self._file.close()
-            self._file, self._kept = None, {}
-        if self._file is None and (create or self._path.exists()):
-            self._file = RefusedFile(self._path)
-            self._tell_set_aside(self._file)
-        return self._file
-
-    def _guarded(self, work: Callable[[], _T]) -> _T:
-        """Run it; a damaged file is set aside, and then it is run once more. Raises StoreError."""
-        try:
-            with as_store_errors():
-                return work()
-        except DamagedFile:
-            if self._file is None:
-                raise
-            with as_store_errors():
-                self._file.begin_anew()
-                self._tell_set_aside(self._file)
-                return work()
-
-    def _tell_set_aside(self, file: RefusedFile) -> None:
-        if file.set_aside is not None:
-            do = "it was damaged: the refused requests in it can't be reverified"
-            self._log.error("refused.set_aside", file=str(file.set_aside), do=do)
-            file.set_aside = None
-
-    def _count(self, file: RefusedFile) -> None:
-        before, self._kept = self._kept, file.kept()
+    def _count(self) -> None:
+        before, self._kept = self._kept, self._store.kept()
         for source in before.keys() | self._kept.keys():
-            kept = self._kept.get(source, Kept())
+            kept = self._kept.get(source, KeptRequests())
             self._metrics.refused_kept(source, kept.count, kept.bytes)

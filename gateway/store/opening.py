@@ -7,7 +7,9 @@ from pathlib import Path
 
 from gateway.host.clock import Clock
 from gateway.store.base import Marks, Store
+from gateway.store.refused import RefusedStore
 from gateway.store.sqlite.migrations import Upgrade
+from gateway.store.sqlite.refused_store import SqliteRefusedStore
 from gateway.store.sqlite.store import SqliteStore
 
 
@@ -36,3 +38,13 @@ async def open_store(
     """
     upgrade = Upgrade(min_free=min_free, told=told)
     return await SqliteStore.open(path, retention, upgrade, now=clock.now, marks=marks, on_commit=on_commit)
+
+
+def refused_store(path: Path, *, told: Callable[..., object] = lambda event, **facts: None) -> RefusedStore:
+    """Return the place where refused requests are kept; nothing is opened yet.
+
+    Args:
+        path: the file; it is made with the first request that is kept.
+        told: called in the thread of the verbs, with an event and its facts, when a damaged file is set aside.
+    """
+    return SqliteRefusedStore(path, told)

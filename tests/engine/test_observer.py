@@ -20,6 +20,7 @@ from gateway.ingest.source_watch import Refusing, SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
+from gateway.store.opening import refused_store
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START, FakeClock
 from tests.support.metric_values import metric_values
@@ -44,7 +45,9 @@ async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_p
     store.commits.trouble = "another process has locked the database"
     space = Space(lambda: 10_000, 1000, metrics, log)
     space.step()
-    refused = RefusedRequests(tmp_path / "refused", limits={}, retention=60.0, space=space, metrics=metrics, clock=clock, log=log)
+    refused = RefusedRequests(
+        refused_store(tmp_path / "refused"), limits={}, retention=60.0, space=space, metrics=metrics, clock=clock, log=log
+    )
     observer = Observer(
         store=store,
         audit=audit,

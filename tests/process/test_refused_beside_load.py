@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.refused import RefusedRequest
 from gateway.core.signature import Claim
-from gateway.store.sqlite.refused_file import MOST_KEPT, Refused, RefusedFile
+from gateway.store.sqlite.refused_file import MOST_KEPT, RefusedFile
 from tests.support.configurations import route
 from tests.support.exchange import read_answer, request_bytes
 from tests.support.gateway_process import Running
@@ -68,7 +69,9 @@ def fill(file: Path, number: int) -> None:
     refused = []
     for _ in range(number):
         *claim, body = parts(OTHER, SIZE)
-        refused.append(Refused("legitmark", time.time(), Claim(*(text.encode() for text in claim)), "application/json", body))
+        refused.append(
+            RefusedRequest("legitmark", time.time(), Claim(*(text.encode() for text in claim)), "application/json", body)
+        )
     with closing(RefusedFile(file)) as kept:
         kept.keep(refused, {"legitmark": MOST_BYTES})
 

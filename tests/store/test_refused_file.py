@@ -11,14 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.core.refused import KeptRequests, RefusedRequest
 from gateway.core.signature import Claim
 from gateway.store.sqlite import refused_file
-from gateway.store.sqlite.refused_file import Kept, Refused, RefusedFile
+from gateway.store.sqlite.refused_file import RefusedFile
 
 
-def request(number: int = 0, *, source: str = "legitmark", sender_id: str | None = None, body: bytes = b"{}") -> Refused:
+def request(number: int = 0, *, source: str = "legitmark", sender_id: str | None = None, body: bytes = b"{}") -> RefusedRequest:
     claim = Claim((sender_id or f"msg_{number}").encode(), b"1700000000", b"v1,%d" % number)
-    return Refused(source, 1000.0 + number, claim, "application/json", body)
+    return RefusedRequest(source, 1000.0 + number, claim, "application/json", body)
 
 
 def ids(file: RefusedFile, source: str = "legitmark") -> list[str]:
@@ -57,7 +58,7 @@ def test_the_oldest_of_a_source_go_first_and_the_others_stay(
     path = tmp_path / "refused"
     path.unlink(missing_ok=True)
     file = RefusedFile(path)
-    model: dict[str, deque[Refused]] = {"a": deque(), "b": deque()}
+    model: dict[str, deque[RefusedRequest]] = {"a": deque(), "b": deque()}
     limits = {"a": limit, "b": 10**6}
     for number, (source, _, size) in enumerate(given):
         one = request(number, source=source, body=b"x" * size)
@@ -68,7 +69,7 @@ def test_the_oldest_of_a_source_go_first_and_the_others_stay(
             queue.popleft()
     for source, queue in model.items():
         assert ids(file, source) == [one.claim.sender_id for one in queue]
-        kept = file.kept().get(source, Kept())
+        kept = file.kept().get(source, KeptRequests())
         assert (kept.count, kept.bytes) == (len(queue), sum(one.size for one in queue))
     file.close()
 

@@ -1,28 +1,21 @@
-"""A file of its own for requests that fitted no secret. Nothing in it is authentic, and nothing depends on it.
+"""The file of refused requests: an SQLite database of its own beside the store. Nothing in it is authentic.
 
-It lies beside the database and holds well-formed requests until a secret fits them (`gateway reverify`). It is written without
-fsync: a crash of the process loses nothing that was written, a power cut may. A damaged file is set aside, and a new one begun.
-Every method blocks on the disk; call them from one thread.
+Its errors are those of SQLite and of the file system; `refused_store` turns them into ours. It is written without fsync.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from msgspec import Struct
-
-from gateway.core.errors import StoreError
+from gateway.core.refused import KeptRequests, RefusedRequest
 from gateway.core.signature import Claim
 
 MOST_KEPT = 10_000
 """Requests of one source; the oldest go first."""
-_ROW_BYTES = 256
-"""What a row costs beside its texts, roughly, indexes included."""
 _TRIM_BYTES = 256 * 1024
 """What the file may grow beyond its limits for a moment, but for a single request that is larger."""
 _VERSION = 1
@@ -53,45 +46,6 @@ PRAGMA user_version = {_VERSION};
 """
 
 
-class Refused(Struct, frozen=True):
-    """A request that fitted no secret when it came."""
-
-    source: str
-    arrived_at: float
-    """Unix seconds, UTC."""
-    claim: Claim
-    content_type: str | None
-    body: bytes
-    seq: int = 0
-    """Its place in the file, once it has one."""
-
-    @property
-    def size(self) -> int:
-        """Bytes that it counts as."""
-        claim = self.claim
-        texts = len(claim.raw_id) + len(claim.raw_timestamp) + len(claim.signatures) + len(self.content_type or "")
-        return len(self.body) + texts + _ROW_BYTES
-
-    @property
-    def digest(self) -> bytes:
-        """The same for every attempt at one message: its source, id and body."""
-        name = self.source.encode()
-        head = b"%d %b %d %b " % (len(name), name, len(self.claim.raw_id), self.claim.raw_id)
-        return hashlib.sha256(head + self.body).digest()[:16]
-
-
-class Kept(Struct, frozen=True):
-    """What is kept of one source."""
-
-    count: int = 0
-    bytes: int = 0
-    oldest: float | None = None
-    """Unix seconds, UTC."""
-    newest: float | None = None
-    last: int = 0
-    """The highest `seq`."""
-
-
 class RefusedFile:
     """The open file. `set_aside` is where a damaged one was moved to, None: there was none."""
 
@@ -102,7 +56,7 @@ class RefusedFile:
         try:
             self._open()
         except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
+            if not is_damage(error):
                 raise
             self.begin_anew()
 
@@ -124,7 +78,7 @@ class RefusedFile:
             return True
         return (there.st_dev, there.st_ino) != self._inode
 
-    def keep(self, requests: Sequence[Refused], limits: Mapping[str, int]) -> None:
+    def keep(self, requests: Sequence[RefusedRequest], limits: Mapping[str, int]) -> None:
         """Add requests in one transaction, and delete the oldest of each source beyond its limit in bytes and MOST_KEPT.
 
         Of several attempts at one message (the same source, id and body) the first and the last are kept: the sender signs each
@@ -143,14 +97,14 @@ class RefusedFile:
                     sources.clear()
                     size = 0
 
-    def kept(self) -> dict[str, Kept]:
+    def kept(self) -> dict[str, KeptRequests]:
         """Return what is kept, by source."""
         rows = self._connection.execute(
             "SELECT source, count(*), sum(size), min(arrived_at), max(arrived_at), max(seq) FROM refused GROUP BY source"
         )
-        return {source: Kept(*values) for source, *values in rows}
+        return {source: KeptRequests(*values) for source, *values in rows}
 
-    def page(self, source: str, after: int, last: int, most: int, most_bytes: int) -> list[Refused]:
+    def page(self, source: str, after: int, last: int, most: int, most_bytes: int) -> list[RefusedRequest]:
         """Some requests of a source behind a place, up to another, in the order in which they came."""
         rows = self._connection.execute(
             "SELECT seq, size FROM refused WHERE source = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
@@ -203,7 +157,7 @@ class RefusedFile:
             raise _damaged(f"it is of version {version}")
         self._connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
 
-    def _insert(self, db: sqlite3.Connection, request: Refused) -> None:
+    def _insert(self, db: sqlite3.Connection, request: RefusedRequest) -> None:
         digest, claim = request.digest, request.claim
         db.execute(
             "DELETE FROM refused WHERE digest = ?1 AND seq > (SELECT min(seq) FROM refused WHERE digest = ?1)",
@@ -229,34 +183,20 @@ class RefusedFile:
                 db.execute("DELETE FROM refused WHERE seq = ?", (seq,))
                 count, size = count - 1, size - one
 
-    def _request(self, source: str, seq: int) -> Refused:
+    def _request(self, source: str, seq: int) -> RefusedRequest:
         raw_id, timestamp, signatures, content_type, body, arrived_at = self._connection.execute(
             "SELECT raw_id, raw_timestamp, signatures, content_type, body, arrived_at FROM refused WHERE seq = ?", (seq,)
         ).fetchone()
         text = content_type.decode() if content_type is not None else None
-        return Refused(source, arrived_at, Claim(raw_id, timestamp, signatures), text, body, seq)
+        return RefusedRequest(source, arrived_at, Claim(raw_id, timestamp, signatures), text, body, seq)
 
     def _give_back(self) -> None:
         """Let the file shrink by what was deleted."""
         self._connection.executescript("PRAGMA incremental_vacuum")
 
 
-class DamagedFile(StoreError):
-    """The file itself is wrong, not the disk or the moment."""
-
-
-@contextmanager
-def as_store_errors() -> Iterator[None]:
-    """Turn the errors of SQLite and of the file system into StoreError, of a damaged file into DamagedFile."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        kind = DamagedFile if _is_damage(error) else StoreError
-        raise kind(f"the file of refused requests can't be used: {error}") from error
-
-
-def _is_damage(error: Exception) -> bool:
-    """Whether the file itself is wrong, not the disk or the moment."""
+def is_damage(error: Exception) -> bool:
+    """Tell an error of the file itself from one of the disk or of the moment."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DAMAGED
 
 
