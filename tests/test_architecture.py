@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 from collections import deque
 from collections.abc import Iterator
@@ -154,10 +155,30 @@ def test_the_core_is_pure(module: str) -> None:
     assert not {"asyncio", "socket", "sqlite3", "aiohttp"} & set(imports_of(MODULES[module])), f"{module} does I/O"
 
 
+ENGINES = "gateway.store.sqlite"
+"""The folder of the engine that stands behind the verbs of the store."""
+STORE = [module for module in MODULES if module.startswith("gateway.store.") and not module.startswith(ENGINES)]
+
+
 @pytest.mark.parametrize("module", MODULES)
-def test_sql_stands_in_the_store_alone(module: str) -> None:
-    if not module.startswith("gateway.store"):
-        assert not {"sqlite3", "aiosqlite"} & set(imports_of(MODULES[module]))
+def test_only_the_opening_of_the_store_knows_which_engine_it_has(module: str) -> None:
+    if not module.startswith(ENGINES) and module != "gateway.store.opening":
+        behind = [name for name in imports_of(MODULES[module]) if name == ENGINES or name.startswith(f"{ENGINES}.")]
+        assert behind == [], f"{module}: use the verbs of gateway.store.base"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_sql_stands_in_the_engine_alone(module: str) -> None:
+    if not module.startswith(ENGINES):
+        assert not {"sqlite3", "aiosqlite"} & set(imports_of(MODULES[module])), f"{module}: use the verbs of gateway.store.base"
+
+
+@pytest.mark.parametrize("module", STORE)
+def test_no_verb_of_the_store_takes_or_returns_a_connection(module: str) -> None:
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            signature = ast.unparse(node.args) + (f" -> {ast.unparse(node.returns)}" if node.returns else "")
+            assert not re.search(r"connection|cursor|sqlite", signature, re.IGNORECASE), f"{module}.{node.name}({signature})"
 
 
 @pytest.mark.parametrize("module", MODULES)

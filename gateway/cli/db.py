@@ -6,10 +6,9 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
@@ -25,14 +24,9 @@ from gateway.core.errors import UpkeepBusy as Busy
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.host.signals import end_as_on_interrupt
-from gateway.store.sqlite.backup import back_up
-from gateway.store.sqlite.connection import LockFile, put_right
-from gateway.store.sqlite.integrity import examine
-from gateway.store.sqlite.long_read import Aside, Look
-from gateway.store.sqlite.migrations import check_written
-from gateway.store.sqlite.recovery import check_header
+from gateway.store.base import Copying, LongRead
+from gateway.store.opening import examine_file, hold
 
-_T = TypeVar("_T")
 _EXIT = {kind.code: kind.exit_code for kind in (BackupFailed, BackupExists, Busy, StoreFailed)} | {"store_corrupt": 65}
 """Exit codes, by the error code in the answer of the running gateway."""
 
@@ -130,13 +124,8 @@ async def _backup(file: Path, config: Path | None, admin: str | None) -> tuple[d
     answer = await _asked("/api/backup", {"file": str(file)}, config, admin)
     by_gateway = not isinstance(answer, Unreachable)
     if isinstance(answer, Unreachable):
-
-        def copy(connection: Any) -> Any:
-            check_written(connection, database)
-            return back_up(connection, database=database, file=file, now=clock.now(), min_free=settings.min_free)
-
-        with _held(answer, config) as (database, settings):
-            answer = msgspec.to_builtins(await _aside(database, copy))
+        with _held(answer, config) as (store, settings):
+            answer = await _result(store.back_up(file, now=clock.now(), min_free=settings.min_free))
     return {**answer, "seconds": round(clock.monotonic() - begun, 3)}, by_gateway
 
 
@@ -148,11 +137,11 @@ async def _check(file: Path | None, config: Path | None, admin: str | None) -> d
             raise StoreFailed(f"{file}: {error.strerror}") from None
         if not there:
             raise UsageError(f"{file} is not there, or is not a file")
-        return await _examined(file.resolve())  # its log lies beside the file, not beside a link to it
+        return await _result(examine_file(file.resolve()))  # its log lies beside the file, not beside a link to it
     answer = await _asked("/api/check", {}, config, admin)
     if isinstance(answer, Unreachable):
-        with _held(answer, config) as (database, _):
-            return await _examined(database)
+        with _held(answer, config) as (store, _):
+            return await _result(store.examine())
     return answer
 
 
@@ -173,8 +162,8 @@ async def _asked(path: str, document: dict[str, Any], config: Path | None, admin
 
 
 @contextmanager
-def _held(nobody: Unreachable, config: Path | None) -> Iterator[tuple[Path, StoreSettings]]:
-    """The database in place of a gateway: none can start meanwhile, and the next one learns how the last one ended."""
+def _held(nobody: Unreachable, config: Path | None) -> Iterator[tuple[Copying, StoreSettings]]:
+    """Take the place of a gateway that does not answer, and yield its database. `nobody` is how it did not answer."""
     environment = Environment.of_process()
     database, settings = load_store(find(config, environment), environment)
     try:
@@ -183,36 +172,24 @@ def _held(nobody: Unreachable, config: Path | None) -> Iterator[tuple[Path, Stor
             raise Unreachable(f"{nobody}. And there is no database at {database}{unit}")
     except OSError as error:
         raise StoreFailed(f"{database}: {error.strerror}; run this as the gateway's user") from None
-    lock = LockFile(database)
-    try:
-        lock.take()
-    except StoreLocked as held:
-        raise Unreachable(f"{nobody}. But {held}, name its admin listener with --admin, or wait until it has started") from None
     end_as_on_interrupt()
+    with ExitStack() as stack:
+        try:
+            store = stack.enter_context(hold(database))
+        except StoreLocked as held:
+            hint = "name its admin listener with --admin, or wait until it has started"
+            raise Unreachable(f"{nobody}. But {held}, {hint}") from None
+        print(f"gateway: no gateway runs; reading {database} itself, and none can start until this is done", file=sys.stderr)
+        yield store, settings
+
+
+async def _result(reading: LongRead[Any]) -> dict[str, Any]:
+    """Wait for a long read, and put it to its end also when the command is interrupted."""
     try:
-        put_right(database)
-    except BaseException:
-        lock.release(clean=not lock.after_unclean_end)
-        raise
-    print(f"gateway: no gateway runs; reading {database} itself, and none can start until this is done", file=sys.stderr)
-    try:
-        yield database, settings
+        document: dict[str, Any] = msgspec.to_builtins(await asyncio.shield(reading.ended))
     finally:
-        lock.release(clean=not lock.after_unclean_end)
-
-
-async def _examined(file: Path) -> dict[str, Any]:
-    check_header(file)
-    health: dict[str, Any] = msgspec.to_builtins(await _aside(file, partial(examine, path=file)))
-    return health
-
-
-async def _aside(file: Path, function: Look[_T]) -> _T:
-    working = Aside(file, function, at_rest=True)
-    try:
-        return await asyncio.shield(working.ended)
-    finally:
-        await working.end()
+        await reading.end()
+    return document
 
 
 @contextmanager

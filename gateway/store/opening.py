@@ -1,13 +1,19 @@
-"""The way into a store: opens the database of a running gateway. Only this module knows which engine stands behind the verbs."""
+"""The ways into a store: of a running gateway, of a gateway that is stopped, and of a backup.
+
+Only this module knows which engine stands behind the verbs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from gateway.core.documents import Health
 from gateway.host.clock import Clock
-from gateway.store.base import Marks, Store
+from gateway.store.base import Copying, LongRead, Marks, Store
 from gateway.store.refused import RefusedStore
+from gateway.store.sqlite import at_rest
 from gateway.store.sqlite.migrations import Upgrade
 from gateway.store.sqlite.refused_store import SqliteRefusedStore
 from gateway.store.sqlite.store import SqliteStore
@@ -48,3 +54,19 @@ def refused_store(path: Path, *, told: Callable[..., object] = lambda event, **f
         told: called in the thread of the verbs, with an event and its facts, when a damaged file is set aside.
     """
     return SqliteRefusedStore(path, told)
+
+
+def hold(path: Path) -> AbstractContextManager[Copying]:
+    """Take the place of a stopped gateway: no gateway can start meanwhile, and the next one learns how the last one ended.
+
+    Raises (when it is entered):
+        StoreLocked: a gateway holds the database.
+        StoreCorrupt: it cannot be trusted, and stays as it is.
+        StoreFailed: the lock cannot be made, or the files cannot be read.
+    """
+    return at_rest.hold(path)
+
+
+def examine_file(file: Path) -> LongRead[Health]:
+    """Begin to check a database that no process writes to, a backup for example. Raises StoreCorrupt if it is no database."""
+    return at_rest.examine_file(file)
