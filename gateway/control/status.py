@@ -13,8 +13,8 @@ from gateway.core.attention import GatewayStatus, LastError, RunningConfig, Sink
 from gateway.core.documents import Overview
 from gateway.core.errors import StoreError
 from gateway.core.records import Counts
-from gateway.core.selection import DELIVERY_STATES
 from gateway.core.refused import KeptRequests
+from gateway.core.selection import DELIVERY_STATES
 from gateway.delivery.lane import Lane
 from gateway.delivery.memory import Memory
 from gateway.host.clock import Clock
