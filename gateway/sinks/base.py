@@ -109,7 +109,7 @@ class Outgoing(Struct, frozen=True):
     attempt: int
     """1-based."""
     drill: bool = False
-    """True for a test that an operator sends: the message has to say so to whoever reads it."""
+    """True for a test that an operator sends: the message has to tell its readers."""
 
     @property
     def sink(self) -> str:

@@ -18,7 +18,8 @@ class SlackConfig(ReadableSettings, frozen=True, kw_only=True, tag_field="type",
     concurrency: int = 1
     rate: Rate | None = Rate("1/s")
     ordering: Literal["none", "sr"] | None = None
-    """None means "sr" with a token, so that two events of a service request begin one thread, and else "none"."""
+    """The order of deliveries. None means "sr" with a token, so that two events of a service request begin one thread; without a
+    token it means "none"."""
     allow_networks: list[str] | None = None
 
     @property

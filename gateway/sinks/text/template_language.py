@@ -121,7 +121,7 @@ def _tag(source: str, start: int) -> _Tag:
         depth += (token[0] in _PAIRS) - (token[0] in _PAIRS.values()) if token.lastgroup == "sign" else 0
         if len(tokens) > MOST_TOKENS:
             raise Refused(_line(source, start), f"a tag has more than {MOST_TOKENS} words and signs; split it")
-    raise Refused(_line(source, start), "syntax error: a tag that does not end, or a sign that is none of the language")
+    raise Refused(_line(source, start), "syntax error: a tag that does not end, or a sign that the language does not have")
 
 
 def _texts_of_loops(source: str, tags: Sequence[_Tag]) -> dict[int, int]:
