@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,30 +14,8 @@ import pytest
 
 from gateway.host.address_file import Addresses, read
 from gateway.host.environment import Environment
-from tests.cli.running import CONFIG, command, environment, gateway
-
-SECONDS = 20.0
-
-
-def until(what: Callable[[], bool], said: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not what():
-        assert time.monotonic() < deadline, said
-        time.sleep(0.02)
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[Addresses]:
-    """A gateway of a folder's configuration, by the addresses that it names."""
-    process = subprocess.Popen(command("serve"), cwd=folder, env=environment(), stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: read(folder / "gateway.db", Environment({})) is not None, "the gateway names no address")
-        addresses = read(folder / "gateway.db", Environment({}))
-        assert addresses is not None
-        yield addresses
-    finally:
-        process.terminate()
-        assert process.wait(SECONDS) == 0
+from tests.cli.running import CONFIG, environment, gateway
+from tests.cli.serving import SECONDS, serving, wait_until
 
 
 def test_after_an_edit_of_the_admin_address_commands_find_the_gateway_that_runs(
@@ -95,7 +72,7 @@ def demo(folder: Path, *through: str) -> Iterator[tuple[subprocess.Popen[bytes],
         stdout=subprocess.DEVNULL,
     )
     try:
-        until(lambda: read(folder / "gateway.db", Environment({})) is not None, "the demo's gateway does not start")
+        wait_until(lambda: read(folder / "gateway.db", Environment({})) is not None, "the demo's gateway does not start")
         yield process, int((folder / "gateway.db.lock").read_text())
     finally:
         if process.poll() is None:
@@ -117,7 +94,7 @@ def test_the_gateway_of_a_demo_ends_with_it(tmp_path: Path, number: signal.Signa
         assert alive(gateway_pid)
         os.kill(process.pid, number)
         process.wait(SECONDS)
-        until(lambda: not alive(gateway_pid), "the demo left an orphan")
+        wait_until(lambda: not alive(gateway_pid), "the demo left an orphan")
 
 
 def test_a_demo_in_the_background_of_a_script_ends_by_sigterm(tmp_path: Path) -> None:
@@ -125,7 +102,7 @@ def test_a_demo_in_the_background_of_a_script_ends_by_sigterm(tmp_path: Path) ->
     with demo(tmp_path, "/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh") as (process, gateway_pid):
         process.terminate()
         process.wait(SECONDS)
-        until(lambda: not alive(gateway_pid), "the demo left an orphan")
+        wait_until(lambda: not alive(gateway_pid), "the demo left an orphan")
 
 
 def test_two_demos_at_once_have_a_gateway_each(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_operate import Bench, told
+from tests.cli.bench import Bench, replayed
 from tests.support.configurations import http_sink, route
 from tests.support.gateway_process import Running
 from tests.support.receivers import Receiver
@@ -34,7 +34,7 @@ class World(Bench):
             "unrouted": event("sr-3", event_type="news"),
             "quarantined": b"no JSON",
         }.items():
-            asyncio.run(self._post(body, sender))
+            asyncio.run(self.settle(body, sender))
         asyncio.run(until(lambda: len(self.owed("desk")) == 2, 20))
         assert (self.owed("erp"), self.owed("crm")) == (["dead", "delivered"], [])
 
@@ -78,15 +78,15 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def test_a_new_sink_gets_what_came_in_and_could_be_read_and_no_notice(world: World) -> None:
     assert world.run("replay", "--sink", "crm", "--since", "1h", "--dry-run").out == "3 deliveries to replay: 3 new\n"
-    assert world.replay("--sink", "crm", "--since", "1h") == told(3, 3, new=3)
+    assert world.replay("--sink", "crm", "--since", "1h") == replayed(3, 3, new=3)
     assert world.senders("crm") == {"dead", "made", "unrouted"}
     assert world.owed("erp") == ["dead", "delivered"], "nobody else gets anything"
-    assert world.replay("--sink", "crm", "--since", "1h") == told(0, 0)
+    assert world.replay("--sink", "crm", "--since", "1h") == replayed(0, 0)
 
 
 def test_a_repaired_sink_gets_what_is_dead_and_what_it_was_never_owed(world: World) -> None:
     assert world.run("replay", "--sink", "erp", "--since", "1h", "--dry-run").out == "2 deliveries to replay: 1 dead, 1 new\n"
-    assert world.replay("--sink", "erp", "--since", "1h") == told(2, 2, dead=1, new=1)
+    assert world.replay("--sink", "erp", "--since", "1h") == replayed(2, 2, dead=1, new=1)
     assert world.senders("erp") == {"dead", "made", "unrouted"} and world.owed("erp") == ["delivered"] * 3
     assert len(world.receiver.of(world.receiver.requests[0].body)) == 2, "the dead one once more"
 
@@ -114,43 +114,43 @@ def test_to_a_sink_and_by_the_rules_are_two_replays(world: World) -> None:
 def test_what_was_delivered_is_replayed_where_that_is_said(world: World) -> None:
     count = world.run("replay", "--delivered", "--since", "1h", "--dry-run").out
     assert count == "4 deliveries to replay: 1 dead, 3 delivered\n", "two of them notices"
-    assert world.replay("sr-2", "--delivered") == told(1, 1, delivered=1)
-    assert world.replay("sr-2") == told(0, 0)
+    assert world.replay("sr-2", "--delivered") == replayed(1, 1, delivered=1)
+    assert world.replay("sr-2") == replayed(0, 0)
     (line,) = world.running.audit("delivery.replayed")
     assert (line["sender_id"], line["sink"]) == ("made", "erp")
 
 
 def test_what_can_t_be_read_goes_to_a_sink_where_it_is_named(world: World) -> None:
-    assert world.replay("--quarantined", "--sink", "crm") == told(1, 1, new=1)
+    assert world.replay("--quarantined", "--sink", "crm") == replayed(1, 1, new=1)
     assert world.senders("crm") == {"quarantined"}
     assert [one.body for one in world.receiver.requests if one.path == "/crm"] == [b"no JSON"]
 
 
 def test_a_notice_and_what_can_t_be_read_go_to_a_sink_by_their_ids(world: World) -> None:
     ids = [id_ for (id_,) in world.running.rows("SELECT id FROM messages WHERE source = 'gateway' ORDER BY seq")]
-    assert world.replay(ids[0], "quarantined", "--sink", "crm") == told(2, 2, new=2)
+    assert world.replay(ids[0], "quarantined", "--sink", "crm") == replayed(2, 2, new=2)
     assert world.senders("crm") == {"notice", "quarantined"}
 
 
 def test_unrouted_messages_go_by_the_rules_of_today(world: World) -> None:
-    assert world.replay("--unrouted") == told(0, 0), "no rule of this moment wants it"
+    assert world.replay("--unrouted") == replayed(0, 0), "no rule of this moment wants it"
     world.restart(_ROUTES + '[[routes]]\nmatch = { event_type = "news" }\nsinks = ["crm", "desk"]\n')
-    assert world.replay("--unrouted") == told(2, 2, new=2)
+    assert world.replay("--unrouted") == replayed(2, 2, new=2)
     assert world.senders("crm") == {"unrouted"}
-    assert world.replay("--unrouted") == told(0, 0)
+    assert world.replay("--unrouted") == replayed(0, 0)
 
 
 def test_quarantined_messages_go_by_the_rules_of_today(world: World) -> None:
-    assert world.replay("--quarantined") == told(0, 0)
+    assert world.replay("--quarantined") == replayed(0, 0)
     world.restart(_ROUTES + route("crm"))
-    assert world.replay("--quarantined") == told(1, 1, new=1)
+    assert world.replay("--quarantined") == replayed(1, 1, new=1)
     assert world.senders("crm") == {"quarantined"}
 
 
 def test_a_reroute_adds_what_the_rules_of_today_name_and_nothing_of_what_was_not_meant(world: World) -> None:
     world.restart(route("crm") + route("crm", source="gateway"))
-    assert world.would("--since", "1h") == told(1, 0, dead=1)
-    assert world.replay("--reroute", "--since", "1h") == told(4, 4, dead=1, new=3)
+    assert world.would("--since", "1h") == replayed(1, 0, dead=1)
+    assert world.replay("--reroute", "--since", "1h") == replayed(4, 4, dead=1, new=3)
     assert world.senders("crm") == {"dead", "made", "unrouted"} and world.owed("erp") == ["delivered"] * 2
 
 
@@ -168,7 +168,7 @@ def test_an_act_keeps_to_its_window(world: World) -> None:
         assert world.would("--sink", "crm", *arguments)["count"] == count, arguments
         dead = world.run("discard", "--state", "dead", *arguments, "--dry-run", "--json").document()["count"]
         assert dead == (times[0] >= arguments[1] if arguments[0] == "--since" else times[0] < arguments[1]), arguments
-    assert world.replay("--sink", "crm", "--since", times[1], "--until", times[2]) == told(1, 1, new=1)
+    assert world.replay("--sink", "crm", "--since", times[1], "--until", times[2]) == replayed(1, 1, new=1)
     assert world.senders("crm") == {"made"}
     assert world.run("discard", "--since", times[1], "--yes", "--json").document()["changed"] == 0
     assert world.run("discard", "--until", times[1], "--yes", "--json").document()["changed"] == 1

@@ -8,7 +8,6 @@ import shutil
 import signal
 import sqlite3
 import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,8 +16,7 @@ from typing import Any
 import pytest
 
 from gateway.store.sqlite.migrations import scripts
-from tests.cli.running import Result, environment
-from tests.cli.running import command as command_line
+from tests.cli.backups import ARCHIVED, admin, db, is_copying, names, post, started, unfinished
 from tests.cli.running import gateway as command
 from tests.store import writing
 from tests.store.kit import fill, rows
@@ -26,9 +24,8 @@ from tests.support.configurations import route
 from tests.support.exchange import Answer, exchange, request_bytes
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.waiting import until
-from tests.support.webhooks import event, signed
+from tests.support.webhooks import event
 
-SINK = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n'
 WRITTEN = sorted((Path(__file__).parents[1] / "store" / "written").glob("*.sql"))
 REFUSED = [
     ("there", 2, "there already"),
@@ -38,58 +35,21 @@ REFUSED = [
     ("nowhere/b.db", 74, "ReadWritePaths="),
     ("/sys/b.db", 74, "ReadWritePaths="),
 ]
-MANY = 30_000
-"""Messages whose backup takes long enough to do something meanwhile."""
-
-
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
-    with Running(tmp_path, SINK + route("archive")) as running, no_traceback(running, alive=False):
-        yield running
 
 
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One for the tests that need no more than an answer."""
-    with Running(tmp_path_factory.mktemp("standing"), SINK + route("archive")) as running, no_traceback(running):
+    with Running(tmp_path_factory.mktemp("standing"), ARCHIVED) as running, no_traceback(running):
         yield running
-
-
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of a gateway that does not run."""
-    path = tmp_path_factory.mktemp("large") / "gateway.db"
-    asyncio.run(fill(path, MANY, body=b"x" * 4000, sinks=("gone",)))
-    return path
 
 
 @pytest.fixture
 def busy(tmp_path: Path, large: Path) -> Iterator[Running]:
     """A gateway whose database is large."""
     shutil.copy(large, tmp_path)
-    with Running(tmp_path, SINK + route("archive")) as running, no_traceback(running, alive=False):
+    with Running(tmp_path, ARCHIVED) as running, no_traceback(running, alive=False):
         yield running
-
-
-def admin(running: Running) -> str:
-    host, port = running.addresses["admin"]  # type: ignore[misc]
-    return f"{host}:{port}"
-
-
-def db(running: Running, *arguments: str | Path, cwd: Path | None = None) -> Result:
-    """`gateway db ...`, asking the gateway that runs."""
-    return command("db", *arguments, "--admin", admin(running), cwd=cwd or running.folder)
-
-
-def started(*arguments: str | Path, cwd: Path) -> subprocess.Popen[bytes]:
-    """A command that somebody may interrupt."""
-    line = command_line(*arguments)
-    return subprocess.Popen(line, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-async def post(running: Running, number: int) -> None:
-    for answer in await asyncio.gather(*(running.post(body, signed(body)) for body in (event() for _ in range(number)))):
-        assert answer.status == 200
 
 
 async def begun(running: Running, file: Path, *, seconds: float = 30.0) -> asyncio.Task[Answer]:
@@ -100,18 +60,6 @@ async def begun(running: Running, file: Path, *, seconds: float = 30.0) -> async
     )
     await is_copying(file)
     return asked
-
-
-async def is_copying(file: Path) -> None:
-    await until(lambda: any(each.stat().st_size > 1_000_000 for each in unfinished(file.parent)))
-
-
-def unfinished(folder: Path) -> list[Path]:
-    return list(folder.glob(".legitmark-gateway-*.partial"))
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(each.name for each in folder.iterdir())
 
 
 class TestBackup:
@@ -148,8 +96,8 @@ class TestBackup:
         assert names(standing.folder) == before and (standing.folder / "there").read_bytes() == b"precious"
 
     def test_room_that_messages_need_is_left_to_them(self, tmp_path: Path) -> None:
-        with Running(tmp_path, SINK + route("archive")) as running:
-            running.write_config('[store]\nmin_free = "900000GiB"\n' + SINK + route("archive"))
+        with Running(tmp_path, ARCHIVED) as running:
+            running.write_config('[store]\nmin_free = "900000GiB"\n' + ARCHIVED)
             assert command("reload", "--admin", admin(running), cwd=tmp_path).status == 0
             told = db(running, "backup", "backup.db")
         assert told.status == 74 and "store.min_free" in told.err and "make room" in told.err
@@ -249,7 +197,7 @@ class TestCheck:
     async def test_a_running_gateway_tells_of_damage_and_serves_on(self, tmp_path: Path) -> None:
         await fill(tmp_path / "gateway.db", 2000, body=b"x" * 1000, sinks=("gone",))
         damage(tmp_path / "gateway.db", "an index")
-        with Running(tmp_path, SINK + route("archive")) as running:
+        with Running(tmp_path, ARCHIVED) as running:
             told = await asyncio.to_thread(db, running, "check", "--json")
             assert told.status == 65 and told.document()["sound"] is False
             assert 0 < len(told.document()["damage"]) <= 20

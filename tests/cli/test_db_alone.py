@@ -14,15 +14,12 @@ from pathlib import Path
 import pytest
 
 from gateway.store.sqlite import unlogged
+from tests.cli.backups import ARCHIVED, is_copying, names, post, started
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
-from tests.cli.test_db import SINK, is_copying, large, names, post, running, started
 from tests.store.kit import fill, rows
-from tests.support.configurations import route
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.waiting import until
-
-__all__ = ["large", "running"]
 
 
 @pytest.fixture
@@ -66,7 +63,7 @@ class TestWhereNoneRuns:
         self, running: Running, free_port: Callable[[], int]
     ) -> None:
         messages = await killed_before_a_line_is_known_to_be_written(running)
-        running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + SINK + route("archive"))
+        running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + ARCHIVED)
         told = await asyncio.to_thread(offline, running, "backup", "backup.db")
         assert (told.status, "no gateway runs" in told.err) == (0, True)
         assert rows(running.folder / "backup.db", "SELECT count(*) FROM messages") == [(messages,)]
@@ -82,7 +79,7 @@ class TestWhereNoneRuns:
         await post(running, 3)
         await until(lambda: len(running.audit("delivery.delivered")) == 3)
         assert await running.stop() == 0
-        running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + SINK + route("archive"))
+        running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + ARCHIVED)
         before = {each.name: each.read_bytes() for each in running.folder.iterdir()}
         told = await asyncio.to_thread(offline, running, "check", "--json")
         assert told.status == 0 and told.document()["deliveries"] == {"queued": 0, "delivered": 3, "dead": 0, "discarded": 0}
@@ -90,7 +87,7 @@ class TestWhereNoneRuns:
 
     async def test_a_database_that_a_gateway_holds_is_left_to_it(self, running: Running, free_port: Callable[[], int]) -> None:
         """Its admin listener is elsewhere: a changed configuration, or one that has not begun to listen."""
-        running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + SINK + route("archive"))
+        running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + ARCHIVED)
         running.database.with_name("gateway.db.addresses").unlink()
         assert running.process is not None
         for arguments in (["backup", "backup.db"], ["check"]):
@@ -151,12 +148,12 @@ class TestADatabaseBehindALink:
         shelf = tmp_path / "shelf"
         shelf.mkdir()
         (tmp_path / "gateway.db").symlink_to(shelf / "real.db")
-        with Running(tmp_path, SINK + route("archive")) as running, no_traceback(running, alive=False):
+        with Running(tmp_path, ARCHIVED) as running, no_traceback(running, alive=False):
             await post(running, 5)
             told = await asyncio.to_thread(command, "db", "check", "gateway.db", "--json", cwd=tmp_path)
             assert (told.status, told.document()["messages"]) == (0, 5)
             await asyncio.to_thread(running.kill)
-            running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + SINK + route("archive"))
+            running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + ARCHIVED)
             assert (await asyncio.to_thread(offline, running, "backup", "b.db")).status == 0
             assert rows(tmp_path / "b.db", "SELECT count(*) FROM messages") == [(5,)]
             assert {"real.db", "real.db-wal", "real.db.lock"} <= set(names(shelf))

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.cli.commands import app
 from tests.cli.running import CONFIG, environment
-from tests.cli.test_addresses import serving
+from tests.cli.serving import serving
 
 CODES = {0, 1, 2, 65, 69, 70, 73, 74, 78} - {70}
 """docs/reference.md, "Command line", without the one of a bug."""

@@ -3,52 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.running import Result
+from tests.cli.bench import Bench, replayed
 from tests.cli.running import gateway as command
 from tests.support.configurations import http_sink, route
 from tests.support.gateway_process import Running
 from tests.support.receivers import Receiver
 from tests.support.waiting import until
-from tests.support.webhooks import event, signed
-
-
-class Bench:
-    def __init__(self, running: Running, receiver: Receiver) -> None:
-        self.running, self.receiver = running, receiver
-
-    @property
-    def admin(self) -> str:
-        host, port = self.running.addresses["admin"]  # type: ignore[misc]
-        return f"{host}:{port}"
-
-    def run(self, *arguments: str) -> Result:
-        return command(*arguments, "--admin", self.admin, cwd=self.running.folder)
-
-    def lines(self, *arguments: str) -> list[dict[str, Any]]:
-        """What it says with --json, a document a line."""
-        result = self.run(*arguments, "--json")
-        assert result.status == 0, result.err
-        return [json.loads(line) for line in result.out.splitlines()]
-
-    def states(self) -> list[str]:
-        return [state for (state,) in self.running.rows("SELECT state FROM deliveries ORDER BY message")]
-
-    def post(self, *messages: tuple[str, str, str]) -> None:
-        """Messages by service request, sender's id and reference; each is sent to its end."""
-        for sr, sender, reference in messages:
-            asyncio.run(self._post(event(sr, reference_id=reference), sender))
-
-    async def _post(self, body: bytes, sender: str) -> None:
-        assert (await self.running.post(body, signed(body, sender))).status == 200
-        query = "SELECT count(*) FROM deliveries WHERE state = 'queued'"
-        await until(lambda: self.running.rows(query) == [(0,)], 20)
 
 
 @pytest.fixture
@@ -62,16 +28,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
             bench.post(("sr-aa1", "msg_one", "BAG-1"), ("sr-aa2", "msg_two", "BAG-2"), ("sr-b", "msg_three", "BAG-3"))
             assert bench.states() == ["dead", "dead", "delivered"]
             yield bench
-
-
-def told(count: int, changed: int, **kinds: int) -> dict[str, int]:
-    """What a replay says with --json."""
-    return {"count": count, "changed": changed, "dead": 0, "delivered": 0, "new": 0, **kinds}
-
-
-def ended(count: int, changed: int) -> dict[str, int]:
-    """What a discard of dead deliveries says with --json."""
-    return {"count": count, "changed": changed, "queued": 0, "dead": count}
 
 
 def test_messages_are_listed_oldest_first_with_the_state_of_their_deliveries(bench: Bench) -> None:
@@ -138,15 +94,15 @@ def test_a_replay_says_the_count_first_and_does_nothing_without_a_yes(bench: Ben
     assert refused.status == 2 and "2" in refused.out and "--yes" in refused.err
     dry = bench.run("replay", "sr-aa", "--dry-run")
     assert dry.status == 0 and "2" in dry.out
-    assert bench.run("replay", "sr-aa", "--dry-run", "--json").document() == told(2, 0, dead=2)
+    assert bench.run("replay", "sr-aa", "--dry-run", "--json").document() == replayed(2, 0, dead=2)
     assert bench.states() == ["dead", "dead", "delivered"]
     done = bench.run("replay", "sr-aa", "--yes", "--json")
-    assert done.status == 0 and done.document() == told(2, 2, dead=2)
+    assert done.status == 0 and done.document() == replayed(2, 2, dead=2)
     asyncio.run(until(lambda: bench.states() == ["delivered"] * 3, 20))
     lines = bench.running.audit("delivery.replayed")
     assert len(lines) == 2 and all(line["actor"] == "admin" and line["claimed"] not in ("", "admin") for line in lines)
     nothing = bench.run("replay", "sr-aa", "--yes", "--json")
-    assert nothing.status == 0 and nothing.document() == told(0, 0)
+    assert nothing.status == 0 and nothing.document() == replayed(0, 0)
 
 
 def test_a_discard_ends_what_is_dead_and_asks_first(bench: Bench) -> None:

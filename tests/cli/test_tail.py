@@ -7,9 +7,7 @@ import os
 import pty
 import re
 import select
-import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.cli.following import Following
 from tests.cli.running import TIMEOUT, command, environment, gateway
 
-_LINE_SECONDS = 8.0
-"""How long a line may take to be shown, the start of Python included."""
 BASE = {"v": 1, "time": "2026-03-02T09:14:27.512Z"}
 
 
@@ -45,48 +42,6 @@ def test_a_file_that_somebody_is_editing_hides_nothing_of_the_log(folder: Path, 
 
 def ids(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"\bid(\d+)\b", text)]
-
-
-class Following:
-    """`gateway tail -f` in a process; its lines are read by a thread, so that waiting for one has an end."""
-
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self._lines: list[str] = []
-        self._more = threading.Condition()
-        self.process = subprocess.Popen(
-            command("tail", "-f", *arguments), cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def until(self, text: str) -> list[str]:
-        """The lines so far, once one of them has the text."""
-        with self._more:
-            assert self._more.wait_for(lambda: any(text in line for line in self._lines), _LINE_SECONDS), self._lines
-            return list(self._lines)
-
-    def interrupt(self) -> tuple[int, str]:
-        """Ctrl-C: the status and what was said on stderr."""
-        self.process.send_signal(signal.SIGINT)
-        status = self.process.wait(TIMEOUT)
-        assert self.process.stderr is not None
-        return status, self.process.stderr.read().decode()
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self._reader.join(TIMEOUT)
-        self.process.wait(TIMEOUT)
-        for stream in (self.process.stdout, self.process.stderr):
-            assert stream is not None
-            stream.close()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for raw in self.process.stdout:
-            with self._more:
-                self._lines.append(raw.decode())
-                self._more.notify_all()
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 
 from gateway.cli.tail import tail
 from gateway.core.values import rfc3339
+from tests.cli.following import Following
 from tests.cli.running import Result, gateway
-from tests.cli.test_tail import Following
 
 _NOW = time.time()
 _HOUR = 3600.0

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.bench import Bench
 from tests.cli.running import at_a_terminal
-from tests.cli.test_operate import Bench
 from tests.support.configurations import http_sink, route
 from tests.support.gateway_process import Running
 from tests.support.receivers import Receiver
