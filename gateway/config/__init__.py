@@ -1,4 +1,20 @@
-"""`gateway.toml`: found, decoded into structs, checked; all problems at once."""
+"""The configuration: `gateway.toml` is found, decoded into structs and checked, and all problems are reported at once.
+
+A load goes through these modules, which is also the order to read them in:
+
+    files -> syntax       find the file and its includes; explain what is not TOML (incremental: parse only changed tables)
+    load                  the whole way from a path to a Config, or to all problems
+    settings              the structs, with every default
+    decode                TOML tables to structs, key by key; known_keys and secrecy look after misspelt keys and pasted secrets
+    rules                 [[routes]] and [[tests]] to compiled rules
+    checks                rules about values: access_checks (with addresses), paths, and the check of each sink type
+    lint                  warnings about values that are valid, but probably not meant: overlap, spelling
+    problems -> positions findings to problems with line and column; secrecy masks secrets
+    diff                  the differences between two configurations, for a reload
+
+Beside them, `location` has the types Place and Finding, `memo` keeps results between two loads, and `schema` writes the JSON
+Schema for editors.
+"""
 
 from gateway.config.files import as_the_service, find
 from gateway.config.load import load, load_admin, load_audit, load_store

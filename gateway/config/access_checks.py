@@ -1,4 +1,4 @@
-"""The rules about how webhooks come in: addresses, TLS, and who may send. Adds findings, raises nothing."""
+"""Checks on how webhooks arrive: addresses, TLS, and the networks that may send. They add findings and raise nothing."""
 
 from __future__ import annotations
 
@@ -20,32 +20,34 @@ _NO_NETWORK = 'write "203.0.113.0/24", "2001:db8::/32" or a single address'
 
 
 def check(config: Config, findings: Findings) -> None:
-    """Everything that can be said without the secrets."""
+    """Run every check that needs no secrets."""
     addresses = _check_addresses(config, findings)
     if not 0 < config.server.max_body <= _LARGEST_BODY:
-        findings.append(Finding(config.place("server", "max_body"), "has to lie between 1B and 64MiB"))
+        findings.append(Finding(config.place("server", "max_body"), "must be between 1B and 64MiB"))
     if config.server.tls is not None and addresses and all(isinstance(address, Unix) for address in addresses):
-        findings.append(warning(config.place("server", "tls"), "has no use: unix sockets stay plain", "listen on host:port"))
+        findings.append(
+            warning(config.place("server", "tls"), "has no effect: unix sockets never use TLS", "listen on host:port")
+        )
     trusted = config.place("server", "trusted_proxies")
     _check_networks(config.server.trusted_proxies, trusted, findings, unix=True)
     for number, text in enumerate(config.server.trusted_proxies):
         if text != UNIX and _is_everybody(text):
-            message = "trusts everybody: then senders choose the address that they are taken for"
+            message = "trusts every address, so that senders can pretend to have any address"
             findings.append(warning(trusted / number, message, "name the addresses of your proxies"))
     for name, source in config.sources.items():
         if source.allow_from is None:
             continue
         where = config.place("sources", name, "allow_from")
         if not source.allow_from:
-            findings.append(Finding(where, "names nobody", "leave it out to let everybody send"))
+            findings.append(Finding(where, "is an empty list, so nobody may send", "remove it to let every address send"))
         _check_networks(source.allow_from, where, findings)
         if addresses and _reach_nobody(addresses, source.allow_from, config.server.trusted_proxies):
-            message = "refuses every webhook: the gateway is reached from this host alone, and no proxy there is trusted"
-            findings.append(warning(where, message, 'name it in [server] trusted_proxies: "127.0.0.1", "::1" or "unix"'))
+            message = "refuses every webhook: only this host can reach the gateway, and no proxy on it is trusted"
+            findings.append(warning(where, message, 'add the proxy to [server] trusted_proxies: "127.0.0.1", "::1" or "unix"'))
 
 
 def check_certificate(config: Config, findings: Findings, now: float) -> None:
-    """Check the certificate of the listeners for webhooks. A machine without secrets has none, and skips it."""
+    """Check the certificate of the webhook listeners. If the secrets were not loaded, there is no certificate to check."""
     if config.server.tls is None:
         return
     where = config.place("server", "tls")
@@ -62,7 +64,7 @@ def check_certificate(config: Config, findings: Findings, now: float) -> None:
 
 
 def sockets(config: Config) -> Iterator[tuple[Path, Place]]:
-    """The paths of the unix sockets that the gateway makes."""
+    """Yield the paths of the unix sockets that the gateway creates."""
     for table, texts in (("server", config.server.listen), ("admin", config.admin.listen)):
         for number, text in enumerate(texts):
             with suppress(ValueError):
@@ -78,7 +80,7 @@ def _check_addresses(config: Config, findings: Findings) -> list[Address]:
     for table, texts in (("server", config.server.listen), ("admin", config.admin.listen)):
         where = config.place(table, "listen")
         if not texts:
-            findings.append(Finding(where, "names no address"))
+            findings.append(Finding(where, "is an empty list", 'write an address such as "127.0.0.1:8080"'))
         for number, text in enumerate(texts):
             try:
                 address = parse_address(text, config.base)
@@ -86,19 +88,19 @@ def _check_addresses(config: Config, findings: Findings) -> list[Address]:
                 findings.append(Finding(where / number, str(error)))
                 continue
             if (other := next((one for one in seen if _collide(one, address)), None)) is not None:
-                said = f"{text} is used twice" if str(other) == str(address) else f"{text} is taken by {other} already"
+                said = f"{text} is used twice" if str(other) == str(address) else f"{text} is already taken by {other}"
                 findings.append(Finding(where / number, said))
             seen.append(address)
             good += [address] if table == "server" else []
             remote = remote or (table == "admin" and not is_local(address))
     if remote and config.admin.token is None:
-        message = "is needed where others can reach the admin listener"
-        findings.append(Finding(config.place("admin", "token"), message, "or listen on 127.0.0.1 or unix:"))
+        message = "is required, because other machines can reach the admin listener"
+        findings.append(Finding(config.place("admin", "token"), message, "set it, or listen on 127.0.0.1 or unix:"))
     return good
 
 
 def _collide(one: Address, other: Address) -> bool:
-    """Whether two listeners can't have both: the same, or one port at an address and at all addresses."""
+    """Return True if two listeners cannot have these addresses: equal ones, or the same port on one and on all addresses."""
     if not isinstance(one, Tcp) or not isinstance(other, Tcp):
         return str(one) == str(other)
     if one.port != other.port or one.port == 0:
@@ -119,11 +121,11 @@ def _check_networks(texts: Sequence[str], where: Place, findings: Findings, *, u
             findings.append(Finding(where / number, f'"{text}" is not a network', hint))
             continue
         if not _says_itself(text, network):
-            findings.append(warning(where / number, f'"{text}" is taken as {network}', f'write "{network}"'))
+            findings.append(warning(where / number, f'"{text}" is read as {network}', f'write "{network}"'))
 
 
 def _says_itself(text: str, network: Network) -> bool:
-    """Whether it reads as what it is, though not in its shortest form: nothing behind its prefix, and of the same family."""
+    """Return True if the text plainly names the network: no host bits after the prefix, and the same address family."""
     try:
         return "/" not in text or ipaddress.ip_network(text) == network
     except ValueError:
@@ -138,7 +140,10 @@ def _is_everybody(text: str) -> bool:
 
 
 def _reach_nobody(addresses: Sequence[Address], allowed: Sequence[str], trusted: Sequence[str]) -> bool:
-    """Whether who can connect is on this host, and neither allowed nor trusted; of a socket of systemd nobody knows."""
+    """Return True if only clients on this host can connect, and they are neither allowed nor trusted.
+
+    The address of a socket from systemd is not known, so the answer is False if there is one.
+    """
     if any(isinstance(address, Inherited) or not is_local(address) for address in addresses):
         return False
     if UNIX in trusted and any(isinstance(address, Unix) for address in addresses):

@@ -13,16 +13,16 @@ from gateway.core.urls import UrlError, parse_host
 
 _FORMS = '"127.0.0.1:8080", "[::1]:8080", "unix:/path" or "fd:NAME"'
 _RUNTIME_DIRECTORY = "$RUNTIME_DIRECTORY"
-"""Filled in where systemd sets it, and left as it is elsewhere: a person may check the file of a service."""
+"""A variable that is replaced only under systemd. Elsewhere it stays as it is, so that a person can check a service's file."""
 _DESCRIPTOR_NAME = re.compile(r"[ -9;-~]{1,255}")
-"""A name that systemd takes in FileDescriptorName= (systemd.socket(5)): printable ASCII without a colon."""
+"""A name that systemd accepts in FileDescriptorName= (systemd.socket(5)): printable ASCII without a colon."""
 
 
 class Tcp(Struct, frozen=True):
     host: str
-    """A name in lower-case ASCII, or an address without brackets."""
+    """A name in lower-case ASCII, or an IP address without brackets."""
     port: int
-    """0: any free one, for tests."""
+    """0 to 65535. 0 takes any free port, for tests."""
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -46,7 +46,7 @@ Address = Tcp | Unix | Inherited
 
 
 def parse_address(text: str, base: Path) -> Address:
-    """Read an address of any form. A relative unix path starts at `base`. Raises ValueError, which quotes the text."""
+    """Parse an address of any form. A relative unix path starts at `base`. Raises ValueError, whose message quotes the text."""
     if text.startswith("unix:"):
         return _unix(text, base)
     if text.startswith("fd:"):
@@ -56,7 +56,7 @@ def parse_address(text: str, base: Path) -> Address:
         raise ValueError(f'"{text}" is not an address; write {_FORMS}')
     if ":" in host and not host.startswith("["):
         meant = f'"[{host}]:{port}"' if _is_ipv6(host) else _FORMS
-        raise ValueError(f'"{text}" is not an address: IPv6 stands in brackets; write {meant}')
+        raise ValueError(f'"{text}" is not an address: an IPv6 address needs brackets; write {meant}')
     if host == "*":
         raise ValueError(f'"{text}" is not an address; write "0.0.0.0:{port}" for all of IPv4, "[::]:{port}" for all of IPv6')
     try:
@@ -69,7 +69,7 @@ def parse_address(text: str, base: Path) -> Address:
 
 
 def is_local(address: Address) -> bool:
-    """Whether nobody on another machine can reach it."""
+    """Return True if other machines cannot reach the address."""
     if not isinstance(address, Tcp):
         return True
     try:
@@ -86,7 +86,7 @@ def _unix(text: str, base: Path) -> Unix:
         raise ValueError(f'"{text}": its path {trouble}')
     path = base / written
     if len(str(path).encode()) > LONGEST_SOCKET:
-        raise ValueError(f'"{text}": its path has more than {LONGEST_SOCKET} bytes, the most that the kernel takes for a socket')
+        raise ValueError(f'"{text}": its path is longer than {LONGEST_SOCKET} bytes, the kernel\'s limit for a socket')
     return Unix(path)
 
 
@@ -95,7 +95,7 @@ def _inherited(text: str) -> Inherited:
     if not name:
         raise ValueError("fd: needs the name of a socket, as in FileDescriptorName= of the socket unit")
     if _DESCRIPTOR_NAME.fullmatch(name) is None:
-        raise ValueError(f'"{text}" is no name of a socket: systemd takes ASCII without a colon')
+        raise ValueError(f'"{text}" is not a name for a socket: systemd accepts only ASCII without a colon')
     return Inherited(name)
 
 

@@ -1,4 +1,4 @@
-"""The files of a configuration: which one is meant, and what it includes. Reads TOML; knows no table but `include`."""
+"""The files of a configuration: which file is used, and which files it includes. Of all the tables, it knows only `include`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gateway.host.environment import Environment
 NAME = "gateway.toml"
 _SERVICE = "legitmark-gateway"
 _FOLDERS = {"RUNTIME_DIRECTORY": "run", "LOGS_DIRECTORY": "var/log", "STATE_DIRECTORY": "var/lib"}
-"""Where systemd makes the folders of a service (systemd.exec(5), RuntimeDirectory=)."""
+"""The folders that systemd creates for a service (systemd.exec(5), RuntimeDirectory=)."""
 
 
 class TomlFile(Struct, frozen=True):
@@ -35,11 +35,11 @@ class TomlFile(Struct, frozen=True):
 
 
 def find(given: Path | None, environment: Environment) -> Path:
-    """The file to use: `--config`, `$GATEWAY_CONFIG`, or the first of the usual places that has one. Raises ConfigError."""
+    """Return the file to use: `--config`, `$GATEWAY_CONFIG`, or the first usual place that has one. Raises ConfigError."""
     named = given or (Path(value) if (value := environment.get("GATEWAY_CONFIG")) else None)
     if named is not None:
         if not _is_file(named):
-            raise _unreadable(named, "is not there, or is not a file")
+            raise _unreadable(named, "does not exist, or is not a file")
         return named.absolute()
     places = [Path(NAME), Path("/etc") / _SERVICE / NAME]
     if (folder := environment.directory("CONFIGURATION_DIRECTORY")) is not None:
@@ -54,12 +54,17 @@ def find(given: Path | None, environment: Environment) -> Path:
     if denied is not None:
         raise denied
     looked = ", ".join(str(candidate) for candidate in places)
-    raise _unreadable(Path(NAME), f"none found; looked at {looked}", 'name one with --config FILE, or write one: "gateway init"')
+    raise _unreadable(
+        Path(NAME), f"no file found; looked at {looked}", 'name one with --config FILE, or create one: "gateway init"'
+    )
 
 
 def as_the_service(file: Path, environment: Environment, root: Path = Path("/")) -> Environment:
-    """What surrounds the service, for a command in a person's shell that reads the service's file: systemd tells the folders to
-    the service alone. For every other file, and where there are no such folders, it stays what it is."""
+    """Return the environment of the service, for a command in a person's shell that reads the configuration of the service.
+
+    systemd sets the variables that name the folders only for the service. For any other file, and for folders that do not exist,
+    the environment stays unchanged.
+    """
     if file != root / "etc" / _SERVICE / NAME:
         return environment
     folders = {variable: root / parent / _SERVICE for variable, parent in _FOLDERS.items()}
@@ -67,7 +72,7 @@ def as_the_service(file: Path, environment: Environment, root: Path = Path("/"))
 
 
 def read(path: Path, memo: Memo | None = None) -> TomlFile:
-    """Raises ConfigError where it can't be read, or isn't TOML."""
+    """Read one file. Raises ConfigError if it cannot be read, or is not TOML."""
     try:
         if not _is_regular(path):
             raise _unreadable(path, "is a folder, not a file")
@@ -92,7 +97,7 @@ def _parsed(path: Path, raw: bytes, memo: Memo) -> TomlFile:
     except ValueError as error:
         found = fault(text, error)
         lines = text.split("\n")[: found.line]
-        # A secret may stand on a line of its own, below its key.
+        # A secret may be on its own line, below its key.
         above = next((line for line in reversed(lines) if "=" in line), "")
         found = found._replace(message=f"is not TOML: {found.message}")
         raise _broken(path, text, lines[-1].rstrip("\r"), found, above) from None
@@ -101,9 +106,9 @@ def _parsed(path: Path, raw: bytes, memo: Memo) -> TomlFile:
 
 
 def read_table(path: Path, name: str) -> TomlFile:
-    """One table of a file that is no TOML elsewhere; empty where there is none.
+    """Read one table of a file that may be broken elsewhere. The document is empty if the file has no such table.
 
-    Raises ConfigError where it is broken itself, or not written as `[name]`.
+    Raises ConfigError if the table itself is broken, or is not written as `[name]`.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig", "replace")
@@ -116,19 +121,19 @@ def read_table(path: Path, name: str) -> TomlFile:
 
 
 def included(main: TomlFile, findings: Findings, memo: Memo | None = None) -> list[TomlFile]:
-    """The drop-in files that `include` names, in the order of the patterns, and of their names for each.
+    """Return the drop-in files that `include` names, in the order of the patterns, and by name for each pattern.
 
-    Raises ConfigError with what is wrong in each file that can't be read: without it, the others can't be judged.
+    Raises ConfigError with the problems of every unreadable file, because the rest cannot be checked without them.
     """
     patterns = main.document.get("include", [])
     where = Place(main.path, ("include",))
     if not isinstance(patterns, list):
-        findings.append(Finding(where, "has to be a list of patterns", 'write ["routes.d/*.toml"]'))
+        findings.append(Finding(where, "must be a list of patterns", 'write ["routes.d/*.toml"]'))
         return []
     paths: dict[Path, None] = {}
     for number, pattern in enumerate(patterns):
         if not isinstance(pattern, str):
-            findings.append(Finding(where / number, "is no text in quotes", 'a pattern such as "routes.d/*.toml"'))
+            findings.append(Finding(where / number, "is not a string", 'write a pattern such as "routes.d/*.toml"'))
             continue
         if (trouble := unfit_as_written(pattern)) is not None:
             findings.append(Finding(where / number, trouble, AS_IT_STANDS))
@@ -137,18 +142,18 @@ def included(main: TomlFile, findings: Findings, memo: Memo | None = None) -> li
             named = _matching(main.path.parent, pattern)
             matching = [path for path in named if _is_regular(path)]
         except ValueError:
-            findings.append(Finding(where / number, f'"{pattern}" is no pattern of files', 'write "routes.d/*.toml"'))
+            findings.append(Finding(where / number, f'"{pattern}" is not a pattern of files', 'write "routes.d/*.toml"'))
             continue
         except OSError as error:
-            hint = "without it nobody knows which files are meant: let this user read the folder, or remove what is broken"
+            hint = "the matching files cannot be determined: let this user read the folder, or remove the broken entry"
             findings.append(Finding(where / number, f"{error.filename or pattern}: {error.strerror}", hint))
             continue
-        if _has_signs(pattern) and pattern.endswith(".toml"):  # others, such as "routes.d/*", name folders too
-            passed_over = [path for path in named if path not in matching]
-            findings += [warning(where / number, f"{path}: is a folder, and is passed over") for path in passed_over]
+        if _has_signs(pattern) and pattern.endswith(".toml"):  # other patterns, such as "routes.d/*", match folders on purpose
+            ignored = [path for path in named if path not in matching]
+            findings += [warning(where / number, f"{path}: is a folder, and is ignored") for path in ignored]
         if not matching and not _has_signs(pattern):
             folder = (main.path.parent / pattern).is_dir()
-            said = f"{pattern} is a folder" if folder else f"{pattern} is not there, or is not a file"
+            said = f"{pattern} is a folder" if folder else f"{pattern} does not exist, or is not a file"
             findings.append(Finding(where / number, said, f'for its files: "{Path(pattern)}/*.toml"' if folder else ""))
         paths |= dict.fromkeys(path for path in matching if path != main.path)
     files: list[TomlFile] = []
@@ -164,28 +169,32 @@ def included(main: TomlFile, findings: Findings, memo: Memo | None = None) -> li
 
 
 def missing_folders(main: TomlFile) -> Iterator[Problem]:
-    """Notes about patterns of `include` whose folder is not there, which is good for an installation without drop-in files.
+    """Yield a note for each pattern of `include` whose folder does not exist. An installation without drop-in files is valid.
 
-    Nothing else may be wrong with the patterns.
+    Call it only if the patterns have no other problem.
     """
     for pattern in main.document.get("include", []):
         if (missing := _missing_folder(main.path.parent, pattern)) is not None:
-            message = f'{missing}: is not there, so that "{pattern}" names no file'
+            message = f'{missing}: does not exist, so "{pattern}" matches no file'
             yield Problem(
-                file=str(main.path), place="include", message=message, hint="make the folder, or mend the pattern", level="note"
+                file=str(main.path),
+                place="include",
+                message=message,
+                hint="create the folder, or correct the pattern",
+                level="note",
             )
 
 
 def _is_file(path: Path) -> bool:
-    """Whether a path leads to a regular file; False for a folder, and where nothing is.
+    """Return True for a regular file, and False for a folder or a path that does not exist.
 
-    Raises ConfigError for a dangling link, a pipe or a device, and where this user may not even look.
+    Raises ConfigError for a dangling link, a pipe or a device, and if this user may not look there.
     """
     try:
         return _is_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         if path.is_symlink():
-            raise _unreadable(path, "is a link to what is not there: No such file or directory") from None
+            raise _unreadable(path, "is a link to a file that does not exist: No such file or directory") from None
         return False
     except PermissionError:
         raise _unreadable(
@@ -196,7 +205,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _missing_folder(base: Path, pattern: str) -> Path | None:
-    """The folder in front of the first wildcard, if there is a wildcard and no such folder."""
+    """Return the folder before the first wildcard if it does not exist; None if it exists, or if there is no wildcard."""
     written: list[str] = []
     for part in Path(pattern).parts:
         if _has_signs(part):
@@ -207,19 +216,19 @@ def _missing_folder(base: Path, pattern: str) -> Path | None:
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
-    """The files that a pattern names, and the folders, in the order of their names.
+    """Return the files and folders that match a pattern, sorted by name.
 
-    Raises ValueError if it is no pattern, and OSError with the file's name for a folder that can't be read, a dangling link, or
-    anything else that may be a file of the configuration and can't be looked at. (`Path.glob` passes over all of these.)
+    Raises ValueError if the text is not a pattern, and OSError for an unreadable folder, a dangling link, or any other entry
+    that may be a file of the configuration but cannot be examined. `Path.glob` would silently skip these.
     """
     if "\0" in pattern:
-        raise ValueError("has a NUL in it")
+        raise ValueError("has a NUL character in it")
     base = Path(pattern)
-    if not base.name:  # "", "." and "/", which glob stumbles over
+    if not base.name:  # "", "." and "/", for which glob raises other errors
         raise ValueError("names no file")
     if base.is_absolute():
         folder, pattern = Path(base.anchor), str(base.relative_to(base.anchor))
-    list(folder.glob(pattern))  # raises ValueError where it is no pattern
+    list(folder.glob(pattern))  # raises ValueError if this is not a pattern
     found, written_out = {folder}, True
     for part in Path(pattern).parts:
         parents = [path for path in found if _is_folder(path, has_to=written_out)]
@@ -229,7 +238,7 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
 
 
 def _named(folder: Path, part: str) -> Iterator[Path]:
-    """What one part of a pattern names in a folder."""
+    """Yield the entries of a folder that match one part of a pattern."""
     if part == "**":
         yield folder
         for inner in _listed(folder):
@@ -246,7 +255,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _there(path: Path) -> bool:
-    """Whether a name exists, if only as a dangling link. Raises OSError if this user may not look."""
+    """Return True if a name exists, even as a dangling link. Raises OSError if this user may not look."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -259,16 +268,16 @@ def _has_signs(pattern: str) -> bool:
 
 
 def _is_folder(path: Path, *, has_to: bool) -> bool:
-    """Whether a path leads to a folder. Raises OSError for a dangling link, and for what has to be a folder and is none."""
+    """Return True for a folder. Raises OSError for a dangling link, and if `has_to` is set, for anything but a folder."""
     if stat.S_ISDIR(path.stat().st_mode):
         return True
     if has_to:
-        raise NotADirectoryError(errno.ENOTDIR, "is no folder", str(path))
+        raise NotADirectoryError(errno.ENOTDIR, "is not a folder", str(path))
     return False
 
 
 def _is_regular(path: Path) -> bool:
-    """Whether a path leads to a regular file; False for a folder. Raises OSError for a dangling link, a pipe or a device."""
+    """Return True for a regular file, and False for a folder. Raises OSError for a dangling link, a pipe or a device."""
     mode = path.stat().st_mode
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return stat.S_ISREG(mode)

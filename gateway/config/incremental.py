@@ -1,8 +1,8 @@
-"""Reads TOML table by table, so that a reload parses only the tables that changed: `tomllib` takes 10 ms for 200 sinks.
+"""Parses TOML table by table, so that a reload parses only the tables that changed. `tomllib` takes 10 ms for 200 sinks.
 
-The text is cut at the headers of tables. If each piece is TOML on its own, no text or list goes on across a cut, and the whole
-means what the pieces mean one after the other. Where that is not plain to see, the whole is parsed, and so is what is no TOML:
-its error names the line in the file.
+The text is cut at the headers of tables. If each piece is valid TOML on its own, no string or list crosses a cut, and the pieces
+together mean the same as the whole. If that is not certain, or if a piece is not valid TOML, the whole file is parsed, so that
+an error names the right line.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any
 from gateway.config.memo import Memo
 
 _HEADER = re.compile(r"^(?:\[([A-Za-z0-9_-]+)(?:\.([A-Za-z0-9_-]+))?\]|\[\[([A-Za-z0-9_-]+)\]\])[ \t]*(?:#.*)?$", re.MULTILINE)
-"""`[table]`, `[table.name]` or `[[list]]` alone on a line. Deeper tables stay with what stands before them."""
+"""`[table]`, `[table.name]` or `[[list]]` alone on a line. Deeper tables stay in the piece before them."""
 
 
 class _Unclear(Exception):
-    """The meaning of the pieces together depends on more than each of them."""
+    """The pieces may mean something else together than one by one."""
 
 
 def parse(text: str, memo: Memo) -> dict[str, Any]:
-    """Return what `tomllib.loads` does, the tables of pieces that are the same as before being the same objects.
+    """Return the result of `tomllib.loads`, with the same objects as last time for tables that did not change.
 
-    Raises what it raises.
+    It raises the same errors as `tomllib.loads`.
     """
     text = text.replace("\r\n", "\n")
     try:
@@ -38,12 +38,12 @@ def _joined(text: str, memo: Memo) -> dict[str, Any]:
     headers = list(_HEADER.finditer(text))
     whole = dict(_piece(text[: headers[0].start() if headers else len(text)], memo))
     ours: set[str] = set()
-    """Tables that consist of `[table.name]` alone, and lists of `[[list]]` alone."""
+    """Tables made only of `[table.name]` pieces, and lists made only of `[[list]]` pieces."""
     start = 0
     while start < len(headers):
         table, name, listed = headers[start].groups()
         end = start + 1
-        while listed and end < len(headers) and headers[end][1] == listed:  # [list.name] is inside the last of the list
+        while listed and end < len(headers) and headers[end][1] == listed:  # [list.name] belongs to the last element of the list
             end += 1
         piece = _piece(text[headers[start].start() : headers[end].start() if end < len(headers) else len(text)], memo)
         start, key = end, table or listed

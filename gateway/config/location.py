@@ -1,4 +1,4 @@
-"""Where in a configuration something stands, and what was found there. Knows keys, no columns: see `positions`."""
+"""Places in a configuration, by file and keys, and findings about them. `positions` looks up their lines and columns."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Place(Struct, frozen=True):
         return Place(self.file, (*self.keys, key), self.name)
 
     def holds(self, other: Place) -> bool:
-        """Whether the other one is this place, or inside it."""
+        """Return True if the other place is this one or inside it."""
         return self.file == other.file and other.keys[: len(self.keys)] == self.keys
 
     @property
@@ -51,14 +51,14 @@ class Place(Struct, frozen=True):
 
 
 class Finding(Struct, frozen=True):
-    """Something wrong, or probably not meant, before its line and column are looked up."""
+    """An error or a warning at a place, before its line and column are looked up."""
 
     place: Place
     message: str
     hint: str = ""
     level: Literal["error", "warning"] = "error"
     on: Literal["key", "value"] = "value"
-    """What the caret points at."""
+    """The text that the caret points at."""
 
 
 Findings = list[Finding]

@@ -1,6 +1,6 @@
-"""Keeps the results of a load for the next one, so that a reload costs as much as changed, however much there is.
+"""Keeps the results of a load for the next one, so that the cost of a reload depends only on the changes.
 
-Decides nothing: the same key has to mean the same result, so only work that looks at nothing else goes through here.
+It makes no decisions. The same key must always mean the same result, so only functions of their key may be kept here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _F = TypeVar("_F")
 
 
 class Same:
-    """One object as a key: equal to itself alone, however alike another one is."""
+    """An object used as a key by its identity: it equals only itself, never another object with the same content."""
 
     __slots__ = ("_it",)
 
@@ -28,22 +28,23 @@ class Same:
 
 
 class Memo:
-    """The results of one load. It remembers what that load asked for, so it never grows beyond one configuration."""
+    """The results of one load. It keeps only results that this load used, so it never grows beyond one configuration."""
 
     def __init__(self, before: Memo | None = None, *, pause: Callable[[], None] = lambda: None) -> None:
         """Begin a load.
 
         Args:
-            before: the memo of an earlier load, which is only read: an abandoned load may still be using it.
-            pause: called between any two steps, some 10 for each table; for a thread that has to give way.
+            before: The memo of an earlier load. It is only read, because an abandoned load may still be using it.
+            pause: Called between two steps, about 10 times per table, so that a thread can give way to others.
         """
         self._pause = pause
         self._before = {} if before is None else before._now
         self._now: dict[Hashable, tuple[Hashable, Any]] = {}
-        """Each with its key: the old one goes on, so that thousands of new ones don't call for the garbage collector."""
+        """The results with their keys. Old key objects are reused, because thousands of new ones would trigger the garbage
+        collector."""
 
     def get(self, key: Hashable, work: Callable[[], _T]) -> _T:
-        """Return what `work` returned for this key before, or else what it returns now. What it raises is not kept."""
+        """Return the earlier result of `work` for this key, or call it now. Exceptions are not kept."""
         self._pause()
         entry = self._now.get(key)
         if entry is None:
@@ -53,7 +54,7 @@ class Memo:
         return found
 
     def collect(self, key: Hashable, found: list[_F], work: Callable[[list[_F]], _T]) -> _T:
-        """Do what `get` does for work that adds to a list what it finds: the same is added again each time."""
+        """Do the same as `get` for work that adds findings to a list. The same findings are added each time."""
 
         def collected() -> tuple[_T, list[_F]]:
             added: list[_F] = []
@@ -64,5 +65,5 @@ class Memo:
         return result
 
     def text(self, table: object) -> str:
-        """A text that is the same for two tables of TOML only if they are: 1 is not 1.0, nor true."""
+        """Return a text that is equal for two TOML tables only if the tables are equal; 1, 1.0 and true are different."""
         return self.get(("text", Same(table)), lambda: repr(table))

@@ -1,4 +1,4 @@
-"""Routes that say nothing, since another one says it already, or takes everything before them. Compares patterns as written."""
+"""Routes without effect, because another route matches the same events or takes them first. Compares patterns as written."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from gateway.core.patterns import OPERATORS
 from gateway.core.routing import GATEWAY
 
 _Asked = Mapping[str, frozenset[str]]
-"""What a pattern asks: by field, the alternatives that it allows there."""
+"""The conditions of a pattern: for each field, the alternatives that it allows."""
 _ONE_OBJECT = ("state", "invalidation_reason")
-"""Fields that hold one object: a condition inside it can stand for itself. (On a list, those of one table hang together.)"""
+"""The fields that hold one object, so that conditions inside it are independent. In a list, all conditions of one table have to
+hold for the same element."""
 
 
 class _Seen(Struct, frozen=True):
-    """A rule, and what its patterns ask."""
+    """A rule, and the conditions of its patterns."""
 
     rule: Rule
     match: tuple[_Asked, ...]
-    """One that asks nothing, where the rule has no pattern."""
+    """A single pattern without conditions if the rule has no pattern."""
     unless: tuple[_Asked, ...]
     own: bool
-    """The gateway's own events may meet it."""
+    """True if the gateway's own events may match it."""
     events: Hashable
-    """Equal for rules that take the same events."""
+    """A key that is equal for rules that match the same events."""
 
 
 def shadowed(rules: list[Rule], memo: Memo) -> Iterator[Finding]:
-    """Routes that say nothing, since another one before them says it or takes everything."""
+    """Yield a warning for each route that has no effect because of an earlier one."""
     everything = next((rule for rule in rules if not rule.route.fallback and _takes_everything(rule)), None)
     own = next((rule for rule in rules if not rule.route.fallback and _takes_all_own(rule)), None)
     seen = [memo.get(("seen", Same(rule)), partial(_seen, rule)) for rule in rules]
@@ -63,16 +64,16 @@ def shadowed(rules: list[Rule], memo: Memo) -> Iterator[Finding]:
 
 
 class _Final:
-    """The final rules so far, found by what they ask: comparing each rule with each would take seconds for a thousand."""
+    """The final rules so far, indexed by their conditions. Comparing all pairs of a thousand rules would take seconds."""
 
     def __init__(self, all_of_them: Iterable[_Seen]) -> None:
-        """`all_of_them`: also those to come, to learn what few of them ask."""
+        """Count the conditions of all final rules, later ones included, to learn which conditions are rare."""
         self._common = Counter(pair for one in all_of_them for pattern in one.match for pair in _pairs(pattern))
         self._by_pair: dict[tuple[str, str] | None, list[tuple[int, _Seen]]] = {}
         self._number = 0
 
     def pass_by(self, one: _Seen) -> None:
-        """Count a rule among them, if it is one."""
+        """Add a rule to the index if it is final."""
         if one.rule.route.final:
             self._number += 1
             for pattern in one.match:
@@ -80,14 +81,14 @@ class _Final:
                     self._by_pair.setdefault(pair, []).append((self._number, one))
 
     def covering(self, one: _Seen) -> Rule | None:
-        """Return the first that applies to whatever `one` could apply to."""
+        """Return the first rule that matches every event that `one` could match; None if there is none."""
         strict = one.match[0]
         pairs = [None, *((field, min(allowed)) for field, allowed in strict.items() if allowed)]
         candidates = {number: other for pair in pairs for number, other in self._by_pair.get(pair, ())}
         return next((candidates[number].rule for number in sorted(candidates) if _covers(candidates[number], one)), None)
 
     def _rarest(self, pattern: _Asked) -> list[tuple[str, str] | None]:
-        """The alternatives of one field: a stricter pattern allows some of them. Of the fields, one that few rules ask for."""
+        """Return the alternatives of the field that the fewest rules use. A stricter pattern allows only some of them."""
         if not pattern:
             return [None]
         field = min(pattern, key=lambda name: max((self._common[name, one] for one in pattern[name]), default=0))
@@ -99,24 +100,24 @@ def _takes_everything(rule: Rule) -> bool:
 
 
 def _takes_all_own(rule: Rule) -> bool:
-    """Whether it takes every event of the gateway itself."""
+    """Return True if the rule takes every event of the gateway itself."""
     return GATEWAY in rule.route.sources and not rule.route.match and not rule.route.unless
 
 
 def _covers(other: _Seen, one: _Seen) -> bool:
-    """Whatever `one` could apply to, `other` applies to."""
+    """Return True if `other` matches every event that `one` could match."""
     by, to = other.rule.route, one.rule.route
     if by.unless and _in_any_order(other.unless) != _in_any_order(one.unless):
         return False
     if by.sources and not (to.sources and set(to.sources) <= set(by.sources)):
         return False
     if not by.sources and one.own and not other.own:
-        return False  # the gateway's own events pass it by
+        return False  # the gateway's own events never match the other rule
     return all(any(_asks_less(loose, strict) for loose in other.match) for strict in one.match)
 
 
 def _asks_less(loose: _Asked, strict: _Asked) -> bool:
-    """Whatever meets `strict` meets `loose`."""
+    """Return True if every event that meets `strict` also meets `loose`."""
     return all(field in strict and strict[field] <= allowed for field, allowed in loose.items())
 
 

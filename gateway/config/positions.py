@@ -1,6 +1,6 @@
-"""Line and column of every key and value of a TOML file, by tree-sitter. Values and syntax errors are tomllib's business.
+"""Line and column of every key and value in a TOML file, found with tree-sitter. tomllib reads values and finds syntax errors.
 
-Imported only when something has to be shown: a good file without warnings never needs it.
+This module is imported only when there is something to show. A valid file without warnings never needs it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec import Struct
 from tree_sitter import Language, Node, Parser
 
 Keys = tuple[str | int, ...]
-"""A quoted, dotted key counts as its parts: `"state.primary"` is found as `state`, `primary`."""
+"""A quoted key with dots counts as its parts: `"state.primary"` is found as `state`, `primary`."""
 
 
 class Span(Struct, frozen=True):
@@ -26,6 +26,8 @@ class Span(Struct, frozen=True):
 
 
 class Positions:
+    """The spans of all keys, values and tables of one file."""
+
     def __init__(self, text: str) -> None:
         self._lines = text.encode().split(b"\n")
         self._keys: dict[Keys, Span] = {}
@@ -33,9 +35,9 @@ class Positions:
         self._tables: dict[Keys, Span] = {}
         self._counts: dict[Keys, int] = {}
         self.headers: set[int] = set()
-        """The lines, 1-based, that hold nothing but the name of a table."""
+        """The 1-based lines that hold only the name of a table."""
         self.twice: list[tuple[Span, Span]] = []
-        """Keys and tables that were there before, each with its first place. `tomllib` refuses a file with any."""
+        """The first and the second span of each key or table that appears twice. `tomllib` refuses a file with any."""
         root = Parser(Language(tree_sitter_toml.language())).parse(text.encode()).root_node
         for node in root.named_children:
             match node.type:
@@ -47,12 +49,15 @@ class Positions:
                     self._table(node, listed=True)
 
     def find(self, keys: Keys, on: Literal["key", "value"] = "value") -> Span:
-        """Where a key or its value stands; where there is none, the table that it would stand in; else the file's beginning."""
+        """Return the span of a key or of its value.
+
+        If the file has neither, return that of the table that would hold it; without such a table, the beginning of the file.
+        """
         keys = tuple(part for key in keys for part in (key.split(".") if isinstance(key, str) else (key,)))
         for first, second in ((self._keys, self._values), (self._values, self._keys))[:: 1 if on == "key" else -1]:
             if (span := first.get(keys) or second.get(keys)) is not None:
                 return span
-        # What is no element of a list is the value itself: a text where a list may stand.
+        # A list of one element may be written as that element alone, so its place is the value itself.
         return self.find(keys[:-1], "value" if isinstance(keys[-1], int) else "key") if keys else Span(1, 1, 1)
 
     def _table(self, node: Node, *, listed: bool) -> None:
@@ -74,7 +79,7 @@ class Positions:
                 self._pair(pair, keys)
 
     def _in_lists(self, names: tuple[str, ...]) -> Keys:
-        """A header below a list of tables speaks of its last element."""
+        """Insert the numbers of list elements. A header below a list of tables means the last element of that list."""
         keys: Keys = ()
         for name in names[:-1]:
             keys = (*keys, name)
@@ -93,7 +98,7 @@ class Positions:
         self._value(value, done)
 
     def _claim(self, keys: Keys, span: Span, shortest: int, there: Mapping[Keys, Span]) -> None:
-        """Note where this key, or one that it goes through, has a value already."""
+        """Note a key that has a value already, or that leads through a key with a value."""
         valued = [keys[:end] for end in range(shortest, len(keys) + 1) if keys[:end] in self._values]
         first = self._keys[valued[0]] if valued else there.get(keys)
         if first is not None:
@@ -120,7 +125,7 @@ class Positions:
 
 
 def _parts(key: Node) -> Iterator[Node]:
-    """The single keys of `a.b.c`."""
+    """Yield the single keys of `a.b.c`."""
     if key.type == "dotted_key":
         for child in key.named_children:
             yield from _parts(child)

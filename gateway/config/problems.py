@@ -1,4 +1,4 @@
-"""Turns findings into problems with line, column and the text of the line, in which everything that may be a secret is hidden."""
+"""Turns findings into problems with line, column and the text of the line, in which anything that may be a secret is masked."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from gateway.config.secrecy import SENSITIVE, Cleaner, is_unmistakable
 from gateway.core.errors import Problem
 
 _WITH_SECRETS = ("sinks", "sources", "admin")
-"""The tables in which one can be pasted by mistake."""
+"""The tables into which a secret can be pasted by mistake."""
 _HEADER = re.compile(r"\s*\[\[?\s*(?:server|admin|store|audit|sources|sinks|routes|tests)\b[a-z0-9_. -]*\]*\s*")
 _VALUE = re.compile(r"[^\s\[\]{}=,\"']")
 _REFERENCE = re.compile(r"""\{(?: *(?:env|file|credential) *= *(?:"[^"]*"|'[^']*') *,?)+ *\}""")
-"""Where a secret lies, which is none."""
+"""A reference to a secret, which is not secret itself."""
 _PARTS = re.compile(f"({_REFERENCE.pattern})")
 _COMMENT = re.compile(r"([\s\]},]*)#.*")
-"""Behind the last place of a secret, and nothing else but brackets."""
+"""A comment after the last reference to a secret, with only brackets between them."""
 _PASTED = re.compile(r"whsec_|-----BEGIN|[A-Za-z0-9+/=]{120}")
-"""Secrets that are known by their looks: signing secrets, and keys in PEM."""
+"""Secrets that can be recognised by their form: signing secrets, and keys in PEM."""
 _NO_PLACE = re.compile(rf"(?i)xox[a-z]-|://|{_PASTED.pattern}")
 
 
 def problems_of(findings: Iterable[Finding], texts: Mapping[Path, str]) -> list[Problem]:
-    """Look up where each finding stands, in the order in which they stand in the files."""
+    """Look up the place of each finding, and return the problems in the order of the files and lines."""
     from gateway.config.positions import Positions  # it costs start-up time that a good file need not pay
 
     positions = {path: Positions(text) for path, text in texts.items()}
@@ -55,23 +55,22 @@ def problems_of(findings: Iterable[Finding], texts: Mapping[Path, str]) -> list[
 
 
 def masked(line: str, *, unparsed: str = "") -> str:
-    """A line with stars for all that stands behind its first `=`.
+    """Return a line with everything after its first `=` replaced by stars.
 
     Args:
-        unparsed: of a file that is no TOML, the line that says what this one is about; there stars come only where it
-            looks sensitive.
+        unparsed: For a file that is not TOML, the nearest line with a key. The line is then masked only if it looks sensitive.
     """
     if unparsed and (_HEADER.fullmatch(line) or SENSITIVE.search(unparsed + line) is None):
         return line
     key, equals, value = line.partition("=") if "=" in line else ("", "", line)
     *before, last = _PARTS.split(value)
-    closing = _COMMENT.fullmatch(last) if before else None  # what it says is left out: a secret may stand there too
+    closing = _COMMENT.fullmatch(last) if before else None  # the comment itself is omitted, because it may hold a secret too
     shown = "".join(part if _is_reference(part) else _VALUE.sub("*", part) for part in before)
     return key + equals + shown + (f"{closing[1]}# ..." if closing else _VALUE.sub("*", last))
 
 
 def is_secret_itself(kind: str, written: str) -> bool:
-    """Whether what stands in `{ env = ... }`, `{ file = ... }` or `{ credential = ... }` is the secret, not its place."""
+    """Return True if the value in `{ env = ... }`, `{ file = ... }` or `{ credential = ... }` is the secret, not its name."""
     return (
         _NO_PLACE.search(written) is not None
         or is_unmistakable(written)

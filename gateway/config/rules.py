@@ -1,4 +1,4 @@
-"""Routes and tests: from their tables to compiled rules, every name in them known."""
+"""The tables [[routes]] and [[tests]], decoded and compiled, with every name in them checked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Raw = dict[str, Any] | list[dict[str, Any]] | None
 def read_routes(
     files: list[TomlFile], sinks: Collection[str], sources: Collection[str], findings: Findings, memo: Memo
 ) -> list[Rule]:
-    """The routes of all files, in their order; one without a name is called by its number."""
+    """Return the routes of all files in order. A route without a name is named after its number."""
     rules: list[Rule] = []
     first: dict[str, Place] = {}
     for number, place, table in _tables(files, "routes", findings):
@@ -33,7 +33,7 @@ def read_routes(
             continue
         where, settings = rule.place, rule.settings
         if (other := first.setdefault(rule.route.name, where)) is not where:
-            message = "another route has this name already"
+            message = "another route already has this name"
             in_file = f", in {other.file.name}" if other.file != where.file else ""
             findings.append(Finding(where / "name", message + in_file))
         _known(settings.sinks, sinks, where / "sinks", "sink", findings)
@@ -44,14 +44,14 @@ def read_routes(
 
 
 def _rule(number: int, place: Place, table: Any, findings: Findings) -> Rule | None:
-    """One route, as far as it can be read without the others."""
+    """Decode and compile one route, as far as that is possible without the other routes."""
     settings = decode_table(RouteSettings, table, place, findings)
     if settings is None:
         return None
     name = settings.name if settings.name is not None else f"route {number}"
     where = structs.replace(place, name=name)
     if settings.source == []:
-        findings.append(Finding(where / "source", "an empty list matches nothing", "remove it, and every source matches"))
+        findings.append(Finding(where / "source", "an empty list matches nothing", "remove it to match every source"))
     route = Route(
         name=name,
         sinks=tuple(dict.fromkeys(settings.sinks)),
@@ -72,7 +72,7 @@ def read_tests(
     findings: Findings,
     memo: Memo,
 ) -> list[Test]:
-    """The tests of all files, in their order."""
+    """Return the tests of all files in order."""
     tests = []
     for _, place, table in _tables(files, "tests", findings):
         test = memo.collect(("test", place, memo.text(table)), findings, partial(_test, place, table))
@@ -87,13 +87,13 @@ def read_tests(
         if all(names is None and not _refused(where / key, findings) for key, names in expected.items()):
             findings.append(Finding(where, "expects nothing", "name sinks, routes or not_sinks"))
         for name in sorted(set(settings.sinks or []) & set(settings.not_sinks or [])):
-            findings.append(Finding(where / "not_sinks", f'"{name}" is expected by sinks'))
+            findings.append(Finding(where / "not_sinks", f'"{name}" is also in sinks', "remove it from one of the two"))
         tests.append(test)
     return tests
 
 
 def _test(place: Place, table: Any, findings: Findings) -> Test | None:
-    """One test, as far as it can be read without the others."""
+    """Decode one test, as far as that is possible without the routes."""
     settings = decode_table(TestSettings, table, place, findings)
     if settings is None:
         return None
@@ -103,18 +103,18 @@ def _test(place: Place, table: Any, findings: Findings) -> Test | None:
 
 
 def written_names(files: list[TomlFile]) -> set[str]:
-    """Return the names of all routes that are written, good or not."""
+    """Return the names of all routes in the files, valid or not."""
     tables = [table for file in files for table in _list(file, "routes")]
     return {str(table.get("name", f"route {at + 1}")) for at, table in enumerate(tables) if isinstance(table, dict)}
 
 
 def _tables(files: list[TomlFile], name: str, findings: Findings) -> Iterator[tuple[int, Place, Any]]:
-    """Each with its number in all files together, from 1."""
+    """Yield each table with its place, and its 1-based number over all files."""
     number = 0
     for file in files:
         where = Place(file.path, (name,))
         if not isinstance(file.document.get(name, []), list):
-            findings.append(Finding(where, f"has to be written [[{name}]]"))
+            findings.append(Finding(where, f"must be written [[{name}]]"))
         for at, table in enumerate(_list(file, name)):
             number += 1
             yield number, where / at, table
@@ -127,11 +127,11 @@ def _list(file: TomlFile, name: str) -> list[Any]:
 
 def _patterns(raw: Raw, where: Place, findings: Findings) -> tuple[Pattern, ...]:
     if raw == []:
-        findings.append(Finding(where, "an empty list matches nothing", "remove it, and every event matches"))
+        findings.append(Finding(where, "an empty list matches nothing", "remove it to match every event"))
     patterns: list[Pattern] = []
     for place, table in tables_of(raw, where):
         if not table and not _refused(place, findings):
-            findings.append(Finding(place, "an empty table says nothing", "remove it, and every event matches"))
+            findings.append(Finding(place, "an empty table has no condition", "remove it to match every event"))
         pattern, problems = compile_pattern(table)
         for problem in problems:
             on_key = problem.path in OPERATORS or not all(problem.path.split("."))
@@ -142,14 +142,14 @@ def _patterns(raw: Raw, where: Place, findings: Findings) -> tuple[Pattern, ...]
 
 
 def tables_of(raw: Raw, where: Place) -> list[tuple[Place, dict[str, Any]]]:
-    """The tables of a `match` or `unless`, each with its place."""
+    """Return the tables of a `match` or `unless`, each with its place."""
     if isinstance(raw, dict):
         return [(where, raw)]
     return [(where / at, table) for at, table in enumerate(raw or [])]
 
 
 def _only_json(value: Any, where: Place, findings: Findings) -> None:
-    """An event came as JSON, which has no dates and no infinite numbers."""
+    """Refuse values that an event, which arrives as JSON, cannot have: dates and infinite numbers."""
     if isinstance(value, dict):
         for key, inner in value.items():
             _only_json(inner, where / key, findings)
@@ -157,9 +157,9 @@ def _only_json(value: Any, where: Place, findings: Findings) -> None:
         for at, inner in enumerate(value):
             _only_json(inner, where / at, findings)
     elif isinstance(value, (date, time)):
-        findings.append(Finding(where, "a date is not a JSON value", "put it in quotes: timestamps are strings"))
+        findings.append(Finding(where, "a date is not a JSON value", "put it in quotes; timestamps are strings"))
     elif isinstance(value, float) and not math.isfinite(value):
-        findings.append(Finding(where, "is no number that JSON has"))
+        findings.append(Finding(where, "is not a number in JSON"))
 
 
 def _known(names: list[str], known: Collection[str], where: Place, word: str, findings: Findings) -> None:
@@ -169,5 +169,5 @@ def _known(names: list[str], known: Collection[str], where: Place, word: str, fi
 
 
 def _refused(where: Place, findings: Findings) -> bool:
-    """Whether something empty stands here now, in place of what was written."""
+    """Return True if the value here was refused, and an empty one replaces it."""
     return any(where.holds(finding.place) for finding in findings)

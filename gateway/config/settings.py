@@ -17,7 +17,7 @@ from gateway.sinks.base import Locale, SinkSettings
 
 
 class TlsSettings(Struct, frozen=True, kw_only=True):
-    """Where the certificate and its key lie; the text that is a path becomes a reference when the file is loaded."""
+    """The certificate and its key. A path written as a string becomes a reference when the file is loaded."""
 
     certificate: str | SecretRef
     key: str | SecretRef
@@ -32,16 +32,16 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     """"host:port", "unix:/path", or "fd:NAME" for a socket from systemd."""
     max_body: Size = Size("256KiB")
     drain: Duration = Duration("20s")
-    """How long a stop waits for what is in flight."""
+    """The longest time that a stop waits for requests and deliveries in progress."""
     tls: TlsSettings | None = None
     trusted_proxies: list[str] = field(default_factory=list)
-    """Networks, or "unix": whose X-Forwarded-For counts."""
+    """Networks, or "unix". `X-Forwarded-For` is honoured only from these addresses."""
 
 
 class AdminSettings(Struct, frozen=True, kw_only=True):
     listen: list[str] = field(default_factory=lambda: ["127.0.0.1:8081"])
     token: SecretRef | None = None
-    """Needed unless every address is loopback or unix."""
+    """The bearer token that callers must present. It is required unless every address is loopback or a unix socket."""
 
 
 class StoreSettings(Struct, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ class AuditSettings(Struct, frozen=True, kw_only=True):
 
 
 class DefaultsSettings(Struct, frozen=True, kw_only=True):
-    """Defaults for all sinks whose messages people read."""
+    """Defaults for all sinks that send messages to people."""
 
     locale: Locale = "en"
     timezone: str = "UTC"
@@ -64,17 +64,17 @@ class DefaultsSettings(Struct, frozen=True, kw_only=True):
 class SourceSettings(Struct, frozen=True, kw_only=True):
     path: str | None = None
     secrets: list[SecretRef] = field(default_factory=list)
-    """Any of them may verify, so that a secret can be rotated."""
+    """A message is accepted if any of them verifies it, so that a secret can be rotated."""
     tolerance: Duration = Duration("5m")
     verify: Literal["standard_webhooks", "none"] = "standard_webhooks"
     allow_from: list[str] | None = None
-    """Networks; None: everybody may send."""
+    """The networks that may send; None allows every address."""
     keep_refused: Size = Size("64MiB")
-    """Bytes of well-formed requests that fit no secret, kept for `gateway reverify`; 0: none."""
+    """The most bytes of well-formed requests with a wrong signature that are kept for `gateway reverify`; 0 keeps none."""
     identity: dict[str, list[str]] = field(default_factory=dict)
 
     def identity_fields(self) -> dict[str, list[str]]:
-        """Return the identity fields by event type: the defaults, replaced by what the operator wrote."""
+        """Return the identity fields by event type: the defaults, replaced where the configuration sets others."""
         return IDENTITY | self.identity
 
 
@@ -89,7 +89,7 @@ class RouteSettings(Struct, frozen=True, kw_only=True):
 
 
 class TestSettings(Struct, frozen=True, kw_only=True):
-    """An expectation about the routes, beside them."""
+    """One `[[tests]]` table: an event, and the sinks and routes that it is expected to reach."""
 
     name: str
     event: dict[str, Any]
@@ -101,7 +101,7 @@ class TestSettings(Struct, frozen=True, kw_only=True):
 
 
 class Rule(Struct, frozen=True):
-    """A route as written, and as compiled."""
+    """A route, both as written and as compiled."""
 
     place: Place
     settings: RouteSettings
@@ -114,37 +114,37 @@ class Test(Struct, frozen=True):
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """A configuration that was found good: every name in it exists, every pattern is compiled."""
+    """A valid configuration: every name in it exists, and every pattern is compiled."""
 
     file: Path
     files: tuple[Path, ...]
-    """It, and those that it includes."""
+    """The main file and the files that it includes."""
     sha256: str
-    """The digest of these files and then of the files that the sinks read, such as templates. For one file it is the number that
-    `sha256sum` prints."""
+    """The digest of these files, followed by the files that the sinks read, such as templates. For a single file it equals the
+    output of `sha256sum`."""
     server: ServerSettings
     admin: AdminSettings
     store: StoreSettings
     audit: AuditSettings
     defaults: DefaultsSettings
     sources: dict[str, SourceSettings]
-    """Their paths are filled in."""
+    """The sources by name, with their paths filled in."""
     sinks: dict[str, SinkSettings]
-    """The defaults of `[defaults]` are filled in, and the paths of templates are absolute."""
+    """The sinks by name, with the defaults of `[defaults]` filled in and the paths of templates made absolute."""
     sink_files: dict[str, dict[str, str]]
-    """The texts of the files that a sink reads, such as its template, by sink and key: a text can change while the configuration
-    that names its file stays the same. A text is "" if the file cannot be read; a key whose path cannot be meant is left out, and
-    so is a sink that reads nothing."""
+    """The texts of the files that the sinks read, such as templates, by sink and key. A text can change while the configuration
+    that names its file stays the same. An unreadable file has the text "". A key with an invalid path is left out, and so is a
+    sink that reads no file."""
     sink_places: dict[str, Place]
     rules: tuple[Rule, ...]
     tests: tuple[Test, ...]
     database: Path
     audit_log: Path
     secrets: dict[SecretRef, Secret]
-    """Empty where the file was loaded without its secrets."""
+    """The values of all secrets; empty if the file was loaded without them."""
     warnings: tuple[Problem, ...] = ()
     notes: tuple[Problem, ...] = ()
-    """What `check` says beside them, and what no other command and no `--strict` counts."""
+    """Remarks that only `check` prints. They are not warnings, and `--strict` ignores them."""
 
     @property
     def base(self) -> Path:
@@ -163,13 +163,13 @@ class Config(Struct, frozen=True, kw_only=True):
         return self.secrets[ref]
 
     def has_secrets_of(self, other: Config) -> bool:
-        """Whether every secret is what it is there."""
+        """Return True if both configurations have the same secrets with the same values."""
         return self.secrets.keys() == other.secrets.keys() and all(
             secret.reveal() == other.secrets[ref].reveal() for ref, secret in self.secrets.items()
         )
 
     def secrets_of(self, value: Any) -> list[str]:
-        """What the secrets in some settings are, to compare two configurations; never to be shown."""
+        """List the values of the secrets in some settings, for comparing two configurations. Never show them."""
         if isinstance(value, SecretRef):
             return [self.secrets[value].reveal() if value in self.secrets else ""]
         if isinstance(value, Struct):

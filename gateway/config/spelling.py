@@ -1,4 +1,4 @@
-"""Fields and values that no documented event has, in patterns and in the events of tests: most are misspelt."""
+"""Warnings about fields and values that no documented event has, in patterns and in tests. Most of them are misspelt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.core.vocabulary import FIELDS, VALUES, is_state
 
 
 class _Asked(NamedTuple):
-    """A field that a pattern speaks of, and one value that it names there, if it names any."""
+    """A field that a pattern names, and one value that it names for the field, if any."""
 
     path: str
     field: Place
@@ -22,14 +22,14 @@ class _Asked(NamedTuple):
 
 
 def of_pattern(table: dict[str, Any], where: Place, sources: frozenset[str]) -> Iterator[Finding]:
-    """Find unknown words in one table of `match` or `unless`."""
+    """Find unknown fields and values in one table of `match` or `unless`."""
     yield from _unknown_words(list(_fields(table, where, "")), {**VALUES, "source": sources})
 
 
 def of_test(test: Test, sources: frozenset[str]) -> Iterator[Finding]:
-    """Find unknown words in the event that a test makes, and in what it leaves out."""
+    """Find unknown fields and values in the event of a test, and in its `without`."""
     for finding in of_pattern(test.settings.event, test.place / "event", sources):
-        if finding.hint.startswith("did you mean"):  # that something new is kept and routed is worth a test, too
+        if finding.hint.startswith("did you mean"):  # a test may use a new field or value on purpose
             yield finding
     for number, name in enumerate(test.settings.without):
         if name not in FIELDS and name not in test.settings.event:
@@ -37,7 +37,10 @@ def of_test(test: Test, sources: frozenset[str]) -> Iterator[Finding]:
 
 
 def _unknown_words(asked: list[_Asked], values: Mapping[str, frozenset[str]]) -> Iterator[Finding]:
-    """Fields and values that no documented event has. A rule for a new event type knows more than we do: it is let alone."""
+    """Yield a warning for each field or value that no documented event has.
+
+    A rule for an unknown event type may know more than the gateway, so only its event type is reported.
+    """
     if any(one.path == "event_type" and isinstance(one.literal, str) and one.literal not in values[one.path] for one in asked):
         asked = [one for one in asked if one.path == "event_type"]
     for field, path in dict.fromkeys((one.field, one.path) for one in asked):
@@ -54,7 +57,7 @@ def _unknown_words(asked: list[_Asked], values: Mapping[str, frozenset[str]]) ->
 def _impossible_pairs(asked: list[_Asked]) -> Iterator[Finding]:
     tables: dict[str, dict[str, _Asked]] = {}
     for one in asked:
-        # Plain values only: of a list, another one may still come.
+        # Plain values only: another value of a list may fit.
         if one.path in ("state.primary", "state.supplement") and one.field == one.value and "not" not in one.field.keys:
             table = ".".join(map(str, one.field.keys)).rpartition(".")[0]
             tables.setdefault(table, {})[one.path] = one
@@ -69,7 +72,7 @@ def _impossible_pairs(asked: list[_Asked]) -> Iterator[Finding]:
 
 def _fields(table: dict[str, Any], where: Place, prefix: str) -> Iterator[_Asked]:
     for key, raw in table.items():
-        # An operator without a field, and a path without a name between its dots, are errors already.
+        # An operator without a field and a path with an empty name are already reported as errors.
         if (prefix or key not in OPERATORS) and all(key.split(".")):
             yield from _condition(raw, f"{prefix}{key}", where / key, where / key)
 
@@ -89,7 +92,7 @@ def _condition(raw: Any, path: str, field: Place, where: Place) -> Iterator[_Ask
 
 
 def _meant_field(path: str) -> str:
-    """The field that was probably meant; below one that holds no object, the operator."""
+    """Suggest the field that was probably meant, or the operator if the field above holds no object."""
     above, _, last = path.rpartition(".")
     holds_object = any(field.startswith(f"{above}.") for field in FIELDS)
     if above in FIELDS and not holds_object:

@@ -84,8 +84,8 @@ def compile_pattern(table: Mapping[str, Any]) -> tuple[Pattern, list[PatternProb
     problems: list[PatternProblem] = []
     for key in table:
         if key in OPERATORS:
-            hint = "to match what does not fit, write `unless = { ... }`" if key == "not" else f"write: field = {{ {key} = ... }}"
-            problems.append(PatternProblem((key,), f'"{key}" is an operator, and needs a field before it', hint))
+            hint = "to exclude events, write `unless = { ... }`" if key == "not" else f"write: field = {{ {key} = ... }}"
+            problems.append(PatternProblem((key,), f'"{key}" is an operator and needs a field before it', hint))
     return Pattern(_compile_fields(table, (), problems)), problems
 
 
@@ -107,7 +107,7 @@ def _compile_fields(table: Mapping[str, Any], keys: Keys, problems: list[Pattern
         inner = (*keys, key)
         names = key.split(".")
         if not all(names):
-            problems.append(PatternProblem(inner, "a path has a name between its dots"))
+            problems.append(PatternProblem(inner, "a path must have a name on each side of a dot"))
             continue
         condition = _compile_condition(raw, inner, problems)
         for name in reversed(names[1:]):
@@ -119,7 +119,7 @@ def _compile_fields(table: Mapping[str, Any], keys: Keys, problems: list[Pattern
 def _compile_condition(raw: Any, keys: Keys, problems: list[PatternProblem]) -> Condition:
     if isinstance(raw, (str, bool, int, float)):
         if _is_infinite(raw):
-            problems.append(PatternProblem(keys, "is no number that JSON has"))
+            problems.append(PatternProblem(keys, "is not a number in JSON"))
         return Equals(raw)
     if isinstance(raw, list):
         if not raw:
@@ -138,11 +138,11 @@ def _compile_condition(raw: Any, keys: Keys, problems: list[PatternProblem]) -> 
                 if meant
                 else f'a field is written as a quoted path: "{path}.{field}" = ...'
             )
-            problems.append(PatternProblem(keys, f'mixes the operator "{operators[0]}" with "{field}", which is none', hint))
+            problems.append(PatternProblem(keys, f'mixes the operator "{operators[0]}" with "{field}", which is not an operator', hint))
         if not raw:
-            problems.append(PatternProblem(keys, "an empty table says nothing", "write { exists = true } for any value"))
+            problems.append(PatternProblem(keys, "an empty table has no condition", "write { exists = true } for any value"))
         return _compile_fields(raw, keys, problems)
-    problems.append(PatternProblem(keys, "a date is not a JSON value", "put it in quotes: timestamps are strings"))
+    problems.append(PatternProblem(keys, "a date is not a JSON value", "put it in quotes; timestamps are strings"))
     return Equals("")
 
 
@@ -158,7 +158,7 @@ def _compile_operators(raw: dict[str, Any], keys: Keys, problems: list[PatternPr
             if isinstance(operand, bool):
                 exists = operand
             else:
-                problems.append(PatternProblem(inner, "has to be true or false"))
+                problems.append(PatternProblem(inner, "must be true or false"))
         elif operator in ("gt", "gte", "lt", "lte"):
             if isinstance(operand, (int, float)) and not isinstance(operand, bool) and not _is_infinite(operand):
                 tests.append(_number_test(operator, operand))
@@ -169,7 +169,7 @@ def _compile_operators(raw: dict[str, Any], keys: Keys, problems: list[PatternPr
             if alternatives and all(isinstance(text, str) for text in alternatives):
                 tests.append(_text_test(operator, tuple(alternatives), inner, problems))
             else:
-                problems.append(PatternProblem(inner, "needs a text, or a list of texts"))
+                problems.append(PatternProblem(inner, "needs a string, or a list of strings"))
     return Operators(raw, tuple(tests), negated, exists)
 
 

@@ -78,7 +78,7 @@ def test_errors_end_with_78_and_are_all_there(broken: Path, options: list[str]) 
 def test_a_file_that_is_not_there_ends_with_78(tmp_path: Path) -> None:
     result = gateway("check", tmp_path / "no.toml")
     assert result.status == 78
-    assert "is not there" in result.out
+    assert "does not exist" in result.out
 
 
 def test_secrets_are_read_unless_told_not_to(folder: Path) -> None:

@@ -136,7 +136,7 @@ def test_the_source_is_the_first_one_unless_it_is_named(folder: Path) -> None:
     [
         ("{ timestamp = 2026-03-01T09:00:00Z }", "event.timestamp: a date is not a JSON value"),
         ("{ item = { made = [2026-03-01] } }", "event.item.made: a date is not a JSON value"),
-        ("{ price = inf }", "event.price: is no number that JSON has"),
+        ("{ price = inf }", "event.price: is not a number in JSON"),
     ],
 )
 def test_what_no_event_can_have_is_an_error_of_the_configuration(event: str, said: str, folder: Path) -> None:

@@ -127,7 +127,7 @@ def test_tls_has_no_use_where_all_are_unix_sockets(tmp_path: Path) -> None:
     certified.issue()
     for listen, said in (('"unix:a.sock"', True), ('"unix:a.sock", "fd:webhooks"', False), ('"0.0.0.0:8443"', False)):
         found = warned(f"listen = [{listen}]\n{certified.toml}", folder=tmp_path)
-        assert found == [("[server] tls", "has no use: unix sockets stay plain")] * said
+        assert found == [("[server] tls", "has no effect: unix sockets never use TLS")] * said
 
 
 def test_a_renewed_certificate_is_a_difference_that_names_both_days(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_until_a_restart_tls_stays_on_or_off_with_the_pair_that_it_has(tmp_path:
 
 # Who may send.
 
-NOBODY = "refuses every webhook: the gateway is reached from this host alone, and no proxy there is trusted"
+NOBODY = "refuses every webhook: only this host can reach the gateway, and no proxy on it is trusted"
 
 
 @pytest.mark.parametrize(

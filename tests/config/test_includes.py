@@ -128,7 +128,7 @@ def test_a_pattern_may_be_absolute(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pattern", ["", ".", "/", "**.toml"])
 def test_what_is_no_pattern_is_a_problem_of_the_configuration(pattern: str, tmp_path: Path) -> None:
     file = write(tmp_path, f'include = ["{pattern}"]\n' + SOURCE + sink("a") + route("all", "a"))
-    assert problems(file) == [("gateway.toml", 1, f'"{pattern}" is no pattern of files')]
+    assert problems(file) == [("gateway.toml", 1, f'"{pattern}" is not a pattern of files')]
 
 
 def test_an_empty_folder_or_none_is_fine(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_folder_whose_name_ends_like_a_file_is_passed_over(tmp_path: Path) -> 
 
 def test_a_plain_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
     file = write(tmp_path, 'include = [\n  "routes.d/*.toml",\n  "care.toml",\n]\n' + SOURCE + sink("a") + route("all", "a"))
-    assert problems(file) == [("gateway.toml", 3, "care.toml is not there, or is not a file")]
+    assert problems(file) == [("gateway.toml", 3, "care.toml does not exist, or is not a file")]
 
 
 def test_each_error_names_the_file_and_the_line_where_it_stands(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_each_error_names_the_file_and_the_line_where_it_stands(tmp_path: Path) 
         ("gateway.toml", 9, 'there is no sink "nobody"'),
         ("routes.d/b.toml", 4, 'there is no sink "no"'),
         ("routes.d/c.toml", 1, "gateway.toml has a sink of this name already"),
-        ("routes.d/c.toml", 5, "another route has this name already, in gateway.toml"),
+        ("routes.d/c.toml", 5, "another route already has this name, in gateway.toml"),
         ("routes.d/d.toml", 1, "belongs in gateway.toml"),
         ("routes.d/d.toml", 2, "unknown table"),
     ]

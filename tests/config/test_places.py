@@ -78,7 +78,7 @@ def test_the_last_place_is_etc_and_all_places_are_named_in_their_order_where_non
 def test_a_named_file_that_is_not_there_is_an_error_and_no_other_is_taken(here: Path) -> None:
     made(here / "gateway.toml")
     for given, variables in ((Path("no.toml"), {}), (None, {"GATEWAY_CONFIG": "no.toml"}), (here, {})):
-        with pytest.raises(ConfigError, match="is not there, or is not a file"):
+        with pytest.raises(ConfigError, match="does not exist, or is not a file"):
             find(given, Environment(variables))
 
 

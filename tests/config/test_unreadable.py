@@ -142,7 +142,7 @@ def test_a_folder_that_is_none_is_named_with_its_cause(spoil: Callable[[Path], N
     spoil(inner)
     text = said(folder, pattern)
     assert f"{inner}: " in text and "error" in text and "BUG" not in text
-    assert any(cause in text for cause in ("is no folder", "No such file", "symbolic links")), text
+    assert any(cause in text for cause in ("is not a folder", "No such file", "symbolic links")), text
 
 
 def test_a_folder_in_place_of_a_file_is_told_and_other_folders_are_not(folder: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_folder_in_place_of_a_file_is_told_and_other_folders_are_not(folder: P
     for pattern, told in (("routes.d/*.toml", True), ("routes.d/*", False), ("*/x.toml", False), ("gateway.tom*/x.toml", False)):
         file.write_text(TEXT.replace("§", pattern), encoding="utf-8")
         found = [one.message for one in load(file, Environment({"LEGITMARK_SECRET": SECRET})).warnings if one.place == "include"]
-        assert found == [f"{folder}/routes.d/a.toml: is a folder, and is passed over"] * told
+        assert found == [f"{folder}/routes.d/a.toml: is a folder, and is ignored"] * told
 
 
 def test_a_file_that_is_named_in_a_closed_folder_is_no_missing_file(folder: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_folder_that_is_not_there_has_no_files_and_is_told(pattern: str, folde
     assert said(folder, pattern) == ""
     notes = load(folder / "gateway.toml", Environment({"LEGITMARK_SECRET": SECRET})).notes
     missing = folder / pattern.partition("/*")[0]
-    assert f'{missing}: is not there, so that "{pattern}" names no file' in [one.message for one in notes]
+    assert f'{missing}: does not exist, so "{pattern}" matches no file' in [one.message for one in notes]
 
 
 @pytest.mark.parametrize("pattern", ["routes.d/*.toml", "*/*.toml", "*.d/a.toml"])

@@ -130,9 +130,9 @@ FOLDERS: dict[Callable[[Path], None], str] = {
     closed: "Permission denied",
     listed_and_not_entered: "Permission denied",
     entered_and_not_listed: "Permission denied",
-    fifo: "is no folder",
-    device: "is no folder",
-    locked: "is no folder",
+    fifo: "is not a folder",
+    device: "is not a folder",
+    locked: "is not a folder",
     circle: "Too many levels of symbolic links",
     dangling: "No such file or directory",
 }
