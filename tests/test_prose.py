@@ -35,20 +35,15 @@ RIDDLES = {
 
 KNOWN: dict[str, int] = {
     "gateway": 1,
-    "gateway/app": 0,
-    "gateway/cli": 19,
-    "gateway/config": 41,
+    "gateway/cli": 1,
+    "gateway/config": 15,
     "gateway/control": 12,
     "gateway/core": 29,
-    "gateway/delivery": 0,
-    "gateway/host": 15,
     "gateway/ingest": 6,
-    "gateway/maintenance": 0,
-    "gateway/observability": 5,
-    "gateway/sinks": 0,
-    "gateway/store": 45,
-    "gateway/web": 12,
-    "tests": 197,
+    "gateway/observability": 4,
+    "gateway/store": 40,
+    "gateway/web": 4,
+    "tests": 179,
 }
 """Offences that still stand, by folder: a number that may only become smaller."""
 

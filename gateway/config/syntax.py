@@ -72,7 +72,9 @@ def fault(text: str, error: ValueError) -> Fault:
     plain = _QUOTES.get(here) or unicodedata.normalize("NFKC", here)
     if plain != here and plain in tuple("\"' =[]{},.#-_"):
         named = "a space" if plain == " " else plain
-        return Fault(line, column, f"U+{ord(here):04X} is not {named}, but only looks like it", "type the ASCII (half-width) character")
+        return Fault(
+            line, column, f"U+{ord(here):04X} is not {named}, but only looks like it", "type the ASCII (half-width) character"
+        )
     if message == "Invalid value":
         if here.strip() in ("", "#"):
             return Fault(line, column, "the value is missing")

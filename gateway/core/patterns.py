@@ -138,7 +138,9 @@ def _compile_condition(raw: Any, keys: Keys, problems: list[PatternProblem]) -> 
                 if meant
                 else f'a field is written as a quoted path: "{path}.{field}" = ...'
             )
-            problems.append(PatternProblem(keys, f'mixes the operator "{operators[0]}" with "{field}", which is not an operator', hint))
+            problems.append(
+                PatternProblem(keys, f'mixes the operator "{operators[0]}" with "{field}", which is not an operator', hint)
+            )
         if not raw:
             problems.append(PatternProblem(keys, "an empty table has no condition", "write { exists = true } for any value"))
         return _compile_fields(raw, keys, problems)
