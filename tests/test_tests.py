@@ -31,11 +31,6 @@ PRIVATE = {
     "tests/sinks/test_dial.py": {
         "_Race": "the cancellation has to fall between the end of a race and its result",
         "_ended": "the cancellation has to fall between the end of a race and its result",
-        "_resolve": "the name must resolve differently the second time",
-    },
-    "tests/sinks/test_email_reuse.py": {
-        "_idle": "the real waits are minutes",
-        "_converse": "a listener of the test hands its connections to this server",
     },
     "tests/sinks/test_template_bounds.py": {"_environments": "no template text makes the engine itself fail"},
     "tests/unit/test_routing.py": dict.fromkeys(

@@ -43,12 +43,12 @@ class ScriptedSmtp(Server):
     """An SMTP server by script: an answer per verb, `""` being the greeting and `"."` the end of the data."""
 
     def __init__(self, **script: bytes) -> None:
-        super().__init__(self._converse)
+        super().__init__(self.converse)
         self._script = {**CLEAR_SMTP, **{{"greeting": "", "end": "."}.get(verb, verb): said for verb, said in script.items()}}
         self.lines: list[bytes] = []
         self.mails: list[bytes] = []
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._say("", writer, reader)
         while line := await reader.readline():
             self.lines.append(line)

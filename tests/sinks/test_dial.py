@@ -179,13 +179,17 @@ async def test_a_name_is_asked_for_once_in_a_while_and_anew_when_its_addresses_f
 
 
 async def test_a_name_that_has_no_address_is_asked_for_again() -> None:
+    known = False
+
     def resolve(host: str, port: int) -> list[AddressInfo]:
-        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        if not known:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return [info("127.0.0.1", port)]
 
     dialler = Dialler(Guard(), resolve)
     with pytest.raises(socket.gaierror):
         await dialler.dial("erp.test", 1)
-    dialler._resolve = lambda host, port: [info("127.0.0.1", port)]
+    known = True
     with listening("127.0.0.1") as port:
         (await dialler.dial("erp.test", port)).close()
 

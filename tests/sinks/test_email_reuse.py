@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import aclosing
 from pathlib import Path
 
 import msgspec
@@ -96,16 +97,17 @@ async def test_an_answer_too_many_is_nobodys_answer(verb: str, more: bytes, tmp_
 
 
 async def test_a_connection_that_hangs_costs_seconds_and_no_attempt(tmp_path: Path) -> None:
-    async with ScriptedSmtp(NOOP=HANG) as server, opened(config_for(server), tmp_path) as sink:
-        assert isinstance(sink, EmailSink)
-        sink._idle = Idle(answer=0.2)
+    async with (
+        ScriptedSmtp(NOOP=HANG) as server,
+        aclosing(EmailSink(config_for(server), opening(tmp_path), Idle(answer=0.2))) as sink,
+    ):
         assert await send(sink, outgoing(delivery_id="d-1")) == Delivered(250)
         assert await send(sink, outgoing(delivery_id="d-2")) == Delivered(250)
     assert (server.connections, len(server.mails)) == (2, 2)
 
 
 async def test_a_connection_that_drops_after_the_mail_was_named_is_for_the_lane_to_try_again(tmp_path: Path) -> None:
-    """What the server did with it is not known then: here, nobody sends it a second time."""
+    """Nobody knows whether the server took the mail, so the sink itself does not send it a second time."""
     async with ScriptedSmtp(NOOP=NOOP, end=DROP) as server, opened(config_for(server), tmp_path) as sink:
         assert isinstance(await send(sink), Retry)
     assert (server.connections, len(server.mails)) == (1, 1)
@@ -124,12 +126,12 @@ async def test_a_connection_over_which_a_mail_was_refused_is_not_kept(
 
 async def test_a_connection_that_nobody_uses_is_left_after_a_while(tmp_path: Path) -> None:
     async with ScriptedSmtp() as server:
-        sink = EmailSink(config_for(server), opening(tmp_path))
-        sink._idle = Idle(seconds=0.05)
+        idle = Idle(seconds=0.05)
+        sink = EmailSink(config_for(server), opening(tmp_path), idle)
         assert await send(sink) == Delivered(250)
         await asyncio.wait_for(server.gone.wait(), PATIENCE)
         assert server.lines[-1] == b"QUIT\r\n"
-        assert await sink._idle.take(Deadline(1)) is None
+        assert await idle.take(Deadline(1)) is None
         await sink.aclose()
 
 
@@ -170,7 +172,7 @@ async def test_a_mail_host_whose_first_address_drops_packets_is_reached(tmp_path
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await server._converse(reader, writer)
+            await server.converse(reader, writer)
         finally:
             writer.close()
 

@@ -57,7 +57,11 @@ class Taken:
 
 
 class EmailSink:
-    def __init__(self, config: EmailConfig, opening: Opening) -> None:
+    def __init__(self, config: EmailConfig, opening: Opening, idle: Idle | None = None) -> None:
+        """
+        Args:
+            idle: keeps connections between mails; None makes one with the usual times.
+        """
         self._config = config
         self._template = template_of(config)
         self._dialler = Dialler(Guard.of(config.allow_networks))
@@ -68,7 +72,7 @@ class EmailSink:
         self._sender = parse_mailbox(config.sender)
         self._recipients = [parse_mailbox(text) for text in config.recipients]
         self._taken = Taken()
-        self._idle = Idle()
+        self._idle = idle or Idle()
 
     async def send(self, delivery: Outgoing) -> Outcome:
         """Send the mail to each recipient who did not get it in an earlier attempt."""
