@@ -152,7 +152,7 @@ class Reloads:
         running = self._running.config.file
         if file is not None and not _is_same(file, running):
             message = f"is not the file of the gateway that answers: that is {running}"
-            raise ConfigError(file, [Problem(file=file, place="file", message=message)])
+            raise ConfigError(file, [Problem(file=file, place="file", wrong=message)])
         async with self._one_at_a_time, nullcontext() if dry_run else self._systemd.reloading():
             try:
                 new, fixed, changes = await self._read()
@@ -170,7 +170,7 @@ class Reloads:
             except Exception:
                 self._log.exception("reload.bug", actor=actor)
                 message = "could not be used: a bug in the gateway"
-                problem = Problem(file=str(self._running.config.file), place="file", message=message)
+                problem = Problem(file=str(self._running.config.file), place="file", wrong=message)
                 refused = ConfigError(problem.file, [problem])
                 if not dry_run:
                     await self._refused(refused, actor)
@@ -212,7 +212,7 @@ class Reloads:
                     found = await run_in_thread(read, "reload")
         except TimeoutError:
             message = f"was not read within {self.read_seconds:g} s: it, or a file that it names, is a pipe, or its disk hangs"
-            raise ConfigError(str(file), [Problem(file=str(file), place="file", message=message)]) from None
+            raise ConfigError(str(file), [Problem(file=str(file), place="file", wrong=message)]) from None
         self._memo = memo
         return found
 

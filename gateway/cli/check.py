@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 from cyclopts import Parameter
 
 from gateway.cli.errors import UsageError, explained
@@ -98,7 +99,8 @@ def _print(name: str, problems: Sequence[Problem], loaded: Config | None) -> Non
 
 def _problem(problem: Problem) -> dict[str, Any]:
     keys = ("file", "line", "column", "level", "place", "message", "hint")
-    return {key: getattr(problem, key) for key in keys}
+    document = msgspec.to_builtins(problem)
+    return {key: document[key] for key in keys}
 
 
 def _probed(sink: str, found: Found) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def _config_error(refused: Refused) -> ConfigError:
     """Return the problems that the running gateway found, as an error of this process."""
     problems = msgspec.convert(refused.answer.get("problems", []), list[Problem])
     file = problems[0].file if problems else "gateway"
-    return ConfigError(file, problems or [Problem(file=file, place="file", message=str(refused))])
+    return ConfigError(file, problems or [Problem(file=file, place="file", wrong=str(refused))])
 
 
 def _say(answer: dict[str, Any], *, as_json: bool) -> None:

@@ -32,8 +32,8 @@ def check(config: Config, findings: Findings) -> None:
     _check_networks(config.server.trusted_proxies, trusted, findings, unix=True)
     for number, text in enumerate(config.server.trusted_proxies):
         if text != UNIX and _is_everybody(text):
-            message = "trusts every address, so that senders can pretend to have any address"
-            findings.append(warning(trusted / number, message, "name the addresses of your proxies"))
+            wrong = "trusts every address, so that senders can pretend to have any address"
+            findings.append(warning(trusted / number, wrong, "name the addresses of your proxies"))
     for name, source in config.sources.items():
         if source.allow_from is None:
             continue
@@ -42,8 +42,8 @@ def check(config: Config, findings: Findings) -> None:
             findings.append(Finding(where, "is an empty list, so nobody may send", "remove it to let every address send"))
         _check_networks(source.allow_from, where, findings)
         if addresses and _reach_nobody(addresses, source.allow_from, config.server.trusted_proxies):
-            message = "refuses every webhook: only this host can reach the gateway, and no proxy on it is trusted"
-            findings.append(warning(where, message, 'add the proxy to [server] trusted_proxies: "127.0.0.1", "::1" or "unix"'))
+            wrong = "refuses every webhook: only this host can reach the gateway, and no proxy on it is trusted"
+            findings.append(warning(where, wrong, 'add the proxy to [server] trusted_proxies: "127.0.0.1", "::1" or "unix"'))
 
 
 def check_certificate(config: Config, findings: Findings, now: float) -> None:
@@ -94,8 +94,8 @@ def _check_addresses(config: Config, findings: Findings) -> list[Address]:
             good += [address] if table == "server" else []
             remote = remote or (table == "admin" and not is_local(address))
     if remote and config.admin.token is None:
-        message = "is required, because other machines can reach the admin listener"
-        findings.append(Finding(config.place("admin", "token"), message, "set it, or listen on 127.0.0.1 or unix:"))
+        wrong = "is required, because other machines can reach the admin listener"
+        findings.append(Finding(config.place("admin", "token"), wrong, "set it, or listen on 127.0.0.1 or unix:"))
     return good
 
 

@@ -62,7 +62,7 @@ def parse_address(text: str, base: Path) -> Address:
     try:
         found = parse_host(host)
     except UrlError as error:
-        raise ValueError(f'"{text}" is not an address: it {error.message}; write {_FORMS}') from None
+        raise ValueError(f'"{text}" is not an address: it {error.wrong}; write {_FORMS}') from None
     if ":" in found and (mapped := ipaddress.IPv6Address(found).ipv4_mapped) is not None:
         raise ValueError(f'"{text}" is not an address that a socket can listen on; write "{mapped}:{port}"')
     return Tcp(found, int(port))

@@ -41,8 +41,8 @@ def check(config: Config, findings: Findings, memo: Memo) -> None:
     for path, number in Counter(source.path for source in config.sources.values()).items():
         if number > 1:
             sharing = [name for name, source in config.sources.items() if source.path == path]
-            message = f"{' and '.join(sharing)} have the same path {path}"
-            findings.append(Finding(config.place("sources", sharing[-1], "path"), message))
+            wrong = f"{' and '.join(sharing)} have the same path {path}"
+            findings.append(Finding(config.place("sources", sharing[-1], "path"), wrong))
     for name, sink in config.sinks.items():
         where, files = config.sink_places[name], _files(name, config)
         work = partial(_check_sink, sink, where, files)
@@ -103,8 +103,8 @@ def _check_delivery(sink: SinkSettings, say: Say) -> None:
     if sink.breaker.failures < 1:
         say(("breaker", "failures"), "has to be at least 1")
     if sink.breaker.failures >= len(sink.retry) > 0:
-        message = f"opens after {sink.breaker.failures} failures, and a delivery is dead after {len(sink.retry)}"
-        say("breaker", message, "so one delivery dies before the breaker holds the others back", level="warning")
+        wrong = f"opens after {sink.breaker.failures} failures, and a delivery is dead after {len(sink.retry)}"
+        say("breaker", wrong, "so one delivery dies before the breaker holds the others back", level="warning")
     if sink.timeout <= 0:
         say("timeout", "has to be longer than 0s")
     if sink.give_up_after <= 0:

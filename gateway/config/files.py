@@ -99,7 +99,7 @@ def _parsed(path: Path, raw: bytes, memo: Memo) -> TomlFile:
         lines = text.split("\n")[: found.line]
         # A secret may be on its own line, below its key.
         above = next((line for line in reversed(lines) if "=" in line), "")
-        found = found._replace(message=f"is not TOML: {found.message}")
+        found = found._replace(wrong=f"is not TOML: {found.wrong}")
         raise _broken(path, text, lines[-1].rstrip("\r"), found, above) from None
     except RecursionError:
         raise _unreadable(path, "nests tables or lists too deeply") from None
@@ -175,11 +175,11 @@ def missing_folders(main: TomlFile) -> Iterator[Problem]:
     """
     for pattern in main.document.get("include", []):
         if (missing := _missing_folder(main.path.parent, pattern)) is not None:
-            message = f'{missing}: does not exist, so "{pattern}" matches no file'
+            wrong = f'{missing}: does not exist, so "{pattern}" matches no file'
             yield Problem(
                 file=str(main.path),
                 place="include",
-                message=message,
+                wrong=wrong,
                 hint="create the folder, or correct the pattern",
                 level="note",
             )
@@ -284,8 +284,8 @@ def _is_regular(path: Path) -> bool:
     raise OSError(errno.EINVAL, "is a pipe, a socket or a device, not a file", str(path))
 
 
-def _unreadable(path: Path, message: str, hint: str = "") -> ConfigError:
-    return ConfigError(str(path), [Problem(file=str(path), place="file", message=message, hint=hint)])
+def _unreadable(path: Path, wrong: str, hint: str = "") -> ConfigError:
+    return ConfigError(str(path), [Problem(file=str(path), place="file", wrong=wrong, hint=hint)])
 
 
 def _broken(path: Path, text: str, source: str, found: Fault, above: str = "") -> ConfigError:
@@ -295,7 +295,7 @@ def _broken(path: Path, text: str, source: str, found: Fault, above: str = "") -
     problem = Problem(
         file=str(path),
         place="file",
-        message=found.message,
+        wrong=found.wrong,
         hint=found.hint,
         line=found.line,
         column=found.column,

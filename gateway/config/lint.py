@@ -45,9 +45,9 @@ def notes(config: Config) -> Iterator[Problem]:
     """What a good configuration leaves out on purpose or by oversight, which only the operator can know."""
     dead = {"source": GATEWAY, "event_type": "gateway.delivery_dead", "milestone": Milestone.UNRECOGNIZED.value}
     if config.rules and not any(rule.route.sinks and may_apply(rule.route, dead) for rule in config.rules):
-        message = "nobody is told when a delivery dies: no route asks for the gateway's own events"
+        wrong = "nobody is told when a delivery dies: no route asks for the gateway's own events"
         hint = 'add [[routes]] with source = "gateway" and the sinks of those who should know'
-        yield Problem(file=str(config.file), place="[[routes]]", message=message, hint=hint, level="note")
+        yield Problem(file=str(config.file), place="[[routes]]", wrong=wrong, hint=hint, level="note")
 
 
 def _words(rule: Rule, sources: frozenset[str]) -> list[Finding]:

@@ -316,8 +316,8 @@ class _Loader:
     def _place(self, *keys: str | int) -> Place:
         return Place(self._main.path, keys)
 
-    def _say(self, where: Place, message: str, hint: str = "", *, on: str = "value") -> None:
-        self._findings.append(Finding(where, message, hint, on="key" if on == "key" else "value"))
+    def _say(self, where: Place, wrong: str, hint: str = "", *, on: str = "value") -> None:
+        self._findings.append(Finding(where, wrong, hint, on="key" if on == "key" else "value"))
 
 
 def _unfit(ref: SecretRef, base: Path) -> str | None:

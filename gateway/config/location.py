@@ -54,7 +54,7 @@ class Finding(Struct, frozen=True):
     """An error or a warning at a place, before its line and column are looked up."""
 
     place: Place
-    message: str
+    wrong: str
     hint: str = ""
     level: Literal["error", "warning"] = "error"
     on: Literal["key", "value"] = "value"
@@ -64,8 +64,8 @@ class Finding(Struct, frozen=True):
 Findings = list[Finding]
 
 
-def warning(where: Place, message: str, hint: str = "", *, on_key: bool = False) -> Finding:
-    return Finding(where, message, hint, level="warning", on="key" if on_key else "value")
+def warning(where: Place, wrong: str, hint: str = "", *, on_key: bool = False) -> Finding:
+    return Finding(where, wrong, hint, level="warning", on="key" if on_key else "value")
 
 
 def say_at(where: Place, findings: Findings) -> Say:
@@ -73,7 +73,7 @@ def say_at(where: Place, findings: Findings) -> Say:
 
     def say(
         keys: Keys,
-        message: str,
+        wrong: str,
         hint: str = "",
         *,
         on: Literal["key", "value"] = "value",
@@ -82,6 +82,6 @@ def say_at(where: Place, findings: Findings) -> Say:
         place = where
         for key in (keys,) if isinstance(keys, str) else keys:
             place = place / key
-        findings.append(Finding(place, message, hint, level, on))
+        findings.append(Finding(place, wrong, hint, level, on))
 
     return say

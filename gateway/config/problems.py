@@ -42,7 +42,7 @@ def problems_of(findings: Iterable[Finding], texts: Mapping[Path, str]) -> list[
         problem = Problem(
             file=str(place.file),
             place=str(place),
-            message=finding.message,
+            wrong=finding.wrong,
             hint=finding.hint,
             level=finding.level,
             line=span.line,

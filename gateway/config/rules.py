@@ -33,9 +33,9 @@ def read_routes(
             continue
         where, settings = rule.place, rule.settings
         if (other := first.setdefault(rule.route.name, where)) is not where:
-            message = "another route already has this name"
+            wrong = "another route already has this name"
             in_file = f", in {other.file.name}" if other.file != where.file else ""
-            findings.append(Finding(where / "name", message + in_file))
+            findings.append(Finding(where / "name", wrong + in_file))
         _known(settings.sinks, sinks, where / "sinks", "sink", findings)
         source_names = [settings.source] if isinstance(settings.source, str) else settings.source or []
         _known(source_names, {*sources, "gateway"}, where / "source", "source", findings)
@@ -136,7 +136,7 @@ def _patterns(raw: Raw, where: Place, findings: Findings) -> tuple[Pattern, ...]
         for problem in problems:
             on_key = problem.path in OPERATORS or not all(problem.path.split("."))
             where_at = structs.replace(place, keys=(*place.keys, *problem.keys))
-            findings.append(Finding(where_at, problem.message, problem.hint, on="key" if on_key else "value"))
+            findings.append(Finding(where_at, problem.wrong, problem.hint, on="key" if on_key else "value"))
         patterns.append(pattern)
     return tuple(patterns)
 

@@ -119,7 +119,7 @@ class Cleaner:
         return structs.replace(
             problem,
             place=self.words(problem.place),
-            message=self.words(problem.message),
+            wrong=self.words(problem.wrong),
             hint=self.words(problem.hint),
             source=self.line(problem.source),
         )

@@ -13,7 +13,7 @@ class Fault(NamedTuple):
 
     line: int
     column: int
-    message: str
+    wrong: str
     hint: str = ""
     width: int = 1
 
@@ -57,17 +57,17 @@ def fault(text: str, error: ValueError) -> Fault:
     at = _AT.search(said)
     line = int(at[1]) if at and at[1] else len(lines)
     column = int(at[2]) if at and at[2] else len(lines[-1]) + 1
-    message = _AT.sub("", said)
-    if message.startswith(("Cannot overwrite", "Cannot declare", "Cannot mutate", "Cannot redefine", "Duplicate inline")):
-        return _twice(text, line, message)
+    wrong = _AT.sub("", said)
+    if wrong.startswith(("Cannot overwrite", "Cannot declare", "Cannot mutate", "Cannot redefine", "Duplicate inline")):
+        return _twice(text, line, wrong)
     here = lines[line - 1][column - 1 : column] if line <= len(lines) else ""
-    if re.match(r"Unterminated string|Expected \"'+\"|(Illegal|Found invalid) character '\\n'", message):
+    if re.match(r"Unterminated string|Expected \"'+\"|(Illegal|Found invalid) character '\\n'", wrong):
         opened = next((match.start() for match in _STRINGS.finditer(text) if match["open"]), None)
         line, column = _at(text, opened) if opened is not None else (line, column)
         return Fault(
             line, column, "this string is not closed: a quote is missing", 'write a string of several lines as """..."""'
         )
-    if re.match(r"(Illegal|Found invalid) character", message):
+    if re.match(r"(Illegal|Found invalid) character", wrong):
         return Fault(line, column, f"the character U+{ord(here or ' '):04X} is not allowed in TOML", "remove it")
     plain = _QUOTES.get(here) or unicodedata.normalize("NFKC", here)
     if plain != here and plain in tuple("\"' =[]{},.#-_"):
@@ -75,30 +75,30 @@ def fault(text: str, error: ValueError) -> Fault:
         return Fault(
             line, column, f"U+{ord(here):04X} is not {named}, but only looks like it", "type the ASCII (half-width) character"
         )
-    if message == "Invalid value":
+    if wrong == "Invalid value":
         if here.strip() in ("", "#"):
             return Fault(line, column, "the value is missing")
         return Fault(
             line, column, "this is not a value", "put a string in quotes; or write true, false, a number, [ ... ] or { ... }"
         )
-    if message.startswith("Invalid initial character for a key part"):
+    if wrong.startswith("Invalid initial character for a key part"):
         if here.strip() == "":
             return Fault(line, column, "a { ... } must end on the line where it begins", "or write it as a separate [table]")
         return Fault(line, column, "a key is missing here", 'remove the comma before "}"' if here == "}" else "")
     for pattern, words, hint in _WORDS:
-        if re.match(pattern, message):
+        if re.match(pattern, wrong):
             return Fault(line, column, words, hint)
-    return Fault(line, column, message)
+    return Fault(line, column, wrong)
 
 
-def _twice(text: str, line: int, message: str) -> Fault:
+def _twice(text: str, line: int, wrong: str) -> Fault:
     """Explain that a key or a table appears twice, with the line of the first one."""
     from gateway.config.positions import Positions  # it costs start-up time that a good file need not pay
 
     again = [(first, second) for first, second in Positions(text).twice if second.line <= line]
     if again:
         first, second = again[-1]
-        word = "table" if message.startswith("Cannot declare") else "key"
+        word = "table" if wrong.startswith("Cannot declare") else "key"
         hint = f"the first is on line {first.line}" if first.line != second.line else "remove one of them"
         return Fault(second.line, second.column, f"this {word} appears twice", hint, second.length)
     source = text.split("\n")[line - 1]

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 EXIT_CODES: Mapping[int, str] = {
     0: "success",
@@ -50,7 +50,8 @@ class Problem(Struct, frozen=True, kw_only=True):
 
     place: str
     """Table and key as written in TOML: `[sinks.erp] retry`."""
-    message: str
+    wrong: str = field(name="message")
+    """What is wrong. In JSON the key is `message`."""
     hint: str = ""
     level: Literal["error", "warning", "note"] = "error"
     file: str = ""
@@ -66,7 +67,7 @@ class Problem(Struct, frozen=True, kw_only=True):
         at = f"{self.file}:{self.line}:{self.column}" if self.line is not None else self.file
         hint = f" ({self.hint})" if self.hint else ""
         place = "" if self.line is not None and self.place == "file" else f"{self.place}: "
-        line = f"{at}: {self.level}: {place}{self.message}{hint}"
+        line = f"{at}: {self.level}: {place}{self.wrong}{hint}"
         return "".join(character if character.isprintable() or character == "\u3000" else "?" for character in line)
 
 

@@ -27,11 +27,11 @@ _SHAPE = 'write it as "care@example.com" or "Customer care <care@example.com>"'
 
 
 class MailboxError(ValueError):
-    """A text that is not one mail address. `message` continues a sentence that names the key; `hint` says how to fix it."""
+    """A text that is not one mail address. `wrong` continues a sentence that names the key; `hint` says how to fix it."""
 
-    def __init__(self, message: str, hint: str = _SHAPE) -> None:
-        super().__init__(f"{message} ({hint})")
-        self.message = message
+    def __init__(self, wrong: str, hint: str = _SHAPE) -> None:
+        super().__init__(f"{wrong} ({hint})")
+        self.wrong = wrong
         self.hint = hint
 
 
@@ -154,14 +154,14 @@ def _domain(text: str) -> str:
         try:
             address = parse_host(f"[{literal[2]}]" if literal[1] else literal[2])
         except UrlError as error:
-            raise MailboxError(f"after its @ {error.message}", error.hint) from None
+            raise MailboxError(f"after its @ {error.wrong}", error.hint) from None
         if (":" in address) == bool(literal[1]) and not re.search(r"[g-z]", address.replace(":", "")):
             return f"[IPv6:{address}]" if literal[1] else f"[{address}]"
         raise MailboxError("has brackets around text that is not an IP address", "write it as [192.0.2.1] or [IPv6:2001:db8::1]")
     try:
         domain = parse_host(text)
     except UrlError as error:
-        raise MailboxError(f"after its @ {error.message}", error.hint) from None
+        raise MailboxError(f"after its @ {error.wrong}", error.hint) from None
     if domain.endswith("."):
         raise MailboxError("ends with a dot", f'remove it: "...@{domain.rstrip(".")}"')
     if ":" in domain or domain.replace(".", "").isdigit():

@@ -28,7 +28,7 @@ class PatternProblem(Struct, frozen=True):
 
     keys: Keys
     """The keys as written; a number is the index of a list element, 0-based."""
-    message: str
+    wrong: str
     hint: str = ""
 
     @property

@@ -25,11 +25,11 @@ _ENCODE = "write it percent-encoded; copying from a browser's address bar does t
 
 
 class UrlError(ValueError):
-    """A text that is not a URL, or not a host. `message` continues a sentence that names the key; `hint` says how to fix it."""
+    """A text that is not a URL, or not a host. `wrong` continues a sentence that names the key; `hint` says how to fix it."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(f"{message} ({hint})" if hint else message)
-        self.message = message
+    def __init__(self, wrong: str, hint: str = "") -> None:
+        super().__init__(f"{wrong} ({hint})" if hint else wrong)
+        self.wrong = wrong
         self.hint = hint
 
 

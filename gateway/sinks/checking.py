@@ -28,7 +28,7 @@ class Say(Protocol):
     def __call__(
         self,
         keys: Keys,
-        message: str,
+        wrong: str,
         hint: str = "",
         *,
         on: Literal["key", "value"] = "value",
@@ -77,7 +77,7 @@ def check_url(key: str, text: str, say: Say) -> None:
     try:
         parse_url(text)
     except UrlError as error:
-        say(key, error.message, error.hint)
+        say(key, error.wrong, error.hint)
 
 
 def check_networks(key: str, networks: Sequence[str] | None, say: Say) -> None:
@@ -97,9 +97,9 @@ def check_reachable(key: str, host: str, networks: Sequence[str] | None, say: Sa
     with suppress(ValueError):  # a name, or a network that was reported already
         ipaddress.ip_address(host)
         if not Guard.of(networks).allows(host):
-            message = "names an address that this sink may not dial: nothing can be delivered"
+            wrong = "names an address that this sink may not dial: nothing can be delivered"
             hint = "allow_networks narrows what may be dialled; metadata, link-local and unspecified addresses are never dialled"
-            say(key, message, hint, level="warning")
+            say(key, wrong, hint, level="warning")
 
 
 def check_reachable_url(key: str, url: str, networks: Sequence[str] | None, say: Say) -> None:

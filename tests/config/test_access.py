@@ -26,7 +26,7 @@ def loaded(folder: Path, server: str = "", source: str = "", *, secrets: bool = 
 
 
 def warned(*arguments: str, folder: Path) -> list[tuple[str, str]]:
-    return [(problem.place, problem.message) for problem in loaded(folder, *arguments).warnings]
+    return [(problem.place, problem.wrong) for problem in loaded(folder, *arguments).warnings]
 
 
 # TLS.
@@ -74,7 +74,7 @@ def test_the_caret_stands_below_the_one_that_is_wrong(tmp_path: Path) -> None:
     problem = problem_with(tmp_path, certified.toml)
     assert (problem.level, problem.place, problem.line) == ("error", "[server] tls.key", 2)
     assert problem.column is not None and problem.source[problem.column - 1 :].startswith('"server.key"')
-    assert problem.message == "does not belong to the certificate, which is the first one in its file"
+    assert problem.wrong == "does not belong to the certificate, which is the first one in its file"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_its_time_is_judged_by_the_clock_and_is_no_error(days: float, said: str 
     ends = certified.issue()
     begins = ends.timestamp() - 91 * DAY
     now = ends.timestamp() - 90 * DAY + days * DAY
-    found = [problem.message for problem in loaded(tmp_path, certified.toml, now=now).warnings]
+    found = [problem.wrong for problem in loaded(tmp_path, certified.toml, now=now).warnings]
     on = {"begins": datetime.fromtimestamp(begins, UTC).date(), "ends": ends.date()}
     assert found == ([said.format(**on)] if said else [])
     if said:
@@ -105,13 +105,13 @@ def test_a_certificate_that_a_sink_shows_is_judged_like_our_own(tmp_path: Path) 
     sink = '[sinks.s]\ntype = "http"\nurl = "https://x.example/"\n[[routes]]\nsinks = ["s"]\n'
     pair = 'certificate = { file = "server.pem" }\nkey = { file = "server.key" }\n'
     text = sink.replace("[[routes]]", f"{pair}[[routes]]")
-    (found,) = (one for one in loaded(tmp_path, f"\n{text}", now=ends.timestamp() + DAY).warnings if "expired" in one.message)
-    assert (found.place, found.message) == ("[sinks.s] certificate", f"expired on {ends.date()}: servers refuse it")
+    (found,) = (one for one in loaded(tmp_path, f"\n{text}", now=ends.timestamp() + DAY).warnings if "expired" in one.wrong)
+    assert (found.place, found.wrong) == ("[sinks.s] certificate", f"expired on {ends.date()}: servers refuse it")
     certificates = [f"{one}-----END CERTIFICATE-----\n" for one in (tmp_path / "server.pem").read_text().split(PEM_END)[:2]]
     certified.write(certificate="".join([*certificates, certificates[0]]))
-    (found,) = (one for one in loaded(tmp_path, f"\n{text}").warnings if "order" in one.message)
-    assert found.message.startswith("is in the wrong order: certificate 3 of its file did not issue")
-    assert problem_with(tmp_path, certified.toml).message == found.message.replace("servers", "clients")
+    (found,) = (one for one in loaded(tmp_path, f"\n{text}").warnings if "order" in one.wrong)
+    assert found.wrong.startswith("is in the wrong order: certificate 3 of its file did not issue")
+    assert problem_with(tmp_path, certified.toml).wrong == found.wrong.replace("servers", "clients")
 
 
 def test_a_key_that_everybody_can_read_is_told_and_a_certificate_is_not(tmp_path: Path) -> None:

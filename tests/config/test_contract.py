@@ -160,7 +160,7 @@ def test_the_defaults_are_the_ones_of_the_contract() -> None:
 
 
 def test_each_key_of_the_example_whose_mechanism_is_not_built_yet_is_answered_with_a_warning(tmp_path: Path) -> None:
-    assert [problem for problem in load_text(EXAMPLE, tmp_path).warnings if problem.message == "has no effect yet"] == []
+    assert [problem for problem in load_text(EXAMPLE, tmp_path).warnings if problem.wrong == "has no effect yet"] == []
 
 
 @pytest.mark.parametrize(

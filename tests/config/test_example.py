@@ -161,7 +161,7 @@ def test_a_commented_table_works_once_its_comment_signs_are_gone(table: Table, t
     if any("customer_care" in line for line in table.lines):  # the route that mails: its sink has to be there, too
         shown |= {other.start: other.lines for other in TABLES if other.name == "sinks.customer_care"}
     config = load_text(example_with(shown), tmp_path)
-    assert [problem.message for problem in config.warnings if "no route names" not in problem.message] == []
+    assert [problem.wrong for problem in config.warnings if "no route names" not in problem.wrong] == []
     kind, _, name = table.name.partition(".")
     assert kind != "sinks" or name in config.sinks
     assert kind != "routes" or len(config.routes) == 4
@@ -184,7 +184,7 @@ def test_it_loads_with_everything_in_force(tmp_path: Path) -> None:
 
 def test_what_has_no_effect_yet_says_so_and_nothing_else_does(tmp_path: Path) -> None:
     config = load_text(everything_uncommented(), tmp_path, secrets=False)
-    warned = {problem.place for problem in config.warnings if NOT_YET in problem.message}
+    warned = {problem.place for problem in config.warnings if NOT_YET in problem.wrong}
     said = {place_of(table, key) for table in TABLES for key in table.keys() if NOT_YET in key.line}  # noqa: SIM118 (a method)
     assert said == warned
 
@@ -198,7 +198,7 @@ def test_the_paragraph_on_all_sinks_names_each_key_that_they_share_and_says_what
     warned = {
         problem.place.split()[-1]
         for problem in config.warnings
-        if problem.place.startswith("[sinks.archive]") and NOT_YET in problem.message
+        if problem.place.startswith("[sinks.archive]") and NOT_YET in problem.wrong
     }
     assert {name for name, text in paragraphs.items() if NOT_YET in text} == warned
 

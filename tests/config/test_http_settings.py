@@ -81,7 +81,7 @@ def test_a_file_that_is_not_there_is_an_error_but_not_on_a_machine_without_secre
     with pytest.raises(ConfigError) as error:
         loaded(folder)
     (problem,) = error.value.problems
-    assert f"{folder}/more/{name}: No such file or directory" in problem.message
+    assert f"{folder}/more/{name}: No such file or directory" in problem.wrong
     assert loaded(folder, secrets=False).warnings == ()
 
 

@@ -51,7 +51,7 @@ def problems(file: Path) -> list[tuple[str, int | None, str]]:
     with pytest.raises(ConfigError) as caught:
         loaded(file)
     assert caught.value.file == str(file)
-    return [(str(Path(found.file).relative_to(file.parent)), found.line, found.message) for found in caught.value.problems]
+    return [(str(Path(found.file).relative_to(file.parent)), found.line, found.wrong) for found in caught.value.problems]
 
 
 def test_drop_in_files_come_after_the_file_in_the_order_of_their_names(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_the_warning_about_a_secret_file_names_the_drop_in_file(tmp_path: Path) 
     (tmp_path / "routes.d" / "token").chmod(0o644)
     (warning,) = loaded(file).warnings
     assert (warning.file, warning.line) == (str(tmp_path / "routes.d" / "erp.toml"), 4)
-    assert str(tmp_path / "routes.d" / "token") in warning.message
+    assert str(tmp_path / "routes.d" / "token") in warning.wrong
 
 
 def test_check_prints_the_path_of_the_drop_in_file(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def problems(
         found = list(load(file, Environment({"S": SECRET})).warnings)
     except ConfigError as error:
         found = list(error.problems)
-    return [(problem.level, problem.place, f"{problem.message} ({problem.hint})") for problem in found]
+    return [(problem.level, problem.place, f"{problem.wrong} ({problem.hint})") for problem in found]
 
 
 @pytest.mark.parametrize(

@@ -100,9 +100,9 @@ def test_each_route_is_compared_with_all_before_it(tables: list[dict[str, Any]])
     rules = read_routes([file], [], ["legitmark"], findings, Memo())
     assert findings == []
     told = [
-        (finding.place.keys[1], finding.message.partition('"')[2].partition('"')[0], finding.message[:5])
+        (finding.place.keys[1], finding.wrong.partition('"')[2].partition('"')[0], finding.wrong[:5])
         for finding in shadowed(rules, Memo())
-        if "this is a fallback" not in finding.message
+        if "this is a fallback" not in finding.wrong
     ]
     assert told == list(expected(rules))
 

@@ -99,7 +99,7 @@ def test_a_template_that_reads_an_event_is_warned_of_where_some_events_lack_what
     (tmp_path / "mail.jinja").write_text("{{ headline }}\n{{ event.state.primary }}")
     (warning,) = loaded(tmp_path, TEMPLATE).warnings
     assert (warning.level, warning.place) == ("warning", "[sinks.care] template")
-    assert warning.message == "mail.jinja:2: undefined value: `event.state` is undefined"
+    assert warning.wrong == "mail.jinja:2: undefined value: `event.state` is undefined"
     assert warning.hint.startswith("in its place the built-in template is used for needs_resubmission, ")
     (tmp_path / "mail.jinja").write_text("{{ headline }}\n{{ (event.state | default({})).primary | default('none') }}")
     assert loaded(tmp_path, TEMPLATE).warnings == ()

@@ -31,7 +31,7 @@ def problems(folder: Path, text: str, before: str = "") -> list[tuple[str, str]]
     try:
         load(file, Environment({"LEGITMARK_SECRET": SECRET, "HOOK": HOOK}))
     except ConfigError as error:
-        return [(problem.place, problem.message) for problem in error.problems if problem.level == "error"]
+        return [(problem.place, problem.wrong) for problem in error.problems if problem.level == "error"]
     return []
 
 
@@ -337,4 +337,4 @@ def test_an_address_that_no_delivery_could_reach_is_a_warning(host: str, tmp_pat
         file.write_text(f"{HEAD}[sinks.s]\n{sink}{only}", encoding="utf-8")
         config = load(file, Environment({"LEGITMARK_SECRET": SECRET}))
         said = "names an address that this sink may not dial: nothing can be delivered"
-        assert [(problem.place, problem.message) for problem in config.warnings] == [(f"[sinks.s] {key}", said)]
+        assert [(problem.place, problem.wrong) for problem in config.warnings] == [(f"[sinks.s] {key}", said)]

@@ -150,7 +150,7 @@ def test_a_folder_in_place_of_a_file_is_told_and_other_folders_are_not(folder: P
     file = folder / "gateway.toml"
     for pattern, told in (("routes.d/*.toml", True), ("routes.d/*", False), ("*/x.toml", False), ("gateway.tom*/x.toml", False)):
         file.write_text(TEXT.replace("§", pattern), encoding="utf-8")
-        found = [one.message for one in load(file, Environment({"LEGITMARK_SECRET": SECRET})).warnings if one.place == "include"]
+        found = [one.wrong for one in load(file, Environment({"LEGITMARK_SECRET": SECRET})).warnings if one.place == "include"]
         assert found == [f"{folder}/routes.d/a.toml: is a folder, and is ignored"] * told
 
 
@@ -170,7 +170,7 @@ def test_a_folder_that_is_not_there_has_no_files_and_is_told(pattern: str, folde
     assert said(folder, pattern) == ""
     notes = load(folder / "gateway.toml", Environment({"LEGITMARK_SECRET": SECRET})).notes
     missing = folder / pattern.partition("/*")[0]
-    assert f'{missing}: does not exist, so "{pattern}" matches no file' in [one.message for one in notes]
+    assert f'{missing}: does not exist, so "{pattern}" matches no file' in [one.wrong for one in notes]
 
 
 @pytest.mark.parametrize("pattern", ["routes.d/*.toml", "*/*.toml", "*.d/a.toml"])

@@ -30,7 +30,7 @@ def warnings(folder: Path, text: str) -> list[Problem]:
 
 
 def said(folder: Path, text: str) -> list[tuple[str, str]]:
-    return [(problem.place, problem.message) for problem in warnings(folder, text)]
+    return [(problem.place, problem.wrong) for problem in warnings(folder, text)]
 
 
 def meant(problem: Problem) -> str:
@@ -57,7 +57,7 @@ def test_without_a_route_every_message_goes_nowhere(tmp_path: Path) -> None:
 
 def test_a_sink_that_no_route_names_is_told_at_its_header(tmp_path: Path) -> None:
     (found,) = warnings(tmp_path, SOURCE + SINK + '[sinks.spare]\ntype = "jsonl"\npath = "spare.jsonl"\n' + ALL)
-    assert (found.place, found.message) == ("[sinks.spare]", "no route names this sink: nothing will go there")
+    assert (found.place, found.wrong) == ("[sinks.spare]", "no route names this sink: nothing will go there")
     assert (found.line, meant(found)) == (6, "sinks.spare")
     assert warnings(tmp_path, SOURCE + SINK + ALL + "fallback = true\n") == []
 
@@ -109,7 +109,7 @@ def test_a_secret_file_that_every_user_can_read(mode: int, warned: bool, tmp_pat
     assert [problem.place for problem in found] == ["[sources.legitmark] secrets"] * warned
     for problem in found:
         assert meant(problem) == '{ file = "legitmark" }'
-        assert (problem.message, problem.hint) == ("every user of this machine can read legitmark", "chmod o= legitmark")
+        assert (problem.wrong, problem.hint) == ("every user of this machine can read legitmark", "chmod o= legitmark")
         assert SECRET not in str(problem) + problem.source
 
 
@@ -156,7 +156,7 @@ def test_a_secret_file_is_looked_at_without_its_content_where_no_secret_is_read(
 )
 def test_a_route_after_a_final_one_that_takes_its_events_can_never_apply(first: str, second: str, tmp_path: Path) -> None:
     (found,) = warnings(tmp_path, routes(first + "\nfinal = true", second))
-    assert found.message.startswith('can never apply: "0" before it is final, and takes ')
+    assert found.wrong.startswith('can never apply: "0" before it is final, and takes ')
     assert (found.place, meant(found)) == ('[[routes]] "1"', "routes")
 
 
@@ -184,7 +184,7 @@ def test_two_routes_with_equal_patterns_are_told_at_the_second(tmp_path: Path) -
     same = 'match = { state = { primary = "COMPLETE", supplement = "REJECTED" }, event_type = "state_change" }'
     other = 'match = { event_type = "state_change", state = { supplement = "REJECTED", primary = "COMPLETE" } }'
     (found,) = warnings(tmp_path, routes(same, 'match = { milestone = "draft" }', other))
-    assert (found.place, found.message) == ('[[routes]] "2" match', 'takes the same events as "0"')
+    assert (found.place, found.wrong) == ('[[routes]] "2" match', 'takes the same events as "0"')
     assert meant(found) == other.removeprefix("match = ")
 
 
@@ -195,7 +195,7 @@ def test_two_routes_that_both_take_everything_are_told_at_the_second(tmp_path: P
 def test_a_fallback_after_a_route_that_takes_everything_can_never_apply(tmp_path: Path) -> None:
     (found,) = warnings(tmp_path, routes("fallback = true", ""))
     assert found.place == '[[routes]] "0"'
-    assert found.message == 'can never apply: "1" matches every event, and this is a fallback'
+    assert found.wrong == 'can never apply: "1" matches every event, and this is a fallback'
     assert warnings(tmp_path, routes("fallback = true", 'source = "legitmark"')) == []
     assert warnings(tmp_path, routes("fallback = true", "fallback = true\nmatch = { milestone = 'draft' }")) == []
 
@@ -220,7 +220,7 @@ def test_a_fallback_after_a_route_that_takes_everything_can_never_apply(tmp_path
 @pytest.mark.parametrize("key", ["match", "unless"])
 def test_a_field_that_no_known_event_has(key: str, pattern: str, field: str, hint: str, tmp_path: Path) -> None:
     (found,) = warnings(tmp_path, routes(f"{key} = {pattern}"))
-    assert found.message == "no known event has this field"
+    assert found.wrong == "no known event has this field"
     assert (meant(found), found.hint) == (field, hint)
 
 
@@ -250,7 +250,7 @@ def test_a_pair_of_states_that_never_come_together(tmp_path: Path) -> None:
         '{ state = [{ primary = "QC" }, { primary = "DRAFT", supplement = "APPROVED" }] }',
     ):
         (found,) = warnings(tmp_path, routes(f"match = {pattern}"))
-        assert found.message == '"DRAFT" never comes with "APPROVED"'
+        assert found.wrong == '"DRAFT" never comes with "APPROVED"'
         assert meant(found) == '"APPROVED"'
 
 
@@ -345,7 +345,7 @@ def test_after_a_final_route_that_asks_less_another_can_never_apply(
 )
 def test_a_misspelt_operator_is_told_by_its_name(pattern: str, hint: str, tmp_path: Path) -> None:
     (found,) = warnings(tmp_path, routes(f"match = {pattern}"))
-    assert (found.message, found.hint) == ("no known event has this field", hint)
+    assert (found.wrong, found.hint) == ("no known event has this field", hint)
 
 
 def test_what_is_misspelt_in_a_test_is_told_and_what_is_new_is_not(tmp_path: Path) -> None:

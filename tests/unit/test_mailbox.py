@@ -53,7 +53,7 @@ def test_any_text_is_a_mailbox_or_a_clear_error(text: str) -> None:
     try:
         mailbox = parse_mailbox(text)
     except MailboxError as error:
-        assert error.message
+        assert error.wrong
         assert error.hint
     else:
         assert parse_mailbox(f"<{mailbox.address}>").address == mailbox.address

@@ -78,7 +78,7 @@ def notes_of(folder: Path, routes: str) -> list[str]:
     )
     config = load(file, Environment({"LEGITMARK_SECRET": SECRET}))
     assert config.warnings == ()
-    return [problem.message for problem in config.notes]
+    return [problem.wrong for problem in config.notes]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def check(config: EmailConfig, say: Say, files: Files) -> None:
     try:
         check_reachable("host", parse_host(config.host), config.allow_networks, say)
     except UrlError as error:
-        say("host", error.message, error.hint)
+        say("host", error.wrong, error.hint)
     if not 1 <= config.port <= 65535:
         say("port", "has to lie between 1 and 65535")
     if config.username is not None:
@@ -43,8 +43,8 @@ def _check_mailbox(keys: Keys, text: str, say: Say) -> None:
     try:
         mailbox = parse_mailbox(text)
     except MailboxError as error:
-        say(keys, error.message, error.hint)
+        say(keys, error.wrong, error.hint)
         return
     if mailbox.needs_utf8:
-        message = f"{mailbox.local} is beyond ASCII: only a mail server that offers SMTPUTF8 takes it"
-        say(keys, message, "ask the server by: gateway check --probe", level="warning")
+        wrong = f"{mailbox.local} is beyond ASCII: only a mail server that offers SMTPUTF8 takes it"
+        say(keys, wrong, "ask the server by: gateway check --probe", level="warning")

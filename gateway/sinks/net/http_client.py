@@ -117,7 +117,7 @@ class Transport:
         except TimeoutError:
             failed = Retry(Reason.TIMEOUT, "no answer in time")
         except UrlError as error:
-            failed = Retry(Reason.DNS, f"the URL can't be dialled: it {error.message}", sink_wide=True)
+            failed = Retry(Reason.DNS, f"the URL can't be dialled: it {error.wrong}", sink_wide=True)
         if failed is not None and reader.status is None:
             return failed
         assert reader.status is not None

@@ -46,7 +46,7 @@ def check_secrets(config: SlackConfig, say: Say, resolved: Resolved) -> None:
         try:
             parse_url(url)
         except UrlError as error:
-            say("webhook_url", f"the secret of {config.webhook_url} {error.message}", error.hint)
+            say("webhook_url", f"the secret of {config.webhook_url} {error.wrong}", error.hint)
     if (token := resolved.reveal(config.token)) is not None:
         if not is_token(token):
             say("token", f"the secret of {config.token} can't be a token: it is not plain ASCII")

@@ -53,7 +53,7 @@ def _check_link(link: str, say: Say) -> None:
     try:
         parse_url(without, for_people=True)
     except UrlError as error:
-        say("link", error.message, error.hint)
+        say("link", error.wrong, error.hint)
         return
     if "{" in re.split(r"[/?#]", link.partition("://")[2])[0]:
         say("link", "has a placeholder in its host", "an event must not choose where people are sent")
@@ -71,9 +71,9 @@ def _check_template(file: str, config: ReadableSettings, kind: TemplateKind, say
     if not failing:
         return
     _, problem, depends = failing[0]
-    message = str(problem).removeprefix(folder)
+    wrong = str(problem).removeprefix(folder)
     names = ", ".join(name for name, _, _ in failing)
     if depends:
-        say("template", message, f"in its place the built-in template is used for {names}", level="warning")
+        say("template", wrong, f"in its place the built-in template is used for {names}", level="warning")
     else:
-        say("template", message, f"it fails for {names}")
+        say("template", wrong, f"it fails for {names}")

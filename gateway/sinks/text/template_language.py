@@ -44,8 +44,8 @@ _PATH = frozenset(("name", "."))
 class Refused(ValueError):
     """A template that uses something that no template may use."""
 
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, line: int, wrong: str) -> None:
+        super().__init__(wrong)
         self.line = line
 
 
