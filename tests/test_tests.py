@@ -42,8 +42,6 @@ PRIVATE = {
 STILL = {
     *(f"tests/cli/test_{name}.py" for name in ("backfill", "db_alone", "fuzz", "tail_rotated", "terminal")),
     *(
-        "tests/config/test_memo.py",
-        "tests/config/test_schema.py",
         "tests/store/test_settle_many.py",
         "tests/store/test_stories.py",
     ),

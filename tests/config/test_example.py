@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import re
 import tomllib
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import NODEFAULT, Struct, structs
+from msgspec import NODEFAULT, structs
 from msgspec.structs import FieldInfo, fields
 
 from gateway.config import Config, load
 from gateway.config.decode import decode_table
 from gateway.config.location import Finding, Place
-from gateway.config.settings import (
-    AdminSettings,
-    AuditSettings,
-    DefaultsSettings,
-    RouteSettings,
-    ServerSettings,
-    SourceSettings,
-    StoreSettings,
-)
+from gateway.config.settings import RouteSettings, ServerSettings, StoreSettings
 from gateway.config.settings import TestSettings as Expectation
 from gateway.core.events import IDENTITY, Milestone
 from gateway.core.patterns import OPERATORS, compile_pattern
@@ -31,10 +22,19 @@ from gateway.core.values import Duration, Rate, Size
 from gateway.host.environment import Environment
 from gateway.sinks import SINK_TYPES
 from gateway.sinks.base import Breaker
-from tests.config.reading import EXAMPLE, NOT_YET, Key, Table, everything_uncommented, example_with, tables
+from tests.config.manual import (
+    EXAMPLE,
+    NOT_YET,
+    STRUCTS,
+    TABLES,
+    Key,
+    Table,
+    everything_uncommented,
+    example_with,
+    keys_of,
+)
 from tests.support.webhooks import SECRET
 
-TABLES = tables()
 TEXT = EXAMPLE.read_text(encoding="utf-8")
 SECRETS = {
     "LEGITMARK_SECRET": SECRET,
@@ -44,28 +44,8 @@ SECRETS = {
 }
 
 
-def keys_of(name: str) -> list[Key]:
-    return list(chain.from_iterable(table.keys() for table in TABLES if table.name == name))
-
-
-def is_type(table: Table, key: Key) -> bool:
-    """Whether a key is the `type` of a sink."""
-    return table.name.startswith("sinks.") and key.name == "type"
-
-
 COMMENTED = [pytest.param(table, id=f"{table.name}-{table.start}") for table in TABLES if table.commented]
 
-STRUCTS: dict[str, type[Struct]] = {
-    "server": ServerSettings,
-    "admin": AdminSettings,
-    "store": StoreSettings,
-    "audit": AuditSettings,
-    "defaults": DefaultsSettings,
-    "sources.legitmark": SourceSettings,
-    **{table.name: SINK_TYPES[key.value].config for table in TABLES for key in keys_of(table.name) if is_type(table, key)},
-    "routes": RouteSettings,
-    "tests": Expectation,
-}
 FIELDS = [
     pytest.param(table, field, id=f"{table}-{field.name}")
     for table, struct in STRUCTS.items()

@@ -19,6 +19,7 @@ from gateway.config.overlap import shadowed
 from gateway.config.rules import read_routes
 from gateway.config.settings import Rule
 from gateway.host.environment import Environment
+from tests.config.large_file import large_file
 from tests.support.webhooks import SECRET
 
 FIELDS = ("event_type", "milestone", "reference_id", "source")
@@ -107,22 +108,10 @@ def test_each_route_is_compared_with_all_before_it(tables: list[dict[str, Any]])
     assert told == list(expected(rules))
 
 
-def configuration(number: int) -> str:
-    """So many sinks, routes and tests, each with words of its own."""
-    text = '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK" }]\n'
-    for at in range(number):
-        text += f'[sinks.h{at}]\ntype = "http"\nurl = "http://127.0.0.1:9/{at}"\n'
-        text += f'[sinks.j{at}]\ntype = "jsonl"\npath = "{at}.jsonl"\n'
-        pattern = f'{{ event_type = "state_change", reference_id = {{ prefix = "{at}-" }} }}'
-        text += f'[[routes]]\nname = "route {at}"\nmatch = {pattern}\nsinks = ["h{at}", "j{at}"]\nfinal = true\n'
-        text += f'[[tests]]\nname = "test {at}"\nevent = {{ event_type = "state_change", reference_id = "{at}-1" }}\nsinks = []\n'
-    return text
-
-
 def seconds(folder: Path, number: int) -> float:
     """Processor time of this thread for reading it once."""
     file = folder / f"{number}.toml"
-    file.write_text(configuration(number))
+    file.write_text(large_file(number))
     began = time.thread_time()
     assert load(file, Environment({"LEGITMARK": SECRET})).warnings == ()
     return time.thread_time() - began

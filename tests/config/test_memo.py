@@ -15,7 +15,7 @@ from gateway.config.diff import differences
 from gateway.config.memo import Memo
 from gateway.core.errors import ConfigError
 from gateway.host.environment import Environment
-from tests.config.test_many_routes import configuration
+from tests.config.large_file import large_file
 from tests.support.webhooks import SECRET
 
 ENVIRONMENT = Environment({"LEGITMARK": SECRET})
@@ -89,8 +89,8 @@ def test_pieces_of_toml_mean_what_the_whole_means_and_fail_as_it_fails(one: str,
 
 def test_a_table_that_stays_is_the_same_object() -> None:
     memo = Memo()
-    before = incremental.parse(configuration(3), memo)
-    after = incremental.parse(configuration(3).replace("127.0.0.1:9/1", "127.0.0.1:9/new"), Memo(memo))
+    before = incremental.parse(large_file(3), memo)
+    after = incremental.parse(large_file(3).replace("127.0.0.1:9/1", "127.0.0.1:9/new"), Memo(memo))
     assert [after["sinks"][name] is table for name, table in before["sinks"].items()] == [True, True, False, True, True, True]
     assert all(one is other for one, other in zip(before["routes"], after["routes"], strict=True))
 
@@ -129,7 +129,7 @@ def test_a_load_that_remembers_says_what_one_from_nothing_says(
     file = tmp_path_factory.getbasetemp() / "gateway.toml"
     memo = Memo()
     for edits in steps:
-        text = configuration(3)
+        text = large_file(3)
         for _, before, after in sorted(edits):
             text = text.replace(before, after)
         file.write_text(text)
@@ -150,7 +150,7 @@ def test_what_stays_is_used_again_and_what_was_read_of_files_is_not(tmp_path: Pa
     sink = '[sinks.chat]\ntype = "slack"\nwebhook_url = { file = "url" }\ntemplate = "t.jinja"\n'
     (tmp_path / "url").write_text("https://hooks.example.com/T0/B0/hook-5Wd3")
     template.write_text("{% block text %}{{ item }}{% endblock %}")
-    file.write_text(configuration(2) + sink)
+    file.write_text(large_file(2) + sink)
     memo = Memo()
     one = load(file, ENVIRONMENT, memo=memo)
     two = load(file, ENVIRONMENT, memo=Memo(memo))

@@ -17,7 +17,7 @@ from gateway.config import load
 from gateway.config.secrecy import Cleaner
 from gateway.core.errors import ConfigError, Problem
 from gateway.host.environment import Environment
-from tests.config.pasting import PLAIN, SHAPED, layouts
+from tests.config.pasted_documents import PLAIN, SHAPED, layouts
 from tests.support.webhooks import SECRET
 
 PIECE = 6

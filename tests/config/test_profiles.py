@@ -10,7 +10,7 @@ import pytest
 from gateway.config import load
 from gateway.host.environment import Environment
 from tests.cli.running import gateway
-from tests.config.reading import EXAMPLE
+from tests.config.manual import EXAMPLE
 from tests.support.gateway_process import Running
 from tests.support.receivers import Receiver
 from tests.support.waiting import until

@@ -24,9 +24,8 @@ from gateway.core.patterns import OPERATORS, compile_pattern
 from gateway.core.values import Duration, Rate, Size
 from gateway.host.environment import Environment
 from gateway.sinks import SINK_TYPES
-from tests.config.reading import EXAMPLE, everything_uncommented
-from tests.config.test_contract import EXAMPLE as CONTRACT
-from tests.config.test_example import STRUCTS
+from tests.config.manual import EXAMPLE, STRUCTS, everything_uncommented
+from tests.config.typical_file import TYPICAL
 
 ROOT = Path(__file__).parents[2]
 MANUAL = EXAMPLE.read_text(encoding="utf-8")
@@ -168,7 +167,7 @@ def test_an_editor_sees_the_keys_of_every_type_of_sink_before_it_knows_which_one
         pytest.param(MANUAL, id="example"),
         pytest.param(everything_uncommented(), id="example with everything uncommented"),
         pytest.param('include = ["routes.d/*.toml"]', id="include"),
-        pytest.param(CONTRACT, id="contract"),
+        pytest.param(TYPICAL, id="typical"),
         pytest.param(TEMPLATE, id="init"),
         pytest.param(GOOD, id="good"),
         *(pytest.param(file.read_text(encoding="utf-8"), id=file.name) for file in PROFILES),

@@ -12,7 +12,7 @@ from gateway.core.events import EVENT_TYPES, STATES, Milestone
 from gateway.core.samples import SAMPLES
 from gateway.core.vocabulary import FIELDS, NOTICE_TYPES
 from gateway.host.environment import Environment
-from tests.config.reading import EXAMPLE
+from tests.config.manual import EXAMPLE
 from tests.support.webhooks import SECRET
 
 SOURCE = '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n'

@@ -9,10 +9,23 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+
+from gateway.config.settings import (
+    AdminSettings,
+    AuditSettings,
+    DefaultsSettings,
+    RouteSettings,
+    ServerSettings,
+    SourceSettings,
+    StoreSettings,
+)
+from gateway.config.settings import TestSettings as Expectation
+from gateway.sinks import SINK_TYPES
 
 EXAMPLE = Path(__file__).parents[2] / "gateway.toml.example"
 NOT_YET = "has no effect yet"
@@ -82,3 +95,29 @@ def everything_uncommented() -> str:
             for table in tables()
         }
     )
+
+
+TABLES = tables()
+
+
+def keys_of(name: str) -> list[Key]:
+    return list(chain.from_iterable(table.keys() for table in TABLES if table.name == name))
+
+
+def is_type(table: Table, key: Key) -> bool:
+    """Whether a key is the `type` of a sink."""
+    return table.name.startswith("sinks.") and key.name == "type"
+
+
+STRUCTS: dict[str, type[Struct]] = {
+    "server": ServerSettings,
+    "admin": AdminSettings,
+    "store": StoreSettings,
+    "audit": AuditSettings,
+    "defaults": DefaultsSettings,
+    "sources.legitmark": SourceSettings,
+    **{table.name: SINK_TYPES[key.value].config for table in TABLES for key in keys_of(table.name) if is_type(table, key)},
+    "routes": RouteSettings,
+    "tests": Expectation,
+}
+"""The struct of each table of the example."""
