@@ -20,7 +20,7 @@ def info(address: str, port: int) -> AddressInfo:
 
 @contextmanager
 def dropping(address: str) -> Iterator[int]:
-    """A port whose listener takes no more connections: Linux drops every SYN then (listen(2), tcp(7))."""
+    """Yield a port whose listener takes no more connections, so that Linux drops every SYN (listen(2), tcp(7))."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server((address, 0), backlog=0))
         place = listener.getsockname()

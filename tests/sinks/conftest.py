@@ -1,4 +1,4 @@
-"""Fixtures of the sinks' tests: certificates made on the spot, and a look at what a sink leaves behind."""
+"""Fixtures for the tests of sinks: certificates, event loops, and a pipe that hangs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
 
 @pytest.fixture(scope="session")
 def authorities() -> tuple[trustme.CA, trustme.CA]:
-    """The one that our sinks trust, and another."""
+    """The authority that our sinks trust, and an unknown one."""
     return trustme.CA(), trustme.CA()
 
 
@@ -34,7 +34,7 @@ def authorities() -> tuple[trustme.CA, trustme.CA]:
 def certificates(
     authorities: tuple[trustme.CA, trustme.CA], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Certificates]:
-    """Server contexts of each kind; sinks that are built from now on trust the first authority, and no other."""
+    """Make server contexts of each kind. Sinks that are built from now on trust only the first authority."""
     trusted, stranger = authorities
     pem = tmp_path / "authority.pem"
     trusted.cert_pem.write_to_path(str(pem))
@@ -60,7 +60,7 @@ def certificates(
 
 @pytest.fixture
 async def slow(tmp_path: Path) -> AsyncIterator[int]:
-    """A FIFO in place of `events.jsonl`, filled up, so that a write to it blocks until it is read."""
+    """Make a full FIFO in place of `events.jsonl`, so that a write blocks until the FIFO is read."""
     path = tmp_path / "events.jsonl"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDWR | os.O_NONBLOCK)

@@ -25,7 +25,7 @@ NOTICES: dict[str, dict[str, Any]] = {
 
 
 def deliveries() -> dict[str, Outgoing]:
-    """Every sample, every event of the gateway itself, a message that can't be read, and a drill."""
+    """Return every sample, every event of the gateway itself, a message that cannot be read, and a drill."""
     found = {name: outgoing(msgspec.json.encode(values)) for name, values in SAMPLES.items()}
     for name, facts in NOTICES.items():
         body = {

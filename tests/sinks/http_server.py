@@ -15,7 +15,7 @@ class Heard(NamedTuple):
 
     line: bytes
     headers: list[tuple[str, bytes]]
-    """Names in lower case."""
+    """The headers, with their names in lower case."""
     body: bytes
 
     def header(self, name: str) -> str | None:
@@ -40,7 +40,7 @@ def answer(status: int = 200, body: bytes = b"", /, **headers: str) -> bytes:
 
 
 class HttpServer(Server):
-    """Answers each request by `reply`; connections are kept alive."""
+    """Answers each request by `reply`, and keeps connections alive."""
 
     def __init__(self, reply: bytes | Callable[[Heard], bytes] = answer(), tls: ssl.SSLContext | None = None) -> None:  # noqa: B008
         super().__init__(self._converse, tls)
@@ -59,7 +59,7 @@ class HttpServer(Server):
 
 
 def after_request(*, says: bytes = b"", hang: bool = False, reset: bool = False) -> Server:
-    """A server that reads one request, says some bytes, and then hangs until the client leaves, resets, or closes."""
+    """Make a server that reads one request, says some bytes, and then hangs until the client leaves, resets, or closes."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)

@@ -1,4 +1,4 @@
-"""What this process holds open: descriptors, connections, and threads that write."""
+"""Looks for what a sink leaves behind in this process: descriptors, connections, and threads that write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.waiting import until
 
 
 async def drain(reader: int, lines: int) -> list[bytes]:
-    """Read until so many lines have come that are not empty."""
+    """Read until `lines` lines have come that are not empty."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     loop.add_reader(reader, ready.set)
@@ -33,19 +33,19 @@ async def drain(reader: int, lines: int) -> list[bytes]:
 
 
 def writers() -> int:
-    """How many threads of JSONL sinks there are."""
+    """Count the threads of JSONL sinks."""
     return sum(thread.name == "jsonl" for thread in threading.enumerate())
 
 
 async def written_to_the_end() -> None:
-    """Wait until no thread of a JSONL sink is left, and the loop has heard of it."""
+    """Wait until no thread of a JSONL sink is left, and the loop knows of it."""
     await until(lambda: not writers(), PATIENCE)
     for _ in range(5):
         await asyncio.sleep(0)
 
 
 def descriptors() -> set[str]:
-    """Return what this process has open: the numbers, and what they lead to."""
+    """Return the open descriptors of this process: each number, and the file or socket behind it."""
     found = set()
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 (the numbers are all that is asked for)
         with contextlib.suppress(OSError):

@@ -1,5 +1,5 @@
-"""The event loops that the gateway runs on. uvloop's transports and sockets are none of asyncio's and socket's classes, and lack
-some of their methods."""
+"""The event loops that the gateway runs on. uvloop has transports and sockets of its own classes, which lack some methods of
+asyncio's and socket's."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ def factories(module: str) -> Mapping[str, LoopFactory]:
 
 
 def send_end(writer: asyncio.StreamWriter) -> None:
-    """Send FIN and nothing else, under TLS too."""
+    """Send FIN and nothing else, even under TLS."""
     with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as same:
         same.shutdown(socket.SHUT_WR)

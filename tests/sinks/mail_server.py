@@ -18,7 +18,7 @@ from tests.sinks.tcp_server import Server, reset_connection
 
 
 def parsed(raw: bytes) -> EmailMessage:
-    """A mail as a program reads it that knows nothing of how it was written."""
+    """Read a mail as a mail program would, without any knowledge of how it was written."""
     mail = message_from_bytes(raw, policy=email_policy)
     assert isinstance(mail, EmailMessage)
     return mail
@@ -40,7 +40,7 @@ RESET = b"reset"
 
 
 class ScriptedSmtp(Server):
-    """An SMTP server by script: an answer per verb, `""` being the greeting and `"."` the end of the data."""
+    """An SMTP server that follows a script of one answer per verb; `""` is the greeting and `"."` the end of the data."""
 
     def __init__(self, **script: bytes) -> None:
         super().__init__(self.converse)
@@ -73,13 +73,13 @@ class ScriptedSmtp(Server):
 
 
 class MailServer:
-    """aiosmtpd on 127.0.0.1, inside the loop of the test; keeps the mails it took."""
+    """aiosmtpd on 127.0.0.1, inside the loop of the test. It keeps the mails that it took."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, starttls: ssl.SSLContext | None = None, login: bool = False) -> None:
         self._tls = tls
         self._options: dict[str, Any] = {"tls_context": starttls, "require_starttls": starttls is not None}
         self.utf8 = False
-        """Whether it offers SMTPUTF8."""
+        """True if the server offers SMTPUTF8."""
         if login:
             self._options |= {
                 "authenticator": self._authenticate,
@@ -91,7 +91,7 @@ class MailServer:
         self.encrypted: list[bool] = []
         self.logins: list[bool] = []
         self.refuse: dict[str, str] = {}
-        """Recipients and the answers to their RCPT."""
+        """The recipients to refuse, each with the answer to its RCPT."""
 
     @property
     def sessions(self) -> int:

@@ -20,7 +20,7 @@ from tests.support.webhooks import SECRET
 MESSAGE_ID = "019c8f0e7a417c55b1d204a96bd3e871"
 DELIVERY_ID = f"{MESSAGE_ID}-erp"
 PATIENCE = 15.0
-"""Seconds after which a test says that something hangs."""
+"""Seconds after which a test fails because something hangs."""
 SHORT = Duration("300ms")
 LONG = Duration("30s")
 
@@ -38,7 +38,7 @@ def ref(name: str) -> SecretRef:
 
 
 def opening(base: Path, clock: Clock | None = None, /, **secrets: str) -> Opening:
-    """With the real environment's rules for secrets, but not with the environment of this process."""
+    """Make an opening that resolves secrets by the real rules, but not from the environment of this process."""
     environment = Environment(SECRETS | secrets)
     return Opening(name="erp", base=base, secret=lambda ref: environment.secret(ref, base), clock=clock or FakeClock())
 
@@ -56,7 +56,7 @@ def outgoing(
     content_type: str | None = "application/json",
     attempt: int = 1,
 ) -> Outgoing:
-    """What a lane makes of a message: the event is None where the body is no JSON object."""
+    """Make the delivery that a lane makes of a message; the event is None if the body is not a JSON object."""
     event = decode(body)
     return Outgoing(
         delivery_id=delivery_id,
@@ -81,7 +81,7 @@ async def send(sink: Sink, delivery: Outgoing | None = None) -> Outcome:
 
 
 async def attempt(sink: Sink, timeout: float) -> Outcome:
-    """Send as a lane does: cut when the time of the attempt, in seconds, is over. Raises TimeoutError then, and at once."""
+    """Send as a lane does: after `timeout` seconds the attempt is cut, and raises TimeoutError at once."""
 
     async def cut() -> Outcome:
         async with asyncio.timeout(timeout):

@@ -1,4 +1,4 @@
-"""Slack as far as the gateway speaks to it: the API on loopback, and slack-sdk's models as the judge of what it takes."""
+"""The part of Slack that the gateway speaks to: the API on loopback, with slack-sdk's models as the judge of each message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHANNEL = "C0123ABCD"
 
 
 def judged(message: dict[str, Any]) -> dict[str, Any]:
-    """The message, once all that Slack documents of it is so: by slack-sdk's own validators, and by the rest of the documents."""
+    """Return the message if it keeps every documented limit of Slack, by slack-sdk's validators and by the other documents."""
     assert 1 <= len(message["text"]) <= 40_000
     if not (blocks := message.get("blocks")):
         return message  # plain text
@@ -35,7 +35,7 @@ def judged(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def texts(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object with a text, of whatever type, at any depth."""
+    """Yield every object with a text, of any type and at any depth."""
     if isinstance(value, dict):
         if isinstance(value.get("text"), str):
             yield value
@@ -51,7 +51,7 @@ def units(text: str) -> int:
 
 
 def shown(blocks: list[dict[str, Any]]) -> str:
-    """What a person reads, roughly."""
+    """Return roughly the text that a person reads."""
     return "".join(text["text"] + ("" if text["type"] == "text" else "\n") for text in texts(blocks))
 
 
@@ -64,17 +64,17 @@ class Slack(HttpServer):
     def __init__(self) -> None:
         super().__init__(self._answer)
         self.messages: dict[str, dict[str, Any]] = {}
-        """By ts, as they are now."""
+        """The messages by ts, in their current form."""
         self.calls: list[tuple[str, dict[str, Any]]] = []
-        """Method and body."""
+        """The method and body of each call."""
         self.instead: Callable[[str, dict[str, Any]], bytes | None] = lambda method, body: None
-        """Answers in place of the workspace, which did nothing then."""
+        """Answers in place of the workspace, which then does nothing."""
         self.channel = CHANNEL
         """The id of the channel that is called #fraud-desk now."""
         self.archived: set[str] = set()
-        """Ids of channels."""
+        """The ids of archived channels."""
         self.lost: Callable[[str], bool] = lambda method: False
-        """The workspace does what it is told, and its answer is a 502."""
+        """True for a method that the workspace carries out while its answer is lost: the caller gets a 502."""
 
     @property
     def api(self) -> str:
@@ -132,6 +132,6 @@ class Slack(HttpServer):
 
 
 def api(status: int = 200, /, retry_after: str | None = None, **said: Any) -> bytes:
-    """An answer of the API; like Slack's, its JSON is ASCII."""
+    """Make an answer of the API; its JSON is ASCII, as Slack's is."""
     headers = {"content_type": "application/json; charset=utf-8"} | ({"retry_after": retry_after} if retry_after else {})
     return answer(status, json.dumps(said, separators=(",", ":")).encode(), **headers)

@@ -59,7 +59,7 @@ class Subject:
         """Open the sink; it is closed at the end of an `async with`.
 
         Args:
-            timeout: of one attempt.
+            timeout: the time of one attempt.
         """
         return opened(msgspec.structs.replace(self.settings(port), timeout=timeout), base, **self.secrets(port))
 
@@ -136,4 +136,4 @@ SUBJECTS: dict[str, Subject] = {
         connects=False,
     ),
 }
-"""By sink type. `test_conformance.py` fails if a type of `SINK_TYPES` has no subject."""
+"""The subject of each sink type. `test_conformance.py` fails if a type of `SINK_TYPES` has none."""

@@ -27,18 +27,18 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("name", DELIVERIES)
-def test_each_message_is_this_request(name: str, format_: Format) -> None:
+def test_each_message_is_the_request_in_its_golden_file(name: str, format_: Format) -> None:
     request = http.render(DELIVERIES[name], [Key(Secret(SECRET))], START, format_)
     headers = "".join(f"{header}: {value}\n" for header, value in sorted(request.headers.items()))
     same(headers.encode() + b"\n" + request.body + b"\n", GOLDEN / "http" / f"{name}.{format_}.txt")
 
 
 @pytest.mark.parametrize("name", DELIVERIES)
-def test_each_message_is_this_line(name: str) -> None:
+def test_each_message_is_the_line_in_its_golden_file(name: str) -> None:
     same(jsonl.render(DELIVERIES[name]), GOLDEN / "jsonl" / f"{name}.txt")
 
 
-def test_there_is_no_file_of_a_message_that_is_gone() -> None:
+def test_every_golden_file_belongs_to_a_message() -> None:
     assert {path.stem for path in (GOLDEN / "jsonl").iterdir()} == set(DELIVERIES)
     assert {path.stem for path in (GOLDEN / "http").iterdir()} == {
         f"{name}.{format_}" for name in DELIVERIES for format_ in FORMATS

@@ -167,7 +167,7 @@ async def test_a_hanging_send_is_cut_when_the_lane_says_so_and_leaves_nothing_be
     await settled(lambda: descriptors() <= before)
 
 
-async def test_a_sink_that_hangs_may_be_closed_twice_and_is_waited_for_neither_time(hung: Hung) -> None:
+async def test_a_sink_that_hangs_may_be_closed_twice_and_neither_close_waits_for_it(hung: Hung) -> None:
     async with hung.opened() as sink:
         sending = asyncio.create_task(sink.send(outgoing()))
         await hung.begun(sending)
@@ -233,7 +233,7 @@ async def test_an_expected_failure_is_one_outcome_of_one_try_that_tells_no_secre
 
 
 @pytest.mark.parametrize("kind", CONNECTING)
-async def test_a_server_that_is_not_there_is_one_outcome_that_tells_no_secret(
+async def test_a_missing_server_is_one_outcome_that_tells_no_secret(
     kind: str, tmp_path: Path, free_port: Callable[[], int], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -42,7 +42,7 @@ async def peer_of(found: list[AddressInfo], guard: Guard | None = None) -> str:
 
 
 @pytest.mark.speed
-async def test_an_address_that_drops_packets_does_not_hold_up_the_next_one() -> None:
+async def test_an_address_that_drops_packets_does_not_delay_the_next_one() -> None:
     before = open_sockets()
     with dropping("127.0.0.1") as port, listening("127.0.0.2", port):
         begun = time.monotonic()
@@ -77,7 +77,7 @@ async def test_a_refusal_in_the_race_begins_the_next_attempt_before_the_delay_is
 
 
 async def test_a_slow_address_that_answers_first_wins_over_one_that_began_later() -> None:
-    """The first attempt goes on while the second runs: a delay is no time limit."""
+    """The first attempt goes on while the second one runs: the delay is not a time limit."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as first, ExitStack() as stack:
         place = first.getsockname()
         for _ in range(2):
@@ -95,7 +95,7 @@ async def test_a_slow_address_that_answers_first_wins_over_one_that_began_later(
 
 
 @pytest.mark.speed
-async def test_all_that_drop_packets_are_given_up_together_and_leave_no_socket() -> None:
+async def test_addresses_that_all_drop_packets_are_given_up_together_and_leave_no_socket() -> None:
     before = open_sockets()
     with dropping("127.0.0.1") as port:
         dialler = Dialler(Guard(), lambda host, port: [info("127.0.0.1", port)] * 3)
@@ -106,7 +106,7 @@ async def test_all_that_drop_packets_are_given_up_together_and_leave_no_socket()
     assert open_sockets() == before
 
 
-async def test_a_dial_that_is_cancelled_leaves_no_socket_whenever_that_is() -> None:
+async def test_a_dial_that_is_cancelled_at_any_moment_leaves_no_socket() -> None:
     before = open_sockets()
     with dropping("127.0.0.1") as port, listening("127.0.0.2", port):
         for turns in range(12):
@@ -136,7 +136,7 @@ async def test_a_dial_that_is_cancelled_when_it_has_just_won_closes_what_it_won(
     assert open_sockets() == before
 
 
-async def test_the_error_is_the_one_of_an_address_that_was_dialled() -> None:
+async def test_the_error_comes_from_an_address_that_was_dialled() -> None:
     with listening("127.0.0.1") as port:
         pass
     narrow = Guard([parse_network("127.0.0.1/32")])
@@ -158,7 +158,7 @@ async def test_a_blocked_address_is_never_dialled_and_does_not_cost_the_delay() 
         assert time.monotonic() - begun < DELAY_SECONDS
 
 
-async def test_a_name_is_asked_for_once_in_a_while_and_anew_when_its_addresses_fail() -> None:
+async def test_an_answer_of_dns_is_used_again_until_its_addresses_fail() -> None:
     asked = 0
 
     def resolve(host: str, port: int) -> list[AddressInfo]:
@@ -178,7 +178,7 @@ async def test_a_name_is_asked_for_once_in_a_while_and_anew_when_its_addresses_f
     assert asked == 2
 
 
-async def test_a_name_that_has_no_address_is_asked_for_again() -> None:
+async def test_a_name_without_an_address_is_looked_up_again() -> None:
     known = False
 
     def resolve(host: str, port: int) -> list[AddressInfo]:

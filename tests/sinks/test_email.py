@@ -1,4 +1,4 @@
-"""The `email` sink against aiosmtpd: what arrives, over which kind of connection, and that a retry is the same mail."""
+"""The `email` sink against aiosmtpd: the mail that arrives, the connection it comes over, and a retry that is the same mail."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ async def test_a_mail_goes_out_under_implicit_tls(tmp_path: Path, certificates: 
     assert server.encrypted == [True]
 
 
-async def test_the_login_is_used_where_one_is_configured(tmp_path: Path, certificates: Certificates) -> None:
+async def test_the_configured_login_is_used(tmp_path: Path, certificates: Certificates) -> None:
     async with MailServer(starttls=certificates("good"), login=True) as server:
         config = msgspec.structs.replace(
             CONFIG, port=server.port, security="starttls", username="gateway", password=ref("PASSWORD")
@@ -177,7 +177,7 @@ async def test_a_wrong_password_loses_no_mail(tmp_path: Path, certificates: Cert
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls", "none"])
-async def test_a_refused_login_leaves_no_socket_behind_that_another_connection_trips_over(
+async def test_a_refused_login_leaves_no_socket_that_disturbs_another_connection(
     security: Literal["starttls", "tls", "none"], tmp_path: Path, certificates: Certificates
 ) -> None:
     """A descriptor that is closed under its transport is still in the selector when the next socket gets its number."""
@@ -199,7 +199,7 @@ async def test_a_refused_login_leaves_no_socket_behind_that_another_connection_t
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 @pytest.mark.parametrize("kind", ["expired", "untrusted", "wrong host"])
-async def test_a_certificate_that_proves_nothing_gets_no_mail(
+async def test_a_server_with_an_invalid_certificate_gets_no_mail(
     kind: Certificate, security: str, tmp_path: Path, certificates: Certificates
 ) -> None:
     context = certificates(kind)
@@ -215,7 +215,7 @@ async def test_a_certificate_that_proves_nothing_gets_no_mail(
     assert server.logins == []
 
 
-async def test_nothing_is_sent_in_clear_where_starttls_was_stripped(tmp_path: Path) -> None:
+async def test_nothing_is_sent_in_clear_text_if_starttls_was_stripped(tmp_path: Path) -> None:
     async with ScriptedSmtp(EHLO=b"250-mail.test\r\n250 AUTH PLAIN LOGIN\r\n") as server:
         config = msgspec.structs.replace(
             CONFIG, port=server.port, security="starttls", username="gateway", password=ref("PASSWORD")
@@ -230,7 +230,7 @@ async def test_nothing_is_sent_in_clear_where_starttls_was_stripped(tmp_path: Pa
 
 
 @pytest.mark.parametrize("said", [b"454 4.7.0 not now\r\n", b"501 5.5.4 no\r\n", b"220"])
-async def test_nothing_is_sent_in_clear_where_starttls_was_refused(said: bytes, tmp_path: Path) -> None:
+async def test_nothing_is_sent_in_clear_text_if_starttls_was_refused(said: bytes, tmp_path: Path) -> None:
     async with ScriptedSmtp(EHLO=b"250-mail.test\r\n250 STARTTLS\r\n", STARTTLS=said + b"\r\n" * (said == b"220")) as server:
         config = msgspec.structs.replace(CONFIG, port=server.port, security="starttls", timeout=type(CONFIG.timeout)("1s"))
         async with opened(config, tmp_path) as sink:
@@ -241,7 +241,7 @@ async def test_nothing_is_sent_in_clear_where_starttls_was_refused(said: bytes, 
 
 
 async def test_a_server_that_hangs_after_it_took_the_mail_does_not_get_it_twice(tmp_path: Path) -> None:
-    """The lane gives an attempt `timeout` as a whole: an answer to QUIT that never comes must not use it up."""
+    """The lane gives an attempt `timeout` seconds as a whole, and an answer to QUIT that never comes must not use them up."""
     async with ScriptedSmtp(QUIT=HANG) as server:
         config = msgspec.structs.replace(CONFIG, port=server.port, timeout=type(CONFIG.timeout)("4s"))
         async with opened(config, tmp_path) as sink:
@@ -251,7 +251,7 @@ async def test_a_server_that_hangs_after_it_took_the_mail_does_not_get_it_twice(
     assert len(server.mails) == 1
 
 
-def test_what_is_rendered_names_only_the_configured_people() -> None:
+def test_a_rendered_mail_names_only_the_configured_people() -> None:
     config = msgspec.structs.replace(CONFIG, recipients=["a@example.com"])
     mail = parsed(render(outgoing(), config, template_of(config)).raw)
     assert (mail["Cc"], mail["Bcc"], mail["Reply-To"]) == (None, None, None)

@@ -42,12 +42,12 @@ def files(delivery: Outgoing, locale: Locale) -> dict[str, str]:
 
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize("name", DELIVERIES)
-def test_a_mail_is_what_a_person_has_read(name: str, locale: Locale) -> None:
+def test_each_mail_is_the_one_in_its_golden_files(name: str, locale: Locale) -> None:
     for kind, said in files(DELIVERIES[name], locale).items():
         same(said, GOLDEN / locale / f"{name}.{kind}")
 
 
-def test_there_is_no_file_of_a_mail_that_no_longer_is() -> None:
+def test_every_golden_file_belongs_to_a_mail() -> None:
     kept = {path.relative_to(GOLDEN).as_posix() for path in GOLDEN.rglob("*.*")}
     assert kept == {f"{locale}/{name}.{kind}" for locale in LOCALES for name in DELIVERIES for kind in ("txt", "html")}
 

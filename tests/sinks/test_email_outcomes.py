@@ -1,4 +1,4 @@
-"""The `email` sink: what its outcome is for every answer of an SMTP server, and for none."""
+"""The outcomes of the `email` sink for every answer of an SMTP server, and for no answer."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def test_a_5xx_to_sender_or_all_recipients_opens_the_breaker(verb: str, co
 
 
 @pytest.mark.parametrize("said", [b"530 5.7.0 log in\r\n", b"538 5.7.11 encrypt\r\n", b"550 5.7.60 not as that sender\r\n"])
-async def test_a_refusal_of_the_account_behind_the_content_opens_the_breaker(said: bytes, tmp_path: Path) -> None:
+async def test_a_refusal_of_the_account_after_the_content_opens_the_breaker(said: bytes, tmp_path: Path) -> None:
     outcome = await outcome_of(ScriptedSmtp(end=said), tmp_path)
     assert isinstance(outcome, Retry)
     assert outcome.sink_wide
@@ -109,7 +109,7 @@ async def test_an_enhanced_code_tells_whether_a_refusal_is_about_every_mail(verb
         ("end", 451, Retry),
     ],
 )
-async def test_a_server_that_goes_silent_once_it_has_said_no_has_said_no(
+async def test_a_refusal_counts_even_if_the_server_is_silent_after_it(
     verb: str, said: int, kind: type[Outcome], tmp_path: Path
 ) -> None:
     outcome = await outcome_of(ScriptedSmtp(**{verb: f"{said} no\r\n".encode(), "RSET": HANG, "QUIT": HANG}), tmp_path, SHORT)
@@ -117,7 +117,7 @@ async def test_a_server_that_goes_silent_once_it_has_said_no_has_said_no(
     assert (outcome.reason, outcome.status) == (Reason.SMTP_STATUS, said)
 
 
-async def test_a_yes_that_is_there_before_the_content_is_no_yes_to_it(tmp_path: Path) -> None:
+async def test_a_positive_answer_before_the_content_is_not_an_answer_to_it(tmp_path: Path) -> None:
     outcome = await outcome_of(ScriptedSmtp(DATA=b"354 go on\r\n250 taken\r\n"), tmp_path)
     assert isinstance(outcome, Retry)
 
@@ -158,7 +158,7 @@ async def test_a_refused_login_is_a_retry_and_says_what_to_check(code: int, tmp_
     assert "password" in outcome.detail
 
 
-async def test_a_server_without_login_gets_no_mail_where_one_is_configured(tmp_path: Path) -> None:
+async def test_a_server_without_login_gets_no_mail_if_a_login_is_configured(tmp_path: Path) -> None:
     server = ScriptedSmtp()
     assert isinstance(await outcome_of(server, tmp_path, login=True), Retry)
     assert server.mails == []
@@ -196,7 +196,7 @@ def to(*names: str) -> tuple[str, list[str]]:
     return "gateway@example.com", [f"{name}@example.com" for name in names]
 
 
-async def test_a_recipient_refused_for_now_gets_it_later_and_the_others_no_second_one(tmp_path: Path) -> None:
+async def test_a_recipient_refused_for_now_gets_the_mail_later_and_the_others_get_no_second_one(tmp_path: Path) -> None:
     config = msgspec.structs.replace(CONFIG, recipients=["a@example.com", "B <b@example.com>", "c@example.com"])
     async with MailServer() as server, opened(msgspec.structs.replace(config, port=server.port), tmp_path) as sink:
         server.refuse = {"b@example.com": "450 4.2.1 later", "c@example.com": "452 4.2.2 full"}
@@ -242,7 +242,7 @@ async def test_of_two_refused_recipients_the_one_refused_for_now_is_tried_again(
     assert server.envelopes == [to("a"), to("c")]
 
 
-async def test_who_has_one_mail_gets_the_next_one_all_the_same(tmp_path: Path) -> None:
+async def test_a_recipient_of_one_mail_still_gets_the_next_mail(tmp_path: Path) -> None:
     async with MailServer() as server, opened(msgspec.structs.replace(CONFIG, port=server.port), tmp_path) as sink:
         server.refuse = {"b@example.com": "450 4.2.1 later"}
         await send(sink, outgoing(delivery_id="d-1"))
@@ -252,7 +252,7 @@ async def test_who_has_one_mail_gets_the_next_one_all_the_same(tmp_path: Path) -
     assert server.envelopes == [to("a"), to("a", "b"), to("b")]
 
 
-async def test_a_replay_of_a_delivered_mail_is_for_everybody(tmp_path: Path) -> None:
+async def test_a_replay_of_a_delivered_mail_goes_to_every_recipient(tmp_path: Path) -> None:
     async with MailServer() as server, opened(msgspec.structs.replace(CONFIG, port=server.port), tmp_path) as sink:
         server.refuse = {"b@example.com": "450 4.2.1 later"}
         await send(sink)
@@ -262,7 +262,7 @@ async def test_a_replay_of_a_delivered_mail_is_for_everybody(tmp_path: Path) -> 
     assert server.envelopes == [to("a"), to("b"), to("a", "b")]
 
 
-async def test_a_recipient_who_is_named_twice_and_refused_is_nobody_who_has_it(tmp_path: Path) -> None:
+async def test_a_refused_recipient_who_is_named_twice_does_not_have_the_mail(tmp_path: Path) -> None:
     config = msgspec.structs.replace(CONFIG, recipients=["a@example.com", "A <a@example.com>"])
     async with MailServer() as server, opened(msgspec.structs.replace(config, port=server.port), tmp_path) as sink:
         server.refuse = {"a@example.com": "550 5.1.1 never"}
@@ -282,7 +282,7 @@ async def test_many_refused_recipients_make_no_endless_detail(tmp_path: Path) ->
     assert outcome.detail.endswith("r5@example.com (SMTP 450) (+44 more)")
 
 
-def test_what_is_remembered_of_recipients_is_bounded_and_the_oldest_goes_first() -> None:
+def test_the_memory_of_recipients_is_bounded_and_drops_the_oldest_first() -> None:
     taken = Taken(most=3)
     for name in ("d-1", "d-2", "d-3"):
         taken.add(name, ["a"])
@@ -334,7 +334,7 @@ async def test_a_server_that_hangs_is_a_timeout(verb: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("how", [DROP, RESET, b"500 what?\r\n", b"nonsense\r\n"])
-async def test_how_the_farewell_goes_changes_nothing(how: bytes, tmp_path: Path) -> None:
+async def test_a_failed_farewell_changes_nothing(how: bytes, tmp_path: Path) -> None:
     server = ScriptedSmtp(QUIT=how)
     assert await outcome_of(server, tmp_path) == Delivered(250)
     assert len(server.mails) == 1
@@ -358,7 +358,7 @@ async def test_an_endless_greeting_ends(said: bytes, tmp_path: Path) -> None:
     assert isinstance(outcome, Retry | Delivered)
 
 
-async def test_a_port_that_nobody_listens_on_is_a_failed_connect(tmp_path: Path, free_port: Callable[[], int]) -> None:
+async def test_a_port_without_a_listener_is_a_failed_connect(tmp_path: Path, free_port: Callable[[], int]) -> None:
     async with opened(msgspec.structs.replace(CONFIG, port=free_port()), tmp_path) as sink:
         outcome = await send(sink)
     assert isinstance(outcome, Retry)

@@ -1,4 +1,4 @@
-"""Mails of arbitrary events: each is one that Python's email package reads, whose HTML has no tag of a stranger."""
+"""Mails of arbitrary events: Python's email package reads each of them, and no tag in the HTML comes from the payload."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read(raw: bytes) -> EmailMessage:
 
 
 def tags(page: str) -> set[str]:
-    """Each tag, with the names of its attributes."""
+    """Return each tag, with the names of its attributes."""
 
     class Tags(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -103,7 +103,7 @@ def test_a_quarantined_message_has_words_for_people_too() -> None:
     assert "References" not in mail
 
 
-def test_a_sender_at_an_address_has_no_name_of_a_list() -> None:
+def test_a_sender_at_an_ip_address_gets_no_list_id() -> None:
     config = EmailConfig(host="x", sender="gateway@[127.0.0.1]", recipients=RECIPIENTS)
     mail = read(render(outgoing(), config, template_of(config)).raw)
     assert mail["List-Id"] is None

@@ -88,7 +88,7 @@ async def test_a_connection_that_no_longer_answers_is_replaced_before_anything_w
 
 @pytest.mark.parametrize("more", [b"250 taken\r\n", b"550 5.7.1 no\r\n", b"354 go on\r\n", b"2"])
 @pytest.mark.parametrize("verb", ["end", "NOOP"])
-async def test_an_answer_too_many_is_nobodys_answer(verb: str, more: bytes, tmp_path: Path) -> None:
+async def test_an_extra_answer_never_counts_for_the_next_command(verb: str, more: bytes, tmp_path: Path) -> None:
     script = {"NOOP": NOOP, "end": b"250 2.0.0 taken\r\n"}
     async with ScriptedSmtp(**(script | {verb: script[verb] + more})) as server, opened(config_for(server), tmp_path) as sink:
         for number in range(3):
@@ -96,7 +96,7 @@ async def test_an_answer_too_many_is_nobodys_answer(verb: str, more: bytes, tmp_
     assert (len(server.mails), server.connections) == (3, 3)
 
 
-async def test_a_connection_that_hangs_costs_seconds_and_no_attempt(tmp_path: Path) -> None:
+async def test_a_kept_connection_that_hangs_costs_seconds_and_no_attempt(tmp_path: Path) -> None:
     async with (
         ScriptedSmtp(NOOP=HANG) as server,
         aclosing(EmailSink(config_for(server), opening(tmp_path), Idle(answer=0.2))) as sink,
@@ -106,7 +106,7 @@ async def test_a_connection_that_hangs_costs_seconds_and_no_attempt(tmp_path: Pa
     assert (server.connections, len(server.mails)) == (2, 2)
 
 
-async def test_a_connection_that_drops_after_the_mail_was_named_is_for_the_lane_to_try_again(tmp_path: Path) -> None:
+async def test_a_connection_that_drops_after_the_mail_was_named_is_left_to_the_retry_of_the_lane(tmp_path: Path) -> None:
     """Nobody knows whether the server took the mail, so the sink itself does not send it a second time."""
     async with ScriptedSmtp(NOOP=NOOP, end=DROP) as server, opened(config_for(server), tmp_path) as sink:
         assert isinstance(await send(sink), Retry)
@@ -124,7 +124,7 @@ async def test_a_connection_over_which_a_mail_was_refused_is_not_kept(
         await asyncio.wait_for(server.gone.wait(), PATIENCE)
 
 
-async def test_a_connection_that_nobody_uses_is_left_after_a_while(tmp_path: Path) -> None:
+async def test_an_unused_connection_is_closed_after_a_while(tmp_path: Path) -> None:
     async with ScriptedSmtp() as server:
         idle = Idle(seconds=0.05)
         sink = EmailSink(config_for(server), opening(tmp_path), idle)
@@ -135,7 +135,7 @@ async def test_a_connection_that_nobody_uses_is_left_after_a_while(tmp_path: Pat
         await sink.aclose()
 
 
-async def test_an_attempt_that_is_cut_while_it_asks_leaves_nothing_that_answers_to_another_question(tmp_path: Path) -> None:
+async def test_an_attempt_that_is_cut_during_noop_leaves_no_answer_for_the_next_command(tmp_path: Path) -> None:
     async with ScriptedSmtp(NOOP=HANG) as server, opened(config_for(server, timeout=Duration("5s")), tmp_path) as sink:
         assert await send(sink, outgoing(delivery_id="d-1")) == Delivered(250)
         sending = asyncio.create_task(sink.send(outgoing(delivery_id="d-2")))
@@ -148,7 +148,7 @@ async def test_an_attempt_that_is_cut_while_it_asks_leaves_nothing_that_answers_
 
 
 class OneMailEach(ScriptedSmtp):
-    """A host that wants no second mail in a conversation."""
+    """A host that takes no second mail in a conversation."""
 
     def __init__(self, no: bytes) -> None:
         super().__init__(NOOP=NOOP)  # the conversation seems good until the next mail is named
@@ -160,7 +160,9 @@ class OneMailEach(ScriptedSmtp):
 
 
 @pytest.mark.parametrize("no", [b"421 4.7.0 too many mails\r\n", b"550 5.7.1 one mail per session\r\n"])
-async def test_a_host_that_takes_one_mail_in_a_conversation_gets_another_one_for_the_next(no: bytes, tmp_path: Path) -> None:
+async def test_a_host_that_takes_one_mail_per_conversation_gets_a_new_conversation_for_the_next(
+    no: bytes, tmp_path: Path
+) -> None:
     async with OneMailEach(no) as server, opened(config_for(server), tmp_path) as sink:
         for number in range(3):
             assert await send(sink, outgoing(delivery_id=f"d-{number}")) == Delivered(250)

@@ -1,4 +1,4 @@
-"""Which addresses a sink may dial, as a table, and that both kinds of sink ask before they dial."""
+"""The addresses that a sink may dial, as a table. Each kind of sink asks before it dials."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_an_empty_list_of_networks_allows_nothing() -> None:
 
 
 @pytest.mark.parametrize("text", ["10.0.0.1/8", "ten", "10.0.0.0/33", "example.com", ""])
-def test_what_is_no_network_is_refused_when_the_sink_is_opened(text: str, tmp_path: Path) -> None:
+def test_a_text_that_is_not_a_network_is_refused_when_the_sink_is_opened(text: str, tmp_path: Path) -> None:
     with pytest.raises(SinkSetupError, match=r"\[sinks\.erp\]"):
         open_sink(HttpConfig(url="http://127.0.0.1/", allow_networks=[text]), opening(tmp_path))
 
@@ -168,8 +168,8 @@ async def test_an_http_sink_dials_nothing_outside_its_networks(host: str, tmp_pa
 
 
 @pytest.mark.parametrize("host", ["2130706433", "127.1", "0177.0.0.1", "0x7f000001"])
-async def test_an_address_in_disguise_is_not_dialled_either(host: str, tmp_path: Path) -> None:
-    """The URL's parser refuses such a host before the guard sees it; whoever refuses it, nothing is dialled."""
+async def test_an_address_inside_an_ipv6_form_is_not_dialled_either(host: str, tmp_path: Path) -> None:
+    """The parser of URLs refuses such a host before the guard sees it. In either case nothing is dialled."""
     async with HttpServer() as server:
         config = HttpConfig(url=f"http://{host}:{server.port}/", allow_networks=NOT_LOOPBACK, timeout=LONG)
         async with opened(config, tmp_path) as sink:

@@ -1,4 +1,4 @@
-"""The `http` sink: what goes over the wire (docs/reference.md, "What a sink receives")."""
+"""The bytes that the `http` sink sends (docs/reference.md, "What a sink receives")."""
 
 from __future__ import annotations
 
@@ -100,14 +100,14 @@ async def test_a_body_beyond_a_mebibyte_arrives_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content_type", ["application/json", "application/json; charset=utf-8", "text/plain", "Application/JSON;x=\xe9", "x"]
 )
-async def test_the_content_type_goes_on_as_it_came(content_type: str, tmp_path: Path) -> None:
+async def test_the_content_type_is_passed_on_as_it_came(content_type: str, tmp_path: Path) -> None:
     async with HttpServer() as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
         await send(sink, outgoing(content_type=content_type))
     assert server.heard[0].header("content-type") == content_type
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"\xff"])
-async def test_no_content_type_is_made_up_where_none_came(body: bytes, tmp_path: Path) -> None:
+async def test_no_content_type_is_added_if_none_came(body: bytes, tmp_path: Path) -> None:
     async with HttpServer() as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
         await send(sink, outgoing(body, content_type=None))
     assert server.heard[0].header("content-type") is None
@@ -150,7 +150,7 @@ async def test_configured_headers_and_the_bearer_are_sent(tmp_path: Path) -> Non
     assert heard.header("x-plain") == "acme"
 
 
-async def test_nobody_is_asked_to_compress_the_answer(tmp_path: Path) -> None:
+async def test_a_request_does_not_ask_for_compression(tmp_path: Path) -> None:
     async with HttpServer() as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
         await send(sink)
     assert server.heard[0].header("accept-encoding") is None
@@ -211,7 +211,7 @@ async def test_a_compressed_answer_is_not_unpacked() -> None:
     assert said.body == packed
 
 
-async def test_an_answer_that_lies_about_its_compression_is_delivered_all_the_same(tmp_path: Path) -> None:
+async def test_an_answer_that_lies_about_its_compression_is_still_delivered(tmp_path: Path) -> None:
     async with (
         HttpServer(answer(200, b"no gzip", content_encoding="gzip")) as server,
         opened(HttpConfig(url=server.url), tmp_path) as sink,
@@ -232,7 +232,7 @@ async def test_ten_megabytes_of_answer_are_read_up_to_the_limit_only() -> None:
     assert server.connections == 2, "the rest of the first answer was waited for"
 
 
-async def test_an_answer_without_end_holds_nobody_up(tmp_path: Path) -> None:
+async def test_an_endless_answer_delays_nothing(tmp_path: Path) -> None:
     written = 0
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -253,7 +253,7 @@ async def test_an_answer_without_end_holds_nobody_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "secret", ["hunter2-hunter2", "v1,whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "whsec_C2FVsBQIhrsc", "whsec_\xe9-never"]
 )
-def test_a_signing_secret_that_is_none_is_refused_without_being_shown(secret: str, tmp_path: Path) -> None:
+def test_a_malformed_signing_secret_is_refused_without_being_shown(secret: str, tmp_path: Path) -> None:
     with pytest.raises(SinkSetupError) as refused:
         open_sink(HttpConfig(url="http://127.0.0.1/", secret=ref("SIGNING")), opening(tmp_path, SIGNING=secret))
     assert secret not in str(refused.value)
@@ -261,6 +261,6 @@ def test_a_signing_secret_that_is_none_is_refused_without_being_shown(secret: st
 
 
 def test_a_request_that_was_heard_shows_each_header_once() -> None:
-    """The tests above lean on it: a header sent twice must not pass for one."""
+    """The tests above rely on this: a header that is sent twice must not pass for one."""
     with pytest.raises(AssertionError):
         Heard(b"", [("a", b"1"), ("a", b"1")], b"").header("a")

@@ -28,17 +28,17 @@ OK = b"HTTP/1.1 200 OK\r\n"
 EMPTY = b"content-length: 0\r\n\r\n"
 KEPT, CLOSED = True, False
 BRIEF = Duration("800ms")
-"""The rest of an answer is waited for a quarter of a second less than this."""
+"""The timeout of an attempt; the sink waits a quarter of a second less for the rest of an answer."""
 
 
 class Row(NamedTuple):
     says: bytes
     status: int | None
-    """None: it is no answer of HTTP/1, a breach of protocol."""
+    """The status that counts; None if the bytes are not an answer of HTTP/1."""
     kept: bool
     body: bytes = b""
     surplus: int = 0
-    """Bytes behind the end of the answer, which come with it: nobody could say whose they are once the next request was sent."""
+    """Bytes that come with the answer, after its end. Once the next request is sent, they could be taken for its answer."""
 
 
 ROWS = {
@@ -120,7 +120,7 @@ ROWS = {
 
 
 class Scripted(Server):
-    """Answers the first request of all as it is told to, and each later one with 202; hears the attempts of its requests."""
+    """Answers the first request as a test tells it to, and each later one with 202. It records the attempts of its requests."""
 
     def __init__(self, pieces: Sequence[bytes], tls: object = None) -> None:
         super().__init__(self._converse, tls)  # type: ignore[arg-type]
@@ -151,7 +151,7 @@ def split(row: Row, size: int) -> list[bytes]:
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize("size", [0, 1], ids=["whole", "byte by byte"])
 @pytest.mark.parametrize("name", ROWS)
-async def test_what_an_answer_means_and_what_its_connection_is_good_for(
+async def test_each_answer_has_its_outcome_and_decides_about_its_connection(
     name: str, size: int, tls: bool, certificates: Certificates, tmp_path: Path
 ) -> None:
     row = ROWS[name]
@@ -175,7 +175,7 @@ async def test_what_an_answer_means_and_what_its_connection_is_good_for(
 @pytest.mark.parametrize("name", [name for name in ROWS if ROWS[name].status is not None])
 @given(data=st.data())
 @settings(max_examples=15)
-def test_an_answer_is_read_alike_however_it_is_cut(name: str, data: st.DataObject) -> None:
+def test_an_answer_is_read_the_same_way_in_any_pieces(name: str, data: st.DataObject) -> None:
     row = ROWS[name]
     cuts = sorted(data.draw(st.lists(st.integers(0, len(row.says)), max_size=8)))
     reader = AnswerReader()
@@ -189,7 +189,7 @@ def test_an_answer_is_read_alike_however_it_is_cut(name: str, data: st.DataObjec
 
 
 @given(st.lists(st.binary(max_size=40) | st.sampled_from([OK, EMPTY, b"\r\n", b"transfer-encoding: chunked\r\n\r\n", b"5\r\n"])))
-def test_whatever_comes_is_an_answer_or_is_not_http(pieces: list[bytes]) -> None:
+def test_any_bytes_are_an_answer_or_are_not_http(pieces: list[bytes]) -> None:
     reader = AnswerReader()
     try:
         for piece in pieces:
@@ -204,7 +204,7 @@ def test_whatever_comes_is_an_answer_or_is_not_http(pieces: list[bytes]) -> None
 @pytest.mark.parametrize(
     "odd", [b"bad header line\r\n", b"x: \x00\r\n", b"x: y\n", b" folded\r\n", b"x: y\r\n" * 300, b"z: " + b"y" * 90_000]
 )
-async def test_a_time_to_retry_is_read_wherever_the_head_was_readable(odd: bytes, tmp_path: Path) -> None:
+async def test_retry_after_is_read_from_every_readable_head(odd: bytes, tmp_path: Path) -> None:
     said = b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\n" + odd + b"\r\n\r\n"
     async with Scripted([said]) as server, opened(HttpConfig(url=server.url, timeout=BRIEF), tmp_path) as sink:
         outcome = await send(sink)
@@ -238,10 +238,10 @@ EXTRA = [
 
 class Moment(NamedTuple):
     extra: bytes
-    """Empty: the connection is closed in place of it."""
+    """The bytes that come later; if empty, the connection is closed instead."""
     when: str
     turns: int
-    """Of the loop, from there to the next request."""
+    """Turns of the loop from there to the next request."""
 
 
 moments = st.builds(
@@ -253,14 +253,14 @@ moments = st.builds(
 
 
 class Talkative(Server):
-    """Answers request n by status 200 + n, and says more than it was asked."""
+    """Answers request n with status 200 + n, and then says more than it was asked for."""
 
     def __init__(self, moments: Sequence[Moment], tls: object = None) -> None:
         super().__init__(self._converse, tls)  # type: ignore[arg-type]
         self._moments = moments
         self.heard: list[int] = []
         self.more: Callable[[], None] = lambda: None
-        """Says what comes later, at once, on the connection that was used last."""
+        """Sends the late bytes at once, on the connection that was used last."""
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -286,7 +286,7 @@ class Talkative(Server):
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moments=st.lists(moments, min_size=1, max_size=6))
-async def test_what_comes_on_a_kept_connection_is_nobodys_answer(
+async def test_bytes_on_a_kept_connection_answer_no_request(
     moments: list[Moment], tls: bool, certificates: Certificates, tmp_path: Path
 ) -> None:
     async with (
@@ -302,7 +302,7 @@ async def test_what_comes_on_a_kept_connection_is_nobodys_answer(
 
 
 async def test_a_stale_answer_a_second_before_the_next_event_is_not_its_answer(tmp_path: Path) -> None:
-    """The connection is closed as soon as the byte comes, not when the next event does."""
+    """The connection is closed as soon as the byte comes, and not only when the next event comes."""
     async with Talkative([Moment(EXTRA[0], "later", 0)] * 2) as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
         assert await send(sink, outgoing(attempt=1)) == Delivered(201)
         server.gone.clear()

@@ -1,4 +1,4 @@
-"""The formats of the `http` sink: what an envelope and a CloudEvent say, and that the body in them is as it came."""
+"""The formats of the `http` sink: the content of an envelope and of a CloudEvent, with the body in them as it came."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 def cloud(body: bytes, **more: Any) -> dict[str, Any]:
-    """A CloudEvent that meets the specification: JSON in UTF-8, each attribute once, of its type, the needed ones there."""
+    """Return a CloudEvent that meets the specification: JSON in UTF-8, each attribute once and of its type, none missing."""
     raw = cloud_event(outgoing(body, **more))
     pairs: list[tuple[str, Any]] = pairs_of(raw)
     names = [name for name, _ in pairs]
@@ -61,7 +61,7 @@ def pairs_of(raw: bytes) -> list[tuple[str, Any]]:
 
 
 def compact(raw: bytes) -> bytes:
-    """JSON without the white space between its tokens, its tokens as they came: another reading than the one under test."""
+    """Return JSON without the white space between its tokens. This is a reading of its own, apart from the one under test."""
     out, inside, escaped = bytearray(), False, False
     for byte in raw.removeprefix(b"\xef\xbb\xbf"):
         if inside:
@@ -76,7 +76,7 @@ def compact(raw: bytes) -> bytes:
 
 
 def value_of(raw: bytes, name: bytes) -> bytes:
-    """The text of the last value of a document, by its name."""
+    """Return the text of the last value of a document, by its name."""
     assert raw.endswith(b"}")
     at = raw.index(b',"%b":' % name)
     return raw[at + len(name) + 4 : -1]
@@ -143,7 +143,7 @@ def test_json_stands_in_both_as_it_came(body: bytes, embedded: bytes | None) -> 
 
 
 @pytest.mark.parametrize(("body", "text"), TEXTS, ids=[repr(body[:24]) for body, _ in TEXTS])
-def test_what_is_not_json_is_a_text_in_an_envelope_and_base64_in_a_cloud_event(body: bytes, text: str) -> None:
+def test_a_body_that_is_not_json_is_text_in_an_envelope_and_base64_in_a_cloud_event(body: bytes, text: str) -> None:
     assert json.loads(envelope(outgoing(body)))["body_text"] == text
     found = cloud(body)
     assert base64.b64decode(found["data_base64"], validate=True) == body
@@ -164,7 +164,7 @@ def test_what_is_not_json_is_a_text_in_an_envelope_and_base64_in_a_cloud_event(b
         (None, "application/octet-stream"),
     ],
 )
-def test_the_type_of_what_is_not_json_is_what_was_said_of_it_unless_that_was_json(came: str | None, said: str) -> None:
+def test_the_media_type_of_a_body_that_is_not_json_is_the_declared_one_unless_that_is_json(came: str | None, said: str) -> None:
     assert cloud(b"<p>", content_type=came)["datacontenttype"] == said
 
 
@@ -226,7 +226,7 @@ blanks = st.sampled_from(["", " ", "\n", "\r\n\t", "   \n  "])
 
 @st.composite
 def objects(draw: st.DrawFn, depth: int = 2) -> bytes:
-    """The text of a JSON object: doubled keys, numbers of any size, white space anywhere."""
+    """Draw the text of a JSON object, with duplicate keys, numbers of any size, and white space anywhere."""
     values: st.SearchStrategy[str] = scalars
     if depth:
         inner = objects(depth - 1).map(bytes.decode)

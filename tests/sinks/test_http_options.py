@@ -1,4 +1,4 @@
-"""The `http` sink: how it logs in, signs, uses its connections, and what it keeps of an answer."""
+"""The options of the `http` sink: login, signatures, connections, and the part of an answer that it keeps."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_the_method_is_the_configured_one(method: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-async def test_two_secrets_sign_side_by_side_and_a_receiver_of_either_is_content(format_: Format, tmp_path: Path) -> None:
+async def test_two_secrets_sign_side_by_side_and_either_verifies(format_: Format, tmp_path: Path) -> None:
     async with HttpServer() as server:
         config = HttpConfig(url=server.url, secret=[ref("SIGNING"), ref("NEW")], format=format_)
         request = await heard(config, server, tmp_path, NEW=NEW_SECRET)
@@ -103,7 +103,7 @@ async def test_more_sends_than_connections_wait_for_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 @pytest.mark.parametrize("status", [200, 500])
 async def test_a_request_whose_kept_connection_is_lost_is_sent_once(method: str, status: int, tmp_path: Path) -> None:
-    """Clients send a PUT again on their own: the other side may have done what was asked for, and it is one attempt."""
+    """Other clients send a PUT again on their own. The other side may have acted on it, so one attempt sends it once."""
     requests = 0
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -159,7 +159,7 @@ async def test_a_good_answer_is_not_kept(tmp_path: Path) -> None:
         assert await send(sink) == Delivered(200, "")
 
 
-async def test_an_answer_is_kept_on_one_line_without_what_a_terminal_would_obey(tmp_path: Path) -> None:
+async def test_an_answer_is_kept_on_one_line_without_terminal_controls(tmp_path: Path) -> None:
     assert await said("a\r\n\t b\x1b[31m\x00\u202e\u2028  表示\xff".encode() + b"\xff", tmp_path) == "a b [31m 表示ÿ\ufffd"
 
 
@@ -212,7 +212,7 @@ def test_a_header_that_is_no_secret_may_be_repeated() -> None:
     )
 
 
-def test_a_short_secret_hides_what_repeats_it_whole() -> None:
+def test_an_answer_that_repeats_a_whole_short_secret_is_hidden() -> None:
     assert Excerpts(["abc"]).of(b"x abc y").startswith("(it repeats")
     assert Excerpts(["abc", ""]).of(b"x ab y") == "x ab y"
 

@@ -1,4 +1,4 @@
-"""The `http` sink: what its outcome is for every answer, and for none."""
+"""The outcomes of the `http` sink for every answer, and for no answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.sinks.tcp_server import Server
 
 FORMATS: list[Format] = ["raw", "envelope", "cloudevents"]
 FINAL = range(200, 600)
-"""100 to 199 are interim: another answer follows them (RFC 9110, section 15.2), but for 101, which ends HTTP."""
+"""100 to 199 are interim: another answer follows them (RFC 9110, section 15.2), except 101, which ends HTTP."""
 
 
 async def outcome_of(reply: bytes, base: Path, reject_on: list[int] | None = None) -> Outcome:
@@ -58,7 +58,7 @@ async def test_every_status_has_its_outcome(format_: Format, tmp_path: Path) -> 
     ("url", "networks"),
     [("http://127.0.0.1:1/", ["10.0.0.0/8"]), ("http://169.254.169.254/", None), ("http://127.0.0.1 /", None)],
 )
-async def test_a_destination_that_no_message_could_reach_is_trouble_of_the_sink(
+async def test_a_destination_that_no_message_could_reach_opens_the_breaker(
     url: str, networks: list[str] | None, tmp_path: Path
 ) -> None:
     async with opened(HttpConfig(url=url, allow_networks=networks), tmp_path) as sink:
@@ -81,7 +81,7 @@ async def test_every_interim_status_is_waited_through(format_: Format, tmp_path:
     assert len(server.heard) == len(interim)
 
 
-async def test_a_change_of_protocols_that_nobody_asked_for_is_a_retry(tmp_path: Path) -> None:
+async def test_an_unrequested_change_of_protocols_is_a_retry(tmp_path: Path) -> None:
     outcome = await outcome_of(answer(101, upgrade="x", connection="upgrade"), tmp_path)
     assert isinstance(outcome, Retry)
     assert (outcome.reason, outcome.status) == (Reason.HTTP_STATUS, 101)
@@ -135,7 +135,7 @@ UNREADABLE = ["soon", "-1", "1.5", "1e3", "0x10", "", "٣", "NaN", "inf", "1 2",
 
 @pytest.mark.parametrize(("status", "reason"), [(429, Reason.RATE_LIMITED), (503, Reason.UNAVAILABLE)])
 @pytest.mark.parametrize(("value", "seconds"), READABLE)
-async def test_a_busy_server_that_names_a_time_defers(
+async def test_a_busy_server_with_retry_after_defers(
     status: int, reason: Reason, value: str, seconds: float, tmp_path: Path
 ) -> None:
     outcome = await outcome_of(answer(status, retry_after=value), tmp_path)
@@ -145,14 +145,14 @@ async def test_a_busy_server_that_names_a_time_defers(
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("value", [None, *UNREADABLE])
-async def test_a_busy_server_that_names_no_time_costs_an_attempt(status: int, value: str | None, tmp_path: Path) -> None:
+async def test_a_busy_server_without_retry_after_costs_an_attempt(status: int, value: str | None, tmp_path: Path) -> None:
     outcome = await outcome_of(answer(status, **({} if value is None else {"retry_after": value})), tmp_path)
     assert isinstance(outcome, Retry)
     assert (outcome.reason, outcome.status) == (Reason.HTTP_STATUS, status)
 
 
 @pytest.mark.parametrize("status", [301, 400, 408, 500, 502, 504])
-async def test_a_time_to_retry_means_nothing_with_another_status(status: int, tmp_path: Path) -> None:
+async def test_retry_after_means_nothing_with_another_status(status: int, tmp_path: Path) -> None:
     assert isinstance(await outcome_of(answer(status, retry_after="5"), tmp_path), Retry)
 
 
@@ -172,7 +172,7 @@ def test_all_three_forms_of_an_http_date_are_utc(date: str, time_zone: None) -> 
 
 
 @given(st.one_of(st.text(max_size=60), st.text("0123456789 :,+-GMTSunNov", max_size=60)), st.floats(0, 4e9))
-def test_whatever_a_server_writes_there_is_a_wait_or_nothing(value: str, now: float) -> None:
+def test_any_text_in_retry_after_is_a_wait_or_nothing(value: str, now: float) -> None:
     seconds = seconds_after(value, now)
     assert seconds is None or seconds >= 0
 
@@ -199,7 +199,7 @@ async def test_half_a_status_line_and_then_silence_is_a_timeout(says: bytes, tmp
 
 @pytest.mark.parametrize("hang", [False, True])
 @pytest.mark.parametrize("timeout", [SHORT, LONG])
-async def test_a_status_line_decides_though_the_rest_of_its_head_does_not_come(
+async def test_a_status_line_decides_even_if_the_rest_of_its_head_does_not_come(
     hang: bool, timeout: Duration, tmp_path: Path
 ) -> None:
     async with (
@@ -268,7 +268,7 @@ async def test_a_body_cut_short_after_a_good_status_is_delivered(says: bytes, tm
     assert outcome == Delivered(200)
 
 
-async def test_a_port_that_nobody_listens_on_is_a_failed_connect(tmp_path: Path, free_port: Callable[[], int]) -> None:
+async def test_a_port_without_a_listener_is_a_failed_connect(tmp_path: Path, free_port: Callable[[], int]) -> None:
     async with opened(HttpConfig(url=f"http://127.0.0.1:{free_port()}/"), tmp_path) as sink:
         outcome = await send(sink)
     assert isinstance(outcome, Retry)
@@ -326,9 +326,7 @@ async def test_a_name_that_can_have_no_address_is_a_dns_failure(host: str, tmp_p
 
 
 @pytest.mark.parametrize("kind", ["expired", "untrusted", "wrong host"])
-async def test_a_certificate_that_proves_nothing_is_a_tls_failure(
-    kind: Certificate, tmp_path: Path, certificates: Certificates
-) -> None:
+async def test_an_invalid_certificate_is_a_tls_failure(kind: Certificate, tmp_path: Path, certificates: Certificates) -> None:
     async with HttpServer(tls=certificates(kind)) as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
         outcome = await send(sink)
     assert isinstance(outcome, Retry)

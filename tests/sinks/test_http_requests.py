@@ -1,4 +1,4 @@
-"""The HTTP client: what it writes, how it uses its connections, and how it leaves them."""
+"""The requests of the HTTP client: the bytes that it writes, and the connections that it uses and closes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_path_and_query_are_sent_byte_for_byte(target: str, tmp_path: Path
 
 
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=40))
-def test_whatever_the_parser_takes_goes_out_as_it_was_written(rest: str) -> None:
+def test_every_url_that_the_parser_accepts_is_sent_as_it_was_written(rest: str) -> None:
     try:
         url = parse_url(f"https://erp.example/{rest}")
     except UrlError:

@@ -1,4 +1,4 @@
-"""The `http` sink and its probe under TLS: an authority of one's own, and a certificate to show."""
+"""The `http` sink and its probe under TLS, with a configured authority and a client certificate."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def shown(authorities: Authorities, tmp_path: Path) -> dict[str, SecretRef]:
 
 
 def asking(certificates: Certificates, authorities: Authorities, version: ssl.TLSVersion) -> ssl.SSLContext:
-    """A server that takes only who shows a certificate of the first authority."""
+    """A server that accepts only clients with a certificate of the first authority."""
     context = certificates("good")
     context.minimum_version = context.maximum_version = version
     authorities[0].configure_trust(context)
@@ -96,7 +96,7 @@ async def probed(sink_config: HttpConfig, base: Path) -> Found:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_a_certificate_is_shown_to_who_asks_for_it(
+async def test_a_client_certificate_is_shown_to_a_server_that_asks_for_it(
     version: ssl.TLSVersion, shown: dict[str, SecretRef], authorities: Authorities, certificates: Certificates, tmp_path: Path
 ) -> None:
     async with HttpServer(tls=asking(certificates, authorities, version)) as server:
@@ -106,7 +106,7 @@ async def test_a_certificate_is_shown_to_who_asks_for_it(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_who_shows_none_where_one_is_asked_for_gets_no_further(
+async def test_a_sink_without_a_certificate_is_refused_by_a_server_that_asks_for_one(
     version: ssl.TLSVersion, authorities: Authorities, certificates: Certificates, tmp_path: Path
 ) -> None:
     with strict(asking(certificates, authorities, version), 2) as port:
@@ -121,7 +121,7 @@ async def test_who_shows_none_where_one_is_asked_for_gets_no_further(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_a_certificate_of_a_stranger_is_refused_there_and_told_here(
+async def test_a_client_certificate_of_an_unknown_authority_is_refused_and_reported(
     version: ssl.TLSVersion, authorities: Authorities, certificates: Certificates, tmp_path: Path
 ) -> None:
     leaf = authorities[1].issue_cert("gateway.test")
@@ -137,7 +137,7 @@ async def test_a_certificate_of_a_stranger_is_refused_there_and_told_here(
     assert "refused our client certificate" in found.detail
 
 
-async def test_an_authority_of_ones_own_is_believed_in_place_of_those_of_the_host(
+async def test_a_configured_authority_is_trusted_in_place_of_those_of_the_host(
     authorities: Authorities, certificates: Certificates, tmp_path: Path
 ) -> None:
     for name, authority in zip(("trusted", "stranger"), authorities, strict=True):
@@ -167,7 +167,7 @@ async def test_an_authority_of_ones_own_is_believed_in_place_of_those_of_the_hos
         ({"key": SecretRef(file="locked.key")}, "key: is encrypted"),
     ],
 )
-async def test_what_can_not_be_used_is_told_when_the_sink_is_opened_and_probed(
+async def test_an_unusable_certificate_is_reported_when_the_sink_is_opened_and_probed(
     changed: dict[str, Any], said: str, shown: dict[str, SecretRef], authorities: Authorities, tmp_path: Path
 ) -> None:
     other = authorities[0].issue_cert("gateway.test").private_key_pem.bytes()
@@ -199,7 +199,7 @@ def test_opening_a_sink_with_a_key_leaves_no_file_of_it(
 
 @pytest.mark.parametrize("silent", [False, True], ids=["says-goodbye", "says-nothing"])
 async def test_a_sink_is_closed_together_with_its_connections(silent: bool, certificates: Certificates, tmp_path: Path) -> None:
-    """TLS ends by a goodbye of both sides (RFC 8446, section 6.1). A loop that ended before it would tell of an error."""
+    """TLS ends with a goodbye of both sides (RFC 8446, section 6.1). A loop that ended before it would report an error."""
     ended = threading.Event()
 
     def serve(listener: socket.socket) -> None:

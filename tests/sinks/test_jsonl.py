@@ -35,7 +35,7 @@ from tests.support.waiting import until
 
 
 def parsed(line: bytes) -> dict[str, Any]:
-    """A line as a reader sees it: whole, one, ended, UTF-8, with each key of ours once and in the order of the contract."""
+    """Read a line as a reader would: one whole line with its end, in UTF-8, with each key once and in the documented order."""
     assert line.endswith(b"}\n")
     assert line.count(b"\n") == 1
     assert b"\r" not in line
@@ -84,7 +84,7 @@ def test_json_stands_in_the_line_as_it_came(body: bytes, embedded: bytes | None)
 
 
 @pytest.mark.parametrize(("body", "text"), TEXTS, ids=[repr(body[:24]) for body, _ in TEXTS])
-def test_what_is_not_json_stands_in_the_line_as_text(body: bytes, text: str) -> None:
+def test_a_body_that_is_not_json_stands_in_the_line_as_text(body: bytes, text: str) -> None:
     value = parsed(render(outgoing(body)))
     assert value["body_text"] == text
     assert "body" not in value
@@ -104,7 +104,7 @@ def test_fields_of_the_wrong_type_are_null_in_the_head_and_kept_in_the_body() ->
 
 @pytest.mark.parametrize("blank", [b" ", b"\t"])
 def test_a_long_run_of_blanks_costs_no_more_than_its_length(blank: bytes) -> None:
-    """The event loop waits for it. A body may have 256 KiB, and quadratic time would be minutes there."""
+    """The event loop waits for this work. For a body of 256 KiB, quadratic time would be minutes."""
     body = b'{"a":"' + b" " * 20_000 + b'"' + blank * 20_000 + b"}"
     started = time.thread_time()
     line = render(outgoing(body))
@@ -174,7 +174,7 @@ async def unavailable(sink: Sink) -> str:
     return outcome.detail
 
 
-async def test_a_folder_that_is_not_there_is_a_retry_until_it_is(path: Path) -> None:
+async def test_a_missing_folder_is_a_retry_until_it_exists(path: Path) -> None:
     async with opened(JsonlConfig(path="later/events.jsonl"), path.parent) as sink:
         assert "No such file or directory" in await unavailable(sink)
         assert "later/events.jsonl" in await unavailable(sink)
@@ -196,19 +196,19 @@ async def test_a_full_disk_is_a_retry(path: Path) -> None:
 
 
 async def started(task: asyncio.Future[Any]) -> None:
-    """Let a send run up to its write, which a thread is then stuck in."""
+    """Let a send run up to its write, in which a thread then hangs."""
     for _ in range(10):
         await asyncio.sleep(0)
     assert not task.done()
 
 
 def long_line(number: int) -> Outgoing:
-    """More than the FIFO takes at once."""
+    """A body that is larger than a FIFO takes at once."""
     return outgoing(b'{"n":%d,"s":"%b"}' % (number, b"xyz"[number % 3 : number % 3 + 1] * 400_000))
 
 
 async def cut(sink: Sink, delivery: Outgoing) -> None:
-    """Send up to the write, and cancel that: it has to end at once, whatever becomes of its thread."""
+    """Send up to the write and cancel it: the send has to end at once, even though its thread goes on."""
     sending = asyncio.create_task(sink.send(delivery))
     await started(sending)
     sending.cancel()
@@ -218,7 +218,7 @@ async def cut(sink: Sink, delivery: Outgoing) -> None:
 
 
 async def test_a_cancelled_write_is_not_mixed_with_the_next_one(path: Path, slow: int) -> None:
-    """The cancelled one goes on in its thread; a second one must not write between its parts, and waits for its retry."""
+    """A cancelled write goes on in its thread. A second one must not write between its parts, so it becomes a retry."""
     async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
         await cut(sink, long_line(1))
         assert "an earlier write hangs" in await unavailable(sink)
@@ -230,7 +230,7 @@ async def test_a_cancelled_write_is_not_mixed_with_the_next_one(path: Path, slow
     assert [parsed(first)["body"]["n"], parsed(line)["body"]["n"]] == [1, 2]
 
 
-async def test_while_a_write_hangs_no_other_is_begun_however_often_it_is_asked_for(path: Path, slow: int) -> None:
+async def test_no_second_write_begins_while_a_write_hangs(path: Path, slow: int) -> None:
     async with opened(JsonlConfig(path="events.jsonl", concurrency=4), path.parent) as sink:
         sending = asyncio.create_task(sink.send(long_line(1)))
         await started(sending)
@@ -256,7 +256,7 @@ async def test_a_write_that_hangs_is_a_timeout_of_the_lane(path: Path, slow: int
 
 
 async def test_closing_does_not_wait_for_a_write_that_hangs_and_leaves_it_its_descriptor(path: Path, slow: int) -> None:
-    """Were that closed under it, the rest of its line could go into whatever file gets that number."""
+    """If the descriptor were closed under the write, the rest of its line could go into another file with the same number."""
     async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:
         sending = asyncio.create_task(sink.send(long_line(1)))
         await until(lambda: holders(path) == 2, PATIENCE)  # the test is one of them
@@ -274,13 +274,13 @@ async def test_closing_does_not_wait_for_a_write_that_hangs_and_leaves_it_its_de
     await until(lambda: holders(path) == 1, PATIENCE)
 
 
-async def test_a_call_that_stops_an_iteration_is_a_bug_that_is_told_and_hangs_nobody() -> None:
+async def test_a_write_that_raises_stop_iteration_is_reported_as_a_bug_and_hangs_nothing() -> None:
     with pytest.raises(RuntimeError, match="StopIteration"):
         await asyncio.wait_for(begin(lambda: next(iter(())), "stops"), PATIENCE)
 
 
-async def test_a_call_that_was_given_up_may_fail_unheard(caplog: pytest.LogCaptureFixture) -> None:
-    """asyncio logs an error that nobody has looked at, with a traceback."""
+async def test_a_write_that_was_given_up_may_fail_without_a_report(caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio logs an error that nothing has looked at, with a traceback."""
     release = threading.Event()
 
     def fail() -> None:
@@ -299,7 +299,7 @@ async def test_a_call_that_was_given_up_may_fail_unheard(caplog: pytest.LogCaptu
 
 
 def holders(path: Path) -> int:
-    """How many descriptors of this process are open on a file."""
+    """Count the descriptors of this process that are open on a file."""
     links = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
     return links.count(str(path))
 
@@ -308,14 +308,14 @@ def holders(path: Path) -> int:
 
 
 class Disk:
-    """What is asked of the disk, in order; fails where it is told to."""
+    """A disk that records each request in order, and fails if a test tells it to."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps: list[str] = []
         self.fails: dict[str, OSError] = {}
-        """By step, once each."""
+        """The error of each step, which is raised once."""
         self.hold: threading.Event | None = None
-        """The next wait for a file takes until this is set."""
+        """The next wait for a file lasts until this event is set."""
         self._write, self._fsync = os.write, os.fsync
         monkeypatch.setattr(os, "write", self.write)
         monkeypatch.setattr(os, "fsync", self.fsync)
@@ -356,7 +356,7 @@ EACH = ["write", "fsync"]
         ("always", [*FIRST, *EACH * 2]),
     ],
 )
-async def test_a_line_is_on_the_disk_before_it_counts_unless_that_is_not_asked_for(
+async def test_a_line_is_on_the_disk_before_it_counts_unless_fsync_is_never(
     fsync: Literal["never", "batch", "always"], steps: list[str], path: Path, disk: Disk
 ) -> None:
     async with opened(JsonlConfig(path="events.jsonl", fsync=fsync), path.parent) as sink:
@@ -366,7 +366,7 @@ async def test_a_line_is_on_the_disk_before_it_counts_unless_that_is_not_asked_f
 
 
 async def sends(sink: Sink, disk: Disk, count: int) -> list[asyncio.Task[Outcome]]:
-    """So many at once, the first of them at the disk where that is held, and the others waiting behind it."""
+    """Begin several sends at once. If the disk is held, the first one is there and the others wait."""
     tasks = [asyncio.create_task(sink.send(outgoing(b'{"n":%d}' % number))) for number in range(count)]
     await until(lambda: disk.hold is None, PATIENCE)
     return tasks
@@ -382,7 +382,7 @@ async def test_lines_that_wait_for_the_disk_share_the_next_wait_for_it(path: Pat
     assert [parsed(line)["body"]["n"] for line in path.read_bytes().splitlines(keepends=True)] == list(range(16))
 
 
-async def test_always_means_each_line_by_itself_whatever_waits(path: Path, disk: Disk) -> None:
+async def test_fsync_always_waits_for_each_line_by_itself(path: Path, disk: Disk) -> None:
     async with opened(JsonlConfig(path="events.jsonl", fsync="always", concurrency=16), path.parent) as sink:
         assert await asyncio.gather(*await sends(sink, disk, 8)) == [Delivered()] * 8
     assert disk.steps == ["write", "fsync", "fsync folder", *EACH * 7]
@@ -424,8 +424,8 @@ async def test_a_full_disk_within_a_batch_keeps_the_lines_that_found_room(path: 
     assert [parsed(line)["body"]["n"] for line in path.read_bytes().splitlines(keepends=True)] == [0, 1]
 
 
-async def test_a_batch_stays_in_one_file_however_it_is_renamed_meanwhile(path: Path, disk: Disk) -> None:
-    """Else the lines in the old one would never be waited for."""
+async def test_a_batch_stays_in_one_file_even_if_the_file_is_renamed_meanwhile(path: Path, disk: Disk) -> None:
+    """If a batch went on in a new file, nothing would wait for the lines in the old one."""
     disk.hold = release = threading.Event()
     async with opened(JsonlConfig(path="events.jsonl", concurrency=4), path.parent) as sink:
         tasks = await sends(sink, disk, 4)
@@ -484,7 +484,7 @@ async def test_a_bug_in_a_write_reaches_every_send_that_shares_it(path: Path, di
         assert await send(sink) == Delivered()
 
 
-async def test_what_can_not_be_waited_for_is_not(path: Path) -> None:
+async def test_a_pipe_is_not_synced(path: Path) -> None:
     os.mkfifo(path)
     reader = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     try:
@@ -498,7 +498,7 @@ async def test_what_can_not_be_waited_for_is_not(path: Path) -> None:
 async def test_the_file_that_logrotate_makes_a_moment_after_the_rename_is_waited_for(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Made by us in between, it would be in logrotate's way."""
+    """If the sink made the file in between, it would be in the way of logrotate."""
     made = 0
 
     class Moment:
@@ -539,7 +539,7 @@ async def test_a_line_written_to_a_file_that_is_removed_meanwhile_is_a_retry(
     assert len(path.read_bytes().splitlines()) == 1
 
 
-async def test_a_pipe_that_nobody_reads_takes_no_line(path: Path) -> None:
+async def test_a_pipe_without_a_reader_takes_no_line(path: Path) -> None:
     os.mkfifo(path)
     async with opened(JsonlConfig(path=path.name), path.parent) as sink:
         refused = await send(sink)
@@ -565,7 +565,7 @@ async def test_a_reader_that_leaves_within_a_line_makes_it_a_retry(path: Path) -
 
 
 @pytest.mark.parametrize("device", ["/dev/full", "/proc/self/fd/99999", "/dev/null/x"])
-async def test_what_takes_no_byte_takes_no_line(device: str, tmp_path: Path) -> None:
+async def test_a_file_that_takes_no_byte_takes_no_line(device: str, tmp_path: Path) -> None:
     async with opened(JsonlConfig(path=device), tmp_path) as sink:
         assert isinstance(await send(sink), Retry)
 
@@ -585,7 +585,7 @@ async def test_a_folder_that_is_removed_under_the_open_file_makes_the_next_line_
 @given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=30), room=st.integers(0, 2_000))
 @example(sizes=[1], room=2_000)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_delivered_lines_are_whole_in_the_file_however_short_the_writes_are(
+async def test_delivered_lines_are_whole_in_the_file_even_if_writes_are_short(
     sizes: list[int], room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A write may take fewer bytes than it was given (write(2)), and a disk fills up within a line."""

@@ -1,4 +1,4 @@
-"""What an event says to a person, in each language: the catalogues are alike, and a payload's texts are passed on."""
+"""The words for a person, in each language: the catalogues are alike, and the texts of a payload are passed on."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_words_are_legitmarks_own(sample: str, english: str, japanese: str) 
     assert told(SAMPLES[sample], JA).headline == japanese
 
 
-def test_a_verdict_looks_like_no_other() -> None:
+def test_no_two_verdicts_look_alike() -> None:
     shown = {name: (told(values).emoji, told(values).tone) for name, values in SAMPLES.items()}
     for name in ("authentic", "counterfeit"):
         assert [other for other in shown if shown[other][0] == shown[name][0] or shown[other][1] == shown[name][1]] == [name]
@@ -101,7 +101,7 @@ def test_the_facts_are_labelled_in_the_language_and_the_zone() -> None:
         ("9999-12-31T23:59:59Z", "Asia/Tokyo", "9999-12-31T23:59:59Z"),
     ],
 )
-def test_a_time_is_shown_in_the_zone_of_the_sink_and_as_it_came_where_it_is_none(timestamp: str, zone: str, said: str) -> None:
+def test_a_time_is_shown_in_the_zone_of_the_sink_or_as_it_came_if_it_is_not_a_time(timestamp: str, zone: str, said: str) -> None:
     assert told({"event_type": "x", "timestamp": timestamp}, Language("en", zone)).when == said
 
 
@@ -132,14 +132,14 @@ def test_an_invalidation_says_why() -> None:
     assert ("理由", "The service request was cancelled (CANCELLED)") in told(SAMPLES["invalidated"], JA).facts
 
 
-def test_an_event_that_nobody_knows_names_its_type_and_cannot_fill_placeholders() -> None:
+def test_an_unknown_event_names_its_type_and_cannot_fill_placeholders() -> None:
     assert told(SAMPLES["unrecognized"]).headline == "An event of the type certificate_issued"
     assert told({"event_type": "{event_type}{sink}"}).headline == "An event of the type {event_type}{sink}"
     assert told({}).headline == "An event without a type"
     assert tell(outgoing(b"[]"), JA, None).headline == "読み取れないメッセージ"
 
 
-def test_a_notice_is_one_only_where_the_gateway_says_it() -> None:
+def test_only_an_event_from_the_gateway_is_a_notice() -> None:
     values = {"event_type": "gateway.delivery_dead", "sink": "erp", "reason": "expired", "message_id": "0190"}
     said = told(values, source="gateway")
     assert (said.notice, said.headline, said.item, said.tone) == (True, "Gateway: a delivery is dead", "erp", "act")

@@ -1,4 +1,4 @@
-"""What a probe finds at the other end of each sink, what it says of that, and that it sends nothing."""
+"""The probe of each sink: what it finds at the other end, and what it says. It sends nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ STARTTLS = b"250-mail.test\r\n250 STARTTLS\r\n"
 
 
 class Listener(Server):
-    """Keeps every byte that is sent to it, and says nothing."""
+    """A server that keeps every byte that is sent to it, and says nothing."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(self._listen, tls)
@@ -77,7 +77,7 @@ def mail(port: int, **more: object) -> EmailConfig:
 
 @pytest.fixture
 def full() -> Iterator[int]:
-    """The port of a listener whose queue is full: to who dials it, it is a firewall that drops packets."""
+    """The port of a listener whose queue is full: to a client it looks like a firewall that drops packets."""
     with contextlib.ExitStack() as sockets:
         listener = sockets.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -90,7 +90,9 @@ def full() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_a_url_with_tls_is_connected_to_and_sent_nothing(host: str, tmp_path: Path, certificates: Certificates) -> None:
+async def test_a_probe_of_a_url_with_tls_connects_and_sends_nothing(
+    host: str, tmp_path: Path, certificates: Certificates
+) -> None:
     async with Listener(certificates("good")) as server:
         found = await probed(http(server.port, host=host), tmp_path)
         await asyncio.wait_for(server.gone.wait(), PATIENCE)
@@ -105,7 +107,7 @@ async def test_a_url_with_tls_is_connected_to_and_sent_nothing(host: str, tmp_pa
     ("left", "said"),
     [(timedelta(days=41, hours=1), "41 days"), (timedelta(days=1, hours=1), "1 day"), (timedelta(hours=1), "0 days")],
 )
-async def test_the_days_that_a_certificate_has_left_are_told(
+async def test_a_probe_tells_how_many_days_a_certificate_is_valid(
     left: timedelta,
     said: str,
     tmp_path: Path,
@@ -119,7 +121,7 @@ async def test_the_days_that_a_certificate_has_left_are_told(
     assert found.detail.endswith(f"certificate valid for {said}")
 
 
-async def test_a_service_that_never_closes_its_tls_holds_up_nobody(tmp_path: Path, certificates: Certificates) -> None:
+async def test_a_service_that_never_closes_its_tls_does_not_delay_the_probe(tmp_path: Path, certificates: Certificates) -> None:
     left = threading.Event()
 
     def shake_hands(listener: socket.socket) -> None:
@@ -136,10 +138,10 @@ async def test_a_service_that_never_closes_its_tls_holds_up_nobody(tmp_path: Pat
     assert found.ok
 
 
-async def test_an_address_that_does_not_answer_holds_up_no_other(
+async def test_an_address_that_does_not_answer_does_not_delay_another(
     full: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the sinks, which go on to the next address meanwhile."""
+    """A probe dials as the sinks do, which try the next address meanwhile."""
     async with Listener() as server:
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (full, server.port)]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
@@ -147,7 +149,7 @@ async def test_an_address_that_does_not_answer_holds_up_no_other(
     assert f"connects to 127.0.0.1:{server.port} in " in detail
 
 
-async def test_a_url_without_tls_is_connected_to_and_sent_nothing(tmp_path: Path) -> None:
+async def test_a_probe_of_a_url_without_tls_connects_and_sends_nothing(tmp_path: Path) -> None:
     async with Listener() as server:
         found = await probed(http(server.port, "http"), tmp_path)
         await asyncio.wait_for(server.gone.wait(), PATIENCE)
@@ -176,7 +178,7 @@ CERTIFICATES: dict[Certificate, str] = {
 
 
 @pytest.mark.parametrize("kind", CERTIFICATES)
-async def test_a_certificate_that_proves_nothing_is_told_with_its_fault(
+async def test_an_invalid_certificate_is_reported_with_its_fault(
     kind: Certificate, tmp_path: Path, certificates: Certificates
 ) -> None:
     async with Listener(certificates(kind)) as server:
@@ -188,7 +190,7 @@ async def test_a_certificate_that_proves_nothing_is_told_with_its_fault(
 
 @pytest.mark.parametrize("security", ["tls", "starttls"])
 @pytest.mark.parametrize("kind", CERTIFICATES)
-async def test_a_certificate_of_a_mail_host_that_proves_nothing_gets_no_login(
+async def test_a_mail_host_with_an_invalid_certificate_gets_no_login(
     kind: Certificate, security: Literal["tls", "starttls"], tmp_path: Path, certificates: Certificates
 ) -> None:
     context = certificates(kind)
@@ -199,7 +201,7 @@ async def test_a_certificate_of_a_mail_host_that_proves_nothing_gets_no_login(
     assert server.logins == []
 
 
-async def test_a_service_that_speaks_no_tls_is_told(tmp_path: Path, certificates: Certificates) -> None:
+async def test_a_service_that_speaks_no_tls_is_reported(tmp_path: Path, certificates: Certificates) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 peer-text\r\n\r\n")
         await reader.read()
@@ -213,7 +215,7 @@ async def test_a_service_that_speaks_no_tls_is_told(tmp_path: Path, certificates
 
 
 @pytest.mark.parametrize("close", [reset_connection, lambda writer: writer.close()], ids=["reset", "close"])
-async def test_a_connection_that_is_closed_before_tls_is_told(
+async def test_a_connection_that_is_closed_before_tls_is_reported(
     close: Callable[[asyncio.StreamWriter], None], tmp_path: Path, certificates: Certificates
 ) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -226,7 +228,7 @@ async def test_a_connection_that_is_closed_before_tls_is_told(
 
 
 @pytest.mark.parametrize("make", [http, mail])
-async def test_a_port_that_refuses_is_told(
+async def test_a_port_that_refuses_is_reported(
     make: Callable[[int], SinkSettings], tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     port = free_port()
@@ -234,21 +236,21 @@ async def test_a_port_that_refuses_is_told(
 
 
 @pytest.mark.parametrize("make", [http, mail])
-async def test_a_connection_that_does_not_come_about_ends_in_time(
+async def test_a_probe_ends_in_time_if_there_is_no_connection(
     make: Callable[..., SinkSettings], tmp_path: Path, full: int
 ) -> None:
     detail = await failed(make(full, timeout=SHORT), tmp_path)
     assert f"127.0.0.1:{full}: no connection within 0.3 s" in detail
 
 
-async def test_a_tls_handshake_that_hangs_ends_in_time(tmp_path: Path, certificates: Certificates) -> None:
+async def test_a_probe_ends_in_time_if_the_tls_handshake_hangs(tmp_path: Path, certificates: Certificates) -> None:
     async with Listener() as server:
         detail = await failed(http(server.port, timeout=SHORT), tmp_path)
     assert f"127.0.0.1:{server.port}: no TLS within 0.3 s" in detail
 
 
 @pytest.mark.parametrize("verb", ["greeting", "EHLO", "AUTH"])
-async def test_a_mail_host_that_hangs_ends_in_time(verb: str, tmp_path: Path) -> None:
+async def test_a_probe_ends_in_time_if_the_mail_host_hangs(verb: str, tmp_path: Path) -> None:
     async with ScriptedSmtp(**{"EHLO": OFFERED, verb: HANG}) as server:
         detail = await failed(mail(server.port, timeout=SHORT, **LOGIN), tmp_path)
     assert f"127.0.0.1:{server.port}: no SMTP up to the login within 0.3 s" in detail
@@ -259,7 +261,7 @@ def test_a_probe_waits_as_long_as_its_sink_and_at_most_ten_seconds(timeout: str,
     assert http(1, timeout=Duration(timeout)).probe_seconds == seconds
 
 
-async def test_a_name_without_an_address_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_without_an_address_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RES_OPTIONS", "timeout:1 attempts:1")  # where no resolver answers at all
     detail = await failed(http(443, host="nowhere.invalid", timeout=Duration("10s")), tmp_path)
     assert detail.startswith("nowhere.invalid has no address (")
@@ -270,13 +272,13 @@ async def test_a_name_without_an_address_is_told(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("host", ["erp..internal", "x" * 70 + ".internal"])
-async def test_a_name_that_can_have_no_address_is_told(host: str, tmp_path: Path) -> None:
+async def test_a_name_that_can_have_no_address_is_reported(host: str, tmp_path: Path) -> None:
     assert (await failed(http(443, host=host), tmp_path)).startswith("url has ")
     assert "is no name that DNS could have" in await failed(mail(25, host=host), tmp_path)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
-async def test_an_address_outside_the_networks_is_told_and_not_dialled(host: str, tmp_path: Path) -> None:
+async def test_an_address_outside_the_networks_is_reported_and_not_dialled(host: str, tmp_path: Path) -> None:
     networks = ["10.0.0.0/8"]
     async with Listener() as server:
         details = [
@@ -293,13 +295,13 @@ async def test_an_address_outside_the_networks_is_told_and_not_dialled(host: str
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "[fd00:ec2::254]", "[::ffff:169.254.169.254]", "0.0.0.0", "[::]"])
-async def test_an_address_that_no_sink_may_dial_is_told(host: str, tmp_path: Path) -> None:
+async def test_an_address_that_no_sink_may_dial_is_reported(host: str, tmp_path: Path) -> None:
     for config in (http(80, "http", host), mail(25, host=host.strip("[]"))):
         assert "no sink may dial a link-local, metadata, multicast or unspecified address" in await failed(config, tmp_path)
 
 
 @pytest.mark.parametrize("host", ["2130706433", "127.1", "0177.0.0.1", "0x7f000001"])
-async def test_an_address_in_disguise_is_refused_as_the_sink_refuses_it(host: str, tmp_path: Path) -> None:
+async def test_an_address_inside_an_ipv6_form_is_refused_as_the_sink_refuses_it(host: str, tmp_path: Path) -> None:
     async with Listener() as server:
         detail = await failed(http(server.port, "http", host), tmp_path)
     assert "four numbers" in detail
@@ -346,7 +348,7 @@ async def test_a_probe_dials_what_the_sink_dials_and_refuses_what_the_sink_refus
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-async def test_a_mail_host_is_logged_in_to_and_sent_nothing(
+async def test_a_probe_logs_in_to_a_mail_host_and_sends_nothing(
     security: Literal["tls", "starttls"], tmp_path: Path, certificates: Certificates
 ) -> None:
     context = certificates("good")
@@ -375,12 +377,12 @@ async def test_a_mail_host_hears_no_more_than_a_login_and_a_goodbye(tmp_path: Pa
 
 @pytest.mark.parametrize("timeout", [SHORT, LONG])
 @pytest.mark.parametrize("goodbye", [HANG, DROP, RESET, b"421 4.0.0 no\r\n"])
-async def test_a_mail_host_that_says_no_goodbye_is_good_all_the_same(goodbye: bytes, timeout: Duration, tmp_path: Path) -> None:
+async def test_a_mail_host_that_says_no_goodbye_is_still_good(goodbye: bytes, timeout: Duration, tmp_path: Path) -> None:
     async with ScriptedSmtp(QUIT=goodbye) as server:
         assert (await probed(mail(server.port, timeout=timeout), tmp_path)).ok
 
 
-async def test_a_login_that_is_refused_is_told(tmp_path: Path, certificates: Certificates) -> None:
+async def test_a_refused_login_is_reported(tmp_path: Path, certificates: Certificates) -> None:
     async with MailServer(starttls=certificates("good"), login=True) as server:
         config = mail(server.port, security="starttls", **LOGIN)
         detail = await failed(config, tmp_path, PASSWORD="wrong-3Ty7-never-shown")
@@ -388,14 +390,14 @@ async def test_a_login_that_is_refused_is_told(tmp_path: Path, certificates: Cer
     assert server.logins and not any(server.logins)
 
 
-async def test_a_mail_host_without_a_login_is_told(tmp_path: Path) -> None:
+async def test_a_mail_host_without_a_login_is_reported(tmp_path: Path) -> None:
     for offered in (b"250-mail.test\r\n250 8BITMIME\r\n", b"250-mail.test\r\n250 AUTH OTHER\r\n"):
         async with ScriptedSmtp(EHLO=offered) as server:
             detail = await failed(mail(server.port, **LOGIN), tmp_path)
         assert detail == f"127.0.0.1:{server.port} offers no login; check port and security, or remove username and password"
 
 
-async def test_a_mail_host_without_starttls_is_told_and_gets_no_login(tmp_path: Path, certificates: Certificates) -> None:
+async def test_a_mail_host_without_starttls_is_reported_and_gets_no_login(tmp_path: Path, certificates: Certificates) -> None:
     async with ScriptedSmtp(EHLO=OFFERED) as server:
         detail = await failed(mail(server.port, security="starttls", **LOGIN), tmp_path)
     assert detail == f"127.0.0.1:{server.port} offers no STARTTLS; nothing was sent in clear; check port and security"
@@ -414,7 +416,7 @@ async def test_a_mail_host_without_starttls_is_told_and_gets_no_login(tmp_path: 
     ],
     ids=str,
 )
-async def test_a_mail_host_that_wants_nothing_of_us_is_told(script: dict[str, bytes], said: str, tmp_path: Path) -> None:
+async def test_a_mail_host_that_refuses_this_host_is_reported(script: dict[str, bytes], said: str, tmp_path: Path) -> None:
     async with ScriptedSmtp(**script) as server:
         detail = await failed(mail(server.port, security="starttls" if "STARTTLS" in script else "none"), tmp_path)
     assert f"127.0.0.1:{server.port}" in detail
@@ -422,13 +424,13 @@ async def test_a_mail_host_that_wants_nothing_of_us_is_told(script: dict[str, by
     assert "peer-text" not in detail
 
 
-async def test_a_file_that_is_not_there_can_be_made_and_is_not(tmp_path: Path) -> None:
+async def test_a_missing_file_that_could_be_made_is_good_and_is_not_made(tmp_path: Path) -> None:
     found = await probed(JsonlConfig(path="events.jsonl"), tmp_path)
     assert (found.ok, found.detail) == (True, f"{tmp_path}/events.jsonl can be appended to")
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_file_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+async def test_an_existing_file_stays_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(b'{"v":1}\n{"torn')
     before = path.stat()
@@ -438,7 +440,7 @@ async def test_a_file_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
 
 
 async def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
-    """Its reader would take that for the end: Linux says POLLHUP once a writer has come and gone."""
+    """The reader would take that for the end: Linux says POLLHUP once a writer has come and gone."""
     os.mkfifo(tmp_path / "events.jsonl")
     reader = os.open(tmp_path / "events.jsonl", os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -450,7 +452,7 @@ async def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
         os.close(reader)
 
 
-async def test_a_file_that_can_not_be_appended_to_is_told(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_appended_to_is_reported(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / "circle").symlink_to("circle")
@@ -468,7 +470,7 @@ async def test_a_file_that_can_not_be_appended_to_is_told(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 @pytest.mark.parametrize("there", [True, False])
-async def test_a_file_that_is_somebody_elses_is_told(there: bool, tmp_path: Path) -> None:
+async def test_a_file_of_another_user_is_reported(there: bool, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     if there:

@@ -85,7 +85,7 @@ class Exim:
 
     @property
     def mails(self) -> list[EmailMessage]:
-        """In the order in which they came."""
+        """The mails in the order in which they came."""
         files = sorted((self.folder / "mail" / "new").glob("*"), key=lambda path: path.stat().st_mtime_ns)
         return [BytesParser(policy=email_policy).parsebytes(path.read_bytes()) for path in files]
 
@@ -182,7 +182,7 @@ async def test_a_mail_arrives_as_it_was_written(locale: Locale, exim: Exim, tmp_
     assert mail["Return-Path"] == "<gateway@example.com>"
 
 
-async def test_who_is_refused_is_named_and_the_other_has_the_mail(exim: Exim, tmp_path: Path) -> None:
+async def test_a_refused_recipient_is_named_and_the_other_has_the_mail(exim: Exim, tmp_path: Path) -> None:
     async with opened(config_for(exim, "care@example.com", "refused@example.com"), tmp_path) as sink:
         outcome = await send(sink)
     assert isinstance(outcome, Delivered)
@@ -190,7 +190,7 @@ async def test_who_is_refused_is_named_and_the_other_has_the_mail(exim: Exim, tm
     await until(lambda: exim.to("care@example.com"), PATIENCE)
 
 
-async def test_a_mail_that_nobody_may_get_is_trouble_of_the_sink(exim: Exim, tmp_path: Path) -> None:
+async def test_a_mail_whose_recipients_are_all_refused_opens_the_breaker(exim: Exim, tmp_path: Path) -> None:
     async with opened(config_for(exim, "refused@example.com"), tmp_path) as sink:
         outcome = await send(sink)
     assert isinstance(outcome, Retry) and outcome.sink_wide
@@ -198,7 +198,7 @@ async def test_a_mail_that_nobody_may_get_is_trouble_of_the_sink(exim: Exim, tmp
     assert "nobody of that name" not in outcome.detail
 
 
-async def test_who_was_busy_is_tried_again_and_who_has_the_mail_is_not(exim: Exim, tmp_path: Path) -> None:
+async def test_a_busy_recipient_is_tried_again_and_one_who_has_the_mail_is_not(exim: Exim, tmp_path: Path) -> None:
     async with opened(config_for(exim, "care@example.com", "busy@example.com"), tmp_path) as sink:
         for number in (1, 2):
             outcome = await send(sink, outgoing(attempt=number))

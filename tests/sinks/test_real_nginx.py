@@ -97,7 +97,7 @@ class Nginx:
         return HttpConfig(url=url, timeout=Duration("10s"), headers=dict(headers), concurrency=4)
 
     def connections(self) -> int:
-        """How many connections of this process lead to it."""
+        """Count the connections of this process to it."""
         return connections_to(*self.ports.values())
 
     @property
@@ -106,7 +106,7 @@ class Nginx:
         return [Line(*line.split()) for line in lines]
 
     async def logged(self, requests: int) -> list[Line]:
-        """The log, once it has so many lines: nginx writes them when it has answered."""
+        """Return the log once it has `lines` lines, because nginx writes a line after it has answered."""
         await until(lambda: len(self.log) >= requests, PATIENCE)
         return self.log
 
@@ -202,7 +202,7 @@ async def test_a_connection_that_nginx_closed_is_not_used_again(nginx: Nginx, tm
 
 @pytest.mark.parametrize("path", ["small", "curt"])
 @pytest.mark.parametrize("size", [2_000, 200_000, 4_000_000])
-async def test_a_body_that_is_too_large_for_nginx_is_told_as_413(size: int, path: str, nginx: Nginx, tmp_path: Path) -> None:
+async def test_a_body_that_is_too_large_for_nginx_is_reported_as_413(size: int, path: str, nginx: Nginx, tmp_path: Path) -> None:
     """The answer overtakes the body, and with `lingering_close off` a reset follows it at once."""
     async with opened(nginx.config(path), tmp_path) as sink:
         outcomes = [await send(sink, outgoing(b"x" * size)) for _ in range(5)]
@@ -233,7 +233,7 @@ async def test_a_server_of_http_1_0_takes_events_directly_and_behind_nginx(nginx
                 assert await send(sink) == Delivered(200)
 
 
-async def test_a_port_that_speaks_http_2_alone_is_told_as_such(nginx: Nginx, tmp_path: Path) -> None:
+async def test_a_port_that_speaks_only_http_2_is_reported_as_such(nginx: Nginx, tmp_path: Path) -> None:
     async with opened(nginx.config("", "h2"), tmp_path) as sink:
         outcome = await send(sink)
     assert isinstance(outcome, Retry) and outcome.reason is Reason.PROTOCOL

@@ -1,4 +1,4 @@
-"""The pure render functions under arbitrary events: whatever a payload says, the result is valid for its protocol."""
+"""The pure render functions under arbitrary events: for any payload, the result is valid for its protocol."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.support.webhooks import SECRET
 @example(outgoing(json.dumps({"event_type": "media_rejected", "sides": [{"side": "\U0001f45c" * 100_000}] * 60}).encode()))
 @example(outgoing(json.dumps({"event_type": "\U0001f45c" * 100}).encode()))
 @example(outgoing(json.dumps({"event_type": "&" * 100_000, "sr_uuid": "<" * 100_000, "reference_id": "&" * 9_999}).encode()))
-def test_slack_gets_valid_json_within_its_limits_that_holds_no_markup_of_a_stranger(delivery: Outgoing) -> None:
+def test_slack_gets_valid_json_within_its_limits_without_markup_from_the_payload(delivery: Outgoing) -> None:
     writer = slack.Writer(SlackConfig(link="https://erp.example/{reference_id}/{sr_uuid}"))
     words = writer.words(delivery)
     assert words.failed == ""
@@ -100,7 +100,7 @@ def test_no_line_for_people_holds_a_line_break_or_a_control_character(delivery: 
 
 
 def lines_of(telling: Telling) -> Iterator[str]:
-    """Every text of a telling."""
+    """Yield every text of a telling."""
     for value in msgspec.structs.astuple(telling):
         for inner in value if isinstance(value, tuple) else (value,):
             several = msgspec.structs.astuple(inner) if isinstance(inner, Photo) else inner

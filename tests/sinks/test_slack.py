@@ -106,9 +106,7 @@ def test_each_photo_has_one_line_with_its_reason_and_what_to_do() -> None:
         ("x" * 5000, None),
     ],
 )
-def test_one_link_leads_to_the_item_and_is_left_out_where_there_is_nowhere_to_lead(
-    reference: str | None, url: str | None
-) -> None:
+def test_one_link_leads_to_the_item_and_is_left_out_if_it_has_no_target(reference: str | None, url: str | None) -> None:
     body = json.dumps({"event_type": "invalidate_sr", "sr_uuid": "sr-1", "reference_id": reference}).encode()
     blocks = message_of(body, link="https://erp.example/items/{reference_id}")["blocks"]
     rich = [part for block in blocks if block["type"] == "rich_text" for part in block["elements"]]
@@ -187,7 +185,7 @@ async def test_every_other_refusal_is_a_retry(status: int, said: bytes, tmp_path
         (404, "no_active_hooks", "webhook_url"),
     ],
 )
-async def test_a_webhook_that_takes_nothing_is_trouble_of_the_sink_with_what_to_do(
+async def test_a_webhook_that_takes_nothing_opens_the_breaker_and_says_what_to_do(
     status: int, code: str, hint: str, tmp_path: Path
 ) -> None:
     outcome, _ = await posted(answer(status, code.encode()), tmp_path)
@@ -198,7 +196,7 @@ async def test_a_webhook_that_takes_nothing_is_trouble_of_the_sink_with_what_to_
 
 @pytest.mark.parametrize("code", ["invalid_payload", "no_text", "too_many_attachments", "invalid_blocks"])
 @pytest.mark.parametrize("plain_is_taken", [True, False])
-async def test_a_message_that_a_webhook_does_not_take_goes_as_plain_text_once_before_it_is_dead(
+async def test_a_message_that_a_webhook_refuses_is_sent_once_as_plain_text_before_it_is_dead(
     code: str, plain_is_taken: bool, tmp_path: Path
 ) -> None:
     def say(heard: Heard) -> bytes:
@@ -277,7 +275,7 @@ def own(folder: Path, text: str) -> SlackConfig:
     return SlackConfig(webhook_url=ref("HOOK"), template=str(folder / "own.jinja"), link="https://erp.example/{reference_id}")
 
 
-def test_an_own_template_has_its_markup_and_a_payload_none_in_it(tmp_path: Path) -> None:
+def test_an_operators_template_has_its_markup_and_the_payload_in_it_has_none(tmp_path: Path) -> None:
     config = own(tmp_path, "*{{ headline }}* <https://wiki.example|what to do>\n{{ reference }}")
     body = b'{"event_type":"x","sr_uuid":"1","reference_id":"<!channel>&"}'
     message = judged(json.loads(render(outgoing(body), config)))
@@ -288,7 +286,7 @@ def test_an_own_template_has_its_markup_and_a_payload_none_in_it(tmp_path: Path)
     assert link["elements"][0]["elements"][0]["type"] == "link"
 
 
-def test_an_own_template_that_is_long_is_cut_between_two_characters(tmp_path: Path) -> None:
+def test_a_long_text_of_an_operators_template_is_cut_between_two_characters(tmp_path: Path) -> None:
     config = own(tmp_path, "{% for n in range(40) %}{{ reference }}{% endfor %}")
     for before in range(7):
         body = json.dumps({"event_type": "x", "reference_id": "x" * before + "&" * 200}).encode()
@@ -297,14 +295,14 @@ def test_an_own_template_that_is_long_is_cut_between_two_characters(tmp_path: Pa
             assert html.unescape(said).replace("x", "").strip("&") == "…"
 
 
-def test_an_own_template_that_says_nothing_leaves_the_built_in_blocks(tmp_path: Path) -> None:
+def test_an_operators_template_that_says_nothing_leaves_the_built_in_blocks(tmp_path: Path) -> None:
     config = own(tmp_path, "{% if photos %}{{ headline }}{% endif %}")
     message = judged(json.loads(render(outgoing(), config)))
     assert message["text"] == "The item is authentic"
     assert message["blocks"][0]["type"] == "header"
 
 
-async def test_an_own_template_that_fails_sends_the_built_in_message_and_says_so(tmp_path: Path) -> None:
+async def test_an_operators_template_that_fails_is_replaced_by_the_built_in_one_and_the_outcome_says_so(tmp_path: Path) -> None:
     config = own(tmp_path, "{{ event.no.such }}")
     async with HttpServer(answer(200, b"ok")) as server, opened(config, tmp_path, HOOK=f"{server.url}/T0/B0/x?y=1") as sink:
         outcome = await send(sink)
@@ -319,13 +317,13 @@ async def test_an_own_template_that_fails_sends_the_built_in_message_and_says_so
         (b"cannot POST /hook/T0/B0/x?y=1", "(it repeats a secret, and is not shown)"),
     ],
 )
-async def test_of_a_webhook_the_path_is_the_secret_and_the_host_is_not(said: bytes, shown_: str, tmp_path: Path) -> None:
+async def test_the_path_of_a_webhook_url_is_secret_and_the_host_is_not(said: bytes, shown_: str, tmp_path: Path) -> None:
     outcome, _ = await posted(answer(500, said), tmp_path)
     assert isinstance(outcome, Retry)
     assert outcome.answer == shown_
 
 
-async def test_of_a_webhook_without_a_path_the_query_is_the_secret(tmp_path: Path) -> None:
+async def test_the_query_of_a_webhook_url_without_a_path_is_secret(tmp_path: Path) -> None:
     async with HttpServer(answer(500, b"cannot POST /?key=hook-5Wd3")) as server:
         hook = f"http://127.0.0.1:{server.port}?key=hook-5Wd3"
         async with opened(SlackConfig(webhook_url=ref("HOOK")), tmp_path, HOOK=hook) as sink:

@@ -45,20 +45,20 @@ def messages(delivery: Outgoing, locale: Locale) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("locale", get_args(Locale))
 @pytest.mark.parametrize("name", DELIVERIES)
-def test_each_message_is_the_one_that_was_read_and_slack_takes_it(name: str, locale: Locale) -> None:
+def test_each_message_is_the_one_in_its_golden_file_and_slack_takes_it(name: str, locale: Locale) -> None:
     said = {kind: json.loads(raw) for kind, raw in messages(DELIVERIES[name], locale).items()}
     for message in said.values():
         judged(message)
     same(json.dumps(said, ensure_ascii=False, indent=2) + "\n", GOLDEN / locale / f"{name}.json")
 
 
-def test_every_milestone_is_among_them() -> None:
+def test_every_milestone_has_a_golden_file() -> None:
     seen = {event_of(values).milestone for values in SAMPLES.values()}
     assert seen == set(Milestone)
 
 
 @pytest.mark.parametrize("locale", get_args(Locale))
-def test_there_is_no_file_of_a_message_that_is_gone(locale: Locale) -> None:
+def test_every_golden_file_belongs_to_a_message(locale: Locale) -> None:
     assert {path.stem for path in (GOLDEN / locale).iterdir()} == set(DELIVERIES)
 
 
@@ -71,7 +71,7 @@ def test_both_locales_have_the_same_blocks(name: str) -> None:
 
 
 def _shape(value: Any) -> Any:
-    """A message without its words."""
+    """Return a message without its words."""
     if isinstance(value, dict):
         return {name: _shape(inner) for name, inner in value.items()}
     if isinstance(value, list):

@@ -86,7 +86,7 @@ async def test_each_service_request_and_each_channel_and_each_sink_has_a_thread_
     assert (len(slack.parents), len(slack.replies)) == (6, 3)
 
 
-async def test_a_channel_that_was_named_is_edited_by_its_id(tmp_path: Path) -> None:
+async def test_an_edit_names_the_channel_by_its_id(tmp_path: Path) -> None:
     async with world(tmp_path, channel="#fraud-desk") as (slack, sink, _):
         assert [await send(sink, event()), await send(sink, event("COMPLETE", "APPROVED"))] == [Delivered(200)] * 2
     assert "authentic" in slack.parents[0]["text"]
@@ -100,7 +100,7 @@ async def test_two_events_at_the_same_time_begin_one_thread(tmp_path: Path) -> N
     assert (len(slack.parents), len(slack.replies)) == (2, 6)
 
 
-async def test_an_event_that_comes_late_is_a_reply_and_does_not_turn_back_what_the_thread_shows(tmp_path: Path) -> None:
+async def test_a_late_event_is_a_reply_and_does_not_change_the_state_that_the_thread_shows(tmp_path: Path) -> None:
     async with world(tmp_path) as (slack, sink, _):
         verdict, late = event("COMPLETE", "APPROVED", at="11:00"), event("QC", "PENDING", at="10:00")
         for delivery in (event("QC", "REJECTED", at="09:00"), verdict, late):
@@ -112,13 +112,13 @@ async def test_an_event_that_comes_late_is_a_reply_and_does_not_turn_back_what_t
 
 
 @pytest.mark.parametrize("delivery", [event(sr=None), event(sr=""), outgoing(b"[1]")], ids=["none", "empty", "unreadable"])
-async def test_what_belongs_to_no_service_request_stands_alone(delivery: Outgoing, tmp_path: Path) -> None:
+async def test_a_message_without_a_service_request_stands_alone(delivery: Outgoing, tmp_path: Path) -> None:
     async with world(tmp_path) as (slack, sink, _):
         assert [await send(sink, delivery), await send(sink, delivery)] == [Delivered(200)] * 2
     assert len(slack.parents) == 2 == len(slack.calls)
 
 
-async def test_neither_a_drill_nor_what_the_gateway_says_of_itself_enters_a_thread(tmp_path: Path) -> None:
+async def test_neither_a_drill_nor_a_notice_enters_a_thread(tmp_path: Path) -> None:
     notice = msgspec.structs.replace(
         outgoing(b'{"event_type":"gateway.delivery_dead","sink":"erp","sr_uuid":"sr-1"}'), source="gateway"
     )
@@ -129,7 +129,7 @@ async def test_neither_a_drill_nor_what_the_gateway_says_of_itself_enters_a_thre
     assert "[TEST]" in slack.parents[1]["text"] and "[TEST]" in shown(slack.parents[1]["blocks"])
 
 
-async def test_a_lost_answer_repeats_a_message_at_worst(tmp_path: Path) -> None:
+async def test_a_lost_answer_repeats_at_most_one_message(tmp_path: Path) -> None:
     async with world(tmp_path) as (slack, sink, _):
         slack.lost = lambda method: True
         assert isinstance(await send(sink, event()), Retry)
@@ -144,7 +144,7 @@ async def test_a_lost_answer_repeats_a_message_at_worst(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", [answer(500), api(ok=False, error="edit_window_closed"), answer(200, b"<html>")])
-async def test_an_edit_that_fails_holds_no_message_back_and_is_made_by_the_next_event(failure: bytes, tmp_path: Path) -> None:
+async def test_an_edit_that_fails_delays_no_message_and_the_next_event_makes_it(failure: bytes, tmp_path: Path) -> None:
     async with world(tmp_path) as (slack, sink, _):
         await send(sink, event())
         slack.instead = lambda method, body: failure if method == "chat.update" else None
@@ -157,7 +157,7 @@ async def test_an_edit_that_fails_holds_no_message_back_and_is_made_by_the_next_
     assert slack.calls[-2][0] == "chat.update"
 
 
-async def test_an_edit_that_hangs_holds_no_message_back_for_longer_than_a_third_of_the_time(tmp_path: Path) -> None:
+async def test_an_edit_that_hangs_delays_a_message_by_at_most_a_third_of_the_time(tmp_path: Path) -> None:
     async with world(tmp_path, timeout=Duration("900ms")) as (slack, sink, _):
         await send(sink, event())
         # Half an answer: the head promises more than comes.
@@ -199,7 +199,7 @@ async def test_a_rate_limit_defers_before_anything_is_posted(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("code", [*SINK_WIDE, "restricted_action_read_only_channel", "restricted_action_thread_only_channel"])
-async def test_what_every_message_would_meet_is_trouble_of_the_sink_with_what_to_do(code: str, tmp_path: Path) -> None:
+async def test_an_error_that_every_message_would_get_opens_the_breaker_and_says_what_to_do(code: str, tmp_path: Path) -> None:
     async with world(tmp_path) as (slack, sink, _):
         slack.instead = lambda method, body: api(ok=False, error=code)
         outcome = await send(sink, event())
@@ -212,7 +212,7 @@ async def test_what_every_message_would_meet_is_trouble_of_the_sink_with_what_to
     "code",
     ["fatal_error", "internal_error", "service_unavailable", "request_timeout", "invalid_arguments", "what_comes_next_year"],
 )
-async def test_passing_trouble_and_what_no_page_names_is_tried_again(code: str, tmp_path: Path) -> None:
+async def test_a_passing_error_and_an_undocumented_error_are_tried_again(code: str, tmp_path: Path) -> None:
     async with world(tmp_path) as (slack, sink, _):
         slack.instead = lambda method, body: api(ok=False, error=code)
         outcome = await send(sink, event())
@@ -220,7 +220,7 @@ async def test_passing_trouble_and_what_no_page_names_is_tried_again(code: str, 
 
 
 @pytest.mark.parametrize("code", ["invalid_blocks", "invalid_blocks_format", "msg_too_long", "msg_blocks_too_long", "no_text"])
-async def test_a_message_that_is_not_taken_goes_as_plain_text_once_and_is_dead_then(code: str, tmp_path: Path) -> None:
+async def test_a_message_that_slack_refuses_is_sent_once_as_plain_text_and_is_dead_then(code: str, tmp_path: Path) -> None:
     async with world(tmp_path) as (slack, sink, _):
         slack.instead = lambda method, body: api(ok=False, error=code) if body.get("blocks") else None
         outcome = await send(sink, event())
@@ -262,7 +262,7 @@ async def test_a_reply_whose_thread_was_deleted_names_its_item_and_begins_the_ne
     assert (len(slack.parents), len(slack.replies)) == (1, 1)
 
 
-async def test_a_long_answer_tells_too_that_a_thread_was_deleted(tmp_path: Path) -> None:
+async def test_a_long_answer_also_tells_that_a_thread_was_deleted(tmp_path: Path) -> None:
     sides = [{"side": f"面{number}", "reason": "写" * 200, "message": "写" * 300} for number in range(6)]
     async with world(tmp_path) as (slack, sink, _):
         await send(sink, event(at="10:00"))
@@ -274,7 +274,7 @@ async def test_a_long_answer_tells_too_that_a_thread_was_deleted(tmp_path: Path)
 
 
 @pytest.mark.parametrize("whole", [False, True])
-async def test_a_message_that_was_posted_is_delivered_before_the_lane_cuts_what_follows(whole: bool, tmp_path: Path) -> None:
+async def test_a_posted_message_is_delivered_before_the_lane_cuts_the_calls_after_it(whole: bool, tmp_path: Path) -> None:
     """A reply at the channel's root whose answer does not end, between two edits that hang."""
     said = json.dumps({"ok": True, "channel": CHANNEL, "ts": "1772000001.000001", "message": {"text": "x"}}).encode()
     posted = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (len(said) if whole else 9999) + said
@@ -288,7 +288,7 @@ async def test_a_message_that_was_posted_is_delivered_before_the_lane_cuts_what_
 
 
 @pytest.mark.parametrize("error", ["is_archived", "is_inactive", "channel_not_found", "not_in_channel"])
-async def test_a_thread_in_a_channel_that_is_closed_does_not_hold_up_the_one_of_the_same_name(error: str, tmp_path: Path) -> None:
+async def test_a_thread_in_a_closed_channel_does_not_delay_a_new_channel_of_the_same_name(error: str, tmp_path: Path) -> None:
     async with world(tmp_path, channel="#fraud-desk") as (slack, sink, _):
         await send(sink, event(at="10:00"))
         slack.archived, slack.channel = {CHANNEL}, "C0NEW"
@@ -319,7 +319,7 @@ async def test_any_other_answer_that_is_not_ok_is_not_delivered(said: bytes, tmp
         assert await SinkConversations(store, "desk", FakeClock()).find(CHANNEL, "sr-1") is None
 
 
-async def test_a_wrong_token_is_trouble_of_the_sink_and_shown_nowhere(tmp_path: Path) -> None:
+async def test_a_wrong_token_opens_the_breaker_and_is_shown_nowhere(tmp_path: Path) -> None:
     async with Slack() as slack:
         sink = sink_of(slack, tmp_path, None, token="xoxb-wrong-4Tq9")
         slack.instead = lambda method, body: api(ok=False, error="invalid_auth", you_sent="xoxb-wrong-4Tq9")
@@ -329,7 +329,7 @@ async def test_a_wrong_token_is_trouble_of_the_sink_and_shown_nowhere(tmp_path: 
     assert "4Tq9" not in repr(outcome)
 
 
-async def test_an_answer_that_is_longer_than_what_is_read_tells_its_thread_all_the_same(tmp_path: Path) -> None:
+async def test_an_answer_that_is_too_long_to_be_read_whole_still_tells_its_thread(tmp_path: Path) -> None:
     async with world(tmp_path) as (slack, sink, store):
         said: dict[str, Any] = {"ok": True, "channel": CHANNEL, "ts": "1772000001.000007", "message": {"text": "鑑" * 20_000}}
         slack.instead = lambda method, body: api(**said)
@@ -351,7 +351,9 @@ class Sick(Conversations):
         raise StoreError("the disk is full")
 
 
-async def test_a_database_that_tells_no_thread_costs_no_attempt_and_one_that_keeps_none_repeats_nothing(tmp_path: Path) -> None:
+async def test_a_database_that_cannot_find_a_thread_costs_no_attempt_and_one_that_cannot_keep_a_thread_repeats_nothing(
+    tmp_path: Path,
+) -> None:
     async with Slack() as slack:
         sink = sink_of(slack, tmp_path, Sick(reads=False))
         assert isinstance(await send(sink, event()), Defer)
@@ -371,7 +373,7 @@ async def test_without_a_store_each_message_stands_alone(tmp_path: Path) -> None
     assert len(slack.parents) == 2
 
 
-async def test_a_probe_with_a_token_asks_whose_it_is_and_posts_nothing(tmp_path: Path) -> None:
+async def test_a_probe_with_a_token_asks_slack_whose_it_is_and_posts_nothing(tmp_path: Path) -> None:
     async with Slack() as slack:
         found = await probe(config_of(slack), tmp_path, TOKEN=TOKEN)
         assert found.ok and f"127.0.0.1:{slack.port}" in found.detail and "token accepted as gateway of Acme" in found.detail
@@ -383,7 +385,7 @@ async def test_a_probe_with_a_token_asks_whose_it_is_and_posts_nothing(tmp_path:
     assert {method for method, _ in slack.calls} == {"auth.test"} and slack.messages == {}
 
 
-def test_events_of_a_service_request_go_one_after_the_other_with_a_token_unless_it_is_written_otherwise() -> None:
+def test_events_of_a_service_request_go_one_after_the_other_with_a_token_unless_ordering_says_otherwise() -> None:
     by_token = {"token": ref("TOKEN"), "channel": CHANNEL}
     assert SlackConfig(**by_token).by_sr  # type: ignore[arg-type]
     assert not SlackConfig(**by_token, ordering="none").by_sr  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""No template takes the process with it, and none lets a payload mark anything up: each is tried in a process of its own."""
+"""No template can abort the process, and none lets a payload add markup: each is tried in a process of its own."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _VALUES = ["'a b'", "'%99999999999d'", "'%.99999999999f'", "[1, 2]", "{'a': 1}",
 
 
 def survive(sources: list[str], folder: Path) -> None:
-    """Load and render each of them in one child, which an abort ends: the last line names the one that did it."""
+    """Load and render each template in one child process. If one aborts it, the last line names that template."""
     child = subprocess.run(
         [sys.executable, "-c", _CHILD, str(folder / "t")], input=json.dumps(sources), capture_output=True, text=True, timeout=120
     )
@@ -59,7 +59,7 @@ def survive(sources: list[str], folder: Path) -> None:
     assert child.stdout.endswith("all done\n")
 
 
-def test_no_filter_ends_the_process_whatever_it_is_given(tmp_path: Path) -> None:
+def test_no_filter_ends_the_process_for_any_argument(tmp_path: Path) -> None:
     names = sorted(NATIVE_FILTERS | BOUNDED_FILTERS)
     calls = [f"{{{{ {value}|{name} }}}}" for name, value in product(names, _VALUES)]
     calls += [f"{{{{ {value}|{name}({number}) }}}}" for name, value, number in product(names, _VALUES[:6], _NUMBERS)]
@@ -133,14 +133,14 @@ def test_no_template_ends_the_process(source: str, tmp_path: Path) -> None:
 
 
 class _Running(FakeClock):
-    """A clock that a millisecond passes on at each look."""
+    """A clock that moves on by a millisecond at each look."""
 
     def monotonic(self) -> float:
         self.advance(0.001)
         return self.passed
 
 
-def test_a_rendering_ends_when_it_has_had_its_time(tmp_path: Path) -> None:
+def test_a_rendering_ends_when_its_time_is_over(tmp_path: Path) -> None:
     payload = {"event_type": "t", "x": list(range(2000))}
     source = "{% for i in range(20000) %}{% if -1 in event.x %}{% endif %}{% endfor %}"
     assert "takes longer than 1 s" in _rendered(tmp_path, SLACK, source, payload, _Running()).failed
@@ -152,7 +152,7 @@ def test_a_template_reads_no_event_that_is_too_large_for_it(tmp_path: Path) -> N
     assert _rendered(tmp_path, SLACK, "{{ headline }}", payload).failed == ""
 
 
-def test_a_fault_inside_the_engine_costs_the_template_and_no_more(tmp_path: Path) -> None:
+def test_a_fault_inside_the_engine_costs_only_the_template(tmp_path: Path) -> None:
     (file := tmp_path / "t").write_text("{{ headline }}")
     template = Template(SLACK, "en", str(file))
     template._environments = {escape_slack: Environment(templates={"text": "{% for i in [1] %}{{ loop.cycle() }}{% endfor %}"})}
@@ -187,11 +187,11 @@ def test_every_filter_of_this_minijinja_is_known_or_refused() -> None:
         ("{{ {'a': {}} }}{# {{ x|pprint }} #}", "{{ {'a': {}} }}{# {{ x|pprint }} #}"),
     ],
 )
-def test_only_what_grows_is_rewritten(source: str, after: str) -> None:
+def test_only_expressions_that_can_grow_are_rewritten(source: str, after: str) -> None:
     assert re.sub(r"\s+", " ", bounded(source)) == re.sub(r"\s+", " ", after)
 
 
-def test_a_tag_is_short() -> None:
+def test_a_tag_that_is_too_long_is_refused() -> None:
     assert bounded("{{ " + "+".join("1" * (MOST_TOKENS // 2)) + " }}")
     with pytest.raises(Refused, match="split it"):
         bounded("\n{{ " + "+".join("1" * MOST_TOKENS) + " }}")
@@ -248,7 +248,7 @@ def _rendered(folder: Path, kind: TemplateKind, source: str, payload: dict[str, 
 
 
 @given(x=_payloads, y=_payloads, ways=st.lists(st.sampled_from(_WAYS), min_size=1, max_size=4))
-def test_no_payload_marks_anything_up_by_whatever_expression(
+def test_no_expression_lets_a_payload_add_markup(
     tmp_path_factory: pytest.TempPathFactory, x: Any, y: Any, ways: list[str]
 ) -> None:
     folder = tmp_path_factory.mktemp("own")

@@ -81,7 +81,7 @@ def test_a_file_without_blocks_is_the_text_and_the_page_is_made_of_it(tmp_path: 
     assert "Legitmark" in str(parsed(mail.raw)["Subject"])
 
 
-def test_a_block_in_a_comment_is_none(tmp_path: Path) -> None:
+def test_a_block_in_a_comment_does_not_count(tmp_path: Path) -> None:
     said = rendered(tmp_path / "t", "{# e.g. {% block text %} #}Hello {{ item }}, my words", of("authentic"))
     assert (said.parts["text"], said.failed) == ("Hello ITEM-1042, my words", "")
 
@@ -92,7 +92,7 @@ def test_a_file_can_add_to_what_is_built_in(tmp_path: Path) -> None:
     assert said.endswith("\nAsk desk 7.")
 
 
-def test_a_file_escapes_what_comes_from_an_event_in_its_html_and_for_slack(tmp_path: Path) -> None:
+def test_a_file_escapes_the_values_of_an_event_in_html_and_for_slack(tmp_path: Path) -> None:
     hostile = of("authentic", reference_id="<!channel> & <b>")
     page = rendered(tmp_path / "t", "{% block html %}<i>{{ item }}</i>{% endblock %}", hostile).parts["html"]
     assert page == "<i>&lt;!channel&gt; &amp; &lt;b&gt;</i>"
@@ -100,7 +100,7 @@ def test_a_file_escapes_what_comes_from_an_event_in_its_html_and_for_slack(tmp_p
     assert text == "*&lt;!channel&gt; &amp; &lt;b&gt;* &lt;!channel&gt; &amp; &lt;b&gt;"
 
 
-def test_a_subject_of_a_file_is_one_header(tmp_path: Path) -> None:
+def test_a_subject_from_a_file_is_one_header(tmp_path: Path) -> None:
     hostile = of("authentic", certificate="x\r\nBcc: victim@example.com")
     mail = mail_of(tmp_path, "{% block subject %}{{ event.certificate }}\nBcc: b@example.com{% endblock %}", hostile)
     assert mail.failed == ""
@@ -123,7 +123,7 @@ def test_a_subject_of_a_file_is_one_header(tmp_path: Path) -> None:
         ("{{ debug() }}", 'mail.jinja:1: a template has no function "debug"'),
     ],
 )
-def test_a_file_that_can_not_work_says_where(text: str, said: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_work_is_refused_with_its_line(text: str, said: str, tmp_path: Path) -> None:
     file = tmp_path / "mail.jinja"
     file.write_text(text)
     with pytest.raises(TemplateProblem) as caught:
@@ -131,7 +131,7 @@ def test_a_file_that_can_not_work_says_where(text: str, said: str, tmp_path: Pat
     assert str(caught.value).startswith(f"{tmp_path}/{said}")
 
 
-def test_a_file_that_is_no_text_says_where(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "t").write_bytes(b"one\ntwo \xff\n")
     with pytest.raises(TemplateProblem, match=r"t:2: is not UTF-8"):
         Template(MAIL, "en", str(tmp_path / "t"))
@@ -139,7 +139,7 @@ def test_a_file_that_is_no_text_says_where(tmp_path: Path) -> None:
         Template(MAIL, "en", str(tmp_path))
 
 
-def test_what_fails_for_some_events_is_found_before_they_come(tmp_path: Path) -> None:
+def test_a_failure_for_some_events_is_found_before_they_come(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("{% for photo in photos %}\n{{ photo.name }}{% endfor %}")
     failing = list(Template(MAIL, "en", str(tmp_path / "t")).trial())
     assert [name for name, _, _ in failing] == ["needs_resubmission", "needs_resubmission_ja", "needs_resubmission_coded"]
@@ -157,7 +157,7 @@ def test_what_fails_for_some_events_is_found_before_they_come(tmp_path: Path) ->
         ("{% for i in range(3000) %}{{ 'x' * 200000 }}{% endfor %}", "says more than 4 MiB"),
     ],
 )
-def test_where_a_file_fails_at_run_time_the_built_in_template_stands_in(text: str, why: str, tmp_path: Path) -> None:
+def test_the_built_in_template_replaces_a_file_that_fails_at_run_time(text: str, why: str, tmp_path: Path) -> None:
     said = rendered(tmp_path / "t", text, of("authentic"))
     assert why in said.failed
     assert said.own == frozenset()
@@ -165,7 +165,7 @@ def test_where_a_file_fails_at_run_time_the_built_in_template_stands_in(text: st
     assert "<h1" in said.parts["html"]
 
 
-async def test_a_mail_whose_template_fails_is_sent_all_the_same_and_its_outcome_says_so(tmp_path: Path) -> None:
+async def test_a_mail_whose_template_fails_is_still_sent_and_its_outcome_says_so(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("{{ event.certificate.number }}")
     async with MailServer() as server:
         config: EmailConfig = msgspec.structs.replace(CONFIG, port=server.port, template=str(tmp_path / "t"))

@@ -1,4 +1,4 @@
-"""The authorities of this host are read once for all sinks, and again once their file is another one."""
+"""The authorities of this host are read once for all sinks, and again once their file changes."""
 
 from __future__ import annotations
 

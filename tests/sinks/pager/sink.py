@@ -14,7 +14,7 @@ from tests.sinks.pager.config import PagerConfig
 
 
 def read_prefix(file: Path) -> str:
-    """Raises ValueError."""
+    """Return the text of the file. Raises ValueError."""
     try:
         return read_regular(file, 1024).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -62,7 +62,7 @@ class PagerSink:
                 return Retry(Reason.PROTOCOL, f"{place}: the answer is none of a pager service")
 
     async def aclose(self) -> None:
-        """Each page has a connection of its own: nothing is kept."""
+        """Do nothing: each page has a connection of its own."""
 
     async def _exchange(self, line: bytes) -> bytes:
         """Send one line and return the answer, which is empty if the service closes the connection."""
