@@ -151,8 +151,8 @@ class Reloads:
         """
         running = self._running.config.file
         if file is not None and not _is_same(file, running):
-            message = f"is not the file of the gateway that answers: that is {running}"
-            raise ConfigError(file, [Problem(file=file, place="file", wrong=message)])
+            wrong = f"is not the file that the running gateway reads, which is {running}"
+            raise ConfigError(file, [Problem(file=file, place="file", wrong=wrong)])
         async with self._one_at_a_time, nullcontext() if dry_run else self._systemd.reloading():
             try:
                 new, fixed, changes = await self._read()
@@ -169,8 +169,8 @@ class Reloads:
                 raise
             except Exception:
                 self._log.exception("reload.bug", actor=actor)
-                message = "could not be used: a bug in the gateway"
-                problem = Problem(file=str(self._running.config.file), place="file", wrong=message)
+                wrong = "could not be used because of a bug in the gateway; its log has the traceback"
+                problem = Problem(file=str(self._running.config.file), place="file", wrong=wrong)
                 refused = ConfigError(problem.file, [problem])
                 if not dry_run:
                     await self._refused(refused, actor)
@@ -211,8 +211,9 @@ class Reloads:
                 with short_turns():
                     found = await run_in_thread(read, "reload")
         except TimeoutError:
-            message = f"was not read within {self.read_seconds:g} s: it, or a file that it names, is a pipe, or its disk hangs"
-            raise ConfigError(str(file), [Problem(file=str(file), place="file", wrong=message)]) from None
+            why = "the file, or one that it names, is a pipe or lies on a disk that hangs"
+            wrong = f"was not read within {self.read_seconds:g} s: {why}"
+            raise ConfigError(str(file), [Problem(file=str(file), place="file", wrong=wrong)]) from None
         self._memo = memo
         return found
 
@@ -252,12 +253,10 @@ class Reloads:
         detail = "; ".join(problems)[:_MOST_DETAIL]
         self._audit.step(ConfigRefused(detail=detail, actor=str(actor), claimed=claim_of(actor)))
         self._metrics.config_refused()
-        hint = (
-            "try again when the store takes something"
-            if isinstance(error, StoreError)
-            else "mend the file; the running one goes on"
-        )
-        self._log.error("config.refused", actor=actor, problems=problems, do=hint)
+        do = "correct the file and reload; until then the running configuration stays in effect"
+        if isinstance(error, StoreError):
+            do = "reload again once the store accepts writes"
+        self._log.error("config.refused", actor=actor, problems=problems, do=do)
         await self._written()
 
     async def _written(self) -> None:

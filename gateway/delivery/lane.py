@@ -138,7 +138,7 @@ class Lane:
         self.gates.change(breaker, rate)
         if self._absent:
             self._absent = False
-            self.gates.clock_jumped()  # it may have, and nobody told a lane that had left
+            self.gates.clock_jumped()  # it may have jumped meanwhile: a lane that has left is not told
         self._look_for_expired_at = 0.0
         self.refresh()
         return self._attempts.slot.use(sink)
@@ -196,6 +196,7 @@ class Lane:
         return True
 
     async def _start_ready(self, sends: asyncio.TaskGroup) -> float | None:
+        """Claim deliveries if memory has none, and start as many as may go. Returns what `step` returns."""
         waiting, now = self.waiting, self._clock.now()
         if waiting.next_due is not None and waiting.next_due <= now:
             waiting.next_due = None
@@ -206,7 +207,7 @@ class Lane:
             await waiting.refill(lambda room: self._claim(now, room))
         wait = self._start_waiting(sends)
         if self._settings.by_sr and waiting:
-            waiting.forget()  # an earlier event of its service request may come before it can go
+            waiting.forget()  # an earlier event of the same service request may come before these can go
         if wait is not None:
             return wait
         if waiting.backlog and self._free():
@@ -233,10 +234,10 @@ class Lane:
         return None
 
     async def _probe(self, sends: asyncio.TaskGroup) -> float | None:
-        """Make one attempt to see whether the sink is back.
+        """Make one attempt to see whether the sink is back. Returns what `step` returns.
 
-        The next probe takes another delivery: one that failed is due again only then, after all that wait already, so that a
-        poisoned one cannot keep the breaker open.
+        The next probe takes another delivery, because one that failed comes due after all that wait already. So a delivery that
+        always fails cannot keep the breaker open.
         """
         if self._in_flight:
             return None
@@ -252,6 +253,7 @@ class Lane:
         return None
 
     async def _give_up_expired(self) -> None:
+        """End the deliveries that are older than `give_up_after`, now and then."""
         if self._clock.monotonic() < self._look_for_expired_at:
             return
         policy, limit = self._settings.policy, _GIVEN_UP_AT_ONCE
@@ -306,7 +308,7 @@ class Lane:
             self._in_flight.pop(owed.seq, None)
             self.waiting.memory.give(owed.size)
             if self._settings.by_sr or changes != self.waiting.changes:
-                # The next one of its service request may go now; or it was replayed while it counted as in flight.
+                # The next delivery of its service request may go now; or this one was replayed while it was in flight.
                 self.waiting.backlog = True
             self._wake.set()
 

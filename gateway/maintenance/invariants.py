@@ -84,7 +84,9 @@ class Invariants:
             if late > _OVERDUE and lane.idle:
                 lane.refresh()
                 self._metrics.violation("overdue")
-                self._log.error("invariant.overdue", sink=name, seconds=round(late, 1), do="report this: the lane is free")
+                self._log.error(
+                    "invariant.overdue", sink=name, seconds=round(late, 1), do="report this as a bug: the lane was free"
+                )
 
     async def _check_open_deliveries(self) -> set[str]:
         """Compare the counters of each sink with its open deliveries in one read. Returns the sinks that it checked."""
@@ -106,7 +108,7 @@ class Invariants:
 
     def _report(self, sink: str, what: str, kept: tuple[int, int], counted: object) -> None:
         self._metrics.violation("counters")
-        self._log.error("invariant.counters", sink=sink, what=what, kept=kept, counted=counted, do="report this")
+        self._log.error("invariant.counters", sink=sink, what=what, kept=kept, counted=counted, do="report this as a bug")
 
 
 class _Walk:

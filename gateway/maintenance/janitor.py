@@ -83,7 +83,11 @@ class Janitor:
         except StoreError as error:
             was_refused, self._refused = self._refused, True
             if not was_refused:
-                self._log.error("store.refusing", error=str(error), do="webhooks are answered 503, and deliveries wait")
+                self._log.error(
+                    "store.refusing",
+                    error=str(error),
+                    do="make room or mend the disk: until then webhooks are answered 503, and deliveries wait",
+                )
             return _TICK
         was_refused, self._refused = self._refused, False
         if was_refused:

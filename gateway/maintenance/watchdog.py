@@ -96,7 +96,10 @@ class Watchdog:
             if pulse.what not in before:
                 self._metrics.violation("stuck")
                 self._log.error(
-                    "watchdog.stuck", what=pulse.what, **pulse.ids, do="report this; where WatchdogSec= is set, systemd restarts"
+                    "watchdog.stuck",
+                    what=pulse.what,
+                    **pulse.ids,
+                    do="report this as a bug; systemd restarts the gateway if WatchdogSec= is set",
                 )
         if before and not stuck:
             self._log.info("watchdog.recovered", what=sorted(before))
