@@ -23,16 +23,17 @@ class Readiness:
         self._audit = audit
         self._space = space
         self._metrics = metrics
+        self._serving = False
         self._addresses: Sequence[str] = ()
 
     def serve_on(self, addresses: Sequence[str]) -> None:
         """Note that the gateway listens for webhooks on these addresses."""
-        self._addresses = addresses
+        self._serving, self._addresses = True, addresses
 
     def reasons(self) -> list[str]:
         """Why the gateway is not ready; empty while it is."""
         reasons = []
-        if not self._addresses or self._stop.is_set():
+        if not self._serving or self._stop.is_set():
             reasons.append("starting or stopping")
         if self._audit.failing:
             reasons.append("the audit log can't be written")
