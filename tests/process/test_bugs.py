@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -148,8 +147,7 @@ async def test_a_bug_at_the_start_ends_the_gateway_with_70_and_a_traceback_witho
     plant: str, receiver: Receiver, mailbox: Mailbox, tmp_path: Path
 ) -> None:
     running = configured(tmp_path, receiver, mailbox, plant)
-    with pytest.raises(AssertionError, match="it ended"):
-        await asyncio.to_thread(running.start)
+    running.launch()  # a worker that dies at once may do so right after the gateway is ready
     assert await running.exit_code() == 70
     assert "RuntimeError: planted" in running.stderr() and "this is a bug in the gateway" in running.stderr()
     assert_no_secret(running.stderr())

@@ -165,7 +165,7 @@ main()
         ("gateway.delivery.attempt", "Attempts", "_settle"),
         ("gateway.observability.audit", "AuditLog", "write"),
         ("gateway.maintenance.janitor", "Janitor", "step"),
-        ("gateway.store.sqlite.store", "Store", "step"),
+        ("gateway.store.sqlite.group_commit", "GroupCommit", "step"),
     ],
     ids=["lane", "an attempt of a lane", "audit", "janitor", "store"],
 )
