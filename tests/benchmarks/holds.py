@@ -21,11 +21,11 @@ from gateway.control import replay
 from gateway.core.records import Step
 from gateway.core.selection import Target
 from gateway.maintenance import janitor
-from gateway.store.sqlite import operations, purging, reads, unlogged, writes
+from gateway.store.sqlite import claims, counting, operations, ordering, purging, sink_rows, unlogged
 from gateway.store.sqlite import store as slices
+from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.migrations import Upgrade, migrate
-from gateway.store.sqlite.timeline import Timeline
-from gateway.store.sqlite.writes import Changes
+from gateway.store.sqlite.timeline import Timeline, keep_time
 
 START_MS = 1_760_000_000_000
 _BOUND_MS = 50.0
@@ -85,16 +85,16 @@ def operations_of(connection: sqlite3.Connection) -> Iterator[tuple[str, Slice]]
     """What an operation is called, and its slices, in an order in which each finds its rows."""
     now = START_MS / 1000 + 100
     timeline = Timeline(0, now)
-    absent, present = (partial(operations.note_absences, present=names, now=now) for names in ((), ("erp",)))
+    absent, present = (partial(sink_rows.note_absences, present=names, now=now) for names in ((), ("erp",)))
     yield "a sink leaves", _once(absent)
     yield "a sink returns", _once(present)
     timeline.jump(86_400.0)
-    yield "the clock jumps", _once(partial(operations.keep_time, jumped_ms=timeline.jumped_ms, seen=now))
+    yield "the clock jumps", _once(partial(keep_time, jumped_ms=timeline.jumped_ms, seen=now))
     yield "due times beyond the longest back-off", _clamp(now + 1000)
     yield 'ordering becomes "sr"', _order()
-    yield "an ordered claim", _read(partial(reads.claim, sink="erp", now=now, limit=64, busy=(), by_sr=True))
-    yield "any claim", _read(partial(reads.claim, sink="erp", now=now, limit=64, busy=()))
-    yield "a look for what has expired", _read(partial(reads.expired, sink="erp", before=now, limit=100, busy=()))
+    yield "an ordered claim", _read(partial(claims.claim, sink="erp", now=now, limit=64, busy=(), by_sr=True))
+    yield "any claim", _read(partial(claims.claim, sink="erp", now=now, limit=64, busy=()))
+    yield "a look for what has expired", _read(partial(claims.expired, sink="erp", before=now, limit=100, busy=()))
     sinks = [f"sink-{number:03}" for number in range(50)]
     unrouted = [Target(seq, sink) for seq in range(1001, 2001) for sink in sinks]
     yield "replay --unrouted to 50 sinks", _act(unrouted, partial(operations.add_or_reopen, states=("dead",)))
@@ -126,11 +126,11 @@ def _clamp(latest: float) -> Slice:
 
 
 def _order() -> Slice:
-    after: Any = operations.BEGINNING
+    after: Any = ordering.BEGINNING
 
     def order(connection: sqlite3.Connection) -> bool:
         nonlocal after
-        after = operations.bring_into_order(connection, Changes(), sink="erp", after=after, size=slices._SLICE)
+        after = ordering.bring_into_order(connection, Changes(), sink="erp", after=after, size=slices._SLICE)
         return after is not None
 
     return order
@@ -144,7 +144,7 @@ def _act(targets: list[Target], change: Callable[..., list[Target]]) -> Slice:
         changes = Changes()
         changed = change(connection, targets=targets[at : at + replay._SLICE], now=START_MS / 1000, changes=changes)
         unlogged.note(connection, [Step(one.seq, "delivery.replayed", START_MS, one.sink, actor="ann") for one in changed])
-        writes.count(connection, changes)
+        counting.count(connection, changes)
         at += replay._SLICE
         return at < len(targets)
 
@@ -159,7 +159,7 @@ def _purge(before: float) -> Slice:
         changes = Changes()
         purging.purge_threads(connection, janitor.PURGED_AT_ONCE, before)
         purged = purging.purge(connection, after, janitor.PURGED_AT_ONCE, before, changes)
-        writes.count(connection, changes)
+        counting.count(connection, changes)
         after = purged.last
         return purged.any_old and not purged.at_end
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from gateway.core.selection import Selection, Target
 from gateway.store.sqlite import connection as opening
-from gateway.store.sqlite import named, queries
+from gateway.store.sqlite import named_messages, queries
 from gateway.store.sqlite.migrations import Upgrade, migrate
 from gateway.store.sqlite.overview import overview
 
@@ -97,9 +97,9 @@ def questions(messages: int) -> Iterator[tuple[str, Ask, Any]]:
                 parts = [f" --{name} {value}" for name, value in (("state", state), ("sink", sink)) if value is not None]
                 yield f"deliveries{''.join(parts)}{said}", _deliveries(chosen), Target(0, "")
     for text in (f"{messages // 2:032x}", f"msg_{messages // 2}", "sr-77", "BAG-77", "BAG-none"):
-        yield f"show {text}", _named(named.exactly, text), 0
+        yield f"show {text}", _named(named_messages.exactly, text), 0
     for text in ("msg_99", "msg_", "0", "sr-1", "none"):
-        yield f"show {text} (a beginning)", _named(named.begun, text), 0
+        yield f"show {text} (a beginning)", _named(named_messages.begun, text), 0
     yield "status", lambda connection, _: (len(overview(connection).counts), None), 0
     yield "backtest", _routing, 0
 
@@ -120,7 +120,7 @@ def _deliveries(selection: Selection) -> Ask:
     return ask
 
 
-def _named(look: Callable[..., named.Found], text: str) -> Ask:
+def _named(look: Callable[..., named_messages.Found], text: str) -> Ask:
     def ask(connection: sqlite3.Connection, after: Any) -> tuple[int, Any]:
         seqs, go_on = look(connection, text, after)
         return len(seqs), go_on

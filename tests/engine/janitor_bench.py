@@ -24,8 +24,8 @@ from gateway.maintenance.janitor import Janitor
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
+from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.store import SqliteStore
-from gateway.store.sqlite.writes import Changes
 from tests.fakes import FakeClock
 from tests.support.maintenance import maintenance_of
 

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.selection import Target
 from gateway.store.sqlite import operations
-from gateway.store.sqlite.writes import Changes
+from gateway.store.sqlite.counting import Changes
 from tests.engine.janitor_bench import House, alarms, an_hour, keeping_house, violations
 from tests.fakes import FakeClock
 from tests.store.kit import assert_counters_right

@@ -25,7 +25,7 @@ from gateway.observability.audit import AuditLog
 from gateway.store.conversations import SinkConversations
 from gateway.store.sqlite import operations
 from gateway.store.sqlite.batch import Batch
-from gateway.store.sqlite.writes import Changes
+from gateway.store.sqlite.counting import Changes
 from tests.benchmarks.holds import START_MS, build
 from tests.engine.bench import Bench, TroubledStore, working
 from tests.engine.lanes_bench import House

@@ -23,7 +23,7 @@ from gateway.delivery.world import LaneSettings, LaneWorld
 from gateway.ingest.rejections import MOST_NAMED, WINDOW
 from gateway.maintenance import invariants
 from gateway.store.sqlite import operations
-from gateway.store.sqlite.writes import Changes
+from gateway.store.sqlite.counting import Changes
 from tests.engine.janitor_bench import RETENTION, House, alarms, an_hour, keeping_house, violations
 from tests.fakes import FakeClock, FakeSink, notices_for
 from tests.support.waiting import PATIENCE, until

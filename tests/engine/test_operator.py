@@ -26,7 +26,7 @@ from gateway.delivery.lane import Lane
 from gateway.delivery.world import LaneSettings, LaneWorld
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
-from gateway.store.sqlite import named
+from gateway.store.sqlite import named_messages
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START, FakeClock, FakeSink, notices_for
 
@@ -135,7 +135,7 @@ def _with(act: Act, after: Target | None) -> Act:
 
 def few_to_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let one page of the messages that an id stands for hold three of them."""
-    for module in (ids, named):
+    for module in (ids, named_messages):
         monkeypatch.setattr(module, "MOST_NAMED", 3)
 
 

@@ -16,8 +16,9 @@ from gateway.core.outcome import Delivered
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.maintenance.clock_jumps import LaneClock
-from gateway.store.sqlite import operations, reads
+from gateway.store.sqlite import sink_rows
 from gateway.store.sqlite.store import SqliteStore
+from gateway.store.sqlite.timeline import read_timeline
 from tests.engine.aging_bench import LONGEST, House, aging
 from tests.engine.bench import DAY, FAILS, HOUR
 from tests.fakes import START, FakeClock
@@ -113,10 +114,10 @@ async def test_a_jump_that_a_full_disk_hindered_from_being_put_right_is_put_righ
         clock.advance(1.0)
     before = await house.rows("due_ms")
     assert house.said("clock.jumped") == 1
-    assert await house.store.read(reads.timeline) == (0, START)
+    assert await house.store.read(read_timeline) == (0, START)
     house.store.full = False
     await house.keeper.step()
-    assert await house.store.read(reads.timeline) == (round(-DAY * 1000), clock.now())
+    assert await house.store.read(read_timeline) == (round(-DAY * 1000), clock.now())
     assert house.said("clock.jumped") == 1 and before == await house.rows("due_ms")
     await house.pass_time(1.1 * HOUR + 20)
     assert await house.states() == ["delivered"] * 2
@@ -143,7 +144,7 @@ async def test_while_a_jump_ahead_cannot_be_put_right_nothing_is_given_up_and_th
         await house.keeper.step()
         clock.advance(1.0)
     assert await house.rows("state, since_ms") == [("queued", since)]
-    assert (await house.store.read(reads.timeline))[0] == round(DAY * 1000)
+    assert (await house.store.read(read_timeline))[0] == round(DAY * 1000)
 
 
 # --- what is old
@@ -200,7 +201,7 @@ async def test_the_time_of_a_sink_that_is_away_stands_still_until_its_name_is_ba
 async def note(store: SqliteStore, present: tuple[str, ...], clock: FakeClock) -> None:
     """As a start does, of the sinks in its configuration."""
     now = store.timeline.stored(clock.now())
-    await store.change(lambda link, changes: operations.note_absences(link, changes, present=present, now=now))
+    await store.change(lambda link, changes: sink_rows.note_absences(link, changes, present=present, now=now))
 
 
 # --- the clock itself

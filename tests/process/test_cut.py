@@ -15,9 +15,9 @@ _SLOW_DISK = """
 import sys, time
 from pathlib import Path
 from gateway.cli import main
-from gateway.store.sqlite import writes
+from gateway.store.sqlite import accept_settle
 
-whole = writes.settle
+whole = accept_settle.settle
 
 def settle(connection, batch, changes):
     done = whole(connection, batch, changes)
@@ -26,7 +26,7 @@ def settle(connection, batch, changes):
         time.sleep(1.5)
     return done
 
-writes.settle = settle
+accept_settle.settle = settle
 sys.argv[1:] = ["serve", "--config", "gateway.toml"]
 main()
 """

@@ -16,7 +16,7 @@ from gateway.core import events
 from gateway.core.documents import KeptMessage
 from gateway.core.records import Accepted, Duplicate, Message, NewMessage
 from gateway.store.base import MOST_WAITING
-from gateway.store.sqlite import reads
+from gateway.store.sqlite import queries
 from tests.fakes import START
 from tests.store.kit import DAY, RETENTION, Trap, accepted, assert_counters_right, duplicate, looking, new, one, rows, serving
 from tests.support.webhooks import PAYLOADS
@@ -339,5 +339,5 @@ async def test_what_a_message_lacks_stays_absent(path: Path) -> None:
 
 async def kept(path: Path, message: Message) -> Message | None:
     with looking(path) as connection:
-        seq = reads.seq_of(connection, message.id)
-        return reads.messages_by_seq(connection, [seq]).get(seq) if seq is not None else None
+        seq = queries.seq_of(connection, message.id)
+        return queries.messages_after(connection, seq - 1, 1)[0].message if seq is not None else None

@@ -11,7 +11,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.store.sqlite import reads
+from gateway.store.sqlite import claims
 from gateway.store.sqlite.migrations import Upgrade, migrate
 
 _MOMENT = st.integers(0, 12)
@@ -53,9 +53,9 @@ def test_exactly_those_are_expired_that_are_old_enough_however_long_they_wait(
             for seq, (sink, state, since, _, _) in enumerate(deliveries, 1)
             if sink == "erp" and state == "queued" and since + (away or 0) <= before and seq not in busy
         }
-        found = [owed.seq for owed in reads.expired(connection, "erp", float(before), limit, busy)]
+        found = [owed.seq for owed in claims.expired(connection, "erp", float(before), limit, busy)]
         assert set(found) <= old.keys() and len(found) == len(set(found)) == min(limit, len(old))
-        everything = reads.expired(connection, "erp", float(before), 20, busy)
+        everything = claims.expired(connection, "erp", float(before), 20, busy)
         assert [owed.seq for owed in everything] == sorted(old, key=lambda seq: (old[seq], seq))
         assert all(owed.since == old[owed.seq] + (away or 0) for owed in everything)
 
@@ -64,4 +64,4 @@ def test_exactly_those_are_expired_that_are_old_enough_however_long_they_wait(
 def test_the_oldest_is_the_one_accepted_first(deliveries: list[tuple[str, str, int, int, bool]], away: int | None) -> None:
     with written(deliveries, away) as connection:
         times = [since + (away or 0) for sink, state, since, _, _ in deliveries if (sink, state) == ("erp", "queued")]
-        assert reads.oldest_since(connection, "erp") == min(times, default=None)
+        assert claims.oldest_since(connection, "erp") == min(times, default=None)

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.outcome import Defer, Delivered, Reason, Reject, Retry
 from gateway.core.records import Accepted, Claim, Owed
-from gateway.store.sqlite import reads
+from gateway.store.sqlite import claims, counting, queries
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import RETENTION, accepted, fill, looking, new, serving, settlement
@@ -153,10 +153,10 @@ async def test_an_acknowledged_message_is_claimable_at_once(path: Path) -> None:
 
 async def test_the_oldest_due_of_a_sink_is_known_without_a_claim(path: Path) -> None:
     async with serving(path) as store:
-        assert await store.read(lambda connection: reads.oldest_due(connection, "erp")) is None
+        assert await store.read(lambda connection: claims.oldest_due(connection, "erp")) is None
         await due_at(store, 30, 10, 20)
         await due_at(store, 1, sink="slack")
-        assert await store.read(lambda connection: reads.oldest_due(connection, "erp")) == START + 10
+        assert await store.read(lambda connection: claims.oldest_due(connection, "erp")) == START + 10
 
 
 class TestManyWaiting:
@@ -170,7 +170,7 @@ class TestManyWaiting:
         with looking(many) as connection:
             statements: list[str] = []
             connection.set_trace_callback(statements.append)
-            claim = reads.claim(connection, "erp", START + MANY, 500, frozenset(range(1, 65)))
+            claim = claims.claim(connection, "erp", START + MANY, 500, frozenset(range(1, 65)))
             connection.set_trace_callback(None)
             assert (seqs(claim), claim.more) == (list(range(65, 565)), True)
 
@@ -181,7 +181,7 @@ class TestManyWaiting:
                 assert "SCAN" not in steps
 
     @pytest.mark.parametrize(
-        "query", [lambda c: reads.oldest_due(c, "erp"), reads.counts, lambda c: reads.messages_after(c, MANY - 5, 3)]
+        "query", [lambda c: claims.oldest_due(c, "erp"), counting.counts, lambda c: queries.messages_after(c, MANY - 5, 3)]
     )
     async def test_no_other_read_of_a_running_gateway_walks_over_all_of_them(
         self, many: Path, query: Callable[[sqlite3.Connection], object]
@@ -194,7 +194,7 @@ class TestManyWaiting:
         costs = []
         for path in (few, many):
             with looking(path) as connection:
-                costs.append(steps(connection, lambda: reads.claim(connection, "erp", START + MANY, 500, ())))
+                costs.append(steps(connection, lambda: claims.claim(connection, "erp", START + MANY, 500, ())))
         assert costs[1] <= costs[0] * 1.2
 
     async def test_start_and_the_first_claim_read_a_small_part_of_the_file(self, many: Path) -> None:

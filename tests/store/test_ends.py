@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import StoreCorrupt, StoreLocked
-from gateway.store.sqlite import reads
+from gateway.store.sqlite import integrity
 from gateway.store.sqlite.migrations import scripts
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
@@ -220,7 +220,7 @@ class TestTheLongLook:
         try:
             assert store.after_unclean_end and store.unchecked
             with monkeypatch.context() as slow:
-                slow.setattr(reads, "quick_check", endless)
+                slow.setattr(integrity, "quick_check", endless)
                 checking = asyncio.create_task(store.quick_check())
                 await asyncio.to_thread(begun.wait, HANG)
                 checking.cancel()

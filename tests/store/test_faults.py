@@ -12,7 +12,7 @@ import pytest
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.outcome import Delivered
 from gateway.store.sqlite import connection as opening
-from gateway.store.sqlite.connection import translated
+from gateway.store.sqlite.sqlite_errors import translated
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import (

@@ -15,7 +15,7 @@ from gateway.core.breaker import BreakerState
 from gateway.core.outcome import Delivered, Reason, Reject, Retry
 from gateway.core.records import SinkState
 from gateway.core.selection import Target
-from gateway.store.sqlite import operations, reads
+from gateway.store.sqlite import operations, sink_rows, timeline
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import accepted, assert_counters_right, new, one, rows, serving, settlement
@@ -154,7 +154,7 @@ async def test_what_is_kept_of_a_lane_comes_back_as_it_was(tmp_path: Path) -> No
         await store.keep_sink("erp", first)
         await store.keep_sink("crm", SinkState())
     async with serving(tmp_path / "gateway.db") as store:
-        assert await store.read(reads.sink_states) == {"erp": first, "crm": SinkState()}
+        assert await store.read(sink_rows.sink_states) == {"erp": first, "crm": SinkState()}
 
 
 _acts = st.lists(
@@ -214,7 +214,7 @@ async def test_a_jump_of_the_wall_clock_changes_neither_age_nor_wait_and_no_row(
         await accepted(store, new("m1", sinks=("erp",), due=START + 10))
         before = rows(path, "SELECT * FROM deliveries")
         store.timeline.jump(jump)
-        await store.change(partial(operations.keep_time, jumped_ms=store.timeline.jumped_ms, seen=START + jump))
+        await store.change(partial(timeline.keep_time, jumped_ms=store.timeline.jumped_ms, seen=START + jump))
         await accepted(store, new("m2", sinks=("erp",), at=START + jump + 1, due=START + jump + 11))
         assert rows(path, "SELECT * FROM deliveries WHERE message = 1") == before
     async with serving(path) as store:  # the next life goes on by it
@@ -231,7 +231,7 @@ async def test_a_clock_that_went_back_between_two_lives_delays_nothing(tmp_path:
     path = tmp_path / "gateway.db"
     async with serving(path) as store:
         await accepted(store, new("m1", sinks=("erp",), due=START + 10))
-        await store.change(partial(operations.keep_time, jumped_ms=0, seen=START))
+        await store.change(partial(timeline.keep_time, jumped_ms=0, seen=START))
     async with serving(path) as store:
         now = START - 400 * 86400.0
         store.timeline.begin(now)
@@ -255,7 +255,7 @@ async def test_a_replay_while_its_sink_was_away_is_no_younger_than_now_when_it_i
         target = await dead(store, "m1")
 
         async def noted(now: float, *present: str) -> None:
-            await store.change(lambda link, changes: operations.note_absences(link, changes, present=present, now=now))
+            await store.change(lambda link, changes: sink_rows.note_absences(link, changes, present=present, now=now))
 
         await noted(START)
         await reopen(store, target)

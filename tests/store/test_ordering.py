@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.records import NewMessage, Owed
 from gateway.core.selection import Target
-from gateway.store.sqlite import operations, reads
+from gateway.store.sqlite import claims, operations, ordering, sink_rows
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import accepted, new, serving, settlement
@@ -49,11 +49,11 @@ async def replay(store: SqliteStore, seq: int) -> None:
 
 async def note_ordering(store: SqliteStore, in_order: tuple[str, ...]) -> None:
     """As the lanes do: what waits is brought into order, a slice at a time, before the sink counts as in order."""
-    for sink in await store.read(lambda link: operations.unordered(link, in_order=in_order, sinks=("erp",))):
-        after: operations.Place | None = operations.BEGINNING
+    for sink in await store.read(lambda link: sink_rows.unordered(link, in_order=in_order, sinks=("erp",))):
+        after: ordering.Place | None = ordering.BEGINNING
         while after is not None:
-            after = await store.change(partial(operations.bring_into_order, sink=sink, after=after, size=2))
-    await store.change(partial(operations.note_ordering, in_order=in_order, sinks=("erp",)))
+            after = await store.change(partial(ordering.bring_into_order, sink=sink, after=after, size=2))
+    await store.change(partial(sink_rows.note_ordering, in_order=in_order, sinks=("erp",)))
 
 
 async def deliver(store: SqliteStore, *seqs: int) -> None:
@@ -281,13 +281,13 @@ async def test_a_claim_costs_what_it_claims_however_many_wait_behind_the_first_o
         def steps(connection: sqlite3.Connection) -> list[int]:
             counted = []
             for query in (
-                partial(reads.claim, sink="erp", now=START, limit=16, busy=frozenset(), by_sr=True),
-                partial(reads.claim, sink="erp", now=START, limit=16, busy=frozenset()),
-                partial(reads.oldest_due, sink="erp", by_sr=True),
-                partial(reads.oldest_due, sink="erp"),
-                partial(reads.expired, sink="erp", before=START - 1.0, limit=100, busy=frozenset()),
-                partial(reads.expired, sink="erp", before=START + 400.0, limit=16, busy=frozenset()),
-                partial(reads.oldest_since, sink="erp"),
+                partial(claims.claim, sink="erp", now=START, limit=16, busy=frozenset(), by_sr=True),
+                partial(claims.claim, sink="erp", now=START, limit=16, busy=frozenset()),
+                partial(claims.oldest_due, sink="erp", by_sr=True),
+                partial(claims.oldest_due, sink="erp"),
+                partial(claims.expired, sink="erp", before=START - 1.0, limit=100, busy=frozenset()),
+                partial(claims.expired, sink="erp", before=START + 400.0, limit=16, busy=frozenset()),
+                partial(claims.oldest_since, sink="erp"),
             ):
                 number = 0
 

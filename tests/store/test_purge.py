@@ -14,8 +14,8 @@ from gateway.core.records import NewMessage, Settlement
 from gateway.core.retry import Transition
 from gateway.core.selection import MessageStatus, Target
 from gateway.store.sqlite import operations
+from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.store import SqliteStore
-from gateway.store.sqlite.writes import Changes
 from tests.fakes import START
 from tests.store.kit import DAY, accepted, assert_counters_right, duplicate, new, one, rows, serving, settlement
 

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.core.selection import Selection, Target
 from gateway.store.sqlite import connection as opening
-from gateway.store.sqlite import named, queries, walks
+from gateway.store.sqlite import named_messages, paging, queries
 from gateway.store.sqlite.overview import overview
 from tests.benchmarks.large import START_MS, STEP_MS, build
 
@@ -59,13 +59,13 @@ def most_counted() -> int:
 def reader(large: Path, monkeypatch: pytest.MonkeyPatch, most_counted: int) -> Iterator[sqlite3.Connection]:
     """Bounds are a twentieth of the real ones, as the table is a small part of a large one."""
     for module, name, value in (
-        (walks, "LOOKED_AT", 500),
-        (walks, "LOOKED_UP", 100),
-        (walks, "BLOCKS", 16),
-        (walks, "MOST_QUEUED", 400),
-        (walks, "MOST_COUNTED", most_counted),
-        (named, "MOST_NAMED", 50),
-        (named, "_FEW", 500),
+        (paging, "LOOKED_AT", 500),
+        (paging, "LOOKED_UP", 100),
+        (paging, "BLOCKS", 16),
+        (paging, "MOST_QUEUED", 400),
+        (paging, "MOST_COUNTED", most_counted),
+        (named_messages, "MOST_NAMED", 50),
+        (named_messages, "_FEW", 500),
     ):
         monkeypatch.setattr(module, name, value)
     with closing(opening.connect_reader(large)) as connection:
@@ -141,7 +141,7 @@ def test_messages(reader: sqlite3.Connection, window: str, status: str | None) -
 def test_deliveries(reader: sqlite3.Connection, window: str, state: str | None, sink: str | None) -> None:
     selection = msgspec.convert({"state": state, "sink": sink, **WINDOWS[window]}, Selection)
     watch = Watch(reader)
-    found = watch.whole(lambda after: walks.deliveries(reader, selection, None, after, 40), Target(0, ""))
+    found = watch.whole(lambda after: paging.deliveries(reader, selection, None, after, 40), Target(0, ""))
     watch.page(lambda: queries.deliveries(reader, selection, None, Target(0, ""), 40))
     watch.check()
     where, values = _conditions(selection, "state", "sink")
@@ -159,12 +159,12 @@ def test_the_deliveries_of_an_act(
     reader: sqlite3.Connection, most_queued: int, sink: str | None, states: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A replay or a discard that names no state still reads only what it could change, where an index tells that."""
-    monkeypatch.setattr(walks, "MOST_QUEUED", most_queued)
+    monkeypatch.setattr(paging, "MOST_QUEUED", most_queued)
     watch = Watch(reader)
     pages: list[Any] = []
 
     def page(after: Target) -> tuple[list[Target], Target | None]:
-        pages.append(found := walks.deliveries(reader, Selection(sink=sink), None, after, 200, states))
+        pages.append(found := paging.deliveries(reader, Selection(sink=sink), None, after, 200, states))
         return found
 
     found = watch.whole(page, Target(0, ""))
@@ -174,17 +174,17 @@ def test_the_deliveries_of_an_act(
     query = f"SELECT d.message, d.sink FROM deliveries d WHERE {where} AND d.state IN ({marks}) ORDER BY 1, 2"
     assert [(one.seq, one.sink) for one in found] == reader.execute(query, (*values, *states)).fetchall()
     if states == ("dead",):
-        assert len(pages) <= len(found) // walks.LOOKED_UP + 2, "not one for every 200 of all deliveries"
+        assert len(pages) <= len(found) // paging.LOOKED_UP + 2, "not one for every 200 of all deliveries"
 
 
 @pytest.mark.parametrize("text", [f"{MANY // 2:032x}", "msg_777", "sr-77", "BAG-77", "BAG-none", "0", "msg_", "sr-1", "none", ""])
 def test_the_messages_of_an_id(reader: sqlite3.Connection, text: str) -> None:
     watch = Watch(reader)
     raw = text.encode()
-    exact = watch.whole(lambda after: named.exactly(reader, text, after), 0)
+    exact = watch.whole(lambda after: named_messages.exactly(reader, text, after), 0)
     query = "SELECT seq FROM messages WHERE id = ?1 OR sender_id = ?2 OR sr_uuid = ?2 OR reference_id = ?2 ORDER BY seq"
     assert [(seq,) for seq in exact] == reader.execute(query, (text, raw)).fetchall()
-    begun = watch.whole(lambda after: named.begun(reader, text, after), 0)
+    begun = watch.whole(lambda after: named_messages.begun(reader, text, after), 0)
     query = (
         "SELECT seq FROM messages WHERE substr(id, 1, ?1) = ?2 OR substr(sender_id, 1, ?1) = ?3 OR substr(sr_uuid, 1, ?1) = ?3"
         " ORDER BY seq"
@@ -196,7 +196,7 @@ def test_the_messages_of_an_id(reader: sqlite3.Connection, text: str) -> None:
 def test_all_deliveries_of_many_messages(reader: sqlite3.Connection) -> None:
     seqs = list(range(11, MANY, 400))
     watch = Watch(reader)
-    found = watch.whole(lambda after: walks.deliveries(reader, Selection(state="dead"), seqs, after, 40), Target(0, ""))
+    found = watch.whole(lambda after: paging.deliveries(reader, Selection(state="dead"), seqs, after, 40), Target(0, ""))
     watch.check()
     marks = ",".join(map(str, seqs))
     query = f"SELECT message, sink FROM deliveries WHERE state = 'dead' AND message IN ({marks}) ORDER BY 1, 2"

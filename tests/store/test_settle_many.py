@@ -13,9 +13,9 @@ import pytest
 from gateway.core.outcome import Delivered
 from gateway.core.records import Attempt, NewMessage, Settlement
 from gateway.core.retry import Transition
-from gateway.store.sqlite import writes
+from gateway.store.sqlite import accept_settle
+from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.migrations import Upgrade, migrate
-from gateway.store.sqlite.writes import Changes
 from tests.fakes import START
 from tests.store.kit import new
 from tests.store.test_settle import random_settlement
@@ -30,7 +30,7 @@ def database() -> sqlite3.Connection:
         migrate(connection, Path(folder) / "gateway.db", Upgrade())
     made = [new(f"msg_{number}", sinks=SINKS, at=START + number) for number in range(MESSAGES)]
     ordered = [NewMessage(one.message, "accepted", None, one.deliveries, frozenset({"ordered"})) for one in made]
-    writes.accept(connection, ordered, 1e6, Changes())
+    accept_settle.accept(connection, ordered, 1e6, Changes())
     return connection
 
 
@@ -53,8 +53,8 @@ def test_settlements_of_one_commit_do_what_they_do_one_by_one(seed: int) -> None
     with closing(database()) as together, closing(database()) as single:
         for batch in batches:
             changes, alone = Changes(), Changes()
-            held = writes.settle(together, batch, changes)
-            assert held == [one for each in batch for one in writes.settle(single, [each], alone)]
+            held = accept_settle.settle(together, batch, changes)
+            assert held == [one for each in batch for one in accept_settle.settle(single, [each], alone)]
             assert {key: number for key, number in changes.items() if number} == {
                 key: number for key, number in alone.items() if number
             }
@@ -72,5 +72,5 @@ def test_a_commit_settles_in_few_statements_whatever_their_number() -> None:
     texts: list[str] = []
     with closing(database()) as connection:
         connection.set_trace_callback(texts.append)
-        assert all(writes.settle(connection, batch, Changes()))
+        assert all(accept_settle.settle(connection, batch, Changes()))
     assert len(texts) <= 3 * len(batch).bit_length()

@@ -15,7 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import StoreFailed
-from gateway.store.sqlite.standing import Standing
+from gateway.store.sqlite.file_watch import Standing
 from gateway.store.sqlite.store import SqliteStore
 from tests.store.kit import RETENTION, accepted, new, serving
 

@@ -20,7 +20,7 @@ from gateway.core.conversation import Conversation
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.records import Accepted, Message, NewMessage, SinkState
 from gateway.core.selection import MessageStatus, Target
-from gateway.store.sqlite import conversations, operations
+from gateway.store.sqlite import conversations, operations, sink_rows
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import DAY, settlement
@@ -95,8 +95,8 @@ async def _write(store: SqliteStore) -> None:
     await change(lambda c, ch: operations.reopen(c, targets["replayed"], ("dead",), START + 80, ch))
     await change(lambda c, ch: operations.add(c, [Target(seqs["plain"], "added")], START + 80, ch))
     present = ("erp", "slack", "ordered", "ends", "added")
-    await change(partial(operations.note_absences, present=present, now=START + 90))
-    await change(partial(operations.note_ordering, in_order=("ordered",), sinks=present))
+    await change(partial(sink_rows.note_absences, present=present, now=START + 90))
+    await change(partial(sink_rows.note_ordering, in_order=("ordered",), sinks=present))
     await store.keep_sink("slack", PAUSED)
     await change(partial(conversations.keep, sink="slack", channel="#fraud", sr=SR, conversation=CONVERSATION, now=START))
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from gateway.core.documents import Backup, Health
 from gateway.store.sqlite.backup import back_up
-from gateway.store.sqlite.connection import LockFile, put_right
+from gateway.store.sqlite.connection import put_right
 from gateway.store.sqlite.integrity import examine
+from gateway.store.sqlite.lock import LockFile
 from gateway.store.sqlite.long_read import Aside
 from gateway.store.sqlite.migrations import check_written
 from gateway.store.sqlite.recovery import check_header

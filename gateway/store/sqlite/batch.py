@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from gateway.core.records import NewMessage, Settlement, Stored
 from gateway.store.base import Told
-from gateway.store.sqlite import unlogged, writes
+from gateway.store.sqlite import accept_settle, counting, unlogged
 
 WORK_SECONDS = 0.02
 """A commit begins the works of operators and of upkeep within this time from its own begin; the others wait for the next one."""
@@ -28,7 +28,7 @@ class Done(NamedTuple):
     told: Callable[[Any], None] | None
 
 
-Work = Callable[[sqlite3.Connection, writes.Changes], Any]
+Work = Callable[[sqlite3.Connection, counting.Changes], Any]
 
 
 class Batch:
@@ -100,19 +100,19 @@ class Batch:
             seconds: a clock that goes on evenly; the first work begins whatever it says.
         Returns the results as `tell` takes them, and the mark of the lines to be written now.
         """
-        changes: writes.Changes = writes.Changes()
+        changes: counting.Changes = counting.Changes()
         connection.execute("BEGIN IMMEDIATE")
         until = seconds() + WORK_SECONDS
         try:
-            accepted = writes.accept(connection, [new for new, _ in self.accepts], retention, changes)
+            accepted = accept_settle.accept(connection, [new for new, _ in self.accepts], retention, changes)
             settlements = [settlement for settlement, _ in self.settles]
-            done: list[Any] = [*writes.settle(connection, settlements, changes)]
+            done: list[Any] = [*accept_settle.settle(connection, settlements, changes)]
             unlogged.note(connection, unlogged.accepted(accepted) + unlogged.settled(settlements, done))
             for number, (work, _) in enumerate(self.works):
                 if number and seconds() >= until:
                     break
                 done.append(work(connection, changes))
-            writes.count(connection, changes)
+            counting.count(connection, changes)
             unlogged.forget(connection, logged_to)
             mark = unlogged.newest(connection)
             connection.execute("COMMIT")

@@ -18,9 +18,10 @@ from gateway.core.records import NewMessage, Settlement, Stored
 from gateway.store.base import MOST_WAITING, Marks, Told
 from gateway.store.sqlite import operations
 from gateway.store.sqlite.batch import Batch, Done
-from gateway.store.sqlite.connection import Connection, Wal
-from gateway.store.sqlite.standing import Standing
-from gateway.store.sqlite.writes import Changes
+from gateway.store.sqlite.connection import Connection
+from gateway.store.sqlite.counting import Changes
+from gateway.store.sqlite.file_watch import Standing
+from gateway.store.sqlite.wal import Wal
 
 _T = TypeVar("_T")
 _Job = TypeVar("_Job")

@@ -11,10 +11,10 @@ import msgspec
 from gateway.core.documents import Health
 from gateway.core.errors import StoreCorrupt
 from gateway.core.records import Counts
-from gateway.store.sqlite import reads
+from gateway.store.sqlite import counting
 from gateway.store.sqlite.backup import facts
-from gateway.store.sqlite.connection import translated
 from gateway.store.sqlite.migrations import check_written, scripts
+from gateway.store.sqlite.sqlite_errors import translated
 
 _MOST = 20
 """Findings of a kind that are told: the first ones say enough."""
@@ -38,7 +38,7 @@ def examine(connection: sqlite3.Connection, path: Path) -> Health:
             found.miscounted.extend(_miscounted(connection))
             _, messages, newest = facts(connection)
             ((size,),) = connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
-            counts = reads.counts(connection).values()
+            counts = counting.counts(connection).values()
         finally:
             connection.execute("ROLLBACK")
     except sqlite3.DatabaseError as error:
@@ -64,7 +64,7 @@ def _damage(connection: sqlite3.Connection) -> list[str]:
 
 
 def _miscounted(connection: sqlite3.Connection) -> list[str]:
-    counters = reads.counters(connection).items()
+    counters = counting.counters(connection).items()
     kept = Counter({(sink, state): getattr(one, state) for sink, one in counters for state in Counts.__struct_fields__})
     counted = Counter[tuple[str, str]]()
     first, last = connection.execute(
@@ -81,3 +81,9 @@ def _miscounted(connection: sqlite3.Connection) -> list[str]:
         for sink, state in sorted(kept.keys() | counted.keys())
         if kept[sink, state] != counted[sink, state]
     ][:_MOST]
+
+
+def quick_check(connection: sqlite3.Connection) -> str:
+    """`ok`, or the first thing that is wrong with the file. Reads all of it."""
+    (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    return str(answer)

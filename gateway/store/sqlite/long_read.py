@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from gateway.host.blocking import start_in_thread
-from gateway.store.sqlite.connection import connect_reader, translated
+from gateway.store.sqlite.connection import connect_reader
+from gateway.store.sqlite.sqlite_errors import translated
 
 _T = TypeVar("_T")
 Look = Callable[[sqlite3.Connection], _T]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from gateway.core.attention import MOST_COUNTED
 from gateway.core.documents import FileSizes, LastFailure, Overview
-from gateway.store.sqlite.reads import counts, oldest_since
+from gateway.store.sqlite.claims import oldest_since
+from gateway.store.sqlite.counting import counts
 
 _DUE = "SELECT message FROM deliveries WHERE sink = ?1 AND state = 'queued' AND behind = {} ORDER BY due_ms {} LIMIT 1"
 _ENDS_OF_DUE = " UNION ".join(f"SELECT * FROM ({_DUE.format(behind, order)})" for behind in (0, 1) for order in ("ASC", "DESC"))

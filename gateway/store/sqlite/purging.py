@@ -6,7 +6,8 @@ import sqlite3
 
 from msgspec import Struct
 
-from gateway.store.sqlite.writes import Changes, milliseconds
+from gateway.store.sqlite.columns import milliseconds
+from gateway.store.sqlite.counting import Changes
 
 _MOST_PURGED = 1000
 """Rows and pages of bodies that are deleted in one transaction, give or take the deliveries of one message."""
@@ -90,3 +91,19 @@ def purge_threads(connection: sqlite3.Connection, slice_size: int, before: float
         " (SELECT sink, channel, sr FROM threads WHERE used_ms < ? ORDER BY used_ms LIMIT ?)",
         (milliseconds(before), slice_size),
     )
+
+
+def before_next_old(connection: sqlite3.Connection, after: int, before: float) -> int | None:
+    """The seq before the next message beyond `after` that was received before an instant; None where there is none."""
+    old = "messages INDEXED BY messages_by_time {} seq >> 8 = {} AND received_ms < ?2 AND seq > ?1"
+    block = connection.execute(
+        "WITH RECURSIVE blocks (block) AS (SELECT ?1 >> 8 UNION ALL"
+        " SELECT block + 1 FROM blocks WHERE block < (SELECT max(seq) >> 8 FROM messages))"
+        f" SELECT block FROM blocks CROSS JOIN {old.format('ON', 'block')} LIMIT 1",
+        (after, milliseconds(before)),
+    ).fetchone()
+    if block is None:
+        return None
+    query = f"SELECT min(seq) FROM {old.format('WHERE', '?3')}"
+    (seq,) = connection.execute(query, (after, milliseconds(before), block[0])).fetchone()
+    return None if seq is None else seq - 1

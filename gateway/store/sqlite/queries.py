@@ -14,14 +14,15 @@ from gateway.core.documents import (
     DeliveryStory,
     DeliverySummary,
     Ids,
+    KeptMessage,
     MessageSummary,
     ReceivedBody,
     RoutingPage,
     Story,
 )
 from gateway.core.selection import DeliveryState, Selection, Target
-from gateway.store.sqlite import walks
-from gateway.store.sqlite.writes import milliseconds
+from gateway.store.sqlite import paging
+from gateway.store.sqlite.columns import MESSAGE_COLUMNS, message_of, milliseconds
 
 MOST_ATTEMPTS = 20
 """Attempts at each delivery that a story tells: the last ones. `attempts` has them all, in pages."""
@@ -42,7 +43,7 @@ def messages(
 
     It also ends with the message that makes its deliveries more than LOOKED_AT.
     """
-    found, go_on = walks.messages(connection, selection, seqs, after, limit)
+    found, go_on = paging.messages(connection, selection, seqs, after, limit)
     page: list[MessageSummary] = []
     read = 0
     query = f"SELECT {_IDS}, received_ms, status, duplicates FROM messages WHERE seq = ?"
@@ -53,7 +54,7 @@ def messages(
         sinks = dict(connection.execute("SELECT sink, state FROM deliveries WHERE message = ? ORDER BY sink", (seq,)))
         page.append(MessageSummary(_ids(row[:7]), row[7] / 1000, row[8], row[9], sinks))
         read += len(sinks)
-        if read > walks.LOOKED_AT and seq != found[-1]:
+        if read > paging.LOOKED_AT and seq != found[-1]:
             return page, seq
     return page, go_on
 
@@ -62,7 +63,7 @@ def deliveries(
     connection: sqlite3.Connection, selection: Selection, seqs: Sequence[int] | None, after: Target, limit: int
 ) -> tuple[list[DeliverySummary], Target | None]:
     """A page of deliveries by message, then sink, and the one to go on after; see `walks`."""
-    found, go_on = walks.deliveries(connection, selection, seqs, after, limit)
+    found, go_on = paging.deliveries(connection, selection, seqs, after, limit)
     query = (
         f"SELECT m.{_IDS.replace(', ', ', m.')}, m.received_ms, d.sink, d.state, d.attempts, d.reason, {_DUE_MS}, d.ended_ms"
         " FROM deliveries d JOIN messages m ON m.seq = d.message WHERE d.message = ? AND d.sink = ?"
@@ -75,7 +76,7 @@ def chosen(
     connection: sqlite3.Connection, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int
 ) -> tuple[list[Chosen], int | None]:
     """A slice of the messages that a selection names, and the seq to go on after; see `walks`."""
-    found, go_on = walks.messages(connection, selection, seqs, after, limit)
+    found, go_on = paging.messages(connection, selection, seqs, after, limit)
     rows = (connection.execute("SELECT seq, source, status FROM messages WHERE seq = ?", (seq,)).fetchone() for seq in found)
     return [Chosen(row[0], row[1], row[2] == "quarantined") for row in rows if row is not None], go_on
 
@@ -136,7 +137,7 @@ def received_since(connection: sqlite3.Connection, instant: float, after: int, l
     It ends at `limit` messages, or with the one that makes the bodies larger than `most_bytes`; see `walks`, too.
     """
     newest = connection.execute("SELECT max(seq) FROM messages").fetchone()[0] or 0
-    last = walks.last_of_the_next(connection, after)
+    last = paging.last_of_the_next(connection, after)
     page: list[ReceivedBody] = []
     read = 0
     for seq, *message in connection.execute(
@@ -174,11 +175,11 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
         received_at=row[7] / 1000,
         status=row[8],
         duplicates=row[9],
-        content_type=_text(row[10]),
+        content_type=text(row[10]),
         body=row[11].decode("utf-8", "replace"),
         deliveries=tuple(DeliveryStory(_delivery(one), _last_attempts(connection, seq, one[0])) for one in deliveries),
         conflicts=tuple(
-            Conflict(received_ms / 1000, _text(sender_id), body.decode("utf-8", "replace"))
+            Conflict(received_ms / 1000, text(sender_id), body.decode("utf-8", "replace"))
             for received_ms, sender_id, body in conflicts[:MOST_CONFLICTS]
         ),
         more_conflicts=len(conflicts) > MOST_CONFLICTS,
@@ -222,17 +223,34 @@ def _attempt(row: tuple[Any, ...]) -> AttemptFacts:
 
 def _delivery(row: tuple[Any, ...]) -> DeliveryFacts:
     sink, state, attempts, reason, due_ms, ended_ms = row
-    return DeliveryFacts(sink, state, attempts, reason, _seconds(due_ms), _seconds(ended_ms))
+    return DeliveryFacts(sink, state, attempts, reason, seconds(due_ms), seconds(ended_ms))
 
 
 def _ids(row: tuple[Any, ...]) -> Ids:
     message_id, sender_id, source, event_type, milestone, sr_uuid, reference_id = row
-    return Ids(message_id, _text(sender_id), source, _text(event_type), milestone, _text(sr_uuid), _text(reference_id))
+    return Ids(message_id, text(sender_id), source, text(event_type), milestone, text(sr_uuid), text(reference_id))
 
 
-def _seconds(instant_ms: int | None) -> float | None:
+def seconds(instant_ms: int | None) -> float | None:
     return None if instant_ms is None else instant_ms / 1000
 
 
-def _text(blob: bytes | None) -> str | None:
+def text(blob: bytes | None) -> str | None:
     return blob.decode() if blob is not None else None
+
+
+def messages_after(connection: sqlite3.Connection, seq: int, limit: int) -> list[KeptMessage]:
+    """Read a page of messages in the order of acceptance."""
+    rows = connection.execute(
+        f"SELECT m.seq, m.status, {MESSAGE_COLUMNS} FROM messages m WHERE m.seq > ? ORDER BY m.seq LIMIT ?", (seq, limit)
+    ).fetchall()
+    return [KeptMessage(row[0], row[1], message_of(row[2:]), _sinks(connection, row[0])) for row in rows]
+
+
+def seq_of(connection: sqlite3.Connection, message_id: str) -> int | None:
+    row = connection.execute("SELECT seq FROM messages WHERE id = ?", (message_id,)).fetchone()
+    return row[0] if row else None
+
+
+def _sinks(connection: sqlite3.Connection, seq: int) -> tuple[str, ...]:
+    return tuple(row[0] for row in connection.execute("SELECT sink FROM deliveries WHERE message = ? ORDER BY sink", (seq,)))

@@ -30,7 +30,7 @@ from gateway.core.errors import StoreCorrupt, StoreFailed
 from gateway.core.records import Claim, Counts, Owed, SinkState, Step
 from gateway.core.selection import DeliveryState, Selection, Target
 from gateway.store.base import MOST_CLAIMED_BYTES
-from gateway.store.sqlite import conversations, named, queries, reads, unlogged, walks
+from gateway.store.sqlite import claims, conversations, counting, named_messages, paging, queries, sink_rows, unlogged
 from gateway.store.sqlite import overview as surveys
 from gateway.store.sqlite.connection import Connection
 from gateway.store.sqlite.timeline import Timeline
@@ -65,31 +65,31 @@ class Reading:
         room: int = MOST_CLAIMED_BYTES,
     ) -> Claim:
         due = self.timeline.stored(now)
-        claimed = await self.read(lambda connection: reads.claim(connection, sink, due, limit, busy, by_sr=by_sr, room=room))
+        claimed = await self.read(lambda connection: claims.claim(connection, sink, due, limit, busy, by_sr=by_sr, room=room))
         return self.timeline.claim(claimed)
 
     async def expired(self, sink: str, before: float, limit: int, busy: Collection[int]) -> tuple[Owed, ...]:
         since = self.timeline.stored(before)
-        return self.timeline.owed(await self.read(lambda connection: reads.expired(connection, sink, since, limit, busy)))
+        return self.timeline.owed(await self.read(lambda connection: claims.expired(connection, sink, since, limit, busy)))
 
     async def oldest_due(self, sink: str, *, by_sr: bool = False) -> float | None:
-        due = await self.read(lambda connection: reads.oldest_due(connection, sink, by_sr=by_sr))
+        due = await self.read(lambda connection: claims.oldest_due(connection, sink, by_sr=by_sr))
         return None if due is None else self.timeline.shown(due)
 
     async def counts(self) -> dict[str, Counts]:
-        return await self.read(reads.counts)
+        return await self.read(counting.counts)
 
     async def sink_states(self) -> dict[str, SinkState]:
-        return await self.read(reads.sink_states)
+        return await self.read(sink_rows.sink_states)
 
     async def find_conversation(self, sink: str, channel: str, sr: str) -> Conversation | None:
         return await self.read(lambda connection: conversations.find(connection, sink=sink, channel=channel, sr=sr))
 
     async def count_page(self, after: int, size: int) -> CounterPage:
-        return await self.ask(lambda connection: reads.count_page(connection, after, size))
+        return await self.ask(lambda connection: counting.count_page(connection, after, size))
 
     async def recount(self, sink: str) -> Recount:
-        return await self.read(lambda connection: reads.recount(connection, sink))
+        return await self.read(lambda connection: counting.recount(connection, sink))
 
     async def unlogged(self, after: int, limit: int) -> list[tuple[int, list[Step]]]:
         return await self.read(lambda connection: unlogged.kept(connection, after, limit))
@@ -98,10 +98,10 @@ class Reading:
         return await self.read(lambda connection: queries.attempt(connection, seq, sink, number))
 
     async def messages_after(self, seq: int, limit: int) -> list[KeptMessage]:
-        return await self.read(lambda connection: reads.messages_after(connection, seq, limit))
+        return await self.read(lambda connection: queries.messages_after(connection, seq, limit))
 
     async def seq_of(self, message_id: str) -> int | None:
-        return await self.read(lambda connection: reads.seq_of(connection, message_id))
+        return await self.read(lambda connection: queries.seq_of(connection, message_id))
 
     def wall_time(self, due_at: float) -> float:
         return self.timeline.shown(due_at)
@@ -117,7 +117,7 @@ class Reading:
         return await self.ask(lambda connection: queries.deliveries(connection, selection, seqs, after, limit))
 
     async def named(self, text: str, after: int, *, whole: bool) -> tuple[list[int], int | None]:
-        look = named.exactly if whole else named.begun
+        look = named_messages.exactly if whole else named_messages.begun
         return await self.ask(lambda connection: look(connection, text, after))
 
     async def story(self, seq: int) -> Story | None:
@@ -140,7 +140,7 @@ class Reading:
     async def targets(
         self, selection: Selection, seqs: Sequence[int] | None, after: Target, limit: int, states: Sequence[DeliveryState]
     ) -> tuple[list[Target], Target | None]:
-        return await self.ask(lambda connection: walks.deliveries(connection, selection, seqs, after, limit, states))
+        return await self.ask(lambda connection: paging.deliveries(connection, selection, seqs, after, limit, states))
 
     async def body(self, seq: int) -> bytes | None:
         return await self.ask(lambda connection: queries.body(connection, seq))

@@ -17,14 +17,27 @@ from gateway.core.records import NewMessage, Settlement, SinkState, Step, Stored
 from gateway.core.selection import DeliveryState, Target
 from gateway.core.values import claim_of
 from gateway.store.base import Marks, Told
-from gateway.store.sqlite import backup, conversations, integrity, operations, purging, reads, unlogged
+from gateway.store.sqlite import (
+    backup,
+    conversations,
+    counting,
+    integrity,
+    operations,
+    ordering,
+    purging,
+    sink_rows,
+    timeline,
+    unlogged,
+)
 from gateway.store.sqlite import connection as opening
+from gateway.store.sqlite.columns import milliseconds
+from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.group_commit import GroupCommit, NoMarks
+from gateway.store.sqlite.lock import LockFile
 from gateway.store.sqlite.long_read import Aside, Look
 from gateway.store.sqlite.migrations import Upgrade
 from gateway.store.sqlite.reading import Reading
-from gateway.store.sqlite.timeline import Timeline
-from gateway.store.sqlite.writes import Changes, milliseconds
+from gateway.store.sqlite.timeline import Timeline, read_timeline
 
 _T = TypeVar("_T")
 _SLICE = 256
@@ -40,7 +53,7 @@ class SqliteStore(Reading):
         commits: GroupCommit,
         reader: opening.Connection,
         desk: opening.Connection,
-        lock: opening.LockFile,
+        lock: LockFile,
         timeline: Timeline,
     ) -> None:
         super().__init__(path, reader, desk, timeline, commits.look_at_files)
@@ -66,7 +79,7 @@ class SqliteStore(Reading):
             upgrade: how to bring up a database of an earlier version; None: by the scripts of this version.
             now: tells the wall clock; None: the clock counts as one that never jumped.
         """
-        lock = opening.LockFile(path)
+        lock = LockFile(path)
         lock.take()
         try:
             async with AsyncExitStack() as opened:
@@ -76,7 +89,7 @@ class SqliteStore(Reading):
                 opened.push_async_callback(reader.close)
                 desk = await opening.open_reader(path)
                 opened.push_async_callback(desk.close)
-                timeline = Timeline(*await reader.run(reads.timeline))
+                timeline = Timeline(*await reader.run(read_timeline))
                 if now is not None:
                     timeline.begin(now())
                 commits = GroupCommit(path, writer, retention=retention, marks=marks or NoMarks(), on_commit=on_commit)
@@ -120,7 +133,7 @@ class SqliteStore(Reading):
         self._lock.release(clean=clean)
 
     async def quick_check(self) -> None:
-        checking = self._aside(reads.quick_check)
+        checking = self._aside(integrity.quick_check)
         try:
             answer = await self._explained(asyncio.shield(checking.ended))
         finally:
@@ -151,19 +164,19 @@ class SqliteStore(Reading):
         return self.commits.settle(self.timeline.settlement(settlement), told)
 
     async def keep_sink(self, sink: str, state: SinkState) -> None:
-        await self.change(partial(operations.keep_sink, sink=sink, state=state))
+        await self.change(partial(sink_rows.keep_sink, sink=sink, state=state))
 
     async def bring_into_order(self, in_order: Collection[str], sinks: Collection[str]) -> list[str]:
-        new = await self.read(lambda connection: operations.unordered(connection, in_order=in_order, sinks=sinks))
+        new = await self.read(lambda connection: sink_rows.unordered(connection, in_order=in_order, sinks=sinks))
         for name in new:
-            after: operations.Place | None = operations.BEGINNING
+            after: ordering.Place | None = ordering.BEGINNING
             while after is not None:
-                after = await self.change(partial(operations.bring_into_order, sink=name, after=after, size=_SLICE))
+                after = await self.change(partial(ordering.bring_into_order, sink=name, after=after, size=_SLICE))
         return new
 
     async def sync_sinks(self, sinks: Collection[str], in_order: Collection[str], now: float) -> None:
         instant = self.timeline.stored(now)
-        await self.change(partial(operations.sync_sinks, sinks=tuple(sinks), in_order=tuple(in_order), now=instant))
+        await self.change(partial(sink_rows.sync_sinks, sinks=tuple(sinks), in_order=tuple(in_order), now=instant))
 
     async def clamp_due(self, sink: str, latest: float) -> None:
         instant = self.timeline.stored(latest)
@@ -180,7 +193,7 @@ class SqliteStore(Reading):
         self.timeline.jump(seconds)
 
     async def keep_time(self, now: float) -> None:
-        await self.change(partial(operations.keep_time, jumped_ms=self.timeline.jumped_ms, seen=now))
+        await self.change(partial(timeline.keep_time, jumped_ms=self.timeline.jumped_ms, seen=now))
 
     async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
         purged = await self.change(partial(purging.purge_slice, after=after, slice_size=slice_size, before=before))
@@ -188,10 +201,10 @@ class SqliteStore(Reading):
             return purged.gone, None
         if purged.any_old:
             return purged.gone, purged.last
-        return purged.gone, await self.ask(lambda connection: reads.before_next_old(connection, purged.last, before))
+        return purged.gone, await self.ask(lambda connection: purging.before_next_old(connection, purged.last, before))
 
     async def mend_counters(self, sink: str, by: Mapping[str, int]) -> None:
-        await self.change(partial(operations.mend_counters, sink=sink, by=by))
+        await self.change(partial(counting.mend_counters, sink=sink, by=by))
 
     async def end_catch_up(self) -> None:
         if mark := await self.read(unlogged.newest):

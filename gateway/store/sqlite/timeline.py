@@ -6,9 +6,13 @@ wall clock ever made, so that a jump changes one number and no delivery.
 
 from __future__ import annotations
 
+import sqlite3
+
 import msgspec
 
 from gateway.core.records import Claim, NewMessage, Owed, Settlement
+from gateway.store.sqlite.columns import milliseconds
+from gateway.store.sqlite.counting import Changes
 
 
 class Timeline:
@@ -60,3 +64,16 @@ class Timeline:
         if not self.jumped_ms:
             return owed
         return tuple(msgspec.structs.replace(one, since=self.shown(one.since)) for one in owed)
+
+
+def read_timeline(connection: sqlite3.Connection) -> tuple[int, float]:
+    """Milliseconds that the wall clock had jumped in all, and the last instant of it that was seen; (0, 0.0) at first."""
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'timeline'").fetchone():
+        return 0, 0.0  # opened by an earlier version's scripts alone
+    row = connection.execute("SELECT jumped_ms, seen_ms FROM timeline").fetchone()
+    return (row[0], row[1] / 1000) if row else (0, 0.0)
+
+
+def keep_time(connection: sqlite3.Connection, changes: Changes, *, jumped_ms: int, seen: float) -> None:
+    """Remember how far the wall clock has jumped in all, and what it says now."""
+    connection.execute("UPDATE timeline SET jumped_ms = ?, seen_ms = ?", (jumped_ms, milliseconds(seen)))

@@ -13,7 +13,8 @@ import msgspec
 from gateway.core.audit_events import settled_event
 from gateway.core.outcome import Outcome
 from gateway.core.records import Accepted, Settlement, Step, Stored
-from gateway.store.sqlite.writes import Changes, milliseconds
+from gateway.store.sqlite.columns import milliseconds
+from gateway.store.sqlite.counting import Changes
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Step]).decode

@@ -1,7 +1,7 @@
 """The order of service requests: of the open deliveries of one sink and service request, exactly the first may go.
 
-The first is the one whose event happened first, then the one accepted first; the others are `behind` it. Those without a service
-request never are. Everything here runs in the writer's transaction, in few statements however many deliveries there are.
+The first is the one whose event happened first, then the one accepted first; the others are `behind` it. Deliveries without a
+service request are never behind. Everything here runs in the writer's transaction, in few statements however many there are.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from functools import cache
 
-from gateway.store.sqlite.many import EXISTING, chunks, marks, values_of
+from gateway.store.sqlite.counting import Changes
+from gateway.store.sqlite.many_rows import EXISTING, chunks, marks, values_of
 
 DeliveryRow = tuple[int, str, int, int, bytes | None, int | None, int]
 """A new delivery: message, sink, since_ms, due_ms, sr, event_ms, behind."""
 Turn = tuple[str, bytes]
 """A sink and a service request."""
-
 _FIRST = (
     "(SELECT {} FROM deliveries INDEXED BY deliveries_by_sr WHERE sink = k.column1 AND sr = k.column2 AND state = 'queued'"
     " ORDER BY event_ms, message LIMIT 1)"
 )
+Place = tuple[int, int]
+"""The place of an open delivery that is behind no other one of its sink: due_ms and message."""
+BEGINNING: Place = (-(1 << 62), 0)
+_ORDERED_ROW = "(?, ?, ?, ?, ?, ?, ?, 'queued')"
 
 
 def take(connection: sqlite3.Connection, rows: Sequence[DeliveryRow]) -> list[DeliveryRow]:
@@ -40,6 +44,32 @@ def pass_on(connection: sqlite3.Connection, left: Collection[Turn]) -> None:
     """Let the first open delivery of each of these go, since one before it left."""
     for part in chunks(list(dict.fromkeys(left))):
         connection.execute(_let_go(len(part)), values_of(part))
+
+
+def bring_into_order(connection: sqlite3.Connection, changes: Changes, *, sink: str, after: Place, size: int) -> Place | None:
+    """Give a place in the order of their service requests to those of the next `size` open deliveries that have none.
+
+    Args:
+        after: the place to go on after; BEGINNING begins.
+    Returns the place to go on after; None at the end. It may be run again from the beginning at any time. One that is tried
+    meanwhile is not passed over: its next attempt is due later than all that was due before.
+    """
+    rows = connection.execute(
+        "SELECT d.due_ms, d.message, d.sr IS NULL AND NOT d.replayed, nullif(m.sr_uuid, x''), m.event_ms"
+        " FROM deliveries d INDEXED BY deliveries_due CROSS JOIN messages m ON m.seq = d.message WHERE d.sink = ?"
+        " AND d.state = 'queued' AND d.behind = 0 AND (d.due_ms, d.message) > (?, ?) ORDER BY d.due_ms, d.message LIMIT ?",
+        (sink, *after, size),
+    ).fetchall()
+    new = [(seq, sink, 0, due_ms, sr, event_ms, 0) for due_ms, seq, without, sr, event_ms in rows if without and sr is not None]
+    for part in chunks(take(connection, new)):
+        connection.execute(
+            "INSERT INTO deliveries (message, sink, since_ms, due_ms, sr, event_ms, behind, state) VALUES"
+            f" {marks(len(part), _ORDERED_ROW)} ON CONFLICT (message, sink) DO UPDATE SET"
+            " sr = excluded.sr, event_ms = excluded.event_ms, behind = excluded.behind"
+            " WHERE deliveries.state = 'queued' AND deliveries.sr IS NULL",
+            values_of(part),
+        )
+    return (rows[-1][0], rows[-1][1]) if len(rows) == size else None
 
 
 def _firsts(connection: sqlite3.Connection, turns: Collection[Turn]) -> dict[Turn, tuple[int, int]]:

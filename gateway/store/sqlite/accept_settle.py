@@ -1,32 +1,31 @@
-"""What the writer's thread does inside one transaction. Every UPDATE names the state that it leaves."""
+"""Accepting messages and settling deliveries, inside the writer's transaction. Every UPDATE names the state that it leaves."""
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 
 from gateway.core.outcome import Defer, Delivered, Reject, Retry
-from gateway.core.records import Accepted, Duplicate, NewMessage, Settlement
-from gateway.core.selection import DELIVERY_STATES
-from gateway.store.sqlite import turns
-from gateway.store.sqlite.many import MOST_ROWS, chunks, marks, values_of
-from gateway.store.sqlite.turns import DeliveryRow, Turn
+from gateway.core.records import (
+    Accepted,
+    Duplicate,
+    NewMessage,
+    Settlement,
+)
+from gateway.store.sqlite import ordering
+from gateway.store.sqlite.columns import blob, milliseconds
+from gateway.store.sqlite.counting import Changes
+from gateway.store.sqlite.many_rows import MOST_ROWS, chunks, marks, values_of
+from gateway.store.sqlite.ordering import DeliveryRow, Turn
+from gateway.store.sqlite.sink_rows import Absences, absences
 
 _MESSAGE_COLUMNS = (
     "id, source, sender_id, received_ms, event_ms, content_type, body, body_sha256, identity,"
     " event_type, milestone, sr_uuid, reference_id, status"
 )
 _FIRST = "SELECT seq, id, body, received_ms FROM messages WHERE source = ? AND forgotten = 0 AND "
-
-Changes = Counter[tuple[str, str]]
-"""How many deliveries a transaction adds (or takes away), by sink and state."""
-
-
-def milliseconds(instant: float) -> int:
-    return round(instant * 1000)
 
 
 def accept(
@@ -53,7 +52,7 @@ def _accept_rows(
     owed = [row for new, result in zip(batch, results, strict=True) for row in _delivery_rows(new, result, away)]
     columns = 4  # those beyond stay at their defaults: sqlite3 binds a null slower than anything else
     if any(row[4] is not None for row in owed):
-        owed, columns = turns.take(connection, owed), 7
+        owed, columns = ordering.take(connection, owed), 7
     for at in range(0, len(owed), MOST_ROWS):
         rows = owed[at : at + MOST_ROWS]
         connection.execute(_insert_deliveries(len(rows), columns), [value for row in rows for value in row[:columns]])
@@ -70,7 +69,7 @@ def _delivery_rows(new: NewMessage, result: Accepted | Duplicate, away: Absences
     rows: list[DeliveryRow] = []
     for sink, due in new.deliveries:
         ordered = sink in new.in_order and bool(new.message.sr_uuid)
-        turn = (_blob(new.message.sr_uuid), _event_ms(new)) if ordered else (None, None)
+        turn = (blob(new.message.sr_uuid), _event_ms(new)) if ordered else (None, None)
         rows.append((result.seq, sink, away.since(sink, since_ms), milliseconds(due), *turn, 0))
     return rows
 
@@ -106,17 +105,17 @@ def _message_row(new: NewMessage) -> tuple[object, ...]:
     return (
         message.id,
         message.source,
-        _blob(message.sender_id),
+        blob(message.sender_id),
         milliseconds(message.received_at),
         _event_ms(new),
-        _blob(message.content_type),
+        blob(message.content_type),
         message.body,
         _sha256(message.body) if message.sender_id is None else None,
         _identity_key(new.identity),
-        _blob(message.event_type),
+        blob(message.event_type),
         message.milestone,
-        _blob(message.sr_uuid),
-        _blob(message.reference_id),
+        blob(message.sr_uuid),
+        blob(message.reference_id),
         new.status,
     )
 
@@ -141,7 +140,7 @@ def _duplicate(connection: sqlite3.Connection, new: NewMessage, retention: float
             connection.execute(
                 "INSERT INTO conflicts (message, body_sha256, sender_id, received_ms, body) VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT DO NOTHING",
-                (seq, _sha256(message.body), _blob(message.sender_id), milliseconds(message.received_at), message.body),
+                (seq, _sha256(message.body), blob(message.sender_id), milliseconds(message.received_at), message.body),
             )
         return Duplicate(first_id, "message_id" if reason == "message_id" else "identity", conflict)
     return None
@@ -184,7 +183,7 @@ def _settle_some(connection: sqlite3.Connection, batch: Sequence[Settlement], ch
         connection.execute(_insert_attempts(len(attempts)), values_of(attempts))
     if moved:
         connection.execute(_settle(len(moved)), values_of(moved))
-    turns.pass_on(connection, left)
+    ordering.pass_on(connection, left)
     return results
 
 
@@ -223,20 +222,6 @@ def _settle(rows: int) -> str:
     )
 
 
-class Absences(dict[str, tuple[int, int | None]]):
-    """How long each sink was away from the configuration in all, and since when it is away now."""
-
-    def since(self, sink: str, instant_ms: int) -> int:
-        """What is kept as the beginning of a delivery's age: while its sink is away, it does not age at all."""
-        away_ms, absent_ms = self.get(sink, (0, None))
-        return (instant_ms if absent_ms is None else min(instant_ms, absent_ms)) - away_ms
-
-
-def absences(connection: sqlite3.Connection) -> Absences:
-    rows = connection.execute("SELECT sink, away_ms, absent_ms FROM sinks WHERE away_ms <> 0 OR absent_ms IS NOT NULL")
-    return Absences({sink: (away_ms, absent_ms) for sink, away_ms, absent_ms in rows.fetchall()})
-
-
 def _outcome_columns(outcome: Delivered | Retry | Defer | Reject) -> tuple[str, str | None, int | None, str, str]:
     match outcome:
         case Delivered(status=status, detail=detail):
@@ -249,27 +234,8 @@ def _outcome_columns(outcome: Delivered | Retry | Defer | Reject) -> tuple[str, 
             return "reject", reason.value, status, detail, answer
 
 
-def count(connection: sqlite3.Connection, changes: Changes) -> None:
-    """Bring the counters to what the transaction changed."""
-    rows = [(sink, *(changes[sink, state] for state in DELIVERY_STATES)) for sink in sorted({sink for sink, _ in changes})]
-    for part in chunks(rows):
-        connection.execute(_count(len(part)), values_of(part))
-
-
-@cache
-def _count(rows: int) -> str:
-    return (
-        f"INSERT INTO counters (sink, {', '.join(DELIVERY_STATES)}) VALUES {marks(rows, '(?, ?, ?, ?, ?)')} ON CONFLICT (sink)"
-        f" DO UPDATE SET {', '.join(f'{state} = {state} + excluded.{state}' for state in DELIVERY_STATES)}"
-    )
-
-
 def _event_ms(new: NewMessage) -> int:
     return milliseconds(new.message.received_at if new.event_at is None else new.event_at)
-
-
-def _blob(text: str | None) -> bytes | None:
-    return text.encode() if text is not None else None
 
 
 def _sha256(body: bytes) -> bytes:

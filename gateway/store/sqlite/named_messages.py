@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from gateway.store.base import MOST_NAMED
-from gateway.store.sqlite import walks
+from gateway.store.sqlite import paging
 
 _FEW = 10_000
 """Ids that begin alike and are put in order; if more do, they are a good part of the table, and that is walked."""
@@ -16,9 +16,9 @@ Found = tuple[list[int], int | None]
 
 def exactly(connection: sqlite3.Connection, text: str, after: int) -> Found:
     """The next messages whose gateway's id, sender's id, SR uuid or reference id this is; at most MOST_NAMED."""
-    first, last, go_on = walks.blocks(connection, after)
+    first, last, go_on = paging.blocks(connection, after)
     rows = connection.execute(
-        f"{walks.IN_BLOCKS} SELECT seq FROM messages WHERE id = ?5 AND seq > ?3 AND seq <= ?4"
+        f"{paging.IN_BLOCKS} SELECT seq FROM messages WHERE id = ?5 AND seq > ?3 AND seq <= ?4"
         " UNION SELECT seq FROM messages WHERE sender_id = ?6 AND +seq > ?3 AND +seq <= ?4"
         " UNION SELECT * FROM (SELECT seq FROM blocks CROSS JOIN messages INDEXED BY messages_by_sr ON seq >> 8 = block"
         " AND sr_uuid = ?6 AND seq > ?3 AND seq <= ?4 LIMIT ?7)"  # block by block they come in the order of the seqs
@@ -33,9 +33,9 @@ def begun(connection: sqlite3.Connection, text: str, after: int) -> Found:
     """The next messages of which one of the first three ids begins like this; at most MOST_NAMED."""
     raw = text.encode()
     ids = (text, f"{text}\uffff", raw, raw + b"\xff")
-    first, last, go_on = walks.blocks(connection, after)
+    first, last, go_on = paging.blocks(connection, after)
     many_srs = (
-        f"{walks.IN_BLOCKS} SELECT 1 FROM blocks CROSS JOIN messages INDEXED BY messages_by_sr ON seq >> 8 = block"
+        f"{paging.IN_BLOCKS} SELECT 1 FROM blocks CROSS JOIN messages INDEXED BY messages_by_sr ON seq >> 8 = block"
         f" AND sr_uuid >= ?3 AND sr_uuid < ?4 LIMIT 1 OFFSET {_FEW}"
     )
     if (
@@ -46,7 +46,7 @@ def begun(connection: sqlite3.Connection, text: str, after: int) -> Found:
         return _begun_of_many(connection, ids, after)
     # The plus keeps SQLite from walking the table by seq instead of an index of ids (sqlite.org/optoverview.html).
     rows = connection.execute(
-        f"{walks.IN_BLOCKS} SELECT seq FROM messages WHERE id >= ?5 AND id < ?6 AND +seq > ?3 AND +seq <= ?4"
+        f"{paging.IN_BLOCKS} SELECT seq FROM messages WHERE id >= ?5 AND id < ?6 AND +seq > ?3 AND +seq <= ?4"
         " UNION SELECT seq FROM messages WHERE sender_id >= ?7 AND sender_id < ?8 AND +seq > ?3 AND +seq <= ?4"
         " UNION SELECT seq FROM blocks CROSS JOIN messages INDEXED BY messages_by_sr ON seq >> 8 = block"
         " AND sr_uuid >= ?7 AND sr_uuid < ?8 AND seq > ?3 AND seq <= ?4 ORDER BY seq LIMIT ?9",
@@ -56,7 +56,7 @@ def begun(connection: sqlite3.Connection, text: str, after: int) -> Found:
 
 
 def _begun_of_many(connection: sqlite3.Connection, ids: tuple[str, str, bytes, bytes], after: int) -> Found:
-    go_on = walks.last_of_the_next(connection, after)
+    go_on = paging.last_of_the_next(connection, after)
     rows = connection.execute(
         "SELECT seq FROM messages WHERE seq > ?1 AND seq <= ?2 AND (+id >= ?3 AND +id < ?4"
         " OR +sender_id >= ?5 AND +sender_id < ?6 OR +sr_uuid >= ?5 AND +sr_uuid < ?6) ORDER BY seq LIMIT ?7",
@@ -76,4 +76,4 @@ def _page(rows: sqlite3.Cursor, go_on: int | None) -> Found:
 
 
 def _upto(go_on: int | None) -> int:
-    return walks.END if go_on is None else go_on
+    return paging.END if go_on is None else go_on

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from itertools import islice
 
 from gateway.core.selection import Selection, Target
-from gateway.store.sqlite.writes import milliseconds
+from gateway.store.sqlite.columns import milliseconds
 
 END = 2**63 - 1
 """A seq beyond that of every message."""

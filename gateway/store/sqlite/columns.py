@@ -1,0 +1,50 @@
+"""The values of rows, and the columns that keep them: instants in milliseconds, the texts of senders as bytes."""
+
+from __future__ import annotations
+
+from gateway.core.records import (
+    Message,
+)
+
+
+def milliseconds(instant: float) -> int:
+    return round(instant * 1000)
+
+
+def milliseconds_or_none(instant: float | None) -> int | None:
+    return None if instant is None else milliseconds(instant)
+
+
+MESSAGE_COLUMNS = (
+    "m.id, m.source, m.sender_id, m.received_ms, m.content_type, m.body, m.event_type, m.milestone, m.sr_uuid, m.reference_id"
+)
+
+
+def message_of(row: tuple[object, ...]) -> Message:
+    message_id, source, sender_id, received_ms, content_type, body, event_type, milestone, sr_uuid, reference_id = row
+    assert isinstance(message_id, str) and isinstance(source, str) and isinstance(body, bytes) and isinstance(received_ms, int)
+    assert milestone is None or isinstance(milestone, str)
+    return Message(
+        id=message_id,
+        source=source,
+        sender_id=text(sender_id),
+        received_at=received_ms / 1000,
+        content_type=text(content_type),
+        body=body,
+        event_type=text(event_type),
+        milestone=milestone,
+        sr_uuid=text(sr_uuid),
+        reference_id=text(reference_id),
+    )
+
+
+def seconds(instant_ms: int | None) -> float | None:
+    return None if instant_ms is None else instant_ms / 1000
+
+
+def text(blob: object) -> str | None:
+    return blob.decode() if isinstance(blob, bytes) else None
+
+
+def blob(text: str | None) -> bytes | None:
+    return text.encode() if text is not None else None

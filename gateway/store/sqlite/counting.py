@@ -1,0 +1,80 @@
+"""The counters of deliveries by sink and state: kept in each transaction, read, and compared with the rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+
+from gateway.core.documents import CounterPage, Recount
+from gateway.core.records import (
+    Counts,
+)
+from gateway.core.selection import DELIVERY_STATES
+from gateway.store.sqlite.many_rows import chunks, marks, values_of
+
+Changes = Counter[tuple[str, str]]
+"""How many deliveries a transaction adds (or takes away), by sink and state."""
+
+
+def count(connection: sqlite3.Connection, changes: Changes) -> None:
+    """Bring the counters to what the transaction changed."""
+    rows = [(sink, *(changes[sink, state] for state in DELIVERY_STATES)) for sink in sorted({sink for sink, _ in changes})]
+    for part in chunks(rows):
+        connection.execute(_count(len(part)), values_of(part))
+
+
+@cache
+def _count(rows: int) -> str:
+    return (
+        f"INSERT INTO counters (sink, {', '.join(DELIVERY_STATES)}) VALUES {marks(rows, '(?, ?, ?, ?, ?)')} ON CONFLICT (sink)"
+        f" DO UPDATE SET {', '.join(f'{state} = {state} + excluded.{state}' for state in DELIVERY_STATES)}"
+    )
+
+
+def counts(connection: sqlite3.Connection) -> dict[str, Counts]:
+    """Return the numbers by sink from the counters, never from the deliveries. None is below 0, whatever a counter says."""
+    return {
+        sink: Counts(**{state: max(getattr(kept, state), 0) for state in Counts.__struct_fields__})
+        for sink, kept in counters(connection).items()
+    }
+
+
+def counters(connection: sqlite3.Connection) -> dict[str, Counts]:
+    """The counters as they stand, by sink. Only one that is wrong is below 0."""
+    rows = connection.execute("SELECT sink, queued, delivered, dead, discarded FROM counters ORDER BY sink")
+    return {row[0]: Counts(*row[1:]) for row in rows}
+
+
+def recount(connection: sqlite3.Connection, sink: str) -> Recount:
+    """Read the counters of queued and dead deliveries of a sink, and count them by their indexes, in one snapshot."""
+    row = connection.execute(
+        "SELECT coalesce((SELECT queued FROM counters WHERE sink = ?1), 0),"
+        " coalesce((SELECT dead FROM counters WHERE sink = ?1), 0),"
+        " (SELECT count(*) FROM deliveries WHERE sink = ?1 AND state = 'queued'),"
+        " (SELECT count(*) FROM deliveries WHERE sink = ?1 AND state = 'dead')",
+        (sink,),
+    ).fetchone()
+    return Recount(*row)
+
+
+def count_page(connection: sqlite3.Connection, after: int, size: int) -> CounterPage:
+    """Count the deliveries of the next `size` seqs beyond `after`, with the counters of the same instant."""
+    connection.execute("BEGIN")  # one snapshot for all of it
+    try:
+        (first,) = connection.execute("SELECT min(message) FROM deliveries WHERE message > ?", (after,)).fetchone()
+        last = (after if first is None else first) + size - 1
+        found = connection.execute(
+            "SELECT sink, state, count(*) FROM deliveries WHERE message > ? AND message <= ? GROUP BY sink, state", (after, last)
+        ).fetchall()
+        more = connection.execute("SELECT 1 FROM deliveries WHERE message > ? LIMIT 1", (last,)).fetchone()
+        return CounterPage(counters(connection), {(sink, state): number for sink, state, number in found}, last if more else None)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def mend_counters(connection: sqlite3.Connection, changes: Changes, *, sink: str, by: Mapping[str, int]) -> None:
+    """Add to a sink's counters, by state, what a count found them to be short of."""
+    for state, number in by.items():
+        changes[sink, state] += number
