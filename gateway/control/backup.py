@@ -1,4 +1,4 @@
-"""What takes a look at the whole database while it serves: a backup, a check. One at a time, and never at ingest's expense."""
+"""Backups and checks of the whole database while it serves: one at a time, and never at the expense of ingest."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from gateway.store.base import RESERVE, Copying, LongRead
 
 _T = TypeVar("_T")
 _LOOK_SECONDS = 0.05
-"""Between two looks at the disk, the caller and the gateway itself."""
+"""Seconds between two looks at the disk, the caller and the gateway itself."""
 
 Wanted = Callable[[], bool]
-"""Whether the caller still waits."""
+"""Returns True while the caller still waits."""
 
 
 class Upkeep:
+    """Runs one backup or check at a time, and interrupts it if something more important needs the disk."""
+
     def __init__(self, *, store: Copying, space: Space, clock: Clock, log: Log) -> None:
         self._store = store
         self._space = space
@@ -33,7 +35,7 @@ class Upkeep:
         self._stopping = False
 
     async def backup(self, file: Path, wanted: Wanted) -> Backup:
-        """Copy the database into a file of this host, see `back_up`. Raises BackupFailed and its kin, or StoreError."""
+        """Copy the database into a file of this host. Raises BackupFailed and its kin, or StoreError."""
         begun = self._clock.monotonic()
         try:
             backup = await self._beside(
@@ -49,24 +51,24 @@ class Upkeep:
         return backup
 
     async def check(self, wanted: Wanted) -> Health:
-        """Read all of it. What is found is told, and not acted upon: whoever asked decides."""
+        """Check the whole database. The findings are told and not acted upon: the caller decides. Raises as `backup`."""
         health = await self._beside("the check", self._store.examine, wanted)
         if health.damage or health.miscounted:
             self._log.error("store.unsound", file=health.file, damage=health.damage, miscounted=health.miscounted)
         return health
 
     def stop(self) -> None:
-        """Interrupt what is under way, and begin nothing more: a stop waits for no backup."""
+        """Interrupt the work under way, and begin no other: a stop waits for no backup."""
         self._stopping = True
 
     async def _beside(self, what: str, begin: Callable[[], LongRead[_T]], wanted: Wanted) -> _T:
         if self._under_way is not None:
             raise UpkeepBusy(f"{self._under_way} is under way, and one reads the whole database at a time: wait for its end")
         room = self._space.room()
-        enough = min(room, RESERVE) // 2 if room > 0 else -math.inf  # without room messages are refused already
+        enough = min(room, RESERVE) // 2 if room > 0 else -math.inf  # without room, messages are refused already
         self._under_way = what
         working = begin()
-        working.ended.add_done_callback(self._over)  # where its disk hangs, that is long after we have gone on
+        working.ended.add_done_callback(self._over)  # if its disk hangs, that is long after this call
         why: str | None = None
         try:
             while not working.ended.done() and (why := self._trouble(enough, wanted)) is None:
@@ -75,7 +77,7 @@ class Upkeep:
             await working.end()
         if not working.ended.done():
             raise BackupFailed(f"{what} was given up, and its disk has not answered since: {why}")
-        if why is not None and working.ended.exception() is not None:  # else it came to its end before it was interrupted
+        if why is not None and working.ended.exception() is not None:  # else it ended before it was interrupted
             raise BackupFailed(f"{what} was interrupted, and nothing is left of it: {why}")
         return working.ended.result()
 
@@ -84,7 +86,7 @@ class Upkeep:
             return "who asked for it has gone"
         if self._stopping:
             return "the gateway is stopping"
-        # The snapshot keeps the write-ahead log from beginning anew: it grows by all that is written meanwhile.
+        # The snapshot keeps the write-ahead log from beginning again: it grows by everything that is written meanwhile.
         if self._space.room() < enough:
             return "the disk of the database is nearly full, and messages come first"
         return None

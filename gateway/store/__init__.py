@@ -1,1 +1,1 @@
-"""The database: the only SQL. Knows no network, no rules, no policy; it commits what it is given, or says that it can't."""
+"""The store: `base` names its verbs, `opening` opens it, `sqlite` holds the only SQL. It knows no network, rules or policy."""

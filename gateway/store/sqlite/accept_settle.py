@@ -8,12 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from gateway.core.outcome import Defer, Delivered, Reject, Retry
-from gateway.core.records import (
-    Accepted,
-    Duplicate,
-    NewMessage,
-    Settlement,
-)
+from gateway.core.records import Accepted, Duplicate, NewMessage, Settlement
 from gateway.store.sqlite import ordering
 from gateway.store.sqlite.columns import blob, milliseconds
 from gateway.store.sqlite.counting import Changes
@@ -31,7 +26,7 @@ _FIRST = "SELECT seq, id, body, received_ms FROM messages WHERE source = ? AND f
 def accept(
     connection: sqlite3.Connection, batch: Sequence[NewMessage], retention: float, changes: Changes
 ) -> list[Accepted | Duplicate]:
-    """Insert the messages that are new, with all they owe; say for the others which message came first."""
+    """Insert the new messages with all their deliveries; find for each of the others the first message that it repeats."""
     results: list[Accepted | Duplicate] = []
     for at in range(0, len(batch), MOST_ROWS):
         results += _accept_rows(connection, batch[at : at + MOST_ROWS], retention, changes)
@@ -44,13 +39,13 @@ def _accept_rows(
     cursor = connection.execute(_insert_messages(len(batch)), [value for new in batch for value in _message_row(new)])
     last = cursor.lastrowid
     if cursor.rowcount == len(batch) and last is not None:
-        # One statement of the one writer: the rows got the seqs in a row (sqlite.org/autoinc.html), the last one is known.
+        # One statement of the only writer: the rows got consecutive seqs (sqlite.org/autoinc.html), and the last seq is known.
         results: list[Accepted | Duplicate] = [Accepted(seq) for seq in range(last - len(batch) + 1, last + 1)]
     else:
         results = [_accepted_or_first(connection, new, retention) for new in batch]
     away = absences(connection)
     owed = [row for new, result in zip(batch, results, strict=True) for row in _delivery_rows(new, result, away)]
-    columns = 4  # those beyond stay at their defaults: sqlite3 binds a null slower than anything else
+    columns = 4  # the others stay at their defaults: sqlite3 binds a null slower than any other value
     if any(row[4] is not None for row in owed):
         owed, columns = ordering.take(connection, owed), 7
     for at in range(0, len(owed), MOST_ROWS):
@@ -80,7 +75,7 @@ def _accepted_or_first(connection: sqlite3.Connection, new: NewMessage, retentio
         return Accepted(row[0])
     if (duplicate := _duplicate(connection, new, retention)) is not None:
         return duplicate
-    # What stood in its way is older than retention, and forgotten now.
+    # The message that it repeats is older than retention, and `_duplicate` has just marked that one as forgotten.
     cursor = connection.execute(_insert_messages(1), _message_row(new))
     if cursor.rowcount == 0 or cursor.lastrowid is None:
         raise sqlite3.IntegrityError("a message conflicts with none that can be found")
@@ -121,7 +116,7 @@ def _message_row(new: NewMessage) -> tuple[object, ...]:
 
 
 def _duplicate(connection: sqlite3.Connection, new: NewMessage, retention: float) -> Duplicate | None:
-    """The first message that this one repeats: by the sender's id, then by identity; None where that is forgotten."""
+    """Find the first message that this one repeats, by the sender's id, then by identity; None if retention has none."""
     message = new.message
     by_id = ("body_sha256 = ?", _sha256(message.body))
     if message.sender_id is not None:
@@ -147,14 +142,14 @@ def _duplicate(connection: sqlite3.Connection, new: NewMessage, retention: float
 
 
 def settle(connection: sqlite3.Connection, batch: Sequence[Settlement], changes: Changes) -> list[bool]:
-    """Move deliveries out of `queued` or to their next due time; False for one that is `queued` no more."""
+    """Move deliveries out of `queued`, or to their next due time; False for each that is no longer `queued`."""
     if len({(one.seq, one.sink) for one in batch}) < len(batch):
         return [held for one in batch for held in _settle_some(connection, [one], changes)]
     return [held for part in chunks(batch) for held in _settle_some(connection, part, changes)]
 
 
 def _settle_some(connection: sqlite3.Connection, batch: Sequence[Settlement], changes: Changes) -> list[bool]:
-    """The same for different deliveries, in three statements."""
+    """Settle different deliveries in three statements."""
     found = {(row[0], row[1]): row for row in find(connection, [(one.seq, one.sink) for one in batch])}
     attempts: list[tuple[object, ...]] = []
     moved: list[tuple[object, ...]] = []
@@ -188,7 +183,7 @@ def _settle_some(connection: sqlite3.Connection, batch: Sequence[Settlement], ch
 
 
 def find(connection: sqlite3.Connection, keys: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str, int, str, bytes | None]]:
-    """Message, sink, attempts, state and service request of those deliveries that are there."""
+    """Read message, sink, attempts, state and service request of the deliveries that exist."""
     for part in chunks(keys):
         yield from connection.execute(_find(len(part)), values_of(part)).fetchall()
 
@@ -212,7 +207,7 @@ def _insert_attempts(rows: int) -> str:
 
 @cache
 def _settle(rows: int) -> str:
-    # Each of them is there, and conflicts.
+    # Every row exists, so that each one conflicts and is updated.
     values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, 0)"] * rows)
     return (
         "INSERT INTO deliveries (message, sink, state, attempts, retries, due_ms, ended_ms, reason, since_ms)"
@@ -243,9 +238,9 @@ def _sha256(body: bytes) -> bytes:
 
 
 def _identity_key(identity: str | None) -> bytes | None:
-    """The end of an identity, where its timestamp stands, and a digest of it all.
+    """Return the end of an identity, where its timestamp stands, and a digest of the whole.
 
-    A digest alone would put every new row on another page of the index; this way, what comes together stands together.
+    A digest alone would put every new row on another page of the index; events that come together now lie together.
     """
     if identity is None:
         return None

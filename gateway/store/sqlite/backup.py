@@ -1,7 +1,7 @@
-"""A copy of the whole database in a file of its own, made beside the traffic: whole under its name, or not there at all.
+"""Copying the whole database into a file beside the traffic. The copy has its name when it is whole, or does not exist.
 
-Runs in the thread of a connection that it may keep for minutes: `VACUUM INTO` reads one snapshot, and takes what is deleted
-out of the copy. The backup API of SQLite would begin anew with every commit, and never end under load.
+The copy occupies the thread of its connection for minutes: `VACUUM INTO` reads one snapshot, and leaves deleted rows out. The
+backup API of SQLite would begin again with every commit, and never end under load.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from gateway.store.base import RESERVE
 def back_up(
     connection: sqlite3.Connection, *, database: Path, file: Path, now: float, min_free: int, replace: bool = False
 ) -> Backup:
-    """Copy the database into a file that is not there yet, or in a folder into one named by the instant.
+    """Copy the database into a new file, or in a folder into a file named by the instant.
 
     Args:
         now: Unix seconds, UTC.
         min_free: bytes that have to stay free where the database lies.
-        replace: an older copy of this name gives way, in the instant in which the new one is whole.
-    Raises BackupExists, or BackupFailed with what to do; nothing is left behind then. An error of the database itself, or
-    of an interrupt, comes as SQLite's.
+        replace: replace an older copy of this name at the instant at which the new one is whole.
+    Raises BackupExists, or BackupFailed with what to do; nothing is left behind then. Errors of the database itself, and an
+    interrupt, stay errors of SQLite.
     """
     try:
         if file.is_dir():
@@ -47,17 +47,17 @@ def back_up(
 
 
 def unfinished(database: Path, folder: Path) -> Path:
-    """What a copy of this database is called until it is whole: a hidden name that nobody else gives to a file.
+    """Return the name of an unfinished copy of this database: a hidden name that no other program gives to a file.
 
-    It holds the host, and which file the database is, so that several gateways may back up into one folder. It is not made of
-    the copy's name, which may be as long as a name may be, and may end with `.partial` itself.
+    It depends on the host and on the file of the database, so that several gateways may back up into one folder. It does not
+    contain the name of the copy, which may be as long as names may be, and may end with `.partial` itself.
     """
     of = f"{os.uname().nodename} {database.absolute()} {database.stat().st_ino}"
     return folder / f".legitmark-gateway-{hashlib.sha256(os.fsencode(of)).hexdigest()[:32]}.partial"
 
 
 def facts(connection: sqlite3.Connection) -> tuple[int, int, str | None]:
-    """Schema, number of messages, and when the newest was received. Reads a whole index: for minutes that are spent anyway."""
+    """Read the schema, the number of messages, and when the newest was received. Reads a whole index."""
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
     (messages,) = connection.execute("SELECT count(*) FROM messages").fetchone()
     newest = connection.execute("SELECT received_ms FROM messages ORDER BY seq DESC LIMIT 1").fetchone()
@@ -66,9 +66,9 @@ def facts(connection: sqlite3.Connection) -> tuple[int, int, str | None]:
 
 def _write(connection: sqlite3.Connection, database: Path, file: Path, min_free: int, *, replace: bool) -> Backup:
     partial = unfinished(database, file.parent)
-    _remove(partial)  # of a backup that was killed: two of one database are never made at a time
+    _remove(partial)  # left by a backup that was killed: a database never has two backups at a time
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    made = os.open(partial, flags, 0o600)  # SQLite writes into an empty file, which nobody else may read from the beginning
+    made = os.open(partial, flags, 0o600)  # SQLite writes into an empty file, which from the beginning nobody else may read
     try:
         _check_room(connection, database, file, min_free)
         try:
@@ -92,7 +92,7 @@ def _write(connection: sqlite3.Connection, database: Path, file: Path, min_free:
 
 
 def _remove(partial: Path) -> None:
-    """Remove an unfinished copy, and what SQLite keeps beside it; a link or a folder of that name is nobody's leftover."""
+    """Remove an unfinished copy and its journal, but no link and no folder of that name."""
     for left in (partial, partial.with_name(f"{partial.name}-journal")):
         with suppress(OSError):
             if stat.S_ISREG(left.lstat().st_mode):
@@ -100,7 +100,7 @@ def _remove(partial: Path) -> None:
 
 
 def _check_name(database: Path, file: Path) -> None:
-    """SQLite takes what has one of these names for a part of the database: with a `-journal`, nobody can open it any more."""
+    """Refuse a name that SQLite takes for a part of the database: beside a wrong `-journal`, nobody can open the database."""
     own = {f"{database.name}{suffix}" for suffix in BESIDE}
     if file.name in own and file.parent.samefile(database.parent):
         raise BackupFailed(f"{file}: that name belongs to the database {database} itself: name another file")
@@ -122,7 +122,7 @@ def _check_room(connection: sqlite3.Connection, database: Path, file: Path, min_
 
 
 def _name(partial: Path, file: Path) -> None:
-    """Unlike a rename, a link fails where somebody has made the file meanwhile."""
+    """Name the copy by a link: unlike a rename, it fails if somebody has made the file meanwhile."""
     try:
         os.link(partial, file, follow_symlinks=False)
     except FileExistsError:
@@ -132,13 +132,13 @@ def _name(partial: Path, file: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until what was named and unnamed in a folder is so on the disk, too. Raises OSError."""
-    with suppress(PermissionError):  # one that may be written to and not read (0730) can't be waited for
+    """Wait until the names in a folder are on the disk, too. Raises OSError."""
+    with suppress(PermissionError):  # a folder that may be written but not read (0730) cannot be synced
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # nor one on some network disk
+            if error.errno != errno.EINVAL:  # nor can a folder on some network disks
                 raise
         finally:
             os.close(folder)
@@ -149,7 +149,7 @@ def _exists(file: Path) -> BackupExists:
 
 
 def _meant(error: sqlite3.OperationalError, file: Path) -> Exception:
-    """What an error of SQLite means that may be about the copy; those of the database are left as they are."""
+    """Return our error if the error of SQLite is about the copy; errors of the database come back unchanged."""
     match error.sqlite_errorcode & 0xFF:
         case _ if error.sqlite_errorcode in (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ):
             return error

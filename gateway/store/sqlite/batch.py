@@ -1,6 +1,6 @@
-"""What the writer commits at once, and who is told of it: bounded in rows and in time, so that nobody waits long for it.
+"""One batch: the jobs of one commit and the callers who wait for them. Bounded in rows and in time, so that nobody waits long.
 
-It knows nothing of when that happens, see `sqlite`.
+It never decides when to commit; `group_commit` does.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from gateway.store.base import Told
 from gateway.store.sqlite import accept_settle, counting, unlogged
 
 WORK_SECONDS = 0.02
-"""A commit begins the works of operators and of upkeep within this time from its own begin; the others wait for the next one."""
+"""Seconds from the begin of a commit in which it begins works (of operators and of upkeep); the others wait for the next one."""
 MOST_ACCEPTED = 1000
-"""Rows of one commit, messages and deliveries together; one message alone may have more."""
+"""Rows of one commit, messages and deliveries together; a single message may have more."""
 MOST_SETTLED = 500
+"""Settlements of one commit."""
 
 
 class Done(NamedTuple):
-    """Who is told of a settlement or a work: the callback first, in the order of the commits, whoever waits for the future."""
+    """The callers of a settlement or a work. The callback comes first, in the order of the commits."""
 
     future: asyncio.Future[Any]
     told: Callable[[Any], None] | None
@@ -32,7 +33,7 @@ Work = Callable[[sqlite3.Connection, counting.Changes], Any]
 
 
 class Batch:
-    """What waits for the next commit, each with who is told of it."""
+    """The jobs that wait for a commit, each with its caller."""
 
     def __init__(self) -> None:
         self.accepts: list[tuple[NewMessage, Told]] = []
@@ -43,7 +44,7 @@ class Batch:
         return len(self.accepts) + len(self.settles) + len(self.works)
 
     def take(self) -> Batch:
-        """Take out the first jobs, as many as one commit may hold; the others stay."""
+        """Take out as many of the first jobs as one commit may hold; the others stay."""
         first = Batch()
         rows = number = 0
         for new, _ in self.accepts:
@@ -57,9 +58,9 @@ class Batch:
         return first
 
     def tell(self, accepted: Sequence[Stored], done: Sequence[Any]) -> list[tuple[Work, Done]]:
-        """Tell the results of a commit: of the accepts, and of the settles and works in their order.
+        """Tell the callers the results of a commit: of the accepts, and of the settles and works in their order.
 
-        Returns the works that the commit had no time for: nobody was told of them.
+        Returns the works that the commit had no time for; their callers still wait.
         """
         for (_, told), stored in zip(self.accepts, accepted, strict=True):
             told(stored)
@@ -71,6 +72,7 @@ class Batch:
         return self.works[len(done) - len(self.settles) :]
 
     def fail(self, error: Exception) -> None:
+        """Tell every caller that nothing was committed."""
         for _, told in self.accepts:
             told(error)
         for one in self._waiting():
@@ -81,7 +83,7 @@ class Batch:
         return [*(done for _, done in self.settles), *(done for _, done in self.works)]
 
     def alone(self) -> list[Batch]:
-        """Each job in a batch of its own."""
+        """Return each job in a batch of its own."""
         batches = []
         for kind in ("accepts", "settles", "works"):
             for job in getattr(self, kind):
@@ -96,8 +98,8 @@ class Batch:
         """Run one transaction, in the writer's thread: all accepts and settles, and the works that begin within WORK_SECONDS.
 
         Args:
-            logged_to: the lines up to this mark are in the audit log, see `unlogged`.
-            seconds: a clock that goes on evenly; the first work begins whatever it says.
+            logged_to: the audit log has the lines up to this mark, see `unlogged`.
+            seconds: a monotonic clock; the first work begins whatever it says.
         Returns the results as `tell` takes them, and the mark of the lines to be written now.
         """
         changes: counting.Changes = counting.Changes()

@@ -1,15 +1,11 @@
-"""The due and the expired deliveries of a sink, read from the indexes of those that are open."""
+"""Reading the due and the expired deliveries of a sink, from the indexes of open deliveries. Writes nothing."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection
 
-from gateway.core.records import (
-    BYTES_BESIDE_BODY,
-    Claim,
-    Owed,
-)
+from gateway.core.records import BYTES_BESIDE_BODY, Claim, Owed
 from gateway.store.base import MOST_CLAIMED_BYTES
 from gateway.store.sqlite.columns import MESSAGE_COLUMNS, message_of, milliseconds
 from gateway.store.sqlite.sink_rows import away_of
@@ -18,9 +14,9 @@ from gateway.store.sqlite.timeline import read_timeline
 _OPEN = "SELECT message, due_ms FROM deliveries INDEXED BY deliveries_due WHERE sink = ?1 AND state = 'queued' AND behind = {}"
 _FIRST_DUE = " ORDER BY due_ms, message LIMIT ?2"
 _NOT_BEHIND = _OPEN.format(0) + _FIRST_DUE
-"""Those that ordering = "sr" lets go."""
+"""The deliveries that may go if the sink is ordered."""
 _WAITING = f"{_OPEN.format(0)} UNION ALL {_OPEN.format(1)}{_FIRST_DUE}"
-"""All, merged from two walks over the index."""
+"""All open deliveries, merged from two walks over the index."""
 _EXPIRED_WHILE_DUE = (
     "SELECT * FROM (SELECT message, since_ms FROM deliveries INDEXED BY deliveries_due WHERE sink = ?1 AND state = 'queued'"
     " AND behind = {} AND due_ms <= ?2 AND since_ms <= ?2 ORDER BY due_ms, message LIMIT ?3)"
@@ -30,7 +26,7 @@ _EXPIRED = (
     " WHERE sink = ?1 AND state = 'queued' AND due_ms > since_ms AND since_ms <= ?2 ORDER BY since_ms, message LIMIT ?3)"
     f" UNION {_EXPIRED_WHILE_DUE.format(0)} UNION {_EXPIRED_WHILE_DUE.format(1)}) ORDER BY since_ms, message LIMIT ?3"
 )
-"""None is due before it was accepted, so what has been due for so long is old enough, too."""
+"""Two kinds: those due after they were accepted, by age; and those due at once, by due time, which is their age as well."""
 _OLDEST = (
     "SELECT min(since_ms) FROM (SELECT min(since_ms) AS since_ms FROM deliveries INDEXED BY deliveries_by_since"
     " WHERE sink = ?1 AND state = 'queued' AND due_ms > since_ms"
@@ -53,13 +49,11 @@ def claim(
     by_sr: bool = False,
     room: int = MOST_CLAIMED_BYTES,
 ) -> Claim:
-    """Up to `limit` due deliveries of a sink, oldest first, leaving out the messages that are in its hands already.
+    """Read up to `limit` due deliveries of a sink, oldest first, see `base.Delivering.claim`.
 
-    It writes nothing: what is in flight is known in memory only, and due again after a crash. With `by_sr`, only the first
-    open delivery of each service request counts, by the event's instant, then by acceptance. `room` is how many bytes of memory
-    they may take; the first one is claimed even if it takes more.
+    Deliveries in flight are known in memory only (`busy`), so after a crash they are due again.
     """
-    connection.execute("BEGIN")  # one snapshot for all of it
+    connection.execute("BEGIN")  # one snapshot for all queries
     try:
         seen_to = connection.execute("SELECT max(seq) FROM messages").fetchone()[0] or 0
         rows = connection.execute(_NOT_BEHIND if by_sr else _WAITING, (sink, limit + len(busy) + 1)).fetchall()
@@ -74,22 +68,22 @@ def claim(
 
 
 def expired(connection: sqlite3.Connection, sink: str, before: float, limit: int, busy: Collection[int]) -> tuple[Owed, ...]:
-    """Up to `limit` open deliveries of a sink that were accepted or replayed before an instant, due or not.
+    """Read up to `limit` open deliveries of a sink that were accepted or replayed before an instant, due or not.
 
-    Their bodies are left out: nobody is sent them any more.
+    Their bodies are left out, because nobody sends them any more.
     """
     rows = connection.execute(_EXPIRED, (sink, milliseconds(before) - away_of(connection, sink), limit + len(busy))).fetchall()
     return _owed(connection, sink, [seq for (seq,) in rows if seq not in busy][:limit], body="x''")
 
 
 def oldest_due(connection: sqlite3.Connection, sink: str, *, by_sr: bool = False) -> float | None:
-    """When the delivery of a sink that waits longest was, or will be, due; with `by_sr`, of those that may be claimed."""
+    """Read when the delivery of a sink that waits longest was, or will be, due; with `by_sr`, of those that may go."""
     row = connection.execute(_NOT_BEHIND if by_sr else _WAITING, (sink, 1)).fetchone()
     return row[1] / 1000 if row else None
 
 
 def oldest_since(connection: sqlite3.Connection, sink: str) -> float | None:
-    """When the oldest open delivery of a sink was accepted or replayed, by the wall clock of now, Unix seconds."""
+    """Read when the oldest open delivery of a sink was accepted or replayed, by the wall clock of now, Unix seconds."""
     (since_ms,) = connection.execute(_OLDEST, (sink,)).fetchone()
     if since_ms is None:
         return None
@@ -98,7 +92,7 @@ def oldest_since(connection: sqlite3.Connection, sink: str) -> float | None:
 
 
 def _fitting(connection: sqlite3.Connection, seqs: list[int], room: int) -> list[int]:
-    """Return the first of these messages, as many as fit into `room` bytes of memory; at least one."""
+    """Return the first of these messages, as many as fit into `room` bytes of memory, but at least one."""
     marks = ",".join("?" * len(seqs))
     sizes = dict(connection.execute(f"SELECT seq, length(body) FROM messages WHERE seq IN ({marks})", seqs).fetchall())
     fitting: list[int] = []

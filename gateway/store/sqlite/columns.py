@@ -1,26 +1,28 @@
-"""The values of rows, and the columns that keep them: instants in milliseconds, the texts of senders as bytes."""
+"""Conversions between values and columns: instants are kept in milliseconds, the texts of senders as bytes."""
 
 from __future__ import annotations
 
-from gateway.core.records import (
-    Message,
-)
+from gateway.core.records import Message
 
 
 def milliseconds(instant: float) -> int:
+    """Return an instant in Unix seconds as the store keeps it."""
     return round(instant * 1000)
 
 
 def milliseconds_or_none(instant: float | None) -> int | None:
+    """Return an instant as the store keeps it, None for None."""
     return None if instant is None else milliseconds(instant)
 
 
 MESSAGE_COLUMNS = (
     "m.id, m.source, m.sender_id, m.received_ms, m.content_type, m.body, m.event_type, m.milestone, m.sr_uuid, m.reference_id"
 )
+"""The columns of `message_of`, of a table of messages that the query calls `m`."""
 
 
 def message_of(row: tuple[object, ...]) -> Message:
+    """Build a message from MESSAGE_COLUMNS."""
     message_id, source, sender_id, received_ms, content_type, body, event_type, milestone, sr_uuid, reference_id = row
     assert isinstance(message_id, str) and isinstance(source, str) and isinstance(body, bytes) and isinstance(received_ms, int)
     assert milestone is None or isinstance(milestone, str)
@@ -39,12 +41,15 @@ def message_of(row: tuple[object, ...]) -> Message:
 
 
 def seconds(instant_ms: int | None) -> float | None:
+    """Return an instant that the store keeps in Unix seconds, None for NULL."""
     return None if instant_ms is None else instant_ms / 1000
 
 
 def text(blob: object) -> str | None:
+    """Return a text of a sender, None for NULL."""
     return blob.decode() if isinstance(blob, bytes) else None
 
 
 def blob(text: str | None) -> bytes | None:
+    """Return a text of a sender as the store keeps it: lone surrogates and NUL do not survive a TEXT column."""
     return text.encode() if text is not None else None

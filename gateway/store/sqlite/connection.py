@@ -26,28 +26,28 @@ _BUSY_MS = 2000
 _PRAGMAS = {
     "journal_mode": ("WAL", "wal"),
     "synchronous": ("FULL", 2),
-    "wal_autocheckpoint": (0, 0),  # SQLite's own hook keeps the errors of a checkpoint to itself: see `Wal`
+    "wal_autocheckpoint": (0, 0),  # SQLite's own hook hides the errors of a checkpoint: see `Wal`
     "temp_store": ("MEMORY", 2),
     "foreign_keys": ("ON", 1),
     "journal_size_limit": (67108864, 67108864),  # a log that a long reader let grow gives its room back when it begins anew
 }
-"""What is set, and what SQLite has to answer: `PRAGMA journal_mode=WAL` can fail without an exception."""
+"""The value of each pragma, and the answer that SQLite has to give: `PRAGMA journal_mode=WAL` can fail without an exception."""
 
 
 class Connection(aiosqlite.Connection):
-    """aiosqlite, with the one call that it lacks: run a whole function in the connection's thread."""
+    """A connection of aiosqlite that can run a whole function in its thread, which aiosqlite itself cannot."""
 
     _given = 0
     _done = 0
-    """Written by its thread alone."""
+    """Written only by its thread."""
 
     @property
     def at_work(self) -> int | None:
-        """How many functions its thread has done, while it has one to do; None: it rests."""
+        """The number of functions that its thread has done, while it has one to do; None while it rests."""
         return self._done if self._given > self._done else None
 
     async def run(self, function: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Run it there, and turn SQLite's errors into ours. Cancelling the await does not stop the function."""
+        """Run a function in the thread, and translate its errors. Cancelling the await does not stop the function."""
 
         def work(connection: sqlite3.Connection) -> _T:
             try:
@@ -60,7 +60,7 @@ class Connection(aiosqlite.Connection):
             result: _T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         except sqlite3.DatabaseError as error:
             raise translated(error) from error
-        except OSError as error:  # of a look at the files by hand
+        except OSError as error:  # from reading the files by hand
             raise StoreFailed(f"the files of the database can't be read ({error.strerror})") from error
         return result
 
@@ -73,8 +73,8 @@ async def open_writer(path: Path, upgrade: Upgrade | None = None) -> Connection:
     upgrade = upgrade or Upgrade()
     await asyncio.to_thread(put_right, path)
     if path.exists() and path.stat().st_size:
-        # The first look is read-only: the last read-write connection to close would move a WAL into the file, and a file
-        # that is refused has to stay as it is.
+        # The first look is read-only: the last read-write connection to close would move the log into the file, and a file that
+        # is refused has to stay as it is.
         looking = await open_reader(path)
         try:
             await looking.run(lambda connection: _look(connection, len(upgrade.scripts)))
@@ -84,7 +84,7 @@ async def open_writer(path: Path, upgrade: Upgrade | None = None) -> Connection:
 
 
 def put_right(path: Path) -> None:
-    """Roll back what a killed process began, and check the header; for the holder of the lock. Raises as `open_writer`."""
+    """Roll back what a killed process began, and check the header; only under the lock. Raises as `open_writer`."""
     try:
         recovery.roll_back(path)
         recovery.check_header(path)
@@ -93,14 +93,15 @@ def put_right(path: Path) -> None:
 
 
 async def open_reader(path: Path) -> Connection:
+    """Open a connection that can neither write nor move the write-ahead log. Raises as `open_writer`."""
     return await _open(Connection(lambda: connect_reader(path), 64))
 
 
 def connect_reader(path: Path, *, at_rest: bool = False) -> sqlite3.Connection:
-    """A connection that can neither write nor move the write-ahead log.
+    """Connect so that nothing can write or move the write-ahead log.
 
     Args:
-        at_rest: no process has the file open for writing; without a log beside it, none is made then, in no folder.
+        at_rest: no process writes to the file. Without a log beside it, SQLite then makes no file beside it either.
     """
     still = at_rest and not path.with_name(f"{path.name}-wal").exists()
     return sqlite3.connect(f"{path.absolute().as_uri()}?{'immutable=1' if still else 'mode=ro'}", uri=True)
@@ -111,7 +112,7 @@ async def _open(connection: Connection) -> Connection:
         await connection
         return connection
     except BaseException as error:
-        # aiosqlite's thread reports to the loop that it ends; it must not outlive the loop of a command that fails here.
+        # The thread of aiosqlite reports its end to the loop; it must not outlive the loop of a command that fails here.
         await asyncio.to_thread(connection._thread.join)
         if isinstance(error, sqlite3.DatabaseError):
             raise translated(error) from error
@@ -137,8 +138,8 @@ def _connect_writer(path: Path, upgrade: Upgrade) -> sqlite3.Connection:
                     f"{path}: SQLite answered {name} = {answer} instead of {expected}; network file systems can't keep"
                     " the promise that an acknowledged message is on disk, put the database on a local disk"
                 )
-        # The journal of the switch to WAL is gone for good then: rolled back by it after a power cut, the header would deny
-        # the log that holds everything acknowledged since (see `recovery.check_header`).
+        # Now the journal of the switch to WAL is gone from the disk, too. A power cut could bring it back otherwise: rolled back
+        # by it, the header would deny the log that holds everything acknowledged since (see `recovery.check_header`).
         sync_folder(path.absolute().parent)
         migrate(connection, path, upgrade)
         path.chmod(0o600)

@@ -8,18 +8,16 @@ from collections.abc import Mapping
 from functools import cache
 
 from gateway.core.documents import CounterPage, Recount
-from gateway.core.records import (
-    Counts,
-)
+from gateway.core.records import Counts
 from gateway.core.selection import DELIVERY_STATES
 from gateway.store.sqlite.many_rows import chunks, marks, values_of
 
 Changes = Counter[tuple[str, str]]
-"""How many deliveries a transaction adds (or takes away), by sink and state."""
+"""The number of deliveries that a transaction adds (or takes away), by sink and state."""
 
 
 def count(connection: sqlite3.Connection, changes: Changes) -> None:
-    """Bring the counters to what the transaction changed."""
+    """Add the changes of a transaction to the counters, at its end."""
     rows = [(sink, *(changes[sink, state] for state in DELIVERY_STATES)) for sink in sorted({sink for sink, _ in changes})]
     for part in chunks(rows):
         connection.execute(_count(len(part)), values_of(part))
@@ -34,7 +32,7 @@ def _count(rows: int) -> str:
 
 
 def counts(connection: sqlite3.Connection) -> dict[str, Counts]:
-    """Return the numbers by sink from the counters, never from the deliveries. None is below 0, whatever a counter says."""
+    """Read the numbers by sink from the counters, never from the deliveries. A wrong counter below 0 shows as 0."""
     return {
         sink: Counts(**{state: max(getattr(kept, state), 0) for state in Counts.__struct_fields__})
         for sink, kept in counters(connection).items()
@@ -42,7 +40,7 @@ def counts(connection: sqlite3.Connection) -> dict[str, Counts]:
 
 
 def counters(connection: sqlite3.Connection) -> dict[str, Counts]:
-    """The counters as they stand, by sink. Only one that is wrong is below 0."""
+    """Read the counters by sink as they stand. Only a wrong counter is below 0."""
     rows = connection.execute("SELECT sink, queued, delivered, dead, discarded FROM counters ORDER BY sink")
     return {row[0]: Counts(*row[1:]) for row in rows}
 
@@ -60,8 +58,8 @@ def recount(connection: sqlite3.Connection, sink: str) -> Recount:
 
 
 def count_page(connection: sqlite3.Connection, after: int, size: int) -> CounterPage:
-    """Count the deliveries of the next `size` seqs beyond `after`, with the counters of the same instant."""
-    connection.execute("BEGIN")  # one snapshot for all of it
+    """Count the deliveries of the next `size` seqs beyond `after`, and read the counters of the same instant."""
+    connection.execute("BEGIN")  # one snapshot for all queries
     try:
         (first,) = connection.execute("SELECT min(message) FROM deliveries WHERE message > ?", (after,)).fetchone()
         last = (after if first is None else first) + size - 1
@@ -75,6 +73,6 @@ def count_page(connection: sqlite3.Connection, after: int, size: int) -> Counter
 
 
 def mend_counters(connection: sqlite3.Connection, changes: Changes, *, sink: str, by: Mapping[str, int]) -> None:
-    """Add to a sink's counters, by state, what a count found them to be short of."""
+    """Add the given numbers to the counters of a sink, by state: a count found the counters short of them."""
     for state, number in by.items():
         changes[sink, state] += number

@@ -1,7 +1,7 @@
-"""Whether the files of an open database still stand where they stood, so that the next start finds what is acknowledged now.
+"""Watching the files of an open database, so that the next start finds what is acknowledged now.
 
 SQLite goes on writing into files that were removed, renamed or replaced under it (sqlite.org/howtocorrupt.html, section 4), and
-never says so. A look is one stat(2) a file, some microseconds.
+never reports it. A look costs one stat(2) per file, some microseconds.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _DO = (
 
 
 class Standing:
-    """What the writer knows of its files, which nobody else writes to; for its thread alone, but for `close`."""
+    """The state of the files as their only writer left them. Only the writer's thread uses it, except `close`."""
 
     def __init__(self, database: Path) -> None:
-        """Take the files as they are now: SQLite has them open, and nothing is being written. Raises StoreFailed."""
+        """Remember the files as they are now: SQLite has them open, and nothing is being written. Raises StoreFailed."""
         self._database = database
         suffixes = ("-wal", "-shm", ".lock")
         self._wal, self._index, self._lock = (database.with_name(f"{database.name}{suffix}") for suffix in suffixes)
         try:
-            # Kept open for as long as SQLite has it open: closing it would drop SQLite's locks.
+            # It stays open for as long as SQLite has it open: closing it would drop SQLite's locks.
             self._fd = os.open(database, os.O_RDONLY | os.O_CLOEXEC)
             self._wal_end = WalEnd(self._wal, self._index)
             self._identity = {path: _identity(os.stat(path)) for path in (database, self._wal, self._index, self._lock)}
@@ -47,7 +47,7 @@ class Standing:
     def writing(self) -> Iterator[None]:
         """Check before a transaction that it goes into the right files, and after it that it went there.
 
-        Raises StoreFailed, also in place of the error that SQLite meets because of what happened to its files.
+        Raises StoreFailed, also in place of an error that SQLite meets because something happened to its files.
         """
         self._check_places()
         try:
@@ -69,34 +69,34 @@ class Standing:
             yield
         except sqlite3.DatabaseError:
             self._check_beside()
-            self._settle()  # on a full disk, say, a part of the log is in the database by now
+            self._settle()  # on a full disk, for example, a part of the log is in the database by now
             raise
         self._settle()
 
     def check(self) -> None:
-        """Raises StoreFailed if a file was removed, replaced, cut, or written to by somebody else."""
+        """Raise StoreFailed if a file was removed, replaced, cut, or written to by another process."""
         self._check_places()
         self._check_beside()
 
     def close(self) -> None:
-        """Only after SQLite has closed the files; may be called again."""
+        """Close the files; only after SQLite has closed them. May be called again."""
         self._wal_end.close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def _check_places(self) -> None:
-        """See that the database and its log are where they were, and the database as it was: the log alone is written to."""
+        """Check that the database and its log are in place, and that the database is unchanged: only the log is written to."""
         self._find(self._database)
         self._find(self._wal)
         database = os.fstat(self._fd)
         if (database.st_size, database.st_mtime_ns) != (self._size, self._changed):
             if database.st_size != self._size or os.pread(self._fd, _HEADER, 0) != self._header:
                 raise self._written_to()
-            self._changed = database.st_mtime_ns  # touch(1), say
+            self._changed = database.st_mtime_ns  # touch(1), for example
 
     def _check_beside(self) -> None:
-        """See that the log is whole, and that its index and the lock, which hold no message, are where they were."""
+        """Check that the log is whole, and that its index and the lock, which hold no message, are in place."""
         if self._wal_end.size() < self._wal_size:
             raise self._cut(self._wal)
         self._see_wal_end(self._wal_end.damaged())
@@ -105,7 +105,7 @@ class Standing:
             raise self._cut(self._lock)
 
     def _settle(self) -> None:
-        """Remember how the files look after the writer's own work, which never makes the database shorter."""
+        """Remember the files after the writer's own work, which never makes the database shorter."""
         database = os.fstat(self._fd)
         if database.st_size < self._size:
             raise self._written_to()
@@ -124,7 +124,7 @@ class Standing:
             raise self._cut(damaged, "or overwritten ")
 
     def _find(self, path: Path) -> os.stat_result | None:
-        """The file under a name; None if that can't be told: a right was taken away, and the files stay open."""
+        """Look at the file of a name; None if a right was taken away, so that nobody can look: the open files still work then."""
         try:
             found = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Whether a database is sound: the file, what refers to what, and the counters. Reads all of it, in one snapshot."""
+"""Checking a database: the file, what refers to what, and the counters. Reads all of it, and changes nothing."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from gateway.store.sqlite.migrations import check_written, scripts
 from gateway.store.sqlite.sqlite_errors import translated
 
 _MOST = 20
-"""Findings of a kind that are told: the first ones say enough."""
+"""Findings of one kind that a check tells: the first ones say enough."""
 _AT_ONCE = 10_000
-"""Messages whose deliveries are counted in one statement: to sort more takes a temporary file, which a sandbox may deny."""
+"""Messages whose deliveries one statement counts: sorting more takes a temporary file, which a sandbox may deny."""
 
 
 def examine(connection: sqlite3.Connection, path: Path) -> Health:
-    """Look at everything; it takes minutes where the file is big.
+    """Check everything; this takes minutes if the file is big.
 
-    The full `integrity_check`: beside the pages, which the gateway's own `quick_check` reads after a crash, it compares each
-    index with its table. A delivery that is missing in the index of what is due would never be made, and nothing else finds that.
-    Raises StoreCorrupt where the file is a database of something else, or of a later version.
+    The full `integrity_check` compares each index with its table, beside the pages that `quick_check` reads after a crash. A
+    delivery that is missing in the index of due deliveries would never be attempted, and no other check finds that.
+    Raises StoreCorrupt if the file is a database of another program, or of a later version.
     """
     found = Health(file=str(path), size=path.stat().st_size, newest_schema=len(scripts()), damage=[], miscounted=[])
     try:
@@ -84,6 +84,6 @@ def _miscounted(connection: sqlite3.Connection) -> list[str]:
 
 
 def quick_check(connection: sqlite3.Connection) -> str:
-    """`ok`, or the first thing that is wrong with the file. Reads all of it."""
+    """Read the whole file. Returns `ok`, or the first defect."""
     (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     return str(answer)

@@ -14,7 +14,7 @@ _LOCK_BYTES = 32
 
 
 class LockFile:
-    """`<database>.lock`, held for the life of the process; its text tells who holds it, or that the last end was clean."""
+    """`<database>.lock`, held for the life of the process. Its text names the holder, or says that the last end was clean."""
 
     _CLEAN = b"clean"
     _UNCHECKED = b"clean, not checked"
@@ -24,12 +24,12 @@ class LockFile:
         self._path = database.with_name(database.name + ".lock")
         self._fd = -1
         self.after_unclean_end = False
-        """The last holder did not say goodbye."""
+        """The last holder did not release it as clean."""
         self.unchecked = False
         """Nobody has read the whole file since an unclean end."""
 
     def take(self) -> None:
-        """Raises StoreLocked with the holder's pid where another process has it, StoreFailed where it can't be made."""
+        """Take the lock. Raises StoreLocked with the pid of another holder, StoreFailed if the file cannot be made."""
         new = not self._path.exists()
         try:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -45,7 +45,7 @@ class LockFile:
             raise StoreLocked(f"{self._path}: another gateway (pid {holder}) holds this database; stop it first") from None
         self._belong_to_the_owner()
         before = os.pread(self._fd, _LOCK_BYTES, 0).strip()
-        # A file that was there and is empty was cut: its holder never leaves it so.
+        # An existing file that is empty was cut: no holder leaves it empty.
         self.after_unclean_end = not new and before not in (self._CLEAN, self._UNCHECKED)
         self.unchecked = not new and before != self._CLEAN
         try:
@@ -55,7 +55,7 @@ class LockFile:
             raise
 
     def release(self, *, clean: bool) -> None:
-        """Let others have it; may be called again. Raises StoreFailed where a clean end can't be told."""
+        """Release the lock; may be called again. Raises StoreFailed if the clean end cannot be written."""
         fd, self._fd = self._fd, -1
         if fd < 0:
             return
@@ -66,7 +66,10 @@ class LockFile:
             os.close(fd)
 
     def _belong_to_the_owner(self) -> None:
-        """What root makes here for a moment, the gateway's user has to be able to open. SQLite does so for its own files."""
+        """Give the file to the owner of the database, so that the gateway's user can open it after root made it.
+
+        SQLite does the same for its own files.
+        """
         if os.geteuid() == 0:
             with suppress(OSError):
                 owner = self._database.stat()
@@ -75,7 +78,7 @@ class LockFile:
     def _write(self, text: bytes, fd: int | None = None) -> None:
         fd = self._fd if fd is None else fd
         try:
-            os.pwrite(fd, text.ljust(_LOCK_BYTES), 0)  # in one write, so that no kill leaves it empty
+            os.pwrite(fd, text.ljust(_LOCK_BYTES), 0)  # one write, so that no kill leaves the file empty
             os.fsync(fd)
         except OSError as error:
             error.filename = self._path

@@ -1,4 +1,4 @@
-"""Work that reads the whole file, for minutes: on a read-only connection and in a thread of its own, beside the traffic."""
+"""Work that reads the whole file for minutes, on a read-only connection and in a thread of its own, beside the traffic."""
 
 from __future__ import annotations
 
@@ -16,25 +16,28 @@ from gateway.store.sqlite.sqlite_errors import translated
 _T = TypeVar("_T")
 Look = Callable[[sqlite3.Connection], _T]
 _INTERRUPT_SECONDS = 0.05
-"""Between two tries to interrupt a statement: one that comes before the statement does nothing."""
+"""Seconds between two tries to interrupt a statement: an interrupt that comes before the statement does nothing."""
 _PATIENCE = 2.0
-"""Seconds for what was interrupted to clean up. It waits for a disk then, and neither a person nor a stop waits with it."""
+"""Seconds that an interrupted work has to clean up. After that nobody waits for it any longer."""
 
 
 class Aside(Generic[_T]):
-    """Begins at once; whoever builds it calls `end`, whatever happens meanwhile."""
+    """A function that begins at once in a thread of its own. The owner calls `end`, whatever happens meanwhile."""
 
     def __init__(self, path: Path, function: Look[_T], *, at_rest: bool = False) -> None:
-        """`at_rest`: no process has the file open for writing."""
+        """
+        Args:
+            at_rest: no process writes to the file.
+        """
         self._path = path
         self._at_rest = at_rest
         self._function = function
         self._connection: sqlite3.Connection | None = None
         self.ended: asyncio.Future[_T] = start_in_thread(self._run, "aside")
-        """Its result, or what it raised; to be shielded, since it does not stop where an await of it is cancelled."""
+        """The result, or what the function raised. Shield it: the function does not stop if an await of it is cancelled."""
 
     async def end(self) -> None:
-        """Interrupt what is still running, and wait until it has put things in order."""
+        """Interrupt the function if it still runs, and wait a moment until it has cleaned up."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + _PATIENCE
         while not self.ended.done() and loop.time() < give_up:

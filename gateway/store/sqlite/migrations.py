@@ -1,7 +1,7 @@
-"""Brings a database to the schema of this version, after a backup; refuses one of a later version, and says the way back.
+"""Bringing a database to the schema of this version, after a backup. A database of a later version is refused with a way back.
 
-Each script is additive and runs in a transaction of its own: whatever ends the process, the database has the schema before it
-or the one after it, and the next start goes on from there. A script that was released is never edited.
+Each script is additive and runs in a transaction of its own: whatever ends the process, the database has the schema before the
+script or the schema after it, and the next start goes on from there. A released script is never edited.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from gateway.core.errors import BackupFailed, StoreCorrupt, StoreFailed
 from gateway.store.sqlite.backup import back_up
 
 APPLICATION_ID = 0x4C4D4757
-"""'LMGW', in the header of the file (sqlite.org/pragma.html#pragma_application_id): ours, and nobody else's."""
+"""'LMGW', in the header of every database of the gateway (sqlite.org/pragma.html#pragma_application_id)."""
 
 
 def scripts() -> tuple[str, ...]:
-    """The schema scripts in their order; the n-th one brings a database to version n."""
+    """Return the schema scripts in their order; the n-th one brings a database to version n."""
     folder = resources.files("gateway.store.sqlite") / "schema"
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
     return tuple((folder / name).read_text(encoding="utf-8") for name in names)
 
 
 class Upgrade(Struct, frozen=True):
-    """What a start may have to do to a database of an earlier version."""
+    """How to upgrade a database of an earlier version at a start."""
 
     scripts: tuple[str, ...] = field(default_factory=scripts)
     min_free: int = 0
-    """Bytes that the backup before it has to leave free."""
+    """Bytes that the backup before the upgrade has to leave free."""
     told: Callable[..., object] = lambda event, **facts: None
-    """Told of each step before it begins: it may take minutes. Called in the writer's thread."""
+    """Called in the writer's thread before each step, which may take minutes, with an event and its facts."""
 
 
 def check_owner(connection: sqlite3.Connection, known: int) -> int:
-    """The schema version in the file. Reads only.
+    """Read the schema version of a file.
 
     Args:
-        known: the newest schema that is known here.
-    Raises StoreCorrupt where the file belongs to another program or to a later version of this one.
+        known: the newest schema of this version of the gateway.
+    Raises StoreCorrupt if the file belongs to another program or to a later version of the gateway.
     """
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -60,14 +60,14 @@ def check_owner(connection: sqlite3.Connection, known: int) -> int:
 
 
 def check_written(connection: sqlite3.Connection, path: Path) -> int:
-    """Do what `check_owner` does for a database that is to be read. Raises StoreCorrupt for an empty one, too."""
+    """Read the schema version of a file that should have messages. Raises StoreCorrupt as `check_owner`, or if it is empty."""
     if (version := check_owner(connection, len(scripts()))) == 0:
         raise StoreCorrupt(f"{path}: is empty: no gateway has written to it yet")
     return version
 
 
 def migrate(connection: sqlite3.Connection, path: Path, upgrade: Upgrade) -> None:
-    """Apply the scripts that the database has not seen yet. Raises StoreFailed where it can't be backed up before."""
+    """Apply the scripts that the database does not have yet. Raises StoreFailed if it cannot be backed up first."""
     version = check_owner(connection, len(upgrade.scripts))
     pending = upgrade.scripts[version:]
     told = upgrade.told if version else lambda event, **facts: None  # a new database is not upgraded
@@ -84,7 +84,7 @@ def migrate(connection: sqlite3.Connection, path: Path, upgrade: Upgrade) -> Non
 
 
 def backup_before(path: Path, version: int) -> Path:
-    """Where the database lies as it was with this schema."""
+    """Return the path of the backup that is made before an upgrade from this schema."""
     return path.with_name(f"{path.name}.schema-{version}")
 
 
@@ -92,7 +92,7 @@ def _back_up(connection: sqlite3.Connection, path: Path, version: int, upgrade: 
     copy = backup_before(path, version)
     upgrade.told("store.backing_up", file=str(copy), schema=version, do="delete it once the new version has proved itself")
     try:
-        # One that is there is of an upgrade that did not come to its end, and so the same, or of an earlier life with this
+        # An existing file is a backup of an upgrade that did not end, with the same content, or of an earlier life with this
         # schema, to which nobody would go back from here.
         back_up(connection, database=path, file=copy, now=0.0, min_free=upgrade.min_free, replace=True)
     except BackupFailed as error:

@@ -1,4 +1,4 @@
-"""The messages that an id stands for. A page looks into so many blocks, or at so many rows, and says where to go on."""
+"""Finding the messages that an id stands for. A page looks at a bounded number of blocks or rows, and says where to go on."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from gateway.store.base import MOST_NAMED
 from gateway.store.sqlite import paging
 
 _FEW = 10_000
-"""Ids that begin alike and are put in order; if more do, they are a good part of the table, and that is walked."""
+"""Ids with the same beginning that a page puts in order; more of them are a good part of the table, which is walked instead."""
 
 Found = tuple[list[int], int | None]
-"""Seqs in order, and the seq to go on after; None: there are no more."""
+"""Seqs in order, and the seq to go on after (None at the end)."""
 
 
 def exactly(connection: sqlite3.Connection, text: str, after: int) -> Found:
-    """The next messages whose gateway's id, sender's id, SR uuid or reference id this is; at most MOST_NAMED."""
+    """Find the next messages whose gateway's id, sender's id, SR uuid or reference id this is; at most MOST_NAMED."""
     first, last, go_on = paging.blocks(connection, after)
     rows = connection.execute(
         f"{paging.IN_BLOCKS} SELECT seq FROM messages WHERE id = ?5 AND seq > ?3 AND seq <= ?4"
@@ -30,7 +30,7 @@ def exactly(connection: sqlite3.Connection, text: str, after: int) -> Found:
 
 
 def begun(connection: sqlite3.Connection, text: str, after: int) -> Found:
-    """The next messages of which one of the first three ids begins like this; at most MOST_NAMED."""
+    """Find the next messages of which one of the first three ids begins like this; at most MOST_NAMED."""
     raw = text.encode()
     ids = (text, f"{text}\uffff", raw, raw + b"\xff")
     first, last, go_on = paging.blocks(connection, after)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 
-from gateway.core.records import (
-    Step,
-)
+from gateway.core.records import Step
 from gateway.core.selection import Target
 from gateway.store.sqlite import ordering, unlogged
 from gateway.store.sqlite.accept_settle import find
@@ -22,7 +20,7 @@ _QUEUED_ROW = "(?, ?, ?, ?, 'queued')"
 def reopen(
     connection: sqlite3.Connection, targets: Sequence[Target], states: Sequence[str], now: float, changes: Changes
 ) -> list[Target]:
-    """Queue deliveries again that are in one of these states, with a fresh budget; the ones that were."""
+    """Queue deliveries again that are in one of these states, with a fresh budget. Returns the changed ones."""
     wanted = {(target.seq, target.sink): target for target in targets}
     found = [row for row in find(connection, list(wanted)) if row[3] in states]
     away = absences(connection)
@@ -43,7 +41,7 @@ def reopen(
 
 
 def add(connection: sqlite3.Connection, targets: Sequence[Target], now: float, changes: Changes) -> list[Target]:
-    """Make deliveries that do not exist yet, one per message and sink; the ones that were made."""
+    """Make deliveries that do not exist yet, one per message and sink. Returns the new ones."""
     wanted = {(target.seq, target.sink): target for target in targets}
     away = absences(connection)
     rows = [
@@ -54,7 +52,7 @@ def add(connection: sqlite3.Connection, targets: Sequence[Target], now: float, c
     for part in chunks(rows):
         made += connection.execute(
             "INSERT INTO deliveries (message, sink, state, since_ms, due_ms, replayed)"
-            " SELECT m.seq, k.column2, 'queued', k.column3, k.column4, 1"  # a message that was purged meanwhile is none any more
+            " SELECT m.seq, k.column2, 'queued', k.column3, k.column4, 1"  # a message that was purged meanwhile gets no delivery
             f" FROM (VALUES {marks(len(part), '(?, ?, ?, ?)')}) AS k CROSS JOIN messages m ON m.seq = k.column1 WHERE true"
             " ON CONFLICT DO NOTHING RETURNING message, sink",
             values_of(part),
@@ -70,14 +68,14 @@ def add(connection: sqlite3.Connection, targets: Sequence[Target], now: float, c
 def add_or_reopen(
     connection: sqlite3.Connection, targets: Sequence[Target], states: Sequence[str], now: float, changes: Changes
 ) -> list[Target]:
-    """Make the deliveries that do not exist, and queue those again that are in one of these states."""
+    """Make the deliveries that do not exist, and queue those again that are in one of these states. Returns the changed ones."""
     made = add(connection, targets, now, changes)
     there = set(targets) - set(made)
     return made + reopen(connection, [target for target in targets if target in there], states, now, changes)
 
 
 def discard(connection: sqlite3.Connection, targets: Sequence[Target], now: float, changes: Changes) -> list[Target]:
-    """End deliveries that are queued or dead, by a person's word; the ones that were."""
+    """End deliveries that are queued or dead, at a person's word. Returns the changed ones."""
     wanted = {(target.seq, target.sink): target for target in targets}
     found = [row for row in find(connection, list(wanted)) if row[3] in ("queued", "dead")]
     for part in chunks(found):
@@ -103,18 +101,18 @@ def with_steps(
 
 
 def touch(connection: sqlite3.Connection, changes: Changes) -> None:
-    """Write a page and change nothing: to see whether the disk takes it."""
+    """Write a page and change nothing, to see whether the disk takes it."""
     connection.execute("UPDATE sqlite_sequence SET seq = seq WHERE name = 'messages'")
 
 
 def nothing(connection: sqlite3.Connection, changes: Changes) -> None:
-    """Change nothing: every commit forgets the steps whose lines are written."""
+    """Change nothing: a commit that holds only this still forgets the steps whose lines are written."""
 
 
 def clamp_due(connection: sqlite3.Connection, changes: Changes, *, sink: str, latest: float, size: int) -> int:
-    """Bring up to `size` due times beyond `latest` back to it: no wait is longer than the longest back-off.
+    """Bring up to `size` due times beyond `latest` back to it: no delivery waits longer than the longest backoff.
 
-    Returns how many there were.
+    Returns the number of changed deliveries.
     """
     late = 0
     for behind in (0, 1):

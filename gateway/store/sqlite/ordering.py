@@ -22,13 +22,17 @@ _FIRST = (
     " ORDER BY event_ms, message LIMIT 1)"
 )
 Place = tuple[int, int]
-"""The place of an open delivery that is behind no other one of its sink: due_ms and message."""
+"""The due_ms and the message of an open delivery that is not behind another one of its sink."""
 BEGINNING: Place = (-(1 << 62), 0)
+"""A place before every delivery."""
 _ORDERED_ROW = "(?, ?, ?, ?, ?, ?, ?, 'queued')"
 
 
 def take(connection: sqlite3.Connection, rows: Sequence[DeliveryRow]) -> list[DeliveryRow]:
-    """Put deliveries that are about to stand in the order there, and have those that they overtake stand behind them."""
+    """Give new deliveries their place in the order, and put the deliveries that they overtake behind them.
+
+    Returns the rows to be inserted, each with its value of `behind`.
+    """
     stored = _firsts(connection, {(row[1], row[4]) for row in rows if row[4] is not None})
     first = dict(stored)
     for seq, sink, _, _, sr, event_ms, _ in rows:
@@ -41,18 +45,18 @@ def take(connection: sqlite3.Connection, rows: Sequence[DeliveryRow]) -> list[De
 
 
 def pass_on(connection: sqlite3.Connection, left: Collection[Turn]) -> None:
-    """Let the first open delivery of each of these go, since one before it left."""
+    """Let the first open delivery of each service request go, because one before it ended."""
     for part in chunks(list(dict.fromkeys(left))):
         connection.execute(_let_go(len(part)), values_of(part))
 
 
 def bring_into_order(connection: sqlite3.Connection, changes: Changes, *, sink: str, after: Place, size: int) -> Place | None:
-    """Give a place in the order of their service requests to those of the next `size` open deliveries that have none.
+    """Look at the next `size` open deliveries of a sink, and give those without a place one in the order.
 
     Args:
         after: the place to go on after; BEGINNING begins.
-    Returns the place to go on after; None at the end. It may be run again from the beginning at any time. One that is tried
-    meanwhile is not passed over: its next attempt is due later than all that was due before.
+    Returns the place to go on after; None at the end. It may begin again at any time. A delivery that is attempted meanwhile is
+    not missed: its next attempt is due later than everything that was due before.
     """
     rows = connection.execute(
         "SELECT d.due_ms, d.message, d.sr IS NULL AND NOT d.replayed, nullif(m.sr_uuid, x''), m.event_ms"
@@ -73,7 +77,7 @@ def bring_into_order(connection: sqlite3.Connection, changes: Changes, *, sink: 
 
 
 def _firsts(connection: sqlite3.Connection, turns: Collection[Turn]) -> dict[Turn, tuple[int, int]]:
-    """The event's instant and the message of the first open delivery, where there is one."""
+    """Read the event's instant and the message of the first open delivery of each service request that has one."""
     found = {}
     for part in chunks(sorted(turns)):
         for sink, sr, event_ms, seq in connection.execute(_find_firsts(len(part)), values_of(part)):

@@ -17,7 +17,8 @@ _LAST_DEAD = "SELECT message FROM deliveries WHERE sink = ?1 AND state = 'dead' 
 
 
 def overview(connection: sqlite3.Connection) -> Overview:
-    connection.execute("BEGIN")  # one snapshot for all of it
+    """Read the numbers of all sinks in one snapshot."""
+    connection.execute("BEGIN")  # one snapshot for all queries
     try:
         by_sink = counts(connection)
         waiting = [sink for sink, number in by_sink.items() if number.queued]
@@ -53,7 +54,7 @@ def last_failure(connection: sqlite3.Connection, sink: str) -> LastFailure | Non
 
 
 def sizes(database: Path) -> FileSizes:
-    """Return the sizes of the files that are there; none is opened."""
+    """Return the sizes of the files, 0 for a file that is not there. No file is opened."""
     return FileSizes(*(_size(database.with_name(database.name + suffix)) for suffix in ("", "-wal")))
 
 

@@ -1,6 +1,6 @@
-"""The rows that one page of a question looks at: so few that a page takes less than 25 ms, whatever the filters.
+"""Pages of bounded cost: one page of an answer looks at so few rows that it takes less than 25 ms, whatever the filters.
 
-A page that has looked at so many ends there, and says where to go on: it may be short, or empty, before the last one.
+A page that has looked at so many rows ends there, and says where to go on. It may be short, or empty, before the last one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gateway.core.selection import Selection, Target
 from gateway.store.sqlite.columns import milliseconds
 
 END = 2**63 - 1
-"""A seq beyond that of every message."""
+"""A seq beyond every message."""
 LOOKED_AT = 10_000
 """Rows of a table, or entries of an index, that a page walks."""
 LOOKED_UP = 2000
@@ -23,16 +23,16 @@ LOOKED_UP = 2000
 BLOCKS = 2048
 """Blocks of 256 messages that a page looks into: half a million messages."""
 MOST_QUEUED = 20_000
-"""Queued deliveries that a page puts in order. If more are queued, they are a good part of the table, and that is walked."""
+"""Queued deliveries that a page puts in order. More of them are a good part of the table, which is walked instead."""
 MOST_COUNTED = 100_000
-"""Queued deliveries among which a page finds the first one."""
+"""Queued deliveries among which a page looks for the first one."""
 
 IN_BLOCKS = "WITH RECURSIVE blocks (block) AS (VALUES (?1) UNION ALL SELECT block + 1 FROM blocks WHERE block < ?2)"
 """The blocks from the first parameter to the second."""
 
 
 def blocks(connection: sqlite3.Connection, after: int) -> tuple[int, int, int | None]:
-    """The first and the last block that a page looks into, and the seq to go on after; None: these are all."""
+    """Find the first and the last block that a page looks into, and the seq to go on after (None if these are all)."""
     first = connection.execute("SELECT seq >> 8 FROM messages WHERE seq > ? ORDER BY seq LIMIT 1", (after,)).fetchone()
     if first is None:
         return 0, 0, None
@@ -42,9 +42,9 @@ def blocks(connection: sqlite3.Connection, after: int) -> tuple[int, int, int | 
 
 
 def begin(connection: sqlite3.Connection, selection: Selection, after: int) -> tuple[int | None, int | None]:
-    """The seq after which the next block begins that has a message of the window of time; no earlier block has one.
+    """Find the seq before the next block that has a message of the window of time.
 
-    If there is none: None, and the seq to go on after, as `blocks` tells it.
+    If the page finds no such block: None, and the seq to go on after, as `blocks` returns it.
     """
     if selection.since is None and selection.until is None:
         return after, None
@@ -60,7 +60,7 @@ def begin(connection: sqlite3.Connection, selection: Selection, after: int) -> t
 def messages(
     connection: sqlite3.Connection, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int
 ) -> tuple[list[int], int | None]:
-    """The next messages that a selection names, at most `limit`, by seq; and the seq to go on after."""
+    """Find the next messages that a selection names, at most `limit`, by seq; and the seq to go on after."""
     start, go_on = (after, None) if seqs is not None else begin(connection, selection, after)
     if start is None:
         return [], go_on
@@ -69,7 +69,7 @@ def messages(
     if selection.status is not None:
         where += " AND m.status = ?"
         if selection.status != "accepted":
-            where += " AND m.status <> 'accepted'"  # said twice: only then does SQLite take the index of the others
+            where += " AND m.status <> 'accepted'"  # said twice: only then does SQLite use the index of the other statuses
         values.append(selection.status)
     rows = connection.execute(
         f"SELECT m.seq FROM messages m WHERE m.seq > ? AND m.seq <= ?{where} ORDER BY m.seq LIMIT ?",
@@ -87,7 +87,7 @@ def deliveries(
     limit: int,
     states: Sequence[str] = (),
 ) -> tuple[list[Target], Target | None]:
-    """The next deliveries that a selection names, at most `limit`, by message, then sink; and the one to go on after.
+    """Find the next deliveries that a selection names, at most `limit`, by message, then sink; and the one to go on after.
 
     Args:
         states: only deliveries in one of these, if the selection names no state; empty: in any.
@@ -96,7 +96,7 @@ def deliveries(
     if selection.state is not None:
         states = (selection.state,)
     if seqs is None:
-        seq, go_on = begin(connection, selection, after.seq - 1)  # more of the deliveries of that message may be left
+        seq, go_on = begin(connection, selection, after.seq - 1)  # that message may have more deliveries
         if seq is None:
             return [], None if go_on is None else Target(go_on + 1, "")
         start = max(after, Target(seq + 1, ""), key=_place)
@@ -115,7 +115,7 @@ def _walked(
     start: Target,
     limit: int,
 ) -> tuple[list[Target], Target | None]:
-    """The deliveries of a selection among the next LOOKED_AT of the table."""
+    """Find the deliveries of a selection among the next LOOKED_AT of the table."""
     of_these = "" if seqs is None else f" AND message IN ({','.join(map(str, seqs))})"
     row = connection.execute(
         f"SELECT message, sink FROM deliveries WHERE (message, sink) > (?, ?){of_these} ORDER BY message, sink LIMIT 1 OFFSET ?",
@@ -127,7 +127,7 @@ def _walked(
         where = f" AND EXISTS (SELECT 1 FROM messages m WHERE m.seq = d.message{where})"
     if seqs is not None:
         where += of_these.replace("message", "d.message")
-    # The plus keeps SQLite from an index that has not their order (sqlite.org/optoverview.html).
+    # The plus keeps SQLite from an index with another order (sqlite.org/optoverview.html).
     if states:
         where += f" AND +d.state IN ({','.join('?' * len(states))})"
         values += states
@@ -145,7 +145,7 @@ def _walked(
 
 
 def _of_states(connection: sqlite3.Connection, states: Sequence[str], sink: str | None, start: Target) -> list[Target] | None:
-    """The next deliveries in some states, at most LOOKED_UP, by the index of each state; None if there is no such index."""
+    """Find the next deliveries in some states, at most LOOKED_UP, by the index of each state; None if a state has no index."""
     if not states or "delivered" in states:
         return None
     each = []
@@ -158,7 +158,7 @@ def _of_states(connection: sqlite3.Connection, states: Sequence[str], sink: str 
 
 
 def _ended(connection: sqlite3.Connection, state: str, sink: str | None, start: Target) -> list[Target]:
-    """The index has an order for each sink: these are merged, and no entry is read that is not needed."""
+    """Merge the entries of each sink, which the index has in order; no entry is read that is not needed."""
     query = (
         f"SELECT message, sink FROM deliveries INDEXED BY deliveries_{state} WHERE state = '{state}'"
         " AND sink = ? AND message >= ? ORDER BY message"
@@ -171,7 +171,7 @@ def _ended(connection: sqlite3.Connection, state: str, sink: str | None, start: 
 
 
 def _queued(connection: sqlite3.Connection, sink: str | None, start: Target) -> list[Target] | None:
-    """The index has the order of the due times, so all have to be put in order; None if they are more than MOST_QUEUED."""
+    """Put the entries in order, which the index has by due time; None if there are more than MOST_QUEUED."""
     index = "deliveries INDEXED BY deliveries_due WHERE state = 'queued' AND sink = ?1"
     count = f"SELECT count(*) FROM (SELECT 1 FROM {index} LIMIT ?2)"
     left = MOST_QUEUED
@@ -186,7 +186,7 @@ def _queued(connection: sqlite3.Connection, sink: str | None, start: Target) -> 
 
 
 def _first_queued(connection: sqlite3.Connection, sink: str | None, after: int) -> int:
-    """The first message from `after` on that has a queued delivery; `after` if more than MOST_COUNTED are queued."""
+    """Find the first message from `after` on that has a queued delivery; `after` itself if more than MOST_COUNTED are queued."""
     left, first = MOST_COUNTED, END
     for name in [sink] if sink is not None else list(_sinks(connection, "queued", "deliveries_due")):
         found, number = connection.execute(
@@ -202,7 +202,7 @@ def _first_queued(connection: sqlite3.Connection, sink: str | None, after: int) 
 
 
 def _sinks(connection: sqlite3.Connection, state: str, index: str) -> Iterator[str]:
-    """The sinks that have a delivery of a state: one look into its index for each."""
+    """Find the sinks that have a delivery in a state, by one look into the index for each."""
     query = f"SELECT sink FROM deliveries INDEXED BY {index} WHERE state = '{state}' AND sink > ? ORDER BY sink LIMIT 1"
     row = ("",)
     while (row := connection.execute(query, row).fetchone()) is not None:
@@ -212,7 +212,7 @@ def _sinks(connection: sqlite3.Connection, state: str, index: str) -> Iterator[s
 def _looked_up(
     connection: sqlite3.Connection, selection: Selection, entries: list[Target], limit: int
 ) -> tuple[list[Target], Target | None]:
-    """Those whose message is of the window of time."""
+    """Keep the entries whose message lies in the window of time."""
     where, values = _times(selection, None)
     query = f"SELECT 1 FROM messages m WHERE m.seq = ?{where}"
     found: list[Target] = []
@@ -225,7 +225,7 @@ def _looked_up(
 
 
 def _last_message(connection: sqlite3.Connection, selection: Selection, after: int) -> int | None:
-    """The last of the next LOOKED_AT messages that a page looks at; None if there are fewer."""
+    """Find the last of the LOOKED_AT messages that a page looks at; None if there are fewer."""
     if selection.status in (None, "accepted"):
         return last_of_the_next(connection, after)
     query = (
@@ -237,7 +237,7 @@ def _last_message(connection: sqlite3.Connection, selection: Selection, after: i
 
 
 def last_of_the_next(connection: sqlite3.Connection, after: int) -> int | None:
-    """The seq of the last of the next LOOKED_AT messages; None if there are fewer."""
+    """Find the seq of the last of the next LOOKED_AT messages; None if there are fewer."""
     query = "SELECT seq FROM messages WHERE seq > ? ORDER BY seq LIMIT 1 OFFSET ?"
     row = connection.execute(query, (after, LOOKED_AT - 1)).fetchone()
     return None if row is None else int(row[0])

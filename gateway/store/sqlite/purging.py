@@ -1,4 +1,4 @@
-"""Deletes finished messages whose time is over, in slices of bounded cost; run in the writer's transaction."""
+"""Deleting finished messages whose retention is over, in slices of bounded cost, inside the writer's transaction."""
 
 from __future__ import annotations
 
@@ -10,37 +10,39 @@ from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
 
 _MOST_PURGED = 1000
-"""Rows and pages of bodies that are deleted in one transaction, give or take the deliveries of one message."""
+"""Rows and pages of bodies that one transaction deletes, give or take the deliveries of one message."""
 _PAGE = 4096
 _FEW = 16
-"""Conflicts deleted at once. Each may be as big as a message."""
+"""Conflicting duplicates deleted at once: the body of each may be as large as a message."""
 
 
 class Purged(Struct, frozen=True):
-    """What became of a slice of messages."""
+    """The result of one slice."""
 
     gone: int
+    """Deleted messages."""
     last: int
-    """The last seq looked at."""
+    """The last seq that the slice looked at."""
     any_old: bool
-    """Not all of them were young."""
+    """At least one of them was older than retention."""
     at_end: bool
+    """There are no messages beyond `last`."""
 
 
 def purge_slice(connection: sqlite3.Connection, changes: Changes, *, after: int, slice_size: int, before: float) -> Purged:
-    """Delete a slice of old threads and a slice of old messages."""
+    """Delete a slice of old conversations and a slice of old messages."""
     purge_threads(connection, slice_size, before)
     return purge(connection, after, slice_size, before, changes)
 
 
 def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: float, changes: Changes) -> Purged:
-    """Delete finished messages older than `before` among the next ones with seq > `after`, up to `slice_size` of them.
+    """Look at the next `slice_size` messages with seq > `after`, and delete the finished ones received before an instant.
 
-    The slice ends early once it has come to _MOST_PURGED rows and pages: with 200 sinks a message has many rows, and a big body
-    many pages. What one message alone has too much of, attempts or conflicts, goes over several slices, and the message last.
+    The slice ends early once it reaches _MOST_PURGED rows and pages: with 200 sinks a message has many rows, and a large body
+    has many pages. A message with very many attempts or conflicts loses them over several slices, and goes last itself.
 
-    Messages with a queued or dead delivery stay. Young ones are passed by: after a clock that jumped, old ones may stand behind
-    them.
+    Messages with a queued or dead delivery stay. The slice passes by young messages, because after a jump of the clock old ones
+    may lie behind them.
     """
     rows = connection.execute(
         "SELECT seq, received_ms, duplicates, length(body) FROM messages WHERE seq > ? ORDER BY seq LIMIT ?", (after, slice_size)
@@ -60,17 +62,17 @@ def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: f
                 if attempts > _MOST_PURGED:
                     attempts = _purge_attempts(connection, seq)
                 if attempts >= _MOST_PURGED or (duplicates and _purge_conflicts(connection, seq)):
-                    return Purged(gone, after, any_old, at_end=False)  # there may be more of them
+                    return Purged(gone, after, any_old, at_end=False)  # there may be more attempts or conflicts
                 used += attempts + size // _PAGE
                 changes.subtract((sink, state) for sink, state, _ in owed)
-                # What belongs to it goes by ON DELETE CASCADE.
+                # Its deliveries, attempts and conflicts go by ON DELETE CASCADE.
                 gone += connection.execute("DELETE FROM messages WHERE seq = ?", (seq,)).rowcount
         after = seq
     return Purged(gone, after, any_old, at_end=len(rows) < slice_size)
 
 
 def _purge_attempts(connection: sqlite3.Connection, seq: int) -> int:
-    """Delete up to _MOST_PURGED attempts of a message: each `Retry-After` makes one, and a delivery may meet many."""
+    """Delete up to _MOST_PURGED attempts of a message. Each `Retry-After` makes one, so that a delivery may have very many."""
     return connection.execute(
         "DELETE FROM attempts WHERE message = ?1 AND (sink, attempt) IN"
         " (SELECT sink, attempt FROM attempts WHERE message = ?1 ORDER BY sink, attempt LIMIT ?2)",
@@ -79,13 +81,13 @@ def _purge_attempts(connection: sqlite3.Connection, seq: int) -> int:
 
 
 def _purge_conflicts(connection: sqlite3.Connection, seq: int) -> bool:
-    """Delete some of the bodies that differ from the first one's; True: there may be more."""
+    """Delete some conflicting duplicates of a message; True if there may be more."""
     few = "SELECT rowid FROM conflicts WHERE message = ? LIMIT ?"
     return connection.execute(f"DELETE FROM conflicts WHERE rowid IN ({few})", (seq, _FEW)).rowcount == _FEW
 
 
 def purge_threads(connection: sqlite3.Connection, slice_size: int, before: float) -> None:
-    """Forget up to `slice_size` threads that no event came for since an instant."""
+    """Forget up to `slice_size` conversations that had no event since an instant."""
     connection.execute(
         "DELETE FROM threads WHERE (sink, channel, sr) IN"
         " (SELECT sink, channel, sr FROM threads WHERE used_ms < ? ORDER BY used_ms LIMIT ?)",
@@ -94,7 +96,7 @@ def purge_threads(connection: sqlite3.Connection, slice_size: int, before: float
 
 
 def before_next_old(connection: sqlite3.Connection, after: int, before: float) -> int | None:
-    """The seq before the next message beyond `after` that was received before an instant; None where there is none."""
+    """Read the seq before the next message beyond `after` that was received before an instant; None if there is none."""
     old = "messages INDEXED BY messages_by_time {} seq >> 8 = {} AND received_ms < ?2 AND seq > ?1"
     block = connection.execute(
         "WITH RECURSIVE blocks (block) AS (SELECT ?1 >> 8 UNION ALL"

@@ -1,4 +1,4 @@
-"""Questions of people: which messages, which deliveries, what became of this one. Paged; none reads for long."""
+"""Answers to people about messages and deliveries. Each is one page of bounded cost, on a read-only connection."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from gateway.store.sqlite import paging
 from gateway.store.sqlite.columns import MESSAGE_COLUMNS, message_of, milliseconds
 
 MOST_ATTEMPTS = 20
-"""Attempts at each delivery that a story tells: the last ones. `attempts` has them all, in pages."""
+"""The last attempts at each delivery that a story tells. `attempts` has all of them, in pages."""
 MOST_CONFLICTS = 10
-"""Bodies of conflicting duplicates that a story tells: each may be as large as a message."""
+"""Conflicting duplicates that a story tells: the body of each may be as large as a message."""
 _CONFLICTS_ORDERED = 1000
-"""Conflicting duplicates among which the earliest are looked for."""
+"""Conflicting duplicates among which the query looks for the earliest ones."""
 _IDS = "id, sender_id, source, event_type, milestone, sr_uuid, reference_id"
 _ATTEMPT = "attempt, started_ms, duration_ms, outcome, reason, status, detail, answer"
 _DUE_MS = "due_ms + (SELECT jumped_ms FROM timeline)"
@@ -39,9 +39,9 @@ _DUE_MS = "due_ms + (SELECT jumped_ms FROM timeline)"
 def messages(
     connection: sqlite3.Connection, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int
 ) -> tuple[list[MessageSummary], int | None]:
-    """A page of messages in the order of acceptance, without their bodies, and the seq to go on after; see `walks`.
+    """Read a page of messages in the order of acceptance, and the seq to go on after; see `paging`.
 
-    It also ends with the message that makes its deliveries more than LOOKED_AT.
+    The page also ends with the message that makes its deliveries more than LOOKED_AT.
     """
     found, go_on = paging.messages(connection, selection, seqs, after, limit)
     page: list[MessageSummary] = []
@@ -62,7 +62,7 @@ def messages(
 def deliveries(
     connection: sqlite3.Connection, selection: Selection, seqs: Sequence[int] | None, after: Target, limit: int
 ) -> tuple[list[DeliverySummary], Target | None]:
-    """A page of deliveries by message, then sink, and the one to go on after; see `walks`."""
+    """Read a page of deliveries by message, then sink, and the one to go on after; see `paging`."""
     found, go_on = paging.deliveries(connection, selection, seqs, after, limit)
     query = (
         f"SELECT m.{_IDS.replace(', ', ', m.')}, m.received_ms, d.sink, d.state, d.attempts, d.reason, {_DUE_MS}, d.ended_ms"
@@ -75,27 +75,27 @@ def deliveries(
 def chosen(
     connection: sqlite3.Connection, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int
 ) -> tuple[list[Chosen], int | None]:
-    """A slice of the messages that a selection names, and the seq to go on after; see `walks`."""
+    """Read a slice of the messages that a selection names, and the seq to go on after; see `paging`."""
     found, go_on = paging.messages(connection, selection, seqs, after, limit)
     rows = (connection.execute("SELECT seq, source, status FROM messages WHERE seq = ?", (seq,)).fetchone() for seq in found)
     return [Chosen(row[0], row[1], row[2] == "quarantined") for row in rows if row is not None], go_on
 
 
 def body(connection: sqlite3.Connection, seq: int) -> bytes | None:
-    """The body of one message; None where it was purged. Ask for one at a time: each may be as large as `max_body`."""
+    """Read the body of one message; None if it was purged."""
     row = connection.execute("SELECT body FROM messages WHERE seq = ?", (seq,)).fetchone()
     return row[0] if row else None
 
 
 def states(connection: sqlite3.Connection, targets: Sequence[Target]) -> list[DeliveryState | None]:
-    """The state of each of these deliveries; None where there is none yet."""
+    """Read the state of each delivery; None where there is no such delivery yet."""
     query = "SELECT state FROM deliveries WHERE message = ? AND sink = ?"
     rows = (connection.execute(query, (target.seq, target.sink)).fetchone() for target in targets)
     return [row[0] if row else None for row in rows]
 
 
 def owed(connection: sqlite3.Connection, seqs: Sequence[int], sink: str | None) -> list[Target]:
-    """Every delivery of these messages, or those to one sink."""
+    """Read every delivery of some messages, or only those to one sink."""
     marks = ",".join("?" * len(seqs))
     rows = connection.execute(
         f"SELECT message, sink FROM deliveries WHERE message IN ({marks}) AND sink = ifnull(?, sink) ORDER BY message, sink",
@@ -105,7 +105,7 @@ def owed(connection: sqlite3.Connection, seqs: Sequence[int], sink: str | None) 
 
 
 def ids(connection: sqlite3.Connection, targets: Sequence[Target]) -> dict[int, Ids]:
-    """The messages of these deliveries, by seq, for the audit log."""
+    """Read the ids of the messages of some deliveries, by seq."""
     seqs = sorted({target.seq for target in targets})
     found: dict[int, Ids] = {}
     for at in range(0, len(seqs), 500):
@@ -116,8 +116,10 @@ def ids(connection: sqlite3.Connection, targets: Sequence[Target]) -> dict[int, 
 
 
 def first_since(connection: sqlite3.Connection, instant: float) -> int:
-    """The seq of about the first message received since an instant, found by halving: messages lie in the order of arrival,
-    but for those around a clock that was set back."""
+    """Find the seq of about the first message received since an instant, by halving.
+
+    Messages lie in the order of arrival, except around an instant at which the clock was set back.
+    """
     low, high = 1, (connection.execute("SELECT max(seq) FROM messages").fetchone()[0] or 0) + 1
     while low < high:
         middle = (low + high) // 2
@@ -132,9 +134,9 @@ def first_since(connection: sqlite3.Connection, instant: float) -> int:
 
 
 def received_since(connection: sqlite3.Connection, instant: float, after: int, limit: int, most_bytes: int) -> RoutingPage:
-    """A page of the messages after a seq that could be decoded.
+    """Read a page of the messages after a seq that could be decoded; see `paging`.
 
-    It ends at `limit` messages, or with the one that makes the bodies larger than `most_bytes`; see `walks`, too.
+    The page ends at `limit` messages, or with the message that makes the bodies larger than `most_bytes`.
     """
     newest = connection.execute("SELECT max(seq) FROM messages").fetchone()[0] or 0
     last = paging.last_of_the_next(connection, after)
@@ -153,9 +155,9 @@ def received_since(connection: sqlite3.Connection, instant: float, after: int, l
 
 
 def story(connection: sqlite3.Connection, seq: int) -> Story | None:
-    """All that is known of one message: its deliveries, their last attempts, and the bodies of some conflicting duplicates.
+    """Read one message, its deliveries with their last attempts, and some conflicting duplicates.
 
-    None where the message was purged.
+    Returns None if the message was purged.
     """
     row = connection.execute(
         f"SELECT {_IDS}, received_ms, status, duplicates, content_type, body FROM messages WHERE seq = ?", (seq,)
@@ -189,7 +191,7 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
 def attempts(
     connection: sqlite3.Connection, seq: int, sink: str, after: int, limit: int
 ) -> tuple[list[AttemptFacts], int | None]:
-    """A page of the attempts at one delivery, oldest first, and the number of the attempt to go on after; None: the last page.
+    """Read a page of the attempts at one delivery, oldest first, and the number of the attempt to go on after.
 
     Args:
         after: the number of an attempt; 0 begins.
@@ -203,7 +205,7 @@ def attempts(
 
 
 def attempt(connection: sqlite3.Connection, seq: int, sink: str, number: int) -> AttemptFacts | None:
-    """One attempt at a delivery; None if it was purged."""
+    """Read one attempt at a delivery; None if it was purged."""
     query = f"SELECT {_ATTEMPT} FROM attempts WHERE message = ? AND sink = ? AND attempt = ?"
     row = connection.execute(query, (seq, sink, number)).fetchone()
     return None if row is None else _attempt(row)
@@ -248,6 +250,7 @@ def messages_after(connection: sqlite3.Connection, seq: int, limit: int) -> list
 
 
 def seq_of(connection: sqlite3.Connection, message_id: str) -> int | None:
+    """Read the seq of a message; None if there is no such message."""
     row = connection.execute("SELECT seq FROM messages WHERE id = ?", (message_id,)).fetchone()
     return row[0] if row else None
 

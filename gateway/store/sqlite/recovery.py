@@ -1,7 +1,7 @@
-"""What a process that was killed, or a person with `cp` and `rm`, may have left of a database, looked at before SQLite opens it.
+"""Checks before SQLite opens a database: a killed process, or a person with `cp` and `rm`, may have left wrong files.
 
-The files are read by hand here: closing one while SQLite has it open would drop SQLite's POSIX locks
-(sqlite.org/howtocorrupt.html, section 2.2). A file that may belong to another program is never written to.
+The files are read by hand, which is safe only before SQLite opens them: closing a file that SQLite has open would drop SQLite's
+POSIX locks (sqlite.org/howtocorrupt.html, section 2.2). A file that may belong to another program is never written to.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BUSY_SECONDS = 2.0
 
 
 def roll_back(path: Path) -> None:
-    """Let SQLite undo a transaction that a killed process left in a rollback journal; only the holder of the lock may call it.
+    """Let SQLite undo a transaction that a killed process left in a rollback journal. Only the holder of the lock may call it.
 
     The gateway writes such a journal once in the life of a file: when SQLite switches it to WAL. A read-only connection cannot
     roll it back (SQLITE_READONLY_ROLLBACK), so this comes before the first look. Blocks on the disk.
@@ -39,7 +39,7 @@ def roll_back(path: Path) -> None:
 
 
 def check_header(path: Path) -> None:
-    """Raises StoreCorrupt if the file is no database, or lies beside the write-ahead log of another."""
+    """Raise StoreCorrupt if the file is not a database, or lies beside the write-ahead log of another database."""
     wal = path.with_name(f"{path.name}-wal")
     header = _beginning(path, 20)
     if header and header[:16] != _MAGIC:
@@ -61,7 +61,7 @@ def check_header(path: Path) -> None:
 
 
 def _is_ours(header: bytes, journal: bytes) -> bool:
-    """Whether the database is the gateway's, or one that was just being made and has nothing in it yet.
+    """Return True if the database belongs to the gateway, or was just being made and is still empty.
 
     sqlite.org/fileformat2.html, sections 1.3 and 1.6; a journal's header has at byte 16 the pages that there were before.
     """
@@ -73,7 +73,7 @@ def _is_ours(header: bytes, journal: bytes) -> bool:
 
 
 def _beginning(path: Path, size: int) -> bytes:
-    """The first bytes of a file; none if it is not there."""
+    """Read the first bytes of a file; none if it is not there."""
     try:
         with path.open("rb") as file:
             return file.read(size)

@@ -15,9 +15,9 @@ from gateway.core.refused import KeptRequests, RefusedRequest
 from gateway.core.signature import Claim
 
 MOST_KEPT = 10_000
-"""Requests of one source; the oldest go first."""
+"""Requests of one source; beyond it the oldest are deleted."""
 _TRIM_BYTES = 256 * 1024
-"""What the file may grow beyond its limits for a moment, but for a single request that is larger."""
+"""Bytes by which the file may exceed its limits for a moment, unless a single request is larger."""
 _VERSION = 1
 _DAMAGED = (11, 26)
 """SQLITE_CORRUPT and SQLITE_NOTADB (sqlite.org/rescode.html)."""
@@ -47,10 +47,10 @@ PRAGMA user_version = {_VERSION};
 
 
 class RefusedFile:
-    """The open file. `set_aside` is where a damaged one was moved to, None: there was none."""
+    """The open file. `set_aside` is the path that a damaged file was moved to; None if none was."""
 
     def __init__(self, path: Path) -> None:
-        """Open it, or create it for its user alone (0600). Raises sqlite3.Error or OSError where that can't be done now."""
+        """Open it, or create it so that only its user may read it (0600). Raises sqlite3.Error or OSError if that fails now."""
         self.path = path
         self.set_aside: Path | None = None
         try:
@@ -61,7 +61,7 @@ class RefusedFile:
             self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Set a damaged file aside, over one that was set aside before, and create an empty one."""
+        """Move a damaged file aside, in place of one that was moved before, and create an empty one."""
         self.close()
         aside = self.path.with_name(f"{self.path.name}.damaged")
         with suppress(FileNotFoundError):
@@ -71,7 +71,7 @@ class RefusedFile:
         self._open()
 
     def replaced(self) -> bool:
-        """Whether somebody has removed the file, or put another one in its place."""
+        """Return True if somebody has removed the file, or put another one in its place."""
         try:
             there = self.path.stat()
         except FileNotFoundError:
@@ -81,8 +81,7 @@ class RefusedFile:
     def keep(self, requests: Sequence[RefusedRequest], limits: Mapping[str, int]) -> None:
         """Add requests in one transaction, and delete the oldest of each source beyond its limit in bytes and MOST_KEPT.
 
-        Of several attempts at one message (the same source, id and body) the first and the last are kept: the sender signs each
-        anew, perhaps with another secret, and whoever repeats a request with rubbish for a signature can't push out the first.
+        Of several attempts at one message the first and the last are kept, see `store.refused`.
         """
         with self._connection as db:
             sources: set[str] = set()
@@ -98,14 +97,14 @@ class RefusedFile:
                     size = 0
 
     def kept(self) -> dict[str, KeptRequests]:
-        """Return what is kept, by source."""
+        """Count what is kept, by source."""
         rows = self._connection.execute(
             "SELECT source, count(*), sum(size), min(arrived_at), max(arrived_at), max(seq) FROM refused GROUP BY source"
         )
         return {source: KeptRequests(*values) for source, *values in rows}
 
     def page(self, source: str, after: int, last: int, most: int, most_bytes: int) -> list[RefusedRequest]:
-        """Some requests of a source behind a place, up to another, in the order in which they came."""
+        """Read some requests of a source beyond one seq and up to another, in the order of their arrival."""
         rows = self._connection.execute(
             "SELECT seq, size FROM refused WHERE source = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
             (source, after, last, most),
@@ -119,18 +118,20 @@ class RefusedFile:
         return [self._request(source, seq) for seq in chosen]
 
     def remove(self, seqs: Sequence[int]) -> None:
+        """Delete requests by their seqs."""
         with self._connection as db:
             db.executemany("DELETE FROM refused WHERE seq = ?", [(seq,) for seq in seqs])
         self._give_back()
 
     def forget(self, sources: Sequence[str], before: float) -> None:
-        """Delete everything of these sources, and what came before an instant (Unix seconds) of all."""
+        """Delete everything of these sources, and of all sources what arrived before an instant (Unix seconds)."""
         with self._connection as db:
             db.executemany("DELETE FROM refused WHERE source = ?", [(source,) for source in sources])
             db.execute("DELETE FROM refused WHERE arrived_at < ?", (before,))
         self._give_back()
 
     def close(self) -> None:
+        """Close the file."""
         self._connection.close()
 
     @property
@@ -138,7 +139,7 @@ class RefusedFile:
         return self.path.with_name(f"{self.path.name}-journal")
 
     def _open(self) -> None:
-        # Without O_NONBLOCK, a pipe in its place would be waited for until somebody reads it.
+        # Without O_NONBLOCK, a pipe in its place would block until somebody reads it.
         os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600))
         there = self.path.stat()
         self._inode = (there.st_dev, there.st_ino)
@@ -191,7 +192,7 @@ class RefusedFile:
         return RefusedRequest(source, arrived_at, Claim(raw_id, timestamp, signatures), text, body, seq)
 
     def _give_back(self) -> None:
-        """Let the file shrink by what was deleted."""
+        """Let the file shrink by the deleted rows."""
         self._connection.executescript("PRAGMA incremental_vacuum")
 
 

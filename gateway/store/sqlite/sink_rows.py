@@ -1,4 +1,4 @@
-"""The row that is kept of each sink: the state of its lane, its absences from the configuration, and whether it is ordered."""
+"""The row of each sink: the state of its lane, its absences from the configuration, and its ordering."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import sqlite3
 from collections.abc import Collection, Sequence
 
 from gateway.core.breaker import BreakerState
-from gateway.core.records import (
-    SinkState,
-)
+from gateway.core.records import SinkState
 from gateway.store.sqlite.columns import milliseconds, milliseconds_or_none, seconds
 from gateway.store.sqlite.counting import Changes
 
@@ -16,15 +14,15 @@ from gateway.store.sqlite.counting import Changes
 def sync_sinks(
     connection: sqlite3.Connection, changes: Changes, *, sinks: Sequence[str], in_order: Collection[str], now: float
 ) -> None:
-    """Remember which sinks there are, and which of them are in order."""
+    """Remember which sinks the configuration has, and which of them are ordered."""
     note_absences(connection, changes, present=sinks, now=now)
     note_ordering(connection, changes, in_order=in_order, sinks=sinks)
 
 
 def note_absences(connection: sqlite3.Connection, changes: Changes, *, present: Sequence[str], now: float) -> None:
-    """Stop the time of deliveries whose sink left the configuration, and let it go on where the name is back.
+    """Stop the ages of deliveries whose sink left the configuration, and let them go on if the name is back.
 
-    `give_up_after` does not count while there is no such sink.
+    `give_up_after` does not count the time for which a sink is absent.
     """
     known = connection.execute("SELECT c.sink, s.absent_ms FROM counters c LEFT JOIN sinks s ON s.sink = c.sink").fetchall()
     for sink, absent_ms in known:
@@ -42,13 +40,13 @@ def note_absences(connection: sqlite3.Connection, changes: Changes, *, present: 
 
 
 def unordered(connection: sqlite3.Connection, *, in_order: Collection[str], sinks: Collection[str]) -> list[str]:
-    """Which sinks with `ordering = "sr"` the store does not have in order yet."""
+    """Read which sinks with `ordering = "sr"` the store does not know as ordered yet."""
     known = {sink for (sink,) in connection.execute("SELECT sink FROM sinks WHERE in_order")}
     return sorted(set(in_order) & set(sinks) - known)
 
 
 def note_ordering(connection: sqlite3.Connection, changes: Changes, *, in_order: Collection[str], sinks: Collection[str]) -> None:
-    """Remember which sinks are in order. One that is to be put in order has to go through `bring_into_order` before."""
+    """Remember which sinks are ordered. A newly ordered sink has to go through `bring_into_order` first."""
     known = {sink for (sink,) in connection.execute("SELECT sink FROM sinks WHERE in_order")}
     for sink in set(in_order) - known:
         connection.execute(
@@ -59,7 +57,7 @@ def note_ordering(connection: sqlite3.Connection, changes: Changes, *, in_order:
 
 
 def keep_sink(connection: sqlite3.Connection, changes: Changes, *, sink: str, state: SinkState) -> None:
-    """Remember a lane's pause, breaker and hold."""
+    """Remember the pause, the breaker and the hold of a lane."""
     breaker = state.breaker
     connection.execute(
         "INSERT INTO sinks (sink, paused_ms, paused_by, failures, opened_ms, probe_ms, wait_ms, held_ms)"
@@ -81,7 +79,7 @@ def keep_sink(connection: sqlite3.Connection, changes: Changes, *, sink: str, st
 
 
 def sink_states(connection: sqlite3.Connection) -> dict[str, SinkState]:
-    """What was kept of each lane."""
+    """Read what was kept of each lane."""
     rows = connection.execute("SELECT sink, paused_ms, paused_by, failures, opened_ms, probe_ms, wait_ms, held_ms FROM sinks")
     return {
         sink: SinkState(seconds(paused), by, BreakerState(failures, seconds(opened), seconds(probe), wait / 1000), seconds(held))
@@ -90,20 +88,21 @@ def sink_states(connection: sqlite3.Connection) -> dict[str, SinkState]:
 
 
 def away_of(connection: sqlite3.Connection, sink: str) -> int:
-    """Milliseconds by which the deliveries of a sink count as accepted later."""
+    """Read the milliseconds by which the deliveries of a sink count as accepted later, because the sink was absent."""
     row = connection.execute("SELECT away_ms FROM sinks WHERE sink = ?", (sink,)).fetchone()
     return row[0] if row else 0
 
 
 class Absences(dict[str, tuple[int, int | None]]):
-    """How long each sink was away from the configuration in all, and since when it is away now."""
+    """The milliseconds that each sink was away from the configuration in all, and the instant since which it is away now."""
 
     def since(self, sink: str, instant_ms: int) -> int:
-        """What is kept as the beginning of a delivery's age: while its sink is away, it does not age at all."""
+        """Return the begin of a delivery's age as it is kept: while its sink is away, a delivery does not grow older."""
         away_ms, absent_ms = self.get(sink, (0, None))
         return (instant_ms if absent_ms is None else min(instant_ms, absent_ms)) - away_ms
 
 
 def absences(connection: sqlite3.Connection) -> Absences:
+    """Read the absences of all sinks that have any."""
     rows = connection.execute("SELECT sink, away_ms, absent_ms FROM sinks WHERE away_ms <> 0 OR absent_ms IS NOT NULL")
     return Absences({sink: (away_ms, absent_ms) for sink, away_ms, absent_ms in rows.fetchall()})

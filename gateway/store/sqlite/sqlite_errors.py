@@ -1,4 +1,4 @@
-"""The meaning of the errors of SQLite and of the file system."""
+"""Translation of the errors of SQLite and of the file system into ours."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ NO_ROOM = "the disk is full: make room where the database lies"
 
 
 def translated(error: sqlite3.DatabaseError) -> StoreError | sqlite3.DatabaseError:
-    """What an error of SQLite means to us; one that only a bug of ours can cause comes back as it is.
+    """Return our error for an error of SQLite; an error that only a bug can cause comes back unchanged.
 
-    A full disk and a database locked by somebody else pass by themselves: a plain StoreError. After any other I/O
-    error SQLite goes on as if nothing had happened, while the kernel may have dropped pages: StoreFailed ends the process.
+    A full disk and a lock of another process pass by themselves: a plain StoreError. After any other I/O error SQLite goes on
+    as if nothing had happened, while the kernel may have dropped pages: StoreFailed ends the process.
     """
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
@@ -45,8 +45,10 @@ def translated(error: sqlite3.DatabaseError) -> StoreError | sqlite3.DatabaseErr
 
 
 def os_error_text(error: OSError) -> str:
+    """Name the file and the error, and what to do about a full disk."""
     return f"{error.filename}: {NO_ROOM if is_full(error) else error.strerror}"
 
 
 def is_full(error: OSError) -> bool:
+    """Return True if the disk, or the quota of the user, is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -1,6 +1,6 @@
-"""Steps that are committed and may not stand in the audit log yet: kept in their transaction until their lines are written.
+"""Committed steps whose audit lines may not be written yet: each transaction keeps its own until the lines are written.
 
-A process that is killed between a commit and its lines leaves them here, in the order in which the lines would have come.
+A process that is killed between a commit and its lines leaves the steps here, in the order of the missing lines.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _decode = msgspec.msgpack.Decoder(list[Step]).decode
 
 
 def accepted(stored: Sequence[Stored]) -> list[Step]:
-    """The messages that came in; a duplicate changed nothing that a line has to tell again."""
+    """Return a step for each new message. A duplicate has none: nothing was changed that a line would have to tell again."""
     return [Step(one.seq) for one in stored if isinstance(one, Accepted)]
 
 
 def settled(settlements: Sequence[Settlement], in_time: Sequence[bool]) -> list[Step]:
-    """What became of deliveries. One that a person had ended counts only if it did arrive."""
+    """Return a step for each settled delivery. One that a person had ended counts only if it was delivered."""
     return [
         _settled(one, late=not held)
         for one, held in zip(settlements, in_time, strict=True)
@@ -35,29 +35,29 @@ def settled(settlements: Sequence[Settlement], in_time: Sequence[bool]) -> list[
 
 
 def note(connection: sqlite3.Connection, steps: Sequence[Step]) -> None:
-    """Keep steps in the transaction that makes them."""
+    """Keep steps, in the transaction that makes them."""
     if steps:
         connection.execute("INSERT INTO unlogged (steps) VALUES (?)", (_encode(steps),))
 
 
 def newest(connection: sqlite3.Connection) -> int:
-    """The mark of all that is kept now; 0 where nothing is."""
+    """Read the mark of the newest kept commit; 0 if none is kept."""
     mark: int = connection.execute("SELECT coalesce(max(id), 0) FROM unlogged").fetchone()[0]
     return mark
 
 
 def forget(connection: sqlite3.Connection, mark: int) -> None:
-    """Drop what is kept up to a mark: its lines are written."""
+    """Drop the steps up to a mark: their lines are written."""
     connection.execute("DELETE FROM unlogged WHERE id <= ?", (mark,))
 
 
 def forget_lives_before(connection: sqlite3.Connection, changes: Changes, *, mark: int) -> None:
-    """Drop what is kept up to a mark, in a commit of its own."""
+    """Drop the steps of earlier lives, which end at a mark: the catch-up has written their lines."""
     forget(connection, mark)
 
 
 def kept(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, list[Step]]]:
-    """A page of what is kept: mark and steps."""
+    """Read a page of kept commits: the mark and the steps of each."""
     rows = connection.execute("SELECT id, steps FROM unlogged WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
     return [(mark, _decode(steps)) for mark, steps in rows]
 

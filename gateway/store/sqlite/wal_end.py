@@ -1,10 +1,11 @@
-"""The end of the write-ahead log: whether the last committed frame still stands where the writer put it.
+"""Checking the end of the write-ahead log: the last committed frame has to stand where the writer put it.
 
 SQLite never reads again what it has just written. A log that somebody cuts is as long as before after the next commit, with a
-hole in place of what was acknowledged, so that its size proves nothing. Knows of bytes alone; `standing` says what they mean.
+hole in place of acknowledged messages, so that its size proves nothing. This file knows only bytes; `file_watch` says what they
+mean.
 
-Where the end is, the header of the index tells (sqlite.org/walformat.html, section 2.1); what stands there is a frame with the
-salts and the checksum that the header repeats (sqlite.org/fileformat2.html, section 4).
+The header of the index tells where the end is (sqlite.org/walformat.html, section 2.1). A frame stands there, with the salts and
+the checksum that the header repeats (sqlite.org/fileformat2.html, section 4).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _INDEX = struct.Struct("=I8xBBHI4xII8s")
-"""Version, set up, byte order of the checksums, page size, last frame, its checksum (2), salts; as this host orders bytes."""
+"""Version, set up, byte order of the checksums, page size, last frame, its checksum (2), salts; in this host's byte order."""
 _VERSION = 3007000
 _WAL_HEADER = 32
 _SALTS_AT = 16
@@ -28,29 +29,29 @@ class _Frame(NamedTuple):
     number: int
     """1-based."""
     salts: bytes
-    """They change when the log begins anew over its old bytes."""
+    """They change when the log begins again over its old bytes."""
     at: int
-    """Where it starts, in bytes."""
+    """The offset of its first byte."""
     size: int
-    """Bytes of a frame, with its header."""
+    """Bytes of a frame, including its header."""
     checksum: bytes
 
 
 class WalEnd:
-    """What the writer knows of the log that it alone writes to; for its thread, between two transactions, but for `close`."""
+    """The end of the log as its only writer left it. Only the writer's thread uses it, between transactions, except `close`."""
 
     def __init__(self, wal: Path, index: Path) -> None:
         """Open the log and the index of a database that SQLite has open. Raises OSError."""
         self._paths = wal, index
         self._wal = os.open(wal, os.O_RDONLY | os.O_CLOEXEC)
-        # Kept open for as long as SQLite has it open: closing it would drop SQLite's locks.
+        # It stays open for as long as SQLite has it open: closing it would drop SQLite's locks.
         self._index = os.open(index, os.O_RDONLY | os.O_CLOEXEC)
         self._known: tuple[_Frame, int] | None = None
-        """The last frame as it was remembered, and the CRC of its bytes."""
+        """The remembered last frame, and the CRC of its bytes."""
         self._index_size = 0
 
     def remember(self) -> Path | None:
-        """Take the end as it is now; as `damaged`."""
+        """Remember the end as it is now. Returns what `damaged` returns."""
         if (damaged := self.damaged()) is not None:
             return damaged
         self._index_size = os.fstat(self._index).st_size
@@ -65,9 +66,9 @@ class WalEnd:
         return None
 
     def damaged(self) -> Path | None:
-        """The log or its index, if it no longer holds what was remembered; None if all is well.
+        """Return the log or its index if it no longer holds what was remembered; None if both do.
 
-        A log that began anew since, as after a commit of another process, needs none of what was remembered.
+        A log that has begun again since then does not need the remembered frame.
         """
         wal, index = self._paths
         # SQLite has the index mapped: reading beyond its end ends the process by SIGBUS.
@@ -86,18 +87,18 @@ class WalEnd:
         return None if zlib.crc32(os.pread(self._wal, known.size, known.at)) == crc else wal
 
     def size(self) -> int:
-        """The log's, in bytes."""
+        """Return the bytes of the log."""
         return os.fstat(self._wal).st_size
 
     def close(self) -> None:
-        """Only after SQLite has closed the files; may be called again."""
+        """Close the files; only after SQLite has closed them. May be called again."""
         for fd in (self._wal, self._index):
             if fd >= 0:
                 os.close(fd)
         self._wal = self._index = -1
 
     def _last_frame(self) -> _Frame | None:
-        """The last committed frame by the index, number 0 if there is none; None if the index is none."""
+        """Read the last committed frame from the index: number 0 if the log is empty, None if the index is not a valid one."""
         header = os.pread(self._index, _INDEX.size, 0)
         if len(header) < _INDEX.size:
             return None
