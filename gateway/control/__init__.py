@@ -1,1 +1,1 @@
-"""What people do to a running gateway: browse, replay, drill, reverify, back up, ask how it is. Knows no aiohttp."""
+"""The acts of people on a running gateway: browse, replay, drill, reverify, back up, ask for its status. Knows no aiohttp."""

@@ -26,7 +26,7 @@ _SOURCE = "drill"
 
 
 class Drill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is tried: a sink, or all that a route names."""
+    """A request to try one sink, or all sinks that a route names."""
 
     sink: str | None = None
     route: str | None = None
@@ -36,6 +36,8 @@ class Drill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Drills:
+    """Sends drills through the lanes."""
+
     def __init__(self, *, lanes: Mapping[str, Lane], routes: Sequence[Route], clock: Clock, log: Log) -> None:
         self._lanes = lanes
         self._routes = routes
@@ -47,9 +49,9 @@ class Drills:
         self._routes = routes
 
     async def run(self, drill: Drill) -> list[dict[str, Any]]:
-        """Send once to each sink, to all at the same time; what came back, in the order in which the route names them.
+        """Send once to each sink, to all at the same time. Returns the results in the order in which the route names the sinks.
 
-        Raises Unknown, or ValueError where the sample is none, or where nothing is named that could be tried.
+        Raises Unknown, or ValueError if there is no such sample, or no sink to try.
         """
         if drill.event not in SAMPLES:
             raise ValueError(f'there is no sample "{drill.event}"')
@@ -90,7 +92,7 @@ class Drills:
 
 
 def _body(sample: str, clock: Clock) -> bytes:
-    """The sample as it would come now, of a service request that nobody has, and an item that is plainly none."""
+    """Return the sample as it would come now, for a service request that does not exist and an item that is plainly a test."""
     values = {**SAMPLES[sample], "sr_uuid": str(uuid.UUID(clock.new_id())), "timestamp": rfc3339(clock.now())}
     values["reference_id"] = f"TEST-{values['reference_id']}"
     return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()

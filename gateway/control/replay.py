@@ -37,7 +37,7 @@ _Change = Callable[[list[Target], _Told], Awaitable[list[Target]]]
 
 
 class Act(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A replay or a discard, a slice at a time: the caller repeats it with `after` of the progress until that is None."""
+    """A replay or a discard, a slice at a time: the caller repeats it with `after` of the progress until the end."""
 
     selection: Selection
     to: str | None = None

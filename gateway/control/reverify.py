@@ -1,7 +1,7 @@
-"""Verifies kept refused requests against the secrets of now, and takes in those that fit, as if they had come now.
+"""Verifies kept refused requests against the present secrets, and accepts those that fit, as if they had come now.
 
-For `gateway reverify`, and after a reload that brought a new secret. In slices, beside serving: each slice is committed and
-audited before its requests leave the file, so a crash makes duplicates at the worst, and duplicates make no delivery.
+`gateway reverify` asks for it, and so does a reload that brings a new secret. It goes in slices beside serving: each slice is
+committed and audited before its requests leave the file, so that a crash makes duplicates at worst, which make no delivery.
 """
 
 from __future__ import annotations
@@ -25,31 +25,32 @@ from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
 
 _SLICE = 16
-"""Requests taken in at a time: so few that, with fifty sinks each, one commit stays short."""
+"""Requests accepted at a time: so few that one commit stays short, even with fifty sinks."""
 _SLICE_BYTES = 1024 * 1024
+"""Bytes of the requests of one slice."""
 _BUSY_SECONDS = 0.1
-"""Between two tries while the intake is full: webhooks that come now go first."""
+"""Seconds between two tries while the store is overloaded: webhooks that come now go first."""
 
 
 class Reverified(Struct, frozen=True, kw_only=True):
-    """What became of the kept requests of one source."""
+    """The result of reverifying the kept requests of one source."""
 
     source: str
     kept: int = 0
-    """Before."""
+    """Requests that were kept before."""
     fit: int = 0
     accepted: int = 0
     duplicate: int = 0
     quarantined: int = 0
     remaining: int = 0
-    """They stay refused, and kept."""
+    """Requests that stay refused and kept."""
     oldest: datetime | None = None
     newest: datetime | None = None
-    """When the oldest and the newest of those kept before came."""
+    """When the oldest and the newest of the requests in `kept` arrived."""
 
 
 class UnknownSource(LookupError):
-    """A name that is not in the configuration; `known` are those that are."""
+    """A source that is not in the configuration; `known` are the sources that are."""
 
     def __init__(self, source: str, known: Sequence[str]) -> None:
         super().__init__(f'there is no source "{source}"')
@@ -57,7 +58,7 @@ class UnknownSource(LookupError):
 
 
 class Reverify:
-    """One run at a time, whoever asks."""
+    """Reverifies in one run at a time, however many callers ask."""
 
     def __init__(
         self,
@@ -70,7 +71,10 @@ class Reverify:
         clock: Clock,
         log: Log,
     ) -> None:
-        """`sources` are by name."""
+        """
+        Args:
+            sources: the sources of the configuration, by name.
+        """
         self._refused = refused
         self._intake = intake
         self._sources = sources
@@ -83,16 +87,16 @@ class Reverify:
         self._wake = asyncio.Event()
         self._stopping = False
         self._last: dict[str, Reverified] = {}
-        """The results of the run that `run` has under way, or made last, by source."""
+        """The results of the current or the last run for a reload, by source."""
 
     def use(self, sources: Mapping[str, Source], with_new_secrets: Iterable[str]) -> None:
-        """Go by the sources of another configuration, and soon reverify those to which it brought a new secret."""
+        """Use the sources of another configuration, and soon reverify those with a new secret."""
         self._sources = sources
         self._asked |= dict.fromkeys(with_new_secrets)
         self._wake.set()
 
     async def run(self) -> None:
-        """Do what reloads ask for, until cancelled."""
+        """Reverify what reloads ask for, until cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -105,9 +109,9 @@ class Reverify:
                         await self._quietly(name)
 
     async def reverify(self, source: str | None, actor: str) -> list[Reverified]:
-        """Verify what is kept of a source, None: of all. One that a reload has begun is waited for, and counted in.
+        """Reverify the kept requests of one source, or of all (None). Waits for the run of a reload, and includes its results.
 
-        Raises UnknownSource, or StoreError where nothing can be taken in now; what was done until then is done.
+        Raises UnknownSource, or StoreError if nothing can be accepted now; accepted requests stay accepted then.
         """
         sources = self._sources
         if source is not None and source not in sources:
@@ -159,7 +163,7 @@ class Reverify:
         )
 
     async def _slice(self, source: Source, page: Sequence[RefusedRequest], actor: str) -> list[str]:
-        """Take in those that fit, and then remove them; what became of each."""
+        """Accept the requests that fit, then remove them from the file. Returns the status of each."""
         fitting = [(request, message) for request in page if (message := _verified(source, request)) is not None]
         results = await asyncio.gather(
             *(self._admit(source, message, request) for request, message in fitting), return_exceptions=True
@@ -200,7 +204,7 @@ class Reverify:
 
 
 def _verified(source: Source, request: RefusedRequest) -> signature.VerifiedMessage | None:
-    """The message, where a secret of now fits; its time is compared with that of its arrival."""
+    """Return the message if a present secret fits. Its timestamp is compared with the time of its arrival."""
     if not source.keys:
         return None
     try:
@@ -210,7 +214,7 @@ def _verified(source: Source, request: RefusedRequest) -> signature.VerifiedMess
 
 
 def _together(first: Reverified | None, then: Reverified) -> Reverified:
-    """Two runs, one right after the other, as one."""
+    """Add two runs, one right after the other, into one result."""
     if first is None:
         return then
     sums = {key: getattr(first, key) + getattr(then, key) for key in ("fit", "accepted", "duplicate", "quarantined")}

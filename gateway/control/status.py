@@ -1,4 +1,4 @@
-"""Looks at everything, for those who ask: the gauges of a scrape, and the facts of `gateway status`. Changes nothing."""
+"""Observes the whole gateway for its callers: the gauges of a scrape, and the facts of `gateway status`. Changes nothing."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ class Certificate(Protocol):
 
 
 class Observer:
+    """Collects what every other part knows of itself."""
+
     def __init__(
         self,
         *,
@@ -57,11 +59,11 @@ class Observer:
     ) -> None:
         """
         Args:
-            certificate: the one that runs now; None without TLS.
-            reasons: why the gateway is not ready; none: it is.
-            config: what it runs by.
-            lines_dropped: how many lines of the log were lost since the start.
-            memory: what the lanes hold.
+            certificate: the certificate that senders see now; None without TLS.
+            reasons: returns why the gateway is not ready; an empty list if it is.
+            config: returns the configuration that the gateway runs by.
+            lines_dropped: returns how many lines of the log were lost since the start.
+            memory: the memory that the lanes share.
         """
         self._store = store
         self._audit = audit
@@ -81,9 +83,9 @@ class Observer:
         metrics.started(clock.now())
 
     async def measure(self) -> None:
-        """Set the gauges that are nobody's event."""
+        """Set the gauges that no event sets."""
         view, now = await self._overview(), self._clock.now()
-        if view is not None:  # else the other metrics are worth more than none
+        if view is not None:  # otherwise the other metrics are still worth having
             for sink in {*self._lanes, *view.counts}:
                 number = view.counts.get(sink, Counts())
                 for state in DELIVERY_STATES:
@@ -97,7 +99,7 @@ class Observer:
         self._metrics.ready(not self._reasons(), store_failing=store_failing, audit_failing=audit_failing)
 
     async def status(self) -> GatewayStatus:
-        """The facts of now, and what of them needs a person."""
+        """Read the present facts, and those among them that need a person."""
         view, now, files = await self._overview(), self._clock.now(), self._store.sizes()
         reasons = tuple(self._reasons())
         received, refused, delivered = self._throughput.flows()
@@ -126,7 +128,7 @@ class Observer:
         return structs.replace(status, attention=attention(status))
 
     def _sources(self) -> tuple[SourceStatus, ...]:
-        """Those that refuse whatever comes, or have refused requests kept."""
+        """Describe the sources that refuse every request, or of which refused requests are kept."""
         refusing, kept = {one.source: one for one in self._watch.refusing()}, self._refused.kept
         found = []
         for name in sorted(refusing.keys() | kept.keys()):
@@ -149,10 +151,10 @@ class Observer:
         try:
             return await self._store.overview()
         except StoreError:
-            return None  # /-/ready says what is wrong with the store
+            return None  # /-/ready tells what is wrong with the store
 
     async def _sinks(self, view: Overview | None, now: float) -> tuple[SinkStatus, ...]:
-        """Those of the configuration, then those that left it and are still owed something, or were."""
+        """Describe the sinks of the configuration, then those that left it and still have queued or dead deliveries."""
         counted = view.counts if view else {}
         left = [sink for sink, number in counted.items() if sink not in self._lanes and (number.queued or number.dead)]
         names, found = (*self._lanes, *left), []
@@ -177,7 +179,7 @@ class Observer:
         return tuple(found)
 
     async def _last_errors(self, sinks: Sequence[str]) -> dict[str, LastError]:
-        """What the lanes remember, else what the store has from before the start."""
+        """Return the last failure of each sink: from its lane, or else from the store, which knows those before the start."""
         lasts = {sink: last for sink in sinks if sink in self._lanes and (last := self._lanes[sink].last_failure) is not None}
         found = {
             sink: LastError(time=_instant(last.at), reason=last.reason.value, detail=last.detail, status=last.status)

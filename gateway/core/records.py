@@ -1,4 +1,4 @@
-"""What goes into the store and what comes out of it. Instants are Unix seconds, UTC; the store keeps milliseconds."""
+"""The records that go into the store and come out of it. Instants are Unix seconds, UTC; the store keeps milliseconds."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ Stored = Accepted | Duplicate
 
 
 BYTES_BESIDE_BODY = 2048
-"""What a delivery in memory takes beside its body, about: its ids, its task, the head of its request."""
+"""Bytes that a delivery in memory takes beside its body, about: its ids, its task, the head of its request."""
 
 
 class Owed(Struct, frozen=True):
@@ -109,7 +109,7 @@ class Attempt(Struct, frozen=True):
 
 
 class Settlement(Struct, frozen=True):
-    """What became of one claimed delivery; `attempt` is None where it ended without a request (expired)."""
+    """The outcome of one claimed delivery; `attempt` is None if it ended without a request (expired)."""
 
     seq: int
     sink: str
@@ -139,7 +139,7 @@ class Step(Struct, frozen=True, array_like=True, omit_defaults=True):
 
 
 class SinkState(Struct, frozen=True):
-    """What is kept of a lane across restarts, beside its deliveries."""
+    """The state of a lane that survives restarts, beside its deliveries."""
 
     paused_at: float | None = None
     paused_by: str | None = None

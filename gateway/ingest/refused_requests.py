@@ -1,8 +1,8 @@
-"""Keeps well-formed requests that fit no secret, for the day on which the right secret is there (`gateway reverify`).
+"""Keeps well-formed requests that fit no secret, until the right secret is configured (`gateway reverify`).
 
-Strangers can send as many as they like, so keeping costs the gateway next to nothing: a bounded queue, a thread of its own, a
-bounded number of bytes a second, no fsync, and none of it where the disk is short of room. What finds no place is dropped and
-counted: the sender keeps the request, and sends it again. Whatever becomes of the file, no webhook is answered otherwise.
+Strangers can send any number of them, so that keeping them has to cost next to nothing: a bounded queue, a thread of its own, a
+bounded number of bytes a second, no fsync, and nothing at all while the disk is short of room. A request without a place is
+dropped and counted; its sender keeps it, and sends it again. Trouble with the file changes the answer to no webhook.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ from gateway.store.refused import RefusedStore
 
 _T = TypeVar("_T")
 MOST_WAITING = 1000
-"""Requests that wait for the disk."""
+"""Requests that may wait for the disk."""
 _MOST_WAITING_BYTES = 4 * 1024 * 1024
 _BYTES_A_SECOND = 4.0 * 1024 * 1024
-"""More would take the disk from the commits that a 200 waits for."""
+"""Bytes that are kept a second, on average: more would take the disk from the commits that a 200 waits for."""
 _BURST = 16.0 * 1024 * 1024
+"""Bytes that may be kept at once after a quiet time."""
 _LEAST_COST = 4096
-"""Bytes that a request counts as, at least, for the two above."""
+"""Bytes that a request counts as, at least, for the two rates."""
 _END_SECONDS = 5.0
+"""Seconds that a stop waits for the thread."""
 
 
 class RefusedRequests:
@@ -51,10 +53,10 @@ class RefusedRequests:
         """
         Args:
             limits: bytes by source; a source that is missing, or has 0, keeps none.
-            retention: seconds for which a duplicate is known: what is older could not be told from a new message.
+            retention: seconds for which a duplicate is known; an older request could not be told from a new message.
         """
         self._store = store
-        """Touched by the thread alone."""
+        """Only the thread uses it."""
         self._limits = dict(limits)
         self._retention = retention
         self._space = space
@@ -70,12 +72,12 @@ class RefusedRequests:
         self._kept: dict[str, KeptRequests] = {}
 
     def start(self) -> None:
-        """Look at what is kept from before, soon. A file that can't be read, or hangs, is no reason not to start."""
+        """Soon look at what is kept from before. The gateway starts even if the file cannot be read, or hangs."""
         with suppress(RuntimeError):
             self._thread.submit(self._look)
 
     def use(self, limits: Mapping[str, int], retention: float) -> None:
-        """Go on by other limits; a source whose limit is 0 now soon loses what was kept of it."""
+        """Use other limits; a source whose limit became 0 soon loses what was kept of it."""
         self._limits = dict(limits)
         self._retention = retention
         self.start()
@@ -85,7 +87,7 @@ class RefusedRequests:
         await self._in_thread(self._forget)
 
     def put(self, request: RefusedRequest) -> None:
-        """Have a request kept soon, or dropped. Returns at once and never raises."""
+        """Queue a request to be kept soon, or drop it. Returns at once and never raises."""
         try:
             limit = self._limits.get(request.source, 0)
             if limit <= 0:
@@ -100,12 +102,12 @@ class RefusedRequests:
                 idle = len(self._waiting) == 1
             if idle:
                 self._thread.submit(self._write)
-        except Exception:  # the thread has ended, say: the gateway stops
+        except Exception:  # the thread has ended, for example, because the gateway stops
             self._metrics.refused_dropped(request.source, "error")
 
     @property
     def kept(self) -> Mapping[str, KeptRequests]:
-        """What is kept of each source, as far as it is written."""
+        """How much is kept of each source, as far as it is written."""
         return self._kept
 
     async def kept_of(self, source: str) -> KeptRequests:
@@ -127,17 +129,17 @@ class RefusedRequests:
         await self._in_thread(remove)
 
     async def close(self) -> None:
-        """Write what waits, and close the file; a disk that hangs is not waited for."""
+        """Write what waits, and close the file; do not wait for a disk that hangs."""
         with suppress(TimeoutError, RuntimeError):
             async with asyncio.timeout(_END_SECONDS):
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._end)
         self._thread.shutdown(wait=False)
 
     def _no_place_for(self, request: RefusedRequest, limit: int) -> str | None:
-        """Why a request is dropped; None: it is kept."""
+        """Return why a request has to be dropped; None if it may be kept."""
         if request.size > limit:
             return "size"
-        # So much room that all that may be kept can't bring the disk to where webhooks are refused.
+        # With this much room, everything that may be kept cannot fill the disk so far that webhooks are refused.
         if self._space.low or self._space.free - self._space.least < limit:
             return "disk"
         if len(self._waiting) >= MOST_WAITING or self._waiting_bytes + request.size > _MOST_WAITING_BYTES:

@@ -228,7 +228,7 @@ class Browsing(Counting, Naming, Protocol):
     async def messages(
         self, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int
     ) -> tuple[list[documents.MessageSummary], int | None]:
-        """Read a page of messages in the order of acceptance, without their bodies: only those of `seqs`, unless that is None.
+        """Read a page of messages in the order of acceptance, without their bodies. `seqs` limits it to some messages.
 
         A page looks at a bounded number of rows: it may be short, or empty, before the last one.
         """
@@ -382,7 +382,7 @@ class Living(Protocol):
 
 
 class LaneStore(Accepting, Delivering, Sinks, Conversations, Protocol):
-    """What the lanes share: deliveries, the sinks, and the conversations of sinks."""
+    """The verbs that the lanes share: deliveries, the sinks, and the conversations of sinks."""
 
 
 class Store(LaneStore, Aging, CatchingUp, Browsing, Acting, Surveying, Copying, Living, Protocol):

@@ -1,4 +1,4 @@
-"""What one screen says of the store, read in one snapshot. Cheap whatever waits: the rows that it walks are bounded."""
+"""The numbers of one status screen, read in one snapshot. The rows that it walks are bounded, whatever waits."""
 
 from __future__ import annotations
 

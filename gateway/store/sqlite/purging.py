@@ -24,7 +24,7 @@ class Purged(Struct, frozen=True):
     last: int
     """The last seq that the slice looked at."""
     any_old: bool
-    """At least one of them was older than retention."""
+    """Some message was older than retention."""
     at_end: bool
     """There are no messages beyond `last`."""
 
