@@ -37,11 +37,9 @@ KNOWN: dict[str, int] = {
     "gateway": 1,
     "gateway/cli": 1,
     "gateway/config": 15,
-    "gateway/control": 12,
-    "gateway/core": 29,
-    "gateway/ingest": 6,
+    "gateway/core": 26,
+    "gateway/ingest": 5,
     "gateway/observability": 4,
-    "gateway/store": 40,
     "gateway/web": 4,
     "tests": 179,
 }
