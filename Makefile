@@ -32,7 +32,7 @@ types: $(VENV)/.installed-dev
 # secret leaked (tests/leaks).
 NONE_SELECTED = { code=$$?; [ $$code -eq 5 ] || exit $$code; }
 tests: $(VENV)/.installed-dev
-	$(BIN)/pytest -n auto --dist loadfile -m "not speed" $(ARGS) || $(NONE_SELECTED)
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not speed" $(ARGS) || $(NONE_SELECTED)
 	$(BIN)/pytest -m speed $(ARGS) || $(NONE_SELECTED)
 
 chaos: $(VENV)/.installed-dev ## Run the long form of the fault tests: 200 kills

@@ -19,14 +19,28 @@ for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHU
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
 
-WORKERS_PER_PROCESSOR = 2
-"""Most tests of a real gateway wait more than they compute."""
+WORKERS_PER_PROCESSOR, MOST_WORKERS = 3, 12
+"""The workers of `pytest -n auto`: most tests of a real gateway wait more than they compute."""
+LONGEST_FIRST = (
+    *("tests/process/test_chaos", "tests/process/test_re", "tests/process/test_hung", "tests/process", "tests/service"),
+    *("tests/cli", "tests/sinks", "tests/store", "tests/engine"),
+)
+"""The beginnings of paths in the order in which files are given to workers; all other files come last.
+
+A worker that began a long file last would keep the others waiting.
+"""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """The number of workers of `pytest -n auto`."""
-    return WORKERS_PER_PROCESSOR * len(os.sched_getaffinity(0))
+    return min(WORKERS_PER_PROCESSOR * len(os.sched_getaffinity(0)), MOST_WORKERS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((at for at, path in enumerate(LONGEST_FIRST) if item.nodeid.startswith(path)), len(LONGEST_FIRST))
+
+    items.sort(key=place)
 
 
 # The time that an example takes depends on the machine more than on the code. Tests of speed measure it themselves.
