@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 from gateway.core import signature
 from gateway.core.audit_events import MessageReverified
 from gateway.core.errors import RejectedWebhook, StoreError, StoreOverloaded
-from gateway.core.refused import KeptRequests, RefusedRequest
+from gateway.core.kept_requests import KeptRequests, RefusedRequest
 from gateway.core.values import claim_of, rfc3339
 from gateway.host.clock import Clock
 from gateway.ingest.receive import Intake, Receipt, Source

@@ -12,8 +12,8 @@ from gateway import __version__
 from gateway.core.attention import GatewayStatus, LastError, RunningConfig, SinkCondition, SinkStatus, SourceStatus, attention
 from gateway.core.documents import Overview
 from gateway.core.errors import StoreError
+from gateway.core.kept_requests import KeptRequests
 from gateway.core.records import Counts
-from gateway.core.refused import KeptRequests
 from gateway.core.selection import DELIVERY_STATES
 from gateway.delivery.lane import Lane
 from gateway.delivery.memory import Memory

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from gateway.core import events, signature
 from gateway.core.errors import RejectedWebhook, StoreError
+from gateway.core.kept_requests import RefusedRequest
 from gateway.core.records import Duplicate, Message
-from gateway.core.refused import RefusedRequest
 from gateway.core.signature import Key, Misfit, VerifiedMessage
 from gateway.host.clock import Clock
 from gateway.ingest.accept import Inbox

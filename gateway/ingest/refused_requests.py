@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from gateway.core.errors import StoreError
-from gateway.core.refused import KeptRequests, RefusedRequest
+from gateway.core.kept_requests import KeptRequests, RefusedRequest
 from gateway.host.blocking import Worker
 from gateway.host.clock import Clock
 from gateway.ingest.disk_space import Space

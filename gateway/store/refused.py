@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from gateway.core.refused import KeptRequests, RefusedRequest
+from gateway.core.kept_requests import KeptRequests, RefusedRequest
 
 
 class RefusedStore(Protocol):

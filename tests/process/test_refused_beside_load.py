@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.refused import RefusedRequest
+from gateway.core.kept_requests import RefusedRequest
 from gateway.core.signature import Claim
 from gateway.store.sqlite.refused_file import MOST_KEPT, RefusedFile
 from tests.support.configurations import route

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.refused import KeptRequests, RefusedRequest
+from gateway.core.kept_requests import KeptRequests, RefusedRequest
 from gateway.core.signature import Claim
 from gateway.store.sqlite import refused_file
 from gateway.store.sqlite.refused_file import RefusedFile

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.core.refused import KeptRequests, RefusedRequest
+from gateway.core.kept_requests import KeptRequests, RefusedRequest
 from gateway.core.signature import Claim
 
 MOST_KEPT = 10_000

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.core.errors import StoreError
-from gateway.core.refused import KeptRequests, RefusedRequest
+from gateway.core.kept_requests import KeptRequests, RefusedRequest
 from gateway.store.sqlite.refused_file import RefusedFile, is_damage
 
 _T = TypeVar("_T")
