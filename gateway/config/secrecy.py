@@ -40,16 +40,18 @@ _UNMISTAKABLE = re.compile(
     r"|eyJ[A-Za-z0-9_-]{6,}\.|(?i:hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/.)"
 )
 _WORD = r"[^\s\"'\[\]{}<>`]"
+_KNOWN = re.compile(rf"(?:{_UNMISTAKABLE.pattern}|whsec_|(?i:xox[a-z]-)){_WORD}*")
+"""A secret from its known prefix to the end of the word."""
+_IN_WORD = re.compile(_WORD)
 _SHAPED = re.compile(
-    rf"{_WORD}*(?:{_UNMISTAKABLE.pattern}|whsec_|(?i:xox[a-z]-)){_WORD}*"  # known by a prefix
-    r"|(?i:bearer|basic)\s+[A-Za-z0-9+/=._~-]{6,}"
+    r"(?i:bearer|basic)\s+[A-Za-z0-9+/=._~-]{6,}"
     r"|(?<=://)[^\"'\n]+@|(?<![A-Za-z0-9])(?!mailto:)[^\s\"'@:/=]{1,64}:[^\s\"'@]{1,256}@"  # a user name and a password
     r"|-----(?:BEGIN|END)[^\n]*"
     r"|(?<![A-Za-z0-9+/=_-])(?=[A-Za-z0-9+/_-]*[0-9])(?=[A-Za-z0-9+/_-]*[A-Z])(?=[A-Za-z0-9+/_-]*[a-z])[A-Za-z0-9+/_-]{20,}=*"
     r"|(?<![A-Za-z0-9])(?=[a-f0-9]*[a-f])(?=[a-f0-9]*[0-9])[a-f0-9]{20,}(?![A-Za-z0-9])"
     r"|(?<![A-Za-z0-9])(?=[A-F0-9]*[A-F])(?=[A-F0-9]*[0-9])[A-F0-9]{20,}(?![A-Za-z0-9])"
 )
-"""Texts that are secrets by their looks: a known prefix, or long base64 or hexadecimal digits."""
+"""Other texts that are secrets by their looks: a user name with a password, or long base64 or hexadecimal digits."""
 _PEM = re.compile(r"-----BEGIN.*?(?:-----END[^\n]*|\Z)", re.DOTALL)
 _PAIR = re.compile(r"""(?:^|(?<=[{,\s]))("[^"\n]*"|'[^'\n]*'|[^\s"'\[\]{},=#]+)\s*=""")
 _HEADER = re.compile(rf"\s*\[\[?\s*(['\"]?)({'|'.join(TABLES)})\1\s*([.\]].*|$)")
@@ -79,7 +81,7 @@ def is_unmistakable(text: str) -> bool:
 
 def looks_secret(text: str) -> bool:
     """Whether a text may be a secret by its looks. Good for hiding alone: some paths and names look like one."""
-    return _SHAPED.search(text) is not None
+    return _KNOWN.search(text) is not None or _SHAPED.search(text) is not None
 
 
 def pasted(value: Any, memo: Memo, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], bool]]:
@@ -137,13 +139,28 @@ class Cleaner:
 
     def _hidden(self, text: str) -> list[bool]:
         hidden = [False] * len(text)
-        for match in _SHAPED.finditer(text):
-            if len(match[0]) >= _PIECE + 1:
-                hidden[match.start() : match.end()] = [True] * len(match[0])
+        for start, end in _shaped(text):
+            if end - start >= _PIECE + 1:
+                hidden[start:end] = [True] * (end - start)
         for at in range(len(text) - _PIECE + 1):
             if text[at : at + _PIECE] in self._pieces:
                 hidden[at : at + _PIECE] = [True] * _PIECE
         return hidden
+
+
+def _shaped(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the start and the end of each text that is a secret by its looks; one with a known prefix is a whole word.
+
+    The word before a prefix is looked for backwards, so that a file without blanks, such as a database, takes no longer.
+    """
+    end = 0
+    for match in _KNOWN.finditer(text):
+        start = match.start()
+        while start > end and _IN_WORD.match(text, start - 1) is not None:
+            start -= 1
+        end = match.end()
+        yield start, end
+    yield from (match.span() for match in _SHAPED.finditer(text))
 
 
 def _harmless() -> str:
@@ -172,8 +189,7 @@ def _of_text(text: str, *, broken: bool) -> Iterator[str]:
     Args:
         broken: it is none, so that a key may be no key.
     """
-    for match in _SHAPED.finditer(text):
-        yield match[0]
+    yield from (text[start:end] for start, end in _shaped(text))
     for match in _PEM.finditer(text):
         yield from match[0].split("\n")
     first_key = re.compile(rf"^\s*(?:{'|'.join(known_keys())})\s*:?(?=\s|$)")
@@ -256,7 +272,7 @@ def _of_toml(document: dict[str, Any]) -> Iterator[str]:
         if name not in _FREE:
             yield from _of_value(table, (name,), hiding=name in _OF_TABLES and not isinstance(table, dict))
         for inner in (name, *_texts(table)):
-            yield from (match[0] for match in _SHAPED.finditer(inner))
+            yield from (inner[start:end] for start, end in _shaped(inner))
 
 
 def _of_value(value: Any, keys: tuple[str, ...], *, hiding: bool) -> Iterator[str]:

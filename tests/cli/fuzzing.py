@@ -1,8 +1,8 @@
-"""Runs many command lines in one process, each with its own stdout and stderr, and prints what came of each as a line of JSON.
+"""Runs many command lines in one process, each with its own stdout and stderr, and prints each result as a line of JSON.
 
     python -m tests.cli.fuzzing < calls.jsonl
 
-A call that takes longer than `SECONDS` is ended, and counts as hung.
+A call that takes longer than `SECONDS` is ended, and its status says that it hung.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ import tempfile
 from typing import IO, Any
 
 SECONDS = 20
+
+
+class Hung(BaseException):
+    """A call has not ended in time. It is not an Exception, so that no command takes it for an error of its own."""
 
 
 def main() -> None:
@@ -44,7 +48,7 @@ def main() -> None:
 
 
 def _hung(*_: object) -> None:
-    raise TimeoutError("hung")
+    raise Hung
 
 
 def _text(number: int) -> Any:

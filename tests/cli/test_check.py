@@ -138,3 +138,11 @@ def test_positions_are_looked_up_only_where_there_is_something_to_show(folder: P
         )
         done = subprocess.run([sys.executable, "-c", code], env=environment(), timeout=20, check=False)
         assert done.returncode == int(needed)
+
+
+@pytest.mark.parametrize("byte", [b"\0", b"a"])
+def test_a_large_file_without_a_blank_is_refused_as_fast_as_any_other(tmp_path: Path, byte: bytes) -> None:
+    """A database that is named in place of a configuration: each of its bytes may be a part of a secret."""
+    (tmp_path / "gateway.toml").write_bytes(b"x = \xff" + byte * 300_000)
+    result = gateway("check", cwd=tmp_path)
+    assert result.status == 78 and "save the file as UTF-8" in result.out
