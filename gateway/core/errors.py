@@ -51,7 +51,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     place: str
     """Table and key as written in TOML: `[sinks.erp] retry`."""
     wrong: str = field(name="message")
-    """What is wrong. In JSON the key is `message`."""
+    """The end of a sentence that `place` begins. In JSON the key is `message`."""
     hint: str = ""
     level: Literal["error", "warning", "note"] = "error"
     file: str = ""

@@ -1,6 +1,6 @@
 """The one way into the store, for webhooks and for the gateway's own events: commit, then the audit line, then the lanes.
 
-Nothing awaits between the three: whoever puts a message in is told once, when it is committed and its line is written.
+No await stands between the three. The caller gets one answer, after the message is committed and its audit line is written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NOBODY = Decision(sinks=(), routes=())
 
 
 class Rules(Struct, frozen=True):
-    """What the configuration says of where a message goes, and when it is first tried."""
+    """The part of the configuration that decides where a message goes, and when its deliveries are first tried."""
 
     router: Router
     policies: Mapping[str, RetryPolicy]
@@ -36,6 +36,8 @@ class Rules(Struct, frozen=True):
 
 
 class Inbox:
+    """Routes events, and commits messages with everything that they owe."""
+
     def __init__(
         self,
         *,
@@ -47,7 +49,10 @@ class Inbox:
         clock: Clock,
         log: Log,
     ) -> None:
-        """`offer` hands a fresh delivery and its due time to its lane."""
+        """
+        Args:
+            offer: hands a fresh delivery to its lane, with the instant at which it is due (Unix seconds, UTC).
+        """
         self._rules = rules
         self._store = store
         self._audit = audit
@@ -70,7 +75,7 @@ class Inbox:
         self._rules = rules
 
     def route(self, event: Event, source: str, message_id: str | None = None) -> Decision:
-        """Where an event goes by the rules of this moment. A bug in them loses nothing: the message is kept, unrouted."""
+        """Decide where an event goes by the current rules. A bug in them loses nothing: the message is kept, unrouted."""
         try:
             return self._rules.router.route(event, source)
         except Exception:
@@ -86,13 +91,14 @@ class Inbox:
         identity: str | None = None,
         detail: str | None = None,
     ) -> asyncio.Future[Stored]:
-        """Commit a message with all that it owes; done once that is on disk and in the audit log.
+        """Commit a message with everything that it owes. The future is done when that is on disk and in the audit log.
 
         Args:
             decision: None quarantines the message; `detail` says why.
-            event_at: the instant of the event's own timestamp, Unix seconds.
+            event_at: the instant of the event's own timestamp (Unix seconds, UTC).
+            identity: the identity of the event; None if only the sender's id tells a duplicate.
         Raises (from the future):
-            StoreError: it can't be promised now; or it was committed, but its line could not be written.
+            StoreError: the message could not be committed, or its audit line could not be written.
         """
         rules, since = self._rules, self._clock.planned(message.received_at)
         due = tuple(
@@ -118,7 +124,7 @@ class Inbox:
                     self._tell(new, decision, detail, stored)
                     self._audit.after(written, stored)
                     return
-                except Exception as bug:  # it is the store that calls: what goes wrong with one message must not end all
+                except Exception as bug:  # the store is the caller, and a bug with one message must not stop it
                     stored = bug
             if not written.done():
                 written.set_exception(stored)
@@ -127,7 +133,7 @@ class Inbox:
         return written
 
     def _tell(self, new: NewMessage, decision: Decision | None, detail: str | None, stored: Stored) -> None:
-        """Tell the audit log and the lanes of a message that is on disk now."""
+        """Tell the audit log and the lanes about a message that is on disk now."""
         message = new.message
         if isinstance(stored, Duplicate):
             # The line carries the id of the first message, so that its story is found under one id.

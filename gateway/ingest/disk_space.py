@@ -1,4 +1,4 @@
-"""How much room the disk has: below `store.min_free` nothing more is taken in, while the lanes go on and make room."""
+"""Watches the free space of the disk. Below `store.min_free` every webhook is refused, while the lanes go on and make room."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from gateway.observability.metrics import Metrics
 
 
 class Space:
+    """The free space on the disk of the database, as of the last look."""
+
     def __init__(self, free: Callable[[], int], least: int, metrics: Metrics, log: Log) -> None:
         """
         Args:
-            free: tells how many bytes are free where the database lies.
-            least: bytes that have to stay free.
+            free: returns how many bytes are free on the disk of the database.
+            least: how many bytes have to stay free.
         """
         self._free = free
         self.least = least
@@ -21,27 +23,27 @@ class Space:
         self._metrics = metrics
         self._log = log
         self._unknown = False
-        """The last look told nothing."""
+        """The disk could not be asked at the last look."""
         self.low = False
         self.free = 0
-        """Bytes, at the last look."""
+        """Free bytes at the last look."""
 
     def use(self, least: int) -> None:
         """Keep another number of bytes free from the next look on."""
         self.least = least
 
     def room(self) -> int:
-        """Bytes that may still be written before messages are refused; by the last look if the disk cannot be asked now."""
+        """Return how many bytes may still be written before webhooks are refused, as of now or of the last look."""
         try:
             return self._free() - self.least
-        except OSError:  # the folder may be gone: the store finds that out, and ends the process
+        except OSError:  # if the folder is gone, the store finds that out and ends the process
             return self.free - self.least
 
     def step(self) -> None:
-        """Look again."""
+        """Look at the disk again. Log when the space gets low, and when there is enough again."""
         try:
             self.free = free = self._free()
-        except OSError as error:  # whether the folder is still there is for the store to say
+        except OSError as error:  # if the folder is gone, the store finds that out and ends the process
             was_unknown, self._unknown = self._unknown, True
             if not was_unknown:
                 self._log.warning("space.unknown", error=error.strerror)

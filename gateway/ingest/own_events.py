@@ -1,6 +1,7 @@
-"""Somebody is told: events of the gateway itself (`source = "gateway"`), which take the routes that ask for that source.
+"""The gateway's own events (`source = "gateway"`): they tell people what went wrong, by the routes that ask for that source.
 
-At most one per sink and kind in ten minutes, and none about another one; where no route wants them, none is made.
+An event is made at most once in ten minutes for each kind and sink, and only if a route takes it. No own event is made about the
+delivery of another own event.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from gateway.ingest.source_watch import Refusing
 from gateway.observability.logs import Log, Sparing
 
 _PAUSE = 600.0
-"""Seconds between two notices of one kind about one sink."""
+"""Seconds between two own events of one kind about one sink or source."""
 
 
 class Notices:
+    """Makes own events and puts them into the inbox. No method raises: the thing that they tell about has happened."""
+
     def __init__(self, *, inbox: Inbox, clock: Clock, log: Log) -> None:
         self._inbox = inbox
         self._clock = clock
@@ -32,21 +35,23 @@ class Notices:
         self._last: dict[tuple[str, str], float] = {}
 
     async def delivery_dead(self, owed: Owed, reason: str, attempt: Attempt | None) -> None:
-        """A delivery ended undelivered."""
+        """Tell that a delivery is dead."""
         detail = getattr(attempt.outcome, "detail", "") if attempt else ""
         await self._tell("gateway.delivery_dead", owed.sink, owed.message, reason=reason, detail=detail)
 
     async def sink_opened(self, sink: str, reason: str, detail: str) -> None:
-        """A breaker opened."""
+        """Tell that the breaker of a sink opened."""
         await self._tell("gateway.sink_opened", sink, None, reason=reason, detail=detail)
 
     async def message_quarantined(self, message: Message, detail: str) -> None:
-        """A message came that can't be read."""
+        """Tell that a message was quarantined."""
         await self._tell("gateway.message_quarantined", "", message, detail=detail)
 
     async def source_refused(self, refusing: Refusing) -> bool:
-        """A source refuses whatever comes to it. Return False if that has to be told later: too soon after the last notice about
-        the source, or nothing can be stored now."""
+        """Tell that a source refuses everything.
+
+        Return False if it has to be told later: the last event about the source is too recent, or nothing can be stored now.
+        """
         facts: dict[str, str | int] = {
             "source": refusing.source,
             "reason": refusing.reason,
@@ -59,8 +64,12 @@ class Notices:
     async def _tell(
         self, event_type: str, sink: str, about: Message | None, *, subject: str | None = None, **facts: str | int
     ) -> bool:
-        """Put a notice in; return False if it may be put in later. Never raises: what it tells of has happened, and goes on,
-        whether somebody is told or not."""
+        """Make an own event; return False if that may work later.
+
+        Args:
+            about: the message that the event is about.
+            subject: the sink or source that has at most one event of a kind in ten minutes; None means `sink`.
+        """
         try:
             return await self._put(event_type, sink, about, subject or sink, facts)
         except Exception:
@@ -68,7 +77,6 @@ class Notices:
             return True
 
     async def _put(self, event_type: str, sink: str, about: Message | None, subject: str, facts: Mapping[str, str | int]) -> bool:
-        """`subject` is what at most one notice of a kind in ten minutes is about."""
         if about is not None and about.source == GATEWAY:
             return True
         last = self._last.get((subject, event_type))
@@ -99,7 +107,7 @@ class Notices:
         try:
             await self._inbox.put(message, decision)
         except StoreError as error:
-            # What it would tell of stands in the audit log and the metrics all the same.
+            # The audit log and the metrics tell the same thing anyway.
             del self._last[subject, event_type]
             ids = {"sink": sink or None, "message_id": about.id if about is not None else None}
             self._say("warning", "notice.lost", sink, event_type=event_type, **ids, error=str(error))
@@ -108,5 +116,5 @@ class Notices:
 
 
 def _printable(value: Any) -> Any:
-    """Text that JSON can hold: half of a surrogate pair, from an answer say, is replaced."""
+    """Replace what JSON cannot hold, such as half of a surrogate pair in the answer of a sink."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

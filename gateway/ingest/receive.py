@@ -1,4 +1,4 @@
-"""Turns headers and body into a receipt: verify, decode, route, commit, audit. Raises what the sender is answered."""
+"""Receives one webhook: verify, decode, route, commit, audit. It returns the receipt, or raises the refusal."""
 
 from __future__ import annotations
 
@@ -24,26 +24,27 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Source(Struct, frozen=True):
-    """A place that webhooks come from, ready to verify."""
+    """A place that webhooks come from, with the keys that verify them."""
 
     name: str
     keys: Sequence[Key]
-    """Empty: unverified, which the operator wrote out."""
+    """Empty if the configuration says `verify = "none"`."""
     tolerance: float
-    """Seconds."""
+    """How many seconds the timestamp of a webhook may differ from the clock of this host."""
     identity: Mapping[str, Sequence[str]]
+    """The fields that make two events the same, by event type."""
 
 
 class Receipt(Struct, frozen=True):
-    """What the sender is answered with 200."""
+    """The content of an answer with status 200."""
 
     status: Literal["accepted", "duplicate", "quarantined"]
     id: str
-    """The gateway's id; of a duplicate, the first message's."""
+    """The gateway's id of the message, or of the first message if this one is a duplicate."""
 
 
 class Intake:
-    """The path of a request. Shares nothing with the lanes but the inbox."""
+    """Takes in webhooks. It shares only the inbox with the lanes, so that no sink can delay an answer."""
 
     def __init__(
         self,
@@ -57,7 +58,10 @@ class Intake:
         metrics: Metrics,
         clock: Clock,
     ) -> None:
-        """`keep` is told of every well-formed request that fits no secret."""
+        """
+        Args:
+            keep: gets every well-formed request whose signature fits no secret.
+        """
         self._keep = keep
         self._audit = audit
         self._inbox = inbox
@@ -68,26 +72,19 @@ class Intake:
         self._clock = clock
 
     async def receive(self, source: Source, headers: Headers, body: bytes, content_type: str | None, started: float) -> Receipt:
-        """Answer for one message: when this returns, it is committed with all its deliveries, and audited.
+        """Take in one webhook. When this returns, the message is committed with all its deliveries, and audited.
 
         Args:
             started: monotonic seconds at which the request arrived, for the metric.
         Raises:
-            RejectedWebhook: it is refused, and nothing of it kept.
-            StoreError: nothing can be promised now; the sender has to keep it.
+            RejectedWebhook: the request is refused.
+            StoreError: the message cannot be committed now, so the sender has to keep it.
         """
         now = self._clock.now()
         try:
-            if source.keys:
-                verified = signature.verify(headers, body, source.keys, now, source.tolerance)
-            else:
-                verified = signature.unverified(headers, body)
-            decoded = events.decode(verified.body)
-            if isinstance(decoded, events.Undecodable) and not source.keys:
-                raise RejectedWebhook(400, "malformed_body", decoded.detail)
-        except RejectedWebhook as rejected:
-            if isinstance(rejected, Misfit):
-                self._misfit(source, rejected, body, content_type, now)
+            verified, decoded = _read(source, headers, body, now)
+        except Misfit as misfit:
+            self._misfit(source, misfit, body, content_type, now)
             raise
         self._watch.good(source.name, verified.timestamp)
         receipt, event_type = await self._admit(source, verified, decoded, content_type, now)
@@ -95,7 +92,7 @@ class Intake:
         return receipt
 
     async def admit(self, source: Source, verified: VerifiedMessage, content_type: str | None) -> Receipt:
-        """Take in a message that was verified already, as if it had come now. Raises StoreError."""
+        """Take in a message that was verified later than it came, as if it had come now. Raises StoreError."""
         self._watch.good(source.name, verified.timestamp)
         decoded = events.decode(verified.body)
         receipt, _ = await self._admit(source, verified, decoded, content_type, self._clock.now())
@@ -109,7 +106,7 @@ class Intake:
         content_type: str | None,
         now: float,
     ) -> tuple[Receipt, str | None]:
-        """Commit and audit; the receipt, and the type of the event."""
+        """Route, commit and audit a message. Return the receipt and the type of the event."""
         if self._audit.failing:
             raise StoreError("the audit log can't be written")
         if self._space.low:
@@ -146,7 +143,7 @@ class Intake:
         return receipt, message.event_type
 
     def _misfit(self, source: Source, misfit: Misfit, body: bytes, content_type: str | None, now: float) -> None:
-        """Take note of a well-formed request, and have it kept where some other secret may fit: none makes a wrong time right."""
+        """Count a well-formed request that was refused, and keep it if another secret may fit. No secret mends a wrong time."""
         claim = misfit.claim
         if misfit.code == "stale_timestamp":
             self._watch.stale(source.name, claim)
@@ -154,3 +151,15 @@ class Intake:
             self._watch.refused(source.name, misfit.code)
             if abs(now - claim.timestamp) <= source.tolerance:
                 self._keep(RefusedRequest(source.name, now, claim, content_type, body))
+
+
+def _read(source: Source, headers: Headers, body: bytes, now: float) -> tuple[VerifiedMessage, events.Event | events.Undecodable]:
+    """Verify and decode a webhook. Raises RejectedWebhook, and Misfit if it is well-formed but its signature or time is wrong."""
+    if source.keys:
+        verified = signature.verify(headers, body, source.keys, now, source.tolerance)
+        return verified, events.decode(verified.body)
+    verified = signature.unverified(headers, body)
+    decoded = events.decode(verified.body)
+    if isinstance(decoded, events.Undecodable):
+        raise RejectedWebhook(400, "malformed_body", decoded.detail)
+    return verified, decoded

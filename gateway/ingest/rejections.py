@@ -1,7 +1,7 @@
-"""Refused requests in the audit log: the first of a source and reason at once, then one line per 10 s with a count.
+"""Counts refused requests, and writes their audit lines: the first of a source and reason at once, then one per ten seconds.
 
-The line that sums up counts each detail, and names some senders' ids and addresses, so that people know what to have resent.
-All of it is bounded: a stranger chooses what is refused.
+The line of ten seconds has the count of each detail, and some senders' ids and addresses, so that people know what has to be sent
+again. Everything here is bounded, because a stranger chooses what is refused.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 
 WINDOW = 10.0
-"""Seconds. Bounds what a stranger can make us write: a line per source and reason in each."""
+"""Seconds between two lines about one source and reason."""
 MOST_NAMED = 20
-"""Ids, addresses or details that a line names; `more_...` counts the requests that had another one."""
+"""How many ids, addresses or details a line names; `more_...` counts the requests that had another one."""
 
 
 class Rejections:
+    """The windows of ten seconds that are open, one per source and reason."""
+
     def __init__(self, audit: AuditLog, metrics: Metrics, clock: Clock) -> None:
         self._audit = audit
         self._metrics = metrics
@@ -36,12 +38,13 @@ class Rejections:
         sender_id: str | None = None,
         address: str | None = None,
     ) -> None:
-        """Count a refused request; `source` is empty where the path belongs to none.
+        """Count a refused request.
 
         Args:
-            first: what the line that comes at once says instead of `detail`: what is true of that request alone.
-            sender_id: the id that the request claims, where it is well-formed.
-            address: the address that the request came from, where that is known.
+            source: empty if the path belongs to no source.
+            first: a more exact detail for the line that is written at once; it is true only for this request.
+            sender_id: the id that the request claims, if it is well-formed.
+            address: the address that the request came from, if that is known.
         """
         key = (source, reason)
         window = self._windows.get(key)
@@ -61,7 +64,11 @@ class Rejections:
         self._metrics.rejection(source, reason)
 
     def flush(self, *, everything: bool = False) -> None:
-        """Write the count of each window that is over; a window without one closes, so that the next comes at once."""
+        """Write the line of each window that is over. A window without requests closes: the next request gets its line at once.
+
+        Args:
+            everything: write the lines of the other windows too, because the gateway stops.
+        """
         now = self._clock.monotonic()
         for (source, reason), window in list(self._windows.items()):
             if now < window.ends and not everything:
@@ -100,14 +107,14 @@ class _Window:
 
     @property
     def detail(self) -> str:
-        """Every detail, with how often it came where there are several."""
+        """Every detail; if there are several, each with how often it came."""
         if len(self._details) == 1:
             return next(iter(self._details))
         return "; ".join(f"{number} x {detail}" for detail, number in self._details.most_common())
 
 
 class _Some:
-    """The first distinct texts, and how many times another one came."""
+    """The first distinct texts, and the number of times that another one came."""
 
     def __init__(self) -> None:
         self._named: dict[str, None] = {}

@@ -1,8 +1,8 @@
-"""Notices that a source refuses everything, or that this host's clock is wrong. Both need a person; neither changes an answer.
+"""Notices that a source refuses everything, or that the clock of this host is wrong. Both need a person. No answer changes.
 
-Strangers can send what they like, so what is counted is bounded, ends by itself or with the first good message, and touches
-neither readiness nor any webhook. Requests that were captured and are sent again come with the time at which they were signed: a
-wrong time counts only if the sender signed it after its last good message, and each such request counts once.
+A stranger can send any request. Therefore the counts are bounded, they end with the first good message or after a while, and they
+change neither readiness nor the answer to a webhook. An attacker may send a captured request again: its timestamp is the one that
+the sender signed. So a wrong time counts only if the sender signed it after its last good message, and each request counts once.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
 
 ENOUGH = 10
-"""Refused requests in a row, without a good one between them."""
+"""Refused requests in a row after which a source counts as refusing everything."""
 NONE_GOOD = 300.0
-"""Seconds without a good one."""
+"""Seconds without a good message after which a source counts as refusing everything."""
 DISTINCT = 3
-"""Sender ids whose timestamps agree on how wrong the clock is."""
+"""How many requests have to agree on how wrong the clock is."""
 AGREE = 10.0
-"""Seconds within which they agree."""
+"""Seconds by which their differences from the clock may differ."""
 REMEMBERED = 600.0
-"""Seconds for which a timestamp counts: so a suspicion ends by itself."""
+"""Seconds for which a timestamp counts, so that a suspicion ends."""
 _MOST_REMEMBERED = 64
 _LOOK_SECONDS = 1.0
 WHAT_TO_DO = {
@@ -39,60 +39,69 @@ WHAT_TO_DO = {
     "unsupported_encoding": "the bodies come compressed: a proxy must pass them on as they are",
     "body_too_large": "the bodies are larger than [server] max_body: raise it, then reload",
 }
-"""What a person has to do, by the reason of the refusals; other reasons are not counted."""
+"""The thing to do, by the reason of the refusals. Refusals for another reason are not counted."""
 
 
 class Refusing(Struct, frozen=True, kw_only=True):
-    """A source that refuses whatever comes."""
+    """A source that refuses everything."""
 
     source: str
     reason: str
     count: int
     """Requests in a row."""
     since: float
-    """When the first of them came, Unix seconds, UTC."""
+    """The instant of the first of them (Unix seconds, UTC)."""
 
     @property
     def do(self) -> str:
+        """The thing that a person has to do."""
         return WHAT_TO_DO[self.reason]
 
 
 class _Stale(Struct, frozen=True):
-    """A request with the right signature and the wrong time."""
+    """A request with a right signature and a wrong time."""
 
     timestamp: int
-    """When the sender signed it, Unix seconds by its clock."""
+    """The instant at which the sender signed it (Unix seconds by the sender's clock)."""
     offset: float
-    """Seconds from our clock to the timestamp."""
+    """Seconds by which the timestamp is ahead of the clock of this host."""
     at: float
-    """When it came, monotonic seconds."""
+    """Its arrival, in monotonic seconds."""
 
 
 class SourceWatch:
-    """`tell` is told of each source that begins to refuse everything, again and again until it answers True."""
+    """The refusals of each source since its last good message."""
 
     def __init__(self, *, tell: Callable[[Refusing], Awaitable[bool]], metrics: Metrics, clock: Clock, log: Log) -> None:
+        """
+        Args:
+            tell: called for a source that refuses everything, once a second until it returns True.
+        """
         self._tell = tell
         self._metrics = metrics
         self._clock = clock
         self._log = log
         self._good_at: dict[str, float] = {}
         self._rows: dict[str, dict[str, Refusing]] = {}
-        """The refusals by source and reason, since the last good message."""
+        """The refusals by source and reason."""
         self._logged: set[str] = set()
         self._told: set[str] = set()
         self._signed: dict[str, int] = {}
-        """The latest timestamp of a good message of each source, Unix seconds by the sender's clock."""
+        """The latest timestamp of a good message, by source (Unix seconds by the sender's clock)."""
         self._stale: dict[str, dict[str, _Stale]] = {}
-        """The requests with a wrong time by source and sender id, since the last good message of the source."""
+        """The requests with a wrong time, by source and sender id."""
         self._newest_stale: dict[str, int] = {}
-        """The latest timestamp among those of each source, kept when their rows go."""
+        """The latest timestamp of those requests, by source. It stays when their rows are dropped."""
         self._trusted_at = -math.inf
-        """When any source had its last good message, monotonic seconds: what came before says nothing of the clock any more."""
+        """The last good message of any source (monotonic seconds). Requests before it prove nothing about the clock."""
         self._suspects_clock = False
 
     def good(self, source: str, timestamp: int | None = None) -> None:
-        """A message of a source was authentic. `timestamp`: when the sender signed it; None where nobody did."""
+        """Note a good message of a source.
+
+        Args:
+            timestamp: the instant at which the sender signed it; None if messages are not signed.
+        """
         self._good_at[source] = self._trusted_at = self._clock.monotonic()
         if timestamp is not None:
             self._signed[source] = max(timestamp, self._signed.get(source, 0))
@@ -104,7 +113,7 @@ class SourceWatch:
             self._log.info("source.accepting", source=source)
 
     def refused(self, source: str, reason: str) -> None:
-        """A request that may have come from the sender was refused."""
+        """Note a refused request that may have come from the sender."""
         if reason not in WHAT_TO_DO:
             return
         row = self._rows.setdefault(source, {})
@@ -113,23 +122,23 @@ class SourceWatch:
         row[reason] = Refusing(source=source, reason=reason, count=count, since=since)
 
     def stale(self, source: str, claim: Claim) -> None:
-        """A request whose signature is right has a timestamp that is far from our clock. A copy of an earlier one is ignored."""
+        """Note a request whose signature is right and whose time is wrong. A copy of an earlier request is ignored."""
         rows, newest = self._stale.setdefault(source, {}), self._newest_stale.setdefault(source, 0)
         known = rows.get(claim.sender_id)
-        after = newest - AGREE if known is None else known.timestamp  # requests of one moment may overtake each other
+        after = newest - AGREE if known is None else known.timestamp  # requests of one moment may arrive in any order
         if claim.timestamp <= max(after, self._signed.get(source, 0)):
             return
         self._newest_stale[source] = newest = max(newest, claim.timestamp)
         if known is None and len(rows) >= _MOST_REMEMBERED:
             oldest = min(rows, key=lambda sender_id: rows[sender_id].timestamp)
             if rows[oldest].timestamp > newest - AGREE:
-                return  # were one of these forgotten, its copy would count
+                return  # a copy of a forgotten request would count
             del rows[oldest]
         rows[claim.sender_id] = _Stale(claim.timestamp, claim.timestamp - self._clock.now(), self._clock.monotonic())
         self.refused(source, "stale_timestamp")
 
     def refusing(self) -> tuple[Refusing, ...]:
-        """The sources that refuse everything now, each with its most frequent reason."""
+        """Return the sources that refuse everything now, each with its most frequent reason."""
         now = self._clock.monotonic()
         found = []
         for source, row in self._rows.items():
@@ -141,13 +150,13 @@ class SourceWatch:
 
     @property
     def suspects_clock(self) -> bool:
-        """Several senders' ids agree that this host's clock is wrong, and no good message says otherwise."""
+        """Several requests agree that the clock of this host is wrong, and no good message came after them."""
         since = max(self._clock.monotonic() - REMEMBERED, self._trusted_at)
         offsets = sorted(one.offset for rows in self._stale.values() for one in rows.values() if one.at > since)
         return any(last - first <= AGREE for first, last in zip(offsets, offsets[DISTINCT - 1 :], strict=False))
 
     def keep(self, sources: Iterable[str]) -> None:
-        """Forget the sources that left the configuration. What is known of the others stays, secrets or not."""
+        """Forget the sources that left the configuration. The others keep their counts, even if their secrets changed."""
         known = set(sources)
         for source in [source for source in {*self._rows, *self._stale} if source not in known]:
             self._rows.pop(source, None)
@@ -157,12 +166,13 @@ class SourceWatch:
                 del self._newest_stale[source]
 
     async def run(self) -> None:
-        """Tell of what begins and ends, until cancelled."""
+        """Look once a second, until cancelled."""
         while True:
             await self.step()
             await self._clock.wait(asyncio.Event(), _LOOK_SECONDS)
 
     async def step(self) -> None:
+        """Log and tell what began, and log what ended, since the last look."""
         before, self._suspects_clock = self._suspects_clock, self.suspects_clock
         self._metrics.clock_suspect(self._suspects_clock)
         if self._suspects_clock and not before:
@@ -174,5 +184,7 @@ class SourceWatch:
                 self._logged.add(one.source)
                 facts = {"source": one.source, "reason": one.reason, "since": rfc3339(one.since), "count": one.count}
                 self._log.error("source.refusing", **facts, do=one.do)
-            if one.source not in self._told and await self._tell(one) and one.source in self._logged:  # no good one meanwhile
+            if (
+                one.source not in self._told and await self._tell(one) and one.source in self._logged
+            ):  # no good one came meanwhile
                 self._told.add(one.source)
