@@ -1,21 +1,20 @@
-"""How the gateway is: the facts of one screen, and which of them need a person. Pure; instants are UTC, whole seconds.
+"""The status of the gateway: the facts of one screen, and those of them that need a person. Pure; instants are in UTC.
 
-What needs a person, and from when on:
-
+    concern        begins when                           and means
     not_ready      /-/ready says why                     webhooks are answered 503, or will be
-    reload         the last reload was refused           what runs is not what the file says
-    disk           less than twice store.min_free        at store.min_free webhooks are answered 503
-    certificate    21 days before it expires
+    reload         the last reload was refused           the gateway does not run what the file says
+    disk           less than twice store.min_free        below store.min_free webhooks are answered 503
+    certificate    21 days before it expires             clients will refuse it
     refusing       ten requests of a source in a row were refused, and none was good within five minutes
-    clock          the times of several authentic requests agree that this host's clock is wrong
-    invariant      at once                               a bug of ours
-    dead           a delivery is dead                    until it is replayed or discarded
-    breaker        a breaker is open                     its deliveries wait
-    held           deliveries for a sink that is not in the configuration
-    paused         for an hour, with deliveries waiting  they are given up after `give_up_after` all the same
-    late           the oldest one waits for an hour      and nothing of the above says why
+    clock          the times of several authentic requests agree that the clock of this host is wrong
+    invariant      an invariant is violated              the gateway has a bug
+    dead           a delivery is dead                    until a person replays or discards it
+    breaker        a breaker is open                     the deliveries of the sink wait
+    held           deliveries wait for a sink that is not in the configuration
+    paused         for an hour, with deliveries waiting  they are still given up after `give_up_after`
+    late           the oldest one waits for an hour      and no other concern says why
 
-Unrouted and quarantined messages are only counted: no delivery is owed, and both can be what an operator wants.
+Unrouted and quarantined messages are only counted: they owe no delivery, and an operator may want them so.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ from msgspec import Struct
 from gateway.core.retry import OUTAGE_BUDGET
 
 LATE = 3600.0
-"""Seconds that a delivery may wait: the fourth attempt of Legitmark's schedule is made after 35 minutes."""
+"""Seconds that a delivery may wait: Legitmark's schedule makes its fourth attempt after 35 minutes."""
 PAUSED_LONG = 3600.0
 DISK_FACTOR = 2
-"""Below so many times `store.min_free` there is still time to make room."""
+"""Times `store.min_free`: below that, there is still time to make room."""
 EXPIRES_SOON = timedelta(days=21)
-"""Before the end of a certificate: a renewal that works comes earlier."""
+"""Time before a certificate expires: a renewal that works comes earlier."""
 MOST_COUNTED = 10_000
-"""Quarantined or unrouted messages; more are not counted."""
+"""Quarantined or unrouted messages up to which the store counts."""
 _JOURNAL = "journalctl --unit legitmark-gateway"
 
 Concern = Literal[
@@ -46,11 +45,11 @@ Concern = Literal[
 
 
 SinkCondition = Literal["ok", "rate_limited", "breaker_open", "paused", "held"]
-"""`rate_limited`: by its `rate`, or by a `Retry-After`; `held`: it is not in the configuration."""
+"""`rate_limited` means by its `rate` or by a `Retry-After`; `held` means that it is not in the configuration."""
 
 
 class LastError(Struct, frozen=True, kw_only=True):
-    """The last attempt at a sink that failed."""
+    """The last failed attempt at a sink."""
 
     time: datetime
     reason: str
@@ -62,17 +61,17 @@ class SinkStatus(Struct, frozen=True, kw_only=True):
     sink: str
     state: SinkCondition
     queued: int | None = None
-    """None, as is `dead`: the store can't be asked now."""
+    """How many deliveries are queued; None, as is `dead`, while the store cannot be asked."""
     dead: int | None = None
     oldest_seconds: float = 0.0
-    """Since the oldest queued delivery was accepted or replayed; 0: none is."""
+    """Seconds since the oldest queued delivery was accepted or replayed; 0 if none is queued."""
     paused_at: datetime | None = None
     paused_by: str | None = None
     next_probe_at: datetime | None = None
     held_until: datetime | None = None
-    """A `Retry-After` asked for it."""
+    """The sink asked for a pause until then, by a `Retry-After`."""
     last_error: LastError | None = None
-    """Attempts may have succeeded since."""
+    """Later attempts may have succeeded."""
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
@@ -89,31 +88,31 @@ class RunningConfig(Struct, frozen=True, kw_only=True):
     """The digest of the file and of all files that it includes or names as `template` and `ca`, one after the other."""
     loaded_at: datetime
     refused: Refusal | None = None
-    """The last reload, where that was refused."""
+    """The last reload, if it was refused."""
 
 
 class SourceStatus(Struct, frozen=True, kw_only=True):
     source: str
     refusing: bool = False
-    """It refuses whatever comes; the three below say for how long, how many requests and why."""
+    """The source refuses everything. The next four fields say since when, how often, why, and what to do."""
     since: datetime | None = None
     count: int = 0
     reason: str | None = None
     do: str | None = None
     kept_refused: int = 0
-    """Requests that fit no secret, kept for `gateway reverify`."""
+    """Requests whose signature fits no secret, kept for `gateway reverify`."""
     kept_refused_bytes: int = 0
 
 
 class Flow(Struct, frozen=True):
-    """How many a minute, on average over the last minute, and over the last hour or since the start."""
+    """How many per minute, on average over the last minute, and over the last hour or since the start."""
 
     minute: float
     hour: float
 
 
 class Attention(Struct, frozen=True, kw_only=True):
-    """Something that needs a person, and the command to begin with."""
+    """One thing that needs a person, and the command to begin with."""
 
     reason: Concern
     detail: str
@@ -128,17 +127,17 @@ class GatewayStatus(Struct, frozen=True, kw_only=True):
     started_at: datetime
     ready: bool
     not_ready: tuple[str, ...]
-    """Why."""
+    """The reasons why the gateway is not ready."""
     config: RunningConfig
     received: Flow
-    """Answered 200."""
+    """Webhooks that were answered 200."""
     refused: Flow
     delivered: Flow
     sinks: tuple[SinkStatus, ...]
     quarantined: int | None
-    """A number up to MOST_COUNTED; None: the store can't be asked now."""
+    """How many messages, counted up to MOST_COUNTED; None while the store cannot be asked."""
     unrouted: int | None
-    """Likewise."""
+    """How many messages, counted in the same way."""
     disk_free_bytes: int
     disk_min_free_bytes: int
     database_bytes: int
@@ -146,15 +145,15 @@ class GatewayStatus(Struct, frozen=True, kw_only=True):
     clock_suspect: bool
     certificate_expires_at: datetime | None
     invariant_violations: int
-    """Since the start."""
+    """Violations since the start."""
     sources: tuple[SourceStatus, ...] = ()
-    """Those that refuse whatever comes, or have refused requests kept."""
+    """The sources that refuse everything, and those with kept refused requests."""
     outage_budget_seconds: float = OUTAGE_BUDGET
     attention: tuple[Attention, ...] = ()
 
 
 def attention(status: GatewayStatus) -> tuple[Attention, ...]:
-    """What of it needs a person, the gateway's own troubles first."""
+    """Return what needs a person, the gateway's own troubles first."""
     return (*_of_the_gateway(status), *(found for sink in status.sinks for found in _of_a_sink(sink, status.time)))
 
 
@@ -174,10 +173,10 @@ def _of_the_gateway(status: GatewayStatus) -> Iterator[Attention]:
         if source.refusing:
             yield _refusing(source)
     if status.clock_suspect:
-        said = "webhooks with right signatures have other times than this host: compare its clock"
+        said = "the times of webhooks with right signatures differ from the clock of this host: compare it"
         yield Attention(reason="clock", detail=said, run="timedatectl")
     if status.invariant_violations:
-        said = "what must never be, was: a bug of the gateway; report it with these lines of its log"
+        said = "an invariant was violated, which is a bug of the gateway: report it with these lines of its log"
         yield Attention(reason="invariant", detail=said, run=f"{_JOURNAL} --grep invariant")
 
 

@@ -1,7 +1,7 @@
-"""When a lane may claim while its sink fails: the breaker. Pure; one instant per decision.
+"""The circuit breaker of a sink: it decides when a lane may claim while the sink fails. Pure; one instant per decision.
 
 closed ── `failures` Retry outcomes in a row ──> open ── a probe succeeds ──> closed
-   └───── one that is sink-wide ─────────────────> │├── a probe fails: the next one after twice the wait, at most 10 min
+   └───── a sink-wide one ───────────────────────> │├── a probe fails: the next one after twice the wait, at most 10 min
                                                    └── a probe is rejected: the next one after the same wait
 """
 
@@ -15,20 +15,20 @@ LONGEST_PROBE_WAIT = 600.0
 
 class BreakerPolicy(Struct, frozen=True):
     failures: int = 3
-    """`Retry` outcomes in a row that open it; at least 1."""
+    """`Retry` outcomes in a row that open the breaker; at least 1."""
     probe: float = 30.0
-    """Seconds from opening to the first probe."""
+    """Seconds from the opening to the first probe."""
 
 
 class BreakerState(Struct, frozen=True):
-    """Closed while `probe_at` is None. Built only by the functions of this module, and by the store that kept it."""
+    """The state of a breaker; closed while `probe_at` is None. Only the functions of this module and the store build one."""
 
     failures: int = 0
     """Failures in a row."""
     opened_at: float | None = None
     """Unix seconds, UTC."""
     probe_at: float | None = None
-    """Unix seconds, UTC: when the next probe may go."""
+    """The instant of the next probe (Unix seconds, UTC)."""
     wait: float = 0.0
     """Seconds between the last probe and the next."""
 
@@ -41,15 +41,15 @@ CLOSED = BreakerState()
 
 
 def succeeded() -> BreakerState:
-    """After a delivery: the sink works."""
+    """Return the state after a success: closed."""
     return CLOSED
 
 
 def failed(state: BreakerState, policy: BreakerPolicy, now: float, *, sink_wide: bool = False) -> BreakerState:
-    """After a `Retry` outcome of an attempt that is no probe; it may have been under way when the breaker opened.
+    """Return the state after a `Retry` outcome of an attempt that is no probe; it may have begun before the breaker opened.
 
     Args:
-        sink_wide: the breaker opens, whatever the policy says of `failures`.
+        sink_wide: opens the breaker, whatever `failures` the policy has.
     """
     failures = state.failures + 1
     if state.is_open:
@@ -60,18 +60,18 @@ def failed(state: BreakerState, policy: BreakerPolicy, now: float, *, sink_wide:
 
 
 def probe_failed(state: BreakerState, policy: BreakerPolicy, now: float) -> BreakerState:
-    """After a probe that did not get through: the next one waits twice as long."""
+    """Return the state after a failed probe: the next one waits twice as long."""
     wait = min(max(state.wait, policy.probe) * 2, max(LONGEST_PROBE_WAIT, policy.probe))
     return BreakerState(state.failures + 1, state.opened_at, now + wait, wait)
 
 
 def probe_rejected(state: BreakerState, now: float) -> BreakerState:
-    """After a probe that ended in `Reject`, which says nothing of the sink: the next one waits as long as this one did."""
+    """Return the state after a probe that ended in `Reject`, which says nothing about the sink: the next one waits as long."""
     return state if state.probe_at is None else BreakerState(state.failures, state.opened_at, now + state.wait, state.wait)
 
 
 def restored(state: BreakerState, policy: BreakerPolicy, now: float) -> BreakerState:
-    """What a state that was kept means now: a clock that was set back must not keep a sink shut for longer than it would be."""
+    """Return a stored state with its wait bounded: a clock that was set back must not keep the breaker open for longer."""
     if state.probe_at is None:
         return state
     wait = min(state.wait, max(LONGEST_PROBE_WAIT, policy.probe))

@@ -1,6 +1,6 @@
 """Conditions on one value in an event: the parts of a compiled pattern (docs/reference.md, "Routing").
 
-With hundreds of routes each call counts, so the usual cases are settled when the pattern is built.
+With hundreds of routes each call counts, so the usual cases are decided when the pattern is built.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class Mismatch(Struct, frozen=True):
 
 class Condition(Protocol):
     raw: Any
-    """The value as written in TOML, which `explain` shows as expected."""
+    """The value as written in TOML; `explain` shows it as expected."""
 
     def matches(self, value: Any) -> bool: ...
 
 
 class Fields:
-    """A table of fields: on an array, one element has to meet all of them."""
+    """A table of fields. On an array, one element has to meet all of them."""
 
     def __init__(self, raw: Any, conditions: tuple[tuple[str, Condition], ...]) -> None:
         self.raw = raw
@@ -48,7 +48,7 @@ class Fields:
         return True
 
     def _one(self) -> Callable[[Any], bool]:
-        """The same for a table of one field, as most are, without a loop."""
+        """Match a table of one field without a loop: most tables have one field."""
         ((name, test),) = self._tests
 
         def matches(value: Any) -> bool:
@@ -81,7 +81,7 @@ class Fields:
                 yield inner, actual
 
     def holding(self, value: Any) -> int:
-        """How many of the conditions hold; on an array, those in its best element."""
+        """Return how many of the conditions hold; on an array, those of its best element."""
         tables = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else [value]
         return max((self._holding_in(table) for table in tables if isinstance(table, dict)), default=self._holding_in({}))
 
@@ -122,7 +122,7 @@ class AnyOf:
 
 
 class Operators:
-    """A table of operators: on an array, one element has to meet all of them, and `not` speaks of every element."""
+    """A table of operators. On an array, one element has to meet all of them, and `not` is about every element."""
 
     def __init__(
         self, raw: Any, tests: tuple[Callable[[Any], bool], ...], negated: Condition | None, exists: bool | None

@@ -1,7 +1,8 @@
 """Decodes the bytes of a verified message into an event, with its milestone and its identity.
 
-Tolerant by promise 2: what does not fit a known shape becomes an `UnknownEvent`, what is no JSON object becomes
-`Undecodable`; neither is an exception, so neither can lose the message. The shapes are Legitmark's public webhook reference.
+It is tolerant (docs/design.md, promise 2): an object of an unknown shape becomes an `UnknownEvent`, and a body that is not a JSON
+object becomes `Undecodable`. Neither is an exception, so neither can lose the message. The shapes are those of Legitmark's public
+webhook reference.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ IDENTITY: dict[str, list[str]] = {
     "media_rejected": ["sr_uuid", "timestamp"],
     "invalidate_sr": ["sr_uuid", "timestamp"],
 }
-"""The fields that make two messages the same event. Legitmark's guide proposes them without `timestamp`, and so drops
-the second round of a quality control: same states, same service request, another time."""
+"""The fields that make two messages the same event, by event type.
+
+Legitmark's guide proposes them without `timestamp`. That drops the second round of a quality control: it has the same states and
+the same service request, at another time.
+"""
 
 
 class Milestone(StrEnum):
-    """What an event means to a partner. Closed."""
+    """The meaning of an event for a partner. The list is closed."""
 
     DRAFT = "draft"
     QC_PENDING = "qc_pending"
@@ -71,7 +75,7 @@ class State(Struct, frozen=True):
 
 
 class Side(Struct, frozen=True):
-    """One photo that was rejected; the two published shapes differ in `message` and `reason_description`."""
+    """One rejected photo. The two published shapes differ in `message` and `reason_description`."""
 
     side: str | None = None
     reason: str | None = None
@@ -105,7 +109,7 @@ class InvalidateSr(_Common, frozen=True, tag="invalidate_sr"):
 
 
 class UnknownEvent(Struct, frozen=True):
-    """Another event type, or a known one of another shape: carried, routed and delivered like every other."""
+    """An event of another type, or of a known type with another shape. It is routed and delivered like any other."""
 
 
 Content = StateChange | MediaRejected | InvalidateSr | UnknownEvent
@@ -115,22 +119,22 @@ _KINDS: dict[str, type[StateChange | MediaRejected | InvalidateSr]] = {
     "invalidate_sr": InvalidateSr,
 }
 EVENT_TYPES = frozenset(_KINDS)
-"""The event types that Legitmark documents. Everything else is `other` where a bounded label is needed."""
+"""The event types that Legitmark documents. A bounded label says `other` for every other type."""
 
 
 class Event(Struct, frozen=True):
     values: dict[str, Any]
-    """The body, decoded once to plain values: what patterns, templates and the JSONL sink see."""
+    """The body, decoded once to plain values, which patterns, templates and the JSONL sink see."""
     content: Content
     milestone: Milestone
     event_type: str | None
-    """This and the next three: None where the body has none, or not as a text."""
+    """None, as are the next three, if the body has no such field, or one that is not text."""
     sr_uuid: str | None
     reference_id: str | None
     timestamp: str | None
 
     def instant(self) -> float | None:
-        """The event's own timestamp in Unix seconds, UTC (where it names no zone, that is UTC); None where it is no instant."""
+        """Return the event's own timestamp in Unix seconds, UTC; None if it is no instant. Without a zone it counts as UTC."""
         try:
             return parse_instant(self.timestamp or "")
         except ValueError:
@@ -138,14 +142,14 @@ class Event(Struct, frozen=True):
 
 
 class Undecodable(Struct, frozen=True):
-    """Authentic, but no JSON object: kept, and quarantined."""
+    """An authentic body that is not a JSON object. It is kept, and quarantined."""
 
     detail: str
-    """What it is instead. Never a part of the body."""
+    """A description of the body, which never quotes it."""
 
 
 def decode(body: bytes) -> Event | Undecodable:
-    """Read a body: with msgspec first, then with the standard library (docs/reference.md, "Duplicates and quarantine")."""
+    """Decode a body: with msgspec first, then with the standard library (docs/reference.md, "Duplicates and quarantine")."""
     try:
         values = _decode_values(body)
     except (ValueError, RecursionError):
@@ -157,7 +161,7 @@ def decode(body: bytes) -> Event | Undecodable:
 
 
 def event_of(values: dict[str, Any]) -> Event:
-    """The event that plain values mean; never fails."""
+    """Return the event that plain values mean. Never fails."""
     content = _content(values)
     return Event(
         values=values,
@@ -171,9 +175,10 @@ def event_of(values: dict[str, Any]) -> Event:
 
 
 def identity(event: Event, fields: Mapping[str, Sequence[str]]) -> str | None:
-    """The event type and its identity fields as a JSON list, or None where the sender's id alone must do.
+    """Return the event type and its identity fields as a JSON list, or None if the event has no identity.
 
-    null and absent are equal for `state.supplement`; a message that lacks any other of its fields has no identity.
+    Without an identity, only the sender's id tells a duplicate. null and absent are equal for `state.supplement`; an event that
+    lacks any other of its identity fields has none.
     """
     event_type = event.event_type
     paths = fields.get(event_type) if event_type is not None else None
@@ -192,7 +197,7 @@ def identity(event: Event, fields: Mapping[str, Sequence[str]]) -> str | None:
 
 
 def lookup(values: Any, path: str) -> Any:
-    """The value at a dotted path through nested objects, or None where there is none."""
+    """Return the value at a dotted path through nested objects, or None if there is none."""
     for name in _names(path):
         if not isinstance(values, dict):
             return None
@@ -206,7 +211,7 @@ def _names(path: str) -> tuple[str, ...]:
 
 
 def is_json(body: bytes) -> bool:
-    """Whether a body can stand inside a JSON document as it is; a byte order mark before it does not count."""
+    """Return True if a body can be embedded in a JSON document. A byte order mark before it does not count."""
     try:
         _decode_values(body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What a sink may answer, and the closed list of reasons, which are also the labels of the metrics."""
+"""The outcomes of an attempt, and the closed list of reasons, which are also labels of the metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 
 class Reason(StrEnum):
-    """Why an attempt did not deliver, or a delivery ended. Closed: docs/reference.md, "Audit log"."""
+    """The reason why an attempt failed, or a delivery ended. The list is closed: docs/reference.md, "Audit log"."""
 
     TIMEOUT = "timeout"
     CONNECT = "connect"
@@ -19,12 +19,12 @@ class Reason(StrEnum):
     RESET = "reset"
     PROTOCOL = "protocol"
     BLOCKED = "blocked"
-    """The address is one that this sink may not dial."""
+    """The sink may not dial this address."""
     HTTP_STATUS = "http_status"
     SMTP_STATUS = "smtp_status"
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
-    """The other side is there, and says that it can't take anything now."""
+    """The other side answers, and takes nothing at the moment."""
     REJECTED = "rejected"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     EXPIRED = "expired"
@@ -39,34 +39,34 @@ class Delivered(Struct, frozen=True):
 
 
 class Retry(Struct, frozen=True):
-    """It did not work, and may work later; costs an attempt of the budget."""
+    """The attempt failed, and a later one may succeed. It costs an attempt of the retry budget."""
 
     reason: Reason
     detail: str = ""
     status: int | None = None
     answer: str = ""
-    """The beginning of what the other side said, for `gateway show` alone: it is a stranger's text."""
+    """The beginning of the other side's answer, only for `gateway show`: a stranger wrote it."""
     sink_wide: bool = False
     """Every other message would fail alike (a login refused, a channel gone), so the breaker opens at once.
 
-    `detail` then says what a person has to do: it stands in the status, the log, the audit line and the notice.
+    `detail` then says what a person has to do. The status, the log, the audit line and the own event show it.
     See docs/reference.md, "Delivery".
     """
 
 
 class Defer(Struct, frozen=True):
-    """The other side named the time of the next attempt; costs nothing, and holds the whole lane."""
+    """The other side named the time of the next attempt. It costs no attempt, and holds the whole lane."""
 
     reason: Reason
     after: float
-    """Seconds from now, as asked for; the lane clamps it."""
+    """Seconds from now, as the other side asked; the lane clamps them."""
     detail: str = ""
     status: int | None = None
     answer: str = ""
 
 
 class Reject(Struct, frozen=True):
-    """This message will never work: its delivery is dead at once. The next message may work, so the breaker learns nothing."""
+    """The sink will never take this message: its delivery is dead at once. The breaker does not change, as others may work."""
 
     reason: Reason
     detail: str = ""

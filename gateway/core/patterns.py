@@ -24,7 +24,7 @@ Keys = tuple[str | int, ...]
 
 
 class PatternProblem(Struct, frozen=True):
-    """Something in a pattern that can't be compiled."""
+    """A part of a pattern that cannot be compiled."""
 
     keys: Keys
     """The keys as written; a number is the index of a list element, 0-based."""
@@ -42,7 +42,7 @@ class Pattern:
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
         self.matches = on_table(fields)
-        """Whether an event fits. Not a method, since with hundreds of routes each call on the way counts."""
+        """Returns True if an event fits. An attribute and not a method: with hundreds of routes each call counts."""
 
     def __str__(self) -> str:
         return ", ".join(_describe(self._fields.raw, ""))
@@ -53,11 +53,11 @@ class Pattern:
         return self._fields.raw
 
     def asks_about(self, field: str) -> bool:
-        """Whether the pattern has a condition on this top-level field."""
+        """Return True if the pattern has a condition on this top-level field."""
         return any(name == field for name, _ in self._fields.conditions)
 
     def given(self, known: Mapping[str, Any]) -> Pattern | bool:
-        """What is left of the pattern for events of which these top-level fields are known; True or False where nothing is."""
+        """Return the pattern without the conditions that these top-level fields decide; True or False if they decide all."""
         conditions = self._fields.conditions
         left = tuple((name, condition) for name, condition in conditions if name not in known)
         if not all(condition.matches(known[name]) for name, condition in conditions if name in known):
@@ -67,20 +67,20 @@ class Pattern:
         return Pattern(Fields(self._fields.raw, left)) if left else True
 
     def values(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """What stands in the fields that the pattern asks about, by dotted path."""
+        """Return the values of the fields that the pattern asks about, by dotted path."""
         return dict(self._fields.asked(values, ""))
 
     def failure(self, values: Mapping[str, Any]) -> Mismatch | None:
-        """The first condition in the pattern's order that does not hold; None where all do."""
+        """Return the first condition that does not hold, in the order of the pattern; None if all hold."""
         return self._fields.failure(values, "")
 
     def nearness(self, values: Mapping[str, Any]) -> int:
-        """How many of its conditions hold: of several patterns that fail, the one with the most was probably meant."""
+        """Return how many of its conditions hold. Of several patterns that fail, the one with the most was probably meant."""
         return self._fields.holding(values)
 
 
 def compile_pattern(table: Mapping[str, Any]) -> tuple[Pattern, list[PatternProblem]]:
-    """Compile a `match` or `unless` table; with problems, the pattern must not be used."""
+    """Compile a `match` or `unless` table. A pattern with problems must not be used."""
     problems: list[PatternProblem] = []
     for key in table:
         if key in OPERATORS:
@@ -190,7 +190,7 @@ def _number_test(operator: str, bound: float) -> Callable[[Any], bool]:
 
 
 def _text_test(operator: str, texts: tuple[str, ...], keys: Keys, problems: list[PatternProblem]) -> Callable[[Any], bool]:
-    """Whether a value is a text that meets any of the operands."""
+    """Return a test: is the value a text that meets any of the operands?"""
     match operator:
         case "prefix":
             return lambda value: isinstance(value, str) and value.startswith(texts)
@@ -217,7 +217,10 @@ def _text_test(operator: str, texts: tuple[str, ...], keys: Keys, problems: list
 
 
 def _has_parts(text: str, parts: tuple[str, ...]) -> bool:
-    """Whether a text is these parts in their order, with anything between them; each at its first place: linear time."""
+    """Return True if a text consists of these parts in their order, with any text between them.
+
+    Each part is taken at its first place, so the time is linear.
+    """
     first, last = parts[0], parts[-1]
     if len(parts) == 1:
         return text == first

@@ -1,4 +1,4 @@
-"""The records that go into the store and come out of it. Instants are Unix seconds, UTC; the store keeps milliseconds."""
+"""The records that the store takes and returns. Instants are Unix seconds, UTC; the store keeps milliseconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def delivery_id(message_id: str, sink: str) -> str:
 
 
 class Message(Struct, frozen=True):
-    """One webhook as received."""
+    """One webhook as the gateway received it."""
 
     id: str
     source: str
@@ -33,19 +33,19 @@ class Message(Struct, frozen=True):
 
 
 class NewMessage(Struct, frozen=True):
-    """A message to commit, with all that it owes."""
+    """A message to commit, with everything that it owes."""
 
     message: Message
     status: MessageStatus
     identity: str | None = None
     deliveries: tuple[tuple[str, float], ...] = ()
-    """Sink, and when its first attempt is due."""
+    """Each sink, with the instant at which its first attempt is due."""
     in_order: frozenset[str] = frozenset()
-    """Those among all sinks with `ordering = "sr"`."""
+    """The sinks of the configuration with `ordering = "sr"`."""
     event_at: float | None = None
-    """The instant of the event's own timestamp; None where it has none: its arrival counts."""
+    """The instant of the event's own timestamp; None if it has none, and then its arrival counts."""
     since: float | None = None
-    """The instant from which `give_up_after` counts; None: its arrival."""
+    """The instant from which `give_up_after` counts; None means its arrival."""
 
 
 class Accepted(Struct, frozen=True):
@@ -58,18 +58,18 @@ class Duplicate(Struct, frozen=True):
     """The id of the first message."""
     reason: Literal["message_id", "identity"]
     conflict: bool
-    """Its body differs from the first one's."""
+    """The duplicate has another body than the first message."""
 
 
 Stored = Accepted | Duplicate
 
 
 BYTES_BESIDE_BODY = 2048
-"""Bytes that a delivery in memory takes beside its body, about: its ids, its task, the head of its request."""
+"""Bytes that a delivery in memory takes beside its body, roughly: its ids, its task, the head of its request."""
 
 
 class Owed(Struct, frozen=True):
-    """A delivery that may be attempted: what a lane works on."""
+    """A delivery that may be attempted: the unit of work of a lane."""
 
     seq: int
     sink: str
@@ -85,31 +85,31 @@ class Owed(Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes that it counts for in memory."""
+        """The bytes that the delivery counts for in memory."""
         return len(self.message.body) + BYTES_BESIDE_BODY
 
 
 class Claim(Struct, frozen=True):
     owed: tuple[Owed, ...]
-    """Due, oldest first."""
+    """The deliveries that are due, the oldest first."""
     more: bool
-    """There are further due ones in the store."""
+    """The store has further deliveries that are due."""
     next_due: float | None
-    """When the first one that isn't due yet will be; None: there is none, or `more` holds."""
+    """The instant at which the next delivery is due; None if there is none, or if `more` is true."""
     seen_to: int
-    """The newest message that was there when this was read."""
+    """The newest message at the time of this read."""
 
 
 class Attempt(Struct, frozen=True):
     number: int
-    """1-based, counted for life."""
+    """1-based, counted over the whole life of the delivery."""
     started_at: float
     duration_ms: int
     outcome: Outcome
 
 
 class Settlement(Struct, frozen=True):
-    """The outcome of one claimed delivery; `attempt` is None if it ended without a request (expired)."""
+    """The result of one claimed delivery. `attempt` is None if it expired without a request."""
 
     seq: int
     sink: str
@@ -119,37 +119,39 @@ class Settlement(Struct, frozen=True):
 
 
 class Step(Struct, frozen=True, array_like=True, omit_defaults=True):
-    """A committed step of one message or delivery whose audit line may not be written yet. Its instants are Unix milliseconds,
-    UTC; they date its line."""
+    """A committed step of one message or delivery whose audit line may not be written yet.
+
+    Its instants are Unix milliseconds, UTC. The line gets the instant of the step.
+    """
 
     seq: int
     event: str = ""
-    """The event as in the audit log; empty if the message came in: its row says the rest."""
+    """The name of the audit event; empty if the message came in, and then its row says the rest."""
     at_ms: int = 0
     sink: str = ""
     attempt: int | None = None
     due_ms: int | None = None
-    """When the next attempt is due, in the store's own time (see `store.base.CatchingUp.wall_time`)."""
+    """The instant of the next attempt, in the store's own time (see `store.base.CatchingUp.wall_time`)."""
     reason: str | None = None
     late: bool = False
-    """A person had ended the delivery meanwhile."""
+    """A person had ended the delivery before the sink took it."""
     actor: str | None = None
     claimed: str | None = None
-    """Who acts, in the words of the request (see `values.Actor`)."""
+    """The name that the request gave for who acts (see `values.Actor`)."""
 
 
 class SinkState(Struct, frozen=True):
-    """The state of a lane that survives restarts, beside its deliveries."""
+    """The state of a lane that survives a restart, beside its deliveries."""
 
     paused_at: float | None = None
     paused_by: str | None = None
     breaker: BreakerState = CLOSED
     held_until: float | None = None
-    """A `Retry-After` holds the lane so long."""
+    """A `Retry-After` holds the lane until this instant."""
 
 
 class Counts(Struct, frozen=True):
-    """Deliveries of one sink by state."""
+    """How many deliveries a sink has in each state."""
 
     queued: int = 0
     delivered: int = 0

@@ -1,4 +1,4 @@
-"""What becomes of a delivery after an attempt. Pure: `now` and `jitter` are passed in, one instant per decision."""
+"""Decides what happens to a delivery after an attempt. Pure: `now` and `jitter` are passed in, one instant per decision."""
 
 from __future__ import annotations
 
@@ -8,66 +8,69 @@ from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retr
 from gateway.core.selection import DeliveryState
 
 LEGITMARK_SCHEDULE = (0.0, 5.0, 300.0, 1800.0, 7200.0)
-"""Seconds: Legitmark's own schedule, so that a sink is tried as often as we are."""
+"""Seconds. Legitmark's own schedule, so that the gateway tries a sink as often as Legitmark tries the gateway."""
 OUTAGE_BUDGET = sum(LEGITMARK_SCHEDULE)
-"""Seconds from the first try to the last one that Legitmark makes of a message, give or take its jitter of about 20 %: so long
-this host may be away. After that a person has to resend (Legitmark's webhook reference, Svix' retry schedule)."""
+"""Seconds from Legitmark's first try of a message to its last one, give or take a jitter of about 20 %.
+
+This host may be away for so long. After that a person has to have the message sent again (Legitmark's webhook reference, and the
+retry schedule of Svix).
+"""
 DEAD_REASONS = (Reason.ATTEMPTS_EXHAUSTED, Reason.EXPIRED, Reason.REJECTED)
-"""Why a delivery can be dead."""
+"""The reasons for which a delivery can be dead."""
 JITTER = 0.1
 SHORTEST_DEFER, LONGEST_DEFER = 1.0, 3600.0
-"""Seconds. What a `Retry-After` is clamped to."""
+"""Seconds. A `Retry-After` is clamped to this range."""
 
 
 class RetryPolicy(Struct, frozen=True):
     schedule: tuple[float, ...] = LEGITMARK_SCHEDULE
-    """Seconds before each attempt, counted from the failure before; the first from acceptance. At least one."""
+    """Seconds before each attempt, counted from the failure before it, and for the first one from acceptance. At least one."""
     give_up_after: float = 7 * 86400.0
-    """Seconds from acceptance or replay."""
+    """Seconds from acceptance or replay to the end of all attempts."""
 
 
 class Transition(Struct, frozen=True):
-    """How a delivery leaves `queued`, or stays there until `due_at`. Built only by the functions of this module."""
+    """The way in which a delivery leaves `queued`, or stays there until `due_at`. Only the functions of this module build one."""
 
     state: DeliveryState
     due_at: float | None = None
-    """Unix seconds, UTC; set while `queued`."""
+    """Unix seconds, UTC; None unless the delivery is `queued`."""
     retries: int = 0
     """`Retry` outcomes since acceptance or replay."""
     reason: Reason | None = None
-    """Why it is dead, or why the attempt failed."""
+    """The reason why the delivery is dead, or why the attempt failed."""
 
 
 def first_due(policy: RetryPolicy, now: float, jitter: float) -> float:
-    """When a delivery that is accepted or replayed `now` may be tried first. `jitter` lies between -1 and 1."""
+    """Return when a delivery that is accepted or replayed `now` may be tried first. `jitter` lies between -1 and 1."""
     return now + _jittered(policy.schedule[0], jitter)
 
 
 def expires_at(policy: RetryPolicy, since: float) -> float:
-    """When a delivery accepted or replayed at `since` is given up."""
+    """Return when the gateway gives up a delivery that was accepted or replayed at `since`."""
     return since + policy.give_up_after
 
 
 def expired(retries: int) -> Transition:
-    """A delivery that nobody could deliver within `give_up_after`."""
+    """End a delivery that waited longer than `give_up_after`."""
     return Transition(state="dead", retries=retries, reason=Reason.EXPIRED)
 
 
 def postponed(*, retries: int, since: float, until: float, reason: Reason, policy: RetryPolicy) -> Transition:
-    """A probe that failed: it spends no budget, and waits for its sink like all others."""
+    """Postpone a delivery whose attempt was a probe and failed. It spends no budget, and waits like all others of its sink."""
     return Transition(state="queued", due_at=min(until, expires_at(policy, since)), retries=retries, reason=reason)
 
 
 def longest_wait(policy: RetryPolicy) -> float:
-    """Seconds: no delivery has a reason to be due later than this from now, whatever the clock did."""
+    """Return the longest wait in seconds: a delivery that is due later than this has a wrong time, because a clock jumped."""
     return max(*policy.schedule, LONGEST_DEFER) * (1.0 + JITTER)
 
 
 def decide(outcome: Outcome, *, retries: int, since: float, now: float, jitter: float, policy: RetryPolicy) -> Transition:
     """Turn an outcome into what happens next (docs/reference.md, "Delivery").
 
-    A sink-wide `Retry` spends one unit of the budget as any other does, but never the last one: the trouble is the sink's, and
-    no message dies of it before `give_up_after`.
+    A sink-wide `Retry` spends one unit of the budget as any other does, but never the last one: the sink is in trouble, and no
+    message is dead for that before `give_up_after`.
 
     Args:
         retries: `Retry` outcomes before this one, since acceptance or replay.
@@ -94,7 +97,7 @@ def decide(outcome: Outcome, *, retries: int, since: float, now: float, jitter: 
 
 
 def hold(after: float) -> float:
-    """The seconds that a `Retry-After` may hold a lane: what was asked for, within 1 s and 1 h."""
+    """Return for how many seconds a `Retry-After` holds a lane: as long as was asked for, but at least 1 s and at most 1 h."""
     return min(max(after, SHORTEST_DEFER), LONGEST_DEFER)
 
 

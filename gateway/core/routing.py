@@ -1,4 +1,4 @@
-"""Which sinks an event goes to, and why (docs/reference.md, "Routing"). Pure; a router is built once per configuration."""
+"""Decides which sinks an event goes to, and why (docs/reference.md, "Routing"). Pure; one router per configuration."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from gateway.core.patterns import Pattern
 GATEWAY = "gateway"
 """The source of the gateway's own events. No configured source may have this name."""
 DERIVED_FIELDS = ("milestone", "source")
-"""What patterns may name beside the fields of the event. They win over fields of the same name in the body."""
+"""The derived fields that a pattern may name. They win over fields of the same name in the body."""
 
 
 _NOT_ASKED = "a source that the route asks for by name"
-"""What a route without any condition on `source` expects of the gateway's own events."""
+"""The expected value in the trace of a route that does not ask for the gateway's own events."""
 _MOST_KINDS = 256
-"""Kinds of events (source, type, milestone) remembered; the sender chooses the types, so there has to be a bound."""
+"""How many kinds of events (source, type, milestone) are remembered. The sender chooses the types, so this is bounded."""
 
 
 _MOST_KINDS_OF_A_ROUTE = 64
 _LONGEST_TYPE = 100
-"""Characters of a type that is remembered."""
+"""The longest type that is remembered, in characters."""
 
 
 class Route(Struct, frozen=True):
@@ -35,17 +35,17 @@ class Route(Struct, frozen=True):
     name: str
     sinks: tuple[str, ...]
     match: tuple[Pattern, ...] = ()
-    """Any of them; none matches every event."""
+    """The route matches if any of these does; without patterns it matches every event."""
     unless: tuple[Pattern, ...] = ()
     sources: tuple[str, ...] = ()
     final: bool = False
     fallback: bool = False
 
     def for_own_events(self) -> Route | None:
-        """The route as the gateway's own events meet it; None if it never asks for their source (docs/reference.md, "Routing").
+        """Return the route as the gateway's own events meet it; None if it never asks for their source.
 
-        A route asks for it by `source`, or by a condition on `source` in `match`. In a list, each pattern speaks for itself:
-        the ones without such a condition do not count.
+        A route asks for it by `source`, or by a condition on `source` in `match`. Of a list of patterns, only those with such a
+        condition count (docs/reference.md, "Routing").
         """
         if self.sources:
             return self if GATEWAY in self.sources else None
@@ -55,43 +55,44 @@ class Route(Struct, frozen=True):
 
 class Decision(Struct, frozen=True):
     sinks: tuple[str, ...]
-    """Each once, in the order in which the routes name them."""
+    """Each sink once, in the order in which the routes name them."""
     routes: tuple[str, ...]
-    """The routes that applied; none: the message is unrouted."""
+    """The routes that applied; if there are none, the message is unrouted."""
 
 
 class Trace(Struct, frozen=True):
-    """What one route said to an event."""
+    """The result of one route for an event."""
 
     name: str
     matched: bool
-    """It applied: its sinks are among the decision's."""
+    """The route applied, and its sinks belong to the decision."""
     failed: Mismatch | None = None
-    """Why it did not apply."""
+    """The condition that failed; None if the route applied."""
     keys: tuple[str | int, ...] = ()
-    """Which condition that was, from the route's table down: ("match", 0, "state.primary"), where 0 counts the patterns;
-    ("unless", 0), ("source",), ("fallback",). ("final",) is the key of the route that `failed.actual` names."""
+    """The keys of that condition in the table of the route: ("match", 0, "state.primary"), where 0 counts the patterns;
+    ("unless", 0), ("source",), ("fallback",). ("final",) is the key of the route that `failed.actual` names.
+    """
 
 
 Asking = tuple[tuple[Route, Callable[[dict[str, Any]], bool]], ...]
-"""Routes, and whether they fit."""
+"""Routes, each with a function that tells if it applies."""
 _Kind = tuple[str, str | None, Milestone]
 """The source, the type and the milestone of an event."""
 
 
 class _Known:
-    """A route, and what was found out about it, which stays true for as long as the route does."""
+    """A route with the facts that were found out about it. They stay true for as long as the route does."""
 
     def __init__(self, route: Route) -> None:
         self.route = route
         self.all: Asking = ((route, _question(route)),)
         asking = route.for_own_events()
         self.own: Asking = () if asking is None else ((asking, _question(asking)),)
-        """The same condition as the gateway's own events meet it."""
+        """The condition as the gateway's own events meet it."""
         self._for_kind: dict[_Kind, Asking] = {}
 
     def given(self, kind: _Kind, known: dict[str, Any]) -> Asking:
-        """What is left of it for a kind of events; empty where it can't apply."""
+        """The part of the condition that is not known yet, by kind of event; empty if the route cannot apply."""
         left = self._for_kind.get(kind)
         if left is None:
             if len(self._for_kind) >= _MOST_KINDS_OF_A_ROUTE:
@@ -103,8 +104,13 @@ class _Known:
 
 
 class Router:
+    """Decides for one configuration."""
+
     def __init__(self, routes: Sequence[Route], before: Router | None = None) -> None:
-        """`before`: the router of the configuration until now, from which routes that stay bring along what is known of them."""
+        """
+        Args:
+            before: the router until now. Routes that stay bring along the facts that it found out.
+        """
         known = {} if before is None else {id(one.route): one for one in before._known}
         self._routes = tuple(routes)
         self._known: tuple[_Known, ...] = tuple(known.get(id(route)) or _Known(route) for route in self._routes)
@@ -112,11 +118,11 @@ class Router:
 
     @property
     def sinks(self) -> dict[str, tuple[str, ...]]:
-        """Those that each route names."""
+        """The sinks that each route names."""
         return {route.name: route.sinks for route in self._routes}
 
     def route(self, event: Event, source: str) -> Decision:
-        """Every route that applies, and the union of their sinks."""
+        """Return every route that applies, and the union of their sinks."""
         event_type = event.values.get("event_type")
         if event_type is not None and (not isinstance(event_type, str) or len(event_type) > _LONGEST_TYPE):
             return _decide(self._asking(source), _view(event, source))
@@ -129,7 +135,7 @@ class Router:
         return given if isinstance(given, Decision) else _decide(given, _view(event, source))
 
     def _for_kind(self, kind: _Kind) -> Decision | Asking:
-        """The routes that may apply to this kind of event, without what is known to hold; or already the decision.
+        """Return the routes that may apply to this kind of event, without the conditions that hold anyway; or the decision.
 
         Most rules ask for nothing else, so most events cost one look-up, however many rules there are.
         """
@@ -140,11 +146,11 @@ class Router:
         return _decide(routes, known) if settled else routes
 
     def _asking(self, source: str) -> Asking:
-        """The routes that events of a source may take."""
+        """Return the routes that events of a source may take."""
         return tuple(chain.from_iterable([one.own if source == GATEWAY else one.all for one in self._known]))
 
     def explain(self, event: Event, source: str) -> list[Trace]:
-        """What each route said, in the order of the file; agrees with `route` by construction and by test."""
+        """Return the result of each route, in the order of the file. It agrees with `route` by construction and by test."""
         applied = self.route(event, source).routes
         view = _view(event, source)
         return [
@@ -174,7 +180,7 @@ def _decide(routes: Asking, view: dict[str, Any]) -> Decision:
 
 
 def _question(route: Route) -> Callable[[dict[str, Any]], bool]:
-    """Whether a route fits: of one with a single pattern, that pattern itself, since with hundreds of routes each call counts."""
+    """Return a function that tells if a route applies. For a single pattern it is the pattern: each call counts."""
     if len(route.match) == 1 and not route.unless and not route.sources:
         return route.match[0].matches
     any_of, none_of = (tuple(pattern.matches for pattern in patterns) for patterns in (route.match, route.unless))
@@ -197,13 +203,13 @@ def _question(route: Route) -> Callable[[dict[str, Any]], bool]:
 
 
 def may_apply(route: Route, known: dict[str, Any]) -> bool:
-    """Whether a route can apply to some event whose fields `source`, `event_type` and `milestone` are these."""
+    """Return True if a route can apply to some event with these values in `source`, `event_type` and `milestone`."""
     asking = route.for_own_events() if known["source"] == GATEWAY else route
     return asking is not None and _given(asking, known) is not None
 
 
 def _given(route: Route, known: dict[str, Any]) -> Route | None:
-    """What is left of a route for events of which these fields are known; None where it can't apply."""
+    """Return the part of a route that is not known yet, for events with these known fields; None if the route cannot apply."""
     if route.sources and known["source"] not in route.sources:
         return None
     match = [pattern.given(known) for pattern in route.match]
@@ -225,7 +231,7 @@ def _view(event: Event, source: str) -> dict[str, Any]:
 
 
 def _failure(route: Route, view: dict[str, Any]) -> Trace | None:
-    """Why a route does not fit; of several patterns, by the one that comes nearest."""
+    """Return why a route does not apply; of several patterns, the reason of the nearest one."""
     if route.sources and view["source"] not in route.sources:
         return Trace(route.name, False, Mismatch("source", list(route.sources), view["source"]), ("source",))
     patterns = dict(enumerate(route.match))

@@ -1,4 +1,4 @@
-"""Which messages and deliveries a person means."""
+"""The messages and deliveries that a person names: a selection, or one target."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ DELIVERY_STATES: tuple[DeliveryState, ...] = get_args(DeliveryState)
 
 
 class Selection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which messages or deliveries are meant. All that is given must hold; instants are Unix seconds, UTC."""
+    """A choice of messages or deliveries. All given conditions must hold. Instants are Unix seconds, UTC."""
 
     id: str | None = None
-    """The gateway's id, the sender's, an SR uuid, a reference id; or, of the first three, how it begins."""
+    """The gateway's id, the sender's id, an SR uuid or a reference id. The first three may be shortened to their beginning."""
     state: DeliveryState | None = None
     sink: str | None = None
     status: MessageStatus | None = None
@@ -27,9 +27,9 @@ class Selection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Target(Struct, frozen=True, forbid_unknown_fields=True):
-    """One delivery of one message, there or to be made."""
+    """One delivery of one message, which exists or will be made."""
 
     seq: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     sink: str
     wait: float = 0.0
-    """Seconds until its first attempt, where it is queued anew."""
+    """Seconds until its first attempt, if it is queued anew."""

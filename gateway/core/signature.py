@@ -1,7 +1,7 @@
-"""Standard Webhooks, as Svix implements it: verify what came in, sign what goes out. Bytes in, no clock, no I/O.
+"""Standard Webhooks as Svix implements them: verify what came in, sign what goes out. Bytes in, no clock, no I/O.
 
-Source of every rule: the Standard Webhooks specification, section "Signature scheme", and Svix' documentation
-of manual verification. Nothing may be parsed, stored or logged in full before `verify` has returned.
+The source of every rule is the Standard Webhooks specification, section "Signature scheme", and the Svix documentation of manual
+verification. Nothing may be parsed, stored or logged in full before `verify` has returned.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gateway.core.errors import RejectedWebhook
 from gateway.core.secrets import Secret
 
 TOLERANCE = 300.0
-"""Seconds between the signed timestamp and our clock, in both directions (Standard Webhooks' own value)."""
+"""Seconds that the signed timestamp may differ from the clock, in both directions (the value of Standard Webhooks)."""
 
 _SVIX = (b"svix-id", b"svix-timestamp", b"svix-signature")
 _WEBHOOK = (b"webhook-id", b"webhook-timestamp", b"webhook-signature")
@@ -37,7 +37,7 @@ class Key:
     __slots__ = ("_inner", "_outer")
 
     def __init__(self, secret: Secret) -> None:
-        """Raises ValueError, without any part of the secret, where it isn't `whsec_` + base64 of 24 to 75 bytes."""
+        """Read a key. Raises ValueError, without any part of the secret, unless it is `whsec_` + base64 of 24 to 75 bytes."""
         text = secret.reveal().strip()
         if text.startswith("v1,"):
             raise ValueError('a signing secret starts with "whsec_": remove the "v1," before it')
@@ -54,7 +54,7 @@ class Key:
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     def signature(self, message_id: bytes, timestamp: bytes, body: bytes) -> bytes:
-        """`v1,<base64>`: one entry of a signature header."""
+        """Return one entry of a signature header: `v1,<base64>`."""
         inner = self._inner.copy()
         inner.update(b"%b.%b." % (message_id, timestamp))
         inner.update(body)
@@ -81,13 +81,14 @@ class Claim(Struct, frozen=True):
 
     @property
     def may_fit(self) -> bool:
-        """Whether some secret could fit: at least one entry has the form of a signature."""
+        """At least one entry has the form of a signature, so that some secret could fit."""
         return any(_ENTRY.fullmatch(entry) for entry in self.signatures.split(b" "))
 
 
 class Misfit(RejectedWebhook):
-    """A refused request whose headers are well-formed: no secret fits (`bad_signature`), or only its time is wrong
-    (`stale_timestamp`)."""
+    """The refusal of a request whose headers are well-formed: no secret fits (`bad_signature`), or only its time is wrong
+    (`stale_timestamp`).
+    """
 
     def __init__(self, code: str, detail: str, claim: Claim) -> None:
         super().__init__(401, code, detail)
@@ -98,30 +99,30 @@ class VerifiedMessage(Struct, frozen=True):
     """A message that may be believed. Only `fit` and `unverified` build one."""
 
     sender_id: str | None
-    """The sender's message id; None only where the source is unverified and sent none."""
+    """The sender's message id; None only if the source is unverified and the request has no id."""
     body: bytes
     timestamp: int | None = None
-    """When the sender signed it, Unix seconds by its clock; None where the source is unverified."""
+    """The instant at which the sender signed it (Unix seconds by the sender's clock); None if the source is unverified."""
 
 
 def verify(
     headers: Iterable[tuple[bytes, bytes]], body: bytes, keys: Sequence[Key], now: float, tolerance: float = TOLERANCE
 ) -> VerifiedMessage:
-    """Believe a message, or refuse it with the first of the three reasons that applies (docs/reference.md, "Receiving webhooks").
+    """Verify a message, or refuse it for the first of the three reasons that applies (docs/reference.md, "Receiving webhooks").
 
     Args:
-        headers: names in any case, as they came; the first family with any of its three headers is the one that counts.
+        headers: names in any case, as they came. The first family with any of its three headers counts.
         now: Unix seconds, UTC.
         tolerance: seconds, in both directions.
     Raises:
-        RejectedWebhook: 401 `missing_signature`, `bad_signature` or `stale_timestamp`; a Misfit where only the secret or the time
-            is wrong.
+        RejectedWebhook: 401 `missing_signature`, `bad_signature` or `stale_timestamp`; a Misfit if only the secret or the time is
+            wrong.
     """
     return fit(claim_of(headers), body, keys, now, tolerance)
 
 
 def claim_of(headers: Iterable[tuple[bytes, bytes]]) -> Claim:
-    """The signature headers of a request. Raises RejectedWebhook where one is missing, doubled or malformed."""
+    """Return the signature headers of a request. Raises RejectedWebhook if one is missing, doubled or malformed."""
     found: dict[bytes, bytes] = {}
     doubled: list[bytes] = []
     for name, value in headers:
@@ -145,10 +146,10 @@ def claim_of(headers: Iterable[tuple[bytes, bytes]]) -> Claim:
 
 
 def fit(claim: Claim, body: bytes, keys: Sequence[Key], now: float, tolerance: float = TOLERANCE) -> VerifiedMessage:
-    """Believe a message whose signature one of the keys made, and whose timestamp is near `now`.
+    """Verify a message: one of the keys made its signature, and its timestamp is near `now`.
 
     Args:
-        now: when the message arrived, Unix seconds, UTC.
+        now: the arrival of the message (Unix seconds, UTC).
         tolerance: seconds, in both directions.
     Raises:
         Misfit: 401 `bad_signature` or `stale_timestamp`.
@@ -162,7 +163,7 @@ def fit(claim: Claim, body: bytes, keys: Sequence[Key], now: float, tolerance: f
 
 
 def claimed_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The sender's id that a request claims, whatever else is wrong with it; None where there is none, or a malformed one."""
+    """Return the sender's id that a request claims, even if the rest of it is wrong; None if it has none, or a malformed one."""
     found = {name.lower(): value for name, value in headers}
     raw_id = found.get(b"svix-id", found.get(b"webhook-id"))
     try:
@@ -172,12 +173,12 @@ def claimed_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 
 def unverified(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> VerifiedMessage:
-    """Accept a message of a source with `verify = "none"`; a readable id header still counts as the sender's id."""
+    """Accept a message of a source with `verify = "none"`. A readable id header still counts as the sender's id."""
     return VerifiedMessage(sender_id=claimed_id(headers), body=body)
 
 
 def sign(keys: Sequence[Key], message_id: str, now: float, body: bytes, family: str = "webhook") -> dict[str, str]:
-    """The three headers for a message that we send, named `webhook-*` or `svix-*`; several keys sign side by side."""
+    """Return the three headers of a message to send, named `webhook-*` or `svix-*`. Several keys sign side by side."""
     timestamp = str(int(now))
     signatures = [key.signature(message_id.encode(), timestamp.encode(), body).decode() for key in keys]
     return {f"{family}-id": message_id, f"{family}-timestamp": timestamp, f"{family}-signature": " ".join(signatures)}

@@ -176,7 +176,8 @@ class SourceWatch:
         before, self._suspects_clock = self._suspects_clock, self.suspects_clock
         self._metrics.clock_suspect(self._suspects_clock)
         if self._suspects_clock and not before:
-            self._log.error("clock.suspect", do="compare this host's clock: webhooks with right signatures have other times")
+            do = "compare the clock of this host: the times of webhooks with right signatures differ from it"
+            self._log.error("clock.suspect", do=do)
         if before and not self._suspects_clock:
             self._log.info("clock.trusted")
         for one in self.refusing():
