@@ -1,4 +1,4 @@
-"""What tests hold in place of the world: a clock that they move, a sink that answers what it is told."""
+"""Stand-ins for the world: a clock that a test moves, and a sink that answers what the test tells it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from gateway.sinks.base import Outgoing
 from gateway.store.base import Accepting
 
 START = 1_772_000_000.0
-"""Unix seconds: a day in February 2026."""
+"""A day in February 2026, in Unix seconds."""
 
 
 class FakeClock(Clock):
-    """Stands still until `advance`; jitter is 0 unless set. Ids are real ones."""
+    """A clock that stands still until `advance`. Its jitter is 0 unless a test sets it; its ids are real."""
 
     def __init__(self, now: float = START) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class FakeClock(Clock):
         return self.fixed_jitter
 
     def advance(self, seconds: float) -> None:
-        """Move both clocks on, and wake who waited for that."""
+        """Move both clocks forward, and wake the tasks whose time has come."""
         self.wall += seconds
         self.passed += seconds
         for until, woken in self._sleepers:
@@ -55,7 +55,7 @@ class FakeClock(Clock):
                 woken.set()
 
     def jump(self, seconds: float) -> None:
-        """Move the wall clock alone, as an administrator or NTP does."""
+        """Move the wall clock alone, as an administrator or NTP does it."""
         self.wall += seconds
 
     async def wait(self, event: asyncio.Event, seconds: float | None) -> bool:
@@ -76,14 +76,14 @@ class FakeClock(Clock):
 
 
 class FakeSink:
-    """Answers with `answer`, a fixed outcome or a function of the delivery; keeps what it was sent."""
+    """A sink that keeps what it is sent, and answers with a fixed outcome or with a function of the delivery."""
 
     def __init__(self, answer: Outcome | Callable[[Outgoing], Outcome] = Delivered()) -> None:  # noqa: B008 (frozen)
         self.answer = answer
         self.sent: list[Outgoing] = []
         self.closed = 0
         self.gate: asyncio.Event | None = None
-        """Where set, every `send` waits for it."""
+        """If set, every `send` waits for this event."""
 
     async def send(self, delivery: Outgoing) -> Outcome:
         self.sent.append(delivery)

@@ -1,4 +1,4 @@
-"""Files that hold what was said, and that a person has read; `REWRITE_EXPECTED=1 pytest FILE` writes them anew."""
+"""Files with expected texts, which a person has read; `REWRITE_EXPECTED=1 pytest FILE` writes them again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def same(said: str | bytes, file: Path) -> None:
-    """Fails where the file holds something else, byte for byte; texts are UTF-8."""
+    """Fail unless the file holds exactly these bytes; a text is compared as UTF-8."""
     raw = said.encode() if isinstance(said, str) else said
     if os.environ.get("REWRITE_EXPECTED"):
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,16 @@ COMMANDS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A gateway whose configuration the tests spoil; at its end it shows none of their secrets either."""
+    with Receiver() as receiver, Running(tmp_path_factory.mktemp("pasted"), http_sink(receiver) + route("erp")) as running:
+        yield running
+        assert asyncio.run(running.stop()) == 0
+        for kind, layout in LAYOUTS:
+            assert shown(SECRETS[kind], layout, running.stderr(), running.audit_file.read_text()) == []
+
+
 def pieces(secret: str, layout: str) -> list[str]:
     rest = f"{layout} whsec_ https://hooks.slack.com/services/"
     return [piece for piece in (secret[at : at + PIECE] for at in range(len(secret) - PIECE + 1)) if piece not in rest]
@@ -67,50 +78,36 @@ def shown(secret: str, layout: str, *said: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("kind", "layout"), LAYOUTS)
-async def test_a_reload_shows_a_pasted_secret_nowhere(
-    kind: str,
-    layout: str,
-    tmp_path: Path,
-    receiver: Receiver,
-) -> None:
+async def test_a_reload_shows_a_pasted_secret_nowhere(kind: str, layout: str, running: Running) -> None:
     secret = SECRETS[kind]
-    with Running(tmp_path, http_sink(receiver) + route("erp")) as running:
-        text = layout.replace("§", secret)
-        running.config.write_bytes(text.encode())
-        answers = [
-            await running.admin("/-/reload", method="POST"),
-            await running.admin("/-/reload?dry_run=1", method="POST"),
-        ]
-        assert [answer.status for answer in answers] == [422, 422]
-        assert running.process is not None
-        running.process.send_signal(signal.SIGHUP)
-        await until(lambda: len(running.audit("config.refused")) == 2)
-        answers += [await running.admin(path) for path in ("/api/status", "/metrics", "/-/ready", "/api/sinks")]
-        said = [answer.body.decode() for answer in answers]
-        assert shown(secret, layout, *said, running.stderr(), running.audit_file.read_text()) == []
-        assert await running.stop() == 0
-        assert shown(secret, layout, running.stderr(), running.audit_file.read_text()) == []
+    before, refused = len(running.stderr()), len(running.audit("config.refused"))
+    running.config.write_bytes(layout.replace("§", secret).encode())
+    answers = [
+        await running.admin("/-/reload", method="POST"),
+        await running.admin("/-/reload?dry_run=1", method="POST"),
+    ]
+    assert [answer.status for answer in answers] == [422, 422]
+    assert running.process is not None
+    running.process.send_signal(signal.SIGHUP)
+    await until(lambda: len(running.audit("config.refused")) == refused + 2)
+    answers += [await running.admin(path) for path in ("/api/status", "/metrics", "/-/ready", "/api/sinks")]
+    said = [answer.body.decode() for answer in answers]
+    assert len(running.stderr()) > before
+    assert shown(secret, layout, *said, running.stderr(), running.audit_file.read_text()) == []
 
 
 @pytest.mark.parametrize(("kind", "layout"), BY_COMMAND)
-async def test_no_command_shows_a_pasted_secret(
-    kind: str,
-    layout: str,
-    tmp_path: Path,
-    receiver: Receiver,
-) -> None:
+async def test_no_command_shows_a_pasted_secret(kind: str, layout: str, running: Running) -> None:
     secret = SECRETS[kind]
-    with Running(tmp_path, http_sink(receiver) + route("erp")) as running:
-        text = layout.replace("§", secret)
-        running.config.write_bytes(text.encode())
-        host, port = running.addresses["admin"]  # type: ignore[misc]
-        for arguments in COMMANDS:
-            admin = ["--admin", f"{host}:{port}"] if arguments[0] in ("reload", "backtest", "status") else []
-            done = await asyncio.to_thread(run, [*arguments, *admin], tmp_path)
-            assert done.returncode == (1 if arguments == ["status"] else 78), (arguments, done.stderr)
-            assert "Traceback" not in done.stderr
-            assert shown(secret, layout, done.stdout, done.stderr) == [], arguments
-        assert shown(secret, layout, running.stderr(), running.audit_file.read_text()) == []
+    running.config.write_bytes(layout.replace("§", secret).encode())
+    host, port = running.addresses["admin"]  # type: ignore[misc]
+    for arguments in COMMANDS:
+        admin = ["--admin", f"{host}:{port}"] if arguments[0] in ("reload", "backtest", "status") else []
+        done = await asyncio.to_thread(run, [*arguments, *admin], running.folder)
+        assert done.returncode == (1 if arguments == ["status"] else 78), (arguments, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert shown(secret, layout, done.stdout, done.stderr) == [], arguments
+    assert shown(secret, layout, running.stderr(), running.audit_file.read_text()) == []
 
 
 def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,7 @@
-"""systemd itself, booted as the first process of namespaces of its own, with the real units and this checkout's code.
+"""A real systemd, booted in namespaces of its own with the real units and the code of this checkout.
 
-It sees this machine's files through an overlay and writes to memory alone; the network is the machine's. Root is needed, and
-mounts must be allowed, so this runs where it can: `Booted.start` skips the test elsewhere, and says why.
+It sees the files of this machine through an overlay, writes to memory alone, and uses the machine's network. This needs root and
+the right to mount: `Booted.start` skips the test if it cannot boot, and says why.
 """
 
 from __future__ import annotations
@@ -80,13 +80,13 @@ exec /opt/legitmark-gateway/python/bin/{python} -m gateway "$@"
 
 
 class Booted:
-    """Used as `with`; everything of it ends with it."""
+    """The booted system. All of its processes and files end with the `with` block."""
 
     def __init__(self, port: int, toml: str) -> None:
         """
         Args:
-            port: of 127.0.0.1, where the socket unit listens.
-            toml: the whole configuration.
+            port: the port of 127.0.0.1 on which the socket unit listens.
+            toml: the whole configuration of the gateway.
         """
         self.scratch = Path(tempfile.mkdtemp(prefix="booted."))
         self.address = ("127.0.0.1", port)
@@ -107,7 +107,7 @@ class Booted:
         self.end()
 
     def start(self) -> None:
-        """Boot, and start both units. Skips the test where this machine can't boot another systemd."""
+        """Boot, and start both units. Skips the test if this machine cannot boot another systemd."""
         self._cgroup = _new_cgroup()
         paths = (self.scratch, Path(sys.base_prefix), CODE, sysconfig.get_path("purelib"))
         script = f'echo $$ >{self._cgroup}/cgroup.procs && exec unshare "$@"'
@@ -127,23 +127,23 @@ class Booted:
         self.run("systemctl", "start", SOCKET, SERVICE)
 
     def run(self, *command: str, seconds: float = 60.0) -> str:
-        """Run a command inside, as root; its output. Fails where the command does."""
+        """Run a command inside as root, and return its output; fail if the command fails."""
         done = subprocess.run(self._inside(*command), capture_output=True, text=True, timeout=seconds, check=False)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}\n{self.journal()}"
         return done.stdout
 
     def journal(self) -> str:
-        """What the service has said."""
+        """The log lines of the service."""
         command = self._inside("journalctl", "--no-pager", "--output=cat", f"--unit={SERVICE}")
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
 
     def said(self) -> str:
-        """What was said while it booted, in one line."""
+        """The output of the boot, in one line."""
         return (self.scratch / "boot.log").read_text(errors="replace").strip().replace("\n", "; ") or "no reason was given"
 
     def end(self) -> None:
         if self._unshare is not None:
-            self._unshare.kill()  # its child with it, and the first process of a namespace takes all others along
+            self._unshare.kill()  # its child ends with it, and the first process of a namespace takes all others along
             self._unshare.wait(60)
         if self._cgroup is not None:
             for folder, _, _ in os.walk(self._cgroup, topdown=False):
@@ -151,7 +151,7 @@ class Booted:
         shutil.rmtree(self.scratch)
 
     def _write(self, port: int, toml: str) -> None:
-        """The files that an installation and its operator would have put there."""
+        """Write the files that an installation and its operator would put there."""
         files = self.scratch / "files"
         (self.scratch / "memory").mkdir()
         units, etc = files / "usr/local/lib/systemd/system", files / "etc/legitmark-gateway"
@@ -185,7 +185,7 @@ class Booted:
 
 
 def _new_cgroup() -> Path:
-    """A control group for everything that is booted. Skips the test where none can be made."""
+    """Make a control group for all processes inside. Skips the test if that is not possible."""
     for name in ("systemd", "unshare", "nsenter", "systemd-sysusers"):
         if shutil.which(name, path="/usr/lib/systemd:/usr/sbin:/usr/bin:/sbin:/bin") is None:
             pytest.skip(f"systemd can't be booted here: there is no {name}")
@@ -202,7 +202,7 @@ def _new_cgroup() -> Path:
 
 
 def _remove(cgroup: Path) -> None:
-    """What ends in a control group is out of it a moment later."""
+    """Remove a control group; a process that has ended leaves it only a moment later."""
     deadline = time.monotonic() + 10
     while True:
         try:

@@ -1,4 +1,4 @@
-"""A gateway's certificate for the tests of TLS, as an authority of the test issued it, and clients that believe in that."""
+"""A certificate for the gateway, issued by an authority of the test, and clients that trust that authority."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOST = "gateway.test"
 
 
 class Certified:
-    """`server.pem` and `server.key` in a folder; an intermediate authority stands between them and the one that is trusted."""
+    """`server.pem` and `server.key` in a folder. An intermediate authority issues them; clients trust its root."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -28,7 +28,7 @@ class Certified:
         self.toml = 'tls = { certificate = "server.pem", key = "server.key" }\n'
 
     def issue(self, *, days: float = 90.0, begins: float = -1.0) -> datetime:
-        """Write a pair that is valid from `begins` to `days` from now; when that ends."""
+        """Write a certificate and key, valid from `begins` to `days` days from now; return the end."""
         now = datetime.now(UTC).replace(microsecond=0)
         ends = now + timedelta(days=days)
         leaf = self._authority.issue_cert(HOST, not_before=now + timedelta(days=begins), not_after=ends)
@@ -44,11 +44,11 @@ class Certified:
 
     @property
     def options(self) -> dict[str, Any]:
-        """For `exchange` and asyncio's connections."""
+        """The options with which asyncio and `exchange` connect to the gateway."""
         return {"ssl": self.context, "server_hostname": HOST}
 
     def post(self, address: tuple[str, int], raw: bytes, source: tuple[str, int]) -> tuple[int, str]:
-        """Send a webhook by a thread that waits, from an address of ours; what became of it, as `Answer.outcome` has it."""
+        """Send a webhook from a source address, and block until its answer; return what `Answer.outcome` returns."""
         with (
             socket.create_connection(address, 60, source) as plain,
             self.context.wrap_socket(plain, server_hostname=HOST) as secured,
@@ -60,7 +60,7 @@ class Certified:
             return answer.status, str(found.get("error", found.get("status")))
 
     async def shown(self, address: tuple[str, int]) -> datetime:
-        """When the certificate ends that a new connection is shown."""
+        """The end of the certificate that a new connection is shown."""
         _, writer = await asyncio.open_connection(*address, **self.options)
         try:
             found = writer.get_extra_info("peercert")["notAfter"]

@@ -1,4 +1,4 @@
-"""A regular file whose reader waits until the test lets it go: by a lease (fcntl(2), "Leases"), as file servers take them."""
+"""A regular file whose reader waits until the test lets it go on, by a lease (fcntl(2), "Leases")."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import FrameType
 
 
 class Lease:
-    """Holds whoever opens the file; `asked` becomes true once somebody does."""
+    """Holds up every process that opens the file; `asked` becomes true when one tries."""
 
     def __init__(self, path: Path) -> None:
         self.asked = False
@@ -22,7 +22,7 @@ class Lease:
         fcntl.fcntl(self._fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
 
     def end(self) -> None:
-        """Let the reader go on; may be called again."""
+        """Let the reader go on; a second call does nothing."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -1,5 +1,7 @@
-"""Senders of every kind that keep their connections, for tests that restart what they send to. Each obeys HTTP: it sends on a
-connection unless it was told that this one ends or sees its end, and then everything that it has sent must be answered."""
+"""Senders that keep their connections, for tests that restart the gateway.
+
+Each obeys HTTP: it sends on a connection until it is told, or sees, that this one ends. Everything that it sent must be answered.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,12 @@ Pause = Callable[[], float]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 _DEEP = 5
-"""Requests that a pipelining sender has under way."""
+"""Requests that a pipelining sender sends before it reads an answer."""
 _ANSWER_SECONDS = 30.0
 
 
 class Senders:
-    """A crowd of them; `accepted` and `failed` tell what became of their requests, by kind."""
+    """Senders of several kinds. `accepted` counts the accepted requests by kind, and `failed` describes the others."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.address = address
@@ -37,8 +39,8 @@ class Senders:
 
     @asynccontextmanager
     async def sending(self) -> AsyncIterator[None]:
-        """Let them send; at the end each finishes what it has begun."""
-        # Those who pause for about as long as a stop waits for the next request send just when it ends their connections.
+        """Let all of them send in this block; at its end each one finishes what it has begun."""
+        # A sender that pauses for as long as a stop waits for the next request sends just when the stop ends its connection.
         busy, slow = self._between(0.0, 0.2), self._between(SENDERS.kept - 0.2, SENDERS.kept + 0.8)
         threads = [
             threading.Thread(target=self._http_client, args=(name, pause), name=name)
@@ -106,8 +108,10 @@ class Senders:
         connection.close()
 
     async def _raw(self, name: str, number: int, pause: Pause) -> None:
-        """So many requests at once; those that a `Connection: close` leaves without an answer are sent again on another
-        connection (RFC 9112, section 9.6)."""
+        """Send `number` requests at once; those that a `Connection: close` leaves unanswered go again on another connection.
+
+        RFC 9112, section 9.6, allows that.
+        """
         streams: Streams | None = None
         owed: list[bytes] = []
         while self._going or owed:
@@ -138,6 +142,6 @@ class Senders:
 
 
 def _has_ended(streams: Streams) -> bool:
-    """Whether the other side has closed: nothing else can make an idle connection readable."""
+    """True if the other side has closed: nothing else makes an idle connection readable."""
     descriptor = streams[1].get_extra_info("socket").fileno()
     return streams[0].at_eof() or descriptor == -1 or bool(select.select([descriptor], [], [], 0)[0])

@@ -1,4 +1,4 @@
-"""Slow clients by the thousand, in a process of their own: they hold connections, drip bytes, and come back when thrown out."""
+"""Thousands of slow clients in one process: they hold connections, send a byte a second, and reconnect when cut off."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ while True:
 def pressed(
     address: tuple[str, int], sources: Sequence[str], kinds: Sequence[bytes], number: int, pause: float
 ) -> Iterator[None]:
-    """Let so many clients press, from these addresses by turns.
+    """Keep `number` slow clients connected in this block, from each of the source addresses in turn.
 
     Args:
-        kinds: what a client sends at once; those who send anything drip a byte a second afterwards.
-        pause: seconds until one comes back that was thrown out.
+        kinds: the bytes that a client sends at once; one that sends any sends another byte each second.
+        pause: seconds until a client that was cut off reconnects.
     """
     asked = {
         "address": address,

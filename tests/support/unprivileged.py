@@ -1,4 +1,4 @@
-"""A child process for which the permissions of files count, though the tests may run as root."""
+"""Child processes that are bound by file permissions even if the tests run as root."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import subprocess
 from functools import cache
 
 _DROP = 24
-"""PR_CAPBSET_DROP of prctl(2): what is gone from the bounding set is not regained by `exec`."""
+"""PR_CAPBSET_DROP of prctl(2): `exec` does not give back a capability that left the bounding set."""
 _DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2
-"""The two capabilities that pass over permissions (capabilities(7))."""
+"""The two capabilities that ignore file permissions (capabilities(7))."""
 
 
 def without_override() -> None:
-    """For `preexec_fn`: root becomes a user like any other, as far as files are concerned. Raises OSError where it may not."""
+    """Make file permissions count for root, as a `preexec_fn`. Raises OSError if this host does not allow that."""
     if os.geteuid() != 0:
         return
     libc = ctypes.CDLL(None, use_errno=True)
@@ -25,7 +25,7 @@ def without_override() -> None:
 
 @cache
 def can_be_dropped() -> bool:
-    """Whether this host lets a process give up its override."""
+    """True if this host lets a process give up those capabilities."""
     try:
         subprocess.run(["true"], preexec_fn=without_override, check=True)
     except subprocess.SubprocessError:
