@@ -39,17 +39,17 @@ class Gateway:
         log: Log,
         environment: Environment,
         lines_dropped: Callable[[], int] = lambda: 0,
-        settled: Callable[[Parts], None] = lambda parts: None,
+        built: Callable[[Parts], None] = lambda parts: None,
     ) -> None:
         """
         Args:
             lines_dropped: tells how many lines of the log were lost since the start.
-            settled: called once, when the parts that live as long as the process are made and nobody is served yet.
+            built: called once, when every part that lives as long as the process exists, before anybody is served.
         """
         self._config = config
         self._host = Host(environment, Systemd(environment, clock), clock, log, lines_dropped)
         self._signals = Signals(asyncio.Event(), asyncio.Event(), asyncio.Event())
-        self._settled = settled
+        self._built = built
         self._doing = "opening the database"
         self.serving = asyncio.Event()
         """Set once webhooks are taken."""
@@ -68,7 +68,7 @@ class Gateway:
         starting = asyncio.create_task(self._tell_start(), name="starting")
         try:
             foundation = await open_foundation(self._config, self._host)
-            # Until the store is closed: a second signal meanwhile must not leave an unclean end.
+            # Signals are handled until the store is closed: a second one meanwhile must not leave an unclean end.
             with signals_call(self.stop, self._signals.reload.set, last=last):
                 await self._run_on(foundation)
         finally:
@@ -96,7 +96,7 @@ class Gateway:
             await parts.lanes.tell_store(self._config)
             parts.lanes.run(tasks.create_task)
             cleaning = tasks.create_task(parts.janitor.run(), name="janitor")
-            self._settled(parts)
+            self._built(parts)
             with self._listening(parts, await self._listen(parts)):
                 passing = [tasks.create_task(work(), name=name) for name, work in parts.passing]
                 if parts.store.unchecked:
@@ -107,12 +107,12 @@ class Gateway:
                 self._say_stopping(parts)
                 for task in passing:
                     task.cancel()
-                await self._drain(parts)
+                await self._drain(parts, tasks)
                 await self._finish(parts, cleaning, watching)
         self._host.log.info("gateway.stopped")
 
     async def _catch_up(self, parts: Parts) -> int:
-        """Bring everything that was kept from the last run up to date; how many lines the audit log lacked."""
+        """Bring what the last process left up to date. Returns the number of lines that the audit log lacked."""
         self._doing = "completing the audit log after an unclean end"
         missing = await catch_up(parts.store, parts.audit, self._config.audit_log, unclean=parts.store.after_unclean_end)
         parts.space.step()
@@ -146,7 +146,7 @@ class Gateway:
                     file.unlink()
 
     async def _check(self, store: Store) -> None:
-        """Read the whole file beside serving; that takes minutes if the file is big."""
+        """Read the whole database beside serving; that takes minutes if it is big."""
         await store.quick_check()
         self._host.log.info("store.checked", file=str(store.path))
 
@@ -167,15 +167,19 @@ class Gateway:
         self._host.systemd.stopping(STOPPING, drain + _END_SECONDS)
         self._host.log.info("gateway.stopping", drain=str(drain))
 
-    async def _drain(self, parts: Parts) -> None:
-        """Finish the attempts in flight, stop accepting, answer what was accepted; at the deadline or a second signal, cut."""
+    async def _drain(self, parts: Parts, tasks: asyncio.TaskGroup) -> None:
+        """Finish the attempts in flight, stop accepting, and answer the requests that were accepted.
+
+        A second signal, or the end of `server.drain`, cuts what is still in flight.
+        """
         parts.upkeep.stop()
         parts.reverify.stop()
         lanes, drain = parts.lanes, parts.running.config.server.drain
         lanes.stop()
         working = lanes.tasks
-        finishing: asyncio.Future[Any] = asyncio.gather(parts.listeners.drain(float(drain), lambda: bool(lanes.tasks)), *working)
-        cutting: asyncio.Future[Any] = asyncio.ensure_future(self._signals.cut.wait())
+        draining = tasks.create_task(parts.listeners.drain(float(drain), lambda: bool(lanes.tasks)), name="drain")
+        cutting = tasks.create_task(self._signals.cut.wait(), name="cut")
+        finishing: asyncio.Future[Any] = asyncio.gather(draining, *working)
         await asyncio.wait((finishing, cutting), timeout=drain, return_when=asyncio.FIRST_COMPLETED)
         cutting.cancel()
         if not finishing.done():
@@ -183,13 +187,13 @@ class Gateway:
             self._host.log.warning("gateway.cut", lanes=[lane.get_name() for lane in working if not lane.done()])
         with suppress(asyncio.CancelledError):
             await finishing
-        if working:  # a gather is done with the first that was cut; the others still commit, and tell of it
+        if working:  # the gather ends with the first lane that is cut; the others still commit and report
             await asyncio.wait(working)
 
     async def _finish(self, parts: Parts, cleaning: asyncio.Task[None], watching: asyncio.Task[None]) -> None:
         """End the tasks that serve the others, each after the tasks that it serves."""
         parts.janitor.stop()
-        await cleaning  # it commits and audits, so it ends before those who do that for it
+        await cleaning  # the janitor commits and audits, so it ends before the store and the audit log
         parts.audit.step(GatewayStopped())
         parts.watchdog.stop()
         await watching

@@ -73,7 +73,7 @@ def _run(config: Config, log: Log, environment: Environment, writer: LineWriter)
             log=log,
             environment=environment,
             lines_dropped=lambda: writer.dropped,
-            settled=lambda parts: _spare_the_collector(),
+            built=lambda parts: _spare_the_collector(),
         )
         await made.run(last=True)
 

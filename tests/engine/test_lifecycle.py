@@ -35,7 +35,7 @@ async def test_every_task_of_a_gateway_has_a_name_and_ends_with_it(tmp_path: Pat
     file.write_text(CONFIG)
     log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
     built = list[Parts]()
-    gateway = Gateway(load(file, environment), clock=Clock(), log=log, environment=environment, settled=built.append)
+    gateway = Gateway(load(file, environment), clock=Clock(), log=log, environment=environment, built=built.append)
     before = asyncio.all_tasks()
     running = asyncio.create_task(gateway.run(), name="gateway")
     async with asyncio.timeout(30):

@@ -158,7 +158,7 @@ async def test_no_reload_holds_the_loop(tmp_path: Path) -> None:
     file.write_text(configuration(9))
     environment = Environment({"LEGITMARK": SECRET})
     built = list[Parts]()
-    running = Gateway(load(file, environment), clock=Clock(), log=log, environment=environment, settled=built.append)
+    running = Gateway(load(file, environment), clock=Clock(), log=log, environment=environment, built=built.append)
     held: dict[str, float] = {}
     now = ""
 
