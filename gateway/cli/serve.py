@@ -94,9 +94,9 @@ def _spare_the_collector() -> None:
 
 
 def _of_cut_file(database: Path, *, in_journal: bool) -> str:
-    """Return the last line of a gateway whose write-ahead log index was truncated: SQLite has that file mapped into memory."""
+    """Return the last line of a gateway whose write-ahead log index was cut: SQLite has that file mapped into memory."""
     said = (
-        f"{database}-shm was truncated by another process, or the disk can't be read any more (SIGBUS): the gateway stops, and"
+        f"{database}-shm was cut by another process, or the disk can't be read any more (SIGBUS): the gateway stops, and"
         " acknowledges nothing more. Stop the gateway before you write to or restore one of its files; then start it again"
     )
     if in_journal:
