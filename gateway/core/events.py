@@ -128,7 +128,7 @@ class Event(Struct, frozen=True):
     content: Content
     milestone: Milestone
     event_type: str | None
-    """None, as are the next three, if the body has no such field, or one that is not text."""
+    """The type of the event. It and the next three are None if the body has no such field, or one that is not text."""
     sr_uuid: str | None
     reference_id: str | None
     timestamp: str | None

@@ -81,7 +81,7 @@ class Claim(Struct, frozen=True):
 
     @property
     def may_fit(self) -> bool:
-        """At least one entry has the form of a signature, so that some secret could fit."""
+        """Some secret could fit: an entry has the form of a signature."""
         return any(_ENTRY.fullmatch(entry) for entry in self.signatures.split(b" "))
 
 

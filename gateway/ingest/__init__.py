@@ -1,4 +1,4 @@
-"""From a request to a commit: verify, decode, route, store. Knows no aiohttp and no SQL.
+"""Takes a webhook from its request to its commit: verify, decode, route, store. Knows no aiohttp and no SQL.
 
 A webhook goes through these modules in this order:
 

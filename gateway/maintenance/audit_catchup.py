@@ -23,7 +23,8 @@ from gateway.core.instants import parse_instant
 from gateway.core.records import Message, Step, delivery_id
 from gateway.core.selection import Target
 from gateway.core.values import rfc3339
-from gateway.observability.audit import AuditLog, Line, last_line, recent_lines
+from gateway.observability.audit import AuditLog
+from gateway.observability.audit_reading import Line, last_line, recent_lines
 from gateway.store.base import CatchingUp
 
 _PAGE = 500

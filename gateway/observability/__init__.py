@@ -1,1 +1,6 @@
-"""What operators are told: logs, metrics, the audit log. It may fail nothing that it tells about."""
+"""Tells operators what happens: the log, the metrics, the audit log. A failure in here never stops the work that it tells about.
+
+logs            rare events, as JSON lines or coloured
+metrics         counters and gauges; `exposition` writes them for Prometheus, `throughput` averages some of them
+audit           one line per step of every message and delivery; `audit_reading` reads the end back after a crash
+"""

@@ -1,17 +1,16 @@
-"""The audit log: one JSON object per step, names frozen by docs/reference.md, "Audit log". Its writer, and nobody else's."""
+"""The audit log: one JSON object per event, with frozen names (docs/reference.md, "Audit log"). The only writer of its file."""
 
 from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import msgspec
 from msgspec import Struct
 
-from gateway.core.audit_events import AUDIT_EVENTS, NEW_MESSAGE, VERSION, AuditEvent, GatewayEvent, MessageEvent
+from gateway.core.audit_events import AUDIT_EVENTS, VERSION, AuditEvent, GatewayEvent, MessageEvent
 from gateway.core.documents import Ids
 from gateway.core.errors import StoreError
 from gateway.core.records import Message
@@ -24,7 +23,7 @@ _T = TypeVar("_T")
 _RETRY_SECONDS = 1.0
 
 
-class _Ids(Struct, frozen=True, omit_defaults=True):
+class _MessageFields(Struct, frozen=True, omit_defaults=True):
     """The fields that a line about a message begins with (`MESSAGE_FIELDS`)."""
 
     message_id: str
@@ -41,15 +40,16 @@ _NAMED = {event: b'","event":"%b"' % event.name.encode() for event in AUDIT_EVEN
 
 
 class AuditLog:
-    """Collects lines and writes what has gathered in one `write`, from a thread of its own.
+    """Collects lines, and writes the collected ones by one `write`, in a thread of its own.
 
-    `run` has to run beside it. While the disk refuses, the lines stay in memory: `failing` is a closed gate for the intake
-    and the lanes, so there are never more than those of the work in progress.
+    `run` has to run beside it. While the disk refuses, the lines stay in memory, and `failing` stops ingest and the lanes, so
+    that only the lines of the work in progress can gather.
     """
 
     def __init__(self, path: Path, clock: Clock, log: Log) -> None:
         self.path = path
         self.failing = False
+        """The disk refused the last write."""
         self._clock = clock
         self._log = log
         self._file = AppendFile(path)
@@ -58,7 +58,7 @@ class AuditLog:
         self._lines: list[bytes] = []
         self._waiters: list[tuple[asyncio.Future[Any], object]] = []
         self.written_to = 0
-        """The last mark that `mark` was given, of those whose lines are in the file."""
+        """The last mark given to `mark` whose lines are in the file."""
         self._mark = 0
         self._writing = False
         self._batches = 0
@@ -83,7 +83,7 @@ class AuditLog:
         time = rfc3339(self._clock.now() if at is None else at)
         line = _BEGINNING + time.encode() + _NAMED[type(event)]
         if message is not None:
-            ids = _Ids(
+            ids = _MessageFields(
                 message.id,
                 message.sender_id,
                 message.source,
@@ -98,7 +98,7 @@ class AuditLog:
         self._wake.set()
 
     def _json(self, fields: Struct) -> bytes:
-        """Encode fields as an object. A value that JSON cannot hold (half of a surrogate pair, say) is replaced."""
+        """Encode fields as an object. A value that JSON cannot hold, such as half of a surrogate pair, is replaced."""
         try:
             return self._encode(fields)
         except Exception:
@@ -106,23 +106,23 @@ class AuditLog:
             return self._encode({name: _writable(value) for name, value in values.items() if value is not None})
 
     def mark(self, mark: int) -> None:
-        """Say that the lines of every commit up to a mark have been added: `written_to` follows once they are written."""
+        """Note that the lines of every commit up to a mark have been added. `written_to` follows when they are written."""
         self._mark = max(self._mark, mark)
 
     def after(self, waiter: asyncio.Future[_T], result: _T) -> None:
-        """Give a future its result once every line added so far is written, or StoreError where the disk refuses them now."""
+        """Give a future its result when every line added so far is written, or StoreError if the disk refuses them."""
         self._waiters.append((waiter, result))
         self._wake.set()
 
     async def flush(self) -> None:
-        """Wait until every line added so far is written. Raises StoreError where the disk refuses them now."""
+        """Wait until every line added so far is written. Raises StoreError if the disk refuses them."""
         if self._lines or self._writing:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self.after(waiter, None)
             await waiter
 
     async def run(self) -> None:
-        """Write until `finish`, then what is left."""
+        """Write until `finish` is called and no line is left."""
         while not (self._closing and not self._lines):
             await self._wake.wait()
             self._wake.clear()
@@ -133,7 +133,7 @@ class AuditLog:
                 self._wake.set()
 
     async def write(self) -> bool:
-        """Write what has gathered; False where the disk refused it. The lines are kept then."""
+        """Write the collected lines. Return False if the disk refuses them; they are kept then."""
         lines, waiters, mark = self._lines, self._waiters, self._mark
         self._lines, self._waiters = [], []
         try:
@@ -164,25 +164,27 @@ class AuditLog:
 
     @property
     def at_work(self) -> int | None:
-        """Which batch its thread is writing now, by a number; None: none."""
+        """The number of the batch that the thread is writing; None while it rests."""
         return self._batches if self._writing else None
 
     @property
     def complete(self) -> bool:
-        """Everything that was added is written."""
+        """Every line that was added is written."""
         return not self._lines and not self._writing
 
     def finish(self) -> None:
-        """Let `run` end once everything is written."""
+        """Let `run` end when everything is written."""
         self._closing = True
         self._wake.set()
 
     def close(self) -> None:
+        """End the thread and close the file. Call it after `run` has ended."""
         self._thread.shutdown()
         self._file.close()
 
 
 def _writable(value: Any) -> Any:
+    """Replace what JSON cannot hold: lone surrogates, and numbers beyond 64 bits, which become text."""
     if isinstance(value, (list, tuple)):
         return [_writable(item) for item in value]
     if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 2**63):
@@ -191,73 +193,13 @@ def _writable(value: Any) -> Any:
 
 
 def _unwritten(lines: list[bytes], written: int) -> list[bytes]:
-    """Those of these lines that are not in the file as a whole, of which so many bytes are."""
+    """Return the lines that are not in the file as a whole.
+
+    Args:
+        written: how many bytes of them are in the file.
+    """
     for at, line in enumerate(lines):
         written -= len(line) + 1
         if written < 0:
             return lines[at:]
     return []
-
-
-class Line(Struct, frozen=True):
-    """The part of a line that tells which step of which message or delivery it is about."""
-
-    time: str
-    event: str
-    message_id: str | None = None
-    sink: str | None = None
-    attempt: int | None = None
-
-
-class LastLine(Struct, frozen=True):
-    """Where a log ends: the last message that it speaks of as new, or else the instant of its oldest line read."""
-
-    message_id: str | None
-    time: str | None
-
-
-def recent_lines(path: Path, tail: int = 4 * 1024 * 1024) -> list[Line]:
-    """The last lines of the log, and of the file that it was rotated into last.
-
-    Args:
-        tail: bytes read of each at most.
-    """
-    rotated = [other for other in path.parent.glob(f"{path.name}?*") if other.is_file()]
-    newest = sorted(rotated, key=lambda other: other.stat().st_mtime)[-1:]
-    found = []
-    for raw in (raw for file in (*newest, path) for raw in _tail_lines(file, tail)):
-        with suppress(ValueError, RecursionError):
-            found.append(msgspec.json.decode(raw, type=Line))
-    return found
-
-
-def last_line(path: Path, tail: int = 4 * 1024 * 1024) -> LastLine:
-    """Read back from the end of the log, and of those rotated before where it says nothing.
-
-    Args:
-        tail: bytes read of each at most.
-    """
-    oldest: str | None = None
-    rotated = [other for other in path.parent.glob(f"{path.name}?*") if other.is_file()]
-    for candidate in (path, *sorted(rotated, key=lambda other: other.stat().st_mtime, reverse=True)[:3]):
-        for raw in reversed(_tail_lines(candidate, tail)):
-            try:
-                line = msgspec.json.decode(raw, type=Line)
-            except (ValueError, RecursionError):
-                continue
-            oldest = line.time
-            if line.event in NEW_MESSAGE:
-                return LastLine(line.message_id, line.time)
-    if oldest is None and rotated:  # all of them compressed, say: the newest one ends when it was last written
-        oldest = rfc3339(max(other.stat().st_mtime for other in rotated))
-    return LastLine(None, oldest)
-
-
-def _tail_lines(path: Path, tail: int) -> list[bytes]:
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - tail))
-            return file.read(tail).splitlines()
-    except FileNotFoundError:
-        return []

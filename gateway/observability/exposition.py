@@ -1,4 +1,4 @@
-"""The text format of Prometheus in pieces, so that the loop is not held while hundreds of sinks are written down."""
+"""Writes the text format of Prometheus in pieces, so that hundreds of sinks do not hold the event loop."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from prometheus_client import Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.registry import Collector
 
 _SAMPLES = 100
-"""Samples written in one piece: a few milliseconds of work."""
+"""Samples per piece: a few milliseconds of work."""
 Labelled = Counter | Gauge | Histogram
 Children = Mapping[tuple[str, ...], Labelled]
-"""The children of a metric, by the values of its labels."""
+"""The children of a metric by the values of their labels."""
 
 
 class _One(Collector):
@@ -23,9 +23,9 @@ class _One(Collector):
 
 
 def pieces_of(parent: Labelled, names: tuple[str, ...], children: Children) -> Iterator[bytes]:
-    """Write a metric that has labels, some children at a time.
+    """Write a metric with labels, some children at a time.
 
-    `children` may change between two pieces: a child is written whole, as it is when its turn comes.
+    `children` may change between two pieces. A child is written whole, as it is at that moment.
     """
     (described,) = parent.describe()
     piece, header = Metric(described.name, described.documentation, described.type), 0
@@ -41,13 +41,13 @@ def pieces_of(parent: Labelled, names: tuple[str, ...], children: Children) -> I
 
 
 def whole(collector: Collector) -> Iterator[bytes]:
-    """Write a metric without labels, or all that a collector knows."""
+    """Write a metric without labels, or everything that a collector knows."""
     for family in collector.collect():
         yield generate_latest(_One(family))
 
 
 def _without_header(piece: Metric, lines: int) -> bytes:
-    """HELP and TYPE stand once above a metric."""
+    """Write a piece without its first lines: HELP and TYPE stand only once above a metric."""
     written = generate_latest(_One(piece))
     for _ in range(lines):
         written = written.partition(b"\n")[2]

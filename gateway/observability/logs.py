@@ -1,5 +1,7 @@
-"""Logs, for rare events. A log never fails what it tells of: no call of it raises or waits, whatever it is given and wherever
-its lines go. A line that can't be made or written is dropped and counted (`line_writer`)."""
+"""The log, for rare events. No call of it raises or waits, whatever it is given and wherever its lines go.
+
+A line that cannot be made or written is dropped and counted (`host/line_writer`).
+"""
 
 from __future__ import annotations
 
@@ -16,23 +18,24 @@ from gateway.host.line_writer import LineWriter
 
 Log = structlog.typing.FilteringBoundLogger
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
-"""The priorities of syslog, as sd-daemon(3) writes them before a line."""
+"""The syslog priorities of the levels, as sd-daemon(3) writes them before a line."""
 _LONGEST = 8 * 1024
-"""Characters of one field as JSON writes it, which takes six or twelve for one that is not ASCII. journald makes several
-records of a line beyond 48 KiB (journald.conf(5), LineMax=)."""
+"""Characters of one field as JSON writes it; a character that is not ASCII takes six or twelve.
+
+journald splits a line of more than 48 KiB into several records (journald.conf(5), LineMax=).
+"""
 _AS_JSON = structlog.processors.JSONRenderer(ensure_ascii=True)
 
 
 def set_up_logging(writer: LineWriter | None = None, journal: str | None = None) -> Log:
-    """JSON lines to stderr, or coloured ones where it is a terminal; returns the logger that is passed on.
+    """Write the log as JSON lines to stderr, or as coloured lines to a terminal. Return the logger that is passed on.
 
     Args:
-        writer: where the lines go; None: stderr.
-        journal: `$JOURNAL_STREAM`. Where it says that the stream is the journal, each line begins with its priority, and has no
-            time: the journal knows it.
+        writer: takes the finished lines; None means stderr.
+        journal: `$JOURNAL_STREAM`. If it names stderr, each line begins with its priority, and has no time: the journal adds one.
 
-    Tracebacks come without local variables: they would hold secrets. JSON is the only renderer that escapes line breaks,
-    ESC and bidirectional marks, so nothing that a stranger sent can draw on a terminal or forge a line.
+    Tracebacks come without local variables, which could hold secrets. JSON is the only renderer that escapes line breaks, ESC and
+    bidirectional marks, so nothing that a stranger sent can draw on a terminal or forge a line.
     """
     out = writer or LineWriter(sys.stderr)
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="time")
@@ -64,7 +67,7 @@ def set_up_logging(writer: LineWriter | None = None, journal: str | None = None)
 
 
 class _Lines:
-    """What structlog calls with a finished line, by the name of its level."""
+    """The methods that structlog calls with a finished line: one per level, all the same."""
 
     def __init__(self, writer: LineWriter) -> None:
         self.writer = writer
@@ -76,7 +79,7 @@ class _Lines:
 
 
 class _HarmlessLogger(structlog.make_filtering_bound_logger(logging.INFO)):  # type: ignore[misc]
-    """structlog's logger, but that no value can make it raise: one that can't be shown is left out, and named."""
+    """structlog's logger, made unable to raise: a value that cannot be shown is left out, and its name is listed."""
 
     def _proxy_to_logger(self, method_name: str, event: str | None = None, *args: Any, **fields: Any) -> Any:
         try:
@@ -100,12 +103,12 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 def _without_none(_logger: object, _method: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """What does not apply is left out."""
+    """Leave out the fields that do not apply."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
 class KnownReason(Exception):
-    """An error of the server whose reason may be logged: it is a word of ours or of OpenSSL's."""
+    """A server error whose reason may be logged, because the gateway or OpenSSL wrote it, and not a peer."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -113,7 +116,7 @@ class KnownReason(Exception):
 
 
 def is_journal(stream: TextIO | None, journal: str | None) -> bool:
-    """Whether a stream is the one that `$JOURNAL_STREAM` speaks of (systemd.exec(5)): it is inherited where others are not."""
+    """Return True if a stream is the one that `$JOURNAL_STREAM` names (systemd.exec(5)). Child processes inherit the variable."""
     if stream is None:
         return False
     try:
@@ -124,9 +127,9 @@ def is_journal(stream: TextIO | None, journal: str | None) -> bool:
 
 
 class Sparing:
-    """Says one thing about one subject at most once in `every` seconds, and then how often it was left unsaid before (`more`).
+    """Logs one event about one subject at most once in `every` seconds, with the number of those left out before (`more`).
 
-    For what may happen with each request or delivery. What is counted is in the metrics; this tells what it is like.
+    It is for events that may come with each request or delivery. The metrics count them; a line shows an example.
     """
 
     def __init__(self, log: Log, monotonic: Callable[[], float], every: float = 60.0) -> None:
@@ -137,7 +140,11 @@ class Sparing:
         self._held: dict[tuple[str, str | None], int] = {}
 
     def say(self, how: Literal["exception", "warning"], event: str, about: str | None = None, **ids: object) -> None:
-        """`about` is a name in the configuration, so that there are never many."""
+        """Log an event, unless it was logged recently.
+
+        Args:
+            about: the subject, a name in the configuration, so that there are never many.
+        """
         key, now = (event, about), self._monotonic()
         if now - self._last.get(key, -self._every) < self._every:
             self._held[key] = self._held.get(key, 0) + 1
@@ -147,7 +154,7 @@ class Sparing:
 
 
 class RateLimited(logging.Handler):
-    """aiohttp's server logger, made harmless: one short line a kind in `every` seconds, no traceback, no bytes of a peer."""
+    """aiohttp's server logger, made harmless: one short line per kind of error in `every` seconds, without a peer's bytes."""
 
     def __init__(self, log: Log, monotonic: Callable[[], float], every: float = 10.0) -> None:
         super().__init__(logging.WARNING)

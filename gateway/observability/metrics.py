@@ -72,7 +72,9 @@ class Described(NamedTuple):
     text: str
 
 
-class _Labelled(NamedTuple):
+class _Series(NamedTuple):
+    """The series of a metric with labels."""
+
     names: tuple[str, ...]
     children: dict[tuple[str, ...], Labelled]
 
@@ -108,7 +110,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # each would double the series
         self.registry = CollectorRegistry()
         self._shown: list[Any] = []
-        self._labelled: dict[Any, _Labelled] = {}
+        self._series: dict[Any, _Series] = {}
         self._shown.append(ProcessCollector(namespace=PREFIX, registry=self.registry))  # empty if a sandbox hides /proc/stat
         self._messages = self._counter("messages", "Webhooks that were answered 200", "source", "event_type", "result")
         self._rejections = self._counter("rejections", "Requests that were refused", "source", "reason")
@@ -225,7 +227,7 @@ class Metrics:
         """Drop the gates of a sink that left the configuration."""
         for gate in ("paused", "breaker"):
             self._gates.remove(sink, gate)
-            self._labelled[self._gates].children.pop((sink, gate), None)
+            self._series[self._gates].children.pop((sink, gate), None)
 
     def store_bytes(self, *, database: int, wal: int, free: int | None) -> None:
         """Set the sizes, in bytes; `free` is the free space inside the database, and None if the database cannot be asked now."""
@@ -299,14 +301,14 @@ class Metrics:
             (family,) = metric.describe() if isinstance(metric, Labelled) else (None,)
             if family is not None:
                 name = f"{family.name}_total" if family.type == "counter" else family.name
-                labels = self._labelled[metric].names if metric in self._labelled else ()
+                labels = self._series[metric].names if metric in self._series else ()
                 found.append(Described(name, family.type, labels, family.documentation))
         return found
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the exposition in pieces, each a few milliseconds of work."""
         for collector in list(self._shown):
-            labelled = self._labelled.get(collector)
+            labelled = self._series.get(collector)
             yield from whole(collector) if labelled is None else pieces_of(collector, labelled.names, labelled.children)
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
@@ -321,12 +323,12 @@ class Metrics:
     def _show(self, metric: _M, labels: tuple[str, ...]) -> _M:
         self._shown.append(metric)
         if labels:
-            self._labelled[metric] = _Labelled(labels, {})
+            self._series[metric] = _Series(labels, {})
         return metric
 
     def _child(self, metric: _M, *labels: str) -> _M:
         # labels() takes a lock and builds a tuple of strings each time; the hot path asks for the same few children.
-        children = self._labelled[metric].children
+        children = self._series[metric].children
         child = children.get(labels)
         if child is None:
             texts = tuple(str(label) for label in labels)
