@@ -64,9 +64,10 @@ def default_of(field: FieldInfo) -> Any:
 def load_text(text: str, folder: Path, *, secrets: bool = True) -> Config:
     file = folder / "gateway.toml"
     file.write_text(text, encoding="utf-8")
-    for template in re.findall(r'^template = "(.*?)"', text, re.MULTILINE):
-        (folder / template).parent.mkdir(exist_ok=True)
-        (folder / template).write_text("{{ headline }}", encoding="utf-8")
+    read = {key for kind in SINK_TYPES.values() for key in kind.reads}
+    for name in re.findall(rf'^(?:{"|".join(read)}) = "([^/].*?)"', text, re.MULTILINE):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("{{ headline }}", encoding="utf-8")
     return load(file, Environment(SECRETS), secrets=secrets)
 
 
