@@ -17,7 +17,7 @@ from gateway.control.reverify import Reverify
 from gateway.control.status import Observer
 from gateway.core.errors import ConfigError, GatewayError, StoreError
 from gateway.observability.metrics import Metrics
-from gateway.web.admin import asked
+from gateway.web.admin import inputs
 from gateway.web.admin.api import Api
 from gateway.web.admin.guard import Guard
 from gateway.web.admin.scrape import scraped
@@ -30,10 +30,6 @@ class Reload(Protocol):
     """Reads the configuration again, or only says what that would change. Raises GatewayError if nothing was changed."""
 
     async def __call__(self, actor: str, *, file: str | None = None, dry_run: bool = False) -> Struct: ...
-
-
-class _Nothing(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a reload, which has no fields: the query says everything."""
 
 
 class Admin:
@@ -78,13 +74,13 @@ class Admin:
             return await self._reloaded(request)
         page = self._pages.get(request.path)
         if page is None:
-            return json_response(404, {"error": "not_found", "detail": f"there is {', '.join(self._pages)}"})
+            return json_response(404, {"error": "not_found", "detail": f"there is no such page; there are {', '.join(self._pages)}"})
         if request.method not in ("GET", "HEAD"):
             return json_response(405, {"error": "method_not_allowed", "detail": "GET"}, {"Allow": "GET, HEAD"})
         try:
-            asked.query(request)
-        except ValueError as error:
-            return json_response(400, {"error": "bad_request", "detail": str(error)})
+            inputs.query(request)
+        except inputs.MISTAKES as error:
+            return inputs.refusal(error)
         return await page()
 
     async def _healthy(self) -> web.Response:
@@ -99,16 +95,12 @@ class Admin:
     async def _reloaded(self, request: web.BaseRequest) -> web.Response:
         """Reload, or with `?dry_run=1` say what that would change; 422 with the problems if the file is bad."""
         try:
-            given = asked.query(request, "actor", "file", "dry_run")
-            await asked.body(request, _Nothing, optional=True)
-            dry_run, actor = asked.flag(given, "dry_run"), asked.actor(given.get("actor"))
-            file = asked.path(given["file"]) if "file" in given else None
-        except asked.SlowBody as error:
-            late = json_response(408, {"error": "timeout", "detail": str(error)})
-            late.force_close()
-            return late
-        except (ValueError, RecursionError) as error:
-            return json_response(400, {"error": "bad_request", "detail": str(error)})
+            given = inputs.query(request, "actor", "file", "dry_run")
+            await inputs.body(request, inputs.NoFields, optional=True)
+            dry_run, actor = inputs.flag(given, "dry_run"), inputs.actor(given.get("actor"))
+            file = inputs.path(given["file"]) if "file" in given else None
+        except inputs.MISTAKES as error:
+            return inputs.refusal(error)
         try:
             reloaded = await self._reload(actor, file=file, dry_run=dry_run)
         except ConfigError as error:

@@ -1,4 +1,4 @@
-"""What a request to the admin listener asks for, read strictly: what is not understood is refused, and never passed over."""
+"""Reads what a request to the admin listener asks for, strictly: an input that is not understood is refused, never ignored."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from msgspec import Struct
 
 from gateway.core.values import Actor
+from gateway.web.responses import json_response
 
 USER = "admin"
-"""Who acts: the one user that there is, who shows the token, or needs none on this host."""
+"""The name of the only user: the one who has the token, or who needs none on this host."""
 _LARGEST_BODY = 64 * 1024
 _BODY_SECONDS = 5.0
 _MOST_ROWS = 500
@@ -26,12 +28,29 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 _WORDS = {"1": True, "true": True, "0": False, "false": False}
 
 
+class NoFields(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of an act that has no fields."""
+
+
 class SlowBody(Exception):
     """The body did not come in time."""
 
 
+MISTAKES = (ValueError, OverflowError, RecursionError, SlowBody)
+"""The errors that a caller causes by a wrong request. Their texts say what is wrong; see `refusal`."""
+
+
+def refusal(error: Exception) -> web.Response:
+    """Return the answer to a mistake of the caller: 408 for a body that came too slowly, else 400."""
+    if isinstance(error, SlowBody):
+        late = json_response(408, {"error": "timeout", "detail": str(error)})
+        late.force_close()
+        return late
+    return json_response(400, {"error": "bad_request", "detail": str(error)})
+
+
 def query(request: web.BaseRequest, *names: str) -> dict[str, str]:
-    """Return the parameters of a request. Raises ValueError where one is unknown, given twice, or empty."""
+    """Return the parameters of a request. Raises ValueError if one is unknown, given twice, or empty."""
     found: dict[str, str] = {}
     for name, value in request.query.items():
         if name not in names:
@@ -55,7 +74,7 @@ def number(given: dict[str, str], name: str, default: int | None = None) -> int 
 
 
 def seconds(given: dict[str, str], name: str) -> float | None:
-    """Return a parameter as an instant, Unix seconds. Raises ValueError."""
+    """Return a parameter as an instant, in Unix seconds, UTC. Raises ValueError."""
     if (text := given.get(name)) is None:
         return None
     try:
@@ -68,7 +87,7 @@ def seconds(given: dict[str, str], name: str) -> float | None:
 
 
 def limit(given: dict[str, str]) -> int:
-    """Return how many rows are asked for, 100 where nothing is said. Raises ValueError."""
+    """Return how many rows are asked for; 100 by default. Raises ValueError."""
     found = number(given, "limit", 100)
     if found is None or not 1 <= found <= _MOST_ROWS:
         raise ValueError(f'"limit" lies between 1 and {_MOST_ROWS}')
@@ -76,7 +95,7 @@ def limit(given: dict[str, str]) -> int:
 
 
 def flag(given: dict[str, str], name: str) -> bool:
-    """Return a parameter that is true or false, false where it is not given. Raises ValueError."""
+    """Return a parameter that is true or false; False by default. Raises ValueError."""
     if (text := given.get(name)) is None:
         return False
     if text not in _WORDS:
@@ -85,24 +104,24 @@ def flag(given: dict[str, str], name: str) -> bool:
 
 
 def path(text: str) -> str:
-    """Return the name of a file. Raises ValueError where no file can have it."""
+    """Return the name of a file. Raises ValueError if no file can have that name."""
     if "\0" in text or len(text) > _LONGEST_PATH or not _is_text(text):
         raise ValueError('"file" is the path of a file, without NUL, of at most 4096 characters')
     return text
 
 
 def actor(claimed: str | None) -> Actor:
-    """Return who acts. What the request says of that is kept as a claim. Raises ValueError where it is too long."""
+    """Return who acts. A name in the request is only kept as a claim. Raises ValueError if it is too long."""
     if claimed is not None and (len(claimed) > _LONGEST_ACTOR or not _is_text(claimed)):
         raise ValueError(f'"actor" is text of at most {_LONGEST_ACTOR} characters')
     return Actor(USER, claimed if claimed != USER and claimed else None)
 
 
 async def body(request: web.BaseRequest, kind: Any, *, optional: bool = False) -> Any:
-    """Return the JSON of a request. Raises ValueError where it is not what is asked for, SlowBody after 5 s.
+    """Return the JSON of a request. Raises ValueError if it does not fit, SlowBody after 5 s.
 
     Args:
-        kind: the struct that it has to fit; unknown and repeated fields are refused.
+        kind: the struct that the JSON has to fit; unknown and repeated fields are refused.
         optional: an empty body stands for `{}`.
     """
     if request.content_length is None and not (optional and not request.can_read_body):
