@@ -35,10 +35,8 @@ RIDDLES = {
 
 KNOWN: dict[str, int] = {
     "gateway": 1,
-    "gateway/cli": 1,
     "gateway/config": 15,
     "gateway/core": 1,
-    "gateway/web": 4,
     "tests": 179,
 }
 """Offences that still stand, by folder: a number that may only become smaller."""

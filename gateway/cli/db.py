@@ -118,7 +118,7 @@ def _target(file: str) -> Path:
 
 
 async def _backup(file: Path, config: Path | None, admin: str | None) -> tuple[dict[str, Any], bool]:
-    """What was done, and whether the gateway did it."""
+    """Make a backup. Return its description, and True if the gateway made it."""
     clock = Clock()
     begun = clock.monotonic()
     answer = await _asked("/api/backup", {"file": str(file)}, config, admin)

@@ -1,4 +1,4 @@
-"""The command as people run it: a process of its own, ended after a while whatever it does."""
+"""Runs commands as people do: each in a process of its own, which is ended if it takes too long."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class Result(Struct, frozen=True):
     err: str
 
     def document(self) -> Any:
-        """The one JSON document on stdout."""
+        """Return the only JSON document on stdout."""
         return json.loads(self.out)
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Of the process, without what would change the output, and with the secret."""
+    """Return the environment of this process with the secret, and without variables that would change the output."""
     kept = {"PATH", "HOME", "LANG", "VIRTUAL_ENV", "TMPDIR"}
     return {
         **{name: value for name, value in os.environ.items() if name in kept},
@@ -78,7 +78,7 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 def gateway(
     *arguments: str | Path, cwd: Path | None = None, stdin: bytes = b"", variables: Mapping[str, str] | None = None
 ) -> Result:
-    """Run a command to its end."""
+    """Run a command to its end, and return its result."""
     done = subprocess.run(
         command(*arguments), cwd=cwd, input=stdin, capture_output=True, timeout=TIMEOUT, env=environment(variables), check=False
     )

@@ -1,4 +1,4 @@
-"""A command whose output is a terminal."""
+"""Runs commands at a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RED = "\x1b[1;31m"
 
 
 def shown(*arguments: str | Path, cwd: Path, variables: Mapping[str, str] | None = None) -> str:
-    """What the terminal was sent, to the end of the command."""
+    """Run a command to its end, and return everything that its terminal was sent."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         command(*arguments),

@@ -1,4 +1,4 @@
-"""A running gateway names where it listens: commands find it after an edit of `listen`, and at a port that it chose itself."""
+"""A running gateway publishes its addresses: commands find it after an edit of `listen`, and at a port that it chose itself."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from tests.cli.running import CONFIG, environment, gateway
 from tests.cli.serving import SECONDS, serving, wait_until
 
 
-def test_after_an_edit_of_the_admin_address_commands_find_the_gateway_that_runs(
-    folder: Path, free_port: Callable[[], int]
-) -> None:
+def test_commands_find_the_running_gateway_after_an_edit_of_its_admin_address(folder: Path, free_port: Callable[[], int]) -> None:
     file = folder / "gateway.toml"
     before = file.read_text()
     file.write_text(before + f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n')
@@ -33,7 +31,7 @@ def test_after_an_edit_of_the_admin_address_commands_find_the_gateway_that_runs(
     assert gateway("reload", cwd=folder).status == 69
 
 
-def test_a_port_that_the_gateway_chose_is_found_by_every_command(folder: Path) -> None:
+def test_every_command_finds_a_port_that_the_gateway_chose_itself(folder: Path) -> None:
     (folder / "gateway.toml").write_text(CONFIG.format(port=0) + '[admin]\nlisten = ["127.0.0.1:0"]\n')
     with serving(folder):
         sent = gateway("send", "counterfeit", cwd=folder)
@@ -43,7 +41,9 @@ def test_a_port_that_the_gateway_chose_is_found_by_every_command(folder: Path) -
         assert "counterfeit" in listed.out
 
 
-def test_a_clean_stop_takes_the_file_away_and_a_stale_one_misleads_nobody(folder: Path, free_port: Callable[[], int]) -> None:
+def test_a_clean_stop_removes_the_address_file_and_a_stale_one_misleads_no_command(
+    folder: Path, free_port: Callable[[], int]
+) -> None:
     with (folder / "gateway.toml").open("a") as file:
         file.write(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n')
     with serving(folder):
@@ -65,7 +65,7 @@ def test_under_systemd_the_file_lies_in_the_runtime_folder(tmp_path: Path) -> No
 
 @contextmanager
 def demo(folder: Path, *through: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A demo that has told its story, and the process of its gateway."""
+    """Run a demo, and yield its process and the process id of its gateway."""
     process = subprocess.Popen(
         [*through, sys.executable, "-m", "gateway", "demo", "--dir", str(folder)],
         env=environment({"PYTHONDONTWRITEBYTECODE": "1"}),
@@ -81,7 +81,7 @@ def demo(folder: Path, *through: str) -> Iterator[tuple[subprocess.Popen[bytes],
 
 
 def alive(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
+    """Return True if a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -98,7 +98,7 @@ def test_the_gateway_of_a_demo_ends_with_it(tmp_path: Path, number: signal.Signa
 
 
 def test_a_demo_in_the_background_of_a_script_ends_by_sigterm(tmp_path: Path) -> None:
-    """There it has Ctrl-C ignored (POSIX, Shell Command Language, section 2.11)."""
+    """A shell makes background processes ignore Ctrl-C (POSIX, Shell Command Language, section 2.11)."""
     with demo(tmp_path, "/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh") as (process, gateway_pid):
         process.terminate()
         process.wait(SECONDS)
@@ -124,7 +124,7 @@ def test_show_prints_a_body_of_several_lines_as_it_came(folder: Path) -> None:
     assert shown.endswith('  {\n    "event_type": "note :100:",\n    "reference_id": "Réf\u00a0: [b]A\\u0000"\n  }\n')
 
 
-def test_of_two_demos_at_once_in_one_folder_only_one_begins(tmp_path: Path) -> None:
+def test_only_one_of_two_demos_begins_in_the_same_folder(tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "gateway", "demo", "--once", "--dir", str(tmp_path / "demo")]
     variables = environment({"PYTHONDONTWRITEBYTECODE": "1"})
     run = [subprocess.Popen(arguments, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Another service listens where a gateway is expected: each command says so, and none takes its answer for a gateway's."""
+"""Another service listens at the gateway's address: each command says so, and none mistakes its answer for a gateway's."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COMMANDS = (
 
 @contextmanager
 def service(body: bytes, status: int = 200) -> Iterator[str]:
-    """The address of an HTTP server that answers everything alike."""
+    """The address of an HTTP server that gives every request the same answer."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -60,7 +60,7 @@ def service(body: bytes, status: int = 200) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("what", ANSWERS)
-def test_no_command_takes_the_answer_of_another_service_for_a_gateways(what: str, folder: Path) -> None:
+def test_no_command_mistakes_the_answer_of_another_service_for_a_gateways(what: str, folder: Path) -> None:
     with service(ANSWERS[what]) as address:
         calls = "".join(json.dumps([*command, "--admin", address]) + "\n" for command in COMMANDS)
         done = subprocess.run(
@@ -81,7 +81,7 @@ def test_no_command_takes_the_answer_of_another_service_for_a_gateways(what: str
 
 @pytest.mark.parametrize("body", [b"\xff\xfe\x1b[31m", b"", b"[" * 1000], ids=["no text", "nothing", "lists"])
 @pytest.mark.parametrize("status", [200, 500])
-def test_whatever_a_webhook_is_answered_is_shown_in_one_line(body: bytes, status: int, folder: Path) -> None:
+def test_any_answer_to_a_webhook_is_shown_in_one_line(body: bytes, status: int, folder: Path) -> None:
     with service(body, status) as address:
         result = gateway("send", "counterfeit", "--url", f"http://{address}/x", cwd=folder)
     assert result.status == (status != 200)

@@ -1,4 +1,4 @@
-"""`gateway replay` of what was never owed, of what was routed to nobody, of what could not be read; by window, by state."""
+"""`gateway replay` as a backfill: to a new sink, of unrouted and quarantined messages, by window and by state."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _ROUTES = '[[routes]]\nmatch = { event_type = "state_change" }\nsinks = ["erp"]\
 
 
 class World(Bench):
-    """A dead delivery, one that was made, a message without a route, one that can't be read; and two notices about that.
+    """A dead delivery, a delivered one, an unrouted message, a quarantined one, and the gateway's two events about these.
 
-    The sink `crm` is new: nothing was ever owed to it.
+    The sink `crm` is new: no message was ever routed to it.
     """
 
     def __init__(self, running: Running, receiver: Receiver) -> None:
@@ -47,12 +47,12 @@ class World(Bench):
         return [state for (state,) in self.running.rows("SELECT state FROM deliveries WHERE sink = ? ORDER BY message", sink)]
 
     def senders(self, sink: str) -> set[str]:
-        """Whose messages were owed to a sink; a notice has no sender's id."""
+        """Return the sender ids of a sink's deliveries; the gateway's own events count as `notice`."""
         query = "SELECT m.sender_id FROM deliveries d JOIN messages m ON m.seq = d.message WHERE d.sink = ?"
         return {sender.decode() if sender else "notice" for (sender,) in self.running.rows(query, sink)}
 
     def would(self, *arguments: str) -> dict[str, Any]:
-        """What a dry run says."""
+        """Return the document of a dry run."""
         document = self.run("replay", *arguments, "--dry-run", "--json").document()
         assert isinstance(document, dict)
         return document
@@ -76,7 +76,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield World(running, receiver)
 
 
-def test_a_new_sink_gets_what_came_in_and_could_be_read_and_no_notice(world: World) -> None:
+def test_a_new_sink_gets_the_decoded_messages_and_no_event_of_the_gateway(world: World) -> None:
     assert world.run("replay", "--sink", "crm", "--since", "1h", "--dry-run").out == "3 deliveries to replay: 3 new\n"
     assert world.replay("--sink", "crm", "--since", "1h") == replayed(3, 3, new=3)
     assert world.senders("crm") == {"dead", "made", "unrouted"}
@@ -84,14 +84,14 @@ def test_a_new_sink_gets_what_came_in_and_could_be_read_and_no_notice(world: Wor
     assert world.replay("--sink", "crm", "--since", "1h") == replayed(0, 0)
 
 
-def test_a_repaired_sink_gets_what_is_dead_and_what_it_was_never_owed(world: World) -> None:
+def test_a_repaired_sink_gets_its_dead_deliveries_and_messages_that_it_never_had(world: World) -> None:
     assert world.run("replay", "--sink", "erp", "--since", "1h", "--dry-run").out == "2 deliveries to replay: 1 dead, 1 new\n"
     assert world.replay("--sink", "erp", "--since", "1h") == replayed(2, 2, dead=1, new=1)
     assert world.senders("erp") == {"dead", "made", "unrouted"} and world.owed("erp") == ["delivered"] * 3
     assert len(world.receiver.of(world.receiver.requests[0].body)) == 2, "the dead one once more"
 
 
-def test_the_dead_ones_of_a_sink_are_replayed_without_a_backfill(world: World) -> None:
+def test_dead_deliveries_of_a_sink_are_replayed_without_a_backfill(world: World) -> None:
     assert world.would("--state", "dead", "--sink", "crm", "--since", "2h") == {"count": 0, "changed": 0, "dead": 0}
     assert world.would("--state", "dead", "--sink", "erp", "--until", "2h") == {"count": 0, "changed": 0, "dead": 0}
     assert world.would("--state", "dead") == {"count": 1, "changed": 0, "dead": 1}
@@ -100,18 +100,18 @@ def test_the_dead_ones_of_a_sink_are_replayed_without_a_backfill(world: World) -
 
 
 @pytest.mark.parametrize("other", ["--delivered", "--reroute", "--unrouted", "--quarantined"])
-def test_the_dead_ones_are_not_also_something_else(world: World, other: str) -> None:
+def test_state_dead_can_not_be_combined_with_other_selections(world: World, other: str) -> None:
     result = world.run("replay", "--state", "dead", other, "--yes")
     assert result.status == 2 and other in result.err
     assert world.owed("erp") == ["dead", "delivered"]
 
 
-def test_to_a_sink_and_by_the_rules_are_two_replays(world: World) -> None:
+def test_sink_and_reroute_can_not_be_combined(world: World) -> None:
     assert world.run("replay", "--sink", "crm", "--reroute", "--since", "1h", "--yes").status == 2
     assert world.owed("crm") == []
 
 
-def test_what_was_delivered_is_replayed_where_that_is_said(world: World) -> None:
+def test_delivered_ones_are_replayed_only_with_the_option_delivered(world: World) -> None:
     count = world.run("replay", "--delivered", "--since", "1h", "--dry-run").out
     assert count == "4 deliveries to replay: 1 dead, 3 delivered\n", "two of them notices"
     assert world.replay("sr-2", "--delivered") == replayed(1, 1, delivered=1)
@@ -120,19 +120,19 @@ def test_what_was_delivered_is_replayed_where_that_is_said(world: World) -> None
     assert (line["sender_id"], line["sink"]) == ("made", "erp")
 
 
-def test_what_can_t_be_read_goes_to_a_sink_where_it_is_named(world: World) -> None:
+def test_quarantined_messages_go_to_a_sink_with_the_option_quarantined(world: World) -> None:
     assert world.replay("--quarantined", "--sink", "crm") == replayed(1, 1, new=1)
     assert world.senders("crm") == {"quarantined"}
     assert [one.body for one in world.receiver.requests if one.path == "/crm"] == [b"no JSON"]
 
 
-def test_a_notice_and_what_can_t_be_read_go_to_a_sink_by_their_ids(world: World) -> None:
+def test_an_event_of_the_gateway_and_a_quarantined_message_go_to_a_sink_by_their_ids(world: World) -> None:
     ids = [id_ for (id_,) in world.running.rows("SELECT id FROM messages WHERE source = 'gateway' ORDER BY seq")]
     assert world.replay(ids[0], "quarantined", "--sink", "crm") == replayed(2, 2, new=2)
     assert world.senders("crm") == {"notice", "quarantined"}
 
 
-def test_unrouted_messages_go_by_the_rules_of_today(world: World) -> None:
+def test_unrouted_messages_go_by_the_present_routes(world: World) -> None:
     assert world.replay("--unrouted") == replayed(0, 0), "no rule of this moment wants it"
     world.restart(_ROUTES + '[[routes]]\nmatch = { event_type = "news" }\nsinks = ["crm", "desk"]\n')
     assert world.replay("--unrouted") == replayed(2, 2, new=2)
@@ -140,14 +140,14 @@ def test_unrouted_messages_go_by_the_rules_of_today(world: World) -> None:
     assert world.replay("--unrouted") == replayed(0, 0)
 
 
-def test_quarantined_messages_go_by_the_rules_of_today(world: World) -> None:
+def test_quarantined_messages_go_by_the_present_routes(world: World) -> None:
     assert world.replay("--quarantined") == replayed(0, 0)
     world.restart(_ROUTES + route("crm"))
     assert world.replay("--quarantined") == replayed(1, 1, new=1)
     assert world.senders("crm") == {"quarantined"}
 
 
-def test_a_reroute_adds_what_the_rules_of_today_name_and_nothing_of_what_was_not_meant(world: World) -> None:
+def test_a_reroute_adds_the_sinks_of_the_present_routes_to_the_selected_messages_alone(world: World) -> None:
     world.restart(route("crm") + route("crm", source="gateway"))
     assert world.would("--since", "1h") == replayed(1, 0, dead=1)
     assert world.replay("--reroute", "--since", "1h") == replayed(4, 4, dead=1, new=3)

@@ -1,4 +1,4 @@
-"""`gateway backtest`: what other rules would have done with what really came."""
+"""`gateway backtest`: past messages, routed by other routes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ sinks = ["archive"]
 
 
 def with_sinks(rules: str) -> str:
-    """A configuration of rules and of the sinks that they name."""
+    """Return a configuration of routes and the sinks that they name."""
     named = [name for name in _SINKS if f'"{name}"' in rules]
     return "".join(f'[sinks.{name}]\ntype = "jsonl"\npath = "{name}.jsonl"\n' for name in named) + rules
 
@@ -85,7 +85,7 @@ def verdict(supplement: str, reference: str) -> bytes:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    """Twelve authentic items, three counterfeits, something unrouted, something quarantined, and the notice of that."""
+    """Twelve authentic items, three counterfeits, an unrouted message, a quarantined one, and the gateway's event about it."""
     with Running(tmp_path, with_sinks(OLD)) as running:
         bench = Bench(running)
         bench.post(*(verdict("APPROVED", f"BAG-{number}") for number in range(12)))
@@ -108,7 +108,7 @@ def test_it_counts_what_changes_and_what_each_sink_gains_and_loses(bench: Bench)
     assert bench.running.rows("SELECT count(*), sum(attempts) FROM deliveries") == before, "nothing was sent"
 
 
-def test_ten_examples_name_the_rule_that_is_responsible(bench: Bench) -> None:
+def test_ten_examples_name_the_route_that_is_responsible(bench: Bench) -> None:
     examples = bench.run("--json").document()["examples"]
     assert len(examples) == 10
     first = examples[0]
@@ -121,7 +121,7 @@ def test_ten_examples_name_the_rule_that_is_responsible(bench: Bench) -> None:
     assert '-archive (no longer by "verdicts")' in line
 
 
-def test_since_leaves_out_what_came_before(bench: Bench) -> None:
+def test_since_leaves_out_earlier_messages(bench: Bench) -> None:
     now = datetime.now(UTC).isoformat()
     bench.post(verdict("REJECTED", "LATE"))
     document = bench.run("--json", "--since", now).document()
@@ -130,12 +130,12 @@ def test_since_leaves_out_what_came_before(bench: Bench) -> None:
     assert bench.run("--since", "soon").status == 2
 
 
-def test_rules_that_do_the_same_change_nothing(bench: Bench) -> None:
+def test_equivalent_routes_change_nothing(bench: Bench) -> None:
     result = bench.run(new=OLD.replace('"verdicts"', '"judgements"'))
     assert (result.status, result.out) == (0, "17 messages; every one would go where it went\n")
 
 
-def test_it_compares_with_the_rules_that_run_not_with_those_of_the_file_or_of_the_day(bench: Bench) -> None:
+def test_it_compares_with_the_routes_that_the_gateway_runs_not_with_those_in_the_file(bench: Bench) -> None:
     bench.running.write_config(with_sinks(NEW))
     assert bench.run("--json").document()["changed"] == 16
     assert gateway_command("reload", "--admin", bench.admin, cwd=bench.running.folder).status == 0
@@ -150,7 +150,7 @@ def test_a_progress_bar_is_shown_at_a_terminal_only(bench: Bench) -> None:
     assert seen == "" and result.document()["changed"] == 16
 
 
-def test_a_bad_file_is_78_with_its_problems_before_anything_is_asked(tmp_path: Path, free_port: Callable[[], int]) -> None:
+def test_a_bad_file_is_78_with_its_problems_before_the_gateway_is_asked(tmp_path: Path, free_port: Callable[[], int]) -> None:
     (tmp_path / "new.toml").write_text(_SOURCE + '[[routes]]\nname = "x"\nsinks = ["nobody"]\n')
     result = gateway_command("backtest", "--against", "new.toml", "--admin", f"127.0.0.1:{free_port()}", cwd=tmp_path)
     assert (result.status, result.out) == (78, "") and "nobody" in result.err and "new.toml:" in result.err
@@ -158,7 +158,7 @@ def test_a_bad_file_is_78_with_its_problems_before_anything_is_asked(tmp_path: P
     assert gateway_command("backtest", cwd=tmp_path).status == 2
 
 
-def test_without_a_gateway_it_is_69(tmp_path: Path, free_port: Callable[[], int]) -> None:
+def test_it_is_69_if_no_gateway_answers(tmp_path: Path, free_port: Callable[[], int]) -> None:
     (tmp_path / "new.toml").write_text(_SOURCE + with_sinks(NEW))
     result = gateway_command("backtest", "--against", "new.toml", "--admin", f"127.0.0.1:{free_port()}", cwd=tmp_path)
     assert (result.status, result.out) == (69, "") and "gateway serve" in result.err
@@ -168,9 +168,9 @@ def test_without_a_gateway_it_is_69(tmp_path: Path, free_port: Callable[[], int]
 
 MANY = 20_000
 _BODY = 2000
-"""Bytes: all bodies together would be 40 MB."""
+"""Bytes of one body: all bodies together have 40 MB."""
 MOST_RSS = 100 * 1024
-"""KiB of the command, most of it Python and its libraries."""
+"""KiB of memory of the command; Python and its libraries take most of it."""
 _WATCHED = """
 import re, runpy, sys
 sys.argv = ["gateway", *sys.argv[1:]]
@@ -221,7 +221,7 @@ def test_many_messages_cost_no_memory_and_ingest_does_not_notice(tmp_path: Path)
 
 
 async def _acks_while(running: Running, condition: Callable[[], bool]) -> list[float]:
-    """Seconds to each answer, of messages that are posted one after the other."""
+    """Post messages one after the other, and return the seconds to each answer."""
     took = []
     while condition():
         body = event()

@@ -36,7 +36,7 @@ def test_a_good_configuration_ends_with_0_and_says_what_is_in_it(folder: Path) -
     assert gateway("check", "--strict", cwd=folder).status == 0, "a note is no warning"
 
 
-def test_with_a_route_for_the_gateways_own_events_there_is_nothing_to_note(folder: Path) -> None:
+def test_a_route_for_the_gateways_own_events_leaves_nothing_to_note(folder: Path) -> None:
     file = folder / "gateway.toml"
     file.write_text(file.read_text() + '[[routes]]\nname = "told"\nsource = "gateway"\nsinks = ["archive"]\n')
     result = gateway("check", cwd=folder)
@@ -49,7 +49,7 @@ def test_the_file_is_an_argument_or_an_option_or_a_variable(folder: Path) -> Non
         assert gateway(*arguments, cwd=folder.parent, variables=variables).status == 0
 
 
-def test_warnings_end_with_0_and_under_strict_with_1(warned: Path) -> None:
+def test_warnings_end_with_0_and_with_1_under_strict(warned: Path) -> None:
     at = len(warned.read_text().splitlines()) - 2
     line = f"{warned}:{at}:2: warning: [sinks.spare]: no route names this sink: nothing will go there\n"
     for option, status in (([], 0), (["--strict"], 1)):
@@ -58,12 +58,12 @@ def test_warnings_end_with_0_and_under_strict_with_1(warned: Path) -> None:
         assert result.out.startswith(line)
 
 
-def test_without_warnings_strict_changes_nothing(folder: Path) -> None:
+def test_strict_changes_nothing_without_warnings(folder: Path) -> None:
     assert gateway("check", "--strict", cwd=folder).status == 0
 
 
 @pytest.mark.parametrize("options", [[], ["--strict"], ["--no-secrets"]], ids=str)
-def test_errors_end_with_78_and_are_all_there(broken: Path, options: list[str]) -> None:
+def test_errors_end_with_78_and_are_all_reported(broken: Path, options: list[str]) -> None:
     result = gateway("check", broken, *options)
     assert (result.status, result.err) == (78, "")
     assert result.out == (
@@ -75,19 +75,19 @@ def test_errors_end_with_78_and_are_all_there(broken: Path, options: list[str]) 
     )
 
 
-def test_a_file_that_is_not_there_ends_with_78(tmp_path: Path) -> None:
+def test_a_missing_file_ends_with_78(tmp_path: Path) -> None:
     result = gateway("check", tmp_path / "no.toml")
     assert result.status == 78
     assert "does not exist" in result.out
 
 
-def test_secrets_are_read_unless_told_not_to(folder: Path) -> None:
+def test_secrets_are_read_unless_no_secrets_is_given(folder: Path) -> None:
     without = {"LEGITMARK_SECRET": ""}
     assert gateway("check", cwd=folder, variables=without).status == 78
     assert gateway("check", "--no-secrets", cwd=folder, variables=without).status == 0
 
 
-def test_json_is_one_document_whatever_was_found(folder: Path, warned: Path, broken: Path) -> None:
+def test_json_is_one_document_for_good_and_bad_files(folder: Path, warned: Path, broken: Path) -> None:
     good = gateway("check", "--json", cwd=folder)
     assert (good.status, good.document()) == (0, {"ok": True, "problems": []})
     warning = {
@@ -123,13 +123,13 @@ def test_the_other_commands_refuse_a_broken_configuration_with_78_and_its_proble
         assert "[server2]" in result.err
 
 
-def test_tail_asks_of_a_broken_configuration_only_where_the_log_is(broken: Path) -> None:
+def test_tail_reads_only_the_audit_table_of_a_broken_configuration(broken: Path) -> None:
     result = gateway("tail", "--config", broken)
     assert (result.status, result.out) == (78, "")
     assert "[audit] pth" in result.err and "[server2]" not in result.err
 
 
-def test_positions_are_looked_up_only_where_there_is_something_to_show(folder: Path, warned: Path) -> None:
+def test_positions_are_looked_up_only_for_problems_that_are_shown(folder: Path, warned: Path) -> None:
     for file, needed in ((folder / "gateway.toml", False), (warned, True)):
         code = (
             "import sys; from pathlib import Path; from gateway.config import load;"
@@ -142,7 +142,7 @@ def test_positions_are_looked_up_only_where_there_is_something_to_show(folder: P
 
 @pytest.mark.parametrize("byte", [b"\0", b"a"])
 def test_a_large_file_without_a_blank_is_refused_as_fast_as_any_other(tmp_path: Path, byte: bytes) -> None:
-    """A database that is named in place of a configuration: each of its bytes may be a part of a secret."""
+    """Such as a database that was named as the configuration: each of its bytes may be part of a secret."""
     (tmp_path / "gateway.toml").write_bytes(b"x = \xff" + byte * 300_000)
     result = gateway("check", cwd=tmp_path)
     assert result.status == 78 and "save the file as UTF-8" in result.out

@@ -62,7 +62,7 @@ def written(folder: Path, http: int, smtp: int, timeout: str = "30s") -> Path:
 
 
 async def check(*arguments: str | Path, slack: int = 1, certificates: Path | None = None) -> Result:
-    """With the secrets, none of which may be shown; beside the servers of the test."""
+    """Run a check beside the servers of this test, and require that its output shows no secret."""
     secrets = {name: value.format(port=slack) for name, value in SECRETS.items()}
     trusted: Mapping[str, str] = {"SSL_CERT_FILE": str(certificates)} if certificates else {}
     result = await asyncio.to_thread(gateway, "check", *arguments, variables={**secrets, **trusted})
@@ -70,9 +70,7 @@ async def check(*arguments: str | Path, slack: int = 1, certificates: Path | Non
     return result
 
 
-async def test_each_sink_has_a_line_that_says_what_was_found(
-    tmp_path: Path, certificates: Certificates, authorities: object
-) -> None:
+async def test_each_sink_has_a_line_with_its_finding(tmp_path: Path, certificates: Certificates, authorities: object) -> None:
     context = certificates("good")
     async with HttpServer(tls=context) as erp, HttpServer(tls=context) as slack, MailServer(starttls=context, login=True) as care:
         file = written(tmp_path, erp.port, care.port)
@@ -96,7 +94,7 @@ async def test_each_sink_has_a_line_that_says_what_was_found(
     assert not (tmp_path / "events.jsonl").exists()
 
 
-async def test_a_sink_that_can_not_be_opened_ends_with_1_and_stands_where_it_is_in_the_file(
+async def test_a_sink_that_does_not_open_ends_with_1_and_is_listed_in_the_order_of_the_file(
     tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     erp, care, slack = free_port(), free_port(), free_port()
@@ -109,7 +107,7 @@ async def test_a_sink_that_can_not_be_opened_ends_with_1_and_stands_where_it_is_
     assert lines[3].startswith("archive: ")
 
 
-async def test_json_has_a_key_for_the_probes_in_its_one_document(tmp_path: Path, free_port: Callable[[], int]) -> None:
+async def test_json_has_a_key_for_the_probes_in_its_only_document(tmp_path: Path, free_port: Callable[[], int]) -> None:
     erp, care = free_port(), free_port()
     result = await check(written(tmp_path, erp, care), "--probe", "--json")
     document = result.document()
@@ -125,7 +123,7 @@ async def test_json_has_a_key_for_the_probes_in_its_one_document(tmp_path: Path,
 
 
 async def test_all_sinks_are_opened_at_the_same_time(tmp_path: Path) -> None:
-    """None of them is greeted before the last one has come: one after the other, the first would wait in vain."""
+    """The server greets no client before the last one has connected: sinks opened one after the other would time out."""
     names = [f"care{number}" for number in range(6)]
     came: list[str] = []
     complete = asyncio.Event()
@@ -152,7 +150,7 @@ async def test_all_sinks_are_opened_at_the_same_time(tmp_path: Path) -> None:
     assert [line.partition(":")[0] for line in result.out.splitlines() if line.endswith("no login")] == names
 
 
-async def test_a_sink_that_hangs_holds_up_no_other_and_ends_in_time(tmp_path: Path) -> None:
+async def test_a_sink_that_hangs_delays_no_other_and_ends_in_time(tmp_path: Path) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         await reader.read()
@@ -177,14 +175,14 @@ async def test_a_file_with_errors_is_not_probed(tmp_path: Path) -> None:
     assert server.connections == 0
 
 
-async def test_without_the_option_nothing_is_probed(tmp_path: Path) -> None:
+async def test_nothing_is_probed_without_the_option(tmp_path: Path) -> None:
     async with HttpServer() as server:
         result = await check(written(tmp_path, server.port, server.port), "--json", slack=server.port)
     assert (result.status, result.document()) == (0, {"ok": True, "problems": []})
     assert server.connections == 0
 
 
-async def test_warnings_count_under_strict_whatever_is_found(tmp_path: Path) -> None:
+async def test_warnings_count_under_strict_whatever_the_probes_find(tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
     file.write_text(
         '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n[sinks.spare]\ntype = "jsonl"\npath = "spare.jsonl"\n'

@@ -1,4 +1,4 @@
-"""`gateway completion`: a real bash takes the script, and is offered what fits."""
+"""`gateway completion`: a real bash loads the script, and offers the words that fit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ real_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not
 
 @pytest.fixture
 def offered(tmp_path: Path) -> Offered:
-    """What bash offers after the Tab key, for a line whose last word is half typed."""
+    """Return the words that bash offers at the Tab key, for a line whose last word is incomplete."""
     (tmp_path / "gateway.toml").write_text(CONFIG.format(port=1))
     (tmp_path / "script").write_text(gateway("completion", "bash").out)
     (tmp_path / "bin").mkdir()
@@ -74,24 +74,24 @@ def offered(tmp_path: Path) -> Offered:
     ],
     ids=" ".join,
 )
-def test_bash_is_offered_what_fits(offered: Offered, line: list[str], some: list[str]) -> None:
+def test_bash_offers_the_words_that_fit(offered: Offered, line: list[str], some: list[str]) -> None:
     assert sorted(offered(*line)) == some
 
 
 @real_bash
-def test_options_are_offered_too(offered: Offered) -> None:
+def test_bash_offers_options_too(offered: Offered) -> None:
     assert {"--follow", "--since", "--sink"} <= set(offered("tail", "--"))
 
 
 @real_bash
-def test_a_configuration_that_is_named_on_the_line_is_asked(offered: Offered, tmp_path: Path) -> None:
+def test_names_come_from_the_configuration_on_the_command_line(offered: Offered, tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text('include = ["more.toml"]\n[sinks.one]\n')
     (tmp_path / "more.toml").write_text("[sinks.two]\n")
     assert offered("pause", "--config", "other.toml", "") == ["one", "two"]
 
 
 @real_bash
-def test_a_configuration_that_cannot_be_read_offers_nothing_and_says_nothing(offered: Offered, tmp_path: Path) -> None:
+def test_an_unreadable_configuration_offers_nothing_and_prints_nothing(offered: Offered, tmp_path: Path) -> None:
     (tmp_path / "gateway.toml").write_text("[sinks")
     assert offered("pause", "") == []
 

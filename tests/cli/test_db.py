@@ -1,4 +1,4 @@
-"""`gateway db backup` and `db check`: of a gateway that runs, and of a backup."""
+"""`gateway db backup` and `gateway db check`, on a running gateway and on a backup."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ REFUSED = [
 
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One for the tests that need no more than an answer."""
+    """A gateway that several tests share, because they need only its answers."""
     with Running(tmp_path_factory.mktemp("standing"), ARCHIVED) as running, no_traceback(running):
         yield running
 
@@ -53,7 +53,7 @@ def busy(tmp_path: Path, large: Path) -> Iterator[Running]:
 
 
 async def begun(running: Running, file: Path, *, seconds: float = 30.0) -> asyncio.Task[Answer]:
-    """A backup that the gateway is in the middle of."""
+    """Start a backup, and return its task once the gateway is copying."""
     body = json.dumps({"file": str(file)}).encode()
     asked = asyncio.create_task(
         exchange(running.addresses["admin"], request_bytes(body, path="/api/backup"), seconds=seconds), name="backup"
@@ -63,7 +63,7 @@ async def begun(running: Running, file: Path, *, seconds: float = 30.0) -> async
 
 
 class TestBackup:
-    async def test_it_says_what_is_in_it(self, running: Running, tmp_path: Path) -> None:
+    async def test_it_describes_the_backup(self, running: Running, tmp_path: Path) -> None:
         await post(running, 5)
         file = tmp_path / "backup.db"
         told = await asyncio.to_thread(db, running, "backup", file, "--json")
@@ -79,7 +79,7 @@ class TestBackup:
         assert told.status == 0 and told.err == ""
         assert told.out.startswith(f"{tmp_path}/for a person.db: 5 messages, the newest of 20") and told.out.count("\n") == 1
 
-    def test_a_relative_file_lies_where_the_person_stands(self, standing: Running, tmp_path: Path) -> None:
+    def test_a_relative_file_is_relative_to_the_callers_directory(self, standing: Running, tmp_path: Path) -> None:
         elsewhere = tmp_path / "elsewhere"
         (elsewhere / "deep").mkdir(parents=True)
         assert db(standing, "backup", "../backup.db", cwd=elsewhere / "deep").status == 0
@@ -87,7 +87,7 @@ class TestBackup:
         assert db(standing, "backup", ".", cwd=elsewhere).status == 0
         assert [name for name in names(elsewhere) if name.startswith("gateway-20") and name.endswith("Z.db")]
 
-    def test_what_can_not_be_is_told_with_what_to_do(self, standing: Running) -> None:
+    def test_a_refused_file_is_explained_with_what_to_do(self, standing: Running) -> None:
         (standing.folder / "there").write_bytes(b"precious")
         before = names(standing.folder)
         for file, status, said in REFUSED:
@@ -95,7 +95,7 @@ class TestBackup:
             assert (told.status, told.out) == (status, "") and said in told.err and told.err.count("\n") == 1, told
         assert names(standing.folder) == before and (standing.folder / "there").read_bytes() == b"precious"
 
-    def test_room_that_messages_need_is_left_to_them(self, tmp_path: Path) -> None:
+    def test_a_backup_leaves_the_room_that_messages_need(self, tmp_path: Path) -> None:
         with Running(tmp_path, ARCHIVED) as running:
             running.write_config('[store]\nmin_free = "900000GiB"\n' + ARCHIVED)
             assert command("reload", "--admin", admin(running), cwd=tmp_path).status == 0
@@ -103,14 +103,14 @@ class TestBackup:
         assert told.status == 74 and "store.min_free" in told.err and "make room" in told.err
         assert not [name for name in names(tmp_path) if "backup" in name]
 
-    async def test_one_at_a_time(self, busy: Running, tmp_path: Path) -> None:
+    async def test_only_one_backup_runs_at_a_time(self, busy: Running, tmp_path: Path) -> None:
         first = await begun(busy, tmp_path / "first.db")
         told = await exchange(busy.addresses["admin"], request_bytes(b'{"file": "/x"}', path="/api/backup"))
         assert told.outcome == (409, "busy") and "first.db is under way" in told.json()["detail"]
         assert (await first).status == 200
         assert (await asyncio.to_thread(db, busy, "check")).status == 0
 
-    async def test_ingest_and_reads_go_on_meanwhile(self, busy: Running, tmp_path: Path) -> None:
+    async def test_ingest_and_reads_go_on_during_a_backup(self, busy: Running, tmp_path: Path) -> None:
         copying = await begun(busy, tmp_path / "backup.db")
         answers = []
         while not copying.done():
@@ -120,7 +120,7 @@ class TestBackup:
         assert max(answer.seconds for answer in answers) < 2.0
         await until(lambda: len(busy.audit("delivery.delivered")) == len(answers))
 
-    async def test_a_stop_does_not_wait_for_it_and_nothing_is_left(self, busy: Running, tmp_path: Path) -> None:
+    async def test_a_stop_does_not_wait_for_a_backup_and_leaves_no_partial_file(self, busy: Running, tmp_path: Path) -> None:
         copying = await begun(busy, tmp_path / "backup.db")
         loop = asyncio.get_running_loop()
         stopped = loop.time()
@@ -130,7 +130,7 @@ class TestBackup:
         assert answer.outcome == (409, "backup_failed") and "the gateway is stopping" in answer.json()["detail"]
         assert not [name for name in names(tmp_path) if "backup" in name]
 
-    async def test_ctrl_c_ends_it_and_nothing_is_left(self, busy: Running, tmp_path: Path) -> None:
+    async def test_ctrl_c_ends_a_backup_and_leaves_no_partial_file(self, busy: Running, tmp_path: Path) -> None:
         file = tmp_path / "backup.db"
         person = started("db", "backup", file, "--admin", admin(busy), cwd=tmp_path)
         await is_copying(file)
@@ -141,7 +141,7 @@ class TestBackup:
         await until(lambda: "who asked for it has gone" in busy.stderr())
         assert (await asyncio.to_thread(db, busy, "backup", file)).status == 0
 
-    async def test_what_a_killed_gateway_left_is_gone_with_the_next_one(self, busy: Running, tmp_path: Path) -> None:
+    async def test_the_next_start_removes_the_partial_file_of_a_killed_gateway(self, busy: Running, tmp_path: Path) -> None:
         file = tmp_path / "backup.db"
         copying = await begun(busy, file)
         await asyncio.to_thread(busy.kill)
@@ -152,14 +152,14 @@ class TestBackup:
         assert (await asyncio.to_thread(db, busy, "backup", file)).status == 0
         assert [name for name in names(tmp_path) if "backup" in name or "partial" in name] == ["backup.db"]
 
-    async def test_the_api_takes_absolute_paths_alone(self, standing: Running) -> None:
+    async def test_the_api_takes_only_absolute_paths(self, standing: Running) -> None:
         for body in (b"{}", b'{"file": "backup.db"}', b'{"file": "/a\\u0000b"}', b'{"file": 1}', b"[]"):
             answer = await exchange(standing.addresses["admin"], request_bytes(body, path="/api/backup"))
             assert answer.outcome == (400, "bad_request"), body
 
 
 class TestCheck:
-    async def test_a_sound_one_is_described(self, running: Running) -> None:
+    async def test_a_sound_database_is_described(self, running: Running) -> None:
         await post(running, 4)
         await until(lambda: len(running.audit("delivery.delivered")) == 4)
         told = await asyncio.to_thread(db, running, "check")
@@ -171,9 +171,7 @@ class TestCheck:
         assert document["sound"] is True and (document["damage"], document["miscounted"]) == ([], [])
         assert (document["schema"], document["messages"]) == (len(scripts()), 4)
 
-    async def test_a_backup_is_checked_where_it_lies_and_nothing_is_made_beside_it(
-        self, running: Running, tmp_path: Path
-    ) -> None:
+    async def test_a_backup_is_checked_in_place_and_no_file_is_made_beside_it(self, running: Running, tmp_path: Path) -> None:
         await post(running, 4)
         shelf = tmp_path / "shelf"
         shelf.mkdir()
@@ -184,7 +182,7 @@ class TestCheck:
         assert names(shelf) == ["b.db"]
 
     @pytest.mark.parametrize("what", ["an index", "a table", "a row without its message", "garbage", "half of it"])
-    def test_a_damaged_one_is_65_with_the_way_out(self, tmp_path: Path, what: str) -> None:
+    def test_a_damaged_database_is_65_with_the_way_out(self, tmp_path: Path, what: str) -> None:
         file = tmp_path / "b.db"
         asyncio.run(fill(file, 2000, body=b"x" * 1000))
         damage(file, what)
@@ -194,7 +192,7 @@ class TestCheck:
         assert "restore a backup" in told.err or "put a backup in its place" in told.out or "not an SQLite" in told.err
         assert len(told.out.splitlines()) <= 30 and file.read_bytes() == before
 
-    async def test_a_running_gateway_tells_of_damage_and_serves_on(self, tmp_path: Path) -> None:
+    async def test_a_running_gateway_reports_damage_and_serves_on(self, tmp_path: Path) -> None:
         await fill(tmp_path / "gateway.db", 2000, body=b"x" * 1000, sinks=("gone",))
         damage(tmp_path / "gateway.db", "an index")
         with Running(tmp_path, ARCHIVED) as running:
@@ -204,7 +202,7 @@ class TestCheck:
             assert "store.unsound" in running.stderr()
             assert (await running.post(event())).status == 200
 
-    def test_counters_that_are_wrong_alone_are_no_damage(self, tmp_path: Path) -> None:
+    def test_wrong_counters_alone_are_not_damage(self, tmp_path: Path) -> None:
         file = tmp_path / "b.db"
         asyncio.run(fill(file, 10))
         with closing(sqlite3.connect(file)) as connection, connection:
@@ -214,17 +212,17 @@ class TestCheck:
         assert "queued deliveries to erp: the counter says 11, there are 10" in told.out and "report this" in told.out
 
     @pytest.mark.parametrize("content", [None, b"{}", b""])
-    def test_what_is_no_database_is_told(self, tmp_path: Path, content: bytes | None) -> None:
+    def test_a_file_that_is_not_a_database_is_named(self, tmp_path: Path, content: bytes | None) -> None:
         if content is not None:
             (tmp_path / "b.db").write_bytes(content)
         told = command("db", "check", "b.db", cwd=tmp_path)
         assert told.status == (2 if content is None else 65) and "Traceback" not in told.err and "b.db" in told.err
 
-    def test_a_file_that_cannot_be_looked_at_is_named(self, tmp_path: Path) -> None:
+    def test_an_unreadable_file_is_named(self, tmp_path: Path) -> None:
         told = command("db", "check", f"{'n' * 300}.db", cwd=tmp_path)
         assert told.status == 74 and "nnn.db: File name too long" in told.err
 
-    def test_a_later_or_a_foreign_one_is_told(self, tmp_path: Path) -> None:
+    def test_a_newer_and_a_foreign_database_are_named(self, tmp_path: Path) -> None:
         file = tmp_path / "b.db"
         asyncio.run(fill(file, 1))
         with closing(sqlite3.connect(file)) as connection:
@@ -237,7 +235,7 @@ class TestCheck:
 
 
 def damage(file: Path, what: str) -> None:
-    """Harm that a start does not see, but for the last two."""
+    """Damage a database. A start notices only the last two kinds."""
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE").fetchone()
         if what == "a row without its message":
@@ -257,7 +255,7 @@ def damage(file: Path, what: str) -> None:
 
 
 @pytest.mark.parametrize("script", WRITTEN, ids=lambda script: script.stem)
-async def test_a_gateway_goes_on_with_the_database_of_every_version(tmp_path: Path, script: Path) -> None:
+async def test_a_gateway_goes_on_with_the_database_of_every_earlier_version(tmp_path: Path, script: Path) -> None:
     sinks = ("erp", "slack", "ordered", "ends", "added")
     tables = [f'[sinks.{name}]\ntype = "jsonl"\npath = "{name}.jsonl"\ngive_up_after = "3650d"\n' for name in sinks]
     toml = '[store]\nretention = "3650d"\n' + "".join(tables) + route(*sinks)

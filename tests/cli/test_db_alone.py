@@ -1,4 +1,4 @@
-"""`gateway db backup` and `db check` where no gateway runs: in its place, and without a trace for the next one."""
+"""`gateway db backup` and `gateway db check` while no gateway runs: they act in its place, and leave no trace."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from tests.support.waiting import until
 
 @pytest.fixture
 def folder(folder: Path, free_port: Callable[[], int]) -> Path:
-    """Where a gateway runs on this machine, at the default address, it is not the one that is asked."""
+    """A folder with an admin address of its own: a gateway at the default address of this machine must not be asked."""
     with (folder / "gateway.toml").open("a") as config:
         config.write(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n')
     return folder
 
 
 def offline(running: Running, *arguments: str | Path) -> Result:
-    """`gateway db ...`, where none runs at the address in the configuration."""
+    """Run `gateway db ...` while no gateway runs at the address in the configuration."""
     return command("db", *arguments, "--config", running.config, cwd=running.folder)
 
 
 def unlogged_messages(database: Path) -> int:
-    """How many messages came in whose line may not be in the audit log, by what the database keeps."""
+    """Return how many messages the database keeps as perhaps missing in the audit log."""
     with closing(sqlite3.connect(database)) as connection:
         steps = [step for _, steps in unlogged.kept(connection, 0, 1_000) for step in steps]
     return sum(not step.event for step in steps)
 
 
 async def killed_before_a_line_is_known_to_be_written(running: Running) -> int:
-    """Post until the last commit brought messages, and kill the gateway before the next commit; how many were posted."""
+    """Post until the last commit holds messages, kill the gateway before the next commit, and return how many were posted."""
     assert running.process is not None
     posted = 0
     while posted < 1_000:
@@ -59,7 +59,7 @@ async def killed_before_a_line_is_known_to_be_written(running: Running) -> int:
 
 
 class TestWhereNoneRuns:
-    async def test_a_log_that_a_crash_left_is_in_the_backup_and_the_next_start_still_learns_of_the_crash(
+    async def test_a_backup_holds_the_write_ahead_log_of_a_crash_and_the_next_start_still_learns_of_it(
         self, running: Running, free_port: Callable[[], int]
     ) -> None:
         messages = await killed_before_a_line_is_known_to_be_written(running)
@@ -75,7 +75,7 @@ class TestWhereNoneRuns:
         assert len(running.audit("message.accepted")) == kept
         await until(lambda: "store.checked" in running.stderr())
 
-    async def test_after_a_clean_end_it_leaves_no_trace(self, running: Running, free_port: Callable[[], int]) -> None:
+    async def test_a_check_after_a_clean_end_leaves_no_trace(self, running: Running, free_port: Callable[[], int]) -> None:
         await post(running, 3)
         await until(lambda: len(running.audit("delivery.delivered")) == 3)
         assert await running.stop() == 0
@@ -86,7 +86,7 @@ class TestWhereNoneRuns:
         assert {each.name: each.read_bytes() for each in running.folder.iterdir()} == before
 
     async def test_a_database_that_a_gateway_holds_is_left_to_it(self, running: Running, free_port: Callable[[], int]) -> None:
-        """Its admin listener is elsewhere: a changed configuration, or one that has not begun to listen."""
+        """Its admin listener is elsewhere, because the configuration has changed, or it does not listen yet."""
         running.write_config(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n' + ARCHIVED)
         running.database.with_name("gateway.db.addresses").unlink()
         assert running.process is not None
@@ -96,31 +96,31 @@ class TestWhereNoneRuns:
             assert f"pid {running.process.pid}" in told.err and "--admin" in told.err
         assert "backup.db" not in names(running.folder)
 
-    def test_without_a_database_there_is_nothing_to_be_had(self, folder: Path) -> None:
+    def test_a_missing_database_is_69(self, folder: Path) -> None:
         for arguments in (["backup", "b.db"], ["check"]):
             told = command("db", *arguments, cwd=folder)
             assert (told.status, told.out) == (69, "")
             assert "gateway serve" in told.err and str(folder / "gateway.db") in told.err and "STATE_DIRECTORY" in told.err
         assert names(folder) == ["gateway.toml"]
 
-    def test_a_database_that_no_gateway_has_written_to_makes_no_backup(self, folder: Path) -> None:
+    def test_an_empty_database_makes_no_backup(self, folder: Path) -> None:
         (folder / "gateway.db").touch()
         for arguments in (["backup", "b.db"], ["check"]):
             told = command("db", *arguments, cwd=folder)
             assert (told.status, told.out) == (65, "") and "is empty" in told.err and "Traceback" not in told.err
         assert names(folder) == ["gateway.db", "gateway.db.lock", "gateway.toml"]
 
-    def test_a_gateway_that_is_named_is_the_one_that_is_meant(self, folder: Path, free_port: Callable[[], int]) -> None:
+    def test_a_gateway_that_is_named_and_does_not_run_is_69(self, folder: Path, free_port: Callable[[], int]) -> None:
         asyncio.run(fill(folder / "gateway.db", 1))
         assert command("db", "check", "--admin", f"127.0.0.1:{free_port()}", cwd=folder).status == 69
 
-    def test_a_configuration_that_is_being_edited_does_not_keep_anybody_from_it(self, folder: Path) -> None:
+    def test_a_configuration_that_is_being_edited_does_not_prevent_a_backup(self, folder: Path) -> None:
         asyncio.run(fill(folder / "other.db", 1))
         (folder / "gateway.toml").write_text('[store]\npath = "other.db"\n[admin]\nlisten = ["127.0.0.1:1"]\n[sinks.x\n')
         assert command("db", "backup", "b.db", cwd=folder).status == 0
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user's helper")
-    def test_what_root_leaves_behind_belongs_to_the_gateways_user(self, folder: Path) -> None:
+    def test_files_that_root_makes_belong_to_the_gateways_user(self, folder: Path) -> None:
         asyncio.run(fill(folder / "gateway.db", 1))
         (folder / "gateway.db.lock").unlink()
         os.chown(folder / "gateway.db", 12345, 12345)
@@ -128,7 +128,9 @@ class TestWhereNoneRuns:
         assert {each.stat().st_uid for each in folder.glob("gateway.db*")} == {12345}
 
     @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    async def test_ctrl_c_and_its_kin_end_it_and_nothing_is_left(self, folder: Path, large: Path, end: signal.Signals) -> None:
+    async def test_a_signal_ends_a_backup_and_leaves_no_partial_file(
+        self, folder: Path, large: Path, end: signal.Signals
+    ) -> None:
         for each in (large, Path(f"{large}.lock")):
             shutil.copy(each, folder)
         person = started("db", "backup", "b.db", cwd=folder)
@@ -142,9 +144,9 @@ class TestWhereNoneRuns:
 
 
 class TestADatabaseBehindALink:
-    """SQLite keeps the log beside the file that a link leads to; what looks for it beside the link misses what is in it."""
+    """SQLite keeps the write-ahead log beside the target of a link. A reader beside the link would miss it."""
 
-    async def test_it_is_served_saved_and_checked_with_its_log(self, tmp_path: Path, free_port: Callable[[], int]) -> None:
+    async def test_it_is_served_backed_up_and_checked_with_its_log(self, tmp_path: Path, free_port: Callable[[], int]) -> None:
         shelf = tmp_path / "shelf"
         shelf.mkdir()
         (tmp_path / "gateway.db").symlink_to(shelf / "real.db")

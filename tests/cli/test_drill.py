@@ -1,4 +1,4 @@
-"""`gateway drill`: through each of the four sinks of a process that runs, and without a trace in what it keeps."""
+"""`gateway drill`, through each of the four sinks of a running gateway; it leaves no trace in the database and the audit log."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class World(NamedTuple):
         return [json.loads(line) for line in result.out.splitlines()]
 
     def kept(self) -> list[list[tuple[Any, ...]]]:
-        """All rows of the database but the time, which the janitor keeps by itself, and the audit log."""
+        """Return the audit log and all rows of the database, except the time, which the janitor updates."""
         every = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'timeline' ORDER BY name"
         tables = [name for (name,) in self.running.rows(every)]
         rows = [self.running.rows(f"SELECT * FROM {name}") for name in tables]
@@ -152,7 +152,7 @@ def test_a_route_is_drilled_through_every_sink_that_it_names(world: World) -> No
     assert world.kept() == before, "a drill is nothing that the gateway keeps"
 
 
-def test_who_drilled_what_stands_in_the_log(world: World) -> None:
+def test_the_log_says_who_drilled_which_sink(world: World) -> None:
     (one,) = world.documents("archive")
     said = [json.loads(line) for line in world.running.stderr().splitlines() if one["delivery_id"] in line]
     (line,) = said
@@ -160,7 +160,7 @@ def test_who_drilled_what_stands_in_the_log(world: World) -> None:
     assert line["actor"]
 
 
-def test_every_sample_can_be_drilled_as_it_would_come_now(world: World) -> None:
+def test_every_sample_can_be_drilled_with_the_present_time(world: World) -> None:
     (one,) = world.documents("erp", "--event", "counterfeit")
     (request,) = [request for request in world.receiver.requests if request.headers.get("webhook-id") == one["delivery_id"]]
     assert request.headers["x-gateway-milestone"] == "counterfeit"
@@ -169,7 +169,7 @@ def test_every_sample_can_be_drilled_as_it_would_come_now(world: World) -> None:
     assert json.loads(request.body)["sr_uuid"] != json.loads(other.body)["sr_uuid"], "it is nobody's service request"
 
 
-def test_a_person_reads_a_line_for_each_sink_and_what_came_back(world: World) -> None:
+def test_a_person_reads_a_line_for_each_sink_with_its_answer(world: World) -> None:
     result = world.drill("--route", "with a hole")
     delivered, failed = result.out.splitlines()
     assert (result.status, result.err) == (1, "")
@@ -186,7 +186,7 @@ def test_a_person_reads_a_line_for_each_sink_and_what_came_back(world: World) ->
         (503, {"Retry-After": "7"}, "defer", "unavailable"),
     ],
 )
-def test_what_was_answered_is_told_and_ends_with_1(
+def test_a_failed_drill_shows_the_answer_and_ends_with_1(
     world: World, status: int, headers: dict[str, str], outcome: str, reason: str
 ) -> None:
     world.receiver.always = (status, headers)
@@ -197,7 +197,7 @@ def test_what_was_answered_is_told_and_ends_with_1(
     assert world.kept() == before
 
 
-def test_what_slack_will_never_take_is_rejected_and_its_url_stays_secret(world: World) -> None:
+def test_a_message_that_slack_never_takes_is_rejected_and_the_url_stays_secret(world: World) -> None:
     world.receiver.always = (404, {})
     result = world.drill("fraud_desk")
     assert result.status == 1
@@ -250,7 +250,7 @@ async def test_a_drill_that_fails_opens_no_breaker_and_takes_no_slot(world: Worl
         ([""], "is a variable not set"),
     ],
 )
-def test_what_is_not_there_is_a_usage_error_with_a_suggestion(world: World, arguments: list[str], said: str) -> None:
+def test_an_unknown_sink_or_route_is_a_usage_error_with_a_suggestion(world: World, arguments: list[str], said: str) -> None:
     result = world.drill(*arguments)
     assert (result.status, result.out) == (2, "")
     assert said in result.err
@@ -267,7 +267,7 @@ def test_what_is_not_there_is_a_usage_error_with_a_suggestion(world: World, argu
         (b'{"sink": "archiv"}', 404, 'no sink "archiv"'),
     ],
 )
-async def test_a_script_that_asks_for_what_is_not_there_is_told_so(world: World, document: bytes, status: int, said: str) -> None:
+async def test_the_api_names_an_unknown_sink_or_route(world: World, document: bytes, status: int, said: str) -> None:
     before = world.kept()
     answer = await exchange(world.running.addresses["admin"], request_bytes(document, path="/api/drill"))
     assert answer.status == status
@@ -280,13 +280,13 @@ async def test_a_page_in_a_browser_can_not_drill(world: World) -> None:
     assert (await exchange(world.running.addresses["admin"], raw)).status == 403
 
 
-def test_a_route_to_nobody_can_not_be_drilled(world: World) -> None:
+def test_a_route_without_sinks_can_not_be_drilled(world: World) -> None:
     result = world.drill("--route", "route 4")
     assert result.status == 1
     assert 'the route "route 4" names no sink' in result.err
 
 
-def test_without_a_gateway_it_ends_with_69(tmp_path: Path) -> None:
+def test_it_ends_with_69_if_no_gateway_answers(tmp_path: Path) -> None:
     result = command("drill", "archive", "--admin", f"127.0.0.1:{free_port()}", cwd=tmp_path)
     assert result.status == 69
 

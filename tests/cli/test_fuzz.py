@@ -1,4 +1,4 @@
-"""Whatever is typed, each command ends with an exit code of the contract, says why in a line, and shows no traceback."""
+"""Any input ends a command with a documented exit code and a line that says why, and never with a traceback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.cli.running import CONFIG, environment
 from tests.cli.serving import serving
 
 CODES = {0, 1, 2, 65, 69, 70, 73, 74, 78} - {70}
-"""docs/reference.md, "Command line", without the one of a bug."""
+"""docs/reference.md, "Exit codes", without the one for a bug."""
 VALUES = (
     *("", " ", "-", "-1", "-50", "0", "1", "99999999999999999999", "9" * 5000, "1e999", "nan", "0x10", "1.5"),
     *("0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "2026-02-30T00:00:00Z", "2h", "100000w", "-2h"),
@@ -65,6 +65,7 @@ LISTS = ("--id", "--sr", "--since", "--until", "--sink", "--limit", "--lines", "
 
 
 def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the names of each command and its app."""
     for name in app:
         if name.startswith("-") or name in ("serve", "demo"):
             continue
@@ -88,7 +89,7 @@ REQUIRED = {
 
 
 def calls(folder: Path) -> list[list[str]]:
-    """Every value for every argument and option of every command, one at a time."""
+    """Return calls that try every value for every argument and option of every command, one at a time."""
     found = []
     for name, command in commands():
         for argument in command.assemble_argument_collection():
@@ -138,7 +139,7 @@ def results(place: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_every_exit_code_is_one_of_the_contract(results: list[dict[str, Any]]) -> None:
+def test_every_exit_code_is_a_documented_one(results: list[dict[str, Any]]) -> None:
     assert len(results) > 1000
     wrong = [(one["call"], one["status"], one["err"][-300:]) for one in results if one["status"] not in CODES]
     assert not wrong, f"{len(wrong)}: " + "\n".join(map(str, wrong[:40]))
@@ -149,7 +150,7 @@ def test_no_traceback_is_shown(results: list[dict[str, Any]]) -> None:
     assert not wrong, f"{len(wrong)}: " + "\n".join(map(str, wrong[:20]))
 
 
-def test_what_failed_says_why_on_stderr(results: list[dict[str, Any]]) -> None:
+def test_a_failed_command_says_why_on_stderr(results: list[dict[str, Any]]) -> None:
     silent = [one["call"] for one in results if one["status"] not in (0, 1) and not one["err"].strip() and not one["out"].strip()]
     assert not silent, silent[:20]
 

@@ -1,4 +1,4 @@
-"""`gateway init`: what it writes is good, runs as it is, and takes no file away."""
+"""`gateway init` writes a configuration that is good and runs unchanged, and overwrites no file."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ BODY = next(PAYLOADS.glob("*.json")).read_bytes()
 
 
 def written(folder: Path) -> str:
-    """What `gateway init` writes into an empty folder."""
+    """Run `gateway init` in an empty folder, and return the configuration that it writes."""
     result = gateway("init", cwd=folder)
     assert (result.status, result.err) == (0, "")
     return (folder / "gateway.toml").read_text(encoding="utf-8")
 
 
 def everything(text: str) -> str:
-    """With every block in force."""
+    """Uncomment every block."""
     return re.sub(r"^# (?=\[|[a-z_]+ = )", "", text, flags=re.MULTILINE)
 
 
-def test_what_it_writes_is_good_without_a_warning_and_passes_its_own_tests(tmp_path: Path) -> None:
+def test_the_configuration_has_no_warning_and_passes_its_own_tests(tmp_path: Path) -> None:
     written(tmp_path)
     check = gateway("check", "--no-secrets", "--strict", cwd=tmp_path)
     assert (check.status, check.err) == (0, "")
@@ -42,7 +42,7 @@ def test_what_it_writes_is_good_without_a_warning_and_passes_its_own_tests(tmp_p
     assert "1 passed, 0 failed" in test.out
 
 
-def test_so_it_is_with_every_block_in_force(tmp_path: Path) -> None:
+def test_it_has_no_warning_with_every_block_uncommented(tmp_path: Path) -> None:
     text = written(tmp_path)
     (tmp_path / "gateway.toml").write_text(everything(text), encoding="utf-8")
     check = gateway("check", "--no-secrets", "--strict", cwd=tmp_path)
@@ -111,12 +111,12 @@ def test_the_schema_alone_leaves_the_configuration_alone(tmp_path: Path) -> None
     assert (tmp_path / "gateway.schema.json").read_bytes() == FILE.read_bytes()
 
 
-def test_a_folder_that_is_not_there_is_an_error_of_the_disk(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error_of_the_disk(tmp_path: Path) -> None:
     result = gateway("init", "nowhere/gateway.toml", cwd=tmp_path)
     assert (result.status, result.out) == (74, "")
     assert "nowhere/gateway.toml can't be written: No such file or directory" in result.err
 
 
-def test_the_help_says_what_becomes_of_a_configuration_that_is_there() -> None:
+def test_the_help_says_what_happens_to_an_existing_configuration() -> None:
     told = " ".join(gateway("init", "--help").out.replace("│", " ").split())
     assert "Overwrite an existing configuration; otherwise that is exit code 2." in told

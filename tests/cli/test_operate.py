@@ -19,7 +19,7 @@ from tests.support.waiting import until
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    """Two dead deliveries and one that was made, to one sink that works again."""
+    """Two dead deliveries and a delivered one, to a sink that works again."""
     with Receiver() as receiver:
         receiver.script.extend([(500, {}), (500, {})])
         more = 'retry = ["0s"]\nbreaker = { failures = 100 }'
@@ -89,7 +89,7 @@ def test_deliveries_are_listed_by_state_sink_and_id(bench: Bench) -> None:
     assert bench.run("deliveries", "--since", "soon").status == 2
 
 
-def test_a_replay_says_the_count_first_and_does_nothing_without_a_yes(bench: Bench) -> None:
+def test_a_replay_counts_first_and_does_nothing_without_a_yes(bench: Bench) -> None:
     refused = bench.run("replay", "sr-aa")
     assert refused.status == 2 and "2" in refused.out and "--yes" in refused.err
     dry = bench.run("replay", "sr-aa", "--dry-run")
@@ -105,7 +105,7 @@ def test_a_replay_says_the_count_first_and_does_nothing_without_a_yes(bench: Ben
     assert nothing.status == 0 and nothing.document() == replayed(0, 0)
 
 
-def test_a_discard_ends_what_is_dead_and_asks_first(bench: Bench) -> None:
+def test_a_discard_asks_first_and_ends_dead_deliveries(bench: Bench) -> None:
     assert bench.run("discard", "--state", "dead").status == 2
     assert bench.run("discard", "--sink", "erp", "--dry-run", "--json").document() == {
         "count": 2,
@@ -126,13 +126,13 @@ def test_a_discard_ends_what_is_dead_and_asks_first(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["replay", "--yes"], ["discard", "--yes"], ["replay", "--unrouted", "--quarantined"]])
-def test_what_is_meant_has_to_be_named(bench: Bench, arguments: list[str]) -> None:
+def test_an_act_without_a_selection_is_refused(bench: Bench, arguments: list[str]) -> None:
     assert bench.run(*arguments).status == 2
     assert bench.states() == ["dead", "dead", "delivered"]
 
 
 @pytest.mark.parametrize("act", ["replay", "discard"])
-def test_an_id_of_no_message_is_told_and_nothing_is_done_for_the_others(bench: Bench, act: str) -> None:
+def test_an_unknown_id_is_named_and_nothing_is_done_for_the_others(bench: Bench, act: str) -> None:
     alone = bench.run(act, "BAG-9", "--yes")
     assert (alone.status, alone.out, alone.err) == (1, "", 'gateway: no message has the id "BAG-9"\n')
     among = bench.run(act, "BAG-1", "BAG-9", "BAG-8", "--yes", "--json")
@@ -142,18 +142,18 @@ def test_an_id_of_no_message_is_told_and_nothing_is_done_for_the_others(bench: B
     assert bench.run("messages", "--id", "").status == 2
 
 
-def test_a_message_that_an_act_does_not_mean_is_known_all_the_same(bench: Bench) -> None:
+def test_a_known_message_without_a_matching_delivery_is_not_an_error(bench: Bench) -> None:
     told = bench.run("discard", "BAG-3", "--yes")
     assert (told.status, told.out, told.err) == (0, "0 deliveries to discard\n", "")
 
 
 def test_an_empty_id_ends_nothing(bench: Bench) -> None:
-    """`gateway discard "$ID" --yes`, and the variable is not set."""
+    """Such as `gateway discard "$ID" --yes` with an unset variable."""
     bench.run("discard", "", "--yes")
     assert bench.states() == ["dead", "dead", "delivered"]
 
 
-def test_pause_and_resume_say_what_they_did_and_what_was_so_already(bench: Bench) -> None:
+def test_pause_and_resume_say_whether_they_changed_anything(bench: Bench) -> None:
     said = [bench.run(act, "erp").out.strip() for act in ("pause", "pause", "resume", "resume")]
     assert said == ["erp is paused", "erp is paused already", "erp is running", "erp is running already"]
     to_it = (["replay", "--sink", "epr", "--yes"], ["replay", "--state", "dead", "--sink", "epr"], ["discard", "--sink", "epr"])
@@ -172,11 +172,11 @@ def test_a_gateway_that_does_not_run_is_69_with_a_hint(folder: Path, free_port: 
     assert result.status == 69 and "gateway serve" in result.err and "Traceback" not in result.err
 
 
-def test_an_admin_address_that_is_none_is_a_mistake_of_the_caller(folder: Path) -> None:
+def test_a_malformed_admin_address_is_a_usage_error(folder: Path) -> None:
     assert command("messages", "--admin", "nonsense", cwd=folder).status == 2
 
 
-def test_the_listener_for_webhooks_is_told_from_that_for_commands(bench: Bench) -> None:
+def test_the_address_of_the_webhook_listener_is_recognized_as_the_wrong_one(bench: Bench) -> None:
     host, port = bench.running.addresses["webhooks"]  # type: ignore[misc]
     for arguments in (["status"], ["messages"], ["pause", "erp"], ["replay", "BAG-1", "--yes"], ["reload"]):
         result = command(*arguments, "--admin", f"{host}:{port}", cwd=bench.running.folder)
@@ -185,12 +185,12 @@ def test_the_listener_for_webhooks_is_told_from_that_for_commands(bench: Bench) 
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["messages"], ["discard", "x", "--yes"]])
-def test_an_empty_admin_address_is_no_other_gateway(folder: Path, arguments: list[str]) -> None:
+def test_an_empty_admin_address_is_not_the_default_address(folder: Path, arguments: list[str]) -> None:
     result = command(*arguments, "--admin", "", cwd=folder)
     assert (result.status, result.err) == (2, "gateway: error: --admin is empty: is a shell variable not set?\n")
 
 
-def test_what_a_sender_sent_is_printed_as_it_came(bench: Bench) -> None:
+def test_the_text_of_a_sender_is_printed_as_it_came(bench: Bench) -> None:
     references = ["SHOP:100:BLK", "[bold]x[/bold]", ":warning: [red]", "[/]", "\\[b]", "[link=http://x.example]a[/link]"]
     bench.post(*((f"sr-:100:-{number}", f"msg_:100:_{number}", text) for number, text in enumerate(references)))
     for arguments in (["messages"], ["deliveries"], ["tail", "-n", "100"]):

@@ -1,4 +1,4 @@
-"""`gateway reload`: what it says first, what it asks, and how it finds the gateway beside a file that is no TOML."""
+"""`gateway reload`: its diff, its question, and how it finds the gateway beside a file that is not TOML."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Bench:
     def __init__(self, running: Running, admin: str) -> None:
         self.running = running
         self.admin = admin
-        """The table, with an address that the command can read."""
+        """The admin table, with an address that the command can read."""
 
     def write(self, toml: str) -> None:
         self.running.write_config(self.admin + toml)
@@ -48,7 +48,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Bench]:
-    """A gateway that runs by a file that has changed since: a sink more."""
+    """A running gateway whose file has gained a sink since its start."""
     admin = f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n'
     with Running(tmp_path, admin + ARCHIVE + ROUTE) as running:
         bench = Bench(running, admin)
@@ -56,7 +56,7 @@ def bench(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Bench]:
         yield bench
 
 
-def test_diff_says_what_would_change_and_on_a_pipe_ends_there(bench: Bench) -> None:
+def test_diff_shows_the_changes_and_ends_there_on_a_pipe(bench: Bench) -> None:
     result = bench.run("--diff")
     assert (result.status, result.err) == (0, "")
     assert result.out.splitlines()[0] == "  added [sinks.spare]" and "[[routes]]" in result.out
@@ -92,7 +92,7 @@ def test_json_is_one_document(bench: Bench, options: list[str], status: str, rel
 
 
 @pytest.mark.parametrize("order", ["before", "after"])
-def test_a_file_that_is_no_toml_is_refused_by_the_gateway_that_its_admin_table_names(bench: Bench, order: str) -> None:
+def test_a_file_that_is_not_toml_is_refused_by_the_gateway_that_its_admin_table_names(bench: Bench, order: str) -> None:
     broken = '[sinks.erp]\ntype = "http\n'
     bench.running.config.write_text(bench.admin + broken if order == "before" else f"{broken}\n{bench.admin}")
     result = bench.run()
@@ -101,14 +101,14 @@ def test_a_file_that_is_no_toml_is_refused_by_the_gateway_that_its_admin_table_n
     assert len(bench.running.audit("config.refused")) == 1, "it was the gateway that found it"
 
 
-def test_warnings_of_the_new_file_are_said(bench: Bench) -> None:
+def test_warnings_of_the_new_file_are_shown(bench: Bench) -> None:
     bench.write(ARCHIVE + SPARE + ROUTE)
     result = bench.run()
     assert result.status == 0 and "warning: [sinks.spare]: no route names this sink" in result.err and bench.reloads == 1
 
 
 @pytest.mark.parametrize("text", ["", "[sinks.erp]\ntype =\n"], ids=["good", "broken"])
-def test_without_a_gateway_it_is_69(tmp_path: Path, free_port: Callable[[], int], text: str) -> None:
+def test_it_is_69_if_no_gateway_answers(tmp_path: Path, free_port: Callable[[], int], text: str) -> None:
     (tmp_path / "gateway.toml").write_text(f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n{text}')
     result = command("reload", cwd=tmp_path)
     assert (result.status, result.out) == (69, "") and "gateway serve" in result.err and "Traceback" not in result.err
@@ -125,21 +125,21 @@ def test_without_a_gateway_it_is_69(tmp_path: Path, free_port: Callable[[], int]
         ('admin.listen = ["127.0.0.1:1"]\n[sinks.erp', 78, "is not TOML"),
     ],
 )
-def test_a_gateway_is_not_looked_for_at_an_address_that_nobody_wrote(tmp_path: Path, text: str, status: int, said: str) -> None:
-    """At the default address, another one of this host may answer."""
+def test_a_broken_admin_table_does_not_mean_the_default_address(tmp_path: Path, text: str, status: int, said: str) -> None:
+    """Another gateway of this host may listen at the default address."""
     (tmp_path / "gateway.toml").write_text(text)
     result = command("reload", cwd=tmp_path)
     assert result.status == status and said in result.err and "Traceback" not in result.err
 
 
-def test_a_file_that_nobody_may_read_is_78(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_78(tmp_path: Path) -> None:
     (tmp_path / "gateway.toml").mkdir()
     result = command("reload", "--config", "gateway.toml", cwd=tmp_path)
     assert result.status == 78 and "Traceback" not in result.err
 
 
 def test_a_file_that_the_gateway_does_not_read_is_refused(bench: Bench) -> None:
-    """Else it would seem that nothing in it would change."""
+    """Otherwise it would look as if the file brought no changes."""
     other = bench.running.folder / "other.toml"
     other.write_text((bench.running.folder / "gateway.toml").read_text() + "# another file\n")
     for options in ([], ["--diff"]):
@@ -159,7 +159,7 @@ path = "events.jsonl"
 
 @pytest.fixture
 def waiting(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[tuple[Bench, Receiver]]:
-    """A gateway with two queued deliveries for each of three sinks, which are paused."""
+    """A gateway with three paused sinks and two queued deliveries for each."""
     admin = f'[admin]\nlisten = ["127.0.0.1:{free_port()}"]\n'
     with Receiver() as server:
         running = Running(tmp_path, admin + http_sink(server, "erp") + http_sink(server, "old") + ARCHIVE + TO_ALL)
@@ -180,7 +180,7 @@ async def _two_events(running: Running) -> None:
     await until(lambda: running.rows("SELECT queued FROM counters ORDER BY sink") == [(2,), (2,), (2,)])
 
 
-def test_a_sink_that_changes_its_destination_or_leaves_says_what_happens_to_its_queued_deliveries(
+def test_the_diff_says_what_happens_to_queued_deliveries_if_a_sink_moves_or_leaves(
     waiting: tuple[Bench, Receiver],
 ) -> None:
     bench, server = waiting
@@ -209,7 +209,7 @@ def test_a_sink_that_changes_its_destination_or_leaves_says_what_happens_to_its_
 
 
 @pytest.mark.parametrize("change", ['timeout = "11s"', "concurrency = 3", 'headers = { "x-tenant" = "acme" }'])
-def test_another_setting_of_a_sink_moves_no_delivery(waiting: tuple[Bench, Receiver], change: str) -> None:
+def test_a_setting_that_is_not_the_destination_moves_no_delivery(waiting: tuple[Bench, Receiver], change: str) -> None:
     bench, server = waiting
     bench.write(http_sink(server, "erp", change) + http_sink(server, "old") + ARCHIVE + TO_ALL)
     assert bench.run("--json", "--diff").document()["deliveries"] == []

@@ -1,4 +1,4 @@
-"""A backup made under load is put in the place of the database: what is there then, what comes twice, what has to be resent."""
+"""A backup made under load replaces the database: which messages remain, arrive twice, or have to be resent."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tests.support.webhooks import event, new_id, signed
 
 KEEP = "mkdir before && mv gateway.db before/ && { mv gateway.db-wal before/ 2>/dev/null; rm -f gateway.db-shm; }"
 PUT = "install -m 600 backup.db gateway.db"
-"""The steps between the stop and the start; where the command is root's, with `-o` and `-g` of the gateway's user."""
+"""The steps between the stop and the start. As root, `install` also needs `-o` and `-g` with the gateway's user."""
 
 
 class World:
-    """Messages of three times: delivered before the backup, kept waiting through it, and come after it."""
+    """Messages of three kinds: delivered before the backup, waiting during the backup, and received after it."""
 
     def __init__(self, running: Running, receiver: Receiver) -> None:
         self.running, self.receiver = running, receiver
         self.bodies: dict[str, bytes] = {}
         self.ids: dict[str, str] = {}
-        """Of the gateway, by the sender's."""
+        """The gateway's ids, by sender id."""
 
     async def post(self, *, sender: str | None = None) -> tuple[str, str]:
         sender = sender or new_id()
@@ -57,7 +57,7 @@ class World:
         return {bytes(sender).decode() for (sender,) in self.running.rows("SELECT sender_id FROM messages")}
 
     def delivered(self) -> Counter[str]:
-        """Requests by the idempotency key of a message of ours."""
+        """Count the requests of each delivery, by the gateway's message id."""
         return Counter(request.headers["idempotency-key"] for request in self.receiver.requests)
 
     def keys(self, senders: set[str]) -> set[str]:
@@ -72,7 +72,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("end", ["a stop", "a crash"])
-async def test_a_restore_brings_back_what_was_there_and_delivers_what_was_owed_then(world: World, end: str) -> None:
+async def test_a_restore_brings_the_messages_of_the_backup_back_and_delivers_its_queued_deliveries(
+    world: World, end: str
+) -> None:
     running, receiver = world.running, world.receiver
     before = await world.some(10)
     await until(lambda: len(running.audit("delivery.delivered")) == 10)

@@ -26,11 +26,11 @@ def test_a_sample_shows_its_milestone_each_route_and_the_sinks(folder: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["authentic", "needs_resubmission_ja"])
-def test_an_event_that_no_route_takes_is_called_unrouted(name: str, folder: Path) -> None:
+def test_an_event_without_a_route_is_called_unrouted(name: str, folder: Path) -> None:
     assert gateway("route", name, cwd=folder).out.endswith("-> nobody: unrouted\n")
 
 
-def test_an_event_that_goes_to_nobody_on_purpose_is_not(folder: Path) -> None:
+def test_an_event_whose_route_has_no_sinks_is_not_called_unrouted(folder: Path) -> None:
     assert gateway("route", "cancelled", cwd=folder).out.endswith("-> nobody, on purpose\n")
 
 
@@ -55,13 +55,13 @@ def test_set_before_the_event_works_the_same(folder: Path) -> None:
     assert after.document()["sinks"] == ["archive"]
 
 
-def test_set_of_null_takes_a_field_away(folder: Path) -> None:
+def test_set_to_null_removes_a_field(folder: Path) -> None:
     failed = gateway("route", "authentic", "--set", "reference_id=null", "--json", cwd=folder).document()["routes"][1]["failed"]
     assert failed["actual"] is None
 
 
 @pytest.mark.parametrize("value", ["NaN", "-Infinity"])
-def test_set_of_what_is_not_json_is_text(value: str, folder: Path) -> None:
+def test_set_takes_a_value_that_is_not_json_as_text(value: str, folder: Path) -> None:
     document = gateway("route", "authentic", "--set", f"reference_id={value}", "--json", cwd=folder).document()
     assert document["routes"][1]["failed"]["actual"] == value
 
@@ -75,12 +75,12 @@ def test_set_without_a_path_and_a_value_is_a_usage_error(assignment: str, folder
 
 
 @pytest.mark.parametrize("expected", ["fraud_desk,archive", " archive , fraud_desk "])
-def test_expect_is_a_set_and_ends_with_0_where_it_is_exact(expected: str, folder: Path) -> None:
+def test_expect_is_a_set_and_ends_with_0_if_it_is_exact(expected: str, folder: Path) -> None:
     assert gateway("route", "counterfeit", "--expect", expected, cwd=folder).status == 0
 
 
 @pytest.mark.parametrize("expected", ["archive", "archive,fraud_desk,erp", ""])
-def test_expect_ends_with_1_where_it_differs_and_says_what_was_expected(expected: str, folder: Path) -> None:
+def test_expect_ends_with_1_if_it_differs_and_shows_the_expected_sinks(expected: str, folder: Path) -> None:
     result = gateway("route", "counterfeit", "--expect", expected, cwd=folder)
     assert result.status == 1
     assert result.out.splitlines()[-1].startswith("expected ")
@@ -95,18 +95,18 @@ def test_expect_says_which_sinks_are_missing_and_which_are_too_many(folder: Path
 
 
 @pytest.mark.parametrize("name", ["cancelled", "authentic"])
-def test_expect_nothing_is_met_by_nobody(name: str, folder: Path) -> None:
+def test_an_empty_expect_means_no_sink(name: str, folder: Path) -> None:
     assert gateway("route", name, "--expect", "", cwd=folder).status == 0
 
 
-def test_expect_counts_under_json_too_and_the_document_stays_one(folder: Path) -> None:
+def test_expect_works_with_json_too_and_prints_one_document(folder: Path) -> None:
     result = gateway("route", "counterfeit", "--expect", "erp", "--json", cwd=folder)
     assert result.status == 1
     assert result.document()["sinks"] == ["fraud_desk", "archive"]
     assert "erp is missing" in result.err
 
 
-def test_json_has_exactly_the_keys_of_the_contract(folder: Path) -> None:
+def test_json_has_exactly_the_documented_keys(folder: Path) -> None:
     document = gateway("route", "counterfeit", "--json", cwd=folder).document()
     assert list(document) == ["sinks", "milestone", "identity", "routes"]
     assert document["sinks"] == ["fraud_desk", "archive"]
@@ -149,7 +149,7 @@ def test_an_unknown_source_is_a_usage_error_that_names_the_known_ones(folder: Pa
 
 
 @pytest.mark.parametrize("body", [b"", b"[1]", b"\xff\xfe", b'{"a": NaN}', b"[" * 100_000])
-def test_what_would_be_quarantined_is_said_to_be(body: bytes, folder: Path) -> None:
+def test_an_event_that_would_be_quarantined_is_a_usage_error(body: bytes, folder: Path) -> None:
     (folder / "body").write_bytes(body)
     result = gateway("route", "body", cwd=folder)
     assert (result.status, result.out) == (2, "")
@@ -158,7 +158,7 @@ def test_what_would_be_quarantined_is_said_to_be(body: bytes, folder: Path) -> N
 
 
 @pytest.mark.parametrize("body", [b"[1]", b"\xff", b"[" * 100_000])
-def test_set_on_what_is_no_object_is_a_usage_error(body: bytes, folder: Path) -> None:
+def test_set_on_an_event_that_is_not_an_object_is_a_usage_error(body: bytes, folder: Path) -> None:
     (folder / "body").write_bytes(body)
     result = gateway("route", "body", "--set", "a=1", cwd=folder)
     assert (result.status, result.out) == (2, "")
@@ -184,7 +184,7 @@ def test_an_event_of_any_depth_is_explained(depth: int, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["event_type", "reference_id"])
-def test_nothing_of_an_event_can_draw_on_the_terminal(field: str, folder: Path) -> None:
+def test_the_text_of_an_event_can_not_draw_on_the_terminal(field: str, folder: Path) -> None:
     hostile = "\x1b[31mred \x1b]0;title\x07 \x9b31m \u202egnp.exe two\nlines \x7f"
     (folder / "event.json").write_text(json.dumps({"event_type": "a", "reference_id": "b"} | {field: hostile}))
     result = gateway("route", "event.json", cwd=folder)

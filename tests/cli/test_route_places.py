@@ -1,4 +1,4 @@
-"""`gateway route`: each route with its line, and each condition that failed with its place, in whatever file it stands."""
+"""`gateway route` shows the file and line of each route, and the place of each condition that failed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Rules(Struct, frozen=True):
         return failed
 
     def meant(self, route: str, *arguments: str) -> str:
-        """The text of the file from the character on that a failure names, to the end of its line."""
+        """Return the text that a failure points at, to the end of its line."""
         failed = self.failed(route, *arguments)
         line: str = Path(failed["file"]).read_text(encoding="utf-8").splitlines()[failed["line"] - 1]
         return line[failed["column"] - 1 :]
@@ -76,7 +76,7 @@ def test_the_tree_shows_every_route_in_the_order_of_the_files_with_its_file_and_
     assert end == "-> archive"
 
 
-def test_the_columns_of_the_tree_are_aligned_by_the_width_that_a_terminal_gives_them(rules: Rules) -> None:
+def test_the_columns_of_the_tree_are_aligned_by_display_width(rules: Rules) -> None:
     rules.write(route("偽造品の判定", 'match = { milestone = "draft" }') + route("a", 'match = { milestone = "draft" }'))
     _, first, second, _ = gateway("route", "counterfeit", cwd=rules.folder).out.splitlines()
     assert cell_len(first[: first.index("gateway.toml")]) == cell_len(second[: second.index("gateway.toml")])
@@ -89,7 +89,7 @@ def test_an_absent_field_is_called_absent(rules: Rules) -> None:
     assert rules.failed("priced")["actual"] is None
 
 
-def test_a_long_value_is_cut_for_people_and_whole_for_programs(rules: Rules) -> None:
+def test_a_long_value_is_cut_for_people_and_complete_for_programs(rules: Rules) -> None:
     rules.write(route("bags", 'match = { reference_id = { prefix = "BAG-" } }'))
     (rules.folder / "long.json").write_text(f'{{"reference_id": "{"x" * 5000}"}}')
     assert max(len(line) for line in gateway("route", "long.json", cwd=rules.folder).out.splitlines()) < 600
@@ -140,7 +140,7 @@ def test_it_is_found_in_a_table_of_its_own_and_in_a_list_of_them(rules: Rules) -
     assert rules.meant("b") == 'primary = "QC" }', "the second pattern comes nearer: one of its conditions holds"
 
 
-def test_an_array_that_no_element_of_fits_is_pointed_at_as_a_whole(rules: Rules) -> None:
+def test_an_array_without_a_matching_element_is_pointed_at_as_a_whole(rules: Rules) -> None:
     rules.write(route("blurry", 'match = { "sides.reason" = "BLURRY" }') + route("back", 'match = { sides = { side = "Back" } }'))
     for name, meant in (("blurry", '"sides.reason" = "BLURRY" }'), ("back", 'sides = { side = "Back" } }')):
         failed = rules.failed(name, "needs_resubmission_ja")
@@ -149,7 +149,7 @@ def test_an_array_that_no_element_of_fits_is_pointed_at_as_a_whole(rules: Rules)
         assert rules.meant(name, "needs_resubmission_ja") == meant
 
 
-def test_of_several_patterns_the_nearest_is_shown_and_of_equally_near_ones_the_first(rules: Rules) -> None:
+def test_the_nearest_of_several_patterns_is_shown_or_the_first_of_equally_near_ones(rules: Rules) -> None:
     near = (
         'match = [{ milestone = "draft" }, { event_type = "state_change", state = { primary = "COMPLETE", supplement = "x" } }]'
     )
@@ -159,7 +159,7 @@ def test_of_several_patterns_the_nearest_is_shown_and_of_equally_near_ones_the_f
     assert rules.meant("same").startswith('milestone = "draft" }, {')
 
 
-def test_of_unless_the_pattern_that_matched_is_shown(rules: Rules) -> None:
+def test_unless_shows_the_pattern_that_matched(rules: Rules) -> None:
     rules.write(
         route("one", 'unless = { reference_id = { prefix = "ITEM" } }')
         + route("two", 'unless = [{ milestone = "draft" }, { milestone = ["偽", "counterfeit"] }]')
@@ -173,14 +173,14 @@ def test_of_unless_the_pattern_that_matched_is_shown(rules: Rules) -> None:
     assert (failed["path"], failed["actual"]) == ("unless", {"milestone": "counterfeit"})
 
 
-def test_of_source_the_wanted_and_the_given_one_are_shown(rules: Rules) -> None:
+def test_source_shows_the_wanted_and_the_given_one(rules: Rules) -> None:
     rules.write(route("own", 'source = "gateway"'))
     failed = rules.failed("own")
     assert (failed["path"], failed["expected"], failed["actual"]) == ("source", ["gateway"], "legitmark")
     assert rules.meant("own") == 'source = "gateway"'
 
 
-def test_of_final_the_route_that_stood_in_the_way_is_named_and_its_word_pointed_at_in_its_own_file(rules: Rules) -> None:
+def test_a_final_route_that_stopped_this_one_is_named_and_pointed_at_in_its_own_file(rules: Rules) -> None:
     rules.write(route("一", 'match = { milestone = "draft" }', "final = true") + route("二", "final = true"), later=route("late"))
     out = gateway("route", "counterfeit", cwd=rules.folder).out
     assert 'final: "二" before it is final, and matched  gateway.toml:18:1' in out
@@ -189,7 +189,7 @@ def test_of_final_the_route_that_stood_in_the_way_is_named_and_its_word_pointed_
     assert rules.meant("late") == "final = true"
 
 
-def test_of_fallback_the_route_that_matched_is_named(rules: Rules) -> None:
+def test_a_fallback_names_the_route_that_matched(rules: Rules) -> None:
     rules.write(route("rest", "fallback = true") + route("all"))
     failed = rules.failed("rest")
     assert (failed["path"], failed["actual"]) == ("fallback", "all")
@@ -206,12 +206,12 @@ def test_a_field_that_is_named_like_a_key_of_a_route_is_a_field(rules: Rules) ->
 # Colour.
 
 
-def test_it_is_coloured_on_a_terminal_but_not_under_no_color_nor_in_a_pipe(folder: Path) -> None:
+def test_it_is_coloured_on_a_terminal_but_not_with_no_color_nor_in_a_pipe(folder: Path) -> None:
     assert GREEN in shown("route", "counterfeit", cwd=folder)
     assert "\x1b" not in shown("route", "counterfeit", cwd=folder, variables={"NO_COLOR": "1"})
     assert "\x1b" not in gateway("route", "counterfeit", cwd=folder).out
 
 
-def test_nothing_but_the_colour_differs_between_a_terminal_and_a_pipe(folder: Path) -> None:
+def test_only_the_colour_differs_between_a_terminal_and_a_pipe(folder: Path) -> None:
     on_a_terminal = shown("route", "counterfeit", cwd=folder, variables={"NO_COLOR": "1"}).replace("\r\n", "\n")
     assert on_a_terminal == gateway("route", "counterfeit", cwd=folder).out

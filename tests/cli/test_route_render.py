@@ -1,4 +1,4 @@
-"""`gateway route --render SINK`: exactly what that sink would be sent; nothing is sent, and no secret is read."""
+"""`gateway route --render SINK` prints exactly the bytes that the sink would get. It sends nothing, and reads no secret."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ JAPANESE = PAYLOADS / "media_rejected.ja.json"
 
 @pytest.fixture
 def sinks(folder: Path) -> Path:
-    """With a sink of each type, at addresses where nobody listens."""
+    """A configuration with a sink of each type, at addresses where no server listens."""
     text = (folder / "gateway.toml").read_text()
     (folder / "gateway.toml").write_text(text + SINKS.format(port=9), encoding="utf-8")
     return folder
@@ -87,7 +87,7 @@ class Recorder:
 
 
 def hidden(raw: bytes) -> bytes:
-    """A request with its secrets, and what is made with them, as a rendering shows them."""
+    """Return a request with stars for its secrets and signatures, as a rendering shows it."""
     for name in ("BEARER", "TENANT"):
         raw = raw.replace(SECRETS[name].encode(), b"***")
     raw = raw.replace(base64.b64encode(f"gateway:{SECRETS['PASSWORD']}".encode()), b"***")
@@ -125,7 +125,7 @@ async def test_the_slack_message_is_the_body_on_the_wire(tmp_path: Path) -> None
     assert type_of(config).preview(config, delivery, START) == recorder.raw.partition(b"\r\n\r\n")[2]
 
 
-async def test_the_mail_is_the_one_that_the_server_takes(tmp_path: Path) -> None:
+async def test_the_mail_is_the_one_that_the_server_gets(tmp_path: Path) -> None:
     async with MailServer() as server:
         config = EmailConfig(
             host="127.0.0.1",
@@ -169,7 +169,7 @@ def test_an_http_sink_shows_its_request_with_stars_for_secrets_and_the_body_byte
     assert headers["Content-Length"] == str(len(JAPANESE.read_bytes()))
 
 
-def test_without_a_secret_there_is_no_signature(sinks: Path) -> None:
+def test_a_request_without_a_secret_has_no_signature(sinks: Path) -> None:
     out = render("plain", sinks).out
     assert "webhook-id: " in out and "***" not in out
     assert "webhook-signature" not in out and "webhook-timestamp" not in out and "authorization" not in out
@@ -210,12 +210,12 @@ def test_nothing_is_sent_nor_written(sink: str, folder: Path) -> None:
     assert sorted(folder.iterdir()) == before
 
 
-def test_it_says_where_the_event_does_not_go_there_by_the_routes(sinks: Path) -> None:
+def test_it_says_so_if_the_routes_do_not_send_the_event_to_this_sink(sinks: Path) -> None:
     assert 'does not go to "erp"' in render("erp", sinks).err
     assert "does not go" not in render("archive", sinks).err
 
 
-def test_set_and_expect_count_too(sinks: Path) -> None:
+def test_set_and_expect_work_with_render_too(sinks: Path) -> None:
     result = render("archive", sinks, "authentic", "--set", "reference_id=BAG-バッグ", "--expect", "archive")
     assert (result.status, json.loads(result.out)["reference_id"]) == (0, "BAG-バッグ")
     differs = render("archive", sinks, "authentic", "--expect", "archive")
@@ -229,12 +229,12 @@ def test_an_unknown_sink_is_a_usage_error_with_a_suggestion(sinks: Path) -> None
     assert 'did you mean "archive"?' in result.err
 
 
-def test_it_is_one_or_the_other_with_json(sinks: Path) -> None:
+def test_render_and_json_can_not_be_combined(sinks: Path) -> None:
     result = render("archive", sinks, "counterfeit", "--json")
     assert (result.status, result.out) == (2, "")
 
 
-def test_on_a_terminal_nothing_of_an_event_can_draw(sinks: Path) -> None:
+def test_the_text_of_an_event_can_not_draw_on_the_terminal(sinks: Path) -> None:
     hostile = {"event_type": "a", "reference_id": "\x9b31m \u202egnp.exe", "more": "日本"}
     (sinks / "event.json").write_text(json.dumps(hostile, ensure_ascii=False), encoding="utf-8")
     for sink in ("archive", "erp", "desk"):

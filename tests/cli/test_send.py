@@ -1,4 +1,4 @@
-"""`gateway send`: signed as Legitmark signs, to the first source of the configuration."""
+"""`gateway send` signs as Legitmark does, and posts to the first source of the configuration."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Received(Struct, frozen=True):
 
 
 class Receiver:
-    """Stands where the gateway would: keeps what it is sent, and answers `status`."""
+    """A server in the gateway's place: keeps each request, and answers with `status`."""
 
     def __init__(self) -> None:
         self.status = 200
@@ -76,12 +76,12 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def running(tmp_path: Path, receiver: Receiver) -> Path:
-    """A folder whose configuration names the receiver as the gateway."""
+    """A receiver, and a folder whose configuration names it as the gateway."""
     (tmp_path / "gateway.toml").write_text(CONFIG.format(port=receiver.port))
     return tmp_path
 
 
-def test_against_nothing_it_ends_with_69_and_says_what_to_do(folder: Path) -> None:
+def test_it_ends_with_69_and_says_what_to_do_if_no_gateway_answers(folder: Path) -> None:
     result = gateway("send", "authentic", cwd=folder)
     assert (result.status, result.out) == (69, "")
     assert "no gateway answers at 127.0.0.1:" in result.err
@@ -89,7 +89,7 @@ def test_against_nothing_it_ends_with_69_and_says_what_to_do(folder: Path) -> No
     assert "Traceback" not in result.err
 
 
-def test_against_a_unix_socket_that_is_not_there_it_is_the_same(folder: Path) -> None:
+def test_a_missing_unix_socket_is_69_too(folder: Path) -> None:
     text = (folder / "gateway.toml").read_text()
     (folder / "gateway.toml").write_text(text.replace('listen = ["127.0.0.1:', 'listen = ["unix:gateway.sock", "127.0.0.1:'))
     result = gateway("send", "authentic", cwd=folder)
@@ -104,13 +104,13 @@ def test_a_url_may_end_in_the_path_of_the_source_as_the_webhook_page_has_it(fold
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8080", "localhost:8080", "ftp://localhost", "https://"])
-def test_what_is_no_url_is_a_usage_error_and_no_gateway_that_is_down(url: str, folder: Path) -> None:
+def test_a_malformed_url_is_a_usage_error(url: str, folder: Path) -> None:
     result = gateway("send", "authentic", "--url", url, cwd=folder)
     assert (result.status, result.out) == (2, "")
     assert result.err.startswith("gateway: error: --url ")
 
 
-def test_a_certificate_that_nobody_trusts_is_named_and_the_way_to_trust_it_works(folder: Path, receiver: Receiver) -> None:
+def test_an_untrusted_certificate_is_named_and_the_advice_to_trust_it_works(folder: Path, receiver: Receiver) -> None:
     authority = trustme.CA()
     receiver.speak_tls(authority.issue_cert("localhost"))
     url = f"https://localhost:{receiver.port}"
@@ -123,7 +123,7 @@ def test_a_certificate_that_nobody_trusts_is_named_and_the_way_to_trust_it_works
     assert gateway("send", "authentic", "--url", url, cwd=folder, variables=trusting).status == 0
 
 
-def test_http_where_https_is_spoken_and_the_other_way_round_are_named(folder: Path, receiver: Receiver) -> None:
+def test_http_in_place_of_https_and_the_reverse_are_named(folder: Path, receiver: Receiver) -> None:
     result = gateway("send", "authentic", "--url", f"https://127.0.0.1:{receiver.port}", cwd=folder)
     assert result.status == 69
     assert "is it http://?" in result.err
@@ -169,7 +169,7 @@ def test_set_changes_the_event(running: Path, receiver: Receiver) -> None:
     assert (event["reference_id"], event["timestamp"]) == ("BAG-1", "2026-01-01T00:00:00Z")
 
 
-def test_count_sends_so_many_that_are_no_duplicates_of_each_other(running: Path, receiver: Receiver) -> None:
+def test_count_sends_several_events_that_are_not_duplicates(running: Path, receiver: Receiver) -> None:
     result = gateway("send", "authentic", "--count", "5", cwd=running)
     assert result.status == 0
     assert len(result.out.splitlines()) == 5
@@ -204,7 +204,7 @@ def test_a_refusal_ends_with_1_and_is_shown(running: Path, receiver: Receiver) -
     ],
     ids=str,
 )
-def test_what_can_not_be_sent_is_a_usage_error_and_nothing_is_sent(
+def test_an_event_that_can_not_be_sent_is_a_usage_error(
     arguments: list[str], said: str, running: Path, receiver: Receiver
 ) -> None:
     result = gateway("send", *arguments, cwd=running)

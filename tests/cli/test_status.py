@@ -1,4 +1,4 @@
-"""`gateway status`, against gateways that are well and gateways that are not."""
+"""`gateway status`, of healthy gateways and of gateways in trouble."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def sink(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One message for six sinks: one takes it, two are down, one will have none of it, one is paused, one asks for time."""
+    """One message for six sinks: one takes it, two are down, one rejects it, one is paused, one asks to wait."""
     folder = tmp_path_factory.mktemp("trouble")
     (folder / "倉庫の台帳").mkdir()
     with Receiver() as good, Receiver() as bad, Receiver() as busy:
@@ -78,7 +78,7 @@ async def _fill(running: Running) -> None:
     await until(lambda: running.rows("SELECT queued FROM counters ORDER BY sink") == [(1,), (1,), (0,), (1,), (1,), (0,)])
 
 
-def test_show_and_deliveries_say_what_holds_a_delivery_that_waits(troubled: Running) -> None:
+def test_show_and_deliveries_say_why_a_delivery_waits(troubled: Running) -> None:
     (one,) = command("messages", "--json", "--limit", "1", "--admin", address(troubled)).out.splitlines()
     told = command("show", json.loads(one)["message_id"], "--admin", address(troubled)).out
     assert "\n  down: queued  held: breaker open  next " in told and "\n  halted: queued  held: paused  next " in told
@@ -87,7 +87,7 @@ def test_show_and_deliveries_say_what_holds_a_delivery_that_waits(troubled: Runn
     assert "held: breaker open" in held
 
 
-def test_the_screen_says_how_everything_is_and_what_needs_a_person(troubled: Running) -> None:
+def test_the_screen_shows_the_state_of_everything_and_what_needs_a_person(troubled: Running) -> None:
     result = status(troubled)
     assert (result.status, result.err) == (1, "")
     lines = result.out.splitlines()
@@ -113,13 +113,13 @@ def test_the_screen_says_how_everything_is_and_what_needs_a_person(troubled: Run
     assert "halted:" not in needs, "it was paused a moment ago"
 
 
-def test_no_line_but_a_command_is_wider_than_80_columns_and_a_pipe_gets_no_colour(troubled: Running) -> None:
+def test_only_commands_are_wider_than_80_columns_and_a_pipe_gets_no_colour(troubled: Running) -> None:
     result = status(troubled)
     assert "\x1b" not in result.out
     assert [line for line in result.out.splitlines() if cell_len(line) > 80 and not line.startswith("      gateway")] == []
 
 
-def test_a_terminal_gets_colours_unless_it_wants_none(troubled: Running) -> None:
+def test_a_terminal_gets_colours_unless_no_color_is_set(troubled: Running) -> None:
     arguments = ("status", "--admin", address(troubled))
     assert "\x1b[1;31mneeds a person:" in shown(*arguments, cwd=troubled.folder)
     assert "\x1b" not in shown(*arguments, cwd=troubled.folder, variables={"NO_COLOR": "1"})
@@ -162,8 +162,8 @@ def test_the_same_facts_are_one_document(troubled: Running) -> None:
     ]
 
 
-def test_each_command_that_it_names_is_one(troubled: Running) -> None:
-    """And does what is meant: the first of a sink with dead deliveries lists them."""
+def test_each_command_that_it_names_exists(troubled: Running) -> None:
+    """The first command for a sink with dead deliveries lists them."""
     runs = [one["run"].split() for one in status(troubled, "--json").document()["attention"]]
     assert runs[1][0] == "gateway"
     found = command(*runs[1][1:], "--admin", address(troubled), cwd=troubled.folder)
@@ -172,7 +172,7 @@ def test_each_command_that_it_names_is_one(troubled: Running) -> None:
         assert command(run[1], "--help").status == 0
 
 
-def test_a_gateway_that_is_well_needs_nobody(tmp_path: Path) -> None:
+def test_a_healthy_gateway_needs_no_person(tmp_path: Path) -> None:
     with Receiver() as receiver, Running(tmp_path, http_sink(receiver) + route("erp")) as running:
         result = status(running)
         assert (result.status, result.err) == (0, "")
@@ -180,7 +180,7 @@ def test_a_gateway_that_is_well_needs_nobody(tmp_path: Path) -> None:
         assert status(running, "--json").document()["attention"] == []
 
 
-def test_a_refused_reload_and_a_sink_that_is_missing_need_somebody_until_they_are_mended(tmp_path: Path) -> None:
+def test_a_refused_reload_and_a_missing_sink_need_a_person_until_they_are_mended(tmp_path: Path) -> None:
     with Receiver() as receiver:
         receiver.always = (500, {})
         more = 'retry = ["0s", "1h"]'
@@ -205,7 +205,7 @@ def test_a_refused_reload_and_a_sink_that_is_missing_need_somebody_until_they_ar
 
 
 def test_the_last_error_is_known_after_a_restart(tmp_path: Path) -> None:
-    """Who is called at night has often restarted it before they look."""
+    """A person who is called at night has often restarted the gateway before looking."""
     with Receiver() as receiver:
         receiver.always = (500, {})
         with Running(tmp_path, http_sink(receiver, more="reject_on = [500]") + route("erp")) as running:
@@ -217,13 +217,13 @@ def test_the_last_error_is_known_after_a_restart(tmp_path: Path) -> None:
     assert before == after and (after["reason"], after["detail"]) == ("http_status", "HTTP 500 Internal Server Error")
 
 
-def test_where_no_gateway_answers_it_says_so(folder: Path, free_port: Any) -> None:
+def test_it_says_so_if_no_gateway_answers(folder: Path, free_port: Any) -> None:
     for arguments in ([], ["--json"]):
         result = command("status", *arguments, "--admin", f"127.0.0.1:{free_port()}", cwd=folder)
         assert (result.status, result.out) == (69, "") and "gateway serve" in result.err
 
 
-def test_a_gateway_that_hangs_is_told_from_one_that_is_not_there(tmp_path: Path) -> None:
+def test_a_gateway_that_hangs_is_distinguished_from_one_that_does_not_run(tmp_path: Path) -> None:
     with Running(tmp_path, "") as running:
         assert running.process is not None
         running.process.send_signal(signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, broken or full: they end no command, and change no exit code but where stdout is lost."""
+"""Closed, broken and full standard streams end no command. Only lost output on stdout changes the exit code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLOSED = ("<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-")
 
 
 def shell(arguments: list[str], redirection: str, folder: Path) -> Result:
-    """Run a command with redirections that only a shell can make."""
+    """Run a command with a redirection that needs a shell."""
     done = subprocess.run(
         ["bash", "-c", f"{shlex.join(command(*arguments))} {redirection}"],
         cwd=folder,
@@ -53,21 +53,21 @@ def test_a_closed_stream_changes_no_exit_code(folder: Path, arguments: list[str]
 @pytest.mark.parametrize(
     ("arguments", "status"), [(["nosuch"], 2), (["messages"], 69), (["serve", "-c", "nosuch.toml"], 78)], ids=str
 )
-def test_what_can_not_be_told_on_stderr_decides_nothing(
-    folder: Path, arguments: list[str], status: int, redirection: str
-) -> None:
+def test_a_broken_stderr_changes_no_exit_code(folder: Path, arguments: list[str], status: int, redirection: str) -> None:
     assert shell(arguments, redirection, folder).status == status
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["route", "counterfeit", "--json"]], ids=str)
-def test_a_reader_who_has_seen_enough_is_no_failure(folder: Path, arguments: list[str]) -> None:
+def test_a_reader_that_has_seen_enough_is_not_a_failure(folder: Path, arguments: list[str]) -> None:
     result = shell(arguments, "| true; exit ${PIPESTATUS[0]}", folder)
     assert (result.status, result.err) == (0, "")
 
 
 @pytest.mark.parametrize("redirection", ["| true; exit ${PIPESTATUS[0]}", "> >(exit)"], ids=["pipe", "reader gone"])
 @pytest.mark.parametrize(("arguments", "status"), [(["check", "bad.toml"], 78), (["route", "counterfeit", "--expect", "x"], 1)])
-def test_a_reader_who_has_seen_enough_hides_no_failure(folder: Path, arguments: list[str], status: int, redirection: str) -> None:
+def test_a_reader_that_has_seen_enough_hides_no_failure(
+    folder: Path, arguments: list[str], status: int, redirection: str
+) -> None:
     # More than a pipe takes at once, so that the command meets the end of its reader before it is done.
     (folder / "bad.toml").write_text("".join(f"x{number} = 1\n" for number in range(4000)))
     result = shell(arguments, redirection, folder)
@@ -76,21 +76,21 @@ def test_a_reader_who_has_seen_enough_hides_no_failure(folder: Path, arguments: 
 
 @pytest.mark.parametrize("columns", ["0", "1", "-1", "x", ""])
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["db"], ["status", "--help"], ["check", "bad.toml"]], ids=str)
-def test_a_width_that_is_none_breaks_nothing(folder: Path, arguments: list[str], columns: str) -> None:
+def test_a_malformed_width_breaks_nothing(folder: Path, arguments: list[str], columns: str) -> None:
     (folder / "bad.toml").write_text("x = 1\n")
     result = gateway(*arguments, cwd=folder, variables={"COLUMNS": columns})
     assert result.status == (78 if "bad.toml" in arguments else 0)
     assert "Traceback" not in result.err
 
 
-def test_what_is_told_on_a_closed_stderr_goes_into_no_other_file(folder: Path) -> None:
+def test_text_for_a_closed_stderr_goes_into_no_other_file(folder: Path) -> None:
     result = shell(["init", "new.toml"], ">&- 2>&-", folder)
     assert result.status == 0
     assert (folder / "new.toml").read_text().startswith("#:schema")
     assert "wrote" not in (folder / "new.toml").read_text()
 
 
-def test_an_event_from_a_closed_stdin_is_no_event(folder: Path) -> None:
+def test_a_closed_stdin_is_a_usage_error(folder: Path) -> None:
     result = shell(["route", "-"], "<&-", folder)
     assert result.status == 2
     assert result.err == "gateway: error: standard input is closed: there is no event to read\n"

@@ -1,4 +1,4 @@
-"""`gateway tail` on audit logs that are written here by hand: no gateway runs."""
+"""`gateway tail` on audit logs that these tests write themselves; no gateway runs."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def line(number: int, **more: Any) -> bytes:
 
 @pytest.fixture
 def log(folder: Path) -> Path:
-    """An audit log of 30 lines, where the configuration of the folder puts it."""
+    """An audit log of 30 lines, at the path in the folder's configuration."""
     file = folder / "audit.jsonl"
     file.write_bytes(b"".join(line(number) for number in range(1, 31)))
     return file
 
 
-def test_a_file_that_somebody_is_editing_hides_nothing_of_the_log(folder: Path, log: Path) -> None:
+def test_a_configuration_that_is_being_edited_does_not_hide_the_log(folder: Path, log: Path) -> None:
     (folder / "gateway.toml").write_text((folder / "gateway.toml").read_text() + "half a li")
     result = gateway("tail", "-n", "2", cwd=folder)
     assert (result.status, result.err, ids(result.out)) == (0, "", [29, 30])
@@ -58,13 +58,13 @@ def test_the_last_20_lines_are_shown_in_their_order(log: Path) -> None:
 
 
 @pytest.mark.parametrize(("count", "shown"), [("3", [28, 29, 30]), ("100", list(range(1, 31))), ("1", [30]), ("0", [])])
-def test_n_is_how_many(count: str, shown: list[int], log: Path) -> None:
+def test_n_is_the_number_of_lines(count: str, shown: list[int], log: Path) -> None:
     result = gateway("tail", "-n", count, cwd=log.parent)
     assert result.status == 0
     assert ids(result.out) == shown
 
 
-def test_a_line_is_short_and_tells_what_a_person_asks(log: Path) -> None:
+def test_a_line_is_short_and_holds_the_facts_that_a_person_needs(log: Path) -> None:
     log.write_bytes(
         line(1, event="delivery.retrying", sink="erp", milestone="authentic", attempt=2, status=503, reason="http_status")
     )
@@ -74,7 +74,7 @@ def test_a_line_is_short_and_tells_what_a_person_asks(log: Path) -> None:
     assert not shown.startswith("{")
 
 
-def test_json_gives_the_lines_as_they_stand(log: Path) -> None:
+def test_json_prints_the_lines_as_they_are(log: Path) -> None:
     result = gateway("tail", "-n", "2", "--json", cwd=log.parent)
     assert result.out.encode() == line(29) + line(30)
 
@@ -88,7 +88,7 @@ def test_it_reads_no_secret_and_knows_the_path_of_the_configuration(log: Path) -
     assert (result.status, ids(result.out)) == (0, [30])
 
 
-def test_without_a_log_it_says_so(folder: Path) -> None:
+def test_a_missing_log_is_named(folder: Path) -> None:
     result = gateway("tail", cwd=folder)
     assert result.status != 0
     assert "audit.jsonl does not exist" in result.err
@@ -96,7 +96,7 @@ def test_without_a_log_it_says_so(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=str)
-def test_a_torn_last_line_is_left_out_until_it_is_whole(options: list[str], log: Path) -> None:
+def test_a_torn_last_line_is_left_out_until_it_is_complete(options: list[str], log: Path) -> None:
     log.write_bytes(line(1) + line(2)[:25])
     result = gateway("tail", *options, cwd=log.parent)
     assert (result.status, result.err) == (0, "")
@@ -201,7 +201,7 @@ def test_following_waits_for_a_log_that_is_not_there_yet(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("left", [b"", line(31)[:7]], ids=["to nothing", "within a line"])
-def test_following_says_so_and_goes_on_where_the_log_was_truncated(following: Following, log: Path, left: bytes) -> None:
+def test_following_reports_a_truncated_log_and_goes_on(following: Following, log: Path, left: bytes) -> None:
     following.until("id30")
     with log.open("r+b") as file:
         file.truncate(0)
@@ -212,7 +212,7 @@ def test_following_says_so_and_goes_on_where_the_log_was_truncated(following: Fo
     assert f"{log} was truncated" in following.interrupt()[1]
 
 
-def test_an_interrupt_ends_following_with_130_and_without_a_word(following: Following, log: Path) -> None:
+def test_an_interrupt_ends_following_with_130_and_no_message(following: Following, log: Path) -> None:
     following.until("id30")
     with log.open("ab") as file:
         file.write(line(31))
@@ -220,7 +220,7 @@ def test_an_interrupt_ends_following_with_130_and_without_a_word(following: Foll
     assert following.interrupt() == (130, "")
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(log: Path) -> None:
+def test_a_reader_that_has_seen_enough_is_not_an_error(log: Path) -> None:
     log.write_bytes(b"".join(line(number, detail="x" * 1000) for number in range(2000)))
     for options in ([], ["--json"]):
         process = subprocess.Popen(
@@ -239,7 +239,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(log: Path) -> None:
 
 
 def on_a_terminal(folder: Path, **variables: str) -> str:
-    """What `gateway tail -n 1` writes to a terminal."""
+    """Run `gateway tail -n 1` at a terminal, and return the text that it writes."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         command("tail", "-n", "1"),
@@ -285,7 +285,7 @@ def test_piped_output_has_no_escape_codes(arguments: list[str], log: Path) -> No
     assert "\x1b" not in result.out + result.err
 
 
-def test_lines_that_come_while_it_prints_are_not_among_the_last_ones(folder: Path, log: Path) -> None:
+def test_lines_that_are_written_meanwhile_are_left_out(folder: Path, log: Path) -> None:
     log.write_bytes(b"".join(line(number) for number in range(5000)))
     arguments = ("tail", "--json", "-n", "4000")
     with subprocess.Popen(command(*arguments), cwd=folder, env=environment(), stdout=subprocess.PIPE) as process:
@@ -299,7 +299,7 @@ def test_lines_that_come_while_it_prints_are_not_among_the_last_ones(folder: Pat
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/"])
 @pytest.mark.parametrize("option", [[], ["-f"], ["--since", "1h"]])
-def test_a_log_that_is_no_file_is_no_log(path: str, option: list[str], folder: Path) -> None:
+def test_a_log_that_is_not_a_file_is_refused(path: str, option: list[str], folder: Path) -> None:
     file = folder / "gateway.toml"
     file.write_text(f'{file.read_text()}[audit]\npath = "{path}"\n')
     result = gateway("tail", *option, cwd=folder)

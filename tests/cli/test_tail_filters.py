@@ -1,4 +1,4 @@
-"""`gateway tail --sr --sink --failed --since`, on an audit log that is written here by hand."""
+"""`gateway tail` with `--sr`, `--sink`, `--failed` and `--since`, on an audit log that these tests write themselves."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LINES: list[dict[str, Any]] = [
 
 @pytest.fixture
 def log(folder: Path) -> Path:
-    """The lines above, an hour between each and the next; the last one is new."""
+    """An audit log of the lines above, one hour apart; the last one is new."""
     file = folder / "audit.jsonl"
     times = [rfc3339(_NOW - 3600.0 * (len(_LINES) - number - 1)) for number in range(len(_LINES))]
     lines = [json.dumps({"v": 1, "time": at, "n": n, **line}) for n, (at, line) in enumerate(zip(times, _LINES, strict=True))]
@@ -67,6 +67,6 @@ def test_the_number_of_lines_counts_those_that_fit(log: Path) -> None:
     assert numbers(log, "--sink", "erp", "-n", "1") == [1]
 
 
-def test_a_time_that_is_none_is_a_mistake_of_the_caller(log: Path) -> None:
+def test_a_malformed_time_is_a_usage_error(log: Path) -> None:
     result = gateway("tail", "--since", "soon", cwd=log)
     assert result.status == 2 and "soon" in result.err

@@ -1,4 +1,4 @@
-"""`gateway tail` on a log that is long, and on the files that it was rotated into."""
+"""`gateway tail` on a long log, and on the files that it was rotated into."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HOUR = 3600.0
 
 
 def line(number: int, *, ago: float = 0.0, sr: str = "sr-0", sink: str = "erp", detail: str = "") -> bytes:
-    """Line `number`, written so many seconds ago."""
+    """Return the line with a number, as written so many seconds ago."""
     values = {"v": 1, "time": rfc3339(_NOW - ago), "event": "delivery.delivered", "n": number, "sr_uuid": sr, "sink": sink}
     return json.dumps({**values, "detail": detail}, ensure_ascii=False).encode() + b"\n"
 
@@ -52,7 +52,7 @@ def rotated(folder: Path) -> Path:
 
 @pytest.fixture
 def long(folder: Path) -> Path:
-    """A log of six MiB of one hour; the first and the last line are of a service request of their own."""
+    """A log of 6 MiB from one hour; the first and the last line have a service request of their own."""
     filling = "詳細" * 400
     middle = [line(n, ago=_HOUR - n / 2, detail=filling[: n % 800]) for n in range(1, 6000)]
     ends = [line(0, ago=_HOUR, sr="sr-rare"), line(6000, sr="sr-rare")]
@@ -97,13 +97,13 @@ def test_the_last_lines_are_those_of_the_file_wherever_its_blocks_begin(long: Pa
         (["--since", "100d"], list(range(1, 10))),
     ],
 )
-def test_what_the_log_does_not_hold_is_read_from_the_files_it_was_rotated_into(
+def test_older_lines_are_read_from_the_files_that_the_log_was_rotated_into(
     rotated: Path, arguments: list[str], expected: list[int]
 ) -> None:
     assert shown(rotated, *arguments) == expected
 
 
-def test_the_rotated_files_are_read_where_the_log_itself_is_not_there_yet(rotated: Path) -> None:
+def test_the_rotated_files_are_read_even_if_the_log_itself_is_missing(rotated: Path) -> None:
     (rotated / "audit.jsonl").unlink()
     assert shown(rotated, "-n", "4") == [3, 4, 5, 6]
 
@@ -122,7 +122,7 @@ def test_a_file_that_is_being_compressed_is_shown_once(rotated: Path) -> None:
         ("audit.jsonl.2.zst", b""),
     ],
 )
-def test_a_file_that_can_t_be_read_is_named_on_stderr_where_it_would_be_needed(rotated: Path, name: str, content: bytes) -> None:
+def test_an_unreadable_file_is_named_on_stderr_if_it_is_needed(rotated: Path, name: str, content: bytes) -> None:
     (rotated / "audit.jsonl.2.gz").unlink()
     (rotated / name).write_bytes(content)
     os.utime(rotated / name, (_NOW - 9 * _HOUR,) * 2)
@@ -135,19 +135,19 @@ def test_a_file_that_can_t_be_read_is_named_on_stderr_where_it_would_be_needed(r
 
 
 def test_a_clock_that_was_set_back_for_a_while_hides_nothing_before_it(folder: Path) -> None:
-    """However many blocks they fill."""
+    """Even if the lines with the wrong time fill several blocks."""
     lines = [line(n, ago=600, detail="x" * 1000) for n in range(1000)]
     (folder / "audit.jsonl").write_bytes(b"".join(lines) + line(1000, ago=5 * _HOUR) + line(1001))
     assert shown(folder, "--since", "1h") == [*range(1000), 1001]
 
 
-def test_fewer_lines_than_none_is_a_mistake_of_the_caller(rotated: Path) -> None:
+def test_a_negative_number_of_lines_is_a_usage_error(rotated: Path) -> None:
     result = gateway("tail", "-n", "-1", cwd=rotated)
     assert result.status == 2 and "-n" in result.err
 
 
 def test_a_log_of_any_size_takes_the_memory_of_a_block(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """24 MiB, half of them compressed."""
+    """The log has 24 MiB, half of them compressed."""
     half = b"".join(line(n, ago=60, detail="x" * 1000) for n in range(12_000))
     (folder / "audit.jsonl").write_bytes(half)
     (folder / "audit.jsonl.1.gz").write_bytes(gzip.compress(line(12_000, ago=90, sr="sr-rare") + half, 1))
@@ -164,7 +164,7 @@ def test_a_log_of_any_size_takes_the_memory_of_a_block(folder: Path, capsys: pyt
     assert size > 12 * 1024 * 1024 and peak < 8 * 1024 * 1024, f"{peak / 1024 / 1024:.1f} MiB"
 
 
-def test_following_begins_in_the_rotated_files_and_shows_across_a_rotation_only_what_fits(rotated: Path) -> None:
+def test_following_begins_in_the_rotated_files_and_keeps_its_filters_across_a_rotation(rotated: Path) -> None:
     log = rotated / "audit.jsonl"
     following = Following(rotated, "--json", "--sr", "sr-1", "--sink", "erp", "-n", "4")
     try:
@@ -184,7 +184,7 @@ def test_following_begins_in_the_rotated_files_and_shows_across_a_rotation_only_
         following.close()
 
 
-def test_following_since_an_instant_shows_what_came_since_then_and_what_comes(rotated: Path) -> None:
+def test_following_since_an_instant_shows_the_lines_since_then_and_new_ones(rotated: Path) -> None:
     following = Following(rotated, "--json", "--since", "5h")
     try:
         following.until('"n": 9')

@@ -1,4 +1,4 @@
-"""`gateway replay` and `discard` in front of a person: the question, and the bar of what takes more than one slice."""
+"""`gateway replay` and `gateway discard` at a terminal: the question, and the progress bar of a long act."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.support.waiting import until
 from tests.support.webhooks import event, signed
 
 _MANY = 450
-"""Deliveries: three slices."""
+"""Deliveries; the gateway handles them in three slices."""
 
 
 @pytest.fixture
 def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    """So many dead deliveries to a sink that still refuses all, of one reference id."""
+    """A number of dead deliveries, all of one reference id, to a sink that still refuses everything."""
     number = getattr(request, "param", 2)
     with Receiver() as receiver:
         receiver.always = (410, {})
@@ -73,7 +73,7 @@ def test_yes_as_an_option_asks_nothing(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("bench", [_MANY], indirect=True)
-def test_what_takes_several_slices_shows_how_far_it_is(bench: Bench) -> None:
+def test_an_act_of_several_slices_shows_its_progress(bench: Bench) -> None:
     replayed, seen = at_a_terminal("replay", "--state", "dead", "--admin", bench.admin, cwd=bench.running.folder, typed="y\n")
     assert replayed.out == f"{_MANY} deliveries to replay: {_MANY} dead\n{_MANY} done\n"
     bar = seen.partition("[y/N]")[2]

@@ -1,4 +1,4 @@
-"""`gateway test`: expectations beside the routes, what it says of them, and what it leaves for a CI."""
+"""`gateway test`: its verdicts on the [[tests]], and its reports for people and for CI."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AUTHENTIC = COUNTERFEIT.replace("REJECTED", "APPROVED")
 
 
 def written(folder: Path, text: str, name: str = "gateway.toml") -> Path:
-    """A configuration with more in it."""
+    """Write the folder's configuration with a text added at its end."""
     file = folder / name
     file.write_text((folder / "gateway.toml").read_text(encoding="utf-8") + text, encoding="utf-8")
     return file
@@ -28,7 +28,7 @@ def expectation(name: str, event: str, *lines: str) -> str:
 
 
 def line_of(file: Path, text: str) -> int:
-    """Of the table whose name this is."""
+    """Return the line number of the table that has this name."""
     return file.read_text(encoding="utf-8").splitlines().index(f'name = "{text}"')
 
 
@@ -38,7 +38,7 @@ def run(folder: Path, *tests: str) -> Result:
 
 
 def outcome(folder: Path, event: str, *lines: str) -> dict[str, Any]:
-    """What the document says of one test."""
+    """Run one test, and return its entry in the document."""
     written(folder, expectation("the one", event, *lines))
     (found,) = gateway("test", "--json", cwd=folder).document()["tests"]
     assert isinstance(found, dict)
@@ -48,7 +48,7 @@ def outcome(folder: Path, event: str, *lines: str) -> dict[str, Any]:
 # What is expected.
 
 
-def test_all_that_pass_end_with_0(folder: Path) -> None:
+def test_it_ends_with_0_if_all_tests_pass(folder: Path) -> None:
     result = run(
         folder,
         expectation("偽造品は担当へ", COUNTERFEIT, 'sinks = ["archive", "fraud_desk"]', 'routes = ["counterfeits"]'),
@@ -81,7 +81,7 @@ def test_all_that_pass_end_with_0(folder: Path) -> None:
         ('sinks = ["archive", "fraud_desk"]\nroutes = ["bags"]', False),
     ],
 )
-def test_sinks_and_routes_are_exact_sets_and_not_sinks_are_none_of_them(expected: str, passes: bool, folder: Path) -> None:
+def test_sinks_and_routes_are_exact_sets_and_not_sinks_excludes_sinks(expected: str, passes: bool, folder: Path) -> None:
     assert outcome(folder, COUNTERFEIT, expected)["passed"] is passes
     assert gateway("test", cwd=folder).status == (0 if passes else 1)
 
@@ -103,7 +103,7 @@ def test_sinks_and_routes_are_exact_sets_and_not_sinks_are_none_of_them(expected
         ('{ event_type = "state_change", reference_id = "鞄-1" }', '{ reference_id = "鞄-1" }', True),
     ],
 )
-def test_missing_top_level_fields_are_filled_and_a_given_table_is_taken_whole(
+def test_missing_top_level_fields_are_filled_and_a_given_table_stays_as_it_is(
     event: str, pattern: str, matches: bool, folder: Path
 ) -> None:
     written(folder, f'[[routes]]\nname = "asked"\nmatch = {pattern}\nsinks = []\n')
@@ -111,7 +111,7 @@ def test_missing_top_level_fields_are_filled_and_a_given_table_is_taken_whole(
 
 
 @pytest.mark.parametrize("event", ['{ event_type = "state_change" }', '{ event_type = "state_change", reference_id = "BAG-1" }'])
-def test_without_leaves_a_field_out_filled_or_given(event: str, folder: Path) -> None:
+def test_without_leaves_a_field_out(event: str, folder: Path) -> None:
     written(folder, '[[routes]]\nname = "no item"\nmatch = { reference_id = { exists = false } }\nsinks = ["archive"]\n')
     assert outcome(folder, event, 'without = ["reference_id"]', "sinks = []")["actual"]["routes"] == ["no item"]
 
@@ -139,7 +139,7 @@ def test_the_source_is_the_first_one_unless_it_is_named(folder: Path) -> None:
         ("{ price = inf }", "event.price: is not a number in JSON"),
     ],
 )
-def test_what_no_event_can_have_is_an_error_of_the_configuration(event: str, said: str, folder: Path) -> None:
+def test_an_impossible_event_is_an_error_of_the_configuration(event: str, said: str, folder: Path) -> None:
     result = run(folder, expectation("日付", event, "sinks = []"))
     assert (result.status, result.out) == (78, "")
     assert f'[[tests]] "日付" {said}' in result.err
@@ -148,7 +148,7 @@ def test_what_no_event_can_have_is_an_error_of_the_configuration(event: str, sai
 # What it says of those that fail.
 
 
-def test_a_failure_says_what_was_expected_what_came_and_which_rules_are_responsible(folder: Path) -> None:
+def test_a_failure_shows_expectation_result_and_the_responsible_routes(folder: Path) -> None:
     result = run(
         folder,
         '[[routes]]\nname = "記録"\nmatch = { milestone = "authentic" }\nsinks = ["archive"]\n',
@@ -181,12 +181,12 @@ def test_a_forbidden_sink_is_named_with_the_route_that_sends_there(folder: Path)
     ]
 
 
-def test_a_sink_that_no_route_names_is_said_to_be_so(folder: Path) -> None:
+def test_a_sink_that_no_route_names_is_reported(folder: Path) -> None:
     written(folder, '[sinks.spare]\ntype = "jsonl"\npath = "spare.jsonl"\n')
     assert "spare is missing: no route names it" in outcome(folder, COUNTERFEIT, 'sinks = ["spare"]')["reasons"]
 
 
-def test_one_failure_is_enough_for_1_and_the_others_are_run_too(folder: Path) -> None:
+def test_one_failure_ends_with_1_after_all_tests_have_run(folder: Path) -> None:
     result = run(
         folder,
         expectation("a", COUNTERFEIT, "sinks = []"),
@@ -200,7 +200,7 @@ def test_one_failure_is_enough_for_1_and_the_others_are_run_too(folder: Path) ->
 # The routes that no test reaches.
 
 
-def test_the_routes_that_no_test_reaches_are_named_and_change_no_exit_code(folder: Path) -> None:
+def test_routes_without_a_test_are_named_and_change_no_exit_code(folder: Path) -> None:
     result = run(folder, expectation("a", '{ reference_id = "BAG-1" }', 'routes = ["bags"]'))
     assert result.status == 0
     assert 'no test reaches "counterfeits"' in result.out
@@ -212,7 +212,7 @@ def test_a_route_counts_as_reached_by_a_test_that_fails(folder: Path) -> None:
     assert 'no test reaches "bags"' not in run(folder, expectation("a", '{ reference_id = "BAG-1" }', "sinks = []")).out
 
 
-def test_without_any_test_it_ends_with_0_and_says_so(folder: Path) -> None:
+def test_it_ends_with_0_and_says_so_if_there_is_no_test(folder: Path) -> None:
     result = gateway("test", cwd=folder)
     assert result.status == 0
     assert result.out.endswith("there is no test; write one beside the routes: [[tests]]\n")
@@ -312,7 +312,7 @@ def test_a_junit_file_that_can_not_be_written_ends_with_74(folder: Path) -> None
     assert "junit.xml can't be written: No such file or directory" in result.err
 
 
-def test_it_is_coloured_on_a_terminal_but_not_under_no_color_nor_in_a_pipe(folder: Path) -> None:
+def test_it_is_coloured_on_a_terminal_but_not_with_no_color_nor_in_a_pipe(folder: Path) -> None:
     written(folder, expectation("a", AUTHENTIC, "sinks = []") + expectation("b", COUNTERFEIT, "sinks = []"))
     seen = shown("test", cwd=folder)
     assert f"{GREEN}PASS" in seen and f"{RED}FAIL" in seen
@@ -320,7 +320,7 @@ def test_it_is_coloured_on_a_terminal_but_not_under_no_color_nor_in_a_pipe(folde
     assert "\x1b" not in gateway("test", cwd=folder).out
 
 
-def test_nothing_of_a_test_can_draw_on_the_terminal(folder: Path) -> None:
+def test_the_text_of_a_test_can_not_draw_on_the_terminal(folder: Path) -> None:
     hostile = json.dumps("\x1b[31m \u202e\u009b")[1:-1]
     out = run(
         folder, expectation(hostile, f'{{ reference_id = "BAG-{hostile}" }}', "sinks = []"), expectation("x", "{}", "sinks = []")

@@ -74,7 +74,8 @@ class Admin:
             return await self._reloaded(request)
         page = self._pages.get(request.path)
         if page is None:
-            return json_response(404, {"error": "not_found", "detail": f"there is no such page; there are {', '.join(self._pages)}"})
+            known = ", ".join(self._pages)
+            return json_response(404, {"error": "not_found", "detail": f"there is no such page; known: {known}"})
         if request.method not in ("GET", "HEAD"):
             return json_response(405, {"error": "method_not_allowed", "detail": "GET"}, {"Allow": "GET, HEAD"})
         try:
