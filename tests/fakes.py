@@ -12,7 +12,7 @@ from gateway.core.records import Owed
 from gateway.core.routing import Router
 from gateway.host.clock import Clock
 from gateway.ingest.accept import Inbox, Rules
-from gateway.ingest.own_events import Notices
+from gateway.ingest.own_events import OwnEvents
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.sinks.base import Outgoing
@@ -104,8 +104,8 @@ def notices_for(
     clock: Clock,
     rules: Rules = _NO_RULES,
     offer: Callable[[Owed, float], None] = lambda owed, due: None,
-) -> Notices:
+) -> OwnEvents:
     """The gateway's own events on a real store; without rules they reach nobody."""
     log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
     inbox = Inbox(store=store, audit=audit, rules=rules, offer=offer, metrics=Metrics(), clock=clock, log=log)
-    return Notices(inbox=inbox, clock=clock, log=log)
+    return OwnEvents(inbox=inbox, clock=clock, log=log)

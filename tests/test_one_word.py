@@ -52,6 +52,15 @@ def test_the_names_that_two_folders_share_are_needed() -> None:
         assert all((ROOT / "gateway" / folder / f"{stem}.py").is_file() for folder in folders), f"{stem} need not be named"
 
 
+def test_no_two_modules_define_a_public_class_of_the_same_name() -> None:
+    homes = defaultdict(list)
+    for file, tree in trees():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(file)
+    assert {name: files for name, files in homes.items() if len(files) > 1} == {}
+
+
 @pytest.mark.parametrize("name", LISTS)
 def test_a_list_of_words_is_spelt_out_in_one_file(name: str) -> None:
     listed, home = LISTS[name]

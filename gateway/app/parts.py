@@ -42,7 +42,7 @@ from gateway.host.environment import Environment
 from gateway.host.systemd import Systemd
 from gateway.ingest.accept import Inbox
 from gateway.ingest.disk_space import Space
-from gateway.ingest.own_events import Notices
+from gateway.ingest.own_events import OwnEvents
 from gateway.ingest.receive import Intake
 from gateway.ingest.refused_requests import RefusedRequests
 from gateway.ingest.rejections import Rejections
@@ -57,7 +57,7 @@ from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
 from gateway.store.base import Store
 from gateway.store.opening import open_store, refused_store
-from gateway.web.admin.guard import Guard
+from gateway.web.admin.guard import AdminGuard
 from gateway.web.admin.listener import Admin
 from gateway.web.server.listeners import Listeners
 from gateway.web.server.tls import Tls
@@ -158,14 +158,14 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     inbox = Inbox(
         store=store, audit=audit, rules=rules_of(config), offer=directory.offer, metrics=metrics, clock=lane_clock, log=log
     )
-    notices = Notices(inbox=inbox, clock=clock, log=log)
-    watch = SourceWatch(tell=notices.source_refused, metrics=metrics, clock=clock, log=log)
+    own_events = OwnEvents(inbox=inbox, clock=clock, log=log)
+    watch = SourceWatch(tell=own_events.source_refused, metrics=metrics, clock=clock, log=log)
     intake = Intake(
-        audit=audit, inbox=inbox, notices=notices, watch=watch, space=space, keep=refused.put, metrics=metrics, clock=clock
+        audit=audit, inbox=inbox, own_events=own_events, watch=watch, space=space, keep=refused.put, metrics=metrics, clock=clock
     )
 
     # From a claim to its settlement.
-    world = LaneWorld(store, audit, notices, metrics, lane_clock, log)
+    world = LaneWorld(store, audit, own_events, metrics, lane_clock, log)
     lanes = await Lanes.open(config, directory, world, clock)
 
     # What the passing of time makes necessary.
@@ -231,7 +231,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         clock=clock,
         log=log,
     )
-    guard = Guard(admin_hosts_of(config), token_of(config))
+    guard = AdminGuard(admin_hosts_of(config), token_of(config))
 
     # A reload goes through this list: each part, and what it takes from the configuration. Everything else needs a restart.
     follow: list[Part] = [

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from gateway.cli.client import Client, Refused, connected, segment
+from gateway.cli.client import Client, RequestRefused, connected, segment
 from gateway.cli.completion import sink_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, instant
@@ -103,7 +103,7 @@ async def _list(
         while shown < limit:
             try:
                 page = await client.get(f"/api/{what}", {**query, "after": after, "limit": min(_PAGE, limit - shown)})
-            except Refused as error:
+            except RequestRefused as error:
                 raise error.suggesting(str(query.get("sink"))) from None
             for document in page[what]:
                 if as_json:

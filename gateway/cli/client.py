@@ -32,7 +32,7 @@ _DIAL_SECONDS = 2.0
 """Seconds to connect to a gateway on this host."""
 
 
-class Refused(GatewayError):
+class RequestRefused(GatewayError):
     """The gateway refused the request; a usage error if it knows no such sink or route."""
 
     def __init__(self, answer: dict[str, Any], status: int) -> None:
@@ -97,7 +97,7 @@ class Client:
         if response.status == 401 and self._tokenless is not None:
             raise UsageError(f"the gateway asks for its token, unless you are root or its user: {self._tokenless}")
         if response.status != 200:
-            raise Refused(answer, response.status)
+            raise RequestRefused(answer, response.status)
         return answer
 
 

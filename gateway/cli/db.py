@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from gateway.cli.client import Refused, connected
+from gateway.cli.client import RequestRefused, connected
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption
 from gateway.cli.output import printable, size, to_json
@@ -156,7 +156,7 @@ async def _asked(path: str, document: dict[str, Any], config: Path | None, admin
             return nobody
         try:
             return await client.post(path, document, seconds=None)
-        except Refused as refused:
+        except RequestRefused as refused:
             refused.exit_code = _EXIT.get(str(refused.answer.get("error")), refused.exit_code)  # type: ignore[misc]
             raise
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from gateway.cli.client import Refused, actor, connected
+from gateway.cli.client import RequestRefused, actor, connected
 from gateway.cli.completion import sample_names, sink_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption
@@ -62,7 +62,7 @@ async def _drill(document: dict[str, Any], config: Path | None, admin: str | Non
         try:
             # The sinks' own timeouts end it; this command does not know them.
             answer = await client.post("/api/drill", document, seconds=None)
-        except Refused as error:
+        except RequestRefused as error:
             raise error.suggesting(document.get("sink") or document["route"]) from None
     drills: list[dict[str, Any]] = answer["drills"]
     return drills

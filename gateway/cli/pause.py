@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from gateway.cli.client import Refused, actor, connected, segment
+from gateway.cli.client import RequestRefused, actor, connected, segment
 from gateway.cli.completion import sink_names
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption
 from gateway.cli.output import to_json
@@ -46,7 +46,7 @@ async def _act(sink: str, act: Literal["pause", "resume"], as_json: bool, config
     async with connected(config, admin) as client:
         try:
             answer = await client.post(f"/api/sinks/{segment(sink)}/{act}", {"actor": actor()})
-        except Refused as error:
+        except RequestRefused as error:
             raise error.suggesting(sink) from None
     if as_json:
         print(to_json(answer))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from gateway.cli.client import Client, Refused, actor, connected
+from gateway.cli.client import Client, RequestRefused, actor, connected
 from gateway.cli.errors import complain
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption
 from gateway.cli.output import agreed, printable, to_json
@@ -49,7 +49,7 @@ async def _reload(config: Path | None, admin: str | None, *, diff: bool, yes: bo
                 if not shown["changes"] or as_json or not (yes or (sys.stdin.isatty() and agreed("Reload?"))):
                     return 0
             _say(await _ask(client, means), as_json=as_json)
-    except Refused as refused:
+    except RequestRefused as refused:
         if refused.answer.get("error") != "bad_configuration":
             raise
         if not as_json:
@@ -63,7 +63,7 @@ async def _ask(client: Client, query: dict[str, str]) -> dict[str, Any]:
     return await client.post("/-/reload", {}, query)
 
 
-def _config_error(refused: Refused) -> ConfigError:
+def _config_error(refused: RequestRefused) -> ConfigError:
     """Return the problems that the running gateway found, as an error of this process."""
     problems = msgspec.convert(refused.answer.get("problems", []), list[Problem])
     file = problems[0].file if problems else "gateway"

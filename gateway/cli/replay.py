@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from gateway.cli.client import Client, Refused, actor, connected
+from gateway.cli.client import Client, RequestRefused, actor, connected
 from gateway.cli.completion import sink_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, instant
@@ -165,7 +165,7 @@ async def _all(client: Client, what: str, act: dict[str, Any], total: int | None
         while True:
             try:
                 answer = await client.post(f"/api/{what}", {**act, "after": after})
-            except Refused as error:
+            except RequestRefused as error:
                 raise error.suggesting(str(act.get("to") or act["selection"].get("sink"))) from None
             done.update({"changed": answer["changed"], **answer["kinds"]})
             after = answer["after"]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from gateway.cli.client import Refused, actor, connected
+from gateway.cli.client import RequestRefused, actor, connected
 from gateway.cli.completion import source_names
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption
 from gateway.cli.output import printable
@@ -42,7 +42,7 @@ async def _reverify(source: str | None, as_json: bool, config: Path | None, admi
     async with connected(config, admin) as client:
         try:
             answer = await client.post("/api/reverify", {"source": source, "actor": actor()}, seconds=None)
-        except Refused as error:
+        except RequestRefused as error:
             if error.answer.get("error") == StoreError.code:
                 raise StoreError(str(error)) from None
             raise error.suggesting(source or "") from None

@@ -52,7 +52,7 @@ class RoutedPage(Struct, frozen=True):
     """The seq of the newest message of all."""
 
 
-class Gates(Struct, frozen=True):
+class GateFacts(Struct, frozen=True):
     """The gates of a lane that hold its deliveries back."""
 
     paused_by: str | None
@@ -68,7 +68,7 @@ class SinkFacts(Struct, frozen=True):
     sink: str
     oldest_due: float | None
     counts: Counts
-    gates: Gates | None
+    gates: GateFacts | None
     """It is None if the sink left the configuration."""
 
 
@@ -171,6 +171,6 @@ class Browse:
         return "breaker open" if lane.gates.breaker.is_open else None
 
 
-def _gates(lane: Lane) -> Gates:
+def _gates(lane: Lane) -> GateFacts:
     kept, breaker = lane.gates.state, lane.gates.breaker
-    return Gates(kept.paused_by, kept.paused_at, "open" if breaker.is_open else "closed", breaker.probe_at, lane.last_error)
+    return GateFacts(kept.paused_by, kept.paused_at, "open" if breaker.is_open else "closed", breaker.probe_at, lane.last_error)

@@ -27,7 +27,7 @@ from gateway.observability.throughput import Throughput
 from gateway.store.base import Surveying
 
 
-class Certificate(Protocol):
+class ShownCertificate(Protocol):
     """The TLS certificate that senders are shown."""
 
     @property
@@ -46,7 +46,7 @@ class Observer:
         audit: AuditLog,
         lanes: Mapping[str, Lane],
         space: Space,
-        certificate: Certificate | None,
+        certificate: ShownCertificate | None,
         throughput: Throughput,
         metrics: Metrics,
         reasons: Callable[[], list[str]],

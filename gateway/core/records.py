@@ -89,7 +89,7 @@ class Owed(Struct, frozen=True):
         return len(self.message.body) + BYTES_BESIDE_BODY
 
 
-class Claim(Struct, frozen=True):
+class Claimed(Struct, frozen=True):
     owed: tuple[Owed, ...]
     """The deliveries that are due, the oldest first."""
     more: bool

@@ -41,7 +41,7 @@ class Url(Struct, frozen=True):
     host: str
     """The host to resolve and dial, in lower-case ASCII (Punycode for an international name); IPv6 without brackets."""
     port: int
-    """1 to 65535. The default is the port of the scheme."""
+    """The port, from 1 to 65535. The default is the port of the scheme."""
     target: str
     """Path and query, byte for byte as written, always with a slash at its beginning (RFC 9112, section 3.2.1)."""
 

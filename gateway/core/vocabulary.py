@@ -18,7 +18,7 @@ from gateway.core.events import EVENT_TYPES, Milestone
 _KINDS = (events.StateChange, events.MediaRejected, events.InvalidateSr)
 _OF_NOTICES = ("sink", "reason", "detail", "message_id")
 """The fields that only the gateway's own events have."""
-NOTICE_TYPES = ("gateway.delivery_dead", "gateway.sink_opened", "gateway.message_quarantined", "gateway.source_refused")
+OWN_EVENT_TYPES = ("gateway.delivery_dead", "gateway.sink_opened", "gateway.message_quarantined", "gateway.source_refused")
 
 
 def _fields(kind: type[Struct], prefix: str = "") -> Iterator[str]:
@@ -48,7 +48,7 @@ FIELDS: frozenset[str] = frozenset(
 """The dotted paths of all fields that a documented event can have."""
 
 VALUES: Mapping[str, frozenset[str]] = {
-    "event_type": frozenset((*EVENT_TYPES, *NOTICE_TYPES)),
+    "event_type": frozenset((*EVENT_TYPES, *OWN_EVENT_TYPES)),
     "milestone": frozenset(milestone.value for milestone in Milestone),
     "state.primary": frozenset(primary for primary, _ in events.STATES),
     "state.supplement": frozenset(supplement for _, supplement in events.STATES if isinstance(supplement, str)),

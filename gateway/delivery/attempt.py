@@ -157,7 +157,7 @@ class Attempts:
                 # The outcome is known and must not be forgotten: the slot stays taken until the disk has it.
                 await self._clock.wait(asyncio.Event(), _TROUBLE_SECONDS)
         if transition.state == "dead" and in_time:
-            await self._world.notices.delivery_dead(owed, transition.reason or "", attempt)
+            await self._world.own_events.delivery_dead(owed, transition.reason or "", attempt)
         return in_time
 
     def _report(self, owed: Owed, transition: Transition, attempt: Attempt | None, *, in_time: bool) -> None:

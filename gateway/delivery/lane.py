@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 from gateway.core.audit_events import SinkPaused, SinkResumed
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
-from gateway.core.records import Attempt, Claim, Owed, SinkState
+from gateway.core.records import Attempt, Claimed, Owed, SinkState
 from gateway.core.retry import RetryPolicy
 from gateway.core.values import claim_of
 from gateway.delivery.attempt import Attempts, FailedAttempt, Settled
@@ -214,7 +214,7 @@ class Lane:
             return 0.0
         return None if waiting.next_due is None else max(waiting.next_due - now, 0.001)
 
-    def _claim(self, now: float, room: int) -> Awaitable[Claim]:
+    def _claim(self, now: float, room: int) -> Awaitable[Claimed]:
         # In the order of service requests nothing waits in memory, so a delivery that can't go at once need not be read.
         by_sr = self._settings.by_sr
         limit = self._settings.concurrency - len(self._in_flight) if by_sr else _CLAIM

@@ -57,6 +57,6 @@ async def report_breaker(world: LaneWorld, sink: str, change: Change, outcome: O
         world.metrics.gate(sink, "breaker", closed=opened)
     if opened:
         world.log.warning("sink.opened", sink=sink, reason=reason, detail=detail)
-        await world.notices.sink_opened(sink, reason or "", detail)
+        await world.own_events.sink_opened(sink, reason or "", detail)
     else:
         world.log.info("sink.closed", sink=sink)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from gateway.core.records import Claim, Owed
+from gateway.core.records import Claimed, Owed
 from gateway.delivery.memory import Account
 from gateway.store.base import MOST_CLAIMED_BYTES
 
@@ -69,7 +69,7 @@ class Waiting:
         self.changes += 1
         self.forget()
 
-    async def refill(self, claim: Callable[[int], Awaitable[Claim]]) -> None:
+    async def refill(self, claim: Callable[[int], Awaitable[Claimed]]) -> None:
         """Replace the deliveries in memory by a claim, which gets the bytes that it may take. Raises what the claim raises."""
         # Deliveries that are offered while the claim runs gather in memory; they may or may not be in its snapshot.
         changes = self.changes

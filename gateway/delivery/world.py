@@ -9,7 +9,7 @@ from msgspec import Struct
 from gateway.core.retry import RetryPolicy
 from gateway.delivery.memory import Memory
 from gateway.host.clock import Clock
-from gateway.ingest.own_events import Notices
+from gateway.ingest.own_events import OwnEvents
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
@@ -32,7 +32,7 @@ class LaneWorld:
 
     store: LaneStore
     audit: AuditLog
-    notices: Notices
+    own_events: OwnEvents
     metrics: Metrics
     clock: Clock
     """The clock by which deliveries are planned and grow old."""

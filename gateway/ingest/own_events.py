@@ -25,7 +25,7 @@ _PAUSE = 600.0
 """Seconds between two own events of one kind about one sink or source."""
 
 
-class Notices:
+class OwnEvents:
     """Makes own events and puts them into the inbox. No method raises: the thing that they tell about has happened."""
 
     def __init__(self, *, inbox: Inbox, clock: Clock, log: Log) -> None:

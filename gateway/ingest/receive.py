@@ -15,7 +15,7 @@ from gateway.core.signature import Key, Misfit, VerifiedMessage
 from gateway.host.clock import Clock
 from gateway.ingest.accept import Inbox
 from gateway.ingest.disk_space import Space
-from gateway.ingest.own_events import Notices
+from gateway.ingest.own_events import OwnEvents
 from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
@@ -51,7 +51,7 @@ class Intake:
         *,
         audit: AuditLog,
         inbox: Inbox,
-        notices: Notices,
+        own_events: OwnEvents,
         watch: SourceWatch,
         space: Space,
         keep: Callable[[RefusedRequest], None],
@@ -65,7 +65,7 @@ class Intake:
         self._keep = keep
         self._audit = audit
         self._inbox = inbox
-        self._notices = notices
+        self._notices = own_events
         self._watch = watch
         self._space = space
         self._metrics = metrics

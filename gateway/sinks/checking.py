@@ -15,7 +15,7 @@ from gateway.core.secrets import Secret, SecretRef
 from gateway.core.signature import Key
 from gateway.core.urls import UrlError, parse_url
 from gateway.host.certificates import order_trouble, validity
-from gateway.sinks.net.address_guard import Guard, parse_network
+from gateway.sinks.net.address_guard import AddressGuard, parse_network
 
 T = TypeVar("T")
 Keys = str | tuple[str | int, ...]
@@ -96,7 +96,7 @@ def check_reachable(key: str, host: str, networks: Sequence[str] | None, say: Sa
     """
     with suppress(ValueError):  # a name, or a network that was reported already
         ipaddress.ip_address(host)
-        if not Guard.of(networks).allows(host):
+        if not AddressGuard.of(networks).allows(host):
             wrong = "names an address that this sink may not dial: nothing can be delivered"
             hint = "allow_networks narrows what may be dialled; metadata, link-local and unspecified addresses are never dialled"
             say(key, wrong, hint, level="warning")

@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeVar
 
 from gateway.core import documents
 from gateway.core.conversation import Conversation
-from gateway.core.records import Claim, Counts, NewMessage, Owed, Settlement, SinkState, Step, Stored
+from gateway.core.records import Claimed, Counts, NewMessage, Owed, Settlement, SinkState, Step, Stored
 from gateway.core.selection import DeliveryState, Selection, Target
 
 _Result = TypeVar("_Result")
@@ -68,7 +68,7 @@ class Delivering(Trouble, Protocol):
         *,
         by_sr: bool = False,
         room: int = MOST_CLAIMED_BYTES,
-    ) -> Claim:
+    ) -> Claimed:
         """Read up to `limit` due deliveries of a sink, oldest first.
 
         Args:
@@ -121,7 +121,7 @@ class Sinks(Protocol):
         """Bring every due time of a sink beyond an instant back to that instant, a slice to a commit."""
 
 
-class Conversations(Protocol):
+class KeptConversations(Protocol):
     """The conversations of sinks: which thread of a channel belongs to which service request."""
 
     async def find_conversation(self, sink: str, channel: str, sr: str) -> Conversation | None:
@@ -381,7 +381,7 @@ class Living(Protocol):
         """
 
 
-class LaneStore(Accepting, Delivering, Sinks, Conversations, Protocol):
+class LaneStore(Accepting, Delivering, Sinks, KeptConversations, Protocol):
     """The verbs that the lanes share: deliveries, the sinks, and the conversations of sinks."""
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from gateway.core.conversation import Conversation
 from gateway.host.clock import Clock
-from gateway.store.base import Conversations
+from gateway.store.base import KeptConversations
 
 
 class SinkConversations:
     """Finds and keeps the conversations of one sink (see `gateway.sinks.base.Conversations`)."""
 
-    def __init__(self, store: Conversations, sink: str, clock: Clock) -> None:
+    def __init__(self, store: KeptConversations, sink: str, clock: Clock) -> None:
         self._store = store
         self._sink = sink
         self._clock = clock

@@ -15,7 +15,7 @@ from gateway.core.errors import ConfigError
 from gateway.core.networks import Networks
 from gateway.core.urls import parse_url
 from gateway.host.environment import Environment
-from gateway.sinks.net.address_guard import Guard
+from gateway.sinks.net.address_guard import AddressGuard
 from tests.support.webhooks import SECRET
 
 HEAD = '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK_SECRET" }]\n[[routes]]\nsinks = ["s"]\n'
@@ -263,8 +263,8 @@ def test_a_token_with_the_word_bearer_before_it_is_refused(tmp_path: Path) -> No
 
 def test_a_network_is_asked_for_by_the_address_that_it_is_compared_with(tmp_path: Path) -> None:
     for text in ("10.0.0.0/8", "::ffff:10.0.0.0/104"):
-        assert Guard.of([text]).allows("10.1.2.3") and Guard.of([text]).allows("::ffff:10.1.2.3")
-        assert not Guard.of([text]).allows("11.1.2.3")
+        assert AddressGuard.of([text]).allows("10.1.2.3") and AddressGuard.of([text]).allows("::ffff:10.1.2.3")
+        assert not AddressGuard.of([text]).allows("11.1.2.3")
         assert Networks([text]).hold("10.1.2.3") and not Networks([text]).hold("11.1.2.3")
     for key, text in (("allow_networks", "fe80::1%eth0"), ("allow_networks", "10.0.0.1/8")):
         sink = f'[sinks.s]\ntype = "http"\nurl = "https://x.example/"\n{key} = ["{text}"]\n'

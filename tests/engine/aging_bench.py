@@ -50,8 +50,8 @@ class House(Bench):
     async def open(self, give_up_after: float = 12 * HOUR) -> None:
         log = structlog.wrap_logger(self.log, processors=[structlog.processors.format_exc_info])
         self.aging = LaneClock(self.clock)
-        notices = notices_for(self.store, self.audit, self.clock)
-        world = LaneWorld(self.store, self.audit, notices, self.metrics, self.aging, log)
+        own_events = notices_for(self.store, self.audit, self.clock)
+        world = LaneWorld(self.store, self.audit, own_events, self.metrics, self.aging, log)
         gates = Gates(SinkState(), BreakerPolicy(10**6, 30.0), None, self.aging)
         settings = LaneSettings(RetryPolicy(SCHEDULE, give_up_after), 16, 30.0, False)
         self.lane = Lane("erp", self.sink, settings, gates, world)

@@ -15,7 +15,7 @@ import structlog
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError, StoreFailed
 from gateway.core.outcome import Reason, Retry
-from gateway.core.records import Accepted, Claim, Message, NewMessage, Owed, Settlement, SinkState
+from gateway.core.records import Accepted, Claimed, Message, NewMessage, Owed, Settlement, SinkState
 from gateway.core.retry import RetryPolicy
 from gateway.core.selection import Target
 from gateway.delivery.gates import Gates
@@ -80,7 +80,7 @@ class TroubledStore(SqliteStore):
 
     async def claim(
         self, sink: str, now: float, limit: int, busy: Any, *, by_sr: bool = False, room: int = MOST_CLAIMED_BYTES
-    ) -> Claim:
+    ) -> Claimed:
         if self.claims_refused > 0:
             self.claims_refused -= 1
             raise StoreError("locked")
@@ -131,8 +131,8 @@ class Bench:
     ) -> Lane:
         """A new lane on what is kept in the store, as after a restart."""
         log = structlog.wrap_logger(self.log, processors=[structlog.processors.format_exc_info])
-        notices = notices_for(self.store, self.audit, self.clock)
-        world = LaneWorld(self.store, self.audit, notices, self.metrics, self.clock, log, self.memory)
+        own_events = notices_for(self.store, self.audit, self.clock)
+        world = LaneWorld(self.store, self.audit, own_events, self.metrics, self.clock, log, self.memory)
         kept = (await self.store.sink_states()).get("erp", SinkState())
         gates = Gates(kept, BreakerPolicy(failures or self.failures, probe), rate, self.clock)
         self.lane = Lane("erp", self.sink, LaneSettings(policy, concurrency, timeout, by_sr), gates, world)

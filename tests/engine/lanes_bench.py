@@ -37,8 +37,8 @@ class House:
         self.bench = bench
         self.folder = folder
         log = structlog.wrap_logger(bench.log, processors=[])
-        notices = notices_for(bench.store, bench.audit, bench.clock)
-        world = LaneWorld(bench.store, bench.audit, notices, bench.metrics, bench.clock, log)
+        own_events = notices_for(bench.store, bench.audit, bench.clock)
+        world = LaneWorld(bench.store, bench.audit, own_events, bench.metrics, bench.clock, log)
         self.directory = Directory()
         self.lanes = Lanes(self.config(""), self.directory, world, bench.clock)
 

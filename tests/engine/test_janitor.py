@@ -260,8 +260,8 @@ async def test_the_janitor_runs_by_itself(house: House) -> None:
 def lane(house: House) -> Lane:
     """One that does nothing, though nothing holds it back."""
     log = structlog.wrap_logger(house.log, processors=[])
-    notices = notices_for(house.store, house.audit, house.clock)
-    world = LaneWorld(house.store, house.audit, notices, house.metrics, house.clock, log)
+    own_events = notices_for(house.store, house.audit, house.clock)
+    world = LaneWorld(house.store, house.audit, own_events, house.metrics, house.clock, log)
     gates = Gates(SinkState(), BreakerPolicy(3, 30.0), None, house.clock)
     lane = Lane("erp", FakeSink(), LaneSettings(RetryPolicy(), 16, 30.0), gates, world)
     house.lanes["erp"] = lane

@@ -40,8 +40,8 @@ class _Bench:
     def __init__(self, store: SqliteStore, audit: AuditLog, clock: FakeClock) -> None:
         self.store, self.audit, self.clock = store, audit, clock
         log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
-        notices = notices_for(store, audit, clock)
-        world = LaneWorld(store, audit, notices, Metrics(), clock, log)
+        own_events = notices_for(store, audit, clock)
+        world = LaneWorld(store, audit, own_events, Metrics(), clock, log)
         self.sinks = {name: FakeSink() for name in ("erp", "crm")}
         self.lanes = {
             name: Lane(

@@ -50,8 +50,8 @@ async def _listening(store: SqliteStore, audit: AuditLog) -> AsyncIterator[tuple
     intake = Intake(
         audit=audit,
         inbox=Inbox(store=store, audit=audit, rules=rules, offer=lambda owed, due: None, metrics=metrics, clock=clock, log=log),
-        notices=(notices := notices_for(store, audit, clock)),
-        watch=(watch := SourceWatch(tell=notices.source_refused, metrics=metrics, clock=clock, log=log)),
+        own_events=(own_events := notices_for(store, audit, clock)),
+        watch=(watch := SourceWatch(tell=own_events.source_refused, metrics=metrics, clock=clock, log=log)),
         space=Space(lambda: 1, 0, metrics, log),
         keep=lambda request: None,
         metrics=metrics,

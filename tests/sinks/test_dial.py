@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.sinks.net import dial
-from gateway.sinks.net.address_guard import AddressInfo, BlockedAddress, Guard, parse_network
+from gateway.sinks.net.address_guard import AddressGuard, AddressInfo, BlockedAddress, parse_network
 from gateway.sinks.net.dial import DELAY_SECONDS, Dialler, interleaved
 from tests.sinks.addresses import V4, V6, dropping, info
 
@@ -35,8 +35,8 @@ def exists(name: str) -> bool:
     return os.path.lexists(f"/proc/self/fd/{name}")
 
 
-async def peer_of(found: list[AddressInfo], guard: Guard | None = None) -> str:
-    with await Dialler(guard or Guard()).connect(found) as dialled:
+async def peer_of(found: list[AddressInfo], guard: AddressGuard | None = None) -> str:
+    with await Dialler(guard or AddressGuard()).connect(found) as dialled:
         assert dialled.getblocking() is False
         return str(dialled.getpeername()[0])
 
@@ -98,7 +98,7 @@ async def test_a_slow_address_that_answers_first_wins_over_one_that_began_later(
 async def test_addresses_that_all_drop_packets_are_given_up_together_and_leave_no_socket() -> None:
     before = open_sockets()
     with dropping("127.0.0.1") as port:
-        dialler = Dialler(Guard(), lambda host, port: [info("127.0.0.1", port)] * 3)
+        dialler = Dialler(AddressGuard(), lambda host, port: [info("127.0.0.1", port)] * 3)
         begun = time.monotonic()
         with pytest.raises(TimeoutError):
             await dialler.dial("erp.test", port, 0.6)
@@ -111,7 +111,7 @@ async def test_a_dial_that_is_cancelled_at_any_moment_leaves_no_socket() -> None
     with dropping("127.0.0.1") as port, listening("127.0.0.2", port):
         for turns in range(12):
             found = [info("127.0.0.2", port), info("127.0.0.1", port)] if turns % 2 else [info("127.0.0.1", port)]
-            dialling = asyncio.ensure_future(Dialler(Guard()).connect(found))
+            dialling = asyncio.ensure_future(Dialler(AddressGuard()).connect(found))
             for _ in range(turns // 2):
                 await asyncio.sleep(0)
             dialling.cancel()
@@ -123,7 +123,7 @@ async def test_a_dial_that_is_cancelled_at_any_moment_leaves_no_socket() -> None
 async def test_a_dial_that_is_cancelled_when_it_has_just_won_closes_what_it_won(monkeypatch: pytest.MonkeyPatch) -> None:
     before = open_sockets()
     with listening("127.0.0.1") as port:
-        dialling = asyncio.ensure_future(Dialler(Guard()).connect([info("127.0.0.1", port)]))
+        dialling = asyncio.ensure_future(Dialler(AddressGuard()).connect([info("127.0.0.1", port)]))
         answered = dial._Race._ended
 
         def ended_and_cut(race: dial._Race, dialled: socket.socket, code: int) -> None:
@@ -139,7 +139,7 @@ async def test_a_dial_that_is_cancelled_when_it_has_just_won_closes_what_it_won(
 async def test_the_error_comes_from_an_address_that_was_dialled() -> None:
     with listening("127.0.0.1") as port:
         pass
-    narrow = Guard([parse_network("127.0.0.1/32")])
+    narrow = AddressGuard([parse_network("127.0.0.1/32")])
     for found in ([info("127.0.0.1", port), info("127.0.0.2", port)], [info("127.0.0.2", port), info("127.0.0.1", port)]):
         with pytest.raises(ConnectionRefusedError):
             await Dialler(narrow).connect(found)
@@ -153,7 +153,7 @@ async def test_the_error_comes_from_an_address_that_was_dialled() -> None:
 async def test_a_blocked_address_is_never_dialled_and_does_not_cost_the_delay() -> None:
     with listening("127.0.0.1") as port, listening("127.0.0.2", port):
         begun = time.monotonic()
-        allowed = Guard([parse_network("127.0.0.2/32")])
+        allowed = AddressGuard([parse_network("127.0.0.2/32")])
         assert await peer_of([info("127.0.0.1", port), info("127.0.0.2", port)], allowed) == "127.0.0.2"
         assert time.monotonic() - begun < DELAY_SECONDS
 
@@ -166,7 +166,7 @@ async def test_an_answer_of_dns_is_used_again_until_its_addresses_fail() -> None
         asked += 1
         return [info("127.0.0.1", port)]
 
-    dialler = Dialler(Guard(), resolve)
+    dialler = Dialler(AddressGuard(), resolve)
     with listening("127.0.0.1") as port:
         for dialled in await asyncio.gather(*(dialler.dial("erp.test", port) for _ in range(5))):
             dialled.close()
@@ -186,7 +186,7 @@ async def test_a_name_without_an_address_is_looked_up_again() -> None:
             raise socket.gaierror(socket.EAI_NONAME, "no such name")
         return [info("127.0.0.1", port)]
 
-    dialler = Dialler(Guard(), resolve)
+    dialler = Dialler(AddressGuard(), resolve)
     with pytest.raises(socket.gaierror):
         await dialler.dial("erp.test", 1)
     known = True
@@ -201,7 +201,7 @@ async def test_dns_that_does_not_answer_is_a_timeout() -> None:
         release.wait(10)
         return []
 
-    dialler = Dialler(Guard(), resolve)
+    dialler = Dialler(AddressGuard(), resolve)
     for _ in range(3):
         with pytest.raises(TimeoutError):
             await dialler.dial("erp.test", 1, 0.05)

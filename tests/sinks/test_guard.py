@@ -14,7 +14,7 @@ from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.sinks import open_sink
 from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.http.config import HttpConfig
-from gateway.sinks.net.address_guard import Guard, parse_network
+from gateway.sinks.net.address_guard import AddressGuard, parse_network
 from gateway.sinks.slack.config import SlackConfig
 from tests.sinks.http_server import HttpServer
 from tests.sinks.mail_server import ScriptedSmtp
@@ -107,31 +107,31 @@ networks = st.one_of(
 
 @pytest.mark.parametrize("address", ALLOWED)
 def test_an_internal_or_public_address_may_be_dialled_by_default(address: str) -> None:
-    assert Guard().allows(address)
+    assert AddressGuard().allows(address)
 
 
 @pytest.mark.parametrize("address", BLOCKED)
 def test_a_link_local_metadata_multicast_or_unspecified_address_may_not_be_dialled(address: str) -> None:
-    assert not Guard().allows(address)
+    assert not AddressGuard().allows(address)
 
 
 @pytest.mark.parametrize("address", BLOCKED)
 def test_a_list_of_networks_that_names_a_blocked_address_does_not_open_it(address: str) -> None:
     everything = [parse_network("0.0.0.0/0"), parse_network("::/0")]
     exactly = parse_network(address.split("%")[0])
-    assert not Guard(everything).allows(address)
-    assert not Guard([exactly]).allows(address)
+    assert not AddressGuard(everything).allows(address)
+    assert not AddressGuard([exactly]).allows(address)
 
 
 @given(addresses, st.lists(networks, max_size=4))
 def test_a_list_of_networks_narrows_and_never_widens(
     address: str, allowed: list[ipaddress.IPv4Network | ipaddress.IPv6Network]
 ) -> None:
-    assert not Guard(allowed).allows(address) or Guard().allows(address)
+    assert not AddressGuard(allowed).allows(address) or AddressGuard().allows(address)
 
 
 def test_a_list_of_networks_shuts_out_every_address_beside_it() -> None:
-    guard = Guard([parse_network("10.0.0.0/8"), parse_network("fd12::/16")])
+    guard = AddressGuard([parse_network("10.0.0.0/8"), parse_network("fd12::/16")])
     assert guard.allows("10.255.0.1")
     assert guard.allows("fd12::5")
     assert guard.allows("::ffff:10.1.2.3")
@@ -145,8 +145,8 @@ def test_a_list_of_networks_shuts_out_every_address_beside_it() -> None:
 
 
 def test_an_empty_list_of_networks_allows_nothing() -> None:
-    assert not Guard([]).allows("10.0.0.1")
-    assert not Guard([]).allows("::1")
+    assert not AddressGuard([]).allows("10.0.0.1")
+    assert not AddressGuard([]).allows("::1")
 
 
 @pytest.mark.parametrize("text", ["10.0.0.1/8", "ten", "10.0.0.0/33", "example.com", ""])

@@ -18,7 +18,7 @@ from gateway.core.outcome import Delivered
 from gateway.host.clock import Clock
 from gateway.sinks import open_sink
 from gateway.sinks.http.config import HttpConfig
-from gateway.sinks.net.address_guard import Guard
+from gateway.sinks.net.address_guard import AddressGuard
 from gateway.sinks.net.http_client import Answer, Transport
 from tests.sinks.conftest import Certificates
 from tests.sinks.http_server import Heard, HttpServer, answer, read_request
@@ -204,7 +204,7 @@ async def test_a_certificate_of_a_trusted_authority_is_accepted(tmp_path: Path, 
 async def test_a_compressed_answer_is_not_unpacked() -> None:
     packed = gzip.compress(b"\0" * 1_000_000)
     async with HttpServer(answer(200, packed, content_encoding="gzip")) as server:
-        transport = Transport(Guard(), concurrency=1, timeout=PATIENCE)
+        transport = Transport(AddressGuard(), concurrency=1, timeout=PATIENCE)
         said = await transport.post(server.url, b"", {})
         await transport.aclose()
     assert isinstance(said, Answer)
@@ -221,7 +221,7 @@ async def test_an_answer_that_lies_about_its_compression_is_still_delivered(tmp_
 
 async def test_ten_megabytes_of_answer_are_read_up_to_the_limit_only() -> None:
     async with HttpServer(answer(200, b"x" * 10_000_000)) as server:
-        transport = Transport(Guard(), concurrency=1, timeout=PATIENCE)
+        transport = Transport(AddressGuard(), concurrency=1, timeout=PATIENCE)
         said = await transport.post(server.url, b"", {})
         again = await transport.post(server.url, b"", {})
         await transport.aclose()

@@ -17,7 +17,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.host.clock import Clock
 from gateway.sinks.http.config import Basic, Format, HttpConfig
-from gateway.sinks.net.address_guard import Guard
+from gateway.sinks.net.address_guard import AddressGuard
 from gateway.sinks.net.excerpt import MOST, Excerpts
 from gateway.sinks.net.http_client import Transport
 from tests.sinks.http_server import Heard, HttpServer, answer, read_request
@@ -229,7 +229,7 @@ def test_a_secret_that_an_error_page_escapes_is_seen(escape: Callable[[str], str
 
 async def test_a_transport_that_was_not_told_the_secrets_keeps_nothing() -> None:
     async with HttpServer(answer(500, b"what may be a secret")) as server:
-        transport = Transport(Guard(), concurrency=1, timeout=PATIENCE)
+        transport = Transport(AddressGuard(), concurrency=1, timeout=PATIENCE)
         found = await transport.post(server.url, b"", {})
         await transport.aclose()
     assert not isinstance(found, Retry)

@@ -26,7 +26,7 @@ from gateway.sinks.base import Found, SinkSettings
 from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.jsonl.config import JsonlConfig
-from gateway.sinks.net.address_guard import Guard
+from gateway.sinks.net.address_guard import AddressGuard
 from gateway.sinks.net.http_client import Transport
 from gateway.sinks.slack.config import SlackConfig
 from tests.sinks.conftest import Certificate, Certificates
@@ -339,7 +339,7 @@ async def test_a_probe_dials_what_the_sink_dials_and_refuses_what_the_sink_refus
     await failed(HttpConfig(url=url), tmp_path)
     by_the_probe = asked.copy()
     asked.clear()
-    transport = Transport(Guard(), 1, 5.0)
+    transport = Transport(AddressGuard(), 1, 5.0)
     try:
         assert isinstance(await transport.post(url, b"", {}), Retry)
     finally:

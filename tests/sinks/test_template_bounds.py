@@ -19,7 +19,7 @@ from gateway.host.clock import Clock
 from gateway.sinks.email.mail import TEMPLATES as MAIL
 from gateway.sinks.slack.posts import TEMPLATES as SLACK
 from gateway.sinks.text.language import Language, tell
-from gateway.sinks.text.template_language import MOST_TOKENS, Refused, bounded
+from gateway.sinks.text.template_language import MOST_TOKENS, ForbiddenTemplate, bounded
 from gateway.sinks.text.template_words import BOUNDED_FILTERS, METHODS, NATIVE_FILTERS
 from gateway.sinks.text.templates import Rendered, Template, TemplateKind, TemplateProblem, escape_slack
 from tests.fakes import FakeClock
@@ -166,7 +166,7 @@ def test_every_filter_of_this_minijinja_is_known_or_refused() -> None:
     there = set(re.findall(r'"(\w+)"', said[said.index("filters: [") : said.index("templates: [")]))
     assert there >= NATIVE_FILTERS and len(there) > 40
     for name in there - NATIVE_FILTERS - BOUNDED_FILTERS:
-        with pytest.raises(Refused, match=f'no filter "{name}"'):
+        with pytest.raises(ForbiddenTemplate, match=f'no filter "{name}"'):
             bounded(f"{{{{ x|{name} }}}}")
 
 
@@ -193,7 +193,7 @@ def test_only_expressions_that_can_grow_are_rewritten(source: str, after: str) -
 
 def test_a_tag_that_is_too_long_is_refused() -> None:
     assert bounded("{{ " + "+".join("1" * (MOST_TOKENS // 2)) + " }}")
-    with pytest.raises(Refused, match="split it"):
+    with pytest.raises(ForbiddenTemplate, match="split it"):
         bounded("\n{{ " + "+".join("1" * MOST_TOKENS) + " }}")
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from gateway.core.outcome import Defer, Delivered, Reason, Reject, Retry
-from gateway.core.records import Accepted, Claim, Owed
+from gateway.core.records import Accepted, Claimed, Owed
 from gateway.store.sqlite import claims, counting, queries
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import RETENTION, accepted, fill, looking, new, serving, settlement
 
 
-def nothing(claim: Claim, next_due: float | None = None) -> bool:
+def nothing(claim: Claimed, next_due: float | None = None) -> bool:
     return (claim.owed, claim.more, claim.next_due) == ((), False, next_due)
 
 
@@ -33,7 +33,7 @@ async def due_at(store: SqliteStore, *instants: float, sink: str = "erp") -> lis
     return [await accepted(store, new(f"{sink}_{n}_{due}", sinks=(sink,), due=START + due)) for n, due in enumerate(instants)]
 
 
-def seqs(claim: Claim) -> list[int]:
+def seqs(claim: Claimed) -> list[int]:
     return [owed.seq for owed in claim.owed]
 
 
@@ -58,7 +58,7 @@ async def test_a_claim_carries_all_that_a_lane_needs(path: Path) -> None:
         assert (more, next_due) == (False, None)
 
 
-def unpack(claim: Claim) -> tuple[tuple[Owed, ...], bool, float | None]:
+def unpack(claim: Claimed) -> tuple[tuple[Owed, ...], bool, float | None]:
     return claim.owed, claim.more, claim.next_due
 
 

@@ -21,7 +21,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from gateway.cli.audit_line import parsed, style_of
-from gateway.cli.demo.story import CONFIG, Step, story
+from gateway.cli.demo.story import CONFIG, StoryStep, story
 from gateway.cli.errors import UsageError
 from gateway.cli.log_files import followed
 from gateway.cli.output import console, printable, seen_from_here
@@ -118,7 +118,7 @@ class _Teller:
         self._sent: dict[str, bytes] = {}
         """The bodies that have to arrive at the ERP, by delivery id."""
 
-    async def tell(self, steps: list[Step]) -> bool:
+    async def tell(self, steps: list[StoryStep]) -> bool:
         """Play all steps. Return True if everything arrived as expected."""
         import aiohttp
 
@@ -162,7 +162,7 @@ class _Teller:
             self._console.print("\nThe gateway stays up; Ctrl-C ends it. An event of your own, from another terminal:\n")
         self._console.print(f"  {command} send counterfeit --config {file}\n")
 
-    async def _play(self, step: Step, session: aiohttp.ClientSession, lines: AsyncIterator[bytes]) -> bool:
+    async def _play(self, step: StoryStep, session: aiohttp.ClientSession, lines: AsyncIterator[bytes]) -> bool:
         if step.kind != "repeated":
             self._message_id = f"msg_{self._clock.new_id()}"
         self._receivers.failures_left = step.failures
@@ -185,7 +185,7 @@ class _Teller:
             self._sent |= {f"{answer['id']}-erp": body} if "erp" in step.sinks else {}
         return await self._watch(step, lines)
 
-    async def _watch(self, step: Step, lines: AsyncIterator[bytes]) -> bool:
+    async def _watch(self, step: StoryStep, lines: AsyncIterator[bytes]) -> bool:
         """Show the audit lines until the step is over. Return True if it went as expected."""
         expected = _TOLD_BY[step.kind].name
         open_sinks = set(step.sinks)
@@ -203,7 +203,7 @@ class _Teller:
                 return True
         return False
 
-    def _compare(self, steps: list[Step]) -> bool:
+    def _compare(self, steps: list[StoryStep]) -> bool:
         """Return True if each receiver has its deliveries, once each, unchanged and correctly signed."""
         owed = {sink: sum(sink in step.sinks for step in steps) for sink in self._config.sinks}
         arrived = self._receivers

@@ -76,7 +76,7 @@ sinks = ["fraud_desk"]
 """
 
 
-class Step(Struct, frozen=True):
+class StoryStep(Struct, frozen=True):
     """One event of the story."""
 
     title: str
@@ -93,7 +93,7 @@ _STEP = ("archive", "erp")
 _ASKED = ("archive", "erp", "customer_care")
 
 
-def story(clock: Clock) -> list[Step]:
+def story(clock: Clock) -> list[StoryStep]:
     """Return the steps in order, with fresh service requests, so that a second demo does not repeat the events of the first."""
     bag = {"sr_uuid": _uuid(clock), "reference_id": "バッグ-0042"}
     shoes = {"sr_uuid": _uuid(clock), "reference_id": "SNK-88213-EU42"}
@@ -107,23 +107,23 @@ def story(clock: Clock) -> list[Step]:
 
     authentic = event("authentic", bag)
     return [
-        Step("A bag: its photos are submitted", event("qc_pending", bag), _STEP),
-        Step("The photos fail the quality control", event("qc_rejected", bag), _STEP),
-        Step("Which photos, and why: in the authenticator's words", event("needs_resubmission_ja", bag), _ASKED),
-        Step("New photos: a second round is no duplicate of the first", event("qc_pending", bag), _STEP),
-        Step("They fail once more", event("qc_rejected", bag), _STEP),
-        Step("Which, and why", event("needs_resubmission", bag), _ASKED),
-        Step("The third photos pass", event("qc_approved", bag), _STEP),
-        Step("The bag is authentic", authentic, _ASKED),
-        Step("Legitmark sends that once more: it is recorded, and goes nowhere", authentic, (), kind="repeated"),
-        Step(
+        StoryStep("A bag: its photos are submitted", event("qc_pending", bag), _STEP),
+        StoryStep("The photos fail the quality control", event("qc_rejected", bag), _STEP),
+        StoryStep("Which photos, and why: in the authenticator's words", event("needs_resubmission_ja", bag), _ASKED),
+        StoryStep("New photos: a second round is no duplicate of the first", event("qc_pending", bag), _STEP),
+        StoryStep("They fail once more", event("qc_rejected", bag), _STEP),
+        StoryStep("Which, and why", event("needs_resubmission", bag), _ASKED),
+        StoryStep("The third photos pass", event("qc_approved", bag), _STEP),
+        StoryStep("The bag is authentic", authentic, _ASKED),
+        StoryStep("Legitmark sends that once more: it is recorded, and goes nowhere", authentic, (), kind="repeated"),
+        StoryStep(
             "Shoes: counterfeit. The ERP is down and fails twice; nobody else waits for it",
             event("counterfeit", shoes),
             ("archive", "erp", "customer_care", "fraud_desk"),
             failures=2,
         ),
-        Step("Somebody forges a signature: refused", event("authentic", shoes), (), kind="forged"),
-        Step("An event type that nobody knows yet: kept, and routed", event("unrecognized", bag), ("archive",)),
+        StoryStep("Somebody forges a signature: refused", event("authentic", shoes), (), kind="forged"),
+        StoryStep("An event type that nobody knows yet: kept, and routed", event("unrecognized", bag), ("archive",)),
     ]
 
 

@@ -16,7 +16,7 @@ from gateway.sinks.email.answers import failure, no_utf8, verdict
 from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.email.mail import render, template_of
 from gateway.sinks.email.smtp import Idle, greet, leave, name_recipients, say_content
-from gateway.sinks.net.address_guard import Guard
+from gateway.sinks.net.address_guard import AddressGuard
 from gateway.sinks.net.dial import Dialler
 from gateway.sinks.net.trust import of_host
 
@@ -64,7 +64,7 @@ class EmailSink:
         """
         self._config = config
         self._template = template_of(config)
-        self._dialler = Dialler(Guard.of(config.allow_networks))
+        self._dialler = Dialler(AddressGuard.of(config.allow_networks))
         self._password = opening.secret(config.password) if config.password else None
         self._tls = of_host() if config.security != "none" else None
         self.host = _host(config.host)

@@ -13,7 +13,7 @@ from gateway.sinks.base import Opening, Outgoing
 from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.http.request import render
 from gateway.sinks.net import trust
-from gateway.sinks.net.address_guard import Guard
+from gateway.sinks.net.address_guard import AddressGuard
 
 
 def tls_context(config: HttpConfig, opening: Opening) -> ssl.SSLContext | None:
@@ -47,7 +47,7 @@ class HttpSink:
             login = base64.b64encode(f"{config.basic.username}:{password}".encode()).decode()  # RFC 7617, section 2.1: UTF-8
             told += [password, login]
             self._headers["authorization"] = f"Basic {login}"
-        guard = Guard.of(config.allow_networks)
+        guard = AddressGuard.of(config.allow_networks)
         self._transport = Transport(guard, config.concurrency, config.timeout, tls=tls_context(config, opening), secrets=told)
 
     async def send(self, delivery: Outgoing) -> Outcome:

@@ -49,14 +49,14 @@ class BlockedAddress(OSError):
         super().__init__(errno.EPERM, "the address is one that this sink may not dial")
 
 
-class Guard:
+class AddressGuard:
     """Decides for one sink. `allow_networks` narrows the default: all but link-local, metadata, multicast and unspecified."""
 
     def __init__(self, allow_networks: Sequence[Network] | None = None) -> None:
         self._allowed = tuple(allow_networks) if allow_networks is not None else None
 
     @classmethod
-    def of(cls, allow_networks: Sequence[str] | None) -> Guard:
+    def of(cls, allow_networks: Sequence[str] | None) -> AddressGuard:
         """Build the guard from `allow_networks` as written. Raises ValueError if a text is not a network."""
         return cls([parse_network(text) for text in allow_networks] if allow_networks is not None else None)
 

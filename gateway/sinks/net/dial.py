@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
 from gateway.host.blocking import start_in_thread
-from gateway.sinks.net.address_guard import AddressInfo, BlockedAddress, Guard, lookup
+from gateway.sinks.net.address_guard import AddressGuard, AddressInfo, BlockedAddress, lookup
 
 CONNECT_SECONDS = 10.0
 """Seconds that resolving and connecting may take together."""
@@ -27,7 +27,7 @@ _KNOWN_SECONDS = 10.0
 class Dialler:
     """Dials for one sink."""
 
-    def __init__(self, guard: Guard, resolve: Callable[[str, int], list[AddressInfo]] = lookup) -> None:
+    def __init__(self, guard: AddressGuard, resolve: Callable[[str, int], list[AddressInfo]] = lookup) -> None:
         """Args: resolve: a function that blocks and raises socket.gaierror or UnicodeError; it runs in a thread of its own."""
         self._guard = guard
         self._resolve = resolve
@@ -80,7 +80,7 @@ class Dialler:
 class _Race:
     """Attempts at the addresses of one host. It uses callbacks and has no task that could outlive its caller."""
 
-    def __init__(self, addresses: Sequence[AddressInfo], guard: Guard) -> None:
+    def __init__(self, addresses: Sequence[AddressInfo], guard: AddressGuard) -> None:
         self._loop = asyncio.get_running_loop()
         self.won: asyncio.Future[socket.socket] = self._loop.create_future()
         self._guard = guard

@@ -22,7 +22,7 @@ from gateway import __version__
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.urls import Url, UrlError, parse_url
 from gateway.sinks.base import Deadline
-from gateway.sinks.net.address_guard import BlockedAddress, Guard, words
+from gateway.sinks.net.address_guard import AddressGuard, BlockedAddress, words
 from gateway.sinks.net.dial import Dialler
 from gateway.sinks.net.excerpt import Excerpts
 from gateway.sinks.net.http_answer import MOST_BODY, AnswerReader, NotHttpError
@@ -74,7 +74,7 @@ class Transport:
 
     def __init__(
         self,
-        guard: Guard,
+        guard: AddressGuard,
         concurrency: int,
         timeout: float,
         *,

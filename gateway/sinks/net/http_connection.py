@@ -29,7 +29,7 @@ Origin = tuple[str, int, bool]
 """Host, port, and True for TLS."""
 
 
-class Connection(asyncio.Protocol):
+class SinkConnection(asyncio.Protocol):
     """A connection that carries one request at a time."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
         self.kept_for = IDLE_SECONDS
 
     @classmethod
-    async def opened(cls, dialled: socket.socket, tls: ssl.SSLContext | None, host: str) -> Connection:
+    async def opened(cls, dialled: socket.socket, tls: ssl.SSLContext | None, host: str) -> SinkConnection:
         """Take over a connected socket, and begin TLS on it if wanted. Raises OSError, which includes ssl.SSLError."""
         try:
             _, made = await asyncio.get_running_loop().create_connection(
@@ -229,8 +229,8 @@ class Pool:
         self._dialler = dialler
         self._places = asyncio.Semaphore(most)
         self._tls = tls
-        self._idle: dict[Origin, list[Connection]] = {}
-        self._leaving: set[Connection] = set()
+        self._idle: dict[Origin, list[SinkConnection]] = {}
+        self._leaving: set[SinkConnection] = set()
         """Connections that are saying goodbye, as TLS requires."""
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
@@ -240,7 +240,7 @@ class Pool:
         """A semaphore for the connections in use: acquire it around `take` and `give_back`."""
         return self._places
 
-    async def take(self, origin: Origin) -> Connection:
+    async def take(self, origin: Origin) -> SinkConnection:
         """Return a connection without unread bytes: a kept one, or else a new one.
 
         Raises:
@@ -258,9 +258,9 @@ class Pool:
         host, port, secure = origin
         async with asyncio.timeout(CONNECT_SECONDS):
             dialled = await self._dialler.dial(host, port)
-            return await Connection.opened(dialled, self._context() if secure else None, host)
+            return await SinkConnection.opened(dialled, self._context() if secure else None, host)
 
-    def give_back(self, origin: Origin, connection: Connection) -> None:
+    def give_back(self, origin: Origin, connection: SinkConnection) -> None:
         """Keep a connection whose answer is complete and whose other side keeps it open."""
         loop = asyncio.get_running_loop()
         if self._closed or connection.kept_for <= 0:
@@ -286,7 +286,7 @@ class Pool:
             for connection in list(self._leaving):
                 connection.abort()
 
-    def _let_go(self, connection: Connection) -> None:
+    def _let_go(self, connection: SinkConnection) -> None:
         self._leaving.add(connection)
         connection.gone.add_done_callback(lambda _: self._leaving.discard(connection))
         connection.close()

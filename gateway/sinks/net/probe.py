@@ -12,7 +12,7 @@ from contextlib import suppress
 from gateway.core.urls import UrlError, parse_url
 from gateway.host.clock import Clock
 from gateway.sinks.base import Found
-from gateway.sinks.net.address_guard import AddressInfo, BlockedAddress, Guard, words
+from gateway.sinks.net.address_guard import AddressGuard, AddressInfo, BlockedAddress, words
 from gateway.sinks.net.dial import Dialler
 from gateway.sinks.net.trust import refused
 
@@ -61,7 +61,7 @@ class Way:
             explain: puts an error of the sink's own protocol into words; None if it is not one.
             late: what is missing if the time ends during the sink's own protocol, and what to do.
         """
-        self.dialler = Dialler(Guard.of(networks))
+        self.dialler = Dialler(AddressGuard.of(networks))
         self.seconds = seconds
         self.step = "name"
         """The step that is not done yet: name, connection, TLS, or the name of the sink's protocol."""
@@ -146,7 +146,7 @@ class Way:
                 return f"{self._place()}: {missing} {within}; {advice}"
 
     def _blocked(self) -> str:
-        if not any(Guard().allows(address) for address in self._addresses):
+        if not any(AddressGuard().allows(address) for address in self._addresses):
             return f"no sink may dial a link-local, metadata, multicast or unspecified address; check {self._key}"
         return f"not in allow_networks; add the network there, or check {self._key}"
 

@@ -32,7 +32,7 @@ TEMPLATES = TemplateKind(
 )
 
 
-class Words(Struct, frozen=True):
+class DeliveryWords(Struct, frozen=True):
     """One delivery in words, as the parts of the messages that tell it."""
 
     telling: Telling
@@ -52,7 +52,7 @@ class Writer:
         self._language = Language(config.locale or "en", config.timezone or "UTC")
         self._template = Template(TEMPLATES, self._language.locale, config.template)
 
-    def words(self, delivery: Outgoing) -> Words:
+    def words(self, delivery: Outgoing) -> DeliveryWords:
         telling, names = tell(delivery, self._language, self._link), labels(self._language.locale)
         rendered = self._template.render(delivery, telling)
         text = blocks.whole_entities(rendered.parts["text"])
@@ -61,8 +61,8 @@ class Writer:
         elif "text" in rendered.own:
             whole = blocks.written(text, telling, names, link=True)
             reply = blocks.written(text, telling, names, link=False)
-            return Words(telling, text, whole, reply, rendered.failed)
-        return Words(telling, text, blocks.whole(telling, names), blocks.reply(telling, names), rendered.failed)
+            return DeliveryWords(telling, text, whole, reply, rendered.failed)
+        return DeliveryWords(telling, text, blocks.whole(telling, names), blocks.reply(telling, names), rendered.failed)
 
 
 def render(delivery: Outgoing, config: SlackConfig) -> bytes:
@@ -70,17 +70,17 @@ def render(delivery: Outgoing, config: SlackConfig) -> bytes:
     return first(Writer(config).words(delivery), config.channel if config.by_token else None)
 
 
-def first(words: Words, channel: str | None) -> bytes:
+def first(words: DeliveryWords, channel: str | None) -> bytes:
     to = {} if channel is None else {"channel": channel, **_AS_WRITTEN}
     return _encoded({**to, "text": words.text, "blocks": words.whole, **_QUIET})
 
 
-def reply(words: Words, conversation: Conversation) -> bytes:
+def reply(words: DeliveryWords, conversation: Conversation) -> bytes:
     to = {"channel": conversation.channel, "thread_ts": conversation.ts, **_AS_WRITTEN}
     return _encoded({**to, "text": words.text, "blocks": words.reply, **_QUIET})
 
 
-def edit(words: Words, conversation: Conversation) -> bytes:
+def edit(words: DeliveryWords, conversation: Conversation) -> bytes:
     """Return the message that replaces the first one of a thread, or that makes a reply stand alone."""
     to = {"channel": conversation.channel, "ts": conversation.ts, **_AS_WRITTEN}
     return _encoded({**to, "text": blocks.shortened(words.text, _MOST_EDITED), "blocks": words.whole})

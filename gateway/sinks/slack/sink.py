@@ -15,10 +15,10 @@ from gateway.core.conversation import Conversation
 from gateway.core.errors import StoreError
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
 from gateway.sinks.base import Conversations, Deadline, Opening, Outgoing
-from gateway.sinks.net.address_guard import Guard
+from gateway.sinks.net.address_guard import AddressGuard
 from gateway.sinks.slack.answers import Answered, Gone, Posted, Unfit, of_api, of_auth_test, of_webhook
 from gateway.sinks.slack.config import SlackConfig
-from gateway.sinks.slack.posts import Words, Writer, edit, first, plain, reply
+from gateway.sinks.slack.posts import DeliveryWords, Writer, edit, first, plain, reply
 from gateway.sinks.text.language import Telling
 
 _HEADERS = {"content-type": "application/json; charset=utf-8"}
@@ -49,7 +49,7 @@ class SlackSink:
             assert config.token is not None, "the configuration is refused without one of the two"
             secret, self._url = opening.secret(config.token).reveal(), config.api.rstrip("/")
             self._headers = {**_HEADERS, "authorization": f"Bearer {secret}"}
-        guard = Guard.of(config.allow_networks)
+        guard = AddressGuard.of(config.allow_networks)
         self._transport = Transport(guard, config.concurrency, config.timeout, secrets=[secret], most_answer=_MOST_ANSWER)
 
     async def send(self, delivery: Outgoing) -> Outcome:
@@ -71,7 +71,7 @@ class SlackSink:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
-    async def _send(self, delivery: Outgoing, words: Words, deadline: Deadline) -> Outcome:
+    async def _send(self, delivery: Outgoing, words: DeliveryWords, deadline: Deadline) -> Outcome:
         if not self._config.by_token:
             return await self._send_to_webhook(first(words, None), deadline)
         sr = _thread_of(delivery, words.telling)
@@ -90,7 +90,7 @@ class SlackSink:
         return structs.replace(again, detail=_as_plain(said)) if isinstance(again, Delivered) else again
 
     async def _send_in_thread(
-        self, words: Words, at: float, conversations: Conversations, sr: str, deadline: Deadline
+        self, words: DeliveryWords, at: float, conversations: Conversations, sr: str, deadline: Deadline
     ) -> Outcome:
         """Edit the first message, then post the event below it.
 
@@ -123,7 +123,7 @@ class SlackSink:
         begun = Conversation(said.channel or channel, said.ts, at) if isinstance(said, Posted) else None
         return await self._settled(said, conversations, sr, begun, plainly)
 
-    async def _stand_alone(self, words: Words, said: Posted, at: float, deadline: Deadline) -> tuple[Conversation, str]:
+    async def _stand_alone(self, words: DeliveryWords, said: Posted, at: float, deadline: Deadline) -> tuple[Conversation, str]:
         """Make a reply at the root of the channel the first message of a new thread, so that it names its item.
 
         Slack puts a reply there if its parent was deleted. It answers ok, and only `message.thread_ts` is missing, which the
@@ -135,7 +135,7 @@ class SlackSink:
             return conversation, "its thread was deleted: it begins a new one"
         return conversation, "its thread was deleted: it stands alone, and does not name its item"
 
-    async def _edit(self, words: Words, conversation: Conversation, deadline: Deadline) -> Answered:
+    async def _edit(self, words: DeliveryWords, conversation: Conversation, deadline: Deadline) -> Answered:
         """Edit within a part of the time that is left: if the lane cut the attempt, a posted message would be posted again."""
         try:
             async with asyncio.timeout(deadline.spare(self._config.timeout / _EDIT_SHARE)):

@@ -141,7 +141,7 @@ class _Dates(Struct, frozen=True, forbid_unknown_fields=True):
 class Labels(Struct, frozen=True, forbid_unknown_fields=True):
     headlines: dict[str, str]
     advice: dict[str, str]
-    notices: dict[str, str]
+    own_events: dict[str, str]
     notice_advice: dict[str, str]
     facts: dict[str, str]
     words: Words
@@ -227,9 +227,9 @@ def _words(delivery: Outgoing, notice: str, said: Labels) -> tuple[str, str]:
     event = delivery.event
     if event is None:
         return said.headlines["unreadable"], said.advice["unreadable"]
-    if notice in said.notices:
+    if notice in said.own_events:
         values = {name: one_line(_text(event, name)) for name in ("sink", "message_id")}
-        return said.notices[notice], filled(said.notice_advice[notice], values)
+        return said.own_events[notice], filled(said.notice_advice[notice], values)
     kind = event.milestone.value
     if event.milestone is Milestone.UNRECOGNIZED and not one_line(event.event_type):
         return said.headlines["untyped"], said.advice[kind]

@@ -41,7 +41,7 @@ _PAIRS = {"(": ")", "[": "]", "{": "}"}
 _PATH = frozenset(("name", "."))
 
 
-class Refused(ValueError):
+class ForbiddenTemplate(ValueError):
     """A template that uses something that no template may use."""
 
     def __init__(self, line: int, wrong: str) -> None:
@@ -71,14 +71,14 @@ def bounded(source: str) -> str:
     """Return the template with bounded growth, and with its lines where they were. Raises Refused."""
     tags = _tags(source)
     if len(tags) > MOST_TAGS:
-        raise Refused(_line(source, tags[MOST_TAGS].start), f"has more than {MOST_TAGS} tags")
+        raise ForbiddenTemplate(_line(source, tags[MOST_TAGS].start), f"has more than {MOST_TAGS} tags")
     texts = _texts_of_loops(source, tags)
     parts, at = [], 0
     for tag in tags:
         try:
             inside = _rewritten(tag, texts.get(tag.start, 0))
-        except Refused as error:
-            raise Refused(_line(source, tag.start), str(error)) from None
+        except ForbiddenTemplate as error:
+            raise ForbiddenTemplate(_line(source, tag.start), str(error)) from None
         parts += [source[at : tag.start], tag.opening, inside, tag.rest]
         # The end of the tag comes after the look at the clock, because it may remove the blanks after it.
         parts += ["%}{% set _ = tick() ", tag.closing] if tag.start in texts else [tag.closing]
@@ -92,7 +92,7 @@ def _tags(source: str) -> list[_Tag]:
         if begin[0] == "{#":
             end = source.find("#}", begin.end())
             if end < 0:
-                raise Refused(_line(source, begin.start()), "syntax error: a comment that does not end")
+                raise ForbiddenTemplate(_line(source, begin.start()), "syntax error: a comment that does not end")
             at = end + 2
         else:
             found.append(_tag(source, begin.start()))
@@ -120,8 +120,10 @@ def _tag(source: str, start: int) -> _Tag:
         space = ""
         depth += (token[0] in _PAIRS) - (token[0] in _PAIRS.values()) if token.lastgroup == "sign" else 0
         if len(tokens) > MOST_TOKENS:
-            raise Refused(_line(source, start), f"a tag has more than {MOST_TOKENS} words and signs; split it")
-    raise Refused(_line(source, start), "syntax error: a tag that does not end, or a sign that the language does not have")
+            raise ForbiddenTemplate(_line(source, start), f"a tag has more than {MOST_TOKENS} words and signs; split it")
+    raise ForbiddenTemplate(
+        _line(source, start), "syntax error: a tag that does not end, or a sign that the language does not have"
+    )
 
 
 def _texts_of_loops(source: str, tags: Sequence[_Tag]) -> dict[int, int]:
@@ -148,7 +150,7 @@ def _rewritten(tag: _Tag, text: int) -> str:
         return _expression(tokens)
     word = tokens[0].text if tokens else ""
     if word not in TAGS:
-        raise Refused(0, f'a template has no "{word}"; there is {", ".join(sorted(TAGS))}')
+        raise ForbiddenTemplate(0, f'a template has no "{word}"; there is {", ".join(sorted(TAGS))}')
     head, rest = f"{tokens[0].space}{word}", tokens[1:]
     if word == "for":
         return head + _loop(rest, text)
@@ -163,11 +165,11 @@ def _rewritten(tag: _Tag, text: int) -> str:
 def _loop(rest: Sequence[_Token], text: int) -> str:
     begin = _at_top(rest, "in")
     if begin is None:
-        raise Refused(0, "syntax error: a loop is for NAME in VALUES")
+        raise ForbiddenTemplate(0, "syntax error: a loop is for NAME in VALUES")
     end = _at_top(rest, "if", begin)
     values, condition = rest[begin + 1 : end], rest[end:] if end is not None else []
     if any(token.text == "recursive" and token.kind == "name" for token in rest):
-        raise Refused(0, "a loop can't be recursive")
+        raise ForbiddenTemplate(0, "a loop can't be recursive")
     return f"{_written(rest[: begin + 1])} ({_expression(values)})|within({text}){_expression(condition)}"
 
 
@@ -224,7 +226,7 @@ def _operand(tokens: Sequence[_Token], at: int) -> tuple[str, int]:
         text += tokens[at].space + tokens[at].text
         at += 1
     if at >= len(tokens) or not _begins_operand(tokens[at]):
-        raise Refused(0, "syntax error: a value is missing")
+        raise ForbiddenTemplate(0, "syntax error: a value is missing")
     first = at
     inside, at = _group(tokens, at) if tokens[at].kind in _PAIRS else (_written(tokens[at : at + 1]), at + 1)
     holds_values = tokens[first].kind in ("[", "{") or _at_top(tokens[first + 1 : at - 1], ",") is not None
@@ -233,7 +235,7 @@ def _operand(tokens: Sequence[_Token], at: int) -> tuple[str, int]:
         kind = tokens[at].kind
         if kind in (".", "|"):
             if at + 1 >= len(tokens) or tokens[at + 1].kind not in ("name", "number"):
-                raise Refused(0, f'syntax error: a name is missing after "{kind}"')
+                raise ForbiddenTemplate(0, f'syntax error: a name is missing after "{kind}"')
             name = tokens[at + 1].text
             text += _written(tokens[at : at + 2])
             at += 2
@@ -247,7 +249,7 @@ def _operand(tokens: Sequence[_Token], at: int) -> tuple[str, int]:
             _check_call(tokens[first:at], tokens[begun - 1] if begun else None)
             inside, end = _arguments(tokens, at)
             if tokens[at - 1].text == "cycle" and end == at + 2:
-                raise Refused(0, "loop.cycle needs at least one value")
+                raise ForbiddenTemplate(0, "loop.cycle needs at least one value")
             text += inside
             if tokens[at - 1].text == "dict" and _may_grow(tokens[at:end]):
                 text = f"({text}|within)"
@@ -271,7 +273,7 @@ def _arguments(tokens: Sequence[_Token], at: int) -> tuple[str, int]:
         depth += (token.kind in _PAIRS) - (token.kind in _PAIRS.values())
         commas += depth == 1 and token.kind == ","
     if commas >= _MOST_ARGUMENTS:
-        raise Refused(0, f"a call has more than {_MOST_ARGUMENTS} values")
+        raise ForbiddenTemplate(0, f"a call has more than {_MOST_ARGUMENTS} values")
     return inside, end
 
 
@@ -288,12 +290,14 @@ def _group(tokens: Sequence[_Token], at: int) -> tuple[str, int]:
         if depth == 0:
             opening, closing = tokens[at], tokens[end]
             return f"{opening.space}{opening.text}{_expression(tokens[at + 1 : end])}{closing.space}{closing.text}", end + 1
-    raise Refused(0, f'syntax error: a "{tokens[at].text}" that is not closed')
+    raise ForbiddenTemplate(0, f'syntax error: a "{tokens[at].text}" that is not closed')
 
 
 def _check_filter(name: str) -> None:
     if name not in NATIVE_FILTERS | BOUNDED_FILTERS:
-        raise Refused(0, f'a template has no filter "{name}"; there is {", ".join(sorted(NATIVE_FILTERS | BOUNDED_FILTERS))}')
+        raise ForbiddenTemplate(
+            0, f'a template has no filter "{name}"; there is {", ".join(sorted(NATIVE_FILTERS | BOUNDED_FILTERS))}'
+        )
 
 
 def _check_call(called: Sequence[_Token], before: _Token | None) -> None:
@@ -305,16 +309,16 @@ def _check_call(called: Sequence[_Token], before: _Token | None) -> None:
     """
     name = called[-1]
     if name.kind != "name":
-        raise Refused(0, "only functions, filters and methods can be called")
+        raise ForbiddenTemplate(0, "only functions, filters and methods can be called")
     if len(called) == 1:
         if not (before is not None and before.text in ("is", "not")) and name.text not in FUNCTIONS:
-            raise Refused(0, f'a template has no function "{name.text}"; there is {", ".join(sorted(FUNCTIONS))}')
+            raise ForbiddenTemplate(0, f'a template has no function "{name.text}"; there is {", ".join(sorted(FUNCTIONS))}')
         return
     if called[-2].kind == "|":
         return
     own = _OBJECTS.get(called[0].text, METHODS) if len(called) == 3 and called[0].kind == "name" else METHODS
     if own is not None and name.text not in own:
-        raise Refused(0, f'a template has no method "{name.text}"; there is {", ".join(sorted(METHODS))}')
+        raise ForbiddenTemplate(0, f'a template has no method "{name.text}"; there is {", ".join(sorted(METHODS))}')
 
 
 def _line(source: str, at: int) -> int:

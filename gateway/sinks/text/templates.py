@@ -24,7 +24,7 @@ from gateway.host.environment import read_regular
 from gateway.sinks.base import Locale, Outgoing
 from gateway.sinks.text.language import Language, Photo, Telling, printable, tell
 from gateway.sinks.text.template_bounds import Bounds, TooMuch
-from gateway.sinks.text.template_language import Refused, bounded
+from gateway.sinks.text.template_language import ForbiddenTemplate, bounded
 
 MOST_TEXT = 8 * 1024
 """Bytes (UTF-8) of a text."""
@@ -139,7 +139,7 @@ class Template:
             raise TemplateProblem(file, _line_of("extends", self._source), "extends nothing: a block that it lacks is built in")
         try:
             bounded(self._source)
-        except Refused as error:
+        except ForbiddenTemplate as error:
             raise TemplateProblem(file, error.line, str(error)) from None
         try:
             unknown = Environment().undeclared_variables_in_str(self._source) - VARIABLES - _FUNCTIONS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection
 
-from gateway.core.records import BYTES_BESIDE_BODY, Claim, Owed
+from gateway.core.records import BYTES_BESIDE_BODY, Claimed, Owed
 from gateway.store.base import MOST_CLAIMED_BYTES
 from gateway.store.sqlite.columns import MESSAGE_COLUMNS, message_of, milliseconds
 from gateway.store.sqlite.sink_rows import away_of
@@ -48,7 +48,7 @@ def claim(
     *,
     by_sr: bool = False,
     room: int = MOST_CLAIMED_BYTES,
-) -> Claim:
+) -> Claimed:
     """Read up to `limit` due deliveries of a sink, oldest first, see `base.Delivering.claim`.
 
     Deliveries in flight are known in memory only (`busy`), so after a crash they are due again.
@@ -62,7 +62,7 @@ def claim(
         fitting = _fitting(connection, due[:limit], room)
         more = len(due) > len(fitting)
         next_due = None if more else next((due_ms / 1000 for _, due_ms in waiting[len(due) :]), None)
-        return Claim(_owed(connection, sink, fitting), more, next_due, seen_to)
+        return Claimed(_owed(connection, sink, fitting), more, next_due, seen_to)
     finally:
         connection.execute("ROLLBACK")
 

@@ -27,7 +27,7 @@ from gateway.core.documents import (
     Story,
 )
 from gateway.core.errors import StoreCorrupt, StoreFailed
-from gateway.core.records import Claim, Counts, Owed, SinkState, Step
+from gateway.core.records import Claimed, Counts, Owed, SinkState, Step
 from gateway.core.selection import DeliveryState, Selection, Target
 from gateway.store.base import MOST_CLAIMED_BYTES
 from gateway.store.sqlite import claims, conversations, counting, named_messages, paging, queries, sink_rows, unlogged
@@ -63,7 +63,7 @@ class Reading:
         *,
         by_sr: bool = False,
         room: int = MOST_CLAIMED_BYTES,
-    ) -> Claim:
+    ) -> Claimed:
         due = self.timeline.stored(now)
         claimed = await self.read(lambda connection: claims.claim(connection, sink, due, limit, busy, by_sr=by_sr, room=room))
         return self.timeline.claim(claimed)

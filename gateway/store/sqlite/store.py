@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
+from gateway.core.audit_events import DeliveryDiscarded, DeliveryReplayed
 from gateway.core.conversation import Conversation
 from gateway.core.documents import Backup, Health
 from gateway.core.errors import StoreCorrupt, StoreFailed
@@ -224,14 +225,16 @@ class SqliteStore(Reading):
         change: Callable[..., list[Target]] = operations.add_or_reopen if add else operations.reopen
         # A beginning is kept in the store's own time, and an end by the wall clock.
         change = partial(change, targets=targets, states=states, now=self.timeline.stored(now))
-        return await self.change(partial(operations.with_steps, change=change, step=_step("delivery.replayed", now, actor)), told)
+        return await self.change(
+            partial(operations.with_steps, change=change, step=_step(DeliveryReplayed.name, now, actor)), told
+        )
 
     async def discard(
         self, targets: Sequence[Target], *, now: float, actor: str, told: Callable[[list[Target]], None] | None = None
     ) -> list[Target]:
         change = partial(operations.discard, targets=targets, now=now)
         return await self.change(
-            partial(operations.with_steps, change=change, step=_step("delivery.discarded", now, actor)), told
+            partial(operations.with_steps, change=change, step=_step(DeliveryDiscarded.name, now, actor)), told
         )
 
     def back_up(self, file: Path, *, now: float, min_free: int) -> Aside[Backup]:

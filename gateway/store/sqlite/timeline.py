@@ -10,7 +10,7 @@ import sqlite3
 
 import msgspec
 
-from gateway.core.records import Claim, NewMessage, Owed, Settlement
+from gateway.core.records import Claimed, NewMessage, Owed, Settlement
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
 
@@ -62,7 +62,7 @@ class Timeline:
         transition = msgspec.structs.replace(settlement.transition, due_at=self.stored(due_at))
         return msgspec.structs.replace(settlement, transition=transition)
 
-    def claim(self, claim: Claim) -> Claim:
+    def claim(self, claim: Claimed) -> Claimed:
         """Return a claim with its instants by the wall clock of now."""
         if not self.jumped_ms:
             return claim

@@ -19,7 +19,7 @@ _SAFE_METHODS = ("GET", "HEAD")
 _PORTS = {"http": 80, "https": 443}
 
 
-class Guard:
+class AdminGuard:
     """The rules of the admin listener against strangers, and against pages that make a browser call it.
 
     A page in somebody's browser can send requests here, but it cannot choose their Host and their Origin.

@@ -19,7 +19,7 @@ from gateway.core.errors import ConfigError, GatewayError, StoreError
 from gateway.observability.metrics import Metrics
 from gateway.web.admin import inputs
 from gateway.web.admin.api import Api
-from gateway.web.admin.guard import Guard
+from gateway.web.admin.guard import AdminGuard
 from gateway.web.admin.scrape import scraped
 from gateway.web.responses import json_response
 
@@ -38,7 +38,7 @@ class Admin:
     def __init__(
         self,
         *,
-        guard: Guard,
+        guard: AdminGuard,
         browse: Browse,
         operator: Operator,
         observer: Observer,

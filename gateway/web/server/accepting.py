@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway.core.networks import UNIX
 from gateway.observability.logs import KnownReason
-from gateway.web.server.client_connection import Connection
+from gateway.web.server.client_connection import ClientConnection
 from gateway.web.server.seating import Arrival, Seating
 from gateway.web.server.tls import CLOSING_SECONDS, Tls
 
@@ -29,7 +29,7 @@ class Site(web.BaseSite):
     def __init__(
         self,
         runner: web.BaseRunner,
-        seating: Seating[Connection],
+        seating: Seating[ClientConnection],
         sockets: list[socket.socket],
         tls: Tls | None,
         backlog: int,
@@ -95,12 +95,12 @@ class Site(web.BaseSite):
         if listener.fileno() != -1:
             self._loop.add_reader(listener, self._accept, listener)
 
-    def _seat(self, accepted: socket.socket, connection: Connection) -> None:
+    def _seat(self, accepted: socket.socket, connection: ClientConnection) -> None:
         task = self._loop.create_task(self._make(accepted, connection), name="handshake")
         self._handshakes.add(task)
         task.add_done_callback(self._handshakes.discard)
 
-    async def _make(self, accepted: socket.socket, connection: Connection) -> None:
+    async def _make(self, accepted: socket.socket, connection: ClientConnection) -> None:
         done = False
         try:
             if self._tls is None:

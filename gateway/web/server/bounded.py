@@ -11,7 +11,7 @@ from aiohttp import http_parser, web
 
 from gateway.core.errors import ListenError
 from gateway.core.networks import network_of
-from gateway.web.server.client_connection import Connection
+from gateway.web.server.client_connection import ClientConnection
 from gateway.web.server.drain_times import SENDERS, DrainTimes
 from gateway.web.server.places import Places
 from gateway.web.server.seating import Arrival, Seating
@@ -57,20 +57,20 @@ class BoundedServer(web.Server):
         super().__init__(handler, handler_cancellation=False, logger=logger, **BOUNDS)
         self.logger = logger
         self.drain_times = drain_times
-        self.seating: Seating[Connection] = Seating(self._connection, peer_of=peer_of, logger=logger)
+        self.seating: Seating[ClientConnection] = Seating(self._connection, peer_of=peer_of, logger=logger)
         self._keep = keep
         self._began_to_drain = 0.0
 
     @property
-    def places(self) -> Places[Connection]:
+    def places(self) -> Places[ClientConnection]:
         return self.seating.places
 
-    def __call__(self) -> Connection:
+    def __call__(self) -> ClientConnection:
         raise TypeError("Site accepts the connections: an asyncio server would take them beyond the places")
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
-        assert isinstance(handler, Connection)
+        assert isinstance(handler, ClientConnection)
         self.seating.dismiss(handler)
 
     async def say_goodbye(self, held_up: Callable[[], bool] = lambda: False) -> None:
@@ -106,8 +106,8 @@ class BoundedServer(web.Server):
         for connection in self.places:
             connection.cut()
 
-    def _connection(self, arrival: Arrival[Connection]) -> Connection:
-        return Connection(self, self.seating, arrival.peer, arrival.accepted, loop=self._loop, **self._kwargs)
+    def _connection(self, arrival: Arrival[ClientConnection]) -> ClientConnection:
+        return ClientConnection(self, self.seating, arrival.peer, arrival.accepted, loop=self._loop, **self._kwargs)
 
     def _hand_over(self) -> bool:
         """Hand all idle connections on to the next process; return True if it will get them all."""

@@ -21,7 +21,7 @@ _LINGER_SECONDS = 1.0
 _LOOK_AGAIN_SECONDS = 0.1
 
 
-class Connection(web.RequestHandler):
+class ClientConnection(web.RequestHandler):
     """aiohttp's protocol with three differences.
 
     A request that is not HTTP is answered by our JSON, not by a text with the peer's bytes in it. A close that the peer cannot
@@ -29,7 +29,12 @@ class Connection(web.RequestHandler):
     """
 
     def __init__(
-        self, server: web.Server, seating: Seating[Connection], peer: str | None, accepted: socket.socket | None, **options: Any
+        self,
+        server: web.Server,
+        seating: Seating[ClientConnection],
+        peer: str | None,
+        accepted: socket.socket | None,
+        **options: Any,
     ) -> None:
         super().__init__(server, **options)
         self.peer = peer

@@ -17,7 +17,7 @@ from gateway.ingest.rejections import Rejections
 from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.logs import Log, Sparing
 from gateway.web.responses import Ack, json_response
-from gateway.web.server.client_connection import Connection
+from gateway.web.server.client_connection import ClientConnection
 from gateway.web.webhooks.access import Access
 
 _BODY_SECONDS = 5.0
@@ -129,7 +129,7 @@ class Ingress:
         content = request.content
         read = bytearray()
         protocol, client = request.protocol, self._access.client_of(request)
-        if client is not None and isinstance(protocol, Connection):
+        if client is not None and isinstance(protocol, ClientConnection):
             protocol.count_for(client)  # slow bodies behind a proxy count for the client
         try:
             async with asyncio.timeout(_BODY_SECONDS):
@@ -145,7 +145,7 @@ class Ingress:
             # A broken transfer is not a webhook; the closed list has no reason for it, so it stays out of the audit log.
             raise RejectedWebhook(400, "bad_request", "the body is not well-formed HTTP") from None
         finally:
-            if client is not None and isinstance(protocol, Connection):
+            if client is not None and isinstance(protocol, ClientConnection):
                 protocol.count_for(None)
         return bytes(read)
 

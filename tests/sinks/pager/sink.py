@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
 from gateway.host.environment import read_regular
 from gateway.sinks.base import Opening, Outgoing
-from gateway.sinks.net.address_guard import Guard, words
+from gateway.sinks.net.address_guard import AddressGuard, words
 from gateway.sinks.net.dial import Dialler
 from tests.sinks.pager.config import PagerConfig
 
@@ -38,7 +38,7 @@ class PagerSink:
     def __init__(self, config: PagerConfig, opening: Opening) -> None:
         self._config = config
         self._token = opening.secret(config.token).reveal()
-        self._dialler = Dialler(Guard.of(config.allow_networks))
+        self._dialler = Dialler(AddressGuard.of(config.allow_networks))
 
     async def send(self, delivery: Outgoing) -> Outcome:
         place = f"{self._config.host}:{self._config.port}"

@@ -17,7 +17,7 @@ from gateway.core.records import Attempt, Message, NewMessage, Owed
 from gateway.core.retry import RetryPolicy
 from gateway.core.routing import Route, Router
 from gateway.ingest.accept import Rules
-from gateway.ingest.own_events import Notices
+from gateway.ingest.own_events import OwnEvents
 from gateway.ingest.source_watch import ENOUGH, NONE_GOOD, SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
@@ -44,12 +44,14 @@ class _Bench:
     def __init__(self, store: _Store, audit: AuditLog, clock: FakeClock) -> None:
         self.store, self.audit, self.clock = store, audit, clock
         self.offered: list[tuple[Owed, float]] = []
-        self.notices = self.routed(_ROUTES)
+        self.own_events = self.routed(_ROUTES)
 
-    def routed(self, routes: list[Route]) -> Notices:
+    def routed(self, routes: list[Route]) -> OwnEvents:
         rules = Rules(router=Router(routes), policies={"mail": RetryPolicy(), "chat": RetryPolicy()})
-        self.notices = notices_for(self.store, self.audit, self.clock, rules, lambda owed, due: self.offered.append((owed, due)))
-        return self.notices
+        self.own_events = notices_for(
+            self.store, self.audit, self.clock, rules, lambda owed, due: self.offered.append((owed, due))
+        )
+        return self.own_events
 
     async def told(self) -> list[dict[str, Any]]:
         """The bodies of the notices that were stored."""
@@ -60,7 +62,7 @@ class _Bench:
     async def dead(self, sink: str = "erp", source: str = "legitmark") -> None:
         message = Message("a" * 32, source, "msg_1", START, None, b"{}", "state_change", "authentic", "sr-1", "BAG-1")
         attempt = Attempt(1, START, 5, Reject(Reason.HTTP_STATUS, "HTTP 410", 410))
-        await self.notices.delivery_dead(Owed(1, sink, message, START), "rejected", attempt)
+        await self.own_events.delivery_dead(Owed(1, sink, message, START), "rejected", attempt)
 
 
 @pytest.fixture
@@ -93,9 +95,9 @@ async def test_a_dead_delivery_is_told_with_all_that_helps_to_find_it(bench: _Be
 
 
 async def test_an_open_breaker_and_a_quarantined_message_are_told(bench: _Bench) -> None:
-    await bench.notices.sink_opened("erp", "timeout", "no outcome within 30 s")
+    await bench.own_events.sink_opened("erp", "timeout", "no outcome within 30 s")
     message = Message("b" * 32, "legitmark", "msg_2", START, None, b"\xff")
-    await bench.notices.message_quarantined(message, "not JSON")
+    await bench.own_events.message_quarantined(message, "not JSON")
     opened, quarantined = await bench.told()
     assert (opened["event_type"], opened["sink"], opened["reason"]) == ("gateway.sink_opened", "erp", "timeout")
     assert (quarantined["event_type"], quarantined["message_id"]) == ("gateway.message_quarantined", "b" * 32)
@@ -106,7 +108,7 @@ async def test_each_kind_of_notice_comes_at_most_once_in_ten_minutes_for_each_si
     for _ in range(5):
         await bench.dead("erp")
         await bench.dead("crm")
-        await bench.notices.sink_opened("erp", "dns", "")
+        await bench.own_events.sink_opened("erp", "dns", "")
     assert len(await bench.told()) == 3
     clock.advance(599.0)
     await bench.dead("erp")
@@ -136,7 +138,7 @@ async def test_no_notice_is_sent_about_a_notice(bench: _Bench) -> None:
 async def test_notices_that_no_route_wants_are_not_stored(bench: _Bench) -> None:
     bench.routed([Route(name="all of legitmark", sinks=("mail",), sources=("legitmark",))])
     await bench.dead()
-    await bench.notices.sink_opened("erp", "dns", "")
+    await bench.own_events.sink_opened("erp", "dns", "")
     assert await bench.told() == [] and bench.offered == []
 
 
@@ -150,7 +152,7 @@ async def test_a_notice_that_the_disk_did_not_take_is_told_the_next_time(bench: 
 
 
 async def test_a_source_that_refuses_everything_again_is_told_of_however_soon_it_is(bench: _Bench, clock: FakeClock) -> None:
-    watch = SourceWatch(tell=bench.notices.source_refused, metrics=Metrics(), clock=clock, log=structlog.get_logger())
+    watch = SourceWatch(tell=bench.own_events.source_refused, metrics=Metrics(), clock=clock, log=structlog.get_logger())
     for _ in range(2):
         for _ in range(ENOUGH):
             watch.refused("legitmark", "bad_signature")
@@ -170,6 +172,6 @@ async def test_a_route_can_choose_by_kind_and_sink(bench: _Bench) -> None:
     assert problems == []
     bench.routed([Route(name="chosen", sinks=("mail",), match=(pattern,))])
     await bench.dead()
-    await bench.notices.sink_opened("crm", "dns", "")
-    await bench.notices.sink_opened("erp", "dns", "")
+    await bench.own_events.sink_opened("crm", "dns", "")
+    await bench.own_events.sink_opened("erp", "dns", "")
     assert [notice["sink"] for notice in await bench.told()] == ["erp"]
