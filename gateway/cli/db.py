@@ -1,4 +1,4 @@
-"""`gateway db backup`, `db check`: asked of the running gateway, which does it beside the traffic; where none runs, done here."""
+"""`gateway db backup` and `gateway db check`: done by the running gateway beside the traffic, or here if no gateway runs."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def backup(
 ) -> int:
     """Copy the whole database into a file of its own, while the gateway goes on taking webhooks and delivering.
 
-    The running gateway writes it, as its own user and on its own host. The file is there when it is whole and on disk, or not
-    at all; Ctrl-C ends it. One that is there already is never overwritten. Where no gateway runs, this command does it.
+    The running gateway writes the file, as its own user and on its own host; if no gateway runs, this command writes it. The
+    file appears only when it is complete and on disk. An existing file is never overwritten. Ctrl-C ends the backup.
+
+    Exit codes: 0 done, 1 another backup is under way, 2 FILE exists already, 65 the database is corrupt, 69 no gateway answers
+    and its database can't be opened either, 74 the file can't be written.
 
     Example: gateway db backup /var/backups/gateway.db
-
-    Exit codes: 0 done, 1 another one is under way, 2 FILE is there already, 65 the database is corrupt, 69 no gateway answers
-    and its database is not to be had either, 74 it can't be written (no room, no right).
 
     Parameters
     ----------
     file
-        Where to; in a folder, it gets a name with the time.
+        The file to write; in a folder, the backup gets a name with the time.
     """
     target = _target(file)
     with _patience(f"backing up to {target}"):
@@ -65,8 +65,8 @@ def backup(
         print(printable(said))
     if by_gateway and admin is None and _is_missing(Path(done["file"])):
         print(
-            f"gateway: warning: the gateway has written {done['file']}, but here there is no such file: under systemd it may have"
-            " a /tmp of its own (PrivateTmp=), which ends with it. Name a file in its state directory",
+            f"gateway: warning: the gateway has written {done['file']}, but it is not visible here: under systemd the gateway may"
+            " have a /tmp of its own (PrivateTmp=), which is removed when it stops. Name a file in its state directory",
             file=sys.stderr,
         )
         return 1
@@ -81,20 +81,20 @@ def check(
     config: ConfigOption = None,
     admin: AdminOption = None,
 ) -> int:
-    """Read the whole database of the running gateway, or a backup, and say what is wrong with it.
+    """Read the whole database of the running gateway, or a backup, and report what is wrong.
 
-    Every page, each index against its table, what refers to what, and the counters. Nothing is changed, and the traffic goes on.
-    Where no gateway runs, this command does it.
-
-    Example: gateway db check /var/backups/gateway.db
+    The check reads every page, compares each index with its table, and checks all references and counters. It changes nothing,
+    and the traffic goes on. If no gateway runs, this command reads the database itself.
 
     Exit codes: 0 sound, 1 only counters are wrong, or a backup is under way, 65 the file is corrupt, 69 no gateway answers and
-    its database is not to be had either, 74 it can't be read to its end.
+    its database can't be opened either, 74 the file can't be read to its end.
+
+    Example: gateway db check /var/backups/gateway.db
 
     Parameters
     ----------
     file
-        A backup to look at instead; no gateway is asked then.
+        The backup to check; default: the database of the gateway.
     """
     with _patience(f"checking {file or 'the database'}"):
         health = asyncio.run(_check(file, config, admin))
@@ -136,7 +136,7 @@ async def _check(file: Path | None, config: Path | None, admin: str | None) -> d
         except OSError as error:
             raise StoreFailed(f"{file}: {error.strerror}") from None
         if not there:
-            raise UsageError(f"{file} is not there, or is not a file")
+            raise UsageError(f"{file} does not exist, or is not a file")
         return await _result(examine_file(file.resolve()))  # its log lies beside the file, not beside a link to it
     answer = await _asked("/api/check", {}, config, admin)
     if isinstance(answer, Unreachable):
@@ -146,7 +146,7 @@ async def _check(file: Path | None, config: Path | None, admin: str | None) -> d
 
 
 async def _asked(path: str, document: dict[str, Any], config: Path | None, admin: str | None) -> dict[str, Any] | Unreachable:
-    """The running gateway's answer, however long it takes; or that there is none running, unless a certain one is meant."""
+    """Return the running gateway's answer, however long it takes; the error if no gateway runs and --admin was not given."""
     async with connected(config, admin) as client:
         try:
             await client.get("/-/healthy")
@@ -194,7 +194,7 @@ async def _result(reading: LongRead[Any]) -> dict[str, Any]:
 
 @contextmanager
 def _patience(what: str) -> Iterator[None]:
-    """Show on a terminal that work goes on."""
+    """Show a spinner on a terminal while the work goes on."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -224,4 +224,4 @@ def _is_missing(file: Path) -> bool:
     try:
         return not file.exists()
     except OSError:
-        return False  # it may be there: we may not look
+        return False  # it may exist: this user can't look

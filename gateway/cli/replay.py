@@ -51,8 +51,8 @@ def replay(
 ) -> int:
     """Deliver again: dead deliveries, or past messages to a new sink.
 
-    Every delivery keeps its idempotency key and gets a fresh budget of retries. A window (--since, --until) leaves out the
-    gateway's own events and quarantined messages: name those by their ids or with --quarantined.
+    Every delivery keeps its idempotency key and gets a fresh budget of retries. With --sink, a window (--since, --until) leaves
+    out the gateway's own events and quarantined messages: name those by their ids, or with --quarantined.
 
     Example: gateway replay --state dead --sink erp --since 2h
     """

@@ -166,7 +166,7 @@ def test_every_sample_can_be_drilled_with_the_present_time(world: World) -> None
     assert request.headers["x-gateway-milestone"] == "counterfeit"
     (two,) = world.documents("erp", "--event", "counterfeit")
     (other,) = [request for request in world.receiver.requests if request.headers.get("webhook-id") == two["delivery_id"]]
-    assert json.loads(request.body)["sr_uuid"] != json.loads(other.body)["sr_uuid"], "it is nobody's service request"
+    assert json.loads(request.body)["sr_uuid"] != json.loads(other.body)["sr_uuid"], "each drill has a service request of its own"
 
 
 def test_a_person_reads_a_line_for_each_sink_with_its_answer(world: World) -> None:
