@@ -39,15 +39,6 @@ PRIVATE = {
 }
 """The private attributes that a file may touch, each with the reason why no public one would do."""
 
-STILL = {
-    *(f"tests/cli/test_{name}.py" for name in ("backfill", "db_alone", "fuzz", "tail_rotated", "terminal")),
-    *(
-        "tests/store/test_settle_many.py",
-        "tests/store/test_stories.py",
-    ),
-}
-"""The files that still import another test module; the list may only become shorter."""
-
 
 def private_attributes(path: Path) -> Iterator[str]:
     """The private attributes of other objects that a file names: those of `self`, `cls` and `super()` are its own.
@@ -75,12 +66,12 @@ def test_no_test_imports_another_test_module(name: str) -> None:
         for module in modules:
             found = ROOT.joinpath(*module.split(".")).with_suffix(".py")
             is_test = module.startswith("tests.") and found.name.startswith("test_") and found.exists()
-            assert not is_test or name in STILL, f"{name} imports {module}"
+            assert not is_test, f"{name} imports {module}"
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_private_attribute_is_touched_only_for_a_reason(name: str) -> None:
-    assert set(private_attributes(FILES[name])) <= PRIVATE.get(name, {}).keys()
+    assert set(private_attributes(FILES[name])) == PRIVATE.get(name, {}).keys()
 
 
 def test_the_exceptions_name_files_that_exist() -> None:

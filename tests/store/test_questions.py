@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,9 @@ from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite import named_messages, paging, queries
 from gateway.store.sqlite.overview import overview
 from tests.benchmarks.large import START_MS, STEP_MS, build
+from tests.store.watching import MOST_STEPS, Watch
 
 MANY = 20_000
-STEPS = 1000
-"""Instructions of SQLite's virtual machine between two calls of the progress handler."""
-MOST_STEPS = 60
-"""Such calls in a page. A walk through all deliveries costs more than ten times as many, see the last test."""
 _START = START_MS / 1000
 _MIDDLE = (START_MS + MANY // 2 * STEP_MS) / 1000
 
@@ -70,53 +66,6 @@ def reader(large: Path, monkeypatch: pytest.MonkeyPatch, most_counted: int) -> I
         monkeypatch.setattr(module, name, value)
     with closing(opening.connect_reader(large)) as connection:
         yield connection
-
-
-class Watch:
-    """Counts the steps of each page, and keeps every SQL text."""
-
-    def __init__(self, reader: sqlite3.Connection) -> None:
-        self._reader = reader
-        self._steps = 0
-        self.most = 0
-        self.asked: set[str] = set()
-
-    def page(self, ask: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
-        self._steps = 0
-        self._reader.set_progress_handler(self._step, STEPS)
-        self._reader.set_trace_callback(lambda text: self.asked.add(text))
-        try:
-            return ask()
-        finally:
-            self._reader.set_progress_handler(None, 0)
-            self._reader.set_trace_callback(None)
-            self.most = max(self.most, self._steps)
-
-    def whole(self, ask: Callable[[Any], tuple[list[Any], Any]], after: Any) -> list[Any]:
-        """All rows of all pages."""
-        found: list[Any] = []
-        for _ in range(2000):
-            rows, after = self.page(lambda: ask(after))  # noqa: B023 - it is called at once
-            found += rows
-            if after is None:
-                return found
-        raise AssertionError("the pages have no end")
-
-    def check(self) -> None:
-        assert self.most <= MOST_STEPS
-        for text in self.asked:
-            if text.startswith(("SELECT", "WITH")):
-                plan = [str(row[3]) for row in self._reader.execute(f"EXPLAIN QUERY PLAN {text}")]
-                walked = [step for step in plan if re.match(r"SCAN (messages|deliveries|attempts|conflicts|m|d)\b", step)]
-                assert walked == [], f"{plan} for {text}"
-
-    def _step(self) -> int:
-        self._steps += 1
-        return 0
-
-    def uses(self, index: str) -> bool:
-        plans = (self._reader.execute(f"EXPLAIN QUERY PLAN {text}").fetchall() for text in self.asked)
-        return any(re.search(rf"INDEX {index}\b", row[3]) for plan in plans for row in plan)
 
 
 @pytest.mark.parametrize(("window", "status"), list(itertools.product(WINDOWS, STATUSES)))

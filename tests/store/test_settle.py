@@ -9,18 +9,16 @@ from typing import Any
 import pytest
 
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
-from gateway.core.records import Accepted, Attempt, Counts, Settlement
+from gateway.core.records import Accepted, Counts, Settlement
 from gateway.core.retry import RetryPolicy, Transition, expired
 from tests.fakes import START
 from tests.store.kit import DAY, POLICY, STATES, accepted, assert_counters_right, new, rows, serving, settlement
+from tests.store.settlements import DISCARDED, ONCE, RETRY, random_settlement
 
 DELIVERY = "SELECT state, attempts, retries, due_ms, ended_ms, reason FROM deliveries WHERE message = ? AND sink = 'erp'"
 ATTEMPTS = "SELECT sink, attempt, started_ms, duration_ms, outcome, reason, status, detail FROM attempts ORDER BY 1, 2"
-DISCARDED = Transition(state="discarded")
-ONCE = RetryPolicy(schedule=(0.0,))
 LATER = START + 60
 LATER_MS = round(LATER * 1000)
-RETRY = Retry(Reason.TIMEOUT, "no outcome within 30 s")
 
 
 @pytest.fixture
@@ -192,14 +190,3 @@ async def test_counters_are_what_counting_would_say_after_anything(path: Path, s
         assert min(totals) > 0, "the test did too little"
     async with serving(path) as store:
         assert await store.counts() == counts
-
-
-def random_settlement(chance: random.Random, key: tuple[int, str], number: int, now: float) -> Settlement:
-    seq, sink = key
-    outcomes: list[Outcome] = [Delivered(200), RETRY, Defer(Reason.UNAVAILABLE, 5.0), Reject(Reason.HTTP_STATUS)]
-    outcome = chance.choice(outcomes)
-    if chance.random() < 0.2:
-        return Settlement(seq, sink, DISCARDED, now, None)
-    policy = ONCE if chance.random() < 0.2 else POLICY
-    transition = settlement(seq, outcome, sink=sink, at=now, policy=policy).transition
-    return Settlement(seq, sink, transition, now, Attempt(number, now, 1, outcome))

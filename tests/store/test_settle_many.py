@@ -18,7 +18,7 @@ from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.migrations import Upgrade, migrate
 from tests.fakes import START
 from tests.store.kit import new
-from tests.store.test_settle import random_settlement
+from tests.store.settlements import random_settlement
 
 SINKS = ("erp", "crm", "ordered")
 MESSAGES = 30

@@ -14,7 +14,7 @@ from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite import queries
 from gateway.store.sqlite.queries import MOST_ATTEMPTS, MOST_CONFLICTS
 from tests.benchmarks.large import START_MS, build
-from tests.store.test_questions import Watch
+from tests.store.watching import Watch
 
 ATTEMPTS = 10_000
 CONFLICTS = 3000
