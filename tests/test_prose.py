@@ -36,8 +36,7 @@ RIDDLES = {
 KNOWN: dict[str, int] = {
     "gateway": 1,
     "gateway/config": 15,
-    "gateway/core": 1,
-    "tests": 179,
+    "tests": 101,
 }
 """Offences that still stand, by folder: a number that may only become smaller."""
 

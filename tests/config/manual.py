@@ -1,4 +1,4 @@
-"""Reads `gateway.toml.example` as a person does: its tables, their keys, and what is said beside each.
+"""Reads `gateway.toml.example` as a person does: its tables, their keys, and the comment on each.
 
 Two rules hold in the example. A commented key is a line `# key = value`. A commented table is a block of lines that each begin
 with `# `; without that they look like a table that is not commented, with commented keys of its own.
@@ -39,20 +39,20 @@ class Key(Struct, frozen=True):
     name: str
     value: Any
     commented: bool
-    """Within its table: what is still commented once the table itself is not."""
+    """True if the key itself is commented out, apart from its table."""
     line: str
 
 
 class Table(Struct, frozen=True):
     name: str
-    """`server`, `sinks.erp`; the same for each of several `[[routes]]`."""
+    """The name, such as `server` or `sinks.erp`. All `[[routes]]` have the same one."""
     is_list: bool
     commented: bool
     start: int
-    """Where its lines stand in the file: 0-based, `end` excluded."""
+    """The 0-based number of its first line. `end` is the number of the line after its last one."""
     end: int
     lines: tuple[str, ...]
-    """Without the comment sign of the table as a whole."""
+    """Its lines, without the comment sign of the table as a whole."""
 
     def keys(self) -> Iterator[Key]:
         for line in self.lines[1:]:
@@ -62,7 +62,7 @@ class Table(Struct, frozen=True):
 
 
 def tables() -> list[Table]:
-    """Every table of the example, in the order of the file."""
+    """Return every table of the example, in the order of the file."""
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
     starts = [(at, match) for at, line in enumerate(lines) if (match := _HEADER.fullmatch(line))]
     found = []
@@ -76,7 +76,7 @@ def tables() -> list[Table]:
 
 
 def example_with(replaced: Mapping[int, tuple[str, ...]]) -> str:
-    """The text of the example with other lines for some tables, given by where they start."""
+    """Return the text of the example with other lines for some tables, by the line at which each starts."""
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
     for table in sorted(tables(), key=lambda table: -table.start):
         if table.start in replaced:
@@ -85,7 +85,7 @@ def example_with(replaced: Mapping[int, tuple[str, ...]]) -> str:
 
 
 def everything_uncommented() -> str:
-    """The example with every table and every key in force, but for those that exclude another one."""
+    """Return the example with every table and every key uncommented, except those that exclude another one."""
     return example_with(
         {
             table.start: tuple(
@@ -105,7 +105,7 @@ def keys_of(name: str) -> list[Key]:
 
 
 def is_type(table: Table, key: Key) -> bool:
-    """Whether a key is the `type` of a sink."""
+    """Return True if a key is the `type` of a sink."""
     return table.name.startswith("sinks.") and key.name == "type"
 
 

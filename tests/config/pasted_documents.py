@@ -1,4 +1,4 @@
-"""Documents into which somebody pasted a secret, in layouts that are TOML, nearly TOML, or none. § stands for the secret."""
+"""Documents into which a secret was pasted, in layouts that are TOML, nearly TOML, or not TOML. § stands for the secret."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ SHAPED = st.one_of(
     _of(36).map(lambda text: f"ghp_{text}"),
     _of(40, "0123456789abcdef").map(lambda text: f"{text}a1"),
 )
-"""Secrets that are known by their looks, so that they may stand anywhere."""
+"""Secrets that can be recognised by their form, so that the tests put them anywhere."""
 PLAIN = st.text("bcdfghjkmnpqrtvwxz", min_size=8, max_size=16).map(lambda text: f"q{text}7")
-"""Secrets that are known by their place alone; without vowels, so that no word of ours is a piece of one."""
+"""Secrets that can be recognised only by their place. They have no vowels, so that no word of ours is a part of one."""
 
 _SENSITIVE: tuple[str, ...] = ("secrets", "secret", "bearer", "password", "token", "webhook_url", "url", "headers")
 _OTHERS: tuple[str, ...] = (

@@ -1,4 +1,4 @@
-"""The keys that say how webhooks come in: TLS, trusted proxies, and who may send; and what `check` says of them."""
+"""The keys about incoming webhooks (TLS, trusted proxies, allowed senders), and the checks on them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def warned(*arguments: str, folder: Path) -> list[tuple[str, str]]:
         '[server.tls]\ncertificate = "server.pem"\nkey = { file = "server.key" }',
     ],
 )
-def test_the_pair_is_found_beside_the_file_however_it_is_written(written: str, tmp_path: Path) -> None:
+def test_the_pair_is_found_next_to_the_file_however_it_is_written(written: str, tmp_path: Path) -> None:
     Certified(tmp_path).issue()
     config = loaded(tmp_path, written)
     assert config.warnings == () and config.server.tls is not None
@@ -65,7 +65,7 @@ def problem_with(folder: Path, toml: str, now: float | None = None) -> Problem:
     return problem
 
 
-def test_the_caret_stands_below_the_one_that_is_wrong(tmp_path: Path) -> None:
+def test_the_caret_points_at_the_wrong_part(tmp_path: Path) -> None:
     certified = Certified(tmp_path)
     certified.issue()
     key = (tmp_path / "server.key").read_text()
@@ -87,7 +87,7 @@ def test_the_caret_stands_below_the_one_that_is_wrong(tmp_path: Path) -> None:
         (90.1, "expired on {ends}: clients refuse it"),
     ],
 )
-def test_its_time_is_judged_by_the_clock_and_is_no_error(days: float, said: str | None, tmp_path: Path) -> None:
+def test_an_expired_certificate_is_a_warning_by_the_clock(days: float, said: str | None, tmp_path: Path) -> None:
     certified = Certified(tmp_path)
     ends = certified.issue()
     begins = ends.timestamp() - 91 * DAY
@@ -99,7 +99,7 @@ def test_its_time_is_judged_by_the_clock_and_is_no_error(days: float, said: str 
         assert problem_with(tmp_path, certified.toml, now).level == "warning"
 
 
-def test_a_certificate_that_a_sink_shows_is_judged_like_our_own(tmp_path: Path) -> None:
+def test_the_client_certificate_of_a_sink_is_checked_like_our_own(tmp_path: Path) -> None:
     certified = Certified(tmp_path)
     ends = certified.issue()
     sink = '[sinks.s]\ntype = "http"\nurl = "https://x.example/"\n[[routes]]\nsinks = ["s"]\n'
@@ -114,7 +114,7 @@ def test_a_certificate_that_a_sink_shows_is_judged_like_our_own(tmp_path: Path) 
     assert problem_with(tmp_path, certified.toml).wrong == found.wrong.replace("servers", "clients")
 
 
-def test_a_key_that_everybody_can_read_is_told_and_a_certificate_is_not(tmp_path: Path) -> None:
+def test_a_world_readable_key_is_a_warning_but_a_certificate_is_not(tmp_path: Path) -> None:
     certified = Certified(tmp_path)
     certified.issue()
     for name in ("server.pem", "server.key"):
@@ -122,7 +122,7 @@ def test_a_key_that_everybody_can_read_is_told_and_a_certificate_is_not(tmp_path
     assert warned(certified.toml, folder=tmp_path) == [("[server] tls.key", "every user of this machine can read server.key")]
 
 
-def test_tls_has_no_use_where_all_are_unix_sockets(tmp_path: Path) -> None:
+def test_tls_without_a_tcp_listener_is_a_warning(tmp_path: Path) -> None:
     certified = Certified(tmp_path)
     certified.issue()
     for listen, said in (('"unix:a.sock"', True), ('"unix:a.sock", "fd:webhooks"', False), ('"0.0.0.0:8443"', False)):
@@ -141,7 +141,7 @@ def test_a_renewed_certificate_is_a_difference_that_names_both_days(tmp_path: Pa
     assert differences(new, loaded(tmp_path, certified.toml)) == []
 
 
-def test_until_a_restart_tls_stays_on_or_off_with_the_pair_that_it_has(tmp_path: Path) -> None:
+def test_turning_tls_on_or_off_needs_a_restart(tmp_path: Path) -> None:
     certified = Certified(tmp_path)
     certified.issue()
     plain, encrypted = loaded(tmp_path), loaded(tmp_path, certified.toml)
@@ -179,7 +179,7 @@ NOBODY = "refuses every webhook: only this host can reach the gateway, and no pr
         ('"fd:webhooks"', "", '"203.0.113.0/24"', False),
     ],
 )
-def test_who_may_send_behind_a_proxy_that_nobody_named(
+def test_a_missing_trusted_proxy_is_a_warning_if_nobody_could_send(
     listen: str, proxies: str, allowed: str, refused: bool, tmp_path: Path
 ) -> None:
     server = f"listen = [{listen}]\ntrusted_proxies = [{proxies}]"
@@ -187,7 +187,7 @@ def test_who_may_send_behind_a_proxy_that_nobody_named(
     assert found == [("[sources.legitmark] allow_from", NOBODY)] * refused
 
 
-def test_without_the_keys_everybody_may_send_and_no_header_counts(tmp_path: Path) -> None:
+def test_by_default_everybody_may_send_and_no_forwarding_header_counts(tmp_path: Path) -> None:
     config = loaded(tmp_path)
     assert (config.server.trusted_proxies, config.sources["legitmark"].allow_from, config.warnings) == ([], None, ())
 

@@ -1,4 +1,4 @@
-"""A command in a person's shell finds the admin listener of the installed service, though systemd set no folders there."""
+"""A command in a person's shell finds the admin listener of the installed service, without the folders that systemd sets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("table", ["", '[admin]\nlisten = ["unix:$RUNTIME_DIRECTORY/admin.sock"]\n'])
-def test_the_service_is_asked_where_it_listens_though_nobody_says_where_that_is(root: Path, table: str) -> None:
+def test_a_command_finds_the_admin_listener_of_the_service_by_itself(root: Path, table: str) -> None:
     file = root / "etc/legitmark-gateway/gateway.toml"
     file.write_text(table)
     assert load_admin(file, as_the_service(file, Environment({}), root)).listen == [
@@ -29,7 +29,7 @@ def test_the_service_is_asked_where_it_listens_though_nobody_says_where_that_is(
     assert load_admin(file, as_the_service(file, told, root)).listen == ["unix:/run/g/admin.sock"]
 
 
-def test_another_file_is_not_the_services_and_without_the_folders_there_is_none(root: Path) -> None:
+def test_only_the_service_file_and_existing_folders_change_the_environment(root: Path) -> None:
     file = root / "gateway.toml"
     file.write_text("")
     assert load_admin(file, as_the_service(file, Environment({}), root)).listen == ["127.0.0.1:8081"]

@@ -1,4 +1,4 @@
-"""All problems at once: one never hides another, and none is made up."""
+"""All problems are reported at once: no problem hides another, and none is invented."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def places(folder: Path, text: str) -> list[str]:
         ),
     ],
 )
-def test_a_bad_key_does_not_hide_what_else_is_wrong_in_its_table(table: str, expected: list[str], tmp_path: Path) -> None:
+def test_a_bad_key_does_not_hide_other_problems_in_its_table(table: str, expected: list[str], tmp_path: Path) -> None:
     assert sorted(places(tmp_path, f"{table}{SOURCE}{SINK}{ROUTE}")) == expected
 
 
@@ -66,7 +66,7 @@ def test_a_test_that_names_an_unknown_source_is_a_problem(tmp_path: Path) -> Non
     assert places(tmp_path, f"{SOURCE}{SINK}{ROUTE}{test}") == ['[[tests]] "t" source']
 
 
-def test_a_source_whose_name_is_no_name_makes_one_problem(tmp_path: Path) -> None:
+def test_a_source_with_an_invalid_name_causes_one_problem(tmp_path: Path) -> None:
     text = f'[sources."Legitmark EU"]\nsecrets = [{{ env = "LEGITMARK_SECRET" }}]\n{SINK}{ROUTE}'
     assert places(tmp_path, text) == ["[sources.Legitmark EU]"]
 
@@ -76,7 +76,7 @@ def test_a_secret_that_is_missing_is_named_at_each_place_that_needs_it(tmp_path:
     assert places(tmp_path, f"{SOURCE}{other}{SINK}{ROUTE}") == ["[sources.b] secrets", "[sources.c] secrets"]
 
 
-def test_warnings_stand_beside_a_configuration_that_is_used(tmp_path: Path) -> None:
+def test_a_valid_configuration_carries_its_warnings(tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
     mail = '[sinks.mail]\ntype = "email"\nhost = "smtp.example.internal"\nsecurity = "none"\nusername = "a"\n'
     file.write_text(f'{SOURCE}{mail}password = {{ env = "P" }}\nsender = "a@example.com"\nrecipients = ["b@example.com"]\n')

@@ -1,4 +1,4 @@
-"""`bad/NAME.toml` is broken in one way or another; `bad/NAME.txt` is what `gateway check` says about it, to the letter.
+"""`bad/NAME.toml` is a broken configuration, and `bad/NAME.txt` is the exact output of `gateway check` for it.
 
 `REWRITE_EXPECTED=1 pytest tests/config/test_bad_files.py` writes the `.txt` files anew: read each of them afterwards, as the
 engineer who sees it at 3 a.m. would. What a file includes stands in `bad/NAME.d/`.
@@ -56,13 +56,13 @@ def said_about(name: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_broken_file_is_answered_with_all_its_problems_in_these_words(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_the_expected_text_for_a_broken_file(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = said_about(name, capsys)
     same(said, BAD / f"{name}.txt")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_secret_appears_in_what_is_said(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_secret_appears_in_the_output(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = said_about(name, capsys)
     assert "NEVER-SHOWN" not in said
     assert "4711081547110815" not in said
@@ -104,5 +104,5 @@ def test_each_expected_text_has_its_file() -> None:
         ('token = { env = "A" } # whsec_old', 'token = { env = "A" } # ...'),
     ],
 )
-def test_a_comment_behind_the_place_of_a_secret_is_left_out_and_is_no_row_of_stars(line: str, shown: str) -> None:
+def test_a_comment_after_a_secret_reference_is_omitted_instead_of_masked(line: str, shown: str) -> None:
     assert masked(line) == shown

@@ -1,4 +1,4 @@
-"""What a reload would change, said before it does; never what a secret is."""
+"""The differences between two configurations, as a reload reports them. The value of a secret is never shown."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def changed(folder: Path, old: str, new: str) -> list[str]:
     return [str(one) for one in differences(loaded(folder, BASE), loaded(folder, BASE.replace(old, new)))]
 
 
-def test_the_same_file_makes_no_difference(tmp_path: Path) -> None:
+def test_the_same_file_has_no_differences(tmp_path: Path) -> None:
     assert differences(loaded(tmp_path, BASE), loaded(tmp_path, "# a comment\n" + BASE)) == []
 
 
@@ -85,7 +85,7 @@ def test_the_order_of_routes_is_a_difference(tmp_path: Path) -> None:
     assert [found.kind for found in differences(old, new)] == ["moved", "moved"]
 
 
-def test_what_needs_a_restart_says_so(tmp_path: Path) -> None:
+def test_a_difference_that_needs_a_restart_says_so(tmp_path: Path) -> None:
     tables = (
         '[server]\nlisten = ["127.0.0.1:9"]\ndrain = "5s"\n[admin]\nlisten = ["127.0.0.1:7"]\n'
         '[store]\npath = "x.db"\nretention = "1d"\n'
@@ -96,11 +96,11 @@ def test_what_needs_a_restart_says_so(tmp_path: Path) -> None:
     assert {one.place for one in found if not one.restart} == {"[server] drain", "[store] retention"}
 
 
-def test_a_default_that_is_written_out_is_no_difference(tmp_path: Path) -> None:
+def test_writing_out_a_default_is_not_a_difference(tmp_path: Path) -> None:
     assert changed(tmp_path, "[sources.legitmark]", '[store]\npath = "gateway.db"\n[sources.legitmark]') == []
 
 
-def test_another_secret_in_the_same_place_is_said_and_not_shown(tmp_path: Path) -> None:
+def test_a_changed_secret_is_reported_but_not_shown(tmp_path: Path) -> None:
     old = loaded(tmp_path, BASE)
     (tmp_path / "token").write_text("token-2Bd4")
     assert differences(old, loaded(tmp_path, BASE)) == [
@@ -121,11 +121,11 @@ def test_another_secret_in_the_same_place_is_said_and_not_shown(tmp_path: Path) 
         ),
     ],
 )
-def test_what_may_be_a_secret_though_it_was_written_out_is_not_shown(old: str, new: str, said: str, tmp_path: Path) -> None:
+def test_a_value_that_may_be_a_pasted_secret_is_not_shown(old: str, new: str, said: str, tmp_path: Path) -> None:
     assert changed(tmp_path, old, new) == [f"changed [sinks.erp] {said}"]
 
 
-def test_what_is_opened_at_start_stays_until_a_restart_and_all_else_is_new(tmp_path: Path) -> None:
+def test_files_opened_at_the_start_stay_until_a_restart_and_everything_else_changes(tmp_path: Path) -> None:
     tables = '[server]\nlisten = ["127.0.0.1:9"]\ndrain = "5s"\n[store]\npath = "x.db"\nretention = "1d"\n'
     old, new = loaded(tmp_path, BASE), loaded(tmp_path, tables + BASE)
     stays = until_restart(old, new)

@@ -55,7 +55,7 @@ FIELDS = [
 
 
 def default_of(field: FieldInfo) -> Any:
-    """None where it has none."""
+    """Return the default of a field; None if it has none."""
     if field.default is not NODEFAULT:
         return field.default
     return field.default_factory() if field.default_factory is not NODEFAULT else None
@@ -98,7 +98,7 @@ def test_every_key_is_in_it(table: str, field: FieldInfo) -> None:
 
 
 @pytest.mark.parametrize("table", STRUCTS)
-def test_every_key_in_it_exists_and_stands_there_once(table: str) -> None:
+def test_every_key_in_it_exists_and_appears_once(table: str) -> None:
     known = {field.name for field in fields(STRUCTS[table])} | ({"type"} if table.startswith("sinks.") else set())
     for block in [block for block in TABLES if block.name == table]:
         names = [key.name for key in block.keys()]  # noqa: SIM118 (a method)
@@ -122,7 +122,7 @@ def test_a_commented_key_shows_the_default(table: str, field: FieldInfo) -> None
 
 
 def test_a_commented_key_without_a_default_says_so() -> None:
-    """Where the lines of a table are too short to say more; elsewhere the paragraph above the key does."""
+    """Only for tables whose lines are the whole explanation; elsewhere a paragraph above the key explains it."""
     without = {"allow_networks", "rate", "token", "channel", "locale", "timezone", "link", "template"}
     for table in [table for table in TABLES if table.name.startswith("sinks.")]:
         for key in [key for key in table.keys() if key.name in without and key.commented]:  # noqa: SIM118 (a method)
@@ -156,14 +156,14 @@ def test_every_sink_type_is_shown() -> None:
     assert sorted(shown) == sorted(SINK_TYPES)
 
 
-def test_it_loads_with_everything_in_force(tmp_path: Path) -> None:
+def test_it_loads_with_everything_uncommented(tmp_path: Path) -> None:
     config = load_text(everything_uncommented(), tmp_path, secrets=False)
     assert len(config.sinks) == len(SINK_TYPES)
     assert structs.replace(config.server, tls=None) == ServerSettings(), "TLS has no default to show"
     assert config.store == StoreSettings(path="gateway.db")
 
 
-def test_what_has_no_effect_yet_says_so_and_nothing_else_does(tmp_path: Path) -> None:
+def test_exactly_the_keys_without_effect_say_so(tmp_path: Path) -> None:
     config = load_text(everything_uncommented(), tmp_path, secrets=False)
     warned = {problem.place for problem in config.warnings if NOT_YET in problem.wrong}
     said = {place_of(table, key) for table in TABLES for key in table.keys() if NOT_YET in key.line}  # noqa: SIM118 (a method)
@@ -214,7 +214,7 @@ def test_the_manual_names_every_milestone() -> None:
     assert set(re.findall(r"[a-z_]+", TEXT[start : start + 600])) >= {milestone.value for milestone in Milestone}
 
 
-def test_the_durations_sizes_and_rates_in_the_manual_are_ones() -> None:
+def test_the_durations_sizes_and_rates_in_the_manual_are_valid() -> None:
     for word, kind in (("durations", Duration), ("sizes", Size), ("rates", Rate)):
         line = next(line for line in TEXT.splitlines() if line.startswith(f"#   {word} "))
         quoted = re.findall(r'"([^"]+)"', line)
@@ -234,7 +234,7 @@ def test_it_is_readable_on_a_terminal() -> None:
 
 
 def balanced(text: str) -> str:
-    """The first inline table of a text."""
+    """Return the first inline table of a text."""
     depth = 0
     for at, character in enumerate(text):
         depth += (character == "{") - (character == "}")

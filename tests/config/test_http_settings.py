@@ -1,4 +1,4 @@
-"""The keys of an `http` sink that belong together: what is good, and what a machine without secrets can say of it."""
+"""The keys of an `http` sink that belong together: valid combinations, and the checks on a machine without secrets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ca = "ca.pem"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A configuration with all of them in an included file, in a folder of its own."""
+    """Return a configuration with all of these keys in an included file, in a separate folder."""
     (tmp_path / "gateway.toml").write_text('include = ["more/*.toml"]\n' + TOML, encoding="utf-8")
     more = tmp_path / "more"
     more.mkdir()
@@ -56,7 +56,7 @@ def loaded(folder: Path, *, secrets: bool = True) -> Config:
     return load(folder / "gateway.toml", Environment({"S": SECRET} if secrets else {}), secrets=secrets)
 
 
-def test_all_of_them_are_found_beside_the_file_that_names_them(folder: Path) -> None:
+def test_all_files_are_found_next_to_the_file_that_names_them(folder: Path) -> None:
     config = loaded(folder)
     sink = config.sinks["erp"]
     assert isinstance(sink, HttpConfig)
@@ -68,7 +68,7 @@ def test_all_of_them_are_found_beside_the_file_that_names_them(folder: Path) -> 
     assert len(config.secrets_of(sink)) == 5
 
 
-def test_a_certificate_may_be_read_by_everyone_and_its_key_may_not(folder: Path) -> None:
+def test_a_certificate_may_be_world_readable_but_its_key_may_not(folder: Path) -> None:
     assert loaded(folder).warnings == ()
     (folder / "more" / "client.key").chmod(0o644)
     (warning,) = loaded(folder).warnings
@@ -76,7 +76,7 @@ def test_a_certificate_may_be_read_by_everyone_and_its_key_may_not(folder: Path)
 
 
 @pytest.mark.parametrize("name", ["ca.pem", "client.pem", "client.key", "new", "password"])
-def test_a_file_that_is_not_there_is_an_error_but_not_on_a_machine_without_secrets(name: str, folder: Path) -> None:
+def test_a_missing_file_is_an_error_unless_secrets_are_skipped(name: str, folder: Path) -> None:
     (folder / "more" / name).unlink()
     with pytest.raises(ConfigError) as error:
         loaded(folder)

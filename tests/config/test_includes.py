@@ -1,4 +1,4 @@
-"""`include`: routes, sinks and tests from drop-in files, as if they stood in the one file, and errors that name the right one."""
+"""`include` reads routes, sinks and tests from drop-in files as if they were in one file, and errors name the right file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def expectation(name: str, *sinks: str) -> str:
 
 
 def write(folder: Path, main: str, **drop_ins: str | bytes) -> Path:
-    """`gateway.toml`, and `routes.d/NAME.toml` for each of the others."""
+    """Write `gateway.toml`, and `routes.d/NAME.toml` for each of the others."""
     (folder / "routes.d").mkdir()
     for name, text in drop_ins.items():
         (folder / "routes.d" / f"{name}.toml").write_bytes(text.encode() if isinstance(text, str) else text)
@@ -47,7 +47,7 @@ def loaded(file: Path) -> Config:
 
 
 def problems(file: Path) -> list[tuple[str, int | None, str]]:
-    """Of each: the file below the folder, the line, and what is wrong."""
+    """Return the file, the line and the message of each problem."""
     with pytest.raises(ConfigError) as caught:
         loaded(file)
     assert caught.value.file == str(file)
@@ -65,13 +65,13 @@ def test_drop_in_files_come_after_the_file_in_the_order_of_their_names(tmp_path:
     assert [path.name for path in config.files] == ["gateway.toml", "10-b.toml", "20-z.toml", "9.toml"]
 
 
-def test_patterns_are_taken_in_their_order_and_a_file_that_fits_two_is_read_once(tmp_path: Path) -> None:
+def test_patterns_apply_in_order_and_a_file_that_matches_two_is_read_once(tmp_path: Path) -> None:
     include = 'include = ["routes.d/b.toml", "*.toml", "routes.d/*.toml"]\n'
     file = write(tmp_path, include + SOURCE + sink("s"), a=route("a", "s"), b=route("b", "s"))
     assert [found.name for found in loaded(file).routes] == ["b", "a"]
 
 
-def test_a_route_without_a_name_is_called_by_its_number_in_all_files(tmp_path: Path) -> None:
+def test_a_route_without_a_name_is_numbered_across_all_files(tmp_path: Path) -> None:
     unnamed = "[[routes]]\nsinks = ['s']\nmatch = { milestone = '%s' }\n"
     file = write(tmp_path, INCLUDE + SOURCE + sink("s") + unnamed % "draft", a=unnamed % "queued", b=unnamed % "authentic")
     assert [found.name for found in loaded(file).routes] == ["route 1", "route 2", "route 3"]
@@ -126,12 +126,12 @@ def test_a_pattern_may_be_absolute(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["", ".", "/", "**.toml"])
-def test_what_is_no_pattern_is_a_problem_of_the_configuration(pattern: str, tmp_path: Path) -> None:
+def test_an_invalid_pattern_is_a_problem_of_the_configuration(pattern: str, tmp_path: Path) -> None:
     file = write(tmp_path, f'include = ["{pattern}"]\n' + SOURCE + sink("a") + route("all", "a"))
     assert problems(file) == [("gateway.toml", 1, f'"{pattern}" is not a pattern of files')]
 
 
-def test_an_empty_folder_or_none_is_fine(tmp_path: Path) -> None:
+def test_an_empty_or_missing_folder_is_valid(tmp_path: Path) -> None:
     main = 'include = ["routes.d/*.toml", "no-such-folder/*.toml"]\n' + SOURCE + sink("a") + route("all", "a")
     file = write(tmp_path, main)
     config = loaded(file)
@@ -139,7 +139,7 @@ def test_an_empty_folder_or_none_is_fine(tmp_path: Path) -> None:
     assert config.warnings == ()
 
 
-def test_a_folder_whose_name_ends_like_a_file_is_passed_over(tmp_path: Path) -> None:
+def test_a_folder_with_a_file_name_is_ignored(tmp_path: Path) -> None:
     file = write(tmp_path, INCLUDE + SOURCE + sink("a") + route("all", "a"))
     (tmp_path / "routes.d" / "old.toml").mkdir()
     assert loaded(file).files == (file,)
@@ -150,7 +150,7 @@ def test_a_plain_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
     assert problems(file) == [("gateway.toml", 3, "care.toml does not exist, or is not a file")]
 
 
-def test_each_error_names_the_file_and_the_line_where_it_stands(tmp_path: Path) -> None:
+def test_each_error_names_its_file_and_line(tmp_path: Path) -> None:
     file = write(
         tmp_path,
         INCLUDE + SOURCE + sink("a") + route("all", "a", "nobody"),
@@ -168,7 +168,7 @@ def test_each_error_names_the_file_and_the_line_where_it_stands(tmp_path: Path) 
     ]
 
 
-def test_what_can_not_be_read_is_said_of_every_file_and_nothing_is_made_up_of_the_rest(tmp_path: Path) -> None:
+def test_every_unreadable_file_is_reported_and_no_follow_up_problem(tmp_path: Path) -> None:
     main = INCLUDE + SOURCE + route("all", "b", "c")
     file = write(tmp_path, main, b=sink("b") + "[[routes]\n", c=sink("c").encode() + "# 保存\n".encode("shift_jis"), d=sink("d"))
     assert problems(file) == [

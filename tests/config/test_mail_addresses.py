@@ -16,7 +16,7 @@ from tests.support.webhooks import SECRET
 def problems(
     folder: Path, host: str = "smtp.example.com", sender: str = "gateway@example.com", recipient: str = "a@example.com"
 ) -> list[tuple[str, str, str]]:
-    """Level, place and message of all that is said."""
+    """Return level, place and message of every problem."""
     file = folder / "gateway.toml"
     file.write_text(
         '[sources.legitmark]\nsecrets = [{ env = "S" }]\n[sinks.care]\ntype = "email"\n'

@@ -1,4 +1,4 @@
-"""Hundreds of routes and sinks: what is compared with all others is found, in a time that grows as the file does."""
+"""Hundreds of routes and sinks: comparisons between them are complete, and their time grows in proportion to the file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ROUTES: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
 
 
 def asked(raw: Any) -> set[frozenset[tuple[str, frozenset[str]]]]:
-    """What the patterns of a route ask."""
+    """Return the conditions of the patterns of a route."""
     tables = raw if isinstance(raw, list) else [raw or {}]
     return {
         frozenset((field, frozenset(value if isinstance(value, list) else [value])) for field, value in table.items())
@@ -53,7 +53,7 @@ def asked(raw: Any) -> set[frozenset[tuple[str, frozenset[str]]]]:
 
 
 def covers(one: Rule, other: Rule) -> bool:
-    """Whether `one` applies to whatever `other` could apply to, compared the long way."""
+    """Return True if `one` applies to every event that `other` could apply to, by plain comparison."""
     by, to = one.settings, other.settings
     sources, others = set(one.route.sources), set(other.route.sources)
     if by.unless is not None and asked(by.unless) != asked(to.unless):
@@ -72,7 +72,7 @@ def covers(one: Rule, other: Rule) -> bool:
 
 
 def expected(rules: list[Rule]) -> Iterator[tuple[int, str, str]]:
-    """The routes that another one makes useless, and that other one; fallbacks aside."""
+    """Yield each route that another one makes useless, and that other one. Fallbacks are not considered."""
     for number, rule in enumerate(rules):
         if rule.route.fallback:
             continue
@@ -109,7 +109,7 @@ def test_each_route_is_compared_with_all_before_it(tables: list[dict[str, Any]])
 
 
 def seconds(folder: Path, number: int) -> float:
-    """Processor time of this thread for reading it once."""
+    """Return the processor time of this thread for one load, in seconds."""
     file = folder / f"{number}.toml"
     file.write_text(large_file(number))
     began = time.thread_time()
@@ -119,6 +119,6 @@ def seconds(folder: Path, number: int) -> float:
 
 @pytest.mark.speed
 def test_four_times_the_configuration_takes_about_four_times_as_long_to_read(tmp_path: Path) -> None:
-    """By turns, and the least of each counts: a busy host takes the processor's caches away for a while."""
+    """The two sizes take turns and the least time of each counts, because other processes disturb the processor's caches."""
     few, many = (min(took) for took in zip(*((seconds(tmp_path, 150), seconds(tmp_path, 600)) for _ in range(5)), strict=True))
     assert many < 7 * few, (few, many)

@@ -1,4 +1,4 @@
-"""A load that remembers the one before it says what a load from nothing says, and works out only what changed."""
+"""A load with a memo gives the same result as one without, and repeats only the work on changes."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ def outcome(text: str, memo: Memo | None) -> tuple[str, Any]:
 
 
 @given(TEXTS, TEXTS)
-def test_pieces_of_toml_mean_what_the_whole_means_and_fail_as_it_fails(one: str, two: str) -> None:
+def test_parsing_in_pieces_gives_the_same_result_or_error_as_parsing_the_whole(one: str, two: str) -> None:
     memo = Memo()
     for text in (one, two, one):
         assert outcome(text, memo) == outcome(text, None)
         memo = Memo(memo)
 
 
-def test_a_table_that_stays_is_the_same_object() -> None:
+def test_an_unchanged_table_is_the_same_object() -> None:
     memo = Memo()
     before = incremental.parse(large_file(3), memo)
     after = incremental.parse(large_file(3).replace("127.0.0.1:9/1", "127.0.0.1:9/new"), Memo(memo))
@@ -123,7 +123,7 @@ def said(file: Path, memo: Memo | None) -> tuple[str, ...] | Config:
 
 
 @given(st.lists(st.sets(st.sampled_from(EDITS), max_size=3), min_size=1, max_size=5))
-def test_a_load_that_remembers_says_what_one_from_nothing_says(
+def test_a_load_with_a_memo_gives_the_same_result_as_one_without(
     tmp_path_factory: pytest.TempPathFactory, steps: list[Any]
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "gateway.toml"
@@ -145,7 +145,7 @@ def test_a_load_that_remembers_says_what_one_from_nothing_says(
             assert remembered == anew
 
 
-def test_what_stays_is_used_again_and_what_was_read_of_files_is_not(tmp_path: Path) -> None:
+def test_unchanged_tables_are_reused_but_files_are_read_again(tmp_path: Path) -> None:
     file, template = tmp_path / "gateway.toml", tmp_path / "t.jinja"
     sink = '[sinks.chat]\ntype = "slack"\nwebhook_url = { file = "url" }\ntemplate = "t.jinja"\n'
     (tmp_path / "url").write_text("https://hooks.example.com/T0/B0/hook-5Wd3")

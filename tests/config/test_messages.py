@@ -1,4 +1,4 @@
-"""`[defaults]`, and the keys of sinks whose messages people read. What is refused, and in which words: bad/bad_messages.toml."""
+"""`[defaults]`, and the keys of sinks whose messages people read. The errors are in bad/bad_messages.toml."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def languages(config: Config) -> dict[str, tuple[str | None, str | None]]:
     return {name: (sink.locale, sink.timezone) for name, sink in sinks if isinstance(sink, SlackConfig | EmailConfig)}
 
 
-def test_without_a_word_everybody_is_told_in_english_and_utc(tmp_path: Path) -> None:
+def test_the_defaults_are_english_and_utc(tmp_path: Path) -> None:
     assert languages(loaded(tmp_path, BASE)) == {"desk": ("en", "UTC"), "care": ("en", "UTC")}
 
 
-def test_the_defaults_are_for_every_sink_that_says_nothing_else(tmp_path: Path) -> None:
+def test_the_defaults_apply_to_every_sink_without_its_own_value(tmp_path: Path) -> None:
     text = '[defaults]\nlocale = "ja"\ntimezone = "Asia/Tokyo"\n' + BASE
     assert languages(loaded(tmp_path, text)) == {"desk": ("ja", "Asia/Tokyo"), "care": ("ja", "Asia/Tokyo")}
     text = text.replace('type = "slack"\n', 'type = "slack"\nlocale = "en"\n')
@@ -67,7 +67,7 @@ def test_other_defaults_are_a_change_of_each_sink_that_has_them(tmp_path: Path) 
     ]
 
 
-def test_a_template_starts_at_the_folder_of_its_file(tmp_path: Path) -> None:
+def test_a_template_path_starts_at_the_folder_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "mail.jinja").write_text("{{ headline }}")
     head, care = BASE.split("[sinks.care]")
@@ -95,7 +95,7 @@ def test_another_text_in_the_same_template_is_a_change_and_the_sink_is_opened_an
     assert lanes._alike("desk", old, new)
 
 
-def test_a_template_that_reads_an_event_is_warned_of_where_some_events_lack_what_it_reads(tmp_path: Path) -> None:
+def test_a_template_gets_a_warning_if_some_events_lack_a_field_that_it_reads(tmp_path: Path) -> None:
     (tmp_path / "mail.jinja").write_text("{{ headline }}\n{{ event.state.primary }}")
     (warning,) = loaded(tmp_path, TEMPLATE).warnings
     assert (warning.level, warning.place) == ("warning", "[sinks.care] template")

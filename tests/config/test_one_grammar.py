@@ -1,4 +1,4 @@
-"""Texts that `check` takes are texts that the gateway can use: URLs, headers, paths, addresses, and the files that it writes."""
+"""Texts that `check` accepts also work in the gateway: URLs, headers, paths, addresses, and the files that it writes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HOOK = "https://hooks.slack.com/services/T0/B0/kq7Zx2Lm9w"
 
 
 def problems(folder: Path, text: str, before: str = "") -> list[tuple[str, str]]:
-    """Place and message of each error."""
+    """Return place and message of each error."""
     file = folder / "gateway.toml"
     file.write_text(before + HEAD + text, encoding="utf-8")
     try:
@@ -71,12 +71,12 @@ def test_headers_that_differ_in_case_alone_are_one_header(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "name", ["Expect", "upgrade", "TE", "Trailer", "keep-alive", "Connection", "x y", "x:", "", "x-ü", "x\\n"]
 )
-def test_a_header_that_the_client_could_not_keep_its_word_with_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_header_that_the_client_sets_itself_is_refused(name: str, tmp_path: Path) -> None:
     found = problems(tmp_path, f'[sinks.s]\ntype = "http"\nurl = "http://x/"\nheaders = {{ "{name}" = "a" }}\n')
     assert [place for place, _ in found] == [f"[sinks.s] headers.{name}".replace("\\n", "\n")]
 
 
-def test_what_is_put_behind_a_url_can_not_stand_behind_a_query(tmp_path: Path) -> None:
+def test_a_url_that_gets_a_path_appended_cannot_have_a_query(tmp_path: Path) -> None:
     text = '[sinks.s]\ntype = "slack"\ntoken = { env = "HOOK" }\nchannel = "C1"\napi = "https://slack.com/api?x=1"\n'
     assert [place for place, _ in problems(tmp_path, text)] == ["[sinks.s] api"]
 
@@ -116,7 +116,7 @@ def test_a_header_value_that_can_not_be_sent_as_it_is_written_is_refused(value: 
         ("other.jsonl", "the sink other"),
     ],
 )
-def test_a_jsonl_file_is_nobody_elses(path: str, what: str, tmp_path: Path) -> None:
+def test_a_jsonl_file_belongs_to_one_sink_only(path: str, what: str, tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "gateway.db").touch()
     (tmp_path / "link.db").symlink_to(tmp_path / "gateway.db")
@@ -149,7 +149,7 @@ def test_the_audit_log_is_not_the_database(path: str, tmp_path: Path) -> None:
         ("gateway.db.addresses", "the addresses of the running gateway"),
     ],
 )
-def test_a_file_that_the_gateway_reads_is_none_that_it_writes(path: str, what: str, tmp_path: Path) -> None:
+def test_a_file_that_the_gateway_reads_cannot_be_one_that_it_writes(path: str, what: str, tmp_path: Path) -> None:
     (tmp_path / "more.toml").touch()
     (tmp_path / "secret").write_text("xoxb-kq7Zx2Lm9w", encoding="utf-8")
     (tmp_path / "message.j2").write_text("{% block text %}x{% endblock %}", encoding="utf-8")
@@ -179,7 +179,7 @@ PATHS = {
     "written", ["f ", " f", "d /f", "f\\n", "f\\u0085", "~/f", "~root/f", "$HOME/f", "${HOME}/f", "{{ home }}/f", "f\\u200b"]
 )
 @pytest.mark.parametrize("place", PATHS)
-def test_a_path_that_is_hardly_the_one_that_was_meant_is_refused_at_its_place(place: str, written: str, tmp_path: Path) -> None:
+def test_a_path_that_is_probably_a_mistake_is_refused_at_its_place(place: str, written: str, tmp_path: Path) -> None:
     text = PATHS[place].replace("§", written)
     sink = '[sinks.s]\ntype = "jsonl"\npath = "e.jsonl"\n' if "sinks" not in place else ""
     found = problems(tmp_path, sink, text) if place == "include" else problems(tmp_path, text + sink)
@@ -222,13 +222,13 @@ def test_the_name_of_a_credential_is_the_name_of_a_file(name: str, tmp_path: Pat
     ],
 )
 @pytest.mark.parametrize("table", ["server", "admin"])
-def test_what_nothing_could_listen_on_is_refused_at_its_place(table: str, address: str, tmp_path: Path) -> None:
+def test_an_impossible_listen_address_is_refused_at_its_place(table: str, address: str, tmp_path: Path) -> None:
     found = problems(tmp_path, f'[{table}]\nlisten = ["{address}"]\n[sinks.s]\ntype = "jsonl"\npath = "e.jsonl"\n')
     assert [place for place, _ in found] == [f"[{table}] listen"]
 
 
 @given(st.text(":.[]*019afx-_ü ", max_size=24) | st.ip_addresses().map(str), st.sampled_from(["", ":0", ":080", ":65535"]))
-def test_an_address_that_is_taken_is_one_that_can_be_dialled_and_reads_the_same_again(host: str, port: str) -> None:
+def test_an_accepted_address_can_be_dialled_and_parses_to_itself(host: str, port: str) -> None:
     for text in (f"{host}{port}", f"[{host}]{port}"):
         try:
             address = parse_address(text, Path("/"))
@@ -242,7 +242,7 @@ def test_an_address_that_is_taken_is_one_that_can_be_dialled_and_reads_the_same_
 @pytest.mark.parametrize(
     "channel", ["C1 ", " C1", "fraud desk", "C\\n1", "https://acme.slack.com/archives/C1", "@jane", "${C}", "<#C1>"]
 )
-def test_what_is_no_channel_is_refused(channel: str, tmp_path: Path) -> None:
+def test_a_text_that_is_not_a_channel_is_refused(channel: str, tmp_path: Path) -> None:
     text = f'[sinks.s]\ntype = "slack"\ntoken = {{ env = "HOOK" }}\nchannel = "{channel}"\n'
     assert [place for place, _ in problems(tmp_path, text)] == ["[sinks.s] channel"]
 
@@ -261,7 +261,7 @@ def test_a_token_with_the_word_bearer_before_it_is_refused(tmp_path: Path) -> No
     assert problems(tmp_path, text) == [("[sinks.s] bearer", "the secret of file token can't be a token: it has a blank in it")]
 
 
-def test_a_network_is_asked_for_by_the_address_that_it_is_compared_with(tmp_path: Path) -> None:
+def test_a_network_is_written_in_the_form_of_the_addresses_it_is_compared_with(tmp_path: Path) -> None:
     for text in ("10.0.0.0/8", "::ffff:10.0.0.0/104"):
         assert AddressGuard.of([text]).allows("10.1.2.3") and AddressGuard.of([text]).allows("::ffff:10.1.2.3")
         assert not AddressGuard.of([text]).allows("11.1.2.3")
@@ -272,13 +272,13 @@ def test_a_network_is_asked_for_by_the_address_that_it_is_compared_with(tmp_path
 
 
 @pytest.mark.parametrize("size", ["8GiB8", "9999999999GiB", "1\\nKiB", "1\\u00a0KiB", "1KIB"])
-def test_a_size_that_nothing_counts_in_is_refused(size: str, tmp_path: Path) -> None:
+def test_a_size_beyond_64_bits_is_refused(size: str, tmp_path: Path) -> None:
     found = problems(tmp_path, f'[store]\nmin_free = "{size}"\n[sinks.s]\ntype = "jsonl"\npath = "e.jsonl"\n')
     assert [place for place, _ in found] == ["[store] min_free"]
 
 
 @pytest.mark.parametrize("name", ["", "u ", " u", "u\\n", "u\\u200b", "${USER}", "{{ user }}"])
-def test_a_user_name_that_can_not_be_meant_is_refused(name: str, tmp_path: Path) -> None:
+def test_an_unusable_user_name_is_refused(name: str, tmp_path: Path) -> None:
     mail = 'type = "email"\nhost = "h.example"\nsender = "g@example.com"\nrecipients = ["a@example.com"]\n'
     text = f'[sinks.s]\n{mail}username = "{name}"\npassword = {{ env = "HOOK" }}\n'
     assert [place for place, _ in problems(tmp_path, text)] == ["[sinks.s] username"]
@@ -313,7 +313,7 @@ def test_a_token_with_quotes_around_it_is_refused(quote: str, tmp_path: Path) ->
         ("unix:sub/../gateway.toml", "127.0.0.1:0", True),
     ],
 )
-def test_two_listeners_do_not_want_the_same_place(server: str, admin: str, refused: bool, tmp_path: Path) -> None:
+def test_two_listeners_cannot_have_the_same_address(server: str, admin: str, refused: bool, tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     admin_table = f'[admin]\nlisten = ["{admin}"]\ntoken = {{ env = "HOOK" }}\n'
     text = f'[server]\nlisten = ["{server}"]\n{admin_table}[sinks.s]\ntype = "jsonl"\npath = "e.jsonl"\n'
@@ -323,7 +323,7 @@ def test_two_listeners_do_not_want_the_same_place(server: str, admin: str, refus
 
 
 @pytest.mark.parametrize("scheme", ["http://", "https://", "HTTPS://"])
-def test_a_scheme_that_was_pasted_twice_is_told_as_that(scheme: str, tmp_path: Path) -> None:
+def test_a_scheme_that_was_pasted_twice_has_its_own_message(scheme: str, tmp_path: Path) -> None:
     text = f'[sinks.s]\ntype = "http"\nurl = "https://{scheme}x/"\n'
     assert problems(tmp_path, text) == [("[sinks.s] url", "begins with two schemes")]
 

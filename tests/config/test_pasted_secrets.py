@@ -1,4 +1,4 @@
-"""A secret that was pasted into the file, in whatever layout: no piece of six characters of it is in anything that is said."""
+"""A secret was pasted into the file, in any layout. No output contains six characters of it in a row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROUTE = '[[routes]]\nname = "all"\nsinks = ["erp"]\n'
 OURS = (
     "whsec_ https:// https:/ hooks.slack.com/services/ @erp.example/hook https://user: Bearer Basic xoxb-1 -----BEGIN PRIVATE KEY"
 )
-"""Pieces of secrets that give nothing away."""
+"""Parts of secrets that reveal nothing."""
 
 IN_PLACE = [
     '[sources.legitmark]\nsecrets = "§"\n',
@@ -124,7 +124,7 @@ SHAPED_ONLY = [
 
 
 def said_about(text: str, folder: Path) -> list[str]:
-    """What `check` prints, as text and as JSON, and the problems that a reload answers."""
+    """Return the output of `check`, as text and as JSON, and the problems in the answer to a reload."""
     file = folder / "gateway.toml"
     file.write_text(text, encoding="utf-8", newline="")
     said = []
@@ -144,7 +144,7 @@ def said_about(text: str, folder: Path) -> list[str]:
 
 
 def shown(secret: str, said: str, text: str) -> list[str]:
-    """The pieces of a secret in what was said, without those that stand in the rest of the file too, or in our own words."""
+    """Return the parts of a secret in the output, except those that also occur in the rest of the file or in our own words."""
     rest = f"{text.replace('§', ' ')} {OURS}"
     pieces = {secret[at : at + PIECE] for at in range(len(secret) - PIECE + 1)}
     return sorted(piece for piece in pieces if piece in said and piece not in rest)
@@ -153,7 +153,7 @@ def shown(secret: str, said: str, text: str) -> list[str]:
 @pytest.mark.parametrize("layout", IN_PLACE + SHAPED_ONLY)
 @settings(max_examples=8)
 @given(secret=SHAPED)
-def test_a_secret_with_the_looks_of_one_is_said_nowhere(layout: str, secret: str) -> None:
+def test_a_recognisable_secret_is_never_shown(layout: str, secret: str) -> None:
     with TemporaryDirectory() as folder:
         for said in said_about(BEFORE + layout.replace("§", secret), Path(folder)):
             assert shown(secret, said, BEFORE + layout) == []
@@ -162,7 +162,7 @@ def test_a_secret_with_the_looks_of_one_is_said_nowhere(layout: str, secret: str
 @pytest.mark.parametrize("layout", IN_PLACE)
 @settings(max_examples=8)
 @given(secret=PLAIN)
-def test_any_word_in_the_place_of_a_secret_is_said_nowhere(layout: str, secret: str) -> None:
+def test_any_word_in_the_place_of_a_secret_is_never_shown(layout: str, secret: str) -> None:
     with TemporaryDirectory() as folder:
         for said in said_about(BEFORE + layout.replace("§", secret), Path(folder)):
             assert shown(secret, said, BEFORE + layout) == []
@@ -171,7 +171,7 @@ def test_any_word_in_the_place_of_a_secret_is_said_nowhere(layout: str, secret: 
 @pytest.mark.parametrize("layout", IN_PLACE + SHAPED_ONLY)
 @settings(max_examples=3)
 @given(secret=SHAPED)
-def test_nor_from_a_file_that_is_included(layout: str, secret: str) -> None:
+def test_a_secret_in_an_included_file_is_never_shown(layout: str, secret: str) -> None:
     with TemporaryDirectory() as folder:
         (Path(folder) / "more.toml").write_text(layout.replace("§", secret), encoding="utf-8")
         for said in said_about(f'include = ["*.toml"]\n{SOURCE}{ROUTE}', Path(folder)):
@@ -180,7 +180,7 @@ def test_nor_from_a_file_that_is_included(layout: str, secret: str) -> None:
 
 @settings(max_examples=400)
 @given(layouts(anywhere=True), SHAPED)
-def test_a_secret_with_the_looks_of_one_is_said_nowhere_in_whatever_layout(layout: str, secret: str) -> None:
+def test_a_recognisable_secret_is_never_shown_in_any_layout(layout: str, secret: str) -> None:
     with TemporaryDirectory() as folder:
         for said in said_about(layout.replace("§", secret), Path(folder)):
             assert shown(secret, said, layout) == []
@@ -188,7 +188,7 @@ def test_a_secret_with_the_looks_of_one_is_said_nowhere_in_whatever_layout(layou
 
 @settings(max_examples=400)
 @given(layouts(anywhere=False), PLAIN)
-def test_any_word_behind_a_key_of_secrets_is_said_nowhere_in_whatever_layout(layout: str, secret: str) -> None:
+def test_any_word_after_a_secret_key_is_never_shown_in_any_layout(layout: str, secret: str) -> None:
     with TemporaryDirectory() as folder:
         for said in said_about(layout.replace("§", secret), Path(folder)):
             assert shown(secret, said, layout) == []
@@ -209,7 +209,7 @@ def test_any_word_behind_a_key_of_secrets_is_said_nowhere_in_whatever_layout(lay
         ('[sources.legitmark]\nsecrets = [{ credential = "§" }]\n', "zebra kwartz"),
     ],
 )
-def test_a_password_of_an_odd_kind_or_in_an_odd_place_is_said_nowhere(layout: str, secret: str, tmp_path: Path) -> None:
+def test_an_unusual_password_or_one_in_an_unusual_place_is_never_shown(layout: str, secret: str, tmp_path: Path) -> None:
     for said in said_about(layout.replace("§", secret), tmp_path):
         assert shown(secret, said, layout) == []
 
@@ -220,7 +220,7 @@ def test_the_name_of_a_credential_is_shown(name: str, tmp_path: Path) -> None:
     assert f"credential {name}: $CREDENTIALS_DIRECTORY is not set" in said_about(text, tmp_path)[0]
 
 
-def test_what_is_no_secret_is_shown() -> None:
+def test_a_value_that_is_not_a_secret_is_shown() -> None:
     text = f'{SOURCE}{ERP}timeout = "30 seconds"\n{ROUTE}'
     cleaner = Cleaner([text])
     for line in text.splitlines():
@@ -239,6 +239,6 @@ def test_what_is_no_secret_is_shown() -> None:
         f"{SOURCE}{ERP}{ROUTE}".replace("erp", "whsec_abcdefgh"),
     ],
 )
-def test_a_secret_beyond_doubt_is_an_error_wherever_it_stands(text: str, tmp_path: Path) -> None:
+def test_an_unmistakable_secret_is_an_error_anywhere(text: str, tmp_path: Path) -> None:
     said = said_about(text.replace("§", SECRET), tmp_path)
     assert all("which never stands in this file" in one for one in said)

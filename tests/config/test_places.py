@@ -1,4 +1,4 @@
-"""Where things are: the file itself, what it leaves to systemd's folders, its secrets, and the addresses of `listen`."""
+"""Places: the file itself, the default paths in systemd's folders, the secrets, and the addresses of `listen`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ secrets = [{ env = "LEGITMARK_SECRET" }]
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder that is the current one."""
+    """An empty folder, which is the current one."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -53,7 +53,7 @@ def test_the_file_that_is_given_wins(here: Path, tmp_path: Path) -> None:
     assert find(given, Environment({"GATEWAY_CONFIG": str(other)})) == given
 
 
-def test_then_comes_the_variable_then_the_current_folder_then_the_folder_of_systemd(here: Path, tmp_path: Path) -> None:
+def test_the_variable_the_current_folder_and_the_systemd_folder_follow_in_this_order(here: Path, tmp_path: Path) -> None:
     named, local, systemd = tmp_path / "named.toml", here / "gateway.toml", tmp_path / "etc" / "gateway.toml"
     variables = {"GATEWAY_CONFIG": str(named), "CONFIGURATION_DIRECTORY": str(systemd.parent)}
     for file in (named, local, systemd):
@@ -75,7 +75,7 @@ def test_the_last_place_is_etc_and_all_places_are_named_in_their_order_where_non
     assert "--config" in said
 
 
-def test_a_named_file_that_is_not_there_is_an_error_and_no_other_is_taken(here: Path) -> None:
+def test_a_missing_named_file_is_an_error_and_no_other_file_is_used(here: Path) -> None:
     made(here / "gateway.toml")
     for given, variables in ((Path("no.toml"), {}), (None, {"GATEWAY_CONFIG": "no.toml"}), (here, {})):
         with pytest.raises(ConfigError, match="does not exist, or is not a file"):
@@ -92,7 +92,7 @@ def test_a_relative_name_becomes_absolute(here: Path) -> None:
     assert find(Path("gateway.toml"), Environment({})).is_absolute()
 
 
-def test_without_systemd_everything_stands_beside_the_file(tmp_path: Path) -> None:
+def test_without_systemd_all_files_lie_next_to_the_configuration(tmp_path: Path) -> None:
     config = load_text(tmp_path)
     assert config.database == tmp_path / "gateway.db"
     assert config.audit_log == tmp_path / "audit.jsonl"
@@ -106,7 +106,7 @@ def test_with_systemd_its_folders_are_the_defaults(tmp_path: Path) -> None:
     assert config.admin.listen == ["unix:/run/g/admin.sock"]
 
 
-def test_what_is_written_wins_over_the_folders_of_systemd(tmp_path: Path) -> None:
+def test_a_written_path_wins_over_the_folders_of_systemd(tmp_path: Path) -> None:
     text = SMALLEST + '[store]\npath = "a.db"\n[audit]\npath = "/b/a.jsonl"\n[admin]\nlisten = ["127.0.0.1:9"]\n'
     config = load_text(tmp_path, text, STATE_DIRECTORY="/var/lib/g", LOGS_DIRECTORY="/var/log/g", RUNTIME_DIRECTORY="/run/g")
     assert config.database == tmp_path / "a.db"
@@ -163,14 +163,14 @@ def test_a_secret_comes_from_a_variable_a_file_or_a_credential_without_its_line_
         "",
     ],
 )
-def test_a_secret_with_another_number_of_places_than_one_is_refused_with_and_without_reading_it(ref: str, tmp_path: Path) -> None:
+def test_a_secret_reference_without_exactly_one_place_is_refused(ref: str, tmp_path: Path) -> None:
     text = f"[sources.a]\nsecrets = [{{ {ref} }}]\n"
     assert "a secret has one place" in problems_of(tmp_path, text, S=SECRET)
     with pytest.raises(ConfigError, match="a secret has one place"):
         load(tmp_path / "gateway.toml", Environment({}), secrets=False)
 
 
-def test_without_secrets_none_is_read(tmp_path: Path) -> None:
+def test_no_secret_is_read_if_secrets_are_skipped(tmp_path: Path) -> None:
     text = """
 [admin]
 token = { file = "no-such-file" }
@@ -190,7 +190,7 @@ sinks = ["erp"]
     assert len(problems_of(tmp_path, text, NOT_A_KEY="no-key-but-secret").splitlines()) == 7
 
 
-def test_a_secret_shows_itself_nowhere(tmp_path: Path) -> None:
+def test_a_secret_never_shows_its_value(tmp_path: Path) -> None:
     config = load_text(tmp_path)
     assert config.secret(SecretRef(env="LEGITMARK_SECRET")).reveal() == SECRET
     assert SECRET not in f"{config!r} {config!s} {config.secrets}"
@@ -236,7 +236,7 @@ def test_an_address_is_host_and_port_or_unix_or_fd(text: str, address: Address) 
         "fd:",
     ],
 )
-def test_everything_else_is_no_address(text: str) -> None:
+def test_other_texts_are_not_addresses(text: str) -> None:
     with pytest.raises(ValueError, match=r"address|needs"):
         parse_address(text, Path("/base"))
 
@@ -246,7 +246,7 @@ def test_an_address_prints_as_it_is_written(text: str) -> None:
     assert str(parse_address(text, Path("/base"))) == text
 
 
-def test_loopback_and_unix_are_local_and_all_else_can_be_reached_from_elsewhere() -> None:
+def test_only_loopback_and_unix_addresses_are_local() -> None:
     local = ("127.0.0.1:80", "127.8.8.8:80", "[::1]:80", "localhost:80", "unix:/a")
     remote = ("0.0.0.0:80", "[::]:80", "10.0.0.1:80", "gateway.example.internal:80")
     assert all(is_local(parse_address(text, Path("/"))) for text in local)
@@ -255,7 +255,7 @@ def test_loopback_and_unix_are_local_and_all_else_can_be_reached_from_elsewhere(
 
 @pytest.fixture
 def closed(tmp_path: Path) -> Iterator[Path]:
-    """A folder that this test may not look into; while it runs, it has not the rights of root, who may look everywhere."""
+    """A folder that this test may not read. The test runs without the rights of root, who may read everything."""
     folder, me = tmp_path / "closed", os.geteuid()
     folder.mkdir(mode=0o000)
     if me == 0:

@@ -1,4 +1,4 @@
-"""Line and column of keys and values: of random TOML documents, each key and each value is found exactly where it was written."""
+"""Line and column of keys and values: in random TOML documents, each of them is found exactly where it was written."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SCALARS = st.sampled_from(
 
 
 class Writer:
-    """Writes a document and takes down where each thing stands."""
+    """Writes a document and records the place of each key and value."""
 
     def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
         self.draw = draw
@@ -106,7 +106,7 @@ class Writer:
             self.line_end()
 
     def part(self) -> tuple[str, str]:
-        """One part of a key as written, and as meant; no two are the same. A quoted one may have dots in it."""
+        """Return one part of a key as written, and as meant. All parts are different, and a quoted one may contain dots."""
         self._names += 1
         quoted = f"{self.draw(WORDS)}.{self.draw(WORDS)}.{self._names}"
         plain = f"key_{self._names}"
@@ -158,7 +158,7 @@ class Writer:
         return self.span(start)
 
     def span(self, start: int) -> Span:
-        """What was written since: of several lines, the part on the first."""
+        """Return the text written since then; of several lines, only the part on the first."""
         before = self.text[:start]
         piece = self.text[start:].split("\n")[0].rstrip()
         return Span(before.count("\n") + 1, start - (before.rfind("\n") + 1) + 1, max(len(piece), 1))
@@ -190,7 +190,7 @@ def test_each_key_and_each_value_is_found_where_it_was_written(writer: Writer) -
 
 @given(writer=documents())
 @settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-def test_what_is_not_there_is_shown_at_the_table_that_it_belongs_to(writer: Writer) -> None:
+def test_a_missing_key_is_shown_at_its_table(writer: Writer) -> None:
     positions = Positions(writer.text)
     for (keys, on), span in writer.expected.items():
         if on == "key":
@@ -240,7 +240,7 @@ def test_a_place_is_found(text: str, keys: Keys, on: On, span: Span) -> None:
         ("[a]\nb = {}\n[a.b]", Span(2, 1, 1), Span(3, 2, 3)),
     ],
 )
-def test_what_stands_twice_is_known_with_both_its_places(text: str, first: Span, second: Span) -> None:
+def test_a_duplicate_is_found_with_both_its_places(text: str, first: Span, second: Span) -> None:
     with pytest.raises(tomllib.TOMLDecodeError):
         tomllib.loads(text)
     assert Positions(text).twice == [(first, second)]
@@ -249,6 +249,6 @@ def test_what_stands_twice_is_known_with_both_its_places(text: str, first: Span,
 @pytest.mark.parametrize(
     "text", ["[a.b]\n[a]", "[[a]]\n[[a]]", "[[a]]\n[a.b]\n[[a]]\n[a.b]", "a.b = 1\na.c = 2", "a = [{ b = 1 }, { b = 1 }]"]
 )
-def test_what_stands_in_different_tables_does_not_stand_twice(text: str) -> None:
+def test_equal_keys_of_different_tables_are_not_duplicates(text: str) -> None:
     tomllib.loads(text)
     assert Positions(text).twice == []

@@ -1,4 +1,4 @@
-"""The profiles in `config/`: each loads, its tests pass, and those that need no other machine deliver a webhook."""
+"""The profiles in `config/` load, their tests pass, and those that need no other machine deliver a webhook."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def text_of(name: str, *changes: tuple[str, str]) -> str:
     return text
 
 
-def test_there_is_one_for_each_purpose() -> None:
+def test_there_is_a_profile_for_each_purpose() -> None:
     assert [file.stem for file in sorted(FOLDER.glob("*.toml"))] == ["local", "minimal", "production", "service"]
 
 
 @pytest.mark.parametrize("file", PROFILES)
-def test_each_is_good_without_a_warning(file: Path) -> None:
+def test_each_profile_loads_without_a_warning(file: Path) -> None:
     assert load(file, Environment({}), secrets=False).warnings == ()
 
 
@@ -51,7 +51,7 @@ def test_the_first_line_tells_editors_where_the_schema_lies(file: Path) -> None:
     assert json.loads((file.parent / schema).read_text(encoding="utf-8"))["title"] == "gateway.toml"
 
 
-def test_the_smallest_one_says_nothing_that_is_a_default() -> None:
+def test_the_smallest_profile_repeats_no_default() -> None:
     lines = [line for line in text_of("minimal").splitlines() if line and not line.startswith("#")]
     assert len(lines) == 10
 
@@ -99,6 +99,6 @@ async def test_the_one_for_the_service_delivers_given_the_secret_alone(tmp_path:
         await until(lambda: running.audit("delivery.delivered", sink="archive"))
 
 
-def test_the_one_for_production_tells_somebody_of_what_happens_to_the_gateway_itself() -> None:
+def test_the_production_profile_routes_the_gateways_own_events_to_a_person() -> None:
     config = load(FOLDER / "production.toml", Environment({}), secrets=False)
     assert [route.sinks for route in config.routes if route.sources == ("gateway",)] == [("operations",)]

@@ -1,4 +1,4 @@
-"""The schema for editors: made from the structs and the manual, current, and never stricter than the gateway itself."""
+"""The schema for editors is made from the structs and the manual. It is current, and never stricter than the gateway itself."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ routes = ["all"]
 
 
 def complaints(text: str) -> list[str]:
-    """Where a file does not fit the schema."""
+    """Return the paths at which a file does not fit the schema."""
     return [error.json_path for error in Draft7Validator(SCHEMA).iter_errors(tomllib.loads(text))]
 
 
 def is_good(text: str, folder: Path) -> bool:
-    """To the gateway itself."""
+    """Return True if the gateway itself accepts the file."""
     file = folder / "gateway.toml"
     file.write_text(text, encoding="utf-8")
     try:
@@ -80,7 +80,7 @@ def is_good(text: str, folder: Path) -> bool:
 
 
 def keys(schema: Any, path: str = "$") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every key that the schema names."""
+    """Yield every key that the schema names."""
     if isinstance(schema, dict):
         for name, inner in schema.items():
             if name == "properties" and not path.endswith(".if"):
@@ -95,7 +95,7 @@ def keys(schema: Any, path: str = "$") -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def table_of(name: str) -> dict[str, Any]:
-    """A table of the example in the schema."""
+    """Return the schema of a table of the example."""
     first, _, second = name.partition(".")
     found: dict[str, Any] = SCHEMA["properties"][first]
     if first in ("routes", "tests"):
@@ -204,7 +204,7 @@ def test_the_patterns_of_the_manual_fit() -> None:
         ("include = 'routes.d'", "$.include"),
     ],
 )
-def test_what_is_wrong_is_underlined(text: str, where: str) -> None:
+def test_an_editor_underlines_what_is_wrong(text: str, where: str) -> None:
     assert set(complaints(text)) == {where}
 
 
@@ -255,7 +255,7 @@ def test_what_is_wrong_is_underlined(text: str, where: str) -> None:
         ("[store]", 'min_free = "1 TB"', False),
     ],
 )
-def test_it_draws_its_lines_where_the_gateway_does(table: str, line: str, good: bool, tmp_path: Path) -> None:
+def test_it_has_the_same_limits_as_the_gateway(table: str, line: str, good: bool, tmp_path: Path) -> None:
     text = GOOD.replace(f"{table}\n", f"{table}\n{line}\n", 1)
     assert text != GOOD
     assert (complaints(text) == []) is is_good(text, tmp_path) is good
@@ -287,7 +287,7 @@ _UNITS = ("ms", "s", "m", "h", "d", "w", "y", "B", "kB", "KB", "MB", "GB", "KiB"
 def test_durations_sizes_and_rates_are_written_as_the_gateway_reads_them(
     kind: type[Duration | Size | Rate], schema: dict[str, Any], beyond: str | None
 ) -> None:
-    """`beyond`: what is said of a value that is well written, and too large or too small; the schema does not see that."""
+    """The message `beyond` is for a value in the right form that is too large or too small, which the schema does not check."""
     validator = Draft7Validator(schema)
 
     def agree(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Paths in a configuration that can't be read: each is a problem with its name, cause and place, and nothing is passed over.
+"""Unreadable paths in a configuration: each is a problem with its name, cause and place, and none is ignored.
 
 The tests run as root, for whom no permission counts; so a child process without privileges does the reading.
 """
@@ -25,7 +25,7 @@ DROP_IN = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n[[routes]]\ns
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that every user can reach, which pytest's own is not."""
+    """A folder that every user can reach, unlike that of pytest."""
     made = Path(tempfile.mkdtemp(dir="/tmp"))
     made.chmod(0o755)
     yield made
@@ -33,7 +33,7 @@ def folder() -> Iterator[Path]:
 
 
 def said(folder: Path, pattern: str) -> str:
-    """What a user without privileges is told, "" if the configuration is good."""
+    """Return the error that a user without privileges gets; "" if the configuration is valid."""
     file = folder / "gateway.toml"
     file.write_text(TEXT.replace("§", pattern), encoding="utf-8")
     out, into = os.pipe()
@@ -123,7 +123,7 @@ def unreadable_file(inner: Path) -> None:
 
 @pytest.mark.parametrize("pattern", ["routes.d/*.toml", "routes.d/[ab].toml", "**/[ab].toml"])
 @pytest.mark.parametrize("spoil", [closed, listed_and_not_entered, dangling, circle, pipe, endless, unreadable_file])
-def test_what_can_not_be_read_is_named_with_its_cause(spoil: Callable[[Path], None], pattern: str, folder: Path) -> None:
+def test_an_unreadable_path_is_named_with_its_cause(spoil: Callable[[Path], None], pattern: str, folder: Path) -> None:
     inner = drop_ins(folder)
     assert said(folder, pattern) == ""
     spoil(inner)
@@ -136,7 +136,7 @@ def test_what_can_not_be_read_is_named_with_its_cause(spoil: Callable[[Path], No
 @pytest.mark.parametrize(
     "spoil", [folder_that_is_a_dangling_link, folder_that_is_a_circle, folder_that_is_a_file, folder_that_is_a_pipe]
 )
-def test_a_folder_that_is_none_is_named_with_its_cause(spoil: Callable[[Path], None], pattern: str, folder: Path) -> None:
+def test_a_path_that_is_not_a_folder_is_named_with_its_cause(spoil: Callable[[Path], None], pattern: str, folder: Path) -> None:
     inner = drop_ins(folder)
     assert said(folder, pattern) == ""
     spoil(inner)
@@ -145,7 +145,7 @@ def test_a_folder_that_is_none_is_named_with_its_cause(spoil: Callable[[Path], N
     assert any(cause in text for cause in ("is not a folder", "No such file", "symbolic links")), text
 
 
-def test_a_folder_in_place_of_a_file_is_told_and_other_folders_are_not(folder: Path) -> None:
+def test_a_folder_in_place_of_a_file_is_reported_and_other_folders_are_not(folder: Path) -> None:
     folder_for_a_file(drop_ins(folder))
     file = folder / "gateway.toml"
     for pattern, told in (("routes.d/*.toml", True), ("routes.d/*", False), ("*/x.toml", False), ("gateway.tom*/x.toml", False)):
@@ -154,7 +154,7 @@ def test_a_folder_in_place_of_a_file_is_told_and_other_folders_are_not(folder: P
         assert found == [f"{folder}/routes.d/a.toml: is a folder, and is ignored"] * told
 
 
-def test_a_file_that_is_named_in_a_closed_folder_is_no_missing_file(folder: Path) -> None:
+def test_a_named_file_in_a_forbidden_folder_is_not_reported_as_missing(folder: Path) -> None:
     drop_ins(folder).chmod(0o700)
     assert "Permission denied" in said(folder, "routes.d/a.toml")
 
@@ -166,7 +166,7 @@ def test_a_name_that_no_file_can_have_is_a_problem_at_its_place(pattern: str, fo
 
 
 @pytest.mark.parametrize("pattern", ["routes.d/*.toml", "routes.d/**/*.toml", "routes.d/../other.d/*.toml"])
-def test_a_folder_that_is_not_there_has_no_files_and_is_told(pattern: str, folder: Path) -> None:
+def test_a_missing_folder_is_noted(pattern: str, folder: Path) -> None:
     assert said(folder, pattern) == ""
     notes = load(folder / "gateway.toml", Environment({"LEGITMARK_SECRET": SECRET})).notes
     missing = folder / pattern.partition("/*")[0]
@@ -174,7 +174,7 @@ def test_a_folder_that_is_not_there_has_no_files_and_is_told(pattern: str, folde
 
 
 @pytest.mark.parametrize("pattern", ["routes.d/*.toml", "*/*.toml", "*.d/a.toml"])
-def test_a_folder_without_files_is_good(pattern: str, folder: Path) -> None:
+def test_an_empty_folder_is_valid(pattern: str, folder: Path) -> None:
     (drop_ins(folder) / "a.toml").unlink()
     assert said(folder, pattern) == ""
     config = load(folder / "gateway.toml", Environment({"LEGITMARK_SECRET": SECRET}))
@@ -196,7 +196,9 @@ def test_a_folder_without_files_is_good(pattern: str, folder: Path) -> None:
         ("x" * (1 << 21), "longer than 1 MiB"),
     ],
 )
-def test_what_an_editor_leaves_around_a_secret_is_told_and_the_secret_is_not(content: str, cause: str, tmp_path: Path) -> None:
+def test_characters_that_an_editor_leaves_around_a_secret_are_reported_without_the_secret(
+    content: str, cause: str, tmp_path: Path
+) -> None:
     (tmp_path / "secret").write_bytes(content.encode())
     file = tmp_path / "gateway.toml"
     file.write_text('[sources.legitmark]\nsecrets = [{ file = "secret" }]\n', encoding="utf-8")
@@ -206,7 +208,7 @@ def test_what_an_editor_leaves_around_a_secret_is_told_and_the_secret_is_not(con
 
 
 @pytest.mark.parametrize("content", [SECRET, f"{SECRET}\n", f"{SECRET}\r\n"])
-def test_one_line_break_at_the_end_of_a_secret_is_no_part_of_it(content: str, tmp_path: Path) -> None:
+def test_the_line_break_at_the_end_of_a_secret_file_is_ignored(content: str, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(content.encode())
     file = tmp_path / "gateway.toml"
     file.write_text('[sources.legitmark]\nsecrets = [{ file = "secret" }]\n', encoding="utf-8")
@@ -246,7 +248,7 @@ def test_a_path_that_is_no_file_is_a_problem_at_once_and_named(place: str, kind:
     assert any(f"{file}:" in one and cause in one for one in said), said
 
 
-def test_an_authority_of_more_than_16_mib_is_an_error_and_no_change_that_nobody_notices(tmp_path: Path) -> None:
+def test_a_ca_file_of_more_than_16_mib_is_an_error(tmp_path: Path) -> None:
     with (tmp_path / "ca.pem").open("wb") as ca:
         ca.truncate((16 << 20) + 1)
     file = tmp_path / "gateway.toml"
@@ -255,7 +257,7 @@ def test_an_authority_of_more_than_16_mib_is_an_error_and_no_change_that_nobody_
         load(file, Environment({"LEGITMARK_SECRET": SECRET}))
 
 
-def test_a_certificate_without_its_dashes_is_told_what_it_lacks(tmp_path: Path) -> None:
+def test_the_error_about_a_certificate_without_its_dashes_names_what_is_missing(tmp_path: Path) -> None:
     for name in ("cert.pem", "key.pem"):
         (tmp_path / name).write_text("BEGIN CERTIFICATE\nMIIB\nEND CERTIFICATE\n", encoding="utf-8")
     file = tmp_path / "gateway.toml"

@@ -1,4 +1,4 @@
-"""What works, and is probably not meant: each warning comes where it should, and does not come where it should not."""
+"""Warnings about configurations that work but are probably not meant: each appears where it should, and only there."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def said(folder: Path, text: str) -> list[tuple[str, str]]:
 
 
 def meant(problem: Problem) -> str:
-    """The piece of the line that the caret stands below."""
+    """Return the part of the line that the caret underlines."""
     assert problem.column is not None
     return problem.source[problem.column - 1 : problem.column - 1 + problem.width]
 
@@ -55,7 +55,7 @@ def test_without_a_route_every_message_goes_nowhere(tmp_path: Path) -> None:
     assert said(tmp_path, SOURCE + '[[routes]]\nname = "nobody, on purpose"\nsinks = []\n') == []
 
 
-def test_a_sink_that_no_route_names_is_told_at_its_header(tmp_path: Path) -> None:
+def test_a_sink_that_no_route_names_is_reported_at_its_header(tmp_path: Path) -> None:
     (found,) = warnings(tmp_path, SOURCE + SINK + '[sinks.spare]\ntype = "jsonl"\npath = "spare.jsonl"\n' + ALL)
     assert (found.place, found.wrong) == ("[sinks.spare]", "no route names this sink: nothing will go there")
     assert (found.line, meant(found)) == (6, "sinks.spare")
@@ -74,7 +74,7 @@ def test_a_sink_that_no_route_names_is_told_at_its_header(tmp_path: Path) -> Non
         ('retry = ["0s"]\nbreaker = { failures = 1 }', True),
     ],
 )
-def test_a_breaker_that_opens_only_when_a_delivery_is_dead_already(keys: str, warned: bool, tmp_path: Path) -> None:
+def test_a_breaker_that_opens_only_after_a_delivery_is_dead_is_reported(keys: str, warned: bool, tmp_path: Path) -> None:
     found = said(tmp_path, SOURCE + SINK + keys + "\n" + ALL)
     assert [place for place, _ in found] == ["[sinks.archive] breaker"] * warned
 
@@ -88,7 +88,7 @@ def test_a_breaker_that_opens_only_when_a_delivery_is_dead_already(keys: str, wa
         ("tls", True, False),
     ],
 )
-def test_a_password_that_crosses_the_network_in_clear(security: str, login: bool, warned: bool, tmp_path: Path) -> None:
+def test_a_password_sent_in_clear_is_reported(security: str, login: bool, warned: bool, tmp_path: Path) -> None:
     mail = f'[sinks.mail]\ntype = "email"\nhost = "smtp.example.internal"\nsecurity = "{security}"\nsender = "a@example.com"\n'
     keys = 'recipients = ["b@example.com"]\n' + 'username = "a"\npassword = { env = "TOKEN" }\n' * login
     found = said(tmp_path, SOURCE + mail + keys + '[[routes]]\nsinks = ["mail"]\n')
@@ -99,7 +99,7 @@ def test_a_password_that_crosses_the_network_in_clear(security: str, login: bool
 
 
 @pytest.mark.parametrize(("mode", "warned"), [(0o644, True), (0o604, True), (0o640, False), (0o600, False), (0o400, False)])
-def test_a_secret_file_that_every_user_can_read(mode: int, warned: bool, tmp_path: Path) -> None:
+def test_a_world_readable_secret_file_is_reported(mode: int, warned: bool, tmp_path: Path) -> None:
     secret = tmp_path / "legitmark"
     secret.write_text(SECRET)
     secret.chmod(mode)
@@ -176,11 +176,11 @@ def test_a_route_after_a_final_one_that_takes_its_events_can_never_apply(first: 
         ("match = { sr_uuid = { exists = true } }", "match = { sr_uuid = { exists = false } }"),
     ],
 )
-def test_routes_that_can_both_apply_are_let_alone(first: str, second: str, tmp_path: Path) -> None:
+def test_routes_that_can_both_apply_get_no_warning(first: str, second: str, tmp_path: Path) -> None:
     assert warnings(tmp_path, routes(first, second)) == []
 
 
-def test_two_routes_with_equal_patterns_are_told_at_the_second(tmp_path: Path) -> None:
+def test_two_routes_with_equal_patterns_are_reported_at_the_second(tmp_path: Path) -> None:
     same = 'match = { state = { primary = "COMPLETE", supplement = "REJECTED" }, event_type = "state_change" }'
     other = 'match = { event_type = "state_change", state = { supplement = "REJECTED", primary = "COMPLETE" } }'
     (found,) = warnings(tmp_path, routes(same, 'match = { milestone = "draft" }', other))
@@ -188,7 +188,7 @@ def test_two_routes_with_equal_patterns_are_told_at_the_second(tmp_path: Path) -
     assert meant(found) == other.removeprefix("match = ")
 
 
-def test_two_routes_that_both_take_everything_are_told_at_the_second(tmp_path: Path) -> None:
+def test_two_routes_that_both_take_everything_are_reported_at_the_second(tmp_path: Path) -> None:
     assert said(tmp_path, routes("", "")) == [('[[routes]] "1"', 'takes the same events as "0"')]
 
 
@@ -218,7 +218,7 @@ def test_a_fallback_after_a_route_that_takes_everything_can_never_apply(tmp_path
     ],
 )
 @pytest.mark.parametrize("key", ["match", "unless"])
-def test_a_field_that_no_known_event_has(key: str, pattern: str, field: str, hint: str, tmp_path: Path) -> None:
+def test_a_field_that_no_known_event_has_is_reported(key: str, pattern: str, field: str, hint: str, tmp_path: Path) -> None:
     (found,) = warnings(tmp_path, routes(f"{key} = {pattern}"))
     assert found.wrong == "no known event has this field"
     assert (meant(found), found.hint) == (field, hint)
@@ -237,13 +237,13 @@ def test_a_field_that_no_known_event_has(key: str, pattern: str, field: str, hin
         ('{ source = "legitmrk" }', '"legitmrk"', 'did you mean "legitmark"?'),
     ],
 )
-def test_a_value_that_no_documented_event_has(pattern: str, value: str, hint: str, tmp_path: Path) -> None:
+def test_a_value_that_no_documented_event_has_is_reported(pattern: str, value: str, hint: str, tmp_path: Path) -> None:
     (found,) = warnings(tmp_path, routes(f"match = {pattern}"))
     assert meant(found) == value
     assert found.hint.startswith(hint)
 
 
-def test_a_pair_of_states_that_never_come_together(tmp_path: Path) -> None:
+def test_a_pair_of_states_that_never_occurs_is_reported(tmp_path: Path) -> None:
     for pattern in (
         '{ state = { primary = "DRAFT", supplement = "APPROVED" } }',
         '{ "state.supplement" = "APPROVED", "state.primary" = "DRAFT" }',
@@ -254,14 +254,14 @@ def test_a_pair_of_states_that_never_come_together(tmp_path: Path) -> None:
         assert meant(found) == '"APPROVED"'
 
 
-def test_states_of_different_tables_are_no_pair(tmp_path: Path) -> None:
+def test_states_of_different_tables_are_not_a_pair(tmp_path: Path) -> None:
     assert warnings(tmp_path, routes('match = { state = [{ primary = "DRAFT" }, { supplement = "APPROVED" }] }')) == []
     assert warnings(tmp_path, routes('match = [{ "state.primary" = "DRAFT" }, { "state.supplement" = "APPROVED" }]')) == []
     assert warnings(tmp_path, routes('match = { "state.primary" = "DRAFT", "state.supplement" = { not = "APPROVED" } }')) == []
     assert warnings(tmp_path, routes('match = { state = { not = { primary = "DRAFT", supplement = "APPROVED" } } }')) == []
 
 
-def test_whatever_documented_events_have_is_known(tmp_path: Path) -> None:
+def test_all_fields_and_values_of_documented_events_are_known(tmp_path: Path) -> None:
     tables = [f'match = {{ "{field}" = {{ exists = true }} }}' for field in sorted(FIELDS)]
     tables += [f'match = {{ milestone = "{milestone}" }}' for milestone in Milestone]
     tables += [f'match = {{ event_type = "{kind}" }}' for kind in OWN_EVENT_TYPES]
@@ -273,14 +273,14 @@ def test_whatever_documented_events_have_is_known(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
-def test_every_field_of_a_sample_is_known_but_those_of_an_unknown_type(name: str, tmp_path: Path) -> None:
+def test_every_field_of_a_sample_with_a_known_type_is_known(name: str, tmp_path: Path) -> None:
     kind = SAMPLES[name]["event_type"]
     pattern = ", ".join(f"{key} = {{ exists = true }}" for key in SAMPLES[name] if key != "event_type")
     found = warnings(tmp_path, routes(f'match = {{ event_type = "{kind}", {pattern} }}'))
     assert [meant(problem) for problem in found] == ([] if kind in EVENT_TYPES else [f'"{kind}"'])
 
 
-def test_a_rule_for_a_new_event_type_is_told_of_the_type_alone(tmp_path: Path) -> None:
+def test_a_rule_for_a_new_event_type_gets_a_warning_about_the_type_only(tmp_path: Path) -> None:
     pattern = '{ event_type = "sr_archived", archived = { by = "partner" }, "state.primary" = "ARCHIVED" }'
     (found,) = warnings(tmp_path, routes(f"match = {pattern}"))
     assert meant(found) == '"sr_archived"'
@@ -312,7 +312,7 @@ def test_operators_and_open_fields_are_not_judged(pattern: str, tmp_path: Path) 
         ),
     ],
 )
-def test_patterns_that_ask_the_same_in_other_words_are_equal(first: str, second: str, tmp_path: Path) -> None:
+def test_patterns_with_the_same_meaning_in_other_words_are_equal(first: str, second: str, tmp_path: Path) -> None:
     assert [message for _, message in said(tmp_path, routes(first, second))] == ['takes the same events as "0"']
 
 
@@ -328,9 +328,7 @@ def test_patterns_that_ask_the_same_in_other_words_are_equal(first: str, second:
         ('match = { milestone = "draft" }\nunless = { reference_id = "A" }', 'match = { milestone = "draft" }', False),
     ],
 )
-def test_after_a_final_route_that_asks_less_another_can_never_apply(
-    first: str, second: str, warned: bool, tmp_path: Path
-) -> None:
+def test_a_stricter_route_after_a_final_one_can_never_apply(first: str, second: str, warned: bool, tmp_path: Path) -> None:
     found = said(tmp_path, routes(f"{first}\nfinal = true", second))
     assert ["can never apply" in message for _, message in found] == [True] * warned
 
@@ -343,12 +341,12 @@ def test_after_a_final_route_that_asks_less_another_can_never_apply(
         ('{ state = { primary = { ignorecase = "x" } } }', 'did you mean the operator "ignore_case"?'),
     ],
 )
-def test_a_misspelt_operator_is_told_by_its_name(pattern: str, hint: str, tmp_path: Path) -> None:
+def test_a_misspelt_operator_gets_a_suggestion(pattern: str, hint: str, tmp_path: Path) -> None:
     (found,) = warnings(tmp_path, routes(f"match = {pattern}"))
     assert (found.wrong, found.hint) == ("no known event has this field", hint)
 
 
-def test_what_is_misspelt_in_a_test_is_told_and_what_is_new_is_not(tmp_path: Path) -> None:
+def test_a_misspelling_in_a_test_is_reported_but_a_new_name_is_not(tmp_path: Path) -> None:
     def of(event: str, more: str = "") -> list[str]:
         test = f'[[tests]]\nname = "t"\nevent = {event}\nsinks = ["archive"]\n{more}'
         return [problem.hint for problem in warnings(tmp_path, SOURCE + SINK + ALL + test)]
@@ -359,6 +357,6 @@ def test_what_is_misspelt_in_a_test_is_told_and_what_is_new_is_not(tmp_path: Pat
     assert of('{ event_type = "certificate_issued", certificate = { number = 1 } }') == []
 
 
-def test_two_tests_of_one_name_are_told_at_the_second(tmp_path: Path) -> None:
+def test_two_tests_with_the_same_name_are_reported_at_the_second(tmp_path: Path) -> None:
     test = '[[tests]]\nname = "t"\nevent = { event_type = "state_change" }\nsinks = ["archive"]\n'
     assert said(tmp_path, SOURCE + SINK + ALL + test + test) == [('[[tests]] "t" name', "another test has this name already")]

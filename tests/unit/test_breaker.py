@@ -1,4 +1,4 @@
-"""The breaker: tables of what it does, and what holds whatever happens to it."""
+"""The breaker: its transitions as tables, and properties that hold for every sequence of outcomes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def opened(policy: BreakerPolicy = _POLICY, now: float = START) -> BreakerState:
 
 
 @pytest.mark.parametrize("failures", [1, 2, 3, 10])
-def test_it_opens_after_so_many_failures_in_a_row_and_not_one_earlier(failures: int) -> None:
+def test_it_opens_after_exactly_the_configured_number_of_failures_in_a_row(failures: int) -> None:
     policy, state = BreakerPolicy(failures=failures, probe=30.0), CLOSED
     for number in range(1, failures):
         state = failed(state, policy, START)
@@ -48,21 +48,21 @@ def test_trouble_that_every_message_would_meet_opens_it_at_once(failures: int) -
     assert (later.probe_at, later.wait, later.opened_at) == (START + 30, 30.0, START)
 
 
-def test_a_probe_that_is_rejected_leaves_it_open_and_the_next_one_waits_as_long() -> None:
+def test_a_rejected_probe_leaves_it_open_and_the_next_probe_waits_as_long() -> None:
     state = probe_failed(opened(), _POLICY, START + 30)
     after = probe_rejected(state, START + 90)
     assert (after.probe_at, after.wait, after.failures) == (START + 150, 60.0, state.failures)
     assert probe_rejected(CLOSED, START) == CLOSED
 
 
-def test_a_success_in_between_starts_the_count_anew() -> None:
+def test_a_success_resets_the_count() -> None:
     state = failed(failed(CLOSED, _POLICY, START), _POLICY, START)
     state = failed(failed(succeeded(), _POLICY, START), _POLICY, START)
     assert not state.is_open and state.failures == 2
     assert failed(state, _POLICY, START).is_open
 
 
-def test_a_success_closes_it_whatever_it_was() -> None:
+def test_a_success_closes_it_from_every_state() -> None:
     assert succeeded() == CLOSED and not CLOSED.is_open
 
 
@@ -77,26 +77,26 @@ def test_the_wait_between_probes_doubles_to_ten_minutes() -> None:
     assert waits == [30, 60, 120, 240, 480, 600, 600, 600]
 
 
-def test_a_probe_that_is_set_to_more_than_ten_minutes_keeps_its_wait() -> None:
+def test_a_configured_probe_wait_above_ten_minutes_is_kept() -> None:
     policy = BreakerPolicy(failures=1, probe=1800.0)
     state = probe_failed(opened(policy), policy, START)
     assert (state.probe_at, state.wait) == (START + 1800, 1800)
 
 
-def test_an_attempt_that_was_under_way_when_it_opened_does_not_put_off_the_probe() -> None:
+def test_an_attempt_in_progress_when_it_opened_does_not_delay_the_probe() -> None:
     state = opened()
     later = failed(state, _POLICY, START + 29)
     assert (later.probe_at, later.wait, later.opened_at) == (state.probe_at, state.wait, state.opened_at)
     assert later.failures == 4
 
 
-def test_a_failure_never_closes_it_though_more_failures_are_allowed_now_than_when_it_opened() -> None:
-    """The state outlives the configuration: `failures` can be raised while the breaker stands open."""
+def test_a_failure_never_closes_it_even_if_a_reload_allows_more_failures() -> None:
+    """The state outlives the configuration, so `failures` can be raised while the breaker is open."""
     state = opened()
     assert failed(state, BreakerPolicy(failures=10, probe=30.0), START + 1).is_open
 
 
-def test_it_remembers_when_it_opened_through_all_probes() -> None:
+def test_failed_probes_keep_the_time_at_which_it_opened() -> None:
     state = opened()
     for number in range(1, 5):
         state = probe_failed(state, _POLICY, START + 100 * number)
@@ -107,16 +107,16 @@ def test_it_remembers_when_it_opened_through_all_probes() -> None:
     ("went", "probe_at"),
     [(0.0, 30.0), (10.0, 30.0), (100.0, 30.0), (86400.0, 30.0), (-10.0, 20.0), (-3600.0, -3570.0), (-86400.0, -86370.0)],
 )
-def test_what_was_kept_waits_no_longer_than_it_would_have_though_the_clock_went_back(went: float, probe_at: float) -> None:
+def test_a_restored_state_waits_no_longer_even_if_the_clock_was_set_back(went: float, probe_at: float) -> None:
     assert restored(opened(), _POLICY, START + went).probe_at == START + probe_at
 
 
-def test_what_was_kept_with_a_wait_beyond_the_longest_is_cut_to_it() -> None:
+def test_a_restored_wait_is_limited_to_the_longest_one() -> None:
     state = restored(BreakerState(5, START, START + 1e6, 1e6), _POLICY, START)
     assert state.wait == LONGEST_PROBE_WAIT and state.probe_at == START + LONGEST_PROBE_WAIT
 
 
-def test_a_closed_one_is_restored_as_it_was() -> None:
+def test_a_closed_state_is_restored_unchanged() -> None:
     state = BreakerState(failures=2)
     assert restored(state, _POLICY, START - 1e6) is state
 

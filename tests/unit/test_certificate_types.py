@@ -1,4 +1,4 @@
-"""A certificate and a key that can't be used together: each mistake is told as what it is, and nothing of a key is."""
+"""A certificate and a key that cannot be used together: each mistake has its own message, which shows nothing of a key."""
 
 from __future__ import annotations
 
@@ -123,12 +123,12 @@ MISTAKES = [
     MISTAKES,
     ids=[str(number) for number in range(len(MISTAKES))],  # the texts are others in each process
 )
-def test_a_mistake_is_told_as_what_it_is(shown: str, hidden: str, said: str) -> None:
+def test_each_mistake_gets_its_own_message(shown: str, hidden: str, said: str) -> None:
     assert refused(shown, hidden).startswith(said)
 
 
 @pytest.mark.parametrize("form", [PKCS8, OLD])
-def test_the_first_of_several_keys_is_good_where_it_fits(form: serialization.PrivateFormat) -> None:
+def test_the_first_of_several_keys_is_used_if_it_fits(form: serialization.PrivateFormat) -> None:
     load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), Secret(LEAF), Secret(written(EC, form) + written(RSA)))
 
 

@@ -1,4 +1,4 @@
-"""How long a certificate is valid, told without a handshake and compared with what a library of its own reads."""
+"""The validity of a certificate, read without a handshake and compared with another library."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DAY = 86400.0
 
 @pytest.mark.parametrize("key_type", list(trustme.KeyType))
 @pytest.mark.parametrize("year", [2030, 2049, 2050, 2400])  # RFC 5280 writes years from 2050 on in another way
-def test_the_first_certificate_of_a_text_says_when_it_begins_and_ends(year: int, key_type: trustme.KeyType) -> None:
+def test_the_validity_is_that_of_the_first_certificate_of_a_text(year: int, key_type: trustme.KeyType) -> None:
     begins, ends = datetime(1999, 12, 31, 23, 59, 58, tzinfo=UTC), datetime(year, 2, 28, 1, 2, 3, tzinfo=UTC)
     authority = trustme.CA().create_child_ca()
     issued = authority.issue_cert("gateway.test", not_before=begins, not_after=ends, key_type=key_type)
@@ -44,7 +44,7 @@ def test_the_first_certificate_of_a_text_says_when_it_begins_and_ends(year: int,
         "-----BEGIN CERTIFICATE-----\n" + "//" * 700 + "\n-----END CERTIFICATE-----\n",
     ],
 )
-def test_what_is_none_is_an_error_and_nothing_worse(text: str) -> None:
+def test_a_text_that_is_not_a_certificate_raises_only_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):
         validity(Secret(text))
 
@@ -60,13 +60,13 @@ def test_what_is_none_is_an_error_and_nothing_worse(text: str) -> None:
         (100 * DAY, "expired on 1970-04-11"),
     ],
 )
-def test_the_trouble_with_a_certificate_depends_on_the_day(now: float, said: str | None) -> None:
+def test_the_message_about_a_certificate_depends_on_the_day(now: float, said: str | None) -> None:
     trouble = Validity(10 * DAY, 100 * DAY).trouble(now)
     assert trouble is None if said is None else (trouble or "").startswith(said)
     assert day(100 * DAY) == "1970-04-11"
 
 
-def test_a_damaged_date_is_told_without_the_bytes_of_the_certificate() -> None:
+def test_a_damaged_date_is_reported_without_bytes_of_the_certificate() -> None:
     der = leaf(Secret(trustme.CA().cert_pem.bytes().decode()))
     at = der.index(b"\x17\r") + 2
     damaged = ssl.DER_cert_to_PEM_cert(der[:at] + b"991332" + der[at + 6 :])
@@ -78,7 +78,7 @@ def pem(issued: trustme.LeafCert) -> tuple[str, str]:
     return issued.cert_chain_pems[0].bytes().decode(), issued.private_key_pem.bytes().decode()
 
 
-def test_a_pair_that_can_not_be_used_says_which_of_the_two_is_wrong_and_nothing_of_the_key() -> None:
+def test_an_unusable_pair_names_the_wrong_part_and_shows_nothing_of_the_key() -> None:
     authority = trustme.CA()
     certificate, key = pem(authority.issue_cert("gateway.test", key_type=trustme.KeyType.ECDSA))
     _, other = pem(authority.issue_cert("gateway.test", key_type=trustme.KeyType.ECDSA))
@@ -103,7 +103,7 @@ def test_a_pair_that_can_not_be_used_says_which_of_the_two_is_wrong_and_nothing_
 
 
 def flight(context: ssl.SSLContext) -> bytes:
-    """What a server says first; in TLS 1.2, its certificates are to be read in it."""
+    """The first bytes that a server sends. In TLS 1.2 they contain its certificates."""
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     asked, said = ssl.MemoryBIO(), ssl.MemoryBIO()
     stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -128,7 +128,7 @@ WRITTEN: dict[str, Callable[[str, str, str], tuple[str, str]]] = {
 
 
 @pytest.mark.parametrize("how", WRITTEN)
-def test_however_a_pair_is_written_its_own_certificates_are_shown_each_of_them_once(how: str) -> None:
+def test_every_way_to_write_a_pair_sends_each_of_its_certificates_once(how: str) -> None:
     issued = trustme.CA().create_child_ca().issue_cert("gateway.test")
     key = issued.private_key_pem.bytes().decode()
     chain = [one.bytes().decode() for one in issued.cert_chain_pems]
@@ -145,7 +145,7 @@ def test_however_a_pair_is_written_its_own_certificates_are_shown_each_of_them_o
     assert leaf(shown) == ssl.PEM_cert_to_DER_cert(chain[0])
 
 
-def test_a_key_that_was_cut_is_told_beside_a_certificate_with_a_text_that_is_not_ascii() -> None:
+def test_a_truncated_key_is_reported_even_if_the_certificate_text_is_not_ascii() -> None:
     certificate, key = pem(trustme.CA().issue_cert("gateway.test"))
     lines = key.splitlines(keepends=True)
     with pytest.raises(PairError, match=r"^key: is damaged"):

@@ -1,4 +1,4 @@
-"""What the commands print: JSON that every reader takes, audit lines of any shape, and a sender's text as it came."""
+"""The output of commands: strict JSON, audit lines of any shape, and the text of senders unchanged."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ def test_an_audit_line_of_any_shape_is_readable(line: dict[str, Any]) -> None:
         wanted(line)
 
 
-def test_neither_emoji_codes_nor_markup_mean_anything(capsys: Any) -> None:
+def test_emoji_codes_and_markup_are_printed_literally(capsys: Any) -> None:
     console().print("SHOP:100:BLK [bold]x[/bold] :warning: [/]")
     assert capsys.readouterr().out == "SHOP:100:BLK [bold]x[/bold] :warning: [/]\n"
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"]) | st.sampled_from("\u00ad\u200c\u200d")))
 @example("Réf\u00a0:\u202f12 ناخ\u200cشه 👩\u200d💻 \U0001fae9 🏴\U000e0067\U000e0062\U000e007f a\u3000b")
-def test_what_people_write_is_printed_as_it_came(text: str) -> None:
-    """Blanks of every language, joiners, and letters and emoji that this version of Python does not know yet."""
+def test_text_written_by_people_is_printed_unchanged(text: str) -> None:
+    """The cases are spaces of every language, joiners, and letters and emoji newer than this version of Python."""
     assert printable(text) == text
 
 
 @given(
     st.text(st.characters(categories=["Cc", "Cs", "Zl", "Zp"]) | st.sampled_from("\u202e\u2066\u200f\ufeff\u200b"), min_size=1)
 )
-def test_what_could_draw_is_a_question_mark(text: str) -> None:
+def test_characters_that_control_a_terminal_become_question_marks(text: str) -> None:
     assert printable(f"a{text}z") == f"a{'?' * len(text)}z"

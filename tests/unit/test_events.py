@@ -1,4 +1,4 @@
-"""From bytes to an event: no body may raise, and what an event means is one closed list."""
+"""Decoding: no body may raise, and the meaning of an event comes from one closed list."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_every_documented_state_has_its_milestone(primary: str, supplement: str 
         ("SHIPPED", "PENDING"),
     ],
 )
-def test_a_state_that_nobody_documented_is_unrecognized_but_typed(primary: str, supplement: str | None) -> None:
+def test_an_undocumented_state_is_unrecognized_but_typed(primary: str, supplement: str | None) -> None:
     decoded = event_of(state_change(primary, supplement))
     assert decoded.milestone == "unrecognized"
     assert isinstance(decoded.content, StateChange)
@@ -196,7 +196,7 @@ def test_media_rejected_without_sides_still_asks_for_photos(sides: dict[str, Any
     assert event_of({"event_type": "media_rejected", **sides}).milestone == "needs_resubmission"
 
 
-def test_fields_that_nobody_documented_are_kept_everywhere() -> None:
+def test_undocumented_fields_are_kept_everywhere() -> None:
     values = state_change("COMPLETE", "REJECTED", extra={"deep": [1, {"x": None}]})
     values["state"]["note"] = "n"
     decoded = event_of(values)
@@ -245,7 +245,7 @@ def test_an_object_of_another_shape_is_an_unknown_event(values: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("value", [7, None, ["x"], {"x": 1}, True])
-def test_a_common_field_that_is_no_text_reads_as_none(value: Any) -> None:
+def test_a_common_field_that_is_not_a_string_reads_as_none(value: Any) -> None:
     decoded = event_of(dict.fromkeys(["event_type", "sr_uuid", "reference_id", "timestamp"], value))
     assert (decoded.event_type, decoded.sr_uuid, decoded.reference_id, decoded.timestamp) == (None, None, None, None)
 
@@ -293,7 +293,7 @@ DEEP = 100_000
     ],
     ids=lambda body: repr(body[:24]),
 )
-def test_what_is_no_json_object_is_undecodable_and_says_why_without_quoting_it(body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_undecodable_and_the_reason_does_not_quote_it(body: bytes) -> None:
     decoded = decode(body)
     assert isinstance(decoded, Undecodable)
     assert decoded.detail
@@ -307,7 +307,7 @@ def test_the_detail_never_quotes_the_body(said: str, ending: bytes) -> None:
     assert "SEKRIT" not in repr(decoded)
 
 
-def test_an_empty_body_and_a_list_are_told_apart() -> None:
+def test_an_empty_body_and_a_list_have_different_reasons() -> None:
     details = [decoded.detail for body in (b"", b"[]", b"nonsense") if isinstance(decoded := decode(body), Undecodable)]
     assert len(set(details)) == 3
 
@@ -321,7 +321,7 @@ def test_a_pretty_printed_body_is_the_same_event(payload: bytes) -> None:
     assert event(b"\n\t " + pretty + b"\r\n") == event(payload)
 
 
-def test_of_duplicate_keys_the_last_one_counts() -> None:
+def test_the_last_of_duplicate_keys_counts() -> None:
     assert event(b'{"event_type": "x", "event_type": "media_rejected"}').milestone == "needs_resubmission"
     # The same by the second decoder, which the lone surrogate leads to.
     assert event(b'{"event_type": "x", "event_type": "media_rejected", "a": "\\ud800"}').milestone == "needs_resubmission"
@@ -336,7 +336,7 @@ def test_a_big_integer_is_exact() -> None:
     assert event(b'{"a": 123456789012345678901234567890}').values == {"a": 123456789012345678901234567890}
 
 
-def test_an_integer_of_ten_thousand_digits_is_no_exception() -> None:
+def test_an_integer_of_ten_thousand_digits_raises_nothing() -> None:
     assert isinstance(decode(b'{"a": ' + b"9" * 10_000 + b"}"), Event | Undecodable)
 
 
@@ -406,7 +406,7 @@ surrogate_text = st.text(st.sampled_from("a日😀\ud800\udbff\udc00\udfff\ufeff
 
 
 @given(text=surrogate_text)
-def test_every_surrogate_without_its_partner_is_replaced_and_nothing_else(text: str) -> None:
+def test_only_surrogates_without_a_partner_are_replaced(text: str) -> None:
     # json.loads joins an escaped pair as JSON says; what is alone after that is replaced one for one.
     joined = json.loads(json.dumps(text))
     assert event(json.dumps({"a": text}).encode()).values == {"a": re.sub("[\ud800-\udfff]", "\ufffd", joined)}
@@ -429,7 +429,7 @@ def test_every_surrogate_without_its_partner_is_replaced_and_nothing_else(text: 
     ],
     ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else str(value),
 )
-def test_is_json_tells_what_can_stand_inside_a_document(body: bytes, answer: bool) -> None:
+def test_is_json_accepts_exactly_the_bodies_that_fit_into_a_document(body: bytes, answer: bool) -> None:
     assert is_json(body) is answer
 
 
@@ -504,16 +504,16 @@ def test_null_and_absent_are_equal_for_the_supplement() -> None:
 
 
 @pytest.mark.parametrize("name", ["sr_uuid", "timestamp", "state"])
-def test_without_one_of_its_other_fields_a_message_has_no_identity(name: str) -> None:
+def test_a_message_without_one_of_its_other_identity_fields_has_no_identity(name: str) -> None:
     assert named(without(state_change(), name)) is None
 
 
-def test_without_its_primary_state_a_message_has_no_identity() -> None:
+def test_a_message_without_a_primary_state_has_no_identity() -> None:
     assert named(state_change() | {"state": {"supplement": "PENDING"}}) is None
 
 
 @pytest.mark.parametrize("values", [{}, {"event_type": None}, {"event_type": 1}, {"event_type": "certificate_issued"}], ids=str)
-def test_a_type_without_identity_fields_has_none(values: dict[str, Any]) -> None:
+def test_a_type_without_identity_fields_has_no_identity(values: dict[str, Any]) -> None:
     assert named(values | {"sr_uuid": "s", "timestamp": "t"}) is None
 
 
@@ -534,20 +534,20 @@ def test_a_new_type_can_be_given_an_identity() -> None:
 
 
 @pytest.mark.parametrize("pair", [("1", 1), (True, 1), (False, 0), ("true", True), ("", 0), ("a,b", ["a", "b"])], ids=str)
-def test_values_of_an_identity_are_compared_as_they_stand(pair: tuple[Any, Any]) -> None:
+def test_identity_values_are_compared_without_conversion(pair: tuple[Any, Any]) -> None:
     first, second = (named({"event_type": "media_rejected", "sr_uuid": value, "timestamp": "t"}) for value in pair)
     assert first is not None
     assert second is not None
     assert first != second
 
 
-def test_fields_of_an_identity_do_not_run_into_each_other() -> None:
+def test_identity_fields_never_merge_into_each_other() -> None:
     pairs = [('a","b', "c"), ("a", 'b","c'), ("a,b", "c"), ("a", "b,c")]
     found = [named({"event_type": "media_rejected", "sr_uuid": one, "timestamp": other}) for one, other in pairs]
     assert len(set(found)) == len(pairs)
 
 
-def test_an_identity_of_any_depth_is_no_exception() -> None:
+def test_deeply_nested_identity_values_raise_nothing() -> None:
     for depth in range(1, 1200, 13):
         body = b'{"event_type":"media_rejected","timestamp":"t","sr_uuid":' + b"[" * depth + b"]" * depth + b"}"
         decoded = decode(body)

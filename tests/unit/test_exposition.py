@@ -1,4 +1,4 @@
-"""`/metrics` comes in pieces that hold the loop for a moment only, and says what the client library would say."""
+"""`/metrics` is written in small pieces that block the event loop only briefly, and equals the text of the client library."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def test_the_pieces_make_the_text_that_the_client_library_writes() -> None:
     assert b'gate_closed{gate="paused",sink="sink7"}' not in metrics.exposition()
 
 
-def test_no_piece_has_more_lines_than_a_few_sinks_make() -> None:
+def test_no_piece_has_more_lines_than_a_few_sinks_produce() -> None:
     assert max(piece.count(b"\n") for piece in busy().pieces()) < 150
 
 
-def test_children_that_come_and_go_between_two_pieces_spoil_nothing() -> None:
+def test_children_may_appear_and_disappear_between_two_pieces() -> None:
     metrics, written = busy(), b""
     for number, piece in enumerate(metrics.pieces()):
         written += piece

@@ -1,4 +1,4 @@
-"""Whether a connection has begun a next head: told right wherever its bytes are cut, as far as the parser's results tell."""
+"""A connection knows that it has begun another head, wherever its bytes are cut, as far as the parser's results show that."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\
 
 
 def framed(chunks: list[bytes]) -> Framing:
-    """What is known after these were received and parsed."""
+    """Return the state after these chunks were received and parsed."""
     framing, loop = Framing(), asyncio.new_event_loop()
     try:
         parser = HttpRequestParser(BaseProtocol(loop), loop, 2**16)
@@ -48,7 +48,7 @@ def test_a_head_that_has_begun_is_seen_wherever_it_was_cut(
 
 @given(REQUESTS)
 def test_nothing_has_begun_after_whole_requests(whole: list[bytes]) -> None:
-    """But where a body in chunks and a next request came at once: what is said to have begun then ends by itself after 15 s."""
+    """A chunked body that arrives together with another request is exempt: it counts as begun, and that ends after 15 s."""
     assert not framed(whole).half
     if CHUNKED not in whole[:-1]:
         assert not framed([b"".join(whole)] if whole else []).half
@@ -56,7 +56,7 @@ def test_nothing_has_begun_after_whole_requests(whole: list[bytes]) -> None:
 
 @given(st.sampled_from([GET, POST]), st.integers(1, 60))
 def test_nothing_has_begun_after_a_request_in_two_pieces(raw: bytes, cut: int) -> None:
-    """But where the cut is in the end of the head."""
+    """A cut inside the end of the head is exempt."""
     cut = min(cut, len(raw) - 1)
     head = raw.index(b"\r\n\r\n") + 4
     if not head - 4 < cut < head:

@@ -1,4 +1,4 @@
-"""Instants as RFC 3339 writes them, and as senders do."""
+"""Instants in the form of RFC 3339, and in the forms that senders use."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_an_instant_is_read_in_every_form(text: str, seconds: float) -> None:
         "0" * 100_000,
     ],
 )
-def test_what_is_no_instant_is_none(text: str) -> None:
+def test_a_text_that_is_not_an_instant_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_instant(text)
     assert event_of({"timestamp": text}).instant() is None
@@ -96,7 +96,7 @@ def test_what_is_no_instant_is_none(text: str) -> None:
     st.sampled_from("tT "),
     st.text("0123456789", max_size=12),
 )
-def test_order_follows_the_instant_whatever_the_form(at: datetime, offset: int, separator: str, fraction: str) -> None:
+def test_instants_sort_by_time_in_every_form(at: datetime, offset: int, separator: str, fraction: str) -> None:
     zone = timezone(timedelta(minutes=offset))
     written = at.replace(microsecond=0, tzinfo=zone)
     text = written.isoformat(separator)

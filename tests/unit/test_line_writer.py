@@ -1,4 +1,4 @@
-"""A log never fails what it tells of: whatever it is given, and wherever its lines go."""
+"""The log never raises, whatever value it is given and wherever its lines go."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def logging_into(path: Path) -> Iterator[tuple[Log, LineWriter]]:
     )
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_value_makes_the_log_raise_and_its_line_still_comes(tmp_path: Path, values: dict[str, Any]) -> None:
+def test_no_value_makes_the_log_raise_and_the_line_is_still_written(tmp_path: Path, values: dict[str, Any]) -> None:
     path = tmp_path / "stderr"
     path.unlink(missing_ok=True)
     with logging_into(path) as (log, writer):
@@ -78,14 +78,14 @@ def test_no_value_makes_the_log_raise_and_its_line_still_comes(tmp_path: Path, v
     assert json.loads(line)["event"] == "something.happened" and writer.dropped == 0
 
 
-def test_a_value_of_endless_depth_is_left_out(tmp_path: Path) -> None:
+def test_an_endlessly_nested_value_is_left_out(tmp_path: Path) -> None:
     with logging_into(tmp_path / "stderr") as (log, _):
         log.error("something.happened", deep=deep(), path="kept")
     (line,) = map(json.loads, (tmp_path / "stderr").read_text().splitlines())
     assert (line["event"], line["path"], line["left_out"]) == ("something.happened", "kept", ["deep"])
 
 
-def test_lines_for_a_reader_that_has_gone_are_dropped_and_counted() -> None:
+def test_lines_for_a_reader_that_is_gone_are_dropped_and_counted() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as stream:
@@ -105,7 +105,7 @@ def test_lines_for_a_full_disk_are_dropped_and_counted() -> None:
         writer.close()
 
 
-def test_a_stream_that_was_closed_before_or_is_closed_later_only_drops(tmp_path: Path) -> None:
+def test_a_closed_stream_only_drops_lines(tmp_path: Path) -> None:
     nothing = LineWriter(None)
     nothing.put("a line")
     assert nothing.dropped == 1
@@ -120,7 +120,7 @@ def test_a_stream_that_was_closed_before_or_is_closed_later_only_drops(tmp_path:
     stream.close()
 
 
-def test_a_full_pipe_holds_up_nobody_and_what_it_lost_is_told_once_it_takes_lines_again() -> None:
+def test_a_full_pipe_blocks_no_caller_and_the_lost_lines_are_reported_when_it_drains() -> None:
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as stream, os.fdopen(reading, "rb") as reader:
         writer = LineWriter(stream, note=lambda lost: f"lost {lost}")

@@ -1,4 +1,4 @@
-"""A log line is one line, whatever is in it; in the journal, one record."""
+"""A log entry is always one line, and one record in the journal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.host.line_writer import LineWriter
 from gateway.observability.logs import Log, is_journal, set_up_logging
 
 LONGEST = 48 * 1024
-"""LineMax= of journald.conf(5), where nobody has changed it."""
+"""The default of LineMax= in journald.conf(5)."""
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_traceback_and_a_strangers_bytes_stay_in_their_line(stream: TextIO, tm
     assert line.isascii() and "\x1b" not in line and secret not in line
 
 
-def test_what_does_not_apply_is_left_out(stream: TextIO) -> None:
+def test_fields_without_a_value_are_left_out(stream: TextIO) -> None:
     logging_to(stream).info("gateway.started", caught_up=None, version="1.0.0")
     (line,) = lines(stream)
     assert json.loads(line).keys() == {"event", "level", "time", "version"}
@@ -86,7 +86,7 @@ def test_each_level_has_its_priority(stream: TextIO, tmp_path: Path, method: str
     assert [line[:3] for line in lines(stream)] == [f"<{priority}>"]
 
 
-def test_the_journal_is_told_by_device_and_inode(stream: TextIO, tmp_path: Path) -> None:
+def test_the_journal_is_recognised_by_device_and_inode(stream: TextIO, tmp_path: Path) -> None:
     journal = journal_of(tmp_path / "stderr")
     assert is_journal(stream, journal)
     for other in (None, "", "1:2", journal + "0", journal.replace(":", "")):

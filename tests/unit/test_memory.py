@@ -1,4 +1,4 @@
-"""The bytes that all lanes share: bounded, shared fairly, and never closed to a lane that holds nothing."""
+"""The memory that all lanes share is bounded, fairly shared, and always open to a lane that holds nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_what_is_held_stays_within_the_limit_and_one_delivery_for_each_lane(
         assert all(one.has_room_for(LARGEST, DEFAULT_BYTES) for one in lanes if not one.held)
 
 
-def test_many_greedy_lanes_leave_a_part_for_the_next_one() -> None:
+def test_many_greedy_lanes_leave_memory_for_the_next_lane() -> None:
     memory = Memory()
     greedy = [memory.account() for _ in range(200)]
     for _ in range(100):

@@ -1,4 +1,4 @@
-"""A metric that can't be counted fails nothing: what it tells of has happened, and goes on."""
+"""A metric that cannot be counted never fails the work that it counts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from gateway.observability.metrics import Metrics
 
 TOLD = sorted(name for name, _ in inspect.getmembers(Metrics, callable) if not name.startswith("_"))
 ASKED = ("exposition", "pieces")
-"""Called by who wants to see the metrics, and has to hear of an error."""
+"""These methods serve a reader of the metrics, who has to see an error."""
 
 
 class Broken:
-    """Can be made neither a number nor a text, and can't be compared."""
+    """A value that cannot be converted to a number or a text, and cannot be compared."""
 
     def _fail(self, *_: object) -> Any:
         raise RuntimeError("a bug")
@@ -24,7 +24,7 @@ class Broken:
 
 
 @pytest.mark.parametrize("name", [name for name in TOLD if name not in ASKED])
-def test_no_method_raises_whatever_it_is_told(name: str) -> None:
+def test_no_method_raises_for_any_argument(name: str) -> None:
     metrics = Metrics()
     method = getattr(metrics, name)
     parameters = inspect.signature(method).parameters.values()

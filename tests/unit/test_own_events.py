@@ -54,7 +54,7 @@ def route(
         (route({"source": GATEWAY, "sink": "erp"}, {"sink": "other"}), True),
     ],
 )
-def test_a_route_gets_them_only_if_it_asks(rule: Route, applies: bool) -> None:
+def test_a_route_gets_them_only_if_it_asks_for_their_source(rule: Route, applies: bool) -> None:
     router = Router([rule])
     assert bool(router.route(DEAD, GATEWAY).routes) is applies
     (trace,) = router.explain(DEAD, GATEWAY)
@@ -99,5 +99,5 @@ def notes_of(folder: Path, routes: str) -> list[str]:
         ('[[routes]]\nsinks = ["archive"]\n[[routes]]\nfallback = true\nsource = "gateway"\nsinks = ["archive"]\n', False),
     ],
 )
-def test_check_notes_that_nobody_is_told_of_dead_deliveries(routes: str, noted: bool, tmp_path: Path) -> None:
+def test_check_notes_that_no_route_reports_dead_deliveries(routes: str, noted: bool, tmp_path: Path) -> None:
     assert bool(notes_of(tmp_path, routes)) is noted

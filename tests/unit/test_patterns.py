@@ -18,7 +18,7 @@ from gateway.core.patterns import OPERATORS, compile_pattern
 
 
 def matches(written: str, values: dict[str, Any]) -> bool:
-    """Whether a pattern, as written in TOML after `match =`, matches; `failure` has to agree."""
+    """Return True if a pattern, written in TOML as after `match =`, matches. `failure` has to agree."""
     pattern, problems = compile_pattern(tomllib.loads(f"match = {written}")["match"])
     assert not problems
     answer = pattern.matches(values)
@@ -27,7 +27,7 @@ def matches(written: str, values: dict[str, Any]) -> bool:
 
 
 def problems(written: str) -> list[str]:
-    """The paths of the problems that a pattern is refused with."""
+    """Return the paths of the problems for which a pattern is refused."""
     found = compile_pattern(tomllib.loads(f"match = {written}")["match"])[1]
     assert all(problem.wrong for problem in found)
     return [problem.path for problem in found]
@@ -269,7 +269,7 @@ def test_a_scalar_equals_as_json_says(written: str, value: Any, answer: bool) ->
         ("exists = true, prefix = 'a'", "b", False),
     ],
 )
-def test_an_operator_says(written: str, value: Any, answer: bool) -> None:
+def test_an_operator_matches_these_values_and_no_others(written: str, value: Any, answer: bool) -> None:
     assert matches(f"{{ a = {{ {written} }} }}", {"a": value}) is answer
 
 
@@ -281,7 +281,7 @@ def test_an_operator_for_text_matches_only_text(operator: str, value: Any) -> No
     assert matches(f"{{ a = {{ {operator} = '{operand}' }} }}", {"a": ""})
 
 
-def test_the_operators_are_those_of_the_contract() -> None:
+def test_the_operators_are_the_documented_ones() -> None:
     assert set(OPERATORS) == {"prefix", "suffix", "glob", "regex", "not", "exists", "ignore_case", "gt", "gte", "lt", "lte"}
 
 
@@ -376,7 +376,9 @@ def test_null_counts_as_absent_and_absent_matches_only_exists_false_and_not(
         ("{ exists = false }", ["a"], False),
     ],
 )
-def test_an_array_matches_when_an_element_does_and_not_speaks_of_all(written: str, value: list[Any], answer: bool) -> None:
+def test_an_array_matches_if_one_element_does_and_not_applies_to_all_elements(
+    written: str, value: list[Any], answer: bool
+) -> None:
     assert matches(f"{{ a = {written} }}", {"a": value}) is answer
 
 
@@ -449,7 +451,7 @@ def test_an_operator_without_a_field_is_an_error(operator: str) -> None:
     ("written", "path"),
     [("{ a = {} }", "a"), ("{ a = { b = {} } }", "a.b"), ("{ a = 2026-01-01 }", "a"), ("{ a = 2026-01-01T00:00:00Z }", "a")],
 )
-def test_what_says_nothing_is_an_error(written: str, path: str) -> None:
+def test_a_pattern_without_conditions_is_an_error(written: str, path: str) -> None:
     assert problems(written) == [path]
 
 
@@ -467,7 +469,7 @@ def test_all_problems_are_found_at_once() -> None:
 
 
 @pytest.mark.parametrize("source", ["(", "[a", "a{1001}", "(?=a)", r"(a)\1", "*", "\\"])
-def test_what_re2_does_not_compile_is_an_error(source: str) -> None:
+def test_an_expression_that_re2_cannot_compile_is_an_error(source: str) -> None:
     _, (problem,) = compile_pattern({"a": {"b": {"regex": source}}})
     assert problem.path == "a.b.regex"
     assert "RE2" in problem.wrong
@@ -575,7 +577,7 @@ def test_a_failure_over_an_array_shows_the_array() -> None:
     assert pattern.failure(SIDES) == Mismatch("sides", {"side": "Back"}, SIDES["sides"])
 
 
-def test_a_pattern_reads_as_what_it_says() -> None:
+def test_the_text_form_of_a_pattern_is_what_was_written() -> None:
     pattern, _ = compile_pattern(
         tomllib.loads("m = { event_type = 'x', state = { primary = ['A', 'B'] }, amount = { gt = 5 } }")["m"]
     )

@@ -1,4 +1,4 @@
-"""Whose address counts: the peer's own, or what a proxy that is trusted wrote down of it."""
+"""The address of a client: the peer's own, or the one that a trusted proxy wrote into the header."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ TRUSTED = ["127.0.0.1", "10.0.0.0/8", "2001:db8:1::/48", UNIX]
         ("127.0.0.1", ["٢٠٣.0.113.9"], ""),
     ],
 )
-def test_the_header_is_read_from_its_end_over_those_who_are_trusted(peer: str, lines: list[str], found: str) -> None:
+def test_the_header_is_read_from_its_end_past_trusted_addresses(peer: str, lines: list[str], found: str) -> None:
     assert client(peer, lines, Networks(TRUSTED)) == found
 
 
@@ -79,7 +79,7 @@ def test_by_default_nobody_is_trusted() -> None:
         assert client(peer, ["203.0.113.9"], Networks()) == peer
 
 
-def test_a_list_without_end_is_read_for_32_entries() -> None:
+def test_only_the_last_32_entries_of_a_list_are_read() -> None:
     trusted = Networks(TRUSTED)
     assert client("127.0.0.1", ["203.0.113.9", ",".join(["10.0.0.1"] * 31)], trusted) == "203.0.113.9"
     assert client("127.0.0.1", ["203.0.113.9", ",".join(["10.0.0.1"] * 32)], trusted) == "", "the one behind them is not known"
@@ -113,7 +113,7 @@ def test_networks_of_both_families_hold_mapped_addresses_too(address: str, insid
 
 
 @pytest.mark.parametrize("text", ["", "svix", UNIX, "10.0.0.0/33", "10.0.0", "1.2.3.4:80", "[::1]", "10.0.0.0/255.0.0.0/8"])
-def test_what_is_no_network_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_network_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_network(text)
 
@@ -122,7 +122,7 @@ def test_what_is_no_network_is_refused(text: str) -> None:
 @example("[::1]:1")
 @example("1.2.3.4:5")
 @example("::ffff:1.2.3.4%1")
-def test_whatever_a_stranger_writes_is_an_address_or_nothing(text: str) -> None:
+def test_any_header_yields_an_address_or_an_unknown_client(text: str) -> None:
     found = plain(text)
     assert found is None or str(ipaddress.ip_address(found)) == found
     assert client("127.0.0.1", [text], Networks(["127.0.0.1"])) in ("", *(plain(part) for part in text.split(",")))
@@ -143,7 +143,7 @@ _BAD = st.one_of(
 
 
 def _naive(entry: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """One entry, read by hand: an address, with brackets and port where it has them."""
+    """Parse one entry by hand: an address, with optional brackets and port."""
     entry = entry.strip(" \t")
     if entry.startswith("["):
         inside, bracket, rest = entry[1:].partition("]")
@@ -167,7 +167,7 @@ def _is_port(text: str) -> bool:
 
 @given(st.lists(st.lists(_GOOD | _BAD, min_size=1, max_size=4), min_size=1, max_size=4), st.sampled_from([", ", ",", " , "]))
 def test_it_agrees_with_a_naive_walk_over_good_and_bad_entries(lines: list[list[str]], comma: str) -> None:
-    """The first from the right that is not trusted; nobody, where an entry before it can't be read."""
+    """The expected client is the first untrusted entry from the right, or unknown if an entry before it cannot be read."""
     trusted = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("127.0.0.1")]
     expected = ""
     for entry in reversed([entry for line in lines for entry in line]):

@@ -1,4 +1,4 @@
-"""The places for connections: nobody has more than a share, the oldest that waits gives way, and who works stays."""
+"""The places for connections: each peer has at most its share, the oldest waiting connection gives way, a working one stays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.web.server import places as module
 from gateway.web.server.places import MOST_CONNECTIONS, MOST_OF_A_PEER, PATIENCE_SECONDS, Places
 
 SHARE = 3
-"""The share of a peer in the comparison with a list: so small that every few steps reach it."""
+"""The share of a peer in the comparison with a list. It is small, so that it is often reached."""
 
 
 class Held:
@@ -43,7 +43,7 @@ def full(peers: int = 8) -> tuple[Places[Held], list[Held]]:
     return places, held
 
 
-def test_the_oldest_that_waits_gives_way_to_a_new_one_and_no_one_else_does() -> None:
+def test_only_the_oldest_waiting_connection_gives_way_to_a_new_one() -> None:
     places, held = full()
     now = 100.0
     assert places.who_gives_way_to("198.51.100.1", now) is held[0]
@@ -61,7 +61,7 @@ def test_the_oldest_that_waits_gives_way_to_a_new_one_and_no_one_else_does() -> 
     assert places.who_gives_way_to("198.51.100.1", now) is None
 
 
-def test_nobody_gives_way_before_its_request_can_have_come_nor_where_there_is_room() -> None:
+def test_no_connection_gives_way_before_its_request_can_have_arrived_or_while_there_is_room() -> None:
     places, held = full()
     assert places.who_gives_way_to(None, held[0].since + PATIENCE_SECONDS - 0.001) is None
     assert places.who_gives_way_to(None, held[0].since + PATIENCE_SECONDS) is held[0]
@@ -69,7 +69,7 @@ def test_nobody_gives_way_before_its_request_can_have_come_nor_where_there_is_ro
     assert places.who_gives_way_to(None, 100.0) is None and places.room_for(None)
 
 
-def test_a_peer_with_its_share_makes_room_itself_and_others_have_theirs() -> None:
+def test_a_peer_that_used_its_share_makes_room_itself_and_leaves_others_alone() -> None:
     places: Places[Held] = Places()
     places.take(quiet := Held("198.51.100.1", 0.0))
     greedy = [Held("203.0.113.1", float(number)) for number in range(MOST_OF_A_PEER)]
@@ -81,7 +81,7 @@ def test_a_peer_with_its_share_makes_room_itself_and_others_have_theirs() -> Non
     assert quiet in places
 
 
-def test_a_proxy_is_not_limited_and_those_whom_it_sends_for_are() -> None:
+def test_a_proxy_is_not_limited_but_its_clients_are() -> None:
     places: Places[Held] = Places()
     proxied = [Held(None, float(number)) for number in range(300)]
     for one in proxied:
@@ -95,7 +95,7 @@ def test_a_proxy_is_not_limited_and_those_whom_it_sends_for_are() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("tlsc"), st.integers(0, 30), st.sampled_from(["a", "b", "c", None])), max_size=300))
-def test_whatever_happens_it_counts_as_a_naive_list_does(steps: list[tuple[str, int, str | None]]) -> None:
+def test_the_counts_always_agree_with_a_naive_list(steps: list[tuple[str, int, str | None]]) -> None:
     with patch.object(module, "MOST_OF_A_PEER", SHARE):
         compare(steps)
 

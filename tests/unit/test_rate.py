@@ -1,4 +1,4 @@
-"""The token bucket: what it lets through in any window, and how long it says to wait."""
+"""The token bucket: the attempts that it allows in any window, and the waits that it returns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _rates = st.floats(0.01, 1000.0)
 
 
 @pytest.mark.parametrize("rate", [0.001, 0.5, 1.0, 7.0, 1000.0])
-def test_the_first_one_goes_at_once(rate: float) -> None:
+def test_the_first_attempt_goes_at_once(rate: float) -> None:
     assert TokenBucket(rate, 50.0).take(50.0) == 0
 
 
@@ -33,14 +33,14 @@ def test_the_wait_is_until_the_next_token_and_no_longer(rate: float, wait: float
     assert bucket.take(wait + 1e-9) == 0.0
 
 
-def test_to_ask_for_the_wait_takes_nothing() -> None:
+def test_asking_for_the_wait_takes_no_token() -> None:
     bucket = TokenBucket(0.5, 0.0)
     assert [bucket.wait(0.0) for _ in range(3)] == [0.0] * 3
     assert bucket.take(0.0) == 0.0
     assert [bucket.wait(1.0) for _ in range(3)] == [pytest.approx(1.0)] * 3
 
 
-def test_a_refused_take_costs_nothing() -> None:
+def test_a_refused_take_costs_no_token() -> None:
     bucket = TokenBucket(1.0, 0.0)
     assert bucket.take(0.0) == 0.0
     for _ in range(100):
@@ -48,7 +48,7 @@ def test_a_refused_take_costs_nothing() -> None:
     assert bucket.take(1.001) == 0.0
 
 
-def test_a_long_rest_saves_up_no_more_than_one_second_s_worth() -> None:
+def test_a_long_pause_saves_no_more_than_one_second_s_worth() -> None:
     bucket = TokenBucket(5.0, 0.0)
     assert [bucket.take(1e6) for _ in range(6)][:5] == [0.0] * 5
     assert bucket.take(1e6) > 0
@@ -62,7 +62,7 @@ def test_a_clock_that_stands_or_goes_back_gives_no_tokens() -> None:
 
 
 @given(_rates, st.lists(st.floats(0.0, 5.0), min_size=1, max_size=200))
-def test_over_any_window_no_more_goes_through_than_the_rate_and_one_burst(rate: float, passed: list[float]) -> None:
+def test_no_window_lets_more_through_than_the_rate_plus_one_burst(rate: float, passed: list[float]) -> None:
     bucket, now, took = TokenBucket(rate, 0.0), 0.0, []
     for seconds in passed:
         now += seconds
@@ -75,7 +75,7 @@ def test_over_any_window_no_more_goes_through_than_the_rate_and_one_burst(rate: 
 
 
 @given(_rates, st.integers(1, 50))
-def test_who_waits_as_told_gets_the_full_rate(rate: float, number: int) -> None:
+def test_a_caller_that_waits_as_told_gets_the_full_rate(rate: float, number: int) -> None:
     bucket, now, took, tries = TokenBucket(rate, 0.0), 0.0, 0, 0
     while took < number:
         tries += 1

@@ -1,4 +1,4 @@
-"""Outcome + retries so far + now + jitter -> what happens next: the table of docs/reference.md, "Delivery"."""
+"""The decision after an attempt, from outcome, retries so far, time and jitter: the table of docs/reference.md, "Delivery"."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.core.retry import RetryPolicy, Transition, decide, expired, expires
 
 NOW = 1_772_000_000.0
 SCHEDULE = (0.0, 5.0, 300.0, 1800.0, 7200.0)
-"""Seconds: the default of `retry` in the contract."""
+"""Seconds. The documented default of `retry`."""
 POLICY = RetryPolicy()
 FAILED = Retry(Reason.HTTP_STATUS, "500", 500)
 
@@ -24,7 +24,7 @@ def after(
     return decide(outcome, retries=retries, since=since, now=now, jitter=jitter, policy=policy)
 
 
-def test_the_defaults_are_those_of_the_contract() -> None:
+def test_the_default_schedule_is_the_documented_one() -> None:
     assert POLICY.schedule == SCHEDULE
     assert POLICY.give_up_after == 7 * 24 * 3600
 
@@ -47,7 +47,7 @@ def test_the_first_attempt_is_due_the_first_wait_after_acceptance(jitter: float)
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])
-def test_a_delivery_is_dead_when_the_schedule_is_spent(length: int) -> None:
+def test_a_delivery_is_dead_after_the_last_retry(length: int) -> None:
     policy = RetryPolicy(schedule=SCHEDULE[:length])
     found = after(FAILED, retries=length - 1, policy=policy)
     assert found == Transition(state="dead", retries=length, reason=Reason.ATTEMPTS_EXHAUSTED)
@@ -65,7 +65,7 @@ def test_a_retry_keeps_its_reason_while_it_waits(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])
-def test_trouble_of_the_sink_spends_the_budget_down_to_its_last_unit_and_never_that(length: int) -> None:
+def test_trouble_of_the_sink_never_spends_the_last_retry(length: int) -> None:
     policy, retries = RetryPolicy(schedule=SCHEDULE[:length]), 0
     for _ in range(20):
         found = after(Retry(Reason.REJECTED, sink_wide=True), retries=retries, policy=policy)
@@ -78,7 +78,7 @@ def test_trouble_of_the_sink_spends_the_budget_down_to_its_last_unit_and_never_t
 
 @pytest.mark.parametrize("retries", [0, 3, 4])
 @pytest.mark.parametrize("reason", [Reason.REJECTED, Reason.HTTP_STATUS, Reason.BLOCKED])
-def test_a_reject_is_dead_at_once_whatever_was_left(retries: int, reason: Reason) -> None:
+def test_a_reject_is_dead_at_once_even_with_retries_left(retries: int, reason: Reason) -> None:
     assert after(Reject(reason), retries=retries) == Transition(state="dead", retries=retries, reason=Reason.REJECTED)
 
 
@@ -128,7 +128,7 @@ def test_give_up_after_runs_from_acceptance_or_replay() -> None:
     assert expired(2) == Transition(state="dead", retries=2, reason=Reason.EXPIRED)
 
 
-def test_a_wait_beyond_give_up_after_comes_due_at_its_end() -> None:
+def test_a_wait_beyond_give_up_after_ends_with_it() -> None:
     policy = RetryPolicy(schedule=(0.0, 7200.0), give_up_after=3600.0)
     assert after(FAILED, policy=policy, since=NOW - 600).due_at == NOW + 3000
     assert after(FAILED, policy=policy, since=NOW - 600, jitter=-1.0).due_at == NOW + 3000

@@ -1,4 +1,4 @@
-"""Which routes apply and which sinks they name; and that `explain` never tells another story than `route`."""
+"""Routing: the routes that apply and their sinks, and the agreement between `explain` and `route`."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_list_of_tables_matches_when_any_of_them_does() -> None:
     assert decision(route("a", "x", match=[*NO, {"sr_uuid": "sr-2"}])).routes == ()
 
 
-def test_unless_takes_back_what_match_gave() -> None:
+def test_unless_excludes_events_that_match_includes() -> None:
     assert decision(route("a", "x", match=YES, unless=[{"reference_id": {"prefix": "BAG"}}])).routes == ()
     assert decision(route("a", "x", match=YES, unless=[{"reference_id": {"prefix": "SNK"}}])).routes == ("a",)
 
@@ -117,14 +117,14 @@ def test_milestone_and_source_are_fields_of_a_pattern() -> None:
     assert decision(route("a", "x", match=[{"source": "shop"}]), source="shop").routes == ("a",)
 
 
-def test_the_body_cannot_pretend_a_milestone_or_a_source() -> None:
+def test_the_body_cannot_fake_a_milestone_or_a_source() -> None:
     liar = event_of({"event_type": "x", "milestone": "authentic", "source": "vip"})
     assert decision(route("a", "x", match=[{"milestone": "authentic"}]), event=liar).routes == ()
     assert decision(route("a", "x", match=[{"source": "vip"}]), event=liar).routes == ()
     assert decision(route("a", "x", match=[{"milestone": "unrecognized", "source": "legitmark"}]), event=liar).routes == ("a",)
 
 
-def test_routing_leaves_the_event_as_it_was() -> None:
+def test_routing_does_not_change_the_event() -> None:
     before = dict(COUNTERFEIT.values)
     explained(route("a", "x", match=YES))
     assert COUNTERFEIT.values == before
@@ -167,17 +167,17 @@ def test_final_on_a_fallback_does_not_stop_other_fallbacks_nor_plain_routes() ->
     assert decision(first, route("a", "y"), route("f2", "z", fallback=True)).routes == ("a",)
 
 
-def test_a_route_to_nobody_counts_as_matched() -> None:
+def test_a_route_without_sinks_counts_as_matched() -> None:
     assert decision(route("drop", match=YES), route("f", "x", fallback=True)) == Decision(sinks=(), routes=("drop",))
     assert decision(route("drop", match=YES), route("a", "x")) == Decision(sinks=("x",), routes=("drop", "a"))
     assert decision(route("drop", match=YES, final=True), route("a", "x")) == Decision(sinks=(), routes=("drop",))
 
 
-def test_a_fallback_to_nobody_counts_as_matched() -> None:
+def test_a_fallback_without_sinks_counts_as_matched() -> None:
     assert decision(route("f", fallback=True)) == Decision(sinks=(), routes=("f",))
 
 
-def test_a_message_that_nothing_matched_is_unrouted() -> None:
+def test_a_message_that_no_route_matches_is_unrouted() -> None:
     assert decision(route("a", "x", match=NO), route("f", "y", match=NO, fallback=True)) == Decision(sinks=(), routes=())
     assert decision() == Decision(sinks=(), routes=())
 
@@ -197,7 +197,7 @@ def test_an_event_of_any_depth_can_be_routed_and_explained(depth: int) -> None:
 # explain.
 
 
-def test_explain_tells_every_route_in_the_order_of_the_file() -> None:
+def test_explain_lists_every_route_in_the_order_of_the_file() -> None:
     traces = explained(
         route("a", "x", match=YES, final=True),
         route("b", "x", match=[{"state": {"supplement": "APPROVED"}}]),
@@ -230,7 +230,7 @@ def test_explain_names_the_final_route_and_not_merely_an_earlier_one() -> None:
     assert traces[3].failed.actual == "b"
 
 
-def test_explain_says_where_each_condition_stands_in_its_route() -> None:
+def test_explain_gives_the_place_of_each_condition_in_its_route() -> None:
     traces = explained(
         route("a", "x", match=YES, final=True),
         route("b", "x", match=[{"state": {"supplement": "APPROVED"}}]),
@@ -264,7 +264,7 @@ def test_explain_shows_the_pattern_of_unless_that_matched() -> None:
         ([{"sr_uuid": "sr-2"}, {"sides": {"side": "Front"}}, {"sr_uuid": "sr-1", "x": 1}], ("match", 2, "x")),
     ],
 )
-def test_explain_shows_of_several_patterns_the_nearest_and_of_equally_near_ones_the_first(
+def test_explain_shows_the_nearest_of_several_patterns_and_the_first_of_equally_near_ones(
     tables: list[dict[str, Any]], nearest: tuple[str, int, str]
 ) -> None:
     (trace,) = explained(route("a", "x", match=tables))
@@ -312,9 +312,7 @@ bodies = st.fixed_dictionaries(
 
 @settings(max_examples=400)
 @given(made=st.lists(routes_without_names, max_size=6), body=bodies, source=st.sampled_from(["legitmark", "shop", "third"]))
-def test_explain_agrees_with_route_and_both_with_the_contract(
-    made: list[dict[str, Any]], body: dict[str, Any], source: str
-) -> None:
+def test_explain_and_route_agree_with_the_reference(made: list[dict[str, Any]], body: dict[str, Any], source: str) -> None:
     routes = [
         route(
             f"r{at}",
@@ -351,7 +349,7 @@ def test_explain_agrees_with_route_and_both_with_the_contract(
 
 
 def test_a_type_of_any_length_is_routed_and_only_a_short_one_is_remembered() -> None:
-    """The sender chooses it: hundreds of long ones would fill the memory."""
+    """The sender chooses the type, and hundreds of long ones would fill the memory."""
     router = Router([route("a", "x", match=[{"event_type": {"prefix": "new"}}])])
     for length, remembered in ((100, 1), (101, 1), (10_000, 1)):
         assert router.route(event_of({"event_type": "new".ljust(length, "w")}), "legitmark").routes == ("a",)

@@ -1,4 +1,4 @@
-"""Patterns and routes against a model written from docs/reference.md, "Routing", sentence by sentence; it knows no index."""
+"""Patterns and routes compared with a simple model that follows docs/reference.md, "Routing", sentence by sentence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gateway.core.routing import Decision, Route, Router
 
 
 def elements(value: Any) -> Iterator[Any]:
-    """Of an array, what is in it, arrays in arrays too; of all else, itself."""
+    """Yield the elements of an array, nested ones too; any other value yields itself."""
     if isinstance(value, list):
         for item in value:
             yield from elements(item)
@@ -28,14 +28,14 @@ def elements(value: Any) -> Iterator[Any]:
 
 
 def table_holds(table: dict[str, Any], value: Any) -> bool:
-    """Fields are AND-ed; on an array of tables they must hold on one element together."""
+    """Return True if all fields hold; on an array of tables, if all of them hold for one element."""
     return any(
         all(path_holds(key.split("."), condition, element) for key, condition in table.items()) for element in elements(value)
     )
 
 
 def path_holds(path: list[str], condition: Any, table: Any) -> bool:
-    """A path may be nested or quoted and dotted."""
+    """Return the values at a path, which may be nested, or quoted with dots."""
     value = table.get(path[0]) if isinstance(table, dict) else None
     if len(path) == 1:
         return condition_holds(condition, value)
@@ -53,7 +53,7 @@ def condition_holds(condition: Any, value: Any) -> bool:
 
 
 def operators_hold(condition: dict[str, Any], value: Any) -> bool:
-    """`exists` and `not` speak of the field as a whole, all others of one element, together."""
+    """Return True if all operators hold. `exists` and `not` apply to the whole field, all others together to one element."""
     if "exists" in condition and (value is not None) is not condition["exists"]:
         return False
     if "not" in condition and condition_holds(condition["not"], value):
@@ -93,7 +93,7 @@ def glob_holds(glob: str, text: str) -> bool:
 
 
 def equal(one: Any, other: Any) -> bool:
-    """As JSON says: true is not 1, 1 is 1.0, and nothing equals what is absent."""
+    """Compare like JSON: true is not 1, 1 equals 1.0, and an absent value equals nothing."""
     kinds = [
         bool if isinstance(value, bool) else float if isinstance(value, (int, float)) else type(value) for value in (one, other)
     ]
@@ -112,7 +112,7 @@ class Rule(Struct, frozen=True):
 
 
 def routed(rules: list[Rule], view: dict[str, Any]) -> list[int]:
-    """The numbers of the routes that apply."""
+    """Return the numbers of the routes that apply."""
 
     def fits(rule: Rule) -> bool:
         tables = rule.match
@@ -188,7 +188,7 @@ conditions: st.SearchStrategy[Any] = st.recursive(
 
 
 @pytest.mark.parametrize("name", ["prefix", "suffix", "ignore_case", "glob", "regex"])
-def test_each_operator_for_text_holds_exactly_where_the_reference_says(name: str) -> None:
+def test_each_text_operator_holds_exactly_where_the_reference_says(name: str) -> None:
     for operand in {"glob": GLOBS, "regex": REGEXES}.get(name, TEXTS):
         for value in TEXTS:
             pattern, _ = compile_pattern({"a": {name: operand}})
@@ -215,7 +215,7 @@ def test_a_condition_on_a_field_that_is_there_holds_exactly_where_the_reference_
 
 @given(table=tables(conditions), values=st.dictionaries(names, json_values, max_size=4), known=st.sets(names))
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
-def test_what_is_left_of_a_pattern_for_known_fields_matches_as_the_whole_does(
+def test_the_rest_of_a_pattern_after_known_fields_matches_like_the_whole(
     table: dict[str, Any], values: dict[str, Any], known: set[str]
 ) -> None:
     pattern, _ = compile_pattern(table)
@@ -296,7 +296,7 @@ def router_of(rules: list[Rule]) -> Router:
 
 @given(rules=rules, arriving=st.lists(st.tuples(bodies, sources), min_size=1, max_size=5))
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-def test_a_router_decides_as_the_reference_does_whatever_it_saw_before(
+def test_a_router_decides_like_the_reference_whatever_it_routed_before(
     rules: list[Rule], arriving: list[tuple[dict[str, Any], str]]
 ) -> None:
     router = router_of(rules)
@@ -312,7 +312,7 @@ def test_a_router_decides_as_the_reference_does_whatever_it_saw_before(
 
 @given(rules=rules, body=bodies, source=sources)
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-def test_explain_tells_the_story_that_route_tells(rules: list[Rule], body: dict[str, Any], source: str) -> None:
+def test_explain_agrees_with_route(rules: list[Rule], body: dict[str, Any], source: str) -> None:
     assume(rules)
     router, event = router_of(rules), event_of(body)
     applied = routed(rules, {**body, "milestone": str(event.milestone), "source": source})

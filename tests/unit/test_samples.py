@@ -66,22 +66,22 @@ EVENT = {"a": 1, "state": {"primary": "QC"}, "sides": [{"side": "Front"}]}
         ("a=2026-03-05T10:30:00Z", {"a": "2026-03-05T10:30:00Z"}),
     ],
 )
-def test_a_value_is_json_where_it_reads_as_json_and_else_text(assignment: str, expected: dict[str, Any]) -> None:
+def test_a_value_is_json_if_it_parses_as_json_and_text_otherwise(assignment: str, expected: dict[str, Any]) -> None:
     assert with_values(EVENT, [assignment]) == EVENT | expected
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
-def test_a_word_that_only_python_takes_for_json_is_text(word: str) -> None:
+def test_a_word_that_only_python_accepts_as_json_is_text(word: str) -> None:
     found = with_values(EVENT, [f"a={word}"])["a"]
     assert not (isinstance(found, float) and not math.isfinite(found))
     assert found == word
 
 
-def test_assignments_are_made_in_order() -> None:
+def test_assignments_are_applied_in_order() -> None:
     assert with_values(EVENT, ["a=1", "b.c=2", "a=3", "b.d=4"]) == EVENT | {"a": 3, "b": {"c": 2, "d": 4}}
 
 
-def test_the_event_given_stays_as_it_was() -> None:
+def test_the_given_event_does_not_change() -> None:
     before = json.dumps(EVENT)
     changed = with_values(EVENT, ["state.primary=COMPLETE"])
     changed["sides"][0]["side"] = "Back"
@@ -91,7 +91,7 @@ def test_the_event_given_stays_as_it_was() -> None:
 @pytest.mark.parametrize(
     "assignment", ["", "a", "=1", ".=1", "a.=1", ".a=1", "a..b=1", "a.b=1", "sides.0=1", "state.primary.x=1"]
 )
-def test_an_assignment_that_can_not_be_made_is_refused_and_quoted(assignment: str) -> None:
+def test_an_impossible_assignment_is_refused_and_quoted(assignment: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         with_values(EVENT | {"a": 1}, [assignment])
     assert assignment.partition("=")[0] in str(caught.value)

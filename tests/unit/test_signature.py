@@ -42,7 +42,7 @@ def headers(
 def signed(
     message_id: bytes = ID, timestamp: bytes = b"%d" % NOW, body: bytes = BODY, key: Key = KEY, family: bytes = b"svix"
 ) -> Headers:
-    """Headers whose signature is right for whatever is in them."""
+    """Return headers with a correct signature for the given values."""
     return headers(message_id, timestamp, key.signature(message_id, timestamp, body), family)
 
 
@@ -80,7 +80,7 @@ def test_sign_names_the_headers_after_the_family_asked_for() -> None:
 
 
 raw_secrets = st.binary(min_size=24, max_size=75).map(lambda raw: hashlib.shake_256(raw).digest(len(raw)))
-"""Of no bytes that Hypothesis has found in source code: the search for leaked secrets would find them there, too."""
+"""Secrets without bytes that Hypothesis collected from source code, where the search for leaked secrets would find them too."""
 message_ids = st.text(string.ascii_letters + string.digits + "_-.:é日", min_size=1, max_size=255)
 text_bodies = st.text(st.characters(exclude_categories=["Cs"])).map(str.encode)
 
@@ -137,7 +137,7 @@ def test_no_headers_is_a_missing_signature() -> None:
     assert refusal([]) == "missing_signature"
 
 
-def test_an_api_key_is_no_signature() -> None:
+def test_an_api_key_is_not_a_signature() -> None:
     assert refusal([(b"x-api-key", b"secret")]) == "missing_signature"
 
 
@@ -172,7 +172,7 @@ def test_families_do_not_mix(foreign: int) -> None:
     assert refusal([*mixed[1:], *mixed[:1]]) == "missing_signature"
 
 
-def test_svix_wins_where_both_families_are_present() -> None:
+def test_svix_wins_if_both_families_are_present() -> None:
     good, bad = headers(), headers(b"msg_other", signature=b"v1,AAAA", family=b"webhook")
     assert accepted([*bad, *good]).sender_id == ID.decode()
     assert accepted([*good, *bad]).sender_id == ID.decode()
@@ -220,7 +220,7 @@ RIGHT_DIGEST = SIGNATURE.removeprefix(b"v1,")
     ],
     ids=lambda value: repr(value[:30]),
 )
-def test_a_signature_that_does_not_fit_is_refused_whatever_it_looks_like(signature: bytes) -> None:
+def test_a_wrong_signature_is_refused_whatever_its_form(signature: bytes) -> None:
     assert refusal(headers(signature=signature)) == "bad_signature"
 
 
@@ -256,17 +256,17 @@ def test_a_signature_of_another_secret_is_refused() -> None:
     assert refusal(signed(key=OTHER)) == "bad_signature"
 
 
-def test_without_a_key_nothing_verifies() -> None:
+def test_nothing_verifies_without_a_key() -> None:
     assert refusal(headers(), keys=()) == "bad_signature"
 
 
-def test_while_we_rotate_either_of_our_keys_verifies() -> None:
+def test_either_of_our_keys_verifies_during_a_rotation() -> None:
     for keys in ([KEY, OTHER], [OTHER, KEY]):
         assert accepted(signed(key=KEY), keys=keys).body == BODY
         assert accepted(signed(key=OTHER), keys=keys).body == BODY
 
 
-def test_while_the_sender_rotates_either_of_its_signatures_verifies() -> None:
+def test_either_signature_of_the_sender_verifies_during_its_rotation() -> None:
     made = sign([OTHER, KEY], ID.decode(), NOW, BODY, family="svix")
     given = [(name.encode(), value.encode()) for name, value in made.items()]
     assert accepted(given, keys=[KEY]).body == accepted(given, keys=[OTHER]).body == BODY
@@ -340,7 +340,7 @@ def test_the_tolerance_can_be_set() -> None:
 
 
 def test_a_wrong_signature_at_the_wrong_time_is_a_bad_signature() -> None:
-    # Whoever can't sign learns nothing about our clock.
+    # A sender without the secret learns nothing about our clock.
     assert refusal(headers(timestamp=b"%d" % (NOW - 1000), signature=b"v1,AAAA")) == "bad_signature"
 
 

@@ -1,4 +1,4 @@
-"""A source that refuses everything, and a clock that is wrong: what counts for them, what does not, and how they end."""
+"""The notices about a source that refuses everything and about a wrong clock: their causes, their limits, and their ends."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Watched:
         self.replay(sender_id, int(self.clock.now() + offset))
 
     def replay(self, sender_id: str, timestamp: int) -> None:
-        """A request comes that its sender signed at `timestamp`, Unix seconds."""
+        """Handle a request that its sender signed at `timestamp`, in Unix seconds."""
         self.watch.stale("legitmark", Claim(sender_id.encode(), str(timestamp).encode(), b"v1,x"))
 
     @property
@@ -55,7 +55,7 @@ def watched() -> Watched:
     return Watched()
 
 
-async def test_ten_in_a_row_and_none_good_need_a_person_until_the_first_good_one(watched: Watched) -> None:
+async def test_ten_refusals_in_a_row_need_a_person_until_the_first_good_message(watched: Watched) -> None:
     watched.refuse(ENOUGH - 1)
     await watched.watch.step()
     assert watched.sources == [] and watched.told == []
@@ -78,7 +78,7 @@ async def test_ten_in_a_row_and_none_good_need_a_person_until_the_first_good_one
     assert len(watched.told) == 2
 
 
-async def test_who_could_not_be_told_is_told_as_soon_as_that_can_be(watched: Watched) -> None:
+async def test_a_notice_that_could_not_be_sent_is_sent_as_soon_as_possible(watched: Watched) -> None:
     watched.deaf = True
     watched.refuse(ENOUGH)
     for _ in range(3):
@@ -91,7 +91,7 @@ async def test_who_could_not_be_told_is_told_as_soon_as_that_can_be(watched: Wat
     assert [one.count for one in watched.told] == [ENOUGH + 1] and watched.said == ["source.refusing"]
 
 
-async def test_a_good_one_within_five_minutes_says_that_the_secret_is_right(watched: Watched) -> None:
+async def test_a_good_message_within_five_minutes_proves_the_secret_right(watched: Watched) -> None:
     watched.watch.good("legitmark")
     watched.refuse(500)
     watched.clock.advance(NONE_GOOD - 1)
@@ -100,7 +100,7 @@ async def test_a_good_one_within_five_minutes_says_that_the_secret_is_right(watc
     assert watched.sources == [("legitmark", "bad_signature", 500)]
 
 
-async def test_each_source_has_a_row_of_its_own_and_one_that_left_none(watched: Watched) -> None:
+async def test_each_source_is_counted_separately_and_a_removed_one_is_forgotten(watched: Watched) -> None:
     watched.refuse(ENOUGH, "a")
     watched.refuse(ENOUGH, "b", "missing_signature")
     watched.watch.good("c")
@@ -110,7 +110,7 @@ async def test_each_source_has_a_row_of_its_own_and_one_that_left_none(watched: 
     assert watched.sources == [("a", "bad_signature", 10)]
 
 
-async def test_a_copy_of_a_captured_request_says_nothing_of_the_clock(watched: Watched) -> None:
+async def test_a_copy_of_a_captured_request_is_no_sign_of_a_wrong_clock(watched: Watched) -> None:
     for _ in range(100):
         watched.stale("msg_captured", -7200)
         watched.clock.advance(0.5)
@@ -145,13 +145,13 @@ def test_the_clock_is_suspect_when_three_ids_agree_and_only_then(seen: list[tupl
 
 
 captured = st.lists(st.integers(1_000_000, 1_003_600), min_size=3, max_size=80)
-"""When requests were signed that somebody has captured and sends again."""
+"""The times at which captured requests were signed, before an attacker sends them again."""
 replays = st.lists(st.tuples(st.integers(0, 79), st.sampled_from([0.0, 1.0, 60.0, REMEMBERED])), max_size=150)
-"""Which of them comes next, and how many seconds later."""
+"""The captured request that comes next, and the seconds until then."""
 
 
 @given(captured, replays)
-async def test_captured_requests_say_nothing_once_their_sender_has_signed_a_good_one(
+async def test_captured_requests_are_ignored_once_their_sender_has_signed_a_good_one(
     captured: list[int], replays: list[tuple[int, float]]
 ) -> None:
     watched = Watched()
@@ -164,10 +164,10 @@ async def test_captured_requests_say_nothing_once_their_sender_has_signed_a_good
 
 
 @given(captured, replays)
-async def test_each_captured_request_counts_once_however_often_it_comes_again(
+async def test_each_captured_request_counts_once_however_often_it_is_sent(
     captured: list[int], replays: list[tuple[int, float]]
 ) -> None:
-    """Before the first good message since the start nothing says that they are old."""
+    """No good message has arrived since the start yet, so nothing shows that they are old."""
     watched, seconds = Watched(), 0.0
     for number, later in replays:
         watched.clock.advance(later)
@@ -213,7 +213,7 @@ async def test_a_clock_that_jumped_is_noticed_with_the_third_message_that_was_si
     assert watched.watch.suspects_clock
 
 
-async def test_a_message_that_its_sender_signs_anew_is_no_copy(watched: Watched) -> None:
+async def test_a_message_that_its_sender_signs_again_is_not_a_copy(watched: Watched) -> None:
     for _ in range(ENOUGH):
         watched.stale("msg_0", 3600)
         watched.clock.advance(60)

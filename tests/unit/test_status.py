@@ -1,4 +1,4 @@
-"""What of the facts needs a person, and from when on."""
+"""The facts that need a person's attention, and the time from which they do."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def of_sink(**facts: Any) -> list[tuple[str, str | None, str, str]]:
     return told(sinks=(SinkStatus(sink="erp", **facts),))
 
 
-def test_what_is_well_needs_nobody_whatever_is_set_aside() -> None:
+def test_a_healthy_gateway_needs_no_attention() -> None:
     assert told() == []
     assert of_sink(queued=5, oldest_seconds=3599.0) == []
     assert of_sink(queued=None, dead=None) == []
@@ -105,7 +105,7 @@ def test_a_sink_s_troubles_each_with_its_command(facts: dict[str, Any], reason: 
 
 
 @pytest.mark.parametrize(("minutes", "queued", "needed"), [(59, 4, False), (60, 4, True), (60, 0, False)])
-def test_a_pause_is_somebody_s_will_until_it_was_forgotten(minutes: int, queued: int, needed: bool) -> None:
+def test_a_pause_needs_attention_only_once_it_seems_forgotten(minutes: int, queued: int, needed: bool) -> None:
     facts = {"state": "paused", "paused_at": NOW - timedelta(minutes=minutes), "paused_by": "suzuki", "oldest_seconds": 9e9}
     found = of_sink(queued=queued, **facts)
     assert bool(found) is needed
@@ -113,7 +113,7 @@ def test_a_pause_is_somebody_s_will_until_it_was_forgotten(minutes: int, queued:
         assert found[0][0] == "paused" and "suzuki" in found[0][2] and found[0][3] == "gateway resume erp"
 
 
-def test_a_sink_that_is_gone_with_nothing_waiting_is_no_news() -> None:
+def test_a_removed_sink_without_waiting_deliveries_needs_no_attention() -> None:
     assert of_sink(state="held") == []
 
 

@@ -1,4 +1,4 @@
-"""The words that systemd is told, the variables it is read from, and that nothing of it can hurt."""
+"""The messages to systemd, the variables from systemd, and the harmlessness of both."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ async def test_each_step_is_told_in_the_words_of_the_protocol(heard: NotifySocke
 
 
 def wait(condition: Callable[[], bool]) -> None:
-    """For a thread beside us."""
+    """Receive the messages in another thread."""
     deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
 
-def test_open_connections_go_to_the_next_process_and_to_nobody_else(tmp_path: Path) -> None:
+def test_open_connections_go_only_to_the_next_process(tmp_path: Path) -> None:
     with DescriptorStore(str(tmp_path / "notify")) as store, ExitStack() as stack:
         pairs = [socket.socketpair() for _ in range(450)]
         for pair in pairs:
@@ -83,24 +83,24 @@ def test_open_connections_go_to_the_next_process_and_to_nobody_else(tmp_path: Pa
 
 
 @pytest.mark.parametrize("variables", [{}, {"FDSTORE": "0"}, {"FDSTORE": "many"}, {"FDSTORE": "12", "NOTIFY_SOCKET": ""}])
-def test_nobody_keeps_connections_where_the_unit_does_not_say_so(variables: dict[str, str], tmp_path: Path) -> None:
+def test_connections_are_kept_only_if_the_unit_says_so(variables: dict[str, str], tmp_path: Path) -> None:
     assert not Systemd(Environment({"NOTIFY_SOCKET": str(tmp_path / "notify"), **variables}), Clock()).keeps
 
 
-def test_what_systemd_does_not_take_stays_ours(tmp_path: Path) -> None:
+def test_a_connection_that_systemd_does_not_take_stays_ours(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         assert Systemd(Environment({"NOTIFY_SOCKET": str(tmp_path / "nobody")}), Clock()).keep([ours]) == 0
 
 
-async def test_a_reload_that_fails_ends_as_ready_too(heard: NotifySocket) -> None:
+async def test_a_failed_reload_also_ends_as_ready(heard: NotifySocket) -> None:
     with pytest.raises(ZeroDivisionError):
         async with systemd(heard).reloading():
             raise ZeroDivisionError
     assert [next(iter(one)) for one in heard.listen()] == ["RELOADING", "READY"]
 
 
-async def test_a_reload_that_is_still_at_it_when_the_stop_begins_does_not_say_ready(heard: NotifySocket) -> None:
+async def test_a_reload_that_a_stop_interrupts_does_not_report_ready(heard: NotifySocket) -> None:
     told = systemd(heard)
     async with told.reloading():
         told.stopping("stopping", 1.0)
@@ -109,26 +109,26 @@ async def test_a_reload_that_is_still_at_it_when_the_stop_begins_does_not_say_re
     assert [next(iter(one)) for one in heard.listen()] == ["RELOADING", "STOPPING"]
 
 
-def test_a_status_is_one_line_and_not_long(heard: NotifySocket) -> None:
+def test_a_status_is_one_short_line(heard: NotifySocket) -> None:
     systemd(heard).ready("a\nMAINPID=1\r\x1b[31m\u2028b" + "c" * 10_000 + "\udcff")
     (ready,) = heard.listen()
     assert ready.keys() == {"READY", "STATUS"} and ready["STATUS"].startswith("a MAINPID=1  [31m b")
     assert len(ready["STATUS"]) == 300
 
 
-def test_without_a_watchdog_nobody_is_pinged(heard: NotifySocket) -> None:
+def test_no_ping_is_sent_without_a_watchdog(heard: NotifySocket) -> None:
     systemd(heard).alive("ready")
     assert heard.listen() == [{"STATUS": "ready"}]
 
 
 @pytest.mark.parametrize("address", ["", "/nowhere/notify", "@nobody-listens-there", "vsock:2:9", "nonsense", "/" + "x" * 300])
-def test_whatever_becomes_of_it_the_gateway_goes_on(address: str) -> None:
+def test_the_gateway_continues_if_a_notification_fails(address: str) -> None:
     told = Systemd(Environment({"NOTIFY_SOCKET": address}), Clock())
     told.ready("ready")
     told.alive("ready")
 
 
-def test_a_manager_that_does_not_read_holds_nobody_for_long(tmp_path: Path) -> None:
+def test_a_service_manager_that_does_not_read_blocks_only_briefly(tmp_path: Path) -> None:
     with NotifySocket(str(tmp_path / "notify")) as deaf, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filling:
         filling.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -174,7 +174,7 @@ def test_the_watchdog_is_the_one_that_was_meant_for_this_process(
         ({"LISTEN_PID": PID}, []),
     ],
 )
-def test_passed_are_those_that_were_meant_for_this_process(variables: dict[str, str], passed: list[tuple[int, str]]) -> None:
+def test_only_sockets_meant_for_this_process_count_as_passed(variables: dict[str, str], passed: list[tuple[int, str]]) -> None:
     assert passed_sockets(Environment(variables)) == passed
 
 
@@ -185,6 +185,6 @@ def test_passed_are_those_that_were_meant_for_this_process(variables: dict[str, 
         ({"LISTEN_FDS": "3", "LISTEN_FDNAMES": "web:admin:web", "LISTEN_PID": PID}, "it passed admin, web"),
     ],
 )
-def test_a_socket_that_is_missing_is_named_with_those_that_are_there(variables: dict[str, str], said: str) -> None:
+def test_the_error_about_a_missing_socket_names_the_passed_ones(variables: dict[str, str], said: str) -> None:
     with pytest.raises(ListenError, match=rf"no socket named webhooks \({said}\): see FileDescriptorName="):
         listening_sockets("webhooks", Environment(variables))

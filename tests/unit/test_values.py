@@ -1,4 +1,4 @@
-"""Values with units, and secrets that do not show."""
+"""Values with units, and secrets that are never shown."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ def test_a_duration_is_read_with_its_unit(text: str, seconds: float) -> None:
         "9" * 400 + "d",
     ],
 )
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         Duration(text)
 
 
 @pytest.mark.parametrize("seconds", [-1, -0.001, math.nan, math.inf, -math.inf, 3651 * 86400, 1e300])
-def test_a_number_that_is_no_span_of_time_is_refused(seconds: float) -> None:
+def test_a_number_that_is_not_a_duration_is_refused(seconds: float) -> None:
     with pytest.raises(ValueError, match="duration"):
         Duration(seconds)
 
@@ -129,7 +129,7 @@ def test_a_size_is_read_with_its_unit(text: str, number: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "256", "KiB", "-1B", "1.5MiB", "1XB", "1kib", "1KIB", "1K", "1e3B", "٣B", "1B\n", "9" * 13 + "B", "0x1B"]
 )
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="size"):
         Size(text)
 
@@ -173,7 +173,7 @@ def test_a_rate_is_read_per_unit(text: str, per_second: float) -> None:
     "text",
     ["", "50", "/s", "0/s", "0.0/h", "-1/s", "50/d", "50/ms", "50 /s", "50/s ", "1e3/s", "٣/s", "nan/s", "inf/s", ".5/s", "5./s"],
 )
-def test_what_is_no_rate_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_rate_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="rate"):
         Rate(text)
 
@@ -328,7 +328,7 @@ def test_a_secret_file_is_read_again_each_time(tmp_path: Path) -> None:
 
 
 def refusal(ref: SecretRef, base: Path, variables: dict[str, str] | None = None) -> str:
-    """What is told about a secret that can't be read: the place, never the content."""
+    """Return the message about a secret that cannot be read. It names the place, never the content."""
     with pytest.raises(ValueError, match=r".") as caught:
         Environment(variables or {}).secret(ref, base)
     shown = str(caught.value) + repr(caught.value)
@@ -352,7 +352,7 @@ def test_a_folder_in_place_of_a_file_is_named(tmp_path: Path) -> None:
     assert str(tmp_path) in refusal(SecretRef(file="."), tmp_path)
 
 
-def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(HIDDEN.encode() + b"\xff\xfe")
     shown = refusal(SecretRef(file="file"), tmp_path)
     assert str(tmp_path / "file") in shown

@@ -1,4 +1,4 @@
-"""A thread that runs functions in turn, and that the end of the process does not wait for."""
+"""A thread that runs functions in turn, and that the process does not wait for at its end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_functions_run_in_turn_in_one_thread_and_tell_their_results_and_errors()
         worker.submit(int)
 
 
-def test_what_was_submitted_before_the_end_is_run() -> None:
+def test_functions_submitted_before_the_shutdown_still_run() -> None:
     worker, ran = Worker("turn"), list[int]()
     for number in range(10):
         worker.submit(ran.append, number)
