@@ -18,6 +18,7 @@ from gateway.config.spelling import of_pattern, of_test
 from gateway.core.errors import Problem
 from gateway.core.events import Milestone
 from gateway.core.routing import GATEWAY, may_apply
+from gateway.core.vocabulary import OwnEvent
 
 
 def warnings(config: Config, findings: Findings, memo: Memo) -> Iterator[Finding]:
@@ -43,7 +44,7 @@ def warnings(config: Config, findings: Findings, memo: Memo) -> Iterator[Finding
 
 def notes(config: Config) -> Iterator[Problem]:
     """What a good configuration leaves out on purpose or by oversight, which only the operator can know."""
-    dead = {"source": GATEWAY, "event_type": "gateway.delivery_dead", "milestone": Milestone.UNRECOGNIZED.value}
+    dead = {"source": GATEWAY, "event_type": OwnEvent.DELIVERY_DEAD.value, "milestone": Milestone.UNRECOGNIZED.value}
     if config.rules and not any(rule.route.sinks and may_apply(rule.route, dead) for rule in config.rules):
         wrong = "nobody is told when a delivery dies: no route asks for the gateway's own events"
         hint = 'add [[routes]] with source = "gateway" and the sinks of those who should know'

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from typing import Any, Union, get_args, get_origin
 
 import msgspec
@@ -15,10 +16,19 @@ from msgspec import Struct
 from gateway.core import events
 from gateway.core.events import EVENT_TYPES, Milestone
 
+
+class OwnEvent(StrEnum):
+    """The types of the gateway's own events, which have the source `gateway`."""
+
+    DELIVERY_DEAD = "gateway.delivery_dead"
+    SINK_OPENED = "gateway.sink_opened"
+    MESSAGE_QUARANTINED = "gateway.message_quarantined"
+    SOURCE_REFUSED = "gateway.source_refused"
+
+
 _KINDS = (events.StateChange, events.MediaRejected, events.InvalidateSr)
-_OF_NOTICES = ("sink", "reason", "detail", "message_id")
+_OF_OWN_EVENTS = ("sink", "reason", "detail", "message_id")
 """The fields that only the gateway's own events have."""
-OWN_EVENT_TYPES = ("gateway.delivery_dead", "gateway.sink_opened", "gateway.message_quarantined", "gateway.source_refused")
 
 
 def _fields(kind: type[Struct], prefix: str = "") -> Iterator[str]:
@@ -41,14 +51,14 @@ FIELDS: frozenset[str] = frozenset(
         "event_type",
         "milestone",
         "source",
-        *_OF_NOTICES,
+        *_OF_OWN_EVENTS,
         *(field for kind in _KINDS for field in _fields(kind)),
     )
 )
 """The dotted paths of all fields that a documented event can have."""
 
 VALUES: Mapping[str, frozenset[str]] = {
-    "event_type": frozenset((*EVENT_TYPES, *OWN_EVENT_TYPES)),
+    "event_type": frozenset((*EVENT_TYPES, *(event.value for event in OwnEvent))),
     "milestone": frozenset(milestone.value for milestone in Milestone),
     "state.primary": frozenset(primary for primary, _ in events.STATES),
     "state.supplement": frozenset(supplement for _, supplement in events.STATES if isinstance(supplement, str)),

@@ -16,6 +16,7 @@ from gateway.core.errors import StoreError
 from gateway.core.records import Attempt, Message, Owed
 from gateway.core.routing import GATEWAY
 from gateway.core.values import rfc3339
+from gateway.core.vocabulary import OwnEvent
 from gateway.host.clock import Clock
 from gateway.ingest.accept import Inbox
 from gateway.ingest.source_watch import Refusing
@@ -37,15 +38,15 @@ class OwnEvents:
     async def delivery_dead(self, owed: Owed, reason: str, attempt: Attempt | None) -> None:
         """Tell that a delivery is dead."""
         detail = getattr(attempt.outcome, "detail", "") if attempt else ""
-        await self._tell("gateway.delivery_dead", owed.sink, owed.message, reason=reason, detail=detail)
+        await self._tell(OwnEvent.DELIVERY_DEAD, owed.sink, owed.message, reason=reason, detail=detail)
 
     async def sink_opened(self, sink: str, reason: str, detail: str) -> None:
         """Tell that the breaker of a sink opened."""
-        await self._tell("gateway.sink_opened", sink, None, reason=reason, detail=detail)
+        await self._tell(OwnEvent.SINK_OPENED, sink, None, reason=reason, detail=detail)
 
     async def message_quarantined(self, message: Message, detail: str) -> None:
         """Tell that a message was quarantined."""
-        await self._tell("gateway.message_quarantined", "", message, detail=detail)
+        await self._tell(OwnEvent.MESSAGE_QUARANTINED, "", message, detail=detail)
 
     async def source_refused(self, refusing: Refusing) -> bool:
         """Tell that a source refuses everything.
@@ -59,10 +60,10 @@ class OwnEvents:
             "count": refusing.count,
             "detail": f"{refusing.source}: {refusing.do}",
         }
-        return await self._tell("gateway.source_refused", "", None, subject=refusing.source, **facts)
+        return await self._tell(OwnEvent.SOURCE_REFUSED, "", None, subject=refusing.source, **facts)
 
     async def _tell(
-        self, event_type: str, sink: str, about: Message | None, *, subject: str | None = None, **facts: str | int
+        self, kind: OwnEvent, sink: str, about: Message | None, *, subject: str | None = None, **facts: str | int
     ) -> bool:
         """Make an own event; return False if that may work later.
 
@@ -70,6 +71,7 @@ class OwnEvents:
             about: the message that the event is about.
             subject: the sink or source that has at most one event of a kind in ten minutes; None means `sink`.
         """
+        event_type = kind.value
         try:
             return await self._put(event_type, sink, about, subject or sink, facts)
         except Exception:

@@ -10,7 +10,7 @@ from gateway.config import load
 from gateway.core.errors import Problem
 from gateway.core.events import EVENT_TYPES, STATES, Milestone
 from gateway.core.samples import SAMPLES
-from gateway.core.vocabulary import FIELDS, OWN_EVENT_TYPES
+from gateway.core.vocabulary import FIELDS, OwnEvent
 from gateway.host.environment import Environment
 from tests.config.manual import EXAMPLE
 from tests.support.webhooks import SECRET
@@ -264,7 +264,7 @@ def test_states_of_different_tables_are_not_a_pair(tmp_path: Path) -> None:
 def test_all_fields_and_values_of_documented_events_are_known(tmp_path: Path) -> None:
     tables = [f'match = {{ "{field}" = {{ exists = true }} }}' for field in sorted(FIELDS)]
     tables += [f'match = {{ milestone = "{milestone}" }}' for milestone in Milestone]
-    tables += [f'match = {{ event_type = "{kind}" }}' for kind in OWN_EVENT_TYPES]
+    tables += [f'match = {{ event_type = "{kind}" }}' for kind in OwnEvent]
     for primary, supplement in STATES:
         inner = f', supplement = "{supplement}"' if isinstance(supplement, str) else ""
         tables.append(f'match = {{ state = {{ primary = "{primary}"{inner} }} }}')

@@ -25,7 +25,7 @@ from gateway.core.outcome import Reason
 from gateway.core.patterns import OPERATORS
 from gateway.core.samples import SAMPLES
 from gateway.core.values import Duration, Rate, Size
-from gateway.core.vocabulary import OWN_EVENT_TYPES
+from gateway.core.vocabulary import OwnEvent
 from gateway.observability.metrics import Metrics
 from gateway.sinks import SINK_TYPES
 from gateway.sinks.base import SinkSettings
@@ -131,7 +131,7 @@ def test_the_milestones_are_the_closed_list_and_say_which_event_has_them() -> No
 
 
 def test_the_gateways_own_events_are_all_named() -> None:
-    assert first_words("own events") == list(OWN_EVENT_TYPES)
+    assert first_words("own events") == list(OwnEvent)
 
 
 def test_the_reasons_are_the_closed_list() -> None:

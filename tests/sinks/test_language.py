@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.events import Milestone, decode
 from gateway.core.samples import SAMPLES
-from gateway.core.vocabulary import OWN_EVENT_TYPES
+from gateway.core.vocabulary import OwnEvent
 from gateway.sinks.base import Locale
 from gateway.sinks.text.language import LOCALES, PLACEHOLDER, Language, Photo, Telling, is_timezone, labels, tell
 from tests.sinks.sending import outgoing
@@ -46,7 +46,7 @@ def test_there_are_words_for_every_milestone_and_notice(locale: Locale) -> None:
     said = labels(locale)
     assert set(said.headlines) == {milestone.value for milestone in Milestone} | {"untyped", "unreadable"}
     assert set(said.advice) == {milestone.value for milestone in Milestone} | {"unreadable"}
-    kinds = {kind.removeprefix("gateway.") for kind in OWN_EVENT_TYPES}
+    kinds = {kind.removeprefix("gateway.") for kind in OwnEvent}
     assert set(said.own_events) == set(said.notice_advice) == kinds
     assert len({said.headlines[milestone] for milestone in Milestone}) == len(Milestone)
     assert len(said.dates.months) == 12
