@@ -40,7 +40,7 @@ class FullStore(TroubledStore):
         return await super().change(work, told)
 
 
-class House(Bench):
+class AgingBench(Bench):
     """A lane and a janitor on one clock that ages, put together as the gateway does it."""
 
     store: FullStore
@@ -75,10 +75,10 @@ class House(Bench):
 
 
 @asynccontextmanager
-async def aging(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
+async def aging(tmp_path: Path, clock: FakeClock) -> AsyncIterator[AgingBench]:
     """A lane `erp` and its janitor on an empty store, until the end of the block."""
     log = structlog.testing.CapturingLogger()
     async with working(FullStore, tmp_path, clock, log) as (store, audit):
-        house = House(store, audit, clock, log)
-        await house.open()
-        yield house
+        bench = AgingBench(store, audit, clock, log)
+        await bench.open()
+        yield bench

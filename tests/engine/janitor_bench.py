@@ -50,7 +50,7 @@ class FullStore(SqliteStore):
         return await super().purge(after, slice_size, before)
 
 
-class House(NamedTuple):
+class JanitorBench(NamedTuple):
     store: FullStore
     audit: AuditLog
     clock: FakeClock
@@ -98,7 +98,7 @@ class House(NamedTuple):
 
 
 @asynccontextmanager
-async def keeping_house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
+async def janitor_at_work(tmp_path: Path, clock: FakeClock) -> AsyncIterator[JanitorBench]:
     """A janitor of a store without lanes, until the end of the block."""
     store = await FullStore.open(tmp_path / "gateway.db", RETENTION)
     assert isinstance(store, FullStore)
@@ -109,7 +109,9 @@ async def keeping_house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House
     made = maintenance_of(store, audit, lanes, metrics, clock, structlog.wrap_logger(log, processors=[]))
     beside = [asyncio.create_task(store.run()), asyncio.create_task(audit.run())]
     try:
-        yield House(store, audit, clock, log, metrics, made.rejections, made.throughput, made.janitor, made.invariants, lanes)
+        yield JanitorBench(
+            store, audit, clock, log, metrics, made.rejections, made.throughput, made.janitor, made.invariants, lanes
+        )
     finally:
         audit.finish()
         store.finish()
@@ -118,18 +120,18 @@ async def keeping_house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House
         await store.close()
 
 
-def violations(house: House, invariant: str) -> float:
+def violations(bench: JanitorBench, invariant: str) -> float:
     labels = {"invariant": invariant}
-    return house.metrics.registry.get_sample_value("legitmark_gateway_invariant_violations_total", labels) or 0.0
+    return bench.metrics.registry.get_sample_value("legitmark_gateway_invariant_violations_total", labels) or 0.0
 
 
-def alarms(house: House, event: str) -> list[dict[str, Any]]:
-    return [call.kwargs for call in house.log.calls if call.method_name == "error" and call.kwargs["event"] == event]
+def alarms(bench: JanitorBench, event: str) -> list[dict[str, Any]]:
+    return [call.kwargs for call in bench.log.calls if call.method_name == "error" and call.kwargs["event"] == event]
 
 
-async def an_hour(house: House) -> None:
+async def an_hour(bench: JanitorBench) -> None:
     """In which the table is counted, once, and once more where something looks wrong."""
-    house.clock.advance(3600.0)
+    bench.clock.advance(3600.0)
     for _ in range(10):
-        await house.janitor.step()
-        house.clock.advance(1.0)
+        await bench.janitor.step()
+        bench.clock.advance(1.0)

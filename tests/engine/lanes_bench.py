@@ -32,7 +32,7 @@ class FullStore(TroubledStore):
         return await super().change(work, told)
 
 
-class House:
+class LanesBench:
     def __init__(self, bench: Bench, folder: Path) -> None:
         self.bench = bench
         self.folder = folder

@@ -11,7 +11,7 @@ import pytest
 from gateway.core.selection import Target
 from gateway.store.sqlite import operations
 from gateway.store.sqlite.counting import Changes
-from tests.engine.janitor_bench import House, alarms, an_hour, keeping_house, violations
+from tests.engine.janitor_bench import JanitorBench, alarms, an_hour, janitor_at_work, violations
 from tests.fakes import FakeClock
 from tests.store.kit import assert_counters_right
 
@@ -28,28 +28,28 @@ WRONG = {
 
 
 @pytest.fixture
-async def house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
-    async with keeping_house(tmp_path, clock) as house:
-        yield house
+async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[JanitorBench]:
+    async with janitor_at_work(tmp_path, clock) as bench:
+        yield bench
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
-async def test_a_counter_that_is_wrong_is_told_of_and_set_right_while_deliveries_go_on(house: House, wrong: str) -> None:
+async def test_a_counter_that_is_wrong_is_told_of_and_set_right_while_deliveries_go_on(bench: JanitorBench, wrong: str) -> None:
     for state in ("queued", "delivered", "dead"):
-        await house.add(state, number=3)
+        await bench.add(state, number=3)
     discarded = [Target(1, "erp")]
-    await house.store.change(lambda link, changes: operations.discard(link, discarded, house.clock.now(), changes))
+    await bench.store.change(lambda link, changes: operations.discard(link, discarded, bench.clock.now(), changes))
 
     def spoil(connection: sqlite3.Connection, changes: Changes) -> None:
         connection.execute(wrong)
 
-    await house.store.change(spoil)
+    await bench.store.change(spoil)
     for state in ("queued", "delivered", "dead"):  # no transaction ends by it
-        await house.add(state)
-    await an_hour(house)
-    await an_hour(house)
-    await assert_counters_right(house.store)
-    said = alarms(house, "invariant.counters")
-    assert said and violations(house, "counters") == len(said)
-    await an_hour(house)
-    assert alarms(house, "invariant.counters") == said  # what was set right is not told of again
+        await bench.add(state)
+    await an_hour(bench)
+    await an_hour(bench)
+    await assert_counters_right(bench.store)
+    said = alarms(bench, "invariant.counters")
+    assert said and violations(bench, "counters") == len(said)
+    await an_hour(bench)
+    assert alarms(bench, "invariant.counters") == said  # what was set right is not told of again

@@ -28,7 +28,7 @@ from gateway.store.sqlite.batch import Batch
 from gateway.store.sqlite.counting import Changes
 from tests.benchmarks.holds import START_MS, build
 from tests.engine.bench import Bench, TroubledStore, working
-from tests.engine.lanes_bench import House
+from tests.engine.lanes_bench import LanesBench
 from tests.fakes import FakeClock
 from tests.store.kit import new, one, settlement
 from tests.support.maintenance import maintenance_of
@@ -133,22 +133,22 @@ class Crowd:
     def __init__(self, store: TroubledStore, audit: AuditLog, clock: FakeClock, log: Any, folder: Path) -> None:
         self.store, self.clock = store, clock
         self.bench = Bench(store, audit, clock, log)
-        self.house = House(self.bench, folder)
+        self.all_lanes = LanesBench(self.bench, folder)
         quiet = structlog.wrap_logger(log, processors=[])
         aging = LaneClock(clock)
         self.operator = Operator(
             store=store,
             audit=audit,
             router=lambda: Router((Route(name="all", sinks=tuple(SINKS)),)),
-            lanes=self.house.directory,
+            lanes=self.all_lanes.directory,
             clock=aging,
         )
-        self.maintenance = maintenance_of(store, audit, self.house.directory, self.bench.metrics, clock, quiet, aging)
+        self.maintenance = maintenance_of(store, audit, self.all_lanes.directory, self.bench.metrics, clock, quiet, aging)
 
     async def configure(self, erp: str | None) -> None:
         """Go on by the sinks of all routes, and `erp` where it is said how."""
         sinks = "".join(f'[sinks.{name}]\ntype = "jsonl"\npath = "{name}.jsonl"\n' for name in SINKS)
-        await self.house.use(sinks + ("" if erp is None else f'[sinks.erp]\ntype = "jsonl"\npath = "erp.jsonl"\n{erp}'))
+        await self.all_lanes.use(sinks + ("" if erp is None else f'[sinks.erp]\ntype = "jsonl"\npath = "erp.jsonl"\n{erp}'))
 
     async def act(self, do: Callable[[Act], Any], **what: Any) -> int:
         changed, after = 0, None
@@ -190,7 +190,7 @@ async def test_no_operation_holds_the_writer_for_long_whatever_waits(crowd: Crow
     clock.advance(100 * 86_400.0)
     while one(path, "SELECT count(*) FROM messages WHERE seq <= ?", OTHERS):
         await crowd.maintenance.janitor.step()
-    await crowd.house.directory[SINKS[0]].pause("ann")
+    await crowd.all_lanes.directory[SINKS[0]].pause("ann")
     await store.change(operations.touch)
     await SinkConversations(store, SINKS[0], clock).keep("#c", "sr", Conversation("C1", "1.0", clock.now()))
     await catch_up(store, crowd.bench.audit, crowd.bench.audit.path, unclean=False)

@@ -14,7 +14,7 @@ from gateway.core.errors import StoreError
 from gateway.core.records import Message, NewMessage
 from gateway.core.retry import longest_wait
 from tests.engine.bench import DAY, HOUR, Bench, spin, working
-from tests.engine.lanes_bench import CRM, ERP, FullStore, House
+from tests.engine.lanes_bench import CRM, ERP, FullStore, LanesBench
 from tests.fakes import FakeClock
 from tests.support.waiting import PATIENCE
 
@@ -27,10 +27,10 @@ async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Bench]:
 
 
 @pytest.fixture
-async def house(bench: Bench, tmp_path: Path) -> House:
-    house = House(bench, tmp_path)
-    await house.use(ERP)
-    return house
+async def all_lanes(bench: Bench, tmp_path: Path) -> LanesBench:
+    all_lanes = LanesBench(bench, tmp_path)
+    await all_lanes.use(ERP)
+    return all_lanes
 
 
 async def keep_one(bench: Bench) -> None:
@@ -40,57 +40,59 @@ async def keep_one(bench: Bench) -> None:
     await bench.store.accept(NewMessage(message, "accepted", None, (("erp", bench.clock.now()),)))
 
 
-async def test_a_full_disk_refuses_other_sinks_whole_and_is_in_the_way_of_nothing_else(house: House, bench: Bench) -> None:
+async def test_a_full_disk_refuses_other_sinks_whole_and_is_in_the_way_of_nothing_else(
+    all_lanes: LanesBench, bench: Bench
+) -> None:
     await bench.accept()  # so that the store knows of erp
     assert isinstance(bench.store, FullStore)
     bench.store.full = True
     with pytest.raises(StoreError):
-        await house.use(CRM)
-    assert list(house.directory) == ["erp"]
-    await house.use(ERP + 'give_up_after = "1h"\n')
-    assert house.directory["erp"].policy.give_up_after == HOUR
+        await all_lanes.use(CRM)
+    assert list(all_lanes.directory) == ["erp"]
+    await all_lanes.use(ERP + 'give_up_after = "1h"\n')
+    assert all_lanes.directory["erp"].policy.give_up_after == HOUR
 
 
-async def test_what_comes_while_ordering_is_switched_on_has_its_place_too(house: House, bench: Bench) -> None:
+async def test_what_comes_while_ordering_is_switched_on_has_its_place_too(all_lanes: LanesBench, bench: Bench) -> None:
     await keep_one(bench)
-    swap = await house.lanes.prepare(house.config(ERP + 'ordering = "sr"\n'))
+    swap = await all_lanes.lanes.prepare(all_lanes.config(ERP + 'ordering = "sr"\n'))
     assert await bench.rows("sr IS NOT NULL") == [(1,)]
     await keep_one(bench)
     swap()
-    await house.lanes.tidy()
+    await all_lanes.lanes.tidy()
     assert await bench.rows("sr IS NOT NULL") == [(1,), (1,)]
 
 
 async def test_a_due_time_that_the_clock_left_far_ahead_is_no_longer_than_a_wait_when_the_sink_is_back(
-    house: House, bench: Bench, clock: FakeClock
+    all_lanes: LanesBench, bench: Bench, clock: FakeClock
 ) -> None:
     await bench.accept(due_in=HOUR)
-    await house.use(CRM)
+    await all_lanes.use(CRM)
     clock.jump(-300 * DAY)
-    await house.use(ERP)
+    await all_lanes.use(ERP)
     ((due,),) = await bench.rows("due_ms")
-    assert due / 1000 - clock.now() <= longest_wait(house.directory["erp"].policy) + 0.01
+    assert due / 1000 - clock.now() <= longest_wait(all_lanes.directory["erp"].policy) + 0.01
 
 
-async def test_a_sink_that_comes_and_goes_has_one_lane_and_one_task(house: House, bench: Bench) -> None:
-    erp = house.directory["erp"]
-    with house.running() as tasks:
+async def test_a_sink_that_comes_and_goes_has_one_lane_and_one_task(all_lanes: LanesBench, bench: Bench) -> None:
+    erp = all_lanes.directory["erp"]
+    with all_lanes.running() as tasks:
         for sinks in (CRM, ERP, CRM, ERP + CRM):
-            await house.use(sinks)
+            await all_lanes.use(sinks)
             await spin()
-        assert house.directory["erp"] is erp
+        assert all_lanes.directory["erp"] is erp
         assert (
             sorted(task.get_name() for task in tasks)
             == ["lane:crm", "lane:erp"]
-            == sorted(task.get_name() for task in house.lanes.tasks)
+            == sorted(task.get_name() for task in all_lanes.lanes.tasks)
         )
     await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
 
 
-async def test_a_stop_ends_the_lanes_that_have_left_and_no_other_begins(house: House) -> None:
-    with house.running() as tasks:
-        await house.use(CRM)
+async def test_a_stop_ends_the_lanes_that_have_left_and_no_other_begins(all_lanes: LanesBench) -> None:
+    with all_lanes.running() as tasks:
+        await all_lanes.use(CRM)
     await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
     with pytest.raises(StoreError, match="stopping"):
-        await house.use(ERP + CRM)
-    assert house.lanes.tasks == [] and list(house.directory) == ["crm"]
+        await all_lanes.use(ERP + CRM)
+    assert all_lanes.lanes.tasks == [] and list(all_lanes.directory) == ["crm"]

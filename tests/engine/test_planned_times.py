@@ -16,7 +16,7 @@ from gateway.core.retry import Transition
 from gateway.core.values import rfc3339
 from gateway.maintenance.audit_catchup import catch_up
 from gateway.sinks.base import Outgoing
-from tests.engine.aging_bench import SCHEDULE, FullStore, House, aging
+from tests.engine.aging_bench import SCHEDULE, AgingBench, FullStore, aging
 from tests.engine.bench import DAY, FAILS, HOUR, working
 from tests.fakes import FakeClock
 
@@ -25,14 +25,14 @@ _TICK = 1.0
 
 
 @pytest.fixture
-async def house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
-    async with aging(tmp_path, clock) as house:
-        yield house
+async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[AgingBench]:
+    async with aging(tmp_path, clock) as bench:
+        yield bench
 
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_however_the_clock_jumps_nothing_waits_longer_is_overtaken_or_raises_the_alarm(
-    house: House, clock: FakeClock, seed: int
+    bench: AgingBench, clock: FakeClock, seed: int
 ) -> None:
     """Each delivery fails twice, and may go again ten minutes after each failure."""
     chance = random.Random(seed)
@@ -42,24 +42,24 @@ async def test_however_the_clock_jumps_nothing_waits_longer_is_overtaken_or_rais
         sent.setdefault(one.delivery_id, []).append(clock.passed)
         return FAILS if one.attempt <= 2 else Delivered()
 
-    house.sink.answer = answer
+    bench.sink.answer = answer
     given: dict[str, float] = {}
     while clock.passed < 1600.0:
         where = chance.choice(("before the janitor", "before the lane", "before a message")) if chance.random() < 0.01 else ""
         if where == "before the janitor":
             clock.jump(chance.choice(JUMPS))
-        await house.keeper.step()
+        await bench.keeper.step()
         if where == "before the lane":
             clock.jump(chance.choice(JUMPS))
         if where == "before a message":
             clock.jump(chance.choice(JUMPS))
         if (where == "before a message" or chance.random() < 0.05) and clock.passed < 300.0:
-            given |= {owed.delivery_id: clock.passed for owed in await house.give(1)}
-        await house.work()
+            given |= {owed.delivery_id: clock.passed for owed in await bench.give(1)}
+        await bench.work()
         clock.advance(_TICK)
-    assert house.said("clock.jumped") >= 3 and len(given) >= 5
-    assert house.said("invariant.overdue") == 0
-    assert await house.states() == ["delivered"] * len(given)
+    assert bench.said("clock.jumped") >= 3 and len(given) >= 5
+    assert bench.said("invariant.overdue") == 0
+    assert await bench.states() == ["delivered"] * len(given)
     for delivery, at in given.items():
         planned = [at, at + SCHEDULE[1], at + SCHEDULE[1] + SCHEDULE[2]]
         late = [real - due for real, due in zip(sent[delivery], planned, strict=True)]
@@ -78,17 +78,17 @@ async def test_a_line_that_a_crash_kept_from_the_log_tells_the_next_attempt_by_t
     log = structlog.testing.CapturingLogger()
     async with working(FullStore, tmp_path, clock, log) as (store, audit):
         store.timeline.begin(clock.now())
-        house = House(store, audit, clock, log)
-        await house.open()
-        await house.keeper.step()
+        bench = AgingBench(store, audit, clock, log)
+        await bench.open()
+        await bench.keeper.step()
         clock.jump(first)
-        await house.keeper.step()
-        (owed,) = await house.accept(1)
+        await bench.keeper.step()
+        (owed,) = await bench.accept(1)
         tried = Attempt(number=1, started_at=clock.now(), duration_ms=7, outcome=Retry(Reason.DNS))
         again = Transition(state="queued", due_at=clock.now() + 300.0, retries=1, reason=Reason.DNS)
         assert await store.settle(Settlement(owed.seq, "erp", again, clock.now(), tried))
         clock.jump(second)
-        await house.keeper.step()
+        await bench.keeper.step()
     clock.advance(60.0)
     clock.jump(down)
     async with working(FullStore, tmp_path, clock, log) as (store, audit):

@@ -12,7 +12,7 @@ import structlog
 
 from gateway.host.blocking import run_in_thread, short_turns
 from tests.engine.bench import Bench, working
-from tests.engine.lanes_bench import ERP, FullStore, House
+from tests.engine.lanes_bench import ERP, FullStore, LanesBench
 from tests.fakes import FakeClock
 from tests.support.metric_values import metric_values
 
@@ -25,10 +25,10 @@ async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Bench]:
 
 
 @pytest.fixture
-async def house(bench: Bench, tmp_path: Path) -> House:
-    house = House(bench, tmp_path)
-    await house.use(ERP)
-    return house
+async def all_lanes(bench: Bench, tmp_path: Path) -> LanesBench:
+    all_lanes = LanesBench(bench, tmp_path)
+    await all_lanes.use(ERP)
+    return all_lanes
 
 
 async def test_a_thread_that_computes_gives_way_to_the_loop_soon() -> None:
@@ -50,11 +50,11 @@ async def test_a_thread_that_computes_gives_way_to_the_loop_soon() -> None:
     assert sys.getswitchinterval() == before
 
 
-async def test_a_reload_that_changes_nothing_opens_no_sink_and_changes_no_lane(house: House) -> None:
+async def test_a_reload_that_changes_nothing_opens_no_sink_and_changes_no_lane(all_lanes: LanesBench) -> None:
     sinks = "".join(f'[sinks.s{number}]\ntype = "http"\nurl = "http://127.0.0.1:9/{number}"\n' for number in range(20))
-    await house.use(sinks)
-    before = dict(house.directory)
-    written = house.bench.store.change
+    await all_lanes.use(sinks)
+    before = dict(all_lanes.directory)
+    written = all_lanes.bench.store.change
     changes = 0
 
     async def counted(*args: object) -> object:
@@ -62,18 +62,18 @@ async def test_a_reload_that_changes_nothing_opens_no_sink_and_changes_no_lane(h
         changes += 1
         return await written(*args)  # type: ignore[arg-type]
 
-    house.bench.store.change = counted  # type: ignore[method-assign,assignment]
-    assert (await house.lanes.open_sinks(house.config(sinks))).sinks == {}
-    await house.use(sinks)
+    all_lanes.bench.store.change = counted  # type: ignore[method-assign,assignment]
+    assert (await all_lanes.lanes.open_sinks(all_lanes.config(sinks))).sinks == {}
+    await all_lanes.use(sinks)
     assert changes == 0
-    assert all(house.directory[name] is lane and lane.waiting.changes == 0 for name, lane in before.items())
+    assert all(all_lanes.directory[name] is lane and lane.waiting.changes == 0 for name, lane in before.items())
 
 
-async def test_the_loop_goes_on_between_the_sinks_that_a_reload_opens_and_between_their_metrics(house: House) -> None:
+async def test_the_loop_goes_on_between_the_sinks_that_a_reload_opens_and_between_their_metrics(all_lanes: LanesBench) -> None:
     def sinks(first: int) -> str:
         return "".join(f'[sinks.s{at}]\ntype = "http"\nurl = "http://127.0.0.1:9/{at}"\n' for at in range(first, first + 20))
 
-    await house.use(sinks(0))
+    await all_lanes.use(sinks(0))
     turns = 0
 
     async def count() -> None:
@@ -82,7 +82,7 @@ async def test_the_loop_goes_on_between_the_sinks_that_a_reload_opens_and_betwee
             await asyncio.sleep(0)
             turns += 1
 
-    metrics, at = house.bench.metrics, list[int]()
+    metrics, at = all_lanes.bench.metrics, list[int]()
     made = metrics.expect
 
     def noted(sources: Iterable[str], names: Iterable[str]) -> None:
@@ -91,9 +91,9 @@ async def test_the_loop_goes_on_between_the_sinks_that_a_reload_opens_and_betwee
 
     metrics.expect = noted  # type: ignore[method-assign,assignment]
     counting = asyncio.ensure_future(count())
-    opened = await house.lanes.open_sinks(house.config(sinks(100)))
+    opened = await all_lanes.lanes.open_sinks(all_lanes.config(sinks(100)))
     counting.cancel()
     assert len(opened.sinks) == 20 and len(set(at)) == 20
-    assert metric_values(house.bench.metrics, "deliveries_ended_total", sink="s100", state="delivered") == [0.0]
+    assert metric_values(all_lanes.bench.metrics, "deliveries_ended_total", sink="s100", state="delivered") == [0.0]
     for sink in opened.sinks.values():
         await sink.aclose()

@@ -19,7 +19,7 @@ from gateway.maintenance.clock_jumps import LaneClock
 from gateway.store.sqlite import sink_rows
 from gateway.store.sqlite.store import SqliteStore
 from gateway.store.sqlite.timeline import read_timeline
-from tests.engine.aging_bench import LONGEST, House, aging
+from tests.engine.aging_bench import LONGEST, AgingBench, aging
 from tests.engine.bench import DAY, FAILS, HOUR
 from tests.fakes import START, FakeClock
 from tests.support.configurations import http_sink, route
@@ -30,9 +30,9 @@ from tests.support.webhooks import event
 
 
 @pytest.fixture
-async def house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
-    async with aging(tmp_path, clock) as house:
-        yield house
+async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[AgingBench]:
+    async with aging(tmp_path, clock) as bench:
+        yield bench
 
 
 # --- give_up_after
@@ -41,133 +41,135 @@ async def house(tmp_path: Path, clock: FakeClock) -> AsyncIterator[House]:
 @pytest.mark.parametrize("lane_first", [True, False], ids=["the lane looks first", "the janitor looks first"])
 @pytest.mark.parametrize("jump", [DAY, -DAY, 91 * DAY, -91 * DAY, 30.0])
 async def test_no_delivery_is_given_up_because_the_clock_jumped_and_jumped_back(
-    house: House, clock: FakeClock, jump: float, lane_first: bool
+    bench: AgingBench, clock: FakeClock, jump: float, lane_first: bool
 ) -> None:
-    house.sink.answer = FAILS
-    await house.give(3)
-    await house.pass_time(60.0)
-    assert await house.states() == ["queued"] * 3
+    bench.sink.answer = FAILS
+    await bench.give(3)
+    await bench.pass_time(60.0)
+    assert await bench.states() == ["queued"] * 3
     for seconds in (jump, -jump):
         clock.jump(seconds)
-        house.sink.answer = Delivered() if seconds == -jump else FAILS
+        bench.sink.answer = Delivered() if seconds == -jump else FAILS
         if lane_first:
             clock.advance(40.0)  # it looks for what has expired each half a minute
-            await house.work()
-        await house.keeper.step()
+            await bench.work()
+        await bench.keeper.step()
         clock.advance(40.0)
-        await house.work()
-        assert "dead" not in await house.states()
-    await house.pass_time(LONGEST + 60.0)
-    assert await house.states() == ["delivered"] * 3
+        await bench.work()
+        assert "dead" not in await bench.states()
+    await bench.pass_time(LONGEST + 60.0)
+    assert await bench.states() == ["delivered"] * 3
 
 
 @pytest.mark.parametrize("jump", [DAY, -DAY])
-async def test_what_arrives_right_after_a_jump_is_as_young_as_it_is(house: House, clock: FakeClock, jump: float) -> None:
-    await house.keeper.step()
+async def test_what_arrives_right_after_a_jump_is_as_young_as_it_is(bench: AgingBench, clock: FakeClock, jump: float) -> None:
+    await bench.keeper.step()
     clock.advance(0.5)
-    await house.accept(1)
+    await bench.accept(1)
     clock.jump(jump)
-    house.sink.answer = FAILS
-    await house.give(3)
+    bench.sink.answer = FAILS
+    await bench.give(3)
     clock.advance(0.3)
-    await house.work()
-    await house.keeper.step()
-    house.sink.answer = Delivered()
-    await house.pass_time(LONGEST + 60.0)
-    assert await house.states() == ["delivered"] * 4
+    await bench.work()
+    await bench.keeper.step()
+    bench.sink.answer = Delivered()
+    await bench.pass_time(LONGEST + 60.0)
+    assert await bench.states() == ["delivered"] * 4
 
 
 @pytest.mark.parametrize("jump", [DAY, -DAY, 0.0])
-async def test_give_up_after_counts_the_time_that_really_passed(house: House, clock: FakeClock, jump: float) -> None:
-    await house.lane.pause("ann")
-    await house.accept(1)
-    await house.pass_time(6 * HOUR, 60.0)
+async def test_give_up_after_counts_the_time_that_really_passed(bench: AgingBench, clock: FakeClock, jump: float) -> None:
+    await bench.lane.pause("ann")
+    await bench.accept(1)
+    await bench.pass_time(6 * HOUR, 60.0)
     clock.jump(jump)
-    await house.pass_time(6 * HOUR - 120.0, 60.0)
-    assert await house.states() == ["queued"]
-    await house.pass_time(240.0, 60.0)
-    assert await house.rows("state, reason") == [("dead", "expired")]
+    await bench.pass_time(6 * HOUR - 120.0, 60.0)
+    assert await bench.states() == ["queued"]
+    await bench.pass_time(240.0, 60.0)
+    assert await bench.rows("state, reason") == [("dead", "expired")]
 
 
-async def test_a_replay_in_the_middle_keeps_its_fresh_budget(house: House, clock: FakeClock) -> None:
-    await house.lane.pause("ann")
-    (owed,) = await house.accept(1)
-    await house.pass_time(13 * HOUR, 60.0)
-    assert await house.states() == ["dead"]
+async def test_a_replay_in_the_middle_keeps_its_fresh_budget(bench: AgingBench, clock: FakeClock) -> None:
+    await bench.lane.pause("ann")
+    (owed,) = await bench.accept(1)
+    await bench.pass_time(13 * HOUR, 60.0)
+    assert await bench.states() == ["dead"]
     clock.jump(-DAY)
-    await house.replay(owed)
-    await house.keeper.step()
-    await house.pass_time(12 * HOUR - 120.0, 60.0)
-    assert await house.states() == ["queued"]
+    await bench.replay(owed)
+    await bench.keeper.step()
+    await bench.pass_time(12 * HOUR - 120.0, 60.0)
+    assert await bench.states() == ["queued"]
 
 
 # --- a look that fails
 
 
-async def test_a_jump_that_a_full_disk_hindered_from_being_put_right_is_put_right_later(house: House, clock: FakeClock) -> None:
-    await house.keeper.step()
-    await house.accept(2, due_in=600.0)
-    house.store.full = True
+async def test_a_jump_that_a_full_disk_hindered_from_being_put_right_is_put_right_later(
+    bench: AgingBench, clock: FakeClock
+) -> None:
+    await bench.keeper.step()
+    await bench.accept(2, due_in=600.0)
+    bench.store.full = True
     clock.jump(-DAY)
     for _ in range(3):
-        await house.keeper.step()
+        await bench.keeper.step()
         clock.advance(1.0)
-    before = await house.rows("due_ms")
-    assert house.said("clock.jumped") == 1
-    assert await house.store.read(read_timeline) == (0, START)
-    house.store.full = False
-    await house.keeper.step()
-    assert await house.store.read(read_timeline) == (round(-DAY * 1000), clock.now())
-    assert house.said("clock.jumped") == 1 and before == await house.rows("due_ms")
-    await house.pass_time(1.1 * HOUR + 20)
-    assert await house.states() == ["delivered"] * 2
+    before = await bench.rows("due_ms")
+    assert bench.said("clock.jumped") == 1
+    assert await bench.store.read(read_timeline) == (0, START)
+    bench.store.full = False
+    await bench.keeper.step()
+    assert await bench.store.read(read_timeline) == (round(-DAY * 1000), clock.now())
+    assert bench.said("clock.jumped") == 1 and before == await bench.rows("due_ms")
+    await bench.pass_time(1.1 * HOUR + 20)
+    assert await bench.states() == ["delivered"] * 2
 
 
 async def test_while_a_jump_ahead_cannot_be_put_right_nothing_is_given_up_and_then_it_is_shifted_once(
-    house: House, clock: FakeClock
+    bench: AgingBench, clock: FakeClock
 ) -> None:
-    await house.lane.pause("ann")
-    await house.keeper.step()
-    await house.accept(1)
-    ((since,),) = await house.rows("since_ms")
+    await bench.lane.pause("ann")
+    await bench.keeper.step()
+    await bench.accept(1)
+    ((since,),) = await bench.rows("since_ms")
     clock.advance(1.0)
-    await house.keeper.step()
-    house.store.full = True
+    await bench.keeper.step()
+    bench.store.full = True
     clock.jump(DAY)
     for _ in range(5):
         clock.advance(40.0)
-        await house.keeper.step()
-        await house.work()
-    assert await house.states() == ["queued"]
-    house.store.full = False
+        await bench.keeper.step()
+        await bench.work()
+    assert await bench.states() == ["queued"]
+    bench.store.full = False
     for _ in range(3):
-        await house.keeper.step()
+        await bench.keeper.step()
         clock.advance(1.0)
-    assert await house.rows("state, since_ms") == [("queued", since)]
-    assert (await house.store.read(read_timeline))[0] == round(DAY * 1000)
+    assert await bench.rows("state, since_ms") == [("queued", since)]
+    assert (await bench.store.read(read_timeline))[0] == round(DAY * 1000)
 
 
 # --- what is old
 
 
 @pytest.mark.parametrize("back", [True, False])
-async def test_after_a_jump_ahead_nothing_is_purged_for_an_hour(house: House, clock: FakeClock, back: bool) -> None:
-    await house.give(3)
-    await house.pass_time(120.0)
-    assert await house.states() == ["delivered"] * 3
+async def test_after_a_jump_ahead_nothing_is_purged_for_an_hour(bench: AgingBench, clock: FakeClock, back: bool) -> None:
+    await bench.give(3)
+    await bench.pass_time(120.0)
+    assert await bench.states() == ["delivered"] * 3
     clock.jump(91 * DAY)
-    await house.pass_time(HOUR - 120.0)
-    assert len(await house.states()) == 3
+    await bench.pass_time(HOUR - 120.0)
+    assert len(await bench.states()) == 3
     if back:
         clock.jump(-91 * DAY)
-    await house.pass_time(400.0)
-    assert len(await house.states()) == (3 if back else 0)  # a clock that stays ahead was wrong before
+    await bench.pass_time(400.0)
+    assert len(await bench.states()) == (3 if back else 0)  # a clock that stays ahead was wrong before
 
 
-async def test_a_jump_between_the_look_at_the_clock_and_the_purge_deletes_nothing(house: House, clock: FakeClock) -> None:
-    await house.give(1)
-    await house.pass_time(30.0)
-    check, jumped = house.invariants.step, []
+async def test_a_jump_between_the_look_at_the_clock_and_the_purge_deletes_nothing(bench: AgingBench, clock: FakeClock) -> None:
+    await bench.give(1)
+    await bench.pass_time(30.0)
+    check, jumped = bench.invariants.step, []
 
     async def check_and_jump() -> None:
         await check()
@@ -175,27 +177,27 @@ async def test_a_jump_between_the_look_at_the_clock_and_the_purge_deletes_nothin
         clock.jump(91 * DAY)
 
     clock.advance(60.0)
-    house.invariants.step = check_and_jump  # type: ignore[method-assign]
-    await house.keeper.step()
-    assert jumped and len(await house.states()) == 1
+    bench.invariants.step = check_and_jump  # type: ignore[method-assign]
+    await bench.keeper.step()
+    assert jumped and len(await bench.states()) == 1
 
 
 # --- a sink that is away
 
 
-async def test_the_time_of_a_sink_that_is_away_stands_still_until_its_name_is_back(house: House, clock: FakeClock) -> None:
-    await house.lane.pause("ann")
-    await house.accept(1)
-    await house.pass_time(6 * HOUR, 60.0)
-    await note(house.store, (), clock)
+async def test_the_time_of_a_sink_that_is_away_stands_still_until_its_name_is_back(bench: AgingBench, clock: FakeClock) -> None:
+    await bench.lane.pause("ann")
+    await bench.accept(1)
+    await bench.pass_time(6 * HOUR, 60.0)
+    await note(bench.store, (), clock)
     clock.advance(30 * DAY)
-    await note(house.store, (), clock)  # another start without it
+    await note(bench.store, (), clock)  # another start without it
     clock.advance(30 * DAY)
-    await note(house.store, ("erp",), clock)
-    await house.pass_time(6 * HOUR - 120.0, 60.0)
-    assert await house.states() == ["queued"]
-    await house.pass_time(240.0, 60.0)
-    assert await house.rows("state, reason") == [("dead", "expired")]
+    await note(bench.store, ("erp",), clock)
+    await bench.pass_time(6 * HOUR - 120.0, 60.0)
+    assert await bench.states() == ["queued"]
+    await bench.pass_time(240.0, 60.0)
+    assert await bench.rows("state, reason") == [("dead", "expired")]
 
 
 async def note(store: SqliteStore, present: tuple[str, ...], clock: FakeClock) -> None:

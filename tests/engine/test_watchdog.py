@@ -34,7 +34,7 @@ LOOK = 5.0
 """Seconds between two looks."""
 
 
-class House:
+class Watched:
     """A watchdog that looks when it is told to, over a lane that runs."""
 
     def __init__(self, bench: Bench, heard: NotifySocket) -> None:
@@ -90,9 +90,9 @@ class House:
 
 
 @pytest.fixture
-async def house(bench: Bench, tmp_path: Path) -> AsyncIterator[House]:
+async def watched(bench: Bench, tmp_path: Path) -> AsyncIterator[Watched]:
     with NotifySocket(str(tmp_path / "notify")) as heard:
-        yield House(bench, heard)
+        yield Watched(bench, heard)
 
 
 @asynccontextmanager
@@ -113,61 +113,63 @@ async def hanging(run: Callable[[Callable[..., Any]], Any]) -> AsyncIterator[thr
         await task
 
 
-async def test_a_ping_comes_with_each_look_and_tells_what_is_queued(house: House) -> None:
-    await house.bench.accept(3)
-    assert await house.pings()
-    assert house.heard.said("WATCHDOG")[-1]["STATUS"] == "3 queued"
-    assert house.said == [{"erp": Counts(queued=3, delivered=0, dead=0, discarded=0)}]
-    assert await house.pings(300)
+async def test_a_ping_comes_with_each_look_and_tells_what_is_queued(watched: Watched) -> None:
+    await watched.bench.accept(3)
+    assert await watched.pings()
+    assert watched.heard.said("WATCHDOG")[-1]["STATUS"] == "3 queued"
+    assert watched.said == [{"erp": Counts(queued=3, delivered=0, dead=0, discarded=0)}]
+    assert await watched.pings(300)
 
 
 @pytest.mark.parametrize("who", ["writer", "reader"])
-async def test_a_thread_of_the_database_that_does_not_come_back_ends_the_pings_and_is_told_once(house: House, who: str) -> None:
-    store = house.bench.store
-    house.waiting_for_a_read(0.01)
+async def test_a_thread_of_the_database_that_does_not_come_back_ends_the_pings_and_is_told_once(
+    watched: Watched, who: str
+) -> None:
+    store = watched.bench.store
+    watched.waiting_for_a_read(0.01)
     async with hanging(store.change if who == "writer" else store.read) as release:
-        assert await house.pings(STUCK), "it may be a slow disk"
-        assert not await house.pings(2 * LOOK)
-        assert not await house.pings(10 * STUCK)
-        (line,) = house.lines("watchdog.stuck")
+        assert await watched.pings(STUCK), "it may be a slow disk"
+        assert not await watched.pings(2 * LOOK)
+        assert not await watched.pings(10 * STUCK)
+        (line,) = watched.lines("watchdog.stuck")
         assert line["what"] == f"{who} of the database" and "WatchdogSec" in line["do"]
-        assert b'invariant_violations_total{invariant="stuck"} 1.0' in house.bench.metrics.exposition()
+        assert b'invariant_violations_total{invariant="stuck"} 1.0' in watched.bench.metrics.exposition()
         release.set()
         await until(lambda: store.at_work == {"writer": None, "reader": None})
-        assert await house.pings()
-        assert house.lines("watchdog.recovered") == [{"event": "watchdog.recovered", "what": [line["what"]]}]
+        assert await watched.pings()
+        assert watched.lines("watchdog.recovered") == [{"event": "watchdog.recovered", "what": [line["what"]]}]
 
 
-async def test_a_thread_that_does_not_begin_what_it_was_given_ends_the_pings(house: House) -> None:
+async def test_a_thread_that_does_not_begin_what_it_was_given_ends_the_pings(watched: Watched) -> None:
     """As one that has died would."""
-    store = house.bench.store
+    store = watched.bench.store
     async with hanging(store.commits.connection._execute):  # unseen by us, as nothing at all would be
-        accepting = asyncio.ensure_future(house.bench.accept())
+        accepting = asyncio.ensure_future(watched.bench.accept())
         await until(lambda: store.at_work["writer"] is not None)
-        assert await house.pings(STUCK)
-        assert not await house.pings(2 * LOOK)
+        assert await watched.pings(STUCK)
+        assert not await watched.pings(2 * LOOK)
     await accepting
 
 
-async def test_work_that_is_done_piece_by_piece_is_not_stuck_however_long_it_takes(house: House) -> None:
+async def test_work_that_is_done_piece_by_piece_is_not_stuck_however_long_it_takes(watched: Watched) -> None:
     for _ in range(5):
-        async with hanging(house.bench.store.change):
-            assert await house.pings(STUCK - LOOK)
-    assert house.lines("watchdog.stuck") == []
+        async with hanging(watched.bench.store.change):
+            assert await watched.pings(STUCK - LOOK)
+    assert watched.lines("watchdog.stuck") == []
 
 
-async def test_an_audit_log_that_hangs_ends_the_pings(tmp_path: Path, house: House) -> None:
+async def test_an_audit_log_that_hangs_ends_the_pings(tmp_path: Path, watched: Watched) -> None:
     with full_fifo(tmp_path / "audit.jsonl") as reader:
-        house.bench.audit.step(GatewayStarted(detail="1.0"))
-        await until(lambda: house.bench.audit.at_work)
+        watched.bench.audit.step(GatewayStarted(detail="1.0"))
+        await until(lambda: watched.bench.audit.at_work)
         try:
-            assert await house.pings(STUCK)
-            assert not await house.pings(2 * LOOK)
-            assert [line["what"] for line in house.lines("watchdog.stuck")] == ["writer of the audit log"]
+            assert await watched.pings(STUCK)
+            assert not await watched.pings(2 * LOOK)
+            assert [line["what"] for line in watched.lines("watchdog.stuck")] == ["writer of the audit log"]
         finally:
             read = bytearray()
-            await until(lambda: read_lines(reader, read) and house.bench.audit.at_work is None)
-        assert await house.pings()
+            await until(lambda: read_lines(reader, read) and watched.bench.audit.at_work is None)
+        assert await watched.pings()
 
 
 class StubbornSink:
@@ -190,126 +192,128 @@ class StubbornSink:
         pass
 
 
-async def test_an_attempt_far_beyond_its_timeout_ends_the_pings_and_is_told_with_its_ids(house: House) -> None:
-    stubborn = house.bench.sink = StubbornSink()  # type: ignore[assignment]
-    await house.bench.start(timeout=0.05)
-    async with house.running():
-        (owed,) = await house.bench.give()
+async def test_an_attempt_far_beyond_its_timeout_ends_the_pings_and_is_told_with_its_ids(watched: Watched) -> None:
+    stubborn = watched.bench.sink = StubbornSink()  # type: ignore[assignment]
+    await watched.bench.start(timeout=0.05)
+    async with watched.running():
+        (owed,) = await watched.bench.give()
         await until(lambda: stubborn.sent)
         try:
-            assert await house.pings(STUCK)
-            assert not await house.pings(2 * LOOK)
-            (line,) = house.lines("watchdog.stuck")
+            assert await watched.pings(STUCK)
+            assert not await watched.pings(2 * LOOK)
+            (line,) = watched.lines("watchdog.stuck")
             assert {"sink": "erp", "message_id": owed.message.id, "delivery_id": owed.delivery_id}.items() <= line.items()
         finally:
             stubborn.release.set()
-        await house.bench.until_idle()
-        assert await house.pings()
+        await watched.bench.until_idle()
+        assert await watched.pings()
 
 
-async def test_an_attempt_has_the_time_of_the_configuration_that_it_began_with(house: House) -> None:
-    await house.bench.start(timeout=1000.0)
-    house.bench.sink.gate = asyncio.Event()
-    async with house.running():
-        await house.bench.give()
-        await house.bench.until_sent(1)
-        house.bench.lane.change(LaneSettings(RetryPolicy(), 16, 1.0), BreakerPolicy(3, 30.0), None, house.bench.sink)
-        await house.has_peace(900)
-        assert not await house.pings(1000 + STUCK - 900 + 2 * LOOK), "and not for ever"
-        house.bench.sink.gate.set()
+async def test_an_attempt_has_the_time_of_the_configuration_that_it_began_with(watched: Watched) -> None:
+    await watched.bench.start(timeout=1000.0)
+    watched.bench.sink.gate = asyncio.Event()
+    async with watched.running():
+        await watched.bench.give()
+        await watched.bench.until_sent(1)
+        watched.bench.lane.change(LaneSettings(RetryPolicy(), 16, 1.0), BreakerPolicy(3, 30.0), None, watched.bench.sink)
+        await watched.has_peace(900)
+        assert not await watched.pings(1000 + STUCK - 900 + 2 * LOOK), "and not for ever"
+        watched.bench.sink.gate.set()
 
 
-async def test_a_lane_that_does_not_go_round_ends_the_pings(house: House) -> None:
-    store = house.bench.store
+async def test_a_lane_that_does_not_go_round_ends_the_pings(watched: Watched) -> None:
+    store = watched.bench.store
     store.claiming, store.go_on = asyncio.Event(), asyncio.Event()
-    async with house.running():
-        await house.bench.accept()
-        house.bench.lane.refresh()
+    async with watched.running():
+        await watched.bench.accept()
+        watched.bench.lane.refresh()
         await until(store.claiming.is_set)
-        assert await house.pings(STUCK + 30)
-        assert not await house.pings(2 * LOOK)
-        assert [(line["what"], line["sink"]) for line in house.lines("watchdog.stuck")] == [("lane of erp", "erp")]
+        assert await watched.pings(STUCK + 30)
+        assert not await watched.pings(2 * LOOK)
+        assert [(line["what"], line["sink"]) for line in watched.lines("watchdog.stuck")] == [("lane of erp", "erp")]
         store.go_on.set()
         store.claiming = None
-        await house.bench.until_sent(1)
-        assert await house.pings()
+        await watched.bench.until_sent(1)
+        assert await watched.pings()
 
 
-async def quiet(house: House) -> None:
+async def quiet(watched: Watched) -> None:
     """Nothing happens."""
 
 
-async def is_down(house: House) -> None:
-    house.bench.sink.answer = FAILS
-    await house.bench.give(40)
+async def is_down(watched: Watched) -> None:
+    watched.bench.sink.answer = FAILS
+    await watched.bench.give(40)
 
 
-async def is_paused(house: House) -> None:
-    await house.bench.give(40)
-    await house.bench.lane.pause("somebody")
+async def is_paused(watched: Watched) -> None:
+    await watched.bench.give(40)
+    await watched.bench.lane.pause("somebody")
 
 
-async def hangs_within_its_timeout(house: House) -> None:
-    house.bench.sink.gate = asyncio.Event()
-    await house.bench.give(40)
-    await house.bench.until_sent(16)
+async def hangs_within_its_timeout(watched: Watched) -> None:
+    watched.bench.sink.gate = asyncio.Event()
+    await watched.bench.give(40)
+    await watched.bench.until_sent(16)
 
 
-async def is_slow(house: House) -> None:
-    await house.bench.give(40)
+async def is_slow(watched: Watched) -> None:
+    await watched.bench.give(40)
 
 
-async def is_on_a_full_disk(house: House) -> None:
-    house.bench.store.settles_refused = 10**6
-    await house.bench.give(40)
-    await house.bench.until_sent(16)
-    house.bench.store.commits.trouble = "the disk is full"
+async def is_on_a_full_disk(watched: Watched) -> None:
+    watched.bench.store.settles_refused = 10**6
+    await watched.bench.give(40)
+    await watched.bench.until_sent(16)
+    watched.bench.store.commits.trouble = "the disk is full"
 
 
 @pytest.mark.parametrize("trouble", [quiet, is_down, is_paused, hangs_within_its_timeout, is_slow, is_on_a_full_disk])
-async def test_a_sink_or_a_disk_in_trouble_is_no_reason_for_a_restart(house: House, trouble: Callable[[House], Any]) -> None:
+async def test_a_sink_or_a_disk_in_trouble_is_no_reason_for_a_restart(
+    watched: Watched, trouble: Callable[[Watched], Any]
+) -> None:
     policy = RetryPolicy((0.0, 600.0), 7 * 86400.0)
     timeout, rate = 1000.0 if trouble is hangs_within_its_timeout else 30.0, 0.1 if trouble is is_slow else None
-    await house.bench.start(policy, timeout=timeout, rate=rate)
-    async with house.running():
-        await trouble(house)
-        await house.has_peace(600)
-        assert house.lines("watchdog.stuck") == []
-        house.bench.sink.gate = None
+    await watched.bench.start(policy, timeout=timeout, rate=rate)
+    async with watched.running():
+        await trouble(watched)
+        await watched.has_peace(600)
+        assert watched.lines("watchdog.stuck") == []
+        watched.bench.sink.gate = None
 
 
-async def test_a_database_that_somebody_else_has_locked_is_no_reason_for_a_restart(house: House) -> None:
-    store = house.bench.store
+async def test_a_database_that_somebody_else_has_locked_is_no_reason_for_a_restart(watched: Watched) -> None:
+    store = watched.bench.store
     await store.change(lambda link, _: link.execute("PRAGMA busy_timeout = 50"))
-    async with house.running():
+    async with watched.running():
         with locked(store.path):
             for _ in range(10):
-                refused = asyncio.ensure_future(house.bench.accept())
-                assert await house.pings(30)
+                refused = asyncio.ensure_future(watched.bench.accept())
+                assert await watched.pings(30)
                 with pytest.raises(StoreError, match="locked"):
                     await refused
-            assert store.trouble is not None and await house.pings(30)
-        assert house.lines("watchdog.stuck") == []
+            assert store.trouble is not None and await watched.pings(30)
+        assert watched.lines("watchdog.stuck") == []
 
 
-async def test_a_process_that_was_halted_itself_gives_everybody_time_anew(house: House) -> None:
-    async with hanging(house.bench.store.change):
-        assert await house.pings(LOOK)
-        house.bench.clock.advance(10 * STUCK)
-        assert await house.pings()
-        assert await house.pings(STUCK)
-        assert not await house.pings(2 * LOOK)
+async def test_a_process_that_was_halted_itself_gives_everybody_time_anew(watched: Watched) -> None:
+    async with hanging(watched.bench.store.change):
+        assert await watched.pings(LOOK)
+        watched.bench.clock.advance(10 * STUCK)
+        assert await watched.pings()
+        assert await watched.pings(STUCK)
+        assert not await watched.pings(2 * LOOK)
 
 
-async def test_attempts_of_one_delivery_right_after_one_another_are_not_one_long_one(house: House) -> None:
-    await house.bench.start(RetryPolicy((0.0,) * 10, 7 * 86400.0), timeout=1000.0, failures=10**6)
-    house.bench.sink.answer, house.bench.sink.gate = FAILS, asyncio.Event()
-    async with house.running():
-        await house.bench.give()
+async def test_attempts_of_one_delivery_right_after_one_another_are_not_one_long_one(watched: Watched) -> None:
+    await watched.bench.start(RetryPolicy((0.0,) * 10, 7 * 86400.0), timeout=1000.0, failures=10**6)
+    watched.bench.sink.answer, watched.bench.sink.gate = FAILS, asyncio.Event()
+    async with watched.running():
+        await watched.bench.give()
         for number in range(1, 4):
-            await house.bench.until_sent(number)
-            await house.has_peace(900)
-            over, house.bench.sink.gate = house.bench.sink.gate, asyncio.Event()
+            await watched.bench.until_sent(number)
+            await watched.has_peace(900)
+            over, watched.bench.sink.gate = watched.bench.sink.gate, asyncio.Event()
             over.set()
-        house.bench.sink.gate.set()
-    assert house.lines("watchdog.stuck") == []
+        watched.bench.sink.gate.set()
+    assert watched.lines("watchdog.stuck") == []
