@@ -1,6 +1,6 @@
-"""Builds every part of the gateway, bottom to top: a part is given parts from above it in this file, and never changed later.
+"""Builds every part of the gateway, one after the other: each gets what it needs from parts above it in this file.
 
-Knows what each part needs, and nothing of what it does. `lifecycle` runs the parts.
+No part is completed later. `lifecycle` runs the parts, and a reload reaches them through the list of followers in `build`.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     running = Running(config, clock.now())
     lane_clock = LaneClock(clock)
 
-    # From a request to a commit.
+    # Ingest takes a request to its commit. It reaches the lanes, which are built below, through the directory.
     space = Space(lambda: shutil.disk_usage(config.database.parent).free, config.store.min_free, metrics, log)
     rejections = Rejections(audit, metrics, clock)
     refused = RefusedRequests(
@@ -164,11 +164,11 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         audit=audit, inbox=inbox, own_events=own_events, watch=watch, space=space, keep=refused.put, metrics=metrics, clock=clock
     )
 
-    # From a claim to its settlement.
+    # Delivery takes a claim to its settlement, and reports through ingest: a dead delivery is an event of its own.
     world = LaneWorld(store, audit, own_events, metrics, lane_clock, log)
     lanes = await Lanes.open(config, directory, world, clock)
 
-    # What the passing of time makes necessary.
+    # Maintenance does what the passing of time makes necessary.
     throughput = Throughput(metrics.totals, clock)
     readiness = Readiness(stop=signals.stop, store=store, audit=audit, space=space, metrics=metrics)
     janitor = Janitor(
@@ -193,7 +193,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         log=log,
     )
 
-    # What people do to a running gateway.
+    # Control answers and obeys the people who run the gateway.
     browse = Browse(store=store, router=inbox.router, lanes=directory)
     operator = Operator(store=store, audit=audit, router=inbox.router, lanes=directory, clock=lane_clock)
     upkeep = Upkeep(store=store, space=space, clock=clock, log=log)
@@ -220,7 +220,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         clock=clock,
     )
 
-    # The HTTP edge.
+    # Web turns HTTP requests into calls of the parts above.
     ingress = Ingress(
         sources_of(config),
         intake,
@@ -233,8 +233,8 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
     guard = AdminGuard(admin_hosts_of(config), token_of(config))
 
-    # A reload goes through this list: each part, and what it takes from the configuration. Everything else needs a restart.
-    follow: list[Part] = [
+    # A reload goes through this list of parts, each with what it takes from the configuration. Anything else needs a restart.
+    followers: list[Part] = [
         Follower(lambda new: (sources_of(new), access_of(new), new.server.max_body), ingress.use),
         Follower(lambda new: (token_of(new),), guard.use),
         Follower(lambda new: (rules_of(new, inbox.rules),), inbox.use),
@@ -247,11 +247,11 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         Follower(lambda new: (new.routes,), drills.use),
     ]
     if tls is not None:
-        follow.append(Follower(lambda new: (certificate_of(new),), tls.use))
-    follow.append(lanes)
+        followers.append(Follower(lambda new: (certificate_of(new),), tls.use))
+    followers.append(lanes)
     reloads = Reloads(
         running,
-        parts=follow,
+        parts=followers,
         asked=signals.reload,
         counts=store.counts,
         environment=environment,
