@@ -17,31 +17,31 @@ TEMPLATE = f"""\
 #:schema ./{SCHEMA}
 # The configuration of legitmark-gateway: where webhooks come from, where events go, and by which rules.
 # `gateway check` says what is wrong with it, `gateway route counterfeit` where an event would go, and why.
-# Remove the "# " from each line of a block to put it in force.
+# To use a commented block, remove the "# " from each of its lines.
 
-# Where webhooks arrive. Legitmark sends over HTTPS: name a certificate here, or put a reverse proxy before it.
+# Where webhooks arrive. Legitmark sends over HTTPS: name a certificate here, or put a reverse proxy in front of the gateway.
 # [server]
 # listen = ["127.0.0.1:8080"]
 # tls = {{ certificate = "/path/fullchain.pem", key = "/path/privkey.pem" }}
 
-# Webhooks for Legitmark go to https://<your host>/webhooks/legitmark.
-# The signing secret of its webhook page ("whsec_...") never stands here, only the place where it lies: {{ env = "NAME" }},
-# {{ file = "/path" }}, or {{ credential = "name" }} of systemd.
+# Legitmark posts its webhooks to https://<your host>/webhooks/legitmark.
+# The signing secret from its webhook page ("whsec_...") never goes into this file, only the place where it is stored:
+# {{ env = "NAME" }}, {{ file = "/path" }}, or {{ credential = "name" }} of systemd.
 [sources.legitmark]
 secrets = [{{ env = "LEGITMARK_SECRET" }}]
 
-# Each event as a line of JSON, in a file beside this one.
+# A file beside this one: each event is a line of JSON.
 [sinks.archive]
 type = "jsonl"
 path = "events.jsonl"
 
-# A system of yours: gets the body byte for byte, signed with a secret of its own. The manual shows every type of sink.
+# One of your systems: it gets the body byte for byte, signed with its own secret. The manual shows every type of sink.
 # [sinks.erp]
 # type = "http"
 # url = "https://erp.example.internal/hooks/legitmark"
 # secret = {{ env = "ERP_SECRET" }}
 
-# Every route that fits applies; an event goes once to each sink that any of them names.
+# Every route that matches applies; an event goes once to each sink that these routes name.
 [[routes]]
 name = "everything is archived"
 sinks = ["archive"]
@@ -51,14 +51,14 @@ sinks = ["archive"]
 # match = {{ milestone = ["authentic", "counterfeit"] }}
 # sinks = ["erp"]
 
-# The gateway's own events: a delivery is dead, a sink is left alone, a message can't be read. They take only routes that ask
-# for them, so name here who should know: a sink whose messages people read.
+# The gateway's own events: a delivery is dead, a sink is down, a message can't be decoded. Only routes with source = "gateway"
+# get them. Name a sink here whose messages people read.
 [[routes]]
 name = "somebody is told"
 source = "gateway"
 sinks = ["archive"]
 
-# What the routes have to do; `gateway test` looks whether they do.
+# The results that the routes must have; `gateway test` checks them.
 [[tests]]
 name = "photos that were rejected are archived"
 event = {{ event_type = "media_rejected" }}
