@@ -44,3 +44,11 @@ def test_no_file_cites_a_document_that_is_not_in_the_repository(top: str) -> Non
     for file in sorted((ROOT / top).rglob("*")):
         if file.suffix in (".py", ".toml", ".md", ".sql", ".sh", ".yml") and file != Path(__file__):
             assert not elsewhere.search(file.read_text(encoding="utf-8", errors="replace")), file
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_a_document_names_is_in_the_repository(document: Path) -> None:
+    named = re.findall(r"`((?:gateway|tests|config|systemd|docs)/[^\s`]+)`", text_of(document))
+    for name in named:
+        if not re.search(r"[A-Z*]{2,}|:", name):  # NAME stands for a name of your own
+            assert (ROOT / name).exists(), f"{name} is not there"
