@@ -1,7 +1,7 @@
 """The audit events: one struct per event, with the fields that its line carries. The list is closed, and every name is frozen.
 
-To add an event, add a struct to this file and to AUDIT_EVENTS. mypy then checks each caller, `gateway tail` knows the event, and
-`make docs` adds it to the reference. Once released, neither an event nor a field is renamed or removed.
+To add an event, add a struct to this file: mypy then checks each caller, `gateway tail` knows the event, and `make docs` adds it
+to the reference. Once released, neither an event nor a field is renamed or removed.
 
 A line holds `v`, `time` and `event`, then the ids of the message if the event is about one, then the fields of the struct. A
 field that does not apply is None here, and left out of the line. A struct declares its fields in the order of FIELDS.
@@ -278,30 +278,10 @@ class GatewayStopped(GatewayEvent, frozen=True, kw_only=True):
 
 AUDIT_EVENTS: Mapping[str, type[AuditEvent]] = {
     event.name: event
-    for event in (
-        MessageAccepted,
-        MessageDuplicate,
-        MessageQuarantined,
-        MessageRejected,
-        MessageUnrouted,
-        MessageReverified,
-        DeliveryDelivered,
-        DeliveryRetrying,
-        DeliveryDeferred,
-        DeliveryDead,
-        DeliveryReplayed,
-        DeliveryDiscarded,
-        SinkOpened,
-        SinkClosed,
-        SinkPaused,
-        SinkResumed,
-        ConfigReloaded,
-        ConfigRefused,
-        GatewayStarted,
-        GatewayStopped,
-    )
+    for event in tuple(globals().values())
+    if isinstance(event, type) and issubclass(event, AuditEvent) and "name" in vars(event)
 }
-"""Every event by its name."""
+"""Every event of this file by its name, in the order of the file."""
 
 NEW_MESSAGE = frozenset((MessageAccepted.name, MessageQuarantined.name))
 """The events that tell of a message for the first time."""

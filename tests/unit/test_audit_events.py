@@ -162,10 +162,20 @@ async def test_a_value_that_json_cannot_hold_is_replaced(audit: AuditLog) -> Non
     assert (second["sender_ids"], second["count"], list(second)[:3]) == (["?"], str(2**70), ["v", "time", "event"])
 
 
-def test_the_list_of_events_is_closed() -> None:
-    kinds = {kind for kind in vars(audit_events).values() if isinstance(kind, type) and issubclass(kind, AuditEvent)}
-    assert set(AUDIT_EVENTS.values()) == kinds - {AuditEvent, MessageEvent, GatewayEvent}
-    assert {type(event) for event in LINES} == set(AUDIT_EVENTS.values())
+def test_the_line_of_every_event_is_tested_above() -> None:
+    assert {type(event).name for event in LINES} == set(AUDIT_EVENTS), "add the line of the event to LINES"
+
+
+def test_the_names_are_frozen() -> None:
+    families: dict[str, tuple[str, ...]] = {
+        "message": ("accepted", "duplicate", "quarantined", "rejected", "unrouted", "reverified"),
+        "delivery": ("delivered", "retrying", "deferred", "dead", "replayed", "discarded"),
+        "sink": ("opened", "closed", "paused", "resumed"),
+        "config": ("reloaded", "refused"),
+        "gateway": ("started", "stopped"),
+    }
+    released = {f"{family}.{name}" for family, names in families.items() for name in names}
+    assert released <= set(AUDIT_EVENTS), "the tools of partners know these names"
 
 
 @pytest.mark.parametrize("name", AUDIT_EVENTS)
