@@ -198,13 +198,15 @@ async def test_two_thousand_posts_of_one_message_at_once_are_one_message_and_one
     tmp_path: Path, receiver: Receiver
 ) -> None:
     body, sender_id = event(), new_id()
-    places = asyncio.Semaphore(400)  # of the 512 connections that are served at once
+    # Four peers with a hundred connections each: 512 are served at once, and 128 of a peer.
+    peers = {f"127.0.1.{number}": asyncio.Semaphore(100) for number in range(1, 5)}
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running, no_traceback(running):
 
         async def post(number: int) -> Answer:
             headers = signed(body, sender_id if number % 2 else new_id())  # the same event under another id is one, too
-            async with places:
-                return await running.send(request_bytes(body, headers), seconds=60)
+            peer = f"127.0.1.{number % 4 + 1}"
+            async with peers[peer]:
+                return await running.send(request_bytes(body, headers), local_addr=(peer, 0))
 
         answers = await asyncio.gather(*(post(number) for number in range(2000)))
         assert Counter(answer.outcome for answer in answers) == {(200, "accepted"): 1, (200, "duplicate"): 1999}
@@ -263,6 +265,7 @@ async def test_events_that_came_in_reverse_order_leave_in_the_order_of_their_tim
             assert {sr: by_request(receiver)[sr] for sr in requests} == {sr: list(minutes) for sr in requests}
             assert len(receiver.requests) == len(bodies)
         else:
+            await until(lambda: len(running.audit("delivery.delivered")) == len(bodies) + 1)
             ends = [line["message_id"] for line in running.audit("delivery.delivered")]
             sent = {message: json.loads(body) for message, body in running.rows("SELECT id, body FROM messages")}
             for sr in requests:
