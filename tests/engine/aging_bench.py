@@ -26,11 +26,11 @@ from tests.support.maintenance import maintenance_of
 RETENTION = 90 * DAY
 SCHEDULE = (0.0, 600.0, 600.0)
 LONGEST = 3600.0 * 1.1
-"""Seconds that a delivery waits at most after a jump back: a `Retry-After` could have said so."""
+"""The longest wait of a delivery after a jump back, in seconds: that of a `Retry-After`, with jitter."""
 
 
 class FullStore(TroubledStore):
-    """Takes no change while it is full."""
+    """A store that takes no change while it is full."""
 
     full = False
 
@@ -41,7 +41,7 @@ class FullStore(TroubledStore):
 
 
 class AgingBench(Bench):
-    """A lane and a janitor on one clock that ages, put together as the gateway does it."""
+    """A lane and a janitor that share the clock by which deliveries age, as in the gateway."""
 
     store: FullStore
     keeper: Janitor
@@ -60,7 +60,7 @@ class AgingBench(Bench):
         self.keeper, self.invariants = made.janitor, made.invariants
 
     async def pass_time(self, seconds: float, tick: float = 10.0) -> None:
-        """The janitor's and the lane's steps, while time goes on."""
+        """Make the steps of the janitor and the lane while time passes."""
         end = self.clock.passed + seconds
         while self.clock.passed < end:
             await self.keeper.step()

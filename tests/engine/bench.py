@@ -1,4 +1,4 @@
-"""What the tests of one lane share: a real store and audit log on a clock that tests move, and a sink that answers as told."""
+"""A lane with a real store and audit log, on a clock that tests move, and with a sink that answers what a test tells it."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ from tests.support.waiting import until
 HOUR = 3600.0
 DAY = 24 * HOUR
 A_BIT = 0.002
-"""Seconds: what the store keeps is rounded to milliseconds."""
+"""Seconds that absorb the store's rounding to milliseconds."""
 FAILS = Retry(Reason.HTTP_STATUS, "HTTP 500", 500)
 _POLICY = RetryPolicy()
 _Store = TypeVar("_Store", bound=SqliteStore)
 
 
 class TroubledStore(SqliteStore):
-    """A store whose disk takes nothing for a while, and whose answers can be made to wait."""
+    """A store that refuses a number of operations, or makes their answers wait."""
 
     settles_refused = 0
     claims_refused = 0
     keeps_refused = 0
     keeping: asyncio.Event | None = None
-    """Where set, a refusal to keep what is known of the lane takes until then."""
+    """If set, `keep_sink` refuses only after this event."""
     fatal = False
     settling: asyncio.Event | None = None
-    """Set when an outcome is on its way to the disk."""
+    """The store sets this event when it is given an outcome to commit."""
     tell: asyncio.Event | None = None
-    """Where set, nobody hears of a commit of an outcome before this."""
+    """If set, the commit of an outcome is reported only after this event."""
     claiming: asyncio.Event | None = None
-    """Set when a claim has read what it returns."""
+    """The store sets this event when a claim has read its rows; the claim then waits for `go_on`."""
     go_on: asyncio.Event | None = None
     claimed: list[int]
-    """How many deliveries each claim asked for."""
+    """The limit of each claim so far."""
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
@@ -101,18 +101,18 @@ class TroubledStore(SqliteStore):
 
 
 class Bench:
-    """A lane with all that it needs. Either its steps are made one by one (`work`), or it runs (`running`)."""
+    """A lane and the parts that it needs. A test makes its steps one by one (`work`), or lets it run (`running`)."""
 
     lane: Lane
     failures = 3
-    """That open its breaker, where `start` is not told another number."""
+    """The failures in a row that open its breaker, unless `start` is given another number."""
 
     def __init__(self, store: TroubledStore, audit: AuditLog, clock: FakeClock, log: structlog.testing.CapturingLogger) -> None:
         self.store = store
         self.audit = audit
         self.clock = clock
         self.aging: Clock = clock
-        """By which deliveries are planned and grow old."""
+        """The clock by which deliveries are planned and age."""
         self.log = log
         self.sink = FakeSink()
         self.metrics = Metrics()
@@ -129,7 +129,7 @@ class Bench:
         rate: float | None = None,
         by_sr: bool = False,
     ) -> Lane:
-        """A new lane on what is kept in the store, as after a restart."""
+        """Make a new lane from what the store holds, as a restart does."""
         log = structlog.wrap_logger(self.log, processors=[structlog.processors.format_exc_info])
         own_events = notices_for(self.store, self.audit, self.clock)
         world = LaneWorld(self.store, self.audit, own_events, self.metrics, self.clock, log, self.memory)
@@ -143,11 +143,11 @@ class Bench:
         return maintenance_of(self.store, self.audit, {"erp": self.lane}, self.metrics, self.clock, log).janitor
 
     async def accept(self, number: int = 1, *, due_in: float = 0.0, body: bytes | None = None) -> list[Owed]:
-        """Commit messages that owe a delivery; the lane is not told."""
+        """Commit messages with one delivery each, and do not offer them to the lane."""
         return [await self._commit(due_in, body=body) for _ in range(number)]
 
     async def accept_of(self, sr: str, at: float) -> Owed:
-        """The same for one of a service request that happened at an instant, in a sink with `ordering = "sr"`."""
+        """Commit an event of a service request, with its instant, for a sink with `ordering = "sr"`."""
         return await self._commit(0.0, sr, at)
 
     async def _commit(self, due_in: float, sr: str | None = None, at: float | None = None, *, body: bytes | None = None) -> Owed:
@@ -161,7 +161,7 @@ class Bench:
         return Owed(stored.seq, "erp", message, since)
 
     async def give(self, number: int = 1) -> list[Owed]:
-        """Commit messages and hand them to the lane, as intake does."""
+        """Commit messages and offer them to the lane, as ingest does."""
         return [self.offer(owed) for owed in await self.accept(number)]
 
     def offer(self, owed: Owed) -> Owed:
@@ -177,7 +177,7 @@ class Bench:
         await self.store.reopen(targets, ["dead"], add=False, now=self.aging.now(), actor="ann")
 
     async def break_open(self) -> list[Owed]:
-        """Three deliveries that fail, and open the breaker."""
+        """Open the breaker by three deliveries that fail, and return them."""
         self.sink.answer = FAILS
         owed = await self.give(3)
         await self.work()
@@ -186,7 +186,7 @@ class Bench:
         return owed
 
     async def work(self) -> float | None:
-        """Step until there is nothing to do now; the seconds until there is, None: until something is offered."""
+        """Step until there is nothing to do, and return the seconds until there is; None means until something is offered."""
         for _ in range(1000):
             before = len(self.sink.sent)
             async with asyncio.TaskGroup() as sends:
@@ -196,7 +196,7 @@ class Bench:
         raise AssertionError("it is never done")
 
     async def work_to_the_end(self) -> None:
-        """Work and let the time pass in between, until nothing is left to do."""
+        """Work, and let time pass in between, until nothing is left to do."""
         for _ in range(200):
             if (pause := await self.work()) is None:
                 return
@@ -204,7 +204,7 @@ class Bench:
         raise AssertionError("there is no end")
 
     async def to_the_end(self, most: float = 1e6) -> None:
-        """Work and let time pass, until nothing is queued."""
+        """Work, and let time pass in between, until nothing is queued."""
         begun = self.clock.passed
         while self.clock.passed - begun < most:
             pause = await self.work()
@@ -228,7 +228,7 @@ class Bench:
         )
 
     async def limit_pages(self, most: int) -> int:
-        """Let the database grow to so many pages, or no further where it has more; how many it might have had before."""
+        """Bound the database to so many pages, or to its present size if that is larger; return the bound before."""
 
         def work(link: sqlite3.Connection, _: object) -> int:
             (before,) = link.execute("PRAGMA max_page_count").fetchone()
@@ -259,7 +259,7 @@ class Bench:
 
 
 class BusySink(FakeSink):
-    """Takes a moment for each delivery, and counts how many it has at once."""
+    """A sink that takes a moment for each delivery, and notes the most that it had at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -275,7 +275,7 @@ class BusySink(FakeSink):
 
 @asynccontextmanager
 async def working(kind: type[_Store], folder: Path, clock: FakeClock, log: Any) -> AsyncIterator[tuple[_Store, AuditLog]]:
-    """A store and an audit log that commit and write, until the end; then both are complete and closed."""
+    """A store and an audit log that work in this block; at its end both are complete and closed."""
     store = await kind.open(folder / "gateway.db", 90 * 86400.0)
     assert isinstance(store, kind)
     audit = AuditLog(folder / "audit.jsonl", clock, structlog.wrap_logger(log, processors=[]))
@@ -295,7 +295,7 @@ def ids(owed: list[Owed]) -> list[str]:
 
 
 async def spin() -> None:
-    """Let every task go as far as it can without the disk."""
+    """Let every task run until it waits for the disk."""
     for _ in range(20):
         await asyncio.sleep(0)
 

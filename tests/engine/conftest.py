@@ -23,6 +23,6 @@ async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Bench]:
 
 @pytest.fixture
 async def no_breaker(bench: Bench) -> None:
-    """However often the sink fails, its lane goes on."""
+    """Give the lane of `bench` a breaker that never opens."""
     bench.failures = 10**6
     await bench.start()

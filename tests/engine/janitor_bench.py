@@ -35,7 +35,7 @@ RETENTION = 90 * DAY
 
 
 class FullStore(SqliteStore):
-    """A store whose disk takes nothing for a while."""
+    """A store whose disk is full while `error` is set."""
 
     error: StoreError | None = None
 
@@ -69,7 +69,7 @@ class JanitorBench(NamedTuple):
     async def add(
         self, state: str | None = "delivered", status: MessageStatus = "accepted", number: int = 1, age: float = 0.0
     ) -> list[str]:
-        """Messages of now, or some seconds old, each with one delivery in a state, or none."""
+        """Commit messages that are `age` seconds old, each with one delivery in a state, or without one; return their ids."""
         added = []
         now = self.clock.now() - age
         for _ in range(number):
@@ -89,7 +89,7 @@ class JanitorBench(NamedTuple):
         return {row[0] for row in rows}
 
     async def walk(self) -> list[float]:
-        """Steps until the walk over the old messages is at its end; the pauses between them."""
+        """Step until the walk over the old messages is complete, and return the pauses between the steps."""
         pauses: list[float] = []
         while (pause := await self.janitor.step()) < 1.0 and len(pauses) < 100:
             pauses.append(pause)
@@ -130,7 +130,7 @@ def alarms(bench: JanitorBench, event: str) -> list[dict[str, Any]]:
 
 
 async def an_hour(bench: JanitorBench) -> None:
-    """In which the table is counted, once, and once more where something looks wrong."""
+    """Let an hour pass, in which the table is counted: once, and again if a number looks wrong."""
     bench.clock.advance(3600.0)
     for _ in range(10):
         await bench.janitor.step()

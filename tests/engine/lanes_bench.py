@@ -54,7 +54,7 @@ class LanesBench:
 
     @contextmanager
     def running(self) -> Iterator[list[asyncio.Task[None]]]:
-        """The tasks that were started."""
+        """Run the lanes in this block; the list holds every task that was started."""
         tasks: list[asyncio.Task[None]] = []
 
         def start(work: Coroutine[Any, Any, None], /, *, name: str) -> asyncio.Task[None]:
