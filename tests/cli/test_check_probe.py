@@ -210,4 +210,4 @@ def test_a_check_without_probes_imports_nothing_that_sends(folder: Path) -> None
     )
     imported = {line.rpartition("|")[2].strip() for line in run.stderr.decode().splitlines() if line.startswith("import time:")}
     assert "gateway.sinks.http.sink" in imported, "the report of importtime was read"
-    assert not {name for name in imported if name.partition(".")[0] in ("aiohttp", "aiohappyeyeballs", "yarl")}
+    assert not {name for name in imported if name.partition(".")[0] in ("aiohttp", "aiohappyeyeballs", "yarl", "aiosmtplib")}

@@ -1,18 +1,30 @@
 """The `email` sink type: a mail with text and HTML, sent by SMTP."""
 
-from gateway.sinks.base import SinkType
+from gateway.sinks.base import Found, Opening, Sink, SinkType
 from gateway.sinks.email.check import check
 from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.email.preview import preview
-from gateway.sinks.email.probe import probe
-from gateway.sinks.email.sink import EmailSink
 from gateway.sinks.text.templates import read_template
+
+
+# aiosmtplib is slow to import, and a command that connects to nothing need not wait for it.
+def _open(config: EmailConfig, opening: Opening) -> Sink:
+    from gateway.sinks.email.sink import EmailSink
+
+    return EmailSink(config, opening)
+
+
+async def _probe(config: EmailConfig, opening: Opening) -> Found:
+    from gateway.sinks.email.probe import probe
+
+    return await probe(config, opening)
+
 
 TYPE = SinkType(
     config=EmailConfig,
-    open=EmailSink,
+    open=_open,
     check=check,
-    probe=probe,
+    probe=_probe,
     preview=preview,
     destination=("host", "port", "recipients"),
     reads={"template": read_template},
