@@ -1,4 +1,4 @@
-"""Somebody is told: what the gateway says of itself, through the routes that ask for it."""
+"""The gateway's own events go to the routes that ask for them, and tell people what went wrong."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ async def test_notices_that_no_route_wants_are_not_stored(bench: _Bench) -> None
 
 
 async def test_a_notice_that_the_disk_did_not_take_is_told_the_next_time(bench: _Bench) -> None:
-    """At most one in ten minutes is told; one that was lost was not told."""
+    """One event in ten minutes is told at most. An event that was lost does not count."""
     bench.store.refused = 1
     await bench.dead()
     assert await bench.told() == []

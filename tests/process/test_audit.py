@@ -35,7 +35,7 @@ NAMES: dict[str, set[str]] = {
     "delivery.deferred": IDS | {"sink", "delivery_id", "attempt", "status", "duration_ms", "reason", "detail", "next_attempt_at"},
     "delivery.dead": IDS | {"sink", "delivery_id", "attempt", "status", "duration_ms", "reason", "detail"},
 }
-"""docs/reference.md, "Audit log": whoever renames a field breaks the tools of every partner."""
+"""The fields of each event (docs/reference.md, "Audit log"). To rename one breaks the tools of every partner."""
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 

@@ -23,7 +23,7 @@ async def post_all(running: Running, number: int) -> None:
 
 
 async def test_hundreds_of_failing_deliveries_write_no_log_line(tmp_path: Path, free_port: Callable[[], int]) -> None:
-    """Without a breaker that would open: each is tried and fails twice, or has a template that fails."""
+    """Deliveries that fail twice each, or whose template fails; no breaker opens."""
     (tmp_path / "words").write_text("{% if event.broken %}{{ event.nothing.more }}{% endif %}")
     tough = 'retry = ["0s", "100ms"]\nbreaker = { failures = 100000, probe = "30s" }\n'
     with Receiver() as receiver:

@@ -22,7 +22,7 @@ from tests.support.waiting import until
 from tests.support.webhooks import PATH, SECRET, event, hmac_signature, new_id
 
 OTHER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-"""Of the documentation of Svix; it protects nothing, and here it is the sender's."""
+"""The secret of an example in the documentation of Svix; here it is the sender's."""
 WRONG = "whsec_Zq3kV9x2Lr7TnB5mYc8WdJ4hPs6GfA1u"
 MIB = 1024 * 1024
 MOST_BYTES = 64 * MIB

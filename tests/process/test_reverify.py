@@ -20,7 +20,7 @@ from tests.support.waiting import until
 from tests.support.webhooks import event, new_id, signed
 
 OTHER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-"""Of the documentation of Svix; it protects nothing, and here it is the sender's."""
+"""The secret of an example in the documentation of Svix; here it is the sender's."""
 WRONG = "whsec_Zq3kV9x2Lr7TnB5mYc8WdJ4hPs6GfA1u"
 FORGED = "whsec_Hn8sQ2vXk5ReLz7BtM3yGc9WpJ6dFa4T"
 
@@ -41,7 +41,7 @@ def kept_is(running: Running, number: int) -> bool:
 
 
 def kept(running: Running) -> dict[str, int]:
-    """What `/metrics` says is kept, by source."""
+    """Return how many requests are kept, by source, as `/metrics` says."""
     host, port = running.addresses["admin"]  # type: ignore[misc]
     with urllib.request.urlopen(f"http://{host}:{port}/metrics") as answer:
         lines = answer.read().decode().splitlines()
@@ -50,7 +50,7 @@ def kept(running: Running) -> dict[str, int]:
 
 
 async def told(running: Running, *args: str) -> tuple[int, dict[str, int]]:
-    """What `gateway reverify --json` ends with and says."""
+    """Return the exit code and the documents of `gateway reverify --json`."""
     host, port = running.addresses["admin"]  # type: ignore[misc]
     result = await asyncio.to_thread(
         gateway_command, "reverify", *args, "--json", "--admin", f"{host}:{port}", cwd=running.folder

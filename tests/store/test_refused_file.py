@@ -84,7 +84,7 @@ def test_a_large_batch_makes_the_file_little_larger_than_its_limit(tmp_path: Pat
 
 
 def test_of_the_attempts_at_one_message_the_first_and_the_last_are_kept(tmp_path: Path) -> None:
-    """The sender tries five times; whoever repeats a request with rubbish for a signature can't push out the first one."""
+    """The sender tries five times; a stranger who repeats a request with a made-up signature cannot push out the first one."""
     file = RefusedFile(tmp_path / "refused")
     for number in range(5):
         file.keep([request(number, sender_id="msg_same")], {"legitmark": 10**6})
