@@ -1,4 +1,4 @@
-"""The wall clock jumps: nothing waits for longer than it would, and nothing storms."""
+"""Deliveries on a clock that jumps: none waits longer than it would have, and none come in a storm."""
 
 from __future__ import annotations
 

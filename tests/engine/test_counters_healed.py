@@ -1,4 +1,4 @@
-"""Counters that are wrong: the janitor says so once and sets them right by what it counts."""
+"""The janitor finds wrong counters, reports them once, and sets them to what it counted."""
 
 from __future__ import annotations
 

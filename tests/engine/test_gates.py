@@ -1,4 +1,4 @@
-"""The other gates of a lane, on a real store with a clock that tests move: pause, rate, and one that closes meanwhile."""
+"""The gates of a lane on a real store: pause, rate, `Retry-After`, and gates that close while the lane reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No operation holds the writer for long, whatever waits: all of them are listed here, with the rows that they change at most."""
+"""No operation holds the writer for long, however much waits: this is the list, with the most rows that each changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inbox: what is committed is told, whatever becomes of who asked for it."""
+"""The inbox reports everything that it commits, even if the request that asked for it is gone."""
 
 from __future__ import annotations
 

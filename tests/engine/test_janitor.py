@@ -1,4 +1,4 @@
-"""What happens now and then: the windows of rejections, and the purge of what is older than retention."""
+"""The janitor: windows of rejections, the purge of old messages, and the checks of invariants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a lane tries again: hours of retries and deferrals in milliseconds, on a clock that tests move."""
+"""A lane retries on its schedule: hours of retries and deferrals take milliseconds on a clock that tests move."""
 
 from __future__ import annotations
 

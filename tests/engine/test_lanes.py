@@ -1,4 +1,4 @@
-"""The lanes of one configuration after the other: prepared whole, or not at all."""
+"""The lanes of one configuration after another: a change is prepared whole, or not at all."""
 
 from __future__ import annotations
 

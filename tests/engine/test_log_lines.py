@@ -1,4 +1,4 @@
-"""The log is for what is rare: a sink that is down, a bug, a disk that refuses are a line each, whatever meets them."""
+"""The log is for rare events: a bug, or a database that refuses, is one line however often it happens."""
 
 from __future__ import annotations
 

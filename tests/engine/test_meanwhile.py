@@ -1,4 +1,4 @@
-"""What a person does to a delivery while its lane has it: discard, replay."""
+"""A person discards or replays a delivery while its lane works on it."""
 
 from __future__ import annotations
 

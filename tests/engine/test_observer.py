@@ -1,4 +1,4 @@
-"""Who looks at everything still tells what it can while the database does not answer."""
+"""The overview of a gateway shows all that it can while the database does not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ordering = "sr"`: a service request is told in the order in which things happened to it."""
+"""With `ordering = "sr"`, the events of a service request are sent in the order in which they happened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""More webhooks than the disk can take: a bounded number waits for the commit, and the others are told to come again."""
+"""More webhooks than the disk can take: a bounded number waits for the commit, and the rest is refused with `Retry-After`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is planned goes when it was planned, in its order, however often the wall clock jumps; and what is told of it is true."""
+"""Deliveries go at their planned times and in their order however the wall clock jumps, and the audit log tells the truth."""
 
 from __future__ import annotations
 

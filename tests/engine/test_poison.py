@@ -1,4 +1,4 @@
-"""A message that its sink never takes: it dies alone."""
+"""A message that its sink never takes dies alone, and the others are delivered."""
 
 from __future__ import annotations
 

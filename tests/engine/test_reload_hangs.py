@@ -1,4 +1,4 @@
-"""A reload whose files can't be read to their end: it is refused like any other bad one, and in nobody's way."""
+"""A reload whose files cannot be read to their end is refused after a while, and delays no other reload."""
 
 from __future__ import annotations
 

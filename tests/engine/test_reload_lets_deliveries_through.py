@@ -1,4 +1,4 @@
-"""What a reload leaves alone, and how soon it gives way to deliveries (promise 10)."""
+"""A reload leaves unchanged sinks alone, and lets the event loop go on between its steps (promise 10)."""
 
 from __future__ import annotations
 

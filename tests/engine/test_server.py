@@ -1,4 +1,4 @@
-"""The bounds of the server, read back from live connections: a misspelt option would drop them all silently."""
+"""The bounds of the server, read back from live connections: aiohttp drops a misspelt option silently."""
 
 from __future__ import annotations
 

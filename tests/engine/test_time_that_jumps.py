@@ -1,4 +1,4 @@
-"""The wall clock jumps while time goes on: nothing ages by it, nothing is given up or deleted for good, and no look is lost."""
+"""The wall clock jumps: no delivery ages by it, and nothing is given up or deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way in through the handshake, on both event loops: bounded in time and number, silent, and drained like all else."""
+"""Handshakes on both event loops: they are bounded in time and number, write no tracebacks, and survive a drain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backup and a check give way to what matters more: room for messages, a stop, and a caller who has gone."""
+"""A backup and a check give way to room for messages, to a stop, and to a caller who leaves."""
 
 from __future__ import annotations
 

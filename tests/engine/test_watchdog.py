@@ -1,4 +1,4 @@
-"""When systemd is pinged and when not: by a real store, audit log and lane, whose threads and sinks hang as a test wants."""
+"""The watchdog pings systemd only while the store, the audit log and every lane make progress."""
 
 from __future__ import annotations
 

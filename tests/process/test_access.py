@@ -1,4 +1,4 @@
-"""Who may send, in the real process: by the address that is connected, or that a trusted proxy tells of."""
+"""`allow_from` in a real gateway: the address that connects counts, or the one that a trusted proxy names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The admin listener: health and metrics for this host, and nothing for strangers."""
+"""The admin listener serves health and metrics to this host, and refuses strangers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The admin listener on a unix socket: root and the gateway's own user need no token there, others do, and hear what is amiss."""
+"""The admin listener on a unix socket: root and the gateway's own user need no token; others do, and are told so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sink answers to a failure is there to be looked at with `gateway show`, and nowhere else."""
+"""The answer of a sink to a failed attempt is shown by `gateway show`, and nowhere else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit log of a running gateway: its lines are an API. And no secret gets into it, nor anywhere else."""
+"""The audit log of a running gateway: its lines are an API, and neither it nor any other output shows a secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bug in any layer, where a secret stands in a local variable: it is told by its traceback, and the secret is not."""
+"""A bug in any layer, with a secret in a local variable: the traceback is logged, and the secret is not."""
 
 from __future__ import annotations
 

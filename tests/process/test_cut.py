@@ -1,4 +1,4 @@
-"""A stop whose time is over: what is cut costs nothing, and what still commits meanwhile is told."""
+"""A stop that reaches its deadline cuts attempts without cost, and still reports what commits meanwhile."""
 
 from __future__ import annotations
 

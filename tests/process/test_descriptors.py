@@ -1,4 +1,4 @@
-"""The limit of open descriptors, by the real process: a start raises it as far as it may, and says where that is too low."""
+"""The limit of open file descriptors: a start raises it as far as it may, and warns if that is too low."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the gateway makes is for its user, and at most its group, whatever the umask."""
+"""Files that the gateway creates are for its user, and at most its group, whatever the umask is."""
 
 from __future__ import annotations
 

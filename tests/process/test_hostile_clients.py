@@ -1,4 +1,4 @@
-"""Clients that mean harm: slow ones, bombs, floods, more connections than there are, and a clock that is not theirs to fix."""
+"""Hostile clients: slow requests, bombs, floods, too many connections, and old messages that blame our clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/metrics` of a gateway that runs: what is there from the start, what follows a reload, what Prometheus says of the names."""
+"""`/metrics` of a running gateway: what is there from the start, what a reload changes, and names that Prometheus accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sink that is down, poisoned or paused, and its lane in the real process."""
+"""The breaker and the pause of a sink in a real gateway."""
 
 from __future__ import annotations
 

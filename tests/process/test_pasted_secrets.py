@@ -1,4 +1,4 @@
-"""A secret that was pasted into the configuration, through the real process: no log, answer, audit line or command shows it."""
+"""A secret that was pasted into the configuration is shown by no log, answer, audit line or command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A message that its sink never takes: in a real gateway, too, it dies alone."""
+"""A message that its sink never takes dies alone, in a real gateway too."""
 
 from __future__ import annotations
 

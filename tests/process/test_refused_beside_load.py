@@ -1,4 +1,4 @@
-"""Requests that fit no secret are kept and taken in beside load, up to the default bound: acknowledgements do not wait for it."""
+"""Keeping refused requests, and accepting them later, does not slow down acknowledgements."""
 
 from __future__ import annotations
 

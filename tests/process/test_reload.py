@@ -1,4 +1,4 @@
-"""A reload of the real process: atomic, told of, and no delivery notices (promise 10)."""
+"""A reload of a real gateway is atomic, and is reported (promise 10)."""
 
 from __future__ import annotations
 

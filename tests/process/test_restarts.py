@@ -1,4 +1,4 @@
-"""Restart under load, with the socket held from outside: no request fails, no message is lost, none is doubled."""
+"""Restarts under load, with the sockets held outside the process: no request fails, no message is lost or repeated."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Restarts by systemd, with the real units: nobody who sends meanwhile meets a failure, and connections that are idle stay open.
-Where systemd can't be booted, the same senders are there while a stand-in holds the sockets as systemd does."""
+"""Restarts by systemd with the real units: no sender sees a failure, and idle connections stay open.
+
+Where systemd cannot be booted, the same senders send while a stand-in holds the sockets as systemd does.
+"""
 
 from __future__ import annotations
 

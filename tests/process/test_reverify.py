@@ -1,4 +1,4 @@
-"""A wrong secret overnight loses nothing: what was refused for it is kept, and taken in once the right one is there."""
+"""Webhooks refused for a wrong secret are kept, and accepted once the right one is configured."""
 
 from __future__ import annotations
 

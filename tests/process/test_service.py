@@ -1,4 +1,4 @@
-"""The real process as a service: what it tells systemd from start to stop, the sockets that it is passed, what it logs there."""
+"""A gateway as a service: its messages to systemd, the sockets that it is passed, and its lines in the journal."""
 
 from __future__ import annotations
 

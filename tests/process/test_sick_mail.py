@@ -1,4 +1,4 @@
-"""Mail servers that are ill: what can be sent later is, nothing is sent twice or in clear, and nobody else notices."""
+"""Faulty mail servers: mail is sent later, never twice and never in clear, and no other sink is delayed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sinks that are ill in every way that a network knows, beside one that is well."""
+"""Sinks that fail in every way that a network knows, beside one that works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals that come while a process ends: none of them may kill it, whichever loop it runs on."""
+"""Signals that arrive while a process ends do not kill it, on either event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A `slack` sink with a bot's token in the real process: one thread per service request, whatever comes at the same time."""
+"""A `slack` sink with a bot token in a real gateway: one thread per service request, whatever arrives at the same time."""
 
 from __future__ import annotations
 

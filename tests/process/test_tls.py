@@ -1,4 +1,4 @@
-"""TLS of the gateway's own, in the real process: who gets in, what is shown, and how it is renewed."""
+"""TLS of a real gateway: versions, certificates, their renewal, and connections across a stop."""
 
 from __future__ import annotations
 

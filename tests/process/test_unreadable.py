@@ -1,4 +1,4 @@
-"""Paths that the real process can't read, having no privileges: a reload changes nothing, and names the path and the cause."""
+"""A real gateway without privileges meets paths that it cannot read: a reload changes nothing, and names path and cause."""
 
 from __future__ import annotations
 
