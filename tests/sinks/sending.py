@@ -21,7 +21,8 @@ MESSAGE_ID = "019c8f0e7a417c55b1d204a96bd3e871"
 DELIVERY_ID = f"{MESSAGE_ID}-erp"
 PATIENCE = 15.0
 """Seconds after which a test fails because something hangs."""
-SHORT = Duration("300ms")
+SHORT = Duration("1s")
+"""The timeout of an attempt that hangs: long enough to connect on a busy machine."""
 LONG = Duration("30s")
 
 SECRETS = {

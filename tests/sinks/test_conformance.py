@@ -19,15 +19,13 @@ from gateway.sinks.base import Sink
 from gateway.sinks.jsonl.config import JsonlConfig
 from tests.sinks.http_server import HttpServer
 from tests.sinks.left_behind import descriptors, drain, written_to_the_end
-from tests.sinks.sending import LONG, PATIENCE, attempt, opened, opening, outgoing, send
+from tests.sinks.sending import LONG, PATIENCE, SHORT, attempt, opened, opening, outgoing, send
 from tests.sinks.subjects import SUBJECTS, Subject, assert_no_secret
 from tests.sinks.tcp_server import Server
 
 TYPES = list(SINK_TYPES)
 CONNECTING = [kind for kind in TYPES if kind in SUBJECTS and SUBJECTS[kind].connects]
 FAILURES = [(kind, failure) for kind in CONNECTING for failure in SUBJECTS[kind].failures]
-HANG_SECONDS = Duration("1s")
-"""The timeout of a sink whose server hangs: long enough to connect on a busy machine."""
 
 
 async def settled(condition: Callable[[], bool]) -> None:
@@ -162,7 +160,7 @@ async def test_a_hanging_send_is_cut_when_the_lane_says_so_and_leaves_nothing_be
     before = descriptors()
     async with hung.opened() as sink:
         with pytest.raises(TimeoutError):
-            await attempt(sink, HANG_SECONDS)
+            await attempt(sink, SHORT)
     await hung.let_go()
     await settled(lambda: descriptors() <= before)
 
@@ -184,7 +182,7 @@ async def test_a_sink_that_hangs_may_be_closed_twice_and_neither_close_waits_for
 async def test_a_sink_is_as_good_as_new_after_a_cancelled_send(kind: str, tmp_path: Path, slow: int) -> None:
     async with SUBJECTS[kind].hanging() as server:
         hung = Hung(SUBJECTS[kind], server, tmp_path, slow)
-        async with hung.opened(HANG_SECONDS) as sink:
+        async with hung.opened(SHORT) as sink:
             for _ in range(3):
                 sending = asyncio.create_task(sink.send(outgoing()))
                 await hung.begun(sending)
@@ -219,7 +217,7 @@ async def test_an_expected_failure_is_one_outcome_of_one_try_that_tells_no_secre
 ) -> None:
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
-    subject, timeout = SUBJECTS[kind], HANG_SECONDS if failure == "hang" else LONG
+    subject, timeout = SUBJECTS[kind], SHORT if failure == "hang" else LONG
     async with subject.failures[failure]() as server, subject.opened(server.port, tmp_path, timeout) as sink:
         outcome = await send(sink)
     assert isinstance(outcome, Retry | Defer | Reject)

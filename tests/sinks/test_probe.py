@@ -240,20 +240,20 @@ async def test_a_probe_ends_in_time_if_there_is_no_connection(
     make: Callable[..., SinkSettings], tmp_path: Path, full: int
 ) -> None:
     detail = await failed(make(full, timeout=SHORT), tmp_path)
-    assert f"127.0.0.1:{full}: no connection within 0.3 s" in detail
+    assert f"127.0.0.1:{full}: no connection within 1 s" in detail
 
 
 async def test_a_probe_ends_in_time_if_the_tls_handshake_hangs(tmp_path: Path, certificates: Certificates) -> None:
     async with Listener() as server:
         detail = await failed(http(server.port, timeout=SHORT), tmp_path)
-    assert f"127.0.0.1:{server.port}: no TLS within 0.3 s" in detail
+    assert f"127.0.0.1:{server.port}: no TLS within 1 s" in detail
 
 
 @pytest.mark.parametrize("verb", ["greeting", "EHLO", "AUTH"])
 async def test_a_probe_ends_in_time_if_the_mail_host_hangs(verb: str, tmp_path: Path) -> None:
     async with ScriptedSmtp(**{"EHLO": OFFERED, verb: HANG}) as server:
         detail = await failed(mail(server.port, timeout=SHORT, **LOGIN), tmp_path)
-    assert f"127.0.0.1:{server.port}: no SMTP up to the login within 0.3 s" in detail
+    assert f"127.0.0.1:{server.port}: no SMTP up to the login within 1 s" in detail
 
 
 @pytest.mark.parametrize(("timeout", "seconds"), [("30s", 10), ("10s", 10), ("3s", 3), ("300ms", 0.3)])
