@@ -247,7 +247,7 @@ async def test_a_drill_that_fails_opens_no_breaker_and_takes_no_slot(world: Worl
         (["archive", "--event", "autentic"], 'there is no sample "autentic"; did you mean "authentic"?'),
         (["archive", "--route", "everything"], "name a sink, or a route"),
         ([], "name a sink, or a route"),
-        ([""], "is a variable not set"),
+        ([""], "is a shell variable not set"),
     ],
 )
 def test_an_unknown_sink_or_route_is_a_usage_error_with_a_suggestion(world: World, arguments: list[str], said: str) -> None:
