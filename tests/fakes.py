@@ -98,7 +98,7 @@ class FakeSink:
 _NO_RULES = Rules(router=Router([]), policies={})
 
 
-def notices_for(
+def own_events_for(
     store: Accepting,
     audit: AuditLog,
     clock: Clock,

@@ -7,7 +7,7 @@ lane        the loop of one sink: gates, claim, start
   waiting     the deliveries that wait in memory, and what is known of those in the store
   attempt     one delivery: send, decide, settle, report
     sink_slot   the sink, which a reload may replace
-    report      the audit line, the metrics, the notice
+    report      the audit line, the metrics, the own event
 memory      the bytes that all lanes share
 world       the settings of a lane, and the parts that all lanes share
 """

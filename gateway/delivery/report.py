@@ -1,4 +1,4 @@
-"""Reports what became of a delivery, and that a breaker opened or closed: one audit line each, the metrics, and a notice."""
+"""Reports what became of a delivery, and that a breaker opened or closed: one audit line each, the metrics, and an own event."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Intake:
         self._keep = keep
         self._audit = audit
         self._inbox = inbox
-        self._notices = own_events
+        self._own_events = own_events
         self._watch = watch
         self._space = space
         self._metrics = metrics
@@ -139,7 +139,7 @@ class Intake:
             receipt = Receipt("accepted", message.id)
         else:
             receipt = Receipt("quarantined", message.id)
-            await self._notices.message_quarantined(message, detail or "")
+            await self._own_events.message_quarantined(message, detail or "")
         return receipt, message.event_type
 
     def _misfit(self, source: Source, misfit: Misfit, body: bytes, content_type: str | None, now: float) -> None:

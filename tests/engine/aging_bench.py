@@ -20,7 +20,7 @@ from gateway.maintenance.clock_jumps import LaneClock
 from gateway.maintenance.invariants import Invariants
 from gateway.maintenance.janitor import Janitor
 from tests.engine.bench import DAY, HOUR, Bench, TroubledStore, working
-from tests.fakes import FakeClock, notices_for
+from tests.fakes import FakeClock, own_events_for
 from tests.support.maintenance import maintenance_of
 
 RETENTION = 90 * DAY
@@ -50,7 +50,7 @@ class AgingBench(Bench):
     async def open(self, give_up_after: float = 12 * HOUR) -> None:
         log = structlog.wrap_logger(self.log, processors=[structlog.processors.format_exc_info])
         self.aging = LaneClock(self.clock)
-        own_events = notices_for(self.store, self.audit, self.clock)
+        own_events = own_events_for(self.store, self.audit, self.clock)
         world = LaneWorld(self.store, self.audit, own_events, self.metrics, self.aging, log)
         gates = Gates(SinkState(), BreakerPolicy(10**6, 30.0), None, self.aging)
         settings = LaneSettings(RetryPolicy(SCHEDULE, give_up_after), 16, 30.0, False)

@@ -28,7 +28,7 @@ from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.store.base import MOST_CLAIMED_BYTES
 from gateway.store.sqlite.store import SqliteStore
-from tests.fakes import FakeClock, FakeSink, notices_for
+from tests.fakes import FakeClock, FakeSink, own_events_for
 from tests.support.maintenance import maintenance_of
 from tests.support.waiting import until
 
@@ -131,7 +131,7 @@ class Bench:
     ) -> Lane:
         """Make a new lane from what the store holds, as a restart does."""
         log = structlog.wrap_logger(self.log, processors=[structlog.processors.format_exc_info])
-        own_events = notices_for(self.store, self.audit, self.clock)
+        own_events = own_events_for(self.store, self.audit, self.clock)
         world = LaneWorld(self.store, self.audit, own_events, self.metrics, self.clock, log, self.memory)
         kept = (await self.store.sink_states()).get("erp", SinkState())
         gates = Gates(kept, BreakerPolicy(failures or self.failures, probe), rate, self.clock)

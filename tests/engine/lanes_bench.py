@@ -17,7 +17,7 @@ from gateway.delivery.lanes import Lanes
 from gateway.delivery.world import LaneWorld
 from gateway.host.environment import Environment
 from tests.engine.bench import Bench, TroubledStore
-from tests.fakes import notices_for
+from tests.fakes import own_events_for
 
 ERP = '[sinks.erp]\ntype = "jsonl"\npath = "erp.jsonl"\n'
 CRM = '[sinks.crm]\ntype = "jsonl"\npath = "crm.jsonl"\n'
@@ -37,7 +37,7 @@ class LanesBench:
         self.bench = bench
         self.folder = folder
         log = structlog.wrap_logger(bench.log, processors=[])
-        own_events = notices_for(bench.store, bench.audit, bench.clock)
+        own_events = own_events_for(bench.store, bench.audit, bench.clock)
         world = LaneWorld(bench.store, bench.audit, own_events, bench.metrics, bench.clock, log)
         self.directory = Directory()
         self.lanes = Lanes(self.config(""), self.directory, world, bench.clock)

@@ -25,7 +25,7 @@ from gateway.maintenance import invariants
 from gateway.store.sqlite import operations
 from gateway.store.sqlite.counting import Changes
 from tests.engine.janitor_bench import RETENTION, JanitorBench, alarms, an_hour, janitor_at_work, violations
-from tests.fakes import FakeClock, FakeSink, notices_for
+from tests.fakes import FakeClock, FakeSink, own_events_for
 from tests.support.waiting import PATIENCE, until
 
 
@@ -260,7 +260,7 @@ async def test_the_janitor_runs_by_itself(bench: JanitorBench) -> None:
 def lane(bench: JanitorBench) -> Lane:
     """One that does nothing, though nothing holds it back."""
     log = structlog.wrap_logger(bench.log, processors=[])
-    own_events = notices_for(bench.store, bench.audit, bench.clock)
+    own_events = own_events_for(bench.store, bench.audit, bench.clock)
     world = LaneWorld(bench.store, bench.audit, own_events, bench.metrics, bench.clock, log)
     gates = Gates(SinkState(), BreakerPolicy(3, 30.0), None, bench.clock)
     lane = Lane("erp", FakeSink(), LaneSettings(RetryPolicy(), 16, 30.0), gates, world)

@@ -28,7 +28,7 @@ from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.store.sqlite import named_messages
 from gateway.store.sqlite.store import SqliteStore
-from tests.fakes import START, FakeClock, FakeSink, notices_for
+from tests.fakes import START, FakeClock, FakeSink, own_events_for
 
 _BAD = Reject(Reason.HTTP_STATUS, "HTTP 410", 410)
 _FIRST = Target(0, "")
@@ -40,7 +40,7 @@ class _Bench:
     def __init__(self, store: SqliteStore, audit: AuditLog, clock: FakeClock) -> None:
         self.store, self.audit, self.clock = store, audit, clock
         log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
-        own_events = notices_for(store, audit, clock)
+        own_events = own_events_for(store, audit, clock)
         world = LaneWorld(store, audit, own_events, Metrics(), clock, log)
         self.sinks = {name: FakeSink() for name in ("erp", "crm")}
         self.lanes = {

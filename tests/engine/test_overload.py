@@ -34,7 +34,7 @@ from gateway.web.server.listen import listen
 from gateway.web.server.places import MOST_CONNECTIONS
 from gateway.web.webhooks.access import Access
 from gateway.web.webhooks.ingress import Ingress
-from tests.fakes import notices_for
+from tests.fakes import own_events_for
 from tests.store.kit import Trap, new, one, serving
 from tests.support.exchange import Answer, exchange, request_bytes
 from tests.support.webhooks import PATH, SECRET, event, signed
@@ -50,7 +50,7 @@ async def _listening(store: SqliteStore, audit: AuditLog) -> AsyncIterator[tuple
     intake = Intake(
         audit=audit,
         inbox=Inbox(store=store, audit=audit, rules=rules, offer=lambda owed, due: None, metrics=metrics, clock=clock, log=log),
-        own_events=(own_events := notices_for(store, audit, clock)),
+        own_events=(own_events := own_events_for(store, audit, clock)),
         watch=(watch := SourceWatch(tell=own_events.source_refused, metrics=metrics, clock=clock, log=log)),
         space=Space(lambda: 1, 0, metrics, log),
         keep=lambda request: None,

@@ -24,7 +24,7 @@ from gateway.observability.metrics import Metrics
 from gateway.store.base import Told
 from gateway.store.sqlite.store import SqliteStore
 from tests.engine.bench import working
-from tests.fakes import START, FakeClock, notices_for
+from tests.fakes import START, FakeClock, own_events_for
 
 _ROUTES = [Route(name="told", sinks=("mail", "chat"), sources=("gateway",))]
 
@@ -48,7 +48,7 @@ class _Bench:
 
     def routed(self, routes: list[Route]) -> OwnEvents:
         rules = Rules(router=Router(routes), policies={"mail": RetryPolicy(), "chat": RetryPolicy()})
-        self.own_events = notices_for(
+        self.own_events = own_events_for(
             self.store, self.audit, self.clock, rules, lambda owed, due: self.offered.append((owed, due))
         )
         return self.own_events
@@ -73,8 +73,8 @@ async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[_Bench]:
 
 async def test_a_dead_delivery_is_told_with_all_that_helps_to_find_it(bench: _Bench) -> None:
     await bench.dead()
-    (notice,) = await bench.told()
-    assert notice == {
+    (own_event,) = await bench.told()
+    assert own_event == {
         "event_type": "gateway.delivery_dead",
         "timestamp": "2026-02-25T06:13:20.000Z",
         "sink": "erp",
@@ -163,7 +163,7 @@ async def test_a_source_that_refuses_everything_again_is_told_of_however_soon_it
         watch.good("legitmark")
         watch.refused("legitmark", "bad_signature")
         clock.advance(NONE_GOOD)
-    kinds = [(notice["event_type"], notice["source"], notice["count"]) for notice in await bench.told()]
+    kinds = [(own_event["event_type"], own_event["source"], own_event["count"]) for own_event in await bench.told()]
     assert kinds == [("gateway.source_refused", "legitmark", ENOUGH), ("gateway.source_refused", "legitmark", ENOUGH + 1)]
 
 
@@ -174,4 +174,4 @@ async def test_a_route_can_choose_by_kind_and_sink(bench: _Bench) -> None:
     await bench.dead()
     await bench.own_events.sink_opened("crm", "dns", "")
     await bench.own_events.sink_opened("erp", "dns", "")
-    assert [notice["sink"] for notice in await bench.told()] == ["erp"]
+    assert [own_event["sink"] for own_event in await bench.told()] == ["erp"]
