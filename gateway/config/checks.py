@@ -1,6 +1,6 @@
-"""The rules about values: a value can decode and still not work. Adds findings, raises nothing.
+"""Checks on values that decode, but cannot work. They add findings and raise nothing.
 
-The rules about the keys of one sink type stand in `sinks/<type>/check.py`.
+The checks on the keys of one sink type are in `sinks/<type>/check.py`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _MOST_CONCURRENT = 256
 
 def check_name(name: str, where: Place, findings: Findings) -> None:
     if _NAME.fullmatch(name) is None:
-        hint = "a small letter, then up to 47 small letters, digits, - or _"
-        findings.append(Finding(where, f'"{name}" can not be a name', hint, on="key"))
+        hint = "use a lower-case letter, then up to 47 lower-case letters, digits, - or _"
+        findings.append(Finding(where, f'"{name}" cannot be a name', hint, on="key"))
 
 
 def check(config: Config, findings: Findings, memo: Memo) -> None:
@@ -33,10 +33,10 @@ def check(config: Config, findings: Findings, memo: Memo) -> None:
     access_checks.check(config, findings)
     paths.check(config, findings, access_checks.sockets(config))
     if config.store.retention <= 0:
-        findings.append(Finding(config.place("store", "retention"), "has to be longer than 0s"))
+        findings.append(Finding(config.place("store", "retention"), "must be longer than 0s"))
     check_timezone(config.defaults.timezone, say_at(config.place("defaults"), findings))
     for name, source in config.sources.items():
-        if _NAME.fullmatch(name):  # else its default path, which is made of the name, is wrong too
+        if _NAME.fullmatch(name):  # the default path contains the name, so it would only repeat the error
             _check_source(source, config.place("sources", name), findings)
     for path, number in Counter(source.path for source in config.sources.values()).items():
         if number > 1:
@@ -48,12 +48,12 @@ def check(config: Config, findings: Findings, memo: Memo) -> None:
         work = partial(_check_sink, sink, where, files)
         if all(files.texts.values()):
             memo.collect(("check", Same(sink), where, *files.texts.items()), findings, work)
-        else:  # the text of a file that cannot be read does not say why
+        else:  # an unreadable file has the text "", so the key would not tell one cause from another
             work(findings)
 
 
 def check_secrets(config: Config, findings: Findings, now: float, memo: Memo) -> None:
-    """Check that each secret can be what it has to be, and say nothing of its content.
+    """Check that each secret has a usable form, and show nothing of its content.
 
     Args:
         now: Unix seconds.
@@ -72,20 +72,20 @@ def _check_source(source: SourceSettings, where: Place, findings: Findings) -> N
     say = say_at(where, findings)
     path = source.path or ""
     if not re.fullmatch(r"/[!-~]*", path) or set(path) & set("?#%\\"):
-        say("path", "has to start with /, without ?, #, % or \\")
+        say("path", "must begin with /, and cannot contain ?, #, % or \\")
     elif path.startswith("//") or {".", ".."} & set(path.split("/")):
-        say("path", "begins with //, or has a . or .. between its slashes: clients send another path then")
+        say("path", "begins with //, or has a . or .. between its slashes, so clients would send another path")
     if source.verify == "standard_webhooks" and not source.secrets:
-        hint = 'name the signing secret of the webhook page, or write verify = "none" to run unverified'
-        say("secrets", "there is none", hint)
+        hint = 'add the signing secret from the webhook page, or write verify = "none" to accept unsigned webhooks'
+        say("secrets", "has no secret", hint)
     if source.verify == "none" and source.secrets:
-        say("verify", 'is "none", and there are secrets', "remove one of the two")
+        say("verify", 'is "none", but there are secrets', "remove one of the two")
     if source.tolerance <= 0:
-        say("tolerance", "has to be longer than 0s")
+        say("tolerance", "must be longer than 0s")
     for event_type, fields in source.identity.items():
         for number, path in enumerate(fields):
             if not all(path.split(".")):
-                say(("identity", event_type, number), f'"{path}" is no path such as state.primary')
+                say(("identity", event_type, number), f'"{path}" is not a path such as state.primary')
 
 
 def _check_sink(sink: SinkSettings, where: Place, files: Files, findings: Findings) -> None:
@@ -97,20 +97,20 @@ def _check_sink(sink: SinkSettings, where: Place, files: Files, findings: Findin
 def _check_delivery(sink: SinkSettings, say: Say) -> None:
     """Check the keys that every sink has."""
     if not sink.retry:
-        say("retry", "names no attempt", 'at least ["0s"]')
+        say("retry", "is an empty list, so there would be no attempt", 'write at least ["0s"]')
     if not 1 <= sink.concurrency <= _MOST_CONCURRENT:
-        say("concurrency", f"has to lie between 1 and {_MOST_CONCURRENT}")
+        say("concurrency", f"must be between 1 and {_MOST_CONCURRENT}")
     if sink.breaker.failures < 1:
-        say(("breaker", "failures"), "has to be at least 1")
+        say(("breaker", "failures"), "must be at least 1")
     if sink.breaker.failures >= len(sink.retry) > 0:
-        wrong = f"opens after {sink.breaker.failures} failures, and a delivery is dead after {len(sink.retry)}"
-        say("breaker", wrong, "so one delivery dies before the breaker holds the others back", level="warning")
+        wrong = f"opens after {sink.breaker.failures} failures, but a delivery is already dead after {len(sink.retry)}"
+        say("breaker", wrong, "lower failures, or a delivery dies before the breaker protects the others", level="warning")
     if sink.timeout <= 0:
-        say("timeout", "has to be longer than 0s")
+        say("timeout", "must be longer than 0s")
     if sink.give_up_after <= 0:
-        say("give_up_after", "has to be longer than 0s")
+        say("give_up_after", "must be longer than 0s")
     if sink.breaker.probe <= 0:
-        say(("breaker", "probe"), "has to be longer than 0s")
+        say(("breaker", "probe"), "must be longer than 0s")
 
 
 def _files(name: str, config: Config) -> Files:

@@ -1,4 +1,4 @@
-"""Decodes TOML tables into structs, key by key, so that one problem does not hide the next. Knows no rule about any value."""
+"""Decodes TOML tables into structs, key by key, so that one problem does not hide the next. It checks types, not values."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ V = TypeVar("V")
 
 SECRET_FORMS = '{ env = "NAME" }, { file = "/path" } or { credential = "name" }'
 _WORDS: dict[Any, str] = {
-    str: "a text in quotes",
-    int: "a whole number",
+    str: "a string",
+    int: "an integer",
     float: "a number",
     bool: "true or false",
     Duration: 'a duration such as "30s"',
@@ -35,25 +35,25 @@ _WORDS: dict[Any, str] = {
     SecretRef: SECRET_FORMS,
 }
 _PLURALS: dict[Any, str] = {
-    str: "texts in quotes",
-    int: "whole numbers",
+    str: "strings",
+    int: "integers",
     dict[str, Any]: "tables",
     Duration: 'durations such as "30s"',
 }
 
 
 class _Refused(Exception):
-    """A value that is not good; the finding was added."""
+    """A value that was refused. Its finding is already in the list."""
 
 
 def decode_table(kind: type[S], table: Any, where: Place, findings: Findings) -> S | None:
-    """Build a struct from the keys of a table that are good, adding a finding for each other one.
+    """Build a struct from the valid keys of a table, and add a finding for each other key. None if it is not a table.
 
-    So what is good is checked further, and one problem does not hide the next: a key that is not good has its default, and one
-    without a default, or an element of a list, something empty. None where it is no table.
+    The valid keys are checked further, so that one problem does not hide the next. A refused key gets its default; a refused key
+    without a default, and a refused element of a list, gets an empty value.
     """
     if not isinstance(table, dict):
-        findings.append(Finding(where, f"is {_is(table, hidden=True)}, and has to be a table"))
+        findings.append(Finding(where, f"is {_is(table, hidden=True)}, but must be a table"))
         return None
     fields = _fields(kind)
     values: dict[str, Any] = {}
@@ -67,19 +67,19 @@ def decode_table(kind: type[S], table: Any, where: Place, findings: Findings) ->
             values[key] = _decode_value(fields[key].type, raw, where / key, findings)
     for name, info in fields.items():
         if name not in table and info.required:
-            findings.append(Finding(where / name, "is missing", f"it is {_expected(info.type)}"))
+            findings.append(Finding(where / name, "is missing", f"it must be {_expected(info.type)}"))
     empty = {name: _empty(info.type) for name, info in fields.items() if info.required}
     return kind(**empty | values)
 
 
 @cache
 def _fields(kind: type[Struct]) -> dict[str, FieldInfo]:
-    """The keys of a struct. msgspec evaluates the annotations of all of them anew each time."""
+    """Return the fields of a struct. The result is cached, because msgspec evaluates all annotations on each call."""
     return {info.name: info for info in msgspec.structs.fields(kind)}
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
-    """`did you mean "retry"?`, or else what there is."""
+    """Return `did you mean "retry"?`, or the list of known names if no name is similar."""
     close = difflib.get_close_matches(name, list(known), 1)
     if close:
         return f'did you mean "{close[0]}"?'
@@ -87,7 +87,7 @@ def suggestion(name: str, known: Collection[str]) -> str:
 
 
 def secret_refs(value: Any, where: Place) -> Iterator[tuple[Place, SecretRef]]:
-    """Every reference to a secret inside a struct, with the place to name in an error."""
+    """Yield every reference to a secret inside a struct, with its place for errors."""
     if isinstance(value, SecretRef):
         yield where, value
         return
@@ -99,21 +99,23 @@ def secret_refs(value: Any, where: Place) -> Iterator[tuple[Place, SecretRef]]:
     elif isinstance(value, list):
         inner = enumerate(value)
     for key, item in inner:
-        if isinstance(item, Struct | dict | list):  # most are plain values, and a place for each would cost more than all else
+        if isinstance(
+            item, Struct | dict | list
+        ):  # most values are plain, and a place for each of them would be the largest cost
             yield from secret_refs(item, where / key)
 
 
 def secrets_in(settings: Struct, where: Place, memo: Memo) -> tuple[tuple[Place, SecretRef], ...]:
-    """The same, found once for settings that stay."""
+    """Return the references of `secret_refs`, which the memo keeps for unchanged settings."""
     return memo.get(("secrets", Same(settings), where), lambda: tuple(secret_refs(settings, where)))
 
 
 def absolute(value: V, folder: Path, paths: Collection[str] = ()) -> V:
-    """Return settings in which every relative path, also of a secret, is made absolute.
+    """Return settings in which every relative path, including those of secrets, is absolute.
 
     Args:
-        folder: where the paths start.
-        paths: the keys of `value` that name a file.
+        folder: The folder that relative paths start from.
+        paths: The keys of `value` that name a file.
     """
     if isinstance(value, SecretRef):
         return structs.replace(value, file=str(folder / value.file)) if value.file is not None else value
@@ -130,8 +132,8 @@ def absolute(value: V, folder: Path, paths: Collection[str] = ()) -> V:
 
 
 def _decode_value(kind: Any, raw: Any, where: Place, findings: Findings) -> Any:
-    """Adds a finding and raises _Refused where it is not good."""
-    # Of several kinds the one of the same shape, so that what is wrong inside is named there.
+    """Decode one value. If it is refused, add a finding and raise _Refused."""
+    # Of several possible types, choose the one with the same shape, so that an error inside is reported at its place.
     kind = next(
         (option for option in _options(kind) if get_origin(option) in (list, dict) and type(raw) is get_origin(option)), kind
     )
@@ -151,7 +153,7 @@ def _decode_value(kind: Any, raw: Any, where: Place, findings: Findings) -> Any:
                 found[key] = _decode_value(inner[1], item, where / key, findings)
         return found
     if _is_secret(kind) and not _may_be_reference(raw):
-        findings.append(Finding(where, "a secret never stands in this file", f"write {_WORDS[SecretRef]}"))
+        findings.append(Finding(where, "a secret cannot be written into this file", f"write {_WORDS[SecretRef]}"))
         raise _Refused
     if isinstance(raw, str) and "\0" in raw and kind is not Any:
         findings.append(Finding(where, "has a NUL character in it", "remove it"))
@@ -167,12 +169,12 @@ def _decode_value(kind: Any, raw: Any, where: Place, findings: Findings) -> Any:
             findings.append(Finding(where, said))
         else:
             is_ = _is(raw, hidden=_may_hold_secret(kind))
-            findings.append(Finding(where, f"is {is_}, and has to be {_expected(kind)}"))
+            findings.append(Finding(where, f"is {is_}, but must be {_expected(kind)}"))
         raise _Refused from None
 
 
 def _empty(kind: Any) -> Any:
-    """What stands in place of a value that was refused, where there has to be one."""
+    """Return the empty value that replaces a refused one if a value is required."""
     kind = _options(kind)[0]
     return Duration(0) if kind is Duration else (get_origin(kind) or kind)()
 
@@ -184,13 +186,13 @@ def _may_be_reference(raw: Any) -> bool:
 def _hook(kind: type, raw: Any) -> Any:
     if kind in (Duration, Size, Rate):
         if not isinstance(raw, str):
-            raise ValueError(f"is {_is(raw)}, and has to be {_WORDS[kind]}")
+            raise ValueError(f"is {_is(raw)}, but must be {_WORDS[kind]}")
         return kind(raw)
     raise TypeError(f"no way to decode {kind}")
 
 
 def _struct_of(kind: Any) -> type[Struct] | None:
-    """The struct that a field holds, where it is no list: `X`, `X | None` or `X | list[X]`."""
+    """Return the struct that a field can hold: `X`, `X | None` or `X | list[X]`. None for any other type."""
     options = [option for option in _options(kind) if option is not types.NoneType and get_origin(option) is not list]
     if len(options) == 1 and isinstance(options[0], type) and issubclass(options[0], Struct):
         return options[0]
@@ -198,7 +200,7 @@ def _struct_of(kind: Any) -> type[Struct] | None:
 
 
 def _is_secret(kind: Any) -> bool:
-    """A field, or a list, of nothing but secrets: what stands there by mistake may be one, and is never shown."""
+    """Return True for a field or a list that holds only secrets. Any other value there may be a secret and is never shown."""
     inner = get_args(kind) if get_origin(kind) is list else _options(kind)
     return SecretRef in inner and str not in inner
 
@@ -212,11 +214,11 @@ def _options(kind: Any) -> tuple[Any, ...]:
 
 
 def _is(raw: Any, *, hidden: bool = False) -> str:
-    """What something is, for people; with its value, unless that could be a secret."""
+    """Describe a value for people, with the value itself unless it could be a secret."""
     if isinstance(raw, bool):
         return "true" if raw else "false"
     if isinstance(raw, str):
-        return "a text" if hidden or "whsec_" in raw or "-----BEGIN" in raw else f'the text "{raw[:40]}"'
+        return "a string" if hidden or "whsec_" in raw or "-----BEGIN" in raw else f'the string "{raw[:40]}"'
     if isinstance(raw, (int, float)):
         return "a number" if hidden else f"the number {raw}"
     if isinstance(raw, list):

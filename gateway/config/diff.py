@@ -1,4 +1,4 @@
-"""What is different between the running configuration and another one, for people; and what of it needs a restart."""
+"""The differences between the running configuration and another one, for people, and which of them need a restart."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ _HIDDEN = "***"
 
 
 class Difference(Struct, frozen=True):
+    """One difference between two configurations."""
+
     kind: Literal["added", "removed", "changed", "moved"]
     place: str
-    """`[sinks.erp] timeout`, `[[routes]] "verdicts"`."""
+    """The place, such as `[sinks.erp] timeout` or `[[routes]] "verdicts"`."""
     before: str = ""
     after: str = ""
     restart: bool = False
-    """Has no effect until the process starts again."""
+    """True if it has no effect until the process is restarted."""
 
     def __str__(self) -> str:
         values = f": {self.before} -> {self.after}" if self.before or self.after else ""
@@ -33,13 +35,13 @@ class Difference(Struct, frozen=True):
 
 
 class QueuedDeliveries(Struct, frozen=True):
-    """What a reload does to the queued deliveries of one sink."""
+    """The effect of a reload on the queued deliveries of one sink."""
 
     sink: str
     effect: Literal["redirected", "held", "released"]
     """`redirected`: the sink has another destination; `held`: it leaves the configuration; `released`: its name is back."""
     queued: int | None
-    """How many there are; None if the store cannot be asked now."""
+    """The number of queued deliveries; None if the store cannot be asked now."""
 
     def __str__(self) -> str:
         one = self.queued == 1
@@ -49,12 +51,12 @@ class QueuedDeliveries(Struct, frozen=True):
             "held": f"{'is' if one else 'are'} held: no such sink",
             "released": f"{'is' if one else 'are'} no longer held, and {'goes' if one else 'go'} to it",
         }[self.effect]
-        unknown = " (the store can't say how many there are)" if self.queued is None else ""
+        unknown = " (the store cannot say how many there are)" if self.queued is None else ""
         return f"{self.sink}: {subject} {what}{unknown}"
 
 
 def differences(old: Config, new: Config) -> list[Difference]:
-    """Everything that a reload from `old` to `new` would change, in the order of the tables; tests of routes are no part."""
+    """Return everything that a reload from `old` to `new` would change, in the order of the tables, without [[tests]]."""
     kept = new.has_secrets_of(old)
     return [
         *_singles(old, new),
@@ -65,10 +67,10 @@ def differences(old: Config, new: Config) -> list[Difference]:
 
 
 def queued_deliveries(old: Config, new: Config, queued: Mapping[str, int] | None) -> list[QueuedDeliveries]:
-    """Return what a reload from `old` to `new` does to deliveries that wait, by sink; sinks without any are left out.
+    """Return the effect of a reload from `old` to `new` on waiting deliveries, by sink. Sinks without any are left out.
 
     Args:
-        queued: the number of queued deliveries by sink, also of sinks in neither configuration; None if nobody can tell.
+        queued: The number of queued deliveries by sink, including sinks in neither configuration; None if it is not known.
     """
     effects: dict[str, Literal["redirected", "held", "released"]] = {}
     kept = old.base == new.base and new.has_secrets_of(old)
@@ -87,19 +89,19 @@ def queued_deliveries(old: Config, new: Config, queued: Mapping[str, int] | None
 
 
 def _destination(settings: SinkSettings, config: Config) -> tuple[Any, ...]:
-    """Return where the deliveries of a sink go, with secret URLs: only to be compared, never shown."""
+    """Return the destination of a sink, including secret URLs. Use it only for comparison, and never show it."""
     values = [getattr(settings, key) for key in type_of(settings).destination]
     return (type(settings), config.base, *((value, config.secrets_of(value)) for value in values))
 
 
 def until_restart(old: Config, new: Config) -> Config:
-    """What a reload from `old` to `new` leads to: what is opened once, at start, stays what it was.
+    """Return the configuration that runs after a reload from `old` to `new`.
 
-    That is listeners (which may be systemd's), the database and the audit log.
+    Listeners (which may belong to systemd), the database and the audit log are opened once, at the start, and stay unchanged.
     """
     admin, secrets = structs.replace(new.admin, listen=old.admin.listen), new.secrets
     if old.admin.token is not None and new.admin.token is None and new.admin.listen != old.admin.listen:
-        # Where the listener moves to may need none; where it is, strangers may reach it.
+        # The new address may need no token, but strangers may reach the listener at its old address.
         admin = structs.replace(admin, token=old.admin.token)
         secrets = {**secrets, old.admin.token: old.secret(old.admin.token)}
     server = structs.replace(new.server, listen=old.server.listen)
@@ -134,7 +136,7 @@ def _singles(old: Config, new: Config) -> Iterator[Difference]:
 
 
 def _renewed(old: Config, new: Config) -> tuple[str, str] | None:
-    """How long the certificate of the listeners was valid, and is now, where there is another one in the same place."""
+    """Describe the validity of the old and the new certificate if both are in the same place; None otherwise."""
     was, will = old.server.tls, new.server.tls
     if was is None or was != will:
         return None
@@ -145,7 +147,7 @@ def _renewed(old: Config, new: Config) -> tuple[str, str] | None:
 def _named(
     table: str, old: Mapping[str, Struct], new: Mapping[str, Struct], was: Config, will: Config, *, kept: bool
 ) -> Iterator[Difference]:
-    """Args: kept: every secret is what it was."""
+    """Yield the differences between named tables. `kept` is True if all secrets are unchanged."""
     for name in old:
         if name not in new:
             yield Difference("removed", f"[{table}.{name}]")
@@ -163,7 +165,7 @@ def _named(
 
 
 def _changed_files(sink: str, was: Config, will: Config) -> Iterator[str]:
-    """Yield the keys of a sink whose files have another text, and still have the same name."""
+    """Yield the keys of a sink that name the same file as before, but with another text."""
     before, after = was.sink_files.get(sink, {}), will.sink_files.get(sink, {})
     for key, text in after.items():
         if getattr(was.sinks[sink], key) == getattr(will.sinks[sink], key) and before.get(key) != text:
@@ -183,7 +185,7 @@ def _routes(old: Config, new: Config) -> Iterator[Difference]:
             for key, was, will in _changed(before[name], settings, old, new):
                 if key != "name":
                     yield Difference("changed", f'[[routes]] "{name}" {key}', was, will)
-    # Their order decides what a final one stops.
+    # Their order decides which routes a final route stops.
     order, anew = [name for name in before if name in after], [name for name in after if name in before]
     for name, other in zip(order, anew, strict=True):
         if name != other:
@@ -191,7 +193,7 @@ def _routes(old: Config, new: Config) -> Iterator[Difference]:
 
 
 def _changed(before: Struct, after: Struct, old: Config, new: Config) -> Iterator[tuple[str, str, str]]:
-    """The keys with other values, and both of them; of a secret only that it is another one."""
+    """Yield each changed key with both values. The value of a secret is not shown."""
     for key in before.__struct_fields__:
         was, will = getattr(before, key), getattr(after, key)
         if was != will:
@@ -202,7 +204,7 @@ def _changed(before: Struct, after: Struct, old: Config, new: Config) -> Iterato
 
 
 def _hidden(key: str, value: Any) -> str:
-    """Return what `_shown` returns, without header values and without the part of a URL behind its host: they may be secrets."""
+    """Return the text of `_shown` without header values and the part of a URL after its host, which may be secret."""
     if key == "headers" and isinstance(value, dict):
         return _shown({name: one if isinstance(one, SecretRef) else _HIDDEN for name, one in value.items()})
     if key.endswith("url") and isinstance(value, str):
@@ -212,7 +214,7 @@ def _hidden(key: str, value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as TOML has it, more or less."""
+    """Format a value roughly as in TOML."""
     if value is None:
         return "none"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Every key that a configuration may have, as the structs have it that the file is decoded into."""
+"""The names of all keys of a configuration, taken from the structs that the file is decoded into."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STRUCTS: tuple[type[Struct], ...] = (
 
 
 def known_keys() -> frozenset[str]:
-    """Return the names of all tables and keys, those inside small tables such as `breaker` included."""
+    """Return the names of all tables and keys, including those inside small tables such as `breaker`."""
     return _keys_of(tuple(kind.config for kind in SINK_TYPES.values()))
 
 

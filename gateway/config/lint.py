@@ -1,4 +1,4 @@
-"""What works, and is probably not meant. Warnings and notes, never errors."""
+"""Warnings and notes about configurations that work, but are probably not meant. It never reports errors."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from gateway.core.vocabulary import OwnEvent
 
 
 def warnings(config: Config, findings: Findings, memo: Memo) -> Iterator[Finding]:
-    """Args: findings: the errors so far, so that nothing is said of what stands in their place."""
+    """Yield the warnings. `findings` are the errors so far: the parts with an error get no warning."""
     wrong = {(finding.place.file, finding.place.keys[:2]) for finding in findings}
     unknown_routes = any(finding.place.keys == ("routes",) for finding in findings)
     yield from _readable_secrets(config, memo)
     if not config.rules and not unknown_routes:
-        yield warning(config.place("routes"), "there is none", "every message will be kept, and go nowhere")
+        yield warning(config.place("routes"), "there are no routes", "every message will be kept, but sent nowhere")
     if not unknown_routes and not any(finding.place.keys[0::2] == ("routes", "sinks") for finding in findings):
         yield from _unused_sinks(config)
     yield from shadowed([rule for rule in config.rules if (rule.place.file, rule.place.keys[:2]) not in wrong], memo)
@@ -38,16 +38,16 @@ def warnings(config: Config, findings: Findings, memo: Memo) -> Iterator[Finding
     for test in config.tests:
         yield from of_test(test, sources)
         if test.settings.name in named:
-            yield warning(test.place / "name", "another test has this name already")
+            yield warning(test.place / "name", "another test already has this name")
         named.add(test.settings.name)
 
 
 def notes(config: Config) -> Iterator[Problem]:
-    """What a good configuration leaves out on purpose or by oversight, which only the operator can know."""
+    """Yield notes about things that a valid configuration leaves out, on purpose or by mistake: only the operator knows."""
     dead = {"source": GATEWAY, "event_type": OwnEvent.DELIVERY_DEAD.value, "milestone": Milestone.UNRECOGNIZED.value}
     if config.rules and not any(rule.route.sinks and may_apply(rule.route, dead) for rule in config.rules):
         wrong = "nobody is told when a delivery dies: no route asks for the gateway's own events"
-        hint = 'add [[routes]] with source = "gateway" and the sinks of those who should know'
+        hint = 'add [[routes]] with source = "gateway" and the sinks of the people who should know'
         yield Problem(file=str(config.file), place="[[routes]]", wrong=wrong, hint=hint, level="note")
 
 
@@ -62,7 +62,7 @@ def _readable_secrets(config: Config, memo: Memo) -> Iterator[Finding]:
     places = [*owners, *((config.place("sources", name), source) for name, source in config.sources.items())]
     places += [(config.sink_places[name], sink) for name, sink in config.sinks.items()]
     for where, ref in [pair for place, owner in places for pair in secrets_in(owner, place, memo)]:
-        # A certificate is found like a secret, and is none.
+        # A certificate is referenced like a secret, but it is public.
         if ref.file is not None and where.keys[-1] != "certificate" and _others_read(config.base / ref.file):
             yield warning(where, f"every user of this machine can read {ref.file}", f"chmod o= {ref.file}")
 
@@ -77,8 +77,8 @@ def _others_read(path: Path) -> bool:
 
 def _unused_sinks(config: Config) -> Iterator[Finding]:
     used = {sink for rule in config.rules for sink in rule.route.sinks}
-    # What was misspelt is named, too.
+    # A misspelt name in a route also counts as a use of the sink.
     used |= {close for name in used - set(config.sinks) for close in difflib.get_close_matches(name, config.sinks, 1)}
     for name, where in config.sink_places.items():
         if name not in used and config.rules:
-            yield warning(where, "no route names this sink: nothing will go there", on_key=True)
+            yield warning(where, "no route names this sink, so it receives nothing", on_key=True)

@@ -1,4 +1,4 @@
-"""Puts a `Config` together from its files, or raises every problem at once."""
+"""Builds a `Config` from its files, or raises all problems at once."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ _DROP_IN = ("routes", "sinks", "tests")
 _PLACES = {
     "env": "write the name of the variable that holds it",
     "file": "write the path of the file that holds it",
-    "credential": "write the name of the credential of systemd that holds it",
+    "credential": "write the name of the systemd credential that holds it",
 }
 _CREDENTIAL = re.compile(r"[^/\s\x00-\x1f\x7f]+")
-"""A file name, since that is where systemd puts it (systemd.exec(5), LoadCredential=)."""
+"""A file name, because systemd stores a credential under its name (systemd.exec(5), LoadCredential=)."""
 _TABLES = ("include", "server", "admin", "store", "audit", "defaults", "sources", *_DROP_IN)
 
 
@@ -58,11 +58,11 @@ def load(
     """Read and check a configuration.
 
     Args:
-        secrets: False resolves none of them, for a machine that has none (CI).
-        now: Unix seconds, to judge certificates by; None asks the clock of this host.
-        memo: made of the memo of an earlier load, whose results are used for all that is still the same.
+        secrets: False resolves no secret, for a machine that has none (CI).
+        now: Unix seconds, for the validity of certificates; None asks the clock of this host.
+        memo: A memo made from that of an earlier load, whose results are reused for unchanged parts.
     Raises:
-        ConfigError: with every problem that was found, in all files.
+        ConfigError: It holds every problem in all files.
     """
     findings: Findings = []
     memo = memo or Memo()
@@ -72,20 +72,17 @@ def load(
 
 
 def load_admin(file: Path, environment: Environment) -> AdminSettings:
-    """Only how the running gateway is reached, for commands that have to work beside a file that somebody is editing.
-
-    Raises ConfigError where that much of it can't be read.
-    """
+    """Read only [admin], for commands that have to work while the file is being edited. Raises ConfigError if that fails."""
     return _part(file, environment, "admin", _Loader.admin)
 
 
 def load_store(file: Path, environment: Environment) -> tuple[Path, StoreSettings]:
-    """Only where the database lies and what is said of it, likewise."""
+    """Read only the path of the database and [store]. Raises ConfigError if that fails."""
     return _part(file, environment, "store", _Loader.store)
 
 
 def load_audit(file: Path, environment: Environment) -> Path:
-    """Only where the audit log lies, likewise."""
+    """Read only the path of the audit log. Raises ConfigError if that fails."""
     return _part(file, environment, "audit", lambda loader: loader.audit()[1])
 
 
@@ -154,7 +151,7 @@ class _Loader:
             checks.check_secrets(config, found, now, self._memo)
         if not written_sources and not any(finding.place.keys[:1] == ("sources",) for finding in self._findings):
             found.append(
-                Finding(self._place("sources"), "there is none", "webhooks need a place to come from: [sources.legitmark]")
+                Finding(self._place("sources"), "there are no sources", "add [sources.legitmark], or no webhook can arrive")
             )
         found += self._pasted()
         # Skip checks on keys that failed to decode: they hold defaults that the user never wrote.
@@ -186,7 +183,8 @@ class _Loader:
     def store(self) -> tuple[Path, StoreSettings]:
         settings = self._single(StoreSettings, "store")
         path = self._path(settings.path, "STATE_DIRECTORY", "gateway.db")
-        # SQLite's other files lie beside the file, not beside a link to it; so has the lock, or two names would be two databases.
+        # SQLite's other files lie next to the file itself, not next to a link to it. The lock must lie there too: with a lock
+        # per link, two processes could open the same database.
         return Path(os.path.realpath(path)) if os.path.islink(path) else path, settings  # noqa: PTH114 (never raises)
 
     def audit(self) -> tuple[AuditSettings, Path]:
@@ -209,7 +207,7 @@ class _Loader:
                     self._say(where, "unknown table", suggestion(name, known), on="key")
                 elif name not in known:
                     self._say(
-                        where, f"belongs in {self._main.path.name}", f"a file that is included has {', '.join(known)}", on="key"
+                        where, f"belongs in {self._main.path.name}", f"an included file can have {', '.join(known)}", on="key"
                     )
 
     def _single(self, kind: type[S], name: str) -> S:
@@ -217,13 +215,13 @@ class _Loader:
 
     def _sources(self) -> dict[str, SourceSettings]:
         if not isinstance(self._main.document.get("sources", {}), dict):
-            self._say(self._place("sources"), "has to be written [sources.NAME]")
+            self._say(self._place("sources"), "must be written [sources.NAME]")
         found: dict[str, SourceSettings] = {}
         for name, table in _table(self._main, "sources").items():
             where = self._place("sources", name)
             checks.check_name(name, where, self._findings)
             if name == "gateway":
-                self._say(where, "this name is the gateway's own: its events have it as their source", on="key")
+                self._say(where, "this name is reserved: it is the source of the gateway's own events", on="key")
             if (settings := decode_table(SourceSettings, table, where, self._findings)) is not None:
                 path = f"/webhooks/{name}" if settings.path is None else settings.path
                 found[name] = msgspec.structs.replace(settings, path=path)
@@ -235,20 +233,20 @@ class _Loader:
         types = ", ".join(f'"{known}"' for known in SINK_TYPES)
         for file in self._files:
             if not isinstance(file.document.get("sinks", {}), dict):
-                self._say(Place(file.path, ("sinks",)), "has to be written [sinks.NAME]")
+                self._say(Place(file.path, ("sinks",)), "must be written [sinks.NAME]")
             for name, table in _table(file, "sinks").items():
                 where = Place(file.path, ("sinks", name))
                 checks.check_name(name, where, self._findings)
                 if name in written:
-                    self._say(where, f"{written[name].file.name} has a sink of this name already", on="key")
+                    self._say(where, f"{written[name].file.name} already has a sink with this name", on="key")
                 written.setdefault(name, where)
                 if not isinstance(table, dict):
-                    decode_table(SinkSettings, table, where, self._findings)  # says so
+                    decode_table(SinkSettings, table, where, self._findings)  # adds the finding
                     continue
                 kind = table.get("type")
                 if not isinstance(kind, str) or kind not in SINK_TYPES:
-                    said = "is missing" if kind is None else "is no type of sink"
-                    self._say(where / "type", said, f"one of {types}")
+                    said = "is missing" if kind is None else "is not a type of sink"
+                    self._say(where / "type", said, f"write one of {types}")
                 else:
                     folder = None if file is self._main else file.path.parent
                     key = ("sink", where, folder is None, self._memo.text(table), defaults.locale, defaults.timezone)
@@ -276,12 +274,12 @@ class _Loader:
                 continue
             if len(ref.kinds()) != 1:
                 hint = 'write { env = "NAME" }, { file = "/path" } or { credential = "name" }'
-                self._say(where, "a secret has one place", hint)
+                self._say(where, "a secret must have exactly one place", hint)
             elif is_secret_itself(kind := ref.kinds()[0], getattr(ref, kind)):
                 self._say(where / kind, "this looks like the secret itself", f"{_PLACES[kind]}, and rotate the secret")
             elif (trouble := _unfit(ref, where.file.parent)) is not None:
                 self._say(
-                    where / kind, trouble, AS_IT_STANDS if kind == "file" else 'the name alone, as in "LoadCredential=name:"'
+                    where / kind, trouble, AS_IT_STANDS if kind == "file" else 'write only the name, as in "LoadCredential=name:"'
                 )
             elif resolve and ref not in found:
                 try:
@@ -292,14 +290,14 @@ class _Loader:
         return found
 
     def _pasted(self) -> Iterator[Finding]:
-        """Secrets that stand in the file itself, where nothing else was found wrong."""
+        """Yield the secrets that are in the file itself, except at places that already have a finding."""
         for file in self._files:
             for keys, on_key in pasted(file.document, self._memo):
                 where = Place(file.path, keys)
                 if not any(where.holds(finding.place) or finding.place == where for finding in self._findings):
                     hint = f"write {SECRET_FORMS}, and rotate the secret" if not on_key else "remove it, and rotate the secret"
                     on: Literal["key", "value"] = "key" if on_key else "value"
-                    yield Finding(where, "this looks like a secret, which never stands in this file", hint, on=on)
+                    yield Finding(where, "this looks like a secret, which cannot be written into this file", hint, on=on)
 
     def _sink_files(self, sink: SinkSettings, where: Place) -> dict[str, str]:
         """Read the files that a sink names. The checks report a file that cannot be read; its text is "" here."""
@@ -321,11 +319,11 @@ class _Loader:
 
 
 def _unfit(ref: SecretRef, base: Path) -> str | None:
-    """Say why a secret can hardly lie where it is said to; None if it may."""
+    """Say why a reference probably does not name the place of a secret; None if it may."""
     if ref.file is not None:
         return unfit_as_written(ref.file, base)
     named = ref.credential is None or (_CREDENTIAL.fullmatch(ref.credential) and ref.credential not in (".", ".."))
-    return None if named else "is no name of a credential"
+    return None if named else "is not the name of a credential"
 
 
 def _table(file: TomlFile, name: str) -> dict[str, Any]:

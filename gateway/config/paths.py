@@ -1,4 +1,4 @@
-"""The rules about paths: how they are written, and that the files which the gateway writes are not one another's."""
+"""Checks on paths: how they are written, and that no two parts of the gateway use the same file."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ from gateway.config.settings import Config
 from gateway.core.database_files import BESIDE
 from gateway.sinks import type_of
 
-AS_IT_STANDS = "a path is used as it stands here"
+AS_IT_STANDS = "a path is used exactly as written"
 LONGEST_SOCKET = 107
-"""Bytes of the path of a unix socket: `sun_path` without the zero at its end (unix(7))."""
+"""Bytes of the path of a unix socket: `sun_path` without the NUL at its end (unix(7))."""
 _PLACEHOLDER = re.compile(r"\$\{|\$\(|\$[A-Za-z_]|%\(|\{\{|%[A-Z_]+%")
 _JOINERS = "\u200c\u200d"
-"""Joiners within a word or an emoji, which some names need."""
-_FINAL = {errno.ENAMETOOLONG: "has a name in it that is longer than a file can have", errno.ENOTDIR: "has a file for a folder"}
-_FINAL |= {errno.ELOOP: "is a link that leads in a circle"}
-"""Errors of a path that neither a start nor another user can mend, each with its text. A missing folder may still be made."""
+"""The joiners inside a word or an emoji, which some names need."""
+_FINAL = {
+    errno.ENAMETOOLONG: "has a name in it that is too long for a file",
+    errno.ENOTDIR: "has a file where a folder should be",
+    errno.ELOOP: "is a link that leads in a circle",
+}
+"""Errors of a path that remain at a start and for every user, each with its text. A missing folder may still be created."""
 
 
 def check(config: Config, findings: Findings, sockets: Iterable[tuple[Path, Place]] = ()) -> None:
-    """Add a finding for each path that is not written as one, and for each file that two parts would write to.
+    """Add a finding for each text that is hardly a path, and for each file that two parts would write to.
 
     Args:
-        sockets: the unix sockets of `listen`.
+        sockets: The unix sockets of `listen`.
     """
     for where, text in _texts(config):
         if (trouble := unfit_as_written(text, where.file.parent)) is not None:
@@ -43,42 +46,42 @@ def check(config: Config, findings: Findings, sockets: Iterable[tuple[Path, Plac
         _first_of_file(taken, path, what)
     for suffix, what in BESIDE.items():
         if (other := _first_of_file(taken, Path(f"{config.database}{suffix}"), what)) is not None:
-            findings.append(Finding(config.place("store", "path"), f"is the file of {other}", "give it a file of its own"))
+            findings.append(Finding(config.place("store", "path"), f"is the file of {other}", "choose another file"))
     for path, what, where in _others(config):
         other = _first_of_file(taken, path, what)
         if other is not None:
-            findings.append(Finding(where, f"is the file of {other}", "give it a file of its own"))
+            findings.append(Finding(where, f"is the file of {other}", "choose another file"))
         elif (trouble := _unfit(path, pipes=what != "the audit log")) is not None:
             findings.append(Finding(where, trouble, "name a file in it" if trouble == "is a folder" else "name a file"))
     for path, where in sockets:
         if (other := _first_of_file(taken, path, "another socket")) is not None and other != "another socket":
-            findings.append(Finding(where, f"is the file of {other}", "a socket has a path of its own"))
+            findings.append(Finding(where, f"is the file of {other}", "choose another path for the socket"))
 
 
 def unfit_as_written(text: str, base: Path = Path()) -> str | None:
-    """Say why a text is hardly the path that was meant; None if it may be. Looks at no disk.
+    """Say why a text is probably not the intended path; None if it may be. It does not look at the disk.
 
     Args:
-        base: the folder that a relative path was made absolute by, of which nothing is said.
+        base: The folder that was put before a relative path. It is not checked.
     """
     text = text.removeprefix(f"{base}/")
     if re.search(r"[\x00-\x1f\x7f\x85\u2028\u2029]", text):
         return "has a line break or another control character in it"
     if any(part != part.strip() for part in text.split("/")):
-        return "has a name in it that begins or ends with a blank"
+        return "has a name in it that begins or ends with a space"
     if any(unicodedata.category(character) == "Cf" and character not in _JOINERS for character in text):
         return "has an invisible character in it, which was probably pasted along"
     if text.split("/")[0].startswith("~"):
-        return "begins with ~, which only a shell fills in"
+        return "begins with ~, which only a shell expands"
     if re.match(r"[a-z]+://", text):
-        return "is a URL, and has to be a path alone"
+        return "is a URL, but must be a path"
     if _PLACEHOLDER.search(text):
-        return "has a placeholder in it, and nothing is filled in here"
+        return "has a placeholder in it, and placeholders have no effect here"
     return None
 
 
 def _texts(config: Config) -> Iterator[tuple[Place, str]]:
-    """Every path of the configuration but those of secrets and sockets, and the patterns of `include`."""
+    """Yield every path of the configuration, except those of secrets and sockets and the patterns of `include`."""
     for table, path in (("store", config.store.path), ("audit", config.audit.path)):
         if path is not None:
             yield config.place(table, "path"), path
@@ -89,7 +92,7 @@ def _texts(config: Config) -> Iterator[tuple[Place, str]]:
 
 
 def _read(config: Config) -> Iterator[tuple[Path, str]]:
-    """The files that the gateway reads: a line that it wrote there would be read with the next reload."""
+    """Yield the files that the gateway reads. If it also wrote to one, the next reload would read that text."""
     yield from ((file, "the configuration") for file in config.files)
     for ref in config.secrets:
         if ref.file is not None:
@@ -109,10 +112,10 @@ def _others(config: Config) -> Iterator[tuple[Path, str, Place]]:
 
 
 def _unfit(path: Path, *, pipes: bool = False) -> str | None:
-    """Say why nothing can be kept at a path; None if there is a regular file, or nothing yet, or what can't be looked at.
+    """Say why a path cannot hold a file; None if it holds a regular file, does not exist yet, or cannot be examined.
 
     Args:
-        pipes: a pipe will do, since its reader takes the lines.
+        pipes: Accept a pipe too, because its reader takes the lines.
     """
     try:
         mode = path.stat().st_mode
@@ -124,9 +127,9 @@ def _unfit(path: Path, *, pipes: bool = False) -> str | None:
 
 
 def _first_of_file(taken: dict[Hashable, str], path: Path, what: str) -> str | None:
-    """Return what has this file already, and note `what` as one that does.
+    """Return the earlier user of this file, and record `what` as a user; None if there is none.
 
-    Two paths may lead to one file by links, `..` or a hard link too, and before either of them exists.
+    Two paths may lead to the same file through links, `..` or a hard link, even before the file exists.
     """
     names: list[Hashable] = [os.path.realpath(path)]
     with suppress(OSError):

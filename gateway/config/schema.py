@@ -1,4 +1,4 @@
-"""The JSON Schema of `gateway.toml`: what lets an editor complete a key, explain it, and underline what can't be.
+"""The JSON Schema of `gateway.toml`, by which an editor completes keys, explains them, and underlines mistakes.
 
 Made from the structs, and described by `gateway.toml.example`, so that neither is said twice: `make schema` writes it. It helps
 while one types; `gateway check` is the judge, and refuses more. Draft 7, the newest that taplo (Even Better TOML) reads.
@@ -36,7 +36,7 @@ from gateway.core.vocabulary import FIELDS, VALUES
 from gateway.sinks import SINK_TYPES
 
 FILE = Path(__file__).with_name("gateway.schema.json")
-"""Beside this module, so that an installed gateway has it too; `config/` in the repository has a link to it."""
+"""The file next to this module, so that an installed gateway has it too. `config/` in the repository links to it."""
 
 Schema = dict[str, Any]
 
@@ -180,13 +180,13 @@ def _default(field: FieldInfo) -> Any:
 
 
 def _refuses_default(field: FieldInfo, closer: Schema) -> bool:
-    """Return whether a key has to be written, because its default is a list that is too short."""
+    """Return True if a key has to be written, because its default is a list that is too short."""
     default = _default(field)
     return isinstance(default, list) and len(default) < closer.get("minItems", 0)
 
 
 def _value(kind: Any, name: str, text: str, says: _Manual) -> Schema:
-    """What may stand behind a key. `text` is its description, which the keys of a small table inside it share."""
+    """Return the schema of a value. `text` is its description, which the keys of a small table inside it share."""
     if name in ("match", "unless"):
         pattern = {"$ref": "#/definitions/pattern"}
         return {"anyOf": [pattern, {"type": "array", "minItems": 1, "items": pattern}]}
@@ -239,7 +239,7 @@ def _identity() -> Schema:
 
 
 def _patterns(says: _Manual) -> dict[str, Schema]:
-    """The language of `match` and `unless` (core/patterns): a pattern, the condition of a field, and what they are made of."""
+    """Return the definitions of the pattern language (core/patterns): a pattern, the condition on a field, and their parts."""
     condition: Schema = {"$ref": "#/definitions/condition"}
     text: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "string"}}]}
     number: Schema = {"type": "number"}
@@ -275,7 +275,7 @@ def _patterns(says: _Manual) -> dict[str, Schema]:
 
 
 def _known_fields(prefix: str, fields: Schema, says: _Manual) -> dict[str, Schema]:
-    """The fields of documented events, to be completed; others may come, and are as good."""
+    """Return the fields of documented events, which an editor offers. Other fields are equally valid."""
     found: dict[str, Schema] = {}
     for path in sorted(path for path in FIELDS if path.startswith(prefix) and "." not in path.removeprefix(prefix)):
         options: list[Schema] = [{"$ref": "#/definitions/condition"}]
@@ -289,7 +289,7 @@ def _known_fields(prefix: str, fields: Schema, says: _Manual) -> dict[str, Schem
 
 
 def _written(value: Any) -> Any:
-    """A default as it is written in the file."""
+    """Return a default in the form that it has in the file."""
     if isinstance(value, (Duration, Size, Rate)):
         return str(value)
     if isinstance(value, list):
@@ -300,7 +300,7 @@ def _written(value: Any) -> Any:
 
 
 class _Manual:
-    """What `gateway.toml.example` says of each key: in the comment above it, or in its section's list of keys."""
+    """The explanation of each key in `gateway.toml.example`: the comment above it, or its entry in the section's list of keys."""
 
     _HEADER = re.compile(r"\[{1,2}([a-z_.]+)\]{1,2}")
     _KEY = re.compile(r"(?:# )?([a-z_]+) = (.*)")
@@ -329,7 +329,7 @@ class _Manual:
         return self._sinks[kind]
 
     def form(self, key: str) -> str:
-        """What stands behind the line that shows `{ key = ... }`."""
+        """Return the explanation after the line that shows `{ key = ... }`."""
         return next(said for form, said in self._forms if form.startswith(f"{{ {key} = "))
 
     def operator(self, name: str) -> str:
@@ -337,7 +337,7 @@ class _Manual:
         return next(iter(shown), "") or next(said for _, said in self._forms if re.search(rf"\b{name}\b", said))
 
     def _keys(self, text: str) -> Iterator[tuple[str, str, str, str]]:
-        """Table, key, value, and the comment above; a commented table is one whose lines begin with "# " all along."""
+        """Yield table, key, value, and the comment above. In a commented table, every line begins with "# "."""
         table, sign, comment = "", "", list[str]()
         for raw in text.splitlines():
             if sign and not raw.startswith(sign):
@@ -364,7 +364,7 @@ def _sentence(text: str) -> str:
 
 
 def document(manual: str) -> str:
-    """The text of the file."""
+    """Return the text of the schema file."""
     return json.dumps(schema(manual), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,7 +1,7 @@
-"""Keeps pasted secrets out of everything that is said about a configuration: messages, places, hints and quoted lines.
+"""Keeps pasted secrets out of all output about a configuration: messages, places, hints and quoted lines.
 
-A text of a file is a suspect if it looks like a secret, or if it stands where one is expected, whatever the layout and whether
-or not the file is TOML. What is said about the file is then cleaned of every piece of a suspect. Decides nothing else.
+A text in a file is a suspect if it looks like a secret, or if it is in a place where a secret is expected. That holds in any
+layout, and even if the file is not TOML. The output about the file is then cleaned of every part of a suspect.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from gateway.core.errors import Problem
 from gateway.sinks import SINK_TYPES
 
 _PIECE = 6
-"""Characters: the shortest piece of a suspect that is never shown."""
+"""Characters. The shortest part of a suspect that is never shown."""
 _NAMED = ("sources", "sinks")
 _OF_TABLES = (*_NAMED, "admin")
-"""Tables with secrets in them: a value in place of such a table may be one."""
+"""Tables with secrets in them. A value written in place of such a table may be a secret."""
 _DEPTH = 2
-"""Keys down to one sink, source, route or test."""
+"""The number of keys down to one sink, source, route or test."""
 _FREE = ("routes", "tests")
-"""Tables whose keys are fields of events and no settings: there only the looks of a text decide."""
+"""Tables whose keys are fields of events, not settings. Only the form of a text decides there."""
 SENSITIVE = re.compile(r"(?i)secret|token|passw|bearer|basic|url|header|auth|key|credential|whsec_|xox[a-z]-")
-"""Names of keys behind which a secret may stand."""
+"""Names of keys whose value may be a secret."""
 _PLACES = ("env", "file", "credential")
 _PATHS = ("certificate", "key")
-"""Keys whose texts are paths: a private key that is pasted there is known by its looks."""
+"""Keys whose values are paths. A private key that is pasted there is recognised by its form."""
 _UNMISTAKABLE = re.compile(
     r"wh(?:sec|sk)_[A-Za-z0-9+/=_-]{6}|-----BEGIN[A-Z ]*PRIVATE KEY|(?i:xox[a-z]-|xapp-)[A-Za-z0-9-]{6}"
     r"|(?:gh[pousr]|github_pat)_[A-Za-z0-9]{6}|glpat-[A-Za-z0-9_-]{6}|[sr]k_(?:live|test)_[A-Za-z0-9]{6}|AKIA[A-Z0-9]{12}"
@@ -51,22 +51,22 @@ _SHAPED = re.compile(
     r"|(?<![A-Za-z0-9])(?=[a-f0-9]*[a-f])(?=[a-f0-9]*[0-9])[a-f0-9]{20,}(?![A-Za-z0-9])"
     r"|(?<![A-Za-z0-9])(?=[A-F0-9]*[A-F])(?=[A-F0-9]*[0-9])[A-F0-9]{20,}(?![A-Za-z0-9])"
 )
-"""Other texts that are secrets by their looks: a user name with a password, or long base64 or hexadecimal digits."""
+"""Other texts that look like secrets: a user name with a password, or long base64 or hexadecimal digits."""
 _PEM = re.compile(r"-----BEGIN.*?(?:-----END[^\n]*|\Z)", re.DOTALL)
 _PAIR = re.compile(r"""(?:^|(?<=[{,\s]))("[^"\n]*"|'[^'\n]*'|[^\s"'\[\]{},=#]+)\s*=""")
 _HEADER = re.compile(rf"\s*\[\[?\s*(['\"]?)({'|'.join(TABLES)})\1\s*([.\]].*|$)")
 _OTHER_HEADER = re.compile(r"\s*\[\[?[A-Za-z0-9_. -]+\]{0,2}\s*(?:#.*)?")
 _QUOTED = re.compile(r"\"((?:\\.|[^\"\\])*)\"?|'([^']*)'?")
 _ODD_START = re.compile(r"\s*(?!(?:true|false)\b)(?:[A-Za-z]|[\"'][^\"']*[\"']\s*[^\s,\]}])")
-"""A line that begins with a word, and has no = behind it, is no TOML: `token: x`, `export token=x`, `"token" { "x" = 1 }`."""
+"""A line that begins with a word without a = after it is not TOML: `token: x`, `export token=x`, `"token" { "x" = 1 }`."""
 _JSON_START = re.compile(r"\s*[\[{]*\s*\"[^\"]*\"\s*:")
 _PROSE = re.compile(r"[\"']|^\s*#")
-"""Texts in quotes, which are suspects of their own, and comments."""
+"""Texts in quotes, which are separate suspects, and comments."""
 _BRACKETS = " \t\r,[]{}"
 _TOKEN = re.compile(r"[^\s\"'\[\]{},]+")
 _PLAIN_TOKEN = re.compile(r"[+-]?[0-9][0-9._:TZ-]*|true|false")
 _ORIGIN = re.compile(r"^\s*https?://[^/?#@]*(?=[/?#]|\s*$)")
-"""The part of a URL that is no secret."""
+"""The part of a URL that is never secret."""
 _NAME_OF_A_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _OWN_WORDS = (
     "secrets password bearer token whsec_ https:// http:// webhooks gateway legitmark credential certificate"
@@ -75,19 +75,19 @@ _OWN_WORDS = (
 
 
 def is_unmistakable(text: str) -> bool:
-    """Whether a text is a secret beyond doubt, wherever it stands: a signing secret, a token of a known kind, a private key."""
+    """Return True if a text is certainly a secret in any place: a signing secret, a token of a known kind, a private key."""
     return _UNMISTAKABLE.search(text) is not None
 
 
 def looks_secret(text: str) -> bool:
-    """Whether a text may be a secret by its looks. Good for hiding alone: some paths and names look like one."""
+    """Return True if a text looks like a secret. Use it only for hiding, because some paths and names look like one too."""
     return _KNOWN.search(text) is not None or _SHAPED.search(text) is not None
 
 
 def pasted(value: Any, memo: Memo, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], bool]]:
-    """Where in a document a secret stands beyond doubt: the keys down to it, and whether the last key itself is the secret.
+    """Yield the place of each certain secret in a document: the keys down to it, and True if the last key itself is the secret.
 
-    Events of tests are left out: their texts are a sender's.
+    The events of tests are not searched, because they imitate the texts of a sender.
     """
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -103,14 +103,14 @@ def pasted(value: Any, memo: Memo, keys: tuple[str | int, ...] = ()) -> Iterator
 
 
 def _pasted(value: Any, memo: Memo, keys: tuple[str | int, ...]) -> Iterable[tuple[tuple[str | int, ...], bool]]:
-    """Do what `pasted` does, and look into each sink, source, route and test only once for as long as it stays."""
+    """Do the same as `pasted`, but search each sink, source, route and test only once while it is unchanged."""
     if len(keys) != _DEPTH:
         return pasted(value, memo, keys)
     return memo.get(("pasted", keys, Same(value)), lambda: list(pasted(value, memo, keys)))
 
 
 class Cleaner:
-    """Takes the secrets of some files out of what is said about them."""
+    """Removes the secrets of some files from the output about them."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         suspects = {suspect for text in texts for suspect in _suspects(text)}
@@ -127,14 +127,14 @@ class Cleaner:
         )
 
     def words(self, text: str) -> str:
-        """A text with `***` for each part that may be a secret."""
+        """Return a text with `***` in place of each part that may be a secret."""
         hidden = self._hidden(text)
         return "".join(
             "***" if hide and (at == 0 or not hidden[at - 1]) else "" if hide else text[at] for at, hide in enumerate(hidden)
         )
 
     def line(self, text: str) -> str:
-        """A line of the file with a star for each character that may be a secret's: the caret below it stays right."""
+        """Return a line with a star for each character that may belong to a secret, so that the caret below it still fits."""
         return "".join("*" if hide else text[at] for at, hide in enumerate(self._hidden(text)))
 
     def _hidden(self, text: str) -> list[bool]:
@@ -149,9 +149,9 @@ class Cleaner:
 
 
 def _shaped(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the start and the end of each text that is a secret by its looks; one with a known prefix is a whole word.
+    """Yield the start and the end of each text that looks like a secret. A secret with a known prefix extends to a whole word.
 
-    The word before a prefix is looked for backwards, so that a file without blanks, such as a database, takes no longer.
+    The search for the beginning of the word goes backwards, so that a file without spaces, such as a database, takes no longer.
     """
     end = 0
     for match in _KNOWN.finditer(text):
@@ -164,7 +164,7 @@ def _shaped(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _harmless() -> str:
-    """Return words that give nothing away: a piece of a suspect that is also a piece of these is shown."""
+    """Return words that reveal nothing. A part of a suspect that is also a part of these words is shown."""
     return " ".join([*known_keys(), *TABLES, *_PLACES, *SINK_TYPES, _OWN_WORDS])
 
 
@@ -184,10 +184,10 @@ def _suspects(text: str) -> Iterator[str]:
 
 
 def _of_text(text: str, *, broken: bool) -> Iterator[str]:
-    """The suspects of a file, read line by line, so that it need not be TOML.
+    """Yield the suspects of a file, read line by line, so that it need not be TOML.
 
     Args:
-        broken: it is none, so that a key may be no key.
+        broken: The file is not TOML, so a text before a = may not be a key.
     """
     yield from (text[start:end] for start, end in _shaped(text))
     for match in _PEM.finditer(text):
@@ -213,8 +213,8 @@ def _of_text(text: str, *, broken: bool) -> Iterator[str]:
         if hiding:
             yield from _parts(first_key.sub("", before))
             if broken and _PROSE.search(before) is None:
-                yield first_key.sub("", before).strip(_BRACKETS)  # a password may have blanks and brackets inside
-        elif not pairs:  # no key, and not inside quotes: a secret may have been pasted on a line of its own
+                yield first_key.sub("", before).strip(_BRACKETS)  # a password may contain spaces and brackets
+        elif not pairs:  # no key and no quotes: a secret may have been pasted on its own line
             bare = _QUOTED.sub("", before.partition("#")[0])
             yield from (token.strip(":") for token in _TOKEN.findall(bare) if _PLAIN_TOKEN.fullmatch(token) is None)
         for pair, following in zip_longest(pairs, pairs[1:]):
@@ -230,7 +230,7 @@ def _of_text(text: str, *, broken: bool) -> Iterator[str]:
                         yield from _parts(written)
                 else:
                     yield from _parts(written)
-                continue  # the next element of a list of places may be the secret again
+                continue  # the next element of a list of references may be the secret itself
             hiding = _hides(key, free=free, below=below, so_far=hiding)
             if hiding:
                 yield from _names_below(key)
@@ -240,7 +240,7 @@ def _of_text(text: str, *, broken: bool) -> Iterator[str]:
 
 
 def _names_below(key: str) -> Iterator[str]:
-    """The names behind the dots of a key of secrets: `secrets."whatever" = 1`. The names of headers are no secrets."""
+    """Yield the names after the dot of a key that holds secrets: `secrets."whatever" = 1`. Header names are not secret."""
     name, _, below = key.partition(".")
     while below and SENSITIVE.search(name) is None:
         name, _, below = below.partition(".")
@@ -249,7 +249,7 @@ def _names_below(key: str) -> Iterator[str]:
 
 
 def _hides(key: str, *, free: bool, below: bool, so_far: bool) -> bool:
-    """Whether what stands behind a key may be a secret."""
+    """Return True if the value of a key may be a secret."""
     names = key.split(".")
     if names[-1] in _PATHS:
         return False
@@ -267,7 +267,7 @@ def _parts(written: str) -> Iterator[str]:
 
 
 def _of_toml(document: dict[str, Any]) -> Iterator[str]:
-    """The suspects among the values of a file, as they are after TOML's escapes."""
+    """Yield the suspects among the decoded values of a file, in which TOML's escapes are resolved."""
     for name, table in document.items():
         if name not in _FREE:
             yield from _of_value(table, (name,), hiding=name in _OF_TABLES and not isinstance(table, dict))
@@ -283,7 +283,7 @@ def _of_value(value: Any, keys: tuple[str, ...], *, hiding: bool) -> Iterator[st
                 if hides_place(key, inner):
                     yield inner
                 continue
-            settings = len(keys) > (keys[0] in _NAMED)  # else the key is the name of a source or a sink
+            settings = len(keys) > (keys[0] in _NAMED)  # otherwise the key is the name of a source or a sink
             hides = hiding or (settings and key not in _PATHS and (SENSITIVE.search(key) is not None or key not in known_keys()))
             if hiding and "headers" not in keys and key not in (*known_keys(), *_PLACES):
                 yield key
@@ -299,7 +299,8 @@ def _of_value(value: Any, keys: tuple[str, ...], *, hiding: bool) -> Iterator[st
 
 
 def hides_place(kind: str, written: str) -> bool:
-    """Whether the place of a secret is not shown, since it may be the secret: what no variable, file or credential is named."""
+    """Return True if a reference must be hidden, because its text does not look like the name of a variable, file or credential
+    and may be the secret itself."""
     if looks_secret(written):
         return True
     if kind == "env":

@@ -51,7 +51,7 @@ def test_the_file_is_an_argument_or_an_option_or_a_variable(folder: Path) -> Non
 
 def test_warnings_end_with_0_and_with_1_under_strict(warned: Path) -> None:
     at = len(warned.read_text().splitlines()) - 2
-    line = f"{warned}:{at}:2: warning: [sinks.spare]: no route names this sink: nothing will go there\n"
+    line = f"{warned}:{at}:2: warning: [sinks.spare]: no route names this sink, so it receives nothing\n"
     for option, status in (([], 0), (["--strict"], 1)):
         result = gateway("check", warned, *option)
         assert result.status == status
@@ -96,7 +96,7 @@ def test_json_is_one_document_for_good_and_bad_files(folder: Path, warned: Path,
         "column": 2,
         "level": "warning",
         "place": "[sinks.spare]",
-        "message": "no route names this sink: nothing will go there",
+        "message": "no route names this sink, so it receives nothing",
         "hint": "",
     }
     assert gateway("check", "--json", warned).document() == {"ok": True, "problems": [warning]}

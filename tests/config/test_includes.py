@@ -161,7 +161,7 @@ def test_each_error_names_its_file_and_line(tmp_path: Path) -> None:
     assert problems(file) == [
         ("gateway.toml", 9, 'there is no sink "nobody"'),
         ("routes.d/b.toml", 4, 'there is no sink "no"'),
-        ("routes.d/c.toml", 1, "gateway.toml has a sink of this name already"),
+        ("routes.d/c.toml", 1, "gateway.toml already has a sink with this name"),
         ("routes.d/c.toml", 5, "another route already has this name, in gateway.toml"),
         ("routes.d/d.toml", 1, "belongs in gateway.toml"),
         ("routes.d/d.toml", 2, "unknown table"),

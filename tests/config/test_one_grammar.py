@@ -90,7 +90,7 @@ def test_a_number_that_no_event_can_have_is_refused(number: str, tmp_path: Path)
 
 def test_probes_of_a_broken_sink_do_not_follow_each_other_without_a_wait(tmp_path: Path) -> None:
     text = '[sinks.s]\ntype = "jsonl"\npath = "e.jsonl"\nbreaker = { probe = "0s" }\n'
-    assert problems(tmp_path, text) == [("[sinks.s] breaker.probe", "has to be longer than 0s")]
+    assert problems(tmp_path, text) == [("[sinks.s] breaker.probe", "must be longer than 0s")]
 
 
 @pytest.mark.parametrize("value", ["a\\r\\nb", "a\\u0000", "\\u007f", " a", "a "])
@@ -197,7 +197,7 @@ def test_a_path_that_no_file_can_ever_have_is_refused_at_its_place(place: str, w
 @pytest.mark.parametrize("name", ["a/b", "../a", "..", ".", "", " a", "a ", "a b", "a\\nb"])
 def test_the_name_of_a_credential_is_the_name_of_a_file(name: str, tmp_path: Path) -> None:
     text = f'[sinks.s]\ntype = "http"\nurl = "https://x.example/"\nbearer = {{ credential = "{name}" }}\n'
-    assert problems(tmp_path, text) == [("[sinks.s] bearer.credential", "is no name of a credential")]
+    assert problems(tmp_path, text) == [("[sinks.s] bearer.credential", "is not the name of a credential")]
 
 
 @pytest.mark.parametrize(

@@ -241,4 +241,4 @@ def test_a_value_that_is_not_a_secret_is_shown() -> None:
 )
 def test_an_unmistakable_secret_is_an_error_anywhere(text: str, tmp_path: Path) -> None:
     said = said_about(text.replace("§", SECRET), tmp_path)
-    assert all("which never stands in this file" in one for one in said)
+    assert all("which cannot be written into this file" in one for one in said)

@@ -165,8 +165,8 @@ def test_a_secret_comes_from_a_variable_a_file_or_a_credential_without_its_line_
 )
 def test_a_secret_reference_without_exactly_one_place_is_refused(ref: str, tmp_path: Path) -> None:
     text = f"[sources.a]\nsecrets = [{{ {ref} }}]\n"
-    assert "a secret has one place" in problems_of(tmp_path, text, S=SECRET)
-    with pytest.raises(ConfigError, match="a secret has one place"):
+    assert "a secret must have exactly one place" in problems_of(tmp_path, text, S=SECRET)
+    with pytest.raises(ConfigError, match="a secret must have exactly one place"):
         load(tmp_path / "gateway.toml", Environment({}), secrets=False)
 
 

@@ -126,7 +126,7 @@ def test_a_name_has_one_to_48_characters(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a" * 49, "2b", "-a", "_a", "Erp", '"a b"', '""', '"a.b"', '"é"', '"a\\n"'])
 def test_other_names_are_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="can not be a name"):
+    with pytest.raises(ConfigError, match="cannot be a name"):
         load_text(TYPICAL.replace("[sinks.archive]", f"[sinks.{name}]"), tmp_path)
 
 

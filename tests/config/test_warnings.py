@@ -50,14 +50,14 @@ def test_the_example_has_none(tmp_path: Path) -> None:
 
 
 def test_without_a_route_every_message_goes_nowhere(tmp_path: Path) -> None:
-    assert said(tmp_path, SOURCE) == [("[[routes]]", "there is none")]
-    assert said(tmp_path, SOURCE + SINK) == [("[[routes]]", "there is none")]
+    assert said(tmp_path, SOURCE) == [("[[routes]]", "there are no routes")]
+    assert said(tmp_path, SOURCE + SINK) == [("[[routes]]", "there are no routes")]
     assert said(tmp_path, SOURCE + '[[routes]]\nname = "nobody, on purpose"\nsinks = []\n') == []
 
 
 def test_a_sink_that_no_route_names_is_reported_at_its_header(tmp_path: Path) -> None:
     (found,) = warnings(tmp_path, SOURCE + SINK + '[sinks.spare]\ntype = "jsonl"\npath = "spare.jsonl"\n' + ALL)
-    assert (found.place, found.wrong) == ("[sinks.spare]", "no route names this sink: nothing will go there")
+    assert (found.place, found.wrong) == ("[sinks.spare]", "no route names this sink, so it receives nothing")
     assert (found.line, meant(found)) == (6, "sinks.spare")
     assert warnings(tmp_path, SOURCE + SINK + ALL + "fallback = true\n") == []
 
@@ -359,4 +359,4 @@ def test_a_misspelling_in_a_test_is_reported_but_a_new_name_is_not(tmp_path: Pat
 
 def test_two_tests_with_the_same_name_are_reported_at_the_second(tmp_path: Path) -> None:
     test = '[[tests]]\nname = "t"\nevent = { event_type = "state_change" }\nsinks = ["archive"]\n'
-    assert said(tmp_path, SOURCE + SINK + ALL + test + test) == [('[[tests]] "t" name', "another test has this name already")]
+    assert said(tmp_path, SOURCE + SINK + ALL + test + test) == [('[[tests]] "t" name', "another test already has this name")]

@@ -111,7 +111,7 @@ async def test_a_log_that_goes_nowhere_changes_nothing_that_the_gateway_does(
 
 @pytest.mark.parametrize("how", STREAMS)
 async def test_a_warning_that_cannot_be_written_does_not_prevent_the_start(tmp_path: Path, how: str) -> None:
-    running = Deaf(tmp_path, LISTEN)  # "[[routes]]: there is none"
+    running = Deaf(tmp_path, LISTEN)  # "[[routes]]: there are no routes"
     running.how = how
     with running:
         await running.ready()

@@ -14,7 +14,7 @@ def check(config: EmailConfig, say: Say, files: Files) -> None:
     check_readable(config, TEMPLATES, say, files)
     check_networks("allow_networks", config.allow_networks, say)
     if not config.recipients:
-        say("recipients", "names nobody")
+        say("recipients", "names no recipient")
     _check_mailbox("sender", config.sender, say)
     for number, text in enumerate(config.recipients):
         _check_mailbox(("recipients", number), text, say)
@@ -23,7 +23,7 @@ def check(config: EmailConfig, say: Say, files: Files) -> None:
     except UrlError as error:
         say("host", error.wrong, error.hint)
     if not 1 <= config.port <= 65535:
-        say("port", "has to lie between 1 and 65535")
+        say("port", "must be between 1 and 65535")
     if config.username is not None:
         _check_login(config.username, config, say)
     elif config.password is not None:

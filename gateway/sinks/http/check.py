@@ -54,7 +54,7 @@ def check(config: HttpConfig, say: Say, files: Files) -> None:
                 say(key, "has no use: the URL is http://, without TLS")
     for number, status in enumerate(config.reject_on):
         if not 300 <= status <= 599:
-            say(("reject_on", number), f"{status} is no status that can be final", "300 to 599")
+            say(("reject_on", number), f"{status} is not a status that can be final", "write 300 to 599")
     _check_headers(config, say)
 
 
@@ -87,7 +87,7 @@ def _check_headers(config: HttpConfig, say: Say) -> None:
         if (other := written.setdefault(lowered, name)) != name:
             say(("headers", name), f'"{name}" and "{other}" are one header', "names differ in more than case", on="key")
         if _HEADER.fullmatch(name) is None:
-            say(("headers", name), f'"{name}" is no name of a header', on="key")
+            say(("headers", name), f'"{name}" is not a header name', on="key")
         elif lowered in OWN_HEADERS or lowered.startswith(OWN_PREFIXES):
             hint = "use bearer for a token" if lowered == "authorization" else ""
             say(("headers", name), f'"{name}" is set by the gateway itself', hint, on="key")

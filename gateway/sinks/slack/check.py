@@ -59,7 +59,7 @@ def _channel_trouble(text: str) -> str | None:
     if not text.isprintable() or any(character.isspace() for character in text):
         return "has a blank or a control character in it"
     if "://" in text or "/" in text:
-        return "is a link, and has to be a channel"
+        return "is a link, but must be a channel"
     if re.search(r"[${}<>,;\"]", text) or text.startswith("@"):
         return "is no channel"
     return None

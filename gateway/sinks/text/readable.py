@@ -38,13 +38,13 @@ def check_timezone(name: str, say: Say) -> None:
         return
     close = difflib.get_close_matches(name, known, 1, cutoff=0.8)
     hint = f'did you mean "{close[0]}"?' if close else 'write a name such as "Asia/Tokyo"'
-    say("timezone", f'"{name}" is no time zone', hint)
+    say("timezone", f'"{name}" is not a time zone', hint)
 
 
 def _check_link(link: str, say: Say) -> None:
     for name in PLACEHOLDER.findall(link):
         if name not in LINK_FIELDS:
-            say("link", f'"{{{name}}}" is no placeholder', _PLACEHOLDERS)
+            say("link", f'"{{{name}}}" is not a placeholder', _PLACEHOLDERS)
             return
     without = PLACEHOLDER.sub("x", link)
     if set(without) & set("{}"):
