@@ -159,7 +159,7 @@ async def _in_use(configured: Address, running: Addresses | None) -> str | None:
     if used is None or not await _answers(parse_address(used, Path())):
         return None
     if not (isinstance(configured, Inherited) or (isinstance(configured, Tcp) and configured.port == 0)):
-        said = f"nobody answers at {configured}; the gateway that runs listens at {used}, until it is started again"
+        said = f"no gateway answers at {configured}; the gateway that runs listens at {used}, until it is started again"
         print(f"gateway: {said}", file=sys.stderr)
     return used
 

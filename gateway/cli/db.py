@@ -150,10 +150,10 @@ async def _asked(path: str, document: dict[str, Any], config: Path | None, admin
     async with connected(config, admin) as client:
         try:
             await client.get("/-/healthy")
-        except Unreachable as nobody:
+        except Unreachable as error:
             if admin is not None:
                 raise
-            return nobody
+            return error
         try:
             return await client.post(path, document, seconds=None)
         except RequestRefused as refused:
@@ -162,14 +162,14 @@ async def _asked(path: str, document: dict[str, Any], config: Path | None, admin
 
 
 @contextmanager
-def _held(nobody: Unreachable, config: Path | None) -> Iterator[tuple[Copying, StoreSettings]]:
-    """Take the place of a gateway that does not answer, and yield its database. `nobody` is how it did not answer."""
+def _held(unreachable: Unreachable, config: Path | None) -> Iterator[tuple[Copying, StoreSettings]]:
+    """Take the place of a gateway that does not answer, and yield its database. `unreachable` is the error of asking it."""
     environment = Environment.of_process()
     database, settings = load_store(find(config, environment), environment)
     try:
         if not database.exists():
             unit = "; under systemd, set STATE_DIRECTORY=/var/lib/... as its unit does" if settings.path is None else ""
-            raise Unreachable(f"{nobody}. And there is no database at {database}{unit}")
+            raise Unreachable(f"{unreachable}. And there is no database at {database}{unit}")
     except OSError as error:
         raise StoreFailed(f"{database}: {error.strerror}; run this as the gateway's user") from None
     end_as_on_interrupt()
@@ -178,7 +178,7 @@ def _held(nobody: Unreachable, config: Path | None) -> Iterator[tuple[Copying, S
             store = stack.enter_context(hold(database))
         except StoreLocked as held:
             hint = "name its admin listener with --admin, or wait until it has started"
-            raise Unreachable(f"{nobody}. But {held}, {hint}") from None
+            raise Unreachable(f"{unreachable}. But {held}, {hint}") from None
         print(f"gateway: no gateway runs; reading {database} itself, and none can start until this is done", file=sys.stderr)
         yield store, settings
 
@@ -215,7 +215,7 @@ def _report(health: dict[str, Any]) -> Iterator[str]:
         yield f"  deliveries: {', '.join(f'{number:,} {state}' for state, number in health['deliveries'].items())}"
     yield from (f"  {one}" for one in [*health["damage"], *health["miscounted"]])
     if health["damage"]:
-        yield "keep this file, and put a backup in its place while the gateway is stopped (gateway db check FILE looks at one)"
+        yield "stop the gateway, keep this file, and put a backup in its place; gateway db check FILE checks a backup first"
     elif health["miscounted"]:
         yield "no message and no delivery is lost; report this"
 

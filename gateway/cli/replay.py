@@ -132,7 +132,7 @@ async def _act(
             return 0
         if not common.yes:
             if not sys.stdin.isatty():
-                raise UsageError(f"there is no terminal to ask on: add --yes to {what} without a question")
+                raise UsageError(f"stdin is not a terminal: add --yes to {what} without a question")
             if not agreed(f"{what.capitalize()} them?"):
                 return 1
         total = None if common.json_ else count

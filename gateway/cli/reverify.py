@@ -61,6 +61,6 @@ def _line(one: dict[str, Any]) -> str:
         return f"{one['source']}: no refused request is kept"
     kept = f"{one['source']}: {one['kept']:,} kept, from {one['oldest']} to {one['newest']}"
     if not one["fit"]:
-        return f"{kept}; none fits a secret of now"
+        return f"{kept}; none fits a present secret"
     parts = [f"{one[count]:,} {count}" for count in ("accepted", "duplicate", "quarantined") if one[count]]
     return f"{kept}; {one['fit']:,} fit: {', '.join(parts)}; {one['remaining']:,} stay refused"

@@ -117,13 +117,13 @@ def story(clock: Clock) -> list[StoryStep]:
         StoryStep("The bag is authentic", authentic, _ASKED),
         StoryStep("Legitmark sends that once more: it is recorded, and goes nowhere", authentic, (), kind="repeated"),
         StoryStep(
-            "Shoes: counterfeit. The ERP is down and fails twice; nobody else waits for it",
+            "Shoes: counterfeit. The ERP fails twice; no other sink waits for it",
             event("counterfeit", shoes),
             ("archive", "erp", "customer_care", "fraud_desk"),
             failures=2,
         ),
-        StoryStep("Somebody forges a signature: refused", event("authentic", shoes), (), kind="forged"),
-        StoryStep("An event type that nobody knows yet: kept, and routed", event("unrecognized", bag), ("archive",)),
+        StoryStep("A forged signature: refused", event("authentic", shoes), (), kind="forged"),
+        StoryStep("An unknown event type: kept, and routed", event("unrecognized", bag), ("archive",)),
     ]
 
 
