@@ -190,7 +190,7 @@ class DeliveryDead(MessageEvent, frozen=True, kw_only=True):
 
 
 class DeliveryReplayed(MessageEvent, frozen=True, kw_only=True):
-    """A person queued the delivery anew, or added it."""
+    """A person queued the delivery again, or added it."""
 
     name = "delivery.replayed"
     sink: str
