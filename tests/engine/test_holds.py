@@ -60,9 +60,9 @@ ROWS = {
     "nothing": 200,
     "forget_lives_before": 200,
 }
-"""By operation, the rows that one run of it changes at most; those of `accept` and `settle` hold for a whole commit."""
+"""The most rows that one run of each operation changes; for `accept` and `settle`, that a whole commit changes."""
 IDLE = {"nothing"}
-"""Runs only while nothing else does for a second."""
+"""The operation that runs only after a second without any other."""
 STEPS = 150_000
 """Instructions of SQLite's virtual machine in one run of an operation: about 15 ms of CPU. A look at all of those that wait
 would need several times as many."""

@@ -88,7 +88,7 @@ async def test_no_more_attempts_are_in_flight_than_there_are_slots(bench: Bench,
 
 
 async def test_what_a_claim_brought_is_not_taken_again_when_it_is_offered_late(bench: Bench) -> None:
-    """Between its commit and its offer lies a turn of the loop, and a claim can read it in that moment."""
+    """A claim can read a delivery in the turn of the loop between its commit and its offer."""
     (owed,) = await bench.accept()
     await bench.work()
     bench.offer(owed)
@@ -136,7 +136,7 @@ async def test_what_is_not_due_yet_waits_for_its_time(bench: Bench, clock: FakeC
 
 
 async def test_offers_in_the_middle_of_a_claim_are_neither_lost_nor_repeated(bench: Bench) -> None:
-    """What is committed is in reach of a claim before it is offered: then it must not be taken from both."""
+    """A claim can reach a committed delivery before it is offered; the lane must not take it twice."""
     for _ in range(100):
         await bench.start(concurrency=2)
         old = await bench.accept(3)

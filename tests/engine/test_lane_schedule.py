@@ -160,7 +160,7 @@ async def test_give_up_after_runs_through_a_defer(bench: Bench, clock: FakeClock
 
 
 async def test_what_comes_due_after_its_time_is_given_up_and_not_sent(bench: Bench, clock: FakeClock) -> None:
-    """Between two looks for what has expired; the attempt itself looks, too."""
+    """The delivery expires between two looks of the lane; the attempt itself looks, too."""
     await bench.start(RetryPolicy(give_up_after=100.0))
     await bench.accept(due_in=99.5)
     clock.advance(91.0)

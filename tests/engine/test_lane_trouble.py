@@ -148,7 +148,7 @@ async def test_every_attempt_and_every_end_is_counted(bench: Bench, clock: FakeC
 
 
 async def test_while_the_disk_is_full_nothing_is_sent_and_with_room_all_goes_on_by_itself(bench: Bench, clock: FakeClock) -> None:
-    """What can't be committed would be sent again after a crash."""
+    """A delivery whose outcome cannot be committed would be sent again after a crash."""
     await bench.give(40)
     pages = await bench.limit_pages(1)  # fewer than there are: SQLite says that the disk is full
     with pytest.raises(StoreError):

@@ -1,4 +1,4 @@
-"""With `ordering = "sr"`, the events of a service request are sent in the order in which they happened."""
+"""Events of one service request are sent in the order in which they happened (`ordering = "sr"`)."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ async def test_with_ordering_the_rate_is_kept_and_so_is_the_order_of_each_servic
 
 
 async def test_with_ordering_no_more_is_read_than_can_be_sent_at_once(bench: Bench) -> None:
-    """What waited in memory could not be overtaken any more by an earlier event."""
+    """An earlier event could not overtake a delivery that waits in memory."""
     await bench.start(by_sr=True, concurrency=3)
     bench.sink.gate = asyncio.Event()
     async with bench.running():

@@ -201,7 +201,7 @@ async def test_the_time_of_a_sink_that_is_away_stands_still_until_its_name_is_ba
 
 
 async def note(store: SqliteStore, present: tuple[str, ...], clock: FakeClock) -> None:
-    """As a start does, of the sinks in its configuration."""
+    """Note which sinks are present, as a start does."""
     now = store.timeline.stored(clock.now())
     await store.change(lambda link, changes: sink_rows.note_absences(link, changes, present=present, now=now))
 

@@ -74,7 +74,7 @@ class Serving:
         return (await exchange(self.address, request_bytes(body), **self.certified.options)).status
 
     async def drain(self) -> None:
-        """As the gateway stops."""
+        """Drain the server as the gateway does when it stops."""
         for site in list(self.runner.sites):
             await site.stop()
         await self.server.drain()
@@ -105,7 +105,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
 
 
 async def ended(dialled: socket.socket) -> bytes:
-    """What comes until the other side closes."""
+    """Read until the other side closes."""
     said = b""
     with suppress(ConnectionError):
         while chunk := await asyncio.to_thread(dialled.recv, 4096):

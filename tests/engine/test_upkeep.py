@@ -89,7 +89,7 @@ async def test_on_a_disk_that_is_nearly_full_anyway_a_backup_to_elsewhere_is_sti
 
 
 async def test_a_disk_that_cannot_be_asked_for_its_room_ends_no_backup(bench: Bench) -> None:
-    """Whether the folder is still there is for the store to find out."""
+    """The store finds out whether the folder is still there."""
     bench.space.step()
     bench.folder_is_gone = True
     assert (await bench.upkeep.backup(bench.file, lambda: True)).messages == MANY

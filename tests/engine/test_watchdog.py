@@ -141,7 +141,7 @@ async def test_a_thread_of_the_database_that_does_not_come_back_ends_the_pings_a
 
 
 async def test_a_thread_that_does_not_begin_what_it_was_given_ends_the_pings(watched: Watched) -> None:
-    """As one that has died would."""
+    """The thread is kept busy out of sight, so it looks like one that has died."""
     store = watched.bench.store
     async with hanging(store.commits.connection._execute):  # unseen by us, as nothing at all would be
         accepting = asyncio.ensure_future(watched.bench.accept())
@@ -217,7 +217,7 @@ async def test_an_attempt_has_the_time_of_the_configuration_that_it_began_with(w
         await watched.bench.until_sent(1)
         watched.bench.lane.change(LaneSettings(RetryPolicy(), 16, 1.0), BreakerPolicy(3, 30.0), None, watched.bench.sink)
         await watched.has_peace(900)
-        assert not await watched.pings(1000 + STUCK - 900 + 2 * LOOK), "and not for ever"
+        assert not await watched.pings(1000 + STUCK - 900 + 2 * LOOK), "but not without end"
         watched.bench.sink.gate.set()
 
 

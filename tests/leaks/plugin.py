@@ -20,13 +20,13 @@ from tests.leaks.inside import recorder
 from tests.leaks.search import Leak, search
 
 LEAKED = 6
-"""None of pytest's own exit codes."""
+"""An exit code that pytest itself does not use."""
 RECORDS = "GATEWAY_TESTS_RECORDS"
 _INSIDE = str(Path(__file__).parent / "inside")
 _FOLDER = pytest.StashKey[Path]()
 _LEAKS = pytest.StashKey[list[Leak]]()
 _logs: list[structlog.testing.CapturingLogger] = []
-"""Of the test that runs."""
+"""The logs that the running test has captured."""
 
 
 def watched(environment: Mapping[str, str] | None) -> dict[str, str]:

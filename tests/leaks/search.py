@@ -1,4 +1,4 @@
-"""In which forms a secret can leak, and where they stand in what was written."""
+"""Finds secrets, in every form in which they can leak, in everything that was written."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class Poor(Exception):
 
 
 class Records:
-    """What all processes have recorded (see `recorder`)."""
+    """Everything that the processes have recorded (see `recorder`)."""
 
     def __init__(self, folder: Path) -> None:
         self.secrets: dict[str, tuple[str, str]] = {}
-        """By its value: the name of a secret, and the first test that used it."""
+        """The name of each secret and the first test that used it, by the value of the secret."""
         self.said: defaultdict[tuple[str, str, str], list[bytes]] = defaultdict(list)
-        """By process, where, and test."""
+        """The texts that were recorded, by process, place and test."""
         self.written: dict[str, str] = {}
-        """By path, the test."""
+        """The test that wrote each file, by path."""
         self.inputs: set[str] = set()
         self.places: set[str] = set()
         for path in sorted(folder.glob("*.records")):
@@ -109,7 +109,7 @@ def search(records: Path, *roots: Path) -> list[Leak]:
 
 @lru_cache(maxsize=4096)
 def _is_installed(folder: str) -> bool:
-    """In a virtual environment: that is the gateway itself, as the repository has it, and what Python made of it."""
+    """True inside a virtual environment, which holds the gateway as the repository has it, and what Python made of it."""
     above = os.path.dirname(folder)
     return os.path.exists(os.path.join(folder, "pyvenv.cfg")) or (above != folder and _is_installed(above))
 
@@ -168,7 +168,7 @@ def forms(secret: str) -> set[bytes]:
 
 
 def _cores(secret: str) -> Iterator[bytes]:
-    """What is secret of it: of a URL what is behind the host, of a file in PEM the key, and of that what is in no other."""
+    """The secret parts: of a URL all behind the host, of a PEM file the key, and of a key what no other key has."""
     if "-----BEGIN" in secret:
         for kind, block in re.findall(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----\s+(.+?)\s+-----END", secret, re.DOTALL):
             yield _private(kind, block.splitlines()).encode()

@@ -36,7 +36,7 @@ KEY = SECRET.removeprefix("whsec_")
 
 
 def planted(tmp_path: Path, code: str, *arguments: str, token: str = TOKEN) -> list[str]:
-    """What the search says of a process that runs this code, in a folder of its own."""
+    """Run this code in a process and a folder of its own, and return what the search finds."""
     records, folder = tmp_path / "records", tmp_path / "folder"
     records.mkdir(exist_ok=True)
     folder.mkdir(exist_ok=True)

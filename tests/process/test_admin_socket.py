@@ -42,7 +42,7 @@ main()
 
 @pytest.fixture
 def running() -> Iterator[Running]:
-    """In a folder that every user can enter."""
+    """A gateway in a folder that every user can enter."""
     folder = Path(tempfile.mkdtemp(prefix="gateway-admin-"))
     folder.chmod(0o755)
     (folder / "run").mkdir(0o755)
@@ -91,7 +91,7 @@ async def test_the_gateways_own_user_needs_no_token_on_the_unix_socket_and_needs
 
 
 async def test_a_reload_needs_no_credential_on_the_unix_socket(running: Running) -> None:
-    """As ExecReload= runs it: by the service's user, without the service's credentials."""
+    """ExecReload= runs the command as the user of the service, without its credentials."""
     assert "CREDENTIALS_DIRECTORY" not in environment()
     done = await asyncio.to_thread(gateway, "reload", cwd=running.folder)
     assert (done.status, done.out) == (0, "reloaded: nothing has changed\n"), done.err

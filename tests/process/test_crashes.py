@@ -104,7 +104,7 @@ def steps(running: Running) -> list[dict[str, Any]]:
 async def test_every_step_that_a_kill_kept_from_the_log_gets_its_line_once_in_order_and_with_its_time(
     running: Running, receiver: Receiver, tmp_path: Path
 ) -> None:
-    """The log can't be written, but for what stands in it, while messages are delivered; then the process is killed."""
+    """The log becomes unwritable before messages are delivered, and then the process is killed."""
     receiver.hold()
     ids = [(await running.post(event())).json()["id"] for _ in range(3)]
     await until(lambda: len(receiver.requests) == 3)

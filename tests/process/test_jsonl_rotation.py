@@ -30,13 +30,13 @@ sinks = ["archive"]
 
 
 def rotate(path: Path, number: int) -> None:
-    """As logrotate does with `create`: rename, then make the new file, which must not be there (createOutputFile, O_EXCL)."""
+    """Rotate as logrotate does with `create`: rename, then make the new file, which must not exist (createOutputFile, O_EXCL)."""
     path.rename(path.with_suffix(f".jsonl.{number}"))
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640))
 
 
 def numbers(folder: Path) -> list[int]:
-    """Of the events in the file and in all that it was renamed to; each of their lines is whole."""
+    """The events in the file and in its renamed predecessors, whose lines must all be whole."""
     lines = [line for file in folder.glob("events.jsonl*") for line in file.read_bytes().splitlines(keepends=True)]
     assert all(line.endswith(b"}\n") for line in lines)
     return [json.loads(line)["body"]["n"] for line in lines]

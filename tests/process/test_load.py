@@ -325,7 +325,7 @@ async def test_a_slot_is_held_until_its_outcome_is_committed(tmp_path: Path, rec
 
 
 async def test_the_rate_is_kept_through_a_burst_and_costs_no_attempt(tmp_path: Path, receiver: Receiver) -> None:
-    """20 at once after a rest, then 20 a second: 100 take four seconds, however fast the machine is."""
+    """A rested lane sends 20 at once, then 20 a second: 100 take four seconds, however fast the machine is."""
     with Running(tmp_path, http_sink(receiver, more='rate = "20/s"') + route("erp")) as running, no_traceback(running):
         await asyncio.gather(*(running.post(event()) for _ in range(100)))
         await all_delivered(running)

@@ -77,7 +77,7 @@ class World(NamedTuple):
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """What the JSONL sink wrote."""
+        """The lines that the JSONL sink has written."""
         path = self.running.folder / "events.jsonl"
         return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
 

@@ -20,7 +20,7 @@ from tests.support.webhooks import event
 # --- the breaker
 
 BREAKER = 'concurrency = 1\nretry = ["0s", "50ms", "50ms", "50ms"]\nbreaker = { failures = 3, probe = "100ms" }'
-"""Without the breaker, a sink that is down for more than a moment ends every delivery."""
+"""The schedule is so short that, if there were no breaker, a sink that is down for a moment would end every delivery."""
 DOWN = (500, dict[str, str]())
 UP = (200, dict[str, str]())
 

@@ -30,7 +30,7 @@ SLICES = 8
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def variables(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """What makes the process run on one loop or the other."""
+    """The environment variables that make the process run on one event loop or the other."""
     if request.param == "uvloop":
         pytest.importorskip("uvloop")
         return {}

@@ -113,7 +113,7 @@ class Sender:
 
 @pytest.mark.parametrize("what", ["nothing", "one sink"])
 async def test_reloads_leave_the_pace_of_deliveries_alone(what: str, tmp_path: Path) -> None:
-    """By turns with and without them, in one run: at most half as much again at p99."""
+    """Slices with and without reloads alternate in one run; p50 and p99 grow by at most a half."""
     sinks, seen = Sinks(), list[tuple[float, float, float, float]]()
     async with sinks.served() as port:
         texts = [configuration(port, timeout=31 if number and what == "one sink" else 30) for number in range(2)]
@@ -153,7 +153,7 @@ async def test_reloads_leave_the_pace_of_deliveries_alone(what: str, tmp_path: P
 
 
 async def test_no_reload_holds_the_loop(tmp_path: Path) -> None:
-    """By the processor time of each turn of the loop, which no other process on this host adds to."""
+    """The processor time of each turn of the loop counts, because other processes on this host do not add to it."""
     file, log = tmp_path / "gateway.toml", structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
     file.write_text(configuration(9))
     environment = Environment({"LEGITMARK": SECRET})

@@ -237,7 +237,7 @@ def journalled(running: Running) -> list[tuple[int, dict[str, object]]]:
 
 
 def journal(running: Running) -> dict[str, str]:
-    """What systemd sets where stderr is the journal: the file in its place."""
+    """The variable with which systemd says that stderr is the journal; here it names the file that stands in for it."""
     running.stderr_file.touch()
     state = running.stderr_file.stat()
     return {"JOURNAL_STREAM": f"{state.st_dev}:{state.st_ino}"}

@@ -35,7 +35,7 @@ PACE = 0.002
 WORK = 0.005
 """Seconds that an attempt which fails (a handshake, a connection) may cost a busy machine: work, and no waiting."""
 ROUNDS = 12
-"""At most, for one sick sink."""
+"""The most rounds for one sick sink."""
 LARGE = 10 * 1024 * 1024
 
 
@@ -102,16 +102,16 @@ REASONS = {
     "nameless": "dns",
     "malformed": "protocol",
 }
-"""Of the sinks that answer nothing of worth."""
+"""The reason in the audit log for each sink that gives no useful answer."""
 BUSY = {"busy": "rate_limited", "busy_until": "rate_limited", "down_for": "unavailable"}
-"""Of the sinks that ask for time."""
+"""The reason in the audit log for each sink that asks for time."""
 SICK = [*REASONS, *BUSY, "large"]
 
 
 class Seen(NamedTuple):
     audit: list[dict[str, Any]]
     deliveries: dict[str, list[tuple[str, int, int]]]
-    """By sink: state, attempts and retries of each."""
+    """The state, attempts and retries of each delivery, by sink."""
     bodies: list[bytes]
     received: list[bytes]
     elsewhere: int
@@ -162,7 +162,7 @@ def _bound(usual: float) -> float:
 
 
 async def _alone(running: Running, well: Receiver) -> dict[str, float]:
-    """What else this machine does may spoil a round; what a sick sink does would spoil them all."""
+    """Other work on this machine may spoil a round; a sick sink would spoil them all."""
     usual = median([await _beside(running, well, "twin") for _ in range(5)])  # before anything sick, which leaves retries behind
     found = {"twin": usual}
     for name in SICK:

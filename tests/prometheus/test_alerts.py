@@ -61,7 +61,7 @@ async def scraped(running: Running) -> Series:
 
 
 def selected(selector: str, series: Series) -> bool:
-    """Whether there is a series for it; for each, where a matcher names alternatives."""
+    """True if there is a series for the selector, or for each of the alternatives that a matcher names."""
     # With its alternatives written out, a selector is a line of the exposition format.
     parts = re.split(r'=~"([^"]*)"', selector)
     for chosen in product(*(text.split("|") for text in parts[1::2])):
@@ -74,7 +74,7 @@ def selected(selector: str, series: Series) -> bool:
 
 
 async def test_every_series_that_a_rule_names_is_there_after_a_day_of_work(tmp_path: Path) -> None:
-    """What it selects by, too: names of labels and their values."""
+    """The names and values of labels that the rule selects by."""
     with Receiver() as receiver:
         good = http_sink(receiver) + http_sink(receiver, "down", 'retry = ["0s"]') + route("erp", "down")
         with Running(tmp_path, good) as running:

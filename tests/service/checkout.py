@@ -60,5 +60,5 @@ def run(*command: str | Path, seconds: float = 20.0) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Without what would bring the checkout of this process in, and the flags of the `make` that runs the tests."""
+    """This environment without the variables that name this checkout, and without the flags of the running `make`."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "GATEWAY", "MAKE", "MFLAGS"))}

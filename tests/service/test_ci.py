@@ -54,7 +54,7 @@ class Machine:
 
     @property
     def asked(self) -> list[str]:
-        """What apt-get was asked for, and what a package would have learned of starting services."""
+        """The calls of apt-get, and the answers that a package would have had on starting services."""
         return (self.folder / "apt").read_text(encoding="utf-8").splitlines()
 
     @staticmethod

@@ -37,7 +37,7 @@ class Installed(Struct, frozen=True):
 
     checkout: Checkout
     before: set[Path]
-    """What was in the checkout at first."""
+    """The files of the checkout before the installation."""
     prefix: Path
     system: Path
     """The scratch root (DESTDIR)."""

@@ -1,4 +1,4 @@
-"""What `install.sh` leaves alone: folders and files of others, a service of another PREFIX, and every text that is no PREFIX."""
+"""`install.sh` leaves alone the folders and files of others and a service of another PREFIX, and refuses a bad PREFIX."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def rotate(folder: Path, rules: Path) -> None:
 
 
 def lines_of(folder: Path, name: str) -> list[dict[str, object]]:
-    """Of a log and all that it was rotated into."""
+    """The lines of a log and of all files that it was rotated into."""
     files = sorted(folder.glob(f"{name}*"))
     raw = b"".join(gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes() for file in files)
     return [json.loads(line) for line in raw.splitlines()]

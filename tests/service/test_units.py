@@ -29,7 +29,7 @@ FOLDERS = {
     "LOGS_DIRECTORY": "/var/log/legitmark-gateway",
     "RUNTIME_DIRECTORY": "/run/legitmark-gateway",
 }
-"""What the unit's four settings come to."""
+"""The paths that the four settings of the unit come to."""
 
 systemd_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 

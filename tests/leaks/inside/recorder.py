@@ -1,4 +1,4 @@
-"""What a process that runs the gateway does with secrets: which it built, where they lie, and what it wrote.
+"""Records the secrets that a process of the gateway builds, the places where they lie, and everything that it writes.
 
 Standard library alone, and little of it: it is loaded into every child, some of which have to start quickly. No product code
 knows of it. Each record is a marshalled tuple `(kind, test, name, value)` in a file per process, so that a kill loses none:
@@ -80,7 +80,9 @@ def _on_audit(event: str, args: tuple[Any, ...]) -> None:
     elif event in ("os.rename", "os.link") and (_by_the_gateway() or ("input", _absolute(args[0])) in _noted):
         _opened(args[1])  # as an editor replaces a file
     elif event == "sqlite3.connect":
-        note("written", _database(args[0]), b"")  # SQLite opens it without a word; and it is the gateway's, whoever made it
+        note(
+            "written", _database(args[0]), b""
+        )  # SQLite opens it without a word; and it is the gateway's file
 
 
 def _opened(path: object) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of requests share: a gateway's configuration, a body, and the shape of a refusal."""
+"""Shared by the tests of requests: the configuration of their gateway, a body, and the shape of a refusal."""
 
 from __future__ import annotations
 

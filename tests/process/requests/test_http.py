@@ -200,7 +200,7 @@ async def test_a_client_that_hangs_up_after_sending_is_still_stored(running: Run
 
 
 async def test_a_connection_serves_many_requests(running: Running) -> None:
-    """What was refused with its body unread must not make its rest the next request."""
+    """The unread body of a refused request must not be taken for the next request."""
     async with running.connection() as (reader, writer):
         for status, raw in (
             (200, request_bytes(body := event(), signed(body))),
