@@ -201,12 +201,12 @@ class Lane:
         if waiting.next_due is not None and waiting.next_due <= now:
             waiting.next_due = None
             waiting.forget()
-        if waiting.backlog and not waiting and self._free():
+        if waiting.backlog and not waiting.ready and self._free():
             if waiting.memory.held and not waiting.memory.room:
                 return _MEMORY_SECONDS
             await waiting.refill(lambda room: self._claim(now, room))
         wait = self._start_waiting(sends)
-        if self._settings.by_sr and waiting:
+        if self._settings.by_sr and waiting.ready:
             waiting.forget()  # an earlier event of the same service request may come before these can go
         if wait is not None:
             return wait
@@ -225,12 +225,12 @@ class Lane:
 
         Returns the seconds until more of them may; None if no gate is in the way.
         """
-        while self.waiting and self._free():
+        while self.waiting.ready and self._free():
             if not self._open_for_all():
                 return 0.0  # a gate closed while the claim ran
             if (wait := self.gates.take()) > 0:
                 return wait
-            self._start(self.waiting.pop(), sends)
+            self._start(self.waiting.ready.popleft(), sends)
         return None
 
     async def _probe(self, sends: asyncio.TaskGroup) -> float | None:

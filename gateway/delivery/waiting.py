@@ -32,11 +32,8 @@ class Waiting:
         """How often the store was changed by somebody else: what was read before such a change is worth nothing after it."""
         self.next_due: float | None = None
         """When the store will next have a due delivery that it does not have now, as far as is known; Unix seconds."""
-        self._ready: deque[Owed] = deque()
-
-    def __len__(self) -> int:
-        """The number of deliveries in memory."""
-        return len(self._ready)
+        self.ready: deque[Owed] = deque()
+        """The deliveries in memory, oldest first. The memory of one that is taken out stays taken until its attempt has ended."""
 
     def add(self, owed: Owed, *, in_order: bool) -> None:
         """Put a fresh delivery into memory, or leave it in the store for a claim.
@@ -44,15 +41,11 @@ class Waiting:
         Args:
             in_order: deliveries go in the order of their service requests, which only the store knows.
         """
-        if in_order or len(self._ready) >= _MOST_READY or not self.memory.has_room_for(owed.size, _MOST_HELD):
+        if in_order or len(self.ready) >= _MOST_READY or not self.memory.has_room_for(owed.size, _MOST_HELD):
             self.backlog = True
         else:
-            self._ready.append(owed)
+            self.ready.append(owed)
             self.memory.take(owed.size)
-
-    def pop(self) -> Owed:
-        """Take out the oldest delivery. Its memory stays taken until the caller gives it back."""
-        return self._ready.popleft()
 
     def expect(self, due: float) -> None:
         """Note that a delivery in the store comes due at an instant."""
@@ -60,8 +53,8 @@ class Waiting:
 
     def forget(self) -> None:
         """Drop the deliveries in memory: the store has them too, and gives them back in their order."""
-        self.memory.give(sum(owed.size for owed in self._ready))
-        self._ready.clear()
+        self.memory.give(sum(owed.size for owed in self.ready))
+        self.ready.clear()
         self.backlog = True
 
     def changed(self) -> None:
@@ -86,10 +79,10 @@ class Waiting:
         self.seen_to = max(self.seen_to, claimed.seen_to)
         if changes != self.changes:
             return
-        offered = [] if claimed.more else [owed for owed in self._ready if owed.seq > claimed.seen_to]
-        self.memory.give(sum(owed.size for owed in self._ready))
-        self._ready = deque([*claimed.owed, *offered])
-        self.memory.take(sum(owed.size for owed in self._ready))
+        offered = [] if claimed.more else [owed for owed in self.ready if owed.seq > claimed.seen_to]
+        self.memory.give(sum(owed.size for owed in self.ready))
+        self.ready = deque([*claimed.owed, *offered])
+        self.memory.take(sum(owed.size for owed in self.ready))
         self.backlog = self.backlog or claimed.more
         if claimed.next_due is not None:
             self.expect(claimed.next_due)
