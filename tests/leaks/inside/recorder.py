@@ -80,9 +80,7 @@ def _on_audit(event: str, args: tuple[Any, ...]) -> None:
     elif event in ("os.rename", "os.link") and (_by_the_gateway() or ("input", _absolute(args[0])) in _noted):
         _opened(args[1])  # as an editor replaces a file
     elif event == "sqlite3.connect":
-        note(
-            "written", _database(args[0]), b""
-        )  # SQLite opens it without a word; and it is the gateway's file
+        note("written", _database(args[0]), b"")  # SQLite opens it without a word; and it is the gateway's file
 
 
 def _opened(path: object) -> None:
