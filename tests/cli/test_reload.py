@@ -144,7 +144,7 @@ def test_a_file_that_the_gateway_does_not_read_is_refused(bench: Bench) -> None:
     other.write_text((bench.running.folder / "gateway.toml").read_text() + "# another file\n")
     for options in ([], ["--diff"]):
         result = command("reload", "--config", other, *options, cwd=bench.running.folder)
-        assert result.status == 78 and f"that is {bench.running.folder}/gateway.toml" in result.err
+        assert result.status == 78 and f"which is {bench.running.folder}/gateway.toml" in result.err
     link = bench.running.folder / "link.toml"
     link.symlink_to("gateway.toml")
     assert command("reload", "--config", link, cwd=bench.running.folder).status == 0
