@@ -19,7 +19,7 @@ from gateway.host.signals import signals_call
 from gateway.host.systemd import Systemd
 from gateway.maintenance.audit_catchup import catch_up
 from gateway.observability.logs import Log
-from gateway.store.base import Store
+from gateway.store.opening import Store
 from gateway.web.server.drain_times import OPERATORS, SENDERS
 
 _START_SECONDS = 30.0

@@ -55,8 +55,7 @@ from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
-from gateway.store.base import Store
-from gateway.store.opening import open_store, refused_store
+from gateway.store.opening import Store, open_store, refused_store
 from gateway.web.admin.guard import AdminGuard
 from gateway.web.admin.listener import Admin
 from gateway.web.server.listeners import Listeners

@@ -15,7 +15,7 @@ from gateway.core.records import Counts
 from gateway.core.routing import Decision, Router
 from gateway.core.selection import Selection, Target
 from gateway.delivery.lane import Lane
-from gateway.store.base import Browsing
+from gateway.store.people import Browsing
 
 _MOST_SHOWN = 100
 _MOST_SHOWN_CHARACTERS = 8 * 1024 * 1024

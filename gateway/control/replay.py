@@ -19,7 +19,7 @@ from gateway.core.values import claim_of
 from gateway.delivery.lane import Lane
 from gateway.host.clock import Clock
 from gateway.observability.audit import AuditLog
-from gateway.store.base import Acting
+from gateway.store.people import Acting
 
 _SLICE = 200
 """Deliveries changed in one transaction: ingest does not notice."""

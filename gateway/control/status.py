@@ -24,7 +24,7 @@ from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
-from gateway.store.base import Surveying
+from gateway.store.people import Surveying
 
 
 class ShownCertificate(Protocol):

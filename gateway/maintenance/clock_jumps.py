@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from gateway.delivery.lane import Lane
 from gateway.host.clock import Clock
 from gateway.observability.logs import Log
-from gateway.store.base import Aging
+from gateway.store.base import Maintaining
 
 _DRIFT = 1.0
 """Seconds by which the wall clock may leave the monotonic clock between two looks."""
@@ -64,7 +64,7 @@ class LaneClock(Clock):
 class ClockJumps:
     """Tells the store, the clock of the lanes and the lanes of every jump."""
 
-    def __init__(self, *, store: Aging, lanes: Mapping[str, Lane], lane_clock: LaneClock, clock: Clock, log: Log) -> None:
+    def __init__(self, *, store: Maintaining, lanes: Mapping[str, Lane], lane_clock: LaneClock, clock: Clock, log: Log) -> None:
         self._store = store
         self._lanes = lanes
         self._lane_clock = lane_clock

@@ -14,7 +14,7 @@ from gateway.delivery.lane import Lane
 from gateway.host.clock import Clock
 from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
-from gateway.store.base import Aging
+from gateway.store.base import Maintaining
 
 _OVERDUE = 5.0
 """Seconds that a delivery may be due while its lane is free; also the seconds between two looks for such deliveries."""
@@ -27,7 +27,7 @@ COUNTED_AT_ONCE = 10_000
 
 
 class Invariants:
-    def __init__(self, *, store: Aging, lanes: Mapping[str, Lane], metrics: Metrics, clock: Clock, log: Log) -> None:
+    def __init__(self, *, store: Maintaining, lanes: Mapping[str, Lane], metrics: Metrics, clock: Clock, log: Log) -> None:
         """`clock` is the one by which the lanes plan deliveries."""
         self._store = store
         self._lanes = lanes

@@ -12,7 +12,7 @@ from gateway.maintenance.clock_jumps import ClockJumps
 from gateway.maintenance.invariants import Invariants
 from gateway.observability.logs import Log
 from gateway.observability.throughput import Throughput
-from gateway.store.base import Aging
+from gateway.store.base import Maintaining
 
 _TICK = 1.0
 """Seconds between two steps while nothing is being purged."""
@@ -33,7 +33,7 @@ class Janitor:
     def __init__(
         self,
         *,
-        store: Aging,
+        store: Maintaining,
         clock_jumps: ClockJumps,
         invariants: Invariants,
         rejections: Rejections,

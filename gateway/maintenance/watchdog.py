@@ -30,7 +30,7 @@ from gateway.host.systemd import Systemd
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
-from gateway.store.base import Aging
+from gateway.store.base import Maintaining
 
 STUCK = 60.0
 """Seconds. A disk under heavy load can hold one fsync for half of it."""
@@ -53,7 +53,7 @@ class Watchdog:
     def __init__(
         self,
         *,
-        store: Aging,
+        store: Maintaining,
         audit: AuditLog,
         lanes: Mapping[str, Lane],
         systemd: Systemd,

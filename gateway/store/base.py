@@ -3,6 +3,8 @@
 Each verb is one commit, or one short read. Instants are Unix seconds, UTC, by the wall clock of the call. A page is a tuple: the
 rows, and where the next page begins (None after the last page). A verb that reads or writes raises StoreError while the database
 does not answer, and StoreFailed or StoreCorrupt when it can no longer be trusted.
+
+`people` has the verbs for people, `refused` those for refused requests, and `opening` opens a whole store.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Final, Protocol, TypeVar
 from gateway.core import documents
 from gateway.core.conversation import Conversation
 from gateway.core.records import Claimed, Counts, NewMessage, Owed, Settlement, SinkState, Step, Stored
-from gateway.core.selection import DeliveryState, Selection, Target
+from gateway.core.selection import Target
 
 _Result = TypeVar("_Result")
 
@@ -57,7 +59,7 @@ class Accepting(Protocol):
 
 
 class Delivering(Trouble, Protocol):
-    """Claim and settle: what a lane needs."""
+    """Claimed and settle: what a lane needs."""
 
     async def claim(
         self,
@@ -158,7 +160,7 @@ class Naming(Protocol):
         """Read the seq of about the first message received since an instant."""
 
 
-class Aging(Trouble, Counting, Protocol):
+class Maintaining(Trouble, Counting, Protocol):
     """Do what the passing of time makes necessary: what the maintenance needs."""
 
     @property
@@ -222,100 +224,6 @@ class CatchingUp(Naming, Protocol):
         """Turn an instant as the store keeps it for deliveries (`Step.due_ms`) into one of the wall clock."""
 
 
-class Browsing(Counting, Naming, Protocol):
-    """Answer questions of people: pages of bounded cost, on a connection that no lane waits for."""
-
-    async def messages(
-        self, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int
-    ) -> tuple[list[documents.MessageSummary], int | None]:
-        """Read a page of messages in the order of acceptance, without their bodies. `seqs` limits it to some messages.
-
-        A page looks at a bounded number of rows: it may be short, or empty, before the last one.
-        """
-
-    async def deliveries(
-        self, selection: Selection, seqs: Sequence[int] | None, after: Target, limit: int
-    ) -> tuple[list[documents.DeliverySummary], Target | None]:
-        """Read a page of deliveries by message, then sink; bounded as for `messages`."""
-
-    async def story(self, seq: int) -> documents.Story | None:
-        """Read all that is known of one message, with the last attempts at each delivery; None if it was purged."""
-
-    async def attempts(self, seq: int, sink: str, after: int, limit: int) -> tuple[list[documents.AttemptFacts], int | None]:
-        """Read a page of the attempts at one delivery, oldest first; `after` is the number of an attempt, 0 begins."""
-
-    async def received_since(self, instant: float, after: int, limit: int, most_bytes: int) -> documents.RoutingPage:
-        """Read a page of the messages after a seq that could be decoded, with their bodies.
-
-        It ends at `limit` messages, or with the message that makes the bodies larger than `most_bytes`.
-        """
-
-
-class Acting(Counting, Naming, Protocol):
-    """Change deliveries at a person's word: what replay and discard need."""
-
-    async def chosen(
-        self, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int
-    ) -> tuple[list[documents.Chosen], int | None]:
-        """Read a slice of the messages that a selection names."""
-
-    async def targets(
-        self, selection: Selection, seqs: Sequence[int] | None, after: Target, limit: int, states: Sequence[DeliveryState]
-    ) -> tuple[list[Target], Target | None]:
-        """Read a slice of the deliveries that a selection names, only those in one of `states` if it names no state."""
-
-    async def body(self, seq: int) -> bytes | None:
-        """Read the body of one message; None if it was purged. Ask for one at a time: each may be as large as `max_body`."""
-
-    async def states(self, targets: Sequence[Target]) -> list[DeliveryState | None]:
-        """Read the state of each delivery; None where there is no such delivery yet."""
-
-    async def owed(self, seqs: Sequence[int], sink: str | None) -> list[Target]:
-        """Read every delivery of some messages, or only those to one sink."""
-
-    async def reopen(
-        self,
-        targets: Sequence[Target],
-        states: Sequence[DeliveryState],
-        *,
-        add: bool,
-        now: float,
-        actor: str,
-        told: Callable[[list[Target]], None] | None = None,
-    ) -> list[Target]:
-        """Queue deliveries again that are in one of `states`, with a fresh budget; return the changed ones.
-
-        The steps for the audit log go into the same commit.
-
-        Args:
-            add: also make the deliveries that do not exist yet, one per message and sink.
-            told: called with the result right after the commit, before any task runs that the commit wakes.
-        """
-
-    async def discard(
-        self,
-        targets: Sequence[Target],
-        *,
-        now: float,
-        actor: str,
-        told: Callable[[list[Target]], None] | None = None,
-    ) -> list[Target]:
-        """End deliveries that are queued or dead; return the changed ones. As for `reopen`."""
-
-
-class Surveying(Trouble, Protocol):
-    """Read what a scrape and `gateway status` show."""
-
-    async def overview(self) -> documents.Overview:
-        """Read the numbers of all sinks in one snapshot."""
-
-    async def last_failures(self, sinks: Sequence[str]) -> dict[str, documents.LastFailure]:
-        """Read the last failed attempt at each of these sinks, where there is one."""
-
-    def sizes(self) -> documents.FileSizes:
-        """Look at the sizes of the files; a file that is not there counts 0."""
-
-
 class LongRead(Protocol[_Result]):
     """Work that reads the whole database for minutes, in a thread of its own. It has begun; its owner calls `end`."""
 
@@ -347,7 +255,7 @@ class Copying(Protocol):
         """Begin to check every page, each index against its table, what refers to what, and the counters."""
 
 
-class Living(Protocol):
+class Lifecycle(Protocol):
     """Begin and end the life of a store: what the composition of the gateway needs."""
 
     @property
@@ -383,10 +291,6 @@ class Living(Protocol):
 
 class LaneStore(Accepting, Delivering, Sinks, KeptConversations, Protocol):
     """The verbs that the lanes share: deliveries, the sinks, and the conversations of sinks."""
-
-
-class Store(LaneStore, Aging, CatchingUp, Browsing, Acting, Surveying, Copying, Living, Protocol):
-    """A whole store."""
 
 
 class Marks(Protocol):

@@ -8,15 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
 from gateway.core.documents import Health
 from gateway.host.clock import Clock
-from gateway.store.base import Copying, LongRead, Marks, Store
+from gateway.store.base import CatchingUp, Copying, LaneStore, Lifecycle, LongRead, Maintaining, Marks
+from gateway.store.people import Acting, Browsing, Surveying
 from gateway.store.refused import RefusedStore
 from gateway.store.sqlite import at_rest
 from gateway.store.sqlite.migrations import Upgrade
 from gateway.store.sqlite.refused_store import SqliteRefusedStore
 from gateway.store.sqlite.store import SqliteStore
+
+
+class Store(LaneStore, Maintaining, CatchingUp, Browsing, Acting, Surveying, Copying, Lifecycle, Protocol):
+    """A whole store."""
 
 
 async def open_store(

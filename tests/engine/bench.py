@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,6 +28,7 @@ from gateway.observability.metrics import Metrics
 from gateway.store.base import MOST_CLAIMED_BYTES
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import FakeClock, FakeSink, own_events_for
+from tests.store.kit import limit_pages, rows
 from tests.support.maintenance import maintenance_of
 from tests.support.waiting import until
 
@@ -223,19 +223,11 @@ class Bench:
             await asyncio.gather(task, return_exceptions=True)
 
     async def rows(self, columns: str = "state, attempts, retries, reason") -> list[tuple[Any, ...]]:
-        return await self.store.read(
-            lambda reader: reader.execute(f"SELECT {columns} FROM deliveries ORDER BY message").fetchall()
-        )
+        return await asyncio.to_thread(rows, self.store.path, f"SELECT {columns} FROM deliveries ORDER BY message")
 
     async def limit_pages(self, most: int) -> int:
         """Bound the database to so many pages, or to its present size if that is larger; return the bound before."""
-
-        def work(link: sqlite3.Connection, _: object) -> int:
-            (before,) = link.execute("PRAGMA max_page_count").fetchone()
-            link.execute(f"PRAGMA max_page_count = {most}")
-            return int(before)
-
-        return await self.store.change(work)
+        return await limit_pages(self.store, most)
 
     async def queued(self) -> int:
         return [state for (state,) in await self.rows("state")].count("queued")

@@ -27,6 +27,7 @@ from gateway.observability.throughput import Throughput
 from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import FakeClock
+from tests.store.kit import rows
 from tests.support.maintenance import maintenance_of
 
 _T = TypeVar("_T")
@@ -85,8 +86,7 @@ class JanitorBench(NamedTuple):
         return added
 
     async def left(self) -> set[str]:
-        rows = await self.store.read(lambda reader: reader.execute("SELECT id FROM messages").fetchall())
-        return {row[0] for row in rows}
+        return {message_id for (message_id,) in rows(self.store.path, "SELECT id FROM messages")}
 
     async def walk(self) -> list[float]:
         """Step until the walk over the old messages is complete, and return the pauses between the steps."""

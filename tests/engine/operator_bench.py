@@ -26,6 +26,7 @@ from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import FakeClock, FakeSink, own_events_for
+from tests.store.kit import rows
 
 BAD = Reject(Reason.HTTP_STATUS, "HTTP 410", 410)
 
@@ -90,9 +91,8 @@ class OperatorBench:
         return kept
 
     async def states(self) -> list[tuple[Any, ...]]:
-        return await self.store.read(
-            lambda reader: reader.execute("SELECT message, sink, state FROM deliveries ORDER BY message, sink").fetchall()
-        )
+        query = "SELECT message, sink, state FROM deliveries ORDER BY message, sink"
+        return await asyncio.to_thread(rows, self.store.path, query)
 
     async def replay(self, act: Act) -> int:
         """All slices; how many were changed."""

@@ -23,14 +23,13 @@ from gateway.maintenance.audit_catchup import catch_up
 from gateway.maintenance.clock_jumps import LaneClock
 from gateway.observability.audit import AuditLog
 from gateway.store.conversations import SinkConversations
-from gateway.store.sqlite import operations
 from gateway.store.sqlite.batch import Batch
 from gateway.store.sqlite.counting import Changes
 from tests.benchmarks.holds import START_MS, build
 from tests.engine.bench import Bench, TroubledStore, working
 from tests.engine.lanes_bench import LanesBench
 from tests.fakes import FakeClock
-from tests.store.kit import new, one, settlement
+from tests.store.kit import new, one, run_sql, settlement
 from tests.support.maintenance import maintenance_of
 
 WAITING = 10_000
@@ -183,7 +182,7 @@ async def test_no_operation_holds_the_writer_for_long_whatever_waits(crowd: Crow
     accepted = await asyncio.gather(*map(store.accept, fresh))
     done = [settlement(stored.seq, Delivered(), sink=sink) for stored in accepted for sink in SINKS]  # type: ignore[union-attr]
     assert all(await asyncio.gather(*map(store.settle, done)))
-    await store.change(spoil)
+    await run_sql(store, f"UPDATE counters SET delivered = delivered + 1 WHERE sink = '{SINKS[0]}'")
     clock.advance(3700.0)
     while not await crowd.maintenance.invariants.check_counters():
         pass
@@ -191,10 +190,10 @@ async def test_no_operation_holds_the_writer_for_long_whatever_waits(crowd: Crow
     while one(path, "SELECT count(*) FROM messages WHERE seq <= ?", OTHERS):
         await crowd.maintenance.janitor.step()
     await crowd.all_lanes.directory[SINKS[0]].pause("ann")
-    await store.change(operations.touch)
+    await store.try_disk()
     await SinkConversations(store, SINKS[0], clock).keep("#c", "sr", Conversation("C1", "1.0", clock.now()))
     await catch_up(store, crowd.bench.audit, crowd.bench.audit.path, unclean=False)
-    del holds.rows[spoil.__qualname__]
+    del holds.rows["run_sql.<locals>.work"]
     assert holds.rows.keys() == ROWS.keys() - IDLE
     assert {name: most for name, rows in holds.rows.items() if (most := max(rows)) > ROWS[name]} == {}
     assert {name: most for name, steps in holds.steps.items() if (most := max(steps)) > STEPS} == {}
@@ -205,10 +204,6 @@ def test_every_operation_of_the_writer_is_in_the_list() -> None:
     root = Path(gateway.__file__).parent
     found = {name for file in root.rglob("*.py") for name in _operations(ast.parse(file.read_text(encoding="utf-8")), "")}
     assert found - {"GroupCommit.change.<locals>.work"} == ROWS.keys() - {"accept", "settle"}
-
-
-def spoil(connection: sqlite3.Connection, changes: Changes) -> None:
-    connection.execute("UPDATE counters SET delivered = delivered + 1 WHERE sink = ?", (SINKS[0],))
 
 
 def _operations(node: ast.AST, within: str) -> Iterator[str]:

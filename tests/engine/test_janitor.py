@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -22,10 +21,9 @@ from gateway.delivery.lane import Lane
 from gateway.delivery.world import LaneSettings, LaneWorld
 from gateway.ingest.rejections import MOST_NAMED, WINDOW
 from gateway.maintenance import invariants
-from gateway.store.sqlite import operations
-from gateway.store.sqlite.counting import Changes
 from tests.engine.janitor_bench import RETENTION, JanitorBench, alarms, an_hour, janitor_at_work, violations
 from tests.fakes import FakeClock, FakeSink, own_events_for
+from tests.store.kit import rows, run_sql
 from tests.support.waiting import PATIENCE, until
 
 
@@ -175,7 +173,7 @@ async def test_what_belongs_to_a_message_goes_with_it_and_the_counters_follow(be
     bench.clock.advance(RETENTION + 60)
     await bench.walk()
     both = "SELECT (SELECT count(*) FROM deliveries), (SELECT count(*) FROM attempts)"
-    assert await bench.store.read(lambda reader: reader.execute(both).fetchone()) == (2, 2)
+    assert rows(bench.store.path, both) == [(2, 2)]
     counts = (await bench.store.counts())["erp"]
     assert (counts.queued, counts.delivered, counts.dead) == (0, 0, 2)
 
@@ -302,10 +300,7 @@ async def test_what_is_not_due_yet_is_no_violation(bench: JanitorBench, lane: La
 
 
 async def set_counter(bench: JanitorBench, column: str, by: int) -> None:
-    def work(connection: sqlite3.Connection, changes: Changes) -> None:
-        connection.execute(f"UPDATE counters SET {column} = {column} + ? WHERE sink = 'erp'", (by,))
-
-    await bench.store.change(work)
+    await run_sql(bench.store, f"UPDATE counters SET {column} = {column} + {by} WHERE sink = 'erp'")
 
 
 @pytest.mark.parametrize("column", ["queued", "delivered", "dead", "discarded"])
@@ -314,7 +309,7 @@ async def test_a_counter_that_is_off_by_one_is_an_error_line_and_a_number(bench:
     for state in ("queued", "delivered", "dead"):
         await bench.add(state, number=3)
     discarded = [Target(seq, "erp") for seq in (1, 4)]  # one that was queued, one that was delivered: that one stays
-    await bench.store.change(lambda link, changes: operations.discard(link, discarded, bench.clock.now(), changes))
+    await bench.store.discard(discarded, now=bench.clock.now(), actor="ann")
     await an_hour(bench)
     assert alarms(bench, "invariant.counters") == [] and violations(bench, "counters") == 0.0
     await set_counter(bench, column, by)
@@ -349,7 +344,7 @@ async def test_a_replay_of_what_was_delivered_in_the_middle_of_a_count_is_no_ala
     bench.clock.advance(3600.0)
     assert not await bench.invariants.check_counters()
     again = [Target(1, "erp"), Target(2, "erp")]
-    await bench.store.change(lambda link, changes: operations.reopen(link, again, ["delivered"], bench.clock.now(), changes))
+    await bench.store.reopen(again, ["delivered"], add=False, now=bench.clock.now(), actor="ann")
     for _ in range(20):
         await bench.invariants.check_counters()
     assert alarms(bench, "invariant.counters") == []
@@ -373,13 +368,13 @@ async def test_gaps_that_a_purge_left_are_not_walked_through(bench: JanitorBench
     await bench.add("dead")
     await bench.add("delivered")
 
-    def far(connection: sqlite3.Connection, changes: Changes) -> None:
-        connection.execute("PRAGMA defer_foreign_keys = ON")
-        connection.execute("UPDATE messages SET seq = 900000000 WHERE seq = 2")
-        connection.execute("UPDATE deliveries SET message = 900000000 WHERE message = 2")
-        connection.execute("UPDATE attempts SET message = 900000000 WHERE message = 2")
-
-    await bench.store.change(far)
+    await run_sql(
+        bench.store,
+        "PRAGMA defer_foreign_keys = ON",
+        "UPDATE messages SET seq = 900000000 WHERE seq = 2",
+        "UPDATE deliveries SET message = 900000000 WHERE message = 2",
+        "UPDATE attempts SET message = 900000000 WHERE message = 2",
+    )
     bench.clock.advance(3600.0)
     pages = 1
     while not await bench.invariants.check_counters():

@@ -17,6 +17,7 @@ from gateway.observability.metrics import Metrics
 from gateway.sinks.base import Outgoing
 from tests.engine.bench import Bench
 from tests.fakes import FakeClock
+from tests.store.kit import run_sql
 from tests.support.locked_database import locked
 
 
@@ -59,7 +60,7 @@ async def test_a_bug_in_the_rules_is_told_once_in_a_while_and_loses_nothing(benc
 
 async def test_a_database_that_refuses_for_long_is_told_at_its_beginning_and_at_its_end(bench: Bench, clock: FakeClock) -> None:
     janitor = bench.janitor()
-    await bench.store.change(lambda link, _: link.execute("PRAGMA busy_timeout = 0"))
+    await run_sql(bench.store, "PRAGMA busy_timeout = 0")
     with locked(bench.store.path):
         for _ in range(200):
             clock.advance(1.0)

@@ -25,6 +25,7 @@ from gateway.store.base import Told
 from gateway.store.sqlite.store import SqliteStore
 from tests.engine.bench import working
 from tests.fakes import START, FakeClock, own_events_for
+from tests.store.kit import rows
 
 _ROUTES = [Route(name="told", sinks=("mail", "chat"), sources=("gateway",))]
 
@@ -55,7 +56,7 @@ class _Bench:
 
     async def told(self) -> list[dict[str, Any]]:
         """The bodies of the notices that were stored."""
-        kept = await self.store.read(lambda reader: reader.execute("SELECT body, source FROM messages ORDER BY seq").fetchall())
+        kept = rows(self.store.path, "SELECT body, source FROM messages ORDER BY seq")
         assert all(source == "gateway" for _, source in kept)
         return [json.loads(body) for body, _ in kept]
 

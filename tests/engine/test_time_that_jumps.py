@@ -16,17 +16,18 @@ from gateway.core.outcome import Delivered
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.maintenance.clock_jumps import LaneClock
-from gateway.store.sqlite import sink_rows
 from gateway.store.sqlite.store import SqliteStore
-from gateway.store.sqlite.timeline import read_timeline
 from tests.engine.aging_bench import LONGEST, AgingBench, aging
 from tests.engine.bench import DAY, FAILS, HOUR
 from tests.fakes import START, FakeClock
+from tests.store.kit import one, rows
 from tests.support.configurations import http_sink, route
 from tests.support.gateway_process import Running
 from tests.support.receivers import Receiver
 from tests.support.waiting import PATIENCE, until
 from tests.support.webhooks import event
+
+KEPT_TIME = "SELECT jumped_ms, seen_ms FROM timeline"
 
 
 @pytest.fixture
@@ -116,10 +117,10 @@ async def test_a_jump_that_a_full_disk_hindered_from_being_put_right_is_put_righ
         clock.advance(1.0)
     before = await bench.rows("due_ms")
     assert bench.said("clock.jumped") == 1
-    assert await bench.store.read(read_timeline) == (0, START)
+    assert rows(bench.store.path, KEPT_TIME) == [(0, round(START * 1000))]
     bench.store.full = False
     await bench.keeper.step()
-    assert await bench.store.read(read_timeline) == (round(-DAY * 1000), clock.now())
+    assert rows(bench.store.path, KEPT_TIME) == [(round(-DAY * 1000), round(clock.now() * 1000))]
     assert bench.said("clock.jumped") == 1 and before == await bench.rows("due_ms")
     await bench.pass_time(1.1 * HOUR + 20)
     assert await bench.states() == ["delivered"] * 2
@@ -146,7 +147,7 @@ async def test_while_a_jump_ahead_cannot_be_put_right_nothing_is_given_up_and_th
         await bench.keeper.step()
         clock.advance(1.0)
     assert await bench.rows("state, since_ms") == [("queued", since)]
-    assert (await bench.store.read(read_timeline))[0] == round(DAY * 1000)
+    assert one(bench.store.path, "SELECT jumped_ms FROM timeline") == round(DAY * 1000)
 
 
 # --- what is old
@@ -202,8 +203,7 @@ async def test_the_time_of_a_sink_that_is_away_stands_still_until_its_name_is_ba
 
 async def note(store: SqliteStore, present: tuple[str, ...], clock: FakeClock) -> None:
     """Note which sinks are present, as a start does."""
-    now = store.timeline.stored(clock.now())
-    await store.change(lambda link, changes: sink_rows.note_absences(link, changes, present=present, now=now))
+    await store.sync_sinks(present, (), clock.now())
 
 
 # --- the clock itself

@@ -19,7 +19,7 @@ from gateway.ingest.disk_space import Space
 from gateway.observability.metrics import Metrics
 from gateway.store.base import RESERVE
 from gateway.store.sqlite.backup import unfinished
-from gateway.store.sqlite.long_read import Aside
+from gateway.store.sqlite.long_read import LongReadThread
 from gateway.store.sqlite.store import SqliteStore
 from tests.store.kit import fill, serving
 from tests.support.waiting import until
@@ -127,7 +127,7 @@ async def test_a_cancelled_backup_has_ended_before_the_cancellation_goes_on(benc
 async def test_a_disk_that_hangs_holds_up_nobody_else(tmp_path: Path) -> None:
     await fill(tmp_path / "gateway.db", 1)
     back = threading.Event()
-    hanging = Aside(tmp_path / "gateway.db", lambda connection: back.wait(60))
+    hanging = LongReadThread(tmp_path / "gateway.db", lambda connection: back.wait(60))
     loop = asyncio.get_running_loop()
     begun = loop.time()
     await hanging.end()

@@ -25,6 +25,7 @@ from gateway.host.systemd import Systemd
 from gateway.maintenance.watchdog import STUCK, Watchdog
 from gateway.sinks.base import Outgoing
 from tests.engine.bench import FAILS, Bench, spin
+from tests.store.kit import run_sql
 from tests.support.locked_database import locked
 from tests.support.pipes import full_fifo, read_lines
 from tests.support.service_manager import NotifySocket
@@ -284,7 +285,7 @@ async def test_a_sink_or_a_disk_in_trouble_is_no_reason_for_a_restart(
 
 async def test_a_database_that_somebody_else_has_locked_is_no_reason_for_a_restart(watched: Watched) -> None:
     store = watched.bench.store
-    await store.change(lambda link, _: link.execute("PRAGMA busy_timeout = 50"))
+    await run_sql(store, "PRAGMA busy_timeout = 50")
     async with watched.running():
         with locked(store.path):
             for _ in range(10):

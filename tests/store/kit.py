@@ -1,4 +1,4 @@
-"""What the tests of the store share: messages to accept, a store that runs, and eyes of their own on the file."""
+"""Helpers of the store's tests: messages to accept, a store that runs, and readers of its file that are not the store's own."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def new(
     status: MessageStatus = "accepted",
     content_type: str | None = "application/json",
 ) -> NewMessage:
-    """A message with an id of its own, received `at` (Unix seconds) and owed to `sinks` at once, or when `due`."""
+    """Return a message with an id of its own, received `at` (Unix seconds) and owed to `sinks` at once, or when `due`."""
     message = Message(
         id=f"{os.getpid():016x}{next(_numbers):016x}",  # a database may have messages of another process, too
         source=source,
@@ -73,13 +73,13 @@ def settlement(
     at: float = START,
     policy: RetryPolicy = POLICY,
 ) -> Settlement:
-    """What a lane would hand back for an attempt made `at` and answered with `outcome`."""
+    """Return the settlement of an attempt made `at` and answered with `outcome`, as a lane builds it."""
     transition = decide(outcome, retries=retries, since=START, now=at, jitter=0.0, policy=policy)
     return Settlement(seq, sink, transition, at, Attempt(number=number, started_at=at, duration_ms=7, outcome=outcome))
 
 
 def store_threads() -> list[threading.Thread]:
-    """The threads of open connections."""
+    """Return the threads of open connections."""
     return [thread for thread in threading.enumerate() if "_connection_worker_thread" in thread.name]
 
 
@@ -108,7 +108,7 @@ def raising(error: Exception) -> Trap:
 
 
 def sqlite_error(code: int) -> sqlite3.OperationalError:
-    """What the sqlite3 module raises for a result code of SQLite."""
+    """Return the error that the sqlite3 module raises for a result code of SQLite."""
     error = sqlite3.OperationalError("as SQLite words it")
     error.sqlite_errorcode = code
     return error
@@ -116,7 +116,7 @@ def sqlite_error(code: int) -> sqlite3.OperationalError:
 
 @asynccontextmanager
 async def serving(path: Path, retention: float = RETENTION) -> AsyncIterator[SqliteStore]:
-    """A store with its writer running; at the end everything is committed and closed."""
+    """Run a store with its writer; at the end everything is committed and closed."""
     store = await SqliteStore.open(path, retention)
     running = asyncio.create_task(store.run(), name="store")
     try:
@@ -130,7 +130,7 @@ async def serving(path: Path, retention: float = RETENTION) -> AsyncIterator[Sql
 
 
 async def accepted(store: SqliteStore, message: NewMessage) -> int:
-    """The seq of a message that has to be new."""
+    """Accept a message that has to be new, and return its seq."""
     answer = await store.accept(message)
     assert isinstance(answer, Accepted), f"{answer} for a message that is new"
     return answer.seq
@@ -143,14 +143,14 @@ async def duplicate(store: SqliteStore, message: NewMessage) -> Duplicate:
 
 
 async def refusal(path: Path, kind: type[_Error]) -> _Error:
-    """The error with which this database is refused. One that opens all the same is closed again, and the test fails."""
+    """Return the error with which a database is refused. If it opens all the same, it is closed again, and the test fails."""
     with pytest.raises(kind) as refused:
         await (await SqliteStore.open(path, RETENTION)).close(clean=False)
     return refused.value
 
 
 async def opened_and_closed(path: Path, *, clean: bool = True) -> bool:
-    """Whether the end before was unclean."""
+    """Open and close a database. Returns True if the end before was unclean."""
     store = await SqliteStore.open(path, RETENTION)
     await store.close(clean=clean)
     return store.after_unclean_end
@@ -163,7 +163,7 @@ def set_version(path: Path, version: int) -> None:
 
 @contextmanager
 def looking(path: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection that is nobody's but the test's."""
+    """Open a read-only connection for the test alone."""
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         yield connection
 
@@ -174,13 +174,13 @@ def rows(path: Path, query: str, *parameters: object) -> list[tuple[Any, ...]]:
 
 
 def one(path: Path, query: str, *parameters: object) -> Any:
-    """The single value that a query answers."""
+    """Return the single value that a query answers."""
     ((value,),) = rows(path, query, *parameters)
     return value
 
 
 def counted(path: Path) -> dict[str, Counts]:
-    """By sink, counted over the deliveries themselves: what the counters have to say."""
+    """Count the deliveries by sink and state: the numbers that the counters have to show."""
     numbers: dict[str, dict[str, int]] = {}
     for sink, state, number in rows(path, "SELECT sink, state, count(*) FROM deliveries GROUP BY sink, state"):
         numbers.setdefault(sink, dict.fromkeys(STATES, 0))[state] = number
@@ -193,10 +193,31 @@ async def assert_counters_right(store: SqliteStore) -> None:
     assert counters == counted(store.path)
 
 
-def crash_copy(path: Path, folder: Path) -> Path:
-    """The files as a crash at this instant would leave them, in another folder.
+async def run_sql(store: SqliteStore, *statements: str) -> None:
+    """Run statements in the next commit, past every verb: to spoil a row, or to set a pragma of the writer."""
 
-    By another process: closing a file of an open database would drop SQLite's POSIX locks in this one.
+    def work(connection: sqlite3.Connection, changes: object) -> None:
+        for statement in statements:
+            connection.execute(statement)
+
+    await store.change(work)
+
+
+async def limit_pages(store: SqliteStore, most: int) -> int:
+    """Let the database grow to so many pages, or no further if it has more. Returns the limit before."""
+
+    def work(connection: sqlite3.Connection, changes: object) -> int:
+        (before,) = connection.execute("PRAGMA max_page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {most}")
+        return int(before)
+
+    return await store.change(work)
+
+
+def crash_copy(path: Path, folder: Path) -> Path:
+    """Copy the files as a crash at this instant would leave them into another folder.
+
+    Another process copies them: closing a file of an open database would drop SQLite's POSIX locks in this process.
     """
     folder.mkdir()
     names = [name for suffix in ("", "-wal", ".lock") if (name := Path(f"{path}{suffix}")).exists()]
@@ -205,14 +226,14 @@ def crash_copy(path: Path, folder: Path) -> Path:
 
 
 def files(path: Path) -> dict[str, bytes]:
-    """The bytes of the database and of its write-ahead log, where that holds any. Only while SQLite has neither open."""
+    """Read the bytes of the database and of its write-ahead log, if it has any; only while SQLite has neither open."""
     contents = {name.name: name.read_bytes() for suffix in ("", "-wal") if (name := Path(f"{path}{suffix}")).exists()}
     return {name: content for name, content in contents.items() if content}
 
 
 @contextmanager
 def process(script: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """Another Python process with this gateway on its path; killed at the end if it still lives."""
+    """Run another Python process with this gateway on its path; kill it at the end if it still lives."""
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", script, *map(str, arguments)],
         cwd=Path(gateway.__file__).parents[1],
@@ -227,7 +248,7 @@ def process(script: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def line(child: subprocess.Popen[str]) -> str:
-    """The next line that a process prints; empty where it has ended."""
+    """Return the next line that a process prints; empty if it has ended."""
     assert child.stdout is not None
     return child.stdout.readline().rstrip("\n")
 
@@ -239,7 +260,7 @@ def go_on(child: subprocess.Popen[str]) -> None:
 
 
 async def fill(path: Path, number: int, *, body: bytes = b"{}", sinks: tuple[str, ...] = ("erp",)) -> None:
-    """A database of `number` messages with queued deliveries, due one millisecond after the other, and a row of the rest."""
+    """Make a database of `number` messages with queued deliveries, due one millisecond apart, and of one row of the rest."""
     store = await SqliteStore.open(path, RETENTION)
     await store.close()
     now = round(START * 1000)

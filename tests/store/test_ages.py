@@ -1,4 +1,4 @@
-"""Which deliveries are old enough to be given up, and how old the oldest is: the same as a look at every row would tell."""
+"""The ages of deliveries: those old enough to be given up, and the oldest one, as a look at every row would find them."""
 
 from __future__ import annotations
 

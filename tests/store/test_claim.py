@@ -1,4 +1,4 @@
-"""Claiming: oldest due first, bounded, and no dearer with a million waiting (docs/design.md, "Promises", 9)."""
+"""Claims: oldest due first, bounded, and at the same cost with a million waiting (docs/design.md, "Promises", 9)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 
 async def due_at(store: SqliteStore, *instants: float, sink: str = "erp") -> list[int]:
-    """Messages owed to a sink, due at these instants (seconds after START), in this order of acceptance; their seqs."""
+    """Accept messages owed to a sink, due at these instants (seconds after START), in this order. Returns their seqs."""
     return [await accepted(store, new(f"{sink}_{n}_{due}", sinks=(sink,), due=START + due)) for n, due in enumerate(instants)]
 
 
@@ -214,7 +214,7 @@ def plan(connection: sqlite3.Connection, statement: str) -> str:
 
 
 def steps(connection: sqlite3.Connection, run: Callable[[], object]) -> int:
-    """How many instructions SQLite's virtual machine takes, in tens."""
+    """Count the instructions of SQLite's virtual machine, in tens."""
     ticks = 0
 
     def tick() -> int:
@@ -229,7 +229,7 @@ def steps(connection: sqlite3.Connection, run: Callable[[], object]) -> int:
 
 
 def bytes_read() -> int:
-    """By this process in all its life, whether they came from the disk or from the page cache."""
+    """Count the bytes that this process has read in its life, from the disk or from the page cache."""
     statistics = Path("/proc/self/io")
     if not statistics.exists():
         pytest.skip("only Linux tells how much a process has read")

@@ -1,4 +1,4 @@
-"""Who holds the database, how the last holder ended, and what is there after a crash."""
+"""The lock of a database, the ends of its holders, and the content after a crash."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ class TestTheLongLook:
 
 
 async def owed(path: Path, *, pay: bool = False) -> bool:
-    """Whether a start after a clean end still owes the long look; done now, where told."""
+    """Return True if a start after a clean end still owes the long check; do it now if asked to."""
     store = await SqliteStore.open(path, RETENTION)
     try:
         assert not store.after_unclean_end

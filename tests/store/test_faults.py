@@ -1,4 +1,4 @@
-"""Disks that fill up and break, and strangers that lock the file: what is refused, what recovers, what ends the process."""
+"""Disks that fill up or break, and other processes that lock the file: refusals, recoveries, and ends of the process."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[SqliteStore]:
-    """One whose writer does not run yet, closed whatever happens."""
+    """A store whose writer does not run yet; it is closed whatever happens."""
     store = await SqliteStore.open(path, RETENTION)
     yield store
     await store.close(clean=False)

@@ -1,4 +1,4 @@
-"""One transaction for all that waits, and no neighbour's trouble (docs/design.md, "The store")."""
+"""Group commit: one transaction for everything that waits, and no job fails with its neighbour (docs/design.md, "The store")."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def idle(path: Path) -> AsyncIterator[SqliteStore]:
 
 
 async def submit(store: SqliteStore, *sender_ids: str) -> list[asyncio.Task[object]]:
-    """Hand messages over, in this order, and let each reach the queue."""
+    """Submit messages in this order, and let each one reach the queue."""
     tasks: list[asyncio.Task[object]] = [asyncio.create_task(store.accept(new(sender_id))) for sender_id in sender_ids]
     await asyncio.sleep(0)
     return tasks

@@ -169,7 +169,7 @@ class StoreMachine(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
     def committed(self, hand_over: Callable[[_J], Awaitable[_T]], jobs: Sequence[_J]) -> list[_T]:
-        """The answers to jobs that were handed over together, in this order."""
+        """Commit jobs together in this order, and return their answers."""
 
         async def commit() -> list[_T]:
             futures = [asyncio.ensure_future(hand_over(job)) for job in jobs]
@@ -262,7 +262,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(in_flight=st.booleans())
     def crash(self, in_flight: bool) -> None:
-        """Go on from the files as they are at this instant; what was handed over but not committed is not in them."""
+        """Go on from the files as they are at this instant; jobs that were not committed are not in them."""
         self.lives += 1
         copy = self.loop.run_until_complete(self.crashed(new("lost", at=self.now) if in_flight else None))
         self.path = copy

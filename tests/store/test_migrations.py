@@ -1,4 +1,4 @@
-"""The upgrade of a database: after a backup, all of a step or nothing of it, whatever ends it; and the way back."""
+"""Upgrades of a database: after a backup, each step whole or not at all, whatever ends it; and the way back."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ RELEASED = {
     "0002_audit_and_questions.sql": "781022edde0c09ab6b5b62e1be6563c7c1cc13391981e953779fb4e52b5c4213",
     "0003_turns_and_time.sql": "eed9dee232a721a5389539f956d2f67fcffa57b04c28c4462be1f928473dabd9",
 }
-"""Of every script that databases may have been made with. One that is edited would make two kinds of databases that both call
-themselves by its number: write another one instead, whose INSERTs and ADD COLUMNs bring the old ones there."""
+"""The digest of every released script. An edited script would make two kinds of databases with the same number: write a new
+script instead, whose INSERTs and ADD COLUMNs bring the old databases there."""
 FIRST = scripts()[:1]
 COLUMN = "ALTER TABLE messages ADD COLUMN colour TEXT NOT NULL DEFAULT 'none'; UPDATE messages SET colour = 'red';"
 TABLE = "CREATE TABLE notes (message INTEGER PRIMARY KEY, note TEXT); INSERT INTO notes SELECT seq, 'n' FROM messages;"
@@ -38,7 +38,7 @@ LONG = f"{COLUMN} CREATE TABLE filler (x); " + (
     "INSERT INTO filler WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000000)"
     " SELECT randomblob(1000) FROM n;"
 )
-"""Longer than any test: it is killed within."""
+"""A statement that takes longer than any test, so that the process is killed within it."""
 START = """
 import asyncio, sys
 from pathlib import Path
@@ -68,7 +68,7 @@ def path(tmp_path: Path) -> Path:
 
 
 async def opened(path: Path, *more: str, min_free: int = 0) -> list[tuple[str, dict[str, Any]]]:
-    """Open and close it by the first schema and these scripts; what was told of it."""
+    """Open and close a database with the first schema and these scripts. Returns the events that were told."""
     told: list[tuple[str, dict[str, Any]]] = []
     upgrade = Upgrade(scripts=(*FIRST, *more), min_free=min_free, told=lambda event, **facts: told.append((event, facts)))
     store = await SqliteStore.open(path, RETENTION, upgrade)
@@ -81,7 +81,7 @@ def version(path: Path) -> int:
 
 
 def kept(path: Path) -> list[list[tuple[Any, ...]]]:
-    """What the first version wrote, as far as it is there."""
+    """Read the rows that the first version wrote, as far as they exist."""
     columns = "seq, id, sender_id, body, status"
     tables = (f"SELECT {columns} FROM messages", *(f"SELECT * FROM {table}" for table in ("deliveries", "attempts", "threads")))
     return [rows(path, f"{query} ORDER BY 1, 2") for query in tables]
@@ -130,7 +130,7 @@ class TestTheUpgrade:
             assert one(file, "SELECT count(*) FROM messages WHERE seq = 4") == 0
 
     async def test_a_backup_of_an_earlier_life_gives_way_to_the_one_of_now(self, path: Path) -> None:
-        """Upgraded, taken back, used for a week, and upgraded again: who goes back then wants the week, too."""
+        """A database is upgraded, taken back, used for a week and upgraded again: going back then must keep the week."""
         backup = backup_before(path, 1)
         await opened(path)
         with closing(sqlite3.connect(path)) as connection, connection:
@@ -202,7 +202,7 @@ class TestKilled:
         await self.goes_on(path, kept(path))
 
     async def goes_on(self, path: Path, before: object) -> None:
-        """With the next start, to the end: with a whole backup, and nothing else left behind."""
+        """The next start ends the upgrade, with a whole backup and nothing else left behind."""
         await opened(path, COLUMN, TABLE)
         assert version(path) == 3 and kept(path) == before and rows(path, "PRAGMA integrity_check") == [("ok",)]
         copies = [each for each in path.parent.iterdir() if ".schema-" in each.name]

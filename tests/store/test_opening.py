@@ -1,4 +1,4 @@
-"""Opening: what SQLite is told and answers, the files it makes, and the reader that can only read."""
+"""Opening a database: the pragmas and their answers, the files that SQLite makes, and the reader that can only read."""
 
 from __future__ import annotations
 

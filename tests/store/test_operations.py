@@ -1,4 +1,4 @@
-"""What people do to deliveries: replay, backfill, discard; and the counters, which have to follow."""
+"""Acts of people on deliveries: replay, backfill, discard; and the counters, which have to follow."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_the_counters_are_the_table_s_whatever_was_done(acts: list[tuple[str, in
 
 
 async def test_a_backfill_of_a_message_that_was_purged_meanwhile_does_not_fail(tmp_path: Path) -> None:
-    """Between reading the page and changing it lies a commit, which may be the janitor's."""
+    """A commit may come between reading the page and changing it: that of the janitor, for example."""
     async with serving(tmp_path / "gateway.db") as store:
         seq = await message(store, "a")
         assert await add(store, Target(seq + 1000, "crm"), Target(seq, "crm")) == [Target(seq, "crm")]

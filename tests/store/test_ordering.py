@@ -1,4 +1,4 @@
-"""`ordering = "sr"`: what may be claimed, against a model that is too simple to be wrong."""
+"""`ordering = "sr"`: claims compared with a model that is too simple to be wrong."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def replay(store: SqliteStore, seq: int) -> None:
 
 
 async def note_ordering(store: SqliteStore, in_order: tuple[str, ...]) -> None:
-    """As the lanes do: what waits is brought into order, a slice at a time, before the sink counts as in order."""
+    """Order a sink as the lanes do: bring its deliveries into order, a slice at a time, before the sink counts as ordered."""
     for sink in await store.read(lambda link: sink_rows.unordered(link, in_order=in_order, sinks=("erp",))):
         after: ordering.Place | None = ordering.BEGINNING
         while after is not None:
@@ -251,7 +251,7 @@ async def test_a_sink_that_was_ordered_before_is_brought_into_order_anew(tmp_pat
 
 
 async def waiting(path: Path, number: int, per_sr: int) -> None:
-    """A database of deliveries due now, but for the first one of each service request, which waits for its retry."""
+    """A database of deliveries due now, except the first one of each service request, which waits for its retry."""
     async with serving(path):
         pass
     now = round(START * 1000)

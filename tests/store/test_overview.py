@@ -1,4 +1,4 @@
-"""What one screen reads of the store: right, and cheap whatever waits."""
+"""The numbers of one status screen: right, and cheap whatever waits."""
 
 from __future__ import annotations
 
@@ -117,6 +117,6 @@ def waiting(path: Path, number: int, *, last: int) -> int:
 
 
 def test_ten_times_as_many_deliveries_cost_no_more(tmp_path: Path) -> None:
-    """And the oldest is found at both ends of the queue: before all others, or in the longest back-off."""
+    """The oldest delivery is found at both ends of the queue: before all others, or in the longest backoff."""
     few, many = waiting(tmp_path / "few.db", 20_000, last=20_000), waiting(tmp_path / "many.db", 200_000, last=1)
     assert 0 < many <= few + 5

@@ -1,4 +1,4 @@
-"""Purging: only what is finished and older than `retention`, in slices, with all that belongs to it."""
+"""Purges: only finished messages older than `retention`, in slices, with everything that belongs to them."""
 
 from __future__ import annotations
 

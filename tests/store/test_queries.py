@@ -1,4 +1,4 @@
-"""Questions of people: by every kind of id, by state, sink and time; page by page to the end."""
+"""Questions of people, by every kind of id, by state, sink and time, page by page to the end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def found_by(store: SqliteStore, text: str) -> list[int]:
 
 
 async def listed(store: SqliteStore, selection: Selection, seqs: list[int] | None = None, limit: int = 100) -> list[str]:
-    """The delivery ids of all pages."""
+    """Return the delivery ids of all pages."""
     found: list[str] = []
     after: Target | None = _FIRST
     for _ in range(1000):

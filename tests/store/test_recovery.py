@@ -1,4 +1,4 @@
-"""What is rolled back before the first look, what is refused, and that a stranger's file is never touched."""
+"""Recovery before the first look: rollbacks, refusals, and the files of other programs, which are never touched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The write-ahead log: moved into the file when it is long, by the writer itself, so that no error of the file goes unseen."""
+"""The write-ahead log: the writer itself moves it into the file when it is long, so that no error of the file is hidden."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.waiting import until
 FRAME = 24 + 4096
 LONG = 4000 * FRAME
 BODY = b"x" * 250_000
-"""Seventy pages, with all that belongs to it: sixty such messages make the log long."""
+"""Seventy pages with everything that belongs to the message: sixty such messages make the log long."""
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ async def test_a_log_that_a_reader_holds_is_moved_again_and_again_until_it_is_le
 
 
 async def test_a_reader_of_the_newest_does_not_let_the_log_grow_for_ever(path: Path) -> None:
-    """All of the log is in the file then, but the log can't begin anew: what is added to it has to be moved, too."""
+    """The whole log is in the file then, but the log cannot begin again: later frames have to be moved, too."""
     async with serving(path) as store:
         with looking(path) as reader:
             for number in range(150):

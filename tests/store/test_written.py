@@ -40,7 +40,7 @@ def path(tmp_path: Path, script: Path) -> Path:
 
 
 def resent(made: NewMessage) -> NewMessage:
-    """The same webhook, come again: with a new id of the gateway."""
+    """Return the same webhook as it comes again: with a new id of the gateway."""
     return msgspec.structs.replace(made, message=msgspec.structs.replace(made.message, id=made.message.id[::-1]))
 
 

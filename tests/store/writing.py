@@ -41,7 +41,7 @@ BODIES = {
 
 
 def messages() -> dict[str, NewMessage]:
-    """What is accepted, by its name, in this order."""
+    """Return the messages to accept, by name, in this order."""
     made = {
         name: _new(name, body, at=START + number, sinks=("erp", "slack"), identity=f"identity of {name}")
         for number, (name, body) in enumerate(BODIES.items())
@@ -106,13 +106,13 @@ async def _write(store: SqliteStore) -> None:
 
 
 def dump(path: Path) -> str:
-    """The whole database as a script."""
+    """Return the whole database as a script."""
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         return "\n".join([*_statements(connection), ""])
 
 
 def load(script: Path, path: Path) -> None:
-    """Make the database that a script is the text of."""
+    """Make a database from its script."""
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(f"BEGIN; {script.read_text(encoding='utf-8')} COMMIT;")
 

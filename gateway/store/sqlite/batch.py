@@ -82,7 +82,7 @@ class Batch:
     def _waiting(self) -> list[Done]:
         return [*(done for _, done in self.settles), *(done for _, done in self.works)]
 
-    def alone(self) -> list[Batch]:
+    def singles(self) -> list[Batch]:
         """Return each job in a batch of its own."""
         batches = []
         for kind in ("accepts", "settles", "works"):

@@ -71,7 +71,7 @@ async def open_writer(path: Path, upgrade: Upgrade | None = None) -> Connection:
     Raises StoreCorrupt (exit 65), StoreLocked (73) or StoreFailed (74); a corrupt file is left as it is.
     """
     upgrade = upgrade or Upgrade()
-    await asyncio.to_thread(put_right, path)
+    await asyncio.to_thread(roll_back_and_check, path)
     if path.exists() and path.stat().st_size:
         # The first look is read-only: the last read-write connection to close would move the log into the file, and a file that
         # is refused has to stay as it is.
@@ -83,7 +83,7 @@ async def open_writer(path: Path, upgrade: Upgrade | None = None) -> Connection:
     return await _open(Connection(lambda: _connect_writer(path, upgrade), 64))
 
 
-def put_right(path: Path) -> None:
+def roll_back_and_check(path: Path) -> None:
     """Roll back what a killed process began, and check the header; only under the lock. Raises as `open_writer`."""
     try:
         recovery.roll_back(path)

@@ -24,7 +24,7 @@ _DO = (
 )
 
 
-class Standing:
+class FileWatch:
     """The state of the files as their only writer left them. Only the writer's thread uses it, except `close`."""
 
     def __init__(self, database: Path) -> None:

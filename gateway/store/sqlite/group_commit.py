@@ -20,7 +20,7 @@ from gateway.store.sqlite import operations
 from gateway.store.sqlite.batch import Batch, Done
 from gateway.store.sqlite.connection import Connection
 from gateway.store.sqlite.counting import Changes
-from gateway.store.sqlite.file_watch import Standing
+from gateway.store.sqlite.file_watch import FileWatch
 from gateway.store.sqlite.wal import Wal
 
 _T = TypeVar("_T")
@@ -66,7 +66,7 @@ class GroupCommit:
         self._marks = marks
         self.on_commit = on_commit
         self._forgotten_to = 0
-        self._standing = Standing(path)
+        self._files = FileWatch(path)
         self._waiting = Batch()
         self._wake = asyncio.Event()
         self._broken: StoreError | None = None
@@ -144,11 +144,11 @@ class GroupCommit:
     def release(self) -> None:
         """Close the files that were watched; only after SQLite has closed them."""
         self.wal.close()
-        self._standing.close()
+        self._files.close()
 
     async def look_at_files(self) -> None:
         """Check that every file of the database is still in its place. Raises StoreFailed."""
-        await self._in_thread(lambda _: self._standing.check())
+        await self._in_thread(lambda _: self._files.check())
 
     async def _in_thread(self, work: Callable[[sqlite3.Connection], None]) -> None:
         """Run a function between two commits. After StoreFailed or StoreCorrupt nothing is taken any more."""
@@ -177,7 +177,7 @@ class GroupCommit:
         logged_to = self._logged_to()
 
         def work(connection: sqlite3.Connection) -> tuple[list[Stored], list[Any], int, bool]:
-            with self._standing.writing():
+            with self._files.writing():
                 committed = batch.commit(connection, self.retention, logged_to, loop.time)
             return *committed, self.wal.is_long()
 
@@ -207,7 +207,7 @@ class GroupCommit:
             self.trouble = await self._move_wal() if wal_is_long else None
 
     async def _commit_each(self, batch: Batch) -> None:
-        singles = deque(batch.alone())
+        singles = deque(batch.singles())
         try:
             while singles:
                 await self._commit(singles.popleft())
@@ -223,7 +223,7 @@ class GroupCommit:
         """
 
         def work(connection: sqlite3.Connection) -> None:
-            with self._standing.moving():
+            with self._files.moving():
                 self.wal.move(connection)
 
         try:

@@ -21,7 +21,7 @@ _PATIENCE = 2.0
 """Seconds that an interrupted work has to clean up. After that nobody waits for it any longer."""
 
 
-class Aside(Generic[_T]):
+class LongReadThread(Generic[_T]):
     """A function that begins at once in a thread of its own. The owner calls `end`, whatever happens meanwhile."""
 
     def __init__(self, path: Path, function: Look[_T], *, at_rest: bool = False) -> None:

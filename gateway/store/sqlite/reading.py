@@ -42,7 +42,12 @@ class Reading:
     """The reading half of `SqliteStore`. The verbs are described in `store.base`."""
 
     def __init__(
-        self, path: Path, reader: Connection, desk: Connection, timeline: Timeline, look_at_files: Callable[[], Awaitable[None]]
+        self,
+        path: Path,
+        reader: Connection,
+        questions: Connection,
+        timeline: Timeline,
+        look_at_files: Callable[[], Awaitable[None]],
     ) -> None:
         """
         Args:
@@ -51,7 +56,7 @@ class Reading:
         self.path = path
         self.timeline = timeline
         self._reader = reader
-        self._desk = desk
+        self._questions = questions
         self._look_at_files = look_at_files
 
     async def claim(
@@ -169,7 +174,7 @@ class Reading:
 
     async def ask(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run a query for a person, on a connection that no lane waits for."""
-        return await self._explained(self._desk.run(query))
+        return await self._explained(self._questions.run(query))
 
     async def _explained(self, answer: Awaitable[_T]) -> _T:
         """Await the answer of a reader. If it fails because of what happened to the files, raise StoreFailed that names that."""

@@ -35,7 +35,7 @@ from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.group_commit import GroupCommit, NoMarks
 from gateway.store.sqlite.lock import LockFile
-from gateway.store.sqlite.long_read import Aside, Look
+from gateway.store.sqlite.long_read import LongReadThread, Look
 from gateway.store.sqlite.migrations import Upgrade
 from gateway.store.sqlite.reading import Reading
 from gateway.store.sqlite.timeline import Timeline, read_timeline
@@ -53,11 +53,11 @@ class SqliteStore(Reading):
         path: Path,
         commits: GroupCommit,
         reader: opening.Connection,
-        desk: opening.Connection,
+        questions: opening.Connection,
         lock: LockFile,
         timeline: Timeline,
     ) -> None:
-        super().__init__(path, reader, desk, timeline, commits.look_at_files)
+        super().__init__(path, reader, questions, timeline, commits.look_at_files)
         self.commits = commits
         self.after_unclean_end = lock.after_unclean_end
         self.unchecked = lock.unchecked
@@ -88,13 +88,13 @@ class SqliteStore(Reading):
                 opened.push_async_callback(writer.close)
                 reader = await opening.open_reader(path)
                 opened.push_async_callback(reader.close)
-                desk = await opening.open_reader(path)
-                opened.push_async_callback(desk.close)
+                questions = await opening.open_reader(path)
+                opened.push_async_callback(questions.close)
                 timeline = Timeline(*await reader.run(read_timeline))
                 if now is not None:
                     timeline.begin(now())
                 commits = GroupCommit(path, writer, retention=retention, marks=marks or NoMarks(), on_commit=on_commit)
-                store = cls(path, commits, reader, desk, lock, timeline)
+                store = cls(path, commits, reader, questions, lock, timeline)
                 opened.pop_all()
                 return store
         except BaseException:
@@ -127,7 +127,7 @@ class SqliteStore(Reading):
         self.commits.refuse()
         # The last connection to close moves the write-ahead log into the file and removes it, if it may write. Files that can't
         # be trusted, or that belong to somebody else by now, stay as they are: the readers, which may not write, close last then.
-        readers, writer = (self._reader, self._desk), (self.commits.connection,)
+        readers, writer = (self._reader, self._questions), (self.commits.connection,)
         for connection in (*writer, *readers) if self.commits.untrusted else (*readers, *writer):
             await connection.close()
         self.commits.release()
@@ -237,18 +237,18 @@ class SqliteStore(Reading):
             partial(operations.with_steps, change=change, step=_step(DeliveryDiscarded.name, now, actor)), told
         )
 
-    def back_up(self, file: Path, *, now: float, min_free: int) -> Aside[Backup]:
+    def back_up(self, file: Path, *, now: float, min_free: int) -> LongReadThread[Backup]:
         return self._aside(partial(backup.back_up, database=self.path, file=file, now=now, min_free=min_free))
 
-    def examine(self) -> Aside[Health]:
+    def examine(self) -> LongReadThread[Health]:
         return self._aside(partial(integrity.examine, path=self.path))
 
     async def change(self, work: Callable[[sqlite3.Connection, Changes], _T], told: Callable[[_T], None] | None = None) -> _T:
         """Run a function in the next commit, for the verbs; `told` as for `reopen`."""
         return await self.commits.change(work, told)
 
-    def _aside(self, function: Look[_T]) -> Aside[_T]:
-        return Aside(self.path, function)
+    def _aside(self, function: Look[_T]) -> LongReadThread[_T]:
+        return LongReadThread(self.path, function)
 
 
 def _step(event: str, now: float, actor: str) -> Callable[..., Step]:

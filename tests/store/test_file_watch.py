@@ -15,7 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import StoreFailed
-from gateway.store.sqlite.file_watch import Standing
+from gateway.store.sqlite.file_watch import FileWatch
 from gateway.store.sqlite.store import SqliteStore
 from tests.store.kit import RETENTION, accepted, new, serving
 
@@ -23,7 +23,7 @@ PAGE = 4096
 
 
 class Written:
-    """A database with one writer, and what the writer knows of its files."""
+    """A database with one writer, and the watch that the writer keeps over its files."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "gateway.db"
@@ -33,38 +33,38 @@ class Written:
         for pragma in ("journal_mode = WAL", "wal_autocheckpoint = 0", f"journal_size_limit = {50 * PAGE}"):
             self.connection.execute(f"PRAGMA {pragma}").fetchall()
         self.connection.execute("CREATE TABLE rows (body BLOB)")
-        self.standing = Standing(self.path)
+        self.watch = FileWatch(self.path)
 
     def insert(self, pages: int) -> None:
         self.connection.execute("INSERT INTO rows VALUES (?)", (random.randbytes(pages * PAGE),))
 
     def commit(self, pages: int = 1) -> None:
-        with self.standing.writing():
+        with self.watch.writing():
             self.connection.execute("BEGIN IMMEDIATE")
             self.insert(pages)
             self.connection.execute("COMMIT")
 
     def roll_back(self, pages: int) -> None:
         """A transaction too big for the cache, so that a part of it goes into the log."""
-        with self.standing.writing():
+        with self.watch.writing():
             self.connection.execute("PRAGMA cache_size = 5")
             self.connection.execute("BEGIN IMMEDIATE")
             self.insert(pages)
             self.connection.execute("ROLLBACK")
 
     def move(self) -> None:
-        with self.standing.moving():
+        with self.watch.moving():
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def commit_elsewhere(self) -> None:
-        """As a person at a prompt of SQLite would, who should not."""
+        """Write as a person at a prompt of SQLite would, who should not."""
         with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
             other.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
             other.execute("INSERT INTO rows VALUES (?)", (b"x" * PAGE,))
 
     def close(self) -> None:
         self.connection.close()
-        self.standing.close()
+        self.watch.close()
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def test_a_log_that_is_cut_within_a_transaction_is_told_though_the_commit_makes_
         log = database.wal.read_bytes()
         size = len(log)
         assume(any(log[int(size * keep) :]))  # zeros that become zeros again are no loss
-        with pytest.raises(StoreFailed, match=r"gateway\.db-wal was cut"), database.standing.writing():
+        with pytest.raises(StoreFailed, match=r"gateway\.db-wal was cut"), database.watch.writing():
             database.connection.execute("BEGIN IMMEDIATE")
             database.insert(within)
             os.truncate(database.wal, int(size * keep))
@@ -101,7 +101,7 @@ def test_an_error_that_sqlite_meets_in_a_file_that_was_cut_is_told_as_the_cut(wi
         database.commit()
         if not within:
             os.truncate(database.wal, 0)
-        with pytest.raises(StoreFailed, match=r"gateway\.db-wal was cut"), database.standing.writing():
+        with pytest.raises(StoreFailed, match=r"gateway\.db-wal was cut"), database.watch.writing():
             os.truncate(database.wal, 0)
             raise sqlite3.DatabaseError("database disk image is malformed")
 
@@ -109,15 +109,15 @@ def test_an_error_that_sqlite_meets_in_a_file_that_was_cut_is_told_as_the_cut(wi
 def test_an_error_that_ends_a_move_halfway_is_not_taken_for_what_somebody_else_wrote() -> None:
     with written() as database:
         database.commit(20)
-        with pytest.raises(sqlite3.DatabaseError, match="disk I/O error"), database.standing.moving():
+        with pytest.raises(sqlite3.DatabaseError, match="disk I/O error"), database.watch.moving():
             database.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             raise sqlite3.DatabaseError("disk I/O error")
-        database.standing.check()
+        database.watch.check()
         database.commit()
 
 
 def test_an_error_that_sqlite_meets_in_files_that_are_whole_stays_what_it_is() -> None:
-    with written() as database, pytest.raises(sqlite3.DatabaseError, match="as SQLite words it"), database.standing.writing():
+    with written() as database, pytest.raises(sqlite3.DatabaseError, match="as SQLite words it"), database.watch.writing():
         raise sqlite3.DatabaseError("as SQLite words it")
 
 
@@ -132,7 +132,7 @@ def test_a_log_that_was_filled_with_zeros_is_told_whether_or_not_anything_is_com
         os.truncate(database.wal, int(size * hole))
         os.truncate(database.wal, size)
         with pytest.raises(StoreFailed, match=r"gateway\.db-wal was cut or overwritten"):
-            database.standing.check()
+            database.watch.check()
         with pytest.raises(StoreFailed, match=r"gateway\.db-wal was cut or overwritten"):
             database.move()
         with pytest.raises(StoreFailed, match=r"gateway\.db-wal was cut or overwritten"):
@@ -146,7 +146,7 @@ def test_an_older_index_that_is_copied_over_the_log_s_is_told_before_it_hides_wh
         with database.index.open("r+b") as file:  # the same file, and never shorter: SQLite has it mapped
             file.write(older)
         with pytest.raises(StoreFailed, match=r"gateway\.db-shm was cut or overwritten"):
-            database.standing.check()
+            database.watch.check()
 
 
 @given(steps=st.lists(st.one_of(st.tuples(st.sampled_from(["commit", "roll_back"]), pages), st.just(("move",))), max_size=25))
@@ -156,11 +156,11 @@ def test_the_writer_s_own_work_is_never_taken_for_somebody_else_s(steps: list[tu
     with written() as database:
         for name, *arguments in steps:
             getattr(database, name)(*arguments)
-            database.standing.check()
+            database.watch.check()
         database.commit_elsewhere()
-        database.standing.check()
+        database.watch.check()
         database.commit()
-        database.standing.check()
+        database.watch.check()
 
 
 def test_a_folder_that_can_not_be_entered_for_a_while_is_nothing_that_happened_to_the_files() -> None:
@@ -173,12 +173,12 @@ def test_a_folder_that_can_not_be_entered_for_a_while_is_nothing_that_happened_t
         database.move()
         folder.unlink()
         aside.rename(folder)
-        database.standing.check()
+        database.watch.check()
         database.commit()
 
 
 async def test_a_reader_that_meets_the_hole_first_tells_of_the_log(tmp_path: Path) -> None:
-    """In place of a corrupt database, which a backup would have to be restored for."""
+    """The error names the cut log, not a corrupt database, for which a person would restore a backup."""
     store = await SqliteStore.open(tmp_path / "gateway.db", RETENTION)
     wal = Path(f"{store.path}-wal")
     size = wal.stat().st_size

@@ -1,4 +1,4 @@
-"""A backup of a database in use: everything that was committed, whole under its name or not there at all."""
+"""Backups of a database in use: a backup has everything that was committed, and its name only when it is whole."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gateway.core.errors import BackupExists, BackupFailed, StoreCorrupt
 from gateway.core.outcome import Delivered
 from gateway.store.base import RESERVE
 from gateway.store.sqlite.backup import back_up, unfinished
-from gateway.store.sqlite.long_read import Aside
+from gateway.store.sqlite.long_read import LongReadThread
 from gateway.store.sqlite.migrations import scripts
 from tests.fakes import START
 from tests.store.kit import HANG, accepted, crash_copy, fill, looking, new, one, rows, serving, settlement
@@ -42,7 +42,7 @@ def file(tmp_path: Path) -> Path:
 
 
 class Meanwhile(sqlite3.Connection):
-    """A connection that lets something happen before it begins to copy."""
+    """A connection that calls a function before it begins to copy."""
 
     before: Callable[[], object]
 
@@ -53,7 +53,7 @@ class Meanwhile(sqlite3.Connection):
 
 
 def copied(path: Path, file: Path, before: Callable[[], object] = lambda: None, *, min_free: int = 0) -> Backup:
-    """By a connection of its own."""
+    """Copy over a connection of its own."""
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, factory=Meanwhile)) as connection:
         connection.before = before
         return back_up(connection, database=path, file=file, now=START, min_free=min_free)
@@ -175,7 +175,7 @@ async def test_a_link_of_that_name_is_nobodys_leftover(path: Path, file: Path) -
 
 async def test_one_that_is_interrupted_leaves_nothing_behind_and_ends_at_once(path: Path, file: Path) -> None:
     await fill(path, 20_000, body=b"x" * 4000)
-    copying = Aside(path, partial(back_up, database=path, file=file, now=START, min_free=0))
+    copying = LongReadThread(path, partial(back_up, database=path, file=file, now=START, min_free=0))
     partial_file = unfinished(path, file.parent)
     await until(lambda: partial_file.exists() and partial_file.stat().st_size > 1_000_000, HANG)
     loop = asyncio.get_running_loop()
@@ -222,7 +222,7 @@ async def test_a_database_that_is_damaged_makes_no_backup(path: Path, file: Path
     content = path.read_bytes()
     middle = len(content) // 2 // 4096 * 4096
     path.write_bytes(content[:middle] + b"\xa5" * 4096 * 50 + content[middle + 4096 * 50 :])
-    copying = Aside(path, partial(back_up, database=path, file=file, now=START, min_free=0))
+    copying = LongReadThread(path, partial(back_up, database=path, file=file, now=START, min_free=0))
     with pytest.raises(StoreCorrupt, match="restore a backup"):
         await copying.ended
     assert names(file.parent) == []
@@ -234,7 +234,7 @@ async def test_a_log_that_a_crash_left_is_a_part_of_the_database_and_stays(path:
             await accepted(store, new(f"msg_{number}"))
         crashed = crash_copy(path, tmp_path / "crashed")
     log = Path(f"{crashed}-wal").read_bytes()
-    copying = Aside(crashed, partial(back_up, database=crashed, file=file, now=START, min_free=0), at_rest=True)
+    copying = LongReadThread(crashed, partial(back_up, database=crashed, file=file, now=START, min_free=0), at_rest=True)
     assert (await copying.ended).messages == 10
     assert Path(f"{crashed}-wal").read_bytes() == log
 
@@ -242,7 +242,7 @@ async def test_a_log_that_a_crash_left_is_a_part_of_the_database_and_stays(path:
 async def test_a_file_at_rest_is_read_without_a_trace(path: Path, file: Path) -> None:
     await fill(path, 10)
     Path(f"{path}.lock").unlink()
-    copying = Aside(path, partial(back_up, database=path, file=file, now=START, min_free=0), at_rest=True)
+    copying = LongReadThread(path, partial(back_up, database=path, file=file, now=START, min_free=0), at_rest=True)
     assert (await copying.ended).messages == 10
     assert names(path.parent) == ["backups", "gateway.db"]
 
