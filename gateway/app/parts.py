@@ -196,7 +196,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     browse = Browse(store=store, router=inbox.router, lanes=directory)
     operator = Operator(store=store, audit=audit, router=inbox.router, lanes=directory, clock=lane_clock)
     upkeep = Upkeep(store=store, space=space, clock=clock, log=log)
-    drills = Drills(lanes=directory, routes=config.routes, clock=clock, log=log)
+    drills = Drills(lanes=directory, routes=config.routes, audit=audit, clock=clock)
     reverify = Reverify(
         refused=refused, intake=intake, sources=sources_by_name(config), audit=audit, metrics=metrics, clock=clock, log=log
     )

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from gateway.control.ids import Unknown
 from gateway.core import events
+from gateway.core.audit_events import SinkDrilled
 from gateway.core.outcome import OUTCOME_NAMES, Defer, Delivered
 from gateway.core.records import Attempt, delivery_id
 from gateway.core.routing import Route
@@ -19,7 +20,7 @@ from gateway.core.samples import SAMPLES
 from gateway.core.values import claim_of, rfc3339
 from gateway.delivery.lane import Lane
 from gateway.host.clock import Clock
-from gateway.observability.logs import Log
+from gateway.observability.audit import AuditLog
 from gateway.sinks.base import Outgoing
 
 _SOURCE = "drill"
@@ -38,11 +39,11 @@ class Drill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Drills:
     """Sends drills through the lanes."""
 
-    def __init__(self, *, lanes: Mapping[str, Lane], routes: Sequence[Route], clock: Clock, log: Log) -> None:
+    def __init__(self, *, lanes: Mapping[str, Lane], routes: Sequence[Route], audit: AuditLog, clock: Clock) -> None:
         self._lanes = lanes
         self._routes = routes
+        self._audit = audit
         self._clock = clock
-        self._log = log
 
     def use(self, routes: Sequence[Route]) -> None:
         """Know other routes from the next drill on."""
@@ -78,15 +79,17 @@ class Drills:
 
     async def _try(self, lane: Lane, delivery: Outgoing, drill: Drill) -> dict[str, Any]:
         found = _document(lane.name, delivery, await lane.drill(delivery))
-        # The audit log's events are a closed list, and a drill is none of them.
-        told = {name: found[name] for name in ("delivery_id", "outcome", "status", "reason", "detail", "duration_ms")}
-        self._log.info(
-            "sink.drilled",
-            sink=lane.name,
-            actor=str(drill.actor),
-            claimed=claim_of(drill.actor),
-            route=drill.route,
-            **told,
+        self._audit.step(
+            SinkDrilled(
+                sink=lane.name,
+                delivery_id=delivery.delivery_id,
+                status=found["status"],
+                duration_ms=found["duration_ms"],
+                reason=found["reason"],
+                detail=found["detail"] or None,
+                actor=str(drill.actor),
+                claimed=claim_of(drill.actor),
+            )
         )
         return found
 

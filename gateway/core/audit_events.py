@@ -244,6 +244,20 @@ class SinkResumed(GatewayEvent, frozen=True, kw_only=True):
     claimed: str | None = None
 
 
+class SinkDrilled(GatewayEvent, frozen=True, kw_only=True):
+    """A person sent a message marked [TEST] through the sink. Without `reason`, the sink took it."""
+
+    name = "sink.drilled"
+    sink: str
+    delivery_id: str
+    status: int | None = None
+    duration_ms: int | None = None
+    reason: str | None = None
+    detail: str | None = None
+    actor: str
+    claimed: str | None = None
+
+
 class ConfigReloaded(GatewayEvent, frozen=True, kw_only=True):
     """A reload took over; `detail` names the changes."""
 
