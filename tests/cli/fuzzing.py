@@ -14,7 +14,7 @@ import sys
 import tempfile
 from typing import IO, Any
 
-SECONDS = 20
+SECONDS = 60
 
 
 class Hung(BaseException):

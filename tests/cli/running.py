@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from tests.support.webhooks import SECRET
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 """Seconds after which a command counts as hung."""
 
 CONFIG = """

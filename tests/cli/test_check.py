@@ -136,7 +136,7 @@ def test_positions_are_looked_up_only_for_problems_that_are_shown(folder: Path, 
             " from gateway.host.environment import Environment;"
             f"load(Path({str(file)!r}), Environment({{}}), secrets=False); sys.exit('tree_sitter' in sys.modules)"
         )
-        done = subprocess.run([sys.executable, "-c", code], env=environment(), timeout=20, check=False)
+        done = subprocess.run([sys.executable, "-c", code], env=environment(), timeout=60, check=False)
         assert done.returncode == int(needed)
 
 

@@ -135,7 +135,7 @@ class TestBackup:
         person = started("db", "backup", file, "--admin", admin(busy), cwd=tmp_path)
         await is_copying(file)
         person.send_signal(signal.SIGINT)
-        out, err = await asyncio.to_thread(person.communicate, timeout=20)
+        out, err = await asyncio.to_thread(person.communicate, timeout=60)
         assert (person.returncode, out, err) == (130, b"", b"")
         await until(lambda: not [name for name in names(tmp_path) if "backup" in name or "partial" in name])
         await until(lambda: "who asked for it has gone" in busy.stderr())

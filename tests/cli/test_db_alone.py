@@ -136,7 +136,7 @@ class TestWhereNoneRuns:
         person = started("db", "backup", "b.db", cwd=folder)
         await is_copying(folder / "b.db")
         person.send_signal(end)
-        await asyncio.to_thread(person.communicate, timeout=20)
+        await asyncio.to_thread(person.communicate, timeout=60)
         assert person.returncode == 130
         assert names(folder) == ["gateway.db", "gateway.db.lock", "gateway.toml"]
         assert (folder / "gateway.db.lock").read_text().strip() == "clean"

@@ -117,7 +117,7 @@ def test_a_usage_error_ends_with_2_and_names_the_word_on_stderr(arguments: list[
 def test_output_that_can_not_be_written_ends_with_74_and_no_traceback(folder: Path, arguments: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            command(*arguments), cwd=folder, stdout=full, stderr=subprocess.PIPE, env=environment(), timeout=20, check=False
+            command(*arguments), cwd=folder, stdout=full, stderr=subprocess.PIPE, env=environment(), timeout=60, check=False
         )
     assert done.returncode == 74
     assert done.stderr.decode().splitlines() == ["gateway: error: standard output: No space left on device"]

@@ -19,11 +19,12 @@ from tests.support.webhooks import SECRET
 
 MESSAGE_ID = "019c8f0e7a417c55b1d204a96bd3e871"
 DELIVERY_ID = f"{MESSAGE_ID}-erp"
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds after which a test fails because something hangs."""
 SHORT = Duration("1s")
 """The timeout of an attempt that hangs: long enough to connect on a busy machine."""
-LONG = Duration("30s")
+LONG = Duration("300s")
+"""A timeout that no test reaches: a test that waits for it fails by PATIENCE."""
 
 SECRETS = {
     "SIGNING": SECRET,

@@ -138,7 +138,7 @@ def test_a_full_pipe_blocks_no_caller_and_the_lost_lines_are_reported_when_it_dr
         writer.close()
         assert writer.dropped == lost
         stream.close()
-        reads.join(10)
+        reads.join(60)
         said = [raw.decode().strip() for raw in read]
         # One note, or two where the thread took a line out between two that were dropped.
         notes = [int(text.removeprefix("lost ")) for text in said if text.startswith("lost ")]
