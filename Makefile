@@ -1,4 +1,4 @@
-# What a person or a CI does with this checkout. `make` alone lists the targets.
+# The tasks of this checkout, for people and for CI. `make` without a target lists them.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin

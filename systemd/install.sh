@@ -1,14 +1,14 @@
 #!/bin/sh
-# What `make package`, `install`, `install-service` and `uninstall` do.
+# Carries out `make package`, `make install`, `make install-service` and `make uninstall`.
 #
-#   $PREFIX/releases/VERSION-HASH   a release with its own Python packages: made once, and never changed while something runs in it
-#   $PREFIX/current, previous       links to two of them, switched by a rename: no moment without a command
-#   $PREFIX/bin/gateway             the command of the current one
-#   $PREFIX/.legitmark-gateway      the list of all that this script made there
+#   $PREFIX/releases/VERSION-HASH   a release with its own Python packages; it never changes while a process runs in it
+#   $PREFIX/current, previous       links to two releases, replaced by a rename, so that the command always exists
+#   $PREFIX/bin/gateway             the command of the current release
+#   $PREFIX/.legitmark-gateway      the list of everything that this script made there
 #
-# PREFIX is a folder of the gateway's own. The script changes and removes only what its lists name: the one above, and for the
-# service the one in /usr/local/share/legitmark-gateway, which also names the PREFIX that the units belong to. Releases are built
-# aside, in a folder that is removed at the end; nothing is left in the checkout.
+# PREFIX is a folder for the gateway alone. The script changes and removes only files that its lists name: the list above, and for
+# the service the one in /usr/local/share/legitmark-gateway, which also names the PREFIX that the units belong to. Releases are
+# built in a temporary folder; the checkout stays unchanged.
 set -eu
 umask 022
 cd "$(dirname "$0")/.."
@@ -28,7 +28,7 @@ fail() { echo "install.sh: $*" >&2; exit 1; }
 
 # --- where
 
-places() { # settle PREFIX, DESTDIR and root, or refuse them
+places() { # normalise PREFIX, DESTDIR and root, or refuse them
     while [ "$PREFIX" != "${PREFIX%/}" ]; do PREFIX=${PREFIX%/}; done
     while [ "$DESTDIR" != "${DESTDIR%/}" ]; do DESTDIR=${DESTDIR%/}; done
     case $DESTDIR in
@@ -36,13 +36,13 @@ places() { # settle PREFIX, DESTDIR and root, or refuse them
     *) DESTDIR=$PWD/$DESTDIR ;;
     esac
     case $PREFIX in
-    "") fail "PREFIX can't be /: the gateway needs a folder of its own, such as /opt/$NAME" ;;
-    *[!A-Za-z0-9/._+@-]*) fail "PREFIX goes into units and scripts as it is, so only letters, digits and /._+@- may be in it: $PREFIX" ;;
+    "") fail "PREFIX cannot be /: the gateway needs its own folder, such as /opt/$NAME" ;;
+    *[!A-Za-z0-9/._+@-]*) fail "PREFIX is copied into units and scripts, so it can contain only letters, digits and /._+@-: $PREFIX" ;;
     /*) ;;
-    *) fail "PREFIX has to begin with /: $PREFIX" ;;
+    *) fail "PREFIX must begin with /: $PREFIX" ;;
     esac
     case $PREFIX/ in
-    *//* | */./* | */../*) fail "PREFIX has to be written without //, . and ..: $PREFIX" ;;
+    *//* | */./* | */../*) fail "PREFIX cannot contain //, . or ..: $PREFIX" ;;
     esac
     root=$DESTDIR$PREFIX
     UNITS=$DESTDIR/usr/local/lib/systemd/system
@@ -54,21 +54,21 @@ places() { # settle PREFIX, DESTDIR and root, or refuse them
     done
 }
 
-lock() { # FOLDER FD: let one install.sh at a time work there
+lock() { # FOLDER FD: let only one install.sh at a time work there
     eval "exec $2<\"\$1\""
     flock -n "$2" || { say "waiting for another install.sh that is at work in $1"; flock -w 600 "$2"; } ||
         fail "another install.sh is still at work in $1"
     [ "$1" -ef "/proc/self/fd/$2" ] || fail "$1 was removed by another install.sh: try again"
 }
 
-claim() { # take PREFIX if it is new, empty or ours, and refuse it otherwise
+claim() { # accept PREFIX if it is new, empty or ours, and refuse it otherwise
     mkdir -p "$root"
     lock "$root" 9
     for folder in releases bin; do
         [ ! -L "$root/$folder" ] || fail "$PREFIX/$folder is a link to a folder that others may use: move it away"
     done
     if [ ! -f "$root/$LIST" ]; then
-        found=$(ls -A "$root" | grep -vxF "$LIST.new" | head -n 1 || true) # that one is of a run that was killed
+        found=$(ls -A "$root" | grep -vxF "$LIST.new" | head -n 1 || true) # a killed run may have left that file
         [ -z "$found" ] || earlier ||
             fail "$PREFIX is in use by others ($found is there): choose a folder that is empty or not there yet, such as $PREFIX/$NAME"
         { echo "$HEADER"; [ -z "$found" ] || everything; } >"$root/$LIST.new"
@@ -76,7 +76,7 @@ claim() { # take PREFIX if it is new, empty or ours, and refuse it otherwise
     fi
 }
 
-earlier() { # whether an install.sh that kept no list made what is in PREFIX, and nothing else is there
+earlier() { # succeed if PREFIX holds only files made by an older install.sh, which kept no list
     case $(readlink "$root/current") in
     releases/*) ;;
     *) return 1 ;;
@@ -91,7 +91,7 @@ earlier() { # whether an install.sh that kept no list made what is in PREFIX, an
     done
 }
 
-everything() { # what such an install.sh made
+everything() { # list the files that such an install.sh made
     for release in "$root"/releases/*; do
         for package in "$release"/lib/python*/site-packages/legitmark_gateway-*.dist-info; do
             [ ! -d "$package" ] || echo "releases/${release##*/}"
@@ -101,12 +101,12 @@ everything() { # what such an install.sh made
 }
 
 listed() { [ -f "$root/$LIST" ] && grep -qxF "$1" "$root/$LIST"; }
-record() { listed "$1" || echo "$1" >>"$root/$LIST"; } # before it is made: an interrupted run leaves nothing unnamed
+record() { listed "$1" || echo "$1" >>"$root/$LIST"; } # call it before making the file, so that the list is complete even after an interruption
 forget() { sed -i "\\|^$(literal "$1")\$|d" "$root/$LIST"; }
 
 # --- a release
 
-tools() { # pip and the build backend, pinned by hash, in a venv of their own
+tools() { # install pip and the build backend, pinned by hash, into a temporary venv
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or later is needed: make PYTHON=python3.11 ..."
     "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null || fail "Python's venv is missing: on Debian and Ubuntu, apt install python3-venv"
     work=$(mktemp -d)
@@ -119,7 +119,7 @@ tools() { # pip and the build backend, pinned by hash, in a venv of their own
 
 pip() { "$work/tools/bin/python" -m pip --quiet --disable-pip-version-check --no-input "$@"; }
 
-build() { # it tells on stderr what it has built, too
+build() { # show hatchling's output only if it fails
     "$work/tools/bin/hatchling" build "$@" >"$work/built" 2>&1 || { cat "$work/built" >&2; exit 1; }
 }
 
@@ -146,7 +146,7 @@ release() {
         unfinished=releases/.new.$$
         ! listed "$unfinished" || drop "$unfinished"
         [ ! -e "$root/$unfinished" ] || fail "$PREFIX/$unfinished is there, and this script did not make it: move it away"
-        record "$unfinished" # so that the next run removes it, if this one is killed
+        record "$unfinished" # the next run removes it if this one is killed
         filling=$root/$unfinished
         mkdir "$filling"
         fill "$filling"
@@ -167,27 +167,27 @@ release() {
     say "$PREFIX/bin/gateway is $version"
 }
 
-fill() { # a venv without pip: nothing in it but what the gateway imports
+fill() { # make a venv without pip, which holds only packages that the gateway imports
     chmod 755 "$1"
     "$PYTHON" -m venv --without-pip "$1"
     pip --python "$1/bin/python" install --require-hashes --only-binary :all: --requirement constraints.txt
     pip --python "$1/bin/python" install --no-deps --no-index "$wheel"
-    # It is made under one name and lives under another.
+    # The folder is renamed later, so replace its temporary name in scripts and settings.
     grep -rlZIF "$1" "$1/bin" "$1/pyvenv.cfg" | xargs -0 -r sed -i "s|$(literal "$1")|$PREFIX/$release|g"
     "$1/bin/python" -I -m gateway --version >/dev/null
 }
 
-literal() { printf '%s\n' "$1" | sed 's/[][\.*^$|]/\\&/g'; } # a text as a pattern of sed that means just this text
+literal() { printf '%s\n' "$1" | sed 's/[][\.*^$|]/\\&/g'; } # quote a text for sed, so that it matches only itself
 
-point() { # TARGET LINK: make a link, in one step
-    [ -L "$root/$2" ] || [ ! -e "$root/$2" ] || fail "$PREFIX/$2 is no link of ours: move it away"
+point() { # TARGET LINK: make or replace a link atomically
+    [ -L "$root/$2" ] || [ ! -e "$root/$2" ] || fail "$PREFIX/$2 is not a link of ours: move it away"
     record "$2"
-    new=$(mktemp -u "$root/$(dirname "$2")/.$NAME.XXXXXXXX") # a name that is free
+    new=$(mktemp -u "$root/$(dirname "$2")/.$NAME.XXXXXXXX") # an unused name
     ln -s "$1" "$new"
     mv -T "$new" "$root/$2"
 }
 
-prune() { # remove all releases of ours but these two, and those that something still runs in
+prune() { # remove our releases, except current, previous, and those in which a process still runs
     releases=$(grep '^releases/' "$root/$LIST")
     for name in $releases; do
         [ "$name" = "$(readlink "$root/current")" ] || [ "$name" = "$(readlink "$root/previous")" ] ||
@@ -197,7 +197,7 @@ prune() { # remove all releases of ours but these two, and those that something 
 
 drop() { # remove one thing that the list names
     case $1 in
-    */../* | */.. | */*/*) ;; # not of ours: the list was edited
+    */../* | */.. | */*/*) ;; # not a path of ours: the list was edited
     releases/[A-Za-z0-9]* | releases/.new.[0-9]*) [ -L "$root/releases" ] || rm -rf "${root:?}/$1" ;;
     bin/gateway) [ -L "$root/bin" ] || [ ! -L "$root/$1" ] || rm -f "$root/$1" ;;
     current | previous) [ ! -L "$root/$1" ] || rm -f "$root/$1" ;;
@@ -214,7 +214,7 @@ FILES="/usr/local/lib/systemd/system/$NAME.service /usr/local/lib/systemd/system
 
 service() {
     places
-    [ -n "$DESTDIR" ] || [ "$(id -u)" = 0 ] || fail "a service is installed by root; or into another root: DESTDIR=/folder"
+    [ -n "$DESTDIR" ] || [ "$(id -u)" = 0 ] || fail "only root can install a service; to prepare one in another root, set DESTDIR=/folder"
     [ -f "$root/$LIST" ] && [ -L "$root/current" ] || fail "there is no release in $PREFIX yet: make install PREFIX=$PREFIX"
     lock "$root" 9
     mkdir -p "$SERVICE"
@@ -245,18 +245,18 @@ service() {
     [ -n "$DESTDIR" ] || next
 }
 
-owner() { # the PREFIX that the service in place belongs to; nothing if there is none
+owner() { # print the PREFIX that the installed service belongs to; nothing if no service is installed
     if [ -f "$SERVICE/installed" ]; then
         sed -n 's|^prefix ||p' "$SERVICE/installed"
-    else # an install.sh without a list put it there
+    else # an older install.sh without a list may have installed it
         sed -n 's|^ExecStart=\(/.*\)/bin/gateway serve$|\1|p' "$UNITS/$NAME.service" 2>/dev/null || true
     fi
 }
 
-take_service() { # go on only if every file of the service is ours, or not there yet
+take_service() { # continue only if every file of the service is ours or does not exist yet
     owner=$(owner)
     [ -z "$owner" ] || [ "$owner" = "$PREFIX" ] || [ ! -e "$DESTDIR$owner/bin/gateway" ] ||
-        fail "the service in place belongs to the gateway in $owner: make uninstall PREFIX=$owner removes it"
+        fail "the installed service belongs to the gateway in $owner: make uninstall PREFIX=$owner removes it"
     if [ ! -f "$SERVICE/installed" ]; then
         echo "$HEADER" >"$SERVICE/installed.new"
         for file in $FILES; do
@@ -275,7 +275,7 @@ take_service() { # go on only if every file of the service is ours, or not there
 
 digest() { sha256sum <"$1" | cut -d " " -f 1; }
 
-adapted() { sed "s|/opt/legitmark-gateway|$PREFIX|g" "$1"; } # a file of the checkout with the paths of this installation
+adapted() { sed "s|/opt/legitmark-gateway|$PREFIX|g" "$1"; } # print a file of the checkout with the paths of this installation
 
 put() { # MODE SOURCE FILE
     install_file "$1" "$3" adapted "$2"
@@ -285,7 +285,7 @@ completion() { # SHELL FILE
     install_file 644 "$2" "$root/current/bin/python" -I -m gateway completion "$1"
 }
 
-install_file() { # MODE FILE COMMAND...: note the file as ours, and write what the command prints
+install_file() { # MODE FILE COMMAND...: record the file as ours, and write the output of the command into it
     mode=$1 file=$2
     shift 2
     if ! grep -qxF "file $file" "$SERVICE/installed"; then
@@ -293,7 +293,7 @@ install_file() { # MODE FILE COMMAND...: note the file as ours, and write what t
         [ "$file" = "$LOGROTATE" ] || echo "file $file" >>"$SERVICE/installed"
     fi
     mkdir -p "$DESTDIR${file%/*}"
-    new=$(mktemp "$DESTDIR${file%/*}/.$NAME.XXXXXXXX") # not $file.new, which may be a stranger's
+    new=$(mktemp "$DESTDIR${file%/*}/.$NAME.XXXXXXXX") # not $file.new, which may belong to somebody else
     "$@" >"$new" || { rm -f "$new"; fail "$file could not be written"; }
     chmod "$mode" "$new"
     mv "$new" "$DESTDIR$file"
@@ -301,7 +301,7 @@ install_file() { # MODE FILE COMMAND...: note the file as ours, and write what t
 
 next() {
     if systemctl is-active --quiet "$NAME"; then
-        echo "The release before goes on running until: systemctl restart $NAME"
+        echo "The previous release keeps running until: systemctl restart $NAME"
     elif [ ! -e "$ETC/credentials/legitmark" ]; then
         echo "Next: put Legitmark's signing secret (whsec_...) into $ETC/credentials/legitmark, mode 600; then"
         echo "      gateway check && systemctl enable --now $NAME.socket $NAME.service"
@@ -310,7 +310,7 @@ next() {
     fi
 }
 
-# --- the way back
+# --- removal
 
 uninstall() {
     places
@@ -320,7 +320,7 @@ uninstall() {
             { echo "$HEADER"; everything; } >"$root/$LIST"
         fi
     fi
-    [ -f "$root/$LIST" ] || [ "$(owner)" = "$PREFIX" ] || fail "no gateway of ours is installed in $PREFIX: nothing is removed"
+    [ -f "$root/$LIST" ] || [ "$(owner)" = "$PREFIX" ] || fail "this script has not installed a gateway in $PREFIX: nothing was removed"
     [ "$(owner)" != "$PREFIX" ] || remove_service
     if [ -f "$root/$LIST" ]; then
         names=$(grep -v '^#' "$root/$LIST" || true)
@@ -332,7 +332,7 @@ uninstall() {
             rmdir "$folder" 2>/dev/null || true
         done
     fi
-    echo "What is yours stays: $ETC, /var/lib/$NAME, /var/log/$NAME, and the user $NAME"
+    echo "Not removed: $ETC, /var/lib/$NAME, /var/log/$NAME, and the user $NAME"
 }
 
 remove_service() {
@@ -345,7 +345,7 @@ remove_service() {
         if grep -qsxF "$(digest "$DESTDIR$LOGROTATE") $LOGROTATE" "$SERVICE/installed"; then
             rm -f "$DESTDIR$LOGROTATE"
         else
-            say "$LOGROTATE stays: it was edited, or is not of this script"
+            say "$LOGROTATE was not removed: it was edited, or this script did not make it"
         fi
     fi
     rm -f "$SERVICE/installed" "$SERVICE/installed.new"
@@ -355,5 +355,5 @@ remove_service() {
 
 case ${1:-} in
 package | release | service | uninstall) "$1" ;;
-*) fail "package, release, service or uninstall" ;;
+*) fail "usage: install.sh package | release | service | uninstall" ;;
 esac

@@ -34,9 +34,7 @@ RIDDLES = {
 """Phrases that a reader has to decode, each with the way out."""
 
 KNOWN: dict[str, int] = {
-    "gateway": 1,
-    "gateway/config": 15,
-    "tests": 101,
+    "tests": 29,
 }
 """Offences that still stand, by folder: a number that may only become smaller."""
 
@@ -75,9 +73,9 @@ def offences(path: Path) -> Iterator[str]:
     if tree.body and ast.get_docstring(tree) is None:
         yield f"{name}:1: the module has no docstring"
     for docstring in docstrings(tree):
-        words = re.findall(r"[A-Za-z']+", str(docstring.value))
-        if words and words[0].lower() in NO_BEGINNING:
-            yield f'{name}:{docstring.lineno}: a docstring begins with "{words[0]}"; begin with the subject or the verb'
+        first = re.match(r"\s*([A-Za-z']+)", str(docstring.value))
+        if first is not None and first[1].lower() in NO_BEGINNING:
+            yield f'{name}:{docstring.lineno}: a docstring begins with "{first[1]}"; begin with the subject or the verb'
     if path != Path(__file__):
         for number, line in enumerate(text.lower().splitlines(), 1):
             for phrase, instead in RIDDLES.items():

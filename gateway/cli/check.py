@@ -92,7 +92,7 @@ def _print(name: str, problems: Sequence[Problem], loaded: Config | None) -> Non
         print("\n".join(explained(problem)))
     if loaded is None:
         errors = sum(problem.level == "error" for problem in problems)
-        print(f"{name}: {errors} problem(s); nothing of this file would be used")
+        print(f"{name}: {errors} problem(s); the gateway would not use this file")
     else:
         print(f"{name}: good: {len(loaded.sources)} source(s), {len(loaded.sinks)} sink(s), {len(loaded.rules)} route(s)")
 

@@ -71,7 +71,7 @@ def test_errors_end_with_78_and_are_all_reported(broken: Path, options: list[str
         ' 30 | [server2]\n    |  ^^^^^^^ did you mean "server"?\n'
         f"{broken}:32:1: error: [audit] pth: unknown key\n"
         " 32 | pth = 'x'\n    | ^^^ did you mean \"path\"?\n"
-        f"{broken}: 2 problem(s); nothing of this file would be used\n"
+        f"{broken}: 2 problem(s); the gateway would not use this file\n"
     )
 
 

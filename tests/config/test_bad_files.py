@@ -88,7 +88,7 @@ def test_each_problem_names_its_place_and_points_at_it(name: str, capsys: pytest
         assert below.index("^") == len(margin) + cell_len(shown[len(margin) :][: column - 1])
         assert column <= len(text) + 1
     errors = sum(": error: " in lines[at] for at in heads)
-    assert last == f"{name}.toml: {errors} problem(s); nothing of this file would be used"
+    assert last == f"{name}.toml: {errors} problem(s); the gateway would not use this file"
 
 
 def test_each_expected_text_has_its_file() -> None:

@@ -196,4 +196,4 @@ def test_check_prints_the_path_of_the_drop_in_file(tmp_path: Path) -> None:
     assert result.out.splitlines()[0] == (
         f'{tmp_path}/routes.d/10-care.toml:3:10: error: [[routes]] "care" sinks: there is no sink "car"'
     )
-    assert result.out.splitlines()[-1] == f"{file}: 1 problem(s); nothing of this file would be used"
+    assert result.out.splitlines()[-1] == f"{file}: 1 problem(s); the gateway would not use this file"

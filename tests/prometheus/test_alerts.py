@@ -1,4 +1,4 @@
-"""`config/prometheus-alerts.yml`: Prometheus takes it, its rules do what they say, and every series that it names is there."""
+"""`config/prometheus-alerts.yml`: Prometheus accepts it, its rules work as described, and every series that it names exists."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Series = set[tuple[str, frozenset[tuple[str, str]]]]
 @pytest.mark.parametrize(
     "command", [["check", "rules", "--lint=all", "--lint-fatal", ALERTS], ["test", "rules", HERE / "alerts_test.yml"]], ids=str
 )
-def test_prometheus_takes_the_rules_and_they_do_what_they_say(command: list[str | Path]) -> None:
+def test_prometheus_accepts_the_rules_and_they_work_as_described(command: list[str | Path]) -> None:
     done = subprocess.run(["promtool", *map(str, command)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -46,7 +46,7 @@ def test_there_are_rules_to_look_at() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.split("\n")[0])
-def test_each_rule_says_how_bad_it_is_and_which_command_to_run(rule: str) -> None:
+def test_each_rule_has_a_severity_and_names_a_command_to_run(rule: str) -> None:
     assert re.search(r"labels: \{ severity: (critical|warning) \}", rule)
     assert re.search(r"summary: .{20,}", rule)
     description = rule.partition("description: >-")[2]
@@ -73,7 +73,7 @@ def selected(selector: str, series: Series) -> bool:
     return True
 
 
-async def test_every_series_that_a_rule_names_is_there_after_a_day_of_work(tmp_path: Path) -> None:
+async def test_every_series_that_a_rule_names_exists_after_a_day_of_work(tmp_path: Path) -> None:
     """The names and values of labels that the rule selects by."""
     with Receiver() as receiver:
         good = http_sink(receiver) + http_sink(receiver, "down", 'retry = ["0s"]') + route("erp", "down")
@@ -91,7 +91,7 @@ async def test_every_series_that_a_rule_names_is_there_after_a_day_of_work(tmp_p
             found = await scraped(running)
     missing = [selector for selector in SELECTORS if not selected(selector, found) and selector != ONLY_WITH_TLS]
     assert missing == []
-    # What is counted has to be there before it happens, or the first time is not seen.
+    # A counter must exist before its first event, or Prometheus does not see that event.
     counters = [selector for selector in SELECTORS if "_total" in selector]
     assert [selector for selector in counters if not selected(selector, fresh)] == []
     assert not selected('legitmark_gateway_rejections_total{reason=~"bad_signature|lost"}', found)
@@ -99,7 +99,7 @@ async def test_every_series_that_a_rule_names_is_there_after_a_day_of_work(tmp_p
 
 
 @pytest.mark.skipif("tls" not in ServerSettings.__struct_fields__, reason="this gateway does not end TLS itself")
-def test_the_certificate_is_there_with_tls(tmp_path: Path) -> None:
+def test_the_series_of_the_certificate_exists_with_tls(tmp_path: Path) -> None:
     issued = trustme.CA().issue_cert("127.0.0.1")
     issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     issued.private_key_pem.write_to_path(tmp_path / "key.pem")

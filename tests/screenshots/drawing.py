@@ -1,4 +1,4 @@
-"""A Slack message as HTML: roughly what Slack makes of its blocks. A block that can't be drawn is an error, not a gap."""
+"""Draws a Slack message as HTML, roughly as Slack shows its blocks. An unknown block is an error, not a gap."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ a { color: #1264a3; }
 
 
 def draw(message: dict[str, Any], kind: str = "") -> str:
-    """`kind` is a class of the style: `reply` stands in a thread."""
+    """Return the HTML of a message. `kind` is a CSS class; `reply` is for a reply in a conversation."""
     blocks = "".join(_block(block) for block in message["blocks"])
     notification = f'<div class="notification">notification: {escape(message["text"])}</div>'
     who = '<div class="who">Legitmark gateway <small>APP</small></div>'
@@ -46,12 +46,12 @@ def _block(block: dict[str, Any]) -> str:
             return f"<div>{''.join(map(_rich, elements))}</div>"
         case {"type": "divider"}:
             return "<hr>"
-    raise ValueError(f"nobody drew a block such as {block}")
+    raise ValueError(f"no drawing for the block {block}")
 
 
 def _plain(text: dict[str, Any]) -> str:
     if text["type"] not in ("plain_text", "mrkdwn"):
-        raise ValueError(f"nobody drew a text such as {text}")
+        raise ValueError(f"no drawing for the text {text}")
     return escape(text["text"])
 
 
@@ -61,7 +61,7 @@ def _rich(element: dict[str, Any]) -> str:
             return f"<div>{''.join(map(_run, elements))}</div>"
         case {"type": "rich_text_list", "elements": elements}:
             return f"<ul>{''.join(f'<li>{_rich(inner)}</li>' for inner in elements)}</ul>"
-    raise ValueError(f"nobody drew a rich text such as {element}")
+    raise ValueError(f"no drawing for the rich text {element}")
 
 
 def _run(run: dict[str, Any]) -> str:
@@ -71,7 +71,7 @@ def _run(run: dict[str, Any]) -> str:
         case {"type": "link", "url": url, "text": text}:
             said = f'<a href="{escape(url)}">{escape(text)}</a>'
         case _:
-            raise ValueError(f"nobody drew a run such as {run}")
+            raise ValueError(f"no drawing for the run {run}")
     for name, tag in (("bold", "b"), ("italic", "i"), ("strike", "s"), ("code", "code")):
         if run.get("style", {}).get(name):
             said = f"<{tag}>{said}</{tag}>"

@@ -1,7 +1,7 @@
-"""Every golden mail and Slack message as a picture, for a person to look at: `make screenshots`.
+"""Pictures of all golden mails and Slack messages, for a person to look at: `make screenshots`.
 
-Writes dist/screenshots/{email,slack}-LOCALE-{light,dark}.png, and mails as a telephone shows them, by a headless Chromium.
-Where there is none it says so, and ends well.
+Writes dist/screenshots/{email,slack}-LOCALE-{light,dark}.png, and the mails at the width of a phone, with a headless Chromium.
+Without Chromium it prints a note and succeeds.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ GOLDEN = ROOT / "tests" / "sinks" / "golden"
 FOLDER = ROOT / "dist" / "screenshots"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SCHEMES = {"dark": 0, "light": 1}
-"""By blink's own numbers of `preferredColorScheme`."""
+"""The values of Blink's setting `preferredColorScheme`."""
 COLUMNS = 4
 SECONDS = 60
 ROOM = {"email": (600, 620), "phone": (340, 720), "slack": (600, 900)}
-"""Width and height of a picture in its sheet, in pixels."""
+"""Width and height of one picture in its sheet, in pixels."""
 
 
 def pages(kind: str, locale: str, folder: Path) -> dict[str, Path]:
-    """A page of HTML for each message, by its name."""
+    """Return an HTML page for each message, by its name."""
     if kind != "slack":
         return {path.stem: path for path in sorted((GOLDEN / "email" / locale).glob("*.html"))}
     found = {}
@@ -44,7 +44,7 @@ def pages(kind: str, locale: str, folder: Path) -> dict[str, Path]:
 
 
 def sheet(kind: str, found: dict[str, Path]) -> tuple[str, int, int]:
-    """A page that shows them all, and its width and height."""
+    """Return a page that shows all of them, and its width and height."""
     width, height = ROOM[kind]
     frames = "".join(
         f"<figure><figcaption>{escape(name)}</figcaption>"
@@ -62,7 +62,7 @@ def sheet(kind: str, found: dict[str, Path]) -> tuple[str, int, int]:
 
 
 def photograph(browser: str, page: Path, picture: Path, size: tuple[int, int], scheme: int, profile: Path) -> None:
-    """Raises CalledProcessError or TimeoutExpired."""
+    """Take a picture of a page. Raises CalledProcessError or TimeoutExpired."""
     command = [browser, "--headless", "--disable-gpu", "--hide-scrollbars", "--no-first-run", f"--user-data-dir={profile}"]
     command += [f"--blink-settings=preferredColorScheme={scheme}", f"--window-size={size[0]},{size[1]}"]
     command += ["--no-sandbox"] if os.getuid() == 0 else []  # Chromium refuses root otherwise; the pages are our own
@@ -75,7 +75,7 @@ def photograph(browser: str, page: Path, picture: Path, size: tuple[int, int], s
 def main() -> int:
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
-        print(f"screenshots: skipped, for there is none of {', '.join(BROWSERS)}; on Debian, apt install chromium")
+        print(f"screenshots: skipped, because none of {', '.join(BROWSERS)} is installed; on Debian, apt install chromium")
         return 0
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="screenshots") as name:

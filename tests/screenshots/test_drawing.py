@@ -20,6 +20,6 @@ def test_every_golden_message_can_be_drawn_with_all_its_words(path: Path) -> Non
         assert all(text["text"] in drawn for text in texts(message["blocks"]))
 
 
-def test_a_block_that_nobody_drew_is_an_error() -> None:
+def test_an_unknown_block_is_an_error() -> None:
     with pytest.raises(ValueError, match="carousel"):
         draw({"text": "x", "blocks": [{"type": "carousel"}]})

@@ -129,7 +129,7 @@ def test_a_prefix_in_use_by_others_is_refused_and_left_as_it_is(
     assert "in use by others" in said
     code, said = script(checkout, "uninstall", prefix)
     assert code == 1
-    assert "nothing is removed" in said
+    assert "nothing was removed" in said
     assert tree(prefix) == before
 
 
