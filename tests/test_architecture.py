@@ -26,7 +26,7 @@ BEHIND: dict[str, set[str]] = {
     "gateway.app": {"gateway.cli.serve"},
 }
 """Rooms of the running gateway, and the commands that may enter them: `serve` is that process. Every other command asks it
-through the admin listener, and never opens its database behind its back. `db` looks at backups, which are nobody's, and where
+through the admin listener, and never opens its database behind its back. `db` looks at backups, which no process has open, and where
 no gateway runs, it takes the place of one: it holds the database's lock, and reads."""
 
 LARGEST = 400

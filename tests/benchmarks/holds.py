@@ -82,7 +82,7 @@ def _messages(connection: sqlite3.Connection, first: int, number: int, status: s
 
 
 def operations_of(connection: sqlite3.Connection) -> Iterator[tuple[str, Slice]]:
-    """What an operation is called, and its slices, in an order in which each finds its rows."""
+    """Return the name of each operation with its slices, in an order in which each finds its rows."""
     now = START_MS / 1000 + 100
     timeline = Timeline(0, now)
     absent, present = (partial(sink_rows.note_absences, present=names, now=now) for names in ((), ("erp",)))

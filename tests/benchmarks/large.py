@@ -29,7 +29,7 @@ _BOUND_MS = 50.0
 _LIMIT = 200
 
 Ask = Callable[[sqlite3.Connection, Any], tuple[int, Any]]
-"""From where a page begins to how many rows it has, and where to go on; None: nowhere."""
+"""A page: its place, its number of rows, and the place of the next page, or None after the last one."""
 
 
 def build(path: Path, messages: int) -> None:

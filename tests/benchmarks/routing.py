@@ -1,4 +1,4 @@
-"""What it costs to route one event by 200 routes, in microseconds: the median over many events, and the slowest in a hundred.
+"""Measures the microseconds of routing one event by 200 routes: the median over many events, and the slowest in a hundred.
 
 Two sets of routes have to stay below CEILING, or exit 1: as partners write them (most ask for the type or the milestone, some for
 more), and the worst case, in which no route can be settled by source, type and milestone alone, and none is final. A third figure

@@ -23,7 +23,7 @@ BLOCKS = [block for block in blocks(TEXT) if not block.marker.startswith("not ru
 SHELL = [pytest.param(block.text, id=f"line {block.line}") for block in BLOCKS if block.kind == "sh"]
 TOML = [pytest.param(block.text, id=f"line {block.line}") for block in BLOCKS if block.kind == "toml"]
 QUESTIONS = [question.replace("\\|", "|") for question in re.findall(r"^\|[^|]*\| `(.*jq .*)` \|$", TEXT, re.MULTILINE)]
-"""What the table of questions asks the audit log."""
+"""The questions that the table asks the audit log."""
 
 CONFIG = """
 [sinks.archive]

@@ -59,7 +59,7 @@ ROWS = {
     "204 with a body": Row(b"HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\nok", 204, CLOSED, b"", 2),
     "304 with a length": Row(b"HTTP/1.1 304 Not Modified\r\ncontent-length: 99\r\n\r\n", 304, KEPT),
     "205": Row(b"HTTP/1.1 205 Reset Content\r\n" + EMPTY, 205, KEPT),
-    "status of nobody": Row(b"HTTP/1.1 799 Odd\r\n" + EMPTY, 799, KEPT),
+    "status that no list has": Row(b"HTTP/1.1 799 Odd\r\n" + EMPTY, 799, KEPT),
     "body without length": Row(OK + b"\r\nok", 200, CLOSED, b"ok"),
     "body cut short": Row(OK + b"content-length: 9\r\n\r\nok", 200, CLOSED, b"ok"),
     "too much": Row(OK + b"content-length: 2\r\n\r\nokay", 200, CLOSED, b"ok", 2),

@@ -61,7 +61,7 @@ async def test_every_http_status_has_its_outcome(kind: str, retry_after: bool, t
 
     def reply(_: Heard) -> bytes:
         status = next(turn)
-        # 100 to 199 are interim: another answer follows them (RFC 9110, section 15.2), but for 101, which ends HTTP.
+        # 100 to 199 are interim: another answer follows them (RFC 9110, section 15.2), except 101, which ends HTTP.
         said = b"ok" if status == 200 else b""  # without it Slack has taken nothing
         return answer(status) + answer(500) if status < 200 else answer(status, said, **headers)
 
