@@ -26,8 +26,8 @@ BEHIND: dict[str, set[str]] = {
     "gateway.app": {"gateway.cli.serve"},
 }
 """Rooms of the running gateway, and the commands that may enter them: `serve` is that process. Every other command asks it
-through the admin listener, and never opens its database behind its back. `db` looks at backups, which no process has open, and where
-no gateway runs, it takes the place of one: it holds the database's lock, and reads."""
+through the admin listener, and never opens its database. `db` reads backups, which no process has open. If no gateway runs, it
+takes the place of one: it holds the lock of the database, and reads."""
 
 LARGEST = 400
 """Lines. A file beyond that is a room to rebuild."""
