@@ -85,7 +85,7 @@ class JanitorBench(NamedTuple):
             added.append(message.id)
         return added
 
-    async def left(self) -> set[str]:
+    def left(self) -> set[str]:
         return {message_id for (message_id,) in rows(self.store.path, "SELECT id FROM messages")}
 
     async def walk(self) -> list[float]:
