@@ -36,7 +36,7 @@ class Say(Protocol):
     ) -> None:
         """
         Args:
-            message: continues the place that is shown in front of it, such as "must be at least 1".
+            wrong: continues the place that is shown in front of it, such as "must be at least 1".
             on: where the caret points.
         """
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
@@ -23,8 +24,8 @@ from tests.sinks.sending import LONG, PATIENCE, SHORT, attempt, opened, opening,
 from tests.sinks.subjects import SUBJECTS, Subject, assert_no_secret
 from tests.sinks.tcp_server import Server
 
-TYPES = list(SINK_TYPES)
-CONNECTING = [kind for kind in TYPES if kind in SUBJECTS and SUBJECTS[kind].connects]
+TYPES = [kind for kind in SINK_TYPES if kind in SUBJECTS]
+CONNECTING = [kind for kind in TYPES if SUBJECTS[kind].connects]
 FAILURES = [(kind, failure) for kind in CONNECTING for failure in SUBJECTS[kind].failures]
 
 
@@ -49,7 +50,7 @@ async def working(subject: Subject, tmp_path: Path) -> AsyncIterator[Sink]:
 
 
 def test_every_sink_type_is_a_subject_of_this_suite() -> None:
-    assert set(SINK_TYPES) == set(SUBJECTS)
+    assert set(SINK_TYPES) == set(SUBJECTS), "add the type to SUBJECTS in tests/sinks/subjects.py"
 
 
 def test_a_sink_that_connects_is_tried_with_a_server_that_hangs_and_one_that_drops_it() -> None:
@@ -240,6 +241,18 @@ async def test_a_missing_server_is_one_outcome_that_tells_no_secret(
     assert isinstance(outcome, Retry)
     assert outcome.reason is Reason.CONNECT
     assert_no_secret(repr(outcome), caplog.text)
+
+
+@pytest.mark.parametrize("kind", CONNECTING)
+async def test_an_address_that_the_sink_may_not_dial_is_trouble_of_the_whole_sink(kind: str, tmp_path: Path) -> None:
+    subject = SUBJECTS[kind]
+    async with subject.taking() as server:
+        settings = msgspec.structs.replace(subject.settings(server.port), allow_networks=["10.0.0.0/8"])
+        async with opened(settings, tmp_path, **subject.secrets(server.port)) as sink:
+            outcome = await send(sink)
+    assert isinstance(outcome, Retry)
+    assert (outcome.reason, outcome.sink_wide) == (Reason.BLOCKED, True)
+    assert server.connections == 0
 
 
 async def test_a_delivered_outcome_tells_no_secret_either(

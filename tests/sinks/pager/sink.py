@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 from gateway.core.outcome import Delivered, Outcome, Reason, Reject, Retry
 from gateway.host.environment import read_regular
 from gateway.sinks.base import Opening, Outgoing
-from gateway.sinks.net.address_guard import AddressGuard, words
+from gateway.sinks.net.address_guard import AddressGuard, BlockedAddress, words
 from gateway.sinks.net.dial import Dialler
 from tests.sinks.pager.config import PagerConfig
 
@@ -49,6 +50,10 @@ class PagerSink:
             return Retry(Reason.TIMEOUT, f"{place}: no answer in time")
         except ConnectionResetError:
             return Retry(Reason.RESET, f"{place} closed the connection")
+        except BlockedAddress as error:
+            return Retry(Reason.BLOCKED, f"{place}: {words(error)}", sink_wide=True)
+        except socket.gaierror:
+            return Retry(Reason.DNS, f"{self._config.host} has no address")
         except OSError as error:
             return Retry(Reason.CONNECT, f"{place}: {words(error)}")
         match answer.split(b" ")[0].strip():
