@@ -194,13 +194,14 @@ def test_each_event_declares_its_fields_in_the_order_of_the_file(name: str) -> N
     event = AUDIT_EVENTS[name]
     fields = (*(MESSAGE_FIELDS if issubclass(event, MessageEvent) else ()), *event.__struct_fields__)
     order = list(FIELDS)
-    assert list(fields) == sorted(fields, key=order.index), name
+    assert set(fields) <= set(order), "add the field with its meaning to FIELDS"
+    assert list(fields) == sorted(fields, key=order.index), "declare the fields in the order of FIELDS"
     assert len(set(fields)) == len(fields) and not {"v", "time", "event"} & set(fields)
 
 
 def test_every_field_belongs_to_an_event() -> None:
     used = {field for event in AUDIT_EVENTS.values() for field in event.__struct_fields__}
-    assert used | set(MESSAGE_FIELDS) | {"v", "time", "event"} == set(FIELDS)
+    assert used | set(MESSAGE_FIELDS) | {"v", "time", "event"} == set(FIELDS), "FIELDS has each field of an event, and no other"
 
 
 def test_every_event_has_a_description_of_its_own() -> None:
