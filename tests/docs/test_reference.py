@@ -22,7 +22,7 @@ from gateway.config.settings import (
 from gateway.config.settings import TestSettings as Expectation
 from gateway.core.events import IDENTITY, Milestone
 from gateway.core.outcome import Reason
-from gateway.core.patterns import OPERATORS
+from gateway.core.patterns import OPERATORS, compile_pattern
 from gateway.core.samples import SAMPLES
 from gateway.core.values import Duration, Rate, Size
 from gateway.core.vocabulary import OwnEvent
@@ -98,7 +98,12 @@ def test_the_keys_of_every_sink_say_the_defaults_that_differ_by_type() -> None:
     (row,) = [row for row in rows(section(TEXT, "`[sinks.NAME]`: every type")) if row[0] == "`concurrency`"]
     for name, kind in SINK_TYPES.items():
         default = next(field.default for field in fields(kind.config) if field.name == "concurrency")
-        assert f"`{name}` {default}" in row[2]
+        assert f"`{name}` {default}" in row[2], "say the default of the type in the row of `concurrency`"
+
+
+def test_the_reference_says_of_every_type_what_its_sinks_receive() -> None:
+    headings = re.findall(r"^### `(\w+)`$", section(TEXT, "What a sink receives"), re.MULTILINE)
+    assert sorted(headings) == sorted(SINK_TYPES), 'each type has a heading below "What a sink receives"'
 
 
 def test_the_answers_are_the_ones_that_the_gateway_counts() -> None:
@@ -115,7 +120,13 @@ def test_the_identities_are_the_defaults() -> None:
 
 
 def test_the_operators_are_the_ones_of_the_pattern_language() -> None:
-    assert first_words("operators") == list(OPERATORS)
+    assert first_words("operators") == list(OPERATORS), "the table has one row for each operator, in the order of OPERATORS"
+
+
+def test_the_operators_that_take_a_list_are_the_ones_that_compare_texts() -> None:
+    (said,) = re.findall(r"^(.*) also take a list, of which any may match", TEXT, re.MULTILINE)
+    taking = [name for name in OPERATORS if name != "not" and not compile_pattern({"a": {name: ["x"]}})[1]]
+    assert words(said) == taking, "name them in the sentence below the table of operators, in the order of OPERATORS"
 
 
 def test_the_milestones_are_the_closed_list_and_say_which_event_has_them() -> None:
