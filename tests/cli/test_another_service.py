@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from tests.cli.running import environment, gateway
+from tests.docs.commands import COMMANDS as ALL_COMMANDS
+from tests.docs.commands import command_in, options_of
 
 ANSWERS = {
     "an object": b"{}",
@@ -32,6 +34,12 @@ COMMANDS = (
     *(["reload"], ["reload", "--diff"], ["reverify"], ["db", "backup", "copy"], ["db", "check"]),
     *(["backtest", "--against", "gateway.toml"], ["route", "a" * 32], ["send", "a" * 32]),
 )
+
+
+def test_every_command_that_asks_the_gateway_is_tried_here() -> None:
+    tried = {command_in(["gateway", *call]) for call in COMMANDS}
+    asking = {name for name in ALL_COMMANDS if "--admin" in options_of(name)}
+    assert asking <= tried, "add a call of the command to COMMANDS"
 
 
 @contextmanager

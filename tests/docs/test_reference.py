@@ -151,7 +151,7 @@ def test_the_reasons_are_the_closed_list() -> None:
 
 def test_every_command_stands_in_the_list_of_commands() -> None:
     rows_of_commands = [re.match(r"gateway(?: [a-z]+)+", words(row[0])[0]) for row in rows(marked(TEXT, "commands"))]
-    assert sorted(found[0] for found in rows_of_commands if found) == sorted(COMMANDS)
+    assert sorted(found[0] for found in rows_of_commands if found) == sorted(COMMANDS), "one row for each command"
 
 
 @pytest.mark.parametrize("row", rows(marked(TEXT, "commands")), ids=lambda row: str(words(row[0])[0]))
