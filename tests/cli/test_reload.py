@@ -236,7 +236,7 @@ def test_every_part_of_a_destination_counts(tmp_path: Path, before: str, after: 
     (found,) = queued_deliveries(old, new, {"desk": 1})
     assert str(found) == "desk: 1 queued delivery goes to the new destination"
     (found,) = queued_deliveries(old, new, None)
-    assert found.queued is None and "desk: its queued deliveries go to the new destination (the store can't" in str(found)
+    assert found.queued is None and "desk: its queued deliveries go to the new destination (the store cannot" in str(found)
     assert queued_deliveries(old, new, {"desk": 0}) == queued_deliveries(old, old, {"desk": 1}) == []
     (tmp_path / "one").write_text("https://hooks.example.com/services/three-7Kq2Zx9w")
     assert bool(queued_deliveries(old, _loaded(file, routed(before)), {"desk": 1})) == ("webhook_url" in before)

@@ -310,7 +310,7 @@ async def test_send_says_what_is_wrong_with_the_certificate_of_the_server(certif
         host, port = address(running)
         running.write_config(toml(certified, f'"{host}:{port}"'))
         result = await run(running, "send", "counterfeit")
-        assert result.status == 69 and "The gateway turns TLS on by a restart" in result.err
+        assert result.status == 69 and "[server] tls takes effect when the gateway starts again" in result.err
 
 
 async def test_a_certificate_and_key_from_systemd_credentials_stay_the_same_until_a_restart(
