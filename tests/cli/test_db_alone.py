@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gateway.store.sqlite import unlogged
-from tests.cli.backups import ARCHIVED, is_copying, names, post, started
+from tests.cli.backups import ARCHIVED, admin, is_copying, names, post, started
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
 from tests.store.kit import fill, rows
@@ -43,8 +43,12 @@ def unlogged_messages(database: Path) -> int:
 
 
 async def killed_before_a_line_is_known_to_be_written(running: Running) -> int:
-    """Post until the last commit holds messages, kill the gateway before the next commit, and return how many were posted."""
+    """Post until the last commit holds messages, kill the gateway before the next commit, and return how many were posted.
+
+    The sink is paused, because a settled delivery would be one more commit.
+    """
     assert running.process is not None
+    assert (await asyncio.to_thread(command, "pause", "archive", "--admin", admin(running), cwd=running.folder)).status == 0
     posted = 0
     while posted < 1_000:
         await post(running, 20)

@@ -181,7 +181,7 @@ def test_the_names_are_frozen() -> None:
     families: dict[str, tuple[str, ...]] = {
         "message": ("accepted", "duplicate", "quarantined", "rejected", "unrouted", "reverified"),
         "delivery": ("delivered", "retrying", "deferred", "dead", "replayed", "discarded"),
-        "sink": ("opened", "closed", "paused", "resumed"),
+        "sink": ("opened", "closed", "paused", "resumed", "drilled"),
         "config": ("reloaded", "refused"),
         "gateway": ("started", "stopped"),
     }
