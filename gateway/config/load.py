@@ -16,6 +16,7 @@ from msgspec import Struct
 from gateway.config import checks, lint, rules
 from gateway.config.decode import SECRET_FORMS, absolute, decode_table, secrets_in, suggestion
 from gateway.config.files import TomlFile, included, missing_folders, read, read_table
+from gateway.config.known_keys import DROP_IN, TABLES
 from gateway.config.location import Finding, Findings, Place
 from gateway.config.memo import Memo, Same
 from gateway.config.paths import AS_IT_STANDS, unfit_as_written
@@ -41,7 +42,6 @@ from gateway.sinks.text.language import is_timezone
 
 S = TypeVar("S", bound=Struct)
 _P = TypeVar("_P")
-_DROP_IN = ("routes", "sinks", "tests")
 _PLACES = {
     "env": "write the name of the variable that holds it",
     "file": "write the path of the file that holds it",
@@ -49,7 +49,6 @@ _PLACES = {
 }
 _CREDENTIAL = re.compile(r"[^/\s\x00-\x1f\x7f]+")
 """A file name, because systemd stores a credential under its name (systemd.exec(5), LoadCredential=)."""
-_TABLES = ("include", "server", "admin", "store", "audit", "defaults", "sources", *_DROP_IN)
 
 
 def load(
@@ -200,10 +199,10 @@ class _Loader:
 
     def _check_tables(self) -> None:
         for file in self._files:
-            known = _TABLES if file is self._main else _DROP_IN
+            known = TABLES if file is self._main else DROP_IN
             for name in file.document:
                 where = Place(file.path, (name,))
-                if name not in _TABLES:
+                if name not in TABLES:
                     self._say(where, "unknown table", suggestion(name, known), on="key")
                 elif name not in known:
                     self._say(

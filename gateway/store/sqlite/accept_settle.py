@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from gateway.core.outcome import Defer, Delivered, Reject, Retry
+from gateway.core.outcome import OUTCOME_NAMES, Delivered, Outcome, OutcomeName
 from gateway.core.records import Accepted, Duplicate, NewMessage, Settlement
 from gateway.store.sqlite import ordering
 from gateway.store.sqlite.columns import blob, milliseconds
@@ -84,7 +84,7 @@ def _accepted_or_first(connection: sqlite3.Connection, new: NewMessage, retentio
 
 @cache
 def _insert_messages(rows: int) -> str:
-    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
+    values = marks(rows, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     return f"INSERT INTO messages ({_MESSAGE_COLUMNS}) VALUES {values} ON CONFLICT DO NOTHING"
 
 
@@ -198,7 +198,7 @@ def _find(rows: int) -> str:
 
 @cache
 def _insert_attempts(rows: int) -> str:
-    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
+    values = marks(rows, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     return (
         "INSERT INTO attempts (message, sink, attempt, started_ms, duration_ms, outcome, reason, status, detail, answer)"
         f" VALUES {values} ON CONFLICT DO NOTHING"
@@ -208,7 +208,7 @@ def _insert_attempts(rows: int) -> str:
 @cache
 def _settle(rows: int) -> str:
     # Every row exists, so that each one conflicts and is updated.
-    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, 0)"] * rows)
+    values = marks(rows, "(?, ?, ?, ?, ?, ?, ?, ?, 0)")
     return (
         "INSERT INTO deliveries (message, sink, state, attempts, retries, due_ms, ended_ms, reason, since_ms)"
         f" VALUES {values} ON CONFLICT (message, sink) DO UPDATE SET state = excluded.state, attempts = excluded.attempts,"
@@ -217,16 +217,11 @@ def _settle(rows: int) -> str:
     )
 
 
-def _outcome_columns(outcome: Delivered | Retry | Defer | Reject) -> tuple[str, str | None, int | None, str, str]:
-    match outcome:
-        case Delivered(status=status, detail=detail):
-            return "delivered", None, status, detail, ""
-        case Retry(reason=reason, detail=detail, status=status, answer=answer):
-            return "retry", reason.value, status, detail, answer
-        case Defer(reason=reason, detail=detail, status=status, answer=answer):
-            return "defer", reason.value, status, detail, answer
-        case Reject(reason=reason, detail=detail, status=status, answer=answer):
-            return "reject", reason.value, status, detail, answer
+def _outcome_columns(outcome: Outcome) -> tuple[OutcomeName, str | None, int | None, str, str]:
+    name = OUTCOME_NAMES[type(outcome)]
+    if isinstance(outcome, Delivered):
+        return name, None, outcome.status, outcome.detail, ""
+    return name, outcome.reason.value, outcome.status, outcome.detail, outcome.answer
 
 
 def _event_ms(new: NewMessage) -> int:
