@@ -19,11 +19,6 @@ FILES = sorted((ROOT / "gateway").rglob("*.py"))
 
 ROLES = {"__init__", "__main__", "base", "sink", "config", "check", "probe", "preview", "answers"}
 """Names of a role: every sink type has a `sink` and a `check`; `store` and `sinks` both have a `base`."""
-SHARED = {
-    "backup": {"control", "store/sqlite"},
-    "conversations": {"store", "store/sqlite"},
-}
-"""Names that the SQL of a thing shares with the thing."""
 
 LISTS = {
     "delivery states": (DELIVERY_STATES, "core/selection.py"),
@@ -44,12 +39,7 @@ def test_no_two_modules_have_the_same_name() -> None:
     for stem, found in folders.items():
         others = found - {"cli"}  # a command's file may be named after the thing that it asks for
         if stem not in ROLES and len(others) > 1:
-            assert others == SHARED.get(stem), f"{stem} is the name of {len(found)} modules: {sorted(found)}"
-
-
-def test_the_names_that_two_folders_share_are_needed() -> None:
-    for stem, folders in SHARED.items():
-        assert all((ROOT / "gateway" / folder / f"{stem}.py").is_file() for folder in folders), f"{stem} need not be named"
+            pytest.fail(f"{stem} is the name of {len(found)} modules: {sorted(found)}")
 
 
 def test_no_two_modules_define_a_public_class_of_the_same_name() -> None:

@@ -172,7 +172,7 @@ class Gateway:
 
         A second signal, or the end of `server.drain`, cuts what is still in flight.
         """
-        parts.upkeep.stop()
+        parts.database_jobs.stop()
         parts.reverify.stop()
         lanes, drain = parts.lanes, parts.running.config.server.drain
         lanes.stop()

@@ -28,12 +28,12 @@ from gateway.app.readiness import Readiness
 from gateway.app.reload import Follower, Part, Reloads
 from gateway.app.running import Running
 from gateway.config import Config
-from gateway.control.backup import Upkeep
 from gateway.control.browse import Browse
+from gateway.control.database_jobs import DatabaseJobs
 from gateway.control.drills import Drills
-from gateway.control.replay import Operator
+from gateway.control.interventions import Interventions
 from gateway.control.reverify import Reverify
-from gateway.control.status import Observer
+from gateway.control.status import SelfReport
 from gateway.delivery.directory import Directory
 from gateway.delivery.lanes import Lanes
 from gateway.delivery.world import LaneWorld
@@ -41,7 +41,7 @@ from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.host.systemd import Systemd
 from gateway.ingest.accept import Inbox
-from gateway.ingest.disk_space import Space
+from gateway.ingest.disk_space import DiskSpace
 from gateway.ingest.own_events import OwnEvents
 from gateway.ingest.receive import Intake
 from gateway.ingest.refused_requests import RefusedRequests
@@ -101,13 +101,13 @@ class Parts(Struct, frozen=True, kw_only=True):
     store: Store
     running: Running
     readiness: Readiness
-    space: Space
+    space: DiskSpace
     refused: RefusedRequests
     lanes: Lanes
     janitor: Janitor
     watchdog: Watchdog
     reverify: Reverify
-    upkeep: Upkeep
+    database_jobs: DatabaseJobs
     reloads: Reloads
     tls: Tls | None
     ingress: Ingress
@@ -142,7 +142,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     lane_clock = LaneClock(clock)
 
     # Ingest takes a request to its commit. It reaches the lanes, which are built below, through the directory.
-    space = Space(lambda: shutil.disk_usage(config.database.parent).free, config.store.min_free, metrics, log)
+    space = DiskSpace(lambda: shutil.disk_usage(config.database.parent).free, config.store.min_free, metrics, log)
     rejections = Rejections(audit, metrics, clock)
     refused = RefusedRequests(
         refused_store(config.database.with_name(f"{config.database.name}.refused"), told=log.error),
@@ -194,15 +194,15 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
 
     # Control answers and obeys the people who run the gateway.
     browse = Browse(store=store, router=inbox.router, lanes=directory)
-    operator = Operator(store=store, audit=audit, router=inbox.router, lanes=directory, clock=lane_clock)
-    upkeep = Upkeep(store=store, space=space, clock=clock, log=log)
+    interventions = Interventions(store=store, audit=audit, router=inbox.router, lanes=directory, clock=lane_clock)
+    database_jobs = DatabaseJobs(store=store, space=space, clock=clock, log=log)
     drills = Drills(lanes=directory, routes=config.routes, audit=audit, clock=clock)
     reverify = Reverify(
         refused=refused, intake=intake, sources=sources_by_name(config), audit=audit, metrics=metrics, clock=clock, log=log
     )
     certificate = certificate_of(config)
     tls = Tls(certificate, metrics=metrics, clock=clock, log=log) if certificate is not None else None
-    observer = Observer(
+    self_report = SelfReport(
         store=store,
         audit=audit,
         lanes=directory,
@@ -263,9 +263,9 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     admin = Admin(
         guard=guard,
         browse=browse,
-        operator=operator,
-        observer=observer,
-        upkeep=upkeep,
+        interventions=interventions,
+        self_report=self_report,
+        database_jobs=database_jobs,
         reverify=reverify,
         drills=drills,
         metrics=metrics,
@@ -289,7 +289,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         janitor=janitor,
         watchdog=watchdog,
         reverify=reverify,
-        upkeep=upkeep,
+        database_jobs=database_jobs,
         reloads=reloads,
         tls=tls,
         ingress=ingress,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from gateway.core.records import Counts
-from gateway.ingest.disk_space import Space
+from gateway.ingest.disk_space import DiskSpace
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.store.base import Trouble
@@ -17,7 +17,7 @@ STOPPING = "stopping: finishing what is in flight"
 class Readiness:
     """Not ready from the start until `serve_on`, and again once `stop` is set."""
 
-    def __init__(self, *, stop: asyncio.Event, store: Trouble, audit: AuditLog, space: Space, metrics: Metrics) -> None:
+    def __init__(self, *, stop: asyncio.Event, store: Trouble, audit: AuditLog, space: DiskSpace, metrics: Metrics) -> None:
         self._stop = stop
         self._store = store
         self._audit = audit

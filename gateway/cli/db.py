@@ -20,7 +20,7 @@ from gateway.cli.output import printable, size, to_json
 from gateway.config import find, load_store
 from gateway.config.settings import StoreSettings
 from gateway.core.errors import BackupExists, BackupFailed, StoreCorrupt, StoreFailed, StoreLocked, Unreachable
-from gateway.core.errors import UpkeepBusy as Busy
+from gateway.core.errors import DatabaseJobBusy as Busy
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.host.signals import end_as_on_interrupt

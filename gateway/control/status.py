@@ -1,4 +1,4 @@
-"""Observes the whole gateway for its callers: the gauges of a scrape, and the facts of `gateway status`. Changes nothing."""
+"""The gateway's report on itself: the gauges of a scrape, and the facts of `gateway status`. Changes nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gateway.core.selection import DELIVERY_STATES
 from gateway.delivery.lane import Lane
 from gateway.delivery.memory import Memory
 from gateway.host.clock import Clock
-from gateway.ingest.disk_space import Space
+from gateway.ingest.disk_space import DiskSpace
 from gateway.ingest.refused_requests import RefusedRequests
 from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.audit import AuditLog
@@ -36,8 +36,8 @@ class ShownCertificate(Protocol):
         ...
 
 
-class Observer:
-    """Collects what every other part knows of itself."""
+class SelfReport:
+    """Collects the facts that every other part knows of itself."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Observer:
         store: Surveying,
         audit: AuditLog,
         lanes: Mapping[str, Lane],
-        space: Space,
+        space: DiskSpace,
         certificate: ShownCertificate | None,
         throughput: Throughput,
         metrics: Metrics,

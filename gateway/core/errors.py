@@ -8,7 +8,7 @@
     ├── ListenError           the operator: an address can't be listened on               exit 74
     ├── BackupFailed          the operator: no backup was made; its file is removed       exit 74
     │   ├── BackupExists      a file of that name exists already                          exit 2
-    │   └── UpkeepBusy        another backup or check is running                          exit 1
+    │   └── DatabaseJobBusy        another backup or check is running                          exit 1
     └── StoreError            the operator: nothing can be committed now                  HTTP 503
         ├── StoreOverloaded   too many requests wait for the disk already                 HTTP 503
         ├── StoreLocked       another process holds the database                          exit 73
@@ -102,7 +102,7 @@ class BackupExists(BackupFailed):
     code = "backup_exists"
 
 
-class UpkeepBusy(BackupFailed):
+class DatabaseJobBusy(BackupFailed):
     exit_code = 1
     code = "busy"
 

@@ -140,8 +140,8 @@ class Step(Struct, frozen=True, array_like=True, omit_defaults=True):
     """The name that the request gave for who acts (see `values.Actor`)."""
 
 
-class SinkState(Struct, frozen=True):
-    """The state of a lane that survives a restart, beside its deliveries."""
+class KeptGates(Struct, frozen=True):
+    """The gates of a lane as the store keeps them, so that they survive a restart."""
 
     paused_at: float | None = None
     paused_by: str | None = None

@@ -19,12 +19,9 @@ from gateway.core.retry import RetryPolicy, Transition, decide, expired, expires
 from gateway.delivery.gates import Change, Gates
 from gateway.delivery.report import report, report_breaker
 from gateway.delivery.sink_slot import SinkSlot
-from gateway.delivery.world import LaneSettings, LaneWorld
+from gateway.delivery.world import TROUBLE_SECONDS, LaneSettings, LaneWorld
 from gateway.observability.logs import Sparing
 from gateway.sinks.base import Outgoing, Sink
-
-_TROUBLE_SECONDS = 1.0
-"""Seconds between two tries to commit an outcome while the database takes nothing."""
 
 
 class FailedAttempt(Struct, frozen=True):
@@ -155,7 +152,7 @@ class Attempts:
                 raise
             except StoreError:
                 # The outcome is known and must not be forgotten: the slot stays taken until the disk has it.
-                await self._clock.wait(asyncio.Event(), _TROUBLE_SECONDS)
+                await self._clock.wait(asyncio.Event(), TROUBLE_SECONDS)
         if transition.state == "dead" and in_time:
             await self._world.own_events.delivery_dead(owed, transition.reason or "", attempt)
         return in_time
@@ -173,7 +170,7 @@ class Attempts:
 
     async def _keep_gates(self) -> None:
         try:
-            await self._store.keep_sink(self.name, self._gates.state)
+            await self._store.keep_gates(self.name, self._gates.state)
         except (StoreFailed, StoreCorrupt):
             raise
         except StoreError:

@@ -13,7 +13,7 @@ import msgspec
 from gateway.core import breaker
 from gateway.core.breaker import BreakerPolicy, BreakerState
 from gateway.core.outcome import Defer, Outcome, Reject, Retry
-from gateway.core.records import SinkState
+from gateway.core.records import KeptGates
 from gateway.core.retry import LONGEST_DEFER, hold
 from gateway.core.token_bucket import TokenBucket
 from gateway.host.clock import Clock
@@ -29,7 +29,7 @@ class Change(Enum):
 
 
 class Gates:
-    def __init__(self, state: SinkState, policy: BreakerPolicy, rate: float | None, clock: Clock) -> None:
+    def __init__(self, state: KeptGates, policy: BreakerPolicy, rate: float | None, clock: Clock) -> None:
         """
         Args:
             state: what the store kept of the lane.
@@ -44,7 +44,7 @@ class Gates:
         self._state = msgspec.structs.replace(state, breaker=breaker.restored(state.breaker, policy, clock.now()))
 
     @property
-    def state(self) -> SinkState:
+    def state(self) -> KeptGates:
         """The state that the store keeps of the lane."""
         held = self._held_until - self._clock.monotonic()
         return msgspec.structs.replace(self._state, held_until=self._clock.now() + held if held > 0 else None)
@@ -74,7 +74,7 @@ class Gates:
             self._rate = rate
             self._bucket = TokenBucket(rate, self._clock.monotonic()) if rate is not None else None
 
-    def restore_pause(self, before: SinkState) -> None:
+    def restore_pause(self, before: KeptGates) -> None:
         """Take back a pause, or its end, that could not be kept. The other gates may have changed meanwhile, and stay."""
         self._state = msgspec.structs.replace(self._state, paused_at=before.paused_at, paused_by=before.paused_by)
 

@@ -12,19 +12,17 @@ from collections.abc import Awaitable
 from gateway.core.audit_events import SinkPaused, SinkResumed
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
-from gateway.core.records import Attempt, Claimed, Owed, SinkState
+from gateway.core.records import Attempt, Claimed, KeptGates, Owed
 from gateway.core.retry import RetryPolicy
 from gateway.core.values import claim_of
 from gateway.delivery.attempt import Attempts, FailedAttempt, Settled
 from gateway.delivery.gates import UNTIL_WOKEN, Gates
 from gateway.delivery.waiting import Waiting
-from gateway.delivery.world import LaneSettings, LaneWorld
+from gateway.delivery.world import TROUBLE_SECONDS, LaneSettings, LaneWorld
 from gateway.sinks.base import Outgoing, Sink
 
 _CLAIM = 64
 """Deliveries read from the store at once; they wait in memory, and count as in flight only when they are sent."""
-_TROUBLE_SECONDS = 1.0
-"""Seconds between two tries while the database or the audit log takes nothing."""
 _MEMORY_SECONDS = 0.25
 """Seconds between two looks for memory, while other lanes hold it."""
 _GIVEN_UP_AT_ONCE = 100
@@ -116,7 +114,7 @@ class Lane:
         if self._absent:
             return None
         if self._in_trouble():
-            return _TROUBLE_SECONDS
+            return TROUBLE_SECONDS
         try:
             await self._give_up_expired()
             if (closed := self.gates.closed_for()) > 0:
@@ -125,8 +123,8 @@ class Lane:
         except (StoreFailed, StoreCorrupt):
             raise
         except StoreError:
-            self._look_for_expired_at = max(self._look_for_expired_at, self._clock.monotonic() + _TROUBLE_SECONDS)
-            return _TROUBLE_SECONDS
+            self._look_for_expired_at = max(self._look_for_expired_at, self._clock.monotonic() + TROUBLE_SECONDS)
+            return TROUBLE_SECONDS
 
     def change(self, settings: LaneSettings, breaker: BreakerPolicy, rate: float | None, sink: Sink) -> Sink | None:
         """Go on with other settings and another sink. Attempts in flight, and waits, end as they began.
@@ -182,10 +180,10 @@ class Lane:
         before = self.gates.state
         return self.gates.resume() and await self._keep_pause(SinkResumed, before, actor)
 
-    async def _keep_pause(self, event: type[SinkPaused | SinkResumed], before: SinkState, actor: str) -> bool:
+    async def _keep_pause(self, event: type[SinkPaused | SinkResumed], before: KeptGates, actor: str) -> bool:
         """Keep what a person did in memory and in the store, or in neither."""
         try:
-            await self._store.keep_sink(self.name, self.gates.state)
+            await self._store.keep_gates(self.name, self.gates.state)
         except StoreError:
             self.gates.restore_pause(before)
             raise
@@ -291,7 +289,7 @@ class Lane:
         """Shorten a pause to the seconds after which there may be deliveries to give up; None: until woken."""
         if self._absent:
             return None
-        look = max(self._look_for_expired_at - self._clock.monotonic(), _TROUBLE_SECONDS if self._in_trouble() else 0.0)
+        look = max(self._look_for_expired_at - self._clock.monotonic(), TROUBLE_SECONDS if self._in_trouble() else 0.0)
         return look if pause is None else min(pause, look)
 
     def _start(self, owed: Owed, sends: asyncio.TaskGroup, *, probe: bool = False) -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 from gateway.config import Config
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError
-from gateway.core.records import SinkState
+from gateway.core.records import KeptGates
 from gateway.core.retry import RetryPolicy, longest_wait
 from gateway.delivery.directory import Directory
 from gateway.delivery.gates import Gates
@@ -21,7 +21,7 @@ from gateway.delivery.world import LaneSettings, LaneWorld
 from gateway.host.clock import Clock
 from gateway.sinks import open_sink
 from gateway.sinks.base import Opening, Sink, SinkSettings
-from gateway.store.conversations import SinkConversations
+from gateway.store.sink_conversations import SinkConversations
 
 
 class Start(Protocol):
@@ -36,7 +36,7 @@ class Opened(Struct, frozen=True):
     config: Config
     sinks: dict[str, Sink]
     """The sinks that are new, or no longer what they were."""
-    states: dict[str, SinkState]
+    states: dict[str, KeptGates]
 
 
 class Lanes:
@@ -125,7 +125,7 @@ class Lanes:
             for name in (fresh := opened.keys() - self._directory.keys()):
                 await asyncio.sleep(0)
                 self._world.metrics.expect((), (name,))
-            states = await self._world.store.sink_states() if fresh else {}
+            states = await self._world.store.all_gates() if fresh else {}
         except BaseException:
             await _close_all(opened)
             raise
@@ -146,7 +146,7 @@ class Lanes:
                 self._replaced(name, known.change(lane_settings, breaker, settings.rate, sink))
                 self._directory[name] = known
             else:
-                gates = Gates(opened.states.get(name, SinkState()), breaker, settings.rate, self._world.clock)
+                gates = Gates(opened.states.get(name, KeptGates()), breaker, settings.rate, self._world.clock)
                 self._add(Lane(name, sink, lane_settings, gates, self._world))
             self._show_gates(self._directory[name])
         before, self._config = self._config, config

@@ -15,6 +15,9 @@ from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
 from gateway.store.base import LaneStore
 
+TROUBLE_SECONDS = 1.0
+"""Seconds between two tries while the database or the audit log takes nothing."""
+
 
 class LaneSettings(Struct, frozen=True):
     policy: RetryPolicy

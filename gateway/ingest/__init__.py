@@ -3,7 +3,7 @@
 `web/webhooks` reads a request and sends the answer. Between the two, a webhook goes through these modules, in this order:
 
     receive           `Intake`: verify the signature, decode the body, route the event
-      disk_space        `Space`: while the disk is nearly full, nothing is taken in
+      disk_space        `DiskSpace`: while the disk is nearly full, nothing is taken in
     accept            `Inbox`: commit the message with its deliveries, write its audit line, hand the deliveries to their lanes
     own_events        `OwnEvents`: the gateway's own events, which go through the inbox like webhooks
 

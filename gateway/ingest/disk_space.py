@@ -8,7 +8,7 @@ from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
 
 
-class Space:
+class DiskSpace:
     """The free space on the disk of the database, as of the last look."""
 
     def __init__(self, free: Callable[[], int], least: int, metrics: Metrics, log: Log) -> None:

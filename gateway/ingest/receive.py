@@ -14,7 +14,7 @@ from gateway.core.records import Duplicate, Message
 from gateway.core.signature import Key, Misfit, VerifiedMessage
 from gateway.host.clock import Clock
 from gateway.ingest.accept import Inbox
-from gateway.ingest.disk_space import Space
+from gateway.ingest.disk_space import DiskSpace
 from gateway.ingest.own_events import OwnEvents
 from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.audit import AuditLog
@@ -53,7 +53,7 @@ class Intake:
         inbox: Inbox,
         own_events: OwnEvents,
         watch: SourceWatch,
-        space: Space,
+        space: DiskSpace,
         keep: Callable[[RefusedRequest], None],
         metrics: Metrics,
         clock: Clock,

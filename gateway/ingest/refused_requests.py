@@ -17,7 +17,7 @@ from gateway.core.errors import StoreError
 from gateway.core.kept_requests import KeptRequests, RefusedRequest
 from gateway.host.blocking import Worker
 from gateway.host.clock import Clock
-from gateway.ingest.disk_space import Space
+from gateway.ingest.disk_space import DiskSpace
 from gateway.observability.logs import Log, Sparing
 from gateway.observability.metrics import Metrics
 from gateway.store.refused import RefusedStore
@@ -45,7 +45,7 @@ class RefusedRequests:
         *,
         limits: Mapping[str, int],
         retention: float,
-        space: Space,
+        space: DiskSpace,
         metrics: Metrics,
         clock: Clock,
         log: Log,

@@ -6,7 +6,7 @@ import asyncio
 
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.host.clock import Clock
-from gateway.ingest.disk_space import Space
+from gateway.ingest.disk_space import DiskSpace
 from gateway.ingest.rejections import Rejections
 from gateway.maintenance.clock_jumps import ClockJumps
 from gateway.maintenance.invariants import Invariants
@@ -37,7 +37,7 @@ class Janitor:
         clock_jumps: ClockJumps,
         invariants: Invariants,
         rejections: Rejections,
-        space: Space,
+        space: DiskSpace,
         throughput: Throughput,
         lane_clock: Clock,
         clock: Clock,

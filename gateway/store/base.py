@@ -16,7 +16,7 @@ from typing import Final, Protocol, TypeVar
 
 from gateway.core import documents
 from gateway.core.conversation import Conversation
-from gateway.core.records import Claimed, Counts, NewMessage, Owed, Settlement, SinkState, Step, Stored
+from gateway.core.records import Claimed, Counts, KeptGates, NewMessage, Owed, Settlement, Step, Stored
 from gateway.core.selection import Target
 
 _Result = TypeVar("_Result")
@@ -92,15 +92,15 @@ class Delivering(Trouble, Protocol):
         Their bodies are left out, because nobody sends them any more.
         """
 
-    async def keep_sink(self, sink: str, state: SinkState) -> None:
-        """Remember the pause, the breaker and the hold of a lane."""
+    async def keep_gates(self, sink: str, state: KeptGates) -> None:
+        """Keep the pause, the breaker and the hold of a lane."""
 
 
 class Sinks(Protocol):
     """Tell the store which sinks there are: what the set of lanes needs when a configuration comes into use."""
 
-    async def sink_states(self) -> dict[str, SinkState]:
-        """Read what was kept of each lane."""
+    async def all_gates(self) -> dict[str, KeptGates]:
+        """Read the kept gates of each lane."""
 
     async def bring_into_order(self, in_order: Collection[str], sinks: Collection[str]) -> list[str]:
         """Put the open deliveries of newly ordered sinks into the order of their service requests, a slice to a commit.

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gateway.control import replay
+from gateway.control import interventions
 from gateway.core.records import Step
 from gateway.core.selection import Target
 from gateway.maintenance import janitor
@@ -142,10 +142,10 @@ def _act(targets: list[Target], change: Callable[..., list[Target]]) -> Slice:
     def act(connection: sqlite3.Connection) -> bool:
         nonlocal at
         changes = Changes()
-        changed = change(connection, targets=targets[at : at + replay._SLICE], now=START_MS / 1000, changes=changes)
+        changed = change(connection, targets=targets[at : at + interventions.SLICE], now=START_MS / 1000, changes=changes)
         unlogged.note(connection, [Step(one.seq, "delivery.replayed", START_MS, one.sink, actor="ann") for one in changed])
         counting.count(connection, changes)
-        at += replay._SLICE
+        at += interventions.SLICE
         return at < len(targets)
 
     return act

@@ -11,7 +11,7 @@ import structlog
 
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError
-from gateway.core.records import SinkState
+from gateway.core.records import KeptGates
 from gateway.core.retry import RetryPolicy
 from gateway.delivery.gates import Gates
 from gateway.delivery.lane import Lane
@@ -52,7 +52,7 @@ class AgingBench(Bench):
         self.aging = LaneClock(self.clock)
         own_events = own_events_for(self.store, self.audit, self.clock)
         world = LaneWorld(self.store, self.audit, own_events, self.metrics, self.aging, log)
-        gates = Gates(SinkState(), BreakerPolicy(10**6, 30.0), None, self.aging)
+        gates = Gates(KeptGates(), BreakerPolicy(10**6, 30.0), None, self.aging)
         settings = LaneSettings(RetryPolicy(SCHEDULE, give_up_after), 16, 30.0, False)
         self.lane = Lane("erp", self.sink, settings, gates, world)
         lanes = {"erp": self.lane}

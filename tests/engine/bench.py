@@ -14,7 +14,7 @@ import structlog
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError, StoreFailed
 from gateway.core.outcome import Reason, Retry
-from gateway.core.records import Accepted, Claimed, Message, NewMessage, Owed, Settlement, SinkState
+from gateway.core.records import Accepted, Claimed, KeptGates, Message, NewMessage, Owed, Settlement
 from gateway.core.retry import RetryPolicy
 from gateway.core.selection import Target
 from gateway.delivery.gates import Gates
@@ -48,7 +48,7 @@ class TroubledStore(SqliteStore):
     claims_refused = 0
     keeps_refused = 0
     keeping: asyncio.Event | None = None
-    """If set, `keep_sink` refuses only after this event."""
+    """If set, `keep_gates` refuses only after this event."""
     fatal = False
     settling: asyncio.Event | None = None
     """The store sets this event when it is given an outcome to commit."""
@@ -91,13 +91,13 @@ class TroubledStore(SqliteStore):
             await self.go_on.wait()
         return claim
 
-    async def keep_sink(self, sink: str, state: SinkState) -> None:
+    async def keep_gates(self, sink: str, state: KeptGates) -> None:
         if self.keeps_refused > 0:
             self.keeps_refused -= 1
             if self.keeping is not None:
                 await self.keeping.wait()
             raise StoreError("the disk is full")
-        await super().keep_sink(sink, state)
+        await super().keep_gates(sink, state)
 
 
 class Bench:
@@ -133,7 +133,7 @@ class Bench:
         log = structlog.wrap_logger(self.log, processors=[structlog.processors.format_exc_info])
         own_events = own_events_for(self.store, self.audit, self.clock)
         world = LaneWorld(self.store, self.audit, own_events, self.metrics, self.clock, log, self.memory)
-        kept = (await self.store.sink_states()).get("erp", SinkState())
+        kept = (await self.store.all_gates()).get("erp", KeptGates())
         gates = Gates(kept, BreakerPolicy(failures or self.failures, probe), rate, self.clock)
         self.lane = Lane("erp", self.sink, LaneSettings(policy, concurrency, timeout, by_sr), gates, world)
         return self.lane

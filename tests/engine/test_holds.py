@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 import gateway
-from gateway.control.replay import Act, Operator, Progress
+from gateway.control.interventions import Act, Interventions, Progress
 from gateway.core.conversation import Conversation
 from gateway.core.outcome import Delivered
 from gateway.core.routing import Route, Router
@@ -22,7 +22,7 @@ from gateway.core.selection import Selection
 from gateway.maintenance.audit_catchup import catch_up
 from gateway.maintenance.clock_jumps import LaneClock
 from gateway.observability.audit import AuditLog
-from gateway.store.conversations import SinkConversations
+from gateway.store.sink_conversations import SinkConversations
 from gateway.store.sqlite.batch import Batch
 from gateway.store.sqlite.counting import Changes
 from tests.benchmarks.holds import START_MS, build
@@ -54,7 +54,7 @@ ROWS = {
     "sync_sinks": 2 * (len(SINKS) + 1),
     # The slice may end with a message of 200 deliveries and 400 attempts; and as many threads go as messages may.
     "purge_slice": 1000 + 1 + 3 * 200 + 200,
-    "keep_sink": 1,
+    "keep_gates": 1,
     # A row of each commit whose lines were written meanwhile.
     "nothing": 200,
     "forget_lives_before": 200,
@@ -135,7 +135,7 @@ class Crowd:
         self.all_lanes = LanesBench(self.bench, folder)
         quiet = structlog.wrap_logger(log, processors=[])
         aging = LaneClock(clock)
-        self.operator = Operator(
+        self.interventions = Interventions(
             store=store,
             audit=audit,
             router=lambda: Router((Route(name="all", sinks=tuple(SINKS)),)),
@@ -174,8 +174,9 @@ async def test_no_operation_holds_the_writer_for_long_whatever_waits(crowd: Crow
     assert one(path, "SELECT count(*) FROM deliveries WHERE state = 'queued' AND behind") == WAITING - WAITING // 8 - 1
     await crowd.configure(None)
     await crowd.configure("")
-    assert await crowd.act(crowd.operator.replay, selection=Selection(status="unrouted"), reroute=True) == OTHERS * len(SINKS)
-    assert await crowd.act(crowd.operator.discard, selection=Selection(sink="erp", state="queued")) == WAITING
+    act, replay, discard = crowd.act, crowd.interventions.replay, crowd.interventions.discard
+    assert await act(replay, selection=Selection(status="unrouted"), reroute=True) == OTHERS * len(SINKS)
+    assert await act(discard, selection=Selection(sink="erp", state="queued")) == WAITING
     clock.jump(86_400.0)
     await crowd.maintenance.janitor.step()
     fresh = [new(f"msg_new_{number}", at=clock.now(), sinks=tuple(SINKS)) for number in range(60)]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from gateway.control import ids
-from gateway.control.replay import Act
+from gateway.control.interventions import Act
 from gateway.core.selection import Target
 from gateway.store.sqlite import named_messages
-from tests.engine.operator_bench import OperatorBench, of, operating
+from tests.engine.interventions_bench import OperatorBench, of, operating
 from tests.fakes import FakeClock
 
 _FIRST = Target(0, "")

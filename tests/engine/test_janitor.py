@@ -13,7 +13,7 @@ import structlog
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError, StoreFailed
 from gateway.core.outcome import Delivered
-from gateway.core.records import Accepted, Attempt, Duplicate, Message, NewMessage, Settlement, SinkState
+from gateway.core.records import Accepted, Attempt, Duplicate, KeptGates, Message, NewMessage, Settlement
 from gateway.core.retry import RetryPolicy, decide
 from gateway.core.selection import Target
 from gateway.delivery.gates import Gates
@@ -258,7 +258,7 @@ def lane(bench: JanitorBench) -> Lane:
     log = structlog.wrap_logger(bench.log, processors=[])
     own_events = own_events_for(bench.store, bench.audit, bench.clock)
     world = LaneWorld(bench.store, bench.audit, own_events, bench.metrics, bench.clock, log)
-    gates = Gates(SinkState(), BreakerPolicy(3, 30.0), None, bench.clock)
+    gates = Gates(KeptGates(), BreakerPolicy(3, 30.0), None, bench.clock)
     lane = Lane("erp", FakeSink(), LaneSettings(RetryPolicy(), 16, 30.0), gates, world)
     bench.lanes["erp"] = lane
     return lane

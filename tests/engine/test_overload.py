@@ -21,7 +21,7 @@ from gateway.core.signature import Key
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.ingest.accept import Inbox, Rules
-from gateway.ingest.disk_space import Space
+from gateway.ingest.disk_space import DiskSpace
 from gateway.ingest.receive import Intake, Source
 from gateway.ingest.rejections import Rejections
 from gateway.ingest.source_watch import SourceWatch
@@ -52,7 +52,7 @@ async def _listening(store: SqliteStore, audit: AuditLog) -> AsyncIterator[tuple
         inbox=Inbox(store=store, audit=audit, rules=rules, offer=lambda owed, due: None, metrics=metrics, clock=clock, log=log),
         own_events=(own_events := own_events_for(store, audit, clock)),
         watch=(watch := SourceWatch(tell=own_events.source_refused, metrics=metrics, clock=clock, log=log)),
-        space=Space(lambda: 1, 0, metrics, log),
+        space=DiskSpace(lambda: 1, 0, metrics, log),
         keep=lambda request: None,
         metrics=metrics,
         clock=clock,

@@ -9,7 +9,7 @@ import structlog
 
 from gateway.app.readiness import Readiness
 from gateway.core.records import Counts
-from gateway.ingest.disk_space import Space
+from gateway.ingest.disk_space import DiskSpace
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from tests.fakes import FakeClock
@@ -27,7 +27,7 @@ class Host:
         log, metrics = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[]), Metrics()
         self.disk, self.stop = Disk(), asyncio.Event()
         self.audit = AuditLog(folder / "audit.jsonl", clock, log)
-        self.space = Space(lambda: self.disk.free, 1000, metrics, log)
+        self.space = DiskSpace(lambda: self.disk.free, 1000, metrics, log)
         self.readiness = Readiness(stop=self.stop, store=self.disk, audit=self.audit, space=self.space, metrics=metrics)
 
 

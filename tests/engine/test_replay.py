@@ -1,4 +1,4 @@
-"""An operator replays, backfills, discards and pauses."""
+"""An interventions replays, backfills, discards and pauses."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from gateway.control.replay import Act
+from gateway.control.interventions import Act
 from gateway.core.routing import Route
 from gateway.core.selection import MessageStatus, Selection, Target
-from tests.engine.operator_bench import OperatorBench, going_on_after, of, operating
+from tests.engine.interventions_bench import OperatorBench, going_on_after, of, operating
 from tests.fakes import START, FakeClock
 
 _FIRST = Target(0, "")
@@ -162,9 +162,9 @@ async def test_a_count_tells_what_the_deliveries_are(bench: OperatorBench) -> No
         (Act(selection=window, to="crm", dry_run=True), {"dead": 2, "new": 1}),
         (Act(selection=window, to="crm", delivered=True, dry_run=True), {"dead": 2, "delivered": 1, "new": 1}),
     ):
-        progress = await bench.operator.replay(act)
+        progress = await bench.interventions.replay(act)
         assert (progress.kinds, progress.changed) == (kinds, sum(kinds.values()))
-    progress = await bench.operator.discard(Act(selection=window, dry_run=True))
+    progress = await bench.interventions.discard(Act(selection=window, dry_run=True))
     assert progress.kinds == {"dead": 2, "queued": 1}
 
 
@@ -195,11 +195,11 @@ async def test_what_is_owed_to_a_sink_that_left_the_configuration_is_held_and_ne
 
 
 async def test_a_pause_shows_at_the_sink_and_at_its_deliveries(bench: OperatorBench) -> None:
-    assert await bench.operator.pause("erp", "ann")
+    assert await bench.interventions.pause("erp", "ann")
     await bench.keep("m1", "erp")
     page, _ = await bench.browse.deliveries(of(), _FIRST, 10)
     assert page[0].delivery.held == "paused"
     erp = next(sink for sink in await bench.browse.sinks() if sink.sink == "erp")
     assert erp.gates is not None and (erp.gates.paused_by, erp.gates.breaker, erp.counts.queued) == ("ann", "closed", 1)
     with pytest.raises(LookupError):
-        await bench.operator.pause("nowhere", "ann")
+        await bench.interventions.pause("nowhere", "ann")

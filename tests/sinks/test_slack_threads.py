@@ -21,7 +21,7 @@ from gateway.sinks import open_sink
 from gateway.sinks.base import Conversations, Outgoing, Sink
 from gateway.sinks.slack.config import SlackConfig
 from gateway.sinks.slack.error_codes import SINK_WIDE
-from gateway.store.conversations import SinkConversations
+from gateway.store.sink_conversations import SinkConversations
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import FakeClock
 from tests.sinks.http_server import answer

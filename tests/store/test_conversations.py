@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.core.conversation import Conversation
-from gateway.store.conversations import SinkConversations
+from gateway.store.sink_conversations import SinkConversations
 from tests.fakes import START, FakeClock
 from tests.store.kit import DAY, accepted, new, serving
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.core.breaker import BreakerState
 from gateway.core.outcome import Delivered, Reason, Reject, Retry
-from gateway.core.records import SinkState
+from gateway.core.records import KeptGates
 from gateway.core.selection import Target
 from gateway.store.sqlite import operations, sink_rows, timeline
 from gateway.store.sqlite.store import SqliteStore
@@ -148,13 +148,13 @@ async def test_due_times_beyond_the_longest_wait_are_brought_back_to_it_and_othe
 
 
 async def test_what_is_kept_of_a_lane_comes_back_as_it_was(tmp_path: Path) -> None:
-    first = SinkState(START, "ann", BreakerState(4, START + 1, START + 61, 60.0))
+    first = KeptGates(START, "ann", BreakerState(4, START + 1, START + 61, 60.0))
     async with serving(tmp_path / "gateway.db") as store:
-        await store.keep_sink("erp", SinkState(paused_at=START, paused_by="bob"))
-        await store.keep_sink("erp", first)
-        await store.keep_sink("crm", SinkState())
+        await store.keep_gates("erp", KeptGates(paused_at=START, paused_by="bob"))
+        await store.keep_gates("erp", first)
+        await store.keep_gates("crm", KeptGates())
     async with serving(tmp_path / "gateway.db") as store:
-        assert await store.read(sink_rows.sink_states) == {"erp": first, "crm": SinkState()}
+        assert await store.read(sink_rows.all_gates) == {"erp": first, "crm": KeptGates()}
 
 
 _acts = st.lists(

@@ -154,7 +154,7 @@ async def test_what_was_seen_before_is_a_duplicate(path: Path) -> None:
 
 async def test_what_a_lane_and_a_thread_have_to_know_is_known(path: Path) -> None:
     async with serving(path) as store:
-        assert (await store.sink_states())["slack"] == writing.PAUSED
+        assert (await store.all_gates())["slack"] == writing.PAUSED
         assert await store.find_conversation("slack", "#fraud", writing.SR) == writing.CONVERSATION
 
 

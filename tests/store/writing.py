@@ -18,9 +18,9 @@ import msgspec
 from gateway.core.breaker import BreakerState
 from gateway.core.conversation import Conversation
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
-from gateway.core.records import Accepted, Message, NewMessage, SinkState
+from gateway.core.records import Accepted, KeptGates, Message, NewMessage
 from gateway.core.selection import MessageStatus, Target
-from gateway.store.sqlite import conversations, operations, sink_rows
+from gateway.store.sqlite import conversation_rows, operations, sink_rows
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import DAY, settlement
@@ -28,7 +28,7 @@ from tests.store.kit import DAY, settlement
 RETENTION = 90 * DAY
 SR = "0f3f7a0e-5a4c-4f0e-8b3e-1f1f1f1f1f1f"
 CONVERSATION = Conversation("C0123", "1772000000.000100", START)
-PAUSED = SinkState(paused_at=START, paused_by="田中", breaker=BreakerState(3, START, START + 30, 60.0), held_until=START + 90)
+PAUSED = KeptGates(paused_at=START, paused_by="田中", breaker=BreakerState(3, START, START + 30, 60.0), held_until=START + 90)
 BODIES = {
     "plain": b'{"event_type": "state_change"}',
     "japanese": '{"brand": "ルイ・ヴィトン", "note": "本物\u3000です"}'.encode(),
@@ -97,8 +97,8 @@ async def _write(store: SqliteStore) -> None:
     present = ("erp", "slack", "ordered", "ends", "added")
     await change(partial(sink_rows.note_absences, present=present, now=START + 90))
     await change(partial(sink_rows.note_ordering, in_order=("ordered",), sinks=present))
-    await store.keep_sink("slack", PAUSED)
-    await change(partial(conversations.keep, sink="slack", channel="#fraud", sr=SR, conversation=CONVERSATION, now=START))
+    await store.keep_gates("slack", PAUSED)
+    await change(partial(conversation_rows.keep, sink="slack", channel="#fraud", sr=SR, conversation=CONVERSATION, now=START))
 
     # The last seq is that of a message which is gone: it must not be given again.
     gone = await _seq(store, _new("gone", b"{}", at=START - 95 * DAY, sinks=()))

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from gateway.delivery.lane import Lane
 from gateway.host.clock import Clock
-from gateway.ingest.disk_space import Space
+from gateway.ingest.disk_space import DiskSpace
 from gateway.ingest.rejections import Rejections
 from gateway.maintenance.clock_jumps import ClockJumps, LaneClock
 from gateway.maintenance.invariants import Invariants
@@ -49,7 +49,7 @@ def maintenance_of(
         clock_jumps=ClockJumps(store=store, lanes=lanes, lane_clock=aging, clock=clock, log=log),
         invariants=invariants,
         rejections=rejections,
-        space=Space(lambda: 1 << 40, 1 << 28, metrics, log),
+        space=DiskSpace(lambda: 1 << 40, 1 << 28, metrics, log),
         throughput=throughput,
         lane_clock=aging,
         clock=clock,

@@ -15,7 +15,7 @@ from gateway.store.base import Told
 from gateway.store.sqlite import accept_settle, counting, unlogged
 
 WORK_SECONDS = 0.02
-"""Seconds from the begin of a commit in which it begins works (of operators and of upkeep); the others wait for the next one."""
+"""Seconds from the start of a commit in which it starts works, such as changes by people; the others wait for the next one."""
 MOST_ACCEPTED = 1000
 """Rows of one commit, messages and deliveries together; a single message may have more."""
 MOST_SETTLED = 500

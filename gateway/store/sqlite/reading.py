@@ -27,10 +27,10 @@ from gateway.core.documents import (
     Story,
 )
 from gateway.core.errors import StoreCorrupt, StoreFailed
-from gateway.core.records import Claimed, Counts, Owed, SinkState, Step
+from gateway.core.records import Claimed, Counts, KeptGates, Owed, Step
 from gateway.core.selection import DeliveryState, Selection, Target
 from gateway.store.base import MOST_CLAIMED_BYTES
-from gateway.store.sqlite import claims, conversations, counting, named_messages, paging, queries, sink_rows, unlogged
+from gateway.store.sqlite import claims, conversation_rows, counting, named_messages, paging, queries, sink_rows, unlogged
 from gateway.store.sqlite import overview as surveys
 from gateway.store.sqlite.connection import Connection
 from gateway.store.sqlite.timeline import Timeline
@@ -84,11 +84,11 @@ class Reading:
     async def counts(self) -> dict[str, Counts]:
         return await self.read(counting.counts)
 
-    async def sink_states(self) -> dict[str, SinkState]:
-        return await self.read(sink_rows.sink_states)
+    async def all_gates(self) -> dict[str, KeptGates]:
+        return await self.read(sink_rows.all_gates)
 
     async def find_conversation(self, sink: str, channel: str, sr: str) -> Conversation | None:
-        return await self.read(lambda connection: conversations.find(connection, sink=sink, channel=channel, sr=sr))
+        return await self.read(lambda connection: conversation_rows.find(connection, sink=sink, channel=channel, sr=sr))
 
     async def count_page(self, after: int, size: int) -> CounterPage:
         return await self.ask(lambda connection: counting.count_page(connection, after, size))

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Collection, Sequence
 
 from gateway.core.breaker import BreakerState
-from gateway.core.records import SinkState
+from gateway.core.records import KeptGates
 from gateway.store.sqlite.columns import milliseconds, milliseconds_or_none, seconds
 from gateway.store.sqlite.counting import Changes
 
@@ -56,8 +56,8 @@ def note_ordering(connection: sqlite3.Connection, changes: Changes, *, in_order:
         connection.execute("UPDATE sinks SET in_order = 0 WHERE sink = ?", (sink,))
 
 
-def keep_sink(connection: sqlite3.Connection, changes: Changes, *, sink: str, state: SinkState) -> None:
-    """Remember the pause, the breaker and the hold of a lane."""
+def keep_gates(connection: sqlite3.Connection, changes: Changes, *, sink: str, state: KeptGates) -> None:
+    """Keep the pause, the breaker and the hold of a lane."""
     breaker = state.breaker
     connection.execute(
         "INSERT INTO sinks (sink, paused_ms, paused_by, failures, opened_ms, probe_ms, wait_ms, held_ms)"
@@ -78,11 +78,11 @@ def keep_sink(connection: sqlite3.Connection, changes: Changes, *, sink: str, st
     )
 
 
-def sink_states(connection: sqlite3.Connection) -> dict[str, SinkState]:
-    """Read what was kept of each lane."""
+def all_gates(connection: sqlite3.Connection) -> dict[str, KeptGates]:
+    """Read the kept gates of each lane."""
     rows = connection.execute("SELECT sink, paused_ms, paused_by, failures, opened_ms, probe_ms, wait_ms, held_ms FROM sinks")
     return {
-        sink: SinkState(seconds(paused), by, BreakerState(failures, seconds(opened), seconds(probe), wait / 1000), seconds(held))
+        sink: KeptGates(seconds(paused), by, BreakerState(failures, seconds(opened), seconds(probe), wait / 1000), seconds(held))
         for sink, paused, by, failures, opened, probe, wait, held in rows
     }
 

@@ -14,13 +14,13 @@ from gateway.core.audit_events import DeliveryDiscarded, DeliveryReplayed
 from gateway.core.conversation import Conversation
 from gateway.core.documents import Backup, Health
 from gateway.core.errors import StoreCorrupt, StoreFailed
-from gateway.core.records import NewMessage, Settlement, SinkState, Step, Stored
+from gateway.core.records import KeptGates, NewMessage, Settlement, Step, Stored
 from gateway.core.selection import DeliveryState, Target
 from gateway.core.values import claim_of
 from gateway.store.base import Marks, Told
 from gateway.store.sqlite import (
     backup,
-    conversations,
+    conversation_rows,
     counting,
     integrity,
     operations,
@@ -164,8 +164,8 @@ class SqliteStore(Reading):
     def settle(self, settlement: Settlement, told: Callable[[bool], None] | None = None) -> asyncio.Future[bool]:
         return self.commits.settle(self.timeline.settlement(settlement), told)
 
-    async def keep_sink(self, sink: str, state: SinkState) -> None:
-        await self.change(partial(sink_rows.keep_sink, sink=sink, state=state))
+    async def keep_gates(self, sink: str, state: KeptGates) -> None:
+        await self.change(partial(sink_rows.keep_gates, sink=sink, state=state))
 
     async def bring_into_order(self, in_order: Collection[str], sinks: Collection[str]) -> list[str]:
         new = await self.read(lambda connection: sink_rows.unordered(connection, in_order=in_order, sinks=sinks))
@@ -185,7 +185,7 @@ class SqliteStore(Reading):
             pass
 
     async def keep_conversation(self, sink: str, channel: str, sr: str, conversation: Conversation, now: float) -> None:
-        await self.change(partial(conversations.keep, sink=sink, channel=channel, sr=sr, conversation=conversation, now=now))
+        await self.change(partial(conversation_rows.keep, sink=sink, channel=channel, sr=sr, conversation=conversation, now=now))
 
     async def try_disk(self) -> None:
         await self.change(operations.touch)

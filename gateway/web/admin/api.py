@@ -11,13 +11,13 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct, structs
 
-from gateway.control.backup import Upkeep
 from gateway.control.browse import Browse
+from gateway.control.database_jobs import DatabaseJobs
 from gateway.control.drills import Drill, Drills
 from gateway.control.ids import Unknown
-from gateway.control.replay import Act, Operator
+from gateway.control.interventions import Act, Interventions
 from gateway.control.reverify import Reverify, UnknownSource
-from gateway.control.status import Observer
+from gateway.control.status import SelfReport
 from gateway.core.errors import BackupFailed, StoreCorrupt, StoreError
 from gateway.core.selection import Selection, Target
 from gateway.web.admin import inputs, json_documents
@@ -50,13 +50,19 @@ class Api:
     """Answers requests below `/api/`."""
 
     def __init__(
-        self, browse: Browse, operator: Operator, observer: Observer, drills: Drills, upkeep: Upkeep, reverify: Reverify
+        self,
+        browse: Browse,
+        interventions: Interventions,
+        self_report: SelfReport,
+        drills: Drills,
+        database_jobs: DatabaseJobs,
+        reverify: Reverify,
     ) -> None:
         self._browse = browse
-        self._operator = operator
-        self._observer = observer
+        self._interventions = interventions
+        self._self_report = self_report
         self._drills = drills
-        self._upkeep = upkeep
+        self._database_jobs = database_jobs
         self._reverify = reverify
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
@@ -67,7 +73,7 @@ class Api:
             match request.method, path:
                 case "GET", ["status"]:
                     inputs.query(request)
-                    return json_response(200, await self._observer.status())
+                    return json_response(200, await self._self_report.status())
                 case "GET", ["messages"]:
                     return await self._messages(request)
                 case "GET", ["messages", text]:
@@ -111,23 +117,23 @@ class Api:
         """Do what a request asks for. Return None if there is no such act."""
         match path:
             case ["replay"]:
-                return json_response(200, await self._operator.replay(await _with_actor(request, Act)))
+                return json_response(200, await self._interventions.replay(await _with_actor(request, Act)))
             case ["discard"]:
-                return json_response(200, await self._operator.discard(await _with_actor(request, Act)))
+                return json_response(200, await self._interventions.discard(await _with_actor(request, Act)))
             case ["drill"]:
                 return json_response(200, {"drills": await self._drills.run(await _with_actor(request, Drill))})
             case ["backup"]:
                 target: _BackupTarget = await inputs.body(request, _BackupTarget)
-                return json_response(200, await self._upkeep.backup(_file(target.file), partial(_waits, request)))
+                return json_response(200, await self._database_jobs.backup(_file(target.file), partial(_waits, request)))
             case ["check"]:
                 await inputs.body(request, inputs.NoFields, optional=True)
-                return json_response(200, await self._upkeep.check(partial(_waits, request)))
+                return json_response(200, await self._database_jobs.check(partial(_waits, request)))
             case ["reverify"]:
                 which: _Reverification = await _with_actor(request, _Reverification)
                 return json_response(200, {"sources": await self._reverify.reverify(which.source, which.actor)})
             case ["sinks", name, "pause" | "resume" as act]:
                 switch: _Switch = await _with_actor(request, _Switch, optional=True)
-                changed = await (self._operator.pause if act == "pause" else self._operator.resume)(name, switch.actor)
+                changed = await (self._interventions.pause if act == "pause" else self._interventions.resume)(name, switch.actor)
                 return json_response(200, {"sink": name, "paused": act == "pause", "changed": changed})
         return None
 

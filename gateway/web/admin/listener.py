@@ -9,12 +9,12 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from gateway.control.backup import Upkeep
 from gateway.control.browse import Browse
+from gateway.control.database_jobs import DatabaseJobs
 from gateway.control.drills import Drills
-from gateway.control.replay import Operator
+from gateway.control.interventions import Interventions
 from gateway.control.reverify import Reverify
-from gateway.control.status import Observer
+from gateway.control.status import SelfReport
 from gateway.core.errors import ConfigError, GatewayError, StoreError
 from gateway.observability.metrics import Metrics
 from gateway.web.admin import inputs
@@ -40,10 +40,10 @@ class Admin:
         *,
         guard: AdminGuard,
         browse: Browse,
-        operator: Operator,
-        observer: Observer,
+        interventions: Interventions,
+        self_report: SelfReport,
         drills: Drills,
-        upkeep: Upkeep,
+        database_jobs: DatabaseJobs,
         reverify: Reverify,
         metrics: Metrics,
         reasons: Callable[[], list[str]],
@@ -56,8 +56,8 @@ class Admin:
         """
         self._guard = guard
         self._reload = reload
-        self._observer = observer
-        self._api = Api(browse, operator, observer, drills, upkeep, reverify)
+        self._self_report = self_report
+        self._api = Api(browse, interventions, self_report, drills, database_jobs, reverify)
         self._metrics = metrics
         self._reasons = reasons
         self._pages: dict[str, _Answer] = {"/-/healthy": self._healthy, "/-/ready": self._ready, "/metrics": self._scrape}
@@ -114,5 +114,5 @@ class Admin:
         return json_response(200, {"status": "unchanged" if dry_run else "reloaded", **msgspec.structs.asdict(reloaded)})
 
     async def _scrape(self) -> web.Response:
-        await self._observer.measure()
+        await self._self_report.measure()
         return await scraped(self._metrics)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.core.documents import Backup, Health
-from gateway.core.errors import BackupFailed, GatewayError, UpkeepBusy
+from gateway.core.errors import BackupFailed, DatabaseJobBusy, GatewayError
 from gateway.host.clock import Clock
-from gateway.ingest.disk_space import Space
+from gateway.ingest.disk_space import DiskSpace
 from gateway.observability.logs import Log
 from gateway.store.base import RESERVE, Copying, LongRead
 
@@ -23,10 +23,10 @@ Wanted = Callable[[], bool]
 """Returns True while the caller still waits."""
 
 
-class Upkeep:
+class DatabaseJobs:
     """Runs one backup or check at a time, and interrupts it if something more important needs the disk."""
 
-    def __init__(self, *, store: Copying, space: Space, clock: Clock, log: Log) -> None:
+    def __init__(self, *, store: Copying, space: DiskSpace, clock: Clock, log: Log) -> None:
         self._store = store
         self._space = space
         self._clock = clock
@@ -63,7 +63,7 @@ class Upkeep:
 
     async def _beside(self, what: str, begin: Callable[[], LongRead[_T]], wanted: Wanted) -> _T:
         if self._under_way is not None:
-            raise UpkeepBusy(f"{self._under_way} is under way, and one reads the whole database at a time: wait for its end")
+            raise DatabaseJobBusy(f"{self._under_way} is under way, and one reads the whole database at a time: wait for its end")
         room = self._space.room()
         enough = min(room, RESERVE) // 2 if room > 0 else -math.inf  # without room, messages are refused already
         self._under_way = what

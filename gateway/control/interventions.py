@@ -21,7 +21,7 @@ from gateway.host.clock import Clock
 from gateway.observability.audit import AuditLog
 from gateway.store.people import Acting
 
-_SLICE = 200
+SLICE = 200
 """Deliveries changed in one transaction: ingest does not notice."""
 _MOST_MADE = 1000
 """Deliveries that one slice of messages may owe, to all sinks together: more hold the event loop."""
@@ -63,7 +63,7 @@ class Progress(Struct, frozen=True):
     """Where to go on; None if the act is done."""
 
 
-class Operator:
+class Interventions:
     """The acts that people ask for through the admin listener."""
 
     def __init__(
@@ -128,7 +128,7 @@ class Operator:
         """Make deliveries that do not exist yet, and reopen those that are dead, message by message."""
         selection, after = act.selection, (act.after or _FIRST).seq
         seqs = await seqs_of(self._store, selection.id, after)
-        size = max(_FEW, min(_SLICE, _MOST_MADE // max(len(self._lanes), 1)))
+        size = max(_FEW, min(SLICE, _MOST_MADE // max(len(self._lanes), 1)))
         page, go_on = await self._store.chosen(selection, seqs, after, size)
         last = go_on if go_on is not None else last_of_many(seqs)
         wanted = [
@@ -164,8 +164,8 @@ class Operator:
         def told(changed: list[Target]) -> None:
             self._tell(event, changed, messages, act.actor)
 
-        for begin in range(0, len(found), _SLICE):  # a page of messages may owe many times as many deliveries
-            number += len(await change(found[begin : begin + _SLICE], told))
+        for begin in range(0, len(found), SLICE):  # a page of messages may owe many times as many deliveries
+            number += len(await change(found[begin : begin + SLICE], told))
         await self._audit.flush()
         return number, kinds
 
@@ -176,7 +176,7 @@ class Operator:
         if selection.state is not None and selection.state not in states:
             return [], None
         seqs = await seqs_of(self._store, selection.id, after.seq - 1)
-        targets, go_on = await self._store.targets(selection, seqs, after, _SLICE, states)
+        targets, go_on = await self._store.targets(selection, seqs, after, SLICE, states)
         return targets, go_on or beyond(seqs)
 
     def _with_waits(self, targets: list[Target]) -> list[Target]:

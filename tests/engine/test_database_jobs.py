@@ -12,10 +12,10 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from gateway.control.backup import Upkeep
-from gateway.core.errors import BackupFailed, UpkeepBusy
+from gateway.control.database_jobs import DatabaseJobs
+from gateway.core.errors import BackupFailed, DatabaseJobBusy
 from gateway.host.clock import Clock
-from gateway.ingest.disk_space import Space
+from gateway.ingest.disk_space import DiskSpace
 from gateway.observability.metrics import Metrics
 from gateway.store.base import RESERVE
 from gateway.store.sqlite.backup import unfinished
@@ -28,7 +28,7 @@ MANY = 20_000
 
 
 class Bench:
-    """A large database, a disk whose room the test decides, and an upkeep."""
+    """A large database, a disk whose room the test decides, and the jobs that read the whole of it."""
 
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
@@ -37,8 +37,8 @@ class Bench:
         self.log = LogCapture()
         log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[self.log])
         self.folder_is_gone = False
-        self.space = Space(self._free, 0, Metrics(), log)
-        self.upkeep = Upkeep(store=store, space=self.space, clock=Clock(), log=log)
+        self.space = DiskSpace(self._free, 0, Metrics(), log)
+        self.database_jobs = DatabaseJobs(store=store, space=self.space, clock=Clock(), log=log)
 
     def _free(self) -> int:
         if self.folder_is_gone:
@@ -77,7 +77,7 @@ async def test_a_disk_that_gets_nearly_full_ends_the_backup_before_messages_are_
         return True
 
     with pytest.raises(BackupFailed, match="messages come first"):
-        await bench.upkeep.backup(bench.file, shrinks)
+        await bench.database_jobs.backup(bench.file, shrinks)
     assert bench.left() == []
     assert [(entry["event"], entry["log_level"]) for entry in bench.log.entries] == [("store.backup_failed", "warning")]
 
@@ -85,39 +85,39 @@ async def test_a_disk_that_gets_nearly_full_ends_the_backup_before_messages_are_
 @pytest.mark.parametrize("room", [1, -1])
 async def test_on_a_disk_that_is_nearly_full_anyway_a_backup_to_elsewhere_is_still_made(bench: Bench, room: int) -> None:
     bench.room = room
-    assert (await bench.upkeep.backup(bench.file, lambda: True)).messages == MANY
+    assert (await bench.database_jobs.backup(bench.file, lambda: True)).messages == MANY
 
 
 async def test_a_disk_that_cannot_be_asked_for_its_room_ends_no_backup(bench: Bench) -> None:
     """The store finds out whether the folder is still there."""
     bench.space.step()
     bench.folder_is_gone = True
-    assert (await bench.upkeep.backup(bench.file, lambda: True)).messages == MANY
-    assert (await bench.upkeep.check(lambda: True)).damage == []
+    assert (await bench.database_jobs.backup(bench.file, lambda: True)).messages == MANY
+    assert (await bench.database_jobs.check(lambda: True)).damage == []
 
 
 @pytest.mark.parametrize("why", ["the gateway is stopping", "who asked for it has gone"])
 async def test_a_stop_or_a_caller_who_leaves_ends_the_backup(bench: Bench, why: str) -> None:
     def wanted() -> bool:
         if bench.copying and "stopping" in why:
-            bench.upkeep.stop()
+            bench.database_jobs.stop()
         return not bench.copying or "stopping" in why
 
     with pytest.raises(BackupFailed, match=why):
-        await bench.upkeep.backup(bench.file, wanted)
+        await bench.database_jobs.backup(bench.file, wanted)
     assert bench.left() == []
     if "stopping" in why:
         with pytest.raises(BackupFailed, match=why):
-            await bench.upkeep.check(lambda: True)
+            await bench.database_jobs.check(lambda: True)
     else:
-        assert (await bench.upkeep.backup(bench.file, lambda: True)).messages == MANY
+        assert (await bench.database_jobs.backup(bench.file, lambda: True)).messages == MANY
 
 
 async def test_a_cancelled_backup_has_ended_before_the_cancellation_goes_on(bench: Bench) -> None:
-    asked = asyncio.create_task(bench.upkeep.backup(bench.file, lambda: True))
+    asked = asyncio.create_task(bench.database_jobs.backup(bench.file, lambda: True))
     await until(lambda: bench.copying)
-    with pytest.raises(UpkeepBusy, match="under way"):
-        await bench.upkeep.check(lambda: True)
+    with pytest.raises(DatabaseJobBusy, match="under way"):
+        await bench.database_jobs.check(lambda: True)
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asked

@@ -10,11 +10,11 @@ from typing import TypeVar
 
 import structlog
 
-from gateway.control.status import Observer
+from gateway.control.status import SelfReport
 from gateway.core.attention import RunningConfig
 from gateway.core.errors import StoreError
 from gateway.delivery.memory import Memory
-from gateway.ingest.disk_space import Space
+from gateway.ingest.disk_space import DiskSpace
 from gateway.ingest.refused_requests import RefusedRequests
 from gateway.ingest.source_watch import Refusing, SourceWatch
 from gateway.observability.audit import AuditLog
@@ -43,12 +43,12 @@ async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_p
     log, metrics = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[]), Metrics()
     store, audit = await Silent.open(tmp_path / "gateway.db", 60.0), AuditLog(tmp_path / "audit.jsonl", clock, log)
     store.commits.trouble = "another process has locked the database"
-    space = Space(lambda: 10_000, 1000, metrics, log)
+    space = DiskSpace(lambda: 10_000, 1000, metrics, log)
     space.step()
     refused = RefusedRequests(
         refused_store(tmp_path / "refused"), limits={}, retention=60.0, space=space, metrics=metrics, clock=clock, log=log
     )
-    observer = Observer(
+    self_report = SelfReport(
         store=store,
         audit=audit,
         lanes={},
@@ -65,8 +65,8 @@ async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_p
         clock=clock,
     )
     try:
-        status = await observer.status()
-        await observer.measure()
+        status = await self_report.status()
+        await self_report.measure()
     finally:
         await refused.close()
         audit.close()

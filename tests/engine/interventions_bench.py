@@ -1,4 +1,4 @@
-"""An operator with two lanes, who replays, discards and looks at what there is."""
+"""A gateway with two lanes, in which tests replay, discard and look at the deliveries."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 import structlog
 
 from gateway.control.browse import Browse
-from gateway.control.replay import Act, Operator, Progress
+from gateway.control.interventions import Act, Interventions, Progress
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.outcome import Delivered, Reason, Reject
-from gateway.core.records import Accepted, Message, NewMessage, SinkState
+from gateway.core.records import Accepted, KeptGates, Message, NewMessage
 from gateway.core.retry import RetryPolicy
 from gateway.core.routing import Route, Router
 from gateway.core.selection import MessageStatus, Selection, Target
@@ -32,7 +32,7 @@ BAD = Reject(Reason.HTTP_STATUS, "HTTP 410", 410)
 
 
 class OperatorBench:
-    """An operator with two lanes, `erp` and `crm`, that work when they are told to; `gone` is no sink any more."""
+    """An interventions with two lanes, `erp` and `crm`, that work when they are told to; `gone` is no sink any more."""
 
     def __init__(self, store: SqliteStore, audit: AuditLog, clock: FakeClock) -> None:
         self.store, self.audit, self.clock = store, audit, clock
@@ -45,19 +45,19 @@ class OperatorBench:
                 name,
                 sink,
                 LaneSettings(RetryPolicy(), 4, 30.0),
-                Gates(SinkState(), BreakerPolicy(failures=1000), None, clock),
+                Gates(KeptGates(), BreakerPolicy(failures=1000), None, clock),
                 world,
             )
             for name, sink in self.sinks.items()
         }
-        self.operator = self.routed(Route(name="all", sinks=("crm",)))
+        self.interventions = self.routed(Route(name="all", sinks=("crm",)))
         self.browse = Browse(store=store, router=lambda: Router([]), lanes=self.lanes)
 
-    def routed(self, *routes: Route) -> Operator:
-        self.operator = Operator(
+    def routed(self, *routes: Route) -> Interventions:
+        self.interventions = Interventions(
             store=self.store, audit=self.audit, router=lambda: Router(routes), lanes=self.lanes, clock=self.clock
         )
-        return self.operator
+        return self.interventions
 
     async def keep(self, sender: str, *sinks: str, status: MessageStatus = "accepted", **more: Any) -> Message:
         now = self.clock.now()
@@ -96,10 +96,10 @@ class OperatorBench:
 
     async def replay(self, act: Act) -> int:
         """All slices; how many were changed."""
-        return await self._all(self.operator.replay, act)
+        return await self._all(self.interventions.replay, act)
 
     async def discard(self, act: Act) -> int:
-        return await self._all(self.operator.discard, act)
+        return await self._all(self.interventions.discard, act)
 
     async def _all(self, do: Callable[[Act], Awaitable[Progress]], act: Act) -> int:
         changed, after = 0, act.after
@@ -135,7 +135,7 @@ def of(**selection: Any) -> Selection:
 
 @asynccontextmanager
 async def operating(tmp_path: Path, clock: FakeClock) -> AsyncIterator[OperatorBench]:
-    """An operator on an empty store, until the end of the block."""
+    """An interventions on an empty store, until the end of the block."""
     store = await SqliteStore.open(tmp_path / "gateway.db", 90 * 86400.0)
     log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
     audit = AuditLog(tmp_path / "audit.jsonl", clock, log)
