@@ -94,7 +94,7 @@ class Gateway:
             tasks.create_task(parts.audit.run(), name="audit")
             missing = await self._catch_up(parts)
             await parts.lanes.tell_store(self._config)
-            parts.lanes.run(tasks.create_task)
+            delivering = tasks.create_task(parts.lanes.run(), name="lanes")
             cleaning = tasks.create_task(parts.janitor.run(), name="janitor")
             self._built(parts)
             with self._listening(parts, await self._listen(parts)):
@@ -107,7 +107,7 @@ class Gateway:
                 self._say_stopping(parts)
                 for task in passing:
                     task.cancel()
-                await self._drain(parts, tasks)
+                await self._drain(parts, tasks, delivering)
                 await self._finish(parts, cleaning, watching)
         self._host.log.info("gateway.stopped")
 
@@ -167,7 +167,7 @@ class Gateway:
         self._host.systemd.stopping(STOPPING, drain + _END_SECONDS)
         self._host.log.info("gateway.stopping", drain=str(drain))
 
-    async def _drain(self, parts: Parts, tasks: asyncio.TaskGroup) -> None:
+    async def _drain(self, parts: Parts, tasks: asyncio.TaskGroup, delivering: asyncio.Task[None]) -> None:
         """Finish the attempts in flight, stop accepting, and answer the requests that were accepted.
 
         A second signal, or the end of `server.drain`, cuts what is still in flight.
@@ -176,19 +176,17 @@ class Gateway:
         parts.reverify.stop()
         lanes, drain = parts.lanes, parts.running.config.server.drain
         lanes.stop()
-        working = lanes.tasks
-        draining = tasks.create_task(parts.listeners.drain(float(drain), lambda: bool(lanes.tasks)), name="drain")
+        draining = tasks.create_task(parts.listeners.drain(float(drain), lambda: not delivering.done()), name="drain")
         cutting = tasks.create_task(self._signals.cut.wait(), name="cut")
-        finishing: asyncio.Future[Any] = asyncio.gather(draining, *working)
+        finishing: asyncio.Future[Any] = asyncio.gather(draining, delivering)
         await asyncio.wait((finishing, cutting), timeout=drain, return_when=asyncio.FIRST_COMPLETED)
         cutting.cancel()
         if not finishing.done():
             finishing.cancel()  # attempts that are cut were not settled, so they cost nothing
-            self._host.log.warning("gateway.cut", lanes=[lane.get_name() for lane in working if not lane.done()])
+            self._host.log.warning("gateway.cut", lanes=lanes.at_work)
         with suppress(asyncio.CancelledError):
             await finishing
-        if working:  # the gather ends with the first lane that is cut; the others still commit and report
-            await asyncio.wait(working)
+        await asyncio.wait((delivering,))  # the gather may end before it: the lanes still commit and report
 
     async def _finish(self, parts: Parts, cleaning: asyncio.Task[None], watching: asyncio.Task[None]) -> None:
         """End the tasks that serve the others, each after the tasks that it serves."""

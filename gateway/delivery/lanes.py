@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
 
 from msgspec import Struct, structs
 
@@ -22,12 +21,6 @@ from gateway.host.clock import Clock
 from gateway.sinks import open_sink
 from gateway.sinks.base import Opening, Sink, SinkSettings
 from gateway.store.sink_conversations import SinkConversations
-
-
-class Start(Protocol):
-    """Runs a coroutine as a task with a name."""
-
-    def __call__(self, work: Coroutine[Any, Any, None], /, *, name: str) -> asyncio.Task[None]: ...
 
 
 class Opened(Struct, frozen=True):
@@ -53,8 +46,10 @@ class Lanes:
         self._left: dict[str, Lane] = {}
         """The lanes of sinks that left the configuration. Each ends what it has in flight. If the name comes back, the same lane
         goes on, because another lane would not know what is in flight, and would send it again."""
-        self._start: Start | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._idle: list[Lane] = []
+        """The lanes that `run` has to start."""
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._unused: list[tuple[str, Sink]] = []
         """The sinks that `tidy` has to close, each with its name."""
         self._newly_in_order: list[str] = []
@@ -73,19 +68,31 @@ class Lanes:
         lanes.use(await lanes.open_sinks(config))
         return lanes
 
-    def run(self, start: Start) -> None:
-        """Let all lanes work, and every lane that a reload adds."""
-        self._start = start
-        self._tasks = [start(lane.run(), name=f"lane:{name}") for name, lane in self._directory.items()]
+    async def run(self) -> None:
+        """Let all lanes work, and every lane that a reload adds. Ends after `stop`, with the last attempt in flight.
+
+        A cancellation cuts all lanes short, and waits until each has ended.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._wake.clear()
+                for lane in self._take_idle():
+                    task = tasks.create_task(lane.run(), name=f"lane:{lane.name}")
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+                if self._stopping:
+                    return
+                await self._wake.wait()
 
     @property
-    def tasks(self) -> list[asyncio.Task[None]]:
-        """The tasks of all lanes that still work, those of sinks that left the configuration included."""
-        return [task for task in self._tasks if not task.done()]
+    def at_work(self) -> list[str]:
+        """The names of the tasks of all lanes that still work, those of sinks that left the configuration included."""
+        return sorted(task.get_name() for task in self._tasks)
 
     def stop(self) -> None:
-        """Claim nothing any more; the tasks end when what is in flight is settled."""
+        """Claim nothing any more; `run` ends when what is in flight is settled."""
         self._stopping = True
+        self._wake.set()
         for lane in (*self._directory.values(), *self._left.values()):
             lane.stop()
 
@@ -191,8 +198,12 @@ class Lanes:
 
     def _add(self, lane: Lane) -> None:
         self._directory[lane.name] = lane
-        if self._start is not None:
-            self._tasks.append(self._start(lane.run(), name=f"lane:{lane.name}"))
+        self._idle.append(lane)
+        self._wake.set()
+
+    def _take_idle(self) -> list[Lane]:
+        idle, self._idle = self._idle, []
+        return idle
 
     def _show_gates(self, lane: Lane) -> None:
         self._world.metrics.gate(lane.name, "paused", closed=lane.gates.paused)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from gateway.delivery.directory import Directory
 from gateway.delivery.lanes import Lanes
 from gateway.delivery.world import LaneWorld
 from gateway.host.environment import Environment
-from tests.engine.bench import Bench, TroubledStore
+from tests.engine.bench import Bench, TroubledStore, spin
 from tests.fakes import own_events_for
+from tests.support.waiting import PATIENCE
 
 ERP = '[sinks.erp]\ntype = "jsonl"\npath = "erp.jsonl"\n'
 CRM = '[sinks.crm]\ntype = "jsonl"\npath = "crm.jsonl"\n'
@@ -52,17 +53,13 @@ class LanesBench:
         swap()
         await self.lanes.tidy()
 
-    @contextmanager
-    def running(self) -> Iterator[list[asyncio.Task[None]]]:
-        """Run the lanes in this block; the list holds every task that was started."""
-        tasks: list[asyncio.Task[None]] = []
-
-        def start(work: Coroutine[Any, Any, None], /, *, name: str) -> asyncio.Task[None]:
-            tasks.append(asyncio.create_task(work, name=name))
-            return tasks[-1]
-
-        self.lanes.run(start)
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the lanes in this block; at its end all of them have stopped."""
+        task = asyncio.create_task(self.lanes.run())
         try:
-            yield tasks
+            await spin()
+            yield
         finally:
             self.lanes.stop()
+            await asyncio.wait_for(task, PATIENCE)
