@@ -27,7 +27,7 @@ from tests.fakes import START
 
 _Error = TypeVar("_Error", bound=StoreError)
 HANG = 5.0
-"""Seconds after which something that nobody resolves makes a test fail instead of hanging it."""
+"""Seconds after which a future that is never resolved fails the test, so that the test does not hang."""
 DAY = 86_400.0
 RETENTION = 90 * DAY
 POLICY = RetryPolicy()
@@ -47,7 +47,7 @@ def new(
     status: MessageStatus = "accepted",
     content_type: str | None = "application/json",
 ) -> NewMessage:
-    """Return a message with an id of its own, received `at` (Unix seconds) and owed to `sinks` at once, or when `due`."""
+    """Return a message with a new id, received at `at` (Unix seconds). Its deliveries to `sinks` are due at once, or at `due`."""
     message = Message(
         id=f"{os.getpid():016x}{next(_numbers):016x}",  # a database may have messages of another process, too
         source=source,
@@ -73,7 +73,7 @@ def settlement(
     at: float = START,
     policy: RetryPolicy = POLICY,
 ) -> Settlement:
-    """Return the settlement of an attempt made `at` and answered with `outcome`, as a lane builds it."""
+    """Return the settlement of an attempt made at `at` and answered with `outcome`, as a lane builds it."""
     transition = decide(outcome, retries=retries, since=START, now=at, jitter=0.0, policy=policy)
     return Settlement(seq, sink, transition, at, Attempt(number=number, started_at=at, duration_ms=7, outcome=outcome))
 
@@ -99,7 +99,7 @@ class Trap(str):
 
 
 def raising(error: Exception) -> Trap:
-    """A sender id with which the writer's thread meets an error."""
+    """A sender id that raises an error in the writer's thread."""
 
     def call() -> None:
         raise error
@@ -150,7 +150,7 @@ async def refusal(path: Path, kind: type[_Error]) -> _Error:
 
 
 async def opened_and_closed(path: Path, *, clean: bool = True) -> bool:
-    """Open and close a database. Returns True if the end before was unclean."""
+    """Open and close a database. Returns True if its last user ended uncleanly."""
     store = await SqliteStore.open(path, RETENTION)
     await store.close(clean=clean)
     return store.after_unclean_end
@@ -194,7 +194,7 @@ async def assert_counters_right(store: SqliteStore) -> None:
 
 
 async def run_sql(store: SqliteStore, *statements: str) -> None:
-    """Run statements in the next commit, past every verb: to spoil a row, or to set a pragma of the writer."""
+    """Run statements in the next commit that no verb of the store has, to spoil a row or to set a pragma of the writer."""
 
     def work(connection: sqlite3.Connection, changes: object) -> None:
         for statement in statements:
@@ -204,7 +204,7 @@ async def run_sql(store: SqliteStore, *statements: str) -> None:
 
 
 async def limit_pages(store: SqliteStore, most: int) -> int:
-    """Let the database grow to so many pages, or no further if it has more. Returns the limit before."""
+    """Limit the database to so many pages, or to its present size if that is larger. Returns the limit before."""
 
     def work(connection: sqlite3.Connection, changes: object) -> int:
         (before,) = connection.execute("PRAGMA max_page_count").fetchone()
@@ -215,7 +215,7 @@ async def limit_pages(store: SqliteStore, most: int) -> int:
 
 
 def crash_copy(path: Path, folder: Path) -> Path:
-    """Copy the files as a crash at this instant would leave them into another folder.
+    """Copy the files into another folder, as a crash at this instant would leave them.
 
     Another process copies them: closing a file of an open database would drop SQLite's POSIX locks in this process.
     """

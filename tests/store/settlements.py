@@ -15,7 +15,7 @@ RETRY = Retry(Reason.TIMEOUT, "no outcome within 30 s")
 
 
 def random_settlement(chance: random.Random, key: tuple[int, str], number: int, now: float) -> Settlement:
-    """A settlement of a delivery with a random outcome; `number` is that of the attempt."""
+    """A settlement of a delivery with a random outcome; `number` is the number of the attempt."""
     seq, sink = key
     outcomes: list[Outcome] = [Delivered(200), RETRY, Defer(Reason.UNAVAILABLE, 5.0), Reject(Reason.HTTP_STATUS)]
     outcome = chance.choice(outcomes)

@@ -1,4 +1,4 @@
-"""Accepting: one transaction, and one first message whatever comes after it (docs/reference.md, "Duplicates and quarantine")."""
+"""Accepting: one transaction for a batch, and which messages are duplicates (docs/reference.md, "Duplicates and quarantine")."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class TestDuplicates:
             again = await duplicate(store, new("msg_2", identity="the event"))
             assert again == Duplicate(first.message.id, "identity", conflict=False)
 
-    async def test_where_both_fit_the_sender_id_is_the_reason_and_says_who_was_first(self, path: Path) -> None:
+    async def test_a_sender_id_seen_before_decides_before_a_known_identity(self, path: Path) -> None:
         by_id, by_identity = new("msg_1", identity="one"), new("msg_2", identity="two")
         async with serving(path) as store:
             await accepted(store, by_id)
@@ -124,7 +124,7 @@ class TestDuplicates:
             again = await duplicate(store, new("msg_1", identity="two"))
             assert again == Duplicate(by_id.message.id, "message_id", conflict=False)
 
-    async def test_without_sender_ids_the_same_body_is_a_duplicate_and_another_is_not(self, path: Path) -> None:
+    async def test_without_sender_ids_only_the_same_body_is_a_duplicate(self, path: Path) -> None:
         first = new(None, body=b"one")
         async with serving(path) as store:
             await accepted(store, first)
@@ -132,13 +132,13 @@ class TestDuplicates:
             assert again == Duplicate(first.message.id, "message_id", conflict=False)
             await accepted(store, new(None, body=b"two"))
 
-    async def test_with_sender_ids_the_same_body_makes_no_duplicate(self, path: Path) -> None:
+    async def test_the_same_body_under_another_sender_id_is_not_a_duplicate(self, path: Path) -> None:
         async with serving(path) as store:
             await accepted(store, new("msg_1", body=b"same"))
             await accepted(store, new("msg_2", body=b"same"))
             await accepted(store, new(None, body=b"same"))
 
-    async def test_the_same_from_another_source_is_no_duplicate(self, path: Path) -> None:
+    async def test_the_same_message_from_another_source_is_not_a_duplicate(self, path: Path) -> None:
         async with serving(path) as store:
             for source in ("legitmark", "other"):
                 await accepted(store, new("msg_1", identity="the event", source=source))
@@ -148,7 +148,7 @@ class TestDuplicates:
                     first = (await duplicate(store, again)).id
                     assert one(path, "SELECT source FROM messages WHERE id = ?", first) == source
 
-    async def test_the_same_fields_under_another_event_type_are_no_duplicate(self, path: Path) -> None:
+    async def test_the_same_fields_under_another_event_type_are_not_a_duplicate(self, path: Path) -> None:
         identities = [
             events.identity(events.event_of({"event_type": name, "sr_uuid": "u", "timestamp": "t"}), IDENTITY)
             for name in ("state_change", "media_rejected")
@@ -164,7 +164,7 @@ class TestDuplicates:
             await accepted(store, new("msg_1", identity=None))
             await accepted(store, new("msg_2", identity=None))
 
-    async def test_a_quarantined_message_makes_duplicates_too(self, path: Path) -> None:
+    async def test_a_quarantined_message_that_comes_again_is_a_duplicate(self, path: Path) -> None:
         async with serving(path) as store:
             await accepted(store, new("msg_1", body=b"not JSON", sinks=(), status="quarantined"))
             assert (await duplicate(store, new("msg_1", body=b"not JSON"))).reason == "message_id"
@@ -205,7 +205,7 @@ class TestConflicts:
             ]
             assert one(path, "SELECT body FROM messages") == b"first"
 
-    async def test_the_same_conflicting_body_is_kept_once_and_each_other_one_too(self, path: Path) -> None:
+    async def test_each_different_conflicting_body_is_kept_once(self, path: Path) -> None:
         async with serving(path) as store:
             await accepted(store, new("msg_1", body=b"first", identity="the event"))
             for body in (b"second", b"second", b"third", b"first", b"second"):
@@ -226,7 +226,7 @@ class TestConflicts:
 
 
 class TestRetention:
-    async def test_a_duplicate_is_known_to_the_last_moment_of_retention_and_accepted_anew_after_it(self, path: Path) -> None:
+    async def test_a_duplicate_is_known_until_retention_ends_and_is_accepted_again_after_it(self, path: Path) -> None:
         async with serving(path) as store:
             first = new("msg_1", identity="the event")
             await accepted(store, first)
@@ -237,7 +237,7 @@ class TestRetention:
     @pytest.mark.parametrize(
         ("sender_id", "identity"), [("msg_1", None), ("msg_1", "the event"), (None, None), (None, "the event")]
     )
-    async def test_the_one_accepted_anew_is_then_the_first_for_those_after_it(
+    async def test_a_message_accepted_again_is_the_first_one_for_later_duplicates(
         self, path: Path, sender_id: str | None, identity: str | None
     ) -> None:
         late = START + RETENTION + 1
@@ -285,7 +285,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
-async def test_texts_of_the_sender_survive_exactly(path: Path, text: str) -> None:
+async def test_texts_of_the_sender_are_stored_exactly(path: Path, text: str) -> None:
     whole = new("")
     message = replace(
         whole.message, sender_id=text, content_type=text, event_type=text, sr_uuid=text, reference_id=text, body=text.encode()
@@ -329,7 +329,7 @@ async def test_every_sample_body_survives(path: Path) -> None:
         assert [owed.message.body for owed in (await store.claim("erp", START, 100, ())).owed] == bodies
 
 
-async def test_what_a_message_lacks_stays_absent(path: Path) -> None:
+async def test_a_field_that_a_message_lacks_stays_absent(path: Path) -> None:
     message = Message(id="1", source="s", sender_id=None, received_at=START, content_type=None, body=b"?")
     async with serving(path) as store:
         await accepted(store, NewMessage(message, "quarantined"))

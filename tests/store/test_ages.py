@@ -1,4 +1,4 @@
-"""The ages of deliveries: those old enough to be given up, and the oldest one, as a look at every row would find them."""
+"""The ages of deliveries: the expired ones and the oldest one are those that a look at every row would find."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _AWAY = st.sampled_from([None, 0, 3])
 
 @contextmanager
 def written(deliveries: list[tuple[str, str, int, int, bool]], away: int | None) -> Iterator[sqlite3.Connection]:
-    """A database with these: sink, state, seconds of acceptance, seconds until it is due, whether it stands behind one."""
+    """A database of deliveries: sink, state, time of acceptance, seconds until due, and whether an earlier one goes first."""
     with tempfile.TemporaryDirectory() as folder, closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         migrate(connection, Path(folder) / "gateway.db", Upgrade())
         for seq, (sink, state, since, wait, behind) in enumerate(deliveries, 1):
@@ -44,7 +44,7 @@ def written(deliveries: list[tuple[str, str, int, int, bool]], away: int | None)
 
 
 @given(st.lists(_DELIVERY, max_size=12), _AWAY, _MOMENT, st.integers(1, 5), st.frozensets(st.integers(1, 12), max_size=3))
-def test_exactly_those_are_expired_that_are_old_enough_however_long_they_wait(
+def test_deliveries_expire_by_their_age_and_not_by_their_due_time(
     deliveries: list[tuple[str, str, int, int, bool]], away: int | None, before: int, limit: int, busy: frozenset[int]
 ) -> None:
     with written(deliveries, away) as connection:
@@ -61,7 +61,9 @@ def test_exactly_those_are_expired_that_are_old_enough_however_long_they_wait(
 
 
 @given(st.lists(_DELIVERY, max_size=12), _AWAY)
-def test_the_oldest_is_the_one_accepted_first(deliveries: list[tuple[str, str, int, int, bool]], away: int | None) -> None:
+def test_the_oldest_delivery_is_the_one_accepted_first(
+    deliveries: list[tuple[str, str, int, int, bool]], away: int | None
+) -> None:
     with written(deliveries, away) as connection:
         times = [since + (away or 0) for sink, state, since, _, _ in deliveries if (sink, state) == ("erp", "queued")]
         assert claims.oldest_since(connection, "erp") == min(times, default=None)

@@ -1,4 +1,4 @@
-"""The file that only grows: whole lines, whatever happens to the file under it."""
+"""The file to which lines are appended: every line is whole, whatever other processes do to the file."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_each_append_adds_its_lines_and_nothing_else(file: AppendFile, path: Pat
     assert path.read_bytes() == b"".join(b"line %d\n" % number for number in range(100)) + b"two\nat once\n"
 
 
-def test_what_stands_in_the_file_already_stays(path: Path, file: AppendFile) -> None:
+def test_the_existing_content_of_the_file_stays(path: Path, file: AppendFile) -> None:
     path.write_bytes(b"old\n")
     file.append(b"new\n")
     again = AppendFile(path)
@@ -66,12 +66,12 @@ def test_what_stands_in_the_file_already_stays(path: Path, file: AppendFile) -> 
     assert path.read_bytes() == b"old\nnew\nnewer\n"
 
 
-def test_nothing_is_made_before_the_first_line(path: Path) -> None:
+def test_the_file_is_not_created_before_the_first_line(path: Path) -> None:
     AppendFile(path)
     assert not path.exists()
 
 
-def test_others_may_append_to_it_too(file: AppendFile, path: Path) -> None:
+def test_other_processes_may_append_to_the_file_too(file: AppendFile, path: Path) -> None:
     file.append(b"one\n")
     with path.open("ab") as other:
         other.write(b"of another\n")
@@ -79,7 +79,7 @@ def test_others_may_append_to_it_too(file: AppendFile, path: Path) -> None:
     assert path.read_bytes() == b"one\nof another\ntwo\n"
 
 
-def test_it_can_be_cut_to_nothing_under_it(file: AppendFile, path: Path) -> None:
+def test_a_file_that_another_process_empties_is_written_from_its_start(file: AppendFile, path: Path) -> None:
     """logrotate `copytruncate`."""
     file.append(b"one\n")
     os.truncate(path, 0)
@@ -88,7 +88,7 @@ def test_it_can_be_cut_to_nothing_under_it(file: AppendFile, path: Path) -> None
 
 
 class TestRotation:
-    def test_after_a_rename_with_a_new_file_the_new_one_is_written(self, file: AppendFile, path: Path) -> None:
+    def test_a_new_file_put_in_place_of_a_renamed_one_gets_the_next_lines(self, file: AppendFile, path: Path) -> None:
         """logrotate `create`."""
         file.append(b"one\n")
         rotated = path.rename(path.with_name("audit.jsonl.1"))
@@ -96,20 +96,20 @@ class TestRotation:
         file.append(b"two\n")
         assert (rotated.read_bytes(), path.read_bytes()) == (b"one\n", b"two\n")
 
-    def test_after_a_rename_alone_a_new_file_is_made(self, file: AppendFile, path: Path) -> None:
+    def test_a_renamed_file_is_replaced_by_a_new_one(self, file: AppendFile, path: Path) -> None:
         file.append(b"one\n")
         rotated = path.rename(path.with_name("audit.jsonl.1"))
         file.append(b"two\n")
         file.append(b"three\n")
         assert (rotated.read_bytes(), path.read_bytes()) == (b"one\n", b"two\nthree\n")
 
-    def test_after_a_removal_a_new_file_is_made(self, file: AppendFile, path: Path) -> None:
+    def test_a_removed_file_is_replaced_by_a_new_one(self, file: AppendFile, path: Path) -> None:
         file.append(b"one\n")
         path.unlink()
         file.append(b"two\n")
         assert path.read_bytes() == b"two\n"
 
-    def test_it_keeps_no_rotated_file_open(self, file: AppendFile, path: Path) -> None:
+    def test_a_rotated_file_is_closed(self, file: AppendFile, path: Path) -> None:
         descriptors = Path("/proc/self/fd")
         if not descriptors.exists():
             pytest.skip("only Linux tells which files are open")
@@ -119,7 +119,7 @@ class TestRotation:
         targets = [entry.readlink() for entry in descriptors.iterdir() if entry.is_symlink()]
         assert sum(target.parent == path.parent for target in targets) == 1
 
-    def test_a_folder_that_is_gone_is_an_error_and_its_return_mends_it(self, tmp_path: Path) -> None:
+    def test_a_missing_folder_is_an_error_until_it_is_back(self, tmp_path: Path) -> None:
         folder = tmp_path / "logs"
         folder.mkdir()
         file = AppendFile(folder / "audit.jsonl")
@@ -135,13 +135,13 @@ class TestRotation:
 
 
 class TestATornLine:
-    def test_it_is_closed_off_before_the_next_line(self, path: Path, file: AppendFile) -> None:
+    def test_a_torn_line_is_ended_before_the_next_one(self, path: Path, file: AppendFile) -> None:
         path.write_bytes(b'{"v": 1}\n{"v": 1, "ev')
         file.append(b"next\n")
         file.append(b"more\n")
         assert path.read_bytes() == b'{"v": 1}\n{"v": 1, "ev\nnext\nmore\n'
 
-    def test_it_is_closed_off_in_a_file_that_was_put_there_by_rotation(self, path: Path, file: AppendFile) -> None:
+    def test_a_torn_line_in_a_file_that_a_rotation_put_there_is_ended_too(self, path: Path, file: AppendFile) -> None:
         file.append(b"one\n")
         path.rename(path.with_name("audit.jsonl.1"))
         path.write_bytes(b"torn")
@@ -169,7 +169,7 @@ class TestATornLine:
 
 
 class TestPermissions:
-    def test_a_new_file_is_for_owner_and_group_alone(self, file: AppendFile, path: Path) -> None:
+    def test_a_new_file_is_for_its_owner_and_group_only(self, file: AppendFile, path: Path) -> None:
         before = os.umask(0o022)
         try:
             file.append(b"one\n")
@@ -177,7 +177,7 @@ class TestPermissions:
             os.umask(before)
         assert oct(stat.S_IMODE(path.stat().st_mode)) == "0o640"
 
-    def test_those_of_a_file_that_is_there_already_stay(self, file: AppendFile, path: Path) -> None:
+    def test_the_permissions_of_an_existing_file_stay(self, file: AppendFile, path: Path) -> None:
         path.touch()
         path.chmod(0o604)
         file.append(b"one\n")
@@ -190,7 +190,7 @@ class TestPermissions:
         assert oct(stat.S_IMODE(path.stat().st_mode)) == "0o600"
 
 
-def test_a_path_that_is_no_file_is_an_error_and_nothing_stays_open(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_is_an_error_and_leaves_nothing_open(tmp_path: Path) -> None:
     file = AppendFile(tmp_path)
     with pytest.raises(IsADirectoryError):
         file.append(b"one\n")
@@ -216,6 +216,6 @@ print("synced", flush=True)
 """
 
 
-def test_a_folder_that_may_be_written_to_and_not_read_is_no_reason_to_refuse_a_line() -> None:
+def test_a_line_is_written_in_a_folder_that_may_not_be_read() -> None:
     with tempfile.TemporaryDirectory() as folder, process(UNREADABLE, folder) as writer:
         assert line(writer) == "synced"

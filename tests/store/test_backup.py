@@ -1,4 +1,4 @@
-"""Backups of a database in use: a backup has everything that was committed, and its name only when it is whole."""
+"""Backups of a database in use: a backup has every commit, and gets its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     return {table: rows(path, f"SELECT * FROM {table} ORDER BY 1, 2") for table in TABLES}
 
 
-async def test_everything_committed_is_in_one_file_that_nobody_else_may_read(path: Path, file: Path) -> None:
+async def test_a_backup_is_one_file_with_every_commit_that_no_other_user_may_read(path: Path, file: Path) -> None:
     await fill(path, 300, body=b"\xff\0" * 2000)
     async with serving(path) as store:
         seq = await accepted(store, new("msg_in_the_log"))
@@ -90,7 +90,7 @@ async def test_a_backup_is_a_database_to_start_from(path: Path, file: Path) -> N
         await accepted(store, new("msg_after"))
 
 
-async def test_what_is_committed_meanwhile_is_not_held_up_and_not_in_it(path: Path, file: Path) -> None:
+async def test_commits_during_a_backup_are_not_delayed_and_not_in_it(path: Path, file: Path) -> None:
     await fill(path, 5000, body=b"x" * 4000)
     async with serving(path) as store:
         copying = store.back_up(file, now=START, min_free=0)
@@ -103,7 +103,7 @@ async def test_what_is_committed_meanwhile_is_not_held_up_and_not_in_it(path: Pa
     assert one(file, "SELECT count(*) FROM messages") == copying.ended.result().messages
 
 
-async def test_in_a_folder_it_is_named_by_the_instant(path: Path, file: Path) -> None:
+async def test_a_backup_into_a_folder_is_named_after_its_time(path: Path, file: Path) -> None:
     await fill(path, 1)
     assert copied(path, file.parent).file == str(file.parent / "gateway-20260225T061320Z.db")
     with pytest.raises(BackupExists):
@@ -111,7 +111,7 @@ async def test_in_a_folder_it_is_named_by_the_instant(path: Path, file: Path) ->
 
 
 @pytest.mark.parametrize("there", ["a file", "a link to nowhere"])
-async def test_it_overwrites_nothing(path: Path, file: Path, there: str) -> None:
+async def test_a_backup_overwrites_no_file(path: Path, file: Path, there: str) -> None:
     await fill(path, 1)
     if there == "a file":
         file.write_bytes(b"precious")
@@ -124,7 +124,7 @@ async def test_it_overwrites_nothing(path: Path, file: Path, there: str) -> None
 
 
 @pytest.mark.parametrize("name", ["gateway.db-journal", "gateway.db-wal", "gateway.db-shm", "gateway.db.lock"])
-async def test_it_takes_no_name_that_sqlite_would_look_for(path: Path, name: str) -> None:
+async def test_a_backup_refuses_a_name_that_sqlite_uses_itself(path: Path, name: str) -> None:
     """A `gateway.db-journal` would keep every later connection, and the next start, from the database."""
     await fill(path, 1)
     path.with_name("gateway.db.lock").unlink()
@@ -134,7 +134,7 @@ async def test_it_takes_no_name_that_sqlite_would_look_for(path: Path, name: str
 
 
 @pytest.mark.parametrize("name", ["mine.partial", "gateway.db", "x" * 255, ".hidden", "データ"])
-async def test_any_other_name_is_a_fine_one_and_what_is_called_alike_stays(tmp_path: Path, file: Path, name: str) -> None:
+async def test_any_other_name_is_allowed_and_files_with_similar_names_stay(tmp_path: Path, file: Path, name: str) -> None:
     path = tmp_path / "gateway.db.partial"
     await fill(path, 1)
     theirs = {other: file.with_name(other) for other in ("mine", f"{name}.partial"[-255:], f".{name}.partial"[-255:])}
@@ -145,14 +145,14 @@ async def test_any_other_name_is_a_fine_one_and_what_is_called_alike_stays(tmp_p
     assert names(file.parent) == sorted({name, *theirs})
 
 
-async def test_nor_what_somebody_makes_meanwhile(path: Path, file: Path) -> None:
+async def test_a_backup_does_not_overwrite_a_file_that_appears_meanwhile(path: Path, file: Path) -> None:
     await fill(path, 1)
     with pytest.raises(BackupExists):
         copied(path, file, lambda: file.write_bytes(b"theirs"))
     assert names(file.parent) == ["backup.db"] and file.read_bytes() == b"theirs"
 
 
-async def test_what_a_killed_one_left_behind_gives_way(path: Path, file: Path) -> None:
+async def test_a_backup_removes_the_partial_file_of_a_killed_one(path: Path, file: Path) -> None:
     await fill(path, 1)
     left = unfinished(path, file.parent)
     left.write_bytes(b"half")
@@ -163,7 +163,7 @@ async def test_what_a_killed_one_left_behind_gives_way(path: Path, file: Path) -
     assert names(file.parent) == sorted(["another.db", others.name])
 
 
-async def test_a_link_of_that_name_is_nobodys_leftover(path: Path, file: Path) -> None:
+async def test_a_link_with_the_name_of_the_partial_file_is_not_followed_or_removed(path: Path, file: Path) -> None:
     await fill(path, 1)
     precious = file.with_name("precious")
     precious.write_bytes(b"precious")
@@ -173,7 +173,7 @@ async def test_a_link_of_that_name_is_nobodys_leftover(path: Path, file: Path) -
     assert precious.read_bytes() == b"precious" and unfinished(path, file.parent).is_symlink()
 
 
-async def test_one_that_is_interrupted_leaves_nothing_behind_and_ends_at_once(path: Path, file: Path) -> None:
+async def test_an_interrupted_backup_ends_at_once_and_leaves_nothing_behind(path: Path, file: Path) -> None:
     await fill(path, 20_000, body=b"x" * 4000)
     copying = LongReadThread(path, partial(back_up, database=path, file=file, now=START, min_free=0))
     partial_file = unfinished(path, file.parent)
@@ -185,14 +185,14 @@ async def test_one_that_is_interrupted_leaves_nothing_behind_and_ends_at_once(pa
     assert isinstance(copying.ended.exception(), sqlite3.OperationalError) and names(file.parent) == []
 
 
-async def test_a_disk_that_fills_up_meanwhile_is_told_and_nothing_is_left(path: Path, small_disk: Path) -> None:
+async def test_a_disk_that_fills_up_is_reported_and_no_partial_file_is_left(path: Path, small_disk: Path) -> None:
     await fill(path, 1000, body=b"x" * 4000)
     with pytest.raises(BackupFailed, match="the disk is full: make room"):
         copied(path, small_disk / "backup.db", lambda: fill_disk(small_disk, 1_000_000))
     assert names(small_disk) == ["filler"]
 
 
-async def test_without_room_it_does_not_begin(path: Path, file: Path, small_disk: Path) -> None:
+async def test_a_backup_does_not_begin_without_room_for_it(path: Path, file: Path, small_disk: Path) -> None:
     await fill(path, 3000, body=b"x" * 4000)
     with pytest.raises(BackupFailed, match=r"has 8 MiB free, the backup needs 1\d MiB: make room"):
         copied(path, small_disk / "backup.db", lambda: pytest.fail("it began"))
@@ -210,14 +210,14 @@ async def test_without_room_it_does_not_begin(path: Path, file: Path, small_disk
         ("/dev/null/b.db", "Not a directory"),
     ],
 )
-async def test_where_nothing_can_be_written_it_says_where_the_gateway_may(path: Path, where: str, said: str) -> None:
+async def test_a_refusal_of_an_unwritable_folder_says_where_the_gateway_may_write(path: Path, where: str, said: str) -> None:
     await fill(path, 1)
     with pytest.raises(BackupFailed, match=said) as refused:
         copied(path, Path(where))
     assert str(path.with_name("b.db")) in str(refused.value) and "ReadWritePaths=" in str(refused.value)
 
 
-async def test_a_database_that_is_damaged_makes_no_backup(path: Path, file: Path) -> None:
+async def test_a_damaged_database_makes_no_backup(path: Path, file: Path) -> None:
     await fill(path, 3000, body=b"x" * 3000)
     content = path.read_bytes()
     middle = len(content) // 2 // 4096 * 4096
@@ -228,7 +228,7 @@ async def test_a_database_that_is_damaged_makes_no_backup(path: Path, file: Path
     assert names(file.parent) == []
 
 
-async def test_a_log_that_a_crash_left_is_a_part_of_the_database_and_stays(path: Path, tmp_path: Path, file: Path) -> None:
+async def test_a_write_ahead_log_that_a_crash_left_is_backed_up_and_stays(path: Path, tmp_path: Path, file: Path) -> None:
     async with serving(path) as store:
         for number in range(10):
             await accepted(store, new(f"msg_{number}"))
@@ -239,7 +239,7 @@ async def test_a_log_that_a_crash_left_is_a_part_of_the_database_and_stays(path:
     assert Path(f"{crashed}-wal").read_bytes() == log
 
 
-async def test_a_file_at_rest_is_read_without_a_trace(path: Path, file: Path) -> None:
+async def test_a_backup_of_a_closed_database_leaves_no_trace(path: Path, file: Path) -> None:
     await fill(path, 10)
     Path(f"{path}.lock").unlink()
     copying = LongReadThread(path, partial(back_up, database=path, file=file, now=START, min_free=0), at_rest=True)
@@ -247,7 +247,7 @@ async def test_a_file_at_rest_is_read_without_a_trace(path: Path, file: Path) ->
     assert names(path.parent) == ["backups", "gateway.db"]
 
 
-async def test_the_log_that_a_long_look_let_grow_gives_its_room_back(path: Path) -> None:
+async def test_the_write_ahead_log_shrinks_after_a_long_read(path: Path) -> None:
     log = Path(f"{path}-wal")
     async with serving(path) as store:
         with looking(path) as reader:

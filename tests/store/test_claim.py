@@ -1,4 +1,4 @@
-"""Claims: oldest due first, bounded, and at the same cost with a million waiting (docs/design.md, "Promises", 9)."""
+"""Claims: the oldest due first, bounded, and at the same cost with a million waiting (docs/design.md, "Promises", 9)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def seqs(claim: Claimed) -> list[int]:
     return [owed.seq for owed in claim.owed]
 
 
-async def test_where_nothing_was_ever_owed_a_claim_is_empty(path: Path) -> None:
+async def test_a_claim_for_a_sink_without_deliveries_is_empty(path: Path) -> None:
     async with serving(path) as store:
         assert nothing(await store.claim("erp", START, 10, ()))
         await accepted(store, new("msg_1", sinks=()))
@@ -68,7 +68,7 @@ async def test_the_oldest_due_come_first_and_then_the_order_of_acceptance(path: 
         assert seqs(await store.claim("erp", START + 60, 10, ())) == [e, b, d, c, a]
 
 
-async def test_what_is_not_due_yet_is_left_and_the_instant_of_the_next_told(path: Path) -> None:
+async def test_a_claim_leaves_later_deliveries_and_returns_the_next_due_time(path: Path) -> None:
     async with serving(path) as store:
         first, second, _ = await due_at(store, 1, 2.5, 9)
         assert nothing(await store.claim("erp", START + 0.999, 10, ()), next_due=START + 1)
@@ -78,7 +78,7 @@ async def test_what_is_not_due_yet_is_left_and_the_instant_of_the_next_told(path
         assert (seqs(claim), claim.more, claim.next_due) == ([second], False, START + 9)
 
 
-async def test_at_the_instant_told_as_next_it_is_due(path: Path) -> None:
+async def test_a_delivery_can_be_claimed_at_the_returned_due_time(path: Path) -> None:
     async with serving(path) as store:
         (seq,) = await due_at(store, 1 / 3)
         next_due = (await store.claim("erp", START, 10, ())).next_due
@@ -86,7 +86,7 @@ async def test_at_the_instant_told_as_next_it_is_due(path: Path) -> None:
         assert seqs(await store.claim("erp", next_due, 10, ())) == [seq]
 
 
-async def test_no_more_than_the_limit_and_more_says_that_others_are_due(path: Path) -> None:
+async def test_a_claim_keeps_to_its_limit_and_says_if_more_is_due(path: Path) -> None:
     async with serving(path) as store:
         waiting = await due_at(store, 0, 0, 0, 5)
         claim = await store.claim("erp", START, 2, ())
@@ -98,7 +98,7 @@ async def test_no_more_than_the_limit_and_more_says_that_others_are_due(path: Pa
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
-async def test_what_is_in_the_lanes_hands_is_left_out_and_takes_no_place(path: Path, limit: int) -> None:
+async def test_deliveries_in_flight_are_left_out_and_do_not_count_towards_the_limit(path: Path, limit: int) -> None:
     async with serving(path) as store:
         waiting = await due_at(store, *range(8))
         claim = await store.claim("erp", START + 100, limit, frozenset(waiting[:4]))
@@ -108,7 +108,7 @@ async def test_what_is_in_the_lanes_hands_is_left_out_and_takes_no_place(path: P
         assert nothing(await store.claim("erp", START + 100, limit, frozenset(waiting)))
 
 
-async def test_busy_ones_of_long_ago_cost_nothing(path: Path) -> None:
+async def test_deliveries_in_flight_that_are_no_longer_queued_do_not_matter(path: Path) -> None:
     async with serving(path) as store:
         (seq,) = await due_at(store, 0)
         claim = await store.claim("erp", START, 1, frozenset(range(1000, 1064)))
@@ -135,7 +135,7 @@ async def test_the_deliveries_of_another_sink_are_never_claimed(path: Path) -> N
         assert nothing(await store.claim("er", START + 9, 10, ()))
 
 
-async def test_what_has_ended_is_not_claimed_again(path: Path) -> None:
+async def test_a_delivery_that_has_ended_is_not_claimed_again(path: Path) -> None:
     async with serving(path) as store:
         delivered, dead, waiting = await due_at(store, 0, 0, 0)
         await store.settle(settlement(delivered, Delivered(200)))
@@ -183,7 +183,7 @@ class TestManyWaiting:
     @pytest.mark.parametrize(
         "query", [lambda c: claims.oldest_due(c, "erp"), counting.counts, lambda c: queries.messages_after(c, MANY - 5, 3)]
     )
-    async def test_no_other_read_of_a_running_gateway_walks_over_all_of_them(
+    async def test_no_other_read_of_a_running_gateway_walks_over_all_deliveries(
         self, many: Path, query: Callable[[sqlite3.Connection], object]
     ) -> None:
         with looking(many) as connection:

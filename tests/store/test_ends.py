@@ -92,19 +92,21 @@ class TestTheLock:
             refused = await refusal(path, StoreLocked)
             assert refused.exit_code == 73
             assert f"pid {holder.pid})" in str(refused)
-            assert str(holder.pid) in str(await refusal(path, StoreLocked))  # the first refusal did not take the name away
+            assert str(holder.pid) in str(
+                await refusal(path, StoreLocked)
+            )  # the first refusal left the name of the holder in place
 
             go_on(holder)
             assert line(holder) == "closed"
             assert holder.wait() == 0
         assert not await opened_and_closed(path)
 
-    async def test_the_same_process_is_refused_too(self, path: Path) -> None:
+    async def test_a_second_opening_in_the_same_process_is_refused_too(self, path: Path) -> None:
         async with serving(path) as store:
             assert str(os.getpid()) in str(await refusal(path, StoreLocked))
             await accepted(store, new("msg_1"))
 
-    async def test_it_goes_with_its_holder_even_on_kill_9(self, path: Path) -> None:
+    async def test_the_lock_ends_with_its_holder_even_after_kill_9(self, path: Path) -> None:
         with process(HOLD, path) as holder:
             assert line(holder) == "open False"
             holder.send_signal(signal.SIGKILL)
@@ -112,7 +114,7 @@ class TestTheLock:
         async with serving(path) as store:
             await accepted(store, new("msg_1"))
 
-    async def test_the_lock_file_stays_in_place_so_that_two_never_lock_two_files(self, path: Path) -> None:
+    async def test_the_lock_file_stays_so_that_two_processes_never_lock_different_files(self, path: Path) -> None:
         lock = Path(f"{path}.lock")
         await opened_and_closed(path)
         first = lock.stat().st_ino
@@ -125,12 +127,12 @@ class TestTheLastEnd:
         assert not await opened_and_closed(path)
         assert not await opened_and_closed(path)
 
-    async def test_an_end_that_is_not_declared_clean_is_found_once(self, path: Path) -> None:
+    async def test_an_unclean_end_is_found_once(self, path: Path) -> None:
         await opened_and_closed(path, clean=False)
         assert await opened_and_closed(path)
         assert not await opened_and_closed(path)
 
-    async def test_a_kill_9_is_found(self, path: Path) -> None:
+    async def test_a_kill_9_is_found_as_an_unclean_end(self, path: Path) -> None:
         with process(HOLD, path) as holder:
             line(holder)
             holder.send_signal(signal.SIGKILL)
@@ -138,7 +140,7 @@ class TestTheLastEnd:
         assert await opened_and_closed(path)
         assert not await opened_and_closed(path)
 
-    async def test_a_start_that_was_refused_does_not_hide_it(self, path: Path) -> None:
+    async def test_a_refused_start_does_not_hide_an_unclean_end(self, path: Path) -> None:
         await opened_and_closed(path, clean=False)
         set_version(path, 99)
         for _ in range(2):
@@ -146,14 +148,14 @@ class TestTheLastEnd:
         set_version(path, len(scripts()))
         assert await opened_and_closed(path)
 
-    async def test_a_start_that_was_refused_is_no_unclean_end(self, path: Path) -> None:
+    async def test_a_refused_start_is_not_an_unclean_end(self, path: Path) -> None:
         await opened_and_closed(path)
         set_version(path, 99)
         await refusal(path, StoreCorrupt)
         set_version(path, len(scripts()))
         assert not await opened_and_closed(path)
 
-    async def test_one_that_was_turned_away_by_the_holder_does_not_make_its_end_unclean(self, path: Path) -> None:
+    async def test_a_start_refused_by_the_lock_does_not_make_the_end_of_its_holder_unclean(self, path: Path) -> None:
         async with serving(path):
             await refusal(path, StoreLocked)
         assert not await opened_and_closed(path)
@@ -166,7 +168,7 @@ async def test_after_kill_9_everything_acknowledged_is_there(path: Path) -> None
             what, sender_id = line(gateway).split()
             promised[what].add(sender_id)
         gateway.send_signal(signal.SIGKILL)
-        while told := line(gateway):  # what it had said before it died
+        while told := line(gateway):  # the rest of its output before it died
             what, _, sender_id = told.partition(" ")
             promised[what].add(sender_id)
         gateway.wait()
@@ -186,7 +188,7 @@ async def test_after_kill_9_everything_acknowledged_is_there(path: Path) -> None
         assert len((await store.claim("erp", START, 10_000, ())).owed) == len(kept) - len(delivered)
 
 
-async def test_what_was_acknowledged_is_in_the_write_ahead_log_and_needs_no_close(path: Path, tmp_path: Path) -> None:
+async def test_acknowledged_messages_are_in_the_write_ahead_log_without_a_close(path: Path, tmp_path: Path) -> None:
     async with serving(path) as store:
         await accepted(store, new("msg_1", body=b"kept"))
         copy = crash_copy(path, tmp_path / "after the crash")
@@ -195,7 +197,7 @@ async def test_what_was_acknowledged_is_in_the_write_ahead_log_and_needs_no_clos
         assert one(copy, "SELECT body FROM messages") == b"kept"
 
 
-async def test_a_lock_file_that_was_cut_hides_no_unclean_end(path: Path, tmp_path: Path) -> None:
+async def test_a_truncated_lock_file_hides_no_unclean_end(path: Path, tmp_path: Path) -> None:
     async with serving(path) as store:
         await accepted(store, new("msg_1"))
         copy = crash_copy(path, tmp_path / "after the crash")
@@ -205,7 +207,7 @@ async def test_a_lock_file_that_was_cut_hides_no_unclean_end(path: Path, tmp_pat
 
 
 class TestTheLongLook:
-    async def test_it_ends_at_once_when_it_is_cancelled_and_is_owed_to_the_next_start(
+    async def test_a_cancelled_long_check_ends_at_once_and_the_next_start_makes_it(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         begun = threading.Event()
@@ -234,7 +236,7 @@ class TestTheLongLook:
         assert await owed(path, pay=True)
         assert not await owed(path)
 
-    async def test_a_refused_start_owes_it_still(self, path: Path) -> None:
+    async def test_a_refused_start_leaves_the_long_check_to_the_next_one(self, path: Path) -> None:
         await opened_and_closed(path, clean=False)
         assert await opened_and_closed(path)
         set_version(path, 99)
@@ -244,7 +246,7 @@ class TestTheLongLook:
 
 
 async def owed(path: Path, *, pay: bool = False) -> bool:
-    """Return True if a start after a clean end still owes the long check; do it now if asked to."""
+    """Return True if the long check still has to be made at a start after a clean end; make it now if asked to."""
     store = await SqliteStore.open(path, RETENTION)
     try:
         assert not store.after_unclean_end

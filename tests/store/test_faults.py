@@ -124,22 +124,22 @@ class TestTranslation:
         assert (type(error), getattr(error, "exit_code", None)) == kind
 
     @pytest.mark.parametrize("name", ["SQLITE_CONSTRAINT_CHECK", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_ERROR", "SQLITE_RANGE"])
-    def test_what_only_a_bug_can_cause_stays_what_it_is(self, name: str) -> None:
+    def test_an_error_that_only_a_bug_can_cause_is_not_translated(self, name: str) -> None:
         error = sqlite_error(getattr(sqlite3, name))
         assert translated(error) is error
 
-    def test_an_error_of_the_python_module_itself_stays_what_it_is(self) -> None:
+    def test_an_error_of_the_sqlite3_module_itself_is_not_translated(self) -> None:
         error = sqlite3.ProgrammingError("Cannot operate on a closed database.")
         assert translated(error) is error
 
-    def test_the_text_of_a_broken_disk_names_what_sqlite_said(self) -> None:
+    def test_the_error_about_a_broken_disk_names_the_error_of_sqlite(self) -> None:
         with pytest.raises(sqlite3.OperationalError) as caught:
             sqlite3.connect("file:/nowhere/at/all?mode=ro", uri=True)
         assert "SQLITE_CANTOPEN" in str(translated(caught.value))
 
 
 class TestABrokenDisk:
-    async def test_it_ends_run_and_every_later_accept_and_settle_fails(self, store: SqliteStore, path: Path) -> None:
+    async def test_a_broken_disk_ends_run_and_every_later_accept_and_settle_fails(self, store: SqliteStore, path: Path) -> None:
         async with asyncio.timeout(HANG):
             running = asyncio.create_task(store.run())
             seq = await accepted(store, new("msg_1"))
@@ -157,7 +157,7 @@ class TestABrokenDisk:
                     await store.purge(0, 10, START)
             assert rows(path, "SELECT sender_id FROM messages") == [(b"msg_1",)]
 
-    async def test_everybody_who_waits_then_is_told(self, store: SqliteStore, path: Path) -> None:
+    async def test_a_broken_disk_fails_everything_that_waits(self, store: SqliteStore, path: Path) -> None:
         async with asyncio.timeout(HANG):
             trap = new(raising(sqlite_error(sqlite3.SQLITE_IOERR_WRITE)))
             tasks = [asyncio.create_task(store.accept(message)) for message in (new("msg_1"), trap, new("msg_2"))]
@@ -169,7 +169,7 @@ class TestABrokenDisk:
             assert {type(answer) for answer in answers} == {StoreFailed}
             assert one(path, "SELECT count(*) FROM messages") == 0
 
-    async def test_a_corrupt_page_met_by_the_writer_ends_it_too_with_its_own_exit_code(self, store: SqliteStore) -> None:
+    async def test_a_corrupt_page_ends_the_writer_with_an_exit_code_of_its_own(self, store: SqliteStore) -> None:
         async with asyncio.timeout(HANG):
             running = asyncio.create_task(store.run())
             with pytest.raises(StoreCorrupt):
@@ -199,7 +199,7 @@ class TestABrokenDisk:
 
 
 class TestAFullDisk:
-    async def test_it_passes_by_itself_and_costs_only_what_was_refused(self, store: SqliteStore) -> None:
+    async def test_the_store_works_again_once_there_is_room_and_lost_only_what_was_refused(self, store: SqliteStore) -> None:
         writer = await limited(store)
         running = asyncio.create_task(store.run())
         seq = await accepted(store, new("msg_1"))
@@ -220,7 +220,7 @@ class TestAFullDisk:
         store.finish()
         await running
 
-    async def test_those_who_waited_together_with_the_one_too_big_are_refused_whole(self, store: SqliteStore) -> None:
+    async def test_a_batch_that_does_not_fit_is_refused_as_a_whole(self, store: SqliteStore) -> None:
         await limited(store)
         answers = asyncio.gather(
             *(store.accept(new(f"msg_{number}", body=b"x" * 60_000)) for number in range(20)), return_exceptions=True
@@ -241,7 +241,7 @@ async def limited(store: SqliteStore) -> opening.Connection:
 
 
 class TestLockedByAStranger:
-    async def test_accepts_and_settles_fail_while_it_lasts_and_work_again_after_it(self, path: Path) -> None:
+    async def test_accepts_and_settles_fail_during_a_foreign_lock_and_work_again_after_it(self, path: Path) -> None:
         async with serving(path) as store:
             seq = await accepted(store, new("msg_1"))
             with process(LOCK, path) as stranger:
@@ -260,7 +260,7 @@ class TestLockedByAStranger:
                 assert await store.settle(settlement(seq, Delivered(200)))
                 await assert_counters_right(store)
 
-    async def test_a_short_lock_is_waited_for(self, path: Path) -> None:
+    async def test_the_writer_waits_for_the_end_of_a_short_lock(self, path: Path) -> None:
         async with serving(path) as store:
             with process(LOCK, path) as stranger:
                 assert line(stranger) == "locked"

@@ -57,7 +57,7 @@ class Written:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def commit_elsewhere(self) -> None:
-        """Write as a person at a prompt of SQLite would, who should not."""
+        """Write as a person at SQLite's prompt would, although nobody should."""
         with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
             other.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
             other.execute("INSERT INTO rows VALUES (?)", (b"x" * PAGE,))
@@ -78,7 +78,7 @@ pages = st.integers(1, 30)
 
 @given(before=st.lists(pages, max_size=5), within=pages, keep=st.floats(0, 1, exclude_max=True))
 @settings(deadline=None, max_examples=60)
-def test_a_log_that_is_cut_within_a_transaction_is_told_though_the_commit_makes_it_long_again(
+def test_a_log_cut_within_a_transaction_is_reported_even_if_the_commit_makes_it_long_again(
     before: list[int], within: int, keep: float
 ) -> None:
     with written() as database:
@@ -96,7 +96,7 @@ def test_a_log_that_is_cut_within_a_transaction_is_told_though_the_commit_makes_
 
 
 @pytest.mark.parametrize("within", [False, True], ids=["before it", "within it"])
-def test_an_error_that_sqlite_meets_in_a_file_that_was_cut_is_told_as_the_cut(within: bool) -> None:
+def test_an_error_of_sqlite_in_a_truncated_file_is_reported_as_the_truncation(within: bool) -> None:
     with written() as database:
         database.commit()
         if not within:
@@ -106,7 +106,7 @@ def test_an_error_that_sqlite_meets_in_a_file_that_was_cut_is_told_as_the_cut(wi
             raise sqlite3.DatabaseError("database disk image is malformed")
 
 
-def test_an_error_that_ends_a_move_halfway_is_not_taken_for_what_somebody_else_wrote() -> None:
+def test_a_checkpoint_that_fails_halfway_is_not_taken_for_a_foreign_write() -> None:
     with written() as database:
         database.commit(20)
         with pytest.raises(sqlite3.DatabaseError, match="disk I/O error"), database.watch.moving():
@@ -116,14 +116,14 @@ def test_an_error_that_ends_a_move_halfway_is_not_taken_for_what_somebody_else_w
         database.commit()
 
 
-def test_an_error_that_sqlite_meets_in_files_that_are_whole_stays_what_it_is() -> None:
+def test_an_error_of_sqlite_in_whole_files_is_not_translated() -> None:
     with written() as database, pytest.raises(sqlite3.DatabaseError, match="as SQLite words it"), database.watch.writing():
         raise sqlite3.DatabaseError("as SQLite words it")
 
 
 @given(hole=st.floats(0, 1, exclude_max=True))
 @settings(deadline=None, max_examples=30)
-def test_a_log_that_was_filled_with_zeros_is_told_whether_or_not_anything_is_committed(hole: float) -> None:
+def test_a_log_filled_with_zeros_is_reported_with_and_without_a_commit(hole: float) -> None:
     with written() as database:
         database.commit(3)
         log = database.wal.read_bytes()
@@ -139,7 +139,7 @@ def test_a_log_that_was_filled_with_zeros_is_told_whether_or_not_anything_is_com
             database.commit()
 
 
-def test_an_older_index_that_is_copied_over_the_log_s_is_told_before_it_hides_what_was_committed() -> None:
+def test_an_older_index_copied_over_that_of_the_log_is_reported_before_it_hides_commits() -> None:
     with written() as database:
         older = _bytes(database.index)
         database.commit()
@@ -151,8 +151,8 @@ def test_an_older_index_that_is_copied_over_the_log_s_is_told_before_it_hides_wh
 
 @given(steps=st.lists(st.one_of(st.tuples(st.sampled_from(["commit", "roll_back"]), pages), st.just(("move",))), max_size=25))
 @settings(deadline=None, max_examples=60)
-def test_the_writer_s_own_work_is_never_taken_for_somebody_else_s(steps: list[tuple[str, int]]) -> None:
-    """A log that begins anew, that gives its room back, that a rollback leaves halfway, or that another process adds to."""
+def test_the_writers_own_work_is_never_taken_for_a_foreign_write(steps: list[tuple[str, int]]) -> None:
+    """A log that begins again, that is truncated, that a rollback leaves halfway, or that another process appends to."""
     with written() as database:
         for name, *arguments in steps:
             getattr(database, name)(*arguments)
@@ -163,12 +163,12 @@ def test_the_writer_s_own_work_is_never_taken_for_somebody_else_s(steps: list[tu
         database.watch.check()
 
 
-def test_a_folder_that_can_not_be_entered_for_a_while_is_nothing_that_happened_to_the_files() -> None:
-    """The log is moved into the database meanwhile: both files stay open."""
+def test_a_folder_that_cannot_be_entered_for_a_while_is_not_reported() -> None:
+    """The log is checkpointed meanwhile; both files stay open."""
     with written() as database:
         folder, aside = database.path.parent, database.path.parent.with_name(f"{database.path.parent.name}.aside")
         folder.rename(aside)
-        folder.symlink_to(folder)  # nobody can follow that, not even root
+        folder.symlink_to(folder)  # not even root can follow such a link
         database.commit(20)
         database.move()
         folder.unlink()
@@ -177,7 +177,7 @@ def test_a_folder_that_can_not_be_entered_for_a_while_is_nothing_that_happened_t
         database.commit()
 
 
-async def test_a_reader_that_meets_the_hole_first_tells_of_the_log(tmp_path: Path) -> None:
+async def test_a_reader_that_first_meets_a_truncated_log_names_the_log(tmp_path: Path) -> None:
     """The error names the cut log, not a corrupt database, for which a person would restore a backup."""
     store = await SqliteStore.open(tmp_path / "gateway.db", RETENTION)
     wal = Path(f"{store.path}-wal")
@@ -189,7 +189,7 @@ async def test_a_reader_that_meets_the_hole_first_tells_of_the_log(tmp_path: Pat
     await store.close(clean=False)
 
 
-async def test_nothing_is_acknowledged_into_a_log_that_was_cut_within_its_transaction(tmp_path: Path) -> None:
+async def test_no_message_is_acknowledged_if_the_log_was_cut_within_its_transaction(tmp_path: Path) -> None:
     store = None
     with pytest.raises(StoreFailed, match=r"gateway\.db-wal was cut"):
         async with serving(tmp_path / "gateway.db") as store:
@@ -202,5 +202,5 @@ async def test_nothing_is_acknowledged_into_a_log_that_was_cut_within_its_transa
 
 
 def _bytes(index: Path) -> bytes:
-    """Read without closing a descriptor of the file, which would drop SQLite's locks: the process ends with it."""
+    """Read without closing a descriptor of the file, because that would drop SQLite's locks. The end of the process closes it."""
     return os.pread(os.open(index, os.O_RDONLY), 1 << 20, 0)

@@ -95,7 +95,7 @@ async def test_a_lone_message_is_committed_at_once_and_not_after_a_timer(idle: S
     assert not await idle.commits.step()
 
 
-async def test_nobody_is_told_before_the_commit(idle: SqliteStore, path: Path) -> None:
+async def test_no_caller_has_an_answer_before_the_commit(idle: SqliteStore, path: Path) -> None:
     (task,) = await submit(idle, "msg_1")
     seen: list[int] = []
     task.add_done_callback(lambda _: seen.append(one(path, "SELECT count(*) FROM messages")))
@@ -122,7 +122,7 @@ class TestABug:
             assert one(path, "SELECT count(*) FROM messages") == 10
             await assert_counters_right(store)
 
-    async def test_what_a_failing_job_had_written_already_is_taken_back(self, path: Path) -> None:
+    async def test_the_writes_of_a_failing_job_are_rolled_back(self, path: Path) -> None:
         async with serving(path) as store:
             seq = await accepted(store, new("msg_0"))
             answers = await asyncio.gather(
@@ -138,14 +138,14 @@ class TestABug:
             assert rows(path, "SELECT sender_id FROM messages ORDER BY seq") == [(b"msg_0",), (b"msg_2",)]
             await assert_counters_right(store)
 
-    async def test_the_writer_goes_on_after_it(self, path: Path) -> None:
+    async def test_the_writer_goes_on_after_a_failing_job(self, path: Path) -> None:
         async with serving(path) as store:
             for number in range(3):
                 with pytest.raises(RuntimeError):
                     await store.accept(new(raising(RuntimeError("a bug"))))
                 await accepted(store, new(f"msg_{number}"))
 
-    async def test_a_trouble_of_the_disk_while_jobs_are_tried_alone_leaves_nobody_waiting(self, idle: SqliteStore) -> None:
+    async def test_a_disk_error_while_jobs_are_tried_alone_leaves_no_caller_waiting(self, idle: SqliteStore) -> None:
         bug, trouble = raising(RuntimeError("a bug")), raising(sqlite_error(sqlite3.SQLITE_IOERR))
         tasks = await submit(idle, "msg_1", bug, trouble, "msg_2", "msg_3")
         with pytest.raises(StoreFailed):
@@ -173,7 +173,7 @@ class TestOverload:
         assert all(isinstance(answer, Accepted) for answer in answers)
         assert one(path, "SELECT count(*) FROM messages") == MOST_WAITING
 
-    async def test_after_the_crowd_the_next_one_is_taken(self, idle: SqliteStore) -> None:
+    async def test_messages_are_accepted_again_after_an_overload(self, idle: SqliteStore) -> None:
         tasks = await submit(idle, *(f"msg_{number}" for number in range(MOST_WAITING)))
         await idle.commits.step()
         await asyncio.gather(*tasks)
@@ -181,7 +181,7 @@ class TestOverload:
         await idle.commits.step()
         assert isinstance(await task, Accepted)
 
-    async def test_an_outcome_is_taken_even_then(self, idle: SqliteStore) -> None:
+    async def test_outcomes_are_settled_even_during_an_overload(self, idle: SqliteStore) -> None:
         (first,) = await submit(idle, "msg_first")
         await idle.commits.step()
         await first
@@ -195,7 +195,7 @@ class TestOverload:
 
 
 class TestTheEnd:
-    async def test_finish_lets_run_end_after_everything_that_waits(self, idle: SqliteStore, path: Path) -> None:
+    async def test_finish_lets_run_end_after_all_jobs_that_wait(self, idle: SqliteStore, path: Path) -> None:
         tasks = await submit(idle, *(f"msg_{number}" for number in range(MOST_WAITING)))
         idle.finish()
         await idle.run()
@@ -203,7 +203,7 @@ class TestTheEnd:
             assert all(isinstance(answer, Accepted) for answer in await asyncio.gather(*tasks))
         assert one(path, "SELECT count(*) FROM messages") == MOST_WAITING
 
-    async def test_close_refuses_what_still_waits_and_all_that_comes_later(self, path: Path) -> None:
+    async def test_close_refuses_waiting_jobs_and_all_later_ones(self, path: Path) -> None:
         store = await SqliteStore.open(path, RETENTION)
         (task,) = await submit(store, "msg_1")
         await store.close()
@@ -221,7 +221,7 @@ class TestTheEnd:
         await store.close()
         await store.close()
 
-    async def test_who_is_cancelled_while_waiting_harms_nobody_and_the_message_is_kept(self, path: Path) -> None:
+    async def test_a_caller_cancelled_while_it_waits_harms_no_other_and_its_message_is_kept(self, path: Path) -> None:
         async with serving(path) as store:
             tasks = await submit(store, "msg_1", "msg_2")
             tasks[0].cancel()
@@ -231,7 +231,7 @@ class TestTheEnd:
                 await tasks[0]
             assert await store.messages_after(0, 10)
 
-    async def test_a_writer_that_is_cut_leaves_nobody_waiting_for_ever(self, path: Path) -> None:
+    async def test_a_cancelled_writer_leaves_no_caller_waiting(self, path: Path) -> None:
         """A crash in any task takes the group down, and a lane that waits for its settle must not hold it up."""
         store = await SqliteStore.open(path, RETENTION)
         running = asyncio.create_task(store.run())

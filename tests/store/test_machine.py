@@ -67,7 +67,7 @@ class Model:
         self.greatest = 0
 
     def accept(self, message: NewMessage, given: int | None = None) -> Accepted | Duplicate:
-        """`given` is the seq that the store gave it: a new one, greater than all before, with gaps where duplicates came."""
+        """`given` is the seq that the store assigned: a new one, larger than all before it. Duplicates leave gaps."""
         for reason, first in (("message_id", self._by_id(message)), ("identity", self._by_identity(message))):
             if first is None:
                 continue
@@ -191,7 +191,7 @@ class StoreMachine(RuleBasedStateMachine):
             for sender_id, identity, body, source, sinks, due in drawn
         ]
         answers = self.committed(self.store.accept, batch)
-        # What comes at once has no order of its own: there has to be one in which the answers are right.
+        # Concurrent jobs have no fixed order: the answers have to be right for one of the possible orders.
         for order in itertools.permutations(range(len(batch))):
             model = deepcopy(self.model)
             given = [answer.seq if isinstance(answer, Accepted) else None for answer in answers]
@@ -262,7 +262,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(in_flight=st.booleans())
     def crash(self, in_flight: bool) -> None:
-        """Go on from the files as they are at this instant; jobs that were not committed are not in them."""
+        """Go on from the files as they are at this instant; they lack the jobs that were not committed."""
         self.lives += 1
         copy = self.loop.run_until_complete(self.crashed(new("lost", at=self.now) if in_flight else None))
         self.path = copy

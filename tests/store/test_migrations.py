@@ -1,4 +1,4 @@
-"""Upgrades of a database: after a backup, each step whole or not at all, whatever ends it; and the way back."""
+"""Upgrades of a database: a backup comes first, each step is made whole or not at all even after a kill, and a way leads back."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def path(tmp_path: Path) -> Path:
 
 
 async def opened(path: Path, *more: str, min_free: int = 0) -> list[tuple[str, dict[str, Any]]]:
-    """Open and close a database with the first schema and these scripts. Returns the events that were told."""
+    """Open and close a database with the first schema and these scripts. Returns the events that were reported."""
     told: list[tuple[str, dict[str, Any]]] = []
     upgrade = Upgrade(scripts=(*FIRST, *more), min_free=min_free, told=lambda event, **facts: told.append((event, facts)))
     store = await SqliteStore.open(path, RETENTION, upgrade)
@@ -95,7 +95,7 @@ def test_no_script_that_was_released_is_edited() -> None:
 
 
 class TestTheUpgrade:
-    async def test_it_keeps_every_row_and_comes_after_a_backup(self, path: Path) -> None:
+    async def test_an_upgrade_keeps_every_row_and_makes_a_backup_first(self, path: Path) -> None:
         before = kept(path)
         told = await opened(path, COLUMN, TABLE)
         assert {each.name for each in path.parent.iterdir()} >= {"gateway.db", "gateway.db.lock", "gateway.db.schema-1"}
@@ -108,17 +108,17 @@ class TestTheUpgrade:
         assert [f"{event} {facts['schema']}" for event, facts in told] == STEPS
         assert told[0][1]["file"] == str(backup) and "delete" in told[0][1]["do"]
 
-    async def test_it_is_done_once(self, path: Path) -> None:
+    async def test_an_upgrade_is_made_once(self, path: Path) -> None:
         await opened(path, COLUMN)
         backup_before(path, 1).unlink()
         assert await opened(path, COLUMN) == [] and not backup_before(path, 1).exists()
 
-    async def test_a_new_database_is_no_upgrade(self, tmp_path: Path) -> None:
+    async def test_a_new_database_is_not_upgraded(self, tmp_path: Path) -> None:
         path = tmp_path / "new.db"
         assert await opened(path, COLUMN) == []
         assert version(path) == 2 and not backup_before(path, 0).exists() and not backup_before(path, 1).exists()
 
-    async def test_what_a_crash_left_in_the_log_is_upgraded_and_backed_up_too(self, path: Path) -> None:
+    async def test_rows_that_a_crash_left_in_the_log_are_upgraded_and_backed_up_too(self, path: Path) -> None:
         await opened(path)
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("DELETE FROM messages WHERE seq = 4")
@@ -129,8 +129,8 @@ class TestTheUpgrade:
         for file in (crashed, backup_before(crashed, 1)):
             assert one(file, "SELECT count(*) FROM messages WHERE seq = 4") == 0
 
-    async def test_a_backup_of_an_earlier_life_gives_way_to_the_one_of_now(self, path: Path) -> None:
-        """A database is upgraded, taken back, used for a week and upgraded again: going back then must keep the week."""
+    async def test_the_backup_of_an_earlier_upgrade_is_replaced(self, path: Path) -> None:
+        """If a database is upgraded, restored, used for a week and upgraded again, the way back must keep that week."""
         backup = backup_before(path, 1)
         await opened(path)
         with closing(sqlite3.connect(path)) as connection, connection:
@@ -139,7 +139,7 @@ class TestTheUpgrade:
         await opened(path, COLUMN)
         assert rows(backup, "SELECT DISTINCT duplicates FROM messages") == [(77,)]
 
-    async def test_without_room_for_the_backup_nothing_is_done_and_it_says_what_to_do(self, path: Path) -> None:
+    async def test_without_room_for_the_backup_an_upgrade_is_refused_and_says_what_to_do(self, path: Path) -> None:
         await opened(path)
         before = files(path)
         with pytest.raises(StoreFailed, match=r"Nothing was changed") as refused:
@@ -149,7 +149,7 @@ class TestTheUpgrade:
         await opened(path, COLUMN)
         assert version(path) == 2
 
-    async def test_a_script_that_fails_leaves_nothing_of_itself_and_is_tried_anew(self, path: Path) -> None:
+    async def test_a_failed_script_leaves_no_change_and_is_tried_again(self, path: Path) -> None:
         before = kept(path)
         with pytest.raises(sqlite3.OperationalError, match="nowhere"):
             await opened(path, COLUMN, BROKEN)
@@ -161,7 +161,7 @@ class TestTheUpgrade:
 
 class TestKilled:
     @pytest.mark.parametrize("step", range(4))
-    async def test_between_two_steps(self, path: Path, step: int) -> None:
+    async def test_an_upgrade_killed_between_two_steps_goes_on_at_the_next_start(self, path: Path, step: int) -> None:
         before = kept(path)
         with process(START, path, *FIRST, COLUMN, TABLE) as upgrading:
             for told in STEPS[:step]:
@@ -173,7 +173,7 @@ class TestKilled:
         assert version(path) == (1, 1, 2, 3)[step] and kept(path) == before
         await self.goes_on(path, before)
 
-    async def test_within_a_script(self, path: Path) -> None:
+    async def test_an_upgrade_killed_within_a_script_goes_on_at_the_next_start(self, path: Path) -> None:
         before = kept(path)
         with process(START, path, *FIRST, LONG) as upgrading:
             for told in STEPS[:2]:
@@ -187,7 +187,7 @@ class TestKilled:
         assert rows(path, "SELECT 1 FROM sqlite_schema WHERE name = 'filler'") == []
         await self.goes_on(path, before)
 
-    async def test_within_the_backup(self, tmp_path: Path) -> None:
+    async def test_an_upgrade_killed_within_its_backup_goes_on_at_the_next_start(self, tmp_path: Path) -> None:
         path = tmp_path / "big.db"
         await fill(path, 20_000, body=b"x" * 4000)
         set_version(path, 1)
@@ -202,7 +202,7 @@ class TestKilled:
         await self.goes_on(path, kept(path))
 
     async def goes_on(self, path: Path, before: object) -> None:
-        """The next start ends the upgrade, with a whole backup and nothing else left behind."""
+        """Check that the next start completes the upgrade, with a complete backup and no partial file."""
         await opened(path, COLUMN, TABLE)
         assert version(path) == 3 and kept(path) == before and rows(path, "PRAGMA integrity_check") == [("ok",)]
         copies = [each for each in path.parent.iterdir() if ".schema-" in each.name]
@@ -210,7 +210,9 @@ class TestKilled:
 
 
 class TestTheWayBack:
-    async def test_an_older_version_refuses_and_its_steps_lead_back(self, path: Path, run: Callable[[str], None]) -> None:
+    async def test_an_older_version_refuses_the_database_and_names_steps_that_bring_the_backup_back(
+        self, path: Path, run: Callable[[str], None]
+    ) -> None:
         path.with_name("its folder").mkdir()
         path = path.rename(path.with_name("its folder") / path.name)
         await opened(path, COLUMN, TABLE)
@@ -224,7 +226,9 @@ class TestTheWayBack:
         newer = path.with_name("gateway.db.newer")
         assert await opened(newer, COLUMN, TABLE) == [] and version(newer) == 3
 
-    async def test_after_a_crash_of_the_newer_one_its_log_goes_with_it(self, path: Path, run: Callable[[str], None]) -> None:
+    async def test_the_steps_also_move_the_log_that_a_crash_of_the_newer_version_left(
+        self, path: Path, run: Callable[[str], None]
+    ) -> None:
         await opened(path, COLUMN)
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("UPDATE messages SET colour = 'blue'")
@@ -238,7 +242,7 @@ class TestTheWayBack:
         assert await opened(path) == [] and version(path) == 1
         assert rows(path.with_name("gateway.db.newer"), "SELECT DISTINCT colour FROM messages") == [("blue",)]
 
-    async def test_without_a_backup_it_says_so(self, path: Path) -> None:
+    async def test_a_newer_database_without_its_backup_is_refused_with_the_advice_to_restore_one(self, path: Path) -> None:
         await opened(path)
         set_version(path, 9)
         with pytest.raises(StoreCorrupt, match="restore a backup"):
@@ -247,7 +251,7 @@ class TestTheWayBack:
 
 @pytest.fixture
 def run() -> Iterator[Callable[[str], None]]:
-    """Carries out the steps that a refusal names, as they stand there."""
+    """Runs the shell commands that a refusal names, exactly as written."""
 
     def run(refusal: str) -> None:
         found = re.search(r"stopped: (.*); start it$", refusal)
@@ -260,9 +264,11 @@ def run() -> Iterator[Callable[[str], None]]:
 
 
 class TestARestoredBackup:
-    async def test_beside_the_log_of_the_database_before_it_is_refused_and_left_alone(self, path: Path, tmp_path: Path) -> None:
+    async def test_a_backup_restored_beside_the_old_write_ahead_log_is_refused_and_left_alone(
+        self, path: Path, tmp_path: Path
+    ) -> None:
         await opened(path)
-        backup = path.read_bytes()  # as a backup is: in the header no log is meant
+        backup = path.read_bytes()  # a backup's header says that there is no write-ahead log
         backup = backup[:18] + b"\1\1" + backup[20:]
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("DELETE FROM deliveries")

@@ -65,7 +65,7 @@ class TestPragmas:
             ("user_version", len(scripts())),
         ],
     )
-    async def test_they_hold_on_a_new_database_and_on_the_next_start(self, path: Path, pragma: str, value: object) -> None:
+    async def test_the_pragmas_hold_on_a_new_database_and_at_the_next_start(self, path: Path, pragma: str, value: object) -> None:
         for _ in range(2):
             writer = await opening.open_writer(path)
             try:
@@ -81,7 +81,7 @@ class TestPragmas:
             await accepted(store, new("msg_1"))
             assert one(path, "PRAGMA journal_mode") == "wal"
 
-    async def test_where_sqlite_answers_another_mode_it_refuses_to_run(self, path: Path) -> None:
+    async def test_a_database_that_another_process_keeps_from_wal_mode_is_refused(self, path: Path) -> None:
         """A reader of a database in rollback mode keeps it from being switched, and SQLite says so by its answer or as busy."""
         await opened_and_closed(path)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -101,7 +101,7 @@ class TestPragmas:
 
 
 class TestTheSchema:
-    async def test_a_new_database_says_whose_it_is_and_of_which_version(self, path: Path) -> None:
+    async def test_a_new_database_names_its_application_and_its_version(self, path: Path) -> None:
         await opened_and_closed(path)
         header = path.read_bytes()[:100]
         assert header[:16] == b"SQLite format 3\0"
@@ -144,14 +144,14 @@ class TestFiles:
             assert len((await store.claim("erp", START, 10, ())).owed) == 1
         assert {file.name for file in tmp_path.iterdir()} == {name, f"{name}.lock"}
 
-    async def test_a_relative_path_is_good_too(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_database_may_have_a_relative_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         async with serving(Path("gateway.db")) as store:
             await accepted(store, new("msg_1"))
             assert len((await store.claim("erp", START, 10, ())).owed) == 1
 
-    async def test_nobody_else_may_read_what_was_received(self, path: Path) -> None:
-        """Not in the database and not in its write-ahead log, which holds the same bodies."""
+    async def test_no_other_user_may_read_received_messages(self, path: Path) -> None:
+        """This holds for the database and for its write-ahead log, which has the same bodies."""
         with umask(0o022):
             async with serving(path) as store:
                 await accepted(store, new("msg_1"))
@@ -164,14 +164,14 @@ class TestFiles:
             await accepted(store, new("msg_1"))
         assert {file.name for file in path.parent.iterdir()} == {"gateway.db", "gateway.db.lock"}
 
-    async def test_a_missing_folder_is_told_with_its_path(self, tmp_path: Path) -> None:
+    async def test_a_missing_folder_is_reported_with_its_path(self, tmp_path: Path) -> None:
         missing = tmp_path / "nowhere" / "gateway.db"
         refused = await refusal(missing, StoreFailed)
         assert str(missing) in str(refused)
         assert refused.exit_code == 74
         assert not missing.parent.exists()
 
-    async def test_a_folder_in_the_place_of_the_database_is_told_with_its_path(self, path: Path) -> None:
+    async def test_a_folder_in_place_of_the_database_is_reported_with_its_path(self, path: Path) -> None:
         path.mkdir()
         refused = await refusal(path, StoreFailed)
         assert str(path) in str(refused)
@@ -196,14 +196,14 @@ class TestTheReader:
             "PRAGMA user_version = 9",
         ],
     )
-    async def test_it_cannot_write(self, path: Path, write: str) -> None:
+    async def test_the_reader_cannot_write(self, path: Path, write: str) -> None:
         async with serving(path) as store:
             await accepted(store, new("msg_1"))
             with pytest.raises(StoreFailed, match="READONLY"):
                 await store.read(lambda connection: connection.execute(write))
             assert one(path, "SELECT count(*) FROM messages") == 1
 
-    async def test_it_cannot_checkpoint(self, path: Path) -> None:
+    async def test_the_reader_cannot_checkpoint(self, path: Path) -> None:
         """A checkpoint of another connection than the writer's can lose pages (sqlite.org/wal.html, WAL-reset bug)."""
         async with serving(path) as store:
             await accepted(store, new("msg_1"))
@@ -213,7 +213,7 @@ class TestTheReader:
                 await store.read(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
             assert (Path(f"{path}-wal").stat().st_size, path.stat().st_size) == (wal, file)
 
-    async def test_it_does_not_see_what_is_not_committed_and_sees_at_once_what_is(self, path: Path) -> None:
+    async def test_the_reader_sees_a_row_as_soon_as_it_is_committed_and_not_before(self, path: Path) -> None:
         store = await SqliteStore.open(path, RETENTION)
         task = asyncio.create_task(store.accept(new("msg_1")))
         await asyncio.sleep(0)
@@ -225,7 +225,7 @@ class TestTheReader:
 
 
 async def test_a_refused_start_leaves_no_thread_that_outlives_the_loop(path: Path) -> None:
-    """It would end in a traceback on the operator's terminal, beside the reason for the refusal."""
+    """Such a thread would print a traceback on the operator's terminal, beside the reason for the refusal."""
     await opened_and_closed(path)
     set_version(path, 99)
     with process(REFUSED, path) as gateway:

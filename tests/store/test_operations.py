@@ -1,4 +1,4 @@
-"""Acts of people on deliveries: replay, backfill, discard; and the counters, which have to follow."""
+"""What people do to deliveries: replay, backfill and discard. The counters have to follow."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ async def test_the_outcome_of_a_delivery_that_was_discarded_in_flight_changes_no
         await assert_counters_right(store)
 
 
-async def test_due_times_beyond_the_longest_wait_are_brought_back_to_it_and_others_left(tmp_path: Path) -> None:
+async def test_due_times_beyond_the_longest_wait_are_shortened_to_it(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         for name, due in (("a", START + 10), ("b", START + 1e6), ("c", START + 100)):
             await accepted(store, new(name, sinks=("erp", "crm"), due=due))
@@ -147,7 +147,7 @@ async def test_due_times_beyond_the_longest_wait_are_brought_back_to_it_and_othe
         assert one(store.path, "SELECT max(due_ms) FROM deliveries WHERE sink = 'crm'") == round((START + 1e6) * 1000)
 
 
-async def test_what_is_kept_of_a_lane_comes_back_as_it_was(tmp_path: Path) -> None:
+async def test_the_stored_state_of_a_lane_is_read_back_unchanged(tmp_path: Path) -> None:
     first = KeptGates(START, "ann", BreakerState(4, START + 1, START + 61, 60.0))
     async with serving(tmp_path / "gateway.db") as store:
         await store.keep_gates("erp", KeptGates(paused_at=START, paused_by="bob"))
@@ -169,7 +169,7 @@ _acts = st.lists(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_acts)
-def test_the_counters_are_the_table_s_whatever_was_done(acts: list[tuple[str, int, str]]) -> None:
+def test_the_counters_always_agree_with_the_table(acts: list[tuple[str, int, str]]) -> None:
     async def play(path: Path) -> None:
         async with serving(path) as store:
             for number, (act, seq, sink) in enumerate(acts):
@@ -200,7 +200,7 @@ def test_the_counters_are_the_table_s_whatever_was_done(acts: list[tuple[str, in
 
 
 async def test_a_backfill_of_a_message_that_was_purged_meanwhile_does_not_fail(tmp_path: Path) -> None:
-    """A commit may come between reading the page and changing it: that of the janitor, for example."""
+    """Another commit, such as the janitor's, may come between reading a page and changing it."""
     async with serving(tmp_path / "gateway.db") as store:
         seq = await message(store, "a")
         assert await add(store, Target(seq + 1000, "crm"), Target(seq, "crm")) == [Target(seq, "crm")]

@@ -99,14 +99,14 @@ async def test_an_event_without_an_instant_counts_from_its_arrival(tmp_path: Pat
         assert await claimable(store) == [late]
 
 
-async def test_one_that_arrives_after_a_later_one_was_delivered_goes_at_once(tmp_path: Path) -> None:
+async def test_an_event_that_arrives_after_a_later_one_was_delivered_goes_at_once(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         await deliver(store, await accepted(store, of("a", 10)))
         straggler = await accepted(store, of("a", 1))
         assert await claimable(store) == [straggler]
 
 
-async def test_the_later_ones_wait_while_the_first_one_waits_for_its_retry(tmp_path: Path) -> None:
+async def test_later_events_wait_while_the_first_one_waits_for_its_retry(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         first, _ = [await accepted(store, of("a", at)) for at in (1, 2)]
         await store.settle(settlement(first, Retry(Reason.HTTP_STATUS)))
@@ -114,13 +114,13 @@ async def test_the_later_ones_wait_while_the_first_one_waits_for_its_retry(tmp_p
         assert claim.owed == () and claim.next_due == START + 5  # of the first; not of the second, which is due already
 
 
-async def test_the_later_ones_wait_while_the_first_one_is_in_flight(tmp_path: Path) -> None:
+async def test_later_events_wait_while_the_first_one_is_in_flight(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         first, _ = [await accepted(store, of("a", at)) for at in (1, 2)]
         assert await claimable(store, busy=frozenset({first})) == []
 
 
-async def test_a_dead_or_discarded_one_holds_up_nobody(tmp_path: Path) -> None:
+async def test_a_dead_or_discarded_delivery_holds_up_no_other(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         first, second, third = [await accepted(store, of("a", at)) for at in (1, 2, 3)]
         await store.settle(settlement(first, Reject(Reason.HTTP_STATUS)))
@@ -129,7 +129,7 @@ async def test_a_dead_or_discarded_one_holds_up_nobody(tmp_path: Path) -> None:
         assert await claimable(store) == [third]
 
 
-async def test_a_replayed_one_neither_waits_nor_is_waited_for(tmp_path: Path) -> None:
+async def test_a_replayed_delivery_neither_waits_nor_holds_up_others(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         first, second, third = [await accepted(store, of("a", at)) for at in (1, 2, 3)]
         for seq in (first, third):
@@ -138,7 +138,7 @@ async def test_a_replayed_one_neither_waits_nor_is_waited_for(tmp_path: Path) ->
         assert sorted(await claimable(store)) == [first, second, third]
 
 
-async def test_what_another_sink_has_not_delivered_is_nothing_to_this_one(tmp_path: Path) -> None:
+async def test_a_sink_does_not_wait_for_deliveries_of_another_sink(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         both = msgspec.structs.replace(of("a", 1), deliveries=(("erp", START), ("crm", START)))
         first = await accepted(store, both)
@@ -172,7 +172,9 @@ _step = st.one_of(
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(_step, max_size=25), st.sets(st.integers(1, 25), max_size=3), st.integers(1, 5))
-def test_what_may_be_claimed_is_what_the_model_says(steps: list[tuple[object, ...]], busy: set[int], limit: int) -> None:
+def test_exactly_the_deliveries_that_the_model_allows_can_be_claimed(
+    steps: list[tuple[object, ...]], busy: set[int], limit: int
+) -> None:
     async def play(path: Path) -> None:
         table: list[_Row] = []
         now = START + 2.0
@@ -218,7 +220,7 @@ async def test_a_claim_in_order_hands_over_the_whole_delivery(tmp_path: Path) ->
         assert owed == Owed(seq, "erp", message.message, START)
 
 
-async def test_a_sink_that_becomes_ordered_takes_what_waits_into_the_order(tmp_path: Path) -> None:
+async def test_waiting_deliveries_are_ordered_when_their_sink_becomes_ordered(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         unordered = [msgspec.structs.replace(of("a", at), in_order=frozenset()) for at in (3, 2)]
         later, first = [await accepted(store, new) for new in unordered]
@@ -231,7 +233,7 @@ async def test_a_sink_that_becomes_ordered_takes_what_waits_into_the_order(tmp_p
         assert await claimable(store) == [first, lone]
 
 
-async def test_what_was_replayed_stays_outside_when_its_sink_becomes_ordered(tmp_path: Path) -> None:
+async def test_replayed_deliveries_stay_unordered_when_their_sink_becomes_ordered(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         first, replayed = [await accepted(store, msgspec.structs.replace(of("a", at), in_order=frozenset())) for at in (1, 2)]
         await store.settle(settlement(replayed, Reject(Reason.HTTP_STATUS)))
@@ -240,7 +242,7 @@ async def test_what_was_replayed_stays_outside_when_its_sink_becomes_ordered(tmp
         assert sorted(await claimable(store)) == [first, replayed]
 
 
-async def test_a_sink_that_was_ordered_before_is_brought_into_order_anew(tmp_path: Path) -> None:
+async def test_a_sink_that_becomes_ordered_a_second_time_is_ordered_again(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         await note_ordering(store, in_order=("erp",))
         await note_ordering(store, in_order=())
@@ -309,7 +311,7 @@ async def test_a_claim_costs_what_it_claims_however_many_wait_behind_the_first_o
         assert len(await claimable(store, now=START + 300.0, limit=16)) == min(200_000 // per_sr, 16)
 
 
-async def test_an_empty_service_request_is_none(tmp_path: Path) -> None:
+async def test_an_empty_service_request_counts_as_absent(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         later, earlier = [await accepted(store, of("", at)) for at in (2, 1)]
         assert await claimable(store) == [later, earlier]

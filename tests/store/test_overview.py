@@ -1,4 +1,4 @@
-"""The numbers of one status screen: right, and cheap whatever waits."""
+"""The numbers on the status screen are right, and cheap to read however many deliveries wait."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ async def view(store: SqliteStore) -> Any:
     return await store.overview()
 
 
-async def test_the_oldest_is_that_which_was_accepted_first_wherever_it_stands_in_the_queue(tmp_path: Path) -> None:
+async def test_the_oldest_delivery_is_the_one_accepted_first_wherever_it_is_in_the_queue(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         assert (await view(store)).oldest == {}
         first = await accepted(store, new("a"))
         await accepted(store, new("b", at=START + 60))
         assert (await view(store)).oldest == {"erp": START}
-        await store.settle(settlement(first, FAILS, at=START + 90))  # it waits longer for its next attempt than all others
+        await store.settle(settlement(first, FAILS, at=START + 90))  # its next attempt is later than that of all others
         assert (await view(store)).oldest == {"erp": START}
         await store.settle(settlement(first, Delivered(), number=2, retries=1, at=START + 99))
         assert (await view(store)).oldest == {"erp": START + 60}
@@ -50,7 +50,7 @@ async def test_a_replay_makes_a_delivery_young_again(tmp_path: Path) -> None:
         assert (await view(store)).oldest == {"erp": START + 500}
 
 
-async def test_the_last_failure_is_found_among_the_deliveries_that_are_not_made(tmp_path: Path) -> None:
+async def test_the_last_failure_is_found_among_the_deliveries_that_are_queued_or_dead(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         dead, waiting, made = [await accepted(store, new(name)) for name in "abc"]
         assert (await store.last_failures(["erp"])).get("erp") is None
@@ -62,7 +62,7 @@ async def test_the_last_failure_is_found_among_the_deliveries_that_are_not_made(
         assert (await store.last_failures(["crm"])).get("crm") is None
 
 
-async def test_what_is_set_aside_is_counted_and_the_files_are_measured(tmp_path: Path) -> None:
+async def test_messages_set_aside_are_counted_and_the_files_are_measured(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         await accepted(store, new("a", sinks=(), status="quarantined"))
         for name in "bc":
@@ -73,8 +73,8 @@ async def test_what_is_set_aside_is_counted_and_the_files_are_measured(tmp_path:
     assert sizes(tmp_path / "nowhere.db") == type(files)(0, 0)
 
 
-async def test_many_sinks_that_wait_share_what_may_be_looked_at(tmp_path: Path) -> None:
-    """Each scrape asks, and a long snapshot would let the write-ahead log grow."""
+async def test_the_rows_that_may_be_read_are_shared_by_all_sinks(tmp_path: Path) -> None:
+    """Each scrape reads the overview, and a long read would let the write-ahead log grow."""
     path, sinks = tmp_path / "gateway.db", tuple(f"sink-{number}" for number in range(200))
     await fill(path, 1000, sinks=sinks)
     with looking(path) as connection:
@@ -85,7 +85,7 @@ async def test_many_sinks_that_wait_share_what_may_be_looked_at(tmp_path: Path) 
 
 
 def waiting(path: Path, number: int, *, last: int) -> int:
-    """Steps of SQLite's machine, in thousands, for an overview of so many waiting deliveries and messages set aside.
+    """Thousands of steps of SQLite's virtual machine for an overview of so many waiting deliveries and messages set aside.
 
     The first message is one of those, and so is the one that is due `last`.
     """

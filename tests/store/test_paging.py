@@ -38,7 +38,7 @@ SINKS = (None, "erp", "rare", "nobody")
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its clock was set back by 3000 s, in the middle of the messages."""
+    """A database whose clock was set back by 3000 s in the middle of the messages."""
     path = tmp_path_factory.mktemp("large") / "gateway.db"
     build(path, MANY)
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -53,7 +53,7 @@ def most_counted() -> int:
 
 @pytest.fixture
 def reader(large: Path, monkeypatch: pytest.MonkeyPatch, most_counted: int) -> Iterator[sqlite3.Connection]:
-    """Bounds are a twentieth of the real ones, as the table is a small part of a large one."""
+    """The bounds are a twentieth of the real ones, because the table is small."""
     for module, name, value in (
         (paging, "LOOKED_AT", 500),
         (paging, "LOOKED_UP", 100),
@@ -107,7 +107,7 @@ def test_deliveries(reader: sqlite3.Connection, window: str, state: str | None, 
 def test_the_deliveries_of_an_act(
     reader: sqlite3.Connection, most_queued: int, sink: str | None, states: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A replay or a discard that names no state still reads only what it could change, where an index tells that."""
+    """A replay or a discard that names no state still reads only rows that it could change, if an index can tell which."""
     monkeypatch.setattr(paging, "MOST_QUEUED", most_queued)
     watch = Watch(reader)
     pages: list[Any] = []

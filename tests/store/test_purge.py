@@ -1,4 +1,4 @@
-"""Purges: only finished messages older than `retention`, in slices, with everything that belongs to them."""
+"""Purges take finished messages older than `retention`, in slices, together with everything that belongs to them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.fakes import START
 from tests.store.kit import DAY, accepted, assert_counters_right, duplicate, new, one, rows, serving, settlement
 
 CUT = START + DAY
-"""Everything received before it is old."""
+"""A message received before this instant is old."""
 
 
 def discard(targets: list[Target], connection: sqlite3.Connection, changes: Changes) -> list[Target]:
@@ -47,7 +47,7 @@ def left(path: Path) -> list[int]:
     return [seq for (seq,) in rows(path, "SELECT seq FROM messages ORDER BY seq")]
 
 
-async def test_a_finished_message_goes_when_it_is_older_and_not_before(path: Path) -> None:
+async def test_a_finished_message_is_purged_after_retention_and_not_before(path: Path) -> None:
     async with serving(path) as store:
         await finished(store, new("msg_1", at=CUT - 0.001))
         exactly = await finished(store, new("msg_2", at=CUT))
@@ -59,7 +59,7 @@ async def test_a_finished_message_goes_when_it_is_older_and_not_before(path: Pat
         await assert_counters_right(store)
 
 
-async def test_what_belongs_to_a_message_goes_with_it_and_nothing_else(path: Path) -> None:
+async def test_the_purge_of_a_message_takes_its_own_rows_and_no_others(path: Path) -> None:
     tables = ("deliveries", "attempts", "conflicts")
     async with serving(path) as store:
         await finished(store, new("msg_1", body=b"one", sinks=("erp", "slack")))
@@ -92,7 +92,7 @@ async def test_a_message_with_a_queued_or_dead_delivery_is_never_purged(path: Pa
         await assert_counters_right(store)
 
 
-async def test_a_message_whose_deliveries_a_person_discarded_goes(path: Path) -> None:
+async def test_a_message_is_purged_after_its_deliveries_were_discarded(path: Path) -> None:
     async with serving(path) as store:
         seq = await accepted(store, new("msg_1", sinks=("erp", "slack")))
         await store.settle(settlement(seq, Delivered(200), sink="slack"))
@@ -103,7 +103,7 @@ async def test_a_message_whose_deliveries_a_person_discarded_goes(path: Path) ->
 
 
 @pytest.mark.parametrize("status", ["quarantined", "unrouted"])
-async def test_one_that_was_never_owed_to_anybody_goes_when_it_is_old(path: Path, status: MessageStatus) -> None:
+async def test_an_old_message_that_was_never_routed_is_purged(path: Path, status: MessageStatus) -> None:
     async with serving(path) as store:
         await accepted(store, new("msg_1", sinks=(), status=status))
         young = await accepted(store, new("msg_2", sinks=(), status=status, at=CUT))
@@ -111,7 +111,7 @@ async def test_one_that_was_never_owed_to_anybody_goes_when_it_is_old(path: Path
         assert left(path) == [young]
 
 
-async def test_one_that_was_routed_to_nobody_on_purpose_goes_too(path: Path) -> None:
+async def test_an_old_message_of_a_route_without_sinks_is_purged(path: Path) -> None:
     async with serving(path) as store:
         await accepted(store, new("msg_1", sinks=()))
         assert await store.purge(0, 100, CUT) == (1, None)
@@ -131,7 +131,7 @@ class TestSlices:
             assert left(path) == []
             await assert_counters_right(store)
 
-    async def test_unfinished_old_ones_do_not_stop_the_walk(self, path: Path) -> None:
+    async def test_unfinished_old_messages_do_not_stop_the_walk(self, path: Path) -> None:
         async with serving(path) as store:
             waiting = [await accepted(store, new(f"msg_{number}")) for number in range(5)]
             old = [await finished(store, new(f"msg_{number}")) for number in range(5, 8)]
@@ -157,7 +157,7 @@ class TestSlices:
                 await finished(store, new(f"msg_{number}", at=CUT + number))
             assert await store.purge(0, 2, CUT) == (0, None)
 
-    async def test_old_messages_behind_a_slice_of_young_ones_go_too(self, path: Path) -> None:
+    async def test_old_messages_after_a_slice_of_young_ones_are_purged_too(self, path: Path) -> None:
         async with serving(path) as store:
             young = [await finished(store, new(f"msg_{number}", at=CUT + number)) for number in range(7)]
             await finished(store, new("msg_8"))
@@ -168,7 +168,7 @@ class TestSlices:
                 _, after = await store.purge(after, 2, CUT)
                 slices += 1
             assert left(path) == [*young, last]
-            assert slices == 3  # the young ones are passed by at once, and looked at no more
+            assert slices == 3  # the walk skips the young ones, and does not look at them again
 
     async def test_a_slice_is_counted_in_rows(self, path: Path) -> None:
         sinks = tuple(f"sink{number}" for number in range(200))
@@ -186,7 +186,7 @@ class TestSlices:
             assert await store.purge(0, 200, CUT) == (2, seqs[1])
             assert await store.purge(seqs[1], 200, CUT) == (2, seqs[3])
 
-    async def test_attempts_and_conflicts_of_one_message_go_over_several_slices_and_the_message_last(self, path: Path) -> None:
+    async def test_a_message_with_many_rows_is_purged_in_slices_and_goes_last(self, path: Path) -> None:
         async with serving(path) as store:
             before, much, behind = [await finished(store, new(f"msg_{number}")) for number in range(3)]
 
@@ -217,7 +217,7 @@ class TestSlices:
             assert gone == 3 and left(path) == []
             await assert_counters_right(store)
 
-    async def test_a_message_received_while_the_clock_was_ahead_does_not_keep_the_others_for_ever(self, path: Path) -> None:
+    async def test_a_message_received_while_the_clock_was_ahead_does_not_keep_others_from_the_purge(self, path: Path) -> None:
         async with serving(path) as store:
             ahead = await finished(store, new("msg_0", at=START + 5000 * DAY))
             for number in range(1, 8):
@@ -229,7 +229,7 @@ class TestSlices:
             assert left(path) == [ahead]
 
 
-async def test_a_purged_message_is_no_first_any_more(path: Path) -> None:
+async def test_a_purged_message_no_longer_makes_duplicates(path: Path) -> None:
     async with serving(path) as store:
         await finished(store, new("msg_1", identity="the event"))
         await store.purge(0, 100, CUT)
@@ -239,7 +239,7 @@ async def test_a_purged_message_is_no_first_any_more(path: Path) -> None:
         await assert_counters_right(store)
 
 
-async def test_a_purge_is_committed_with_the_messages_that_come_meanwhile(path: Path) -> None:
+async def test_a_purge_shares_its_commit_with_messages_that_arrive_meanwhile(path: Path) -> None:
     async with serving(path) as store:
         for number in range(5):
             await finished(store, new(f"msg_{number}"))

@@ -1,4 +1,4 @@
-"""Questions of people, by every kind of id, by state, sink and time, page by page to the end."""
+"""Queries of people: by every kind of id, by state, sink and time, page by page to the end."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_a_message_is_found_by_each_of_its_ids_and_by_how_the_first_three_
 
 
 @pytest.mark.parametrize("text", ["%", "_", "*", "msg%", "msg_%", "'", '"', "a' OR 1=1 --", "\x00", "\U0010ffff", "日本"])
-async def test_no_character_means_more_than_itself(tmp_path: Path, text: str) -> None:
+async def test_no_character_of_an_id_is_a_wildcard(tmp_path: Path, text: str) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         await keep(store, "msg_abc", id="a" * 32, sr_uuid="sr-1")
         assert await found_by(store, text) == []
@@ -70,7 +70,7 @@ async def test_no_character_means_more_than_itself(tmp_path: Path, text: str) ->
         assert await found_by(store, text) == [own]
 
 
-async def test_a_prefix_in_another_script_finds_all_that_begin_so(tmp_path: Path) -> None:
+async def test_a_prefix_in_another_script_finds_every_id_that_begins_with_it(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         seqs = [await keep(store, f"注文{more}") for more in ("", "1", "\U0010ffff", "号")]
         await keep(store, "注")

@@ -1,4 +1,4 @@
-"""Recovery before the first look: rollbacks, refusals, and the files of other programs, which are never touched."""
+"""Recovery before the first read: rollbacks, refusals, and the files of other programs, which are never touched."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "gateway.db"
 
 
-async def test_a_hot_journal_of_ours_is_rolled_back(path: Path) -> None:
+async def test_a_hot_journal_of_our_own_database_is_rolled_back(path: Path) -> None:
     async with serving(path) as store:
         await accepted(store, new("msg_1"))
     with closing(sqlite3.connect(path)) as connection:
@@ -59,9 +59,9 @@ async def test_a_hot_journal_of_ours_is_rolled_back(path: Path) -> None:
     assert one(path, "PRAGMA integrity_check") == "ok"
 
 
-async def test_a_database_that_was_just_being_made_begins_anew(path: Path) -> None:
+async def test_a_database_whose_creation_was_cut_short_is_created_again(path: Path) -> None:
     killed_within(path, "CREATE TABLE messages (a); " + MANY + "INSERT INTO messages SELECT hex(zeroblob(900)) FROM n")
-    path.write_bytes(bytes(path.stat().st_size))  # a power cut: the room was there, its pages were not
+    path.write_bytes(bytes(path.stat().st_size))  # as after a power cut: the file had its size, but the pages were never written
     await opened_and_closed(path)
     assert one(path, "SELECT count(*) FROM messages") == 0
 
@@ -93,7 +93,7 @@ async def test_a_log_whose_database_is_empty_or_gone_is_never_deleted(path: Path
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
 @pytest.mark.parametrize("suffix", ["-shm", "-wal"])
-async def test_a_file_beside_it_that_belongs_to_another_user_is_told_as_that(path: Path, suffix: str) -> None:
+async def test_a_file_of_another_user_beside_the_database_is_reported_as_such(path: Path, suffix: str) -> None:
     await opened_and_closed(path)
     path.with_name(path.name + suffix).touch(0o000)
     refused = await refusal(path, StoreError)

@@ -1,4 +1,4 @@
-"""Files that can't be trusted are refused with exit 65, and left exactly as they are (docs/design.md, "The store")."""
+"""A file that cannot be trusted is refused with exit code 65, and stays exactly as it is (docs/design.md, "The store")."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def big(path: Path) -> Path:
 
 
 async def refused(path: Path) -> StoreCorrupt:
-    """The refusal to open this file, which has to leave its bytes alone."""
+    """The error with which this file is refused; its bytes have to stay as they are."""
     before = files(path)
     error = await refusal(path, StoreCorrupt)
     assert files(path).keys() == before.keys(), "the refusal removed a file or made one"
@@ -52,7 +52,7 @@ class TestNotADatabase:
         [b"{}\n", b"SQLite", b"\0" * 8192, b"SQLite format 2\0" + b"\0" * 4096, b"%PDF-1.7\n" * 500],
         ids=["JSON", "a part of the header", "zeros", "another SQLite", "PDF"],
     )
-    async def test_a_file_of_something_else_is_refused_by_its_path(self, path: Path, content: bytes) -> None:
+    async def test_a_file_that_is_not_a_database_is_refused_with_its_path(self, path: Path, content: bytes) -> None:
         path.write_bytes(content)
         assert str(path) in str(await refused(path))
 
@@ -71,14 +71,14 @@ class TestOfAnother:
             connection.execute("CREATE TABLE bookmarks (url)")
         assert "another program" in str(await refused(path))
 
-    async def test_and_so_is_one_that_its_program_left_with_a_write_ahead_log(self, path: Path, tmp_path: Path) -> None:
+    async def test_a_foreign_database_with_a_write_ahead_log_is_refused_and_left_alone(self, path: Path, tmp_path: Path) -> None:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("CREATE TABLE bookmarks (url)")
             copy = crash_copy(path, tmp_path / "left")
         assert "another program" in str(await refused(copy))
 
-    async def test_and_one_that_its_program_has_open(self, path: Path) -> None:
+    async def test_a_foreign_database_that_is_in_use_is_refused(self, path: Path) -> None:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("CREATE TABLE bookmarks (url)")
@@ -89,14 +89,14 @@ class TestOfAnother:
 
 
 class TestOfALaterVersion:
-    async def test_a_newer_schema_is_refused_and_says_which_versions_are_meant(self, big: Path) -> None:
+    async def test_a_newer_schema_is_refused_with_both_versions(self, big: Path) -> None:
         with closing(sqlite3.connect(big)) as connection:
             connection.execute("PRAGMA user_version = 99")
         text = str(await refused(big))
         assert "99" in text
         assert str(len(scripts())) in text
 
-    async def test_and_so_is_one_after_an_unclean_end(self, path: Path, tmp_path: Path) -> None:
+    async def test_a_newer_schema_after_an_unclean_end_is_refused_too(self, path: Path, tmp_path: Path) -> None:
         """The write-ahead log of the newer version is a part of its database."""
         store = await SqliteStore.open(path, RETENTION)
         with closing(sqlite3.connect(path)) as connection:
@@ -142,7 +142,7 @@ class TestDamage:
         damage(big, page)
         assert "restore a backup" in str(await refused(big))
 
-    async def test_every_table_and_index_of_the_schema_is_in_that_list(self, big: Path) -> None:
+    async def test_the_test_of_damaged_roots_covers_every_table_and_index(self, big: Path) -> None:
         with closing(sqlite3.connect(big)) as connection:
             names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE name <> 'sqlite_sequence'")}
         (mark,) = (m for m in TestDamage.test_a_damaged_root_of_a_table_or_index_is_found_at_start.pytestmark)  # type: ignore[attr-defined]

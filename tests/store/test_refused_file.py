@@ -1,4 +1,4 @@
-"""The file of refused requests: bounded, survives a kill, and a damaged one is set aside."""
+"""The file of refused requests is bounded and survives a kill; a damaged one is set aside."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ids(file: RefusedFile, source: str = "legitmark") -> list[str]:
     return [one.claim.sender_id for one in file.page(source, 0, 10**9, 10**6, 10**9)]
 
 
-def test_what_was_kept_comes_back_as_it_was_in_a_file_for_its_user_alone(tmp_path: Path) -> None:
+def test_kept_requests_are_read_back_unchanged_from_a_file_that_only_its_user_may_read(tmp_path: Path) -> None:
     path = tmp_path / "gateway.db.refused"
     file = RefusedFile(path)
     given = request(1, body=b"\xff\x00" * 1000)
@@ -50,10 +50,10 @@ def test_what_was_kept_comes_back_as_it_was_in_a_file_for_its_user_alone(tmp_pat
     st.integers(0, 12_000),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_oldest_of_a_source_go_first_and_the_others_stay(
+def test_the_oldest_requests_of_a_source_are_forgotten_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[tuple[str, int, int]], most: int, limit: int
 ) -> None:
-    """Against a model: a queue for each source."""
+    """The model is a queue for each source."""
     monkeypatch.setattr(refused_file, "MOST_KEPT", most)
     path = tmp_path / "refused"
     path.unlink(missing_ok=True)
@@ -83,7 +83,7 @@ def test_a_large_batch_makes_the_file_little_larger_than_its_limit(tmp_path: Pat
     file.close()
 
 
-def test_of_the_attempts_at_one_message_the_first_and_the_last_are_kept(tmp_path: Path) -> None:
+def test_the_first_and_the_last_attempt_at_a_message_are_kept(tmp_path: Path) -> None:
     """The sender tries five times; a stranger who repeats a request with a made-up signature cannot push out the first one."""
     file = RefusedFile(tmp_path / "refused")
     for number in range(5):
@@ -94,7 +94,7 @@ def test_of_the_attempts_at_one_message_the_first_and_the_last_are_kept(tmp_path
     file.close()
 
 
-def test_a_page_has_a_bound_in_bytes_and_at_least_one(tmp_path: Path) -> None:
+def test_a_page_is_bounded_in_bytes_and_has_at_least_one_request(tmp_path: Path) -> None:
     file = RefusedFile(tmp_path / "refused")
     file.keep([request(number, body=b"x" * 5000) for number in range(5)], {"legitmark": 10**6})
     assert len(file.page("legitmark", 0, 10, 10, 12_000)) == 2
@@ -103,7 +103,7 @@ def test_a_page_has_a_bound_in_bytes_and_at_least_one(tmp_path: Path) -> None:
     file.close()
 
 
-def test_what_is_old_or_of_a_source_that_keeps_none_is_forgotten_and_the_file_shrinks(tmp_path: Path) -> None:
+def test_old_requests_and_those_of_a_source_that_keeps_none_are_forgotten_and_the_file_shrinks(tmp_path: Path) -> None:
     file = RefusedFile(tmp_path / "refused")
     file.keep([request(number, body=b"x" * 50_000) for number in range(40)], {"legitmark": 10**9})
     file.keep([request(50, source="other")], {"other": 10**6})
@@ -128,7 +128,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path: Path, damage:
     file.close()
 
 
-def test_a_pipe_in_its_place_is_an_error_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_the_file_is_an_error_and_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "refused")
     with pytest.raises(OSError, match="No such device"):
         RefusedFile(tmp_path / "refused")

@@ -124,7 +124,7 @@ async def test_the_same_outcome_twice_in_one_commit_counts_once(path: Path) -> N
         assert await store.counts() == {"erp": Counts(0, 1, 0, 0)}
 
 
-async def test_an_attempt_that_a_person_overtook_is_recorded_all_the_same(path: Path) -> None:
+async def test_an_attempt_at_a_delivery_that_a_person_has_ended_is_still_recorded(path: Path) -> None:
     async with serving(path) as store:
         seq = await accepted(store, new("msg_1"))
         await store.settle(Settlement(seq, "erp", DISCARDED, START + 1, None))
@@ -134,7 +134,7 @@ async def test_an_attempt_that_a_person_overtook_is_recorded_all_the_same(path: 
 
 
 @pytest.mark.parametrize("with_attempt", [True, False], ids=["after an attempt", "without one"])
-async def test_a_delivery_discarded_and_purged_meanwhile_is_false_and_no_bug(path: Path, with_attempt: bool) -> None:
+async def test_settling_a_delivery_that_was_discarded_and_purged_returns_false(path: Path, with_attempt: bool) -> None:
     async with serving(path) as store:
         seq = await accepted(store, new("msg_1"))
         await store.settle(Settlement(seq, "erp", DISCARDED, START + 1, None))
@@ -157,7 +157,7 @@ async def test_the_attempts_of_a_delivery_are_numbered_and_kept_apart_by_sink(pa
         assert (attempts, retries) == (3, 3)
 
 
-async def test_a_settle_is_on_disk_when_it_is_told(path: Path) -> None:
+async def test_a_settlement_is_on_disk_before_its_caller_is_answered(path: Path) -> None:
     async with serving(path) as store:
         seq = await accepted(store, new("msg_1"))
         await store.settle(settlement(seq, Delivered(200)))
@@ -165,7 +165,7 @@ async def test_a_settle_is_on_disk_when_it_is_told(path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_counters_are_what_counting_would_say_after_anything(path: Path, seed: int) -> None:
+async def test_the_counters_agree_with_a_count_after_any_sequence(path: Path, seed: int) -> None:
     chance = random.Random(seed)
     sinks = ("erp", "slack", "email")
     attempts: dict[tuple[int, str], int] = {}

@@ -1,4 +1,4 @@
-"""Settlements of one commit: the same as one after the other, in few statements."""
+"""Settlements in one commit: they have the same effect as one by one, and take few statements."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def content(connection: sqlite3.Connection) -> list[object]:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_settlements_of_one_commit_do_what_they_do_one_by_one(seed: int) -> None:
+def test_settlements_in_one_commit_have_the_same_effect_as_one_by_one(seed: int) -> None:
     chance = random.Random(seed)
     batches: list[list[Settlement]] = []
     numbers: dict[tuple[int, str], int] = {}
     for round_number in range(4):
         keys = [(chance.randrange(1, MESSAGES + 4), chance.choice(SINKS)) for _ in range(chance.choice((1, 20, 90)))]
         batch: list[Settlement] = []
-        for key in keys if chance.random() < 0.5 else dict.fromkeys(keys):  # one that is there twice is so by a bug
+        for key in keys if chance.random() < 0.5 else dict.fromkeys(keys):  # a bug may hand over the same settlement twice
             numbers[key] = numbers.get(key, 0) + 1
             batch.append(random_settlement(chance, key, numbers[key], START + 60 * round_number))
         batches.append(batch)
@@ -62,7 +62,7 @@ def test_settlements_of_one_commit_do_what_they_do_one_by_one(seed: int) -> None
 
 
 def test_a_commit_settles_in_few_statements_whatever_their_number() -> None:
-    """Each is a hand-over of Python's lock to a loop that may be busy."""
+    """Each statement hands Python's lock to the event loop, which may be busy."""
     done = Transition(state="delivered")
     batch = [
         Settlement(seq, sink, done, START, Attempt(1, START, 7, Delivered(200)))

@@ -1,4 +1,4 @@
-"""The write-ahead log: the writer itself moves it into the file when it is long, so that no error of the file is hidden."""
+"""The write-ahead log: the writer itself checkpoints a long one, so that no error of the main file is hidden."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def log_size(path: Path) -> int:
 
 
 class Moves:
-    """Counts how often the log is moved, and may do something before it is."""
+    """Counts the checkpoints, and may call a function before each of them."""
 
     def __init__(self, store: SqliteStore, before: Callable[[], object] = lambda: None) -> None:
         self.number = 0
@@ -48,7 +48,7 @@ class Moves:
 async def test_the_log_stays_bounded_however_much_is_written(path: Path) -> None:
     async with serving(path) as store:
         moves = Moves(store)
-        for number in range(300):  # some four times what makes it long
+        for number in range(300):  # about four times the length that causes a checkpoint
             await accepted(store, new(f"msg_{number}", body=BODY))
         await store.counts()
         assert LONG <= log_size(path) <= LONG + 2 * len(BODY)
@@ -56,7 +56,7 @@ async def test_the_log_stays_bounded_however_much_is_written(path: Path) -> None
         assert 3 <= moves.number <= 5
 
 
-async def test_a_log_that_a_reader_holds_is_moved_again_and_again_until_it_is_let_go(path: Path) -> None:
+async def test_a_log_that_a_reader_holds_is_checkpointed_again_until_the_reader_ends(path: Path) -> None:
     async with serving(path) as store:
         await accepted(store, new("msg_0"))
         with looking(path) as reader:
@@ -73,8 +73,8 @@ async def test_a_log_that_a_reader_holds_is_moved_again_and_again_until_it_is_le
         assert log_size(path) == size  # it began anew
 
 
-async def test_a_reader_of_the_newest_does_not_let_the_log_grow_for_ever(path: Path) -> None:
-    """The whole log is in the file then, but the log cannot begin again: later frames have to be moved, too."""
+async def test_a_reader_of_the_newest_commit_does_not_let_the_log_grow_without_end(path: Path) -> None:
+    """The whole log is in the file then, but the log cannot begin again, so later frames have to be checkpointed, too."""
     async with serving(path) as store:
         with looking(path) as reader:
             for number in range(150):
@@ -88,7 +88,7 @@ async def test_a_reader_of_the_newest_does_not_let_the_log_grow_for_ever(path: P
         assert log_size(path) <= held + 2 * len(BODY)
 
 
-async def test_a_log_left_long_by_a_crash_is_moved_at_the_first_commit(path: Path, tmp_path: Path) -> None:
+async def test_a_long_log_left_by_a_crash_is_checkpointed_at_the_first_commit(path: Path, tmp_path: Path) -> None:
     async with serving(path) as store:
         store.commits.wal.move = lambda connection: None  # type: ignore[method-assign]
         for number in range(100):
@@ -103,7 +103,7 @@ async def test_a_log_left_long_by_a_crash_is_moved_at_the_first_commit(path: Pat
         assert moves.number == 1 and one(copy, "SELECT count(*) FROM messages") == 102
 
 
-async def test_who_waits_for_a_commit_does_not_wait_for_the_move(path: Path) -> None:
+async def test_a_caller_does_not_wait_for_the_checkpoint_after_its_commit(path: Path) -> None:
     go_on = threading.Event()
     async with serving(path) as store:
         moves = Moves(store, lambda: go_on.wait(60))
@@ -123,7 +123,7 @@ async def test_who_waits_for_a_commit_does_not_wait_for_the_move(path: Path) -> 
             await sending
 
 
-async def test_a_disk_too_full_for_the_file_is_told_and_passes(path: Path) -> None:
+async def test_a_disk_too_full_for_a_checkpoint_is_reported_until_it_has_room(path: Path) -> None:
     def full() -> None:
         raise sqlite_error(sqlite3.SQLITE_FULL)
 
@@ -139,7 +139,7 @@ async def test_a_disk_too_full_for_the_file_is_told_and_passes(path: Path) -> No
         assert store.trouble is None
 
 
-async def test_an_error_of_the_file_ends_the_writer_and_takes_back_nothing(path: Path) -> None:
+async def test_an_error_of_the_main_file_ends_the_writer_and_loses_no_commit(path: Path) -> None:
     def fails() -> None:
         raise sqlite_error(sqlite3.SQLITE_IOERR_WRITE)
 

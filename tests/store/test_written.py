@@ -1,4 +1,4 @@
-"""Every database that an earlier version wrote is read, delivered, replayed and deduplicated by this one."""
+"""This version reads every database that an earlier one wrote: it delivers, replays and recognizes duplicates."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def path(tmp_path: Path, script: Path) -> Path:
 
 
 def resent(made: NewMessage) -> NewMessage:
-    """Return the same webhook as it comes again: with a new id of the gateway."""
+    """Return the same webhook as it comes again, with a new message id of the gateway."""
     return msgspec.structs.replace(made, message=msgspec.structs.replace(made.message, id=made.message.id[::-1]))
 
 
@@ -56,7 +56,7 @@ async def test_there_is_a_database_of_every_schema_and_this_version_writes_the_l
     assert [script.stem for script in SCRIPTS] == [f"{number:04}" for number in range(1, len(scripts()) + 1)]
 
 
-async def test_what_is_kept_as_text_is_the_database(tmp_path: Path) -> None:
+async def test_the_text_files_describe_the_databases_exactly(tmp_path: Path) -> None:
     path, loaded = tmp_path / "gateway.db", tmp_path / "loaded.db"
     await writing.write(path)
     (tmp_path / "dump.sql").write_text(writing.dump(path), encoding="utf-8")
@@ -65,7 +65,7 @@ async def test_what_is_kept_as_text_is_the_database(tmp_path: Path) -> None:
         assert rows(loaded, f"SELECT * FROM {table} ORDER BY 1, 2") == rows(path, f"SELECT * FROM {table} ORDER BY 1, 2") != []
 
 
-async def test_every_kind_of_row_is_in_it(path: Path) -> None:
+async def test_the_text_files_have_every_kind_of_row(path: Path) -> None:
     def kinds(column: str, table: str) -> set[object]:
         return {value for (value,) in rows(path, f"SELECT DISTINCT {column} FROM {table}")}
 
@@ -94,7 +94,7 @@ async def test_the_upgrade_keeps_every_row_and_leaves_a_sound_database(path: Pat
     assert backup_before(path, int(script.stem)).exists() == (int(script.stem) < len(scripts()))
 
 
-async def test_every_message_is_there_as_it_came_and_its_story_can_be_told(path: Path) -> None:
+async def test_every_message_is_read_as_it_came_together_with_its_story(path: Path) -> None:
     async with serving(path) as store:
         kept = {each.message.id: each.message for each in await store.messages_after(0, 1000)}
         for name, made in writing.messages().items():
@@ -105,7 +105,7 @@ async def test_every_message_is_there_as_it_came_and_its_story_can_be_told(path:
             assert sorted(told.delivery.sink for told in story.deliveries) == sorted(each.sinks)
 
 
-async def test_what_is_queued_is_delivered_in_its_order(path: Path) -> None:
+async def test_queued_deliveries_are_made_in_their_order(path: Path) -> None:
     queued = defaultdict(set)
     for seq, sink in rows(path, "SELECT message, sink FROM deliveries WHERE state = 'queued'"):
         queued[sink].add(seq)
@@ -126,7 +126,7 @@ async def test_what_is_queued_is_delivered_in_its_order(path: Path) -> None:
         assert (health.damage, health.miscounted) == ([], [])
 
 
-async def test_what_is_dead_is_replayed_and_what_was_never_owed_is_made(path: Path) -> None:
+async def test_dead_deliveries_are_replayed_and_missing_ones_are_added(path: Path) -> None:
     dead = [Target(*row) for row in rows(path, "SELECT message, sink FROM deliveries WHERE state = 'dead'")]
     everything = [Target(seq, "new_sink") for (seq,) in rows(path, "SELECT seq FROM messages")]
     assert dead
@@ -140,7 +140,7 @@ async def test_what_is_dead_is_replayed_and_what_was_never_owed_is_made(path: Pa
         await assert_counters_right(store)
 
 
-async def test_what_was_seen_before_is_a_duplicate(path: Path) -> None:
+async def test_messages_that_an_earlier_version_received_make_duplicates(path: Path) -> None:
     async with serving(path, writing.RETENTION) as store:
         for name, made in writing.messages().items():
             first = made.message.id
@@ -152,13 +152,13 @@ async def test_what_was_seen_before_is_a_duplicate(path: Path) -> None:
         assert await accepted(store, new("never seen")) > before  # no seq is given twice, not even a purged one
 
 
-async def test_what_a_lane_and_a_thread_have_to_know_is_known(path: Path) -> None:
+async def test_the_state_of_lanes_and_conversations_is_read(path: Path) -> None:
     async with serving(path) as store:
         assert (await store.all_gates())["slack"] == writing.PAUSED
         assert await store.find_conversation("slack", "#fraud", writing.SR) == writing.CONVERSATION
 
 
-async def test_retention_goes_on(path: Path) -> None:
+async def test_retention_goes_on_after_an_upgrade(path: Path) -> None:
     async with serving(path) as store:
         later = START + 200 * DAY
         await store.purge(0, 1000, later)
@@ -176,7 +176,10 @@ async def test_an_upgraded_database_has_the_schema_of_a_fresh_one_and_its_rows_s
     await writing.write(fresh)
     async with serving(path):
         pass
-    for table in (*KEPT[:-1], "timeline"):  # of the last one a table of a later schema has a row, once it was written to
+    for table in (
+        *KEPT[:-1],
+        "timeline",
+    ):  # sqlite_sequence has a row for each table of a later schema that was written to
         columns = f"SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info('{table}')"
         assert rows(path, columns) == rows(fresh, columns), table
         assert rows(path, f"SELECT * FROM {table} ORDER BY 1, 2") == rows(fresh, f"SELECT * FROM {table} ORDER BY 1, 2"), table

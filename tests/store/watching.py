@@ -10,7 +10,7 @@ from typing import Any
 STEPS = 1000
 """Instructions of SQLite's virtual machine between two calls of the progress handler."""
 MOST_STEPS = 60
-"""Such calls in a page. A walk through all deliveries costs more than ten times as many, see the last test."""
+"""The most such calls in a page. A walk through all deliveries costs more than ten times as many; the last test shows it."""
 
 
 class Watch:

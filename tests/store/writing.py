@@ -1,4 +1,4 @@
-"""A database with every kind of row, written by the store itself, and the same as text: what later versions have to go on with.
+"""A database with every kind of row, written by the store itself, and the same as text. Later versions have to read it.
 
 `written/NNNN.sql` is what the version with that schema wrote. A file is written anew (REWRITE_EXPECTED=1) until its version is
 released, and never afterwards; to what is written here, things are only added.
@@ -75,7 +75,7 @@ async def _write(store: SqliteStore) -> None:
     old = _new("again after retention", b"old", at=START - 100 * DAY, sinks=("erp",))
     await _settled(store, await _seq(store, old), Delivered(200))
     again = _new("again after retention", b"new", sinks=("erp",), number=900)
-    await _seq(store, again)  # the first one is forgotten by that
+    await _seq(store, again)  # this makes the store forget the first one
     seqs = {name: await _seq(store, new) for name, new in messages().items()}
 
     await store.accept(_new("plain", b"another body", number=901))  # a duplicate in conflict
