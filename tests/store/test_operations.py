@@ -1,4 +1,4 @@
-"""What people do to deliveries: replay, backfill and discard. The counters have to follow."""
+"""Replay, backfill and discard of deliveries by people. The counters have to follow."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ async def test_a_jump_of_the_wall_clock_changes_neither_age_nor_wait_and_no_row(
         await store.change(partial(timeline.keep_time, jumped_ms=store.timeline.jumped_ms, seen=START + jump))
         await accepted(store, new("m2", sinks=("erp",), at=START + jump + 1, due=START + jump + 11))
         assert rows(path, "SELECT * FROM deliveries WHERE message = 1") == before
-    async with serving(path) as store:  # the next life goes on by it
+    async with serving(path) as store:  # the next process goes on with the same clock
         now = START + jump
         assert (await store.claim("erp", now + 9.9, 5, ())).next_due == pytest.approx(now + 10)
         owed = (await store.claim("erp", now + 11, 5, ())).owed
