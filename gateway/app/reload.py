@@ -247,7 +247,7 @@ class Reloads:
         await self._written()
 
     async def _refused(self, error: GatewayError, actor: str) -> None:
-        problems = [str(problem) for problem in error.problems] if isinstance(error, ConfigError) else [str(error)]
+        problems = [str(problem) for problem in _errors_first(error)] if isinstance(error, ConfigError) else [str(error)]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         self._running.refuse(str(actor), f"{problems[0][:_MOST_SHOWN]}{more}", self._clock.now())
         detail = "; ".join(problems)[:_MOST_DETAIL]
@@ -263,6 +263,11 @@ class Reloads:
         """Wait until the audit log has the line, because the caller may look for it. It reports by itself that a disk refuses."""
         with suppress(StoreError):
             await self._audit.flush()
+
+
+def _errors_first(refused: ConfigError) -> list[Problem]:
+    """Return the problems with the errors before the warnings: the status and the audit line show only the first ones."""
+    return sorted(refused.problems, key=lambda problem: problem.level != "error")
 
 
 def _is_same(file: str, running: Path) -> bool:

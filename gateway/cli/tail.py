@@ -17,8 +17,9 @@ from gateway.cli.errors import UsageError
 from gateway.cli.log_files import complete, followed, look_back
 from gateway.cli.options import ConfigOption, instant
 from gateway.cli.output import console
-from gateway.config import as_the_service, find, load_audit
-from gateway.core.errors import StoreError
+from gateway.config import as_the_service, find, load_audit, load_sink_names
+from gateway.config.decode import suggestion
+from gateway.core.errors import ConfigError, StoreError
 from gateway.core.values import rfc3339
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
@@ -58,6 +59,9 @@ def tail(
     count = min(lines, sys.maxsize) if lines is not None else 20 if since is None else None
     wanted = Wanted(sr, sink, failed, rfc3339(earliest) if earliest is not None else "")
 
+    if sink is not None:
+        _check_sink(sink, configured, path)
+
     def show(raw: bytes) -> bool:
         line = parsed(raw)
         if line is None or not wanted(line):
@@ -85,6 +89,26 @@ def tail(
             if show(raw) and left is not None:
                 left -= 1
     return 0
+
+
+def _check_sink(sink: str, configured: Path, log: Path) -> None:
+    """Raise UsageError if the configuration has no such sink and no line of the log is about one.
+
+    A sink that left the configuration keeps its lines. While the configuration can't be read, every sink is taken for known.
+    """
+    try:
+        known = load_sink_names(configured)
+    except ConfigError:
+        return
+    if sink in known:
+        return
+    of_sink = Wanted(sink=sink)
+    with ExitStack() as files:
+        lines = (line for file in look_back(log, 1, of_sink, files) for raw in complete(file) if (line := parsed(raw)))
+        if any(map(of_sink, lines)):
+            return
+    hint = f"; {suggestion(sink, known)}" if known else ""
+    raise UsageError(f'there is no sink "{sink}" in {configured}, and no line about one in {log}{hint}')
 
 
 async def _follow(path: Path, count: int | None, wanted: Wanted, show: Callable[[bytes], bool]) -> None:

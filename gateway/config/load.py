@@ -85,6 +85,16 @@ def load_audit(file: Path, environment: Environment) -> Path:
     return _part(file, environment, "audit", lambda loader: loader.audit()[1])
 
 
+def load_sink_names(file: Path) -> set[str]:
+    """Read only the names of the sinks. Raises ConfigError if a file can't be read, because some names are unknown then."""
+    findings: Findings = []
+    main = read(file)
+    files = [main, *included(main, findings)]
+    if findings:
+        raise ConfigError(str(file), problems_of(findings, {file: main.text}))
+    return {name for one in files for name in _table(one, "sinks")}
+
+
 def _part(file: Path, environment: Environment, table: str, of: Callable[[_Loader], _P]) -> _P:
     findings: Findings = []
     try:

@@ -6,14 +6,13 @@ import asyncio
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from msgspec import Struct
 
 from gateway.control.ids import Unknown
 from gateway.core import events
 from gateway.core.audit_events import SinkDrilled
-from gateway.core.outcome import OUTCOME_NAMES, Defer, Delivered
+from gateway.core.outcome import Delivered
 from gateway.core.records import Attempt, delivery_id
 from gateway.core.routing import Route
 from gateway.core.samples import SAMPLES
@@ -36,6 +35,14 @@ class Drill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     actor: str = "admin"
 
 
+class Drilled(Struct, frozen=True):
+    """A message that a drill sent to one sink, and the attempt, with the sink's answer."""
+
+    sink: str
+    delivery: Outgoing
+    attempt: Attempt
+
+
 class Drills:
     """Sends drills through the lanes."""
 
@@ -49,7 +56,7 @@ class Drills:
         """Know other routes from the next drill on."""
         self._routes = routes
 
-    async def run(self, drill: Drill) -> list[dict[str, Any]]:
+    async def run(self, drill: Drill) -> list[Drilled]:
         """Send once to each sink, to all at the same time. Returns the results in the order in which the route names the sinks.
 
         Raises Unknown, or ValueError if there is no such sample, or no sink to try.
@@ -77,21 +84,22 @@ class Drills:
             raise ValueError(f'the route "{drill.route}" names no sink: there is nothing to try')
         return list(dict.fromkeys(named[drill.route]))
 
-    async def _try(self, lane: Lane, delivery: Outgoing, drill: Drill) -> dict[str, Any]:
-        found = _document(lane.name, delivery, await lane.drill(delivery))
+    async def _try(self, lane: Lane, delivery: Outgoing, drill: Drill) -> Drilled:
+        attempt = await lane.drill(delivery)
+        outcome = attempt.outcome
         self._audit.step(
             SinkDrilled(
                 sink=lane.name,
                 delivery_id=delivery.delivery_id,
-                status=found["status"],
-                duration_ms=found["duration_ms"],
-                reason=found["reason"],
-                detail=found["detail"] or None,
+                status=outcome.status,
+                duration_ms=attempt.duration_ms,
+                reason=None if isinstance(outcome, Delivered) else outcome.reason.value,
+                detail=outcome.detail or None,
                 actor=str(drill.actor),
                 claimed=claim_of(drill.actor),
             )
         )
-        return found
+        return Drilled(lane.name, delivery, attempt)
 
 
 def _body(sample: str, clock: Clock) -> bytes:
@@ -115,19 +123,3 @@ def _delivery(sink: str, message_id: str, body: bytes, clock: Clock) -> Outgoing
         attempt=1,
         drill=True,
     )
-
-
-def _document(sink: str, delivery: Outgoing, attempt: Attempt) -> dict[str, Any]:
-    outcome = attempt.outcome
-    failed = None if isinstance(outcome, Delivered) else outcome
-    return {
-        "sink": sink,
-        "delivery_id": delivery.delivery_id,
-        "outcome": OUTCOME_NAMES[type(outcome)],
-        "status": outcome.status,
-        "reason": failed.reason.value if failed else None,
-        "detail": outcome.detail,
-        "answer": failed.answer if failed else "",
-        "after": outcome.after if isinstance(outcome, Defer) else None,
-        "duration_ms": attempt.duration_ms,
-    }

@@ -23,6 +23,11 @@ def json_response(status: int, body: object, headers: dict[str, str] | None = No
     return web.Response(status=status, body=msgspec.json.encode(body), headers={**_HEADERS, **headers} if headers else _HEADERS)
 
 
+def text_response(body: bytes, content_type: str) -> web.Response:
+    """Answer 200 with a text that is encoded already."""
+    return web.Response(body=body, headers={**_HEADERS, "Content-Type": content_type})
+
+
 class Ack(web.StreamResponse):
     """The 200 of a webhook, for an HTTP/1.1 request whose connection stays open; it is written in one piece.
 

@@ -67,6 +67,30 @@ def test_the_number_of_lines_counts_those_that_fit(log: Path) -> None:
     assert numbers(log, "--sink", "erp", "-n", "1") == [1]
 
 
+@pytest.mark.parametrize("more", [[], ["--follow"], ["--json", "--since", "1h"]])
+def test_a_sink_in_neither_the_configuration_nor_the_log_is_a_usage_error(log: Path, more: list[str]) -> None:
+    result = gateway("tail", "--sink", "fraud-desk", *more, cwd=log)
+    assert (result.status, result.out) == (2, "")
+    assert 'there is no sink "fraud-desk"' in result.err and 'did you mean "fraud_desk"?' in result.err
+
+
+def test_a_sink_of_the_configuration_without_lines_has_no_lines(log: Path) -> None:
+    assert numbers(log, "--sink", "archive") == []
+
+
+def test_a_sink_that_left_the_configuration_is_known_by_a_line_in_a_rotated_file(log: Path) -> None:
+    (log / "audit.jsonl").rename(log / "audit.jsonl.1")
+    (log / "audit.jsonl").write_text("")
+    assert numbers(log, "--sink", "erp") == [1]
+    assert numbers(log, "--sink", "crm", "--since", "1s") == []
+
+
+def test_while_the_configuration_is_being_edited_every_sink_is_taken_for_known(log: Path) -> None:
+    file = log / "gateway.toml"
+    file.write_text(file.read_text() + "half a li")
+    assert numbers(log, "--sink", "nobody") == []
+
+
 def test_a_malformed_time_is_a_usage_error(log: Path) -> None:
     result = gateway("tail", "--since", "soon", cwd=log)
     assert result.status == 2 and "soon" in result.err

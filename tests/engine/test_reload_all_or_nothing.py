@@ -12,7 +12,7 @@ import structlog
 from gateway.app.reload import Follower, Part, Reloads
 from gateway.app.running import Running
 from gateway.config import Config, load
-from gateway.core.errors import SinkSetupError
+from gateway.core.errors import ConfigError, SinkSetupError
 from gateway.host.environment import Environment
 from gateway.host.systemd import Systemd
 from tests.engine.bench import Bench
@@ -82,6 +82,16 @@ async def test_a_part_that_refuses_leaves_every_other_part_as_it_was(bench: Benc
     await shop.reload(AFTER)
     assert used == [70 * 86400.0] and refusing.noted == ["prepare", "prepare", "swap", "tidy"]
     assert shop.running.state().refused is None
+
+
+async def test_the_status_after_a_refused_reload_shows_an_error_before_any_warning(bench: Bench, tmp_path: Path) -> None:
+    shop = Shop(bench, tmp_path, [])
+    warned = '[sinks.archive]\ntype = "jsonl"\npath = "a.jsonl"\nretry = ["0s"]\nbreaker = { failures = 3 }\n'
+    with pytest.raises(ConfigError) as refused:
+        await shop.reload(BEFORE + warned + '[sinks.erp]\ntype = "http"\nurl = "erp"\n')
+    assert [problem.level for problem in refused.value.problems] == ["warning", "warning", "error"]
+    kept = shop.running.state().refused
+    assert kept is not None and "[sinks.erp] url" in kept.detail and kept.detail.endswith("(and 2 more)")
 
 
 async def test_all_parts_swap_in_one_turn_of_the_loop_and_tidy_up_after_it(bench: Bench, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from gateway import SERVER
 from tests.support.configurations import http_sink, route
 from tests.support.exchange import exchange
 from tests.support.gateway_process import Running, no_traceback
@@ -112,6 +113,12 @@ async def test_an_unknown_path_is_answered_404_in_json(world: World) -> None:
     for path in ("/", "/-/", "/metrics/", "/api/", "/webhooks/legitmark", "/-/ready/x", "/..%2f"):
         answer = await world.running.admin(path)
         assert answer.outcome == (404, "not_found")
+
+
+@pytest.mark.parametrize("page", [*PAGES, "/nowhere", "/api/status", "/api/nowhere"])
+async def test_every_answer_names_this_gateway_as_the_server_and_no_library(world: World, page: str) -> None:
+    answer = await world.running.admin(page)
+    assert [value for name, value in answer.headers if name == "server"] == [SERVER]
 
 
 @pytest.mark.parametrize("page", PAGES)

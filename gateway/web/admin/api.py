@@ -121,7 +121,8 @@ class Api:
             case ["discard"]:
                 return json_response(200, await self._interventions.discard(await _with_actor(request, Act)))
             case ["drill"]:
-                return json_response(200, {"drills": await self._drills.run(await _with_actor(request, Drill))})
+                drilled = await self._drills.run(await _with_actor(request, Drill))
+                return json_response(200, {"drills": [json_documents.drill_json(one) for one in drilled]})
             case ["backup"]:
                 target: _BackupTarget = await inputs.body(request, _BackupTarget)
                 return json_response(200, await self._database_jobs.backup(_file(target.file), partial(_waits, request)))

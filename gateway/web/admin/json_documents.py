@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.control.browse import Routed, RoutedPage, SinkFacts
+from gateway.control.drills import Drilled
 from gateway.core.documents import AttemptFacts, DeliveryFacts, DeliverySummary, Ids, MessageSummary, Story
+from gateway.core.outcome import OUTCOME_NAMES, Defer, Delivered
 from gateway.core.records import delivery_id
 from gateway.core.selection import DELIVERY_STATES
 from gateway.core.values import rfc3339
@@ -84,6 +86,23 @@ def sink_json(facts: SinkFacts) -> dict[str, Any]:
         "breaker": gates.breaker,
         "next_probe_at": _time(gates.next_probe_at),
         "last_error": gates.last_error,
+    }
+
+
+def drill_json(drilled: Drilled) -> dict[str, Any]:
+    """Return the answer of one sink to a drill."""
+    outcome = drilled.attempt.outcome
+    failed = None if isinstance(outcome, Delivered) else outcome
+    return {
+        "sink": drilled.sink,
+        "delivery_id": drilled.delivery.delivery_id,
+        "outcome": OUTCOME_NAMES[type(outcome)],
+        "status": outcome.status,
+        "reason": failed.reason.value if failed else None,
+        "detail": outcome.detail,
+        "answer": failed.answer if failed else "",
+        "after": outcome.after if isinstance(outcome, Defer) else None,
+        "duration_ms": drilled.attempt.duration_ms,
     }
 
 

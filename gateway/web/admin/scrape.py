@@ -7,6 +7,7 @@ import asyncio
 from aiohttp import web
 
 from gateway.observability.metrics import Metrics
+from gateway.web.responses import text_response
 
 
 async def scraped(metrics: Metrics) -> web.Response:
@@ -18,6 +19,4 @@ async def scraped(metrics: Metrics) -> web.Response:
     for piece in metrics.pieces():
         pieces.append(piece)
         await asyncio.sleep(0)
-    response = web.Response(body=b"".join(pieces))
-    response.headers["Content-Type"] = "text/plain; version=0.0.4; charset=utf-8"
-    return response
+    return text_response(b"".join(pieces), "text/plain; version=0.0.4; charset=utf-8")
