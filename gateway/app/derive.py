@@ -1,6 +1,6 @@
-"""Derives from a configuration the plain values that each part goes by, since most parts lie in layers that know no TOML.
+"""Takes from a configuration the plain values that each part needs, because most parts are in layers that know no TOML.
 
-Every function is pure and raises a `GatewayError` where the configuration cannot be used, before anything was changed.
+Every function is pure. It raises a `GatewayError` if the configuration cannot be used, before anything is changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gateway.web.webhooks.access import Access
 
 
 def sources_of(config: Config) -> dict[str, Source]:
-    """The sources by the path that their webhooks come to, ready to verify."""
+    """Return the sources by the path that their webhooks come to, ready to verify."""
     return {
         settings.path or "": Source(
             name, [Key(config.secret(ref)) for ref in settings.secrets], settings.tolerance, settings.identity_fields()
@@ -37,9 +37,9 @@ def sources_by_name(config: Config) -> dict[str, Source]:
 
 
 def with_new_secrets(old: Config, new: Config) -> list[str]:
-    """The names of the sources to which a new configuration gives a secret that the old one did not.
+    """Return the names of the sources to which a new configuration gives a secret that the old one did not.
 
-    A source that the old configuration lacked counts, too: it may be back, and refused requests of it may still be kept.
+    A source that the old configuration lacked counts, too: it may be back, and its refused requests may still be kept.
     """
     before = {name: set(old.secrets_of(settings.secrets)) for name, settings in old.sources.items()}
     return [
@@ -48,12 +48,12 @@ def with_new_secrets(old: Config, new: Config) -> list[str]:
 
 
 def limits_of(config: Config) -> dict[str, int]:
-    """Bytes of refused requests that are kept, by source; 0 keeps none."""
+    """Return how many bytes of refused requests are kept, by source; 0 keeps none."""
     return {name: settings.keep_refused if settings.secrets else 0 for name, settings in config.sources.items()}
 
 
 def rules_of(config: Config, before: Rules | None = None) -> Rules:
-    """The routes and retry policies that new messages go by.
+    """Return the routes and retry policies for new messages.
 
     Args:
         before: the rules in use, from which everything that stays the same is used again.
@@ -66,13 +66,13 @@ def rules_of(config: Config, before: Rules | None = None) -> Rules:
 
 
 def access_of(config: Config) -> Access:
-    """The addresses that may send to each source, and the proxies whose X-Forwarded-For counts."""
+    """Return the addresses that may send to each source, and the proxies whose X-Forwarded-For counts."""
     allowed = {name: Networks(source.allow_from) for name, source in config.sources.items() if source.allow_from is not None}
     return Access(Networks(config.server.trusted_proxies), allowed)
 
 
 def certificate_of(config: Config) -> Certificate | None:
-    """The certificate of the listeners for webhooks; None where they speak plain HTTP. Raises ListenError."""
+    """Return the certificate of the listeners for webhooks; None if they speak plain HTTP. Raises ListenError."""
     if config.server.tls is None:
         return None
     certificate, key = (config.secret(ref) for ref in config.server.tls.pair)
@@ -83,15 +83,15 @@ def certificate_of(config: Config) -> Certificate | None:
 
 
 def token_of(config: Config) -> Secret | None:
-    """The bearer token of the admin listener; None where it needs none."""
+    """Return the bearer token of the admin listener; None if it needs none."""
     return config.secret(config.admin.token) if config.admin.token else None
 
 
 def admin_hosts_of(config: Config) -> set[str]:
-    """The host names under which callers may address the admin listener."""
+    """Return the host names under which callers may address the admin listener."""
     return {address.host for text in config.admin.listen if isinstance(address := parse_address(text, config.base), Tcp)}
 
 
 def new_names(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
-    """The names that only the second table has, in its order."""
+    """Return the names that only the second table has, in its order."""
     return [name for name in after if name not in before]

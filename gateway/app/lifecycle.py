@@ -23,7 +23,7 @@ from gateway.store.opening import Store
 from gateway.web.server.drain_times import OPERATORS, SENDERS
 
 _START_SECONDS = 30.0
-"""Seconds that a start asks systemd for, again and again for as long as it takes."""
+"""Seconds that a start asks systemd for, as often as it needs more."""
 _END_SECONDS = 30.0
 """Seconds that a stop asks systemd for beyond its drain: for the last commit, and to write the write-ahead log into the file."""
 
@@ -112,7 +112,7 @@ class Gateway:
         self._host.log.info("gateway.stopped")
 
     async def _catch_up(self, parts: Parts) -> int:
-        """Bring what the last process left up to date. Returns the number of lines that the audit log lacked."""
+        """Complete the work that the last process left undone. Returns the number of lines that the audit log lacked."""
         self._doing = "completing the audit log after an unclean end"
         missing = await catch_up(parts.store, parts.audit, self._config.audit_log, unclean=parts.store.after_unclean_end)
         parts.space.step()

@@ -15,7 +15,7 @@ STOPPING = "stopping: finishing what is in flight"
 
 
 class Readiness:
-    """Not ready from the start until `serve_on`, and again once `stop` is set."""
+    """The gateway is not ready before `serve_on`, and no longer once `stop` is set."""
 
     def __init__(self, *, stop: asyncio.Event, store: Trouble, audit: AuditLog, space: DiskSpace, metrics: Metrics) -> None:
         self._stop = stop
@@ -31,7 +31,7 @@ class Readiness:
         self._serving, self._addresses = True, addresses
 
     def reasons(self) -> list[str]:
-        """Why the gateway is not ready; empty while it is."""
+        """The reasons why the gateway is not ready; empty while it is."""
         reasons = []
         if not self._serving or self._stop.is_set():
             reasons.append("starting or stopping")
@@ -44,10 +44,10 @@ class Readiness:
         return reasons
 
     def status(self, counts: Mapping[str, Counts]) -> str:
-        """One line about the whole gateway.
+        """Return one line about the whole gateway.
 
         Args:
-            counts: the deliveries of each sink; empty where the store has not been asked.
+            counts: the deliveries of each sink; empty if the store has not been asked.
         """
         if self._stop.is_set():
             return STOPPING

@@ -1,4 +1,4 @@
-"""Reads the configuration again and moves the gateway to it: every part goes by the new one at the same instant, or none does.
+"""Reads the configuration again and moves the gateway to it: every part uses the new one from the same instant, or none does.
 
 A reload is built whole beside the running configuration. Each part first prepares, which may fail and changes nothing; then all
 of them swap without an await in between; then they tidy up.
@@ -43,14 +43,14 @@ _COUNT_SECONDS = 2.0
 
 _Values = TypeVarTuple("_Values")
 Swap = Callable[[], None]
-"""Makes a part go by what it has prepared: at once, and without a chance to fail."""
+"""Makes a part use what it has prepared, at once; it cannot fail."""
 
 
 class Part(Protocol):
-    """A part of the gateway that goes by the configuration."""
+    """A part of the gateway that follows the configuration."""
 
     async def prepare(self, config: Config) -> Swap:
-        """Make ready to go by a configuration. Raises GatewayError; nothing that runs has changed then."""
+        """Prepare to use a configuration. Raises GatewayError; nothing that runs has changed then."""
 
     async def tidy(self) -> None:
         """Let go of what only the configuration before needed."""
@@ -72,7 +72,7 @@ class Follower(Generic[*_Values]):
         return partial(self._use, *self._derive(config))
 
     async def tidy(self) -> None:
-        """Nothing is left: the part has forgotten the values before."""
+        """Do nothing, because the part has replaced its old values."""
 
 
 class Reloaded(Struct, frozen=True):
@@ -83,7 +83,7 @@ class Reloaded(Struct, frozen=True):
     """The changes that have no effect until the process starts again."""
     warnings: tuple[Problem, ...]
     deliveries: tuple[QueuedDeliveries, ...] = ()
-    """The deliveries that wait for a sink that leaves, comes back or has another destination."""
+    """The deliveries that wait for a sink that is removed, comes back or has another destination."""
 
 
 class Reloads:
@@ -134,11 +134,11 @@ class Reloads:
                 await self.reload("SIGHUP")
             except GatewayError:
                 pass  # it was logged and audited, and the running configuration goes on
-            except Exception:  # a bug in telling of it must not end the gateway
+            except Exception:  # a bug in reporting the reload must not end the gateway
                 self._log.exception("reload.bug", actor="SIGHUP")
 
     async def reload(self, actor: str, *, file: str | None = None, dry_run: bool = False) -> Reloaded:
-        """Read the file again and go by it. Whatever is raised, nothing was changed.
+        """Read the file again and use it. If this raises anything, nothing was changed.
 
         Args:
             actor: who asked, for the audit log.
@@ -181,7 +181,7 @@ class Reloads:
 
     async def _use(self, new: Config, parts: Sequence[Part]) -> None:
         swaps = [await part.prepare(new) for part in parts]
-        # No await from here to `use`: nobody sees one part by the new configuration, and another by the old one.
+        # No await from here to `use`: no task sees one part with the new configuration and another with the old one.
         for swap in swaps:
             swap()
         self._running.use(new, self._clock.now())
@@ -218,7 +218,7 @@ class Reloads:
         return found
 
     async def _waiting(self, new: Config) -> list[QueuedDeliveries]:
-        """Count what waits, if a sink comes, leaves or has another destination; else the store is not asked."""
+        """Count waiting deliveries if a sink is added, removed or moved to another destination; else do not ask the store."""
         running = self._running.config
         if not queued_deliveries(running, new, None) and new.sinks.keys() <= running.sinks.keys():
             return []

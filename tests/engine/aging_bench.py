@@ -26,11 +26,11 @@ from tests.support.maintenance import maintenance_of
 RETENTION = 90 * DAY
 SCHEDULE = (0.0, 600.0, 600.0)
 LONGEST = 3600.0 * 1.1
-"""The longest wait of a delivery after a jump back, in seconds: that of a `Retry-After`, with jitter."""
+"""Seconds that a delivery waits at most after a jump back: the longest `Retry-After`, with jitter."""
 
 
 class FullStore(TroubledStore):
-    """A store that takes no change while it is full."""
+    """A store that refuses every change while its disk is full."""
 
     full = False
 
@@ -60,7 +60,7 @@ class AgingBench(Bench):
         self.keeper, self.invariants = made.janitor, made.invariants
 
     async def pass_time(self, seconds: float, tick: float = 10.0) -> None:
-        """Make the steps of the janitor and the lane while time passes."""
+        """Let time pass, and make the steps of the janitor and the lane meanwhile."""
         end = self.clock.passed + seconds
         while self.clock.passed < end:
             await self.keeper.step()

@@ -1,4 +1,4 @@
-"""A lane with a real store and audit log, on a clock that tests move, and with a sink that answers what a test tells it."""
+"""A lane with a real store and audit log, a clock that tests move, and a sink that answers as a test tells it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _Store = TypeVar("_Store", bound=SqliteStore)
 
 
 class TroubledStore(SqliteStore):
-    """A store that refuses a number of operations, or makes their answers wait."""
+    """A store that refuses a number of operations, or delays their answers."""
 
     settles_refused = 0
     claims_refused = 0
@@ -105,7 +105,7 @@ class Bench:
 
     lane: Lane
     failures = 3
-    """The failures in a row that open its breaker, unless `start` is given another number."""
+    """The number of failures in a row that open its breaker, unless `start` is given another one."""
 
     def __init__(self, store: TroubledStore, audit: AuditLog, clock: FakeClock, log: structlog.testing.CapturingLogger) -> None:
         self.store = store
@@ -186,7 +186,7 @@ class Bench:
         return owed
 
     async def work(self) -> float | None:
-        """Step until there is nothing to do, and return the seconds until there is; None means until something is offered."""
+        """Step until there is nothing to do. Return the seconds until there is, or None if the lane waits for an offer."""
         for _ in range(1000):
             before = len(self.sink.sent)
             async with asyncio.TaskGroup() as sends:
@@ -196,7 +196,7 @@ class Bench:
         raise AssertionError("it is never done")
 
     async def work_to_the_end(self) -> None:
-        """Work, and let time pass in between, until nothing is left to do."""
+        """Work and let time pass in turn, until nothing is left to do."""
         for _ in range(200):
             if (pause := await self.work()) is None:
                 return
@@ -204,7 +204,7 @@ class Bench:
         raise AssertionError("there is no end")
 
     async def to_the_end(self, most: float = 1e6) -> None:
-        """Work, and let time pass in between, until nothing is queued."""
+        """Work and let time pass in turn, until nothing is queued."""
         begun = self.clock.passed
         while self.clock.passed - begun < most:
             pause = await self.work()

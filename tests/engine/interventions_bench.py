@@ -1,4 +1,4 @@
-"""A gateway with two lanes, in which tests replay, discard and look at the deliveries."""
+"""A gateway with two lanes, in which tests replay, discard and list deliveries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BAD = Reject(Reason.HTTP_STATUS, "HTTP 410", 410)
 
 
 class OperatorBench:
-    """An interventions with two lanes, `erp` and `crm`, that work when they are told to; `gone` is no sink any more."""
+    """Interventions on two lanes, `erp` and `crm`, that work when a test tells them to. The sink `gone` was removed."""
 
     def __init__(self, store: SqliteStore, audit: AuditLog, clock: FakeClock) -> None:
         self.store, self.audit, self.clock = store, audit, clock
@@ -95,7 +95,7 @@ class OperatorBench:
         return await asyncio.to_thread(rows, self.store.path, query)
 
     async def replay(self, act: Act) -> int:
-        """All slices; how many were changed."""
+        """Apply every slice, and return how many deliveries were changed."""
         return await self._all(self.interventions.replay, act)
 
     async def discard(self, act: Act) -> int:
@@ -135,7 +135,7 @@ def of(**selection: Any) -> Selection:
 
 @asynccontextmanager
 async def operating(tmp_path: Path, clock: FakeClock) -> AsyncIterator[OperatorBench]:
-    """An interventions on an empty store, until the end of the block."""
+    """Interventions on an empty store, until the end of the block."""
     store = await SqliteStore.open(tmp_path / "gateway.db", 90 * 86400.0)
     log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
     audit = AuditLog(tmp_path / "audit.jsonl", clock, log)

@@ -130,7 +130,7 @@ def alarms(bench: JanitorBench, event: str) -> list[dict[str, Any]]:
 
 
 async def an_hour(bench: JanitorBench) -> None:
-    """Let an hour pass, in which the table is counted: once, and again if a number looks wrong."""
+    """Let an hour pass, in which the janitor counts the table once, and again if a number looks wrong."""
     bench.clock.advance(3600.0)
     for _ in range(10):
         await bench.janitor.step()

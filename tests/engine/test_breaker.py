@@ -72,7 +72,7 @@ async def test_each_probe_takes_another_delivery_so_a_poisoned_one_cannot_keep_t
     assert all(one != after for one, after in itertools.pairwise(order))
 
 
-async def test_what_comes_after_a_probe_that_failed_goes_before_the_same_one_again(bench: Bench, clock: FakeClock) -> None:
+async def test_later_deliveries_are_probed_before_a_failed_one_is_probed_again(bench: Bench, clock: FakeClock) -> None:
     await bench.start(failures=1)
     bench.sink.answer = FAILS
     (poison,) = await bench.give()
@@ -87,7 +87,7 @@ async def test_what_comes_after_a_probe_that_failed_goes_before_the_same_one_aga
     assert (await bench.events("sink.opened", "sink.closed"))[:2] == ["sink.opened", "sink.closed"]
 
 
-async def test_a_probe_that_succeeds_closes_it_and_the_rest_goes_oldest_first(bench: Bench, clock: FakeClock) -> None:
+async def test_a_successful_probe_closes_the_breaker_and_the_rest_goes_oldest_first(bench: Bench, clock: FakeClock) -> None:
     await bench.start(concurrency=1)
     await bench.break_open()
     waiting = []
@@ -103,7 +103,9 @@ async def test_a_probe_that_succeeds_closes_it_and_the_rest_goes_oldest_first(be
     assert await bench.events("sink.opened", "sink.closed") == ["sink.opened", "sink.closed"]
 
 
-async def test_opening_drops_what_was_read_ahead_and_nothing_is_sent_twice_or_lost(bench: Bench, clock: FakeClock) -> None:
+async def test_an_opening_breaker_drops_deliveries_read_ahead_and_none_is_sent_twice_or_lost(
+    bench: Bench, clock: FakeClock
+) -> None:
     await bench.start(concurrency=3)
     bench.sink.answer = FAILS
     owed = await bench.give(40)
@@ -116,7 +118,7 @@ async def test_opening_drops_what_was_read_ahead_and_nothing_is_sent_twice_or_lo
     assert await bench.rows("DISTINCT state") == [("delivered",)]
 
 
-async def test_one_audit_line_and_one_log_line_tell_of_a_change_not_one_per_delivery(bench: Bench, clock: FakeClock) -> None:
+async def test_a_change_of_the_breaker_is_one_audit_line_and_one_log_line(bench: Bench, clock: FakeClock) -> None:
     bench.sink.answer = FAILS
     await bench.give(16)
     await bench.work()
@@ -138,9 +140,7 @@ async def test_the_breaker_stays_open_through_a_restart_and_its_probe_comes_at_i
     assert await bench.work() == pytest.approx(60.0, abs=A_BIT)
 
 
-async def test_after_a_restart_on_a_clock_that_went_back_a_day_the_probe_comes_within_its_wait(
-    bench: Bench, clock: FakeClock
-) -> None:
+async def test_the_probe_comes_in_time_if_the_clock_went_back_a_day_before_a_restart(bench: Bench, clock: FakeClock) -> None:
     await bench.break_open()
     clock.jump(-DAY)
     await bench.start()
@@ -150,7 +150,7 @@ async def test_after_a_restart_on_a_clock_that_went_back_a_day_the_probe_comes_w
 @pytest.mark.parametrize(
     ("outcome", "counted"), [(Reject(Reason.HTTP_STATUS, "HTTP 410", 410), 3), (Delivered(200), 1)], ids=["reject", "delivered"]
 )
-async def test_a_reject_says_nothing_of_the_sink_and_a_delivery_starts_the_count_anew(
+async def test_a_reject_does_not_count_for_the_breaker_and_a_success_resets_its_count(
     bench: Bench, outcome: Outcome, counted: int
 ) -> None:
     await bench.start(concurrency=1, failures=4)

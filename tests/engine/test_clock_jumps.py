@@ -1,4 +1,4 @@
-"""Deliveries on a clock that jumps: none waits longer than it would have, and none come in a storm."""
+"""Deliveries on a clock that jumps: none waits longer than planned, and they do not come in a storm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.fakes import FakeClock
 
 
 @pytest.mark.parametrize("jump", [HOUR, DAY, -HOUR, -DAY])
-async def test_after_a_jump_of_the_clock_all_retries_come_within_the_longest_back_off_and_in_no_storm(
+async def test_after_a_jump_of_the_clock_retries_come_within_the_longest_backoff_and_in_no_storm(
     bench: Bench, clock: FakeClock, jump: float
 ) -> None:
     await bench.start(failures=10**6, rate=5.0, concurrency=4)
@@ -28,14 +28,14 @@ async def test_after_a_jump_of_the_clock_all_retries_come_within_the_longest_bac
     while await bench.queued():
         had = len(bench.sink.sent)
         await bench.work()
-        assert len(bench.sink.sent) - had <= 10  # of ten seconds, fifty; a second's worth, and what the slots take
+        assert len(bench.sink.sent) - had <= 10  # 50 in ten seconds, and one second's worth more, and one for each slot
         assert clock.passed - at <= 7200 * 1.1 + 60
         clock.advance(10.0)
     assert len(bench.sink.sent) - before == 12
 
 
 @pytest.mark.parametrize("jump", [-HOUR, -DAY])
-async def test_an_open_breaker_probes_in_time_though_the_clock_went_back(bench: Bench, clock: FakeClock, jump: float) -> None:
+async def test_an_open_breaker_probes_in_time_even_if_the_clock_went_back(bench: Bench, clock: FakeClock, jump: float) -> None:
     await bench.break_open()
     janitor = bench.janitor()
     await janitor.step()
@@ -66,8 +66,8 @@ async def test_a_hold_is_kept_as_long_as_the_sink_asked_for_whatever_the_clock_d
 
 
 @pytest.mark.parametrize("jump", [HOUR, DAY, -HOUR, -DAY])
-async def test_a_jump_makes_no_storm_even_where_no_rate_forbids_one(bench: Bench, clock: FakeClock, jump: float) -> None:
-    """Ahead: what is due by the new time goes at once, each once, by as many as there are slots. Back: nothing goes early."""
+async def test_a_jump_of_the_clock_makes_no_storm_even_without_a_rate(bench: Bench, clock: FakeClock, jump: float) -> None:
+    """After a jump ahead, due deliveries go once each, as many at a time as there are slots. After a jump back, none goes early."""
     sink = bench.sink = BusySink()
     await bench.start(failures=10**6, concurrency=4)
     sink.answer = lambda one: FAILS if one.attempt <= 3 else Delivered()

@@ -31,13 +31,13 @@ async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[JanitorBench]
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
-async def test_a_counter_that_is_wrong_is_told_of_and_set_right_while_deliveries_go_on(bench: JanitorBench, wrong: str) -> None:
+async def test_a_wrong_counter_is_reported_and_corrected_while_deliveries_go_on(bench: JanitorBench, wrong: str) -> None:
     for state in ("queued", "delivered", "dead"):
         await bench.add(state, number=3)
     discarded = [Target(1, "erp")]
     await bench.store.discard(discarded, now=bench.clock.now(), actor="ann")
     await run_sql(bench.store, wrong)
-    for state in ("queued", "delivered", "dead"):  # no transaction ends by it
+    for state in ("queued", "delivered", "dead"):  # no transaction fails because of it
         await bench.add(state)
     await an_hour(bench)
     await an_hour(bench)
@@ -45,4 +45,4 @@ async def test_a_counter_that_is_wrong_is_told_of_and_set_right_while_deliveries
     said = alarms(bench, "invariant.counters")
     assert said and violations(bench, "counters") == len(said)
     await an_hour(bench)
-    assert alarms(bench, "invariant.counters") == said  # what was set right is not told of again
+    assert alarms(bench, "invariant.counters") == said  # a corrected counter is not reported again

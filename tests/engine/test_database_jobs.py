@@ -1,4 +1,4 @@
-"""A backup and a check give way to room for messages, to a stop, and to a caller who leaves."""
+"""A backup or a check ends early if messages need the room, if the gateway stops, or if its caller leaves."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ async def test_a_disk_that_gets_nearly_full_ends_the_backup_before_messages_are_
 
 
 @pytest.mark.parametrize("room", [1, -1])
-async def test_on_a_disk_that_is_nearly_full_anyway_a_backup_to_elsewhere_is_still_made(bench: Bench, room: int) -> None:
+async def test_a_backup_to_another_disk_is_made_even_if_the_disk_of_the_database_is_nearly_full(bench: Bench, room: int) -> None:
     bench.room = room
     assert (await bench.database_jobs.backup(bench.file, lambda: True)).messages == MANY
 
 
-async def test_a_disk_that_cannot_be_asked_for_its_room_ends_no_backup(bench: Bench) -> None:
+async def test_a_disk_whose_free_space_is_unknown_ends_no_backup(bench: Bench) -> None:
     """The store finds out whether the folder is still there."""
     bench.space.step()
     bench.folder_is_gone = True
@@ -124,7 +124,7 @@ async def test_a_cancelled_backup_has_ended_before_the_cancellation_goes_on(benc
     assert bench.left() == []
 
 
-async def test_a_disk_that_hangs_holds_up_nobody_else(tmp_path: Path) -> None:
+async def test_a_disk_that_hangs_delays_no_other_work(tmp_path: Path) -> None:
     await fill(tmp_path / "gateway.db", 1)
     back = threading.Event()
     hanging = LongReadThread(tmp_path / "gateway.db", lambda connection: back.wait(60))

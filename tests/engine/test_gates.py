@@ -60,7 +60,7 @@ async def test_a_breaker_that_opens_while_the_lane_reads_the_store_holds_what_it
     assert sent == 1
 
 
-async def test_a_probe_does_not_go_when_the_lane_was_paused_while_it_read_the_store(bench: Bench, clock: FakeClock) -> None:
+async def test_no_probe_is_sent_if_the_lane_was_paused_while_it_read_the_store(bench: Bench, clock: FakeClock) -> None:
     await bench.break_open()
     clock.advance(31.0)
     bench.store.claiming, bench.store.go_on = asyncio.Event(), asyncio.Event()
@@ -77,7 +77,7 @@ async def test_a_probe_does_not_go_when_the_lane_was_paused_while_it_read_the_st
 # --- pause
 
 
-async def test_a_paused_lane_holds_all_and_loses_none(bench: Bench, clock: FakeClock) -> None:
+async def test_a_paused_lane_holds_all_deliveries_and_loses_none(bench: Bench, clock: FakeClock) -> None:
     assert await bench.lane.pause("ann") is True
     assert await bench.lane.pause("bob") is False
     owed = await bench.give(5)
@@ -93,7 +93,7 @@ async def test_a_paused_lane_holds_all_and_loses_none(bench: Bench, clock: FakeC
     assert lines == [("sink.paused", "erp", "ann"), ("sink.resumed", "erp", "bob")]
 
 
-async def test_a_pause_survives_a_restart_and_so_does_its_end(bench: Bench, clock: FakeClock) -> None:
+async def test_a_pause_and_its_end_survive_a_restart(bench: Bench, clock: FakeClock) -> None:
     await bench.lane.pause("ann")
     owed = await bench.accept(2)
     clock.advance(60.0)
@@ -108,7 +108,7 @@ async def test_a_pause_survives_a_restart_and_so_does_its_end(bench: Bench, cloc
     assert bench.order == ids(owed)
 
 
-async def test_what_is_in_flight_when_the_lane_is_paused_comes_to_its_end(bench: Bench) -> None:
+async def test_an_attempt_in_flight_is_completed_when_its_lane_is_paused(bench: Bench) -> None:
     await bench.start(concurrency=1)
     bench.sink.gate = asyncio.Event()
     async with bench.running():
@@ -124,7 +124,7 @@ async def test_what_is_in_flight_when_the_lane_is_paused_comes_to_its_end(bench:
     assert len(set(bench.order)) == 3
 
 
-async def test_what_expires_during_a_pause_is_given_up(bench: Bench, clock: FakeClock) -> None:
+async def test_a_delivery_that_expires_during_a_pause_is_given_up(bench: Bench, clock: FakeClock) -> None:
     await bench.start(RetryPolicy(give_up_after=100.0))
     await bench.lane.pause("ann")
     async with bench.running():
@@ -139,8 +139,8 @@ async def test_what_expires_during_a_pause_is_given_up(bench: Bench, clock: Fake
     assert bench.sink.sent == []
 
 
-async def test_a_pause_that_could_not_be_kept_is_not_taken_for_one_that_was(bench: Bench) -> None:
-    """Who is answered 503 says it again; the answer `already` has to mean that it lasts beyond a restart."""
+async def test_a_pause_that_could_not_be_stored_does_not_count_as_a_pause(bench: Bench) -> None:
+    """A person who is answered 503 asks again; the answer `already` has to mean that the pause survives a restart."""
     bench.store.keeps_refused = 1
     with pytest.raises(StoreError):
         await bench.lane.pause("ann")
@@ -165,9 +165,7 @@ async def test_a_retry_after_holds_the_whole_lane_after_a_restart_too(bench: Ben
     assert await bench.rows("DISTINCT state") == [("delivered",)] and len(bench.sink.sent) == 7
 
 
-async def test_after_a_restart_on_a_clock_that_went_back_a_day_a_hold_ends_within_the_longest_one(
-    bench: Bench, clock: FakeClock
-) -> None:
+async def test_a_hold_ends_in_time_if_the_clock_went_back_a_day_before_a_restart(bench: Bench, clock: FakeClock) -> None:
     bench.sink.answer = Defer(Reason.RATE_LIMITED, 600.0)
     await bench.give()
     await bench.work()
@@ -176,7 +174,7 @@ async def test_after_a_restart_on_a_clock_that_went_back_a_day_a_hold_ends_withi
     assert bench.lane.gates.closed_for() == pytest.approx(HOUR)
 
 
-async def test_a_pause_that_could_not_be_kept_does_not_close_a_breaker_that_opened_meanwhile(bench: Bench) -> None:
+async def test_a_pause_that_could_not_be_stored_does_not_close_a_breaker_that_opened_meanwhile(bench: Bench) -> None:
     await bench.start(failures=1)
     bench.sink.gate, bench.sink.answer = asyncio.Event(), FAILS
     await bench.give()
@@ -197,7 +195,7 @@ async def test_a_pause_that_could_not_be_kept_does_not_close_a_breaker_that_open
     assert bench.lane.gates.breaker.is_open
 
 
-async def test_a_pause_does_not_make_an_open_breaker_forget(bench: Bench, clock: FakeClock) -> None:
+async def test_a_pause_does_not_reset_an_open_breaker(bench: Bench, clock: FakeClock) -> None:
     await bench.break_open()
     await bench.lane.pause("ann")
     clock.advance(HOUR)
@@ -213,7 +211,7 @@ async def test_a_pause_does_not_make_an_open_breaker_forget(bench: Bench, clock:
 
 
 @pytest.mark.parametrize(("rate", "at_once"), [(0.5, 1), (2.0, 2), (10.0, 10)])
-async def test_the_rate_paces_the_starts(bench: Bench, clock: FakeClock, rate: float, at_once: int) -> None:
+async def test_the_rate_limits_how_often_attempts_start(bench: Bench, clock: FakeClock, rate: float, at_once: int) -> None:
     await bench.start(rate=rate)
     owed = await bench.give(30)
     await bench.work()
@@ -229,7 +227,7 @@ async def test_the_rate_paces_the_starts(bench: Bench, clock: FakeClock, rate: f
 
 
 async def test_a_rate_makes_no_false_alarm_of_a_delivery_that_is_overdue(bench: Bench, clock: FakeClock) -> None:
-    """A lane that waits for its rate is not free: the janitor cries out only where something is wrong."""
+    """A lane that waits for its rate is not free, so the janitor raises no alarm."""
     await bench.start(rate=0.1)
     await bench.accept(5)
     janitor = bench.janitor()

@@ -1,4 +1,4 @@
-"""No operation holds the writer for long, however much waits: this is the list, with the most rows that each changes."""
+"""No operation holds the writer for long, however much waits: a list of all operations, with the most rows that each changes."""
 
 from __future__ import annotations
 
@@ -37,36 +37,36 @@ OTHERS = 40
 SINKS = [f"sink-{number:03}" for number in range(50)]
 
 ROWS = {
-    # The rows of messages and deliveries, and once the steps for the audit log and a counter of each sink.
+    # The rows of messages and deliveries, and once the steps for the audit log and the counter of each sink.
     "accept": 1000 + 1 + len(SINKS),
-    # Of each delivery its row, an attempt, and the turn of the one behind it.
+    # For each delivery its row, an attempt, and the turn of the delivery behind it.
     "settle": 500 * 3 + 1 + len(SINKS),
-    # Each may take the turn of another one.
+    # Each delivery may take the turn of another one.
     "bring_into_order": 256 * 2,
     "clamp_due": 256,
     "keep_time": 1,
     "mend_counters": 0,
     "touch": 1,
     "keep": 1,
-    # A replay makes a delivery and marks its message as accepted; a discard lets the one behind it go.
+    # A replay makes a delivery and marks its message as accepted; a discard gives the turn to the delivery behind it.
     "with_steps": 200 * 2 + 1,
-    # A row of each sink that came, left, or is in order now.
+    # A row for each sink that was added, removed, or put in order.
     "sync_sinks": 2 * (len(SINKS) + 1),
     # The slice may end with a message of 200 deliveries and 400 attempts; and as many threads go as messages may.
     "purge_slice": 1000 + 1 + 3 * 200 + 200,
     "keep_gates": 1,
-    # A row of each commit whose lines were written meanwhile.
+    # A row for each commit whose lines were written meanwhile.
     "nothing": 200,
     "forget_lives_before": 200,
 }
-"""The most rows that one run of each operation changes; for `accept` and `settle`, that a whole commit changes."""
+"""The most rows that one run of each operation changes; for `accept` and `settle`, the most rows of a whole commit."""
 IDLE = {"nothing"}
-"""The operation that runs only after a second without any other."""
+"""The operation that runs only after a second without any other operation."""
 STEPS = 150_000
 """Instructions of SQLite's virtual machine in one run of an operation: about 15 ms of CPU. A look at all of those that wait
 would need several times as many."""
 STATEMENTS = 50
-"""Each hands Python's lock to the event loop, which may keep it for some milliseconds while it is busy."""
+"""The most statements in one run. Each hands Python's lock to the event loop, which may keep it for some milliseconds."""
 _EVERY = 100
 
 
@@ -127,7 +127,7 @@ def holds(monkeypatch: pytest.MonkeyPatch) -> Holds:
 
 
 class Crowd:
-    """A store in which much waits, and all that changes it."""
+    """A store with many waiting deliveries, and every part that changes it."""
 
     def __init__(self, store: TroubledStore, audit: AuditLog, clock: FakeClock, log: Any, folder: Path) -> None:
         self.store, self.clock = store, clock
@@ -145,7 +145,7 @@ class Crowd:
         self.maintenance = maintenance_of(store, audit, self.all_lanes.directory, self.bench.metrics, clock, quiet, aging)
 
     async def configure(self, erp: str | None) -> None:
-        """Go on by the sinks of all routes, and `erp` where it is said how."""
+        """Go on with the sinks of all routes, with settings for `erp` if they are given."""
         sinks = "".join(f'[sinks.{name}]\ntype = "jsonl"\npath = "{name}.jsonl"\n' for name in SINKS)
         await self.all_lanes.use(sinks + ("" if erp is None else f'[sinks.erp]\ntype = "jsonl"\npath = "erp.jsonl"\n{erp}'))
 
@@ -167,9 +167,9 @@ async def crowd(tmp_path: Path, holds: Holds) -> AsyncIterator[Crowd]:
         yield Crowd(store, audit, clock, log, tmp_path)
 
 
-async def test_no_operation_holds_the_writer_for_long_whatever_waits(crowd: Crowd, holds: Holds) -> None:
+async def test_no_operation_holds_the_writer_for_long_however_much_waits(crowd: Crowd, holds: Holds) -> None:
     store, clock, path = crowd.store, crowd.clock, crowd.store.path
-    await crowd.configure('retry = ["0s", "10s"]')  # due times beyond come back to the longest wait
+    await crowd.configure('retry = ["0s", "10s"]')  # due times beyond the longest wait are shortened to it
     await crowd.configure('retry = ["0s", "10s"]\nordering = "sr"')
     assert one(path, "SELECT count(*) FROM deliveries WHERE state = 'queued' AND behind") == WAITING - WAITING // 8 - 1
     await crowd.configure(None)
@@ -201,14 +201,14 @@ async def test_no_operation_holds_the_writer_for_long_whatever_waits(crowd: Crow
     assert {name: most for name, said in holds.statements.items() if (most := max(said)) > STATEMENTS} == {}
 
 
-def test_every_operation_of_the_writer_is_in_the_list() -> None:
+def test_the_list_names_every_operation_of_the_writer() -> None:
     root = Path(gateway.__file__).parent
     found = {name for file in root.rglob("*.py") for name in _operations(ast.parse(file.read_text(encoding="utf-8")), "")}
     assert found - {"GroupCommit.change.<locals>.work"} == ROWS.keys() - {"accept", "settle"}
 
 
 def _operations(node: ast.AST, within: str) -> Iterator[str]:
-    """The works that are handed to the writer below a node, as `Holds` calls them; `within` is the function around it."""
+    """Yield the operations that the code below a node hands to the writer, as `Holds` names them; `within` is its function."""
     for child in ast.iter_child_nodes(node):
         inside = within
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

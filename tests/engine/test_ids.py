@@ -1,4 +1,4 @@
-"""An id names messages: by their own id, their sender's, a service request or a reference, or by the beginning of one."""
+"""An id names messages: a message id, a sender id, a service request, a reference, or the beginning of one of these."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_all_messages_with_a_reference_id_are_found_however_far_apart(benc
     assert [message.ids.sender_id for message in story] == ["m0", "m5", "m10"]
 
 
-async def test_a_reference_id_is_found_though_other_ids_begin_like_it(bench: OperatorBench) -> None:
+async def test_a_reference_id_is_found_even_if_other_ids_begin_with_it(bench: OperatorBench) -> None:
     one = await bench.keep("m1", "erp", reference_id="0")  # as the ids of the gateway do
     story, _ = await bench.browse.show("0")
     assert one.id in [message.ids.id for message in story]
@@ -47,7 +47,7 @@ async def test_a_reference_id_is_found_though_other_ids_begin_like_it(bench: Ope
 
 
 async def test_an_empty_id_stands_for_nothing(bench: OperatorBench) -> None:
-    """`gateway discard "$ID" --yes` with the variable unset must not end every delivery there is."""
+    """`gateway discard "$ID" --yes` with the variable unset must not discard every delivery."""
     await bench.keep("m1", "erp")
     try:
         changed = await bench.discard(Act(selection=of(id="")))
@@ -88,7 +88,7 @@ async def test_an_id_may_stand_for_more_messages_than_are_resolved_at_a_time(
     assert {sent.sender_id for sent in bench.sinks["erp"].sent} == {f"other-{number}" for number in range(0, 20, 3)}
 
 
-async def test_after_the_last_of_many_messages_with_an_id_come_none_whose_ids_only_begin_so(
+async def test_an_exact_id_never_finds_messages_whose_ids_only_begin_with_it(
     bench: OperatorBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few_to_a_page(monkeypatch)
@@ -99,7 +99,9 @@ async def test_after_the_last_of_many_messages_with_an_id_come_none_whose_ids_on
     assert [state for _, _, state in await bench.states()] == ["discarded"] * 3 + ["queued"]
 
 
-async def test_a_backfill_by_an_id_reaches_all_that_it_stands_for(bench: OperatorBench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_backfill_by_an_id_reaches_every_message_of_that_id(
+    bench: OperatorBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     few_to_a_page(monkeypatch)
     for number in range(8):
         await bench.keep(f"m{number}", "erp", sr_uuid="sr-7", reference_id="BAG-7")
@@ -108,7 +110,7 @@ async def test_a_backfill_by_an_id_reaches_all_that_it_stands_for(bench: Operato
     assert sum(sink == "crm" for _, sink, _ in await bench.states()) == 8
 
 
-async def test_a_story_says_that_there_is_more_than_it_tells(bench: OperatorBench) -> None:
+async def test_a_story_that_leaves_things_out_says_so(bench: OperatorBench) -> None:
     for number in range(101):
         await bench.keep(f"m{number}", sr_uuid="sr-7")
     stories, more = await bench.browse.show("sr-7")

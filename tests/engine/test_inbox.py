@@ -75,18 +75,18 @@ async def _serving(folder: Path) -> AsyncIterator[_Bench]:
     audit.close()
 
 
-async def test_a_message_is_acknowledged_when_it_is_committed_audited_and_offered(bench: _Bench) -> None:
+async def test_a_message_is_acknowledged_after_its_commit_its_audit_line_and_its_offer_to_the_lanes(bench: _Bench) -> None:
     assert await bench.inbox.put(_message("a"), _TO_ERP) == Accepted(1)
     assert bench.accepted() == bench.offered == ["a" * 32]
 
 
-async def test_the_line_of_a_message_is_written_even_where_its_request_was_cut(bench: _Bench) -> None:
+async def test_the_audit_line_of_a_message_is_written_even_if_its_request_was_cut(bench: _Bench) -> None:
     bench.inbox.put(_message("a"), _TO_ERP).cancel()
     await bench.inbox.put(_message("b"), _TO_ERP)
     assert bench.accepted() == bench.offered == ["a" * 32, "b" * 32]
 
 
-async def test_a_bug_with_one_message_is_its_own_and_the_store_goes_on(bench: _Bench) -> None:
+async def test_a_bug_with_one_message_does_not_stop_the_others(bench: _Bench) -> None:
     bench.bug = ZeroDivisionError("a bug")
     failing = bench.inbox.put(_message("a"), _TO_ERP)
     with pytest.raises(ZeroDivisionError):

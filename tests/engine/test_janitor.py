@@ -46,7 +46,9 @@ async def test_the_janitor_has_the_throughput_read_every_ten_seconds(bench: Jani
 # --- rejections
 
 
-async def test_the_first_refusal_has_its_line_at_once_and_the_others_a_count_each_window(bench: JanitorBench) -> None:
+async def test_the_first_refusal_is_one_line_at_once_and_the_others_are_counted_in_one_line_per_window(
+    bench: JanitorBench,
+) -> None:
     for _ in range(1000):
         bench.rejections.add("legitmark", "bad_signature", "no signature fits")
     bench.rejections.flush()
@@ -91,7 +93,7 @@ async def test_a_steady_stream_of_forgeries_writes_one_line_in_ten_seconds(bench
     assert bench.metrics.registry.get_sample_value("legitmark_gateway_rejections_total", labels) == 6000
 
 
-async def test_sources_and_reasons_have_windows_of_their_own(bench: JanitorBench) -> None:
+async def test_each_source_and_reason_has_a_window_of_its_own(bench: JanitorBench) -> None:
     pairs = [("legitmark", "bad_signature"), ("legitmark", "stale_timestamp"), ("other", "bad_signature"), ("", "not_found")]
     for source, reason in pairs * 3:
         bench.rejections.add(source, reason, "x")
@@ -101,7 +103,7 @@ async def test_sources_and_reasons_have_windows_of_their_own(bench: JanitorBench
     assert found == [(*pair, None) for pair in pairs] + [(*pair, 2) for pair in pairs]
 
 
-async def test_the_line_that_sums_up_counts_each_detail_and_names_ids_and_addresses(bench: JanitorBench) -> None:
+async def test_the_summary_line_counts_each_detail_and_names_ids_and_addresses(bench: JanitorBench) -> None:
     fits, malformed = "no signature fits this body, id and timestamp", "the message id is not 1 to 255 printable characters"
     for number in range(21):
         bench.rejections.add("legitmark", "bad_signature", fits, sender_id=f"msg_{number}", address="192.0.2.1")
@@ -116,7 +118,7 @@ async def test_the_line_that_sums_up_counts_each_detail_and_names_ids_and_addres
     assert rest["addresses"] == ["192.0.2.1", "192.0.2.2"] and "more_sender_ids" not in rest
 
 
-async def test_what_a_stranger_sends_can_not_make_the_line_long(bench: JanitorBench) -> None:
+async def test_texts_of_a_stranger_cannot_make_the_line_long(bench: JanitorBench) -> None:
     for number in range(5001):
         bench.rejections.add("legitmark", "bad_signature", f"detail {number}", sender_id=f"msg_{number}", address=f"a{number}")
     bench.clock.advance(WINDOW)
@@ -138,7 +140,7 @@ async def test_a_stop_writes_the_counts_of_open_windows(bench: JanitorBench) -> 
 # --- purge
 
 
-async def test_what_is_finished_and_older_than_retention_goes_and_the_rest_stays(bench: JanitorBench) -> None:
+async def test_finished_messages_older_than_retention_are_purged_and_others_stay(bench: JanitorBench) -> None:
     old = {state: await bench.add(state) for state in ("delivered", "queued", "dead")}
     old["quarantined"] = await bench.add(None, "quarantined")
     old["unrouted"] = await bench.add(None, "unrouted")
@@ -151,7 +153,7 @@ async def test_what_is_finished_and_older_than_retention_goes_and_the_rest_stays
     assert bench.left() == {*old["queued"], *old["dead"], *young}
 
 
-async def test_a_message_that_owes_to_two_sinks_stays_while_one_is_open(bench: JanitorBench) -> None:
+async def test_a_message_to_two_sinks_stays_while_one_delivery_is_open(bench: JanitorBench) -> None:
     now = bench.clock.now()
     message = Message(bench.clock.new_id(), "legitmark", "msg_1", now, None, b"{}")
     stored = await bench.store.accept(NewMessage(message, "accepted", deliveries=(("erp", now), ("archive", now))))
@@ -167,7 +169,7 @@ async def test_a_message_that_owes_to_two_sinks_stays_while_one_is_open(bench: J
     assert bench.left() == set()
 
 
-async def test_what_belongs_to_a_message_goes_with_it_and_the_counters_follow(bench: JanitorBench) -> None:
+async def test_everything_that_belongs_to_a_message_is_purged_with_it_and_the_counters_follow(bench: JanitorBench) -> None:
     await bench.add("delivered", number=3)
     await bench.add("dead", number=2)
     bench.clock.advance(RETENTION + 60)
@@ -178,7 +180,7 @@ async def test_what_belongs_to_a_message_goes_with_it_and_the_counters_follow(be
     assert (counts.queued, counts.delivered, counts.dead) == (0, 0, 2)
 
 
-async def test_a_purge_goes_in_slices_with_pauses_even_over_what_stays(bench: JanitorBench) -> None:
+async def test_a_purge_walks_in_slices_with_pauses_even_over_messages_that_stay(bench: JanitorBench) -> None:
     dead = await bench.add("dead", number=220)  # more than a slice: the walk must not end at it
     await bench.add("delivered", number=250)
     bench.clock.advance(RETENTION + 60)
@@ -186,7 +188,7 @@ async def test_a_purge_goes_in_slices_with_pauses_even_over_what_stays(bench: Ja
     assert bench.left() == set(dead)
 
 
-async def test_a_walk_comes_once_a_minute(bench: JanitorBench) -> None:
+async def test_the_purge_walks_once_a_minute(bench: JanitorBench) -> None:
     bench.clock.advance(600)
     await bench.janitor.step()
     bench.clock.advance(1.0)
@@ -200,7 +202,7 @@ async def test_a_walk_comes_once_a_minute(bench: JanitorBench) -> None:
     assert bench.left() == set()
 
 
-async def test_a_start_by_a_clock_that_is_ahead_deletes_nothing_before_it_can_be_set(bench: JanitorBench) -> None:
+async def test_a_start_with_a_clock_that_is_ahead_purges_nothing_until_the_clock_could_be_set(bench: JanitorBench) -> None:
     await bench.add("delivered", age=RETENTION + 60)
     for _ in range(599):
         await bench.janitor.step()
@@ -224,7 +226,7 @@ async def test_a_purge_that_fails_is_logged_and_tried_again(bench: JanitorBench)
     assert bench.left() == set()
 
 
-async def test_a_disk_that_cannot_be_trusted_ends_the_janitor(bench: JanitorBench) -> None:
+async def test_a_broken_disk_ends_the_janitor(bench: JanitorBench) -> None:
     bench.clock.advance(600)
     bench.store.error = StoreFailed("gone")
     with pytest.raises(StoreFailed):
@@ -254,7 +256,7 @@ async def test_the_janitor_runs_by_itself(bench: JanitorBench) -> None:
 
 @pytest.fixture
 def lane(bench: JanitorBench) -> Lane:
-    """One that does nothing, though nothing holds it back."""
+    """A lane that does nothing, although nothing holds it back."""
     log = structlog.wrap_logger(bench.log, processors=[])
     own_events = own_events_for(bench.store, bench.audit, bench.clock)
     world = LaneWorld(bench.store, bench.audit, own_events, bench.metrics, bench.clock, log)
@@ -264,14 +266,12 @@ def lane(bench: JanitorBench) -> Lane:
     return lane
 
 
-async def test_a_delivery_that_stays_due_while_its_lane_is_free_is_an_error_line_and_a_number(
-    bench: JanitorBench, lane: Lane
-) -> None:
+async def test_an_overdue_delivery_of_a_free_lane_is_an_error_line_and_a_metric(bench: JanitorBench, lane: Lane) -> None:
     await bench.add("queued")
     for _ in range(5):
         await bench.janitor.step()
         bench.clock.advance(1.0)
-    assert alarms(bench, "invariant.overdue") == []  # a few seconds are nothing
+    assert alarms(bench, "invariant.overdue") == []  # a few seconds do not count
     for _ in range(7):
         await bench.janitor.step()
         bench.clock.advance(1.0)
@@ -280,7 +280,7 @@ async def test_a_delivery_that_stays_due_while_its_lane_is_free_is_an_error_line
     assert violations(bench, "overdue") == 1.0
 
 
-async def test_what_waits_for_a_lane_that_is_held_back_is_no_violation(bench: JanitorBench, lane: Lane) -> None:
+async def test_a_delivery_that_waits_for_a_held_lane_is_not_overdue(bench: JanitorBench, lane: Lane) -> None:
     await bench.add("queued")
     await lane.pause("ann")
     for _ in range(20):
@@ -289,7 +289,7 @@ async def test_what_waits_for_a_lane_that_is_held_back_is_no_violation(bench: Ja
     assert alarms(bench, "invariant.overdue") == [] and violations(bench, "overdue") == 0.0
 
 
-async def test_what_is_not_due_yet_is_no_violation(bench: JanitorBench, lane: Lane) -> None:
+async def test_a_delivery_that_is_not_due_yet_is_not_overdue(bench: JanitorBench, lane: Lane) -> None:
     await bench.add("queued", age=-600.0)
     for _ in range(20):
         await bench.janitor.step()
@@ -303,10 +303,10 @@ async def set_counter(bench: JanitorBench, column: str, by: int) -> None:
 
 @pytest.mark.parametrize("column", ["queued", "delivered", "dead", "discarded"])
 @pytest.mark.parametrize("by", [1, -1])
-async def test_a_counter_that_is_off_by_one_is_an_error_line_and_a_number(bench: JanitorBench, column: str, by: int) -> None:
+async def test_a_counter_that_is_off_by_one_is_an_error_line_and_a_metric(bench: JanitorBench, column: str, by: int) -> None:
     for state in ("queued", "delivered", "dead"):
         await bench.add(state, number=3)
-    discarded = [Target(seq, "erp") for seq in (1, 4)]  # one that was queued, one that was delivered: that one stays
+    discarded = [Target(seq, "erp") for seq in (1, 4)]  # one queued and one delivered; the delivered one stays
     await bench.store.discard(discarded, now=bench.clock.now(), actor="ann")
     await an_hour(bench)
     assert alarms(bench, "invariant.counters") == [] and violations(bench, "counters") == 0.0
@@ -317,7 +317,7 @@ async def test_a_counter_that_is_off_by_one_is_an_error_line_and_a_number(bench:
     assert any(column in alarm["what"] for alarm in said)
 
 
-async def test_the_table_is_counted_in_pages_and_what_happens_between_them_is_no_alarm(
+async def test_changes_while_the_table_is_counted_page_by_page_raise_no_alarm(
     bench: JanitorBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(invariants, "COUNTED_AT_ONCE", 4)
@@ -334,7 +334,7 @@ async def test_the_table_is_counted_in_pages_and_what_happens_between_them_is_no
     assert alarms(bench, "invariant.counters") == [] and violations(bench, "counters") == 0.0
 
 
-async def test_a_replay_of_what_was_delivered_in_the_middle_of_a_count_is_no_alarm(
+async def test_a_replay_of_delivered_messages_in_the_middle_of_a_count_raises_no_alarm(
     bench: JanitorBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(invariants, "COUNTED_AT_ONCE", 4)
@@ -348,9 +348,7 @@ async def test_a_replay_of_what_was_delivered_in_the_middle_of_a_count_is_no_ala
     assert alarms(bench, "invariant.counters") == []
 
 
-async def test_while_the_table_is_counted_nothing_is_purged_and_then_it_is(
-    bench: JanitorBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_purge_waits_until_the_table_is_counted(bench: JanitorBench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invariants, "COUNTED_AT_ONCE", 4)
     await bench.add("delivered", number=20)
     bench.clock.advance(RETENTION + 60)
@@ -362,7 +360,7 @@ async def test_while_the_table_is_counted_nothing_is_purged_and_then_it_is(
     assert bench.left() == set() and alarms(bench, "invariant.counters") == []
 
 
-async def test_gaps_that_a_purge_left_are_not_walked_through(bench: JanitorBench) -> None:
+async def test_the_count_skips_gaps_that_a_purge_left(bench: JanitorBench) -> None:
     await bench.add("dead")
     await bench.add("delivered")
 

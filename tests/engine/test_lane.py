@@ -15,7 +15,7 @@ from tests.fakes import START, FakeClock
 pytestmark = pytest.mark.usefixtures("no_breaker")
 
 
-async def test_the_backlog_goes_before_what_is_fresh(bench: Bench, clock: FakeClock) -> None:
+async def test_the_backlog_goes_before_new_deliveries(bench: Bench, clock: FakeClock) -> None:
     """While the store has due rows, nothing is handed to the lane from memory: oldest first."""
     await bench.start(concurrency=1)
     old = []
@@ -31,7 +31,7 @@ async def test_the_backlog_goes_before_what_is_fresh(bench: Bench, clock: FakeCl
     assert bench.order == ids(old + fresh)
 
 
-async def test_a_retry_that_comes_due_goes_before_what_came_later(bench: Bench, clock: FakeClock) -> None:
+async def test_a_due_retry_goes_before_deliveries_that_came_later(bench: Bench, clock: FakeClock) -> None:
     await bench.start(concurrency=1)
     bench.sink.answer = lambda delivery: FAILS if delivery.attempt == 1 and len(bench.sink.sent) == 1 else Delivered()
     (first,) = await bench.give()
@@ -42,7 +42,7 @@ async def test_a_retry_that_comes_due_goes_before_what_came_later(bench: Bench, 
     assert bench.order == ids([first, first, *later])
 
 
-async def test_more_than_memory_holds_loses_and_repeats_nothing(bench: Bench) -> None:
+async def test_a_backlog_larger_than_the_memory_is_neither_lost_nor_repeated(bench: Bench) -> None:
     await bench.start(concurrency=4)
     bench.sink.gate = asyncio.Event()
     async with bench.running():
@@ -75,7 +75,7 @@ async def test_memory_is_bounded_in_bytes_too(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 16])
-async def test_no_more_attempts_are_in_flight_than_there_are_slots(bench: Bench, concurrency: int) -> None:
+async def test_there_are_never_more_attempts_in_flight_than_slots(bench: Bench, concurrency: int) -> None:
     await bench.start(concurrency=concurrency)
     bench.sink.gate = asyncio.Event()
     async with bench.running():
@@ -87,7 +87,7 @@ async def test_no_more_attempts_are_in_flight_than_there_are_slots(bench: Bench,
         await bench.until_sent(30)
 
 
-async def test_what_a_claim_brought_is_not_taken_again_when_it_is_offered_late(bench: Bench) -> None:
+async def test_a_delivery_that_was_claimed_is_not_taken_again_when_it_is_offered_late(bench: Bench) -> None:
     """A claim can read a delivery in the turn of the loop between its commit and its offer."""
     (owed,) = await bench.accept()
     await bench.work()
@@ -97,7 +97,7 @@ async def test_what_a_claim_brought_is_not_taken_again_when_it_is_offered_late(b
     assert [line["event"] for line in await bench.lines()] == ["delivery.delivered"]
 
 
-async def test_a_lane_without_a_free_slot_sleeps_though_a_retry_is_due(bench: Bench, clock: FakeClock) -> None:
+async def test_a_lane_without_a_free_slot_sleeps_even_if_a_retry_is_due(bench: Bench, clock: FakeClock) -> None:
     """A pause of 0 would make `run` spin without ever giving the loop back: the whole process would stand still."""
     await bench.start(concurrency=1)
     bench.sink.answer = FAILS
@@ -114,7 +114,7 @@ async def test_a_lane_without_a_free_slot_sleeps_though_a_retry_is_due(bench: Be
     assert pause is None or pause > 0
 
 
-async def test_what_is_offered_while_the_lane_sleeps_is_sent_at_once(bench: Bench) -> None:
+async def test_a_delivery_offered_to_a_sleeping_lane_is_sent_at_once(bench: Bench) -> None:
     async with bench.running():
         await spin()
         for number in range(1, 4):
@@ -122,7 +122,7 @@ async def test_what_is_offered_while_the_lane_sleeps_is_sent_at_once(bench: Benc
             await bench.until_sent(number)
 
 
-async def test_what_is_not_due_yet_waits_for_its_time(bench: Bench, clock: FakeClock) -> None:
+async def test_a_delivery_that_is_not_due_yet_waits_for_its_time(bench: Bench, clock: FakeClock) -> None:
     async with bench.running():
         await spin()
         (owed,) = await bench.accept(due_in=60.0)

@@ -20,21 +20,21 @@ _BREAKER = BreakerPolicy(3, 30.0)
 
 
 def change(bench: Bench, sink: FakeSink, settings: LaneSettings = _SETTINGS) -> Sink | None:
-    """Go on at another sink, as a reload does; what `Lane.change` returns."""
+    """Go on with another sink, as a reload does. Returns the result of `Lane.change`."""
     unused = bench.lane.change(settings, _BREAKER, None, sink)
     bench.sink = sink
     return unused
 
 
 class Reluctant(FakeSink):
-    """Can't be closed."""
+    """A sink whose `aclose` raises."""
 
     async def aclose(self) -> None:
         await super().aclose()
         raise OSError("no")
 
 
-async def test_what_is_in_flight_ends_at_the_old_sink_which_is_closed_after_its_last_one(bench: Bench) -> None:
+async def test_attempts_in_flight_end_at_the_old_sink_which_is_closed_after_the_last_one(bench: Bench) -> None:
     old, new = bench.sink, FakeSink()
     old.gate = asyncio.Event()
     async with bench.running():
@@ -50,7 +50,7 @@ async def test_what_is_in_flight_ends_at_the_old_sink_which_is_closed_after_its_
     assert await bench.rows("state, attempts") == [("delivered", 1)] * 3
 
 
-async def test_a_sink_without_an_attempt_is_free_to_be_closed_at_once(bench: Bench) -> None:
+async def test_a_sink_without_an_attempt_can_be_closed_at_once(bench: Bench) -> None:
     old = bench.sink
     await bench.give()
     await bench.work()
@@ -74,7 +74,7 @@ async def test_an_old_sink_that_fails_to_close_costs_no_delivery(bench: Bench) -
     assert await bench.rows("state, attempts") == [("delivered", 1)] * 2
 
 
-async def test_an_old_sink_that_takes_its_time_to_close_makes_no_timeout_of_what_it_delivered(bench: Bench) -> None:
+async def test_an_old_sink_that_closes_slowly_turns_no_delivery_into_a_timeout(bench: Bench) -> None:
     class Slow(FakeSink):
         async def aclose(self) -> None:
             await super().aclose()
@@ -92,7 +92,7 @@ async def test_an_old_sink_that_takes_its_time_to_close_makes_no_timeout_of_what
     assert await bench.rows("state, attempts") == [("delivered", 1)] and bench.sink.sent == []
 
 
-async def test_a_sink_that_left_is_sent_nothing_and_what_is_in_flight_is_not_sent_again_when_it_is_back(
+async def test_a_removed_sink_is_sent_nothing_and_attempts_in_flight_are_not_repeated_when_it_is_back(
     bench: Bench,
 ) -> None:
     old, new = bench.sink, FakeSink()
@@ -113,8 +113,8 @@ async def test_a_sink_that_left_is_sent_nothing_and_what_is_in_flight_is_not_sen
     assert await bench.rows("state, attempts") == [("delivered", 1)] * 2
 
 
-async def test_a_lane_whose_sink_left_rests_and_is_not_free(bench: Bench) -> None:
-    """The watch for overdue deliveries looks at those that are."""
+async def test_a_lane_whose_sink_was_removed_rests_and_does_not_count_as_free(bench: Bench) -> None:
+    """The janitor looks for overdue deliveries only in free lanes."""
     bench.lane.leave()
     await bench.accept()
     assert await bench.work() is None and bench.store.claimed == []
@@ -125,7 +125,7 @@ async def test_a_lane_whose_sink_left_rests_and_is_not_free(bench: Bench) -> Non
         await asyncio.wait_for(task, PATIENCE)
 
 
-async def test_an_attempt_that_fails_after_its_sink_left_is_due_as_decided_and_made_where_it_is_back(
+async def test_an_attempt_that_fails_after_its_sink_was_removed_is_retried_on_time_at_the_sink_that_is_back(
     bench: Bench, clock: FakeClock
 ) -> None:
     old, new = bench.sink, FakeSink()
@@ -148,7 +148,7 @@ async def test_an_attempt_that_fails_after_its_sink_left_is_due_as_decided_and_m
     assert [sent.attempt for sent in new.sent] == [2]
 
 
-async def test_a_delivery_that_was_about_to_be_sent_when_its_sink_left_is_as_it_was(bench: Bench) -> None:
+async def test_a_delivery_about_to_be_sent_when_its_sink_is_removed_stays_as_it_was(bench: Bench) -> None:
     await bench.give()
     async with asyncio.TaskGroup() as sends:
         await bench.lane.step(sends)
@@ -159,7 +159,7 @@ async def test_a_delivery_that_was_about_to_be_sent_when_its_sink_left_is_as_it_
     assert await bench.rows("state, attempts") == [("delivered", 1)]
 
 
-async def test_nothing_is_given_up_while_there_is_no_such_sink(bench: Bench, clock: FakeClock) -> None:
+async def test_no_delivery_is_given_up_while_its_sink_is_missing(bench: Bench, clock: FakeClock) -> None:
     await bench.start(RetryPolicy(give_up_after=HOUR))
     bench.sink.answer = FAILS
     await bench.give()
@@ -170,7 +170,7 @@ async def test_nothing_is_given_up_while_there_is_no_such_sink(bench: Bench, clo
     assert await bench.queued() == 1
 
 
-async def test_what_was_found_expired_as_its_sink_left_is_not_given_up(bench: Bench, clock: FakeClock) -> None:
+async def test_a_delivery_found_expired_as_its_sink_is_removed_is_not_given_up(bench: Bench, clock: FakeClock) -> None:
     await bench.start(RetryPolicy(give_up_after=HOUR))
     await bench.accept()
     clock.advance(2 * HOUR)
@@ -182,7 +182,7 @@ async def test_what_was_found_expired_as_its_sink_left_is_not_given_up(bench: Be
     assert await bench.queued() == 1
 
 
-async def test_an_open_breaker_and_a_pause_last_while_a_sink_is_away(bench: Bench, clock: FakeClock) -> None:
+async def test_an_open_breaker_and_a_pause_last_while_their_sink_is_missing(bench: Bench, clock: FakeClock) -> None:
     await bench.break_open()
     assert await bench.lane.pause("ann")
     before = bench.lane.gates.state
@@ -196,7 +196,7 @@ async def test_an_open_breaker_and_a_pause_last_while_a_sink_is_away(bench: Benc
     assert not bench.lane.gates.breaker.is_open and len(bench.sink.sent) == 3
 
 
-async def test_other_settings_count_from_the_next_attempt_on(bench: Bench, clock: FakeClock) -> None:
+async def test_new_settings_count_from_the_next_attempt_on(bench: Bench, clock: FakeClock) -> None:
     bench.sink.answer = FAILS
     await bench.start(RetryPolicy((0.0, HOUR)))
     await bench.give()

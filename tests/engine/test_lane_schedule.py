@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("no_breaker")
 @pytest.mark.parametrize(
     ("jitter", "waits"), [(0.0, [5, 300, 1800, 7200]), (1.0, [5.5, 330, 1980, 7920]), (-1.0, [4.5, 270, 1620, 6480])]
 )
-async def test_legitmarks_own_schedule_takes_over_two_hours_and_then_it_is_dead(
+async def test_legitmarks_schedule_takes_over_two_hours_and_then_the_delivery_is_dead(
     bench: Bench, clock: FakeClock, jitter: float, waits: list[float]
 ) -> None:
     clock.fixed_jitter = jitter
@@ -44,7 +44,7 @@ async def test_legitmarks_own_schedule_takes_over_two_hours_and_then_it_is_dead(
     assert lines[-1]["reason"] == "attempts_exhausted" and "next_attempt_at" not in lines[-1]
 
 
-async def test_retries_are_counted_on_after_a_restart(bench: Bench, clock: FakeClock) -> None:
+async def test_the_count_of_retries_survives_a_restart(bench: Bench, clock: FakeClock) -> None:
     bench.sink.answer = FAILS
     await bench.give()
     for attempt in range(1, 6):
@@ -71,9 +71,7 @@ async def test_a_reject_is_dead_at_once(bench: Bench) -> None:
     assert (line["event"], line["reason"], line["detail"], line["status"]) == ("delivery.dead", "rejected", "HTTP 410 Gone", 410)
 
 
-async def test_what_is_not_delivered_within_give_up_after_is_expired_without_another_request(
-    bench: Bench, clock: FakeClock
-) -> None:
+async def test_a_delivery_expires_after_give_up_after_without_another_request(bench: Bench, clock: FakeClock) -> None:
     await bench.start(RetryPolicy((0.0, 50.0, 1000.0), give_up_after=100.0))
     bench.sink.answer = FAILS
     await bench.accept()
@@ -87,14 +85,14 @@ async def test_what_is_not_delivered_within_give_up_after_is_expired_without_ano
     assert [(line["event"], line["reason"]) for line in await bench.lines()][-1] == ("delivery.dead", "expired")
 
 
-async def test_what_expired_while_the_gateway_was_down_is_not_sent(bench: Bench, clock: FakeClock) -> None:
+async def test_a_delivery_that_expired_while_the_gateway_was_down_is_not_sent(bench: Bench, clock: FakeClock) -> None:
     await bench.accept(3)
     clock.advance(7 * 24 * HOUR)
     assert await bench.work() is None
     assert bench.sink.sent == [] and await bench.rows() == [("dead", 0, 0, "expired")] * 3
 
 
-async def test_a_wall_clock_that_goes_back_a_day_holds_nothing_up_for_a_day(bench: Bench, clock: FakeClock) -> None:
+async def test_a_wall_clock_that_goes_back_a_day_delays_no_delivery_for_a_day(bench: Bench, clock: FakeClock) -> None:
     """Due times are wall time, and never trusted beyond the longest back-off (docs/design.md, "Time")."""
     bench.sink.answer = lambda delivery: FAILS if delivery.attempt == 1 else Delivered(200)
     await bench.give()
@@ -115,7 +113,7 @@ async def test_a_wall_clock_that_goes_back_a_day_holds_nothing_up_for_a_day(benc
 
 
 @pytest.mark.parametrize(("asked", "held"), [(120.0, 120.0), (0.0, 1.0), (1e9, 3600.0)])
-async def test_defer_holds_the_whole_lane_for_as_long_as_it_may(
+async def test_a_defer_holds_the_whole_lane_for_at_most_an_hour(
     bench: Bench, clock: FakeClock, asked: float, held: float
 ) -> None:
     await bench.start(concurrency=1)
@@ -159,8 +157,8 @@ async def test_give_up_after_runs_through_a_defer(bench: Bench, clock: FakeClock
 # --- the end of its time
 
 
-async def test_what_comes_due_after_its_time_is_given_up_and_not_sent(bench: Bench, clock: FakeClock) -> None:
-    """The delivery expires between two looks of the lane; the attempt itself looks, too."""
+async def test_a_delivery_that_comes_due_after_give_up_after_is_not_sent(bench: Bench, clock: FakeClock) -> None:
+    """The delivery expires between two checks by the lane; the attempt itself checks, too."""
     await bench.start(RetryPolicy(give_up_after=100.0))
     await bench.accept(due_in=99.5)
     clock.advance(91.0)
@@ -171,7 +169,7 @@ async def test_what_comes_due_after_its_time_is_given_up_and_not_sent(bench: Ben
     assert await bench.rows() == [("dead", 0, 0, "expired")]
 
 
-async def test_what_is_in_flight_when_its_time_ends_gets_the_outcome_of_its_attempt(bench: Bench, clock: FakeClock) -> None:
+async def test_an_attempt_in_flight_at_the_end_of_give_up_after_still_counts(bench: Bench, clock: FakeClock) -> None:
     await bench.start(RetryPolicy(give_up_after=100.0))
     bench.sink.gate = asyncio.Event()
     await bench.give()
@@ -185,8 +183,8 @@ async def test_what_is_in_flight_when_its_time_ends_gets_the_outcome_of_its_atte
     assert await bench.rows("state, attempts") == [("delivered", 1)]
 
 
-async def test_a_night_full_of_expired_deliveries_is_given_up_without_a_pause(bench: Bench, clock: FakeClock) -> None:
-    """More than one look finds; the next does not wait for its turn."""
+async def test_many_expired_deliveries_are_given_up_without_a_pause(bench: Bench, clock: FakeClock) -> None:
+    """They are more than one check finds; the next check follows at once."""
     await bench.start(RetryPolicy(give_up_after=100.0))
     await bench.accept(250)
     await bench.lane.pause("ann")

@@ -1,4 +1,4 @@
-"""A lane in trouble: sinks with bugs, cuts, a disk or an audit log that takes nothing."""
+"""A lane in trouble: sinks with bugs, cut attempts, a disk or an audit log that cannot be written."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_stop_waits_for_what_is_in_flight_and_claims_nothing_more(bench: B
     assert await bench.rows("state") == [("delivered",)] * 2 + [("queued",)] * 5
 
 
-async def test_a_cut_in_the_middle_of_an_attempt_costs_nothing(bench: Bench) -> None:
+async def test_an_attempt_that_is_cut_costs_nothing(bench: Bench) -> None:
     bench.sink.gate = asyncio.Event()
     async with bench.running() as task:
         await bench.give(2)
@@ -75,8 +75,8 @@ async def test_a_cut_in_the_middle_of_an_attempt_costs_nothing(bench: Bench) -> 
     assert await bench.rows() == [("queued", 0, 0, None)] * 2 and await bench.lines() == []
 
 
-async def test_a_cut_while_the_outcome_is_committed_still_says_what_happened(bench: Bench) -> None:
-    """Cancelling the wait does not stop the SQL: what was committed has to stand in the audit log."""
+async def test_an_outcome_committed_during_a_cut_still_has_its_audit_line(bench: Bench) -> None:
+    """Cancelling the wait does not stop the SQL, so the committed outcome needs its line in the audit log."""
     for _ in range(20):
         await bench.start()
         bench.store.settling = asyncio.Event()
@@ -107,7 +107,7 @@ async def test_an_outcome_that_cannot_be_committed_keeps_its_slot_and_is_not_for
     assert await bench.rows("state, attempts") == [("delivered", 1)] * 2
 
 
-async def test_a_disk_that_cannot_be_trusted_ends_the_lane(bench: Bench) -> None:
+async def test_a_broken_disk_ends_the_lane(bench: Bench) -> None:
     bench.store.settles_refused, bench.store.fatal = 1, True
     await bench.give()
     with pytest.RaisesGroup(StoreFailed):
@@ -126,7 +126,7 @@ async def test_a_store_that_cannot_be_read_is_asked_again_a_second_later(bench: 
     assert await bench.rows("state") == [("delivered",)] * 3
 
 
-async def test_while_the_audit_log_takes_nothing_nothing_is_sent(bench: Bench) -> None:
+async def test_nothing_is_sent_while_the_audit_log_cannot_be_written(bench: Bench) -> None:
     bench.audit.failing = True
     await bench.give(2)
     assert await bench.work() == 1.0
@@ -147,7 +147,9 @@ async def test_every_attempt_and_every_end_is_counted(bench: Bench, clock: FakeC
     assert value("legitmark_gateway_deliveries_ended_total", {"sink": "erp", "state": "delivered", "reason": ""}) == 1
 
 
-async def test_while_the_disk_is_full_nothing_is_sent_and_with_room_all_goes_on_by_itself(bench: Bench, clock: FakeClock) -> None:
+async def test_nothing_is_sent_while_the_disk_is_full_and_the_lane_goes_on_when_there_is_room(
+    bench: Bench, clock: FakeClock
+) -> None:
     """A delivery whose outcome cannot be committed would be sent again after a crash."""
     await bench.give(40)
     pages = await bench.limit_pages(1)  # fewer than there are: SQLite says that the disk is full
@@ -165,7 +167,7 @@ async def test_while_the_disk_is_full_nothing_is_sent_and_with_room_all_goes_on_
     assert await bench.rows("DISTINCT state, attempts") == [("delivered", 1)] and len(bench.sink.sent) == 40
 
 
-async def test_a_probe_does_not_go_while_the_disk_is_full(bench: Bench, clock: FakeClock) -> None:
+async def test_no_probe_is_sent_while_the_disk_is_full(bench: Bench, clock: FakeClock) -> None:
     bench.failures = 3
     await bench.start()
     await bench.break_open()
@@ -185,7 +187,7 @@ async def test_a_probe_does_not_go_while_the_disk_is_full(bench: Bench, clock: F
 
 async def test_a_lane_in_trouble_looks_again_after_a_second_and_not_at_once(bench: Bench, clock: FakeClock) -> None:
     await bench.accept()
-    clock.advance(31.0)  # there would be something to give up, if the store took it
+    clock.advance(31.0)  # there is a delivery to give up, but the store refuses the change
     bench.store.commits.trouble = "the disk is full"
     for _ in range(3):
         async with asyncio.TaskGroup() as sends:

@@ -32,15 +32,13 @@ async def all_lanes(bench: Bench, tmp_path: Path) -> LanesBench:
 
 
 async def keep_one(bench: Bench) -> None:
-    """A message of a service request, by rules without an order."""
+    """Keep a message of a service request, by routes whose sink has no order."""
     message = Message(bench.clock.new_id(), "legitmark", None, bench.clock.now(), None, b"{}", sr_uuid="sr-1")
     message = structs.replace(message, body=message.id.encode())
     await bench.store.accept(NewMessage(message, "accepted", None, (("erp", bench.clock.now()),)))
 
 
-async def test_a_full_disk_refuses_other_sinks_whole_and_is_in_the_way_of_nothing_else(
-    all_lanes: LanesBench, bench: Bench
-) -> None:
+async def test_a_full_disk_refuses_a_change_of_sinks_whole_and_disturbs_nothing_else(all_lanes: LanesBench, bench: Bench) -> None:
     await bench.accept()  # so that the store knows of erp
     assert isinstance(bench.store, FullStore)
     bench.store.full = True
@@ -51,7 +49,7 @@ async def test_a_full_disk_refuses_other_sinks_whole_and_is_in_the_way_of_nothin
     assert all_lanes.directory["erp"].policy.give_up_after == HOUR
 
 
-async def test_what_comes_while_ordering_is_switched_on_has_its_place_too(all_lanes: LanesBench, bench: Bench) -> None:
+async def test_an_event_that_arrives_while_ordering_is_switched_on_is_ordered_too(all_lanes: LanesBench, bench: Bench) -> None:
     await keep_one(bench)
     swap = await all_lanes.lanes.prepare(all_lanes.config(ERP + 'ordering = "sr"\n'))
     assert await bench.rows("sr IS NOT NULL") == [(1,)]
@@ -61,7 +59,7 @@ async def test_what_comes_while_ordering_is_switched_on_has_its_place_too(all_la
     assert await bench.rows("sr IS NOT NULL") == [(1,), (1,)]
 
 
-async def test_a_due_time_that_the_clock_left_far_ahead_is_no_longer_than_a_wait_when_the_sink_is_back(
+async def test_a_due_time_far_ahead_is_shortened_to_the_longest_wait_when_its_sink_is_back(
     all_lanes: LanesBench, bench: Bench, clock: FakeClock
 ) -> None:
     await bench.accept(due_in=HOUR)
@@ -72,7 +70,7 @@ async def test_a_due_time_that_the_clock_left_far_ahead_is_no_longer_than_a_wait
     assert due / 1000 - clock.now() <= longest_wait(all_lanes.directory["erp"].policy) + 0.01
 
 
-async def test_a_sink_that_comes_and_goes_has_one_lane_and_one_task(all_lanes: LanesBench, bench: Bench) -> None:
+async def test_a_sink_that_is_removed_and_added_again_keeps_one_lane_and_one_task(all_lanes: LanesBench, bench: Bench) -> None:
     erp = all_lanes.directory["erp"]
     async with all_lanes.running():
         for sinks in (CRM, ERP, CRM, ERP + CRM):
@@ -83,7 +81,7 @@ async def test_a_sink_that_comes_and_goes_has_one_lane_and_one_task(all_lanes: L
     assert all_lanes.lanes.at_work == []
 
 
-async def test_a_stop_ends_the_lanes_that_have_left_and_no_other_begins(all_lanes: LanesBench) -> None:
+async def test_a_stop_also_ends_the_lanes_of_removed_sinks_and_none_begins(all_lanes: LanesBench) -> None:
     async with all_lanes.running():
         await all_lanes.use(CRM)
     with pytest.raises(StoreError, match="stopping"):

@@ -40,7 +40,7 @@ async def test_every_task_of_a_gateway_has_a_name_and_ends_with_it(tmp_path: Pat
     running = asyncio.create_task(gateway.run(), name="gateway")
     async with asyncio.timeout(30):
         await gateway.serving.wait()
-        await asyncio.sleep(0)  # the task that kept systemd waiting ends by its own
+        await asyncio.sleep(0)  # the task that kept systemd waiting ends by itself
         assert {task.get_name() for task in asyncio.all_tasks() - before} - {"gateway", "starting"} == SERVING
         (parts,) = built
         assert parts.readiness.reasons() == [] and parts.readiness.status({}).startswith("ready: webhooks on 127.0.0.1:")

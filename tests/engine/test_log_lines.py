@@ -21,7 +21,7 @@ from tests.store.kit import run_sql
 from tests.support.locked_database import locked
 
 
-async def test_a_bug_in_a_sink_is_told_once_in_a_while_with_the_ids_of_a_delivery(bench: Bench, clock: FakeClock) -> None:
+async def test_a_bug_in_a_sink_is_logged_once_in_a_while_with_the_ids_of_a_delivery(bench: Bench, clock: FakeClock) -> None:
     def buggy(delivery: Outgoing) -> Outcome:
         raise ZeroDivisionError("of ours")
 
@@ -40,7 +40,7 @@ async def test_a_bug_in_a_sink_is_told_once_in_a_while_with_the_ids_of_a_deliver
     bench.sink.answer = Delivered()
 
 
-async def test_a_bug_in_the_rules_is_told_once_in_a_while_and_loses_nothing(bench: Bench, clock: FakeClock) -> None:
+async def test_a_bug_in_the_rules_is_logged_once_in_a_while_and_loses_no_message(bench: Bench, clock: FakeClock) -> None:
     class Broken(Router):
         def route(self, event: Any, source: str) -> Decision:
             raise ZeroDivisionError("of ours")
@@ -58,7 +58,7 @@ async def test_a_bug_in_the_rules_is_told_once_in_a_while_and_loses_nothing(benc
     ]
 
 
-async def test_a_database_that_refuses_for_long_is_told_at_its_beginning_and_at_its_end(bench: Bench, clock: FakeClock) -> None:
+async def test_a_long_refusal_of_the_database_is_logged_when_it_begins_and_when_it_ends(bench: Bench, clock: FakeClock) -> None:
     janitor = bench.janitor()
     await run_sql(bench.store, "PRAGMA busy_timeout = 0")
     with locked(bench.store.path):

@@ -43,7 +43,7 @@ async def test_a_delivery_that_is_discarded_in_flight_stays_discarded_and_is_not
     assert len(bench.sink.sent) == 1
     assert await bench.rows("state, due_ms") == [("discarded", None)]
     announced = [line for line in await bench.lines() if "next_attempt_at" in line]
-    assert announced == []  # nobody is told of a next attempt that there will never be
+    assert announced == []  # no audit line announces a next attempt that will never be made
 
 
 async def test_a_delivery_that_is_discarded_while_its_lane_reads_it_is_not_sent(bench: Bench) -> None:
@@ -62,7 +62,7 @@ async def test_a_delivery_that_is_discarded_while_its_lane_reads_it_is_not_sent(
     assert bench.order == ids(owed[1:])
 
 
-async def test_a_delivery_that_is_replayed_before_its_lane_has_heard_of_its_end_is_not_forgotten(bench: Bench) -> None:
+async def test_a_delivery_replayed_before_its_lane_knows_of_its_end_is_not_forgotten(bench: Bench) -> None:
     """Its death is on disk, but it still counts as in flight: a claim leaves it out."""
     bench.sink.answer = Reject(Reason.REJECTED, "HTTP 410", 410)
     bench.store.tell = asyncio.Event()

@@ -8,7 +8,7 @@ from gateway.delivery.memory import Memory
 from tests.engine.bench import Bench
 
 
-async def test_memory_is_given_back_when_deliveries_end_fail_are_forgotten_or_expire(bench: Bench) -> None:
+async def test_memory_is_freed_when_deliveries_end_fail_are_dropped_or_expire(bench: Bench) -> None:
     bench.memory = Memory(8 * 4096)
     lane = await bench.start(concurrency=4)
     gate = bench.sink.gate = asyncio.Event()
@@ -23,7 +23,7 @@ async def test_memory_is_given_back_when_deliveries_end_fail_are_forgotten_or_ex
     assert bench.memory.used == 0
 
 
-async def test_a_lane_goes_on_one_by_one_while_others_hold_all_the_memory(bench: Bench) -> None:
+async def test_a_lane_delivers_one_by_one_while_others_hold_all_the_memory(bench: Bench) -> None:
     bench.memory = Memory(1000)
     others = bench.memory.account()
     others.take(5000)

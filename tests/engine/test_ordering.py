@@ -88,7 +88,7 @@ async def test_an_earlier_event_that_comes_while_a_later_one_is_held_goes_first(
     assert [one for one in bench.order if one in ids([first, later])] == ids([first, later])
 
 
-async def test_with_ordering_the_rate_is_kept_and_so_is_the_order_of_each_service_request(bench: Bench, clock: FakeClock) -> None:
+async def test_with_ordering_both_the_rate_and_the_order_of_each_service_request_are_kept(bench: Bench, clock: FakeClock) -> None:
     await bench.start(by_sr=True, rate=2.0, concurrency=4)
     owed = [await bench.accept_of(f"sr{number % 3}", START + 100 - number) for number in range(12)]
     while await bench.queued():

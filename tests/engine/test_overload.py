@@ -83,7 +83,7 @@ async def _writing(path: Path) -> AsyncIterator[AuditLog]:
         audit.close()
 
 
-async def test_one_request_more_than_may_wait_is_overloaded_and_those_that_wait_are_kept(tmp_path: Path) -> None:
+async def test_a_request_beyond_those_that_may_wait_is_answered_overloaded_and_the_others_are_kept(tmp_path: Path) -> None:
     database, release = tmp_path / "gateway.db", threading.Event()
 
     async with serving(database) as store, _writing(tmp_path / "audit.jsonl") as audit, _listening(store, audit) as address:

@@ -1,4 +1,4 @@
-"""The gateway's own events go to the routes that ask for them, and tell people what went wrong."""
+"""The gateway's own events go to the routes that ask for them; they tell people what went wrong."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[_Bench]:
         yield _Bench(store, audit, clock)
 
 
-async def test_a_dead_delivery_is_told_with_all_that_helps_to_find_it(bench: _Bench) -> None:
+async def test_the_notice_of_a_dead_delivery_has_everything_that_helps_to_find_it(bench: _Bench) -> None:
     await bench.dead()
     (own_event,) = await bench.told()
     assert own_event == {
@@ -95,7 +95,7 @@ async def test_a_dead_delivery_is_told_with_all_that_helps_to_find_it(bench: _Be
     assert (line["routes"], line["sinks"]) == (["told"], ["mail", "chat"])
 
 
-async def test_an_open_breaker_and_a_quarantined_message_are_told(bench: _Bench) -> None:
+async def test_an_open_breaker_and_a_quarantined_message_make_notices(bench: _Bench) -> None:
     await bench.own_events.sink_opened("erp", "timeout", "no outcome within 30 s")
     message = Message("b" * 32, "legitmark", "msg_2", START, None, b"\xff")
     await bench.own_events.message_quarantined(message, "not JSON")
@@ -143,8 +143,8 @@ async def test_notices_that_no_route_wants_are_not_stored(bench: _Bench) -> None
     assert await bench.told() == [] and bench.offered == []
 
 
-async def test_a_notice_that_the_disk_did_not_take_is_told_the_next_time(bench: _Bench) -> None:
-    """One event in ten minutes is told at most. An event that was lost does not count."""
+async def test_a_notice_that_a_full_disk_refused_is_sent_the_next_time(bench: _Bench) -> None:
+    """There is at most one notice in ten minutes. A notice that was lost does not count."""
     bench.store.refused = 1
     await bench.dead()
     assert await bench.told() == []
@@ -152,7 +152,7 @@ async def test_a_notice_that_the_disk_did_not_take_is_told_the_next_time(bench: 
     assert len(await bench.told()) == 1
 
 
-async def test_a_source_that_refuses_everything_again_is_told_of_however_soon_it_is(bench: _Bench, clock: FakeClock) -> None:
+async def test_a_source_that_refuses_everything_again_makes_another_notice_however_soon(bench: _Bench, clock: FakeClock) -> None:
     watch = SourceWatch(tell=bench.own_events.source_refused, metrics=Metrics(), clock=clock, log=structlog.get_logger())
     for _ in range(2):
         for _ in range(ENOUGH):

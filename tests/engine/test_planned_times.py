@@ -31,7 +31,7 @@ async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[AgingBench]:
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_however_the_clock_jumps_nothing_waits_longer_is_overtaken_or_raises_the_alarm(
+async def test_no_jump_of_the_clock_delays_a_delivery_changes_the_order_or_raises_an_alarm(
     bench: AgingBench, clock: FakeClock, seed: int
 ) -> None:
     """Each delivery fails twice, and may go again ten minutes after each failure."""
@@ -71,10 +71,10 @@ async def test_however_the_clock_jumps_nothing_waits_longer_is_overtaken_or_rais
 @pytest.mark.parametrize("first", [0.0, DAY, -DAY])
 @pytest.mark.parametrize("second", [0.0, HOUR, -DAY])
 @pytest.mark.parametrize("down", [0.0, -HOUR])
-async def test_a_line_that_a_crash_kept_from_the_log_tells_the_next_attempt_by_the_clock_of_now(
+async def test_an_audit_line_written_after_a_crash_gives_the_next_attempt_by_the_present_clock(
     tmp_path: Path, clock: FakeClock, first: float, second: float, down: float
 ) -> None:
-    """It jumps before the attempt, after it, and while the gateway is down; the next attempt is planned for 300 s later."""
+    """The clock jumps before the attempt, after it, and while the gateway is down. The next attempt is planned 300 s later."""
     log = structlog.testing.CapturingLogger()
     async with working(FullStore, tmp_path, clock, log) as (store, audit):
         store.timeline.begin(clock.now())
@@ -93,7 +93,7 @@ async def test_a_line_that_a_crash_kept_from_the_log_tells_the_next_attempt_by_t
     clock.jump(down)
     async with working(FullStore, tmp_path, clock, log) as (store, audit):
         store.timeline.begin(clock.now())
-        # A clock that went back while nobody looked hides for how long: nothing goes before it was planned.
+        # If a clock went back unseen, the gateway cannot know how much time passed: no attempt is made before its planned time.
         wait = 240.0 if down == 0.0 else 300.0
         claim = await store.claim("erp", clock.now(), 1, frozenset())
         assert claim.next_due == pytest.approx(clock.now() + wait)

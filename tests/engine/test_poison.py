@@ -10,7 +10,7 @@ from tests.fakes import FakeClock
 async def test_a_poisoned_message_ends_dead_by_its_own_attempts_while_the_others_are_delivered(
     bench: Bench, clock: FakeClock
 ) -> None:
-    """The schedule as it is by default. When it opens the breaker, which happens, the next one that comes closes it."""
+    """The schedule is the default one. If the poisoned message opens the breaker, the next message closes it."""
     (poison,) = await bench.give()
     bench.sink.answer = lambda one: FAILS if one.delivery_id == poison.delivery_id else Delivered(200)
     began = clock.passed

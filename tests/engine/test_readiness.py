@@ -1,4 +1,4 @@
-"""The gateway says that it is ready, or every reason why it is not, and sums itself up in one line."""
+"""The gateway says that it is ready, or gives every reason why it is not; its status is one line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.fakes import FakeClock
 
 
 class Disk:
-    """A store that only has a trouble, and a disk with so many free bytes."""
+    """A store that has only its `trouble`, and a disk with so many free bytes."""
 
     trouble: str | None = None
     free = 2000
@@ -31,7 +31,7 @@ class Host:
         self.readiness = Readiness(stop=self.stop, store=self.disk, audit=self.audit, space=self.space, metrics=metrics)
 
 
-async def test_it_is_ready_from_the_moment_it_serves_until_it_stops(tmp_path: Path, clock: FakeClock) -> None:
+async def test_a_gateway_is_ready_from_the_moment_it_serves_until_it_stops(tmp_path: Path, clock: FakeClock) -> None:
     host = Host(tmp_path, clock)
     assert host.readiness.reasons() == ["starting or stopping"]
     host.readiness.serve_on([])  # a gateway may have an admin listener alone
@@ -40,7 +40,7 @@ async def test_it_is_ready_from_the_moment_it_serves_until_it_stops(tmp_path: Pa
     assert host.readiness.reasons() == ["starting or stopping"]
 
 
-async def test_every_trouble_is_a_reason_of_its_own(tmp_path: Path, clock: FakeClock) -> None:
+async def test_each_trouble_is_a_separate_reason_for_not_being_ready(tmp_path: Path, clock: FakeClock) -> None:
     host = Host(tmp_path, clock)
     host.readiness.serve_on(["127.0.0.1:8080"])
     host.disk.trouble, host.disk.free, host.audit.failing = "the disk is full", 999, True

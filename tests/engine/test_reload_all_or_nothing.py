@@ -48,7 +48,7 @@ class Shop:
 
 
 class Slow:
-    """A part that takes several turns of the loop to prepare and to tidy up, and notes what it is asked."""
+    """A part that takes several turns of the loop to prepare and to tidy up, and records each call."""
 
     def __init__(self) -> None:
         self.noted: list[str] = []

@@ -22,7 +22,9 @@ GOOD = '[sources.legitmark]\nverify = "none"\n'
 HANGS = '[sources.legitmark]\nsecrets = [{ file = "slow" }]\n'
 
 
-async def test_a_file_that_hangs_is_refused_after_a_while_and_the_next_reload_goes_on(bench: Bench, tmp_path: Path) -> None:
+async def test_a_reload_that_hangs_on_a_file_is_refused_after_a_while_and_the_next_one_works(
+    bench: Bench, tmp_path: Path
+) -> None:
     file, used = tmp_path / "gateway.toml", list[float]()
     file.write_text(GOOD)
     (tmp_path / "slow").write_text("token-7Qs3xK2")

@@ -31,7 +31,7 @@ async def all_lanes(bench: Bench, tmp_path: Path) -> LanesBench:
     return all_lanes
 
 
-async def test_a_thread_that_computes_gives_way_to_the_loop_soon() -> None:
+async def test_a_busy_thread_soon_gives_way_to_the_event_loop() -> None:
     before = sys.getswitchinterval()
     done = False
 

@@ -1,4 +1,4 @@
-"""An interventions replays, backfills, discards and pauses."""
+"""Replays, backfills, discards and pauses by a person."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[OperatorBench
         yield bench
 
 
-async def test_a_replayed_delivery_is_sent_again_with_the_same_ids_and_told_in_the_audit_log(bench: OperatorBench) -> None:
+async def test_a_replayed_delivery_is_sent_again_with_the_same_ids_and_has_an_audit_line(bench: OperatorBench) -> None:
     one, *_ = await bench.dead(2)
     assert await bench.replay(Act(selection=of(id=one.id), actor="ann")) == 1
     await bench.work()
@@ -42,7 +42,7 @@ async def test_a_replay_chooses_by_sink_and_window(bench: OperatorBench) -> None
     assert queued == [(2, "crm"), (3, "crm")]
 
 
-async def test_what_was_delivered_is_replayed_only_where_that_is_asked_for(bench: OperatorBench) -> None:
+async def test_delivered_messages_are_replayed_only_on_request(bench: OperatorBench) -> None:
     message = await bench.keep("m1", "erp")
     await bench.work()
     assert await bench.replay(Act(selection=of(id=message.id))) == 0
@@ -51,7 +51,7 @@ async def test_what_was_delivered_is_replayed_only_where_that_is_asked_for(bench
     assert [sent.delivery_id for sent in bench.sinks["erp"].sent] == [f"{message.id}-erp"] * 2
 
 
-async def test_a_backfill_makes_what_does_not_exist_and_reopens_what_is_dead_once_per_message(bench: OperatorBench) -> None:
+async def test_a_backfill_adds_missing_deliveries_and_reopens_dead_ones_once_per_message(bench: OperatorBench) -> None:
     await bench.dead(2, "erp")
     await bench.keep("routed", "crm")
     act = Act(selection=of(since=START), to="crm")
@@ -66,7 +66,7 @@ async def test_a_backfill_makes_what_does_not_exist_and_reopens_what_is_dead_onc
     assert len(bench.sinks["crm"].sent) == 3
 
 
-async def test_a_reroute_goes_by_the_rules_of_today(bench: OperatorBench) -> None:
+async def test_a_reroute_follows_the_present_rules(bench: OperatorBench) -> None:
     (one,) = await bench.dead(1, "erp")
     assert await bench.replay(Act(selection=of(id=one.id), reroute=True)) == 2, "what is dead, and what the rules add"
     assert await bench.states() == [(1, "crm", "queued"), (1, "erp", "queued")]
@@ -76,7 +76,7 @@ async def test_a_reroute_goes_by_the_rules_of_today(bench: OperatorBench) -> Non
 
 
 @pytest.mark.parametrize("status", ["unrouted", "quarantined"])
-async def test_unrouted_and_quarantined_messages_are_replayed_by_the_rules_of_today(
+async def test_unrouted_and_quarantined_messages_are_replayed_by_the_present_rules(
     bench: OperatorBench, status: MessageStatus
 ) -> None:
     await bench.keep("m1", status=status, body=b"\xff" if status == "quarantined" else b"{}")
@@ -88,7 +88,7 @@ async def test_unrouted_and_quarantined_messages_are_replayed_by_the_rules_of_to
     assert await bench.replay(act) == 0
 
 
-async def test_more_than_a_slice_is_replayed_to_the_last_one(bench: OperatorBench) -> None:
+async def test_a_replay_of_more_than_a_slice_reaches_the_last_delivery(bench: OperatorBench) -> None:
     for number in range(203):
         await bench.keep(f"m{number}", "erp", "crm")
     await bench.work()
@@ -98,7 +98,7 @@ async def test_more_than_a_slice_is_replayed_to_the_last_one(bench: OperatorBenc
 
 
 @pytest.mark.parametrize("to", [None, "crm"])
-async def test_a_dry_run_says_what_would_be_and_changes_nothing(bench: OperatorBench, to: str | None) -> None:
+async def test_a_dry_run_says_what_would_change_and_changes_nothing(bench: OperatorBench, to: str | None) -> None:
     await bench.dead(3)
     before = await bench.states()
     act = Act(selection=of(since=START), to=to, dry_run=True)
@@ -114,7 +114,7 @@ async def test_a_replay_to_a_sink_that_does_not_exist_says_so(bench: OperatorBen
         await bench.replay(Act(selection=of(since=START), to="nowhere"))
 
 
-async def test_no_more_than_one_body_is_in_memory_whatever_is_replayed_and_some_when_it_is_shown(bench: OperatorBench) -> None:
+async def test_a_replay_holds_one_body_in_memory_at_a_time_and_a_list_only_a_few(bench: OperatorBench) -> None:
     """`max_body` may be 64 MiB, and a slice is 200 messages."""
     size, number = 1024 * 1024, 30
     for n in range(number):
@@ -150,7 +150,7 @@ async def test_a_backfill_of_chosen_deliveries_makes_no_sense_and_does_nothing(
     assert await bench.states() == [(1, "erp", "dead")]
 
 
-async def test_a_count_tells_what_the_deliveries_are(bench: OperatorBench) -> None:
+async def test_a_dry_run_counts_the_deliveries_by_kind(bench: OperatorBench) -> None:
     await bench.dead(2, "crm")
     await bench.keep("made", "crm")
     bench.lanes["crm"].refresh()
@@ -171,7 +171,7 @@ async def test_a_count_tells_what_the_deliveries_are(bench: OperatorBench) -> No
 # --- discard, pause, a sink that is gone
 
 
-async def test_discarded_deliveries_are_told_and_their_messages_kept(bench: OperatorBench) -> None:
+async def test_discarded_deliveries_have_audit_lines_and_their_messages_are_kept(bench: OperatorBench) -> None:
     await bench.dead(2)
     await bench.keep("queued", "crm")
     assert await bench.discard(Act(selection=of(sink="erp"), actor="bob")) == 2
@@ -182,7 +182,7 @@ async def test_discarded_deliveries_are_told_and_their_messages_kept(bench: Oper
     assert len(messages) == 3
 
 
-async def test_what_is_owed_to_a_sink_that_left_the_configuration_is_held_and_never_given_up(bench: OperatorBench) -> None:
+async def test_deliveries_to_a_removed_sink_are_held_and_never_given_up(bench: OperatorBench) -> None:
     await bench.keep("m1", "gone", "erp")
     await bench.work()
     bench.clock.advance(30 * 86400.0)

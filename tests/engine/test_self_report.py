@@ -1,4 +1,4 @@
-"""The overview of a gateway shows all that it can while the database does not answer."""
+"""The overview of a gateway shows as much as it can while the database does not answer."""
 
 from __future__ import annotations
 

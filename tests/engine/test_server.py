@@ -87,7 +87,7 @@ async def test_a_live_connection_has_every_bound() -> None:
         assert connection.access_log is None and connection.access_logger is None
         assert connection.logger is live.logger
         assert live.server.handler_cancellation is False
-        assert connection._parser.__class__.__module__ == "aiohttp._http_parser"  # the one in C
+        assert connection._parser.__class__.__module__ == "aiohttp._http_parser"  # the parser in C
         live.go_on.set()
         assert (await reader.readline()) == b"HTTP/1.1 200 OK\r\n"
 
@@ -96,7 +96,7 @@ async def test_the_c_parser_is_the_one_that_is_loaded() -> None:
     assert http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
 
 
-async def test_a_line_and_a_field_end_at_8190_bytes() -> None:
+async def test_a_request_line_and_a_header_field_have_at_most_8190_bytes() -> None:
     async with serving() as live:
         for size, status in ((8000, 200), (8192, 400), (100_000, 400)):
             line = await exchange(live.address, request_bytes(b"", path="/" + "a" * size))
@@ -104,7 +104,7 @@ async def test_a_line_and_a_field_end_at_8190_bytes() -> None:
             assert (line.status, field.status) == (status, status), size
 
 
-async def test_a_compressed_body_stays_as_it_is() -> None:
+async def test_a_compressed_body_is_not_unpacked() -> None:
     async with serving() as live:
         raw = gzip.compress(b"hello")
         assert (await exchange(live.address, request_bytes(raw, [("Content-Encoding", "gzip")]))).status == 200
@@ -112,7 +112,7 @@ async def test_a_compressed_body_stays_as_it_is() -> None:
 
 
 async def test_a_client_that_hangs_up_cancels_no_handler() -> None:
-    """Cancelled between its commit and its audit line, a message would be stored and not spoken of."""
+    """If a handler were cancelled between the commit and the audit line, the message would be stored without a line."""
     async with serving() as live:
         _, writer = await asyncio.open_connection(*live.address)
         writer.write(request_bytes(b"", path="/wait"))
@@ -125,7 +125,7 @@ async def test_a_client_that_hangs_up_cancels_no_handler() -> None:
         await until(lambda: live.finished)
 
 
-async def test_a_bug_in_a_handler_is_a_503_that_says_nothing_of_it() -> None:
+async def test_a_bug_in_a_handler_is_answered_503_without_details() -> None:
     async with serving() as live:
         answer = await exchange(live.address, request_bytes(b"", path="/bug"))
         assert answer.outcome == (503, "store_unavailable") and answer.header("retry-after") == "5"
@@ -139,7 +139,7 @@ async def test_the_answer_does_not_name_aiohttp() -> None:
             assert answer.header("server") == "legitmark-gateway" and b"aiohttp" not in answer.body
 
 
-async def test_a_connection_that_says_nothing_or_half_a_head_ends_by_itself() -> None:
+async def test_a_connection_that_sends_nothing_or_half_a_head_is_closed() -> None:
     """The real wait is 15 s, too long for a test: the same server with a shorter one."""
     async with serving() as live:
         live.server._kwargs["keepalive_timeout"] = 0.2
@@ -155,13 +155,13 @@ async def test_a_full_server_leaves_connections_in_the_kernel_until_there_is_a_p
     async with serving() as live:
 
         async def post(number: int) -> int:
-            peer = (f"127.0.0.{2 + number // 100}", 0)  # nobody has its share
+            peer = (f"127.0.0.{2 + number // 100}", 0)  # no peer has used its share
             return (await exchange(live.address, request_bytes(b"{}", path="/wait"), local_addr=peer)).status
 
         posts = [asyncio.ensure_future(post(number)) for number in range(MOST_CONNECTIONS + more)]
         await until(lambda: len(live.server.connections) == MOST_CONNECTIONS)
         await until(lambda: live.server.seating.paused)
-        for _ in range(200):  # turns of the loop in which somebody else would be accepted
+        for _ in range(200):  # turns of the loop in which another connection would be accepted
             await asyncio.sleep(0)
         assert (len(live.server.places), live.server.seating.parked) == (MOST_CONNECTIONS, 0)
         assert _in_the_kernel(live.address[1]) == more
@@ -179,7 +179,7 @@ def _in_the_kernel(port: int) -> int:
 
 
 @pytest.mark.parametrize("steps", range(24))
-async def test_a_drain_answers_what_it_lets_through_wherever_it_comes_in_between(steps: int) -> None:
+async def test_a_drain_answers_every_request_that_was_read_whenever_it_begins(steps: int) -> None:
     """A request that was read reaches its handler some turns of the loop later; to close meanwhile would lose its answer."""
     async with serving() as live, live.connection() as (reader, writer):
         writer.write(request_bytes(b"{}", path="/"))
@@ -196,8 +196,8 @@ async def test_a_drain_answers_what_it_lets_through_wherever_it_comes_in_between
 
 @pytest.mark.parametrize("turns", range(-6, 8))
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_a_connection_is_answered_or_waits_in_the_socket_wherever_the_stop_comes_in_between(loop: str, turns: int) -> None:
-    """So many turns of the loop before the stop begins, or after. When the listener is closed, asyncio would drop a connection
+def test_a_connection_is_answered_or_waits_in_the_socket_whenever_the_stop_begins(loop: str, turns: int) -> None:
+    """The stop begins so many turns of the loop later, or earlier. When the listener is closed, asyncio would drop a connection
     that it has accepted, but not made yet; uvloop makes it afterwards, when a drain might be over."""
     with asyncio.Runner(loop_factory=pytest.importorskip(loop).new_event_loop) as runner:
         runner.run(_stop_meanwhile(turns))

@@ -14,7 +14,7 @@ def slot_with(sink: FakeSink) -> SinkSlot:
     return SinkSlot("erp", sink, Sparing(log, lambda: 0.0))
 
 
-async def test_a_sink_that_is_in_use_is_closed_by_the_last_attempt_that_gives_it_back() -> None:
+async def test_a_sink_in_use_is_closed_by_the_last_attempt_that_uses_it() -> None:
     old, new = FakeSink(), FakeSink()
     slot = slot_with(old)
     first, second = slot.take(), slot.take()
@@ -27,7 +27,7 @@ async def test_a_sink_that_is_in_use_is_closed_by_the_last_attempt_that_gives_it
     assert (old.closed, new.closed) == (1, 0)
 
 
-async def test_a_sink_that_is_idle_is_left_to_the_caller_to_close() -> None:
+async def test_an_idle_sink_is_closed_by_the_caller() -> None:
     old, new = FakeSink(), FakeSink()
     slot = slot_with(old)
     assert slot.use(new) is old

@@ -1,4 +1,4 @@
-"""The wall clock jumps: no delivery ages by it, and nothing is given up or deleted."""
+"""The wall clock jumps: no delivery ages because of it, and none is given up or deleted."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ async def test_no_delivery_is_given_up_because_the_clock_jumped_and_jumped_back(
 
 
 @pytest.mark.parametrize("jump", [DAY, -DAY])
-async def test_what_arrives_right_after_a_jump_is_as_young_as_it_is(bench: AgingBench, clock: FakeClock, jump: float) -> None:
+async def test_a_message_that_arrives_right_after_a_jump_has_its_true_age(
+    bench: AgingBench, clock: FakeClock, jump: float
+) -> None:
     await bench.keeper.step()
     clock.advance(0.5)
     await bench.accept(1)
@@ -105,9 +107,7 @@ async def test_a_replay_in_the_middle_keeps_its_fresh_budget(bench: AgingBench, 
 # --- a look that fails
 
 
-async def test_a_jump_that_a_full_disk_hindered_from_being_put_right_is_put_right_later(
-    bench: AgingBench, clock: FakeClock
-) -> None:
+async def test_a_jump_that_a_full_disk_kept_from_being_corrected_is_corrected_later(bench: AgingBench, clock: FakeClock) -> None:
     await bench.keeper.step()
     await bench.accept(2, due_in=600.0)
     bench.store.full = True
@@ -126,7 +126,7 @@ async def test_a_jump_that_a_full_disk_hindered_from_being_put_right_is_put_righ
     assert await bench.states() == ["delivered"] * 2
 
 
-async def test_while_a_jump_ahead_cannot_be_put_right_nothing_is_given_up_and_then_it_is_shifted_once(
+async def test_nothing_is_given_up_before_a_jump_ahead_is_corrected_and_it_is_corrected_once(
     bench: AgingBench, clock: FakeClock
 ) -> None:
     await bench.lane.pause("ann")
@@ -164,7 +164,7 @@ async def test_after_a_jump_ahead_nothing_is_purged_for_an_hour(bench: AgingBenc
     if back:
         clock.jump(-91 * DAY)
     await bench.pass_time(400.0)
-    assert len(await bench.states()) == (3 if back else 0)  # a clock that stays ahead was wrong before
+    assert len(await bench.states()) == (3 if back else 0)  # a clock that stays ahead was corrected: it was wrong before
 
 
 async def test_a_jump_between_the_look_at_the_clock_and_the_purge_deletes_nothing(bench: AgingBench, clock: FakeClock) -> None:
@@ -229,7 +229,7 @@ def test_the_clock_by_which_deliveries_age_is_the_wall_clock_until_that_jumps(cl
 
 
 class Jumpy(Clock):
-    """This host's clock, and what an administrator adds to it."""
+    """The clock of this host, and the seconds that an administrator adds to it."""
 
     ahead = 0.0
 

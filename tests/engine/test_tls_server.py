@@ -80,7 +80,7 @@ class Serving:
         await self.server.drain()
 
     def dial(self) -> socket.socket:
-        """A TCP connection, and nothing said on it."""
+        """Open a TCP connection, and send nothing."""
         return socket.create_connection(self.address, timeout=5)
 
     def lines(self) -> list[tuple[Any, Any]]:
@@ -118,7 +118,7 @@ def test_a_handshake_has_ten_seconds_and_a_goodbye_one() -> None:
     assert (tls.HANDSHAKE_SECONDS, tls.CLOSING_SECONDS) == (10.0, 1.0)
 
 
-def test_a_handshake_that_does_not_come_to_its_end_is_cut(run: Run) -> None:
+def test_a_handshake_that_does_not_complete_is_cut(run: Run) -> None:
     async def test(live: Serving) -> None:
         assert live.tls.handshake_seconds == 10.0
         live.tls.handshake_seconds = 0.2
@@ -131,7 +131,7 @@ def test_a_handshake_that_does_not_come_to_its_end_is_cut(run: Run) -> None:
     run(test)
 
 
-def test_handshakes_under_way_count_for_their_peer_and_give_way(run: Run) -> None:
+def test_unfinished_handshakes_count_for_their_peer_and_give_way(run: Run) -> None:
     async def test(live: Serving) -> None:
         waiting = [live.dial() for _ in range(MOST_OF_A_PEER + 10)]
         await until(lambda: len(live.server.places) == MOST_OF_A_PEER)
@@ -145,8 +145,8 @@ def test_handshakes_under_way_count_for_their_peer_and_give_way(run: Run) -> Non
     run(test)
 
 
-def test_a_request_has_its_time_from_the_end_of_the_handshake_on(run: Run) -> None:
-    """On a busy host a handshake takes long: who has just come to its end does not give way for that."""
+def test_the_time_for_a_request_begins_at_the_end_of_the_handshake(run: Run) -> None:
+    """On a busy host a handshake takes long; a client that has just completed it must not give way because of that."""
 
     async def test(live: Serving) -> None:
         slow, silent = live.dial(), live.dial()
@@ -163,7 +163,7 @@ def test_a_request_has_its_time_from_the_end_of_the_handshake_on(run: Run) -> No
     run(test)
 
 
-def test_who_does_not_speak_tls_makes_one_line_and_no_traceback(run: Run) -> None:
+def test_a_client_that_does_not_speak_tls_makes_one_log_line_and_no_traceback(run: Run) -> None:
     async def test(live: Serving) -> None:
         for said in [request_bytes(b"x" * 100), b"SSH-2.0-x\r\n", b"\x16\x03\x01\xff\xff" * 100, b"\x00" * 5000] * 5:
             dialled = live.dial()
@@ -171,7 +171,7 @@ def test_who_does_not_speak_tls_makes_one_line_and_no_traceback(run: Run) -> Non
             await ended(dialled)
         for _ in range(20):
             live.dial().close()  # a health check, or a scan of ports
-        with pytest.raises(ssl.SSLCertVerificationError):  # and somebody who does not believe us
+        with pytest.raises(ssl.SSLCertVerificationError):  # a client that does not trust our certificate
             await asyncio.open_connection(*live.address, ssl=ssl.create_default_context(), server_hostname=HOST)
         with await asyncio.to_thread(live.certified.context.wrap_socket, live.dial(), server_hostname=HOST) as garbled:
             os.write(garbled.fileno(), b"\x17\x03\x03\x00\x05hello" * 10)  # past the handshake, and past OpenSSL
@@ -196,8 +196,8 @@ def test_a_big_body_and_many_requests_on_one_connection_pass(run: Run) -> None:
     run(test)
 
 
-def test_what_is_in_its_handshake_when_the_listener_stops_is_still_answered(run: Run) -> None:
-    """A restart with a socket of systemd is to lose nobody who has been accepted already."""
+def test_a_client_in_its_handshake_when_the_listener_stops_is_still_answered(run: Run) -> None:
+    """A restart with a socket of systemd must not lose a client whose connection was accepted already."""
 
     async def test(live: Serving) -> None:
         dialled, idle = live.dial(), live.dial()
@@ -247,7 +247,7 @@ def test_the_next_handshake_shows_the_next_certificate(run: Run) -> None:
     run(test)
 
 
-def test_an_address_that_is_taken_is_told_and_a_name_may_have_several(run: Run) -> None:
+def test_an_address_in_use_is_reported_and_a_name_may_have_several_addresses(run: Run) -> None:
     async def test(live: Serving) -> None:
         with pytest.raises(ListenError, match=rf"127.0.0.1:{live.address[1]}: .*in use"):
             await listen(live.runner, Tcp(*live.address), Environment({}), live.tls)
@@ -259,7 +259,7 @@ def test_an_address_that_is_taken_is_told_and_a_name_may_have_several(run: Run) 
     run(test)
 
 
-async def test_it_warns_daily_from_three_weeks_before_the_end(tmp_path: Path) -> None:
+async def test_an_expiring_certificate_is_warned_about_daily_in_its_last_three_weeks(tmp_path: Path) -> None:
     certified = Certified(tmp_path)
     ends = certified.issue(days=30).timestamp()
     output = structlog.testing.CapturingLogger()
@@ -278,7 +278,7 @@ async def test_it_warns_daily_from_three_weeks_before_the_end(tmp_path: Path) ->
     assert "in 20 day(s)" in output.calls[0].kwargs["trouble"] and "expired" in output.calls[-1].kwargs["trouble"]
 
 
-def test_no_keys_go_to_a_file_and_nobody_asks_for_a_second_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_session_keys_go_to_no_file_and_there_is_no_renegotiation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
     certified = Certified(tmp_path)
     certified.issue()

@@ -46,7 +46,7 @@ class Watched:
         self.waiting_for_a_read(5.0)
 
     def waiting_for_a_read(self, seconds: float) -> None:
-        """A new watchdog, which waits so long."""
+        """Make a new watchdog with this patience in seconds."""
         bench, microseconds = self.bench, str(int(seconds * 4e6))
         environment = Environment({"NOTIFY_SOCKET": self.heard.address, "WATCHDOG_USEC": microseconds})
         self.watchdog = Watchdog(
@@ -66,13 +66,13 @@ class Watched:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The lane goes round, and is looked at."""
+        """Run the lane in this block, under the eyes of the watchdog."""
         self.lanes["erp"] = self.bench.lane
         async with self.bench.running():
             yield
 
     async def pings(self, seconds: float = 0.0) -> bool:
-        """Let time pass, with a look every few seconds as in life; whether the last of them pinged."""
+        """Let time pass, with a look every few seconds as in a real gateway. Returns True if the last look pinged."""
         for _ in range(max(1, round(seconds / LOOK))):
             self.bench.clock.advance(LOOK if seconds else 0.0)
             await spin()
@@ -81,7 +81,7 @@ class Watched:
         return len(self.heard.said("WATCHDOG")) > before
 
     async def has_peace(self, seconds: float) -> None:
-        """Every look pings. The disk knows nothing of our clock, so it is given its time."""
+        """Check that every look pings. The disk does not follow the fake clock, so it is given its time."""
         for _ in range(round(seconds / 30)):
             assert await self.pings(30)
             await until(lambda: not any(self.bench.store.at_work.values()))
@@ -98,7 +98,7 @@ async def watched(bench: Bench, tmp_path: Path) -> AsyncIterator[Watched]:
 
 @asynccontextmanager
 async def hanging(run: Callable[[Callable[..., Any]], Any]) -> AsyncIterator[threading.Event]:
-    """Something that a thread of the store does not come back from, until the end."""
+    """Make a thread of the store hang until the end of the block."""
     inside, release = threading.Event(), threading.Event()
 
     def hang(*_: Any) -> None:
@@ -123,9 +123,7 @@ async def test_a_ping_comes_with_each_look_and_tells_what_is_queued(watched: Wat
 
 
 @pytest.mark.parametrize("who", ["writer", "reader"])
-async def test_a_thread_of_the_database_that_does_not_come_back_ends_the_pings_and_is_told_once(
-    watched: Watched, who: str
-) -> None:
+async def test_a_database_thread_that_hangs_ends_the_pings_and_is_logged_once(watched: Watched, who: str) -> None:
     store = watched.bench.store
     watched.waiting_for_a_read(0.01)
     async with hanging(store.change if who == "writer" else store.read) as release:
@@ -141,10 +139,10 @@ async def test_a_thread_of_the_database_that_does_not_come_back_ends_the_pings_a
         assert watched.lines("watchdog.recovered") == [{"event": "watchdog.recovered", "what": [line["what"]]}]
 
 
-async def test_a_thread_that_does_not_begin_what_it_was_given_ends_the_pings(watched: Watched) -> None:
-    """The thread is kept busy out of sight, so it looks like one that has died."""
+async def test_a_thread_that_does_not_begin_its_work_ends_the_pings(watched: Watched) -> None:
+    """The watchdog does not see what keeps the thread busy, so the thread looks dead."""
     store = watched.bench.store
-    async with hanging(store.commits.connection._execute):  # unseen by us, as nothing at all would be
+    async with hanging(store.commits.connection._execute):  # the watchdog does not see it
         accepting = asyncio.ensure_future(watched.bench.accept())
         await until(lambda: store.at_work["writer"] is not None)
         assert await watched.pings(STUCK)
@@ -152,7 +150,7 @@ async def test_a_thread_that_does_not_begin_what_it_was_given_ends_the_pings(wat
     await accepting
 
 
-async def test_work_that_is_done_piece_by_piece_is_not_stuck_however_long_it_takes(watched: Watched) -> None:
+async def test_long_work_in_pieces_does_not_count_as_stuck(watched: Watched) -> None:
     for _ in range(5):
         async with hanging(watched.bench.store.change):
             assert await watched.pings(STUCK - LOOK)
@@ -174,7 +172,7 @@ async def test_an_audit_log_that_hangs_ends_the_pings(tmp_path: Path, watched: W
 
 
 class StubbornSink:
-    """Its `send` does not end when it is cancelled."""
+    """A sink whose `send` does not end when it is cancelled."""
 
     def __init__(self) -> None:
         self.release = asyncio.Event()
@@ -193,7 +191,7 @@ class StubbornSink:
         pass
 
 
-async def test_an_attempt_far_beyond_its_timeout_ends_the_pings_and_is_told_with_its_ids(watched: Watched) -> None:
+async def test_an_attempt_far_beyond_its_timeout_ends_the_pings_and_is_logged_with_its_ids(watched: Watched) -> None:
     stubborn = watched.bench.sink = StubbornSink()  # type: ignore[assignment]
     await watched.bench.start(timeout=0.05)
     async with watched.running():
@@ -222,7 +220,7 @@ async def test_an_attempt_has_the_time_of_the_configuration_that_it_began_with(w
         watched.bench.sink.gate.set()
 
 
-async def test_a_lane_that_does_not_go_round_ends_the_pings(watched: Watched) -> None:
+async def test_a_lane_that_makes_no_step_ends_the_pings(watched: Watched) -> None:
     store = watched.bench.store
     store.claiming, store.go_on = asyncio.Event(), asyncio.Event()
     async with watched.running():
@@ -239,7 +237,7 @@ async def test_a_lane_that_does_not_go_round_ends_the_pings(watched: Watched) ->
 
 
 async def quiet(watched: Watched) -> None:
-    """Nothing happens."""
+    """Do nothing."""
 
 
 async def is_down(watched: Watched) -> None:
@@ -297,7 +295,7 @@ async def test_a_database_that_somebody_else_has_locked_is_no_reason_for_a_resta
         assert watched.lines("watchdog.stuck") == []
 
 
-async def test_a_process_that_was_halted_itself_gives_everybody_time_anew(watched: Watched) -> None:
+async def test_a_process_that_was_stopped_itself_gives_every_part_its_time_again(watched: Watched) -> None:
     async with hanging(watched.bench.store.change):
         assert await watched.pings(LOOK)
         watched.bench.clock.advance(10 * STUCK)
@@ -306,7 +304,7 @@ async def test_a_process_that_was_halted_itself_gives_everybody_time_anew(watche
         assert not await watched.pings(2 * LOOK)
 
 
-async def test_attempts_of_one_delivery_right_after_one_another_are_not_one_long_one(watched: Watched) -> None:
+async def test_consecutive_attempts_at_one_delivery_do_not_count_as_one_long_attempt(watched: Watched) -> None:
     await watched.bench.start(RetryPolicy((0.0,) * 10, 7 * 86400.0), timeout=1000.0, failures=10**6)
     watched.bench.sink.answer, watched.bench.sink.gate = FAILS, asyncio.Event()
     async with watched.running():

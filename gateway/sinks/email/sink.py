@@ -1,4 +1,4 @@
-"""The `email` sink: text and HTML by SMTP. Without STARTTLS or TLS only where the operator wrote `security = "none"`."""
+"""The `email` sink: text and HTML by SMTP. It sends in clear text only if the operator wrote `security = "none"`."""
 
 from __future__ import annotations
 
