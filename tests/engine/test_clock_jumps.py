@@ -67,7 +67,7 @@ async def test_a_hold_is_kept_as_long_as_the_sink_asked_for_whatever_the_clock_d
 
 @pytest.mark.parametrize("jump", [HOUR, DAY, -HOUR, -DAY])
 async def test_a_jump_of_the_clock_makes_no_storm_even_without_a_rate(bench: Bench, clock: FakeClock, jump: float) -> None:
-    """After a jump ahead, due deliveries go once each, as many at a time as there are slots. After a jump back, none goes early."""
+    """A jump ahead sends each due delivery once, as many at a time as there are slots. A jump back sends none early."""
     sink = bench.sink = BusySink()
     await bench.start(failures=10**6, concurrency=4)
     sink.answer = lambda one: FAILS if one.attempt <= 3 else Delivered()
