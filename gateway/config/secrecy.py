@@ -62,6 +62,9 @@ _ODD_START = re.compile(r"\s*(?!(?:true|false)\b)(?:[A-Za-z]|[\"'][^\"']*[\"']\s
 _JSON_START = re.compile(r"\s*[\[{]*\s*\"[^\"]*\"\s*:")
 _PROSE = re.compile(r"[\"']|^\s*#")
 """Texts in quotes, which are separate suspects, and comments."""
+_COMMENT = re.compile(r"""((?:[^#"'\n]|"(?:\\.|[^"\\])*"|'[^']*')*)#(.*)""")
+"""A line of a TOML file with a comment after it: a # in quotes begins none."""
+_PROSE_WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?[.:;?!]*")
 _BRACKETS = " \t\r,[]{}"
 _TOKEN = re.compile(r"[^\s\"'\[\]{},]+")
 _PLAIN_TOKEN = re.compile(r"[+-]?[0-9][0-9._:TZ-]*|true|false")
@@ -205,6 +208,8 @@ def _of_text(text: str, *, broken: bool) -> Iterator[str]:
         if not (hiding and broken) and _OTHER_HEADER.fullmatch(line):
             free = below = hiding = False
             continue
+        comment = None if broken else _COMMENT.fullmatch(line)
+        line = line if comment is None else comment[1]
         pairs = list(_PAIR.finditer(line))
         before = line[: pairs[0].start()] if pairs else line
         hiding = hiding or (broken and _ODD_START.match(before) is not None)
@@ -237,6 +242,8 @@ def _of_text(text: str, *, broken: bool) -> Iterator[str]:
                 yield from _parts(written)
                 if broken and _PROSE.search(written) is None:
                     yield written.strip(_BRACKETS)
+        if hiding and comment is not None:  # an apostrophe in a comment quotes nothing, and plain words are no secret
+            yield from (token for token in _TOKEN.findall(comment[2]) if _PROSE_WORD.fullmatch(token) is None)
 
 
 def _names_below(key: str) -> Iterator[str]:

@@ -229,6 +229,13 @@ def test_a_value_that_is_not_a_secret_is_shown() -> None:
         assert cleaner.words(words) == words
 
 
+def test_the_words_of_a_comment_on_a_secret_hide_no_words_of_a_message() -> None:
+    cleaner = Cleaner([SOURCE.rstrip("\n") + "  # Legitmark's signing secret; it never stands in this file\n"])
+    for words in ("no known event has this field", "in this file", "one signing secret"):
+        assert cleaner.words(words) == words
+    assert Cleaner([f"{SOURCE}# hunter\n" + 'token = { env = "A" } # it was hunter2-x\n']).words("hunter2-x") == "***"
+
+
 @pytest.mark.parametrize(
     "text",
     [
