@@ -55,11 +55,26 @@ def imports_of(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            assert node.level == 0, f"{path}: relative imports hide the layer"
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module is not None, f"{path}: relative imports hide the layer"
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 yield inner if inner in MODULES else node.module
+
+
+def names_in(module: str) -> set[str]:
+    """Every attribute that a file names, and every name that it imports from another file."""
+    return {
+        name
+        for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+        for name in (
+            [node.attr]
+            if isinstance(node, ast.Attribute)
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
 
 
 def reachable_from(module: str) -> dict[str, list[str]]:
@@ -117,6 +132,15 @@ def test_the_commands_that_may_enter_are_there_and_do() -> None:
 def test_time_and_randomness_come_from_the_clock_alone(module: str) -> None:
     if module != "gateway.host.clock":
         assert not {"time", "random"} & set(imports_of(MODULES[module])), f"{module}: ask the clock"
+        assert not {"utcnow", "today", "uuid1", "uuid4", "urandom"} & names_in(module), f"{module}: ask the clock"
+        calls = [node.func for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, ast.Call)]
+        assert not {"datetime.now", "datetime.datetime.now"} & set(map(ast.unparse, calls)), f"{module}: ask the clock"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_is_imported_by_a_statement_that_these_tests_can_read(module: str) -> None:
+    assert "import_module" not in names_in(module), f"{module}: write an import statement"
+    assert "__import__" not in MODULES[module].read_text(encoding="utf-8"), f"{module}: write an import statement"
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -127,16 +151,16 @@ def test_signals_are_listened_to_in_one_place(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_the_environment_is_read_in_one_place(module: str) -> None:
-    names = {node.attr for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, ast.Attribute)}
     if module != "gateway.host.environment":
-        assert not {"environ", "getenv", "environb"} & names, f"{module}: take the Environment that is passed on"
+        assert not {"environ", "getenv", "environb"} & names_in(module), f"{module}: take the Environment that is passed on"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_tasks_are_made_where_they_have_an_owner(module: str) -> None:
-    names = {node.attr for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, ast.Attribute)}
     if module not in ("gateway.app.lifecycle", "gateway.delivery.lanes", "gateway.delivery.lane", "gateway.web.server.accepting"):
-        assert "create_task" not in names, f"{module}: tasks belong to app, to the lanes, and to the handshakes"
+        assert not {"create_task", "ensure_future"} & names_in(module), (
+            f"{module}: tasks belong to app, to the lanes, and to the handshakes"
+        )
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("gateway.app")])
@@ -146,6 +170,7 @@ def test_the_composition_builds_parts_whole_and_sets_nothing_on_them_later(modul
             assert ast.unparse(node.value) == "self", (
                 f"{module}:{node.lineno} sets {ast.unparse(node)}: give it to the constructor"
             )
+        assert not isinstance(node, ast.Name) or node.id != "setattr", f"{module}:{node.lineno}: give it to the constructor"
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("gateway.core")])
@@ -183,9 +208,8 @@ def test_no_verb_of_the_store_takes_or_returns_a_connection(module: str) -> None
 
 @pytest.mark.parametrize("module", MODULES)
 def test_nothing_reads_state_back_out_of_the_metrics(module: str) -> None:
-    names = {node.attr for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, ast.Attribute)}
     if module != "gateway.observability.metrics":
-        assert not {"registry", "restricted_registry", "get_sample_value"} & names, (
+        assert not {"registry", "restricted_registry", "get_sample_value"} & names_in(module), (
             f"{module}: ask the part that owns the number, or Metrics.totals"
         )
 

@@ -52,6 +52,9 @@ def private_attributes(path: Path) -> Iterator[str]:
             owner = node.value.func if isinstance(node.value, ast.Call) else node.value
             if not (isinstance(owner, ast.Name) and owner.id in ("self", "cls", "super")):
                 yield node.attr
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("getattr", "setattr", "delattr"):
+            named = [str(argument.value).rpartition(".")[2] for argument in node.args if isinstance(argument, ast.Constant)]
+            yield from (word for word in named if word.startswith("_") and not word.startswith("__"))
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gateway"):
             yield from (alias.name for alias in node.names if alias.name.startswith("_") and not alias.name.startswith("__"))
 
@@ -61,7 +64,8 @@ def test_no_test_imports_another_test_module(name: str) -> None:
     """A helper that two tests share lies in a helper module: see tests/support."""
     for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8"))):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and node.module is not None:
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module is not None, f"{name}: relative imports hide what is imported"
             modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for module in modules:
             found = ROOT.joinpath(*module.split(".")).with_suffix(".py")
