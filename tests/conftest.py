@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import settings
@@ -60,12 +61,18 @@ def payload(request: pytest.FixtureRequest) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def free_port() -> Callable[[], int]:
-    """A function that returns a port on which nobody listens at that moment."""
+def free_port() -> Iterator[Callable[[], int]]:
+    """A function that returns a port on which nobody listens, and that is kept for the caller until the end of the run.
 
-    def port() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
+    A socket that is bound and does not listen keeps it: the kernel hands the port to nobody else, refuses connections to it, and
+    lets a server have it that sets SO_REUSEADDR, as all of them do (socket(7)).
+    """
+    with ExitStack() as kept:
 
-    return port
+        def port() -> int:
+            keeper = kept.enter_context(socket.socket())
+            keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            keeper.bind(("127.0.0.1", 0))
+            return int(keeper.getsockname()[1])
+
+        yield port

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,14 +94,8 @@ class World(NamedTuple):
         return [*rows, [(json.dumps(line),) for line in self.running.audit() if line["event"] != "sink.drilled"]]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[World]:
     with Receiver() as receiver, Mailbox(free_port()) as mailbox:
         sinks = http_sink(receiver, "erp", 'secret = { env = "ERP" }') + http_sink(receiver, "fragile", FRAGILE)
         toml = CONFIG.format(smtp=mailbox.port, free=free_port()) + sinks
@@ -291,7 +284,7 @@ def test_a_route_without_sinks_can_not_be_drilled(world: World) -> None:
     assert 'the route "route 4" names no sink' in result.err
 
 
-def test_it_ends_with_69_if_no_gateway_answers(tmp_path: Path) -> None:
+def test_it_ends_with_69_if_no_gateway_answers(tmp_path: Path, free_port: Callable[[], int]) -> None:
     result = command("drill", "archive", "--admin", f"127.0.0.1:{free_port()}", cwd=tmp_path)
     assert result.status == 69
 

@@ -191,6 +191,7 @@ async def test_a_hanging_sink_delays_neither_the_answer_nor_another_sink(world: 
     answers = await asyncio.gather(*(world.running.post(body) for body in bodies))
     assert {answer.outcome for answer in answers} == {(200, "accepted")}
     await until(lambda: len(well.requests) == 60)
+    await until(lambda: len(hangs.requests) >= 16)
     assert len(hangs.requests) == 16  # its concurrency, and not one more
     metrics = (await world.running.admin("/metrics")).body.decode()
     assert 'legitmark_gateway_deliveries{sink="hangs",state="queued"} 60.0' in metrics

@@ -179,16 +179,23 @@ def test_each_shell_takes_its_completion(installed: Installed, shell: str, path:
     run(shell, "-n", script)
 
 
-def test_what_an_operator_changed_survives_the_next_installation(installed: Installed) -> None:
+def edited(installed: Installed) -> list[Path]:
+    """Edit what belongs to the operator, and return the files."""
     mine = [installed.system / "etc" / name for name in ("legitmark-gateway/gateway.toml", "logrotate.d/legitmark-gateway")]
     for path in mine:
         path.write_text("# mine\n")
+    return mine
+
+
+def test_what_an_operator_changed_survives_the_next_installation(installed: Installed) -> None:
+    mine = edited(installed)
     script = installed.checkout.folder / "systemd/install.sh"
     run("env", f"PREFIX={installed.prefix}", f"DESTDIR={installed.system}", script, "service")
     assert [path.read_text() for path in mine] == ["# mine\n", "# mine\n"]
 
 
 def test_the_way_back_is_one_rename_and_removal_leaves_what_is_the_operators(installed: Installed) -> None:
+    edited(installed)
     (installed.prefix / "previous").rename(installed.prefix / "current")
     assert run(installed.prefix / "bin/gateway", "--version") == "1.0.0\n"
     strangers = [installed.prefix / "bin/other", installed.prefix / "releases/0.0.9-strangers/mine", installed.prefix / "notes"]
