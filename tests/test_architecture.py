@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli.commands import COMMANDS
 from tests.support.house import HOUSE
 
 ROOT = Path(__file__).parent.parent
@@ -224,6 +225,20 @@ def test_a_file_is_a_room_that_can_be_overlooked(module: str) -> None:
 def test_every_module_says_what_it_owns(module: str) -> None:
     if module not in ("gateway.__main__",):
         assert ast.get_docstring(ast.parse(MODULES[module].read_text())), f"{module} has no docstring"
+
+
+@pytest.mark.parametrize(
+    "folder", sorted({path.parent for path in MODULES.values()} - {ROOT / "gateway"}), ids=lambda path: path.name
+)
+def test_the_docstring_of_a_folder_names_each_of_its_modules(folder: Path) -> None:
+    init = folder / "__init__.py"
+    told = ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))) or ""
+    if folder.name == "cli":
+        told += " ".join(module for _, module, _ in COMMANDS) + " db"
+    elif f'tag="{folder.name}"' in "".join(path.read_text(encoding="utf-8") for path in folder.glob("config.py")):
+        told += " config sink check probe preview"  # each sink type has these: see CONTRIBUTING.md
+    unnamed = {path.stem for path in folder.glob("*.py")} - {"__init__"} - set(re.findall(r"\w+", told))
+    assert unnamed == set(), f"{init}: say what these are for"
 
 
 def test_nothing_lies_at_the_top_level_that_does_not_belong_there() -> None:

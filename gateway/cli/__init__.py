@@ -1,4 +1,16 @@
-"""The command `gateway`: the entry point. Each command group has a file of its own; `commands` lists them."""
+"""The command `gateway`: the entry point. Each command group has a file of its own; `commands` lists them.
+
+What several commands share:
+
+    options     options, and how their values are read
+    client      asks the running gateway
+    events      the events that a person names
+    output      texts for people, JSON for programs (streams: stdout and stderr, whatever became of them)
+    errors      the text and the exit code of an error
+    explain     why an event goes where it goes
+    preview     a delivery that is only shown
+    log_files   reads the audit log and its rotated files (audit_line: one of its lines)
+"""
 
 from __future__ import annotations
 

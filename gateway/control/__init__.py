@@ -1,1 +1,10 @@
-"""The acts of people on a running gateway: browse, replay, drill, reverify, back up, ask for its status. Knows no aiohttp."""
+"""The acts of people on a running gateway. Knows no aiohttp.
+
+status         what the gateway says about itself
+browse         messages, deliveries and stories
+ids            which messages and sinks a person's words name
+interventions  replay, discard, pause, resume
+drills         a marked message through the real sinks
+reverify       requests that were refused while a secret was wrong
+database_jobs  backups and checks of the whole database
+"""

@@ -1,1 +1,12 @@
-"""This machine: the only source of time, randomness, environment variables and signals, and the code for files and threads."""
+"""This machine: the only source of time, randomness, environment variables and signals, and the code for files and threads.
+
+clock         time and randomness
+environment   variables of the environment, and the files that hold secrets
+signals       SIGTERM, SIGINT, SIGHUP
+systemd       the protocols of systemd: readiness, watchdog, sockets
+blocking      blocking calls in threads
+append_file   a file that only grows, through log rotation (line_writer: lines of the log, without waiting)
+address_file  where a running gateway listens, for the commands
+certificates  certificates and keys
+descriptors   the limit of open files
+"""

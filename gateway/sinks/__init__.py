@@ -1,4 +1,7 @@
-"""The only outbound I/O. A sink type is a folder here and an entry in `SINK_TYPES`; everything else follows from that list."""
+"""The only outbound I/O. A sink type is a folder here and an entry in `SINK_TYPES`; everything else follows from that list.
+
+`base` says what a sink type has to offer; `checking` has the rules that types share, `net` the connections, `text` the texts.
+"""
 
 from __future__ import annotations
 

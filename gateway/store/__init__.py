@@ -1,1 +1,9 @@
-"""The store: `base` names its verbs, `opening` opens it, `sqlite` holds the only SQL. It knows no network, rules or policy."""
+"""The store. Everything outside sees its verbs, and nothing else. It knows no network, rules or policy.
+
+base                the verbs, one protocol for each room that uses them
+people              the verbs for people: browse, act, survey
+sink_conversations  the verbs for a sink that continues conversations
+refused             the verbs for refused requests, which lie in a file of their own
+opening             opens a store; only this module knows the engine
+sqlite/             the engine
+"""

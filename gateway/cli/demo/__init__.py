@@ -1,4 +1,7 @@
-"""`gateway demo`: runs a real gateway (`gateway serve`) with four local sinks, and sends it a story of signed events."""
+"""`gateway demo`: runs a real gateway (`gateway serve`) with four local sinks, and sends it a story of signed events.
+
+`story` has the events, `receivers` the services that the sinks call, `child` the process of the gateway.
+"""
 
 from __future__ import annotations
 

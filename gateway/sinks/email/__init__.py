@@ -1,4 +1,7 @@
-"""The `email` sink type: a mail with text and HTML, sent by SMTP."""
+"""The `email` sink type: a mail with text and HTML, sent by SMTP.
+
+`mail` builds the mail, with `headers`; `smtp` sends it, and `answers` turns the server's reply into an outcome.
+"""
 
 from gateway.sinks.base import Found, Opening, Sink, SinkType
 from gateway.sinks.email.check import check

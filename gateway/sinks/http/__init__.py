@@ -1,4 +1,7 @@
-"""The `http` sink type: an internal callback, which gets the body byte for byte as it came."""
+"""The `http` sink type: an internal callback, which gets the body byte for byte as it came.
+
+`request` builds the request, for the sink and for the preview.
+"""
 
 from gateway.sinks.base import SinkType
 from gateway.sinks.http.check import check, check_secrets

@@ -1,4 +1,7 @@
-"""The `slack` sink type: messages in a channel, by an incoming webhook or a bot's token."""
+"""The `slack` sink type: messages in a channel, by an incoming webhook or a bot's token.
+
+`posts` builds a post out of `blocks`; `answers` turns Slack's reply into an outcome, by the list in `error_codes`.
+"""
 
 from gateway.sinks.base import SinkType
 from gateway.sinks.slack.check import check, check_secrets

@@ -1,1 +1,9 @@
-"""Texts that people read: languages, templates, the envelope."""
+"""Texts that people read, and the envelope that programs read.
+
+language             the words for an event, in a language and a time zone
+templates            the texts, from built-in templates or the operator's
+  template_language    what a template may say (template_words: the names it may use)
+  template_bounds      keeps a template from growing without bound
+readable             the rules for the keys of such sinks
+envelope             a delivery as one JSON document
+"""

@@ -1,1 +1,36 @@
-"""The store in one SQLite file. Nothing outside `gateway.store` imports from here."""
+"""The store in one SQLite file. Nothing outside `gateway.store` imports from here.
+
+store               the verbs of `store.base`; start here
+The way of a change, in the writer's thread
+  group_commit        takes everything that waits, and commits it as one transaction
+  batch               the jobs of one commit
+  accept_settle       accept messages, settle deliveries
+  operations          reopen, add and discard deliveries, in slices
+  purging             delete what is over its retention, in slices
+  sink_rows           the row of each sink
+  conversation_rows   the conversations of sinks
+  counting            the counters, in the same transaction
+  ordering            which delivery of a service request may go
+  unlogged            which audit lines may be missing
+  timeline            the time by which deliveries are due
+The way of a question, on connections that only read
+  reading             the verbs that only read
+  claims              due deliveries, for the lanes
+  queries             messages and deliveries, for people
+  paging              bounds the cost of a page
+  named_messages      finds what an id stands for
+  overview            the numbers of the status screen
+  long_read           work of minutes, such as backup and integrity
+The files
+  connection          opens connections, with their pragmas
+  lock                one process per database
+  recovery            what a crash or a person may have left
+  migrations, schema/ the schema, and the way to it
+  wal, wal_end        the write-ahead log and its end
+  file_watch          notices files that are moved or replaced
+  at_rest             a database that no process writes to
+Refused requests
+  refused_store       opens the file when it is needed
+  refused_file        the file
+Tools: columns, many_rows, sqlite_errors
+"""

@@ -1,1 +1,8 @@
-"""The admin listener: health, metrics, reload, and the API for operators."""
+"""The admin listener: health, metrics, reload, and the API for operators.
+
+guard           who may ask; it looks at each request first
+listener        health, readiness, metrics (scrape), reload
+api             `/api/...`
+  inputs          what a request asks for
+  json_documents  the JSON of the answer
+"""

@@ -1,1 +1,1 @@
-"""The webhook listener: who may send, and the answer to each webhook."""
+"""The webhook listener: `access` decides who may send, `ingress` reads each request and answers it."""
