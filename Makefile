@@ -29,7 +29,8 @@ types: $(VENV)/.installed-dev
 
 # The tests of a file share what they start, so one worker runs all of a file. Tests of speed run alone, after the others. No test
 # gets a second chance: one that fails now and then has a defect. Exit code 5 says that ARGS selects no test of that run, 6 that a
-# secret leaked (tests/leaks).
+# secret leaked (tests/leaks). The environment variable would make each worker compile every test file in each run.
+tests: export PYTHONDONTWRITEBYTECODE =
 NONE_SELECTED = { code=$$?; [ $$code -eq 5 ] || exit $$code; }
 tests: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not speed" $(ARGS) || $(NONE_SELECTED)

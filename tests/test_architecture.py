@@ -6,7 +6,7 @@ import ast
 import re
 import subprocess
 from collections import deque
-from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -45,29 +45,36 @@ MODULES = {
 }
 
 
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
 def folder_of(module: str) -> str | None:
     """The folder of the house that a module lies in; None for `gateway` and `gateway.__main__`, which lie in none."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 and parts[1] != "__main__" else None
 
 
-def imports_of(path: Path) -> Iterator[str]:
+@cache
+def imports_of(module: str) -> frozenset[str]:
     """Every module that a file imports, at the top or inside a function."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    found = set()
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0 and node.module is not None, f"{path}: relative imports hide the layer"
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                yield inner if inner in MODULES else node.module
+            assert node.level == 0 and node.module is not None, f"{module}: relative imports hide the layer"
+            inner = (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {name if name in MODULES else node.module for name in inner}
+    return frozenset(found)
 
 
 def names_in(module: str) -> set[str]:
     """Every attribute that a file names, and every name that it imports from another file."""
     return {
         name
-        for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(module))
         for name in (
             [node.attr]
             if isinstance(node, ast.Attribute)
@@ -84,7 +91,7 @@ def reachable_from(module: str) -> dict[str, list[str]]:
     waiting = deque([module])
     while waiting:
         here = waiting.popleft()
-        for imported in imports_of(MODULES[here]):
+        for imported in imports_of(here):
             if imported in MODULES and imported not in ways:
                 ways[imported] = [*ways[here], imported]
                 waiting.append(imported)
@@ -98,14 +105,14 @@ def test_every_folder_has_a_place_in_the_house() -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_from_folders_that_its_own_may_use(module: str) -> None:
     folder = folder_of(module)
-    for imported in imports_of(MODULES[module]):
+    for imported in imports_of(module):
         if folder is None or imported not in MODULES or (target := folder_of(imported)) is None:
             continue
         assert target == folder or target in HOUSE[folder], f"{module} imports {imported}: {folder} may not use {target}"
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
-    imports = {module: {name for name in imports_of(path) if name in MODULES} - {module} for module, path in MODULES.items()}
+    imports = {module: {name for name in imports_of(module) if name in MODULES} - {module} for module in MODULES}
     try:
         list(TopologicalSorter(imports).static_order())
     except CycleError as error:
@@ -132,9 +139,9 @@ def test_the_commands_that_may_enter_are_there_and_do() -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_time_and_randomness_come_from_the_clock_alone(module: str) -> None:
     if module != "gateway.host.clock":
-        assert not {"time", "random"} & set(imports_of(MODULES[module])), f"{module}: ask the clock"
+        assert not {"time", "random"} & imports_of(module), f"{module}: ask the clock"
         assert not {"utcnow", "today", "uuid1", "uuid4", "urandom"} & names_in(module), f"{module}: ask the clock"
-        calls = [node.func for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, ast.Call)]
+        calls = [node.func for node in ast.walk(tree_of(module)) if isinstance(node, ast.Call)]
         assert not {"datetime.now", "datetime.datetime.now"} & set(map(ast.unparse, calls)), f"{module}: ask the clock"
 
 
@@ -147,7 +154,7 @@ def test_a_module_is_imported_by_a_statement_that_these_tests_can_read(module: s
 @pytest.mark.parametrize("module", MODULES)
 def test_signals_are_listened_to_in_one_place(module: str) -> None:
     if module != "gateway.host.signals":
-        assert "signal" not in set(imports_of(MODULES[module])), f"{module}: see gateway/host/signals.py"
+        assert "signal" not in imports_of(module), f"{module}: see gateway/host/signals.py"
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -166,7 +173,7 @@ def test_tasks_are_made_where_they_have_an_owner(module: str) -> None:
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("gateway.app")])
 def test_the_composition_builds_parts_whole_and_sets_nothing_on_them_later(module: str) -> None:
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             assert ast.unparse(node.value) == "self", (
                 f"{module}:{node.lineno} sets {ast.unparse(node)}: give it to the constructor"
@@ -176,9 +183,9 @@ def test_the_composition_builds_parts_whole_and_sets_nothing_on_them_later(modul
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("gateway.core")])
 def test_the_core_is_pure(module: str) -> None:
-    tree = ast.parse(MODULES[module].read_text())
+    tree = tree_of(module)
     assert not any(isinstance(node, (ast.AsyncFunctionDef, ast.Await)) for node in ast.walk(tree)), f"{module} is async"
-    assert not {"asyncio", "socket", "sqlite3", "aiohttp"} & set(imports_of(MODULES[module])), f"{module} does I/O"
+    assert not {"asyncio", "socket", "sqlite3", "aiohttp"} & imports_of(module), f"{module} does I/O"
 
 
 ENGINES = "gateway.store.sqlite"
@@ -189,19 +196,19 @@ STORE = [module for module in MODULES if module.startswith("gateway.store.") and
 @pytest.mark.parametrize("module", MODULES)
 def test_only_the_opening_of_the_store_knows_which_engine_it_has(module: str) -> None:
     if not module.startswith(ENGINES) and module != "gateway.store.opening":
-        behind = [name for name in imports_of(MODULES[module]) if name == ENGINES or name.startswith(f"{ENGINES}.")]
+        behind = [name for name in imports_of(module) if name == ENGINES or name.startswith(f"{ENGINES}.")]
         assert behind == [], f"{module}: use the verbs of gateway.store.base"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_sql_stands_in_the_engine_alone(module: str) -> None:
     if not module.startswith(ENGINES):
-        assert not {"sqlite3", "aiosqlite"} & set(imports_of(MODULES[module])), f"{module}: use the verbs of gateway.store.base"
+        assert not {"sqlite3", "aiosqlite"} & imports_of(module), f"{module}: use the verbs of gateway.store.base"
 
 
 @pytest.mark.parametrize("module", STORE)
 def test_no_verb_of_the_store_takes_or_returns_a_connection(module: str) -> None:
-    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             signature = ast.unparse(node.args) + (f" -> {ast.unparse(node.returns)}" if node.returns else "")
             assert not re.search(r"connection|cursor|sqlite", signature, re.IGNORECASE), f"{module}.{node.name}({signature})"
@@ -224,7 +231,7 @@ def test_a_file_is_a_room_that_can_be_overlooked(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_says_what_it_owns(module: str) -> None:
     if module not in ("gateway.__main__",):
-        assert ast.get_docstring(ast.parse(MODULES[module].read_text())), f"{module} has no docstring"
+        assert ast.get_docstring(tree_of(module)), f"{module} has no docstring"
 
 
 @pytest.mark.parametrize(
