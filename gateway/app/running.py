@@ -1,4 +1,4 @@
-"""The configuration that the gateway goes by now, and whether the last reload was refused. `reload` alone changes it."""
+"""The configuration in use, and whether the last reload was refused. Only `reload` changes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Running:
         self.refusal: Refusal | None = None
 
     def use(self, config: Config, now: float) -> None:
-        """Note that the gateway goes by another configuration from now on."""
+        """Note that the gateway uses another configuration from now on."""
         self.config, self.loaded_at, self.refusal = config, now, None
 
     def refuse(self, actor: str, detail: str, now: float) -> None:

@@ -44,7 +44,7 @@ _TABLES: dict[str, tuple[type[Struct], str]] = {
     "server": (ServerSettings, "The listener for webhooks."),
     "admin": (AdminSettings, "The listener for health, metrics and the API that the commands use."),
     "store": (StoreSettings, "The database: messages, and what is still owed to whom."),
-    "defaults": (DefaultsSettings, "What sinks have whose messages people read, where they do not say otherwise."),
+    "defaults": (DefaultsSettings, "Defaults for the sinks whose messages people read."),
     "audit": (AuditSettings, "The audit log: one JSON object per line for all that happens to a message."),
 }
 _UNITS: dict[type, str] = {

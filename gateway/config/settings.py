@@ -74,7 +74,7 @@ class SourceSettings(Struct, frozen=True, kw_only=True):
     identity: dict[str, list[str]] = field(default_factory=dict)
 
     def identity_fields(self) -> dict[str, list[str]]:
-        """Return the identity fields by event type: the defaults, replaced where the configuration sets others."""
+        """Return the identity fields by event type: those of the configuration, or else the defaults."""
         return IDENTITY | self.identity
 
 

@@ -80,7 +80,7 @@ class Interventions:
         self._clock = clock
 
     async def replay(self, act: Act) -> Progress:
-        """Reopen, and make where the act asks for it, a slice of deliveries, with the same keys and a fresh budget.
+        """Reopen a slice of deliveries with the same keys and a fresh budget, and add missing ones if the act asks for it.
 
         Raises Unknown if there is no such sink, ValueError if the act contradicts itself.
         """

@@ -216,7 +216,7 @@ class Health(Struct, frozen=True, kw_only=True):
 
     file: str
     size: int
-    """Bytes, including the write-ahead log where it can be read."""
+    """Bytes, including the write-ahead log if it can be read."""
     schema: int | None = None
     newest_schema: int
     """The schema of this version of the gateway."""

@@ -142,7 +142,7 @@ def _address(text: str) -> tuple[str, str]:
 
 
 def _requoted(text: str) -> str:
-    """Return the part before the @ in the form that every program accepts: with quotes and backslashes only where they are
+    """Return the part before the @ in the form that every program accepts: with quotes and backslashes only if they are
     needed (RFC 5321, section 4.1.2)."""
     if text and _LOCAL.fullmatch(text) and _DOT_ATOM.fullmatch(text):
         return text

@@ -130,7 +130,7 @@ class Attempts:
         return decide(outcome, retries=owed.retries, since=owed.since, now=now, jitter=jitter, policy=policy)
 
     async def _settle(self, owed: Owed, transition: Transition, attempt: Attempt | None) -> bool:
-        """Commit a transition and report it; False where a person ended the delivery meanwhile."""
+        """Commit a transition and report it. Returns False if a person ended the delivery meanwhile."""
         settlement = Settlement(owed.seq, owed.sink, transition, self._clock.now(), attempt)
 
         def told(in_time: bool) -> None:

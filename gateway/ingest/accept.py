@@ -63,11 +63,11 @@ class Inbox:
 
     @property
     def rules(self) -> Rules:
-        """The rules that the next message goes by."""
+        """The rules for the next message."""
         return self._rules
 
     def router(self) -> Router:
-        """The router that the next message goes by."""
+        """The router for the next message."""
         return self._rules.router
 
     def use(self, rules: Rules) -> None:

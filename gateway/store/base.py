@@ -248,7 +248,7 @@ class Copying(Protocol):
         The work raises BackupExists, or BackupFailed with what to do; nothing is left behind then.
 
         Args:
-            min_free: bytes that have to stay free where the database lies.
+            min_free: bytes that have to stay free on the disk of the database.
         """
 
     def examine(self) -> LongRead[documents.Health]:

@@ -56,7 +56,7 @@ class Acting(Counting, Naming, Protocol):
         """Read the body of one message; None if it was purged. Ask for one at a time: each may be as large as `max_body`."""
 
     async def states(self, targets: Sequence[Target]) -> list[DeliveryState | None]:
-        """Read the state of each delivery; None where there is no such delivery yet."""
+        """Read the state of each delivery; None if there is no such delivery yet."""
 
     async def owed(self, seqs: Sequence[int], sink: str | None) -> list[Target]:
         """Read every delivery of some messages, or only those to one sink."""
@@ -98,7 +98,7 @@ class Surveying(Trouble, Protocol):
         """Read the numbers of all sinks in one snapshot."""
 
     async def last_failures(self, sinks: Sequence[str]) -> dict[str, documents.LastFailure]:
-        """Read the last failed attempt at each of these sinks, where there is one."""
+        """Read the last failed attempt at each of these sinks that has one."""
 
     def sizes(self) -> documents.FileSizes:
         """Look at the sizes of the files; a file that is not there counts 0."""

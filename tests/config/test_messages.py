@@ -100,7 +100,7 @@ def test_a_template_gets_a_warning_if_some_events_lack_a_field_that_it_reads(tmp
     (warning,) = loaded(tmp_path, TEMPLATE).warnings
     assert (warning.level, warning.place) == ("warning", "[sinks.care] template")
     assert warning.wrong == "mail.jinja:2: undefined value: `event.state` is undefined"
-    assert warning.hint.startswith("in its place the built-in template is used for needs_resubmission, ")
+    assert warning.hint.startswith("the built-in template is used instead for needs_resubmission, ")
     (tmp_path / "mail.jinja").write_text("{{ headline }}\n{{ (event.state | default({})).primary | default('none') }}")
     assert loaded(tmp_path, TEMPLATE).warnings == ()
 

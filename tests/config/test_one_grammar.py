@@ -65,7 +65,7 @@ def test_a_url_is_refused_at_its_place(url: str, key: str, tmp_path: Path) -> No
 
 def test_headers_that_differ_in_case_alone_are_one_header(tmp_path: Path) -> None:
     found = problems(tmp_path, '[sinks.s]\ntype = "http"\nurl = "http://x/"\nheaders = { "X-Tenant" = "a", "x-tenant" = "b" }\n')
-    assert found == [("[sinks.s] headers.x-tenant", '"x-tenant" and "X-Tenant" are one header')]
+    assert found == [("[sinks.s] headers.x-tenant", '"x-tenant" and "X-Tenant" are the same header')]
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def first_words(name: str) -> list[str]:
 
 
 def written(value: Any) -> str:
-    """A default as TOML writes it; empty where there is none."""
+    """A default as TOML writes it; empty if there is none."""
     match value:
         case None:
             return ""

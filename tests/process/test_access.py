@@ -51,7 +51,7 @@ async def test_senders_that_are_not_allowed_are_refused_and_told_which_address_w
         assert 'legitmark_gateway_rejections_total{reason="forbidden",source="legitmark"} 2.0' in metrics
 
 
-async def test_the_first_line_of_many_has_the_address_and_the_others_have_a_count(tmp_path: Path) -> None:
+async def test_the_first_of_many_refusals_is_a_line_with_its_address_and_the_others_are_counted(tmp_path: Path) -> None:
     with Running(tmp_path, toml()) as running:
         for last in range(10, 20):
             await post(running, f"127.0.0.{last}", "198.51.100.7")
@@ -76,7 +76,7 @@ async def test_the_check_of_the_address_comes_after_the_path_and_before_everythi
         assert (await running.send(raw, local_addr=(ALLOWED, 0))).outcome == (405, "method_not_allowed")
 
 
-async def test_behind_a_trusted_proxy_the_client_counts_and_a_forged_entry_before_it_does_not(tmp_path: Path) -> None:
+async def test_behind_a_trusted_proxy_the_client_counts_and_forged_entries_before_it_do_not(tmp_path: Path) -> None:
     allowed = '"203.0.113.0/24", "2001:db8::/32"'
     with Running(tmp_path, toml(allowed, '"127.0.0.9", "10.0.0.0/8"')) as running:
         for forwarded, status in (
@@ -101,7 +101,7 @@ async def test_behind_a_trusted_proxy_the_client_counts_and_a_forged_entry_befor
         assert answer.json()["detail"] == "198.51.100.1 may not send here"
 
 
-async def test_an_entry_that_is_not_an_address_is_refused_though_the_proxy_itself_may_send(tmp_path: Path) -> None:
+async def test_an_entry_that_is_not_an_address_is_refused_even_if_the_proxy_itself_may_send(tmp_path: Path) -> None:
     """The walk must not end at the proxy, whose own address stands in allow_from."""
     with Running(tmp_path, toml('"127.0.0.9", "10.1.1.1"', '"127.0.0.9", "10.0.0.0/8"')) as running, no_traceback(running):
         for forwarded in (["unknown"], [""], ["_hidden, 10.1.1.1"], ["10.1.1.1", ""], ["10.1.1.1,"], ["1.2.3.4:x, 127.0.0.9"]):
@@ -143,7 +143,7 @@ HOSTILE: list[Sequence[str | bytes]] = [
     ["10.1.1.1", "10.1.1.1", "10.1.1.1", "198.51.100.1:443"],
     ["10.1.1.1", *["127.0.0.9"] * 40],
 ]
-"""Lines of X-Forwarded-For by which nobody is somebody who may send, though 10.1.1.1 and the proxy itself may."""
+"""Lines of X-Forwarded-For that name no client that may send, although 10.1.1.1 and the proxy itself may."""
 
 
 async def test_a_forwarded_header_of_an_untrusted_client_does_not_let_it_send(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ async def test_a_forwarded_header_of_an_untrusted_client_does_not_let_it_send(tm
             assert (await post(running, "127.0.0.9", good)).status == 200, good
 
 
-async def test_a_client_of_a_unix_socket_is_no_address_though_its_own_socket_is_named_like_one(
+async def test_a_client_of_a_unix_socket_has_no_address_even_if_its_socket_is_named_like_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Running(tmp_path, toml('"203.0.113.0/24"', listen='"unix:hooks.sock"')) as running:
@@ -193,7 +193,7 @@ async def test_a_proxy_may_come_through_a_unix_socket(trusted: bool, tmp_path: P
         assert answer.json()["detail"] == "a client of the unix socket may not send here"
 
 
-async def test_the_allowed_addresses_count_over_tls_as_well(tmp_path: Path) -> None:
+async def test_allow_from_applies_over_tls_too(tmp_path: Path) -> None:
     certified = Certified(tmp_path)
     certified.issue()
     with Running(tmp_path, toml(proxies='"127.0.0.9"', more=certified.toml)) as running:

@@ -39,7 +39,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One that asks for a token, as it has to where it does not listen on this host alone."""
+    """A gateway that asks for a token, as it must if it does not listen on this host alone."""
     toml = '[admin]\nlisten = ["127.0.0.1:0"]\ntoken = { env = "ADMIN_TOKEN" }\n'
     with Running(tmp_path_factory.mktemp("guarded"), toml, {"ADMIN_TOKEN": TOKEN}) as running:
         yield running
@@ -123,7 +123,7 @@ async def test_every_answer_names_this_gateway_as_the_server_and_no_library(worl
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-async def test_health_and_metrics_can_only_be_read(world: World, page: str, method: str) -> None:
+async def test_health_and_metrics_are_read_only(world: World, page: str, method: str) -> None:
     answer = await world.running.admin(page, method=method)
     assert answer.outcome == (405, "method_not_allowed") and "GET" in (answer.header("allow") or "")
 
@@ -198,7 +198,7 @@ async def test_the_unix_socket_is_for_owner_and_group_and_survives_a_crash(tmp_p
         assert await running.stop() == 0
 
 
-async def test_webhooks_are_not_taken_by_the_admin_listener_nor_pages_by_the_other(world: World) -> None:
+async def test_each_listener_answers_only_its_own_paths(world: World) -> None:
     body = event()
     raw = await world.running.admin("/webhooks/legitmark", signed(body), method="POST")
     assert raw.outcome == (404, "not_found")

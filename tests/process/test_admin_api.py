@@ -59,7 +59,7 @@ _HUGE = "9" * 30
         "/api/messages?limit=1.5",
     ],
 )
-def test_a_query_that_makes_no_sense_is_a_400(gateway: Running, path: str) -> None:
+def test_a_senseless_query_is_answered_400(gateway: Running, path: str) -> None:
     status, answer = ask(gateway, "GET", path)
     assert (status, answer["error"]) == (400, "bad_request")
 
@@ -87,7 +87,7 @@ def test_a_query_that_makes_no_sense_is_a_400(gateway: Running, path: str) -> No
     ],
 )
 @pytest.mark.parametrize("act", ["replay", "discard"])
-def test_an_act_that_makes_no_sense_is_a_400(gateway: Running, act: str, body: bytes) -> None:
+def test_a_senseless_act_is_answered_400(gateway: Running, act: str, body: bytes) -> None:
     status, answer = ask(gateway, "POST", f"/api/{act}", body)
     assert (status, answer["error"]) == (400, "bad_request")
 

@@ -1,4 +1,4 @@
-"""The guard of the admin listener: who may change something, and in whose name; unclear requests are refused."""
+"""The guard of the admin listener: it decides who may change something, records the user, and refuses unclear requests."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_the_actor_is_the_authenticated_user_and_a_name_in_the_body_is_onl
         *("/api/routing?since=x", "/api/routing?after=1.5", "/api/routing?limit=1", "/api/deliveries?after=%D9%A1.erp"),
     ],
 )
-async def test_a_parameter_that_is_not_understood_is_refused_and_nothing_is_done(running: Running, path: str) -> None:
+async def test_an_unknown_parameter_is_refused_and_nothing_is_done(running: Running, path: str) -> None:
     before = len(running.audit())
     method = "POST" if path.startswith("/-/reload") else "GET"
     answer = await ask(running, method, path, [JSON])
@@ -135,7 +135,7 @@ async def test_a_parameter_that_is_not_understood_is_refused_and_nothing_is_done
         ("/api/reverify", '{"sources": "legitmark"}'),
     ],
 )
-async def test_a_field_that_is_not_understood_is_refused_and_nothing_is_done(running: Running, path: str, body: str) -> None:
+async def test_an_unknown_field_is_refused_and_nothing_is_done(running: Running, path: str, body: str) -> None:
     before = len(running.audit())
     answer = await ask(running, "POST", path, [JSON], body.encode())
     assert answer.outcome == (400, "bad_request") and answer.json()["detail"]
@@ -143,7 +143,7 @@ async def test_a_field_that_is_not_understood_is_refused_and_nothing_is_done(run
 
 
 @pytest.mark.parametrize("file", ["/", "/etc", ".", "/dev/null", "/%20", "%E2%80%AE", "x" * 300])
-async def test_a_reload_of_another_file_is_told_which_file_runs(running: Running, file: str) -> None:
+async def test_a_reload_of_another_file_is_refused_with_the_file_in_use(running: Running, file: str) -> None:
     answer = await ask(running, "POST", f"/-/reload?file={file}", [JSON])
     assert answer.outcome == (422, "bad_configuration") and str(running.config) in answer.body.decode()
 

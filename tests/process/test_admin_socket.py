@@ -1,4 +1,4 @@
-"""The admin listener on a unix socket: root and the gateway's own user need no token; others do, and are told so."""
+"""The admin listener on a unix socket: root and the gateway's own user need no token; others do, and the answer says so."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_a_reload_needs_no_credential_on_the_unix_socket(running: Running)
     assert (done.status, done.out) == (0, "reloaded: nothing has changed\n"), done.err
     elsewhere = running.config.read_text().replace('"unix:run/admin.sock", ', "")
     running.config.write_text(elsewhere)
-    running.database.with_name("gateway.db.addresses").unlink()  # else the command would find the socket by it
+    running.database.with_name("gateway.db.addresses").unlink()  # otherwise the command would find the socket through it
     done = await asyncio.to_thread(gateway, "reload", cwd=running.folder)
     assert done.status == 2 and "[admin] token: credential admin-token" in done.err
 

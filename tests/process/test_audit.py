@@ -84,7 +84,7 @@ async def test_a_duplicate_with_another_body_is_marked_as_a_conflict(running: Ru
     assert set(line) == ALWAYS | NAMES["message.duplicate"] | {"conflict"} and line["conflict"] is True
 
 
-async def test_the_line_is_written_before_the_answer(running: Running) -> None:
+async def test_the_audit_line_is_written_before_the_answer(running: Running) -> None:
     for _ in range(30):
         answer = await running.post(event())
         assert running.audit("message.accepted", message_id=answer.json()["id"])
@@ -115,7 +115,7 @@ async def test_a_thousand_forged_requests_write_only_a_few_lines(running: Runnin
     assert running.rows("SELECT count(*) FROM messages") == [(0,)]
 
 
-async def test_each_source_and_reason_has_a_line_of_its_own(running: Running) -> None:
+async def test_each_source_and_reason_of_a_refusal_has_its_own_line(running: Running) -> None:
     body = event()
     for _ in range(3):
         await running.post(body, [])
@@ -132,7 +132,7 @@ async def test_each_source_and_reason_has_a_line_of_its_own(running: Running) ->
 
 
 @pytest.mark.parametrize("create", [True, False], ids=["create", "nocreate"])
-async def test_rotation_by_rename_loses_no_line_and_tears_none(running: Running, create: bool) -> None:
+async def test_a_rotation_by_rename_neither_loses_nor_tears_a_line(running: Running, create: bool) -> None:
     rotated = running.folder / "audit.jsonl.1"
     ids = [(await running.post(event())).json()["id"] for _ in range(5)]
     await until(lambda: len(running.audit("delivery.delivered")) == 5)

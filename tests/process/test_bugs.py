@@ -103,7 +103,7 @@ def assert_no_secret(said: str | bytes) -> None:
         ("import aiosmtplib; aiosmtplib.SMTP.connect = planted_task", "delivery.bug"),
     ],
 )
-async def test_a_bug_on_the_way_of_a_message_shows_no_secret(
+async def test_a_bug_in_any_step_of_a_message_shows_no_secret(
     plant: str, told: str, receiver: Receiver, mailbox: Mailbox, tmp_path: Path
 ) -> None:
     with configured(tmp_path, receiver, mailbox, plant) as running:
@@ -147,7 +147,7 @@ async def test_a_bug_at_the_start_ends_the_gateway_with_70_and_a_traceback_witho
     plant: str, receiver: Receiver, mailbox: Mailbox, tmp_path: Path
 ) -> None:
     running = configured(tmp_path, receiver, mailbox, plant)
-    running.launch()  # a worker that dies at once may do so right after the gateway is ready
+    running.launch()  # a task that dies at once may do so right after the gateway is ready
     assert await running.exit_code() == 70
     assert "RuntimeError: planted" in running.stderr() and "this is a bug in the gateway" in running.stderr()
     assert_no_secret(running.stderr())
@@ -184,7 +184,7 @@ def test_no_renderer_of_the_log_shows_a_local_variable(terminal: bool, tmp_path:
 
 
 async def test_the_development_mode_and_a_crash_in_c_show_no_secret(receiver: Receiver, mailbox: Mailbox, tmp_path: Path) -> None:
-    """Warnings of what was left open, slow callbacks with their arguments, errors that nobody fetched, faulthandler's stacks."""
+    """It warns of unclosed resources, slow callbacks with their arguments and unretrieved errors; faulthandler prints stacks."""
     receiver.script.extend([(500, {}), (403, {})])
     with configured(tmp_path, receiver, mailbox, PYTHONDEVMODE="1", PYTHONASYNCIODEBUG="1") as running:
         receiver.hold()

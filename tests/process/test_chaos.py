@@ -26,7 +26,7 @@ CONCURRENCY = 4
 
 
 class Senders:
-    """Legitmark's side: it sends again, with the same id and body, everything that was not answered 200."""
+    """The sender: it sends everything again that was not answered 200, with the same id and body."""
 
     def __init__(self, running: Running) -> None:
         self.running = running
@@ -46,7 +46,7 @@ class Senders:
             answer = await self.running.post(body, signed(body, sender_id))
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
             self.unanswered.append(sender_id)
-            await asyncio.sleep(0.005)  # nobody listens while it is down
+            await asyncio.sleep(0.005)  # no process listens while the gateway is down
             return
         if answer.status == 200:
             self.answered[sender_id] = answer.json()["id"]
@@ -133,7 +133,7 @@ async def test_kills_at_random_moments_under_load_lose_nothing_and_repeat_no_mor
         delivered = Counter(
             line["delivery_id"] for line in whole_lines(running.audit_file) if line["event"] == "delivery.delivered"
         )
-        # Every end has its line, once: a torn one (its own kill each) is told again behind it.
+        # Every end has exactly one whole line: a line that a kill tore is written again after it.
         assert delivered == Counter({f"{one}-{sink}": 1 for one in kept.values() for sink in ("erp", "file")})
         assert set(audited.values()) == {1}
         said = running.stderr()

@@ -1,4 +1,4 @@
-"""After `kill -9` and a new start, all that was answered 200 is delivered, and the audit log is whole (promises 1 and 3)."""
+"""After `kill -9` and a new start, every message that was answered 200 is delivered, and the audit log is complete"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def delivered(running: Running) -> Counter[str]:
     return Counter(line["message_id"] for line in running.audit("delivery.delivered"))
 
 
-async def test_what_was_answered_before_a_kill_is_delivered_after_it(running: Running, receiver: Receiver) -> None:
+async def test_a_message_answered_before_a_kill_is_delivered_after_it(running: Running, receiver: Receiver) -> None:
     receiver.hold()
     bodies = [event() for _ in range(40)]
     answers = await asyncio.gather(*(running.post(body) for body in bodies))
@@ -41,7 +41,9 @@ async def test_what_was_answered_before_a_kill_is_delivered_after_it(running: Ru
     await until(lambda: set(delivered(running)) == ids)
     assert set(delivered(running).values()) == {1}
     after = [request.headers["idempotency-key"] for request in receiver.requests]
-    assert sorted(after) == sorted(f"{one}-erp" for one in ids)  # each once: those in flight repeat under the same key
+    assert sorted(after) == sorted(
+        f"{one}-erp" for one in ids
+    )  # each once, except those in flight, which repeat under the same key
     assert before <= set(after) and {request.headers["x-gateway-attempt"] for request in receiver.requests} == {"1"}
     assert sorted(request.body for request in receiver.requests) == sorted(bodies)
 
@@ -76,7 +78,9 @@ async def test_a_kill_at_any_moment_under_load_loses_no_answered_message(running
 
 
 @pytest.mark.parametrize("cut", ["to the first line", "within a line"])
-async def test_the_lines_that_a_crash_took_from_the_audit_log_come_back(running: Running, receiver: Receiver, cut: str) -> None:
+async def test_lines_that_a_crash_took_from_the_audit_log_are_written_again(
+    running: Running, receiver: Receiver, cut: str
+) -> None:
     routed = [(await running.post(event())).json()["id"] for _ in range(3)]
     quarantined = (await running.post(b"[]")).json()["id"]
     await until(lambda: len(running.audit("delivery.delivered")) == 3)
@@ -89,7 +93,7 @@ async def test_the_lines_that_a_crash_took_from_the_audit_log_come_back(running:
     running.audit_file.write_bytes(kept)
     await asyncio.to_thread(running.start)
     raw_lines = running.audit_file.read_bytes().splitlines()
-    lines_now = [json.loads(raw) for raw in raw_lines if raw.endswith(b"}")]  # a torn one stays as it is
+    lines_now = [json.loads(raw) for raw in raw_lines if raw.endswith(b"}")]  # a torn line stays as it is
     found = [(line["event"], line["message_id"]) for line in lines_now if line["event"].startswith("message.")]
     assert found == [*(("message.accepted", one) for one in routed), ("message.quarantined", quarantined)]
     assert len(receiver.requests) == 3  # the audit log is no source of deliveries
@@ -101,7 +105,7 @@ def steps(running: Running) -> list[dict[str, Any]]:
     return [line for line in map(json.loads, raw) if "message_id" in line]
 
 
-async def test_every_step_that_a_kill_kept_from_the_log_gets_its_line_once_in_order_and_with_its_time(
+async def test_every_step_missing_from_the_log_after_a_kill_gets_one_line_in_order_and_with_its_time(
     running: Running, receiver: Receiver, tmp_path: Path
 ) -> None:
     """The log becomes unwritable before messages are delivered, and then the process is killed."""
@@ -156,7 +160,7 @@ async def test_a_crash_adds_no_line_to_an_undamaged_audit_log(running: Running) 
 
 @pytest.mark.parametrize("left", ["an empty file", "no file"])
 async def test_a_clean_end_adds_no_line_to_a_rotated_audit_log(running: Running, left: str) -> None:
-    """logrotate's `dateext`: nothing is named `.1`, and nothing is missing either. Only an unclean end is caught up."""
+    """With logrotate's `dateext`, no file is named `.1`, yet no line is missing. Only an unclean end adds lines."""
     await running.post(event())
     assert await running.stop() == 0
     running.audit_file.rename(running.folder / "audit.jsonl-20260301")
@@ -167,7 +171,7 @@ async def test_a_clean_end_adds_no_line_to_a_rotated_audit_log(running: Running,
     assert [line["event"] for line in running.audit()] == ["gateway.started"]
 
 
-async def test_a_copy_of_the_database_knows_the_duplicates_of_the_original(
+async def test_a_gateway_on_a_copy_of_the_database_recognizes_duplicates(
     running: Running, receiver: Receiver, tmp_path: Path
 ) -> None:
     body, sender_id = event(), new_id()
@@ -201,7 +205,7 @@ async def test_an_audit_log_that_became_a_folder_is_answered_503_until_it_is_men
     assert len(receiver.of(body)) == 1
 
 
-async def test_a_start_trusts_no_due_time_further_away_than_any_back_off(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_start_shortens_due_times_that_are_further_away_than_any_backoff(tmp_path: Path, receiver: Receiver) -> None:
     """The clock of this host may have been years ahead when it was written."""
     toml = http_sink(receiver, more='retry = ["0s", "1h"]') + route("erp")
     receiver.always = (500, {})

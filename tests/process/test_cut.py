@@ -43,7 +43,7 @@ url = "http://127.0.0.1:{port}/"
 """
 
 
-async def test_a_commit_that_outlasts_the_drain_still_has_its_line_in_the_audit_log(tmp_path: Path) -> None:
+async def test_a_commit_that_ends_after_the_drain_still_has_its_audit_line(tmp_path: Path) -> None:
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()

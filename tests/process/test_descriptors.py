@@ -1,4 +1,4 @@
-"""The limit of open file descriptors: a start raises it as far as it may, and warns if that is too low."""
+"""The limit of open file descriptors: a start raises it to the hard limit at most, and warns if that is too low."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def warnings(running: Running) -> list[dict[str, object]]:
 
 
 @pytest.mark.skipif(-1 < hard < NEEDED, reason=f"the hard limit here is {hard}")
-def test_a_start_raises_a_low_limit_and_keeps_a_high_one(tmp_path: Path) -> None:
+def test_a_start_raises_a_low_limit_of_descriptors_and_keeps_a_high_one(tmp_path: Path) -> None:
     for soft, most, expected in ((1024, NEEDED + 8, NEEDED), (NEEDED + 4, NEEDED + 8, NEEDED + 4), (1024, NEEDED, NEEDED)):
         with Limited(tmp_path, soft, most) as running:
             assert running.process is not None
@@ -46,7 +46,7 @@ def test_a_start_raises_a_low_limit_and_keeps_a_high_one(tmp_path: Path) -> None
             assert not warnings(running)
 
 
-def test_a_start_goes_as_far_as_the_hard_limit_and_says_that_it_is_too_low(tmp_path: Path) -> None:
+def test_a_start_raises_the_limit_to_the_hard_limit_and_warns_if_that_is_too_low(tmp_path: Path) -> None:
     with Limited(tmp_path, 512, 1024) as running:
         assert running.process is not None
         assert resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE) == (1024, 1024)

@@ -1,4 +1,4 @@
-"""A disk that is full, or nearly full: what was answered 200 survives, and all goes on when there is room."""
+"""A disk that is full, or nearly full: messages that were answered 200 survive, and all goes on when there is room."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.waiting import until
 MIB = 1024 * 1024
 
 
-async def test_while_the_disk_is_full_nothing_is_promised_and_all_goes_on_when_there_is_room(
+async def test_no_webhook_is_acknowledged_while_the_disk_is_full_and_all_goes_on_when_there_is_room(
     small_disk: Path, tmp_path: Path, receiver: Receiver
 ) -> None:
     toml = '[store]\nmin_free = "0B"\n' + http_sink(receiver, more="concurrency = 4") + route("erp")
@@ -32,7 +32,7 @@ async def test_while_the_disk_is_full_nothing_is_promised_and_all_goes_on_when_t
         await until(lambda: len(receiver.requests) == 14)
 
         filler = fill(small_disk)
-        await sender.is_refused()  # what SQLite had room for within its pages was rightly taken
+        await sender.is_refused()  # messages that fit into the pages that SQLite had were rightly accepted
         for _ in range(20):
             assert refused(await sender.post())
         assert "full" in await reasons(running) or "audit log" in await reasons(running)
@@ -42,15 +42,13 @@ async def test_while_the_disk_is_full_nothing_is_promised_and_all_goes_on_when_t
         assert len(receiver.requests) == 14 and running.alive  # the slots stay taken
 
         filler.unlink()
-        await until(lambda: len(receiver.requests) >= 20)  # by itself, before anything is posted
+        await until(lambda: len(receiver.requests) >= 20)  # without help, before anything is posted
         await is_ready(running)
         await sender.again_until_taken()
         await all_delivered_once(running, receiver, sender)
 
 
-async def test_a_full_disk_that_holds_the_log_too_stops_the_gateway_for_no_longer_than_it_is_full(
-    small_disk: Path, receiver: Receiver
-) -> None:
+async def test_a_gateway_goes_on_after_a_full_disk_that_also_holds_its_log(small_disk: Path, receiver: Receiver) -> None:
     """stderr goes to a file on the same disk: log lines are lost, but the process lives on and keeps its promises."""
     running = Running(small_disk, '[store]\nmin_free = "0B"\n' + http_sink(receiver) + route("erp"))
     sender = Sender(running)
@@ -84,7 +82,7 @@ async def test_a_gateway_without_work_is_ready_again_by_itself_when_the_full_dis
         await is_ready(running)
 
 
-async def test_a_kill_while_the_disk_is_full_loses_nothing(small_disk: Path, tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_kill_while_the_disk_is_full_loses_no_message(small_disk: Path, tmp_path: Path, receiver: Receiver) -> None:
     running = Running(small_disk, '[store]\nmin_free = "0B"\n' + http_sink(receiver) + route("erp"))
     running.stderr_file = tmp_path / "stderr.log"
     sender = Sender(running)
@@ -126,7 +124,7 @@ async def test_below_min_free_webhooks_are_refused_while_lanes_go_on(
         assert running.stderr().count("space.low") == running.stderr().count("space.back") == 1
 
 
-async def test_a_start_below_min_free_delivers_what_is_owed_and_takes_nothing(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_start_below_min_free_delivers_queued_messages_and_accepts_none(tmp_path: Path, receiver: Receiver) -> None:
     """No disk has as much room as this `min_free` asks for, so this test needs no small one."""
     sinks = http_sink(receiver, more="concurrency = 1") + route("erp")
     running = Running(tmp_path, sinks)
@@ -148,7 +146,7 @@ async def test_a_start_below_min_free_delivers_what_is_owed_and_takes_nothing(tm
         assert running.rows("SELECT count(*) FROM messages") == [(5,)]
 
 
-async def test_a_start_on_a_full_disk_says_so_and_loses_nothing(small_disk: Path, tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_start_on_a_full_disk_says_so_and_loses_no_message(small_disk: Path, tmp_path: Path, receiver: Receiver) -> None:
     running = Running(small_disk, '[store]\nmin_free = "0B"\n' + http_sink(receiver) + route("erp"))
     running.stderr_file = tmp_path / "stderr.log"
     sender = Sender(running)
@@ -166,7 +164,7 @@ async def test_a_start_on_a_full_disk_says_so_and_loses_nothing(small_disk: Path
         await all_delivered_once(running, receiver, sender)
 
 
-async def test_a_first_start_ever_on_a_full_disk_says_so(small_disk: Path, tmp_path: Path, receiver: Receiver) -> None:
+async def test_the_very_first_start_on_a_full_disk_says_so(small_disk: Path, tmp_path: Path, receiver: Receiver) -> None:
     running = Running(small_disk, '[store]\nmin_free = "0B"\n' + http_sink(receiver) + route("erp"))
     running.stderr_file = tmp_path / "stderr.log"
     with running.stderr_file.open("w"), no_traceback(running, alive=False):

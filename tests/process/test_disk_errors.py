@@ -1,4 +1,4 @@
-"""A disk that fails, or whose pages rot, ends the gateway with an exit code that names the cause; a lock only refuses."""
+"""A failing disk or a damaged page ends the gateway with an exit code that names the cause. A lock only causes refusals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.waiting import until
 from tests.support.webhooks import event
 
 
-async def test_an_fsync_that_fails_is_the_end_with_74_and_nothing_is_acknowledged_after_it(
+async def test_a_failed_fsync_ends_the_gateway_with_74_and_nothing_is_acknowledged_after_it(
     strace: str, tmp_path: Path, receiver: Receiver
 ) -> None:
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running, no_traceback(running, alive=False):
@@ -54,10 +54,10 @@ async def test_an_fsync_that_fails_is_the_end_with_74_and_nothing_is_acknowledge
 
 
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
-async def test_an_error_of_the_main_file_is_the_end_with_74_and_takes_back_nothing(
+async def test_an_error_of_the_main_file_ends_the_gateway_with_74_and_loses_no_commit(
     strace: str, tmp_path: Path, receiver: Receiver, call: str
 ) -> None:
-    """Commits go to the write-ahead log; the file itself is written when that is long. SQLite's own hook would not say."""
+    """Commits go to the write-ahead log; the main file is written when the log is long. SQLite's own hook hides such an error."""
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running, no_traceback(running, alive=False):
         assert running.process is not None
         command = [strace, "-f", "-o", str(tmp_path / "strace.log"), "-P", str(running.database), "-e", f"trace={call}"]
@@ -66,7 +66,9 @@ async def test_an_error_of_the_main_file_is_the_end_with_74_and_takes_back_nothi
         promised = []
         try:
             await until(lambda: traced(running))
-            for _ in range(200):  # thrice what makes the log long: of such a message the body alone takes many pages
+            for _ in range(
+                200
+            ):  # three times the length that causes a checkpoint: the body of such a message alone takes many pages
                 try:
                     answer = await running.post(event(padding="x" * 250_000))
                 except OSError:
@@ -99,7 +101,7 @@ async def test_a_database_that_another_process_locks_is_answered_503_until_it_le
         await until(lambda: len(receiver.requests) == 2)
         with closing(sqlite3.connect(running.database, isolation_level=None, timeout=60)) as other:
             other.execute("BEGIN EXCLUSIVE")
-            receiver.release()  # its outcome waits for the lock, too
+            receiver.release()  # the outcome of the delivery waits for the lock, too
             answers = await asyncio.gather(*(sender.post() for _ in range(10)))
             assert all(refused(answer) for answer in answers)
             assert "locked" in await reasons(running) and (await running.admin("/-/healthy")).status == 200
@@ -109,9 +111,7 @@ async def test_a_database_that_another_process_locks_is_answered_503_until_it_le
             await all_delivered_once(running, receiver, sender)
 
 
-async def test_a_page_that_rotted_in_the_middle_ends_the_process_with_65_while_it_serves(
-    tmp_path: Path, receiver: Receiver
-) -> None:
+async def test_a_damaged_page_in_the_middle_ends_a_serving_process_with_65(tmp_path: Path, receiver: Receiver) -> None:
     """A page of an index, which start does not read: the quick_check beside serving finds it."""
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running:
         bodies = [event() for _ in range(600)]

@@ -38,7 +38,7 @@ def unharmed(world: World) -> Iterator[None]:
 
 
 async def drained(world: World) -> None:
-    """Everything that is owed has been sent."""
+    """Wait until every delivery has been made."""
     await until(lambda: world.running.rows("SELECT count(*) FROM deliveries WHERE state <> 'delivered'") == [(0,)])
 
 
@@ -82,7 +82,7 @@ async def test_a_message_that_arrives_again_after_a_restart_is_delivered_once(wo
     assert [len(world.receiver.of(body)) for body in bodies.values()] == [1] * 5
 
 
-async def test_one_sender_id_with_another_body_is_a_duplicate_in_conflict(world: World) -> None:
+async def test_a_known_sender_id_with_another_body_is_a_conflicting_duplicate(world: World) -> None:
     sender_id, body, other = new_id(), event(), event()
     first = await world.running.post(body, signed(body, sender_id))
     second = await world.running.post(other, signed(other, sender_id))
@@ -99,7 +99,7 @@ async def test_one_sender_id_with_another_body_is_a_duplicate_in_conflict(world:
     assert 'legitmark_gateway_conflicts_total{source="legitmark"} 2.0' in metrics
 
 
-async def test_one_identity_under_another_sender_id_is_a_duplicate(world: World) -> None:
+async def test_a_known_identity_under_another_sender_id_is_a_duplicate(world: World) -> None:
     body = event()
     spaced = json.dumps(json.loads(body), indent=1).encode()
     first, again = await world.running.post(body), await world.running.post(body)
@@ -114,7 +114,7 @@ async def test_one_identity_under_another_sender_id_is_a_duplicate(world: World)
     assert len(world.receiver.of(body)) == 1 and world.receiver.of(spaced) == []
 
 
-async def test_one_identity_at_once_under_many_sender_ids_is_delivered_once(world: World) -> None:
+async def test_an_event_that_arrives_at_once_under_many_sender_ids_is_delivered_once(world: World) -> None:
     body = event()
     answers = await asyncio.gather(*(world.running.post(body) for _ in range(20)))
     assert statuses(answers) == {(200, "accepted"): 1, (200, "duplicate"): 19}
@@ -130,8 +130,8 @@ async def test_both_families_of_headers_name_one_message(world: World) -> None:
     assert (first.outcome[1], again.outcome[1]) == ("accepted", "duplicate")
 
 
-async def test_a_second_round_of_quality_control_is_no_duplicate(world: World) -> None:
-    """Taken literally, the sender's published keys drop the second round, and the customer never hears of it."""
+async def test_a_second_round_of_quality_control_is_not_a_duplicate(world: World) -> None:
+    """The sender's published keys, taken literally, would drop the second round, and the customer would never hear of it."""
 
     def body(time_of_day: str, **fields: object) -> bytes:
         return event("sr-rounds", timestamp=f"2026-03-01T{time_of_day}Z", **fields)
@@ -170,7 +170,7 @@ async def test_identity_compares_its_fields_as_they_stand(
     assert [answer.outcome[1] for answer in answers] == ["accepted", outcome]
 
 
-async def test_a_quarantined_message_comes_again_as_a_duplicate(world: World) -> None:
+async def test_a_quarantined_message_that_is_sent_again_is_a_duplicate(world: World) -> None:
     sender_id, body = new_id(), b"[]"
     first, again = [await world.running.post(body, signed(body, sender_id)) for _ in range(2)]
     other = await world.running.post(body)

@@ -23,7 +23,7 @@ async def test_a_second_gateway_on_a_database_ends_with_73_and_the_holders_pid(r
     assert len(running.audit("gateway.started")) == 1
 
 
-async def test_an_address_that_is_taken_ends_with_74_and_the_address(running: Running, tmp_path: Path) -> None:
+async def test_an_address_in_use_ends_the_start_with_74_and_is_named(running: Running, tmp_path: Path) -> None:
     folder = tmp_path / "other"
     folder.mkdir()
     address = running.addresses["webhooks"]
@@ -54,13 +54,13 @@ def test_a_bad_configuration_ends_with_78_and_names_what_is_wrong(tmp_path: Path
     assert not running.database.exists() and not running.audit_file.exists()
 
 
-def test_all_problems_of_a_configuration_are_said_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_a_configuration_are_reported_at_once(tmp_path: Path) -> None:
     running = Running(tmp_path, '[admin]\nlisten = ["nowhere"]\n[store]\nretention = "x"\n[[routes]]\nsinks = ["a", "b"]')
     said = start_another(running.config, running.secrets).stderr
     assert all(word in said for word in ('"nowhere"', "retention", '"a"', '"b"'))
 
 
-def test_no_configuration_ends_with_78(tmp_path: Path) -> None:
+def test_a_missing_configuration_ends_with_78(tmp_path: Path) -> None:
     assert start_another(tmp_path / "none.toml", {}).returncode == 78
 
 
@@ -84,8 +84,8 @@ async def test_a_corrupt_database_ends_with_65_and_is_left_as_it_is(running: Run
     assert running.database.read_bytes() == data
 
 
-async def test_pages_that_rot_far_from_the_start_are_found_after_a_crash(running: Running) -> None:
-    """Start reads a row of everything, the janitor the oldest 200; the rest is read beside serving, after an unclean end."""
+async def test_damaged_pages_that_a_start_does_not_read_are_found_after_a_crash(running: Running) -> None:
+    """A start reads a row of each table, and the janitor the oldest 200. After an unclean end, the rest is read while serving."""
     for batch in range(13):
         await asyncio.gather(*(running.post(event(note=f"<batch {batch}>" + "x" * 3000)) for _ in range(20)))
     await until(lambda: running.rows("SELECT count(*) FROM deliveries WHERE state = 'queued'") == [(0,)])  # nothing to read again
@@ -100,10 +100,10 @@ async def test_pages_that_rot_far_from_the_start_are_found_after_a_crash(running
                 file.write(os.urandom(4096))
     end = await asyncio.to_thread(start_another, running.config, running.secrets)
     assert end.returncode == 65 and "quick_check" in end.stderr and "Traceback" not in end.stderr
-    assert "gateway.listening" in end.stderr  # it served meanwhile
+    assert "gateway.listening" in end.stderr  # the gateway served meanwhile
 
 
-def test_a_database_in_a_folder_that_is_not_there_ends_with_74(tmp_path: Path) -> None:
+def test_a_database_in_a_missing_folder_ends_with_74(tmp_path: Path) -> None:
     running = Running(tmp_path, '[store]\npath = "nowhere/gateway.db"\n')
     end = start_another(running.config, running.secrets)
     assert end.returncode == 74 and "nowhere" in end.stderr and "Traceback" not in end.stderr

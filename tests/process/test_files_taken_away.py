@@ -135,8 +135,8 @@ async def test_a_gateway_whose_files_are_taken_away_acknowledges_nothing_more_an
             await asyncio.gather(*sending)
             assert said in running.stderr()
             assert any(advice in running.stderr() for advice in ("and start again", "then start it again"))
-            # Of the four that were being answered when it happened, each may have been committed just before.
-            within = 4 if "index" not in act and "lock" not in act else 1_000_000  # those two hold no message
+            # Each of the four requests that were being answered may have been committed just before.
+            within = 4 if "index" not in act and "lock" not in act else 1_000_000  # those two files hold no message
             assert len(acked) <= within
         finally:
             if act == "the folder is mounted over":
@@ -144,10 +144,8 @@ async def test_a_gateway_whose_files_are_taken_away_acknowledges_nothing_more_an
 
 
 @pytest.mark.parametrize("how", ["moved over", "copied over"])
-async def test_a_backup_put_in_place_of_the_database_while_the_gateway_runs_is_served_by_the_next_start(
-    running: Running, how: str
-) -> None:
-    """The end of the first one neither writes to the new file nor removes what lies beside it."""
+async def test_a_backup_put_in_place_of_the_running_database_is_served_by_the_next_start(running: Running, how: str) -> None:
+    """When the first gateway ends, it neither writes to the new file nor removes the files beside it."""
     with running:
         kept = (await running.post(event())).json()["id"]
         await until(lambda: running.audit("delivery.delivered"))
@@ -160,7 +158,7 @@ async def test_a_backup_put_in_place_of_the_database_while_the_gateway_runs_is_s
             shutil.copyfile(copy, running.database)
         assert await running.exit_code() == 74
         assert running.database.read_bytes() == image
-        for suffix in ("-wal", "-shm"):  # what the refusal says to do with the log of the database that was there before
+        for suffix in ("-wal", "-shm"):  # the refusal says to do this with the log of the old database
             beside(running.database, suffix).unlink(missing_ok=True)
         await asyncio.to_thread(running.start)
         assert running.rows("SELECT id FROM messages") == [(kept,)]

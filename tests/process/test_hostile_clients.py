@@ -31,7 +31,7 @@ GONE_WITHIN = 35.0
 
 
 async def drip(running: Running, fast: bytes, slow: bytes) -> tuple[float, bytes]:
-    """Send `fast` at once and then `slow` over and over, a byte each second; return the seconds until the end, and the answer."""
+    """Send `fast` at once, then repeat `slow` at a byte per second. Return the seconds until the end, and the answer."""
     async with running.connection() as (reader, writer):
         started = time.monotonic()
         said = asyncio.ensure_future(reader.read())
@@ -76,7 +76,7 @@ async def test_slow_headers_and_bodies_are_cut_off_while_others_are_served(tmp_p
         statuses = {(name, said.partition(b" ")[2][:3]) for (name, _), (_, said) in ends.items()}
         told = {"a body": b"408", "a body in chunks": b"408", "a body for nobody": b"404", "a body that is refused": b"415"}
         for name, status in told.items():
-            # Of twelve: a byte that crosses the end of its connection takes the answer with it (RFC 9112, section 9.6).
+            # Not all twelve: a byte that arrives after the close makes the client lose the answer (RFC 9112, section 9.6).
             assert {(name, status)} <= {one for one in statuses if one[0] == name} <= {(name, status), (name, b"")}
 
 
@@ -84,7 +84,7 @@ async def test_slow_headers_and_bodies_are_cut_off_while_others_are_served(tmp_p
 
 
 def gzip_bomb(size: int) -> bytes:
-    """About so many bytes of gzip that hold a thousand times as many zeros; made of one piece, repeated."""
+    """Make about so many bytes of gzip, which hold a thousand times as many zeros, by repeating one piece."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     piece = packer.compress(b"\0" * (8 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)  # after it, nothing refers back
     head = gzip.compress(b"")[:10]
@@ -92,7 +92,7 @@ def gzip_bomb(size: int) -> bytes:
 
 
 @pytest.mark.parametrize("before", [b"", request_bytes(b"", path="/nowhere")], ids=["fresh", "kept"])
-async def test_a_head_that_never_ends_holds_a_stop_up_no_longer_than_a_body(before: bytes, tmp_path: Path) -> None:
+async def test_a_head_that_never_ends_delays_a_stop_no_longer_than_a_body(before: bytes, tmp_path: Path) -> None:
     toml = '[server]\nlisten = ["127.0.0.1:0"]\ndrain = "120s"\n' + ARCHIVE
     with Running(tmp_path, toml) as running, no_traceback(running, alive=False):
         async with running.connection() as (half, into_half), running.connection() as (whole, into_whole):
@@ -106,7 +106,7 @@ async def test_a_head_that_never_ends_holds_a_stop_up_no_longer_than_a_body(befo
         assert "gateway.cut" not in running.stderr()
 
 
-async def test_a_gzip_bomb_costs_next_to_nothing(tmp_path: Path) -> None:
+async def test_a_gzip_bomb_costs_hardly_any_time(tmp_path: Path) -> None:
     """Unpacked, these two take several seconds. One is within `max_body`, the other has 4 MiB even as it is packed."""
     small, large = gzip_bomb(250 * 1024), gzip_bomb(4 * 1024 * 1024)
     assert len(small) < 256 * 1024 and len(zlib.decompressobj(31).decompress(small, 64 << 20)) == 64 << 20
@@ -124,7 +124,7 @@ async def test_a_gzip_bomb_costs_next_to_nothing(tmp_path: Path) -> None:
 
 
 async def pipelined(running: Running, raw: list[bytes]) -> Counter[int]:
-    """Send them all in one connection without waiting; the statuses that came back until it was closed."""
+    """Send them all over one connection without waiting. Return the statuses that came back until it was closed."""
     async with running.connection() as (reader, writer):
 
         async def send() -> None:
@@ -203,13 +203,13 @@ async def test_ten_thousand_malformed_requests_write_at_most_a_hundred_lines(tmp
         assert "AAAA" not in said and "hello" not in said and "nowhere" not in said and "\x1b" not in said
 
 
-async def test_idle_connections_give_way_and_the_operator_has_places_of_his_own(tmp_path: Path) -> None:
+async def test_idle_connections_give_way_and_the_operator_has_places_of_their_own(tmp_path: Path) -> None:
     with Receiver() as receiver, Running(tmp_path, http_sink(receiver) + route("erp")) as running, no_traceback(running):
         async with AsyncExitStack() as stack:
             readers = [(await stack.enter_async_context(running.connection()))[0] for _ in range(600)]
             closed = [asyncio.ensure_future(reader.read(1)) for reader in readers]
             stack.callback(lambda: [future.cancel() for future in closed])
-            answers = [await running.post(event()) for _ in range(20)]  # from the address that holds all of its share
+            answers = [await running.post(event()) for _ in range(20)]  # from the address that has used up its share
             assert {answer.outcome for answer in answers} == {(200, "accepted")}
             assert (await running.admin("/-/ready")).status == 200
             await until(lambda: sum(future.done() for future in closed) >= 100)
@@ -230,7 +230,7 @@ async def suspect(running: Running) -> tuple[int, int, list[str]]:
     return len(said), int(float(value)), ready.get("reasons", [])
 
 
-async def test_three_stale_messages_that_agree_raise_suspicion_of_our_clock_and_leave_readiness_alone(tmp_path: Path) -> None:
+async def test_three_stale_messages_that_agree_make_our_clock_suspect_but_not_the_gateway_unready(tmp_path: Path) -> None:
     with Running(tmp_path, ARCHIVE) as running, no_traceback(running):
 
         async def stale(number: int, age: float = 3600) -> None:
@@ -257,7 +257,7 @@ async def test_three_stale_messages_that_agree_raise_suspicion_of_our_clock_and_
         for _ in range(10):
             assert (await running.post(body, captured)).outcome == (401, "stale_timestamp")
         await stale(1, age=3000)
-        # Two that agree, and then a good one, are messages that were under way for long.
+        # Two that agree, and then a good one, are messages that were delayed on their way.
         await stale(2)
         await good()
         await stale(2, age=-3600)

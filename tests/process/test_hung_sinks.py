@@ -39,7 +39,7 @@ def holds_open(running: Running, path: Path) -> bool:
     return any(os.path.realpath(link) == str(path) for link in Path(f"/proc/{running.process.pid}/fd").iterdir())
 
 
-async def test_a_file_that_hangs_is_a_timeout_opens_its_breaker_and_works_again_once_it_can(tmp_path: Path) -> None:
+async def test_a_file_that_hangs_is_a_timeout_that_opens_the_breaker_until_the_file_works_again(tmp_path: Path) -> None:
     with full_fifo(tmp_path / "events.jsonl") as reader, Receiver() as well:
         toml = FILE + http_sink(well, "well") + route("archive", "well")
         with Running(tmp_path, toml) as running, no_traceback(running):
@@ -82,7 +82,7 @@ async def test_a_stop_does_not_wait_for_a_file_that_hangs_and_no_attempt_is_lost
             assert any(body in line for line in read_lines(reader, read))
 
 
-async def test_a_stop_right_after_a_timeout_does_not_wait_for_the_file_either(tmp_path: Path) -> None:
+async def test_a_stop_right_after_a_timeout_does_not_wait_for_a_file_that_hangs(tmp_path: Path) -> None:
     toml = DRAIN + FILE + route("archive")
     with full_fifo(tmp_path / "events.jsonl"), Running(tmp_path, toml) as running, no_traceback(running, alive=False):
         assert (await running.post(event())).outcome == (200, "accepted")
@@ -90,8 +90,8 @@ async def test_a_stop_right_after_a_timeout_does_not_wait_for_the_file_either(tm
         assert await running.stop() == 0
 
 
-async def test_webhooks_are_accepted_while_a_sink_that_hangs_holds_a_stop_up(tmp_path: Path) -> None:
-    """A sender waits for the gateway, not for a sink. The next process delivers, once, what came meanwhile."""
+async def test_webhooks_are_accepted_while_a_hanging_sink_delays_a_stop(tmp_path: Path) -> None:
+    """A sender waits for the gateway, not for a sink. The next process delivers each message that came meanwhile, once."""
     toml = '[server]\nlisten = ["fd:webhooks"]\ndrain = "120s"\n'
     with (
         listening() as webhooks,
@@ -118,7 +118,7 @@ async def test_webhooks_are_accepted_while_a_sink_that_hangs_holds_a_stop_up(tmp
         assert sorted(request.body for request in hung.requests) == sorted(bodies)
 
 
-async def test_nobody_fails_or_waits_for_a_sink_that_hangs_through_a_whole_restart(tmp_path: Path) -> None:
+async def test_no_sender_fails_or_waits_because_a_sink_hangs_through_a_whole_restart(tmp_path: Path) -> None:
     """The sink hangs longer than the drain. The last senders, who send in pieces, are answered; later ones wait in the socket."""
     toml = '[server]\nlisten = ["fd:webhooks"]\ndrain = "6s"\n'
     with (

@@ -1,6 +1,6 @@
-"""The file of a `jsonl` sink is rotated a hundred times while the gateway writes it: every line is there, and there once.
+"""The file of a `jsonl` sink is rotated a hundred times while the gateway writes it: every line is there exactly once.
 
-A line may stand there twice only where a write was cut (its `timeout`, a stop, a kill) and tried again; none is cut here.
+A line may appear twice only if a write was cut (by its `timeout`, a stop or a kill) and tried again; none is cut here.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def numbers(folder: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("fsync", ["never", "batch", "always"])
-async def test_a_hundred_rotations_under_load_lose_no_line_and_double_none(fsync: str, tmp_path: Path) -> None:
+async def test_a_hundred_rotations_under_load_neither_lose_nor_repeat_a_line(fsync: str, tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     sent: list[int] = []
     rotated = 0

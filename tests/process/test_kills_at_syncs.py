@@ -42,7 +42,7 @@ class Killed(Running):
         return [*self.tracer, *super().command()]
 
     def start_and_die(self, strace: str, nth: int) -> bool:
-        """Start it until it is killed; False if the start came to its end without so many syncs."""
+        """Start the gateway and wait for the kill. Returns False if the start needed fewer syncs."""
         log = self.folder / "strace.log"
         inject = f"inject=fdatasync,fsync:signal=KILL:when={nth}"
         self.tracer = (strace, "-D", "-f", "-qq", "-o", str(log), "-e", "trace=fdatasync,fsync", "-e", inject)
@@ -72,7 +72,7 @@ async def serves(running: Running) -> None:
 
 
 @pytest.mark.parametrize("nth", range(1, SYNCS + 1))
-async def test_after_a_kill_at_a_sync_of_a_first_start_the_next_one_serves(strace: str, tmp_path: Path, nth: int) -> None:
+async def test_the_start_after_a_first_start_that_was_killed_at_any_sync_serves(strace: str, tmp_path: Path, nth: int) -> None:
     running = Killed(tmp_path, SINK + route("archive"))
     try:
         assert running.start_and_die(strace, nth) or nth > 4
@@ -82,7 +82,7 @@ async def test_after_a_kill_at_a_sync_of_a_first_start_the_next_one_serves(strac
 
 
 @pytest.mark.parametrize("nth", range(1, SYNCS + 1))
-async def test_after_a_kill_at_a_sync_of_a_start_on_a_backup_the_next_one_serves_what_it_holds(
+async def test_the_start_after_one_killed_at_any_sync_on_a_backup_serves_the_backup(
     strace: str, tmp_path: Path, nth: int
 ) -> None:
     running = Killed(tmp_path, SINK + route("archive"))
@@ -118,7 +118,7 @@ HALF_STATES = {
 
 @pytest.mark.parametrize("before", ["nothing", "stopped"])
 @pytest.mark.parametrize("state", HALF_STATES)
-async def test_a_start_serves_beside_what_a_kill_may_leave(tmp_path: Path, state: str, before: str) -> None:
+async def test_a_start_serves_whatever_files_a_kill_left(tmp_path: Path, state: str, before: str) -> None:
     running = Running(tmp_path, SINK + route("archive"))
     try:
         if before == "stopped":

@@ -1,4 +1,4 @@
-"""Under full load: a stop, a worker that dies, two thousand duplicates, events in the wrong order, and the gates of a sink."""
+"""Full load: a stop, a task that dies, two thousand duplicates, events in the wrong order, and the gates of a sink."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_a_stop_under_full_load_answers_what_it_accepted_and_exits_0_withi
             assert await running.exit_code() == 0
         assert "gateway.cut" not in running.stderr()
         kept = {bytes(sender).decode(): message for sender, message in running.rows("SELECT sender_id, id FROM messages")}
-        assert kept == load.answered  # nothing was accepted without its answer, and nothing answered without being kept
+        assert kept == load.answered  # every accepted request has its answer, and every answered message is stored
         assert load.refused.keys() <= {503}
         settled = {
             message
@@ -114,7 +114,7 @@ async def test_a_stop_under_full_load_answers_what_it_accepted_and_exits_0_withi
         assert ids_of(receiver) == Counter(dict.fromkeys(kept.values(), 1))  # a stop repeats nothing
 
 
-async def test_a_second_signal_under_full_load_cuts_and_loses_nothing(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_second_signal_under_full_load_cuts_attempts_and_loses_no_message(tmp_path: Path, receiver: Receiver) -> None:
     toml = '[server]\nlisten = ["127.0.0.1:0"]\ndrain = "120s"\n' + http_sink(receiver, more='timeout = "100s"') + route("erp")
     with Running(tmp_path, toml) as running, no_traceback(running, alive=False):
         receiver.hold()
@@ -136,7 +136,7 @@ async def test_a_second_signal_under_full_load_cuts_and_loses_nothing(tmp_path: 
         assert set(arrived.values()) == {1}
 
 
-# --- a worker that dies
+# --- a task that dies
 
 
 _SABOTAGE = """
@@ -169,7 +169,7 @@ main()
     ],
     ids=["lane", "an attempt of a lane", "audit", "janitor", "store"],
 )
-async def test_a_worker_that_dies_ends_the_process_which_acknowledges_nothing_more(
+async def test_a_task_that_dies_ends_the_process_which_acknowledges_nothing_more(
     tmp_path: Path, receiver: Receiver, module: str, owner: str, method: str
 ) -> None:
     code = _SABOTAGE.format(module=module, owner=owner, method=method)
@@ -240,7 +240,7 @@ def by_request(receiver: Receiver) -> dict[str, list[int]]:
 
 
 @pytest.mark.parametrize("why", ["paused", "held"])
-async def test_events_that_came_in_reverse_order_leave_in_the_order_of_their_timestamps(
+async def test_events_that_arrive_in_reverse_are_delivered_in_the_order_of_their_timestamps(
     tmp_path: Path, receiver: Receiver, why: str
 ) -> None:
     requests, minutes = [f"order-{number}" for number in range(5)], range(8)
@@ -259,7 +259,7 @@ async def test_events_that_came_in_reverse_order_leave_in_the_order_of_their_tim
             assert receiver.requests == []
             await act(running, "/api/sinks/erp/resume")
         else:
-            receiver.always = (200, {})  # some may have met the 429 again, and were held once more
+            receiver.always = (200, {})  # some may have been answered 429 again, and were held once more
         await all_delivered(running)
         if why == "paused":
             assert {sr: by_request(receiver)[sr] for sr in requests} == {sr: list(minutes) for sr in requests}
@@ -279,7 +279,7 @@ async def test_events_that_came_in_reverse_order_leave_in_the_order_of_their_tim
         await until(lambda: receiver.of(late))
 
 
-async def test_a_retry_holds_the_later_events_of_its_service_request_and_no_others(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_retry_holds_back_later_events_of_its_service_request_and_no_others(tmp_path: Path, receiver: Receiver) -> None:
     more = 'ordering = "sr"\nretry = ["0s", "2s", "2s", "2s"]\nbreaker = { failures = 4 }'
     with Running(tmp_path, http_sink(receiver, more=more) + route("erp")) as running, no_traceback(running):
         receiver.script.append((500, {}))
@@ -309,7 +309,7 @@ async def test_concurrency_is_reached_and_never_exceeded(tmp_path: Path) -> None
 
 
 async def test_a_slot_is_held_until_its_outcome_is_committed(tmp_path: Path, receiver: Receiver) -> None:
-    """A connection pool would bound the sink, too; but the slots bound what a crash can repeat."""
+    """A connection pool would limit the sink, too, but only the slots limit how many deliveries a crash can repeat."""
     with Running(tmp_path, http_sink(receiver, more="concurrency = 5") + route("erp")) as running, no_traceback(running):
         receiver.hold()
         await asyncio.gather(*(running.post(event()) for _ in range(40)))
@@ -331,8 +331,8 @@ async def test_the_rate_is_kept_through_a_burst_and_costs_no_attempt(tmp_path: P
         await all_delivered(running)
         instants = sorted(request.at for request in receiver.requests)
         assert len(instants) == 100
-        assert instants[-1] - instants[0] > 3  # a quarter less, for what came late of the first ones
-        late = 10  # so many may have been held up on their way, half a second's worth
+        assert instants[-1] - instants[0] > 3  # a quarter less, because some of the first ones arrive late
+        late = 10  # as many as half a second's worth may have been delayed on their way
         for begin, end in itertools.combinations(range(0, 100, 10), 2):
             assert end - begin <= 20 + 20 * (instants[end] - instants[begin]) + late
         assert running.rows("SELECT DISTINCT attempts, retries FROM deliveries") == [(1, 0)]

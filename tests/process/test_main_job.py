@@ -161,7 +161,7 @@ HOSTILE = ["needs <b>& \"quotes'", "\r\nBcc: evil@example.com", "a\u2028b \u202e
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=["markup", "a header", "controls", "long"])
-async def test_texts_of_the_sender_can_do_no_harm(world: World, name: str) -> None:
+async def test_texts_of_the_sender_cannot_do_harm(world: World, name: str) -> None:
     body = event(reference_id=name)
     message_id = (await world.running.post(body)).json()["id"]
     await until(lambda: len(world.running.audit("delivery.delivered", message_id=message_id)) == 4)
@@ -199,7 +199,9 @@ async def test_texts_of_the_sender_can_do_no_harm(world: World, name: str) -> No
     ],
     ids=["plain", "pretty", "big numbers", "byte order mark", "Japanese"],
 )
-async def test_http_gets_the_very_bytes_and_jsonl_the_unchanged_json(world: World, body: bytes, embedded: bytes) -> None:
+async def test_the_http_sink_gets_the_same_bytes_and_the_jsonl_sink_the_same_json(
+    world: World, body: bytes, embedded: bytes
+) -> None:
     message_id = (await world.running.post(body)).json()["id"]
     await until(lambda: len(world.running.audit("delivery.delivered", message_id=message_id)) == 2)
     (request,) = world.receiver.of(body)
@@ -212,7 +214,7 @@ async def test_http_gets_the_very_bytes_and_jsonl_the_unchanged_json(world: Worl
 @pytest.mark.parametrize(
     "content_type", [None, b"text/plain", b"application/vnd.legitmark+json; v=2", b"caf\xc3\xa9", b"a\tb"], ids=str
 )
-async def test_the_content_type_goes_out_as_it_came(world: World, content_type: bytes | None) -> None:
+async def test_the_content_type_is_passed_on_unchanged(world: World, content_type: bytes | None) -> None:
     body = event()
     headers = signed(body)
     if content_type is not None:
@@ -247,13 +249,13 @@ async def test_a_message_that_no_route_matches_is_accepted_and_reported_as_unrou
     assert world.running.rows("SELECT status FROM messages WHERE id = ?", message_id) == [("unrouted",)]
 
 
-async def test_a_route_to_nobody_counts_as_matched(world: World) -> None:
+async def test_a_route_with_an_empty_list_of_sinks_counts_as_matched(world: World) -> None:
     message_id = (await world.running.post(event("nobody"))).json()["id"]
     (line,) = world.running.audit(message_id=message_id)
     assert (line["event"], line["routes"], line["sinks"]) == ("message.accepted", ["on purpose to nobody"], [])
 
 
-async def test_a_quarantined_message_goes_nowhere(world: World) -> None:
+async def test_a_quarantined_message_is_not_routed(world: World) -> None:
     answer = await world.running.post(b'["state_change"]')
     message_id = answer.json()["id"]
     assert answer.outcome == (200, "quarantined")

@@ -32,7 +32,7 @@ def delivered(receiver: Receiver) -> set[str]:
 
 async def test_many_hung_sinks_with_big_bodies_exhaust_no_memory_and_delay_no_other_sink(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as mute, Receiver() as well:
-        url = f"http://127.0.0.1:{mute.getsockname()[1]}/"  # the kernel takes the connections, and nobody reads from them
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}/"  # the kernel accepts the connections, and no process reads from them
         hanging = [f"hangs{number}" for number in range(SINKS)]
         toml = "".join(f'[sinks.{name}]\ntype = "http"\nurl = "{url}"\ntimeout = "5m"\n' for name in hanging)
         toml += http_sink(well, "well") + route(*hanging, "well")

@@ -48,7 +48,7 @@ async def test_the_counters_of_configured_names_exist_at_0_before_anything_happe
     assert not [name for name in fresh if "crm" in name]
 
 
-async def test_the_gauges_of_the_host_and_the_store_show_the_truth(tmp_path: Path, receiver: Receiver) -> None:
+async def test_the_gauges_of_the_host_and_the_store_show_the_real_values(tmp_path: Path, receiver: Receiver) -> None:
     before = time.time()
     with Running(tmp_path, http_sink(receiver) + route("erp") + '[store]\nmin_free = "3MiB"\n') as running:
         found = await seen(running)
@@ -62,7 +62,7 @@ async def test_the_gauges_of_the_host_and_the_store_show_the_truth(tmp_path: Pat
     assert found["process_resident_memory_bytes"] > 1e6 and found["process_open_fds"] > 3
 
 
-async def test_a_gateway_that_accepts_nothing_shows_it_in_its_metrics(tmp_path: Path, receiver: Receiver) -> None:
+async def test_the_metrics_show_that_a_gateway_accepts_no_webhooks(tmp_path: Path, receiver: Receiver) -> None:
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running:
         running.write_config(http_sink(receiver) + route("erp") + '[store]\nmin_free = "900000GiB"\n')
         assert (await running.admin("/-/reload", method="POST")).status == 200
@@ -75,7 +75,9 @@ async def test_a_gateway_that_accepts_nothing_shows_it_in_its_metrics(tmp_path: 
         assert (found["store_failing"], found["disk_free_bytes"] < found["disk_min_free_bytes"]) == (0, True)
 
 
-async def test_the_age_of_the_oldest_grows_and_stays_known_when_its_sink_has_left(tmp_path: Path, receiver: Receiver) -> None:
+async def test_the_age_of_the_oldest_delivery_grows_and_stays_known_after_its_sink_is_removed(
+    tmp_path: Path, receiver: Receiver
+) -> None:
     receiver.always = (500, {})
     with Running(tmp_path, http_sink(receiver, more=LATER) + http_sink(receiver, "old", LATER) + route("erp", "old")) as running:
         sent = time.time()

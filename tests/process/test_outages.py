@@ -20,7 +20,7 @@ from tests.support.webhooks import event
 # --- the breaker
 
 BREAKER = 'concurrency = 1\nretry = ["0s", "50ms", "50ms", "50ms"]\nbreaker = { failures = 3, probe = "100ms" }'
-"""The schedule is so short that, if there were no breaker, a sink that is down for a moment would end every delivery."""
+"""The schedule is so short that, without a breaker, every delivery would be dead after a moment of trouble."""
 DOWN = (500, dict[str, str]())
 UP = (200, dict[str, str]())
 
@@ -35,7 +35,7 @@ async def act(running: Running, sink: str, what: str, actor: str = "x") -> dict[
 
 
 async def waiting(running: Running, number: int, sink: str = "erp") -> list[bytes]:
-    """So many deliveries that wait, all before the first attempt is made."""
+    """Post so many events while the sink is paused, so that all of them wait before the first attempt is made."""
     await act(running, sink, "pause")
     bodies = [event() for _ in range(number)]
     for body in bodies:
@@ -56,7 +56,7 @@ def log_lines(running: Running, name: str) -> int:
 SPENT = "SELECT sum(attempts), sum(retries), count(*) FILTER (WHERE state = 'queued'), count(*) FROM deliveries"
 
 
-async def test_a_sink_that_is_down_all_night_costs_nobody_an_attempt_and_drains_oldest_first(tmp_path: Path) -> None:
+async def test_a_sink_that_is_down_all_night_costs_no_attempt_and_then_gets_the_oldest_first(tmp_path: Path) -> None:
     with Receiver() as receiver:
         receiver.always = DOWN
         with Running(tmp_path, http_sink(receiver, more=BREAKER) + route("erp")) as running, no_traceback(running):
@@ -81,7 +81,7 @@ async def test_a_sink_that_is_down_all_night_costs_nobody_an_attempt_and_drains_
             assert running.rows(SPENT)[0][1:] == (3, 0, 40)
 
 
-async def test_each_change_of_the_breaker_is_told_once(tmp_path: Path) -> None:
+async def test_each_change_of_the_breaker_is_reported_once(tmp_path: Path) -> None:
     with Receiver() as receiver:
         toml = http_sink(receiver, more=BREAKER) + route("erp")
         with Running(tmp_path, toml) as running, no_traceback(running):
@@ -97,7 +97,7 @@ async def test_each_change_of_the_breaker_is_told_once(tmp_path: Path) -> None:
                 assert log_lines(running, "sink.opened") == night
 
 
-async def test_an_open_breaker_survives_a_crash_and_nothing_but_the_probe_is_sent(tmp_path: Path) -> None:
+async def test_an_open_breaker_survives_a_crash_and_only_its_probe_is_sent(tmp_path: Path) -> None:
     more = BREAKER.replace("100ms", "200ms")
     with Receiver() as receiver:
         receiver.always = DOWN
@@ -120,8 +120,8 @@ async def test_an_open_breaker_survives_a_crash_and_nothing_but_the_probe_is_sen
 
 
 @pytest.mark.parametrize("poisoned", [1, 2, 4])
-async def test_poisoned_messages_cannot_hold_the_breaker_shut_for_the_others(tmp_path: Path, poisoned: int) -> None:
-    """They come first, open it by themselves, and are what the probe would take if it always took the oldest."""
+async def test_poisoned_messages_cannot_keep_the_breaker_open_for_the_others(tmp_path: Path, poisoned: int) -> None:
+    """They come first and open the breaker by themselves. A probe that always took the oldest delivery would take them."""
 
     def reply(heard: Heard) -> bytes:
         return answer(500 if b"poison" in heard.body else 200)
@@ -146,13 +146,13 @@ async def test_poisoned_messages_cannot_hold_the_breaker_shut_for_the_others(tmp
 # --- pause and resume
 
 
-async def test_a_paused_sink_gets_nothing_until_it_is_resumed_not_even_after_a_crash(tmp_path: Path) -> None:
+async def test_a_paused_sink_gets_nothing_before_it_is_resumed_even_after_a_crash(tmp_path: Path) -> None:
     with Receiver() as receiver, Receiver() as other:
         toml = http_sink(receiver) + http_sink(other, "other") + route("erp", "other")
         with Running(tmp_path, toml) as running, no_traceback(running):
 
             async def post(number: int, so_far: int) -> None:
-                """When the other sink has them all, the paused one would have had them, too."""
+                """When the other sink has all of them, the paused one would have them, too, if it were not paused."""
                 for _ in range(number):
                     await running.post(event())
                 await until(lambda: len(running.audit("delivery.delivered", sink="other")) == so_far)

@@ -12,7 +12,7 @@ from tests.support.waiting import until
 from tests.support.webhooks import event
 
 
-async def test_the_running_gateway_tells_of_a_dead_delivery_an_open_sink_and_a_quarantined_message(tmp_path: Path) -> None:
+async def test_a_dead_delivery_an_open_breaker_and_a_quarantined_message_make_notices(tmp_path: Path) -> None:
     with Receiver() as receiver:
         receiver.always = (200, {})
         toml = (

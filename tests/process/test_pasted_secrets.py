@@ -60,7 +60,7 @@ COMMANDS = [
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A gateway whose configuration the tests spoil; at its end it shows none of their secrets either."""
+    """A gateway whose configuration the tests spoil. At its end, none of its output shows one of their secrets."""
     with Receiver() as receiver, Running(tmp_path_factory.mktemp("pasted"), http_sink(receiver) + route("erp")) as running:
         yield running
         assert asyncio.run(running.stop()) == 0

@@ -1,4 +1,4 @@
-"""Connections to the real process: who works is served while slow clients press, and no end takes a request or an answer with it.
+"""Connections to the real process: working clients are served beside slow ones, and no close loses a request or an answer.
 
 All of 127.0.0.0/8 is this host, so a test can be many peers.
 """
@@ -77,7 +77,7 @@ async def sent(running: Running, number: int, *, keeps: bool) -> list[float]:
 
 @pytest.mark.speed
 @pytest.mark.parametrize("sources", [["127.0.0.1"], MANY], ids=["one peer", "many peers"])
-async def test_a_sender_that_works_is_served_while_a_thousand_slow_clients_press(
+async def test_a_working_sender_is_served_beside_a_thousand_slow_clients(
     sources: list[str], tmp_path: Path, variables: dict[str, str]
 ) -> None:
     with Running(tmp_path, TOML) as running, no_traceback(running):
@@ -88,7 +88,7 @@ async def test_a_sender_that_works_is_served_while_a_thousand_slow_clients_press
         assert isinstance(address, tuple)
         quiet: dict[bool, list[float]] = {True: [], False: []}
         under: dict[bool, list[float]] = {True: [], False: []}
-        # By turns, so that other work on this host meets both alike. One lucky quiet slice is no measure: its median is.
+        # In turns, so that other work on this host affects both alike. The median counts, not one lucky slice.
         for turn in range(SLICES):
             for keeps in quiet:
                 quiet[keeps].append((await sent(running, 100, keeps=keeps))[98])
@@ -107,13 +107,13 @@ async def test_a_sender_that_works_is_served_while_a_thousand_slow_clients_press
 
 @pytest.mark.parametrize("where", ["tcp", "unix", "tls"])
 @pytest.mark.parametrize("sources", [["127.0.0.1"], MANY], ids=["one peer", "many peers"])
-async def test_nine_hundred_that_wait_in_the_kernel_at_a_start_are_all_answered(
+async def test_nine_hundred_clients_that_wait_in_the_kernel_at_a_start_are_all_answered(
     where: str, sources: list[str], tmp_path: Path, variables: dict[str, str]
 ) -> None:
-    """More than there are places, and all at once: none is reset, and none refused.
+    """More clients than there are places connect at once: none is reset, and none refused.
 
     By TLS each client has a thread of its own: one for all of them would leave the gateway waiting in the middle of a handshake
-    for more than a second, and who does that to a full server gives way.
+    for more than a second, and a client that waits that long gives way on a full server.
     """
     if where == "unix" and len(sources) > 1:
         pytest.skip("who comes through a unix socket has no address")
@@ -148,7 +148,9 @@ async def test_nine_hundred_that_wait_in_the_kernel_at_a_start_are_all_answered(
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-async def test_a_request_in_pieces_across_a_stop_is_answered(tls: bool, tmp_path: Path, variables: dict[str, str]) -> None:
+async def test_a_request_that_arrives_in_pieces_across_a_stop_is_answered(
+    tls: bool, tmp_path: Path, variables: dict[str, str]
+) -> None:
     """More than a second between the pieces, in the head and in the body, on a new connection, on a kept one,
     and with the request before."""
     certified = Certified(tmp_path)
@@ -191,8 +193,10 @@ async def test_a_request_in_pieces_across_a_stop_is_answered(tls: bool, tmp_path
         assert "gateway.cut" not in running.stderr() and "Traceback" not in running.stderr()
 
 
-async def test_an_answer_that_ends_a_connection_arrives_though_more_was_sent(tmp_path: Path, variables: dict[str, str]) -> None:
-    """Bytes that are unread at a close would make it a reset, and take the answer with it (RFC 9112, section 9.6)."""
+async def test_an_answer_that_ends_a_connection_arrives_even_if_the_client_sent_more(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """Unread bytes turn a close into a reset, and the client would lose the answer (RFC 9112, section 9.6)."""
     with Running(tmp_path, TOML) as running, no_traceback(running):
         await asyncio.to_thread(running.kill)
         running.variables = variables

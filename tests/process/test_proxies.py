@@ -1,6 +1,6 @@
 """`config/nginx.conf` and `config/Caddyfile` as they are shipped, in the real servers, before the real gateway.
 
-What is replaced in them is what a test has to: names, ports, certificates, and the folders that only root has.
+The tests replace in them only names, ports, certificates, and the folders that only root has.
 """
 
 from __future__ import annotations
@@ -166,7 +166,9 @@ async def test_a_proxy_passes_webhooks_on_with_the_address_of_their_sender_and_n
     assert [line for line in said if "OCSP" not in line and "too large body" not in line] == []
 
 
-async def test_while_the_gateway_is_down_the_sender_is_told_to_try_again(name: str, free_port: FreePort, tmp_path: Path) -> None:
+async def test_a_proxy_tells_the_sender_to_try_again_while_the_gateway_is_down(
+    name: str, free_port: FreePort, tmp_path: Path
+) -> None:
     port = free_port()
     proxy = Proxy(name, tmp_path, free_port(), f"127.0.0.1:{port}")
     with Running(tmp_path, toml(f"127.0.0.1:{port}", "127.0.0.1")) as gateway, proxy.running():
@@ -194,7 +196,7 @@ async def test_a_restart_behind_a_proxy_and_a_socket_of_systemd_fails_no_request
 
 
 @pytest.mark.parametrize("file", ["nginx.conf", "Caddyfile"])
-def test_the_gateway_configuration_in_each_proxy_example_is_good(file: str, tmp_path: Path) -> None:
+def test_the_gateway_configuration_in_each_proxy_example_is_valid(file: str, tmp_path: Path) -> None:
     said = re.findall(r"^#   (.+)$", (SHIPPED / file).read_text(encoding="utf-8"), re.MULTILINE)
     assert said[0] == "[server]" and len(said) == 3
     source = '[sources.legitmark]\nsecrets = [{ env = "S" }]\nallow_from = ["203.0.113.0/24"]\n[[routes]]\nsinks = []\n'

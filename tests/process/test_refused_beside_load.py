@@ -27,7 +27,7 @@ WRONG = "whsec_Zq3kV9x2Lr7TnB5mYc8WdJ4hPs6GfA1u"
 MIB = 1024 * 1024
 MOST_BYTES = 64 * MIB
 SIZE = 6_100
-"""Bytes of a body: ten thousand of them are nearly the 64 MiB that a source keeps."""
+"""Bytes of a body: ten thousand such bodies are nearly the 64 MiB that a source keeps."""
 SOURCES = """
 [sources.legitmark]
 secrets = [{ env = "LEGITMARK" }, { file = "secret" }]
@@ -40,7 +40,7 @@ KEEPS, FORGETS = PATH, "/webhooks/forgetful"
 WINDOW = 1.5
 """Seconds."""
 ALLOWANCE = 0.05
-"""Seconds for the other work of the host: fsync shares its disk."""
+"""Seconds that other work on this host may take, because fsync shares the disk."""
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ async def acknowledged(running: Running, over: asyncio.Event) -> list[float]:
 
 
 async def refused(running: Running, path: str, over: asyncio.Event) -> int:
-    """Requests whose secret is wrong, one after the other; how many."""
+    """Send requests with a wrong secret, one after the other, and return how many."""
     sent = 0
     async with client(running) as sender:
         while not over.is_set():
@@ -147,7 +147,7 @@ async def metric(running: Running, name: str) -> int:
 
 
 @pytest.mark.speed
-async def test_acknowledgements_keep_their_p99_while_requests_are_kept_beyond_the_bound_and_taken_in(running: Running) -> None:
+async def test_acknowledgements_keep_their_p99_while_refused_requests_are_kept_and_reverified(running: Running) -> None:
     """Beside as many requests that are refused and forgotten, in the same run, one window after the other."""
     await asyncio.to_thread(fill, running.folder / "gateway.db.refused", MOST_KEPT - 300)
     with running:
@@ -155,7 +155,7 @@ async def test_acknowledgements_keep_their_p99_while_requests_are_kept_beyond_th
         before = memory(running)
         kept: list[float] = []
         forgotten: list[float] = []
-        for number in range(12):  # more of them where other work of the host falls into some
+        for number in range(12):  # more windows if other work of the host disturbs some
             if number >= 4 and p99(kept) < 1.5 * p99(forgotten):
                 break
             forgotten += await window(running, FORGETS)

@@ -41,7 +41,7 @@ async def test_a_reload_signal_during_the_start_does_not_end_the_gateway(tmp_pat
 
 
 @pytest.mark.parametrize("way", ["signal", "request", "command"])
-async def test_a_reload_takes_the_new_rules_whoever_asks_for_it(way: str, tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_reload_applies_the_new_rules_however_it_is_requested(way: str, tmp_path: Path, receiver: Receiver) -> None:
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running:
         loaded_at = await metric(running, LOADED_AT)
         running.write_config(http_sink(receiver, "crm") + route("crm"))
@@ -64,7 +64,7 @@ async def test_a_reload_takes_the_new_rules_whoever_asks_for_it(way: str, tmp_pa
         assert await metric(running, SUCCESSFUL) == 1 and await metric(running, LOADED_AT) > loaded_at
 
 
-async def test_a_new_source_a_moved_path_a_smaller_body_and_a_shorter_tolerance_count_at_once(
+async def test_a_new_source_a_moved_path_a_smaller_body_and_a_shorter_tolerance_apply_at_once(
     tmp_path: Path, receiver: Receiver
 ) -> None:
     sinks = http_sink(receiver) + "[[routes]]\nsinks = ['erp']\n"
@@ -88,7 +88,7 @@ async def test_a_new_source_a_moved_path_a_smaller_body_and_a_shorter_tolerance_
         assert (await running.post(body, signed(body, secret=FILE_SECRET), path="/partner")).outcome == (200, "accepted")
 
 
-async def test_a_secret_that_rotated_in_its_file_counts_from_the_reload_on_and_is_shown_nowhere(
+async def test_a_secret_rotated_in_its_file_applies_from_the_reload_on_and_is_shown_nowhere(
     tmp_path: Path, receiver: Receiver
 ) -> None:
     secret = tmp_path / "secret"
@@ -121,7 +121,7 @@ async def test_a_secret_that_rotated_in_its_file_counts_from_the_reload_on_and_i
             assert not any(hidden in text for text in shown), hidden
 
 
-async def test_another_retention_and_another_least_of_free_space_count_at_once(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_new_retention_and_a_new_min_free_apply_at_once(tmp_path: Path, receiver: Receiver) -> None:
     toml = http_sink(receiver) + route("erp")
     with Running(tmp_path, toml) as running:
         body = event()
@@ -132,7 +132,7 @@ async def test_another_retention_and_another_least_of_free_space_count_at_once(t
         assert (await running.post(body, headers)).outcome == (200, "accepted")
         await reloaded(running, toml + '[store]\nmin_free = "900000GiB"\n')
         await until_answered(running, 503)
-        await reloaded(running, toml)  # a full disk is in the way of no reload that needs none
+        await reloaded(running, toml)  # a full disk hinders no reload that writes nothing
         await until_answered(running, 200)
 
 
@@ -142,9 +142,7 @@ async def test_another_retention_and_another_least_of_free_space_count_at_once(t
 BROKEN = '[[routes]]\nname = "x"\nsinks = ["nobody"]\nmatch = { state = { primry = 1 } }\n[sinks.erp]\ntimout = "30s"\n'
 
 
-async def test_a_bad_file_changes_nothing_and_is_told_to_all_who_ask_in_the_words_of_check(
-    tmp_path: Path, receiver: Receiver
-) -> None:
+async def test_a_bad_file_changes_nothing_and_is_reported_in_the_words_of_check(tmp_path: Path, receiver: Receiver) -> None:
     good = http_sink(receiver) + route("erp")
     with Running(tmp_path, good) as running:
         loaded_at = await metric(running, LOADED_AT)
@@ -176,7 +174,7 @@ async def test_a_bad_file_changes_nothing_and_is_told_to_all_who_ask_in_the_word
         assert await metric(running, SUCCESSFUL) == 1 and await metric(running, LOADED_AT) > loaded_at
 
 
-async def test_only_a_post_reloads(tmp_path: Path, receiver: Receiver) -> None:
+async def test_only_the_method_post_reloads(tmp_path: Path, receiver: Receiver) -> None:
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running:
         answer = await running.admin("/-/reload")
         assert answer.status == 405 and answer.header("allow") == "POST"
@@ -201,7 +199,7 @@ async def test_many_reloads_at_once_come_one_after_the_other(tmp_path: Path, rec
 # --- what needs a restart
 
 
-async def test_what_needs_a_restart_is_said_by_name_each_time_and_not_done(tmp_path: Path, receiver: Receiver) -> None:
+async def test_changes_that_need_a_restart_are_named_each_time_and_not_applied(tmp_path: Path, receiver: Receiver) -> None:
     folder = tmp_path / "credentials"
     folder.mkdir()
     (folder / "legitmark").write_text(FILE_SECRET)
@@ -229,9 +227,7 @@ async def test_what_needs_a_restart_is_said_by_name_each_time_and_not_done(tmp_p
         assert said["restart"] == ["credential legitmark"]
 
 
-async def test_the_admin_listener_takes_another_token_and_keeps_it_where_the_next_needs_none(
-    tmp_path: Path, receiver: Receiver
-) -> None:
+async def test_a_reload_changes_the_admin_token_but_does_not_remove_it(tmp_path: Path, receiver: Receiver) -> None:
     toml = http_sink(receiver) + route("erp")
     token = '[admin]\nlisten = ["127.0.0.1:0"]\ntoken = { env = "ADMIN_TOKEN" }\n'
     bearer = [("Authorization", "Bearer token-5Lw8")]
@@ -250,8 +246,8 @@ async def test_the_admin_listener_takes_another_token_and_keeps_it_where_the_nex
 # --- a stop
 
 
-async def test_a_reload_that_is_under_way_at_a_stop_does_not_hold_it_up(tmp_path: Path, receiver: Receiver) -> None:
-    """Its secret comes only after the lanes have stopped: one that it added then would never end."""
+async def test_a_reload_in_progress_does_not_delay_a_stop(tmp_path: Path, receiver: Receiver) -> None:
+    """Its secret comes only after the lanes have stopped. A lane that the reload added then would never end."""
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running:
         (tmp_path / "slow").write_text("token-7Qs3")
         (tmp_path / "slow").chmod(0o600)

@@ -30,10 +30,10 @@ SINKS = 200
 EVENTS_PER_SECOND = 60
 RELOADS_PER_SECOND = 6
 SLICE = 0.6
-"""Seconds, with reloads and without by turns."""
+"""Seconds of each slice; slices with and without reloads alternate."""
 PAIRS = 4
 ROUNDS = 8
-"""The best one counts: another process on this host can spoil some of them."""
+"""Rounds. The best one counts, because another process on this host can spoil some of them."""
 MOST_HELD = 0.050
 
 
@@ -112,7 +112,7 @@ class Sender:
 
 
 @pytest.mark.parametrize("what", ["nothing", "one sink"])
-async def test_reloads_leave_the_pace_of_deliveries_alone(what: str, tmp_path: Path) -> None:
+async def test_reloads_do_not_slow_deliveries_down(what: str, tmp_path: Path) -> None:
     """Slices with and without reloads alternate in one run; p50 and p99 grow by at most a half."""
     sinks, seen = Sinks(), list[tuple[float, float, float, float]]()
     async with sinks.served() as port:
@@ -152,7 +152,7 @@ async def test_reloads_leave_the_pace_of_deliveries_alone(what: str, tmp_path: P
     assert half <= 1.5 and most <= 1.5, f"p50 and p99 in seconds, calm and with reloads: {seen}"
 
 
-async def test_no_reload_holds_the_loop(tmp_path: Path) -> None:
+async def test_no_reload_holds_the_event_loop(tmp_path: Path) -> None:
     """The processor time of each turn of the loop counts, because other processes on this host do not add to it."""
     file, log = tmp_path / "gateway.toml", structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
     file.write_text(configuration(9))

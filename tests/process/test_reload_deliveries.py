@@ -37,7 +37,7 @@ async def held(running: Running) -> list[object]:
     return [document.get("held") for document in documents]
 
 
-async def test_an_attempt_in_flight_ends_at_the_old_address_and_the_next_one_goes_to_the_new_one(
+async def test_an_attempt_in_flight_ends_at_the_old_address_and_the_next_uses_the_new_one(
     tmp_path: Path, receiver: Receiver, other: Receiver
 ) -> None:
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running:
@@ -53,7 +53,7 @@ async def test_an_attempt_in_flight_ends_at_the_old_address_and_the_next_one_goe
         assert [request.body for request in other.requests] == [second]
 
 
-async def test_an_attempt_that_is_due_later_is_made_at_its_time_and_at_the_new_address(
+async def test_a_later_attempt_is_made_at_its_planned_time_and_at_the_new_address(
     tmp_path: Path, receiver: Receiver, other: Receiver
 ) -> None:
     more = 'retry = ["0s", "4s"]\nbreaker = { failures = 9 }'
@@ -69,7 +69,9 @@ async def test_an_attempt_that_is_due_later_is_made_at_its_time_and_at_the_new_a
         assert [request.headers["x-gateway-attempt"] for request in other.requests] == ["2"]
 
 
-async def test_timers_an_open_breaker_and_a_pause_survive_a_change_and_an_absence(tmp_path: Path, receiver: Receiver) -> None:
+async def test_timers_an_open_breaker_and_a_pause_survive_a_change_and_a_removal_of_their_sink(
+    tmp_path: Path, receiver: Receiver
+) -> None:
     more = 'retry = ["0s", "1h"]\nbreaker = { failures = 2, probe = "1h" }\n'
     crm = http_sink(receiver, "crm")
     with Running(tmp_path, http_sink(receiver, more=more) + crm + route("erp")) as running:
@@ -93,7 +95,7 @@ async def test_timers_an_open_breaker_and_a_pause_survive_a_change_and_an_absenc
         assert len(receiver.requests) == 2, "the breaker is open still"
 
 
-async def test_deliveries_to_a_removed_sink_are_held_without_growing_old_and_go_when_the_name_is_back(
+async def test_deliveries_to_a_removed_sink_are_held_without_ageing_until_its_name_is_back(
     tmp_path: Path, receiver: Receiver, other: Receiver
 ) -> None:
     more = 'retry = ["0s", "4s"]\nbreaker = { failures = 9 }\ngive_up_after = "5s"'
@@ -117,7 +119,7 @@ async def test_deliveries_to_a_removed_sink_are_held_without_growing_old_and_go_
 
 
 @pytest.mark.parametrize("answer", [200, 500])
-async def test_a_sink_that_is_back_while_an_attempt_is_still_in_flight_is_sent_nothing_twice(
+async def test_a_sink_that_is_back_during_an_attempt_is_sent_nothing_twice(
     answer: int, tmp_path: Path, receiver: Receiver, other: Receiver
 ) -> None:
     more = 'retry = ["0s", "100ms"]\nbreaker = { failures = 9 }'
@@ -172,7 +174,7 @@ class Sender:
             self.answers.append(await self._running.post(body, signed(body)))
 
 
-async def test_two_hundred_reloads_under_load_lose_nothing_and_repeat_nothing(
+async def test_two_hundred_reloads_under_load_neither_lose_nor_repeat_a_delivery(
     tmp_path: Path, receiver: Receiver, other: Receiver
 ) -> None:
     """Two configurations alternate: one sink has another address and timeout, the routes differ, a sink comes and goes.

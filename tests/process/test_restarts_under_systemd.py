@@ -39,7 +39,7 @@ class Stored(SocketActivated):
 
 
 async def restarted(senders: Senders, restart: Callable[[], Awaitable[object]]) -> None:
-    """Restart under their load, and look what became of it; two connections are idle for all that time, or nearly."""
+    """Restart under the load of the senders, and check the answers; two connections are idle nearly all the time."""
     (reader, writer), (silent_reader, silent_writer) = [await asyncio.open_connection(*senders.address) for _ in range(2)]
     async with senders.sending():
         for _ in range(RESTARTS):

@@ -116,7 +116,7 @@ async def test_at_the_end_of_the_schedule_a_delivery_is_dead_and_kept(world: Wor
 
 @pytest.mark.parametrize(("status", "reason"), [(429, "rate_limited"), (503, "unavailable")])
 async def test_retry_after_defers_the_whole_lane_and_costs_no_attempt(world: World, status: int, reason: str) -> None:
-    """The schedule of this sink allows a single attempt: had it cost one, the delivery would be dead."""
+    """The schedule of this sink allows a single attempt: if a defer cost one, the delivery would be dead."""
     receiver = world.receivers["defers"]
     receiver.requests.clear()
     receiver.script.append((status, {"Retry-After": "1"}))
@@ -216,7 +216,7 @@ async def test_a_retry_that_waits_survives_a_crash(tmp_path: Path) -> None:
             assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
 
 
-async def test_a_retry_that_is_due_while_every_slot_is_taken_holds_nobody_up(tmp_path: Path) -> None:
+async def test_a_due_retry_delays_no_other_sink_while_every_slot_is_taken(tmp_path: Path) -> None:
     with Receiver() as receiver, Receiver() as other:
         toml = (
             http_sink(receiver, more='retry = ["0s", "100ms"]\nconcurrency = 1')
@@ -240,7 +240,7 @@ async def test_a_retry_that_is_due_while_every_slot_is_taken_holds_nobody_up(tmp
             await until(lambda: len(running.audit("delivery.delivered")) == 2 * (len(answers) + 2))
 
 
-async def test_a_receiving_end_that_is_down_is_tried_again(tmp_path: Path) -> None:
+async def test_a_receiver_that_is_down_is_tried_again(tmp_path: Path) -> None:
     with Receiver() as receiver:
         toml = http_sink(receiver, more='retry = ["0s", "300ms", "300ms", "300ms", "300ms"]') + route("erp")
     # The receiver is gone, and its port closed.

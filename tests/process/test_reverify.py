@@ -131,7 +131,7 @@ async def test_a_source_that_comes_back_with_another_secret_gets_what_was_refuse
 
 
 @pytest.mark.parametrize("what", ["folder", "pipe", "locked"])
-async def test_a_file_that_can_not_be_used_changes_no_answer_and_ends_reverify_with_74(
+async def test_an_unusable_file_of_refused_requests_changes_no_answer_and_ends_reverify_with_74(
     what: str, tmp_path: Path, receiver: Receiver
 ) -> None:
     file = tmp_path / "gateway.db.refused"
@@ -153,18 +153,18 @@ async def test_a_file_that_can_not_be_used_changes_no_answer_and_ends_reverify_w
         assert await running.stop() == 0
 
 
-async def test_only_requests_that_some_secret_could_fit_are_kept(tmp_path: Path, receiver: Receiver) -> None:
+async def test_only_requests_that_a_secret_could_verify_are_kept(tmp_path: Path, receiver: Receiver) -> None:
     secrets = 'secrets = [{ file = "secret" }]'
     other = f'[sources.off]\n{secrets}\nkeep_refused = "0B"\n[sources.small]\n{secrets}\nkeep_refused = "2kB"\n'
     with running_with(tmp_path, receiver, other=other) as running:
         body = event()
         good = signed(body, secret=OTHER)
         for headers in (
-            good[:2],  # no signature
+            good[:2],  # this request has no signature
             [("svix-id", "x" * 256), *good[1:]],
             [good[0], ("svix-timestamp", "soon"), good[2]],
             [*good[:2], ("svix-signature", "v1,AAAA")],
-            signed(body, secret=OTHER, age=3600),  # no secret makes that one right
+            signed(body, secret=OTHER, age=3600),  # stale: no secret would make it acceptable
         ):
             assert (await running.post(body, headers)).status == 401
         assert (await running.post(body, good, path="/webhooks/off")).status == 401
@@ -217,7 +217,7 @@ async def test_reverify_ends_with_2_for_an_unknown_source_and_with_1_if_nothing_
 
 
 async def test_forged_requests_fill_their_bounded_file_and_delay_no_webhook(tmp_path: Path, receiver: Receiver) -> None:
-    """While rubbish comes without end, good webhooks are acknowledged as before, and the file stays in its bounds."""
+    """While forged requests keep coming, good webhooks are acknowledged as before, and the file stays within its bounds."""
     with running_with(tmp_path, receiver, 'keep_refused = "2MiB"') as running:
         (tmp_path / "secret").write_text(OTHER)
         await running.admin("/-/reload", method="POST")
@@ -258,7 +258,7 @@ async def test_a_refused_request_is_never_shown_as_an_event(tmp_path: Path, rece
         assert b"sr-never-shown" not in running.audit_file.read_bytes() + running.stderr_file.read_bytes()
 
 
-async def test_a_source_that_refuses_everything_needs_a_person_and_somebody_is_told(tmp_path: Path, receiver: Receiver) -> None:
+async def test_a_source_that_refuses_everything_needs_a_person_and_makes_a_notice(tmp_path: Path, receiver: Receiver) -> None:
     running = running_with(tmp_path, receiver)
     running.config.write_text(running.config.read_text() + http_sink(receiver, "chat") + route("chat", source="gateway"))
     with running:

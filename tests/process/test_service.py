@@ -35,7 +35,7 @@ def reload(running: Running, *options: str) -> int:
     return command("reload", *options, "--admin", f"{host}:{port}", cwd=running.folder).status
 
 
-async def test_systemd_is_told_of_everything_from_start_to_stop(tmp_path: Path) -> None:
+async def test_systemd_is_notified_of_each_step_from_start_to_stop(tmp_path: Path) -> None:
     with NotifySocket(str(tmp_path / "notify")) as heard, Receiver() as receiver:
         running = Running(tmp_path, HOSTS + http_sink(receiver) + route("erp"))
         running.variables = {"NOTIFY_SOCKET": heard.address, "WATCHDOG_USEC": "1000000"}
@@ -146,9 +146,7 @@ async def test_two_passed_sockets_may_have_the_same_name(tmp_path: Path) -> None
         (False, "the socket webhooks that systemd passed does not listen: it needs ListenStream= and Accept=no"),
     ],
 )
-async def test_a_socket_that_is_missing_or_does_not_listen_ends_the_start_with_74(
-    tmp_path: Path, listens: bool, said: str
-) -> None:
+async def test_a_missing_or_closed_socket_ends_the_start_with_74(tmp_path: Path, listens: bool, said: str) -> None:
     with listening() as elsewhere, socket.socket() as deaf:
         sockets = {"elsewhere": elsewhere} if listens else {"webhooks": deaf}
         running = SocketActivated(tmp_path, '[server]\nlisten = ["fd:webhooks"]\n', sockets, listening=listens)
@@ -213,7 +211,9 @@ async def test_systemd_socket_activate_starts_the_gateway_with_the_first_connect
         ({"CREDENTIALS_DIRECTORY": "/nowhere"}, "/nowhere/legitmark: No such file"),
     ],
 )
-async def test_a_missing_credential_is_a_bad_configuration(tmp_path: Path, variables: dict[str, str], said: str) -> None:
+async def test_a_missing_credential_ends_the_start_as_a_bad_configuration(
+    tmp_path: Path, variables: dict[str, str], said: str
+) -> None:
     running = Running(tmp_path, '[sources.legitmark]\nsecrets = [{ credential = "legitmark" }]\n')
     running.variables = variables
     try:
@@ -288,7 +288,7 @@ async def test_in_the_journal_the_end_by_a_truncated_file_is_a_record(tmp_path: 
     assert "gateway.db-shm was cut" in str(last["error"])
 
 
-async def test_a_log_that_is_not_the_journal_has_times_though_journal_stream_was_inherited(tmp_path: Path) -> None:
+async def test_log_lines_have_times_if_stderr_is_not_the_journal_named_in_the_environment(tmp_path: Path) -> None:
     running = Running(tmp_path, "")
     running.variables = {"JOURNAL_STREAM": "1:2"}
     with running:

@@ -48,7 +48,7 @@ def message_id_of(mail: bytes) -> str:
 
 
 class Greylisting(MailServer):
-    """Sends everybody away the first time."""
+    """Refuses the first recipient that is named."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,13 +69,13 @@ async def test_a_server_that_greylists_gets_the_mail_at_the_second_attempt(tmp_p
             assert (server.sent_away, len(server.mails)) == (1, 1)
 
 
-async def test_a_recipient_that_is_refused_costs_the_other_no_second_mail(tmp_path: Path) -> None:
+async def test_a_refused_recipient_causes_no_second_mail_to_the_other(tmp_path: Path) -> None:
     async with MailServer() as server:
         server.refuse = {"gone@example.com": "550 5.1.1 no such user"}
         toml = mail_sink(server.port, CLEAR, recipients='["care@example.com", "gone@example.com"]') + route("care")
         with Running(tmp_path, toml) as running, no_traceback(running):
             first = await delivered(running, event())
-            # A retry of the first would be due long before the second and the third are through.
+            # A retry of the first would be due long before the second and the third have been delivered.
             for _ in range(3):
                 await delivered(running, event())
             assert story(running, first) == [("delivered", 1, 250, None)]
@@ -85,7 +85,7 @@ async def test_a_recipient_that_is_refused_costs_the_other_no_second_mail(tmp_pa
             assert len({message_id_of(mail) for mail in server.mails}) == 4
 
 
-async def test_a_recipient_that_is_refused_for_now_gets_its_mail_later_and_the_other_no_second_one(tmp_path: Path) -> None:
+async def test_a_recipient_refused_for_now_gets_the_mail_later_and_the_other_gets_no_second_one(tmp_path: Path) -> None:
     async with MailServer() as server:
         server.refuse = {"full@example.com": "452 4.2.2 mailbox full"}
         more = f'{CLEAR}\nbreaker = {{ failures = 1000, probe = "1s" }}'
@@ -119,7 +119,7 @@ async def test_a_mail_server_that_never_says_goodbye_gets_each_mail_once(tmp_pat
 
 
 class DropsOnce(ScriptedSmtp):
-    """Drops the connection after the first mail's data, and never says whether it took it."""
+    """Drops the connection after the data of the first mail, and never says whether it took the mail."""
 
     async def _say(self, verb: str, writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> None:
         if verb == ".":

@@ -1,4 +1,4 @@
-"""Sinks that fail in every way that a network knows, beside one that works."""
+"""Sinks that fail in every way that a network allows, beside one that works."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def _reset_at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWri
 
 
 async def _close_half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Say nothing any more, and go on listening."""
+    """Close the sending side without an answer, and read until the client closes."""
     await read_request(reader)
     writer.write_eof()
     await reader.read()
@@ -135,7 +135,7 @@ def p99(values: list[float]) -> float:
 async def _post(
     running: Running, well: Receiver, bodies: list[bytes], pace: float = 0.0
 ) -> tuple[list[float], set[tuple[int, str]]]:
-    """One after the other; the seconds that each took to reach the healthy sink."""
+    """Post events one after the other, and return the seconds that each took to reach the healthy sink."""
     started, answers = [], set()
     for body in bodies:
         started.append(time.monotonic())
@@ -162,8 +162,10 @@ def _bound(usual: float) -> float:
 
 
 async def _alone(running: Running, well: Receiver) -> dict[str, float]:
-    """Other work on this machine may spoil a round; a sick sink would spoil them all."""
-    usual = median([await _beside(running, well, "twin") for _ in range(5)])  # before anything sick, which leaves retries behind
+    """Other work on this machine may spoil one round; a sick sink that delays others would spoil all of them."""
+    usual = median(
+        [await _beside(running, well, "twin") for _ in range(5)]
+    )  # before any sick sink, because those leave retries behind
     found = {"twin": usual}
     for name in SICK:
         found[name] = await _beside(running, well, name)
@@ -199,7 +201,7 @@ async def _night(folder: Path) -> Seen:
             for server in servers.values():
                 await stack.enter_async_context(server)
             urls = {name: server.url for name, server in servers.items()} | {"nameless": "http://nothing.invalid/hook"}
-            # Their breakers never open, so that they stay as ill as they can be; who asks for time has a single attempt.
+            # Their breakers never open, so that they always do their worst. A sink that asks for time has a single attempt.
             more = 'breaker = { failures = 1000000, probe = "1s" }\n'
             parts = [http_sink(well, "well"), http_sink(twin, "twin"), route("twin", more=_only("twin"))]
             for name in SICK:
@@ -251,7 +253,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     yield asyncio.run(_night(tmp_path_factory.mktemp("night")))
 
 
-def test_the_healthy_sink_gets_everything_once_and_nearly_as_fast_as_without_sick_ones(seen: Seen) -> None:
+def test_the_healthy_sink_gets_everything_once_and_nearly_as_fast_as_usual(seen: Seen) -> None:
     assert seen.answers == {(200, "accepted")}
     assert sorted(seen.received) == sorted(seen.bodies)
     assert {state for state, _, _ in seen.deliveries["well"]} == {"delivered"}
@@ -264,7 +266,7 @@ def test_beside_each_sick_sink_the_p99_of_a_healthy_one_stays_within_twice_its_u
 
 
 @pytest.mark.parametrize("sink", REASONS)
-def test_each_illness_has_its_reason_in_the_audit_log(seen: Seen, sink: str) -> None:
+def test_each_failure_has_its_reason_in_the_audit_log(seen: Seen, sink: str) -> None:
     lines = [line for line in seen.of(sink) if line["event"].startswith("delivery.")]
     reasons = {line["reason"] for line in lines}
     if sink == "resets_before":
@@ -278,7 +280,7 @@ def test_each_illness_has_its_reason_in_the_audit_log(seen: Seen, sink: str) -> 
 
 @pytest.mark.parametrize("sink", BUSY)
 def test_a_sink_that_asks_for_time_gets_it_and_no_attempt_is_spent(seen: Seen, sink: str) -> None:
-    """Their schedules have a single attempt: had one been spent, its delivery would be dead."""
+    """Their schedules have a single attempt: if a defer cost one, the delivery would be dead."""
     lines = [line for line in seen.of(sink) if line["event"].startswith("delivery.")]
     assert {(line["event"], line["reason"]) for line in lines} == {("delivery.deferred", BUSY[sink])}
     assert {(state, retries) for state, _, retries in seen.deliveries[sink]} == {("queued", 0)}
@@ -288,7 +290,7 @@ def test_a_sink_that_asks_for_time_gets_it_and_no_attempt_is_spent(seen: Seen, s
         assert 0.5 < waits.total_seconds() < 3
 
 
-def test_a_redirect_is_not_followed_to_anywhere(seen: Seen) -> None:
+def test_no_redirect_is_followed(seen: Seen) -> None:
     assert seen.elsewhere == 0
 
 

@@ -61,13 +61,13 @@ reading.join()
 """
 
 
-def test_a_mapped_file_that_is_cut_ends_the_process_with_its_line_whichever_thread_reads_it(tmp_path: Path) -> None:
+def test_a_truncated_mapped_file_ends_the_process_with_a_log_line_whichever_thread_reads_it(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _READS_BEYOND_THE_END, str(tmp_path / "mapped")]
     ended = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert (ended.returncode, ended.stderr) == (74, "cut: \u00fc\n")
 
 
-def test_a_mapped_file_that_is_cut_ends_the_process_though_nobody_reads_its_log(tmp_path: Path) -> None:
+def test_a_truncated_mapped_file_ends_the_process_even_if_its_log_is_not_read(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with suppress(BlockingIOError):

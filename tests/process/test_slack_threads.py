@@ -65,7 +65,7 @@ async def test_a_thread_goes_on_after_a_kill(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", ["token_revoked", "channel_not_found", "is_archived", "missing_scope"])
-async def test_trouble_of_the_sink_kills_nothing_and_the_status_says_what_to_do(error: str, tmp_path: Path) -> None:
+async def test_trouble_of_the_sink_kills_no_delivery_and_the_status_says_what_to_do(error: str, tmp_path: Path) -> None:
     async with running(tmp_path, 'breaker = { failures = 3, probe = "1s" }') as (process, slack):
         slack.instead = lambda method, body: api(ok=False, error=error)
         for number in range(40):

@@ -96,8 +96,10 @@ async def test_a_second_signal_cuts_the_attempt_which_then_costs_nothing(running
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-async def test_signals_while_the_store_closes_spoil_no_clean_end(running: Running, receiver: Receiver, number: int) -> None:
-    """One after the other until the process has ended, from when it says that it stopped; the log is moved into the file then."""
+async def test_signals_while_the_store_closes_do_not_make_the_end_unclean(
+    running: Running, receiver: Receiver, number: int
+) -> None:
+    """Send one signal after the other from its last log line until the process has ended. The log is checkpointed meanwhile."""
     for _ in range(20):
         assert (await running.post(event(reference_id="x" * 100_000))).status == 200
     running.terminate()
@@ -159,7 +161,7 @@ class SlowDisk(Running):
         return [*tracer, "-e", "trace=pread64", "-e", "inject=pread64:delay_enter=20000", *super().command()]
 
 
-async def test_a_stop_does_not_wait_for_the_long_look_at_the_file_and_the_next_start_takes_it_up(tmp_path: Path) -> None:
+async def test_a_stop_does_not_wait_for_the_long_check_and_the_next_start_makes_it(tmp_path: Path) -> None:
     toml = '[server]\nlisten = ["127.0.0.1:0"]\ndrain = "120s"\n[sinks.erp]\ntype = "jsonl"\npath = "out"\n' + route("erp")
     await fill(tmp_path / "gateway.db", 20_000, sinks=("gone",))
     lock = tmp_path / "gateway.db.lock"

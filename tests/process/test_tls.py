@@ -55,7 +55,7 @@ async def run(running: Running, *arguments: str) -> Result:
     )
 
 
-async def test_a_tls_listener_takes_webhooks_over_tls_alone(certified: Certified, tmp_path: Path) -> None:
+async def test_a_tls_listener_accepts_webhooks_only_over_tls(certified: Certified, tmp_path: Path) -> None:
     ends = certified.issue()
     with Running(tmp_path, toml(certified)) as running, no_traceback(running):
         assert (await running.post(event(), **certified.options)).outcome == (200, "accepted")
@@ -324,7 +324,7 @@ async def test_a_certificate_and_key_from_systemd_credentials_stay_the_same_unti
         said = (await running.admin("/-/reload", method="POST")).json()
         assert (said["changes"], said["restart"]) == ([], ["credential server.pem", "credential server.key"])
         assert await certified.shown(address(running)) == first
-        # A certificate that comes anew beside a key that can't: both stay.
+        # The certificate can be read again but its key cannot, so both stay.
         running.write_config(toml(certified).replace('{ credential = "server.pem" }', '"server.pem"'))
         answer = await running.admin("/-/reload", method="POST")
         assert answer.status == 422 and "does not belong to the certificate" in answer.json()["detail"]

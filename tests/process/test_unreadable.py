@@ -1,4 +1,4 @@
-"""A real gateway without privileges meets paths that it cannot read: a reload changes nothing, and names path and cause."""
+"""A real gateway without privileges finds paths that it cannot read: a reload changes nothing, and names path and cause."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ DROP_IN = '[[routes]]\nname = "all"\nsinks = ["archive"]\n'
 
 class Unprivileged(Running):
     def launch(self) -> None:
-        # The interpreter of the gateway is started by one that has given up its override: `exec` keeps that.
+        # The gateway is started by an interpreter that has given up its capability to read every file; `exec` keeps that.
         if "-c" not in self.program:
             self.program = [sys.executable, "-c", _LAUNCH, *self.program]
         super().launch()
@@ -199,7 +199,7 @@ async def test_a_reload_with_an_unreadable_file_changes_nothing(name: str, tmp_p
         assert "Traceback" not in running.stderr()
 
 
-async def test_a_working_directory_that_was_removed_is_no_obstacle(tmp_path: Path) -> None:
+async def test_a_gateway_starts_in_a_working_directory_that_was_removed(tmp_path: Path) -> None:
     running = prepared(tmp_path)
     (tmp_path / "work").mkdir()
     moving = f"import os; os.chdir({str(tmp_path / 'work')!r}); os.rmdir(os.getcwd())"

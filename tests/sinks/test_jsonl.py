@@ -463,7 +463,7 @@ async def test_a_line_that_a_cancelled_send_took_along_waits_for_its_retry(path:
         await until(lambda: disk.steps.count("write") == 3, PATIENCE)
         tasks[1].cancel()
         assert await asyncio.wait_for(tasks[2], PATIENCE) == Retry(
-            Reason.UNAVAILABLE, f"{path}: an earlier write hangs; until it ends, no other is begun"
+            Reason.UNAVAILABLE, f"{path}: an earlier write hangs; no other begins before it ends"
         )
         again.set()
         await written_to_the_end()

@@ -114,7 +114,7 @@ def test_a_subject_from_a_file_is_one_header(tmp_path: Path) -> None:
         ("{{ headline }}\n{{ verdict }}", 'mail.jinja:2: unknown variable "verdict"; there is advice, '),
         ("\n{% block body %}{% endblock %}", 'mail.jinja:2: unknown block "body"; there is subject, text, html'),
         ("\n\n{{ item", "mail.jinja:3: syntax error: "),
-        ('{% extends "base" %}', "mail.jinja:1: extends nothing"),
+        ('{% extends "base" %}', "mail.jinja:1: must not use extends"),
         ("x" * 70_000, "mail.jinja: is longer than 64 KiB"),
         ("\n{% include 'nothing' %}", 'mail.jinja:2: a template has no "include"'),
         ("{{ item|safe }}", 'mail.jinja:1: a template has no filter "safe"'),
@@ -173,7 +173,7 @@ async def test_a_mail_whose_template_fails_is_still_sent_and_its_outcome_says_so
             failed = await send(sink, of("authentic"))
             fine = await send(sink, of("unrecognized"))
     assert isinstance(failed, Delivered)
-    assert failed.detail.startswith("the built-in template stood in for ")
+    assert failed.detail.startswith("the built-in template was used in place of ")
     assert "t:1: undefined value" in failed.detail
     assert fine == Delivered(250)
     assert len(server.mails) == 2

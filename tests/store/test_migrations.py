@@ -256,7 +256,7 @@ def run() -> Iterator[Callable[[str], None]]:
     def run(refusal: str) -> None:
         found = re.search(r"stopped: (.*); start it$", refusal)
         assert found, refusal
-        for command in found[1].replace(" (where there is one)", "").split("; "):
+        for command in found[1].replace(" (if there is one)", "").split("; "):
             done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
             assert done.returncode == 0 or "-wal" in command, done.stderr
 

@@ -86,7 +86,7 @@ def failure(error: aiosmtplib.SMTPException | OSError | UnicodeError, host: str,
             detail = f"{place} refused the login: SMTP {error.code}; check username and password"
             return Retry(Reason.SMTP_STATUS, detail, error.code, sink_wide=True)
         case UnicodeError():
-            return Retry(Reason.DNS, f"{host} is no name that DNS could have")
+            return Retry(Reason.DNS, f"{host} is not a valid DNS name")
         case aiosmtplib.SMTPResponseException(code=-1):
             return Retry(Reason.PROTOCOL, f"{place}: the answer is not SMTP")
         case aiosmtplib.SMTPSenderRefused():
@@ -94,7 +94,7 @@ def failure(error: aiosmtplib.SMTPException | OSError | UnicodeError, host: str,
         case aiosmtplib.SMTPDataError():
             return _refused_content(error, place)
         case aiosmtplib.SMTPResponseException():
-            detail = f"{place} takes no mail: SMTP {error.code}"
+            detail = f"{place} refuses mail: SMTP {error.code}"
             if error.code < 500:
                 return Retry(Reason.SMTP_STATUS, detail, error.code)
             advice = _advice(error.code, "host, port and what the server lets this machine send")

@@ -102,7 +102,7 @@ class EmailSink:
         if not isinstance(outcome, Retry):
             self._taken.forget(delivery.delivery_id)
         if mail.failed and isinstance(outcome, Delivered):
-            said = f"the built-in template stood in for {mail.failed}"
+            said = f"the built-in template was used in place of {mail.failed}"
             return Delivered(outcome.status, f"{outcome.detail}; {said}" if outcome.detail else said)
         return outcome
 

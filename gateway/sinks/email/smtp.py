@@ -40,7 +40,7 @@ class Idle:
                 async with asyncio.timeout(deadline.spare(self._answer)):
                     await client.noop()
                 if has_unread(client):
-                    raise aiosmtplib.SMTPServerDisconnected("it said more than it was asked for")
+                    raise aiosmtplib.SMTPServerDisconnected("it sent an answer that was not asked for")
             except (aiosmtplib.SMTPException, OSError):
                 client.close()
             except BaseException:
@@ -97,7 +97,7 @@ async def say_content(client: aiosmtplib.SMTP, mail: bytes) -> None:
         raise aiosmtplib.SMTPDataError(said.code, said.message)
     connection = client.protocol
     if connection is None or has_unread(client):
-        raise aiosmtplib.SMTPServerDisconnected("it said more than it was asked for")
+        raise aiosmtplib.SMTPServerDisconnected("it sent an answer that was not asked for")
     connection.write(re.sub(rb"(?m)^\.", b"..", mail) + b".\r\n")
     said = await connection.read_response(timeout=client.timeout)
     if said.code != aiosmtplib.SMTPStatus.completed:

@@ -39,9 +39,9 @@ def check(config: HttpConfig, say: Say, files: Files) -> None:
         say("secret", f"names {len(config.secret) or 'none'}", "write one, or a list of two while it is being changed")
     if config.basic is not None:
         if config.bearer is not None:
-            say("basic", "excludes bearer: a request has one authorization", "remove one of the two")
+            say("basic", "can't be combined with bearer: a request has one authorization", "remove one of the two")
         if ":" in config.basic.username or not config.basic.username.isprintable():
-            say(("basic", "username"), "can't be sent: no colon and no control characters may stand in it")
+            say(("basic", "username"), "can't be sent: it must not contain a colon or control characters")
         else:
             check_username(("basic", "username"), config.basic.username, say)
     if config.certificate is not None and config.key is None:
@@ -73,11 +73,11 @@ def check_secrets(config: HttpConfig, say: Say, resolved: Resolved) -> None:
         elif (trouble := token_trouble(token)) is not None:
             say("bearer", f"the secret of {config.bearer} {trouble}", "the token alone")
         elif not is_header_value(token):
-            say("bearer", f"the secret of {config.bearer} can't stand in a header: it is not plain ASCII")
+            say("bearer", f"the secret of {config.bearer} can't be sent in a header: it is not plain ASCII")
     for name, value in config.headers.items():
         text = resolved.reveal(value) if isinstance(value, SecretRef) else None
         if text is not None and not is_header_value(text):
-            say(("headers", name), f"the secret of {value} can't stand in a header: it is not plain ASCII")
+            say(("headers", name), f"the secret of {value} can't be sent in a header: it is not plain ASCII")
 
 
 def _check_headers(config: HttpConfig, say: Say) -> None:
@@ -85,7 +85,12 @@ def _check_headers(config: HttpConfig, say: Say) -> None:
     for name, value in config.headers.items():
         lowered = name.lower()
         if (other := written.setdefault(lowered, name)) != name:
-            say(("headers", name), f'"{name}" and "{other}" are one header', "names differ in more than case", on="key")
+            say(
+                ("headers", name),
+                f'"{name}" and "{other}" are the same header',
+                "write it once: case does not matter in names",
+                on="key",
+            )
         if _HEADER.fullmatch(name) is None:
             say(("headers", name), f'"{name}" is not a header name', on="key")
         elif lowered in OWN_HEADERS or lowered.startswith(OWN_PREFIXES):

@@ -42,7 +42,7 @@ class JsonlSink:
         try:
             async with self._turn:
                 if self._write is not None:
-                    said = f"{self._file.path}: an earlier write hangs; until it ends, no other is begun"
+                    said = f"{self._file.path}: an earlier write hangs; no other begins before it ends"
                     return Retry(Reason.UNAVAILABLE, said)
                 if not mine.done():  # else the write before it took this line too
                     await asyncio.wait([self._begun(mine)])

@@ -193,7 +193,7 @@ def unreached(error: OSError | UnicodeError, host: str, port: int) -> Retry:
         case TimeoutError():
             return Retry(Reason.TIMEOUT, "no answer in time")
         case UnicodeError():
-            return Retry(Reason.DNS, "the host in the URL is no name that DNS could have")
+            return Retry(Reason.DNS, "the host in the URL is not a valid DNS name")
         case socket.gaierror():
             return Retry(Reason.DNS, f"{host} has no address")
         case ssl.SSLCertVerificationError():

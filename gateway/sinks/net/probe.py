@@ -109,7 +109,7 @@ class Way:
             case socket.gaierror():
                 return f"{self._host} has no address ({error.strerror}); check {self._key}, and the DNS of this host"
             case UnicodeError():
-                return f"{self._host} is no name that DNS could have; check {self._key}"
+                return f"{self._host} is not a valid DNS name; check {self._key}"
             case BlockedAddress():
                 return f"{place}: {self._blocked()}"
             case _ if isinstance(tls, ssl.SSLCertVerificationError):
@@ -225,6 +225,6 @@ def place_of(host: str, port: str | int) -> str:
 def _distrust(error: ssl.SSLCertVerificationError) -> str:
     if error.verify_code in _UNKNOWN_AUTHORITY:
         advice = "add that to the authorities of this host, or name them in SSL_CERT_FILE"
-        return f"the certificate is of an authority that this host does not know; {advice}"
+        return f"the certificate was issued by an authority that this host does not trust; {advice}"
     said, advice = _CERTIFICATES.get(error.verify_code, (f"was refused ({error.verify_message})", "look at it there"))
     return f"the certificate {said}; {advice}"

@@ -64,7 +64,7 @@ def read_authorities(ca: Path) -> str:
     except OSError as error:
         raise ValueError(f"ca: {ca}: {error.strerror}") from None
     if len(raw) > _LARGEST_CA:
-        raise ValueError(f"ca: {ca}: is longer than 16 MiB, and no list of authorities")
+        raise ValueError(f"ca: {ca}: is longer than 16 MiB, so it is not a list of authorities")
     return raw.decode("latin-1")
 
 

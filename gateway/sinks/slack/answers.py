@@ -102,7 +102,7 @@ def of_api(answer: Answer | Retry, now: float, *, in_thread: bool = False) -> An
     if isinstance(outcome, Delivered) and (posted := _posted(answer, said)) is not None:
         return posted
     if isinstance(outcome, Delivered) and (said is None or said.ok):
-        return Retry(Reason.PROTOCOL, "the answer is none of Slack's API; check api", answer.status, answer.excerpt)
+        return Retry(Reason.PROTOCOL, "the answer is not one of Slack's API; check api", answer.status, answer.excerpt)
     return _refusal(answer, said.error if said is not None else None, now, outcome, in_thread=in_thread)
 
 
@@ -118,7 +118,7 @@ def of_auth_test(answer: Answer | Retry, now: float) -> tuple[bool, str]:
     if isinstance(outcome, Delivered) and said is not None and said.ok:
         return True, f"token accepted as {one_line(said.user) or 'a bot'} of {one_line(said.team) or 'a workspace'}"
     if isinstance(outcome, Delivered) and said is None:
-        return False, "auth.test: the answer is none of Slack's API; check api"
+        return False, "auth.test: the answer is not one of Slack's API; check api"
     refused = _refusal(answer, said.error if said is not None else None, now, outcome)
     why = refused.outcome if isinstance(refused, Gone | Unfit) else refused
     return False, f"auth.test: {why.detail}"

@@ -26,11 +26,11 @@ def check(config: SlackConfig, say: Say, files: Files) -> None:
     check_reachable_url("api", config.api, config.allow_networks, say)
     check_url("api", config.api, say)
     if "?" in config.api:
-        say("api", "has a query, and the methods of the API come behind it", "leave it out")
+        say("api", "has a query, but the names of methods are appended to it", "leave it out")
     if config.webhook_url is not None:
         for key in ("token", "channel"):
             if getattr(config, key) is not None:
-                say(key, "has no effect beside webhook_url", "keep one of the two ways", level="warning")
+                say(key, "has no effect together with webhook_url", "remove one of the two", level="warning")
     elif config.token is None and config.channel is None:
         say("webhook_url", "is missing", "or a token and a channel, for a thread per service request")
     elif config.token is None:

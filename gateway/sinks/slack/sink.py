@@ -56,7 +56,7 @@ class SlackSink:
         words, deadline = self._writer.words(delivery), Deadline(self._config.timeout)
         outcome = await self._send(delivery, words, deadline)
         if words.failed and isinstance(outcome, Delivered):
-            detail = f"with the built-in template, since its own failed: {words.failed}"
+            detail = f"with the built-in template, because its own failed: {words.failed}"
             return structs.replace(outcome, detail="; ".join(part for part in (outcome.detail, detail) if part))
         return outcome
 
@@ -152,7 +152,7 @@ class SlackSink:
             try:
                 await conversations.keep(self._config.channel or "", sr, conversation)
             except StoreError:
-                return structs.replace(outcome, detail="the database did not take its thread: the next event may begin another")
+                return structs.replace(outcome, detail="the database did not store its thread: the next event may begin another")
         return outcome
 
     async def _call(self, method: str, body: bytes, deadline: Deadline, *, in_thread: bool = False) -> tuple[Answered, str]:

@@ -159,7 +159,7 @@ def tell(delivery: Outgoing, language: Language, link: str | None) -> Telling:
     """Put a delivery into words.
 
     Args:
-        link: with the placeholders of LINK_FIELDS; the telling has none where one of them has no value.
+        link: with the placeholders of LINK_FIELDS; the telling has no link if one of them has no value.
     """
     said = labels(language.locale)
     event = delivery.event

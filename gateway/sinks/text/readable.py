@@ -48,7 +48,7 @@ def _check_link(link: str, say: Say) -> None:
             return
     without = PLACEHOLDER.sub("x", link)
     if set(without) & set("{}"):
-        say("link", "has a brace without its other one", _PLACEHOLDERS)
+        say("link", "has an unmatched brace", _PLACEHOLDERS)
         return
     try:
         parse_url(without, for_people=True)
@@ -74,6 +74,6 @@ def _check_template(file: str, config: ReadableSettings, kind: TemplateKind, say
     wrong = str(problem).removeprefix(folder)
     names = ", ".join(name for name, _, _ in failing)
     if depends:
-        say("template", wrong, f"in its place the built-in template is used for {names}", level="warning")
+        say("template", wrong, f"the built-in template is used instead for {names}", level="warning")
     else:
         say("template", wrong, f"it fails for {names}")

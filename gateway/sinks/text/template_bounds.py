@@ -75,7 +75,7 @@ class Bounds:
         """Return the value if it is small enough to have a name.
 
         Args:
-            text: characters that each round of the loop over it writes; None where there is no loop.
+            text: characters that each round of the loop over it writes; None if there is no loop.
         """
         if text is not None:
             if value is None:
@@ -142,7 +142,7 @@ class Bounds:
         try:
             said = json.dumps(value, indent=width, ensure_ascii=False, default=_text)
         except (TypeError, ValueError):
-            raise TooMuch("tojson: the value is none that JSON has") from None
+            raise TooMuch("tojson: JSON has no such value") from None
         return safe("".join(_MARKUP.get(character, character) for character in said))
 
     def batch(self, value: Any, count: int, fill: Any = None) -> list[list[Any]]:

@@ -136,7 +136,11 @@ class Template:
     def _check(self, file: str) -> None:
         parts = dict(self._kind.parts)
         if _EXTENDS.search(self._source):
-            raise TemplateProblem(file, _line_of("extends", self._source), "extends nothing: a block that it lacks is built in")
+            raise TemplateProblem(
+                file,
+                _line_of("extends", self._source),
+                "must not use extends: blocks that it lacks are taken from the built-in template",
+            )
         try:
             bounded(self._source)
         except ForbiddenTemplate as error:

@@ -30,7 +30,7 @@ def back_up(
 
     Args:
         now: Unix seconds, UTC.
-        min_free: bytes that have to stay free where the database lies.
+        min_free: bytes that have to stay free on the disk of the database.
         replace: replace an older copy of this name at the instant at which the new one is whole.
     Raises BackupExists, or BackupFailed with what to do; nothing is left behind then. Errors of the database itself, and an
     interrupt, stay errors of SQLite.
@@ -168,7 +168,7 @@ def _failed(error: OSError, database: Path, file: Path) -> BackupFailed:
         case errno.EACCES | errno.EPERM | errno.EROFS | errno.ENOENT | errno.ENOTDIR:
             return BackupFailed(
                 f"{said}: the gateway can't write there. It can in its state directory, e.g. {database.parent / file.name};"
-                " under systemd it sees and writes other folders only where its unit says so (ReadWritePaths=)"
+                " under systemd it sees and writes other folders only if its unit names them (ReadWritePaths=)"
             )
     return BackupFailed(f"{file}: {error.strerror}")
 

@@ -92,13 +92,13 @@ def _back_up(connection: sqlite3.Connection, path: Path, version: int, upgrade: 
     copy = backup_before(path, version)
     upgrade.told("store.backing_up", file=str(copy), schema=version, do="delete it once the new version has proved itself")
     try:
-        # An existing file is a backup of an upgrade that did not end, with the same content, or of an earlier life with this
-        # schema, to which nobody would go back from here.
+        # An existing file is a backup of an upgrade that did not end, with the same content, or of an earlier time with this
+        # schema, to which nobody would go back now.
         back_up(connection, database=path, file=copy, now=0.0, min_free=upgrade.min_free, replace=True)
     except BackupFailed as error:
         raise StoreFailed(
             f"{path} has schema {version} and needs {len(upgrade.scripts)}, but the backup that comes before an upgrade can't be"
-            f" made: {error}. Nothing was changed: mend that where the database lies, which is this backup's place, and start"
+            f" made: {error}. Nothing was changed: correct that in the folder of the database, where this backup goes, and start"
             " again; or start the version that ran before"
         ) from error
 
@@ -112,7 +112,7 @@ def _way_back(path: Path, known: int) -> str:
         return quote(f"{path}{suffix}")
 
     return (
-        f"or go back to {copies[0]}, made before its upgrade, which has nothing of what came since. The steps, with the gateway"
-        f" stopped: mv {name('')} {name('.newer')}; mv {name('-wal')} {name('.newer-wal')} (where there is one);"
+        f"or go back to {copies[0]}, made before its upgrade, which lacks everything received since. The steps, with the gateway"
+        f" stopped: mv {name('')} {name('.newer')}; mv {name('-wal')} {name('.newer-wal')} (if there is one);"
         f" rm -f {name('-shm')}; cp -p {quote(str(copies[0]))} {name('')}; start it"
     )

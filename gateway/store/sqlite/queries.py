@@ -88,7 +88,7 @@ def body(connection: sqlite3.Connection, seq: int) -> bytes | None:
 
 
 def states(connection: sqlite3.Connection, targets: Sequence[Target]) -> list[DeliveryState | None]:
-    """Read the state of each delivery; None where there is no such delivery yet."""
+    """Read the state of each delivery; None if there is no such delivery yet."""
     query = "SELECT state FROM deliveries WHERE message = ? AND sink = ?"
     rows = (connection.execute(query, (target.seq, target.sink)).fetchone() for target in targets)
     return [row[0] if row else None for row in rows]

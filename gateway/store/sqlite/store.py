@@ -42,7 +42,7 @@ from gateway.store.sqlite.timeline import Timeline, read_timeline
 
 _T = TypeVar("_T")
 _SLICE = 256
-"""Deliveries changed in one transaction, where the store itself cuts the slices."""
+"""Deliveries changed in one transaction by the verbs that divide their work into slices themselves."""
 
 
 class SqliteStore(Reading):

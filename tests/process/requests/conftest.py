@@ -1,4 +1,4 @@
-"""One gateway for all tests of this folder. No request may harm it."""
+"""One gateway for all tests of this folder. It must survive every request."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ KEPT: dict[str, bytes] = {
     "100,000 keys": b"{" + b",".join(b'"%d":1' % at for at in range(20_000)) + b"}",
 }
 DEPTHS = [*range(850, 1010, 3)]
-"""Around the depth where Python's and msgspec's recursion ends."""
+"""Depths around the limits of recursion of Python and msgspec."""
 
 
 @pytest.mark.parametrize("body", QUARANTINED.values(), ids=QUARANTINED)

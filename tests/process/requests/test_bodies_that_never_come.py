@@ -1,4 +1,4 @@
-"""A body that does not come is a timeout after five seconds, and delays nobody else."""
+"""A body that does not come is a timeout after five seconds, and delays no other request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.webhooks import event, signed
 
 
 class HalfRequests:
-    """Requests that stop half-way, on threads of their own, so that their five seconds pass beside the other tests."""
+    """Requests that stop halfway, on threads of their own, so that their five seconds pass while other tests run."""
 
     def __init__(self, running: Running) -> None:
         address = running.addresses["webhooks"]

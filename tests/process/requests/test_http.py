@@ -123,7 +123,7 @@ CODES = {
 
 
 @pytest.mark.parametrize("at", range(len(ORDER)), ids=ORDER)
-async def test_of_several_faults_the_first_in_the_order_is_answered(running: Running, at: int) -> None:
+async def test_a_request_with_several_faults_is_answered_by_the_first_in_the_documented_order(running: Running, at: int) -> None:
     """Each request has one fault and all that come after it in the order."""
     faults = set(ORDER[at:])
     body = b"x" * (MAX_BODY + 1) if "size" in faults else BODY

@@ -119,7 +119,7 @@ async def test_a_wrong_signature_at_the_wrong_time_is_answered_bad_signature(run
     refused(await running.post(BODY, signed(BODY, age=9999, secret=OTHER_SECRET)), 401, "bad_signature")
 
 
-def test_nothing_of_a_refused_request_is_kept(running: Running) -> None:
+def test_no_part_of_a_refused_request_is_kept(running: Running) -> None:
     assert running.rows("SELECT count(*) FROM messages WHERE body = ?", BODY) == [(0,)]
 
 
@@ -141,7 +141,7 @@ def _amid(body: bytes, form: str) -> Headers:
 
 
 @pytest.mark.parametrize("headers", GOOD.values(), ids=GOOD)
-async def test_every_variation_that_a_correct_sender_may_use_is_accepted(
+async def test_every_form_that_a_correct_sender_may_use_is_accepted(
     running: Running, headers: Callable[[bytes], Headers]
 ) -> None:
     body = event()
@@ -150,7 +150,7 @@ async def test_every_variation_that_a_correct_sender_may_use_is_accepted(
     assert answer.header("webhook-delivery") is None
 
 
-def test_a_forged_signature_gives_nothing_of_the_right_one_away(running: Running) -> None:
+def test_a_forged_signature_reveals_nothing_of_the_right_one(running: Running) -> None:
     timestamp = str(int(time.time()))
     right = hmac_signature("msg_x", timestamp, BODY)
     answer = asyncio.run(

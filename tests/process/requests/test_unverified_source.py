@@ -7,7 +7,7 @@ from tests.support.gateway_process import Running
 from tests.support.webhooks import PATH, event
 
 
-async def test_an_unverified_body_that_is_no_json_object_is_refused(running: Running) -> None:
+async def test_an_unverified_body_that_is_not_a_json_object_is_refused(running: Running) -> None:
     for body in (b"", b"null", b"[1]", BODY[:-3], b"\xff", b"[" * 50_000):
         refused(await running.post(body, [], path=OPEN), 400, "malformed_body")
         assert running.rows("SELECT count(*) FROM messages WHERE body = ?", body) in ([(0,)], [(1,)])
