@@ -160,7 +160,7 @@ async def test_a_crash_adds_no_line_to_an_undamaged_audit_log(running: Running) 
 
 @pytest.mark.parametrize("left", ["an empty file", "no file"])
 async def test_a_clean_end_adds_no_line_to_a_rotated_audit_log(running: Running, left: str) -> None:
-    """With logrotate's `dateext`, no file is named `.1`, yet no line is missing. Only an unclean end adds lines."""
+    """Logrotate's `dateext` names no file `.1`, yet no line is missing. Only an unclean end adds lines."""
     await running.post(event())
     assert await running.stop() == 0
     running.audit_file.rename(running.folder / "audit.jsonl-20260301")
