@@ -16,7 +16,7 @@ from tests.support.waiting import PATIENCE, until
 # --- a gate that closes while the lane reads
 
 
-async def test_a_retry_after_that_comes_while_the_lane_reads_the_store_holds_what_it_read(bench: Bench) -> None:
+async def test_a_retry_after_that_comes_while_the_lane_reads_the_store_holds_the_deliveries_read(bench: Bench) -> None:
     await bench.start(concurrency=2)
     bench.sink.gate, bench.sink.answer = asyncio.Event(), Defer(Reason.RATE_LIMITED, 600.0)
     await bench.accept(1)
@@ -37,7 +37,7 @@ async def test_a_retry_after_that_comes_while_the_lane_reads_the_store_holds_wha
     assert len(bench.sink.sent) == 1
 
 
-async def test_a_breaker_that_opens_while_the_lane_reads_the_store_holds_what_it_read(bench: Bench) -> None:
+async def test_a_breaker_that_opens_while_the_lane_reads_the_store_holds_the_deliveries_read(bench: Bench) -> None:
     await bench.start(concurrency=2, failures=1)
     bench.sink.gate, bench.sink.answer = asyncio.Event(), FAILS
     await bench.accept(1)

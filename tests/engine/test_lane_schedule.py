@@ -55,7 +55,7 @@ async def test_the_count_of_retries_survives_a_restart(bench: Bench, clock: Fake
     assert await bench.rows() == [("dead", 5, 5, "attempts_exhausted")]
 
 
-async def test_a_failure_in_between_does_not_end_what_is_delivered_later(bench: Bench, clock: FakeClock) -> None:
+async def test_a_failed_attempt_does_not_prevent_a_later_delivery(bench: Bench, clock: FakeClock) -> None:
     bench.sink.answer = lambda delivery: FAILS if delivery.attempt < 5 else Delivered(200)
     await bench.give(3)
     await bench.work_to_the_end()

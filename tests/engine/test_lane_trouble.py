@@ -46,7 +46,7 @@ async def test_a_sink_that_hangs_is_a_timeout(bench: Bench) -> None:
     assert await bench.rows() == [("queued", 1, 1, "timeout")] * 2
 
 
-async def test_stop_waits_for_what_is_in_flight_and_claims_nothing_more(bench: Bench) -> None:
+async def test_a_stop_waits_for_attempts_in_flight_and_claims_nothing_more(bench: Bench) -> None:
     await bench.start(concurrency=2)
     bench.sink.gate = asyncio.Event()
     async with bench.running() as task:

@@ -52,7 +52,7 @@ async def test_each_trouble_is_a_separate_reason_for_not_being_ready(tmp_path: P
     ]
 
 
-async def test_the_status_line_counts_what_waits_once_the_store_was_asked(tmp_path: Path, clock: FakeClock) -> None:
+async def test_the_status_line_counts_waiting_deliveries_once_the_store_was_asked(tmp_path: Path, clock: FakeClock) -> None:
     host = Host(tmp_path, clock)
     host.readiness.serve_on(["127.0.0.1:8080", "unix:/run/webhooks"])
     said = "ready: webhooks on 127.0.0.1:8080, unix:/run/webhooks; 0 received since start"

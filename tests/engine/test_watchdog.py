@@ -114,7 +114,7 @@ async def hanging(run: Callable[[Callable[..., Any]], Any]) -> AsyncIterator[thr
         await task
 
 
-async def test_a_ping_comes_with_each_look_and_tells_what_is_queued(watched: Watched) -> None:
+async def test_each_look_sends_a_ping_with_the_number_of_queued_deliveries(watched: Watched) -> None:
     await watched.bench.accept(3)
     assert await watched.pings()
     assert watched.heard.said("WATCHDOG")[-1]["STATUS"] == "3 queued"
@@ -281,7 +281,7 @@ async def test_a_sink_or_a_disk_in_trouble_is_no_reason_for_a_restart(
         watched.bench.sink.gate = None
 
 
-async def test_a_database_that_somebody_else_has_locked_is_no_reason_for_a_restart(watched: Watched) -> None:
+async def test_a_database_locked_by_another_process_is_no_reason_for_a_restart(watched: Watched) -> None:
     store = watched.bench.store
     await run_sql(store, "PRAGMA busy_timeout = 50")
     async with watched.running():

@@ -36,7 +36,7 @@ async def post(running: Running, source: str, *forwarded: str, path: str = "/web
     return await running.post(body, headers, path=path, local_addr=(source, 0), **options)
 
 
-async def test_senders_that_are_not_allowed_are_refused_and_told_which_address_was_seen(tmp_path: Path) -> None:
+async def test_senders_that_are_not_allowed_are_refused_and_the_answer_names_their_address(tmp_path: Path) -> None:
     with Running(tmp_path, toml()) as running, no_traceback(running):
         assert (await post(running, ALLOWED)).outcome == (200, "accepted")
         refused = await post(running, "127.0.0.3")

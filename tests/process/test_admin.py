@@ -65,7 +65,7 @@ async def test_a_sink_that_is_down_does_not_make_the_gateway_unready(world: Worl
     assert (await world.running.admin("/-/ready")).status == 200
 
 
-async def test_the_metrics_count_what_happened(world: World) -> None:
+async def test_the_metrics_count_messages_refusals_and_deliveries(world: World) -> None:
     before = await samples(world.running)
     body, sender_id = event(), new_id()
     await world.running.post(body, signed(body, sender_id))

@@ -89,7 +89,7 @@ async def all_delivered(running: Running, seconds: float = 60) -> None:
 # --- stop
 
 
-async def test_a_stop_under_full_load_answers_what_it_accepted_and_exits_0_within_drain(
+async def test_a_stop_under_full_load_answers_every_accepted_request_and_exits_0_within_drain(
     tmp_path: Path, receiver: Receiver
 ) -> None:
     with Running(tmp_path, http_sink(receiver) + route("erp")) as running, no_traceback(running, alive=False):

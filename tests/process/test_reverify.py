@@ -113,7 +113,7 @@ async def test_a_reload_that_brings_the_secret_accepts_the_kept_requests_by_itse
         await until(lambda: kept_is(running, 0))
 
 
-async def test_a_source_that_comes_back_with_another_secret_gets_what_was_refused_before_it_left(
+async def test_a_source_that_is_added_again_with_another_secret_accepts_its_kept_requests(
     tmp_path: Path, receiver: Receiver
 ) -> None:
     other = '[sources.other]\npath = "/other"\nsecrets = [{ env = "LEGITMARK" }]\n'

@@ -27,7 +27,7 @@ def delivered(running: Running) -> Counter[str]:
     return Counter(line["message_id"] for line in running.audit("delivery.delivered"))
 
 
-async def test_a_stop_finishes_what_is_in_flight_and_exits_0(running: Running, receiver: Receiver) -> None:
+async def test_a_stop_finishes_attempts_in_flight_and_exits_0(running: Running, receiver: Receiver) -> None:
     receiver.hold()
     message_id = (await running.post(event())).json()["id"]
     await until(lambda: receiver.requests)

@@ -120,7 +120,7 @@ async def test_a_dial_that_is_cancelled_at_any_moment_leaves_no_socket() -> None
     assert open_sockets() == before
 
 
-async def test_a_dial_that_is_cancelled_when_it_has_just_won_closes_what_it_won(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_dial_that_is_cancelled_right_after_it_succeeded_closes_its_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     before = open_sockets()
     with listening("127.0.0.1") as port:
         dialling = asyncio.ensure_future(Dialler(AddressGuard()).connect([info("127.0.0.1", port)]))

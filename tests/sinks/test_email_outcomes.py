@@ -309,7 +309,7 @@ async def test_a_mail_that_was_taken_when_a_later_attempt_was_cut_is_not_sent_ag
 
 
 @pytest.mark.parametrize("timeout", ["500ms", "1s", "2s"])
-async def test_a_farewell_that_hangs_does_not_use_up_the_time_of_the_attempt(timeout: str, tmp_path: Path) -> None:
+async def test_a_goodbye_that_hangs_does_not_use_up_the_time_of_the_attempt(timeout: str, tmp_path: Path) -> None:
     async with ScriptedSmtp(QUIT=HANG) as server:
         config = msgspec.structs.replace(CONFIG, port=server.port, timeout=Duration(timeout))
         async with opened(config, tmp_path) as sink:
@@ -334,7 +334,7 @@ async def test_a_server_that_hangs_is_a_timeout(verb: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("how", [DROP, RESET, b"500 what?\r\n", b"nonsense\r\n"])
-async def test_a_failed_farewell_changes_nothing(how: bytes, tmp_path: Path) -> None:
+async def test_a_failed_goodbye_changes_nothing(how: bytes, tmp_path: Path) -> None:
     server = ScriptedSmtp(QUIT=how)
     assert await outcome_of(server, tmp_path) == Delivered(250)
     assert len(server.mails) == 1

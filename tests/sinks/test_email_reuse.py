@@ -55,7 +55,7 @@ async def test_mails_at_the_same_time_have_a_connection_each_and_no_more(tmp_pat
     assert (server.sessions, len(server.mails)) == (4, 12)
 
 
-async def test_the_farewell_is_said_when_the_sink_is_closed_and_delays_nobody(tmp_path: Path) -> None:
+async def test_the_goodbye_is_sent_when_the_sink_is_closed_and_delays_nothing(tmp_path: Path) -> None:
     async with ScriptedSmtp(QUIT=HANG) as server:
         async with opened(config_for(server), tmp_path) as sink:
             assert await send(sink) == Delivered(250)

@@ -227,7 +227,7 @@ def test_a_secret_that_an_error_page_escapes_is_seen(escape: Callable[[str], str
     assert Excerpts([secret]).of(f"no such key: {escape(secret)}".encode()).startswith("(it repeats")
 
 
-async def test_a_transport_that_was_not_told_the_secrets_keeps_nothing() -> None:
+async def test_a_transport_that_does_not_know_the_secrets_keeps_no_answer() -> None:
     async with HttpServer(answer(500, b"what may be a secret")) as server:
         transport = Transport(AddressGuard(), concurrency=1, timeout=PATIENCE)
         found = await transport.post(server.url, b"", {})

@@ -67,7 +67,7 @@ async def test_a_destination_that_no_message_could_reach_opens_the_breaker(
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-async def test_every_interim_status_is_waited_through(format_: Format, tmp_path: Path) -> None:
+async def test_the_answer_after_any_interim_status_decides(format_: Format, tmp_path: Path) -> None:
     interim = [status for status in range(100, 200) if status != 101]
     statuses = iter(interim)
     async with (
@@ -152,7 +152,7 @@ async def test_a_busy_server_without_retry_after_costs_an_attempt(status: int, v
 
 
 @pytest.mark.parametrize("status", [301, 400, 408, 500, 502, 504])
-async def test_retry_after_means_nothing_with_another_status(status: int, tmp_path: Path) -> None:
+async def test_retry_after_is_ignored_with_any_other_status(status: int, tmp_path: Path) -> None:
     assert isinstance(await outcome_of(answer(status, retry_after="5"), tmp_path), Retry)
 
 

@@ -111,7 +111,7 @@ def test_a_long_run_of_blanks_costs_no_more_than_its_length(blank: bytes) -> Non
     assert line.endswith(b',"body":' + body + b"}\n")
 
 
-async def test_lines_are_appended_to_what_is_there(path: Path) -> None:
+async def test_lines_are_appended_to_an_existing_file(path: Path) -> None:
     path.write_bytes(b'{"earlier":1}\n')
     for _ in range(2):
         async with opened(JsonlConfig(path="events.jsonl"), path.parent) as sink:

@@ -68,7 +68,7 @@ def test_the_words_are_legitmarks_own(sample: str, english: str, japanese: str) 
     assert told(SAMPLES[sample], JA).headline == japanese
 
 
-def test_no_two_verdicts_look_alike() -> None:
+def test_every_verdict_looks_different() -> None:
     shown = {name: (told(values).emoji, told(values).tone) for name, values in SAMPLES.items()}
     for name in ("authentic", "counterfeit"):
         assert [other for other in shown if shown[other][0] == shown[name][0] or shown[other][1] == shown[name][1]] == [name]

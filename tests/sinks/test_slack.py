@@ -185,7 +185,7 @@ async def test_every_other_refusal_is_a_retry(status: int, said: bytes, tmp_path
         (404, "no_active_hooks", "webhook_url"),
     ],
 )
-async def test_a_webhook_that_takes_nothing_opens_the_breaker_and_says_what_to_do(
+async def test_a_webhook_that_accepts_no_message_opens_the_breaker_and_says_what_to_do(
     status: int, code: str, hint: str, tmp_path: Path
 ) -> None:
     outcome, _ = await posted(answer(status, code.encode()), tmp_path)
@@ -295,7 +295,7 @@ def test_a_long_text_of_an_operators_template_is_cut_between_two_characters(tmp_
             assert html.unescape(said).replace("x", "").strip("&") == "…"
 
 
-def test_an_operators_template_that_says_nothing_leaves_the_built_in_blocks(tmp_path: Path) -> None:
+def test_an_empty_template_of_the_operator_leaves_the_built_in_blocks(tmp_path: Path) -> None:
     config = own(tmp_path, "{% if photos %}{{ headline }}{% endif %}")
     message = judged(json.loads(render(outgoing(), config)))
     assert message["text"] == "The item is authentic"

@@ -168,7 +168,7 @@ async def test_an_edit_that_hangs_delays_a_message_by_at_most_a_third_of_the_tim
     assert len(slack.replies) == 1
 
 
-async def test_a_thread_whose_first_message_was_deleted_begins_anew(tmp_path: Path) -> None:
+async def test_a_thread_whose_first_message_was_deleted_begins_again(tmp_path: Path) -> None:
     async with world(tmp_path) as (slack, sink, _):
         await send(sink, event())
         slack.messages.clear()
@@ -235,7 +235,7 @@ async def test_a_message_that_slack_refuses_is_sent_once_as_plain_text_and_is_de
     assert len(slack.calls) == calls + 2
 
 
-async def test_an_edit_is_cut_to_what_slack_takes_between_two_characters(tmp_path: Path) -> None:
+async def test_an_edit_is_cut_between_two_characters_to_the_length_that_slack_accepts(tmp_path: Path) -> None:
     async with world(tmp_path) as (slack, sink, _):
         await send(sink, event())
         sides = [{"side": f"Side {number}", "reason": "&&", "message": "a&" * 150} for number in range(6)]

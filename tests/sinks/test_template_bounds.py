@@ -146,7 +146,7 @@ def test_a_rendering_ends_when_its_time_is_over(tmp_path: Path) -> None:
     assert "takes longer than 1 s" in _rendered(tmp_path, SLACK, source, payload, _Running()).failed
 
 
-def test_a_template_reads_no_event_that_is_too_large_for_it(tmp_path: Path) -> None:
+def test_an_event_that_is_too_large_is_not_given_to_the_template(tmp_path: Path) -> None:
     payload = {"event_type": "t", "x": "x" * 1024 * 1024}
     assert "larger than 1 MiB" in _rendered(tmp_path, SLACK, "{{ event.event_type }}", payload).failed
     assert _rendered(tmp_path, SLACK, "{{ headline }}", payload).failed == ""

@@ -70,7 +70,7 @@ async def test_a_message_whose_deliveries_cannot_be_written_is_not_kept_either(p
         await accepted(store, new("msg_1"))
 
 
-async def test_nobody_sees_a_message_without_its_deliveries(path: Path) -> None:
+async def test_no_reader_sees_a_message_without_its_deliveries(path: Path) -> None:
     seen: list[tuple[int, int]] = []
 
     def look() -> None:
@@ -159,7 +159,7 @@ class TestDuplicates:
                 await accepted(store, new(f"msg_{number}", identity=identity))
             await duplicate(store, new("msg_9", identity=identities[0]))
 
-    async def test_messages_without_identity_are_told_apart_by_their_sender_ids_alone(self, path: Path) -> None:
+    async def test_messages_without_identity_are_distinguished_by_their_sender_ids_only(self, path: Path) -> None:
         async with serving(path) as store:
             await accepted(store, new("msg_1", identity=None))
             await accepted(store, new("msg_2", identity=None))

@@ -123,7 +123,7 @@ class TestTheLock:
 
 
 class TestTheLastEnd:
-    async def test_a_first_start_and_one_after_a_clean_end_find_nothing(self, path: Path) -> None:
+    async def test_a_first_start_and_one_after_a_clean_end_find_no_unclean_end(self, path: Path) -> None:
         assert not await opened_and_closed(path)
         assert not await opened_and_closed(path)
 

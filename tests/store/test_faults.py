@@ -119,7 +119,7 @@ class TestTranslation:
             ("SQLITE_PERM", BROKEN),
         ],
     )
-    def test_each_trouble_of_the_disk_has_its_class_and_exit_code(self, name: str, kind: tuple[type[StoreError], int]) -> None:
+    def test_each_kind_of_disk_error_has_its_class_and_exit_code(self, name: str, kind: tuple[type[StoreError], int]) -> None:
         error = translated(sqlite_error(getattr(sqlite3, name)))
         assert (type(error), getattr(error, "exit_code", None)) == kind
 

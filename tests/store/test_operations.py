@@ -101,7 +101,7 @@ async def test_an_unrouted_or_quarantined_message_is_accepted_once_it_owes_somet
         ]
 
 
-async def test_add_or_reopen_does_either_and_leaves_what_is_queued(tmp_path: Path) -> None:
+async def test_add_or_reopen_adds_or_reopens_and_leaves_queued_deliveries_alone(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         is_dead, queued = await dead(store, "a"), Target(await message(store, "b"), "erp")
         missing = Target(queued.seq, "crm")
@@ -111,7 +111,7 @@ async def test_add_or_reopen_does_either_and_leaves_what_is_queued(tmp_path: Pat
         await assert_counters_right(store)
 
 
-async def test_discard_ends_what_is_queued_or_dead_and_nothing_else(tmp_path: Path) -> None:
+async def test_discard_ends_only_queued_and_dead_deliveries(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         is_dead = await dead(store, "a")
         queued, delivered = [Target(await message(store, name), "erp") for name in "bc"]

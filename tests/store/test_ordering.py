@@ -275,7 +275,7 @@ async def waiting(path: Path, number: int, per_sr: int) -> None:
 
 
 @pytest.mark.parametrize("per_sr", [8, 200_000], ids=["many requests", "one request"])
-async def test_a_claim_costs_what_it_claims_however_many_wait_behind_the_first_ones(tmp_path: Path, per_sr: int) -> None:
+async def test_the_cost_of_a_claim_does_not_depend_on_how_many_deliveries_wait(tmp_path: Path, per_sr: int) -> None:
     path = tmp_path / "gateway.db"
     await waiting(path, 200_000, per_sr=per_sr)
     async with serving(path) as store:

@@ -151,7 +151,7 @@ async def test_a_slice_of_an_act_tells_which_messages_are_quarantined(tmp_path: 
             assert [one.quarantined for one in page] == expected and after is None
 
 
-async def test_the_targets_of_an_act_are_what_the_list_shows(tmp_path: Path) -> None:
+async def test_an_act_selects_the_same_deliveries_as_the_list(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         seqs = [await keep(store, f"m{n}") for n in range(4)]
         await store.settle(settlement(seqs[1], Reject(Reason.REJECTED)))
@@ -163,7 +163,7 @@ async def test_the_targets_of_an_act_are_what_the_list_shows(tmp_path: Path) -> 
             assert len(chosen) == len(page) > 0
 
 
-async def test_the_story_tells_of_deliveries_attempts_and_conflicting_duplicates(tmp_path: Path) -> None:
+async def test_a_story_has_deliveries_attempts_and_conflicting_duplicates(tmp_path: Path) -> None:
     async with serving(tmp_path / "gateway.db") as store:
         seq = await keep(store, "m1")
         await store.settle(settlement(seq, Reject(Reason.HTTP_STATUS, "HTTP 410", 410)))

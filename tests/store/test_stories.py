@@ -58,7 +58,7 @@ def reader(eventful: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def test_a_story_tells_the_last_attempts_and_some_conflicts_and_says_that_there_are_more(reader: sqlite3.Connection) -> None:
+def test_a_story_has_the_last_attempts_and_some_conflicts_and_says_that_there_are_more(reader: sqlite3.Connection) -> None:
     watch = Watch(reader)
     story, _ = watch.page(lambda: (queries.story(reader, STORIED), None))
     watch.check()

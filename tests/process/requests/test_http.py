@@ -62,7 +62,7 @@ async def test_a_gzip_bomb_is_refused_without_being_unpacked(running: Running) -
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "TRACE"])
-async def test_another_method_is_refused_and_told_which_is_allowed(running: Running, method: str) -> None:
+async def test_another_method_is_refused_with_the_allowed_one(running: Running, method: str) -> None:
     answer = await running.send(request_bytes(b"", method=method))
     refused(answer, 405, "method_not_allowed")
     assert answer.header("allow") == "POST"
