@@ -29,7 +29,7 @@ from tests.store.kit import run_sql
 from tests.support.locked_database import locked
 from tests.support.pipes import full_fifo, read_lines
 from tests.support.service_manager import NotifySocket
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 LOOK = 5.0
 """Seconds between two looks."""
@@ -120,6 +120,24 @@ async def test_each_look_sends_a_ping_with_the_number_of_queued_deliveries(watch
     assert watched.heard.said("WATCHDOG")[-1]["STATUS"] == "3 queued"
     assert watched.said == [{"erp": Counts(queued=3, delivered=0, dead=0, discarded=0)}]
     assert await watched.pings(300)
+
+
+@pytest.mark.parametrize(("asked", "pause"), [(0.4, 0.1), (8.0, 2.0), (20.0, 5.0), (300.0, 5.0)])
+async def test_pings_come_four_times_as_often_as_systemd_asks_and_at_least_every_five_seconds(
+    watched: Watched, asked: float, pause: float
+) -> None:
+    watched.waiting_for_a_read(asked / 4)
+    clock = watched.bench.clock
+    running = asyncio.create_task(watched.watchdog.run())
+    for number in range(1, 6):
+        await until(lambda: clock.sleeping)
+        assert len(watched.heard.said("WATCHDOG")) == number and clock.sleeping == [pytest.approx(pause)]
+        clock.advance(pause)
+        await until(lambda: not clock.sleeping or clock.sleeping[0] > pause / 2)
+        await spin()
+    watched.watchdog.stop()
+    clock.advance(pause)
+    await asyncio.wait_for(running, PATIENCE)
 
 
 @pytest.mark.parametrize("who", ["writer", "reader"])

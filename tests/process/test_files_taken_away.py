@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -134,7 +135,9 @@ async def test_a_gateway_whose_files_are_taken_away_acknowledges_nothing_more_an
             over.set()
             await asyncio.gather(*sending)
             assert said in running.stderr()
-            assert any(advice in running.stderr() for advice in ("and start again", "then start it again"))
+            # The index is mapped into memory: whichever notices first that it was cut, the process or the look at the files.
+            advice = r"and start again|then start it again" if "index of the log is cut" in act else "and start again"
+            assert re.search(advice, running.stderr())
             # Each of the four requests that were being answered may have been committed just before.
             within = 4 if "index" not in act and "lock" not in act else 1_000_000  # those two files hold no message
             assert len(acked) <= within

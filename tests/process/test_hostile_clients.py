@@ -23,8 +23,8 @@ from tests.support.webhooks import PATH, event, new_id, signed
 
 HEAD = request_bytes(b"", [("Content-Length", "1000"), *signed(b"{}")], length=False)
 ARCHIVE = '[sinks.archive]\ntype = "jsonl"\npath = "events.jsonl"\n' + route("archive")
-GONE_WITHIN = 35.0
-"""Seconds. A connection that sends nothing useful is closed after about 16; the rest is for a busy machine."""
+GONE_WITHIN = 16.0
+"""Seconds after which a connection that sends nothing useful is closed, on a machine that does nothing else."""
 
 
 # --- slow ones
@@ -37,7 +37,7 @@ async def drip(running: Running, fast: bytes, slow: bytes) -> tuple[float, bytes
         said = asyncio.ensure_future(reader.read())
         writer.write(fast)
         at = 0
-        while not said.done() and time.monotonic() - started < GONE_WITHIN + 1:
+        while not said.done() and time.monotonic() - started < PATIENCE:
             writer.write(slow[at % len(slow) :][:1])
             at += 1
             await asyncio.wait((said,), timeout=1)
@@ -70,9 +70,11 @@ async def test_slow_headers_and_bodies_are_cut_off_while_others_are_served(tmp_p
             await asyncio.wait(clients.values(), timeout=0.2)
         ends = {key: client.result() for key, client in clients.items()}
         assert {answer.outcome for answer in answers} == {(200, "accepted")} and len(answers) > 10
-        assert max(answer.seconds for answer in answers) < 10, "none waited until a slow client was gone"
-        late = {name: taken for (name, _), (taken, _) in ends.items() if taken > GONE_WITHIN}
-        assert not late
+        slowest = max(answer.seconds for answer in answers)
+        assert slowest < 10, "none waited until a slow client was gone"
+        # A machine that is busy delays a timer by no more than it delays an answer, again and again all that time.
+        late = {name: taken for (name, _), (taken, _) in ends.items() if taken > GONE_WITHIN + 1 + 4 * slowest}
+        assert not late, f"the slowest answer took {slowest:.2f} s"
         statuses = {(name, said.partition(b" ")[2][:3]) for (name, _), (_, said) in ends.items()}
         told = {"a body": b"408", "a body in chunks": b"408", "a body for nobody": b"404", "a body that is refused": b"415"}
         for name, status in told.items():

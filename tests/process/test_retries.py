@@ -89,9 +89,12 @@ async def test_a_delivery_that_fails_twice_succeeds_at_the_third_attempt(world: 
     assert {request.headers["idempotency-key"] for request in receiver.requests} == {f"{message_id}-twice"}
     assert [request.headers["x-gateway-attempt"] for request in receiver.requests] == ["1", "2", "3"]
     assert second.at - first.at > 0.17 and third.at - second.at > 0.08
-    retrying = world.running.audit("delivery.retrying", message_id=message_id)[0]
-    waits = datetime.fromisoformat(retrying["next_attempt_at"]) - datetime.fromisoformat(retrying["time"])
-    assert 0.17 < waits.total_seconds() < 0.23
+    # No machine is so fast or slow that the plan changes; tests/engine/test_lane_schedule.py holds attempts to the plan.
+    waits = [
+        (datetime.fromisoformat(line["next_attempt_at"]) - datetime.fromisoformat(line["time"])).total_seconds()
+        for line in world.running.audit("delivery.retrying", message_id=message_id)
+    ]
+    assert 0.17 < waits[0] < 0.23 and 0.08 < waits[1] < 0.12
     assert world.running.rows(ATTEMPTS, message_id) == [
         (1, "retry", "http_status", 500),
         (2, "retry", "http_status", 404),

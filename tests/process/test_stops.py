@@ -74,7 +74,9 @@ async def test_a_stop_is_not_held_up_by_idle_connections(running: Running) -> No
         for reader, writer in connections[:10]:
             writer.write(request_bytes(b"{}"))
             assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
+        began = time.monotonic()
         assert await running.stop() == 0
+        assert time.monotonic() - began < 14, "before the 15 seconds were over for which an idle connection is kept"
 
 
 async def test_a_second_signal_cuts_the_attempt_which_then_costs_nothing(running: Running, receiver: Receiver) -> None:
