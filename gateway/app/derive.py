@@ -1,4 +1,4 @@
-"""Takes from a configuration the plain values that each part needs, because most parts are in layers that know no TOML.
+"""Takes from a configuration the plain values that each part needs, because most parts are in layers that do not know TOML.
 
 Every function is pure. It raises a `GatewayError` if the configuration cannot be used, before anything is changed.
 """

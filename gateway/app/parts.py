@@ -66,7 +66,7 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Host(Struct, frozen=True):
-    """The machine that the gateway runs on, and what the process was told of it."""
+    """The machine that the gateway runs on, and the environment of the process."""
 
     environment: Environment
     systemd: Systemd

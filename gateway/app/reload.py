@@ -211,7 +211,7 @@ class Reloads:
                 with short_turns():
                     found = await run_in_thread(read, "reload")
         except TimeoutError:
-            why = "the file, or one that it names, is a pipe or lies on a disk that hangs"
+            why = "the file, or one that it names, is a pipe or is on a disk that hangs"
             wrong = f"was not read within {self.read_seconds:g} s: {why}"
             raise ConfigError(str(file), [Problem(file=str(file), place="file", wrong=wrong)]) from None
         self._memo = memo

@@ -42,7 +42,7 @@ class Transition(Struct, frozen=True):
 
 
 def first_due(policy: RetryPolicy, now: float, jitter: float) -> float:
-    """Return when a delivery that is accepted or replayed `now` may be tried first. `jitter` lies between -1 and 1."""
+    """Return when a delivery that is accepted or replayed `now` may be tried first. `jitter` is between -1 and 1."""
     return now + _jittered(policy.schedule[0], jitter)
 
 

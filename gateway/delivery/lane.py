@@ -156,7 +156,7 @@ class Lane:
         self._wake.set()
 
     def refresh(self) -> None:
-        """Read the store anew, since somebody else changed what is in it."""
+        """Read the store again, because another part of the gateway changed it."""
         self.waiting.changed()
         self._wake.set()
 

@@ -29,7 +29,7 @@ class Waiting:
         """The newest message that a claim has seen. Readers of the store see a commit before the loop hears of it, so a delivery
         that was claimed, and perhaps delivered, may be offered after that."""
         self.changes = 0
-        """How often the store was changed by somebody else: what was read before such a change is worth nothing after it."""
+        """The number of changes to the store by other parts of the gateway. Rows that were read before a change are out of date."""
         self.next_due: float | None = None
         """When the store will next have a due delivery that it does not have now, as far as is known; Unix seconds."""
         self.ready: deque[Owed] = deque()
@@ -58,7 +58,7 @@ class Waiting:
         self.backlog = True
 
     def changed(self) -> None:
-        """Forget everything that was read, a claim that runs included: somebody else changed the store."""
+        """Forget everything that was read, including a claim in progress: another part of the gateway changed the store."""
         self.changes += 1
         self.forget()
 

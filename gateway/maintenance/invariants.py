@@ -115,7 +115,7 @@ class _Walk:
     """A count of all deliveries, page by page beside the traffic.
 
     The delivered, discarded and all deliveries of a sink only become more while nothing is purged and no delivered one is
-    replayed. So a right count lies between the counters at the first page and those at the last one.
+    replayed. So a right count is between the counters at the first page and those at the last one.
     """
 
     def __init__(self) -> None:

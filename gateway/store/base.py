@@ -301,4 +301,4 @@ class Marks(Protocol):
         """The mark of the last commit whose lines are all in the log."""
 
     def mark(self, mark: int) -> None:
-        """Take note that everybody was told of all commits up to this mark: their lines are on the way to the log."""
+        """Note that all commits up to this mark were reported: their lines are on the way to the log."""

@@ -1,4 +1,4 @@
-"""Faulty mail servers: mail is sent later, never twice and never in clear, and no other sink is delayed."""
+"""Faulty mail servers: mail is sent later, never twice and never in clear text, and no other sink is delayed."""
 
 from __future__ import annotations
 

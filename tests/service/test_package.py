@@ -82,7 +82,7 @@ def test_uv_installs_a_working_command(wheel: Path, tmp_path: Path) -> None:
 def _tries(command: Path, folder: Path) -> None:
     """Commands that read the package's files: templates, labels, the schema."""
     assert run(command, "--version") == f"{gateway.__version__}\n"
-    assert "Everything arrived as told" in run(command, "demo", "--once", "--dir", folder / "demo", seconds=90)
+    assert "Everything arrived as expected" in run(command, "demo", "--once", "--dir", folder / "demo", seconds=90)
     run(command, "init", folder / "gateway.toml")
     assert (folder / "gateway.schema.json").is_file()
 

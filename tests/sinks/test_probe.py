@@ -400,7 +400,7 @@ async def test_a_mail_host_without_a_login_is_reported(tmp_path: Path) -> None:
 async def test_a_mail_host_without_starttls_is_reported_and_gets_no_login(tmp_path: Path, certificates: Certificates) -> None:
     async with ScriptedSmtp(EHLO=OFFERED) as server:
         detail = await failed(mail(server.port, security="starttls", **LOGIN), tmp_path)
-    assert detail == f"127.0.0.1:{server.port} offers no STARTTLS; nothing was sent in clear; check port and security"
+    assert detail == f"127.0.0.1:{server.port} offers no STARTTLS; nothing was sent in clear text; check port and security"
     assert not any(line.upper().startswith(b"AUTH") for line in server.lines)
 
 

@@ -147,7 +147,7 @@ class _Teller:
     def end(self, *, complete: bool, once: bool) -> None:
         folder, command = self._config.base, _command()
         arrived = self._receivers
-        verdict = "Everything arrived as told" if complete else "Not everything arrived as told"
+        verdict = "Everything arrived as expected" if complete else "Not everything arrived as expected"
         self._console.print(Text(f"\n{verdict}:", "bold green" if complete else "bold red"))
         self._console.print(
             f"  {len(arrived.callbacks)} callbacks at the ERP, {len(arrived.slack)} Slack message(s), {len(arrived.mails)} mails"

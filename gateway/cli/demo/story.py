@@ -110,7 +110,7 @@ def story(clock: Clock) -> list[StoryStep]:
         StoryStep("A bag: its photos are submitted", event("qc_pending", bag), _STEP),
         StoryStep("The photos fail the quality control", event("qc_rejected", bag), _STEP),
         StoryStep("Which photos, and why: in the authenticator's words", event("needs_resubmission_ja", bag), _ASKED),
-        StoryStep("New photos: a second round is no duplicate of the first", event("qc_pending", bag), _STEP),
+        StoryStep("New photos: a second round is not a duplicate of the first", event("qc_pending", bag), _STEP),
         StoryStep("They fail once more", event("qc_rejected", bag), _STEP),
         StoryStep("Which, and why", event("needs_resubmission", bag), _ASKED),
         StoryStep("The third photos pass", event("qc_approved", bag), _STEP),

@@ -116,7 +116,7 @@ def failure(error: aiosmtplib.SMTPException | OSError | UnicodeError, host: str,
             detail = f"{place} offers no login; check port and security, or remove username and password"
             return Retry(Reason.PROTOCOL, detail, sink_wide=True)
         case _ if "STARTTLS" in str(error):
-            detail = f"{place} offers no STARTTLS; nothing was sent in clear; check port and security"
+            detail = f"{place} offers no STARTTLS; nothing was sent in clear text; check port and security"
             return Retry(Reason.TLS, detail, sink_wide=True)
         case _:
             return Retry(Reason.PROTOCOL, f"{place}: the answer is not SMTP")

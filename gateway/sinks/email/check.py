@@ -35,7 +35,7 @@ def _check_login(username: str, config: EmailConfig, say: Say) -> None:
     if config.password is None:
         say("password", "is missing: there is a username")
     if config.security == "none":
-        say("security", 'is "none": the password crosses the network in clear', 'use "starttls" or "tls"', level="warning")
+        say("security", 'is "none": the password crosses the network in clear text', 'use "starttls" or "tls"', level="warning")
 
 
 def _check_mailbox(keys: Keys, text: str, say: Say) -> None:

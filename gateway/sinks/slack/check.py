@@ -55,11 +55,11 @@ def check_secrets(config: SlackConfig, say: Say, resolved: Resolved) -> None:
 
 
 def _channel_trouble(text: str) -> str | None:
-    """Say why a text is no channel of Slack (docs.slack.dev, chat.postMessage: an id, or a name of at most 80 characters)."""
+    """Say why a text is not a channel of Slack (docs.slack.dev, chat.postMessage: an id, or a name of at most 80 characters)."""
     if not text.isprintable() or any(character.isspace() for character in text):
         return "has a blank or a control character in it"
     if "://" in text or "/" in text:
         return "is a link, but must be a channel"
     if re.search(r"[${}<>,;\"]", text) or text.startswith("@"):
-        return "is no channel"
+        return "is not a channel"
     return None

@@ -100,7 +100,7 @@ class Bounds:
             found = range(*limits)
             return self._made(len(found), lambda: list(found))
         except (ValueError, TypeError, OverflowError):
-            raise TooMuch("range: has too many items, or none of these numbers") from None
+            raise TooMuch("range: too many items, or numbers that it cannot take") from None
 
     def indent(self, value: Any, width: int = 4, first: bool = False, blank: bool = False) -> str:
         text, width = _text(value), _whole(width, _MOST_INDENT, "indent")

@@ -79,7 +79,7 @@ def _write(connection: sqlite3.Connection, database: Path, file: Path, min_free:
         with closing(sqlite3.connect(f"{partial.absolute().as_uri()}?immutable=1", uri=True)) as copy:
             schema, messages, newest = facts(copy)
         if not os.path.samestat(os.fstat(made), partial.stat()):
-            raise BackupFailed(f"{partial} was taken away by somebody else")
+            raise BackupFailed(f"{partial} was removed by another process")
         if replace:
             partial.replace(file)
         else:

@@ -136,10 +136,10 @@ class FileWatch:
         return found
 
     def _written_to(self) -> StoreFailed:
-        return StoreFailed(f"{self._database} was written to by somebody else while the gateway ran: {_DO}")
+        return StoreFailed(f"{self._database} was written to by another process while the gateway ran: {_DO}")
 
     def _cut(self, path: Path, how: str = "") -> StoreFailed:
-        return StoreFailed(f"{path} was cut {how}by somebody else while the gateway ran: {_DO}")
+        return StoreFailed(f"{path} was cut {how}by another process while the gateway ran: {_DO}")
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

@@ -31,7 +31,7 @@ def translated(error: sqlite3.DatabaseError) -> StoreError | sqlite3.DatabaseErr
             return StoreCorrupt(f"the database is corrupt ({name}: {error}); it was left as it is: restore a backup")
         case sqlite3.SQLITE_READONLY if code == sqlite3.SQLITE_READONLY_ROLLBACK:
             return StoreFailed(
-                "a process was killed while it wrote to the database, and its -journal lies beside it: a start of the gateway"
+                "a process was killed while it wrote to the database, and its -journal is beside it: a start of the gateway"
                 f" rolls it back ({name})"
             )
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:

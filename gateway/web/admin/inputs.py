@@ -90,7 +90,7 @@ def limit(given: dict[str, str]) -> int:
     """Return how many rows are asked for; 100 by default. Raises ValueError."""
     found = number(given, "limit", 100)
     if found is None or not 1 <= found <= _MOST_ROWS:
-        raise ValueError(f'"limit" lies between 1 and {_MOST_ROWS}')
+        raise ValueError(f'"limit" must be between 1 and {_MOST_ROWS}')
     return found
 
 
