@@ -131,7 +131,7 @@ class Gateway:
 
     @contextmanager
     def _listening(self, parts: Parts, listening: address_file.Addresses) -> Iterator[None]:
-        """Be ready, and leave a file that names the addresses. Without the file, commands go by the configuration alone."""
+        """Be ready, and leave a file that names the addresses. Without the file, commands use only the configuration."""
         file = None
         try:
             file = address_file.write(self._config.database, self._host.environment, listening)

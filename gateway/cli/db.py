@@ -137,7 +137,7 @@ async def _check(file: Path | None, config: Path | None, admin: str | None) -> d
             raise StoreFailed(f"{file}: {error.strerror}") from None
         if not there:
             raise UsageError(f"{file} does not exist, or is not a file")
-        return await _result(examine_file(file.resolve()))  # its log lies beside the file, not beside a link to it
+        return await _result(examine_file(file.resolve()))  # its log is beside the file, not beside a link to it
     answer = await _asked("/api/check", {}, config, admin)
     if isinstance(answer, Unreachable):
         with _held(answer, config) as (store, _):

@@ -74,7 +74,7 @@ def size(number: int) -> str:
 
 
 def seen_from_here(path: Path) -> Path:
-    """Return a path relative to the working directory if it lies below it; else unchanged."""
+    """Return a path relative to the working directory if it is below that; else unchanged."""
     try:
         here = Path.cwd()
     except FileNotFoundError:  # the directory was deleted after the command was called in it

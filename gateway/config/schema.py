@@ -76,7 +76,7 @@ def schema(manual: str) -> Schema:
     Args:
         manual: the text of `gateway.toml.example`.
     Raises:
-        LookupError: it says nothing of a key.
+        LookupError: it does not explain a key.
     """
     says = _Manual(manual)
     sources = _table(SourceSettings, "sources", "sources.legitmark", says)

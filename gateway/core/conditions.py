@@ -42,7 +42,7 @@ class Fields:
         if isinstance(value, list):
             return _any_element(value, self._all)
         table = value if isinstance(value, dict) else _NO_FIELDS
-        for name, matches in self._tests:  # noqa: SIM110 (a generator costs more than what it would ask)
+        for name, matches in self._tests:  # noqa: SIM110 (a generator costs more than the tests themselves)
             if not matches(table.get(name)):
                 return False
         return True

@@ -230,7 +230,7 @@ def _content(values: dict[str, Any]) -> Content:
     if kind is None:
         return UnknownEvent()
     try:
-        # Into the one struct: for a union, msgspec would build its plan anew at each call, which costs ten times as much.
+        # Into the one struct: for a union, msgspec would build its plan again at each call, which costs ten times as much.
         return msgspec.convert(values, kind)
     except (ValueError, RecursionError):
         return UnknownEvent()

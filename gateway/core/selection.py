@@ -32,4 +32,4 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
     seq: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     sink: str
     wait: float = 0.0
-    """Seconds until its first attempt, if it is queued anew."""
+    """Seconds until its first attempt, if it is queued again."""

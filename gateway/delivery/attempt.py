@@ -88,7 +88,7 @@ class Attempts:
         await self._settle(owed, expired(owed.retries), None)
 
     async def drill(self, delivery: Outgoing, timeout: float) -> Attempt:
-        """Send what nobody is owed: nothing of it is kept, and no gate is asked or told.
+        """Send a message that is not a delivery: nothing is stored, and no gate is asked or told.
 
         Args:
             timeout: seconds.

@@ -185,7 +185,7 @@ class Lanes:
 
         Waiting deliveries are brought into the order of their service requests, a slice at a time. A sink counts as in order
         only once a configuration that says so is in use, because until then more deliveries come without an order; after a crash
-        the work begins anew.
+        the work begins again.
         """
         store, before = self._world.store, self._config.sinks
         in_order = _in_order(config)

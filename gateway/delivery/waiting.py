@@ -29,7 +29,7 @@ class Waiting:
         """The newest message that a claim has seen. Readers of the store see a commit before the loop hears of it, so a delivery
         that was claimed, and perhaps delivered, may be offered after that."""
         self.changes = 0
-        """The number of changes to the store by other parts of the gateway. Rows that were read before a change are out of date."""
+        """The number of changes to the store by other parts of the gateway. Rows read before a change are out of date."""
         self.next_due: float | None = None
         """When the store will next have a due delivery that it does not have now, as far as is known; Unix seconds."""
         self.ready: deque[Owed] = deque()

@@ -75,7 +75,7 @@ class Inbox:
         self._rules = rules
 
     def route(self, event: Event, source: str, message_id: str | None = None) -> Decision:
-        """Decide where an event goes by the current rules. A bug in them loses nothing: the message is kept, unrouted."""
+        """Decide where an event goes by the current rules. A bug in them loses no message: it is kept, unrouted."""
         try:
             return self._rules.router.route(event, source)
         except Exception:

@@ -1,4 +1,4 @@
-"""Notices when the wall clock jumps, and keeps planned times and ages right: they go by how much time passed, not by the date.
+"""Notices when the wall clock jumps, and keeps planned times and ages right: they follow the time that has passed, not the date.
 
 Instants outside the store are wall time. The store itself keeps instants of a time that never jumps, so that a jump changes one
 number there and no delivery.
@@ -79,7 +79,7 @@ class ClockJumps:
         """
         jumped = self._lane_clock.follow()
         if jumped:
-            # No await between these, so that no other task goes by one half of a jump.
+            # No await between these, so that no other task sees one half of a jump.
             self._store.shift_clock(jumped)
             for lane in list(self._lanes.values()):
                 lane.clock_jumped()

@@ -134,7 +134,7 @@ class Watchdog:
                     yield _Pulse(f"attempt of {name}", (oldest.seq, oldest.attempts), lane.timeout + STUCK, ids)
 
     def _standing_still(self, pulses: Iterator[_Pulse]) -> list[_Pulse]:
-        """The pulses that have stayed the same for longer than they may. A pulse that is left out once begins anew."""
+        """The pulses that have stayed the same for longer than they may. A pulse that is left out once starts again."""
         now, before, self._seen = self._clock.monotonic(), self._seen, {}
         if now - self._looked_at > STUCK / 2:
             before = {}  # we were halted ourselves, with the whole host perhaps: nobody had time to move

@@ -23,7 +23,7 @@ class Line(Struct, frozen=True):
 
 
 class LastLine(Struct, frozen=True):
-    """The end of a log: the last message that it tells of as new, or else the time of the oldest line that was read."""
+    """The end of a log: the last message that it reports as new, or else the time of the oldest line that was read."""
 
     message_id: str | None
     time: str | None

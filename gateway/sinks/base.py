@@ -187,7 +187,7 @@ class SinkType(Struct, Generic[C], frozen=True, kw_only=True):
     """Reports every value that decodes and still cannot work. It must depend on nothing but its arguments, because a reload
     reuses the findings of an unchanged sink."""
     check_secrets: Callable[[C, Say, Resolved], None] = _skip_secrets
-    """Reports every secret and certificate that cannot be what it has to be, and says nothing of their content."""
+    """Reports every secret and certificate of an unusable form, and shows nothing of their content."""
     probe: Callable[[C, Opening], Awaitable[Found]]
     """Opens the sink as a delivery would, closes it again and sends nothing. Takes at most 11 seconds. Raises nothing for an
     expected failure."""

@@ -36,7 +36,7 @@ Told = Callable[[Stored | Exception], None]
 
 
 class Trouble(Protocol):
-    """The health of the store, for everybody who has to stop working while it takes nothing."""
+    """The health of the store, for every part that has to stop working while nothing can be written."""
 
     @property
     def trouble(self) -> str | None:

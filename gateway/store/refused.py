@@ -18,7 +18,7 @@ class RefusedStore(Protocol):
         """Add requests, and delete the oldest ones of each source beyond its limit in bytes.
 
         Of several attempts at one message (the same source, id and body) the first and the last are kept: the sender signs each
-        anew, perhaps with another secret, and a stranger who repeats a request with a wrong signature cannot push out the first.
+        again, perhaps with another secret, and a stranger who repeats a request with a wrong signature cannot push out the first.
         """
 
     def kept(self) -> dict[str, KeptRequests]:

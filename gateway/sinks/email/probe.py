@@ -62,7 +62,7 @@ async def probe(config: EmailConfig, opening: Opening) -> Found:
 
 @asynccontextmanager
 async def _closing(client: aiosmtplib.SMTP) -> AsyncIterator[aiosmtplib.SMTP]:
-    """Say goodbye if all went well. The end of a conversation changes nothing of what was found."""
+    """Say goodbye if all went well. The end of a conversation does not change the result."""
     try:
         yield client
         with suppress(aiosmtplib.SMTPException, OSError):

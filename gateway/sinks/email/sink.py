@@ -89,7 +89,7 @@ class EmailSink:
                     try:
                         refused = await self._hand_over(client, mail.raw, owed, delivery.delivery_id)
                     except aiosmtplib.SMTPSenderRefused:
-                        client = None  # the host may take no more mails in one conversation; nothing of this mail was said yet
+                        client = None  # the host may accept no more mails in this conversation; nothing of this mail was sent yet
                 if client is None:
                     client = await self.converse(await self._dialler.dial(self.host, config.port))
                     if lacking := self.lacks_utf8(client):

@@ -69,7 +69,9 @@ class Idle:
 def leave(client: aiosmtplib.SMTP) -> None:
     """Say goodbye (RFC 5321, section 4.1.1.10) without waiting for the answer, which changes nothing."""
     if client.transport is not None and not client.transport.is_closing():
-        cast(asyncio.WriteTransport, client.transport).write(b"QUIT\r\n")  # uvloop's transports are none of asyncio's classes
+        cast(asyncio.WriteTransport, client.transport).write(
+            b"QUIT\r\n"
+        )  # uvloop's transports do not derive from asyncio's classes
     client.close()
 
 

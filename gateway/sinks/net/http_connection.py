@@ -158,7 +158,7 @@ class SinkConnection(asyncio.Protocol):
     # The event loop calls the methods below.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]  # uvloop's transports are none of asyncio's classes
+        self._transport = transport  # type: ignore[assignment]  # uvloop's transports do not derive from asyncio's classes
 
     def data_received(self, data: bytes) -> None:
         reader = self._reader

@@ -39,7 +39,7 @@ def context(ca: Path | None = None, certificate: Secret | None = None, key: Secr
 def of_host() -> ssl.SSLContext:
     """Return the context that trusts the authorities of this host. All sinks share it, and must not change it.
 
-    Reading them takes 26 ms of the loop, and a megabyte for each context. It is done anew once their files are other ones.
+    Reading them takes 26 ms of the loop, and a megabyte for each context. They are read again when their files change.
     """
     paths = ssl.get_default_verify_paths()
     stamps: list[tuple[str, int, int] | None] = []

@@ -122,7 +122,7 @@ def _check_room(connection: sqlite3.Connection, database: Path, file: Path, min_
 
 
 def _name(partial: Path, file: Path) -> None:
-    """Name the copy by a link: unlike a rename, it fails if somebody has made the file meanwhile."""
+    """Name the copy by a link: unlike a rename, it fails if the file was created meanwhile."""
     try:
         os.link(partial, file, follow_symlinks=False)
     except FileExistsError:

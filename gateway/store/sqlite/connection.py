@@ -29,7 +29,7 @@ _PRAGMAS = {
     "wal_autocheckpoint": (0, 0),  # SQLite's own hook hides the errors of a checkpoint: see `Wal`
     "temp_store": ("MEMORY", 2),
     "foreign_keys": ("ON", 1),
-    "journal_size_limit": (67108864, 67108864),  # a log that a long reader let grow gives its room back when it begins anew
+    "journal_size_limit": (67108864, 67108864),  # a log that a long reader let grow gives its room back when it begins again
 }
 """The value of each pragma, and the answer that SQLite has to give: `PRAGMA journal_mode=WAL` can fail without an exception."""
 

@@ -118,7 +118,7 @@ class GroupCommit:
                     async with asyncio.timeout_at(look_at):
                         await self._wake.wait()
         except BaseException as error:
-            # Nobody commits any more: everybody who waits for a commit has to be told, or the process would never end.
+            # No commit will follow: every caller that waits for one has to be told, or the process would never end.
             self._broken = self._broken or StoreError(f"the writer has ended ({type(error).__name__})")
             self._waiting.fail(self._broken)
             raise

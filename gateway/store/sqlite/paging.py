@@ -212,7 +212,7 @@ def _sinks(connection: sqlite3.Connection, state: str, index: str) -> Iterator[s
 def _looked_up(
     connection: sqlite3.Connection, selection: Selection, entries: list[Target], limit: int
 ) -> tuple[list[Target], Target | None]:
-    """Keep the entries whose message lies in the window of time."""
+    """Keep the entries whose message is in the window of time."""
     where, values = _times(selection, None)
     query = f"SELECT 1 FROM messages m WHERE m.seq = ?{where}"
     found: list[Target] = []

@@ -39,7 +39,7 @@ def roll_back(path: Path) -> None:
 
 
 def check_header(path: Path) -> None:
-    """Raise StoreCorrupt if the file is not a database, or lies beside the write-ahead log of another database."""
+    """Raise StoreCorrupt if the file is not a database, or is beside the write-ahead log of another database."""
     wal = path.with_name(f"{path.name}-wal")
     header = _beginning(path, 20)
     if header and header[:16] != _MAGIC:

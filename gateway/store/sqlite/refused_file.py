@@ -71,7 +71,7 @@ class RefusedFile:
         self._open()
 
     def replaced(self) -> bool:
-        """Return True if somebody has removed the file, or put another one in its place."""
+        """Return True if the file was removed or replaced."""
         try:
             there = self.path.stat()
         except FileNotFoundError:

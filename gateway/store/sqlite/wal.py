@@ -15,7 +15,7 @@ _LONG = 4000
 class Wal:
     """The write-ahead log. Its length is read from its bytes, because every question to SQLite would be a checkpoint.
 
-    Every frame repeats two salts of the log's header, which change when the log begins anew over its old bytes
+    Every frame repeats two salts of the log's header, which change when the log begins again over its old bytes
     (sqlite.org/fileformat2.html, section 4). SQLite holds no lock on this file, so it may be opened by hand.
     """
 
@@ -45,7 +45,7 @@ class Wal:
     def move(self, connection: sqlite3.Connection) -> None:
         """Move the frames that no reader needs into the file, in the writer's thread. It does not wait for readers."""
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        self._salts = b""  # the next commit may begin the log anew
+        self._salts = b""  # the next commit may begin the log again
 
     def close(self) -> None:
         """Close the log; only after SQLite has closed it."""

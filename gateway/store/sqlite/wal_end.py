@@ -1,6 +1,6 @@
 """Checking the end of the write-ahead log: the last committed frame has to stand where the writer put it.
 
-SQLite never reads again what it has just written. A log that somebody cuts is as long as before after the next commit, with a
+SQLite never reads again what it has just written. A log that another process cuts is as long as before after the next commit, with a
 hole in place of acknowledged messages, so that its size proves nothing. This file knows only bytes; `file_watch` says what they
 mean.
 
