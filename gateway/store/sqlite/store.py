@@ -126,7 +126,7 @@ class SqliteStore(Reading):
     async def close(self, *, clean: bool = True) -> None:
         self.commits.refuse()
         # The last connection to close moves the write-ahead log into the file and removes it, if it may write. Files that can't
-        # be trusted, or that belong to another process by now, stay as they are: the readers, which may not write, close last then.
+        # be trusted, or that belong to another process now, stay as they are: the readers, which may not write, close last then.
         readers, writer = (self._reader, self._questions), (self.commits.connection,)
         for connection in (*writer, *readers) if self.commits.untrusted else (*readers, *writer):
             await connection.close()

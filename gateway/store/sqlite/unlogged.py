@@ -21,7 +21,7 @@ _decode = msgspec.msgpack.Decoder(list[Step]).decode
 
 
 def accepted(stored: Sequence[Stored]) -> list[Step]:
-    """Return a step for each new message. A duplicate has none, because it changed nothing that a missing line would have to report."""
+    """Return a step for each new message. A duplicate has none, because it changed nothing that a line has to report."""
     return [Step(one.seq) for one in stored if isinstance(one, Accepted)]
 
 

@@ -1,8 +1,8 @@
 """Checking the end of the write-ahead log: the last committed frame has to stand where the writer put it.
 
-SQLite never reads again what it has just written. A log that another process cuts is as long as before after the next commit, with a
-hole in place of acknowledged messages, so that its size proves nothing. This file knows only bytes; `file_watch` says what they
-mean.
+SQLite never reads again what it has just written. A log that another process cuts is as long as before after the next commit,
+with a hole in place of acknowledged messages, so that its size proves nothing. This file knows only bytes; `file_watch` says what
+they mean.
 
 The header of the index tells where the end is (sqlite.org/walformat.html, section 2.1). A frame stands there, with the salts and
 the checksum that the header repeats (sqlite.org/fileformat2.html, section 4).
