@@ -242,7 +242,7 @@ def damage(file: Path, what: str) -> None:
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE").fetchone()
         if what == "a row without its message":
-            connection.execute("DELETE FROM messages WHERE seq = 1000")  # SQLite minds references only where it is told to
+            connection.execute("DELETE FROM messages WHERE seq = 1000")  # SQLite checks references only if it is told to
         if what == "an index":
             connection.execute("PRAGMA writable_schema = ON")
             sql = "CREATE INDEX messages_by_status ON messages (status, seq) WHERE status <> 'quarantined'"

@@ -103,7 +103,7 @@ def test_a_file_elsewhere_is_named_in_full(rules: Rules, tmp_path_factory: pytes
     assert f"+ all  {rules.folder}/gateway.toml:10  -> archive" in out
 
 
-# Where a condition stands.
+# Where a condition is written.
 
 
 @pytest.mark.parametrize(

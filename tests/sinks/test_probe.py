@@ -172,7 +172,7 @@ async def test_the_url_of_a_slack_sink_stays_secret_whether_it_answers_or_not(
 
 CERTIFICATES: dict[Certificate, str] = {
     "expired": "the certificate has expired; it has to be renewed there",
-    "untrusted": "of an authority that this host does not know; add that to the authorities of this host",
+    "untrusted": "by an authority that this host does not trust; add it to the authorities of this host",
     "wrong host": "the certificate is for another name; write the name",
 }
 

@@ -1,4 +1,4 @@
-"""The `slack` sink: valid JSON that a person can read, and that pings nobody."""
+"""The `slack` sink: valid JSON that a person can read, and that cannot ping anybody."""
 
 from __future__ import annotations
 

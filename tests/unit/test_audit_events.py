@@ -261,9 +261,7 @@ def _settlements() -> Iterator[tuple[Transition, Outcome | None]]:
 
 
 @pytest.mark.parametrize(("transition", "outcome"), list(_settlements()))
-def test_a_settlement_is_told_by_one_event_whether_at_once_or_after_a_crash(
-    transition: Transition, outcome: Outcome | None
-) -> None:
+def test_a_settlement_has_one_event_whether_at_once_or_after_a_crash(transition: Transition, outcome: Outcome | None) -> None:
     owed = Owed(seq=1, sink="erp", message=MESSAGE, since=0.0)
     attempt = None if outcome is None else Attempt(number=2, started_at=9.0, duration_ms=12, outcome=outcome)
     told = settled(owed, transition, attempt, in_time=True)

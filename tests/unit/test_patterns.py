@@ -56,7 +56,7 @@ COUNTERFEIT = {
         ('{ state = { primary = "QC", supplement = "REJECTED" } }', False),
     ],
 )
-def test_fields_are_anded(written: str, answer: bool) -> None:
+def test_all_fields_of_a_pattern_must_match(written: str, answer: bool) -> None:
     assert matches(written, COUNTERFEIT) is answer
 
 

@@ -21,12 +21,12 @@ TRUSTED = ["127.0.0.1", "10.0.0.0/8", "2001:db8:1::/48", UNIX]
         ("127.0.0.1", [], "127.0.0.1"),
         ("127.0.0.1", [""], ""),
         ("127.0.0.1", ["203.0.113.9"], "203.0.113.9"),
-        ("127.0.0.1", ["198.51.100.1, 203.0.113.9"], "203.0.113.9"),  # what the client itself sent stands before
+        ("127.0.0.1", ["198.51.100.1, 203.0.113.9"], "203.0.113.9"),  # the entry that the client itself sent comes before it
         ("127.0.0.1", ["198.51.100.1", "203.0.113.9"], "203.0.113.9"),
         ("127.0.0.1", ["203.0.113.9, 10.0.0.7", "10.0.0.8"], "203.0.113.9"),
         ("127.0.0.1", ["198.51.100.1,203.0.113.9,10.0.0.7"], "203.0.113.9"),
         ("127.0.0.1", ["10.0.0.9, 10.0.0.7"], "10.0.0.9"),  # a client inside
-        ("127.0.0.1", ["203.0.113.9, garbage"], ""),  # an entry that can't be read is nobody, and never the proxy
+        ("127.0.0.1", ["203.0.113.9, garbage"], ""),  # an unreadable entry makes the client unknown, and never the proxy
         ("127.0.0.1", ["203.0.113.9, unknown, 10.0.0.7"], ""),
         ("127.0.0.1", ["203.0.113.9, , 10.0.0.7"], ""),
         ("127.0.0.1", ["203.0.113.9,"], ""),
@@ -74,7 +74,7 @@ def test_the_header_is_read_from_its_end_past_trusted_addresses(peer: str, lines
     assert client(peer, lines, Networks(TRUSTED)) == found
 
 
-def test_by_default_nobody_is_trusted() -> None:
+def test_no_address_is_trusted_by_default() -> None:
     for peer in ("127.0.0.1", "::1", "10.0.0.1", UNIX):
         assert client(peer, ["203.0.113.9"], Networks()) == peer
 

@@ -48,7 +48,7 @@ def test_only_the_oldest_waiting_connection_gives_way_to_a_new_one() -> None:
     now = 100.0
     assert places.who_gives_way_to("198.51.100.1", now) is held[0]
     held[0].waiting = False  # it is being answered
-    held[1].bytes_there = True  # its request is here, and nobody has looked
+    held[1].bytes_there = True  # its request has arrived, and has not been read yet
     held[2].proven = True
     assert places.who_gives_way_to("198.51.100.1", now) is held[3]
     places.step(held[3], now)

@@ -54,7 +54,7 @@ def test_a_long_pause_saves_no_more_than_one_second_s_worth() -> None:
     assert bucket.take(1e6) > 0
 
 
-def test_a_clock_that_stands_or_goes_back_gives_no_tokens() -> None:
+def test_a_clock_that_stops_or_goes_back_gives_no_tokens() -> None:
     bucket = TokenBucket(2.0, 100.0)
     bucket.take(100.0), bucket.take(100.0)
     assert bucket.take(50.0) > 0
@@ -75,7 +75,7 @@ def test_no_window_lets_more_through_than_the_rate_plus_one_burst(rate: float, p
 
 
 @given(_rates, st.integers(1, 50))
-def test_a_caller_that_waits_as_told_gets_the_full_rate(rate: float, number: int) -> None:
+def test_a_caller_that_waits_as_long_as_asked_gets_the_full_rate(rate: float, number: int) -> None:
     bucket, now, took, tries = TokenBucket(rate, 0.0), 0.0, 0, 0
     while took < number:
         tries += 1

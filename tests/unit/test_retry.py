@@ -65,7 +65,7 @@ def test_a_retry_keeps_its_reason_while_it_waits(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])
-def test_trouble_of_the_sink_never_spends_the_last_retry(length: int) -> None:
+def test_trouble_of_the_whole_sink_never_spends_the_last_retry(length: int) -> None:
     policy, retries = RetryPolicy(schedule=SCHEDULE[:length]), 0
     for _ in range(20):
         found = after(Retry(Reason.REJECTED, sink_wide=True), retries=retries, policy=policy)
@@ -83,7 +83,7 @@ def test_a_reject_is_dead_at_once_even_with_retries_left(retries: int, reason: R
 
 
 @pytest.mark.parametrize("retries", [0, 4])
-def test_a_delivered_is_delivered(retries: int) -> None:
+def test_the_outcome_delivered_ends_the_delivery_as_delivered(retries: int) -> None:
     found = after(Delivered(200), retries=retries)
     assert (found.state, found.due_at, found.reason, found.retries) == ("delivered", None, None, retries)
 

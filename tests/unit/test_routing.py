@@ -131,7 +131,7 @@ def test_routing_does_not_change_the_event() -> None:
     assert "milestone" not in COUNTERFEIT.values
 
 
-# final, fallback, nobody, unrouted.
+# final, fallback, an empty list of sinks, unrouted.
 
 
 def test_final_stops_later_routes() -> None:

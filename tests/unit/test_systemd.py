@@ -32,7 +32,7 @@ def systemd(heard: NotifySocket, **more: str) -> Systemd:
     return Systemd(Environment({"NOTIFY_SOCKET": heard.address, **more}), Clock())
 
 
-async def test_each_step_is_told_in_the_words_of_the_protocol(heard: NotifySocket) -> None:
+async def test_each_step_is_reported_in_the_words_of_the_protocol(heard: NotifySocket) -> None:
     told = systemd(heard, WATCHDOG_USEC="30000000")
     told.starting("starting: opening the database", 30.0)
     told.ready("ready")

@@ -252,7 +252,7 @@ def test_a_secret_does_not_show_in_a_traceback_with_locals() -> None:
     except RuntimeError as error:
         shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
         assert "***" in shown
-        # The name of the constant stands in the source line; what it holds may not.
+        # The source line has the name of the constant; its content must not appear.
         assert HIDDEN not in shown
 
 
@@ -269,7 +269,7 @@ def test_a_secret_does_not_show_in_a_traceback_with_locals() -> None:
         ({"env": "A", "file": "b"}, ["env", "file"], "env A and file b"),
     ],
 )
-def test_a_reference_says_where_its_secret_lies(table: dict[str, str], kinds: list[str], shown: str) -> None:
+def test_a_reference_says_where_its_secret_is(table: dict[str, str], kinds: list[str], shown: str) -> None:
     ref = msgspec.convert(table, SecretRef)
     assert ref.kinds() == kinds
     assert str(ref) == shown

@@ -107,7 +107,7 @@ async def say_content(client: aiosmtplib.SMTP, mail: bytes) -> None:
 
 
 def has_unread(client: aiosmtplib.SMTP) -> bool:
-    """Return whether the server has said more than it was asked for. The next command would take that for its answer."""
+    """Return True if the server has sent an answer that was not asked for. The next command would take it for its own."""
     return client.protocol is not None and bool(client.protocol._buffer)
 
 

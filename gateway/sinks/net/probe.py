@@ -30,7 +30,7 @@ _CERTIFICATES = {
 }
 """The errors that OpenSSL finds in a certificate (`X509_V_ERR_...` in x509_vfy.h), and what to do."""
 _UNKNOWN_AUTHORITY = (18, 19, 20, 21)
-"""The certificate is signed by itself, or by an authority that this host does not know."""
+"""The certificate is signed by itself, or by an authority that this host does not trust."""
 
 
 def _no_explanation(error: Exception) -> str | None:
@@ -224,7 +224,7 @@ def place_of(host: str, port: str | int) -> str:
 
 def _distrust(error: ssl.SSLCertVerificationError) -> str:
     if error.verify_code in _UNKNOWN_AUTHORITY:
-        advice = "add that to the authorities of this host, or name them in SSL_CERT_FILE"
+        advice = "add it to the authorities of this host, or name it in SSL_CERT_FILE"
         return f"the certificate was issued by an authority that this host does not trust; {advice}"
     said, advice = _CERTIFICATES.get(error.verify_code, (f"was refused ({error.verify_message})", "look at it there"))
     return f"the certificate {said}; {advice}"

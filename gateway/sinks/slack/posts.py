@@ -1,4 +1,4 @@
-"""The JSON of each message that a `slack` sink posts. Everything from a payload stands where it can ping nobody."""
+"""The JSON of each message that a `slack` sink posts. No text of a payload can ping anybody."""
 
 from __future__ import annotations
 
