@@ -164,7 +164,7 @@ def _of_the_gateway(status: GatewayStatus) -> Iterator[Attention]:
         said = f"the last reload was refused ({refused.actor}): {refused.detail}"
         yield Attention(reason="reload", detail=said, run=f"gateway check {shlex.quote(status.config.file)}")
     if status.disk_free_bytes < DISK_FACTOR * status.disk_min_free_bytes:
-        yield Attention(reason="disk", detail="the disk is nearly full: free space on the disk of the database", run="df -h")
+        yield Attention(reason="disk", detail="the disk is nearly full: make room on the disk of the database", run="df -h")
     expires = status.certificate_expires_at
     if expires is not None and expires - status.time < EXPIRES_SOON:
         said = "has expired" if expires <= status.time else f"expires in {(expires - status.time).days} days"

@@ -7,7 +7,7 @@ import sqlite3
 
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 
-NO_ROOM = "the disk is full: free space on the disk of the database"
+NO_ROOM = "the disk is full: make room on the disk of the database"
 
 
 def translated(error: sqlite3.DatabaseError) -> StoreError | sqlite3.DatabaseError:
