@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import pty
-import select
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -83,36 +80,6 @@ def gateway(
         command(*arguments), cwd=cwd, input=stdin, capture_output=True, timeout=TIMEOUT, env=environment(variables), check=False
     )
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-
-def at_a_terminal(*arguments: str | Path, cwd: Path, typed: str) -> tuple[Result, str]:
-    """Run a command whose stdin and stderr are a terminal, and answer its question; and what the terminal showed."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        command(*arguments),
-        cwd=cwd,
-        env=environment({"TERM": "xterm-256color"}),
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    seen, asked = b"", False
-    deadline = time.monotonic() + TIMEOUT
-    try:
-        while select.select([ours], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            seen += os.read(ours, 65536)  # Linux answers EIO once the other side is closed
-            if b"[y/N]" in seen and not asked:
-                asked = True
-                os.write(ours, typed.encode())
-    except OSError:
-        pass
-    finally:
-        os.close(ours)
-        if time.monotonic() >= deadline:
-            process.kill()
-    out, _ = process.communicate(timeout=TIMEOUT)
-    return Result(process.returncode, out.decode(), ""), seen.decode()
 
 
 def command(*arguments: str | Path) -> list[str]:

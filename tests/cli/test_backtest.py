@@ -16,8 +16,9 @@ from statistics import quantiles
 import pytest
 
 from gateway.core.records import Message, NewMessage
-from tests.cli.running import TIMEOUT, Result, at_a_terminal, environment
+from tests.cli.running import TIMEOUT, Result, environment
 from tests.cli.running import gateway as gateway_command
+from tests.cli.terminal import at_a_terminal
 from tests.store.kit import serving
 from tests.support.gateway_process import Running
 from tests.support.waiting import until

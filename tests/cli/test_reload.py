@@ -13,8 +13,9 @@ import pytest
 from gateway.config import Config, load
 from gateway.config.diff import queued_deliveries
 from gateway.host.environment import Environment
-from tests.cli.running import Result, at_a_terminal
+from tests.cli.running import Result
 from tests.cli.running import gateway as command
+from tests.cli.terminal import at_a_terminal
 from tests.support.configurations import http_sink
 from tests.support.gateway_process import Running
 from tests.support.receivers import Receiver

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.bench import Bench
-from tests.cli.running import at_a_terminal
+from tests.cli.terminal import at_a_terminal
 from tests.support.configurations import http_sink, route
 from tests.support.gateway_process import Running
 from tests.support.receivers import Receiver

@@ -114,12 +114,15 @@ async def test_a_gateway_whose_files_are_taken_away_acknowledges_nothing_more_an
     with running, no_traceback(running, alive=False):
         try:
             acked: list[str] = []
+            answers = 0
             over = asyncio.Event()
 
             async def send() -> None:
+                nonlocal answers
                 while not over.is_set():
                     with suppress(OSError, asyncio.IncompleteReadError):
                         answer = await running.post(event())
+                        answers += 1
                         if answer.status == 200 and taken_away:
                             acked.append(answer.json()["id"])
                     await asyncio.sleep(0)
@@ -128,7 +131,7 @@ async def test_a_gateway_whose_files_are_taken_away_acknowledges_nothing_more_an
             assert (await running.post(event())).status == 200
             await until(lambda: running.audit("delivery.delivered"))
             sending = [asyncio.create_task(send()) for _ in range(4 if load else 0)]
-            await asyncio.sleep(0.2 if load else 0)
+            await until(lambda: answers >= 10 * len(sending))
             await asyncio.to_thread(do, running.database)
             taken_away = True
             assert await running.exit_code() == 74
