@@ -50,7 +50,7 @@ bench-large: $(VENV)/.installed-dev ## Measure questions at 1,000,000 messages, 
 screenshots: $(VENV)/.installed-dev ## Draw every mail and Slack message into dist/screenshots/ (needs Chromium)
 	$(BIN)/python -m tests.screenshots.render
 
-schema: $(VENV)/.installed ## Generate config/gateway.schema.json from the structs and gateway.toml.example
+schema: $(VENV)/.installed ## Generate gateway/config/gateway.schema.json from the structs and gateway.toml.example
 	$(BIN)/python -m gateway.config.schema gateway.toml.example
 
 docs: $(VENV)/.installed-dev ## Generate the tables of docs/reference.md that follow from the code

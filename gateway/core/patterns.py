@@ -207,8 +207,10 @@ def _text_test(operator: str, texts: tuple[str, ...], keys: Keys, problems: list
                     return lambda value: isinstance(value, str) and _has_parts(value, parts[0])
                 return lambda value: isinstance(value, str) and any(_has_parts(value, each) for each in parts)
             sources = ["(?s)" + "".join(_GLOB.get(part, re.escape(part)) for part in text) for text in texts]
-        case _:
+        case "regex":
             sources = list(texts)
+        case _:
+            raise NotImplementedError(f'add a case for the operator "{operator}"')
     matchers = [_regex_test(source, keys, problems) for source in sources]
     if len(matchers) == 1:
         (matches,) = matchers
