@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.docs.reading import ROOT, marked, rows, text_of, words
+from tests.support.configurations import GOOD_AND_DEAD
 from tests.support.gateway_process import Running
 from tests.support.waiting import PATIENCE, until
 from tests.support.webhooks import event, new_id, signed
@@ -20,16 +21,7 @@ from tests.support.webhooks import event, new_id, signed
 DOCUMENTS = {words(row[0])[0]: words(row[1]) for row in rows(marked(text_of(ROOT / "docs/reference.md"), "documents"))}
 """The fields of each document, by its name in the reference."""
 
-CONFIG = """
-[sinks.archive]
-type = "jsonl"
-path = "events.jsonl"
-
-[sinks.erp]
-type = "http"
-url = "http://127.0.0.1:9/nobody-listens-here"
-retry = ["0s"]
-
+CONFIG = f"""{GOOD_AND_DEAD}
 [[routes]]
 name = "everything"
 sinks = ["archive", "erp"]

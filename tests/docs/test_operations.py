@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.reading import ROOT, blocks, text_of
+from tests.support.configurations import GOOD_AND_DEAD
 from tests.support.gateway_process import CODE, Running
 from tests.support.waiting import until
 from tests.support.webhooks import SECRET
@@ -25,29 +26,20 @@ TOML = [pytest.param(block.text, id=f"line {block.line}") for block in BLOCKS if
 QUESTIONS = [question.replace("\\|", "|") for question in re.findall(r"^\|[^|]*\| `(.*jq .*)` \|$", TEXT, re.MULTILINE)]
 """The questions that the table asks the audit log."""
 
-CONFIG = """
-[sinks.archive]
-type = "jsonl"
-path = "events.jsonl"
-
-[sinks.erp]
-type = "http"
-url = "http://127.0.0.1:9/nobody-listens-here"
-retry = ["0s"]
-
+CONFIG = f"""{GOOD_AND_DEAD}
 [[routes]]
 name = "verdicts"
-match = { milestone = ["authentic", "counterfeit"] }
+match = {{ milestone = ["authentic", "counterfeit"] }}
 sinks = ["erp"]
 
 [[routes]]
 name = "counterfeits are archived"
-match = { milestone = "counterfeit" }
+match = {{ milestone = "counterfeit" }}
 sinks = ["archive"]
 
 [[tests]]
 name = "a counterfeit is a verdict"
-event = { event_type = "state_change", state = { primary = "COMPLETE", supplement = "REJECTED" } }
+event = {{ event_type = "state_change", state = {{ primary = "COMPLETE", supplement = "REJECTED" }} }}
 routes = ["verdicts", "counterfeits are archived"]
 """
 NEW_RULE = """

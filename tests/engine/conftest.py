@@ -1,4 +1,4 @@
-"""Fixtures for the tests of one lane."""
+"""Fixtures for the tests of one lane, and of all of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from tests.engine.bench import Bench, TroubledStore, working
+from tests.engine.lanes_bench import ERP, FullStore, LanesBench
 from tests.fakes import FakeClock
 
 
@@ -26,3 +27,13 @@ async def no_breaker(bench: Bench) -> None:
     """Give the lane of `bench` a breaker that never opens."""
     bench.failures = 10**6
     await bench.start()
+
+
+@pytest.fixture
+async def all_lanes(tmp_path: Path, clock: FakeClock) -> AsyncIterator[LanesBench]:
+    """The lanes of a configuration with one sink, `erp`, over a store whose disk a test can fill."""
+    log = structlog.testing.CapturingLogger()
+    async with working(FullStore, tmp_path, clock, log) as (store, audit):
+        all_lanes = LanesBench(Bench(store, audit, clock, log), tmp_path)
+        await all_lanes.use(ERP)
+        yield all_lanes

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-import structlog
 from msgspec import structs
 
 from gateway.core.errors import StoreError
 from gateway.core.records import Message, NewMessage
 from gateway.core.retry import longest_wait
-from tests.engine.bench import DAY, HOUR, Bench, spin, working
+from tests.engine.bench import DAY, HOUR, Bench, spin
 from tests.engine.lanes_bench import CRM, ERP, FullStore, LanesBench
 from tests.fakes import FakeClock
 
 
 @pytest.fixture
-async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Bench]:
-    log = structlog.testing.CapturingLogger()
-    async with working(FullStore, tmp_path, clock, log) as (store, audit):
-        yield Bench(store, audit, clock, log)
-
-
-@pytest.fixture
-async def all_lanes(bench: Bench, tmp_path: Path) -> LanesBench:
-    all_lanes = LanesBench(bench, tmp_path)
-    await all_lanes.use(ERP)
-    return all_lanes
+def bench(all_lanes: LanesBench) -> Bench:
+    return all_lanes.bench
 
 
 async def keep_one(bench: Bench) -> None:

@@ -4,31 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterable
-from pathlib import Path
-
-import pytest
-import structlog
+from collections.abc import Iterable
 
 from gateway.host.blocking import run_in_thread, short_turns
-from tests.engine.bench import Bench, working
-from tests.engine.lanes_bench import ERP, FullStore, LanesBench
-from tests.fakes import FakeClock
+from tests.engine.lanes_bench import LanesBench
 from tests.support.metric_values import metric_values
-
-
-@pytest.fixture
-async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Bench]:
-    log = structlog.testing.CapturingLogger()
-    async with working(FullStore, tmp_path, clock, log) as (store, audit):
-        yield Bench(store, audit, clock, log)
-
-
-@pytest.fixture
-async def all_lanes(bench: Bench, tmp_path: Path) -> LanesBench:
-    all_lanes = LanesBench(bench, tmp_path)
-    await all_lanes.use(ERP)
-    return all_lanes
 
 
 async def test_a_busy_thread_soon_gives_way_to_the_event_loop() -> None:

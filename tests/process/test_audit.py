@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,16 +103,19 @@ async def test_a_thousand_forged_requests_write_only_a_few_lines(running: Runnin
                 assert head.startswith(b"HTTP/1.1 401 ")
                 await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]))
 
+    began = time.monotonic()
     await asyncio.gather(*(forge(100) for _ in range(10)))
     await until(lambda: running.audit("message.rejected"))
-    (first,) = running.audit("message.rejected")
+    first, *_ = running.audit("message.rejected")
     assert (first["source"], first["reason"]) == ("legitmark", "bad_signature") and "count" not in first
-    assert len(running.audit()) <= 3 and len(running.stderr()) < 3000
+    assert len(running.stderr()) < 3000
     metrics = (await running.admin("/metrics")).body.decode()
     assert 'legitmark_gateway_rejections_total{reason="bad_signature",source="legitmark"} 1000.0' in metrics
     # What was counted is not lost when it stops within the ten seconds.
     assert await running.stop() == 0
-    assert [line.get("count") for line in running.audit("message.rejected")] == [None, 999]
+    first, *counted = [line.get("count") for line in running.audit("message.rejected")]
+    assert first is None and sum(counted) == 999
+    assert len(counted) <= 1 + (time.monotonic() - began) // 10, "one line per ten seconds, and one at the stop"
     assert running.rows("SELECT count(*) FROM messages") == [(0,)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from gateway.sinks.text.language import LOCALES, PLACEHOLDER, Language, Photo, T
 from tests.sinks.sending import outgoing
 from tests.support.webhooks import PAYLOADS
 
+ROOT = Path(__file__).parents[2]
 EN, JA = Language("en"), Language("ja", "Asia/Tokyo")
 LINK = "https://erp.example/items/{reference_id}"
 
@@ -30,6 +32,10 @@ def flat(value: Any, keys: tuple[str, ...] = ()) -> dict[tuple[str, ...], str]:
     if isinstance(value, list):
         return {found: text for number, inner in enumerate(value) for found, text in flat(inner, (*keys, str(number))).items()}
     return {keys: value}
+
+
+def test_every_catalogue_is_that_of_a_locale() -> None:
+    assert sorted(path.stem for path in (ROOT / "gateway/sinks/text/labels").iterdir()) == sorted(LOCALES)
 
 
 @pytest.mark.parametrize("locale", LOCALES)

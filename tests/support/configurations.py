@@ -6,6 +6,18 @@ import json
 
 from tests.support.receivers import Receiver
 
+GOOD_AND_DEAD = """
+[sinks.archive]
+type = "jsonl"
+path = "events.jsonl"
+
+[sinks.erp]
+type = "http"
+url = "http://127.0.0.1:9/nobody-listens-here"
+retry = ["0s"]
+"""
+"""Two sinks: `archive` takes everything, and `erp` is tried once where nobody listens."""
+
 
 def http_sink(receiver: Receiver, name: str = "erp", more: str = "", path: str | None = None) -> str:
     """An HTTP sink that sends to the receiver; `more` is further TOML for its table."""
