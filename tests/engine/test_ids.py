@@ -46,7 +46,7 @@ async def test_a_reference_id_is_found_even_if_other_ids_begin_with_it(bench: Op
     assert number.id in [message.ids.id for message in (await bench.browse.show("m1"))[0]]
 
 
-async def test_an_empty_id_stands_for_nothing(bench: OperatorBench) -> None:
+async def test_an_empty_id_names_no_message(bench: OperatorBench) -> None:
     """`gateway discard "$ID" --yes` with the variable unset must not discard every delivery."""
     await bench.keep("m1", "erp")
     try:
@@ -58,7 +58,7 @@ async def test_an_empty_id_stands_for_nothing(bench: OperatorBench) -> None:
 
 
 @pytest.mark.parametrize("text", ["sr-7", "BAG-7", "msg_"], ids=["service request", "reference", "beginning"])
-async def test_an_id_may_stand_for_more_messages_than_are_resolved_at_a_time(
+async def test_an_id_may_name_more_messages_than_are_read_at_a_time(
     bench: OperatorBench, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     few_to_a_page(monkeypatch)

@@ -186,7 +186,7 @@ async def test_a_jump_between_the_look_at_the_clock_and_the_purge_deletes_nothin
 # --- a sink that is away
 
 
-async def test_the_time_of_a_sink_that_is_away_stands_still_until_its_name_is_back(bench: AgingBench, clock: FakeClock) -> None:
+async def test_deliveries_to_a_missing_sink_do_not_age_until_its_name_is_back(bench: AgingBench, clock: FakeClock) -> None:
     await bench.lane.pause("ann")
     await bench.accept(1)
     await bench.pass_time(6 * HOUR, 60.0)

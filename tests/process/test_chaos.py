@@ -64,7 +64,7 @@ class Senders:
             await self.send(sender_id)
 
 
-async def test_kills_at_random_moments_under_load_lose_nothing_and_repeat_no_more_than_was_in_flight(tmp_path: Path) -> None:
+async def test_kills_at_random_moments_under_load_lose_nothing_and_repeat_only_deliveries_in_flight(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(2**32)
     print(f"GATEWAY_CHAOS={ROUNDS} seed={seed}")
     chance = random.Random(seed)

@@ -161,7 +161,7 @@ async def test_a_second_round_of_quality_control_is_not_a_duplicate(world: World
     ],
     ids=["null is absent", "texts as they stand", "case", "no timestamp", "no sr_uuid", "no identity", "type", "reference_id"],
 )
-async def test_identity_compares_its_fields_as_they_stand(
+async def test_identity_fields_are_compared_without_conversion(
     world: World, request: pytest.FixtureRequest, first: dict[str, object], second: dict[str, object], outcome: str
 ) -> None:
     name = f"sr-{request.node.name}"

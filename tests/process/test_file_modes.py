@@ -24,7 +24,7 @@ path = "events.jsonl"
 """
 
 
-async def test_no_file_that_the_gateway_creates_is_readable_by_everybody(tmp_path: Path) -> None:
+async def test_no_file_that_the_gateway_creates_is_readable_by_all_users(tmp_path: Path) -> None:
     running = Running(tmp_path, TOML + route("archive"))
     running.program = ["sh", "-c", 'umask 0 && exec "$0" -m gateway "$@"', sys.executable]
     running.stderr_file.touch()

@@ -71,7 +71,7 @@ async def test_requests_that_a_wrong_secret_refused_are_accepted_once_the_right_
         bodies = [event() for _ in range(20)]
         for at, body in enumerate(bodies):
             await wrong(running, body, f"msg_{at}")
-            if at < 3:  # tried again, signed anew
+            if at < 3:  # tried again, with a new signature
                 await wrong(running, body, f"msg_{at}", age=-5)
         forged = event()
         await running.post(forged, signed(forged, secret=FORGED))

@@ -167,7 +167,7 @@ async def test_a_stop_does_not_wait_for_the_long_check_and_the_next_start_makes_
     toml = '[server]\nlisten = ["127.0.0.1:0"]\ndrain = "120s"\n[sinks.erp]\ntype = "jsonl"\npath = "out"\n' + route("erp")
     await fill(tmp_path / "gateway.db", 20_000, sinks=("gone",))
     lock = tmp_path / "gateway.db.lock"
-    lock.write_bytes(b"1".ljust(32))  # as a kill leaves it; and the line of the newest message stands in the log
+    lock.write_bytes(b"1".ljust(32))  # as a kill leaves it, and the audit log has the line of the newest message
     line = {"v": 1, "time": "2026-03-01T00:00:00.000Z", "event": "message.accepted", "message_id": f"f{20_000:031x}"}
     (tmp_path / "audit.jsonl").write_text(json.dumps(line) + "\n")
     with SlowDisk(tmp_path, toml) as running:

@@ -70,7 +70,7 @@ async def test_a_log_that_a_reader_holds_is_checkpointed_again_until_the_reader_
         size = log_size(path)
         for number in range(102, 160):
             await accepted(store, new(f"msg_{number}", body=BODY))
-        assert log_size(path) == size  # it began anew
+        assert log_size(path) == size  # it began again
 
 
 async def test_a_reader_of_the_newest_commit_does_not_let_the_log_grow_without_end(path: Path) -> None:

@@ -169,9 +169,7 @@ async def test_retention_goes_on_after_an_upgrade(path: Path) -> None:
         assert (health.damage, health.miscounted) == ([], [])
 
 
-async def test_an_upgraded_database_has_the_schema_of_a_fresh_one_and_its_rows_stand_as_if_written_today(
-    path: Path, tmp_path: Path
-) -> None:
+async def test_an_upgraded_database_equals_one_that_this_version_wrote(path: Path, tmp_path: Path) -> None:
     fresh = tmp_path / "fresh.db"
     await writing.write(fresh)
     async with serving(path):
