@@ -111,22 +111,21 @@ class TestBackup:
         assert (await asyncio.to_thread(db, busy, "check")).status == 0
 
     async def test_ingest_and_reads_go_on_during_a_backup(self, busy: Running, tmp_path: Path) -> None:
+        started = asyncio.get_running_loop().time()
         copying = await begun(busy, tmp_path / "backup.db")
         answers = []
         while not copying.done():
             answers.append(await busy.post(event()))
             assert (await busy.admin("/api/messages?limit=1")).status == 200
         assert len(answers) > 5 and {answer.status for answer in answers} == {200}
-        assert max(answer.seconds for answer in answers) < 2.0
+        took = asyncio.get_running_loop().time() - started
+        assert max(answer.seconds for answer in answers) < took / 2, "none waited for the backup"
         await until(lambda: len(busy.audit("delivery.delivered")) == len(answers))
 
     async def test_a_stop_does_not_wait_for_a_backup_and_leaves_no_partial_file(self, busy: Running, tmp_path: Path) -> None:
         copying = await begun(busy, tmp_path / "backup.db")
-        loop = asyncio.get_running_loop()
-        stopped = loop.time()
         assert await busy.stop() == 0
-        assert loop.time() - stopped < 4.0
-        answer = await copying
+        answer = await copying  # a backup that the stop had waited for would have been made
         assert answer.outcome == (409, "backup_failed") and "the gateway is stopping" in answer.json()["detail"]
         assert not [name for name in names(tmp_path) if "backup" in name]
 

@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 
@@ -136,9 +136,8 @@ async def test_a_dial_that_is_cancelled_right_after_it_succeeded_closes_its_sock
     assert open_sockets() == before
 
 
-async def test_the_error_comes_from_an_address_that_was_dialled() -> None:
-    with listening("127.0.0.1") as port:
-        pass
+async def test_the_error_comes_from_an_address_that_was_dialled(free_port: Callable[[], int]) -> None:
+    port = free_port()
     narrow = AddressGuard([parse_network("127.0.0.1/32")])
     for found in ([info("127.0.0.1", port), info("127.0.0.2", port)], [info("127.0.0.2", port), info("127.0.0.1", port)]):
         with pytest.raises(ConnectionRefusedError):
@@ -158,7 +157,7 @@ async def test_a_blocked_address_is_never_dialled_and_does_not_cost_the_delay() 
         assert time.monotonic() - begun < DELAY_SECONDS
 
 
-async def test_an_answer_of_dns_is_used_again_until_its_addresses_fail() -> None:
+async def test_an_answer_of_dns_is_used_again_until_its_addresses_fail(free_port: Callable[[], int]) -> None:
     asked = 0
 
     def resolve(host: str, port: int) -> list[AddressInfo]:
@@ -167,7 +166,7 @@ async def test_an_answer_of_dns_is_used_again_until_its_addresses_fail() -> None
         return [info("127.0.0.1", port)]
 
     dialler = Dialler(AddressGuard(), resolve)
-    with listening("127.0.0.1") as port:
+    with listening("127.0.0.1", free_port()) as port:
         for dialled in await asyncio.gather(*(dialler.dial("erp.test", port) for _ in range(5))):
             dialled.close()
         (await dialler.dial("erp.test", port)).close()

@@ -205,6 +205,7 @@ async def test_an_idle_connection_is_closed_in_time(tmp_path: Path, monkeypatch:
     assert server.connections == 2
 
 
+@pytest.mark.speed
 async def test_an_http_host_whose_first_address_drops_packets_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)

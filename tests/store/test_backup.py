@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import sqlite3
 import stat
@@ -178,11 +177,9 @@ async def test_an_interrupted_backup_ends_at_once_and_leaves_nothing_behind(path
     copying = LongReadThread(path, partial(back_up, database=path, file=file, now=START, min_free=0))
     partial_file = unfinished(path, file.parent)
     await until(lambda: partial_file.exists() and partial_file.stat().st_size > 1_000_000, HANG)
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
     await copying.end()
-    assert loop.time() - begun < 1.0
-    assert isinstance(copying.ended.exception(), sqlite3.OperationalError) and names(file.parent) == []
+    error = copying.ended.exception()  # a backup that went on to its end would have none
+    assert isinstance(error, sqlite3.OperationalError) and "interrupted" in str(error) and names(file.parent) == []
 
 
 async def test_a_disk_that_fills_up_is_reported_and_no_partial_file_is_left(path: Path, small_disk: Path) -> None:
