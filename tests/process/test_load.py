@@ -280,7 +280,7 @@ async def test_events_that_arrive_in_reverse_are_delivered_in_the_order_of_their
 
 
 async def test_a_retry_holds_back_later_events_of_its_service_request_and_no_others(tmp_path: Path, receiver: Receiver) -> None:
-    more = 'ordering = "sr"\nretry = ["0s", "2s", "2s", "2s"]\nbreaker = { failures = 4 }'
+    more = 'ordering = "sr"\nretry = ["0s", "5s", "5s", "5s"]\nbreaker = { failures = 4 }'  # time enough for the others
     with Running(tmp_path, http_sink(receiver, more=more) + route("erp")) as running, no_traceback(running):
         receiver.script.append((500, {}))
         await running.post(event("slow", timestamp=timestamp(1)))
