@@ -59,7 +59,7 @@ class Accepting(Protocol):
 
 
 class Delivering(Trouble, Protocol):
-    """Claimed and settle: what a lane needs."""
+    """Claim and settle deliveries: what a lane needs."""
 
     async def claim(
         self,

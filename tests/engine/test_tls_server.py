@@ -249,7 +249,7 @@ def test_the_next_handshake_shows_the_next_certificate(run: Run) -> None:
 
 def test_an_address_in_use_is_reported_and_a_name_may_have_several_addresses(run: Run) -> None:
     async def test(live: Serving) -> None:
-        with pytest.raises(ListenError, match=rf"127.0.0.1:{live.address[1]}: .*in use"):
+        with pytest.raises(ListenError, match=rf"127.0.0.1:{live.address[1]}: .*in use; .*another address in listen"):
             await listen(live.runner, Tcp(*live.address), Environment({}), live.tls)
         text = await listen(live.runner, Tcp("localhost", 0), Environment({}), live.tls)
         assert text.startswith("localhost:")

@@ -21,6 +21,11 @@ from gateway.web.server.bounded import BoundedServer
 from gateway.web.server.tls import Tls
 
 _BACKLOG = 1024
+_ADVICE = {
+    errno.EADDRINUSE: "; another process has it: stop that process, or name another address in listen",
+    errno.EADDRNOTAVAIL: "; this host has no such address: name another one in listen",
+}
+"""Advice that follows the text of an error."""
 
 
 async def listen(runner: web.BaseRunner, address: Address, environment: Environment, tls: Tls | None = None) -> str:
@@ -42,7 +47,8 @@ async def listen(runner: web.BaseRunner, address: Address, environment: Environm
         if isinstance(address, Unix):
             address.path.chmod(0o660)
     except OSError as error:
-        raise ListenError(f"can't listen on {address}: {error.strerror or error}") from error
+        advice = _ADVICE.get(error.errno or 0, "")
+        raise ListenError(f"can't listen on {address}: {error.strerror or error}{advice}") from error
     return str(address)
 
 
