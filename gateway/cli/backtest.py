@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from gateway.cli.client import connected
 from gateway.cli.errors import UsageError, complain
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, instant
-from gateway.cli.output import printable, to_json
+from gateway.cli.output import counted, printable, to_json
 from gateway.config import find, load
 from gateway.core import events
 from gateway.core.routing import Decision, Router
@@ -103,8 +103,8 @@ class _Report(Struct):
 
     def lines(self) -> list[str]:
         if not self.changed:
-            return [f"{self.messages} messages; every one would go where it went"]
-        lines = [f"{self.messages} messages, {self.changed} would go elsewhere:"]
+            return [f"{counted(self.messages, 'message', 'messages')}; every one would go where it went"]
+        lines = [f"{counted(self.messages, 'message', 'messages')}, {self.changed} would go elsewhere:"]
         sinks = sorted(self.gains.keys() | self.loses.keys())
         width = max(len(sink) for sink in sinks)
         lines += [f"  {sink:<{width}}  +{self.gains[sink]}  -{self.loses[sink]}" for sink in sinks]

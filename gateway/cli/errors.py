@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.cli.output import printable
+from gateway.cli.output import counted, printable
 from gateway.core.errors import ConfigError, GatewayError, Problem
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ def exit_code(error: BaseException, journal: Log | None = None) -> int:
             journal.error("config.problem", problem=str(problem))
         status = cause.exit_code if isinstance(cause, GatewayError) else 70
         bug = {} if isinstance(cause, GatewayError) else {"exc_info": cause}
-        said = f"{len(problems)} problems in {cause.file}" if isinstance(cause, ConfigError) else str(cause)
+        said = (
+            f"{counted(len(problems), 'problem', 'problems')} in {cause.file}" if isinstance(cause, ConfigError) else str(cause)
+        )
         journal.critical("gateway.failed", error=said, exit_code=status, **bug)
         return status
     if isinstance(cause, ConfigError):

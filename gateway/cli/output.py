@@ -65,6 +65,11 @@ def to_json(document: Any, *, compact: bool = False) -> str:
     return text
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """A number of things in words: 1 delivery, 2 deliveries."""
+    return f"{number} {one if number == 1 else many}"
+
+
 def size(number: int) -> str:
     """Return a number of bytes as people read it: `1.5 MiB`."""
     for unit, bytes_of_unit in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):

@@ -125,7 +125,7 @@ async def _act(
         document = {"count": count, "changed": 0, **{kind: found[kind] for kind in kinds}}
         if not common.json_:
             told = ", ".join(f"{found[kind]} {kind}" for kind in kinds if found[kind])
-            print(f"{count} deliveries to {what}{told and f': {told}'}")
+            print(f"{counted(count, 'delivery', 'deliveries')} to {what}{told and f': {told}'}")
         if common.dry_run or count == 0:
             if common.json_:
                 print(to_json(document))
