@@ -109,10 +109,10 @@ async def _act(
         found = Counter(dict.fromkeys(kinds, 0))
         unknown = []
         for one, text in zip_longest(acts, ids):
-            counted = await _all(client, what, {**one, "dry_run": True}, None)
-            if text is not None and not counted["changed"] and not await _is_known(client, text):
+            counts = await _all(client, what, {**one, "dry_run": True}, None)
+            if text is not None and not counts["changed"] and not await _is_known(client, text):
                 unknown.append(text)
-            found += counted
+            found += counts
         if unknown:
             for text in unknown:
                 print(f'gateway: no message has the id "{printable(text)}"', file=sys.stderr)
