@@ -135,8 +135,8 @@ def exim(
 
 
 @pytest.fixture(autouse=True)
-async def nothing_is_left_open() -> AsyncIterator[None]:
-    before = descriptors()
+async def nothing_is_left_open(exim: Exim) -> AsyncIterator[None]:
+    before = descriptors()  # what the fixture `exim` needs is open
     yield
     await until(lambda: descriptors() <= before, PATIENCE)
 
