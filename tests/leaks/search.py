@@ -99,7 +99,7 @@ def search(records: Path, *roots: Path) -> list[Leak]:
         # In a stream, a secret may stand in two writes; elsewhere, two have nothing to do with each other.
         whole = (b"" if where in _STREAMS else b"\n").join(parts)
         leaks += [Leak(f"{where} of process {pid}, {line}", secret, test) for line, secret in _hits(pattern, needles, [whole])]
-    written = (path for path in found.written if not _is_installed(os.path.dirname(path)))
+    written = (path for path in found.written if not _is_code(os.path.dirname(path)))
     for path in dict.fromkeys([*written, *_below(roots, found.inputs)]):
         if os.path.realpath(path) not in found.places and os.path.isfile(path) and not os.path.islink(path):
             test = found.written.get(path, "")
@@ -108,16 +108,18 @@ def search(records: Path, *roots: Path) -> list[Leak]:
 
 
 @lru_cache(maxsize=4096)
-def _is_installed(folder: str) -> bool:
-    """True inside a virtual environment, which holds the gateway as the repository has it, and what Python made of it."""
+def _is_code(folder: str) -> bool:
+    """True inside a virtual environment, which holds the gateway as the repository has it, and for compiled Python code."""
     above = os.path.dirname(folder)
-    return os.path.exists(os.path.join(folder, "pyvenv.cfg")) or (above != folder and _is_installed(above))
+    if os.path.basename(folder) == "__pycache__":
+        return True
+    return os.path.exists(os.path.join(folder, "pyvenv.cfg")) or (above != folder and _is_code(above))
 
 
 def _below(roots: Iterable[Path], inputs: set[str]) -> Iterator[str]:
     for root in roots:
         for folder, folders, names in os.walk(root):
-            if _is_installed(folder):
+            if _is_code(folder):
                 folders.clear()
             yield from (path for name in names if (path := os.path.join(folder, name)) not in inputs)
 

@@ -112,6 +112,11 @@ ALL = [
 ]
 
 
+def test_what_python_compiles_from_a_source_file_is_not_searched(tmp_path: Path) -> None:
+    """The tests' own secrets are constants in it."""
+    assert planted(tmp_path, "Path('__pycache__').mkdir(); Path('__pycache__/a.cpython-311.pyc').write_text(token)") == []
+
+
 @pytest.mark.parametrize("secret", [TOKEN, SECRET, f"v1,{SECRET}", 'quo"te\\d 表示 secret'])
 @pytest.mark.parametrize("written", ALL)
 def test_a_secret_is_known_in_all_its_forms(secret: str, written: Callable[[str], str]) -> None:
