@@ -121,6 +121,7 @@ def _below(roots: Iterable[Path], inputs: set[str]) -> Iterator[str]:
         for folder, folders, names in os.walk(root):
             if _is_code(folder):
                 folders.clear()
+                continue
             yield from (path for name in names if (path := os.path.join(folder, name)) not in inputs)
 
 
