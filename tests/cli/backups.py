@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.cli.running import Result, environment
 from tests.cli.running import command as command_line
 from tests.cli.running import gateway as command
+from tests.support import forked_gateway
 from tests.support.configurations import route
 from tests.support.gateway_process import Running
 from tests.support.waiting import until
@@ -33,7 +34,7 @@ def db(running: Running, *arguments: str | Path, cwd: Path | None = None) -> Res
 def started(*arguments: str | Path, cwd: Path) -> subprocess.Popen[bytes]:
     """Start a command that a test may interrupt."""
     line = command_line(*arguments)
-    return subprocess.Popen(line, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return forked_gateway.start(line, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 async def post(running: Running, number: int) -> None:

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from tests.cli.running import TIMEOUT, command, environment
+from tests.support import forked_gateway
 
 _LINE_SECONDS = TIMEOUT
 """Seconds until a line is shown, including the start of Python."""
@@ -19,7 +20,7 @@ class Following:
     def __init__(self, folder: Path, *arguments: str) -> None:
         self._lines: list[str] = []
         self._more = threading.Condition()
-        self.process = subprocess.Popen(
+        self.process = forked_gateway.start(
             command("tail", "-f", *arguments), cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         self._reader = threading.Thread(target=self._read)

@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from tests.support import forked_gateway
 from tests.support.webhooks import SECRET
 
 TIMEOUT = 60.0
@@ -76,10 +77,14 @@ def gateway(
     *arguments: str | Path, cwd: Path | None = None, stdin: bytes = b"", variables: Mapping[str, str] | None = None
 ) -> Result:
     """Run a command to its end, and return its result."""
-    done = subprocess.run(
-        command(*arguments), cwd=cwd, input=stdin, capture_output=True, timeout=TIMEOUT, env=environment(variables), check=False
-    )
-    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with forked_gateway.start(command(*arguments), cwd=cwd, env=environment(variables), **pipes) as process:
+        try:
+            out, err = process.communicate(stdin, TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    return Result(process.returncode, out.decode(), err.decode())
 
 
 def command(*arguments: str | Path) -> list[str]:

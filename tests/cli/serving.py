@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway.host.address_file import Addresses, read
 from gateway.host.environment import Environment
 from tests.cli.running import command, environment
+from tests.support import forked_gateway
 
 SECONDS = 60.0
 """Seconds until a wait counts as failed: far longer than any takes on an idle machine."""
@@ -27,7 +28,7 @@ def wait_until(what: Callable[[], bool], said: str) -> None:
 @contextmanager
 def serving(folder: Path) -> Iterator[Addresses]:
     """Serve the configuration of a folder, and yield the addresses of the gateway."""
-    process = subprocess.Popen(command("serve"), cwd=folder, env=environment(), stderr=subprocess.DEVNULL)
+    process = forked_gateway.start(command("serve"), cwd=folder, env=environment(), stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: read(folder / "gateway.db", Environment({})) is not None, "the gateway names no address")
         addresses = read(folder / "gateway.db", Environment({}))

@@ -49,12 +49,12 @@ async def killed_before_a_line_is_known_to_be_written(running: Running) -> int:
     """
     assert running.process is not None
     assert (await asyncio.to_thread(command, "pause", "archive", "--admin", admin(running), cwd=running.folder)).status == 0
-    posted = 0
+    posted, state = 0, Path(f"/proc/{running.process.pid}/stat")
     while posted < 1_000:
         await post(running, 20)
         posted += 20
         running.process.send_signal(signal.SIGSTOP)
-        await asyncio.to_thread(os.waitid, os.P_PID, running.process.pid, os.WSTOPPED)
+        await until(lambda: state.read_text().rpartition(")")[2].split()[0] == "T")  # stopped (proc_pid_stat(5))
         if unlogged_messages(running.database):
             break
         running.process.send_signal(signal.SIGCONT)

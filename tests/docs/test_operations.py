@@ -15,7 +15,8 @@ import pytest
 
 from tests.docs.reading import ROOT, blocks, text_of
 from tests.support.configurations import GOOD_AND_DEAD
-from tests.support.gateway_process import CODE, Running
+from tests.support.forked_gateway import CODE
+from tests.support.gateway_process import Running
 from tests.support.waiting import until
 from tests.support.webhooks import SECRET
 

@@ -249,7 +249,9 @@ breaker = {{ failures = 100 }}
 source = "legitmark"
 sinks = ["erp", "fraud_desk", "customer_care"]
 """
-        with Running(tmp_path, toml, values) as running:
+        running = Running(tmp_path, toml, values)
+        running.from_scratch = True  # its command line and environment are looked at
+        with running:
             yield Secrets(running, values)
 
 

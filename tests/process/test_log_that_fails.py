@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.configurations import http_sink, route
-from tests.support.gateway_process import CODE, Running
+from tests.support.forked_gateway import CODE
+from tests.support.gateway_process import Running
 from tests.support.receivers import Receiver
 from tests.support.waiting import until, until_answer
 from tests.support.webhooks import event, new_id, signed

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import command, environment
+from tests.cli.running import command, environment, gateway
 from tests.support.configurations import http_sink, route
 from tests.support.gateway_process import Running
 from tests.support.receivers import Receiver
@@ -103,17 +103,11 @@ async def test_no_command_shows_a_pasted_secret(kind: str, layout: str, running:
     host, port = running.addresses["admin"]  # type: ignore[misc]
     for arguments in COMMANDS:
         admin = ["--admin", f"{host}:{port}"] if arguments[0] in ("reload", "backtest", "status") else []
-        done = await asyncio.to_thread(run, [*arguments, *admin], running.folder)
-        assert done.returncode == (1 if arguments == ["status"] else 78), (arguments, done.stderr)
-        assert "Traceback" not in done.stderr
-        assert shown(secret, layout, done.stdout, done.stderr) == [], arguments
+        done = await asyncio.to_thread(gateway, *arguments, *admin, cwd=running.folder)
+        assert done.status == (1 if arguments == ["status"] else 78), (arguments, done.err)
+        assert "Traceback" not in done.err
+        assert shown(secret, layout, done.out, done.err) == [], arguments
     assert shown(secret, layout, running.stderr(), running.audit_file.read_text()) == []
-
-
-def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments), cwd=folder, env=environment(), capture_output=True, text=True, check=False, timeout=60
-    )
 
 
 @pytest.mark.parametrize(("kind", "layout"), BY_COMMAND)

@@ -15,7 +15,8 @@ import pytest
 
 from tests.support.certificates import Certified
 from tests.support.exchange import exchange, read_answer, request_bytes
-from tests.support.gateway_process import CODE, Running, no_traceback
+from tests.support.forked_gateway import CODE
+from tests.support.gateway_process import Running, no_traceback
 from tests.support.service_manager import listening
 from tests.support.slow_clients import pressed
 from tests.support.socket_activated import SocketActivated

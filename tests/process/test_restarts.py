@@ -13,7 +13,7 @@ from gateway.web.server.drain_times import SENDERS
 from tests.support.certificates import Certified
 from tests.support.configurations import http_sink, route
 from tests.support.exchange import read_answer, request_bytes
-from tests.support.gateway_process import CODE
+from tests.support.forked_gateway import CODE
 from tests.support.receivers import Receiver
 from tests.support.service_manager import listening
 from tests.support.socket_activated import SocketActivated

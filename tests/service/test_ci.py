@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway_process import CODE
+from tests.support.forked_gateway import CODE
 
 RUN = CODE / ".ci" / "run"
 TOOLS = ("bash", "env", "dirname", "timeout", "chmod", "rm")

@@ -15,7 +15,8 @@ from gateway.config.schema import schema
 from gateway.sinks import SINK_TYPES
 from tests.sinks.pager import TYPE
 from tests.sinks.pager.service import PagerService
-from tests.support.gateway_process import CODE, Running
+from tests.support.forked_gateway import CODE
+from tests.support.gateway_process import Running
 from tests.support.waiting import PATIENCE, until
 from tests.support.webhooks import SECRET, event
 

@@ -19,7 +19,7 @@ from typing import Self
 
 import pytest
 
-from tests.support.gateway_process import CODE
+from tests.support.forked_gateway import CODE
 from tests.support.webhooks import SECRET
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
@@ -20,13 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import gateway
+from tests.support import forked_gateway
 from tests.support.exchange import Answer, Headers, exchange, request_bytes
+from tests.support.forked_gateway import CODE
 from tests.support.waiting import PATIENCE
 from tests.support.webhooks import PATH, SECRET, signed
-
-CODE = Path(gateway.__file__).parent.parent
-"""The folder that holds the package under test; the process is told to import it from there."""
 
 
 class Running:
@@ -40,7 +37,9 @@ class Running:
         self.audit_file = folder / "audit.jsonl"
         self.stderr_file = folder / "stderr.log"
         self.secrets = {"LEGITMARK": SECRET, **(secrets or {})}
-        self.program = [sys.executable, "-m", "gateway"]
+        self.program = forked_gateway.PROGRAM
+        self.from_scratch = False
+        """Start an interpreter of its own; else fork one that has the code loaded."""
         self.variables: dict[str, str] = {}
         """Environment variables that it gets besides the secrets."""
         self.passed: Sequence[int] = ()
@@ -81,7 +80,8 @@ class Running:
         environment |= {**self.secrets, "PYTHONPATH": str(CODE), **self.variables}
         with self.stderr_file.open("ab") as stderr:
             self.log_from = stderr.tell()
-            self.process = subprocess.Popen(
+            begin = subprocess.Popen if self.from_scratch else forked_gateway.start
+            self.process = begin(
                 self.command(),
                 cwd=self.folder,
                 env=environment,

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.gateway_process import CODE
+from tests.support.forked_gateway import CODE
 from tests.support.waiting import PATIENCE
 
 

@@ -38,8 +38,8 @@ _fd = -1
 
 def record(folder: str, *, whole_process: bool) -> None:
     """Begin; before any other module of the gateway is imported, or else with those patched that are there."""
-    global _fd, _whole, _gateway
-    _fd = os.open(os.path.join(folder, f"{os.getpid()}.records"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    global _whole, _gateway
+    _open(folder)
     found = PathFinder.find_spec("gateway")
     assert found is not None and found.origin is not None
     _gateway, _whole = os.path.dirname(found.origin) + os.sep, whole_process
@@ -49,8 +49,29 @@ def record(folder: str, *, whole_process: bool) -> None:
     sys.meta_path.insert(0, _Patching({name: patch for name, patch in _PATCHES.items() if name not in sys.modules}))
     sys.addaudithook(_on_audit)
     if whole_process:
-        said("command line", "\0".join(sys.orig_argv))
-        sys.stdout, sys.stderr = _heard(sys.stdout, "stdout"), _heard(sys.stderr, "stderr")
+        _hear()
+
+
+def end() -> None:
+    """Close the records of the process that this one was forked from; `begin_again` has to follow."""
+    os.close(_fd)
+
+
+def begin_again() -> None:
+    """Record a process that was forked from one that was recorded, once it has its own environment and streams."""
+    _noted.clear()
+    _open(os.environ["GATEWAY_TESTS_RECORDS"])
+    _hear()
+
+
+def _open(folder: str) -> None:
+    global _fd
+    _fd = os.open(os.path.join(folder, f"{os.getpid()}.records"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def _hear() -> None:
+    said("command line", "\0".join(sys.orig_argv))
+    sys.stdout, sys.stderr = _heard(sys.stdout, "stdout"), _heard(sys.stderr, "stderr")
 
 
 def said(where: str, what: str | bytes) -> None:
