@@ -30,6 +30,13 @@ def result(
     return process.returncode, out, err
 
 
+def test_commands_are_forked_unless_a_setting_of_python_is_another_one(tmp_path: Path) -> None:
+    for more, kind in ({}, forked_gateway.Forked), ({"PYTHONUTF8": "1"}, subprocess.Popen), ({"LANG": "C"}, subprocess.Popen):
+        with forked_gateway.start(command("--help"), cwd=tmp_path, env=environment(more), stdout=subprocess.DEVNULL) as process:
+            assert type(process) is kind
+            assert process.wait(TIMEOUT) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "stdin"),
     [

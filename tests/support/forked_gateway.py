@@ -39,8 +39,8 @@ def start(command: Sequence[str], *, env: Mapping[str, str], **options: Any) -> 
 
 
 def _settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that Python reads at its start, without those of buffers and of compiled files."""
-    free = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
+    """The variables that Python reads at its start, without those of buffers and of compiled files, and PYTHON of our Makefile."""
+    free = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHON")
     return {name: value for name, value in environment.items() if name.startswith(_OF_THE_INTERPRETER) and name not in free}
 
 
