@@ -39,7 +39,7 @@ def start(command: Sequence[str], *, env: Mapping[str, str], **options: Any) -> 
 
 
 def _settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that Python reads at its start, without those of buffers and of compiled files, and PYTHON of our Makefile."""
+    """The variables that Python reads at its start, without those of buffers and compiled files, and PYTHON of the Makefile."""
     free = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHON")
     return {name: value for name, value in environment.items() if name.startswith(_OF_THE_INTERPRETER) and name not in free}
 
