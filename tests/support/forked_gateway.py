@@ -25,23 +25,26 @@ from tests.support.fork_server import MOST_BYTES
 CODE = Path(gateway.__file__).parent.parent
 """The folder that holds the package under test; every process is told to import it from there."""
 PROGRAM = [sys.executable, "-m", "gateway"]
-_OF_THE_INTERPRETER = ("PYTHON", "LANG", "LC_")
-"""Beginnings of the names of variables that Python reads at its start."""
+_READ_AT_THE_START = ("PYTHON", "LANG", "LC_", "SSL_CERT_")
+"""Beginnings of the names of variables that Python reads at its start, and aiohttp when it is imported (its default contexts)."""
+_FREE = ("PYTHON", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
+"""The first is a variable of make. The others, of buffers and compiled files, make no difference to a process that is forked."""
 _WAIT = 0.005
 """Seconds between two looks for the end of a process."""
 
 
 def start(command: Sequence[str], *, env: Mapping[str, str], **options: Any) -> subprocess.Popen[bytes]:
     """Start a gateway. The arguments are those of `subprocess.Popen`."""
-    can_fork = list(command[: len(PROGRAM)]) == PROGRAM and _settings(env) == _settings({**os.environ, "PYTHONPATH": str(CODE)})
+    ours = {**os.environ, "PYTHONPATH": str(CODE)}
+    without = {name: value for name, value in ours.items() if not name.startswith("SSL_CERT_")}
+    can_fork = list(command[: len(PROGRAM)]) == PROGRAM and _settings(env) in (_settings(ours), _settings(without))
     kind: Callable[..., subprocess.Popen[bytes]] = Forked if can_fork else subprocess.Popen
     return kind(command, env=env, **options)
 
 
-def _settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that Python reads at its start, without those of buffers and compiled files, and PYTHON of the Makefile."""
-    free = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHON")
-    return {name: value for name, value in environment.items() if name.startswith(_OF_THE_INTERPRETER) and name not in free}
+def _settings(environment: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """The variables that are read before a command runs."""
+    return frozenset(one for one in environment.items() if one[0].startswith(_READ_AT_THE_START) and one[0] not in _FREE)
 
 
 class Forked(subprocess.Popen[bytes]):
@@ -52,7 +55,7 @@ class Forked(subprocess.Popen[bytes]):
         # startupinfo, creationflags, shell, and the ends of the three pipes, of which -1 means that there is none.
         _, _, _, passed, folder, environment, _, _, _, *pipes = options
         streams = [here if end == -1 else end for here, end in enumerate((pipes[0], pipes[3], pipes[5]))]
-        self._server = _server()
+        self._server = _server(_settings(environment))
         self.pid = self._server.fork(args[len(PROGRAM) :], folder or Path.cwd(), environment, streams, passed)
         self._child_created = True
         self._close_pipe_fds(*pipes[:6])  # type: ignore[attr-defined]
@@ -74,7 +77,8 @@ class Forked(subprocess.Popen[bytes]):
 class _Server:
     """The interpreter that forks, and what it has told about the ends of its children."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: frozenset[tuple[str, str]]) -> None:
+        others = {name: value for name, value in os.environ.items() if not name.startswith(_READ_AT_THE_START) or name in _FREE}
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
         self._ended: dict[int, int] = {}
@@ -82,7 +86,7 @@ class _Server:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno())],
                 cwd=CODE,
-                env={**os.environ, "PYTHONPATH": str(CODE)},
+                env={**others, **dict(settings)},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
@@ -133,5 +137,5 @@ class _Server:
 
 
 @cache
-def _server() -> _Server:
-    return _Server()
+def _server(settings: frozenset[tuple[str, str]]) -> _Server:
+    return _Server(settings)

@@ -100,6 +100,7 @@ class Running:
         while time.monotonic() < deadline:
             assert self.process is not None and self.process.poll() is None, f"it ended: {self.stderr()}"
             if self.is_listening() and self.is_ready():
+                self.is_listening()  # there may be more than two listeners, and by now all of them have been named
                 return
             time.sleep(0.01)
         raise AssertionError(f"not ready in time: {self.stderr()}")
