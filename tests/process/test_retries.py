@@ -89,12 +89,12 @@ async def test_a_delivery_that_fails_twice_succeeds_at_the_third_attempt(world: 
     assert {request.headers["idempotency-key"] for request in receiver.requests} == {f"{message_id}-twice"}
     assert [request.headers["x-gateway-attempt"] for request in receiver.requests] == ["1", "2", "3"]
     assert second.at - first.at > 0.17 and third.at - second.at > 0.08
-    # No machine is so fast or slow that the plan changes; tests/engine/test_lane_schedule.py holds attempts to the plan.
+    # The line is written when the outcome is committed, so on a slow machine less of the wait is left, but never more.
     waits = [
         (datetime.fromisoformat(line["next_attempt_at"]) - datetime.fromisoformat(line["time"])).total_seconds()
         for line in world.running.audit("delivery.retrying", message_id=message_id)
     ]
-    assert 0.17 < waits[0] < 0.23 and 0.08 < waits[1] < 0.12
+    assert waits[0] < 0.23 and waits[1] < 0.12  # tests/engine/test_lane_schedule.py holds attempts to the plan
     assert world.running.rows(ATTEMPTS, message_id) == [
         (1, "retry", "http_status", 500),
         (2, "retry", "http_status", 404),
