@@ -31,7 +31,7 @@ from tests.store.kit import rows
 BAD = Reject(Reason.HTTP_STATUS, "HTTP 410", 410)
 
 
-class OperatorBench:
+class InterventionsBench:
     """Interventions on two lanes, `erp` and `crm`, that work when a test tells them to. The sink `gone` was removed."""
 
     def __init__(self, store: SqliteStore, audit: AuditLog, clock: FakeClock) -> None:
@@ -134,14 +134,14 @@ def of(**selection: Any) -> Selection:
 
 
 @asynccontextmanager
-async def operating(tmp_path: Path, clock: FakeClock) -> AsyncIterator[OperatorBench]:
+async def operating(tmp_path: Path, clock: FakeClock) -> AsyncIterator[InterventionsBench]:
     """Interventions on an empty store, until the end of the block."""
     store = await SqliteStore.open(tmp_path / "gateway.db", 90 * 86400.0)
     log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
     audit = AuditLog(tmp_path / "audit.jsonl", clock, log)
     beside = [asyncio.create_task(store.run()), asyncio.create_task(audit.run())]
     try:
-        yield OperatorBench(store, audit, clock)
+        yield InterventionsBench(store, audit, clock)
     finally:
         audit.finish()
         store.finish()

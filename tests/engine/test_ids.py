@@ -11,14 +11,14 @@ from gateway.control import ids
 from gateway.control.interventions import Act
 from gateway.core.selection import Target
 from gateway.store.sqlite import named_messages
-from tests.engine.interventions_bench import OperatorBench, of, operating
+from tests.engine.interventions_bench import InterventionsBench, of, operating
 from tests.fakes import FakeClock
 
 _FIRST = Target(0, "")
 
 
 @pytest.fixture
-async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[OperatorBench]:
+async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[InterventionsBench]:
     async with operating(tmp_path, clock) as bench:
         yield bench
 
@@ -29,7 +29,7 @@ def few_to_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "MOST_NAMED", 3)
 
 
-async def test_all_messages_with_a_reference_id_are_found_however_far_apart(bench: OperatorBench) -> None:
+async def test_all_messages_with_a_reference_id_are_found_however_far_apart(bench: InterventionsBench) -> None:
     """The events of one item come over days, with thousands of others between them."""
     for number in range(12):
         await bench.keep(f"m{number}", "erp", reference_id="BAG-7" if number % 5 == 0 else "other")
@@ -38,7 +38,7 @@ async def test_all_messages_with_a_reference_id_are_found_however_far_apart(benc
     assert [message.ids.sender_id for message in story] == ["m0", "m5", "m10"]
 
 
-async def test_a_reference_id_is_found_even_if_other_ids_begin_with_it(bench: OperatorBench) -> None:
+async def test_a_reference_id_is_found_even_if_other_ids_begin_with_it(bench: InterventionsBench) -> None:
     one = await bench.keep("m1", "erp", reference_id="0")  # as the ids of the gateway do
     story, _ = await bench.browse.show("0")
     assert one.id in [message.ids.id for message in story]
@@ -46,7 +46,7 @@ async def test_a_reference_id_is_found_even_if_other_ids_begin_with_it(bench: Op
     assert number.id in [message.ids.id for message in (await bench.browse.show("m1"))[0]]
 
 
-async def test_an_empty_id_names_no_message(bench: OperatorBench) -> None:
+async def test_an_empty_id_names_no_message(bench: InterventionsBench) -> None:
     """`gateway discard "$ID" --yes` with the variable unset must not discard every delivery."""
     await bench.keep("m1", "erp")
     try:
@@ -59,7 +59,7 @@ async def test_an_empty_id_names_no_message(bench: OperatorBench) -> None:
 
 @pytest.mark.parametrize("text", ["sr-7", "BAG-7", "msg_"], ids=["service request", "reference", "beginning"])
 async def test_an_id_may_name_more_messages_than_are_read_at_a_time(
-    bench: OperatorBench, monkeypatch: pytest.MonkeyPatch, text: str
+    bench: InterventionsBench, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     few_to_a_page(monkeypatch)
     for number in range(20):
@@ -89,7 +89,7 @@ async def test_an_id_may_name_more_messages_than_are_read_at_a_time(
 
 
 async def test_an_exact_id_never_finds_messages_whose_ids_only_begin_with_it(
-    bench: OperatorBench, monkeypatch: pytest.MonkeyPatch
+    bench: InterventionsBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few_to_a_page(monkeypatch)
     for number in range(3):
@@ -100,7 +100,7 @@ async def test_an_exact_id_never_finds_messages_whose_ids_only_begin_with_it(
 
 
 async def test_a_backfill_by_an_id_reaches_every_message_of_that_id(
-    bench: OperatorBench, monkeypatch: pytest.MonkeyPatch
+    bench: InterventionsBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few_to_a_page(monkeypatch)
     for number in range(8):
@@ -110,7 +110,7 @@ async def test_a_backfill_by_an_id_reaches_every_message_of_that_id(
     assert sum(sink == "crm" for _, sink, _ in await bench.states()) == 8
 
 
-async def test_a_story_that_leaves_things_out_says_so(bench: OperatorBench) -> None:
+async def test_a_story_that_leaves_things_out_says_so(bench: InterventionsBench) -> None:
     for number in range(101):
         await bench.keep(f"m{number}", sr_uuid="sr-7")
     stories, more = await bench.browse.show("sr-7")

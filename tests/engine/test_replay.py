@@ -12,19 +12,19 @@ import pytest
 from gateway.control.interventions import Act
 from gateway.core.routing import Route
 from gateway.core.selection import MessageStatus, Selection, Target
-from tests.engine.interventions_bench import OperatorBench, going_on_after, of, operating
+from tests.engine.interventions_bench import InterventionsBench, going_on_after, of, operating
 from tests.fakes import START, FakeClock
 
 _FIRST = Target(0, "")
 
 
 @pytest.fixture
-async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[OperatorBench]:
+async def bench(tmp_path: Path, clock: FakeClock) -> AsyncIterator[InterventionsBench]:
     async with operating(tmp_path, clock) as bench:
         yield bench
 
 
-async def test_a_replayed_delivery_is_sent_again_with_the_same_ids_and_has_an_audit_line(bench: OperatorBench) -> None:
+async def test_a_replayed_delivery_is_sent_again_with_the_same_ids_and_has_an_audit_line(bench: InterventionsBench) -> None:
     one, *_ = await bench.dead(2)
     assert await bench.replay(Act(selection=of(id=one.id), actor="ann")) == 1
     await bench.work()
@@ -35,14 +35,14 @@ async def test_a_replayed_delivery_is_sent_again_with_the_same_ids_and_has_an_au
     assert [state for _, _, state in await bench.states()] == ["delivered", "dead"]
 
 
-async def test_a_replay_chooses_by_sink_and_window(bench: OperatorBench) -> None:
+async def test_a_replay_chooses_by_sink_and_window(bench: InterventionsBench) -> None:
     await bench.dead(4, "erp", "crm")
     assert await bench.replay(Act(selection=of(sink="crm", since=START + 1, until=START + 3))) == 2
     queued = [(seq, sink) for seq, sink, state in await bench.states() if state == "queued"]
     assert queued == [(2, "crm"), (3, "crm")]
 
 
-async def test_delivered_messages_are_replayed_only_on_request(bench: OperatorBench) -> None:
+async def test_delivered_messages_are_replayed_only_on_request(bench: InterventionsBench) -> None:
     message = await bench.keep("m1", "erp")
     await bench.work()
     assert await bench.replay(Act(selection=of(id=message.id))) == 0
@@ -51,7 +51,7 @@ async def test_delivered_messages_are_replayed_only_on_request(bench: OperatorBe
     assert [sent.delivery_id for sent in bench.sinks["erp"].sent] == [f"{message.id}-erp"] * 2
 
 
-async def test_a_backfill_adds_missing_deliveries_and_reopens_dead_ones_once_per_message(bench: OperatorBench) -> None:
+async def test_a_backfill_adds_missing_deliveries_and_reopens_dead_ones_once_per_message(bench: InterventionsBench) -> None:
     await bench.dead(2, "erp")
     await bench.keep("routed", "crm")
     act = Act(selection=of(since=START), to="crm")
@@ -66,7 +66,7 @@ async def test_a_backfill_adds_missing_deliveries_and_reopens_dead_ones_once_per
     assert len(bench.sinks["crm"].sent) == 3
 
 
-async def test_a_reroute_follows_the_present_rules(bench: OperatorBench) -> None:
+async def test_a_reroute_follows_the_present_rules(bench: InterventionsBench) -> None:
     (one,) = await bench.dead(1, "erp")
     assert await bench.replay(Act(selection=of(id=one.id), reroute=True)) == 2, "what is dead, and what the rules add"
     assert await bench.states() == [(1, "crm", "queued"), (1, "erp", "queued")]
@@ -77,7 +77,7 @@ async def test_a_reroute_follows_the_present_rules(bench: OperatorBench) -> None
 
 @pytest.mark.parametrize("status", ["unrouted", "quarantined"])
 async def test_unrouted_and_quarantined_messages_are_replayed_by_the_present_rules(
-    bench: OperatorBench, status: MessageStatus
+    bench: InterventionsBench, status: MessageStatus
 ) -> None:
     await bench.keep("m1", status=status, body=b"\xff" if status == "quarantined" else b"{}")
     await bench.keep("m2", "erp")
@@ -88,7 +88,7 @@ async def test_unrouted_and_quarantined_messages_are_replayed_by_the_present_rul
     assert await bench.replay(act) == 0
 
 
-async def test_a_replay_of_more_than_a_slice_reaches_the_last_delivery(bench: OperatorBench) -> None:
+async def test_a_replay_of_more_than_a_slice_reaches_the_last_delivery(bench: InterventionsBench) -> None:
     for number in range(203):
         await bench.keep(f"m{number}", "erp", "crm")
     await bench.work()
@@ -98,7 +98,7 @@ async def test_a_replay_of_more_than_a_slice_reaches_the_last_delivery(bench: Op
 
 
 @pytest.mark.parametrize("to", [None, "crm"])
-async def test_a_dry_run_says_what_would_change_and_changes_nothing(bench: OperatorBench, to: str | None) -> None:
+async def test_a_dry_run_says_what_would_change_and_changes_nothing(bench: InterventionsBench, to: str | None) -> None:
     await bench.dead(3)
     before = await bench.states()
     act = Act(selection=of(since=START), to=to, dry_run=True)
@@ -109,12 +109,12 @@ async def test_a_dry_run_says_what_would_change_and_changes_nothing(bench: Opera
     assert await bench.replay(going_on_after(Act(selection=of(since=START), to=to), None)) == 3
 
 
-async def test_a_replay_to_a_sink_that_does_not_exist_says_so(bench: OperatorBench) -> None:
+async def test_a_replay_to_a_sink_that_does_not_exist_says_so(bench: InterventionsBench) -> None:
     with pytest.raises(LookupError, match="no sink"):
         await bench.replay(Act(selection=of(since=START), to="nowhere"))
 
 
-async def test_a_replay_holds_one_body_in_memory_at_a_time_and_a_list_only_a_few(bench: OperatorBench) -> None:
+async def test_a_replay_holds_one_body_in_memory_at_a_time_and_a_list_only_a_few(bench: InterventionsBench) -> None:
     """`max_body` may be 64 MiB, and a slice is 200 messages."""
     size, number = 1024 * 1024, 30
     for n in range(number):
@@ -142,7 +142,7 @@ async def test_a_replay_holds_one_body_in_memory_at_a_time_and_a_list_only_a_few
 @pytest.mark.parametrize("selection", [of(state="dead"), of(sink="erp"), of(state="dead", id="m1")])
 @pytest.mark.parametrize("act", [{"to": "crm"}, {"reroute": True}])
 async def test_a_backfill_of_chosen_deliveries_makes_no_sense_and_does_nothing(
-    bench: OperatorBench, selection: Selection, act: dict[str, Any]
+    bench: InterventionsBench, selection: Selection, act: dict[str, Any]
 ) -> None:
     await bench.dead(1)
     with pytest.raises(ValueError, match="exist"):
@@ -150,7 +150,7 @@ async def test_a_backfill_of_chosen_deliveries_makes_no_sense_and_does_nothing(
     assert await bench.states() == [(1, "erp", "dead")]
 
 
-async def test_a_dry_run_counts_the_deliveries_by_kind(bench: OperatorBench) -> None:
+async def test_a_dry_run_counts_the_deliveries_by_kind(bench: InterventionsBench) -> None:
     await bench.dead(2, "crm")
     await bench.keep("made", "crm")
     bench.lanes["crm"].refresh()
@@ -171,7 +171,7 @@ async def test_a_dry_run_counts_the_deliveries_by_kind(bench: OperatorBench) -> 
 # --- discard, pause, a sink that is gone
 
 
-async def test_discarded_deliveries_have_audit_lines_and_their_messages_are_kept(bench: OperatorBench) -> None:
+async def test_discarded_deliveries_have_audit_lines_and_their_messages_are_kept(bench: InterventionsBench) -> None:
     await bench.dead(2)
     await bench.keep("queued", "crm")
     assert await bench.discard(Act(selection=of(sink="erp"), actor="bob")) == 2
@@ -182,7 +182,7 @@ async def test_discarded_deliveries_have_audit_lines_and_their_messages_are_kept
     assert len(messages) == 3
 
 
-async def test_deliveries_to_a_removed_sink_are_held_and_never_given_up(bench: OperatorBench) -> None:
+async def test_deliveries_to_a_removed_sink_are_held_and_never_given_up(bench: InterventionsBench) -> None:
     await bench.keep("m1", "gone", "erp")
     await bench.work()
     bench.clock.advance(30 * 86400.0)
@@ -194,7 +194,7 @@ async def test_deliveries_to_a_removed_sink_are_held_and_never_given_up(bench: O
     assert await bench.discard(Act(selection=of(sink="gone"))) == 1
 
 
-async def test_a_pause_shows_at_the_sink_and_at_its_deliveries(bench: OperatorBench) -> None:
+async def test_a_pause_shows_at_the_sink_and_at_its_deliveries(bench: InterventionsBench) -> None:
     assert await bench.interventions.pause("erp", "ann")
     await bench.keep("m1", "erp")
     page, _ = await bench.browse.deliveries(of(), _FIRST, 10)
