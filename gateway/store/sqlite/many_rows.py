@@ -1,7 +1,8 @@
 """Building statements that change many rows at once.
 
-Each statement hands Python's lock to the event loop and back, which costs more than a row. Existing rows are changed as conflicts
-of an INSERT: SQLite finds each by its key, whereas an UPDATE with a list of two-column keys reads the whole table.
+Each statement hands Python's lock to the event loop and back, which costs more than a row. Existing rows are changed by an
+UPDATE with a join, or as conflicts of an INSERT. SQLite finds each by its key then, whereas an UPDATE of the rows whose
+two-column key is in a list reads the whole table.
 """
 
 from __future__ import annotations
