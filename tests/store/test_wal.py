@@ -36,8 +36,8 @@ class Moves:
     def __init__(self, store: SqliteStore, before: Callable[[], object] = lambda: None) -> None:
         self.number = 0
         self.before = before
-        self._move = store.commits.wal.move
-        store.commits.wal.move = self  # type: ignore[method-assign]
+        self._move = store.commits.checkpoint
+        store.commits.checkpoint = self
 
     def __call__(self, connection: sqlite3.Connection) -> None:
         self.number += 1
@@ -90,7 +90,7 @@ async def test_a_reader_of_the_newest_commit_does_not_let_the_log_grow_without_e
 
 async def test_a_long_log_left_by_a_crash_is_checkpointed_at_the_first_commit(path: Path, tmp_path: Path) -> None:
     async with serving(path) as store:
-        store.commits.wal.move = lambda connection: None  # type: ignore[method-assign]
+        store.commits.checkpoint = lambda connection: None
         for number in range(100):
             await accepted(store, new(f"msg_{number}", body=BODY))
         copy = tmp_path / "copy.db"

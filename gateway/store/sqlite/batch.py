@@ -98,9 +98,9 @@ class Batch:
         """Run one transaction, in the writer's thread: all accepts and settles, and the works that begin within WORK_SECONDS.
 
         Args:
-            logged_to: the audit log has the lines up to this mark, see `unlogged`.
+            logged_to: the audit log has the lines up to this mark, see `unlogged`; 0 if it has no more than at the last commit.
             seconds: a monotonic clock; the first work begins whatever it says.
-        Returns the results as `tell` takes them, and the mark of the lines to be written now.
+        Returns the results as `tell` takes them, and the mark of the lines to be written now; 0 if there are none.
         """
         changes: counting.Changes = counting.Changes()
         connection.execute("BEGIN IMMEDIATE")
@@ -109,14 +109,16 @@ class Batch:
             accepted = accept_settle.accept(connection, [new for new, _ in self.accepts], retention, changes)
             settlements = [settlement for settlement, _ in self.settles]
             done: list[Any] = [*accept_settle.settle(connection, settlements, changes)]
-            unlogged.note(connection, unlogged.accepted(accepted) + unlogged.settled(settlements, done))
+            mark = unlogged.note(connection, unlogged.accepted(accepted) + unlogged.settled(settlements, done))
             for number, (work, _) in enumerate(self.works):
                 if number and seconds() >= until:
                     break
                 done.append(work(connection, changes))
+            if self.works:
+                mark = unlogged.newest(connection)  # a work may keep steps of its own
             counting.count(connection, changes)
-            unlogged.forget(connection, logged_to)
-            mark = unlogged.newest(connection)
+            if logged_to:
+                unlogged.forget(connection, logged_to)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

@@ -21,10 +21,11 @@ from gateway.store.sqlite.batch import Batch, Done
 from gateway.store.sqlite.connection import Connection
 from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.file_watch import FileWatch
-from gateway.store.sqlite.wal import Wal
 
 _T = TypeVar("_T")
 _Job = TypeVar("_Job")
+_LONG_LOG = 4000
+"""Frames of the write-ahead log, a page each, after which it is moved into the file."""
 _LOOK_SECONDS = 1.0
 """Seconds between two looks at all files of the database; a commit looks at those that it writes to."""
 
@@ -36,6 +37,11 @@ class NoMarks:
 
     def mark(self, mark: int) -> None:
         """Do nothing."""
+
+
+def checkpoint(connection: sqlite3.Connection) -> None:
+    """Move the frames of the write-ahead log that no reader needs into the file. It does not wait for readers."""
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 class GroupCommit:
@@ -58,7 +64,7 @@ class GroupCommit:
         """
         self.retention = retention
         self.connection = connection
-        self.wal = Wal(path)
+        self.checkpoint = checkpoint
         self.trouble: str | None = None
         """Why the last commit, or the work after it, failed; None if it succeeded."""
         self.may_forget = False
@@ -143,7 +149,6 @@ class GroupCommit:
 
     def release(self) -> None:
         """Close the files that were watched; only after SQLite has closed them."""
-        self.wal.close()
         self._files.close()
 
     async def look_at_files(self) -> None:
@@ -175,14 +180,15 @@ class GroupCommit:
         started = loop.time()
 
         logged_to = self._logged_to()
+        new_lines_to = logged_to if logged_to > self._forgotten_to else 0
 
         def work(connection: sqlite3.Connection) -> tuple[list[Stored], list[Any], int, bool]:
             with self._files.writing():
-                committed = batch.commit(connection, self.retention, logged_to, loop.time)
-            return *committed, self.wal.is_long()
+                committed = batch.commit(connection, self.retention, new_lines_to, loop.time)
+            return *committed, self._files.frames >= _LONG_LOG
 
         try:
-            accepted, done, mark, wal_is_long = await self.connection.run(work)
+            accepted, done, mark, log_is_long = await self.connection.run(work)
         except (StoreFailed, StoreCorrupt) as error:
             self._broken, self.trouble = error, str(error)
             batch.fail(error)
@@ -204,7 +210,7 @@ class GroupCommit:
             self._waiting.works[:0] = batch.tell(accepted, done)
             self._marks.mark(mark)
             self._forgotten_to = logged_to
-            self.trouble = await self._move_wal() if wal_is_long else None
+            self.trouble = await self._move_log() if log_is_long else None
 
     async def _commit_each(self, batch: Batch) -> None:
         singles = deque(batch.singles())
@@ -216,7 +222,7 @@ class GroupCommit:
                 single.fail(fatal if isinstance(fatal, StoreError) else StoreError("the writer has ended"))
             raise
 
-    async def _move_wal(self) -> str | None:
+    async def _move_log(self) -> str | None:
         """Move the write-ahead log into the file, after those who waited for the commit were told.
 
         Returns why that failed, if it may succeed the next time.
@@ -224,7 +230,7 @@ class GroupCommit:
 
         def work(connection: sqlite3.Connection) -> None:
             with self._files.moving():
-                self.wal.move(connection)
+                self.checkpoint(connection)
 
         try:
             await self._in_thread(work)

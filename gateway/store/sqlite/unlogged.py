@@ -34,10 +34,11 @@ def settled(settlements: Sequence[Settlement], in_time: Sequence[bool]) -> list[
     ]
 
 
-def note(connection: sqlite3.Connection, steps: Sequence[Step]) -> None:
-    """Keep steps, in the transaction that makes them."""
-    if steps:
-        connection.execute("INSERT INTO unlogged (steps) VALUES (?)", (_encode(steps),))
+def note(connection: sqlite3.Connection, steps: Sequence[Step]) -> int:
+    """Keep steps, in the transaction that makes them. Returns their mark; 0 if there are none."""
+    if not steps:
+        return 0
+    return connection.execute("INSERT INTO unlogged (steps) VALUES (?)", (_encode(steps),)).lastrowid or 0
 
 
 def newest(connection: sqlite3.Connection) -> int:
