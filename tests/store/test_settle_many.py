@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.outcome import Delivered
+from gateway.core.outcome import OUTCOME_NAMES, Delivered
 from gateway.core.records import Attempt, NewMessage, Settlement
 from gateway.core.retry import Transition
 from gateway.core.selection import Target
@@ -84,10 +84,12 @@ def settle_plainly(connection: sqlite3.Connection, one: Settlement, changes: Cha
         return False
     state, attempts, sr = row
     if attempt is not None:
-        columns = accept_settle._outcome_columns(attempt.outcome)
+        outcome, begun = attempt.outcome, milliseconds(attempt.started_at)
+        reason, answer = (None, "") if isinstance(outcome, Delivered) else (outcome.reason.value, outcome.answer)
+        facts = (OUTCOME_NAMES[type(outcome)], reason, outcome.status, outcome.detail, answer)
         connection.execute(
             "INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*key, attempt.number, milliseconds(attempt.started_at), attempt.duration_ms, *columns),
+            (*key, attempt.number, begun, attempt.duration_ms, *facts),
         )
         attempts = attempt.number
     if state != "queued":
@@ -136,10 +138,15 @@ def test_a_batch_settles_as_plain_statements_do_even_if_a_person_discards_delive
 
 def test_settlements_find_their_deliveries_by_the_key() -> None:
     """A plan that reads the whole table would hold the writer for seconds if a million deliveries wait."""
+    batch = [random_settlement(random.Random(seq), (seq, sink), 1, START) for seq in range(1, MESSAGES + 1) for sink in SINKS]
+    texts: list[str] = []
     with closing(database()) as connection:
-        for number in (1, 64):
-            statement = f"EXPLAIN QUERY PLAN {accept_settle._settle(number)}"
-            plan = [row[3] for row in connection.execute(statement, [None] * 8 * number)]
+        connection.set_trace_callback(texts.append)
+        accept_settle.settle(connection, batch, Changes())
+        updates = [text for text in texts if text.startswith("UPDATE deliveries")]
+        assert len(updates) > 1
+        for update in updates:
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {update}")]
             assert "SEARCH deliveries USING PRIMARY KEY (message=? AND sink=?)" in plan
             assert not any(line.startswith("SCAN deliveries") for line in plan)
 
