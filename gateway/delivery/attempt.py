@@ -11,7 +11,6 @@ from contextlib import suppress
 
 from msgspec import Struct
 
-from gateway.core import events
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
 from gateway.core.records import Attempt, Owed, Settlement
@@ -178,16 +177,4 @@ class Attempts:
 
 
 def _outgoing(owed: Owed) -> Outgoing:
-    message = owed.message
-    decoded = events.decode(message.body)
-    return Outgoing(
-        delivery_id=owed.delivery_id,
-        message_id=message.id,
-        sender_id=message.sender_id,
-        source=message.source,
-        received_at=message.received_at,
-        event=decoded if isinstance(decoded, events.Event) else None,
-        body=message.body,
-        content_type=message.content_type,
-        attempt=owed.attempts + 1,
-    )
+    return Outgoing(owed.delivery_id, owed.message, owed.attempts + 1)
