@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable
 
 from msgspec import Struct
 
@@ -15,6 +14,7 @@ from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
 from gateway.core.records import Attempt, Owed, Settlement
 from gateway.core.retry import RetryPolicy, Transition, decide, expired, expires_at, postponed
+from gateway.delivery.deadlines import Deadlines
 from gateway.delivery.gates import Change, Gates
 from gateway.delivery.report import report, report_breaker
 from gateway.delivery.sink_slot import SinkSlot
@@ -55,9 +55,17 @@ class Attempts:
         self._world = world
         self._store, self._clock = world.store, world.clock
         self._say = say.say
+        self._deadlines = Deadlines()
+        self._uncommitted = 0
+        """Outcomes that the store has been given and has not told about yet."""
+        self._all_told: asyncio.Future[None] | None = None
+        """Done once there are none, if `end` waits for that."""
 
     async def deliver(self, owed: Owed, settings: LaneSettings, *, probe: bool) -> Settled:
-        """Attempt a delivery and commit its outcome. An attempt that is cancelled before it has an outcome costs nothing."""
+        """Attempt a delivery and commit its outcome. An attempt that is cancelled before it has an outcome costs nothing.
+
+        An outcome is committed and reported even if the attempt is cancelled meanwhile; `end` waits for that.
+        """
         sink = self.slot.take()
         if sink is None:
             return Settled()  # it has just left the configuration: the delivery stays in the store as it is
@@ -71,8 +79,9 @@ class Attempts:
         if now >= expires_at(policy, owed.since):
             await self.give_up(owed)
             return Settled()
-        ids = (owed.message.id, owed.delivery_id)
-        attempt = await self._send(lambda: sink.send(_outgoing(owed)), ids, owed.attempts + 1, now, settings.timeout)
+        number, delivery_id = owed.attempts + 1, owed.delivery_id
+        send = sink.send(Outgoing(delivery_id, owed.message, number))
+        attempt = await self._attempt(send, (owed.message.id, delivery_id), number, now, settings.timeout)
         change = self._gates.report(attempt.outcome, probe=probe)
         transition = self._decide(owed, attempt.outcome, policy, probe=probe)
         in_time = await self._settle(owed, transition, attempt)
@@ -98,18 +107,28 @@ class Attempts:
             return Attempt(number=1, started_at=now, duration_ms=0, outcome=outcome)
         try:
             ids = (delivery.message_id, delivery.delivery_id)
-            return await self._send(lambda: sink.send(delivery), ids, delivery.attempt, now, timeout)
+            return await self._attempt(sink.send(delivery), ids, delivery.attempt, now, timeout)
         finally:
             await self.slot.give_back(sink)
 
-    async def _send(
-        self, send: Callable[[], Awaitable[Outcome]], ids: tuple[str, str], number: int, now: float, timeout: float
-    ) -> Attempt:
-        """Make one request, within `timeout` seconds. `ids` are the message's and the delivery's, for the log."""
+    async def end(self) -> None:
+        """Wait until the store has told about every outcome, and close the sink. No attempt runs any more."""
+        self._deadlines.close()
+        try:
+            while self._uncommitted:
+                self._all_told = asyncio.get_running_loop().create_future()
+                await self._all_told
+        finally:
+            await self.slot.aclose()
+
+    async def _attempt(self, send: Awaitable[Outcome], ids: tuple[str, str], number: int, now: float, timeout: float) -> Attempt:
+        """Make one request, within `timeout` seconds. `ids` are the message's and the delivery's, for the log.
+
+        Only the sink holds the delivery meanwhile, because its decoded event may take many times the memory of the body.
+        """
         started = self._clock.monotonic()
         try:
-            async with asyncio.timeout(timeout):
-                outcome = await send()
+            outcome = await self._deadlines.keep(send, timeout)
         except TimeoutError:
             outcome = Retry(Reason.TIMEOUT, f"no outcome within {timeout:g} s")
         except Exception:
@@ -131,22 +150,10 @@ class Attempts:
     async def _settle(self, owed: Owed, transition: Transition, attempt: Attempt | None) -> bool:
         """Commit a transition and report it. Returns False if a person ended the delivery meanwhile."""
         settlement = Settlement(owed.seq, owed.sink, transition, self._clock.now(), attempt)
-
-        def told(in_time: bool) -> None:
-            try:
-                self._report(owed, transition, attempt, in_time=in_time)
-            except Exception:
-                self._say("exception", "report.bug", sink=self.name, message_id=owed.message.id)
-
         while True:
-            commit = self._store.settle(settlement, told)
             try:
-                in_time = await asyncio.shield(commit)
+                in_time = await self._commit(owed, settlement)
                 break
-            except asyncio.CancelledError:
-                with suppress(StoreError):  # the commit goes on without us, and is reported
-                    await commit
-                raise
             except (StoreFailed, StoreCorrupt):
                 raise
             except StoreError:
@@ -156,8 +163,29 @@ class Attempts:
             await self._world.own_events.delivery_dead(owed, transition.reason or "", attempt)
         return in_time
 
-    def _report(self, owed: Owed, transition: Transition, attempt: Attempt | None, *, in_time: bool) -> None:
-        """Remember how the attempt went, and report what is on disk now."""
+    def _commit(self, owed: Owed, settlement: Settlement) -> asyncio.Future[bool]:
+        """Commit a settlement once. It is reported as soon as it is on disk, whether or not anybody still awaits the future."""
+        committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def told(in_time: bool | Exception) -> None:
+            self._uncommitted -= 1
+            if not isinstance(in_time, Exception):
+                self._report(owed, settlement, in_time=in_time)
+            if not committed.done():
+                if isinstance(in_time, Exception):
+                    committed.set_exception(in_time)
+                else:
+                    committed.set_result(in_time)
+            if not self._uncommitted and self._all_told is not None and not self._all_told.done():
+                self._all_told.set_result(None)
+
+        self._uncommitted += 1
+        self._store.submit_settlement(settlement, told)
+        return committed
+
+    def _report(self, owed: Owed, settlement: Settlement, *, in_time: bool) -> None:
+        """Remember how the attempt went, and report what is on disk now. A bug in that disturbs nothing else."""
+        transition, attempt = settlement.transition, settlement.attempt
         if attempt is not None:
             outcome = attempt.outcome
             if isinstance(outcome, Delivered):
@@ -165,7 +193,10 @@ class Attempts:
             else:
                 self.last_error = outcome.detail or outcome.reason.value
                 self.last_failure = FailedAttempt(attempt.started_at, outcome.reason, outcome.detail, outcome.status)
-        report(self._world.audit, self._world.metrics, self._clock.now(), owed, transition, attempt, in_time=in_time)
+        try:
+            report(self._world.audit, self._world.metrics, self._clock.now(), owed, transition, attempt, in_time=in_time)
+        except Exception:
+            self._say("exception", "report.bug", sink=self.name, message_id=owed.message.id)
 
     async def _keep_gates(self) -> None:
         try:
@@ -174,7 +205,3 @@ class Attempts:
             raise
         except StoreError:
             pass  # the disk takes nothing now; what is kept is only what a restart would begin with
-
-
-def _outgoing(owed: Owed) -> Outgoing:
-    return Outgoing(owed.delivery_id, owed.message, owed.attempts + 1)

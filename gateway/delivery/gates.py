@@ -58,6 +58,12 @@ class Gates:
         return self._state.paused_at is not None
 
     @property
+    def open_for_all(self) -> bool:
+        """Deliveries may go, as far as the rate lets them, and not only a probe."""
+        state = self._state
+        return state.paused_at is None and not state.breaker.is_open and self._held_until <= self._clock.monotonic()
+
+    @property
     def has_rate(self) -> bool:
         return self._bucket is not None
 
@@ -130,6 +136,8 @@ class Gates:
                 self.hold(hold(outcome.after))
             case _:
                 after = breaker.succeeded()
+        if after is before:
+            return None
         self._state = msgspec.structs.replace(self._state, breaker=after)
         if after.is_open == before.is_open:
             return None

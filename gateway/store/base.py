@@ -34,6 +34,9 @@ MOST_NAMED: Final = 1000
 Told = Callable[[Stored | Exception], None]
 """Called once with what became of a message: what was stored, or why it was not."""
 
+ToldSettled = Callable[[bool | Exception], None]
+"""Called once with what became of a settlement: whether the delivery was still `queued`, or why nothing was committed."""
+
 
 class Trouble(Protocol):
     """The health of the store, for every part that has to stop working while nothing can be written."""
@@ -79,12 +82,16 @@ class Delivering(Trouble, Protocol):
             room: bytes of memory that the deliveries may take together. The first one is claimed whatever its size.
         """
 
-    def settle(self, settlement: Settlement, told: Callable[[bool], None] | None = None) -> asyncio.Future[bool]:
-        """Commit the outcome of a claimed delivery; False if it was no longer `queued` (a person discarded it meanwhile).
+    def submit_settlement(self, settlement: Settlement, told: ToldSettled) -> None:
+        """Commit the outcome of a claimed delivery.
 
-        The store calls `told` with the result as soon as it is on disk, in the order of the commits; `told` must not raise.
-        The result is a future, so that a cancelled caller can still await it: a cancellation does not stop the SQL.
+        The store calls `told` once, in the event loop and in the order of the commits, when the result is on disk: False if the
+        delivery was no longer `queued` (a person discarded it meanwhile), or StoreError if it cannot be committed now. `told`
+        must not raise. It is called even if the caller was cancelled, because a cancellation does not stop the SQL.
         """
+
+    def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
+        """Submit a settlement. The future gets what `submit_settlement` tells."""
 
     async def expired(self, sink: str, before: float, limit: int, busy: Collection[int]) -> tuple[Owed, ...]:
         """Read up to `limit` open deliveries of a sink that were accepted or replayed before an instant, oldest first.

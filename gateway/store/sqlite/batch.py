@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gateway.core.records import NewMessage, Settlement, Stored
-from gateway.store.base import Told
+from gateway.store.base import Told, ToldSettled
 from gateway.store.sqlite import accept_settle, counting, unlogged
 
 WORK_SECONDS = 0.02
@@ -23,7 +23,7 @@ MOST_SETTLED = 500
 
 
 class Done(NamedTuple):
-    """The callers of a settlement or a work. The callback comes first, in the order of the commits."""
+    """The callers of a work. The callback comes first, in the order of the commits."""
 
     future: asyncio.Future[Any]
     told: Callable[[Any], None] | None
@@ -37,7 +37,7 @@ class Batch:
 
     def __init__(self) -> None:
         self.accepts: list[tuple[NewMessage, Told]] = []
-        self.settles: list[tuple[Settlement, Done]] = []
+        self.settles: list[tuple[Settlement, ToldSettled]] = []
         self.works: list[tuple[Work, Done]] = []
 
     def __len__(self) -> int:
@@ -64,23 +64,26 @@ class Batch:
         """
         for (_, told), stored in zip(self.accepts, accepted, strict=True):
             told(stored)
-        for one, result in zip(self._waiting()[: len(done)], done, strict=True):
+        settled = len(self.settles)
+        for (_, told_settled), in_time in zip(self.settles, done[:settled], strict=True):
+            told_settled(in_time)
+        worked = len(done) - settled
+        for (_, one), result in zip(self.works[:worked], done[settled:], strict=True):
             if one.told is not None:
                 one.told(result)
             if not one.future.done():
                 one.future.set_result(result)
-        return self.works[len(done) - len(self.settles) :]
+        return self.works[worked:]
 
     def fail(self, error: Exception) -> None:
         """Tell every caller that nothing was committed."""
         for _, told in self.accepts:
             told(error)
-        for one in self._waiting():
+        for _, told_settled in self.settles:
+            told_settled(error)
+        for _, one in self.works:
             if not one.future.done():
                 one.future.set_exception(error)
-
-    def _waiting(self) -> list[Done]:
-        return [*(done for _, done in self.settles), *(done for _, done in self.works)]
 
     def singles(self) -> list[Batch]:
         """Return each job in a batch of its own."""
