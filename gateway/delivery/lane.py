@@ -324,7 +324,6 @@ class Lane:
             settled = await self._attempts.deliver(owed, self._settings, probe=probe)
             if settled.due_at is not None:
                 self.waiting.expect(settled.due_at)
-                self._wake.set()
             if settled.opened:
                 self.refresh()
         finally:
