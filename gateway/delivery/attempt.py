@@ -77,14 +77,14 @@ class Attempts:
     async def _deliver(self, sink: Sink, owed: Owed, settings: LaneSettings, *, probe: bool) -> Settled:
         now, policy = self._clock.now(), settings.policy
         if now >= expires_at(policy, owed.since):
-            await self.give_up(owed)
+            await self._settle(owed, expired(owed.retries), now)
             return Settled()
         number, delivery_id = owed.attempts + 1, owed.delivery_id
         send = sink.send(Outgoing(delivery_id, owed.message, number))
         attempt = await self._attempt(send, (owed.message.id, delivery_id), number, now, settings.timeout)
-        change = self._gates.report(attempt.outcome, probe=probe)
-        transition = self._decide(owed, attempt.outcome, policy, probe=probe)
-        in_time = await self._settle(owed, transition, attempt)
+        change, ended = self._gates.report(attempt.outcome, probe=probe), self._clock.now()
+        transition = self._decide(owed, attempt.outcome, ended, policy, probe=probe)
+        in_time = await self._settle(owed, transition, ended, attempt)
         if change is not None or probe or isinstance(attempt.outcome, Defer):
             await self._keep_gates()
         if change is not None:
@@ -93,7 +93,7 @@ class Attempts:
 
     async def give_up(self, owed: Owed) -> None:
         """End a delivery whose time is over, without a request."""
-        await self._settle(owed, expired(owed.retries), None)
+        await self._settle(owed, expired(owed.retries), self._clock.now())
 
     async def drill(self, delivery: Outgoing, timeout: float) -> Attempt:
         """Send a message that is not a delivery: nothing is stored, and no gate is asked or told.
@@ -138,18 +138,17 @@ class Attempts:
         duration = self._clock.monotonic() - started
         return Attempt(number=number, started_at=now, duration_ms=round(duration * 1000), outcome=outcome)
 
-    def _decide(self, owed: Owed, outcome: Outcome, policy: RetryPolicy, *, probe: bool) -> Transition:
+    def _decide(self, owed: Owed, outcome: Outcome, now: float, policy: RetryPolicy, *, probe: bool) -> Transition:
         """Turn an outcome into what happens next. A probe that fails spends no budget: it waits for the next probe."""
-        now = self._clock.now()
         if probe and isinstance(outcome, Retry):
             until = self._gates.breaker.probe_at or now
             return postponed(retries=owed.retries, since=owed.since, until=until, reason=outcome.reason, policy=policy)
         jitter = self._clock.jitter()
         return decide(outcome, retries=owed.retries, since=owed.since, now=now, jitter=jitter, policy=policy)
 
-    async def _settle(self, owed: Owed, transition: Transition, attempt: Attempt | None) -> bool:
+    async def _settle(self, owed: Owed, transition: Transition, now: float, attempt: Attempt | None = None) -> bool:
         """Commit a transition and report it. Returns False if a person ended the delivery meanwhile."""
-        settlement = Settlement(owed.seq, owed.sink, transition, self._clock.now(), attempt)
+        settlement = Settlement(owed.seq, owed.sink, transition, now, attempt)
         while True:
             try:
                 in_time = await self._commit(owed, settlement)

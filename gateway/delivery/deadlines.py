@@ -18,7 +18,8 @@ class Deadlines:
         self._late: set[asyncio.Task[Any]] = set()
         """The tasks that were cancelled because their time was over."""
         self._timer: asyncio.TimerHandle | None = None
-        """Fires at the first end or before it. It may fire once more after the last task has ended."""
+        self._timer_at = 0.0
+        """When the timer fires: at the first end or before it. It may fire once more after the last task has ended."""
 
     async def keep(self, work: Awaitable[_T], seconds: float) -> _T:
         """Await some work in the current task. Raises TimeoutError after so many seconds; the work is cancelled then."""
@@ -26,7 +27,7 @@ class Deadlines:
         assert task is not None
         cancelled_before = task.cancelling()
         self._ends[task] = end = loop.time() + seconds
-        if self._timer is None or end < self._timer.when():
+        if self._timer is None or end < self._timer_at:
             self._set_timer(end)
         try:
             return await work
@@ -49,7 +50,7 @@ class Deadlines:
     def _set_timer(self, end: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(end, self._look)
+        self._timer, self._timer_at = asyncio.get_running_loop().call_at(end, self._look), end
 
     def _look(self) -> None:
         """Cancel the tasks whose time is over, and look again at the next end."""

@@ -121,16 +121,14 @@ class Gates:
         Args:
             probe: the attempt was made to see whether the sink is back.
         """
-        before, now = self.breaker, self._clock.now()
+        before = self.breaker
         match outcome:
+            case Retry() if probe:
+                after = breaker.probe_failed(before, self._policy, self._clock.now())
             case Retry():
-                after = (
-                    breaker.probe_failed(before, self._policy, now)
-                    if probe
-                    else breaker.failed(before, self._policy, now, sink_wide=outcome.sink_wide)
-                )
+                after = breaker.failed(before, self._policy, self._clock.now(), sink_wide=outcome.sink_wide)
             case Reject():
-                after = breaker.probe_rejected(before, now) if probe else before
+                after = breaker.probe_rejected(before, self._clock.now()) if probe else before
             case Defer():
                 after = before  # neither up nor down: the hold says when to ask again
                 self.hold(hold(outcome.after))
