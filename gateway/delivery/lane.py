@@ -22,7 +22,7 @@ from gateway.delivery.waiting import Waiting
 from gateway.delivery.world import TROUBLE_SECONDS, LaneSettings, LaneWorld
 from gateway.sinks.base import Outgoing, Sink
 
-_CLAIM = 64
+_CLAIM = 128
 """Deliveries read from the store at once; they wait in memory, and count as in flight only when they are sent."""
 _MEMORY_SECONDS = 0.25
 """Seconds between two looks for memory, while other lanes hold it."""
