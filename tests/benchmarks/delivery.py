@@ -173,7 +173,7 @@ async def measure(options: argparse.Namespace) -> None:
     profile = cProfile.Profile(time.thread_time) if options.profile else None
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
         async with running(Path(folder), options.sinks, options.concurrency) as rig:
-            while time.perf_counter() < end:
+            while not costs["fresh"] or time.perf_counter() < end:
                 for name, part in (("backlog", rig.backlog), ("fresh", rig.fresh)):
                     if profile is not None:
                         profile.enable()
