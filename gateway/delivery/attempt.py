@@ -61,21 +61,24 @@ class Attempts:
         self._all_told: asyncio.Future[None] | None = None
         """Done once there are none, if `end` waits for that."""
 
-    async def deliver(self, owed: Owed, settings: LaneSettings, *, probe: bool) -> Settled:
+    async def deliver(self, owed: Owed, settings: LaneSettings, now: float, *, probe: bool) -> Settled:
         """Attempt a delivery and commit its outcome. An attempt that is cancelled before it has an outcome costs nothing.
 
         An outcome is committed and reported even if the attempt is cancelled meanwhile; `end` waits for that.
+
+        Args:
+            now: Unix seconds, UTC, by the same wall clock as the instants of the delivery.
         """
         sink = self.slot.take()
         if sink is None:
             return Settled()  # it has just left the configuration: the delivery stays in the store as it is
         try:
-            return await self._deliver(sink, owed, settings, probe=probe)
+            return await self._deliver(sink, owed, settings, now, probe=probe)
         finally:
             await self.slot.give_back(sink)
 
-    async def _deliver(self, sink: Sink, owed: Owed, settings: LaneSettings, *, probe: bool) -> Settled:
-        now, policy = self._clock.now(), settings.policy
+    async def _deliver(self, sink: Sink, owed: Owed, settings: LaneSettings, now: float, *, probe: bool) -> Settled:
+        policy = settings.policy
         if now >= expires_at(policy, owed.since):
             await self._settle(owed, expired(owed.retries), now)
             return Settled()

@@ -299,15 +299,19 @@ class Lane:
         if probe:
             self.waiting.memory.take(owed.size)
         self._in_flight[owed.seq] = owed
-        workers.create_task(self._work(owed, probe=probe), name=f"worker:{self.name}")
+        workers.create_task(self._work(owed, self._clock.now(), probe=probe), name=f"worker:{self.name}")
 
-    async def _work(self, owed: Owed, *, probe: bool) -> None:
-        """Make an attempt, and then others as long as a delivery waits in memory and may go."""
+    async def _work(self, owed: Owed, now: float, *, probe: bool) -> None:
+        """Make an attempt, and then others as long as a delivery waits in memory and may go.
+
+        Args:
+            now: when the delivery was taken. The wall clock may have jumped since then, and the delivery does not know.
+        """
         try:
-            await self._deliver(owed, probe=probe)
+            await self._deliver(owed, now, probe=probe)
             while (following := self._next()) is not None:
                 self._in_flight[following.seq] = following
-                await self._deliver(following, probe=False)
+                await self._deliver(following, self._clock.now(), probe=False)
         finally:
             self._wake.set()
 
@@ -318,10 +322,10 @@ class Lane:
             return None
         return waiting.ready.popleft() if self.gates.take() == 0 else None
 
-    async def _deliver(self, owed: Owed, *, probe: bool) -> None:
+    async def _deliver(self, owed: Owed, now: float, *, probe: bool) -> None:
         changes = self.waiting.changes
         try:
-            settled = await self._attempts.deliver(owed, self._settings, probe=probe)
+            settled = await self._attempts.deliver(owed, self._settings, now, probe=probe)
             if settled.due_at is not None:
                 self.waiting.expect(settled.due_at)
             if settled.opened:
