@@ -115,8 +115,7 @@ class Attempts:
             await self.slot.give_back(sink)
 
     async def end(self) -> None:
-        """Wait until the store has told about every outcome, and close the sink. No attempt runs any more."""
-        self._deadlines.close()
+        """Wait until the store has told about every outcome, and close the sink. No delivery is in flight any more."""
         try:
             while self._uncommitted:
                 self._all_told = asyncio.get_running_loop().create_future()

@@ -42,11 +42,6 @@ class Deadlines:
                 self._late.remove(task)
                 task.uncancel()
 
-    def close(self) -> None:
-        """Stop the timer; nothing is awaited any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-
     def _set_timer(self, end: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
