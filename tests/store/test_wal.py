@@ -12,7 +12,7 @@ import pytest
 
 from gateway.core.errors import StoreFailed
 from gateway.store.sqlite.store import SqliteStore
-from tests.store.kit import HANG, RETENTION, accepted, looking, new, one, serving, sqlite_error
+from tests.store.kit import HANG, RETENTION, accepted, looking, new, one, rows, serving, sqlite_error
 from tests.support.waiting import until
 
 FRAME = 24 + 4096
@@ -54,6 +54,14 @@ async def test_the_log_stays_bounded_however_much_is_written(path: Path) -> None
         assert LONG <= log_size(path) <= LONG + 2 * len(BODY)
         assert path.stat().st_size > 3 * LONG
         assert 3 <= moves.number <= 5
+
+
+async def test_a_try_of_the_disk_writes_to_it_and_leaves_nothing_behind(path: Path) -> None:
+    async with serving(path) as store:
+        await accepted(store, new("msg_1"))
+        before = log_size(path), rows(path, "SELECT * FROM unlogged")
+        await store.try_disk()
+        assert log_size(path) > before[0] and rows(path, "SELECT * FROM unlogged") == before[1]
 
 
 async def test_a_log_that_a_reader_holds_is_checkpointed_again_until_the_reader_ends(path: Path) -> None:

@@ -52,6 +52,11 @@ def forget(connection: sqlite3.Connection, mark: int) -> None:
     connection.execute("DELETE FROM unlogged WHERE id <= ?", (mark,))
 
 
+def forget_one(connection: sqlite3.Connection, mark: int) -> None:
+    """Drop the steps of one mark."""
+    connection.execute("DELETE FROM unlogged WHERE id = ?", (mark,))
+
+
 def forget_lives_before(connection: sqlite3.Connection, changes: Changes, *, mark: int) -> None:
     """Drop the steps of earlier lives, which end at a mark: the catch-up has written their lines."""
     forget(connection, mark)
