@@ -16,8 +16,8 @@ from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
 from gateway.core.records import Attempt, Owed, Settlement
 from gateway.core.retry import RetryPolicy, Transition, decide, expired, expires_at, postponed
+from gateway.delivery import report
 from gateway.delivery.gates import Change, Gates
-from gateway.delivery.report import report, report_breaker
 from gateway.delivery.sink_slot import SinkSlot
 from gateway.delivery.world import TROUBLE_SECONDS, LaneSettings, LaneWorld
 from gateway.observability.logs import Sparing
@@ -80,7 +80,7 @@ class Attempts:
         if change is not None or probe or isinstance(attempt.outcome, Defer):
             await self._keep_gates()
         if change is not None:
-            await report_breaker(self._world, self.name, change, attempt.outcome, shown=not self.slot.empty)
+            await report.breaker(self._world, self.name, change, attempt.outcome, shown=not self.slot.empty)
         return Settled(transition.due_at if in_time else None, opened=change is Change.OPENED)
 
     async def give_up(self, owed: Owed) -> None:
@@ -133,14 +133,25 @@ class Attempts:
         """Commit a transition and report it. Returns False if a person ended the delivery meanwhile."""
         settlement = Settlement(owed.seq, owed.sink, transition, self._clock.now(), attempt)
 
+        bugs: list[Exception] = []
+
+        def lines(in_time: bool) -> list[bytes]:
+            try:
+                return report.lines(self._world.audit, owed, transition, attempt, in_time=in_time)
+            except Exception as bug:
+                bugs.append(bug)
+                return []
+
         def told(in_time: bool) -> None:
             try:
-                self._report(owed, transition, attempt, in_time=in_time)
+                self._count(owed, transition, attempt, in_time=in_time)
+                if bugs:
+                    raise bugs[0]
             except Exception:
                 self._say("exception", "report.bug", sink=self.name, message_id=owed.message.id)
 
         while True:
-            commit = self._store.settle(settlement, told)
+            commit = self._store.settle(settlement, told, lines)
             try:
                 in_time = await asyncio.shield(commit)
                 break
@@ -157,8 +168,8 @@ class Attempts:
             await self._world.own_events.delivery_dead(owed, transition.reason or "", attempt)
         return in_time
 
-    def _report(self, owed: Owed, transition: Transition, attempt: Attempt | None, *, in_time: bool) -> None:
-        """Remember how the attempt went, and report what is on disk now."""
+    def _count(self, owed: Owed, transition: Transition, attempt: Attempt | None, *, in_time: bool) -> None:
+        """Remember how the attempt went, and count what is on disk now."""
         if attempt is not None:
             outcome = attempt.outcome
             if isinstance(outcome, Delivered):
@@ -166,7 +177,7 @@ class Attempts:
             else:
                 self.last_error = outcome.detail or outcome.reason.value
                 self.last_failure = FailedAttempt(attempt.started_at, outcome.reason, outcome.detail, outcome.status)
-        report(self._world.audit, self._world.metrics, self._clock.now(), owed, transition, attempt, in_time=in_time)
+        report.count(self._world.metrics, self._clock.now(), owed, transition, attempt, in_time=in_time)
 
     async def _keep_gates(self) -> None:
         try:

@@ -33,6 +33,8 @@ MOST_NAMED: Final = 1000
 
 Told = Callable[[Stored | Exception], None]
 """Called once with what became of a message: what was stored, or why it was not."""
+Lines = Callable[[_Result], Sequence[bytes]]
+"""Makes the audit lines about a result. The writer's thread calls it right after the commit; it must not raise."""
 
 
 class Trouble(Protocol):
@@ -46,10 +48,11 @@ class Trouble(Protocol):
 class Accepting(Protocol):
     """Accept messages: what ingest needs."""
 
-    def submit(self, new: NewMessage, told: Told) -> None:
+    def submit(self, new: NewMessage, told: Told, lines: Lines[Stored] | None = None) -> None:
         """Commit a message with all its deliveries, or find the first message that it repeats.
 
         The store calls `told` once, in the event loop, when the result is on disk, before any task runs that the commit wakes.
+        The audit log has the lines by then, written or waiting.
         It gets StoreOverloaded or StoreError if the message cannot be committed now. After a failed commit the message may
         reappear; the sender's next try is a duplicate then.
         """
@@ -79,10 +82,13 @@ class Delivering(Trouble, Protocol):
             room: bytes of memory that the deliveries may take together. The first one is claimed whatever its size.
         """
 
-    def settle(self, settlement: Settlement, told: Callable[[bool], None] | None = None) -> asyncio.Future[bool]:
+    def settle(
+        self, settlement: Settlement, told: Callable[[bool], None] | None = None, lines: Lines[bool] | None = None
+    ) -> asyncio.Future[bool]:
         """Commit the outcome of a claimed delivery; False if it was no longer `queued` (a person discarded it meanwhile).
 
-        The store calls `told` with the result as soon as it is on disk, in the order of the commits; `told` must not raise.
+        The store calls `told` with the result as soon as it is on disk, in the order of the commits; `told` must not raise. The
+        audit log has the lines by then, written or waiting.
         The result is a future, so that a cancelled caller can still await it: a cancellation does not stop the SQL.
         """
 
@@ -293,12 +299,18 @@ class LaneStore(Accepting, Delivering, Sinks, KeptConversations, Protocol):
     """The verbs that the lanes share: deliveries, the sinks, and the conversations of sinks."""
 
 
-class Marks(Protocol):
-    """The audit log, as far as the store has to know it: which commits have their lines written."""
+class Audit(Protocol):
+    """The audit log, as far as the store has to know it: it takes the lines of each commit, and knows which are written."""
 
     @property
     def written_to(self) -> int:
         """The mark of the last commit whose lines are all in the log."""
 
+    def write_now(self, lines: Sequence[bytes]) -> Sequence[bytes]:
+        """Write the lines of a commit, in the writer's thread. Returns those that could not be written now, for `add`."""
+
+    def add(self, lines: Sequence[bytes]) -> None:
+        """Take lines that are to be written as soon as possible."""
+
     def mark(self, mark: int) -> None:
-        """Note that all commits up to this mark were reported: their lines are on the way to the log."""
+        """Note that all commits up to this mark were reported: their lines are in the log, or on the way to it."""

@@ -79,7 +79,7 @@ class Work:
     def accept(self, number: int) -> float:
         """Commit new messages. Returns the seconds of CPU."""
         batch = Batch()
-        batch.accepts = [(new, _ignore) for new in self._messages.take(number)]
+        batch.accepts = [(new, _ignore, None) for new in self._messages.take(number)]
         seconds, stored = self._commit(batch)
         self._owed += [(one.seq, sink) for one in stored if isinstance(one, Accepted) for sink in SINKS]
         return seconds

@@ -67,7 +67,7 @@ class TroubledStore(SqliteStore):
     def has_refused_all_but(self, number: int) -> bool:
         return self.settles_refused == number
 
-    def settle(self, settlement: Settlement, told: Any = None) -> asyncio.Future[bool]:
+    def settle(self, settlement: Settlement, told: Any = None, lines: Any = None) -> asyncio.Future[bool]:
         if self.settles_refused > 0:
             self.settles_refused -= 1
             future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -75,7 +75,7 @@ class TroubledStore(SqliteStore):
             return future
         if self.settling is not None:
             self.settling.set()
-        committed = super().settle(settlement, told)
+        committed = super().settle(settlement, told, lines)
         return committed if self.tell is None else asyncio.ensure_future(_after(self.tell, committed))
 
     async def claim(
@@ -268,9 +268,9 @@ class BusySink(FakeSink):
 @asynccontextmanager
 async def working(kind: type[_Store], folder: Path, clock: FakeClock, log: Any) -> AsyncIterator[tuple[_Store, AuditLog]]:
     """A store and an audit log that work in this block; at its end both are complete and closed."""
-    store = await kind.open(folder / "gateway.db", 90 * 86400.0)
-    assert isinstance(store, kind)
     audit = AuditLog(folder / "audit.jsonl", clock, structlog.wrap_logger(log, processors=[]))
+    store = await kind.open(folder / "gateway.db", 90 * 86400.0, audit=audit)
+    assert isinstance(store, kind)
     beside = [asyncio.create_task(store.run()), asyncio.create_task(audit.run())]
     try:
         yield store, audit

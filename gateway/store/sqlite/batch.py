@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gateway.core.records import NewMessage, Settlement, Stored
-from gateway.store.base import Told
+from gateway.store.base import Lines, Told
 from gateway.store.sqlite import accept_settle, counting, unlogged
 
 WORK_SECONDS = 0.02
@@ -23,10 +23,11 @@ MOST_SETTLED = 500
 
 
 class Done(NamedTuple):
-    """The callers of a settlement or a work. The callback comes first, in the order of the commits."""
+    """The callers of a settlement or a work. The callback comes before the future, in the order of the commits."""
 
     future: asyncio.Future[Any]
     told: Callable[[Any], None] | None
+    lines: Lines[Any] | None = None
 
 
 Work = Callable[[sqlite3.Connection, counting.Changes], Any]
@@ -36,7 +37,7 @@ class Batch:
     """The jobs that wait for a commit, each with its caller."""
 
     def __init__(self) -> None:
-        self.accepts: list[tuple[NewMessage, Told]] = []
+        self.accepts: list[tuple[NewMessage, Told, Lines[Stored] | None]] = []
         self.settles: list[tuple[Settlement, Done]] = []
         self.works: list[tuple[Work, Done]] = []
 
@@ -47,7 +48,7 @@ class Batch:
         """Take out as many of the first jobs as one commit may hold; the others stay."""
         first = Batch()
         rows = number = 0
-        for new, _ in self.accepts:
+        for new, *_ in self.accepts:
             rows += 1 + len(new.deliveries)
             if number and rows > MOST_ACCEPTED:
                 break
@@ -57,12 +58,23 @@ class Batch:
         first.works, self.works = self.works, []
         return first
 
+    def lines(self, accepted: Sequence[Stored], done: Sequence[Any]) -> list[bytes]:
+        """Make the audit lines about the results of a commit, in the writer's thread: of the accepts, then of the settles."""
+        made: list[bytes] = []
+        for (_, _, lines), stored in zip(self.accepts, accepted, strict=True):
+            if lines is not None:
+                made += lines(stored)
+        for (_, one), in_time in zip(self.settles, done, strict=False):  # the results of works follow
+            if one.lines is not None:
+                made += one.lines(in_time)
+        return made
+
     def tell(self, accepted: Sequence[Stored], done: Sequence[Any]) -> list[tuple[Work, Done]]:
         """Tell the callers the results of a commit: of the accepts, and of the settles and works in their order.
 
         Returns the works that the commit had no time for; their callers still wait.
         """
-        for (_, told), stored in zip(self.accepts, accepted, strict=True):
+        for (_, told, _), stored in zip(self.accepts, accepted, strict=True):
             told(stored)
         for one, result in zip(self._waiting()[: len(done)], done, strict=True):
             if one.told is not None:
@@ -73,7 +85,7 @@ class Batch:
 
     def fail(self, error: Exception) -> None:
         """Tell every caller that nothing was committed."""
-        for _, told in self.accepts:
+        for _, told, _ in self.accepts:
             told(error)
         for one in self._waiting():
             if not one.future.done():
@@ -106,7 +118,7 @@ class Batch:
         connection.execute("BEGIN IMMEDIATE")
         until = seconds() + WORK_SECONDS
         try:
-            accepted = accept_settle.accept(connection, [new for new, _ in self.accepts], retention, changes)
+            accepted = accept_settle.accept(connection, [new for new, *_ in self.accepts], retention, changes)
             settlements = [settlement for settlement, _ in self.settles]
             done: list[Any] = [*accept_settle.settle(connection, settlements, changes)]
             mark = unlogged.note(connection, unlogged.accepted(accepted) + unlogged.settled(settlements, done))

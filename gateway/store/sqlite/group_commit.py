@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from gateway.core.errors import GatewayError, StoreCorrupt, StoreError, StoreFailed, StoreOverloaded
 from gateway.core.records import NewMessage, Settlement, Stored
-from gateway.store.base import MOST_WAITING, Marks, Told
+from gateway.store.base import MOST_WAITING, Audit, Lines, Told
 from gateway.store.sqlite import operations
 from gateway.store.sqlite.batch import Batch, Done
 from gateway.store.sqlite.connection import Connection
@@ -30,10 +30,19 @@ _LOOK_SECONDS = 1.0
 """Seconds between two looks at all files of the database; a commit looks at those that it writes to."""
 
 
-class NoMarks:
-    """Stands in for an audit log that nobody keeps: no line is ever written."""
+class NoAudit:
+    """Stands in for an audit log that nobody keeps: nobody makes lines either."""
 
     written_to = 0
+
+    def write_now(self, lines: Sequence[bytes]) -> Sequence[bytes]:
+        """Write nothing."""
+        return lines
+
+    def add(self, lines: Sequence[bytes]) -> None:
+        """Refuse lines: their audit log has to be given to the store."""
+        if lines:
+            raise RuntimeError("audit lines were given to a store that was opened without the audit log")
 
     def mark(self, mark: int) -> None:
         """Do nothing."""
@@ -53,7 +62,7 @@ class GroupCommit:
         connection: Connection,
         *,
         retention: float,
-        marks: Marks,
+        audit: Audit,
         on_commit: Callable[[int, float], None],
     ) -> None:
         """Take the connection; the files are watched from now on. Raises StoreFailed if they cannot be read.
@@ -69,7 +78,7 @@ class GroupCommit:
         """Why the last commit, or the work after it, failed; None if it succeeded."""
         self.may_forget = False
         """The audit log has the lines of all earlier lives, so steps may be forgotten once their lines are written."""
-        self._marks = marks
+        self._audit = audit
         self.on_commit = on_commit
         self._forgotten_to = 0
         self._files = FileWatch(path)
@@ -84,19 +93,21 @@ class GroupCommit:
         """The disk or the files can no longer be trusted."""
         return isinstance(self._broken, StoreFailed | StoreCorrupt)
 
-    def submit(self, new: NewMessage, told: Told) -> None:
+    def submit(self, new: NewMessage, told: Told, lines: Lines[Stored] | None = None) -> None:
         """Put a message into the next commit, see `base.Accepting.submit`."""
         if self._broken is not None:
             told(self._broken)
         elif len(self._waiting.accepts) >= MOST_WAITING:
             told(StoreOverloaded("too many messages wait for the disk"))
         else:
-            self._waiting.accepts.append((new, told))
+            self._waiting.accepts.append((new, told, lines))
             self._wake.set()
 
-    def settle(self, settlement: Settlement, told: Callable[[bool], None] | None = None) -> asyncio.Future[bool]:
+    def settle(
+        self, settlement: Settlement, told: Callable[[bool], None] | None = None, lines: Lines[bool] | None = None
+    ) -> asyncio.Future[bool]:
         """Put an outcome into the next commit, see `base.Delivering.settle`."""
-        return self._add(self._waiting.settles, settlement, told)
+        return self._add(self._waiting.settles, settlement, told, lines)
 
     async def change(self, work: Callable[[sqlite3.Connection, Changes], _T], told: Callable[[_T], None] | None = None) -> _T:
         """Run a function in the next commit that has time for it; `told` gets the result as for `settle`."""
@@ -163,17 +174,23 @@ class GroupCommit:
             self._broken, self.trouble = error, str(error)
             raise
 
-    def _add(self, jobs: list[tuple[_Job, Done]], job: _Job, told: Callable[[Any], None] | None = None) -> asyncio.Future[Any]:
+    def _add(
+        self,
+        jobs: list[tuple[_Job, Done]],
+        job: _Job,
+        told: Callable[[Any], None] | None = None,
+        lines: Lines[Any] | None = None,
+    ) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._broken is not None:
             future.set_exception(self._broken)
         else:
-            jobs.append((job, Done(future, told)))
+            jobs.append((job, Done(future, told, lines)))
             self._wake.set()
         return future
 
     def _logged_to(self) -> int:
-        return self._marks.written_to if self.may_forget else 0
+        return self._audit.written_to if self.may_forget else 0
 
     async def _commit(self, batch: Batch) -> None:
         loop = asyncio.get_running_loop()
@@ -182,13 +199,15 @@ class GroupCommit:
         logged_to = self._logged_to()
         new_lines_to = logged_to if logged_to > self._forgotten_to else 0
 
-        def work(connection: sqlite3.Connection) -> tuple[list[Stored], list[Any], int, bool]:
+        def work(connection: sqlite3.Connection) -> tuple[list[Stored], list[Any], int, Sequence[bytes], bool]:
             with self._files.writing():
-                committed = batch.commit(connection, self.retention, new_lines_to, loop.time)
-            return *committed, self._files.frames >= _LONG_LOG
+                accepted, done, mark = batch.commit(connection, self.retention, new_lines_to, loop.time)
+            # Written here, and not handed to another thread, the lines cost those who wait for them little more than the commit.
+            unwritten = self._audit.write_now(batch.lines(accepted, done))
+            return accepted, done, mark, unwritten, self._files.frames >= _LONG_LOG
 
         try:
-            accepted, done, mark, log_is_long = await self.connection.run(work)
+            accepted, done, mark, unwritten, log_is_long = await self.connection.run(work)
         except (StoreFailed, StoreCorrupt) as error:
             self._broken, self.trouble = error, str(error)
             batch.fail(error)
@@ -207,8 +226,9 @@ class GroupCommit:
                 await self._commit_each(batch)
         else:
             self.on_commit(len(batch), loop.time() - started)
+            self._audit.add(unwritten)
             self._waiting.works[:0] = batch.tell(accepted, done)
-            self._marks.mark(mark)
+            self._audit.mark(mark)
             self._forgotten_to = logged_to
             self.trouble = await self._move_log() if log_is_long else None
 

@@ -17,7 +17,7 @@ from gateway.core.errors import StoreCorrupt, StoreFailed
 from gateway.core.records import KeptGates, NewMessage, Settlement, Step, Stored
 from gateway.core.selection import DeliveryState, Target
 from gateway.core.values import claim_of
-from gateway.store.base import Marks, Told
+from gateway.store.base import Audit, Lines, Told
 from gateway.store.sqlite import (
     backup,
     conversation_rows,
@@ -33,7 +33,7 @@ from gateway.store.sqlite import (
 from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
-from gateway.store.sqlite.group_commit import GroupCommit, NoMarks
+from gateway.store.sqlite.group_commit import GroupCommit, NoAudit
 from gateway.store.sqlite.lock import LockFile
 from gateway.store.sqlite.long_read import LongReadThread, Look
 from gateway.store.sqlite.migrations import Upgrade
@@ -71,7 +71,7 @@ class SqliteStore(Reading):
         upgrade: Upgrade | None = None,
         *,
         now: Callable[[], float] | None = None,
-        marks: Marks | None = None,
+        audit: Audit | None = None,
         on_commit: Callable[[int, float], None] = lambda size, seconds: None,
     ) -> Self:
         """Open or create the database, and bring its schema up. See `opening.open_store` for the arguments and the errors.
@@ -93,7 +93,7 @@ class SqliteStore(Reading):
                 timeline = Timeline(*await reader.run(read_timeline))
                 if now is not None:
                     timeline.begin(now())
-                commits = GroupCommit(path, writer, retention=retention, marks=marks or NoMarks(), on_commit=on_commit)
+                commits = GroupCommit(path, writer, retention=retention, audit=audit or NoAudit(), on_commit=on_commit)
                 store = cls(path, commits, reader, questions, lock, timeline)
                 opened.pop_all()
                 return store
@@ -144,8 +144,8 @@ class SqliteStore(Reading):
             raise StoreCorrupt(f"{self.path}: quick_check says: {answer}; stop, keep the file, and restore a backup")
         self.unchecked = self._lock.unchecked = False
 
-    def submit(self, new: NewMessage, told: Told) -> None:
-        self.commits.submit(self.timeline.new(new), told)
+    def submit(self, new: NewMessage, told: Told, lines: Lines[Stored] | None = None) -> None:
+        self.commits.submit(self.timeline.new(new), told, lines)
 
     async def accept(self, new: NewMessage) -> Stored:
         stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
@@ -161,8 +161,10 @@ class SqliteStore(Reading):
         self.submit(new, told)
         return await stored
 
-    def settle(self, settlement: Settlement, told: Callable[[bool], None] | None = None) -> asyncio.Future[bool]:
-        return self.commits.settle(self.timeline.settlement(settlement), told)
+    def settle(
+        self, settlement: Settlement, told: Callable[[bool], None] | None = None, lines: Lines[bool] | None = None
+    ) -> asyncio.Future[bool]:
+        return self.commits.settle(self.timeline.settlement(settlement), told, lines)
 
     async def keep_gates(self, sink: str, state: KeptGates) -> None:
         await self.change(partial(sink_rows.keep_gates, sink=sink, state=state))
