@@ -100,7 +100,7 @@ class Work:
             self.accept(256)
         owed, self._owed = self._owed[:number], self._owed[number:]
         batch = Batch()
-        done = Done(asyncio.Future(loop=_LOOP), None)
+        done = Done(asyncio.get_running_loop().create_future(), None)
         attempt = Attempt(number=1, started_at=_START, duration_ms=7, outcome=Delivered(200))
         batch.settles = [(Settlement(seq, sink, _DELIVERED, _START + 1, attempt), done) for seq, sink in owed]
         return self._commit(batch)[0]
@@ -123,16 +123,13 @@ class Work:
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
-_LOOP = asyncio.new_event_loop()
-
-
 def _ignore(stored: Stored | Exception) -> None:
     pass
 
 
-def cpu(folder: Path, seconds: float) -> dict[str, float]:
+async def cpu(folder: Path, seconds: float) -> dict[str, float]:
     """Measure the microseconds of CPU, in alternating slices; the median of each kind and size."""
-    writer = asyncio.run(_opened(folder / "cpu.db"))
+    writer = await _opened(folder / "cpu.db")
     found = defaultdict[str, list[float]](list)
     with closing(writer) as connection:
         work = Work(connection)
@@ -206,13 +203,18 @@ async def turns(folder: Path, seconds: float) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in found.items()}
 
 
+async def measured(folder: Path, seconds: float) -> dict[str, float]:
+    """Measure everything, each half for so many seconds; medians in microseconds."""
+    return await cpu(folder, seconds) | await turns(folder, seconds)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="of measuring")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = cpu(Path(folder), given.seconds / 2) | asyncio.run(turns(Path(folder), given.seconds / 2))
+        found = asyncio.run(measured(Path(folder), given.seconds / 2))
     if given.json:
         print(json.dumps(found))
     else:
