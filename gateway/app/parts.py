@@ -125,7 +125,7 @@ async def open_foundation(config: Config, host: Host) -> Foundation:
         config.database,
         retention=config.store.retention,
         clock=host.clock,
-        marks=audit,
+        audit=audit,
         on_commit=metrics.commit,
         min_free=config.store.min_free,
         told=host.log.info,

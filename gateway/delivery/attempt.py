@@ -14,9 +14,9 @@ from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
 from gateway.core.records import Attempt, Owed, Settlement
 from gateway.core.retry import RetryPolicy, Transition, decide, expired, expires_at, postponed
+from gateway.delivery import report
 from gateway.delivery.deadlines import Deadlines
 from gateway.delivery.gates import Change, Gates
-from gateway.delivery.report import report, report_breaker
 from gateway.delivery.sink_slot import SinkSlot
 from gateway.delivery.world import TROUBLE_SECONDS, LaneSettings, LaneWorld
 from gateway.observability.logs import Sparing
@@ -91,7 +91,7 @@ class Attempts:
         if change is not None or probe or isinstance(attempt.outcome, Defer):
             await self._keep_gates()
         if change is not None:
-            await report_breaker(self._world, self.name, change, attempt.outcome, shown=not self.slot.empty)
+            await report.breaker(self._world, self.name, change, attempt.outcome, shown=not self.slot.empty)
         return Settled(transition.due_at if in_time else None, opened=change is Change.OPENED)
 
     async def give_up(self, owed: Owed) -> None:
@@ -167,11 +167,19 @@ class Attempts:
     def _commit(self, owed: Owed, settlement: Settlement) -> asyncio.Future[bool]:
         """Commit a settlement once. It is reported as soon as it is on disk, whether or not anybody still awaits the future."""
         committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        bugs: list[Exception] = []
+
+        def lines(in_time: bool) -> list[bytes]:
+            try:
+                return report.lines(self._world.audit, owed, settlement, in_time=in_time)
+            except Exception as bug:
+                bugs.append(bug)
+                return []
 
         def told(in_time: bool | Exception) -> None:
             self._uncommitted -= 1
             if not isinstance(in_time, Exception):
-                self._report(owed, settlement, in_time=in_time)
+                self._count(owed, settlement, bugs, in_time=in_time)
             if not committed.done():
                 if isinstance(in_time, Exception):
                     committed.set_exception(in_time)
@@ -181,13 +189,12 @@ class Attempts:
                 self._all_told.set_result(None)
 
         self._uncommitted += 1
-        self._store.submit_settlement(settlement, told)
+        self._store.submit_settlement(settlement, told, lines)
         return committed
 
-    def _report(self, owed: Owed, settlement: Settlement, *, in_time: bool) -> None:
-        """Remember how the attempt went, and report what is on disk now. A bug in that disturbs nothing else."""
-        transition, attempt = settlement.transition, settlement.attempt
-        if attempt is not None:
+    def _count(self, owed: Owed, settlement: Settlement, bugs: list[Exception], *, in_time: bool) -> None:
+        """Remember how the attempt went, and count what is on disk now. A bug in reporting it is logged, and disturbs nothing."""
+        if (attempt := settlement.attempt) is not None:
             outcome = attempt.outcome
             if isinstance(outcome, Delivered):
                 self.last_error = None
@@ -195,7 +202,9 @@ class Attempts:
                 self.last_error = outcome.detail or outcome.reason.value
                 self.last_failure = FailedAttempt(attempt.started_at, outcome.reason, outcome.detail, outcome.status)
         try:
-            report(self._world.audit, self._world.metrics, self._clock.now(), owed, transition, attempt, in_time=in_time)
+            report.count(self._world.metrics, self._clock.now(), owed, settlement, in_time=in_time)
+            if bugs:
+                raise bugs[0]
         except Exception:
             self._say("exception", "report.bug", sink=self.name, message_id=owed.message.id)
 

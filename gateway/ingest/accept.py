@@ -118,36 +118,51 @@ class Inbox:
         )
         written: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
 
+        bugs: list[Exception] = []
+
+        def lines(stored: Stored) -> list[bytes]:
+            try:
+                return self._lines(message, decision, detail, stored)
+            except Exception as bug:  # the store is the caller, and a bug with one message must not stop it
+                bugs.append(bug)
+                return []
+
         def told(stored: Stored | Exception) -> None:
+            if bugs:
+                stored = bugs[0]
             if not isinstance(stored, Exception):
                 try:
-                    self._tell(new, decision, detail, stored)
+                    self._tell(new, decision, stored)
                     self._audit.after(written, stored)
                     return
-                except Exception as bug:  # the store is the caller, and a bug with one message must not stop it
+                except Exception as bug:
                     stored = bug
             if not written.done():
                 written.set_exception(stored)
 
-        self._store.submit(new, told)
+        self._store.submit(new, told, lines)
         return written
 
-    def _tell(self, new: NewMessage, decision: Decision | None, detail: str | None, stored: Stored) -> None:
-        """Tell the audit log and the lanes about a message that is on disk now."""
-        message = new.message
+    def _lines(self, message: Message, decision: Decision | None, detail: str | None, stored: Stored) -> list[bytes]:
+        """Make the audit lines about a message that is on disk now. The thread of the store's writer calls this."""
+        line = self._audit.line
         if isinstance(stored, Duplicate):
             # The line carries the id of the first message, so that its story is found under one id.
             first = msgspec.structs.replace(message, id=stored.id)
-            self._audit.step(MessageDuplicate(reason=stored.reason, conflict=True if stored.conflict else None), first)
+            return [line(MessageDuplicate(reason=stored.reason, conflict=True if stored.conflict else None), first)]
+        if decision is None:
+            return [line(MessageQuarantined(detail=detail), message)]
+        accepted = line(MessageAccepted(routes=decision.routes, sinks=decision.sinks), message)
+        return [accepted] if decision.routes else [accepted, line(MessageUnrouted(), message)]
+
+    def _tell(self, new: NewMessage, decision: Decision | None, stored: Stored) -> None:
+        """Count a message that is on disk now, and tell the lanes about it."""
+        message = new.message
+        if isinstance(stored, Duplicate):
             if stored.conflict:
                 self._metrics.conflict(message.source)
             return
-        if decision is None:
-            self._audit.step(MessageQuarantined(detail=detail), message)
-            return
-        self._audit.step(MessageAccepted(routes=decision.routes, sinks=decision.sinks), message)
-        if not decision.routes:
-            self._audit.step(MessageUnrouted(), message)
+        if decision is not None and not decision.routes:
             self._metrics.unrouted(message.source)
         for sink, due in new.deliveries:
             self._offer(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -40,7 +42,7 @@ _NAMED = {event: b'","event":"%b"' % event.name.encode() for event in AUDIT_EVEN
 
 
 class AuditLog:
-    """Collects lines, and writes the collected ones by one `write`, in a thread of its own.
+    """Writes the lines of each commit in the thread that commits, and all others, collected, in a thread of its own.
 
     `run` has to run beside it. While the disk refuses, the lines stay in memory, and `failing` stops ingest and the lanes, so
     that only the lines of the work in progress can gather.
@@ -61,6 +63,9 @@ class AuditLog:
         """The last mark given to `mark` whose lines are in the file."""
         self._mark = 0
         self._writing = False
+        self._in_file = threading.Lock()
+        self._writing_now = False
+        """The store's writer is writing lines; only its thread sets this."""
         self._batches = 0
         self._wake = asyncio.Event()
         self._closing = False
@@ -72,12 +77,19 @@ class AuditLog:
     def step(self, event: GatewayEvent, *, at: float | None = None) -> None: ...
 
     def step(self, event: AuditEvent, message: Message | Ids | None = None, *, at: float | None = None) -> None:
-        """Add the line of an event. The line is on its way then, and not yet written: see `flush`.
+        """Add the line of an event. It is on its way then, and not yet written: see `flush`. It takes the arguments of `line`."""
+        self.add([self._line(event, message, at)])
+
+    def line(self, event: MessageEvent, message: Message | Ids, *, at: float | None = None) -> bytes:
+        """Return the line of an event about a message, for `write_now` or `add`. Any thread may call this.
 
         Args:
             message: the message that the event is about; its ids stand at the beginning of the line.
             at: when the event happened (Unix seconds, UTC); None means now.
         """
+        return self._line(event, message, at)
+
+    def _line(self, event: AuditEvent, message: Message | Ids | None, at: float | None) -> bytes:
         if (message is not None) is not isinstance(event, MessageEvent):
             raise TypeError(f"{event.name}: only an event about a message takes a message")
         time = rfc3339(self._clock.now() if at is None else at)
@@ -94,8 +106,7 @@ class AuditLog:
             )
             line += b"," + self._json(ids)[1:-1]
         fields = self._json(event)
-        self._lines.append(line + b"}" if fields == b"{}" else line + b"," + fields[1:])
-        self._wake.set()
+        return line + b"}" if fields == b"{}" else line + b"," + fields[1:]
 
     def _json(self, fields: Struct) -> bytes:
         """Encode fields as an object. A value that JSON cannot hold, such as half of a surrogate pair, is replaced."""
@@ -105,18 +116,49 @@ class AuditLog:
             values = {name: getattr(fields, name) for name in fields.__struct_fields__}
             return self._encode({name: _writable(value) for name, value in values.items() if value is not None})
 
+    def write_now(self, lines: Sequence[bytes]) -> Sequence[bytes]:
+        """Write the lines of a commit, in the thread of the store's writer. Returns those that could not be written, for `add`.
+
+        Lines that wait, or that the other thread is writing, go first: the lines of later commits have to come after them.
+        """
+        if not lines or self._lines or self._writing:
+            return lines
+        with self._in_file:
+            self._writing_now = True
+            self._batches += 1
+            try:
+                self._file.append(b"\n".join(lines) + b"\n")
+            except OSError:
+                return _unwritten(lines, self._file.written)  # the next try of `write` reports the error, if it meets it again
+            finally:
+                self._writing_now = False
+        return ()
+
+    def add(self, lines: Sequence[bytes]) -> None:
+        """Take lines that `run` writes as soon as it can. What was returned by `write_now` must be added before other lines."""
+        if lines:
+            self._lines += lines
+            self._wake.set()
+
     def mark(self, mark: int) -> None:
-        """Note that the lines of every commit up to a mark have been added. `written_to` follows when they are written."""
+        """Note that the lines of every commit up to a mark are written or added. `written_to` follows when all are written."""
         self._mark = max(self._mark, mark)
+        if self.complete:
+            self.written_to = self._mark
+        else:
+            self._wake.set()
 
     def after(self, waiter: asyncio.Future[_T], result: _T) -> None:
         """Give a future its result when every line added so far is written, or StoreError if the disk refuses them."""
-        self._waiters.append((waiter, result))
-        self._wake.set()
+        if not self.complete:
+            self._waiters.append((waiter, result))
+            self._wake.set()
+        elif not waiter.done():
+            waiter.set_result(result)
 
     async def flush(self) -> None:
         """Wait until every line added so far is written. Raises StoreError if the disk refuses them."""
-        if self._lines or self._writing:
+        if not self.complete:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self.after(waiter, None)
             await waiter
@@ -141,7 +183,7 @@ class AuditLog:
                 self._writing = True
                 self._batches += 1
                 data = b"\n".join(lines) + b"\n"
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._file.append, data)
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._append, data)
         except OSError as error:
             was_failing, self.failing = self.failing, True
             self._lines = _unwritten(lines, self._file.written) + self._lines
@@ -162,10 +204,14 @@ class AuditLog:
             self._log.info("audit.recovered", path=str(self.path))
         return True
 
+    def _append(self, data: bytes) -> None:
+        with self._in_file:
+            self._file.append(data)
+
     @property
     def at_work(self) -> int | None:
-        """The number of the batch that the thread is writing; None while it rests."""
-        return self._batches if self._writing else None
+        """The number of the batch that a thread is writing; None while nothing is written."""
+        return self._batches if self._writing or self._writing_now else None
 
     @property
     def complete(self) -> bool:
@@ -192,7 +238,7 @@ def _writable(value: Any) -> Any:
     return str(value).encode("utf-8", "replace").decode()
 
 
-def _unwritten(lines: list[bytes], written: int) -> list[bytes]:
+def _unwritten(lines: Sequence[bytes], written: int) -> list[bytes]:
     """Return the lines that are not in the file as a whole.
 
     Args:
@@ -201,5 +247,5 @@ def _unwritten(lines: list[bytes], written: int) -> list[bytes]:
     for at, line in enumerate(lines):
         written -= len(line) + 1
         if written < 0:
-            return lines[at:]
+            return list(lines[at:])
     return []

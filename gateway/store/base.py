@@ -33,9 +33,10 @@ MOST_NAMED: Final = 1000
 
 Told = Callable[[Stored | Exception], None]
 """Called once with what became of a message: what was stored, or why it was not."""
-
 ToldSettled = Callable[[bool | Exception], None]
 """Called once with what became of a settlement: whether the delivery was still `queued`, or why nothing was committed."""
+Lines = Callable[[_Result], Sequence[bytes]]
+"""Makes the audit lines about a result. The writer's thread calls it right after the commit; it must not raise."""
 
 
 class Trouble(Protocol):
@@ -49,10 +50,11 @@ class Trouble(Protocol):
 class Accepting(Protocol):
     """Accept messages: what ingest needs."""
 
-    def submit(self, new: NewMessage, told: Told) -> None:
+    def submit(self, new: NewMessage, told: Told, lines: Lines[Stored] | None = None) -> None:
         """Commit a message with all its deliveries, or find the first message that it repeats.
 
         The store calls `told` once, in the event loop, when the result is on disk, before any task runs that the commit wakes.
+        The audit log has the lines by then, written or waiting.
         It gets StoreOverloaded or StoreError if the message cannot be committed now. After a failed commit the message may
         reappear; the sender's next try is a duplicate then.
         """
@@ -82,15 +84,16 @@ class Delivering(Trouble, Protocol):
             room: bytes of memory that the deliveries may take together. The first one is claimed whatever its size.
         """
 
-    def submit_settlement(self, settlement: Settlement, told: ToldSettled) -> None:
+    def submit_settlement(self, settlement: Settlement, told: ToldSettled, lines: Lines[bool] | None = None) -> None:
         """Commit the outcome of a claimed delivery.
 
         The store calls `told` once, in the event loop and in the order of the commits, when the result is on disk: False if the
-        delivery was no longer `queued` (a person discarded it meanwhile), or StoreError if it cannot be committed now. `told`
-        must not raise. It is called even if the caller was cancelled, because a cancellation does not stop the SQL.
+        delivery was no longer `queued` (a person discarded it meanwhile), or StoreError if it cannot be committed now. The audit
+        log has the lines by then, written or waiting. `told` must not raise. It is called even if the caller was cancelled,
+        because a cancellation does not stop the SQL.
         """
 
-    def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
+    def settle(self, settlement: Settlement, lines: Lines[bool] | None = None) -> asyncio.Future[bool]:
         """Submit a settlement. The future gets what `submit_settlement` tells."""
 
     async def expired(self, sink: str, before: float, limit: int, busy: Collection[int]) -> tuple[Owed, ...]:
@@ -300,12 +303,18 @@ class LaneStore(Accepting, Delivering, Sinks, KeptConversations, Protocol):
     """The verbs that the lanes share: deliveries, the sinks, and the conversations of sinks."""
 
 
-class Marks(Protocol):
-    """The audit log, as far as the store has to know it: which commits have their lines written."""
+class Audit(Protocol):
+    """The audit log, as far as the store has to know it: it takes the lines of each commit, and knows which are written."""
 
     @property
     def written_to(self) -> int:
         """The mark of the last commit whose lines are all in the log."""
 
+    def write_now(self, lines: Sequence[bytes]) -> Sequence[bytes]:
+        """Write the lines of a commit, in the writer's thread. Returns those that could not be written now, for `add`."""
+
+    def add(self, lines: Sequence[bytes]) -> None:
+        """Take lines that are to be written as soon as possible."""
+
     def mark(self, mark: int) -> None:
-        """Note that all commits up to this mark were reported: their lines are on the way to the log."""
+        """Note that all commits up to this mark were reported: their lines are in the log, or on the way to it."""

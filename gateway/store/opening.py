@@ -12,7 +12,7 @@ from typing import Protocol
 
 from gateway.core.documents import Health
 from gateway.host.clock import Clock
-from gateway.store.base import CatchingUp, Copying, LaneStore, Lifecycle, LongRead, Maintaining, Marks
+from gateway.store.base import Audit, CatchingUp, Copying, LaneStore, Lifecycle, LongRead, Maintaining
 from gateway.store.people import Acting, Browsing, Surveying
 from gateway.store.refused import RefusedStore
 from gateway.store.sqlite import at_rest
@@ -30,7 +30,7 @@ async def open_store(
     *,
     retention: float,
     clock: Clock,
-    marks: Marks | None = None,
+    audit: Audit | None = None,
     on_commit: Callable[[int, float], None] = lambda size, seconds: None,
     min_free: int = 0,
     told: Callable[..., object] = lambda event, **facts: None,
@@ -39,7 +39,7 @@ async def open_store(
 
     Args:
         retention: seconds for which a message is kept and makes duplicates.
-        marks: the audit log; None: nobody keeps one, so nothing waits for its lines.
+        audit: the audit log; None: nobody keeps one, so nothing waits for its lines.
         on_commit: called after each commit with the number of jobs in it and the seconds that it took.
         min_free: bytes that the backup before an upgrade has to leave free.
         told: called in a thread with an event and its facts before each step of an upgrade, which may take minutes.
@@ -49,7 +49,7 @@ async def open_store(
         StoreFailed: the file cannot be opened, or the disk cannot keep the promise (exit 74).
     """
     upgrade = Upgrade(min_free=min_free, told=told)
-    return await SqliteStore.open(path, retention, upgrade, now=clock.now, marks=marks, on_commit=on_commit)
+    return await SqliteStore.open(path, retention, upgrade, now=clock.now, audit=audit, on_commit=on_commit)
 
 
 def refused_store(path: Path, *, told: Callable[..., object] = lambda event, **facts: None) -> RefusedStore:

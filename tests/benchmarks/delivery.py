@@ -150,7 +150,7 @@ async def running(folder: Path, sinks: int, concurrency: int) -> AsyncIterator[R
     """Lanes that work in this block."""
     clock, log = Clock(), structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
     audit = AuditLog(folder / "audit.jsonl", clock, log)
-    store = await SqliteStore.open(folder / "gateway.db", 90 * 86400.0, marks=audit)
+    store = await SqliteStore.open(folder / "gateway.db", 90 * 86400.0, audit=audit)
     beside = [asyncio.create_task(store.run()), asyncio.create_task(audit.run())]
     rig = Rig(store, audit, clock, sinks, concurrency)
     lanes = [asyncio.create_task(lane.run()) for lane in rig.lanes.values()]

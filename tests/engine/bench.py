@@ -67,14 +67,14 @@ class TroubledStore(SqliteStore):
     def has_refused_all_but(self, number: int) -> bool:
         return self.settles_refused == number
 
-    def submit_settlement(self, settlement: Settlement, told: ToldSettled) -> None:
+    def submit_settlement(self, settlement: Settlement, told: ToldSettled, lines: Any = None) -> None:
         if self.settles_refused > 0:
             self.settles_refused -= 1
             told(StoreFailed("the disk is gone") if self.fatal else StoreError("the disk is full"))
             return
         if self.settling is not None:
             self.settling.set()
-        super().submit_settlement(settlement, told if self.tell is None else self._late(told, self.tell))
+        super().submit_settlement(settlement, told if self.tell is None else self._late(told, self.tell), lines)
 
     def _late(self, told: ToldSettled, tell: asyncio.Event) -> ToldSettled:
         """Tell after an event."""
@@ -275,9 +275,9 @@ class BusySink(FakeSink):
 @asynccontextmanager
 async def working(kind: type[_Store], folder: Path, clock: FakeClock, log: Any) -> AsyncIterator[tuple[_Store, AuditLog]]:
     """A store and an audit log that work in this block; at its end both are complete and closed."""
-    store = await kind.open(folder / "gateway.db", 90 * 86400.0)
-    assert isinstance(store, kind)
     audit = AuditLog(folder / "audit.jsonl", clock, structlog.wrap_logger(log, processors=[]))
+    store = await kind.open(folder / "gateway.db", 90 * 86400.0, audit=audit)
+    assert isinstance(store, kind)
     beside = [asyncio.create_task(store.run()), asyncio.create_task(audit.run())]
     try:
         yield store, audit

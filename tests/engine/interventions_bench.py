@@ -136,9 +136,9 @@ def of(**selection: Any) -> Selection:
 @asynccontextmanager
 async def operating(tmp_path: Path, clock: FakeClock) -> AsyncIterator[OperatorBench]:
     """Interventions on an empty store, until the end of the block."""
-    store = await SqliteStore.open(tmp_path / "gateway.db", 90 * 86400.0)
     log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
     audit = AuditLog(tmp_path / "audit.jsonl", clock, log)
+    store = await SqliteStore.open(tmp_path / "gateway.db", 90 * 86400.0, audit=audit)
     beside = [asyncio.create_task(store.run()), asyncio.create_task(audit.run())]
     try:
         yield OperatorBench(store, audit, clock)

@@ -100,10 +100,10 @@ class JanitorBench(NamedTuple):
 @asynccontextmanager
 async def janitor_at_work(tmp_path: Path, clock: FakeClock) -> AsyncIterator[JanitorBench]:
     """A janitor of a store without lanes, until the end of the block."""
-    store = await FullStore.open(tmp_path / "gateway.db", RETENTION)
-    assert isinstance(store, FullStore)
     log = structlog.testing.CapturingLogger()
     audit = AuditLog(tmp_path / "audit.jsonl", clock, structlog.wrap_logger(log, processors=[]))
+    store = await FullStore.open(tmp_path / "gateway.db", RETENTION, audit=audit)
+    assert isinstance(store, FullStore)
     metrics = Metrics()
     lanes: dict[str, Lane] = {}
     made = maintenance_of(store, audit, lanes, metrics, clock, structlog.wrap_logger(log, processors=[]))

@@ -46,7 +46,7 @@ ROWS = {
     "clamp_due": 256,
     "keep_time": 1,
     "mend_counters": 0,
-    "touch": 1,
+    "touch": 2,
     "keep": 1,
     # A replay makes a delivery and marks its message as accepted; a discard gives the turn to the delivery behind it.
     "with_steps": 200 * 2 + 1,

@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 import structlog
 
+from gateway.core.audit_events import GatewayStarted, MessageEvent
+from gateway.core.documents import Ids
+from gateway.core.errors import StoreError
+from gateway.core.outcome import Delivered
 from gateway.core.records import Accepted, Message, Owed
 from gateway.core.retry import RetryPolicy
 from gateway.core.routing import Decision, Router
@@ -20,6 +24,8 @@ from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
+from tests.store.kit import one, settlement
+from tests.support.waiting import until
 
 _TO_ERP = Decision(sinks=("erp",), routes=("all",))
 
@@ -61,13 +67,24 @@ async def bench(tmp_path: Path) -> AsyncIterator[_Bench]:
         yield bench
 
 
+class _BuggyAudit(AuditLog):
+    """An audit log that cannot make the line of one message."""
+
+    def line(self, event: MessageEvent, message: Message | Ids, *, at: float | None = None) -> bytes:
+        if message.id == "a" * 32:
+            raise ZeroDivisionError("a bug")
+        return super().line(event, message, at=at)
+
+
 @asynccontextmanager
-async def _serving(folder: Path) -> AsyncIterator[_Bench]:
-    store = await SqliteStore.open(folder / "gateway.db", 86400.0)
-    audit = AuditLog(folder / "audit.jsonl", Clock(), structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[]))
+async def _serving(folder: Path, kind: type[AuditLog] = AuditLog, *, writing: bool = True) -> AsyncIterator[_Bench]:
+    """A store, an audit log and an inbox, until the end of the block; `writing` runs the audit log's own thread."""
+    audit = kind(folder / "audit.jsonl", Clock(), structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[]))
+    store = await SqliteStore.open(folder / "gateway.db", 86400.0, audit=audit)
     async with asyncio.TaskGroup() as beside:
         beside.create_task(store.run())
-        beside.create_task(audit.run())
+        if writing:
+            beside.create_task(audit.run())
         yield _Bench(folder, store, audit)
         store.finish()
         audit.finish()
@@ -94,3 +111,42 @@ async def test_a_bug_with_one_message_does_not_stop_the_others(bench: _Bench) ->
     bench.bug = None
     assert await bench.inbox.put(_message("b"), _TO_ERP) == Accepted(2)
     assert bench.accepted() == ["a" * 32, "b" * 32]
+
+
+async def test_the_line_of_a_message_is_written_by_the_thread_that_commits_and_waits_for_no_other(tmp_path: Path) -> None:
+    async with _serving(tmp_path, writing=False) as bench:
+        assert await bench.inbox.put(_message("a"), _TO_ERP) == Accepted(1)
+        assert bench.accepted() == ["a" * 32]
+        assert bench.audit.complete and bench.audit.written_to == one(bench.store.path, "SELECT max(id) FROM unlogged")
+
+
+async def test_a_line_that_waits_stands_before_those_of_later_commits(bench: _Bench) -> None:
+    bench.audit.step(GatewayStarted(detail="1.0"))
+    await asyncio.gather(*(bench.inbox.put(_message(name), _TO_ERP) for name in "ab"))
+    events = [json.loads(line)["event"] for line in bench.audit.path.read_text().splitlines()]
+    assert events == ["gateway.started", "message.accepted", "message.accepted"]
+
+
+async def test_a_message_whose_line_the_disk_refuses_is_not_acknowledged_and_has_its_line_later(tmp_path: Path) -> None:
+    async with _serving(tmp_path) as bench:
+        bench.audit.path.mkdir()
+        for name in "ab":
+            with pytest.raises(StoreError, match="audit log"):
+                await bench.inbox.put(_message(name), _TO_ERP)
+        assert bench.audit.failing and bench.audit.written_to == 0
+        settled = bench.store.settle(settlement(1, Delivered(200)), lines=lambda in_time: [b'{"event":"settled"}'])
+        assert await settled, "the outcome of a delivery is committed all the same"
+        bench.audit.path.rmdir()
+        await until(lambda: bench.audit.complete)
+        assert [json.loads(line)["event"] for line in bench.audit.path.read_text().splitlines()][2:] == ["settled"]
+        assert bench.accepted() == bench.offered == ["a" * 32, "b" * 32]
+        assert await bench.inbox.put(_message("c"), _TO_ERP) == Accepted(3)
+        assert bench.audit.written_to == one(bench.store.path, "SELECT max(id) FROM unlogged")
+
+
+async def test_a_bug_in_the_line_of_one_message_does_not_stop_the_others(tmp_path: Path) -> None:
+    async with _serving(tmp_path, _BuggyAudit) as bench:
+        failing, passing = (bench.inbox.put(_message(name), _TO_ERP) for name in "ab")
+        with pytest.raises(ZeroDivisionError):
+            await failing
+        assert await passing == Accepted(2) and bench.accepted() == ["b" * 32]

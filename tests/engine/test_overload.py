@@ -86,7 +86,11 @@ async def _writing(path: Path) -> AsyncIterator[AuditLog]:
 async def test_a_request_beyond_those_that_may_wait_is_answered_overloaded_and_the_others_are_kept(tmp_path: Path) -> None:
     database, release = tmp_path / "gateway.db", threading.Event()
 
-    async with serving(database) as store, _writing(tmp_path / "audit.jsonl") as audit, _listening(store, audit) as address:
+    async with (
+        _writing(tmp_path / "audit.jsonl") as audit,
+        serving(database, audit=audit) as store,
+        _listening(store, audit) as address,
+    ):
 
         async def post(number: int = 0) -> Answer:
             body = event()

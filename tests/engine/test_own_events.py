@@ -21,7 +21,7 @@ from gateway.ingest.own_events import OwnEvents
 from gateway.ingest.source_watch import ENOUGH, NONE_GOOD, SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
-from gateway.store.base import Told
+from gateway.store.base import Lines, Told
 from gateway.store.sqlite.store import SqliteStore
 from tests.engine.bench import working
 from tests.fakes import START, FakeClock, own_events_for
@@ -33,12 +33,12 @@ _ROUTES = [Route(name="told", sinks=("mail", "chat"), sources=("gateway",))]
 class _Store(SqliteStore):
     refused = 0
 
-    def submit(self, new: NewMessage, told: Told) -> None:
+    def submit(self, new: NewMessage, told: Told, lines: Lines[Any] | None = None) -> None:
         if self.refused > 0:
             self.refused -= 1
             told(StoreError("the disk is full"))
         else:
-            super().submit(new, told)
+            super().submit(new, told, lines)
 
 
 class _Bench:

@@ -22,6 +22,7 @@ from gateway.core.outcome import Outcome
 from gateway.core.records import Accepted, Attempt, Counts, Duplicate, Message, NewMessage, Settlement
 from gateway.core.retry import RetryPolicy, decide
 from gateway.core.selection import MessageStatus
+from gateway.store.base import Audit
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 
@@ -115,9 +116,9 @@ def sqlite_error(code: int) -> sqlite3.OperationalError:
 
 
 @asynccontextmanager
-async def serving(path: Path, retention: float = RETENTION) -> AsyncIterator[SqliteStore]:
+async def serving(path: Path, retention: float = RETENTION, *, audit: Audit | None = None) -> AsyncIterator[SqliteStore]:
     """Run a store with its writer; at the end everything is committed and closed."""
-    store = await SqliteStore.open(path, retention)
+    store = await SqliteStore.open(path, retention, audit=audit)
     running = asyncio.create_task(store.run(), name="store")
     try:
         yield store

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.core.errors import StoreFailed
 from gateway.store.sqlite.store import SqliteStore
-from tests.store.kit import HANG, RETENTION, accepted, looking, new, one, serving, sqlite_error
+from tests.store.kit import HANG, RETENTION, accepted, looking, new, one, rows, serving, sqlite_error
 from tests.support.waiting import until
 
 FRAME = 24 + 4096
@@ -36,8 +36,8 @@ class Moves:
     def __init__(self, store: SqliteStore, before: Callable[[], object] = lambda: None) -> None:
         self.number = 0
         self.before = before
-        self._move = store.commits.wal.move
-        store.commits.wal.move = self  # type: ignore[method-assign]
+        self._move = store.commits.checkpoint
+        store.commits.checkpoint = self
 
     def __call__(self, connection: sqlite3.Connection) -> None:
         self.number += 1
@@ -54,6 +54,14 @@ async def test_the_log_stays_bounded_however_much_is_written(path: Path) -> None
         assert LONG <= log_size(path) <= LONG + 2 * len(BODY)
         assert path.stat().st_size > 3 * LONG
         assert 3 <= moves.number <= 5
+
+
+async def test_a_try_of_the_disk_writes_to_it_and_leaves_nothing_behind(path: Path) -> None:
+    async with serving(path) as store:
+        await accepted(store, new("msg_1"))
+        before = log_size(path), rows(path, "SELECT * FROM unlogged")
+        await store.try_disk()
+        assert log_size(path) > before[0] and rows(path, "SELECT * FROM unlogged") == before[1]
 
 
 async def test_a_log_that_a_reader_holds_is_checkpointed_again_until_the_reader_ends(path: Path) -> None:
@@ -90,7 +98,7 @@ async def test_a_reader_of_the_newest_commit_does_not_let_the_log_grow_without_e
 
 async def test_a_long_log_left_by_a_crash_is_checkpointed_at_the_first_commit(path: Path, tmp_path: Path) -> None:
     async with serving(path) as store:
-        store.commits.wal.move = lambda connection: None  # type: ignore[method-assign]
+        store.commits.checkpoint = lambda connection: None
         for number in range(100):
             await accepted(store, new(f"msg_{number}", body=BODY))
         copy = tmp_path / "copy.db"

@@ -26,7 +26,7 @@ The files
   lock                one process per database
   recovery            what a crash or a person may have left
   migrations, schema/ the schema, and the way to it
-  wal, wal_end        the write-ahead log and its end
+  wal_end             the end of the write-ahead log
   file_watch          notices files that are moved or replaced
   at_rest             a database that no process writes to
 Refused requests

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from gateway.core.outcome import OUTCOME_NAMES, Delivered, Outcome, OutcomeName
-from gateway.core.records import Accepted, Duplicate, NewMessage, Settlement
+from gateway.core.records import Accepted, Attempt, Duplicate, NewMessage, Settlement
 from gateway.store.sqlite import ordering
-from gateway.store.sqlite.columns import blob, milliseconds
+from gateway.store.sqlite.columns import blob, milliseconds, milliseconds_or_none
 from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.many_rows import MOST_ROWS, chunks, marks, values_of
 from gateway.store.sqlite.ordering import DeliveryRow, Turn
@@ -45,7 +45,7 @@ def _accept_rows(
         results = [_accepted_or_first(connection, new, retention) for new in batch]
     away = absences(connection)
     owed = [row for new, result in zip(batch, results, strict=True) for row in _delivery_rows(new, result, away)]
-    columns = 4  # the others stay at their defaults: sqlite3 binds a null slower than any other value
+    columns = 4  # the others stay at their defaults, which takes less than to bind them
     if any(row[4] is not None for row in owed):
         owed, columns = ordering.take(connection, owed), 7
     for at in range(0, len(owed), MOST_ROWS):
@@ -149,37 +149,24 @@ def settle(connection: sqlite3.Connection, batch: Sequence[Settlement], changes:
 
 
 def _settle_some(connection: sqlite3.Connection, batch: Sequence[Settlement], changes: Changes) -> list[bool]:
-    """Settle different deliveries in three statements."""
-    found = {(row[0], row[1]): row for row in find(connection, [(one.seq, one.sink) for one in batch])}
-    attempts: list[tuple[object, ...]] = []
-    moved: list[tuple[object, ...]] = []
-    left: list[Turn] = []
-    results = []
-    for one in batch:
-        row, attempt, transition = found.get((one.seq, one.sink)), one.attempt, one.transition
-        results.append(row is not None and row[3] == "queued")
-        if row is None:
-            continue  # discarded and purged while it was in flight
-        if attempt is not None:
-            begun = milliseconds(attempt.started_at)
-            attempts.append((*row[:2], attempt.number, begun, attempt.duration_ms, *_outcome_columns(attempt.outcome)))
-        if not results[-1]:
-            continue
-        due_ms = milliseconds(transition.due_at) if transition.due_at is not None else None
-        ended_ms = milliseconds(one.at) if transition.state != "queued" else None
-        number = attempt.number if attempt is not None else row[2]
-        moved.append((*row[:2], transition.state, number, transition.retries, due_ms, ended_ms, transition.reason))
-        if transition.state != "queued":
-            changes[one.sink, "queued"] -= 1
-            changes[one.sink, transition.state] += 1
-            if row[4] is not None:
-                left.append((one.sink, row[4]))
+    """Settle different deliveries in two statements."""
+    moved = connection.execute(_settle(len(batch)), values_of([_settled_row(one) for one in batch])).fetchall()
+    in_time: dict[tuple[int, str], bytes | None] = {(seq, sink): sr for seq, sink, sr in moved}
+    ended = [(one.seq, one.sink) for one in batch if (one.seq, one.sink) not in in_time]
+    # A delivery that a person discarded may even be purged by now, and then nothing is left that an attempt could belong to.
+    there = in_time.keys() | {(seq, sink) for seq, sink, *_ in find(connection, ended)}
+    attempts = [_attempt_row(one, one.attempt) for one in batch if one.attempt is not None and (one.seq, one.sink) in there]
     if attempts:
         connection.execute(_insert_attempts(len(attempts)), values_of(attempts))
-    if moved:
-        connection.execute(_settle(len(moved)), values_of(moved))
+    left: list[Turn] = []
+    for one in batch:
+        if one.transition.state != "queued" and (one.seq, one.sink) in in_time:
+            changes[one.sink, "queued"] -= 1
+            changes[one.sink, one.transition.state] += 1
+            if (sr := in_time[one.seq, one.sink]) is not None:
+                left.append((one.sink, sr))
     ordering.pass_on(connection, left)
-    return results
+    return [(one.seq, one.sink) in in_time for one in batch]
 
 
 def find(connection: sqlite3.Connection, keys: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str, int, str, bytes | None]]:
@@ -207,14 +194,32 @@ def _insert_attempts(rows: int) -> str:
 
 @cache
 def _settle(rows: int) -> str:
-    # Every row exists, so that each one conflicts and is updated.
-    values = marks(rows, "(?, ?, ?, ?, ?, ?, ?, ?, 0)")
+    values = marks(rows, "(?, ?, ?, ?, ?, ?, ?, ?)")
     return (
-        "INSERT INTO deliveries (message, sink, state, attempts, retries, due_ms, ended_ms, reason, since_ms)"
-        f" VALUES {values} ON CONFLICT (message, sink) DO UPDATE SET state = excluded.state, attempts = excluded.attempts,"
-        " retries = excluded.retries, due_ms = excluded.due_ms, ended_ms = excluded.ended_ms, reason = excluded.reason"
-        " WHERE deliveries.state = 'queued'"
+        "UPDATE deliveries SET state = k.column3, attempts = ifnull(k.column4, deliveries.attempts), retries = k.column5,"
+        f" due_ms = k.column6, ended_ms = k.column7, reason = k.column8 FROM (VALUES {values}) AS k"
+        " WHERE deliveries.message = k.column1 AND deliveries.sink = k.column2 AND deliveries.state = 'queued'"
+        " RETURNING message, sink, sr"
     )
+
+
+def _settled_row(settlement: Settlement) -> tuple[object, ...]:
+    transition, attempt = settlement.transition, settlement.attempt
+    return (
+        settlement.seq,
+        settlement.sink,
+        transition.state,
+        attempt.number if attempt is not None else None,
+        transition.retries,
+        milliseconds_or_none(transition.due_at),
+        milliseconds(settlement.at) if transition.state != "queued" else None,
+        transition.reason,
+    )
+
+
+def _attempt_row(settlement: Settlement, attempt: Attempt) -> tuple[object, ...]:
+    begun = milliseconds(attempt.started_at)
+    return (settlement.seq, settlement.sink, attempt.number, begun, attempt.duration_ms, *_outcome_columns(attempt.outcome))
 
 
 def _outcome_columns(outcome: Outcome) -> tuple[OutcomeName, str | None, int | None, str, str]:

@@ -26,12 +26,17 @@ _BUSY_MS = 2000
 _PRAGMAS = {
     "journal_mode": ("WAL", "wal"),
     "synchronous": ("FULL", 2),
-    "wal_autocheckpoint": (0, 0),  # SQLite's own hook hides the errors of a checkpoint: see `Wal`
+    "wal_autocheckpoint": (0, 0),  # SQLite's own hook hides the errors of a checkpoint: see `group_commit`
     "temp_store": ("MEMORY", 2),
     "foreign_keys": ("ON", 1),
     "journal_size_limit": (67108864, 67108864),  # a log that a long reader let grow gives its room back when it begins again
 }
 """The value of each pragma, and the answer that SQLite has to give: `PRAGMA journal_mode=WAL` can fail without an exception."""
+
+# sqlite3 looks for a way to adapt each value that is no int, float or str (PEP 246), fails slowly, and binds the value as it is.
+# An adapter that returns the value ends the search at once: 0.2 instead of 0.5 microseconds for None, and 0.4 for bytes.
+sqlite3.register_adapter(bytes, bytes)
+sqlite3.register_adapter(type(None), lambda none: none)
 
 
 class Connection(aiosqlite.Connection):

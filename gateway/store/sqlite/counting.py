@@ -10,7 +10,7 @@ from functools import cache
 from gateway.core.documents import CounterPage, Recount
 from gateway.core.records import Counts
 from gateway.core.selection import DELIVERY_STATES
-from gateway.store.sqlite.many_rows import chunks, marks, values_of
+from gateway.store.sqlite.many_rows import MOST_ROWS, marks, values_of
 
 Changes = Counter[tuple[str, str]]
 """The number of deliveries that a transaction adds (or takes away), by sink and state."""
@@ -19,7 +19,8 @@ Changes = Counter[tuple[str, str]]
 def count(connection: sqlite3.Connection, changes: Changes) -> None:
     """Add the changes of a transaction to the counters, at its end."""
     rows = [(sink, *(changes[sink, state] for state in DELIVERY_STATES)) for sink in sorted({sink for sink, _ in changes})]
-    for part in chunks(rows):
+    for at in range(0, len(rows), MOST_ROWS):
+        part = rows[at : at + MOST_ROWS]
         connection.execute(_count(len(part)), values_of(part))
 
 

@@ -43,6 +43,11 @@ class FileWatch:
         self._size = self._changed = self._wal_size = 0
         self._settle()
 
+    @property
+    def frames(self) -> int:
+        """Frames in the log, a page each, after the last transaction."""
+        return self._wal_end.frames
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Check before a transaction that it goes into the right files, and after it that it went there.
@@ -55,8 +60,7 @@ class FileWatch:
         except sqlite3.DatabaseError:
             self.check()
             raise
-        self._check_places()
-        self._remember_wal()
+        self._remember_wal(self._check_places())
 
     @contextmanager
     def moving(self) -> Iterator[None]:
@@ -85,15 +89,18 @@ class FileWatch:
             os.close(self._fd)
             self._fd = -1
 
-    def _check_places(self) -> None:
-        """Check that the database and its log are in place, and that the database is unchanged: only the log is written to."""
-        self._find(self._database)
-        self._find(self._wal)
-        database = os.fstat(self._fd)
+    def _check_places(self) -> int:
+        """Check that the database and its log are in place, and that the database is unchanged: only the log is written to.
+
+        Returns the bytes of the log.
+        """
+        database = self._find(self._database) or os.fstat(self._fd)
+        log = self._find(self._wal)
         if (database.st_size, database.st_mtime_ns) != (self._size, self._changed):
             if database.st_size != self._size or os.pread(self._fd, _HEADER, 0) != self._header:
                 raise self._written_to()
             self._changed = database.st_mtime_ns  # touch(1), for example
+        return self._wal_end.size() if log is None else log.st_size
 
     def _check_beside(self) -> None:
         """Check that the log is whole, and that its index and the lock, which hold no message, are in place."""
@@ -113,10 +120,10 @@ class FileWatch:
         self._header = os.pread(self._fd, _HEADER, 0)
         if not self._header.startswith(_MAGIC):
             raise self._written_to()
-        self._remember_wal()
+        self._remember_wal(self._wal_end.size())
 
-    def _remember_wal(self) -> None:
-        self._wal_size = self._wal_end.size()
+    def _remember_wal(self, size: int) -> None:
+        self._wal_size = size
         self._see_wal_end(self._wal_end.remember())
 
     def _see_wal_end(self, damaged: Path | None) -> None:

@@ -8,33 +8,48 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from gateway.core.errors import GatewayError, StoreCorrupt, StoreError, StoreFailed, StoreOverloaded
 from gateway.core.records import NewMessage, Settlement, Stored
-from gateway.store.base import MOST_WAITING, Marks, Told, ToldSettled
+from gateway.store.base import MOST_WAITING, Audit, Lines, Told, ToldSettled
 from gateway.store.sqlite import operations
 from gateway.store.sqlite.batch import Batch, Done, Work
 from gateway.store.sqlite.connection import Connection
 from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.file_watch import FileWatch
-from gateway.store.sqlite.wal import Wal
 
 _T = TypeVar("_T")
+_LONG_LOG = 4000
+"""Frames of the write-ahead log, a page each, after which it is moved into the file."""
 _LOOK_SECONDS = 1.0
 """Seconds between two looks at all files of the database; a commit looks at those that it writes to."""
 
 
-class NoMarks:
-    """Stands in for an audit log that nobody keeps: no line is ever written."""
+class NoAudit:
+    """Stands in for an audit log that nobody keeps: nobody makes lines either."""
 
     written_to = 0
 
+    def write_now(self, lines: Sequence[bytes]) -> Sequence[bytes]:
+        """Write nothing."""
+        return lines
+
+    def add(self, lines: Sequence[bytes]) -> None:
+        """Refuse lines: their audit log has to be given to the store."""
+        if lines:
+            raise RuntimeError("audit lines were given to a store that was opened without the audit log")
+
     def mark(self, mark: int) -> None:
         """Do nothing."""
+
+
+def checkpoint(connection: sqlite3.Connection) -> None:
+    """Move the frames of the write-ahead log that no reader needs into the file. It does not wait for readers."""
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 class GroupCommit:
@@ -46,7 +61,7 @@ class GroupCommit:
         connection: Connection,
         *,
         retention: float,
-        marks: Marks,
+        audit: Audit,
         on_commit: Callable[[int, float], None],
     ) -> None:
         """Take the connection; the files are watched from now on. Raises StoreFailed if they cannot be read.
@@ -57,12 +72,12 @@ class GroupCommit:
         """
         self.retention = retention
         self.connection = connection
-        self.wal = Wal(path)
+        self.checkpoint = checkpoint
         self.trouble: str | None = None
         """Why the last commit, or the work after it, failed; None if it succeeded."""
         self.may_forget = False
         """The audit log has the lines of all earlier lives, so steps may be forgotten once their lines are written."""
-        self._marks = marks
+        self._audit = audit
         self.on_commit = on_commit
         self._forgotten_to = 0
         self._files = FileWatch(path)
@@ -77,22 +92,22 @@ class GroupCommit:
         """The disk or the files can no longer be trusted."""
         return isinstance(self._broken, StoreFailed | StoreCorrupt)
 
-    def submit(self, new: NewMessage, told: Told) -> None:
+    def submit(self, new: NewMessage, told: Told, lines: Lines[Stored] | None = None) -> None:
         """Put a message into the next commit, see `base.Accepting.submit`."""
         if self._broken is not None:
             told(self._broken)
         elif len(self._waiting.accepts) >= MOST_WAITING:
             told(StoreOverloaded("too many messages wait for the disk"))
         else:
-            self._waiting.accepts.append((new, told))
+            self._waiting.accepts.append((new, told, lines))
             self._wake.set()
 
-    def submit_settlement(self, settlement: Settlement, told: ToldSettled) -> None:
+    def submit_settlement(self, settlement: Settlement, told: ToldSettled, lines: Lines[bool] | None = None) -> None:
         """Put an outcome into the next commit, see `base.Delivering.submit_settlement`."""
         if self._broken is not None:
             told(self._broken)
         else:
-            self._waiting.settles.append((settlement, told))
+            self._waiting.settles.append((settlement, told, lines))
             self._wake.set()
 
     async def change(self, work: Callable[[sqlite3.Connection, Changes], _T], told: Callable[[_T], None] | None = None) -> _T:
@@ -146,7 +161,6 @@ class GroupCommit:
 
     def release(self) -> None:
         """Close the files that were watched; only after SQLite has closed them."""
-        self.wal.close()
         self._files.close()
 
     async def look_at_files(self) -> None:
@@ -171,21 +185,24 @@ class GroupCommit:
         return future
 
     def _logged_to(self) -> int:
-        return self._marks.written_to if self.may_forget else 0
+        return self._audit.written_to if self.may_forget else 0
 
     async def _commit(self, batch: Batch) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
 
         logged_to = self._logged_to()
+        new_lines_to = logged_to if logged_to > self._forgotten_to else 0
 
-        def work(connection: sqlite3.Connection) -> tuple[list[Stored], list[Any], int, bool]:
+        def work(connection: sqlite3.Connection) -> tuple[list[Stored], list[Any], int, Sequence[bytes], bool]:
             with self._files.writing():
-                committed = batch.commit(connection, self.retention, logged_to, loop.time)
-            return *committed, self.wal.is_long()
+                accepted, done, mark = batch.commit(connection, self.retention, new_lines_to, loop.time)
+            # Written here, and not handed to another thread, the lines cost those who wait for them little more than the commit.
+            unwritten = self._audit.write_now(batch.lines(accepted, done))
+            return accepted, done, mark, unwritten, self._files.frames >= _LONG_LOG
 
         try:
-            accepted, done, mark, wal_is_long = await self.connection.run(work)
+            accepted, done, mark, unwritten, log_is_long = await self.connection.run(work)
         except (StoreFailed, StoreCorrupt) as error:
             self._broken, self.trouble = error, str(error)
             batch.fail(error)
@@ -204,10 +221,11 @@ class GroupCommit:
                 await self._commit_each(batch)
         else:
             self.on_commit(len(batch), loop.time() - started)
+            self._audit.add(unwritten)
             self._waiting.works[:0] = batch.tell(accepted, done)
-            self._marks.mark(mark)
+            self._audit.mark(mark)
             self._forgotten_to = logged_to
-            self.trouble = await self._move_wal() if wal_is_long else None
+            self.trouble = await self._move_log() if log_is_long else None
 
     async def _commit_each(self, batch: Batch) -> None:
         singles = deque(batch.singles())
@@ -219,7 +237,7 @@ class GroupCommit:
                 single.fail(fatal if isinstance(fatal, StoreError) else StoreError("the writer has ended"))
             raise
 
-    async def _move_wal(self) -> str | None:
+    async def _move_log(self) -> str | None:
         """Move the write-ahead log into the file, after those who waited for the commit were told.
 
         Returns why that failed, if it may succeed the next time.
@@ -227,7 +245,7 @@ class GroupCommit:
 
         def work(connection: sqlite3.Connection) -> None:
             with self._files.moving():
-                self.wal.move(connection)
+                self.checkpoint(connection)
 
         try:
             await self._in_thread(work)

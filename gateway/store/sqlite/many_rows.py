@@ -1,7 +1,8 @@
 """Building statements that change many rows at once.
 
-Each statement hands Python's lock to the event loop and back, which costs more than a row. Existing rows are changed as conflicts
-of an INSERT: SQLite finds each by its key, whereas an UPDATE with a list of two-column keys reads the whole table.
+Each statement hands Python's lock to the event loop and back, which costs more than a row. Existing rows are changed by an
+UPDATE with a join, or as conflicts of an INSERT. SQLite finds each by its key then, whereas an UPDATE of the rows whose
+two-column key is in a list reads the whole table.
 """
 
 from __future__ import annotations
@@ -17,10 +18,16 @@ EXISTING = "(?, ?, 'queued', 0, 0)"
 
 
 def chunks(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Cut rows into parts whose sizes are powers of two, at most MOST_ROWS: sqlite3 then caches all of the few statements."""
+    """Cut rows into few parts, at most MOST_ROWS each, whose sizes are few, so that sqlite3 caches the statement of each size.
+
+    The sizes are the numbers with three significant bits: 1 to 8, 10, 12, 14, 16, 20 and so on. Two parts make up any number up
+    to MOST_ROWS.
+    """
     at = 0
     while at < len(rows):
-        number = min(MOST_ROWS, 1 << (len(rows) - at).bit_length() - 1)
+        left = min(MOST_ROWS, len(rows) - at)
+        step = 1 << max(left.bit_length() - 3, 0)
+        number = left // step * step
         yield rows[at : at + number]
         at += number
 

@@ -17,7 +17,7 @@ from gateway.core.errors import StoreCorrupt, StoreFailed
 from gateway.core.records import KeptGates, NewMessage, Settlement, Step, Stored
 from gateway.core.selection import DeliveryState, Target
 from gateway.core.values import claim_of
-from gateway.store.base import Marks, Told, ToldSettled
+from gateway.store.base import Audit, Lines, Told, ToldSettled
 from gateway.store.sqlite import (
     backup,
     conversation_rows,
@@ -33,7 +33,7 @@ from gateway.store.sqlite import (
 from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
-from gateway.store.sqlite.group_commit import GroupCommit, NoMarks
+from gateway.store.sqlite.group_commit import GroupCommit, NoAudit
 from gateway.store.sqlite.lock import LockFile
 from gateway.store.sqlite.long_read import LongReadThread, Look
 from gateway.store.sqlite.migrations import Upgrade
@@ -71,7 +71,7 @@ class SqliteStore(Reading):
         upgrade: Upgrade | None = None,
         *,
         now: Callable[[], float] | None = None,
-        marks: Marks | None = None,
+        audit: Audit | None = None,
         on_commit: Callable[[int, float], None] = lambda size, seconds: None,
     ) -> Self:
         """Open or create the database, and bring its schema up. See `opening.open_store` for the arguments and the errors.
@@ -93,7 +93,7 @@ class SqliteStore(Reading):
                 timeline = Timeline(*await reader.run(read_timeline))
                 if now is not None:
                     timeline.begin(now())
-                commits = GroupCommit(path, writer, retention=retention, marks=marks or NoMarks(), on_commit=on_commit)
+                commits = GroupCommit(path, writer, retention=retention, audit=audit or NoAudit(), on_commit=on_commit)
                 store = cls(path, commits, reader, questions, lock, timeline)
                 opened.pop_all()
                 return store
@@ -144,20 +144,20 @@ class SqliteStore(Reading):
             raise StoreCorrupt(f"{self.path}: quick_check says: {answer}; stop, keep the file, and restore a backup")
         self.unchecked = self._lock.unchecked = False
 
-    def submit(self, new: NewMessage, told: Told) -> None:
-        self.commits.submit(self.timeline.new(new), told)
+    def submit(self, new: NewMessage, told: Told, lines: Lines[Stored] | None = None) -> None:
+        self.commits.submit(self.timeline.new(new), told, lines)
 
     async def accept(self, new: NewMessage) -> Stored:
         stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         self.submit(new, partial(_tell, stored))
         return await stored
 
-    def submit_settlement(self, settlement: Settlement, told: ToldSettled) -> None:
-        self.commits.submit_settlement(self.timeline.settlement(settlement), told)
+    def submit_settlement(self, settlement: Settlement, told: ToldSettled, lines: Lines[bool] | None = None) -> None:
+        self.commits.submit_settlement(self.timeline.settlement(settlement), told, lines)
 
-    def settle(self, settlement: Settlement) -> asyncio.Future[bool]:
+    def settle(self, settlement: Settlement, lines: Lines[bool] | None = None) -> asyncio.Future[bool]:
         settled: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self.submit_settlement(settlement, partial(_tell, settled))
+        self.submit_settlement(settlement, partial(_tell, settled), lines)
         return settled
 
     async def keep_gates(self, sink: str, state: KeptGates) -> None:

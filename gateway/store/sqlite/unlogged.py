@@ -34,10 +34,11 @@ def settled(settlements: Sequence[Settlement], in_time: Sequence[bool]) -> list[
     ]
 
 
-def note(connection: sqlite3.Connection, steps: Sequence[Step]) -> None:
-    """Keep steps, in the transaction that makes them."""
-    if steps:
-        connection.execute("INSERT INTO unlogged (steps) VALUES (?)", (_encode(steps),))
+def note(connection: sqlite3.Connection, steps: Sequence[Step]) -> int:
+    """Keep steps, in the transaction that makes them. Returns their mark; 0 if there are none."""
+    if not steps:
+        return 0
+    return connection.execute("INSERT INTO unlogged (steps) VALUES (?)", (_encode(steps),)).lastrowid or 0
 
 
 def newest(connection: sqlite3.Connection) -> int:
@@ -49,6 +50,11 @@ def newest(connection: sqlite3.Connection) -> int:
 def forget(connection: sqlite3.Connection, mark: int) -> None:
     """Drop the steps up to a mark: their lines are written."""
     connection.execute("DELETE FROM unlogged WHERE id <= ?", (mark,))
+
+
+def forget_one(connection: sqlite3.Connection, mark: int) -> None:
+    """Drop the steps of one mark."""
+    connection.execute("DELETE FROM unlogged WHERE id = ?", (mark,))
 
 
 def forget_lives_before(connection: sqlite3.Connection, changes: Changes, *, mark: int) -> None:

@@ -50,13 +50,18 @@ class WalEnd:
         """The remembered last frame, and the CRC of its bytes."""
         self._index_size = 0
 
+    @property
+    def frames(self) -> int:
+        """Frames in the log, a page each, as of the last `remember`."""
+        return self._known[0].number if self._known is not None else 0
+
     def remember(self) -> Path | None:
-        """Remember the end as it is now. Returns what `damaged` returns."""
-        if (damaged := self.damaged()) is not None:
+        """Remember the end as it is now. Returns what `damaged` returns. Few system calls, because every commit makes them."""
+        damaged, frame, index_size = self._compared()
+        if damaged is not None:
             return damaged
-        self._index_size = os.fstat(self._index).st_size
+        self._index_size = index_size
         self._known = None
-        frame = self._last_frame()
         if frame is None or not frame.number:
             return None
         held = os.pread(self._wal, frame.size, frame.at)
@@ -70,21 +75,7 @@ class WalEnd:
 
         A log that has begun again since then does not need the remembered frame.
         """
-        wal, index = self._paths
-        # SQLite has the index mapped: reading beyond its end ends the process by SIGBUS.
-        if os.fstat(self._index).st_size < self._index_size or (now := self._last_frame()) is None:
-            return index
-        if not now.number:
-            return None
-        salts = os.pread(self._wal, len(now.salts), _SALTS_AT)
-        known, crc = self._known or (None, 0)
-        if salts != now.salts:
-            return index if known is not None and salts == known.salts else wal
-        if known is None or known.salts != now.salts:
-            return None
-        if now.number < known.number:
-            return index
-        return None if zlib.crc32(os.pread(self._wal, known.size, known.at)) == crc else wal
+        return self._compared()[0]
 
     def size(self) -> int:
         """Return the bytes of the log."""
@@ -96,6 +87,29 @@ class WalEnd:
             if fd >= 0:
                 os.close(fd)
         self._wal = self._index = -1
+
+    def _compared(self) -> tuple[Path | None, _Frame | None, int]:
+        """Compare the files with what was remembered. Returns what is damaged, the last frame, and the bytes of the index."""
+        index = self._paths[1]
+        size = os.fstat(self._index).st_size
+        # SQLite has the index mapped: reading beyond its end ends the process by SIGBUS.
+        if size < self._index_size or (now := self._last_frame()) is None:
+            return index, None, size
+        return self._damaged(now), now, size
+
+    def _damaged(self, now: _Frame) -> Path | None:
+        wal, index = self._paths
+        if not now.number:
+            return None
+        salts = os.pread(self._wal, len(now.salts), _SALTS_AT)
+        known, crc = self._known or (None, 0)
+        if salts != now.salts:
+            return index if known is not None and salts == known.salts else wal
+        if known is None or known.salts != now.salts:
+            return None
+        if now.number < known.number:
+            return index
+        return None if zlib.crc32(os.pread(self._wal, known.size, known.at)) == crc else wal
 
     def _last_frame(self) -> _Frame | None:
         """Read the last committed frame from the index: number 0 if the log is empty, None if the index is not a valid one."""
