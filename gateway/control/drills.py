@@ -13,7 +13,7 @@ from gateway.control.ids import Unknown
 from gateway.core import events
 from gateway.core.audit_events import SinkDrilled
 from gateway.core.outcome import Delivered
-from gateway.core.records import Attempt, delivery_id
+from gateway.core.records import Attempt, delivery_id, message_about
 from gateway.core.routing import Route
 from gateway.core.samples import SAMPLES
 from gateway.core.values import claim_of, rfc3339
@@ -111,15 +111,6 @@ def _body(sample: str, clock: Clock) -> bytes:
 
 def _delivery(sink: str, message_id: str, body: bytes, clock: Clock) -> Outgoing:
     decoded = events.decode(body)
-    return Outgoing(
-        delivery_id=delivery_id(message_id, sink),
-        message_id=message_id,
-        sender_id=None,
-        source=_SOURCE,
-        received_at=clock.now(),
-        event=decoded if isinstance(decoded, events.Event) else None,
-        body=body,
-        content_type="application/json",
-        attempt=1,
-        drill=True,
-    )
+    event = decoded if isinstance(decoded, events.Event) else None
+    message = message_about(event, body, message_id=message_id, source=_SOURCE, received_at=clock.now())
+    return Outgoing(delivery_id(message_id, sink), message, attempt=1, drill=True)

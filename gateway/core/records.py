@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from gateway.core.breaker import CLOSED, BreakerState
+from gateway.core.events import Event
 from gateway.core.outcome import Outcome
 from gateway.core.retry import Transition
 from gateway.core.selection import MessageStatus
@@ -28,8 +29,38 @@ class Message(Struct, frozen=True):
     body: bytes
     event_type: str | None = None
     milestone: str | None = None
+    """The milestone of its event; None if the body cannot be decoded."""
     sr_uuid: str | None = None
     reference_id: str | None = None
+
+
+def message_about(
+    event: Event | None,
+    body: bytes,
+    *,
+    message_id: str,
+    source: str,
+    received_at: float,
+    sender_id: str | None = None,
+    content_type: str | None = "application/json",
+) -> Message:
+    """Return the message that brings an event.
+
+    Args:
+        event: the decoded body; None if it cannot be decoded.
+    """
+    return Message(
+        id=message_id,
+        source=source,
+        sender_id=sender_id,
+        received_at=received_at,
+        content_type=content_type,
+        body=body,
+        event_type=event.event_type if event else None,
+        milestone=event.milestone.value if event else None,
+        sr_uuid=event.sr_uuid if event else None,
+        reference_id=event.reference_id if event else None,
+    )
 
 
 class NewMessage(Struct, frozen=True):

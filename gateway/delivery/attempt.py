@@ -6,17 +6,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable
 
 from msgspec import Struct
 
-from gateway.core import events
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
 from gateway.core.records import Attempt, Owed, Settlement
 from gateway.core.retry import RetryPolicy, Transition, decide, expired, expires_at, postponed
 from gateway.delivery import report
+from gateway.delivery.deadlines import Deadlines
 from gateway.delivery.gates import Change, Gates
 from gateway.delivery.sink_slot import SinkSlot
 from gateway.delivery.world import TROUBLE_SECONDS, LaneSettings, LaneWorld
@@ -56,27 +55,39 @@ class Attempts:
         self._world = world
         self._store, self._clock = world.store, world.clock
         self._say = say.say
+        self._deadlines = Deadlines()
+        self._uncommitted = 0
+        """Outcomes that the store has been given and has not told about yet."""
+        self._all_told: asyncio.Future[None] | None = None
+        """Done once there are none, if `end` waits for that."""
 
-    async def deliver(self, owed: Owed, settings: LaneSettings, *, probe: bool) -> Settled:
-        """Attempt a delivery and commit its outcome. An attempt that is cancelled before it has an outcome costs nothing."""
+    async def deliver(self, owed: Owed, settings: LaneSettings, now: float, *, probe: bool) -> Settled:
+        """Attempt a delivery and commit its outcome. An attempt that is cancelled before it has an outcome costs nothing.
+
+        An outcome is committed and reported even if the attempt is cancelled meanwhile; `end` waits for that.
+
+        Args:
+            now: Unix seconds, UTC, by the same wall clock as the instants of the delivery.
+        """
         sink = self.slot.take()
         if sink is None:
             return Settled()  # it has just left the configuration: the delivery stays in the store as it is
         try:
-            return await self._deliver(sink, owed, settings, probe=probe)
+            return await self._deliver(sink, owed, settings, now, probe=probe)
         finally:
             await self.slot.give_back(sink)
 
-    async def _deliver(self, sink: Sink, owed: Owed, settings: LaneSettings, *, probe: bool) -> Settled:
-        now, policy = self._clock.now(), settings.policy
+    async def _deliver(self, sink: Sink, owed: Owed, settings: LaneSettings, now: float, *, probe: bool) -> Settled:
+        policy = settings.policy
         if now >= expires_at(policy, owed.since):
-            await self.give_up(owed)
+            await self._settle(owed, expired(owed.retries), now)
             return Settled()
-        ids = (owed.message.id, owed.delivery_id)
-        attempt = await self._send(lambda: sink.send(_outgoing(owed)), ids, owed.attempts + 1, now, settings.timeout)
-        change = self._gates.report(attempt.outcome, probe=probe)
-        transition = self._decide(owed, attempt.outcome, policy, probe=probe)
-        in_time = await self._settle(owed, transition, attempt)
+        number, delivery_id = owed.attempts + 1, owed.delivery_id
+        send = sink.send(Outgoing(delivery_id, owed.message, number))
+        attempt = await self._attempt(send, (owed.message.id, delivery_id), number, now, settings.timeout)
+        change, ended = self._gates.report(attempt.outcome, probe=probe), self._clock.now()
+        transition = self._decide(owed, attempt.outcome, ended, policy, probe=probe)
+        in_time = await self._settle(owed, transition, ended, attempt)
         if change is not None or probe or isinstance(attempt.outcome, Defer):
             await self._keep_gates()
         if change is not None:
@@ -85,7 +96,7 @@ class Attempts:
 
     async def give_up(self, owed: Owed) -> None:
         """End a delivery whose time is over, without a request."""
-        await self._settle(owed, expired(owed.retries), None)
+        await self._settle(owed, expired(owed.retries), self._clock.now())
 
     async def drill(self, delivery: Outgoing, timeout: float) -> Attempt:
         """Send a message that is not a delivery: nothing is stored, and no gate is asked or told.
@@ -99,18 +110,27 @@ class Attempts:
             return Attempt(number=1, started_at=now, duration_ms=0, outcome=outcome)
         try:
             ids = (delivery.message_id, delivery.delivery_id)
-            return await self._send(lambda: sink.send(delivery), ids, delivery.attempt, now, timeout)
+            return await self._attempt(sink.send(delivery), ids, delivery.attempt, now, timeout)
         finally:
             await self.slot.give_back(sink)
 
-    async def _send(
-        self, send: Callable[[], Awaitable[Outcome]], ids: tuple[str, str], number: int, now: float, timeout: float
-    ) -> Attempt:
-        """Make one request, within `timeout` seconds. `ids` are the message's and the delivery's, for the log."""
+    async def end(self) -> None:
+        """Wait until the store has told about every outcome, and close the sink. No delivery is in flight any more."""
+        try:
+            while self._uncommitted:
+                self._all_told = asyncio.get_running_loop().create_future()
+                await self._all_told
+        finally:
+            await self.slot.aclose()
+
+    async def _attempt(self, send: Awaitable[Outcome], ids: tuple[str, str], number: int, now: float, timeout: float) -> Attempt:
+        """Make one request, within `timeout` seconds. `ids` are the message's and the delivery's, for the log.
+
+        Only the sink holds the delivery meanwhile, because its decoded event may take many times the memory of the body.
+        """
         started = self._clock.monotonic()
         try:
-            async with asyncio.timeout(timeout):
-                outcome = await send()
+            outcome = await self._deadlines.keep(send, timeout)
         except TimeoutError:
             outcome = Retry(Reason.TIMEOUT, f"no outcome within {timeout:g} s")
         except Exception:
@@ -120,45 +140,21 @@ class Attempts:
         duration = self._clock.monotonic() - started
         return Attempt(number=number, started_at=now, duration_ms=round(duration * 1000), outcome=outcome)
 
-    def _decide(self, owed: Owed, outcome: Outcome, policy: RetryPolicy, *, probe: bool) -> Transition:
+    def _decide(self, owed: Owed, outcome: Outcome, now: float, policy: RetryPolicy, *, probe: bool) -> Transition:
         """Turn an outcome into what happens next. A probe that fails spends no budget: it waits for the next probe."""
-        now = self._clock.now()
         if probe and isinstance(outcome, Retry):
             until = self._gates.breaker.probe_at or now
             return postponed(retries=owed.retries, since=owed.since, until=until, reason=outcome.reason, policy=policy)
         jitter = self._clock.jitter()
         return decide(outcome, retries=owed.retries, since=owed.since, now=now, jitter=jitter, policy=policy)
 
-    async def _settle(self, owed: Owed, transition: Transition, attempt: Attempt | None) -> bool:
+    async def _settle(self, owed: Owed, transition: Transition, now: float, attempt: Attempt | None = None) -> bool:
         """Commit a transition and report it. Returns False if a person ended the delivery meanwhile."""
-        settlement = Settlement(owed.seq, owed.sink, transition, self._clock.now(), attempt)
-
-        bugs: list[Exception] = []
-
-        def lines(in_time: bool) -> list[bytes]:
-            try:
-                return report.lines(self._world.audit, owed, transition, attempt, in_time=in_time)
-            except Exception as bug:
-                bugs.append(bug)
-                return []
-
-        def told(in_time: bool) -> None:
-            try:
-                self._count(owed, transition, attempt, in_time=in_time)
-                if bugs:
-                    raise bugs[0]
-            except Exception:
-                self._say("exception", "report.bug", sink=self.name, message_id=owed.message.id)
-
+        settlement = Settlement(owed.seq, owed.sink, transition, now, attempt)
         while True:
-            commit = self._store.settle(settlement, told, lines)
             try:
-                in_time = await asyncio.shield(commit)
+                in_time = await self._commit(owed, settlement)
                 break
-            except asyncio.CancelledError:
-                with suppress(StoreError):  # the commit goes on without us, and is reported
-                    await commit
-                raise
             except (StoreFailed, StoreCorrupt):
                 raise
             except StoreError:
@@ -168,16 +164,49 @@ class Attempts:
             await self._world.own_events.delivery_dead(owed, transition.reason or "", attempt)
         return in_time
 
-    def _count(self, owed: Owed, transition: Transition, attempt: Attempt | None, *, in_time: bool) -> None:
-        """Remember how the attempt went, and count what is on disk now."""
-        if attempt is not None:
+    def _commit(self, owed: Owed, settlement: Settlement) -> asyncio.Future[bool]:
+        """Commit a settlement once. It is reported as soon as it is on disk, whether or not anybody still awaits the future."""
+        committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        bugs: list[Exception] = []
+
+        def lines(in_time: bool) -> list[bytes]:
+            try:
+                return report.lines(self._world.audit, owed, settlement, in_time=in_time)
+            except Exception as bug:
+                bugs.append(bug)
+                return []
+
+        def told(in_time: bool | Exception) -> None:
+            self._uncommitted -= 1
+            if not isinstance(in_time, Exception):
+                self._count(owed, settlement, bugs, in_time=in_time)
+            if not committed.done():
+                if isinstance(in_time, Exception):
+                    committed.set_exception(in_time)
+                else:
+                    committed.set_result(in_time)
+            if not self._uncommitted and self._all_told is not None and not self._all_told.done():
+                self._all_told.set_result(None)
+
+        self._uncommitted += 1
+        self._store.submit_settlement(settlement, told, lines)
+        return committed
+
+    def _count(self, owed: Owed, settlement: Settlement, bugs: list[Exception], *, in_time: bool) -> None:
+        """Remember how the attempt went, and count what is on disk now. A bug in reporting it is logged, and disturbs nothing."""
+        if (attempt := settlement.attempt) is not None:
             outcome = attempt.outcome
             if isinstance(outcome, Delivered):
                 self.last_error = None
             else:
                 self.last_error = outcome.detail or outcome.reason.value
                 self.last_failure = FailedAttempt(attempt.started_at, outcome.reason, outcome.detail, outcome.status)
-        report.count(self._world.metrics, self._clock.now(), owed, transition, attempt, in_time=in_time)
+        try:
+            report.count(self._world.metrics, self._clock.now(), owed, settlement, in_time=in_time)
+            if bugs:
+                raise bugs[0]
+        except Exception:
+            self._say("exception", "report.bug", sink=self.name, message_id=owed.message.id)
 
     async def _keep_gates(self) -> None:
         try:
@@ -186,19 +215,3 @@ class Attempts:
             raise
         except StoreError:
             pass  # the disk takes nothing now; what is kept is only what a restart would begin with
-
-
-def _outgoing(owed: Owed) -> Outgoing:
-    message = owed.message
-    decoded = events.decode(message.body)
-    return Outgoing(
-        delivery_id=owed.delivery_id,
-        message_id=message.id,
-        sender_id=message.sender_id,
-        source=message.source,
-        received_at=message.received_at,
-        event=decoded if isinstance(decoded, events.Event) else None,
-        body=message.body,
-        content_type=message.content_type,
-        attempt=owed.attempts + 1,
-    )

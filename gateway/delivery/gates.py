@@ -58,6 +58,12 @@ class Gates:
         return self._state.paused_at is not None
 
     @property
+    def open_for_all(self) -> bool:
+        """Deliveries may go, as far as the rate lets them, and not only a probe."""
+        state = self._state
+        return state.paused_at is None and not state.breaker.is_open and self._held_until <= self._clock.monotonic()
+
+    @property
     def has_rate(self) -> bool:
         return self._bucket is not None
 
@@ -115,21 +121,21 @@ class Gates:
         Args:
             probe: the attempt was made to see whether the sink is back.
         """
-        before, now = self.breaker, self._clock.now()
+        before = self.breaker
         match outcome:
+            case Retry() if probe:
+                after = breaker.probe_failed(before, self._policy, self._clock.now())
             case Retry():
-                after = (
-                    breaker.probe_failed(before, self._policy, now)
-                    if probe
-                    else breaker.failed(before, self._policy, now, sink_wide=outcome.sink_wide)
-                )
+                after = breaker.failed(before, self._policy, self._clock.now(), sink_wide=outcome.sink_wide)
             case Reject():
-                after = breaker.probe_rejected(before, now) if probe else before
+                after = breaker.probe_rejected(before, self._clock.now()) if probe else before
             case Defer():
                 after = before  # neither up nor down: the hold says when to ask again
                 self.hold(hold(outcome.after))
             case _:
                 after = breaker.succeeded()
+        if after is before:
+            return None
         self._state = msgspec.structs.replace(self._state, breaker=after)
         if after.is_open == before.is_open:
             return None

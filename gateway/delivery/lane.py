@@ -1,7 +1,8 @@
 """The worker of one sink: gates, claim, send, settle. One sink's trouble stays in its lane.
 
-`Lane.step` opens the gates that may be open, fills the memory of waiting deliveries by a claim, and starts an attempt for each
-free slot. The attempt (see `attempt`) sends, decides, settles and reports, and tells the lane when the delivery is due again.
+`Lane.step` looks at the gates, fills the memory of waiting deliveries by a claim, and starts a worker for each free slot. A
+worker makes one attempt after the other (see `attempt`: send, decide, settle, report), as long as memory has a delivery that may
+go. Then it ends, and the lane looks at everything again. So a lane under load makes few steps, and an idle one has no worker.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.records import Attempt, Claimed, KeptGates, Owed
 from gateway.core.retry import RetryPolicy
 from gateway.core.values import claim_of
-from gateway.delivery.attempt import Attempts, FailedAttempt, Settled
+from gateway.delivery.attempt import Attempts, FailedAttempt
 from gateway.delivery.gates import UNTIL_WOKEN, Gates
 from gateway.delivery.waiting import Waiting
 from gateway.delivery.world import TROUBLE_SECONDS, LaneSettings, LaneWorld
 from gateway.sinks.base import Outgoing, Sink
 
-_CLAIM = 64
+_CLAIM = 128
 """Deliveries read from the store at once; they wait in memory, and count as in flight only when they are sent."""
 _MEMORY_SECONDS = 0.25
 """Seconds between two looks for memory, while other lanes hold it."""
@@ -92,6 +93,8 @@ class Lane:
             waiting.expect(due)
         elif not waiting.backlog:
             waiting.add(owed, in_order=self._settings.by_sr)
+            if not self._free():
+                return  # the worker that frees a slot takes it
         elif not self.gates.breaker.is_open:
             return  # the lane asks the store as soon as it has a slot; to wake it for each message would cost ingest
         self._wake.set()
@@ -99,16 +102,16 @@ class Lane:
     async def run(self) -> None:
         """Work until `stop`, then wait for what is in flight. A cancellation cuts that short, and no attempt is lost."""
         try:
-            async with asyncio.TaskGroup() as sends:
+            async with asyncio.TaskGroup() as workers:
                 while not self._stopping:
                     self._wake.clear()
-                    pause = await self.step(sends)
+                    pause = await self.step(workers)
                     if pause != 0:
                         await self._clock.wait(self._wake, self.rest(pause))
         finally:
-            await self._attempts.slot.aclose()
+            await self._attempts.end()
 
-    async def step(self, sends: asyncio.TaskGroup) -> float | None:
+    async def step(self, workers: asyncio.TaskGroup) -> float | None:
         """Start as many attempts as gates and slots allow. Returns the seconds until there may be more; None: until woken."""
         self.rounds += 1
         if self._absent:
@@ -119,7 +122,7 @@ class Lane:
             await self._give_up_expired()
             if (closed := self.gates.closed_for()) > 0:
                 return None if closed == UNTIL_WOKEN else closed
-            return await (self._probe(sends) if self.gates.breaker.is_open else self._start_ready(sends))
+            return await (self._probe(workers) if self.gates.breaker.is_open else self._start_ready(workers))
         except (StoreFailed, StoreCorrupt):
             raise
         except StoreError:
@@ -193,17 +196,17 @@ class Lane:
         self.refresh()
         return True
 
-    async def _start_ready(self, sends: asyncio.TaskGroup) -> float | None:
+    async def _start_ready(self, workers: asyncio.TaskGroup) -> float | None:
         """Claim deliveries if memory has none, and start as many as may go. Returns what `step` returns."""
         waiting, now = self.waiting, self._clock.now()
-        if waiting.next_due is not None and waiting.next_due <= now:
+        if waiting.is_due(now):
             waiting.next_due = None
             waiting.forget()
         if waiting.backlog and not waiting.ready and self._free():
             if waiting.memory.held and not waiting.memory.room:
                 return _MEMORY_SECONDS
             await waiting.refill(lambda room: self._claim(now, room))
-        wait = self._start_waiting(sends)
+        wait = self._start_waiting(workers)
         if self._settings.by_sr and waiting.ready:
             waiting.forget()  # an earlier event of the same service request may come before these can go
         if wait is not None:
@@ -218,7 +221,7 @@ class Lane:
         limit = self._settings.concurrency - len(self._in_flight) if by_sr else _CLAIM
         return self._store.claim(self.name, now, limit, frozenset(self._in_flight), by_sr=by_sr, room=room)
 
-    def _start_waiting(self, sends: asyncio.TaskGroup) -> float | None:
+    def _start_waiting(self, workers: asyncio.TaskGroup) -> float | None:
         """Start the deliveries in memory, as far as they may go.
 
         Returns the seconds until more of them may; None if no gate is in the way.
@@ -228,10 +231,10 @@ class Lane:
                 return 0.0  # a gate closed while the claim ran
             if (wait := self.gates.take()) > 0:
                 return wait
-            self._start(self.waiting.ready.popleft(), sends)
+            self._start(self.waiting.ready.popleft(), workers)
         return None
 
-    async def _probe(self, sends: asyncio.TaskGroup) -> float | None:
+    async def _probe(self, workers: asyncio.TaskGroup) -> float | None:
         """Make one attempt to see whether the sink is back. Returns what `step` returns.
 
         The next probe takes another delivery, because one that failed comes due after all that wait already. So a delivery that
@@ -247,7 +250,7 @@ class Lane:
             return None if claim.next_due is None else max(claim.next_due - now, 0.001)
         if (wait := self.gates.take()) > 0:
             return wait
-        self._start(claim.owed[0], sends, probe=True)
+        self._start(claim.owed[0], workers, probe=True)
         return None
 
     async def _give_up_expired(self) -> None:
@@ -280,7 +283,7 @@ class Lane:
         return not self._stopping and not self._absent and not self._in_trouble()
 
     def _open_for_all(self) -> bool:
-        return self._may_work() and not self.gates.breaker.is_open and self.gates.closed_for() == 0
+        return self._may_work() and self.gates.open_for_all
 
     def _free(self) -> bool:
         return len(self._in_flight) < self._settings.concurrency
@@ -292,26 +295,44 @@ class Lane:
         look = max(self._look_for_expired_at - self._clock.monotonic(), TROUBLE_SECONDS if self._in_trouble() else 0.0)
         return look if pause is None else min(pause, look)
 
-    def _start(self, owed: Owed, sends: asyncio.TaskGroup, *, probe: bool = False) -> None:
+    def _start(self, owed: Owed, workers: asyncio.TaskGroup, *, probe: bool = False) -> None:
         if probe:
             self.waiting.memory.take(owed.size)
         self._in_flight[owed.seq] = owed
-        sends.create_task(self._deliver(owed, probe=probe), name=f"send:{owed.delivery_id}")
+        workers.create_task(self._work(owed, self._clock.now(), probe=probe), name=f"worker:{self.name}")
 
-    async def _deliver(self, owed: Owed, *, probe: bool) -> None:
+    async def _work(self, owed: Owed, now: float, *, probe: bool) -> None:
+        """Make an attempt, and then others as long as a delivery waits in memory and may go.
+
+        Args:
+            now: when the delivery was taken. The wall clock may have jumped since then, and the delivery does not know.
+        """
+        try:
+            await self._deliver(owed, now, probe=probe)
+            while (following := self._next()) is not None:
+                self._in_flight[following.seq] = following
+                await self._deliver(following, self._clock.now(), probe=False)
+        finally:
+            self._wake.set()
+
+    def _next(self) -> Owed | None:
+        """Take the next delivery out of memory; None if there is none, or if the lane has to see to something before it."""
+        waiting = self.waiting
+        if not waiting.ready or not self._free() or not self._open_for_all() or waiting.is_due(self._clock.now()):
+            return None
+        return waiting.ready.popleft() if self.gates.take() == 0 else None
+
+    async def _deliver(self, owed: Owed, now: float, *, probe: bool) -> None:
         changes = self.waiting.changes
         try:
-            self._settled(await self._attempts.deliver(owed, self._settings, probe=probe))
+            settled = await self._attempts.deliver(owed, self._settings, now, probe=probe)
+            if settled.due_at is not None:
+                self.waiting.expect(settled.due_at)
+            if settled.opened:
+                self.refresh()
         finally:
             self._in_flight.pop(owed.seq, None)
             self.waiting.memory.give(owed.size)
             if self._settings.by_sr or changes != self.waiting.changes:
                 # The next delivery of its service request may go now; or this one was replayed while it was in flight.
                 self.waiting.backlog = True
-            self._wake.set()
-
-    def _settled(self, settled: Settled) -> None:
-        if settled.due_at is not None:
-            self.waiting.expect(settled.due_at)
-        if settled.opened:
-            self.refresh()

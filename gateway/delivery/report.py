@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from gateway.core.audit_events import SinkClosed, SinkOpened, settled
 from gateway.core.outcome import OUTCOME_NAMES, Delivered, Outcome, Retry
-from gateway.core.records import Attempt, Owed
-from gateway.core.retry import Transition
+from gateway.core.records import Owed, Settlement
 from gateway.delivery.gates import Change
 from gateway.delivery.world import LaneWorld
 from gateway.observability.audit import AuditLog
@@ -14,21 +13,21 @@ from gateway.observability.metrics import Metrics
 """The names of the outcomes, in metrics and in the answer to a drill."""
 
 
-def lines(audit: AuditLog, owed: Owed, transition: Transition, attempt: Attempt | None, *, in_time: bool) -> list[bytes]:
+def lines(audit: AuditLog, owed: Owed, settlement: Settlement, *, in_time: bool) -> list[bytes]:
     """Make the audit lines about a settled delivery. The thread of the store's writer calls this.
 
     Args:
-        attempt: None if the delivery ended without a request.
         in_time: the delivery was still queued. If not, a person ended it meanwhile: only a delivery that arrived after all has a
             line, because the rest is what that person decided.
     """
-    if not in_time and transition.state != "delivered":
+    if not in_time and settlement.transition.state != "delivered":
         return []
-    return [audit.line(settled(owed, transition, attempt, in_time=in_time), owed.message)]
+    return [audit.line(settled(owed, settlement.transition, settlement.attempt, in_time=in_time), owed.message)]
 
 
-def count(metrics: Metrics, now: float, owed: Owed, transition: Transition, attempt: Attempt | None, *, in_time: bool) -> None:
+def count(metrics: Metrics, now: float, owed: Owed, settlement: Settlement, *, in_time: bool) -> None:
     """Count a settled delivery. The arguments are those of `lines`; `now` is in Unix seconds, UTC."""
+    transition, attempt = settlement.transition, settlement.attempt
     outcome = attempt.outcome if attempt else None
     if attempt is not None and outcome is not None:
         reason = "" if isinstance(outcome, Delivered) else outcome.reason.value

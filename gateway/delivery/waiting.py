@@ -51,6 +51,10 @@ class Waiting:
         """Note that a delivery in the store comes due at an instant."""
         self.next_due = due if self.next_due is None else min(self.next_due, due)
 
+    def is_due(self, now: float) -> bool:
+        """Return whether the store has a delivery that came due since the last claim; it goes before those in memory."""
+        return self.next_due is not None and self.next_due <= now
+
     def forget(self) -> None:
         """Drop the deliveries in memory: the store has them too, and gives them back in their order."""
         self.memory.give(sum(owed.size for owed in self.ready))

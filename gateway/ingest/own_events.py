@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.core import events
 from gateway.core.errors import StoreError
-from gateway.core.records import Attempt, Message, Owed
+from gateway.core.records import Attempt, Message, Owed, message_about
 from gateway.core.routing import GATEWAY
 from gateway.core.values import rfc3339
 from gateway.core.vocabulary import OwnEvent
@@ -94,18 +94,8 @@ class OwnEvents:
         if not decision.sinks:
             return True
         self._last[subject, event_type] = self._clock.monotonic()
-        message = Message(
-            id=self._clock.new_id(),
-            source=GATEWAY,
-            sender_id=None,
-            received_at=now,
-            content_type="application/json",
-            body=msgspec.json.encode(event.values),
-            event_type=event_type,
-            milestone=event.milestone.value,
-            sr_uuid=event.sr_uuid,
-            reference_id=event.reference_id,
-        )
+        body = msgspec.json.encode(event.values)
+        message = message_about(event, body, message_id=self._clock.new_id(), source=GATEWAY, received_at=now)
         try:
             await self._inbox.put(message, decision)
         except StoreError as error:

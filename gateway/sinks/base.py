@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 from msgspec import Struct, field, structs
 
 from gateway.core.conversation import Conversation
-from gateway.core.events import Event
+from gateway.core.events import Event, decode
 from gateway.core.outcome import Outcome
+from gateway.core.records import Message
 from gateway.core.retry import LEGITMARK_SCHEDULE
 from gateway.core.secrets import Secret, SecretRef
 from gateway.core.values import Duration, Rate
@@ -92,33 +94,52 @@ class ReadableSettings(SinkSettings, frozen=True, kw_only=True):
 C = TypeVar("C", bound=SinkSettings)
 
 
-class Outgoing(Struct, frozen=True):
+class Outgoing(Struct, frozen=True, dict=True):
     """Everything that a sink may know of a delivery."""
 
     delivery_id: str
     """The idempotency key: the same for all attempts."""
-    message_id: str
-    sender_id: str | None
-    source: str
-    received_at: float
-    """Unix seconds, UTC."""
-    event: Event | None
-    """The decoded content; None for a quarantined message that is replayed."""
-    body: bytes
-    content_type: str | None
+    message: Message
     attempt: int
     """1-based."""
     drill: bool = False
     """True for a test that an operator sends: the message has to tell its readers."""
 
     @property
+    def message_id(self) -> str:
+        return self.message.id
+
+    @property
+    def sender_id(self) -> str | None:
+        return self.message.sender_id
+
+    @property
+    def source(self) -> str:
+        return self.message.source
+
+    @property
+    def body(self) -> bytes:
+        return self.message.body
+
+    @property
     def sink(self) -> str:
         """The name of the sink that the delivery is for."""
-        return self.delivery_id.removeprefix(f"{self.message_id}-")
+        return self.delivery_id.removeprefix(f"{self.message.id}-")
 
     @property
     def milestone(self) -> str:
-        return self.event.milestone.value if self.event else ""
+        """The milestone of the event; empty for a quarantined message that is replayed."""
+        return self.message.milestone or ""
+
+    @cached_property
+    def event(self) -> Event | None:
+        """The decoded content; None for a quarantined message that is replayed.
+
+        The body is decoded when a sink first asks, because most sinks pass the bytes on, and an event takes many times the
+        memory of its body.
+        """
+        decoded = decode(self.message.body)
+        return decoded if isinstance(decoded, Event) else None
 
 
 class Deadline:

@@ -33,6 +33,8 @@ MOST_NAMED: Final = 1000
 
 Told = Callable[[Stored | Exception], None]
 """Called once with what became of a message: what was stored, or why it was not."""
+ToldSettled = Callable[[bool | Exception], None]
+"""Called once with what became of a settlement: whether the delivery was still `queued`, or why nothing was committed."""
 Lines = Callable[[_Result], Sequence[bytes]]
 """Makes the audit lines about a result. The writer's thread calls it right after the commit; it must not raise."""
 
@@ -82,15 +84,17 @@ class Delivering(Trouble, Protocol):
             room: bytes of memory that the deliveries may take together. The first one is claimed whatever its size.
         """
 
-    def settle(
-        self, settlement: Settlement, told: Callable[[bool], None] | None = None, lines: Lines[bool] | None = None
-    ) -> asyncio.Future[bool]:
-        """Commit the outcome of a claimed delivery; False if it was no longer `queued` (a person discarded it meanwhile).
+    def submit_settlement(self, settlement: Settlement, told: ToldSettled, lines: Lines[bool] | None = None) -> None:
+        """Commit the outcome of a claimed delivery.
 
-        The store calls `told` with the result as soon as it is on disk, in the order of the commits; `told` must not raise. The
-        audit log has the lines by then, written or waiting.
-        The result is a future, so that a cancelled caller can still await it: a cancellation does not stop the SQL.
+        The store calls `told` once, in the event loop and in the order of the commits, when the result is on disk: False if the
+        delivery was no longer `queued` (a person discarded it meanwhile), or StoreError if it cannot be committed now. The audit
+        log has the lines by then, written or waiting. `told` must not raise. It is called even if the caller was cancelled,
+        because a cancellation does not stop the SQL.
         """
+
+    def settle(self, settlement: Settlement, lines: Lines[bool] | None = None) -> asyncio.Future[bool]:
+        """Submit a settlement. The future gets what `submit_settlement` tells."""
 
     async def expired(self, sink: str, before: float, limit: int, busy: Collection[int]) -> tuple[Owed, ...]:
         """Read up to `limit` open deliveries of a sink that were accepted or replayed before an instant, oldest first.

@@ -34,7 +34,7 @@ from gateway.host.clock import Clock
 from gateway.ingest.accept import Inbox, Rules
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
-from gateway.store.sqlite.batch import Batch, Done
+from gateway.store.sqlite.batch import Batch
 from gateway.store.sqlite.connection import open_writer
 from gateway.store.sqlite.store import SqliteStore
 
@@ -100,9 +100,8 @@ class Work:
             self.accept(256)
         owed, self._owed = self._owed[:number], self._owed[number:]
         batch = Batch()
-        done = Done(asyncio.get_running_loop().create_future(), None)
         attempt = Attempt(number=1, started_at=_START, duration_ms=7, outcome=Delivered(200))
-        batch.settles = [(Settlement(seq, sink, _DELIVERED, _START + 1, attempt), done) for seq, sink in owed]
+        batch.settles = [(Settlement(seq, sink, _DELIVERED, _START + 1, attempt), lambda _: None, None) for seq, sink in owed]
         return self._commit(batch)[0]
 
     def nothing(self, _: int) -> float:

@@ -25,7 +25,7 @@ from gateway.host.clock import Clock
 from gateway.maintenance.janitor import Janitor
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
-from gateway.store.base import MOST_CLAIMED_BYTES
+from gateway.store.base import MOST_CLAIMED_BYTES, ToldSettled
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import FakeClock, FakeSink, own_events_for
 from tests.store.kit import limit_pages, rows
@@ -67,16 +67,23 @@ class TroubledStore(SqliteStore):
     def has_refused_all_but(self, number: int) -> bool:
         return self.settles_refused == number
 
-    def settle(self, settlement: Settlement, told: Any = None, lines: Any = None) -> asyncio.Future[bool]:
+    def submit_settlement(self, settlement: Settlement, told: ToldSettled, lines: Any = None) -> None:
         if self.settles_refused > 0:
             self.settles_refused -= 1
-            future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-            future.set_exception(StoreFailed("the disk is gone") if self.fatal else StoreError("the disk is full"))
-            return future
+            told(StoreFailed("the disk is gone") if self.fatal else StoreError("the disk is full"))
+            return
         if self.settling is not None:
             self.settling.set()
-        committed = super().settle(settlement, told, lines)
-        return committed if self.tell is None else asyncio.ensure_future(_after(self.tell, committed))
+        super().submit_settlement(settlement, told if self.tell is None else self._late(told, self.tell), lines)
+
+    def _late(self, told: ToldSettled, tell: asyncio.Event) -> ToldSettled:
+        """Tell after an event."""
+
+        def wait(in_time: bool | Exception) -> None:
+            waiting = asyncio.ensure_future(tell.wait())
+            waiting.add_done_callback(lambda _: told(in_time))
+
+        return wait
 
     async def claim(
         self, sink: str, now: float, limit: int, busy: Any, *, by_sr: bool = False, room: int = MOST_CLAIMED_BYTES
@@ -290,9 +297,3 @@ async def spin() -> None:
     """Let every task run until it waits for the disk."""
     for _ in range(20):
         await asyncio.sleep(0)
-
-
-async def _after(event: asyncio.Event, committed: asyncio.Future[bool]) -> bool:
-    in_time = await committed
-    await event.wait()
-    return in_time

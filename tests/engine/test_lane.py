@@ -114,6 +114,38 @@ async def test_a_lane_without_a_free_slot_sleeps_even_if_a_retry_is_due(bench: B
     assert pause is None or pause > 0
 
 
+async def test_a_lane_under_load_makes_no_step_for_each_delivery(bench: Bench) -> None:
+    await bench.start(concurrency=4)
+    bench.sink.gate = asyncio.Event()
+    async with bench.running():
+        await bench.give(100)
+        await bench.until_sent(4)
+        await spin()
+        before = bench.lane.rounds
+        bench.sink.gate.set()
+        await bench.until_sent(100)
+        await bench.until_idle()
+        assert bench.lane.rounds - before <= 8
+
+
+async def test_a_retry_that_came_due_goes_before_later_deliveries_that_wait_in_memory(bench: Bench, clock: FakeClock) -> None:
+    await bench.start(concurrency=1)
+    bench.sink.answer = lambda delivery: FAILS if len(bench.sink.sent) == 1 else Delivered()
+    (first,) = await bench.give()
+    await bench.work()
+    bench.sink.gate = asyncio.Event()
+    (second,) = await bench.give()
+    async with asyncio.TaskGroup() as workers:
+        await bench.lane.step(workers)
+        await bench.until_sent(2)
+        clock.advance(6.0)
+        third, fourth = await bench.give(2)
+        bench.sink.gate.set()
+    assert bench.order == ids([first, second]), "the worker leaves it to the lane"
+    await bench.work()
+    assert bench.order == ids([first, second, first, third, fourth])
+
+
 async def test_a_delivery_offered_to_a_sleeping_lane_is_sent_at_once(bench: Bench) -> None:
     async with bench.running():
         await spin()

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from gateway.core.breaker import BreakerPolicy
-from gateway.core.outcome import Delivered
+from gateway.core.outcome import Delivered, Outcome
 from gateway.core.retry import RetryPolicy
 from gateway.delivery.world import LaneSettings
-from gateway.sinks.base import Sink
+from gateway.sinks.base import Outgoing, Sink
 from tests.engine.bench import FAILS, HOUR, Bench, ids, spin
 from tests.fakes import FakeClock, FakeSink
 from tests.support.waiting import PATIENCE, until
@@ -194,6 +194,34 @@ async def test_an_open_breaker_and_a_pause_last_while_their_sink_is_missing(benc
     clock.advance(31)
     await bench.work()
     assert not bench.lane.gates.breaker.is_open and len(bench.sink.sent) == 3
+
+
+async def test_after_a_reload_with_fewer_slots_attempts_end_until_no_more_run_than_there_are_slots(bench: Bench) -> None:
+    running = 0
+    at_once: list[int] = []
+
+    class Counting(FakeSink):
+        async def send(self, delivery: Outgoing) -> Outcome:
+            nonlocal running
+            running += 1
+            at_once.append(running)
+            try:
+                return await super().send(delivery)
+            finally:
+                running -= 1
+
+    sink = bench.sink = Counting()
+    gate = sink.gate = asyncio.Event()
+    await bench.start(concurrency=8)
+    async with bench.running():
+        await bench.give(40)
+        await bench.until_sent(8)
+        change(bench, sink, LaneSettings(RetryPolicy(), 2, 30.0))
+        gate.set()
+        await bench.until_sent(40)
+        await bench.until_idle()
+    assert max(at_once[:8]) == 8 and max(at_once[8:]) <= 2
+    assert await bench.rows("DISTINCT state, attempts") == [("delivered", 1)]
 
 
 async def test_new_settings_count_from_the_next_attempt_on(bench: Bench, clock: FakeClock) -> None:

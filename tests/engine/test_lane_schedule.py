@@ -183,6 +183,17 @@ async def test_an_attempt_in_flight_at_the_end_of_give_up_after_still_counts(ben
     assert await bench.rows("state, attempts") == [("delivered", 1)]
 
 
+async def test_a_delivery_about_to_be_sent_when_the_wall_clock_jumps_ahead_is_not_given_up(
+    bench: Bench, clock: FakeClock
+) -> None:
+    await bench.give()
+    async with asyncio.TaskGroup() as workers:
+        await bench.lane.step(workers)
+        clock.jump(30 * 24 * HOUR)  # before its worker has begun
+        bench.lane.clock_jumped()
+    assert await bench.rows("state, attempts") == [("delivered", 1)]
+
+
 async def test_many_expired_deliveries_are_given_up_without_a_pause(bench: Bench, clock: FakeClock) -> None:
     """They are more than one check finds; the next check follows at once."""
     await bench.start(RetryPolicy(give_up_after=100.0))

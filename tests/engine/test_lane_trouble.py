@@ -91,6 +91,22 @@ async def test_an_outcome_committed_during_a_cut_still_has_its_audit_line(bench:
     assert len(delivered) == states.count(("delivered",)) > 0
 
 
+async def test_a_cut_lane_ends_only_after_the_store_has_told_about_its_outcomes(bench: Bench) -> None:
+    """The gateway closes the audit log and the store after its lanes have ended."""
+    bench.store.settling, bench.store.tell = asyncio.Event(), asyncio.Event()
+    async with bench.running() as task:
+        await bench.give()
+        await asyncio.wait_for(bench.store.settling.wait(), PATIENCE)
+        task.cancel()
+        await spin()
+        assert not task.done() and await bench.lines() == []
+        bench.store.tell.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, PATIENCE)
+    assert await bench.events() == ["delivery.delivered"] and await bench.rows("state") == [("delivered",)]
+    assert bench.sink.closed >= 1
+
+
 async def test_an_outcome_that_cannot_be_committed_keeps_its_slot_and_is_not_forgotten(bench: Bench, clock: FakeClock) -> None:
     await bench.start(concurrency=1)
     bench.store.settles_refused = 3

@@ -35,7 +35,7 @@ def deliveries() -> dict[str, Outgoing]:
             **facts,
             "message_id": MESSAGE_ID,
         }
-        found[name] = msgspec.structs.replace(outgoing(msgspec.json.encode(body)), source="gateway")
+        found[name] = outgoing(msgspec.json.encode(body), source="gateway")
     found["unreadable"] = outgoing(b"[1, 2]")
     found["drill"] = msgspec.structs.replace(found["authentic"], drill=True)
     return found

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.core.events import Event, decode
 from gateway.core.outcome import Outcome
+from gateway.core.records import message_about
 from gateway.core.secrets import SecretRef
 from gateway.core.values import Duration
 from gateway.host.clock import Clock
@@ -56,21 +57,21 @@ def outgoing(
     delivery_id: str = DELIVERY_ID,
     sender_id: str | None = "msg_2f9b",
     content_type: str | None = "application/json",
+    source: str = "legitmark",
     attempt: int = 1,
 ) -> Outgoing:
     """Make the delivery that a lane makes of a message; the event is None if the body is not a JSON object."""
-    event = decode(body)
-    return Outgoing(
-        delivery_id=delivery_id,
+    decoded = decode(body)
+    message = message_about(
+        decoded if isinstance(decoded, Event) else None,
+        body,
         message_id=MESSAGE_ID,
-        sender_id=sender_id,
-        source="legitmark",
+        source=source,
         received_at=START,
-        event=event if isinstance(event, Event) else None,
-        body=body,
+        sender_id=sender_id,
         content_type=content_type,
-        attempt=attempt,
     )
+    return Outgoing(delivery_id, message, attempt)
 
 
 async def probe(config: SinkSettings, base: Path, clock: Clock | None = None, /, **secrets: str) -> Found:

@@ -23,7 +23,7 @@ LINK = "https://erp.example/items/{reference_id}"
 
 
 def told(values: dict[str, Any], language: Language = EN, link: str | None = None, source: str = "legitmark") -> Telling:
-    return tell(msgspec.structs.replace(outgoing(json.dumps(values).encode()), source=source), language, link)
+    return tell(outgoing(json.dumps(values).encode(), source=source), language, link)
 
 
 def flat(value: Any, keys: tuple[str, ...] = ()) -> dict[tuple[str, ...], str]:

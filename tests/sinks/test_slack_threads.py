@@ -119,9 +119,7 @@ async def test_a_message_without_a_service_request_stands_alone(delivery: Outgoi
 
 
 async def test_neither_a_drill_nor_a_notice_enters_a_thread(tmp_path: Path) -> None:
-    notice = msgspec.structs.replace(
-        outgoing(b'{"event_type":"gateway.delivery_dead","sink":"erp","sr_uuid":"sr-1"}'), source="gateway"
-    )
+    notice = outgoing(b'{"event_type":"gateway.delivery_dead","sink":"erp","sr_uuid":"sr-1"}', source="gateway")
     async with world(tmp_path) as (slack, sink, _):
         for delivery in (event(), msgspec.structs.replace(event(), drill=True), notice):
             assert await send(sink, delivery) == Delivered(200)

@@ -47,7 +47,7 @@ def render(delivery: Outgoing, config: EmailConfig, template: Template) -> Mail:
         address_header("From", [sender]),
         address_header("To", [parse_mailbox(text) for text in config.recipients]),
         text_header("Subject", _plain(one_line(said.parts["subject"].replace("\n", " ")))),
-        text_header("Date", format_datetime(datetime.fromtimestamp(delivery.received_at, UTC))),
+        text_header("Date", format_datetime(datetime.fromtimestamp(delivery.message.received_at, UTC))),
         id_header("Message-ID", f"<{delivery.delivery_id}@{sender.domain}>"),
     ]
     if telling.sr and not telling.notice:

@@ -32,7 +32,7 @@ def render(delivery: Outgoing, keys: Sequence[Key], now: float, format_: Format 
     """
     match format_:
         case "raw":
-            body, content_type = delivery.body, delivery.content_type
+            body, content_type = delivery.body, delivery.message.content_type
         case "envelope":
             body, content_type = envelope.envelope(delivery), "application/json"
         case "cloudevents":

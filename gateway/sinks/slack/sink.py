@@ -195,4 +195,4 @@ def _thread_of(delivery: Outgoing, telling: Telling) -> str | None:
 def _instant(delivery: Outgoing) -> float:
     """Return when an event happened, in Unix seconds, UTC, or when it arrived if it does not say."""
     at = delivery.event.instant() if delivery.event is not None else None
-    return delivery.received_at if at is None else at
+    return delivery.message.received_at if at is None else at

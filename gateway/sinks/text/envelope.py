@@ -10,6 +10,7 @@ import re
 import msgspec
 
 from gateway.core import events
+from gateway.core.records import Message
 from gateway.core.values import rfc3339
 from gateway.sinks.base import Outgoing
 
@@ -31,23 +32,23 @@ def envelope(delivery: Outgoing) -> bytes:
     `body` is the body as it came, with its numbers, its order of keys and its duplicate keys; `body_text` is a body that is not
     JSON.
     """
-    event = delivery.event
+    message = delivery.message
     head: dict[str, object] = {
         "v": 1,
-        "time": rfc3339(delivery.received_at),
-        "message_id": delivery.message_id,
-        "sender_id": delivery.sender_id,
-        "source": delivery.source,
-        "event_type": event.event_type if event else None,
-        "milestone": event.milestone.value if event else None,
-        "sr_uuid": event.sr_uuid if event else None,
-        "reference_id": event.reference_id if event else None,
+        "time": rfc3339(message.received_at),
+        "message_id": message.id,
+        "sender_id": message.sender_id,
+        "source": message.source,
+        "event_type": message.event_type,
+        "milestone": message.milestone,
+        "sr_uuid": message.sr_uuid,
+        "reference_id": message.reference_id,
     }
     if delivery.drill:
         head["drill"] = True
-    if (body := _as_json(delivery)) is not None:
+    if (body := _as_json(message)) is not None:
         return _closed(head, b"body", body)
-    return _closed(head, b"body_text", msgspec.json.encode(delivery.body.decode("utf-8", "replace")))
+    return _closed(head, b"body_text", msgspec.json.encode(message.body.decode("utf-8", "replace")))
 
 
 def cloud_event(delivery: Outgoing) -> bytes:
@@ -56,29 +57,29 @@ def cloud_event(delivery: Outgoing) -> bytes:
     `data` is the body as it came; `data_base64` is a body that is not JSON. `id` is the id of the message, so that an event has
     the same id in every sink.
     """
-    event = delivery.event
+    message = delivery.message
     head: dict[str, object] = {
         "specversion": "1.0",
-        "id": delivery.message_id,
-        "source": delivery.source,
-        "type": _attribute(event.event_type if event else None) or events.Milestone.UNRECOGNIZED.value,
+        "id": message.id,
+        "source": message.source,
+        "type": _attribute(message.event_type) or events.Milestone.UNRECOGNIZED.value,
         "time": _happened(delivery),
     }
-    if subject := _attribute(event.sr_uuid if event else None):
+    if subject := _attribute(message.sr_uuid):
         head["subject"] = subject
     if delivery.drill:
         head["drill"] = True
-    if (body := _as_json(delivery)) is not None:
+    if (body := _as_json(message)) is not None:
         return _closed(head | {"datacontenttype": "application/json"}, b"data", body)
-    data = msgspec.json.encode(base64.b64encode(delivery.body).decode())
-    return _closed(head | {"datacontenttype": _opaque(delivery.content_type)}, b"data_base64", data)
+    data = msgspec.json.encode(base64.b64encode(message.body).decode())
+    return _closed(head | {"datacontenttype": _opaque(message.content_type)}, b"data_base64", data)
 
 
-def _as_json(delivery: Outgoing) -> bytes | None:
+def _as_json(message: Message) -> bytes | None:
     """Return the body in a form that can stand in a line of JSON; None if it is not JSON."""
-    if delivery.event is None and not events.is_json(delivery.body):
+    if message.milestone is None and not events.is_json(message.body):  # every object has a milestone
         return None
-    return _BREAKS.sub(b"", delivery.body.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n"))
+    return _BREAKS.sub(b"", message.body.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n"))
 
 
 def _closed(head: dict[str, object], name: bytes, value: bytes) -> bytes:
@@ -93,9 +94,9 @@ def _happened(delivery: Outgoing) -> str:
     """Return when the event happened, or when it was received if it names no instant that RFC 3339 can express."""
     instant = delivery.event.instant() if delivery.event else None
     try:
-        return rfc3339(delivery.received_at if instant is None else instant)
+        return rfc3339(delivery.message.received_at if instant is None else instant)
     except (ValueError, OverflowError):  # in a year beyond 9999, counted in UTC
-        return rfc3339(delivery.received_at)
+        return rfc3339(delivery.message.received_at)
 
 
 def _opaque(content_type: str | None) -> str:

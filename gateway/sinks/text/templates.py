@@ -14,10 +14,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 from minijinja import Environment, TemplateError
 from msgspec import Struct
 
 from gateway.core.events import event_of
+from gateway.core.records import message_about
 from gateway.core.samples import SAMPLES
 from gateway.host.clock import Clock
 from gateway.host.environment import read_regular
@@ -125,8 +127,8 @@ class Template:
         It depends on the event if the file reads the event's values, which differ from event to event.
         """
         for name, values in SAMPLES.items():
-            event = event_of(values)
-            delivery = Outgoing("0-x", "0", None, "", 0.0, event, b"", None, 1)
+            message = message_about(event_of(values), msgspec.json.encode(values), message_id="0", source="", received_at=0.0)
+            delivery = Outgoing("0-x", message, attempt=1)
             try:
                 self._render(delivery, tell(delivery, Language(self._locale), "https://example.com/{message_id}"))
             except BaseException as error:

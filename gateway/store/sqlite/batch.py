@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gateway.core.records import NewMessage, Settlement, Stored
-from gateway.store.base import Lines, Told
+from gateway.store.base import Lines, Told, ToldSettled
 from gateway.store.sqlite import accept_settle, counting, unlogged
 
 WORK_SECONDS = 0.02
@@ -23,11 +23,10 @@ MOST_SETTLED = 500
 
 
 class Done(NamedTuple):
-    """The callers of a settlement or a work. The callback comes before the future, in the order of the commits."""
+    """The callers of a work. The callback comes before the future, in the order of the commits."""
 
     future: asyncio.Future[Any]
     told: Callable[[Any], None] | None
-    lines: Lines[Any] | None = None
 
 
 Work = Callable[[sqlite3.Connection, counting.Changes], Any]
@@ -38,7 +37,7 @@ class Batch:
 
     def __init__(self) -> None:
         self.accepts: list[tuple[NewMessage, Told, Lines[Stored] | None]] = []
-        self.settles: list[tuple[Settlement, Done]] = []
+        self.settles: list[tuple[Settlement, ToldSettled, Lines[bool] | None]] = []
         self.works: list[tuple[Work, Done]] = []
 
     def __len__(self) -> int:
@@ -64,9 +63,9 @@ class Batch:
         for (_, _, lines), stored in zip(self.accepts, accepted, strict=True):
             if lines is not None:
                 made += lines(stored)
-        for (_, one), in_time in zip(self.settles, done, strict=False):  # the results of works follow
-            if one.lines is not None:
-                made += one.lines(in_time)
+        for (_, _, lines_settled), in_time in zip(self.settles, done, strict=False):  # the results of works follow
+            if lines_settled is not None:
+                made += lines_settled(in_time)
         return made
 
     def tell(self, accepted: Sequence[Stored], done: Sequence[Any]) -> list[tuple[Work, Done]]:
@@ -76,23 +75,26 @@ class Batch:
         """
         for (_, told, _), stored in zip(self.accepts, accepted, strict=True):
             told(stored)
-        for one, result in zip(self._waiting()[: len(done)], done, strict=True):
+        settled = len(self.settles)
+        for (_, told_settled, _), in_time in zip(self.settles, done[:settled], strict=True):
+            told_settled(in_time)
+        worked = len(done) - settled
+        for (_, one), result in zip(self.works[:worked], done[settled:], strict=True):
             if one.told is not None:
                 one.told(result)
             if not one.future.done():
                 one.future.set_result(result)
-        return self.works[len(done) - len(self.settles) :]
+        return self.works[worked:]
 
     def fail(self, error: Exception) -> None:
         """Tell every caller that nothing was committed."""
         for _, told, _ in self.accepts:
             told(error)
-        for one in self._waiting():
+        for _, told_settled, _ in self.settles:
+            told_settled(error)
+        for _, one in self.works:
             if not one.future.done():
                 one.future.set_exception(error)
-
-    def _waiting(self) -> list[Done]:
-        return [*(done for _, done in self.settles), *(done for _, done in self.works)]
 
     def singles(self) -> list[Batch]:
         """Return each job in a batch of its own."""
@@ -119,7 +121,7 @@ class Batch:
         until = seconds() + WORK_SECONDS
         try:
             accepted = accept_settle.accept(connection, [new for new, *_ in self.accepts], retention, changes)
-            settlements = [settlement for settlement, _ in self.settles]
+            settlements = [settlement for settlement, *_ in self.settles]
             done: list[Any] = [*accept_settle.settle(connection, settlements, changes)]
             mark = unlogged.note(connection, unlogged.accepted(accepted) + unlogged.settled(settlements, done))
             for number, (work, _) in enumerate(self.works):

@@ -15,15 +15,14 @@ from typing import Any, TypeVar, cast
 
 from gateway.core.errors import GatewayError, StoreCorrupt, StoreError, StoreFailed, StoreOverloaded
 from gateway.core.records import NewMessage, Settlement, Stored
-from gateway.store.base import MOST_WAITING, Audit, Lines, Told
+from gateway.store.base import MOST_WAITING, Audit, Lines, Told, ToldSettled
 from gateway.store.sqlite import operations
-from gateway.store.sqlite.batch import Batch, Done
+from gateway.store.sqlite.batch import Batch, Done, Work
 from gateway.store.sqlite.connection import Connection
 from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.file_watch import FileWatch
 
 _T = TypeVar("_T")
-_Job = TypeVar("_Job")
 _LONG_LOG = 4000
 """Frames of the write-ahead log, a page each, after which it is moved into the file."""
 _LOOK_SECONDS = 1.0
@@ -103,15 +102,17 @@ class GroupCommit:
             self._waiting.accepts.append((new, told, lines))
             self._wake.set()
 
-    def settle(
-        self, settlement: Settlement, told: Callable[[bool], None] | None = None, lines: Lines[bool] | None = None
-    ) -> asyncio.Future[bool]:
-        """Put an outcome into the next commit, see `base.Delivering.settle`."""
-        return self._add(self._waiting.settles, settlement, told, lines)
+    def submit_settlement(self, settlement: Settlement, told: ToldSettled, lines: Lines[bool] | None = None) -> None:
+        """Put an outcome into the next commit, see `base.Delivering.submit_settlement`."""
+        if self._broken is not None:
+            told(self._broken)
+        else:
+            self._waiting.settles.append((settlement, told, lines))
+            self._wake.set()
 
     async def change(self, work: Callable[[sqlite3.Connection, Changes], _T], told: Callable[[_T], None] | None = None) -> _T:
-        """Run a function in the next commit that has time for it; `told` gets the result as for `settle`."""
-        return cast("_T", await self._add(self._waiting.works, work, told))
+        """Run a function in the next commit that has time for it; `told` gets the result as soon as it is on disk."""
+        return cast("_T", await self._add(work, told))
 
     async def run(self) -> None:
         """Commit until `finish`. Raises StoreFailed or StoreCorrupt if the disk or the files can no longer be trusted."""
@@ -123,7 +124,7 @@ class GroupCommit:
                 if loop.time() >= look_at:
                     await self.look_at_files()
                     if not committed and self._logged_to() > self._forgotten_to:
-                        self._add(self._waiting.works, operations.nothing)  # no other commit is near that would forget the steps
+                        self._add(operations.nothing)  # no other commit is near that would forget the steps
                     look_at = loop.time() + _LOOK_SECONDS
                 if committed:
                     continue
@@ -174,18 +175,12 @@ class GroupCommit:
             self._broken, self.trouble = error, str(error)
             raise
 
-    def _add(
-        self,
-        jobs: list[tuple[_Job, Done]],
-        job: _Job,
-        told: Callable[[Any], None] | None = None,
-        lines: Lines[Any] | None = None,
-    ) -> asyncio.Future[Any]:
+    def _add(self, work: Work, told: Callable[[Any], None] | None = None) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._broken is not None:
             future.set_exception(self._broken)
         else:
-            jobs.append((job, Done(future, told, lines)))
+            self._waiting.works.append((work, Done(future, told)))
             self._wake.set()
         return future
 

@@ -17,7 +17,7 @@ from gateway.core.errors import StoreCorrupt, StoreFailed
 from gateway.core.records import KeptGates, NewMessage, Settlement, Step, Stored
 from gateway.core.selection import DeliveryState, Target
 from gateway.core.values import claim_of
-from gateway.store.base import Audit, Lines, Told
+from gateway.store.base import Audit, Lines, Told, ToldSettled
 from gateway.store.sqlite import (
     backup,
     conversation_rows,
@@ -149,22 +149,16 @@ class SqliteStore(Reading):
 
     async def accept(self, new: NewMessage) -> Stored:
         stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-
-        def told(result: Stored | Exception) -> None:
-            if stored.done():
-                return
-            if isinstance(result, Exception):
-                stored.set_exception(result)
-            else:
-                stored.set_result(result)
-
-        self.submit(new, told)
+        self.submit(new, partial(_tell, stored))
         return await stored
 
-    def settle(
-        self, settlement: Settlement, told: Callable[[bool], None] | None = None, lines: Lines[bool] | None = None
-    ) -> asyncio.Future[bool]:
-        return self.commits.settle(self.timeline.settlement(settlement), told, lines)
+    def submit_settlement(self, settlement: Settlement, told: ToldSettled, lines: Lines[bool] | None = None) -> None:
+        self.commits.submit_settlement(self.timeline.settlement(settlement), told, lines)
+
+    def settle(self, settlement: Settlement, lines: Lines[bool] | None = None) -> asyncio.Future[bool]:
+        settled: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.submit_settlement(settlement, partial(_tell, settled), lines)
+        return settled
 
     async def keep_gates(self, sink: str, state: KeptGates) -> None:
         await self.change(partial(sink_rows.keep_gates, sink=sink, state=state))
@@ -251,6 +245,15 @@ class SqliteStore(Reading):
 
     def _aside(self, function: Look[_T]) -> LongReadThread[_T]:
         return LongReadThread(self.path, function)
+
+
+def _tell(future: asyncio.Future[_T], result: _T | Exception) -> None:
+    if future.done():
+        return  # its caller was cancelled
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
 
 
 def _step(event: str, now: float, actor: str) -> Callable[..., Step]:
