@@ -17,8 +17,10 @@ ON_BOTH_LOOPS = frozenset(
         "test_http_answers.py",
         "test_http_requests.py",
         "test_http_tls.py",
+        "test_proxy.py",
         "test_real_caddy.py",
         "test_real_nginx.py",
+        "test_real_proxy.py",
     )
 )
 """The modules whose asynchronous tests run once on each loop."""

@@ -29,7 +29,8 @@ def tls_context(config: HttpConfig, opening: Opening) -> ssl.SSLContext | None:
 
 class HttpSink:
     def __init__(self, config: HttpConfig, opening: Opening) -> None:
-        from gateway.sinks.net.http_client import Transport  # a command that sends nothing need not wait for its import
+        from gateway.sinks.net.http_client import Transport  # a command that sends nothing need not wait for these imports
+        from gateway.sinks.net.proxy import configured
 
         self._config = config
         self._clock = opening.clock
@@ -48,7 +49,14 @@ class HttpSink:
             told += [password, login]
             self._headers["authorization"] = f"Basic {login}"
         guard = AddressGuard.of(config.allow_networks)
-        self._transport = Transport(guard, config.concurrency, config.timeout, tls=tls_context(config, opening), secrets=told)
+        self._transport = Transport(
+            guard,
+            config.concurrency,
+            config.timeout,
+            tls=tls_context(config, opening),
+            secrets=told,
+            proxy=configured(config.proxy, opening),
+        )
 
     async def send(self, delivery: Outgoing) -> Outcome:
         request = render(delivery, self._keys, self._clock.now(), self._config.format)

@@ -39,9 +39,14 @@ class NotHttpError(ValueError):
 class AnswerReader:
     """Reads one answer. Call `feed` until `done`; every byte after that is one too many."""
 
-    def __init__(self, most_body: int = MOST_BODY) -> None:
-        """Args: most_body: bytes of the body that are kept; a longer body is not read to its end."""
+    def __init__(self, most_body: int = MOST_BODY, *, to_connect: bool = False) -> None:
+        """
+        Args:
+            most_body: bytes of the body that are kept; a longer body is not read to its end.
+            to_connect: the answer is one to CONNECT: with a status of 2xx it ends with its head.
+        """
         self._most_body = most_body
+        self._to_connect = to_connect
         self.status: int | None = None
         """The verdict, as soon as its line has come. Interim answers do not count, except 101, which ends HTTP."""
         self.retry_after: str | None = None
@@ -51,6 +56,8 @@ class AnswerReader:
         """True once nothing more will be read."""
         self.reusable = False
         """True if the answer ended where it said, nothing in it was odd, and the other side keeps the connection open."""
+        self.surplus = False
+        """True if bytes came behind a head without a body, or the head was too long to be read to its end."""
         self.kept_for: float | None = None
         """Seconds for which the other side keeps an idle connection, if it says so (`Keep-Alive: timeout=5`)."""
         self._head = bytearray()
@@ -72,7 +79,7 @@ class AnswerReader:
     def feed(self, data: bytes) -> None:
         """Read more bytes. Raises NotHttpError if they cannot be a status line."""
         if self.done:
-            self.reusable = False
+            self.reusable, self.surplus = False, True
         elif self._in_head:
             self._head += data
             while self._in_head and not self.done and self._read_head():
@@ -143,7 +150,7 @@ class AnswerReader:
         else:
             self._take_fields(bytes(self._head[:MOST_HEAD]))
         self._head.clear()
-        self.done = True
+        self.done = self.surplus = True
         return False
 
     def _take_fields(self, head: bytes) -> dict[bytes, list[bytes]]:
@@ -172,6 +179,8 @@ class AnswerReader:
         codings, lengths = known.get(b"transfer-encoding", []), known.get(b"content-length", [])
         if self.status == 101:
             self._odd = self.done = True
+        elif self._to_connect and self.status is not None and 200 <= self.status < 300:
+            self._left = 0  # whatever its fields say (RFC 9110, section 9.3.6)
         elif self.status in (204, 304):
             self._odd |= bool(codings)
             self._left = 0

@@ -9,25 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import ssl
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 
 from msgspec import Struct
 
 from gateway import __version__
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
+from gateway.core.proxies import Proxy
 from gateway.core.urls import Url, UrlError, parse_url
 from gateway.sinks.base import Deadline
-from gateway.sinks.net.address_guard import AddressGuard, BlockedAddress, words
+from gateway.sinks.net.address_guard import AddressGuard
 from gateway.sinks.net.dial import Dialler
 from gateway.sinks.net.excerpt import Excerpts
 from gateway.sinks.net.http_answer import MOST_BODY, AnswerReader, NotHttpError
-from gateway.sinks.net.http_connection import Pool
-from gateway.sinks.net.trust import of_host, refused
+from gateway.sinks.net.http_connection import Dial, Pool
+from gateway.sinks.net.http_failures import failure, status_text, unreached
+from gateway.sinks.net.proxy import PROXY_AUTHENTICATION_REQUIRED, ProxyDialler, login_refused
+from gateway.sinks.net.trust import of_host
 
 _READ_SECONDS = 2.0
 """Seconds for the rest of an answer whose status is known, or less if the attempt ends before. A slow body must not change the
@@ -37,7 +38,6 @@ _OWN = {"User-Agent": f"legitmark-gateway/{__version__}", "Accept": "*/*"}
 _FORBIDDEN = re.compile(r"[\r\n\0]")
 """Characters that would begin another field or another request (RFC 9110, section 5.5)."""
 _MOST_URLS = 16
-_CLIENT_CERTIFICATE = "the other side refused our client certificate, or asks for one; see certificate"
 
 
 class Answer(Struct, frozen=True):
@@ -59,7 +59,7 @@ class Answer(Struct, frozen=True):
             now: Unix seconds, UTC.
             reject_on: the statuses that are final.
         """
-        status, said = self.status, _status_text(self.status)
+        status, said = self.status, status_text(self.status)
         if 200 <= status < 300:
             return Delivered(status=status)
         if status in (429, 503) and (after := seconds_after(self.retry_after, now)) is not None:
@@ -81,6 +81,7 @@ class Transport:
         tls: ssl.SSLContext | None = None,
         secrets: Collection[str] | None = None,
         most_answer: int = MOST_BODY,
+        proxy: Proxy | None = None,
     ) -> None:
         """
         Args:
@@ -89,12 +90,14 @@ class Transport:
             tls: None trusts the authorities of this host.
             secrets: every secret that is sent. With None there are no excerpts of answers, because one could repeat a secret.
             most_answer: bytes of an answer's body that are read.
+            proxy: the proxy that every request goes through; the guard then decides about its address.
         """
         self._guard = guard
         self._concurrency = concurrency
         self._timeout = timeout
         self._tls = tls
-        self._excerpts = None if secrets is None else Excerpts(secrets)
+        self._excerpts = None if secrets is None else Excerpts([*secrets, *(proxy.secrets if proxy is not None else [])])
+        self._proxy = proxy
         self._most_answer = most_answer
         self._pool: Pool | None = None
         self._urls: dict[str, Url] = {}
@@ -121,6 +124,8 @@ class Transport:
         if failed is not None and reader.status is None:
             return failed
         assert reader.status is not None
+        if reader.status == PROXY_AUTHENTICATION_REQUIRED and self._proxy is not None and url[:5].lower() == "http:":
+            return login_refused(self._proxy, reader.status)
         return Answer(reader.status, reader.retry_after, bytes(reader.body), self._excerpts)
 
     async def aclose(self) -> None:
@@ -130,24 +135,33 @@ class Transport:
     async def _send(
         self, url: Url, method: str, body: bytes, headers: Mapping[str, str], reader: AnswerReader, deadline: Deadline
     ) -> Retry | None:
-        head = head_of(method, url, len(body), headers)
+        proxy = self._proxy
+        head = head_of(method, url, len(body), headers, proxy)
         if head is None:
             return Retry(Reason.PROTOCOL, "a header holds a line break or a NUL, and is not sent; check headers and secrets")
         if self._pool is None:
-            self._pool = Pool(Dialler(self._guard), self._concurrency, self._tls or of_host)
+            self._pool = Pool(self._dial(), self._concurrency, self._tls or of_host)
         origin = (url.host, url.port, url.scheme == "https")
         async with self._pool.places:
             try:
                 connection = await self._pool.take(origin)
             except (OSError, UnicodeError) as error:
-                return unreached(error, url.host, url.port)
+                return unreached(error, url.host, url.port, proxy)
             try:
                 await connection.exchange(head, body, reader, lambda: deadline.spare(_READ_SECONDS))
             except (NotHttpError, OSError) as error:
                 return failure(error)
-            if reader.reusable:
+            if proxy is not None and url.scheme == "http":
+                connection.close()  # some proxies pass a second request on as it is, with the login in it (tinyproxy)
+            elif reader.reusable:
                 self._pool.give_back(origin, connection)
         return None
+
+    def _dial(self) -> Dial:
+        dialler = Dialler(self._guard)
+        if self._proxy is not None:
+            return ProxyDialler(dialler, self._proxy).dial
+        return lambda origin: dialler.dial(origin[0], origin[1])
 
     def _taken_apart(self, text: str) -> Url:
         """Raises UrlError."""
@@ -159,14 +173,23 @@ class Transport:
         return url
 
 
-def head_of(method: str, url: Url, length: int, headers: Mapping[str, str]) -> bytes | None:
-    """Return the head of a request (RFC 9112, section 3); None if a header holds a line break or a NUL."""
-    fields = [f"{method} {url.target} HTTP/1.1", f"Host: {url.authority}", f"Content-Length: {length}"]
+def head_of(method: str, url: Url, length: int, headers: Mapping[str, str], proxy: Proxy | None = None) -> bytes | None:
+    """Return the head of a request (RFC 9112, section 3); None if a header holds a line break or a NUL.
+
+    A request without TLS names its whole URL to a proxy (RFC 9112, section 3.2.2) and is the only one on its connection. Any
+    other request is in a tunnel, where the proxy does not exist.
+    """
+    target, others = url.target, dict(_OWN)
+    if proxy is not None and url.scheme == "http":
+        target, others["Connection"] = f"{url.origin}{target}", "close"
+        if proxy.authorization is not None:
+            others["Proxy-Authorization"] = proxy.authorization
+    fields = [f"{method} {target} HTTP/1.1", f"Host: {url.authority}", f"Content-Length: {length}"]
     fields += [f"{name}: {value}" for name, value in headers.items()]
     if _FORBIDDEN.search("".join(fields)):
         return None
     given = {name.lower() for name in headers}
-    fields += [f"{name}: {value}" for name, value in _OWN.items() if name.lower() not in given]
+    fields += [f"{name}: {value}" for name, value in others.items() if name.lower() not in given]
     # The content type is passed on as it came; our server decoded it with surrogates.
     return ("\r\n".join(fields) + "\r\n\r\n").encode("utf-8", "surrogateescape")
 
@@ -182,50 +205,3 @@ def seconds_after(value: str | None, now: float) -> float | None:
         return max((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now, 0.0)
     except (ValueError, OverflowError):
         return None
-
-
-def unreached(error: OSError | UnicodeError, host: str, port: int) -> Retry:
-    """Return why there is no connection, in our own words: the text of an error can hold bytes of the other side."""
-    match error:
-        case BlockedAddress():
-            detail = "the address is one that this sink may not dial; see allow_networks"
-            return Retry(Reason.BLOCKED, detail, sink_wide=True)
-        case TimeoutError():
-            return Retry(Reason.TIMEOUT, "no answer in time")
-        case UnicodeError():
-            return Retry(Reason.DNS, "the host in the URL is not a valid DNS name")
-        case socket.gaierror():
-            return Retry(Reason.DNS, f"{host} has no address")
-        case ssl.SSLCertVerificationError():
-            detail = f"the certificate of {host} was refused: {error.verify_message or 'not valid for this host'}"
-            return Retry(Reason.TLS, detail)
-        case _ if any(refused(one) for one in _causes(error)):
-            return Retry(Reason.TLS, _CLIENT_CERTIFICATE)
-        case ssl.SSLError():
-            return Retry(Reason.TLS, f"TLS with {host} failed")
-        case _:
-            return Retry(Reason.CONNECT, f"{host}:{port}: {words(error)}")
-
-
-def failure(error: NotHttpError | OSError) -> Retry:
-    """Return why no answer came over a connection, in our own words."""
-    match error:
-        case NotHttpError():
-            return Retry(Reason.PROTOCOL, "the answer is not HTTP")
-        case _ if any(refused(one) for one in _causes(error)):
-            return Retry(Reason.TLS, _CLIENT_CERTIFICATE)
-        case _:
-            return Retry(Reason.RESET, "the connection was closed before an answer")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
-
-
-def _status_text(status: int) -> str:
-    try:
-        return f"HTTP {status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return f"HTTP {status}"
