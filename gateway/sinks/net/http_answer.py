@@ -23,13 +23,17 @@ _STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([^\r\n]*))?\r?\n")
 _CUT_STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9]) ")
 """The beginning of a status line whose text is longer than a whole head may be."""
 _HEAD_END = re.compile(rb"\n\r?\n")
-_FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r")
-"""RFC 9112, section 5, with the CR of its line."""
+_FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n")
+"""RFC 9112, section 5, with the end of its line."""
+_FIELDS = re.compile(rb"(?:%b)*+" % _FIELD.pattern)
+_USUAL = re.compile(rb"HTTP/1\.1 ([2-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n(?:%b)*+\r\n" % _FIELD.pattern)
+"""A whole head with nothing odd in it, as nearly every server sends one."""
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _KEPT_FOR = re.compile(rb"(?i)timeout=([0-9]{1,9})")
-_KNOWN = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"retry-after"))
+_KNOWN = re.compile(rb"(?i)\n(content-length|transfer-encoding|connection|keep-alive|retry-after)[ \t]*:([^\n]*)(?=\n)")
+"""The fields that matter here, each behind the end of the line before it."""
 
 
 class NotHttpError(ValueError):
@@ -81,6 +85,9 @@ class AnswerReader:
         if self.done:
             self.reusable, self.surplus = False, True
         elif self._in_head:
+            if not self._head and not self._seen and (usual := _USUAL.match(data)) is not None and usual.end() <= MOST_HEAD:
+                self._read_usual(usual, data)
+                return
             self._head += data
             while self._in_head and not self.done and self._read_head():
                 pass
@@ -97,6 +104,15 @@ class AnswerReader:
             if self._in_head:
                 self._take_fields(bytes(self._head))
             self.done = True
+
+    def _read_usual(self, head: re.Match[bytes], data: bytes) -> None:
+        """Read a head that came in one piece. `_read_head` reads it the same way, and takes twice as long."""
+        end = head.end()
+        self.status, self._keep, self._in_head = int(head[1]), True, False
+        self._odd |= data.count(b"\n", 0, end) > MOST_FIELDS + 2
+        self._frame(self._known(data[: end - 2]))
+        if end < len(data):
+            self.feed(data[end:])
 
     def _read_head(self) -> bool:
         """Read one head. Return False if more bytes are needed."""
@@ -154,26 +170,25 @@ class AnswerReader:
         return False
 
     def _take_fields(self, head: bytes) -> dict[bytes, list[bytes]]:
-        """Return the values of the fields that matter here, by name. The head has whole lines."""
+        """Do the same as `_known`, and look for odd lines."""
+        self._odd |= _FIELDS.fullmatch(head, head.find(b"\n") + 1) is None or head.count(b"\n") > MOST_FIELDS + 1
+        return self._known(head)
+
+    def _known(self, head: bytes) -> dict[bytes, list[bytes]]:
+        """Return the values of the fields that matter here, by name. A last line without its end does not count."""
         known: dict[bytes, list[bytes]] = {}
-        lines = head.split(b"\n")[1:-1]
-        if len(lines) > MOST_FIELDS:
-            self._odd = True
-        for line in lines[:MOST_FIELDS]:
-            if _FIELD.fullmatch(line) is None:
-                self._odd = True
-            name, _, value = line.partition(b":")
-            if (name := name.rstrip().lower()) in _KNOWN:
-                known.setdefault(name, []).append(value.strip(b" \t\r"))
+        for field in _KNOWN.finditer(head):
+            known.setdefault(field[1].lower(), []).append(field[2].strip(b" \t\r"))
         if said := known.get(b"retry-after"):
             self.retry_after = said[0].decode("utf-8", "replace")
         return known
 
     def _frame(self, known: dict[bytes, list[bytes]]) -> None:
         """Find out where the body ends (RFC 9112, section 6.3), and whether the connection stays open (section 9.3)."""
-        options = {option.strip().lower() for value in known.get(b"connection", ()) for option in value.split(b",")}
         old = not self._keep
-        self._keep = b"close" not in options and (self._keep or b"keep-alive" in options)
+        if said := known.get(b"connection"):
+            options = {option.strip().lower() for option in b",".join(said).split(b",")}
+            self._keep = b"close" not in options and (self._keep or b"keep-alive" in options)
         if (kept := _KEPT_FOR.search(b",".join(known.get(b"keep-alive", ())))) is not None:
             self.kept_for = float(kept[1])
         codings, lengths = known.get(b"transfer-encoding", []), known.get(b"content-length", [])
@@ -259,5 +274,5 @@ class AnswerReader:
         if line == b"\r":
             self._finish()
             self.reusable = self.reusable and not self._head
-        elif _FIELD.fullmatch(line) is None:
+        elif _FIELD.fullmatch(line + b"\n") is None:
             self.done = True
