@@ -88,7 +88,6 @@ class SinkConnection(asyncio.Protocol):
                 raise self._lost
             self._reader, self._spare = reader, spare
             self._answered = self._loop.create_future()
-            self._answered.add_done_callback(_seen)
             whole = await self._write(head, body)
             await self._answered
         except BaseException:
@@ -214,13 +213,8 @@ class SinkConnection(asyncio.Protocol):
                 self._answered.set_result(None)
             else:
                 self._answered.set_exception(error)
+                self._answered.exception()  # asyncio warns of errors that nothing has seen, as after a cancelled request
         self.resume_writing()
-
-
-def _seen(answered: asyncio.Future[None]) -> None:
-    """Mark an error as seen: a cancelled request does not look at it, and asyncio warns of errors that nothing has seen."""
-    if not answered.cancelled():
-        answered.exception()
 
 
 class Pool:
