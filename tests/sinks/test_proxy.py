@@ -12,8 +12,6 @@ import pytest
 
 from gateway.core.errors import SinkSetupError
 from gateway.core.outcome import Delivered, Outcome, Reason, Retry
-from gateway.core.proxies import parse_proxy
-from gateway.core.urls import UrlError
 from gateway.core.values import Duration
 from gateway.host.clock import Clock
 from gateway.sinks import open_sink
@@ -300,59 +298,6 @@ async def test_a_probe_of_slack_goes_through_the_proxy(certificates: Certificate
 
 
 # The key.
-
-
-@pytest.mark.parametrize(
-    ("text", "host", "port", "username", "password"),
-    [
-        ("http://proxy.internal:3128", "proxy.internal", 3128, "", None),
-        ("HTTP://Proxy.Internal/", "proxy.internal", 80, "", None),
-        ("http://[2001:db8::1]:8080", "2001:db8::1", 8080, "", None),
-        ("http://user:pass@proxy:3128", "proxy", 3128, "user", "pass"),
-        ("http://user@proxy", "proxy", 80, "user", ""),
-        ("http://user:a:b%40%2F%25@proxy", "proxy", 80, "user", "a:b@/%"),
-        ("http://%E6%8B%85:%E5%BD%93@proxy", "proxy", 80, "担", "当"),
-    ],
-)
-def test_the_url_of_a_proxy_is_taken_apart(text: str, host: str, port: int, username: str, password: str | None) -> None:
-    found = parse_proxy(text)
-    assert (found.host, found.port, found.username) == (host, port, username)
-    assert (None if found.password is None else found.password.reveal()) == password
-    expected = None if password is None else f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
-    assert found.authorization == expected
-    assert "a:b" not in repr(found)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "proxy:3128",
-        "https://proxy:3128",
-        "socks5://proxy:1080",
-        "http://",
-        "http://proxy:3128/path",
-        "http://proxy:3128?x=y",
-        "http://proxy:port",
-        "http://@proxy",
-        "http://never-shown:p@ss@proxy",
-        "http://never-shown:p/ss@proxy",
-        "http://never-shown:p ss@proxy",
-        "http://never-shown:100%@proxy",
-        "http://never-shown:%FF@proxy",
-        "http://never%3Ashown:x@proxy",
-        "http://never-shown:a%0D%0Ab@proxy",
-        "http://never-shown:${PASSWORD}@proxy",
-        "http://never-shown:x@",
-    ],
-)
-def test_an_unusable_url_of_a_proxy_is_refused_and_not_quoted(text: str, tmp_path: Path) -> None:
-    with pytest.raises(UrlError) as error:
-        parse_proxy(text)
-    assert "never" not in str(error.value)
-    with pytest.raises(SinkSetupError, match=r"\[sinks\.erp\]: proxy ") as setup:
-        open_sink(HttpConfig(url="https://erp.test/", proxy=text), opening(tmp_path))
-    assert "never" not in str(setup.value)
 
 
 @pytest.mark.parametrize(

@@ -111,11 +111,11 @@ class Transport:
 
         Args:
             headers: the header fields of this request alone, none of which is one of every request.
-            deadline: the end of the attempt, if it began before this request.
+            deadline: the end of the attempt, and so of this request, if the attempt began before it.
         """
         reader, deadline = AnswerReader(self._most_answer), deadline or Deadline(self._timeout)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout_at(deadline.at):
                 failed = await self._send(self._heads_of(method, url), body, headers, reader, deadline)
         except TimeoutError:
             failed = Retry(Reason.TIMEOUT, "no answer in time")
