@@ -48,7 +48,7 @@ class ProxyDialler:
         self._proxy = proxy
 
     async def dial(self, origin: Origin) -> socket.socket:
-        """Return a non-blocking socket, which the caller owns.
+        """Return a connected, non-blocking socket, which the caller owns.
 
         Raises:
             BlockedAddress: the host of the origin is an address that no sink may dial.
@@ -103,7 +103,7 @@ def login_refused(proxy: Proxy, status: int) -> Retry:
 async def _ask(dialled: socket.socket, head: bytes, reader: AnswerReader) -> None:
     """Send a CONNECT request, and read its answer until it decides, or until the connection ends. Raises NotHttpError."""
     loop = asyncio.get_running_loop()
-    with suppress(ConnectionError):
+    with suppress(OSError):
         await loop.sock_sendall(dialled, head)
         while not _has_decided(reader) and (data := await loop.sock_recv(dialled, _PIECE)):
             reader.feed(data)
@@ -118,7 +118,7 @@ def _refusal(reader: AnswerReader, proxy: Proxy, place: str) -> Retry | None:
     status = reader.status
     if status is None or not _has_decided(reader):
         return Retry(Reason.RESET, f"the proxy {proxy.place} closed the connection before its answer")
-    if _is_tunnel(status) and reader.surplus:  # the client begins TLS (RFC 8446, section 2), so they belong to no one
+    if _is_tunnel(status) and reader.surplus:  # no server speaks before the client begins TLS (RFC 8446, section 2)
         return Retry(Reason.PROTOCOL, f"the proxy {proxy.place} sent bytes before TLS began", sink_wide=True)
     if _is_tunnel(status):
         return None
