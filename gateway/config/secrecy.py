@@ -29,7 +29,7 @@ _DEPTH = 2
 """The number of keys down to one sink, source, route or test."""
 _FREE = ("routes", "tests")
 """Tables whose keys are fields of events, not settings. Only the form of a text decides there."""
-SENSITIVE = re.compile(r"(?i)secret|token|passw|bearer|basic|url|header|auth|key|credential|whsec_|xox[a-z]-")
+SENSITIVE = re.compile(r"(?i)secret|token|passw|bearer|basic|url|proxy|header|auth|key|credential|whsec_|xox[a-z]-")
 """Names of keys whose value may be a secret."""
 _PLACES = ("env", "file", "credential")
 _PATHS = ("certificate", "key")

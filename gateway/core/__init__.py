@@ -22,5 +22,5 @@ What several layers speak of:
     secrets           references to secrets, and values that no output shows
     database_files    the names of the database's files
 
-The grammars of what people write: values (durations, sizes, rates), instants, urls, mailbox, networks.
+The grammars of what people write: values (durations, sizes, rates), instants, urls, proxies, mailbox, networks.
 """

@@ -46,6 +46,11 @@ class Url(Struct, frozen=True):
     """Path and query, byte for byte as written, always with a slash at its beginning (RFC 9112, section 3.2.1)."""
 
     @property
+    def place(self) -> str:
+        """Host and port, as people and proxies name them."""
+        return place_of(self.host, self.port)
+
+    @property
     def authority(self) -> str:
         """The value of the `Host` header (RFC 9110, section 7.2). It omits the port if that is the default of the scheme."""
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -115,6 +120,11 @@ def parse_host(text: str) -> str:
     if ":" in text:
         raise UrlError("has a port in it, but must be only a host", "the port has its own key")
     return _name(text)
+
+
+def place_of(host: str, port: str | int) -> str:
+    """`host:port`, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _check_text(text: str) -> None:

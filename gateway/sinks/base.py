@@ -147,11 +147,12 @@ class Deadline:
 
     def __init__(self, timeout: float) -> None:
         """Args: timeout: seconds, for the attempt as a whole."""
-        self._at = asyncio.get_running_loop().time() + timeout
+        self.at = asyncio.get_running_loop().time() + timeout
+        """The end, in the time of the event loop."""
 
     def spare(self, most: float) -> float:
         """Seconds to wait for something that cannot change the outcome any more: at most `most`, and 0 if no time is left."""
-        left = self._at - asyncio.get_running_loop().time() - _MARGIN_SECONDS
+        left = self.at - asyncio.get_running_loop().time() - _MARGIN_SECONDS
         return max(min(most, left), 0.0)
 
 

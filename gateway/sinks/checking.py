@@ -11,6 +11,7 @@ from typing import Literal, Protocol, TypeVar
 
 from msgspec import Struct
 
+from gateway.core.proxies import parse_proxy
 from gateway.core.secrets import Secret, SecretRef
 from gateway.core.signature import Key
 from gateway.core.urls import UrlError, parse_url
@@ -106,6 +107,32 @@ def check_reachable_url(key: str, url: str, networks: Sequence[str] | None, say:
     """Warn if the host in a URL is an address that the sink may not dial."""
     with suppress(UrlError):
         check_reachable(key, parse_url(url).host, networks, say)
+
+
+def check_proxy(proxy: str | SecretRef | None, networks: Sequence[str] | None, say: Say) -> None:
+    """Check the URL of a proxy that is written into the file, where it must hold no login.
+
+    Args:
+        networks: the value of `allow_networks`.
+    """
+    if isinstance(proxy, str):
+        try:
+            found = parse_proxy(proxy)
+        except UrlError as error:
+            say("proxy", error.wrong, error.hint)
+            return
+        if found.password is not None:
+            say("proxy", "has a login in it", 'make the whole URL a secret, such as proxy = { env = "PROXY_URL" }')
+        check_reachable("proxy", found.host, networks, say)
+
+
+def check_secret_proxy(proxy: str | SecretRef | None, networks: Sequence[str] | None, say: Say, resolved: Resolved) -> None:
+    """Check the URL of a proxy that is a secret."""
+    if isinstance(proxy, SecretRef) and (text := resolved.reveal(proxy)) is not None:
+        try:
+            check_reachable("proxy", parse_proxy(text).host, networks, say)
+        except UrlError as error:
+            say("proxy", f"the secret of {proxy} {error.wrong}", error.hint)
 
 
 def check_username(keys: Keys, text: str, say: Say) -> None:

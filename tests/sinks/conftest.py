@@ -1,4 +1,4 @@
-"""Fixtures for the tests of sinks: certificates, event loops, and a pipe that hangs."""
+"""Fixtures for the tests of sinks: certificates, event loops, a pipe that hangs, and a server of HTTP/1.0."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import select
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Literal
 
 import pytest
 import trustme
 
+from gateway.core.secrets import SecretRef
 from tests.sinks.loops import LoopFactory, factories
+from tests.sinks.sending import PATIENCE
 
 Certificate = Literal["good", "expired", "untrusted", "wrong host"]
 Certificates = Callable[[Certificate], ssl.SSLContext]
@@ -59,6 +63,15 @@ def certificates(
 
 
 @pytest.fixture
+def shown(authorities: tuple[trustme.CA, trustme.CA], tmp_path: Path) -> dict[str, SecretRef]:
+    """A client certificate of the first authority, and its key, as keys of a sink."""
+    leaf = authorities[0].issue_cert("gateway.test", common_name="gateway")
+    (tmp_path / "client.pem").write_bytes(b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
+    leaf.private_key_pem.write_to_path(str(tmp_path / "client.key"))
+    return {"certificate": SecretRef(file="client.pem"), "key": SecretRef(file="client.key")}
+
+
+@pytest.fixture
 async def slow(tmp_path: Path) -> AsyncIterator[int]:
     """Make a full FIFO in place of `events.jsonl`, so that a write blocks until the FIFO is read."""
     path = tmp_path / "events.jsonl"
@@ -73,3 +86,27 @@ async def slow(tmp_path: Path) -> AsyncIterator[int]:
     while select.select([reader], [], [], 0.05)[0]:  # lets go of a thread that is still stuck
         os.read(reader, 1 << 20)
     os.close(reader)
+
+
+class Old(BaseHTTPRequestHandler):
+    """A server of HTTP/1.0, which is what Python's own speaks."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"taken")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def old() -> Iterator[int]:
+    """The port of a server of HTTP/1.0."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Old) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join(PATIENCE)

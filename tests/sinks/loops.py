@@ -12,7 +12,16 @@ import pytest
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 ON_BOTH_LOOPS = frozenset(
-    ("test_email_reuse.py", "test_http_answers.py", "test_http_requests.py", "test_http_tls.py", "test_real_nginx.py")
+    (
+        "test_email_reuse.py",
+        "test_http_answers.py",
+        "test_http_requests.py",
+        "test_http_tls.py",
+        "test_proxy.py",
+        "test_real_caddy.py",
+        "test_real_nginx.py",
+        "test_real_proxy.py",
+    )
 )
 """The modules whose asynchronous tests run once on each loop."""
 

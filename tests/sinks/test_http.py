@@ -14,15 +14,16 @@ from standardwebhooks.webhooks import Webhook
 
 from gateway.core.errors import SinkSetupError
 from gateway.core.events import Event, decode
-from gateway.core.outcome import Delivered
+from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.host.clock import Clock
 from gateway.sinks import open_sink
+from gateway.sinks.base import Deadline
 from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.net.address_guard import AddressGuard
 from gateway.sinks.net.http_client import Answer, Transport
 from tests.sinks.conftest import Certificates
-from tests.sinks.http_server import Heard, HttpServer, answer, read_request
-from tests.sinks.sending import DELIVERY_ID, MESSAGE_ID, PATIENCE, SECRETS, opened, opening, outgoing, ref, send
+from tests.sinks.http_server import Heard, HttpServer, after_request, answer, read_request
+from tests.sinks.sending import DELIVERY_ID, LONG, MESSAGE_ID, PATIENCE, SECRETS, opened, opening, outgoing, ref, send
 from tests.sinks.tcp_server import Server
 from tests.support.webhooks import SECRET
 
@@ -230,6 +231,15 @@ async def test_ten_megabytes_of_answer_are_read_up_to_the_limit_only() -> None:
     assert isinstance(again, Answer)
     assert again.status == 200
     assert server.connections == 2, "the rest of the first answer was waited for"
+
+
+async def test_a_request_ends_with_the_attempt_that_it_is_a_part_of() -> None:
+    async with after_request(hang=True) as server:
+        transport = Transport(AddressGuard(), concurrency=1, timeout=LONG)
+        async with asyncio.timeout(PATIENCE):
+            said = await transport.post(server.url, b"", {}, Deadline(0.3))
+        await transport.aclose()
+    assert said == Retry(Reason.TIMEOUT, "no answer in time")
 
 
 async def test_an_endless_answer_delays_nothing(tmp_path: Path) -> None:

@@ -188,6 +188,50 @@ def test_an_answer_is_read_the_same_way_in_any_pieces(name: str, data: st.DataOb
     assert (reader.status, bytes(reader.body), kept) == (row.status, row.body, row.kept)
 
 
+def read(pieces: Sequence[bytes]) -> tuple[object, ...]:
+    """Return what a reader knows after these pieces; the end of the connection follows them."""
+    reader = AnswerReader()
+    try:
+        for piece in pieces:
+            reader.feed(piece)
+    except NotHttpError:
+        return ("not HTTP", reader.status)
+    kept = reader.reusable
+    reader.end()
+    return reader.status, reader.retry_after, bytes(reader.body), reader.done, kept, reader.kept_for
+
+
+LINES = st.sampled_from(
+    [
+        *(
+            b"content-length: 2",
+            b"Content-Length: 2",
+            b"content-length : 2",
+            b"content-length: 99",
+            b"transfer-encoding: chunked",
+        ),
+        *(b"connection: close", b"Connection: Keep-Alive", b"keep-alive: timeout=7", b"retry-after: 7", b"Retry-After:8 "),
+        *(b"x: y", b"X-Y:", b"x: \xe9\t", b"x: \x00", b" folded", b"no field", b": y", b"x: a\rb", b""),
+    ]
+)
+STATUS_LINES = st.sampled_from(
+    [b"HTTP/1.1 200 OK", b"HTTP/1.1 503 ", b"HTTP/1.1 204", b"HTTP/1.0 200 OK", b"HTTP/1.1 100 Continue", b"HTTP/1.1 200 O\x00K"]
+)
+
+
+@given(
+    status_line=STATUS_LINES,
+    lines=st.lists(LINES, max_size=6),
+    ends=st.sampled_from([b"\r\n", b"\r\n", b"\n"]),
+    rest=st.sampled_from([b"", b"ok", b"okay", b"2\r\nok\r\n0\r\n\r\n", OK + EMPTY]),
+)
+def test_an_answer_in_one_piece_is_read_like_one_that_comes_byte_by_byte(
+    status_line: bytes, lines: list[bytes], ends: bytes, rest: bytes
+) -> None:
+    says = ends.join([status_line, *lines, b"", b""]) + rest
+    assert read([says]) == read([bytes([byte]) for byte in says])
+
+
 @given(st.lists(st.binary(max_size=40) | st.sampled_from([OK, EMPTY, b"\r\n", b"transfer-encoding: chunked\r\n\r\n", b"5\r\n"])))
 def test_any_bytes_are_an_answer_or_are_not_http(pieces: list[bytes]) -> None:
     reader = AnswerReader()

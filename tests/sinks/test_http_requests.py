@@ -18,7 +18,7 @@ from gateway.core.values import Duration
 from gateway.host.blocking import start_in_thread
 from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.net import http_connection
-from gateway.sinks.net.http_client import head_of
+from gateway.sinks.net.http_request import RequestHeads
 from tests.sinks.addresses import dropping, info
 from tests.sinks.conftest import Certificates
 from tests.sinks.http_server import HttpServer, answer, read_request
@@ -54,7 +54,7 @@ def test_every_url_that_the_parser_accepts_is_sent_as_it_was_written(rest: str) 
         url = parse_url(f"https://erp.example/{rest}")
     except UrlError:
         return
-    head = head_of("POST", url, 0, {})
+    head = RequestHeads("POST", url, {}).head(0, {})
     assert head is not None
     assert head.startswith(f"POST /{rest} HTTP/1.1\r\nHost: erp.example\r\n".encode())
 
@@ -70,14 +70,20 @@ def test_every_url_that_the_parser_accepts_is_sent_as_it_was_written(rest: str) 
     ],
 )
 def test_the_host_header_is_the_authority_that_was_dialled(url: str, host: str) -> None:
-    head = head_of("POST", parse_url(url), 0, {})
+    head = RequestHeads("POST", parse_url(url), {}).head(0, {})
     assert head is not None
     assert f"\r\nHost: {host}\r\n".encode() in head
 
 
-@given(st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=4))
-def test_no_header_can_begin_another_one(headers: dict[str, str]) -> None:
-    head = head_of("POST", parse_url("http://erp.example/"), 0, {f"x{name}": value for name, value in headers.items()})
+TEXTS = st.text(max_size=9) | st.sampled_from(["\r", "\n", "\r\n", "\0", "\r\nx: y", "a\rb\n"])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@given(headers=st.dictionaries(TEXTS, TEXTS, max_size=4))
+def test_no_header_can_begin_another_one(shared: bool, headers: dict[str, str]) -> None:
+    fields = {f"x{name}": value for name, value in headers.items()}
+    heads = RequestHeads("POST", parse_url("http://erp.example/"), fields if shared else {})
+    head = heads.head(0, {} if shared else fields)
     hostile = any(set(f"{name}{value}") & set("\r\n\0") for name, value in headers.items())
     assert (head is None) == hostile
     if head is not None:

@@ -31,15 +31,6 @@ from tests.sinks.sending import PATIENCE, opened, opening, probe, send
 Authorities = tuple[trustme.CA, trustme.CA]
 
 
-@pytest.fixture
-def shown(authorities: Authorities, tmp_path: Path) -> dict[str, SecretRef]:
-    """A certificate of the first authority, and its key, as keys of a sink."""
-    leaf = authorities[0].issue_cert("gateway.test")
-    (tmp_path / "client.pem").write_bytes(b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
-    leaf.private_key_pem.write_to_path(str(tmp_path / "client.key"))
-    return {"certificate": SecretRef(file="client.pem"), "key": SecretRef(file="client.key")}
-
-
 def asking(certificates: Certificates, authorities: Authorities, version: ssl.TLSVersion) -> ssl.SSLContext:
     """A server that accepts only clients with a certificate of the first authority."""
     context = certificates("good")

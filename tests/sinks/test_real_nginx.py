@@ -7,15 +7,10 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import NamedTuple
 
 import pytest
@@ -25,6 +20,7 @@ from gateway.core.outcome import Delivered, Outcome, Reason, Retry
 from gateway.core.values import Duration
 from gateway.sinks.http.config import HttpConfig
 from tests.sinks.left_behind import connections_to
+from tests.sinks.real_server import running, write_certificate
 from tests.sinks.sending import PATIENCE, opened, outgoing, send
 from tests.support.waiting import until
 
@@ -111,30 +107,6 @@ class Nginx:
         return self.log
 
 
-class Old(BaseHTTPRequestHandler):
-    """A server of HTTP/1.0, which is what Python's own speaks."""
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b"taken")
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def old() -> Iterator[int]:
-    """The port of a server of HTTP/1.0."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Old) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join(PATIENCE)
-
-
 @pytest.fixture
 def nginx(
     old: int, authorities: tuple[trustme.CA, trustme.CA], monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]
@@ -143,35 +115,15 @@ def nginx(
         pytest.skip("there is no nginx here: on Debian, apt install nginx-light")
     with tempfile.TemporaryDirectory(prefix="nginx") as name:
         folder, ports = Path(name), {port: free_port() for port in ("plain", "tls", "h2")}
-        trusted, _ = authorities
-        trusted.cert_pem.write_to_path(str(folder / "authority.pem"))
+        write_certificate(folder, authorities[0])
         monkeypatch.setenv("SSL_CERT_FILE", str(folder / "authority.pem"))
-        issued = trusted.issue_cert("localhost", "127.0.0.1")
-        (folder / "certificate.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
-        issued.private_key_pem.write_to_path(str(folder / "key.pem"))
         user = "user root;" if os.getuid() == 0 else ""
         written = CONFIG.format(folder=folder, user=user, upstream=old, zeros="0," * 1_500 + "0", **ports)
         (folder / "nginx.conf").write_text(written, encoding="utf-8")
-        with (folder / "said").open("wb") as said:
-            command = [NGINX, "-p", name, "-c", str(folder / "nginx.conf")]
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
-        try:
-            await_listening(ports["plain"], process, folder / "said")
+        with running([NGINX, "-p", name, "-c", str(folder / "nginx.conf")], ports["plain"], folder) as process:
             made = Nginx(folder, ports, process)
             yield made
             assert not made.connections(), "a sink that was closed has left some"
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-def await_listening(port: int, process: subprocess.Popen[bytes], said: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"nginx does not listen: {said.read_text(encoding='utf-8')}")
 
 
 @pytest.mark.parametrize(

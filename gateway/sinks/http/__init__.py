@@ -22,6 +22,7 @@ TYPE = SinkType(
     reads={"ca": read_authorities},
     schema={
         "url": {"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"},
+        "proxy": {"pattern": "^[Hh][Tt][Tt][Pp]://[^@]*$"},
         "reject_on": {"items": {"type": "integer", "minimum": 300, "maximum": 599}},
     },
 )

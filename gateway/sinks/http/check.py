@@ -14,7 +14,9 @@ from gateway.sinks.checking import (
     Resolved,
     Say,
     check_networks,
+    check_proxy,
     check_reachable_url,
+    check_secret_proxy,
     check_signing_secret,
     check_url,
     check_username,
@@ -28,13 +30,15 @@ from gateway.sinks.net import trust
 
 _MOST_SECRETS = 2
 """The old one and the new one, which sign side by side."""
+_BETTER = {"authorization": "use bearer for a token", "proxy-authorization": "write the login into proxy"}
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def check(config: HttpConfig, say: Say, files: Files) -> None:
     check_url("url", config.url, say)
     check_networks("allow_networks", config.allow_networks, say)
-    check_reachable_url("url", config.url, config.allow_networks, say)
+    check_reachable_url("url", config.url, config.allow_networks if config.proxy is None else None, say)
+    check_proxy(config.proxy, config.allow_networks, say)
     if isinstance(config.secret, list) and not 1 <= len(config.secret) <= _MOST_SECRETS:
         say("secret", f"names {len(config.secret) or 'none'}", "write one, or a list of two while it is being changed")
     if config.basic is not None:
@@ -64,6 +68,7 @@ def check_secrets(config: HttpConfig, say: Say, resolved: Resolved) -> None:
             check_signing_secret(("secret", number), ref, resolved.secrets, say)
     elif config.secret is not None:
         check_signing_secret("secret", config.secret, resolved.secrets, say)
+    check_secret_proxy(config.proxy, config.allow_networks, say, resolved)
     _check_authorities(config, say, resolved)
     _check_pair(config, say, resolved)
     if (token := resolved.reveal(config.bearer)) is not None:
@@ -94,7 +99,7 @@ def _check_headers(config: HttpConfig, say: Say) -> None:
         if _HEADER.fullmatch(name) is None:
             say(("headers", name), f'"{name}" is not a header name', on="key")
         elif lowered in OWN_HEADERS or lowered.startswith(OWN_PREFIXES):
-            hint = "use bearer for a token" if lowered == "authorization" else ""
+            hint = _BETTER.get(lowered, "")
             say(("headers", name), f'"{name}" is set by the gateway itself', hint, on="key")
         if isinstance(value, str) and not is_header_value(value):
             say(("headers", name), f'the value of "{name}" has control characters, or characters beyond ASCII')

@@ -31,6 +31,8 @@ class HttpConfig(SinkSettings, frozen=True, kw_only=True, tag_field="type", tag=
     key: SecretRef | None = None
     ca: str | None = None
     reject_on: list[int] = field(default_factory=list)
+    proxy: str | SecretRef | None = None
+    """The URL of an HTTP proxy; a secret if it holds a login."""
     allow_networks: list[str] | None = None
 
     @property

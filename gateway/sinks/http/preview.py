@@ -15,7 +15,7 @@ _ANY_KEY = Secret("whsec_" + base64.b64encode(bytes(32)).decode())
 
 
 def preview(config: HttpConfig, delivery: Outgoing, now: float) -> bytes:
-    from gateway.sinks.net.http_client import head_of  # only this command needs it
+    from gateway.sinks.net.http_request import RequestHeads  # only this command needs it
 
     # A key that belongs to nobody signs, so that the sink itself says which headers a signature brings.
     request = render(delivery, [Key(_ANY_KEY)] if config.secrets else [], now, config.format)
@@ -24,9 +24,7 @@ def preview(config: HttpConfig, delivery: Outgoing, now: float) -> bytes:
         headers["authorization"] = f"Bearer {HIDDEN}"
     if config.basic is not None:
         headers["authorization"] = f"Basic {HIDDEN}"
-    headers |= request.headers
-    if config.secrets:
-        headers["webhook-signature"] = " ".join(HIDDEN for _ in config.secrets)
-    head = head_of(config.method, parse_url(config.url), len(request.body), headers)
+    signed = {"webhook-signature": " ".join(HIDDEN for _ in config.secrets)} if config.secrets else {}
+    head = RequestHeads(config.method, parse_url(config.url), headers).head(len(request.body), request.headers | signed)
     assert head is not None, "a header of a good configuration can be sent"
     return head + request.body

@@ -13,7 +13,7 @@ from gateway.sinks.text import envelope
 
 OWN_HEADERS = frozenset(
     ("host", "content-length", "transfer-encoding", "connection", "content-type", "idempotency-key", "authorization")
-) | {"expect", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"}
+) | {"expect", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "upgrade"}
 """The names that `headers` may not set, beside `webhook-*` and `x-gateway-*`: the gateway sets them itself, or they would promise
 the server something that the client does not do (RFC 9110, sections 7.6.1 and 10.1.1)."""
 OWN_PREFIXES = ("webhook-", "x-gateway-")

@@ -29,32 +29,40 @@ def tls_context(config: HttpConfig, opening: Opening) -> ssl.SSLContext | None:
 
 class HttpSink:
     def __init__(self, config: HttpConfig, opening: Opening) -> None:
-        from gateway.sinks.net.http_client import Transport  # a command that sends nothing need not wait for its import
+        from gateway.sinks.net.http_client import Transport  # a command that sends nothing need not wait for these imports
+        from gateway.sinks.net.proxy import configured
 
         self._config = config
         self._clock = opening.clock
         self._keys = [Key(opening.secret(ref)) for ref in config.secrets]
         told = [opening.secret(ref).reveal().removeprefix("whsec_") for ref in config.secrets]
-        self._headers: dict[str, str] = {}
+        headers: dict[str, str] = {}
         for name, value in config.headers.items():
-            self._headers[name] = opening.secret(value).reveal() if isinstance(value, SecretRef) else value
-            told += [self._headers[name]] if isinstance(value, SecretRef) else []
+            headers[name] = opening.secret(value).reveal() if isinstance(value, SecretRef) else value
+            told += [headers[name]] if isinstance(value, SecretRef) else []
         if config.bearer is not None:
             told.append(token := opening.secret(config.bearer).reveal())
-            self._headers["authorization"] = f"Bearer {token}"
+            headers["authorization"] = f"Bearer {token}"
         if config.basic is not None:
             password = opening.secret(config.basic.password).reveal()
             login = base64.b64encode(f"{config.basic.username}:{password}".encode()).decode()  # RFC 7617, section 2.1: UTF-8
             told += [password, login]
-            self._headers["authorization"] = f"Basic {login}"
+            headers["authorization"] = f"Basic {login}"
         guard = AddressGuard.of(config.allow_networks)
-        self._transport = Transport(guard, config.concurrency, config.timeout, tls=tls_context(config, opening), secrets=told)
+        self._transport = Transport(
+            guard,
+            config.concurrency,
+            config.timeout,
+            headers=headers,
+            tls=tls_context(config, opening),
+            secrets=told,
+            proxy=configured(config.proxy, opening),
+        )
 
     async def send(self, delivery: Outgoing) -> Outcome:
         request = render(delivery, self._keys, self._clock.now(), self._config.format)
         del delivery  # its decoded event takes many times the memory of the body, and the answer may take long
-        headers = self._headers | request.headers
-        answer = await self._transport.request(self._config.method, self._config.url, request.body, headers)
+        answer = await self._transport.request(self._config.method, self._config.url, request.body, request.headers)
         if isinstance(answer, Retry):
             return answer
         return answer.outcome(self._clock.now(), self._config.reject_on)

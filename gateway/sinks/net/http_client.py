@@ -8,36 +8,31 @@ on it.
 from __future__ import annotations
 
 import asyncio
-import re
-import socket
 import ssl
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 
 from msgspec import Struct
 
-from gateway import __version__
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
-from gateway.core.urls import Url, UrlError, parse_url
+from gateway.core.proxies import Proxy
+from gateway.core.urls import UrlError, parse_url
 from gateway.sinks.base import Deadline
-from gateway.sinks.net.address_guard import AddressGuard, BlockedAddress, words
+from gateway.sinks.net.address_guard import AddressGuard
 from gateway.sinks.net.dial import Dialler
 from gateway.sinks.net.excerpt import Excerpts
 from gateway.sinks.net.http_answer import MOST_BODY, AnswerReader, NotHttpError
-from gateway.sinks.net.http_connection import Pool
-from gateway.sinks.net.trust import of_host, refused
+from gateway.sinks.net.http_connection import Dial, Pool
+from gateway.sinks.net.http_failures import failure, status_text, unreached
+from gateway.sinks.net.http_request import RequestHeads
+from gateway.sinks.net.proxy import PROXY_AUTHENTICATION_REQUIRED, ProxyDialler, login_refused
+from gateway.sinks.net.trust import of_host
 
 _READ_SECONDS = 2.0
 """Seconds for the rest of an answer whose status is known, or less if the attempt ends before. A slow body must not change the
 verdict."""
-_OWN = {"User-Agent": f"legitmark-gateway/{__version__}", "Accept": "*/*"}
-"""Header fields that a sink may replace."""
-_FORBIDDEN = re.compile(r"[\r\n\0]")
-"""Characters that would begin another field or another request (RFC 9110, section 5.5)."""
 _MOST_URLS = 16
-_CLIENT_CERTIFICATE = "the other side refused our client certificate, or asks for one; see certificate"
 
 
 class Answer(Struct, frozen=True):
@@ -59,9 +54,10 @@ class Answer(Struct, frozen=True):
             now: Unix seconds, UTC.
             reject_on: the statuses that are final.
         """
-        status, said = self.status, _status_text(self.status)
+        status = self.status
         if 200 <= status < 300:
             return Delivered(status=status)
+        said = status_text(status)
         if status in (429, 503) and (after := seconds_after(self.retry_after, now)) is not None:
             return Defer(Reason.RATE_LIMITED if status == 429 else Reason.UNAVAILABLE, after, said, status, self.excerpt)
         if status in reject_on:
@@ -78,26 +74,32 @@ class Transport:
         concurrency: int,
         timeout: float,
         *,
+        headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         secrets: Collection[str] | None = None,
         most_answer: int = MOST_BODY,
+        proxy: Proxy | None = None,
     ) -> None:
         """
         Args:
             concurrency: the most connections; a pool that is smaller than the lane's slots costs seconds at p99.
             timeout: seconds, for a request as a whole.
+            headers: the header fields of every request.
             tls: None trusts the authorities of this host.
             secrets: every secret that is sent. With None there are no excerpts of answers, because one could repeat a secret.
             most_answer: bytes of an answer's body that are read.
+            proxy: the proxy that every request goes through; the guard then decides about its address.
         """
         self._guard = guard
         self._concurrency = concurrency
         self._timeout = timeout
+        self._headers = headers or {}
         self._tls = tls
-        self._excerpts = None if secrets is None else Excerpts(secrets)
+        self._excerpts = None if secrets is None else Excerpts([*secrets, *(proxy.secrets if proxy is not None else [])])
+        self._proxy = proxy
         self._most_answer = most_answer
         self._pool: Pool | None = None
-        self._urls: dict[str, Url] = {}
+        self._heads: dict[tuple[str, str], RequestHeads] = {}
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], deadline: Deadline | None = None) -> Answer | Retry:
         return await self.request("POST", url, body, headers, deadline)
@@ -108,12 +110,13 @@ class Transport:
         """Send one request. Return a Retry if no status came back. The path and query of the URL are sent byte for byte.
 
         Args:
-            deadline: the end of the attempt, if it began before this request.
+            headers: the header fields of this request alone, none of which is one of every request.
+            deadline: the end of the attempt, and so of this request, if the attempt began before it.
         """
         reader, deadline = AnswerReader(self._most_answer), deadline or Deadline(self._timeout)
         try:
-            async with asyncio.timeout(self._timeout):
-                failed = await self._send(self._taken_apart(url), method, body, headers, reader, deadline)
+            async with asyncio.timeout_at(deadline.at):
+                failed = await self._send(self._heads_of(method, url), body, headers, reader, deadline)
         except TimeoutError:
             failed = Retry(Reason.TIMEOUT, "no answer in time")
         except UrlError as error:
@@ -121,6 +124,8 @@ class Transport:
         if failed is not None and reader.status is None:
             return failed
         assert reader.status is not None
+        if reader.status == PROXY_AUTHENTICATION_REQUIRED and self._proxy is not None and self._heads_of(method, url).alone:
+            return login_refused(self._proxy, reader.status)
         return Answer(reader.status, reader.retry_after, bytes(reader.body), self._excerpts)
 
     async def aclose(self) -> None:
@@ -128,47 +133,42 @@ class Transport:
             await self._pool.aclose()
 
     async def _send(
-        self, url: Url, method: str, body: bytes, headers: Mapping[str, str], reader: AnswerReader, deadline: Deadline
+        self, heads: RequestHeads, body: bytes, headers: Mapping[str, str], reader: AnswerReader, deadline: Deadline
     ) -> Retry | None:
-        head = head_of(method, url, len(body), headers)
+        head = heads.head(len(body), headers)
         if head is None:
             return Retry(Reason.PROTOCOL, "a header holds a line break or a NUL, and is not sent; check headers and secrets")
         if self._pool is None:
-            self._pool = Pool(Dialler(self._guard), self._concurrency, self._tls or of_host)
-        origin = (url.host, url.port, url.scheme == "https")
+            self._pool = Pool(self._dial(), self._concurrency, self._tls or of_host)
         async with self._pool.places:
             try:
-                connection = await self._pool.take(origin)
+                connection = await self._pool.take(heads.origin)
             except (OSError, UnicodeError) as error:
-                return unreached(error, url.host, url.port)
+                return unreached(error, heads.origin[0], heads.origin[1], self._proxy)
             try:
                 await connection.exchange(head, body, reader, lambda: deadline.spare(_READ_SECONDS))
             except (NotHttpError, OSError) as error:
                 return failure(error)
-            if reader.reusable:
-                self._pool.give_back(origin, connection)
+            if heads.alone:
+                connection.close()
+            elif reader.reusable:
+                self._pool.give_back(heads.origin, connection)
         return None
 
-    def _taken_apart(self, text: str) -> Url:
-        """Raises UrlError."""
-        url = self._urls.get(text)
-        if url is None:
-            url = parse_url(text)
-            if len(self._urls) < _MOST_URLS:
-                self._urls[text] = url
-        return url
+    def _dial(self) -> Dial:
+        dialler = Dialler(self._guard)
+        if self._proxy is not None:
+            return ProxyDialler(dialler, self._proxy).dial
+        return lambda origin: dialler.dial(origin[0], origin[1])
 
-
-def head_of(method: str, url: Url, length: int, headers: Mapping[str, str]) -> bytes | None:
-    """Return the head of a request (RFC 9112, section 3); None if a header holds a line break or a NUL."""
-    fields = [f"{method} {url.target} HTTP/1.1", f"Host: {url.authority}", f"Content-Length: {length}"]
-    fields += [f"{name}: {value}" for name, value in headers.items()]
-    if _FORBIDDEN.search("".join(fields)):
-        return None
-    given = {name.lower() for name in headers}
-    fields += [f"{name}: {value}" for name, value in _OWN.items() if name.lower() not in given]
-    # The content type is passed on as it came; our server decoded it with surrogates.
-    return ("\r\n".join(fields) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+    def _heads_of(self, method: str, url: str) -> RequestHeads:
+        """Return the heads of requests to a URL. Raises UrlError."""
+        heads = self._heads.get((method, url))
+        if heads is None:
+            heads = RequestHeads(method, parse_url(url), self._headers, self._proxy)
+            if len(self._heads) < _MOST_URLS:
+                self._heads[method, url] = heads
+        return heads
 
 
 def seconds_after(value: str | None, now: float) -> float | None:
@@ -182,50 +182,3 @@ def seconds_after(value: str | None, now: float) -> float | None:
         return max((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now, 0.0)
     except (ValueError, OverflowError):
         return None
-
-
-def unreached(error: OSError | UnicodeError, host: str, port: int) -> Retry:
-    """Return why there is no connection, in our own words: the text of an error can hold bytes of the other side."""
-    match error:
-        case BlockedAddress():
-            detail = "the address is one that this sink may not dial; see allow_networks"
-            return Retry(Reason.BLOCKED, detail, sink_wide=True)
-        case TimeoutError():
-            return Retry(Reason.TIMEOUT, "no answer in time")
-        case UnicodeError():
-            return Retry(Reason.DNS, "the host in the URL is not a valid DNS name")
-        case socket.gaierror():
-            return Retry(Reason.DNS, f"{host} has no address")
-        case ssl.SSLCertVerificationError():
-            detail = f"the certificate of {host} was refused: {error.verify_message or 'not valid for this host'}"
-            return Retry(Reason.TLS, detail)
-        case _ if any(refused(one) for one in _causes(error)):
-            return Retry(Reason.TLS, _CLIENT_CERTIFICATE)
-        case ssl.SSLError():
-            return Retry(Reason.TLS, f"TLS with {host} failed")
-        case _:
-            return Retry(Reason.CONNECT, f"{host}:{port}: {words(error)}")
-
-
-def failure(error: NotHttpError | OSError) -> Retry:
-    """Return why no answer came over a connection, in our own words."""
-    match error:
-        case NotHttpError():
-            return Retry(Reason.PROTOCOL, "the answer is not HTTP")
-        case _ if any(refused(one) for one in _causes(error)):
-            return Retry(Reason.TLS, _CLIENT_CERTIFICATE)
-        case _:
-            return Retry(Reason.RESET, "the connection was closed before an answer")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
-
-
-def _status_text(status: int) -> str:
-    try:
-        return f"HTTP {status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return f"HTTP {status}"

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from gateway.sinks.net.dial import CONNECT_SECONDS, Dialler
+from gateway.sinks.net.dial import CONNECT_SECONDS
 from gateway.sinks.net.http_answer import AnswerReader, NotHttpError
 
 IDLE_SECONDS = 15.0
@@ -27,6 +27,8 @@ _TURNS = 2
 
 Origin = tuple[str, int, bool]
 """Host, port, and True for TLS."""
+Dial = Callable[[Origin], Awaitable[socket.socket]]
+"""Returns a connected, non-blocking socket on which TLS or the first request can begin. Raises OSError or UnicodeError."""
 
 
 class SinkConnection(asyncio.Protocol):
@@ -86,7 +88,6 @@ class SinkConnection(asyncio.Protocol):
                 raise self._lost
             self._reader, self._spare = reader, spare
             self._answered = self._loop.create_future()
-            self._answered.add_done_callback(_seen)
             whole = await self._write(head, body)
             await self._answered
         except BaseException:
@@ -212,21 +213,16 @@ class SinkConnection(asyncio.Protocol):
                 self._answered.set_result(None)
             else:
                 self._answered.set_exception(error)
+                self._answered.exception()  # asyncio warns of errors that nothing has seen, as after a cancelled request
         self.resume_writing()
-
-
-def _seen(answered: asyncio.Future[None]) -> None:
-    """Mark an error as seen: a cancelled request does not look at it, and asyncio warns of errors that nothing has seen."""
-    if not answered.cancelled():
-        answered.exception()
 
 
 class Pool:
     """The connections of one sink: those in use, up to a limit, and the idle ones for the next request."""
 
-    def __init__(self, dialler: Dialler, most: int, tls: ssl.SSLContext | Callable[[], ssl.SSLContext]) -> None:
+    def __init__(self, dial: Dial, most: int, tls: ssl.SSLContext | Callable[[], ssl.SSLContext]) -> None:
         """Args: tls: the context, or a function that makes it for the first connection that needs it."""
-        self._dialler = dialler
+        self._dial = dial
         self._places = asyncio.Semaphore(most)
         self._tls = tls
         self._idle: dict[Origin, list[SinkConnection]] = {}
@@ -246,7 +242,7 @@ class Pool:
         Raises:
             TimeoutError: there was no connection within 10 seconds.
             UnicodeError: the host is not a name that DNS can have.
-            OSError: socket.gaierror, BlockedAddress, ssl.SSLError, or the last error of an address.
+            OSError: socket.gaierror, BlockedAddress, ProxyError, ssl.SSLError, or the last error of an address.
         """
         now = asyncio.get_running_loop().time()
         kept = self._idle.get(origin)
@@ -255,9 +251,9 @@ class Pool:
             if connection.may_be_used(now):
                 return connection
             connection.abort()
-        host, port, secure = origin
+        host, _, secure = origin
         async with asyncio.timeout(CONNECT_SECONDS):
-            dialled = await self._dialler.dial(host, port)
+            dialled = await self._dial(origin)
             return await SinkConnection.opened(dialled, self._context() if secure else None, host)
 
     def give_back(self, origin: Origin, connection: SinkConnection) -> None:

@@ -9,11 +9,14 @@ import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from gateway.core.urls import UrlError, parse_url
+from gateway.core.proxies import Proxy
+from gateway.core.urls import Url, UrlError, parse_url, place_of
 from gateway.host.clock import Clock
 from gateway.sinks.base import Found
 from gateway.sinks.net.address_guard import AddressGuard, AddressInfo, BlockedAddress, words
 from gateway.sinks.net.dial import Dialler
+from gateway.sinks.net.http_failures import ProxyError
+from gateway.sinks.net.proxy import check_target, open_tunnel
 from gateway.sinks.net.trust import refused
 
 GOODBYE_SECONDS = 1.0
@@ -165,27 +168,37 @@ async def probe_url(
     seconds: float,
     clock: Clock,
     tls: ssl.SSLContext | None = None,
+    proxy: Proxy | None = None,
 ) -> Found:
-    """Connect to the host of a URL, with TLS for `https`, and send nothing.
+    """Connect to the host of a URL, with TLS for `https`, and send nothing to it.
 
     Args:
         key: the key of the sink that holds the URL.
         networks: the value of `allow_networks`.
         seconds: the time of the whole probe.
         tls: None trusts the authorities of this host.
+        proxy: the way there: by a tunnel for `https`. A request for `http` would already be a delivery, so the probe of such a
+            URL ends at the proxy.
     """
     try:
         url = parse_url(text)
     except UrlError as error:
         return Found(False, f"{key} {error}", 0.0)
     way = Way(url.host, url.port, key=key, networks=networks, seconds=seconds, clock=clock)
+    reached, led = way, list[str]()
     try:
-        async with asyncio.timeout(way.seconds):
-            found = await way.look_up()
-            dialled = await way.dialler.connect(found)
+        if proxy is not None:
+            check_target(url.host)
+            reached, led = _way_to_proxy(proxy, url, networks, seconds, clock), [f"the proxy for {url.place}"]
+        async with asyncio.timeout(seconds):
+            dialled = await reached.dialler.connect(await reached.look_up())
             if url.scheme == "http":
                 with dialled:
-                    return way.leads_to(dialled.getpeername(), "without TLS")
+                    return reached.leads_to(dialled.getpeername(), *led, "without TLS")
+            if proxy is not None:
+                reached.step = "tunnel"
+                await open_tunnel(dialled, proxy, url.host, url.port)
+                reached = way
             way.step = "TLS"
             reader, writer = await asyncio.open_connection(
                 sock=dialled,
@@ -194,10 +207,10 @@ async def probe_url(
                 ssl_shutdown_timeout=GOODBYE_SECONDS,
             )
     except (OSError, UnicodeError) as error:
-        return way.ends(error)
+        return reached.ends(error)
     try:
         said = tls_words(writer.get_extra_info("ssl_object"), clock)
-        result = way.leads_to(writer.get_extra_info("peername"), *said)
+        result = way.leads_to(writer.get_extra_info("peername"), *led, *said)
         with suppress(TimeoutError):
             await asyncio.wait_for(reader.read(1), _ALERT_SECONDS)
         return result
@@ -209,17 +222,20 @@ async def probe_url(
             await writer.wait_closed()
 
 
+def _way_to_proxy(proxy: Proxy, url: Url, networks: Sequence[str] | None, seconds: float, clock: Clock) -> Way:
+    def explain(error: Exception) -> str | None:
+        return error.outcome.detail if isinstance(error, ProxyError) else None
+
+    late = f"no tunnel to {url.place}", "does the proxy reach it?"
+    return Way(proxy.host, proxy.port, key="proxy", networks=networks, seconds=seconds, clock=clock, explain=explain, late=late)
+
+
 def tls_words(connection: ssl.SSLObject, clock: Clock) -> list[str]:
     """Describe a TLS connection: its version, and how long the certificate of the other side is valid."""
     certificate = connection.getpeercert() or {}
     days = int(ssl.cert_time_to_seconds(str(certificate["notAfter"])) - clock.now()) // _DAY
     version = (connection.version() or "TLS").replace("TLSv", "TLS ")
     return [version, f"certificate valid for {days} {'day' if days == 1 else 'days'}"]
-
-
-def place_of(host: str, port: str | int) -> str:
-    """`host:port`, with brackets around an IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _distrust(error: ssl.SSLCertVerificationError) -> str:

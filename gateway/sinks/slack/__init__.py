@@ -20,4 +20,5 @@ TYPE = SinkType(
     preview=preview,
     destination=("webhook_url", "channel", "api"),
     reads={"template": read_template},
+    schema={"proxy": {"pattern": "^[Hh][Tt][Tt][Pp]://[^@]*$"}},
 )

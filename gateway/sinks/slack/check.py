@@ -10,7 +10,9 @@ from gateway.sinks.checking import (
     Resolved,
     Say,
     check_networks,
+    check_proxy,
     check_reachable_url,
+    check_secret_proxy,
     check_url,
     is_token,
     token_trouble,
@@ -23,7 +25,8 @@ from gateway.sinks.text.readable import check_readable
 def check(config: SlackConfig, say: Say, files: Files) -> None:
     check_readable(config, TEMPLATES, say, files)
     check_networks("allow_networks", config.allow_networks, say)
-    check_reachable_url("api", config.api, config.allow_networks, say)
+    check_reachable_url("api", config.api, config.allow_networks if config.proxy is None else None, say)
+    check_proxy(config.proxy, config.allow_networks, say)
     check_url("api", config.api, say)
     if "?" in config.api:
         say("api", "has a query, but the names of methods are appended to it", "leave it out")
@@ -47,6 +50,7 @@ def check_secrets(config: SlackConfig, say: Say, resolved: Resolved) -> None:
             parse_url(url)
         except UrlError as error:
             say("webhook_url", f"the secret of {config.webhook_url} {error.wrong}", error.hint)
+    check_secret_proxy(config.proxy, config.allow_networks, say, resolved)
     if (token := resolved.reveal(config.token)) is not None:
         if not is_token(token):
             say("token", f"the secret of {config.token} can't be a token: it is not plain ASCII")

@@ -20,6 +20,8 @@ class SlackConfig(ReadableSettings, frozen=True, kw_only=True, tag_field="type",
     ordering: Literal["none", "sr"] | None = None
     """The order of deliveries. None means "sr" with a token, so that two events of a service request begin one thread; without a
     token it means "none"."""
+    proxy: str | SecretRef | None = None
+    """The URL of an HTTP proxy; a secret if it holds a login."""
     allow_networks: list[str] | None = None
 
     @property

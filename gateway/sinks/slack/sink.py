@@ -31,7 +31,8 @@ _MOST_ANSWER = 256 * 1024
 
 class SlackSink:
     def __init__(self, config: SlackConfig, opening: Opening) -> None:
-        from gateway.sinks.net.http_client import Transport  # a command that sends nothing need not wait for its import
+        from gateway.sinks.net.http_client import Transport  # a command that sends nothing need not wait for these imports
+        from gateway.sinks.net.proxy import configured
 
         self._config = config
         self._clock = opening.clock
@@ -50,7 +51,14 @@ class SlackSink:
             secret, self._url = opening.secret(config.token).reveal(), config.api.rstrip("/")
             self._headers = {**_HEADERS, "authorization": f"Bearer {secret}"}
         guard = AddressGuard.of(config.allow_networks)
-        self._transport = Transport(guard, config.concurrency, config.timeout, secrets=[secret], most_answer=_MOST_ANSWER)
+        self._transport = Transport(
+            guard,
+            config.concurrency,
+            config.timeout,
+            secrets=[secret],
+            most_answer=_MOST_ANSWER,
+            proxy=configured(config.proxy, opening),
+        )
 
     async def send(self, delivery: Outgoing) -> Outcome:
         words, deadline = self._writer.words(delivery), Deadline(self._config.timeout)
