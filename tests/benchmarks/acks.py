@@ -16,7 +16,7 @@ from tests.benchmarks import commits, machine, past
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.measured_gateway import MeasuredGateway, jsonl_sinks
-from tests.benchmarks.slices import Measure, Slice, in_turns, ratios, shares
+from tests.benchmarks.slices import Slice, in_turns, shares
 
 _UNBOUND = 128
 """Connections that one sender may hold."""
@@ -64,12 +64,9 @@ def one_connection(bench: Bench) -> Iterator[Figure]:
 def duplicates(bench: Bench) -> Iterator[Figure]:
     """Acks a second where each event comes twice, against those where each is new."""
     with paused_gateway(bench) as server:
-        subjects = {
-            "unique": partial(bench.acks, server),
-            "repeated": partial(bench.acks, server, shape="repeated", duplicates=True),
-        }
-        turns = in_turns(bench.bare, subjects, bench.size.rounds)
-    yield ratios("50 % duplicates / unique", turns["repeated"], turns["unique"])
+        repeated = partial(bench.acks, server, shape="repeated", duplicates=True)
+        turns = in_turns(partial(bench.acks, server), {"repeated": repeated}, bench.size.rounds)
+    yield shares("50 % duplicates / unique", turns["repeated"])
 
 
 def purging(bench: Bench) -> Iterator[Figure]:
@@ -81,18 +78,17 @@ def purging(bench: Bench) -> Iterator[Figure]:
     with MeasuredGateway(folder, jsonl_sinks(), module=module) as purges, paused_gateway(bench) as idle:
         purges.pause()
         past.await_purge(folder / "gateway.db", fewer_than=old)
-        subjects = {"with": partial(bench.acks, purges), "without": partial(bench.acks, idle)}
         purges.hold()
-        subjects["with"] = partial(_in_its_turn, purges, subjects["with"])
-        turns = in_turns(bench.bare, subjects, bench.size.rounds)
+        purging = partial(_in_its_turn, bench, purges)
+        turns = in_turns(partial(bench.acks, idle), {"purging": purging}, bench.size.rounds)
     if past.old_messages(folder / "gateway.db") == 0:
         raise RuntimeError("the purge ended before the slices did")
-    yield ratios("ingest while purging / without", turns["with"], turns["without"])
+    yield shares("ingest while purging / without", turns["purging"])
 
 
-def _in_its_turn(server: MeasuredGateway, measure: Measure) -> Slice:
+def _in_its_turn(bench: Bench, server: MeasuredGateway) -> Slice:
     server.release()
-    measured = measure()
+    measured = bench.acks(server)
     server.hold()
     return measured
 

@@ -32,7 +32,7 @@ class Size(Struct, frozen=True, kw_only=True):
     events: int
     """Events of one run from end to end with one sink; with three sinks it is a half of them."""
     runs: int
-    """Such runs of each subject."""
+    """Such runs of each subject; and slices of each of the other programs."""
     drained: int
     """Deliveries of the backlog that is drained."""
     waiting: int
@@ -45,9 +45,9 @@ class Size(Struct, frozen=True, kw_only=True):
 
 SIZES = {
     "full": Size(
-        seconds=2, rounds=5, events=4000, runs=3, drained=100_000, waiting=1_000_000, paced_seconds=10, remembered=1_000_000
+        seconds=2, rounds=4, events=4000, runs=3, drained=100_000, waiting=1_000_000, paced_seconds=10, remembered=1_000_000
     ),
-    "quick": Size(seconds=1, rounds=3, events=1500, runs=1, drained=15_000, waiting=100_000, paced_seconds=4, remembered=0),
+    "quick": Size(seconds=1, rounds=2, events=1500, runs=1, drained=15_000, waiting=100_000, paced_seconds=4, remembered=0),
     "tiny": Size(seconds=1, rounds=1, events=200, runs=1, drained=300, waiting=3000, paced_seconds=1, remembered=4000),
 }
 """`tiny` shows that the harness works. Its figures say nothing."""
@@ -63,6 +63,8 @@ class Bench:
         self._bare_pid = bare_pid
         self._numbers = itertools.count(1)
         self._requests = folder / "requests"
+        self._bare_requests = folder / "bare-requests"
+        prepared_requests.write_webhooks(self._bare_requests, 2000)
         self._most_per_second = 1000.0
         """The highest rate that was seen: so many requests are made for each second of a slice."""
 
@@ -74,8 +76,7 @@ class Bench:
 
     def bare(self, connections: int = CONNECTIONS) -> Slice:
         """Measure a slice of the bare handler."""
-        prepared_requests.write_webhooks(self._requests, 2000)
-        measured = self._slice(self._bare_pid, self._bare_port, connections)
+        measured = self._slice(self._bare_requests, self._bare_pid, self._bare_port, connections)
         self._most_per_second = max(self._most_per_second, measured.per_second)
         return measured
 
@@ -100,7 +101,7 @@ class Bench:
         # No server is faster than the bare handler, and each request must be new: see `acks`.
         count = int(self._most_per_second * self.size.seconds * 1.2) + connections
         prepared_requests.write_webhooks(self._requests, count, shape, path=path)
-        return self._slice(pid, port, connections)
+        return self._slice(self._requests, pid, port, connections)
 
     def latency_us(self, server: MeasuredGateway, connections: int) -> float:
         """Return the median of how long an ack of a slice takes, in microseconds."""
@@ -129,9 +130,9 @@ class Bench:
             time.sleep(0.02)
         return tally
 
-    def _slice(self, pid: int, port: int, connections: int) -> Slice:
+    def _slice(self, requests: Path, pid: int, port: int, connections: int) -> Slice:
         begun = cpu_seconds(pid)
-        loaded = wrk.load(self._requests, port, connections=connections, seconds=self.size.seconds)
+        loaded = wrk.load(requests, port, connections=connections, seconds=self.size.seconds)
         return Slice(loaded.requests, loaded.seconds, cpu_seconds(pid) - begun)
 
 
@@ -140,4 +141,6 @@ def bench(folder: Path, size: Size) -> Iterator[Bench]:
     """Run the bare handler until the end of the block."""
     port = free_port()
     with running([*PINNED, sys.executable, "-m", "tests.benchmarks.bare", str(port)], port) as pid:
-        yield Bench(folder, size, port, pid)
+        made = Bench(folder, size, port, pid)
+        made.bare()  # the first slice tells how many requests the others need
+        yield made

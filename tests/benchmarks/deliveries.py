@@ -62,8 +62,9 @@ def backlog(bench: Bench) -> Iterator[Figure]:
         cpu_us=[drained.cpu_us],
         note=f"{deliveries:,} deliveries",
     )
-    rates = [one.per_second / drained.per_second for one in _saturated(bench)]
-    yield Figure(name="deliveries under saturating ingest / drain", samples=rates)
+    rates = [one.per_second for one in _saturated(bench)]
+    shares_of_drain = [rate / drained.per_second for rate in rates]
+    yield Figure(name="deliveries under saturating ingest / drain", samples=shares_of_drain, per_second=rates)
 
 
 def _drain(bench: Bench, port: int, messages: int) -> Slice:

@@ -25,7 +25,7 @@ from tests.benchmarks.deliveries import delivering_gateway
 from tests.benchmarks.figures import Figure, Skipped
 from tests.benchmarks.machine import PINNED, cpu_seconds, free_port, running
 from tests.benchmarks.prepared_requests import alert, webhook
-from tests.benchmarks.slices import Measure, Slice, in_turns, ratios, shares
+from tests.benchmarks.slices import Measure, Slice, in_turns, multiples, shares
 from tests.support.gateway_process import CODE
 from tests.support.webhooks import PATH, SECRET
 
@@ -89,23 +89,22 @@ RECEIVERS: Mapping[str, Callable[[Path, int], Server]] = {
 
 
 def receivers(bench: Bench) -> Iterator[Figure | Skipped]:
-    """Webhooks a second of receivers that people write or install, and the gateway's durable acks as a multiple of that."""
-    for name, prepare in RECEIVERS.items():
-        port, folder = free_port(), bench.folder()
-        try:
-            server = prepare(folder, port)
-        except Absent as error:
-            yield Skipped(f"durable ack / {name}", str(error))
-            continue
-        command = [*PINNED, *server.command]
-        with running(command, port, variables=server.variables) as pid, paused_gateway(bench) as gateway:
-            subjects: dict[str, Measure] = {
-                "peer": partial(_kept, bench, server, pid, port),
-                "gateway": partial(bench.acks, gateway),
-            }
-            turns = in_turns(bench.bare, subjects, bench.size.rounds)
-        yield shares(f"{name} / bare", turns["peer"])
-        yield ratios(f"durable ack / {name}", turns["gateway"], turns["peer"])
+    """The gateway's durable acks as a multiple of the webhooks that receivers take which people write or install."""
+    with ExitStack() as stack:
+        gateway = stack.enter_context(paused_gateway(bench))
+        subjects: dict[str, Measure] = {}
+        for name, prepare in RECEIVERS.items():
+            port, folder = free_port(), bench.folder()
+            try:
+                server = prepare(folder, port)
+            except Absent as error:
+                yield Skipped(f"durable ack / {name}", str(error))
+                continue
+            pid = stack.enter_context(running([*PINNED, *server.command], port, variables=server.variables))
+            subjects[name] = partial(_kept, bench, server, pid, port)
+        turns = in_turns(partial(bench.acks, gateway), subjects, bench.size.runs)
+    for name, found in turns.items():
+        yield multiples(f"durable ack / {name}", found)
 
 
 def alertmanager(bench: Bench) -> Iterator[Figure | Skipped]:
@@ -122,13 +121,10 @@ def alertmanager(bench: Bench) -> Iterator[Figure | Skipped]:
         command = [*PINNED, program, f"--config.file={folder / 'alertmanager.yml'}", f"--storage.path={folder / 'data'}"]
         command += [f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=", "--log.level=error"]
         pid = stack.enter_context(running(command, port))
-        subjects = {
-            "gateway": partial(_notified, bench, gateway.pid, gateway.port, webhook, received_at),
-            "alertmanager": partial(_notified, bench, pid, port, alert, received_at),
-        }
-        turns = in_turns(bench.bare, subjects, bench.size.runs)
-    yield shares("Alertmanager's notifications / bare, 1 receiver", turns["alertmanager"])
-    yield ratios(name, turns["gateway"], turns["alertmanager"])
+        other = partial(_notified, bench, pid, port, alert, received_at)
+        ours = partial(_notified, bench, gateway.pid, gateway.port, webhook, received_at)
+        turns = in_turns(other, {"gateway": ours}, bench.size.runs)
+    yield shares(name, turns["gateway"])
 
 
 def _notified(bench: Bench, pid: int, port: int, make: Callable[[], bytes], received_at: int) -> Slice:

@@ -1,4 +1,4 @@
-"""`gateway`, with a sampler that notes where its processor time goes, and writes that to the file $BENCH_SAMPLES at the end.
+"""`gateway`, with a sampler that notes where its processor time goes: from SIGUSR1 to SIGUSR2, which writes $BENCH_SAMPLES.
 
 The kernel sends SIGPROF whenever the process has used another millisecond of processor time (setitimer(2), ITIMER_PROF). The
 handler runs in the main thread, and asks each thread's own clock how much it has used since the last sample. So a thread counts
@@ -34,16 +34,27 @@ class Sampler:
 
     def __init__(self) -> None:
         self.seconds: Counter[tuple[str, str, str]] = Counter()
-        """Seconds by thread, folder of the house, and the library whose function ran."""
+        """Seconds by thread, module of the house, and the library whose function ran."""
         self._used: dict[int, float] = {}
         """Seconds that each thread has used since its start, at the last sample."""
 
-    def start(self) -> None:
+    def listen(self) -> None:
+        """Wait for the signals that begin and end the sampling."""
         signal.signal(signal.SIGPROF, self._sample)
+        signal.signal(signal.SIGUSR1, self._start)
+        signal.signal(signal.SIGUSR2, self._stop)
+
+    def _start(self, number: int, frame: FrameType | None) -> None:
+        self._used = {thread.ident: used_by(thread.ident) for thread in threading.enumerate() if thread.ident is not None}
         signal.setitimer(signal.ITIMER_PROF, _INTERVAL, _INTERVAL)
 
-    def stop(self) -> None:
+    def _stop(self, number: int, frame: FrameType | None) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0.0)
+        file = Path(os.environ["BENCH_SAMPLES"])
+        rows = [[*place, seconds] for place, seconds in self.seconds.items()]
+        unfinished = file.with_suffix(".part")
+        unfinished.write_text(json.dumps(rows), encoding="utf-8")
+        unfinished.rename(file)
 
     def _sample(self, number: int, frame: FrameType | None) -> None:
         frames = sys._current_frames()
@@ -51,20 +62,29 @@ class Sampler:
         for thread in threading.enumerate():  # a thread that is listed here is alive, so its clock can be read
             if thread.ident is None:
                 continue
-            used = time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
-            spent, self._used[thread.ident] = used - self._used.get(thread.ident, used), used
+            used = used_by(thread.ident)
+            spent, self._used[thread.ident] = used - self._used.get(thread.ident, 0.0), used
             at = frame if thread is main_thread else frames.get(thread.ident)
             if spent > 0.0 and at is not None:
-                self.seconds["loop" if thread is main_thread else thread.name, folder_of(at), library_of(at)] += spent  # type: ignore[assignment]
+                self.seconds["loop" if thread is main_thread else thread.name, module_of(at), library_of(at)] += spent  # type: ignore[assignment]
 
 
-def folder_of(frame: FrameType) -> str:
-    """Return the innermost folder of the house that the frame was called from, or `-` if the loop called it itself."""
+def used_by(thread: int) -> float:
+    """Return the seconds of processor time that a living thread has used."""
+    return time.clock_gettime(time.pthread_getcpuclockid(thread))
+
+
+def module_of(frame: FrameType) -> str:
+    """Return the innermost module of the house that the frame was called from, or `-` if the loop called it itself.
+
+    `cli` and `app` run the loop, so they are below every frame.
+    """
     at: FrameType | None = frame
     while at is not None:
         place = Path(at.f_code.co_filename)
         if place.is_relative_to(CODE / "gateway"):
-            return place.relative_to(CODE).parts[1]
+            module = place.relative_to(CODE / "gateway")
+            return "-" if module.parts[0] in ("cli", "app") else module.with_suffix("").as_posix()
         at = at.f_back
     return "-"
 
@@ -82,11 +102,5 @@ def library_of(frame: FrameType) -> str:
 
 
 if __name__ == "__main__":
-    sampler = Sampler()
-    sampler.start()
-    try:
-        main()
-    finally:
-        sampler.stop()
-        rows = [[*place, seconds] for place, seconds in sampler.seconds.items()]
-        Path(os.environ["BENCH_SAMPLES"]).write_text(json.dumps(rows), encoding="utf-8")
+    Sampler().listen()
+    main()

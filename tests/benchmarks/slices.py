@@ -1,4 +1,4 @@
-"""Slices of time in turns: bare, one, bare, the other, bare. Each slice is compared with the bare ones around it.
+"""Slices of time in turns: the base, one subject, the base, the other, the base. Each is compared with the base around it.
 
 What else the machine does changes from second to second. It then changes both sides of a ratio, and spreads the samples.
 """
@@ -35,36 +35,32 @@ Measure = Callable[[], Slice]
 
 
 class Turn(Struct, frozen=True):
-    """A slice, and its rate as a share of the mean rate of the bare slices before and after it."""
+    """A slice, and its rate as a share of the mean rate of the slices of the base before and after it."""
 
     slice: Slice
     share: float
 
 
-def in_turns(bare: Measure, subjects: Mapping[str, Measure], rounds: int) -> dict[str, list[Turn]]:
-    """Measure each subject once a round, in the order given, with a bare slice before each and after the last."""
+def in_turns(base: Measure, subjects: Mapping[str, Measure], rounds: int) -> dict[str, list[Turn]]:
+    """Measure each subject once a round, in the order given, with a slice of the base before each and after the last."""
     turns: dict[str, list[Turn]] = {name: [] for name in subjects}
-    before = bare()
+    before = base()
     for _ in range(rounds):
         for name, measure in subjects.items():
-            measured, after = measure(), bare()
+            measured, after = measure(), base()
             turns[name].append(Turn(measured, measured.per_second / ((before.per_second + after.per_second) / 2)))
             before = after
     return turns
 
 
 def shares(name: str, turns: Sequence[Turn]) -> Figure:
-    """Return the figure of a subject as shares of the bare handler."""
+    """Return the figure of a subject as shares of the base, with the subject's rates."""
     return _figure(name, [turn.share for turn in turns], turns)
 
 
-def ratios(name: str, turns: Sequence[Turn], others: Sequence[Turn]) -> Figure:
-    """Return the figure of a subject as its rate divided by that of another one, round by round.
-
-    Both are taken as shares of the bare slices around them, so that a machine that becomes slower between them changes little.
-    """
-    samples = [turn.share / other.share for turn, other in zip(turns, others, strict=True)]
-    return _figure(name, samples, turns)
+def multiples(name: str, turns: Sequence[Turn]) -> Figure:
+    """Return the figure of the base as multiples of a subject, with the subject's rates."""
+    return _figure(name, [1 / turn.share for turn in turns], turns)
 
 
 def _figure(name: str, samples: Sequence[float], turns: Sequence[Turn]) -> Figure:

@@ -11,7 +11,7 @@ import pytest
 from tests.benchmarks import prepared_requests, wrk
 from tests.benchmarks.figures import FLOORS, Bound, Figure, Skipped, Spread, document, missed, shown, spread, table
 from tests.benchmarks.machine import cpu_of_stat, memory_of_status
-from tests.benchmarks.slices import Slice, Turn, in_turns, ratios, shares
+from tests.benchmarks.slices import Slice, in_turns, multiples, shares
 
 REPORT = """Running 2s test @ http://127.0.0.1:8080
   1 threads and 64 connections
@@ -55,19 +55,13 @@ def test_a_number_is_shown_with_three_digits(value: float, text: str) -> None:
     assert shown(value) == text
 
 
-def test_each_slice_is_a_share_of_the_bare_slices_around_it() -> None:
+def test_each_slice_is_a_share_of_the_slices_of_the_base_around_it() -> None:
     turns = in_turns(slices(100, 300, 100, 100, 100), {"one": slices(50, 50), "other": slices(100, 25)}, rounds=2)
     assert [turn.share for turn in turns["one"]] == [0.25, 0.5]
     assert [turn.share for turn in turns["other"]] == [0.5, 0.25]
-    assert ratios("ratio", turns["one"], turns["other"]).samples == [0.5, 2.0]
+    assert multiples("multiple", turns["one"]).samples == [4.0, 2.0]
     figure = shares("share", turns["one"])
     assert figure.samples == [0.25, 0.5] and figure.per_second == [50.0, 50.0] and figure.cpu_us == [10_000.0, 10_000.0]
-
-
-def test_a_ratio_needs_as_many_turns_of_both() -> None:
-    turn = Turn(Slice(1, 1.0, 1.0), 1.0)
-    with pytest.raises(ValueError, match="argument 2 is shorter"):
-        ratios("ratio", [turn, turn], [turn])
 
 
 @pytest.mark.parametrize(
