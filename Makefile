@@ -9,8 +9,8 @@ INSTALL = systemd/install.sh
 export PREFIX DESTDIR PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests chaos bench bench-quick bench-large bench-peers profile screenshots schema docs package package-test install install-service uninstall \
-	clean constraints
+.PHONY: help demo test lint types tests chaos bench bench-quick bench-large bench-peers profile screenshots schema docs \
+	package package-test install install-service uninstall clean constraints
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,14 +49,13 @@ bench-large: $(VENV)/.installed-dev ## Measure questions at 1,000,000 messages, 
 	$(BIN)/python -m tests.benchmarks.large $(ARGS)
 	$(BIN)/python -m tests.benchmarks.holds
 
+# If npm cannot get the ready-made binary of better-sqlite3, it compiles it with the headers of the Node.js that is installed.
+NODE_HEADERS = $(if $(wildcard /usr/include/node/node.h),npm_config_nodedir=/usr)
 bench-peers: ## Install the receivers that make bench measures beside the gateway into build/peers (FastAPI, and Express if there is npm)
 	$(PYTHON) -m venv build/peers/python
 	build/peers/python/bin/pip install --quiet --disable-pip-version-check --requirement tests/benchmarks/peers/requirements.txt
 	mkdir -p build/peers/node && cp tests/benchmarks/peers/package.json build/peers/node/
-	! command -v npm || $(NODE_HEADERS) npm install --prefix build/peers/node --no-audit --no-fund
-
-# better-sqlite3 is compiled where its ready-made binary cannot be had: with the headers of the Node.js that is installed.
-NODE_HEADERS = $(if $(wildcard /usr/include/node/node.h),npm_config_nodedir=/usr)
+	! command -v npm > /dev/null || $(NODE_HEADERS) npm install --prefix build/peers/node --no-audit --no-fund
 
 profile: $(VENV)/.installed-dev ## Show where the gateway's processor time goes, by folder and by library
 	$(BIN)/python -m tests.benchmarks.cpu_by_part $(ARGS)

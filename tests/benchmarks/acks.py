@@ -79,10 +79,13 @@ def purging(bench: Bench) -> Iterator[Figure]:
         purges.pause()
         past.await_purge(folder / "gateway.db", fewer_than=old)
         purges.hold()
+        before = past.old_messages(folder / "gateway.db")
         purging = partial(_in_its_turn, bench, purges)
         turns = in_turns(partial(bench.acks, idle), {"purging": purging}, bench.size.rounds)
-    if past.old_messages(folder / "gateway.db") == 0:
-        raise RuntimeError("the purge ended before the slices did")
+        purges.kill()
+        after = past.old_messages(folder / "gateway.db")
+    if not 0 < after < before:
+        raise RuntimeError(f"there were {before:,} old messages before the slices and {after:,} after them")
     yield shares("ingest while purging / without", turns["purging"])
 
 

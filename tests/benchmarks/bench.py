@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,10 @@ from tests.support.webhooks import PATH
 
 CONNECTIONS = 64
 """Connections of the load where a figure names no other number."""
+
+
+_LOAD_BYTES = 100_000_000
+"""The files of the load are smaller than that."""
 
 
 class Size(Struct, frozen=True, kw_only=True):
@@ -56,23 +62,29 @@ SIZES = {
 class Bench:
     """See the head of this file."""
 
-    def __init__(self, folder: Path, size: Size, bare_port: int, bare_pid: int) -> None:
+    def __init__(self, folder: Path, load_folder: Path, size: Size, bare_port: int, bare_pid: int) -> None:
+        """`load_folder` is where the files of the load go."""
         self.size = size
         self._folder = folder
         self._bare_port = bare_port
         self._bare_pid = bare_pid
         self._numbers = itertools.count(1)
-        self._requests = folder / "requests"
-        self._bare_requests = folder / "bare-requests"
+        self._requests = load_folder / "requests"
+        self._bare_requests = load_folder / "bare-requests"
         prepared_requests.write_webhooks(self._bare_requests, 2000)
-        self._most_per_second = 1000.0
-        """The highest rate that was seen: so many requests are made for each second of a slice."""
+        self._most_per_second = 10_000.0
+        """The highest rate that was seen, and 10,000 at least: so many requests are made for each second of a slice."""
 
     def folder(self) -> Path:
         """Make a folder that nothing else is in, for one process."""
         made = self._folder / str(next(self._numbers))
         made.mkdir()
         return made
+
+    def clear(self) -> None:
+        """Delete what the processes of a part left, before the kernel writes it to the disk in the slices of another part."""
+        for left in self._folder.iterdir():
+            shutil.rmtree(left)
 
     def bare(self, connections: int = CONNECTIONS) -> Slice:
         """Measure a slice of the bare handler."""
@@ -140,7 +152,14 @@ class Bench:
 def bench(folder: Path, size: Size) -> Iterator[Bench]:
     """Run the bare handler until the end of the block."""
     port = free_port()
-    with running([*PINNED, sys.executable, "-m", "tests.benchmarks.bare", str(port)], port) as pid:
-        made = Bench(folder, size, port, pid)
-        made.bare()  # the first slice tells how many requests the others need
+    command = [*PINNED, sys.executable, "-m", "tests.benchmarks.bare", str(port)]
+    with running(command, port) as pid, tempfile.TemporaryDirectory(prefix="gateway-load-", dir=_folder_in_memory()) as load:
+        made = Bench(folder, Path(load), size, port, pid)
+        made.bare()  # shows how many requests a slice of this machine needs
         yield made
+
+
+def _folder_in_memory() -> Path | None:
+    """Return the folder for the files of the load, which must not reach the disk while the gateway waits for it."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free > _LOAD_BYTES else None

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 
 class Spread(Struct, frozen=True):
@@ -117,16 +117,22 @@ def table(figures: Sequence[Figure], skipped: Sequence[Skipped] = ()) -> str:
 
 def _row(figure: Figure) -> tuple[str, ...]:
     middle = spread(figure.samples)
-    bound, held = FLOORS.get(figure.name), verdict(figure)
+    bound = FLOORS.get(figure.name)
     return (
         figure.name,
         shown(middle.median),
         f"{shown(middle.lower)} to {shown(middle.upper)}" if len(figure.samples) > 1 else "",
         figure.unit,
-        f"{bound}{'' if held else ' MISSED'}" if bound else "",
+        f"{bound}{_remark(bound, middle.median)}" if bound else "",
         shown(spread(figure.per_second).median) if figure.per_second else "",
         shown(spread(figure.cpu_us).median) if figure.cpu_us else "",
     )
+
+
+def _remark(bound: Bound, value: float) -> str:
+    if not bound.holds(value):
+        return " MISSED"
+    return " beyond" if bound.beyond is not None and replace(bound, worst=bound.beyond).holds(value) else ""
 
 
 def document(figures: Sequence[Figure], skipped: Sequence[Skipped], facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tests.support.gateway_process import CODE
 from tests.support.waiting import PATIENCE
 
 SERVER_CORE, LOAD_CORE = 0, 1
@@ -107,6 +108,14 @@ def facts() -> dict[str, Any]:
         **{name: version(name) for name in ("aiohttp", "aiosqlite", "msgspec")},
         "uvloop": has_uvloop(),
     }
+
+
+def commit() -> str:
+    """Return the commit of this checkout, or an empty text if it is none."""
+    said = subprocess.run(
+        ["git", "-C", str(CODE), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return said.stdout.strip()
 
 
 def has_uvloop() -> bool:

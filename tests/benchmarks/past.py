@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from contextlib import closing
@@ -56,6 +57,8 @@ def build(path: Path, *, messages: int, delivered_days_ago: int | None = None, p
             )
         connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    with path.open("rb") as written:
+        os.fsync(written.fileno())  # otherwise the kernel writes it to the disk in the slices that follow
 
 
 def old_messages(path: Path) -> int:

@@ -51,7 +51,12 @@ def main() -> int:
     if lacking := machine.missing():
         print(f"skipped: {lacking}")
         return 0
-    facts = {"size": given.size, "begun_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **machine.facts()}
+    facts = {
+        "size": given.size,
+        "commit": machine.commit(),
+        "begun_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **machine.facts(),
+    }
     print(", ".join(f"{name} {value}" for name, value in facts.items()))
     machine.move_to_load_core()
     begun = time.monotonic()
@@ -85,6 +90,7 @@ def _measure(made: Bench, parts: list[str]) -> tuple[list[Figure], list[Skipped]
         except Exception:
             traceback.print_exc()
             failed.append(part)
+        made.clear()
         print(f"    {part}: {time.monotonic() - begun:.0f} s", flush=True)
     return figures, skipped, failed
 

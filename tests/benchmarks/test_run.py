@@ -46,3 +46,16 @@ def test_the_readme_names_every_part_and_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.findall(r"^\| `([\w-]+)` \|", text, re.MULTILINE) == list(PARTS)
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in re.findall(r"^make ([\w-]+)", text, re.MULTILINE))
+
+
+@pytest.mark.skipif(missing() != "", reason=missing() or "nothing is missing")
+def test_the_profile_shows_parts_that_take_a_share() -> None:
+    command = [sys.executable, "-m", "tests.benchmarks.cpu_by_part", "--events", "300"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    tables = [part.splitlines() for part in done.stdout.split("\n\n")[1:] if part.strip()]
+    assert len(tables) == 4
+    for _, *rows in tables:
+        shares = [float(row.split("%")[0]) for row in rows]
+        assert sum(shares) == pytest.approx(100.0, abs=1.0)
+    assert {"store", "sinks", "delivery", "core"} <= {row.split()[-1] for row in tables[0]}
