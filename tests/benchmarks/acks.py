@@ -64,7 +64,7 @@ def one_connection(bench: Bench) -> Iterator[Figure]:
 def duplicates(bench: Bench) -> Iterator[Figure]:
     """Acks a second where each event comes twice, against those where each is new."""
     with paused_gateway(bench) as server:
-        repeated = partial(bench.acks, server, shape="repeated", duplicates=True)
+        repeated = partial(bench.acks, server, shape="repeated")
         turns = in_turns(partial(bench.acks, server), {"repeated": repeated}, bench.size.rounds)
     yield shares("50 % duplicates / unique", turns["repeated"])
 
