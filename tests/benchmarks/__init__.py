@@ -1,4 +1,4 @@
-"""Measures how fast the gateway is. README.md says what each figure means.
+"""Measures how fast the gateway is.
 
     run                 the command: all parts, the table, the exit code
     figures             medians, quartiles, bounds, the table and the JSON document
@@ -9,4 +9,6 @@
     cpu_by_part         where the processor time goes (sampled_gateway: the gateway that samples itself)
     purging_gateway     the gateway without the wait before its first purge
     large, holds        questions and operations on a large database, with their own command
+
+README.md says what each figure means.
 """
