@@ -9,8 +9,8 @@ INSTALL = systemd/install.sh
 export PREFIX DESTDIR PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types tests chaos bench bench-large screenshots schema docs package package-test install install-service uninstall \
-	clean constraints
+.PHONY: help demo test lint types tests chaos bench bench-quick bench-large bench-peers profile screenshots schema docs \
+	package package-test install install-service uninstall clean constraints
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,13 +39,26 @@ tests: $(VENV)/.installed-dev
 chaos: $(VENV)/.installed-dev ## Run the long form of the fault tests: 200 kills
 	GATEWAY_CHAOS=200 $(BIN)/pytest tests/process/test_chaos.py $(ARGS)
 
-bench: $(VENV)/.installed-dev ## Measure routing, and durable acks against a bare aiohttp handler (needs wrk)
-	$(BIN)/python tests/benchmarks/routing.py
-	$(BIN)/python tests/benchmarks/ack.py $(ARGS)
+bench: $(VENV)/.installed-dev ## Measure speed against a bare aiohttp handler and other programs (10 minutes, alone on two cores; needs wrk)
+	$(BIN)/python -m tests.benchmarks.run --json dist/bench.json $(ARGS)
+
+bench-quick: $(VENV)/.installed-dev ## Measure the same with less of everything (2 minutes)
+	$(BIN)/python -m tests.benchmarks.run --size quick --json dist/bench-quick.json $(ARGS)
 
 bench-large: $(VENV)/.installed-dev ## Measure questions at 1,000,000 messages, and how long the writer is held (4 minutes, 2 GB of temporary files)
-	$(BIN)/python tests/benchmarks/large.py $(ARGS)
-	$(BIN)/python tests/benchmarks/holds.py
+	$(BIN)/python -m tests.benchmarks.large $(ARGS)
+	$(BIN)/python -m tests.benchmarks.holds
+
+# If npm cannot get the ready-made binary of better-sqlite3, it compiles it with the headers of the Node.js that is installed.
+NODE_HEADERS = $(if $(wildcard /usr/include/node/node.h),npm_config_nodedir=/usr)
+bench-peers: ## Install the receivers that make bench measures beside the gateway into build/peers (FastAPI, and Express if there is npm)
+	$(PYTHON) -m venv build/peers/python
+	build/peers/python/bin/pip install --quiet --disable-pip-version-check --requirement tests/benchmarks/peers/requirements.txt
+	mkdir -p build/peers/node && cp tests/benchmarks/peers/package.json build/peers/node/
+	! command -v npm > /dev/null || $(NODE_HEADERS) npm install --prefix build/peers/node --no-audit --no-fund
+
+profile: $(VENV)/.installed-dev ## Show where the gateway's processor time goes, by folder and by library
+	$(BIN)/python -m tests.benchmarks.cpu_by_part $(ARGS)
 
 screenshots: $(VENV)/.installed-dev ## Draw every mail and Slack message into dist/screenshots/ (needs Chromium)
 	$(BIN)/python -m tests.screenshots.render

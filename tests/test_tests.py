@@ -14,6 +14,10 @@ FILES = {path.relative_to(ROOT).as_posix(): path for path in sorted((ROOT / "tes
 
 PRIVATE = {
     "tests/benchmarks/holds.py": {"_SLICE": "it measures the slices that the gateway takes, whatever their size is"},
+    "tests/benchmarks/purging_gateway.py": {
+        "_PURGE_AFTER": "a purge begins ten minutes after a start, and a benchmark has ten in all"
+    },
+    "tests/benchmarks/sampled_gateway.py": {"_current_frames": "it is documented, and no other function shows where threads are"},
     "tests/config/test_messages.py": {"_alike": "it says which part of a sink differs; lanes act on it, but show only the whole"},
     "tests/engine/test_server.py": {
         "_lingering_time": "aiohttp shows this bound of a connection nowhere else, and drops misspelt options without a word",

@@ -1,30 +1,28 @@
-"""Measures the microseconds of routing one event by 200 routes: the median over many events, and the slowest in a hundred.
+"""Measures the microseconds of routing one event by 200 routes: the median of the events of a round.
 
-Two sets of routes have to stay below CEILING, or exit 1: as partners write them (most ask for the type or the milestone, some for
-more), and the worst case, in which no route can be settled by source, type and milestone alone, and none is final. A third figure
-is for information: the worst case with each event of a type that the router never saw. Of several rounds the best counts, since
-what else runs on the machine is no cost of the router's.
-
-    python tests/benchmarks/routing.py [--events 2000] [--routes 200] [--rounds 5]
+There are two sets of routes: as partners write them (most ask for the type or the milestone, some for more), and the worst case,
+in which no route can be settled by source, type and milestone alone, and none is final. A third figure is for information: the
+worst case with each event of a type that the router never saw.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gateway.core.events import Event, event_of
 from gateway.core.patterns import compile_pattern
 from gateway.core.routing import Route, Router
 from gateway.core.samples import SAMPLES
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.figures import Figure
 
-CEILING = 100.0
-"""Microseconds."""
+EVENTS, ROUTES = 1000, 200
+NEW_EVENTS = 100
+"""Events of new types, each of which takes ten times as long."""
 SOURCES = ("legitmark", "legitmark_eu")
 
 REALISTIC = (
@@ -53,27 +51,17 @@ WORST = (
 )
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="microseconds to route one event")
-    parser.add_argument("--events", type=int, default=2000)
-    parser.add_argument("--routes", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    known, new = events(options.events, new_types=False), events(options.events, new_types=True)
-    realistic = _report("as partners write them", REALISTIC, known, options)
-    worst = _report("the worst case", WORST, known, options)
-    _report("the worst case, each event of a new type", WORST, new, options)
-    print(f"ceiling of the first two: {CEILING:.0f} us")
-    return 0 if max(realistic, worst) <= CEILING else 1
-
-
-def _report(name: str, rules: Sequence[str], arriving: Sequence[Event], options: argparse.Namespace) -> float:
-    """The median of the best round."""
-    router = Router(routes(rules, options.routes))
-    taken = min((measure(router, arriving) for _ in range(options.rounds)), key=statistics.median)
-    median, late = statistics.median(taken), statistics.quantiles(taken, n=100)[98]
-    print(f"{options.routes} routes, {name}: median {median:.1f} us, p99 {late:.1f} us")
-    return median
+def figures(bench: Bench) -> Iterator[Figure]:
+    """Microseconds to route one event; nothing runs beside it."""
+    known, new = events(EVENTS, new_types=False), events(NEW_EVENTS, new_types=True)
+    for name, rules, arriving in (
+        ("as partners write them", REALISTIC, known),
+        ("the worst case", WORST, known),
+        ("the worst case, each event of a new type", WORST, new),
+    ):
+        router = Router(routes(rules, ROUTES))
+        rounds = [statistics.median(measure(router, arriving)) for _ in range(bench.size.rounds)]
+        yield Figure(name=f"routing by {ROUTES} routes, {name}", unit="us", samples=rounds)
 
 
 def measure(router: Router, arriving: Sequence[Event]) -> list[float]:
@@ -116,7 +104,3 @@ def _route(number: int, rule: dict[str, Any]) -> Route:
 
 def _tables(raw: Any) -> list[dict[str, Any]]:
     return [raw] if isinstance(raw, dict) else raw or []
-
-
-if __name__ == "__main__":
-    sys.exit(main())
