@@ -124,7 +124,8 @@ class ClientConnection(web.RequestHandler):
 
     def _goes_short(self, data: bytes) -> bool:
         """Let a plain request take the short way, if aiohttp is between two requests; return False if it does not."""
-        if self._short_way is None or self._waiter is None or self._messages or self._framing.half or self._seating.draining:
+        between = self._waiter is not None or self._request_count == 0  # the first request may be faster than aiohttp's task
+        if self._short_way is None or not between or self._messages or self._framing.half or self._seating.draining:
             return False
         # With `_paused`, the other side does not read its answers: aiohttp waits for it.
         if self._close or self._force_close or self._upgraded or self._paused or self._reading_paused or self._buffer_paused:

@@ -20,7 +20,7 @@ class Head(Struct, frozen=True):
     raw_headers: Sequence[tuple[bytes, bytes]]
     """Names and values in order, as they came."""
     fields: Mapping[bytes, bytes]
-    """By name in lower case; the first value of a name that came several times."""
+    """Values by name in lower case; the first value of a name that came several times."""
     peer: str
     """The address of the other end, or UNIX; "" if the connection has ended and the address is no longer known."""
 

@@ -1,0 +1,129 @@
+"""The listener for webhooks on a real socket, in the process of the test, with all that stands between it and the store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from gateway.config.addresses import Tcp
+from gateway.core.networks import Networks
+from gateway.core.retry import RetryPolicy
+from gateway.core.routing import Route, Router
+from gateway.core.secrets import Secret
+from gateway.core.signature import Key
+from gateway.host.clock import Clock
+from gateway.host.environment import Environment
+from gateway.ingest.accept import Inbox, Rules
+from gateway.ingest.disk_space import DiskSpace
+from gateway.ingest.receive import Intake, Source
+from gateway.ingest.rejections import Rejections
+from gateway.ingest.source_watch import SourceWatch
+from gateway.observability.audit import AuditLog
+from gateway.observability.metrics import Metrics
+from gateway.store.base import Accepting
+from gateway.web.responses import PlainAnswer
+from gateway.web.server.bounded import BoundedServer
+from gateway.web.server.listen import listen
+from gateway.web.server.plain_request import PlainRequest
+from gateway.web.server.short_way import Promise
+from gateway.web.server.tls import Tls
+from gateway.web.webhooks.access import Access
+from gateway.web.webhooks.ingress import Ingress
+from tests.fakes import own_events_for
+from tests.support.webhooks import PATH, SECRET
+
+OPEN = "/webhooks/open"
+"""The path of a source without signatures."""
+CLOSED = "/webhooks/closed"
+"""The path of a source that no address of this host may send to."""
+MAX_BODY = 64 * 1024
+
+
+@dataclass
+class WebhookListener:
+    """A listener that runs."""
+
+    address: tuple[str, int]
+    server: BoundedServer
+    metrics: Metrics
+    taken: list[bytes]
+    """The bodies of the requests that took the short way."""
+
+
+@asynccontextmanager
+async def webhook_listener(
+    store: Accepting, audit: AuditLog, *, clock: Clock | None = None, short: bool = True, tls: Tls | None = None
+) -> AsyncIterator[WebhookListener]:
+    """Listen as `serve` does. Without `short`, every request goes through aiohttp."""
+    clock, metrics = clock or Clock(), Metrics()
+    log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[])
+    rules = Rules(router=Router([Route(name="all", sinks=("erp",))]), policies={"erp": RetryPolicy()})
+    own_events = own_events_for(store, audit, clock)
+    watch = SourceWatch(tell=own_events.source_refused, metrics=metrics, clock=clock, log=log)
+    intake = Intake(
+        audit=audit,
+        inbox=Inbox(store=store, audit=audit, rules=rules, offer=lambda owed, due: None, metrics=metrics, clock=clock, log=log),
+        own_events=own_events,
+        watch=watch,
+        space=DiskSpace(lambda: 1, 0, metrics, log),
+        keep=lambda request: None,
+        metrics=metrics,
+        clock=clock,
+    )
+    ingress = Ingress(
+        _sources({PATH: [Key(Secret(SECRET))], CLOSED: [Key(Secret(SECRET))], OPEN: []}),
+        intake,
+        Rejections(audit, metrics, clock),
+        watch=watch,
+        access=Access(Networks(), {"closed": Networks(["203.0.113.0/24"])}),
+        max_body=MAX_BODY,
+        clock=clock,
+        log=log,
+    )
+    way = Counting(ingress) if short else None
+    server = BoundedServer(ingress.handle, logging.Logger("quiet"), short_way=way)
+    runner = web.ServerRunner(server, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        host, _, port = (await listen(runner, Tcp("127.0.0.1", 0), Environment({}), tls)).rpartition(":")
+        yield WebhookListener((host, int(port)), server, metrics, way.taken if way is not None else [])
+    finally:
+        await runner.cleanup()
+
+
+class Counting:
+    """The short way, which remembers what took it."""
+
+    def __init__(self, ingress: Ingress) -> None:
+        self.taken: list[bytes] = []
+        self._ingress = ingress
+
+    def take(self, request: PlainRequest, connection: web.RequestHandler) -> PlainAnswer | Promise | None:
+        answer = self._ingress.take(request, connection)
+        if answer is not None:
+            self.taken.append(request.body)
+        return answer
+
+
+def _sources(keys: dict[str, Sequence[Key]]) -> dict[str, Source]:
+    return {path: Source(path.rpartition("/")[2], keys[path], 300.0, {}) for path in keys}
+
+
+@asynccontextmanager
+async def audit_log(path: Path, clock: Clock | None = None) -> AsyncIterator[AuditLog]:
+    """An audit log that is written."""
+    audit = AuditLog(path, clock or Clock(), structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[]))
+    running = asyncio.create_task(audit.run())
+    try:
+        yield audit
+    finally:
+        audit.finish()
+        await running
+        audit.close()
