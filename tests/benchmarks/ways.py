@@ -13,7 +13,7 @@ import argparse
 import asyncio
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, cast
 
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=4000)
     parser.add_argument("--connections", type=int, default=64)
     options = parser.parse_args()
-    ways = {
+    ways: dict[str, Callable[[int, int], Coroutine[Any, Any, float]]] = {
         "a bare aiohttp handler": bare,
         "through aiohttp": partial(gateway, short=False),
         "the short way": partial(gateway, short=True),
