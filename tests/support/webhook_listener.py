@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pytest
 import structlog
 from aiohttp import web
 
 from gateway.config.addresses import Tcp
 from gateway.core.networks import Networks
+from gateway.core.records import Accepted, NewMessage, Stored
 from gateway.core.retry import RetryPolicy
 from gateway.core.routing import Route, Router
 from gateway.core.secrets import Secret
@@ -27,7 +30,7 @@ from gateway.ingest.rejections import Rejections
 from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
-from gateway.store.base import Accepting
+from gateway.store.base import Accepting, Told
 from gateway.web.responses import PlainAnswer
 from gateway.web.server.bounded import BoundedServer
 from gateway.web.server.listen import listen
@@ -36,14 +39,18 @@ from gateway.web.server.short_way import Promise
 from gateway.web.server.tls import Tls
 from gateway.web.webhooks.access import Access
 from gateway.web.webhooks.ingress import Ingress
-from tests.fakes import own_events_for
-from tests.support.webhooks import PATH, SECRET
+from tests.fakes import START, own_events_for
+from tests.support.exchange import request_bytes
+from tests.support.webhooks import PATH, SECRET, event, signed
 
 OPEN = "/webhooks/open"
 """The path of a source without signatures."""
 CLOSED = "/webhooks/closed"
 """The path of a source that no address of this host may send to."""
 MAX_BODY = 64 * 1024
+BODY = event("sr-1")
+SENDER = ("User-Agent", "Svix-Webhooks/1.24 (sender-9YMgn)")
+LOOPS = ["asyncio", "uvloop"]
 
 
 @dataclass
@@ -127,3 +134,59 @@ async def audit_log(path: Path, clock: Clock | None = None) -> AsyncIterator[Aud
         audit.finish()
         await running
         audit.close()
+
+
+class Store:
+    """A store that answers each message with the same result, at once or when it is let go."""
+
+    def __init__(self, result: Stored | Exception = Accepted(1)) -> None:  # noqa: B008 (frozen)
+        self.messages: list[NewMessage] = []
+        self.holds = False
+        self._result = result
+        self._held: list[Told] = []
+
+    def submit(self, new: NewMessage, told: Told) -> None:
+        self.messages.append(new)
+        if isinstance(self._result, ZeroDivisionError):
+            raise self._result
+        if self.holds:
+            self._held.append(told)
+        else:
+            told(self._result)
+
+    async def accept(self, new: NewMessage) -> Stored:
+        raise NotImplementedError
+
+    def let_go(self) -> None:
+        self.holds, held, self._held = False, self._held, []
+        for told in held:
+            told(self._result)
+
+
+def webhook(body: bytes = BODY, *more: tuple[str, str], path: str = PATH, sender_id: str = "msg_1", age: int = 0) -> bytes:
+    """A signed request. It names itself as the sender's own do, so that its refusals count."""
+    return request_bytes(body, [SENDER, *signed(body, sender_id, timestamp=str(int(START) - age)), *more], path=path)
+
+
+@asynccontextmanager
+async def connection(live: WebhookListener, **options: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection(*live.address, **options)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def on_loop(loop: str, test: Callable[[], Awaitable[None]]) -> None:
+    """Run a test on one of the two event loops, and fail if anything in it escaped to the loop."""
+    complaints: list[dict[str, Any]] = []
+
+    async def whole() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        await test()
+
+    with asyncio.Runner(loop_factory=pytest.importorskip(loop).new_event_loop) as runner:
+        runner.run(whole())
+    assert complaints == []

@@ -50,8 +50,8 @@ class ClientConnection(web.RequestHandler):
         self._short_way = short_way
         self._answering = False
         """A request on the short way waits for its answer."""
-        self._held = b""
-        """Bytes that came meanwhile: their request is next."""
+        self._held: list[bytes] = []
+        """Packets that came meanwhile: their requests are next."""
         self._leaving = False
         self._lost: asyncio.Future[None] | None = None
 
@@ -117,7 +117,7 @@ class ClientConnection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         if self._answering:
-            self._held += data
+            self._held.append(data)
             self._pause_transport_reading()
         elif not self._goes_short(data):
             self._go_through_aiohttp(data)
@@ -161,9 +161,11 @@ class ClientConnection(web.RequestHandler):
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
         if self._held:
-            held, self._held = self._held, b""
+            # One by one, as they came: aiohttp refuses all requests of a packet together.
+            held, self._held = self._held, []
             self._resume_transport_reading()
-            self.data_received(held)
+            for packet in held:
+                self.data_received(packet)
 
     def _go_through_aiohttp(self, data: bytes) -> None:
         before, was_half = self._request_count, self._framing.half
