@@ -118,7 +118,7 @@ def cut(raw: bytes, at: Sequence[int]) -> list[bytes]:
 )
 @example(names=["plain", "another plain one", "plain"], last="two lengths", joined=False, cuts=[], turns=1)
 @example(names=["plain", "chunks", "plain", "plain"], last="the end", joined=False, cuts=[], turns=3)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_client_reads_the_same_whatever_it_sends(
     loop: str, names: list[str], last: str, joined: bool, cuts: list[int], turns: int
 ) -> None:
