@@ -219,6 +219,26 @@ async def test_little_is_read_before_the_answer(live: WebhookListener, store: St
 
 
 @on_both_loops
+async def test_a_client_that_does_not_read_its_answers_gets_no_more_of_them(live: WebhookListener, store: Store) -> None:
+    """Otherwise a stranger's refusals could fill the memory. The transport calls `pause_writing` when 64 KiB wait to be read."""
+    async with connection(live) as (reader, writer):
+        await until(lambda: len(live.server.places) == 1)
+        holder = the_connection(live)
+        holder.pause_writing()
+        writer.write(webhook(age=3600))
+        assert (await answers(reader, 1))[0].status == 401
+        writer.write(webhook(age=3600))
+        answer = asyncio.ensure_future(read_answer(reader, 0.0))
+        await asyncio.wait([answer], timeout=0.2)
+        assert not answer.done() and live.taken == []
+        holder.resume_writing()
+        assert (await answer).status == 401
+        writer.write(webhook())
+        assert (await answers(reader, 1))[0].status == 200
+        assert len(live.taken) == 1
+
+
+@on_both_loops
 async def test_a_connection_changes_its_way_from_request_to_request(live: WebhookListener, store: Store) -> None:
     async with connection(live) as (reader, writer):
         for number in range(8):
