@@ -24,6 +24,9 @@ PRIVATE = {
         "_parser": "aiohttp shows nowhere else which parser a connection has",
         "_kwargs": "the real wait is 15 s; only the options that aiohttp keeps for new connections shorten it",
     },
+    "tests/engine/test_two_ways.py": {
+        "_kwargs": "the real wait is 15 s; only the options that aiohttp keeps for new connections shorten it"
+    },
     "tests/engine/test_watchdog.py": {"_execute": "the thread must get work that the gateway did not give it"},
     "tests/leaks/inside/recorder.py": dict.fromkeys(
         ("_secret_path", "_tell", "_write_some", "_Lossy"),

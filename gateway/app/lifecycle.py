@@ -124,7 +124,14 @@ class Gateway:
         server, listeners, ingress = self._config.server, parts.listeners, parts.ingress
         admin = await listeners.open("admin", parts.admin.handle, self._config.admin.listen, drain=OPERATORS)
         webhooks = await listeners.open(
-            "webhooks", ingress.handle, server.listen, drain=SENDERS, peer_of=ingress.peer_of, tls=parts.tls, keeps=True
+            "webhooks",
+            ingress.handle,
+            server.listen,
+            drain=SENDERS,
+            peer_of=ingress.peer_of,
+            tls=parts.tls,
+            keeps=True,
+            short_way=ingress,
         )
         listeners.warn_of_unused_sockets()
         return address_file.Addresses(admin, webhooks)

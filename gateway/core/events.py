@@ -238,8 +238,9 @@ def _content(values: dict[str, Any]) -> Content:
 
 def _milestone(content: Content) -> Milestone:
     match content:
-        case StateChange(state=State(primary=primary, supplement=supplement)):
-            found = STATES.get((primary, supplement)) or STATES.get((primary, ANY))
+        case StateChange():
+            state = content.state
+            found = STATES.get((state.primary, state.supplement)) or STATES.get((state.primary, ANY))
             return found or Milestone.UNRECOGNIZED
         case MediaRejected():
             return Milestone.NEEDS_RESUBMISSION

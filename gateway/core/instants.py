@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+_USUAL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z")
+"""The form that JavaScript writes, and with it the sender. Every version of `fromisoformat` reads it, in a third of the time."""
 _WRITTEN = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}):([0-9]{2})(?:[.,]([0-9]+))?(?:([Zz])|([+-][0-9]{2}:[0-5][0-9]))?"
 )
@@ -21,6 +23,8 @@ def parse_instant(text: str) -> float:
     Without a zone, the instant is UTC. `T` and `Z` may be lower case, a fraction may have any length, and a leap second
     (`:60`) counts as the second after it, as in Unix time. Raises ValueError if the text is not an instant.
     """
+    if _USUAL.fullmatch(text) is not None:
+        return datetime.fromisoformat(text).timestamp()
     match = _WRITTEN.fullmatch(text)
     if match is None:
         if _OTHER.fullmatch(text) is None:

@@ -156,10 +156,11 @@ def fit(claim: Claim, body: bytes, keys: Sequence[Key], now: float, tolerance: f
     """
     if not _any_fits(claim.signatures, [key.signature(claim.raw_id, claim.raw_timestamp, body) for key in keys]):
         raise Misfit("bad_signature", "no signature fits this body, id and timestamp", claim)
-    if abs(now - claim.timestamp) > tolerance:
+    timestamp = claim.timestamp
+    if abs(now - timestamp) > tolerance:
         detail = f"the timestamp is more than {tolerance:g} s away from this host's clock"
         raise Misfit("stale_timestamp", detail, claim)
-    return VerifiedMessage(sender_id=claim.sender_id, body=body, timestamp=claim.timestamp)
+    return VerifiedMessage(sender_id=claim.sender_id, body=body, timestamp=timestamp)
 
 
 def claimed_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

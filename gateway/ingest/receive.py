@@ -1,7 +1,11 @@
-"""Receives one webhook: verify, decode, route, commit, audit. It returns the receipt, or raises the refusal."""
+"""Receives one webhook: verify, decode, route, commit, audit. It returns the receipt, or raises the refusal.
+
+`read` and `begin` need no wait, so that a caller without a task can use them; `receive` does the whole for a caller with one.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -10,7 +14,7 @@ from msgspec import Struct
 from gateway.core import events, signature
 from gateway.core.errors import RejectedWebhook, StoreError
 from gateway.core.kept_requests import RefusedRequest
-from gateway.core.records import Duplicate, Message
+from gateway.core.records import Duplicate, Message, Stored
 from gateway.core.signature import Key, Misfit, VerifiedMessage
 from gateway.host.clock import Clock
 from gateway.ingest.accept import Inbox
@@ -43,6 +47,38 @@ class Receipt(Struct, frozen=True):
     """The gateway's id of the message, or of the first message if this one is a duplicate."""
 
 
+class Readable(Struct, frozen=True):
+    """A webhook that was verified and decoded."""
+
+    verified: VerifiedMessage
+    decoded: events.Event | events.Undecodable
+    received_at: float
+    """Unix seconds, UTC."""
+    content_type: str | None
+
+    @property
+    def is_event(self) -> bool:
+        """False if the message will be quarantined."""
+        return isinstance(self.decoded, events.Event)
+
+
+class Begun(Struct, frozen=True):
+    """A message on its way to the disk."""
+
+    message: Message
+    detail: str | None
+    """Why the message is quarantined; None if it is not."""
+    written: asyncio.Future[Stored]
+    """Done when the message is committed with all its deliveries, and audited; StoreError if that failed."""
+
+    def receipt(self) -> Receipt:
+        """Return the receipt, once `written` is done. Raises its StoreError."""
+        stored = self.written.result()
+        if isinstance(stored, Duplicate):
+            return Receipt("duplicate", stored.id)
+        return Receipt("accepted" if self.detail is None else "quarantined", self.message.id)
+
+
 class Intake:
     """Takes in webhooks. It shares only the inbox with the lanes, so that no sink can delay an answer."""
 
@@ -71,14 +107,30 @@ class Intake:
         self._metrics = metrics
         self._clock = clock
 
-    async def receive(self, source: Source, headers: Headers, body: bytes, content_type: str | None, started: float) -> Receipt:
+    async def receive(self, source: Source, readable: Readable, started: float) -> Receipt:
         """Take in one webhook. When this returns, the message is committed with all its deliveries, and audited.
 
         Args:
-            started: monotonic seconds at which the request arrived, for the metric.
+            started: see `finish`.
+        Raises:
+            StoreError: the message cannot be committed now, so the sender has to keep it.
+        """
+        begun = self.begin(source, readable)
+        await self._told(begun)
+        return self.finish(begun, started)
+
+    async def admit(self, source: Source, verified: VerifiedMessage, content_type: str | None) -> Receipt:
+        """Take in a message that was verified later than it came, as if it had come now. Raises StoreError."""
+        decoded = events.decode(verified.body)
+        begun = self.begin(source, Readable(verified, decoded, self._clock.now(), content_type))
+        await self._told(begun)
+        return begun.receipt()
+
+    def read(self, source: Source, headers: Headers, body: bytes, content_type: str | None) -> Readable:
+        """Verify and decode one webhook that comes now. To read it a second time changes nothing, unless it is refused.
+
         Raises:
             RejectedWebhook: the request is refused.
-            StoreError: the message cannot be committed now, so the sender has to keep it.
         """
         now = self._clock.now()
         try:
@@ -86,61 +138,55 @@ class Intake:
         except Misfit as misfit:
             self._misfit(source, misfit, body, content_type, now)
             raise
-        self._watch.good(source.name, verified.timestamp)
-        receipt, event_type = await self._admit(source, verified, decoded, content_type, now)
-        self._metrics.message(source.name, event_type, receipt.status, self._clock.monotonic() - started)
-        return receipt
+        return Readable(verified, decoded, now, content_type)
 
-    async def admit(self, source: Source, verified: VerifiedMessage, content_type: str | None) -> Receipt:
-        """Take in a message that was verified later than it came, as if it had come now. Raises StoreError."""
-        self._watch.good(source.name, verified.timestamp)
-        decoded = events.decode(verified.body)
-        receipt, _ = await self._admit(source, verified, decoded, content_type, self._clock.now())
-        return receipt
-
-    async def _admit(
-        self,
-        source: Source,
-        verified: VerifiedMessage,
-        decoded: events.Event | events.Undecodable,
-        content_type: str | None,
-        now: float,
-    ) -> tuple[Receipt, str | None]:
-        """Route, commit and audit a message. Return the receipt and the type of the event."""
+    def begin(self, source: Source, readable: Readable) -> Begun:
+        """Route a message and put it into the next commit. Raises StoreError if nothing can be stored now."""
+        self._watch.good(source.name, readable.verified.timestamp)
         if self._audit.failing:
             raise StoreError("the audit log can't be written")
         if self._space.low:
             raise StoreError("the disk is nearly full")
 
+        decoded = readable.decoded
         event = decoded if isinstance(decoded, events.Event) else None
         detail = decoded.detail if isinstance(decoded, events.Undecodable) else None
         message = Message(
             id=self._clock.new_id(),
             source=source.name,
-            sender_id=verified.sender_id,
-            received_at=now,
-            content_type=content_type,
-            body=verified.body,
+            sender_id=readable.verified.sender_id,
+            received_at=readable.received_at,
+            content_type=readable.content_type,
+            body=readable.verified.body,
             event_type=event.event_type if event else None,
             milestone=event.milestone.value if event else None,
             sr_uuid=event.sr_uuid if event else None,
             reference_id=event.reference_id if event else None,
         )
-        stored = await self._inbox.put(
+        written = self._inbox.put(
             message,
             self._inbox.route(event, source.name, message.id) if event else None,
             event_at=event.instant() if event else None,
             identity=events.identity(event, source.identity) if event else None,
             detail=detail,
         )
-        if isinstance(stored, Duplicate):
-            receipt = Receipt("duplicate", stored.id)
-        elif event is not None:
-            receipt = Receipt("accepted", message.id)
-        else:
-            receipt = Receipt("quarantined", message.id)
-            await self._own_events.message_quarantined(message, detail or "")
-        return receipt, message.event_type
+        return Begun(message, detail, written)
+
+    def finish(self, begun: Begun, started: float) -> Receipt:
+        """Count a message that is written, and return its receipt. Raises StoreError if it could not be written.
+
+        Args:
+            started: monotonic seconds at which the request arrived.
+        """
+        receipt, message = begun.receipt(), begun.message
+        self._metrics.message(message.source, message.event_type, receipt.status, self._clock.monotonic() - started)
+        return receipt
+
+    async def _told(self, begun: Begun) -> None:
+        """Wait until a message is written, and tell people if it was quarantined."""
+        await begun.written
+        if begun.receipt().status == "quarantined":
+            await self._own_events.message_quarantined(begun.message, begun.detail or "")
 
     def _misfit(self, source: Source, misfit: Misfit, body: bytes, content_type: str | None, now: float) -> None:
         """Count a well-formed request that was refused, and keep it if another secret may fit. No secret mends a wrong time."""

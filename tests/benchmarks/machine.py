@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.support.gateway_process import CODE
+from tests.support.forked_gateway import CODE
 from tests.support.waiting import PATIENCE
 
 SERVER_CORE, LOAD_CORE = 0, 1

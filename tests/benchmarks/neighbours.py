@@ -26,7 +26,7 @@ from tests.benchmarks.figures import Figure, Skipped
 from tests.benchmarks.machine import PINNED, cpu_seconds, free_port, running
 from tests.benchmarks.prepared_requests import alert, webhook
 from tests.benchmarks.slices import Measure, Slice, in_turns, multiples, shares
-from tests.support.gateway_process import CODE
+from tests.support.forked_gateway import CODE
 from tests.support.webhooks import PATH, SECRET
 
 INSTALLED = CODE / "build" / "peers"

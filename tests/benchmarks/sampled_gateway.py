@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 
 from gateway.cli import main
-from tests.support.gateway_process import CODE
+from tests.support.forked_gateway import CODE
 
 _INTERVAL = 0.001
 """Seconds of processor time between two samples."""

@@ -103,3 +103,15 @@ def test_instants_sort_by_time_in_every_form(at: datetime, offset: int, separato
     text = f"{text[:19]}{f'.{fraction}' if fraction else ''}{text[19:]}"
     expected = written.timestamp() + (float(f"0.{fraction}") if fraction else 0)
     assert parse_instant(text) == pytest.approx(expected, abs=1e-6)
+
+
+@given(st.datetimes())
+def test_the_usual_form_is_the_same_instant_as_any_other_form_of_it(at: datetime) -> None:
+    usual = f"{at.isoformat(timespec='milliseconds')}Z"
+    assert parse_instant(usual) == parse_instant(usual.replace(".", ",")) == parse_instant(usual.lower())
+
+
+@pytest.mark.parametrize("text", ["2026-02-29T12:00:00.000Z", "2026-13-01T12:00:00.000Z", "2026-03-01T24:00:00.000Z"])
+def test_a_text_in_the_usual_form_that_is_not_an_instant_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_instant(text)

@@ -15,6 +15,7 @@ from gateway.web.server.client_connection import ClientConnection
 from gateway.web.server.drain_times import SENDERS, DrainTimes
 from gateway.web.server.places import Places
 from gateway.web.server.seating import Arrival, Seating
+from gateway.web.server.short_way import ShortWay
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -43,12 +44,14 @@ class BoundedServer(web.Server):
         drain_times: DrainTimes = SENDERS,
         peer_of: Callable[[str], str | None] = network_of,
         keep: Callable[[list[socket.socket]], int] | None = None,
+        short_way: ShortWay | None = None,
     ) -> None:
         """
         Args:
             drain_times: how long a drain waits for those who are connected.
             peer_of: the peer that an address, or UNIX, counts for; None counts for no peer.
             keep: hands sockets on to the next process, see Systemd.keep; None if there is no one to keep them.
+            short_way: answers plain requests without the handler; None leaves them all to the handler.
         """
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise ListenError(
@@ -59,6 +62,7 @@ class BoundedServer(web.Server):
         self.drain_times = drain_times
         self.seating: Seating[ClientConnection] = Seating(self._connection, peer_of=peer_of, logger=logger)
         self._keep = keep
+        self._short_way = short_way
         self._began_to_drain = 0.0
 
     @property
@@ -107,7 +111,9 @@ class BoundedServer(web.Server):
             connection.cut()
 
     def _connection(self, arrival: Arrival[ClientConnection]) -> ClientConnection:
-        return ClientConnection(self, self.seating, arrival.peer, arrival.accepted, loop=self._loop, **self._kwargs)
+        return ClientConnection(
+            self, self.seating, arrival.peer, arrival.accepted, self._short_way, loop=self._loop, **self._kwargs
+        )
 
     def _hand_over(self) -> bool:
         """Hand all idle connections on to the next process; return True if it will get them all."""

@@ -1,4 +1,4 @@
-"""One connection: aiohttp's protocol with bounds, and with an end that loses no request and no answer."""
+"""One connection: aiohttp's protocol with bounds, a short way for plain requests, and an end that loses no request or answer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from gateway.web.responses import Ack, json_response
+from gateway.web.responses import Ack, PlainAnswer, json_response
+from gateway.web.server import plain_request
 from gateway.web.server.drain_times import DrainTimes
 from gateway.web.server.framing import Framing
 from gateway.web.server.seating import Seating
+from gateway.web.server.short_way import Promise, ShortWay
 
 _LINGER_SECONDS = 1.0
 """Seconds for the other side to read our end and to close, too."""
@@ -22,10 +24,11 @@ _LOOK_AGAIN_SECONDS = 0.1
 
 
 class ClientConnection(web.RequestHandler):
-    """aiohttp's protocol with three differences.
+    """aiohttp's protocol with four differences.
 
-    A request that is not HTTP is answered by our JSON, not by a text with the peer's bytes in it. A close that the peer cannot
-    foresee never throws unread bytes away. A drain lets a request that is under way come to its end.
+    A plain request takes the short way; every other one goes through aiohttp. A request that is not HTTP is answered by our
+    JSON, not by a text with the peer's bytes in it. A close that the peer cannot foresee never throws unread bytes away. A drain
+    lets a request that is under way come to its end.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class ClientConnection(web.RequestHandler):
         seating: Seating[ClientConnection],
         peer: str | None,
         accepted: socket.socket | None,
+        short_way: ShortWay | None,
         **options: Any,
     ) -> None:
         super().__init__(server, **options)
@@ -43,6 +47,11 @@ class ClientConnection(web.RequestHandler):
         self._seating = seating
         self._socket = accepted
         self._framing = Framing()
+        self._short_way = short_way
+        self._answering = False
+        """A request on the short way waits for its answer."""
+        self._held: list[bytes] = []
+        """Packets that came meanwhile: their requests are next."""
         self._leaving = False
         self._lost: asyncio.Future[None] | None = None
 
@@ -50,7 +59,7 @@ class ClientConnection(web.RequestHandler):
         """Return True if no request is under way, as far as the bytes were read."""
         # Without a waiter, aiohttp's own tasks are between two steps, and a request may be on its way to the handler.
         between = self._waiter is None and self._request_count > 0
-        return self._current_request is None and not self._messages and not between
+        return self._current_request is None and not self._messages and not between and not self._answering
 
     def waits(self) -> bool:
         request = self._current_request
@@ -107,6 +116,58 @@ class ClientConnection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._answering:
+            self._held.append(data)
+            self._pause_transport_reading()
+        elif not self._goes_short(data):
+            self._go_through_aiohttp(data)
+
+    def _goes_short(self, data: bytes) -> bool:
+        """Let a plain request take the short way, if aiohttp is between two requests; return False if it does not."""
+        between = self._waiter is not None or self._request_count == 0  # the first request may be faster than aiohttp's task
+        if self._short_way is None or not between or self._messages or self._framing.half or self._seating.draining:
+            return False
+        # With `_paused`, the other side does not read its answers: aiohttp waits for it.
+        if self._close or self._force_close or self._upgraded or self._paused or self._reading_paused or self._buffer_paused:
+            return False
+        request = plain_request.read(data)
+        answer = self._short_way.take(request, self) if request is not None else None
+        if answer is None:
+            return False
+        self._request_count += 1
+        self._answering = True
+        self._seating.places.step(self, self._loop.time())
+        if isinstance(answer, Promise):
+            answer.after.add_done_callback(lambda _: self._answer(answer.answer()))
+        else:
+            self._answer(answer)
+        return True
+
+    def _answer(self, answer: PlainAnswer) -> None:
+        """Answer the request on the short way, and go on with the bytes that came meanwhile."""
+        self._answering = False
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        closes = answer.closes or self._seating.draining
+        transport.write(answer.written(closes=closes))
+        now = self._loop.time()
+        self.proven = answer.status == 200
+        self._seating.places.step(self, now)
+        if closes:
+            self._end_our_half()
+            return
+        self._next_keepalive_close_time = now + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+        if self._held:
+            # One by one, as they came: aiohttp refuses all requests of a packet together.
+            held, self._held = self._held, []
+            self._resume_transport_reading()
+            for packet in held:
+                self.data_received(packet)
+
+    def _go_through_aiohttp(self, data: bytes) -> None:
         before, was_half = self._request_count, self._framing.half
         super().data_received(data)
         begun = self._request_count - before
@@ -138,7 +199,9 @@ class ClientConnection(web.RequestHandler):
         return response
 
     def _process_keepalive(self) -> None:
-        if self._keepalive_handle is not None and self.idle() and self.unread():
+        if self._answering:
+            self._keepalive_handle = None  # the answer sets it again
+        elif self._keepalive_handle is not None and self.idle() and self.unread():
             self._keepalive_handle = self._loop.call_later(_LOOK_AGAIN_SECONDS, self._process_keepalive)
         else:
             super()._process_keepalive()
@@ -148,15 +211,8 @@ class ClientConnection(web.RequestHandler):
 
         So the client reads an end and not a reset, and knows that it may send the request again (RFC 9112, section 9.3.1).
         """
-        self._leave()
-        if self._waiter is not None:
-            self._waiter.cancel()
-        if self.transport is not None and self.transport.can_write_eof():
-            self.transport.write_eof()
-            self._loop.call_later(_LINGER_SECONDS, self.force_close)
+        if self._end_our_half():
             self._seating.dismiss(self)  # no answer is owed to it
-        else:
-            self.force_close()  # TLS says goodbye by itself
 
     def give_way(self) -> None:
         """End at once: another connection needs the place, or the socket has gone to another process."""
@@ -171,6 +227,19 @@ class ClientConnection(web.RequestHandler):
         self.force_close()
         if self._task_handler is not None:
             self._task_handler.cancel()
+
+    def _end_our_half(self) -> bool:
+        """End as `_linger` does, without a task. Return True if the other side has time to close, too."""
+        self._leave()
+        if self._waiter is not None:
+            self._waiter.cancel()
+        if self.transport is None or not self.transport.can_write_eof():
+            self.force_close()  # TLS says goodbye by itself
+            return False
+        self.transport.write_eof()
+        self._resume_transport_reading()
+        self._loop.call_later(_LINGER_SECONDS, self.force_close)
+        return True
 
     async def _linger(self) -> None:
         """Close our half, and read on until the other side has closed, too.

@@ -19,6 +19,7 @@ from gateway.observability.logs import Log, RateLimited
 from gateway.web.server.bounded import BoundedServer, Handler
 from gateway.web.server.drain_times import DrainTimes
 from gateway.web.server.listen import go_on_with, listen, stop_listening
+from gateway.web.server.short_way import ShortWay
 from gateway.web.server.tls import Tls
 
 _CLEANUP_SECONDS = 0.5
@@ -49,6 +50,7 @@ class Listeners:
         peer_of: Callable[[str], str | None] = network_of,
         tls: Tls | None = None,
         keeps: bool = False,
+        short_way: ShortWay | None = None,
     ) -> list[str]:
         """Listen on all addresses, and return them with the ports that were chosen. Raises ListenError.
 
@@ -58,6 +60,7 @@ class Listeners:
             drain: how long a stop waits for its connections.
             peer_of: see BoundedServer.
             keeps: go on with connections that the process before us left idle, and leave ours to the next one.
+            short_way: see BoundedServer.
         """
         logger = logging.Logger("aiohttp.server")
         logger.addHandler(RateLimited(self._log.bind(what=what), self._clock.monotonic))
@@ -66,7 +69,7 @@ class Listeners:
         if not all(isinstance(address, Inherited) for address in addresses):
             # A socket of our own closes when the stop begins: senders go elsewhere at once.
             drain = structs.replace(drain, open=0.0)
-        server = BoundedServer(handler, logger, drain_times=drain, peer_of=peer_of, keep=keep)
+        server = BoundedServer(handler, logger, drain_times=drain, peer_of=peer_of, keep=keep, short_way=short_way)
         runner = web.ServerRunner(server, shutdown_timeout=_CLEANUP_SECONDS)
         self._open.append((runner, server))
         await runner.setup()

@@ -1,1 +1,1 @@
-"""The webhook listener: `access` decides who may send, `ingress` reads each request and answers it."""
+"""The webhook listener: `head` is what a request says, `access` decides who may send, `ingress` answers."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 
-from aiohttp import web
 from msgspec import Struct
 
 from gateway.core.networks import UNIX, Networks, client, network_of, plain
+from gateway.web.webhooks.head import Head
 
 _FORWARDED = "X-Forwarded-For"
 
@@ -32,19 +31,17 @@ class Access:
         self._trusted = trusted
         self._allowed = allowed
 
-    def address(self, request: web.BaseRequest) -> str | None:
+    def address(self, head: Head) -> str | None:
         """Return the address that a request came from, as far as trusted proxies tell it; None if it is not known."""
-        peer = _peer(request)
-        lines = request.headers.getall(_FORWARDED, ())
+        peer, lines = head.peer, head.lines(_FORWARDED)
         return plain(client(peer, lines, self._trusted) if lines else peer)
 
-    def stranger(self, source: str, request: web.BaseRequest) -> Stranger | None:
+    def stranger(self, source: str, head: Head) -> Stranger | None:
         """Return the sender to refuse; None if the sender is allowed."""
         allowed = self._allowed.get(source)
         if allowed is None:
             return None
-        peer = _peer(request)
-        lines = request.headers.getall(_FORWARDED, ())
+        peer, lines = head.peer, head.lines(_FORWARDED)
         address = client(peer, lines, self._trusted)
         if allowed.hold(address):
             return None
@@ -63,20 +60,8 @@ class Access:
         """Return the peer that a connection counts for; None for a trusted proxy, which has many clients."""
         return None if self._trusted.hold(address) else network_of(address)
 
-    def client_of(self, request: web.BaseRequest) -> str | None:
+    def client_of(self, head: Head) -> str | None:
         """Return the peer that a trusted proxy sends a request for; None if there is no such proxy, or it does not say."""
-        peer = _peer(request)
-        if not self._trusted.hold(peer):
+        if not self._trusted.hold(head.peer):
             return None
-        return self.peer_of(client(peer, request.headers.getall(_FORWARDED, ()), self._trusted))
-
-
-def _peer(request: web.BaseRequest) -> str:
-    """Return the address of the other end, or UNIX; "" if the connection has ended and the address is no longer known."""
-    # Not `request.remote`: it is also the name of a client's own unix socket, which may look like an address.
-    name = request._transport_peername
-    if isinstance(name, tuple):
-        return str(name[0])
-    transport = request.transport
-    connected = transport.get_extra_info("socket") if transport is not None else None
-    return UNIX if connected is not None and connected.family == socket.AF_UNIX else ""
+        return self.peer_of(client(head.peer, head.lines(_FORWARDED), self._trusted))

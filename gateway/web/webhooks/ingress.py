@@ -1,9 +1,14 @@
-"""`POST {source.path}`: the answers of docs/reference.md, "Receiving webhooks", checked in its order."""
+"""`POST {source.path}`: the answers of docs/reference.md, "Receiving webhooks", checked in its order.
+
+A request comes one of two ways: through aiohttp (`handle`), or, if its form is plain, without a task (`take`). Both go through
+the same rules.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 from aiohttp import HttpVersion11, web
@@ -12,19 +17,23 @@ from gateway import NO_SOURCE
 from gateway.core.errors import RejectedWebhook, StoreError
 from gateway.core.signature import claimed_id
 from gateway.host.clock import Clock
-from gateway.ingest.receive import Intake, Source
+from gateway.ingest.receive import Begun, Intake, Readable, Receipt, Source
 from gateway.ingest.rejections import Rejections
 from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.logs import Log, Sparing
-from gateway.web.responses import Ack, json_response
+from gateway.web.responses import Ack, PlainAnswer
 from gateway.web.server.client_connection import ClientConnection
+from gateway.web.server.plain_request import PlainRequest
+from gateway.web.server.short_way import Promise
 from gateway.web.webhooks.access import Access
+from gateway.web.webhooks.head import Head
 
 _BODY_SECONDS = 5.0
 _SIGNATURE = ("bad_signature", "stale_timestamp")
-_SENDER = "Svix-Webhooks"
+_SENDER = b"Svix-Webhooks"
 """How the sender's User-Agent begins (Svix documentation)."""
-_RETRY_AFTER = {"Retry-After": "5"}
+_RETRY_AFTER = (("Retry-After", "5"),)
+_LATER = "nothing can be stored now, try again"
 
 
 class Ingress:
@@ -65,70 +74,86 @@ class Ingress:
         return self._access.peer_of(address)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request. Never with 500: an unexpected error is a 503, so that the sender keeps the message."""
+        """Answer one request that aiohttp read. Never with 500: an unexpected error is a 503, so that the sender keeps the
+        message.
+        """
         started = self._clock.monotonic()
+        head = Head.of(request)
+        source: Source | None = None
         try:
-            source = self._source(request)
-            body = self._body_at_once(request, source)
+            source = self._source(head)
+            body = self._body_at_once(request, head, source)
             if body is None:
-                body = await self._slow_body(request, source)
-            content_type = request.headers.get("Content-Type")
-            if content_type is not None and not content_type.isascii():
-                # aiohttp passes bytes that are not UTF-8 on as surrogates, which nothing else takes.
-                content_type = content_type.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-            try:
-                receipt = await self._intake.receive(source, request.raw_headers, body, content_type, started)
-            except RejectedWebhook as rejected:
-                self._count(request, source.name, rejected.code, rejected.detail)
-                raise
-        except RejectedWebhook as rejected:
-            return _refusal(rejected)
-        except StoreError as error:
-            # The cause is on /-/ready. Neither the sender nor the audit log is told a path or a text of SQLite.
-            self._count(request, source.name, error.code, "nothing could be stored")
-            return json_response(503, {"error": error.code, "detail": "nothing can be stored now, try again"}, _RETRY_AFTER)
+                body = await self._slow_body(request, head, source)
+            readable = self._read(head, source, body)
+            answer = self._accepted(await self._intake.receive(source, readable, started))
         except ConnectionError:
             raise
-        except Exception:
-            self._say("exception", "ingress.bug")
-            return json_response(503, {"error": "store_unavailable", "detail": "try again"}, _RETRY_AFTER)
-        if request.version == HttpVersion11 and request.keep_alive:
-            return Ack(msgspec.json.encode(receipt), self._clock.now())
-        return json_response(200, receipt)
+        except Exception as error:
+            answer = self._refused(error, head, source)
+        if answer.status == 200 and request.version == HttpVersion11 and request.keep_alive:
+            return Ack(answer)
+        return answer.response()
 
-    def _source(self, request: web.BaseRequest) -> Source:
+    def take(self, request: PlainRequest, connection: web.RequestHandler) -> PlainAnswer | Promise | None:
+        """Answer one plain request without a task, by the rules of `handle`; None leaves it to `handle`.
+
+        None changes nothing, so that `handle` finds the request as if it had just come.
+        """
+        started = self._clock.monotonic()
         source = self._sources.get(request.path)
+        if source is None or len(request.body) > self._max_body:
+            return None
+        head = Head.of_plain(request, connection)
+        try:
+            source = self._source(head)
+            readable = self._read(head, source, request.body)
+            if not readable.is_event:
+                return None  # people are told before the answer, and that takes a wait
+            begun = self._intake.begin(source, readable)
+        except Exception as error:
+            return self._refused(error, head, source)
+        return Promise(begun.written, partial(self._kept_promise, begun, head, source, started))
+
+    def _kept_promise(self, begun: Begun, head: Head, source: Source, started: float) -> PlainAnswer:
+        try:
+            return self._accepted(self._intake.finish(begun, started))
+        except Exception as error:
+            return self._refused(error, head, source)
+
+    def _source(self, head: Head) -> Source:
+        source = self._sources.get(head.path)
         if source is None:
-            raise self._rejected(request, "", 404, "not_found", NO_SOURCE)
-        if (stranger := self._access.stranger(source.name, request)) is not None:
-            self._count(request, source.name, "forbidden", "the address is not in allow_from", stranger.audited)
+            raise self._rejected(head, "", 404, "not_found", NO_SOURCE)
+        if (stranger := self._access.stranger(source.name, head)) is not None:
+            self._count(head, source.name, "forbidden", "the address is not in allow_from", stranger.audited)
             raise RejectedWebhook(403, "forbidden", stranger.told)
-        if request.method != "POST":
-            raise self._rejected(request, source.name, 405, "method_not_allowed", "webhooks are sent by POST")
+        if head.method != "POST":
+            raise self._rejected(head, source.name, 405, "method_not_allowed", "webhooks are sent by POST")
+        if b"content-encoding" in head.fields:
+            raise self._rejected(
+                head, source.name, 415, "unsupported_encoding", "send the body as it was signed, without Content-Encoding"
+            )
         return source
 
-    def _body_at_once(self, request: web.BaseRequest, source: Source) -> bytes | None:
+    def _body_at_once(self, request: web.BaseRequest, head: Head, source: Source) -> bytes | None:
         """Return the body if it came in one packet with its headers, as nearly all do; else None."""
-        if "Content-Encoding" in request.headers:
-            raise self._rejected(
-                request, source.name, 415, "unsupported_encoding", "send the body as it was signed, without Content-Encoding"
-            )
         content = request.content
         if not content.is_eof():
             if request.content_length is not None and request.content_length > self._max_body:
-                raise self._too_large(request, source)
+                raise self._too_large(head, source)
             return None
         body = content.read_nowait()
         if len(body) > self._max_body:
-            raise self._too_large(request, source)
+            raise self._too_large(head, source)
         return body
 
-    async def _slow_body(self, request: web.BaseRequest, source: Source) -> bytes:
+    async def _slow_body(self, request: web.BaseRequest, head: Head, source: Source) -> bytes:
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         content = request.content
         read = bytearray()
-        protocol, client = request.protocol, self._access.client_of(request)
+        protocol, client = request.protocol, self._access.client_of(head)
         if client is not None and isinstance(protocol, ClientConnection):
             protocol.count_for(client)  # slow bodies behind a proxy count for the client
         try:
@@ -136,11 +161,9 @@ class Ingress:
                 while not content.at_eof():
                     read += await content.readany()
                     if len(read) > self._max_body:
-                        raise self._too_large(request, source)
+                        raise self._too_large(head, source)
         except TimeoutError:
-            raise self._rejected(
-                request, source.name, 408, "timeout", f"the body did not come within {_BODY_SECONDS:g} s"
-            ) from None
+            raise self._rejected(head, source.name, 408, "timeout", f"the body did not come within {_BODY_SECONDS:g} s") from None
         except (web.RequestPayloadError, ValueError):
             # A broken transfer is not a webhook; the closed list has no reason for it, so it stays out of the audit log.
             raise RejectedWebhook(400, "bad_request", "the body is not well-formed HTTP") from None
@@ -149,24 +172,47 @@ class Ingress:
                 protocol.count_for(None)
         return bytes(read)
 
-    def _too_large(self, request: web.BaseRequest, source: Source) -> RejectedWebhook:
-        return self._rejected(request, source.name, 413, "body_too_large", f"the body has more than {int(self._max_body)} bytes")
+    def _read(self, head: Head, source: Source, body: bytes) -> Readable:
+        try:
+            return self._intake.read(source, head.raw_headers, body, head.content_type)
+        except RejectedWebhook as rejected:
+            self._count(head, source.name, rejected.code, rejected.detail)
+            raise
 
-    def _rejected(self, request: web.BaseRequest, source: str, status: int, code: str, detail: str) -> RejectedWebhook:
-        self._count(request, source, code, detail)
+    def _accepted(self, receipt: Receipt) -> PlainAnswer:
+        return PlainAnswer(200, msgspec.json.encode(receipt), self._clock.now())
+
+    def _refused(self, error: Exception, head: Head, source: Source | None) -> PlainAnswer:
+        """Return the answer to an error. Call it where the error is handled, so that the log can have its traceback."""
+        if isinstance(error, RejectedWebhook):
+            allow = (("Allow", "POST"),) if error.status == 405 else ()
+            # The rest of a body that is on its way would read as the next request.
+            return self._answer(error.status, error.code, error.detail, allow, closes=error.status in (400, 408, 413))
+        if isinstance(error, StoreError):
+            # The cause is on /-/ready. Neither the sender nor the audit log is told a path or a text of SQLite.
+            try:
+                self._count(head, source.name if source is not None else "", error.code, "nothing could be stored")
+            except Exception:
+                self._say("exception", "ingress.bug")
+            return self._answer(503, error.code, _LATER, _RETRY_AFTER)
+        self._say("exception", "ingress.bug")
+        return self._answer(503, "store_unavailable", "try again", _RETRY_AFTER)
+
+    def _answer(
+        self, status: int, code: str, detail: str, headers: tuple[tuple[str, str], ...] = (), *, closes: bool = False
+    ) -> PlainAnswer:
+        return PlainAnswer(status, msgspec.json.encode({"error": code, "detail": detail}), self._clock.now(), headers, closes)
+
+    def _too_large(self, head: Head, source: Source) -> RejectedWebhook:
+        return self._rejected(head, source.name, 413, "body_too_large", f"the body has more than {int(self._max_body)} bytes")
+
+    def _rejected(self, head: Head, source: str, status: int, code: str, detail: str) -> RejectedWebhook:
+        self._count(head, source, code, detail)
         return RejectedWebhook(status, code, detail)
 
-    def _count(self, request: web.BaseRequest, source: str, code: str, detail: str, first: str | None = None) -> None:
-        sender_id = claimed_id(request.raw_headers)
-        self._rejections.add(source, code, detail, first, sender_id=sender_id, address=self._access.address(request))
+    def _count(self, head: Head, source: str, code: str, detail: str, first: str | None = None) -> None:
+        sender_id = claimed_id(head.raw_headers)
+        self._rejections.add(source, code, detail, first, sender_id=sender_id, address=self._access.address(head))
         # Attempts of strangers are no sign of trouble: only what may be the sender's counts. Intake counts bad signatures.
-        if code not in _SIGNATURE and (sender_id is not None or request.headers.get("User-Agent", "").startswith(_SENDER)):
+        if code not in _SIGNATURE and (sender_id is not None or head.fields.get(b"user-agent", b"").startswith(_SENDER)):
             self._watch.refused(source, code)
-
-
-def _refusal(rejected: RejectedWebhook) -> web.Response:
-    headers = {"Allow": "POST"} if rejected.status == 405 else None
-    response = json_response(rejected.status, {"error": rejected.code, "detail": rejected.detail}, headers)
-    if rejected.status in (400, 408, 413):
-        response.force_close()  # the rest of the body is still on its way, and would read as the next request
-    return response
