@@ -20,7 +20,7 @@ from gateway.host.clock import Clock
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log, Sparing
 from gateway.observability.metrics import Metrics
-from gateway.store.base import Accepting
+from gateway.store.base import Accepting, Told
 
 _NOBODY = Decision(sinks=(), routes=())
 
@@ -91,14 +91,38 @@ class Inbox:
         identity: str | None = None,
         detail: str | None = None,
     ) -> asyncio.Future[Stored]:
-        """Commit a message with everything that it owes. The future is done when that is on disk and in the audit log.
+        """Submit a message. The future gets what `submit` tells, or raises it."""
+        written: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+
+        def told(stored: Stored | Exception) -> None:
+            if written.done():
+                return
+            if isinstance(stored, Exception):
+                written.set_exception(stored)
+            else:
+                written.set_result(stored)
+
+        self.submit(message, decision, told, event_at=event_at, identity=identity, detail=detail)
+        return written
+
+    def submit(
+        self,
+        message: Message,
+        decision: Decision | None,
+        told: Told,
+        *,
+        event_at: float | None = None,
+        identity: str | None = None,
+        detail: str | None = None,
+    ) -> None:
+        """Commit a message with everything that it owes.
 
         Args:
             decision: None quarantines the message; `detail` says why.
+            told: called once, at once or later in the event loop, when that is on disk and in the audit log; or with StoreError
+                if the message could not be committed, or its audit line could not be written. It must not raise.
             event_at: the instant of the event's own timestamp (Unix seconds, UTC).
             identity: the identity of the event; None if only the sender's id tells a duplicate.
-        Raises (from the future):
-            StoreError: the message could not be committed, or its audit line could not be written.
         """
         rules, since = self._rules, self._clock.planned(message.received_at)
         due = tuple(
@@ -116,8 +140,6 @@ class Inbox:
             deliveries=due,
             in_order=rules.in_order,
         )
-        written: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-
         bugs: list[Exception] = []
 
         def lines(stored: Stored) -> list[bytes]:
@@ -127,21 +149,20 @@ class Inbox:
                 bugs.append(bug)
                 return []
 
-        def told(stored: Stored | Exception) -> None:
+        def committed(stored: Stored | Exception) -> None:
             if bugs:
                 stored = bugs[0]
             if not isinstance(stored, Exception):
                 try:
                     self._tell(new, decision, stored)
-                    self._audit.after(written, stored)
-                    return
                 except Exception as bug:
                     stored = bug
-            if not written.done():
-                written.set_exception(stored)
+            if isinstance(stored, Exception):
+                told(stored)
+            else:
+                self._audit.after(lambda refused: told(stored if refused is None else refused))
 
-        self._store.submit(new, told, lines)
-        return written
+        self._store.submit(new, committed, lines)
 
     def _lines(self, message: Message, decision: Decision | None, detail: str | None, stored: Stored) -> list[bytes]:
         """Make the audit lines about a message that is on disk now. The thread of the store's writer calls this."""

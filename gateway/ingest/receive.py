@@ -1,6 +1,6 @@
 """Receives one webhook: verify, decode, route, commit, audit. It returns the receipt, or raises the refusal.
 
-`read` and `begin` need no wait, so that a caller without a task can use them; `receive` does the whole for a caller with one.
+`read` and `submit` need no wait, so that a caller without a task can use them; `receive` is for a caller with one.
 """
 
 from __future__ import annotations
@@ -62,23 +62,6 @@ class Readable(Struct, frozen=True):
         return isinstance(self.decoded, events.Event)
 
 
-class Begun(Struct, frozen=True):
-    """A message on its way to the disk."""
-
-    message: Message
-    detail: str | None
-    """Why the message is quarantined; None if it is not."""
-    written: asyncio.Future[Stored]
-    """Done when the message is committed with all its deliveries, and audited; StoreError if that failed."""
-
-    def receipt(self) -> Receipt:
-        """Return the receipt, once `written` is done. Raises its StoreError."""
-        stored = self.written.result()
-        if isinstance(stored, Duplicate):
-            return Receipt("duplicate", stored.id)
-        return Receipt("accepted" if self.detail is None else "quarantined", self.message.id)
-
-
 class Intake:
     """Takes in webhooks. It shares only the inbox with the lanes, so that no sink can delay an answer."""
 
@@ -107,24 +90,33 @@ class Intake:
         self._metrics = metrics
         self._clock = clock
 
-    async def receive(self, source: Source, readable: Readable, started: float) -> Receipt:
+    async def receive(self, source: Source, readable: Readable, started: float | None) -> Receipt:
         """Take in one webhook. When this returns, the message is committed with all its deliveries, and audited.
 
         Args:
-            started: see `finish`.
+            started: see `submit`.
         Raises:
             StoreError: the message cannot be committed now, so the sender has to keep it.
         """
-        begun = self.begin(source, readable)
-        await self._told(begun)
-        return self.finish(begun, started)
+        receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+
+        def told(result: Receipt | Exception) -> None:
+            if receipt.done():
+                return
+            if isinstance(result, Exception):
+                receipt.set_exception(result)
+            else:
+                receipt.set_result(result)
+
+        message = self.submit(source, readable, told, started)
+        if (await receipt).status == "quarantined" and isinstance(readable.decoded, events.Undecodable):
+            await self._own_events.message_quarantined(message, readable.decoded.detail)
+        return await receipt
 
     async def admit(self, source: Source, verified: VerifiedMessage, content_type: str | None) -> Receipt:
         """Take in a message that was verified later than it came, as if it had come now. Raises StoreError."""
-        decoded = events.decode(verified.body)
-        begun = self.begin(source, Readable(verified, decoded, self._clock.now(), content_type))
-        await self._told(begun)
-        return begun.receipt()
+        readable = Readable(verified, events.decode(verified.body), self._clock.now(), content_type)
+        return await self.receive(source, readable, None)
 
     def read(self, source: Source, headers: Headers, body: bytes, content_type: str | None) -> Readable:
         """Verify and decode one webhook that comes now. To read it a second time changes nothing, unless it is refused.
@@ -140,8 +132,18 @@ class Intake:
             raise
         return Readable(verified, decoded, now, content_type)
 
-    def begin(self, source: Source, readable: Readable) -> Begun:
-        """Route a message and put it into the next commit. Raises StoreError if nothing can be stored now."""
+    def submit(
+        self, source: Source, readable: Readable, told: Callable[[Receipt | Exception], None], started: float | None
+    ) -> Message:
+        """Route a message, and put it into the next commit. Returns the message.
+
+        Args:
+            told: called once with the receipt when the message is committed with all its deliveries, and audited; or with
+                StoreError. It must not raise.
+            started: monotonic seconds at which the request arrived; None does not count it among the webhooks.
+        Raises:
+            StoreError: nothing can be stored now. `told` is not called then.
+        """
         self._watch.good(source.name, readable.verified.timestamp)
         if self._audit.failing:
             raise StoreError("the audit log can't be written")
@@ -150,7 +152,6 @@ class Intake:
 
         decoded = readable.decoded
         event = decoded if isinstance(decoded, events.Event) else None
-        detail = decoded.detail if isinstance(decoded, events.Undecodable) else None
         message = Message(
             id=self._clock.new_id(),
             source=source.name,
@@ -163,30 +164,32 @@ class Intake:
             sr_uuid=event.sr_uuid if event else None,
             reference_id=event.reference_id if event else None,
         )
-        written = self._inbox.put(
+
+        def written(stored: Stored | Exception) -> None:
+            told(stored if isinstance(stored, Exception) else self._receipt(message, stored, started))
+
+        self._inbox.submit(
             message,
             self._inbox.route(event, source.name, message.id) if event else None,
+            written,
             event_at=event.instant() if event else None,
             identity=events.identity(event, source.identity) if event else None,
-            detail=detail,
+            detail=decoded.detail if isinstance(decoded, events.Undecodable) else None,
         )
-        return Begun(message, detail, written)
+        return message
 
-    def finish(self, begun: Begun, started: float) -> Receipt:
-        """Count a message that is written, and return its receipt. Raises StoreError if it could not be written.
-
-        Args:
-            started: monotonic seconds at which the request arrived.
-        """
-        receipt, message = begun.receipt(), begun.message
-        self._metrics.message(message.source, message.event_type, receipt.status, self._clock.monotonic() - started)
+    def _receipt(self, message: Message, stored: Stored, started: float | None) -> Receipt | Exception:
+        """Count a message that is written, and return its receipt; or the error if there is a bug in that."""
+        if isinstance(stored, Duplicate):
+            receipt = Receipt("duplicate", stored.id)
+        else:
+            receipt = Receipt("quarantined" if message.milestone is None else "accepted", message.id)
+        if started is not None:
+            try:
+                self._metrics.message(message.source, message.event_type, receipt.status, self._clock.monotonic() - started)
+            except Exception as bug:
+                return bug
         return receipt
-
-    async def _told(self, begun: Begun) -> None:
-        """Wait until a message is written, and tell people if it was quarantined."""
-        await begun.written
-        if begun.receipt().status == "quarantined":
-            await self._own_events.message_quarantined(begun.message, begun.detail or "")
 
     def _misfit(self, source: Source, misfit: Misfit, body: bytes, content_type: str | None, now: float) -> None:
         """Count a well-formed request that was refused, and keep it if another secret may fit. No secret mends a wrong time."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 import msgspec
 from msgspec import Struct
@@ -21,7 +21,6 @@ from gateway.host.append_file import AppendFile
 from gateway.host.clock import Clock
 from gateway.observability.logs import Log
 
-_T = TypeVar("_T")
 _RETRY_SECONDS = 1.0
 
 
@@ -58,7 +57,7 @@ class AuditLog:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
         self._encode = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []
-        self._waiters: list[tuple[asyncio.Future[Any], object]] = []
+        self._waiters: list[Callable[[StoreError | None], None]] = []
         self.written_to = 0
         """The last mark given to `mark` whose lines are in the file."""
         self._mark = 0
@@ -148,19 +147,31 @@ class AuditLog:
         else:
             self._wake.set()
 
-    def after(self, waiter: asyncio.Future[_T], result: _T) -> None:
-        """Give a future its result when every line added so far is written, or StoreError if the disk refuses them."""
-        if not self.complete:
-            self._waiters.append((waiter, result))
+    def after(self, told: Callable[[StoreError | None], None]) -> None:
+        """Call a function when every line added so far is written, with StoreError if the disk refuses them.
+
+        The function must not raise.
+        """
+        if self.complete:
+            told(None)
+        else:
+            self._waiters.append(told)
             self._wake.set()
-        elif not waiter.done():
-            waiter.set_result(result)
 
     async def flush(self) -> None:
         """Wait until every line added so far is written. Raises StoreError if the disk refuses them."""
         if not self.complete:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self.after(waiter, None)
+
+            def told(refused: StoreError | None) -> None:
+                if waiter.done():
+                    return
+                if refused is not None:
+                    waiter.set_exception(refused)
+                else:
+                    waiter.set_result(None)
+
+            self.after(told)
             await waiter
 
     async def run(self) -> None:
@@ -188,18 +199,16 @@ class AuditLog:
             was_failing, self.failing = self.failing, True
             self._lines = _unwritten(lines, self._file.written) + self._lines
             refused = StoreError(f"the audit log can't be written: {error.strerror}")
-            for waiter, _ in waiters:
-                if not waiter.done():
-                    waiter.set_exception(refused)
+            for told in waiters:
+                told(refused)
             if not was_failing:
                 self._log.error("audit.failing", path=str(self.path), error=error.strerror, do="make room or mend the folder")
             return False
         finally:
             self._writing = False
         was_failing, self.failing, self.written_to = self.failing, False, mark
-        for waiter, result in waiters:
-            if not waiter.done():
-                waiter.set_result(result)
+        for told in waiters:
+            told(None)
         if was_failing:
             self._log.info("audit.recovered", path=str(self.path))
         return True

@@ -41,8 +41,8 @@ class Instant:
     def step(self, *of: Any, **options: Any) -> None:
         """Write no line."""
 
-    def after(self, waiter: asyncio.Future[Any], result: Any) -> None:
-        waiter.set_result(result)
+    def after(self, told: Callable[[None], None]) -> None:
+        told(None)
 
 
 class Client(asyncio.Protocol):

@@ -217,8 +217,8 @@ def _operations(node: ast.AST, within: str) -> Iterator[str]:
             called, work = ast.unparse(child.func), child.args[0] if child.args else None
             if called.endswith("store.change") or called == "self.change":
                 yield _name(work, inside)
-            elif called == "self._add" and ast.unparse(child.args[0]) == "self._waiting.works":
-                yield _name(child.args[1], inside)
+            elif called == "self._add" and inside.startswith("GroupCommit."):
+                yield _name(work, inside)
         yield from _operations(child, inside)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from gateway.core.errors import StoreError, StoreFailed, StoreOverloaded
 from gateway.core.outcome import Delivered
-from gateway.core.records import Accepted
+from gateway.core.records import Accepted, Stored
 from gateway.store.base import MOST_WAITING
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
@@ -93,6 +94,48 @@ async def test_a_lone_message_is_committed_at_once_and_not_after_a_timer(idle: S
     assert await idle.commits.step()
     assert isinstance(await task, Accepted)
     assert not await idle.commits.step()
+
+
+async def after_a_shared_commit(idle: SqliteStore) -> list[int]:
+    """Let the last commit be one of several jobs. Returns the sizes of those that follow."""
+    tasks = await submit(idle, "first_1", "first_2")
+    await idle.commits.step()
+    await asyncio.gather(*tasks)
+    sizes: list[int] = []
+    idle.commits.on_commit = lambda jobs, seconds: sizes.append(jobs)
+    return sizes
+
+
+async def test_under_load_a_commit_takes_what_the_loop_is_about_to_read(idle: SqliteStore) -> None:
+    sizes = await after_a_shared_commit(idle)
+    told: list[Stored | Exception] = []
+
+    def read(number: int) -> None:
+        """Submit a message, and find another one two turns later, as a loop does that has bytes to read."""
+        idle.submit(new(f"msg_{number}"), told.append)
+        if number < 10:
+            loop.call_soon(loop.call_soon, read, number + 1)
+
+    loop = asyncio.get_running_loop()
+    read(1)
+    assert await idle.commits.step()
+    assert sizes == [10] and len(told) == 10
+
+
+async def test_a_loop_that_never_rests_delays_a_commit_by_milliseconds(idle: SqliteStore) -> None:
+    sizes = await after_a_shared_commit(idle)
+    numbers = itertools.count()
+
+    def read() -> None:
+        idle.submit(new(f"msg_{next(numbers)}"), lambda stored: None)
+        if not sizes:
+            loop.call_soon(read)
+
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    read()
+    assert await idle.commits.step()
+    assert sizes and loop.time() - begun < 1.0
 
 
 async def test_no_caller_has_an_answer_before_the_commit(idle: SqliteStore, path: Path) -> None:

@@ -36,7 +36,6 @@ from gateway.web.responses import PlainAnswer
 from gateway.web.server.bounded import BoundedServer
 from gateway.web.server.listen import listen
 from gateway.web.server.plain_request import PlainRequest
-from gateway.web.server.short_way import Promise
 from gateway.web.server.tls import Tls
 from gateway.web.webhooks.access import Access
 from gateway.web.webhooks.ingress import Ingress
@@ -113,11 +112,11 @@ class Counting:
         self.taken: list[bytes] = []
         self._ingress = ingress
 
-    def take(self, request: PlainRequest, connection: web.RequestHandler) -> PlainAnswer | Promise | None:
-        answer = self._ingress.take(request, connection)
-        if answer is not None:
+    def take(self, request: PlainRequest, connection: web.RequestHandler, answer: Callable[[PlainAnswer], None]) -> bool:
+        taken = self._ingress.take(request, connection, answer)
+        if taken:
             self.taken.append(request.body)
-        return answer
+        return taken
 
 
 def _sources(keys: dict[str, Sequence[Key]]) -> dict[str, Source]:

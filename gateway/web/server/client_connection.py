@@ -16,7 +16,7 @@ from gateway.web.server import plain_request
 from gateway.web.server.drain_times import DrainTimes
 from gateway.web.server.framing import Framing
 from gateway.web.server.seating import Seating
-from gateway.web.server.short_way import Promise, ShortWay
+from gateway.web.server.short_way import ShortWay
 
 _LINGER_SECONDS = 1.0
 """Seconds for the other side to read our end and to close, too."""
@@ -131,17 +131,24 @@ class ClientConnection(web.RequestHandler):
         if self._close or self._force_close or self._upgraded or self._paused or self._reading_paused or self._buffer_paused:
             return False
         request = plain_request.read(data)
-        answer = self._short_way.take(request, self) if request is not None else None
-        if answer is None:
+        if request is None:
             return False
-        self._request_count += 1
         self._answering = True
+        self._request_count += 1
         self._seating.places.step(self, self._loop.time())
-        if isinstance(answer, Promise):
-            answer.after.add_done_callback(lambda _: self._answer(answer.answer()))
-        else:
-            self._answer(answer)
+        if not self._short_way.take(request, self, self._told):
+            self._answering = False
+            self._request_count -= 1
+            return False
         return True
+
+    def _told(self, answer: PlainAnswer) -> None:
+        """Answer the request on the short way. A bug ends this connection alone: the caller has others to tell."""
+        try:
+            self._answer(answer)
+        except Exception as bug:
+            self._loop.call_exception_handler({"message": "a bug in answering a request", "exception": bug, "protocol": self})
+            self.force_close()
 
     def _answer(self, answer: PlainAnswer) -> None:
         """Answer the request on the short way, and go on with the bytes that came meanwhile."""

@@ -7,8 +7,7 @@ the same rules.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 
 import msgspec
 from aiohttp import HttpVersion11, web
@@ -17,14 +16,13 @@ from gateway import NO_SOURCE
 from gateway.core.errors import RejectedWebhook, StoreError
 from gateway.core.signature import claimed_id
 from gateway.host.clock import Clock
-from gateway.ingest.receive import Begun, Intake, Readable, Receipt, Source
+from gateway.ingest.receive import Intake, Readable, Receipt, Source
 from gateway.ingest.rejections import Rejections
 from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.logs import Log, Sparing
 from gateway.web.responses import Ack, PlainAnswer
 from gateway.web.server.client_connection import ClientConnection
 from gateway.web.server.plain_request import PlainRequest
-from gateway.web.server.short_way import Promise
 from gateway.web.webhooks.access import Access
 from gateway.web.webhooks.head import Head
 
@@ -95,31 +93,29 @@ class Ingress:
             return Ack(answer)
         return answer.response()
 
-    def take(self, request: PlainRequest, connection: web.RequestHandler) -> PlainAnswer | Promise | None:
-        """Answer one plain request without a task, by the rules of `handle`; None leaves it to `handle`.
+    def take(self, request: PlainRequest, connection: web.RequestHandler, answer: Callable[[PlainAnswer], None]) -> bool:
+        """Answer one plain request without a task, by the rules of `handle`; False leaves it to `handle`.
 
-        None changes nothing, so that `handle` finds the request as if it had just come.
+        False changes nothing, so that `handle` finds the request as if it had just come.
         """
         started = self._clock.monotonic()
         source = self._sources.get(request.path)
         if source is None or len(request.body) > self._max_body:
-            return None
+            return False
         head = Head.of_plain(request, connection)
+
+        def told(result: Receipt | Exception) -> None:
+            answer(self._refused(result, head, source) if isinstance(result, Exception) else self._accepted(result))
+
         try:
             source = self._source(head)
             readable = self._read(head, source, request.body)
             if not readable.is_event:
-                return None  # people are told before the answer, and that takes a wait
-            begun = self._intake.begin(source, readable)
+                return False  # people are told before the answer, and that takes a wait
+            self._intake.submit(source, readable, told, started)
         except Exception as error:
-            return self._refused(error, head, source)
-        return Promise(begun.written, partial(self._kept_promise, begun, head, source, started))
-
-    def _kept_promise(self, begun: Begun, head: Head, source: Source, started: float) -> PlainAnswer:
-        try:
-            return self._accepted(self._intake.finish(begun, started))
-        except Exception as error:
-            return self._refused(error, head, source)
+            answer(self._refused(error, head, source))
+        return True
 
     def _source(self, head: Head) -> Source:
         source = self._sources.get(head.path)
@@ -183,7 +179,7 @@ class Ingress:
         return PlainAnswer(200, msgspec.json.encode(receipt), self._clock.now())
 
     def _refused(self, error: Exception, head: Head, source: Source | None) -> PlainAnswer:
-        """Return the answer to an error. Call it where the error is handled, so that the log can have its traceback."""
+        """Return the answer to an error. The log of a bug has its traceback."""
         if isinstance(error, RejectedWebhook):
             allow = (("Allow", "POST"),) if error.status == 405 else ()
             # The rest of a body that is on its way would read as the next request.
@@ -195,7 +191,7 @@ class Ingress:
             except Exception:
                 self._say("exception", "ingress.bug")
             return self._answer(503, error.code, _LATER, _RETRY_AFTER)
-        self._say("exception", "ingress.bug")
+        self._say("exception", "ingress.bug", exc_info=error)
         return self._answer(503, "store_unavailable", "try again", _RETRY_AFTER)
 
     def _answer(
