@@ -6,7 +6,6 @@ lane        the loop of one sink: gates, claim, start
   gates       pause, breaker, rate, `Retry-After`
   waiting     the deliveries that wait in memory, and what is known of those in the store
   attempt     one delivery: send, decide, settle, report
-    deadlines   the end of its time
     sink_slot   the sink, which a reload may replace
     report      the audit line, the metrics, the own event
 memory      the bytes that all lanes share

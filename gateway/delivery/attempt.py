@@ -15,10 +15,10 @@ from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
 from gateway.core.records import Attempt, Owed, Settlement
 from gateway.core.retry import RetryPolicy, Transition, decide, expired, expires_at, postponed
 from gateway.delivery import report
-from gateway.delivery.deadlines import Deadlines
 from gateway.delivery.gates import Change, Gates
 from gateway.delivery.sink_slot import SinkSlot
 from gateway.delivery.world import TROUBLE_SECONDS, LaneSettings, LaneWorld
+from gateway.host.deadlines import Deadlines
 from gateway.observability.logs import Sparing
 from gateway.sinks.base import Outgoing, Sink
 
@@ -130,7 +130,7 @@ class Attempts:
         """
         started = self._clock.monotonic()
         try:
-            outcome = await self._deadlines.keep(send, timeout)
+            outcome = await self._deadlines.keep(send, asyncio.get_running_loop().time() + timeout)
         except TimeoutError:
             outcome = Retry(Reason.TIMEOUT, f"no outcome within {timeout:g} s")
         except Exception:

@@ -1,6 +1,7 @@
 """This machine: the only source of time, randomness, environment variables and signals, and the code for files and threads.
 
 clock         time and randomness
+deadlines     what may last until an instant, with one timer for many
 environment   variables of the environment, and the files that hold secrets
 signals       SIGTERM, SIGINT, SIGHUP
 systemd       the protocols of systemd: readiness, watchdog, sockets

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.delivery.deadlines import Deadlines
+from gateway.host.deadlines import Deadlines
 from tests.support.waiting import PATIENCE
 
 
@@ -15,12 +15,17 @@ async def hang() -> str:
     return "never"
 
 
+def after(seconds: float) -> float:
+    """Return an instant of the loop."""
+    return asyncio.get_running_loop().time() + seconds
+
+
 async def keep(deadlines: Deadlines, seconds: float) -> float:
     """Return the seconds after which work that never ends was ended."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
     with pytest.raises(TimeoutError):
-        await deadlines.keep(hang(), seconds)
+        await deadlines.keep(hang(), after(seconds))
     return loop.time() - begun
 
 
@@ -31,7 +36,7 @@ async def test_work_that_ends_in_time_returns_its_result_and_nothing_happens_lat
         await asyncio.sleep(0)
         return number
 
-    assert [await deadlines.keep(work(number), 0.01) for number in range(3)] == [0, 1, 2]
+    assert [await deadlines.keep(work(number), after(0.01)) for number in range(3)] == [0, 1, 2]
     assert await keep(deadlines, 0.05) > 0.049
 
 
@@ -59,7 +64,7 @@ async def test_work_that_is_too_late_is_cancelled_and_its_task_goes_on() -> None
             raise
 
     with pytest.raises(TimeoutError):
-        await Deadlines().keep(work(), 0.01)
+        await Deadlines().keep(work(), after(0.01))
     task = asyncio.current_task()
     assert cancelled and task is not None and task.cancelling() == 0
 
@@ -71,13 +76,13 @@ async def test_work_that_answers_although_it_was_cancelled_keeps_its_answer() ->
         except asyncio.CancelledError:
             return "an answer"
 
-    assert await Deadlines().keep(work(), 0.01) == "an answer"
+    assert await Deadlines().keep(work(), after(0.01)) == "an answer"
     task = asyncio.current_task()
     assert task is not None and task.cancelling() == 0
 
 
 async def test_an_attempt_that_is_cut_before_its_time_is_no_timeout() -> None:
-    task = asyncio.create_task(Deadlines().keep(hang(), PATIENCE))
+    task = asyncio.create_task(Deadlines().keep(hang(), after(PATIENCE)))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -91,7 +96,7 @@ async def test_an_attempt_that_is_cut_at_the_very_end_of_its_time_stays_cut() ->
         finally:
             task.cancel()
 
-    task = asyncio.create_task(Deadlines().keep(work(), 0.01))
+    task = asyncio.create_task(Deadlines().keep(work(), after(0.01)))
     with pytest.raises(asyncio.CancelledError):
         await task
 
@@ -102,5 +107,5 @@ async def test_a_bug_is_passed_on() -> None:
 
     deadlines = Deadlines()
     with pytest.raises(ZeroDivisionError):
-        await deadlines.keep(work(), 0.01)
+        await deadlines.keep(work(), after(0.01))
     assert await keep(deadlines, 0.01) > 0.009

@@ -215,9 +215,8 @@ def _operations(node: ast.AST, within: str) -> Iterator[str]:
             inside = f"{within}{child.name}." if isinstance(child, ast.ClassDef) else f"{within}{child.name}.<locals>."
         if isinstance(child, ast.Call) and isinstance(child.func, ast.Attribute):
             called, work = ast.unparse(child.func), child.args[0] if child.args else None
-            if called.endswith("store.change") or called == "self.change":
-                yield _name(work, inside)
-            elif called == "self._add" and inside.startswith("GroupCommit."):
+            adds = called == "self._add" and inside.startswith("GroupCommit.")
+            if called.endswith("store.change") or called == "self.change" or adds:
                 yield _name(work, inside)
         yield from _operations(child, inside)
 

@@ -7,7 +7,6 @@ on it.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import Collection, Mapping
 from datetime import UTC
@@ -18,6 +17,7 @@ from msgspec import Struct
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.proxies import Proxy
 from gateway.core.urls import UrlError, parse_url
+from gateway.host.deadlines import Deadlines
 from gateway.sinks.base import Deadline
 from gateway.sinks.net.address_guard import AddressGuard
 from gateway.sinks.net.dial import Dialler
@@ -99,6 +99,7 @@ class Transport:
         self._proxy = proxy
         self._most_answer = most_answer
         self._pool: Pool | None = None
+        self._deadlines = Deadlines()
         self._heads: dict[tuple[str, str], RequestHeads] = {}
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], deadline: Deadline | None = None) -> Answer | Retry:
@@ -115,8 +116,8 @@ class Transport:
         """
         reader, deadline = AnswerReader(self._most_answer), deadline or Deadline(self._timeout)
         try:
-            async with asyncio.timeout_at(deadline.at):
-                failed = await self._send(self._heads_of(method, url), body, headers, reader, deadline)
+            heads = self._heads_of(method, url)
+            failed = await self._deadlines.keep(self._send(heads, body, headers, reader, deadline), deadline.at)
         except TimeoutError:
             failed = Retry(Reason.TIMEOUT, "no answer in time")
         except UrlError as error:

@@ -1,4 +1,4 @@
-"""Ends what takes too long at one sink. One timer serves all attempts, because a timer for each costs more than all the rest."""
+"""Ends what takes too long. One timer serves all that is awaited in one place, because a timer for each costs a delivery 7 %."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _T = TypeVar("_T")
 
 
 class Deadlines:
-    """The ends of the attempts that run now."""
+    """The ends of the tasks that await something here now."""
 
     def __init__(self) -> None:
         self._ends: dict[asyncio.Task[Any], float] = {}
@@ -21,12 +21,12 @@ class Deadlines:
         self._timer_at = 0.0
         """When the timer fires: at the first end or before it. It may fire once more after the last task has ended."""
 
-    async def keep(self, work: Awaitable[_T], seconds: float) -> _T:
-        """Await some work in the current task. Raises TimeoutError after so many seconds; the work is cancelled then."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    async def keep(self, work: Awaitable[_T], end: float) -> _T:
+        """Await some work in the current task. Raises TimeoutError at `end`, in the loop's time; the work is cancelled then."""
+        task = asyncio.current_task()
         assert task is not None
         cancelled_before = task.cancelling()
-        self._ends[task] = end = loop.time() + seconds
+        self._ends[task] = end
         if self._timer is None or end < self._timer_at:
             self._set_timer(end)
         try:
