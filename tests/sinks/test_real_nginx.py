@@ -20,8 +20,8 @@ from gateway.core.outcome import Delivered, Outcome, Reason, Retry
 from gateway.core.values import Duration
 from gateway.sinks.http.config import HttpConfig
 from tests.sinks.left_behind import connections_to
-from tests.sinks.real_server import running, write_certificate
 from tests.sinks.sending import PATIENCE, opened, outgoing, send
+from tests.support.real_server import running, write_certificate
 from tests.support.waiting import until
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

@@ -1,10 +1,8 @@
-"""Sinks behind a proxy that many run: tinyproxy. Debian has it as tinyproxy-bin."""
+"""Sinks behind a proxy that many run: tinyproxy."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,33 +13,16 @@ from gateway.host.clock import Clock
 from gateway.sinks.http.config import HttpConfig
 from tests.sinks.conftest import Certificates
 from tests.sinks.http_server import HttpServer
-from tests.sinks.real_server import running
 from tests.sinks.sending import PATIENCE, opened, outgoing, probe, ref, send
-
-TINYPROXY = shutil.which("tinyproxy")
-PASSWORD = "proxy-3Jc8-never-shown"
-CONFIG = """
-Port {port}
-Listen 127.0.0.1
-Timeout 60
-MaxClients 20
-Allow 127.0.0.1
-BasicAuth gateway {password}
-{rules}
-"""
+from tests.support.tinyproxy import PASSWORD, proxy_url, tinyproxy
 
 
-@pytest.fixture
-def tinyproxy(request: pytest.FixtureRequest, free_port: Callable[[], int]) -> Iterator[int]:
+@pytest.fixture(name="tinyproxy")
+def running_tinyproxy(request: pytest.FixtureRequest, free_port: Callable[[], int]) -> Iterator[int]:
     """The port of a proxy with a login. A parameter of the fixture is a line of its configuration."""
-    if TINYPROXY is None:
-        pytest.skip("there is no tinyproxy here: on Debian, apt install tinyproxy-bin")
-    with tempfile.TemporaryDirectory(prefix="tinyproxy") as name:
-        folder, port = Path(name), free_port()
-        written = CONFIG.format(port=port, password=PASSWORD, rules=getattr(request, "param", ""))
-        (folder / "tinyproxy.conf").write_text(written, encoding="utf-8")
-        with running([TINYPROXY, "-d", "-c", str(folder / "tinyproxy.conf")], port, folder):
-            yield port
+    port = free_port()
+    with tinyproxy(port, getattr(request, "param", "")):
+        yield port
 
 
 def config(url: str) -> HttpConfig:
@@ -49,7 +30,7 @@ def config(url: str) -> HttpConfig:
 
 
 def login(port: int, password: str = PASSWORD) -> dict[str, str]:
-    return {"PROXY": f"http://gateway:{password}@127.0.0.1:{port}"}
+    return {"PROXY": proxy_url(port, password)}
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])

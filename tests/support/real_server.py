@@ -1,4 +1,4 @@
-"""Starts and stops the real servers that sinks are tried on, and writes the certificate that they show."""
+"""Starts and stops the real servers and proxies that sinks are tried on, and writes the certificate that they show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trustme
 
-from tests.sinks.sending import PATIENCE
+from tests.support.waiting import PATIENCE
 
 
 def write_certificate(folder: Path, authority: trustme.CA) -> None:
