@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 import structlog
@@ -202,6 +202,40 @@ async def test_requests_that_come_before_the_answer_are_answered_after_it_in_ord
     assert [new.message.sender_id for new in store.messages] == ["msg_1", "msg_2", "msg_3"]
     ids = [new.message.id for new in store.messages]
     assert [answer.json().get("id") for answer in (*early, *late)] == [ids[0], None, *ids[1:]]
+
+
+class BrokenTransport:
+    """A transport on which nothing can be written because of a bug."""
+
+    def __init__(self, real: asyncio.Transport) -> None:
+        self._real = real
+        self.close = real.close
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None:
+        raise RuntimeError("a bug")
+
+
+@on_both_loops
+async def test_a_bug_in_answering_ends_its_connection_and_no_other_one_waits(live: WebhookListener, store: Store) -> None:
+    store.holds = True
+    loop, said = asyncio.get_running_loop(), list[object]()
+    loop.set_exception_handler(lambda _, context: said.append(context["exception"]))
+    async with connection(live) as (first, to_first):
+        to_first.write(webhook(sender_id="msg_1"))
+        await until(lambda: len(store.messages) == 1)
+        holder = the_connection(live)
+        holder.transport = cast(asyncio.Transport, BrokenTransport(cast(asyncio.Transport, holder.transport)))
+        async with connection(live) as (second, to_second):
+            to_second.write(webhook(sender_id="msg_2"))
+            await until(lambda: len(store.messages) == 2)
+            store.let_go()
+            (answer,) = await answers(second, 1)
+        assert await first.read() == b""
+    assert answer.outcome == (200, "accepted")
+    assert [str(bug) for bug in said] == ["a bug"]
 
 
 @on_both_loops
