@@ -58,7 +58,7 @@ def parse(text: str) -> Load:
             raise RuntimeError(f"the load met errors:\n{text}")
     requests = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m)\b", text)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    percentiles = dict(re.findall(r"^\s+(50|99)%\s+(\S+)$", text, re.MULTILINE))
+    percentiles = dict(re.findall(r"^\s+(50|99)%\s+(\S+) *$", text, re.MULTILINE))
     if requests is None or rate is None or percentiles.keys() != {"50", "99"}:
         raise ValueError(f"wrk printed no report that this reads:\n{text}")
     return Load(
