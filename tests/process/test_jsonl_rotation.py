@@ -60,9 +60,10 @@ async def test_a_hundred_rotations_under_load_neither_lose_nor_repeat_a_line(fsy
         async with asyncio.TaskGroup() as tasks:
             for first in range(4):
                 tasks.create_task(load(first))
-            for rotated in range(1, ROTATIONS + 1):
+            for number in range(1, ROTATIONS + 1):
                 await until(lambda: path.exists() and path.stat().st_size > 0)
-                rotate(path, rotated)
+                rotate(path, number)
+                rotated = number  # not before: without load, the last file might stay empty
         await until(lambda: len(gateway.audit("delivery.delivered")) == len(sent))
         assert await gateway.stop() == 0
     written = [path.stat().st_size > 0 for path in tmp_path.glob("events.jsonl.*")]
