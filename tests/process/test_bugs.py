@@ -96,8 +96,8 @@ def assert_no_secret(said: str | bytes) -> None:
     ("plant", "told"),
     [
         ("from gateway.core.signature import Key; Key.signature = planted", "ingress.bug"),
-        ("from gateway.ingest.receive import Intake; Intake.begin = planted", "ingress.bug"),
-        ("from gateway.ingest.receive import Intake; Intake.finish = planted", "ingress.bug"),
+        ("from gateway.ingest.receive import Intake; Intake.submit = planted", "ingress.bug"),
+        ("from gateway.observability.metrics import Metrics; Metrics.message = planted", "ingress.bug"),
         ("from gateway.sinks.net.http_client import Transport; Transport.request = planted_task", "delivery.bug"),
         ("from gateway.sinks.net.http_connection import SinkConnection; SinkConnection.exchange = planted_task", "delivery.bug"),
         ("from gateway.sinks.email.sink import EmailSink; EmailSink.converse = planted_task", "delivery.bug"),
