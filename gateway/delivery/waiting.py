@@ -32,6 +32,9 @@ class Waiting:
         """The number of changes to the store by other parts of the gateway. Rows read before a change are out of date."""
         self.next_due: float | None = None
         """When the store will next have a due delivery that it does not have now, as far as is known; Unix seconds."""
+        self._claiming = False
+        """A claim runs. What is offered meanwhile may be in its snapshot, so it stays in the store: a worker that took it from
+        memory would send it a second time, or before older ones."""
         self.ready: deque[Owed] = deque()
         """The deliveries in memory, oldest first. The memory of one that is taken out stays taken until its attempt has ended."""
 
@@ -41,7 +44,7 @@ class Waiting:
         Args:
             in_order: deliveries go in the order of their service requests, which only the store knows.
         """
-        if in_order or len(self.ready) >= _MOST_READY or not self.memory.has_room_for(owed.size, _MOST_HELD):
+        if in_order or self._claiming or len(self.ready) >= _MOST_READY or not self.memory.has_room_for(owed.size, _MOST_HELD):
             self.backlog = True
         else:
             self.ready.append(owed)
@@ -67,10 +70,9 @@ class Waiting:
         self.forget()
 
     async def refill(self, claim: Callable[[int], Awaitable[Claimed]]) -> None:
-        """Replace the deliveries in memory by a claim, which gets the bytes that it may take. Raises what the claim raises."""
-        # Deliveries that are offered while the claim runs gather in memory; they may or may not be in its snapshot.
+        """Put a claim into the memory, which is empty. The claim gets the bytes that it may take, and may raise."""
         changes = self.changes
-        self.backlog, self.next_due = False, None
+        self.backlog, self.next_due, self._claiming = False, None, True
         room = min(self.memory.room, MOST_CLAIMED_BYTES)
         self.memory.take(room)
         try:
@@ -79,14 +81,13 @@ class Waiting:
             self.backlog = True
             raise
         finally:
+            self._claiming = False
             self.memory.give(room)
         self.seen_to = max(self.seen_to, claimed.seen_to)
         if changes != self.changes:
             return
-        offered = [] if claimed.more else [owed for owed in self.ready if owed.seq > claimed.seen_to]
-        self.memory.give(sum(owed.size for owed in self.ready))
-        self.ready = deque([*claimed.owed, *offered])
-        self.memory.take(sum(owed.size for owed in self.ready))
+        self.ready.extend(claimed.owed)
+        self.memory.take(sum(owed.size for owed in claimed.owed))
         self.backlog = self.backlog or claimed.more
         if claimed.next_due is not None:
             self.expect(claimed.next_due)
