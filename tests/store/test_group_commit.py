@@ -295,3 +295,32 @@ class TestTheEnd:
             await store.close()
             in_hand.cancel()
             await asyncio.gather(in_hand, settled, return_exceptions=True)
+
+
+async def test_a_caller_with_a_bug_keeps_no_other_one_of_the_commit_waiting(idle: SqliteStore) -> None:
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    bug, told = RuntimeError("a bug"), list[bool | Exception]()
+
+    def raise_it(stored: object) -> None:
+        raise bug
+
+    idle.submit(new("msg_1"), raise_it)
+    answers = await submit(idle, "msg_2")
+    assert await idle.commits.step()
+    (stored,) = await asyncio.gather(*answers)
+    assert isinstance(stored, Accepted)
+    idle.submit_settlement(settlement(1, Delivered(200)), raise_it)
+    idle.submit_settlement(settlement(2, Delivered(200)), told.append)
+    assert await idle.commits.step()
+    assert told == [True] and reported == [bug, bug]
+
+
+async def test_a_caller_is_told_once_that_the_writer_has_ended(path: Path) -> None:
+    store = await SqliteStore.open(path, RETENTION)
+    told: list[object] = []
+    store.submit(new("msg_1"), told.append)
+    store.submit_settlement(settlement(1, Delivered(200)), told.append)
+    store.commits.refuse()
+    await store.close()
+    assert [type(error) for error in told] == [StoreError, StoreError]

@@ -74,25 +74,27 @@ class Batch:
         Returns the works that the commit had no time for; their callers still wait.
         """
         for (_, told, _), stored in zip(self.accepts, accepted, strict=True):
-            told(stored)
+            _tell(told, stored)
         settled = len(self.settles)
         for (_, told_settled, _), in_time in zip(self.settles, done[:settled], strict=True):
-            told_settled(in_time)
+            _tell(told_settled, in_time)
         worked = len(done) - settled
         for (_, one), result in zip(self.works[:worked], done[settled:], strict=True):
             if one.told is not None:
-                one.told(result)
+                _tell(one.told, result)
             if not one.future.done():
                 one.future.set_result(result)
         return self.works[worked:]
 
     def fail(self, error: Exception) -> None:
-        """Tell every caller that nothing was committed."""
-        for _, told, _ in self.accepts:
-            told(error)
-        for _, told_settled, _ in self.settles:
-            told_settled(error)
-        for _, one in self.works:
+        """Tell every caller once that nothing was committed; nothing is left in the batch then."""
+        accepts, settles, works = self.accepts, self.settles, self.works
+        self.accepts, self.settles, self.works = [], [], []
+        for _, told, _ in accepts:
+            _tell(told, error)
+        for _, told_settled, _ in settles:
+            _tell(told_settled, error)
+        for _, one in works:
             if not one.future.done():
                 one.future.set_exception(error)
 
@@ -139,3 +141,11 @@ class Batch:
                 connection.execute("ROLLBACK")
             raise
         return accepted, done, mark
+
+
+def _tell(told: Callable[[Any], None], result: object) -> None:
+    """Tell a caller. The event loop reports a bug in that, and the other callers of the commit are told all the same."""
+    try:
+        told(result)
+    except Exception as bug:
+        asyncio.get_running_loop().call_exception_handler({"message": "a bug in what follows a commit", "exception": bug})
