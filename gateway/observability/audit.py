@@ -62,6 +62,7 @@ class AuditLog:
         """The last mark given to `mark` whose lines are in the file."""
         self._mark = 0
         self._writing = False
+        self._closed = False
         self._in_file = threading.Lock()
         self._writing_now = False
         """The store's writer is writing lines; only its thread sets this."""
@@ -120,9 +121,11 @@ class AuditLog:
 
         Lines that wait, or that the other thread is writing, go first: the lines of later commits have to come after them.
         """
-        if not lines or self._lines or self._writing:
+        if not lines:
             return lines
         with self._in_file:
+            if self._lines or self._writing or self._closed:
+                return lines
             self._writing_now = True
             self._batches += 1
             try:
@@ -134,7 +137,7 @@ class AuditLog:
         return ()
 
     def add(self, lines: Sequence[bytes]) -> None:
-        """Take lines that `run` writes as soon as it can. What was returned by `write_now` must be added before other lines."""
+        """Take lines that `run` writes as soon as it can. What `write_now` returned must be added before the next commit."""
         if lines:
             self._lines += lines
             self._wake.set()
@@ -188,10 +191,10 @@ class AuditLog:
     async def write(self) -> bool:
         """Write the collected lines. Return False if the disk refuses them; they are kept then."""
         lines, waiters, mark = self._lines, self._waiters, self._mark
+        self._writing = bool(lines)  # before the lines are taken: the other thread looks at both
         self._lines, self._waiters = [], []
         try:
             if lines:
-                self._writing = True
                 self._batches += 1
                 data = b"\n".join(lines) + b"\n"
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._append, data)
@@ -233,9 +236,11 @@ class AuditLog:
         self._wake.set()
 
     def close(self) -> None:
-        """End the thread and close the file. Call it after `run` has ended."""
+        """End the thread and close the file. Call it after `run` has ended. A commit that is not over keeps its lines then."""
         self._thread.shutdown()
-        self._file.close()
+        with self._in_file:
+            self._closed = True
+            self._file.close()
 
 
 def _writable(value: Any) -> Any:

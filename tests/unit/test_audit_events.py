@@ -272,3 +272,9 @@ def test_a_settlement_has_one_event_whether_at_once_or_after_a_crash(transition:
 def test_a_stored_delivery_event_that_lacks_what_it_needs_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError, match="reason"):
         delivery_event("delivery.dead", sink="erp", delivery_id="m1-erp", reason=None)
+
+
+async def test_a_commit_that_ends_after_the_log_is_closed_keeps_its_lines_and_opens_no_file(audit: AuditLog) -> None:
+    audit.close()
+    assert audit.write_now([b"a line"]) == [b"a line"]
+    assert not audit.path.exists()
