@@ -43,7 +43,8 @@ class Proxy(Struct, frozen=True):
         """The texts that nobody may see."""
         if self.password is None or self.authorization is None:
             return []
-        return [self.password.reveal(), self.authorization.removeprefix("Basic ")]
+        password = self.password.reveal()  # a token may stand in the place of the user name, without a password
+        return [password or self.username, self.authorization.removeprefix("Basic ")]
 
 
 def parse_proxy(text: str) -> Proxy:

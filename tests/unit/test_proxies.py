@@ -32,6 +32,18 @@ def test_the_url_of_a_proxy_is_taken_apart(text: str, host: str, port: int, user
 
 
 @pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("http://proxy", []),
+        ("http://user:secret-4Kd9@proxy", ["secret-4Kd9", "dXNlcjpzZWNyZXQtNEtkOQ=="]),
+        ("http://token-4Kd9@proxy", ["token-4Kd9", "dG9rZW4tNEtkOTo="]),
+    ],
+)
+def test_a_password_or_a_token_in_its_place_is_hidden_wherever_an_answer_repeats_it(text: str, hidden: list[str]) -> None:
+    assert parse_proxy(text).secrets == hidden
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
