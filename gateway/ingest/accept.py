@@ -1,6 +1,6 @@
 """The one way into the store, for webhooks and for the gateway's own events: commit, then the audit line, then the lanes.
 
-No await stands between the three. The caller gets one answer, after the message is committed and its audit line is written.
+The caller gets one answer, after the message is committed and its audit line is written.
 """
 
 from __future__ import annotations
@@ -150,15 +150,15 @@ class Inbox:
                 return []
 
         def committed(stored: Stored | Exception) -> None:
-            if bugs:
-                stored = bugs[0]
-            if not isinstance(stored, Exception):
-                try:
-                    self._tell(new, decision, stored)
-                except Exception as bug:
-                    stored = bug
             if isinstance(stored, Exception):
                 told(stored)
+                return
+            try:
+                self._tell(new, decision, stored)  # whatever happened to the line, the deliveries are on disk
+            except Exception as bug:
+                bugs.append(bug)
+            if bugs:
+                told(bugs[0])
             else:
                 self._audit.after(lambda refused: told(stored if refused is None else refused))
 
