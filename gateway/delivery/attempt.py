@@ -64,7 +64,8 @@ class Attempts:
     async def deliver(self, owed: Owed, settings: LaneSettings, now: float, *, probe: bool) -> Settled:
         """Attempt a delivery and commit its outcome. An attempt that is cancelled before it has an outcome costs nothing.
 
-        An outcome is committed and reported even if the attempt is cancelled meanwhile; `end` waits for that.
+        An outcome that the store has taken is committed and reported even if the attempt is cancelled meanwhile; `end` waits for
+        that.
 
         Args:
             now: Unix seconds, UTC, by the same wall clock as the instants of the delivery.

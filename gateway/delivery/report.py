@@ -10,8 +10,6 @@ from gateway.delivery.world import LaneWorld
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 
-"""The names of the outcomes, in metrics and in the answer to a drill."""
-
 
 def lines(audit: AuditLog, owed: Owed, settlement: Settlement, *, in_time: bool) -> list[bytes]:
     """Make the audit lines about a settled delivery. The thread of the store's writer calls this.

@@ -1,4 +1,4 @@
-"""Ends what takes too long. One timer serves all that is awaited in one place, because a timer for each costs a delivery 7 %."""
+"""Ends what takes too long. One timer serves all waits of one place: a timer for each adds 7 % to the cost of a delivery."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _T = TypeVar("_T")
 
 
 class Deadlines:
-    """The ends of the tasks that await something here now."""
+    """The deadlines of the tasks that are waiting in `keep`."""
 
     def __init__(self) -> None:
         self._ends: dict[asyncio.Task[Any], float] = {}
@@ -22,9 +22,12 @@ class Deadlines:
         """When the timer fires: at the first end or before it. It may fire once more after the last task has ended."""
 
     async def keep(self, work: Awaitable[_T], end: float) -> _T:
-        """Await some work in the current task. Raises TimeoutError at `end`, in the loop's time; the work is cancelled then."""
+        """Await some work in the current task, which awaits nothing else here meanwhile.
+
+        Raises TimeoutError at `end`, in the loop's time; the work is cancelled then.
+        """
         task = asyncio.current_task()
-        assert task is not None
+        assert task is not None and task not in self._ends
         cancelled_before = task.cancelling()
         self._ends[task] = end
         if self._timer is None or end < self._timer_at:

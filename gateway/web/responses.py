@@ -49,7 +49,7 @@ class PlainAnswer(Struct, frozen=True):
             made.force_close()
         return made
 
-    def written(self, *, closes: bool) -> bytes:
+    def encoded(self, *, closes: bool) -> bytes:
         """Return the answer to a plain request, byte for byte as aiohttp would send it.
 
         Args:
@@ -90,7 +90,7 @@ class Ack(web.StreamResponse):
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the sender has gone")
-        transport.write(self._answer.written(closes=not self._stays_open))
+        transport.write(self._answer.encoded(closes=not self._stays_open))
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Do nothing: `prepare` has written everything."""

@@ -1,4 +1,7 @@
-"""The request that an `http` sink would send, with `***` in place of each secret."""
+"""The request that an `http` sink would send, with `***` in place of each secret.
+
+It is the request as the server gets it: what a proxy on the way is sent in addition is not shown.
+"""
 
 from __future__ import annotations
 

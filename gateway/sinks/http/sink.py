@@ -35,18 +35,18 @@ class HttpSink:
         self._config = config
         self._clock = opening.clock
         self._keys = [Key(opening.secret(ref)) for ref in config.secrets]
-        told = [opening.secret(ref).reveal().removeprefix("whsec_") for ref in config.secrets]
+        secrets = [opening.secret(ref).reveal().removeprefix("whsec_") for ref in config.secrets]
         headers: dict[str, str] = {}
         for name, value in config.headers.items():
             headers[name] = opening.secret(value).reveal() if isinstance(value, SecretRef) else value
-            told += [headers[name]] if isinstance(value, SecretRef) else []
+            secrets += [headers[name]] if isinstance(value, SecretRef) else []
         if config.bearer is not None:
-            told.append(token := opening.secret(config.bearer).reveal())
+            secrets.append(token := opening.secret(config.bearer).reveal())
             headers["authorization"] = f"Bearer {token}"
         if config.basic is not None:
             password = opening.secret(config.basic.password).reveal()
             login = base64.b64encode(f"{config.basic.username}:{password}".encode()).decode()  # RFC 7617, section 2.1: UTF-8
-            told += [password, login]
+            secrets += [password, login]
             headers["authorization"] = f"Basic {login}"
         guard = AddressGuard.of(config.allow_networks)
         self._transport = Transport(
@@ -55,7 +55,7 @@ class HttpSink:
             config.timeout,
             headers=headers,
             tls=tls_context(config, opening),
-            secrets=told,
+            secrets=secrets,
             proxy=configured(config.proxy, opening),
         )
 

@@ -1,6 +1,6 @@
 """The one writer: it takes everything that waits, and commits it as one transaction with one fsync.
 
-There is no timer: the commit in progress is the window in which the next batch gathers. Knows no SQL of its own.
+The next batch gathers during the commit in progress, and under load for up to 2 ms more. Knows no SQL of its own.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class GroupCommit:
         return True
 
     async def _gather(self) -> None:
-        """Let the event loop finish what it is at, so that the jobs that come of it are in the same commit.
+        """Let the event loop finish what it is doing, so that the jobs that this produces are in the same commit.
 
         A commit costs about as much as 20 messages, so under load few big ones leave more of the processor than many small ones.
         """

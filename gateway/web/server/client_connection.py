@@ -136,13 +136,13 @@ class ClientConnection(web.RequestHandler):
         self._answering = True
         self._request_count += 1
         self._seating.places.step(self, self._loop.time())
-        if not self._short_way.take(request, self, self._told):
+        if not self._short_way.take(request, self, self._answer_safely):
             self._answering = False
             self._request_count -= 1
             return False
         return True
 
-    def _told(self, answer: PlainAnswer) -> None:
+    def _answer_safely(self, answer: PlainAnswer) -> None:
         """Answer the request on the short way. A bug ends this connection alone: the caller has others to tell."""
         try:
             self._answer(answer)
@@ -157,7 +157,7 @@ class ClientConnection(web.RequestHandler):
         if transport is None or transport.is_closing():
             return
         closes = answer.closes or self._seating.draining
-        transport.write(answer.written(closes=closes))
+        transport.write(answer.encoded(closes=closes))
         now = self._loop.time()
         self.proven = answer.status == 200
         self._seating.places.step(self, now)

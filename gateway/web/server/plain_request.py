@@ -1,8 +1,8 @@
 """Reads the one form of request that nearly every webhook has, and declines every other form. Bytes in; no loop and no socket.
 
-The form is a strict part of RFC 9112: a POST to a plain path, header lines without any liberty, and a body whose length is given
-and which ends where the bytes end. Every liberty that parsers may take differently (request smuggling) is outside of it. For
-each request that is read here, aiohttp's parser would read the same; a test compares the two.
+The form is a strict part of RFC 9112: a POST to a plain path, header lines in one strict form, and a body whose length is given
+and which ends where the bytes end. Anything that parsers may read differently (request smuggling) is outside of it. For each
+request that is read here, aiohttp's parser would read the same; a test compares the two.
 """
 
 from __future__ import annotations
