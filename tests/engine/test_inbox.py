@@ -150,3 +150,4 @@ async def test_a_bug_in_the_line_of_one_message_does_not_stop_the_others(tmp_pat
         with pytest.raises(ZeroDivisionError):
             await failing
         assert await passing == Accepted(2) and bench.accepted() == ["b" * 32]
+        assert bench.offered == ["a" * 32, "b" * 32], "what is on disk is delivered"
