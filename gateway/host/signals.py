@@ -33,6 +33,7 @@ def signals_call(stop: Callable[[], None], reload: Callable[[], None], *, last: 
     # The loop's own handlers are not used for these: it removes them by restoring the default, so a signal at that instant would
     # kill the process. The loop must still handle one signal, or asyncio does not wake up; SIGURG is harmless (signal(7)).
     loop.add_signal_handler(signal.SIGURG, lambda: None)
+    _drop_wakeups_beyond_the_buffer()
     before = {number: _handle(number, partial(loop.call_soon_threadsafe, called)) for number, called in calls.items()}
     try:
         yield
@@ -40,6 +41,19 @@ def signals_call(stop: Callable[[], None], reload: Callable[[], None], *, last: 
         for number in calls:
             signal.signal(number, signal.SIG_IGN if last else before[number])
         loop.remove_signal_handler(signal.SIGURG)
+
+
+def _drop_wakeups_beyond_the_buffer() -> None:
+    """Let the interpreter say nothing when signals come faster than the loop reads its wake-ups: one that waits is enough.
+
+    By default it reports that from inside the C handler, and takes a lock for it that the code below may hold: the process then
+    hangs for good (`_PyEval_AddPendingCall` in CPython 3.11).
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def ignore_reload() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,10 +41,44 @@ def test_signals_until_the_very_end_do_not_kill_a_process_that_ends(loop: str) -
         pytest.importorskip("uvloop")
     with subprocess.Popen([sys.executable, "-c", _ENDS_AGAIN_AND_AGAIN, loop], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        deadline = time.monotonic() + 60
         while process.poll() is None:
+            assert time.monotonic() < deadline, "it hangs"
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 process.send_signal(number)
         assert (process.returncode, process.stdout.read()) == (0, "ended\n")
+
+
+_READS_NO_SIGNAL = """
+import asyncio, signal, sys
+from gateway.host.signals import signals_call
+
+async def run():
+    reloads = []
+    with signals_call(lambda: None, lambda: reloads.append(1)):
+        for _ in range(3000):  # the loop reads nothing meanwhile; a socket has room for some hundred single bytes
+            signal.raise_signal(signal.SIGHUP)
+        while not reloads:
+            await asyncio.sleep(0)
+
+if sys.argv[1] == "uvloop":
+    from uvloop import Loop
+else:
+    from asyncio import SelectorEventLoop as Loop
+with asyncio.Runner(loop_factory=Loop) as runner:
+    runner.run(run())
+print("ended")
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_more_signals_than_the_loop_has_room_for_are_no_trouble(loop: str) -> None:
+    """The interpreter would report each of them from inside its signal handler, where it can wait for itself without end."""
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    command = [sys.executable, "-c", _READS_NO_SIGNAL, loop]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended\n", "")
 
 
 _READS_BEYOND_THE_END = """
