@@ -64,7 +64,7 @@ def route(
         raise UsageError(f"{decoded.detail}: this message would be quarantined, and not routed")
     explainer = Explainer(loaded)
     facts = named_facts(fact)
-    decision = explainer.router.route(decoded, name, facts)
+    decision = explainer.decide(decoded, name, facts)
     if render is not None:
         _print_rendering(loaded, render, decoded, body, name, facts)
         if render not in decision.sinks:
@@ -106,8 +106,11 @@ def _print_tree(out: Console, verdicts: Sequence[Verdict], decision: Decision, e
             ("  " + spot + " " * (spots - cell_len(spot)), "cyan"),
         )
         out.print(line.append_text(_what_follows(verdict)))
-    told = ", ".join(decision.sinks) or ("nobody, on purpose" if decision.routes else "nobody: unrouted")
+    on_purpose = "nobody: suppressed" if decision.suppressed else "nobody, on purpose"
+    told = ", ".join(decision.sinks) or (on_purpose if decision.routes else "nobody: unrouted")
     out.print(Text(f"-> {told}", "bold" if decision.sinks else "yellow"))
+    if decision.suppressed:
+        out.print(Text(f'late, so on_stale = "suppress" keeps it from {", ".join(decision.suppressed)}', "yellow"))
 
 
 def _what_follows(verdict: Verdict) -> Text:
@@ -135,6 +138,7 @@ def _document(config: Config, verdicts: Sequence[Verdict], decision: Decision, e
         routes.append({"name": verdict.trace.name, "matched": verdict.trace.matched, "failed": shown})
     return {
         "sinks": decision.sinks,
+        **({"suppressed": decision.suppressed} if decision.suppressed else {}),
         "milestone": event.milestone.value,
         "identity": events.identity(event, known.identity_fields() if known else {}) or "",
         "routes": routes,

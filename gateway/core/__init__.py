@@ -6,6 +6,7 @@ A reader who follows a webhook opens them in this order:
     events            what the bytes mean (vocabulary: the words that events use; samples: one event of each kind)
     judge             what an event means for its service request: is it late, which round, what is wrong
     routing           which sinks get it: patterns, made of conditions
+    lateness          which sinks a late event does not go to
     outcome           what a sink answered
     retry             what happens to the delivery then
     breaker           when a lane may claim (token_bucket: how fast)

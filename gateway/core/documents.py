@@ -45,6 +45,8 @@ class KeptMessage(Struct, frozen=True):
     message: Message
     sinks: tuple[str, ...]
     """The sinks that it is owed to."""
+    suppressed: tuple[str, ...] = ()
+    """The sinks that it was not sent to because it was late."""
 
 
 class MessageSummary(Struct, frozen=True):

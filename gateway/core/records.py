@@ -83,6 +83,8 @@ class NewMessage(Struct, frozen=True):
     """The instant of the event's own timestamp; None if it has none, and then its arrival counts."""
     since: float | None = None
     """The instant from which `give_up_after` counts; None means its arrival."""
+    suppressed: tuple[str, ...] = ()
+    """Sinks that are not told because the event is late: their deliveries are discarded from the start."""
 
 
 class Accepted(Struct, frozen=True):

@@ -60,6 +60,8 @@ class Decision(Struct, frozen=True):
     """Each sink once, in the order in which the routes name them."""
     routes: tuple[str, ...]
     """The routes that applied; if there are none, the message is unrouted."""
+    suppressed: tuple[str, ...] = ()
+    """Sinks that the routes name and that are not told, because the event is late (`lateness.withheld`)."""
 
 
 class Trace(Struct, frozen=True):

@@ -228,3 +228,15 @@ def test_facts_can_be_given_to_an_event(folder: Path) -> None:
 def test_a_fact_that_does_not_exist_is_a_usage_error(fact: str, said: str, folder: Path) -> None:
     result = gateway("route", "authentic", "--fact", fact, cwd=folder)
     assert (result.status, result.err) == (2, said)
+
+
+def test_a_late_event_is_shown_as_suppressed_where_it_is(folder: Path) -> None:
+    file = folder / "gateway.toml"
+    text = file.read_text().replace('path = "fraud.jsonl"\n', 'path = "fraud.jsonl"\non_stale = "suppress"\n')
+    file.write_text(text)
+    facts = ("--fact", "stale=true", "--expect", "archive")
+    result = gateway("route", "counterfeit", *facts, cwd=folder)
+    assert result.status == 0
+    assert result.out.endswith('-> archive\nlate, so on_stale = "suppress" keeps it from fraud_desk\n')
+    document = gateway("route", "counterfeit", *facts, "--json", cwd=folder).document()
+    assert (document["sinks"], document["suppressed"]) == (["archive"], ["fraud_desk"])
