@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from gateway.cli.completion import sink_names
 from gateway.cli.errors import UsageError
-from gateway.cli.events import event_bytes, named_facts
+from gateway.cli.events import event_with_facts
 from gateway.cli.explain import Explainer, Verdict
 from gateway.cli.options import AdminOption, ConfigOption, EventArgument, FactOption, JsonOption, SetOption, configuration
 from gateway.cli.output import console, printable, to_json
@@ -58,12 +58,11 @@ def route(
         raise UsageError(f'there is no source "{name}"; there is {", ".join(loaded.sources)}')
     if render is not None and render not in loaded.sinks:
         raise UsageError(f'there is no sink "{render}"; {suggestion(render, loaded.sinks)}')
-    body = event_bytes(event, set_, config, admin)
+    body, facts = event_with_facts(event, set_, fact, config, admin)
     decoded = events.decode(body)
     if isinstance(decoded, events.Undecodable):
         raise UsageError(f"{decoded.detail}: this message would be quarantined, and not routed")
     explainer = Explainer(loaded)
-    facts = named_facts(fact)
     decision = explainer.decide(decoded, name, facts)
     if render is not None:
         _print_rendering(loaded, render, decoded, body, name, facts)

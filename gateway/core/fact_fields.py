@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.core.ledger import Facts
+from gateway.core.ledger import Facts, Regression
 
 FACT_FIELDS: Mapping[str, type] = {
     "stale": bool,
@@ -19,6 +19,22 @@ FACT_FIELDS: Mapping[str, type] = {
 """Each field with the type of its value. They win over fields of the same name in the body."""
 _AT_THE_TOP = frozenset(name for name in FACT_FIELDS if "." not in name)
 _STATE, _BEFORE = "state", "before"
+
+
+def facts_in(document: Mapping[str, Any] | None) -> Facts | None:
+    """Return the facts that `with_facts` wrote into an empty document; None if there is no document."""
+    if document is None:
+        return None
+    regression = document.get("terminal_regression")
+    return Facts(
+        round=document["round"],
+        before=document.get(_STATE, {}).get(_BEFORE),
+        stale=document["stale"],
+        skipped=tuple(document.get("skipped", ())),
+        terminal_regression=None if regression is None else Regression(regression),
+        undated=document["undated"],
+        future=document["future"],
+    )
 
 
 def with_facts(values: Mapping[str, Any], facts: Facts | None) -> dict[str, Any]:

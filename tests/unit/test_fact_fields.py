@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.config.settings import FactSettings, StateBefore
 from gateway.core.conditions import Mismatch
 from gateway.core.events import Milestone, event_of
-from gateway.core.fact_fields import FACT_FIELDS, with_facts
+from gateway.core.fact_fields import FACT_FIELDS, facts_in, with_facts
 from gateway.core.ledger import Facts, Regression
 from gateway.core.patterns import compile_pattern
 from gateway.core.routing import GATEWAY, Route, Router
@@ -129,3 +130,9 @@ def test_the_facts_of_a_test_in_the_configuration_are_the_facts_that_patterns_se
     assert written.facts().since is Milestone.QC_PENDING
     for regression in Regression:
         assert FactSettings(terminal_regression=regression.value).facts().terminal_regression is regression
+
+
+@pytest.mark.parametrize("facts", [None, Facts(), Facts(round=3, before="DRAFT"), LATE], ids=str)
+def test_facts_survive_the_way_through_a_document(facts: Facts | None) -> None:
+    document = None if facts is None else with_facts({}, facts)
+    assert facts_in(msgspec.json.decode(msgspec.json.encode(document))) == facts
