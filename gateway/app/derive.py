@@ -62,6 +62,7 @@ def rules_of(config: Config, before: Rules | None = None) -> Rules:
         router=Router(config.routes, None if before is None else before.router),
         policies={name: policy_of(settings) for name, settings in config.sinks.items()},
         in_order=frozenset(name for name, settings in config.sinks.items() if settings.by_sr),
+        suppressing=frozenset(name for name, settings in config.sinks.items() if settings.on_stale == "suppress"),
     )
 
 

@@ -18,6 +18,7 @@ from gateway.cli.options import AdminOption, ConfigOption, JsonOption, instant
 from gateway.cli.output import counted, printable, to_json
 from gateway.config import find, load
 from gateway.core import events
+from gateway.core.fact_fields import facts_in
 from gateway.core.routing import Decision, Router
 from gateway.host.environment import Environment
 
@@ -140,7 +141,8 @@ async def _compare(router: Router, since: str, config: Path | None, admin: str |
                     decoded = events.decode(message["body"].encode())
                     if isinstance(decoded, events.Event):
                         old = _Routed(Decision(tuple(message["sinks"]), tuple(message["routes"])), page["rules"])
-                        new = _Routed(router.route(decoded, message["source"]), rules)
+                        facts = facts_in(message.get("facts"))
+                        new = _Routed(router.route(decoded, message["source"], facts), rules)
                         report.add(message["message_id"], decoded, old, new)
                 if after is None:
                     first, end = page["from"], page["to"]

@@ -20,6 +20,8 @@ from gateway.config.addresses import Address, Inherited, Tcp, Unix, parse_addres
 from gateway.config.decode import suggestion
 from gateway.config.settings import AdminSettings
 from gateway.core.errors import ConfigError, GatewayError, Unreachable
+from gateway.core.fact_fields import facts_in
+from gateway.core.ledger import Facts
 from gateway.host.address_file import Addresses, read
 from gateway.host.environment import Environment
 
@@ -188,13 +190,13 @@ def reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
-async def stored_body(text: str, config: Path | None, admin: str | None) -> bytes:
-    """Return the body of a message in the running gateway. Raises UsageError if no message has the id."""
+async def stored_event(text: str, config: Path | None, admin: str | None) -> tuple[bytes, Facts | None]:
+    """Return the body of a message in the running gateway, and its facts. Raises UsageError if no message has the id."""
     async with connected(config, admin) as client:
         found = (await client.get(f"/api/messages/{segment(text)}"))["messages"]
     if not found:
         raise UsageError(f'no message has the id "{text}"')
-    return str(found[0]["body"]).encode()
+    return str(found[0]["body"]).encode(), facts_in(found[0].get("facts"))
 
 
 def actor() -> str:

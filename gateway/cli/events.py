@@ -11,13 +11,22 @@ from typing import Any
 
 from gateway.cli.errors import UsageError
 from gateway.cli.output import printable, to_json
-from gateway.config.decode import suggestion
+from gateway.config.decode import decode_table, suggestion
+from gateway.config.location import Finding, Findings, Place
+from gateway.config.settings import FactSettings
+from gateway.core.ledger import Facts
 from gateway.core.samples import SAMPLES, with_values
 
 
-def event_bytes(name: str, assignments: list[str] | None, config: Path | None, admin: str | None) -> bytes:
-    """Return the body that EVENT stands for, changed by `--set`. Without `--set`, a file is passed on byte for byte."""
-    return changed(named_bytes(name, config, admin), assignments)
+def event_with_facts(
+    name: str, assignments: list[str] | None, facts: list[str] | None, config: Path | None, admin: str | None
+) -> tuple[bytes, Facts | None]:
+    """Return the body that EVENT stands for, changed by `--set`, and its facts: those of `--fact`, or of a stored message.
+
+    Without `--set`, a file is passed on byte for byte.
+    """
+    body, known = _named(name, config, admin)
+    return changed(body, assignments), named_facts(facts) or known
 
 
 def named_bytes(name: str, config: Path | None, admin: str | None) -> bytes:
@@ -26,19 +35,44 @@ def named_bytes(name: str, config: Path | None, admin: str | None) -> bytes:
     EVENT is a sample's name, a file, `-` for standard input, or the id of a message in the running gateway. Raises UsageError;
     Unreachable if only a running gateway could know the name.
     """
+    return _named(name, config, admin)[0]
+
+
+def _named(name: str, config: Path | None, admin: str | None) -> tuple[bytes, Facts | None]:
+    """Return a body, and the facts of a stored message."""
     if name == "-":
         if sys.stdin is None:
             raise UsageError("standard input is closed: there is no event to read")
-        return sys.stdin.buffer.read()
+        return sys.stdin.buffer.read(), None
     if name in SAMPLES:
-        return json.dumps(SAMPLES[name], ensure_ascii=False, separators=(",", ":")).encode()
+        return json.dumps(SAMPLES[name], ensure_ascii=False, separators=(",", ":")).encode(), None
     if (file := _file(name)) is not None:
-        return file
+        return file, None
     if re.fullmatch(r"[0-9a-f]{32}|msg_\w+", name):
-        from gateway.cli.client import stored_body
+        from gateway.cli.client import stored_event
 
-        return asyncio.run(stored_body(name, config, admin))
+        return asyncio.run(stored_event(name, config, admin))
     raise UsageError(f'"{name}" is neither a sample, a file nor the id of a message; {suggestion(name, SAMPLES)}')
+
+
+def named_facts(assignments: list[str] | None) -> Facts | None:
+    """Return the facts that `--fact` gives an event; None if it gives none. Raises UsageError."""
+    if not assignments:
+        return None
+    try:
+        table = with_values({}, assignments)
+    except ValueError as error:
+        raise UsageError(f"--fact: {error}") from None
+    findings: Findings = []
+    written = decode_table(FactSettings, table, Place(Path("--fact"), ()), findings)
+    if written is None or findings:
+        raise UsageError("; ".join(_said(finding) for finding in findings))
+    return written.facts()
+
+
+def _said(finding: Finding) -> str:
+    name = ".".join(str(key) for key in finding.place.keys)
+    return printable(f"--fact {name}: {finding.wrong}" + (f"; {finding.hint}" if finding.hint else ""))
 
 
 def _file(name: str) -> bytes | None:

@@ -40,6 +40,7 @@ path = "events.jsonl"
 # type = "http"
 # url = "https://erp.example.internal/hooks/legitmark"
 # secret = {{ env = "ERP_SECRET" }}
+# ordering = "sr"
 
 # Every route that matches applies; an event goes once to each sink that these routes name.
 [[routes]]

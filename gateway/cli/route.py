@@ -10,14 +10,15 @@ from cyclopts import Parameter
 
 from gateway.cli.completion import sink_names
 from gateway.cli.errors import UsageError
-from gateway.cli.events import event_bytes
+from gateway.cli.events import event_with_facts
 from gateway.cli.explain import Explainer, Verdict
-from gateway.cli.options import AdminOption, ConfigOption, EventArgument, JsonOption, SetOption, configuration
+from gateway.cli.options import AdminOption, ConfigOption, EventArgument, FactOption, JsonOption, SetOption, configuration
 from gateway.cli.output import console, printable, to_json
 from gateway.config import Config
 from gateway.config.decode import suggestion
 from gateway.core import events
 from gateway.core.events import Event
+from gateway.core.ledger import Facts
 from gateway.core.routing import Decision
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def route(
     *,
     config: ConfigOption = None,
     set_: SetOption = None,
+    fact: FactOption = None,
     source: Annotated[str | None, Parameter(help="The source of the event; default: the first one.")] = None,
     expect: Annotated[str | None, Parameter(help="Exit with 1 unless exactly these sinks get it: a,b.")] = None,
     render: Annotated[
@@ -56,20 +58,20 @@ def route(
         raise UsageError(f'there is no source "{name}"; there is {", ".join(loaded.sources)}')
     if render is not None and render not in loaded.sinks:
         raise UsageError(f'there is no sink "{render}"; {suggestion(render, loaded.sinks)}')
-    body = event_bytes(event, set_, config, admin)
+    body, facts = event_with_facts(event, set_, fact, config, admin)
     decoded = events.decode(body)
     if isinstance(decoded, events.Undecodable):
         raise UsageError(f"{decoded.detail}: this message would be quarantined, and not routed")
     explainer = Explainer(loaded)
-    decision = explainer.router.route(decoded, name)
+    decision = explainer.decide(decoded, name, facts)
     if render is not None:
-        _print_rendering(loaded, render, decoded, body, name)
+        _print_rendering(loaded, render, decoded, body, name, facts)
         if render not in decision.sinks:
             print(f'gateway: by the routes, this event does not go to "{render}"', file=sys.stderr)
     elif json_:
-        print(to_json(_document(loaded, explainer, decision, decoded, name)))
+        print(to_json(_document(loaded, explainer.explain(decoded, name, facts), decision, decoded, name)))
     else:
-        _print_tree(console(), explainer.explain(decoded, name), decision, decoded, name)
+        _print_tree(console(), explainer.explain(decoded, name, facts), decision, decoded, name)
     if expect is None:
         return 0
     wanted = {part.strip() for part in expect.split(",") if part.strip()}
@@ -103,8 +105,11 @@ def _print_tree(out: Console, verdicts: Sequence[Verdict], decision: Decision, e
             ("  " + spot + " " * (spots - cell_len(spot)), "cyan"),
         )
         out.print(line.append_text(_what_follows(verdict)))
-    told = ", ".join(decision.sinks) or ("nobody, on purpose" if decision.routes else "nobody: unrouted")
+    on_purpose = "nobody: suppressed" if decision.suppressed else "nobody, on purpose"
+    told = ", ".join(decision.sinks) or (on_purpose if decision.routes else "nobody: unrouted")
     out.print(Text(f"-> {told}", "bold" if decision.sinks else "yellow"))
+    if decision.suppressed:
+        out.print(Text(f'late, so on_stale = "suppress" keeps it from {", ".join(decision.suppressed)}', "yellow"))
 
 
 def _what_follows(verdict: Verdict) -> Text:
@@ -118,11 +123,11 @@ def _what_follows(verdict: Verdict) -> Text:
     return Text.assemble((f"  {verdict.why_not}", "yellow"), (f"  {verdict.failed}", "cyan"))
 
 
-def _document(config: Config, explainer: Explainer, decision: Decision, event: Event, source: str) -> dict[str, Any]:
+def _document(config: Config, verdicts: Sequence[Verdict], decision: Decision, event: Event, source: str) -> dict[str, Any]:
     """The keys are those of docs/reference.md, "Command line"; `file` beside them names the file that the line is in."""
     known = config.sources.get(source)
     routes = []
-    for verdict in explainer.explain(event, source):
+    for verdict in verdicts:
         failed = verdict.trace.failed
         shown = None
         if failed is not None and verdict.failed is not None:
@@ -132,6 +137,7 @@ def _document(config: Config, explainer: Explainer, decision: Decision, event: E
         routes.append({"name": verdict.trace.name, "matched": verdict.trace.matched, "failed": shown})
     return {
         "sinks": decision.sinks,
+        **({"suppressed": decision.suppressed} if decision.suppressed else {}),
         "milestone": event.milestone.value,
         "identity": events.identity(event, known.identity_fields() if known else {}) or "",
         "routes": routes,
@@ -145,14 +151,14 @@ def _difference(wanted: Collection[str], came: Collection[str], known: Collectio
     return printable(f"expected {', '.join(sorted(wanted)) or 'nobody'}: {', '.join(parts)}")
 
 
-def _print_rendering(config: Config, sink: str, event: Event, body: bytes, source: str) -> None:
+def _print_rendering(config: Config, sink: str, event: Event, body: bytes, source: str, facts: Facts | None) -> None:
     """Print exactly the bytes; on a terminal without characters that could draw on it."""
     from gateway.cli.preview import first_attempt
     from gateway.host.clock import Clock
     from gateway.sinks import type_of
 
     clock, settings = Clock(), config.sinks[sink]
-    shown = type_of(settings).preview(settings, first_attempt(sink, event, body, source, clock), clock.now())
+    shown = type_of(settings).preview(settings, first_attempt(sink, event, body, source, clock, facts), clock.now())
     if sys.stdout.isatty():
         for line in shown.decode(errors="replace").splitlines():
             print(printable(line))

@@ -30,6 +30,7 @@ def warnings(config: Config, findings: Findings, memo: Memo) -> Iterator[Finding
         yield warning(config.place("routes"), "there are no routes", "every message will be kept, but sent nowhere")
     if not unknown_routes and not any(finding.place.keys[0::2] == ("routes", "sinks") for finding in findings):
         yield from _unused_sinks(config)
+    yield from _late_events(config, wrong)
     yield from shadowed([rule for rule in config.rules if (rule.place.file, rule.place.keys[:2]) not in wrong], memo)
     sources = frozenset((*config.sources, GATEWAY))
     for rule in config.rules:
@@ -55,6 +56,18 @@ def _words(rule: Rule, sources: frozenset[str]) -> list[Finding]:
     patterns = [("match", rule.settings.match), ("unless", rule.settings.unless)]
     tables = [pair for key, raw in patterns for pair in tables_of(raw, rule.place / key)]
     return [finding for place, table in tables for finding in of_pattern(table, place, sources)]
+
+
+def _late_events(config: Config, wrong: set[tuple[Path, tuple[str | int, ...]]]) -> Iterator[Finding]:
+    """Find sinks whose receiver may end on an old state after an outage."""
+    for name, settings in config.sinks.items():
+        where = config.sink_places[name]
+        if settings.late_unsaid and (where.file, where.keys[:2]) not in wrong:
+            yield warning(
+                where / "on_stale",
+                "is missing, as is ordering: a late event may leave the receiver in an old state",
+                'write ordering = "sr", or on_stale = "suppress", "annotate" (with the header x-gateway-stale) or "deliver"',
+            )
 
 
 def _readable_secrets(config: Config, memo: Memo) -> Iterator[Finding]:

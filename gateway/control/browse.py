@@ -153,7 +153,7 @@ class Browse:
 
     def _routed(self, message: ReceivedBody) -> Routed:
         event = events.decode(message.body)
-        decision = self._router().route(event, message.source) if isinstance(event, events.Event) else _NOBODY
+        decision = self._router().route(event, message.source, message.facts) if isinstance(event, events.Event) else _NOBODY
         return Routed(message, decision.sinks, decision.routes)
 
     def _with_held(self, delivery: DeliveryFacts) -> DeliveryFacts:

@@ -4,7 +4,9 @@ A reader who follows a webhook opens them in this order:
 
     signature         what may come in: the only way to a `VerifiedMessage`
     events            what the bytes mean (vocabulary: the words that events use; samples: one event of each kind)
+    judge             what an event means for its service request: is it late, which round, what is wrong
     routing           which sinks get it: patterns, made of conditions
+    lateness          which sinks a late event does not go to
     outcome           what a sink answered
     retry             what happens to the delivery then
     breaker           when a lane may claim (token_bucket: how fast)
@@ -14,6 +16,8 @@ What several layers speak of:
     records           what the store takes and returns for messages and deliveries
     documents         what the store tells people, and the gateway about itself
     selection         the messages and deliveries that a person names
+    fact_fields       the facts as patterns and templates name them
+    ledger            the row of a service request, and the facts about an event
     conversation      what a sink remembers of a service request
     kept_requests     requests that fitted no secret
     audit_events      every event of the audit log

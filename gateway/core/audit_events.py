@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import Struct
 
+from gateway.core.documents import Ids
 from gateway.core.outcome import Defer, Outcome, Reason
-from gateway.core.records import Attempt, Owed
+from gateway.core.records import Attempt, Message, Owed, delivery_id
 from gateway.core.retry import Transition
 from gateway.core.values import rfc3339
 
@@ -209,6 +210,15 @@ class DeliveryDiscarded(MessageEvent, frozen=True, kw_only=True):
     claimed: str | None = None
 
 
+class DeliverySuppressed(MessageEvent, frozen=True, kw_only=True):
+    """The event was late, and the sink suppresses late events: the delivery ended before its first attempt."""
+
+    name = "delivery.suppressed"
+    sink: str
+    delivery_id: str
+    reason: str
+
+
 class SinkOpened(GatewayEvent, frozen=True, kw_only=True):
     """The circuit breaker of the sink opened: its deliveries wait."""
 
@@ -307,6 +317,11 @@ _DELIVERY_EVENTS: dict[str, type[MessageEvent]] = {
     event.name: event
     for event in (DeliveryDelivered, DeliveryRetrying, DeliveryDeferred, DeliveryDead, DeliveryReplayed, DeliveryDiscarded)
 }
+
+
+def suppressed_event(message: Message | Ids, sink: str) -> DeliverySuppressed:
+    """Build the event of a delivery that is not made because its message is late."""
+    return DeliverySuppressed(sink=sink, delivery_id=delivery_id(message.id, sink), reason=Reason.STALE)
 
 
 def settled_event(transition: Transition, outcome: Outcome | None) -> type[MessageEvent]:

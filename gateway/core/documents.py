@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gateway.core.ledger import Facts
 from gateway.core.outcome import OutcomeName
 from gateway.core.records import Counts, Message
 from gateway.core.selection import DeliveryState, MessageStatus
@@ -45,6 +46,8 @@ class KeptMessage(Struct, frozen=True):
     message: Message
     sinks: tuple[str, ...]
     """The sinks that it is owed to."""
+    suppressed: tuple[str, ...] = ()
+    """The sinks that it was not sent to because it was late."""
 
 
 class MessageSummary(Struct, frozen=True):
@@ -127,6 +130,7 @@ class Story(Struct, frozen=True):
     """The earliest ones."""
     more_conflicts: bool
     """There are more of them than these."""
+    facts: Facts | None = None
 
 
 class ReceivedBody(Struct, frozen=True):
@@ -135,6 +139,7 @@ class ReceivedBody(Struct, frozen=True):
     id: str
     source: str
     body: bytes
+    facts: Facts | None = None
 
 
 class RoutingPage(Struct, frozen=True):

@@ -28,6 +28,8 @@ class Reason(StrEnum):
     REJECTED = "rejected"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     EXPIRED = "expired"
+    STALE = "stale"
+    """The event was late, and the sink suppresses late events."""
     TEMPLATE = "template"
     BUG = "bug"
     """A bug of this gateway; the log has the traceback."""

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from gateway.core.breaker import CLOSED, BreakerState
 from gateway.core.events import Event
+from gateway.core.ledger import Facts
 from gateway.core.outcome import Outcome
 from gateway.core.retry import Transition
 from gateway.core.selection import MessageStatus
@@ -32,6 +33,9 @@ class Message(Struct, frozen=True):
     """The milestone of its event; None if the body cannot be decoded."""
     sr_uuid: str | None = None
     reference_id: str | None = None
+    facts: Facts | None = None
+    """The facts about its event; None for a message without a service request, for the gateway's own events, and until the
+    ledger has judged it."""
 
 
 def message_about(
@@ -43,6 +47,7 @@ def message_about(
     received_at: float,
     sender_id: str | None = None,
     content_type: str | None = "application/json",
+    facts: Facts | None = None,
 ) -> Message:
     """Return the message that brings an event.
 
@@ -60,6 +65,7 @@ def message_about(
         milestone=event.milestone.value if event else None,
         sr_uuid=event.sr_uuid if event else None,
         reference_id=event.reference_id if event else None,
+        facts=facts,
     )
 
 
@@ -77,6 +83,8 @@ class NewMessage(Struct, frozen=True):
     """The instant of the event's own timestamp; None if it has none, and then its arrival counts."""
     since: float | None = None
     """The instant from which `give_up_after` counts; None means its arrival."""
+    suppressed: tuple[str, ...] = ()
+    """Sinks that are not told because the event is late: their deliveries are discarded from the start."""
 
 
 class Accepted(Struct, frozen=True):

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Struct
 
-from gateway.core.audit_events import MessageAccepted, MessageDuplicate, MessageQuarantined, MessageUnrouted
+from gateway.core.audit_events import MessageAccepted, MessageDuplicate, MessageQuarantined, MessageUnrouted, suppressed_event
 from gateway.core.events import Event
+from gateway.core.lateness import withheld
+from gateway.core.ledger import Facts
 from gateway.core.records import Duplicate, Message, NewMessage, Owed, Stored
 from gateway.core.retry import RetryPolicy, first_due
 from gateway.core.routing import Decision, Router
@@ -33,6 +35,8 @@ class Rules(Struct, frozen=True):
     """The retry policy of each sink."""
     in_order: frozenset[str] = frozenset()
     """The sinks with `ordering = "sr"`."""
+    suppressing: frozenset[str] = frozenset()
+    """The sinks with `on_stale = "suppress"`."""
 
 
 class Inbox:
@@ -74,10 +78,10 @@ class Inbox:
         """Go by other rules from the next message on."""
         self._rules = rules
 
-    def route(self, event: Event, source: str, message_id: str | None = None) -> Decision:
+    def route(self, event: Event, source: str, message_id: str | None = None, facts: Facts | None = None) -> Decision:
         """Decide where an event goes by the current rules. A bug in them loses no message: it is kept, unrouted."""
         try:
-            return self._rules.router.route(event, source)
+            return withheld(self._rules.router.route(event, source, facts), facts, self._rules.suppressing)
         except Exception:
             self._say("exception", "routing.bug", source, source=source, message_id=message_id)
             return _NOBODY
@@ -138,6 +142,7 @@ class Inbox:
             event_at=event_at,
             identity=identity,
             deliveries=due,
+            suppressed=decision.suppressed if decision else (),
             in_order=rules.in_order,
         )
         bugs: list[Exception] = []
@@ -174,7 +179,9 @@ class Inbox:
         if decision is None:
             return [line(MessageQuarantined(detail=detail), message)]
         accepted = line(MessageAccepted(routes=decision.routes, sinks=decision.sinks), message)
-        return [accepted] if decision.routes else [accepted, line(MessageUnrouted(), message)]
+        if not decision.routes:
+            return [accepted, line(MessageUnrouted(), message)]
+        return [accepted, *(line(suppressed_event(message, sink), message) for sink in decision.suppressed)]
 
     def _tell(self, new: NewMessage, decision: Decision | None, stored: Stored) -> None:
         """Count a message that is on disk now, and tell the lanes about it."""

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from gateway.core.audit_events import (
     DISCARDED,
+    DeliverySuppressed,
     MessageAccepted,
     MessageEvent,
     MessageQuarantined,
     MessageUnrouted,
     delivery_event,
+    suppressed_event,
 )
 from gateway.core.documents import Ids, KeptMessage
 from gateway.core.instants import parse_instant
@@ -53,7 +55,8 @@ class _CatchUp:
         first = await self._first_kept()
         last = await self._last_logged()
         if last is not None:
-            await self._messages(last, first)
+            # The last message again: its line may be there without those of its suppressed deliveries.
+            await self._messages(last - 1, first)
         after = 0
         while page := await self._store.unlogged(after, _MARKS):
             for _, steps in page:
@@ -103,11 +106,13 @@ class _CatchUp:
         """Add the lines of a message, without the routes that applied then: only the sinks are known."""
         status, message = kept.status, kept.message
         event = MessageQuarantined() if status == "quarantined" else MessageAccepted(sinks=kept.sinks)
-        if (event.name, message.id, None, None) in self._there:
-            return
-        self._step(event, message, message.received_at)
-        if status == "unrouted":
-            self._step(MessageUnrouted(), message, message.received_at)
+        if (event.name, message.id, None, None) not in self._there:
+            self._step(event, message, message.received_at)
+            if status == "unrouted":
+                self._step(MessageUnrouted(), message, message.received_at)
+        for sink in kept.suppressed:
+            if (DeliverySuppressed.name, message.id, sink, None) not in self._there:
+                self._step(suppressed_event(message, sink), message, message.received_at)
 
     def _step(self, event: MessageEvent, message: Message | Ids, at: float) -> None:
         self._audit.step(event, message, at=at)

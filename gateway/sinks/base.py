@@ -12,6 +12,7 @@ from msgspec import Struct, field, structs
 
 from gateway.core.conversation import Conversation
 from gateway.core.events import Event, decode
+from gateway.core.lateness import OnStale
 from gateway.core.outcome import Outcome
 from gateway.core.records import Message
 from gateway.core.retry import LEGITMARK_SCHEDULE
@@ -47,6 +48,8 @@ class SinkSettings(Struct, frozen=True, kw_only=True):
     rate: Rate | None = None
     ordering: Literal["none", "sr"] | None = "none"
     """The order of deliveries; None if the key is not written and the sink type decides."""
+    on_stale: OnStale | None = None
+    """The treatment of late events; None if the key is not written, and then it is `annotate`."""
     breaker: Breaker = Breaker()
     give_up_after: Duration = Duration("7d")
 
@@ -54,6 +57,16 @@ class SinkSettings(Struct, frozen=True, kw_only=True):
     def by_sr(self) -> bool:
         """True if the events of one service request are sent one after the other."""
         return self.ordering == "sr"
+
+    @property
+    def marks_late(self) -> bool:
+        """True if a message says that its event is late."""
+        return self.on_stale != "deliver"
+
+    @property
+    def late_unsaid(self) -> bool:
+        """True if late events may leave the receiver in an old state, and no key says what becomes of them."""
+        return False
 
     @property
     def probe_seconds(self) -> float:

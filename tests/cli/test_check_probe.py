@@ -27,6 +27,7 @@ secrets = [{{ env = "LEGITMARK_SECRET" }}]
 
 [sinks.erp]
 type = "http"
+on_stale = "annotate"
 url = "https://localhost:{http}/hooks"
 bearer = {{ env = "TOKEN" }}
 timeout = "{timeout}"

@@ -42,6 +42,7 @@ path = "events.jsonl"
 
 [sinks.nowhere]
 type = "http"
+on_stale = "annotate"
 url = "http://127.0.0.1:{free}/hook"
 
 [[routes]]

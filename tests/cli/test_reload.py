@@ -220,7 +220,10 @@ def test_a_setting_that_is_not_the_destination_moves_no_delivery(waiting: tuple[
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ('type = "http"\nurl = "http://127.0.0.1:9/a"', 'type = "http"\nurl = "http://127.0.0.1:9/b"'),
+        (
+            'type = "http"\non_stale = "annotate"\nurl = "http://127.0.0.1:9/a"',
+            'type = "http"\non_stale = "annotate"\nurl = "http://127.0.0.1:9/b"',
+        ),
         ('type = "slack"\nwebhook_url = { file = "one" }', 'type = "slack"\nwebhook_url = { file = "two" }'),
         ('type = "slack"\ntoken = { file = "one" }\nchannel = "C1"', 'type = "slack"\ntoken = { file = "one" }\nchannel = "C2"'),
         (f'{MAIL}recipients = ["a@example.com"]', f'{MAIL}recipients = ["a@example.com", "b@example.com"]'),

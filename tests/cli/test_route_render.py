@@ -30,6 +30,7 @@ from tests.support.webhooks import PAYLOADS
 SINKS = """
 [sinks.erp]
 type = "http"
+on_stale = "annotate"
 url = "http://127.0.0.1:{port}/hooks/%E5%88%A4%E5%AE%9A?shop=%E6%9D%B1%E4%BA%AC"
 secret = {{ env = "NOT_SET_1" }}
 bearer = {{ file = "not-there" }}
@@ -37,6 +38,7 @@ headers = {{ "x-tenant" = "acme", "x-key" = {{ credential = "none" }} }}
 
 [sinks.plain]
 type = "http"
+on_stale = "annotate"
 url = "http://127.0.0.1:{port}/"
 
 [sinks.desk]

@@ -102,7 +102,7 @@ def test_an_expired_certificate_is_a_warning_by_the_clock(days: float, said: str
 def test_the_client_certificate_of_a_sink_is_checked_like_our_own(tmp_path: Path) -> None:
     certified = Certified(tmp_path)
     ends = certified.issue()
-    sink = '[sinks.s]\ntype = "http"\nurl = "https://x.example/"\n[[routes]]\nsinks = ["s"]\n'
+    sink = '[sinks.s]\ntype = "http"\non_stale = "annotate"\nurl = "https://x.example/"\n[[routes]]\nsinks = ["s"]\n'
     pair = 'certificate = { file = "server.pem" }\nkey = { file = "server.key" }\n'
     text = sink.replace("[[routes]]", f"{pair}[[routes]]")
     (found,) = (one for one in loaded(tmp_path, f"\n{text}", now=ends.timestamp() + DAY).warnings if "expired" in one.wrong)

@@ -98,7 +98,7 @@ def test_relative_paths_of_a_drop_in_file_start_at_its_own_folder(tmp_path: Path
         (tmp_path / "routes.d" / name).chmod(0o600)
     erp = (
         '[sinks.erp]\ntype = "http"\nurl = "https://erp.example.internal/"\nsecret = { file = "signing" }\n'
-        'headers = { "x-key" = { file = "./tokens" }, "x-tenant" = "acme" }\n'
+        'headers = { "x-key" = { file = "./tokens" }, "x-tenant" = "acme" }\nordering = "sr"\n'
     )
     (tmp_path / "routes.d" / "erp.toml").write_text(erp + sink("archive") + route("all", "erp", "archive"))
     file = tmp_path / "gateway.toml"
@@ -178,9 +178,8 @@ def test_every_unreadable_file_is_reported_and_no_follow_up_problem(tmp_path: Pa
 
 
 def test_the_warning_about_a_secret_file_names_the_drop_in_file(tmp_path: Path) -> None:
-    text = '[sinks.erp]\ntype = "http"\nurl = "https://erp.example.internal/"\nbearer = { file = "token" }\n' + route(
-        "all", "erp"
-    )
+    erp = '[sinks.erp]\ntype = "http"\nurl = "https://erp.example.internal/"\nbearer = { file = "token" }\nordering = "sr"\n'
+    text = erp + route("all", "erp")
     file = write(tmp_path, INCLUDE + SOURCE, erp=text)
     (tmp_path / "routes.d" / "token").write_text("token-9Zk1")
     (tmp_path / "routes.d" / "token").chmod(0o644)

@@ -221,7 +221,7 @@ PLACES = {
     "certificate": '[server]\ntls = { certificate = "§", key = "key.pem" }\n',
     "key": '[server]\ntls = { certificate = "key.pem", key = "§" }\n',
     "template": OF_SINK + 'type = "slack"\nwebhook_url = { env = "HOOK" }\ntemplate = "§"\n',
-    "ca": OF_SINK + 'type = "http"\nurl = "https://erp.example.com/"\nca = "§"\n',
+    "ca": OF_SINK + 'type = "http"\non_stale = "annotate"\nurl = "https://erp.example.com/"\nca = "§"\n',
     "store": '[store]\npath = "§"\n',
     "audit": '[audit]\npath = "§"\n',
     "jsonl": OF_SINK + 'type = "jsonl"\npath = "§"\n',

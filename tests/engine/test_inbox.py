@@ -14,12 +14,15 @@ import structlog
 from gateway.core.audit_events import GatewayStarted, MessageEvent
 from gateway.core.documents import Ids
 from gateway.core.errors import StoreError
+from gateway.core.events import event_of
+from gateway.core.ledger import Facts
 from gateway.core.outcome import Delivered
 from gateway.core.records import Accepted, Message, Owed
 from gateway.core.retry import RetryPolicy
-from gateway.core.routing import Decision, Router
+from gateway.core.routing import Decision, Route, Router
 from gateway.host.clock import Clock
 from gateway.ingest.accept import Inbox, Rules
+from gateway.maintenance.audit_catchup import catch_up
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.store.sqlite.store import SqliteStore
@@ -151,3 +154,41 @@ async def test_a_bug_in_the_line_of_one_message_does_not_stop_the_others(tmp_pat
             await failing
         assert await passing == Accepted(2) and bench.accepted() == ["b" * 32]
         assert bench.offered == ["a" * 32, "b" * 32], "what is on disk is delivered"
+
+
+_LATE = Decision(sinks=("archive",), routes=("all",), suppressed=("erp",))
+
+
+async def test_a_suppressed_delivery_gets_its_audit_line_and_goes_to_no_lane(tmp_path: Path) -> None:
+    async with _serving(tmp_path) as bench:
+        bench.inbox.use(Rules(router=Router([]), policies={"erp": RetryPolicy(), "archive": RetryPolicy()}))
+        await bench.inbox.put(_message("a"), _LATE)
+        accepted, suppressed = (json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines())
+        assert (accepted["event"], accepted["sinks"]) == ("message.accepted", ["archive"])
+        assert suppressed["event"] == "delivery.suppressed"
+        assert (suppressed["sink"], suppressed["delivery_id"], suppressed["reason"]) == ("erp", f"{'a' * 32}-erp", "stale")
+        assert bench.offered == ["a" * 32]
+
+
+@pytest.mark.parametrize("kept", [1, 2, 3])
+async def test_after_a_crash_the_missing_lines_of_suppressed_deliveries_are_written_once(kept: int, tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    async with _serving(tmp_path) as bench:
+        bench.inbox.use(Rules(router=Router([]), policies={"erp": RetryPolicy(), "archive": RetryPolicy()}))
+        bench.audit.step(GatewayStarted(detail="1"))
+        await bench.inbox.put(_message("a"), _LATE)
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:kept]))
+    async with _serving(tmp_path) as bench:
+        await catch_up(bench.store, bench.audit, file, unclean=True)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["gateway.started", "message.accepted", "delivery.suppressed"]
+    assert lines[1]["sinks"] == ["archive"] and lines[2]["sink"] == "erp"
+
+
+async def test_the_inbox_suppresses_late_events_by_its_rules(tmp_path: Path) -> None:
+    routes = [Route("all", ("erp", "archive"))]
+    async with _serving(tmp_path) as bench:
+        bench.inbox.use(Rules(router=Router(routes), policies={}, suppressing=frozenset(("erp",))))
+        assert bench.inbox.route(event_of({}), "legitmark", facts=Facts(stale=True)).suppressed == ("erp",)
+        assert bench.inbox.route(event_of({}), "legitmark", facts=Facts()).suppressed == ()
+        assert bench.inbox.route(event_of({}), "legitmark").sinks == ("erp", "archive")

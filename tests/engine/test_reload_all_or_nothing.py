@@ -88,7 +88,7 @@ async def test_the_status_after_a_refused_reload_shows_an_error_before_any_warni
     shop = Shop(bench, tmp_path, [])
     warned = '[sinks.archive]\ntype = "jsonl"\npath = "a.jsonl"\nretry = ["0s"]\nbreaker = { failures = 3 }\n'
     with pytest.raises(ConfigError) as refused:
-        await shop.reload(BEFORE + warned + '[sinks.erp]\ntype = "http"\nurl = "erp"\n')
+        await shop.reload(BEFORE + warned + '[sinks.erp]\ntype = "http"\non_stale = "annotate"\nurl = "erp"\n')
     assert [problem.level for problem in refused.value.problems] == ["warning", "warning", "error"]
     kept = shop.running.state().refused
     assert kept is not None and "[sinks.erp] url" in kept.detail and kept.detail.endswith("(and 2 more)")

@@ -14,6 +14,7 @@ from tests.support.waiting import until
 TOML = """
 [sinks.erp]
 type = "http"
+on_stale = "annotate"
 url = "{url}"
 bearer = {{ env = "TOKEN" }}
 retry = ["0s", "0s"]

@@ -220,6 +220,7 @@ secrets = [{{ env = "LEGITMARK" }}, {{ env = "OLD" }}]
 
 [sinks.erp]
 type = "http"
+on_stale = "annotate"
 url = "{receiver.url()}"
 secret = {{ env = "ERP" }}
 bearer = {{ env = "BEARER" }}

@@ -39,6 +39,7 @@ type = "jsonl"
 path = "events.jsonl"
 [sinks.hung]
 type = "http"
+on_stale = "annotate"
 url = "http://127.0.0.1:{port}/"
 """
 

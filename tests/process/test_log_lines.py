@@ -29,8 +29,8 @@ async def test_hundreds_of_failing_deliveries_write_no_log_line(tmp_path: Path, 
     with Receiver() as receiver:
         receiver.always = (500, {})
         toml = (
-            f'[sinks.gone]\ntype = "http"\nurl = "http://127.0.0.1:{free_port()}/"\n{tough}'
-            f'[sinks.failing]\ntype = "http"\nurl = "{receiver.url()}"\n{tough}'
+            f'[sinks.gone]\ntype = "http"\non_stale = "annotate"\nurl = "http://127.0.0.1:{free_port()}/"\n{tough}'
+            f'[sinks.failing]\ntype = "http"\non_stale = "annotate"\nurl = "{receiver.url()}"\n{tough}'
             '[sinks.wordless]\ntype = "slack"\nwebhook_url = { env = "HOOK" }\nconcurrency = 8\nrate = "1000/s"\n'
             f'template = "words"\n{tough}'
         )
@@ -43,7 +43,7 @@ async def test_hundreds_of_failing_deliveries_write_no_log_line(tmp_path: Path, 
 
 
 async def test_a_sink_that_is_down_is_one_line_with_its_name(tmp_path: Path, free_port: Callable[[], int]) -> None:
-    toml = f'[sinks.gone]\ntype = "http"\nurl = "http://127.0.0.1:{free_port()}/"\n' + route("gone")
+    toml = f'[sinks.gone]\ntype = "http"\non_stale = "annotate"\nurl = "http://127.0.0.1:{free_port()}/"\n' + route("gone")
     with Running(tmp_path, toml) as running:
         before = len(running.stderr().splitlines())
         await post_all(running, NUMBER)

@@ -128,7 +128,7 @@ async def test_poisoned_messages_cannot_keep_the_breaker_open_for_the_others(tmp
 
     more = 'concurrency = 1\nretry = ["0s", "1ms", "1ms", "1ms", "1ms"]\nbreaker = { failures = 3, probe = "100ms" }'
     async with HttpServer(reply) as server:
-        toml = f'[sinks.erp]\ntype = "http"\nurl = "{server.url}"\n{more}\n' + route("erp")
+        toml = f'[sinks.erp]\ntype = "http"\non_stale = "annotate"\nurl = "{server.url}"\n{more}\n' + route("erp")
         with Running(tmp_path, toml) as running, no_traceback(running):
             for at in range(poisoned):
                 await running.post(event(f"poison-{at}"))

@@ -18,7 +18,7 @@ async def test_a_poisoned_message_dies_alone_in_a_real_gateway(tmp_path: Path) -
 
     more = 'retry = ["0s", "1ms", "1ms", "1ms", "1ms"]\nbreaker = { failures = 3, probe = "100ms" }'
     async with HttpServer(reply) as server:
-        toml = f'[sinks.erp]\ntype = "http"\nurl = "{server.url}"\n{more}\n' + route("erp")
+        toml = f'[sinks.erp]\ntype = "http"\non_stale = "annotate"\nurl = "{server.url}"\n{more}\n' + route("erp")
         with Running(tmp_path, toml) as running, no_traceback(running):
             await running.post(event("poison"))
             others = []

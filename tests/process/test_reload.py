@@ -146,7 +146,7 @@ async def test_a_bad_file_changes_nothing_and_is_reported_in_the_words_of_check(
     good = http_sink(receiver) + route("erp")
     with Running(tmp_path, good) as running:
         loaded_at = await metric(running, LOADED_AT)
-        answer = await post_reload(running, BROKEN + 'type = "http"\nurl = "http://127.0.0.1:9/"\n')
+        answer = await post_reload(running, BROKEN + 'type = "http"\non_stale = "annotate"\nurl = "http://127.0.0.1:9/"\n')
         assert answer.status == 422 and answer.json()["error"] == "bad_configuration"
         assert len(answer.json()["problems"]) > 1
         assert await metric(running, SUCCESSFUL) == 0 and await metric(running, LOADED_AT) == loaded_at

@@ -43,7 +43,7 @@ def configuration(port: int, *, timeout: int = 30, first: int = 7, sinks: int = 
     text += '[sources.legitmark]\nsecrets = [{ env = "LEGITMARK" }]\n'
     for at in range(sinks):
         own = timeout if at == first or first < 0 else 30
-        text += f'[sinks.s{at}]\ntype = "http"\nurl = "http://127.0.0.1:{port}/{at}"\ntimeout = "{own}s"\n'
+        text += f'[sinks.s{at}]\ntype = "http"\non_stale = "annotate"\nurl = "http://127.0.0.1:{port}/{at}"\ntimeout = "{own}s"\n'
     for at in range(sinks):
         three = ", ".join(f'"s{(at + more) % sinks}"' for more in range(3))
         text += f'[[routes]]\nmatch = {{ event_type = "state_change", sr_uuid = {{ prefix = "x{at}-" }} }}\nsinks = [{three}]\n'

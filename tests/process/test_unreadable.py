@@ -33,6 +33,7 @@ webhook_url = { env = "HOOK" }
 template = "desk.j2"
 [sinks.erp]
 type = "http"
+on_stale = "annotate"
 url = "https://erp.example/"
 ca = "ca.pem"
 [sinks.archive]

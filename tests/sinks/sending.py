@@ -7,6 +7,7 @@ import contextlib
 from pathlib import Path
 
 from gateway.core.events import Event, decode
+from gateway.core.ledger import Facts
 from gateway.core.outcome import Outcome
 from gateway.core.records import message_about
 from gateway.core.secrets import SecretRef
@@ -59,6 +60,7 @@ def outgoing(
     content_type: str | None = "application/json",
     source: str = "legitmark",
     attempt: int = 1,
+    facts: Facts | None = None,
 ) -> Outgoing:
     """Make the delivery that a lane makes of a message; the event is None if the body is not a JSON object."""
     decoded = decode(body)
@@ -70,6 +72,7 @@ def outgoing(
         received_at=START,
         sender_id=sender_id,
         content_type=content_type,
+        facts=facts,
     )
     return Outgoing(delivery_id, message, attempt)
 

@@ -14,6 +14,8 @@ from standardwebhooks.webhooks import Webhook
 
 from gateway.core.errors import SinkSetupError
 from gateway.core.events import Event, decode
+from gateway.core.lateness import OnStale
+from gateway.core.ledger import Facts
 from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.host.clock import Clock
 from gateway.sinks import open_sink
@@ -118,6 +120,27 @@ async def test_a_message_without_a_sender_id_goes_without_that_header(tmp_path: 
     async with HttpServer() as server, opened(HttpConfig(url=server.url), tmp_path) as sink:
         await send(sink, outgoing(sender_id=None))
     assert server.heard[0].header("x-gateway-sender-id") is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "on_stale", "said"),
+    [
+        (None, None, (None, None)),
+        (Facts(round=2), None, ("2", None)),
+        (Facts(round=0), "annotate", ("0", None)),
+        (Facts(round=1, stale=True), None, ("1", "true")),
+        (Facts(round=1, stale=True), "annotate", ("1", "true")),
+        (Facts(round=1, stale=True), "suppress", ("1", "true")),
+        (Facts(round=1, stale=True), "deliver", ("1", None)),
+    ],
+)
+async def test_headers_say_the_round_and_that_the_event_is_late(
+    facts: Facts | None, on_stale: OnStale | None, said: tuple[str | None, str | None], tmp_path: Path
+) -> None:
+    async with HttpServer() as server, opened(HttpConfig(url=server.url, on_stale=on_stale), tmp_path) as sink:
+        await send(sink, outgoing(facts=facts))
+    (heard,) = server.heard
+    assert (heard.header("x-gateway-round"), heard.header("x-gateway-stale")) == said
 
 
 async def test_a_sink_without_a_secret_does_not_sign(tmp_path: Path) -> None:

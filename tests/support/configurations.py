@@ -13,6 +13,7 @@ path = "events.jsonl"
 
 [sinks.erp]
 type = "http"
+on_stale = "annotate"
 url = "http://127.0.0.1:9/nobody-listens-here"
 retry = ["0s"]
 """
@@ -21,7 +22,7 @@ retry = ["0s"]
 
 def http_sink(receiver: Receiver, name: str = "erp", more: str = "", path: str | None = None) -> str:
     """An HTTP sink that sends to the receiver; `more` is further TOML for its table."""
-    return f'[sinks.{name}]\ntype = "http"\nurl = "{receiver.url(path or f"/{name}")}"\n{more}\n'
+    return f'[sinks.{name}]\ntype = "http"\non_stale = "annotate"\nurl = "{receiver.url(path or f"/{name}")}"\n{more}\n'
 
 
 def route(*sinks: str, more: str = "", source: str = "legitmark") -> str:

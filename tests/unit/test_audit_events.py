@@ -28,6 +28,7 @@ from gateway.core.audit_events import (
     DeliveryDiscarded,
     DeliveryReplayed,
     DeliveryRetrying,
+    DeliverySuppressed,
     GatewayEvent,
     GatewayStarted,
     GatewayStopped,
@@ -104,6 +105,9 @@ LINES: dict[AuditEvent, str] = {
     ),
     DeliveryReplayed(sink="erp", delivery_id="m1-erp", actor="root", claimed="alice"): (
         f'{IDS},"sink":"erp","delivery_id":"m1-erp",{BY_ALICE}'
+    ),
+    DeliverySuppressed(sink="erp", delivery_id="m1-erp", reason="stale"): (
+        f'{IDS},"sink":"erp","delivery_id":"m1-erp","reason":"stale"'
     ),
     DeliveryDiscarded(sink="erp", delivery_id="m1-erp", actor="root"): (
         f'{IDS},"sink":"erp","delivery_id":"m1-erp","actor":"root"'

@@ -33,6 +33,7 @@ type = "http"
 url = "http://127.0.0.1:{http_port}/erp"
 secret = {{ file = "erp.secret" }}
 retry = ["0s", "1s", "1s", "5s", "30s"]
+on_stale = "annotate"            # a header of a late event says that it is late
 
 [sinks.fraud_desk]
 type = "slack"

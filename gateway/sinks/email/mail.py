@@ -40,7 +40,7 @@ def template_of(config: EmailConfig) -> Template:
 def render(delivery: Outgoing, config: EmailConfig, template: Template) -> Mail:
     """Write the mail. It is the same for each attempt, so that a retry after a lost answer has the same `Message-ID`."""
     language = language_of(config)
-    telling = tell(delivery, language, config.link)
+    telling = tell(delivery, language, config.link, marks_late=config.marks_late)
     said = template.render(delivery, telling)
     sender = parse_mailbox(config.sender)
     head = [

@@ -36,6 +36,10 @@ class HttpConfig(SinkSettings, frozen=True, kw_only=True, tag_field="type", tag=
     allow_networks: list[str] | None = None
 
     @property
+    def late_unsaid(self) -> bool:
+        return not self.by_sr and self.on_stale is None
+
+    @property
     def secrets(self) -> list[SecretRef]:
         """The secrets that sign."""
         return self.secret if isinstance(self.secret, list) else [self.secret] if self.secret is not None else []

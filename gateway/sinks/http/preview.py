@@ -21,7 +21,7 @@ def preview(config: HttpConfig, delivery: Outgoing, now: float) -> bytes:
     from gateway.sinks.net.http_request import RequestHeads  # only this command needs it
 
     # A key that belongs to nobody signs, so that the sink itself says which headers a signature brings.
-    request = render(delivery, [Key(_ANY_KEY)] if config.secrets else [], now, config.format)
+    request = render(delivery, [Key(_ANY_KEY)] if config.secrets else [], now, config.format, marks_late=config.marks_late)
     headers = {name: HIDDEN if isinstance(value, SecretRef) else value for name, value in config.headers.items()}
     if config.bearer is not None:
         headers["authorization"] = f"Bearer {HIDDEN}"

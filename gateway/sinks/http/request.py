@@ -24,11 +24,12 @@ class Request(Struct, frozen=True):
     body: bytes
 
 
-def render(delivery: Outgoing, keys: Sequence[Key], now: float, format_: Format = "raw") -> Request:
+def render(delivery: Outgoing, keys: Sequence[Key], now: float, format_: Format = "raw", *, marks_late: bool = True) -> Request:
     """Build the request. The signature covers the bytes that are sent.
 
     Args:
         now: Unix seconds, for the timestamp beside the signature.
+        marks_late: a header says that the event is late, if it is.
     """
     match format_:
         case "raw":
@@ -46,6 +47,10 @@ def render(delivery: Outgoing, keys: Sequence[Key], now: float, format_: Format 
     }
     if delivery.sender_id is not None:
         headers["x-gateway-sender-id"] = delivery.sender_id
+    if (facts := delivery.message.facts) is not None:
+        headers["x-gateway-round"] = str(facts.round)
+        if facts.stale and marks_late:
+            headers["x-gateway-stale"] = "true"
     if delivery.drill:
         headers["x-gateway-drill"] = "true"
     if content_type is not None:

@@ -60,7 +60,7 @@ class HttpSink:
         )
 
     async def send(self, delivery: Outgoing) -> Outcome:
-        request = render(delivery, self._keys, self._clock.now(), self._config.format)
+        request = render(delivery, self._keys, self._clock.now(), self._config.format, marks_late=self._config.marks_late)
         del delivery  # its decoded event takes many times the memory of the body, and the answer may take long
         answer = await self._transport.request(self._config.method, self._config.url, request.body, request.headers)
         if isinstance(answer, Retry):

@@ -39,6 +39,8 @@ def whole(telling: Telling, labels: Labels) -> list[Block]:
     known = ((names["item"], telling.reference), (names["sr"], telling.short_sr), (names["when"], telling.when))
     rows = telling.facts if telling.notice else (*known, (names["reason"], telling.reason))
     blocks: list[Block] = [{"type": "header", "text": _plain(f"{telling.emoji} {telling.headline}", _HEADER, emoji=True)}]
+    if telling.late:
+        blocks.append({"type": "section", "text": _plain(telling.late, _SECTION)})
     if telling.advice:
         blocks.append({"type": "section", "text": _plain(telling.advice, _SECTION)})
     blocks += _rich(_rows(rows, labels), telling.photos, labels)
@@ -48,6 +50,8 @@ def whole(telling: Telling, labels: Labels) -> list[Block]:
 def reply(telling: Telling, labels: Labels) -> list[Block]:
     """Return the blocks of a message below the first one of its thread, which names the item."""
     said = [_text(cut(f"{telling.emoji} {telling.headline}", _HEADER), bold=True)]
+    if telling.late:
+        said.append(_text(cut(f"\n{telling.late}", _SECTION)))
     if telling.advice:
         said.append(_text(cut(f"\n{telling.advice}", _SECTION)))
     rows = _rows(((labels.facts["reason"], telling.reason), (labels.facts["when"], telling.when)), labels)

@@ -49,11 +49,13 @@ class Writer:
     def __init__(self, config: SlackConfig) -> None:
         """Raises ValueError if the template cannot be used."""
         self._link = config.link
+        self._marks_late = config.marks_late
         self._language = Language(config.locale or "en", config.timezone or "UTC")
         self._template = Template(TEMPLATES, self._language.locale, config.template)
 
     def words(self, delivery: Outgoing) -> DeliveryWords:
-        telling, names = tell(delivery, self._language, self._link), labels(self._language.locale)
+        names = labels(self._language.locale)
+        telling = tell(delivery, self._language, self._link, marks_late=self._marks_late)
         rendered = self._template.render(delivery, telling)
         text = blocks.whole_entities(rendered.parts["text"])
         if not text.strip():  # the operator's template may say nothing, and Slack refuses an empty text

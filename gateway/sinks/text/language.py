@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.core.events import Event, InvalidateSr, MediaRejected, Milestone, Side, StateChange
+from gateway.core.ledger import Facts
 from gateway.sinks.base import Locale, Outgoing, ReadableSettings
 
 LOCALES: tuple[Locale, ...] = get_args(Locale)
@@ -67,6 +68,7 @@ _TONES: dict[Milestone, Tone] = {
     Milestone.CANCELLED: "over",
     Milestone.INVALIDATED: "over",
 }
+_REJECTIONS = (Milestone.QC_REJECTED, Milestone.NEEDS_RESUBMISSION)
 _NOTICE_EMOJI = "🚨"
 _UNREADABLE_EMOJI = "❓"
 
@@ -118,6 +120,16 @@ class Telling(Struct, frozen=True, kw_only=True):
     """True for a test that an operator sends; the headline says so already."""
     notice: bool
     """True for an event of the gateway itself."""
+    late: str
+    """The sentence that says since when the event is outdated; "" unless it is late and the sink says so."""
+    stale: bool
+    """This fact and those below are those of the event (docs/reference.md, "Facts"); without facts, they say nothing."""
+    round: int
+    skipped: tuple[str, ...]
+    terminal_regression: str
+    undated: bool
+    future: bool
+    state_before: str
 
 
 class Words(Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,6 +143,15 @@ class Words(Struct, frozen=True, forbid_unknown_fields=True):
     """The words for further photos, with the placeholder {count}."""
     test: str
     separator: str
+    late: str
+    """The sentence about a late event, with the placeholders {when} and {since}."""
+    late_undated: str
+    """The same for an event whose instant is not known."""
+    second_rejection: str
+    """The headline of a rejection in the second round, with the placeholder {headline}."""
+    third_rejection: str
+    later_rejection: str
+    """The same for the fourth round and later ones, with the placeholder {round}, too."""
 
 
 class _Dates(Struct, frozen=True, forbid_unknown_fields=True):
@@ -141,6 +162,8 @@ class _Dates(Struct, frozen=True, forbid_unknown_fields=True):
 class Labels(Struct, frozen=True, forbid_unknown_fields=True):
     headlines: dict[str, str]
     advice: dict[str, str]
+    since: dict[str, str]
+    """The end of the sentence about a late event, by the milestone of the service request now."""
     own_events: dict[str, str]
     notice_advice: dict[str, str]
     facts: dict[str, str]
@@ -155,11 +178,12 @@ def labels(locale: Locale) -> Labels:
     return msgspec.toml.decode(text, type=Labels)
 
 
-def tell(delivery: Outgoing, language: Language, link: str | None) -> Telling:
+def tell(delivery: Outgoing, language: Language, link: str | None, *, marks_late: bool = True) -> Telling:
     """Put a delivery into words.
 
     Args:
         link: with the placeholders of LINK_FIELDS; the telling has no link if one of them has no value.
+        marks_late: say that the event is late, if it is.
     """
     said = labels(language.locale)
     event = delivery.event
@@ -170,6 +194,7 @@ def tell(delivery: Outgoing, language: Language, link: str | None) -> Telling:
     short = sr.partition("-")[0][:_SHORT_SR]
     item = one_line(_text(event, "sink") or _text(event, "message_id")) if event and notice else reference or short
     headline, advice = _words(delivery, notice, said)
+    facts = delivery.message.facts or Facts()
     return Telling(
         emoji=_emoji(delivery, notice),
         headline=f"{said.words.test} {headline}" if delivery.drill else headline,
@@ -188,6 +213,14 @@ def tell(delivery: Outgoing, language: Language, link: str | None) -> Telling:
         tone="act" if notice else _TONES.get(event.milestone, "plain") if event else "plain",
         drill=delivery.drill,
         notice=bool(notice),
+        late=_late(event, facts, when, said) if event and marks_late else "",
+        stale=facts.stale,
+        round=facts.round,
+        skipped=facts.skipped,
+        terminal_regression=facts.terminal_regression or "",
+        undated=facts.undated,
+        future=facts.future,
+        state_before=one_line(facts.before),
     )
 
 
@@ -233,7 +266,25 @@ def _words(delivery: Outgoing, notice: str, said: Labels) -> tuple[str, str]:
     kind = event.milestone.value
     if event.milestone is Milestone.UNRECOGNIZED and not one_line(event.event_type):
         return said.headlines["untyped"], said.advice[kind]
-    return one_line(filled(said.headlines[kind], {"event_type": one_line(event.event_type)})), said.advice[kind]
+    headline = one_line(filled(said.headlines[kind], {"event_type": one_line(event.event_type)}))
+    return _of_round(headline, event, delivery.message.facts, said), said.advice[kind]
+
+
+def _of_round(headline: str, event: Event, facts: Facts | None, said: Labels) -> str:
+    """Say which rejection it is, from the second one on."""
+    if facts is None or facts.round < 2 or event.milestone not in _REJECTIONS:
+        return headline
+    words = {2: said.words.second_rejection, 3: said.words.third_rejection}.get(facts.round, said.words.later_rejection)
+    return filled(words, {"headline": headline, "round": str(facts.round)})
+
+
+def _late(event: Event, facts: Facts, when: str, said: Labels) -> str:
+    if not facts.stale or facts.since is None:
+        return ""
+    since = said.since[facts.since.value]
+    if facts.undated or facts.future or event.instant() is None:
+        return filled(said.words.late_undated, {"since": since})
+    return filled(said.words.late, {"when": when, "since": since})
 
 
 def _emoji(delivery: Outgoing, notice: str) -> str:

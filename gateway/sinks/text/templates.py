@@ -62,9 +62,9 @@ class TemplateKind(Struct, frozen=True):
     """Text that no template of this kind may have, and why."""
 
 
-VARIABLES = frozenset((*Telling.__struct_fields__, "more", "event"))
-"""The variables of a template: the fields of a `Telling`, `more` for the number of photos that were cut, and `event` for the
-values of the event as they came."""
+VARIABLES = frozenset((*(name for name in Telling.__struct_fields__ if name != "state_before"), "state", "more", "event"))
+"""The variables of a template: the fields of a `Telling` (one of them as `state.before`), `more` for the number of photos
+that were cut, and `event` for the values of the event as they came."""
 _FUNCTIONS = {"super", "self", "range", "dict"}
 _BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
 _PLACE = re.compile(r" \(in \S+:\d+\)$")
@@ -245,7 +245,7 @@ def _values(telling: Telling) -> dict[str, Any]:
     """Return the variables of a template, cut so that the built-in text fits into MOST_TEXT. Photos get the remaining room."""
     facts = [(label, cut(value, _MOST_FACT)) for label, value in telling.facts]
     headline, advice = cut(telling.headline, _MOST_FACT), cut(telling.advice, _MOST_FACT)
-    room = _ROOM - sum(_size(text) for text in (headline, advice, telling.link or ""))
+    room = _ROOM - sum(_size(text) for text in (headline, advice, telling.late, telling.link or ""))
     room -= sum(_size(label) + _size(value) + 5 for label, value in facts)
     photos: list[dict[str, str]] = []
     for photo in telling.photos:
@@ -255,7 +255,7 @@ def _values(telling: Telling) -> dict[str, Any]:
             break
         photos.append(texts)
     values: dict[str, Any] = {name: getattr(telling, name) for name in Telling.__struct_fields__}
-    values |= {"facts": facts, "headline": headline, "advice": advice}
+    values |= {"facts": facts, "headline": headline, "advice": advice, "state": {"before": values.pop("state_before")}}
     return values | {"photos": photos, "more": len(telling.photos) - len(photos)}
 
 

@@ -5,6 +5,7 @@ The way of a change, in the writer's thread
   group_commit        takes everything that waits, and commits it as one transaction
   batch               the jobs of one commit
   accept_settle       accept messages, settle deliveries
+  suppressed_rows     deliveries that a rule suppressed
   operations          reopen, add and discard deliveries, in slices
   purging             delete what is over its retention, in slices
   sink_rows           the row of each sink

@@ -15,6 +15,7 @@ from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.many_rows import MOST_ROWS, chunks, marks, values_of
 from gateway.store.sqlite.ordering import DeliveryRow, Turn
 from gateway.store.sqlite.sink_rows import Absences, absences
+from gateway.store.sqlite.suppressed_rows import insert_suppressed
 
 _MESSAGE_COLUMNS = (
     "id, source, sender_id, received_ms, event_ms, content_type, body, body_sha256, identity,"
@@ -52,6 +53,7 @@ def _accept_rows(
         rows = owed[at : at + MOST_ROWS]
         connection.execute(_insert_deliveries(len(rows), columns), [value for row in rows for value in row[:columns]])
     changes.update([(row[1], "queued") for row in owed])
+    insert_suppressed(connection, batch, results, changes)
     return results
 
 

@@ -23,6 +23,7 @@ from gateway.core.documents import (
 from gateway.core.selection import DeliveryState, Selection, Target
 from gateway.store.sqlite import paging
 from gateway.store.sqlite.columns import MESSAGE_COLUMNS, message_of, milliseconds
+from gateway.store.sqlite.suppressed_rows import suppressed_sinks
 
 MOST_ATTEMPTS = 20
 """The last attempts at each delivery that a story tells. `attempts` has all of them, in pages."""
@@ -246,13 +247,19 @@ def messages_after(connection: sqlite3.Connection, seq: int, limit: int) -> list
     rows = connection.execute(
         f"SELECT m.seq, m.status, {MESSAGE_COLUMNS} FROM messages m WHERE m.seq > ? ORDER BY m.seq LIMIT ?", (seq, limit)
     ).fetchall()
-    return [KeptMessage(row[0], row[1], message_of(row[2:]), _sinks(connection, row[0])) for row in rows]
+    return [_kept(connection, row) for row in rows]
 
 
 def seq_of(connection: sqlite3.Connection, message_id: str) -> int | None:
     """Read the seq of a message; None if there is no such message."""
     row = connection.execute("SELECT seq FROM messages WHERE id = ?", (message_id,)).fetchone()
     return row[0] if row else None
+
+
+def _kept(connection: sqlite3.Connection, row: tuple[Any, ...]) -> KeptMessage:
+    suppressed = suppressed_sinks(connection, row[0])
+    sinks = tuple(sink for sink in _sinks(connection, row[0]) if sink not in suppressed)
+    return KeptMessage(row[0], row[1], message_of(row[2:]), sinks, suppressed)
 
 
 def _sinks(connection: sqlite3.Connection, seq: int) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ from typing import Any
 from gateway.control.browse import Routed, RoutedPage, SinkFacts
 from gateway.control.drills import Drilled
 from gateway.core.documents import AttemptFacts, DeliveryFacts, DeliverySummary, Ids, MessageSummary, Story
+from gateway.core.fact_fields import with_facts
+from gateway.core.ledger import Facts
 from gateway.core.outcome import OUTCOME_NAMES, Defer, Delivered
 from gateway.core.records import delivery_id
 from gateway.core.selection import DELIVERY_STATES
@@ -45,6 +47,7 @@ def story_json(story: Story) -> dict[str, Any]:
         "duplicates": story.duplicates,
         "content_type": story.content_type,
         "body": story.body,
+        "facts": _facts(story.facts),
         "deliveries": [
             {**_delivery(one.delivery, story.ids, {"attempts": attempts_json(one.attempts)}), **_held(one.delivery)}
             for one in story.deliveries
@@ -120,7 +123,19 @@ def routing_json(page: RoutedPage) -> dict[str, Any]:
 def _routed(one: Routed) -> dict[str, Any]:
     message = one.message
     body = message.body.decode("utf-8", "replace")
-    return {"message_id": message.id, "source": message.source, "body": body, "sinks": one.sinks, "routes": one.routes}
+    return {
+        "message_id": message.id,
+        "source": message.source,
+        "body": body,
+        "facts": _facts(message.facts),
+        "sinks": one.sinks,
+        "routes": one.routes,
+    }
+
+
+def _facts(facts: Facts | None) -> dict[str, Any] | None:
+    """Return facts by the names that patterns use."""
+    return None if facts is None else with_facts({}, facts)
 
 
 def _ids(ids: Ids) -> dict[str, Any]:

@@ -1,0 +1,227 @@
+"""Judges one event against what the ledger knows of its service request (docs/design.md, "The ledger"). Pure.
+
+The order of events is that of their instants, then of the ranks of their states, then of the states' texts. The order of arrival
+takes no part, so every permutation of the same events ends in the same row; only the facts tell what arrived late.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct, structs
+
+from gateway.core.events import Event, Milestone, StateChange
+from gateway.core.ledger import (
+    MOST_INSTANTS,
+    Course,
+    Facts,
+    Flag,
+    Regression,
+    ServiceRequest,
+    milestone_of,
+    rank_of,
+    state_text,
+)
+
+AHEAD_MS: Final = 300_000
+"""Milliseconds that an event may be dated ahead of its arrival. One bad clock must not make all later events stale."""
+
+
+class Moment(Struct, frozen=True):
+    """The instant at which an event counts."""
+
+    at_ms: int
+    undated: bool = False
+    future: bool = False
+
+
+def moment_of(event: Event, arrival: float) -> Moment:
+    """Return when an event happened, by its own timestamp if that can be believed, and by its arrival otherwise.
+
+    Args:
+        arrival: Unix seconds, UTC.
+    """
+    arrived = round(arrival * 1000)
+    instant = event.instant()
+    if instant is None:
+        return Moment(arrived, undated=True)
+    at = round(instant * 1000)
+    return Moment(arrived, future=True) if at > arrived + AHEAD_MS else Moment(at)
+
+
+def judge(request: ServiceRequest | None, event: Event, arrival: float) -> tuple[Facts, ServiceRequest]:
+    """Return the facts of an event that arrives now, and the row of its service request after it.
+
+    Any event can be judged: an unknown or malformed one counts as a message about the request and is marked as drift. The caller
+    judges no event without `sr_uuid`, none of the gateway's own, and no duplicate.
+
+    Args:
+        request: the row until now; None if nothing has come about the request.
+        arrival: Unix seconds, UTC.
+    """
+    before = request or _NOTHING_YET
+    moment = moment_of(event, arrival)
+    at, arrived = moment.at_ms, round(arrival * 1000)
+    content, milestone = event.content, event.milestone
+    state = state_text(content.state) if isinstance(content, StateChange) else None
+    meaning = milestone if state is None else milestone_of(state)
+
+    sticky = before.sticky
+    if moment.undated:
+        sticky |= Flag.UNDATED
+    if moment.future:
+        sticky |= Flag.FUTURE
+    if milestone is Milestone.UNRECOGNIZED:
+        sticky |= Flag.DRIFT
+
+    verdict, verdict_at = before.verdict, before.verdict_at_ms
+    brings_verdict = verdict_changed = False
+    if meaning in _VERDICTS:
+        brings_verdict = _verdict_key(meaning, at) >= _verdict_key(verdict, verdict_at)
+        if verdict is not None and verdict is not meaning:
+            sticky |= Flag.VERDICT_CHANGED
+            verdict_changed = brings_verdict
+        if brings_verdict:
+            verdict, verdict_at = meaning, at
+
+    moves = state is not None and _state_key(state, at) >= _state_key(before.state, before.state_at_ms)
+    after = ServiceRequest(
+        state=state if moves else before.state,
+        state_at_ms=at if moves else before.state_at_ms,
+        first_seen_ms=arrived if request is None else min(before.first_seen_ms, arrived),
+        last_seen_ms=arrived if request is None else max(before.last_seen_ms, arrived),
+        events=before.events + 1,
+        course=_course(before.course, meaning, at),
+        pendings=_with(before.pendings, at) if meaning is Milestone.QC_PENDING else before.pendings,
+        rejecteds=_with(before.rejecteds, at) if meaning is Milestone.QC_REJECTED else before.rejecteds,
+        medias=_with(before.medias, at) if meaning is Milestone.NEEDS_RESUBMISSION else before.medias,
+        verdict=verdict,
+        verdict_at_ms=verdict_at,
+        sticky=int(sticky),
+    )
+    belongs_to = after.round_at(at, submitting=meaning is Milestone.QC_PENDING)
+    stale = _is_stale(before, meaning, at, moves=moves, changes_state=state is not None, belongs_to=belongs_to)
+    regression = None if stale else _regression(before.course, meaning, at)
+    facts = Facts(
+        round=belongs_to,
+        before=before.state,
+        stale=stale,
+        skipped=() if regression else _newly_missing(before, after),
+        terminal_regression=Regression.VERDICT_CHANGED if verdict_changed else regression,
+        undated=moment.undated,
+        future=moment.future,
+        drift=milestone is Milestone.UNRECOGNIZED,
+        since=before.milestone if stale else None,
+        brings_verdict=brings_verdict,
+    )
+    return facts, after
+
+
+_NOTHING_YET = ServiceRequest()
+_VERDICTS = frozenset({Milestone.AUTHENTIC, Milestone.COUNTERFEIT})
+_COMPLETE = frozenset({*_VERDICTS, Milestone.DOCUMENTED})
+_IN_WORK = frozenset({Milestone.QUEUED, Milestone.AWAITING_ASSIGNMENT, Milestone.IN_PROGRESS, Milestone.CONCLUDING})
+_OPEN = frozenset(
+    {
+        *(Milestone.DRAFT, Milestone.QC_PENDING, Milestone.QC_REJECTED, Milestone.QC_APPROVED, Milestone.QC_COMPLETE),
+        *_IN_WORK,
+    }
+)
+_FIRSTS: Final[dict[Milestone, tuple[str, ...]]] = {
+    Milestone.QC_PENDING: ("first_submitted",),
+    Milestone.QC_REJECTED: ("needs_submitted",),
+    Milestone.NEEDS_RESUBMISSION: ("needs_submitted",),
+    Milestone.QC_APPROVED: ("first_approved", "needs_submitted"),
+    Milestone.QC_COMPLETE: ("first_approved", "needs_submitted"),
+    **dict.fromkeys(_IN_WORK, ("needs_submitted", "needs_approved")),
+    **dict.fromkeys(_COMPLETE, ("needs_submitted", "needs_approved", "first_complete")),
+    Milestone.CANCELLED: ("first_cancelled",),
+    Milestone.INVALIDATED: ("first_invalidated",),
+}
+"""The fields of `Course` that hold the first instant of such an event. Photos must have been submitted before anything is said of
+them, and approved (or the request completed by the fast track) before an authenticator works on the item."""
+_LASTS: Final[dict[Milestone, tuple[str, ...]]] = {
+    **dict.fromkeys(_OPEN, ("last_open",)),
+    **dict.fromkeys(_COMPLETE, ("last_complete",)),
+    Milestone.CANCELLED: ("last_cancelled",),
+    Milestone.INVALIDATED: ("last_invalidated",),
+}
+"""The fields of `Course` that hold the last instant of such an event."""
+
+
+def _state_key(state: str | None, at_ms: int | None) -> tuple[int, int, str]:
+    """Return the place of a state change in the order of events. No state at all comes before every state."""
+    return _FIRST if state is None or at_ms is None else (at_ms, rank_of(state), state)
+
+
+_FIRST = (-(2**63), -1, "")
+
+
+def _verdict_key(verdict: Milestone | None, at_ms: int | None) -> tuple[int, bool]:
+    """Return the place of a verdict in the order of events. Of two at one instant, `counterfeit` has the higher rank."""
+    return (_FIRST[0] if at_ms is None else at_ms, verdict is Milestone.COUNTERFEIT)
+
+
+def _course(course: Course, meaning: Milestone, at: int) -> Course:
+    changed = {}
+    for name in _FIRSTS.get(meaning, ()):
+        first = getattr(course, name)
+        if first is None or at < first:
+            changed[name] = at
+    for name in _LASTS.get(meaning, ()):
+        last = getattr(course, name)
+        if last is None or at > last:
+            changed[name] = at
+    return structs.replace(course, **changed) if changed else course
+
+
+def _with(instants: tuple[int, ...], at: int) -> tuple[int, ...]:
+    return instants if at in instants else tuple(sorted((*instants, at))[-MOST_INSTANTS:])
+
+
+def _is_stale(before: ServiceRequest, meaning: Milestone, at: int, *, changes_state: bool, moves: bool, belongs_to: int) -> bool:
+    """Return True if something that happened after this event has already arrived."""
+    invalidated_at = before.invalidated_at_ms
+    if invalidated_at is not None and at < invalidated_at and meaning not in _CANCELLATIONS:
+        return True
+    if changes_state:
+        return not moves
+    if before.state is None or before.state_at_ms is None or at >= before.state_at_ms:
+        return False
+    if meaning is Milestone.INVALIDATED:
+        # A cancellation can come as CANCELLED, as invalidate_sr or as both, in any order: they say the same.
+        return milestone_of(before.state) is not Milestone.CANCELLED
+    if meaning is Milestone.NEEDS_RESUBMISSION:
+        # The reasons of a rejection belong to it, even if they are dated before it.
+        return milestone_of(before.state) is not Milestone.QC_REJECTED or belongs_to < before.round
+    return True
+
+
+_CANCELLATIONS = frozenset({Milestone.CANCELLED, Milestone.INVALIDATED})
+
+
+def _regression(before: Course, meaning: Milestone, at: int) -> Regression | None:
+    """Return how an event that is not stale contradicts an end before it. Unknown states contradict nothing."""
+    opened, complete, cancelled, invalidated = (
+        _FIRST[0] if last is None else last
+        for last in (before.last_open, before.last_complete, before.last_cancelled, before.last_invalidated)
+    )
+    was_invalidated = before.last_invalidated is not None and invalidated >= max(opened, complete)
+    was_cancelled = before.last_cancelled is not None and cancelled >= max(opened, complete)
+    was_complete = before.last_complete is not None and complete >= opened and complete > cancelled
+    if meaning in _OPEN or meaning in _COMPLETE:
+        if was_invalidated and at > invalidated:
+            return Regression.AFTER_INVALIDATION
+        if meaning in _OPEN:
+            return Regression.REOPENED if was_cancelled or was_complete else None
+        return Regression.ENDED_TWICE if was_cancelled else None
+    if meaning in _CANCELLATIONS and was_complete and not was_invalidated and at >= complete:
+        return Regression.ENDED_TWICE
+    return None
+
+
+def _newly_missing(before: ServiceRequest, after: ServiceRequest) -> tuple[str, ...]:
+    if after.course is before.course:
+        return ()
+    known = before.missing
+    return tuple([state for state in after.missing if state not in known])
