@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct
@@ -69,6 +70,25 @@ def message_about(
     )
 
 
+class Signed(Struct, frozen=True):
+    """How the sender signed a message, as far as it is kept to prove what came."""
+
+    signature: bytes
+    """The entry of the signature header that fitted: `v1,<base64>`."""
+    at: int
+    """The signed timestamp, Unix seconds by the sender's clock."""
+    key: str
+    """The label of the secret that fitted. It never holds a part of the secret."""
+
+
+class Owes(Struct, frozen=True):
+    """What a message owes, by the rules."""
+
+    status: MessageStatus
+    deliveries: tuple[tuple[str, float], ...] = ()
+    """Each sink, with the instant at which its first attempt is due."""
+
+
 class NewMessage(Struct, frozen=True):
     """A message to commit, with everything that it owes."""
 
@@ -83,6 +103,17 @@ class NewMessage(Struct, frozen=True):
     """The instant of the event's own timestamp; None if it has none, and then its arrival counts."""
     since: float | None = None
     """The instant from which `give_up_after` counts; None means its arrival."""
+    event: Callable[[], Event] | None = None
+    """Returns the decoded event, for the ledger; None if it is not to be judged. The writer's thread calls it."""
+    decide: Callable[[Facts | None], Owes] | None = None
+    """Routes the message once its facts are known (None: it has none), in place of `status` and `deliveries`.
+
+    The writer's thread calls it, once or twice; the last answer counts. It must not raise.
+    """
+    signed: Signed | None = None
+    """None if the source is not verified."""
+    rules: int | None = None
+    """The number of the rules in use (see `store.requests.Rulebook`)."""
 
 
 class Accepted(Struct, frozen=True):

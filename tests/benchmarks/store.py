@@ -36,6 +36,7 @@ from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.store.sqlite.batch import Batch
 from gateway.store.sqlite.connection import open_writer
+from gateway.store.sqlite.ledger import Ledger
 from gateway.store.sqlite.store import SqliteStore
 
 SIZES = (1, 16, 64, 256)
@@ -85,6 +86,7 @@ class Work:
         self._messages = Messages()
         self._owed: list[tuple[int, str]] = []
         self._mark = 0
+        self._ledger = Ledger()
 
     def accept(self, number: int) -> float:
         """Commit new messages. Returns the seconds of CPU."""
@@ -113,7 +115,7 @@ class Work:
 
     def _commit(self, batch: Batch) -> tuple[float, list[Stored]]:
         begun = time.thread_time()
-        stored, _, mark = batch.commit(self._connection, RETENTION, self._mark, time.monotonic)
+        stored, _, mark = batch.commit(self._connection, RETENTION, self._mark, time.monotonic, self._ledger)
         seconds = time.thread_time() - begun
         self._mark = mark
         return seconds, stored
