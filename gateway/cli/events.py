@@ -11,7 +11,10 @@ from typing import Any
 
 from gateway.cli.errors import UsageError
 from gateway.cli.output import printable, to_json
-from gateway.config.decode import suggestion
+from gateway.config.decode import decode_table, suggestion
+from gateway.config.location import Finding, Findings, Place
+from gateway.config.settings import FactSettings
+from gateway.core.ledger import Facts
 from gateway.core.samples import SAMPLES, with_values
 
 
@@ -39,6 +42,26 @@ def named_bytes(name: str, config: Path | None, admin: str | None) -> bytes:
 
         return asyncio.run(stored_body(name, config, admin))
     raise UsageError(f'"{name}" is neither a sample, a file nor the id of a message; {suggestion(name, SAMPLES)}')
+
+
+def named_facts(assignments: list[str] | None) -> Facts | None:
+    """Return the facts that `--fact` gives an event; None if it gives none. Raises UsageError."""
+    if not assignments:
+        return None
+    try:
+        table = with_values({}, assignments)
+    except ValueError as error:
+        raise UsageError(f"--fact: {error}") from None
+    findings: Findings = []
+    written = decode_table(FactSettings, table, Place(Path("--fact"), ()), findings)
+    if written is None or findings:
+        raise UsageError("; ".join(_said(finding) for finding in findings))
+    return written.facts()
+
+
+def _said(finding: Finding) -> str:
+    name = ".".join(str(key) for key in finding.place.keys)
+    return printable(f"--fact {name}: {finding.wrong}" + (f"; {finding.hint}" if finding.hint else ""))
 
 
 def _file(name: str) -> bytes | None:

@@ -15,6 +15,8 @@ from gateway.config.location import Place
 from gateway.config.positions import Positions
 from gateway.config.settings import Rule
 from gateway.core.events import Event
+from gateway.core.fact_fields import FACT_FIELDS
+from gateway.core.ledger import Facts
 from gateway.core.routing import Router, Trace
 
 _LONGEST = 300
@@ -46,6 +48,8 @@ class Verdict(Struct, frozen=True):
     """Where the route is written."""
     failed: Spot | None
     """Where the condition that failed is written; if a final route stopped this one, where that route says `final`."""
+    judged: bool = True
+    """False if the event has no facts, so that no condition on a fact can hold."""
 
     @property
     def name(self) -> str:
@@ -67,6 +71,8 @@ class Verdict(Struct, frozen=True):
                 return printable(f"unless: {_shown(failed.expected['not'])} matches: {found}")
             case _:
                 actual = "absent" if failed.actual is None else _shown(failed.actual)
+                if not self.judged and failed.path in FACT_FIELDS:
+                    actual = "absent, because this event has no facts"
                 return printable(f"{failed.path}: expected {_shown(failed.expected)}, is {actual}")
 
 
@@ -78,11 +84,11 @@ class Explainer:
         self._rules = {rule.route.name: rule for rule in config.rules}
         self._positions: dict[Path, Positions] = {}
 
-    def explain(self, event: Event, source: str) -> list[Verdict]:
+    def explain(self, event: Event, source: str, facts: Facts | None = None) -> list[Verdict]:
         """Return the verdict of each route, in the order of the files. Raises ConfigError if a file can no longer be read."""
         return [
-            Verdict(rule, trace, self.spot(rule.place), self._spot_of_failure(rule, trace))
-            for rule, trace in zip(self._rules.values(), self.router.explain(event, source), strict=True)
+            Verdict(rule, trace, self.spot(rule.place), self._spot_of_failure(rule, trace), judged=facts is not None)
+            for rule, trace in zip(self._rules.values(), self.router.explain(event, source, facts), strict=True)
         ]
 
     def spot(self, place: Place, on: Literal["key", "value"] = "key") -> Spot:

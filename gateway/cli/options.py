@@ -28,6 +28,9 @@ ConfigOption = Annotated[
 SetOption = Annotated[
     list[str] | None, Parameter(name="--set", negative="", help="Change a field first: path=value. Repeatable.")
 ]
+FactOption = Annotated[
+    list[str] | None, Parameter(name="--fact", negative="", help="Give the event a fact: stale=true, round=2. Repeatable.")
+]
 SinceOption = Annotated[str | None, Parameter(name="--since", help='Only since: "2h" ago, "7d", or an RFC 3339 time.')]
 UntilOption = Annotated[str | None, Parameter(name="--until", help='Only before: "2h" ago, "7d", or an RFC 3339 time.')]
 JsonOption = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON; a list as one line per entry.")]

@@ -10,14 +10,15 @@ from cyclopts import Parameter
 
 from gateway.cli.completion import sink_names
 from gateway.cli.errors import UsageError
-from gateway.cli.events import event_bytes
+from gateway.cli.events import event_bytes, named_facts
 from gateway.cli.explain import Explainer, Verdict
-from gateway.cli.options import AdminOption, ConfigOption, EventArgument, JsonOption, SetOption, configuration
+from gateway.cli.options import AdminOption, ConfigOption, EventArgument, FactOption, JsonOption, SetOption, configuration
 from gateway.cli.output import console, printable, to_json
 from gateway.config import Config
 from gateway.config.decode import suggestion
 from gateway.core import events
 from gateway.core.events import Event
+from gateway.core.ledger import Facts
 from gateway.core.routing import Decision
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def route(
     *,
     config: ConfigOption = None,
     set_: SetOption = None,
+    fact: FactOption = None,
     source: Annotated[str | None, Parameter(help="The source of the event; default: the first one.")] = None,
     expect: Annotated[str | None, Parameter(help="Exit with 1 unless exactly these sinks get it: a,b.")] = None,
     render: Annotated[
@@ -61,15 +63,16 @@ def route(
     if isinstance(decoded, events.Undecodable):
         raise UsageError(f"{decoded.detail}: this message would be quarantined, and not routed")
     explainer = Explainer(loaded)
-    decision = explainer.router.route(decoded, name)
+    facts = named_facts(fact)
+    decision = explainer.router.route(decoded, name, facts)
     if render is not None:
-        _print_rendering(loaded, render, decoded, body, name)
+        _print_rendering(loaded, render, decoded, body, name, facts)
         if render not in decision.sinks:
             print(f'gateway: by the routes, this event does not go to "{render}"', file=sys.stderr)
     elif json_:
-        print(to_json(_document(loaded, explainer, decision, decoded, name)))
+        print(to_json(_document(loaded, explainer.explain(decoded, name, facts), decision, decoded, name)))
     else:
-        _print_tree(console(), explainer.explain(decoded, name), decision, decoded, name)
+        _print_tree(console(), explainer.explain(decoded, name, facts), decision, decoded, name)
     if expect is None:
         return 0
     wanted = {part.strip() for part in expect.split(",") if part.strip()}
@@ -118,11 +121,11 @@ def _what_follows(verdict: Verdict) -> Text:
     return Text.assemble((f"  {verdict.why_not}", "yellow"), (f"  {verdict.failed}", "cyan"))
 
 
-def _document(config: Config, explainer: Explainer, decision: Decision, event: Event, source: str) -> dict[str, Any]:
+def _document(config: Config, verdicts: Sequence[Verdict], decision: Decision, event: Event, source: str) -> dict[str, Any]:
     """The keys are those of docs/reference.md, "Command line"; `file` beside them names the file that the line is in."""
     known = config.sources.get(source)
     routes = []
-    for verdict in explainer.explain(event, source):
+    for verdict in verdicts:
         failed = verdict.trace.failed
         shown = None
         if failed is not None and verdict.failed is not None:
@@ -145,14 +148,14 @@ def _difference(wanted: Collection[str], came: Collection[str], known: Collectio
     return printable(f"expected {', '.join(sorted(wanted)) or 'nobody'}: {', '.join(parts)}")
 
 
-def _print_rendering(config: Config, sink: str, event: Event, body: bytes, source: str) -> None:
+def _print_rendering(config: Config, sink: str, event: Event, body: bytes, source: str, facts: Facts | None) -> None:
     """Print exactly the bytes; on a terminal without characters that could draw on it."""
     from gateway.cli.preview import first_attempt
     from gateway.host.clock import Clock
     from gateway.sinks import type_of
 
     clock, settings = Clock(), config.sinks[sink]
-    shown = type_of(settings).preview(settings, first_attempt(sink, event, body, source, clock), clock.now())
+    shown = type_of(settings).preview(settings, first_attempt(sink, event, body, source, clock, facts), clock.now())
     if sys.stdout.isatty():
         for line in shown.decode(errors="replace").splitlines():
             print(printable(line))

@@ -102,8 +102,9 @@ def _run(config: Config) -> Report:
     for test in config.tests:
         event = events.event_of(samples.filled(test.settings.event, test.settings.without))
         source = test.settings.source or next(iter(config.sources))
-        decision = explainer.router.route(event, source)
-        lines = _differences(test.settings, decision, explainer.explain(event, source))
+        facts = test.settings.facts.facts() if test.settings.facts is not None else None
+        decision = explainer.router.route(event, source, facts)
+        lines = _differences(test.settings, decision, explainer.explain(event, source, facts))
         results.append(Result(test.settings, explainer.spot(test.place), decision, tuple(lines)))
     reached = {name for result in results for name in result.decision.routes}
     unreached = tuple((rule, explainer.spot(rule.place)) for rule in config.rules if rule.route.name not in reached)

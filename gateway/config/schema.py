@@ -29,7 +29,9 @@ from gateway.config.settings import (
     TestSettings,
 )
 from gateway.core.events import IDENTITY
+from gateway.core.fact_fields import FACT_FIELDS
 from gateway.core.patterns import OPERATORS
+from gateway.core.routing import DERIVED_FIELDS
 from gateway.core.secrets import SecretRef
 from gateway.core.values import Duration, Rate, Size
 from gateway.core.vocabulary import FIELDS, VALUES
@@ -209,7 +211,7 @@ def _value(kind: Any, name: str, text: str, says: _Manual) -> Schema:
                 "description": text,
                 **_value(field.type, field.name, text, says),
                 **_CLOSER.get((name, field.name), {}),
-                **({} if field.required else {"default": _written(field.default)}),
+                **({} if _default(field) in (NODEFAULT, None) else {"default": _written(_default(field))}),
             }
             for field in msgspec.structs.fields(kind)
         }
@@ -281,9 +283,12 @@ def _known_fields(prefix: str, fields: Schema, says: _Manual) -> dict[str, Schem
         options: list[Schema] = [{"$ref": "#/definitions/condition"}]
         if path in VALUES:
             options.insert(0, {"enum": sorted(VALUES[path])})
+        elif FACT_FIELDS.get(path) is bool:
+            options.insert(0, {"type": "boolean"})
         if inner := _known_fields(f"{path}.", fields, says):
             options.insert(0, fields | {"properties": inner})
-        description = says.form(path) if path in ("milestone", "source") else f"The field {path} of an event."
+        added = path in DERIVED_FIELDS or path in FACT_FIELDS
+        description = says.form(path) if added else f"The field {path} of an event."
         found[path.removeprefix(prefix)] = {"description": description, "anyOf": options}
     return found
 
@@ -330,7 +335,7 @@ class _Manual:
 
     def form(self, key: str) -> str:
         """Return the explanation after the line that shows `{ key = ... }`."""
-        return next(said for form, said in self._forms if form.startswith(f"{{ {key} = "))
+        return next(said for form, said in self._forms if form.startswith((f"{{ {key} = ", f'{{ "{key}" = ')))
 
     def operator(self, name: str) -> str:
         shown = [said for form, said in self._forms if re.search(rf"[{{,] {name} = ", form)]

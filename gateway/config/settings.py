@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from gateway.config.location import Place
 from gateway.core.errors import Problem
 from gateway.core.events import IDENTITY
+from gateway.core.ledger import Facts, Regression, milestone_of
 from gateway.core.routing import Route
 from gateway.core.secrets import Secret, SecretRef
 from gateway.core.values import Duration, Size
@@ -88,12 +89,42 @@ class RouteSettings(Struct, frozen=True, kw_only=True):
     fallback: bool = False
 
 
+class StateBefore(Struct, frozen=True, kw_only=True):
+    before: str
+
+
+class FactSettings(Struct, frozen=True, kw_only=True):
+    """The facts of the event of a test, by their names in patterns; the defaults are those of an event in good order."""
+
+    stale: bool = False
+    round: int = 1
+    skipped: list[str] = field(default_factory=list)
+    terminal_regression: Literal["verdict_changed", "reopened", "ended_twice", "after_invalidation"] | None = None
+    undated: bool = False
+    future: bool = False
+    state: StateBefore | None = None
+
+    def facts(self) -> Facts:
+        return Facts(
+            round=self.round,
+            before=None if self.state is None else self.state.before,
+            stale=self.stale,
+            skipped=tuple(self.skipped),
+            terminal_regression=None if self.terminal_regression is None else Regression(self.terminal_regression),
+            undated=self.undated,
+            future=self.future,
+            since=milestone_of(self.state.before) if self.stale and self.state is not None else None,
+        )
+
+
 class TestSettings(Struct, frozen=True, kw_only=True):
     """One `[[tests]]` table: an event, and the sinks and routes that it is expected to reach."""
 
     name: str
     event: dict[str, Any]
     without: list[str] = field(default_factory=list)
+    facts: FactSettings | None = None
+    """The facts of the event; None for an event that has none."""
     source: str | None = None
     sinks: list[str] | None = None
     routes: list[str] | None = None

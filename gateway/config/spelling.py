@@ -8,8 +8,12 @@ from typing import Any, NamedTuple
 from gateway.config.decode import suggestion
 from gateway.config.location import Finding, Place, warning
 from gateway.config.settings import Test
+from gateway.core.fact_fields import FACT_FIELDS
 from gateway.core.patterns import OPERATORS
 from gateway.core.vocabulary import FIELDS, VALUES, is_state
+
+_KINDS: Mapping[type, tuple[tuple[type, ...], str]] = {bool: ((bool,), "true or false"), int: ((int, float), "a whole number")}
+"""The types that a literal may have in a condition on a fact of a type, and how a warning names them."""
 
 
 class _Asked(NamedTuple):
@@ -51,6 +55,9 @@ def _unknown_words(asked: list[_Asked], values: Mapping[str, frozenset[str]]) ->
         if known is not None and one.literal is not None and one.literal not in known:
             what = "there is no such source" if one.path == "source" else "no documented event has this value here"
             yield warning(one.value, what, suggestion(str(one.literal), known))
+        kinds, name = _KINDS.get(FACT_FIELDS.get(one.path, str), ((), ""))
+        if kinds and one.literal is not None and type(one.literal) not in kinds:
+            yield warning(one.value, f"never matches: {one.path} is {name}")
     yield from _impossible_pairs(asked)
 
 

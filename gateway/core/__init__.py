@@ -15,6 +15,7 @@ What several layers speak of:
     records           what the store takes and returns for messages and deliveries
     documents         what the store tells people, and the gateway about itself
     selection         the messages and deliveries that a person names
+    fact_fields       the facts as patterns and templates name them
     ledger            the row of a service request, and the facts about an event
     conversation      what a sink remembers of a service request
     kept_requests     requests that fitted no secret

@@ -238,6 +238,8 @@ _WITH_ANY_SUPPLEMENT = {
     primary: (rank, milestone) for rank, ((primary, supplement), milestone) in enumerate(STATES.items(), 1) if supplement is ANY
 }
 _UNKNOWN = (0, Milestone.UNRECOGNIZED)
+KNOWN_STATES: Final = frozenset((*_KNOWN, *_WITH_ANY_SUPPLEMENT))
+"""The documented states as text. Some of them may also have any supplement."""
 
 
 def rank_of(state: str) -> int:

@@ -10,12 +10,14 @@ from msgspec import Struct, structs
 
 from gateway.core.conditions import Mismatch
 from gateway.core.events import Event, Milestone
+from gateway.core.fact_fields import with_facts
+from gateway.core.ledger import Facts
 from gateway.core.patterns import Pattern
 
 GATEWAY = "gateway"
 """The source of the gateway's own events. No configured source may have this name."""
 DERIVED_FIELDS = ("milestone", "source")
-"""The derived fields that a pattern may name. They win over fields of the same name in the body."""
+"""The derived fields that every event has, beside the facts. They win over fields of the same name in the body."""
 
 
 _NOT_ASKED = "a source that the route asks for by name"
@@ -121,18 +123,22 @@ class Router:
         """The sinks that each route names."""
         return {route.name: route.sinks for route in self._routes}
 
-    def route(self, event: Event, source: str) -> Decision:
-        """Return every route that applies, and the union of their sinks."""
+    def route(self, event: Event, source: str, facts: Facts | None = None) -> Decision:
+        """Return every route that applies, and the union of their sinks.
+
+        Args:
+            facts: what is known of the event; None if it was not judged, and then no fact has a value.
+        """
         event_type = event.values.get("event_type")
         if event_type is not None and (not isinstance(event_type, str) or len(event_type) > _LONGEST_TYPE):
-            return _decide(self._asking(source), _view(event, source))
+            return _decide(self._asking(source), _view(event, source, facts))
         kind = (source, event_type, event.milestone)
         given = self._given.get(kind)
         if given is None:
             if len(self._given) >= _MOST_KINDS:
                 self._given.clear()
             given = self._given[kind] = self._for_kind(kind)
-        return given if isinstance(given, Decision) else _decide(given, _view(event, source))
+        return given if isinstance(given, Decision) else _decide(given, _view(event, source, facts))
 
     def _for_kind(self, kind: _Kind) -> Decision | Asking:
         """Return the routes that may apply to this kind of event, without the conditions that hold anyway; or the decision.
@@ -149,10 +155,10 @@ class Router:
         """Return the routes that events of a source may take."""
         return tuple(chain.from_iterable([one.own if source == GATEWAY else one.all for one in self._known]))
 
-    def explain(self, event: Event, source: str) -> list[Trace]:
+    def explain(self, event: Event, source: str, facts: Facts | None = None) -> list[Trace]:
         """Return the result of each route, in the order of the file. It agrees with `route` by construction and by test."""
-        applied = self.route(event, source).routes
-        view = _view(event, source)
+        applied = self.route(event, source, facts).routes
+        view = _view(event, source, facts)
         return [
             Trace(route.name, True) if route.name in applied else self._why_not(route, view, applied) for route in self._routes
         ]
@@ -226,8 +232,10 @@ def _given(route: Route, known: dict[str, Any]) -> Route | None:
     )
 
 
-def _view(event: Event, source: str) -> dict[str, Any]:
-    return {**event.values, "milestone": event.milestone.value, "source": source}
+def _view(event: Event, source: str, facts: Facts | None) -> dict[str, Any]:
+    view = with_facts(event.values, facts)
+    view["milestone"], view["source"] = event.milestone.value, source
+    return view
 
 
 def _failure(route: Route, view: dict[str, Any]) -> Trace | None:

@@ -15,6 +15,8 @@ from msgspec import Struct
 
 from gateway.core import events
 from gateway.core.events import EVENT_TYPES, Milestone
+from gateway.core.fact_fields import FACT_FIELDS
+from gateway.core.ledger import APPROVED, KNOWN_STATES, SUBMITTED, Regression
 
 
 class OwnEvent(StrEnum):
@@ -52,16 +54,20 @@ FIELDS: frozenset[str] = frozenset(
         "milestone",
         "source",
         *_OF_OWN_EVENTS,
+        *FACT_FIELDS,
         *(field for kind in _KINDS for field in _fields(kind)),
     )
 )
-"""The dotted paths of all fields that a documented event can have."""
+"""The dotted paths of all fields that a documented event can have, facts included."""
 
 VALUES: Mapping[str, frozenset[str]] = {
     "event_type": frozenset((*EVENT_TYPES, *(event.value for event in OwnEvent))),
     "milestone": frozenset(milestone.value for milestone in Milestone),
     "state.primary": frozenset(primary for primary, _ in events.STATES),
     "state.supplement": frozenset(supplement for _, supplement in events.STATES if isinstance(supplement, str)),
+    "state.before": KNOWN_STATES,
+    "skipped": frozenset((SUBMITTED, APPROVED)),
+    "terminal_regression": frozenset(regression.value for regression in Regression),
 }
 """The values of each field whose list of values is closed."""
 

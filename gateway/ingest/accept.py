@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from gateway.core.audit_events import MessageAccepted, MessageDuplicate, MessageQuarantined, MessageUnrouted
 from gateway.core.events import Event
+from gateway.core.ledger import Facts
 from gateway.core.records import Duplicate, Message, NewMessage, Owed, Stored
 from gateway.core.retry import RetryPolicy, first_due
 from gateway.core.routing import Decision, Router
@@ -74,10 +75,10 @@ class Inbox:
         """Go by other rules from the next message on."""
         self._rules = rules
 
-    def route(self, event: Event, source: str, message_id: str | None = None) -> Decision:
+    def route(self, event: Event, source: str, message_id: str | None = None, facts: Facts | None = None) -> Decision:
         """Decide where an event goes by the current rules. A bug in them loses no message: it is kept, unrouted."""
         try:
-            return self._rules.router.route(event, source)
+            return self._rules.router.route(event, source, facts)
         except Exception:
             self._say("exception", "routing.bug", source, source=source, message_id=message_id)
             return _NOBODY

@@ -192,3 +192,39 @@ def test_the_text_of_an_event_can_not_draw_on_the_terminal(field: str, folder: P
     lines = result.out.removesuffix("\n").split("\n")
     assert [line for line in lines if not line.isprintable()] == []
     assert len(lines) == 5, "the event, three routes, and where it goes"
+
+
+LATE_ONES = '[[routes]]\nname = "late"\nmatch = { stale = true, round = { gte = 2 } }\nsinks = ["archive"]\n'
+
+
+def with_route(folder: Path) -> Path:
+    file = folder / "gateway.toml"
+    file.write_text(file.read_text() + LATE_ONES)
+    return folder
+
+
+def test_an_event_without_facts_is_said_to_have_none(folder: Path) -> None:
+    result = gateway("route", "authentic", cwd=with_route(folder))
+    assert "stale: expected true, is absent, because this event has no facts" in result.out
+
+
+def test_facts_can_be_given_to_an_event(folder: Path) -> None:
+    with_route(folder)
+    late = gateway("route", "authentic", "--fact", "stale=true", "--fact", "round=2", cwd=folder)
+    assert "+ late" in late.out
+    first = gateway("route", "authentic", "--fact", "stale=true", cwd=folder)
+    assert 'round: expected {"gte": 2}, is 1' in first.out
+
+
+@pytest.mark.parametrize(
+    ("fact", "said"),
+    [
+        ("stal=true", 'gateway: error: --fact stal: unknown key; did you mean "stale"?\n'),
+        ("stale=yes", 'gateway: error: --fact stale: is the string "yes", but must be true or false\n'),
+        ("state.before=7", "gateway: error: --fact state.before: is the number 7, but must be a string\n"),
+        ("stale", 'gateway: error: --fact: "stale" is not path=value, as in state.primary=COMPLETE\n'),
+    ],
+)
+def test_a_fact_that_does_not_exist_is_a_usage_error(fact: str, said: str, folder: Path) -> None:
+    result = gateway("route", "authentic", "--fact", fact, cwd=folder)
+    assert (result.status, result.err) == (2, said)

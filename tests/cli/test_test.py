@@ -326,3 +326,11 @@ def test_the_text_of_a_test_can_not_draw_on_the_terminal(folder: Path) -> None:
         folder, expectation(hostile, f'{{ reference_id = "BAG-{hostile}" }}', "sinks = []"), expectation("x", "{}", "sinks = []")
     ).out
     assert [line for line in out.removesuffix("\n").split("\n") if not line.isprintable()] == []
+
+
+def test_the_event_of_a_test_has_the_facts_that_the_test_gives_it(folder: Path) -> None:
+    late = '[[routes]]\nname = "late"\nmatch = { "state.before" = "QC/PENDING", stale = true }\nsinks = ["archive"]\n'
+    written(folder, late)
+    facts = 'facts = { stale = true, state.before = "QC/PENDING" }'
+    result = run(folder, expectation("late", AUTHENTIC, facts, 'routes = ["late"]'), expectation("not", AUTHENTIC, "routes = []"))
+    assert (result.status, result.out.count("PASS")) == (0, 2), result.out

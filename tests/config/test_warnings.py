@@ -360,3 +360,39 @@ def test_a_misspelling_in_a_test_is_reported_but_a_new_name_is_not(tmp_path: Pat
 def test_two_tests_with_the_same_name_are_reported_at_the_second(tmp_path: Path) -> None:
     test = '[[tests]]\nname = "t"\nevent = { event_type = "state_change" }\nsinks = ["archive"]\n'
     assert said(tmp_path, SOURCE + SINK + ALL + test + test) == [('[[tests]] "t" name', "another test already has this name")]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "underlined", "wrong", "hint"),
+    [
+        ("{ stal = true }", "stal", "no known event has this field", 'did you mean "stale"?'),
+        ('{ "state.befor" = "QC/PENDING" }', '"state.befor"', "no known event has this field", 'did you mean "state.before"?'),
+        ('{ stale = "true" }', '"true"', "never matches: stale is true or false", ""),
+        ("{ undated = 1 }", "1", "never matches: undated is true or false", ""),
+        ('{ round = "2" }', '"2"', "never matches: round is a whole number", ""),
+        (
+            '{ terminal_regression = "reopend" }',
+            '"reopend"',
+            "no documented event has this value here",
+            'did you mean "reopened"?',
+        ),
+        ('{ skipped = "QC/APROVED" }', '"QC/APROVED"', "no documented event has this value here", 'did you mean "QC/APPROVED"?'),
+        (
+            '{ state = { before = "QC/PENDIN" } }',
+            '"QC/PENDIN"',
+            "no documented event has this value here",
+            'did you mean "QC/PENDING"?',
+        ),
+    ],
+)
+def test_a_condition_on_a_fact_that_never_holds_is_noticed(
+    pattern: str, underlined: str, wrong: str, hint: str, tmp_path: Path
+) -> None:
+    (found,) = warnings(tmp_path, routes(f"match = {pattern}"))
+    assert (meant(found), found.wrong, found.hint) == (underlined, wrong, hint)
+
+
+def test_conditions_on_facts_that_can_hold_get_no_warning(tmp_path: Path) -> None:
+    tables = ["{ stale = true, round = 2 }", "{ round = [1, 2.0] }", "{ round = { gte = 2 } }", "{ stale = { not = true } }"]
+    tables += ['{ skipped = ["QC/PENDING", "QC/APPROVED"] }', '{ "state.before" = ["DRAFT", "CANCELLED", "QUEUE"] }']
+    assert warnings(tmp_path, routes(*(f"match = {table}" for table in tables))) == []

@@ -21,6 +21,8 @@ from gateway.config.settings import (
 )
 from gateway.config.settings import TestSettings as Expectation
 from gateway.core.events import IDENTITY, Milestone
+from gateway.core.fact_fields import FACT_FIELDS
+from gateway.core.ledger import Regression
 from gateway.core.outcome import Reason
 from gateway.core.patterns import OPERATORS, compile_pattern
 from gateway.core.samples import SAMPLES
@@ -139,6 +141,12 @@ def test_the_milestones_are_the_closed_list_and_say_which_event_has_them() -> No
         assert words(said) == [sample["event_type"]]
         if sample["event_type"] == "state_change":
             assert [text for text in sample["state"].values() if text] == said.partition(" to ")[2].split(" / ")
+
+
+def test_the_facts_are_all_named_in_their_order() -> None:
+    assert [words(row[0])[0] for row in rows(marked(TEXT, "facts"))] == list(FACT_FIELDS)
+    (regressions,) = [row[1] for row in rows(marked(TEXT, "facts")) if row[0] == "`terminal_regression`"]
+    assert words(regressions) == [regression.value for regression in Regression]
 
 
 def test_the_gateways_own_events_are_all_named() -> None:

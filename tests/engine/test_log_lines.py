@@ -42,7 +42,7 @@ async def test_a_bug_in_a_sink_is_logged_once_in_a_while_with_the_ids_of_a_deliv
 
 async def test_a_bug_in_the_rules_is_logged_once_in_a_while_and_loses_no_message(bench: Bench, clock: FakeClock) -> None:
     class Broken(Router):
-        def route(self, event: Any, source: str) -> Decision:
+        def route(self, event: Any, source: str, facts: Any = None) -> Decision:
             raise ZeroDivisionError("of ours")
 
     log = structlog.wrap_logger(bench.log, processors=[])
