@@ -13,6 +13,7 @@ from gateway.core.ledger import Facts
 from gateway.core.outcome import Outcome
 from gateway.core.retry import Transition
 from gateway.core.selection import MessageStatus
+from gateway.core.signature import Signed
 
 
 def delivery_id(message_id: str, sink: str) -> str:
@@ -68,17 +69,6 @@ def message_about(
         reference_id=event.reference_id if event else None,
         facts=facts,
     )
-
-
-class Signed(Struct, frozen=True):
-    """How the sender signed a message, as far as it is kept to prove what came."""
-
-    signature: bytes
-    """The entry of the signature header that fitted: `v1,<base64>`."""
-    at: int
-    """The signed timestamp, Unix seconds by the sender's clock."""
-    key: str
-    """The label of the secret that fitted. It never holds a part of the secret."""
 
 
 class Owes(Struct, frozen=True):

@@ -12,8 +12,8 @@ from msgspec import Struct
 from gateway.core.documents import AttemptFacts, DeliveryFacts, Ids
 from gateway.core.events import Milestone
 from gateway.core.ledger import Facts, Flag, ServiceRequest
-from gateway.core.records import Signed
 from gateway.core.selection import Act, DeliveryState, MessageStatus
+from gateway.core.signature import Signed
 
 FoundBy = Literal["sr_uuid", "reference_id", "message_id", "beginning"]
 """The kind of name by which a request was found. `beginning`: how its uuid, or the id of a message of it, begins."""

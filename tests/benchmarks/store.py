@@ -25,6 +25,7 @@ from pathlib import Path
 
 import structlog
 
+from gateway.core.events import Event, event_of
 from gateway.core.outcome import Delivered
 from gateway.core.records import Accepted, Attempt, Message, NewMessage, Settlement, Stored
 from gateway.core.retry import RetryPolicy, Transition
@@ -75,7 +76,17 @@ class Messages:
             reference_id=f"REF-{self._made}",
         )
         identity = f"state_change {sr} COMPLETE {rfc3339(at)}"
-        return NewMessage(message, "accepted", identity, tuple((sink, at) for sink in SINKS), event_at=at)
+        event = event_of(
+            {
+                "event_type": "state_change",
+                "sr_uuid": sr,
+                "reference_id": message.reference_id,
+                "timestamp": rfc3339(at),
+                "state": {"primary": "COMPLETE", "supplement": "APPROVED"},
+            }
+        )
+        deliveries = tuple((sink, at) for sink in SINKS)
+        return NewMessage(message, "accepted", identity, deliveries, event_at=at, event=lambda: event)
 
 
 class Work:
@@ -122,6 +133,10 @@ class Work:
 
     def checkpoint(self) -> None:
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def _event(new: NewMessage) -> Event | None:
+    return new.event() if new.event is not None else None
 
 
 def _ignore(stored: Stored | Exception) -> None:
@@ -181,7 +196,7 @@ async def turns(folder: Path, seconds: float) -> dict[str, float]:
     async def turn(number: int) -> None:
         taken = messages.take(number)
         begun, spent = time.perf_counter(), time.process_time()
-        await asyncio.gather(*(inbox.put(new.message, _TO_ALL, event_at=new.event_at, identity=new.identity) for new in taken))
+        await asyncio.gather(*(inbox.put(new.message, _event(new), decision=_TO_ALL, identity=new.identity) for new in taken))
         found[f"turn of {number}"].append((time.perf_counter() - begun) / number * 1e6)
         found[f"turn of {number}, CPU"].append((time.process_time() - spent) / number * 1e6)
 

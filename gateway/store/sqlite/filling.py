@@ -1,5 +1,6 @@
-"""Reading stored messages into the ledger, in the order of their arrival: the few since the last flush, when a gateway starts, and
-all messages of a database that an earlier version wrote, beside the traffic.
+"""Reading stored messages into the ledger, in the order of their arrival.
+
+A start reads the few since the last flush. All messages of a database that an earlier version wrote are read beside the traffic.
 
 Both come to the same rows as judging on arrival. What a row already takes account of is passed by, so that both may be repeated.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any, Final
 
 from gateway.core.events import Event, decode
@@ -23,7 +25,9 @@ _AT_ONCE: Final = 16
 """Messages read at once, each with a body that may be as large as `max_body`."""
 _SLICE_SECONDS: Final = 0.02
 """Seconds after which a slice takes no further messages."""
-_MOST_IN_SLICE: Final = 1000
+_MOST_IN_SLICE: Final = 512
+_ALL: Final = -1
+"""No limit, in SQL."""
 _QUERY = (
     "SELECT m.seq, m.source, m.sr_uuid, m.reference_id, m.received_ms, m.milestone, m.body, e.request, e.facts IS NOT NULL"
     " FROM messages m LEFT JOIN entries e ON e.message = m.seq WHERE m.seq > ? ORDER BY m.seq LIMIT ?"
@@ -39,10 +43,11 @@ def reopen(connection: sqlite3.Connection, ledger: Ledger) -> None:
     ledger.live = bool(live)
     ledger.judged_to = ledger.flushed_to = flushed
     ledger.next_number = greatest + 1
-    while live and (rows := connection.execute(_QUERY, (ledger.judged_to, _AT_ONCE)).fetchall()):
-        ledger.begin()
-        _take(connection, ledger, rows)
-        ledger.committed()
+    with closing(connection.execute(_QUERY, (flushed, _ALL))) as messages:
+        while live and (rows := messages.fetchmany(_AT_ONCE)):
+            ledger.begin()
+            _take(connection, ledger, rows)
+            ledger.committed()
 
 
 def fill_slice(connection: sqlite3.Connection, changes: Changes, *, ledger: Ledger, seconds: Callable[[], float]) -> bool:
@@ -53,16 +58,18 @@ def fill_slice(connection: sqlite3.Connection, changes: Changes, *, ledger: Ledg
     if ledger.live:
         return True
     until = seconds() + _SLICE_SECONDS
-    for _ in range(_MOST_IN_SLICE // _AT_ONCE):
-        rows = connection.execute(_QUERY, (ledger.judged_to, _AT_ONCE)).fetchall()
-        _write(connection, _take(connection, ledger, rows), ledger)
-        if len(rows) < _AT_ONCE:
-            connection.execute("UPDATE ledger SET live = 1")
-            ledger.live = True
-            return True
-        if seconds() >= until:
-            break
-    return False
+    entries: list[_Entry] = []
+    read = 0
+    with closing(connection.execute(_QUERY, (ledger.judged_to, _MOST_IN_SLICE))) as messages:
+        while (rows := messages.fetchmany(_AT_ONCE)) and seconds() < until:
+            entries += _take(connection, ledger, rows)
+            read += len(rows)
+    _write(connection, entries, ledger)
+    if rows or read == _MOST_IN_SLICE:
+        return False
+    connection.execute("UPDATE ledger SET live = 1")
+    ledger.live = True
+    return True
 
 
 _Entry = tuple[int, int | None, int | None, bytes | None]

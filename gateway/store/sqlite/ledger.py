@@ -136,7 +136,7 @@ class Ledger:
         return judged
 
     def enter(self, connection: sqlite3.Connection, accepted: Sequence[tuple[Judged, int]]) -> None:
-        """Write the entries of messages that have just been accepted, each with its seq, and change the rows of their requests."""
+        """Write the entries of messages that were just accepted, each with its seq, and change the rows of their requests."""
         entries = []
         self._accepted += len(accepted)
         for one, seq in accepted:

@@ -41,13 +41,9 @@ def find(connection: sqlite3.Connection, name: str, rows: Rows) -> FoundRequests
     """Find the requests that a name stands for; see `store.requests.Tracing`."""
     name = name.strip()
     reference = folded(name)
-    found: Kept = {}
-    by: FoundBy | None = None
-    for by, found in _tries(connection, name, reference, rows):
-        if found:
-            break
-    else:
-        by = None
+    tries = _tries(connection, name, reference, rows)
+    nothing: tuple[FoundBy | None, Kept] = (None, {})
+    by, found = next(((by, found) for by, found in tries if found), nothing)
     newest_first = sorted(found.items(), key=lambda one: one[1].number, reverse=True)
     oldest = connection.execute("SELECT received_ms FROM messages ORDER BY seq LIMIT 1").fetchone()
     return FoundRequests(

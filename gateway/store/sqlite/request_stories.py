@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from gateway.core.documents import Ids
 from gateway.core.ledger import decode_facts
-from gateway.core.records import Signed
 from gateway.core.request_documents import DeliveryAct, Repeat, RequestStory, TracedDelivery, TracedEvent
+from gateway.core.signature import Signed
 from gateway.store.sqlite import request_lookup
 from gateway.store.sqlite.columns import text
 from gateway.store.sqlite.hot_rows import Key, Standing
