@@ -145,7 +145,7 @@ def _ignore(stored: Stored | Exception) -> None:
 
 async def cpu(folder: Path, seconds: float) -> dict[str, float]:
     """Measure the microseconds of CPU, in alternating slices; the median of each kind and size."""
-    writer = await _opened(folder / "cpu.db")
+    writer = await opened(folder / "cpu.db")
     found = defaultdict[str, list[float]](list)
     with closing(writer) as connection:
         work = Work(connection)
@@ -160,7 +160,7 @@ async def cpu(folder: Path, seconds: float) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in found.items()}
 
 
-async def _opened(path: Path) -> sqlite3.Connection:
+async def opened(path: Path) -> sqlite3.Connection:
     """Bring the schema up, and return a connection of this thread that is set as the writer's."""
     writer = await open_writer(path)
     pragmas = {name: await writer.run(_asking(name)) for name in ("foreign_keys", "ignore_check_constraints")}

@@ -37,8 +37,9 @@ OTHERS = 40
 SINKS = [f"sink-{number:03}" for number in range(50)]
 
 ROWS = {
-    # The rows of messages and deliveries, and once the steps for the audit log and the counter of each sink.
-    "accept": 1000 + 1 + len(SINKS),
+    # The rows of messages and deliveries, an entry of the ledger for each message, and once the steps for the audit log and the
+    # counter of each sink.
+    "accept": 1000 + 500 + 1 + len(SINKS),
     # For each delivery its row, an attempt, and the turn of the delivery behind it.
     "settle": 500 * 3 + 1 + len(SINKS),
     # Each delivery may take the turn of another one.

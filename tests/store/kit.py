@@ -295,4 +295,5 @@ async def fill(path: Path, number: int, *, body: bytes = b"{}", sinks: tuple[str
         connection.execute("INSERT INTO attempts VALUES (1, 'dead', 1, ?, 1, 'reject', 'rejected', 410, '', '')", (now,))
         connection.execute("INSERT INTO counters (sink, dead) VALUES ('dead', 1)")
         connection.execute("INSERT INTO sinks (sink) VALUES ('erp')")
+        connection.execute("UPDATE ledger SET flushed = ?", (number,))
         connection.execute("INSERT INTO conflicts VALUES (1, x'00', NULL, ?, x'00')", (now,))

@@ -22,7 +22,8 @@ _MESSAGE_COLUMNS = (
     " event_type, milestone, sr_uuid, reference_id, status"
 )
 MOST_ACCEPTED = 1000
-"""Rows of new messages in one commit, messages, entries and deliveries together; a single message may have more."""
+"""Rows of new messages in one commit, messages and deliveries together; a single message may have more. An entry of the ledger
+comes with each message."""
 MOST_REPEATS = 20
 """Repeats of a message that are kept with their instant; the others are only counted."""
 _FIRST = "SELECT seq, id, body, received_ms FROM messages WHERE source = ? AND forgotten = 0 AND "
@@ -58,7 +59,7 @@ def _fitting(judged: Sequence[Judged], room: int, *, first: bool) -> int:
 
 
 def _rows(judged: Judged) -> int:
-    return 2 + len(judged.owes.deliveries)
+    return 1 + len(judged.owes.deliveries)
 
 
 def _accept_rows(

@@ -179,6 +179,8 @@ class GroupCommit:
 
     async def flush_ledger(self) -> None:
         """Write all changed rows of the ledger, a slice to a transaction, so that the next start has nothing to judge again."""
+        if self.untrusted or not self.ledger.hot.waiting:
+            return
 
         def work(connection: sqlite3.Connection) -> None:
             with self._files.writing():

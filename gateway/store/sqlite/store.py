@@ -132,9 +132,8 @@ class SqliteStore(Reading):
 
     async def close(self, *, clean: bool = True) -> None:
         self.commits.refuse()
-        if not self.commits.untrusted:
-            with suppress(StoreError):  # the next start judges again what could not be written
-                await self.commits.flush_ledger()
+        with suppress(StoreError):  # the next start judges again what could not be written
+            await self.commits.flush_ledger()
         # The last connection to close moves the write-ahead log into the file and removes it, if it may write. Files that can't
         # be trusted, or that belong to another process now, stay as they are: the readers, which may not write, close last then.
         readers, writer = (self._reader, self._questions), (self.commits.connection,)
@@ -213,8 +212,9 @@ class SqliteStore(Reading):
         return purged.gone, await self.ask(lambda connection: purging.before_next_old(connection, purged.last, before))
 
     async def fill_ledger(self) -> LedgerProgress:
-        seconds = asyncio.get_running_loop().time
-        await self.change(partial(filling.fill_slice, ledger=self.commits.ledger, seconds=seconds))
+        if not self.ledger.live:
+            seconds = asyncio.get_running_loop().time
+            await self.change(partial(filling.fill_slice, ledger=self.ledger, seconds=seconds))
         return await self.ledger_progress()
 
     async def keep_rules(self, snapshot: bytes, now: float) -> int:
