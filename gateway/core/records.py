@@ -72,7 +72,7 @@ def message_about(
 
 
 class Owes(Struct, frozen=True):
-    """What a message owes, by the rules."""
+    """The status of a message and its deliveries, by the rules."""
 
     status: MessageStatus
     deliveries: tuple[tuple[str, float], ...] = ()
@@ -101,7 +101,7 @@ class NewMessage(Struct, frozen=True):
     The writer's thread calls it, once or twice; the last answer counts. It must not raise.
     """
     signed: Signed | None = None
-    """None if the source is not verified."""
+    """The signature that fitted; None if the source is not verified."""
     rules: int | None = None
     """The number of the rules in use (see `store.requests.Rulebook`)."""
 

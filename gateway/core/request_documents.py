@@ -27,7 +27,7 @@ class Owing(Struct, frozen=True):
 
 
 class KnownRequest(Struct, frozen=True):
-    """What the ledger knows of one service request."""
+    """The ledger's knowledge of one service request."""
 
     number: int
     """Its number in the ledger, in the order in which requests were first heard of."""
@@ -46,7 +46,7 @@ class FoundRequests(Struct, frozen=True):
     more: bool
     """There are more of them than these."""
     by: FoundBy | None
-    """None if nothing was found."""
+    """The kind of name that fitted; None if nothing was found."""
     nearest: tuple[str, ...]
     """Reference ids that are spelled much like the name, the nearest first; only if nothing was found."""
     reaches_back_to: float | None
@@ -84,7 +84,7 @@ class Repeat(Struct, frozen=True):
 
 
 class DeliveryAct(Struct, frozen=True):
-    """What a person did to a delivery."""
+    """An act of a person on a delivery."""
 
     sink: str
     at: float
@@ -98,7 +98,7 @@ class DeliveryAct(Struct, frozen=True):
 
 
 class TracedDelivery(Struct, frozen=True):
-    """What became of one event at one sink."""
+    """The fate of one event at one sink."""
 
     delivery: DeliveryFacts
     last: AttemptFacts | None
@@ -111,23 +111,23 @@ class TracedEvent(Struct, frozen=True):
     seq: int
     ids: Ids
     happened_at: float
-    """By the event's own timestamp; its arrival if that is missing or in the future."""
+    """The event's own timestamp; its arrival if that is missing or in the future."""
     received_at: float
     status: MessageStatus
     facts: Facts | None
-    """As judged on arrival; None if the event was not judged."""
+    """The facts as judged on arrival; None if the event was not judged."""
     rules: int | None
     """The number of the rules of then; None: accepted before this was kept."""
     signed: Signed | None
-    """None: not verified, or accepted before this was kept."""
+    """The signature that fitted; None: not verified, or accepted before this was kept."""
     duplicates: int
     """How often it came again."""
     repeats: tuple[Repeat, ...]
     """The first times."""
     deliveries: tuple[TracedDelivery, ...]
-    """By the name of the sink."""
+    """The deliveries, by the name of the sink."""
     acts: tuple[DeliveryAct, ...]
-    """In the order in which they happened, at most 100."""
+    """The acts of people in the order in which they happened, at most 100."""
 
 
 class RequestStory(Struct, frozen=True):
@@ -135,7 +135,7 @@ class RequestStory(Struct, frozen=True):
 
     known: KnownRequest
     events: tuple[TracedEvent, ...]
-    """In the order in which they happened; of the page, which goes by arrival."""
+    """The events of the page in the order in which they happened. Pages go by arrival."""
     go_on_before: int | None
     """The seq before which the next page begins, with messages that arrived earlier; None after the last page."""
     purged: bool

@@ -14,7 +14,7 @@ DeliveryState = Literal["queued", "delivered", "dead", "discarded"]
 DELIVERY_STATES: tuple[DeliveryState, ...] = get_args(DeliveryState)
 
 Act = Literal["replay", "discard"]
-"""What a person did to a delivery."""
+"""An act of a person on a delivery."""
 
 
 class Selection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

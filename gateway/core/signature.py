@@ -118,7 +118,7 @@ class VerifiedMessage(Struct, frozen=True):
     """The sender's message id; None only if the source is unverified and the request has no id."""
     body: bytes
     signed: Signed | None = None
-    """None if the source is unverified."""
+    """The signature that fitted; None if the source is unverified."""
 
     @property
     def timestamp(self) -> int | None:

@@ -215,7 +215,7 @@ class _Coming:
             rules: the rules in use when it came.
         """
         self.message = message
-        """With its facts, once they are known."""
+        """The message, with its facts once they are known."""
         self.decision = decision
         self.deliveries: tuple[tuple[str, float], ...] = ()
         self.since = since

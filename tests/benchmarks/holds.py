@@ -24,7 +24,7 @@ from gateway.maintenance import janitor
 from gateway.store.sqlite import claims, counting, operations, ordering, purging, sink_rows, unlogged
 from gateway.store.sqlite import store as slices
 from gateway.store.sqlite.counting import Changes
-from gateway.store.sqlite.ledger import Ledger
+from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.migrations import Upgrade, migrate
 from gateway.store.sqlite.timeline import Timeline, keep_time
 

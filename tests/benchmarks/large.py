@@ -20,7 +20,7 @@ from gateway.core.selection import Selection, Target
 from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite import filling, named_messages, queries
 from gateway.store.sqlite.counting import Changes
-from gateway.store.sqlite.ledger import Ledger
+from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.migrations import Upgrade, migrate
 from gateway.store.sqlite.overview import overview
 from gateway.store.sqlite.request_lookup import Rows

@@ -1,4 +1,4 @@
-"""What the ledger writes: bytes of the write-ahead log for each message, `python -m tests.benchmarks.ledger_log`.
+"""The bytes that the ledger writes to the write-ahead log for each message: `python -m tests.benchmarks.ledger_log`.
 
 150,000 service requests, whose next event comes in no order; commits of 32 messages with one delivery each. The same without a
 ledger shows what the ledger costs, and the same with the indexes that it replaced shows what a message cost before.
@@ -29,7 +29,7 @@ from gateway.core.signature import Signed
 from gateway.core.values import rfc3339
 from gateway.store.sqlite import request_rows
 from gateway.store.sqlite.batch import Batch
-from gateway.store.sqlite.ledger import MOST_UNFLUSHED, Ledger
+from gateway.store.sqlite.judging import MOST_UNFLUSHED, Ledger
 from tests.benchmarks.store import RETENTION, opened
 
 _START = 1_760_000_000.0

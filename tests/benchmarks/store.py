@@ -37,7 +37,7 @@ from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.store.sqlite.batch import Batch
 from gateway.store.sqlite.connection import open_writer
-from gateway.store.sqlite.ledger import Ledger
+from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.store import SqliteStore
 
 SIZES = (1, 16, 64, 256)

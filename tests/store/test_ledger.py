@@ -19,7 +19,7 @@ from gateway.core.request_documents import RequestSelection
 from gateway.core.selection import Target
 from gateway.core.signature import Signed
 from gateway.core.values import Actor, rfc3339
-from gateway.store.sqlite import ledger as ledger_module
+from gateway.store.sqlite import judging
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import DAY, RETENTION, accepted, crash_copy, one, rows, run_sql, serving, settlement
@@ -156,8 +156,8 @@ async def test_a_failed_commit_changes_no_row(path: Path) -> None:
 async def test_a_crash_at_any_point_gives_the_rows_that_judging_gives(
     path: Path, tmp_path: Path, flush_every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_module, "MOST_UNFLUSHED", flush_every)
-    monkeypatch.setattr(ledger_module, "_FLUSHED_AT_ONCE", 0)  # one row for each message, so that a flush takes several commits
+    monkeypatch.setattr(judging, "MOST_UNFLUSHED", flush_every)
+    monkeypatch.setattr(judging, "FLUSHED_AT_ONCE", 0)  # one row for each message, so that a flush takes several commits
     letters = enumerate(zip("PRPAUCPPRA", "1121312223", strict=True))
     feed = [event(letter, minute, sr=f"sr-{sr}") for minute, (letter, sr) in letters]
     store = await SqliteStore.open(path, RETENTION)

@@ -19,7 +19,7 @@ from gateway.core.selection import Target
 from gateway.store.sqlite import accept_settle, operations, purging
 from gateway.store.sqlite.columns import milliseconds, milliseconds_or_none
 from gateway.store.sqlite.counting import Changes
-from gateway.store.sqlite.ledger import Ledger
+from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.migrations import Upgrade, migrate
 from tests.fakes import START
 from tests.store.kit import new

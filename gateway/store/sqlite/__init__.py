@@ -5,7 +5,7 @@ The way of a change, in the writer's thread
   group_commit        takes everything that waits, and commits it as one transaction
   batch               the jobs of one commit
   accept_settle       accept messages, settle deliveries
-  ledger              judges each message by the row of its service request
+  judging             judges each message by the row of its service request
   hot_rows            the rows in memory
   request_rows        the rows in the file
   filling             takes stored messages into the ledger: after a crash, and after an upgrade

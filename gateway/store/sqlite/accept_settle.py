@@ -12,7 +12,7 @@ from gateway.core.records import Accepted, Attempt, Duplicate, NewMessage, Settl
 from gateway.store.sqlite import ordering
 from gateway.store.sqlite.columns import blob, milliseconds, milliseconds_or_none
 from gateway.store.sqlite.counting import Changes
-from gateway.store.sqlite.ledger import Judged, Ledger
+from gateway.store.sqlite.judging import Judged, Ledger
 from gateway.store.sqlite.many_rows import MOST_ROWS, chunks, marks, values_of
 from gateway.store.sqlite.ordering import DeliveryRow, Turn
 from gateway.store.sqlite.sink_rows import Absences, absences

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from gateway.core.records import NewMessage, Settlement, Stored
 from gateway.store.base import Lines, Told, ToldSettled
 from gateway.store.sqlite import accept_settle, counting, unlogged
-from gateway.store.sqlite.ledger import Ledger
+from gateway.store.sqlite.judging import Ledger
 
 WORK_SECONDS = 0.02
 """Seconds from the start of a commit in which it starts works, such as changes by people; the others wait for the next one."""

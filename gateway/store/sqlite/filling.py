@@ -18,7 +18,7 @@ from gateway.core.ledger import decode_request, encode_facts
 from gateway.core.routing import GATEWAY
 from gateway.store.sqlite.columns import text
 from gateway.store.sqlite.counting import Changes
-from gateway.store.sqlite.ledger import Ledger
+from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.many_rows import chunks, marks, values_of
 
 _AT_ONCE: Final = 16

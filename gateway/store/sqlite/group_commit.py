@@ -21,7 +21,7 @@ from gateway.store.sqlite.batch import Batch, Done, Work
 from gateway.store.sqlite.connection import Connection
 from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.file_watch import FileWatch
-from gateway.store.sqlite.ledger import Ledger
+from gateway.store.sqlite.judging import Ledger
 
 _T = TypeVar("_T")
 _LONG_LOG = 4000

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
-from gateway.store.sqlite.ledger import Ledger
+from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.unlinking import unlink
 
 _MOST_PURGED = 1000

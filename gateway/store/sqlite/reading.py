@@ -56,7 +56,7 @@ from gateway.store.sqlite import (
 )
 from gateway.store.sqlite import overview as surveys
 from gateway.store.sqlite.connection import Connection
-from gateway.store.sqlite.ledger import Ledger
+from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.request_lookup import Rows
 from gateway.store.sqlite.timeline import Timeline
 

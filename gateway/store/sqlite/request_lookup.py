@@ -19,7 +19,7 @@ _ROW = f"SELECT r.source, r.sr_uuid, {STANDING} FROM requests r"
 
 
 class Rows(Struct, frozen=True):
-    """What a question has to know of the ledger in memory. Taken before the question begins to read."""
+    """The ledger in memory, as a question has to know it. Taken before the question begins to read."""
 
     unflushed: Kept
     """Rows that the file does not have, or has in an older form."""

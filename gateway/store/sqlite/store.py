@@ -36,7 +36,7 @@ from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.group_commit import GroupCommit, NoAudit
-from gateway.store.sqlite.ledger import Ledger
+from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.lock import LockFile
 from gateway.store.sqlite.long_read import LongReadThread, Look
 from gateway.store.sqlite.migrations import Upgrade

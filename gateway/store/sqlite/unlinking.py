@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.store.sqlite import request_rows
 from gateway.store.sqlite.hot_rows import Key, Standing
-from gateway.store.sqlite.ledger import Ledger
+from gateway.store.sqlite.judging import Ledger
 
 _FARTHEST: Final = 500
 """Messages of a request that are looked at to find the one that links to another one."""

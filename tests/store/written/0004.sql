@@ -117,7 +117,7 @@ CREATE TABLE rules (
 CREATE TABLE entries (
     message   INTEGER PRIMARY KEY REFERENCES messages (seq) ON DELETE CASCADE,
     -- The number of its service request; null: it names none, or it waits to be judged. No foreign key: the row of the request is
-    -- written later than its messages, see store/sqlite/ledger.py.
+    -- written later than its messages, see store/sqlite/judging.py.
     request   INTEGER,
     before    INTEGER,                          -- the request's message before it; null: it was the first. It may be purged by now.
     facts     BLOB,                             -- as judged on arrival, see core/ledger.py; null: not judged
@@ -148,11 +148,10 @@ CREATE INDEX requests_by_reference     ON requests (reference) WHERE reference I
 CREATE INDEX requests_by_milestone     ON requests (milestone, entered_ms) WHERE milestone IS NOT NULL;
 CREATE INDEX requests_flagged          ON requests (entered_ms) WHERE flags <> 0;
 CREATE TABLE loose_references (
-    reference BLOB    NOT NULL,                 -- in the form of requests.reference
-    message   INTEGER NOT NULL REFERENCES messages (seq) ON DELETE CASCADE,
-    PRIMARY KEY (message),
-    UNIQUE (reference, message)
-) WITHOUT ROWID;
+    message   INTEGER PRIMARY KEY REFERENCES messages (seq) ON DELETE CASCADE,
+    reference BLOB    NOT NULL                  -- in the form of requests.reference
+);
+CREATE INDEX loose_references_by_reference ON loose_references (reference);
 CREATE TABLE ledger (
     one     INTEGER PRIMARY KEY CHECK (one = 1),
     flushed INTEGER NOT NULL,                   -- every message up to it is in the row of its request
@@ -299,7 +298,7 @@ INSERT INTO entries VALUES (19, 1, 18, NULL, NULL, NULL, NULL, NULL);
 INSERT INTO entries VALUES (20, 1, 19, NULL, NULL, NULL, NULL, NULL);
 INSERT INTO requests VALUES (1, 'legitmark', X'30663366376130652d356134632d346630652d386233652d316631663166316631663166', X'e99e842d31', X'e99e842d31', 20, 0, 0, 0, X'019cc0c00000009bc0c0c0c0c0c0c0c0c0c0c0909090c0c000');
 INSERT INTO requests VALUES (2, 'internal', X'30663366376130652d356134632d346630652d386233652d316631663166316631663166', X'e99e842d31', X'e99e842d31', 12, 0, 0, 0, X'019cc0c00000009bc0c0c0c0c0c0c0c0c0c0c0909090c0c000');
-INSERT INTO loose_references VALUES (X'e99e842d31', 11);
+INSERT INTO loose_references VALUES (11, X'e99e842d31');
 INSERT INTO ledger VALUES (1, 23, 1);
 INSERT INTO repeats VALUES (4, 1, 1772000000000, X'6d73675f706c61696e00e7bdb2e5908d');
 INSERT INTO repeats VALUES (5, 1, 1772000000000, X'6d73675f6173206a6170616e65736500e7bdb2e5908d');

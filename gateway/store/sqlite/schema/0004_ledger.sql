@@ -13,7 +13,7 @@ CREATE TABLE rules (
 CREATE TABLE entries (
     message   INTEGER PRIMARY KEY REFERENCES messages (seq) ON DELETE CASCADE,
     -- The number of its service request; null: it names none, or it waits to be judged. No foreign key: the row of the request is
-    -- written later than its messages, see store/sqlite/ledger.py.
+    -- written later than its messages, see store/sqlite/judging.py.
     request   INTEGER,
     before    INTEGER,                          -- the request's message before it; null: it was the first. It may be purged by now.
     facts     BLOB,                             -- as judged on arrival, see core/ledger.py; null: not judged
@@ -48,11 +48,10 @@ CREATE INDEX requests_flagged          ON requests (entered_ms) WHERE flags <> 0
 -- Reference ids of messages that name no service request, or give another reference id than its first message did. Few: every
 -- documented event names a request, whose reference id stays the same.
 CREATE TABLE loose_references (
-    reference BLOB    NOT NULL,                 -- in the form of requests.reference
-    message   INTEGER NOT NULL REFERENCES messages (seq) ON DELETE CASCADE,
-    PRIMARY KEY (message),
-    UNIQUE (reference, message)
-) WITHOUT ROWID;
+    message   INTEGER PRIMARY KEY REFERENCES messages (seq) ON DELETE CASCADE,
+    reference BLOB    NOT NULL                  -- in the form of requests.reference
+);
+CREATE INDEX loose_references_by_reference ON loose_references (reference);
 
 CREATE TABLE ledger (
     one     INTEGER PRIMARY KEY CHECK (one = 1),

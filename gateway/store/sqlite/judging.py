@@ -28,12 +28,12 @@ MOST_UNFLUSHED: Final = 32_768
 crash: a second and a half for twice as many, the most that can come until a flush ends."""
 MOST_UNFLUSHED_BYTES: Final = 16 * 1024 * 1024
 """Bytes of rows in memory after which they are flushed, however few messages came."""
-_FLUSHED_AT_ONCE: Final = 256
+FLUSHED_AT_ONCE: Final = 1024
 """Rows that one transaction flushes, and one more for each message that it accepts, so that a flush ends under any load."""
 
 
 class Judged(NamedTuple):
-    """What a message that is being accepted comes to."""
+    """The facts, the deliveries and the row that a message which is being accepted comes to."""
 
     new: NewMessage
     owes: Owes
@@ -186,7 +186,10 @@ class Ledger:
     def write_loose(self, connection: sqlite3.Connection) -> None:
         """Write the reference ids by which no request is found, with their messages."""
         for part in chunks(self._loose):
-            connection.execute(f"INSERT INTO loose_references VALUES {marks(len(part))} ON CONFLICT DO NOTHING", values_of(part))
+            connection.execute(
+                f"INSERT INTO loose_references (reference, message) VALUES {marks(len(part))} ON CONFLICT DO NOTHING",
+                values_of(part),
+            )
         self._loose = []
 
     def change(self, key: Key, standing: Standing | None) -> None:
@@ -205,7 +208,7 @@ class Ledger:
             rows = self.hot.unflushed()
             self._queue = sorted(rows, key=lambda key: rows[key].number, reverse=True)
             self._target = self._before[1]
-        size = _FLUSHED_AT_ONCE + self._accepted
+        size = FLUSHED_AT_ONCE + self._accepted
         now, self._queue = self._queue[-size:], self._queue[:-size]
         self._written = [(key, standing) for key in reversed(now) if (standing := self.standing(key)) is not None]
         request_rows.write(connection, self._written)
