@@ -26,7 +26,7 @@ def sources_of(config: Config) -> dict[str, Source]:
     """Return the sources by the path that their webhooks come to, ready to verify."""
     return {
         settings.path or "": Source(
-            name, [Key(config.secret(ref)) for ref in settings.secrets], settings.tolerance, settings.identity_fields()
+            name, [Key(config.secret(ref), str(ref)) for ref in settings.secrets], settings.tolerance, settings.identity_fields()
         )
         for name, settings in config.sources.items()
     }

@@ -15,6 +15,8 @@ What several layers speak of:
 
     records           what the store takes and returns for messages and deliveries
     documents         what the store tells people, and the gateway about itself
+    request_documents what the store tells people about service requests
+    references        reference ids in any case
     selection         the messages and deliveries that a person names
     fact_fields       the facts as patterns and templates name them
     ledger            the row of a service request, and the facts about an event

@@ -197,6 +197,17 @@ class LastFailure(Struct, frozen=True):
     detail: str
 
 
+class LedgerProgress(Struct, frozen=True):
+    """How far the ledger has got with the messages that an earlier version stored."""
+
+    complete: bool
+    """The ledger has every message. Until then, messages have no facts."""
+    judged_to: int
+    """The seq of the newest message that it has."""
+    newest: int
+    """The seq of the newest message of all."""
+
+
 class FileSizes(Struct, frozen=True):
     """Bytes of the files of the store."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct
@@ -12,6 +13,7 @@ from gateway.core.ledger import Facts
 from gateway.core.outcome import Outcome
 from gateway.core.retry import Transition
 from gateway.core.selection import MessageStatus
+from gateway.core.signature import Signed
 
 
 def delivery_id(message_id: str, sink: str) -> str:
@@ -69,6 +71,16 @@ def message_about(
     )
 
 
+class Owes(Struct, frozen=True):
+    """The status of a message and its deliveries, by the rules."""
+
+    status: MessageStatus
+    deliveries: tuple[tuple[str, float], ...] = ()
+    """Each sink, with the instant at which its first attempt is due."""
+    suppressed: tuple[str, ...] = ()
+    """Sinks that are not told because the event is late: their deliveries are discarded from the start."""
+
+
 class NewMessage(Struct, frozen=True):
     """A message to commit, with everything that it owes."""
 
@@ -83,8 +95,17 @@ class NewMessage(Struct, frozen=True):
     """The instant of the event's own timestamp; None if it has none, and then its arrival counts."""
     since: float | None = None
     """The instant from which `give_up_after` counts; None means its arrival."""
-    suppressed: tuple[str, ...] = ()
-    """Sinks that are not told because the event is late: their deliveries are discarded from the start."""
+    event: Callable[[], Event] | None = None
+    """Returns the decoded event, for the ledger; None if it is not to be judged. The writer's thread calls it."""
+    decide: Callable[[Facts | None], Owes] | None = None
+    """Routes the message once its facts are known (None: it has none), in place of `status` and `deliveries`.
+
+    The writer's thread calls it, once or twice; the last answer counts. It must not raise.
+    """
+    signed: Signed | None = None
+    """The signature that fitted; None if the source is not verified."""
+    rules: int | None = None
+    """The number of the rules in use (see `store.requests.Rulebook`)."""
 
 
 class Accepted(Struct, frozen=True):

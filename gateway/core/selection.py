@@ -13,6 +13,9 @@ DeliveryState = Literal["queued", "delivered", "dead", "discarded"]
 """The state of a delivery: the gateway still tries, the sink took it, the gateway gave up, or a person ended it."""
 DELIVERY_STATES: tuple[DeliveryState, ...] = get_args(DeliveryState)
 
+Act = Literal["replay", "discard"]
+"""An act of a person on a delivery."""
+
 
 class Selection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A choice of messages or deliveries. All given conditions must hold. Instants are Unix seconds, UTC."""

@@ -34,10 +34,15 @@ _BLOCK = 64
 class Key:
     """A signing secret, with both HMAC pads hashed once, so that a message costs two copies and two digests."""
 
-    __slots__ = ("_inner", "_outer")
+    __slots__ = ("_inner", "_outer", "label")
 
-    def __init__(self, secret: Secret) -> None:
-        """Read a key. Raises ValueError, without any part of the secret, unless it is `whsec_` + base64 of 24 to 75 bytes."""
+    def __init__(self, secret: Secret, label: str = "") -> None:
+        """Read a key. Raises ValueError, without any part of the secret, unless it is `whsec_` + base64 of 24 to 75 bytes.
+
+        Args:
+            label: names the secret for people, and holds no part of it.
+        """
+        self.label = label
         text = secret.reveal().strip()
         if text.startswith("v1,"):
             raise ValueError('a signing secret starts with "whsec_": remove the "v1," before it')
@@ -95,14 +100,30 @@ class Misfit(RejectedWebhook):
         self.claim = claim
 
 
+class Signed(Struct, frozen=True):
+    """How the sender signed a message, as far as it is kept to prove what came."""
+
+    signature: bytes
+    """The entry of the signature header that fitted: `v1,<base64>`."""
+    at: int
+    """The signed timestamp, Unix seconds by the sender's clock."""
+    key: str
+    """The label of the secret that fitted. It never holds a part of the secret."""
+
+
 class VerifiedMessage(Struct, frozen=True):
     """A message that may be believed. Only `fit` and `unverified` build one."""
 
     sender_id: str | None
     """The sender's message id; None only if the source is unverified and the request has no id."""
     body: bytes
-    timestamp: int | None = None
-    """The instant at which the sender signed it (Unix seconds by the sender's clock); None if the source is unverified."""
+    signed: Signed | None = None
+    """The signature that fitted; None if the source is unverified."""
+
+    @property
+    def timestamp(self) -> int | None:
+        """The instant at which the sender signed it (Unix seconds by the sender's clock); None if the source is unverified."""
+        return None if self.signed is None else self.signed.at
 
 
 def verify(
@@ -154,13 +175,16 @@ def fit(claim: Claim, body: bytes, keys: Sequence[Key], now: float, tolerance: f
     Raises:
         Misfit: 401 `bad_signature` or `stale_timestamp`.
     """
-    if not _any_fits(claim.signatures, [key.signature(claim.raw_id, claim.raw_timestamp, body) for key in keys]):
+    expected = [key.signature(claim.raw_id, claim.raw_timestamp, body) for key in keys]
+    which = _fitting(claim.signatures, expected)
+    if which is None:
         raise Misfit("bad_signature", "no signature fits this body, id and timestamp", claim)
     timestamp = claim.timestamp
     if abs(now - timestamp) > tolerance:
         detail = f"the timestamp is more than {tolerance:g} s away from this host's clock"
         raise Misfit("stale_timestamp", detail, claim)
-    return VerifiedMessage(sender_id=claim.sender_id, body=body, timestamp=timestamp)
+    signed = Signed(expected[which], timestamp, keys[which].label)
+    return VerifiedMessage(sender_id=claim.sender_id, body=body, signed=signed)
 
 
 def claimed_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
@@ -195,11 +219,12 @@ def _sender_id(raw: bytes) -> str:
     return text
 
 
-def _any_fits(header: bytes, expected: Sequence[bytes]) -> bool:
+def _fitting(header: bytes, expected: Sequence[bytes]) -> int | None:
+    """Return which of the expected entries the header has, the first one; None if it has none."""
     # Every candidate is compared with every key, so that the time tells nothing about which one fitted. Entries that
     # are not v1 (garbage, other versions, the empty one between two spaces) equal no expected entry, and so count for nothing.
-    fits = False
+    fits = [False] * len(expected)
     for candidate in header.split(b" "):
-        for wanted in expected:
-            fits |= hmac.compare_digest(candidate, wanted)
-    return fits
+        for number, wanted in enumerate(expected):
+            fits[number] |= hmac.compare_digest(candidate, wanted)
+    return fits.index(True) if any(fits) else None

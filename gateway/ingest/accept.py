@@ -12,12 +12,13 @@ import msgspec
 from msgspec import Struct
 
 from gateway.core.audit_events import MessageAccepted, MessageDuplicate, MessageQuarantined, MessageUnrouted, suppressed_event
-from gateway.core.events import Event
+from gateway.core.events import Event, decode
 from gateway.core.lateness import withheld
 from gateway.core.ledger import Facts
-from gateway.core.records import Duplicate, Message, NewMessage, Owed, Stored
+from gateway.core.records import Duplicate, Message, NewMessage, Owed, Owes, Stored
 from gateway.core.retry import RetryPolicy, first_due
-from gateway.core.routing import Decision, Router
+from gateway.core.routing import GATEWAY, Decision, Router
+from gateway.core.signature import Signed
 from gateway.host.clock import Clock
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log, Sparing
@@ -25,6 +26,8 @@ from gateway.observability.metrics import Metrics
 from gateway.store.base import Accepting, Told
 
 _NOBODY = Decision(sinks=(), routes=())
+_KEPT_DECODED = 64 * 1024
+"""Bytes of the largest body that stays decoded until its message is committed; a larger one is decoded again."""
 
 
 class Rules(Struct, frozen=True):
@@ -37,6 +40,8 @@ class Rules(Struct, frozen=True):
     """The sinks with `ordering = "sr"`."""
     suppressing: frozenset[str] = frozenset()
     """The sinks with `on_stale = "suppress"`."""
+    number: int | None = None
+    """The number by which the store keeps these rules; None if it does not keep them."""
 
 
 class Inbox:
@@ -78,22 +83,29 @@ class Inbox:
         """Go by other rules from the next message on."""
         self._rules = rules
 
-    def route(self, event: Event, source: str, message_id: str | None = None, facts: Facts | None = None) -> Decision:
-        """Decide where an event goes by the current rules. A bug in them loses no message: it is kept, unrouted."""
+    def route(
+        self,
+        event: Event,
+        source: str,
+        message_id: str | None = None,
+        facts: Facts | None = None,
+        rules: Rules | None = None,
+    ) -> Decision:
+        """Decide where an event goes. A bug in the rules loses no message: it is kept, unrouted.
+
+        Args:
+            facts: what the ledger found out about it; None if it was not judged.
+            rules: None means the current ones.
+        """
         try:
-            return withheld(self._rules.router.route(event, source, facts), facts, self._rules.suppressing)
+            by = rules or self._rules
+            return withheld(by.router.route(event, source, facts), facts, by.suppressing)
         except Exception:
             self._say("exception", "routing.bug", source, source=source, message_id=message_id)
             return _NOBODY
 
     def put(
-        self,
-        message: Message,
-        decision: Decision | None,
-        *,
-        event_at: float | None = None,
-        identity: str | None = None,
-        detail: str | None = None,
+        self, message: Message, event: Event | None, *, decision: Decision | None = None, identity: str | None = None
     ) -> asyncio.Future[Stored]:
         """Submit a message. The future gets what `submit` tells, or raises it."""
         written: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
@@ -106,52 +118,49 @@ class Inbox:
             else:
                 written.set_result(stored)
 
-        self.submit(message, decision, told, event_at=event_at, identity=identity, detail=detail)
+        self.submit(message, event, told, decision=decision, identity=identity)
         return written
 
     def submit(
         self,
         message: Message,
-        decision: Decision | None,
+        event: Event | None,
         told: Told,
         *,
-        event_at: float | None = None,
+        decision: Decision | None = None,
         identity: str | None = None,
         detail: str | None = None,
+        signed: Signed | None = None,
     ) -> None:
-        """Commit a message with everything that it owes.
+        """Commit a message with everything that it owes. The ledger judges its event first, then the rules route it.
 
         Args:
-            decision: None quarantines the message; `detail` says why.
+            event: None quarantines the message; `detail` says why.
             told: called once, at once or later in the event loop, when that is on disk and in the audit log; or with StoreError
                 if the message could not be committed, or its audit line could not be written. It must not raise.
-            event_at: the instant of the event's own timestamp (Unix seconds, UTC).
+            decision: where it goes; None asks the rules.
             identity: the identity of the event; None if only the sender's id tells a duplicate.
         """
-        rules, since = self._rules, self._clock.planned(message.received_at)
-        due = tuple(
-            [
-                (sink, first_due(rules.policies[sink], since, self._clock.jitter()))
-                for sink in (decision.sinks if decision else ())
-            ]
-        )
+        coming = _Coming(self, message, event, decision, self._clock.planned(message.received_at), self._rules)
+        judged = event is not None and message.source != GATEWAY
         new = NewMessage(
             message=message,
-            status="quarantined" if decision is None else "accepted" if decision.routes else "unrouted",
-            since=since,
-            event_at=event_at,
+            status="quarantined",
+            since=coming.since,
+            event_at=event.instant() if event else None,
             identity=identity,
-            deliveries=due,
-            suppressed=decision.suppressed if decision else (),
-            in_order=rules.in_order,
+            in_order=self._rules.in_order,
+            event=coming.event if judged else None,
+            decide=None if event is None else coming.decide,
+            signed=signed,
+            rules=self._rules.number,
         )
-        bugs: list[Exception] = []
 
         def lines(stored: Stored) -> list[bytes]:
             try:
-                return self._lines(message, decision, detail, stored)
+                return self._lines(coming, detail, stored)
             except Exception as bug:  # the store is the caller, and a bug with one message must not stop it
-                bugs.append(bug)
+                coming.bug = bug
                 return []
 
         def committed(stored: Stored | Exception) -> None:
@@ -159,19 +168,23 @@ class Inbox:
                 told(stored)
                 return
             try:
-                self._tell(new, decision, stored)  # whatever happened to the line, the deliveries are on disk
+                self._tell(coming, stored)  # whatever happened to the line, the deliveries are on disk
             except Exception as bug:
-                bugs.append(bug)
-            if bugs:
-                told(bugs[0])
+                coming.bug = bug
+            if coming.bug is not None:
+                told(coming.bug)
             else:
                 self._audit.after(lambda refused: told(stored if refused is None else refused))
 
         self._store.submit(new, committed, lines)
 
-    def _lines(self, message: Message, decision: Decision | None, detail: str | None, stored: Stored) -> list[bytes]:
+    def first_due(self, sink: str, since: float, rules: Rules) -> float:
+        """Return when the first attempt at a delivery is due."""
+        return first_due(rules.policies[sink], since, self._clock.jitter())
+
+    def _lines(self, coming: _Coming, detail: str | None, stored: Stored) -> list[bytes]:
         """Make the audit lines about a message that is on disk now. The thread of the store's writer calls this."""
-        line = self._audit.line
+        line, message, decision = self._audit.line, coming.message, coming.decision
         if isinstance(stored, Duplicate):
             # The line carries the id of the first message, so that its story is found under one id.
             first = msgspec.structs.replace(message, id=stored.id)
@@ -183,17 +196,54 @@ class Inbox:
             return [accepted, line(MessageUnrouted(), message)]
         return [accepted, *(line(suppressed_event(message, sink), message) for sink in decision.suppressed)]
 
-    def _tell(self, new: NewMessage, decision: Decision | None, stored: Stored) -> None:
+    def _tell(self, coming: _Coming, stored: Stored) -> None:
         """Count a message that is on disk now, and tell the lanes about it."""
-        message = new.message
+        message, decision = coming.message, coming.decision
         if isinstance(stored, Duplicate):
             if stored.conflict:
                 self._metrics.conflict(message.source)
             return
         if decision is not None and not decision.routes:
             self._metrics.unrouted(message.source)
-        for sink, due in new.deliveries:
-            self._offer(
-                Owed(seq=stored.seq, sink=sink, message=message, since=message.received_at if new.since is None else new.since),
-                due,
-            )
+        for sink, due in coming.deliveries:
+            self._offer(Owed(seq=stored.seq, sink=sink, message=message, since=coming.since), due)
+
+
+class _Coming:
+    """A message on its way into the store. The writer's thread calls `event` and `decide`."""
+
+    def __init__(
+        self, inbox: Inbox, message: Message, event: Event | None, decision: Decision | None, since: float, rules: Rules
+    ) -> None:
+        """
+        Args:
+            since: the instant from which the schedule of its deliveries counts.
+            rules: the rules in use when it came.
+        """
+        self.message = message
+        """The message, with its facts once they are known."""
+        self.decision = decision
+        self.deliveries: tuple[tuple[str, float], ...] = ()
+        self.since = since
+        self.bug: Exception | None = None
+        self._inbox = inbox
+        self._given = decision
+        self._rules = rules
+        # A decoded event takes many times the memory of its body, and many messages may wait for a slow disk.
+        self._event = event if len(message.body) <= _KEPT_DECODED else None
+
+    def event(self) -> Event:
+        """Return the decoded event."""
+        event = self._event or decode(self.message.body)
+        assert isinstance(event, Event), "a body that was decoded before"
+        return event
+
+    def decide(self, facts: Facts | None) -> Owes:
+        """Decide where the message goes, now that its facts are known."""
+        inbox, rules = self._inbox, self._rules
+        self.message = msgspec.structs.replace(self.message, facts=facts)
+        self.decision = decision = self._given or inbox.route(
+            self.event(), self.message.source, self.message.id, facts, rules=rules
+        )
+        self.deliveries = tuple([(sink, inbox.first_due(sink, self.since, rules)) for sink in decision.sinks])
+        return Owes("accepted" if decision.routes else "unrouted", self.deliveries, decision.suppressed)

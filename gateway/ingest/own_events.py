@@ -97,7 +97,7 @@ class OwnEvents:
         body = msgspec.json.encode(event.values)
         message = message_about(event, body, message_id=self._clock.new_id(), source=GATEWAY, received_at=now)
         try:
-            await self._inbox.put(message, decision)
+            await self._inbox.put(message, event, decision=decision)
         except StoreError as error:
             # The audit log and the metrics tell the same thing anyway.
             del self._last[subject, event_type]

@@ -170,9 +170,9 @@ class Intake:
 
         self._inbox.submit(
             message,
-            self._inbox.route(event, source.name, message.id) if event else None,
+            event,
             written,
-            event_at=event.instant() if event else None,
+            signed=readable.verified.signed,
             identity=events.identity(event, source.identity) if event else None,
             detail=decoded.detail if isinstance(decoded, events.Undecodable) else None,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.host.clock import Clock
@@ -13,6 +14,7 @@ from gateway.maintenance.invariants import Invariants
 from gateway.observability.logs import Log
 from gateway.observability.throughput import Throughput
 from gateway.store.base import Maintaining
+from gateway.store.requests import Filling
 
 _TICK = 1.0
 """Seconds between two steps while nothing is being purged."""
@@ -29,11 +31,15 @@ _PURGE_HELD = 3600.0
 """Seconds for which nothing is purged after a jump ahead: a clock that is wrong for a while must not delete for good."""
 
 
+class CleanedStore(Maintaining, Filling, Protocol):
+    """The verbs that the janitor needs."""
+
+
 class Janitor:
     def __init__(
         self,
         *,
-        store: Maintaining,
+        store: CleanedStore,
         clock_jumps: ClockJumps,
         invariants: Invariants,
         rejections: Rejections,
@@ -55,6 +61,8 @@ class Janitor:
         self._log = log
         self._purge_at = clock.monotonic() + _PURGE_AFTER
         self._purged_to = 0
+        self._filled = self._filling = False
+        """The ledger has every message; or messages of an older database are being taken into it."""
         self._refused = False
         """The store took nothing at the last step."""
         self._stopping = asyncio.Event()
@@ -77,7 +85,7 @@ class Janitor:
                 self._purge_at = max(self._purge_at, self._clock.monotonic() + _PURGE_HELD)
             await self._clock_jumps.keep_time()
             await self._invariants.step()
-            pause = await self._purge()
+            pause = min(await self._purge(), await self._fill())
         except (StoreFailed, StoreCorrupt):
             raise
         except StoreError as error:
@@ -97,6 +105,17 @@ class Janitor:
     def stop(self) -> None:
         """Let `run` end after its step."""
         self._stopping.set()
+
+    async def _fill(self) -> float:
+        """Take a slice of an older database into the ledger. Returns the seconds until the next one is due."""
+        if self._filled:
+            return _TICK
+        progress = await self._store.fill_ledger()
+        self._filled = progress.complete
+        if progress.complete and self._filling:
+            self._log.info("ledger.filled", messages_to=progress.judged_to)
+        self._filling = not progress.complete
+        return _SLICE_PAUSE if self._filling else _TICK
 
     async def _purge(self) -> float:
         """Delete one slice of old messages. Returns the seconds until the next one may be due."""

@@ -15,13 +15,16 @@ from gateway.host.clock import Clock
 from gateway.store.base import Audit, CatchingUp, Copying, LaneStore, Lifecycle, LongRead, Maintaining
 from gateway.store.people import Acting, Browsing, Surveying
 from gateway.store.refused import RefusedStore
+from gateway.store.requests import Filling, Rulebook, Tracing
 from gateway.store.sqlite import at_rest
 from gateway.store.sqlite.migrations import Upgrade
 from gateway.store.sqlite.refused_store import SqliteRefusedStore
 from gateway.store.sqlite.store import SqliteStore
 
 
-class Store(LaneStore, Maintaining, CatchingUp, Browsing, Acting, Surveying, Copying, Lifecycle, Protocol):
+class Store(
+    LaneStore, Maintaining, CatchingUp, Browsing, Acting, Surveying, Tracing, Filling, Rulebook, Copying, Lifecycle, Protocol
+):
     """A whole store."""
 
 

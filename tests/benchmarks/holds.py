@@ -24,6 +24,7 @@ from gateway.maintenance import janitor
 from gateway.store.sqlite import claims, counting, operations, ordering, purging, sink_rows, unlogged
 from gateway.store.sqlite import store as slices
 from gateway.store.sqlite.counting import Changes
+from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.migrations import Upgrade, migrate
 from gateway.store.sqlite.timeline import Timeline, keep_time
 
@@ -158,7 +159,7 @@ def _purge(before: float) -> Slice:
         nonlocal after
         changes = Changes()
         purging.purge_threads(connection, janitor.PURGED_AT_ONCE, before)
-        purged = purging.purge(connection, after, janitor.PURGED_AT_ONCE, before, changes)
+        purged = purging.purge(connection, after, janitor.PURGED_AT_ONCE, before, changes, Ledger())
         counting.count(connection, changes)
         after = purged.last
         return purged.any_old and not purged.at_end

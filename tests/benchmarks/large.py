@@ -18,15 +18,33 @@ from typing import Any
 
 from gateway.core.selection import Selection, Target
 from gateway.store.sqlite import connection as opening
-from gateway.store.sqlite import named_messages, queries
+from gateway.store.sqlite import filling, named_messages, queries
+from gateway.store.sqlite.counting import Changes
+from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.migrations import Upgrade, migrate
 from gateway.store.sqlite.overview import overview
+from gateway.store.sqlite.request_lookup import Rows
 
 SINKS = ("archive", "chat", "erp")
 START_MS = 1_760_000_000_000
 STEP_MS = 1000
 _BOUND_MS = 50.0
+_STATES = tuple(
+    f"""'{{"primary":"{primary}","supplement":"{supplement}"}}'"""
+    for primary, supplement in (
+        ("QC", "PENDING"),
+        ("QC", "APPROVED"),
+        ("UNDERWAY", "ASSIGNED"),
+        ("COMPLETE", "APPROVED"),
+        ("COMPLETE", "COMPLETE"),
+    )
+)
+_BODY = '{"event_type":"state_change","state":%s,"timestamp":"%s","note":"%-580s"}'
+"""700 bytes; the ids stand in the columns."""
 _LIMIT = 200
+
+NOTHING_IN_MEMORY = Rows({}, True, 0)
+"""The ledger of a gateway that has just started."""
 
 Ask = Callable[[sqlite3.Connection, Any], tuple[int, Any]]
 """A page: its place, its number of rows, and the place of the next page, or None after the last one."""
@@ -34,7 +52,10 @@ Ask = Callable[[sqlite3.Connection, Any], tuple[int, Any]]
 
 def build(path: Path, messages: int) -> None:
     """Write the database: each message is owed to three sinks. A thousandth is dead, the newest hundredth queued, and a fourth
-    sink has ten deliveries in all."""
+    sink has ten deliveries in all.
+
+    A fifth as many service requests go through five states. Each 97th of them stays in its first one.
+    """
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         migrate(connection, path, Upgrade())
@@ -46,8 +67,10 @@ def build(path: Path, messages: int) -> None:
             " reference_id, status, body) SELECT n, printf('%032x', n), 'legitmark', CAST(printf('msg_%d', n) AS BLOB),"
             " :start + n * :step, :start + n * :step, CAST('state_change' AS BLOB), 'authentic',"
             " CAST(printf('sr-%d', (n * 7919) % (:most / 5 + 1)) AS BLOB), CAST(printf('BAG-%d', n % (:most / 5 + 1)) AS BLOB),"
-            " CASE WHEN n % 5000 = 7 THEN 'quarantined' WHEN n % 2000 = 3 THEN 'unrouted' ELSE 'accepted' END, zeroblob(700)"
-            " FROM n",
+            " CASE WHEN n % 5000 = 7 THEN 'quarantined' WHEN n % 2000 = 3 THEN 'unrouted' ELSE 'accepted' END,"
+            f" CAST(printf('{_BODY}', CASE WHEN n % (:most / 5 + 1) % 97 = 5 THEN {_STATES[0]} ELSE CASE n / (:most / 5 + 1)"
+            f" {' '.join(f'WHEN {number} THEN {state}' for number, state in enumerate(_STATES))} END END,"
+            " strftime('%Y-%m-%dT%H:%M:%SZ', (:start + n * :step) / 1000, 'unixepoch'), '') AS BLOB) FROM n",
             {"most": messages, "start": START_MS, "step": STEP_MS},
         )
         for sink in SINKS:
@@ -57,8 +80,25 @@ def build(path: Path, messages: int) -> None:
             "INSERT OR REPLACE INTO counters (sink, queued, delivered, dead, discarded) SELECT sink, sum(state = 'queued'),"
             " sum(state = 'delivered'), sum(state = 'dead'), sum(state = 'discarded') FROM deliveries GROUP BY sink"
         )
+        connection.execute("UPDATE ledger SET live = 0")
         connection.execute("COMMIT")
+        fill(connection)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def fill(connection: sqlite3.Connection) -> Ledger:
+    """Take all messages into the ledger, as a gateway does after an upgrade."""
+    ledger, complete = Ledger(), False
+    filling.reopen(connection, ledger)
+    while not complete:
+        ledger.begin()
+        connection.execute("BEGIN")
+        complete = filling.fill_slice(connection, Changes(), ledger=ledger, seconds=time.monotonic)
+        ledger.flush_some(connection)
+        connection.execute("COMMIT")
+        ledger.committed()
+    ledger.flush_all(connection)
+    return ledger
 
 
 def _deliver(connection: sqlite3.Connection, messages: int, sink: str, condition: str) -> None:
@@ -122,7 +162,7 @@ def _deliveries(selection: Selection) -> Ask:
 
 def _named(look: Callable[..., named_messages.Found], text: str) -> Ask:
     def ask(connection: sqlite3.Connection, after: Any) -> tuple[int, Any]:
-        seqs, go_on = look(connection, text, after)
+        seqs, go_on = look(connection, text, after, NOTHING_IN_MEMORY)
         return len(seqs), go_on
 
     return ask

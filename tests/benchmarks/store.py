@@ -25,6 +25,7 @@ from pathlib import Path
 
 import structlog
 
+from gateway.core.events import Event, event_of
 from gateway.core.outcome import Delivered
 from gateway.core.records import Accepted, Attempt, Message, NewMessage, Settlement, Stored
 from gateway.core.retry import RetryPolicy, Transition
@@ -36,6 +37,7 @@ from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.store.sqlite.batch import Batch
 from gateway.store.sqlite.connection import open_writer
+from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.store import SqliteStore
 
 SIZES = (1, 16, 64, 256)
@@ -74,7 +76,17 @@ class Messages:
             reference_id=f"REF-{self._made}",
         )
         identity = f"state_change {sr} COMPLETE {rfc3339(at)}"
-        return NewMessage(message, "accepted", identity, tuple((sink, at) for sink in SINKS), event_at=at)
+        event = event_of(
+            {
+                "event_type": "state_change",
+                "sr_uuid": sr,
+                "reference_id": message.reference_id,
+                "timestamp": rfc3339(at),
+                "state": {"primary": "COMPLETE", "supplement": "APPROVED"},
+            }
+        )
+        deliveries = tuple((sink, at) for sink in SINKS)
+        return NewMessage(message, "accepted", identity, deliveries, event_at=at, event=lambda: event)
 
 
 class Work:
@@ -85,6 +97,7 @@ class Work:
         self._messages = Messages()
         self._owed: list[tuple[int, str]] = []
         self._mark = 0
+        self._ledger = Ledger()
 
     def accept(self, number: int) -> float:
         """Commit new messages. Returns the seconds of CPU."""
@@ -113,7 +126,7 @@ class Work:
 
     def _commit(self, batch: Batch) -> tuple[float, list[Stored]]:
         begun = time.thread_time()
-        stored, _, mark = batch.commit(self._connection, RETENTION, self._mark, time.monotonic)
+        stored, _, mark = batch.commit(self._connection, RETENTION, self._mark, time.monotonic, self._ledger)
         seconds = time.thread_time() - begun
         self._mark = mark
         return seconds, stored
@@ -122,13 +135,17 @@ class Work:
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
+def _event(new: NewMessage) -> Event | None:
+    return new.event() if new.event is not None else None
+
+
 def _ignore(stored: Stored | Exception) -> None:
     pass
 
 
 async def cpu(folder: Path, seconds: float) -> dict[str, float]:
     """Measure the microseconds of CPU, in alternating slices; the median of each kind and size."""
-    writer = await _opened(folder / "cpu.db")
+    writer = await opened(folder / "cpu.db")
     found = defaultdict[str, list[float]](list)
     with closing(writer) as connection:
         work = Work(connection)
@@ -143,7 +160,7 @@ async def cpu(folder: Path, seconds: float) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in found.items()}
 
 
-async def _opened(path: Path) -> sqlite3.Connection:
+async def opened(path: Path) -> sqlite3.Connection:
     """Bring the schema up, and return a connection of this thread that is set as the writer's."""
     writer = await open_writer(path)
     pragmas = {name: await writer.run(_asking(name)) for name in ("foreign_keys", "ignore_check_constraints")}
@@ -179,7 +196,7 @@ async def turns(folder: Path, seconds: float) -> dict[str, float]:
     async def turn(number: int) -> None:
         taken = messages.take(number)
         begun, spent = time.perf_counter(), time.process_time()
-        await asyncio.gather(*(inbox.put(new.message, _TO_ALL, event_at=new.event_at, identity=new.identity) for new in taken))
+        await asyncio.gather(*(inbox.put(new.message, _event(new), decision=_TO_ALL, identity=new.identity) for new in taken))
         found[f"turn of {number}"].append((time.perf_counter() - begun) / number * 1e6)
         found[f"turn of {number}, CPU"].append((time.process_time() - spent) / number * 1e6)
 

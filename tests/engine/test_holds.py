@@ -37,8 +37,9 @@ OTHERS = 40
 SINKS = [f"sink-{number:03}" for number in range(50)]
 
 ROWS = {
-    # The rows of messages and deliveries, and once the steps for the audit log and the counter of each sink.
-    "accept": 1000 + 1 + len(SINKS),
+    # The rows of messages and deliveries, an entry of the ledger for each message, and once the steps for the audit log and the
+    # counter of each sink.
+    "accept": 1000 + 500 + 1 + len(SINKS),
     # For each delivery its row, an attempt, and the turn of the delivery behind it.
     "settle": 500 * 3 + 1 + len(SINKS),
     # Each delivery may take the turn of another one.
@@ -48,8 +49,11 @@ ROWS = {
     "mend_counters": 0,
     "touch": 2,
     "keep": 1,
-    # A replay makes a delivery and marks its message as accepted; a discard gives the turn to the delivery behind it.
-    "with_steps": 200 * 2 + 1,
+    # A replay makes a delivery and marks its message as accepted; a discard gives the turn to the delivery behind it. Each is an
+    # act of its own.
+    "by_person": 200 * 3 + 1,
+    # The entry of each message, perhaps a reference id by which no request is found, and the end of the work.
+    "fill_slice": 512 * 2 + 1,
     # A row for each sink that was added, removed, or put in order.
     "sync_sinks": 2 * (len(SINKS) + 1),
     # The slice may end with a message of 200 deliveries and 400 attempts; and as many threads go as messages may.
@@ -191,6 +195,11 @@ async def test_no_operation_holds_the_writer_for_long_however_much_waits(crowd: 
     while one(path, "SELECT count(*) FROM messages WHERE seq <= ?", OTHERS):
         await crowd.maintenance.janitor.step()
     await crowd.all_lanes.directory[SINKS[0]].pause("ann")
+    await store.keep_rules(b"the rules", clock.now())
+    await run_sql(store, "UPDATE ledger SET live = 0, flushed = 0")
+    store.ledger.live, store.ledger.judged_to = False, 0
+    while not (await store.fill_ledger()).complete:
+        pass
     await store.try_disk()
     await SinkConversations(store, SINKS[0], clock).keep("#c", "sr", Conversation("C1", "1.0", clock.now()))
     await catch_up(store, crowd.bench.audit, crowd.bench.audit.path, unclean=False)

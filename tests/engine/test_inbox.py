@@ -30,6 +30,7 @@ from tests.fakes import START
 from tests.store.kit import one, settlement
 from tests.support.waiting import until
 
+_EVENT = event_of({})
 _TO_ERP = Decision(sinks=("erp",), routes=("all",))
 
 
@@ -96,36 +97,36 @@ async def _serving(folder: Path, kind: type[AuditLog] = AuditLog, *, writing: bo
 
 
 async def test_a_message_is_acknowledged_after_its_commit_its_audit_line_and_its_offer_to_the_lanes(bench: _Bench) -> None:
-    assert await bench.inbox.put(_message("a"), _TO_ERP) == Accepted(1)
+    assert await bench.inbox.put(_message("a"), _EVENT, decision=_TO_ERP) == Accepted(1)
     assert bench.accepted() == bench.offered == ["a" * 32]
 
 
 async def test_the_audit_line_of_a_message_is_written_even_if_its_request_was_cut(bench: _Bench) -> None:
-    bench.inbox.put(_message("a"), _TO_ERP).cancel()
-    await bench.inbox.put(_message("b"), _TO_ERP)
+    bench.inbox.put(_message("a"), _EVENT, decision=_TO_ERP).cancel()
+    await bench.inbox.put(_message("b"), _EVENT, decision=_TO_ERP)
     assert bench.accepted() == bench.offered == ["a" * 32, "b" * 32]
 
 
 async def test_a_bug_with_one_message_does_not_stop_the_others(bench: _Bench) -> None:
     bench.bug = ZeroDivisionError("a bug")
-    failing = bench.inbox.put(_message("a"), _TO_ERP)
+    failing = bench.inbox.put(_message("a"), _EVENT, decision=_TO_ERP)
     with pytest.raises(ZeroDivisionError):
         await failing
     bench.bug = None
-    assert await bench.inbox.put(_message("b"), _TO_ERP) == Accepted(2)
+    assert await bench.inbox.put(_message("b"), _EVENT, decision=_TO_ERP) == Accepted(2)
     assert bench.accepted() == ["a" * 32, "b" * 32]
 
 
 async def test_the_line_of_a_message_is_written_by_the_thread_that_commits_and_waits_for_no_other(tmp_path: Path) -> None:
     async with _serving(tmp_path, writing=False) as bench:
-        assert await bench.inbox.put(_message("a"), _TO_ERP) == Accepted(1)
+        assert await bench.inbox.put(_message("a"), _EVENT, decision=_TO_ERP) == Accepted(1)
         assert bench.accepted() == ["a" * 32]
         assert bench.audit.complete and bench.audit.written_to == one(bench.store.path, "SELECT max(id) FROM unlogged")
 
 
 async def test_a_line_that_waits_stands_before_those_of_later_commits(bench: _Bench) -> None:
     bench.audit.step(GatewayStarted(detail="1.0"))
-    await asyncio.gather(*(bench.inbox.put(_message(name), _TO_ERP) for name in "ab"))
+    await asyncio.gather(*(bench.inbox.put(_message(name), _EVENT, decision=_TO_ERP) for name in "ab"))
     events = [json.loads(line)["event"] for line in bench.audit.path.read_text().splitlines()]
     assert events == ["gateway.started", "message.accepted", "message.accepted"]
 
@@ -135,7 +136,7 @@ async def test_a_message_whose_line_the_disk_refuses_is_not_acknowledged_and_has
         bench.audit.path.mkdir()
         for name in "ab":
             with pytest.raises(StoreError, match="audit log"):
-                await bench.inbox.put(_message(name), _TO_ERP)
+                await bench.inbox.put(_message(name), _EVENT, decision=_TO_ERP)
         assert bench.audit.failing and bench.audit.written_to == 0
         settled = bench.store.settle(settlement(1, Delivered(200)), lines=lambda in_time: [b'{"event":"settled"}'])
         assert await settled, "the outcome of a delivery is committed all the same"
@@ -143,13 +144,13 @@ async def test_a_message_whose_line_the_disk_refuses_is_not_acknowledged_and_has
         await until(lambda: bench.audit.complete)
         assert [json.loads(line)["event"] for line in bench.audit.path.read_text().splitlines()][2:] == ["settled"]
         assert bench.accepted() == bench.offered == ["a" * 32, "b" * 32]
-        assert await bench.inbox.put(_message("c"), _TO_ERP) == Accepted(3)
+        assert await bench.inbox.put(_message("c"), _EVENT, decision=_TO_ERP) == Accepted(3)
         assert bench.audit.written_to == one(bench.store.path, "SELECT max(id) FROM unlogged")
 
 
 async def test_a_bug_in_the_line_of_one_message_does_not_stop_the_others(tmp_path: Path) -> None:
     async with _serving(tmp_path, _BuggyAudit) as bench:
-        failing, passing = (bench.inbox.put(_message(name), _TO_ERP) for name in "ab")
+        failing, passing = (bench.inbox.put(_message(name), _EVENT, decision=_TO_ERP) for name in "ab")
         with pytest.raises(ZeroDivisionError):
             await failing
         assert await passing == Accepted(2) and bench.accepted() == ["b" * 32]
@@ -162,7 +163,7 @@ _LATE = Decision(sinks=("archive",), routes=("all",), suppressed=("erp",))
 async def test_a_suppressed_delivery_gets_its_audit_line_and_goes_to_no_lane(tmp_path: Path) -> None:
     async with _serving(tmp_path) as bench:
         bench.inbox.use(Rules(router=Router([]), policies={"erp": RetryPolicy(), "archive": RetryPolicy()}))
-        await bench.inbox.put(_message("a"), _LATE)
+        await bench.inbox.put(_message("a"), _EVENT, decision=_LATE)
         accepted, suppressed = (json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines())
         assert (accepted["event"], accepted["sinks"]) == ("message.accepted", ["archive"])
         assert suppressed["event"] == "delivery.suppressed"
@@ -176,7 +177,7 @@ async def test_after_a_crash_the_missing_lines_of_suppressed_deliveries_are_writ
     async with _serving(tmp_path) as bench:
         bench.inbox.use(Rules(router=Router([]), policies={"erp": RetryPolicy(), "archive": RetryPolicy()}))
         bench.audit.step(GatewayStarted(detail="1"))
-        await bench.inbox.put(_message("a"), _LATE)
+        await bench.inbox.put(_message("a"), _EVENT, decision=_LATE)
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:kept]))
     async with _serving(tmp_path) as bench:
         await catch_up(bench.store, bench.audit, file, unclean=True)

@@ -370,6 +370,7 @@ async def test_the_count_skips_gaps_that_a_purge_left(bench: JanitorBench) -> No
         "UPDATE messages SET seq = 900000000 WHERE seq = 2",
         "UPDATE deliveries SET message = 900000000 WHERE message = 2",
         "UPDATE attempts SET message = 900000000 WHERE message = 2",
+        "UPDATE entries SET message = 900000000 WHERE message = 2",
     )
     bench.clock.advance(3600.0)
     pages = 1

@@ -16,7 +16,8 @@ from gateway.core.selection import Selection, Target
 from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite import named_messages, paging, queries
 from gateway.store.sqlite.overview import overview
-from tests.benchmarks.large import START_MS, STEP_MS, build
+from gateway.store.sqlite.request_lookup import Rows
+from tests.benchmarks.large import NOTHING_IN_MEMORY, START_MS, STEP_MS, build
 from tests.store.watching import MOST_STEPS, Watch
 
 MANY = 20_000
@@ -127,13 +128,14 @@ def test_the_deliveries_of_an_act(
 
 
 @pytest.mark.parametrize("text", [f"{MANY // 2:032x}", "msg_777", "sr-77", "BAG-77", "BAG-none", "0", "msg_", "sr-1", "none", ""])
-def test_the_messages_of_an_id(reader: sqlite3.Connection, text: str) -> None:
+@pytest.mark.parametrize("rows", [NOTHING_IN_MEMORY, Rows({}, False, 0)], ids=["filled", "filling"])
+def test_the_messages_of_an_id(reader: sqlite3.Connection, text: str, rows: Rows) -> None:
     watch = Watch(reader)
     raw = text.encode()
-    exact = watch.whole(lambda after: named_messages.exactly(reader, text, after), 0)
+    exact = watch.whole(lambda after: named_messages.exactly(reader, text, after, rows), 0)
     query = "SELECT seq FROM messages WHERE id = ?1 OR sender_id = ?2 OR sr_uuid = ?2 OR reference_id = ?2 ORDER BY seq"
     assert [(seq,) for seq in exact] == reader.execute(query, (text, raw)).fetchall()
-    begun = watch.whole(lambda after: named_messages.begun(reader, text, after), 0)
+    begun = watch.whole(lambda after: named_messages.begun(reader, text, after, rows), 0)
     query = (
         "SELECT seq FROM messages WHERE substr(id, 1, ?1) = ?2 OR substr(sender_id, 1, ?1) = ?3 OR substr(sr_uuid, 1, ?1) = ?3"
         " ORDER BY seq"

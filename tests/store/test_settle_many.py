@@ -19,6 +19,7 @@ from gateway.core.selection import Target
 from gateway.store.sqlite import accept_settle, operations, purging
 from gateway.store.sqlite.columns import milliseconds, milliseconds_or_none
 from gateway.store.sqlite.counting import Changes
+from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.migrations import Upgrade, migrate
 from tests.fakes import START
 from tests.store.kit import new
@@ -35,7 +36,7 @@ def database() -> sqlite3.Connection:
         migrate(connection, Path(folder) / "gateway.db", Upgrade())
     made = [new(f"msg_{number}", sinks=SINKS, at=START + number) for number in range(MESSAGES)]
     ordered = [NewMessage(one.message, "accepted", None, one.deliveries, frozenset({"ordered"})) for one in made]
-    accept_settle.accept(connection, ordered, 1e6, Changes())
+    accept_settle.accept(connection, ordered, 1e6, Changes(), Ledger())
     return connection
 
 
@@ -135,7 +136,7 @@ def test_a_batch_settles_as_plain_statements_do_even_if_a_person_discards_delive
                 if step == "discard":
                     operations.discard(connection, [Target(*key) for key in chosen], now, counted)
                 elif step == "purge":
-                    purging.purge(connection, 0, 1000, START + 1e6, counted)
+                    purging.purge(connection, 0, 1000, START + 1e6, counted, Ledger())
             assert (+changes, -changes) == (+expected, -expected)
             assert content(batches) == content(plain)
 

@@ -18,7 +18,7 @@ import msgspec
 from gateway.core.breaker import BreakerState
 from gateway.core.conversation import Conversation
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
-from gateway.core.records import Accepted, KeptGates, Message, NewMessage
+from gateway.core.records import Accepted, KeptGates, Message, NewMessage, Step
 from gateway.core.selection import MessageStatus, Target
 from gateway.store.sqlite import conversation_rows, operations, sink_rows
 from gateway.store.sqlite.store import SqliteStore
@@ -100,6 +100,9 @@ async def _write(store: SqliteStore) -> None:
     await store.keep_gates("slack", PAUSED)
     await change(partial(conversation_rows.keep, sink="slack", channel="#fraud", sr=SR, conversation=CONVERSATION, now=START))
 
+    await store.keep_rules(b'[{"name": "verdicts"}]', START)
+    await _act(store, Target(seqs["replayed"], "ends"))
+
     # The last seq is that of a message which is gone: it must not be given again.
     gone = await _seq(store, _new("gone", b"{}", at=START - 95 * DAY, sinks=()))
     await store.purge(gone - 1, 1, START - RETENTION)
@@ -164,6 +167,17 @@ def _new(
         reference_id=None if status == "quarantined" else "鞄-1",
     )
     return NewMessage(message, status, identity, tuple((sink, at + 5) for sink in sinks))
+
+
+async def _act(store: SqliteStore, target: Target) -> None:
+    """Keep an act that changes nothing, so that databases of earlier schemas stay comparable."""
+
+    def change(connection: sqlite3.Connection, *, targets: list[Target], changes: object) -> list[Target]:
+        return targets
+
+    step = partial(Step, event="delivery.replayed", at_ms=round((START + 80) * 1000), actor="ann", claimed="田中")
+    work = partial(operations.by_person, targets=[target], change=change, step=step, act="replay")
+    await store.change(work)
 
 
 async def _seq(store: SqliteStore, new: NewMessage) -> int:

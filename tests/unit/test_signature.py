@@ -19,7 +19,7 @@ from standardwebhooks.webhooks import Webhook
 
 from gateway.core.errors import RejectedWebhook
 from gateway.core.secrets import Secret
-from gateway.core.signature import Key, VerifiedMessage, sign, unverified, verify
+from gateway.core.signature import Key, Signed, VerifiedMessage, sign, unverified, verify
 from tests.support.webhooks import SECRET
 
 NOW = 1_649_367_553
@@ -391,7 +391,7 @@ def test_arbitrary_headers_are_refused_or_truly_signed_and_raise_nothing_else(gi
         assert rejected.status == 401
         assert rejected.code in ("missing_signature", "bad_signature", "stale_timestamp")
     else:
-        assert message == VerifiedMessage(sender_id=ID.decode(), body=BODY, timestamp=NOW)
+        assert message == VerifiedMessage(ID.decode(), BODY, Signed(SIGNATURE, NOW, ""))
 
 
 @given(position=st.integers(0, 31), flip=st.integers(1, 255))

@@ -6,6 +6,12 @@ The way of a change, in the writer's thread
   batch               the jobs of one commit
   accept_settle       accept messages, settle deliveries
   suppressed_rows     deliveries that a rule suppressed
+  judging             judges each message by the row of its service request
+  hot_rows            the rows in memory
+  request_rows        the rows in the file
+  filling             takes stored messages into the ledger: after a crash, and after an upgrade
+  unlinking           takes purged messages out of the ledger
+  rulebook            the rules by which messages were routed
   operations          reopen, add and discard deliveries, in slices
   purging             delete what is over its retention, in slices
   sink_rows           the row of each sink
@@ -18,6 +24,9 @@ The way of a question, on connections that only read
   reading             the verbs that only read
   claims              due deliveries, for the lanes
   queries             messages and deliveries, for people
+  request_lookup      finds service requests by their names
+  request_questions   finds and lists service requests, for people
+  request_stories     what a service request went through, and who was told
   paging              bounds the cost of a page
   named_messages      finds what an id stands for
   overview            the numbers of the status screen

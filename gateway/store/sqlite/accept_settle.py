@@ -12,6 +12,7 @@ from gateway.core.records import Accepted, Attempt, Duplicate, NewMessage, Settl
 from gateway.store.sqlite import ordering
 from gateway.store.sqlite.columns import blob, milliseconds, milliseconds_or_none
 from gateway.store.sqlite.counting import Changes
+from gateway.store.sqlite.judging import Judged, Ledger
 from gateway.store.sqlite.many_rows import MOST_ROWS, chunks, marks, values_of
 from gateway.store.sqlite.ordering import DeliveryRow, Turn
 from gateway.store.sqlite.sink_rows import Absences, absences
@@ -21,31 +22,64 @@ _MESSAGE_COLUMNS = (
     "id, source, sender_id, received_ms, event_ms, content_type, body, body_sha256, identity,"
     " event_type, milestone, sr_uuid, reference_id, status"
 )
+MOST_ACCEPTED = 1000
+"""Rows of new messages in one commit, messages and deliveries together; a single message may have more. An entry of the ledger
+comes with each message."""
+MOST_REPEATS = 20
+"""Repeats of a message that are kept with their instant; the others are only counted."""
 _FIRST = "SELECT seq, id, body, received_ms FROM messages WHERE source = ? AND forgotten = 0 AND "
 
 
 def accept(
-    connection: sqlite3.Connection, batch: Sequence[NewMessage], retention: float, changes: Changes
+    connection: sqlite3.Connection, batch: Sequence[NewMessage], retention: float, changes: Changes, ledger: Ledger
 ) -> list[Accepted | Duplicate]:
-    """Insert the new messages with all their deliveries; find for each of the others the first message that it repeats."""
+    """Insert new messages with all their deliveries; find for each of the others the first message that it repeats.
+
+    Each message is judged and then routed. Returns the results of the first messages: of so many that all have at most
+    MOST_ACCEPTED rows, and of one message at least. The others have to wait for the next commit.
+    """
     results: list[Accepted | Duplicate] = []
-    for at in range(0, len(batch), MOST_ROWS):
-        results += _accept_rows(connection, batch[at : at + MOST_ROWS], retention, changes)
+    room = MOST_ACCEPTED
+    while len(results) < len(batch):
+        judged = ledger.judge(connection, batch[len(results) : len(results) + MOST_ROWS])
+        number = _fitting(judged, room, first=not results)
+        results += _accept_rows(connection, judged[:number], retention, changes, ledger)
+        if number < len(judged):
+            break
+        room -= sum(_rows(one) for one in judged)
     return results
 
 
+def _fitting(judged: Sequence[Judged], room: int, *, first: bool) -> int:
+    """Return how many of the first messages have at most `room` rows together; `first`: one at least."""
+    for number, one in enumerate(judged):
+        room -= _rows(one)
+        if room < 0 and (number or not first):
+            return number
+    return len(judged)
+
+
+def _rows(judged: Judged) -> int:
+    return 1 + len(judged.owes.deliveries) + len(judged.owes.suppressed)
+
+
 def _accept_rows(
-    connection: sqlite3.Connection, batch: Sequence[NewMessage], retention: float, changes: Changes
+    connection: sqlite3.Connection, judged: Sequence[Judged], retention: float, changes: Changes, ledger: Ledger
 ) -> list[Accepted | Duplicate]:
-    cursor = connection.execute(_insert_messages(len(batch)), [value for new in batch for value in _message_row(new)])
+    if not judged:
+        return []
+    cursor = connection.execute(_insert_messages(len(judged)), [value for one in judged for value in _message_row(one)])
     last = cursor.lastrowid
-    if cursor.rowcount == len(batch) and last is not None:
+    if cursor.rowcount == len(judged) and last is not None:
         # One statement of the only writer: the rows got consecutive seqs (sqlite.org/autoinc.html), and the last seq is known.
-        results: list[Accepted | Duplicate] = [Accepted(seq) for seq in range(last - len(batch) + 1, last + 1)]
+        results: list[Accepted | Duplicate] = [Accepted(seq) for seq in range(last - len(judged) + 1, last + 1)]
+        accepted = list(zip(judged, range(last - len(judged) + 1, last + 1), strict=True))
     else:
-        results = [_accepted_or_first(connection, new, retention) for new in batch]
+        results = [_accepted_or_first(connection, one, retention) for one in judged]
+        accepted = _judged_again(connection, judged, results, ledger)
+    ledger.enter(connection, accepted)
     away = absences(connection)
-    owed = [row for new, result in zip(batch, results, strict=True) for row in _delivery_rows(new, result, away)]
+    owed = [row for one, seq in accepted for row in _delivery_rows(one, seq, away)]
     columns = 4  # the others stay at their defaults, which takes less than to bind them
     if any(row[4] is not None for row in owed):
         owed, columns = ordering.take(connection, owed), 7
@@ -53,32 +87,44 @@ def _accept_rows(
         rows = owed[at : at + MOST_ROWS]
         connection.execute(_insert_deliveries(len(rows), columns), [value for row in rows for value in row[:columns]])
     changes.update([(row[1], "queued") for row in owed])
-    insert_suppressed(connection, batch, results, changes)
+    insert_suppressed(connection, judged, results, changes)
     return results
 
 
-def _delivery_rows(new: NewMessage, result: Accepted | Duplicate, away: Absences) -> list[DeliveryRow]:
-    if not isinstance(result, Accepted):
-        return []
+def _judged_again(
+    connection: sqlite3.Connection, judged: Sequence[Judged], results: Sequence[Accepted | Duplicate], ledger: Ledger
+) -> list[tuple[Judged, int]]:
+    """Judge the accepted messages again, without the duplicates among them, which happened already."""
+    accepted = [(one, result.seq) for one, result in zip(judged, results, strict=True) if isinstance(result, Accepted)]
+    again = ledger.judge(connection, [one.new for one, _ in accepted])
+    for (before, seq), after in zip(accepted, again, strict=True):
+        if before.owes.status != after.owes.status:
+            connection.execute("UPDATE messages SET status = ? WHERE seq = ?", (after.owes.status, seq))
+    return [(after, seq) for after, (_, seq) in zip(again, accepted, strict=True)]
+
+
+def _delivery_rows(judged: Judged, seq: int, away: Absences) -> list[DeliveryRow]:
+    new, deliveries = judged.new, judged.owes.deliveries
     since_ms = milliseconds(new.message.received_at if new.since is None else new.since)
     if not new.in_order and not away:
-        return [(result.seq, sink, since_ms, milliseconds(due), None, None, 0) for sink, due in new.deliveries]
+        return [(seq, sink, since_ms, milliseconds(due), None, None, 0) for sink, due in deliveries]
     rows: list[DeliveryRow] = []
-    for sink, due in new.deliveries:
+    for sink, due in deliveries:
         ordered = sink in new.in_order and bool(new.message.sr_uuid)
         turn = (blob(new.message.sr_uuid), _event_ms(new)) if ordered else (None, None)
-        rows.append((result.seq, sink, away.since(sink, since_ms), milliseconds(due), *turn, 0))
+        rows.append((seq, sink, away.since(sink, since_ms), milliseconds(due), *turn, 0))
     return rows
 
 
-def _accepted_or_first(connection: sqlite3.Connection, new: NewMessage, retention: float) -> Accepted | Duplicate:
+def _accepted_or_first(connection: sqlite3.Connection, judged: Judged, retention: float) -> Accepted | Duplicate:
+    new = judged.new
     row = connection.execute("SELECT seq FROM messages WHERE id = ?", (new.message.id,)).fetchone()
     if row is not None:
         return Accepted(row[0])
     if (duplicate := _duplicate(connection, new, retention)) is not None:
         return duplicate
     # The message that it repeats is older than retention, and `_duplicate` has just marked that one as forgotten.
-    cursor = connection.execute(_insert_messages(1), _message_row(new))
+    cursor = connection.execute(_insert_messages(1), _message_row(judged))
     if cursor.rowcount == 0 or cursor.lastrowid is None:
         raise sqlite3.IntegrityError("a message conflicts with none that can be found")
     return Accepted(cursor.lastrowid)
@@ -97,7 +143,8 @@ def _insert_deliveries(rows: int, columns: int) -> str:
     return f"INSERT INTO deliveries (state, {', '.join(names)}) VALUES {values}"
 
 
-def _message_row(new: NewMessage) -> tuple[object, ...]:
+def _message_row(judged: Judged) -> tuple[object, ...]:
+    new = judged.new
     message = new.message
     return (
         message.id,
@@ -113,7 +160,7 @@ def _message_row(new: NewMessage) -> tuple[object, ...]:
         message.milestone,
         blob(message.sr_uuid),
         blob(message.reference_id),
-        new.status,
+        judged.owes.status,
     )
 
 
@@ -132,6 +179,10 @@ def _duplicate(connection: sqlite3.Connection, new: NewMessage, retention: float
             connection.execute("UPDATE messages SET forgotten = seq WHERE seq = ? AND forgotten = 0", (seq,))
             continue
         connection.execute("UPDATE messages SET duplicates = duplicates + 1 WHERE seq = ?", (seq,))
+        connection.execute(
+            "INSERT INTO repeats SELECT seq, duplicates, ?, ? FROM messages WHERE seq = ? AND duplicates <= ?",
+            (milliseconds(message.received_at), blob(message.sender_id), seq, MOST_REPEATS),
+        )
         conflict = first_body != message.body
         if conflict:
             connection.execute(

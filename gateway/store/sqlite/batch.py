@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 from gateway.core.records import NewMessage, Settlement, Stored
 from gateway.store.base import Lines, Told, ToldSettled
 from gateway.store.sqlite import accept_settle, counting, unlogged
+from gateway.store.sqlite.judging import Ledger
 
 WORK_SECONDS = 0.02
 """Seconds from the start of a commit in which it starts works, such as changes by people; the others wait for the next one."""
-MOST_ACCEPTED = 1000
-"""Rows of one commit, messages and deliveries together; a single message may have more."""
 MOST_SETTLED = 500
 """Settlements of one commit."""
 
@@ -44,15 +43,9 @@ class Batch:
         return len(self.accepts) + len(self.settles) + len(self.works)
 
     def take(self) -> Batch:
-        """Take out as many of the first jobs as one commit may hold; the others stay."""
+        """Take out the first jobs, at most MOST_SETTLED settlements; the others stay."""
         first = Batch()
-        rows = number = 0
-        for new, *_ in self.accepts:
-            rows += 1 + len(new.deliveries)
-            if number and rows > MOST_ACCEPTED:
-                break
-            number += 1
-        first.accepts, self.accepts = self.accepts[:number], self.accepts[number:]
+        first.accepts, self.accepts = self.accepts, []
         first.settles, self.settles = self.settles[:MOST_SETTLED], self.settles[MOST_SETTLED:]
         first.works, self.works = self.works, []
         return first
@@ -60,7 +53,7 @@ class Batch:
     def lines(self, accepted: Sequence[Stored], done: Sequence[Any]) -> list[bytes]:
         """Make the audit lines about the results of a commit, in the writer's thread: of the accepts, then of the settles."""
         made: list[bytes] = []
-        for (_, _, lines), stored in zip(self.accepts, accepted, strict=True):
+        for (_, _, lines), stored in zip(self.accepts, accepted, strict=False):  # the others wait for the next commit
             if lines is not None:
                 made += lines(stored)
         for (_, _, lines_settled), in_time in zip(self.settles, done, strict=False):  # the results of works follow
@@ -68,12 +61,12 @@ class Batch:
                 made += lines_settled(in_time)
         return made
 
-    def tell(self, accepted: Sequence[Stored], done: Sequence[Any]) -> list[tuple[Work, Done]]:
+    def tell(self, accepted: Sequence[Stored], done: Sequence[Any]) -> Batch:
         """Tell the callers the results of a commit: of the accepts, and of the settles and works in their order.
 
-        Returns the works that the commit had no time for; their callers still wait.
+        Returns the accepts that it had no room for, and the works that it had no time for; their callers still wait.
         """
-        for (_, told, _), stored in zip(self.accepts, accepted, strict=True):
+        for (_, told, _), stored in zip(self.accepts, accepted, strict=False):
             _tell(told, stored)
         settled = len(self.settles)
         for (_, told_settled, _), in_time in zip(self.settles, done[:settled], strict=True):
@@ -84,7 +77,14 @@ class Batch:
                 _tell(one.told, result)
             if not one.future.done():
                 one.future.set_result(result)
-        return self.works[worked:]
+        left = Batch()
+        left.accepts, left.works = self.accepts[len(accepted) :], self.works[worked:]
+        return left
+
+    def put_back(self, left: Batch) -> None:
+        """Put jobs that a commit left before all others."""
+        self.accepts[:0] = left.accepts
+        self.works[:0] = left.works
 
     def fail(self, error: Exception) -> None:
         """Tell every caller once that nothing was committed; nothing is left in the batch then."""
@@ -109,9 +109,10 @@ class Batch:
         return batches
 
     def commit(
-        self, connection: sqlite3.Connection, retention: float, logged_to: int, seconds: Callable[[], float]
+        self, connection: sqlite3.Connection, retention: float, logged_to: int, seconds: Callable[[], float], ledger: Ledger
     ) -> tuple[list[Stored], list[Any], int]:
-        """Run one transaction, in the writer's thread: all accepts and settles, and the works that begin within WORK_SECONDS.
+        """Run one transaction, in the writer's thread: the accepts that it has room for, all settles, and the works that begin
+        within WORK_SECONDS.
 
         Args:
             logged_to: the audit log has the lines up to this mark, see `unlogged`; 0 if it has no more than at the last commit.
@@ -119,10 +120,11 @@ class Batch:
         Returns the results as `tell` takes them, and the mark of the lines to be written now; 0 if there are none.
         """
         changes: counting.Changes = counting.Changes()
+        ledger.begin()
         connection.execute("BEGIN IMMEDIATE")
         until = seconds() + WORK_SECONDS
         try:
-            accepted = accept_settle.accept(connection, [new for new, *_ in self.accepts], retention, changes)
+            accepted = accept_settle.accept(connection, [new for new, *_ in self.accepts], retention, changes, ledger)
             settlements = [settlement for settlement, *_ in self.settles]
             done: list[Any] = [*accept_settle.settle(connection, settlements, changes)]
             mark = unlogged.note(connection, unlogged.accepted(accepted) + unlogged.settled(settlements, done))
@@ -132,6 +134,7 @@ class Batch:
                 done.append(work(connection, changes))
             if self.works:
                 mark = unlogged.newest(connection)  # a work may keep steps of its own
+            ledger.flush_some(connection)
             counting.count(connection, changes)
             if logged_to:
                 unlogged.forget(connection, logged_to)
@@ -139,7 +142,9 @@ class Batch:
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            ledger.rolled_back()
             raise
+        ledger.committed()
         return accepted, done, mark
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.core.ledger import decode_facts
 from gateway.core.records import Message
 
 
@@ -16,14 +17,15 @@ def milliseconds_or_none(instant: float | None) -> int | None:
 
 
 MESSAGE_COLUMNS = (
-    "m.id, m.source, m.sender_id, m.received_ms, m.content_type, m.body, m.event_type, m.milestone, m.sr_uuid, m.reference_id"
+    "m.id, m.source, m.sender_id, m.received_ms, m.content_type, m.body, m.event_type, m.milestone, m.sr_uuid, m.reference_id,"
+    " (SELECT e.facts FROM entries e WHERE e.message = m.seq)"
 )
 """The columns of `message_of`, of a table of messages that the query calls `m`."""
 
 
 def message_of(row: tuple[object, ...]) -> Message:
     """Build a message from MESSAGE_COLUMNS."""
-    message_id, source, sender_id, received_ms, content_type, body, event_type, milestone, sr_uuid, reference_id = row
+    message_id, source, sender_id, received_ms, content_type, body, event_type, milestone, sr_uuid, reference_id, facts = row
     assert isinstance(message_id, str) and isinstance(source, str) and isinstance(body, bytes) and isinstance(received_ms, int)
     assert milestone is None or isinstance(milestone, str)
     return Message(
@@ -37,6 +39,7 @@ def message_of(row: tuple[object, ...]) -> Message:
         milestone=milestone,
         sr_uuid=text(sr_uuid),
         reference_id=text(reference_id),
+        facts=decode_facts(facts) if isinstance(facts, bytes) else None,
     )
 
 

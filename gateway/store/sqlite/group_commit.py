@@ -21,6 +21,7 @@ from gateway.store.sqlite.batch import Batch, Done, Work
 from gateway.store.sqlite.connection import Connection
 from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.file_watch import FileWatch
+from gateway.store.sqlite.judging import Ledger
 
 _T = TypeVar("_T")
 _LONG_LOG = 4000
@@ -67,6 +68,7 @@ class GroupCommit:
         retention: float,
         audit: Audit,
         on_commit: Callable[[int, float], None],
+        ledger: Ledger,
     ) -> None:
         """Take the connection; the files are watched from now on. Raises StoreFailed if they cannot be read.
 
@@ -76,6 +78,7 @@ class GroupCommit:
         """
         self.retention = retention
         self.connection = connection
+        self.ledger = ledger
         self.checkpoint = checkpoint
         self.trouble: str | None = None
         """Why the last commit, or the work after it, failed; None if it succeeded."""
@@ -174,6 +177,17 @@ class GroupCommit:
         self._finishing = True
         self._wake.set()
 
+    async def flush_ledger(self) -> None:
+        """Write all changed rows of the ledger, a slice to a transaction, so that the next start has nothing to judge again."""
+        if self.untrusted or not self.ledger.hot.waiting:
+            return
+
+        def work(connection: sqlite3.Connection) -> None:
+            with self._files.writing():
+                self.ledger.flush_all(connection)
+
+        await self._in_thread(work)
+
     def refuse(self) -> None:
         """Take nothing any more, and fail what still waits."""
         self._broken = self._broken or StoreError("the gateway is stopping")
@@ -216,7 +230,7 @@ class GroupCommit:
 
         def work(connection: sqlite3.Connection) -> tuple[list[Stored], list[Any], int, Sequence[bytes], bool]:
             with self._files.writing():
-                accepted, done, mark = batch.commit(connection, self.retention, new_lines_to, loop.time)
+                accepted, done, mark = batch.commit(connection, self.retention, new_lines_to, loop.time, self.ledger)
             # Written here, and not handed to another thread, the lines cost those who wait for them little more than the commit.
             unwritten = self._audit.write_now(batch.lines(accepted, done))
             return accepted, done, mark, unwritten, self._files.frames >= _LONG_LOG
@@ -242,7 +256,9 @@ class GroupCommit:
         else:
             self.on_commit(len(batch), loop.time() - started)
             self._audit.add(unwritten)
-            self._waiting.works[:0] = batch.tell(accepted, done)
+            self._waiting.put_back(batch.tell(accepted, done))
+            if self.ledger.flushing and not self._waiting:
+                self._add(operations.nothing)  # the next commit goes on with the flush
             self._audit.mark(mark)
             self._forgotten_to = logged_to
             self.trouble = await self._move_log() if log_is_long else None

@@ -1,68 +1,94 @@
-"""Finding the messages that an id stands for. A page looks at a bounded number of blocks or rows, and says where to go on."""
+"""Finding the messages that an id stands for. A page looks at a bounded number of rows, and says where to go on."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection, Iterable
 
+from gateway.core.references import folded
 from gateway.store.base import MOST_NAMED
-from gateway.store.sqlite import paging
+from gateway.store.sqlite import paging, request_lookup
+from gateway.store.sqlite.request_lookup import Rows
 
 _FEW = 10_000
-"""Ids with the same beginning that a page puts in order; more of them are a good part of the table, which is walked instead."""
+"""Messages that a page puts in order; more of them are a good part of the table, which is walked instead."""
 
 Found = tuple[list[int], int | None]
 """Seqs in order, and the seq to go on after (None at the end)."""
 
 
-def exactly(connection: sqlite3.Connection, text: str, after: int) -> Found:
-    """Find the next messages whose gateway's id, sender's id, SR uuid or reference id this is; at most MOST_NAMED."""
-    first, last, go_on = paging.blocks(connection, after)
-    rows = connection.execute(
-        f"{paging.IN_BLOCKS} SELECT seq FROM messages WHERE id = ?5 AND seq > ?3 AND seq <= ?4"
-        " UNION SELECT seq FROM messages WHERE sender_id = ?6 AND +seq > ?3 AND +seq <= ?4"
-        " UNION SELECT * FROM (SELECT seq FROM blocks CROSS JOIN messages INDEXED BY messages_by_sr ON seq >> 8 = block"
-        " AND sr_uuid = ?6 AND seq > ?3 AND seq <= ?4 LIMIT ?7)"  # block by block they come in the order of the seqs
-        " UNION SELECT * FROM (SELECT seq FROM blocks CROSS JOIN messages INDEXED BY messages_by_reference ON seq >> 8 = block"
-        " AND reference_id = ?6 AND seq > ?3 AND seq <= ?4 LIMIT ?7) ORDER BY seq LIMIT ?7",
-        (first, last, after, _upto(go_on), text, text.encode(), MOST_NAMED),
+def exactly(connection: sqlite3.Connection, text: str, after: int, rows: Rows) -> Found:
+    """Find the next messages whose gateway's id, sender's id, SR uuid or reference id this is; at most MOST_NAMED.
+
+    The case of a reference id makes no difference.
+    """
+    raw, reference = text.encode(), folded(text)
+    heads = request_lookup.heads_of_uuid(connection, text, rows) | request_lookup.heads_of_reference(connection, reference, rows)
+    found = _chained(connection, heads.values()) if rows.live else None
+    if found is None:
+        return _walked(
+            connection,
+            "+id = ?3 OR +sender_id = ?4 OR +sr_uuid = ?4 OR lower(CAST(+reference_id AS TEXT)) = ?5",
+            (text, raw, text.lower()),
+            after,
+        )
+    found.update(
+        seq
+        for (seq,) in connection.execute(
+            "SELECT seq FROM messages WHERE id = ?1 UNION ALL SELECT seq FROM messages WHERE sender_id = ?2"
+            " UNION ALL SELECT message FROM loose_references WHERE reference = ?3",
+            (text, raw, reference),
+        )
     )
-    return _page(rows, go_on)
+    return _page(found, after)
 
 
-def begun(connection: sqlite3.Connection, text: str, after: int) -> Found:
+def begun(connection: sqlite3.Connection, text: str, after: int, rows: Rows) -> Found:
     """Find the next messages of which one of the first three ids begins like this; at most MOST_NAMED."""
     raw = text.encode()
     ids = (text, f"{text}\uffff", raw, raw + b"\xff")
-    first, last, go_on = paging.blocks(connection, after)
-    many_srs = (
-        f"{paging.IN_BLOCKS} SELECT 1 FROM blocks CROSS JOIN messages INDEXED BY messages_by_sr ON seq >> 8 = block"
-        f" AND sr_uuid >= ?3 AND sr_uuid < ?4 LIMIT 1 OFFSET {_FEW}"
+    heads = request_lookup.heads_begun(connection, text, rows, _FEW) if rows.live else None
+    found = None if heads is None else _chained(connection, heads.values())
+    if found is None or _many(connection, "id", *ids[:2]) or _many(connection, "sender_id", *ids[2:]):
+        return _walked(
+            connection,
+            "+id >= ?3 AND +id < ?4 OR +sender_id >= ?5 AND +sender_id < ?6 OR +sr_uuid >= ?5 AND +sr_uuid < ?6",
+            ids,
+            after,
+        )
+    found.update(
+        seq
+        for (seq,) in connection.execute(
+            "SELECT seq FROM messages WHERE id >= ? AND id < ?"
+            " UNION ALL SELECT seq FROM messages WHERE sender_id >= ? AND sender_id < ?",
+            ids,
+        )
     )
-    if (
-        _many(connection, "id", *ids[:2])
-        or _many(connection, "sender_id", *ids[2:])
-        or connection.execute(many_srs, (first, last, *ids[2:])).fetchone() is not None
-    ):
-        return _begun_of_many(connection, ids, after)
-    # The plus keeps SQLite from walking the table by seq instead of an index of ids (sqlite.org/optoverview.html).
-    rows = connection.execute(
-        f"{paging.IN_BLOCKS} SELECT seq FROM messages WHERE id >= ?5 AND id < ?6 AND +seq > ?3 AND +seq <= ?4"
-        " UNION SELECT seq FROM messages WHERE sender_id >= ?7 AND sender_id < ?8 AND +seq > ?3 AND +seq <= ?4"
-        " UNION SELECT seq FROM blocks CROSS JOIN messages INDEXED BY messages_by_sr ON seq >> 8 = block"
-        " AND sr_uuid >= ?7 AND sr_uuid < ?8 AND seq > ?3 AND seq <= ?4 ORDER BY seq LIMIT ?9",
-        (first, last, after, _upto(go_on), *ids, MOST_NAMED),
-    )
-    return _page(rows, go_on)
+    return _page(found, after)
 
 
-def _begun_of_many(connection: sqlite3.Connection, ids: tuple[str, str, bytes, bytes], after: int) -> Found:
+def _chained(connection: sqlite3.Connection, heads: Iterable[int]) -> set[int] | None:
+    """Read the messages of requests, from their newest ones on; None if there are too many to be put in order."""
+    found: set[int] = set()
+    for head in heads:
+        found.update(request_lookup.chain(connection, head, _FEW + 1))
+        if len(found) > _FEW:
+            return None
+    return found
+
+
+def _walked(connection: sqlite3.Connection, condition: str, values: tuple[object, ...], after: int) -> Found:
+    """Find messages by a walk over the table. Needed where very many match, and until the ledger has the older ones.
+
+    The pluses in the condition keep SQLite from an index with another order (sqlite.org/optoverview.html).
+    """
     go_on = paging.last_of_the_next(connection, after)
     rows = connection.execute(
-        "SELECT seq FROM messages WHERE seq > ?1 AND seq <= ?2 AND (+id >= ?3 AND +id < ?4"
-        " OR +sender_id >= ?5 AND +sender_id < ?6 OR +sr_uuid >= ?5 AND +sr_uuid < ?6) ORDER BY seq LIMIT ?7",
-        (after, _upto(go_on), *ids, MOST_NAMED),
+        f"SELECT seq FROM messages WHERE seq > ?1 AND seq <= ?2 AND ({condition}) ORDER BY seq LIMIT {MOST_NAMED}",
+        (after, paging.END if go_on is None else go_on, *values),
     )
-    return _page(rows, go_on)
+    seqs = [seq for (seq,) in rows]
+    return seqs, seqs[-1] if len(seqs) == MOST_NAMED else go_on
 
 
 def _many(connection: sqlite3.Connection, column: str, low: object, high: object) -> bool:
@@ -70,10 +96,7 @@ def _many(connection: sqlite3.Connection, column: str, low: object, high: object
     return connection.execute(query, (low, high)).fetchone() is not None
 
 
-def _page(rows: sqlite3.Cursor, go_on: int | None) -> Found:
-    seqs = [seq for (seq,) in rows]
-    return seqs, seqs[-1] if len(seqs) == MOST_NAMED else go_on
-
-
-def _upto(go_on: int | None) -> int:
-    return paging.END if go_on is None else go_on
+def _page(found: Collection[int], after: int) -> Found:
+    seqs = sorted(seq for seq in found if seq > after)
+    page = seqs[:MOST_NAMED]
+    return page, page[-1] if len(seqs) > MOST_NAMED else None

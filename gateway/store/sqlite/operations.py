@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from gateway.core.records import Step
-from gateway.core.selection import Target
+from gateway.core.selection import Act, Target
 from gateway.store.sqlite import ordering, unlogged
 from gateway.store.sqlite.accept_settle import find
 from gateway.store.sqlite.columns import milliseconds
@@ -91,12 +91,28 @@ def discard(connection: sqlite3.Connection, targets: Sequence[Target], now: floa
     return [wanted[seq, sink] for seq, sink, *_ in found]
 
 
-def with_steps(
-    connection: sqlite3.Connection, changes: Changes, *, change: Callable[..., list[Target]], step: Callable[..., Step]
+def by_person(
+    connection: sqlite3.Connection,
+    changes: Changes,
+    *,
+    targets: Sequence[Target],
+    change: Callable[..., list[Target]],
+    step: Callable[..., Step],
+    act: Act,
 ) -> list[Target]:
-    """Change deliveries, and keep a step of each one for the audit log in the same transaction."""
-    changed = change(connection, changes=changes)
-    unlogged.note(connection, [step(seq=one.seq, sink=one.sink) for one in changed])
+    """Change deliveries; keep the act, and a step for the audit log, of each changed one in the same transaction."""
+    was = {(seq, sink): state for seq, sink, _, state, _ in find(connection, [(one.seq, one.sink) for one in targets])}
+    changed = change(connection, targets=targets, changes=changes)
+    steps = [step(seq=one.seq, sink=one.sink) for one in changed]
+    unlogged.note(connection, steps)
+    becomes = "queued" if act == "replay" else "discarded"
+    rows = [(one.seq, one.sink, one.at_ms, one.actor, one.claimed, act, was.get((one.seq, one.sink)), becomes) for one in steps]
+    for part in chunks(rows):
+        connection.execute(
+            "INSERT INTO acts (message, sink, at_ms, actor, claimed, act, was, becomes) VALUES"
+            f" {marks(len(part), '(?, ?, ?, ?, ?, ?, ?, ?)')}",
+            values_of(part),
+        )
     return changed
 
 

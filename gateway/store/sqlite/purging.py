@@ -8,6 +8,8 @@ from msgspec import Struct
 
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
+from gateway.store.sqlite.judging import Ledger
+from gateway.store.sqlite.unlinking import unlink
 
 _MOST_PURGED = 1000
 """Rows and pages of bodies that one transaction deletes, give or take the deliveries of one message."""
@@ -29,19 +31,22 @@ class Purged(Struct, frozen=True):
     """There are no messages beyond `last`."""
 
 
-def purge_slice(connection: sqlite3.Connection, changes: Changes, *, after: int, slice_size: int, before: float) -> Purged:
+def purge_slice(
+    connection: sqlite3.Connection, changes: Changes, *, after: int, slice_size: int, before: float, ledger: Ledger
+) -> Purged:
     """Delete a slice of old conversations and a slice of old messages."""
     purge_threads(connection, slice_size, before)
-    return purge(connection, after, slice_size, before, changes)
+    return purge(connection, after, slice_size, before, changes, ledger)
 
 
-def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: float, changes: Changes) -> Purged:
+def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: float, changes: Changes, ledger: Ledger) -> Purged:
     """Look at the next `slice_size` messages with seq > `after`, and delete the finished ones received before an instant.
 
     The slice ends early once it reaches _MOST_PURGED rows and pages: with 200 sinks a message has many rows, and a large body
     has many pages. A message with very many attempts or conflicts loses them over several slices, and goes last itself.
 
-    Messages with a queued or dead delivery stay. The slice passes by young messages, because after a jump of the clock old ones
+    Messages with a queued or dead delivery stay, and messages without which older ones of their request would not be found.
+    A request is forgotten with its last message. The slice passes by young messages, because after a jump of the clock old ones
     may lie behind them.
     """
     rows = connection.execute(
@@ -63,9 +68,13 @@ def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: f
                     attempts = _purge_attempts(connection, seq)
                 if attempts >= _MOST_PURGED or (duplicates and _purge_conflicts(connection, seq)):
                     return Purged(gone, after, any_old, at_end=False)  # there may be more attempts or conflicts
-                used += attempts + size // _PAGE
+                steps = unlink(connection, ledger, seq)
+                if steps is None:
+                    after = seq
+                    continue
+                used += attempts + steps + size // _PAGE
                 changes.subtract((sink, state) for sink, state, _ in owed)
-                # Its deliveries, attempts and conflicts go by ON DELETE CASCADE.
+                # What else the tables have of it goes by ON DELETE CASCADE.
                 gone += connection.execute("DELETE FROM messages WHERE seq = ?", (seq,)).rowcount
         after = seq
     return Purged(gone, after, any_old, at_end=len(rows) < slice_size)

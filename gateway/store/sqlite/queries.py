@@ -35,6 +35,8 @@ _IDS = "id, sender_id, source, event_type, milestone, sr_uuid, reference_id"
 _ATTEMPT = "attempt, started_ms, duration_ms, outcome, reason, status, detail, answer"
 _DUE_MS = "due_ms + (SELECT jumped_ms FROM timeline)"
 """The due time by the wall clock of now, in SQL."""
+DELIVERY = f"d.sink, d.state, d.attempts, d.reason, {_DUE_MS}, d.ended_ms"
+"""The columns of `delivery_of`, of a table of deliveries that the query calls `d`."""
 
 
 def messages(
@@ -66,11 +68,11 @@ def deliveries(
     """Read a page of deliveries by message, then sink, and the one to go on after; see `paging`."""
     found, go_on = paging.deliveries(connection, selection, seqs, after, limit)
     query = (
-        f"SELECT m.{_IDS.replace(', ', ', m.')}, m.received_ms, d.sink, d.state, d.attempts, d.reason, {_DUE_MS}, d.ended_ms"
+        f"SELECT m.{_IDS.replace(', ', ', m.')}, m.received_ms, {DELIVERY}"
         " FROM deliveries d JOIN messages m ON m.seq = d.message WHERE d.message = ? AND d.sink = ?"
     )
     rows = (connection.execute(query, (target.seq, target.sink)).fetchone() for target in found)
-    return [DeliverySummary(_ids(row[:7]), row[7] / 1000, _delivery(row[8:])) for row in rows if row is not None], go_on
+    return [DeliverySummary(_ids(row[:7]), row[7] / 1000, delivery_of(row[8:])) for row in rows if row is not None], go_on
 
 
 def chosen(
@@ -165,9 +167,7 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
     ).fetchone()
     if row is None:
         return None
-    deliveries = connection.execute(
-        f"SELECT sink, state, attempts, reason, {_DUE_MS}, ended_ms FROM deliveries WHERE message = ? ORDER BY sink", (seq,)
-    ).fetchall()
+    deliveries = connection.execute(f"SELECT {DELIVERY} FROM deliveries d WHERE d.message = ? ORDER BY d.sink", (seq,)).fetchall()
     conflicts = connection.execute(
         "SELECT received_ms, sender_id, body FROM conflicts"
         " WHERE rowid IN (SELECT rowid FROM conflicts WHERE message = ? LIMIT ?) ORDER BY rowid LIMIT ?",
@@ -180,7 +180,9 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
         duplicates=row[9],
         content_type=text(row[10]),
         body=row[11].decode("utf-8", "replace"),
-        deliveries=tuple(DeliveryStory(_delivery(one), _last_attempts(connection, seq, one[0])) for one in deliveries),
+        deliveries=tuple(
+            DeliveryStory(delivery_of(one), last_attempts(connection, seq, one[0], MOST_ATTEMPTS)) for one in deliveries
+        ),
         conflicts=tuple(
             Conflict(received_ms / 1000, text(sender_id), body.decode("utf-8", "replace"))
             for received_ms, sender_id, body in conflicts[:MOST_CONFLICTS]
@@ -212,10 +214,11 @@ def attempt(connection: sqlite3.Connection, seq: int, sink: str, number: int) ->
     return None if row is None else _attempt(row)
 
 
-def _last_attempts(connection: sqlite3.Connection, seq: int, sink: str) -> tuple[AttemptFacts, ...]:
+def last_attempts(connection: sqlite3.Connection, seq: int, sink: str, limit: int) -> tuple[AttemptFacts, ...]:
+    """Read the last attempts at a delivery, the oldest of them first."""
     rows = connection.execute(
         f"SELECT {_ATTEMPT} FROM attempts WHERE message = ? AND sink = ? ORDER BY attempt DESC LIMIT ?",
-        (seq, sink, MOST_ATTEMPTS),
+        (seq, sink, limit),
     ).fetchall()
     return tuple(_attempt(row) for row in reversed(rows))
 
@@ -224,7 +227,8 @@ def _attempt(row: tuple[Any, ...]) -> AttemptFacts:
     return AttemptFacts(row[0], row[1] / 1000, *row[2:])
 
 
-def _delivery(row: tuple[Any, ...]) -> DeliveryFacts:
+def delivery_of(row: tuple[Any, ...]) -> DeliveryFacts:
+    """Build the facts of a delivery from the columns DELIVERY."""
     sink, state, attempts, reason, due_ms, ended_ms = row
     return DeliveryFacts(sink, state, attempts, reason, seconds(due_ms), seconds(ended_ms))
 

@@ -20,6 +20,7 @@ from gateway.core.documents import (
     Ids,
     KeptMessage,
     LastFailure,
+    LedgerProgress,
     MessageSummary,
     Overview,
     Recount,
@@ -28,11 +29,35 @@ from gateway.core.documents import (
 )
 from gateway.core.errors import StoreCorrupt, StoreFailed
 from gateway.core.records import Claimed, Counts, KeptGates, Owed, Step
+from gateway.core.request_documents import (
+    FoundRequests,
+    KeptRules,
+    KnownRequest,
+    LedgerMemory,
+    RequestPlace,
+    RequestSelection,
+    RequestStory,
+)
 from gateway.core.selection import DeliveryState, Selection, Target
 from gateway.store.base import MOST_CLAIMED_BYTES
-from gateway.store.sqlite import claims, conversation_rows, counting, named_messages, paging, queries, sink_rows, unlogged
+from gateway.store.requests import MOST_IN_PAGE
+from gateway.store.sqlite import (
+    claims,
+    conversation_rows,
+    counting,
+    named_messages,
+    paging,
+    queries,
+    request_questions,
+    request_stories,
+    rulebook,
+    sink_rows,
+    unlogged,
+)
 from gateway.store.sqlite import overview as surveys
 from gateway.store.sqlite.connection import Connection
+from gateway.store.sqlite.judging import Ledger
+from gateway.store.sqlite.request_lookup import Rows
 from gateway.store.sqlite.timeline import Timeline
 
 _T = TypeVar("_T")
@@ -48,6 +73,7 @@ class Reading:
         questions: Connection,
         timeline: Timeline,
         look_at_files: Callable[[], Awaitable[None]],
+        ledger: Ledger,
     ) -> None:
         """
         Args:
@@ -58,6 +84,7 @@ class Reading:
         self._reader = reader
         self._questions = questions
         self._look_at_files = look_at_files
+        self.ledger = ledger
 
     async def claim(
         self,
@@ -123,7 +150,8 @@ class Reading:
 
     async def named(self, text: str, after: int, *, whole: bool) -> tuple[list[int], int | None]:
         look = named_messages.exactly if whole else named_messages.begun
-        return await self.ask(lambda connection: look(connection, text, after))
+        rows = self.ledger_rows()
+        return await self.ask(lambda connection: look(connection, text, after, rows))
 
     async def story(self, seq: int) -> Story | None:
         return await self.ask(lambda connection: queries.story(connection, seq))
@@ -156,6 +184,32 @@ class Reading:
     async def owed(self, seqs: Sequence[int], sink: str | None) -> list[Target]:
         return await self.ask(lambda connection: queries.owed(connection, seqs, sink))
 
+    async def ledger_progress(self) -> LedgerProgress:
+        ledger = self.ledger
+        newest = await self.ask(lambda connection: connection.execute("SELECT max(seq) FROM messages").fetchone()[0])
+        return LedgerProgress(ledger.live, ledger.judged_to, newest or 0)
+
+    async def find_requests(self, name: str) -> FoundRequests:
+        rows = self.ledger_rows()
+        return await self.ask(lambda connection: request_questions.find(connection, name, rows))
+
+    async def request_story(self, number: int, before: int | None = None, limit: int = MOST_IN_PAGE) -> RequestStory | None:
+        rows, most = self.ledger_rows(), min(limit, MOST_IN_PAGE)
+        return await self.ask(lambda connection: request_stories.story(connection, number, before, most, rows))
+
+    async def requests(
+        self, selection: RequestSelection, after: RequestPlace | None = None, limit: int = MOST_IN_PAGE
+    ) -> tuple[list[KnownRequest], RequestPlace | None]:
+        rows, most = self.ledger_rows(), min(limit, MOST_IN_PAGE)
+        return await self.ask(lambda connection: request_questions.requests(connection, selection, after, most, rows))
+
+    async def kept_rules(self, number: int) -> KeptRules | None:
+        return await self.ask(lambda connection: rulebook.kept(connection, number))
+
+    def ledger_memory(self) -> LedgerMemory:
+        hot = self.ledger.hot
+        return LedgerMemory(len(hot), hot.size, hot.waiting, self.ledger.unjudged)
+
     async def ids(self, targets: Sequence[Target]) -> dict[int, Ids]:
         return await self.ask(lambda connection: queries.ids(connection, targets))
 
@@ -167,6 +221,11 @@ class Reading:
 
     def sizes(self) -> FileSizes:
         return surveys.sizes(self.path)
+
+    def ledger_rows(self) -> Rows:
+        """Return what a question has to know of the ledger in memory. Call it before the question begins to read."""
+        ledger = self.ledger
+        return Rows(ledger.hot.unflushed(), ledger.live, ledger.judged_to)
 
     async def read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run a short query for a lane."""

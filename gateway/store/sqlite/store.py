@@ -12,8 +12,8 @@ from typing import Self, TypeVar
 
 from gateway.core.audit_events import DeliveryDiscarded, DeliveryReplayed
 from gateway.core.conversation import Conversation
-from gateway.core.documents import Backup, Health
-from gateway.core.errors import StoreCorrupt, StoreFailed
+from gateway.core.documents import Backup, Health, LedgerProgress
+from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.records import KeptGates, NewMessage, Settlement, Step, Stored
 from gateway.core.selection import DeliveryState, Target
 from gateway.core.values import claim_of
@@ -22,10 +22,12 @@ from gateway.store.sqlite import (
     backup,
     conversation_rows,
     counting,
+    filling,
     integrity,
     operations,
     ordering,
     purging,
+    rulebook,
     sink_rows,
     timeline,
     unlogged,
@@ -34,6 +36,7 @@ from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.group_commit import GroupCommit, NoAudit
+from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.lock import LockFile
 from gateway.store.sqlite.long_read import LongReadThread, Look
 from gateway.store.sqlite.migrations import Upgrade
@@ -57,7 +60,7 @@ class SqliteStore(Reading):
         lock: LockFile,
         timeline: Timeline,
     ) -> None:
-        super().__init__(path, reader, questions, timeline, commits.look_at_files)
+        super().__init__(path, reader, questions, timeline, commits.look_at_files, commits.ledger)
         self.commits = commits
         self.after_unclean_end = lock.after_unclean_end
         self.unchecked = lock.unchecked
@@ -93,7 +96,11 @@ class SqliteStore(Reading):
                 timeline = Timeline(*await reader.run(read_timeline))
                 if now is not None:
                     timeline.begin(now())
-                commits = GroupCommit(path, writer, retention=retention, audit=audit or NoAudit(), on_commit=on_commit)
+                ledger = Ledger()
+                await writer.run(partial(filling.reopen, ledger=ledger))
+                commits = GroupCommit(
+                    path, writer, retention=retention, audit=audit or NoAudit(), on_commit=on_commit, ledger=ledger
+                )
                 store = cls(path, commits, reader, questions, lock, timeline)
                 opened.pop_all()
                 return store
@@ -125,6 +132,8 @@ class SqliteStore(Reading):
 
     async def close(self, *, clean: bool = True) -> None:
         self.commits.refuse()
+        with suppress(StoreError):  # the next start judges again what could not be written
+            await self.commits.flush_ledger()
         # The last connection to close moves the write-ahead log into the file and removes it, if it may write. Files that can't
         # be trusted, or that belong to another process now, stay as they are: the readers, which may not write, close last then.
         readers, writer = (self._reader, self._questions), (self.commits.connection,)
@@ -193,12 +202,23 @@ class SqliteStore(Reading):
         await self.change(partial(timeline.keep_time, jumped_ms=self.timeline.jumped_ms, seen=now))
 
     async def purge(self, after: int, slice_size: int, before: float) -> tuple[int, int | None]:
-        purged = await self.change(partial(purging.purge_slice, after=after, slice_size=slice_size, before=before))
+        purged = await self.change(
+            partial(purging.purge_slice, after=after, slice_size=slice_size, before=before, ledger=self.commits.ledger)
+        )
         if purged.at_end:
             return purged.gone, None
         if purged.any_old:
             return purged.gone, purged.last
         return purged.gone, await self.ask(lambda connection: purging.before_next_old(connection, purged.last, before))
+
+    async def fill_ledger(self) -> LedgerProgress:
+        if not self.ledger.live:
+            seconds = asyncio.get_running_loop().time
+            await self.change(partial(filling.fill_slice, ledger=self.ledger, seconds=seconds))
+        return await self.ledger_progress()
+
+    async def keep_rules(self, snapshot: bytes, now: float) -> int:
+        return await self.change(partial(rulebook.keep, snapshot=snapshot, now=now))
 
     async def mend_counters(self, sink: str, by: Mapping[str, int]) -> None:
         await self.change(partial(counting.mend_counters, sink=sink, by=by))
@@ -220,18 +240,16 @@ class SqliteStore(Reading):
     ) -> list[Target]:
         change: Callable[..., list[Target]] = operations.add_or_reopen if add else operations.reopen
         # A beginning is kept in the store's own time, and an end by the wall clock.
-        change = partial(change, targets=targets, states=states, now=self.timeline.stored(now))
-        return await self.change(
-            partial(operations.with_steps, change=change, step=_step(DeliveryReplayed.name, now, actor)), told
-        )
+        change = partial(change, states=states, now=self.timeline.stored(now))
+        step = _step(DeliveryReplayed.name, now, actor)
+        return await self.change(partial(operations.by_person, targets=targets, change=change, step=step, act="replay"), told)
 
     async def discard(
         self, targets: Sequence[Target], *, now: float, actor: str, told: Callable[[list[Target]], None] | None = None
     ) -> list[Target]:
-        change = partial(operations.discard, targets=targets, now=now)
-        return await self.change(
-            partial(operations.with_steps, change=change, step=_step(DeliveryDiscarded.name, now, actor)), told
-        )
+        change = partial(operations.discard, now=now)
+        step = _step(DeliveryDiscarded.name, now, actor)
+        return await self.change(partial(operations.by_person, targets=targets, change=change, step=step, act="discard"), told)
 
     def back_up(self, file: Path, *, now: float, min_free: int) -> LongReadThread[Backup]:
         return self._aside(partial(backup.back_up, database=self.path, file=file, now=now, min_free=min_free))

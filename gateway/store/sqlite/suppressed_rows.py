@@ -6,23 +6,24 @@ import sqlite3
 from collections.abc import Sequence
 
 from gateway.core.outcome import Reason
-from gateway.core.records import Accepted, Duplicate, NewMessage
+from gateway.core.records import Accepted, Duplicate
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
+from gateway.store.sqlite.judging import Judged
 from gateway.store.sqlite.many_rows import chunks, marks, values_of
 
 _ROW = f"(?, ?, ?, ?, 'discarded', '{Reason.STALE.value}')"
 
 
 def insert_suppressed(
-    connection: sqlite3.Connection, batch: Sequence[NewMessage], results: Sequence[Accepted | Duplicate], changes: Changes
+    connection: sqlite3.Connection, judged: Sequence[Judged], results: Sequence[Accepted | Duplicate], changes: Changes
 ) -> None:
     """Insert the suppressed deliveries of the messages that were accepted. Most batches have none, and then it runs nothing."""
     rows = [
-        (result.seq, sink, milliseconds(new.message.received_at), milliseconds(new.message.received_at))
-        for new, result in zip(batch, results, strict=True)
-        if new.suppressed and isinstance(result, Accepted)
-        for sink in new.suppressed
+        (result.seq, sink, milliseconds(one.new.message.received_at), milliseconds(one.new.message.received_at))
+        for one, result in zip(judged, results, strict=True)
+        if one.owes.suppressed and isinstance(result, Accepted)
+        for sink in one.owes.suppressed
     ]
     for part in chunks(rows):
         connection.execute(

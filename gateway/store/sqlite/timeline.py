@@ -7,10 +7,13 @@ wall clock ever made, so that a jump changes one number and no delivery.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
-from gateway.core.records import Claimed, NewMessage, Owed, Settlement
+from gateway.core.ledger import Facts
+from gateway.core.records import Claimed, NewMessage, Owed, Owes, Settlement
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
 
@@ -51,8 +54,15 @@ class Timeline:
         if not self.jumped_ms:
             return new
         since = new.message.received_at if new.since is None else new.since
-        deliveries = tuple((sink, self.stored(due)) for sink, due in new.deliveries)
-        return msgspec.structs.replace(new, deliveries=deliveries, since=self.stored(since))
+        decide = None if new.decide is None else partial(self._decide, new.decide)
+        return msgspec.structs.replace(new, deliveries=self._due(new.deliveries), since=self.stored(since), decide=decide)
+
+    def _decide(self, decide: Callable[[Facts | None], Owes], facts: Facts | None) -> Owes:
+        owes = decide(facts)
+        return Owes(owes.status, self._due(owes.deliveries))
+
+    def _due(self, deliveries: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
+        return tuple([(sink, self.stored(due)) for sink, due in deliveries])
 
     def settlement(self, settlement: Settlement) -> Settlement:
         """Return a settlement with its next due time as the store keeps it."""

@@ -1,0 +1,74 @@
+"""The verbs of the store about service requests, as `base` explains: the ledger, and what is kept to prove what happened."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from gateway.core.documents import LedgerProgress
+from gateway.core.request_documents import (
+    FoundRequests,
+    KeptRules,
+    KnownRequest,
+    LedgerMemory,
+    RequestPlace,
+    RequestSelection,
+    RequestStory,
+)
+
+MOST_CANDIDATES: Final = 20
+"""Requests that a name may stand for; further ones are only mentioned."""
+MOST_IN_PAGE: Final = 100
+"""Requests or events in one page."""
+
+
+class Tracing(Protocol):
+    """Answer questions about service requests, in pages of bounded cost, on a connection that no lane waits for.
+
+    The answers include everything that is committed, whether or not the rows are flushed.
+    """
+
+    async def find_requests(self, name: str) -> FoundRequests:
+        """Find the requests that a name stands for, at most MOST_CANDIDATES.
+
+        The name is tried as a uuid, as a reference id in any case, as a whole id of a message (the gateway's or the sender's),
+        then as the beginning of a uuid or of an id. The first kind that fits counts.
+        """
+
+    async def request_story(self, number: int, before: int | None = None, limit: int = MOST_IN_PAGE) -> RequestStory | None:
+        """Read what a request went through and who was told, at most MOST_IN_PAGE events; None if it is not known.
+
+        Args:
+            number: the number of the request in the ledger.
+            before: the seq before which the page begins; None begins with the newest messages.
+        """
+
+    async def requests(
+        self, selection: RequestSelection, after: RequestPlace | None = None, limit: int = MOST_IN_PAGE
+    ) -> tuple[list[KnownRequest], RequestPlace | None]:
+        """Read a page of requests, the one whose present state began last first; at most MOST_IN_PAGE.
+
+        A page looks at a bounded number of rows: it may be short, or empty, before the last one.
+        """
+
+    async def ledger_progress(self) -> LedgerProgress:
+        """Read how far the ledger has got with the messages of an earlier version."""
+
+    def ledger_memory(self) -> LedgerMemory:
+        """Return how much memory the rows of the ledger take."""
+
+
+class Filling(Protocol):
+    """Take the messages of an earlier version into the ledger, beside the traffic."""
+
+    async def fill_ledger(self) -> LedgerProgress:
+        """Take the next messages into the ledger, for about 20 ms. It may be repeated at any time, also after a restart."""
+
+
+class Rulebook(Protocol):
+    """Keep the rules by which messages are routed."""
+
+    async def keep_rules(self, snapshot: bytes, now: float) -> int:
+        """Keep rules that are coming into use, once however often they do. Returns their number, for `NewMessage.rules`."""
+
+    async def kept_rules(self, number: int) -> KeptRules | None:
+        """Read the rules of a number; None if there are none."""

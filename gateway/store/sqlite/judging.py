@@ -1,0 +1,240 @@
+"""The ledger in the writer: each message is judged by the row of its service request, in the transaction that accepts it.
+
+A row is not written with its messages: rows that come in no order would cost a page each. Facts and the link to the request's
+message before stand beside the message (`entries`); the rows change in memory and are flushed in slices, in the order of their
+numbers, so that many share a page. `ledger.flushed` says how far the rows of the file reach; after a crash, the rows of the few
+messages beyond it are judged again, and come out the same. `filling` does that, and reads the messages of older databases in.
+
+Everything here runs in the writer's thread. A transaction begins with `begin` and ends with `committed` or `rolled_back`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
+
+from gateway.core.judge import judge
+from gateway.core.ledger import Facts, ServiceRequest, decode_request, encode_facts
+from gateway.core.records import Message, NewMessage, Owes
+from gateway.core.references import folded
+from gateway.core.routing import GATEWAY
+from gateway.store.sqlite import request_rows
+from gateway.store.sqlite.hot_rows import HotRows, Key, Standing
+from gateway.store.sqlite.many_rows import chunks, marks, values_of
+
+MOST_UNFLUSHED: Final = 32_768
+"""Messages after which the rows are flushed. The more there are, the more rows share a page, and the longer is the start after a
+crash: a second and a half for twice as many, the most that can come until a flush ends."""
+MOST_UNFLUSHED_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of rows in memory after which they are flushed, however few messages came."""
+FLUSHED_AT_ONCE: Final = 1024
+"""Rows that one transaction flushes, and one more for each message that it accepts, so that a flush ends under any load."""
+
+
+class Judged(NamedTuple):
+    """The facts, the deliveries and the row that a message which is being accepted comes to."""
+
+    new: NewMessage
+    owes: Owes
+    facts: Facts | None
+    after: ServiceRequest | None
+    """The row of its service request after it; None if the message does not change what the row says."""
+
+
+class Ledger:
+    """The rows in memory, and what the transaction in progress changes of them."""
+
+    def __init__(self, hot: HotRows | None = None) -> None:
+        self.hot = hot or HotRows()
+        self.live = True
+        """Messages are judged as they are accepted; False until the messages of an older database are read in."""
+        self.judged_to = 0
+        """The newest message that the rows take account of."""
+        self.flushed_to = 0
+        """The newest message that the rows of the file take account of."""
+        self.unjudged = 0
+        """Messages that a bug kept from being judged, since the start."""
+        self.next_number = 1
+        self._changed: dict[Key, Standing | None] = {}
+        """The rows that the transaction in progress changes; None: the request is forgotten."""
+        self._read: dict[Key, Standing] = {}
+        """The rows that the transaction in progress read from the file."""
+        self._written: list[tuple[Key, Standing]] = []
+        """The rows that the transaction in progress flushes."""
+        self._loose: list[tuple[bytes, int]] = []
+        """Reference ids of messages that the transaction in progress takes, by which no request is found."""
+        self._queue: list[Key] = []
+        """The rows of the flush in progress that are still to be written, the last one first."""
+        self._target = 0
+        """How far the rows of the file reach when the flush in progress is over."""
+        self._accepted = 0
+        """Messages that the transaction in progress accepts."""
+        self._before = (0, 0, 0, True, list[Key]())
+
+    @property
+    def flushing(self) -> bool:
+        """A flush is in progress, and goes on with the next commit."""
+        return bool(self._queue)
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+        self._before = (self.next_number, self.judged_to, self.flushed_to, self.live, self._queue)
+
+    def committed(self) -> None:
+        """Take over what the transaction changed."""
+        for key, standing in self._changed.items():
+            if standing is None:
+                self.hot.drop(key)
+            else:
+                self.hot.put(key, standing)
+        for key, standing in self._written:
+            self.hot.flushed(key, standing)
+        self.hot.make_room()
+        self._end()
+
+    def rolled_back(self) -> None:
+        """Forget what the transaction changed."""
+        self.next_number, self.judged_to, self.flushed_to, self.live, self._queue = self._before
+        self._end()
+
+    def _end(self) -> None:
+        self._changed, self._read, self._written, self._accepted, self._loose = {}, {}, [], 0, []
+
+    def load(self, connection: sqlite3.Connection, keys: Collection[Key]) -> None:
+        """Read the rows of service requests that are not in memory."""
+        cold = [key for key in set(keys) if key not in self._changed and key not in self._read and self.hot.get(key) is None]
+        if cold:
+            self._read |= request_rows.read(connection, cold)
+
+    def standing(self, key: Key) -> Standing | None:
+        """Return the row of a request that was loaded, as the transaction in progress has it; None if it has none."""
+        if key in self._changed:
+            return self._changed[key]
+        return self.hot.get(key) or self._read.get(key)
+
+    def judge(self, connection: sqlite3.Connection, batch: Sequence[NewMessage]) -> list[Judged]:
+        """Judge messages in this order, and let each be routed. Changes nothing, so it may be repeated."""
+        if self.live:
+            self.load(connection, [key for new in batch if (key := key_of(new.message)) is not None])
+        rows: dict[Key, ServiceRequest | None] = {}
+        judged = []
+        for new in batch:
+            facts = after = None
+            key = key_of(new.message)
+            if self.live and key is not None and new.event is not None:
+                if key not in rows:
+                    known = self.standing(key)
+                    rows[key] = None if known is None else decode_request(known.row)
+                try:
+                    facts, after = judge(rows[key], new.event(), new.message.received_at)
+                    rows[key] = after
+                except Exception:  # a bug in the ledger loses no message: it is kept without facts
+                    self.unjudged += 1
+            owes = Owes(new.status, new.deliveries) if new.decide is None else new.decide(facts)
+            judged.append(Judged(new, owes, facts, after))
+        return judged
+
+    def enter(self, connection: sqlite3.Connection, accepted: Sequence[tuple[Judged, int]]) -> None:
+        """Write the entries of messages that were just accepted, each with its seq, and change the rows of their requests."""
+        entries = []
+        self._accepted += len(accepted)
+        for one, seq in accepted:
+            new, message = one.new, one.new.message
+            number = before = None
+            if self.live:
+                number, before = self.take(key_of(message), seq, one.after, message.reference_id)
+            facts = None if one.facts is None else encode_facts(one.facts)
+            signed = (None, None, None) if new.signed is None else (new.signed.signature, new.signed.at, new.signed.key)
+            entries.append((seq, number, before, facts, new.rules, *signed))
+        for part in chunks(entries):
+            connection.execute(f"INSERT INTO entries VALUES {marks(len(part), '(?, ?, ?, ?, ?, ?, ?, ?)')}", values_of(part))
+        self.write_loose(connection)
+
+    def take(
+        self, key: Key | None, seq: int, after: ServiceRequest | None, reference_id: str | None, number: int | None = None
+    ) -> tuple[int | None, int | None]:
+        """Give the row of a request its next message. Returns the number of the request, and its message before.
+
+        Args:
+            key: the request; None if the message names none.
+            after: the row after the message; None if the message does not change what it says.
+            number: the number of the request, if it has one already that no row may tell.
+        """
+        self.judged_to = seq
+        reference = None if reference_id is None else folded(reference_id)
+        if key is None:
+            if reference is not None:
+                self._loose.append((reference, seq))
+            return None, None
+        known = self.standing(key)
+        if known is None:
+            number = self.next_number if number is None else number
+            self.next_number = max(self.next_number, number + 1)
+            before = None
+        else:
+            number, before = known.number, known.last
+            if known.reference_id is not None:
+                if reference not in (None, known.reference):
+                    self._loose.append((reference, seq))
+                reference_id = known.reference_id
+        if after is None and known is not None:
+            after = decode_request(known.row)
+        self._changed[key] = request_rows.standing(number, seq, after or ServiceRequest(), reference_id, own=key[0] == GATEWAY)
+        return number, before
+
+    def write_loose(self, connection: sqlite3.Connection) -> None:
+        """Write the reference ids by which no request is found, with their messages."""
+        for part in chunks(self._loose):
+            connection.execute(
+                f"INSERT INTO loose_references (reference, message) VALUES {marks(len(part))} ON CONFLICT DO NOTHING",
+                values_of(part),
+            )
+        self._loose = []
+
+    def change(self, key: Key, standing: Standing | None) -> None:
+        """Replace the row of a request, or forget it."""
+        self._changed[key] = standing
+
+    def flush_some(self, connection: sqlite3.Connection, *, all_of_them: bool = False) -> None:
+        """Write a slice of the changed rows, if a flush is in progress or due.
+
+        Args:
+            all_of_them: begin a flush however few rows there are.
+        """
+        if not self._queue:
+            if not (all_of_them or self._is_due()):
+                return
+            rows = self.hot.unflushed()
+            self._queue = sorted(rows, key=lambda key: rows[key].number, reverse=True)
+            self._target = self._before[1]
+        size = FLUSHED_AT_ONCE + self._accepted
+        now, self._queue = self._queue[-size:], self._queue[:-size]
+        self._written = [(key, standing) for key in reversed(now) if (standing := self.standing(key)) is not None]
+        request_rows.write(connection, self._written)
+        if not self._queue:
+            connection.execute("UPDATE ledger SET flushed = ?", (self._target,))
+            self.flushed_to = self._target
+
+    def flush_all(self, connection: sqlite3.Connection) -> None:
+        """Write all changed rows, in transactions of its own."""
+        while self.hot.waiting:
+            self.begin()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                self.flush_some(connection, all_of_them=True)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                self.rolled_back()
+                raise
+            self.committed()
+
+    def _is_due(self) -> bool:
+        return self._before[1] - self.flushed_to >= MOST_UNFLUSHED or self.hot.unflushed_size >= MOST_UNFLUSHED_BYTES
+
+
+def key_of(message: Message) -> Key | None:
+    """Return the key of the service request that a message names; None if it names none."""
+    return (message.source, message.sr_uuid) if message.sr_uuid else None

@@ -1,0 +1,117 @@
+"""Finding service requests by their names, in the file and among the rows that are not flushed yet."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from gateway.store.sqlite import request_rows
+from gateway.store.sqlite.hot_rows import Key, Standing
+from gateway.store.sqlite.request_rows import STANDING
+
+Heads = dict[int, int]
+"""The seq of the newest message of a request, by the request's number."""
+Kept = dict[Key, Standing]
+"""Rows by their key."""
+_ROW = f"SELECT r.source, r.sr_uuid, {STANDING} FROM requests r"
+
+
+class Rows(Struct, frozen=True):
+    """The ledger in memory, as a question has to know it. Taken before the question begins to read."""
+
+    unflushed: Kept
+    """Rows that the file does not have, or has in an older form."""
+    live: bool
+    """False: the ledger does not have all messages of an older database yet."""
+    judged_to: int
+    """The newest message that the ledger has."""
+
+
+def chain(connection: sqlite3.Connection, last: int, limit: int) -> list[int]:
+    """Read the seqs of a request's messages from one of them back to the first, the newest first, at most `limit`."""
+    return [
+        seq
+        for (seq,) in connection.execute(
+            "WITH RECURSIVE chain (seq, before) AS (SELECT message, before FROM entries WHERE message = ?1 UNION ALL"
+            " SELECT e.message, e.before FROM chain CROSS JOIN entries e ON e.message = chain.before LIMIT ?2)"
+            " SELECT seq FROM chain",
+            (last, limit),
+        )
+    ]
+
+
+def of_uuid(connection: sqlite3.Connection, sr_uuid: str, rows: Rows) -> Kept:
+    """Find the requests with this uuid, one for each source that has it."""
+    found = _kept(connection.execute(f"{_ROW} WHERE r.sr_uuid = ?", (sr_uuid.encode(),)))
+    return found | {key: row for key, row in rows.unflushed.items() if key[1] == sr_uuid}
+
+
+def of_reference(connection: sqlite3.Connection, reference: bytes, rows: Rows, limit: int) -> Kept:
+    """Find requests with this reference id, given in its folded form; at most `limit` of the file, the latest ones."""
+    query = f"{_ROW} WHERE r.reference = ? ORDER BY r.number DESC LIMIT ?"
+    found = _newer(_kept(connection.execute(query, (reference, limit))), rows)
+    return found | {key: row for key, row in rows.unflushed.items() if row.reference == reference}
+
+
+def begun(connection: sqlite3.Connection, beginning: str, rows: Rows, limit: int) -> Kept:
+    """Find requests whose uuid begins like this, in the order of the uuids; at most `limit` of the file."""
+    raw = beginning.encode()
+    query = f"{_ROW} WHERE r.sr_uuid >= ? AND r.sr_uuid < ? ORDER BY r.sr_uuid LIMIT ?"
+    found = _newer(_kept(connection.execute(query, (raw, raw + b"\xff", limit))), rows)
+    return found | {key: row for key, row in rows.unflushed.items() if key[1].startswith(beginning)}
+
+
+def of_messages(connection: sqlite3.Connection, seqs: Iterable[int], rows: Rows) -> Kept:
+    """Find the requests that some messages name."""
+    keys: set[Key] = set()
+    for seq in seqs:
+        row = connection.execute("SELECT source, sr_uuid FROM messages WHERE seq = ? AND sr_uuid <> x''", (seq,)).fetchone()
+        if row is not None:
+            keys.add((row[0], row[1].decode()))
+    return _newer(request_rows.read(connection, keys), rows) | {key: rows.unflushed[key] for key in keys & rows.unflushed.keys()}
+
+
+def neighbours(connection: sqlite3.Connection, reference: bytes, limit: int) -> list[str]:
+    """Read the reference ids that stand before and behind one in the order of the alphabet, `limit` each."""
+    found = []
+    for condition in ("< ?1 ORDER BY reference DESC", ">= ?1 ORDER BY reference"):
+        query = f"SELECT reference_id FROM requests WHERE reference IS NOT NULL AND reference {condition} LIMIT ?2"
+        found += [reference_id.decode() for (reference_id,) in connection.execute(query, (reference, limit))]
+    return found
+
+
+def heads_of_uuid(connection: sqlite3.Connection, sr_uuid: str, rows: Rows) -> Heads:
+    return _heads(of_uuid(connection, sr_uuid, rows))
+
+
+def heads_of_reference(connection: sqlite3.Connection, reference: bytes, rows: Rows) -> Heads:
+    return _heads(of_reference(connection, reference, rows, _MOST_OF_A_REFERENCE))
+
+
+_MOST_OF_A_REFERENCE = 10_000
+"""Requests with one reference id that are found, the latest ones."""
+
+
+def heads_begun(connection: sqlite3.Connection, beginning: str, rows: Rows, limit: int) -> Heads | None:
+    """Find the newest messages of the requests whose uuid begins like this; None if there are more than `limit`."""
+    found = begun(connection, beginning, rows, limit + 1)
+    return None if len(found) > limit else _heads(found)
+
+
+def _heads(kept: Kept) -> Heads:
+    return {row.number: row.last for row in kept.values()}
+
+
+def _newer(found: Kept, rows: Rows) -> Kept:
+    """Replace rows of the file by the newer ones in memory."""
+    return {key: rows.unflushed.get(key, row) for key, row in found.items()}
+
+
+def _kept(rows: Iterable[tuple[object, ...]]) -> Kept:
+    found: Kept = {}
+    for source, sr_uuid, *row in rows:
+        assert isinstance(source, str) and isinstance(sr_uuid, bytes)
+        found[source, sr_uuid.decode()] = request_rows.standing_of(row)
+    return found

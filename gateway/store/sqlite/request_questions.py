@@ -1,0 +1,177 @@
+"""Answers to people about service requests: finding them, and listing them. Each is one page of bounded cost.
+
+The rows of the file are overlaid with those that are not flushed yet, so an answer has everything that is committed.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from difflib import SequenceMatcher
+from typing import Final
+
+from gateway.core.events import Milestone
+from gateway.core.ledger import decode_request
+from gateway.core.references import folded
+from gateway.core.request_documents import FoundBy, FoundRequests, KnownRequest, Owing, RequestPlace, RequestSelection
+from gateway.store.requests import MOST_CANDIDATES
+from gateway.store.sqlite import paging, request_lookup
+from gateway.store.sqlite.columns import milliseconds
+from gateway.store.sqlite.hot_rows import Key, Standing
+from gateway.store.sqlite.request_lookup import Kept, Rows
+from gateway.store.sqlite.request_rows import MILESTONES, STANDING, code_of, standing_of
+
+_LOOKED_AT: Final = 5000
+"""Requests that a page of a list looks at."""
+_COUNTED: Final = 256
+"""Messages of a request whose deliveries are counted."""
+_NEIGHBOURS: Final = 200
+"""Reference ids on each side among which the nearest ones are looked for."""
+_MOST_NEAREST: Final = 5
+_ALIKE: Final = 0.75
+"""How much alike two reference ids are at least, from 0 to 1, to be called near."""
+_SHORTEST: Final = 4
+"""Characters of a beginning: fewer of them would stand for anything."""
+_Row = tuple[Key, Standing]
+
+
+def find(connection: sqlite3.Connection, name: str, rows: Rows) -> FoundRequests:
+    """Find the requests that a name stands for; see `store.requests.Tracing`."""
+    name = name.strip()
+    reference = folded(name)
+    tries = _tries(connection, name, reference, rows)
+    nothing: tuple[FoundBy | None, Kept] = (None, {})
+    by, found = next(((by, found) for by, found in tries if found), nothing)
+    newest_first = sorted(found.items(), key=lambda one: one[1].number, reverse=True)
+    oldest = connection.execute("SELECT received_ms FROM messages ORDER BY seq LIMIT 1").fetchone()
+    return FoundRequests(
+        requests=tuple(known(connection, key, row) for key, row in newest_first[:MOST_CANDIDATES]),
+        more=len(found) > MOST_CANDIDATES,
+        by=by,
+        nearest=() if found else _nearest(connection, reference, rows),
+        reaches_back_to=None if oldest is None else oldest[0] / 1000,
+        complete=rows.live,
+    )
+
+
+def _tries(connection: sqlite3.Connection, name: str, reference: bytes, rows: Rows) -> Iterator[tuple[FoundBy, Kept]]:
+    limit = MOST_CANDIDATES + 1
+    yield "sr_uuid", request_lookup.of_uuid(connection, name, rows)
+    yield "sr_uuid", request_lookup.of_uuid(connection, name.lower(), rows)
+    of_message = "SELECT message FROM loose_references WHERE reference = ? ORDER BY message DESC LIMIT ?"
+    loose = [seq for (seq,) in connection.execute(of_message, (reference, limit))]
+    found = request_lookup.of_reference(connection, reference, rows, limit)
+    yield "reference_id", found | request_lookup.of_messages(connection, loose, rows)
+    ids = "SELECT seq FROM messages WHERE id = ?1 UNION SELECT seq FROM messages WHERE sender_id = ?2 LIMIT ?3"
+    seqs = [seq for (seq,) in connection.execute(ids, (name, name.encode(), limit))]
+    yield "message_id", request_lookup.of_messages(connection, seqs, rows)
+    if len(name) >= _SHORTEST:
+        yield "beginning", request_lookup.begun(connection, name, rows, limit)
+        yield "beginning", request_lookup.begun(connection, name.lower(), rows, limit)
+        ids = (
+            "SELECT * FROM (SELECT seq FROM messages WHERE id >= ?1 AND id < ?2 LIMIT ?5)"
+            " UNION SELECT * FROM (SELECT seq FROM messages WHERE sender_id >= ?3 AND sender_id < ?4 LIMIT ?5)"
+        )
+        raw = name.encode()
+        seqs = [seq for (seq,) in connection.execute(ids, (name, f"{name}\uffff", raw, raw + b"\xff", limit))]
+        yield "beginning", request_lookup.of_messages(connection, seqs, rows)
+
+
+def _nearest(connection: sqlite3.Connection, reference: bytes, rows: Rows) -> tuple[str, ...]:
+    """Return reference ids that differ little from this one, among those that begin much like it."""
+    wanted = reference.decode()
+    near = request_lookup.neighbours(connection, reference, _NEIGHBOURS)
+    beginning = reference[: max(1, len(reference) // 2)]
+    for row in rows.unflushed.values():
+        if row.reference_id is not None and row.reference is not None and row.reference.startswith(beginning):
+            near.append(row.reference_id)
+            if len(near) > 4 * _NEIGHBOURS:
+                break
+    matcher = SequenceMatcher(b=wanted, autojunk=False)
+    scored = set()
+    for one in dict.fromkeys(near):
+        matcher.set_seq1(folded(one).decode())
+        if matcher.real_quick_ratio() >= _ALIKE and matcher.quick_ratio() >= _ALIKE and (score := matcher.ratio()) >= _ALIKE:
+            scored.add((-score, one))
+    return tuple(one for _, one in sorted(scored)[:_MOST_NEAREST])
+
+
+def known(connection: sqlite3.Connection, key: Key, row: Standing) -> KnownRequest:
+    """Return what is known of a request, with the deliveries that it owes now."""
+    (queued, dead) = connection.execute(
+        "WITH RECURSIVE chain (seq, before) AS (SELECT message, before FROM entries WHERE message = ?1 UNION ALL"
+        " SELECT e.message, e.before FROM chain CROSS JOIN entries e ON e.message = chain.before LIMIT ?2)"
+        " SELECT coalesce(sum(d.state = 'queued'), 0), coalesce(sum(d.state = 'dead'), 0)"
+        " FROM chain CROSS JOIN deliveries d ON d.message = chain.seq",
+        (row.last, _COUNTED),
+    ).fetchone()
+    return KnownRequest(row.number, *key, row.reference_id, decode_request(row.row), Owing(queued, dead))
+
+
+def requests(
+    connection: sqlite3.Connection, selection: RequestSelection, after: RequestPlace | None, limit: int, rows: Rows
+) -> tuple[list[KnownRequest], RequestPlace | None]:
+    """Read a page of requests, the one whose present state began last first, and the place to go on after."""
+    before = (paging.END, paging.END) if after is None else (after.entered_ms, after.number)
+    if selection.until is not None:
+        before = min(before, (milliseconds(selection.until), -1))
+    since = 0 if selection.since is None else milliseconds(selection.since)
+    in_memory = {row.number: (key, row) for key, row in rows.unflushed.items()}
+    waiting = sorted(
+        (one for one in in_memory.values() if since <= one[1].entered_ms and _place(one) < before), key=_place, reverse=True
+    )
+    found: list[KnownRequest] = []
+    looked = 0
+    with ExitStack() as stack:
+        queries = [
+            stack.enter_context(closing(connection.execute(query, (*values, *before, since))))
+            for query, values in _queries(selection)
+        ]
+        kept = [(_key_and_row(row) for row in query) for query in queries]
+        for one in heapq.merge(*kept, waiting, key=_place, reverse=True):
+            looked += 1
+            key, row = one
+            # The row of the file gives way to the one in memory, which has a place of its own.
+            if (row.number not in in_memory or in_memory[row.number][1] is row) and _fits(selection, key, row):
+                found.append(known(connection, key, row))
+            if len(found) == limit or looked == _LOOKED_AT:
+                return found, RequestPlace(row.entered_ms, row.number)
+    return found, None
+
+
+def _queries(selection: RequestSelection) -> list[tuple[str, tuple[object, ...]]]:
+    """Return the queries that have what the selection may choose, each in the order of the list."""
+    query = (
+        f"SELECT r.source, r.sr_uuid, {STANDING} FROM requests r INDEXED BY {{}} WHERE {{}}"
+        " AND (r.entered_ms, r.number) < (?, ?) AND r.entered_ms >= ? ORDER BY r.entered_ms DESC, r.number DESC"
+    )
+    if selection.flag is not None:
+        return [(query.format("requests_flagged", "r.flags <> 0"), ())]
+    codes = _codes(selection.milestones) or range(len(MILESTONES) + 1)
+    return [(query.format("requests_by_milestone", "r.milestone = ?"), (code,)) for code in codes]
+
+
+def _codes(milestones: tuple[Milestone, ...]) -> list[int]:
+    return sorted({code_of(milestone) for milestone in milestones})
+
+
+def _fits(selection: RequestSelection, key: Key, row: Standing) -> bool:
+    codes = _codes(selection.milestones)
+    return (
+        row.milestone is not None
+        and (not codes or row.milestone in codes)
+        and (selection.flag is None or row.flags & selection.flag == selection.flag)
+        and (selection.source is None or selection.source == key[0])
+    )
+
+
+def _key_and_row(row: tuple[object, ...]) -> _Row:
+    source, sr_uuid, *columns = row
+    assert isinstance(source, str) and isinstance(sr_uuid, bytes)
+    return (source, sr_uuid.decode()), standing_of(columns)
+
+
+def _place(one: _Row) -> tuple[int, int]:
+    return one[1].entered_ms, one[1].number

@@ -1,0 +1,117 @@
+"""The rows of service requests in the file: how a row is read, written and found. Decides nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from functools import cache
+from typing import Final
+
+from gateway.core.events import Milestone
+from gateway.core.ledger import ServiceRequest, encode_request
+from gateway.core.references import folded
+from gateway.store.sqlite.columns import blob, text
+from gateway.store.sqlite.hot_rows import Key, Standing
+from gateway.store.sqlite.many_rows import chunks, marks, values_of
+
+MILESTONES: Final = tuple(Milestone)
+"""The milestones in the order of the column `milestone`, which counts from 1."""
+STANDING: Final = "r.number, r.last, r.row, r.reference_id, r.reference, r.milestone, r.entered_ms, r.flags"
+"""The columns of `standing_of`, of a table of requests that the query calls `r`."""
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def code_of(milestone: Milestone | None) -> int:
+    """Return a milestone as the column keeps it."""
+    return 0 if milestone is None else MILESTONES.index(milestone) + 1
+
+
+def standing(number: int, last: int, request: ServiceRequest, reference_id: str | None, *, own: bool) -> Standing:
+    """Return the row of a service request.
+
+    Args:
+        own: only events of the gateway itself have named it, so no list shows it.
+    """
+    milestone = request.milestone
+    entered = request.invalidated_at_ms if milestone is Milestone.INVALIDATED else request.state_at_ms
+    return Standing(
+        number=number,
+        last=last,
+        row=encode_request(request),
+        reference_id=reference_id,
+        reference=None if reference_id is None else folded(reference_id),
+        milestone=None if own else code_of(milestone),
+        entered_ms=request.last_seen_ms if entered is None else entered,
+        flags=int(request.flags),
+    )
+
+
+def standing_of(row: Sequence[object]) -> Standing:
+    """Build a row from the columns STANDING."""
+    number, last, kept, reference_id, reference, milestone, entered_ms, flags = row
+    assert isinstance(number, int) and isinstance(last, int) and isinstance(kept, bytes)
+    assert isinstance(entered_ms, int) and isinstance(flags, int) and (milestone is None or isinstance(milestone, int))
+    assert reference is None or isinstance(reference, bytes)
+    return Standing(number, last, kept, text(reference_id), reference, milestone, entered_ms, flags)
+
+
+def read(connection: sqlite3.Connection, keys: Collection[Key]) -> dict[Key, Standing]:
+    """Read the rows of some service requests, of those that have one."""
+    found: dict[Key, Standing] = {}
+    for part in chunks([(source, sr_uuid.encode()) for source, sr_uuid in keys]):
+        for source, sr_uuid, *row in connection.execute(_read(len(part)), values_of(part)):
+            found[source, sr_uuid.decode()] = standing_of(row)
+    return found
+
+
+def write(connection: sqlite3.Connection, rows: Sequence[tuple[Key, Standing]]) -> None:
+    """Write rows, in place of what the file has of them."""
+    for part in chunks(rows):
+        values = [_values(key, standing) for key, standing in part]
+        connection.execute(_write(len(part)), values_of(values))
+        connection.execute(_rename(len(part)), values_of([(row[0], *row[3:5]) for row in values]))
+
+
+def delete(connection: sqlite3.Connection, number: int) -> None:
+    connection.execute("DELETE FROM requests WHERE number = ?", (number,))
+
+
+def _values(key: Key, standing: Standing) -> tuple[object, ...]:
+    return (
+        standing.number,
+        key[0],
+        key[1].encode(),
+        blob(standing.reference_id),
+        standing.reference,
+        standing.last,
+        standing.milestone,
+        standing.entered_ms,
+        standing.flags,
+        standing.row,
+    )
+
+
+@cache
+def _read(rows: int) -> str:
+    return (
+        f"SELECT r.source, r.sr_uuid, {STANDING} FROM (VALUES {marks(rows)}) AS k"
+        " CROSS JOIN requests r INDEXED BY requests_by_uuid ON r.sr_uuid = k.column2 AND r.source = k.column1"
+    )
+
+
+@cache
+def _write(rows: int) -> str:
+    # Without the reference id: SQLite would write its index again for each row, even though the value stays the same.
+    return (
+        "INSERT INTO requests (number, source, sr_uuid, reference_id, reference, last, milestone, entered_ms, flags, row)"
+        f" VALUES {marks(rows, _ROW)} ON CONFLICT (number) DO UPDATE SET last = excluded.last, milestone = excluded.milestone,"
+        " entered_ms = excluded.entered_ms, flags = excluded.flags, row = excluded.row"
+    )
+
+
+@cache
+def _rename(rows: int) -> str:
+    return (
+        f"UPDATE requests SET reference_id = k.column2, reference = k.column3 FROM (VALUES {marks(rows, '(?, ?, ?)')}) AS k"
+        " WHERE requests.number = k.column1 AND requests.reference_id IS NOT k.column2"
+    )

@@ -1,0 +1,88 @@
+-- The ledger: one row for each service request of a source, and one entry for each message.
+
+-- The rules of each configuration under which messages were routed, once per number.
+CREATE TABLE rules (
+    number   INTEGER PRIMARY KEY AUTOINCREMENT,
+    sha256   BLOB    NOT NULL UNIQUE,           -- of the snapshot
+    since_ms INTEGER NOT NULL,                  -- when they were first used
+    snapshot BLOB    NOT NULL
+);
+
+-- What a message says about its service request, and what its sender signed. Not columns of `messages`: those would stand behind
+-- the body, and giving them to old messages would write every body again.
+CREATE TABLE entries (
+    message   INTEGER PRIMARY KEY REFERENCES messages (seq) ON DELETE CASCADE,
+    -- The number of its service request; null: it names none, or it waits to be judged. No foreign key: the row of the request is
+    -- written later than its messages, see store/sqlite/judging.py.
+    request   INTEGER,
+    before    INTEGER,                          -- the request's message before it; null: it was the first. It may be purged by now.
+    facts     BLOB,                             -- as judged on arrival, see core/ledger.py; null: not judged
+    rules     INTEGER REFERENCES rules (number),
+    signature BLOB,                             -- the entry of the signature header that fitted; null: not verified, or not kept
+    signed_s  INTEGER,                          -- the signed timestamp, Unix seconds
+    key       TEXT,                             -- the label of the secret that fitted
+    CHECK (request IS NOT NULL OR (before IS NULL AND facts IS NULL)),
+    CHECK ((signature IS NULL) = (key IS NULL))
+);
+
+CREATE TABLE requests (
+    number       INTEGER PRIMARY KEY,           -- in the order in which they were first heard of
+    source       TEXT    NOT NULL,
+    sr_uuid      BLOB    NOT NULL,
+    reference_id BLOB,                          -- the first one that a message gave
+    reference    BLOB,                          -- the reference id in the form in which all cases of it are equal
+    last         INTEGER NOT NULL,              -- its newest message that the row takes account of
+    -- The columns that lists filter by. A milestone is its place in core/events.py, from 1 on; 0: no state is known; null: only
+    -- events of the gateway itself.
+    milestone    INTEGER CHECK (milestone BETWEEN 0 AND 255),
+    entered_ms   INTEGER NOT NULL,              -- when its present state began
+    flags        INTEGER NOT NULL,              -- bits of core.ledger.Flag
+    row          BLOB    NOT NULL,              -- all that is known, see core/ledger.py
+    CHECK ((reference_id IS NULL) = (reference IS NULL))
+);
+CREATE UNIQUE INDEX requests_by_uuid   ON requests (sr_uuid, source);
+CREATE INDEX requests_by_reference     ON requests (reference) WHERE reference IS NOT NULL;
+CREATE INDEX requests_by_milestone     ON requests (milestone, entered_ms) WHERE milestone IS NOT NULL;
+CREATE INDEX requests_flagged          ON requests (entered_ms) WHERE flags <> 0;
+
+-- Reference ids of messages that name no service request, or give another reference id than its first message did. Few: every
+-- documented event names a request, whose reference id stays the same.
+CREATE TABLE loose_references (
+    message   INTEGER PRIMARY KEY REFERENCES messages (seq) ON DELETE CASCADE,
+    reference BLOB    NOT NULL                  -- in the form of requests.reference
+);
+CREATE INDEX loose_references_by_reference ON loose_references (reference);
+
+CREATE TABLE ledger (
+    one     INTEGER PRIMARY KEY CHECK (one = 1),
+    flushed INTEGER NOT NULL,                   -- every message up to it is in the row of its request
+    live    INTEGER NOT NULL CHECK (live IN (0, 1))  -- 1: messages are judged as they are accepted; 0: old ones come first
+);
+INSERT INTO ledger VALUES (1, 0, NOT EXISTS (SELECT 1 FROM messages));
+
+-- When a message came again, the first times; messages.duplicates counts all.
+CREATE TABLE repeats (
+    message     INTEGER NOT NULL REFERENCES messages (seq) ON DELETE CASCADE,
+    number      INTEGER NOT NULL CHECK (number >= 1),  -- as messages.duplicates counts
+    received_ms INTEGER NOT NULL,
+    sender_id   BLOB,
+    PRIMARY KEY (message, number)
+) WITHOUT ROWID;
+
+-- What people did to a delivery. Kept as long as its message; in the order in which it happened.
+CREATE TABLE acts (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    message INTEGER NOT NULL REFERENCES messages (seq) ON DELETE CASCADE,
+    sink    TEXT    NOT NULL,
+    at_ms   INTEGER NOT NULL,
+    actor   TEXT    NOT NULL,
+    claimed TEXT,                               -- the name that the request gave
+    act     TEXT    NOT NULL CHECK (act IN ('replay', 'discard')),
+    was     TEXT    CHECK (was IN ('queued', 'delivered', 'dead', 'discarded')),  -- null: the act made the delivery
+    becomes TEXT    NOT NULL CHECK (becomes IN ('queued', 'discarded'))
+);
+CREATE INDEX acts_by_message ON acts (message);
+
+-- Requests are found by the ledger now. Both indexes cost four pages a commit.
+DROP INDEX messages_by_sr;
+DROP INDEX messages_by_reference;

@@ -1,0 +1,154 @@
+"""The bytes that the ledger writes to the write-ahead log for each message: `python -m tests.benchmarks.ledger_log`.
+
+150,000 service requests, whose next event comes in no order; commits of 32 messages with one delivery each. The same without a
+ledger shows what the ledger costs, and the same with the indexes that it replaced shows what a message cost before.
+A few seconds, and some hundred megabytes in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sqlite3
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from gateway.core.events import event_of
+from gateway.core.judge import judge
+from gateway.core.records import Message, NewMessage
+from gateway.core.signature import Signed
+from gateway.core.values import rfc3339
+from gateway.store.sqlite import request_rows
+from gateway.store.sqlite.batch import Batch
+from gateway.store.sqlite.judging import MOST_UNFLUSHED, Ledger
+from tests.benchmarks.store import RETENTION, opened
+
+_START = 1_760_000_000.0
+_FRAME = 4096 + 24
+_BATCH = 32
+_INDEXES = (
+    "CREATE INDEX messages_by_sr ON messages (seq >> 8, sr_uuid) WHERE sr_uuid IS NOT NULL",
+    "CREATE INDEX messages_by_reference ON messages (seq >> 8, reference_id) WHERE reference_id IS NOT NULL",
+)
+_SIGNED = Signed(b"v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=", int(_START), "env LEGITMARK_SECRET")
+
+
+def messages(requests: int, number: int) -> Iterator[NewMessage]:
+    """Make messages about requests in no order, with ids that grow as those of the sender do."""
+    chance = random.Random(1)
+    for made in range(number):
+        at = _START + made / 100
+        which = chance.randrange(requests)
+        values = {
+            "event_type": "state_change",
+            "sr_uuid": _uuid(which),
+            "reference_id": f"REF-{which}",
+            "timestamp": rfc3339(at),
+            "state": {"primary": "UNDERWAY", "supplement": "ASSIGNED"},
+            "note": "x" * 200,
+        }
+        message = Message(
+            id=f"{made:012x}{chance.getrandbits(80):020x}",
+            source="legitmark",
+            sender_id=f"msg_{made // 100:07d}{chance.getrandbits(80):020x}",
+            received_at=at,
+            content_type="application/json",
+            body=msgspec.json.encode(values),
+            event_type="state_change",
+            milestone="in_progress",
+            sr_uuid=_uuid(which),
+            reference_id=f"REF-{which}",
+        )
+        identity = f"state_change {_uuid(which)} UNDERWAY {rfc3339(at)}"
+        event = partial(event_of, values)
+        yield NewMessage(message, "accepted", identity, (("erp", at),), event_at=at, event=event, signed=_SIGNED)
+
+
+def _uuid(which: int) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, str(which)))
+
+
+def know(connection: sqlite3.Connection, requests: int) -> Ledger:
+    """Write the rows of the requests, each after its first event."""
+    ledger = Ledger()
+    ledger.next_number = requests + 1
+    states = [{"primary": "QC", "supplement": "PENDING"}, {"primary": "QC", "supplement": "APPROVED"}]
+    connection.execute("BEGIN")
+    row = None
+    for number, state in enumerate(states):
+        stamp = rfc3339(_START - 3600 + number)
+        _, row = judge(row, event_of({"event_type": "state_change", "timestamp": stamp, "state": state}), _START - 60)
+    assert row is not None
+    for at in range(0, requests, 1000):
+        request_rows.write(
+            connection,
+            [
+                (("legitmark", _uuid(which)), request_rows.standing(which + 1, 0, row, f"REF-{which}", own=False))
+                for which in range(at, min(at + 1000, requests))
+            ],
+        )
+    connection.execute("COMMIT")
+    return ledger
+
+
+async def measured(folder: Path, requests: int, number: int, *, ledger: bool, before: bool) -> tuple[float, float]:
+    """Return the bytes of the log for each message, and the microseconds of CPU."""
+    path = folder / f"{ledger}-{before}.db"
+    with closing(await opened(path)) as connection:
+        for statement in _INDEXES if before else ():
+            connection.execute(statement)
+        kept = know(connection, requests)
+        if not ledger:
+            connection.execute("CREATE TEMP TABLE entries (a, b, c, d, e, f, g, h)")  # stands before the real one, and in no log
+            kept.live = False
+        _truncate(connection, path)
+        frames, cpu, batch = 0, 0.0, Batch()
+        for made, new in enumerate(messages(requests, number), 1):
+            batch.accepts.append((new, lambda _: None, None))
+            if made % _BATCH == 0:
+                begun = time.thread_time()
+                batch.commit(connection, RETENTION, 0, time.monotonic, kept)
+                cpu += time.thread_time() - begun
+                batch = Batch()
+                if made % (_BATCH * 64) == 0:
+                    frames += _truncate(connection, path)
+        if ledger:  # the rows that wait are written sooner or later
+            begun = time.thread_time()
+            kept.flush_all(connection)
+            cpu += time.thread_time() - begun
+        frames += _truncate(connection, path)
+        return frames * _FRAME / number, cpu / number * 1e6
+
+
+def _truncate(connection: sqlite3.Connection, path: Path) -> int:
+    """Move the log into the file. Returns its frames."""
+    frames = path.with_name(f"{path.name}-wal").stat().st_size // _FRAME
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return frames
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=150_000)
+    parser.add_argument("--messages", type=int, default=MOST_UNFLUSHED)
+    given = parser.parse_args()
+    kinds = {"before": (False, True), "without a ledger": (False, False), "with the ledger": (True, False)}
+    for said, (ledger, before) in kinds.items():
+        with tempfile.TemporaryDirectory() as folder:
+            made = given.messages // _BATCH * _BATCH
+            size, cpu = asyncio.run(measured(Path(folder), given.requests, made, ledger=ledger, before=before))
+        print(f"{said:17} {size:7.0f} bytes of the log, {cpu:5.1f} microseconds of CPU for each message", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

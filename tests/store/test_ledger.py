@@ -1,0 +1,294 @@
+"""The ledger in the store: facts with the message, rows in memory, flushes, crashes, older databases and people's questions."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gateway.core.events import Event, Milestone, decode
+from gateway.core.judge import judge
+from gateway.core.ledger import Facts, Flag, ServiceRequest, decode_request
+from gateway.core.outcome import Delivered, Reason, Reject
+from gateway.core.records import Accepted, Message, NewMessage, Owes
+from gateway.core.request_documents import RequestSelection
+from gateway.core.selection import Target
+from gateway.core.signature import Signed
+from gateway.core.values import Actor, rfc3339
+from gateway.store.sqlite import judging
+from gateway.store.sqlite.store import SqliteStore
+from tests.fakes import START
+from tests.store.kit import DAY, RETENTION, accepted, crash_copy, one, rows, run_sql, serving, settlement
+
+SR = "b16c763b-5a4c-4f0e-8b3e-1f1f1f1f1f1f"
+STATES = {
+    "P": ("QC", "PENDING"),
+    "R": ("QC", "REJECTED"),
+    "A": ("QC", "APPROVED"),
+    "U": ("UNDERWAY", "ASSIGNED"),
+    "C": ("COMPLETE", "APPROVED"),
+    "F": ("COMPLETE", "REJECTED"),
+}
+_numbers = itertools.count(1)
+
+
+def event(
+    letter: str,
+    minute: float,
+    *,
+    sr: str | None = SR,
+    reference: str | None = "ITEM-1001",
+    at: float | None = None,
+    source: str = "legitmark",
+    sinks: Sequence[str] = ("erp",),
+    sender_id: str | None = None,
+    signed: Signed | None = None,
+) -> NewMessage:
+    """Return a state change that happened some minutes after START, and arrives at `at`, or an hour after START."""
+    primary, supplement = STATES[letter]
+    happened = START + 60 * minute
+    values = {"event_type": "state_change", "sr_uuid": sr, "reference_id": reference, "timestamp": rfc3339(happened)}
+    body = json.dumps(values | {"state": {"primary": primary, "supplement": supplement}}).encode()
+    decoded = decode(body)
+    assert isinstance(decoded, Event)
+    number = next(_numbers)
+    received = START + 3600 if at is None else at
+    message = Message(
+        id=f"{number:032x}",
+        source=source,
+        sender_id=sender_id or f"msg_{number}",
+        received_at=received,
+        content_type="application/json",
+        body=body,
+        event_type="state_change",
+        milestone=decoded.milestone.value,
+        sr_uuid=sr,
+        reference_id=reference,
+    )
+    deliveries = tuple((sink, received) for sink in sinks)
+    return NewMessage(message, "accepted", None, deliveries, event_at=happened, event=lambda: decoded, signed=signed)
+
+
+def judged(news: Sequence[NewMessage]) -> ServiceRequest:
+    """Return the row that judging these messages one after the other gives."""
+    row = None
+    for new in news:
+        assert new.event is not None
+        _, row = judge(row, new.event(), new.message.received_at)
+    assert row is not None
+    return row
+
+
+async def known(store: SqliteStore, sr: str = SR) -> ServiceRequest:
+    (found,) = (await store.find_requests(sr)).requests
+    return found.request
+
+
+async def facts_of(store: SqliteStore) -> list[Facts | None]:
+    return [kept.message.facts for kept in await store.messages_after(0, 1000)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "gateway.db"
+
+
+async def test_the_facts_of_an_event_are_stored_with_it_and_routing_knows_them(path: Path) -> None:
+    seen: list[Facts | None] = []
+
+    def decide(facts: Facts | None) -> Owes:
+        seen.append(facts)
+        stale = facts is not None and facts.stale
+        return Owes("unrouted" if stale else "accepted", () if stale else (("erp", START),))
+
+    async with serving(path) as store:
+        for new in (event("P", 10), event("U", 70), event("A", 60)):
+            await accepted(store, msgspec.structs.replace(new, decide=decide))
+        assert seen == await facts_of(store)
+        assert [facts.stale for facts in seen if facts] == [False, False, True]
+        assert rows(path, "SELECT status FROM messages ORDER BY seq") == [("accepted",), ("accepted",), ("unrouted",)]
+        assert (await store.counts())["erp"].queued == 2
+        assert await known(store) == judged([event("P", 10), event("U", 70), event("A", 60)])
+
+
+async def test_a_lane_gets_the_facts_with_the_delivery(path: Path) -> None:
+    async with serving(path) as store:
+        await accepted(store, event("P", 10))
+        (owed,) = (await store.claim("erp", START + DAY, 10, ())).owed
+        assert owed.message.facts is not None and owed.message.facts.round == 1
+
+
+async def test_a_duplicate_in_the_same_commit_is_not_judged(path: Path) -> None:
+    store = await SqliteStore.open(path, RETENTION)
+    first, repeated, last = event("P", 10, sender_id="m"), event("P", 11, sender_id="m"), event("R", 20)
+    answers: list[object] = []
+    for new in (first, repeated, last):
+        store.submit(new, answers.append)
+    await store.commits.step()
+    assert [type(answer).__name__ for answer in answers] == ["Accepted", "Duplicate", "Accepted"]
+    assert await known(store) == judged([first, last])
+    (story,) = [await store.request_story(1)]
+    assert story is not None and [one.duplicates for one in story.events] == [1, 0]
+    assert [repeat.sender_id for repeat in story.events[0].repeats] == ["m"]
+    await store.close()
+
+
+async def test_a_failed_commit_changes_no_row(path: Path) -> None:
+    async with serving(path) as store:
+        await accepted(store, event("P", 10))
+        before = await known(store)
+
+        def fail(facts: Facts | None) -> Owes:
+            raise ZeroDivisionError("a bug in the rules")
+
+        with pytest.raises(ZeroDivisionError):
+            await store.accept(msgspec.structs.replace(event("R", 20), decide=fail))
+        assert await known(store) == before
+        await accepted(store, event("R", 20))
+        assert (await known(store)).events == 2
+
+
+@pytest.mark.parametrize("flush_every", [1, 2, 3, 1000])
+async def test_a_crash_at_any_point_gives_the_rows_that_judging_gives(
+    path: Path, tmp_path: Path, flush_every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "MOST_UNFLUSHED", flush_every)
+    monkeypatch.setattr(judging, "FLUSHED_AT_ONCE", 0)  # one row for each message, so that a flush takes several commits
+    letters = enumerate(zip("PRPAUCPPRA", "1121312223", strict=True))
+    feed = [event(letter, minute, sr=f"sr-{sr}") for minute, (letter, sr) in letters]
+    store = await SqliteStore.open(path, RETENTION)
+    for number, new in enumerate(feed, 1):
+        store.submit(new, lambda told: None)
+        await store.commits.step()
+        copy = crash_copy(path, tmp_path / f"after {number}")
+        async with serving(copy) as again:
+            for sr in {one.message.sr_uuid for one in feed[:number]}:
+                assert sr is not None
+                assert await known(again, sr) == judged([one for one in feed[:number] if one.message.sr_uuid == sr])
+            assert (await again.find_requests("sr-1")).requests[0].number == 1
+    await store.close()
+    assert one(path, "SELECT flushed FROM ledger") == len(feed)
+    assert sorted(decode_request(row).events for (row,) in rows(path, "SELECT row FROM requests")) == [2, 4, 4]
+
+
+async def test_an_older_database_is_filled_beside_new_messages_and_comes_to_the_same_rows(path: Path, tmp_path: Path) -> None:
+    feed = [event(letter, minute) for minute, letter in enumerate("PRPAUC")]
+    async with serving(path) as store:
+        for new in feed[:4]:
+            await accepted(store, new)
+    old = tmp_path / "old.db"
+    path.rename(old)
+    async with serving(old) as store:
+        await run_sql(store, "DELETE FROM entries", "DELETE FROM requests", "UPDATE ledger SET live = 0, flushed = 0")
+    async with serving(old) as store:
+        assert not (await store.ledger_progress()).complete
+        await accepted(store, feed[4])
+        assert await facts_of(store) == [None] * 5, "facts are absent until then"
+        assert await store.named(SR, 0, whole=True) == ([1, 2, 3, 4, 5], None)
+        while not (await store.fill_ledger()).complete:
+            pass
+        await accepted(store, feed[5])
+        assert await known(store) == judged(feed)
+        assert None not in await facts_of(store)
+        story = await store.request_story(1)
+        assert story is not None and [one.seq for one in story.events] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_request_is_found_by_each_of_its_names(path: Path) -> None:
+    async with serving(path) as store:
+        await accepted(store, event("P", 10, sender_id="msg_abc"))
+        await accepted(store, event("P", 10, sr="c0ffee00-1", reference="ITEM-1002"))
+        names = {SR: "sr_uuid", SR.upper(): "sr_uuid", " item-1001 ": "reference_id", "ＩＴＥＭ-1001": "reference_id"}
+        for name, by in (names | {"msg_abc": "message_id", "b16c": "beginning", "msg_ab": "beginning"}).items():
+            found = await store.find_requests(name)
+            assert ([one.sr_uuid for one in found.requests], found.by) == ([SR], by), name
+        nothing = await store.find_requests("ITEM-10O1")
+        assert (nothing.requests, nothing.by) == ((), None)
+        assert set(nothing.nearest) == {"ITEM-1001", "ITEM-1002"}
+        assert nothing.reaches_back_to == START + 3600
+
+
+async def test_names_are_found_whether_or_not_the_rows_are_flushed(path: Path) -> None:
+    async with serving(path) as store:
+        await accepted(store, event("P", 10))
+        assert store.ledger_memory().unflushed == 1
+    async with serving(path) as store:
+        assert store.ledger_memory().unflushed == 0
+        assert [one.sr_uuid for one in (await store.find_requests("item-1001")).requests] == [SR]
+        await accepted(store, event("A", 20))
+        (found,) = (await store.find_requests("item-1001")).requests
+        assert found.request.milestone is Milestone.QC_APPROVED and found.owing.queued == 2
+
+
+async def test_the_story_tells_events_as_they_happened_with_what_became_of_each(path: Path) -> None:
+    signed = Signed(b"v1,abc", int(START), "env SECRET")
+    async with serving(path) as store:
+        rules = await store.keep_rules(b"[]", START)
+        assert await store.keep_rules(b"[]", START + 9) == rules
+        first = await accepted(store, msgspec.structs.replace(event("U", 70, signed=signed), rules=rules))
+        second = await accepted(store, event("P", 10))
+        await store.settle(settlement(first, Reject(Reason.HTTP_STATUS, "HTTP 500", 500)))
+        await store.settle(settlement(second, Delivered(200)))
+        await store.reopen([Target(first, "erp")], ["dead"], add=False, now=START, actor=Actor("ops1", "taro"))
+        await store.discard([Target(first, "erp")], now=START + 1, actor=Actor("ops1"))
+        story = await store.request_story(1)
+        assert story is not None
+        late, early = story.events
+        assert (late.seq, early.seq) == (second, first) and late.facts is not None and late.facts.stale
+        assert (early.signed, early.rules, late.signed) == (signed, rules, None)
+        assert [(act.act, act.actor, act.claimed, act.was, act.becomes) for act in early.acts] == [
+            ("replay", "ops1", "taro", "dead", "queued"),
+            ("discard", "ops1", None, "queued", "discarded"),
+        ]
+        (delivery,) = early.deliveries
+        assert delivery.delivery.state == "discarded" and delivery.last is not None and delivery.last.status == 500
+        kept = await store.kept_rules(rules)
+        assert kept is not None and kept.snapshot == b"[]"
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+async def test_requests_are_listed_by_state_flag_and_time_in_pages(path: Path, flushed: bool) -> None:
+    async with serving(path) as store:
+        for number in range(7):
+            await accepted(store, event("P", number, sr=f"sr-{number}", reference=None))
+        for number in (0, 3):
+            await accepted(store, event("U", 30 + number, sr=f"sr-{number}", reference=None))
+        if flushed:
+            await store.commits.flush_ledger()
+
+        async def listed(**conditions: object) -> list[str]:
+            found, after = [], None
+            for _ in range(20):
+                page, after = await store.requests(msgspec.convert(conditions, RequestSelection), after, 2)
+                found += [one.sr_uuid for one in page]
+                if after is None:
+                    return found
+            raise AssertionError("the pages have no end")
+
+        assert await listed() == ["sr-3", "sr-0", "sr-6", "sr-5", "sr-4", "sr-2", "sr-1"]
+        assert await listed(milestones=["in_progress"]) == ["sr-3", "sr-0"]
+        assert await listed(flag=Flag.SKIPPED) == ["sr-3", "sr-0"]
+        assert await listed(milestones=["qc_pending"], until=START + 60 * 4) == ["sr-2", "sr-1"]
+        assert await listed(since=START + 60 * 5, source="legitmark") == ["sr-3", "sr-0", "sr-6", "sr-5"]
+        assert await listed(source="other") == []
+
+
+async def test_a_request_is_forgotten_with_its_last_message_and_a_held_message_stays_in_its_story(path: Path) -> None:
+    async with serving(path) as store:
+        seqs = [await accepted(store, event("PRA"[number], number)) for number in range(3)]
+        await store.settle(settlement(seqs[0], Reject(Reason.REJECTED)))
+        for seq in seqs[1:]:
+            await store.settle(settlement(seq, Delivered()))
+        await store.purge(0, 100, START + DAY)
+        story = await store.request_story(1)
+        assert story is not None and [one.seq for one in story.events] == [seqs[0]]
+        await store.discard([Target(seqs[0], "erp")], now=START, actor="ann")
+        await store.purge(0, 100, START + DAY)
+        assert (await store.find_requests(SR)).requests == ()
+        assert rows(path, "SELECT * FROM requests") == rows(path, "SELECT * FROM entries") == []
+        assert isinstance(await store.accept(event("P", 1)), Accepted)
+        assert (await known(store)).events == 1
