@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from gateway.core.records import Counts, NewMessage
+from gateway.core.records import Counts, NewMessage, Owes
 from tests.fakes import START
 from tests.store.kit import accepted, assert_counters_right, counted, duplicate, new, rows, serving
 
 
 def late(sender_id: str, *, sinks: tuple[str, ...] = (), suppressed: tuple[str, ...] = ("erp",)) -> NewMessage:
-    return structs.replace(new(sender_id, sinks=sinks), suppressed=suppressed)
+    coming = new(sender_id, sinks=sinks)
+    return structs.replace(coming, decide=lambda facts: Owes("accepted", coming.deliveries, suppressed))
 
 
 @pytest.fixture
