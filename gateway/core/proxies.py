@@ -81,7 +81,7 @@ def _parse_login(text: str) -> tuple[str, str]:
     try:
         username, password = unquote(username, errors="strict"), unquote(password, errors="strict")
     except UnicodeDecodeError:
-        raise UrlError("has a user name or password that is not UTF-8") from None
+        raise UrlError("has a user name or password that is not UTF-8", "percent-encode its bytes in UTF-8") from None
     if ":" in username or not (username + password).isprintable():
-        raise UrlError("has a login that can't be sent: a colon in its user name, or a control character")
+        raise UrlError("has a login that can't be sent: a colon in its user name, or a control character", "use another login")
     return username, password

@@ -27,7 +27,7 @@ _ENCODE = "write it percent-encoded; copying from a browser's address bar does t
 class UrlError(ValueError):
     """A text that is not a URL, or not a host. `wrong` continues a sentence that names the key; `hint` says how to fix it."""
 
-    def __init__(self, wrong: str, hint: str = "") -> None:
+    def __init__(self, wrong: str, hint: str) -> None:
         super().__init__(f"{wrong} ({hint})" if hint else wrong)
         self.wrong = wrong
         self.hint = hint
@@ -174,7 +174,7 @@ def _host_and_port(authority: str, default: int) -> tuple[str, int]:
     if not port:
         raise UrlError("has a colon after its host, but no port", "write the port, or remove the colon")
     if re.fullmatch(r"[0-9]{1,5}", port) is None or not 1 <= int(port) <= 65535:
-        raise UrlError("has a port that is not a number from 1 to 65535")
+        raise UrlError("has a port that is not a number from 1 to 65535", "write the port as digits")
     return host, int(port)
 
 
@@ -194,7 +194,7 @@ def _name(text: str) -> str:
     name = text.lower() if text.isascii() else _punycode(text)
     labels = name.removesuffix(".").split(".")
     if not all(labels):
-        raise UrlError("has two dots in a row, or a dot at the beginning of its host")
+        raise UrlError("has two dots in a row, or a dot at the beginning of its host", "remove a dot")
     if len(name) > _LONGEST_NAME or any(len(label) > 63 for label in labels):
         raise UrlError("has a host that is too long", "a name has at most 253 characters, and 63 between two dots")
     if not all(_LABEL.fullmatch(label) for label in labels):

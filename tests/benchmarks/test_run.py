@@ -58,4 +58,5 @@ def test_the_profile_shows_parts_that_take_a_share() -> None:
     for _, *rows in tables:
         shares = [float(row.split("%")[0]) for row in rows]
         assert sum(shares) == pytest.approx(100.0, abs=1.0)
-    assert {"store", "sinks", "delivery", "core"} <= {row.split()[-1] for row in tables[0]}
+    # So few events have few samples, and only the largest parts are sure to be among them.
+    assert {"store", "sinks"} <= {row.split()[-1] for row in tables[0]}

@@ -13,6 +13,7 @@ from standardwebhooks import Webhook
 
 from tests.cli.running import Result
 from tests.cli.running import gateway as command
+from tests.cli.serving import wait_until
 from tests.support.configurations import http_sink
 from tests.support.exchange import exchange, request_bytes
 from tests.support.gateway_process import Running, no_traceback
@@ -101,6 +102,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
         sinks = http_sink(receiver, "erp", 'secret = { env = "ERP" }') + http_sink(receiver, "fragile", FRAGILE)
         toml = CONFIG.format(smtp=mailbox.port, free=free_port()) + sinks
         with Running(tmp_path_factory.mktemp("drill"), toml, {"ERP": SINK_SECRET, "SLACK": receiver.url(HOOK)}) as running:
+            wait_until(lambda: running.audit("gateway.started") != [], "the start has no line in the audit log")
             yield World(running, receiver, mailbox)
 
 

@@ -7,7 +7,7 @@ from email.utils import getaddresses
 
 import pytest
 from aiosmtplib.email import parse_address
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.core.mailbox import Mailbox, MailboxError, parse_mailbox
@@ -49,6 +49,7 @@ def test_a_text_header_reads_back_as_the_same_text(text: str) -> None:
 
 
 @given(st.text(max_size=60) | st.text('a@.<>"\\\\(),;:[] é\r\n\0', max_size=30) | QUOTED)
+@example("0@.")
 def test_any_text_is_a_mailbox_or_a_clear_error(text: str) -> None:
     try:
         mailbox = parse_mailbox(text)
