@@ -68,6 +68,9 @@ _TONES: dict[Milestone, Tone] = {
     Milestone.INVALIDATED: "over",
 }
 _NOTICE_EMOJI = "🚨"
+_SEALED = "sealed"
+"""The only notice that asks for nothing but to be kept."""
+_SEALED_EMOJI = "🔏"
 _UNREADABLE_EMOJI = "❓"
 
 
@@ -185,7 +188,7 @@ def tell(delivery: Outgoing, language: Language, link: str | None) -> Telling:
         link=_link(link, delivery) if link else None,
         message_id=delivery.message_id,
         milestone=delivery.milestone,
-        tone="act" if notice else _TONES.get(event.milestone, "plain") if event else "plain",
+        tone="act" if notice and notice != _SEALED else _TONES.get(event.milestone, "plain") if event else "plain",
         drill=delivery.drill,
         notice=bool(notice),
     )
@@ -228,7 +231,7 @@ def _words(delivery: Outgoing, notice: str, said: Labels) -> tuple[str, str]:
     if event is None:
         return said.headlines["unreadable"], said.advice["unreadable"]
     if notice in said.own_events:
-        values = {name: one_line(_text(event, name)) for name in ("sink", "message_id")}
+        values = {name: one_line(_text(event, name)) for name in ("sink", "message_id", "seal")}
         return said.own_events[notice], filled(said.notice_advice[notice], values)
     kind = event.milestone.value
     if event.milestone is Milestone.UNRECOGNIZED and not one_line(event.event_type):
@@ -239,6 +242,8 @@ def _words(delivery: Outgoing, notice: str, said: Labels) -> tuple[str, str]:
 def _emoji(delivery: Outgoing, notice: str) -> str:
     if delivery.event is None:
         return _UNREADABLE_EMOJI
+    if notice == _SEALED:
+        return _SEALED_EMOJI
     return _NOTICE_EMOJI if notice else _EMOJI[delivery.event.milestone]
 
 
