@@ -31,6 +31,7 @@ from gateway.config import Config
 from gateway.control.browse import Browse
 from gateway.control.database_jobs import DatabaseJobs
 from gateway.control.drills import Drills
+from gateway.control.evidence import Evidence
 from gateway.control.interventions import Interventions
 from gateway.control.reverify import Reverify
 from gateway.control.status import SelfReport
@@ -275,6 +276,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         database_jobs=database_jobs,
         reverify=reverify,
         drills=drills,
+        evidence=Evidence(store=store, seal=sealing.now),
         metrics=metrics,
         reasons=readiness.reasons,
         reload=reloads.reload,

@@ -58,22 +58,23 @@ def root_of(leaves: Sequence[bytes]) -> bytes:
     return tree.root()
 
 
-def inclusion_path(index: int, leaves: Sequence[bytes]) -> list[bytes]:
-    """Return the proof that a leaf is in the tree: the siblings on the way from the leaf to the root (RFC 6962, section 2.1.1).
+def inclusion_paths(indexes: Sequence[int], leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """Return a proof for each of some leaves: the siblings on the way from the leaf to the root (RFC 6962, section 2.1.1).
 
     Args:
-        index: the place of the leaf, from 0.
+        indexes: the places of the leaves, from 0.
         leaves: the hashes of all leaves.
     """
-    path: list[bytes] = []
-    level = list(leaves)
+    paths: list[list[bytes]] = [[] for _ in indexes]
+    places, level = list(indexes), list(leaves)
     while len(level) > 1:
-        if (sibling := index ^ 1) < len(level):
-            path.append(level[sibling])
+        for number, place in enumerate(places):
+            if (sibling := place ^ 1) < len(level):
+                paths[number].append(level[sibling])
+            places[number] = place >> 1
         above = [node_hash(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
         level = above + level[len(above) * 2 :]
-        index >>= 1
-    return path
+    return paths
 
 
 def root_by(path: Sequence[bytes], leaf: bytes, index: int, size: int) -> bytes | None:

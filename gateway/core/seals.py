@@ -180,7 +180,7 @@ class LogCheck:
         if self._since and self.chain.last is not None:
             self.notes.append(f"{_lines(self._since)} after the last seal: not sealed yet")
         elif self._since:
-            self.notes.append(f"{_lines(self._since)}, and no seal: nothing is proven")
+            self._report(self._from or "", f"{_lines(self._since)} from here on, and no seal: nothing is proven")
 
     def _check(self, seal: Seal, place: LogPlace, *, starts: bool) -> None:
         extra = self._since - seal.lines

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.merkle import EMPTY_ROOT, Tree, inclusion_path, leaf_hash, root_by, root_of
+from gateway.core.merkle import EMPTY_ROOT, Tree, inclusion_paths, leaf_hash, root_by, root_of
 
 # The vectors of Certificate Transparency: github.com/transparency-dev/merkle, testonly/constants.go and proof/verify_test.go.
 LEAVES = [
@@ -59,7 +59,7 @@ def test_a_tree_that_grows_has_the_root_of_each_size() -> None:
 
 @pytest.mark.parametrize(("index", "size"), PROOFS)
 def test_a_proof_is_that_of_certificate_transparency(index: int, size: int) -> None:
-    path = inclusion_path(index, LEAVES[:size])
+    path = inclusion_paths([index], LEAVES[:size])[0]
     assert [one.hex() for one in path] == PROOFS[index, size]
     root = root_by(path, LEAVES[index], index, size)
     assert root is not None and root.hex() == ROOTS[size]
@@ -79,7 +79,7 @@ def test_a_proof_fits_its_own_leaf_at_its_own_place_and_nothing_else(data: st.Da
     size = data.draw(st.integers(1, 70))
     leaves = [leaf_hash(bytes([number])) for number in range(size)]
     root, index = root_of(leaves), data.draw(st.integers(0, size - 1))
-    path = inclusion_path(index, leaves)
+    (path,) = inclusion_paths([index], leaves)
     assert root_by(path, leaves[index], index, size) == root
     other = data.draw(st.integers(0, size - 1).filter(lambda one: one != index)) if size > 1 else index
     if other != index:

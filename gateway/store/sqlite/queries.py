@@ -20,6 +20,7 @@ from gateway.core.documents import (
     RoutingPage,
     Story,
 )
+from gateway.core.evidence_file import EvidenceMessage, NotKept
 from gateway.core.selection import DeliveryState, Selection, Target
 from gateway.store.sqlite import paging
 from gateway.store.sqlite.columns import MESSAGE_COLUMNS, message_of, milliseconds
@@ -185,6 +186,23 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
             for received_ms, sender_id, body in conflicts[:MOST_CONFLICTS]
         ),
         more_conflicts=len(conflicts) > MOST_CONFLICTS,
+    )
+
+
+def evidence(connection: sqlite3.Connection, seq: int) -> EvidenceMessage | None:
+    """Read a message with its raw body, and its deliveries; None if it was purged."""
+    row = connection.execute(f"SELECT m.status, {MESSAGE_COLUMNS} FROM messages m WHERE m.seq = ?", (seq,)).fetchone()
+    if row is None:
+        return None
+    deliveries = connection.execute(
+        f"SELECT sink, state, attempts, reason, {_DUE_MS}, ended_ms FROM deliveries WHERE message = ? ORDER BY sink", (seq,)
+    )
+    return EvidenceMessage(
+        message=message_of(row[1:]),
+        status=row[0],
+        deliveries=tuple(_delivery(one) for one in deliveries),
+        signed=NotKept(),
+        rules=NotKept(),
     )
 
 
