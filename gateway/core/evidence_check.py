@@ -19,12 +19,12 @@ from gateway.core.evidence_file import (
     ByRules,
     DeliveryRecord,
     EndRecord,
+    KeptSignature,
     LineRecord,
     MessageRecord,
     ReadRecord,
     RulesRecord,
     SealRecord,
-    Signed,
     chain_of,
     read_record,
 )
@@ -211,7 +211,7 @@ class EvidenceCheck:
 
     def _signature(self, record: MessageRecord, body: bytes) -> str:
         signed = record.signed
-        if not isinstance(signed, Signed):
+        if not isinstance(signed, KeptSignature):
             return signed.why
         if not self._keys:
             return f"not checked (key {signed.key}): give --secret"

@@ -58,13 +58,13 @@ DOES_NOT_PROVE = (
 )
 
 
-class Signed(Struct, frozen=True, tag_field="kept", tag="yes", forbid_unknown_fields=True):
+class KeptSignature(Struct, frozen=True, tag_field="kept", tag="yes", forbid_unknown_fields=True):
     """The signature of the sender, as it came."""
 
     timestamp: str
     """Unix seconds by the sender's clock, as the header had them."""
     signature: str
-    """The whole header: several entries with blanks between them while the sender rotates its secret."""
+    """The entry of the header that fitted, `v1,<base64>`; or the whole header, entries with blanks between them."""
     key: str
     """The label of the secret that fitted."""
 
@@ -94,7 +94,7 @@ class EvidenceMessage(Struct, frozen=True, kw_only=True):
     message: Message
     status: MessageStatus
     deliveries: tuple[DeliveryFacts, ...]
-    signed: Signed | NotKept
+    signed: KeptSignature | NotKept
     rules: RulesSnapshot | NotKept
 
 
@@ -133,7 +133,7 @@ class MessageRecord(_Record, frozen=True, kw_only=True, tag="message"):
     """The body, if it is UTF-8; its bytes are the UTF-8 of this text."""
     body_base64: str | None = None
     """The body, if it is not UTF-8."""
-    signed: Signed | NotKept
+    signed: KeptSignature | NotKept
     rules: ByRules | NotKept
 
     def raw_body(self) -> bytes:

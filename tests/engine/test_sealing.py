@@ -13,13 +13,13 @@ import structlog
 
 from gateway.core.audit_events import MessageUnrouted, SinkClosed
 from gateway.core.documents import Ids
-from gateway.core.seals import LogCheck, LogPlace, Seal, read_seal
 from gateway.maintenance.sealing import SEAL_LINES, SEAL_SECONDS, Sealing
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
 from gateway.observability.unsealed import SealHead, Seals
 from tests.fakes import FakeClock
+from tests.support.sealed_log import checked, lines_of, seals_of
 
 
 class Life:
@@ -60,27 +60,6 @@ class Life:
     async def end(self) -> None:
         await self.sealing.finish()
         self.audit.close()
-
-
-def lines_of(*files: Path) -> list[bytes]:
-    found = []
-    for file in files:
-        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-        found += data.split(b"\n")[:-1]
-    return found
-
-
-def seals_of(*files: Path) -> list[Seal]:
-    return [seal for line in lines_of(*files) if (seal := read_seal(line)) is not None]
-
-
-def checked(*files: Path) -> LogCheck:
-    check = LogCheck()
-    for file in files:
-        for number, line in enumerate(lines_of(file), 1):
-            check.add(line, LogPlace(file.name, number))
-    check.finish()
-    return check
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from gateway.core.evidence_check import EvidenceCheck
 from gateway.core.evidence_file import (
     BEFORE_THIS_VERSION,
     EvidenceMessage,
+    KeptSignature,
     LineRecord,
     MessageRecord,
     NotKept,
@@ -26,7 +27,6 @@ from gateway.core.evidence_file import (
     RulesRecord,
     RulesSnapshot,
     SealRecord,
-    Signed,
     about,
     attempt_record,
     delivery_record,
@@ -42,6 +42,7 @@ from gateway.core.signature import Key, sign
 ID, OTHER = "0" * 31 + "1", "0" * 31 + "2"
 KEY = Key(Secret("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"))
 WRONG = Key(Secret("whsec_" + "QUFB" * 8))
+LABEL, FORGED = "env LEGITMARK", "v1," + "A" * 43 + "="
 BODY = b'{"event_type":"state_change","note":"\\u00fc \xe8\x87\xaa"}'
 
 
@@ -89,7 +90,9 @@ def evidence(body: bytes = BODY, *, signed: bool = True, rules: bool = True) -> 
         message=message,
         status="accepted",
         deliveries=(DeliveryFacts("erp", "delivered", 2, None, None, 1772323260.0),),
-        signed=Signed(headers["webhook-timestamp"], headers["webhook-signature"], "env LEGITMARK") if signed else NotKept(),
+        signed=KeptSignature(headers["webhook-timestamp"], headers["webhook-signature"], "env LEGITMARK")
+        if signed
+        else NotKept(),
         rules=RulesSnapshot(4, "[[routes]]") if rules else NotKept(),
     )
 
@@ -235,7 +238,9 @@ FORGERIES: dict[str, tuple[Callable[[list[Record]], list[Record]], str]] = {
         "this seal was changed",
     ),
     "the signature": (
-        lambda made: _replaced(made, MessageRecord, 0, signed=Signed("1772323201", "v1," + "A" * 43 + "=", "env LEGITMARK")),
+        lambda made: _replaced(
+            made, MessageRecord, 0, signed=KeptSignature("1772323201", "v1," + "A" * 43 + "=", "env LEGITMARK")
+        ),
         "the signature of",
     ),
     "swapped lines": (
