@@ -102,7 +102,8 @@ class EvidenceCheck:
         self._deliveries: dict[str, int] = {}
         """The attempts that each delivery is said to have had."""
         self._attempts: dict[tuple[str, int], AttemptRecord] = {}
-        """The attempts whose line is to come."""
+        self._told: set[tuple[str, int]] = set()
+        """The attempts that a line of the log tells of."""
         self._proofs: list[_Proof] = []
         self._last_line = (0, -1)
 
@@ -169,6 +170,8 @@ class EvidenceCheck:
         for proof in self._proofs:
             self._report(proof.place, f"seal {proof.record.seal}, which covers this line, is not in the file")
         for (delivery, number), attempt in self._attempts.items():
+            if (delivery, number) in self._told:
+                continue
             self.unproven.append(f"attempt {number} of {delivery}, at {attempt.time}: no line of the log tells of it")
         for held in self._messages.values():
             if held.verdict.seal is None:
@@ -316,10 +319,11 @@ class EvidenceCheck:
 
     def _prove_attempt(self, place: str, fields: dict[str, Any]) -> None:
         delivery, number = str(fields["delivery_id"]), fields["attempt"]
-        attempt = self._attempts.pop((delivery, number), None)
+        attempt = self._attempts.get((delivery, number))
         if attempt is None:
             self._report(place, f"attempt {number} of {delivery} was dropped: the log tells of it")
             return
+        self._told.add((delivery, number))
         ended = fields.get("event")
         said = ended if ended in _ENDS else ""
         expected = {"delivered": DeliveryDelivered.name, "defer": DeliveryDeferred.name}.get(attempt.outcome, "")

@@ -301,3 +301,11 @@ def test_another_secret_does_not_fit() -> None:
 @given(st.binary(max_size=300))
 def test_no_bytes_make_the_check_fail(data: bytes) -> None:
     assert not checked(data.splitlines(keepends=True)).sound
+
+
+def test_a_line_that_a_start_wrote_twice_after_a_crash_is_no_problem() -> None:
+    twice = [*LOG[:3], LOG[2]]
+    root = root_of([leaf_hash(one) for one in twice]).hex()
+    text = b'{"v":1,"time":"2026-03-01T00:01:00.000Z","event":"audit.sealed","number":1,"lines":4,"root":"%b"}' % root.encode()
+    made = [one for one in records(lines=[*twice, with_seal(text)[0]]) if getattr(one, "attempt", 1) != 2]
+    assert checked(file_of(made)).sound
