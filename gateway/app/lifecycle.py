@@ -79,7 +79,9 @@ class Gateway:
         try:
             parts = await build(self._config, self._host, foundation, self._signals)
             try:
+                parts.sealing.begin(self._config.audit_log)
                 await self._run(parts)
+                await parts.sealing.finish()
                 clean = parts.audit.complete
             finally:
                 await parts.listeners.close()

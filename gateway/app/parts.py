@@ -31,6 +31,7 @@ from gateway.config import Config
 from gateway.control.browse import Browse
 from gateway.control.database_jobs import DatabaseJobs
 from gateway.control.drills import Drills
+from gateway.control.evidence import Evidence
 from gateway.control.interventions import Interventions
 from gateway.control.reverify import Reverify
 from gateway.control.status import SelfReport
@@ -50,11 +51,13 @@ from gateway.ingest.source_watch import SourceWatch
 from gateway.maintenance.clock_jumps import ClockJumps, LaneClock
 from gateway.maintenance.invariants import Invariants
 from gateway.maintenance.janitor import Janitor
+from gateway.maintenance.sealing import Sealing
 from gateway.maintenance.watchdog import Watchdog
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
+from gateway.observability.unsealed import Seals
 from gateway.store.opening import Store, open_store, refused_store
 from gateway.web.admin.guard import AdminGuard
 from gateway.web.admin.listener import Admin
@@ -90,6 +93,7 @@ class Foundation(Struct, frozen=True):
 
     metrics: Metrics
     audit: AuditLog
+    seals: Seals
     store: Store
 
 
@@ -106,6 +110,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     lanes: Lanes
     janitor: Janitor
     watchdog: Watchdog
+    sealing: Sealing
     reverify: Reverify
     database_jobs: DatabaseJobs
     reloads: Reloads
@@ -120,7 +125,8 @@ class Parts(Struct, frozen=True, kw_only=True):
 async def open_foundation(config: Config, host: Host) -> Foundation:
     """Open the database and the audit log. Raises StoreError and its kin: the exception knows its exit code."""
     metrics = Metrics()
-    audit = AuditLog(config.audit_log, host.clock, host.log)
+    seals = Seals(config.database.with_name(f"{config.database.name}.seal"))
+    audit = AuditLog(config.audit_log, host.clock, host.log, seals)
     store = await open_store(
         config.database,
         retention=config.store.retention,
@@ -130,7 +136,7 @@ async def open_foundation(config: Config, host: Host) -> Foundation:
         min_free=config.store.min_free,
         told=host.log.info,
     )
-    return Foundation(metrics, audit, store)
+    return Foundation(metrics, audit, seals, store)
 
 
 async def build(config: Config, host: Host, foundation: Foundation, signals: Signals) -> Parts:
@@ -162,6 +168,8 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     intake = Intake(
         audit=audit, inbox=inbox, own_events=own_events, watch=watch, space=space, keep=refused.put, metrics=metrics, clock=clock
     )
+
+    sealing = Sealing(audit=audit, seals=foundation.seals, tell=own_events.sealed, metrics=metrics, clock=clock, log=log)
 
     # Delivery takes a claim to its settlement, and reports through ingest: a dead delivery is an event of its own.
     world = LaneWorld(store, audit, own_events, metrics, lane_clock, log)
@@ -268,6 +276,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         database_jobs=database_jobs,
         reverify=reverify,
         drills=drills,
+        evidence=Evidence(store=store, seal=sealing.now),
         metrics=metrics,
         reasons=readiness.reasons,
         reload=reloads.reload,
@@ -275,6 +284,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     listeners = Listeners(config.base, environment=environment, systemd=systemd, clock=clock, log=log)
 
     passing: list[tuple[str, Work]] = [("reloads", reloads.run), ("reverify", reverify.run), ("sources", watch.run)]
+    passing.append(("sealing", sealing.run))
     if tls is not None:
         passing.append(("tls", tls.run))
     return Parts(
@@ -288,6 +298,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         lanes=lanes,
         janitor=janitor,
         watchdog=watchdog,
+        sealing=sealing,
         reverify=reverify,
         database_jobs=database_jobs,
         reloads=reloads,

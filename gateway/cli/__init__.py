@@ -9,6 +9,7 @@ What several commands share:
     errors      the text and the exit code of an error
     explain     why an event goes where it goes
     preview     a delivery that is only shown
+    proofs      puts a file of evidence together
     log_files   reads the audit log and its rotated files (audit_line: one of its lines)
 """
 
@@ -36,7 +37,7 @@ def main() -> None:
 
 def _run() -> int:
     """Run the command, and return its exit code."""
-    if sys.argv[1:] in ([], ["db"]) or {"--help", "-h"} & set(sys.argv):
+    if sys.argv[1:] in ([], ["db"], ["evidence"]) or {"--help", "-h"} & set(sys.argv):
         from rich.console import Console
 
         app.console = Console()

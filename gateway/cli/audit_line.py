@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.cli.output import printable
-from gateway.core.audit_events import AUDIT_EVENTS
+from gateway.core.audit_events import AUDIT_EVENTS, AuditSealed
 
 STYLES = {
     "accepted": "green",
@@ -38,6 +38,8 @@ class Wanted(Struct, frozen=True):
     failed: bool = False
     earliest: str = ""
     """RFC 3339 in UTC, as the lines write it; an empty text selects all."""
+    seals: bool = True
+    """Seals count, too. They come every minute and tell a person nothing."""
 
     def __call__(self, line: dict[str, Any]) -> bool:
         ids = (line.get("sr_uuid"), line.get("reference_id"), line.get("message_id"), line.get("sender_id"))
@@ -45,6 +47,7 @@ class Wanted(Struct, frozen=True):
             (self.sr is None or self.sr in ids)
             and (self.sink is None or line.get("sink") == self.sink)
             and (not self.failed or str(line.get("event")) in FAILED)
+            and (self.seals or line.get("event") != AuditSealed.name)
             and not self.too_old(line)
         )
 

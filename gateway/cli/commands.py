@@ -42,6 +42,16 @@ for name, module, summary in COMMANDS:
     about = {} if name in sys.argv[1:2] else {"help": summary}
     app.command(f"gateway.cli.{module}:{name}", name=name, **about)
 
+evidence = App(name="evidence", help="Prove what came and what became of it, and check the proof and the audit log.")
+app.command(evidence)
+for name, summary in (
+    ("export", "Write a file that proves what came, and what became of it."),
+    ("verify", "Check a file of evidence, offline, from the file alone."),
+    ("audit", "Check the whole audit log against its seals."),
+):
+    about = {} if ["evidence", name] == sys.argv[1:3] else {"help": summary}
+    evidence.command(f"gateway.cli.evidence:{name}", name=name, **about)
+
 db = App(name="db", help="Back up the database, or check it.")
 app.command(db)
 for name, summary in (

@@ -91,6 +91,16 @@ def look_back(path: Path, count: int | None, wanted: Wanted, files: ExitStack) -
     return found
 
 
+def whole_log(path: Path, files: ExitStack, since: float = 0.0) -> list[BinaryIO]:
+    """Open the log and the files it was rotated into, oldest first, without those that were last written before an instant.
+
+    Args:
+        files: closes the files.
+        since: Unix seconds, UTC.
+    """
+    return [file for file in _files(path, files) if _written(Path(file.name)) >= since][::-1]
+
+
 def complete(file: BinaryIO) -> Iterator[bytes]:
     """Yield the complete lines from the current position on, without their line breaks."""
     for raw in file:

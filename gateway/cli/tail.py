@@ -41,7 +41,8 @@ def tail(
 ) -> int:
     """Print the last lines of the audit log for people; with -f go on until Ctrl-C, also after a rotation.
 
-    If the file is too short or too young, the files that it was rotated into are read as well.
+    If the file is too short or too young, the files that it was rotated into are read as well. The seals of the log are shown
+    only with --json.
 
     Example: gateway tail -f --failed
     """
@@ -57,7 +58,7 @@ def tail(
         raise StoreError(f"{path} is a folder, a pipe or a device, not an audit log: see [audit] path")
     earliest = instant(since)
     count = min(lines, sys.maxsize) if lines is not None else 20 if since is None else None
-    wanted = Wanted(sr, sink, failed, rfc3339(earliest) if earliest is not None else "")
+    wanted = Wanted(sr, sink, failed, rfc3339(earliest) if earliest is not None else "", seals=json_)
 
     if sink is not None:
         _check_sink(sink, configured, path)

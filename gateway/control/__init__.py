@@ -4,6 +4,7 @@ status         what the gateway says about itself
 browse         messages, deliveries and stories
 ids            which messages and sinks a person's words name
 interventions  replay, discard, pause, resume
+evidence       what proves a message to others
 drills         a marked message through the real sinks
 reverify       requests that were refused while a secret was wrong
 database_jobs  backups and checks of the whole database

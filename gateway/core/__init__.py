@@ -23,6 +23,8 @@ What several layers speak of:
     conversation      what a sink remembers of a service request
     kept_requests     requests that fitted no secret
     audit_events      every event of the audit log
+    seals             what makes its lines provable (merkle: trees over lines and their proofs)
+    evidence_file     the records of a file that proves a message to others (evidence_check: what is wrong with one)
     attention         the status screen, and what needs a person
     errors            every exception that is raised on purpose
     secrets           references to secrets, and values that no output shows

@@ -37,6 +37,7 @@ FIELDS: Mapping[str, str] = {
     "reference_id": "The `reference_id` of the webhook.",
     "routes": "The routes that matched.",
     "sinks": "The sinks that the message goes to.",
+    "body_sha256": "The SHA-256 of the body as it came, in lower-case hex.",
     "sink": "The sink.",
     "delivery_id": "The id of the delivery, which is also its idempotency key.",
     "attempt": "The number of the attempt, from 1, counted over the whole life of the delivery.",
@@ -53,6 +54,12 @@ FIELDS: Mapping[str, str] = {
     "next_attempt_at": "When the next attempt is due (RFC 3339, UTC).",
     "actor": "The user who acted, as the admin listener knows them, such as `admin`; or `SIGHUP`, or `reload`.",
     "claimed": "The name that the request gave for who acts. Nothing checks it.",
+    "number": "The place of the seal in the chain of seals, from 1.",
+    "lines": "How many lines the seal covers: the last ones before it that are no seals.",
+    "read_back": "How many of the first of these lines a start read back from the file, after an unclean end.",
+    "root": "The Merkle root of these lines in hex (RFC 6962, section 2.1). A leaf is a line without its line break.",
+    "before": "The `seal` of the seal before this one. The first seal has none.",
+    "seal": 'The SHA-256 of this line up to `,"seal":`, in lower-case hex.',
 }
 """Every field of a line, in the order of the file, with its meaning."""
 
@@ -83,6 +90,7 @@ class MessageAccepted(MessageEvent, frozen=True, kw_only=True):
     name = "message.accepted"
     routes: Sequence[str] | None = None
     sinks: Sequence[str]
+    body_sha256: str | None = None
 
 
 class MessageDuplicate(MessageEvent, frozen=True, kw_only=True):
@@ -98,6 +106,7 @@ class MessageQuarantined(MessageEvent, frozen=True, kw_only=True):
 
     name = "message.quarantined"
     failed = True
+    body_sha256: str | None = None
     detail: str | None = None
 
 
@@ -298,6 +307,18 @@ class GatewayStopped(GatewayEvent, frozen=True, kw_only=True):
     """The gateway finished what was in flight, and stops."""
 
     name = "gateway.stopped"
+
+
+class AuditSealed(GatewayEvent, frozen=True, kw_only=True):
+    """The lines since the seal before are sealed: from now on no byte of them can change without changing this seal."""
+
+    name = "audit.sealed"
+    number: int
+    lines: int
+    read_back: int | None = None
+    root: str
+    before: str | None = None
+    seal: str | None = None
 
 
 AUDIT_EVENTS: Mapping[str, type[AuditEvent]] = {

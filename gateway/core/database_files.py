@@ -11,5 +11,6 @@ BESIDE = {
     ".refused": "the refused requests",
     ".refused-journal": "the journal of the refused requests",
     ".addresses": "the addresses of the running gateway",
+    ".seal": "the last seal of the audit log",
 }
 """The suffix of each file, and its purpose. The names of SQLite's own files are listed in sqlite.org/tempfiles.html."""

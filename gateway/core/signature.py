@@ -105,8 +105,8 @@ class Signed(Struct, frozen=True):
 
     signature: bytes
     """The entry of the signature header that fitted: `v1,<base64>`."""
-    at: int
-    """The signed timestamp, Unix seconds by the sender's clock."""
+    timestamp: bytes
+    """The signed timestamp as its header had it: digits, Unix seconds by the sender's clock."""
     key: str
     """The label of the secret that fitted. It never holds a part of the secret."""
 
@@ -123,7 +123,7 @@ class VerifiedMessage(Struct, frozen=True):
     @property
     def timestamp(self) -> int | None:
         """The instant at which the sender signed it (Unix seconds by the sender's clock); None if the source is unverified."""
-        return None if self.signed is None else self.signed.at
+        return None if self.signed is None else int(self.signed.timestamp)
 
 
 def verify(
@@ -179,11 +179,10 @@ def fit(claim: Claim, body: bytes, keys: Sequence[Key], now: float, tolerance: f
     which = _fitting(claim.signatures, expected)
     if which is None:
         raise Misfit("bad_signature", "no signature fits this body, id and timestamp", claim)
-    timestamp = claim.timestamp
-    if abs(now - timestamp) > tolerance:
+    if abs(now - claim.timestamp) > tolerance:
         detail = f"the timestamp is more than {tolerance:g} s away from this host's clock"
         raise Misfit("stale_timestamp", detail, claim)
-    signed = Signed(expected[which], timestamp, keys[which].label)
+    signed = Signed(expected[which], claim.raw_timestamp, keys[which].label)
     return VerifiedMessage(sender_id=claim.sender_id, body=body, signed=signed)
 
 

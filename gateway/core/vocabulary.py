@@ -26,10 +26,11 @@ class OwnEvent(StrEnum):
     SINK_OPENED = "gateway.sink_opened"
     MESSAGE_QUARANTINED = "gateway.message_quarantined"
     SOURCE_REFUSED = "gateway.source_refused"
+    SEALED = "gateway.sealed"
 
 
 _KINDS = (events.StateChange, events.MediaRejected, events.InvalidateSr)
-_OF_OWN_EVENTS = ("sink", "reason", "detail", "message_id")
+_OF_OWN_EVENTS = ("sink", "reason", "detail", "message_id", "seal", "number")
 """The fields that only the gateway's own events have."""
 
 

@@ -60,16 +60,28 @@ class AppendFile:
 
         Raises OSError. The caller then has to write the lines again, because the kernel may have dropped them (fsync(2)).
         """
-        _sync(self._fd)
+        sync_descriptor(self._fd)
         if self._new:
             # A folder that this user may write but not read (0730) cannot be opened, so it cannot be synced either.
             with suppress(PermissionError):
                 folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
-                    _sync(folder)
+                    sync_descriptor(folder)
                 finally:
                     os.close(folder)
             self._new = False
+
+    @property
+    def torn(self) -> bool:
+        """The file ends in the middle of a line. The next write begins with a line break."""
+        return self._torn
+
+    def duplicate(self) -> int:
+        """Return another descriptor of the open file, which stays open when this one follows a rotation. Raises OSError.
+
+        Another thread can sync it (`sync_descriptor`) while lines are written here. Close it afterwards.
+        """
+        return os.dup(self._fd)
 
     def is_there(self) -> bool:
         """Return True if the open file still has a name. Lines written to a removed file are lost. Raises OSError."""
@@ -124,7 +136,8 @@ class AppendFile:
         return descriptor
 
 
-def _sync(descriptor: int) -> None:
+def sync_descriptor(descriptor: int) -> None:
+    """Wait until what was written to a file is on the disk. Raises OSError."""
     try:
         os.fsync(descriptor)
     except OSError as error:

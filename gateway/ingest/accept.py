@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 
 import msgspec
 from msgspec import Struct
@@ -190,8 +191,9 @@ class Inbox:
             first = msgspec.structs.replace(message, id=stored.id)
             return [line(MessageDuplicate(reason=stored.reason, conflict=True if stored.conflict else None), first)]
         if decision is None:
-            return [line(MessageQuarantined(detail=detail), message)]
-        accepted = line(MessageAccepted(routes=decision.routes, sinks=decision.sinks), message)
+            return [line(MessageQuarantined(body_sha256=sha256(message.body).hexdigest(), detail=detail), message)]
+        event = MessageAccepted(routes=decision.routes, sinks=decision.sinks, body_sha256=sha256(message.body).hexdigest())
+        accepted = line(event, message)
         if not decision.routes:
             return [accepted, line(MessageUnrouted(), message)]
         return [accepted, *(line(suppressed_event(message, sink), message) for sink in decision.suppressed)]

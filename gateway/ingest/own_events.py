@@ -21,6 +21,7 @@ from gateway.host.clock import Clock
 from gateway.ingest.accept import Inbox
 from gateway.ingest.source_watch import Refusing
 from gateway.observability.logs import Log, Sparing
+from gateway.observability.unsealed import SealHead
 
 _PAUSE = 600.0
 """Seconds between two own events of one kind about one sink or source."""
@@ -61,6 +62,11 @@ class OwnEvents:
             "detail": f"{refusing.source}: {refusing.do}",
         }
         return await self._tell(OwnEvent.SOURCE_REFUSED, "", None, subject=refusing.source, **facts)
+
+    async def sealed(self, head: SealHead) -> bool:
+        """Tell the head of the audit log's seals. Return False if it has to be told later."""
+        detail = f"seal {head.number} of the audit log: {head.seal}"
+        return await self._tell(OwnEvent.SEALED, "", None, seal=head.seal, number=head.number, detail=detail)
 
     async def _tell(
         self, kind: OwnEvent, sink: str, about: Message | None, *, subject: str | None = None, **facts: str | int

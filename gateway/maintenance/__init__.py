@@ -4,5 +4,6 @@ janitor        once a second: the purge, the disk, the windows of rejections, an
 clock_jumps    the wall clock jumped: planned times and ages stay right
 invariants     checks that deliveries do not stay due, and that counters match
 watchdog       pings systemd for as long as everything moves
+sealing        seals the audit log, and tells the head of its seals once a day
 audit_catchup  at the start: writes the audit lines that a crash left out
 """

@@ -8,6 +8,7 @@ the log itself was taken away, nothing that it said is written again.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 from gateway.core.audit_events import (
@@ -105,7 +106,9 @@ class _CatchUp:
     def _tell_message(self, kept: KeptMessage) -> None:
         """Add the lines of a message, without the routes that applied then: only the sinks are known."""
         status, message = kept.status, kept.message
-        event = MessageQuarantined() if status == "quarantined" else MessageAccepted(sinks=kept.sinks)
+        body = sha256(message.body).hexdigest()
+        quarantined = status == "quarantined"
+        event = MessageQuarantined(body_sha256=body) if quarantined else MessageAccepted(sinks=kept.sinks, body_sha256=body)
         if (event.name, message.id, None, None) not in self._there:
             self._step(event, message, message.received_at)
             if status == "unrouted":

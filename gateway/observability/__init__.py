@@ -3,4 +3,5 @@
 logs            rare events, as JSON lines or coloured
 metrics         counters and gauges; `exposition` writes them for Prometheus, `throughput` averages some of them
 audit           one line per step of every message and delivery; `audit_reading` reads the end back after a crash
+unsealed        the lines that no seal covers yet, and the head of the chain of seals
 """

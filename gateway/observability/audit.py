@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +17,16 @@ from gateway.core.audit_events import AUDIT_EVENTS, VERSION, AuditEvent, Gateway
 from gateway.core.documents import Ids
 from gateway.core.errors import StoreError
 from gateway.core.records import Message
+from gateway.core.seals import with_seal
 from gateway.core.values import rfc3339
-from gateway.host.append_file import AppendFile
+from gateway.host.append_file import AppendFile, sync_descriptor
 from gateway.host.clock import Clock
 from gateway.observability.logs import Log
+from gateway.observability.unsealed import Seals
 
 _RETRY_SECONDS = 1.0
+_FEW = 64
+"""Lines that may be hashed while the log is locked: less than 0.1 ms."""
 
 
 class _MessageFields(Struct, frozen=True, omit_defaults=True):
@@ -47,13 +52,15 @@ class AuditLog:
     that only the lines of the work in progress can gather.
     """
 
-    def __init__(self, path: Path, clock: Clock, log: Log) -> None:
+    def __init__(self, path: Path, clock: Clock, log: Log, seals: Seals | None = None) -> None:
+        """`seals` collects the lines for the next seal; without it, nobody seals the log."""
         self.path = path
         self.failing = False
         """The disk refused the last write."""
         self._clock = clock
         self._log = log
         self._file = AppendFile(path)
+        self._seals = seals
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
         self._encode = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []
@@ -129,7 +136,7 @@ class AuditLog:
             self._writing_now = True
             self._batches += 1
             try:
-                self._file.append(b"\n".join(lines) + b"\n")
+                self._append(lines)
             except OSError:
                 return _unwritten(lines, self._file.written)  # the next try of `write` reports the error, if it meets it again
             finally:
@@ -196,8 +203,7 @@ class AuditLog:
         try:
             if lines:
                 self._batches += 1
-                data = b"\n".join(lines) + b"\n"
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._append, data)
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._append_alone, lines)
         except OSError as error:
             was_failing, self.failing = self.failing, True
             self._lines = _unwritten(lines, self._file.written) + self._lines
@@ -216,9 +222,57 @@ class AuditLog:
             self._log.info("audit.recovered", path=str(self.path))
         return True
 
-    def _append(self, data: bytes) -> None:
+    def seal(self, pause: Callable[[], None]) -> bool:
+        """Seal the lines that no seal covers yet, and wait until they are on disk. Return False if there are none.
+
+        It blocks, so call it from a thread, and never from two threads at once. `pause` is called while it computes. Raises
+        OSError: if the seal could not be written, it is as if it had not been tried.
+        """
+        seals = self._seals
+        if seals is None:
+            return False
+        self.hash(pause)
         with self._in_file:
+            seals.hash(seals.take())
+            if not seals.unsealed:
+                return False
+            line, seal = with_seal(self._line(seals.event(), None, None))
+            self._file.append(line + b"\n")
+            seals.sealed(seal)
+            descriptor = self._file.duplicate()
+        try:
+            sync_descriptor(descriptor)
+        finally:
+            os.close(descriptor)
+        return True
+
+    def hash(self, pause: Callable[[], None]) -> None:
+        """Hash the lines that were written since, all but a few, as `seal` would have to. It computes as `seal` does."""
+        while self._seals is not None:
+            with self._in_file:
+                lines = self._seals.take()
+            self._seals.hash(lines, pause)
+            if len(lines) <= _FEW:
+                return
+
+    def _append_alone(self, lines: Sequence[bytes]) -> None:
+        with self._in_file:
+            self._append(lines)
+
+    def _append(self, lines: Sequence[bytes]) -> None:
+        """Write lines, and give those that are in the file to the seals. The log is locked. Raises OSError."""
+        data = b"\n".join(lines) + b"\n"
+        try:
             self._file.append(data)
+        except OSError:
+            if self._seals is not None:
+                whole = data[: self._file.written].rfind(b"\n") + 1
+                self._seals.wrote(data[:whole].split(b"\n")[:-1])
+                if self._file.torn and self._file.written > whole:
+                    self._seals.wrote([data[whole : self._file.written]])  # it stays in the file as a line of its own
+            raise
+        if self._seals is not None:
+            self._seals.wrote(lines)
 
     @property
     def at_work(self) -> int | None:

@@ -141,6 +141,8 @@ class Metrics:
         self._ready = self._gauge("ready", "1 while the gateway takes webhooks, as /-/ready says")
         self._store_failing = self._gauge("store_failing", "1 if the last commit failed")
         self._audit_failing = self._gauge("audit_failing", "1 while the audit log cannot be written")
+        self._seal_number = self._gauge("audit_seal_number", "The number of the last seal of the audit log; 0 before the first")
+        self._unsealed = self._gauge("audit_unsealed_lines", "Lines of the audit log that no seal covers yet")
         self._clock_suspect = self._gauge("clock_suspect", "1 while the clock of this host seems to be wrong")
         self._refused_kept = self._gauge("refused_kept", "Refused requests that are kept for gateway reverify", "source")
         self._refused_bytes = self._gauge("refused_kept_bytes", "Size of the refused requests that are kept", "source")
@@ -249,6 +251,11 @@ class Metrics:
         self._ready.set(ready)
         self._store_failing.set(store_failing)
         self._audit_failing.set(audit_failing)
+
+    def seals(self, number: int, unsealed: int) -> None:
+        """Set the number of the last seal of the audit log, and how many lines no seal covers yet."""
+        self._seal_number.set(number)
+        self._unsealed.set(unsealed)
 
     def started(self, now: float) -> None:
         self._started.set(now)

@@ -13,7 +13,7 @@ from typing import Protocol
 from gateway.core.documents import Health
 from gateway.host.clock import Clock
 from gateway.store.base import Audit, CatchingUp, Copying, LaneStore, Lifecycle, LongRead, Maintaining
-from gateway.store.people import Acting, Browsing, Surveying
+from gateway.store.people import Acting, Browsing, Proving, Surveying
 from gateway.store.refused import RefusedStore
 from gateway.store.requests import Filling, Rulebook, Tracing
 from gateway.store.sqlite import at_rest
@@ -23,7 +23,19 @@ from gateway.store.sqlite.store import SqliteStore
 
 
 class Store(
-    LaneStore, Maintaining, CatchingUp, Browsing, Acting, Surveying, Tracing, Filling, Rulebook, Copying, Lifecycle, Protocol
+    LaneStore,
+    Maintaining,
+    CatchingUp,
+    Browsing,
+    Proving,
+    Acting,
+    Surveying,
+    Tracing,
+    Filling,
+    Rulebook,
+    Copying,
+    Lifecycle,
+    Protocol,
 ):
     """A whole store."""
 

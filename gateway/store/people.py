@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.core import documents
+from gateway.core.evidence_file import EvidenceMessage
 from gateway.core.selection import DeliveryState, Selection, Target
 from gateway.store.base import Counting, Naming, Trouble
 
@@ -36,6 +37,16 @@ class Browsing(Counting, Naming, Protocol):
         """Read a page of the messages after a seq that could be decoded, with their bodies.
 
         It ends at `limit` messages, or with the message that makes the bodies larger than `most_bytes`.
+        """
+
+
+class Proving(Naming, Protocol):
+    """Read what evidence needs of one message."""
+
+    async def evidence(self, seq: int) -> EvidenceMessage | None:
+        """Read a message with its raw body, and what became of it at each sink; None if it was purged.
+
+        Ask for one at a time: a body may be as large as `max_body`.
         """
 
 

@@ -39,7 +39,7 @@ _INDEXES = (
     "CREATE INDEX messages_by_sr ON messages (seq >> 8, sr_uuid) WHERE sr_uuid IS NOT NULL",
     "CREATE INDEX messages_by_reference ON messages (seq >> 8, reference_id) WHERE reference_id IS NOT NULL",
 )
-_SIGNED = Signed(b"v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=", int(_START), "env LEGITMARK_SECRET")
+_SIGNED = Signed(b"v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=", b"%d" % _START, "env LEGITMARK_SECRET")
 
 
 def messages(requests: int, number: int) -> Iterator[NewMessage]:

@@ -13,7 +13,7 @@ import pytest
 from gateway.cli.commands import COMMANDS
 from tests.cli.running import TIMEOUT, command, environment, gateway
 
-NAMES = [name for name, *_ in COMMANDS] + ["db backup", "db check"]
+NAMES = [name for name, *_ in COMMANDS] + ["db backup", "db check", "evidence export", "evidence verify", "evidence audit"]
 LONGEST_HELP = 0.3
 """Seconds of CPU time, the best of five runs: other work on this host does not count."""
 
@@ -66,7 +66,7 @@ def test_the_help_takes_less_than_a_third_of_a_second() -> None:
     assert min(seconds() for _ in range(5)) < LONGEST_HELP
 
 
-@pytest.mark.parametrize("name", [*NAMES, "db"])
+@pytest.mark.parametrize("name", [*NAMES, "db", "evidence"])
 def test_the_help_of_a_command_does_not_wait_for_what_only_its_work_needs(name: str) -> None:
     assert "aiohttp" not in imported(name), "a third of all the time that it took"
 

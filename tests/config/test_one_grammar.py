@@ -147,6 +147,7 @@ def test_the_audit_log_is_not_the_database(path: str, tmp_path: Path) -> None:
         ("message.j2", "the template of the sink care"),
         ("gateway.db.refused", "the refused requests"),
         ("gateway.db.addresses", "the addresses of the running gateway"),
+        ("gateway.db.seal", "the last seal of the audit log"),
     ],
 )
 def test_a_file_that_the_gateway_reads_cannot_be_one_that_it_writes(path: str, what: str, tmp_path: Path) -> None:

@@ -109,6 +109,12 @@ def test_a_backup_and_a_check_answer_the_fields_that_the_reference_names(running
     hold("check", done(running, "/api/check", {}))
 
 
+def test_evidence_and_a_seal_have_the_fields_that_the_reference_names(running: Running) -> None:
+    (message,) = asked(running, "/api/messages")["messages"]
+    hold("evidence", asked(running, f"/api/messages/{message['message_id']}/evidence"))
+    hold("seal", done(running, "/api/seal", {}))
+
+
 def test_a_page_of_routing_has_the_fields_that_the_reference_names(running: Running) -> None:
     page = asked(running, "/api/routing")
     hold("routing", page)

@@ -21,6 +21,7 @@ from gateway.ingest.own_events import OwnEvents
 from gateway.ingest.source_watch import ENOUGH, NONE_GOOD, SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
+from gateway.observability.unsealed import SealHead
 from gateway.store.base import Lines, Told
 from gateway.store.sqlite.store import SqliteStore
 from tests.engine.bench import working
@@ -176,3 +177,16 @@ async def test_a_route_can_choose_by_kind_and_sink(bench: _Bench) -> None:
     await bench.own_events.sink_opened("crm", "dns", "")
     await bench.own_events.sink_opened("erp", "dns", "")
     assert [own_event["sink"] for own_event in await bench.told()] == ["erp"]
+
+
+async def test_the_seal_of_the_day_has_the_hash_that_proves_the_log(bench: _Bench) -> None:
+    assert await bench.own_events.sealed(SealHead(1440, "5dc9da79"))
+    (own_event,) = await bench.told()
+    assert (own_event["event_type"], own_event["seal"], own_event["number"]) == ("gateway.sealed", "5dc9da79", 1440)
+    assert own_event["detail"] == "seal 1440 of the audit log: 5dc9da79"
+
+
+async def test_a_seal_that_could_not_be_stored_has_to_be_told_later(bench: _Bench) -> None:
+    bench.store.refused = 1
+    assert not await bench.own_events.sealed(SealHead(1, "5dc9da79"))
+    assert await bench.own_events.sealed(SealHead(1, "5dc9da79"))

@@ -9,6 +9,7 @@ from tests.process.disk_sender import Sender, all_delivered_once, is_ready, reas
 from tests.support.configurations import http_sink, route
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.receivers import Receiver
+from tests.support.sealed_log import checked
 from tests.support.small_disk import fill
 from tests.support.waiting import until
 
@@ -63,6 +64,8 @@ async def test_a_gateway_goes_on_after_a_full_disk_that_also_holds_its_log(small
         await is_ready(running)
         await all_delivered_once(running, receiver, sender)
         assert await running.stop() == 0
+        log = checked(running.audit_file)
+        assert (log.problems, log.proven) == ([], log.lines), "every line is under a seal, once"
 
 
 async def test_a_gateway_without_work_is_ready_again_by_itself_when_the_full_disk_has_room(
@@ -86,7 +89,7 @@ async def test_a_kill_while_the_disk_is_full_loses_no_message(small_disk: Path, 
     running = Running(small_disk, '[store]\nmin_free = "0B"\n' + http_sink(receiver) + route("erp"))
     running.stderr_file = tmp_path / "stderr.log"
     sender = Sender(running)
-    with running, no_traceback(running):
+    with running, no_traceback(running, alive=False):
         await asyncio.gather(*(sender.post() for _ in range(20)))
         filler = fill(small_disk)
         await sender.is_refused()
@@ -98,6 +101,9 @@ async def test_a_kill_while_the_disk_is_full_loses_no_message(small_disk: Path, 
         assert {message for (message,) in running.rows("SELECT id FROM messages")} == sender.ids()
         assert {request.body for request in receiver.requests} == set(sender.bodies.values())
         assert running.rows("PRAGMA integrity_check") == [("ok",)]
+        assert await running.stop() == 0
+        log = checked(running.audit_file)
+        assert (log.problems, log.proven) == ([], log.lines), "every line is under a seal, once"
 
 
 async def test_below_min_free_webhooks_are_refused_while_lanes_go_on(

@@ -20,6 +20,11 @@ NOTICES: dict[str, dict[str, Any]] = {
         "reference_id": "ITEM-1042",
     },
     "gateway.sink_opened": {"sink": "erp", "reason": "connect", "detail": "erp.internal:443: connection refused"},
+    "gateway.sealed": {
+        "seal": "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+        "number": 1440,
+        "detail": "seal 1440 of the audit log: 5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+    },
     "gateway.message_quarantined": {"message_id": MESSAGE_ID, "detail": "the body is not JSON"},
 }
 

@@ -225,7 +225,7 @@ async def test_names_are_found_whether_or_not_the_rows_are_flushed(path: Path) -
 
 
 async def test_the_story_tells_events_as_they_happened_with_what_became_of_each(path: Path) -> None:
-    signed = Signed(b"v1,abc", int(START), "env SECRET")
+    signed = Signed(b"v1,abc", b"%d" % START, "env SECRET")
     async with serving(path) as store:
         rules = await store.keep_rules(b"[]", START)
         assert await store.keep_rules(b"[]", START + 9) == rules

@@ -194,11 +194,13 @@ class Running:
         return self.stderr_file.read_text(encoding="utf-8") if self.stderr_file.exists() else ""
 
     def audit(self, event: str | None = None, **fields: object) -> list[dict[str, Any]]:
-        """The whole lines of the audit log that have this event and these fields."""
+        """The whole lines of the audit log that have this event and these fields. Without an event, seals are left out."""
         if not self.audit_file.exists():
             return []
         whole = [line for line in self.audit_file.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
         lines: list[dict[str, Any]] = [json.loads(line) for line in whole]
+        if event is None:
+            lines = [line for line in lines if line["event"] != "audit.sealed"]
         wanted = {"event": event, **fields} if event else fields
         return [line for line in lines if all(line.get(name) == value for name, value in wanted.items())]
 

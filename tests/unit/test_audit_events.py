@@ -20,6 +20,7 @@ from gateway.core.audit_events import (
     FIELDS,
     MESSAGE_FIELDS,
     AuditEvent,
+    AuditSealed,
     ConfigRefused,
     ConfigReloaded,
     DeliveryDead,
@@ -74,9 +75,9 @@ ATTEMPT = '"sink":"erp","delivery_id":"m1-erp","attempt":2,"status":500,"duratio
 BY_ALICE = '"actor":"root","claimed":"alice"'
 LINES: dict[AuditEvent, str] = {
     MessageAccepted(routes=("all",), sinks=("erp", "archive")): f'{IDS},"routes":["all"],"sinks":["erp","archive"]',
-    MessageAccepted(sinks=()): f'{IDS},"sinks":[]',
+    MessageAccepted(sinks=(), body_sha256="44136f"): f'{IDS},"sinks":[],"body_sha256":"44136f"',
     MessageDuplicate(reason="identity", conflict=True): f'{IDS},"reason":"identity","conflict":true',
-    MessageQuarantined(detail="a list"): f'{IDS},"detail":"a list"',
+    MessageQuarantined(body_sha256="44136f", detail="a list"): f'{IDS},"body_sha256":"44136f","detail":"a list"',
     MessageUnrouted(): IDS,
     DeliveryDelivered(sink="erp", delivery_id="m1-erp", attempt=1, status=200, duration_ms=3): (
         f'{IDS},"sink":"erp","delivery_id":"m1-erp","attempt":1,"status":200,"duration_ms":3'
@@ -144,6 +145,9 @@ LINES: dict[AuditEvent, str] = {
     ConfigRefused(detail="a bad key", actor="SIGHUP"): '"detail":"a bad key","actor":"SIGHUP"',
     GatewayStarted(detail="1.0"): '"detail":"1.0"',
     GatewayStopped(): "",
+    AuditSealed(number=2, lines=3, read_back=1, root="6e340b", before="fac542", seal="aeb6bc"): (
+        '"number":2,"lines":3,"read_back":1,"root":"6e340b","before":"fac542","seal":"aeb6bc"'
+    ),
 }
 """One event of each kind, and its line after `event`: the order of the keys belongs to the format."""
 

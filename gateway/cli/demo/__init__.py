@@ -32,6 +32,7 @@ from gateway.config import Config, load
 from gateway.core import events
 from gateway.core.audit_events import (
     AuditEvent,
+    AuditSealed,
     DeliveryDead,
     DeliveryDelivered,
     MessageAccepted,
@@ -227,6 +228,8 @@ class _Teller:
 
     def _show_line(self, line: dict[str, Any]) -> None:
         event = str(line.get("event", "?"))
+        if event == AuditSealed.name:
+            return
         facts = [f"{line['sink']:<14}" if "sink" in line else line.get("milestone"), line.get("reason")]
         facts += [f"attempt {line['attempt']}" if "attempt" in line else None, line.get("detail")]
         facts += [f"{line['duration_ms']} ms" if "duration_ms" in line else None]

@@ -70,6 +70,9 @@ _TONES: dict[Milestone, Tone] = {
 }
 _REJECTIONS = (Milestone.QC_REJECTED, Milestone.NEEDS_RESUBMISSION)
 _NOTICE_EMOJI = "🚨"
+_SEALED = "sealed"
+"""The only notice that asks for nothing but to be kept."""
+_SEALED_EMOJI = "🔏"
 _UNREADABLE_EMOJI = "❓"
 
 
@@ -210,7 +213,7 @@ def tell(delivery: Outgoing, language: Language, link: str | None, *, marks_late
         link=_link(link, delivery) if link else None,
         message_id=delivery.message_id,
         milestone=delivery.milestone,
-        tone="act" if notice else _TONES.get(event.milestone, "plain") if event else "plain",
+        tone="act" if notice and notice != _SEALED else _TONES.get(event.milestone, "plain") if event else "plain",
         drill=delivery.drill,
         notice=bool(notice),
         late=_late(event, facts, when, said) if event and marks_late else "",
@@ -261,7 +264,7 @@ def _words(delivery: Outgoing, notice: str, said: Labels) -> tuple[str, str]:
     if event is None:
         return said.headlines["unreadable"], said.advice["unreadable"]
     if notice in said.own_events:
-        values = {name: one_line(_text(event, name)) for name in ("sink", "message_id")}
+        values = {name: one_line(_text(event, name)) for name in ("sink", "message_id", "seal")}
         return said.own_events[notice], filled(said.notice_advice[notice], values)
     kind = event.milestone.value
     if event.milestone is Milestone.UNRECOGNIZED and not one_line(event.event_type):
@@ -290,6 +293,8 @@ def _late(event: Event, facts: Facts, when: str, said: Labels) -> str:
 def _emoji(delivery: Outgoing, notice: str) -> str:
     if delivery.event is None:
         return _UNREADABLE_EMOJI
+    if notice == _SEALED:
+        return _SEALED_EMOJI
     return _NOTICE_EMOJI if notice else _EMOJI[delivery.event.milestone]
 
 

@@ -145,7 +145,7 @@ class Ledger:
             if self.live:
                 number, before = self.take(key_of(message), seq, one.after, message.reference_id)
             facts = None if one.facts is None else encode_facts(one.facts)
-            signed = (None, None, None) if new.signed is None else (new.signed.signature, new.signed.at, new.signed.key)
+            signed = (None, None, None) if new.signed is None else (new.signed.signature, new.signed.timestamp, new.signed.key)
             entries.append((seq, number, before, facts, new.rules, *signed))
         for part in chunks(entries):
             connection.execute(f"INSERT INTO entries VALUES {marks(len(part), '(?, ?, ?, ?, ?, ?, ?, ?)')}", values_of(part))

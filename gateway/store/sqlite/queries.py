@@ -20,6 +20,7 @@ from gateway.core.documents import (
     RoutingPage,
     Story,
 )
+from gateway.core.evidence_file import BEFORE_THIS_VERSION, NOT_SIGNED, EvidenceMessage, KeptSignature, NotKept, RulesSnapshot
 from gateway.core.selection import DeliveryState, Selection, Target
 from gateway.store.sqlite import paging
 from gateway.store.sqlite.columns import MESSAGE_COLUMNS, message_of, milliseconds
@@ -188,6 +189,29 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
             for received_ms, sender_id, body in conflicts[:MOST_CONFLICTS]
         ),
         more_conflicts=len(conflicts) > MOST_CONFLICTS,
+    )
+
+
+def evidence(connection: sqlite3.Connection, seq: int) -> EvidenceMessage | None:
+    """Read a message with its raw body, and its deliveries; None if it was purged."""
+    row = connection.execute(
+        f"SELECT e.signature, e.signed_at, e.key, r.number, r.snapshot, m.status, {MESSAGE_COLUMNS} FROM messages m"
+        " LEFT JOIN entries e ON e.message = m.seq LEFT JOIN rules r ON r.number = e.rules WHERE m.seq = ?",
+        (seq,),
+    ).fetchone()
+    if row is None:
+        return None
+    signature, timestamp, key, number, snapshot = row[:5]
+    unsigned = NotKept(BEFORE_THIS_VERSION if number is None else NOT_SIGNED)
+    deliveries = connection.execute(
+        f"SELECT sink, state, attempts, reason, {_DUE_MS}, ended_ms FROM deliveries WHERE message = ? ORDER BY sink", (seq,)
+    )
+    return EvidenceMessage(
+        message=message_of(row[6:]),
+        status=row[5],
+        deliveries=tuple(delivery_of(one) for one in deliveries),
+        signed=unsigned if signature is None else KeptSignature(timestamp.decode(), signature.decode(), key),
+        rules=NotKept(BEFORE_THIS_VERSION) if number is None else RulesSnapshot(number, snapshot.decode()),
     )
 
 

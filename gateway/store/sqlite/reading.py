@@ -28,6 +28,7 @@ from gateway.core.documents import (
     Story,
 )
 from gateway.core.errors import StoreCorrupt, StoreFailed
+from gateway.core.evidence_file import EvidenceMessage
 from gateway.core.records import Claimed, Counts, KeptGates, Owed, Step
 from gateway.core.request_documents import (
     FoundRequests,
@@ -128,6 +129,9 @@ class Reading:
 
     async def attempt(self, seq: int, sink: str, number: int) -> AttemptFacts | None:
         return await self.read(lambda connection: queries.attempt(connection, seq, sink, number))
+
+    async def evidence(self, seq: int) -> EvidenceMessage | None:
+        return await self.ask(lambda connection: queries.evidence(connection, seq))
 
     async def messages_after(self, seq: int, limit: int) -> list[KeptMessage]:
         return await self.read(lambda connection: queries.messages_after(connection, seq, limit))

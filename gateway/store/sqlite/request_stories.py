@@ -23,7 +23,7 @@ _MOST_ACTS: Final = 100
 """Acts on the deliveries of one message that a story tells."""
 _EVENT = (
     "SELECT m.id, m.sender_id, m.source, m.event_type, m.milestone, m.sr_uuid, m.reference_id, m.event_ms, m.received_ms,"
-    " m.status, m.duplicates, e.facts, e.rules, e.signature, e.signed_s, e.key"
+    " m.status, m.duplicates, e.facts, e.rules, e.signature, e.signed_at, e.key"
     " FROM messages m JOIN entries e ON e.message = m.seq WHERE m.seq = ?"
 )
 
@@ -74,7 +74,7 @@ def _before(connection: sqlite3.Connection, seq: int) -> int | None:
 
 def _event(connection: sqlite3.Connection, seq: int) -> TracedEvent:
     row = connection.execute(_EVENT, (seq,)).fetchone()
-    event_ms, received_ms, status, duplicates, kept, rules, signature, signed_s, key = row[7:]
+    event_ms, received_ms, status, duplicates, kept, rules, signature, signed_at, key = row[7:]
     facts = None if kept is None else decode_facts(kept)
     by_arrival = facts is not None and (facts.undated or facts.future)
     message_id, sender_id, source, event_type, milestone, sr_uuid, reference_id = row[:7]
@@ -86,7 +86,7 @@ def _event(connection: sqlite3.Connection, seq: int) -> TracedEvent:
         status=status,
         facts=facts,
         rules=rules,
-        signed=None if signature is None else Signed(signature, signed_s, key),
+        signed=None if signature is None else Signed(signature, signed_at, key),
         duplicates=duplicates,
         repeats=_repeats(connection, seq) if duplicates else (),
         deliveries=_deliveries(connection, seq),

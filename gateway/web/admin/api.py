@@ -14,6 +14,7 @@ from msgspec import Struct, structs
 from gateway.control.browse import Browse
 from gateway.control.database_jobs import DatabaseJobs
 from gateway.control.drills import Drill, Drills
+from gateway.control.evidence import Evidence
 from gateway.control.ids import Unknown
 from gateway.control.interventions import Act, Interventions
 from gateway.control.reverify import Reverify, UnknownSource
@@ -57,6 +58,7 @@ class Api:
         drills: Drills,
         database_jobs: DatabaseJobs,
         reverify: Reverify,
+        evidence: Evidence,
     ) -> None:
         self._browse = browse
         self._interventions = interventions
@@ -64,6 +66,7 @@ class Api:
         self._drills = drills
         self._database_jobs = database_jobs
         self._reverify = reverify
+        self._evidence = evidence
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer one request below `/api/`. A mistake of the caller is a 400 that names it."""
@@ -86,6 +89,9 @@ class Api:
                     begin = inputs.number(given, "after") or 0
                     page, after = await self._browse.attempts(text, sink, begin, inputs.limit(given))
                     return json_response(200, {"attempts": json_documents.attempts_json(page), "after": after})
+                case "GET", ["messages", text, "evidence"]:
+                    inputs.query(request)
+                    return json_response(200, json_documents.evidence_json(await self._evidence.message(text)))
                 case "GET", ["deliveries"]:
                     return await self._deliveries(request)
                 case "GET", ["sinks"]:
@@ -129,6 +135,9 @@ class Api:
             case ["check"]:
                 await inputs.body(request, inputs.NoFields, optional=True)
                 return json_response(200, await self._database_jobs.check(partial(_waits, request)))
+            case ["seal"]:
+                await inputs.body(request, inputs.NoFields, optional=True)
+                return json_response(200, json_documents.seal_json(await self._evidence.seal()))
             case ["reverify"]:
                 which: _Reverification = await _with_actor(request, _Reverification)
                 return json_response(200, {"sources": await self._reverify.reverify(which.source, which.actor)})

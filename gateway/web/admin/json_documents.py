@@ -8,12 +8,14 @@ from typing import Any
 from gateway.control.browse import Routed, RoutedPage, SinkFacts
 from gateway.control.drills import Drilled
 from gateway.core.documents import AttemptFacts, DeliveryFacts, DeliverySummary, Ids, MessageSummary, Story
+from gateway.core.evidence_file import EvidenceMessage, RulesRecord, RulesSnapshot, delivery_record, message_record
 from gateway.core.fact_fields import with_facts
 from gateway.core.ledger import Facts
 from gateway.core.outcome import OUTCOME_NAMES, Defer, Delivered
 from gateway.core.records import delivery_id
 from gateway.core.selection import DELIVERY_STATES
 from gateway.core.values import rfc3339
+from gateway.observability.unsealed import SealHead
 
 
 def message_json(summary: MessageSummary) -> dict[str, Any]:
@@ -74,6 +76,21 @@ def attempts_json(attempts: Sequence[AttemptFacts]) -> list[dict[str, Any]]:
         }
         for one in attempts
     ]
+
+
+def evidence_json(evidence: EvidenceMessage) -> dict[str, Any]:
+    """Return the records of a file of evidence that are about one message, without its attempts and its lines."""
+    rules = evidence.rules
+    return {
+        "rules": RulesRecord(number=rules.number, snapshot=rules.snapshot) if isinstance(rules, RulesSnapshot) else None,
+        "message": message_record(evidence),
+        "deliveries": [delivery_record(evidence.message.id, one) for one in evidence.deliveries],
+    }
+
+
+def seal_json(head: SealHead) -> dict[str, Any]:
+    """Return the last seal of the audit log; both fields are null if there is none."""
+    return {"number": head.number or None, "seal": head.seal or None}
 
 
 def sink_json(facts: SinkFacts) -> dict[str, Any]:

@@ -123,7 +123,7 @@ CREATE TABLE entries (
     facts     BLOB,                             -- as judged on arrival, see core/ledger.py; null: not judged
     rules     INTEGER REFERENCES rules (number),
     signature BLOB,                             -- the entry of the signature header that fitted; null: not verified, or not kept
-    signed_s  INTEGER,                          -- the signed timestamp, Unix seconds
+    signed_at BLOB,                             -- the signed timestamp as its header had it: digits, Unix seconds
     key       TEXT,                             -- the label of the secret that fitted
     CHECK (request IS NOT NULL OR (before IS NULL AND facts IS NULL)),
     CHECK ((signature IS NULL) = (key IS NULL))
