@@ -16,12 +16,15 @@ from gateway.app.derive import (
     access_of,
     admin_hosts_of,
     certificate_of,
+    failing_after_of,
     limits_of,
     new_names,
     rules_of,
+    silent_after_of,
     sources_by_name,
     sources_of,
     token_of,
+    watch_names_of,
     with_new_secrets,
 )
 from gateway.app.readiness import Readiness
@@ -42,14 +45,19 @@ from gateway.host.environment import Environment
 from gateway.host.systemd import Systemd
 from gateway.ingest.accept import Inbox
 from gateway.ingest.disk_space import DiskSpace
+from gateway.ingest.drift_watch import DriftWatch
 from gateway.ingest.own_events import OwnEvents
 from gateway.ingest.receive import Intake
 from gateway.ingest.refused_requests import RefusedRequests
 from gateway.ingest.rejections import Rejections
+from gateway.ingest.remembered_events import RememberedEvents
 from gateway.ingest.source_watch import SourceWatch
 from gateway.maintenance.clock_jumps import ClockJumps, LaneClock
 from gateway.maintenance.invariants import Invariants
 from gateway.maintenance.janitor import Janitor
+from gateway.maintenance.lasting_troubles import LastingTroubles
+from gateway.maintenance.lookout import Lookout
+from gateway.maintenance.stalls import Stalls
 from gateway.maintenance.watchdog import Watchdog
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log
@@ -137,7 +145,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     """Build everything above the foundation; nothing runs yet. Raises SinkSetupError, ListenError or StoreError."""
     environment, systemd, clock, log = host.environment, host.systemd, host.clock, host.log
     metrics, audit, store = foundation.metrics, foundation.audit, foundation.store
-    metrics.expect(config.sources, config.sinks)
+    metrics.expect(config.sources, config.sinks, watch_names_of(config))
     running = Running(config, clock.now())
     lane_clock = LaneClock(clock)
 
@@ -158,9 +166,19 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         store=store, audit=audit, rules=rules_of(config), offer=directory.offer, metrics=metrics, clock=lane_clock, log=log
     )
     own_events = OwnEvents(inbox=inbox, clock=clock, log=log)
+    remembered = RememberedEvents(inbox=inbox, store=store, audit=audit, clock=clock, log=log)
+    drift = DriftWatch(store=store, events=remembered, metrics=metrics, clock=clock, log=log)
     watch = SourceWatch(tell=own_events.source_refused, metrics=metrics, clock=clock, log=log)
     intake = Intake(
-        audit=audit, inbox=inbox, own_events=own_events, watch=watch, space=space, keep=refused.put, metrics=metrics, clock=clock
+        audit=audit,
+        inbox=inbox,
+        own_events=own_events,
+        watch=watch,
+        drift=drift.look,
+        space=space,
+        keep=refused.put,
+        metrics=metrics,
+        clock=clock,
     )
 
     # Delivery takes a claim to its settlement, and reports through ingest: a dead delivery is an event of its own.
@@ -191,6 +209,20 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         clock=clock,
         log=log,
     )
+
+    stalls = Stalls(config.watches, store=store, events=remembered, metrics=metrics, lane_clock=lane_clock, clock=clock)
+    troubles = LastingTroubles(
+        silent_after_of(config),
+        failing_after_of(config),
+        watch=watch,
+        lanes=directory,
+        store=store,
+        events=remembered,
+        metrics=metrics,
+        clock=clock,
+        log=log,
+    )
+    lookout = Lookout({"stalls": stalls.step, "troubles": troubles.step, "drift": drift.step}, clock=clock, log=log)
 
     # Control answers and obeys the people who run the gateway.
     browse = Browse(store=store, router=inbox.router, lanes=directory)
@@ -237,7 +269,9 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         Follower(lambda new: (sources_of(new), access_of(new), new.server.max_body), ingress.use),
         Follower(lambda new: (token_of(new),), guard.use),
         Follower(lambda new: (rules_of(new, inbox.rules),), inbox.use),
-        Follower(lambda new: (new_names(running.config.sources, new.sources), ()), metrics.expect),
+        Follower(lambda new: (new_names(running.config.sources, new.sources), (), watch_names_of(new)), metrics.expect),
+        Follower(lambda new: (new.watches,), stalls.use),
+        Follower(lambda new: (silent_after_of(new), failing_after_of(new)), troubles.use),
         Follower(lambda new: (new.store.min_free,), space.use),
         Follower(lambda new: (new.store.retention,), store.use),
         Follower(lambda new: (limits_of(new), new.store.retention), refused.use),
@@ -274,7 +308,12 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
     listeners = Listeners(config.base, environment=environment, systemd=systemd, clock=clock, log=log)
 
-    passing: list[tuple[str, Work]] = [("reloads", reloads.run), ("reverify", reverify.run), ("sources", watch.run)]
+    passing: list[tuple[str, Work]] = [
+        ("reloads", reloads.run),
+        ("reverify", reverify.run),
+        ("sources", watch.run),
+        ("lookout", lookout.run),
+    ]
     if tls is not None:
         passing.append(("tls", tls.run))
     return Parts(

@@ -9,6 +9,12 @@ A reader who follows a webhook opens them in this order:
     retry             what happens to the delivery then
     breaker           when a lane may claim (token_bucket: how fast)
 
+What the gateway tells by itself:
+
+    watches           a service request that stays in a state for too long
+    lasting           troubles that matter if they last
+    drift             what a sender says for the first time
+
 What several layers speak of:
 
     records           what the store takes and returns for messages and deliveries
@@ -16,7 +22,7 @@ What several layers speak of:
     selection         the messages and deliveries that a person names
     conversation      what a sink remembers of a service request
     kept_requests     requests that fitted no secret
-    audit_events      every event of the audit log
+    audit_events      every event of the audit log (delivery_events: which one a settlement makes)
     attention         the status screen, and what needs a person
     errors            every exception that is raised on purpose
     secrets           references to secrets, and values that no output shows

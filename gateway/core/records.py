@@ -7,10 +7,16 @@ from typing import Literal
 from msgspec import Struct
 
 from gateway.core.breaker import CLOSED, BreakerState
+from gateway.core.drift import Learned
 from gateway.core.events import Event
+from gateway.core.lasting import Lasting
 from gateway.core.outcome import Outcome
 from gateway.core.retry import Transition
 from gateway.core.selection import MessageStatus
+from gateway.core.watches import Entering, StallsTold
+
+Companion = Entering | StallsTold | Lasting | Learned
+"""A fact that is committed together with the message that it comes from, or that tells about it."""
 
 
 def delivery_id(message_id: str, sink: str) -> str:
@@ -77,6 +83,8 @@ class NewMessage(Struct, frozen=True):
     """The instant of the event's own timestamp; None if it has none, and then its arrival counts."""
     since: float | None = None
     """The instant from which `give_up_after` counts; None means its arrival."""
+    companions: tuple[Companion, ...] = ()
+    """Written in the same transaction, unless the message is a duplicate."""
 
 
 class Accepted(Struct, frozen=True):

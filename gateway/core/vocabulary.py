@@ -24,10 +24,14 @@ class OwnEvent(StrEnum):
     SINK_OPENED = "gateway.sink_opened"
     MESSAGE_QUARANTINED = "gateway.message_quarantined"
     SOURCE_REFUSED = "gateway.source_refused"
+    SOURCE_SILENT = "gateway.source_silent"
+    SINK_FAILING = "gateway.sink_failing"
+    SR_STALLED = "gateway.sr_stalled"
+    DRIFT = "gateway.drift"
 
 
 _KINDS = (events.StateChange, events.MediaRejected, events.InvalidateSr)
-_OF_OWN_EVENTS = ("sink", "reason", "detail", "message_id")
+_OF_OWN_EVENTS = ("sink", "reason", "detail", "message_id", "watch", "since", "count", "kind", "value", "path")
 """The fields that only the gateway's own events have."""
 
 
@@ -46,16 +50,10 @@ def _structs_in(kind: Any) -> Iterator[type[Struct]]:
             yield from _structs_in(inner)
 
 
-FIELDS: frozenset[str] = frozenset(
-    (
-        "event_type",
-        "milestone",
-        "source",
-        *_OF_OWN_EVENTS,
-        *(field for kind in _KINDS for field in _fields(kind)),
-    )
-)
-"""The dotted paths of all fields that a documented event can have."""
+SENDER_FIELDS: frozenset[str] = frozenset(("event_type", *(field for kind in _KINDS for field in _fields(kind))))
+"""The dotted paths of all fields that an event of a sender can have, as documented."""
+FIELDS: frozenset[str] = SENDER_FIELDS | {"milestone", "source", *_OF_OWN_EVENTS}
+"""The same with the derived fields, and with those of the gateway's own events."""
 
 VALUES: Mapping[str, frozenset[str]] = {
     "event_type": frozenset((*EVENT_TYPES, *(event.value for event in OwnEvent))),

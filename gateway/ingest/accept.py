@@ -13,9 +13,10 @@ from msgspec import Struct
 
 from gateway.core.audit_events import MessageAccepted, MessageDuplicate, MessageQuarantined, MessageUnrouted
 from gateway.core.events import Event
-from gateway.core.records import Duplicate, Message, NewMessage, Owed, Stored
+from gateway.core.records import Companion, Duplicate, Message, NewMessage, Owed, Stored
 from gateway.core.retry import RetryPolicy, first_due
 from gateway.core.routing import Decision, Router
+from gateway.core.watches import Entered, Watch, entering
 from gateway.host.clock import Clock
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log, Sparing
@@ -33,6 +34,8 @@ class Rules(Struct, frozen=True):
     """The retry policy of each sink."""
     in_order: frozenset[str] = frozenset()
     """The sinks with `ordering = "sr"`."""
+    watches: tuple[Watch, ...] = ()
+    """The rules that say how long a service request may stay in a state."""
 
 
 class Inbox:
@@ -90,6 +93,8 @@ class Inbox:
         event_at: float | None = None,
         identity: str | None = None,
         detail: str | None = None,
+        entered: Entered | None = None,
+        companions: tuple[Companion, ...] = (),
     ) -> asyncio.Future[Stored]:
         """Submit a message. The future gets what `submit` tells, or raises it."""
         written: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
@@ -102,7 +107,16 @@ class Inbox:
             else:
                 written.set_result(stored)
 
-        self.submit(message, decision, told, event_at=event_at, identity=identity, detail=detail)
+        self.submit(
+            message,
+            decision,
+            told,
+            event_at=event_at,
+            identity=identity,
+            detail=detail,
+            entered=entered,
+            companions=companions,
+        )
         return written
 
     def submit(
@@ -114,6 +128,8 @@ class Inbox:
         event_at: float | None = None,
         identity: str | None = None,
         detail: str | None = None,
+        entered: Entered | None = None,
+        companions: tuple[Companion, ...] = (),
     ) -> None:
         """Commit a message with everything that it owes.
 
@@ -123,6 +139,9 @@ class Inbox:
                 if the message could not be committed, or its audit line could not be written. It must not raise.
             event_at: the instant of the event's own timestamp (Unix seconds, UTC).
             identity: the identity of the event; None if only the sender's id tells a duplicate.
+            entered: the state that the event brings its service request into; None if it brings it into no other state, for
+                example because a later event came before. The timers of the rules follow it in the same commit.
+            companions: what else is committed with the message, unless it is a duplicate.
         """
         rules, since = self._rules, self._clock.planned(message.received_at)
         due = tuple(
@@ -139,6 +158,7 @@ class Inbox:
             identity=identity,
             deliveries=due,
             in_order=rules.in_order,
+            companions=companions if entered is None else (*companions, *_timers(rules.watches, entered, since)),
         )
         bugs: list[Exception] = []
 
@@ -190,3 +210,11 @@ class Inbox:
                 Owed(seq=stored.seq, sink=sink, message=message, since=message.received_at if new.since is None else new.since),
                 due,
             )
+
+
+def _timers(watches: tuple[Watch, ...], entered: Entered, arrived_at: float) -> tuple[Companion, ...]:
+    """Return the timers that a state begins, by the clock that plans deliveries: the message came at `arrived_at` there."""
+    jumped = arrived_at - entered.arrived_at
+    planned = msgspec.structs.replace(entered, event_at=entered.event_at + jumped, arrived_at=arrived_at)
+    begun = entering(watches, planned)
+    return () if begun is None else (begun,)

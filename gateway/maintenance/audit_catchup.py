@@ -11,13 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.core.audit_events import (
-    DISCARDED,
     MessageAccepted,
     MessageEvent,
     MessageQuarantined,
     MessageUnrouted,
-    delivery_event,
 )
+from gateway.core.delivery_events import DISCARDED, delivery_event
 from gateway.core.documents import Ids, KeptMessage
 from gateway.core.instants import parse_instant
 from gateway.core.records import Message, Step, delivery_id

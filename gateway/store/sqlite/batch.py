@@ -10,9 +10,9 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from gateway.core.records import NewMessage, Settlement, Stored
+from gateway.core.records import Accepted, NewMessage, Settlement, Stored
 from gateway.store.base import Lines, Told, ToldSettled
-from gateway.store.sqlite import accept_settle, counting, unlogged
+from gateway.store.sqlite import accept_settle, counting, unlogged, watch_rows
 
 WORK_SECONDS = 0.02
 """Seconds from the start of a commit in which it starts works, such as changes by people; the others wait for the next one."""
@@ -121,6 +121,7 @@ class Batch:
         until = seconds() + WORK_SECONDS
         try:
             accepted = accept_settle.accept(connection, [new for new, *_ in self.accepts], retention, changes)
+            self._keep_companions(connection, accepted)
             settlements = [settlement for settlement, *_ in self.settles]
             done: list[Any] = [*accept_settle.settle(connection, settlements, changes)]
             mark = unlogged.note(connection, unlogged.accepted(accepted) + unlogged.settled(settlements, done))
@@ -139,3 +140,14 @@ class Batch:
                 connection.execute("ROLLBACK")
             raise
         return accepted, done, mark
+
+    def _keep_companions(self, connection: sqlite3.Connection, accepted: Sequence[Stored]) -> None:
+        """Write what belongs to the accepted messages that are new."""
+        companions = [
+            one
+            for (new, *_), stored in zip(self.accepts, accepted, strict=True)
+            if new.companions and isinstance(stored, Accepted)
+            for one in new.companions
+        ]
+        if companions:
+            watch_rows.keep(connection, companions)

@@ -26,11 +26,24 @@ from gateway.core.documents import (
     RoutingPage,
     Story,
 )
+from gateway.core.drift import DriftKind
 from gateway.core.errors import StoreCorrupt, StoreFailed
+from gateway.core.lasting import Lasting
 from gateway.core.records import Claimed, Counts, KeptGates, Owed, Step
 from gateway.core.selection import DeliveryState, Selection, Target
+from gateway.core.watches import Timer, Watch
 from gateway.store.base import MOST_CLAIMED_BYTES
-from gateway.store.sqlite import claims, conversation_rows, counting, named_messages, paging, queries, sink_rows, unlogged
+from gateway.store.sqlite import (
+    claims,
+    conversation_rows,
+    counting,
+    named_messages,
+    paging,
+    queries,
+    sink_rows,
+    unlogged,
+    watch_rows,
+)
 from gateway.store.sqlite import overview as surveys
 from gateway.store.sqlite.connection import Connection
 from gateway.store.sqlite.timeline import Timeline
@@ -107,6 +120,20 @@ class Reading:
 
     async def seq_of(self, message_id: str) -> int | None:
         return await self.read(lambda connection: queries.seq_of(connection, message_id))
+
+    async def due_timers(self, watches: Sequence[Watch], now: float, limit: int) -> list[Timer]:
+        instant = self.timeline.stored(now)
+        due = await self.read(lambda connection: watch_rows.due_timers(connection, watches, instant, limit))
+        return [self.timeline.timer(timer) for timer in due]
+
+    async def stalled(self, watches: Sequence[Watch], most: int) -> dict[str, int]:
+        return await self.ask(lambda connection: watch_rows.stalled(connection, watches, most))
+
+    async def lasting(self) -> list[Lasting]:
+        return await self.ask(watch_rows.all_lasting)
+
+    async def known_words(self) -> dict[tuple[str, DriftKind], set[str]]:
+        return await self.ask(watch_rows.known_words)
 
     def wall_time(self, due_at: float) -> float:
         return self.timeline.shown(due_at)

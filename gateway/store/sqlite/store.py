@@ -14,9 +14,10 @@ from gateway.core.audit_events import DeliveryDiscarded, DeliveryReplayed
 from gateway.core.conversation import Conversation
 from gateway.core.documents import Backup, Health
 from gateway.core.errors import StoreCorrupt, StoreFailed
-from gateway.core.records import KeptGates, NewMessage, Settlement, Step, Stored
+from gateway.core.records import Companion, KeptGates, NewMessage, Settlement, Step, Stored
 from gateway.core.selection import DeliveryState, Target
 from gateway.core.values import claim_of
+from gateway.core.watches import Watch
 from gateway.store.base import Audit, Lines, Told, ToldSettled
 from gateway.store.sqlite import (
     backup,
@@ -29,6 +30,7 @@ from gateway.store.sqlite import (
     sink_rows,
     timeline,
     unlogged,
+    watch_rows,
 )
 from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite.columns import milliseconds
@@ -202,6 +204,27 @@ class SqliteStore(Reading):
 
     async def mend_counters(self, sink: str, by: Mapping[str, int]) -> None:
         await self.change(partial(counting.mend_counters, sink=sink, by=by))
+
+    async def keep(self, companions: Sequence[Companion]) -> None:
+        kept = self.timeline.companions(tuple(companions))
+        await self.change(partial(watch_rows.keep_alone, companions=kept))
+
+    async def drop_timers(self, watches: Sequence[Watch]) -> int:
+        rules, number = {watch.name: watch for watch in watches}, 0
+        after: watch_rows.TimerKey | None = watch_rows.BEGINNING
+        while after is not None:
+            page = partial(watch_rows.foreign_timers, watches=rules, after=after, size=_SLICE)
+            timers, after = await self.ask(page)
+            if timers:
+                await self.change(partial(watch_rows.drop, timers=timers))
+                number += len(timers)
+        return number
+
+    async def purge_told(self, rules: Collection[str], before: float) -> None:
+        instant = self.timeline.stored(before)
+        purge = partial(watch_rows.purge_told, rules=tuple(rules), before=instant, size=_SLICE)
+        while await self.change(purge) == _SLICE:
+            pass
 
     async def end_catch_up(self) -> None:
         if mark := await self.read(unlogged.newest):
