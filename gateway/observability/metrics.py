@@ -181,7 +181,7 @@ class Metrics:
                 self._child(self._rejections, source, reason)
             for kind in DRIFT_KINDS:
                 self._child(self._drift, source, kind)
-            for metric in (self._unrouted, self._conflicts, self._ack):
+            for metric in (self._unrouted, self._conflicts, self._ack, self._silent):
                 self._child(metric, source)
         for sink in sinks:
             self._child(self._attempts, sink, "delivered", "")
@@ -190,6 +190,7 @@ class Metrics:
                 self._child(self._ended, sink, "dead", why.value)
             for histogram in (self._delivery, self._arrival):
                 self._child(histogram, sink)
+            self._child(self._failing, sink)
 
     def message(self, source: str, event_type: str | None, result: str, seconds: float) -> None:
         bounded = event_type if event_type in EVENT_TYPES else "other"

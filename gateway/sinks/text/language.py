@@ -177,7 +177,8 @@ def tell(delivery: Outgoing, language: Language, link: str | None) -> Telling:
     short = sr.partition("-")[0][:_SHORT_SR]
     item = reference or short
     if event and notice:
-        item = one_line(_text(event, "sink") or _text(event, "message_id")) or item or one_line(_text(event, "source"))
+        about = _text(event, "value") if notice == "drift" else _text(event, "sink") or _text(event, "message_id")
+        item = one_line(about) or item or one_line(_text(event, "source"))
     headline, advice = _words(delivery, notice, said)
     return Telling(
         emoji=_emoji(delivery, notice),
