@@ -35,6 +35,7 @@ from gateway.control.browse import Browse
 from gateway.control.database_jobs import DatabaseJobs
 from gateway.control.drills import Drills
 from gateway.control.interventions import Interventions
+from gateway.control.redecode import Redecode
 from gateway.control.reverify import Reverify
 from gateway.control.status import SelfReport
 from gateway.delivery.directory import Directory
@@ -232,6 +233,14 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     reverify = Reverify(
         refused=refused, intake=intake, sources=sources_by_name(config), audit=audit, metrics=metrics, clock=clock, log=log
     )
+    redecode = Redecode(
+        store=store,
+        interventions=interventions,
+        router=inbox.router,
+        sources=sources_by_name(config),
+        audit=audit,
+        log=log,
+    )
     certificate = certificate_of(config)
     tls = Tls(certificate, metrics=metrics, clock=clock, log=log) if certificate is not None else None
     self_report = SelfReport(
@@ -277,6 +286,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         Follower(lambda new: (limits_of(new), new.store.retention), refused.use),
         Follower(lambda new: (new.sources,), watch.keep),
         Follower(lambda new: (sources_by_name(new), with_new_secrets(running.config, new)), reverify.use),
+        Follower(lambda new: (sources_by_name(new),), redecode.use),
         Follower(lambda new: (new.routes,), drills.use),
     ]
     if tls is not None:
@@ -301,6 +311,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         self_report=self_report,
         database_jobs=database_jobs,
         reverify=reverify,
+        redecode=redecode,
         drills=drills,
         metrics=metrics,
         reasons=readiness.reasons,

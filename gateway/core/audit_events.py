@@ -132,6 +132,15 @@ class MessageReverified(GatewayEvent, frozen=True, kw_only=True):
     claimed: str | None = None
 
 
+class MessageRedecoded(MessageEvent, frozen=True, kw_only=True):
+    """A person had a message decoded once more, and this version understands it better; the line has its new fields."""
+
+    name = "message.redecoded"
+    detail: str
+    actor: str
+    claimed: str | None = None
+
+
 class DeliveryDelivered(MessageEvent, frozen=True, kw_only=True):
     """The sink took the message."""
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from gateway.core.documents import Health
 from gateway.host.clock import Clock
 from gateway.store.base import Audit, CatchingUp, Copying, LaneStore, Lifecycle, LongRead, Maintaining, Watching
-from gateway.store.people import Acting, Browsing, Surveying
+from gateway.store.people import Acting, Browsing, RedecodingStore, Surveying
 from gateway.store.refused import RefusedStore
 from gateway.store.sqlite import at_rest
 from gateway.store.sqlite.migrations import Upgrade
@@ -21,7 +21,9 @@ from gateway.store.sqlite.refused_store import SqliteRefusedStore
 from gateway.store.sqlite.store import SqliteStore
 
 
-class Store(LaneStore, Maintaining, Watching, CatchingUp, Browsing, Acting, Surveying, Copying, Lifecycle, Protocol):
+class Store(
+    LaneStore, Maintaining, Watching, CatchingUp, Browsing, Acting, RedecodingStore, Surveying, Copying, Lifecycle, Protocol
+):
     """A whole store."""
 
 

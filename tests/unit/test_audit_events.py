@@ -36,6 +36,7 @@ from gateway.core.audit_events import (
     MessageDuplicate,
     MessageEvent,
     MessageQuarantined,
+    MessageRedecoded,
     MessageRejected,
     MessageReverified,
     MessageUnrouted,
@@ -81,6 +82,7 @@ LINES: dict[AuditEvent, str] = {
     SrStalled(source="legitmark", sr_uuid="u1", reference_id="BAG-1", watch="QC", detail="QC/PENDING", count=1): (
         '"source":"legitmark","sr_uuid":"u1","reference_id":"BAG-1","watch":"QC","detail":"QC/PENDING","count":1'
     ),
+    MessageRedecoded(detail="quarantined before", actor="admin"): f'{IDS},"detail":"quarantined before","actor":"admin"',
     SrStalled(detail="QC: 30", count=30): '"detail":"QC: 30","count":30',
     DriftFound(source="legitmark", kind="type", value="new", path="event_type", detail="it is new"): (
         '"source":"legitmark","kind":"type","value":"new","path":"event_type","detail":"it is new"'

@@ -6,6 +6,7 @@ The way of a change, in the writer's thread
   batch               the jobs of one commit
   accept_settle       accept messages, settle deliveries
   operations          reopen, add and discard deliveries, in slices
+  redecoding          messages that were not understood when they came
   purging             delete what is over its retention, in slices
   sink_rows           the row of each sink
   conversation_rows   the conversations of sinks

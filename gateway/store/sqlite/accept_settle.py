@@ -106,7 +106,7 @@ def _message_row(new: NewMessage) -> tuple[object, ...]:
         blob(message.content_type),
         message.body,
         _sha256(message.body) if message.sender_id is None else None,
-        _identity_key(new.identity),
+        identity_key(new.identity),
         blob(message.event_type),
         message.milestone,
         blob(message.sr_uuid),
@@ -121,7 +121,7 @@ def _duplicate(connection: sqlite3.Connection, new: NewMessage, retention: float
     by_id = ("body_sha256 = ?", _sha256(message.body))
     if message.sender_id is not None:
         by_id = ("sender_id = ?", message.sender_id.encode())
-    for reason, (condition, value) in (("message_id", by_id), ("identity", ("identity = ?", _identity_key(new.identity)))):
+    for reason, (condition, value) in (("message_id", by_id), ("identity", ("identity = ?", identity_key(new.identity)))):
         first = connection.execute(_FIRST + condition, (message.source, value)).fetchone() if value is not None else None
         if first is None:
             continue
@@ -237,7 +237,7 @@ def _sha256(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
 
 
-def _identity_key(identity: str | None) -> bytes | None:
+def identity_key(identity: str | None) -> bytes | None:
     """Return the end of an identity, where its timestamp stands, and a digest of the whole.
 
     A digest alone would put every new row on another page of the index; events that come together now lie together.

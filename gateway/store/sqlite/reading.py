@@ -25,6 +25,7 @@ from gateway.core.documents import (
     Recount,
     RoutingPage,
     Story,
+    UndecodedPage,
 )
 from gateway.core.drift import DriftKind
 from gateway.core.errors import StoreCorrupt, StoreFailed
@@ -40,6 +41,7 @@ from gateway.store.sqlite import (
     named_messages,
     paging,
     queries,
+    redecoding,
     sink_rows,
     unlogged,
     watch_rows,
@@ -163,6 +165,9 @@ class Reading:
 
     async def received_since(self, instant: float, after: int, limit: int, most_bytes: int) -> RoutingPage:
         return await self.ask(lambda connection: queries.received_since(connection, instant, after, limit, most_bytes))
+
+    async def undecoded(self, instant: float, after: int, limit: int, most_bytes: int) -> UndecodedPage:
+        return await self.ask(lambda connection: redecoding.undecoded(connection, instant, after, limit, most_bytes))
 
     async def chosen(
         self, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int

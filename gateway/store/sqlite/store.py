@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 
 from gateway.core.audit_events import DeliveryDiscarded, DeliveryReplayed
 from gateway.core.conversation import Conversation
-from gateway.core.documents import Backup, Health
+from gateway.core.documents import Backup, Health, Redecoding
 from gateway.core.errors import StoreCorrupt, StoreFailed
 from gateway.core.records import Companion, KeptGates, NewMessage, Settlement, Step, Stored
 from gateway.core.selection import DeliveryState, Target
@@ -27,6 +27,7 @@ from gateway.store.sqlite import (
     operations,
     ordering,
     purging,
+    redecoding,
     sink_rows,
     timeline,
     unlogged,
@@ -255,6 +256,9 @@ class SqliteStore(Reading):
         return await self.change(
             partial(operations.with_steps, change=change, step=_step(DeliveryDiscarded.name, now, actor)), told
         )
+
+    async def redecode(self, decoded: Sequence[Redecoding], told: Callable[[list[int]], None] | None = None) -> list[int]:
+        return await self.change(partial(redecoding.redecode, decoded=decoded), told)
 
     def back_up(self, file: Path, *, now: float, min_free: int) -> LongReadThread[Backup]:
         return self._aside(partial(backup.back_up, database=self.path, file=file, now=now, min_free=min_free))
