@@ -257,6 +257,8 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         memory=world.memory,
         watch=watch,
         refused=refused,
+        silent=troubles.silent,
+        stalled=stalls.stalled,
         clock=clock,
     )
 

@@ -41,7 +41,11 @@ class Watch(Struct, frozen=True):
 
 
 class Entered(Struct, frozen=True):
-    """A service request that entered a state: its newest one, by the order in which events happened."""
+    """A service request that entered a state: its newest one, by the order in which events happened.
+
+    The caller makes one whenever the present state of the request, or its instant, changes. An invalidation counts as the state
+    `INVALIDATED`, which no rule names: nothing is expected of the request any more.
+    """
 
     source: str
     sr_uuid: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gateway.core.attention import MOST_COUNTED
 from gateway.core.audit_events import SrStalled
 from gateway.core.errors import StoreError
 from gateway.core.vocabulary import OwnEvent
@@ -50,6 +51,10 @@ class Stalls:
     def use(self, watches: Sequence[Watch]) -> None:
         """Go by other rules from now on: by their times for all timers, and without the timers of rules that are gone."""
         self._watches, self._changed = tuple(watches), True
+
+    async def stalled(self) -> dict[str, int]:
+        """Count by rule the service requests that people were told about and that do not move on. Raises StoreError."""
+        return await self._store.stalled(self._watches, MOST_COUNTED)
 
     async def step(self) -> None:
         """Tell what is due. Raises StoreError."""

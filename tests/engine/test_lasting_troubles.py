@@ -39,6 +39,7 @@ async def test_a_silent_source_is_told_once_until_something_comes(tmp_path: Path
         assert event["detail"] == "nothing has come from legitmark for 2h"
         assert one.number("source_silent", source="legitmark") == 1
         assert [line["source"] for line in await one.lines("source.silent")] == ["legitmark"]
+        assert [trouble.subject for trouble in one.troubles.silent()] == ["legitmark"]
         one.sources.good("legitmark")
         await passes(one, clock, 2 * HOUR)
         assert len(await one.told()) == 1 and one.number("source_silent", source="legitmark") == 0

@@ -273,6 +273,18 @@ async def test_a_reload_that_removes_a_rule_ends_its_timers(tmp_path: Path, cloc
         assert len(await one.told()) == 1
 
 
+async def test_the_status_counts_what_was_told_and_still_stands(tmp_path: Path, clock: FakeClock) -> None:
+    async with life(tmp_path, clock, watches=[QC, AGAIN]) as one:
+        await one.enter("sr-1")
+        await one.enter("sr-2")
+        assert await one.stalls.stalled() == {QC.name: 0, "again": 0}
+        clock.advance(5 * HOUR)
+        await one.stalls.step()
+        assert await one.stalls.stalled() == {QC.name: 2, "again": 2}
+        await one.enter("sr-1", "QC/APPROVED")
+        assert await one.stalls.stalled() == {QC.name: 1, "again": 1}
+
+
 async def test_a_configuration_without_rules_keeps_no_timers(tmp_path: Path, clock: FakeClock) -> None:
     async with life(tmp_path, clock, watches=[QC]) as one:
         await one.enter("sr-1")
