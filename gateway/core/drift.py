@@ -5,7 +5,7 @@ Everything that the sender documents counts as known. The texts come from outsid
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal, get_args
 
 from msgspec import Struct
@@ -24,8 +24,8 @@ _LONGEST = 200
 """Characters of a value or a path; the rest is cut."""
 _MOST_FIELDS = 256
 """Fields and elements of one body that are looked at."""
-_DEEPEST = 8
-"""Levels of nested objects and lists that are looked at."""
+_Tree = dict[str, "_Tree"]
+"""Fields by their names, each with the fields below it."""
 
 
 class Word(Struct, frozen=True):
@@ -48,12 +48,27 @@ class Learned(Struct, frozen=True):
     """Unix seconds, UTC."""
 
 
-def words(event: Event) -> list[Word]:
-    """Return the values of an event that no document of the sender lists, each once."""
-    found: dict[tuple[str, str], Word] = {}
-    for word in _words(event):
-        found.setdefault((word.kind, word.value), word)
-    return list(found.values())
+def words(event: Event, known_reasons: Collection[str] = ()) -> list[Word]:
+    """Return the values of an event that no document of the sender lists, each once.
+
+    Args:
+        known_reasons: reasons to leave out. No document lists any, so most messages with reasons have known ones.
+    """
+    found: list[Word] = []
+    values = event.values
+    if event.event_type is not None and event.event_type not in EVENT_TYPES:
+        found.append(Word("type", event.event_type[:_LONGEST], "event_type"))
+    if "state" in values and (state := _state(values["state"])) is not None:
+        found.append(state)
+    if "sides" in values or "invalidation_reason" in values:
+        found += _reasons(values, known_reasons)
+    _look(values, _DOCUMENTED, (), found, _MOST_FIELDS)
+    if len(found) < 2:
+        return found
+    once: dict[tuple[str, str], Word] = {}
+    for word in found:
+        once.setdefault((word.kind, word.value), word)
+    return list(once.values())
 
 
 def drift_values(word: Word, source: str) -> dict[str, Any]:
@@ -67,52 +82,74 @@ def drift_values(word: Word, source: str) -> dict[str, Any]:
     }
 
 
-def _words(event: Event) -> Iterator[Word]:
-    values = event.values
-    if event.event_type is not None and event.event_type not in EVENT_TYPES:
-        yield Word("type", event.event_type[:_LONGEST], "event_type")
-    state = values.get("state")
-    if isinstance(state, dict):
-        primary, supplement = state.get("primary"), state.get("supplement")
-        if isinstance(primary, str) and (supplement is None or isinstance(supplement, str)) and not is_state(primary, supplement):
-            known = any(primary == name for name, _ in STATES)
-            yield Word("state", state_text(primary, supplement)[:_LONGEST], "state.supplement" if known else "state.primary")
-    yield from _reasons(values)
-    yield from _fields(values)
+def _state(state: object) -> Word | None:
+    if not isinstance(state, dict):
+        return None
+    primary, supplement = state.get("primary"), state.get("supplement")
+    if not isinstance(primary, str) or not (supplement is None or isinstance(supplement, str)) or is_state(primary, supplement):
+        return None
+    known = any(primary == name for name, _ in STATES)
+    return Word("state", state_text(primary, supplement)[:_LONGEST], "state.supplement" if known else "state.primary")
 
 
-def _reasons(values: Mapping[str, Any]) -> Iterator[Word]:
+def _reasons(values: Mapping[str, Any], known: Collection[str]) -> Iterator[Word]:
     sides = values.get("sides")
     for number, side in enumerate(sides[:_MOST_FIELDS] if isinstance(sides, list) else ()):
-        if isinstance(side, dict) and isinstance(reason := side.get("reason"), str) and reason:
+        reason = side.get("reason") if isinstance(side, dict) else None
+        if isinstance(reason, str) and reason and reason[:_LONGEST] not in known:
             yield Word("reason", reason[:_LONGEST], f"sides[{number}].reason")
     given = values.get("invalidation_reason")
-    if isinstance(given, dict) and isinstance(code := given.get("code"), str) and code and code != "CANCELLED":
+    code = given.get("code") if isinstance(given, dict) else None
+    if isinstance(code, str) and code not in ("", "CANCELLED") and code[:_LONGEST] not in known:
         yield Word("reason", code[:_LONGEST], "invalidation_reason.code")
 
 
-def _fields(values: Mapping[str, Any]) -> Iterator[Word]:
-    """Yield the fields of a body that are not documented. Below such a field, only the field itself is named."""
-    left = _MOST_FIELDS
-    # Each with its depth, the documented form of its path, its path as a value, and its place.
-    waiting: list[tuple[Any, int, str, str, str]] = [(values, 0, "", "", "")]
-    while waiting and left > 0:
-        value, depth, plain, path, place = waiting.pop()
-        dot = "." if path else ""
-        inner: list[tuple[Any, int, str, str, str]] = []
-        if isinstance(value, list):
-            left -= len(value)
-            inner = [
-                (item, depth + 1, plain, f"{path}[]", f"{place}[{number}]") for number, item in enumerate(value[:_MOST_FIELDS])
-            ]
-        else:
-            for name, item in value.items():
+def _look(values: dict[str, Any], documented: _Tree, path: tuple[str | int, ...], found: list[Word], left: int) -> int:
+    """Add the fields that are not documented. Below such a field, only the field itself is named.
+
+    Args:
+        left: fields and elements that may still be looked at.
+    Returns how many may be looked at after this.
+    """
+    for name, item in values.items():
+        left -= 1
+        if left < 0:
+            return left
+        inner = documented.get(name, _NEW)
+        if inner is _NEW:
+            found.append(_field((*path, name)))
+        elif inner and isinstance(item, dict):
+            left = _look(item, inner, (*path, name), found, left)
+        elif inner and isinstance(item, list):
+            for number, one in enumerate(item):
                 left -= 1
-                if f"{plain}{dot}{name}" not in SENDER_FIELDS:
-                    yield Word("field", f"{path}{dot}{name}"[:_LONGEST], f"{place}{dot}{name}"[:_LONGEST])
-                elif isinstance(item, (dict, list)):
-                    inner.append((item, depth + 1, f"{plain}{dot}{name}", f"{path}{dot}{name}", f"{place}{dot}{name}"))
-                if left <= 0:
-                    return
-        if depth < _DEEPEST:
-            waiting += [one for one in reversed(inner) if isinstance(one[0], (dict, list))]
+                if left < 0:
+                    return left
+                if isinstance(one, dict):
+                    left = _look(one, inner, (*path, name, number), found, left)
+    return left
+
+
+def _field(path: tuple[str | int, ...]) -> Word:
+    """Return a field by its path: as a value without the numbers of elements, and as a place with them."""
+    value = place = ""
+    for part in path:
+        dot = "." if value else ""
+        value += "[]" if isinstance(part, int) else f"{dot}{part}"
+        place += f"[{part}]" if isinstance(part, int) else f"{dot}{part}"
+    return Word("field", value[:_LONGEST], place[:_LONGEST])
+
+
+def _tree(paths: Iterable[str]) -> _Tree:
+    """Return dotted paths as nested tables."""
+    tree: _Tree = {}
+    for path in paths:
+        inner = tree
+        for name in path.split("."):
+            inner = inner.setdefault(name, {})
+    return tree
+
+
+_DOCUMENTED = _tree(SENDER_FIELDS)
+_NEW: _Tree = {"": {}}
+"""Stands for a field that is not documented."""

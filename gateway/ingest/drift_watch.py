@@ -55,7 +55,8 @@ class DriftWatch:
     def look(self, event: Event, message: Message) -> None:
         """Note what is new in the event of a message that was accepted. A bug in this disturbs nobody."""
         try:
-            for word in words(event):
+            known = self._known or {}
+            for word in words(event, known.get((message.source, "reason"), ())):
                 key = (message.source, word.kind, word.value)
                 if not self._is_known(*key) and key not in self._waiting and len(self._waiting) < _MOST_WAITING:
                     found = _Found(word, message.source, message.id, message.sr_uuid, message.reference_id)

@@ -47,8 +47,8 @@ def test_a_new_field_is_named_without_numbers_and_placed_with_them() -> None:
     sides = [{"side": "Front"}, {"side": "Label", "angle": {"degrees": 30}}]
     state = {"primary": "QC", "supplement": "REJECTED", "by": "x"}
     assert found(event_type="media_rejected", sides=sides, priority=1, state=state) == [
-        Word("field", "priority", "priority"),
         Word("field", "sides[].angle", "sides[1].angle"),
+        Word("field", "priority", "priority"),
         Word("field", "state.by", "state.by"),
     ]
 
@@ -62,6 +62,9 @@ def test_each_reason_is_named_once() -> None:
     assert found(event_type="media_rejected", sides=sides) == [
         Word("reason", "BLURRY", "sides[0].reason"),
         Word("reason", "ぼやけている", "sides[1].reason"),
+    ]
+    assert words(event_of({"event_type": "media_rejected", "sides": sides}), {"BLURRY"}) == [
+        Word("reason", "ぼやけている", "sides[1].reason")
     ]
     reason = {"code": "EXPIRED", "message": "x"}
     word = Word("reason", "EXPIRED", "invalidation_reason.code")
