@@ -14,6 +14,7 @@ from gateway.core.networks import Networks
 from gateway.core.routing import Router
 from gateway.core.secrets import Secret
 from gateway.core.signature import Key
+from gateway.core.values import Duration
 from gateway.delivery.lanes import policy_of
 from gateway.host.certificates import PairError
 from gateway.ingest.accept import Rules
@@ -63,6 +64,7 @@ def rules_of(config: Config, before: Rules | None = None) -> Rules:
         policies={name: policy_of(settings) for name, settings in config.sinks.items()},
         in_order=frozenset(name for name, settings in config.sinks.items() if settings.by_sr),
         suppressing=frozenset(name for name, settings in config.sinks.items() if settings.on_stale == "suppress"),
+        watches=config.watches,
     )
 
 
@@ -91,6 +93,21 @@ def token_of(config: Config) -> Secret | None:
 def admin_hosts_of(config: Config) -> set[str]:
     """Return the host names under which callers may address the admin listener."""
     return {address.host for text in config.admin.listen if isinstance(address := parse_address(text, config.base), Tcp)}
+
+
+def watch_names_of(config: Config) -> list[str]:
+    """Return the names of the rules that watch service requests."""
+    return [watch.name for watch in config.watches]
+
+
+def silent_after_of(config: Config) -> dict[str, Duration]:
+    """Return the time without a message after which people are told, by source; 0 never tells."""
+    return {name: settings.silent_after for name, settings in config.sources.items()}
+
+
+def failing_after_of(config: Config) -> dict[str, Duration]:
+    """Return the time of failures after which people are told, by sink; 0 never tells."""
+    return {name: settings.failing_after for name, settings in config.sinks.items()}
 
 
 def new_names(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:

@@ -16,12 +16,15 @@ from gateway.app.derive import (
     access_of,
     admin_hosts_of,
     certificate_of,
+    failing_after_of,
     limits_of,
     new_names,
     rules_of,
+    silent_after_of,
     sources_by_name,
     sources_of,
     token_of,
+    watch_names_of,
     with_new_secrets,
 )
 from gateway.app.readiness import Readiness
@@ -33,6 +36,7 @@ from gateway.control.database_jobs import DatabaseJobs
 from gateway.control.drills import Drills
 from gateway.control.evidence import Evidence
 from gateway.control.interventions import Interventions
+from gateway.control.redecode import Redecode
 from gateway.control.reverify import Reverify
 from gateway.control.status import SelfReport
 from gateway.delivery.directory import Directory
@@ -43,15 +47,20 @@ from gateway.host.environment import Environment
 from gateway.host.systemd import Systemd
 from gateway.ingest.accept import Inbox
 from gateway.ingest.disk_space import DiskSpace
+from gateway.ingest.drift_watch import DriftWatch
 from gateway.ingest.own_events import OwnEvents
 from gateway.ingest.receive import Intake
 from gateway.ingest.refused_requests import RefusedRequests
 from gateway.ingest.rejections import Rejections
+from gateway.ingest.remembered_events import RememberedEvents
 from gateway.ingest.source_watch import SourceWatch
 from gateway.maintenance.clock_jumps import ClockJumps, LaneClock
 from gateway.maintenance.invariants import Invariants
 from gateway.maintenance.janitor import Janitor
+from gateway.maintenance.lasting_troubles import LastingTroubles
+from gateway.maintenance.lookout import Lookout
 from gateway.maintenance.sealing import Sealing
+from gateway.maintenance.stalls import Stalls
 from gateway.maintenance.watchdog import Watchdog
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log
@@ -143,7 +152,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     """Build everything above the foundation; nothing runs yet. Raises SinkSetupError, ListenError or StoreError."""
     environment, systemd, clock, log = host.environment, host.systemd, host.clock, host.log
     metrics, audit, store = foundation.metrics, foundation.audit, foundation.store
-    metrics.expect(config.sources, config.sinks)
+    metrics.expect(config.sources, config.sinks, watch_names_of(config))
     running = Running(config, clock.now())
     lane_clock = LaneClock(clock)
 
@@ -164,9 +173,19 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         store=store, audit=audit, rules=rules_of(config), offer=directory.offer, metrics=metrics, clock=lane_clock, log=log
     )
     own_events = OwnEvents(inbox=inbox, clock=clock, log=log)
+    remembered = RememberedEvents(inbox=inbox, store=store, audit=audit, clock=clock, log=log)
+    drift = DriftWatch(store=store, events=remembered, metrics=metrics, clock=clock, log=log)
     watch = SourceWatch(tell=own_events.source_refused, metrics=metrics, clock=clock, log=log)
     intake = Intake(
-        audit=audit, inbox=inbox, own_events=own_events, watch=watch, space=space, keep=refused.put, metrics=metrics, clock=clock
+        audit=audit,
+        inbox=inbox,
+        own_events=own_events,
+        watch=watch,
+        drift=drift.look,
+        space=space,
+        keep=refused.put,
+        metrics=metrics,
+        clock=clock,
     )
 
     sealing = Sealing(audit=audit, seals=foundation.seals, tell=own_events.sealed, metrics=metrics, clock=clock, log=log)
@@ -200,6 +219,20 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         log=log,
     )
 
+    stalls = Stalls(config.watches, store=store, events=remembered, metrics=metrics, lane_clock=lane_clock, clock=clock)
+    troubles = LastingTroubles(
+        silent_after_of(config),
+        failing_after_of(config),
+        watch=watch,
+        lanes=directory,
+        store=store,
+        events=remembered,
+        metrics=metrics,
+        clock=clock,
+        log=log,
+    )
+    lookout = Lookout({"stalls": stalls.step, "troubles": troubles.step, "drift": drift.step}, clock=clock, log=log)
+
     # Control answers and obeys the people who run the gateway.
     browse = Browse(store=store, router=inbox.router, lanes=directory)
     interventions = Interventions(store=store, audit=audit, router=inbox.router, lanes=directory, clock=lane_clock)
@@ -207,6 +240,14 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     drills = Drills(lanes=directory, routes=config.routes, audit=audit, clock=clock)
     reverify = Reverify(
         refused=refused, intake=intake, sources=sources_by_name(config), audit=audit, metrics=metrics, clock=clock, log=log
+    )
+    redecode = Redecode(
+        store=store,
+        interventions=interventions,
+        router=inbox.router,
+        sources=sources_by_name(config),
+        audit=audit,
+        log=log,
     )
     certificate = certificate_of(config)
     tls = Tls(certificate, metrics=metrics, clock=clock, log=log) if certificate is not None else None
@@ -224,6 +265,8 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         memory=world.memory,
         watch=watch,
         refused=refused,
+        silent=troubles.silent,
+        stalled=stalls.stalled,
         clock=clock,
     )
 
@@ -245,12 +288,15 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         Follower(lambda new: (sources_of(new), access_of(new), new.server.max_body), ingress.use),
         Follower(lambda new: (token_of(new),), guard.use),
         Follower(lambda new: (rules_of(new, inbox.rules),), inbox.use),
-        Follower(lambda new: (new_names(running.config.sources, new.sources), ()), metrics.expect),
+        Follower(lambda new: (new_names(running.config.sources, new.sources), (), watch_names_of(new)), metrics.expect),
+        Follower(lambda new: (new.watches,), stalls.use),
+        Follower(lambda new: (silent_after_of(new), failing_after_of(new)), troubles.use),
         Follower(lambda new: (new.store.min_free,), space.use),
         Follower(lambda new: (new.store.retention,), store.use),
         Follower(lambda new: (limits_of(new), new.store.retention), refused.use),
         Follower(lambda new: (new.sources,), watch.keep),
         Follower(lambda new: (sources_by_name(new), with_new_secrets(running.config, new)), reverify.use),
+        Follower(lambda new: (sources_by_name(new),), redecode.use),
         Follower(lambda new: (new.routes,), drills.use),
     ]
     if tls is not None:
@@ -275,6 +321,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         self_report=self_report,
         database_jobs=database_jobs,
         reverify=reverify,
+        redecode=redecode,
         drills=drills,
         evidence=Evidence(store=store, seal=sealing.now),
         metrics=metrics,
@@ -283,8 +330,13 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
     listeners = Listeners(config.base, environment=environment, systemd=systemd, clock=clock, log=log)
 
-    passing: list[tuple[str, Work]] = [("reloads", reloads.run), ("reverify", reverify.run), ("sources", watch.run)]
-    passing.append(("sealing", sealing.run))
+    passing: list[tuple[str, Work]] = [
+        ("reloads", reloads.run),
+        ("reverify", reverify.run),
+        ("sources", watch.run),
+        ("sealing", sealing.run),
+        ("lookout", lookout.run),
+    ]
     if tls is not None:
         passing.append(("tls", tls.run))
     return Parts(

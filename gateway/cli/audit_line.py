@@ -18,7 +18,11 @@ STYLES = {
     "retrying": "yellow",
     "deferred": "yellow",
     "unrouted": "yellow",
+    "stalled": "yellow",
+    "found": "cyan",
     "opened": "red",
+    "failing": "red",
+    "silent": "red",
     "rejected": "red",
     "quarantined": "red",
     "dead": "bold red",
@@ -88,7 +92,7 @@ def _parts(event: str, line: dict[str, Any]) -> list[str]:
         parts.append(str(line["status"]))
     if "duration_ms" in line:
         parts.append(f"{line['duration_ms']} ms")
-    for key in ("reason", "detail", "count", "actor", "claimed"):
+    for key in ("watch", "reason", "detail", "count", "actor", "claimed"):
         if line.get(key):
             parts.append(f"{key} {line[key]}" if key in ("count", "actor", "claimed") else str(line[key]))
     if line.get("next_attempt_at"):

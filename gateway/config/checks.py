@@ -13,6 +13,7 @@ from gateway.config import access_checks, paths
 from gateway.config.location import Finding, Findings, Place, say_at
 from gateway.config.memo import Memo, Same
 from gateway.config.settings import Config, SourceSettings
+from gateway.core.values import Duration
 from gateway.sinks import type_of
 from gateway.sinks.base import SinkSettings
 from gateway.sinks.checking import Files, Resolved, Say, check_signing_secret
@@ -20,6 +21,9 @@ from gateway.sinks.text.readable import check_timezone
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,47}")
 _MOST_CONCURRENT = 256
+_SHORTEST_SILENCE = Duration("5m")
+"""A sender's second retry comes after 5 minutes, so a shorter silence may be one lost request."""
+_SHORTEST_FAILURE = Duration("5m")
 
 
 def check_name(name: str, where: Place, findings: Findings) -> None:
@@ -80,6 +84,8 @@ def _check_source(source: SourceSettings, where: Place, findings: Findings) -> N
         say("secrets", "has no secret", hint)
     if source.verify == "none" and source.secrets:
         say("verify", 'is "none", but there are secrets', "remove one of the two")
+    if 0 < source.silent_after < _SHORTEST_SILENCE:
+        say("silent_after", f"must be 0s, or at least {_SHORTEST_SILENCE}")
     if source.tolerance <= 0:
         say("tolerance", "must be longer than 0s")
     for event_type, fields in source.identity.items():
@@ -109,6 +115,8 @@ def _check_delivery(sink: SinkSettings, say: Say) -> None:
         say("timeout", "must be longer than 0s")
     if sink.give_up_after <= 0:
         say("give_up_after", "must be longer than 0s")
+    if 0 < sink.failing_after < _SHORTEST_FAILURE:
+        say("failing_after", f"must be 0s, or at least {_SHORTEST_FAILURE}")
     if sink.breaker.probe <= 0:
         say(("breaker", "probe"), "must be longer than 0s")
 

@@ -63,6 +63,7 @@ def differences(old: Config, new: Config) -> list[Difference]:
         *_named("sources", old.sources, new.sources, old, new, kept=kept),
         *_named("sinks", old.sinks, new.sinks, old, new, kept=kept),
         *_routes(old, new),
+        *_watches(old, new),
     ]
 
 
@@ -190,6 +191,20 @@ def _routes(old: Config, new: Config) -> Iterator[Difference]:
     for name, other in zip(order, anew, strict=True):
         if name != other:
             yield Difference("moved", f'[[routes]] "{other}"')
+
+
+def _watches(old: Config, new: Config) -> Iterator[Difference]:
+    before = {rule.settings.name: rule.settings for rule in old.watch_rules}
+    after = {rule.settings.name: rule.settings for rule in new.watch_rules}
+    for name in before:
+        if name not in after:
+            yield Difference("removed", f'[[watch]] "{name}"')
+    for name, settings in after.items():
+        if name not in before:
+            yield Difference("added", f'[[watch]] "{name}"')
+        elif before[name] != settings:
+            for key, was, will in _changed(before[name], settings, old, new):
+                yield Difference("changed", f'[[watch]] "{name}" {key}', was, will)
 
 
 def _changed(before: Struct, after: Struct, old: Config, new: Config) -> Iterator[tuple[str, str, str]]:

@@ -17,18 +17,20 @@ from gateway.config.settings import (
     SourceSettings,
     StoreSettings,
     TestSettings,
+    WatchSettings,
 )
 from gateway.core.events import IDENTITY
 from gateway.core.secrets import SecretRef
 from gateway.sinks import SINK_TYPES
 
-DROP_IN = ("routes", "sinks", "tests")
+DROP_IN = ("routes", "sinks", "tests", "watch")
 """The tables that an included file may have."""
 TABLES = ("include", "server", "admin", "store", "audit", "defaults", "sources", *DROP_IN)
 """The tables and keys that the top of the main file may have."""
 _STRUCTS: tuple[type[Struct], ...] = (
     *(AdminSettings, AuditSettings, DefaultsSettings, RouteSettings, ServerSettings, SourceSettings, StoreSettings),
     TestSettings,
+    WatchSettings,
 )
 
 

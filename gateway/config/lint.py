@@ -15,6 +15,7 @@ from gateway.config.overlap import shadowed
 from gateway.config.rules import tables_of
 from gateway.config.settings import Config, Rule
 from gateway.config.spelling import of_pattern, of_test
+from gateway.config.watch_rules import unusual_watches
 from gateway.core.errors import Problem
 from gateway.core.events import Milestone
 from gateway.core.routing import GATEWAY, may_apply
@@ -32,6 +33,7 @@ def warnings(config: Config, findings: Findings, memo: Memo) -> Iterator[Finding
         yield from _unused_sinks(config)
     yield from _late_events(config, wrong)
     yield from shadowed([rule for rule in config.rules if (rule.place.file, rule.place.keys[:2]) not in wrong], memo)
+    yield from unusual_watches(rule for rule in config.watch_rules if (rule.place.file, rule.place.keys[:2]) not in wrong)
     sources = frozenset((*config.sources, GATEWAY))
     for rule in config.rules:
         yield from memo.get(("words", Same(rule), sources), partial(_words, rule, sources))
@@ -50,6 +52,11 @@ def notes(config: Config) -> Iterator[Problem]:
         wrong = "nobody is told when a delivery dies: no route asks for the gateway's own events"
         hint = 'add [[routes]] with source = "gateway" and the sinks of the people who should know'
         yield Problem(file=str(config.file), place="[[routes]]", wrong=wrong, hint=hint, level="note")
+    stalled = {**dead, "event_type": OwnEvent.SR_STALLED.value}
+    if config.watch_rules and not any(rule.route.sinks and may_apply(rule.route, stalled) for rule in config.rules):
+        wrong = "nobody is told when a service request stays in a state for too long: no route asks for gateway.sr_stalled"
+        hint = 'add [[routes]] with source = "gateway" and the sinks of the people who should know'
+        yield Problem(file=str(config.file), place="[[watch]]", wrong=wrong, hint=hint, level="note")
 
 
 def _words(rule: Rule, sources: frozenset[str]) -> list[Finding]:

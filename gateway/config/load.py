@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from gateway.config import checks, lint, rules
+from gateway.config import checks, lint, rules, watch_rules
 from gateway.config.decode import SECRET_FORMS, absolute, decode_table, secrets_in, suggestion
 from gateway.config.files import TomlFile, included, missing_folders, read, read_table
 from gateway.config.known_keys import DROP_IN, TABLES
@@ -129,6 +129,7 @@ class _Loader:
         routes = rules.read_routes(self._files, written_sinks, written_sources, self._findings, self._memo)
         written_routes = rules.written_names(self._files)
         tests = rules.read_tests(self._files, written_sinks, written_sources, written_routes, self._findings, self._memo)
+        watches = watch_rules.read_watches(self._files, self._findings, self._memo)
         owners: list[tuple[Place, Struct]] = [(self._place("server"), server), (self._place("admin"), admin)]
         owners += [(self._place("sources", name), source) for name, source in sources.items()]
         owners += list(sinks.values())
@@ -149,6 +150,7 @@ class _Loader:
             sink_files=sink_files,
             sink_places={name: place for name, (place, _) in sinks.items()},
             rules=tuple(routes),
+            watch_rules=tuple(watches),
             tests=tuple(tests),
             database=database,
             audit_log=audit_log,

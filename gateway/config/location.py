@@ -10,7 +10,7 @@ from msgspec import Struct
 from gateway.sinks.checking import Keys, Say
 
 _NAMED = ("sinks", "sources")
-_LISTED = ("routes", "tests")
+_LISTED = ("routes", "tests", "watch")
 
 
 class Place(Struct, frozen=True):

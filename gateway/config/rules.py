@@ -27,7 +27,7 @@ def read_routes(
     """Return the routes of all files in order. A route without a name is named after its number."""
     rules: list[Rule] = []
     first: dict[str, Place] = {}
-    for number, place, table in _tables(files, "routes", findings):
+    for number, place, table in tables_in(files, "routes", findings):
         rule = memo.collect(("route", number, place, memo.text(table)), findings, partial(_rule, number, place, table))
         if rule is None:
             continue
@@ -74,7 +74,7 @@ def read_tests(
 ) -> list[Test]:
     """Return the tests of all files in order."""
     tests = []
-    for _, place, table in _tables(files, "tests", findings):
+    for _, place, table in tables_in(files, "tests", findings):
         test = memo.collect(("test", place, memo.text(table)), findings, partial(_test, place, table))
         if test is None:
             continue
@@ -84,7 +84,7 @@ def read_tests(
         _known(settings.routes or [], routes, where / "routes", "route", findings)
         _known([settings.source] if settings.source else [], {*sources, "gateway"}, where / "source", "source", findings)
         expected = {"sinks": settings.sinks, "routes": settings.routes, "not_sinks": settings.not_sinks}
-        if all(names is None and not _refused(where / key, findings) for key, names in expected.items()):
+        if all(names is None and not was_refused(where / key, findings) for key, names in expected.items()):
             findings.append(Finding(where, "expects nothing", "name sinks, routes or not_sinks"))
         for name in sorted(set(settings.sinks or []) & set(settings.not_sinks or [])):
             findings.append(Finding(where / "not_sinks", f'"{name}" is also in sinks', "remove it from one of the two"))
@@ -108,7 +108,7 @@ def written_names(files: list[TomlFile]) -> set[str]:
     return {str(table.get("name", f"route {at + 1}")) for at, table in enumerate(tables) if isinstance(table, dict)}
 
 
-def _tables(files: list[TomlFile], name: str, findings: Findings) -> Iterator[tuple[int, Place, Any]]:
+def tables_in(files: list[TomlFile], name: str, findings: Findings) -> Iterator[tuple[int, Place, Any]]:
     """Yield each table with its place, and its 1-based number over all files."""
     number = 0
     for file in files:
@@ -130,7 +130,7 @@ def _patterns(raw: Raw, where: Place, findings: Findings) -> tuple[Pattern, ...]
         findings.append(Finding(where, "an empty list matches nothing", "remove it to match every event"))
     patterns: list[Pattern] = []
     for place, table in tables_of(raw, where):
-        if not table and not _refused(place, findings):
+        if not table and not was_refused(place, findings):
             findings.append(Finding(place, "an empty table has no condition", "remove it to match every event"))
         pattern, problems = compile_pattern(table)
         for problem in problems:
@@ -164,10 +164,10 @@ def _only_json(value: Any, where: Place, findings: Findings) -> None:
 
 def _known(names: list[str], known: Collection[str], where: Place, word: str, findings: Findings) -> None:
     for number, name in enumerate(names):
-        if name not in known and not _refused(where / number, findings):
+        if name not in known and not was_refused(where / number, findings):
             findings.append(Finding(where / number, f'there is no {word} "{name}"', suggestion(name, known)))
 
 
-def _refused(where: Place, findings: Findings) -> bool:
+def was_refused(where: Place, findings: Findings) -> bool:
     """Return True if the value here was refused, and an empty one replaces it."""
     return any(where.holds(finding.place) for finding in findings)

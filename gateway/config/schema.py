@@ -27,6 +27,7 @@ from gateway.config.settings import (
     SourceSettings,
     StoreSettings,
     TestSettings,
+    WatchSettings,
 )
 from gateway.core.events import IDENTITY
 from gateway.core.fact_fields import FACT_FIELDS
@@ -57,6 +58,7 @@ _UNITS: dict[type, str] = {
 _PATH = r"^[^.]+(\.[^.]+)*$"
 _NAME = r"^[a-z][a-z0-9_-]{0,47}$"
 _ADDRESS = r"^(unix:.+|fd:.+|(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+):[0-9]{1,5})$"
+_STATE: Schema = {"type": "string", "pattern": r"^[^/]+(/[^/]+)?$"}
 _CLOSER: dict[tuple[str, str], Schema] = {
     ("server", "listen"): {"minItems": 1, "items": {"type": "string", "pattern": _ADDRESS}},
     ("admin", "listen"): {"minItems": 1, "items": {"type": "string", "pattern": _ADDRESS}},
@@ -65,6 +67,7 @@ _CLOSER: dict[tuple[str, str], Schema] = {
     ("sinks", "retry"): {"minItems": 1},
     ("sinks", "concurrency"): {"minimum": 1, "maximum": 256},
     ("breaker", "failures"): {"minimum": 1},
+    ("watch", "state"): {"anyOf": [_STATE, {"type": "array", "minItems": 1, "items": _STATE}]},
 }
 """The rules of `checks` about values beyond their types, as far as a schema can state them. Those about the keys of one sink type
 stand in its `SinkType.schema`."""
@@ -116,6 +119,11 @@ def schema(manual: str) -> Schema:
                 "description": "Expectations about the routes; `gateway test` runs them.",
                 "type": "array",
                 "items": tests | {"description": "An event, and where it has to go."},
+            },
+            "watch": {
+                "description": "How long a service request may stay in a state before people are told.",
+                "type": "array",
+                "items": _table(WatchSettings, "watch", "watch", says) | {"description": "A rule: a state, and a time."},
             },
         },
         # No table is required: a file that is included has routes, sinks and tests alone.

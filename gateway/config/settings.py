@@ -14,6 +14,7 @@ from gateway.core.ledger import Facts, Regression, milestone_of
 from gateway.core.routing import Route
 from gateway.core.secrets import Secret, SecretRef
 from gateway.core.values import Duration, Size
+from gateway.core.watches import Watch
 from gateway.sinks.base import Locale, SinkSettings
 
 
@@ -73,6 +74,8 @@ class SourceSettings(Struct, frozen=True, kw_only=True):
     keep_refused: Size = Size("64MiB")
     """The most bytes of well-formed requests with a wrong signature that are kept for `gateway reverify`; 0 keeps none."""
     identity: dict[str, list[str]] = field(default_factory=dict)
+    silent_after: Duration = Duration("0s")
+    """The time without a message after which people are told; 0 never tells."""
 
     def identity_fields(self) -> dict[str, list[str]]:
         """Return the identity fields by event type: those of the configuration, or else the defaults."""
@@ -117,6 +120,15 @@ class FactSettings(Struct, frozen=True, kw_only=True):
         )
 
 
+class WatchSettings(Struct, frozen=True, kw_only=True):
+    """One `[[watch]]` table: how long a service request may stay in a state."""
+
+    name: str
+    state: str | list[str]
+    after: Duration
+    again: Duration | None = None
+
+
 class TestSettings(Struct, frozen=True, kw_only=True):
     """One `[[tests]]` table: an event, and the sinks and routes that it is expected to reach."""
 
@@ -137,6 +149,14 @@ class Rule(Struct, frozen=True):
     place: Place
     settings: RouteSettings
     route: Route
+
+
+class WatchRule(Struct, frozen=True):
+    """A watch, both as written and as the gateway goes by it."""
+
+    place: Place
+    settings: WatchSettings
+    watch: Watch
 
 
 class Test(Struct, frozen=True):
@@ -168,6 +188,7 @@ class Config(Struct, frozen=True, kw_only=True):
     sink that reads no file."""
     sink_places: dict[str, Place]
     rules: tuple[Rule, ...]
+    watch_rules: tuple[WatchRule, ...]
     tests: tuple[Test, ...]
     database: Path
     audit_log: Path
@@ -185,6 +206,10 @@ class Config(Struct, frozen=True, kw_only=True):
     @property
     def routes(self) -> tuple[Route, ...]:
         return tuple(rule.route for rule in self.rules)
+
+    @property
+    def watches(self) -> tuple[Watch, ...]:
+        return tuple(rule.watch for rule in self.watch_rules)
 
     def place(self, *keys: str | int) -> Place:
         """Return the place of something in the main file."""

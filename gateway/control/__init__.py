@@ -6,6 +6,7 @@ ids            which messages and sinks a person's words name
 interventions  replay, discard, pause, resume
 evidence       what proves a message to others
 drills         a marked message through the real sinks
+redecode       messages that an earlier version did not understand
 reverify       requests that were refused while a secret was wrong
 database_jobs  backups and checks of the whole database
 """

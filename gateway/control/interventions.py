@@ -105,6 +105,17 @@ class Interventions:
         done = await self._change(act, DeliveryDiscarded, discard, targets, states)
         return Progress(len(targets), *done, go_on)
 
+    async def missing(self, targets: list[Target]) -> list[Target]:
+        """Return the deliveries among some that do not exist yet."""
+        states = await self._store.states(targets)
+        return [target for target, state in zip(targets, states, strict=True) if state is None]
+
+    async def add(self, targets: list[Target], actor: str) -> int:
+        """Make those deliveries that do not exist yet. Returns how many were made."""
+        act = Act(selection=Selection(), actor=actor)
+        made, _ = await self._change(act, DeliveryReplayed, self._reopening(act, add=True), self._with_waits(targets), (None,))
+        return made
+
     async def pause(self, sink: str, actor: str) -> bool:
         """Hold a sink's deliveries; False if they are held already. Raises Unknown if there is no such sink."""
         return await self._lane(sink).pause(actor)

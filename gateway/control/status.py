@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
 from msgspec import structs
 
 from gateway import __version__
-from gateway.core.attention import GatewayStatus, LastError, RunningConfig, SinkCondition, SinkStatus, SourceStatus, attention
+from gateway.core.attention import (
+    GatewayStatus,
+    LastError,
+    RunningConfig,
+    SinkCondition,
+    SinkStatus,
+    SourceStatus,
+    WatchStatus,
+    attention,
+)
 from gateway.core.documents import Overview
 from gateway.core.errors import StoreError
 from gateway.core.kept_requests import KeptRequests
+from gateway.core.lasting import Lasting
 from gateway.core.records import Counts
 from gateway.core.selection import DELIVERY_STATES
 from gateway.delivery.lane import Lane
@@ -55,6 +65,8 @@ class SelfReport:
         memory: Memory,
         watch: SourceWatch,
         refused: RefusedRequests,
+        silent: Callable[[], Iterable[Lasting]],
+        stalled: Callable[[], Awaitable[Mapping[str, int]]],
         clock: Clock,
     ) -> None:
         """
@@ -64,6 +76,8 @@ class SelfReport:
             config: returns the configuration that the gateway runs by.
             lines_dropped: returns how many lines of the log were lost since the start.
             memory: the memory that the lanes share.
+            silent: returns the sources that have sent nothing for too long.
+            stalled: counts by rule the service requests that do not move on; it may raise StoreError.
         """
         self._store = store
         self._audit = audit
@@ -78,6 +92,8 @@ class SelfReport:
         self._memory = memory
         self._watch = watch
         self._refused = refused
+        self._silent = silent
+        self._stalled = stalled
         self._clock = clock
         self._started = clock.monotonic()
         metrics.started(clock.now())
@@ -121,17 +137,26 @@ class SelfReport:
             database_bytes=files.database,
             wal_bytes=files.wal,
             clock_suspect=self._watch.suspects_clock,
-            sources=self._sources(),
+            sources=self._sources(now),
+            watches=await self._watches(),
             certificate_expires_at=_instant(self._certificate.expires_at) if self._certificate else None,
             invariant_violations=self._metrics.totals.violations,
         )
         return structs.replace(status, attention=attention(status))
 
-    def _sources(self) -> tuple[SourceStatus, ...]:
-        """Describe the sources that refuse every request, or of which refused requests are kept."""
+    async def _watches(self) -> tuple[WatchStatus, ...]:
+        try:
+            stalled = await self._stalled()
+        except StoreError:
+            return ()
+        return tuple(WatchStatus(watch=name, stalled=number) for name, number in stalled.items() if number)
+
+    def _sources(self, now: float) -> tuple[SourceStatus, ...]:
+        """Describe the sources that refuse every request, are silent, or of which refused requests are kept."""
+        silent = {one.subject: one.elapsed for one in self._silent()}
         refusing, kept = {one.source: one for one in self._watch.refusing()}, self._refused.kept
         found = []
-        for name in sorted(refusing.keys() | kept.keys()):
+        for name in sorted(refusing.keys() | kept.keys() | silent.keys()):
             one, number = refusing.get(name), kept.get(name, KeptRequests())
             found.append(
                 SourceStatus(
@@ -143,6 +168,7 @@ class SelfReport:
                     do=one.do if one else None,
                     kept_refused=number.count,
                     kept_refused_bytes=number.bytes,
+                    silent_since=_instant(now - silent[name]) if name in silent else None,
                 )
             )
         return tuple(found)

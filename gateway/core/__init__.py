@@ -11,6 +11,12 @@ A reader who follows a webhook opens them in this order:
     retry             what happens to the delivery then
     breaker           when a lane may claim (token_bucket: how fast)
 
+What the gateway tells by itself:
+
+    watches           a service request that stays in a state for too long
+    lasting           troubles that matter if they last
+    drift             what a sender says for the first time
+
 What several layers speak of:
 
     records           what the store takes and returns for messages and deliveries
@@ -22,7 +28,7 @@ What several layers speak of:
     ledger            the row of a service request, and the facts about an event
     conversation      what a sink remembers of a service request
     kept_requests     requests that fitted no secret
-    audit_events      every event of the audit log
+    audit_events      every event of the audit log (delivery_events: which one a settlement makes)
     seals             what makes its lines provable (merkle: trees over lines and their proofs)
     evidence_file     the records of a file that proves a message to others (evidence_check: what is wrong with one)
     attention         the status screen, and what needs a person

@@ -6,8 +6,10 @@
     disk           less than twice store.min_free        below store.min_free webhooks are answered 503
     certificate    21 days before it expires             clients will refuse it
     refusing       ten requests of a source in a row were refused, and none was good within five minutes
+    silent         nothing has come from a source for its `silent_after`
     clock          the times of several authentic requests agree that the clock of this host is wrong
     invariant      an invariant is violated              the gateway has a bug
+    stalled        a service request stays in a state for longer than a `[[watch]]` rule allows, and people were told
     dead           a delivery is dead                    until a person replays or discards it
     breaker        a breaker is open                     the deliveries of the sink wait
     held           deliveries wait for a sink that is not in the configuration
@@ -40,7 +42,20 @@ MOST_COUNTED = 10_000
 _JOURNAL = "journalctl --unit legitmark-gateway"
 
 Concern = Literal[
-    "not_ready", "reload", "disk", "certificate", "refusing", "clock", "invariant", "dead", "breaker", "held", "paused", "late"
+    "not_ready",
+    "reload",
+    "disk",
+    "certificate",
+    "refusing",
+    "silent",
+    "clock",
+    "invariant",
+    "stalled",
+    "dead",
+    "breaker",
+    "held",
+    "paused",
+    "late",
 ]
 
 
@@ -102,6 +117,15 @@ class SourceStatus(Struct, frozen=True, kw_only=True):
     kept_refused: int = 0
     """Requests whose signature fits no secret, kept for `gateway reverify`."""
     kept_refused_bytes: int = 0
+    silent_since: datetime | None = None
+    """When the last message came, if longer ago than `silent_after`, without the time in which the gateway did not run."""
+
+
+class WatchStatus(Struct, frozen=True, kw_only=True):
+    watch: str
+    """The name of a `[[watch]]` rule."""
+    stalled: int
+    """Service requests that people were told about and that are still in their state, counted up to MOST_COUNTED."""
 
 
 class Flow(Struct, frozen=True):
@@ -147,7 +171,9 @@ class GatewayStatus(Struct, frozen=True, kw_only=True):
     invariant_violations: int
     """Violations since the start."""
     sources: tuple[SourceStatus, ...] = ()
-    """The sources that refuse everything, and those with kept refused requests."""
+    """The sources that refuse everything or are silent, and those with kept refused requests."""
+    watches: tuple[WatchStatus, ...] = ()
+    """The rules that have stalled service requests."""
     outage_budget_seconds: float = OUTAGE_BUDGET
     attention: tuple[Attention, ...] = ()
 
@@ -172,12 +198,19 @@ def _of_the_gateway(status: GatewayStatus) -> Iterator[Attention]:
     for source in status.sources:
         if source.refusing:
             yield _refusing(source)
+        if source.silent_since is not None:
+            said = f"nothing has come since {source.silent_since:%Y-%m-%dT%H:%M:%SZ}: look at the sender's webhook page"
+            yield Attention(reason="silent", source=source.source, detail=said, run="gateway send authentic")
     if status.clock_suspect:
         said = "the times of webhooks with right signatures differ from the clock of this host: compare it"
         yield Attention(reason="clock", detail=said, run="timedatectl")
     if status.invariant_violations:
         said = "an invariant was violated, which is a bug of the gateway: report it with these lines of its log"
         yield Attention(reason="invariant", detail=said, run=f"{_JOURNAL} --grep invariant")
+    for watch in status.watches:
+        number = _number(watch.stalled, "service request does", "service requests do")
+        said = f'watch "{watch.watch}": {number} not move on'
+        yield Attention(reason="stalled", detail=said, run="gateway tail --failed")
 
 
 def _refusing(source: SourceStatus) -> Attention:

@@ -10,16 +10,9 @@ field that does not apply is None here, and left out of the line. A struct decla
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import msgspec
 from msgspec import Struct
-
-from gateway.core.documents import Ids
-from gateway.core.outcome import Defer, Outcome, Reason
-from gateway.core.records import Attempt, Message, Owed, delivery_id
-from gateway.core.retry import Transition
-from gateway.core.values import rfc3339
 
 VERSION = 1
 """The `v` of every line."""
@@ -39,6 +32,10 @@ FIELDS: Mapping[str, str] = {
     "sinks": "The sinks that the message goes to.",
     "body_sha256": "The SHA-256 of the body as it came, in lower-case hex.",
     "sink": "The sink.",
+    "watch": "The `[[watch]]` rule.",
+    "kind": "The kind of a new value: `type`, `state`, `field` or `reason`.",
+    "value": "The new value.",
+    "path": "Where it stands in the body.",
     "delivery_id": "The id of the delivery, which is also its idempotency key.",
     "attempt": "The number of the attempt, from 1, counted over the whole life of the delivery.",
     "status": "The status code of the sink's answer (HTTP or SMTP).",
@@ -46,7 +43,7 @@ FIELDS: Mapping[str, str] = {
     "reason": "The reason, from a closed list.",
     "detail": "The same in words, for people. Its text may change.",
     "conflict": "`true` if the duplicate has another body than the first message.",
-    "count": "How many requests this line sums up.",
+    "count": "How many requests this line sums up; in `sr.stalled`, service requests.",
     "sender_ids": "Ids that the refused requests claim, at most 20.",
     "more_sender_ids": "How many requests had another id than those.",
     "addresses": "Addresses that the refused requests came from, at most 20.",
@@ -139,6 +136,15 @@ class MessageReverified(GatewayEvent, frozen=True, kw_only=True):
     message_id: str
     sender_id: str | None = None
     source: str
+    detail: str
+    actor: str
+    claimed: str | None = None
+
+
+class MessageRedecoded(MessageEvent, frozen=True, kw_only=True):
+    """A person had a message decoded once more, and this version understands it better; the line has its new fields."""
+
+    name = "message.redecoded"
     detail: str
     actor: str
     claimed: str | None = None
@@ -277,6 +283,49 @@ class SinkDrilled(GatewayEvent, frozen=True, kw_only=True):
     claimed: str | None = None
 
 
+class SinkFailing(GatewayEvent, frozen=True, kw_only=True):
+    """The sink has been failing for `failing_after`, although its circuit breaker may open and close."""
+
+    name = "sink.failing"
+    failed = True
+    sink: str
+    reason: str | None = None
+    detail: str
+
+
+class SourceSilent(GatewayEvent, frozen=True, kw_only=True):
+    """Nothing has come from the source for `silent_after`."""
+
+    name = "source.silent"
+    failed = True
+    source: str
+    detail: str
+
+
+class SrStalled(GatewayEvent, frozen=True, kw_only=True):
+    """A service request is in a state for longer than a `[[watch]]` rule allows; with `count` above 1, so many are."""
+
+    name = "sr.stalled"
+    failed = True
+    source: str | None = None
+    sr_uuid: str | None = None
+    reference_id: str | None = None
+    watch: str | None = None
+    detail: str
+    count: int
+
+
+class DriftFound(GatewayEvent, frozen=True, kw_only=True):
+    """The source sent a type, state, field or reason that it neither documents nor sent before."""
+
+    name = "drift.found"
+    source: str
+    kind: str
+    value: str
+    path: str
+    detail: str
+
+
 class ConfigReloaded(GatewayEvent, frozen=True, kw_only=True):
     """A reload took over; `detail` names the changes."""
 
@@ -330,73 +379,3 @@ AUDIT_EVENTS: Mapping[str, type[AuditEvent]] = {
 
 NEW_MESSAGE = frozenset((MessageAccepted.name, MessageQuarantined.name))
 """The events that tell of a message for the first time."""
-
-DISCARDED = "it was discarded meanwhile"
-"""The detail of `delivery.delivered` if a person had discarded the delivery before the sink took it."""
-
-_DELIVERY_EVENTS: dict[str, type[MessageEvent]] = {
-    event.name: event
-    for event in (DeliveryDelivered, DeliveryRetrying, DeliveryDeferred, DeliveryDead, DeliveryReplayed, DeliveryDiscarded)
-}
-
-
-def suppressed_event(message: Message | Ids, sink: str) -> DeliverySuppressed:
-    """Build the event of a delivery that is not made because its message is late."""
-    return DeliverySuppressed(sink=sink, delivery_id=delivery_id(message.id, sink), reason=Reason.STALE)
-
-
-def settled_event(transition: Transition, outcome: Outcome | None) -> type[MessageEvent]:
-    """Return the event that tells how a delivery left `queued`, or why it stays; `outcome` is None if no attempt was made."""
-    if transition.state == "delivered":
-        return DeliveryDelivered
-    if transition.state == "dead":
-        return DeliveryDead
-    return DeliveryDeferred if isinstance(outcome, Defer) else DeliveryRetrying
-
-
-def settled(owed: Owed, transition: Transition, attempt: Attempt | None, *, in_time: bool) -> MessageEvent:
-    """Build the event of a settlement.
-
-    Args:
-        attempt: None if the delivery expired while it waited.
-        in_time: False if a person had discarded the delivery before the sink took it.
-    """
-    sink, delivery_id = owed.sink, owed.delivery_id
-    reason = transition.reason or Reason.BUG  # only a delivered one has none
-    if attempt is None:
-        return DeliveryDead(sink=sink, delivery_id=delivery_id, reason=reason)
-    outcome, number, duration_ms = attempt.outcome, attempt.number, attempt.duration_ms
-    status, detail = outcome.status, (outcome.detail or None) if in_time else DISCARDED
-    if transition.state == "delivered":
-        return DeliveryDelivered(
-            sink=sink, delivery_id=delivery_id, attempt=number, status=status, duration_ms=duration_ms, detail=detail
-        )
-    if transition.due_at is None:
-        return DeliveryDead(
-            sink=sink,
-            delivery_id=delivery_id,
-            attempt=number,
-            status=status,
-            duration_ms=duration_ms,
-            reason=reason,
-            detail=detail,
-        )
-    event = DeliveryDeferred if isinstance(outcome, Defer) else DeliveryRetrying
-    return event(
-        sink=sink,
-        delivery_id=delivery_id,
-        attempt=number,
-        status=status,
-        duration_ms=duration_ms,
-        reason=reason,
-        detail=detail,
-        next_attempt_at=rfc3339(transition.due_at),
-    )
-
-
-def delivery_event(name: str, **fields: Any) -> MessageEvent:
-    """Build an event about a delivery from facts that were stored under its name; None stands for a fact that does not apply.
-
-    Raises msgspec.ValidationError if a fact that the event needs is missing, and KeyError if there is no such event.
-    """
-    return msgspec.convert({field: fact for field, fact in fields.items() if fact is not None}, _DELIVERY_EVENTS[name])

@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from gateway.core.events import Event
 from gateway.core.ledger import Facts
 from gateway.core.outcome import OutcomeName
 from gateway.core.records import Counts, Message
@@ -150,6 +151,31 @@ class RoutingPage(Struct, frozen=True):
     """The seq after which the next page begins; None after the last page."""
     newest: int
     """The seq of the newest message of all."""
+
+
+class UndecodedMessage(Struct, frozen=True):
+    """A message that could not be decoded, or was not recognized, when it came."""
+
+    seq: int
+    message: Message
+    quarantined: bool
+
+
+class UndecodedPage(Struct, frozen=True):
+    """A page of such messages."""
+
+    messages: tuple[UndecodedMessage, ...]
+    go_on_after: int | None
+    """The seq after which the next page begins; None after the last page."""
+
+
+class Redecoding(Struct, frozen=True):
+    """The meaning of a message by the knowledge of this version."""
+
+    seq: int
+    event: Event
+    identity: str | None
+    """The identity of the event; None if only the sender's id tells a duplicate."""
 
 
 class CounterPage(Struct, frozen=True):

@@ -73,6 +73,11 @@ class State(Struct, frozen=True):
     primary: str
     supplement: str | None = None
 
+    @property
+    def text(self) -> str:
+        """The state as rules and people write it, such as `QC/PENDING`, or `DRAFT` if it has no supplement."""
+        return self.primary if self.supplement is None else f"{self.primary}/{self.supplement}"
+
 
 class Side(Struct, frozen=True):
     """One rejected photo. The two published shapes differ in `message` and `reason_description`."""

@@ -224,15 +224,14 @@ ENDS: Final = frozenset(
 
 
 def state_text(state: State) -> str:
-    """Return a state as text, such as `QC/PENDING` or, without a supplement, `DRAFT`; at most `LONGEST_STATE` characters."""
-    text = state.primary if state.supplement is None else f"{state.primary}/{state.supplement}"
-    return text[:LONGEST_STATE]
+    """Return a state as the ledger keeps it: at most `LONGEST_STATE` characters of its text."""
+    return state.text[:LONGEST_STATE]
 
 
 _KNOWN = {
-    primary if supplement is None else f"{primary}/{supplement}": (rank, milestone)
+    State(primary, supplement).text: (rank, milestone)
     for rank, ((primary, supplement), milestone) in enumerate(STATES.items(), 1)
-    if supplement is not ANY
+    if supplement is None or isinstance(supplement, str)
 }
 _WITH_ANY_SUPPLEMENT = {
     primary: (rank, milestone) for rank, ((primary, supplement), milestone) in enumerate(STATES.items(), 1) if supplement is ANY

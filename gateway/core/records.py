@@ -8,12 +8,18 @@ from typing import Literal
 from msgspec import Struct
 
 from gateway.core.breaker import CLOSED, BreakerState
+from gateway.core.drift import Learned
 from gateway.core.events import Event
+from gateway.core.lasting import Lasting
 from gateway.core.ledger import Facts
 from gateway.core.outcome import Outcome
 from gateway.core.retry import Transition
 from gateway.core.selection import MessageStatus
 from gateway.core.signature import Signed
+from gateway.core.watches import Entering, StallsTold, Watch
+
+Companion = Entering | StallsTold | Lasting | Learned
+"""A fact that is committed together with the message that it comes from, or that tells about it."""
 
 
 def delivery_id(message_id: str, sink: str) -> str:
@@ -106,6 +112,10 @@ class NewMessage(Struct, frozen=True):
     """The signature that fitted; None if the source is not verified."""
     rules: int | None = None
     """The number of the rules in use (see `store.requests.Rulebook`)."""
+    watches: tuple[Watch, ...] = ()
+    """The rules whose timers follow the state that the message brings its service request into."""
+    companions: tuple[Companion, ...] = ()
+    """Written in the same transaction, unless the message is a duplicate."""
 
 
 class Accepted(Struct, frozen=True):

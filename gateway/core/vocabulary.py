@@ -27,10 +27,17 @@ class OwnEvent(StrEnum):
     MESSAGE_QUARANTINED = "gateway.message_quarantined"
     SOURCE_REFUSED = "gateway.source_refused"
     SEALED = "gateway.sealed"
+    SOURCE_SILENT = "gateway.source_silent"
+    SINK_FAILING = "gateway.sink_failing"
+    SR_STALLED = "gateway.sr_stalled"
+    DRIFT = "gateway.drift"
 
 
 _KINDS = (events.StateChange, events.MediaRejected, events.InvalidateSr)
-_OF_OWN_EVENTS = ("sink", "reason", "detail", "message_id", "seal", "number")
+_OF_OWN_EVENTS = (
+    *("sink", "reason", "detail", "message_id", "seal", "number"),
+    *("watch", "since", "count", "kind", "value", "path"),
+)
 """The fields that only the gateway's own events have."""
 
 
@@ -49,17 +56,10 @@ def _structs_in(kind: Any) -> Iterator[type[Struct]]:
             yield from _structs_in(inner)
 
 
-FIELDS: frozenset[str] = frozenset(
-    (
-        "event_type",
-        "milestone",
-        "source",
-        *_OF_OWN_EVENTS,
-        *FACT_FIELDS,
-        *(field for kind in _KINDS for field in _fields(kind)),
-    )
-)
-"""The dotted paths of all fields that a documented event can have, facts included."""
+SENDER_FIELDS: frozenset[str] = frozenset(("event_type", *(field for kind in _KINDS for field in _fields(kind))))
+"""The dotted paths of all fields that an event of a sender can have, as documented."""
+FIELDS: frozenset[str] = SENDER_FIELDS | {"milestone", "source", *_OF_OWN_EVENTS, *FACT_FIELDS}
+"""The same with the derived fields, with facts, and with those of the gateway's own events."""
 
 VALUES: Mapping[str, frozenset[str]] = {
     "event_type": frozenset((*EVENT_TYPES, *(event.value for event in OwnEvent))),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.core.audit_events import SinkClosed, SinkOpened, settled
+from gateway.core.audit_events import SinkClosed, SinkOpened
+from gateway.core.delivery_events import settled
 from gateway.core.outcome import OUTCOME_NAMES, Delivered, Outcome, Retry
 from gateway.core.records import Owed, Settlement
 from gateway.delivery.gates import Change

@@ -6,6 +6,8 @@
       disk_space        `DiskSpace`: while the disk is nearly full, nothing is taken in
     accept            `Inbox`: commit the message with its deliveries, write its audit line, hand the deliveries to their lanes
     own_events        `OwnEvents`: the gateway's own events, which go through the inbox like webhooks
+    remembered_events `RememberedEvents`: those that are told once, in the commit that remembers them
+    drift_watch       `DriftWatch`: notice what a source says for the first time
 
 A request that is refused goes through these:
 

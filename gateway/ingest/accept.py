@@ -12,14 +12,16 @@ from hashlib import sha256
 import msgspec
 from msgspec import Struct
 
-from gateway.core.audit_events import MessageAccepted, MessageDuplicate, MessageQuarantined, MessageUnrouted, suppressed_event
+from gateway.core.audit_events import MessageAccepted, MessageDuplicate, MessageQuarantined, MessageUnrouted
+from gateway.core.delivery_events import suppressed_event
 from gateway.core.events import Event, decode
 from gateway.core.lateness import withheld
 from gateway.core.ledger import Facts
-from gateway.core.records import Duplicate, Message, NewMessage, Owed, Owes, Stored
+from gateway.core.records import Companion, Duplicate, Message, NewMessage, Owed, Owes, Stored
 from gateway.core.retry import RetryPolicy, first_due
 from gateway.core.routing import GATEWAY, Decision, Router
 from gateway.core.signature import Signed
+from gateway.core.watches import Watch
 from gateway.host.clock import Clock
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log, Sparing
@@ -43,6 +45,8 @@ class Rules(Struct, frozen=True):
     """The sinks with `on_stale = "suppress"`."""
     number: int | None = None
     """The number by which the store keeps these rules; None if it does not keep them."""
+    watches: tuple[Watch, ...] = ()
+    """The rules that say how long a service request may stay in a state."""
 
 
 class Inbox:
@@ -106,7 +110,13 @@ class Inbox:
             return _NOBODY
 
     def put(
-        self, message: Message, event: Event | None, *, decision: Decision | None = None, identity: str | None = None
+        self,
+        message: Message,
+        event: Event | None,
+        *,
+        decision: Decision | None = None,
+        identity: str | None = None,
+        companions: tuple[Companion, ...] = (),
     ) -> asyncio.Future[Stored]:
         """Submit a message. The future gets what `submit` tells, or raises it."""
         written: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
@@ -119,7 +129,7 @@ class Inbox:
             else:
                 written.set_result(stored)
 
-        self.submit(message, event, told, decision=decision, identity=identity)
+        self.submit(message, event, told, decision=decision, identity=identity, companions=companions)
         return written
 
     def submit(
@@ -132,6 +142,7 @@ class Inbox:
         identity: str | None = None,
         detail: str | None = None,
         signed: Signed | None = None,
+        companions: tuple[Companion, ...] = (),
     ) -> None:
         """Commit a message with everything that it owes. The ledger judges its event first, then the rules route it.
 
@@ -141,6 +152,7 @@ class Inbox:
                 if the message could not be committed, or its audit line could not be written. It must not raise.
             decision: where it goes; None asks the rules.
             identity: the identity of the event; None if only the sender's id tells a duplicate.
+            companions: what else is committed with the message, unless it is a duplicate.
         """
         coming = _Coming(self, message, event, decision, self._clock.planned(message.received_at), self._rules)
         judged = event is not None and message.source != GATEWAY
@@ -155,6 +167,8 @@ class Inbox:
             decide=None if event is None else coming.decide,
             signed=signed,
             rules=self._rules.number,
+            watches=self._rules.watches,
+            companions=companions,
         )
 
         def lines(stored: Stored) -> list[bytes]:

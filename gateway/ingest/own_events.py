@@ -77,25 +77,24 @@ class OwnEvents:
             about: the message that the event is about.
             subject: the sink or source that has at most one event of a kind in ten minutes; None means `sink`.
         """
-        event_type = kind.value
         try:
-            return await self._put(event_type, sink, about, subject or sink, facts)
+            return await self._put(kind, sink, about, subject or sink, facts)
         except Exception:
-            self._say("exception", "notice.bug", sink, event_type=event_type)
+            self._say("exception", "notice.bug", sink, event_type=kind.value)
             return True
 
-    async def _put(self, event_type: str, sink: str, about: Message | None, subject: str, facts: Mapping[str, str | int]) -> bool:
+    async def _put(self, kind: OwnEvent, sink: str, about: Message | None, subject: str, facts: Mapping[str, str | int]) -> bool:
         if about is not None and about.source == GATEWAY:
             return True
+        event_type = kind.value
         last = self._last.get((subject, event_type))
         if last is not None and self._clock.monotonic() - last < _PAUSE:
             return False
         now = self._clock.now()
-        values: dict[str, Any] = {"event_type": event_type, "timestamp": rfc3339(now), "sink": sink or None, **facts}
-        values = {key: _printable(value) for key, value in values.items()}
+        values: dict[str, Any] = {"sink": sink or None, **facts}
         if about is not None:
             values |= {"message_id": about.id, "sr_uuid": about.sr_uuid, "reference_id": about.reference_id}
-        event = events.event_of({key: value for key, value in values.items() if value is not None})
+        event = own_event(kind, now, values)
         decision = self._inbox.route(event, GATEWAY)
         if not decision.sinks:
             return True
@@ -113,6 +112,20 @@ class OwnEvents:
         return True
 
 
+def own_event(kind: OwnEvent, now: float, values: Mapping[str, Any]) -> events.Event:
+    """Return an event of the gateway, without the fields that are None.
+
+    Args:
+        now: Unix seconds, UTC.
+    """
+    given: dict[str, Any] = {"event_type": kind.value, "timestamp": rfc3339(now), **values}
+    return events.event_of({key: _printable(value) for key, value in given.items() if value is not None})
+
+
 def _printable(value: Any) -> Any:
     """Replace what JSON cannot hold, such as half of a surrogate pair in the answer of a sink."""
+    if isinstance(value, dict):
+        return {key: _printable(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_printable(one) for one in value]
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

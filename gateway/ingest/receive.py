@@ -14,7 +14,7 @@ from msgspec import Struct
 from gateway.core import events, signature
 from gateway.core.errors import RejectedWebhook, StoreError
 from gateway.core.kept_requests import RefusedRequest
-from gateway.core.records import Duplicate, Message, Stored
+from gateway.core.records import Accepted, Duplicate, Message, Stored
 from gateway.core.signature import Key, Misfit, VerifiedMessage
 from gateway.host.clock import Clock
 from gateway.ingest.accept import Inbox
@@ -72,6 +72,7 @@ class Intake:
         inbox: Inbox,
         own_events: OwnEvents,
         watch: SourceWatch,
+        drift: Callable[[events.Event, Message], None],
         space: DiskSpace,
         keep: Callable[[RefusedRequest], None],
         metrics: Metrics,
@@ -79,6 +80,7 @@ class Intake:
     ) -> None:
         """
         Args:
+            drift: called for every new message with an event, once it is committed.
             keep: gets every well-formed request whose signature fits no secret.
         """
         self._keep = keep
@@ -86,6 +88,7 @@ class Intake:
         self._inbox = inbox
         self._own_events = own_events
         self._watch = watch
+        self._drift = drift
         self._space = space
         self._metrics = metrics
         self._clock = clock
@@ -166,6 +169,8 @@ class Intake:
         )
 
         def written(stored: Stored | Exception) -> None:
+            if event is not None and isinstance(stored, Accepted):
+                self._drift(event, message)
             told(stored if isinstance(stored, Exception) else self._receipt(message, stored, started))
 
         self._inbox.submit(

@@ -112,6 +112,10 @@ class SourceWatch:
             self._told.discard(source)
             self._log.info("source.accepting", source=source)
 
+    def heard_at(self, source: str) -> float | None:
+        """Return when the last good message of a source came (monotonic seconds); None if none came since the start."""
+        return self._good_at.get(source)
+
     def refused(self, source: str, reason: str) -> None:
         """Note a refused request that may have come from the sender."""
         if reason not in WHAT_TO_DO:

@@ -12,15 +12,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from gateway.core.audit_events import (
-    DISCARDED,
     DeliverySuppressed,
     MessageAccepted,
     MessageEvent,
     MessageQuarantined,
     MessageUnrouted,
-    delivery_event,
-    suppressed_event,
 )
+from gateway.core.delivery_events import DISCARDED, delivery_event, suppressed_event
 from gateway.core.documents import Ids, KeptMessage
 from gateway.core.instants import parse_instant
 from gateway.core.records import Message, Step, delivery_id

@@ -21,7 +21,10 @@ from prometheus_client import (
 )
 
 from gateway import __version__
+from gateway.core.drift import KINDS as DRIFT_KINDS
+from gateway.core.drift import DriftKind
 from gateway.core.events import EVENT_TYPES
+from gateway.core.lasting import LastingKind
 from gateway.core.retry import DEAD_REASONS
 from gateway.observability.exposition import Labelled, pieces_of, whole
 
@@ -148,6 +151,10 @@ class Metrics:
         self._refused_bytes = self._gauge("refused_kept_bytes", "Size of the refused requests that are kept", "source")
         self._refused_dropped = self._counter("refused_dropped", "Refused requests that were not kept", "source", "reason")
         self._reverified = self._counter("reverified", "Kept requests that a later secret verified", "source", "result")
+        self._stalls = self._counter("stalls", "Service requests that stayed in a state for longer than a rule allows", "watch")
+        self._silent = self._gauge("source_silent", "1 while nothing has come from the source for silent_after", "source")
+        self._failing = self._gauge("sink_failing", "1 while the sink has been failing for failing_after", "sink")
+        self._drift = self._counter("drift", "Undocumented values that a source sent for the first time", "source", "kind")
         self._log_lost = self._counter("log_lines_dropped", "Log lines that could not be written to stderr")
         self._log_dropped = 0
         self._violations = self._counter("invariant_violations", "Violated invariants: each is a bug of the gateway", "invariant")
@@ -163,8 +170,10 @@ class Metrics:
             self._child(self._violations, invariant)
         self._child(self._rejections, "", "not_found")
 
-    def expect(self, sources: Iterable[str], sinks: Iterable[str]) -> None:
+    def expect(self, sources: Iterable[str], sinks: Iterable[str], watches: Iterable[str] = ()) -> None:
         """Show a 0 for everything that may happen to these names. The counts of other names stay: a counter never goes back."""
+        for watch in watches:
+            self._child(self._stalls, watch)
         for source in sources:
             for event_type in _EVENT_TYPES:
                 for result in ("accepted", "duplicate"):
@@ -172,7 +181,9 @@ class Metrics:
             self._child(self._messages, source, "other", "quarantined")
             for reason in _REFUSALS:
                 self._child(self._rejections, source, reason)
-            for metric in (self._unrouted, self._conflicts, self._ack):
+            for kind in DRIFT_KINDS:
+                self._child(self._drift, source, kind)
+            for metric in (self._unrouted, self._conflicts, self._ack, self._silent):
                 self._child(metric, source)
         for sink in sinks:
             self._child(self._attempts, sink, "delivered", "")
@@ -181,6 +192,7 @@ class Metrics:
                 self._child(self._ended, sink, "dead", why.value)
             for histogram in (self._delivery, self._arrival):
                 self._child(histogram, sink)
+            self._child(self._failing, sink)
 
     def message(self, source: str, event_type: str | None, result: str, seconds: float) -> None:
         bounded = event_type if event_type in EVENT_TYPES else "other"
@@ -289,6 +301,22 @@ class Metrics:
 
     def reverified(self, source: str, result: str) -> None:
         self._child(self._reverified, source, result).inc()
+
+    def stalled(self, watch: str, number: int) -> None:
+        self._child(self._stalls, watch).inc(number)
+
+    def lasting(self, kind: LastingKind, subject: str, *, told: bool) -> None:
+        """Set whether a source is silent, or a sink fails."""
+        self._child(self._silent if kind == "source_silent" else self._failing, subject).set(told)
+
+    def forget_lasting(self, kind: LastingKind, subject: str) -> None:
+        """Drop the gauge of a source or sink that left the configuration."""
+        gauge = self._silent if kind == "source_silent" else self._failing
+        if self._series[gauge].children.pop((subject,), None) is not None:
+            gauge.remove(subject)
+
+    def drift(self, source: str, kind: DriftKind) -> None:
+        self._child(self._drift, source, kind).inc()
 
     def clock_suspect(self, suspect: bool) -> None:
         self._clock_suspect.set(suspect)

@@ -52,6 +52,8 @@ class SinkSettings(Struct, frozen=True, kw_only=True):
     """The treatment of late events; None if the key is not written, and then it is `annotate`."""
     breaker: Breaker = Breaker()
     give_up_after: Duration = Duration("7d")
+    failing_after: Duration = Duration("1h")
+    """The time after which people are told of a breaker that is open, or opens again and again; 0 never tells."""
 
     @property
     def by_sr(self) -> bool:

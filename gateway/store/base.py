@@ -16,8 +16,11 @@ from typing import Final, Protocol, TypeVar
 
 from gateway.core import documents
 from gateway.core.conversation import Conversation
-from gateway.core.records import Claimed, Counts, KeptGates, NewMessage, Owed, Settlement, Step, Stored
+from gateway.core.drift import DriftKind
+from gateway.core.lasting import Lasting
+from gateway.core.records import Claimed, Companion, Counts, KeptGates, NewMessage, Owed, Settlement, Step, Stored
 from gateway.core.selection import Target
+from gateway.core.watches import Timer, Watch
 
 _Result = TypeVar("_Result")
 
@@ -207,6 +210,35 @@ class Maintaining(Trouble, Counting, Protocol):
 
     async def mend_counters(self, sink: str, by: Mapping[str, int]) -> None:
         """Add to a sink's counters, by state, what a count found them to be short of."""
+
+
+class Watching(Trouble, Protocol):
+    """Remember what the gateway watches over time: what the rooms that tell about it need."""
+
+    @property
+    def retention(self) -> float:
+        """Seconds for which a message is kept."""
+
+    async def keep(self, companions: Sequence[Companion]) -> None:
+        """Commit what is otherwise committed with a message: nobody is told, because no route asks for the event."""
+
+    async def due_timers(self, watches: Sequence[Watch], now: float, limit: int) -> list[Timer]:
+        """Read at most `limit` timers of some rules that are due, those of one rule after those of another."""
+
+    async def drop_timers(self, watches: Sequence[Watch]) -> int:
+        """Delete the timers that belong to no rule any more, a slice to a commit. Returns how many there were."""
+
+    async def purge_told(self, rules: Collection[str], before: float) -> None:
+        """Delete the timers of some rules that were told before an instant, a slice to a commit."""
+
+    async def stalled(self, watches: Sequence[Watch], most: int) -> dict[str, int]:
+        """Count by rule the service requests that people were told about and that have no later state, each up to `most`."""
+
+    async def lasting(self) -> list[Lasting]:
+        """Read the troubles that have begun and not ended."""
+
+    async def known_words(self) -> dict[tuple[str, DriftKind], set[str]]:
+        """Read what the senders have said beyond their documents, by source and kind."""
 
 
 class CatchingUp(Naming, Protocol):

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from gateway.core.documents import Health
 from gateway.host.clock import Clock
-from gateway.store.base import Audit, CatchingUp, Copying, LaneStore, Lifecycle, LongRead, Maintaining
-from gateway.store.people import Acting, Browsing, Proving, Surveying
+from gateway.store.base import Audit, CatchingUp, Copying, LaneStore, Lifecycle, LongRead, Maintaining, Watching
+from gateway.store.people import Acting, Browsing, Proving, RedecodingStore, Surveying
 from gateway.store.refused import RefusedStore
 from gateway.store.requests import Filling, Rulebook, Tracing
 from gateway.store.sqlite import at_rest
@@ -25,10 +25,12 @@ from gateway.store.sqlite.store import SqliteStore
 class Store(
     LaneStore,
     Maintaining,
+    Watching,
     CatchingUp,
     Browsing,
     Proving,
     Acting,
+    RedecodingStore,
     Surveying,
     Tracing,
     Filling,

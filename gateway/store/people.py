@@ -102,6 +102,24 @@ class Acting(Counting, Naming, Protocol):
         """End deliveries that are queued or dead; return the changed ones. As for `reopen`."""
 
 
+class RedecodingStore(Naming, Protocol):
+    """Read messages that were not understood, and write down what they mean: what redecoding needs."""
+
+    async def undecoded(self, instant: float, after: int, limit: int, most_bytes: int) -> documents.UndecodedPage:
+        """Read a page of the messages of senders after a seq that could not be decoded, or were not recognized.
+
+        It ends at `limit` messages, or with the message that makes the bodies larger than `most_bytes`.
+        """
+
+    async def redecode(
+        self, decoded: Sequence[documents.Redecoding], told: Callable[[list[int]], None] | None = None
+    ) -> list[int]:
+        """Write down what messages mean now; return the seqs of those that were not understood until then.
+
+        A quarantined one is `unrouted` then. `told` as for `reopen`.
+        """
+
+
 class Surveying(Trouble, Protocol):
     """Read what a scrape and `gateway status` show."""
 

@@ -31,7 +31,7 @@ ANSWERS = {
 COMMANDS = (
     *(["messages"], ["messages", "--json"], ["deliveries"], ["show", "x"], ["status"], ["status", "--json"]),
     *(["replay", "x", "--yes"], ["discard", "x", "--yes"], ["pause", "archive"], ["resume", "archive"], ["drill", "archive"]),
-    *(["reload"], ["reload", "--diff"], ["reverify"], ["db", "backup", "copy"], ["db", "check"]),
+    *(["reload"], ["reload", "--diff"], ["reverify"], ["redecode", "--since", "1d"], ["db", "backup", "copy"], ["db", "check"]),
     ["evidence", "export", "x", "proof"],
     *(["backtest", "--against", "gateway.toml"], ["route", "a" * 32], ["send", "a" * 32]),
 )

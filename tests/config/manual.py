@@ -23,6 +23,7 @@ from gateway.config.settings import (
     ServerSettings,
     SourceSettings,
     StoreSettings,
+    WatchSettings,
 )
 from gateway.config.settings import TestSettings as Expectation
 from gateway.sinks import SINK_TYPES
@@ -119,5 +120,6 @@ STRUCTS: dict[str, type[Struct]] = {
     **{table.name: SINK_TYPES[key.value].config for table in TABLES for key in keys_of(table.name) if is_type(table, key)},
     "routes": RouteSettings,
     "tests": Expectation,
+    "watch": WatchSettings,
 }
 """The struct of each table of the example."""

@@ -14,7 +14,7 @@ from msgspec.structs import FieldInfo, fields
 from gateway.config import Config, load
 from gateway.config.decode import decode_table
 from gateway.config.location import Finding, Place
-from gateway.config.settings import RouteSettings, ServerSettings, StoreSettings
+from gateway.config.settings import RouteSettings, ServerSettings, StoreSettings, WatchSettings
 from gateway.config.settings import TestSettings as Expectation
 from gateway.core.events import IDENTITY, Milestone
 from gateway.core.patterns import OPERATORS, compile_pattern
@@ -186,9 +186,10 @@ def test_the_paragraph_on_all_sinks_names_each_key_that_they_share_and_says_what
     assert {name for name, text in paragraphs.items() if NOT_YET in text} == warned
 
 
-def test_the_paragraphs_on_routes_and_tests_name_each_of_their_keys() -> None:
+def test_the_paragraphs_on_routes_watches_and_tests_name_each_of_their_keys() -> None:
     for struct, heading, until in (
         (RouteSettings, "The keys of a route:", "An event that no"),
+        (WatchSettings, "The keys of a watch:", "[[watch]]"),
         (Expectation, "The keys:", "At least"),
     ):
         start = TEXT.index(heading)

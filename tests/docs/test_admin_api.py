@@ -100,6 +100,7 @@ def test_acts_answer_the_fields_that_the_reference_names(running: Running) -> No
     hold("progress", done(running, "/api/discard", {"selection": {"sink": "erp"}, "dry_run": True}))
     (drill,) = done(running, "/api/drill", {"sink": "archive"})["drills"]
     hold("drill", drill)
+    hold("redecoding", done(running, "/api/redecode", {"since": 0.0, "route": True}))
     for source in done(running, "/api/reverify", {})["sources"]:
         hold("reverified source", source)
 

@@ -27,7 +27,10 @@ path = "erp.jsonl"
 type = "jsonl"
 path = "crm.jsonl"
 """
-SERVING = {"store", "audit", "janitor", "watchdog", "reloads", "reverify", "sources", "sealing", "lanes", "lane:erp", "lane:crm"}
+SERVING = {
+    *("store", "audit", "janitor", "watchdog", "reloads", "reverify", "sources", "sealing", "lookout"),
+    *("lanes", "lane:erp", "lane:crm"),
+}
 
 
 async def test_every_task_of_a_gateway_has_a_name_and_ends_with_it(tmp_path: Path) -> None:

@@ -39,6 +39,10 @@ async def told(refusing: Refusing) -> bool:
     return True
 
 
+async def unanswered() -> dict[str, int]:
+    raise StoreError("another process has locked the database")
+
+
 async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_path: Path, clock: FakeClock) -> None:
     log, metrics = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[]), Metrics()
     store, audit = await Silent.open(tmp_path / "gateway.db", 60.0), AuditLog(tmp_path / "audit.jsonl", clock, log)
@@ -62,6 +66,8 @@ async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_p
         memory=Memory(),
         watch=SourceWatch(tell=told, metrics=metrics, clock=clock, log=log),
         refused=refused,
+        silent=tuple,
+        stalled=unanswered,
         clock=clock,
     )
     try:

@@ -26,6 +26,7 @@ ALERTS = HERE.parent.parent / "config" / "prometheus-alerts.yml"
 TEXT = ALERTS.read_text(encoding="utf-8")
 RULES = re.split(r"^ +- alert: ", TEXT, flags=re.MULTILINE)[1:]
 SELECTORS = sorted(set(re.findall(r"legitmark_gateway_\w+(?:\{[^}]*\})?", TEXT)))
+WATCH = '[[watch]]\nname = "QC"\nstate = "QC/PENDING"\nafter = "4h"\n'
 ONLY_WITH_TLS = "legitmark_gateway_tls_certificate_expiry_timestamp_seconds"
 promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is missing on this machine")
 
@@ -76,7 +77,7 @@ def selected(selector: str, series: Series) -> bool:
 async def test_every_series_that_a_rule_names_exists_after_a_day_of_work(tmp_path: Path) -> None:
     """The names and values of labels that the rule selects by."""
     with Receiver() as receiver:
-        good = http_sink(receiver) + http_sink(receiver, "down", 'retry = ["0s"]') + route("erp", "down")
+        good = http_sink(receiver) + http_sink(receiver, "down", 'retry = ["0s"]') + route("erp", "down") + WATCH
         with Running(tmp_path, good) as running:
             fresh = await scraped(running)
             receiver.script.extend([(500, {}), (500, {})])

@@ -26,7 +26,47 @@ NOTICES: dict[str, dict[str, Any]] = {
         "detail": "seal 1440 of the audit log: 5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
     },
     "gateway.message_quarantined": {"message_id": MESSAGE_ID, "detail": "the body is not JSON"},
+    "gateway.source_silent": {
+        "source": "legitmark",
+        "since": "2026-03-04T10:30:00.000Z",
+        "detail": "nothing has come from legitmark for 1d",
+    },
+    "gateway.sink_failing": {
+        "sink": "erp",
+        "reason": "timeout",
+        "detail": "no outcome within 30 s",
+        "since": "2026-03-05T09:30:00.000Z",
+    },
+    "gateway.sr_stalled": {
+        "watch": "QC longer than 4 h",
+        "source": "legitmark",
+        "sr_uuid": "5a0e7c1d-3b52-4c8e-9f64-d1c2b3a40718",
+        "reference_id": "ITEM-1042",
+        "state": {"primary": "QC", "supplement": "PENDING"},
+        "since": "2026-03-05T06:30:00.000Z",
+        "count": 1,
+        "detail": "QC/PENDING since 2026-03-05T06:30:00.000Z, longer than 4h",
+    },
+    "gateway.drift": {
+        "source": "legitmark",
+        "kind": "field",
+        "value": "sides[].angle",
+        "path": "sides[1].angle",
+        "detail": "legitmark sent the field 'sides[].angle' for the first time, at sides[1].angle",
+        "reference_id": "ITEM-1042",
+    },
 }
+_STALLED_MANY = {
+    "event_type": "gateway.sr_stalled",
+    "timestamp": "2026-03-05T10:30:00Z",
+    "watch": None,
+    "count": 1000,
+    "more": True,
+    "requests": [{"watch": "QC longer than 4 h", "sr_uuid": "a", "reference_id": f"ITEM-{number}"} for number in range(20)],
+    "detail": "QC longer than 4 h: 998; queued for long: 2; …",
+}
+_ABOUT_NO_REQUEST = ("gateway.source_silent", "gateway.sink_failing")
+_ABOUT_NO_MESSAGE = (*_ABOUT_NO_REQUEST, "gateway.sr_stalled")
 
 
 def deliveries() -> dict[str, Outgoing]:
@@ -40,7 +80,12 @@ def deliveries() -> dict[str, Outgoing]:
             **facts,
             "message_id": MESSAGE_ID,
         }
+        if name in _ABOUT_NO_REQUEST:
+            del body["sr_uuid"]
+        if name in _ABOUT_NO_MESSAGE:
+            del body["message_id"]
         found[name] = outgoing(msgspec.json.encode(body), source="gateway")
+    found["gateway.sr_stalled.many"] = outgoing(msgspec.json.encode(_STALLED_MANY), source="gateway")
     found["unreadable"] = outgoing(b"[1, 2]")
     found["drill"] = msgspec.structs.replace(found["authentic"], drill=True)
     return found

@@ -79,6 +79,7 @@ async def webhook_listener(
         inbox=Inbox(store=store, audit=audit, rules=rules, offer=lambda owed, due: None, metrics=metrics, clock=clock, log=log),
         own_events=own_events,
         watch=watch,
+        drift=lambda event, message: None,
         space=DiskSpace(lambda: 1, 0, metrics, log),
         keep=lambda request: None,
         metrics=metrics,

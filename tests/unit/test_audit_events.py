@@ -30,6 +30,7 @@ from gateway.core.audit_events import (
     DeliveryReplayed,
     DeliveryRetrying,
     DeliverySuppressed,
+    DriftFound,
     GatewayEvent,
     GatewayStarted,
     GatewayStopped,
@@ -37,18 +38,20 @@ from gateway.core.audit_events import (
     MessageDuplicate,
     MessageEvent,
     MessageQuarantined,
+    MessageRedecoded,
     MessageRejected,
     MessageReverified,
     MessageUnrouted,
     SinkClosed,
     SinkDrilled,
+    SinkFailing,
     SinkOpened,
     SinkPaused,
     SinkResumed,
-    delivery_event,
-    settled,
-    settled_event,
+    SourceSilent,
+    SrStalled,
 )
+from gateway.core.delivery_events import delivery_event, settled, settled_event
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.records import Attempt, Message, Owed
 from gateway.core.retry import RetryPolicy, Transition, decide, expired, postponed
@@ -74,6 +77,18 @@ IDS = (
 ATTEMPT = '"sink":"erp","delivery_id":"m1-erp","attempt":2,"status":500,"duration_ms":12,'
 BY_ALICE = '"actor":"root","claimed":"alice"'
 LINES: dict[AuditEvent, str] = {
+    SinkFailing(sink="erp", reason="timeout", detail="failing for 1h"): (
+        '"sink":"erp","reason":"timeout","detail":"failing for 1h"'
+    ),
+    SourceSilent(source="legitmark", detail="nothing has come"): '"source":"legitmark","detail":"nothing has come"',
+    SrStalled(source="legitmark", sr_uuid="u1", reference_id="BAG-1", watch="QC", detail="QC/PENDING", count=1): (
+        '"source":"legitmark","sr_uuid":"u1","reference_id":"BAG-1","watch":"QC","detail":"QC/PENDING","count":1'
+    ),
+    MessageRedecoded(detail="quarantined before", actor="admin"): f'{IDS},"detail":"quarantined before","actor":"admin"',
+    SrStalled(detail="QC: 30", count=30): '"detail":"QC: 30","count":30',
+    DriftFound(source="legitmark", kind="type", value="new", path="event_type", detail="it is new"): (
+        '"source":"legitmark","kind":"type","value":"new","path":"event_type","detail":"it is new"'
+    ),
     MessageAccepted(routes=("all",), sinks=("erp", "archive")): f'{IDS},"routes":["all"],"sinks":["erp","archive"]',
     MessageAccepted(sinks=(), body_sha256="44136f"): f'{IDS},"sinks":[],"body_sha256":"44136f"',
     MessageDuplicate(reason="identity", conflict=True): f'{IDS},"reason":"identity","conflict":true',

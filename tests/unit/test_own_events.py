@@ -101,3 +101,12 @@ def notes_of(folder: Path, routes: str) -> list[str]:
 )
 def test_check_notes_that_no_route_reports_dead_deliveries(routes: str, noted: bool, tmp_path: Path) -> None:
     assert bool(notes_of(tmp_path, routes)) is noted
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_check_notes_that_no_route_reports_what_a_rule_watches(asks: bool, tmp_path: Path) -> None:
+    routes = '[[routes]]\nsource = "gateway"\nsinks = ["archive"]\n'
+    routes += "" if asks else 'match = { event_type = "gateway.delivery_dead" }\n'
+    watch = '[[watch]]\nname = "QC"\nstate = "QC/PENDING"\nafter = "4h"\n'
+    assert notes_of(tmp_path, routes) == []
+    assert bool(notes_of(tmp_path, routes + watch)) is not asks

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from gateway.core.attention import Flow, GatewayStatus, LastError, Refusal, RunningConfig, SinkStatus, attention
+from gateway.core.attention import (
+    Flow,
+    GatewayStatus,
+    LastError,
+    Refusal,
+    RunningConfig,
+    SinkStatus,
+    SourceStatus,
+    WatchStatus,
+    attention,
+)
 from gateway.core.retry import LEGITMARK_SCHEDULE
 
 NOW = datetime(2026, 3, 1, 3, 12, 4, tzinfo=UTC)
@@ -60,6 +70,19 @@ def test_a_healthy_gateway_needs_no_attention() -> None:
         ({"disk_free_bytes": 1999}, "disk", "make room", "df -h"),
         ({"certificate_expires_at": NOW + timedelta(days=20, hours=23)}, "certificate", "expires in 20 days", "gateway reload"),
         ({"certificate_expires_at": NOW}, "certificate", "has expired", "gateway reload"),
+        (
+            {"watches": (WatchStatus(watch="QC", stalled=1),)},
+            "stalled",
+            'watch "QC": 1 service request does not move on',
+            "gateway tail --failed",
+        ),
+        ({"watches": (WatchStatus(watch="QC", stalled=2),)}, "stalled", "2 service requests do not move on", "gateway tail"),
+        (
+            {"sources": (SourceStatus(source="legitmark", silent_since=NOW - timedelta(hours=3)),)},
+            "silent",
+            "nothing has come since",
+            "gateway send authentic",
+        ),
         ({"invariant_violations": 1}, "invariant", "report it", "journalctl"),
     ],
     ids=str,

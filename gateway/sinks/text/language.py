@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.core.events import Event, InvalidateSr, MediaRejected, Milestone, Side, StateChange
+from gateway.core.instants import parse_instant
 from gateway.core.ledger import Facts
 from gateway.sinks.base import Locale, Outgoing, ReadableSettings
 
@@ -74,6 +75,11 @@ _SEALED = "sealed"
 """The only notice that asks for nothing but to be kept."""
 _SEALED_EMOJI = "🔏"
 _UNREADABLE_EMOJI = "❓"
+_STALLED = "sr_stalled"
+_MANY_STALLED = "srs_stalled"
+"""The words about one event for many service requests."""
+_SPOKEN = ("source_silent", _STALLED, "drift")
+"""The notices whose `detail` repeats, in English, what their other fields say."""
 
 
 class Language(Struct, frozen=True):
@@ -169,6 +175,7 @@ class Labels(Struct, frozen=True, forbid_unknown_fields=True):
     """The end of the sentence about a late event, by the milestone of the service request now."""
     own_events: dict[str, str]
     notice_advice: dict[str, str]
+    drift_kinds: dict[str, str]
     facts: dict[str, str]
     words: Words
     dates: _Dates
@@ -195,7 +202,10 @@ def tell(delivery: Outgoing, language: Language, link: str | None, *, marks_late
     when = _when(event, language) if event else ""
     reason = _reason(event, said) if event else ""
     short = sr.partition("-")[0][:_SHORT_SR]
-    item = one_line(_text(event, "sink") or _text(event, "message_id")) if event and notice else reference or short
+    item = reference or short
+    if event and notice:
+        about = _text(event, "value") if notice == "drift" else _text(event, "sink") or _text(event, "message_id")
+        item = one_line(about) or item or one_line(_text(event, "source"))
     headline, advice = _words(delivery, notice, said)
     facts = delivery.message.facts or Facts()
     return Telling(
@@ -207,7 +217,7 @@ def tell(delivery: Outgoing, language: Language, link: str | None, *, marks_late
         sr=sr or None,
         short_sr=short or None,
         when=when or None,
-        facts=tuple(_facts(event, notice, said, when, reason)) if event else (),
+        facts=tuple(_facts(event, notice, language, when, reason)) if event else (),
         photos=tuple(_photo(side) for side in event.content.sides) if event and isinstance(event.content, MediaRejected) else (),
         reason=reason or None,
         link=_link(link, delivery) if link else None,
@@ -263,6 +273,8 @@ def _words(delivery: Outgoing, notice: str, said: Labels) -> tuple[str, str]:
     event = delivery.event
     if event is None:
         return said.headlines["unreadable"], said.advice["unreadable"]
+    if notice == _STALLED and event.values.get("count") != 1:
+        notice = _MANY_STALLED
     if notice in said.own_events:
         values = {name: one_line(_text(event, name)) for name in ("sink", "message_id", "seal")}
         return said.own_events[notice], filled(said.notice_advice[notice], values)
@@ -298,7 +310,8 @@ def _emoji(delivery: Outgoing, notice: str) -> str:
     return _NOTICE_EMOJI if notice else _EMOJI[delivery.event.milestone]
 
 
-def _facts(event: Event, notice: str, said: Labels, when: str, reason: str) -> Iterator[tuple[str, str]]:
+def _facts(event: Event, notice: str, language: Language, when: str, reason: str) -> Iterator[tuple[str, str]]:
+    said = labels(language.locale)
     states = event.content.state if isinstance(event.content, StateChange) else None
     known = [
         ("item", event.reference_id),
@@ -307,12 +320,42 @@ def _facts(event: Event, notice: str, said: Labels, when: str, reason: str) -> I
         ("type", event.event_type if event.milestone is Milestone.UNRECOGNIZED and not notice else ""),
     ]
     if notice:
-        known += [("sink", _text(event, "sink")), ("reason", _text(event, "reason")), ("detail", _text(event, "detail"))]
-        known += [("message", _text(event, "message_id"))]
+        known += _facts_of_a_notice(event, notice, language)
     known += [("reason", reason), ("when", when)]
     for name, value in known:
         if text := one_line(value):
             yield said.facts[name], text
+
+
+def _facts_of_a_notice(event: Event, notice: str, language: Language) -> Iterator[tuple[str, str | None]]:
+    """Yield the facts that only the gateway's own events have, by the names of their labels."""
+    values, kinds = event.values, labels(language.locale).drift_kinds
+    state, count, requests = values.get("state"), values.get("count"), values.get("requests")
+    if isinstance(state, dict):
+        yield "state", " / ".join(str(state[name]) for name in ("primary", "supplement") if state.get(name))
+    yield "watch", _text(event, "watch")
+    if notice == _STALLED and isinstance(count, int) and count != 1:
+        yield "count", f"{count:,}{'+' if values.get('more') is True else ''}"
+        yield "requests", _named(requests)
+        yield "detail", "" if _text(event, "watch") else _text(event, "detail")
+    if notice in _SPOKEN:
+        yield "source", _text(event, "source")
+    yield "kind", kinds.get(_text(event, "kind"), "") if notice == "drift" else ""
+    yield "value", _text(event, "value")
+    yield "path", _text(event, "path")
+    for name in ("sink", "reason"):
+        yield name, _text(event, name)
+    if notice not in _SPOKEN:
+        yield "detail", _text(event, "detail")
+    yield "message", _text(event, "message_id")
+    if notice != "source_refused":  # its detail and advice say what to do, whenever it began
+        yield "since", _instant(_text(event, "since"), language)
+
+
+def _named(requests: object) -> str:
+    """Return the names of some service requests, as people know them."""
+    listed = [one for one in requests if isinstance(one, dict)] if isinstance(requests, list) else []
+    return ", ".join(str(one.get("reference_id") or one.get("sr_uuid")) for one in listed)
 
 
 def _photo(side: Side) -> Photo:
@@ -328,13 +371,19 @@ def _reason(event: Event, said: Labels) -> str:
 
 
 def _when(event: Event, language: Language) -> str:
-    instant = event.instant()
-    if instant is None:
-        return one_line(event.timestamp)
+    return _instant(event.timestamp, language)
+
+
+def _instant(timestamp: str | None, language: Language) -> str:
+    """Return an instant in words, or as it came if it is none."""
+    try:
+        instant = parse_instant(timestamp or "")
+    except ValueError:
+        return one_line(timestamp)
     try:
         at = datetime.fromtimestamp(instant, UTC).astimezone(_zone(language.timezone))
     except (OverflowError, ValueError, OSError):  # the first or last day of the calendar
-        return one_line(event.timestamp)
+        return one_line(timestamp)
     dates = labels(language.locale).dates
     zone = at.tzname() or ""
     values = {"day": str(at.day), "month": dates.months[at.month - 1], "year": str(at.year)}

@@ -13,9 +13,11 @@ The way of a change, in the writer's thread
   unlinking           takes purged messages out of the ledger
   rulebook            the rules by which messages were routed
   operations          reopen, add and discard deliveries, in slices
+  redecoding          messages that were not understood when they came
   purging             delete what is over its retention, in slices
   sink_rows           the row of each sink
   conversation_rows   the conversations of sinks
+  watch_rows          timers of service requests, troubles that last, known words
   counting            the counters, in the same transaction
   ordering            which delivery of a service request may go
   unlogged            which audit lines may be missing

@@ -9,7 +9,7 @@ from functools import cache
 
 from gateway.core.outcome import OUTCOME_NAMES, Delivered, Outcome, OutcomeName
 from gateway.core.records import Accepted, Attempt, Duplicate, NewMessage, Settlement
-from gateway.store.sqlite import ordering
+from gateway.store.sqlite import ordering, watch_rows
 from gateway.store.sqlite.columns import blob, milliseconds, milliseconds_or_none
 from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.judging import Judged, Ledger
@@ -78,6 +78,8 @@ def _accept_rows(
         results = [_accepted_or_first(connection, one, retention) for one in judged]
         accepted = _judged_again(connection, judged, results, ledger)
     ledger.enter(connection, accepted)
+    if companions := [companion for one, _ in accepted for companion in one.companions]:
+        watch_rows.keep(connection, companions)
     away = absences(connection)
     owed = [row for one, seq in accepted for row in _delivery_rows(one, seq, away)]
     columns = 4  # the others stay at their defaults, which takes less than to bind them
@@ -155,7 +157,7 @@ def _message_row(judged: Judged) -> tuple[object, ...]:
         blob(message.content_type),
         message.body,
         _sha256(message.body) if message.sender_id is None else None,
-        _identity_key(new.identity),
+        identity_key(new.identity),
         blob(message.event_type),
         message.milestone,
         blob(message.sr_uuid),
@@ -170,7 +172,7 @@ def _duplicate(connection: sqlite3.Connection, new: NewMessage, retention: float
     by_id = ("body_sha256 = ?", _sha256(message.body))
     if message.sender_id is not None:
         by_id = ("sender_id = ?", message.sender_id.encode())
-    for reason, (condition, value) in (("message_id", by_id), ("identity", ("identity = ?", _identity_key(new.identity)))):
+    for reason, (condition, value) in (("message_id", by_id), ("identity", ("identity = ?", identity_key(new.identity)))):
         first = connection.execute(_FIRST + condition, (message.source, value)).fetchone() if value is not None else None
         if first is None:
             continue
@@ -290,7 +292,7 @@ def _sha256(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
 
 
-def _identity_key(identity: str | None) -> bytes | None:
+def identity_key(identity: str | None) -> bytes | None:
     """Return the end of an identity, where its timestamp stands, and a digest of the whole.
 
     A digest alone would put every new row on another page of the index; events that come together now lie together.

@@ -16,9 +16,10 @@ from typing import Final, NamedTuple
 
 from gateway.core.judge import judge
 from gateway.core.ledger import Facts, ServiceRequest, decode_request, encode_facts
-from gateway.core.records import Message, NewMessage, Owes
+from gateway.core.records import Companion, Message, NewMessage, Owes
 from gateway.core.references import folded
 from gateway.core.routing import GATEWAY
+from gateway.core.watches import Entered, Entering, entering, present_state
 from gateway.store.sqlite import request_rows
 from gateway.store.sqlite.hot_rows import HotRows, Key, Standing
 from gateway.store.sqlite.many_rows import chunks, marks, values_of
@@ -40,6 +41,8 @@ class Judged(NamedTuple):
     facts: Facts | None
     after: ServiceRequest | None
     """The row of its service request after it; None if the message does not change what the row says."""
+    companions: tuple[Companion, ...]
+    """Written in the same transaction."""
 
 
 class Ledger:
@@ -121,6 +124,7 @@ class Ledger:
         judged = []
         for new in batch:
             facts = after = None
+            companions = new.companions
             key = key_of(new.message)
             if self.live and key is not None and new.event is not None:
                 if key not in rows:
@@ -128,11 +132,13 @@ class Ledger:
                     rows[key] = None if known is None else decode_request(known.row)
                 try:
                     facts, after = judge(rows[key], new.event(), new.message.received_at)
+                    if new.watches:
+                        companions += _timers(new, rows[key], after)
                     rows[key] = after
                 except Exception:  # a bug in the ledger loses no message: it is kept without facts
                     self.unjudged += 1
             owes = Owes(new.status, new.deliveries) if new.decide is None else new.decide(facts)
-            judged.append(Judged(new, owes, facts, after))
+            judged.append(Judged(new, owes, facts, after, companions))
         return judged
 
     def enter(self, connection: sqlite3.Connection, accepted: Sequence[tuple[Judged, int]]) -> None:
@@ -233,6 +239,18 @@ class Ledger:
 
     def _is_due(self) -> bool:
         return self._before[1] - self.flushed_to >= MOST_UNFLUSHED or self.hot.unflushed_size >= MOST_UNFLUSHED_BYTES
+
+
+def _timers(new: NewMessage, before: ServiceRequest | None, after: ServiceRequest) -> tuple[Entering, ...]:
+    """Return the timers that follow the service request of a message into another state; none if it stays where it is."""
+    state, message = present_state(after), new.message
+    if state is None or state == present_state(before):
+        return ()
+    # As due times of deliveries, timers are kept in the store's own time, in which the message came at `since`.
+    arrived_at = message.received_at if new.since is None else new.since
+    since = state[1] + arrived_at - message.received_at
+    entered = Entered(message.source, message.sr_uuid or "", message.reference_id, state[0], since, arrived_at)
+    return (entering(new.watches, entered),)
 
 
 def key_of(message: Message) -> Key | None:

@@ -26,9 +26,12 @@ from gateway.core.documents import (
     Recount,
     RoutingPage,
     Story,
+    UndecodedPage,
 )
+from gateway.core.drift import DriftKind
 from gateway.core.errors import StoreCorrupt, StoreFailed
 from gateway.core.evidence_file import EvidenceMessage
+from gateway.core.lasting import Lasting
 from gateway.core.records import Claimed, Counts, KeptGates, Owed, Step
 from gateway.core.request_documents import (
     FoundRequests,
@@ -40,6 +43,7 @@ from gateway.core.request_documents import (
     RequestStory,
 )
 from gateway.core.selection import DeliveryState, Selection, Target
+from gateway.core.watches import Timer, Watch
 from gateway.store.base import MOST_CLAIMED_BYTES
 from gateway.store.requests import MOST_IN_PAGE
 from gateway.store.sqlite import (
@@ -49,11 +53,13 @@ from gateway.store.sqlite import (
     named_messages,
     paging,
     queries,
+    redecoding,
     request_questions,
     request_stories,
     rulebook,
     sink_rows,
     unlogged,
+    watch_rows,
 )
 from gateway.store.sqlite import overview as surveys
 from gateway.store.sqlite.connection import Connection
@@ -139,6 +145,20 @@ class Reading:
     async def seq_of(self, message_id: str) -> int | None:
         return await self.read(lambda connection: queries.seq_of(connection, message_id))
 
+    async def due_timers(self, watches: Sequence[Watch], now: float, limit: int) -> list[Timer]:
+        instant = self.timeline.stored(now)
+        due = await self.read(lambda connection: watch_rows.due_timers(connection, watches, instant, limit))
+        return [self.timeline.timer(timer) for timer in due]
+
+    async def stalled(self, watches: Sequence[Watch], most: int) -> dict[str, int]:
+        return await self.ask(lambda connection: watch_rows.stalled(connection, watches, most))
+
+    async def lasting(self) -> list[Lasting]:
+        return await self.ask(watch_rows.all_lasting)
+
+    async def known_words(self) -> dict[tuple[str, DriftKind], set[str]]:
+        return await self.ask(watch_rows.known_words)
+
     def wall_time(self, due_at: float) -> float:
         return self.timeline.shown(due_at)
 
@@ -168,6 +188,9 @@ class Reading:
 
     async def received_since(self, instant: float, after: int, limit: int, most_bytes: int) -> RoutingPage:
         return await self.ask(lambda connection: queries.received_since(connection, instant, after, limit, most_bytes))
+
+    async def undecoded(self, instant: float, after: int, limit: int, most_bytes: int) -> UndecodedPage:
+        return await self.ask(lambda connection: redecoding.undecoded(connection, instant, after, limit, most_bytes))
 
     async def chosen(
         self, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int

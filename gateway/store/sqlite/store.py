@@ -12,11 +12,12 @@ from typing import Self, TypeVar
 
 from gateway.core.audit_events import DeliveryDiscarded, DeliveryReplayed
 from gateway.core.conversation import Conversation
-from gateway.core.documents import Backup, Health, LedgerProgress
+from gateway.core.documents import Backup, Health, LedgerProgress, Redecoding
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
-from gateway.core.records import KeptGates, NewMessage, Settlement, Step, Stored
+from gateway.core.records import Companion, KeptGates, NewMessage, Settlement, Step, Stored
 from gateway.core.selection import DeliveryState, Target
 from gateway.core.values import claim_of
+from gateway.core.watches import Watch
 from gateway.store.base import Audit, Lines, Told, ToldSettled
 from gateway.store.sqlite import (
     backup,
@@ -27,10 +28,12 @@ from gateway.store.sqlite import (
     operations,
     ordering,
     purging,
+    redecoding,
     rulebook,
     sink_rows,
     timeline,
     unlogged,
+    watch_rows,
 )
 from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite.columns import milliseconds
@@ -223,6 +226,27 @@ class SqliteStore(Reading):
     async def mend_counters(self, sink: str, by: Mapping[str, int]) -> None:
         await self.change(partial(counting.mend_counters, sink=sink, by=by))
 
+    async def keep(self, companions: Sequence[Companion]) -> None:
+        kept = self.timeline.companions(tuple(companions))
+        await self.change(partial(watch_rows.keep_alone, companions=kept))
+
+    async def drop_timers(self, watches: Sequence[Watch]) -> int:
+        rules, number = {watch.name: watch for watch in watches}, 0
+        after: watch_rows.TimerKey | None = watch_rows.BEGINNING
+        while after is not None:
+            page = partial(watch_rows.foreign_timers, watches=rules, after=after, size=_SLICE)
+            timers, after = await self.ask(page)
+            if timers:
+                await self.change(partial(watch_rows.drop, timers=timers))
+                number += len(timers)
+        return number
+
+    async def purge_told(self, rules: Collection[str], before: float) -> None:
+        instant = self.timeline.stored(before)
+        purge = partial(watch_rows.purge_told, rules=tuple(rules), before=instant, size=_SLICE)
+        while await self.change(purge) == _SLICE:
+            pass
+
     async def end_catch_up(self) -> None:
         if mark := await self.read(unlogged.newest):
             await self.change(partial(unlogged.forget_lives_before, mark=mark))
@@ -250,6 +274,9 @@ class SqliteStore(Reading):
         change = partial(operations.discard, now=now)
         step = _step(DeliveryDiscarded.name, now, actor)
         return await self.change(partial(operations.by_person, targets=targets, change=change, step=step, act="discard"), told)
+
+    async def redecode(self, decoded: Sequence[Redecoding], told: Callable[[list[int]], None] | None = None) -> list[int]:
+        return await self.change(partial(redecoding.redecode, decoded=decoded), told)
 
     def back_up(self, file: Path, *, now: float, min_free: int) -> LongReadThread[Backup]:
         return self._aside(partial(backup.back_up, database=self.path, file=file, now=now, min_free=min_free))

@@ -13,7 +13,8 @@ from functools import partial
 import msgspec
 
 from gateway.core.ledger import Facts
-from gateway.core.records import Claimed, NewMessage, Owed, Owes, Settlement
+from gateway.core.records import Claimed, Companion, NewMessage, Owed, Owes, Settlement
+from gateway.core.watches import Entered, Entering, StallsTold, Timer
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
 
@@ -55,14 +56,21 @@ class Timeline:
             return new
         since = new.message.received_at if new.since is None else new.since
         decide = None if new.decide is None else partial(self._decide, new.decide)
-        return msgspec.structs.replace(new, deliveries=self._due(new.deliveries), since=self.stored(since), decide=decide)
+        return msgspec.structs.replace(
+            new,
+            deliveries=self._due(new.deliveries),
+            since=self.stored(since),
+            decide=decide,
+            companions=self.companions(new.companions),
+        )
 
-    def _decide(self, decide: Callable[[Facts | None], Owes], facts: Facts | None) -> Owes:
-        owes = decide(facts)
-        return Owes(owes.status, self._due(owes.deliveries))
+    def companions(self, companions: tuple[Companion, ...]) -> tuple[Companion, ...]:
+        """Return what is committed with a message, with the instants of its timers as the store keeps them."""
+        return tuple(self._companion(one) for one in companions) if self.jumped_ms else companions
 
-    def _due(self, deliveries: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
-        return tuple([(sink, self.stored(due)) for sink, due in deliveries])
+    def timer(self, timer: Timer) -> Timer:
+        """Return a timer with its instants by the wall clock of now."""
+        return self._timer(timer, self.shown) if self.jumped_ms else timer
 
     def settlement(self, settlement: Settlement) -> Settlement:
         """Return a settlement with its next due time as the store keeps it."""
@@ -84,6 +92,31 @@ class Timeline:
         if not self.jumped_ms:
             return owed
         return tuple(msgspec.structs.replace(one, since=self.shown(one.since)) for one in owed)
+
+    def _decide(self, decide: Callable[[Facts | None], Owes], facts: Facts | None) -> Owes:
+        owes = decide(facts)
+        return msgspec.structs.replace(owes, deliveries=self._due(owes.deliveries))
+
+    def _due(self, deliveries: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
+        return tuple([(sink, self.stored(due)) for sink, due in deliveries])
+
+    def _companion(self, one: Companion) -> Companion:
+        match one:
+            case Entering():
+                return msgspec.structs.replace(one, entered=_entered(one.entered, self.stored))
+            case StallsTold():
+                timers = tuple(self._timer(timer, self.stored) for timer in one.timers)
+                return msgspec.structs.replace(one, timers=timers, at=self.stored(one.at))
+            case _:
+                return one
+
+    def _timer(self, timer: Timer, change: Callable[[float], float]) -> Timer:
+        told_at = None if timer.told_at is None else change(timer.told_at)
+        return msgspec.structs.replace(timer, entered=_entered(timer.entered, change), told_at=told_at)
+
+
+def _entered(entered: Entered, change: Callable[[float], float]) -> Entered:
+    return msgspec.structs.replace(entered, event_at=change(entered.event_at), arrived_at=change(entered.arrived_at))
 
 
 def read_timeline(connection: sqlite3.Connection) -> tuple[int, float]:

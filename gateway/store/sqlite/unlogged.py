@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.core.audit_events import settled_event
+from gateway.core.delivery_events import settled_event
 from gateway.core.outcome import Outcome
 from gateway.core.records import Accepted, Settlement, Step, Stored
 from gateway.store.sqlite.columns import milliseconds

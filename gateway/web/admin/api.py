@@ -17,6 +17,7 @@ from gateway.control.drills import Drill, Drills
 from gateway.control.evidence import Evidence
 from gateway.control.ids import Unknown
 from gateway.control.interventions import Act, Interventions
+from gateway.control.redecode import Redecode, RedecodeAct
 from gateway.control.reverify import Reverify, UnknownSource
 from gateway.control.status import SelfReport
 from gateway.core.errors import BackupFailed, StoreCorrupt, StoreError
@@ -59,6 +60,7 @@ class Api:
         database_jobs: DatabaseJobs,
         reverify: Reverify,
         evidence: Evidence,
+        redecode: Redecode,
     ) -> None:
         self._browse = browse
         self._interventions = interventions
@@ -67,6 +69,7 @@ class Api:
         self._database_jobs = database_jobs
         self._reverify = reverify
         self._evidence = evidence
+        self._redecode = redecode
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer one request below `/api/`. A mistake of the caller is a 400 that names it."""
@@ -141,6 +144,8 @@ class Api:
             case ["reverify"]:
                 which: _Reverification = await _with_actor(request, _Reverification)
                 return json_response(200, {"sources": await self._reverify.reverify(which.source, which.actor)})
+            case ["redecode"]:
+                return json_response(200, await self._redecode.redecode(await _with_actor(request, RedecodeAct)))
             case ["sinks", name, "pause" | "resume" as act]:
                 switch: _Switch = await _with_actor(request, _Switch, optional=True)
                 changed = await (self._interventions.pause if act == "pause" else self._interventions.resume)(name, switch.actor)

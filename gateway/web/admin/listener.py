@@ -14,6 +14,7 @@ from gateway.control.database_jobs import DatabaseJobs
 from gateway.control.drills import Drills
 from gateway.control.evidence import Evidence
 from gateway.control.interventions import Interventions
+from gateway.control.redecode import Redecode
 from gateway.control.reverify import Reverify
 from gateway.control.status import SelfReport
 from gateway.core.errors import ConfigError, GatewayError, StoreError
@@ -47,6 +48,7 @@ class Admin:
         database_jobs: DatabaseJobs,
         reverify: Reverify,
         evidence: Evidence,
+        redecode: Redecode,
         metrics: Metrics,
         reasons: Callable[[], list[str]],
         reload: Reload,
@@ -59,7 +61,7 @@ class Admin:
         self._guard = guard
         self._reload = reload
         self._self_report = self_report
-        self._api = Api(browse, interventions, self_report, drills, database_jobs, reverify, evidence)
+        self._api = Api(browse, interventions, self_report, drills, database_jobs, reverify, evidence, redecode)
         self._metrics = metrics
         self._reasons = reasons
         self._pages: dict[str, _Answer] = {"/-/healthy": self._healthy, "/-/ready": self._ready, "/metrics": self._scrape}

@@ -1,0 +1,67 @@
+"""Messages that an earlier version could not decode, or did not recognize, and what a later one knows of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from gateway.core.documents import Redecoding, UndecodedMessage, UndecodedPage
+from gateway.core.events import Milestone
+from gateway.core.routing import GATEWAY
+from gateway.store.sqlite import paging
+from gateway.store.sqlite.accept_settle import identity_key
+from gateway.store.sqlite.columns import MESSAGE_COLUMNS, blob, message_of, milliseconds
+from gateway.store.sqlite.counting import Changes
+
+_UNDECODED = f"(m.milestone IS NULL OR m.milestone = '{Milestone.UNRECOGNIZED.value}')"
+"""A message without a milestone was quarantined. It may have been replayed since, and has another status then."""
+
+
+def undecoded(connection: sqlite3.Connection, instant: float, after: int, limit: int, most_bytes: int) -> UndecodedPage:
+    """Read a page of such messages after a seq; see `paging`.
+
+    The page ends at `limit` messages, or with the message that makes the bodies larger than `most_bytes`.
+    """
+    last = paging.last_of_the_next(connection, after)
+    page: list[UndecodedMessage] = []
+    read = 0
+    for seq, quarantined, *columns in connection.execute(
+        f"SELECT m.seq, m.milestone IS NULL, {MESSAGE_COLUMNS} FROM messages m WHERE m.seq > ? AND m.seq <= ?"
+        f" AND m.received_ms >= ? AND m.source <> ? AND {_UNDECODED} ORDER BY m.seq LIMIT ?",
+        (after, paging.END if last is None else last, milliseconds(instant), GATEWAY, limit),
+    ):
+        message = message_of(tuple(columns))
+        page.append(UndecodedMessage(seq, message, bool(quarantined)))
+        read += len(message.body)
+        if len(page) == limit or read > most_bytes:
+            return UndecodedPage(tuple(page), seq)
+    return UndecodedPage(tuple(page), last)
+
+
+def redecode(connection: sqlite3.Connection, changes: Changes, *, decoded: Sequence[Redecoding]) -> list[int]:
+    """Write what is known of messages now. Returns the seqs of those that were still undecoded.
+
+    A quarantined message has the status `unrouted` then.
+    """
+    changed: list[int] = []
+    for one in decoded:
+        event = one.event
+        cursor = connection.execute(
+            "UPDATE messages AS m SET event_type = ?, milestone = ?, sr_uuid = ?, reference_id = ?,"
+            " event_ms = coalesce(?, event_ms), status = CASE status WHEN 'quarantined' THEN 'unrouted' ELSE status END"
+            f" WHERE m.seq = ? AND {_UNDECODED}",
+            (
+                blob(event.event_type),
+                event.milestone.value,
+                blob(event.sr_uuid),
+                blob(event.reference_id),
+                None if (at := event.instant()) is None else milliseconds(at),
+                one.seq,
+            ),
+        )
+        if cursor.rowcount == 0:
+            continue
+        changed.append(one.seq)
+        # Another message may have come with this identity meanwhile, and then only the sender's ids tell duplicates.
+        connection.execute("UPDATE OR IGNORE messages SET identity = ? WHERE seq = ?", (identity_key(one.identity), one.seq))
+    return changed
