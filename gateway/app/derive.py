@@ -11,14 +11,17 @@ from gateway.config import Config
 from gateway.config.addresses import Tcp, parse_address
 from gateway.core.errors import ListenError
 from gateway.core.networks import Networks
+from gateway.core.proxies import parse_proxy
 from gateway.core.routing import Router
-from gateway.core.secrets import Secret
+from gateway.core.secrets import Secret, SecretRef
 from gateway.core.signature import Key
 from gateway.core.values import Duration
 from gateway.delivery.lanes import policy_of
 from gateway.host.certificates import PairError
 from gateway.ingest.accept import Rules
 from gateway.ingest.receive import Source
+from gateway.reconcile.legitmark_api import ApiAccess
+from gateway.reconcile.reconciler import Reconciling
 from gateway.web.server.tls import Certificate
 from gateway.web.webhooks.access import Access
 
@@ -65,6 +68,29 @@ def rules_of(config: Config, before: Rules | None = None) -> Rules:
         in_order=frozenset(name for name, settings in config.sinks.items() if settings.by_sr),
         suppressing=frozenset(name for name, settings in config.sinks.items() if settings.on_stale == "suppress"),
         watches=config.watches,
+    )
+
+
+def reconciling_of(config: Config) -> Reconciling | None:
+    """Return how Legitmark's API is asked; None without [reconcile]."""
+    if (settings := config.reconcile) is None:
+        return None
+    proxy = config.secret(settings.proxy).reveal() if isinstance(settings.proxy, SecretRef) else settings.proxy
+    return Reconciling(
+        access=ApiAccess(
+            url=settings.url,
+            header=settings.header,
+            scheme=settings.scheme,
+            key=config.secret(settings.api_key),
+            timeout=settings.timeout,
+            proxy=None if proxy is None else parse_proxy(proxy),
+            allow_networks=settings.allow_networks,
+        ),
+        source=settings.source or next(iter(config.sources)),
+        rate=settings.rate,
+        most=settings.most,
+        emit=settings.emit,
+        gap=settings.gap,
     )
 
 

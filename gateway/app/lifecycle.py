@@ -183,6 +183,7 @@ class Gateway:
         """
         parts.database_jobs.stop()
         parts.reverify.stop()
+        parts.reconciler.stop()
         lanes, drain = parts.lanes, parts.running.config.server.drain
         lanes.stop()
         draining = tasks.create_task(parts.listeners.drain(float(drain), lambda: not delivering.done()), name="drain")

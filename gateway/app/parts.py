@@ -19,6 +19,7 @@ from gateway.app.derive import (
     failing_after_of,
     limits_of,
     new_names,
+    reconciling_of,
     rules_of,
     silent_after_of,
     sources_by_name,
@@ -67,6 +68,11 @@ from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
 from gateway.observability.unsealed import Seals
+from gateway.reconcile.announcements import Announcements
+from gateway.reconcile.gaps import Gaps
+from gateway.reconcile.ledger_states import LedgerStates
+from gateway.reconcile.reconciler import Reconciler
+from gateway.reconcile.stored_states import StoredStates
 from gateway.store.opening import Store, open_store, refused_store
 from gateway.web.admin.guard import AdminGuard
 from gateway.web.admin.listener import Admin
@@ -121,6 +127,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     watchdog: Watchdog
     sealing: Sealing
     reverify: Reverify
+    reconciler: Reconciler
     database_jobs: DatabaseJobs
     reloads: Reloads
     tls: Tls | None
@@ -249,6 +256,25 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         audit=audit,
         log=log,
     )
+    states = StoredStates(store)
+    reconciler = Reconciler(
+        reconciling_of(config),
+        known=LedgerStates(store, states),
+        announcements=Announcements(inbox=inbox, own_events=own_events, clock=clock, log=log),
+        audit=audit,
+        metrics=metrics,
+        clock=clock,
+        log=log,
+    )
+    gaps = Gaps(
+        settings=lambda: reconciler.settings,
+        last_arrival=states.last_arrival,
+        arrived_at=watch.arrived_at,
+        is_silent=troubles.is_silent,
+        begin=reconciler.begin_by_itself,
+        clock=clock,
+        log=log,
+    )
     certificate = certificate_of(config)
     tls = Tls(certificate, metrics=metrics, clock=clock, log=log) if certificate is not None else None
     self_report = SelfReport(
@@ -267,6 +293,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         refused=refused,
         silent=troubles.silent,
         stalled=stalls.stalled,
+        reconcile_refused=lambda: reconciler.refused,
         clock=clock,
     )
 
@@ -297,6 +324,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         Follower(lambda new: (new.sources,), watch.keep),
         Follower(lambda new: (sources_by_name(new), with_new_secrets(running.config, new)), reverify.use),
         Follower(lambda new: (sources_by_name(new),), redecode.use),
+        Follower(lambda new: (reconciling_of(new),), reconciler.use),
         Follower(lambda new: (new.routes,), drills.use),
     ]
     if tls is not None:
@@ -322,6 +350,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         database_jobs=database_jobs,
         reverify=reverify,
         redecode=redecode,
+        reconciler=reconciler,
         drills=drills,
         evidence=Evidence(store=store, seal=sealing.now),
         metrics=metrics,
@@ -336,6 +365,8 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         ("sources", watch.run),
         ("sealing", sealing.run),
         ("lookout", lookout.run),
+        ("reconciler", reconciler.run),
+        ("gaps", gaps.run),
     ]
     if tls is not None:
         passing.append(("tls", tls.run))
@@ -352,6 +383,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         watchdog=watchdog,
         sealing=sealing,
         reverify=reverify,
+        reconciler=reconciler,
         database_jobs=database_jobs,
         reloads=reloads,
         tls=tls,

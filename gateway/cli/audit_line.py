@@ -27,6 +27,9 @@ STYLES = {
     "quarantined": "red",
     "dead": "bold red",
     "refused": "bold red",
+    "differs": "bold red",
+    "not_found": "yellow",
+    "finished": "green",
 }
 """The rich style of a verdict: the part of an event's name after the dot. Others are plain."""
 FAILED = frozenset(event.name for event in AUDIT_EVENTS.values() if event.failed)

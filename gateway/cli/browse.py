@@ -15,6 +15,7 @@ from gateway.cli.completion import sink_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, instant
 from gateway.cli.output import console, printable, to_json
+from gateway.core.routing import RECONCILE
 from gateway.core.selection import DeliveryState, MessageStatus
 
 _PAGE = 200
@@ -153,7 +154,7 @@ async def _show(text: str, every: bool, as_json: bool, config: Path | None, admi
     out = console()
     for message in found:
         out.print(printable(_message_line(message)), style="bold")
-        out.print(printable(f"  from {message['source']}, sender's id {message['sender_id'] or 'none'}"))
+        out.print(printable(f"  {_origin(message)}"))
         for conflict in message["conflicts"]:
             out.print(printable(f"  {conflict['time']}  a duplicate with another body: {conflict['body']}"))
         if message["more_conflicts"]:
@@ -173,6 +174,13 @@ async def _show(text: str, every: bool, as_json: bool, config: Path | None, admi
         for line in str(message["body"]).removesuffix("\n").replace("\r\n", "\n").split("\n"):
             out.print(printable(f"  {line}", also="\t"), style="dim")
     return 0
+
+
+def _origin(message: dict[str, Any]) -> str:
+    """Say where a message came from; no sender signed those that a reconciliation made."""
+    if message["source"] == RECONCILE:
+        return "made from an answer of Legitmark's API by a reconciliation: no sender signed it"
+    return f"from {message['source']}, sender's id {message['sender_id'] or 'none'}"
 
 
 async def _fill(client: Client, message_id: str, delivery: dict[str, Any]) -> None:
@@ -199,7 +207,9 @@ def _message_line(message: dict[str, Any]) -> str:
     sinks = message.get("sinks") or {delivery["sink"]: delivery["state"] for delivery in message.get("deliveries", [])}
     told = ", ".join(f"{sink} {state}" for sink, state in sinks.items()) or message["status"]
     repeats = f"{message['duplicates']} duplicate(s)" if message["duplicates"] else ""
-    facts = [message["time"], message["message_id"], _what(message), message["reference_id"] or message["sr_uuid"], told, repeats]
+    unsigned = "reconciled, not signed" if message["source"] == RECONCILE else ""
+    item = message["reference_id"] or message["sr_uuid"]
+    facts = [message["time"], message["message_id"], _what(message), item, unsigned, told, repeats]
     return "  ".join(fact for fact in facts if fact)
 
 

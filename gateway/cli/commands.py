@@ -34,6 +34,7 @@ COMMANDS = (
     ("reload", "reload", "Make the running gateway read its configuration again."),
     ("reverify", "reverify", "Accept requests that were refused while a secret was wrong."),
     ("redecode", "redecode", "Apply what this version knows to messages that were not understood."),
+    ("reconcile", "reconcile", "Ask Legitmark's API for the state of service requests, and tell what differs."),
     ("backtest", "backtest", "Show what other routes would have done with past messages."),
     ("tail", "tail", "Print the audit log for people; -f follows it."),
     ("completion", "completion", "Print the completion script for bash, zsh or fish."),

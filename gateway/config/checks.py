@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from functools import partial
 
-from gateway.config import access_checks, paths
+from gateway.config import access_checks, paths, reconcile_checks
 from gateway.config.location import Finding, Findings, Place, say_at
 from gateway.config.memo import Memo, Same
 from gateway.config.settings import Config, SourceSettings
@@ -38,6 +38,7 @@ def check(config: Config, findings: Findings, memo: Memo) -> None:
     paths.check(config, findings, access_checks.sockets(config))
     if config.store.retention <= 0:
         findings.append(Finding(config.place("store", "retention"), "must be longer than 0s"))
+    reconcile_checks.check(config, findings)
     check_timezone(config.defaults.timezone, say_at(config.place("defaults"), findings))
     for name, source in config.sources.items():
         if _NAME.fullmatch(name):  # the default path contains the name, so it would only repeat the error
@@ -63,6 +64,7 @@ def check_secrets(config: Config, findings: Findings, now: float, memo: Memo) ->
         now: Unix seconds.
     """
     access_checks.check_certificate(config, findings, now)
+    reconcile_checks.check_secrets(config, findings, now, memo)
     for name, source in config.sources.items():
         say = say_at(config.place("sources", name), findings)
         for number, ref in enumerate(source.secrets):

@@ -60,6 +60,7 @@ def differences(old: Config, new: Config) -> list[Difference]:
     kept = new.has_secrets_of(old)
     return [
         *_singles(old, new),
+        *_reconcile(old, new),
         *_named("sources", old.sources, new.sources, old, new, kept=kept),
         *_named("sinks", old.sinks, new.sinks, old, new, kept=kept),
         *_routes(old, new),
@@ -134,6 +135,15 @@ def _singles(old: Config, new: Config) -> Iterator[Difference]:
                 before, after = renewed
             late = getattr(getattr(stays, table), key) != getattr(getattr(new, table), key)
             yield Difference("changed", place, before, after, restart=late)
+
+
+def _reconcile(old: Config, new: Config) -> Iterator[Difference]:
+    if old.reconcile is None or new.reconcile is None:
+        if old.reconcile is not new.reconcile:
+            yield Difference("removed" if new.reconcile is None else "added", "[reconcile]")
+        return
+    for key, before, after in _changed(old.reconcile, new.reconcile, old, new):
+        yield Difference("changed", f"[reconcile] {key}", before, after)
 
 
 def _renewed(old: Config, new: Config) -> tuple[str, str] | None:

@@ -18,7 +18,7 @@ from gateway.config.spelling import of_pattern, of_test
 from gateway.config.watch_rules import unusual_watches
 from gateway.core.errors import Problem
 from gateway.core.events import Milestone
-from gateway.core.routing import GATEWAY, may_apply
+from gateway.core.routing import GATEWAY, RECONCILE, may_apply
 from gateway.core.vocabulary import OwnEvent
 
 
@@ -34,7 +34,7 @@ def warnings(config: Config, findings: Findings, memo: Memo) -> Iterator[Finding
     yield from _late_events(config, wrong)
     yield from shadowed([rule for rule in config.rules if (rule.place.file, rule.place.keys[:2]) not in wrong], memo)
     yield from unusual_watches(rule for rule in config.watch_rules if (rule.place.file, rule.place.keys[:2]) not in wrong)
-    sources = frozenset((*config.sources, GATEWAY))
+    sources = frozenset((*config.sources, GATEWAY, RECONCILE))
     for rule in config.rules:
         yield from memo.get(("words", Same(rule), sources), partial(_words, rule, sources))
     named: set[str] = set()
@@ -57,6 +57,22 @@ def notes(config: Config) -> Iterator[Problem]:
         wrong = "nobody is told when a service request stays in a state for too long: no route asks for gateway.sr_stalled"
         hint = 'add [[routes]] with source = "gateway" and the sinks of the people who should know'
         yield Problem(file=str(config.file), place="[[watch]]", wrong=wrong, hint=hint, level="note")
+    if config.reconcile is not None and config.rules:
+        yield from _notes_of_reconcile(config, config.reconcile.emit)
+
+
+def _notes_of_reconcile(config: Config, emit: bool) -> Iterator[Problem]:
+    """Yield a note if nobody hears what a reconciliation finds."""
+    told = {"source": GATEWAY, "event_type": OwnEvent.SR_DIFFERS.value, "milestone": Milestone.UNRECOGNIZED.value}
+    if not any(rule.route.sinks and may_apply(rule.route, told) for rule in config.rules):
+        wrong = "nobody is told what a reconciliation finds: no route asks for gateway.sr_differs"
+        hint = 'add [[routes]] with source = "gateway" and the sinks of the people who should know'
+        yield Problem(file=str(config.file), place="[[routes]]", wrong=wrong, hint=hint, level="note")
+    made = {"source": RECONCILE, "event_type": "state_change"}
+    if emit and not any(rule.route.sinks and may_apply(rule.route, made) for rule in config.rules):
+        wrong = "the events that [reconcile] emits go nowhere: no route takes their source"
+        hint = 'add "reconcile" to the source of the routes that should take them'
+        yield Problem(file=str(config.file), place="[[routes]]", wrong=wrong, hint=hint, level="note")
 
 
 def _words(rule: Rule, sources: frozenset[str]) -> list[Finding]:
@@ -80,6 +96,7 @@ def _late_events(config: Config, wrong: set[tuple[Path, tuple[str | int, ...]]])
 def _readable_secrets(config: Config, memo: Memo) -> Iterator[Finding]:
     owners = [(config.place("server"), config.server), (config.place("admin"), config.admin)]
     places = [*owners, *((config.place("sources", name), source) for name, source in config.sources.items())]
+    places += [(config.place("reconcile"), config.reconcile)] if config.reconcile is not None else []
     places += [(config.sink_places[name], sink) for name, sink in config.sinks.items()]
     for where, ref in [pair for place, owner in places for pair in secrets_in(owner, place, memo)]:
         # A certificate is referenced like a secret, but it is public.

@@ -27,12 +27,14 @@ from gateway.config.settings import (
     AuditSettings,
     Config,
     DefaultsSettings,
+    ReconcileSettings,
     ServerSettings,
     SourceSettings,
     StoreSettings,
     TlsSettings,
 )
 from gateway.core.errors import ConfigError, Problem
+from gateway.core.routing import GATEWAY, RECONCILE
 from gateway.core.secrets import Secret, SecretRef
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
@@ -47,6 +49,7 @@ _PLACES = {
     "file": "write the path of the file that holds it",
     "credential": "write the name of the systemd credential that holds it",
 }
+_RESERVED = {GATEWAY: "the gateway's own events", RECONCILE: "events that were made from answers of Legitmark's API"}
 _CREDENTIAL = re.compile(r"[^/\s\x00-\x1f\x7f]+")
 """A file name, because systemd stores a credential under its name (systemd.exec(5), LoadCredential=)."""
 
@@ -123,6 +126,7 @@ class _Loader:
         audit, audit_log = self.audit()
         sources = self._sources()
         defaults = self._single(DefaultsSettings, "defaults")
+        reconcile = self._reconcile()
         sinks = self._sinks(defaults)
         written_sinks = {name for file in self._files for name in _table(file, "sinks")}
         written_sources = set(_table(self._main, "sources"))
@@ -131,6 +135,7 @@ class _Loader:
         tests = rules.read_tests(self._files, written_sinks, written_sources, written_routes, self._findings, self._memo)
         watches = watch_rules.read_watches(self._files, self._findings, self._memo)
         owners: list[tuple[Place, Struct]] = [(self._place("server"), server), (self._place("admin"), admin)]
+        owners += [(self._place("reconcile"), reconcile)] if reconcile is not None else []
         owners += [(self._place("sources", name), source) for name, source in sources.items()]
         owners += list(sinks.values())
         sink_files = {name: read for name, (place, sink) in sinks.items() if (read := self._sink_files(sink, place))}
@@ -145,6 +150,7 @@ class _Loader:
             store=store,
             audit=audit,
             defaults=defaults,
+            reconcile=reconcile,
             sources=sources,
             sinks={name: sink for name, (_, sink) in sinks.items()},
             sink_files=sink_files,
@@ -224,6 +230,11 @@ class _Loader:
     def _single(self, kind: type[S], name: str) -> S:
         return decode_table(kind, self._main.document.get(name, {}), self._place(name), self._findings) or kind()
 
+    def _reconcile(self) -> ReconcileSettings | None:
+        if "reconcile" not in self._main.document:
+            return None
+        return decode_table(ReconcileSettings, self._main.document["reconcile"], self._place("reconcile"), self._findings)
+
     def _sources(self) -> dict[str, SourceSettings]:
         if not isinstance(self._main.document.get("sources", {}), dict):
             self._say(self._place("sources"), "must be written [sources.NAME]")
@@ -231,8 +242,8 @@ class _Loader:
         for name, table in _table(self._main, "sources").items():
             where = self._place("sources", name)
             checks.check_name(name, where, self._findings)
-            if name == "gateway":
-                self._say(where, "this name is reserved: it is the source of the gateway's own events", on="key")
+            if name in _RESERVED:
+                self._say(where, f"this name is reserved: it is the source of {_RESERVED[name]}", on="key")
             if (settings := decode_table(SourceSettings, table, where, self._findings)) is not None:
                 path = f"/webhooks/{name}" if settings.path is None else settings.path
                 found[name] = msgspec.structs.replace(settings, path=path)

@@ -16,7 +16,7 @@ from gateway.config.location import Finding, Findings, Place
 from gateway.config.memo import Memo
 from gateway.config.settings import RouteSettings, Rule, Test, TestSettings
 from gateway.core.patterns import OPERATORS, Pattern, compile_pattern
-from gateway.core.routing import Route
+from gateway.core.routing import GATEWAY, RECONCILE, Route
 
 Raw = dict[str, Any] | list[dict[str, Any]] | None
 
@@ -38,7 +38,7 @@ def read_routes(
             findings.append(Finding(where / "name", wrong + in_file))
         _known(settings.sinks, sinks, where / "sinks", "sink", findings)
         source_names = [settings.source] if isinstance(settings.source, str) else settings.source or []
-        _known(source_names, {*sources, "gateway"}, where / "source", "source", findings)
+        _known(source_names, {*sources, GATEWAY, RECONCILE}, where / "source", "source", findings)
         rules.append(rule)
     return rules
 
@@ -82,7 +82,7 @@ def read_tests(
         for key, names in (("sinks", settings.sinks), ("not_sinks", settings.not_sinks)):
             _known(names or [], sinks, where / key, "sink", findings)
         _known(settings.routes or [], routes, where / "routes", "route", findings)
-        _known([settings.source] if settings.source else [], {*sources, "gateway"}, where / "source", "source", findings)
+        _known([settings.source] if settings.source else [], {*sources, GATEWAY, RECONCILE}, where / "source", "source", findings)
         expected = {"sinks": settings.sinks, "routes": settings.routes, "not_sinks": settings.not_sinks}
         if all(names is None and not was_refused(where / key, findings) for key, names in expected.items()):
             findings.append(Finding(where, "expects nothing", "name sinks, routes or not_sinks"))

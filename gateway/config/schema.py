@@ -22,6 +22,7 @@ from gateway.config.settings import (
     AdminSettings,
     AuditSettings,
     DefaultsSettings,
+    ReconcileSettings,
     RouteSettings,
     ServerSettings,
     SourceSettings,
@@ -32,7 +33,7 @@ from gateway.config.settings import (
 from gateway.core.events import IDENTITY
 from gateway.core.fact_fields import FACT_FIELDS
 from gateway.core.patterns import OPERATORS
-from gateway.core.routing import DERIVED_FIELDS
+from gateway.core.routing import DERIVED_FIELDS, GATEWAY, RECONCILE
 from gateway.core.secrets import SecretRef
 from gateway.core.values import Duration, Rate, Size
 from gateway.core.vocabulary import FIELDS, VALUES
@@ -48,6 +49,7 @@ _TABLES: dict[str, tuple[type[Struct], str]] = {
     "admin": (AdminSettings, "The listener for health, metrics and the API that the commands use."),
     "store": (StoreSettings, "The database: messages, and what is still owed to whom."),
     "defaults": (DefaultsSettings, "Defaults for the sinks whose messages people read."),
+    "reconcile": (ReconcileSettings, "Legitmark's API, which is asked for the present state of service requests."),
     "audit": (AuditSettings, "The audit log: one JSON object per line for all that happens to a message."),
 }
 _UNITS: dict[type, str] = {
@@ -62,6 +64,9 @@ _STATE: Schema = {"type": "string", "pattern": r"^[^/]+(/[^/]+)?$"}
 _CLOSER: dict[tuple[str, str], Schema] = {
     ("server", "listen"): {"minItems": 1, "items": {"type": "string", "pattern": _ADDRESS}},
     ("admin", "listen"): {"minItems": 1, "items": {"type": "string", "pattern": _ADDRESS}},
+    ("reconcile", "url"): {"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"},
+    ("reconcile", "proxy"): {"pattern": "^[Hh][Tt][Tt][Pp]://[^@]*$"},
+    ("reconcile", "most"): {"minimum": 1, "maximum": 20000},
     ("sources", "allow_from"): {"minItems": 1},
     ("sources", "path"): {"pattern": r'^/[!"$&->@-~]*$'},
     ("sinks", "retry"): {"minItems": 1},
@@ -101,7 +106,7 @@ def schema(manual: str) -> Schema:
             "sources": {
                 "description": "The places that webhooks come from, by their names.",
                 "type": "object",
-                "propertyNames": {"pattern": _NAME, "not": {"const": "gateway"}},
+                "propertyNames": {"pattern": _NAME, "not": {"enum": [GATEWAY, RECONCILE]}},
                 "additionalProperties": sources | {"description": "A place that webhooks come from."},
             },
             "sinks": {

@@ -23,7 +23,7 @@ from gateway.sinks import SINK_TYPES
 _PIECE = 6
 """Characters. The shortest part of a suspect that is never shown."""
 _NAMED = ("sources", "sinks")
-_OF_TABLES = (*_NAMED, "admin")
+_OF_TABLES = (*_NAMED, "admin", "reconcile")
 """Tables with secrets in them. A value written in place of such a table may be a secret."""
 _DEPTH = 2
 """The number of keys down to one sink, source, route or test."""
@@ -35,7 +35,7 @@ _PLACES = ("env", "file", "credential")
 _PATHS = ("certificate", "key")
 """Keys whose values are paths. A private key that is pasted there is recognised by its form."""
 _UNMISTAKABLE = re.compile(
-    r"wh(?:sec|sk)_[A-Za-z0-9+/=_-]{6}|-----BEGIN[A-Z ]*PRIVATE KEY|(?i:xox[a-z]-|xapp-)[A-Za-z0-9-]{6}"
+    r"wh(?:sec|sk)_[A-Za-z0-9+/=_-]{6}|leo_[A-Za-z0-9_-]{6}|-----BEGIN[A-Z ]*PRIVATE KEY|(?i:xox[a-z]-|xapp-)[A-Za-z0-9-]{6}"
     r"|(?:gh[pousr]|github_pat)_[A-Za-z0-9]{6}|glpat-[A-Za-z0-9_-]{6}|[sr]k_(?:live|test)_[A-Za-z0-9]{6}|AKIA[A-Z0-9]{12}"
     r"|eyJ[A-Za-z0-9_-]{6,}\.|(?i:hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/.)"
 )

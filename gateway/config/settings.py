@@ -13,7 +13,7 @@ from gateway.core.events import IDENTITY
 from gateway.core.ledger import Facts, Regression, milestone_of
 from gateway.core.routing import Route
 from gateway.core.secrets import Secret, SecretRef
-from gateway.core.values import Duration, Size
+from gateway.core.values import Duration, Rate, Size
 from gateway.core.watches import Watch
 from gateway.sinks.base import Locale, SinkSettings
 
@@ -80,6 +80,29 @@ class SourceSettings(Struct, frozen=True, kw_only=True):
     def identity_fields(self) -> dict[str, list[str]]:
         """Return the identity fields by event type: those of the configuration, or else the defaults."""
         return IDENTITY | self.identity
+
+
+class ReconcileSettings(Struct, frozen=True, kw_only=True):
+    """How Legitmark's API is asked for the present state of service requests."""
+
+    url: str
+    """The URL of all service requests; a slash and the uuid of one follow it."""
+    api_key: SecretRef
+    header: str = "authorization"
+    scheme: str = "Bearer"
+    """The word before the key; empty for a header that holds the key alone."""
+    source: str | None = None
+    """The source whose service requests are compared; None means the first."""
+    emit: bool = False
+    """Make a `state_change` of what the API told, with the source `reconcile`."""
+    gap: Duration = Duration("155m")
+    """The time without a message of the source after which a reconciliation begins: the sender has given up by then."""
+    rate: Rate = Rate("2/s")
+    most: int = 10_000
+    """The most service requests of a reconciliation of all open ones."""
+    timeout: Duration = Duration("30s")
+    proxy: str | SecretRef | None = None
+    allow_networks: list[str] | None = None
 
 
 class RouteSettings(Struct, frozen=True, kw_only=True):
@@ -178,6 +201,8 @@ class Config(Struct, frozen=True, kw_only=True):
     store: StoreSettings
     audit: AuditSettings
     defaults: DefaultsSettings
+    reconcile: ReconcileSettings | None
+    """The table [reconcile]; None if the file has none."""
     sources: dict[str, SourceSettings]
     """The sources by name, with their paths filled in."""
     sinks: dict[str, SinkSettings]

@@ -67,6 +67,7 @@ class SelfReport:
         refused: RefusedRequests,
         silent: Callable[[], Iterable[Lasting]],
         stalled: Callable[[], Awaitable[Mapping[str, int]]],
+        reconcile_refused: Callable[[], str | None],
         clock: Clock,
     ) -> None:
         """
@@ -78,6 +79,7 @@ class SelfReport:
             memory: the memory that the lanes share.
             silent: returns the sources that have sent nothing for too long.
             stalled: counts by rule the service requests that do not move on; it may raise StoreError.
+            reconcile_refused: returns why Legitmark's API refused the key; None while it does not.
         """
         self._store = store
         self._audit = audit
@@ -94,6 +96,7 @@ class SelfReport:
         self._refused = refused
         self._silent = silent
         self._stalled = stalled
+        self._reconcile_refused = reconcile_refused
         self._clock = clock
         self._started = clock.monotonic()
         metrics.started(clock.now())
@@ -141,6 +144,7 @@ class SelfReport:
             watches=await self._watches(),
             certificate_expires_at=_instant(self._certificate.expires_at) if self._certificate else None,
             invariant_violations=self._metrics.totals.violations,
+            reconcile_refused=self._reconcile_refused(),
         )
         return structs.replace(status, attention=attention(status))
 

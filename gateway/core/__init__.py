@@ -28,9 +28,10 @@ What several layers speak of:
     ledger            the row of a service request, and the facts about an event
     conversation      what a sink remembers of a service request
     kept_requests     requests that fitted no secret
-    audit_events      every event of the audit log (delivery_events: which one a settlement makes)
+    audit_events      every event of the audit log (audit_fields: their fields; delivery_events: which one a settlement makes)
     seals             what makes its lines provable (merkle: trees over lines and their proofs)
     evidence_file     the records of a file that proves a message to others (evidence_check: what is wrong with one)
+    reconciliation    what an answer of Legitmark's API means
     attention         the status screen, and what needs a person
     errors            every exception that is raised on purpose
     secrets           references to secrets, and values that no output shows

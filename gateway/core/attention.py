@@ -8,6 +8,7 @@
     refusing       ten requests of a source in a row were refused, and none was good within five minutes
     silent         nothing has come from a source for its `silent_after`
     clock          the times of several authentic requests agree that the clock of this host is wrong
+    reconcile      Legitmark's API refused the key       nothing is reconciled until the key is mended
     invariant      an invariant is violated              the gateway has a bug
     stalled        a service request stays in a state for longer than a `[[watch]]` rule allows, and people were told
     dead           a delivery is dead                    until a person replays or discards it
@@ -49,6 +50,7 @@ Concern = Literal[
     "refusing",
     "silent",
     "clock",
+    "reconcile",
     "invariant",
     "stalled",
     "dead",
@@ -174,6 +176,8 @@ class GatewayStatus(Struct, frozen=True, kw_only=True):
     """The sources that refuse everything or are silent, and those with kept refused requests."""
     watches: tuple[WatchStatus, ...] = ()
     """The rules that have stalled service requests."""
+    reconcile_refused: str | None = None
+    """Why Legitmark's API refused the key of [reconcile], and what to do; None while it does not."""
     outage_budget_seconds: float = OUTAGE_BUDGET
     attention: tuple[Attention, ...] = ()
 
@@ -204,6 +208,8 @@ def _of_the_gateway(status: GatewayStatus) -> Iterator[Attention]:
     if status.clock_suspect:
         said = "the times of webhooks with right signatures differ from the clock of this host: compare it"
         yield Attention(reason="clock", detail=said, run="timedatectl")
+    if status.reconcile_refused is not None:
+        yield Attention(reason="reconcile", detail=f"reconciliation stopped: {status.reconcile_refused}", run="gateway reload")
     if status.invariant_violations:
         said = "an invariant was violated, which is a bug of the gateway: report it with these lines of its log"
         yield Attention(reason="invariant", detail=said, run=f"{_JOURNAL} --grep invariant")

@@ -16,6 +16,9 @@ from gateway.core.patterns import Pattern
 
 GATEWAY = "gateway"
 """The source of the gateway's own events. No configured source may have this name."""
+RECONCILE = "reconcile"
+"""The source of events that were made from an answer of Legitmark's API, which no sender signed. No configured source may have
+this name."""
 DERIVED_FIELDS = ("milestone", "source")
 """The derived fields that every event has, beside the facts. They win over fields of the same name in the body."""
 

@@ -31,14 +31,17 @@ class OwnEvent(StrEnum):
     SINK_FAILING = "gateway.sink_failing"
     SR_STALLED = "gateway.sr_stalled"
     DRIFT = "gateway.drift"
+    SR_DIFFERS = "gateway.sr_differs"
 
 
 _KINDS = (events.StateChange, events.MediaRejected, events.InvalidateSr)
 _OF_OWN_EVENTS = (
     *("sink", "reason", "detail", "message_id", "seal", "number"),
-    *("watch", "since", "count", "kind", "value", "path"),
+    *("watch", "since", "count", "kind", "value", "path", "known_state"),
 )
 """The fields that only the gateway's own events have."""
+_OF_RECONCILED = ("updated_at", "reconciled")
+"""The fields that only events have which were made from an answer of Legitmark's API."""
 
 
 def _fields(kind: type[Struct], prefix: str = "") -> Iterator[str]:
@@ -58,7 +61,7 @@ def _structs_in(kind: Any) -> Iterator[type[Struct]]:
 
 SENDER_FIELDS: frozenset[str] = frozenset(("event_type", *(field for kind in _KINDS for field in _fields(kind))))
 """The dotted paths of all fields that an event of a sender can have, as documented."""
-FIELDS: frozenset[str] = SENDER_FIELDS | {"milestone", "source", *_OF_OWN_EVENTS, *FACT_FIELDS}
+FIELDS: frozenset[str] = SENDER_FIELDS | {"milestone", "source", *_OF_OWN_EVENTS, *_OF_RECONCILED, *FACT_FIELDS}
 """The same with the derived fields, with facts, and with those of the gateway's own events."""
 
 VALUES: Mapping[str, frozenset[str]] = {

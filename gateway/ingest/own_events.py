@@ -1,6 +1,7 @@
 """The gateway's own events (`source = "gateway"`): they tell people what went wrong, by the routes that ask for that source.
 
-An event is made at most once in ten minutes for each kind and sink, and only if a route takes it. No own event is made about the
+An event is made at most once in ten minutes for each kind and sink, and only if a route takes it. A service request that differs
+is told once for each state that Legitmark's API names. No own event is made about the
 delivery of another own event.
 """
 
@@ -13,6 +14,7 @@ import msgspec
 
 from gateway.core import events
 from gateway.core.errors import StoreError
+from gateway.core.reconciliation import Current, KnownState, differs_text
 from gateway.core.records import Attempt, Message, Owed, message_about
 from gateway.core.routing import GATEWAY
 from gateway.core.values import rfc3339
@@ -54,7 +56,7 @@ class OwnEvents:
 
         Return False if it has to be told later: the last event about the source is too recent, or nothing can be stored now.
         """
-        facts: dict[str, str | int] = {
+        facts: dict[str, Any] = {
             "source": refusing.source,
             "reason": refusing.reason,
             "since": rfc3339(refusing.since),
@@ -68,27 +70,54 @@ class OwnEvents:
         detail = f"seal {head.number} of the audit log: {head.seal}"
         return await self._tell(OwnEvent.SEALED, "", None, seal=head.seal, number=head.number, detail=detail)
 
+    async def sr_differs(self, known: KnownState | None, current: Current) -> bool:
+        """Tell that Legitmark's API names another state of a service request than the gateway knows.
+
+        It may be called again: the store knows a state that was told already. Return False if nothing can be stored now.
+        """
+        reference = (known.reference_id if known is not None else None) or current.reference_id
+        facts: dict[str, Any] = {
+            "sr_uuid": current.sr_uuid,
+            "reference_id": reference,
+            "state": msgspec.to_builtins(current.state),
+            "known_state": known.state if known is not None else None,
+            "updated_at": current.updated_text,
+            "detail": differs_text(known, current),
+        }
+        told = [OwnEvent.SR_DIFFERS.value, current.sr_uuid, current.state.primary, current.state.supplement, current.updated_text]
+        return await self._tell(OwnEvent.SR_DIFFERS, "", None, once=msgspec.json.encode(told).decode(), **facts)
+
     async def _tell(
-        self, kind: OwnEvent, sink: str, about: Message | None, *, subject: str | None = None, **facts: str | int
+        self,
+        kind: OwnEvent,
+        sink: str,
+        about: Message | None,
+        *,
+        subject: str | None = None,
+        once: str | None = None,
+        **facts: Any,
     ) -> bool:
         """Make an own event; return False if that may work later.
 
         Args:
             about: the message that the event is about.
             subject: the sink or source that has at most one event of a kind in ten minutes; None means `sink`.
+            once: the identity of an event that is made once, however much later it is told again; None for all others.
         """
         try:
-            return await self._put(kind, sink, about, subject or sink, facts)
+            return await self._put(kind, sink, about, subject or sink, once, facts)
         except Exception:
             self._say("exception", "notice.bug", sink, event_type=kind.value)
             return True
 
-    async def _put(self, kind: OwnEvent, sink: str, about: Message | None, subject: str, facts: Mapping[str, str | int]) -> bool:
+    async def _put(
+        self, kind: OwnEvent, sink: str, about: Message | None, subject: str, once: str | None, facts: Mapping[str, Any]
+    ) -> bool:
         if about is not None and about.source == GATEWAY:
             return True
         event_type = kind.value
         last = self._last.get((subject, event_type))
-        if last is not None and self._clock.monotonic() - last < _PAUSE:
+        if once is None and last is not None and self._clock.monotonic() - last < _PAUSE:
             return False
         now = self._clock.now()
         values: dict[str, Any] = {"sink": sink or None, **facts}
@@ -98,14 +127,15 @@ class OwnEvents:
         decision = self._inbox.route(event, GATEWAY)
         if not decision.sinks:
             return True
-        self._last[subject, event_type] = self._clock.monotonic()
+        if once is None:
+            self._last[subject, event_type] = self._clock.monotonic()
         body = msgspec.json.encode(event.values)
         message = message_about(event, body, message_id=self._clock.new_id(), source=GATEWAY, received_at=now)
         try:
-            await self._inbox.put(message, event, decision=decision)
+            await self._inbox.put(message, event, decision=decision, identity=once)
         except StoreError as error:
             # The audit log and the metrics tell the same thing anyway.
-            del self._last[subject, event_type]
+            self._last.pop((subject, event_type), None)
             ids = {"sink": sink or None, "message_id": about.id if about is not None else None}
             self._say("warning", "notice.lost", sink, event_type=event_type, **ids, error=str(error))
             return False

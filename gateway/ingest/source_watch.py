@@ -82,6 +82,8 @@ class SourceWatch:
         self._clock = clock
         self._log = log
         self._good_at: dict[str, float] = {}
+        self._arrived_at: dict[str, float] = {}
+        """The arrival of the last good message, by source (Unix seconds, UTC)."""
         self._rows: dict[str, dict[str, Refusing]] = {}
         """The refusals by source and reason."""
         self._logged: set[str] = set()
@@ -103,6 +105,7 @@ class SourceWatch:
             timestamp: the instant at which the sender signed it; None if messages are not signed.
         """
         self._good_at[source] = self._trusted_at = self._clock.monotonic()
+        self._arrived_at[source] = self._clock.now()
         if timestamp is not None:
             self._signed[source] = max(timestamp, self._signed.get(source, 0))
         if self._stale.pop(source, None) is not None:
@@ -115,6 +118,10 @@ class SourceWatch:
     def heard_at(self, source: str) -> float | None:
         """Return when the last good message of a source came (monotonic seconds); None if none came since the start."""
         return self._good_at.get(source)
+
+    def arrived_at(self, source: str) -> float | None:
+        """Return the same instant by the wall clock (Unix seconds, UTC)."""
+        return self._arrived_at.get(source)
 
     def refused(self, source: str, reason: str) -> None:
         """Note a refused request that may have come from the sender."""

@@ -78,6 +78,11 @@ class LastingTroubles:
         """Return the sources that are silent, and that people know of."""
         return tuple(one for one in self._now.values() if one.told and one.kind == "source_silent")
 
+    def is_silent(self, source: str) -> bool:
+        """Return True if a source is silent, and people know of it."""
+        one = self._now.get(("source_silent", source))
+        return one is not None and one.told
+
     async def step(self) -> None:
         """Count the time since the last look, and tell what has lasted long enough. Raises StoreError."""
         if not self._read:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from msgspec import Struct
 from prometheus_client import (
@@ -25,6 +25,7 @@ from gateway.core.drift import KINDS as DRIFT_KINDS
 from gateway.core.drift import DriftKind
 from gateway.core.events import EVENT_TYPES
 from gateway.core.lasting import LastingKind
+from gateway.core.reconciliation import Result
 from gateway.core.retry import DEAD_REASONS
 from gateway.observability.exposition import Labelled, pieces_of, whole
 
@@ -155,6 +156,9 @@ class Metrics:
         self._silent = self._gauge("source_silent", "1 while nothing has come from the source for silent_after", "source")
         self._failing = self._gauge("sink_failing", "1 while the sink has been failing for failing_after", "sink")
         self._drift = self._counter("drift", "Undocumented values that a source sent for the first time", "source", "kind")
+        self._reconciled = self._counter("reconciled", "Service requests that Legitmark's API was asked for", "result")
+        self._reconcile_left = self._gauge("reconcile_left", "Service requests that Legitmark's API is still to be asked for")
+        self._reconcile_refused = self._gauge("reconcile_refused", "1 if Legitmark's API refused the key of [reconcile]")
         self._log_lost = self._counter("log_lines_dropped", "Log lines that could not be written to stderr")
         self._log_dropped = 0
         self._violations = self._counter("invariant_violations", "Violated invariants: each is a bug of the gateway", "invariant")
@@ -168,6 +172,8 @@ class Metrics:
         self._hot: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         for invariant in _INVARIANTS:
             self._child(self._violations, invariant)
+        for outcome in get_args(Result):
+            self._child(self._reconciled, outcome)
         self._child(self._rejections, "", "not_found")
 
     def expect(self, sources: Iterable[str], sinks: Iterable[str], watches: Iterable[str] = ()) -> None:
@@ -317,6 +323,15 @@ class Metrics:
 
     def drift(self, source: str, kind: DriftKind) -> None:
         self._child(self._drift, source, kind).inc()
+
+    def reconciled(self, result: Result) -> None:
+        self._child(self._reconciled, result).inc()
+
+    def reconcile_left(self, number: int) -> None:
+        self._reconcile_left.set(number)
+
+    def reconcile_refused(self, refused: bool) -> None:
+        self._reconcile_refused.set(refused)
 
     def clock_suspect(self, suspect: bool) -> None:
         self._clock_suspect.set(suspect)

@@ -16,6 +16,7 @@ from gateway.core.lateness import OnStale
 from gateway.core.outcome import Outcome
 from gateway.core.records import Message
 from gateway.core.retry import LEGITMARK_SCHEDULE
+from gateway.core.routing import RECONCILE
 from gateway.core.secrets import Secret, SecretRef
 from gateway.core.values import Duration, Rate
 from gateway.host.clock import Clock
@@ -131,6 +132,11 @@ class Outgoing(Struct, frozen=True, dict=True):
     @property
     def source(self) -> str:
         return self.message.source
+
+    @property
+    def reconciled(self) -> bool:
+        """True if the event was made from an answer of Legitmark's API: no sender signed it, and each sink has to tell that."""
+        return self.message.source == RECONCILE
 
     @property
     def body(self) -> bytes:

@@ -32,7 +32,7 @@ COMMANDS = (
     *(["messages"], ["messages", "--json"], ["deliveries"], ["show", "x"], ["status"], ["status", "--json"]),
     *(["replay", "x", "--yes"], ["discard", "x", "--yes"], ["pause", "archive"], ["resume", "archive"], ["drill", "archive"]),
     *(["reload"], ["reload", "--diff"], ["reverify"], ["redecode", "--since", "1d"], ["db", "backup", "copy"], ["db", "check"]),
-    ["evidence", "export", "x", "proof"],
+    *(["evidence", "export", "x", "proof"], ["reconcile", "x"]),
     *(["backtest", "--against", "gateway.toml"], ["route", "a" * 32], ["send", "a" * 32]),
 )
 

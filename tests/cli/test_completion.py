@@ -57,7 +57,7 @@ def offered(tmp_path: Path) -> Offered:
 @pytest.mark.parametrize(
     ("line", "some"),
     [
-        (["re"], ["redecode", "reload", "replay", "resume", "reverify"]),
+        (["re"], ["reconcile", "redecode", "reload", "replay", "resume", "reverify"]),
         (["route", "counter"], ["counterfeit"]),
         (["route", "gateway.t"], ["gateway.toml"]),
         (["pause", ""], ["archive", "fraud_desk"]),

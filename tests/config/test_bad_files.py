@@ -27,6 +27,7 @@ VARIABLES = {
     "CUT_SECRET": SECRET[:-2],
     "SLACK_TOKEN": "xoxb-not-a-token",
     "EMPTY_SECRET": "",
+    "SPACED_KEY": "Bearer leo_pk_4711",
 }
 _READ_BY_THE_GATEWAY = (
     "GATEWAY_CONFIG",

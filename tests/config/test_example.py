@@ -41,6 +41,7 @@ SECRETS = {
     "ERP_SECRET": SECRET,
     "FRAUD_DESK_WEBHOOK": "https://hooks.example.com/services/T0/B0/x",
     "SMTP_PASSWORD": "correct-horse",
+    "LEGITMARK_API_KEY": "leo_test_4711",
 }
 
 

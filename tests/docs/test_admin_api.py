@@ -22,6 +22,9 @@ DOCUMENTS = {words(row[0])[0]: words(row[1]) for row in rows(marked(text_of(ROOT
 """The fields of each document, by its name in the reference."""
 
 CONFIG = f"""{GOOD_AND_DEAD}
+[reconcile]
+url = "http://127.0.0.1:9/nobody-listens-here"
+api_key = {{ env = "LEGITMARK_API_KEY" }}
 [[routes]]
 name = "everything"
 sinks = ["archive", "erp"]
@@ -31,7 +34,7 @@ sinks = ["archive", "erp"]
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A gateway with a message that has a delivered and a dead delivery, and a duplicate with another body."""
-    with Running(tmp_path_factory.mktemp("api"), CONFIG) as running:
+    with Running(tmp_path_factory.mktemp("api"), CONFIG, {"LEGITMARK_API_KEY": "leo_pk_test_4711"}) as running:
         asyncio.run(fill(running))
         yield running
 
@@ -103,6 +106,19 @@ def test_acts_answer_the_fields_that_the_reference_names(running: Running) -> No
     hold("redecoding", done(running, "/api/redecode", {"since": 0.0, "route": True}))
     for source in done(running, "/api/reverify", {})["sources"]:
         hold("reverified source", source)
+
+
+def test_a_reconciliation_answers_the_fields_that_the_reference_names(running: Running) -> None:
+    begun = done(running, "/api/reconcile", {"ids": ["sr-1"]})
+    hold("reconciliation", begun)
+    (job,) = asked(running, "/api/reconcile")["jobs"]
+    hold("reconciliation", job)
+    page = asked(running, f"/api/reconcile/{job['job']}")
+    hold("reconciliation", page["job"])
+    (request,) = page["requests"]
+    hold("reconciled request", request)
+    assert (request["result"], page["after"]) == ("failed", None), "the API takes only uuids"
+    hold("reconciliation", done(running, f"/api/reconcile/{job['job']}/cancel", {}))
 
 
 def test_a_backup_and_a_check_answer_the_fields_that_the_reference_names(running: Running, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ type = "jsonl"
 path = "crm.jsonl"
 """
 SERVING = {
-    *("store", "audit", "janitor", "watchdog", "reloads", "reverify", "sources", "sealing", "lookout"),
+    *("store", "audit", "janitor", "watchdog", "reloads", "reverify", "sources", "sealing", "lookout", "reconciler", "gaps"),
     *("lanes", "lane:erp", "lane:crm"),
 }
 

@@ -68,6 +68,7 @@ async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_p
         refused=refused,
         silent=tuple,
         stalled=unanswered,
+        reconcile_refused=lambda: None,
         clock=clock,
     )
     try:

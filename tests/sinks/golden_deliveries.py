@@ -55,6 +55,14 @@ NOTICES: dict[str, dict[str, Any]] = {
         "detail": "legitmark sent the field 'sides[].angle' for the first time, at sides[1].angle",
         "reference_id": "ITEM-1042",
     },
+    "gateway.sr_differs": {
+        "sr_uuid": "5a0e7c1d-3b52-4c8e-9f64-d1c2b3a40718",
+        "reference_id": "ITEM-1042",
+        "state": {"primary": "COMPLETE", "supplement": "REJECTED"},
+        "known_state": "UNDERWAY/ASSIGNED",
+        "updated_at": "2026-03-05T07:12:00Z",
+        "detail": "Legitmark's API says COMPLETE/REJECTED, the gateway knows UNDERWAY/ASSIGNED",
+    },
 }
 _STALLED_MANY = {
     "event_type": "gateway.sr_stalled",
@@ -66,7 +74,7 @@ _STALLED_MANY = {
     "detail": "QC longer than 4 h: 998; queued for long: 2; …",
 }
 _ABOUT_NO_REQUEST = ("gateway.source_silent", "gateway.sink_failing")
-_ABOUT_NO_MESSAGE = (*_ABOUT_NO_REQUEST, "gateway.sr_stalled")
+_ABOUT_NO_MESSAGE = (*_ABOUT_NO_REQUEST, "gateway.sr_stalled", "gateway.sr_differs")
 
 
 def deliveries() -> dict[str, Outgoing]:
@@ -78,14 +86,15 @@ def deliveries() -> dict[str, Outgoing]:
             "timestamp": "2026-03-05T10:30:00Z",
             "sr_uuid": "5a0e7c1d-3b52-4c8e-9f64",
             **facts,
-            "message_id": MESSAGE_ID,
         }
         if name in _ABOUT_NO_REQUEST:
             del body["sr_uuid"]
-        if name in _ABOUT_NO_MESSAGE:
-            del body["message_id"]
+        if name not in _ABOUT_NO_MESSAGE:
+            body["message_id"] = MESSAGE_ID
         found[name] = outgoing(msgspec.json.encode(body), source="gateway")
     found["gateway.sr_stalled.many"] = outgoing(msgspec.json.encode(_STALLED_MANY), source="gateway")
+    told = SAMPLES["counterfeit"] | {"reconciled": True}
+    found["reconciled"] = outgoing(msgspec.json.encode(told), source="reconcile", sender_id=None)
     found["unreadable"] = outgoing(b"[1, 2]")
     found["drill"] = msgspec.structs.replace(found["authentic"], drill=True)
     return found

@@ -14,8 +14,9 @@ from hypothesis import example, given
 from gateway.sinks.base import Locale, Outgoing
 from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.email.mail import TEMPLATES, render, template_of
-from gateway.sinks.text.language import LOCALES, Language, tell
+from gateway.sinks.text.language import Language, tell
 from gateway.sinks.text.templates import MOST_TEXT, built_in_source, cut
+from gateway.sinks.text.wording import LOCALES
 from tests.sinks.mails import HEADERS, SENDER, THREADED, page_of, text_of
 from tests.sinks.sending import DELIVERY_ID, outgoing
 from tests.sinks.strategies import LINK, RECIPIENTS, deliveries

@@ -16,12 +16,15 @@ from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.core.urls import UrlError, parse_url
 from gateway.core.values import Duration
 from gateway.host.blocking import start_in_thread
+from gateway.sinks.base import Deadline
 from gateway.sinks.http.config import HttpConfig
 from gateway.sinks.net import http_connection
+from gateway.sinks.net.address_guard import AddressGuard
+from gateway.sinks.net.http_client import Answer, Transport
 from gateway.sinks.net.http_request import RequestHeads
 from tests.sinks.addresses import dropping, info
 from tests.sinks.conftest import Certificates
-from tests.sinks.http_server import HttpServer, answer, read_request
+from tests.sinks.http_server import HttpServer, after_request, answer, read_request
 from tests.sinks.sending import PATIENCE, opened, outgoing, send
 from tests.sinks.tcp_server import Server
 
@@ -226,3 +229,32 @@ async def test_an_http_host_whose_first_address_drops_packets_is_reached(tmp_pat
             begun = asyncio.get_running_loop().time()
             assert await send(sink) == Delivered(200)
             assert asyncio.get_running_loop().time() - begun < 1.5
+
+
+@pytest.mark.parametrize(
+    ("method", "length", "said"), [("GET", 0, False), ("HEAD", 0, False), ("GET", 2, True), ("POST", 0, True)]
+)
+def test_a_request_without_content_says_its_length_only_if_its_method_expects_some(method: str, length: int, said: bool) -> None:
+    head = RequestHeads(method, parse_url("https://api.example/"), {}).head(length, {})  # RFC 9110, section 8.6
+    assert head is not None
+    assert (b"Content-Length" in head) is said and head.endswith(b"\r\n\r\n")
+
+
+class _Recorded(Deadline):
+    """A deadline that remembers how long the rest of an answer may take."""
+
+    asked: list[float]
+
+    def spare(self, most: float) -> float:
+        self.asked = [most]
+        return super().spare(most)
+
+
+async def test_a_caller_that_needs_the_body_says_how_long_it_waits_for_it() -> None:
+    transport = Transport(AddressGuard(), 1, PATIENCE, read_seconds=0.05)
+    deadline = _Recorded(PATIENCE)
+    async with after_request(says=b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", hang=True) as server:
+        answered = await transport.request("GET", f"http://127.0.0.1:{server.port}/", b"", {}, deadline)
+    assert isinstance(answered, Answer) and (answered.status, answered.body) == (200, b"half")
+    assert deadline.asked == [0.05]
+    await transport.aclose()

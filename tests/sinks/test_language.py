@@ -14,7 +14,8 @@ from gateway.core.events import Milestone, decode
 from gateway.core.samples import SAMPLES
 from gateway.core.vocabulary import OwnEvent
 from gateway.sinks.base import Locale
-from gateway.sinks.text.language import LOCALES, PLACEHOLDER, Language, Photo, Telling, is_timezone, labels, tell
+from gateway.sinks.text.language import Language, Photo, Telling, is_timezone, tell
+from gateway.sinks.text.wording import LOCALES, PLACEHOLDER, labels
 from tests.sinks.sending import outgoing
 from tests.support.webhooks import PAYLOADS
 

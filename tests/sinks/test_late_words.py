@@ -19,7 +19,8 @@ from gateway.sinks.email.mail import template_of
 from gateway.sinks.slack.config import SlackConfig
 from gateway.sinks.slack.posts import Writer
 from gateway.sinks.slack.posts import render as post_of
-from gateway.sinks.text.language import LOCALES, Language, labels, tell
+from gateway.sinks.text.language import Language, tell
+from gateway.sinks.text.wording import LOCALES, labels
 from tests.sinks.sending import outgoing, ref
 from tests.support.stories import bodies
 

@@ -18,8 +18,9 @@ from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.email.mail import TEMPLATES as MAIL
 from gateway.sinks.email.mail import Mail, render, template_of
 from gateway.sinks.slack.posts import TEMPLATES as SLACK
-from gateway.sinks.text.language import LOCALES, Language, tell
+from gateway.sinks.text.language import Language, tell
 from gateway.sinks.text.templates import MOST_TEXT, VARIABLES, Rendered, Template, TemplateKind, TemplateProblem, built_in_source
+from gateway.sinks.text.wording import LOCALES
 from tests.sinks.mail_server import MailServer, parsed
 from tests.sinks.mails import CONFIG, page_of, text_of
 from tests.sinks.sending import opened, outgoing, send

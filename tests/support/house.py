@@ -13,8 +13,15 @@ HOUSE: dict[str, set[str]] = {
     "delivery": {"core", "host", "observability", "store", "sinks", "config", "ingest"},
     "maintenance": {"core", "host", "observability", "store", "sinks", "config", "ingest", "delivery"},
     "control": {"core", "host", "observability", "store", "sinks", "config", "ingest", "delivery", "maintenance"},
-    "web": {"core", "host", "observability", "store", "sinks", "config", "ingest", "delivery", "maintenance", "control"},
-    "app": {"core", "host", "observability", "store", "sinks", "config", "ingest", "delivery", "maintenance", "control", "web"},
+    "reconcile": {"core", "host", "observability", "store", "sinks", "ingest"},
+    "web": {
+        *("core", "host", "observability", "store", "sinks", "config"),
+        *("ingest", "delivery", "maintenance", "control", "reconcile"),
+    },
+    "app": {
+        *("core", "host", "observability", "store", "sinks", "config"),
+        *("ingest", "delivery", "maintenance", "control", "reconcile", "web"),
+    },
     "cli": {"core", "host", "observability", "store", "sinks", "config", "app"},
 }
 """The folders of the house, bottom to top, and the folders that each one may import from beside itself."""

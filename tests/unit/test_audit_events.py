@@ -17,8 +17,6 @@ from gateway.cli.audit_line import STYLES
 from gateway.core import audit_events
 from gateway.core.audit_events import (
     AUDIT_EVENTS,
-    FIELDS,
-    MESSAGE_FIELDS,
     AuditEvent,
     AuditSealed,
     ConfigRefused,
@@ -42,6 +40,8 @@ from gateway.core.audit_events import (
     MessageRejected,
     MessageReverified,
     MessageUnrouted,
+    ReconcileFinished,
+    ReconcileStopped,
     SinkClosed,
     SinkDrilled,
     SinkFailing,
@@ -49,8 +49,11 @@ from gateway.core.audit_events import (
     SinkPaused,
     SinkResumed,
     SourceSilent,
+    SrDiffers,
+    SrNotFound,
     SrStalled,
 )
+from gateway.core.audit_fields import FIELDS, MESSAGE_FIELDS
 from gateway.core.delivery_events import delivery_event, settled, settled_event
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.records import Attempt, Message, Owed
@@ -156,6 +159,14 @@ LINES: dict[AuditEvent, str] = {
         actor="root",
         claimed="alice",
     ): f'"sink":"erp","delivery_id":"m1-erp","status":500,"duration_ms":12,"reason":"http_status","detail":"500",{BY_ALICE}',
+    SrDiffers(sr_uuid="u1", reference_id="r1", detail="another state", actor="root", claimed="alice"): (
+        f'"sr_uuid":"u1","reference_id":"r1","detail":"another state",{BY_ALICE}'
+    ),
+    SrNotFound(sr_uuid="u1", detail="no such request", actor="gap"): '"sr_uuid":"u1","detail":"no such request","actor":"gap"',
+    ReconcileFinished(detail="1 of 1 asked", count=1, actor="root", claimed="alice"): (
+        f'"detail":"1 of 1 asked","count":1,{BY_ALICE}'
+    ),
+    ReconcileStopped(detail="the key", count=2, actor="gap"): '"detail":"the key","count":2,"actor":"gap"',
     ConfigReloaded(detail="nothing changed", actor="root", claimed="alice"): f'"detail":"nothing changed",{BY_ALICE}',
     ConfigRefused(detail="a bad key", actor="SIGHUP"): '"detail":"a bad key","actor":"SIGHUP"',
     GatewayStarted(detail="1.0"): '"detail":"1.0"',
@@ -205,6 +216,8 @@ def test_the_names_are_frozen() -> None:
         "message": ("accepted", "duplicate", "quarantined", "rejected", "unrouted", "reverified"),
         "delivery": ("delivered", "retrying", "deferred", "dead", "replayed", "discarded"),
         "sink": ("opened", "closed", "paused", "resumed", "drilled"),
+        "sr": ("differs", "not_found"),
+        "reconcile": ("finished", "stopped"),
         "config": ("reloaded", "refused"),
         "gateway": ("started", "stopped"),
     }

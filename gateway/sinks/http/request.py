@@ -53,6 +53,8 @@ def render(delivery: Outgoing, keys: Sequence[Key], now: float, format_: Format 
             headers["x-gateway-stale"] = "true"
     if delivery.drill:
         headers["x-gateway-drill"] = "true"
+    if delivery.reconciled:
+        headers["x-gateway-reconciled"] = "true"
     if content_type is not None:
         headers["content-type"] = content_type
     if keys:

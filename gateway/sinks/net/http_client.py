@@ -1,4 +1,4 @@
-"""One bounded HTTP request and the meaning of its answer, for the sinks that speak HTTP. Retries nothing.
+"""One bounded HTTP request and the meaning of its answer, for the sinks that speak HTTP and for other clients. Retries nothing.
 
 It follows no redirect, keeps no cookie, decompresses nothing, and reads nothing from the environment. A request is sent once: if
 a kept connection turns out to be lost after the request was written, that was the attempt, because the other side may have acted
@@ -31,7 +31,7 @@ from gateway.sinks.net.trust import of_host
 
 _READ_SECONDS = 2.0
 """Seconds for the rest of an answer whose status is known, or less if the attempt ends before. A slow body must not change the
-verdict."""
+verdict. A caller that needs the body gives it more."""
 _MOST_URLS = 16
 
 
@@ -78,6 +78,7 @@ class Transport:
         tls: ssl.SSLContext | None = None,
         secrets: Collection[str] | None = None,
         most_answer: int = MOST_BODY,
+        read_seconds: float = _READ_SECONDS,
         proxy: Proxy | None = None,
     ) -> None:
         """
@@ -88,6 +89,7 @@ class Transport:
             tls: None trusts the authorities of this host.
             secrets: every secret that is sent. With None there are no excerpts of answers, because one could repeat a secret.
             most_answer: bytes of an answer's body that are read.
+            read_seconds: seconds for the rest of an answer whose status is known.
             proxy: the proxy that every request goes through; the guard then decides about its address.
         """
         self._guard = guard
@@ -98,6 +100,7 @@ class Transport:
         self._excerpts = None if secrets is None else Excerpts([*secrets, *(proxy.secrets if proxy is not None else [])])
         self._proxy = proxy
         self._most_answer = most_answer
+        self._read_seconds = read_seconds
         self._pool: Pool | None = None
         self._deadlines = Deadlines()
         self._heads: dict[tuple[str, str], RequestHeads] = {}
@@ -147,7 +150,7 @@ class Transport:
             except (OSError, UnicodeError) as error:
                 return unreached(error, heads.origin[0], heads.origin[1], self._proxy)
             try:
-                await connection.exchange(head, body, reader, lambda: deadline.spare(_READ_SECONDS))
+                await connection.exchange(head, body, reader, lambda: deadline.spare(self._read_seconds))
             except (NotHttpError, OSError) as error:
                 return failure(error)
             if heads.alone:

@@ -30,6 +30,8 @@ class RequestHeads:
         self.alone = proxy is not None and url.scheme == "http"
         """True if no other request may follow on the same connection: some proxies would pass the next one on as it is, with
         the login in it (tinyproxy does)."""
+        self._bare = method in ("GET", "HEAD")
+        """True if a request without a body says nothing of its length (RFC 9110, section 8.6)."""
         target, others = url.target, dict(_OWN)
         if proxy is not None and self.alone:
             target, others["Connection"] = f"{url.origin}{target}", "close"
@@ -53,6 +55,8 @@ class RequestHeads:
         text = "".join([f"\r\n{name}: {text}" for name, text in headers.items()])
         if self._shared is None or not text.count("\r") == text.count("\n") == len(headers) or "\0" in text:
             return None
+        if self._bare and length == 0:
+            return b"%b%b\r\n\r\n" % (self._shared, _bytes(text))
         return b"%b%b\r\nContent-Length: %d\r\n\r\n" % (self._shared, _bytes(text), length)
 
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gateway.sinks.text.language import Labels, Photo, Telling, filled
+from gateway.sinks.text.language import Photo, Telling
+from gateway.sinks.text.wording import Labels, filled
 
 Block = dict[str, Any]
 
@@ -145,11 +146,14 @@ def _parts(photo: Photo, labels: Labels) -> tuple[str, str, str]:
 
 
 def _foot(telling: Telling, labels: Labels) -> list[Block]:
-    """Return the id of the message, for `gateway show`. A notice names another message, and its own id is of no use."""
+    """Return the id of the message, for `gateway show`, and who told it if no sender did. A notice names another message, and its
+    own id is of no use."""
     if telling.notice:
         return []
-    said = f"{labels.facts['message']}{labels.words.separator}{telling.message_id}"
-    return [{"type": "context", "elements": [_plain(said, _CONTEXT)]}]
+    said = [f"{labels.facts['message']}{labels.words.separator}{telling.message_id}"]
+    if telling.origin is not None:
+        said.append(f"{labels.facts['origin']}{labels.words.separator}{telling.origin}")
+    return [{"type": "context", "elements": [_plain(text, _CONTEXT) for text in said]}]
 
 
 def _plain(said: str, most: int, *, emoji: bool = False) -> Block:

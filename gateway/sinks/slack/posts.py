@@ -12,8 +12,9 @@ from gateway.core.conversation import Conversation
 from gateway.sinks.base import Outgoing
 from gateway.sinks.slack import blocks
 from gateway.sinks.slack.config import SlackConfig
-from gateway.sinks.text.language import Language, Telling, labels, tell
+from gateway.sinks.text.language import Language, Telling, tell
 from gateway.sinks.text.templates import Template, TemplateKind, escape_slack
+from gateway.sinks.text.wording import labels
 
 _QUIET = {"mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
 """Nothing in a message becomes markup or a preview on its own."""

@@ -1,36 +1,31 @@
 """The words in which an event is told to a person, in a language and a time zone, for Slack and email.
 
-Our own words come from `labels/*.toml`. The texts of a payload are never translated, only put on one line and cut. This module
+Our own words come from `wording`. The texts of a payload are never translated, only put on one line and cut. This module
 knows no markup, so that a caller has to escape its texts.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
-from importlib.resources import files
-from typing import Literal, get_args
+from typing import Literal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-import msgspec
 from msgspec import Struct
 
 from gateway.core.events import Event, InvalidateSr, MediaRejected, Milestone, Side, StateChange
 from gateway.core.instants import parse_instant
 from gateway.core.ledger import Facts
 from gateway.sinks.base import Locale, Outgoing, ReadableSettings
-
-LOCALES: tuple[Locale, ...] = get_args(Locale)
+from gateway.sinks.text.wording import PLACEHOLDER, Labels, filled, labels
 
 Tone = Literal["good", "bad", "act", "over", "plain"]
 """The sense of a message: a good or a bad verdict, something to do, an end without a verdict, or news."""
 
 LINK_FIELDS = ("reference_id", "sr_uuid", "message_id")
 """The placeholders of the `link` of a sink."""
-PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 _LONGEST = 1000
 """Characters of one text; a text that is cut ends in "…"."""
@@ -139,53 +134,8 @@ class Telling(Struct, frozen=True, kw_only=True):
     undated: bool
     future: bool
     state_before: str
-
-
-class Words(Struct, frozen=True, forbid_unknown_fields=True):
-    """The small words around the texts of an event."""
-
-    photos: str
-    photo: str
-    """The label of a side that has no name."""
-    open: str
-    more: str
-    """The words for further photos, with the placeholder {count}."""
-    test: str
-    separator: str
-    late: str
-    """The sentence about a late event, with the placeholders {when} and {since}."""
-    late_undated: str
-    """The same for an event whose instant is not known."""
-    second_rejection: str
-    """The headline of a rejection in the second round, with the placeholder {headline}."""
-    third_rejection: str
-    later_rejection: str
-    """The same for the fourth round and later ones, with the placeholder {round}, too."""
-
-
-class _Dates(Struct, frozen=True, forbid_unknown_fields=True):
-    instant: str
-    months: list[str]
-
-
-class Labels(Struct, frozen=True, forbid_unknown_fields=True):
-    headlines: dict[str, str]
-    advice: dict[str, str]
-    since: dict[str, str]
-    """The end of the sentence about a late event, by the milestone of the service request now."""
-    own_events: dict[str, str]
-    notice_advice: dict[str, str]
-    drift_kinds: dict[str, str]
-    facts: dict[str, str]
-    words: Words
-    dates: _Dates
-
-
-@lru_cache
-def labels(locale: Locale) -> Labels:
-    """Return the catalogue of a locale. It is part of the package, so that an unreadable one is a bug."""
-    text = files(__package__).joinpath("labels", f"{locale}.toml").read_text(encoding="utf-8")
-    return msgspec.toml.decode(text, type=Labels)
+    origin: str | None
+    """The words that say that Legitmark's API was asked and no sender signed this; None for everything else."""
 
 
 def tell(delivery: Outgoing, language: Language, link: str | None, *, marks_late: bool = True) -> Telling:
@@ -208,6 +158,7 @@ def tell(delivery: Outgoing, language: Language, link: str | None, *, marks_late
         item = one_line(about) or item or one_line(_text(event, "source"))
     headline, advice = _words(delivery, notice, said)
     facts = delivery.message.facts or Facts()
+    origin = said.words.reconciled if delivery.reconciled else ""
     return Telling(
         emoji=_emoji(delivery, notice),
         headline=f"{said.words.test} {headline}" if delivery.drill else headline,
@@ -217,7 +168,7 @@ def tell(delivery: Outgoing, language: Language, link: str | None, *, marks_late
         sr=sr or None,
         short_sr=short or None,
         when=when or None,
-        facts=tuple(_facts(event, notice, language, when, reason)) if event else (),
+        facts=tuple(_facts(event, notice, language, when, reason, origin)) if event else (),
         photos=tuple(_photo(side) for side in event.content.sides) if event and isinstance(event.content, MediaRejected) else (),
         reason=reason or None,
         link=_link(link, delivery) if link else None,
@@ -234,6 +185,7 @@ def tell(delivery: Outgoing, language: Language, link: str | None, *, marks_late
         undated=facts.undated,
         future=facts.future,
         state_before=one_line(facts.before),
+        origin=origin or None,
     )
 
 
@@ -258,11 +210,6 @@ def printable(text: str, also: str = "") -> str:
     return "".join(character if character.isprintable() or character in _KEPT or character in also else " " for character in text)
 
 
-def filled(text: str, values: Mapping[str, str]) -> str:
-    """Replace the placeholders of a label, once: braces inside a value stay as they are."""
-    return PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), text)
-
-
 def _notice(delivery: Outgoing) -> str:
     """Return the kind of a notice, such as `delivery_dead`; "" if the source is not the gateway."""
     kind = (delivery.event.event_type or "") if delivery.event and delivery.source == _GATEWAY else ""
@@ -276,7 +223,7 @@ def _words(delivery: Outgoing, notice: str, said: Labels) -> tuple[str, str]:
     if notice == _STALLED and event.values.get("count") != 1:
         notice = _MANY_STALLED
     if notice in said.own_events:
-        values = {name: one_line(_text(event, name)) for name in ("sink", "message_id", "seal")}
+        values = {name: one_line(_text(event, name)) for name in ("sink", "message_id", "sr_uuid", "seal")}
         return said.own_events[notice], filled(said.notice_advice[notice], values)
     kind = event.milestone.value
     if event.milestone is Milestone.UNRECOGNIZED and not one_line(event.event_type):
@@ -310,7 +257,7 @@ def _emoji(delivery: Outgoing, notice: str) -> str:
     return _NOTICE_EMOJI if notice else _EMOJI[delivery.event.milestone]
 
 
-def _facts(event: Event, notice: str, language: Language, when: str, reason: str) -> Iterator[tuple[str, str]]:
+def _facts(event: Event, notice: str, language: Language, when: str, reason: str, origin: str) -> Iterator[tuple[str, str]]:
     said = labels(language.locale)
     states = event.content.state if isinstance(event.content, StateChange) else None
     known = [
@@ -321,7 +268,7 @@ def _facts(event: Event, notice: str, language: Language, when: str, reason: str
     ]
     if notice:
         known += _facts_of_a_notice(event, notice, language)
-    known += [("reason", reason), ("when", when)]
+    known += [("reason", reason), ("when", when), ("origin", origin)]
     for name, value in known:
         if text := one_line(value):
             yield said.facts[name], text

@@ -9,8 +9,9 @@ from zoneinfo import available_timezones
 from gateway.core.urls import UrlError, parse_url
 from gateway.sinks.base import ReadableSettings
 from gateway.sinks.checking import Files, Say
-from gateway.sinks.text.language import LINK_FIELDS, PLACEHOLDER, is_timezone
+from gateway.sinks.text.language import LINK_FIELDS, is_timezone
 from gateway.sinks.text.templates import Template, TemplateKind, TemplateProblem
+from gateway.sinks.text.wording import PLACEHOLDER
 
 _PLACEHOLDERS = f"there is {', '.join(f'{{{name}}}' for name in LINK_FIELDS)}"
 

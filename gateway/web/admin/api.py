@@ -22,6 +22,7 @@ from gateway.control.reverify import Reverify, UnknownSource
 from gateway.control.status import SelfReport
 from gateway.core.errors import BackupFailed, StoreCorrupt, StoreError
 from gateway.core.selection import Selection, Target
+from gateway.reconcile.reconciler import CannotReconcile, Reconciler, UnknownRequest
 from gateway.web.admin import inputs, json_documents
 from gateway.web.responses import json_response
 
@@ -36,8 +37,16 @@ class _Reverification(Struct, frozen=True, forbid_unknown_fields=True):
     actor: str = inputs.USER
 
 
+class _Reconciliation(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `reconcile`: service requests, and whether all open ones are meant, too."""
+
+    ids: list[str] = []
+    open: bool = False
+    actor: str = inputs.USER
+
+
 class _Switch(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of `pause` and `resume`."""
+    """The body of `pause`, `resume` and `cancel`."""
 
     actor: str = inputs.USER
 
@@ -61,6 +70,7 @@ class Api:
         reverify: Reverify,
         evidence: Evidence,
         redecode: Redecode,
+        reconciler: Reconciler,
     ) -> None:
         self._browse = browse
         self._interventions = interventions
@@ -70,6 +80,7 @@ class Api:
         self._reverify = reverify
         self._evidence = evidence
         self._redecode = redecode
+        self._reconciler = reconciler
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer one request below `/api/`. A mistake of the caller is a 400 that names it."""
@@ -105,12 +116,21 @@ class Api:
                     since = inputs.seconds(given, "since") or 0.0
                     routed = await self._browse.routing(since, inputs.number(given, "after"))
                     return json_response(200, json_documents.routing_json(routed))
+                case "GET", ["reconcile"]:
+                    inputs.query(request)
+                    return json_response(200, {"jobs": [self._reconciler.facts(job) for job in self._reconciler.jobs.all()]})
+                case "GET", ["reconcile", number]:
+                    return self._reconciliation(request, number)
                 case "POST", _:
                     inputs.query(request)
                     if (answer := await self._act(request, path)) is not None:
                         return answer
         except (Unknown, UnknownSource) as error:
             return json_response(404, {"error": "not_found", "detail": str(error), "known": error.known})
+        except UnknownRequest as error:
+            return json_response(404, {"error": "not_found", "detail": str(error)})
+        except CannotReconcile as error:
+            return json_response(409, {"error": "cannot_reconcile", "detail": str(error)})
         except KeyError as error:
             return json_response(404, {"error": "not_found", "detail": f"there is no {error.args[0]}"})
         except BackupFailed as error:
@@ -146,11 +166,28 @@ class Api:
                 return json_response(200, {"sources": await self._reverify.reverify(which.source, which.actor)})
             case ["redecode"]:
                 return json_response(200, await self._redecode.redecode(await _with_actor(request, RedecodeAct)))
+            case ["reconcile"]:
+                asked: _Reconciliation = await _with_actor(request, _Reconciliation)
+                return json_response(200, await self._reconciler.begin(asked.ids, open_requests=asked.open, actor=asked.actor))
+            case ["reconcile", number, "cancel"]:
+                ended: _Switch = await _with_actor(request, _Switch, optional=True)
+                job = self._reconciler.cancel(inputs.number({"number": number}, "number") or 0, ended.actor)
+                return json_response(200, self._reconciler.facts(job))
             case ["sinks", name, "pause" | "resume" as act]:
                 switch: _Switch = await _with_actor(request, _Switch, optional=True)
                 changed = await (self._interventions.pause if act == "pause" else self._interventions.resume)(name, switch.actor)
                 return json_response(200, {"sink": name, "paused": act == "pause", "changed": changed})
         return None
+
+    def _reconciliation(self, request: web.BaseRequest, number: str) -> web.Response:
+        """Answer a job with a page of its findings. More may follow until the job is over."""
+        given = inputs.query(request, "after", "limit")
+        begin, limit = inputs.number(given, "after") or 0, inputs.limit(given)
+        job = self._reconciler.jobs.get(inputs.number({"number": number}, "number") or 0)
+        page = job.findings[begin : begin + limit]
+        end = begin + len(page)
+        after = None if job.over and end >= len(job.findings) else end
+        return json_response(200, {"job": self._reconciler.facts(job), "requests": page, "after": after})
 
     async def _messages(self, request: web.BaseRequest) -> web.Response:
         given = inputs.query(request, "id", "status", *_WINDOW)

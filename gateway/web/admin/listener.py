@@ -19,6 +19,7 @@ from gateway.control.reverify import Reverify
 from gateway.control.status import SelfReport
 from gateway.core.errors import ConfigError, GatewayError, StoreError
 from gateway.observability.metrics import Metrics
+from gateway.reconcile.reconciler import Reconciler
 from gateway.web.admin import inputs
 from gateway.web.admin.api import Api
 from gateway.web.admin.guard import AdminGuard
@@ -49,6 +50,7 @@ class Admin:
         reverify: Reverify,
         evidence: Evidence,
         redecode: Redecode,
+        reconciler: Reconciler,
         metrics: Metrics,
         reasons: Callable[[], list[str]],
         reload: Reload,
@@ -61,7 +63,7 @@ class Admin:
         self._guard = guard
         self._reload = reload
         self._self_report = self_report
-        self._api = Api(browse, interventions, self_report, drills, database_jobs, reverify, evidence, redecode)
+        self._api = Api(browse, interventions, self_report, drills, database_jobs, reverify, evidence, redecode, reconciler)
         self._metrics = metrics
         self._reasons = reasons
         self._pages: dict[str, _Answer] = {"/-/healthy": self._healthy, "/-/ready": self._ready, "/metrics": self._scrape}
