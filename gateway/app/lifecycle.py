@@ -96,6 +96,7 @@ class Gateway:
             tasks.create_task(parts.audit.run(), name="audit")
             missing = await self._catch_up(parts)
             await parts.lanes.tell_store(self._config)
+            await parts.rules_in_use.begin(self._config)
             delivering = tasks.create_task(parts.lanes.run(), name="lanes")
             cleaning = tasks.create_task(parts.janitor.run(), name="janitor")
             self._built(parts)

@@ -30,6 +30,7 @@ from gateway.app.derive import (
 )
 from gateway.app.readiness import Readiness
 from gateway.app.reload import Follower, Part, Reloads
+from gateway.app.rules_in_use import RulesInUse
 from gateway.app.running import Running
 from gateway.config import Config
 from gateway.control.browse import Browse
@@ -123,6 +124,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     space: DiskSpace
     refused: RefusedRequests
     lanes: Lanes
+    rules_in_use: RulesInUse
     janitor: Janitor
     watchdog: Watchdog
     sealing: Sealing
@@ -310,11 +312,12 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
     guard = AdminGuard(admin_hosts_of(config), token_of(config))
 
+    rules_in_use = RulesInUse(inbox=inbox, store=store, clock=clock)
     # A reload goes through this list of parts, each with what it takes from the configuration. Anything else needs a restart.
     followers: list[Part] = [
         Follower(lambda new: (sources_of(new), access_of(new), new.server.max_body), ingress.use),
         Follower(lambda new: (token_of(new),), guard.use),
-        Follower(lambda new: (rules_of(new, inbox.rules),), inbox.use),
+        rules_in_use,
         Follower(lambda new: (new_names(running.config.sources, new.sources), (), watch_names_of(new)), metrics.expect),
         Follower(lambda new: (new.watches,), stalls.use),
         Follower(lambda new: (silent_after_of(new), failing_after_of(new)), troubles.use),
@@ -379,6 +382,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         space=space,
         refused=refused,
         lanes=lanes,
+        rules_in_use=rules_in_use,
         janitor=janitor,
         watchdog=watchdog,
         sealing=sealing,
