@@ -28,6 +28,7 @@ from gateway.app.derive import (
     watch_names_of,
     with_new_secrets,
 )
+from gateway.app.foundation import Foundation, Host
 from gateway.app.readiness import Readiness
 from gateway.app.reload import Follower, Part, Reloads
 from gateway.app.rules_in_use import RulesInUse
@@ -39,14 +40,12 @@ from gateway.control.drills import Drills
 from gateway.control.evidence import Evidence
 from gateway.control.interventions import Interventions
 from gateway.control.redecode import Redecode
+from gateway.control.requests import Requests
 from gateway.control.reverify import Reverify
 from gateway.control.status import SelfReport
 from gateway.delivery.directory import Directory
 from gateway.delivery.lanes import Lanes
 from gateway.delivery.world import LaneWorld
-from gateway.host.clock import Clock
-from gateway.host.environment import Environment
-from gateway.host.systemd import Systemd
 from gateway.ingest.accept import Inbox
 from gateway.ingest.disk_space import DiskSpace
 from gateway.ingest.drift_watch import DriftWatch
@@ -65,16 +64,15 @@ from gateway.maintenance.sealing import Sealing
 from gateway.maintenance.stalls import Stalls
 from gateway.maintenance.watchdog import Watchdog
 from gateway.observability.audit import AuditLog
-from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
-from gateway.observability.unsealed import Seals
 from gateway.reconcile.announcements import Announcements
 from gateway.reconcile.gaps import Gaps
 from gateway.reconcile.ledger_states import LedgerStates
 from gateway.reconcile.reconciler import Reconciler
 from gateway.reconcile.stored_states import StoredStates
-from gateway.store.opening import Store, open_store, refused_store
+from gateway.store.opening import Store, refused_store
+from gateway.web.admin.api import Api
 from gateway.web.admin.guard import AdminGuard
 from gateway.web.admin.listener import Admin
 from gateway.web.server.listeners import Listeners
@@ -84,17 +82,6 @@ from gateway.web.webhooks.ingress import Ingress
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
-class Host(Struct, frozen=True):
-    """The machine that the gateway runs on, and the environment of the process."""
-
-    environment: Environment
-    systemd: Systemd
-    clock: Clock
-    log: Log
-    lines_dropped: Callable[[], int]
-    """Tells how many lines of the log were lost since the start."""
-
-
 class Signals(Struct, frozen=True):
     """The requests that reach the process by signals. An event stays set until a part acts on it."""
 
@@ -102,15 +89,6 @@ class Signals(Struct, frozen=True):
     cut: asyncio.Event
     """Set by the second signal: do not wait for what is in flight."""
     reload: asyncio.Event
-
-
-class Foundation(Struct, frozen=True):
-    """The parts that write to disk, or count, for all others. They are open before any other part is built."""
-
-    metrics: Metrics
-    audit: AuditLog
-    seals: Seals
-    store: Store
 
 
 class Parts(Struct, frozen=True, kw_only=True):
@@ -138,23 +116,6 @@ class Parts(Struct, frozen=True, kw_only=True):
     listeners: Listeners
     passing: tuple[tuple[str, Work], ...]
     """The work that may be cancelled at any time, each with its name."""
-
-
-async def open_foundation(config: Config, host: Host) -> Foundation:
-    """Open the database and the audit log. Raises StoreError and its kin: the exception knows its exit code."""
-    metrics = Metrics()
-    seals = Seals(config.database.with_name(f"{config.database.name}.seal"))
-    audit = AuditLog(config.audit_log, host.clock, host.log, seals)
-    store = await open_store(
-        config.database,
-        retention=config.store.retention,
-        clock=host.clock,
-        audit=audit,
-        on_commit=metrics.commit,
-        min_free=config.store.min_free,
-        told=host.log.info,
-    )
-    return Foundation(metrics, audit, seals, store)
 
 
 async def build(config: Config, host: Host, foundation: Foundation, signals: Signals) -> Parts:
@@ -345,17 +306,22 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         clock=clock,
         log=log,
     )
-    admin = Admin(
-        guard=guard,
+    api = Api(
         browse=browse,
+        requests=Requests(store=store, rules=lambda: inbox.rules.number, lanes=directory),
         interventions=interventions,
         self_report=self_report,
+        drills=drills,
         database_jobs=database_jobs,
         reverify=reverify,
+        evidence=Evidence(store=store, seal=sealing.now),
         redecode=redecode,
         reconciler=reconciler,
-        drills=drills,
-        evidence=Evidence(store=store, seal=sealing.now),
+    )
+    admin = Admin(
+        guard=guard,
+        api=api,
+        self_report=self_report,
         metrics=metrics,
         reasons=readiness.reasons,
         reload=reloads.reload,

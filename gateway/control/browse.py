@@ -158,17 +158,18 @@ class Browse:
 
     def _with_held(self, delivery: DeliveryFacts) -> DeliveryFacts:
         """Say why a queued delivery waits, if its sink is paused, gone, or behind an open breaker."""
-        if delivery.state != "queued" or (held := self._held(delivery.sink)) is None:
+        if delivery.state != "queued" or (held := held_by(self._lanes.get(delivery.sink))) is None:
             return delivery
         return structs.replace(delivery, held=held)
 
-    def _held(self, sink: str) -> Held | None:
-        lane = self._lanes.get(sink)
-        if lane is None:
-            return "no such sink"
-        if lane.gates.paused:
-            return "paused"
-        return "breaker open" if lane.gates.breaker.is_open else None
+
+def held_by(lane: Lane | None) -> Held | None:
+    """Return what holds back the deliveries of a lane; None if nothing does. No lane: its sink left the configuration."""
+    if lane is None:
+        return "no such sink"
+    if lane.gates.paused:
+        return "paused"
+    return "breaker open" if lane.gates.breaker.is_open else None
 
 
 def _gates(lane: Lane) -> GateFacts:

@@ -63,6 +63,8 @@ class RequestSelection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     flag: Flag | None = None
     """A flag that the request has, and perhaps others."""
     source: str | None = None
+    stalled: bool = False
+    """Only those that a `[[watch]]` rule told people about, and that did not move on since; at most 5,000 are looked at."""
     since: float | None = None
     """The present state began at this instant or later."""
     until: float | None = None
@@ -128,6 +130,8 @@ class TracedEvent(Struct, frozen=True):
     """The deliveries, by the name of the sink."""
     acts: tuple[DeliveryAct, ...]
     """The acts of people in the order in which they happened, at most 100."""
+    body: bytes | None = None
+    """The body as it came; None if it is longer than 64 KiB."""
 
 
 class RequestStory(Struct, frozen=True):

@@ -13,8 +13,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gateway.core.events import Event
+from gateway.core.lateness import withheld
+from gateway.core.ledger import Facts
 from gateway.core.patterns import Pattern, compile_pattern
-from gateway.core.routing import Route, Router
+from gateway.core.routing import Decision, Route, Router
 
 
 class RouteThen(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,6 +63,10 @@ class RulesThen(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True
     def places(self) -> dict[str, str]:
         """Where each route was written, by its name."""
         return {route.name: route.place for route in self.routes}
+
+    def decide(self, event: Event, source: str, facts: Facts | None) -> Decision:
+        """Return where they send an event, and which sinks suppress it."""
+        return withheld(self.router.route(event, source, facts), facts, self.suppressing)
 
     def encode(self) -> bytes:
         """Return the snapshot."""

@@ -21,9 +21,12 @@ _MOST_DELIVERIES: Final = 2000
 """Deliveries in one page; the page ends with the message that exceeds it."""
 _MOST_ACTS: Final = 100
 """Acts on the deliveries of one message that a story tells."""
+MOST_BODY: Final = 64 * 1024
+"""Bytes of the longest body that a story has."""
 _EVENT = (
     "SELECT m.id, m.sender_id, m.source, m.event_type, m.milestone, m.sr_uuid, m.reference_id, m.event_ms, m.received_ms,"
-    " m.status, m.duplicates, e.facts, e.rules, e.signature, e.signed_at, e.key"
+    " m.status, m.duplicates, e.facts, e.rules, e.signature, e.signed_at, e.key,"
+    f" CASE WHEN length(m.body) <= {MOST_BODY} THEN m.body END"
     " FROM messages m JOIN entries e ON e.message = m.seq WHERE m.seq = ?"
 )
 
@@ -74,7 +77,7 @@ def _before(connection: sqlite3.Connection, seq: int) -> int | None:
 
 def _event(connection: sqlite3.Connection, seq: int) -> TracedEvent:
     row = connection.execute(_EVENT, (seq,)).fetchone()
-    event_ms, received_ms, status, duplicates, kept, rules, signature, signed_at, key = row[7:]
+    event_ms, received_ms, status, duplicates, kept, rules, signature, signed_at, key, body = row[7:]
     facts = None if kept is None else decode_facts(kept)
     by_arrival = facts is not None and (facts.undated or facts.future)
     message_id, sender_id, source, event_type, milestone, sr_uuid, reference_id = row[:7]
@@ -91,6 +94,7 @@ def _event(connection: sqlite3.Connection, seq: int) -> TracedEvent:
         repeats=_repeats(connection, seq) if duplicates else (),
         deliveries=_deliveries(connection, seq),
         acts=_acts(connection, seq),
+        body=body,
     )
 
 
