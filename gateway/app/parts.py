@@ -39,6 +39,7 @@ from gateway.control.database_jobs import DatabaseJobs
 from gateway.control.drills import Drills
 from gateway.control.evidence import Evidence
 from gateway.control.interventions import Interventions
+from gateway.control.kept_rules import KeptRulesReader
 from gateway.control.redecode import Redecode
 from gateway.control.requests import Requests
 from gateway.control.reverify import Reverify
@@ -204,7 +205,8 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     lookout = Lookout({"stalls": stalls.step, "troubles": troubles.step, "drift": drift.step}, clock=clock, log=log)
 
     # Control answers and obeys the people who run the gateway.
-    browse = Browse(store=store, router=inbox.router, lanes=directory)
+    kept = KeptRulesReader(store)
+    browse = Browse(store=store, kept=kept, router=inbox.router, lanes=directory)
     interventions = Interventions(store=store, audit=audit, router=inbox.router, lanes=directory, clock=lane_clock)
     database_jobs = DatabaseJobs(store=store, space=space, clock=clock, log=log)
     drills = Drills(lanes=directory, routes=config.routes, audit=audit, clock=clock)
@@ -308,7 +310,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
     api = Api(
         browse=browse,
-        requests=Requests(store=store, rules=lambda: inbox.rules.number, lanes=directory),
+        requests=Requests(store=store, kept=kept, rules=lambda: inbox.rules.number, lanes=directory),
         interventions=interventions,
         self_report=self_report,
         drills=drills,

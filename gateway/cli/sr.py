@@ -15,6 +15,7 @@ from gateway.cli.completion import sink_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, instant
 from gateway.cli.output import console, counted, printable, to_json
+from gateway.cli.traces import arrival, marks, said_of_act
 from gateway.config.decode import suggestion
 from gateway.core.events import Milestone
 from gateway.core.ledger import KNOWN_STATES, milestone_of
@@ -243,7 +244,7 @@ def _show(request: dict[str, Any], story: dict[str, Any], out: Console) -> None:
 def _show_event(event: dict[str, Any], out: Console) -> None:
     facts = event["facts"]
     what = event["milestone"] if event["milestone"] not in (None, "unrecognized") else event["event_type"] or event["status"]
-    line = [event["happened_at"], what, *(_marks(facts) if facts else ())]
+    line = [event["happened_at"], what, *(marks(facts) if facts else ())]
     out.print()
     out.print(printable("  ".join(line)), style="bold")
     out.print(printable(f"  {_arrival(event)}"), style="dim")
@@ -256,43 +257,15 @@ def _show_event(event: dict[str, Any], out: Console) -> None:
     if event["status"] == "quarantined":
         out.print("  quarantined: nobody was told", style="yellow")
     for act in event["acts"]:
-        by = f"{act['actor']} ({act['claimed']})" if act["claimed"] else act["actor"]
-        was = f"it was {act['was']}" if act["was"] else "it had no delivery"
-        out.print(printable(f"  {act['time']}  {by}: {act['act']} to {act['sink']}; {was}"), style="cyan")
+        out.print(printable(f"  {said_of_act(act)}"), style="cyan")
     for text in str(event.get("body") or "").removesuffix("\n").splitlines():
         out.print(printable(f"    {text}", also="\t"), style="dim")
     if "body" in event and event["body"] is None:
         out.print(f"    the body is long: gateway show {event['message_id']}", style="dim")
 
 
-def _marks(facts: dict[str, Any]) -> Iterator[str]:
-    """Yield what was found out about an event when it came."""
-    if facts["stale"]:
-        yield "LATE"
-    if facts["round"] > 1:
-        yield f"round {facts['round']}"
-    if "terminal_regression" in facts:
-        yield f"! {facts['terminal_regression']}"
-    if "skipped" in facts:
-        yield f"! skipped {', '.join(facts['skipped'])}"
-    for name in ("undated", "future"):
-        if facts[name]:
-            yield f"! {name}"
-
-
 def _arrival(event: dict[str, Any]) -> str:
-    """Say when and how a message came, and which routes it took."""
-    parts = [f"came {event['time']}, message {event['message_id']}"]
-    if event["signed"] is not None:
-        parts.append(f"signed with {event['signed']['key']}")
-    if event["routes"] is not None:
-        routes = ", ".join(f'"{name}"' for name in event["routes"]) or "no route"
-        parts.append(f"by {routes} of rules {event['rules']}")
-    if event["duplicates"]:
-        times = ", ".join(one["time"] for one in event["repeats"][:3])
-        more = ", ..." if event["duplicates"] > 3 else ""
-        parts.append(f"{counted(event['duplicates'], 'repeat', 'repeats')}{f': {times}{more}' if times else ''}")
-    return "; ".join(parts)
+    return "; ".join([f"came {event['time']}, message {event['message_id']}", *arrival(event)])
 
 
 def _fate(delivery: dict[str, Any]) -> tuple[str, str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 from msgspec import Struct, structs
 
 from gateway.control.browse import held_by
 from gateway.control.ids import Unknown
+from gateway.control.kept_rules import KeptRulesReader
 from gateway.core import events
 from gateway.core.events import Event
 from gateway.core.ledger import Facts
@@ -23,17 +23,15 @@ from gateway.core.request_documents import (
     TracedEvent,
 )
 from gateway.core.routing import GATEWAY, RECONCILE, Decision, Trace
-from gateway.core.rules_then import RulesThen, read_rules
+from gateway.core.rules_then import RulesThen
 from gateway.core.why_not import why_not
 from gateway.delivery.lane import Lane
-from gateway.store.requests import Rulebook, Tracing
+from gateway.store.requests import Tracing
 
 _MOST_COLUMNS = 12
 """Sinks that a story speaks of unless it is asked for others: all of the configuration, if there are no more than these."""
 _MOST_REASONS = 5
 """Routes of one sink whose reason is told."""
-_MOST_RULES = 8
-"""Numbers of rules that are kept ready, because the events of a request often went by the same."""
 _EXPLAINED_AT_ONCE = 10
 """Events explained between two turns of the event loop, so that ingest does not notice."""
 
@@ -93,14 +91,12 @@ class ExplainedStory(Struct, frozen=True):
     purged: bool
 
 
-class RequestStore(Tracing, Rulebook, Protocol):
-    """The verbs that these answers need."""
-
-
 class Requests:
     """The questions about service requests that people ask through the admin listener."""
 
-    def __init__(self, *, store: RequestStore, rules: Callable[[], int | None], lanes: Mapping[str, Lane]) -> None:
+    def __init__(
+        self, *, store: Tracing, kept: KeptRulesReader, rules: Callable[[], int | None], lanes: Mapping[str, Lane]
+    ) -> None:
         """
         Args:
             rules: returns the number of the rules of this moment.
@@ -108,7 +104,7 @@ class Requests:
         self._store = store
         self._rules = rules
         self._lanes = lanes
-        self._read: dict[int, RulesThen] = {}
+        self._kept = kept
 
     async def find(self, name: str) -> FoundRequests:
         """Find the requests that a name stands for. Raises ValueError if it is blank: an unset variable means nothing."""
@@ -140,11 +136,10 @@ class Requests:
             story = structs.replace(story, events=await self._with_reconciled(story))
         told = dict.fromkeys(one.delivery.sink for event in story.events for one in event.deliveries)
         shown = tuple(dict.fromkeys([*(self._lanes if len(self._lanes) <= _MOST_COLUMNS else ()), *told, *sinks]))
-        number_now = self._rules()
-        now = None if number_now is None else await self._rules_of(number_now)
+        now = await self._kept.of(self._rules())
         explained = []
         for at, traced in enumerate(story.events, 1):
-            then = None if traced.rules is None else await self._rules_of(traced.rules)
+            then = await self._kept.of(traced.rules)
             explained.append(self._explained(traced, shown, then, now))
             if at % _EXPLAINED_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -159,17 +154,6 @@ class Requests:
                 made = await self._store.request_story(twin.number)
                 events += made.events if made is not None else ()
         return tuple(sorted(events, key=lambda event: (event.happened_at, event.seq)))
-
-    async def _rules_of(self, number: int) -> RulesThen | None:
-        if (known := self._read.get(number)) is not None:
-            return known
-        kept = await self._store.kept_rules(number)
-        if kept is None:
-            return None
-        while len(self._read) >= _MOST_RULES:
-            del self._read[next(iter(self._read))]
-        rules = self._read[number] = read_rules(kept.snapshot)
-        return rules
 
     def _explained(
         self, traced: TracedEvent, shown: Sequence[str], then: RulesThen | None, now: RulesThen | None

@@ -9,10 +9,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-from gateway.core.documents import AttemptFacts, DeliveryFacts, Ids
+from gateway.core.documents import AttemptFacts, DeliveryAct, DeliveryFacts, Ids, Repeat
 from gateway.core.events import Milestone
 from gateway.core.ledger import Facts, Flag, ServiceRequest
-from gateway.core.selection import Act, DeliveryState, MessageStatus
+from gateway.core.selection import MessageStatus
 from gateway.core.signature import Signed
 
 FoundBy = Literal["sr_uuid", "reference_id", "message_id", "beginning"]
@@ -76,27 +76,6 @@ class RequestPlace(Struct, frozen=True, forbid_unknown_fields=True):
 
     entered_ms: int
     number: int
-
-
-class Repeat(Struct, frozen=True):
-    """One time at which a message came again."""
-
-    at: float
-    sender_id: str | None
-
-
-class DeliveryAct(Struct, frozen=True):
-    """An act of a person on a delivery."""
-
-    sink: str
-    at: float
-    actor: str
-    claimed: str | None
-    """The name that the request gave for who acts."""
-    act: Act
-    was: DeliveryState | None
-    """The state of the delivery before; None if the act made it."""
-    becomes: DeliveryState
 
 
 class TracedDelivery(Struct, frozen=True):

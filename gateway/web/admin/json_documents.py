@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.control.browse import Routed, RoutedPage, SinkFacts
+from gateway.control.browse import Routed, RoutedPage, ShownStory, SinkFacts
 from gateway.control.drills import Drilled
-from gateway.core.documents import AttemptFacts, DeliveryFacts, DeliverySummary, Ids, MessageSummary, Story
+from gateway.core.documents import AttemptFacts, DeliveryAct, DeliveryFacts, DeliverySummary, Ids, MessageSummary, Repeat
 from gateway.core.evidence_file import EvidenceMessage, RulesRecord, RulesSnapshot, delivery_record, message_record
 from gateway.core.fact_fields import with_facts
 from gateway.core.ledger import Facts
 from gateway.core.outcome import OUTCOME_NAMES, Defer, Delivered
 from gateway.core.records import delivery_id
 from gateway.core.selection import DELIVERY_STATES
+from gateway.core.signature import Signed
 from gateway.core.values import rfc3339
 from gateway.observability.unsealed import SealHead
 
@@ -40,8 +41,9 @@ def delivery_json(summary: DeliverySummary) -> dict[str, Any]:
     }
 
 
-def story_json(story: Story) -> dict[str, Any]:
+def story_json(shown: ShownStory) -> dict[str, Any]:
     """Return all that is known of one message."""
+    story = shown.story
     return {
         **ids_json(story.ids),
         "time": rfc3339(story.received_at),
@@ -50,6 +52,10 @@ def story_json(story: Story) -> dict[str, Any]:
         "content_type": story.content_type,
         "body": story.body,
         "facts": facts_json(story.facts),
+        "rules": story.rules,
+        "routes": shown.routes,
+        "signed": signed_json(story.signed),
+        "repeats": repeats_json(story.repeats),
         "deliveries": [
             state_json(one.delivery, story.ids, {"attempts": attempts_json(one.attempts)}) for one in story.deliveries
         ],
@@ -57,6 +63,7 @@ def story_json(story: Story) -> dict[str, Any]:
             {"time": rfc3339(one.received_at), "sender_id": one.sender_id, "body": one.body} for one in story.conflicts
         ],
         "more_conflicts": story.more_conflicts,
+        "acts": acts_json(story.acts),
     }
 
 
@@ -147,6 +154,32 @@ def _routed(one: Routed) -> dict[str, Any]:
         "sinks": one.sinks,
         "routes": one.routes,
     }
+
+
+def signed_json(signed: Signed | None) -> dict[str, Any] | None:
+    """Return which key fitted, and when the sender signed; None if the message was not verified."""
+    return None if signed is None else {"key": signed.key, "at": rfc3339(int(signed.timestamp))}
+
+
+def repeats_json(repeats: Sequence[Repeat]) -> list[dict[str, Any]]:
+    """Return when a message came again."""
+    return [{"time": rfc3339(one.at), "sender_id": one.sender_id} for one in repeats]
+
+
+def acts_json(acts: Sequence[DeliveryAct]) -> list[dict[str, Any]]:
+    """Return what people did to deliveries."""
+    return [
+        {
+            "time": rfc3339(act.at),
+            "sink": act.sink,
+            "act": act.act,
+            "actor": act.actor,
+            "claimed": act.claimed,
+            "was": act.was,
+            "becomes": act.becomes,
+        }
+        for act in acts
+    ]
 
 
 def facts_json(facts: Facts | None) -> dict[str, Any] | None:

@@ -6,10 +6,18 @@ from typing import Any
 
 from gateway.control.requests import ExplainedEvent, ExplainedStory
 from gateway.core.documents import AttemptFacts
-from gateway.core.request_documents import DeliveryAct, FoundRequests, KnownRequest, RequestPlace, TracedEvent
-from gateway.core.signature import Signed
+from gateway.core.request_documents import FoundRequests, KnownRequest, RequestPlace, TracedEvent
 from gateway.core.values import rfc3339
-from gateway.web.admin.json_documents import attempts_json, facts_json, ids_json, state_json, time_json
+from gateway.web.admin.json_documents import (
+    acts_json,
+    attempts_json,
+    facts_json,
+    ids_json,
+    repeats_json,
+    signed_json,
+    state_json,
+    time_json,
+)
 
 
 def found_json(found: FoundRequests) -> dict[str, Any]:
@@ -86,12 +94,12 @@ def _event(explained: ExplainedEvent, *, bodies: bool) -> dict[str, Any]:
         "facts": facts_json(event.facts),
         "rules": event.rules,
         "routes": explained.routes,
-        "signed": _signed(event.signed),
+        "signed": signed_json(event.signed),
         "duplicates": event.duplicates,
-        "repeats": [{"time": rfc3339(one.at), "sender_id": one.sender_id} for one in event.repeats],
+        "repeats": repeats_json(event.repeats),
         "deliveries": _deliveries(event),
         "not_told": explained.not_told,
-        "acts": [_act(one) for one in event.acts],
+        "acts": acts_json(event.acts),
     }
     if bodies:
         document["body"] = None if event.body is None else event.body.decode("utf-8", "replace")
@@ -104,22 +112,6 @@ def _deliveries(event: TracedEvent) -> list[dict[str, Any]]:
 
 def _attempt(attempt: AttemptFacts | None) -> dict[str, Any] | None:
     return None if attempt is None else attempts_json([attempt])[0]
-
-
-def _signed(signed: Signed | None) -> dict[str, Any] | None:
-    return None if signed is None else {"key": signed.key, "at": rfc3339(int(signed.timestamp))}
-
-
-def _act(act: DeliveryAct) -> dict[str, Any]:
-    return {
-        "time": rfc3339(act.at),
-        "sink": act.sink,
-        "act": act.act,
-        "actor": act.actor,
-        "claimed": act.claimed,
-        "was": act.was,
-        "becomes": act.becomes,
-    }
 
 
 def _instant(instant_ms: int | None) -> str | None:
