@@ -41,9 +41,9 @@ from gateway.control.evidence import Evidence
 from gateway.control.interventions import Interventions
 from gateway.control.kept_rules import KeptRulesReader
 from gateway.control.redecode import Redecode
-from gateway.control.requests import Requests
 from gateway.control.reverify import Reverify
 from gateway.control.status import SelfReport
+from gateway.control.stories import Requests
 from gateway.delivery.directory import Directory
 from gateway.delivery.lanes import Lanes
 from gateway.delivery.world import LaneWorld

@@ -1,4 +1,4 @@
-"""What is known of a message beside its deliveries, in words: how it came, what was found out about it, what people did."""
+"""The words about a message beside its deliveries: how it came, what was found out about it, what people did."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept beside a message: how it was signed, the rules that routed it, when it came again, and what people did."""
+"""Facts kept beside a message: how it was signed, the rules that routed it, when it came again, and what people did."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRACE_COLUMNS: Final = "e.facts, e.rules, e.signature, e.signed_at, e.key"
 """The columns of `trace_of`, of a table of entries that the query calls `e`."""
 
 
-class Trace(Struct, frozen=True):
+class EntryFacts(Struct, frozen=True):
     """The entry of a message in the ledger, without its place there."""
 
     facts: Facts | None
@@ -26,7 +26,7 @@ class Trace(Struct, frozen=True):
     signed: Signed | None
 
 
-def trace_of(row: tuple[object, ...]) -> Trace:
+def trace_of(row: tuple[object, ...]) -> EntryFacts:
     """Build a trace from TRACE_COLUMNS; all of them are null if the message has no entry."""
     facts, rules, signature, signed_at, key = row
     assert (facts is None or isinstance(facts, bytes)) and (rules is None or isinstance(rules, int))
@@ -34,7 +34,7 @@ def trace_of(row: tuple[object, ...]) -> Trace:
     if isinstance(signature, bytes):
         assert isinstance(signed_at, bytes) and isinstance(key, str)
         signed = Signed(signature, signed_at, key)
-    return Trace(None if facts is None else decode_facts(facts), rules, signed)
+    return EntryFacts(None if facts is None else decode_facts(facts), rules, signed)
 
 
 def repeats(connection: sqlite3.Connection, seq: int) -> tuple[Repeat, ...]:

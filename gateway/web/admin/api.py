@@ -21,9 +21,9 @@ from gateway.control.evidence import Evidence
 from gateway.control.ids import Unknown
 from gateway.control.interventions import Act, Interventions
 from gateway.control.redecode import Redecode, RedecodeAct
-from gateway.control.requests import Requests
 from gateway.control.reverify import Reverify, UnknownSource
 from gateway.control.status import SelfReport
+from gateway.control.stories import Requests
 from gateway.core.errors import BackupFailed, StoreCorrupt, StoreError
 from gateway.core.events import Milestone
 from gateway.core.ledger import FLAG_WORDS, Flag

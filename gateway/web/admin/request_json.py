@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.control.requests import ExplainedEvent, ExplainedStory
+from gateway.control.stories import ExplainedEvent, ExplainedStory
 from gateway.core.documents import AttemptFacts
 from gateway.core.request_documents import FoundRequests, KnownRequest, RequestPlace, TracedEvent
 from gateway.core.values import rfc3339

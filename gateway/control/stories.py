@@ -63,9 +63,9 @@ class NotTold(Struct, frozen=True):
 
     sink: str
     then: RulesAnswer | None
-    """By the rules that were in use when the event came; None if they are not kept."""
+    """The answer of the rules that were in use when the event came; None if they are not kept."""
     now: RulesAnswer
-    """By the rules of this moment."""
+    """The answer of the rules of this moment."""
 
 
 class ExplainedEvent(Struct, frozen=True):
@@ -86,7 +86,7 @@ class ExplainedStory(Struct, frozen=True):
     sinks: tuple[str, ...]
     """The sinks that it speaks of."""
     events: tuple[ExplainedEvent, ...]
-    """In the order in which they happened."""
+    """The events in the order in which they happened."""
     go_on_before: int | None
     purged: bool
 

@@ -13,7 +13,7 @@ import structlog
 
 from gateway.control.ids import Unknown
 from gateway.control.kept_rules import KeptRulesReader
-from gateway.control.requests import ExplainedStory, NotTold, Requests
+from gateway.control.stories import ExplainedStory, NotTold, Requests
 from gateway.core.events import Event, decode
 from gateway.core.outcome import Delivered
 from gateway.core.patterns import compile_pattern
