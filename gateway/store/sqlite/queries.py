@@ -21,9 +21,11 @@ from gateway.core.documents import (
     Story,
 )
 from gateway.core.evidence_file import BEFORE_THIS_VERSION, NOT_SIGNED, EvidenceMessage, KeptSignature, NotKept, RulesSnapshot
+from gateway.core.outcome import Reason
 from gateway.core.selection import DeliveryState, Selection, Target
 from gateway.store.sqlite import paging
 from gateway.store.sqlite.columns import MESSAGE_COLUMNS, message_of, milliseconds
+from gateway.store.sqlite.joining import joined_to
 from gateway.store.sqlite.suppressed_rows import suppressed_sinks
 
 MOST_ATTEMPTS = 20
@@ -36,7 +38,13 @@ _IDS = "id, sender_id, source, event_type, milestone, sr_uuid, reference_id"
 _ATTEMPT = "attempt, started_ms, duration_ms, outcome, reason, status, detail, answer"
 _DUE_MS = "due_ms + (SELECT jumped_ms FROM timeline)"
 """The due time by the wall clock of now, in SQL."""
-DELIVERY = f"d.sink, d.state, d.attempts, d.reason, {_DUE_MS}, d.ended_ms"
+DELIVERY = (
+    f"d.sink, d.state, d.attempts, d.reason, {_DUE_MS}, d.ended_ms,"
+    f" iif(d.reason = '{Reason.JOINED.value}', (SELECT f.id FROM joins j JOIN messages f ON f.seq = j.message"
+    " WHERE j.partner = d.message AND j.sink = d.sink), NULL),"
+    " (SELECT p.id FROM joins j JOIN messages p ON p.seq = j.partner WHERE j.message = d.message AND j.sink = d.sink),"
+    " d.state = 'queued' AND EXISTS (SELECT 1 FROM joins j WHERE j.message = d.message AND j.sink = d.sink AND j.open)"
+)
 """The columns of `delivery_of`, of a table of deliveries that the query calls `d`."""
 
 
@@ -203,9 +211,7 @@ def evidence(connection: sqlite3.Connection, seq: int) -> EvidenceMessage | None
         return None
     signature, timestamp, key, number, snapshot = row[:5]
     unsigned = NotKept(BEFORE_THIS_VERSION if number is None else NOT_SIGNED)
-    deliveries = connection.execute(
-        f"SELECT sink, state, attempts, reason, {_DUE_MS}, ended_ms FROM deliveries WHERE message = ? ORDER BY sink", (seq,)
-    )
+    deliveries = connection.execute(f"SELECT {DELIVERY} FROM deliveries d WHERE d.message = ? ORDER BY d.sink", (seq,))
     return EvidenceMessage(
         message=message_of(row[6:]),
         status=row[5],
@@ -253,8 +259,10 @@ def _attempt(row: tuple[Any, ...]) -> AttemptFacts:
 
 def delivery_of(row: tuple[Any, ...]) -> DeliveryFacts:
     """Build the facts of a delivery from the columns DELIVERY."""
-    sink, state, attempts, reason, due_ms, ended_ms = row
-    return DeliveryFacts(sink, state, attempts, reason, seconds(due_ms), seconds(ended_ms))
+    sink, state, attempts, reason, due_ms, ended_ms, told_by, tells, waits = row
+    return DeliveryFacts(
+        sink, state, attempts, reason, seconds(due_ms), seconds(ended_ms), told_by=told_by, tells=tells, waits=bool(waits)
+    )
 
 
 def _ids(row: tuple[Any, ...]) -> Ids:
@@ -287,7 +295,7 @@ def seq_of(connection: sqlite3.Connection, message_id: str) -> int | None:
 def _kept(connection: sqlite3.Connection, row: tuple[Any, ...]) -> KeptMessage:
     suppressed = suppressed_sinks(connection, row[0])
     sinks = tuple(sink for sink in _sinks(connection, row[0]) if sink not in suppressed)
-    return KeptMessage(row[0], row[1], message_of(row[2:]), sinks, suppressed)
+    return KeptMessage(row[0], row[1], message_of(row[2:]), sinks, suppressed, joined_to(connection, row[0]))
 
 
 def _sinks(connection: sqlite3.Connection, seq: int) -> tuple[str, ...]:
