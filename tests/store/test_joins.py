@@ -55,9 +55,7 @@ def event(
         waiting = tuple((sink, WAIT) for sink in waits) if text[0] in "RM" and may_wait(facts) else ()
         return Owes("accepted", tuple((sink, at) for sink in sinks), waits=waiting)
 
-    return NewMessage(
-        message, "accepted", event_at=happened, event=lambda: decoded, decide=decide, in_order=frozenset(in_order)
-    )
+    return NewMessage(message, "accepted", event_at=happened, event=lambda: decoded, decide=decide, in_order=frozenset(in_order))
 
 
 async def accept(store: SqliteStore, new: NewMessage) -> Accepted:
@@ -145,7 +143,9 @@ async def test_no_order_of_two_rounds_joins_events_of_different_rounds_or_leaves
         told: dict[str, set[int]] = {}
         for owed in await due(store, NOW + WAIT):
             partner = await store.close_join(owed.seq, "desk") if owed.joins else None
-            told[owed.message.id] = {owed.seq} | {int(partner.id, 16) - int(owed.message.id, 16) + owed.seq if partner else owed.seq}
+            told[owed.message.id] = {owed.seq} | {
+                int(partner.id, 16) - int(owed.message.id, 16) + owed.seq if partner else owed.seq
+            }
         for seq in (1, 2):
             assert {seq} in told.values()
         assert set().union(*told.values()) == {1, 2, *seqs.values()}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gateway.core.outcome import Reason
 from gateway.core.records import Accepted, Joined, Message
@@ -52,6 +52,22 @@ class Plan(NamedTuple):
     """The messages that are told with another one, each after the message whose delivery tells it."""
     joined: frozenset[tuple[int, str]]
     """The deliveries that are not made, because another one tells their message."""
+
+
+class Part(NamedTuple):
+    """The part of a delivery in a joined message."""
+
+    told_by: str | None
+    """The id of the message whose delivery tells it."""
+    tells: str | None
+    """The id of the message that it tells as well."""
+    open: bool
+    """Its partner may still be linked to it."""
+
+    def facts(self, state: str, reason: str | None) -> dict[str, Any]:
+        """Return what is true of a delivery in this state, by the names of `DeliveryFacts`."""
+        told = state == "discarded" and reason == Reason.JOINED
+        return {"told_by": self.told_by if told else None, "tells": self.tells, "waits": self.open and state == "queued"}
 
 
 _NONE = Plan({}, {}, {}, {}, frozenset())
@@ -173,6 +189,22 @@ def joined_to(connection: sqlite3.Connection, seq: int) -> tuple[Joined, ...]:
         (seq, Reason.JOINED.value),
     )
     return tuple(Joined(*row) for row in rows)
+
+
+def parts(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[tuple[int, str], Part]:
+    """Read which deliveries of some messages have a part in a joined message, by seq and sink."""
+    found: dict[tuple[int, str], Part] = {}
+    for some in chunks(sorted(set(seqs))):
+        listed = marks(len(some), "?")
+        rows = connection.execute(
+            "SELECT j.message, j.sink, NULL, p.id, j.open FROM joins j LEFT JOIN messages p ON p.seq = j.partner"
+            f" WHERE j.message IN ({listed})"
+            " UNION ALL SELECT j.partner, j.sink, f.id, NULL, 0 FROM joins j JOIN messages f ON f.seq = j.message"
+            f" WHERE j.partner IN ({listed})",
+            (*some, *some),
+        )
+        found |= {(seq, sink): Part(told_by, tells, bool(open_)) for seq, sink, told_by, tells, open_ in rows}
+    return found
 
 
 def is_still_owed(connection: sqlite3.Connection, seq: int) -> bool:

@@ -21,11 +21,9 @@ from gateway.core.documents import (
     Story,
 )
 from gateway.core.evidence_file import BEFORE_THIS_VERSION, NOT_SIGNED, EvidenceMessage, KeptSignature, NotKept, RulesSnapshot
-from gateway.core.outcome import Reason
 from gateway.core.selection import DeliveryState, Selection, Target
-from gateway.store.sqlite import paging
+from gateway.store.sqlite import joining, paging
 from gateway.store.sqlite.columns import MESSAGE_COLUMNS, message_of, milliseconds
-from gateway.store.sqlite.joining import joined_to
 from gateway.store.sqlite.suppressed_rows import suppressed_sinks
 
 MOST_ATTEMPTS = 20
@@ -38,13 +36,7 @@ _IDS = "id, sender_id, source, event_type, milestone, sr_uuid, reference_id"
 _ATTEMPT = "attempt, started_ms, duration_ms, outcome, reason, status, detail, answer"
 _DUE_MS = "due_ms + (SELECT jumped_ms FROM timeline)"
 """The due time by the wall clock of now, in SQL."""
-DELIVERY = (
-    f"d.sink, d.state, d.attempts, d.reason, {_DUE_MS}, d.ended_ms,"
-    f" iif(d.reason = '{Reason.JOINED.value}', (SELECT f.id FROM joins j JOIN messages f ON f.seq = j.message"
-    " WHERE j.partner = d.message AND j.sink = d.sink), NULL),"
-    " (SELECT p.id FROM joins j JOIN messages p ON p.seq = j.partner WHERE j.message = d.message AND j.sink = d.sink),"
-    " d.state = 'queued' AND EXISTS (SELECT 1 FROM joins j WHERE j.message = d.message AND j.sink = d.sink AND j.open)"
-)
+DELIVERY = f"d.sink, d.state, d.attempts, d.reason, {_DUE_MS}, d.ended_ms"
 """The columns of `delivery_of`, of a table of deliveries that the query calls `d`."""
 
 
@@ -80,8 +72,13 @@ def deliveries(
         f"SELECT m.{_IDS.replace(', ', ', m.')}, m.received_ms, {DELIVERY}"
         " FROM deliveries d JOIN messages m ON m.seq = d.message WHERE d.message = ? AND d.sink = ?"
     )
-    rows = (connection.execute(query, (target.seq, target.sink)).fetchone() for target in found)
-    return [DeliverySummary(_ids(row[:7]), row[7] / 1000, delivery_of(row[8:])) for row in rows if row is not None], go_on
+    rows = [(target, connection.execute(query, (target.seq, target.sink)).fetchone()) for target in found]
+    parts = joining.parts(connection, [target.seq for target in found])
+    return [
+        DeliverySummary(_ids(row[:7]), row[7] / 1000, delivery_of(row[8:], parts.get((target.seq, target.sink))))
+        for target, row in rows
+        if row is not None
+    ], go_on
 
 
 def chosen(
@@ -182,6 +179,7 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
         " WHERE rowid IN (SELECT rowid FROM conflicts WHERE message = ? LIMIT ?) ORDER BY rowid LIMIT ?",
         (seq, _CONFLICTS_ORDERED, MOST_CONFLICTS + 1),
     ).fetchall()
+    parts = joining.parts(connection, [seq])
     return Story(
         ids=_ids(row[:7]),
         received_at=row[7] / 1000,
@@ -190,7 +188,8 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
         content_type=text(row[10]),
         body=row[11].decode("utf-8", "replace"),
         deliveries=tuple(
-            DeliveryStory(delivery_of(one), last_attempts(connection, seq, one[0], MOST_ATTEMPTS)) for one in deliveries
+            DeliveryStory(delivery_of(one, parts.get((seq, one[0]))), last_attempts(connection, seq, one[0], MOST_ATTEMPTS))
+            for one in deliveries
         ),
         conflicts=tuple(
             Conflict(received_ms / 1000, text(sender_id), body.decode("utf-8", "replace"))
@@ -257,12 +256,11 @@ def _attempt(row: tuple[Any, ...]) -> AttemptFacts:
     return AttemptFacts(row[0], row[1] / 1000, *row[2:])
 
 
-def delivery_of(row: tuple[Any, ...]) -> DeliveryFacts:
-    """Build the facts of a delivery from the columns DELIVERY."""
-    sink, state, attempts, reason, due_ms, ended_ms, told_by, tells, waits = row
-    return DeliveryFacts(
-        sink, state, attempts, reason, seconds(due_ms), seconds(ended_ms), told_by=told_by, tells=tells, waits=bool(waits)
-    )
+def delivery_of(row: tuple[Any, ...], part: joining.Part | None = None) -> DeliveryFacts:
+    """Build the facts of a delivery from the columns DELIVERY, and its part in a joined message, if it has one."""
+    sink, state, attempts, reason, due_ms, ended_ms = row
+    joined = {} if part is None else part.facts(state, reason)
+    return DeliveryFacts(sink, state, attempts, reason, seconds(due_ms), seconds(ended_ms), **joined)
 
 
 def _ids(row: tuple[Any, ...]) -> Ids:
@@ -295,7 +293,7 @@ def seq_of(connection: sqlite3.Connection, message_id: str) -> int | None:
 def _kept(connection: sqlite3.Connection, row: tuple[Any, ...]) -> KeptMessage:
     suppressed = suppressed_sinks(connection, row[0])
     sinks = tuple(sink for sink in _sinks(connection, row[0]) if sink not in suppressed)
-    return KeptMessage(row[0], row[1], message_of(row[2:]), sinks, suppressed, joined_to(connection, row[0]))
+    return KeptMessage(row[0], row[1], message_of(row[2:]), sinks, suppressed, joining.joined_to(connection, row[0]))
 
 
 def _sinks(connection: sqlite3.Connection, seq: int) -> tuple[str, ...]:

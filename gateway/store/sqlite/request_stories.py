@@ -9,7 +9,7 @@ from gateway.core.documents import Ids
 from gateway.core.ledger import decode_facts
 from gateway.core.request_documents import DeliveryAct, Repeat, RequestStory, TracedDelivery, TracedEvent
 from gateway.core.signature import Signed
-from gateway.store.sqlite import request_lookup
+from gateway.store.sqlite import joining, request_lookup
 from gateway.store.sqlite.columns import text
 from gateway.store.sqlite.hot_rows import Key, Standing
 from gateway.store.sqlite.queries import DELIVERY, delivery_of, last_attempts
@@ -103,10 +103,11 @@ def _deliveries(connection: sqlite3.Connection, seq: int) -> tuple[TracedDeliver
     found: list[tuple[Any, ...]] = connection.execute(
         f"SELECT {DELIVERY} FROM deliveries d WHERE d.message = ? ORDER BY d.sink", (seq,)
     ).fetchall()
+    parts = joining.parts(connection, [seq])
     traced = []
     for row in found:
         attempts = last_attempts(connection, seq, row[0], 1)
-        traced.append(TracedDelivery(delivery_of(row), attempts[0] if attempts else None))
+        traced.append(TracedDelivery(delivery_of(row, parts.get((seq, row[0]))), attempts[0] if attempts else None))
     return tuple(traced)
 
 
