@@ -16,19 +16,15 @@ from gateway.core.ledger import Facts
 from gateway.core.outcome import Delivered, Reason, Retry
 from gateway.core.records import Accepted, Joined, NewMessage, Owed, Owes, message_about
 from gateway.core.selection import Target
-from gateway.core.values import Actor, rfc3339
+from gateway.core.values import Actor
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import DAY, RETENTION, assert_counters_right, counted, crash_copy, rows, serving, settlement
+from tests.support.stories import BEGINNING, bodies
 
 SR = "b16c763b-5a4c-4f0e-8b3e-1f1f1f1f1f1f"
 NOW = START + 3600
 WAIT = 30.0
-EVENTS = {
-    "P": {"event_type": "state_change", "state": {"primary": "QC", "supplement": "PENDING"}},
-    "R": {"event_type": "state_change", "state": {"primary": "QC", "supplement": "REJECTED"}},
-    "M": {"event_type": "media_rejected", "sides": [{"side": "Front", "reason": "Glare"}]},
-}
 _numbers = itertools.count(1)
 
 
@@ -41,9 +37,9 @@ def event(
     at: float = NOW,
     in_order: Sequence[str] = (),
 ) -> NewMessage:
-    """Return an event such as `M21`: its letter and the minute after START in which it happened."""
-    happened = START + 60 * int(text[1:])
-    body = json.dumps({**EVENTS[text[0]], "sr_uuid": sr, "timestamp": rfc3339(happened)}).encode()
+    """Return an event such as `M21`: its letter and its second."""
+    (values,) = bodies(text, sr)
+    body = json.dumps(values).encode()
     decoded = decode(body)
     assert isinstance(decoded, Event)
     number = next(_numbers)
@@ -55,7 +51,14 @@ def event(
         waiting = tuple((sink, WAIT) for sink in waits) if text[0] in "RM" and may_wait(facts) else ()
         return Owes("accepted", tuple((sink, at) for sink in sinks), waits=waiting)
 
-    return NewMessage(message, "accepted", event_at=happened, event=lambda: decoded, decide=decide, in_order=frozenset(in_order))
+    return NewMessage(
+        message,
+        "accepted",
+        event_at=BEGINNING + int(text[1:]),
+        event=lambda: decoded,
+        decide=decide,
+        in_order=frozenset(in_order),
+    )
 
 
 async def accept(store: SqliteStore, new: NewMessage) -> Accepted:
