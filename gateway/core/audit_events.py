@@ -187,8 +187,7 @@ class DeliverySuppressed(MessageEvent, frozen=True, kw_only=True):
 
 
 class DeliveryJoined(MessageEvent, frozen=True, kw_only=True):
-    """The delivery `told_by` tells the event, together with the other half of its rejection: this one ended before its first
-    attempt."""
+    """The delivery `told_by` tells the event, too, as the other half of a rejection: this one ended before its first attempt."""
 
     name = "delivery.joined"
     sink: str

@@ -54,7 +54,7 @@ class Plan(NamedTuple):
     """The deliveries that are not made, because another one tells their message."""
 
 
-class Part(NamedTuple):
+class JoinPart(NamedTuple):
     """The part of a delivery in a joined message."""
 
     told_by: str | None
@@ -191,9 +191,9 @@ def joined_to(connection: sqlite3.Connection, seq: int) -> tuple[Joined, ...]:
     return tuple(Joined(*row) for row in rows)
 
 
-def parts(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[tuple[int, str], Part]:
+def parts(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[tuple[int, str], JoinPart]:
     """Read which deliveries of some messages have a part in a joined message, by seq and sink."""
-    found: dict[tuple[int, str], Part] = {}
+    found: dict[tuple[int, str], JoinPart] = {}
     for some in chunks(sorted(set(seqs))):
         listed = marks(len(some), "?")
         rows = connection.execute(
@@ -203,7 +203,7 @@ def parts(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[tuple[int
             f" WHERE j.partner IN ({listed})",
             (*some, *some),
         )
-        found |= {(seq, sink): Part(told_by, tells, bool(open_)) for seq, sink, told_by, tells, open_ in rows}
+        found |= {(seq, sink): JoinPart(told_by, tells, bool(open_)) for seq, sink, told_by, tells, open_ in rows}
     return found
 
 

@@ -256,7 +256,7 @@ def _attempt(row: tuple[Any, ...]) -> AttemptFacts:
     return AttemptFacts(row[0], row[1] / 1000, *row[2:])
 
 
-def delivery_of(row: tuple[Any, ...], part: joining.Part | None = None) -> DeliveryFacts:
+def delivery_of(row: tuple[Any, ...], part: joining.JoinPart | None = None) -> DeliveryFacts:
     """Build the facts of a delivery from the columns DELIVERY, and its part in a joined message, if it has one."""
     sink, state, attempts, reason, due_ms, ended_ms = row
     joined = {} if part is None else part.facts(state, reason)
