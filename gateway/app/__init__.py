@@ -1,9 +1,11 @@
 """Composes the gateway: builds its parts, runs them, moves them to another configuration, and stops them.
 
-parts      every part, built in order; read it to see what a gateway consists of
-derive     the plain values that parts take from the configuration
-lifecycle  open, run, be ready, drain, stop
-reload     another configuration, for all parts or for none
-running    the configuration in effect
-readiness  why the gateway is not ready, and its status line
+foundation    what all parts stand on: counters, audit log, database
+parts         every part, built in order; read it to see what a gateway consists of
+derive        the plain values that parts take from the configuration
+lifecycle     open, run, be ready, drain, stop
+reload        another configuration, for all parts or for none
+rules_in_use  the rules for new messages, kept in the store
+running       the configuration in effect
+readiness     why the gateway is not ready, and its status line
 """

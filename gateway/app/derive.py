@@ -6,6 +6,7 @@ Every function is pure. It raises a `GatewayError` if the configuration cannot b
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from gateway.config import Config
 from gateway.config.addresses import Tcp, parse_address
@@ -13,6 +14,7 @@ from gateway.core.errors import ListenError
 from gateway.core.networks import Networks
 from gateway.core.proxies import parse_proxy
 from gateway.core.routing import Router
+from gateway.core.rules_then import RulesThen, rules_then
 from gateway.core.secrets import Secret, SecretRef
 from gateway.core.signature import Key
 from gateway.core.values import Duration
@@ -66,9 +68,27 @@ def rules_of(config: Config, before: Rules | None = None) -> Rules:
         router=Router(config.routes, None if before is None else before.router),
         policies={name: policy_of(settings) for name, settings in config.sinks.items()},
         in_order=frozenset(name for name, settings in config.sinks.items() if settings.by_sr),
-        suppressing=frozenset(name for name, settings in config.sinks.items() if settings.on_stale == "suppress"),
+        suppressing=suppressing_of(config),
         watches=config.watches,
     )
+
+
+def rules_to_keep(config: Config) -> RulesThen:
+    """Return the rules as the store keeps them, with the file and line of each route."""
+    places = [
+        f"{_from(config.base, rule.place.file)}:{line}" if line else ""
+        for rule, line in zip(config.rules, config.route_lines, strict=True)
+    ]
+    return rules_then(config.routes, places, suppressing_of(config))
+
+
+def suppressing_of(config: Config) -> frozenset[str]:
+    """Return the sinks that no late event reaches."""
+    return frozenset(name for name, settings in config.sinks.items() if settings.on_stale == "suppress")
+
+
+def _from(base: Path, file: Path) -> Path:
+    return file.relative_to(base) if file.is_relative_to(base) else file
 
 
 def reconciling_of(config: Config) -> Reconciling | None:

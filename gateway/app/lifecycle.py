@@ -8,7 +8,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from gateway import __version__
-from gateway.app.parts import Foundation, Host, Parts, Signals, build, open_foundation
+from gateway.app.foundation import Foundation, Host, open_foundation
+from gateway.app.parts import Parts, Signals, build
 from gateway.app.readiness import STOPPING
 from gateway.config import Config
 from gateway.core.audit_events import GatewayStarted, GatewayStopped
@@ -96,6 +97,7 @@ class Gateway:
             tasks.create_task(parts.audit.run(), name="audit")
             missing = await self._catch_up(parts)
             await parts.lanes.tell_store(self._config)
+            await parts.rules_in_use.begin(self._config)
             delivering = tasks.create_task(parts.lanes.run(), name="lanes")
             cleaning = tasks.create_task(parts.janitor.run(), name="janitor")
             self._built(parts)

@@ -28,8 +28,10 @@ from gateway.app.derive import (
     watch_names_of,
     with_new_secrets,
 )
+from gateway.app.foundation import Foundation, Host
 from gateway.app.readiness import Readiness
 from gateway.app.reload import Follower, Part, Reloads
+from gateway.app.rules_in_use import RulesInUse
 from gateway.app.running import Running
 from gateway.config import Config
 from gateway.control.browse import Browse
@@ -37,15 +39,14 @@ from gateway.control.database_jobs import DatabaseJobs
 from gateway.control.drills import Drills
 from gateway.control.evidence import Evidence
 from gateway.control.interventions import Interventions
+from gateway.control.kept_rules import KeptRulesReader
 from gateway.control.redecode import Redecode
 from gateway.control.reverify import Reverify
 from gateway.control.status import SelfReport
+from gateway.control.stories import Requests
 from gateway.delivery.directory import Directory
 from gateway.delivery.lanes import Lanes
 from gateway.delivery.world import LaneWorld
-from gateway.host.clock import Clock
-from gateway.host.environment import Environment
-from gateway.host.systemd import Systemd
 from gateway.ingest.accept import Inbox
 from gateway.ingest.disk_space import DiskSpace
 from gateway.ingest.drift_watch import DriftWatch
@@ -64,16 +65,15 @@ from gateway.maintenance.sealing import Sealing
 from gateway.maintenance.stalls import Stalls
 from gateway.maintenance.watchdog import Watchdog
 from gateway.observability.audit import AuditLog
-from gateway.observability.logs import Log
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
-from gateway.observability.unsealed import Seals
 from gateway.reconcile.announcements import Announcements
 from gateway.reconcile.gaps import Gaps
 from gateway.reconcile.ledger_states import LedgerStates
 from gateway.reconcile.reconciler import Reconciler
 from gateway.reconcile.stored_states import StoredStates
-from gateway.store.opening import Store, open_store, refused_store
+from gateway.store.opening import Store, refused_store
+from gateway.web.admin.api import Api
 from gateway.web.admin.guard import AdminGuard
 from gateway.web.admin.listener import Admin
 from gateway.web.server.listeners import Listeners
@@ -83,17 +83,6 @@ from gateway.web.webhooks.ingress import Ingress
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
-class Host(Struct, frozen=True):
-    """The machine that the gateway runs on, and the environment of the process."""
-
-    environment: Environment
-    systemd: Systemd
-    clock: Clock
-    log: Log
-    lines_dropped: Callable[[], int]
-    """Tells how many lines of the log were lost since the start."""
-
-
 class Signals(Struct, frozen=True):
     """The requests that reach the process by signals. An event stays set until a part acts on it."""
 
@@ -101,15 +90,6 @@ class Signals(Struct, frozen=True):
     cut: asyncio.Event
     """Set by the second signal: do not wait for what is in flight."""
     reload: asyncio.Event
-
-
-class Foundation(Struct, frozen=True):
-    """The parts that write to disk, or count, for all others. They are open before any other part is built."""
-
-    metrics: Metrics
-    audit: AuditLog
-    seals: Seals
-    store: Store
 
 
 class Parts(Struct, frozen=True, kw_only=True):
@@ -123,6 +103,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     space: DiskSpace
     refused: RefusedRequests
     lanes: Lanes
+    rules_in_use: RulesInUse
     janitor: Janitor
     watchdog: Watchdog
     sealing: Sealing
@@ -136,23 +117,6 @@ class Parts(Struct, frozen=True, kw_only=True):
     listeners: Listeners
     passing: tuple[tuple[str, Work], ...]
     """The work that may be cancelled at any time, each with its name."""
-
-
-async def open_foundation(config: Config, host: Host) -> Foundation:
-    """Open the database and the audit log. Raises StoreError and its kin: the exception knows its exit code."""
-    metrics = Metrics()
-    seals = Seals(config.database.with_name(f"{config.database.name}.seal"))
-    audit = AuditLog(config.audit_log, host.clock, host.log, seals)
-    store = await open_store(
-        config.database,
-        retention=config.store.retention,
-        clock=host.clock,
-        audit=audit,
-        on_commit=metrics.commit,
-        min_free=config.store.min_free,
-        told=host.log.info,
-    )
-    return Foundation(metrics, audit, seals, store)
 
 
 async def build(config: Config, host: Host, foundation: Foundation, signals: Signals) -> Parts:
@@ -248,7 +212,8 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     lookout = Lookout({"stalls": stalls.step, "troubles": troubles.step, "drift": drift.step}, clock=clock, log=log)
 
     # Control answers and obeys the people who run the gateway.
-    browse = Browse(store=store, router=inbox.router, lanes=directory)
+    kept = KeptRulesReader(store)
+    browse = Browse(store=store, kept=kept, router=inbox.router, lanes=directory)
     interventions = Interventions(store=store, audit=audit, router=inbox.router, lanes=directory, clock=lane_clock)
     database_jobs = DatabaseJobs(store=store, space=space, clock=clock, log=log)
     drills = Drills(lanes=directory, routes=config.routes, audit=audit, clock=clock)
@@ -312,11 +277,12 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
     guard = AdminGuard(admin_hosts_of(config), token_of(config))
 
+    rules_in_use = RulesInUse(inbox=inbox, store=store, clock=clock)
     # A reload goes through this list of parts, each with what it takes from the configuration. Anything else needs a restart.
     followers: list[Part] = [
         Follower(lambda new: (sources_of(new), access_of(new), new.server.max_body), ingress.use),
         Follower(lambda new: (token_of(new),), guard.use),
-        Follower(lambda new: (rules_of(new, inbox.rules),), inbox.use),
+        rules_in_use,
         Follower(lambda new: (new_names(running.config.sources, new.sources), (), watch_names_of(new)), metrics.expect),
         Follower(lambda new: (new.watches,), stalls.use),
         Follower(lambda new: (silent_after_of(new), failing_after_of(new)), troubles.use),
@@ -344,17 +310,22 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         clock=clock,
         log=log,
     )
-    admin = Admin(
-        guard=guard,
+    api = Api(
         browse=browse,
+        requests=Requests(store=store, kept=kept, rules=lambda: inbox.rules.number, lanes=directory),
         interventions=interventions,
         self_report=self_report,
+        drills=drills,
         database_jobs=database_jobs,
         reverify=reverify,
+        evidence=Evidence(store=store, seal=sealing.now),
         redecode=redecode,
         reconciler=reconciler,
-        drills=drills,
-        evidence=Evidence(store=store, seal=sealing.now),
+    )
+    admin = Admin(
+        guard=guard,
+        api=api,
+        self_report=self_report,
         metrics=metrics,
         reasons=readiness.reasons,
         reload=reloads.reload,
@@ -381,6 +352,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         space=space,
         refused=refused,
         lanes=lanes,
+        rules_in_use=rules_in_use,
         janitor=janitor,
         watchdog=watchdog,
         sealing=sealing,

@@ -15,6 +15,7 @@ from gateway.cli.completion import sink_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, instant
 from gateway.cli.output import console, printable, to_json
+from gateway.cli.traces import arrival, marks, said_of_act
 from gateway.core.routing import RECONCILE
 from gateway.core.selection import DeliveryState, MessageStatus
 
@@ -155,6 +156,9 @@ async def _show(text: str, every: bool, as_json: bool, config: Path | None, admi
     for message in found:
         out.print(printable(_message_line(message)), style="bold")
         out.print(printable(f"  {_origin(message)}"))
+        found_out = list(marks(message["facts"])) if message["facts"] else []
+        if known := [*arrival(message), *found_out]:
+            out.print(printable(f"  {'; '.join(known)}"))
         for conflict in message["conflicts"]:
             out.print(printable(f"  {conflict['time']}  a duplicate with another body: {conflict['body']}"))
         if message["more_conflicts"]:
@@ -171,6 +175,8 @@ async def _show(text: str, every: bool, as_json: bool, config: Path | None, admi
                 out.print(printable(f"    {attempt['time']}  attempt {attempt['attempt']}  {said}"))
                 if attempt["answer"]:
                     out.print(printable(f"      answered: {attempt['answer']}"), style="dim")
+        for act in message["acts"]:
+            out.print(printable(f"  {said_of_act(act)}"))
         for line in str(message["body"]).removesuffix("\n").replace("\r\n", "\n").split("\n"):
             out.print(printable(f"  {line}", also="\t"), style="dim")
     return 0

@@ -23,6 +23,8 @@ COMMANDS = (
     ("test", "test", "Run the [[tests]] of a configuration."),
     ("send", "send", "Sign an event as Legitmark would, and post it to the gateway."),
     ("status", "status", "Show the state of the running gateway, and what needs a person."),
+    ("sr", "sr", "Show what a service request went through, who was told, and who was not and why."),
+    ("srs", "sr", "List service requests by state, flag or stall."),
     ("messages", "browse", "List the messages that were received."),
     ("show", "browse", "Show the whole story of a message or a service request."),
     ("deliveries", "browse", "List deliveries with their states."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +14,10 @@ from gateway.config.location import Place
 from gateway.config.positions import Positions
 from gateway.config.settings import Rule
 from gateway.core.events import Event
-from gateway.core.fact_fields import FACT_FIELDS
 from gateway.core.lateness import withheld
 from gateway.core.ledger import Facts
 from gateway.core.routing import Decision, Router, Trace
-
-_LONGEST = 300
-"""Characters of a value at most, in a line for people."""
+from gateway.core.why_not import why_not
 
 
 class Spot(Struct, frozen=True):
@@ -59,22 +55,7 @@ class Verdict(Struct, frozen=True):
     @property
     def why_not(self) -> str:
         """The condition that failed, with the expected and the actual value; empty if the route applied."""
-        failed = self.trace.failed
-        if failed is None:
-            return ""
-        match self.trace.keys[0]:
-            case "final":
-                return printable(f'final: "{failed.actual}" before it is final, and matched')
-            case "fallback":
-                return printable(f'fallback: "{failed.actual}" matched')
-            case "unless":
-                found = ", ".join(f"{path} is {_shown(value)}" for path, value in failed.actual.items())
-                return printable(f"unless: {_shown(failed.expected['not'])} matches: {found}")
-            case _:
-                actual = "absent" if failed.actual is None else _shown(failed.actual)
-                if not self.judged and failed.path in FACT_FIELDS:
-                    actual = "absent, because this event has no facts"
-                return printable(f"{failed.path}: expected {_shown(failed.expected)}, is {actual}")
+        return printable(why_not(self.trace, judged=self.judged))
 
 
 class Explainer:
@@ -146,11 +127,3 @@ def _written(table: dict[str, Any], path: str) -> str | None:
         if path.startswith(f"{key}.") and isinstance(inner, dict) and (rest := _written(inner, path[len(key) + 1 :])):
             return f"{key}.{rest}"
     return None
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = json.dumps(value, ensure_ascii=False, default=str)
-    except RecursionError:
-        return "something nested very deeply"
-    return printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")

@@ -47,11 +47,15 @@ def replay(
     delivered: Annotated[bool, Parameter(negative="", help="Also deliveries that succeeded.")] = False,
     unrouted: Annotated[bool, Parameter(negative="", help="Messages that no route matched, by the present routes.")] = False,
     quarantined: Annotated[bool, Parameter(negative="", help="Quarantined messages, by the present routes.")] = False,
+    skip_late: Annotated[
+        bool, Parameter(negative="", help="Leave out events whose sink has been told of something newer.")
+    ] = False,
     common: Common = _DEFAULTS,
 ) -> int:
     """Deliver again: dead deliveries, or past messages to a new sink.
 
-    Every delivery keeps its idempotency key and gets a fresh budget of retries. With --sink, a window (--since, --until) leaves
+    Every delivery keeps its idempotency key and gets a fresh budget of retries. The count says how many are late: their sink has
+    been told of something that happened to the same service request later. With --sink, a window (--since, --until) leaves
     out the gateway's own events and quarantined messages: name those by their ids, or with --quarantined.
 
     Example: gateway replay --state dead --sink erp --since 2h
@@ -65,8 +69,8 @@ def replay(
     status = "unrouted" if unrouted else "quarantined" if quarantined else None
     _need(ids, (state, sink, status, reroute), common, "--state, --sink, --unrouted, --quarantined")
     if state is not None:
-        return asyncio.run(_act("replay", ids, {"state": state, "sink": sink}, {}, ("dead",), common))
-    act = {"to": sink, "reroute": reroute, "delivered": delivered}
+        return asyncio.run(_act("replay", ids, {"state": state, "sink": sink}, {"skip_late": skip_late}, ("dead",), common))
+    act = {"to": sink, "reroute": reroute, "delivered": delivered, "skip_late": skip_late}
     return asyncio.run(_act("replay", ids, {"status": status}, act, ("dead", "delivered", "new"), common))
 
 
@@ -122,10 +126,13 @@ async def _act(
                 print(to_json({"count": 0, "changed": 0, **dict.fromkeys(kinds, 0)}))
             return 1
         count = found.pop("changed", 0)
-        document = {"count": count, "changed": 0, **{kind: found[kind] for kind in kinds}}
+        late = {"late": found["late"]} if what == "replay" else {}
+        document = {"count": count, "changed": 0, **{kind: found[kind] for kind in kinds}, **late}
         if not common.json_:
             told = ", ".join(f"{found[kind]} {kind}" for kind in kinds if found[kind])
             print(f"{counted(count, 'delivery', 'deliveries')} to {what}{told and f': {told}'}")
+            if late.get("late"):
+                print(_of_late(late["late"], skipped=bool(act.get("skip_late"))))
         if common.dry_run or count == 0:
             if common.json_:
                 print(to_json(document))
@@ -139,6 +146,14 @@ async def _act(
         changed = sum([(await _all(client, what, one, total))["changed"] for one in acts])
     print(to_json({**document, "changed": changed}) if common.json_ else f"{changed} done")
     return 0
+
+
+def _of_late(number: int, *, skipped: bool) -> str:
+    """Say how many deliveries are late."""
+    if skipped:
+        return f"{counted(number, 'late one is', 'late ones are')} left out: their sinks have been told of something newer"
+    late = "1 of them is late: its sink has" if number == 1 else f"{number} of them are late: their sinks have"
+    return f"{late} been told of something newer (--skip-late leaves them out)"
 
 
 async def _is_known(client: Client, text: str) -> bool:
@@ -167,7 +182,7 @@ async def _all(client: Client, what: str, act: dict[str, Any], total: int | None
                 answer = await client.post(f"/api/{what}", {**act, "after": after})
             except RequestRefused as error:
                 raise error.suggesting(str(act.get("to") or act["selection"].get("sink"))) from None
-            done.update({"changed": answer["changed"], **answer["kinds"]})
+            done.update({"changed": answer["changed"], "late": answer.get("late", 0), **answer["kinds"]})
             after = answer["after"]
             progress.update(task, completed=done["changed"])
             if after is None:

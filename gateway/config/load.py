@@ -156,6 +156,7 @@ class _Loader:
             sink_files=sink_files,
             sink_places={name: place for name, (place, _) in sinks.items()},
             rules=tuple(routes),
+            route_lines=rules.header_lines(self._files),
             watch_rules=tuple(watches),
             tests=tuple(tests),
             database=database,

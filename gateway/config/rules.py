@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterator
 from datetime import date, time
 from functools import partial
@@ -19,6 +20,7 @@ from gateway.core.patterns import OPERATORS, Pattern, compile_pattern
 from gateway.core.routing import GATEWAY, RECONCILE, Route
 
 Raw = dict[str, Any] | list[dict[str, Any]] | None
+_HEADER = re.compile(r"^[ \t]*\[\[[ \t]*routes[ \t]*\]\]")
 
 
 def read_routes(
@@ -60,7 +62,7 @@ def _rule(number: int, place: Place, table: Any, findings: Findings) -> Rule | N
         sources=(settings.source,) if isinstance(settings.source, str) else tuple(settings.source or ()),
         final=settings.final,
         fallback=settings.fallback,
-        join=settings.join,
+        join=float(settings.join),
     )
     return Rule(where, settings, route)
 
@@ -119,6 +121,17 @@ def tables_in(files: list[TomlFile], name: str, findings: Findings) -> Iterator[
         for at, table in enumerate(_list(file, name)):
             number += 1
             yield number, where / at, table
+
+
+def header_lines(files: list[TomlFile]) -> tuple[int, ...]:
+    """Return the 1-based line of each route, in the order of the files; 0 for the routes of a file that writes them otherwise."""
+    lines: list[int] = []
+    for file in files:
+        routes = _list(file, "routes")
+        texts = file.text.split("\n") if routes else []
+        found = [number for number, line in enumerate(texts, 1) if _HEADER.match(line)]
+        lines += found if len(found) == len(routes) else [0] * len(routes)
+    return tuple(lines)
 
 
 def _list(file: TomlFile, name: str) -> list[Any]:

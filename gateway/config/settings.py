@@ -215,6 +215,8 @@ class Config(Struct, frozen=True, kw_only=True):
     sink that reads no file."""
     sink_places: dict[str, Place]
     rules: tuple[Rule, ...]
+    route_lines: tuple[int, ...]
+    """The 1-based line of each of the rules in its file; 0 if it is not known."""
     watch_rules: tuple[WatchRule, ...]
     tests: tuple[Test, ...]
     database: Path

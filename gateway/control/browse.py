@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec import Struct, structs
 
 from gateway.control.ids import beyond, check_sink, last_of_many, seqs_of
+from gateway.control.kept_rules import KeptRulesReader
 from gateway.core import events
 from gateway.core.documents import AttemptFacts, DeliveryFacts, DeliverySummary, Held, MessageSummary, ReceivedBody, Story
 from gateway.core.records import Counts
@@ -52,6 +53,14 @@ class RoutedPage(Struct, frozen=True):
     """The seq of the newest message of all."""
 
 
+class ShownStory(Struct, frozen=True):
+    """All that is known of one message, and the routes that it took."""
+
+    story: Story
+    routes: tuple[str, ...] | None
+    """The routes that applied when it came; None if the rules of then are not kept, or it was never routed."""
+
+
 class GateFacts(Struct, frozen=True):
     """The gates of a lane that hold its deliveries back."""
 
@@ -75,12 +84,16 @@ class SinkFacts(Struct, frozen=True):
 class Browse:
     """The questions that people ask through the admin listener."""
 
-    def __init__(self, *, store: Browsing, router: Callable[[], Router], lanes: Mapping[str, Lane]) -> None:
+    def __init__(
+        self, *, store: Browsing, kept: KeptRulesReader, router: Callable[[], Router], lanes: Mapping[str, Lane]
+    ) -> None:
         """
         Args:
+            kept: reads the rules of then.
             router: returns the rules of the moment.
         """
         self._store = store
+        self._kept = kept
         self._router = router
         self._lanes = lanes
 
@@ -97,20 +110,28 @@ class Browse:
         page, go_on = await self._store.deliveries(selection, seqs, after, limit)
         return [structs.replace(one, delivery=self._with_held(one.delivery)) for one in page], go_on or beyond(seqs)
 
-    async def show(self, text: str) -> tuple[list[Story], bool]:
+    async def show(self, text: str) -> tuple[list[ShownStory], bool]:
         """Read all that is known of the messages that an id stands for, oldest first; and whether there are more messages."""
         seqs = await seqs_of(self._store, text, 0) or []
-        stories: list[Story] = []
+        stories: list[ShownStory] = []
         size = 0
         for number, seq in enumerate(seqs):
             if number == _MOST_SHOWN or size > _MOST_SHOWN_CHARACTERS:
                 return stories, True
             if (story := await self._store.story(seq)) is not None:
                 deliveries = tuple(structs.replace(one, delivery=self._with_held(one.delivery)) for one in story.deliveries)
-                stories.append(structs.replace(story, deliveries=deliveries))
+                stories.append(ShownStory(structs.replace(story, deliveries=deliveries), await self._routes(seq, story)))
                 size += len(story.body) + sum(len(one.body) for one in story.conflicts)
                 size += _ATTEMPT_CHARACTERS * sum(len(one.attempts) for one in story.deliveries)
         return stories, False
+
+    async def _routes(self, seq: int, story: Story) -> tuple[str, ...] | None:
+        rules = await self._kept.of(story.rules)
+        body = None if rules is None or story.status == "quarantined" else await self._store.body(seq)
+        event = None if body is None else events.decode(body)
+        if rules is None or not isinstance(event, events.Event):
+            return None
+        return rules.decide(event, story.ids.source, story.facts).routes
 
     async def attempts(self, text: str, sink: str, after: int, limit: int) -> tuple[list[AttemptFacts], int | None]:
         """Read a page of the attempts at the delivery of one message to a sink, oldest first, and the attempt to go on after.
@@ -158,17 +179,18 @@ class Browse:
 
     def _with_held(self, delivery: DeliveryFacts) -> DeliveryFacts:
         """Say why a queued delivery waits, if its sink is paused, gone, or behind an open breaker."""
-        if delivery.state != "queued" or (held := self._held(delivery.sink)) is None:
+        if delivery.state != "queued" or (held := held_by(self._lanes.get(delivery.sink))) is None:
             return delivery
         return structs.replace(delivery, held=held)
 
-    def _held(self, sink: str) -> Held | None:
-        lane = self._lanes.get(sink)
-        if lane is None:
-            return "no such sink"
-        if lane.gates.paused:
-            return "paused"
-        return "breaker open" if lane.gates.breaker.is_open else None
+
+def held_by(lane: Lane | None) -> Held | None:
+    """Return what holds back the deliveries of a lane; None if nothing does. No lane: its sink left the configuration."""
+    if lane is None:
+        return "no such sink"
+    if lane.gates.paused:
+        return "paused"
+    return "breaker open" if lane.gates.breaker.is_open else None
 
 
 def _gates(lane: Lane) -> GateFacts:

@@ -46,6 +46,8 @@ class Act(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Replay: also make the deliveries that the rules of today name."""
     delivered: bool = False
     """Replay: delivered ones too."""
+    skip_late: bool = False
+    """Replay: leave out deliveries that are late, because their sink has been told of something newer."""
     dry_run: bool = False
     actor: str = "admin"
     after: Target | None = None
@@ -59,6 +61,8 @@ class Progress(Struct, frozen=True):
     """Deliveries that were changed, or would be, in a dry run."""
     kinds: dict[str, int]
     """How many of those were `queued`, `dead` or `delivered` before, and how many are `new`: made by the act."""
+    late: int
+    """Replay: how many of those are late, or were left out because they are."""
     after: Target | None
     """Where to go on; None if the act is done."""
 
@@ -94,6 +98,8 @@ class Interventions:
 
     async def discard(self, act: Act) -> Progress:
         """End a slice of queued or dead deliveries. Raises as `replay` does."""
+        if act.skip_late:
+            raise ValueError("a discard looks at no other delivery: leave out `skip_late`")
         if act.selection.status is not None:
             raise ValueError("a discard chooses deliveries, by state and sink: the status of a message chooses none")
         states: tuple[DeliveryState, ...] = ("queued", "dead")
@@ -113,7 +119,7 @@ class Interventions:
     async def add(self, targets: list[Target], actor: str) -> int:
         """Make those deliveries that do not exist yet. Returns how many were made."""
         act = Act(selection=Selection(), actor=actor)
-        made, _ = await self._change(act, DeliveryReplayed, self._reopening(act, add=True), self._with_waits(targets), (None,))
+        made, *_ = await self._change(act, DeliveryReplayed, self._reopening(act, add=True), self._with_waits(targets), (None,))
         return made
 
     async def pause(self, sink: str, actor: str) -> bool:
@@ -160,16 +166,20 @@ class Interventions:
 
     async def _change(
         self, act: Act, event: _Event, change: _Change, targets: list[Target], states: tuple[DeliveryState | None, ...]
-    ) -> tuple[int, dict[str, int]]:
+    ) -> tuple[int, dict[str, int], int]:
         """Change the deliveries that are in one of the states (None: that do not exist yet), or none in a dry run.
 
-        Returns how many were changed, and how many were in which state.
+        Returns how many were changed, how many were in which state, and how many are late.
         """
         were = await self._store.states(targets)
-        found = [target for target, state in zip(targets, were, strict=True) if state in states]
-        kinds = dict(Counter[str](state or "new" for state in were if state in states))
+        chosen = [(target, state) for target, state in zip(targets, were, strict=True) if state in states]
+        late = await self._store.late([target for target, _ in chosen]) if event is DeliveryReplayed else [False] * len(chosen)
+        if act.skip_late:
+            chosen = [one for one, is_late in zip(chosen, late, strict=True) if not is_late]
+        found = [target for target, _ in chosen]
+        kinds = dict(Counter[str](state or "new" for _, state in chosen))
         if act.dry_run or not found:
-            return len(found), kinds
+            return len(found), kinds, sum(late)
         messages, number = await self._store.ids(found), 0
 
         def told(changed: list[Target]) -> None:
@@ -178,7 +188,7 @@ class Interventions:
         for begin in range(0, len(found), SLICE):  # a page of messages may owe many times as many deliveries
             number += len(await change(found[begin : begin + SLICE], told))
         await self._audit.flush()
-        return number, kinds
+        return number, kinds, sum(late)
 
     async def _targets(self, act: Act, states: tuple[DeliveryState, ...]) -> tuple[list[Target], Target | None]:
         """Read the next deliveries of an act that are in one of the states, and where to go on."""
@@ -207,7 +217,7 @@ class Interventions:
             return ()
         decoded = events.decode(body)
         event = decoded if isinstance(decoded, events.Event) else events.event_of({})
-        return self._router().route(event, one.source).sinks
+        return self._router().route(event, one.source, one.facts).sinks
 
     def _tell(self, event: _Event, targets: list[Target], messages: dict[int, Ids], actor: str) -> None:
         # The lanes come first: what they have in memory is out of date, whatever becomes of the audit log.

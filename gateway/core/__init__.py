@@ -25,6 +25,8 @@ What several layers speak of:
     request_documents what the store tells people about service requests
     references        reference ids in any case
     selection         the messages and deliveries that a person names
+    rules_then        the rules of a configuration, as the store keeps them
+    why_not           why a route did not apply, in words
     fact_fields       the facts as patterns and templates name them
     ledger            the row of a service request, and the facts about an event
     conversation      what a sink remembers of a service request

@@ -13,7 +13,8 @@ from gateway.core.events import Event
 from gateway.core.ledger import Facts
 from gateway.core.outcome import OutcomeName
 from gateway.core.records import Counts, Joined, Message
-from gateway.core.selection import DeliveryState, MessageStatus
+from gateway.core.selection import Act, DeliveryState, MessageStatus
+from gateway.core.signature import Signed
 
 Held = Literal["no such sink", "paused", "breaker open"]
 """Why a lane does not try a queued delivery."""
@@ -37,6 +38,7 @@ class Chosen(Struct, frozen=True):
     seq: int
     source: str
     quarantined: bool
+    facts: Facts | None = None
 
 
 class KeptMessage(Struct, frozen=True):
@@ -124,6 +126,27 @@ class Conflict(Struct, frozen=True):
     """Text; bytes that are not UTF-8 are replaced."""
 
 
+class Repeat(Struct, frozen=True):
+    """One time at which a message came again."""
+
+    at: float
+    sender_id: str | None
+
+
+class DeliveryAct(Struct, frozen=True):
+    """An act of a person on a delivery."""
+
+    sink: str
+    at: float
+    actor: str
+    claimed: str | None
+    """The name that the request gave for who acts."""
+    act: Act
+    was: DeliveryState | None
+    """The state of the delivery before; None if the act made it."""
+    becomes: DeliveryState
+
+
 class Story(Struct, frozen=True):
     """All that is known of one message."""
 
@@ -140,6 +163,14 @@ class Story(Struct, frozen=True):
     more_conflicts: bool
     """There are more of them than these."""
     facts: Facts | None = None
+    rules: int | None = None
+    """The number of the rules that routed it; None: accepted before this was kept."""
+    signed: Signed | None = None
+    """The signature that fitted; None: not verified, or accepted before this was kept."""
+    repeats: tuple[Repeat, ...] = ()
+    """When it came again, the first times."""
+    acts: tuple[DeliveryAct, ...] = ()
+    """The acts of people on its deliveries in the order in which they happened, at most 100."""
 
 
 class ReceivedBody(Struct, frozen=True):

@@ -67,6 +67,10 @@ class Flag(IntFlag):
         return tuple((flag.name or "").lower() for flag in self)
 
 
+FLAG_WORDS: Final = Flag(-1).words
+"""The names of all flags."""
+
+
 class Facts(Struct, frozen=True, array_like=True):
     """The facts about one event, as judged when it arrived. They stay as they are, whatever later events show."""
 

@@ -9,10 +9,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-from gateway.core.documents import AttemptFacts, DeliveryFacts, Ids
+from gateway.core.documents import AttemptFacts, DeliveryAct, DeliveryFacts, Ids, Repeat
 from gateway.core.events import Milestone
 from gateway.core.ledger import Facts, Flag, ServiceRequest
-from gateway.core.selection import Act, DeliveryState, MessageStatus
+from gateway.core.selection import MessageStatus
 from gateway.core.signature import Signed
 
 FoundBy = Literal["sr_uuid", "reference_id", "message_id", "beginning"]
@@ -63,6 +63,8 @@ class RequestSelection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     flag: Flag | None = None
     """A flag that the request has, and perhaps others."""
     source: str | None = None
+    stalled: bool = False
+    """Only those that a `[[watch]]` rule told people about, and that did not move on since; at most 5,000 are looked at."""
     since: float | None = None
     """The present state began at this instant or later."""
     until: float | None = None
@@ -74,27 +76,6 @@ class RequestPlace(Struct, frozen=True, forbid_unknown_fields=True):
 
     entered_ms: int
     number: int
-
-
-class Repeat(Struct, frozen=True):
-    """One time at which a message came again."""
-
-    at: float
-    sender_id: str | None
-
-
-class DeliveryAct(Struct, frozen=True):
-    """An act of a person on a delivery."""
-
-    sink: str
-    at: float
-    actor: str
-    claimed: str | None
-    """The name that the request gave for who acts."""
-    act: Act
-    was: DeliveryState | None
-    """The state of the delivery before; None if the act made it."""
-    becomes: DeliveryState
 
 
 class TracedDelivery(Struct, frozen=True):
@@ -128,6 +109,8 @@ class TracedEvent(Struct, frozen=True):
     """The deliveries, by the name of the sink."""
     acts: tuple[DeliveryAct, ...]
     """The acts of people in the order in which they happened, at most 100."""
+    body: bytes | None = None
+    """The body as it came; None if it is longer than 64 KiB."""
 
 
 class RequestStory(Struct, frozen=True):

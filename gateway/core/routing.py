@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import chain
 from typing import Any
 
@@ -166,12 +166,18 @@ class Router:
         """Return the routes that events of a source may take."""
         return tuple(chain.from_iterable([one.own if source == GATEWAY else one.all for one in self._known]))
 
-    def explain(self, event: Event, source: str, facts: Facts | None = None) -> list[Trace]:
-        """Return the result of each route, in the order of the file. It agrees with `route` by construction and by test."""
+    def explain(self, event: Event, source: str, facts: Facts | None = None, only: Collection[str] | None = None) -> list[Trace]:
+        """Return the result of each route, in the order of the file. It agrees with `route` by construction and by test.
+
+        Args:
+            only: the names of the routes that are asked about; None means all.
+        """
         applied = self.route(event, source, facts).routes
         view = _view(event, source, facts)
         return [
-            Trace(route.name, True) if route.name in applied else self._why_not(route, view, applied) for route in self._routes
+            Trace(route.name, True) if route.name in applied else self._why_not(route, view, applied)
+            for route in self._routes
+            if only is None or route.name in only
         ]
 
     def _why_not(self, route: Route, view: dict[str, Any], applied: tuple[str, ...]) -> Trace:

@@ -30,6 +30,9 @@ class Browsing(Counting, Naming, Protocol):
     async def story(self, seq: int) -> documents.Story | None:
         """Read all that is known of one message, with the last attempts at each delivery; None if it was purged."""
 
+    async def body(self, seq: int) -> bytes | None:
+        """Read the body of one message; None if it was purged. Ask for one at a time: each may be as large as `max_body`."""
+
     async def attempts(self, seq: int, sink: str, after: int, limit: int) -> tuple[list[documents.AttemptFacts], int | None]:
         """Read a page of the attempts at one delivery, oldest first; `after` is the number of an attempt, 0 begins."""
 
@@ -68,6 +71,12 @@ class Acting(Counting, Naming, Protocol):
 
     async def states(self, targets: Sequence[Target]) -> list[DeliveryState | None]:
         """Read the state of each delivery; None if there is no such delivery yet."""
+
+    async def late(self, targets: Sequence[Target]) -> list[bool]:
+        """Return for each delivery whether its sink has been told of something that happened to the service request later.
+
+        The newest 256 messages of a request are looked at.
+        """
 
     async def owed(self, seqs: Sequence[int], sink: str | None) -> list[Target]:
         """Read every delivery of some messages, or only those to one sink."""

@@ -70,5 +70,8 @@ class Rulebook(Protocol):
     async def keep_rules(self, snapshot: bytes, now: float) -> int:
         """Keep rules that are coming into use, once however often they do. Returns their number, for `NewMessage.rules`."""
 
+    async def use_rules(self, number: int, now: float) -> None:
+        """Note that the rules of a number are in use now, and no others. Rules that are not are purged after `retention`."""
+
     async def kept_rules(self, number: int) -> KeptRules | None:
         """Read the rules of a number; None if there are none."""

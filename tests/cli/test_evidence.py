@@ -16,7 +16,7 @@ from tests.cli.running import Result
 from tests.cli.running import gateway as command
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.waiting import until
-from tests.support.webhooks import event, new_id, signed
+from tests.support.webhooks import SECRET, event, new_id, signed
 
 ITEM = "ITEM-7001"
 MISPLACED = "whsec_bm90IGEgcmVhbCBzZWNyZXQ="
@@ -68,8 +68,25 @@ def test_what_is_exported_is_proven_offline_by_the_file_alone(file: Path, tmp_pa
 def test_the_text_says_what_is_proven_and_what_is_not(file: Path, tmp_path: Path) -> None:
     done = command("evidence", "verify", file, cwd=tmp_path)
     assert done.status == 0
-    said = ("body proven by seal", "no --head was given", "HMAC is symmetric", "owner of the host", "not kept: accepted before")
-    assert [text for text in said if text not in done.out] == []
+    said = ("body proven by seal", "no --head was given", "HMAC is symmetric", "owner of the host", "key env LEGITMARK")
+    assert [text for text in said if text not in done.out] == [], done.out
+
+
+def test_the_signature_of_the_sender_is_checked_with_the_secret(file: Path, tmp_path: Path) -> None:
+    def verified(secret: str) -> Result:
+        return command("evidence", "verify", file, "--secret", "env:SECRET", cwd=tmp_path, variables={"SECRET": secret})
+
+    right, wrong = verified(SECRET), verified("whsec_" + "QUFB" * 8)
+    assert (right.status, wrong.status) == (0, 1)
+    assert "signature: fits" in right.out and "fits no secret" in wrong.out
+
+
+def test_the_rules_that_routed_a_message_are_in_the_file(standing: Running, file: Path) -> None:
+    records = [json.loads(line) for line in file.read_bytes().splitlines()]
+    (rules,) = [one for one in records if one["record"] == "rules"]
+    (message,) = [one for one in records if one["record"] == "message"]
+    assert message["rules"] == {"kept": "yes", "number": rules["number"]}
+    assert [route["sinks"] for route in json.loads(rules["snapshot"])["routes"]] == [["archive"]]
 
 
 def test_a_body_that_is_no_text_and_no_json_is_proven_too(standing: Running, tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ CONFIG = f"""{GOOD_AND_DEAD}
 [reconcile]
 url = "http://127.0.0.1:9/nobody-listens-here"
 api_key = {{ env = "LEGITMARK_API_KEY" }}
+[sinks.desk]
+type = "jsonl"
+path = "desk.jsonl"
 [[routes]]
 name = "everything"
 sinks = ["archive", "erp"]
@@ -81,6 +84,22 @@ def test_a_message_and_its_story_have_the_fields_that_the_reference_names(runnin
     hold("attempt", story["deliveries"][0]["attempts"][0])
     (attempt,) = asked(running, f"/api/messages/{message['message_id']}/attempts/erp")["attempts"]
     hold("attempt", attempt)
+
+
+def test_a_service_request_has_the_fields_that_the_reference_names(running: Running) -> None:
+    (request,) = asked(running, "/api/srs")["requests"]
+    hold("request", request)
+    found = asked(running, f"/api/srs/{request['sr_uuid']}?bodies=1")
+    hold("found requests", found)
+    assert found["requests"] == [request]
+    hold("story of a request", found["story"])
+    (event,) = found["story"]["events"]
+    hold("event of a request", event)
+    hold("delivery of a request", event["deliveries"][0], "held")
+    (missing,) = event["not_told"]
+    hold("not told", missing)
+    for answer in (missing["then"], missing["now"]):
+        hold("answer of rules", answer)
 
 
 def test_a_delivery_and_a_sink_have_the_fields_that_the_reference_names(running: Running) -> None:

@@ -13,6 +13,7 @@ import structlog
 
 from gateway.control.browse import Browse
 from gateway.control.interventions import Act, Interventions, Progress
+from gateway.control.kept_rules import KeptRulesReader
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.outcome import Delivered, Reason, Reject
 from gateway.core.records import Accepted, KeptGates, Message, NewMessage
@@ -51,7 +52,7 @@ class InterventionsBench:
             for name, sink in self.sinks.items()
         }
         self.interventions = self.routed(Route(name="all", sinks=("crm",)))
-        self.browse = Browse(store=store, router=lambda: Router([]), lanes=self.lanes)
+        self.browse = Browse(store=store, kept=KeptRulesReader(store), router=lambda: Router([]), lanes=self.lanes)
 
     def routed(self, *routes: Route) -> Interventions:
         self.interventions = Interventions(

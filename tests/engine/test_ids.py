@@ -35,15 +35,15 @@ async def test_all_messages_with_a_reference_id_are_found_however_far_apart(benc
         await bench.keep(f"m{number}", "erp", reference_id="BAG-7" if number % 5 == 0 else "other")
     story, more = await bench.browse.show("BAG-7")
     assert not more
-    assert [message.ids.sender_id for message in story] == ["m0", "m5", "m10"]
+    assert [message.story.ids.sender_id for message in story] == ["m0", "m5", "m10"]
 
 
 async def test_a_reference_id_is_found_even_if_other_ids_begin_with_it(bench: InterventionsBench) -> None:
     one = await bench.keep("m1", "erp", reference_id="0")  # as the ids of the gateway do
     story, _ = await bench.browse.show("0")
-    assert one.id in [message.ids.id for message in story]
+    assert one.id in [message.story.ids.id for message in story]
     number = await bench.keep("m2", "erp", reference_id="m1")
-    assert number.id in [message.ids.id for message in (await bench.browse.show("m1"))[0]]
+    assert number.id in [message.story.ids.id for message in (await bench.browse.show("m1"))[0]]
 
 
 async def test_an_empty_id_names_no_message(bench: InterventionsBench) -> None:
@@ -114,6 +114,6 @@ async def test_a_story_that_leaves_things_out_says_so(bench: InterventionsBench)
     for number in range(101):
         await bench.keep(f"m{number}", sr_uuid="sr-7")
     stories, more = await bench.browse.show("sr-7")
-    assert [story.ids.sender_id for story in stories] == [f"m{number}" for number in range(100)] and more
+    assert [shown.story.ids.sender_id for shown in stories] == [f"m{number}" for number in range(100)] and more
     stories, more = await bench.browse.show("m100")
     assert len(stories) == 1 and not more

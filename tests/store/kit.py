@@ -296,7 +296,7 @@ async def fill(path: Path, number: int, *, body: bytes = b"{}", sinks: tuple[str
         connection.execute("INSERT INTO counters (sink, dead) VALUES ('dead', 1)")
         connection.execute("INSERT INTO sinks (sink) VALUES ('erp')")
         connection.execute("UPDATE ledger SET flushed = ?", (number,))
-        connection.execute("INSERT INTO rules VALUES (1, x'00', 0, x'00')")
+        connection.execute("INSERT INTO rules VALUES (1, x'00', 0, NULL, x'00')")
         connection.execute("INSERT INTO requests VALUES (1, 'legitmark', x'00', x'00', x'00', 1, 0, 0, 1, x'00')")
         connection.execute("INSERT INTO entries (message, request) VALUES (1, 1)")
         connection.execute("INSERT INTO loose_references VALUES (1, x'00')")

@@ -17,9 +17,12 @@ import msgspec
 
 from gateway.core.breaker import BreakerState
 from gateway.core.conversation import Conversation
+from gateway.core.drift import Learned
+from gateway.core.lasting import Lasting
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.records import Accepted, KeptGates, Message, NewMessage, Step
 from gateway.core.selection import MessageStatus, Target
+from gateway.core.watches import Entered, Entering, StallsTold, Timer
 from gateway.store.sqlite import conversation_rows, operations, sink_rows
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
@@ -102,6 +105,18 @@ async def _write(store: SqliteStore) -> None:
 
     await store.keep_rules(b'[{"name": "verdicts"}]', START)
     await _act(store, Target(seqs["replayed"], "ends"))
+
+    entered = Entered("legitmark", SR, "BAG-田中", "QC/PENDING", START - 60, START)
+    told = Timer("told", entered)
+    await store.keep(
+        [
+            Entering(entered, ("waits", "told")),
+            StallsTold((told,), START + 90),
+            Lasting("source_silent", "legitmark", 90.0),
+            Lasting("sink_failing", "ends", 90.0, told=True),
+            Learned("legitmark", "reason", "撮り直し", START),
+        ]
+    )
 
     # The last seq is that of a message which is gone: it must not be given again.
     gone = await _seq(store, _new("gone", b"{}", at=START - 95 * DAY, sinks=()))

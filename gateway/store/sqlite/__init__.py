@@ -30,6 +30,8 @@ The way of a question, on connections that only read
   request_lookup      finds service requests by their names
   request_questions   finds and lists service requests, for people
   request_stories     what a service request went through, and who was told
+  kept_traces         how a message was signed, when it came again, and what people did
+  heard_newer         which deliveries are late
   paging              bounds the cost of a page
   named_messages      finds what an id stands for
   overview            the numbers of the status screen

@@ -7,6 +7,7 @@ import sqlite3
 from msgspec import Struct
 
 from gateway.core.outcome import Reason
+from gateway.store.sqlite import rulebook
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.joining import is_still_owed
@@ -36,8 +37,9 @@ class Purged(Struct, frozen=True):
 def purge_slice(
     connection: sqlite3.Connection, changes: Changes, *, after: int, slice_size: int, before: float, ledger: Ledger
 ) -> Purged:
-    """Delete a slice of old conversations and a slice of old messages."""
+    """Delete a slice of old conversations, of old rules and of old messages."""
     purge_threads(connection, slice_size, before)
+    rulebook.purge(connection, before)
     return purge(connection, after, slice_size, before, changes, ledger)
 
 

@@ -21,9 +21,11 @@ from gateway.core.documents import (
     Story,
 )
 from gateway.core.evidence_file import BEFORE_THIS_VERSION, NOT_SIGNED, EvidenceMessage, KeptSignature, NotKept, RulesSnapshot
+from gateway.core.ledger import decode_facts
 from gateway.core.selection import DeliveryState, Selection, Target
-from gateway.store.sqlite import joining, paging
+from gateway.store.sqlite import joining, kept_traces, paging
 from gateway.store.sqlite.columns import MESSAGE_COLUMNS, message_of, milliseconds
+from gateway.store.sqlite.kept_traces import TRACE_COLUMNS
 from gateway.store.sqlite.suppressed_rows import suppressed_sinks
 
 MOST_ATTEMPTS = 20
@@ -86,8 +88,13 @@ def chosen(
 ) -> tuple[list[Chosen], int | None]:
     """Read a slice of the messages that a selection names, and the seq to go on after; see `paging`."""
     found, go_on = paging.messages(connection, selection, seqs, after, limit)
-    rows = (connection.execute("SELECT seq, source, status FROM messages WHERE seq = ?", (seq,)).fetchone() for seq in found)
-    return [Chosen(row[0], row[1], row[2] == "quarantined") for row in rows if row is not None], go_on
+    query = "SELECT m.seq, m.source, m.status, e.facts FROM messages m LEFT JOIN entries e ON e.message = m.seq WHERE m.seq = ?"
+    page = []
+    for wanted in found:
+        if (row := connection.execute(query, (wanted,)).fetchone()) is not None:
+            seq, source, status, facts = row
+            page.append(Chosen(seq, source, status == "quarantined", None if facts is None else decode_facts(facts)))
+    return page, go_on
 
 
 def body(connection: sqlite3.Connection, seq: int) -> bytes | None:
@@ -151,12 +158,12 @@ def received_since(connection: sqlite3.Connection, instant: float, after: int, l
     last = paging.last_of_the_next(connection, after)
     page: list[ReceivedBody] = []
     read = 0
-    for seq, *message in connection.execute(
-        "SELECT seq, id, source, body FROM messages WHERE seq > ? AND seq <= ? AND received_ms >= ? AND status <> 'quarantined'"
-        " ORDER BY seq LIMIT ?",
+    for seq, message_id, source, body, facts in connection.execute(
+        "SELECT m.seq, m.id, m.source, m.body, e.facts FROM messages m LEFT JOIN entries e ON e.message = m.seq"
+        " WHERE m.seq > ? AND m.seq <= ? AND m.received_ms >= ? AND m.status <> 'quarantined' ORDER BY m.seq LIMIT ?",
         (after, newest if last is None else last, milliseconds(instant), limit),
     ):
-        page.append(ReceivedBody(*message))
+        page.append(ReceivedBody(message_id, source, body, None if facts is None else decode_facts(facts)))
         read += len(page[-1].body)
         if len(page) == limit or read > most_bytes:
             return RoutingPage(tuple(page), seq, newest)
@@ -169,7 +176,9 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
     Returns None if the message was purged.
     """
     row = connection.execute(
-        f"SELECT {_IDS}, received_ms, status, duplicates, content_type, body FROM messages WHERE seq = ?", (seq,)
+        f"SELECT {_IDS}, received_ms, status, duplicates, content_type, body, {TRACE_COLUMNS} FROM messages m"
+        " LEFT JOIN entries e ON e.message = m.seq WHERE m.seq = ?",
+        (seq,),
     ).fetchone()
     if row is None:
         return None
@@ -180,6 +189,7 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
         (seq, _CONFLICTS_ORDERED, MOST_CONFLICTS + 1),
     ).fetchall()
     parts = joining.parts(connection, [seq])
+    trace = kept_traces.trace_of(row[12:])
     return Story(
         ids=_ids(row[:7]),
         received_at=row[7] / 1000,
@@ -196,6 +206,11 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
             for received_ms, sender_id, body in conflicts[:MOST_CONFLICTS]
         ),
         more_conflicts=len(conflicts) > MOST_CONFLICTS,
+        facts=trace.facts,
+        rules=trace.rules,
+        signed=trace.signed,
+        repeats=kept_traces.repeats(connection, seq) if row[9] else (),
+        acts=kept_traces.acts(connection, seq),
     )
 
 

@@ -50,6 +50,7 @@ from gateway.store.sqlite import (
     claims,
     conversation_rows,
     counting,
+    heard_newer,
     named_messages,
     paging,
     queries,
@@ -229,6 +230,10 @@ class Reading:
     ) -> tuple[list[KnownRequest], RequestPlace | None]:
         rows, most = self.ledger_rows(), min(limit, MOST_IN_PAGE)
         return await self.ask(lambda connection: request_questions.requests(connection, selection, after, most, rows))
+
+    async def late(self, targets: Sequence[Target]) -> list[bool]:
+        rows = self.ledger_rows()
+        return await self.ask(lambda connection: heard_newer.late(connection, targets, rows))
 
     async def kept_rules(self, number: int) -> KeptRules | None:
         return await self.ask(lambda connection: rulebook.kept(connection, number))

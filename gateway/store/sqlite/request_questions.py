@@ -17,7 +17,7 @@ from gateway.core.ledger import decode_request
 from gateway.core.references import folded
 from gateway.core.request_documents import FoundBy, FoundRequests, KnownRequest, Owing, RequestPlace, RequestSelection
 from gateway.store.requests import MOST_CANDIDATES
-from gateway.store.sqlite import paging, request_lookup
+from gateway.store.sqlite import paging, request_lookup, request_rows
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.hot_rows import Key, Standing
 from gateway.store.sqlite.request_lookup import Kept, Rows
@@ -114,6 +114,8 @@ def requests(
     connection: sqlite3.Connection, selection: RequestSelection, after: RequestPlace | None, limit: int, rows: Rows
 ) -> tuple[list[KnownRequest], RequestPlace | None]:
     """Read a page of requests, the one whose present state began last first, and the place to go on after."""
+    if selection.stalled:
+        return _stalled(connection, selection, after, limit, rows)
     before = (paging.END, paging.END) if after is None else (after.entered_ms, after.number)
     if selection.until is not None:
         before = min(before, (milliseconds(selection.until), -1))
@@ -139,6 +141,25 @@ def requests(
             if len(found) == limit or looked == _LOOKED_AT:
                 return found, RequestPlace(row.entered_ms, row.number)
     return found, None
+
+
+def _stalled(
+    connection: sqlite3.Connection, selection: RequestSelection, after: RequestPlace | None, limit: int, rows: Rows
+) -> tuple[list[KnownRequest], RequestPlace | None]:
+    keys = {(source, sr.decode()) for source, sr in connection.execute(_TOLD, (_LOOKED_AT,))}
+    kept = request_rows.read(connection, keys) | {key: row for key, row in rows.unflushed.items() if key in keys}
+    before = (paging.END, paging.END) if after is None else (after.entered_ms, after.number)
+    since = 0 if selection.since is None else milliseconds(selection.since)
+    until = paging.END if selection.until is None else milliseconds(selection.until)
+    fitting = [
+        one for one in kept.items() if since <= one[1].entered_ms < until and _place(one) < before and _fits(selection, *one)
+    ]
+    page = heapq.nlargest(limit, fitting, key=_place)
+    found = [known(connection, *one) for one in page]
+    return found, RequestPlace(*_place(page[-1])) if len(fitting) > limit else None
+
+
+_TOLD: Final = "SELECT DISTINCT source, sr FROM watch_timers WHERE told_ms IS NOT NULL LIMIT ?"
 
 
 def _queries(selection: RequestSelection) -> list[tuple[str, tuple[object, ...]]]:

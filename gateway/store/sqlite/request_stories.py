@@ -6,12 +6,11 @@ import sqlite3
 from typing import Any, Final
 
 from gateway.core.documents import Ids
-from gateway.core.ledger import decode_facts
-from gateway.core.request_documents import DeliveryAct, Repeat, RequestStory, TracedDelivery, TracedEvent
-from gateway.core.signature import Signed
-from gateway.store.sqlite import joining, request_lookup
+from gateway.core.request_documents import RequestStory, TracedDelivery, TracedEvent
+from gateway.store.sqlite import joining, kept_traces, request_lookup
 from gateway.store.sqlite.columns import text
 from gateway.store.sqlite.hot_rows import Key, Standing
+from gateway.store.sqlite.kept_traces import TRACE_COLUMNS
 from gateway.store.sqlite.queries import DELIVERY, delivery_of, last_attempts
 from gateway.store.sqlite.request_lookup import Rows
 from gateway.store.sqlite.request_questions import known
@@ -19,11 +18,12 @@ from gateway.store.sqlite.request_rows import STANDING, standing_of
 
 _MOST_DELIVERIES: Final = 2000
 """Deliveries in one page; the page ends with the message that exceeds it."""
-_MOST_ACTS: Final = 100
-"""Acts on the deliveries of one message that a story tells."""
+MOST_BODY: Final = 64 * 1024
+"""Bytes of the longest body that a story has."""
 _EVENT = (
     "SELECT m.id, m.sender_id, m.source, m.event_type, m.milestone, m.sr_uuid, m.reference_id, m.event_ms, m.received_ms,"
-    " m.status, m.duplicates, e.facts, e.rules, e.signature, e.signed_at, e.key"
+    " m.status, m.duplicates,"
+    f" {TRACE_COLUMNS}, CASE WHEN length(m.body) <= {MOST_BODY} THEN m.body END"
     " FROM messages m JOIN entries e ON e.message = m.seq WHERE m.seq = ?"
 )
 
@@ -74,8 +74,9 @@ def _before(connection: sqlite3.Connection, seq: int) -> int | None:
 
 def _event(connection: sqlite3.Connection, seq: int) -> TracedEvent:
     row = connection.execute(_EVENT, (seq,)).fetchone()
-    event_ms, received_ms, status, duplicates, kept, rules, signature, signed_at, key = row[7:]
-    facts = None if kept is None else decode_facts(kept)
+    event_ms, received_ms, status, duplicates, *_, body = row[7:]
+    trace = kept_traces.trace_of(row[11:16])
+    facts = trace.facts
     by_arrival = facts is not None and (facts.undated or facts.future)
     message_id, sender_id, source, event_type, milestone, sr_uuid, reference_id = row[:7]
     return TracedEvent(
@@ -85,18 +86,14 @@ def _event(connection: sqlite3.Connection, seq: int) -> TracedEvent:
         received_at=received_ms / 1000,
         status=status,
         facts=facts,
-        rules=rules,
-        signed=None if signature is None else Signed(signature, signed_at, key),
+        rules=trace.rules,
+        signed=trace.signed,
         duplicates=duplicates,
-        repeats=_repeats(connection, seq) if duplicates else (),
+        repeats=kept_traces.repeats(connection, seq) if duplicates else (),
         deliveries=_deliveries(connection, seq),
-        acts=_acts(connection, seq),
+        acts=kept_traces.acts(connection, seq),
+        body=body,
     )
-
-
-def _repeats(connection: sqlite3.Connection, seq: int) -> tuple[Repeat, ...]:
-    query = "SELECT received_ms, sender_id FROM repeats WHERE message = ? ORDER BY number"
-    return tuple(Repeat(received_ms / 1000, text(sender_id)) for received_ms, sender_id in connection.execute(query, (seq,)))
 
 
 def _deliveries(connection: sqlite3.Connection, seq: int) -> tuple[TracedDelivery, ...]:
@@ -109,11 +106,3 @@ def _deliveries(connection: sqlite3.Connection, seq: int) -> tuple[TracedDeliver
         attempts = last_attempts(connection, seq, row[0], 1)
         traced.append(TracedDelivery(delivery_of(row, parts.get((seq, row[0]))), attempts[0] if attempts else None))
     return tuple(traced)
-
-
-def _acts(connection: sqlite3.Connection, seq: int) -> tuple[DeliveryAct, ...]:
-    rows = connection.execute(
-        "SELECT sink, at_ms, actor, claimed, act, was, becomes FROM acts WHERE message = ? ORDER BY id LIMIT ?",
-        (seq, _MOST_ACTS),
-    )
-    return tuple(DeliveryAct(sink, at_ms / 1000, *row) for sink, at_ms, *row in rows)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from typing import Final
 
 from gateway.core.request_documents import KeptRules
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
+
+_MOST_KEPT: Final = 1000
+"""Rules that are kept although others replaced them. A snapshot of a thousand routes has about 200 KiB."""
+_PURGED_AT_ONCE: Final = 4
 
 
 def keep(connection: sqlite3.Connection, changes: Changes, *, snapshot: bytes, now: float) -> int:
@@ -20,7 +25,22 @@ def keep(connection: sqlite3.Connection, changes: Changes, *, snapshot: bytes, n
     return connection.execute(query, (sha256, milliseconds(now), snapshot)).lastrowid or 0
 
 
+def use(connection: sqlite3.Connection, changes: Changes, *, number: int, now: float) -> None:
+    """Note that these rules are in use now, and no others."""
+    connection.execute("UPDATE rules SET until_ms = ? WHERE until_ms IS NULL AND number <> ?", (milliseconds(now), number))
+    connection.execute("UPDATE rules SET until_ms = NULL WHERE number = ?", (number,))
+
+
 def kept(connection: sqlite3.Connection, number: int) -> KeptRules | None:
     """Read the rules of a number; None if there are none."""
     row = connection.execute("SELECT number, since_ms, snapshot FROM rules WHERE number = ?", (number,)).fetchone()
     return None if row is None else KeptRules(row[0], row[1] / 1000, row[2])
+
+
+def purge(connection: sqlite3.Connection, before: float) -> None:
+    """Delete some rules that routed no message since an instant, and some that are too many."""
+    connection.execute(
+        "DELETE FROM rules WHERE number IN (SELECT number FROM rules WHERE until_ms < ?1 OR (until_ms IS NOT NULL AND number <="
+        " (SELECT number FROM rules ORDER BY number DESC LIMIT 1 OFFSET ?2)) LIMIT ?3)",
+        (milliseconds(before), _MOST_KEPT, _PURGED_AT_ONCE),
+    )

@@ -230,6 +230,9 @@ class SqliteStore(Reading):
     async def keep_rules(self, snapshot: bytes, now: float) -> int:
         return await self.change(partial(rulebook.keep, snapshot=snapshot, now=now))
 
+    async def use_rules(self, number: int, now: float) -> None:
+        await self.change(partial(rulebook.use, number=number, now=now))
+
     async def mend_counters(self, sink: str, by: Mapping[str, int]) -> None:
         await self.change(partial(counting.mend_counters, sink=sink, by=by))
 

@@ -4,5 +4,5 @@ guard           who may ask; it looks at each request first
 listener        health, readiness, metrics (scrape), reload
 api             `/api/...`
   inputs          what a request asks for
-  json_documents  the JSON of the answer
+  json_documents  the JSON of the answer (request_json: about service requests)
 """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +23,15 @@ from gateway.control.interventions import Act, Interventions
 from gateway.control.redecode import Redecode, RedecodeAct
 from gateway.control.reverify import Reverify, UnknownSource
 from gateway.control.status import SelfReport
+from gateway.control.stories import Requests
 from gateway.core.errors import BackupFailed, StoreCorrupt, StoreError
+from gateway.core.events import Milestone
+from gateway.core.ledger import FLAG_WORDS, Flag
+from gateway.core.request_documents import RequestSelection
 from gateway.core.selection import Selection, Target
 from gateway.reconcile.reconciler import CannotReconcile, Reconciler, UnknownRequest
 from gateway.web.admin import inputs, json_documents
+from gateway.web.admin.request_json import found_json, place_json, read_place, request_json, story_of_request_json
 from gateway.web.responses import json_response
 
 _WINDOW = ("since", "until", "after", "limit")
@@ -62,12 +70,14 @@ class Api:
 
     def __init__(
         self,
+        *,
         browse: Browse,
         interventions: Interventions,
         self_report: SelfReport,
         drills: Drills,
         database_jobs: DatabaseJobs,
         reverify: Reverify,
+        requests: Requests,
         evidence: Evidence,
         redecode: Redecode,
         reconciler: Reconciler,
@@ -78,6 +88,7 @@ class Api:
         self._drills = drills
         self._database_jobs = database_jobs
         self._reverify = reverify
+        self._requests = requests
         self._evidence = evidence
         self._redecode = redecode
         self._reconciler = reconciler
@@ -108,6 +119,10 @@ class Api:
                     return json_response(200, json_documents.evidence_json(await self._evidence.message(text)))
                 case "GET", ["deliveries"]:
                     return await self._deliveries(request)
+                case "GET", ["srs"]:
+                    return await self._list_requests(request)
+                case "GET", ["srs", name]:
+                    return await self._request(request, name)
                 case "GET", ["sinks"]:
                     inputs.query(request)
                     return json_response(200, {"sinks": [json_documents.sink_json(one) for one in await self._browse.sinks()]})
@@ -189,6 +204,32 @@ class Api:
         after = None if job.over and end >= len(job.findings) else end
         return json_response(200, {"job": self._reconciler.facts(job), "requests": page, "after": after})
 
+    async def _list_requests(self, request: web.BaseRequest) -> web.Response:
+        given = inputs.query(request, "milestone", "flag", "source", "stalled", "since", "until", "after", "limit")
+        selection = RequestSelection(
+            milestones=tuple(map(Milestone, inputs.words(given, "milestone", tuple(Milestone)))),
+            flag=_flags(inputs.words(given, "flag", FLAG_WORDS)),
+            source=given.get("source"),
+            stalled=inputs.flag(given, "stalled"),
+            since=inputs.seconds(given, "since"),
+            until=inputs.seconds(given, "until"),
+        )
+        begin = read_place(given["after"]) if "after" in given else None
+        page, after = await self._requests.list(selection, begin, inputs.limit(given))
+        return json_response(200, {"requests": [request_json(one) for one in page], "after": place_json(after)})
+
+    async def _request(self, request: web.BaseRequest, name: str) -> web.Response:
+        """Answer the requests that a name stands for, with the story if that is one."""
+        given = inputs.query(request, "before", "limit", "sinks", "bodies")
+        found = await self._requests.find(name)
+        story = None
+        if len(found.requests) == 1:
+            sinks = given["sinks"].split(",") if "sinks" in given else []
+            number, limit = found.requests[0].number, inputs.limit(given)
+            story = await self._requests.story(number, inputs.number(given, "before"), limit, sinks)
+        shown = None if story is None else story_of_request_json(story, bodies=inputs.flag(given, "bodies"))
+        return json_response(200, {**found_json(found), "story": shown})
+
     async def _messages(self, request: web.BaseRequest) -> web.Response:
         given = inputs.query(request, "id", "status", *_WINDOW)
         page, after = await self._browse.messages(_selection(given), inputs.number(given, "after") or 0, inputs.limit(given))
@@ -215,6 +256,11 @@ def _file(text: str) -> Path:
     if not file.is_absolute():
         raise ValueError('"file" is an absolute path on the host of the gateway')
     return file
+
+
+def _flags(words: Sequence[str]) -> Flag | None:
+    """Return the flags that a request must have all of; None if none is named."""
+    return functools.reduce(operator.or_, (Flag[word.upper()] for word in words)) if words else None
 
 
 def _waits(request: web.BaseRequest) -> bool:

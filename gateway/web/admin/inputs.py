@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -101,6 +101,15 @@ def flag(given: dict[str, str], name: str) -> bool:
     if text not in _WORDS:
         raise ValueError(f'"{name}" is one of {", ".join(_WORDS)}')
     return _WORDS[text]
+
+
+def words(given: dict[str, str], name: str, known: Sequence[str]) -> list[str]:
+    """Return the words of a parameter, which commas separate; none if it is absent. Raises ValueError for an unknown one."""
+    found = given[name].split(",") if name in given else []
+    for word in found:
+        if word not in known:
+            raise ValueError(f'"{name}" is one or several of {", ".join(known)}')
+    return found
 
 
 def path(text: str) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.control.browse import Routed, RoutedPage, SinkFacts
+from gateway.control.browse import Routed, RoutedPage, ShownStory, SinkFacts
 from gateway.control.drills import Drilled
-from gateway.core.documents import AttemptFacts, DeliveryFacts, DeliverySummary, Ids, MessageSummary, Story
+from gateway.core.documents import AttemptFacts, DeliveryAct, DeliveryFacts, DeliverySummary, Ids, MessageSummary, Repeat
 from gateway.core.evidence_file import EvidenceMessage, RulesRecord, RulesSnapshot, delivery_record, message_record
 from gateway.core.fact_fields import with_facts
 from gateway.core.ledger import Facts
 from gateway.core.outcome import OUTCOME_NAMES, Defer, Delivered
 from gateway.core.records import delivery_id
 from gateway.core.selection import DELIVERY_STATES
+from gateway.core.signature import Signed
 from gateway.core.values import rfc3339
 from gateway.observability.unsealed import SealHead
 
@@ -21,7 +22,7 @@ from gateway.observability.unsealed import SealHead
 def message_json(summary: MessageSummary) -> dict[str, Any]:
     """Return a message of a list."""
     return {
-        **_ids(summary.ids),
+        **ids_json(summary.ids),
         "time": rfc3339(summary.received_at),
         "status": summary.status,
         "duplicates": summary.duplicates,
@@ -34,30 +35,35 @@ def delivery_json(summary: DeliverySummary) -> dict[str, Any]:
     delivery = summary.delivery
     return {
         **_delivery(delivery, summary.ids, {}),
-        **_ids(summary.ids),
+        **ids_json(summary.ids),
         "time": rfc3339(summary.received_at),
         **_held(delivery),
     }
 
 
-def story_json(story: Story) -> dict[str, Any]:
+def story_json(shown: ShownStory) -> dict[str, Any]:
     """Return all that is known of one message."""
+    story = shown.story
     return {
-        **_ids(story.ids),
+        **ids_json(story.ids),
         "time": rfc3339(story.received_at),
         "status": story.status,
         "duplicates": story.duplicates,
         "content_type": story.content_type,
         "body": story.body,
-        "facts": _facts(story.facts),
+        "facts": facts_json(story.facts),
+        "rules": story.rules,
+        "routes": shown.routes,
+        "signed": signed_json(story.signed),
+        "repeats": repeats_json(story.repeats),
         "deliveries": [
-            {**_delivery(one.delivery, story.ids, {"attempts": attempts_json(one.attempts)}), **_held(one.delivery)}
-            for one in story.deliveries
+            state_json(one.delivery, story.ids, {"attempts": attempts_json(one.attempts)}) for one in story.deliveries
         ],
         "conflicts": [
             {"time": rfc3339(one.received_at), "sender_id": one.sender_id, "body": one.body} for one in story.conflicts
         ],
         "more_conflicts": story.more_conflicts,
+        "acts": acts_json(story.acts),
     }
 
 
@@ -96,15 +102,15 @@ def seal_json(head: SealHead) -> dict[str, Any]:
 def sink_json(facts: SinkFacts) -> dict[str, Any]:
     """Return a sink, and how much waits for it."""
     counts, gates = facts.counts, facts.gates
-    document: dict[str, Any] = {"sink": facts.sink, "oldest_due": _time(facts.oldest_due)}
+    document: dict[str, Any] = {"sink": facts.sink, "oldest_due": time_json(facts.oldest_due)}
     document |= {state: getattr(counts, state) for state in DELIVERY_STATES}
     if gates is None:
         return document | {"held": "no such sink"}
     return document | {
         "paused_by": gates.paused_by,
-        "paused_at": _time(gates.paused_at),
+        "paused_at": time_json(gates.paused_at),
         "breaker": gates.breaker,
-        "next_probe_at": _time(gates.next_probe_at),
+        "next_probe_at": time_json(gates.next_probe_at),
         "last_error": gates.last_error,
     }
 
@@ -144,18 +150,45 @@ def _routed(one: Routed) -> dict[str, Any]:
         "message_id": message.id,
         "source": message.source,
         "body": body,
-        "facts": _facts(message.facts),
+        "facts": facts_json(message.facts),
         "sinks": one.sinks,
         "routes": one.routes,
     }
 
 
-def _facts(facts: Facts | None) -> dict[str, Any] | None:
+def signed_json(signed: Signed | None) -> dict[str, Any] | None:
+    """Return which key fitted, and when the sender signed; None if the message was not verified."""
+    return None if signed is None else {"key": signed.key, "at": rfc3339(int(signed.timestamp))}
+
+
+def repeats_json(repeats: Sequence[Repeat]) -> list[dict[str, Any]]:
+    """Return when a message came again."""
+    return [{"time": rfc3339(one.at), "sender_id": one.sender_id} for one in repeats]
+
+
+def acts_json(acts: Sequence[DeliveryAct]) -> list[dict[str, Any]]:
+    """Return what people did to deliveries."""
+    return [
+        {
+            "time": rfc3339(act.at),
+            "sink": act.sink,
+            "act": act.act,
+            "actor": act.actor,
+            "claimed": act.claimed,
+            "was": act.was,
+            "becomes": act.becomes,
+        }
+        for act in acts
+    ]
+
+
+def facts_json(facts: Facts | None) -> dict[str, Any] | None:
     """Return facts by the names that patterns use."""
     return None if facts is None else with_facts({}, facts)
 
 
-def _ids(ids: Ids) -> dict[str, Any]:
+def ids_json(ids: Ids) -> dict[str, Any]:
+    """Return the ids of a message."""
     return {
         "message_id": ids.id,
         "sender_id": ids.sender_id,
@@ -175,9 +208,14 @@ def _delivery(delivery: DeliveryFacts, ids: Ids, attempts: dict[str, Any]) -> di
         "attempt": delivery.attempts,
         **attempts,
         "reason": delivery.reason,
-        "next_attempt_at": _time(delivery.due_at),
-        "ended_at": _time(delivery.ended_at),
+        "next_attempt_at": time_json(delivery.due_at),
+        "ended_at": time_json(delivery.ended_at),
     }
+
+
+def state_json(delivery: DeliveryFacts, ids: Ids, attempts: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of a delivery, with some attempts at it."""
+    return {**_delivery(delivery, ids, attempts), **_held(delivery)}
 
 
 def _held(delivery: DeliveryFacts) -> dict[str, Any]:
@@ -187,5 +225,6 @@ def _held(delivery: DeliveryFacts) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _time(instant: float | None) -> str | None:
+def time_json(instant: float | None) -> str | None:
+    """Return an instant as RFC 3339 in UTC, with milliseconds."""
     return None if instant is None else rfc3339(instant)

@@ -9,17 +9,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from gateway.control.browse import Browse
-from gateway.control.database_jobs import DatabaseJobs
-from gateway.control.drills import Drills
-from gateway.control.evidence import Evidence
-from gateway.control.interventions import Interventions
-from gateway.control.redecode import Redecode
-from gateway.control.reverify import Reverify
 from gateway.control.status import SelfReport
 from gateway.core.errors import ConfigError, GatewayError, StoreError
 from gateway.observability.metrics import Metrics
-from gateway.reconcile.reconciler import Reconciler
 from gateway.web.admin import inputs
 from gateway.web.admin.api import Api
 from gateway.web.admin.guard import AdminGuard
@@ -42,15 +34,8 @@ class Admin:
         self,
         *,
         guard: AdminGuard,
-        browse: Browse,
-        interventions: Interventions,
+        api: Api,
         self_report: SelfReport,
-        drills: Drills,
-        database_jobs: DatabaseJobs,
-        reverify: Reverify,
-        evidence: Evidence,
-        redecode: Redecode,
-        reconciler: Reconciler,
         metrics: Metrics,
         reasons: Callable[[], list[str]],
         reload: Reload,
@@ -58,12 +43,13 @@ class Admin:
         """
         Args:
             guard: looks at each request first.
+            api: answers what is below `/api/`.
             reasons: returns why the gateway is not ready; an empty list if it is.
         """
         self._guard = guard
         self._reload = reload
         self._self_report = self_report
-        self._api = Api(browse, interventions, self_report, drills, database_jobs, reverify, evidence, redecode, reconciler)
+        self._api = api
         self._metrics = metrics
         self._reasons = reasons
         self._pages: dict[str, _Answer] = {"/-/healthy": self._healthy, "/-/ready": self._ready, "/metrics": self._scrape}

@@ -112,7 +112,8 @@ CREATE TABLE rules (
     number   INTEGER PRIMARY KEY AUTOINCREMENT,
     sha256   BLOB    NOT NULL UNIQUE,           -- of the snapshot
     since_ms INTEGER NOT NULL,                  -- when they were first used
-    snapshot BLOB    NOT NULL
+    until_ms INTEGER,                           -- when others replaced them; null: they are in use
+    snapshot BLOB    NOT NULL                   -- see core/rules_then.py
 );
 CREATE TABLE entries (
     message   INTEGER PRIMARY KEY REFERENCES messages (seq) ON DELETE CASCADE,
@@ -121,7 +122,7 @@ CREATE TABLE entries (
     request   INTEGER,
     before    INTEGER,                          -- the request's message before it; null: it was the first. It may be purged by now.
     facts     BLOB,                             -- as judged on arrival, see core/ledger.py; null: not judged
-    rules     INTEGER REFERENCES rules (number),
+    rules     INTEGER,                          -- the number of the rules that routed it. No foreign key: rules are deleted first.
     signature BLOB,                             -- the entry of the signature header that fitted; null: not verified, or not kept
     signed_at BLOB,                             -- the signed timestamp as its header had it: digits, Unix seconds
     key       TEXT,                             -- the label of the secret that fitted
@@ -176,6 +177,44 @@ CREATE TABLE acts (
     becomes TEXT    NOT NULL CHECK (becomes IN ('queued', 'discarded'))
 );
 CREATE INDEX acts_by_message ON acts (message);
+CREATE TABLE watch_timers (
+    source       TEXT    NOT NULL,
+    sr           BLOB    NOT NULL,
+    rule         TEXT    NOT NULL,
+    reference_id BLOB,
+    state        BLOB    NOT NULL,              -- PRIMARY/SUPPLEMENT
+    entered_ms   INTEGER NOT NULL,
+    arrived_ms   INTEGER NOT NULL,
+    told_ms      INTEGER,                       -- null: nobody was told yet
+    PRIMARY KEY (source, sr, rule)
+) WITHOUT ROWID;
+CREATE INDEX watch_timers_due ON watch_timers (rule, told_ms, entered_ms);
+CREATE TABLE lasting (
+    kind       TEXT    NOT NULL CHECK (kind IN ('source_silent', 'sink_failing')),
+    subject    TEXT    NOT NULL,
+    elapsed_ms INTEGER NOT NULL,
+    told       INTEGER NOT NULL CHECK (told IN (0, 1)),
+    PRIMARY KEY (kind, subject)
+) WITHOUT ROWID;
+CREATE TABLE known_words (
+    source  TEXT    NOT NULL,
+    kind    TEXT    NOT NULL CHECK (kind IN ('type', 'state', 'field', 'reason')),
+    value   BLOB    NOT NULL,
+    seen_ms INTEGER NOT NULL,
+    PRIMARY KEY (source, kind, value)
+) WITHOUT ROWID;
+CREATE TABLE joins (
+    request INTEGER NOT NULL,                   -- the number of the service request
+    round   INTEGER NOT NULL CHECK (round >= 1),
+    sink    TEXT    NOT NULL,
+    message INTEGER NOT NULL REFERENCES messages (seq) ON DELETE CASCADE,      -- the first of the two
+    partner INTEGER REFERENCES messages (seq) ON DELETE SET NULL,              -- null: it has not come, or went out alone
+    open    INTEGER NOT NULL CHECK (open IN (0, 1)),                           -- 1: the partner may still be told with the first
+    CHECK (open = 0 OR partner IS NULL),
+    PRIMARY KEY (request, round, sink)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX joins_by_message ON joins (message, sink);
+CREATE INDEX joins_by_partner        ON joins (partner, sink) WHERE partner IS NOT NULL;
 INSERT INTO messages VALUES (1, '616761696e2061667465722072650000', 'legitmark', X'6d73675f616761696e20616674657220726574656e74696f6e00e7bdb2e5908d', 1763360000000, 1763360000000, X'6170706c69636174696f6e2f6a736f6e3b20636861727365743d7574662d38', NULL, NULL, X'73746174655f6368616e6765', 'authentic', X'30663366376130652d356134632d346630652d386233652d316631663166316631663166', X'e99e842d31', 'accepted', 0, 1, X'6f6c64');
 INSERT INTO messages VALUES (3, '616761696e2061667465722072650900', 'legitmark', X'6d73675f616761696e20616674657220726574656e74696f6e00e7bdb2e5908d', 1772000000000, 1772000000000, X'6170706c69636174696f6e2f6a736f6e3b20636861727365743d7574662d38', NULL, NULL, X'73746174655f6368616e6765', 'authentic', X'30663366376130652d356134632d346630652d386233652d316631663166316631663166', X'e99e842d31', 'accepted', 0, 0, X'6e6577');
 INSERT INTO messages VALUES (4, '706c61696e0000000000000000000000', 'legitmark', X'6d73675f706c61696e00e7bdb2e5908d', 1772000000000, 1772000000000, X'6170706c69636174696f6e2f6a736f6e3b20636861727365743d7574662d38', NULL, X'6964656e74697479206f6620706c61696ede5d86941987133497548260d7a8398f', X'73746174655f6368616e6765', 'authentic', X'30663366376130652d356134632d346630652d386233652d316631663166316631663166', X'e99e842d31', 'accepted', 1, 0, X'7b226576656e745f74797065223a202273746174655f6368616e6765227d');
@@ -276,7 +315,7 @@ INSERT INTO counters VALUES ('gone', 1, 0, 0, 0);
 INSERT INTO counters VALUES ('ordered', 3, 0, 0, 0);
 INSERT INTO counters VALUES ('slack', 6, 0, 0, 0);
 INSERT INTO timeline VALUES (1, 0, 0);
-INSERT INTO rules VALUES (1, X'9fc2c48128062d79e6af0fb9be0bed6a796fce0c93c747adf99c07b2739fcd22', 1772000000000, X'5b7b226e616d65223a20227665726469637473227d5d');
+INSERT INTO rules VALUES (1, X'9fc2c48128062d79e6af0fb9be0bed6a796fce0c93c747adf99c07b2739fcd22', 1772000000000, NULL, X'5b7b226e616d65223a20227665726469637473227d5d');
 INSERT INTO entries VALUES (1, 1, NULL, NULL, NULL, NULL, NULL, NULL);
 INSERT INTO entries VALUES (3, 1, 1, NULL, NULL, NULL, NULL, NULL);
 INSERT INTO entries VALUES (4, 1, 3, NULL, NULL, NULL, NULL, NULL);
@@ -303,3 +342,8 @@ INSERT INTO ledger VALUES (1, 23, 1);
 INSERT INTO repeats VALUES (4, 1, 1772000000000, X'6d73675f706c61696e00e7bdb2e5908d');
 INSERT INTO repeats VALUES (5, 1, 1772000000000, X'6d73675f6173206a6170616e65736500e7bdb2e5908d');
 INSERT INTO acts VALUES (1, 19, 'ends', 1772000080000, 'ann', '田中', 'replay', 'queued', 'queued');
+INSERT INTO watch_timers VALUES ('legitmark', X'30663366376130652d356134632d346630652d386233652d316631663166316631663166', 'told', X'4241472de794b0e4b8ad', X'51432f50454e44494e47', 1771999940000, 1772000000000, 1772000090000);
+INSERT INTO watch_timers VALUES ('legitmark', X'30663366376130652d356134632d346630652d386233652d316631663166316631663166', 'waits', X'4241472de794b0e4b8ad', X'51432f50454e44494e47', 1771999940000, 1772000000000, NULL);
+INSERT INTO lasting VALUES ('sink_failing', 'ends', 90000, 1);
+INSERT INTO lasting VALUES ('source_silent', 'legitmark', 90000, 0);
+INSERT INTO known_words VALUES ('legitmark', 'reason', X'e692aee3828ae79bb4e38197', 1772000000000);

@@ -1,0 +1,201 @@
+"""Answers to people about service requests: which ones a name means, what each went through, who was told, and who was not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct, structs
+
+from gateway.control.browse import held_by
+from gateway.control.ids import Unknown
+from gateway.control.kept_rules import KeptRulesReader
+from gateway.core import events
+from gateway.core.events import Event
+from gateway.core.ledger import Facts
+from gateway.core.request_documents import (
+    FoundRequests,
+    KnownRequest,
+    RequestPlace,
+    RequestSelection,
+    RequestStory,
+    TracedDelivery,
+    TracedEvent,
+)
+from gateway.core.routing import GATEWAY, RECONCILE, Decision, Trace
+from gateway.core.rules_then import RulesThen
+from gateway.core.why_not import why_not
+from gateway.delivery.lane import Lane
+from gateway.store.requests import Tracing
+
+_MOST_COLUMNS = 12
+"""Sinks that a story speaks of unless it is asked for others: all of the configuration, if there are no more than these."""
+_MOST_REASONS = 5
+"""Routes of one sink whose reason is told."""
+_EXPLAINED_AT_ONCE = 10
+"""Events explained between two turns of the event loop, so that ingest does not notice."""
+
+
+class RouteReason(Struct, frozen=True):
+    """The reason why a route did not tell a sink of an event."""
+
+    route: str
+    place: str
+    """The file and the line of the route, such as `gateway.toml:41`; "" if they are not known."""
+    reason: str
+
+
+class RulesAnswer(Struct, frozen=True):
+    """The answer of some rules to the question whether a sink is told of an event."""
+
+    routes: tuple[str, ...]
+    """The routes that tell it; empty if none does."""
+    reasons: tuple[RouteReason, ...]
+    """Why the routes that name the sink do not apply, at most five; empty if no route names it."""
+    more: int
+    """How many further routes name it."""
+    suppressed: bool
+    """The event is late, and the sink has `on_stale = "suppress"`."""
+
+
+class NotTold(Struct, frozen=True):
+    """A sink that has no delivery of an event, and why."""
+
+    sink: str
+    then: RulesAnswer | None
+    """The answer of the rules that were in use when the event came; None if they are not kept."""
+    now: RulesAnswer
+    """The answer of the rules of this moment."""
+
+
+class ExplainedEvent(Struct, frozen=True):
+    """One event of a request, with what became of it at each sink."""
+
+    traced: TracedEvent
+    """Its deliveries say what holds them back."""
+    routes: tuple[str, ...] | None
+    """The routes that applied when it came; None if the rules of then are not kept, or it was never routed."""
+    not_told: tuple[NotTold, ...]
+    """The sinks of the story without a delivery of it; empty if it has no body that can be routed again."""
+
+
+class ExplainedStory(Struct, frozen=True):
+    """A page of the story of a request."""
+
+    known: KnownRequest
+    sinks: tuple[str, ...]
+    """The sinks that it speaks of."""
+    events: tuple[ExplainedEvent, ...]
+    """The events in the order in which they happened."""
+    go_on_before: int | None
+    purged: bool
+
+
+class Requests:
+    """The questions about service requests that people ask through the admin listener."""
+
+    def __init__(
+        self, *, store: Tracing, kept: KeptRulesReader, rules: Callable[[], int | None], lanes: Mapping[str, Lane]
+    ) -> None:
+        """
+        Args:
+            rules: returns the number of the rules of this moment.
+        """
+        self._store = store
+        self._rules = rules
+        self._lanes = lanes
+        self._kept = kept
+
+    async def find(self, name: str) -> FoundRequests:
+        """Find the requests that a name stands for. Raises ValueError if it is blank: an unset variable means nothing."""
+        if not name.strip():
+            raise ValueError("the name of a service request is not empty")
+        found = await self._store.find_requests(name)
+        return structs.replace(found, requests=_of_senders(found.requests))
+
+    async def list(
+        self, selection: RequestSelection, after: RequestPlace | None, limit: int
+    ) -> tuple[list[KnownRequest], RequestPlace | None]:
+        """Read a page of requests, the one whose present state began last first. A page may be short before the last one."""
+        return await self._store.requests(selection, after, limit)
+
+    async def story(self, number: int, before: int | None, limit: int, sinks: Sequence[str]) -> ExplainedStory | None:
+        """Read what a request went through, and explain it; None if it is not known.
+
+        Args:
+            before: the seq before which the page begins; None begins with the newest messages.
+            sinks: further sinks that it speaks of. Raises Unknown if one is not in the configuration.
+        """
+        for sink in sinks:
+            if sink not in self._lanes:
+                raise Unknown(f'there is no sink "{sink}"', list(self._lanes))
+        story = await self._store.request_story(number, before, limit)
+        if story is None:
+            return None
+        if before is None:
+            story = structs.replace(story, events=await self._with_reconciled(story))
+        told = dict.fromkeys(one.delivery.sink for event in story.events for one in event.deliveries)
+        shown = tuple(dict.fromkeys([*(self._lanes if len(self._lanes) <= _MOST_COLUMNS else ()), *told, *sinks]))
+        now = await self._kept.of(self._rules())
+        explained = []
+        for at, traced in enumerate(story.events, 1):
+            then = await self._kept.of(traced.rules)
+            explained.append(self._explained(traced, shown, then, now))
+            if at % _EXPLAINED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return ExplainedStory(story.known, shown, tuple(explained), story.go_on_before, story.purged)
+
+    async def _with_reconciled(self, story: RequestStory) -> tuple[TracedEvent, ...]:
+        """Return the events of a story with those that a reconciliation made about its request: they have a row of their own."""
+        twins = await self._store.find_requests(story.known.sr_uuid)
+        events = list(story.events)
+        for twin in twins.requests:
+            if twin.source == RECONCILE and twin.number != story.known.number:
+                made = await self._store.request_story(twin.number)
+                events += made.events if made is not None else ()
+        return tuple(sorted(events, key=lambda event: (event.happened_at, event.seq)))
+
+    def _explained(
+        self, traced: TracedEvent, shown: Sequence[str], then: RulesThen | None, now: RulesThen | None
+    ) -> ExplainedEvent:
+        held = tuple(self._with_held(one) for one in traced.deliveries)
+        told = {one.delivery.sink for one in held}
+        traced = structs.replace(traced, deliveries=held)
+        event = None if traced.body is None or traced.status == "quarantined" else events.decode(traced.body)
+        if not isinstance(event, Event):
+            return ExplainedEvent(traced, None, ())
+        source, facts = traced.ids.source, traced.facts
+        decided = None if then is None else then.decide(event, source, facts)
+        decides = None if now is None else now.decide(event, source, facts)
+        missing = []
+        for sink in shown:
+            if sink not in told and now is not None and decides is not None:
+                before = None if then is None or decided is None else _answer(then, decided, event, source, facts, sink)
+                missing.append(NotTold(sink, before, _answer(now, decides, event, source, facts, sink)))
+        return ExplainedEvent(traced, None if decided is None else decided.routes, tuple(missing))
+
+    def _with_held(self, traced: TracedDelivery) -> TracedDelivery:
+        delivery = traced.delivery
+        if delivery.state != "queued" or (held := held_by(self._lanes.get(delivery.sink))) is None:
+            return traced
+        return structs.replace(traced, delivery=structs.replace(delivery, held=held))
+
+
+def _of_senders(requests: Sequence[KnownRequest]) -> tuple[KnownRequest, ...]:
+    """Return the requests that people mean: not the rows of events that the gateway made itself, if a sender sent others."""
+    sent = {one.sr_uuid for one in requests if one.source not in (GATEWAY, RECONCILE)}
+    return tuple(one for one in requests if one.source not in (GATEWAY, RECONCILE) or one.sr_uuid not in sent)
+
+
+def _answer(rules: RulesThen, decision: Decision, event: Event, source: str, facts: Facts | None, sink: str) -> RulesAnswer:
+    naming = [route.name for route in rules.routes if sink in route.sinks]
+    telling = tuple(name for name in naming if name in decision.routes)
+    suppressed = sink in decision.suppressed
+    if telling and not suppressed:
+        return RulesAnswer(telling, (), 0, suppressed=False)
+    failing = [name for name in naming if name not in decision.routes]
+    traces: list[Trace] = rules.router.explain(event, source, facts, only=failing[:_MOST_REASONS])
+    reasons = tuple(
+        RouteReason(trace.name, rules.places.get(trace.name, ""), why_not(trace, judged=facts is not None)) for trace in traces
+    )
+    return RulesAnswer((), reasons, max(len(failing) - _MOST_REASONS, 0), suppressed=suppressed)

@@ -1,0 +1,40 @@
+"""Deliveries that are late: their sink has been told of something that happened to the same service request later."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.core.judge import AHEAD_MS
+from gateway.core.selection import Target
+from gateway.store.sqlite.request_lookup import Rows
+
+_MOST_LOOKED_AT: Final = 256
+"""Messages of a request that are looked at, the newest ones."""
+_HAPPENED: Final = f"CASE WHEN m.event_ms <= m.received_ms + {AHEAD_MS} THEN m.event_ms ELSE m.received_ms END"
+"""When the event of a message `m` happened, as `core.judge.moment_of` takes it."""
+_TARGET: Final = f"SELECT e.request, {_HAPPENED} FROM entries e JOIN messages m ON m.seq = e.message WHERE e.message = ?"
+_HEARD: Final = (
+    "WITH RECURSIVE chain (seq, before) AS (SELECT message, before FROM entries WHERE message = ?1 UNION ALL"
+    " SELECT e.message, e.before FROM chain CROSS JOIN entries e ON e.message = chain.before LIMIT ?2)"
+    " SELECT 1 FROM chain CROSS JOIN deliveries d ON d.message = chain.seq AND d.sink = ?3 AND d.state = 'delivered'"
+    f" CROSS JOIN messages m ON m.seq = chain.seq WHERE {_HAPPENED} > ?4 LIMIT 1"
+)
+
+
+def late(connection: sqlite3.Connection, targets: Sequence[Target], rows: Rows) -> list[bool]:
+    """Return for each delivery whether it is late."""
+    heads = {row.number: row.last for row in rows.unflushed.values()}
+    found = []
+    for target in targets:
+        row = connection.execute(_TARGET, (target.seq,)).fetchone()
+        number, happened = (None, 0) if row is None else row
+        if number is not None and number not in heads:
+            kept = connection.execute("SELECT last FROM requests WHERE number = ?", (number,)).fetchone()
+            heads[number] = target.seq if kept is None else kept[0]
+        found.append(
+            number is not None
+            and connection.execute(_HEARD, (heads[number], _MOST_LOOKED_AT, target.sink, happened)).fetchone() is not None
+        )
+    return found
