@@ -34,7 +34,10 @@ BOTH = "5a0e7c1d-3b52-4c8e-9f64-d1c2b3a40718"
 def ids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, list[str]]]:
     """A gateway whose sink is paused, and the ids of a rejection that waits, and of both events of another one."""
     folder: Path = tmp_path_factory.mktemp("joined")
-    with Running(folder, CONFIG, {"HOOK": "http://127.0.0.1:9/services/T0/B0/hook-7Qe2-never-shown"}) as running, no_traceback(running):
+    with (
+        Running(folder, CONFIG, {"HOOK": "http://127.0.0.1:9/services/T0/B0/hook-7Qe2-never-shown"}) as running,
+        no_traceback(running),
+    ):
         assert run(running, "pause", "desk").status == 0
         yield running, asyncio.run(_post(running))
 

@@ -61,7 +61,7 @@ def _fitting(judged: Sequence[Judged], room: int, *, first: bool) -> int:
 
 def _rows(judged: Judged) -> int:
     owes = judged.owes
-    return 1 + len(owes.deliveries) + len(owes.suppressed) + len(owes.waits)
+    return 1 + len(owes.deliveries) + len(owes.suppressed) + 2 * len(owes.waits)  # the join, and the delivery that tells both
 
 
 def _accept_rows(
