@@ -11,7 +11,7 @@ from gateway.store.sqlite import paging, request_lookup
 from gateway.store.sqlite.request_lookup import Rows
 
 _FEW = 10_000
-"""Messages that a page finds in an index and puts in order; more of them are a good part of the table, which is walked instead."""
+"""Messages that a page finds by their ids and puts in order; more are a good part of the table, which is walked instead."""
 _FEW_OF_REQUESTS = 4000
 """Messages that a page finds by their requests: each is a look at a page of the file that no other message has led to."""
 _FEW_REQUESTS = 1000

@@ -181,7 +181,7 @@ def _stalled(
         end = min(limit, len(left))
         while end < len(left) and left[end][0] == left[end - 1][0]:
             end += 1  # those of one instant are in the order of their numbers, so they are read together
-        part, left = dict((key, entered_ms) for entered_ms, key in left[:end]), left[end:]
+        part, left = {key: entered_ms for entered_ms, key in left[:end]}, left[end:]
         kept = request_rows.read(connection, part.keys()) | {
             key: rows.unflushed[key] for key in part.keys() & rows.unflushed.keys()
         }

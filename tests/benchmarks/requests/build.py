@@ -149,8 +149,10 @@ class _Writer:
                 offset = courses.offset_ms(place, self._step_ms)
                 self._connection.execute(
                     "INSERT INTO course VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (kind, place, self._lags[place], offset, one.event_type.encode(), str(one.milestone), one.facts)
-                    + (_in_sql(one.body), _in_sql(one.identity), one.behind_ms),
+                    (
+                        *(kind, place, self._lags[place], offset, one.event_type.encode(), str(one.milestone), one.facts),
+                        *(_in_sql(one.body), _in_sql(one.identity), one.behind_ms),
+                    ),
                 )
 
     def _make(self, first: int, last: int) -> None:
@@ -203,8 +205,8 @@ class _Writer:
         )
         self._connection.execute(
             "INSERT INTO attempts (message, sink, attempt, started_ms, duration_ms, outcome, reason, status, detail, answer)"
-            " SELECT message, sink, attempts, since_ms + 5, 12, CASE state WHEN 'dead' THEN 'reject' ELSE 'delivered' END, reason,"
-            " CASE state WHEN 'dead' THEN 422 ELSE 200 END, CASE state WHEN 'dead' THEN 'HTTP 422' ELSE '' END,"
+            " SELECT message, sink, attempts, since_ms + 5, 12, CASE state WHEN 'dead' THEN 'reject' ELSE 'delivered' END,"
+            " reason, CASE state WHEN 'dead' THEN 422 ELSE 200 END, CASE state WHEN 'dead' THEN 'HTTP 422' ELSE '' END,"
             " CASE state WHEN 'dead' THEN '{\"error\":\"OrderNotFound\"}' ELSE '' END"
             f" FROM deliveries WHERE {_OF_MADE} AND attempts > 0"
         )
@@ -229,8 +231,8 @@ class _Writer:
         """Write the rows of the requests, each after the last of its messages."""
         self._connection.executemany(
             "INSERT INTO requests (number, source, sr_uuid, reference_id, reference, last, milestone, entered_ms, flags, row)"
-            f" SELECT ?1, 'legitmark', CAST({_UUID.format('?1')} AS BLOB), CAST(ref AS BLOB), CAST(lower(ref) AS BLOB), ?2, ?3, ?4, ?5, ?6"
-            f" FROM (SELECT {_REFERENCE.format('?1')} AS ref)",
+            f" SELECT ?1, 'legitmark', CAST({_UUID.format('?1')} AS BLOB), CAST(ref AS BLOB), CAST(lower(ref) AS BLOB),"
+            f" ?2, ?3, ?4, ?5, ?6 FROM (SELECT {_REFERENCE.format('?1')} AS ref)",
             self._rows(),
         )
 
@@ -261,24 +263,20 @@ class _Writer:
             assert isinstance(event, Event) and event.event_type is not None
             facts, row = judge(row, event, received / 1000)
             self._connection.execute(
-                "INSERT INTO messages (seq, id, source, sender_id, received_ms, event_ms, content_type, event_type, milestone, sr_uuid,"
-                " reference_id, status, body) VALUES (?, ?, 'legitmark', ?, ?, ?, x'61', ?, ?, ?, ?, 'accepted', ?)",
+                "INSERT INTO messages (seq, id, source, sender_id, received_ms, event_ms, content_type, event_type, milestone,"
+                " sr_uuid, reference_id, status, body) VALUES (?, ?, 'legitmark', ?, ?, ?, x'61', ?, ?, ?, ?, 'accepted', ?)",
                 (
-                    seq,
-                    f"{received:012x}7fff{seq:016x}",
-                    f"msg_crowded{made:04}".encode(),
-                    received,
-                    received,
-                    event.event_type.encode(),
-                )
-                + (str(event.milestone), uuid.encode(), reference.encode(), raw),
+                    *(seq, f"{received:012x}7fff{seq:016x}", f"msg_crowded{made:04}".encode(), received, received),
+                    *(event.event_type.encode(), str(event.milestone), uuid.encode(), reference.encode(), raw),
+                ),
             )
             self._connection.execute(
                 "INSERT INTO entries VALUES (?, ?, ?, ?, 1, NULL, NULL, NULL)", (seq, number, before, encode_facts(facts))
             )
             for sink in TOLD:
                 self._connection.execute(
-                    "INSERT INTO deliveries (message, sink, state, attempts, since_ms, ended_ms) VALUES (?, ?, 'delivered', 1, ?, ?)",
+                    "INSERT INTO deliveries (message, sink, state, attempts, since_ms, ended_ms)"
+                    " VALUES (?, ?, 'delivered', 1, ?, ?)",
                     (seq, sink, received, received),
                 )
                 self._connection.execute(

@@ -56,7 +56,7 @@ def names(built: Built, number: int) -> Names:
     chance = random.Random(14)
     with closing(sqlite3.connect(f"{built.database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
 
-        def one(query: str, value: int) -> tuple[Any, ...]:
+        def one(query: str, value: int) -> Any:
             return connection.execute(query, (value,)).fetchone()
 
         def request() -> int:

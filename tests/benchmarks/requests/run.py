@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -45,8 +46,7 @@ READY_SECONDS: Final = 3.0
 MEMORY_MB: Final = 200.0
 RATE: Final = 200.0
 """Webhooks a second beside which the questions are asked again."""
-_BURST: Final = 30_000
-"""Webhooks that come at once before, so that nearly as many rows as ever wait in memory."""
+_LONGEST: Final = 600.0
 _SECONDS_AT_ONCE: Final = 15
 """Seconds of ingest that are signed and sent in one go."""
 _TOML: Final = """
@@ -105,6 +105,7 @@ def main() -> int:
     )
     parser.add_argument("--often", type=int, default=100, help="how often a question about one name is asked")
     parser.add_argument("--pages", type=int, default=40, help="pages of a list, at most")
+    parser.add_argument("--burst", type=int, default=30_000, help="webhooks that come at once before: rows in memory")
     parser.add_argument("--upgraded", type=int, default=1_000_000, help="messages of the database that is upgraded; 0: none")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     given = parser.parse_args()
@@ -117,11 +118,11 @@ def main() -> int:
     rows: list[Row] = []
     figures: list[tuple[str, float, float]] = []
     """Name with unit, value, bound."""
-    for row in measured(built, known, given.often, given.pages, figures):
+    for row in measured(built, known, given, figures):
         rows.append(row)
         print(_line(row), flush=True)
     if given.upgraded:
-        figures += upgrade.measured(given.upgraded)
+        figures += upgrade.measured(given.upgraded, given.folder.absolute().with_name(f"{given.folder.name}-before"))
     print()
     for name, value, bound in figures:
         print(f"{value:10.2f} {name}{_missed(value, bound)}")
@@ -138,22 +139,26 @@ def main() -> int:
     return 1 if missed else 0
 
 
-def measured(built: Built, known: Names, often: int, pages: int, figures: list[tuple[str, float, float]]) -> Iterator[Row]:
+def measured(built: Built, known: Names, given: argparse.Namespace, figures: list[tuple[str, float, float]]) -> Iterator[Row]:
     """Ask everything while nothing else comes, then beside ingest, and start the gateway after each kind of end."""
+    asked = partial(questions, built, known, often=given.often, pages=given.pages)
     server = Running(built.folder, _TOML, {"LEGITMARK": SECRET})
     server.program = [sys.executable, "-m", "gateway"]
     server.from_scratch = True
     with _started(server, figures, "start to ready, after a clean end or a build, s"):
-        yield from _asked(server, questions(built, known, often=often, pages=pages), "quiet")
+        _await_drained(server)  # of what a run before has left
+        yield from _asked(server, asked(), "quiet")
         figures.append(("memory after the questions, MB", resident_mb(_pid(server), peak=True), MEMORY_MB))
         others = some(built, 4000)
-        _send(server, built, others, _BURST, None)
+        _send(server, built, others, given.burst, None)
+        _await_drained(server)
         with _ingest(server, built, others, RATE):
-            yield from _asked(server, questions(built, known, often=often, pages=pages), "ingest")
+            yield from _asked(server, asked(), "ingest")
         figures.append(("memory after ingest, MB", resident_mb(_pid(server), peak=True), MEMORY_MB))
-        _send(server, built, others, _BURST, None)
+        _await_drained(server)
+        _send(server, built, others, given.burst, None)
         server.kill()
-    with _started(server, figures, f"start to ready, after kill -9 with {_BURST:,} messages since, s"):
+    with _started(server, figures, f"start to ready, after kill -9 with {given.burst:,} messages since, s"):
         asyncio.run(server.stop())
     with _started(server, figures, "start to ready, after a clean end, s"):
         figures.append(("memory once it is ready, MB", resident_mb(_pid(server)), MEMORY_MB))
@@ -229,6 +234,21 @@ def _ingest(server: Running, built: Built, known: Sequence[tuple[str, str]], rat
         finally:
             ended.set()
     sending.result()
+
+
+def _await_drained(server: Running) -> None:
+    """Wait until the sinks that are not paused have had everything."""
+    address = server.addresses["admin"]
+    assert isinstance(address, tuple)
+    client = Client(address, _pid(server))
+    until = time.monotonic() + _LONGEST
+    try:
+        while any(one["queued"] for one in client.ask("/api/sinks")[0]["sinks"] if one["paused_by"] is None):
+            if time.monotonic() > until:
+                raise TimeoutError(f"the sinks have not had everything after {_LONGEST:.0f} s")
+            time.sleep(0.2)
+    finally:
+        client.close()
 
 
 def _port(server: Running) -> int:

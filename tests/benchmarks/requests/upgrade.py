@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -52,10 +54,15 @@ sinks = ["archive", "erp"]
 """
 
 
-def measured(messages: int) -> Figures:
-    """Upgrade a database with so many messages, and read them into the ledger beside RATE acks a second."""
-    with tempfile.TemporaryDirectory(prefix="gateway-upgrade-", dir=Path.cwd() / "build") as folder:
-        build(Path(folder), messages // 10, SCHEMA)
+def measured(messages: int, kept: Path) -> Figures:
+    """Upgrade a database with so many messages, and read them into the ledger beside RATE acks a second.
+
+    Args:
+        kept: the folder of the database before the upgrade, for the next run, too.
+    """
+    built = build(kept, messages // 10, SCHEMA)
+    with tempfile.TemporaryDirectory(prefix="upgrade-", dir=kept) as folder:
+        shutil.copy(built.database, folder)
         server = Running(Path(folder), _TOML, {"LEGITMARK": SECRET})
         server.program = [sys.executable, "-m", "gateway"]
         server.from_scratch = True
@@ -87,13 +94,7 @@ def _told(server: Running) -> Iterator[tuple[str, float]]:
     for line in server.stderr().splitlines():
         if line.startswith("{"):
             said = json.loads(line)
-            yield said["event"], time_of(said["time"])
-
-
-def time_of(text: str) -> float:
-    from datetime import datetime
-
-    return datetime.fromisoformat(text).timestamp()
+            yield said["event"], datetime.fromisoformat(said["time"]).timestamp()
 
 
 async def _acks(server: Running) -> list[float]:
