@@ -47,7 +47,7 @@ MEMORY_MB: Final = 200.0
 RATE: Final = 200.0
 """Webhooks a second beside which the questions are asked again."""
 _LONGEST: Final = 600.0
-_SECONDS_AT_ONCE: Final = 15
+_SECONDS_AT_ONCE: Final = 5
 """Seconds of ingest that are signed and sent in one go."""
 _TOML: Final = """
 [store]
