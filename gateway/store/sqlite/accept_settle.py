@@ -89,7 +89,7 @@ def _accept_rows(
         rows = owed[at : at + MOST_ROWS]
         connection.execute(_insert_deliveries(len(rows), columns), [value for row in rows for value in row[:columns]])
     changes.update([(row[1], "queued") for row in owed])
-    insert_suppressed(connection, judged, results, changes)
+    insert_suppressed(connection, accepted, changes)
     return results
 
 
