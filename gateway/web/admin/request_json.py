@@ -95,6 +95,7 @@ def _event(explained: ExplainedEvent, *, bodies: bool) -> dict[str, Any]:
         "happened_at": rfc3339(event.happened_at),
         "time": rfc3339(event.received_at),
         "status": event.status,
+        "state": explained.state,
         "facts": facts_json(event.facts),
         "rules": event.rules,
         "routes": explained.routes,
@@ -103,6 +104,7 @@ def _event(explained: ExplainedEvent, *, bodies: bool) -> dict[str, Any]:
         "repeats": repeats_json(event.repeats),
         "deliveries": _deliveries(event),
         "not_told": explained.not_told,
+        "explained": explained.explained,
         "acts": acts_json(event.acts),
     }
     if bodies:
