@@ -14,7 +14,7 @@ from gateway.core.audit_events import DeliveryDiscarded, DeliveryReplayed
 from gateway.core.conversation import Conversation
 from gateway.core.documents import Backup, Health, LedgerProgress, Redecoding
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
-from gateway.core.records import Companion, KeptGates, NewMessage, Settlement, Step, Stored
+from gateway.core.records import Companion, KeptGates, Message, NewMessage, Settlement, Step, Stored
 from gateway.core.selection import DeliveryState, Target
 from gateway.core.values import claim_of
 from gateway.core.watches import Watch
@@ -25,6 +25,7 @@ from gateway.store.sqlite import (
     counting,
     filling,
     integrity,
+    joining,
     operations,
     ordering,
     purging,
@@ -173,6 +174,12 @@ class SqliteStore(Reading):
         settled: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.submit_settlement(settlement, partial(_tell, settled), lines)
         return settled
+
+    async def close_join(self, seq: int, sink: str) -> Message | None:
+        return await self.change(partial(joining.close, seq=seq, sink=sink))
+
+    async def part(self, seq: int, sink: str, now: float) -> bool:
+        return await self.change(partial(joining.part, seq=seq, sink=sink, now=self.timeline.stored(now)))
 
     async def keep_gates(self, sink: str, state: KeptGates) -> None:
         await self.change(partial(sink_rows.keep_gates, sink=sink, state=state))
