@@ -110,11 +110,17 @@ class Requests:
         self._lanes = lanes
         self._kept = kept
 
-    async def find(self, name: str) -> FoundRequests:
-        """Find the requests that a name stands for. Raises ValueError if it is blank: an unset variable means nothing."""
+    async def find(self, name: str, source: str | None = None) -> FoundRequests:
+        """Find the requests that a name stands for. Raises ValueError if it is blank: an unset variable means nothing.
+
+        Args:
+            source: only requests of this source; None means all.
+        """
         if not name.strip():
             raise ValueError("the name of a service request is not empty")
         found = await self._store.find_requests(name)
+        if source is not None:
+            return structs.replace(found, requests=tuple(one for one in found.requests if one.source == source))
         return structs.replace(found, requests=_of_senders(found.requests))
 
     async def list(

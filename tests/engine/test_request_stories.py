@@ -196,6 +196,17 @@ async def test_an_event_without_kept_rules_is_explained_by_those_of_now(tmp_path
         assert one.then is None and one.now.reasons
 
 
+async def test_one_uuid_of_two_sources_stands_for_two_requests_until_one_source_is_named(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with desk(tmp_path, clock) as here:
+        for source in ("old", "new"):
+            await here.accept("QC/APPROVED", hour=1, source=source)
+        assert {one.source for one in (await here.requests.find("sr-1")).requests} == {"old", "new"}
+        assert [one.source for one in (await here.requests.find("sr-1", "new")).requests] == ["new"]
+        assert (await here.requests.find("sr-1", "third")).requests == ()
+
+
 async def test_a_blank_name_means_no_request(tmp_path: Path, clock: FakeClock) -> None:
     async with desk(tmp_path, clock) as here:
         with pytest.raises(ValueError, match="not empty"):
