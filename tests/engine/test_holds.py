@@ -22,7 +22,7 @@ from gateway.core.documents import Redecoding
 from gateway.core.events import event_of
 from gateway.core.lasting import Lasting
 from gateway.core.outcome import Delivered
-from gateway.core.records import Accepted, Owes
+from gateway.core.records import Accepted, NewMessage, Owes
 from gateway.core.routing import Route, Router
 from gateway.core.selection import Selection
 from gateway.core.values import Duration
@@ -249,7 +249,7 @@ async def watched(store: TroubledStore, clock: FakeClock) -> None:
 
 async def joined(store: TroubledStore, clock: FakeClock) -> None:
     """Tell many rejections in one message each, and one in two after all."""
-    news = []
+    news: list[NewMessage] = []
     for number in range(120):
         for values in bodies("R20 M21", f"sr-joined-{number}"):
             made, event = new(f"msg_joined_{len(news)}", at=clock.now(), sinks=(SINKS[0],)), event_of(values)
