@@ -61,8 +61,8 @@ sinks = ["archive"]
 # sinks = ["erp"]
 
 # The gateway's own events: a delivery is dead, a sink fails, a source is silent, a message is of an unknown kind, a service
-# request does not move on or is not what Legitmark's API says; and once a day the last seal of the audit log. Only routes with
-# source = "gateway" get them. Name a sink here whose messages people read.
+# request does not move on or is not what Legitmark's API says; and once a day the last seal of the audit log. They go only
+# through routes with source = "gateway". Name a sink here whose messages people read.
 [[routes]]
 name = "somebody is told"
 source = "gateway"
