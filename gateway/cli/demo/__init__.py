@@ -146,7 +146,9 @@ class _Teller:
         """Ask the gateway what the bag went through, as a person would. Return True if it answers."""
         question = ("sr", BAG, "--limit", str(_ASKED_FOR), "--config", str(self._config.file))
         self._console.print(Text("\nWhat happened to the bag, who was told, and who was not and why?", "bold"))
-        self._console.print(Text(f"$ {_command()} sr {BAG} --limit {_ASKED_FOR} --config {shlex.quote(str(self._config.file))}\n"))
+        self._console.print(
+            Text(f"$ {_command()} sr {BAG} --limit {_ASKED_FOR} --config {shlex.quote(str(self._config.file))}\n")
+        )
         sys.stdout.flush()
         process = await asyncio.create_subprocess_exec(sys.executable, "-m", "gateway", *question, stdin=DEVNULL)
         return await process.wait() == 0

@@ -82,5 +82,7 @@ class Receivers:
             signed = True
         except RejectedWebhook:
             signed = False
-        self.callbacks.append(Received(request.headers.get("webhook-id", ""), body, signed, request.headers.get("x-gateway-stale") == "true"))
+        self.callbacks.append(
+            Received(request.headers.get("webhook-id", ""), body, signed, request.headers.get("x-gateway-stale") == "true")
+        )
         return web.Response()
