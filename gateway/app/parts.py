@@ -216,9 +216,10 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     redecode = Redecode(
         store=store,
         interventions=interventions,
-        router=inbox.router,
+        rules=lambda: inbox.rules,
         sources=sources_by_name(config),
         audit=audit,
+        clock=lane_clock,
         log=log,
     )
     states = StoredStates(store)
