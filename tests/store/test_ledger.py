@@ -2,85 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from gateway.core.events import Event, Milestone, decode
-from gateway.core.judge import judge
+from gateway.core.events import Milestone
 from gateway.core.ledger import Facts, Flag, ServiceRequest, decode_request
 from gateway.core.outcome import Delivered, Reason, Reject
-from gateway.core.records import Accepted, Message, NewMessage, Owes
+from gateway.core.records import Accepted, Owes
 from gateway.core.request_documents import RequestSelection
 from gateway.core.selection import Target
 from gateway.core.signature import Signed
-from gateway.core.values import Actor, rfc3339
+from gateway.core.values import Actor
 from gateway.store.sqlite import judging
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import DAY, RETENTION, accepted, crash_copy, one, rows, run_sql, serving, settlement
-
-SR = "b16c763b-5a4c-4f0e-8b3e-1f1f1f1f1f1f"
-STATES = {
-    "P": ("QC", "PENDING"),
-    "R": ("QC", "REJECTED"),
-    "A": ("QC", "APPROVED"),
-    "U": ("UNDERWAY", "ASSIGNED"),
-    "C": ("COMPLETE", "APPROVED"),
-    "F": ("COMPLETE", "REJECTED"),
-}
-_numbers = itertools.count(1)
-
-
-def event(
-    letter: str,
-    minute: float,
-    *,
-    sr: str | None = SR,
-    reference: str | None = "ITEM-1001",
-    at: float | None = None,
-    source: str = "legitmark",
-    sinks: Sequence[str] = ("erp",),
-    sender_id: str | None = None,
-    signed: Signed | None = None,
-) -> NewMessage:
-    """Return a state change that happened some minutes after START, and arrives at `at`, or an hour after START."""
-    primary, supplement = STATES[letter]
-    happened = START + 60 * minute
-    values = {"event_type": "state_change", "sr_uuid": sr, "reference_id": reference, "timestamp": rfc3339(happened)}
-    body = json.dumps(values | {"state": {"primary": primary, "supplement": supplement}}).encode()
-    decoded = decode(body)
-    assert isinstance(decoded, Event)
-    number = next(_numbers)
-    received = START + 3600 if at is None else at
-    message = Message(
-        id=f"{number:032x}",
-        source=source,
-        sender_id=sender_id or f"msg_{number}",
-        received_at=received,
-        content_type="application/json",
-        body=body,
-        event_type="state_change",
-        milestone=decoded.milestone.value,
-        sr_uuid=sr,
-        reference_id=reference,
-    )
-    deliveries = tuple((sink, received) for sink in sinks)
-    return NewMessage(message, "accepted", None, deliveries, event_at=happened, event=lambda: decoded, signed=signed)
-
-
-def judged(news: Sequence[NewMessage]) -> ServiceRequest:
-    """Return the row that judging these messages one after the other gives."""
-    row = None
-    for new in news:
-        assert new.event is not None
-        _, row = judge(row, new.event(), new.message.received_at)
-    assert row is not None
-    return row
+from tests.store.state_changes import SR, event, judged
 
 
 async def known(store: SqliteStore, sr: str = SR) -> ServiceRequest:
