@@ -244,7 +244,8 @@ def _show(request: dict[str, Any], story: dict[str, Any], out: Console) -> None:
 
 def _show_event(event: dict[str, Any], out: Console) -> None:
     facts = event["facts"]
-    what = event["milestone"] if event["milestone"] not in (None, "unrecognized") else event["event_type"] or event["status"]
+    known = event["milestone"] not in (None, "unrecognized")
+    what = event["milestone"] if known else f"{event['event_type'] or event['status']} {event['state'] or ''}".rstrip()
     line = [event["happened_at"], what, *(marks(facts) if facts else ())]
     out.print()
     out.print(printable("  ".join(line)), style="bold")
@@ -257,6 +258,9 @@ def _show_event(event: dict[str, Any], out: Console) -> None:
             out.print(printable(f"  {text}"), style="yellow")
     if event["status"] == "quarantined":
         out.print("  quarantined: nobody was told", style="yellow")
+    elif not event["explained"]:
+        message = event["message_id"]
+        out.print(f"  the body is long: why other sinks were not told, gateway route {message} says", style="yellow")
     for act in event["acts"]:
         out.print(printable(f"  {said_of_act(act)}"), style="cyan")
     for text in str(event.get("body") or "").removesuffix("\n").splitlines():

@@ -244,7 +244,7 @@ async def watched(store: TroubledStore, clock: FakeClock) -> None:
     assert await store.drop_timers(rules[:1]) == 300
     page = await store.undecoded(0.0, 0, 100, 1024 * 1024)
     event = event_of({"event_type": "state_change"})
-    await store.redecode([Redecoding(one.seq, event, None) for one in page.messages])
+    await store.redecode([Redecoding(one.seq, event, None) for one in page.messages], now=clock.now())
 
 
 async def joined(store: TroubledStore, clock: FakeClock) -> None:
