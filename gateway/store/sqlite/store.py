@@ -214,6 +214,10 @@ class SqliteStore(Reading):
             return purged.gone, purged.last
         return purged.gone, await self.ask(lambda connection: purging.before_next_old(connection, purged.last, before))
 
+    def take_ledger_bug(self) -> Exception | None:
+        bug, self.ledger.bug = self.ledger.bug, None
+        return bug
+
     async def fill_ledger(self) -> LedgerProgress:
         if not self.ledger.live:
             seconds = asyncio.get_running_loop().time
