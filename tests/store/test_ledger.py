@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from gateway.core.events import Milestone
+from gateway.core.events import Event, Milestone
 from gateway.core.ledger import Facts, Flag, ServiceRequest, decode_request
 from gateway.core.outcome import Delivered, Reason, Reject
-from gateway.core.records import Accepted, Owes
+from gateway.core.records import Accepted, NewMessage, Owes
 from gateway.core.request_documents import RequestSelection
 from gateway.core.selection import Target
 from gateway.core.signature import Signed
 from gateway.core.values import Actor
 from gateway.store.sqlite import judging
+from gateway.store.sqlite.kept_traces import pack_signed
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import DAY, RETENTION, accepted, crash_copy, one, rows, run_sql, serving, settlement
@@ -94,6 +96,81 @@ async def test_an_event_is_suppressed_by_what_came_before_it_and_not_by_a_duplic
     await store.close()
 
 
+def buggy(new: NewMessage) -> NewMessage:
+    """Return a message that meets a bug when it is judged."""
+
+    def event() -> Event:
+        raise ZeroDivisionError("a bug in the ledger")
+
+    return msgspec.structs.replace(new, event=event)
+
+
+async def test_a_bug_in_the_ledger_loses_no_message_and_is_counted_and_told_once(path: Path) -> None:
+    store = await SqliteStore.open(path, RETENTION)
+    # A duplicate in the same commit: the messages beside it are judged twice.
+    for new in (event("P", 10, sender_id="m"), event("P", 11, sender_id="m"), buggy(event("R", 20))):
+        store.submit(new, lambda told: None)
+    await store.commits.step()
+    facts = await facts_of(store)
+    assert [one is None for one in facts] == [False, True]
+    assert store.ledger_memory().unjudged == 1
+    assert isinstance(store.take_ledger_bug(), ZeroDivisionError)
+    assert store.take_ledger_bug() is None
+    story = await store.request_story(1)
+    assert story is not None and len(story.events) == 2, "the message is in the story of its request all the same"
+    await store.close()
+
+
+async def test_a_reference_id_that_comes_later_names_the_request(path: Path, tmp_path: Path) -> None:
+    async with serving(path) as store:
+        await accepted(store, event("P", 10, reference=None))
+        await store.commits.flush_ledger()
+        await accepted(store, event("A", 20, reference="ITEM-7"))
+        after_a_crash = crash_copy(path, tmp_path / "crashed")
+        assert [one.reference_id for one in (await store.find_requests("item-7")).requests] == ["ITEM-7"]
+    for database in (path, after_a_crash):
+        async with serving(database) as store:
+            assert [one.reference_id for one in (await store.find_requests("item-7")).requests] == ["ITEM-7"]
+        assert rows(database, "SELECT reference_id FROM requests") == [(b"ITEM-7",)]
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        b"v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=",
+        b"v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkx=",  # other bits behind the digest
+        b"v1,AAAA v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=",
+        b"v1,abc",
+        b"",
+    ],
+)
+@pytest.mark.parametrize("timestamp", [b"1649367553", b"0001649367553"[:12], b"0"])
+async def test_a_signature_is_kept_to_the_letter(path: Path, signature: bytes, timestamp: bytes) -> None:
+    signed = Signed(signature, timestamp, "file /run/secret")
+    assert len(pack_signed(signed)) <= 2 + len(signature) + len(timestamp)
+    async with serving(path) as store:
+        seq = await accepted(store, event("P", 10, signed=signed))
+        story = await store.story(seq)
+        assert story is not None and story.signed == signed
+
+
+async def test_a_message_that_is_committed_again_after_a_failure_keeps_its_new_key(path: Path) -> None:
+    signed = Signed(b"v1,abc", b"1", "env NEW")
+    told: list[object] = []
+
+    def fail(connection: sqlite3.Connection, changes: object) -> None:
+        raise ZeroDivisionError("a bug in another job of the commit")
+
+    async with serving(path) as store:
+        store.submit(event("P", 10, signed=signed), told.append)
+        with pytest.raises(ZeroDivisionError):
+            await store.change(fail)
+        (first,) = told
+        assert isinstance(first, Accepted)
+        story = await store.story(first.seq)
+        assert story is not None and story.signed == signed
+
+
 async def test_a_failed_commit_changes_no_row(path: Path) -> None:
     async with serving(path) as store:
         await accepted(store, event("P", 10))
@@ -129,7 +206,7 @@ async def test_a_crash_at_any_point_gives_the_rows_that_judging_gives(
             assert (await again.find_requests("sr-1")).requests[0].number == 1
     await store.close()
     assert one(path, "SELECT flushed FROM ledger") == len(feed)
-    assert sorted(decode_request(row).events for (row,) in rows(path, "SELECT row FROM requests")) == [2, 4, 4]
+    assert sorted(decode_request(row).events for (row,) in rows(path, "SELECT row FROM standings")) == [2, 4, 4]
 
 
 async def test_an_older_database_is_filled_beside_new_messages_and_comes_to_the_same_rows(path: Path, tmp_path: Path) -> None:
@@ -260,6 +337,7 @@ async def test_a_request_is_forgotten_with_its_last_message_and_a_held_message_s
         await store.discard([Target(seqs[0], "erp")], now=START, actor="ann")
         await store.purge(0, 100, START + DAY)
         assert (await store.find_requests(SR)).requests == ()
-        assert rows(path, "SELECT * FROM requests") == rows(path, "SELECT * FROM entries") == []
+        assert rows(path, "SELECT * FROM requests") == rows(path, "SELECT * FROM standings") == []
+        assert rows(path, "SELECT * FROM entries") == []
         assert isinstance(await store.accept(event("P", 1)), Accepted)
         assert (await known(store)).events == 1

@@ -53,8 +53,8 @@ _SLICE = 256
 """Deliveries changed in one transaction by the verbs that divide their work into slices themselves."""
 _TIMERS = 48
 """Timers that one commit deletes, because each is a statement of its own."""
-_JUDGED_AT_ONCE = 10
-"""Messages judged again in one transaction, each of which may look at 1,000 others."""
+_JUDGED_AT_ONCE = 1
+"""Messages judged again by one operation. Each takes about 40 statements, and may look at 1,000 others."""
 
 
 class SqliteStore(Reading):
@@ -226,6 +226,10 @@ class SqliteStore(Reading):
             return purged.gone, purged.last
         return purged.gone, await self.ask(lambda connection: purging.before_next_old(connection, purged.last, before))
 
+    def take_ledger_bug(self) -> Exception | None:
+        bug, self.ledger.bug = self.ledger.bug, None
+        return bug
+
     async def fill_ledger(self) -> LedgerProgress:
         if not self.ledger.live:
             seconds = asyncio.get_running_loop().time
@@ -301,8 +305,8 @@ class SqliteStore(Reading):
         since, done = Since(watches, now, self.timeline.stored), list[Redecoded]()
         for at in range(0, len(decoded), _JUDGED_AT_ONCE):
             some = decoded[at : at + _JUDGED_AT_ONCE]
-            work = partial(redecoding.redecode, decoded=some, ledger=self.ledger, since=since)
-            done += await self.change(work, told)
+            changed = await self.change(partial(redecoding.redecode, decoded=some, ledger=self.ledger, since=since), told)
+            done += changed
         return done
 
     def back_up(self, file: Path, *, now: float, min_free: int) -> LongReadThread[Backup]:
