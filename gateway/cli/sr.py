@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from gateway.cli.client import RequestRefused, connected, segment
-from gateway.cli.completion import sink_names, source_names
+from gateway.cli.completion import request_names, sink_names, source_names, state_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, instant
 from gateway.cli.output import console, counted, printable, to_json
@@ -39,7 +39,7 @@ _FLAGS: dict[str, str] = {
 
 
 def sr(
-    name: Annotated[str, Parameter(name="ID", allow_leading_hyphen=True)],
+    name: Annotated[str, Parameter(name="ID", allow_leading_hyphen=True, completer=request_names)],
     /,
     *,
     payload: Annotated[bool, Parameter(negative="", help="Print the body of each event, too.")] = False,
@@ -78,7 +78,8 @@ def sr(
 def srs(
     *,
     state: Annotated[
-        list[str] | None, Parameter(negative="", help="Only in this state: a milestone, or QC/PENDING. Repeatable.")
+        list[str] | None,
+        Parameter(negative="", completer=state_names, help="Only in this state: a milestone, or QC/PENDING. Repeatable."),
     ] = None,
     flag: Annotated[list[FlagName] | None, Parameter(negative="", help="Only with this flag. Repeatable.")] = None,
     stalled: Annotated[

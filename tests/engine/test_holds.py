@@ -69,8 +69,8 @@ ROWS = {
     # The slice may end with a message of 200 deliveries and 400 attempts; and as many threads go as messages may.
     "purge_slice": 1000 + 1 + 3 * 200 + 200,
     "keep_gates": 1,
-    # The message, and its identity.
-    "redecode": 100 * 2,
+    # A message with its identity, its entry, the link behind it, the row of its request, and timers.
+    "redecode": 16,
     # Timers of a slice.
     "drop": 48,
     "purge_told": 48,
@@ -242,9 +242,13 @@ async def watched(store: TroubledStore, clock: FakeClock) -> None:
     await store.keep([Lasting("source_silent", "legitmark", 90.0)])
     await store.purge_told(["one"], clock.now() + 1)
     assert await store.drop_timers(rules[:1]) == 300
-    page = await store.undecoded(0.0, 0, 100, 1024 * 1024)
-    event = event_of({"event_type": "state_change"})
-    await store.redecode([Redecoding(one.seq, event, None) for one in page.messages])
+    unread = [new(f"msg_unread_{number}", at=clock.now(), sinks=(), status="quarantined") for number in range(30)]
+    unread = [msgspec.structs.replace(one, message=msgspec.structs.replace(one.message, milestone=None)) for one in unread]
+    first, *_ = [stored.seq for stored in await asyncio.gather(*map(store.accept, unread)) if isinstance(stored, Accepted)]
+    page = await store.undecoded(0.0, first - 1, 100, 1024 * 1024)
+    assert len(page.messages) == 30
+    event = event_of({"event_type": "state_change", "sr_uuid": "sr-unread"})
+    await store.redecode([Redecoding(one.seq, event, None) for one in page.messages], now=clock.now(), watches=rules)
 
 
 async def joined(store: TroubledStore, clock: FakeClock) -> None:

@@ -2,97 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Sequence
+import sqlite3
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from gateway.core.events import Event, Milestone, decode
-from gateway.core.judge import judge
+from gateway.core.events import Event, Milestone
 from gateway.core.ledger import Facts, Flag, ServiceRequest, decode_request
 from gateway.core.outcome import Delivered, Reason, Reject
-from gateway.core.records import Accepted, Message, NewMessage, Owes
+from gateway.core.records import Accepted, NewMessage, Owes
 from gateway.core.request_documents import RequestSelection
 from gateway.core.selection import Target
 from gateway.core.signature import Signed
-from gateway.core.values import Actor, rfc3339
+from gateway.core.values import Actor
 from gateway.store.sqlite import judging
+from gateway.store.sqlite.kept_traces import pack_signed
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import DAY, RETENTION, accepted, crash_copy, one, rows, run_sql, serving, settlement
-
-SR = "b16c763b-5a4c-4f0e-8b3e-1f1f1f1f1f1f"
-STATES = {
-    "P": ("QC", "PENDING"),
-    "R": ("QC", "REJECTED"),
-    "A": ("QC", "APPROVED"),
-    "U": ("UNDERWAY", "ASSIGNED"),
-    "C": ("COMPLETE", "APPROVED"),
-    "F": ("COMPLETE", "REJECTED"),
-}
-_numbers = itertools.count(1)
-
-
-def event(
-    letter: str,
-    minute: float,
-    *,
-    sr: str | None = SR,
-    reference: str | None = "ITEM-1001",
-    at: float | None = None,
-    source: str = "legitmark",
-    sinks: Sequence[str] = ("erp",),
-    sender_id: str | None = None,
-    signed: Signed | None = None,
-) -> NewMessage:
-    """Return a state change that happened some minutes after START, and arrives at `at`, or an hour after START."""
-    primary, supplement = STATES[letter]
-    happened = START + 60 * minute
-    values = {"event_type": "state_change", "sr_uuid": sr, "reference_id": reference, "timestamp": rfc3339(happened)}
-    body = json.dumps(values | {"state": {"primary": primary, "supplement": supplement}}).encode()
-    decoded = decode(body)
-    assert isinstance(decoded, Event)
-    number = next(_numbers)
-    received = START + 3600 if at is None else at
-    message = Message(
-        id=f"{number:032x}",
-        source=source,
-        sender_id=sender_id or f"msg_{number}",
-        received_at=received,
-        content_type="application/json",
-        body=body,
-        event_type="state_change",
-        milestone=decoded.milestone.value,
-        sr_uuid=sr,
-        reference_id=reference,
-    )
-    deliveries = tuple((sink, received) for sink in sinks)
-    return NewMessage(message, "accepted", None, deliveries, event_at=happened, event=lambda: decoded, signed=signed)
-
-
-def rejected_photos(minute: float) -> NewMessage:
-    """Return a media_rejected that happened some minutes after START."""
-    new = event("R", minute)
-    body = json.dumps(json.loads(new.message.body) | {"event_type": "media_rejected", "state": None}).encode()
-    decoded = decode(body)
-    assert isinstance(decoded, Event)
-    message = msgspec.structs.replace(
-        new.message, body=body, event_type="media_rejected", milestone=decoded.milestone.value, sender_id=f"media {minute}"
-    )
-    return msgspec.structs.replace(new, message=message, event=lambda: decoded)
-
-
-def judged(news: Sequence[NewMessage]) -> ServiceRequest:
-    """Return the row that judging these messages one after the other gives."""
-    row = None
-    for new in news:
-        assert new.event is not None
-        _, row = judge(row, new.event(), new.message.received_at)
-    assert row is not None
-    return row
+from tests.store.state_changes import SR, event, judged, rejected_photos
 
 
 async def known(store: SqliteStore, sr: str = SR) -> ServiceRequest:
@@ -167,6 +96,81 @@ async def test_an_event_is_suppressed_by_what_came_before_it_and_not_by_a_duplic
     await store.close()
 
 
+def buggy(new: NewMessage) -> NewMessage:
+    """Return a message that meets a bug when it is judged."""
+
+    def event() -> Event:
+        raise ZeroDivisionError("a bug in the ledger")
+
+    return msgspec.structs.replace(new, event=event)
+
+
+async def test_a_bug_in_the_ledger_loses_no_message_and_is_counted_and_told_once(path: Path) -> None:
+    store = await SqliteStore.open(path, RETENTION)
+    # A duplicate in the same commit: the messages beside it are judged twice.
+    for new in (event("P", 10, sender_id="m"), event("P", 11, sender_id="m"), buggy(event("R", 20))):
+        store.submit(new, lambda told: None)
+    await store.commits.step()
+    facts = await facts_of(store)
+    assert [one is None for one in facts] == [False, True]
+    assert store.ledger_memory().unjudged == 1
+    assert isinstance(store.take_ledger_bug(), ZeroDivisionError)
+    assert store.take_ledger_bug() is None
+    story = await store.request_story(1)
+    assert story is not None and len(story.events) == 2, "the message is in the story of its request all the same"
+    await store.close()
+
+
+async def test_a_reference_id_that_comes_later_names_the_request(path: Path, tmp_path: Path) -> None:
+    async with serving(path) as store:
+        await accepted(store, event("P", 10, reference=None))
+        await store.commits.flush_ledger()
+        await accepted(store, event("A", 20, reference="ITEM-7"))
+        after_a_crash = crash_copy(path, tmp_path / "crashed")
+        assert [one.reference_id for one in (await store.find_requests("item-7")).requests] == ["ITEM-7"]
+    for database in (path, after_a_crash):
+        async with serving(database) as store:
+            assert [one.reference_id for one in (await store.find_requests("item-7")).requests] == ["ITEM-7"]
+        assert rows(database, "SELECT reference_id FROM requests") == [(b"ITEM-7",)]
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        b"v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=",
+        b"v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkx=",  # other bits behind the digest
+        b"v1,AAAA v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=",
+        b"v1,abc",
+        b"",
+    ],
+)
+@pytest.mark.parametrize("timestamp", [b"1649367553", b"0001649367553"[:12], b"0"])
+async def test_a_signature_is_kept_to_the_letter(path: Path, signature: bytes, timestamp: bytes) -> None:
+    signed = Signed(signature, timestamp, "file /run/secret")
+    assert len(pack_signed(signed)) <= 2 + len(signature) + len(timestamp)
+    async with serving(path) as store:
+        seq = await accepted(store, event("P", 10, signed=signed))
+        story = await store.story(seq)
+        assert story is not None and story.signed == signed
+
+
+async def test_a_message_that_is_committed_again_after_a_failure_keeps_its_new_key(path: Path) -> None:
+    signed = Signed(b"v1,abc", b"1", "env NEW")
+    told: list[object] = []
+
+    def fail(connection: sqlite3.Connection, changes: object) -> None:
+        raise ZeroDivisionError("a bug in another job of the commit")
+
+    async with serving(path) as store:
+        store.submit(event("P", 10, signed=signed), told.append)
+        with pytest.raises(ZeroDivisionError):
+            await store.change(fail)
+        (first,) = told
+        assert isinstance(first, Accepted)
+        story = await store.story(first.seq)
+        assert story is not None and story.signed == signed
+
+
 async def test_a_failed_commit_changes_no_row(path: Path) -> None:
     async with serving(path) as store:
         await accepted(store, event("P", 10))
@@ -202,7 +206,7 @@ async def test_a_crash_at_any_point_gives_the_rows_that_judging_gives(
             assert (await again.find_requests("sr-1")).requests[0].number == 1
     await store.close()
     assert one(path, "SELECT flushed FROM ledger") == len(feed)
-    assert sorted(decode_request(row).events for (row,) in rows(path, "SELECT row FROM requests")) == [2, 4, 4]
+    assert sorted(decode_request(row).events for (row,) in rows(path, "SELECT row FROM standings")) == [2, 4, 4]
 
 
 async def test_an_older_database_is_filled_beside_new_messages_and_comes_to_the_same_rows(path: Path, tmp_path: Path) -> None:
@@ -321,6 +325,16 @@ async def test_a_crash_takes_nothing_from_a_row_that_a_purged_message_gave_it(pa
             assert await known(again) == await known(store) == judged(feed)
 
 
+async def test_a_request_that_a_purge_wrote_is_found_by_the_reference_id_that_comes_later(path: Path) -> None:
+    async with serving(path) as store:
+        for minute, letter in enumerate("PA"):
+            await store.settle(settlement(await accepted(store, event(letter, minute, reference=None)), Delivered()))
+        await store.purge(0, 1, START + DAY)
+        await accepted(store, event("U", 2, reference="ITEM-9"))
+    async with serving(path) as store:
+        assert [one.sr_uuid for one in (await store.find_requests("item-9")).requests] == [SR]
+
+
 async def test_a_request_is_forgotten_with_its_last_message_and_a_held_message_stays_in_its_story(path: Path) -> None:
     async with serving(path) as store:
         seqs = [await accepted(store, event("PRA"[number], number)) for number in range(3)]
@@ -333,6 +347,7 @@ async def test_a_request_is_forgotten_with_its_last_message_and_a_held_message_s
         await store.discard([Target(seqs[0], "erp")], now=START, actor="ann")
         await store.purge(0, 100, START + DAY)
         assert (await store.find_requests(SR)).requests == ()
-        assert rows(path, "SELECT * FROM requests") == rows(path, "SELECT * FROM entries") == []
+        assert rows(path, "SELECT * FROM requests") == rows(path, "SELECT * FROM standings") == []
+        assert rows(path, "SELECT * FROM entries") == []
         assert isinstance(await store.accept(event("P", 1)), Accepted)
         assert (await known(store)).events == 1

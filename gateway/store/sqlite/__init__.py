@@ -11,6 +11,7 @@ The way of a change, in the writer's thread
   hot_rows            the rows in memory
   request_rows        the rows in the file
   filling             takes stored messages into the ledger: after a crash, and after an upgrade
+  rejudging           judges messages that are understood only later
   unlinking           takes purged messages out of the ledger
   rulebook            the rules by which messages were routed
   operations          reopen, add and discard deliveries, in slices

@@ -39,7 +39,7 @@ def late(connection: sqlite3.Connection, targets: Sequence[Target], rows: Rows) 
         row = connection.execute(_TARGET, (target.seq,)).fetchone()
         number, happened, is_verdict = (None, 0, 0) if row is None else row
         if number is not None and number not in heads:
-            kept = connection.execute("SELECT last FROM requests WHERE number = ?", (number,)).fetchone()
+            kept = connection.execute("SELECT last FROM standings WHERE request = ?", (number,)).fetchone()
             heads[number] = target.seq if kept is None else kept[0]
         if number is None:
             found.append(False)

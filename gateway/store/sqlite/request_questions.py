@@ -167,13 +167,13 @@ _TOLD: Final = "SELECT DISTINCT source, sr FROM watch_timers WHERE told_ms IS NO
 def _queries(selection: RequestSelection) -> list[tuple[str, tuple[object, ...]]]:
     """Return the queries that have what the selection may choose, each in the order of the list."""
     query = (
-        f"SELECT r.source, r.sr_uuid, {STANDING} FROM requests r INDEXED BY {{}} WHERE {{}}"
-        " AND (r.entered_ms, r.number) < (?, ?) AND r.entered_ms >= ? ORDER BY r.entered_ms DESC, r.number DESC"
+        f"SELECT r.source, r.sr_uuid, {STANDING} FROM standings s INDEXED BY {{}} CROSS JOIN requests r ON r.number = s.request"
+        " WHERE {} AND (s.entered_ms, s.request) < (?, ?) AND s.entered_ms >= ? ORDER BY s.entered_ms DESC, s.request DESC"
     )
     if selection.flag is not None:
-        return [(query.format("requests_flagged", "r.flags <> 0"), ())]
+        return [(query.format("standings_flagged", "s.flags <> 0"), ())]
     codes = _codes(selection.milestones) or range(len(MILESTONES) + 1)
-    return [(query.format("requests_by_milestone", "r.milestone = ?"), (code,)) for code in codes]
+    return [(query.format("standings_by_milestone", "s.milestone = ?"), (code,)) for code in codes]
 
 
 def _codes(milestones: tuple[Milestone, ...]) -> list[int]:
