@@ -65,10 +65,16 @@ class HotRows:
         return self._unflushed.copy()  # one step for the interpreter, so that the writer cannot change it halfway
 
     def put(self, key: Key, standing: Standing) -> None:
-        """Take a row that a committed transaction changed."""
-        self.drop(key)
+        """Take a row that a committed transaction changed.
+
+        It replaces the one before in one step: a question that copies the rows meanwhile finds one of the two.
+        """
+        before = self._unflushed.get(key)
+        if before is None:
+            self.drop(key)
         self._unflushed[key] = standing
-        self.size += (size := _size(key, standing))
+        size = _size(key, standing) - (0 if before is None else _size(key, before))
+        self.size += size
         self.unflushed_size += size
 
     def drop(self, key: Key) -> None:
