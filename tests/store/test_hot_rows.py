@@ -22,7 +22,7 @@ class Watched(bytes):
 def row(content: bytes, look: Callable[[], object]) -> Standing:
     watched = Watched(content)
     watched.look = look
-    return Standing(1, 1, watched, None, None, 1, 0, 0, filed=True)
+    return Standing(1, 1, watched, None, None, 1, 0, 0, filed=False)
 
 
 def test_a_row_that_changes_is_never_missing_in_between() -> None:
