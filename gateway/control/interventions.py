@@ -217,7 +217,7 @@ class Interventions:
             return ()
         decoded = events.decode(body)
         event = decoded if isinstance(decoded, events.Event) else events.event_of({})
-        return self._router().route(event, one.source).sinks
+        return self._router().route(event, one.source, one.facts).sinks
 
     def _tell(self, event: _Event, targets: list[Target], messages: dict[int, Ids], actor: str) -> None:
         # The lanes come first: what they have in memory is out of date, whatever becomes of the audit log.

@@ -235,7 +235,7 @@ def _of_the_gateway(status: GatewayStatus) -> Iterator[Attention]:
     for watch in status.watches:
         number = _number(watch.stalled, "service request does", "service requests do")
         said = f'watch "{watch.watch}": {number} not move on'
-        yield Attention(reason="stalled", detail=said, run="gateway tail --failed")
+        yield Attention(reason="stalled", detail=said, run="gateway srs --stalled")
 
 
 def _refusing(source: SourceStatus) -> Attention:

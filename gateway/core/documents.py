@@ -38,6 +38,7 @@ class Chosen(Struct, frozen=True):
     seq: int
     source: str
     quarantined: bool
+    facts: Facts | None = None
 
 
 class KeptMessage(Struct, frozen=True):

@@ -16,9 +16,14 @@ import structlog
 import gateway
 from gateway.control.interventions import Act, Interventions, Progress
 from gateway.core.conversation import Conversation
+from gateway.core.documents import Redecoding
+from gateway.core.events import event_of
+from gateway.core.lasting import Lasting
 from gateway.core.outcome import Delivered
 from gateway.core.routing import Route, Router
 from gateway.core.selection import Selection
+from gateway.core.values import Duration
+from gateway.core.watches import Entered, Entering, StallsTold, Timer, Watch
 from gateway.maintenance.audit_catchup import catch_up
 from gateway.maintenance.clock_jumps import LaneClock
 from gateway.observability.audit import AuditLog
@@ -49,6 +54,7 @@ ROWS = {
     "mend_counters": 0,
     "touch": 2,
     "keep": 1,
+    "use": 2,
     # A replay makes a delivery and marks its message as accepted; a discard gives the turn to the delivery behind it. Each is an
     # act of its own.
     "by_person": 200 * 3 + 1,
@@ -59,6 +65,13 @@ ROWS = {
     # The slice may end with a message of 200 deliveries and 400 attempts; and as many threads go as messages may.
     "purge_slice": 1000 + 1 + 3 * 200 + 200,
     "keep_gates": 1,
+    # The message, and its identity.
+    "redecode": 100 * 2,
+    # Timers of a slice.
+    "drop": 48,
+    "purge_told": 48,
+    # A timer that ends and one that begins for each rule; or a trouble that lasts.
+    "keep_alone": 4,
     # A row for each commit whose lines were written meanwhile.
     "nothing": 200,
     "forget_lives_before": 200,
@@ -195,7 +208,8 @@ async def test_no_operation_holds_the_writer_for_long_however_much_waits(crowd: 
     while one(path, "SELECT count(*) FROM messages WHERE seq <= ?", OTHERS):
         await crowd.maintenance.janitor.step()
     await crowd.all_lanes.directory[SINKS[0]].pause("ann")
-    await store.keep_rules(b"the rules", clock.now())
+    await store.use_rules(await store.keep_rules(b"the rules", clock.now()), clock.now())
+    await watched(store, clock)
     await run_sql(store, "UPDATE ledger SET live = 0, flushed = 0")
     store.ledger.live, store.ledger.judged_to = False, 0
     while not (await store.fill_ledger()).complete:
@@ -208,6 +222,21 @@ async def test_no_operation_holds_the_writer_for_long_however_much_waits(crowd: 
     assert {name: most for name, rows in holds.rows.items() if (most := max(rows)) > ROWS[name]} == {}
     assert {name: most for name, steps in holds.steps.items() if (most := max(steps)) > STEPS} == {}
     assert {name: most for name, said in holds.statements.items() if (most := max(said)) > STATEMENTS} == {}
+
+
+async def watched(store: TroubledStore, clock: FakeClock) -> None:
+    """Do what follows from watch rules, from troubles that last, and from messages that a newer version understands."""
+    rules = (Watch("one", ("QC",), Duration("1h")), Watch("two", ("QC",), Duration("1h")))
+    for number in range(300):
+        entered = Entered("legitmark", f"sr-{number}", None, "QC/PENDING", clock.now(), clock.now())
+        await store.keep([Entering(entered, ("one", "two"))])
+        await store.keep([StallsTold((Timer("one", entered),), clock.now())])
+    await store.keep([Lasting("source_silent", "legitmark", 90.0)])
+    await store.purge_told(["one"], clock.now() + 1)
+    assert await store.drop_timers(rules[:1]) == 300
+    page = await store.undecoded(0.0, 0, 100, 1024 * 1024)
+    event = event_of({"event_type": "state_change"})
+    await store.redecode([Redecoding(one.seq, event, None) for one in page.messages])
 
 
 def test_the_list_names_every_operation_of_the_writer() -> None:

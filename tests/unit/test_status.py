@@ -74,7 +74,7 @@ def test_a_healthy_gateway_needs_no_attention() -> None:
             {"watches": (WatchStatus(watch="QC", stalled=1),)},
             "stalled",
             'watch "QC": 1 service request does not move on',
-            "gateway tail --failed",
+            "gateway srs --stalled",
         ),
         ({"watches": (WatchStatus(watch="QC", stalled=2),)}, "stalled", "2 service requests do not move on", "gateway tail"),
         (

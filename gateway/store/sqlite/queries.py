@@ -83,8 +83,13 @@ def chosen(
 ) -> tuple[list[Chosen], int | None]:
     """Read a slice of the messages that a selection names, and the seq to go on after; see `paging`."""
     found, go_on = paging.messages(connection, selection, seqs, after, limit)
-    rows = (connection.execute("SELECT seq, source, status FROM messages WHERE seq = ?", (seq,)).fetchone() for seq in found)
-    return [Chosen(row[0], row[1], row[2] == "quarantined") for row in rows if row is not None], go_on
+    query = "SELECT m.seq, m.source, m.status, e.facts FROM messages m LEFT JOIN entries e ON e.message = m.seq WHERE m.seq = ?"
+    page = []
+    for wanted in found:
+        if (row := connection.execute(query, (wanted,)).fetchone()) is not None:
+            seq, source, status, facts = row
+            page.append(Chosen(seq, source, status == "quarantined", None if facts is None else decode_facts(facts)))
+    return page, go_on
 
 
 def body(connection: sqlite3.Connection, seq: int) -> bytes | None:

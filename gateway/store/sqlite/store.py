@@ -49,6 +49,8 @@ from gateway.store.sqlite.timeline import Timeline, read_timeline
 _T = TypeVar("_T")
 _SLICE = 256
 """Deliveries changed in one transaction by the verbs that divide their work into slices themselves."""
+_TIMERS = 48
+"""Timers that one commit deletes, because each is a statement of its own."""
 
 
 class SqliteStore(Reading):
@@ -241,7 +243,7 @@ class SqliteStore(Reading):
         rules, number = {watch.name: watch for watch in watches}, 0
         after: watch_rows.TimerKey | None = watch_rows.BEGINNING
         while after is not None:
-            page = partial(watch_rows.foreign_timers, watches=rules, after=after, size=_SLICE)
+            page = partial(watch_rows.foreign_timers, watches=rules, after=after, size=_TIMERS)
             timers, after = await self.ask(page)
             if timers:
                 await self.change(partial(watch_rows.drop, timers=timers))
@@ -250,9 +252,9 @@ class SqliteStore(Reading):
 
     async def purge_told(self, rules: Collection[str], before: float) -> None:
         instant = self.timeline.stored(before)
-        purge = partial(watch_rows.purge_told, rules=tuple(rules), before=instant, size=_SLICE)
-        while await self.change(purge) == _SLICE:
-            pass
+        gone = _TIMERS
+        while gone == _TIMERS:
+            gone = await self.change(partial(watch_rows.purge_told, rules=tuple(rules), before=instant, size=_TIMERS))
 
     async def end_catch_up(self) -> None:
         if mark := await self.read(unlogged.newest):
