@@ -141,7 +141,14 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
     directory = Directory()
     inbox = Inbox(
-        store=store, audit=audit, rules=rules_of(config), offer=directory.offer, metrics=metrics, clock=lane_clock, log=log
+        store=store,
+        audit=audit,
+        rules=rules_of(config),
+        offer=directory.offer,
+        expect=directory.expect,
+        metrics=metrics,
+        clock=lane_clock,
+        log=log,
     )
     own_events = OwnEvents(inbox=inbox, clock=clock, log=log)
     remembered = RememberedEvents(inbox=inbox, store=store, audit=audit, clock=clock, log=log)
@@ -216,9 +223,10 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     redecode = Redecode(
         store=store,
         interventions=interventions,
-        router=inbox.router,
+        rules=lambda: inbox.rules,
         sources=sources_by_name(config),
         audit=audit,
+        clock=lane_clock,
         log=log,
     )
     states = StoredStates(store)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from gateway.cli.client import RequestRefused, connected, segment
-from gateway.cli.completion import sink_names
+from gateway.cli.completion import request_names, sink_names, state_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, instant
 from gateway.cli.output import console, counted, printable, to_json
@@ -39,7 +39,7 @@ _FLAGS: dict[str, str] = {
 
 
 def sr(
-    name: Annotated[str, Parameter(name="ID", allow_leading_hyphen=True)],
+    name: Annotated[str, Parameter(name="ID", allow_leading_hyphen=True, completer=request_names)],
     /,
     *,
     payload: Annotated[bool, Parameter(negative="", help="Print the body of each event, too.")] = False,
@@ -74,7 +74,8 @@ def sr(
 def srs(
     *,
     state: Annotated[
-        list[str] | None, Parameter(negative="", help="Only in this state: a milestone, or QC/PENDING. Repeatable.")
+        list[str] | None,
+        Parameter(negative="", completer=state_names, help="Only in this state: a milestone, or QC/PENDING. Repeatable."),
     ] = None,
     flag: Annotated[list[FlagName] | None, Parameter(negative="", help="Only with this flag. Repeatable.")] = None,
     stalled: Annotated[
@@ -243,7 +244,8 @@ def _show(request: dict[str, Any], story: dict[str, Any], out: Console) -> None:
 
 def _show_event(event: dict[str, Any], out: Console) -> None:
     facts = event["facts"]
-    what = event["milestone"] if event["milestone"] not in (None, "unrecognized") else event["event_type"] or event["status"]
+    known = event["milestone"] not in (None, "unrecognized")
+    what = event["milestone"] if known else f"{event['event_type'] or event['status']} {event['state'] or ''}".rstrip()
     line = [event["happened_at"], what, *(marks(facts) if facts else ())]
     out.print()
     out.print(printable("  ".join(line)), style="bold")
@@ -256,6 +258,9 @@ def _show_event(event: dict[str, Any], out: Console) -> None:
             out.print(printable(f"  {text}"), style="yellow")
     if event["status"] == "quarantined":
         out.print("  quarantined: nobody was told", style="yellow")
+    elif not event["explained"]:
+        message = event["message_id"]
+        out.print(f"  the body is long: why other sinks were not told, gateway route {message} says", style="yellow")
     for act in event["acts"]:
         out.print(printable(f"  {said_of_act(act)}"), style="cyan")
     for text in str(event.get("body") or "").removesuffix("\n").splitlines():
@@ -275,13 +280,17 @@ def _fate(delivery: dict[str, Any]) -> tuple[str, str]:
     said = " ".join(str(last[name]) for name in ("reason", "detail", "answer") if last and last[name])
     match delivery["state"]:
         case "delivered":
-            return f"told {delivery['ended_at']}{tries}", "green"
+            both = f", in one message with {delivery['tells']}" if "tells" in delivery else ""
+            return f"told {delivery['ended_at']}{tries}{both}", "green"
         case "dead":
             return f"dead since {delivery['ended_at']}{tries}: {delivery['reason']} {said}".rstrip(), "bold red"
+        case "discarded" if "told_by" in delivery:
+            return f"in one message with the other half of the rejection, by {delivery['told_by']}", "cyan"
         case "discarded":
             return f"not told: {_DISCARDED.get(delivery['reason'], 'discarded by a person')} {delivery['ended_at']}", "yellow"
         case _:
             held = f", held: {delivery['held']}" if "held" in delivery else ""
+            held += ", for the other half of the rejection" if "waits" in delivery else ""
             due = f", next attempt {delivery['next_attempt_at']}" if attempts else ""
             return f"waits{due}{held}{f': {said}' if said else ''}", "yellow"
 

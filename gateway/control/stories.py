@@ -11,8 +11,8 @@ from gateway.control.browse import held_by
 from gateway.control.ids import Unknown
 from gateway.control.kept_rules import KeptRulesReader
 from gateway.core import events
-from gateway.core.events import Event
-from gateway.core.ledger import Facts
+from gateway.core.events import Event, StateChange
+from gateway.core.ledger import Facts, state_text
 from gateway.core.request_documents import (
     FoundRequests,
     KnownRequest,
@@ -73,10 +73,14 @@ class ExplainedEvent(Struct, frozen=True):
 
     traced: TracedEvent
     """Its deliveries say what holds them back."""
+    state: str | None
+    """The state that it brings, as the ledger keeps it; None if it brings none, or if its body cannot be routed again."""
     routes: tuple[str, ...] | None
     """The routes that applied when it came; None if the rules of then are not kept, or it was never routed."""
     not_told: tuple[NotTold, ...]
-    """The sinks of the story without a delivery of it; empty if it has no body that can be routed again."""
+    """The sinks of the story without a delivery of it."""
+    explained: bool
+    """False if its body cannot be routed again, because it is over 64 KiB or was never understood. `not_told` is empty then."""
 
 
 class ExplainedStory(Struct, frozen=True):
@@ -163,7 +167,7 @@ class Requests:
         traced = structs.replace(traced, deliveries=held)
         event = None if traced.body is None or traced.status == "quarantined" else events.decode(traced.body)
         if not isinstance(event, Event):
-            return ExplainedEvent(traced, None, ())
+            return ExplainedEvent(traced, None, None, (), explained=False)
         source, facts = traced.ids.source, traced.facts
         decided = None if then is None else then.decide(event, source, facts)
         decides = None if now is None else now.decide(event, source, facts)
@@ -172,7 +176,8 @@ class Requests:
             if sink not in told and now is not None and decides is not None:
                 before = None if then is None or decided is None else _answer(then, decided, event, source, facts, sink)
                 missing.append(NotTold(sink, before, _answer(now, decides, event, source, facts, sink)))
-        return ExplainedEvent(traced, None if decided is None else decided.routes, tuple(missing))
+        state = state_text(event.content.state) if isinstance(event.content, StateChange) else None
+        return ExplainedEvent(traced, state, None if decided is None else decided.routes, tuple(missing), explained=True)
 
     def _with_held(self, traced: TracedDelivery) -> TracedDelivery:
         delivery = traced.delivery

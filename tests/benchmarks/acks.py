@@ -16,6 +16,7 @@ from tests.benchmarks import commits, machine, past
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.measured_gateway import MeasuredGateway, jsonl_sinks
+from tests.benchmarks.prepared_requests import Shape
 from tests.benchmarks.slices import Slice, cpu_shares, in_turns, shares
 
 _UNBOUND = 128
@@ -72,7 +73,8 @@ def duplicates(bench: Bench) -> Iterator[Figure]:
 def ledger(bench: Bench) -> Iterator[Figure]:
     """Acks a second of a gateway, against those of one that keeps no ledger."""
     with paused_gateway(bench) as judging, paused_gateway(bench, module="tests.benchmarks.unjudging_gateway") as idle:
-        for shape, said in (("followed", ""), ("growing", ", each event of a new service request")):
+        shapes: tuple[tuple[Shape, str], ...] = (("followed", ""), ("growing", ", each event of a new service request"))
+        for shape, said in shapes:
             turns = in_turns(
                 partial(bench.acks, idle, shape=shape), {"ledger": partial(bench.acks, judging, shape=shape)}, bench.size.rounds
             )

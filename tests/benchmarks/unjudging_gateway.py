@@ -17,8 +17,8 @@ class NoLedger(Ledger):
     def judge(self, connection: sqlite3.Connection, batch: Sequence[NewMessage]) -> list[Judged]:
         return [Judged(new, None, _routed(new), None, None, new.companions) for new in batch]
 
-    def enter(self, connection: sqlite3.Connection, accepted: Sequence[tuple[Judged, int]]) -> None:
-        pass
+    def enter(self, connection: sqlite3.Connection, accepted: Sequence[tuple[Judged, int]]) -> list[int | None]:
+        return [None] * len(accepted)
 
 
 def _routed(new: NewMessage) -> Owes:
@@ -26,5 +26,5 @@ def _routed(new: NewMessage) -> Owes:
 
 
 if __name__ == "__main__":
-    store.Ledger = NoLedger  # type: ignore[misc]
+    store.Ledger = NoLedger  # type: ignore[attr-defined]
     main()

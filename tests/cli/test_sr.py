@@ -184,3 +184,18 @@ def test_show_names_the_routes_the_key_the_repeats_and_who_acted(standing: Runni
     done = command("replay", "ITEM-2", "--delivered", "--yes", "--admin", admin(standing), cwd=standing.folder)
     assert done.status == 0
     assert "replay to archive; it was delivered" in shown() and "replay to archive; it was delivered" in sr(standing, OTHER).out
+
+
+def test_a_state_that_nobody_knows_is_named_and_a_long_body_says_where_the_reasons_are(standing: Running) -> None:
+    primary, long = "ESCALATED", "x" * 70_000
+    state = {"primary": primary, "supplement": None}
+    bodies = (
+        event("sr-odd", state=state, timestamp="2026-03-01T20:10:00.000Z"),
+        event("sr-odd", timestamp="2026-03-01T20:20:00.000Z", note=long),
+    )
+    for body in bodies:
+        assert asyncio.run(standing.post(body, signed(body, new_id()))).status == 200
+    odd, large = sr(standing, "sr-odd").out.split("\n\n")[1:]
+    assert odd.splitlines()[0].endswith("  state_change ESCALATED")
+    assert "erp: not told" in odd and "erp" not in large
+    assert "  the body is long: why other sinks were not told, gateway route 0" in large

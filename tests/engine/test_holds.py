@@ -7,9 +7,11 @@ import asyncio
 import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 
@@ -20,6 +22,7 @@ from gateway.core.documents import Redecoding
 from gateway.core.events import event_of
 from gateway.core.lasting import Lasting
 from gateway.core.outcome import Delivered
+from gateway.core.records import Accepted, NewMessage, Owes
 from gateway.core.routing import Route, Router
 from gateway.core.selection import Selection
 from gateway.core.values import Duration
@@ -36,6 +39,7 @@ from tests.engine.lanes_bench import LanesBench
 from tests.fakes import FakeClock
 from tests.store.kit import new, one, run_sql, settlement
 from tests.support.maintenance import maintenance_of
+from tests.support.stories import bodies
 
 WAITING = 10_000
 OTHERS = 40
@@ -65,13 +69,16 @@ ROWS = {
     # The slice may end with a message of 200 deliveries and 400 attempts; and as many threads go as messages may.
     "purge_slice": 1000 + 1 + 3 * 200 + 200,
     "keep_gates": 1,
-    # The message, and its identity.
-    "redecode": 100 * 2,
+    # A message with its identity, its entry, the link behind it, the row of its request, and timers.
+    "redecode": 16,
     # Timers of a slice.
     "drop": 48,
     "purge_told": 48,
     # A timer that ends and one that begins for each rule; or a trouble that lasts.
     "keep_alone": 4,
+    "close": 1,
+    # The join, the delivery that ended, and the one in its place.
+    "part": 3,
     # A row for each commit whose lines were written meanwhile.
     "nothing": 200,
     "forget_lives_before": 200,
@@ -210,6 +217,7 @@ async def test_no_operation_holds_the_writer_for_long_however_much_waits(crowd: 
     await crowd.all_lanes.directory[SINKS[0]].pause("ann")
     await store.use_rules(await store.keep_rules(b"the rules", clock.now()), clock.now())
     await watched(store, clock)
+    await joined(store, clock)
     await run_sql(store, "UPDATE ledger SET live = 0, flushed = 0")
     store.ledger.live, store.ledger.judged_to = False, 0
     while not (await store.fill_ledger()).complete:
@@ -234,9 +242,34 @@ async def watched(store: TroubledStore, clock: FakeClock) -> None:
     await store.keep([Lasting("source_silent", "legitmark", 90.0)])
     await store.purge_told(["one"], clock.now() + 1)
     assert await store.drop_timers(rules[:1]) == 300
-    page = await store.undecoded(0.0, 0, 100, 1024 * 1024)
-    event = event_of({"event_type": "state_change"})
-    await store.redecode([Redecoding(one.seq, event, None) for one in page.messages])
+    unread = [new(f"msg_unread_{number}", at=clock.now(), sinks=(), status="quarantined") for number in range(30)]
+    unread = [msgspec.structs.replace(one, message=msgspec.structs.replace(one.message, milestone=None)) for one in unread]
+    first, *_ = [stored.seq for stored in await asyncio.gather(*map(store.accept, unread)) if isinstance(stored, Accepted)]
+    page = await store.undecoded(0.0, first - 1, 100, 1024 * 1024)
+    assert len(page.messages) == 30
+    event = event_of({"event_type": "state_change", "sr_uuid": "sr-unread"})
+    await store.redecode([Redecoding(one.seq, event, None) for one in page.messages], now=clock.now(), watches=rules)
+
+
+async def joined(store: TroubledStore, clock: FakeClock) -> None:
+    """Tell many rejections in one message each, and one in two after all."""
+    news: list[NewMessage] = []
+    for number in range(120):
+        for values in bodies("R20 M21", f"sr-joined-{number}"):
+            made, event = new(f"msg_joined_{len(news)}", at=clock.now(), sinks=(SINKS[0],)), event_of(values)
+            milestone, sr = event.milestone.value, event.sr_uuid
+            message = msgspec.structs.replace(made.message, milestone=milestone, sr_uuid=sr)
+            owes = Owes("accepted", made.deliveries, waits=((SINKS[0], 30.0),))
+            news.append(msgspec.structs.replace(made, message=message, event=partial(_same, event), decide=partial(_same, owes)))
+    stored = await asyncio.gather(*map(store.accept, news))
+    assert all(isinstance(one, Accepted) and bool(one.waiting) != bool(one.joined) for one in stored)
+    first, second = [one.seq for one in stored if isinstance(one, Accepted) and one.waiting][:2]
+    assert await store.close_join(first, SINKS[0]) is not None
+    assert await store.part(second, SINKS[0], clock.now())
+
+
+def _same(value: Any, *_: object) -> Any:
+    return value
 
 
 def test_the_list_names_every_operation_of_the_writer() -> None:

@@ -217,6 +217,18 @@ async def test_a_delivery_is_late_once_its_sink_was_told_of_something_that_happe
         assert await here.store.late([Target(10**6, "erp")]) == [False], "a message that was purged"
 
 
+async def test_a_verdict_is_late_only_beside_a_later_verdict(tmp_path: Path, clock: FakeClock) -> None:
+    async with desk(tmp_path, clock) as here:
+        await here.use(route("both", "archive", "erp"))
+        told = await here.accept("COMPLETE/COMPLETE", hour=3)
+        verdict = await here.accept("COMPLETE/APPROVED", hour=2)
+        targets = [Target(await here.seq(verdict), "erp")]
+        await here.deliver(told, "erp")
+        assert await here.store.late(targets) == [False], "nobody told the sink yet whether the item is authentic"
+        await here.deliver(await here.accept("COMPLETE/REJECTED", hour=4), "erp")
+        assert await here.store.late(targets) == [True]
+
+
 async def test_a_list_has_the_request_whose_state_began_last_first(tmp_path: Path, clock: FakeClock) -> None:
     async with desk(tmp_path, clock) as here:
         await here.use(EVERYTHING)

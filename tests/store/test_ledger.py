@@ -2,87 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import sqlite3
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from gateway.core.events import Event, Milestone, decode
-from gateway.core.judge import judge
+from gateway.core.events import Event, Milestone
 from gateway.core.ledger import Facts, Flag, ServiceRequest, decode_request
 from gateway.core.outcome import Delivered, Reason, Reject
-from gateway.core.records import Accepted, Message, NewMessage, Owes
+from gateway.core.records import Accepted, NewMessage, Owes
 from gateway.core.request_documents import RequestSelection
 from gateway.core.selection import Target
 from gateway.core.signature import Signed
-from gateway.core.values import Actor, rfc3339
+from gateway.core.values import Actor
 from gateway.store.sqlite import judging
 from gateway.store.sqlite.kept_traces import pack_signed
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import DAY, RETENTION, accepted, crash_copy, one, rows, run_sql, serving, settlement
-
-SR = "b16c763b-5a4c-4f0e-8b3e-1f1f1f1f1f1f"
-STATES = {
-    "P": ("QC", "PENDING"),
-    "R": ("QC", "REJECTED"),
-    "A": ("QC", "APPROVED"),
-    "U": ("UNDERWAY", "ASSIGNED"),
-    "C": ("COMPLETE", "APPROVED"),
-    "F": ("COMPLETE", "REJECTED"),
-}
-_numbers = itertools.count(1)
-
-
-def event(
-    letter: str,
-    minute: float,
-    *,
-    sr: str | None = SR,
-    reference: str | None = "ITEM-1001",
-    at: float | None = None,
-    source: str = "legitmark",
-    sinks: Sequence[str] = ("erp",),
-    sender_id: str | None = None,
-    signed: Signed | None = None,
-) -> NewMessage:
-    """Return a state change that happened some minutes after START, and arrives at `at`, or an hour after START."""
-    primary, supplement = STATES[letter]
-    happened = START + 60 * minute
-    values = {"event_type": "state_change", "sr_uuid": sr, "reference_id": reference, "timestamp": rfc3339(happened)}
-    body = json.dumps(values | {"state": {"primary": primary, "supplement": supplement}}).encode()
-    decoded = decode(body)
-    assert isinstance(decoded, Event)
-    number = next(_numbers)
-    received = START + 3600 if at is None else at
-    message = Message(
-        id=f"{number:032x}",
-        source=source,
-        sender_id=sender_id or f"msg_{number}",
-        received_at=received,
-        content_type="application/json",
-        body=body,
-        event_type="state_change",
-        milestone=decoded.milestone.value,
-        sr_uuid=sr,
-        reference_id=reference,
-    )
-    deliveries = tuple((sink, received) for sink in sinks)
-    return NewMessage(message, "accepted", None, deliveries, event_at=happened, event=lambda: decoded, signed=signed)
-
-
-def judged(news: Sequence[NewMessage]) -> ServiceRequest:
-    """Return the row that judging these messages one after the other gives."""
-    row = None
-    for new in news:
-        assert new.event is not None
-        _, row = judge(row, new.event(), new.message.received_at)
-    assert row is not None
-    return row
+from tests.store.state_changes import SR, event, judged, rejected_photos
 
 
 async def known(store: SqliteStore, sr: str = SR) -> ServiceRequest:
@@ -136,6 +75,24 @@ async def test_a_duplicate_in_the_same_commit_is_not_judged(path: Path) -> None:
     (story,) = [await store.request_story(1)]
     assert story is not None and [one.duplicates for one in story.events] == [1, 0]
     assert [repeat.sender_id for repeat in story.events[0].repeats] == ["m"]
+    await store.close()
+
+
+async def test_an_event_is_suppressed_by_what_came_before_it_and_not_by_a_duplicate_beside_it(path: Path) -> None:
+    def decide(facts: Facts | None) -> Owes:
+        stale = facts is not None and facts.stale
+        return Owes("accepted", () if stale else (("erp", START),), ("erp",) if stale else ())
+
+    store = await SqliteStore.open(path, RETENTION)
+    answers: list[object] = []
+    # The same message comes again with another body, to which the rejected photos beside it would belong.
+    conflicting = event("R", 40, sender_id="m")
+    for batch in ((event("P", 10), event("A", 25, sender_id="m")), (conflicting, rejected_photos(20))):
+        for new in batch:
+            store.submit(msgspec.structs.replace(new, decide=decide), answers.append)
+        await store.commits.step()
+    assert [type(answer).__name__ for answer in answers] == ["Accepted", "Accepted", "Duplicate", "Accepted"]
+    assert rows(path, "SELECT state FROM deliveries ORDER BY message") == [("queued",), ("queued",), ("discarded",)]
     await store.close()
 
 
@@ -352,6 +309,20 @@ async def test_requests_are_listed_by_state_flag_and_time_in_pages(path: Path, f
         assert await listed(milestones=["qc_pending"], until=START + 60 * 4) == ["sr-2", "sr-1"]
         assert await listed(since=START + 60 * 5, source="legitmark") == ["sr-3", "sr-0", "sr-6", "sr-5"]
         assert await listed(source="other") == []
+        await accepted(store, event("P", -60 * 24 * 365 * 60, sr="sr-old", reference=None))
+        assert (await listed())[-1] == "sr-old", "also what happened before 1970"
+
+
+async def test_a_crash_takes_nothing_from_a_row_that_a_purged_message_gave_it(path: Path, tmp_path: Path) -> None:
+    feed = [event("P", 0), event("R", 1), event("P", 2), event("A", 3)]
+    async with serving(path) as store:
+        for new in feed:
+            await store.settle(settlement(await accepted(store, new), Delivered()))
+        await store.purge(0, 2, START + DAY)
+        assert one(path, "SELECT count(*) FROM messages") == 2
+        copy = crash_copy(path, tmp_path / "crashed")
+        async with serving(copy) as again:
+            assert await known(again) == await known(store) == judged(feed)
 
 
 async def test_a_request_is_forgotten_with_its_last_message_and_a_held_message_stays_in_its_story(path: Path) -> None:

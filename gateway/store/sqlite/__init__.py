@@ -6,10 +6,12 @@ The way of a change, in the writer's thread
   batch               the jobs of one commit
   accept_settle       accept messages, settle deliveries
   suppressed_rows     deliveries that a rule suppressed
+  joining             events that another delivery tells
   judging             judges each message by the row of its service request
   hot_rows            the rows in memory
   request_rows        the rows in the file
   filling             takes stored messages into the ledger: after a crash, and after an upgrade
+  rejudging           judges messages that are understood only later
   unlinking           takes purged messages out of the ledger
   rulebook            the rules by which messages were routed
   operations          reopen, add and discard deliveries, in slices

@@ -34,6 +34,8 @@ _ALIKE: Final = 0.75
 """How much alike two reference ids are at least, from 0 to 1, to be called near."""
 _SHORTEST: Final = 4
 """Characters of a beginning: fewer of them would stand for anything."""
+_BEGINNING: Final = -(2**63)
+"""Before every instant: senders may date an event before 1970."""
 _Row = tuple[Key, Standing]
 
 
@@ -119,7 +121,7 @@ def requests(
     before = (paging.END, paging.END) if after is None else (after.entered_ms, after.number)
     if selection.until is not None:
         before = min(before, (milliseconds(selection.until), -1))
-    since = 0 if selection.since is None else milliseconds(selection.since)
+    since = _BEGINNING if selection.since is None else milliseconds(selection.since)
     in_memory = {row.number: (key, row) for key, row in rows.unflushed.items()}
     waiting = sorted(
         (one for one in in_memory.values() if since <= one[1].entered_ms and _place(one) < before), key=_place, reverse=True
@@ -149,7 +151,7 @@ def _stalled(
     keys = {(source, sr.decode()) for source, sr in connection.execute(_TOLD, (_LOOKED_AT,))}
     kept = request_rows.read(connection, keys) | {key: row for key, row in rows.unflushed.items() if key in keys}
     before = (paging.END, paging.END) if after is None else (after.entered_ms, after.number)
-    since = 0 if selection.since is None else milliseconds(selection.since)
+    since = _BEGINNING if selection.since is None else milliseconds(selection.since)
     until = paging.END if selection.until is None else milliseconds(selection.until)
     fitting = [
         one for one in kept.items() if since <= one[1].entered_ms < until and _place(one) < before and _fits(selection, *one)

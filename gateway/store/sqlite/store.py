@@ -12,9 +12,9 @@ from typing import Self, TypeVar
 
 from gateway.core.audit_events import DeliveryDiscarded, DeliveryReplayed
 from gateway.core.conversation import Conversation
-from gateway.core.documents import Backup, Health, LedgerProgress, Redecoding
+from gateway.core.documents import Backup, Health, LedgerProgress, Redecoded, Redecoding
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
-from gateway.core.records import Companion, KeptGates, NewMessage, Settlement, Step, Stored
+from gateway.core.records import Companion, KeptGates, Message, NewMessage, Settlement, Step, Stored
 from gateway.core.selection import DeliveryState, Target
 from gateway.core.values import claim_of
 from gateway.core.watches import Watch
@@ -25,6 +25,7 @@ from gateway.store.sqlite import (
     counting,
     filling,
     integrity,
+    joining,
     operations,
     ordering,
     purging,
@@ -44,6 +45,7 @@ from gateway.store.sqlite.lock import LockFile
 from gateway.store.sqlite.long_read import LongReadThread, Look
 from gateway.store.sqlite.migrations import Upgrade
 from gateway.store.sqlite.reading import Reading
+from gateway.store.sqlite.rejudging import Since
 from gateway.store.sqlite.timeline import Timeline, read_timeline
 
 _T = TypeVar("_T")
@@ -51,6 +53,8 @@ _SLICE = 256
 """Deliveries changed in one transaction by the verbs that divide their work into slices themselves."""
 _TIMERS = 48
 """Timers that one commit deletes, because each is a statement of its own."""
+_JUDGED_AT_ONCE = 1
+"""Messages judged again by one operation. Each takes about 40 statements, and may look at 1,000 others."""
 
 
 class SqliteStore(Reading):
@@ -174,6 +178,12 @@ class SqliteStore(Reading):
         self.submit_settlement(settlement, partial(_tell, settled), lines)
         return settled
 
+    async def close_join(self, seq: int, sink: str) -> Message | None:
+        return await self.change(partial(joining.close, seq=seq, sink=sink))
+
+    async def part(self, seq: int, sink: str, now: float) -> bool:
+        return await self.change(partial(joining.part, seq=seq, sink=sink, now=self.timeline.stored(now)))
+
     async def keep_gates(self, sink: str, state: KeptGates) -> None:
         await self.change(partial(sink_rows.keep_gates, sink=sink, state=state))
 
@@ -284,8 +294,20 @@ class SqliteStore(Reading):
         step = _step(DeliveryDiscarded.name, now, actor)
         return await self.change(partial(operations.by_person, targets=targets, change=change, step=step, act="discard"), told)
 
-    async def redecode(self, decoded: Sequence[Redecoding], told: Callable[[list[int]], None] | None = None) -> list[int]:
-        return await self.change(partial(redecoding.redecode, decoded=decoded), told)
+    async def redecode(
+        self,
+        decoded: Sequence[Redecoding],
+        told: Callable[[list[Redecoded]], None] | None = None,
+        *,
+        watches: Sequence[Watch] = (),
+        now: float,
+    ) -> list[Redecoded]:
+        since, done = Since(watches, now, self.timeline.stored), list[Redecoded]()
+        for at in range(0, len(decoded), _JUDGED_AT_ONCE):
+            some = decoded[at : at + _JUDGED_AT_ONCE]
+            changed = await self.change(partial(redecoding.redecode, decoded=some, ledger=self.ledger, since=since), told)
+            done += changed
+        return done
 
     def back_up(self, file: Path, *, now: float, min_free: int) -> LongReadThread[Backup]:
         return self._aside(partial(backup.back_up, database=self.path, file=file, now=now, min_free=min_free))

@@ -37,6 +37,9 @@ def unlink(connection: sqlite3.Connection, ledger: Ledger, seq: int) -> int | No
     standing = _standing(connection, ledger, key, number)
     if standing is None:
         return 2
+    if seq > ledger.flushed_to and standing.last != seq:
+        # After a crash, the row of the file goes on without this message, so it has to know what the message said.
+        request_rows.write(connection, [(key, standing)])
     if older is None:
         if standing.last == seq:
             request_rows.delete(connection, number)
