@@ -27,7 +27,7 @@ AHEAD_MS: Final = 300_000
 """Milliseconds that an event may be dated ahead of its arrival. One bad clock must not make all later events stale."""
 
 
-class Moment(Struct, frozen=True):
+class Moment(Struct, frozen=True, gc=False):
     """The instant at which an event counts."""
 
     at_ms: int
@@ -35,21 +35,25 @@ class Moment(Struct, frozen=True):
     future: bool = False
 
 
-def moment_of(event: Event, arrival: float) -> Moment:
+def moment_of(event: Event, arrival: float, instant: float | None = None) -> Moment:
     """Return when an event happened, by its own timestamp if that can be believed, and by its arrival otherwise.
 
     Args:
         arrival: Unix seconds, UTC.
+        instant: the event's timestamp in Unix seconds, if the caller has read it already.
     """
     arrived = round(arrival * 1000)
-    instant = event.instant()
+    if instant is None:
+        instant = event.instant()
     if instant is None:
         return Moment(arrived, undated=True)
     at = round(instant * 1000)
     return Moment(arrived, future=True) if at > arrived + AHEAD_MS else Moment(at)
 
 
-def judge(request: ServiceRequest | None, event: Event, arrival: float) -> tuple[Facts, ServiceRequest]:
+def judge(
+    request: ServiceRequest | None, event: Event, arrival: float, instant: float | None = None
+) -> tuple[Facts, ServiceRequest]:
     """Return the facts of an event that arrives now, and the row of its service request after it.
 
     Any event can be judged: an unknown or malformed one counts as a message about the request and is marked as drift. The caller
@@ -58,9 +62,10 @@ def judge(request: ServiceRequest | None, event: Event, arrival: float) -> tuple
     Args:
         request: the row until now; None if nothing has come about the request.
         arrival: Unix seconds, UTC.
+        instant: the event's timestamp in Unix seconds, if the caller has read it already.
     """
     before = request or _NOTHING_YET
-    moment = moment_of(event, arrival)
+    moment = moment_of(event, arrival, instant)
     at, arrived = moment.at_ms, round(arrival * 1000)
     content, milestone = event.content, event.milestone
     state = state_text(content.state) if isinstance(content, StateChange) else None

@@ -1,6 +1,7 @@
 """The ledger's types: what the gateway knows of a service request, and what it found out about each event of one.
 
 `judge` makes both. The store keeps them as bytes, which `encode_facts` and `encode_request` make; nothing else writes that form.
+The structs hold no containers but tuples, so no cycle can form and the garbage collector need not look at them (`gc=False`).
 The case table of docs/design.md, "The ledger", is the specification.
 
 Instants in the row are Unix milliseconds, UTC: the store keeps no more, and a row that is rebuilt from it must be the same row.
@@ -11,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from enum import IntFlag, StrEnum
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct, field, structs
@@ -75,7 +76,7 @@ FLAG_WORDS: Final = Flag(-1).words
 """The names of all flags."""
 
 
-class Facts(Struct, frozen=True, array_like=True):
+class Facts(Struct, frozen=True, array_like=True, gc=False):
     """The facts about one event, as judged when it arrived. They stay as they are, whatever later events show."""
 
     round: int = 0
@@ -103,7 +104,7 @@ _NO_FACTS = structs.astuple(Facts())
 _BEFORE = Facts.__struct_fields__.index("before")
 
 
-class Course(Struct, frozen=True, array_like=True):
+class Course(Struct, frozen=True, array_like=True, gc=False):
     """The first and last instants of some kinds of events: the flags follow from them, in whatever order the events arrive."""
 
     first_submitted: int | None = None
@@ -124,7 +125,7 @@ class Course(Struct, frozen=True, array_like=True):
     last_invalidated: int | None = None
 
 
-class ServiceRequest(Struct, frozen=True, array_like=True):
+class ServiceRequest(Struct, frozen=True, array_like=True, gc=False):
     """The row of the ledger: what the gateway knows of one service request, by its uuid and its source."""
 
     state: str | None = None
@@ -320,31 +321,31 @@ def decode_request(stored: bytes) -> ServiceRequest:
     since, (pendings, rejecteds, medias) = kept.since, kept.rounds
     instants = [None if at is None else at + since for at in kept.instants]
     rejected_from, media_from, course_from = 2 + pendings, 2 + pendings + rejecteds, 2 + pendings + rejecteds + medias
-    rounds = tuple([at for at in instants[2:course_from] if at is not None])
     instants += _NO_INSTANTS[len(instants) - course_from + 2 :]
+    rounds: Any = instants  # those of the rounds are all known
     return ServiceRequest(
-        state=_state(kept.state),
-        state_at_ms=instants[0],
-        first_seen_ms=since,
-        last_seen_ms=instants[1] or 0,
-        events=kept.events,
-        course=Course(*instants[course_from:-1]),
-        pendings=rounds[:pendings],
-        rejecteds=rounds[rejected_from - 2 : media_from - 2],
-        medias=rounds[media_from - 2 :],
-        verdict=_VERDICTS[kept.verdict],
-        verdict_at_ms=instants[-1],
-        sticky=kept.sticky,
+        _state(kept.state),
+        instants[0],
+        since,
+        instants[1] or 0,
+        kept.events,
+        Course(*instants[course_from:-1]),
+        tuple(rounds[2:rejected_from]),
+        tuple(rounds[rejected_from:media_from]),
+        tuple(rounds[media_from:course_from]),
+        _VERDICTS[kept.verdict],
+        instants[-1],
+        kept.sticky,
     )
 
 
-class _KeptFacts(Facts, frozen=True, array_like=True):
+class _KeptFacts(Facts, frozen=True, array_like=True, gc=False):
     """The stored form of facts."""
 
     before: int | str | None = None  # type: ignore[assignment]
 
 
-class _KeptRow(Struct, frozen=True, array_like=True):
+class _KeptRow(Struct, frozen=True, array_like=True, gc=False):
     """The stored form of a row. Instants are milliseconds since `since`."""
 
     state: int | str | None = None

@@ -17,7 +17,7 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.measured_gateway import MeasuredGateway, jsonl_sinks
 from tests.benchmarks.prepared_requests import Shape
-from tests.benchmarks.slices import Slice, in_turns, shares
+from tests.benchmarks.slices import Slice, cpu_shares, in_turns, shares
 
 _UNBOUND = 128
 """Connections that one sender may hold."""
@@ -79,6 +79,7 @@ def ledger(bench: Bench) -> Iterator[Figure]:
                 partial(bench.acks, idle, shape=shape), {"ledger": partial(bench.acks, judging, shape=shape)}, bench.size.rounds
             )
             yield shares(f"durable ack with the ledger / without{said}", turns["ledger"])
+            yield cpu_shares(f"CPU of an ack without the ledger / with{said}", turns["ledger"])
         if judging.metric("ledger_rows") == 0 or judging.metric("ledger_unjudged_total") or idle.metric("ledger_rows"):
             raise RuntimeError("one of the two gateways did not do what is measured")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 Key = tuple[str, str]
 """A source and the uuid of a service request."""
@@ -15,8 +15,8 @@ _BYTES_BESIDE_ROW: Final = 420
 """Bytes of a row in memory beside its bytes: its key, its record and its place in a dict (measured with CPython 3.11)."""
 
 
-class Standing(Struct, frozen=True):
-    """The row of a service request, as the store keeps it."""
+class Standing(Struct, frozen=True, gc=False):
+    """The row of a service request, as the store keeps it. The garbage collector has nothing to look at."""
 
     number: int
     last: int
@@ -32,7 +32,7 @@ class Standing(Struct, frozen=True):
     """When its present state began."""
     flags: int
     filed: bool
-    """The file knows the request, perhaps with an older row."""
+    """The file had the request, perhaps with an older row, when this row was made."""
 
 
 class HotRows:
@@ -60,6 +60,10 @@ class HotRows:
     def get(self, key: Key) -> Standing | None:
         return self._unflushed.get(key) or self._flushed.get(key)
 
+    def has_flushed(self, key: Key) -> bool:
+        """Return True if the file has the row of a request as memory has it."""
+        return key in self._flushed
+
     def unflushed(self) -> dict[Key, Standing]:
         """Return the rows that the file does not have yet, or has in an older form."""
         return self._unflushed.copy()  # one step for the interpreter, so that the writer cannot change it halfway
@@ -69,13 +73,17 @@ class HotRows:
 
         It replaces the one before in one step: a question that copies the rows meanwhile finds one of the two.
         """
-        before = self._unflushed.get(key)
-        if before is None:
-            self.drop(key)
+        size = _size(key, standing)
+        if (old := self._unflushed.get(key)) is not None:
+            before = _size(key, old)
+            self.size += size - before
+            self.unflushed_size += size - before
+        else:
+            if (old := self._flushed.pop(key, None)) is not None:
+                self.size -= _size(key, old)
+            self.size += size
+            self.unflushed_size += size
         self._unflushed[key] = standing
-        size = _size(key, standing) - (0 if before is None else _size(key, before))
-        self.size += size
-        self.unflushed_size += size
 
     def drop(self, key: Key) -> None:
         """Forget a row."""
@@ -89,7 +97,7 @@ class HotRows:
         """Take note that the file has a row now, unless the row changed again."""
         if self._unflushed.get(key) is standing:
             del self._unflushed[key]
-            self._flushed[key] = standing if standing.filed else structs.replace(standing, filed=True)
+            self._flushed[key] = standing
             self.unflushed_size -= _size(key, standing)
 
     def make_room(self) -> None:

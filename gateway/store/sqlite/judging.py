@@ -39,6 +39,8 @@ class Judged(NamedTuple):
     """The facts, the deliveries and the row that a message which is being accepted comes to."""
 
     new: NewMessage
+    key: Key | None
+    """Its service request; None if it names none."""
     owes: Owes
     facts: Facts | None
     after: ServiceRequest | None
@@ -131,27 +133,27 @@ class Ledger:
 
     def judge(self, connection: sqlite3.Connection, batch: Sequence[NewMessage]) -> list[Judged]:
         """Judge messages in this order, and let each be routed. Changes nothing, so it may be repeated."""
+        keys = [key_of(new.message) for new in batch]
         if self.live:
-            self.load(connection, [key for new in batch if (key := key_of(new.message)) is not None])
+            self.load(connection, [key for key in keys if key is not None])
         rows: dict[Key, ServiceRequest | None] = {}
         judged = []
-        for new in batch:
+        for new, key in zip(batch, keys, strict=True):
             facts = after = None
             companions = new.companions
-            key = key_of(new.message)
             if self.live and key is not None and new.event is not None:
                 if key not in rows:
                     known = self.standing(key)
                     rows[key] = None if known is None else decode_request(known.row)
                 try:
-                    facts, after = judge(rows[key], new.event(), new.message.received_at)
+                    facts, after = judge(rows[key], new.event(), new.message.received_at, new.event_at)
                     if new.watches:
                         companions += _timers(new, rows[key], after)
                     rows[key] = after
                 except Exception as bug:  # it loses no message, which is kept without facts
                     self.bug = bug
             owes = Owes(new.status, new.deliveries) if new.decide is None else new.decide(facts)
-            judged.append(Judged(new, owes, facts, after, companions))
+            judged.append(Judged(new, key, owes, facts, after, companions))
         return judged
 
     def enter(self, connection: sqlite3.Connection, accepted: Sequence[tuple[Judged, int]]) -> list[int | None]:
@@ -162,15 +164,17 @@ class Ledger:
         entries = []
         self._accepted += len(accepted)
         for one, seq in accepted:
-            new, message = one.new, one.new.message
+            new, key = one.new, one.key
             number = before = None
-            if self.live and one.facts is None and new.event is not None and message.sr_uuid:
-                self._unjudged += 1
             if self.live:
-                number, before = self.take(key_of(message), seq, one.after, message.reference_id)
+                if one.facts is None and new.event is not None and key is not None:
+                    self._unjudged += 1
+                number, before = self.take(key, seq, one.after, new.message.reference_id)
             facts = None if one.facts is None else encode_facts(one.facts)
-            key, signed = (None, None) if new.signed is None else (self._key(connection, new.signed.key), pack_signed(new.signed))
-            entries.append((seq, number, before, facts, new.rules, key, signed))
+            label = signed = None
+            if new.signed is not None:
+                label, signed = self._key(connection, new.signed.key), pack_signed(new.signed)
+            entries.append((seq, number, before, facts, new.rules, label, signed))
         for part in chunks(entries):
             connection.execute(_insert_entries(len(part)), values_of(part))
         self.write_loose(connection)
@@ -203,7 +207,7 @@ class Ledger:
                 if reference not in (None, known.reference):
                     self._loose.append((reference, seq))
                 reference_id = known.reference_id
-            elif reference_id is not None and reference is not None and known.filed:
+            elif reference_id is not None and reference is not None:
                 self._named.append((number, reference_id, reference))
         if after is None and known is not None:
             after = decode_request(known.row)
@@ -213,7 +217,7 @@ class Ledger:
             after or ServiceRequest(),
             reference_id,
             own=key[0] == GATEWAY,
-            filed=known is not None and known.filed,
+            filed=known is not None and (known.filed or self.hot.has_flushed(key)),
         )
         return number, before
 

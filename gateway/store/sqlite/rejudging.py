@@ -105,7 +105,8 @@ def judge_again(
     number, before, last = place
     try:
         facts, after = judge(_without(connection, row, old, last), event, old.received_at)
-    except Exception:  # as on arrival: a bug in the ledger loses no message
+    except Exception as bug:  # as on arrival: it loses no message
+        ledger.bug = bug
         ledger.unjudged += 1
         facts, after = None, row or ServiceRequest()
     if facts is not None and row is not None and old.facts is not None and not facts.stale and _state_of(event) == row.state:

@@ -118,7 +118,9 @@ def _read(rows: int) -> str:
 def _add(rows: int) -> str:
     values = marks(rows, "(?, ?, ?, ?, ?)")
     return (
-        f"INSERT INTO requests (number, source, sr_uuid, reference_id, reference) VALUES {values} ON CONFLICT (number) DO NOTHING"
+        f"INSERT INTO requests (number, source, sr_uuid, reference_id, reference) VALUES {values} ON CONFLICT (number) DO UPDATE"
+        " SET reference_id = excluded.reference_id, reference = excluded.reference"
+        " WHERE requests.reference_id IS NULL AND excluded.reference_id IS NOT NULL"
     )
 
 
