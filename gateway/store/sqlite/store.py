@@ -17,7 +17,7 @@ from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.records import Companion, KeptGates, NewMessage, Settlement, Step, Stored
 from gateway.core.selection import DeliveryState, Target
 from gateway.core.values import claim_of
-from gateway.core.watches import Watch
+from gateway.core.watches import TimersBegun, TimersPlace, Watch
 from gateway.store.base import Audit, Lines, Told, ToldSettled
 from gateway.store.sqlite import (
     backup,
@@ -33,12 +33,14 @@ from gateway.store.sqlite import (
     sink_rows,
     timeline,
     unlogged,
+    untimed_requests,
     watch_rows,
 )
 from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.group_commit import GroupCommit, NoAudit
+from gateway.store.sqlite.hot_rows import Key
 from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.lock import LockFile
 from gateway.store.sqlite.long_read import LongReadThread, Look
@@ -247,6 +249,25 @@ class SqliteStore(Reading):
                 number += len(timers)
         return number
 
+    async def begin_timers(self, watches: Sequence[Watch], now: float, after: TimersPlace | None = None) -> TimersBegun:
+        if not self.ledger.live:
+            return TimersBegun(0, None, complete=False)
+        since, since_ms, number = Since(watches, now, self.timeline.stored), milliseconds(now - self.retention), 0
+        if after is None:  # the rows that the file lacks come first: what is flushed later is found in the file
+            rows = list(self.ledger.hot.unflushed().items())
+            for at in range(0, len(rows), untimed_requests.PAGE):
+                some = rows[at : at + untimed_requests.PAGE]
+                keys = await self.ask(partial(untimed_requests.of_rows, watches=watches, since_ms=since_ms, rows=some))
+                number += await self._begin_timers(keys, since)
+        page = partial(untimed_requests.of_page, watches=watches, since_ms=since_ms, after=after)
+        keys, after = await self.ask(page)
+        return TimersBegun(number + await self._begin_timers(keys, since), after)
+
+    async def _begin_timers(self, keys: Sequence[Key], since: Since) -> int:
+        if not keys:
+            return 0
+        return await self.change(partial(untimed_requests.begin, keys=keys, ledger=self.ledger, since=since))
+
     async def purge_told(self, rules: Collection[str], before: float) -> None:
         instant = self.timeline.stored(before)
         purge = partial(watch_rows.purge_told, rules=tuple(rules), before=instant, size=_SLICE)
@@ -292,7 +313,7 @@ class SqliteStore(Reading):
         since, done = Since(watches, now, self.timeline.stored), list[Redecoded]()
         for at in range(0, len(decoded), _JUDGED_AT_ONCE):
             some = decoded[at : at + _JUDGED_AT_ONCE]
-            work = partial(redecoding.redecode, decoded=some, ledger=self.ledger, since=since)
+            work: Callable[..., list[Redecoded]] = partial(redecoding.redecode, decoded=some, ledger=self.ledger, since=since)
             done += await self.change(work, told)
         return done
 
