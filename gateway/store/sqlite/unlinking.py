@@ -36,10 +36,13 @@ def unlink(connection: sqlite3.Connection, ledger: Ledger, seq: int) -> int | No
     standing = _standing(connection, ledger, key, number)
     if standing is None:
         return 2
+    if older is None and standing.last == seq:
+        request_rows.delete(connection, number)
+        ledger.change(key, None)
+        return 3
+    if seq > ledger.flushed_to:  # after a crash, the row could not be judged again from a message that is gone
+        request_rows.write(connection, [(key, standing)])
     if older is None:
-        if standing.last == seq:
-            request_rows.delete(connection, number)
-            ledger.change(key, None)
         return 3
     if standing.last == seq:
         standing = msgspec.structs.replace(standing, last=before)
