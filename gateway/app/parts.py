@@ -141,7 +141,14 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
     directory = Directory()
     inbox = Inbox(
-        store=store, audit=audit, rules=rules_of(config), offer=directory.offer, metrics=metrics, clock=lane_clock, log=log
+        store=store,
+        audit=audit,
+        rules=rules_of(config),
+        offer=directory.offer,
+        expect=directory.expect,
+        metrics=metrics,
+        clock=lane_clock,
+        log=log,
     )
     own_events = OwnEvents(inbox=inbox, clock=clock, log=log)
     remembered = RememberedEvents(inbox=inbox, store=store, audit=audit, clock=clock, log=log)

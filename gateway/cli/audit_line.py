@@ -20,6 +20,7 @@ STYLES = {
     "unrouted": "yellow",
     "stalled": "yellow",
     "found": "cyan",
+    "joined": "cyan",
     "opened": "red",
     "failing": "red",
     "silent": "red",
@@ -98,6 +99,8 @@ def _parts(event: str, line: dict[str, Any]) -> list[str]:
     for key in ("watch", "reason", "detail", "count", "actor", "claimed"):
         if line.get(key):
             parts.append(f"{key} {line[key]}" if key in ("count", "actor", "claimed") else str(line[key]))
+    if line.get("told_by"):
+        parts.append(f"told by {line['told_by']}")
     if line.get("next_attempt_at"):
         parts.append(f"next {str(line['next_attempt_at'])[11:19]}")
     if isinstance(line.get("sinks"), list):

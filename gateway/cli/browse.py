@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -165,7 +165,7 @@ async def _show(text: str, every: bool, as_json: bool, config: Path | None, admi
             out.print("  ... more duplicates with other bodies", style="dim")
         for delivery in message["deliveries"]:
             ends = f"next {delivery['next_attempt_at']}" if delivery["next_attempt_at"] else delivery["ended_at"]
-            facts = [f"{delivery['sink']}: {delivery['state']}", _held(delivery), ends, delivery["reason"]]
+            facts = [f"{delivery['sink']}: {delivery['state']}", _held(delivery), ends, delivery["reason"], *_joined(delivery)]
             out.print(printable("  " + "  ".join(fact for fact in facts if fact)))
             if delivery["attempts"] and (earlier := delivery["attempts"][0]["attempt"] - 1):
                 out.print(f"    ... {earlier} before these: gateway show --attempts", style="dim")
@@ -223,9 +223,19 @@ def _held(delivery: dict[str, Any]) -> str | None:
     return f"held: {delivery['held']}" if "held" in delivery else None
 
 
+def _joined(delivery: dict[str, Any]) -> Iterator[str]:
+    """Say which part a delivery has in a message that tells a whole rejection."""
+    if "told_by" in delivery:
+        yield f"told by {delivery['told_by']}"
+    if "tells" in delivery:
+        yield f"tells {delivery['tells']} as well"
+    if delivery.get("waits"):
+        yield "waits for the other half of the rejection"
+
+
 def _delivery_line(delivery: dict[str, Any]) -> str:
     item = delivery["reference_id"] or delivery["sr_uuid"] or ""
     facts = [delivery["time"], delivery["delivery_id"], delivery["state"], _what(delivery), item]
-    facts += [f"attempts {delivery['attempt']}", delivery["reason"], _held(delivery)]
+    facts += [f"attempts {delivery['attempt']}", delivery["reason"], _held(delivery), *_joined(delivery)]
     facts += [f"next {delivery['next_attempt_at']}" if delivery["next_attempt_at"] else None]
     return "  ".join(str(fact) for fact in facts if fact)

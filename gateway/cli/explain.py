@@ -71,6 +71,15 @@ class Explainer:
         """Return where an event goes, and which sinks suppress it."""
         return withheld(self._router.route(event, source, facts), facts, self._suppressing)
 
+    def waits(self, event: Event, source: str, facts: Facts | None = None) -> dict[str, float]:
+        """Return the seconds that an event waits at each sink for the other half of its rejection.
+
+        An event without facts counts as one in good order of the first round.
+        """
+        told = self.decide(event, source, facts).sinks
+        decision = self.decide(event, source, facts or Facts(round=1))
+        return {sink: seconds for sink, seconds in decision.waits if sink in told}
+
     def explain(self, event: Event, source: str, facts: Facts | None = None) -> list[Verdict]:
         """Return the verdict of each route, in the order of the files. Raises ConfigError if a file can no longer be read."""
         return [

@@ -126,7 +126,7 @@ async def _act(
                 print(to_json({"count": 0, "changed": 0, **dict.fromkeys(kinds, 0)}))
             return 1
         count = found.pop("changed", 0)
-        late = {"late": found["late"]} if what == "replay" else {}
+        late = {"late": found["late"]} if found["late"] else {}
         document = {"count": count, "changed": 0, **{kind: found[kind] for kind in kinds}, **late}
         if not common.json_:
             told = ", ".join(f"{found[kind]} {kind}" for kind in kinds if found[kind])

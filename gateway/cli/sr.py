@@ -276,13 +276,17 @@ def _fate(delivery: dict[str, Any]) -> tuple[str, str]:
     said = " ".join(str(last[name]) for name in ("reason", "detail", "answer") if last and last[name])
     match delivery["state"]:
         case "delivered":
-            return f"told {delivery['ended_at']}{tries}", "green"
+            both = f", in one message with {delivery['tells']}" if "tells" in delivery else ""
+            return f"told {delivery['ended_at']}{tries}{both}", "green"
         case "dead":
             return f"dead since {delivery['ended_at']}{tries}: {delivery['reason']} {said}".rstrip(), "bold red"
+        case "discarded" if "told_by" in delivery:
+            return f"in one message with the other half of the rejection, by {delivery['told_by']}", "cyan"
         case "discarded":
             return f"not told: {_DISCARDED.get(delivery['reason'], 'discarded by a person')} {delivery['ended_at']}", "yellow"
         case _:
             held = f", held: {delivery['held']}" if "held" in delivery else ""
+            held += ", for the other half of the rejection" if "waits" in delivery else ""
             due = f", next attempt {delivery['next_attempt_at']}" if attempts else ""
             return f"waits{due}{held}{f': {said}' if said else ''}", "yellow"
 

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from functools import partial
 
-from gateway.config import access_checks, paths, reconcile_checks
+from gateway.config import access_checks, join_checks, paths, reconcile_checks
 from gateway.config.location import Finding, Findings, Place, say_at
 from gateway.config.memo import Memo, Same
 from gateway.config.settings import Config, SourceSettings
@@ -39,6 +39,7 @@ def check(config: Config, findings: Findings, memo: Memo) -> None:
     if config.store.retention <= 0:
         findings.append(Finding(config.place("store", "retention"), "must be longer than 0s"))
     reconcile_checks.check(config, findings)
+    join_checks.check(config, findings)
     check_timezone(config.defaults.timezone, say_at(config.place("defaults"), findings))
     for name, source in config.sources.items():
         if _NAME.fullmatch(name):  # the default path contains the name, so it would only repeat the error

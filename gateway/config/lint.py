@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from gateway.config.decode import secrets_in
+from gateway.config.join_checks import pointless
 from gateway.config.location import Finding, Findings, warning
 from gateway.config.memo import Memo, Same
 from gateway.config.overlap import shadowed
@@ -32,7 +33,9 @@ def warnings(config: Config, findings: Findings, memo: Memo) -> Iterator[Finding
     if not unknown_routes and not any(finding.place.keys[0::2] == ("routes", "sinks") for finding in findings):
         yield from _unused_sinks(config)
     yield from _late_events(config, wrong)
-    yield from shadowed([rule for rule in config.rules if (rule.place.file, rule.place.keys[:2]) not in wrong], memo)
+    good = [rule for rule in config.rules if (rule.place.file, rule.place.keys[:2]) not in wrong]
+    yield from shadowed(good, memo)
+    yield from pointless(config, good)
     yield from unusual_watches(rule for rule in config.watch_rules if (rule.place.file, rule.place.keys[:2]) not in wrong)
     sources = frozenset((*config.sources, GATEWAY, RECONCILE))
     for rule in config.rules:

@@ -62,6 +62,7 @@ def _rule(number: int, place: Place, table: Any, findings: Findings) -> Rule | N
         sources=(settings.source,) if isinstance(settings.source, str) else tuple(settings.source or ()),
         final=settings.final,
         fallback=settings.fallback,
+        join=float(settings.join),
     )
     return Rule(where, settings, route)
 

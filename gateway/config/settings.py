@@ -113,6 +113,8 @@ class RouteSettings(Struct, frozen=True, kw_only=True):
     sinks: list[str]
     final: bool = False
     fallback: bool = False
+    join: Duration = Duration("0s")
+    """The longest time for which a QC/REJECTED and its media_rejected wait for each other, to go out as one message; 0 never."""
 
 
 class StateBefore(Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ A reader who follows a webhook opens them in this order:
     judge             what an event means for its service request: is it late, which round, what is wrong
     routing           which sinks get it: patterns, made of conditions
     lateness          which sinks a late event does not go to
+    joins             which two events may go out as one message
     outcome           what a sink answered
     retry             what happens to the delivery then
     breaker           when a lane may claim (token_bucket: how fast)

@@ -186,6 +186,16 @@ class DeliverySuppressed(MessageEvent, frozen=True, kw_only=True):
     reason: str
 
 
+class DeliveryJoined(MessageEvent, frozen=True, kw_only=True):
+    """The delivery `told_by` tells the event, too, as the other half of a rejection: this one ended before its first attempt."""
+
+    name = "delivery.joined"
+    sink: str
+    delivery_id: str
+    told_by: str
+    reason: str
+
+
 class SinkOpened(GatewayEvent, frozen=True, kw_only=True):
     """The circuit breaker of the sink opened: its deliveries wait."""
 

@@ -27,6 +27,7 @@ FIELDS: Mapping[str, str] = {
     "value": "The new value.",
     "path": "Where it stands in the body.",
     "delivery_id": "The id of the delivery, which is also its idempotency key.",
+    "told_by": "The delivery whose message also tells this event.",
     "attempt": "The number of the attempt, from 1, counted over the whole life of the delivery.",
     "status": "The status code of the sink's answer (HTTP or SMTP).",
     "duration_ms": "How long the attempt took, in milliseconds.",

@@ -11,6 +11,7 @@ from gateway.core.audit_events import (
     DeliveryDeferred,
     DeliveryDelivered,
     DeliveryDiscarded,
+    DeliveryJoined,
     DeliveryReplayed,
     DeliveryRetrying,
     DeliverySuppressed,
@@ -18,7 +19,7 @@ from gateway.core.audit_events import (
 )
 from gateway.core.documents import Ids
 from gateway.core.outcome import Defer, Outcome, Reason
-from gateway.core.records import Attempt, Message, Owed, delivery_id
+from gateway.core.records import Attempt, Joined, Message, Owed, delivery_id
 from gateway.core.retry import Transition
 from gateway.core.values import rfc3339
 
@@ -34,6 +35,14 @@ _DELIVERY_EVENTS: dict[str, type[MessageEvent]] = {
 def suppressed_event(message: Message | Ids, sink: str) -> DeliverySuppressed:
     """Build the event of a delivery that is not made because its message is late."""
     return DeliverySuppressed(sink=sink, delivery_id=delivery_id(message.id, sink), reason=Reason.STALE)
+
+
+def joined_event(message: Message | Ids, joined: Joined) -> DeliveryJoined:
+    """Build the event of a delivery that ended because another one tells its message."""
+    sink = joined.sink
+    return DeliveryJoined(
+        sink=sink, delivery_id=delivery_id(message.id, sink), told_by=delivery_id(joined.by, sink), reason=Reason.JOINED
+    )
 
 
 def settled_event(transition: Transition, outcome: Outcome | None) -> type[MessageEvent]:

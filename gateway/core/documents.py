@@ -12,7 +12,7 @@ from msgspec import Struct
 from gateway.core.events import Event
 from gateway.core.ledger import Facts
 from gateway.core.outcome import OutcomeName
-from gateway.core.records import Counts, Message
+from gateway.core.records import Counts, Joined, Message
 from gateway.core.selection import Act, DeliveryState, MessageStatus
 from gateway.core.signature import Signed
 
@@ -51,6 +51,8 @@ class KeptMessage(Struct, frozen=True):
     """The sinks that it is owed to."""
     suppressed: tuple[str, ...] = ()
     """The sinks that it was not sent to because it was late."""
+    joined: tuple[Joined, ...] = ()
+    """Its deliveries that a delivery of another message tells."""
 
 
 class MessageSummary(Struct, frozen=True):
@@ -78,6 +80,12 @@ class DeliveryFacts(Struct, frozen=True):
     ended_at: float | None
     held: Held | None = None
     """Filled in by `control.browse`, which knows the lanes; the store does not."""
+    told_by: str | None = None
+    """The id of the message whose delivery tells this one; None unless it was discarded for that."""
+    tells: str | None = None
+    """The id of the message that it tells as well; None if it is told alone."""
+    waits: bool = False
+    """It waits for the other half of its rejection."""
 
 
 class DeliverySummary(Struct, frozen=True):

@@ -30,6 +30,8 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     STALE = "stale"
     """The event was late, and the sink suppresses late events."""
+    JOINED = "joined"
+    """Another delivery tells the event, together with the other half of its rejection."""
     TEMPLATE = "template"
     BUG = "bug"
     """A bug of this gateway; the log has the traceback."""

@@ -85,6 +85,8 @@ class Owes(Struct, frozen=True):
     """Each sink, with the instant at which its first attempt is due."""
     suppressed: tuple[str, ...] = ()
     """Sinks that are not told because the event is late: their deliveries are discarded from the start."""
+    waits: tuple[tuple[str, float], ...] = ()
+    """Sinks at which the message waits for the other half of its rejection, or is told with it; each with the seconds."""
 
 
 class NewMessage(Struct, frozen=True):
@@ -118,9 +120,21 @@ class NewMessage(Struct, frozen=True):
     """Written in the same transaction, unless the message is a duplicate."""
 
 
+class Joined(Struct, frozen=True):
+    """A delivery that ended before its first attempt, because another delivery tells its message."""
+
+    sink: str
+    by: str
+    """The id of the message whose delivery tells it."""
+
+
 class Accepted(Struct, frozen=True):
     seq: int
     """Its place in the order of acceptance."""
+    waiting: tuple[str, ...] = ()
+    """The sinks at which it waits for the other half of its rejection."""
+    joined: tuple[Joined, ...] = ()
+    """Its deliveries that another delivery tells: those are due as soon as these would be."""
 
 
 class Duplicate(Struct, frozen=True):
@@ -148,6 +162,8 @@ class Owed(Struct, frozen=True):
     """When the delivery was accepted or replayed."""
     attempts: int = 0
     retries: int = 0
+    joins: bool = False
+    """Another message may go out with it: the store says which one."""
 
     @property
     def delivery_id(self) -> str:

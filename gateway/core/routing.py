@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 from gateway.core.conditions import Mismatch
 from gateway.core.events import Event, Milestone
 from gateway.core.fact_fields import with_facts
+from gateway.core.joins import LONGEST_JOIN, REJECTION, may_wait
 from gateway.core.ledger import Facts
 from gateway.core.patterns import Pattern
 
@@ -45,6 +46,8 @@ class Route(Struct, frozen=True):
     sources: tuple[str, ...] = ()
     final: bool = False
     fallback: bool = False
+    join: float = 0.0
+    """Seconds for which a rejection waits for its other half (`joins`); 0: it goes out at once."""
 
     def for_own_events(self) -> Route | None:
         """Return the route as the gateway's own events meet it; None if it never asks for their source.
@@ -65,6 +68,8 @@ class Decision(Struct, frozen=True):
     """The routes that applied; if there are none, the message is unrouted."""
     suppressed: tuple[str, ...] = ()
     """Sinks that the routes name and that are not told, because the event is late (`lateness.withheld`)."""
+    waits: tuple[tuple[str, float], ...] = ()
+    """Sinks at which the event may wait for the other half of its rejection, each with the seconds (`joins`)."""
 
 
 class Trace(Struct, frozen=True):
@@ -143,7 +148,8 @@ class Router:
             if len(self._given) >= _MOST_KINDS:
                 self._given.clear()
             given = self._given[kind] = self._for_kind(kind)
-        return given if isinstance(given, Decision) else _decide(given, _view(event, source, facts))
+        decision = given if isinstance(given, Decision) else _decide(given, _view(event, source, facts))
+        return structs.replace(decision, waits=()) if decision.waits and not may_wait(facts) else decision
 
     def _for_kind(self, kind: _Kind) -> Decision | Asking:
         """Return the routes that may apply to this kind of event, without the conditions that hold anyway; or the decision.
@@ -193,7 +199,23 @@ def _decide(routes: Asking, view: dict[str, Any]) -> Decision:
     if not applied:
         applied = [route for route, fits in routes if route.fallback and fits(view)]
     sinks = dict.fromkeys(sink for route in applied for sink in route.sinks)
-    return Decision(sinks=tuple(sinks), routes=tuple(route.name for route in applied))
+    # What no sender signed never waits: it is told as what it is, and alone.
+    joined = view["milestone"] in REJECTION and view["source"] not in (GATEWAY, RECONCILE)
+    return Decision(tuple(sinks), tuple(route.name for route in applied), waits=_waits(applied) if joined else ())
+
+
+def _waits(routes: Sequence[Route]) -> tuple[tuple[str, float], ...]:
+    """Return the sinks of some routes at which a rejection waits for its other half, each with the seconds.
+
+    If several routes name a sink, the shortest wait counts; a route without `join` does not let it wait.
+    """
+    if not any(route.join for route in routes):
+        return ()
+    waits: dict[str, float] = {}
+    for route in routes:
+        for sink in route.sinks:
+            waits[sink] = min(waits.get(sink, LONGEST_JOIN), route.join)
+    return tuple((sink, seconds) for sink, seconds in waits.items() if seconds > 0)
 
 
 def _question(route: Route) -> Callable[[dict[str, Any]], bool]:

@@ -30,6 +30,8 @@ class RouteThen(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sources: tuple[str, ...] = ()
     final: bool = False
     fallback: bool = False
+    join: float = 0.0
+    """Seconds for which a rejection waits for its other half; 0: it goes out at once."""
     place: str = ""
     """The file and the line, such as `gateway.toml:41`; "" if the line was not known."""
 
@@ -54,6 +56,7 @@ class RulesThen(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True
                     sources=route.sources,
                     final=route.final,
                     fallback=route.fallback,
+                    join=route.join,
                 )
                 for route in self.routes
             ]
@@ -90,6 +93,7 @@ def rules_then(routes: Sequence[Route], places: Sequence[str], suppressing: Coll
                 sources=route.sources,
                 final=route.final,
                 fallback=route.fallback,
+                join=route.join,
                 place=place,
             )
             for route, place in zip(routes, places, strict=True)

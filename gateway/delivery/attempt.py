@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Retry
-from gateway.core.records import Attempt, Owed, Settlement
+from gateway.core.records import Attempt, Message, Owed, Settlement
 from gateway.core.retry import RetryPolicy, Transition, decide, expired, expires_at, postponed
 from gateway.delivery import report
 from gateway.delivery.gates import Change, Gates
@@ -38,6 +38,8 @@ class Settled(Struct, frozen=True):
     """When it is tried again, Unix seconds; None: never."""
     opened: bool = False
     """The attempt opened the breaker."""
+    parted: bool = False
+    """A delivery that this one would have told is due now."""
 
 
 class Attempts:
@@ -83,8 +85,9 @@ class Attempts:
         if now >= expires_at(policy, owed.since):
             await self._settle(owed, expired(owed.retries), now)
             return Settled()
+        partner, parted = await self._partner(owed, settings) if owed.joins else (None, False)
         number, delivery_id = owed.attempts + 1, owed.delivery_id
-        send = sink.send(Outgoing(delivery_id, owed.message, number))
+        send = sink.send(Outgoing(delivery_id, owed.message, number, partner=partner))
         attempt = await self._attempt(send, (owed.message.id, delivery_id), number, now, settings.timeout)
         change, ended = self._gates.report(attempt.outcome, probe=probe), self._clock.now()
         transition = self._decide(owed, attempt.outcome, ended, policy, probe=probe)
@@ -93,7 +96,7 @@ class Attempts:
             await self._keep_gates()
         if change is not None:
             await report.breaker(self._world, self.name, change, attempt.outcome, shown=not self.slot.empty)
-        return Settled(transition.due_at if in_time else None, opened=change is Change.OPENED)
+        return Settled(transition.due_at if in_time else None, opened=change is Change.OPENED, parted=parted)
 
     async def give_up(self, owed: Owed) -> None:
         """End a delivery whose time is over, without a request."""
@@ -123,6 +126,23 @@ class Attempts:
                 await self._all_told
         finally:
             await self.slot.aclose()
+
+    async def _partner(self, owed: Owed, settings: LaneSettings) -> tuple[Message | None, bool]:
+        """Find the message that is told with a delivery; from here on none is added.
+
+        If the sink has become one that cannot tell both, each is told alone.
+
+        Returns the message, None if the delivery goes out alone; and whether a delivery that it would have told is due instead.
+        """
+        while True:
+            try:
+                if settings.joins:
+                    return await self._store.close_join(owed.seq, owed.sink), False
+                return None, await self._store.part(owed.seq, owed.sink, self._clock.now())
+            except (StoreFailed, StoreCorrupt):
+                raise
+            except StoreError:
+                await self._clock.wait(asyncio.Event(), TROUBLE_SECONDS)
 
     async def _attempt(self, send: Awaitable[Outcome], ids: tuple[str, str], number: int, now: float, timeout: float) -> Attempt:
         """Make one request, within `timeout` seconds. `ids` are the message's and the delivery's, for the log.

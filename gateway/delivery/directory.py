@@ -15,3 +15,8 @@ class Directory(dict[str, Lane]):
         """Hand a fresh delivery to its lane; one whose sink has just left the configuration waits in the store."""
         if (lane := self.get(owed.sink)) is not None:
             lane.offer(owed, due)
+
+    def expect(self, sink: str, due: float) -> None:
+        """Tell a lane that a delivery in the store is due at an instant, earlier than it knows."""
+        if (lane := self.get(sink)) is not None:
+            lane.expect(due)

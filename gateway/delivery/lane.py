@@ -99,6 +99,11 @@ class Lane:
             return  # the lane asks the store as soon as it has a slot; to wake it for each message would cost ingest
         self._wake.set()
 
+    def expect(self, due: float) -> None:
+        """Take note that a delivery in the store is due at an instant, earlier than the lane knows."""
+        self.waiting.expect(due)
+        self._wake.set()
+
     async def run(self) -> None:
         """Work until `stop`, then wait for what is in flight. A cancellation cuts that short, and no attempt is lost."""
         try:
@@ -328,6 +333,8 @@ class Lane:
             settled = await self._attempts.deliver(owed, self._settings, now, probe=probe)
             if settled.due_at is not None:
                 self.waiting.expect(settled.due_at)
+            if settled.parted:
+                self.waiting.expect(self._clock.now())
             if settled.opened:
                 self.refresh()
         finally:

@@ -243,4 +243,4 @@ def _alike(name: str, old: Config, new: Config, *, kept: bool = False) -> bool:
 
 
 def _settings(settings: SinkSettings) -> LaneSettings:
-    return LaneSettings(policy_of(settings), settings.concurrency, settings.timeout, settings.by_sr)
+    return LaneSettings(policy_of(settings), settings.concurrency, settings.timeout, settings.by_sr, settings.joins)

@@ -27,6 +27,8 @@ class LaneSettings(Struct, frozen=True):
     """Seconds for one attempt."""
     by_sr: bool = False
     """`ordering = "sr"`: only the first open delivery of each service request may be claimed."""
+    joins: bool = False
+    """The sink can tell the two events of a rejection as one."""
 
 
 @dataclass(frozen=True)

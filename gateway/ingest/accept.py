@@ -12,8 +12,8 @@ from hashlib import sha256
 import msgspec
 from msgspec import Struct
 
-from gateway.core.audit_events import MessageAccepted, MessageDuplicate, MessageQuarantined, MessageUnrouted
-from gateway.core.delivery_events import suppressed_event
+from gateway.core.audit_events import MessageAccepted, MessageDuplicate, MessageEvent, MessageQuarantined, MessageUnrouted
+from gateway.core.delivery_events import joined_event, suppressed_event
 from gateway.core.events import Event, decode
 from gateway.core.lateness import withheld
 from gateway.core.ledger import Facts
@@ -59,6 +59,7 @@ class Inbox:
         audit: AuditLog,
         rules: Rules,
         offer: Callable[[Owed, float], None],
+        expect: Callable[[str, float], None] = lambda sink, due: None,
         metrics: Metrics,
         clock: Clock,
         log: Log,
@@ -66,11 +67,13 @@ class Inbox:
         """
         Args:
             offer: hands a fresh delivery to its lane, with the instant at which it is due (Unix seconds, UTC).
+            expect: tells the lane of a sink that a delivery in the store is due at an instant.
         """
         self._rules = rules
         self._store = store
         self._audit = audit
         self._offer = offer
+        self._expect = expect
         self._metrics = metrics
         self._clock = clock
         self._say = Sparing(log, clock.monotonic).say
@@ -210,7 +213,9 @@ class Inbox:
         accepted = line(event, message)
         if not decision.routes:
             return [accepted, line(MessageUnrouted(), message)]
-        return [accepted, *(line(suppressed_event(message, sink), message) for sink in decision.suppressed)]
+        ended: list[MessageEvent] = [suppressed_event(message, sink) for sink in decision.suppressed]
+        ended += [joined_event(message, joined) for joined in stored.joined]
+        return [accepted, *(line(event, message) for event in ended)]
 
     def _tell(self, coming: _Coming, stored: Stored) -> None:
         """Count a message that is on disk now, and tell the lanes about it."""
@@ -221,8 +226,15 @@ class Inbox:
             return
         if decision is not None and not decision.routes:
             self._metrics.unrouted(message.source)
+        waiting, joined = stored.waiting, {one.sink for one in stored.joined}
         for sink, due in coming.deliveries:
-            self._offer(Owed(seq=stored.seq, sink=sink, message=message, since=coming.since), due)
+            if sink in joined:
+                self._expect(sink, due)  # the delivery that tells this message waits no longer
+            elif sink in waiting:
+                owed = Owed(seq=stored.seq, sink=sink, message=message, since=coming.since, joins=True)
+                self._offer(owed, max(due, coming.since + coming.waits[sink]))
+            else:
+                self._offer(Owed(seq=stored.seq, sink=sink, message=message, since=coming.since), due)
 
 
 class _Coming:
@@ -240,6 +252,8 @@ class _Coming:
         """The message, with its facts once they are known."""
         self.decision = decision
         self.deliveries: tuple[tuple[str, float], ...] = ()
+        self.waits: dict[str, float] = {}
+        """The seconds that it may wait at a sink for the other half of its rejection."""
         self.since = since
         self.bug: Exception | None = None
         self._inbox = inbox
@@ -262,4 +276,5 @@ class _Coming:
             self.event(), self.message.source, self.message.id, facts, rules=rules
         )
         self.deliveries = tuple([(sink, inbox.first_due(sink, self.since, rules)) for sink in decision.sinks])
-        return Owes("accepted" if decision.routes else "unrouted", self.deliveries, decision.suppressed)
+        self.waits = dict(decision.waits)
+        return Owes("accepted" if decision.routes else "unrouted", self.deliveries, decision.suppressed, decision.waits)

@@ -12,13 +12,14 @@ from hashlib import sha256
 from pathlib import Path
 
 from gateway.core.audit_events import (
+    DeliveryJoined,
     DeliverySuppressed,
     MessageAccepted,
     MessageEvent,
     MessageQuarantined,
     MessageUnrouted,
 )
-from gateway.core.delivery_events import DISCARDED, delivery_event, suppressed_event
+from gateway.core.delivery_events import DISCARDED, delivery_event, joined_event, suppressed_event
 from gateway.core.documents import Ids, KeptMessage
 from gateway.core.instants import parse_instant
 from gateway.core.records import Message, Step, delivery_id
@@ -54,7 +55,7 @@ class _CatchUp:
         first = await self._first_kept()
         last = await self._last_logged()
         if last is not None:
-            # The last message again: its line may be there without those of its suppressed deliveries.
+            # The last message again: its line may be there without those of its suppressed and joined deliveries.
             await self._messages(last - 1, first)
         after = 0
         while page := await self._store.unlogged(after, _MARKS):
@@ -114,6 +115,9 @@ class _CatchUp:
         for sink in kept.suppressed:
             if (DeliverySuppressed.name, message.id, sink, None) not in self._there:
                 self._step(suppressed_event(message, sink), message, message.received_at)
+        for joined in kept.joined:
+            if (DeliveryJoined.name, message.id, joined.sink, None) not in self._there:
+                self._step(joined_event(message, joined), message, message.received_at)
 
     def _step(self, event: MessageEvent, message: Message | Ids, at: float) -> None:
         self._audit.step(event, message, at=at)

@@ -72,6 +72,11 @@ class SinkSettings(Struct, frozen=True, kw_only=True):
         return False
 
     @property
+    def joins(self) -> bool:
+        """True if the sink writes messages for people, so that one of them can tell both events of a rejection."""
+        return False
+
+    @property
     def probe_seconds(self) -> float:
         """Seconds until a probe gives up: the sink's `timeout`, and at most 10, because an operator waits for it."""
         return min(self.timeout, _MOST_PROBE_SECONDS)
@@ -98,6 +103,10 @@ class ReadableSettings(SinkSettings, frozen=True, kw_only=True):
     template: str | None = None
     """The file that replaces the built-in template; absolute once the configuration is loaded."""
 
+    @property
+    def joins(self) -> bool:
+        return True
+
     def completed(self, locale: Locale, timezone: str, folder: Path) -> Self:
         return structs.replace(
             self,
@@ -120,6 +129,9 @@ class Outgoing(Struct, frozen=True, dict=True):
     """1-based."""
     drill: bool = False
     """True for a test that an operator sends: the message has to tell its readers."""
+    partner: Message | None = None
+    """The other half of the rejection that the message tells, to be told with it; None if there is none. Only a sink that joins
+    events gets one."""
 
     @property
     def message_id(self) -> str:
@@ -159,8 +171,17 @@ class Outgoing(Struct, frozen=True, dict=True):
         The body is decoded when a sink first asks, because most sinks pass the bytes on, and an event takes many times the
         memory of its body.
         """
-        decoded = decode(self.message.body)
-        return decoded if isinstance(decoded, Event) else None
+        return _decoded(self.message)
+
+    @cached_property
+    def partner_event(self) -> Event | None:
+        """The decoded content of `partner`; None if there is none."""
+        return None if self.partner is None else _decoded(self.partner)
+
+
+def _decoded(message: Message) -> Event | None:
+    decoded = decode(message.body)
+    return decoded if isinstance(decoded, Event) else None
 
 
 class Deadline:

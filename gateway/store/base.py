@@ -18,7 +18,7 @@ from gateway.core import documents
 from gateway.core.conversation import Conversation
 from gateway.core.drift import DriftKind
 from gateway.core.lasting import Lasting
-from gateway.core.records import Claimed, Companion, Counts, KeptGates, NewMessage, Owed, Settlement, Step, Stored
+from gateway.core.records import Claimed, Companion, Counts, KeptGates, Message, NewMessage, Owed, Settlement, Step, Stored
 from gateway.core.selection import Target
 from gateway.core.watches import Timer, TimersBegun, TimersPlace, Watch
 
@@ -98,6 +98,18 @@ class Delivering(Trouble, Protocol):
 
     def settle(self, settlement: Settlement, lines: Lines[bool] | None = None) -> asyncio.Future[bool]:
         """Submit a settlement. The future gets what `submit_settlement` tells."""
+
+    async def close_join(self, seq: int, sink: str) -> Message | None:
+        """Let nothing more be told with a claimed delivery (`Owed.joins`); its message is sent now.
+
+        Returns the message that is told with it, None if it goes out alone. The answer stays the same for each later attempt.
+        """
+
+    async def part(self, seq: int, sink: str, now: float) -> bool:
+        """Let a claimed delivery go out alone, because its sink cannot tell two events as one.
+
+        The delivery that it would have told is queued. Returns False if there is none.
+        """
 
     async def expired(self, sink: str, before: float, limit: int, busy: Collection[int]) -> tuple[Owed, ...]:
         """Read up to `limit` open deliveries of a sink that were accepted or replayed before an instant, oldest first.

@@ -29,7 +29,16 @@ ANSWERS = {
     "lists of nothing": b'{"messages": [{}], "deliveries": [null], "sources": [{}], "after": null, "more": false}',
 }
 COMMANDS = (
-    *(["messages"], ["messages", "--json"], ["deliveries"], ["show", "x"], ["status"], ["status", "--json"]),
+    *(
+        ["sr", "x"],
+        ["srs"],
+        ["messages"],
+        ["messages", "--json"],
+        ["deliveries"],
+        ["show", "x"],
+        ["status"],
+        ["status", "--json"],
+    ),
     *(["replay", "x", "--yes"], ["discard", "x", "--yes"], ["pause", "archive"], ["resume", "archive"], ["drill", "archive"]),
     *(["reload"], ["reload", "--diff"], ["reverify"], ["redecode", "--since", "1d"], ["db", "backup", "copy"], ["db", "check"]),
     *(["evidence", "export", "x", "proof"], ["reconcile", "x"]),

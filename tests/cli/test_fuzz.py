@@ -64,13 +64,17 @@ VALUES = (
 LISTS = ("--id", "--sr", "--since", "--until", "--sink", "--limit", "--lines", "--status", "--state")
 
 
+GROUPS = ("db", "evidence")
+"""The commands that have commands of their own."""
+
+
 def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield the names of each command and its app."""
     for name in app:
         if name.startswith("-") or name in ("serve", "demo"):
             continue
-        if name == "db":
-            yield from ((("db", inner), app["db"][inner]) for inner in ("backup", "check"))
+        if name in GROUPS:
+            yield from (((name, inner), app[name][inner]) for inner in app[name] if not inner.startswith("-"))
         else:
             yield (name,), app[name]
 
@@ -78,7 +82,9 @@ def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
 REQUIRED = {
     "route": ["counterfeit"],
     "send": ["counterfeit", "--count", "1"],
+    "sr": ["x"],
     "show": ["x"],
+    "redecode": ["--since", "1d"],
     "pause": ["archive"],
     "resume": ["archive"],
     "drill": ["archive"],

@@ -240,3 +240,39 @@ def test_a_late_event_is_shown_as_suppressed_where_it_is(folder: Path) -> None:
     assert result.out.endswith('-> archive\nlate, so on_stale = "suppress" keeps it from fraud_desk\n')
     document = gateway("route", "counterfeit", *facts, "--json", cwd=folder).document()
     assert (document["sinks"], document["suppressed"]) == (["archive"], ["fraud_desk"])
+
+
+JOINING = """
+[sinks.desk]
+type = "slack"
+webhook_url = { env = "NOT_SET" }
+
+[[routes]]
+name = "new photos"
+match = { milestone = ["qc_rejected", "needs_resubmission"] }
+sinks = ["desk"]
+join = "30s"
+"""
+
+
+@pytest.fixture
+def joining(folder: Path) -> Path:
+    file = folder / "gateway.toml"
+    file.write_text(file.read_text() + JOINING)
+    return folder
+
+
+@pytest.mark.parametrize(("event", "other"), [("qc_rejected", "media_rejected"), ("needs_resubmission", "QC/REJECTED")])
+@pytest.mark.parametrize("facts", [(), ("--fact", "round=2")], ids=["without facts", "in a round"])
+def test_an_event_says_for_how_long_it_would_wait_and_for_what(
+    event: str, other: str, facts: tuple[str, ...], joining: Path
+) -> None:
+    result = gateway("route", event, *facts, cwd=joining)
+    assert f"\ndesk: waits up to 30s for the {other} of the same round\n" in f"{result.out}"
+    assert gateway("route", event, *facts, "--json", cwd=joining).document()["waits"] == {"desk": 30.0}
+
+
+@pytest.mark.parametrize("arguments", [("authentic",), ("qc_rejected", "--fact", "stale=true")], ids=["another event", "late"])
+def test_an_event_that_waits_for_nothing_says_nothing_of_it(arguments: tuple[str, ...], joining: Path) -> None:
+    assert "waits" not in gateway("route", *arguments, cwd=joining).out
+    assert "waits" not in gateway("route", *arguments, "--json", cwd=joining).document()

@@ -244,3 +244,40 @@ def test_the_text_of_an_event_can_not_draw_on_the_terminal(sinks: Path) -> None:
         assert [line for line in seen.replace("\r\n", "\n").split("\n") if not line.isprintable()] == []
         assert "gnp.exe" in seen
     assert "\x9b" in render("archive", sinks, "event.json").out, "a pipe gets the bytes"
+
+
+# A message that tells both events of a rejection.
+
+
+@pytest.mark.parametrize("order", [("qc_rejected", "needs_resubmission"), ("needs_resubmission", "qc_rejected")])
+def test_a_message_that_tells_two_events_is_rendered_too(order: tuple[str, str], sinks: Path) -> None:
+    result = render("care", sinks, order[0], "--partner", order[1])
+    mail = message_from_bytes(result.out.encode(), policy=policy.default)
+    text = mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    assert "Photos failed the quality review, new ones are needed" in text and "Out of focus" in text
+
+
+@pytest.mark.parametrize(
+    ("sink", "event", "partner", "said"),
+    [
+        ("plain", "qc_rejected", "needs_resubmission", '"plain" tells each event alone: only slack and email sinks join two'),
+        ("care", "qc_rejected", "authentic", "a message tells two events only of a rejection"),
+        ("care", "qc_rejected", "qc_rejected", "a message tells two events only of a rejection"),
+    ],
+)
+def test_two_events_that_are_never_joined_are_a_usage_error(sink: str, event: str, partner: str, said: str, sinks: Path) -> None:
+    result = render(sink, sinks, event, "--partner", partner)
+    assert result.status == 2 and said in result.err
+
+
+def test_two_events_of_different_service_requests_are_a_usage_error(sinks: Path) -> None:
+    result = render("care", sinks, "qc_rejected", "--set", "sr_uuid=another", "--partner", "needs_resubmission")
+    assert result.status == 2 and "of different service requests" in result.err
+
+
+def test_a_partner_without_a_rendering_is_a_usage_error(sinks: Path) -> None:
+    result = gateway("route", "qc_rejected", "--partner", "needs_resubmission", cwd=sinks)
+    assert (result.status, result.err) == (
+        2,
+        "gateway: error: --partner needs --render: it shows the message that tells both events\n",
+    )

@@ -29,6 +29,7 @@ basic = { username = "gateway", password = { file = "password" } }
 certificate = { file = "client.pem" }
 key = { file = "client.key" }
 ca = "ca.pem"
+on_stale = "annotate"
 """
 
 

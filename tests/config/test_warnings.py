@@ -416,3 +416,28 @@ def test_an_http_sink_with_an_order_or_with_on_stale_is_not_noticed(line: str, t
 
 def test_an_order_that_is_written_as_none_is_noticed_too(tmp_path: Path) -> None:
     assert said(tmp_path, SOURCE + SINK + f'{ERP}ordering = "none"\n' + TO_ERP)[0][0] == "[sinks.erp] on_stale"
+
+
+DESK = '[sinks.desk]\ntype = "slack"\nwebhook_url = { env = "WEBHOOK" }\n'
+_HALF = '[[routes]]\nname = "%s"\nmatch = { milestone = "%s" }\nsinks = ["desk"]\n%s\n'
+
+
+@pytest.mark.parametrize("missing", ["qc_rejected", "needs_resubmission"])
+def test_a_join_to_which_only_one_of_the_two_events_comes_is_noticed(missing: str, tmp_path: Path) -> None:
+    (other,) = {"qc_rejected", "needs_resubmission"} - {missing}
+    (found,) = warnings(tmp_path, SOURCE + DESK + _HALF % ("half", other, 'join = "30s"'))
+    assert found.place == '[[routes]] "half" join'
+    assert found.wrong == f"joins nothing: no route with join brings {missing} to desk"
+    assert meant(found) == '"30s"'
+
+
+def test_a_join_of_both_events_by_one_route_or_by_two_is_not_noticed(tmp_path: Path) -> None:
+    both = _HALF.replace('"%s" }', '["qc_rejected", "needs_resubmission"] }') % ("both", 'join = "30s"')
+    two = "".join(_HALF % (name, name, 'join = "30s"') for name in ("qc_rejected", "needs_resubmission"))
+    for text in (both, two, '[[routes]]\nname = "all"\nsinks = ["desk"]\njoin = "10m"\n'):
+        assert warnings(tmp_path, SOURCE + DESK + text) == []
+
+
+def test_a_join_with_a_route_that_does_not_join_is_noticed(tmp_path: Path) -> None:
+    text = _HALF % ("one", "qc_rejected", 'join = "30s"') + _HALF % ("two", "needs_resubmission", "")
+    assert [place for place, _ in said(tmp_path, SOURCE + DESK + text)] == ['[[routes]] "one" join']

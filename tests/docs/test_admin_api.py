@@ -79,7 +79,7 @@ def test_a_message_and_its_story_have_the_fields_that_the_reference_names(runnin
     hold("message", message)
     (story,) = asked(running, f"/api/messages/{message['message_id']}")["messages"]
     hold("story", story)
-    hold("story's delivery", story["deliveries"][0], "held")
+    hold("story's delivery", story["deliveries"][0], "held", "waits", "tells", "told_by")
     hold("conflict", story["conflicts"][0])
     hold("attempt", story["deliveries"][0]["attempts"][0])
     (attempt,) = asked(running, f"/api/messages/{message['message_id']}/attempts/erp")["attempts"]
@@ -104,7 +104,7 @@ def test_a_service_request_has_the_fields_that_the_reference_names(running: Runn
 
 def test_a_delivery_and_a_sink_have_the_fields_that_the_reference_names(running: Running) -> None:
     for delivery in asked(running, "/api/deliveries")["deliveries"]:
-        hold("delivery", delivery, "held")
+        hold("delivery", delivery, "held", "waits", "tells", "told_by")
     for sink in asked(running, "/api/sinks")["sinks"]:
         hold("sink", sink, "held")
 

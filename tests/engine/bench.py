@@ -47,6 +47,7 @@ class TroubledStore(SqliteStore):
     settles_refused = 0
     claims_refused = 0
     keeps_refused = 0
+    closes_refused = 0
     keeping: asyncio.Event | None = None
     """If set, `keep_gates` refuses only after this event."""
     fatal = False
@@ -98,6 +99,12 @@ class TroubledStore(SqliteStore):
             await self.go_on.wait()
         return claim
 
+    async def close_join(self, seq: int, sink: str) -> Message | None:
+        if self.closes_refused > 0:
+            self.closes_refused -= 1
+            raise StoreError("the disk is full")
+        return await super().close_join(seq, sink)
+
     async def keep_gates(self, sink: str, state: KeptGates) -> None:
         if self.keeps_refused > 0:
             self.keeps_refused -= 1
@@ -135,6 +142,7 @@ class Bench:
         probe: float = 30.0,
         rate: float | None = None,
         by_sr: bool = False,
+        joins: bool = False,
     ) -> Lane:
         """Make a new lane from what the store holds, as a restart does."""
         log = structlog.wrap_logger(self.log, processors=[structlog.processors.format_exc_info])
@@ -142,7 +150,7 @@ class Bench:
         world = LaneWorld(self.store, self.audit, own_events, self.metrics, self.clock, log, self.memory)
         kept = (await self.store.all_gates()).get("erp", KeptGates())
         gates = Gates(kept, BreakerPolicy(failures or self.failures, probe), rate, self.clock)
-        self.lane = Lane("erp", self.sink, LaneSettings(policy, concurrency, timeout, by_sr), gates, world)
+        self.lane = Lane("erp", self.sink, LaneSettings(policy, concurrency, timeout, by_sr, joins), gates, world)
         return self.lane
 
     def janitor(self) -> Janitor:

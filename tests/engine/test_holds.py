@@ -7,18 +7,26 @@ import asyncio
 import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 
 import gateway
 from gateway.control.interventions import Act, Interventions, Progress
 from gateway.core.conversation import Conversation
+from gateway.core.documents import Redecoding
+from gateway.core.events import event_of
+from gateway.core.lasting import Lasting
 from gateway.core.outcome import Delivered
+from gateway.core.records import Accepted, NewMessage, Owes
 from gateway.core.routing import Route, Router
 from gateway.core.selection import Selection
+from gateway.core.values import Duration, rfc3339
+from gateway.core.watches import Entered, Entering, StallsTold, Timer, Watch
 from gateway.maintenance.audit_catchup import catch_up
 from gateway.maintenance.clock_jumps import LaneClock
 from gateway.observability.audit import AuditLog
@@ -31,6 +39,7 @@ from tests.engine.lanes_bench import LanesBench
 from tests.fakes import FakeClock
 from tests.store.kit import new, one, run_sql, settlement
 from tests.support.maintenance import maintenance_of
+from tests.support.stories import bodies
 
 WAITING = 10_000
 OTHERS = 40
@@ -49,6 +58,7 @@ ROWS = {
     "mend_counters": 0,
     "touch": 2,
     "keep": 1,
+    "use": 2,
     # A replay makes a delivery and marks its message as accepted; a discard gives the turn to the delivery behind it. Each is an
     # act of its own.
     "by_person": 200 * 3 + 1,
@@ -59,6 +69,18 @@ ROWS = {
     # The slice may end with a message of 200 deliveries and 400 attempts; and as many threads go as messages may.
     "purge_slice": 1000 + 1 + 3 * 200 + 200,
     "keep_gates": 1,
+    # The message, its identity, its entry and the one behind it, the row of its request with its reference id, two reference ids
+    # by which no request is found, and timers.
+    "redecode": 3 * 12,
+    # Timers of a slice.
+    "begin": 512,
+    "drop": 48,
+    "purge_told": 48,
+    # A timer that ends and one that begins for each rule; or a trouble that lasts.
+    "keep_alone": 4,
+    "close": 1,
+    # The join, the delivery that ended, and the one in its place.
+    "part": 3,
     # A row for each commit whose lines were written meanwhile.
     "nothing": 200,
     "forget_lives_before": 200,
@@ -195,7 +217,9 @@ async def test_no_operation_holds_the_writer_for_long_however_much_waits(crowd: 
     while one(path, "SELECT count(*) FROM messages WHERE seq <= ?", OTHERS):
         await crowd.maintenance.janitor.step()
     await crowd.all_lanes.directory[SINKS[0]].pause("ann")
-    await store.keep_rules(b"the rules", clock.now())
+    await store.use_rules(await store.keep_rules(b"the rules", clock.now()), clock.now())
+    await watched(store, clock)
+    await joined(store, clock)
     await run_sql(store, "UPDATE ledger SET live = 0, flushed = 0")
     store.ledger.live, store.ledger.judged_to = False, 0
     while not (await store.fill_ledger()).complete:
@@ -208,6 +232,60 @@ async def test_no_operation_holds_the_writer_for_long_however_much_waits(crowd: 
     assert {name: most for name, rows in holds.rows.items() if (most := max(rows)) > ROWS[name]} == {}
     assert {name: most for name, steps in holds.steps.items() if (most := max(steps)) > STEPS} == {}
     assert {name: most for name, said in holds.statements.items() if (most := max(said)) > STATEMENTS} == {}
+
+
+async def watched(store: TroubledStore, clock: FakeClock) -> None:
+    """Do what follows from watch rules, from troubles that last, and from messages that a newer version understands."""
+    rules = (Watch("one", ("QC",), Duration("1h")), Watch("two", ("QC",), Duration("1h")))
+    for number in range(300):
+        entered = Entered("legitmark", f"sr-{number}", None, "QC/PENDING", clock.now(), clock.now())
+        await store.keep([Entering(entered, ("one", "two"))])
+        await store.keep([StallsTold((Timer("one", entered),), clock.now())])
+    await store.keep([Lasting("source_silent", "legitmark", 90.0)])
+    await store.purge_told(["one"], clock.now() + 1)
+    assert await store.drop_timers(rules[:1]) == 300
+    waiting = [bodies("P10", f"sr-watched-{number}")[0] for number in range(600)]
+    coming = [_judged(f"msg_watched_{at}", values, clock) for at, values in enumerate(waiting)]
+    for some in (coming[:300], coming[300:]):
+        await asyncio.gather(*map(store.accept, some))
+    begun = await store.begin_timers(rules, clock.now())
+    while begun.after is not None:
+        begun = await store.begin_timers(rules, clock.now(), begun.after)
+    assert one(store.path, "SELECT count(*) FROM watch_timers WHERE rule = 'two' AND sr >= CAST('sr-watched' AS BLOB)") == 600
+    unknown = waiting[0] | {"event_type": "sr_moved", "sr_uuid": "sr-unknown"}
+    stored = await asyncio.gather(*(store.accept(_judged(f"msg_unknown_{at}", unknown, clock)) for at in range(60)))
+    event = event_of(waiting[0] | {"timestamp": rfc3339(clock.now()), "reference_id": "ANOTHER"})
+    known = [Redecoding(one.seq, event, None) for one in stored if isinstance(one, Accepted)]
+    done = await store.redecode(known[::-1], watches=rules, now=clock.now())
+    assert len(done) == 60 and None not in [one.facts for one in done]
+
+
+def _judged(sender_id: str, values: dict[str, Any], clock: FakeClock) -> NewMessage:
+    """Return a message with an event that the ledger judges."""
+    made, event = new(sender_id, at=clock.now(), sinks=()), event_of(values)
+    message = msgspec.structs.replace(made.message, milestone=event.milestone.value, sr_uuid=event.sr_uuid)
+    return msgspec.structs.replace(made, message=message, event=partial(_same, event))
+
+
+async def joined(store: TroubledStore, clock: FakeClock) -> None:
+    """Tell many rejections in one message each, and one in two after all."""
+    news: list[NewMessage] = []
+    for number in range(120):
+        for values in bodies("R20 M21", f"sr-joined-{number}"):
+            made, event = new(f"msg_joined_{len(news)}", at=clock.now(), sinks=(SINKS[0],)), event_of(values)
+            milestone, sr = event.milestone.value, event.sr_uuid
+            message = msgspec.structs.replace(made.message, milestone=milestone, sr_uuid=sr)
+            owes = Owes("accepted", made.deliveries, waits=((SINKS[0], 30.0),))
+            news.append(msgspec.structs.replace(made, message=message, event=partial(_same, event), decide=partial(_same, owes)))
+    stored = await asyncio.gather(*map(store.accept, news))
+    assert all(isinstance(one, Accepted) and bool(one.waiting) != bool(one.joined) for one in stored)
+    first, second = [one.seq for one in stored if isinstance(one, Accepted) and one.waiting][:2]
+    assert await store.close_join(first, SINKS[0]) is not None
+    assert await store.part(second, SINKS[0], clock.now())
+
+
+def _same(value: Any, *_: object) -> Any:
+    return value
 
 
 def test_the_list_names_every_operation_of_the_writer() -> None:

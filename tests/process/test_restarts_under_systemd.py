@@ -64,7 +64,9 @@ async def test_no_request_fails_while_systemd_restarts_the_service(free_port: Ca
     with Booted(free_port(), PROFILE.read_text()) as booted:
         senders = Senders(booted.address)
         await restarted(senders, lambda: asyncio.to_thread(booted.run, "systemctl", "restart", SERVICE))
-        accepted = booted.run("grep", "--count", "message.accepted", "/var/log/legitmark-gateway/audit.jsonl")
+        accepted = booted.run(
+            "grep", "--count", '"message.accepted".*"source":"legitmark"', "/var/log/legitmark-gateway/audit.jsonl"
+        )
         assert int(accepted) == senders.total() + RESTARTS + 1, "each once"
         assert "Traceback" not in booted.journal()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.core.ledger import Facts
 from gateway.core.samples import SAMPLES
 from gateway.sinks.base import Outgoing
 from tests.sinks.sending import MESSAGE_ID, outgoing
@@ -100,4 +101,15 @@ def deliveries() -> dict[str, Outgoing]:
     return found
 
 
+def joined(first: str, second: str, facts: Facts) -> Outgoing:
+    """Return a delivery that tells both events of a rejection; the first one came first."""
+    one, other = (outgoing(msgspec.json.encode(SAMPLES[name]), facts=facts) for name in (first, second))
+    return msgspec.structs.replace(one, partner=msgspec.structs.replace(other.message, id=MESSAGE_ID[::-1]))
+
+
 DELIVERIES = deliveries()
+FOR_PEOPLE = DELIVERIES | {
+    "joined": joined("qc_rejected", "needs_resubmission", Facts(round=1)),
+    "joined_second": joined("needs_resubmission_ja", "qc_rejected", Facts(round=2)),
+}
+"""Those that only messages for people can tell, too: both events of a rejection at once."""

@@ -15,7 +15,7 @@ from gateway.sinks.email.config import EmailConfig
 from gateway.sinks.email.mail import render, template_of
 from gateway.sinks.text.wording import LOCALES
 from tests.golden import same
-from tests.sinks.golden_deliveries import DELIVERIES
+from tests.sinks.golden_deliveries import DELIVERIES, FOR_PEOPLE
 from tests.sinks.mail_server import parsed
 from tests.sinks.mails import page_of, read, text_of
 from tests.sinks.sending import outgoing
@@ -40,15 +40,15 @@ def files(delivery: Outgoing, locale: Locale) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("locale", LOCALES)
-@pytest.mark.parametrize("name", DELIVERIES)
+@pytest.mark.parametrize("name", FOR_PEOPLE)
 def test_each_mail_is_the_one_in_its_golden_files(name: str, locale: Locale) -> None:
-    for kind, said in files(DELIVERIES[name], locale).items():
+    for kind, said in files(FOR_PEOPLE[name], locale).items():
         same(said, GOLDEN / locale / f"{name}.{kind}")
 
 
 def test_every_golden_file_belongs_to_a_mail() -> None:
     kept = {path.relative_to(GOLDEN).as_posix() for path in GOLDEN.rglob("*.*")}
-    assert kept == {f"{locale}/{name}.{kind}" for locale in LOCALES for name in DELIVERIES for kind in ("txt", "html")}
+    assert kept == {f"{locale}/{name}.{kind}" for locale in LOCALES for name in FOR_PEOPLE for kind in ("txt", "html")}
 
 
 def test_every_milestone_of_a_service_request_has_one_subject_and_one_root() -> None:

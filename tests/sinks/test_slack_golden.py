@@ -18,7 +18,7 @@ from gateway.sinks.base import Locale, Outgoing
 from gateway.sinks.slack.config import SlackConfig
 from gateway.sinks.slack.posts import Writer, edit, first, render, reply
 from tests.golden import same
-from tests.sinks.golden_deliveries import DELIVERIES
+from tests.sinks.golden_deliveries import FOR_PEOPLE
 from tests.sinks.sending import ref
 from tests.sinks.slack_side import CHANNEL, judged
 
@@ -44,9 +44,9 @@ def messages(delivery: Outgoing, locale: Locale) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("locale", get_args(Locale))
-@pytest.mark.parametrize("name", DELIVERIES)
+@pytest.mark.parametrize("name", FOR_PEOPLE)
 def test_each_message_is_the_one_in_its_golden_file_and_slack_takes_it(name: str, locale: Locale) -> None:
-    said = {kind: json.loads(raw) for kind, raw in messages(DELIVERIES[name], locale).items()}
+    said = {kind: json.loads(raw) for kind, raw in messages(FOR_PEOPLE[name], locale).items()}
     for message in said.values():
         judged(message)
     same(json.dumps(said, ensure_ascii=False, indent=2) + "\n", GOLDEN / locale / f"{name}.json")
@@ -59,13 +59,13 @@ def test_every_milestone_has_a_golden_file() -> None:
 
 @pytest.mark.parametrize("locale", get_args(Locale))
 def test_every_golden_file_belongs_to_a_message(locale: Locale) -> None:
-    assert {path.stem for path in (GOLDEN / locale).iterdir()} == set(DELIVERIES)
+    assert {path.stem for path in (GOLDEN / locale).iterdir()} == set(FOR_PEOPLE)
 
 
-@pytest.mark.parametrize("name", DELIVERIES)
+@pytest.mark.parametrize("name", FOR_PEOPLE)
 def test_both_locales_have_the_same_blocks(name: str) -> None:
     english, japanese = (
-        {kind: _shape(json.loads(raw)) for kind, raw in messages(DELIVERIES[name], locale).items()} for locale in get_args(Locale)
+        {kind: _shape(json.loads(raw)) for kind, raw in messages(FOR_PEOPLE[name], locale).items()} for locale in get_args(Locale)
     )
     assert english == japanese
 

@@ -143,7 +143,8 @@ def test_a_file_that_is_not_text_is_refused_with_its_line(tmp_path: Path) -> Non
 def test_a_failure_for_some_events_is_found_before_they_come(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("{% for photo in photos %}\n{{ photo.name }}{% endfor %}")
     failing = list(Template(MAIL, "en", str(tmp_path / "t")).trial())
-    assert [name for name, _, _ in failing] == ["needs_resubmission", "needs_resubmission_ja", "needs_resubmission_coded"]
+    with_photos = ["needs_resubmission", "needs_resubmission_ja", "needs_resubmission_coded", "a joined rejection"]
+    assert [name for name, _, _ in failing] == with_photos
     assert str(failing[0][1]) == f"{tmp_path}/t:2: undefined value: `photo.name` is undefined"
     assert not failing[0][2]
 

@@ -33,7 +33,7 @@ async def test_rules_are_purged_some_time_after_others_replaced_them_and_never_w
 
 
 async def test_rules_that_change_each_minute_fill_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rulebook, "_MOST_KEPT", 3)
+    monkeypatch.setattr(rulebook, "MOST_KEPT", 3)
     path = tmp_path / "gateway.db"
     async with serving(path) as store:
         for text in range(10):

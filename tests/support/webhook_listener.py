@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 from aiohttp import web
 
 from gateway.config.addresses import Tcp
 from gateway.core.networks import Networks
-from gateway.core.records import Accepted, NewMessage, Stored
+from gateway.core.records import Accepted, NewMessage, Owes, Stored
 from gateway.core.retry import RetryPolicy
 from gateway.core.routing import Route, Router
 from gateway.core.secrets import Secret
@@ -148,7 +149,9 @@ class Store:
         self._held: list[Callable[[], None]] = []
 
     def submit(self, new: NewMessage, told: Told, lines: Lines[Stored] | None = None) -> None:
-        self.messages.append(new)
+        owes = Owes(new.status, new.deliveries) if new.decide is None else new.decide(None)
+        kept = msgspec.structs.replace(new, status=owes.status, deliveries=owes.deliveries, event=None, decide=None)
+        self.messages.append(kept)
         if isinstance(self._result, ZeroDivisionError):
             raise self._result
         if self.holds:

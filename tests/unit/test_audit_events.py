@@ -25,6 +25,7 @@ from gateway.core.audit_events import (
     DeliveryDeferred,
     DeliveryDelivered,
     DeliveryDiscarded,
+    DeliveryJoined,
     DeliveryReplayed,
     DeliveryRetrying,
     DeliverySuppressed,
@@ -124,6 +125,9 @@ LINES: dict[AuditEvent, str] = {
     ),
     DeliveryReplayed(sink="erp", delivery_id="m1-erp", actor="root", claimed="alice"): (
         f'{IDS},"sink":"erp","delivery_id":"m1-erp",{BY_ALICE}'
+    ),
+    DeliveryJoined(sink="desk", delivery_id="m2-desk", told_by="m1-desk", reason=Reason.JOINED): (
+        f'{IDS},"sink":"desk","delivery_id":"m2-desk","told_by":"m1-desk","reason":"joined"'
     ),
     DeliverySuppressed(sink="erp", delivery_id="m1-erp", reason="stale"): (
         f'{IDS},"sink":"erp","delivery_id":"m1-erp","reason":"stale"'

@@ -38,6 +38,7 @@ def routes() -> list[Route]:
         assert not problems
         made.append(Route(name=f"route {number}", sinks=(f"sink {number}", "all"), match=(pattern,)))
     made.append(Route(name="not", sinks=("rest",), unless=(made[0].match[0],), sources=("legitmark", "other"), final=True))
+    made.append(Route(name="joined", sinks=("desk",), match=(made[0].match[0],), join=30.0))
     made.append(Route(name="own", sinks=("ops",), sources=("gateway",)))
     return [*made, Route(name="last", sinks=("archive",), fallback=True)]
 

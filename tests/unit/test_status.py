@@ -76,7 +76,7 @@ def test_a_healthy_gateway_needs_no_attention() -> None:
             'watch "QC": 1 service request does not move on',
             "gateway srs --stalled",
         ),
-        ({"watches": (WatchStatus(watch="QC", stalled=2),)}, "stalled", "2 service requests do not move on", "gateway tail"),
+        ({"watches": (WatchStatus(watch="QC", stalled=2),)}, "stalled", "2 service requests do not move on", "gateway srs"),
         (
             {"sources": (SourceStatus(source="legitmark", silent_since=NOW - timedelta(hours=3)),)},
             "silent",

@@ -201,6 +201,7 @@ def _thread_of(delivery: Outgoing, telling: Telling) -> str | None:
 
 
 def _instant(delivery: Outgoing) -> float:
-    """Return when an event happened, in Unix seconds, UTC, or when it arrived if it does not say."""
-    at = delivery.event.instant() if delivery.event is not None else None
-    return delivery.message.received_at if at is None else at
+    """Return when an event happened, in Unix seconds, UTC, or when it arrived if it does not say; of two events, the later."""
+    events = (event for event in (delivery.event, delivery.partner_event) if event is not None)
+    instants = [at for event in events if (at := event.instant()) is not None]
+    return max(instants, default=delivery.message.received_at)

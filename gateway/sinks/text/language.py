@@ -19,6 +19,7 @@ from gateway.core.events import Event, InvalidateSr, MediaRejected, Milestone, S
 from gateway.core.instants import parse_instant
 from gateway.core.ledger import Facts
 from gateway.sinks.base import Locale, Outgoing, ReadableSettings
+from gateway.sinks.text.both_events import both_events, main_event
 from gateway.sinks.text.wording import PLACEHOLDER, Labels, filled, labels
 
 Tone = Literal["good", "bad", "act", "over", "plain"]
@@ -134,6 +135,8 @@ class Telling(Struct, frozen=True, kw_only=True):
     undated: bool
     future: bool
     state_before: str
+    joined: bool
+    """True if the message tells both events of a rejection."""
     origin: str | None
     """The words that say that Legitmark's API was asked and no sender signed this; None for everything else."""
 
@@ -146,10 +149,11 @@ def tell(delivery: Outgoing, language: Language, link: str | None, *, marks_late
         marks_late: say that the event is late, if it is.
     """
     said = labels(language.locale)
-    event = delivery.event
+    event, both = main_event(delivery), both_events(delivery)
+    rejection = both.rejection if both else event
     notice = _notice(delivery)
     reference, sr = (one_line(event.reference_id), one_line(event.sr_uuid)) if event else ("", "")
-    when = _when(event, language) if event else ""
+    when = _when(rejection, language) if rejection else ""
     reason = _reason(event, said) if event else ""
     short = sr.partition("-")[0][:_SHORT_SR]
     item = reference or short
@@ -168,12 +172,12 @@ def tell(delivery: Outgoing, language: Language, link: str | None, *, marks_late
         sr=sr or None,
         short_sr=short or None,
         when=when or None,
-        facts=tuple(_facts(event, notice, language, when, reason, origin)) if event else (),
+        facts=tuple(_facts(rejection, notice, language, when, reason, origin)) if rejection else (),
         photos=tuple(_photo(side) for side in event.content.sides) if event and isinstance(event.content, MediaRejected) else (),
         reason=reason or None,
         link=_link(link, delivery) if link else None,
         message_id=delivery.message_id,
-        milestone=delivery.milestone,
+        milestone=event.milestone.value if both and event else delivery.milestone,
         tone="act" if notice and notice != _SEALED else _TONES.get(event.milestone, "plain") if event else "plain",
         drill=delivery.drill,
         notice=bool(notice),
@@ -185,6 +189,7 @@ def tell(delivery: Outgoing, language: Language, link: str | None, *, marks_late
         undated=facts.undated,
         future=facts.future,
         state_before=one_line(facts.before),
+        joined=both is not None,
         origin=origin or None,
     )
 
@@ -217,7 +222,7 @@ def _notice(delivery: Outgoing) -> str:
 
 
 def _words(delivery: Outgoing, notice: str, said: Labels) -> tuple[str, str]:
-    event = delivery.event
+    event = main_event(delivery)
     if event is None:
         return said.headlines["unreadable"], said.advice["unreadable"]
     if notice == _STALLED and event.values.get("count") != 1:
@@ -229,6 +234,8 @@ def _words(delivery: Outgoing, notice: str, said: Labels) -> tuple[str, str]:
     if event.milestone is Milestone.UNRECOGNIZED and not one_line(event.event_type):
         return said.headlines["untyped"], said.advice[kind]
     headline = one_line(filled(said.headlines[kind], {"event_type": one_line(event.event_type)}))
+    if delivery.partner_event is not None:
+        headline = said.words.whole_rejection
     return _of_round(headline, event, delivery.message.facts, said), said.advice[kind]
 
 

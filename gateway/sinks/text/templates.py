@@ -24,6 +24,7 @@ from gateway.core.samples import SAMPLES
 from gateway.host.clock import Clock
 from gateway.host.environment import read_regular
 from gateway.sinks.base import Locale, Outgoing
+from gateway.sinks.text.both_events import both_events, main_event
 from gateway.sinks.text.language import Language, Photo, Telling, printable, tell
 from gateway.sinks.text.template_bounds import Bounds, TooMuch
 from gateway.sinks.text.template_language import ForbiddenTemplate, bounded
@@ -62,9 +63,13 @@ class TemplateKind(Struct, frozen=True):
     """Text that no template of this kind may have, and why."""
 
 
-VARIABLES = frozenset((*(name for name in Telling.__struct_fields__ if name != "state_before"), "state", "more", "event"))
+VARIABLES = frozenset(
+    (*(name for name in Telling.__struct_fields__ if name != "state_before"), "state", "more", "event", "partner")
+)
 """The variables of a template: the fields of a `Telling` (one of them as `state.before`), `more` for the number of photos
-that were cut, and `event` for the values of the event as they came."""
+that were cut, and `event` for the values of the event as they came. If the message tells a whole rejection, `event` is its
+media_rejected and `partner` its QC/REJECTED; else `partner` is empty."""
+_OF_EVENTS = frozenset(("event", "partner"))
 _FUNCTIONS = {"super", "self", "range", "dict"}
 _BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
 _PLACE = re.compile(r" \(in \S+:\d+\)$")
@@ -122,13 +127,13 @@ class Template:
             return Rendered(_built_in(self._kind, self._locale, telling), frozenset(), why)
 
     def trial(self) -> Iterator[tuple[str, TemplateProblem, bool]]:
-        """Render every sample. Yield the name of each one that fails, the reason, and whether the failure depends on the event.
+        """Render every sample, and a whole rejection.
+
+        Yield the name of each one that fails, the reason, and whether the failure depends on the event.
 
         It depends on the event if the file reads the event's values, which differ from event to event.
         """
-        for name, values in SAMPLES.items():
-            message = message_about(event_of(values), msgspec.json.encode(values), message_id="0", source="", received_at=0.0)
-            delivery = Outgoing("0-x", message, attempt=1)
+        for name, delivery in _trials():
             try:
                 self._render(delivery, tell(delivery, Language(self._locale), "https://example.com/{message_id}"))
             except BaseException as error:
@@ -149,7 +154,7 @@ class Template:
             raise TemplateProblem(file, error.line, str(error)) from None
         try:
             unknown = Environment().undeclared_variables_in_str(self._source) - VARIABLES - _FUNCTIONS
-            self._uses_event = "event" in Environment().undeclared_variables_in_str(self._source)
+            self._uses_event = not _OF_EVENTS.isdisjoint(Environment().undeclared_variables_in_str(self._source))
             Environment().undeclared_variables_in_str(bounded(self._source))  # its brackets are deeper, perhaps too deep
         except TemplateError as error:
             raise self._problem(error) from None
@@ -168,9 +173,11 @@ class Template:
     def _render(self, delivery: Outgoing, telling: Telling) -> dict[str, str]:
         values = _values(telling)
         if self._uses_event:
-            if len(delivery.body) > _MOST_EVENT:
+            if len(delivery.body) + (len(delivery.partner.body) if delivery.partner else 0) > _MOST_EVENT:
                 raise TooMuch("the event is larger than 1 MiB, and the template reads its values")
-            values["event"] = delivery.event.values if delivery.event else {}
+            event, both = main_event(delivery), both_events(delivery)
+            values["event"] = event.values if event else {}
+            values["partner"] = both.rejection.values if both else {}
         return _parts(self._kind, self._environments, values)
 
     def _environment(self, escape: Escape, clock: Clock) -> Environment:
@@ -189,6 +196,17 @@ class Template:
             return TemplateProblem(self._file or "", None, str(error))
         said = _FAILED if _is_panic(error) else type(error).__name__
         return TemplateProblem(self._file or "", None, said)
+
+
+def _trials() -> Iterator[tuple[str, Outgoing]]:
+    """Yield a delivery of each sample, and one of a whole rejection."""
+    messages = {
+        name: message_about(event_of(values), msgspec.json.encode(values), message_id="0", source="", received_at=0.0)
+        for name, values in SAMPLES.items()
+    }
+    for name, message in messages.items():
+        yield name, Outgoing("0-x", message, attempt=1)
+    yield "a joined rejection", Outgoing("0-x", messages["qc_rejected"], attempt=1, partner=messages["needs_resubmission"])
 
 
 def _is_panic(error: BaseException) -> bool:

@@ -32,6 +32,8 @@ class Words(Struct, frozen=True, forbid_unknown_fields=True):
     """The sentence about a late event, with the placeholders {when} and {since}."""
     late_undated: str
     """The same for an event whose instant is not known."""
+    whole_rejection: str
+    """The headline of a message that tells both events of a rejection."""
     second_rejection: str
     """The headline of a rejection in the second round, with the placeholder {headline}."""
     third_rejection: str

@@ -6,6 +6,7 @@ The way of a change, in the writer's thread
   batch               the jobs of one commit
   accept_settle       accept messages, settle deliveries
   suppressed_rows     deliveries that a rule suppressed
+  joining             events that another delivery tells
   judging             judges each message by the row of its service request
   hot_rows            the rows in memory
   request_rows        the rows in the file

@@ -9,7 +9,7 @@ from functools import cache
 
 from gateway.core.outcome import OUTCOME_NAMES, Delivered, Outcome, OutcomeName
 from gateway.core.records import Accepted, Attempt, Duplicate, NewMessage, Settlement
-from gateway.store.sqlite import ordering, watch_rows
+from gateway.store.sqlite import joining, ordering, watch_rows
 from gateway.store.sqlite.columns import blob, milliseconds, milliseconds_or_none
 from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.judging import Judged, Ledger
@@ -60,7 +60,8 @@ def _fitting(judged: Sequence[Judged], room: int, *, first: bool) -> int:
 
 
 def _rows(judged: Judged) -> int:
-    return 1 + len(judged.owes.deliveries) + len(judged.owes.suppressed)
+    owes = judged.owes
+    return 1 + len(owes.deliveries) + len(owes.suppressed) + 2 * len(owes.waits)  # the join, and the delivery that tells both
 
 
 def _accept_rows(
@@ -77,11 +78,12 @@ def _accept_rows(
     else:
         results = [_accepted_or_first(connection, one, retention) for one in judged]
         accepted = _judged_again(connection, judged, results, ledger)
-    ledger.enter(connection, accepted)
+    numbers = ledger.enter(connection, accepted)
+    joins = joining.plan(connection, accepted, numbers)
     if companions := [companion for one, _ in accepted for companion in one.companions]:
         watch_rows.keep(connection, companions)
     away = absences(connection)
-    owed = [row for one, seq in accepted for row in _delivery_rows(one, seq, away)]
+    owed = [row for one, seq in accepted for row in _delivery_rows(one, seq, away, joins)]
     columns = 4  # the others stay at their defaults, which takes less than to bind them
     if any(row[4] is not None for row in owed):
         owed, columns = ordering.take(connection, owed), 7
@@ -90,7 +92,8 @@ def _accept_rows(
         connection.execute(_insert_deliveries(len(rows), columns), [value for row in rows for value in row[:columns]])
     changes.update([(row[1], "queued") for row in owed])
     insert_suppressed(connection, judged, results, changes)
-    return results
+    joining.write(connection, joins, accepted, changes)
+    return [joins.accepted.get(one.seq, one) if isinstance(one, Accepted) else one for one in results]
 
 
 def _judged_again(
@@ -105,9 +108,16 @@ def _judged_again(
     return [(after, seq) for after, (_, seq) in zip(again, accepted, strict=True)]
 
 
-def _delivery_rows(judged: Judged, seq: int, away: Absences) -> list[DeliveryRow]:
+def _delivery_rows(judged: Judged, seq: int, away: Absences, joins: joining.Plan) -> list[DeliveryRow]:
     new, deliveries = judged.new, judged.owes.deliveries
-    since_ms = milliseconds(new.message.received_at if new.since is None else new.since)
+    since = new.message.received_at if new.since is None else new.since
+    since_ms = milliseconds(since)
+    if seq in joins.accepted:
+        deliveries = tuple(
+            (sink, max(due, since + joins.waits.get((seq, sink), 0.0)))
+            for sink, due in deliveries
+            if (seq, sink) not in joins.joined
+        )
     if not new.in_order and not away:
         return [(seq, sink, since_ms, milliseconds(due), None, None, 0) for sink, due in deliveries]
     rows: list[DeliveryRow] = []

@@ -27,6 +27,8 @@ _EXPIRED = (
     f" UNION {_EXPIRED_WHILE_DUE.format(0)} UNION {_EXPIRED_WHILE_DUE.format(1)}) ORDER BY since_ms, message LIMIT ?3"
 )
 """Two kinds: those due after they were accepted, by age; and those due at once, by due time, which is their age as well."""
+_JOINS = "EXISTS (SELECT 1 FROM joins j WHERE j.message = d.message AND j.sink = d.sink)"
+"""Another message may go out with the delivery."""
 _OLDEST = (
     "SELECT min(since_ms) FROM (SELECT min(since_ms) AS since_ms FROM deliveries INDEXED BY deliveries_by_since"
     " WHERE sink = ?1 AND state = 'queued' AND due_ms > since_ms"
@@ -110,13 +112,19 @@ def _owed(connection: sqlite3.Connection, sink: str, seqs: list[int], *, body: s
     marks = ",".join("?" * len(seqs))
     away_ms = away_of(connection, sink)
     rows = connection.execute(
-        f"SELECT d.message, d.since_ms, d.attempts, d.retries, {columns} FROM deliveries d"
+        f"SELECT d.message, d.since_ms, d.attempts, d.retries, {_JOINS}, {columns} FROM deliveries d"
         f" JOIN messages m ON m.seq = d.message WHERE d.sink = ? AND d.message IN ({marks}) AND d.state = 'queued'",
         (sink, *seqs),
     ).fetchall()
     found = {
         row[0]: Owed(
-            seq=row[0], sink=sink, since=(row[1] + away_ms) / 1000, attempts=row[2], retries=row[3], message=message_of(row[4:])
+            seq=row[0],
+            sink=sink,
+            since=(row[1] + away_ms) / 1000,
+            attempts=row[2],
+            retries=row[3],
+            joins=bool(row[4]),
+            message=message_of(row[5:]),
         )
         for row in rows
     }

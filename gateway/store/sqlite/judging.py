@@ -141,8 +141,11 @@ class Ledger:
             judged.append(Judged(new, owes, facts, after, companions))
         return judged
 
-    def enter(self, connection: sqlite3.Connection, accepted: Sequence[tuple[Judged, int]]) -> None:
-        """Write the entries of messages that were just accepted, each with its seq, and change the rows of their requests."""
+    def enter(self, connection: sqlite3.Connection, accepted: Sequence[tuple[Judged, int]]) -> list[int | None]:
+        """Write the entries of messages that were just accepted, each with its seq, and change the rows of their requests.
+
+        Returns the number of the service request of each; None if it has none.
+        """
         entries = []
         self._accepted += len(accepted)
         for one, seq in accepted:
@@ -156,6 +159,7 @@ class Ledger:
         for part in chunks(entries):
             connection.execute(f"INSERT INTO entries VALUES {marks(len(part), '(?, ?, ?, ?, ?, ?, ?, ?)')}", values_of(part))
         self.write_loose(connection)
+        return [entry[1] for entry in entries]
 
     def take(
         self, key: Key | None, seq: int, after: ServiceRequest | None, reference_id: str | None, number: int | None = None

@@ -6,9 +6,11 @@ import sqlite3
 
 from msgspec import Struct
 
+from gateway.core.outcome import Reason
 from gateway.store.sqlite import rulebook
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
+from gateway.store.sqlite.joining import is_still_owed
 from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.unlinking import unlink
 
@@ -47,7 +49,8 @@ def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: f
     The slice ends early once it reaches _MOST_PURGED rows and pages: with 200 sinks a message has many rows, and a large body
     has many pages. A message with very many attempts or conflicts loses them over several slices, and goes last itself.
 
-    Messages with a queued or dead delivery stay, and messages without which older ones of their request would not be found.
+    Messages with a queued or dead delivery stay, those that such a delivery of another message has to tell, and messages without
+    which older ones of their request would not be found.
     A request is forgotten with its last message. The slice passes by young messages, because after a jump of the clock old ones
     may lie behind them.
     """
@@ -62,10 +65,11 @@ def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: f
         used += 1
         if received_ms < milliseconds(before):
             any_old = True
-            owed = connection.execute("SELECT sink, state, attempts FROM deliveries WHERE message = ?", (seq,)).fetchall()
+            owed = connection.execute("SELECT sink, state, attempts, reason FROM deliveries WHERE message = ?", (seq,)).fetchall()
             used += len(owed)
-            if not any(state in ("queued", "dead") for _, state, _ in owed):
-                attempts = sum(attempts for _, _, attempts in owed)
+            joined = any(reason == Reason.JOINED for *_, reason in owed)
+            if not any(state in ("queued", "dead") for _, state, *_ in owed) and not (joined and is_still_owed(connection, seq)):
+                attempts = sum(attempts for _, _, attempts, _ in owed)
                 if attempts > _MOST_PURGED:
                     attempts = _purge_attempts(connection, seq)
                 if attempts >= _MOST_PURGED or (duplicates and _purge_conflicts(connection, seq)):
@@ -75,7 +79,7 @@ def purge(connection: sqlite3.Connection, after: int, slice_size: int, before: f
                     after = seq
                     continue
                 used += attempts + steps + size // _PAGE
-                changes.subtract((sink, state) for sink, state, _ in owed)
+                changes.subtract((sink, state) for sink, state, *_ in owed)
                 # What else the tables have of it goes by ON DELETE CASCADE.
                 gone += connection.execute("DELETE FROM messages WHERE seq = ?", (seq,)).rowcount
         after = seq

@@ -23,7 +23,7 @@ from gateway.core.documents import (
 from gateway.core.evidence_file import BEFORE_THIS_VERSION, NOT_SIGNED, EvidenceMessage, KeptSignature, NotKept, RulesSnapshot
 from gateway.core.ledger import decode_facts
 from gateway.core.selection import DeliveryState, Selection, Target
-from gateway.store.sqlite import kept_traces, paging
+from gateway.store.sqlite import joining, kept_traces, paging
 from gateway.store.sqlite.columns import MESSAGE_COLUMNS, message_of, milliseconds
 from gateway.store.sqlite.kept_traces import TRACE_COLUMNS
 from gateway.store.sqlite.suppressed_rows import suppressed_sinks
@@ -74,8 +74,13 @@ def deliveries(
         f"SELECT m.{_IDS.replace(', ', ', m.')}, m.received_ms, {DELIVERY}"
         " FROM deliveries d JOIN messages m ON m.seq = d.message WHERE d.message = ? AND d.sink = ?"
     )
-    rows = (connection.execute(query, (target.seq, target.sink)).fetchone() for target in found)
-    return [DeliverySummary(_ids(row[:7]), row[7] / 1000, delivery_of(row[8:])) for row in rows if row is not None], go_on
+    rows = [(target, connection.execute(query, (target.seq, target.sink)).fetchone()) for target in found]
+    parts = joining.parts(connection, [target.seq for target in found])
+    return [
+        DeliverySummary(_ids(row[:7]), row[7] / 1000, delivery_of(row[8:], parts.get((target.seq, target.sink))))
+        for target, row in rows
+        if row is not None
+    ], go_on
 
 
 def chosen(
@@ -183,6 +188,7 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
         " WHERE rowid IN (SELECT rowid FROM conflicts WHERE message = ? LIMIT ?) ORDER BY rowid LIMIT ?",
         (seq, _CONFLICTS_ORDERED, MOST_CONFLICTS + 1),
     ).fetchall()
+    parts = joining.parts(connection, [seq])
     trace = kept_traces.trace_of(row[12:])
     return Story(
         ids=_ids(row[:7]),
@@ -192,7 +198,8 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
         content_type=text(row[10]),
         body=row[11].decode("utf-8", "replace"),
         deliveries=tuple(
-            DeliveryStory(delivery_of(one), last_attempts(connection, seq, one[0], MOST_ATTEMPTS)) for one in deliveries
+            DeliveryStory(delivery_of(one, parts.get((seq, one[0]))), last_attempts(connection, seq, one[0], MOST_ATTEMPTS))
+            for one in deliveries
         ),
         conflicts=tuple(
             Conflict(received_ms / 1000, text(sender_id), body.decode("utf-8", "replace"))
@@ -218,9 +225,7 @@ def evidence(connection: sqlite3.Connection, seq: int) -> EvidenceMessage | None
         return None
     signature, timestamp, key, number, snapshot = row[:5]
     unsigned = NotKept(BEFORE_THIS_VERSION if number is None else NOT_SIGNED)
-    deliveries = connection.execute(
-        f"SELECT sink, state, attempts, reason, {_DUE_MS}, ended_ms FROM deliveries WHERE message = ? ORDER BY sink", (seq,)
-    )
+    deliveries = connection.execute(f"SELECT {DELIVERY} FROM deliveries d WHERE d.message = ? ORDER BY d.sink", (seq,))
     return EvidenceMessage(
         message=message_of(row[6:]),
         status=row[5],
@@ -266,10 +271,11 @@ def _attempt(row: tuple[Any, ...]) -> AttemptFacts:
     return AttemptFacts(row[0], row[1] / 1000, *row[2:])
 
 
-def delivery_of(row: tuple[Any, ...]) -> DeliveryFacts:
-    """Build the facts of a delivery from the columns DELIVERY."""
+def delivery_of(row: tuple[Any, ...], part: joining.JoinPart | None = None) -> DeliveryFacts:
+    """Build the facts of a delivery from the columns DELIVERY, and its part in a joined message, if it has one."""
     sink, state, attempts, reason, due_ms, ended_ms = row
-    return DeliveryFacts(sink, state, attempts, reason, seconds(due_ms), seconds(ended_ms))
+    joined = {} if part is None else part.facts(state, reason)
+    return DeliveryFacts(sink, state, attempts, reason, seconds(due_ms), seconds(ended_ms), **joined)
 
 
 def _ids(row: tuple[Any, ...]) -> Ids:
@@ -302,7 +308,7 @@ def seq_of(connection: sqlite3.Connection, message_id: str) -> int | None:
 def _kept(connection: sqlite3.Connection, row: tuple[Any, ...]) -> KeptMessage:
     suppressed = suppressed_sinks(connection, row[0])
     sinks = tuple(sink for sink in _sinks(connection, row[0]) if sink not in suppressed)
-    return KeptMessage(row[0], row[1], message_of(row[2:]), sinks, suppressed)
+    return KeptMessage(row[0], row[1], message_of(row[2:]), sinks, suppressed, joining.joined_to(connection, row[0]))
 
 
 def _sinks(connection: sqlite3.Connection, seq: int) -> tuple[str, ...]:

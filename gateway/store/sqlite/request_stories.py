@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gateway.core.documents import Ids
 from gateway.core.request_documents import RequestStory, TracedDelivery, TracedEvent
-from gateway.store.sqlite import kept_traces, request_lookup
+from gateway.store.sqlite import joining, kept_traces, request_lookup
 from gateway.store.sqlite.columns import text
 from gateway.store.sqlite.hot_rows import Key, Standing
 from gateway.store.sqlite.kept_traces import TRACE_COLUMNS
@@ -100,8 +100,9 @@ def _deliveries(connection: sqlite3.Connection, seq: int) -> tuple[TracedDeliver
     found: list[tuple[Any, ...]] = connection.execute(
         f"SELECT {DELIVERY} FROM deliveries d WHERE d.message = ? ORDER BY d.sink", (seq,)
     ).fetchall()
+    parts = joining.parts(connection, [seq])
     traced = []
     for row in found:
         attempts = last_attempts(connection, seq, row[0], 1)
-        traced.append(TracedDelivery(delivery_of(row), attempts[0] if attempts else None))
+        traced.append(TracedDelivery(delivery_of(row, parts.get((seq, row[0]))), attempts[0] if attempts else None))
     return tuple(traced)

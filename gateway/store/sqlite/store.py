@@ -14,7 +14,7 @@ from gateway.core.audit_events import DeliveryDiscarded, DeliveryReplayed
 from gateway.core.conversation import Conversation
 from gateway.core.documents import Backup, Health, LedgerProgress, Redecoded, Redecoding
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
-from gateway.core.records import Companion, KeptGates, NewMessage, Settlement, Step, Stored
+from gateway.core.records import Companion, KeptGates, Message, NewMessage, Settlement, Step, Stored
 from gateway.core.selection import DeliveryState, Target
 from gateway.core.values import claim_of
 from gateway.core.watches import TimersBegun, TimersPlace, Watch
@@ -25,6 +25,7 @@ from gateway.store.sqlite import (
     counting,
     filling,
     integrity,
+    joining,
     operations,
     ordering,
     purging,
@@ -52,8 +53,12 @@ from gateway.store.sqlite.timeline import Timeline, read_timeline
 _T = TypeVar("_T")
 _SLICE = 256
 """Deliveries changed in one transaction by the verbs that divide their work into slices themselves."""
-_JUDGED_AT_ONCE = 10
-"""Messages judged again in one transaction, each of which may look at 1,000 others."""
+_JUDGED_AT_ONCE = 3
+"""Messages judged again in one transaction: each takes 16 statements, and may look at 1,000 others."""
+_BEGUN_AT_ONCE = 512
+"""Timers that begin in one transaction."""
+_TIMERS = 48
+"""Timers that one commit deletes, because each is a statement of its own."""
 
 
 class SqliteStore(Reading):
@@ -177,6 +182,12 @@ class SqliteStore(Reading):
         self.submit_settlement(settlement, partial(_tell, settled), lines)
         return settled
 
+    async def close_join(self, seq: int, sink: str) -> Message | None:
+        return await self.change(partial(joining.close, seq=seq, sink=sink))
+
+    async def part(self, seq: int, sink: str, now: float) -> bool:
+        return await self.change(partial(joining.part, seq=seq, sink=sink, now=self.timeline.stored(now)))
+
     async def keep_gates(self, sink: str, state: KeptGates) -> None:
         await self.change(partial(sink_rows.keep_gates, sink=sink, state=state))
 
@@ -242,7 +253,7 @@ class SqliteStore(Reading):
         rules, number = {watch.name: watch for watch in watches}, 0
         after: watch_rows.TimerKey | None = watch_rows.BEGINNING
         while after is not None:
-            page = partial(watch_rows.foreign_timers, watches=rules, after=after, size=_SLICE)
+            page = partial(watch_rows.foreign_timers, watches=rules, after=after, size=_TIMERS)
             timers, after = await self.ask(page)
             if timers:
                 await self.change(partial(watch_rows.drop, timers=timers))
@@ -264,15 +275,17 @@ class SqliteStore(Reading):
         return TimersBegun(number + await self._begin_timers(keys, since), after)
 
     async def _begin_timers(self, keys: Sequence[Key], since: Since) -> int:
-        if not keys:
-            return 0
-        return await self.change(partial(untimed_requests.begin, keys=keys, ledger=self.ledger, since=since))
+        size, number = max(1, _BEGUN_AT_ONCE // max(1, len(since.watches))), 0
+        for at in range(0, len(keys), size):
+            work = partial(untimed_requests.begin, keys=keys[at : at + size], ledger=self.ledger, since=since)
+            number += await self.change(work)
+        return number
 
     async def purge_told(self, rules: Collection[str], before: float) -> None:
         instant = self.timeline.stored(before)
-        purge = partial(watch_rows.purge_told, rules=tuple(rules), before=instant, size=_SLICE)
-        while await self.change(purge) == _SLICE:
-            pass
+        gone = _TIMERS
+        while gone == _TIMERS:
+            gone = await self.change(partial(watch_rows.purge_told, rules=tuple(rules), before=instant, size=_TIMERS))
 
     async def end_catch_up(self) -> None:
         if mark := await self.read(unlogged.newest):
@@ -313,8 +326,9 @@ class SqliteStore(Reading):
         since, done = Since(watches, now, self.timeline.stored), list[Redecoded]()
         for at in range(0, len(decoded), _JUDGED_AT_ONCE):
             some = decoded[at : at + _JUDGED_AT_ONCE]
-            work: Callable[..., list[Redecoded]] = partial(redecoding.redecode, decoded=some, ledger=self.ledger, since=since)
-            done += await self.change(work, told)
+            work = partial(redecoding.redecode, decoded=some, ledger=self.ledger, since=since)
+            changed = await self.change(work, told)
+            done += changed
         return done
 
     def back_up(self, file: Path, *, now: float, min_free: int) -> LongReadThread[Backup]:

@@ -219,7 +219,10 @@ def state_json(delivery: DeliveryFacts, ids: Ids, attempts: dict[str, Any]) -> d
 
 
 def _held(delivery: DeliveryFacts) -> dict[str, Any]:
-    return {} if delivery.held is None else {"held": delivery.held}
+    """Return what only some deliveries have: why a lane does not try it, and its part in a joined message."""
+    found: dict[str, Any] = {"held": delivery.held, "waits": delivery.waits or None, "tells": delivery.tells}
+    found["told_by"] = None if delivery.told_by is None else delivery_id(delivery.told_by, delivery.sink)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def time_json(instant: float | None) -> str | None:

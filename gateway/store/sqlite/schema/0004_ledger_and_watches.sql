@@ -121,3 +121,18 @@ CREATE TABLE known_words (
     seen_ms INTEGER NOT NULL,
     PRIMARY KEY (source, kind, value)
 ) WITHOUT ROWID;
+
+-- The two events that tell one rejection, QC/REJECTED and its media_rejected, where they go out as one message: one row of a round
+-- of a service request at a sink. The delivery of the first one tells both; the partner's own delivery is discarded.
+CREATE TABLE joins (
+    request INTEGER NOT NULL,                   -- the number of the service request
+    round   INTEGER NOT NULL CHECK (round >= 1),
+    sink    TEXT    NOT NULL,
+    message INTEGER NOT NULL REFERENCES messages (seq) ON DELETE CASCADE,      -- the first of the two
+    partner INTEGER REFERENCES messages (seq) ON DELETE SET NULL,              -- null: it has not come, or went out alone
+    open    INTEGER NOT NULL CHECK (open IN (0, 1)),                           -- 1: the partner may still be told with the first
+    CHECK (open = 0 OR partner IS NULL),
+    PRIMARY KEY (request, round, sink)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX joins_by_message ON joins (message, sink);
+CREATE INDEX joins_by_partner        ON joins (partner, sink) WHERE partner IS NOT NULL;
