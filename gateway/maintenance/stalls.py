@@ -28,7 +28,7 @@ from gateway.ingest.remembered_events import RememberedEvents
 from gateway.observability.metrics import Metrics
 from gateway.store.base import Watching
 
-_PAGES = 40
+PAGES = 40
 """Pages of service requests that are looked at in one step, 256 each: about a tenth of a second, none of it in the event loop."""
 _PURGE_SECONDS = 3600.0
 """Seconds between two looks for timers that are too old."""
@@ -99,7 +99,7 @@ class Stalls:
 
     async def _begin_some(self) -> None:
         """Begin the timers of some service requests; the next step goes on."""
-        for _ in range(_PAGES):
+        for _ in range(PAGES):
             if not self._watches:
                 self._beginning = False
                 return

@@ -87,7 +87,7 @@ async def test_all_requests_get_their_timers_page_by_page(
     tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(untimed_requests, "PAGE", 3)
-    monkeypatch.setattr(stalls, "_PAGES", 2)
+    monkeypatch.setattr(stalls, "PAGES", 2)
     async with life(tmp_path, clock) as one:
         for number in range(20):
             await one.enter(f"{number:02}", "QC/PENDING" if number % 2 else "QC/REJECTED")

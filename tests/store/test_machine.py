@@ -78,7 +78,7 @@ class Model:
         self.messages: dict[int, First] = {}
         self.greatest = 0
         self.requests: dict[Key, ServiceRequest] = {}
-        """What judging the messages one after the other gives; a request is forgotten with its last message."""
+        """The rows that judging the messages one after the other gives; a request is forgotten with its last message."""
 
     def judge(self, seqs: Iterable[int]) -> None:
         """Judge messages in the order of their arrival."""
@@ -199,7 +199,7 @@ def coming(
     at: float,
     due: float,
 ) -> NewMessage:
-    """Return a message as ingest makes it: with an event that can be judged, or with a body that is none of a service request."""
+    """Return a message as ingest makes it: with an event that can be judged, or with a body that names no service request."""
     if isinstance(content, bytes):
         made = new(sender_id, identity=identity, body=content, source=source, sinks=tuple(sinks), at=at, due=due)
         return structs.replace(made, message=structs.replace(made.message, sr_uuid=None, reference_id=None))
