@@ -277,8 +277,8 @@ class SqliteStore(Reading):
     async def _begin_timers(self, keys: Sequence[Key], since: Since) -> int:
         size, number = max(1, _BEGUN_AT_ONCE // max(1, len(since.watches))), 0
         for at in range(0, len(keys), size):
-            work = partial(untimed_requests.begin, keys=keys[at : at + size], ledger=self.ledger, since=since)
-            number += await self.change(work)
+            some = keys[at : at + size]
+            number += await self.change(partial(untimed_requests.begin, keys=some, ledger=self.ledger, since=since))
         return number
 
     async def purge_told(self, rules: Collection[str], before: float) -> None:
@@ -326,8 +326,7 @@ class SqliteStore(Reading):
         since, done = Since(watches, now, self.timeline.stored), list[Redecoded]()
         for at in range(0, len(decoded), _JUDGED_AT_ONCE):
             some = decoded[at : at + _JUDGED_AT_ONCE]
-            work = partial(redecoding.redecode, decoded=some, ledger=self.ledger, since=since)
-            changed = await self.change(work, told)
+            changed = await self.change(partial(redecoding.redecode, decoded=some, ledger=self.ledger, since=since), told)
             done += changed
         return done
 
