@@ -69,9 +69,8 @@ ROWS = {
     # The slice may end with a message of 200 deliveries and 400 attempts; and as many threads go as messages may.
     "purge_slice": 1000 + 1 + 3 * 200 + 200,
     "keep_gates": 1,
-    # The message, its identity, its entry and the one behind it, the row of its request with its reference id, two reference ids
-    # by which no request is found, and timers.
-    "redecode": 3 * 12,
+    # A message with its identity, its entry, the link behind it, the row of its request, and timers.
+    "redecode": 16,
     # Timers of a slice.
     "begin": 512,
     "drop": 48,

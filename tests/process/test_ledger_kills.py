@@ -44,6 +44,7 @@ STORIES = {
     "sr-cancelled": "P10 I30 X31 E40",
 }
 FORGET = """
+DELETE FROM standings;
 DELETE FROM requests;
 DELETE FROM loose_references;
 UPDATE entries SET request = NULL, before = NULL, facts = NULL;

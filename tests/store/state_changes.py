@@ -6,6 +6,8 @@ import itertools
 import json
 from collections.abc import Sequence
 
+import msgspec
+
 from gateway.core.events import Event, decode
 from gateway.core.judge import judge
 from gateway.core.ledger import ServiceRequest
@@ -61,6 +63,18 @@ def event(
     )
     deliveries = tuple((sink, received) for sink in sinks)
     return NewMessage(message, "accepted", None, deliveries, event_at=happened, event=lambda: decoded, signed=signed)
+
+
+def rejected_photos(minute: float) -> NewMessage:
+    """Return a media_rejected that happened some minutes after START."""
+    new = event("R", minute)
+    body = json.dumps(json.loads(new.message.body) | {"event_type": "media_rejected", "state": None}).encode()
+    decoded = decode(body)
+    assert isinstance(decoded, Event)
+    message = msgspec.structs.replace(
+        new.message, body=body, event_type="media_rejected", milestone=decoded.milestone.value, sender_id=f"media {minute}"
+    )
+    return msgspec.structs.replace(new, message=message, event=lambda: decoded)
 
 
 def judged(news: Sequence[NewMessage]) -> ServiceRequest:

@@ -43,7 +43,7 @@ async def test_a_page_is_found_by_the_index_of_milestones(tmp_path: Path) -> Non
             found += [sr for _, sr in keys]
         assert (found, after) == (["sr-0", "sr-2", "sr-4", "sr-1", "sr-3"], None)
         watch.check()
-        assert watch.uses("requests_by_milestone")
+        assert watch.uses("standings_by_milestone")
         assert of_page(reader, [PHOTOS], 10**15, None) == ([], None), "a state that began too long ago is left out"
 
 

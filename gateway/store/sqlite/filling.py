@@ -95,7 +95,8 @@ def _take(connection: sqlite3.Connection, ledger: Ledger, rows: Sequence[tuple[A
             if isinstance(event, Event):
                 try:
                     facts, after = judge(None if known is None else decode_request(known.row), event, received_ms / 1000)
-                except Exception:  # as on arrival: a bug in the ledger stops nothing else
+                except Exception as bug:  # as on arrival: it stops nothing else
+                    ledger.bug = bug
                     ledger.unjudged += 1
         number, before = ledger.take(key, seq, after, text(reference_id), number=request)
         entries.append((seq, number, before, None if facts is None else encode_facts(facts)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 Key = tuple[str, str]
 """A source and the uuid of a service request."""
@@ -31,13 +31,16 @@ class Standing(Struct, frozen=True):
     entered_ms: int
     """When its present state began."""
     flags: int
+    filed: bool
+    """The file knows the request, perhaps with an older row."""
 
 
 class HotRows:
     """Changed only by the writer's thread, after a commit. Other threads may call `unflushed`, and read the sizes."""
 
     def __init__(self, most_bytes: int = MOST_HOT_BYTES) -> None:
-        self._most_bytes = most_bytes
+        self.most_bytes = most_bytes
+        """Bytes that the rows may take together."""
         self._unflushed: dict[Key, Standing] = {}
         self._flushed: dict[Key, Standing] = {}
         """The row that was flushed least recently comes first, and goes first."""
@@ -62,10 +65,16 @@ class HotRows:
         return self._unflushed.copy()  # one step for the interpreter, so that the writer cannot change it halfway
 
     def put(self, key: Key, standing: Standing) -> None:
-        """Take a row that a committed transaction changed."""
-        self.drop(key)
+        """Take a row that a committed transaction changed.
+
+        It replaces the one before in one step: a question that copies the rows meanwhile finds one of the two.
+        """
+        before = self._unflushed.get(key)
+        if before is None:
+            self.drop(key)
         self._unflushed[key] = standing
-        self.size += (size := _size(key, standing))
+        size = _size(key, standing) - (0 if before is None else _size(key, before))
+        self.size += size
         self.unflushed_size += size
 
     def drop(self, key: Key) -> None:
@@ -78,14 +87,14 @@ class HotRows:
 
     def flushed(self, key: Key, standing: Standing) -> None:
         """Take note that the file has a row now, unless the row changed again."""
-        if self._unflushed.get(key) == standing:
+        if self._unflushed.get(key) is standing:
             del self._unflushed[key]
-            self._flushed[key] = standing
+            self._flushed[key] = standing if standing.filed else structs.replace(standing, filed=True)
             self.unflushed_size -= _size(key, standing)
 
     def make_room(self) -> None:
         """Forget flushed rows until the bound holds, the least recently flushed one first."""
-        while self.size > self._most_bytes and self._flushed:
+        while self.size > self.most_bytes and self._flushed:
             self.drop(next(iter(self._flushed)))
 
 

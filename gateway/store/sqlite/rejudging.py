@@ -105,7 +105,8 @@ def judge_again(
     number, before, last = place
     try:
         facts, after = judge(_without(connection, row, old, last), event, old.received_at)
-    except Exception:  # as on arrival: a bug in the ledger loses no message
+    except Exception as bug:  # as on arrival: it loses no message
+        ledger.bug = bug
         ledger.unjudged += 1
         facts, after = None, row or ServiceRequest()
     if facts is not None and row is not None and old.facts is not None and not facts.stale and _state_of(event) == row.state:
@@ -120,7 +121,9 @@ def judge_again(
     )
     standing = request_rows.standing(number, last, after, first, own=False)
     request_rows.write(connection, [(key, standing)])  # at once: a start judges again only what came after the last flush
-    ledger.change(key, standing)
+    if reference is not None and event.reference_id is not None and known is not None and known.reference_id is None:
+        request_rows.name(connection, [(number, event.reference_id, reference)])
+    ledger.change(key, structs.replace(standing, filed=True))
     return facts, _timers(key, first, row, after, since)
 
 

@@ -53,12 +53,12 @@ from gateway.store.sqlite.timeline import Timeline, read_timeline
 _T = TypeVar("_T")
 _SLICE = 256
 """Deliveries changed in one transaction by the verbs that divide their work into slices themselves."""
-_JUDGED_AT_ONCE = 3
-"""Messages judged again in one transaction: each takes 16 statements, and may look at 1,000 others."""
-_BEGUN_AT_ONCE = 512
-"""Timers that begin in one transaction."""
 _TIMERS = 48
 """Timers that one commit deletes, because each is a statement of its own."""
+_JUDGED_AT_ONCE = 1
+"""Messages judged again by one operation. Each takes about 40 statements, and may look at 1,000 others."""
+_BEGUN_AT_ONCE = 512
+"""Timers that begin in one transaction."""
 
 
 class SqliteStore(Reading):
@@ -229,6 +229,10 @@ class SqliteStore(Reading):
         if purged.any_old:
             return purged.gone, purged.last
         return purged.gone, await self.ask(lambda connection: purging.before_next_old(connection, purged.last, before))
+
+    def take_ledger_bug(self) -> Exception | None:
+        bug, self.ledger.bug = self.ledger.bug, None
+        return bug
 
     async def fill_ledger(self) -> LedgerProgress:
         if not self.ledger.live:

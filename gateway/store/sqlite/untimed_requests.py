@@ -42,8 +42,8 @@ def of_page(
             continue
         begin = (after.entered_ms, after.number) if after is not None and milestone == after.milestone else (since_ms, -1)
         page = connection.execute(
-            f"SELECT r.source, r.sr_uuid, {request_rows.STANDING} FROM requests r WHERE r.milestone = ?"
-            " AND (r.entered_ms, r.number) > (?, ?) ORDER BY r.entered_ms, r.number LIMIT ?",
+            f"SELECT r.source, r.sr_uuid, {request_rows.STANDING} FROM standings s CROSS JOIN requests r ON r.number = s.request"
+            " WHERE s.milestone = ? AND (s.entered_ms, s.request) > (?, ?) ORDER BY s.entered_ms, s.request LIMIT ?",
             (milestone, *begin, PAGE),
         ).fetchall()
         if page:
