@@ -225,6 +225,18 @@ async def test_a_crash_after_a_purge_loses_nothing_that_the_purged_messages_told
             assert story is not None and [one.seq for one in story.events] == seqs[2:]
 
 
+async def test_a_reference_that_comes_after_a_purge_finds_its_request_after_a_restart(path: Path) -> None:
+    async with serving(path) as store:
+        for number in range(2):
+            seq = await accepted(store, event("P", number, reference=None))
+            if number == 0:
+                await store.settle(settlement(seq, Delivered()))
+        await store.purge(0, 100, START + DAY)
+        await accepted(store, event("A", 9, reference="ITEM-7"))
+    async with serving(path) as store:
+        assert [one.sr_uuid for one in (await store.find_requests("item-7")).requests] == [SR]
+
+
 async def test_a_slice_takes_some_messages_however_slow_the_disk_is(path: Path) -> None:
     async with serving(path) as store:
         for number in range(20):
