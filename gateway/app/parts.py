@@ -221,7 +221,13 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         refused=refused, intake=intake, sources=sources_by_name(config), audit=audit, metrics=metrics, clock=clock, log=log
     )
     redecode = Redecode(
-        store=store, interventions=interventions, router=inbox.router, sources=sources_by_name(config), audit=audit, log=log
+        store=store,
+        interventions=interventions,
+        rules=lambda: inbox.rules,
+        sources=sources_by_name(config),
+        audit=audit,
+        clock=lane_clock,
+        log=log,
     )
     states = StoredStates(store)
     reconciler = Reconciler(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from gateway.cli.client import Client, RequestRefused, connected, segment
-from gateway.cli.completion import sink_names
+from gateway.cli.completion import request_names, sink_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, instant
 from gateway.cli.output import console, printable, to_json
@@ -67,7 +67,7 @@ def deliveries(
 
 
 def show(
-    id_: Annotated[str, Parameter(name="ID")],
+    id_: Annotated[str, Parameter(name="ID", completer=request_names)],
     /,
     *,
     attempts: Annotated[bool, Parameter(negative="", help="Show all attempts, not only the last 20 of each delivery.")] = False,

@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from gateway.cli import proofs
 from gateway.cli.audit_line import parsed
 from gateway.cli.client import connected
+from gateway.cli.completion import request_names
 from gateway.cli.errors import UsageError
 from gateway.cli.log_files import whole_log
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption
@@ -36,7 +37,7 @@ HeadOption = Annotated[str | None, Parameter(name="--head", help="The seal that 
 
 
 def export(
-    id_: Annotated[str, Parameter(name="ID")],
+    id_: Annotated[str, Parameter(name="ID", completer=request_names)],
     file: Annotated[str, Parameter(name="FILE", allow_leading_hyphen=True)],
     /,
     *,

@@ -29,6 +29,7 @@ TEMPLATE = f"""\
 # {{ env = "NAME" }}, {{ file = "/path" }}, or {{ credential = "name" }} of systemd.
 [sources.legitmark]
 secrets = [{{ env = "LEGITMARK_SECRET" }}]
+# silent_after = "12h"    # people are told if nothing has come for so long
 
 # A file beside this one: each event is a line of JSON.
 [sinks.archive]
@@ -40,7 +41,14 @@ path = "events.jsonl"
 # type = "http"
 # url = "https://erp.example.internal/hooks/legitmark"
 # secret = {{ env = "ERP_SECRET" }}
-# ordering = "sr"
+# ordering = "sr"         # the events of one service request go one after the other
+# on_stale = "annotate"   # a late event says so in the header x-gateway-stale; "suppress" keeps it back
+# failing_after = "1h"    # people are told if the system fails for so long
+
+# A channel that people read: an incoming webhook of Slack.
+# [sinks.desk]
+# type = "slack"
+# webhook_url = {{ env = "DESK_WEBHOOK" }}
 
 # Every route that matches applies; an event goes once to each sink that these routes name.
 [[routes]]
@@ -52,17 +60,42 @@ sinks = ["archive"]
 # match = {{ milestone = ["authentic", "counterfeit"] }}
 # sinks = ["erp"]
 
-# The gateway's own events: a delivery is dead, a sink is down, a message can't be decoded. Only routes with source = "gateway"
-# get them. Name a sink here whose messages people read.
+# [[routes]]
+# name = "photos to redo"
+# match = {{ milestone = ["qc_rejected", "needs_resubmission"] }}
+# join = "30s"            # the rejection and its reasons go out as one message
+# sinks = ["desk"]
+
+# The gateway's own events: a delivery is dead, a sink fails, a source is silent, a message is of an unknown kind, a service
+# request does not move on or is not what Legitmark's API says; and once a day the last seal of the audit log. They go only
+# through routes with source = "gateway". Name a sink here whose messages people read.
 [[routes]]
 name = "somebody is told"
 source = "gateway"
 sinks = ["archive"]
 
+# [[routes]]
+# name = "the desk looks after service requests"
+# source = "gateway"
+# match = {{ event_type = ["gateway.sr_stalled", "gateway.sr_differs", "gateway.source_silent"] }}
+# sinks = ["desk"]
+
+# How long a service request may stay in a state; then a gateway.sr_stalled event tells people, and again after each `again`.
+# [[watch]]
+# name = "photos wait for more than 4 h"
+# state = "QC/PENDING"
+# after = "4h"
+# again = "1d"
+
+# After an outage, Legitmark's API tells which service requests have moved on meanwhile; `gateway reconcile` asks it at any time.
+# [reconcile]
+# url = "https://api.example.com/api/v2/sr"
+# api_key = {{ env = "LEGITMARK_API_KEY" }}
+
 # The results that the routes must have; `gateway test` checks them.
 [[tests]]
-name = "photos that were rejected are archived"
-event = {{ event_type = "media_rejected" }}
+name = "photos that were submitted are archived"
+event = {{ event_type = "state_change", state = {{ primary = "QC", supplement = "PENDING" }} }}
 sinks = ["archive"]
 
 # [[tests]]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from gateway.cli.client import Client, RequestRefused, actor, connected
+from gateway.cli.completion import request_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption
 from gateway.cli.output import counted, printable, to_json
@@ -27,6 +28,7 @@ IdsArgument = Annotated[
     Parameter(
         name="ID",
         allow_leading_hyphen=True,
+        completer=request_names,
         help="An SR uuid or its beginning, a reference id, or the id of a message; - reads ids from stdin, one a line.",
     ),
 ]

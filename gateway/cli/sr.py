@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from gateway.cli.client import RequestRefused, connected, segment
-from gateway.cli.completion import sink_names
+from gateway.cli.completion import request_names, sink_names, source_names, state_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, instant
 from gateway.cli.output import console, counted, printable, to_json
@@ -39,12 +39,15 @@ _FLAGS: dict[str, str] = {
 
 
 def sr(
-    name: Annotated[str, Parameter(name="ID", allow_leading_hyphen=True)],
+    name: Annotated[str, Parameter(name="ID", allow_leading_hyphen=True, completer=request_names)],
     /,
     *,
     payload: Annotated[bool, Parameter(negative="", help="Print the body of each event, too.")] = False,
     sink: Annotated[
         list[str] | None, Parameter(negative="", completer=sink_names, help="Speak of this sink, too. Repeatable.")
+    ] = None,
+    source: Annotated[
+        str | None, Parameter(completer=source_names, help="Only the service request of this source, if several have the name.")
     ] = None,
     limit: Annotated[int, Parameter(name=["--limit", "-n"], show_default=True, help="The newest events that are shown.")] = 100,
     json_: JsonOption = False,
@@ -68,18 +71,21 @@ def sr(
         raise UsageError(f"--limit {limit} is not a number of events: give 1 or more")
     if not name.strip():
         raise UsageError("the ID is empty: is a variable not set?")
-    return asyncio.run(_sr(name, payload, sink or [], limit, json_, config, admin))
+    query = {"sinks": ",".join(sink) if sink else None, "bodies": "true" if payload else None, "source": source}
+    return asyncio.run(_sr(name, query, limit, json_, config, admin))
 
 
 def srs(
     *,
     state: Annotated[
-        list[str] | None, Parameter(negative="", help="Only in this state: a milestone, or QC/PENDING. Repeatable.")
+        list[str] | None,
+        Parameter(negative="", completer=state_names, help="Only in this state: a milestone, or QC/PENDING. Repeatable."),
     ] = None,
     flag: Annotated[list[FlagName] | None, Parameter(negative="", help="Only with this flag. Repeatable.")] = None,
     stalled: Annotated[
         bool, Parameter(negative="", help="Only those that a [[watch]] rule told of, and that did not move on.")
     ] = False,
+    source: Annotated[str | None, Parameter(completer=source_names, help="Only those of this source.")] = None,
     since: Annotated[str | None, Parameter(help='Only those whose state began since: "2h" ago, "7d", or a time.')] = None,
     until: Annotated[str | None, Parameter(help='Only those whose state began before: "2h" ago, "7d", or a time.')] = None,
     limit: Annotated[int, Parameter(name=["--limit", "-n"], show_default=True, help="How many to list at most.")] = 100,
@@ -97,6 +103,7 @@ def srs(
         "milestone": ",".join(dict.fromkeys(map(_milestone, state))) if state else None,
         "flag": ",".join(dict.fromkeys(flag)) if flag else None,
         "stalled": "true" if stalled else None,
+        "source": source,
         "since": instant(since),
         "until": instant(until),
     }
@@ -159,10 +166,7 @@ def _state(request: dict[str, Any]) -> str:
     return f"{request['state']} ({meaning})" if meaning else str(request["state"])
 
 
-async def _sr(
-    name: str, payload: bool, sinks: list[str], limit: int, as_json: bool, config: Path | None, admin: str | None
-) -> int:
-    query: dict[str, Any] = {"sinks": ",".join(sinks) or None, "bodies": "true" if payload else None}
+async def _sr(name: str, query: dict[str, Any], limit: int, as_json: bool, config: Path | None, admin: str | None) -> int:
     answer: dict[str, Any] | None = None
     events: list[dict[str, Any]] = []
     before = None
@@ -172,14 +176,15 @@ async def _sr(
             try:
                 page = await client.get(f"/api/srs/{segment(name)}", page_query)
             except RequestRefused as error:
-                raise error.suggesting(sinks[-1]) if sinks else error from None
+                sinks = query["sinks"]
+                raise error.suggesting(sinks.rpartition(",")[2]) if sinks else error from None
             answer = answer or page
             if page["story"] is None:
                 break
             events = [*page["story"]["events"], *events]
             before = page["story"]["before"]
             purged = page["story"]["purged"]
-            name = page["requests"][0]["sr_uuid"]
+            name, query["source"] = page["requests"][0]["sr_uuid"], page["requests"][0]["source"]
     found = answer["requests"]
     if answer["story"] is not None:
         events.sort(key=lambda event: (event["happened_at"], event["time"]))
@@ -192,10 +197,11 @@ async def _sr(
     out = console()
     if len(found) > 1:
         more = " and more" if answer["more"] else ""
-        said = f'"{printable(name)}" stands for {len(found)} service requests{more}: name one by its uuid'
-        print(f"gateway: {said}", file=sys.stderr)
+        one_uuid = len({request["sr_uuid"] for request in found}) == 1
+        do = "choose one by --source" if one_uuid else "name one by its uuid"
+        print(f'gateway: "{printable(name)}" stands for {len(found)} service requests{more}: {do}', file=sys.stderr)
         for request in found:
-            out.print(printable(_line(request)))
+            out.print(printable(f"{_line(request)}{'  of ' + request['source'] if one_uuid else ''}"))
         return 1
     _show(found[0], answer["story"], out)
     if not answer["complete"]:
@@ -243,7 +249,8 @@ def _show(request: dict[str, Any], story: dict[str, Any], out: Console) -> None:
 
 def _show_event(event: dict[str, Any], out: Console) -> None:
     facts = event["facts"]
-    what = event["milestone"] if event["milestone"] not in (None, "unrecognized") else event["event_type"] or event["status"]
+    known = event["milestone"] not in (None, "unrecognized")
+    what = event["milestone"] if known else f"{event['event_type'] or event['status']} {event['state'] or ''}".rstrip()
     line = [event["happened_at"], what, *(marks(facts) if facts else ())]
     out.print()
     out.print(printable("  ".join(line)), style="bold")
@@ -256,6 +263,9 @@ def _show_event(event: dict[str, Any], out: Console) -> None:
             out.print(printable(f"  {text}"), style="yellow")
     if event["status"] == "quarantined":
         out.print("  quarantined: nobody was told", style="yellow")
+    elif not event["explained"]:
+        message = event["message_id"]
+        out.print(f"  the body is long: why other sinks were not told, gateway route {message} says", style="yellow")
     for act in event["acts"]:
         out.print(printable(f"  {said_of_act(act)}"), style="cyan")
     for text in str(event.get("body") or "").removesuffix("\n").splitlines():

@@ -38,9 +38,9 @@ def status(*, json_: JsonOption = False, config: ConfigOption = None, admin: Adm
     """Show the state of the running gateway: configuration, traffic, each sink, the disk, and what needs a person.
 
     A person is needed if the gateway is not ready, if the last reload was refused, if the disk has less than twice
-    store.min_free, if the TLS certificate ends within 21 days, or if an invariant was violated; if a source refuses every
-    request, or if the clock of this host seems wrong; if a delivery is dead, if a breaker is open, or if deliveries wait for a
-    sink that is not configured; and if a delivery has waited for an hour, behind a pause too.
+    store.min_free, if the TLS certificate ends within 21 days, if an invariant was violated, or if a message was not judged; if
+    a source refuses every request, or if the clock of this host seems wrong; if a delivery is dead, if a breaker is open, or if
+    deliveries wait for a sink that is not configured; and if a delivery has waited for an hour, behind a pause too.
 
     Exit codes: 0 all is well, 1 something needs a person, 69 no gateway answers.
 
@@ -104,6 +104,10 @@ def _facts(status: GatewayStatus) -> Iterator[tuple[str, str]]:
             yield "", f"{number}: gateway reverify {source.source}"
     yield "disk", f"{size(status.disk_free_bytes)} free; webhooks are answered 503 below {size(status.disk_min_free_bytes)}"
     yield "database", f"{size(status.database_bytes)}, write-ahead log {size(status.wal_bytes)}"
+    if (filling := status.ledger_filling) is not None:
+        share = 100 * filling.read_to // max(filling.newest, 1)
+        yield "ledger", f"reads in older messages: {filling.read_to:,} of {filling.newest:,} ({share} %)"
+        yield "", "until it has them all, new messages have no facts, and `gateway sr` tells only what it has"
     yield "clock", "seems wrong: webhooks come with other times" if status.clock_suspect else "agrees with the senders"
     if (expires := status.certificate_expires_at) is not None:
         left = f"in {_between(now, expires)}" if expires > now else "that is over"

@@ -16,10 +16,12 @@ from msgspec import Struct
 from gateway.control.interventions import Interventions
 from gateway.core import events
 from gateway.core.audit_events import MessageRedecoded
-from gateway.core.documents import Redecoding, UndecodedMessage
-from gateway.core.routing import Router
+from gateway.core.documents import Redecoded, Redecoding, UndecodedMessage
+from gateway.core.ledger import Facts
 from gateway.core.selection import Target
 from gateway.core.values import claim_of
+from gateway.host.clock import Clock
+from gateway.ingest.accept import Rules
 from gateway.ingest.receive import Source
 from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log
@@ -68,21 +70,24 @@ class Redecode:
         *,
         store: RedecodingStore,
         interventions: Interventions,
-        router: Callable[[], Router],
+        rules: Callable[[], Rules],
         sources: Mapping[str, Source],
         audit: AuditLog,
+        clock: Clock,
         log: Log,
     ) -> None:
         """
         Args:
-            router: returns the rules of the moment.
+            rules: returns the rules of the moment.
             sources: the sources of the configuration, by name.
+            clock: the one by which messages begin the times of `[[watch]]` rules.
         """
         self._store = store
         self._interventions = interventions
-        self._router = router
+        self._rules = rules
         self._sources = sources
         self._audit = audit
+        self._clock = clock
         self._log = log
 
     def use(self, sources: Mapping[str, Source]) -> None:
@@ -102,12 +107,13 @@ class Redecode:
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
         milestones = dict(Counter(found.event.milestone.value for _, found in known))
-        targets = self._targets(known) if act.route else []
         if act.dry_run or not known:
+            # The facts are not known before: routes that ask for them may take some further ones.
+            targets = self._targets(known, {found.seq: None for _, found in known}) if act.route else []
             made = await self._interventions.missing(targets)
             return RedecodeProgress(len(page.messages), len(known), milestones, len(made), page.go_on_after)
         changed = await self._write(known, act.actor)
-        made_now = await self._interventions.add([target for target in targets if target.seq in changed], act.actor)
+        made_now = await self._interventions.add(self._targets(known, changed) if act.route else [], act.actor)
         return RedecodeProgress(len(page.messages), len(changed), milestones, made_now, page.go_on_after)
 
     def _known(self, one: UndecodedMessage) -> Redecoding | None:
@@ -123,20 +129,23 @@ class Redecode:
         identity = events.identity(decoded, source.identity) if source is not None else None
         return Redecoding(one.seq, decoded, identity)
 
-    def _targets(self, known: Sequence[tuple[UndecodedMessage, Redecoding]]) -> list[Target]:
+    def _targets(self, known: Sequence[tuple[UndecodedMessage, Redecoding]], facts: Mapping[int, Facts | None]) -> list[Target]:
+        """Return the deliveries that the rules of the moment name for messages whose facts are given."""
+        router = self._rules().router
         targets: list[Target] = []
         for one, found in known:
-            sinks = self._router().route(found.event, one.message.source).sinks
-            targets += [Target(one.seq, sink) for sink in sinks]
+            if one.seq in facts:
+                sinks = router.route(found.event, one.message.source, facts[one.seq]).sinks
+                targets += [Target(one.seq, sink) for sink in sinks]
         return targets
 
-    async def _write(self, known: Sequence[tuple[UndecodedMessage, Redecoding]], actor: str) -> set[int]:
-        """Write down what is known, and audit each message that changed. Returns their seqs."""
+    async def _write(self, known: Sequence[tuple[UndecodedMessage, Redecoding]], actor: str) -> dict[int, Facts | None]:
+        """Write down what is known, and audit each message that changed. Returns their facts by seq."""
         before = {one.seq: one for one, _ in known}
         now = {found.seq: found.event for _, found in known}
 
-        def told(changed: list[int]) -> None:
-            for seq in changed:
+        def told(changed: list[Redecoded]) -> None:
+            for seq in (redecoded.seq for redecoded in changed):
                 one, event = before[seq], now[seq]
                 was = "quarantined" if one.quarantined else one.message.milestone
                 message = msgspec.structs.replace(
@@ -149,7 +158,8 @@ class Redecode:
                 detail = f"{was} before, {event.milestone.value} now"
                 self._audit.step(MessageRedecoded(detail=detail, actor=str(actor), claimed=claim_of(actor)), message)
 
-        changed = await self._store.redecode([found for _, found in known], told)
+        redecodings = [found for _, found in known]
+        changed = await self._store.redecode(redecodings, told, watches=self._rules().watches, now=self._clock.now())
         await self._audit.flush()
         self._log.info("messages.redecoded", count=len(changed), actor=str(actor))
-        return set(changed)
+        return {redecoded.seq: redecoded.facts for redecoded in changed}

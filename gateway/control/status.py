@@ -12,6 +12,7 @@ from gateway import __version__
 from gateway.core.attention import (
     GatewayStatus,
     LastError,
+    LedgerFilling,
     RunningConfig,
     SinkCondition,
     SinkStatus,
@@ -35,6 +36,11 @@ from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.observability.throughput import Throughput
 from gateway.store.people import Surveying
+from gateway.store.requests import SurveyingLedger
+
+
+class SurveyingStore(Surveying, SurveyingLedger, Protocol):
+    """The verbs of the store that the report needs."""
 
 
 class ShownCertificate(Protocol):
@@ -52,7 +58,7 @@ class SelfReport:
     def __init__(
         self,
         *,
-        store: Surveying,
+        store: SurveyingStore,
         audit: AuditLog,
         lanes: Mapping[str, Lane],
         space: DiskSpace,
@@ -112,6 +118,7 @@ class SelfReport:
                 self._metrics.oldest(sink, _age(view, sink, now))
         self._metrics.log_dropped(self._lines_dropped())
         self._metrics.delivery_memory(self._memory.used, self._memory.limit)
+        self._metrics.ledger(self._store.ledger_memory())
         files = self._store.sizes()
         self._metrics.store_bytes(database=files.database, wal=files.wal, free=view.free_bytes if view else None)
         store_failing, audit_failing = self._store.trouble is not None, self._audit.failing
@@ -145,8 +152,19 @@ class SelfReport:
             certificate_expires_at=_instant(self._certificate.expires_at) if self._certificate else None,
             invariant_violations=self._metrics.totals.violations,
             reconcile_refused=self._reconcile_refused(),
+            ledger_unjudged=self._store.ledger_memory().unjudged,
+            ledger_filling=await self._ledger_filling(),
         )
         return structs.replace(status, attention=attention(status))
+
+    async def _ledger_filling(self) -> LedgerFilling | None:
+        if self._store.ledger_memory().complete:
+            return None
+        try:
+            progress = await self._store.ledger_progress()
+        except StoreError:
+            return None  # /-/ready tells what is wrong with the store
+        return None if progress.complete else LedgerFilling(read_to=progress.judged_to, newest=progress.newest)
 
     async def _watches(self) -> tuple[WatchStatus, ...]:
         try:

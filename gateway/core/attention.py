@@ -10,6 +10,7 @@
     clock          the times of several authentic requests agree that the clock of this host is wrong
     reconcile      Legitmark's API refused the key       nothing is reconciled until the key is mended
     invariant      an invariant is violated              the gateway has a bug
+    unjudged       the ledger could not judge a message  the gateway has a bug; the message is kept and was routed
     stalled        a service request stays in a state for longer than a `[[watch]]` rule allows, and people were told
     dead           a delivery is dead                    until a person replays or discards it
     breaker        a breaker is open                     the deliveries of the sink wait
@@ -52,6 +53,7 @@ Concern = Literal[
     "clock",
     "reconcile",
     "invariant",
+    "unjudged",
     "stalled",
     "dead",
     "breaker",
@@ -130,6 +132,15 @@ class WatchStatus(Struct, frozen=True, kw_only=True):
     """Service requests that people were told about and that are still in their state, counted up to MOST_COUNTED."""
 
 
+class LedgerFilling(Struct, frozen=True, kw_only=True):
+    """How far the ledger has got with the messages that an earlier version stored, by the order of their arrival."""
+
+    read_to: int
+    """The place of the last message that it has. Until it has the newest one, messages have no facts."""
+    newest: int
+    """The place of the newest message of all."""
+
+
 class Flow(Struct, frozen=True):
     """How many per minute, on average over the last minute, and over the last hour or since the start."""
 
@@ -178,6 +189,10 @@ class GatewayStatus(Struct, frozen=True, kw_only=True):
     """The rules that have stalled service requests."""
     reconcile_refused: str | None = None
     """Why Legitmark's API refused the key of [reconcile], and what to do; None while it does not."""
+    ledger_unjudged: int = 0
+    """Messages that a bug kept from being judged, since the start."""
+    ledger_filling: LedgerFilling | None = None
+    """How far the ledger has got; None once it has the messages of earlier versions."""
     outage_budget_seconds: float = OUTAGE_BUDGET
     attention: tuple[Attention, ...] = ()
 
@@ -213,6 +228,10 @@ def _of_the_gateway(status: GatewayStatus) -> Iterator[Attention]:
     if status.invariant_violations:
         said = "an invariant was violated, which is a bug of the gateway: report it with these lines of its log"
         yield Attention(reason="invariant", detail=said, run=f"{_JOURNAL} --grep invariant")
+    if status.ledger_unjudged:
+        number = _number(status.ledger_unjudged, "message was", "messages were")
+        said = f"{number} not judged, which is a bug of the gateway: they are kept and routed without facts; report these lines"
+        yield Attention(reason="unjudged", detail=said, run=f"{_JOURNAL} --grep ledger")
     for watch in status.watches:
         number = _number(watch.stalled, "service request does", "service requests do")
         said = f'watch "{watch.watch}": {number} not move on'

@@ -217,6 +217,14 @@ class Redecoding(Struct, frozen=True):
     """The identity of the event; None if only the sender's id tells a duplicate."""
 
 
+class Redecoded(Struct, frozen=True):
+    """A message whose meaning was written down."""
+
+    seq: int
+    facts: Facts | None
+    """Its facts, as of an event that arrives now; None if it was not judged."""
+
+
 class CounterPage(Struct, frozen=True):
     """A part of the deliveries, counted."""
 

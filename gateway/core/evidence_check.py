@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, assert_never
@@ -173,6 +174,10 @@ class EvidenceCheck:
             if (delivery, number) in self._told:
                 continue
             self.unproven.append(f"attempt {number} of {delivery}, at {attempt.time}: no line of the log tells of it")
+        here = Counter(delivery for delivery, _ in self._attempts)
+        for delivery, attempts in self._deliveries.items():
+            if here[delivery] < attempts:
+                self.unproven.append(f"{delivery} had {attempts} attempts, and {here[delivery]} are in the file")
         for held in self._messages.values():
             if held.verdict.seal is None:
                 self.unproven.append(f"message {held.verdict.message_id}: {held.verdict.why}")
@@ -254,7 +259,11 @@ class EvidenceCheck:
         if not isinstance(fields, dict):
             self._wrong("this line of the log was changed: it is no JSON object")
             return
-        if fields.get("message_id") not in self._messages:
+        texts = (fields.get("event"), fields.get("message_id"))
+        if not all(isinstance(text, str) for text in texts) or not isinstance(fields.get("attempt", 0), int):
+            self._wrong("this line of the log was changed: the gateway writes no such line")
+            return
+        if fields["message_id"] not in self._messages:
             self._wrong("this line is about a message that is not in the file: the message was dropped")
         if record.seal is None:
             self.unproven.append(f"{self._place}: {fields.get('event')} at {fields.get('time')}: no seal covers this line yet")

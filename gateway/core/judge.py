@@ -27,7 +27,7 @@ AHEAD_MS: Final = 300_000
 """Milliseconds that an event may be dated ahead of its arrival. One bad clock must not make all later events stale."""
 
 
-class Moment(Struct, frozen=True):
+class Moment(Struct, frozen=True, gc=False):
     """The instant at which an event counts."""
 
     at_ms: int
@@ -35,21 +35,25 @@ class Moment(Struct, frozen=True):
     future: bool = False
 
 
-def moment_of(event: Event, arrival: float) -> Moment:
+def moment_of(event: Event, arrival: float, instant: float | None = None) -> Moment:
     """Return when an event happened, by its own timestamp if that can be believed, and by its arrival otherwise.
 
     Args:
         arrival: Unix seconds, UTC.
+        instant: the event's timestamp in Unix seconds, if the caller has read it already.
     """
     arrived = round(arrival * 1000)
-    instant = event.instant()
+    if instant is None:
+        instant = event.instant()
     if instant is None:
         return Moment(arrived, undated=True)
     at = round(instant * 1000)
     return Moment(arrived, future=True) if at > arrived + AHEAD_MS else Moment(at)
 
 
-def judge(request: ServiceRequest | None, event: Event, arrival: float) -> tuple[Facts, ServiceRequest]:
+def judge(
+    request: ServiceRequest | None, event: Event, arrival: float, instant: float | None = None
+) -> tuple[Facts, ServiceRequest]:
     """Return the facts of an event that arrives now, and the row of its service request after it.
 
     Any event can be judged: an unknown or malformed one counts as a message about the request and is marked as drift. The caller
@@ -58,9 +62,10 @@ def judge(request: ServiceRequest | None, event: Event, arrival: float) -> tuple
     Args:
         request: the row until now; None if nothing has come about the request.
         arrival: Unix seconds, UTC.
+        instant: the event's timestamp in Unix seconds, if the caller has read it already.
     """
     before = request or _NOTHING_YET
-    moment = moment_of(event, arrival)
+    moment = moment_of(event, arrival, instant)
     at, arrived = moment.at_ms, round(arrival * 1000)
     content, milestone = event.content, event.milestone
     state = state_text(content.state) if isinstance(content, StateChange) else None
@@ -68,23 +73,23 @@ def judge(request: ServiceRequest | None, event: Event, arrival: float) -> tuple
 
     sticky = before.sticky
     if moment.undated:
-        sticky |= Flag.UNDATED
+        sticky |= Flag.UNDATED.value
     if moment.future:
-        sticky |= Flag.FUTURE
+        sticky |= Flag.FUTURE.value
     if milestone is Milestone.UNRECOGNIZED:
-        sticky |= Flag.DRIFT
+        sticky |= Flag.DRIFT.value
 
     verdict, verdict_at = before.verdict, before.verdict_at_ms
     brings_verdict = verdict_changed = False
     if meaning in _VERDICTS:
         brings_verdict = _verdict_key(meaning, at) >= _verdict_key(verdict, verdict_at)
         if verdict is not None and verdict is not meaning:
-            sticky |= Flag.VERDICT_CHANGED
+            sticky |= Flag.VERDICT_CHANGED.value
             verdict_changed = brings_verdict
         if brings_verdict:
             verdict, verdict_at = meaning, at
 
-    moves = state is not None and _state_key(state, at) >= _state_key(before.state, before.state_at_ms)
+    moves = state is not None and _is_latest(state, at, before)
     after = ServiceRequest(
         state=state if moves else before.state,
         state_at_ms=at if moves else before.state_at_ms,
@@ -97,7 +102,7 @@ def judge(request: ServiceRequest | None, event: Event, arrival: float) -> tuple
         medias=_with(before.medias, at) if meaning is Milestone.NEEDS_RESUBMISSION else before.medias,
         verdict=verdict,
         verdict_at_ms=verdict_at,
-        sticky=int(sticky),
+        sticky=sticky,
     )
     belongs_to = after.round_at(at, submitting=meaning is Milestone.QC_PENDING)
     stale = _is_stale(before, meaning, at, moves=moves, changes_state=state is not None, belongs_to=belongs_to)
@@ -147,35 +152,46 @@ _LASTS: Final[dict[Milestone, tuple[str, ...]]] = {
     Milestone.INVALIDATED: ("last_invalidated",),
 }
 """The fields of `Course` that hold the last instant of such an event."""
+_PLACES: Final = {
+    meaning: tuple(
+        [(Course.__struct_fields__.index(name), True) for name in _FIRSTS.get(meaning, ())]
+        + [(Course.__struct_fields__.index(name), False) for name in _LASTS.get(meaning, ())]
+    )
+    for meaning in _FIRSTS.keys() | _LASTS.keys()
+}
+"""Both as places among the fields of `Course`, and whether the field holds the first instant."""
 
 
-def _state_key(state: str | None, at_ms: int | None) -> tuple[int, int, str]:
-    """Return the place of a state change in the order of events. No state at all comes before every state."""
-    return _FIRST if state is None or at_ms is None else (at_ms, rank_of(state), state)
+def _is_latest(state: str, at: int, before: ServiceRequest) -> bool:
+    """Return True if no known state change comes after this one in the order of events."""
+    known, known_at = before.state, before.state_at_ms
+    if known is None or known_at is None or at > known_at:
+        return True
+    return at == known_at and (rank_of(state), state) >= (rank_of(known), known)
 
 
-_FIRST = (-(2**63), -1, "")
+_BEFORE_ALL: Final = -(2**63)
+"""An instant before every event."""
 
 
 def _verdict_key(verdict: Milestone | None, at_ms: int | None) -> tuple[int, bool]:
     """Return the place of a verdict in the order of events. Of two at one instant, `counterfeit` has the higher rank."""
-    return (_FIRST[0] if at_ms is None else at_ms, verdict is Milestone.COUNTERFEIT)
+    return (_BEFORE_ALL if at_ms is None else at_ms, verdict is Milestone.COUNTERFEIT)
 
 
 def _course(course: Course, meaning: Milestone, at: int) -> Course:
-    changed = {}
-    for name in _FIRSTS.get(meaning, ()):
-        first = getattr(course, name)
-        if first is None or at < first:
-            changed[name] = at
-    for name in _LASTS.get(meaning, ()):
-        last = getattr(course, name)
-        if last is None or at > last:
-            changed[name] = at
-    return structs.replace(course, **changed) if changed else course
+    instants = None
+    for place, is_first in _PLACES.get(meaning, ()):
+        known = (instants or structs.astuple(course))[place]
+        if known is None or (at < known if is_first else at > known):
+            instants = instants or list(structs.astuple(course))
+            instants[place] = at
+    return course if instants is None else Course(*instants)
 
 
 def _with(instants: tuple[int, ...], at: int) -> tuple[int, ...]:
+    if not instants or at > instants[-1]:
+        return (*instants, at)[-MOST_INSTANTS:]
     return instants if at in instants else tuple(sorted((*instants, at))[-MOST_INSTANTS:])
 
 
@@ -202,8 +218,10 @@ _CANCELLATIONS = frozenset({Milestone.CANCELLED, Milestone.INVALIDATED})
 
 def _regression(before: Course, meaning: Milestone, at: int) -> Regression | None:
     """Return how an event that is not stale contradicts an end before it. Unknown states contradict nothing."""
+    if before.last_complete is None and before.last_cancelled is None and before.last_invalidated is None:
+        return None
     opened, complete, cancelled, invalidated = (
-        _FIRST[0] if last is None else last
+        _BEFORE_ALL if last is None else last
         for last in (before.last_open, before.last_complete, before.last_cancelled, before.last_invalidated)
     )
     was_invalidated = before.last_invalidated is not None and invalidated >= max(opened, complete)
@@ -223,5 +241,7 @@ def _regression(before: Course, meaning: Milestone, at: int) -> Regression | Non
 def _newly_missing(before: ServiceRequest, after: ServiceRequest) -> tuple[str, ...]:
     if after.course is before.course:
         return ()
+    if not (missing := after.missing):
+        return ()
     known = before.missing
-    return tuple([state for state in after.missing if state not in known])
+    return tuple([state for state in missing if state not in known])

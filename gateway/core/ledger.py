@@ -1,6 +1,7 @@
 """The ledger's types: what the gateway knows of a service request, and what it found out about each event of one.
 
 `judge` makes both. The store keeps them as bytes, which `encode_facts` and `encode_request` make; nothing else writes that form.
+The structs hold no containers but tuples, so no cycle can form and the garbage collector need not look at them (`gc=False`).
 The case table of docs/design.md, "The ledger", is the specification.
 
 Instants in the row are Unix milliseconds, UTC: the store keeps no more, and a row that is rebuilt from it must be the same row.
@@ -8,11 +9,13 @@ Instants in the row are Unix milliseconds, UTC: the store keeps no more, and a r
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from enum import IntFlag, StrEnum
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final, Literal
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Struct, field, structs
 
 from gateway.core.events import ANY, STATES, Milestone, State
 
@@ -25,6 +28,8 @@ MOST_ROW_BYTES: Final = 2304
 MOST_FACTS_BYTES: Final = 384
 """No encoded facts are longer, whatever the event is."""
 
+_MOST_REMEMBERED: Final = 1024
+"""Facts of which both forms are remembered. They have no instants, so that most messages have one of a few."""
 _FORM = b"\x01"
 """The version of the encoding. New fields are appended with a default, which older bytes then get, and keep this number."""
 
@@ -71,7 +76,7 @@ FLAG_WORDS: Final = Flag(-1).words
 """The names of all flags."""
 
 
-class Facts(Struct, frozen=True, array_like=True):
+class Facts(Struct, frozen=True, array_like=True, gc=False):
     """The facts about one event, as judged when it arrived. They stay as they are, whatever later events show."""
 
     round: int = 0
@@ -96,9 +101,10 @@ class Facts(Struct, frozen=True, array_like=True):
 
 
 _NO_FACTS = structs.astuple(Facts())
+_BEFORE = Facts.__struct_fields__.index("before")
 
 
-class Course(Struct, frozen=True, array_like=True):
+class Course(Struct, frozen=True, array_like=True, gc=False):
     """The first and last instants of some kinds of events: the flags follow from them, in whatever order the events arrive."""
 
     first_submitted: int | None = None
@@ -119,7 +125,7 @@ class Course(Struct, frozen=True, array_like=True):
     last_invalidated: int | None = None
 
 
-class ServiceRequest(Struct, frozen=True, array_like=True):
+class ServiceRequest(Struct, frozen=True, array_like=True, gc=False):
     """The row of the ledger: what the gateway knows of one service request, by its uuid and its source."""
 
     state: str | None = None
@@ -181,10 +187,10 @@ class ServiceRequest(Struct, frozen=True, array_like=True):
         Args:
             submitting: the event is a QC/PENDING, which opens the round after every rejection before it.
         """
-        pendings = sum(at <= at_ms for at in self.pendings)
+        pendings = bisect_right(self.pendings, at_ms)
         if not submitting:
-            return max(pendings, sum(at <= at_ms for at in self.rejecteds), sum(at <= at_ms for at in self.medias))
-        rejecteds, medias = sum(at < at_ms for at in self.rejecteds), sum(at < at_ms for at in self.medias)
+            return max(pendings, bisect_right(self.rejecteds, at_ms), bisect_right(self.medias, at_ms))
+        rejecteds, medias = bisect_left(self.rejecteds, at_ms), bisect_left(self.medias, at_ms)
         complete = self.course.first_complete
         # A request that was complete had a round before, even if nothing of it has arrived.
         return max(pendings, rejecteds and rejecteds + 1, medias and medias + 1, 2 if _is_before(complete, at_ms) else 0)
@@ -193,32 +199,39 @@ class ServiceRequest(Struct, frozen=True, array_like=True):
     def missing(self) -> tuple[str, ...]:
         """The states that the request must have passed through and that have not come."""
         course = self.course
-        return tuple(
-            state
-            for state, needed, came in (
-                (SUBMITTED, course.needs_submitted, course.first_submitted),
-                (APPROVED, course.needs_approved, course.first_approved),
-            )
-            if needed is not None and (came is None or came > needed)
-        )
+        submitted = _is_missing(course.needs_submitted, course.first_submitted)
+        if _is_missing(course.needs_approved, course.first_approved):
+            return (SUBMITTED, APPROVED) if submitted else (APPROVED,)
+        return (SUBMITTED,) if submitted else ()
 
     @property
     def flags(self) -> Flag:
+        return Flag(self.flag_bits)
+
+    @property
+    def flag_bits(self) -> int:
+        """The flags as a number. Each message needs it, and operations on `Flag` take a microsecond."""
         course = self.course
-        flags = Flag(self.sticky)
+        bits = self.sticky
         if self.missing:
-            flags |= Flag.SKIPPED
-        if _is_before(course.first_complete, course.last_open) or _is_before(course.first_cancelled, course.last_open):
-            flags |= Flag.REOPENED
-        if course.first_complete is not None and (
-            course.first_cancelled is not None or _is_before(course.first_complete, course.last_invalidated)
-        ):
-            flags |= Flag.ENDED_TWICE
-        if _is_before(course.first_invalidated, course.last_open) or _is_before(course.first_invalidated, course.last_complete):
-            flags |= Flag.AFTER_INVALIDATION
-        return flags
+            bits |= _SKIPPED
+        complete, cancelled, opened = course.first_complete, course.first_cancelled, course.last_open
+        invalidated = course.first_invalidated
+        if complete is not None:
+            if _is_before(complete, opened):
+                bits |= _REOPENED
+            if cancelled is not None or _is_before(complete, course.last_invalidated):
+                bits |= _ENDED_TWICE
+        if cancelled is not None and _is_before(cancelled, opened):
+            bits |= _REOPENED
+        if invalidated is not None and (_is_before(invalidated, opened) or _is_before(invalidated, course.last_complete)):
+            bits |= _AFTER_INVALIDATION
+        return bits
 
 
+_SKIPPED, _REOPENED, _ENDED_TWICE, _AFTER_INVALIDATION = (
+    flag.value for flag in (Flag.SKIPPED, Flag.REOPENED, Flag.ENDED_TWICE, Flag.AFTER_INVALIDATION)
+)
 SUBMITTED: Final = "QC/PENDING"
 APPROVED: Final = "QC/APPROVED"
 ENDS: Final = frozenset(
@@ -258,28 +271,114 @@ def milestone_of(state: str) -> Milestone:
     return _meaning(state)[1]
 
 
+@lru_cache(_MOST_REMEMBERED)
 def encode_facts(facts: Facts) -> bytes:
-    """Return facts as the store keeps them: at most `MOST_FACTS_BYTES`, usually about 14."""
-    values = structs.astuple(facts)
-    kept = len(values)
-    while kept and values[kept - 1] == _NO_FACTS[kept - 1]:
-        kept -= 1
-    return _FORM + msgspec.msgpack.encode(values[:kept])
+    """Return facts as the store keeps them: at most `MOST_FACTS_BYTES`, usually 4."""
+    values = list(structs.astuple(facts))
+    while values and values[-1] == _NO_FACTS[len(values) - 1]:
+        values.pop()
+    if len(values) > _BEFORE:
+        values[_BEFORE] = _STATE_NUMBERS.get(values[_BEFORE], values[_BEFORE])
+    return _FORM + _encode(values)
 
 
+@lru_cache(_MOST_REMEMBERED)
 def decode_facts(stored: bytes) -> Facts:
     """Return stored facts. Raises ValueError if the bytes were not written by `encode_facts`, or by a version too new."""
-    return msgspec.msgpack.decode(_content(stored), type=Facts)
+    values = structs.asdict(_decode_facts(_content(stored)))
+    return Facts(**(values | {"before": _state(values["before"])}))
 
 
 def encode_request(request: ServiceRequest) -> bytes:
-    """Return a row as the store keeps it: at most `MOST_ROW_BYTES`, usually about 100."""
-    return _FORM + msgspec.msgpack.encode(request)
+    """Return a row as the store keeps it: at most `MOST_ROW_BYTES`, usually about 60.
+
+    A flush writes nearly every page of the table, so each byte of a row counts: instants are kept as the time since the request
+    was first seen, and states as their number.
+    """
+    since, pendings, rejecteds, medias = request.first_seen_ms, request.pendings, request.rejecteds, request.medias
+    instants = [
+        None if at is None else at - since
+        for at in (
+            request.state_at_ms,
+            request.last_seen_ms,
+            *pendings,
+            *rejecteds,
+            *medias,
+            *structs.astuple(request.course),
+            request.verdict_at_ms,
+        )
+    ]
+    while instants and instants[-1] is None:
+        instants.pop()
+    state, verdict = _STATE_NUMBERS.get(request.state, request.state), _VERDICTS.index(request.verdict)
+    rounds = (len(pendings), len(rejecteds), len(medias))
+    return _FORM + _encode((state, since, request.events, request.sticky, verdict, rounds, instants))
 
 
 def decode_request(stored: bytes) -> ServiceRequest:
     """Return a stored row. Raises ValueError if the bytes were not written by `encode_request`, or by a version too new."""
-    return msgspec.msgpack.decode(_content(stored), type=ServiceRequest)
+    kept = _decode_row(_content(stored))
+    since, (pendings, rejecteds, medias) = kept.since, kept.rounds
+    instants = [None if at is None else at + since for at in kept.instants]
+    rejected_from, media_from, course_from = 2 + pendings, 2 + pendings + rejecteds, 2 + pendings + rejecteds + medias
+    instants += _NO_INSTANTS[len(instants) - course_from + 2 :]
+    rounds: Any = instants  # those of the rounds are all known
+    return ServiceRequest(
+        _state(kept.state),
+        instants[0],
+        since,
+        instants[1] or 0,
+        kept.events,
+        Course(*instants[course_from:-1]),
+        tuple(rounds[2:rejected_from]),
+        tuple(rounds[rejected_from:media_from]),
+        tuple(rounds[media_from:course_from]),
+        _VERDICTS[kept.verdict],
+        instants[-1],
+        kept.sticky,
+    )
+
+
+class _KeptFacts(Facts, frozen=True, array_like=True, gc=False):
+    """The stored form of facts."""
+
+    before: int | str | None = None  # type: ignore[assignment]
+
+
+class _KeptRow(Struct, frozen=True, array_like=True, gc=False):
+    """The stored form of a row. Instants are milliseconds since `since`."""
+
+    state: int | str | None = None
+    since: int = 0
+    events: int = 0
+    sticky: int = 0
+    verdict: Literal[0, 1, 2] = 0
+    rounds: tuple[int, int, int] = (0, 0, 0)
+    """The numbers of pendings, rejecteds and medias."""
+    instants: list[int | None] = field(default_factory=list)
+    """State, last seen, the rounds, the course and the verdict. Those that are missing at the end are not known."""
+
+
+_STATES: Final = (
+    *("DRAFT", "QC/PENDING", "QC/REJECTED", "QC/APPROVED", "QC/COMPLETE", "QUEUE", "UNDERWAY/PENDING", "UNDERWAY/ASSIGNED"),
+    *("UNDERWAY/APPROVED", "COMPLETE/APPROVED", "COMPLETE/REJECTED", "COMPLETE/COMPLETE", "CANCELLED"),
+)
+"""The states that the store keeps as their place here, which never changes; other states are kept as text."""
+_STATE_NUMBERS: Final[dict[str | None, int]] = {state: number for number, state in enumerate(_STATES)}
+_VERDICTS: Final = (None, Milestone.AUTHENTIC, Milestone.COUNTERFEIT)
+"""A verdict is kept as its place here."""
+_NO_INSTANTS: Final = (None,) * (3 + len(Course.__struct_fields__))
+_encode = msgspec.msgpack.Encoder().encode
+_decode_facts = msgspec.msgpack.Decoder(_KeptFacts).decode
+_decode_row = msgspec.msgpack.Decoder(_KeptRow).decode
+
+
+def _state(kept: int | str | None) -> str | None:
+    if not isinstance(kept, int):
+        return kept
+    if not 0 <= kept < len(_STATES):
+        raise ValueError(f"the ledger has a state with the number {kept}, which this version of the gateway does not know")
+    return _STATES[kept]
 
 
 def _content(stored: bytes) -> bytes:
@@ -294,3 +393,7 @@ def _meaning(state: str) -> tuple[int, Milestone]:
 
 def _is_before(earlier: int | None, later: int | None) -> bool:
     return earlier is not None and later is not None and earlier < later
+
+
+def _is_missing(needed: int | None, came: int | None) -> bool:
+    return needed is not None and (came is None or came > needed)

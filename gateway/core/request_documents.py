@@ -140,7 +140,11 @@ class LedgerMemory(Struct, frozen=True):
     rows: int
     bytes: int
     """Roughly."""
+    limit: int
+    """Bytes that they may take."""
     unflushed: int
     """Rows that the file does not have yet, or has in an older form."""
     unjudged: int
     """Messages that a bug kept from being judged, since the start."""
+    complete: bool
+    """The ledger has every message; False while those of an earlier version are read in."""

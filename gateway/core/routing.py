@@ -199,7 +199,7 @@ def _decide(routes: Asking, view: dict[str, Any]) -> Decision:
     if not applied:
         applied = [route for route, fits in routes if route.fallback and fits(view)]
     sinks = dict.fromkeys(sink for route in applied for sink in route.sinks)
-    # What no sender signed never waits: it is told as what it is, and alone.
+    # What the gateway made itself never waits: nobody signed it, so it is told apart from what a sender signed.
     joined = view["milestone"] in REJECTION and view["source"] not in (GATEWAY, RECONCILE)
     return Decision(tuple(sinks), tuple(route.name for route in applied), waits=_waits(applied) if joined else ())
 

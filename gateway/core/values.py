@@ -81,8 +81,15 @@ class Rate(float):
 
 
 def rfc3339(instant: float) -> str:
-    """Format an instant, given in Unix seconds, as `2026-03-01T22:06:01.250Z` (RFC 3339, section 5.6)."""
-    return _rfc3339(round(instant * 1000))
+    """Format an instant, given in Unix seconds, as `2026-03-01T22:06:01.250Z` (RFC 3339, section 5.6).
+
+    An instant outside the years 1 to 9999 becomes the nearest one inside: senders may date an event `0001-01-01T00:00:00+14:00`.
+    """
+    return _rfc3339(min(max(round(instant * 1000), _FIRST_MS), _LAST_MS))
+
+
+_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_000
+"""The first and the last second of the years that RFC 3339 can write, in Unix milliseconds."""
 
 
 @lru_cache(maxsize=256)

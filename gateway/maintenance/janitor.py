@@ -78,6 +78,8 @@ class Janitor:
         self._rejections.flush()
         self._space.step()
         self._throughput.step()
+        if (bug := self._store.take_ledger_bug()) is not None:
+            self._log.error("ledger.bug", do="report it: messages are kept and routed, but were not judged", exc_info=bug)
         try:
             if self._store.trouble is not None:
                 await self._store.try_disk()  # the disk may have room again, and nothing else is written meanwhile

@@ -26,6 +26,7 @@ from gateway.core.drift import DriftKind
 from gateway.core.events import EVENT_TYPES
 from gateway.core.lasting import LastingKind
 from gateway.core.reconciliation import Result
+from gateway.core.request_documents import LedgerMemory
 from gateway.core.retry import DEAD_REASONS
 from gateway.observability.exposition import Labelled, pieces_of, whole
 
@@ -124,17 +125,13 @@ class Metrics:
         self._ended = self._counter("deliveries_ended", "Deliveries that left the queue", "sink", "state", "reason")
         self._ack = self._histogram("ack_seconds", "Time from the arrival of a request to its answer", "source")
         self._delivery = self._histogram("delivery_seconds", "Time that one attempt took", "sink")
-        self._arrival = self._histogram(
-            "arrival_to_delivery_seconds", "Time from a message's arrival to its delivery", "sink", buckets=_LONG_SECONDS
-        )
+        said = "Time from a message's arrival to its delivery"
+        self._arrival = self._histogram("arrival_to_delivery_seconds", said, "sink", buckets=_LONG_SECONDS)
         self._commit = self._histogram("commit_seconds", "Time that one commit took, with its fsync")
         self._commit_size = self._histogram("commit_jobs", "Writes in one commit", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500))
         self._deliveries = self._gauge("deliveries", "Deliveries in the store", "sink", "state")
-        self._oldest = self._gauge(
-            "oldest_delivery_age_seconds",
-            "Time since the oldest queued delivery was accepted or replayed, or 0",
-            "sink",
-        )
+        said = "Time since the oldest queued delivery was accepted or replayed, or 0"
+        self._oldest = self._gauge("oldest_delivery_age_seconds", said, "sink")
         self._gates = self._gauge("gate_closed", "1 while the sink is paused, or its breaker is open", "sink", "gate")
         self._store_bytes = self._gauge("store_bytes", "Size of the database and of its write-ahead log", "file")
         self._store_free = self._gauge("store_free_bytes", "Free space inside the database")
@@ -142,6 +139,15 @@ class Metrics:
         self._least_free = self._gauge("disk_min_free_bytes", "store.min_free: with less free space, webhooks get a 503")
         self._memory = self._gauge("delivery_memory_bytes", "Memory that waiting and running deliveries take")
         self._memory_limit = self._gauge("delivery_memory_limit_bytes", "Memory that the deliveries of all sinks may take")
+        self._ledger = (
+            self._gauge("ledger_rows", "Service requests whose rows are in memory"),
+            self._gauge("ledger_memory_bytes", "Memory that the rows of service requests take"),
+            self._gauge("ledger_memory_limit_bytes", "Memory that the rows of service requests may take"),
+            self._gauge("ledger_unflushed_rows", "Rows in memory that the database does not have, or has in an older form"),
+            self._gauge("ledger_complete", "0 while the ledger reads in the messages of an earlier version, otherwise 1"),
+        )
+        self._unjudged = self._counter("ledger_unjudged", "Messages that a bug of the gateway kept from being judged")
+        self._unjudged_before = 0
         self._ready = self._gauge("ready", "1 while the gateway takes webhooks, as /-/ready says")
         self._store_failing = self._gauge("store_failing", "1 if the last commit failed")
         self._audit_failing = self._gauge("audit_failing", "1 while the audit log cannot be written")
@@ -264,6 +270,14 @@ class Metrics:
         """Set the memory that deliveries take, and may take, in bytes."""
         self._memory.set(used)
         self._memory_limit.set(limit)
+
+    def ledger(self, memory: LedgerMemory) -> None:
+        """Set what the ledger says of itself; its count of messages that were not judged starts with the process."""
+        shown = (memory.rows, memory.bytes, memory.limit, memory.unflushed, memory.complete)
+        for gauge, value in zip(self._ledger, shown, strict=True):
+            gauge.set(value)
+        self._unjudged.inc(max(memory.unjudged - self._unjudged_before, 0))
+        self._unjudged_before = memory.unjudged
 
     def ready(self, ready: bool, *, store_failing: bool, audit_failing: bool) -> None:
         self._ready.set(ready)

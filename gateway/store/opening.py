@@ -15,7 +15,7 @@ from gateway.host.clock import Clock
 from gateway.store.base import Audit, CatchingUp, Copying, LaneStore, Lifecycle, LongRead, Maintaining, Watching
 from gateway.store.people import Acting, Browsing, Proving, RedecodingStore, Surveying
 from gateway.store.refused import RefusedStore
-from gateway.store.requests import Filling, Rulebook, Tracing
+from gateway.store.requests import Filling, Rulebook, SurveyingLedger, Tracing
 from gateway.store.sqlite import at_rest
 from gateway.store.sqlite.migrations import Upgrade
 from gateway.store.sqlite.refused_store import SqliteRefusedStore
@@ -33,6 +33,7 @@ class Store(
     RedecodingStore,
     Surveying,
     Tracing,
+    SurveyingLedger,
     Filling,
     Rulebook,
     Copying,

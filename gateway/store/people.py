@@ -8,6 +8,7 @@ from typing import Protocol
 from gateway.core import documents
 from gateway.core.evidence_file import EvidenceMessage
 from gateway.core.selection import DeliveryState, Selection, Target
+from gateway.core.watches import Watch
 from gateway.store.base import Counting, Naming, Trouble
 
 
@@ -121,11 +122,22 @@ class RedecodingStore(Naming, Protocol):
         """
 
     async def redecode(
-        self, decoded: Sequence[documents.Redecoding], told: Callable[[list[int]], None] | None = None
-    ) -> list[int]:
-        """Write down what messages mean now; return the seqs of those that were not understood until then.
+        self,
+        decoded: Sequence[documents.Redecoding],
+        told: Callable[[list[documents.Redecoded]], None] | None = None,
+        *,
+        watches: Sequence[Watch] = (),
+        now: float,
+    ) -> list[documents.Redecoded]:
+        """Write down what messages mean now, and judge them; return those that were not understood until then.
 
-        A quarantined one is `unrouted` then. `told` as for `reopen`.
+        A quarantined one is `unrouted` then. The row of a service request becomes what it would be if its messages had been
+        understood when they came. If it is in another state then, the times of the rules begin.
+
+        Args:
+            told: called after each commit with its part of the result, as for `reopen`.
+            watches: the rules that say how long a service request may stay in a state.
+            now: the instant at which the messages count as arrived, for those rules.
         """
 
 

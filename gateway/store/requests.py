@@ -50,6 +50,10 @@ class Tracing(Protocol):
         A page looks at a bounded number of rows: it may be short, or empty, before the last one.
         """
 
+
+class SurveyingLedger(Protocol):
+    """Read what a scrape and `gateway status` show of the ledger."""
+
     async def ledger_progress(self) -> LedgerProgress:
         """Read how far the ledger has got with the messages of an earlier version."""
 
@@ -62,6 +66,9 @@ class Filling(Protocol):
 
     async def fill_ledger(self) -> LedgerProgress:
         """Take the next messages into the ledger, for about 20 ms. It may be repeated at any time, also after a restart."""
+
+    def take_ledger_bug(self) -> Exception | None:
+        """Return the last bug that kept a message from being judged, once; None if there was none since the last call."""
 
 
 class Rulebook(Protocol):

@@ -16,7 +16,8 @@ from tests.benchmarks import commits, machine, past
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.measured_gateway import MeasuredGateway, jsonl_sinks
-from tests.benchmarks.slices import Slice, in_turns, shares
+from tests.benchmarks.prepared_requests import Shape
+from tests.benchmarks.slices import Slice, cpu_shares, in_turns, shares
 
 _UNBOUND = 128
 """Connections that one sender may hold."""
@@ -25,9 +26,9 @@ _OLD_PER_SECOND = 2500
 
 
 @contextmanager
-def paused_gateway(bench: Bench, *, behind_proxy: bool = False) -> Iterator[MeasuredGateway]:
+def paused_gateway(bench: Bench, *, behind_proxy: bool = False, module: str = "gateway") -> Iterator[MeasuredGateway]:
     """Run a gateway with three paused sinks, on a database of its own."""
-    with MeasuredGateway(bench.folder(), jsonl_sinks(), behind_proxy=behind_proxy) as server:
+    with MeasuredGateway(bench.folder(), jsonl_sinks(), behind_proxy=behind_proxy, module=module) as server:
         server.pause()
         yield server
 
@@ -67,6 +68,20 @@ def duplicates(bench: Bench) -> Iterator[Figure]:
         repeated = partial(bench.acks, server, shape="repeated")
         turns = in_turns(partial(bench.acks, server), {"repeated": repeated}, bench.size.rounds)
     yield shares("50 % duplicates / unique", turns["repeated"])
+
+
+def ledger(bench: Bench) -> Iterator[Figure]:
+    """Acks a second of a gateway, against those of one that keeps no ledger."""
+    with paused_gateway(bench) as judging, paused_gateway(bench, module="tests.benchmarks.unjudging_gateway") as idle:
+        shapes: tuple[tuple[Shape, str], ...] = (("followed", ""), ("growing", ", each event of a new service request"))
+        for shape, said in shapes:
+            turns = in_turns(
+                partial(bench.acks, idle, shape=shape), {"ledger": partial(bench.acks, judging, shape=shape)}, bench.size.rounds
+            )
+            yield shares(f"durable ack with the ledger / without{said}", turns["ledger"])
+            yield cpu_shares(f"CPU of an ack without the ledger / with{said}", turns["ledger"])
+        if judging.metric("ledger_rows") == 0 or judging.metric("ledger_unjudged_total") or idle.metric("ledger_rows"):
+            raise RuntimeError("one of the two gateways did not do what is measured")
 
 
 def purging(bench: Bench) -> Iterator[Figure]:

@@ -72,6 +72,7 @@ FLOORS: Mapping[str, Bound] = {
     "start with 1,000,000 waiting: first delivery": Bound(1.0, 0.3, less_is_better=True),
     "start with 1,000,000 waiting: memory": Bound(80.0, less_is_better=True),
     "50 % duplicates / unique": Bound(1.0, 1.3),
+    "durable ack with the ledger / without": Bound(0.90, 0.95),
     "ingest while purging / without": Bound(0.95, 1.0),
     "memory after 1,000,000 events": Bound(100.0, less_is_better=True),
     "growth of memory, 200,000 to 1,000,000 events": Bound(5.0, less_is_better=True),

@@ -13,10 +13,13 @@ from typing import Literal
 from gateway.core.samples import SAMPLES
 from tests.support.webhooks import PATH, hmac_signature
 
-Shape = Literal["growing", "scattered", "repeated"]
+Shape = Literal["growing", "scattered", "repeated", "followed"]
 """`growing`: service requests and timestamps that grow, as those of a sender do. `scattered`: service requests in no order.
-`repeated`: growing, and each request comes twice, the second time REPEATED_AFTER requests later."""
+`repeated`: growing, and each request comes twice, the second time REPEATED_AFTER requests later. `followed`: each service request
+has EVENTS_OF_ONE events, with those of FOLLOWED_TOGETHER others between two of them."""
 REPEATED_AFTER = 256
+EVENTS_OF_ONE = 7
+FOLLOWED_TOGETHER = 2000
 
 _BODY = json.dumps({**SAMPLES["counterfeit"], "sr_uuid": "SR", "timestamp": "TIMESTAMP"}, separators=(",", ":"))
 _BEFORE, _BETWEEN, _AFTER = (part for half in _BODY.split("SR", 1) for part in half.split("TIMESTAMP"))
@@ -31,7 +34,8 @@ def write_webhooks(file: Path, count: int, shape: Shape = "growing", *, path: st
 def webhook(shape: Shape = "growing", path: str = PATH) -> bytes:
     """Return the request of the next event."""
     number = next(_numbers)
-    service_request = str(uuid.uuid4()) if shape == "scattered" else f"{number:08x}-0000-7000-8000-000000000000"
+    place = _followed(number) if shape == "followed" else number
+    service_request = str(uuid.uuid4()) if shape == "scattered" else f"{place:08x}-0000-7000-8000-000000000000"
     body = f"{_BEFORE}{service_request}{_BETWEEN}{timestamp(number)}{_AFTER}".encode()
     message_id, now = f"msg_{number:027d}", str(int(time.time()))
     return (
@@ -39,6 +43,12 @@ def webhook(shape: Shape = "growing", path: str = PATH) -> bytes:
         f"svix-timestamp: {now}\r\nsvix-signature: {hmac_signature(message_id, now, body)}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     ).encode() + body
+
+
+def _followed(number: int) -> int:
+    """Return the place of the service request that the event of a number is about."""
+    block, rest = divmod(number, EVENTS_OF_ONE * FOLLOWED_TOGETHER)
+    return block * FOLLOWED_TOGETHER + rest % FOLLOWED_TOGETHER
 
 
 def timestamp(milliseconds: int) -> str:

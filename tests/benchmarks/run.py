@@ -31,6 +31,7 @@ PARTS: Mapping[str, Callable[[Bench], Iterator[Figure | Skipped]]] = {
     "paced": deliveries.paced,
     "start": lifetime.start,
     "duplicates": acks.duplicates,
+    "ledger": acks.ledger,
     "purging": acks.purging,
     "receivers": neighbours.receivers,
     "routing": routing.figures,

@@ -39,6 +39,8 @@ class Turn(Struct, frozen=True):
 
     slice: Slice
     share: float
+    cpu_share: float
+    """The mean processor time of an event in the same slices of the base, as a share of that in this slice."""
 
 
 def in_turns(base: Measure, subjects: Mapping[str, Measure], rounds: int) -> dict[str, list[Turn]]:
@@ -48,7 +50,8 @@ def in_turns(base: Measure, subjects: Mapping[str, Measure], rounds: int) -> dic
     for _ in range(rounds):
         for name, measure in subjects.items():
             measured, after = measure(), base()
-            turns[name].append(Turn(measured, measured.per_second / ((before.per_second + after.per_second) / 2)))
+            rate, cpu_us = (before.per_second + after.per_second) / 2, (before.cpu_us + after.cpu_us) / 2
+            turns[name].append(Turn(measured, measured.per_second / rate, cpu_us / measured.cpu_us))
             before = after
     return turns
 
@@ -56,6 +59,11 @@ def in_turns(base: Measure, subjects: Mapping[str, Measure], rounds: int) -> dic
 def shares(name: str, turns: Sequence[Turn]) -> Figure:
     """Return the figure of a subject as shares of the base, with the subject's rates."""
     return _figure(name, [turn.share for turn in turns], turns)
+
+
+def cpu_shares(name: str, turns: Sequence[Turn]) -> Figure:
+    """Return the processor time of the base as shares of a subject's: 0.5 if an event of the subject takes twice as much."""
+    return _figure(name, [turn.cpu_share for turn in turns], turns)
 
 
 def multiples(name: str, turns: Sequence[Turn]) -> Figure:

@@ -11,7 +11,7 @@ import pytest
 from tests.benchmarks import prepared_requests, wrk
 from tests.benchmarks.figures import FLOORS, Bound, Figure, Skipped, Spread, document, missed, shown, spread, table
 from tests.benchmarks.machine import cpu_of_stat, memory_of_status
-from tests.benchmarks.slices import Slice, in_turns, multiples, shares
+from tests.benchmarks.slices import Slice, cpu_shares, in_turns, multiples, shares
 
 REPORT = """Running 2s test @ http://127.0.0.1:8080
   1 threads and 64 connections
@@ -60,6 +60,8 @@ def test_each_slice_is_a_share_of_the_slices_of_the_base_around_it() -> None:
     assert [turn.share for turn in turns["one"]] == [0.25, 0.5]
     assert [turn.share for turn in turns["other"]] == [0.5, 0.25]
     assert multiples("multiple", turns["one"]).samples == [4.0, 2.0]
+    # Each slice takes half a second of the processor: 5,000 and 1,667 microseconds an event around 10,000, then 5,000 twice.
+    assert cpu_shares("cpu", turns["one"]).samples == pytest.approx([1 / 3, 0.5])
     figure = shares("share", turns["one"])
     assert figure.samples == [0.25, 0.5] and figure.per_second == [50.0, 50.0] and figure.cpu_us == [10_000.0, 10_000.0]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import CONFIG, TIMEOUT, environment, gateway
+from tests.cli.serving import serving
 
 COMPLETE = """
 source {script}
@@ -71,11 +72,35 @@ def offered(tmp_path: Path) -> Offered:
         (["completion", "z"], ["zsh"]),
         (["pause", "x"], []),
         (["reverify", ""], ["legitmark"]),
+        (["srs", "--state", "qc_r"], ["qc_rejected"]),
+        (["srs", "--state", "QC/P"], ["QC/PENDING"]),
+        (["srs", "--flag", "e"], ["ended_twice"]),
+        (["evidence", ""], ["audit", "export", "verify"]),
+        (["reconcile", "--o"], ["--open"]),
+        (["sr", ""], []),
     ],
     ids=" ".join,
 )
 def test_bash_offers_the_words_that_fit(offered: Offered, line: list[str], some: list[str]) -> None:
     assert sorted(offered(*line)) == some
+
+
+@real_bash
+@pytest.mark.parametrize("command", [["sr"], ["show"], ["evidence", "export"], ["reconcile"]], ids=" ".join)
+def test_bash_offers_the_service_requests_that_the_running_gateway_knows(
+    offered: Offered, tmp_path: Path, command: list[str]
+) -> None:
+    folder = tmp_path / "serving"
+    folder.mkdir()
+    (folder / "gateway.toml").write_text(CONFIG.format(port=0) + '[admin]\nlisten = ["127.0.0.1:0"]\n')
+    with serving(folder):
+        for reference in ("BAG-7", "a bag"):
+            sent = gateway(
+                "send", "counterfeit", "--set", f"reference_id={reference}", "--set", f"sr_uuid={reference}-uuid", cwd=folder
+            )
+            assert sent.status == 0
+        assert offered(*command, "--config", str(folder / "gateway.toml"), "BAG") == ["BAG-7", "BAG-7-uuid"]
+        assert offered(*command, "--config", str(folder / "gateway.toml"), "a") == [], "a blank would make two words of it"
 
 
 @real_bash

@@ -26,15 +26,8 @@ from tests.support.webhooks import event
 SINKS = ("fine", "down", "strict", "halted", "busy", "ledger")
 KEYS = {"time", "version", "started_at", "ready", "not_ready", "config", "received", "refused", "delivered", "sinks"} | {
     *("quarantined", "unrouted", "disk_free_bytes", "disk_min_free_bytes", "database_bytes", "wal_bytes", "clock_suspect"),
-    *(
-        "certificate_expires_at",
-        "invariant_violations",
-        "sources",
-        "watches",
-        "reconcile_refused",
-        "outage_budget_seconds",
-        "attention",
-    ),
+    *("certificate_expires_at", "invariant_violations", "sources", "watches", "reconcile_refused", "outage_budget_seconds"),
+    *("attention", "ledger_unjudged", "ledger_filling"),
 }
 
 

@@ -81,4 +81,6 @@ async def test_a_database_that_does_not_answer_hides_its_own_numbers_alone(tmp_p
     assert (status.ready, status.not_ready) == (False, ("another process has locked the database",))
     assert (status.quarantined, status.unrouted, status.disk_free_bytes) == (None, None, 10_000)
     assert [one.reason for one in status.attention] == ["not_ready"]
+    assert metric_values(metrics, "ledger_complete") == [1]
+    assert metric_values(metrics, "ledger_memory_limit_bytes") == [store.ledger_memory().limit]
     assert [metric_values(metrics, name) for name in ("ready", "store_failing", "audit_failing")] == [[0], [1], [0]]

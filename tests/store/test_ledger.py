@@ -3,84 +3,27 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Sequence
+import sqlite3
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from gateway.core.events import Event, Milestone, decode
-from gateway.core.judge import judge
+from gateway.core.events import Event, Milestone
 from gateway.core.ledger import Facts, Flag, ServiceRequest, decode_request
 from gateway.core.outcome import Delivered, Reason, Reject
-from gateway.core.records import Accepted, Message, NewMessage, Owes
+from gateway.core.records import Accepted, NewMessage, Owes
 from gateway.core.request_documents import RequestSelection
 from gateway.core.selection import Target
 from gateway.core.signature import Signed
-from gateway.core.values import Actor, rfc3339
-from gateway.store.sqlite import judging
+from gateway.core.values import Actor
+from gateway.store.sqlite import filling, judging
+from gateway.store.sqlite.kept_traces import pack_signed
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import DAY, RETENTION, accepted, crash_copy, one, rows, run_sql, serving, settlement
-
-SR = "b16c763b-5a4c-4f0e-8b3e-1f1f1f1f1f1f"
-STATES = {
-    "P": ("QC", "PENDING"),
-    "R": ("QC", "REJECTED"),
-    "A": ("QC", "APPROVED"),
-    "U": ("UNDERWAY", "ASSIGNED"),
-    "C": ("COMPLETE", "APPROVED"),
-    "F": ("COMPLETE", "REJECTED"),
-}
-_numbers = itertools.count(1)
-
-
-def event(
-    letter: str,
-    minute: float,
-    *,
-    sr: str | None = SR,
-    reference: str | None = "ITEM-1001",
-    at: float | None = None,
-    source: str = "legitmark",
-    sinks: Sequence[str] = ("erp",),
-    sender_id: str | None = None,
-    signed: Signed | None = None,
-) -> NewMessage:
-    """Return a state change that happened some minutes after START, and arrives at `at`, or an hour after START."""
-    primary, supplement = STATES[letter]
-    happened = START + 60 * minute
-    values = {"event_type": "state_change", "sr_uuid": sr, "reference_id": reference, "timestamp": rfc3339(happened)}
-    body = json.dumps(values | {"state": {"primary": primary, "supplement": supplement}}).encode()
-    decoded = decode(body)
-    assert isinstance(decoded, Event)
-    number = next(_numbers)
-    received = START + 3600 if at is None else at
-    message = Message(
-        id=f"{number:032x}",
-        source=source,
-        sender_id=sender_id or f"msg_{number}",
-        received_at=received,
-        content_type="application/json",
-        body=body,
-        event_type="state_change",
-        milestone=decoded.milestone.value,
-        sr_uuid=sr,
-        reference_id=reference,
-    )
-    deliveries = tuple((sink, received) for sink in sinks)
-    return NewMessage(message, "accepted", None, deliveries, event_at=happened, event=lambda: decoded, signed=signed)
-
-
-def judged(news: Sequence[NewMessage]) -> ServiceRequest:
-    """Return the row that judging these messages one after the other gives."""
-    row = None
-    for new in news:
-        assert new.event is not None
-        _, row = judge(row, new.event(), new.message.received_at)
-    assert row is not None
-    return row
+from tests.store.state_changes import SR, event, judged, rejected_photos
 
 
 async def known(store: SqliteStore, sr: str = SR) -> ServiceRequest:
@@ -137,6 +80,99 @@ async def test_a_duplicate_in_the_same_commit_is_not_judged(path: Path) -> None:
     await store.close()
 
 
+async def test_an_event_is_suppressed_by_what_came_before_it_and_not_by_a_duplicate_beside_it(path: Path) -> None:
+    def decide(facts: Facts | None) -> Owes:
+        stale = facts is not None and facts.stale
+        return Owes("accepted", () if stale else (("erp", START),), ("erp",) if stale else ())
+
+    store = await SqliteStore.open(path, RETENTION)
+    answers: list[object] = []
+    # The same message comes again with another body, to which the rejected photos beside it would belong.
+    conflicting = event("R", 40, sender_id="m")
+    for batch in ((event("P", 10), event("A", 25, sender_id="m")), (conflicting, rejected_photos(20))):
+        for new in batch:
+            store.submit(msgspec.structs.replace(new, decide=decide), answers.append)
+        await store.commits.step()
+    assert [type(answer).__name__ for answer in answers] == ["Accepted", "Accepted", "Duplicate", "Accepted"]
+    assert rows(path, "SELECT state FROM deliveries ORDER BY message") == [("queued",), ("queued",), ("discarded",)]
+    await store.close()
+
+
+def buggy(new: NewMessage) -> NewMessage:
+    """Return a message that meets a bug when it is judged."""
+
+    def event() -> Event:
+        raise ZeroDivisionError("a bug in the ledger")
+
+    return msgspec.structs.replace(new, event=event)
+
+
+async def test_a_bug_in_the_ledger_loses_no_message_and_is_counted_and_told_once(path: Path) -> None:
+    store = await SqliteStore.open(path, RETENTION)
+    # A duplicate in the same commit: the messages beside it are judged twice.
+    for new in (event("P", 10, sender_id="m"), event("P", 11, sender_id="m"), buggy(event("R", 20))):
+        store.submit(new, lambda told: None)
+    await store.commits.step()
+    facts = await facts_of(store)
+    assert [one is None for one in facts] == [False, True]
+    assert store.ledger_memory().unjudged == 1
+    assert isinstance(store.take_ledger_bug(), ZeroDivisionError)
+    assert store.take_ledger_bug() is None
+    story = await store.request_story(1)
+    assert story is not None and len(story.events) == 2, "the message is in the story of its request all the same"
+    await store.close()
+
+
+async def test_a_reference_id_that_comes_later_names_the_request(path: Path, tmp_path: Path) -> None:
+    async with serving(path) as store:
+        await accepted(store, event("P", 10, reference=None))
+        await store.commits.flush_ledger()
+        await accepted(store, event("A", 20, reference="ITEM-7"))
+        after_a_crash = crash_copy(path, tmp_path / "crashed")
+        assert [one.reference_id for one in (await store.find_requests("item-7")).requests] == ["ITEM-7"]
+    for database in (path, after_a_crash):
+        async with serving(database) as store:
+            assert [one.reference_id for one in (await store.find_requests("item-7")).requests] == ["ITEM-7"]
+        assert rows(database, "SELECT reference_id FROM requests") == [(b"ITEM-7",)]
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        b"v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=",
+        b"v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkx=",  # other bits behind the digest
+        b"v1,AAAA v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=",
+        b"v1,abc",
+        b"",
+    ],
+)
+@pytest.mark.parametrize("timestamp", [b"1649367553", b"0001649367553"[:12], b"0"])
+async def test_a_signature_is_kept_to_the_letter(path: Path, signature: bytes, timestamp: bytes) -> None:
+    signed = Signed(signature, timestamp, "file /run/secret")
+    assert len(pack_signed(signed)) <= 2 + len(signature) + len(timestamp)
+    async with serving(path) as store:
+        seq = await accepted(store, event("P", 10, signed=signed))
+        story = await store.story(seq)
+        assert story is not None and story.signed == signed
+
+
+async def test_a_message_that_is_committed_again_after_a_failure_keeps_its_new_key(path: Path) -> None:
+    signed = Signed(b"v1,abc", b"1", "env NEW")
+    told: list[object] = []
+
+    def fail(connection: sqlite3.Connection, changes: object) -> None:
+        raise ZeroDivisionError("a bug in another job of the commit")
+
+    async with serving(path) as store:
+        store.submit(event("P", 10, signed=signed), told.append)
+        with pytest.raises(ZeroDivisionError):
+            await store.change(fail)
+        (first,) = told
+        assert isinstance(first, Accepted)
+        story = await store.story(first.seq)
+        assert story is not None and story.signed == signed
+
+
 async def test_a_failed_commit_changes_no_row(path: Path) -> None:
     async with serving(path) as store:
         await accepted(store, event("P", 10))
@@ -172,7 +208,47 @@ async def test_a_crash_at_any_point_gives_the_rows_that_judging_gives(
             assert (await again.find_requests("sr-1")).requests[0].number == 1
     await store.close()
     assert one(path, "SELECT flushed FROM ledger") == len(feed)
-    assert sorted(decode_request(row).events for (row,) in rows(path, "SELECT row FROM requests")) == [2, 4, 4]
+    assert sorted(decode_request(row).events for (row,) in rows(path, "SELECT row FROM standings")) == [2, 4, 4]
+
+
+async def test_a_crash_after_a_purge_loses_nothing_that_the_purged_messages_told(path: Path, tmp_path: Path) -> None:
+    feed = [event("P", 10), event("U", 70), event("C", 80)]
+    async with serving(path) as store:
+        seqs = [await accepted(store, new) for new in feed]
+        for seq in seqs[:2]:
+            await store.settle(settlement(seq, Delivered()))
+        await store.purge(0, 100, START + DAY)
+        assert store.ledger_memory().unflushed == 1
+        async with serving(crash_copy(path, tmp_path / "after the purge")) as again:
+            assert await known(again) == judged(feed)
+            story = await again.request_story(1)
+            assert story is not None and [one.seq for one in story.events] == seqs[2:]
+
+
+async def test_a_reference_that_comes_after_a_purge_finds_its_request_after_a_restart(path: Path) -> None:
+    async with serving(path) as store:
+        for number in range(2):
+            seq = await accepted(store, event("P", number, reference=None))
+            if number == 0:
+                await store.settle(settlement(seq, Delivered()))
+        await store.purge(0, 100, START + DAY)
+        await accepted(store, event("A", 9, reference="ITEM-7"))
+    async with serving(path) as store:
+        assert [one.sr_uuid for one in (await store.find_requests("item-7")).requests] == [SR]
+
+
+async def test_a_slice_takes_some_messages_however_slow_the_disk_is(path: Path) -> None:
+    async with serving(path) as store:
+        for number in range(20):
+            await accepted(store, event("P", number, sr=f"sr-{number}"))
+    async with serving(path) as store:
+        await run_sql(store, "DELETE FROM entries", "DELETE FROM requests", "UPDATE ledger SET live = 0, flushed = 0")
+    async with serving(path) as store:
+        hours = itertools.count(0.0, 3600.0)
+        slices = 1
+        while not await store.change(partial(filling.fill_slice, ledger=store.ledger, seconds=lambda: next(hours))):
+            slices += 1
+        assert slices == 3, "16 messages, 4 messages, and the end"
 
 
 async def test_an_older_database_is_filled_beside_new_messages_and_comes_to_the_same_rows(path: Path, tmp_path: Path) -> None:
@@ -275,6 +351,30 @@ async def test_requests_are_listed_by_state_flag_and_time_in_pages(path: Path, f
         assert await listed(milestones=["qc_pending"], until=START + 60 * 4) == ["sr-2", "sr-1"]
         assert await listed(since=START + 60 * 5, source="legitmark") == ["sr-3", "sr-0", "sr-6", "sr-5"]
         assert await listed(source="other") == []
+        await accepted(store, event("P", -60 * 24 * 365 * 60, sr="sr-old", reference=None))
+        assert (await listed())[-1] == "sr-old", "also what happened before 1970"
+
+
+async def test_a_crash_takes_nothing_from_a_row_that_a_purged_message_gave_it(path: Path, tmp_path: Path) -> None:
+    feed = [event("P", 0), event("R", 1), event("P", 2), event("A", 3)]
+    async with serving(path) as store:
+        for new in feed:
+            await store.settle(settlement(await accepted(store, new), Delivered()))
+        await store.purge(0, 2, START + DAY)
+        assert one(path, "SELECT count(*) FROM messages") == 2
+        copy = crash_copy(path, tmp_path / "crashed")
+        async with serving(copy) as again:
+            assert await known(again) == await known(store) == judged(feed)
+
+
+async def test_a_request_that_a_purge_wrote_is_found_by_the_reference_id_that_comes_later(path: Path) -> None:
+    async with serving(path) as store:
+        for minute, letter in enumerate("PA"):
+            await store.settle(settlement(await accepted(store, event(letter, minute, reference=None)), Delivered()))
+        await store.purge(0, 1, START + DAY)
+        await accepted(store, event("U", 2, reference="ITEM-9"))
+    async with serving(path) as store:
+        assert [one.sr_uuid for one in (await store.find_requests("item-9")).requests] == [SR]
 
 
 async def test_a_request_is_forgotten_with_its_last_message_and_a_held_message_stays_in_its_story(path: Path) -> None:
@@ -289,6 +389,7 @@ async def test_a_request_is_forgotten_with_its_last_message_and_a_held_message_s
         await store.discard([Target(seqs[0], "erp")], now=START, actor="ann")
         await store.purge(0, 100, START + DAY)
         assert (await store.find_requests(SR)).requests == ()
-        assert rows(path, "SELECT * FROM requests") == rows(path, "SELECT * FROM entries") == []
+        assert rows(path, "SELECT * FROM requests") == rows(path, "SELECT * FROM standings") == []
+        assert rows(path, "SELECT * FROM entries") == []
         assert isinstance(await store.accept(event("P", 1)), Accepted)
         assert (await known(store)).events == 1

@@ -25,6 +25,7 @@ from tests.store.watching import MOST_STEPS, Watch
 
 STEPS = 1000
 """Ten messages each, and about as many requests."""
+_OF = "requests r JOIN standings s ON s.request = r.number"
 MOVED = 40
 """Rows in memory that say something newer than the file."""
 
@@ -40,6 +41,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
         )
         connection.execute(
             "INSERT INTO watch_timers SELECT source, sr_uuid, 'waits', NULL, x'61', entered_ms, entered_ms, NULL FROM requests"
+            " JOIN standings ON request = number"
         )
         connection.execute(
             "UPDATE requests SET reference_id = 'Bag-1', reference = CAST('bag-1' AS BLOB) WHERE number IN (203, 204)"
@@ -57,21 +59,21 @@ def reader(built: Built) -> Iterator[sqlite3.Connection]:
 def rows(request: pytest.FixtureRequest, reader: sqlite3.Connection) -> Rows:
     if request.param == "flushed":
         return Rows({}, True, 0)
-    query = f"SELECT r.source, r.sr_uuid, {request_rows.STANDING} FROM requests r ORDER BY number % 97, number LIMIT ?"
+    query = f"SELECT r.source, r.sr_uuid, {request_rows.STANDING} FROM {_OF} ORDER BY number % 97, number LIMIT ?"
     kept = {(row[0], row[1].decode()): request_rows.standing_of(row[2:]) for row in reader.execute(query, (MOVED,))}
     return Rows({key: structs.replace(row, entered_ms=row.entered_ms + 86_400_000) for key, row in kept.items()}, True, 0)
 
 
 def standings(reader: sqlite3.Connection, rows: Rows) -> dict[Key, Standing]:
     """Read every row as a question has to see it."""
-    query = f"SELECT r.source, r.sr_uuid, {request_rows.STANDING} FROM requests r"
+    query = f"SELECT r.source, r.sr_uuid, {request_rows.STANDING} FROM {_OF}"
     return {(row[0], row[1].decode()): request_rows.standing_of(row[2:]) for row in reader.execute(query)} | rows.unflushed
 
 
 def checked(watch: Watch) -> None:
     """Fail if a query walked through a table."""
     assert watch.most <= MOST_STEPS
-    tables = "messages|deliveries|attempts|m|d|requests|r|entries|e|watch_timers|loose_references"
+    tables = "messages|deliveries|attempts|m|d|requests|r|standings|s|entries|e|watch_timers|loose_references"
     for text in watch.asked:
         plan = watch.plan(text)
         walked = [step for step in plan if re.match(rf"SCAN ({tables})\b", step)]
@@ -107,20 +109,20 @@ def test_the_pages_of_a_list_are_the_whole_list(
     window: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(request_questions, "_LOOKED_AT", 50)
+    monkeypatch.setattr(request_questions, "LOOKED_AT", 50)
     if window == "a part":
         third = (built.ends_ms - built.begins_ms) / 3000
         selection = structs.replace(selection, since=built.begins_ms / 1000 + third, until=built.ends_ms / 1000 - third)
     watch = Watch(reader)
     found = whole(watch, reader, selection, rows)
     checked(watch)
-    fits = request_questions._fitting(selection)
+    fits = request_questions.fitting_of(selection)
     since, until = (selection.since or 0) * 1000, (selection.until or 1e12) * 1000
     expected = sorted(
         ((row.entered_ms, row.number) for key, row in standings(reader, rows).items() if fits((key, row))), reverse=True
     )
     assert [one.number for one in found] == [number for entered_ms, number in expected if since <= entered_ms < until]
-    assert watch.uses("requests_by_milestone" if selection.flag is None else "requests_flagged")
+    assert watch.uses("standings_by_milestone" if selection.flag is None else "standings_flagged")
 
 
 def test_flagged_requests_that_do_not_fit_are_passed_by_in_the_index(reader: sqlite3.Connection) -> None:
@@ -128,7 +130,7 @@ def test_flagged_requests_that_do_not_fit_are_passed_by_in_the_index(reader: sql
     watch = Watch(reader)
     assert whole(watch, reader, RequestSelection(flag=Flag.FUTURE), Rows({}, True, 0)) == []
     checked(watch)
-    (text,) = (text for text in watch.asked if "r.flags &" in text)
+    (text,) = (text for text in watch.asked if "s.flags &" in text)
     codes = [row[1] for row in reader.execute(f"EXPLAIN {text}")]
     assert "DeferredSeek" in codes, "SQLite looks for the row only once the entry of the index fits"
 
@@ -137,11 +139,7 @@ def test_a_page_of_a_rare_flag_looks_at_few_entries_and_says_where_to_go_on(
     reader: sqlite3.Connection, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     some = 30
-    monkeypatch.setattr(
-        request_questions,
-        "_LAST_FLAGGED",
-        request_questions._LAST_FLAGGED.replace(str(request_questions._FLAGGED_LOOKED_AT - 1), str(some - 1)),
-    )
+    monkeypatch.setattr(request_questions, "FLAGGED_LOOKED_AT", some)
     selection = RequestSelection(flag=Flag.ENDED_TWICE)
     expected = {row.number for row in standings(reader, rows).values() if row.flags & Flag.ENDED_TWICE}
     watch, pages = Watch(reader), 0
@@ -153,7 +151,7 @@ def test_a_page_of_a_rare_flag_looks_at_few_entries_and_says_where_to_go_on(
         pages += 1
     checked(watch)
     assert sorted(found) == sorted(expected)
-    (flagged,) = reader.execute("SELECT count(*) FROM requests WHERE flags <> 0").fetchone()
+    (flagged,) = reader.execute("SELECT count(*) FROM standings WHERE flags <> 0").fetchone()
     assert pages >= flagged // some
 
 
@@ -192,7 +190,7 @@ def test_the_stalled_ones_come_in_the_order_in_which_their_state_began(reader: s
 def test_a_name_is_looked_up_by_an_index(built: Built, reader: sqlite3.Connection, rows: Rows, name: str) -> None:
     number = built.requests // 2
     uuid, reference, last = reader.execute(
-        "SELECT sr_uuid, reference_id, last FROM requests WHERE number = ?", (number,)
+        "SELECT sr_uuid, reference_id, last FROM requests JOIN standings ON request = number WHERE number = ?", (number,)
     ).fetchone()
     message_id, sender_id = reader.execute("SELECT id, sender_id FROM messages WHERE seq = ?", (last,)).fetchone()
     said = {
@@ -241,8 +239,8 @@ def test_a_beginning_of_very_many_requests_is_found_by_a_walk_whose_pages_are_bo
     expected = [seq for (seq,) in reader.execute("SELECT seq FROM messages WHERE substr(sr_uuid, 1, 1) = x'61' ORDER BY seq")]
     found = []
     for few_requests, few_messages in ((10, 4000), (1000, 100), (1000, 4000)):
-        monkeypatch.setattr(named_messages, "_FEW_REQUESTS", few_requests)
-        monkeypatch.setattr(named_messages, "_FEW_OF_REQUESTS", few_messages)
+        monkeypatch.setattr(named_messages, "FEW_REQUESTS", few_requests)
+        monkeypatch.setattr(named_messages, "FEW_OF_REQUESTS", few_messages)
         watch = Watch(reader)
         found.append(watch.whole(lambda after: named_messages.begun(reader, "a", after, rows), 0))
         assert watch.most <= MOST_STEPS
@@ -251,7 +249,7 @@ def test_a_beginning_of_very_many_requests_is_found_by_a_walk_whose_pages_are_bo
 
 def test_the_rows_of_the_store_are_those_that_judging_its_messages_gives(reader: sqlite3.Connection) -> None:
     """Otherwise the benchmark would ask about a store that no gateway writes."""
-    begun = reader.execute("SELECT number, last, row FROM requests WHERE number % 37 = 0 AND number > 60").fetchall()
+    begun = reader.execute("SELECT request, last, row FROM standings WHERE request % 37 = 0 AND request > 60").fetchall()
     for number, last, kept in begun:
         row = None
         for seq in reversed(chain(reader, last, 1000)):
@@ -268,10 +266,10 @@ def test_a_page_of_requests_with_many_messages_is_short(
 ) -> None:
     selection = RequestSelection(stalled=stalled, milestones=(Milestone.QC_REJECTED,))
     rows = Rows({}, True, 0)
-    monkeypatch.setattr(request_questions, "_COUNTED_IN_PAGE", 1_000_000)
+    monkeypatch.setattr(request_questions, "COUNTED_IN_PAGE", 1_000_000)
     (all_of_them, none) = request_questions.requests(reader, selection, None, 100, rows)
     assert none is None and len(all_of_them) > 5
-    monkeypatch.setattr(request_questions, "_COUNTED_IN_PAGE", 25)
+    monkeypatch.setattr(request_questions, "COUNTED_IN_PAGE", 25)
     page, after = request_questions.requests(reader, selection, None, 100, rows)
     counted = [min(one.request.events, 256) for one in page]
     assert after is not None and sum(counted) >= 25 > sum(counted[:-1])

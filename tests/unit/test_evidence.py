@@ -16,6 +16,8 @@ from gateway.core.documents import AttemptFacts, DeliveryFacts
 from gateway.core.evidence_check import EvidenceCheck
 from gateway.core.evidence_file import (
     BEFORE_THIS_VERSION,
+    AttemptRecord,
+    DeliveryRecord,
     EvidenceMessage,
     KeptSignature,
     LineRecord,
@@ -263,6 +265,20 @@ def test_a_message_whose_line_was_left_out_is_not_proven() -> None:
     assert check.unproven == [f"message {ID}: the file has no line of its arrival"]
 
 
+def test_an_attempt_that_was_left_out_together_with_its_line_is_missed() -> None:
+    check = checked(file_of(_without(_without(records(), LineRecord, 2), AttemptRecord, 1)))
+    assert check.problems == [] and not check.sound
+    assert check.unproven == [f"{ID}-erp had 2 attempts, and 1 are in the file"]
+
+
+@pytest.mark.parametrize("field", ["event", "message_id", "attempt"])
+@pytest.mark.parametrize("value", [[], {}])
+def test_a_line_with_a_value_that_no_log_has_is_named(field: str, value: object) -> None:
+    line = json.dumps({**json.loads(LOG[1]), field: value}, separators=(",", ":"))
+    check = checked(file_of(_replaced(records(), LineRecord, 0, line=line)))
+    assert any("the gateway writes no such line" in one.text for one in check.problems), check.problems
+
+
 def test_a_log_that_was_made_anew_is_told_only_by_the_head_that_was_sent_elsewhere() -> None:
     forged = [one.replace(b"authentic", b"counterfeit") for one in LOG[:3]]
     root = root_of([leaf_hash(one) for one in forged]).hex()
@@ -270,6 +286,7 @@ def test_a_log_that_was_made_anew_is_told_only_by_the_head_that_was_sent_elsewhe
     anew = msgspec.structs.replace(evidence().message, milestone="counterfeit")
     facts = msgspec.structs.replace(evidence(), message=anew)
     made = _without(records(facts, [*forged, text]), type(records()[4]), 1)
+    made = _replaced(made, DeliveryRecord, 0, attempts=1)
     assert checked(file_of(made)).sound, "nothing in the file can tell"
     (problem,) = checked(file_of(made), head=HEADS[0]).problems
     assert "is not in the file" in problem.text
@@ -308,4 +325,4 @@ def test_a_line_that_a_start_wrote_twice_after_a_crash_is_no_problem() -> None:
     root = root_of([leaf_hash(one) for one in twice]).hex()
     text = b'{"v":1,"time":"2026-03-01T00:01:00.000Z","event":"audit.sealed","number":1,"lines":4,"root":"%b"}' % root.encode()
     made = [one for one in records(lines=[*twice, with_seal(text)[0]]) if getattr(one, "attempt", 1) != 2]
-    assert checked(file_of(made)).sound
+    assert checked(file_of(_replaced(made, DeliveryRecord, 0, attempts=1))).sound

@@ -51,7 +51,7 @@ def test_a_route_that_does_not_apply_lets_nothing_wait_and_nothing_go() -> None:
 
 
 @pytest.mark.parametrize("source", [GATEWAY, RECONCILE])
-def test_what_no_sender_signed_waits_for_nothing(source: str) -> None:
+def test_what_the_gateway_made_itself_waits_for_nothing(source: str) -> None:
     asks = route("all", "desk", match={"source": source})
     assert Router([asks]).route(event_of(SAMPLES["qc_rejected"]), source, IN_TIME).sinks == ("desk",)
     assert waits(asks, source=source) == ()

@@ -84,6 +84,7 @@ def test_a_healthy_gateway_needs_no_attention() -> None:
             "gateway send authentic",
         ),
         ({"invariant_violations": 1}, "invariant", "report it", "journalctl"),
+        ({"ledger_unjudged": 1}, "unjudged", "1 message was not judged", "journalctl"),
     ],
     ids=str,
 )

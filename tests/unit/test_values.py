@@ -400,6 +400,10 @@ def test_a_reference_names_exactly_one_place(tmp_path: Path, ref: SecretRef) -> 
         (1_772_000_000, "2026-02-25T06:13:20.000Z"),
         (1_709_164_800.5, "2024-02-29T00:00:00.500Z"),
         (951_782_399.999, "2000-02-28T23:59:59.999Z"),
+        (-62_135_596_800.0, "0001-01-01T00:00:00.000Z"),
+        (-62_135_647_200.0, "0001-01-01T00:00:00.000Z"),  # 0001-01-01T00:00:00+14:00, which is in the year 0 of UTC
+        (253_402_300_799.9999, "9999-12-31T23:59:59.000Z"),  # which would be rounded into the year 10000
+        (-1e300, "0001-01-01T00:00:00.000Z"),
     ],
 )
 def test_an_instant_is_shown_in_utc_with_milliseconds(instant: float, shown: str) -> None:

@@ -13,7 +13,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -24,7 +24,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from gateway.cli.audit_line import parsed, style_of
-from gateway.cli.demo.story import CONFIG, StoryStep, story
+from gateway.cli.demo.story import BAG, CONFIG, StoryStep, story
 from gateway.cli.errors import UsageError
 from gateway.cli.log_files import followed
 from gateway.cli.output import console, printable, seen_from_here
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 _READY_SECONDS = 20.0
 _STEP_SECONDS = 30.0
 _STOP_SECONDS = 25.0
+_ASKED_FOR = 4
+"""Events of the bag that are shown at the end, the newest ones: all of them would fill three screens."""
 _TOLD_BY: dict[str, type[AuditEvent]] = {"new": MessageAccepted, "repeated": MessageDuplicate, "forged": MessageRejected}
 """The audit event that tells what became of a step, by its kind."""
 
@@ -100,6 +102,7 @@ async def _demo(folder: Path, *, once: bool) -> int:
         async with _gateway(config, clock) as addresses:
             teller = _Teller(config, addresses.webhooks[0], receivers, Key(legitmark_secret), clock)
             complete = await teller.tell(story(clock))
+            complete &= await teller.ask()
             teller.end(complete=complete, once=once)
             if not once:
                 await teller.go_on()
@@ -119,8 +122,8 @@ class _Teller:
         self._console = console()
         self._url = f"http://{address}{config.sources['legitmark'].path}"
         self._message_id = ""
-        self._sent: dict[str, bytes] = {}
-        """The bodies that have to arrive at the ERP, by delivery id."""
+        self._sent: dict[str, tuple[bytes, bool]] = {}
+        """The bodies that have to arrive at the ERP, by delivery id, each with whether it has to be called late."""
 
     async def tell(self, steps: list[StoryStep]) -> bool:
         """Play all steps. Return True if everything arrived as expected."""
@@ -138,6 +141,17 @@ class _Teller:
                     self._show("missing", f"not everything arrived within {_STEP_SECONDS:g} s", "bold red")
                     return False
         return self._compare(steps) and as_told
+
+    async def ask(self) -> bool:
+        """Ask the gateway what the bag went through, as a person would. Return True if it answers."""
+        question = ("sr", BAG, "--limit", str(_ASKED_FOR), "--config", str(self._config.file))
+        self._console.print(Text("\nWhat happened to the bag, who was told, and who was not and why?", "bold"))
+        self._console.print(
+            Text(f"$ {_command()} sr {BAG} --limit {_ASKED_FOR} --config {shlex.quote(str(self._config.file))}\n")
+        )
+        sys.stdout.flush()
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "gateway", *question, stdin=DEVNULL)
+        return await process.wait() == 0
 
     async def go_on(self) -> None:
         """Show further events as they come, until Ctrl-C."""
@@ -186,7 +200,7 @@ class _Teller:
             self._show("refused", f"answered {status} {answer.get('error')}: {answer.get('detail')}", "red")
         if step.kind == "new" and status == 200:
             self._show_routes(decoded)
-            self._sent |= {f"{answer['id']}-erp": body} if "erp" in step.sinks else {}
+            self._sent |= {f"{answer['id']}-erp": (body, step.late)} if "erp" in step.sinks else {}
         return await self._watch(step, lines)
 
     async def _watch(self, step: StoryStep, lines: AsyncIterator[bytes]) -> bool:
@@ -211,7 +225,7 @@ class _Teller:
         """Return True if each receiver has its deliveries, once each, unchanged and correctly signed."""
         owed = {sink: sum(sink in step.sinks for step in steps) for sink in self._config.sinks}
         arrived = self._receivers
-        callbacks = {callback.delivery_id: callback.body for callback in arrived.callbacks}
+        callbacks = {callback.delivery_id: (callback.body, callback.late) for callback in arrived.callbacks}
         archived = (self._config.base / "events.jsonl").read_bytes().count(b"\n")
         return (
             callbacks == self._sent
@@ -230,12 +244,14 @@ class _Teller:
         event = str(line.get("event", "?"))
         if event == AuditSealed.name:
             return
-        facts = [f"{line['sink']:<14}" if "sink" in line else line.get("milestone"), line.get("reason")]
+        what = event.partition(".")[2]
+        reason = line.get("reason")
+        facts = [f"{line['sink']:<14}" if "sink" in line else line.get("milestone"), None if reason == what else reason]
         facts += [f"attempt {line['attempt']}" if "attempt" in line else None, line.get("detail")]
         facts += [f"{line['duration_ms']} ms" if "duration_ms" in line else None]
         facts += [f"next {line['next_attempt_at'][11:19]}" if "next_attempt_at" in line else None]
         text = "  ".join(str(fact) for fact in facts if fact)
-        self._show(event.partition(".")[2], text, style_of(line), line.get("time"))
+        self._show(what, text, style_of(line), line.get("time"))
 
     def _show(self, what: str, text: str, style: str, time: str | None = None) -> None:
         at = (time or rfc3339(self._clock.now()))[11:23]

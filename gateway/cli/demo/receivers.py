@@ -29,6 +29,8 @@ class Received(Struct, frozen=True):
     body: bytes
     signed: bool
     """True if its signature is valid."""
+    late: bool
+    """True if a header says that something that happened later was known already."""
 
 
 class Receivers:
@@ -80,5 +82,7 @@ class Receivers:
             signed = True
         except RejectedWebhook:
             signed = False
-        self.callbacks.append(Received(request.headers.get("webhook-id", ""), body, signed))
+        self.callbacks.append(
+            Received(request.headers.get("webhook-id", ""), body, signed, request.headers.get("x-gateway-stale") == "true")
+        )
         return web.Response()

@@ -62,7 +62,8 @@ sinks = ["erp"]
 
 [[routes]]
 name = "photos to redo"
-match = {{ milestone = "needs_resubmission" }}
+match = {{ milestone = ["qc_rejected", "needs_resubmission"] }}
+join = "20s"                     # the rejection waits for its reasons: one mail tells both
 sinks = ["customer_care"]
 
 [[routes]]
@@ -88,43 +89,51 @@ class StoryStep(Struct, frozen=True):
     """`repeated` sends the step before once more, with the same message id, as a manual resend does."""
     failures: int = 0
     """How many times the ERP answers 500 first."""
+    late: bool = False
+    """It happened before an event that has already arrived, so the ERP has to be told that it is late."""
 
 
 _STEP = ("archive", "erp")
 _ASKED = ("archive", "erp", "customer_care")
 
 
+BAG = "バッグ-0042"
+"""The item whose service request is told as a whole at the end."""
+
+
 def story(clock: Clock) -> list[StoryStep]:
     """Return the steps in order, with fresh service requests, so that a second demo does not repeat the events of the first."""
-    bag = {"sr_uuid": _uuid(clock), "reference_id": "バッグ-0042"}
+    bag = {"sr_uuid": _uuid(clock), "reference_id": BAG}
     shoes = {"sr_uuid": _uuid(clock), "reference_id": "SNK-88213-EU42"}
-    begun = clock.now()
-    made = 0
+    begun = clock.now() - 3600
 
-    def event(sample: str, item: dict[str, str]) -> dict[str, Any]:
-        nonlocal made
-        made += 1
-        return {**SAMPLES[sample], **item, "timestamp": rfc3339(begun + made)}
+    def event(minute: int, sample: str, item: dict[str, str]) -> dict[str, Any]:
+        return {**SAMPLES[sample], **item, "timestamp": rfc3339(begun + 60 * minute)}
 
-    authentic = event("authentic", bag)
+    authentic = event(50, "authentic", bag)
     return [
-        StoryStep("A bag: its photos are submitted", event("qc_pending", bag), _STEP),
-        StoryStep("The photos fail the quality control", event("qc_rejected", bag), _STEP),
-        StoryStep("Which photos, and why: in the authenticator's words", event("needs_resubmission_ja", bag), _ASKED),
-        StoryStep("New photos: a second round is not a duplicate of the first", event("qc_pending", bag), _STEP),
-        StoryStep("They fail once more", event("qc_rejected", bag), _STEP),
-        StoryStep("Which, and why", event("needs_resubmission", bag), _ASKED),
-        StoryStep("The third photos pass", event("qc_approved", bag), _STEP),
+        StoryStep("A bag: its photos are submitted", event(1, "qc_pending", bag), _STEP),
+        StoryStep("The photos fail the quality control: the mail waits for the reasons", event(10, "qc_rejected", bag), _STEP),
+        StoryStep(
+            "Which photos, and why, in the authenticator's words: one mail tells both",
+            event(11, "needs_resubmission_ja", bag),
+            _ASKED,
+        ),
+        StoryStep("New photos: a second round is not a duplicate of the first", event(20, "qc_pending", bag), _STEP),
+        StoryStep("They fail once more", event(25, "qc_rejected", bag), _STEP),
+        StoryStep("Which, and why: again one mail", event(26, "needs_resubmission", bag), _ASKED),
+        StoryStep("The third photos pass", event(30, "qc_approved", bag), _STEP),
         StoryStep("The bag is authentic", authentic, _ASKED),
         StoryStep("Legitmark sends that once more: it is recorded, and goes nowhere", authentic, (), kind="repeated"),
+        StoryStep("What happened before comes late: a header tells the ERP so", event(40, "in_progress", bag), _STEP, late=True),
         StoryStep(
             "Shoes: counterfeit. The ERP fails twice; no other sink waits for it",
-            event("counterfeit", shoes),
+            event(52, "counterfeit", shoes),
             ("archive", "erp", "customer_care", "fraud_desk"),
             failures=2,
         ),
-        StoryStep("A forged signature: refused", event("authentic", shoes), (), kind="forged"),
-        StoryStep("An unknown event type: kept, and routed", event("unrecognized", bag), ("archive",)),
+        StoryStep("A forged signature: refused", event(53, "authentic", shoes), (), kind="forged"),
+        StoryStep("An unknown event type: kept, and routed", event(54, "unrecognized", bag), ("archive",)),
     ]
 
 

@@ -11,6 +11,7 @@ The way of a change, in the writer's thread
   hot_rows            the rows in memory
   request_rows        the rows in the file
   filling             takes stored messages into the ledger: after a crash, and after an upgrade
+  rejudging           judges messages that are understood only later
   unlinking           takes purged messages out of the ledger
   rulebook            the rules by which messages were routed
   operations          reopen, add and discard deliveries, in slices
@@ -19,6 +20,7 @@ The way of a change, in the writer's thread
   sink_rows           the row of each sink
   conversation_rows   the conversations of sinks
   watch_rows          timers of service requests, troubles that last, known words
+  untimed_requests    service requests that lack a timer
   counting            the counters, in the same transaction
   ordering            which delivery of a service request may go
   unlogged            which audit lines may be missing

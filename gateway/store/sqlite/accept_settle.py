@@ -91,7 +91,7 @@ def _accept_rows(
         rows = owed[at : at + MOST_ROWS]
         connection.execute(_insert_deliveries(len(rows), columns), [value for row in rows for value in row[:columns]])
     changes.update([(row[1], "queued") for row in owed])
-    insert_suppressed(connection, judged, results, changes)
+    insert_suppressed(connection, accepted, changes)
     joining.write(connection, joins, accepted, changes)
     return [joins.accepted.get(one.seq, one) if isinstance(one, Accepted) else one for one in results]
 

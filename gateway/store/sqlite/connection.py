@@ -36,7 +36,7 @@ _PRAGMAS = {
 # sqlite3 looks for a way to adapt each value that is no int, float or str (PEP 246), fails slowly, and binds the value as it is.
 # An adapter that returns the value ends the search at once: 0.2 instead of 0.5 microseconds for None, and 0.4 for bytes.
 sqlite3.register_adapter(bytes, bytes)
-sqlite3.register_adapter(type(None), lambda none: none)
+sqlite3.register_adapter(type(None), dict[None, None]().get)  # returns None for None, without a frame of Python
 
 
 class Connection(aiosqlite.Connection):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 from gateway.core.judge import judge
@@ -22,6 +23,7 @@ from gateway.core.routing import GATEWAY
 from gateway.core.watches import Entered, Entering, entering, present_state
 from gateway.store.sqlite import arrivals, request_rows
 from gateway.store.sqlite.hot_rows import HotRows, Key, Standing
+from gateway.store.sqlite.kept_traces import pack_signed
 from gateway.store.sqlite.many_rows import chunks, marks, values_of
 
 MOST_UNFLUSHED: Final = 32_768
@@ -29,7 +31,7 @@ MOST_UNFLUSHED: Final = 32_768
 crash: a second and a half for twice as many, the most that can come until a flush ends."""
 MOST_UNFLUSHED_BYTES: Final = 16 * 1024 * 1024
 """Bytes of rows in memory after which they are flushed, however few messages came."""
-FLUSHED_AT_ONCE: Final = 1024
+FLUSHED_AT_ONCE: Final = 2048
 """Rows that one transaction flushes, and one more for each message that it accepts, so that a flush ends under any load."""
 
 
@@ -37,6 +39,8 @@ class Judged(NamedTuple):
     """The facts, the deliveries and the row that a message which is being accepted comes to."""
 
     new: NewMessage
+    key: Key | None
+    """Its service request; None if it names none."""
     owes: Owes
     facts: Facts | None
     after: ServiceRequest | None
@@ -58,6 +62,8 @@ class Ledger:
         """The newest message that the rows of the file take account of."""
         self.unjudged = 0
         """Messages that a bug kept from being judged, since the start."""
+        self.bug: Exception | None = None
+        """The last such bug."""
         self.next_number = 1
         self._changed: dict[Key, Standing | None] = {}
         """The rows that the transaction in progress changes; None: the request is forgotten."""
@@ -67,12 +73,18 @@ class Ledger:
         """The rows that the transaction in progress flushes."""
         self._loose: list[tuple[bytes, int]] = []
         """Reference ids of messages that the transaction in progress takes, by which no request is found."""
+        self._named: list[tuple[int, str, bytes]] = []
+        """Reference ids that requests of the file get in the transaction in progress, see `request_rows.name`."""
+        self._keys: dict[str, int] = {}
+        """The numbers of the labels in `signing_keys` that are known."""
         self._queue: list[Key] = []
         """The rows of the flush in progress that are still to be written, the last one first."""
         self._target = 0
         """How far the rows of the file reach when the flush in progress is over."""
         self._accepted = 0
         """Messages that the transaction in progress accepts."""
+        self._unjudged = 0
+        """Those of them that a bug kept from being judged."""
         self._before = (0, 0, 0, True, list[Key]())
 
     @property
@@ -91,6 +103,7 @@ class Ledger:
                 self.hot.drop(key)
             else:
                 self.hot.put(key, standing)
+        self.unjudged += self._unjudged
         for key, standing in self._written:
             self.hot.flushed(key, standing)
         self.hot.make_room()
@@ -99,10 +112,12 @@ class Ledger:
     def rolled_back(self) -> None:
         """Forget what the transaction changed."""
         self.next_number, self.judged_to, self.flushed_to, self.live, self._queue = self._before
+        self._keys = {}  # the transaction may have written some of them
         self._end()
 
     def _end(self) -> None:
-        self._changed, self._read, self._written, self._accepted, self._loose = {}, {}, [], 0, []
+        self._changed, self._read, self._written, self._accepted, self._unjudged = {}, {}, [], 0, 0
+        self._loose, self._named = [], []
 
     def load(self, connection: sqlite3.Connection, keys: Collection[Key]) -> None:
         """Read the rows of service requests that are not in memory."""
@@ -118,27 +133,27 @@ class Ledger:
 
     def judge(self, connection: sqlite3.Connection, batch: Sequence[NewMessage]) -> list[Judged]:
         """Judge messages in this order, and let each be routed. Changes nothing, so it may be repeated."""
+        keys = [key_of(new.message) for new in batch]
         if self.live:
-            self.load(connection, [key for new in batch if (key := key_of(new.message)) is not None])
+            self.load(connection, [key for key in keys if key is not None])
         rows: dict[Key, ServiceRequest | None] = {}
         judged = []
-        for new in batch:
+        for new, key in zip(batch, keys, strict=True):
             facts = after = None
             companions = new.companions
-            key = key_of(new.message)
             if self.live and key is not None and new.event is not None:
                 if key not in rows:
                     known = self.standing(key)
                     rows[key] = None if known is None else decode_request(known.row)
                 try:
-                    facts, after = judge(rows[key], new.event(), new.message.received_at)
+                    facts, after = judge(rows[key], new.event(), new.message.received_at, new.event_at)
                     if new.watches:
                         companions += _timers(new, rows[key], after)
                     rows[key] = after
-                except Exception:  # a bug in the ledger loses no message: it is kept without facts
-                    self.unjudged += 1
+                except Exception as bug:  # it loses no message, which is kept without facts
+                    self.bug = bug
             owes = Owes(new.status, new.deliveries) if new.decide is None else new.decide(facts)
-            judged.append(Judged(new, owes, facts, after, companions))
+            judged.append(Judged(new, key, owes, facts, after, companions))
         return judged
 
     def enter(self, connection: sqlite3.Connection, accepted: Sequence[tuple[Judged, int]]) -> list[int | None]:
@@ -149,15 +164,19 @@ class Ledger:
         entries = []
         self._accepted += len(accepted)
         for one, seq in accepted:
-            new, message = one.new, one.new.message
+            new, key = one.new, one.key
             number = before = None
             if self.live:
-                number, before = self.take(key_of(message), seq, one.after, message.reference_id)
+                if one.facts is None and new.event is not None and key is not None:
+                    self._unjudged += 1
+                number, before = self.take(key, seq, one.after, new.message.reference_id)
             facts = None if one.facts is None else encode_facts(one.facts)
-            signed = (None, None, None) if new.signed is None else (new.signed.signature, new.signed.timestamp, new.signed.key)
-            entries.append((seq, number, before, facts, new.rules, *signed))
+            label = signed = None
+            if new.signed is not None:
+                label, signed = self._key(connection, new.signed.key), pack_signed(new.signed)
+            entries.append((seq, number, before, facts, new.rules, label, signed))
         for part in chunks(entries):
-            connection.execute(f"INSERT INTO entries VALUES {marks(len(part), '(?, ?, ?, ?, ?, ?, ?, ?)')}", values_of(part))
+            connection.execute(_insert_entries(len(part)), values_of(part))
         self.write_loose(connection)
         return [entry[1] for entry in entries]
 
@@ -188,19 +207,31 @@ class Ledger:
                 if reference not in (None, known.reference):
                     self._loose.append((reference, seq))
                 reference_id = known.reference_id
+            elif reference_id is not None and reference is not None:
+                self._named.append((number, reference_id, reference))
         if after is None and known is not None:
             after = decode_request(known.row)
-        self._changed[key] = request_rows.standing(number, seq, after or ServiceRequest(), reference_id, own=key[0] == GATEWAY)
+        self._changed[key] = request_rows.standing(
+            number,
+            seq,
+            after or ServiceRequest(),
+            reference_id,
+            own=key[0] == GATEWAY,
+            filed=known is not None and (known.filed or self.hot.has_flushed(key)),
+        )
         return number, before
 
     def write_loose(self, connection: sqlite3.Connection) -> None:
-        """Write the reference ids by which no request is found, with their messages."""
+        """Write the reference ids by which no request is found, with their messages, and those that a request got just now."""
         for part in chunks(self._loose):
             connection.execute(
                 f"INSERT INTO loose_references (reference, message) VALUES {marks(len(part))} ON CONFLICT DO NOTHING",
                 values_of(part),
             )
         self._loose = []
+        if self._named:
+            request_rows.name(connection, self._named)
+            self._named = []
 
     def change(self, key: Key, standing: Standing | None) -> None:
         """Replace the row of a request, or forget it."""
@@ -242,8 +273,21 @@ class Ledger:
                 raise
             self.committed()
 
+    def _key(self, connection: sqlite3.Connection, label: str) -> int:
+        """Return the number of a label, which the transaction in progress writes if it is new."""
+        if (number := self._keys.get(label)) is None:
+            connection.execute("INSERT INTO signing_keys (label) VALUES (?) ON CONFLICT DO NOTHING", (label,))
+            (number,) = connection.execute("SELECT number FROM signing_keys WHERE label = ?", (label,)).fetchone()
+            self._keys[label] = number
+        return number
+
     def _is_due(self) -> bool:
         return self._before[1] - self.flushed_to >= MOST_UNFLUSHED or self.hot.unflushed_size >= MOST_UNFLUSHED_BYTES
+
+
+@cache
+def _insert_entries(rows: int) -> str:
+    return f"INSERT INTO entries VALUES {marks(rows, '(?, ?, ?, ?, ?, ?, ?)')}"
 
 
 def _timers(new: NewMessage, before: ServiceRequest | None, after: ServiceRequest) -> tuple[Entering, ...]:

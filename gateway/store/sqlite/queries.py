@@ -25,7 +25,7 @@ from gateway.core.ledger import decode_facts
 from gateway.core.selection import DeliveryState, Selection, Target
 from gateway.store.sqlite import joining, kept_traces, paging
 from gateway.store.sqlite.columns import MESSAGE_COLUMNS, message_of, milliseconds
-from gateway.store.sqlite.kept_traces import TRACE_COLUMNS
+from gateway.store.sqlite.kept_traces import SIGNED_COLUMNS, TRACE_COLUMNS, signed_of
 from gateway.store.sqlite.suppressed_rows import suppressed_sinks
 
 MOST_ATTEMPTS = 20
@@ -217,20 +217,20 @@ def story(connection: sqlite3.Connection, seq: int) -> Story | None:
 def evidence(connection: sqlite3.Connection, seq: int) -> EvidenceMessage | None:
     """Read a message with its raw body, and its deliveries; None if it was purged."""
     row = connection.execute(
-        f"SELECT e.signature, e.signed_at, e.key, r.number, r.snapshot, m.status, {MESSAGE_COLUMNS} FROM messages m"
+        f"SELECT {SIGNED_COLUMNS}, r.number, r.snapshot, m.status, {MESSAGE_COLUMNS} FROM messages m"
         " LEFT JOIN entries e ON e.message = m.seq LEFT JOIN rules r ON r.number = e.rules WHERE m.seq = ?",
         (seq,),
     ).fetchone()
     if row is None:
         return None
-    signature, timestamp, key, number, snapshot = row[:5]
+    signed, (number, snapshot) = signed_of(*row[:2]), row[2:4]
     unsigned = NotKept(BEFORE_THIS_VERSION if number is None else NOT_SIGNED)
     deliveries = connection.execute(f"SELECT {DELIVERY} FROM deliveries d WHERE d.message = ? ORDER BY d.sink", (seq,))
     return EvidenceMessage(
-        message=message_of(row[6:]),
-        status=row[5],
+        message=message_of(row[5:]),
+        status=row[4],
         deliveries=tuple(delivery_of(one) for one in deliveries),
-        signed=unsigned if signature is None else KeptSignature(timestamp.decode(), signature.decode(), key),
+        signed=unsigned if signed is None else KeptSignature(signed.timestamp.decode(), signed.signature.decode(), signed.key),
         rules=NotKept(BEFORE_THIS_VERSION) if number is None else RulesSnapshot(number, snapshot.decode()),
     )
 

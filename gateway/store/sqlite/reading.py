@@ -240,7 +240,7 @@ class Reading:
 
     def ledger_memory(self) -> LedgerMemory:
         hot = self.ledger.hot
-        return LedgerMemory(len(hot), hot.size, hot.waiting, self.ledger.unjudged)
+        return LedgerMemory(len(hot), hot.size, hot.most_bytes, hot.waiting, self.ledger.unjudged, self.ledger.live)
 
     async def ids(self, targets: Sequence[Target]) -> dict[int, Ids]:
         return await self.ask(lambda connection: queries.ids(connection, targets))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from gateway.core.documents import Redecoding, UndecodedMessage, UndecodedPage
+from gateway.core.documents import Redecoded, Redecoding, UndecodedMessage, UndecodedPage
 from gateway.core.events import Milestone
 from gateway.core.routing import GATEWAY
-from gateway.store.sqlite import paging
+from gateway.core.watches import Entering
+from gateway.store.sqlite import paging, rejudging, watch_rows
 from gateway.store.sqlite.accept_settle import identity_key
 from gateway.store.sqlite.columns import MESSAGE_COLUMNS, blob, message_of, milliseconds
 from gateway.store.sqlite.counting import Changes
+from gateway.store.sqlite.judging import Ledger
+from gateway.store.sqlite.rejudging import Since
 
 _UNDECODED = f"(m.milestone IS NULL OR m.milestone = '{Milestone.UNRECOGNIZED.value}')"
 """A message without a milestone was quarantined. It may have been replayed since, and has another status then."""
@@ -38,18 +41,23 @@ def undecoded(connection: sqlite3.Connection, instant: float, after: int, limit:
     return UndecodedPage(tuple(page), last)
 
 
-def redecode(connection: sqlite3.Connection, changes: Changes, *, decoded: Sequence[Redecoding]) -> list[int]:
-    """Write what is known of messages now. Returns the seqs of those that were still undecoded.
+def redecode(
+    connection: sqlite3.Connection, changes: Changes, *, decoded: Sequence[Redecoding], ledger: Ledger, since: Since
+) -> list[Redecoded]:
+    """Write what is known of messages now, and judge them. Returns those that were still undecoded.
 
     A quarantined message has the status `unrouted` then.
     """
-    changed: list[int] = []
+    changed: list[Redecoded] = []
+    times: list[Entering] = []
     for one in decoded:
         event = one.event
-        cursor = connection.execute(
-            "UPDATE messages AS m SET event_type = ?, milestone = ?, sr_uuid = ?, reference_id = ?,"
-            " event_ms = coalesce(?, event_ms), status = CASE status WHEN 'quarantined' THEN 'unrouted' ELSE status END"
-            f" WHERE m.seq = ? AND {_UNDECODED}",
+        if not connection.execute(f"SELECT 1 FROM messages m WHERE m.seq = ? AND {_UNDECODED}", (one.seq,)).fetchone():
+            continue
+        old = rejudging.leave(connection, ledger, rejudging.read(connection, one.seq), event)
+        connection.execute(
+            "UPDATE messages SET event_type = ?, milestone = ?, sr_uuid = ?, reference_id = ?, event_ms = coalesce(?, event_ms),"
+            " status = CASE status WHEN 'quarantined' THEN 'unrouted' ELSE status END WHERE seq = ?",
             (
                 blob(event.event_type),
                 event.milestone.value,
@@ -59,9 +67,12 @@ def redecode(connection: sqlite3.Connection, changes: Changes, *, decoded: Seque
                 one.seq,
             ),
         )
-        if cursor.rowcount == 0:
-            continue
-        changed.append(one.seq)
         # Another message may have come with this identity meanwhile, and then only the sender's ids tell duplicates.
         connection.execute("UPDATE OR IGNORE messages SET identity = ? WHERE seq = ?", (identity_key(one.identity), one.seq))
+        facts = None
+        if old is not None:
+            facts, begun = rejudging.judge_again(connection, ledger, old, event, since)
+            times += begun
+        changed.append(Redecoded(one.seq, facts))
+    watch_rows.keep(connection, times)
     return changed

@@ -9,13 +9,13 @@ from msgspec import Struct
 
 from gateway.store.sqlite import request_rows
 from gateway.store.sqlite.hot_rows import Key, Standing
-from gateway.store.sqlite.request_rows import STANDING
+from gateway.store.sqlite.request_rows import REQUESTS, STANDING
 
 Heads = dict[int, int]
 """The seq of the newest message of a request, by the request's number."""
 Kept = dict[Key, Standing]
 """Rows by their key."""
-_ROW = f"SELECT r.source, r.sr_uuid, {STANDING} FROM requests r"
+_ROW = f"SELECT r.source, r.sr_uuid, {STANDING} FROM {REQUESTS}"
 
 
 class Rows(Struct, frozen=True):

@@ -23,13 +23,13 @@ from gateway.store.sqlite.hot_rows import Key, Standing
 from gateway.store.sqlite.request_lookup import Kept, Rows
 from gateway.store.sqlite.request_rows import MILESTONES, STANDING, code_of, standing_of
 
-_LOOKED_AT: Final = 2000
+LOOKED_AT: Final = 2000
 """Requests that a page of a list looks at."""
 _MOST_TOLD: Final = 5000
 """Requests among which those that people were told about are listed."""
-_COUNTED_IN_PAGE: Final = 500
+COUNTED_IN_PAGE: Final = 500
 """Messages whose deliveries a page of a list counts. They lie as far apart in the file as they came."""
-_FLAGGED_LOOKED_AT: Final = 20_000
+FLAGGED_LOOKED_AT: Final = 20_000
 """Entries of the index of flagged requests that a page looks at, most of which lead to no row."""
 _COUNTED: Final = 256
 """Messages of a request whose deliveries are counted."""
@@ -40,6 +40,8 @@ _ALIKE: Final = 0.75
 """How much alike two reference ids are at least, from 0 to 1, to be called near."""
 _SHORTEST: Final = 4
 """Characters of a beginning: fewer of them would stand for anything."""
+_BEGINNING: Final = -(2**63)
+"""Before every instant: senders may date an event before 1970."""
 _Row = tuple[Key, Standing]
 Place = tuple[int, int]
 """When the present state of a request began, in milliseconds, and its number: its place in a list."""
@@ -129,10 +131,12 @@ def requests(
     before = (paging.END, paging.END) if after is None else (after.entered_ms, after.number)
     if selection.until is not None:
         before = min(before, (milliseconds(selection.until), -1))
-    since = 0 if selection.since is None else milliseconds(selection.since)
-    end = None if selection.flag is None else connection.execute(_LAST_FLAGGED, (*before, since)).fetchone()
+    since = _BEGINNING if selection.since is None else milliseconds(selection.since)
+    end = (
+        None if selection.flag is None else connection.execute(_LAST_FLAGGED, (*before, since, FLAGGED_LOOKED_AT - 1)).fetchone()
+    )
     last = (since, 0) if end is None else (end[0], end[1])
-    fits = _fitting(selection)
+    fits = fitting(selection)
     waiting = _waiting(selection, rows, last, before, limit)
     found: list[KnownRequest] = []
     looked = counted = 0
@@ -149,7 +153,7 @@ def requests(
             if rows.unflushed.get(key, row) is row and fits(one):
                 found.append(known(connection, key, row))
                 counted += min(found[-1].request.events, _COUNTED)
-            if len(found) == limit or looked == _LOOKED_AT or counted >= _COUNTED_IN_PAGE:
+            if len(found) == limit or looked == LOOKED_AT or counted >= COUNTED_IN_PAGE:
                 return found, RequestPlace(row.entered_ms, row.number)
     return found, None if end is None else RequestPlace(*last)
 
@@ -174,12 +178,12 @@ def _stalled(
 ) -> tuple[list[KnownRequest], RequestPlace | None]:
     """Read a page of the requests that people were told about, in the order in which their timers say that the state began."""
     before = (paging.END, paging.END) if after is None else (after.entered_ms, after.number)
-    since = 0 if selection.since is None else milliseconds(selection.since)
+    since = _BEGINNING if selection.since is None else milliseconds(selection.since)
     until = paging.END if selection.until is None else milliseconds(selection.until)
-    fits = _fitting(selection)
+    fits = fitting(selection)
     entered: dict[Key, int] = {}
     for key, entered_ms in _told(connection):
-        entered[key] = max(entered_ms, entered.get(key, 0))
+        entered[key] = max(entered_ms, entered.get(key, _BEGINNING))
     left = sorted(((entered_ms, key) for key, entered_ms in entered.items() if entered_ms <= before[0]), reverse=True)
     found: list[tuple[Place, _Row]] = []
     while left and len(found) <= limit:
@@ -199,7 +203,7 @@ def _stalled(
     for place, one in found:
         shown.append(known(connection, *one))
         counted += min(shown[-1].request.events, _COUNTED)
-        if len(shown) == limit or counted >= _COUNTED_IN_PAGE:
+        if len(shown) == limit or counted >= COUNTED_IN_PAGE:
             return shown, RequestPlace(*place) if len(found) > len(shown) else None
     return shown, None
 
@@ -225,8 +229,8 @@ _TOLD: Final = (
 
 
 _LAST_FLAGGED: Final = (
-    "SELECT entered_ms, number FROM requests INDEXED BY requests_flagged WHERE flags <> 0 AND (entered_ms, number) < (?, ?)"
-    f" AND entered_ms >= ? ORDER BY entered_ms DESC, number DESC LIMIT 1 OFFSET {_FLAGGED_LOOKED_AT - 1}"
+    "SELECT entered_ms, request FROM standings INDEXED BY standings_flagged WHERE flags <> 0 AND (entered_ms, request) < (?, ?)"
+    " AND entered_ms >= ? ORDER BY entered_ms DESC, request DESC LIMIT 1 OFFSET ?"
 )
 """The last of the flagged requests that a page looks at; there is none if the page may look at all that are left."""
 
@@ -234,22 +238,22 @@ _LAST_FLAGGED: Final = (
 def _queries(selection: RequestSelection) -> list[tuple[str, tuple[object, ...]]]:
     """Return the queries that have what the selection may choose, each in the order of the list, between two places."""
     query = (
-        f"SELECT r.source, r.sr_uuid, {STANDING} FROM requests r INDEXED BY {{}}"
-        " WHERE (r.entered_ms, r.number) < (?1, ?2) AND (r.entered_ms, r.number) >= (?3, ?4) AND {}"
-        " ORDER BY r.entered_ms DESC, r.number DESC"
+        f"SELECT r.source, r.sr_uuid, {STANDING} FROM standings s INDEXED BY {{}} CROSS JOIN requests r ON r.number = s.request"
+        " WHERE (s.entered_ms, s.request) < (?1, ?2) AND (s.entered_ms, s.request) >= (?3, ?4) AND {}"
+        " ORDER BY s.entered_ms DESC, s.request DESC"
     )
     codes = _codes(selection.milestones)
     if selection.flag is not None:
-        of_these = f" AND r.milestone IN ({', '.join(map(str, codes))})" if codes else ""
-        return [(query.format("requests_flagged", f"r.flags <> 0 AND r.flags & ?5 = ?5{of_these}"), (int(selection.flag),))]
-    return [(query.format("requests_by_milestone", "r.milestone = ?5"), (code,)) for code in codes or range(len(MILESTONES) + 1)]
+        of_these = f" AND s.milestone IN ({', '.join(map(str, codes))})" if codes else ""
+        return [(query.format("standings_flagged", f"s.flags <> 0 AND s.flags & ?5 = ?5{of_these}"), (int(selection.flag),))]
+    return [(query.format("standings_by_milestone", "s.milestone = ?5"), (code,)) for code in codes or range(len(MILESTONES) + 1)]
 
 
 def _codes(milestones: tuple[Milestone, ...]) -> list[int]:
     return sorted({code_of(milestone) for milestone in milestones})
 
 
-def _fitting(selection: RequestSelection) -> Callable[[_Row], bool]:
+def fitting(selection: RequestSelection) -> Callable[[_Row], bool]:
     """Return whether a row is what a selection chooses, its instants left aside."""
     codes, flag, source = frozenset(_codes(selection.milestones)), int(selection.flag or 0), selection.source
 

@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Final
 
+from msgspec import structs
+
 from gateway.core.events import Milestone
 from gateway.core.ledger import ServiceRequest, encode_request
 from gateway.core.references import folded
@@ -16,9 +18,10 @@ from gateway.store.sqlite.many_rows import chunks, marks, values_of
 
 MILESTONES: Final = tuple(Milestone)
 """The milestones in the order of the column `milestone`, which counts from 1."""
-STANDING: Final = "r.number, r.last, r.row, r.reference_id, r.reference, r.milestone, r.entered_ms, r.flags"
-"""The columns of `standing_of`, of a table of requests that the query calls `r`."""
-_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+STANDING: Final = "r.number, s.last, s.row, r.reference_id, r.reference, s.milestone, s.entered_ms, s.flags"
+"""The columns of `standing_of`, of the tables REQUESTS."""
+REQUESTS: Final = "requests r CROSS JOIN standings s ON s.request = r.number"
+"""The requests, with what changes of them. SQLite reads a CROSS JOIN in this order (sqlite.org/optoverview.html)."""
 
 
 def code_of(milestone: Milestone | None) -> int:
@@ -26,7 +29,9 @@ def code_of(milestone: Milestone | None) -> int:
     return 0 if milestone is None else MILESTONES.index(milestone) + 1
 
 
-def standing(number: int, last: int, request: ServiceRequest, reference_id: str | None, *, own: bool) -> Standing:
+def standing(
+    number: int, last: int, request: ServiceRequest, reference_id: str | None, *, own: bool, filed: bool = False
+) -> Standing:
     """Return the row of a service request.
 
     Args:
@@ -42,7 +47,8 @@ def standing(number: int, last: int, request: ServiceRequest, reference_id: str 
         reference=None if reference_id is None else folded(reference_id),
         milestone=None if own else code_of(milestone),
         entered_ms=request.last_seen_ms if entered is None else entered,
-        flags=int(request.flags),
+        flags=request.flag_bits,
+        filed=filed,
     )
 
 
@@ -52,7 +58,7 @@ def standing_of(row: Sequence[object]) -> Standing:
     assert isinstance(number, int) and isinstance(last, int) and isinstance(kept, bytes)
     assert isinstance(entered_ms, int) and isinstance(flags, int) and (milestone is None or isinstance(milestone, int))
     assert reference is None or isinstance(reference, bytes)
-    return Standing(number, last, kept, text(reference_id), reference, milestone, entered_ms, flags)
+    return Standing(number, last, kept, text(reference_id), reference, milestone, entered_ms, flags, True)
 
 
 def read(connection: sqlite3.Connection, keys: Collection[Key]) -> dict[Key, Standing]:
@@ -66,29 +72,37 @@ def read(connection: sqlite3.Connection, keys: Collection[Key]) -> dict[Key, Sta
 
 def write(connection: sqlite3.Connection, rows: Sequence[tuple[Key, Standing]]) -> None:
     """Write rows, in place of what the file has of them."""
-    for part in chunks(rows):
-        values = [_values(key, standing) for key, standing in part]
-        connection.execute(_write(len(part)), values_of(values))
-        connection.execute(_rename(len(part)), values_of([(row[0], *row[3:5]) for row in values]))
+    new = [(row.number, key[0], key[1].encode(), blob(row.reference_id), row.reference) for key, row in rows if not row.filed]
+    for part in chunks(new):
+        connection.execute(_add(len(part)), values_of(part))
+    for chunk in chunks(rows):
+        values: list[object] = []
+        for _, row in chunk:
+            values += (row.number, row.last, row.milestone, row.entered_ms, row.flags, row.row)
+        connection.execute(_write(len(chunk)), values)
+
+
+def file(connection: sqlite3.Connection, key: Key, row: Standing) -> Standing:
+    """Write a row before the flush that it would wait for. Returns it as a row that the file knows."""
+    write(connection, [(key, row)])
+    if row.reference_id is not None and row.reference is not None:
+        name(connection, [(row.number, row.reference_id, row.reference)])
+    return structs.replace(row, filed=True)
+
+
+def name(connection: sqlite3.Connection, names: Sequence[tuple[int, str, bytes]]) -> None:
+    """Give requests of the file a reference id that came later than their first message: number, as it came, and folded.
+
+    A request that the file does not have yet is written with it.
+    """
+    connection.executemany(
+        "UPDATE requests SET reference_id = ?2, reference = ?3 WHERE number = ?1 AND reference_id IS NULL",
+        [(number, blob(reference_id), reference) for number, reference_id, reference in names],
+    )
 
 
 def delete(connection: sqlite3.Connection, number: int) -> None:
     connection.execute("DELETE FROM requests WHERE number = ?", (number,))
-
-
-def _values(key: Key, standing: Standing) -> tuple[object, ...]:
-    return (
-        standing.number,
-        key[0],
-        key[1].encode(),
-        blob(standing.reference_id),
-        standing.reference,
-        standing.last,
-        standing.milestone,
-        standing.entered_ms,
-        standing.flags,
-        standing.row,
-    )
 
 
 @cache
@@ -96,22 +110,24 @@ def _read(rows: int) -> str:
     return (
         f"SELECT r.source, r.sr_uuid, {STANDING} FROM (VALUES {marks(rows)}) AS k"
         " CROSS JOIN requests r INDEXED BY requests_by_uuid ON r.sr_uuid = k.column2 AND r.source = k.column1"
+        " CROSS JOIN standings s ON s.request = r.number"
+    )
+
+
+@cache
+def _add(rows: int) -> str:
+    values = marks(rows, "(?, ?, ?, ?, ?)")
+    return (
+        f"INSERT INTO requests (number, source, sr_uuid, reference_id, reference) VALUES {values} ON CONFLICT (number) DO UPDATE"
+        " SET reference_id = excluded.reference_id, reference = excluded.reference"
+        " WHERE requests.reference_id IS NULL AND excluded.reference_id IS NOT NULL"
     )
 
 
 @cache
 def _write(rows: int) -> str:
-    # Without the reference id: SQLite would write its index again for each row, even though the value stays the same.
     return (
-        "INSERT INTO requests (number, source, sr_uuid, reference_id, reference, last, milestone, entered_ms, flags, row)"
-        f" VALUES {marks(rows, _ROW)} ON CONFLICT (number) DO UPDATE SET last = excluded.last, milestone = excluded.milestone,"
-        " entered_ms = excluded.entered_ms, flags = excluded.flags, row = excluded.row"
-    )
-
-
-@cache
-def _rename(rows: int) -> str:
-    return (
-        f"UPDATE requests SET reference_id = k.column2, reference = k.column3 FROM (VALUES {marks(rows, '(?, ?, ?)')}) AS k"
-        " WHERE requests.number = k.column1 AND requests.reference_id IS NOT k.column2"
+        "INSERT INTO standings (request, last, milestone, entered_ms, flags, row)"
+        f" VALUES {marks(rows, '(?, ?, ?, ?, ?, ?)')} ON CONFLICT (request) DO UPDATE SET last = excluded.last,"
+        " milestone = excluded.milestone, entered_ms = excluded.entered_ms, flags = excluded.flags, row = excluded.row"
     )

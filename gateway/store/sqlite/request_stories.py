@@ -14,7 +14,7 @@ from gateway.store.sqlite.kept_traces import TRACE_COLUMNS
 from gateway.store.sqlite.queries import DELIVERY, delivery_of, last_attempts
 from gateway.store.sqlite.request_lookup import Rows
 from gateway.store.sqlite.request_questions import known
-from gateway.store.sqlite.request_rows import STANDING, standing_of
+from gateway.store.sqlite.request_rows import REQUESTS, STANDING, standing_of
 
 _MOST_DELIVERIES: Final = 2000
 """Deliveries in one page; the page ends with the message that exceeds it."""
@@ -42,7 +42,7 @@ def _row(connection: sqlite3.Connection, number: int, rows: Rows) -> tuple[Key, 
     for key, row in rows.unflushed.items():
         if row.number == number:
             return key, row
-    query = f"SELECT r.source, r.sr_uuid, {STANDING} FROM requests r WHERE r.number = ?"
+    query = f"SELECT r.source, r.sr_uuid, {STANDING} FROM {REQUESTS} WHERE r.number = ?"
     found = connection.execute(query, (number,)).fetchone()
     return None if found is None else ((found[0], found[1].decode()), standing_of(found[2:]))
 
@@ -75,7 +75,7 @@ def _before(connection: sqlite3.Connection, seq: int) -> int | None:
 def _event(connection: sqlite3.Connection, seq: int) -> TracedEvent:
     row = connection.execute(_EVENT, (seq,)).fetchone()
     event_ms, received_ms, status, duplicates, *_, body = row[7:]
-    trace = kept_traces.trace_of(row[11:16])
+    trace = kept_traces.trace_of(row[11:15])
     facts = trace.facts
     by_arrival = facts is not None and (facts.undated or facts.future)
     message_id, sender_id, source, event_type, milestone, sr_uuid, reference_id = row[:7]

@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Sequence
 
 from gateway.core.outcome import Reason
-from gateway.core.records import Accepted, Duplicate
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.judging import Judged
@@ -15,14 +14,14 @@ from gateway.store.sqlite.many_rows import chunks, marks, values_of
 _ROW = f"(?, ?, ?, ?, 'discarded', '{Reason.STALE.value}')"
 
 
-def insert_suppressed(
-    connection: sqlite3.Connection, judged: Sequence[Judged], results: Sequence[Accepted | Duplicate], changes: Changes
-) -> None:
-    """Insert the suppressed deliveries of the messages that were accepted. Most batches have none, and then it runs nothing."""
+def insert_suppressed(connection: sqlite3.Connection, accepted: Sequence[tuple[Judged, int]], changes: Changes) -> None:
+    """Insert the suppressed deliveries of messages that were accepted, each with its seq.
+
+    Most batches have none, and then it runs nothing.
+    """
     rows = [
-        (result.seq, sink, milliseconds(one.new.message.received_at), milliseconds(one.new.message.received_at))
-        for one, result in zip(judged, results, strict=True)
-        if one.owes.suppressed and isinstance(result, Accepted)
+        (seq, sink, milliseconds(one.new.message.received_at), milliseconds(one.new.message.received_at))
+        for one, seq in accepted
         for sink in one.owes.suppressed
     ]
     for part in chunks(rows):

@@ -10,6 +10,7 @@ import msgspec
 from gateway.store.sqlite import request_rows
 from gateway.store.sqlite.hot_rows import Key, Standing
 from gateway.store.sqlite.judging import Ledger
+from gateway.store.sqlite.request_rows import REQUESTS, STANDING
 
 _FARTHEST: Final = 500
 """Messages of a request that are looked at to find the one that links to another one."""
@@ -36,6 +37,10 @@ def unlink(connection: sqlite3.Connection, ledger: Ledger, seq: int) -> int | No
     standing = _standing(connection, ledger, key, number)
     if standing is None:
         return 2
+    if seq > ledger.flushed_to and standing.last != seq:
+        # After a crash, the row of the file goes on without this message, so it has to know what the message said.
+        standing = request_rows.file(connection, key, standing)
+        ledger.change(key, standing)
     if older is None:
         if standing.last == seq:
             request_rows.delete(connection, number)
@@ -43,8 +48,8 @@ def unlink(connection: sqlite3.Connection, ledger: Ledger, seq: int) -> int | No
         return 3
     if standing.last == seq:
         standing = msgspec.structs.replace(standing, last=before)
-        request_rows.write(connection, [(key, standing)])  # at once: after a crash, the row of the file would lead nowhere
-        ledger.change(key, standing)
+        # At once: after a crash, the row of the file would lead nowhere.
+        ledger.change(key, request_rows.file(connection, key, standing))
         return 4
     at = standing.last
     for steps in range(_FARTHEST):
@@ -61,6 +66,7 @@ def unlink(connection: sqlite3.Connection, ledger: Ledger, seq: int) -> int | No
 def _standing(connection: sqlite3.Connection, ledger: Ledger, key: Key, number: int) -> Standing | None:
     if (standing := ledger.standing(key)) is None:
         # By its number and not by its uuid: numbers of requests whose messages are purged together lie together.
-        row = connection.execute(f"SELECT {request_rows.STANDING} FROM requests r WHERE r.number = ?", (number,)).fetchone()
+        query = f"SELECT {STANDING} FROM {REQUESTS} WHERE r.number = ?"
+        row = connection.execute(query, (number,)).fetchone()
         standing = None if row is None else request_rows.standing_of(row)
     return standing

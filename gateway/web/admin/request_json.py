@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from gateway.control.stories import ExplainedEvent, ExplainedStory
@@ -78,10 +79,13 @@ def place_json(place: RequestPlace | None) -> str | None:
 
 def read_place(text: str) -> RequestPlace:
     """Read such a place. Raises ValueError."""
-    entered, _, number = text.partition(".")
-    if not (entered.isascii() and entered.isdigit() and number.isascii() and number.isdigit()) or len(text) > 40:
+    if len(text) > 40 or (place := _PLACE.fullmatch(text)) is None:
         raise ValueError('"after" is what an earlier answer gave')
-    return RequestPlace(int(entered), int(number))
+    return RequestPlace(int(place[1]), int(place[2]))
+
+
+_PLACE = re.compile(r"(-?[0-9]{1,18})\.([0-9]{1,18})")
+"""Both parts fit into an integer of SQLite. Events of the years before 1970 have a negative instant."""
 
 
 def _event(explained: ExplainedEvent, *, bodies: bool) -> dict[str, Any]:
@@ -91,6 +95,7 @@ def _event(explained: ExplainedEvent, *, bodies: bool) -> dict[str, Any]:
         "happened_at": rfc3339(event.happened_at),
         "time": rfc3339(event.received_at),
         "status": event.status,
+        "state": explained.state,
         "facts": facts_json(event.facts),
         "rules": event.rules,
         "routes": explained.routes,
@@ -99,6 +104,7 @@ def _event(explained: ExplainedEvent, *, bodies: bool) -> dict[str, Any]:
         "repeats": repeats_json(event.repeats),
         "deliveries": _deliveries(event),
         "not_told": explained.not_told,
+        "explained": explained.explained,
         "acts": acts_json(event.acts),
     }
     if bodies:

@@ -214,8 +214,10 @@ class _Writer:
     def _write_entries(self) -> None:
         """Write what the ledger keeps beside the messages, and what people did."""
         self._connection.execute(
-            "INSERT INTO entries SELECT seq, number, before, facts, 1, CAST(printf('v1,%043x=', seq * 2654435761) AS BLOB),"
-            " CAST(received_ms / 1000 AS BLOB), 'env LEGITMARK' FROM made"
+            # The first byte says that a digest of 32 bytes follows, then the timestamp (store/sqlite/kept_traces.py).
+            "INSERT INTO entries SELECT seq, number, before, facts, 1, 1,"
+            " CAST(x'01' || CAST(printf('%032x', seq * 2654435761) AS BLOB) || CAST(received_ms / 1000 AS BLOB) AS BLOB)"
+            " FROM made"
         )
         self._connection.execute("INSERT INTO repeats SELECT seq, 1, received_ms + 5000, NULL FROM made WHERE seq % 50 = 3")
         self._connection.execute(
@@ -230,10 +232,13 @@ class _Writer:
     def _write_requests(self) -> None:
         """Write the rows of the requests, each after the last of its messages."""
         self._connection.executemany(
-            "INSERT INTO requests (number, source, sr_uuid, reference_id, reference, last, milestone, entered_ms, flags, row)"
-            f" SELECT ?1, 'legitmark', CAST({_UUID.format('?1')} AS BLOB), CAST(ref AS BLOB), CAST(lower(ref) AS BLOB),"
-            f" ?2, ?3, ?4, ?5, ?6 FROM (SELECT {_REFERENCE.format('?1')} AS ref)",
-            self._rows(),
+            "INSERT INTO requests (number, source, sr_uuid, reference_id, reference)"
+            f" SELECT ?1, 'legitmark', CAST({_UUID.format('?1')} AS BLOB), CAST(ref AS BLOB), CAST(lower(ref) AS BLOB)"
+            f" FROM (SELECT {_REFERENCE.format('?1')} AS ref)",
+            ((number,) for number in range(1, self._last + 1)),
+        )
+        self._connection.executemany(
+            "INSERT INTO standings (request, last, milestone, entered_ms, flags, row) VALUES (?, ?, ?, ?, ?, ?)", self._rows()
         )
 
     def _rows(self) -> Iterator[tuple[object, ...]]:
@@ -271,7 +276,7 @@ class _Writer:
                 ),
             )
             self._connection.execute(
-                "INSERT INTO entries VALUES (?, ?, ?, ?, 1, NULL, NULL, NULL)", (seq, number, before, encode_facts(facts))
+                "INSERT INTO entries VALUES (?, ?, ?, ?, 1, NULL, NULL)", (seq, number, before, encode_facts(facts))
             )
             for sink in TOLD:
                 self._connection.execute(
@@ -301,6 +306,7 @@ class _Writer:
 
     def _finish_ledger(self) -> None:
         """Write how far the ledger has got, the rules of then, and the timers of a watch rule, few of which were told of."""
+        self._connection.execute("INSERT INTO signing_keys VALUES (1, 'env LEGITMARK')")
         self._connection.execute("UPDATE ledger SET live = 1, flushed = (SELECT max(seq) FROM messages)")
         self._connection.execute(
             "INSERT INTO arrivals SELECT seq >> 15, min(received_ms), max(received_ms) FROM messages"
@@ -319,7 +325,8 @@ class _Writer:
         )
         self._connection.execute(
             "INSERT INTO watch_timers SELECT source, sr_uuid, 'slow', reference_id, CAST('QC/REJECTED' AS BLOB), entered_ms,"
-            " entered_ms, CASE WHEN number % 320 = 15 THEN entered_ms END FROM requests WHERE number % 16 = 15"
+            " entered_ms, CASE WHEN number % 320 = 15 THEN entered_ms END FROM requests JOIN standings ON request = number"
+            " WHERE number % 16 = 15"
         )
 
 

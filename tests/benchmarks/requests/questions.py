@@ -62,7 +62,10 @@ def names(built: Built, number: int) -> Names:
         def request() -> int:
             return chance.randrange(built.requests // 10, built.requests - 1)
 
-        chosen = [one("SELECT sr_uuid, reference_id, last FROM requests WHERE number = ?", request()) for _ in range(number)]
+        chosen = [
+            one("SELECT sr_uuid, reference_id, last FROM requests JOIN standings ON request = number WHERE number = ?", request())
+            for _ in range(number)
+        ]
         ids = [one("SELECT id, sender_id FROM messages WHERE seq = ?", last) for *_, last in chosen]
         shared = [
             one(

@@ -123,11 +123,14 @@ CREATE TABLE entries (
     before    INTEGER,                          -- the request's message before it; null: it was the first. It may be purged by now.
     facts     BLOB,                             -- as judged on arrival, see core/ledger.py; null: not judged
     rules     INTEGER,                          -- the number of the rules that routed it. No foreign key: rules are deleted first.
-    signature BLOB,                             -- the entry of the signature header that fitted; null: not verified, or not kept
-    signed_at BLOB,                             -- the signed timestamp as its header had it: digits, Unix seconds
-    key       TEXT,                             -- the label of the secret that fitted
+    key       INTEGER,                          -- the number of the secret that fitted; null: not verified, or not kept
+    signed    BLOB,                             -- signature and signed timestamp, see store/sqlite/kept_traces.py
     CHECK (request IS NOT NULL OR (before IS NULL AND facts IS NULL)),
-    CHECK ((signature IS NULL) = (key IS NULL))
+    CHECK ((signed IS NULL) = (key IS NULL))
+);
+CREATE TABLE signing_keys (
+    number INTEGER PRIMARY KEY,
+    label  TEXT    NOT NULL UNIQUE
 );
 CREATE TABLE requests (
     number       INTEGER PRIMARY KEY,           -- in the order in which they were first heard of
@@ -135,19 +138,22 @@ CREATE TABLE requests (
     sr_uuid      BLOB    NOT NULL,
     reference_id BLOB,                          -- the first one that a message gave
     reference    BLOB,                          -- the reference id in the form in which all cases of it are equal
-    last         INTEGER NOT NULL,              -- its newest message that the row takes account of
-    -- The columns that lists filter by. A milestone is its place in core/events.py, from 1 on; 0: no state is known; null: only
-    -- events of the gateway itself.
-    milestone    INTEGER CHECK (milestone BETWEEN 0 AND 255),
-    entered_ms   INTEGER NOT NULL,              -- when its present state began
-    flags        INTEGER NOT NULL,              -- bits of core.ledger.Flag
-    row          BLOB    NOT NULL,              -- all that is known, see core/ledger.py
     CHECK ((reference_id IS NULL) = (reference IS NULL))
 );
-CREATE UNIQUE INDEX requests_by_uuid   ON requests (sr_uuid, source);
-CREATE INDEX requests_by_reference     ON requests (reference) WHERE reference IS NOT NULL;
-CREATE INDEX requests_by_milestone     ON requests (milestone, entered_ms) WHERE milestone IS NOT NULL;
-CREATE INDEX requests_flagged          ON requests (entered_ms) WHERE flags <> 0;
+CREATE UNIQUE INDEX requests_by_uuid ON requests (sr_uuid, source);
+CREATE INDEX requests_by_reference   ON requests (reference) WHERE reference IS NOT NULL;
+CREATE TABLE standings (
+    request    INTEGER PRIMARY KEY REFERENCES requests (number) ON DELETE CASCADE,
+    last       INTEGER NOT NULL,                -- its newest message that the row takes account of
+    -- The columns that lists filter by. A milestone is its place in core/events.py, from 1 on; 0: no state is known; null: only
+    -- events of the gateway itself.
+    milestone  INTEGER CHECK (milestone BETWEEN 0 AND 255),
+    entered_ms INTEGER NOT NULL,                -- when its present state began
+    flags      INTEGER NOT NULL,                -- bits of core.ledger.Flag
+    row        BLOB    NOT NULL                 -- all that is known, see core/ledger.py
+);
+CREATE INDEX standings_by_milestone ON standings (milestone, entered_ms) WHERE milestone IS NOT NULL;
+CREATE INDEX standings_flagged      ON standings (entered_ms, flags, milestone) WHERE flags <> 0;
 CREATE TABLE loose_references (
     message   INTEGER PRIMARY KEY REFERENCES messages (seq) ON DELETE CASCADE,
     reference BLOB    NOT NULL                  -- in the form of requests.reference
@@ -157,6 +163,11 @@ CREATE TABLE ledger (
     one     INTEGER PRIMARY KEY CHECK (one = 1),
     flushed INTEGER NOT NULL,                   -- every message up to it is in the row of its request
     live    INTEGER NOT NULL CHECK (live IN (0, 1))  -- 1: messages are judged as they are accepted; 0: old ones come first
+);
+CREATE TABLE arrivals (
+    block       INTEGER PRIMARY KEY,            -- seq >> 15
+    earliest_ms INTEGER NOT NULL,
+    latest_ms   INTEGER NOT NULL
 );
 CREATE TABLE repeats (
     message     INTEGER NOT NULL REFERENCES messages (seq) ON DELETE CASCADE,
@@ -316,27 +327,29 @@ INSERT INTO counters VALUES ('ordered', 3, 0, 0, 0);
 INSERT INTO counters VALUES ('slack', 6, 0, 0, 0);
 INSERT INTO timeline VALUES (1, 0, 0);
 INSERT INTO rules VALUES (1, X'9fc2c48128062d79e6af0fb9be0bed6a796fce0c93c747adf99c07b2739fcd22', 1772000000000, NULL, X'5b7b226e616d65223a20227665726469637473227d5d');
-INSERT INTO entries VALUES (1, 1, NULL, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (3, 1, 1, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (4, 1, 3, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (5, 1, 4, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (6, 1, 5, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (7, 1, 6, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (8, 1, 7, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (9, 1, 8, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (10, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (11, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (12, 2, NULL, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (13, 1, 9, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (14, 1, 13, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (15, 1, 14, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (16, 1, 15, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (17, 1, 16, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (18, 1, 17, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (19, 1, 18, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO entries VALUES (20, 1, 19, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO requests VALUES (1, 'legitmark', X'30663366376130652d356134632d346630652d386233652d316631663166316631663166', X'e99e842d31', X'e99e842d31', 20, 0, 0, 0, X'019cc0c00000009bc0c0c0c0c0c0c0c0c0c0c0909090c0c000');
-INSERT INTO requests VALUES (2, 'internal', X'30663366376130652d356134632d346630652d386233652d316631663166316631663166', X'e99e842d31', X'e99e842d31', 12, 0, 0, 0, X'019cc0c00000009bc0c0c0c0c0c0c0c0c0c0c0909090c0c000');
+INSERT INTO entries VALUES (1, 1, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (3, 1, 1, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (4, 1, 3, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (5, 1, 4, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (6, 1, 5, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (7, 1, 6, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (8, 1, 7, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (9, 1, 8, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (10, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (11, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (12, 2, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (13, 1, 9, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (14, 1, 13, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (15, 1, 14, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (16, 1, 15, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (17, 1, 16, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (18, 1, 17, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (19, 1, 18, NULL, NULL, NULL, NULL);
+INSERT INTO entries VALUES (20, 1, 19, NULL, NULL, NULL, NULL);
+INSERT INTO requests VALUES (1, 'legitmark', X'30663366376130652d356134632d346630652d386233652d316631663166316631663166', X'e99e842d31', X'e99e842d31');
+INSERT INTO requests VALUES (2, 'internal', X'30663366376130652d356134632d346630652d386233652d316631663166316631663166', X'e99e842d31', X'e99e842d31');
+INSERT INTO standings VALUES (1, 20, 0, 0, 0, X'0197c0000000009300000092c000');
+INSERT INTO standings VALUES (2, 12, 0, 0, 0, X'0197c0000000009300000092c000');
 INSERT INTO loose_references VALUES (11, X'e99e842d31');
 INSERT INTO ledger VALUES (1, 23, 1);
 INSERT INTO repeats VALUES (4, 1, 1772000000000, X'6d73675f706c61696e00e7bdb2e5908d');

@@ -1,4 +1,4 @@
--- The ledger: one row for each service request of a source, and one entry for each message; and what is watched over time.
+-- The ledger: what is known of each service request of a source, and one entry for each message; and what is watched over time.
 
 -- The rules by which messages were routed, once per number, for as long as messages are kept; at most 1,000 that are not in use.
 CREATE TABLE rules (
@@ -19,33 +19,44 @@ CREATE TABLE entries (
     before    INTEGER,                          -- the request's message before it; null: it was the first. It may be purged by now.
     facts     BLOB,                             -- as judged on arrival, see core/ledger.py; null: not judged
     rules     INTEGER,                          -- the number of the rules that routed it. No foreign key: rules are deleted first.
-    signature BLOB,                             -- the entry of the signature header that fitted; null: not verified, or not kept
-    signed_at BLOB,                             -- the signed timestamp as its header had it: digits, Unix seconds
-    key       TEXT,                             -- the label of the secret that fitted
+    key       INTEGER,                          -- the number of the secret that fitted; null: not verified, or not kept
+    signed    BLOB,                             -- signature and signed timestamp, see store/sqlite/kept_traces.py
     CHECK (request IS NOT NULL OR (before IS NULL AND facts IS NULL)),
-    CHECK ((signature IS NULL) = (key IS NULL))
+    CHECK ((signed IS NULL) = (key IS NULL))
 );
 
+-- The labels of the secrets that signed messages, as the configuration names them. Few, and never deleted.
+CREATE TABLE signing_keys (
+    number INTEGER PRIMARY KEY,
+    label  TEXT    NOT NULL UNIQUE
+);
+
+-- What stays as it is of a service request. What changes with its messages is in `standings`, whose pages are all written in
+-- each flush: the smaller its rows, the fewer pages.
 CREATE TABLE requests (
     number       INTEGER PRIMARY KEY,           -- in the order in which they were first heard of
     source       TEXT    NOT NULL,
     sr_uuid      BLOB    NOT NULL,
     reference_id BLOB,                          -- the first one that a message gave
     reference    BLOB,                          -- the reference id in the form in which all cases of it are equal
-    last         INTEGER NOT NULL,              -- its newest message that the row takes account of
-    -- The columns that lists filter by. A milestone is its place in core/events.py, from 1 on; 0: no state is known; null: only
-    -- events of the gateway itself.
-    milestone    INTEGER CHECK (milestone BETWEEN 0 AND 255),
-    entered_ms   INTEGER NOT NULL,              -- when its present state began
-    flags        INTEGER NOT NULL,              -- bits of core.ledger.Flag
-    row          BLOB    NOT NULL,              -- all that is known, see core/ledger.py
     CHECK ((reference_id IS NULL) = (reference IS NULL))
 );
-CREATE UNIQUE INDEX requests_by_uuid   ON requests (sr_uuid, source);
-CREATE INDEX requests_by_reference     ON requests (reference) WHERE reference IS NOT NULL;
-CREATE INDEX requests_by_milestone     ON requests (milestone, entered_ms) WHERE milestone IS NOT NULL;
+CREATE UNIQUE INDEX requests_by_uuid ON requests (sr_uuid, source);
+CREATE INDEX requests_by_reference   ON requests (reference) WHERE reference IS NOT NULL;
+
+CREATE TABLE standings (
+    request    INTEGER PRIMARY KEY REFERENCES requests (number) ON DELETE CASCADE,
+    last       INTEGER NOT NULL,                -- its newest message that the row takes account of
+    -- The columns that lists filter by. A milestone is its place in core/events.py, from 1 on; 0: no state is known; null: only
+    -- events of the gateway itself.
+    milestone  INTEGER CHECK (milestone BETWEEN 0 AND 255),
+    entered_ms INTEGER NOT NULL,                -- when its present state began
+    flags      INTEGER NOT NULL,                -- bits of core.ledger.Flag
+    row        BLOB    NOT NULL                 -- all that is known, see core/ledger.py
+);
+CREATE INDEX standings_by_milestone ON standings (milestone, entered_ms) WHERE milestone IS NOT NULL;
 -- With all that a list of flagged requests may ask for, so that those that do not fit are passed by in the index alone.
-CREATE INDEX requests_flagged          ON requests (entered_ms, flags, milestone) WHERE flags <> 0;
+CREATE INDEX standings_flagged      ON standings (entered_ms, flags, milestone) WHERE flags <> 0;
 
 -- Reference ids of messages that name no service request, or give another reference id than its first message did. Few: every
 -- documented event names a request, whose reference id stays the same.
