@@ -116,7 +116,7 @@ def test_the_pages_of_a_list_are_the_whole_list(
     watch = Watch(reader)
     found = whole(watch, reader, selection, rows)
     checked(watch)
-    fits = request_questions.fitting_of(selection)
+    fits = request_questions.fitting(selection)
     since, until = (selection.since or 0) * 1000, (selection.until or 1e12) * 1000
     expected = sorted(
         ((row.entered_ms, row.number) for key, row in standings(reader, rows).items() if fits((key, row))), reverse=True
