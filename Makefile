@@ -45,9 +45,10 @@ bench: $(VENV)/.installed-dev ## Measure speed against a bare aiohttp handler an
 bench-quick: $(VENV)/.installed-dev ## Measure the same with less of everything (2 minutes)
 	$(BIN)/python -m tests.benchmarks.run --size quick --json dist/bench-quick.json $(ARGS)
 
-bench-large: $(VENV)/.installed-dev ## Measure questions at 1,000,000 messages, and how long the writer is held (4 minutes, 2 GB of temporary files)
-	$(BIN)/python -m tests.benchmarks.large $(ARGS)
+bench-large: $(VENV)/.installed-dev ## Measure questions at 10,000,000 messages, an upgrade, and how long the writer is held (half an hour, 20 GB in build/)
+	$(BIN)/python -m tests.benchmarks.large
 	$(BIN)/python -m tests.benchmarks.holds
+	$(BIN)/python -m tests.benchmarks.requests.run --json dist/bench-large.json $(ARGS)
 
 # If npm cannot get the ready-made binary of better-sqlite3, it compiles it with the headers of the Node.js that is installed.
 NODE_HEADERS = $(if $(wildcard /usr/include/node/node.h),npm_config_nodedir=/usr)

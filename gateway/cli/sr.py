@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from gateway.cli.client import RequestRefused, connected, segment
-from gateway.cli.completion import request_names, sink_names, state_names
+from gateway.cli.completion import request_names, sink_names, source_names, state_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, instant
 from gateway.cli.output import console, counted, printable, to_json
@@ -46,6 +46,9 @@ def sr(
     sink: Annotated[
         list[str] | None, Parameter(negative="", completer=sink_names, help="Speak of this sink, too. Repeatable.")
     ] = None,
+    source: Annotated[
+        str | None, Parameter(completer=source_names, help="Only the service request of this source, if several have the name.")
+    ] = None,
     limit: Annotated[int, Parameter(name=["--limit", "-n"], show_default=True, help="The newest events that are shown.")] = 100,
     json_: JsonOption = False,
     config: ConfigOption = None,
@@ -68,7 +71,8 @@ def sr(
         raise UsageError(f"--limit {limit} is not a number of events: give 1 or more")
     if not name.strip():
         raise UsageError("the ID is empty: is a variable not set?")
-    return asyncio.run(_sr(name, payload, sink or [], limit, json_, config, admin))
+    query = {"sinks": ",".join(sink) if sink else None, "bodies": "true" if payload else None, "source": source}
+    return asyncio.run(_sr(name, query, limit, json_, config, admin))
 
 
 def srs(
@@ -81,6 +85,7 @@ def srs(
     stalled: Annotated[
         bool, Parameter(negative="", help="Only those that a [[watch]] rule told of, and that did not move on.")
     ] = False,
+    source: Annotated[str | None, Parameter(completer=source_names, help="Only those of this source.")] = None,
     since: Annotated[str | None, Parameter(help='Only those whose state began since: "2h" ago, "7d", or a time.')] = None,
     until: Annotated[str | None, Parameter(help='Only those whose state began before: "2h" ago, "7d", or a time.')] = None,
     limit: Annotated[int, Parameter(name=["--limit", "-n"], show_default=True, help="How many to list at most.")] = 100,
@@ -98,6 +103,7 @@ def srs(
         "milestone": ",".join(dict.fromkeys(map(_milestone, state))) if state else None,
         "flag": ",".join(dict.fromkeys(flag)) if flag else None,
         "stalled": "true" if stalled else None,
+        "source": source,
         "since": instant(since),
         "until": instant(until),
     }
@@ -160,10 +166,7 @@ def _state(request: dict[str, Any]) -> str:
     return f"{request['state']} ({meaning})" if meaning else str(request["state"])
 
 
-async def _sr(
-    name: str, payload: bool, sinks: list[str], limit: int, as_json: bool, config: Path | None, admin: str | None
-) -> int:
-    query: dict[str, Any] = {"sinks": ",".join(sinks) or None, "bodies": "true" if payload else None}
+async def _sr(name: str, query: dict[str, Any], limit: int, as_json: bool, config: Path | None, admin: str | None) -> int:
     answer: dict[str, Any] | None = None
     events: list[dict[str, Any]] = []
     before = None
@@ -173,14 +176,15 @@ async def _sr(
             try:
                 page = await client.get(f"/api/srs/{segment(name)}", page_query)
             except RequestRefused as error:
-                raise error.suggesting(sinks[-1]) if sinks else error from None
+                sinks = query["sinks"]
+                raise error.suggesting(sinks.rpartition(",")[2]) if sinks else error from None
             answer = answer or page
             if page["story"] is None:
                 break
             events = [*page["story"]["events"], *events]
             before = page["story"]["before"]
             purged = page["story"]["purged"]
-            name = page["requests"][0]["sr_uuid"]
+            name, query["source"] = page["requests"][0]["sr_uuid"], page["requests"][0]["source"]
     found = answer["requests"]
     if answer["story"] is not None:
         events.sort(key=lambda event: (event["happened_at"], event["time"]))
@@ -193,10 +197,11 @@ async def _sr(
     out = console()
     if len(found) > 1:
         more = " and more" if answer["more"] else ""
-        said = f'"{printable(name)}" stands for {len(found)} service requests{more}: name one by its uuid'
-        print(f"gateway: {said}", file=sys.stderr)
+        one_uuid = len({request["sr_uuid"] for request in found}) == 1
+        do = "choose one by --source" if one_uuid else "name one by its uuid"
+        print(f'gateway: "{printable(name)}" stands for {len(found)} service requests{more}: {do}', file=sys.stderr)
         for request in found:
-            out.print(printable(_line(request)))
+            out.print(printable(f"{_line(request)}{'  of ' + request['source'] if one_uuid else ''}"))
         return 1
     _show(found[0], answer["story"], out)
     if not answer["complete"]:

@@ -16,6 +16,7 @@ from gateway.core.records import Counts
 from gateway.core.routing import Decision, Router
 from gateway.core.selection import Selection, Target
 from gateway.delivery.lane import Lane
+from gateway.store.base import MOST_NAMED
 from gateway.store.people import Browsing
 
 _MOST_SHOWN = 100
@@ -23,6 +24,8 @@ _MOST_SHOWN_CHARACTERS = 8 * 1024 * 1024
 """Characters of bodies and attempts in one answer; an answer that exceeds them ends with the message at hand."""
 _ATTEMPT_CHARACTERS = 500
 """Characters that an attempt with its answer takes, about."""
+_REPLACED = "\ufffd"
+"""Stands in the text of a story for bytes that are not UTF-8."""
 _NOBODY = Decision(sinks=(), routes=())
 _MOST_ROUTED = 100
 _MOST_ROUTED_BYTES = 1024 * 1024
@@ -99,9 +102,10 @@ class Browse:
 
     async def messages(self, selection: Selection, after: int, limit: int) -> tuple[list[MessageSummary], int | None]:
         """Read a page of messages, and the seq to go on after. An empty page may have others after it."""
-        seqs = await seqs_of(self._store, selection.id, after)
+        most = min(limit, MOST_NAMED)
+        seqs = await seqs_of(self._store, selection.id, after, most)
         page, go_on = await self._store.messages(selection, seqs, after, limit)
-        return page, go_on if go_on is not None else last_of_many(seqs)
+        return page, go_on if go_on is not None else last_of_many(seqs, most)
 
     async def deliveries(self, selection: Selection, after: Target, limit: int) -> tuple[list[DeliverySummary], Target | None]:
         """Read a page of deliveries, and the one to go on after. Raises Unknown if there is no such sink."""
@@ -127,11 +131,15 @@ class Browse:
 
     async def _routes(self, seq: int, story: Story) -> tuple[str, ...] | None:
         rules = await self._kept.of(story.rules)
-        body = None if rules is None or story.status == "quarantined" else await self._store.body(seq)
+        body = None if rules is None or story.status == "quarantined" else await self._body(seq, story)
         event = None if body is None else events.decode(body)
         if rules is None or not isinstance(event, events.Event):
             return None
         return rules.decide(event, story.ids.source, story.facts).routes
+
+    async def _body(self, seq: int, story: Story) -> bytes | None:
+        """Return the body as it came; it is read only where the story may have lost a byte that is not UTF-8."""
+        return await self._store.body(seq) if _REPLACED in story.body else story.body.encode()
 
     async def attempts(self, text: str, sink: str, after: int, limit: int) -> tuple[list[AttemptFacts], int | None]:
         """Read a page of the attempts at the delivery of one message to a sink, oldest first, and the attempt to go on after.

@@ -16,8 +16,8 @@ class Unknown(LookupError):
         self.known = known
 
 
-async def seqs_of(store: Naming, text: str | None, after: int) -> list[int] | None:
-    """Find the messages beyond a seq that an id stands for, at most MOST_NAMED; None if no id was given.
+async def seqs_of(store: Naming, text: str | None, after: int, most: int = MOST_NAMED) -> list[int] | None:
+    """Find the messages beyond a seq that an id stands for, at most `most`; None if no id was given.
 
     A text that is a whole id of some message is never taken for the beginning of another id. Raises ValueError if the text is
     empty: an unset shell variable must not mean everything.
@@ -26,15 +26,15 @@ async def seqs_of(store: Naming, text: str | None, after: int) -> list[int] | No
         return None
     if not text:
         raise ValueError("an id is not empty")
-    found = await _named(store, text, after, MOST_NAMED, whole=True)
+    found = await _named(store, text, after, most, whole=True)
     if found or (after > 0 and await _named(store, text, 0, 1, whole=True)):
         return found
-    return await _named(store, text, after, MOST_NAMED, whole=False)
+    return await _named(store, text, after, most, whole=False)
 
 
-def last_of_many(seqs: list[int] | None) -> int | None:
-    """Return the last of the messages that an id stands for if there may be more of them, else None."""
-    return seqs[-1] if seqs is not None and len(seqs) == MOST_NAMED else None
+def last_of_many(seqs: list[int] | None, most: int = MOST_NAMED) -> int | None:
+    """Return the last of the messages that an id stands for if there may be more of them than the `most` asked for, else None."""
+    return seqs[-1] if seqs is not None and len(seqs) == most else None
 
 
 def beyond(seqs: list[int] | None) -> Target | None:

@@ -22,7 +22,7 @@ from gateway.core.request_documents import (
     TracedDelivery,
     TracedEvent,
 )
-from gateway.core.routing import GATEWAY, RECONCILE, Decision, Trace
+from gateway.core.routing import GATEWAY, RECONCILE, Decision
 from gateway.core.rules_then import RulesThen
 from gateway.core.why_not import why_not
 from gateway.delivery.lane import Lane
@@ -32,8 +32,6 @@ _MOST_COLUMNS = 12
 """Sinks that a story speaks of unless it is asked for others: all of the configuration, if there are no more than these."""
 _MOST_REASONS = 5
 """Routes of one sink whose reason is told."""
-_EXPLAINED_AT_ONCE = 10
-"""Events explained between two turns of the event loop, so that ingest does not notice."""
 
 
 class RouteReason(Struct, frozen=True):
@@ -110,11 +108,17 @@ class Requests:
         self._lanes = lanes
         self._kept = kept
 
-    async def find(self, name: str) -> FoundRequests:
-        """Find the requests that a name stands for. Raises ValueError if it is blank: an unset variable means nothing."""
+    async def find(self, name: str, source: str | None = None) -> FoundRequests:
+        """Find the requests that a name stands for. Raises ValueError if it is blank: an unset variable means nothing.
+
+        Args:
+            source: only requests of this source; None means all.
+        """
         if not name.strip():
             raise ValueError("the name of a service request is not empty")
         found = await self._store.find_requests(name)
+        if source is not None:
+            return structs.replace(found, requests=tuple(one for one in found.requests if one.source == source))
         return structs.replace(found, requests=_of_senders(found.requests))
 
     async def list(
@@ -142,11 +146,10 @@ class Requests:
         shown = tuple(dict.fromkeys([*(self._lanes if len(self._lanes) <= _MOST_COLUMNS else ()), *told, *sinks]))
         now = await self._kept.of(self._rules())
         explained = []
-        for at, traced in enumerate(story.events, 1):
+        for traced in story.events:
             then = await self._kept.of(traced.rules)
             explained.append(self._explained(traced, shown, then, now))
-            if at % _EXPLAINED_AT_ONCE == 0:
-                await asyncio.sleep(0)
+            await asyncio.sleep(0)  # with a thousand routes, one event takes some 20 ms, and ingest must not notice
         return ExplainedStory(story.known, shown, tuple(explained), story.go_on_before, story.purged)
 
     async def _with_reconciled(self, story: RequestStory) -> tuple[TracedEvent, ...]:
@@ -171,13 +174,12 @@ class Requests:
         source, facts = traced.ids.source, traced.facts
         decided = None if then is None else then.decide(event, source, facts)
         decides = None if now is None else now.decide(event, source, facts)
-        missing = []
-        for sink in shown:
-            if sink not in told and now is not None and decides is not None:
-                before = None if then is None or decided is None else _answer(then, decided, event, source, facts, sink)
-                missing.append(NotTold(sink, before, _answer(now, decides, event, source, facts, sink)))
+        sinks = [sink for sink in shown if sink not in told]
+        before = {} if then is None or decided is None else _answers(then, decided, event, source, facts, sinks)
+        today = {} if now is None or decides is None else _answers(now, decides, event, source, facts, sinks)
+        missing = tuple(NotTold(sink, before.get(sink), answer) for sink, answer in today.items())
         state = state_text(event.content.state) if isinstance(event.content, StateChange) else None
-        return ExplainedEvent(traced, state, None if decided is None else decided.routes, tuple(missing), explained=True)
+        return ExplainedEvent(traced, state, None if decided is None else decided.routes, missing, explained=True)
 
     def _with_held(self, traced: TracedDelivery) -> TracedDelivery:
         delivery = traced.delivery
@@ -192,15 +194,27 @@ def _of_senders(requests: Sequence[KnownRequest]) -> tuple[KnownRequest, ...]:
     return tuple(one for one in requests if one.source not in (GATEWAY, RECONCILE) or one.sr_uuid not in sent)
 
 
-def _answer(rules: RulesThen, decision: Decision, event: Event, source: str, facts: Facts | None, sink: str) -> RulesAnswer:
-    naming = [route.name for route in rules.routes if sink in route.sinks]
-    telling = tuple(name for name in naming if name in decision.routes)
-    suppressed = sink in decision.suppressed
-    if telling and not suppressed:
-        return RulesAnswer(telling, (), 0, suppressed=False)
-    failing = [name for name in naming if name not in decision.routes]
-    traces: list[Trace] = rules.router.explain(event, source, facts, only=failing[:_MOST_REASONS])
-    reasons = tuple(
-        RouteReason(trace.name, rules.places.get(trace.name, ""), why_not(trace, judged=facts is not None)) for trace in traces
-    )
-    return RulesAnswer((), reasons, max(len(failing) - _MOST_REASONS, 0), suppressed=suppressed)
+def _answers(
+    rules: RulesThen, decision: Decision, event: Event, source: str, facts: Facts | None, sinks: Sequence[str]
+) -> dict[str, RulesAnswer]:
+    """Return the answer of some rules for each of some sinks. Each route is asked once, however many sinks it names."""
+    failing = {
+        sink: [name for name in rules.naming.get(sink, ()) if name not in decision.routes]
+        for sink in sinks
+        if sink not in decision.sinks
+    }
+    asked = {name for names in failing.values() for name in names[:_MOST_REASONS]}
+    traces = {trace.name: trace for trace in rules.router.explain(event, source, facts, only=asked)} if asked else {}
+    reasons = {
+        name: RouteReason(name, rules.places.get(name, ""), why_not(trace, judged=facts is not None))
+        for name, trace in traces.items()
+    }
+    answers = {}
+    for sink in sinks:
+        if (names := failing.get(sink)) is None:
+            telling = tuple(name for name in rules.naming.get(sink, ()) if name in decision.routes)
+            answers[sink] = RulesAnswer(telling, (), 0, suppressed=False)
+            continue
+        told = tuple(reasons[name] for name in names[:_MOST_REASONS])
+        answers[sink] = RulesAnswer((), told, max(len(names) - _MOST_REASONS, 0), suppressed=sink in decision.suppressed)
+    return answers

@@ -63,6 +63,15 @@ class RulesThen(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True
         )
 
     @cached_property
+    def naming(self) -> dict[str, tuple[str, ...]]:
+        """The routes that name each sink."""
+        found: dict[str, list[str]] = {}
+        for route in self.routes:
+            for sink in route.sinks:
+                found.setdefault(sink, []).append(route.name)
+        return {sink: tuple(names) for sink, names in found.items()}
+
+    @cached_property
     def places(self) -> dict[str, str]:
         """Where each route was written, by its name."""
         return {route.name: route.place for route in self.routes}

@@ -9,6 +9,7 @@
     cpu_by_part         where the processor time goes (sampled_gateway: the gateway that samples itself)
     purging_gateway     the gateway without the wait before its first purge
     large, holds        questions and operations on a large database, with their own command
+    requests/           questions about service requests on a store of ten million messages, with its own command
 
 README.md says what each figure means.
 """

@@ -16,6 +16,13 @@ from tests.support.waiting import until
 from tests.support.webhooks import event, new_id, signed
 
 CONFIG = """
+[sources.legitmark]
+secrets = [{ env = "LEGITMARK" }]
+
+[sources.staging]
+path = "/webhooks/staging"
+secrets = [{ env = "LEGITMARK" }]
+
 [sinks.archive]
 type = "jsonl"
 path = "archive.jsonl"
@@ -85,7 +92,8 @@ def test_one_command_says_who_was_told_and_why_the_erp_was_not(standing: Running
     ]
     assert [block.count("erp: not told") for block in blocks] == [1, 1, 0] and "erp: told" in blocks[2]
     wanted = 'milestone: expected ["authentic", "counterfeit"], is "qc_pending"'
-    assert f'erp: not told: "verdicts" (gateway.toml:14) {wanted}' in blocks[0]
+    line = (standing.folder / "gateway.toml").read_text().splitlines().index('name = "verdicts"')
+    assert f'erp: not told: "verdicts" (gateway.toml:{line}) {wanted}' in blocks[0]
     assert 'signed with env LEGITMARK; by "everything" of rules 1; 1 repeat: ' in blocks[0]
 
 
@@ -199,3 +207,16 @@ def test_a_state_that_nobody_knows_is_named_and_a_long_body_says_where_the_reaso
     assert odd.splitlines()[0].endswith("  state_change ESCALATED")
     assert "erp: not told" in odd and "erp" not in large
     assert "  the body is long: why other sinks were not told, gateway route 0" in large
+
+
+def test_of_two_sources_that_told_of_one_uuid_one_is_chosen(standing: Running) -> None:
+    body = event("sr-twice", reference_id="TWICE")
+    for path in ("/webhooks/legitmark", "/webhooks/staging"):
+        assert asyncio.run(standing.post(body, signed(body, new_id()), path=path)).status == 200
+    done = sr(standing, "twice")
+    assert done.status == 1 and "stands for 2 service requests: choose one by --source" in done.err
+    assert sorted(line.rpartition("  of ")[2] for line in done.out.splitlines()) == ["legitmark", "staging"]
+    assert "sr-twice of staging: 1 event" in sr(standing, "twice", "--source", "staging").out
+    assert sr(standing, "twice", "--source", "nowhere").status == 1
+    (only,) = srs(standing, "--source", "staging").out.splitlines()
+    assert only.endswith("sr-twice")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -154,6 +155,27 @@ async def test_of_many_routes_that_name_a_sink_five_are_told_and_the_others_coun
         assert (len(one.now.reasons), one.now.more) == (5, 4)
 
 
+async def test_the_routes_are_asked_once_for_an_event_however_many_sinks_were_not_told(tmp_path: Path, clock: FakeClock) -> None:
+    names = [f"sink {number}" for number in range(12)]
+    asked = 0
+
+    def count(frame: FrameType, kind: str, _: object) -> None:
+        nonlocal asked
+        asked += kind == "call" and frame.f_code is Router.explain.__code__
+
+    async with desk(tmp_path, clock, *names) as here:
+        await here.use(*(route(f"only {name}", name, milestone="draft") for name in names))
+        await here.accept("QC/APPROVED", hour=1)
+        sys.setprofile(count)
+        try:
+            story = await here.story()
+        finally:
+            sys.setprofile(None)
+        reasons = [(one.sink, one.now.reasons[0].route) for one in story.events[0].not_told]
+        assert reasons == [(name, f"only {name}") for name in names]
+        assert asked == 2, "once by the rules of then, and once by those of now"
+
+
 async def test_the_events_stand_in_the_order_in_which_they_happened(tmp_path: Path, clock: FakeClock) -> None:
     async with desk(tmp_path, clock) as here:
         await here.use(EVERYTHING)
@@ -194,6 +216,17 @@ async def test_an_event_without_kept_rules_is_explained_by_those_of_now(tmp_path
         await here.use(VERDICTS)
         ((one,)) = missing(await here.story(), "erp")
         assert one.then is None and one.now.reasons
+
+
+async def test_one_uuid_of_two_sources_stands_for_two_requests_until_one_source_is_named(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with desk(tmp_path, clock) as here:
+        for source in ("old", "new"):
+            await here.accept("QC/APPROVED", hour=1, source=source)
+        assert {one.source for one in (await here.requests.find("sr-1")).requests} == {"old", "new"}
+        assert [one.source for one in (await here.requests.find("sr-1", "new")).requests] == ["new"]
+        assert (await here.requests.find("sr-1", "third")).requests == ()
 
 
 async def test_a_blank_name_means_no_request(tmp_path: Path, clock: FakeClock) -> None:

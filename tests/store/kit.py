@@ -303,6 +303,7 @@ async def fill(path: Path, number: int, *, body: bytes = b"{}", sinks: tuple[str
         connection.execute("INSERT INTO entries (message, request) VALUES (1, 1)")
         connection.execute("INSERT INTO loose_references VALUES (1, x'00')")
         connection.execute("INSERT INTO repeats VALUES (1, 1, 0, NULL)")
+        connection.execute("INSERT INTO arrivals VALUES (0, 0, 0)")
         connection.execute("INSERT INTO acts VALUES (1, 1, 'dead', 0, 'ann', NULL, 'replay', 'dead', 'queued')")
         connection.execute("INSERT INTO joins VALUES (1, 1, 'dead', 1, NULL, 1)")
         connection.execute("INSERT INTO conflicts VALUES (1, x'00', NULL, ?, x'00')", (now,))

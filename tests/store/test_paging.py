@@ -88,7 +88,7 @@ def test_messages(reader: sqlite3.Connection, window: str, status: str | None) -
 
 @pytest.mark.parametrize("most_counted", [400, 5000])
 @pytest.mark.parametrize(("window", "state", "sink"), list(itertools.product(WINDOWS, STATES, SINKS)))
-def test_deliveries(reader: sqlite3.Connection, window: str, state: str | None, sink: str | None) -> None:
+def test_deliveries(reader: sqlite3.Connection, most_counted: int, window: str, state: str | None, sink: str | None) -> None:
     selection = msgspec.convert({"state": state, "sink": sink, **WINDOWS[window]}, Selection)
     watch = Watch(reader)
     found = watch.whole(lambda after: paging.deliveries(reader, selection, None, after, 40), Target(0, ""))
@@ -98,8 +98,13 @@ def test_deliveries(reader: sqlite3.Connection, window: str, state: str | None, 
     query = f"SELECT d.message, d.sink FROM deliveries d JOIN messages m ON m.seq = d.message WHERE {where} ORDER BY 1, 2"
     assert [(one.seq, one.sink) for one in found] == reader.execute(query, values).fetchall()
     index = {"dead": "deliveries_dead", "discarded": "deliveries_discarded", "queued": "deliveries_due"}.get(state or "")
-    if index is not None and found:
+    if index is not None and found and not (state == "queued" and _queued(reader, sink) > most_counted):
         assert watch.uses(index)
+
+
+def _queued(reader: sqlite3.Connection, sink: str | None) -> int:
+    (number,) = reader.execute("SELECT sum(queued) FROM counters WHERE sink = ifnull(?, sink)", (sink,)).fetchone()
+    return int(number or 0)
 
 
 @pytest.mark.parametrize("states", [("dead",), ("queued", "dead"), ("dead", "delivered")])

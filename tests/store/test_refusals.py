@@ -142,6 +142,7 @@ class TestDamage:
             "loose_references",
             "loose_references_by_reference",
             "ledger",
+            "arrivals",
             "repeats",
             "acts",
             "acts_by_message",

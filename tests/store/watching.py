@@ -47,9 +47,15 @@ class Watch:
         assert self.most <= MOST_STEPS
         for text in self.asked:
             if text.startswith(("SELECT", "WITH")):
-                plan = [str(row[3]) for row in self._reader.execute(f"EXPLAIN QUERY PLAN {text}")]
+                plan = self.plan(text)
                 walked = [step for step in plan if re.match(r"SCAN (messages|deliveries|attempts|conflicts|m|d)\b", step)]
                 assert walked == [], f"{plan} for {text}"
+
+    def plan(self, text: str) -> list[str]:
+        """The steps of SQLite's plan for a query; none for other statements."""
+        if not text.startswith(("SELECT", "WITH")):
+            return []
+        return [str(row[3]) for row in self._reader.execute(f"EXPLAIN QUERY PLAN {text}")]
 
     def _step(self) -> int:
         self._steps += 1

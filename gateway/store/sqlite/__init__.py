@@ -28,6 +28,7 @@ The way of a question, on connections that only read
   reading             the verbs that only read
   claims              due deliveries, for the lanes
   queries             messages and deliveries, for people
+  arrivals            when the messages of whole blocks arrived, for lists of a window of time
   request_lookup      finds service requests by their names
   request_questions   finds and lists service requests, for people
   request_stories     what a service request went through, and who was told

@@ -69,18 +69,17 @@ class HotRows:
         return self._unflushed.copy()  # one step for the interpreter, so that the writer cannot change it halfway
 
     def put(self, key: Key, standing: Standing) -> None:
-        """Take a row that a committed transaction changed."""
-        size = _size(key, standing)
-        if (old := self._unflushed.get(key)) is not None:
-            before = _size(key, old)
-            self.size += size - before
-            self.unflushed_size += size - before
-        else:
-            if (old := self._flushed.pop(key, None)) is not None:
-                self.size -= _size(key, old)
-            self.size += size
-            self.unflushed_size += size
+        """Take a row that a committed transaction changed.
+
+        It replaces the one before in one step: a question that copies the rows meanwhile finds one of the two.
+        """
+        before = self._unflushed.get(key)
+        if before is None:
+            self.drop(key)
         self._unflushed[key] = standing
+        size = _size(key, standing) - (0 if before is None else _size(key, before))
+        self.size += size
+        self.unflushed_size += size
 
     def drop(self, key: Key) -> None:
         """Forget a row."""

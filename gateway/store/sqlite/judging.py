@@ -21,7 +21,7 @@ from gateway.core.records import Companion, Message, NewMessage, Owes
 from gateway.core.references import folded
 from gateway.core.routing import GATEWAY
 from gateway.core.watches import Entered, Entering, entering, present_state
-from gateway.store.sqlite import request_rows
+from gateway.store.sqlite import arrivals, request_rows
 from gateway.store.sqlite.hot_rows import HotRows, Key, Standing
 from gateway.store.sqlite.kept_traces import pack_signed
 from gateway.store.sqlite.many_rows import chunks, marks, values_of
@@ -255,6 +255,7 @@ class Ledger:
         request_rows.write(connection, self._written)
         if not self._queue:
             connection.execute("UPDATE ledger SET flushed = ?", (self._target,))
+            arrivals.note(connection, self._target)
             self.flushed_to = self._target
 
     def flush_all(self, connection: sqlite3.Connection) -> None:

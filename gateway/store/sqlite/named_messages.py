@@ -11,7 +11,11 @@ from gateway.store.sqlite import paging, request_lookup
 from gateway.store.sqlite.request_lookup import Rows
 
 _FEW = 10_000
-"""Messages that a page puts in order; more of them are a good part of the table, which is walked instead."""
+"""Messages that a page finds by their ids and puts in order; more are a good part of the table, which is walked instead."""
+_FEW_OF_REQUESTS = 4000
+"""Messages that a page finds by their requests: each is a look at a page of the file that no other message has led to."""
+_FEW_REQUESTS = 1000
+"""Requests whose messages a page puts in order. More of them have more messages than that, as a rule."""
 
 Found = tuple[list[int], int | None]
 """Seqs in order, and the seq to go on after (None at the end)."""
@@ -47,7 +51,7 @@ def begun(connection: sqlite3.Connection, text: str, after: int, rows: Rows) -> 
     """Find the next messages of which one of the first three ids begins like this; at most MOST_NAMED."""
     raw = text.encode()
     ids = (text, f"{text}\uffff", raw, raw + b"\xff")
-    heads = request_lookup.heads_begun(connection, text, rows, _FEW) if rows.live else None
+    heads = request_lookup.heads_begun(connection, text, rows, _FEW_REQUESTS) if rows.live else None
     found = None if heads is None else _chained(connection, heads.values())
     if found is None or _many(connection, "id", *ids[:2]) or _many(connection, "sender_id", *ids[2:]):
         return _walked(
@@ -71,8 +75,8 @@ def _chained(connection: sqlite3.Connection, heads: Iterable[int]) -> set[int] |
     """Read the messages of requests, from their newest ones on; None if there are too many to be put in order."""
     found: set[int] = set()
     for head in heads:
-        found.update(request_lookup.chain(connection, head, _FEW + 1))
-        if len(found) > _FEW:
+        found.update(request_lookup.chain(connection, head, _FEW_OF_REQUESTS + 1))
+        if len(found) > _FEW_OF_REQUESTS:
             return None
     return found
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing
 from itertools import islice
 
 from gateway.core.selection import Selection, Target
+from gateway.store.sqlite import arrivals
 from gateway.store.sqlite.columns import milliseconds
 
 END = 2**63 - 1
@@ -31,30 +32,28 @@ IN_BLOCKS = "WITH RECURSIVE blocks (block) AS (VALUES (?1) UNION ALL SELECT bloc
 """The blocks from the first parameter to the second."""
 
 
-def blocks(connection: sqlite3.Connection, after: int) -> tuple[int, int, int | None]:
-    """Find the first and the last block that a page looks into, and the seq to go on after (None if these are all)."""
-    first = connection.execute("SELECT seq >> 8 FROM messages WHERE seq > ? ORDER BY seq LIMIT 1", (after,)).fetchone()
-    if first is None:
-        return 0, 0, None
-    (newest,) = connection.execute("SELECT max(seq) >> 8 FROM messages").fetchone()
-    last = min(newest, first[0] + BLOCKS - 1)
-    return first[0], last, None if last == newest else (last << 8) + 255
-
-
 def begin(connection: sqlite3.Connection, selection: Selection, after: int) -> tuple[int | None, int | None]:
     """Find the seq before the next block that has a message of the window of time.
 
-    If the page finds no such block: None, and the seq to go on after, as `blocks` returns it.
+    If the page finds no such block: None, and the seq to go on after (None if there is none behind).
     """
     if selection.since is None and selection.until is None:
         return after, None
-    first, last, go_on = blocks(connection, after)
+    since, until = _ms(selection.since, 0), _ms(selection.until, END)
+    row = connection.execute("SELECT seq >> 8 FROM messages WHERE seq > ? ORDER BY seq LIMIT 1", (after,)).fetchone()
+    if row is None:
+        return None, None
+    (newest,) = connection.execute("SELECT max(seq) >> 8 FROM messages").fetchone()
+    first = arrivals.first_block(connection, since, until, row[0])
+    last = min(newest, first + BLOCKS - 1)
     row = connection.execute(
         f"{IN_BLOCKS} SELECT block FROM blocks CROSS JOIN messages INDEXED BY messages_by_time ON seq >> 8 = block"
         " AND received_ms >= ?3 AND received_ms < ?4 LIMIT 1",
-        (first, last, _ms(selection.since, 0), _ms(selection.until, END)),
+        (first, last, since, until),
     ).fetchone()
-    return (None, go_on) if row is None else (max(after, (row[0] << 8) - 1), None)
+    if row is None:
+        return None, None if last >= newest else (last << 8) + 255
+    return max(after, (row[0] << 8) - 1), None
 
 
 def messages(
@@ -172,6 +171,8 @@ def _ended(connection: sqlite3.Connection, state: str, sink: str | None, start: 
 
 def _queued(connection: sqlite3.Connection, sink: str | None, start: Target) -> list[Target] | None:
     """Put the entries in order, which the index has by due time; None if there are more than MOST_QUEUED."""
+    if _queued_by_counters(connection, sink) > MOST_QUEUED:
+        return None
     index = "deliveries INDEXED BY deliveries_due WHERE state = 'queued' AND sink = ?1"
     count = f"SELECT count(*) FROM (SELECT 1 FROM {index} LIMIT ?2)"
     left = MOST_QUEUED
@@ -187,6 +188,8 @@ def _queued(connection: sqlite3.Connection, sink: str | None, start: Target) -> 
 
 def _first_queued(connection: sqlite3.Connection, sink: str | None, after: int) -> int:
     """Find the first message from `after` on that has a queued delivery; `after` itself if more than MOST_COUNTED are queued."""
+    if _queued_by_counters(connection, sink) > MOST_COUNTED:
+        return after
     left, first = MOST_COUNTED, END
     for name in [sink] if sink is not None else list(_sinks(connection, "queued", "deliveries_due")):
         found, number = connection.execute(
@@ -199,6 +202,12 @@ def _first_queued(connection: sqlite3.Connection, sink: str | None, after: int) 
             return after
         first = min(first, END if found is None else found)
     return first
+
+
+def _queued_by_counters(connection: sqlite3.Connection, sink: str | None) -> int:
+    """Return about how many deliveries are queued. Counters may be wrong until they are repaired, so no page relies on them."""
+    query = "SELECT coalesce(sum(queued), 0) FROM counters WHERE sink = ifnull(?, sink)"
+    return int(connection.execute(query, (sink,)).fetchone()[0])
 
 
 def _sinks(connection: sqlite3.Connection, state: str, index: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from difflib import SequenceMatcher
 from typing import Final
@@ -25,6 +25,8 @@ from gateway.store.sqlite.request_rows import MILESTONES, STANDING, code_of, sta
 
 _LOOKED_AT: Final = 5000
 """Requests that a page of a list looks at."""
+_FLAGGED_LOOKED_AT: Final = 20_000
+"""Entries of the index of flagged requests that a page looks at, most of which lead to no row."""
 _COUNTED: Final = 256
 """Messages of a request whose deliveries are counted."""
 _NEIGHBOURS: Final = 200
@@ -37,6 +39,8 @@ _SHORTEST: Final = 4
 _BEGINNING: Final = -(2**63)
 """Before every instant: senders may date an event before 1970."""
 _Row = tuple[Key, Standing]
+Place = tuple[int, int]
+"""When the present state of a request began, in milliseconds, and its number: its place in a list."""
 
 
 def find(connection: sqlite3.Connection, name: str, rows: Rows) -> FoundRequests:
@@ -61,7 +65,8 @@ def find(connection: sqlite3.Connection, name: str, rows: Rows) -> FoundRequests
 def _tries(connection: sqlite3.Connection, name: str, reference: bytes, rows: Rows) -> Iterator[tuple[FoundBy, Kept]]:
     limit = MOST_CANDIDATES + 1
     yield "sr_uuid", request_lookup.of_uuid(connection, name, rows)
-    yield "sr_uuid", request_lookup.of_uuid(connection, name.lower(), rows)
+    if name != name.lower():
+        yield "sr_uuid", request_lookup.of_uuid(connection, name.lower(), rows)
     of_message = "SELECT message FROM loose_references WHERE reference = ? ORDER BY message DESC LIMIT ?"
     loose = [seq for (seq,) in connection.execute(of_message, (reference, limit))]
     found = request_lookup.of_reference(connection, reference, rows, limit)
@@ -71,7 +76,8 @@ def _tries(connection: sqlite3.Connection, name: str, reference: bytes, rows: Ro
     yield "message_id", request_lookup.of_messages(connection, seqs, rows)
     if len(name) >= _SHORTEST:
         yield "beginning", request_lookup.begun(connection, name, rows, limit)
-        yield "beginning", request_lookup.begun(connection, name.lower(), rows, limit)
+        if name != name.lower():
+            yield "beginning", request_lookup.begun(connection, name.lower(), rows, limit)
         ids = (
             "SELECT * FROM (SELECT seq FROM messages WHERE id >= ?1 AND id < ?2 LIMIT ?5)"
             " UNION SELECT * FROM (SELECT seq FROM messages WHERE sender_id >= ?3 AND sender_id < ?4 LIMIT ?5)"
@@ -122,15 +128,15 @@ def requests(
     if selection.until is not None:
         before = min(before, (milliseconds(selection.until), -1))
     since = _BEGINNING if selection.since is None else milliseconds(selection.since)
-    in_memory = {row.number: (key, row) for key, row in rows.unflushed.items()}
-    waiting = sorted(
-        (one for one in in_memory.values() if since <= one[1].entered_ms and _place(one) < before), key=_place, reverse=True
-    )
+    end = None if selection.flag is None else connection.execute(_LAST_FLAGGED, (*before, since)).fetchone()
+    last = (since, 0) if end is None else (end[0], end[1])
+    fits = _fitting(selection)
+    waiting = _waiting(selection, rows, last, before, limit)
     found: list[KnownRequest] = []
     looked = 0
     with ExitStack() as stack:
         queries = [
-            stack.enter_context(closing(connection.execute(query, (*values, *before, since))))
+            stack.enter_context(closing(connection.execute(query, (*before, *last, *values))))
             for query, values in _queries(selection)
         ]
         kept = [(_key_and_row(row) for row in query) for query in queries]
@@ -138,56 +144,117 @@ def requests(
             looked += 1
             key, row = one
             # The row of the file gives way to the one in memory, which has a place of its own.
-            if (row.number not in in_memory or in_memory[row.number][1] is row) and _fits(selection, key, row):
+            if rows.unflushed.get(key, row) is row and fits(one):
                 found.append(known(connection, key, row))
             if len(found) == limit or looked == _LOOKED_AT:
                 return found, RequestPlace(row.entered_ms, row.number)
-    return found, None
+    return found, None if end is None else RequestPlace(*last)
+
+
+def _waiting(selection: RequestSelection, rows: Rows, last: Place, before: Place, limit: int) -> list[_Row]:
+    """Find the rows in memory that a page may show, in its order; of many thousands, so nothing is called for each."""
+    codes = frozenset(_codes(selection.milestones) or range(len(MILESTONES) + 1))
+    flag, source = int(selection.flag or 0), selection.source  # the operators of an IntFlag take a microsecond each
+    found = [
+        (row.entered_ms, row.number, key, row)
+        for key, row in rows.unflushed.items()
+        if row.milestone in codes
+        and row.flags & flag == flag
+        and last <= (row.entered_ms, row.number) < before
+        and (source is None or source == key[0])
+    ]
+    return [(key, row) for _, _, key, row in heapq.nlargest(limit, found)]
 
 
 def _stalled(
     connection: sqlite3.Connection, selection: RequestSelection, after: RequestPlace | None, limit: int, rows: Rows
 ) -> tuple[list[KnownRequest], RequestPlace | None]:
-    keys = {(source, sr.decode()) for source, sr in connection.execute(_TOLD, (_LOOKED_AT,))}
-    kept = request_rows.read(connection, keys) | {key: row for key, row in rows.unflushed.items() if key in keys}
+    """Read a page of the requests that people were told about, in the order in which their timers say that the state began."""
     before = (paging.END, paging.END) if after is None else (after.entered_ms, after.number)
     since = _BEGINNING if selection.since is None else milliseconds(selection.since)
     until = paging.END if selection.until is None else milliseconds(selection.until)
-    fitting = [
-        one for one in kept.items() if since <= one[1].entered_ms < until and _place(one) < before and _fits(selection, *one)
-    ]
-    page = heapq.nlargest(limit, fitting, key=_place)
-    found = [known(connection, *one) for one in page]
-    return found, RequestPlace(*_place(page[-1])) if len(fitting) > limit else None
+    fits = _fitting(selection)
+    entered: dict[Key, int] = {}
+    for key, entered_ms in _told(connection):
+        entered[key] = max(entered_ms, entered.get(key, _BEGINNING))
+    left = sorted(((entered_ms, key) for key, entered_ms in entered.items() if entered_ms <= before[0]), reverse=True)
+    found: list[tuple[Place, _Row]] = []
+    while left and len(found) <= limit:
+        end = min(limit, len(left))
+        while end < len(left) and left[end][0] == left[end - 1][0]:
+            end += 1  # those of one instant are in the order of their numbers, so they are read together
+        part, left = {key: entered_ms for entered_ms, key in left[:end]}, left[end:]
+        kept = request_rows.read(connection, part.keys()) | {
+            key: rows.unflushed[key] for key in part.keys() & rows.unflushed.keys()
+        }
+        placed = sorted(
+            (((part[key], row.number), (key, row)) for key, row in kept.items()), key=lambda one: one[0], reverse=True
+        )
+        found += [(place, one) for place, one in placed if place < before and since <= one[1].entered_ms < until and fits(one)]
+    page = found[:limit]
+    shown = [known(connection, *one) for _, one in page]
+    return shown, RequestPlace(*page[-1][0]) if len(found) > limit else None
 
 
-_TOLD: Final = "SELECT DISTINCT source, sr FROM watch_timers WHERE told_ms IS NOT NULL LIMIT ?"
+def _told(connection: sqlite3.Connection) -> Iterator[tuple[Key, int]]:
+    """Find the requests that a rule told people about, at most _LOOKED_AT, rule by rule: the index has those of a rule together.
+
+    Yields each with the instant at which its timer says that the state began, in milliseconds.
+    """
+    left, rule = _LOOKED_AT, ""
+    while left and (row := connection.execute(_NEXT_RULE, (rule,)).fetchone()) is not None:
+        (rule,) = row
+        for source, sr, entered_ms in connection.execute(_TOLD, (rule, left)):
+            left -= 1
+            yield (source, sr.decode()), entered_ms
+
+
+_NEXT_RULE: Final = "SELECT rule FROM watch_timers INDEXED BY watch_timers_due WHERE rule > ? ORDER BY rule LIMIT 1"
+_TOLD: Final = (
+    "SELECT source, sr, entered_ms FROM watch_timers INDEXED BY watch_timers_due WHERE rule = ? AND told_ms IS NOT NULL"
+    " ORDER BY told_ms DESC LIMIT ?"
+)
+
+
+_LAST_FLAGGED: Final = (
+    "SELECT entered_ms, request FROM standings INDEXED BY standings_flagged WHERE flags <> 0 AND (entered_ms, request) < (?, ?)"
+    f" AND entered_ms >= ? ORDER BY entered_ms DESC, request DESC LIMIT 1 OFFSET {_FLAGGED_LOOKED_AT - 1}"
+)
+"""The last of the flagged requests that a page looks at; there is none if the page may look at all that are left."""
 
 
 def _queries(selection: RequestSelection) -> list[tuple[str, tuple[object, ...]]]:
-    """Return the queries that have what the selection may choose, each in the order of the list."""
+    """Return the queries that have what the selection may choose, each in the order of the list, between two places."""
     query = (
         f"SELECT r.source, r.sr_uuid, {STANDING} FROM standings s INDEXED BY {{}} CROSS JOIN requests r ON r.number = s.request"
-        " WHERE {} AND (s.entered_ms, s.request) < (?, ?) AND s.entered_ms >= ? ORDER BY s.entered_ms DESC, s.request DESC"
+        " WHERE (s.entered_ms, s.request) < (?1, ?2) AND (s.entered_ms, s.request) >= (?3, ?4) AND {}"
+        " ORDER BY s.entered_ms DESC, s.request DESC"
     )
+    codes = _codes(selection.milestones)
     if selection.flag is not None:
-        return [(query.format("standings_flagged", "s.flags <> 0"), ())]
-    codes = _codes(selection.milestones) or range(len(MILESTONES) + 1)
-    return [(query.format("standings_by_milestone", "s.milestone = ?"), (code,)) for code in codes]
+        of_these = f" AND s.milestone IN ({', '.join(map(str, codes))})" if codes else ""
+        return [(query.format("standings_flagged", f"s.flags <> 0 AND s.flags & ?5 = ?5{of_these}"), (int(selection.flag),))]
+    return [(query.format("standings_by_milestone", "s.milestone = ?5"), (code,)) for code in codes or range(len(MILESTONES) + 1)]
 
 
 def _codes(milestones: tuple[Milestone, ...]) -> list[int]:
     return sorted({code_of(milestone) for milestone in milestones})
 
 
-def _fits(selection: RequestSelection, key: Key, row: Standing) -> bool:
-    codes = _codes(selection.milestones)
-    return (
-        row.milestone is not None
-        and (not codes or row.milestone in codes)
-        and (selection.flag is None or row.flags & selection.flag == selection.flag)
-        and (selection.source is None or selection.source == key[0])
-    )
+def _fitting(selection: RequestSelection) -> Callable[[_Row], bool]:
+    """Return whether a row is what a selection chooses, its instants left aside."""
+    codes, flag, source = frozenset(_codes(selection.milestones)), int(selection.flag or 0), selection.source
+
+    def fits(one: _Row) -> bool:
+        key, row = one
+        return (
+            row.milestone is not None
+            and (not codes or row.milestone in codes)
+            and row.flags & flag == flag
+            and (source is None or source == key[0])
+        )
+
+    return fits
 
 
 def _key_and_row(row: tuple[object, ...]) -> _Row:

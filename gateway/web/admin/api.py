@@ -220,8 +220,8 @@ class Api:
 
     async def _request(self, request: web.BaseRequest, name: str) -> web.Response:
         """Answer the requests that a name stands for, with the story if that is one."""
-        given = inputs.query(request, "before", "limit", "sinks", "bodies")
-        found = await self._requests.find(name)
+        given = inputs.query(request, "source", "before", "limit", "sinks", "bodies")
+        found = await self._requests.find(name, given.get("source"))
         story = None
         if len(found.requests) == 1:
             sinks = given["sinks"].split(",") if "sinks" in given else []

@@ -153,7 +153,7 @@ CREATE TABLE standings (
     row        BLOB    NOT NULL                 -- all that is known, see core/ledger.py
 );
 CREATE INDEX standings_by_milestone ON standings (milestone, entered_ms) WHERE milestone IS NOT NULL;
-CREATE INDEX standings_flagged      ON standings (entered_ms) WHERE flags <> 0;
+CREATE INDEX standings_flagged      ON standings (entered_ms, flags, milestone) WHERE flags <> 0;
 CREATE TABLE loose_references (
     message   INTEGER PRIMARY KEY REFERENCES messages (seq) ON DELETE CASCADE,
     reference BLOB    NOT NULL                  -- in the form of requests.reference
@@ -163,6 +163,11 @@ CREATE TABLE ledger (
     one     INTEGER PRIMARY KEY CHECK (one = 1),
     flushed INTEGER NOT NULL,                   -- every message up to it is in the row of its request
     live    INTEGER NOT NULL CHECK (live IN (0, 1))  -- 1: messages are judged as they are accepted; 0: old ones come first
+);
+CREATE TABLE arrivals (
+    block       INTEGER PRIMARY KEY,            -- seq >> 15
+    earliest_ms INTEGER NOT NULL,
+    latest_ms   INTEGER NOT NULL
 );
 CREATE TABLE repeats (
     message     INTEGER NOT NULL REFERENCES messages (seq) ON DELETE CASCADE,

@@ -55,7 +55,8 @@ CREATE TABLE standings (
     row        BLOB    NOT NULL                 -- all that is known, see core/ledger.py
 );
 CREATE INDEX standings_by_milestone ON standings (milestone, entered_ms) WHERE milestone IS NOT NULL;
-CREATE INDEX standings_flagged      ON standings (entered_ms) WHERE flags <> 0;
+-- With all that a list of flagged requests may ask for, so that those that do not fit are passed by in the index alone.
+CREATE INDEX standings_flagged      ON standings (entered_ms, flags, milestone) WHERE flags <> 0;
 
 -- Reference ids of messages that name no service request, or give another reference id than its first message did. Few: every
 -- documented event names a request, whose reference id stays the same.
@@ -71,6 +72,13 @@ CREATE TABLE ledger (
     live    INTEGER NOT NULL CHECK (live IN (0, 1))  -- 1: messages are judged as they are accepted; 0: old ones come first
 );
 INSERT INTO ledger VALUES (1, 0, NOT EXISTS (SELECT 1 FROM messages));
+
+-- When the messages of a block of 32,768 arrived, for every whole block from the first one on: see store/sqlite/arrivals.py.
+CREATE TABLE arrivals (
+    block       INTEGER PRIMARY KEY,            -- seq >> 15
+    earliest_ms INTEGER NOT NULL,
+    latest_ms   INTEGER NOT NULL
+);
 
 -- When a message came again, the first times; messages.duplicates counts all.
 CREATE TABLE repeats (

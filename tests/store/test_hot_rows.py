@@ -1,0 +1,48 @@
+"""The rows of the ledger in memory, which questions copy in one thread while the writer changes them in another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.store.sqlite.hot_rows import HotRows, Standing
+
+KEY = ("legitmark", "sr-1")
+
+
+class Watched(bytes):
+    """A row that calls whenever its size is asked for, in the middle of a change."""
+
+    look: Callable[[], object]
+
+    def __len__(self) -> int:
+        self.look()
+        return super().__len__()
+
+
+def row(content: bytes, look: Callable[[], object]) -> Standing:
+    watched = Watched(content)
+    watched.look = look
+    return Standing(1, 1, watched, None, None, 1, 0, 0, filed=False)
+
+
+def test_a_row_that_changes_is_never_missing_in_between() -> None:
+    hot = HotRows()
+    hot.put(KEY, row(b"old", lambda: None))
+    seen: list[bool] = []
+    hot.put(KEY, row(b"older", lambda: seen.append(KEY in hot.unflushed())))
+    hot.put(KEY, row(b"newer", lambda: seen.append(KEY in hot.unflushed())))
+    assert seen and all(seen)
+
+
+def test_the_sizes_are_those_of_the_rows_that_are_there() -> None:
+    hot, once = HotRows(), HotRows()
+    once.put(KEY, first := row(b"a row", lambda: None))
+    hot.put(KEY, row(b"another", lambda: None))
+    hot.put(KEY, first)
+    assert (hot.size, hot.unflushed_size) == (once.size, once.unflushed_size)
+    hot.flushed(KEY, first)
+    assert (hot.size, hot.unflushed_size, len(hot)) == (once.size, 0, 1)
+    hot.put(KEY, first)
+    assert (hot.size, hot.unflushed_size, len(hot)) == (once.size, once.unflushed_size, 1)
+    hot.drop(KEY)
+    assert (hot.size, hot.unflushed_size, len(hot)) == (0, 0, 0)
