@@ -44,8 +44,9 @@ def test_the_demo_tells_its_story_and_everything_arrives(tmp_path: Path) -> None
     ran = shell(f"gateway demo --once --dir {tmp_path / 'demo'}", tmp_path, 90)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "Everything arrived as expected" in ran.stdout
-    for told in ("duplicate", "bad_signature", "certificate_issued", "attempt 3", "fraud_desk", "バッグ-0042"):
+    for told in ("duplicate", "joined", "bad_signature", "certificate_issued", "attempt 3", "fraud_desk", "バッグ-0042"):
         assert told in ran.stdout
+    assert "in_progress  LATE" in ran.stdout and "erp: not told:" in ran.stdout, "it ends with what the bag went through"
     assert (tmp_path / "demo" / "legitmark.secret").stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / "of somebody else").exists(), "a secret went where a link in the folder leads"
 

@@ -60,6 +60,12 @@ sinks = ["archive"]
 # match = {{ milestone = ["authentic", "counterfeit"] }}
 # sinks = ["erp"]
 
+# [[routes]]
+# name = "photos to redo"
+# match = {{ milestone = ["qc_rejected", "needs_resubmission"] }}
+# join = "30s"            # the rejection and its reasons go out as one message
+# sinks = ["desk"]
+
 # The gateway's own events: a delivery is dead, a sink fails, a source is silent, a message is of an unknown kind, a service
 # request does not move on or is not what Legitmark's API says; and once a day the last seal of the audit log. They go only
 # through routes with source = "gateway". Name a sink here whose messages people read.
@@ -88,8 +94,8 @@ sinks = ["archive"]
 
 # The results that the routes must have; `gateway test` checks them.
 [[tests]]
-name = "photos that were rejected are archived"
-event = {{ event_type = "media_rejected" }}
+name = "photos that were submitted are archived"
+event = {{ event_type = "state_change", state = {{ primary = "QC", supplement = "PENDING" }} }}
 sinks = ["archive"]
 
 # [[tests]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -59,15 +60,15 @@ async def export(asked: str, file: Path, log: Path, client: Client, clock: Clock
     Raises UsageError if there is no such message, or too many, BackupExists if there is such a file, and StoreFailed if a file
     cannot be read or written.
     """
-    new = file.with_name(f"{file.name}.new")
     if file.exists():
         raise BackupExists(f"{file} exists, and evidence is never overwritten: name another file")
     ids, since = await _messages(client, asked)
     head = await client.post("/api/seal", {})  # before the facts are read: each of them has its line in the log then
     try:
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".evidence-", suffix=".new")  # for its owner alone
     except OSError as error:
-        raise StoreFailed(f"{new}: {error.strerror}") from None
+        raise StoreFailed(f"{file}: {error.strerror}") from None
+    new = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as out:
             done = await _write(asked, ids, since, int(head["number"] or 0), file, log, out, client, clock)

@@ -65,6 +65,27 @@ class Entering(Struct, frozen=True):
     """The rules that watch the state; empty if none does."""
 
 
+class TimersPlace(Struct, frozen=True):
+    """A place among the service requests that are in some state, in the order of their milestones and of when they entered it."""
+
+    milestone: int
+    """The number by which the store keeps the milestone."""
+    entered_ms: int
+    number: int
+    """The number of the request in the ledger."""
+
+
+class TimersBegun(Struct, frozen=True):
+    """A slice of the work that begins timers for service requests which are in a watched state already."""
+
+    number: int
+    """Timers that began."""
+    after: TimersPlace | None
+    """Where to go on; None if the work is done, or has to wait."""
+    complete: bool = True
+    """False: the ledger does not know all requests yet, because messages of an earlier version are read in."""
+
+
 class Timer(Struct, frozen=True):
     """A timer that is due: a service request has been in a state for longer than a rule allows."""
 

@@ -29,7 +29,7 @@ from gateway.observability.metrics import Metrics
 from gateway.store.base import Accepting, Told
 
 _NOBODY = Decision(sinks=(), routes=())
-_KEPT_DECODED = 64 * 1024
+KEPT_DECODED = 64 * 1024
 """Bytes of the largest body that stays decoded until its message is committed; a larger one is decoded again."""
 
 
@@ -260,7 +260,7 @@ class _Coming:
         self._given = decision
         self._rules = rules
         # A decoded event takes many times the memory of its body, and many messages may wait for a slow disk.
-        self._event = event if len(message.body) <= _KEPT_DECODED else None
+        self._event = event if len(message.body) <= KEPT_DECODED else None
 
     def event(self) -> Event:
         """Return the decoded event."""

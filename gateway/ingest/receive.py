@@ -17,7 +17,7 @@ from gateway.core.kept_requests import RefusedRequest
 from gateway.core.records import Accepted, Duplicate, Message, Stored
 from gateway.core.signature import Key, Misfit, VerifiedMessage
 from gateway.host.clock import Clock
-from gateway.ingest.accept import Inbox
+from gateway.ingest.accept import KEPT_DECODED, Inbox
 from gateway.ingest.disk_space import DiskSpace
 from gateway.ingest.own_events import OwnEvents
 from gateway.ingest.source_watch import SourceWatch
@@ -168,9 +168,14 @@ class Intake:
             reference_id=event.reference_id if event else None,
         )
 
+        # As in the inbox: many messages may wait for a slow disk, and a decoded event takes many times the memory of its body.
+        kept = decoded if len(message.body) <= KEPT_DECODED else None
+
         def written(stored: Stored | Exception) -> None:
-            if event is not None and isinstance(stored, Accepted):
-                self._drift(event, message)
+            if isinstance(stored, Accepted):
+                known = kept or events.decode(message.body)
+                if isinstance(known, events.Event):
+                    self._drift(known, message)
             told(stored if isinstance(stored, Exception) else self._receipt(message, stored, started))
 
         self._inbox.submit(

@@ -12,12 +12,24 @@ from gateway.core.attention import MOST_COUNTED
 from gateway.core.audit_events import SrStalled
 from gateway.core.errors import StoreError
 from gateway.core.vocabulary import OwnEvent
-from gateway.core.watches import MOST_IN_A_SUMMARY, SETTLE, Pace, StallsTold, Timer, Watch, stall_values, summary_values
+from gateway.core.watches import (
+    MOST_IN_A_SUMMARY,
+    SETTLE,
+    Pace,
+    StallsTold,
+    Timer,
+    TimersPlace,
+    Watch,
+    stall_values,
+    summary_values,
+)
 from gateway.host.clock import Clock
 from gateway.ingest.remembered_events import RememberedEvents
 from gateway.observability.metrics import Metrics
 from gateway.store.base import Watching
 
+PAGES = 40
+"""Pages of service requests that are looked at in one step, 256 each: about a tenth of a second, none of it in the event loop."""
 _PURGE_SECONDS = 3600.0
 """Seconds between two looks for timers that are too old."""
 
@@ -47,9 +59,15 @@ class Stalls:
         self._purge_at = clock.monotonic() + _PURGE_SECONDS
         self._changed = True
         """The timers may belong to rules of another configuration."""
+        self._beginning = False
+        """Service requests may be in a watched state and have no timer."""
+        self._begun_to: TimersPlace | None = None
 
     def use(self, watches: Sequence[Watch]) -> None:
-        """Go by other rules from now on: by their times for all timers, and without the timers of rules that are gone."""
+        """Go by other rules from now on: by their times for all timers, and without the timers of rules that are gone.
+
+        A rule that is new, or about another state, also counts for the service requests that are in the state already.
+        """
         self._watches, self._changed = tuple(watches), True
 
     async def stalled(self) -> dict[str, int]:
@@ -66,6 +84,9 @@ class Stalls:
             except StoreError:
                 self._changed = True
                 raise
+            self._beginning, self._begun_to = True, None
+        if self._beginning:
+            await self._begin_some()
         if now < self._begin_at or not self._watches:
             return
         due = await self._store.due_timers(self._watches, self._lane_clock.now(), MOST_IN_A_SUMMARY + 1)
@@ -75,6 +96,18 @@ class Stalls:
             once = [watch.name for watch in self._watches if watch.again is None]
             await self._store.purge_told(once, self._lane_clock.now() - self._store.retention)
             self._purge_at = now + _PURGE_SECONDS
+
+    async def _begin_some(self) -> None:
+        """Begin the timers of some service requests; the next step goes on."""
+        for _ in range(PAGES):
+            if not self._watches:
+                self._beginning = False
+                return
+            begun = await self._store.begin_timers(self._watches, self._lane_clock.now(), self._begun_to)
+            self._begun_to = begun.after
+            if begun.after is None:
+                self._beginning = not begun.complete
+                return
 
     async def _tell(self, due: Sequence[Timer]) -> None:
         watches = {watch.name: watch for watch in self._watches}

@@ -20,7 +20,7 @@ from gateway.core.drift import DriftKind
 from gateway.core.lasting import Lasting
 from gateway.core.records import Claimed, Companion, Counts, KeptGates, Message, NewMessage, Owed, Settlement, Step, Stored
 from gateway.core.selection import Target
-from gateway.core.watches import Timer, Watch
+from gateway.core.watches import Timer, TimersBegun, TimersPlace, Watch
 
 _Result = TypeVar("_Result")
 
@@ -239,6 +239,13 @@ class Watching(Trouble, Protocol):
 
     async def drop_timers(self, watches: Sequence[Watch]) -> int:
         """Delete the timers that belong to no rule any more, a slice to a commit. Returns how many there were."""
+
+    async def begin_timers(self, watches: Sequence[Watch], now: float, after: TimersPlace | None = None) -> TimersBegun:
+        """Begin timers for a slice of the service requests that entered a watched state before the rule was there.
+
+        The time counts from the entering of the state, and the event counts as arrived now. Requests that entered their state
+        more than `retention` ago are left out. A timer that exists stays as it is, so all of this may be repeated.
+        """
 
     async def purge_told(self, rules: Collection[str], before: float) -> None:
         """Delete the timers of some rules that were told before an instant, a slice to a commit."""

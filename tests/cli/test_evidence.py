@@ -115,8 +115,12 @@ def test_an_existing_file_is_not_overwritten_and_nothing_is_left_behind(standing
     path.write_text("mine", encoding="utf-8")
     done = export(standing, path)
     assert (done.status, path.read_text(encoding="utf-8")) == (2, "mine") and "never overwritten" in done.err
+    beside = tmp_path / "other.jsonl.new"
+    beside.write_text("mine, too", encoding="utf-8")
+    assert export(standing, tmp_path / "other.jsonl").status == 0
+    assert beside.read_text(encoding="utf-8") == "mine, too"
     assert export(standing, tmp_path / "no" / "item.jsonl").status == 74
-    assert [one.name for one in tmp_path.iterdir()] == ["item.jsonl"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["item.jsonl", "other.jsonl", "other.jsonl.new"]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_it_has_no_warning_with_every_block_uncommented(tmp_path: Path) -> None:
     (tmp_path / "gateway.toml").write_text(everything(text), encoding="utf-8")
     check = gateway("check", "--no-secrets", "--strict", cwd=tmp_path)
     assert (check.status, check.err) == (0, "")
-    assert "1 source(s), 3 sink(s), 4 route(s)" in check.out
+    assert "1 source(s), 3 sink(s), 5 route(s)" in check.out
     assert "2 passed, 0 failed" in gateway("test", cwd=tmp_path).out
 
 
@@ -57,6 +57,7 @@ def test_it_shows_what_the_ledger_can_watch_ask_and_tell(tmp_path: Path) -> None
     assert document["reconcile"]["api_key"] == {"env": "LEGITMARK_API_KEY"}
     assert document["sources"]["legitmark"]["silent_after"] == "12h"
     assert {"on_stale", "ordering", "failing_after"} <= document["sinks"]["erp"].keys()
+    assert [route["sinks"] for route in document["routes"] if "join" in route] == [["desk"]]
     told = [route for route in document["routes"] if route.get("source") == "gateway"]
     assert [route["sinks"] for route in told] == [["archive"], ["desk"]]
 

@@ -58,6 +58,8 @@ def test_messages_get_their_meaning_an_audit_line_and_no_delivery(bench: Bench) 
         ("msg_two", "sr-2", "quarantined before, qc_pending now"),
     ]
     assert {line["actor"] for line in lines} == {"admin"}
+    (told,) = bench.run("sr", "BAG-2", "--json").document()["requests"]
+    assert (told["sr_uuid"], told["state"], told["events"], told["flags"]) == ("sr-2", "QC/PENDING", 1, [])
     assert bench.run("redecode", "--since", "1d", "--yes").out == "0 messages not understood then; 0 of them understood now\n"
 
 

@@ -25,7 +25,7 @@ from gateway.core.outcome import Delivered
 from gateway.core.records import Accepted, NewMessage, Owes
 from gateway.core.routing import Route, Router
 from gateway.core.selection import Selection
-from gateway.core.values import Duration
+from gateway.core.values import Duration, rfc3339
 from gateway.core.watches import Entered, Entering, StallsTold, Timer, Watch
 from gateway.maintenance.audit_catchup import catch_up
 from gateway.maintenance.clock_jumps import LaneClock
@@ -72,6 +72,7 @@ ROWS = {
     # A message with its identity, its entry, the link behind it, the row of its request, and timers.
     "redecode": 16,
     # Timers of a slice.
+    "begin": 512,
     "drop": 48,
     "purge_told": 48,
     # A timer that ends and one that begins for each rule; or a trouble that lasts.
@@ -242,13 +243,27 @@ async def watched(store: TroubledStore, clock: FakeClock) -> None:
     await store.keep([Lasting("source_silent", "legitmark", 90.0)])
     await store.purge_told(["one"], clock.now() + 1)
     assert await store.drop_timers(rules[:1]) == 300
-    unread = [new(f"msg_unread_{number}", at=clock.now(), sinks=(), status="quarantined") for number in range(30)]
-    unread = [msgspec.structs.replace(one, message=msgspec.structs.replace(one.message, milestone=None)) for one in unread]
-    first, *_ = [stored.seq for stored in await asyncio.gather(*map(store.accept, unread)) if isinstance(stored, Accepted)]
-    page = await store.undecoded(0.0, first - 1, 100, 1024 * 1024)
-    assert len(page.messages) == 30
-    event = event_of({"event_type": "state_change", "sr_uuid": "sr-unread"})
-    await store.redecode([Redecoding(one.seq, event, None) for one in page.messages], now=clock.now(), watches=rules)
+    waiting = [bodies("P10", f"sr-watched-{number}")[0] for number in range(600)]
+    coming = [_judged(f"msg_watched_{at}", values, clock) for at, values in enumerate(waiting)]
+    for some in (coming[:300], coming[300:]):
+        await asyncio.gather(*map(store.accept, some))
+    begun = await store.begin_timers(rules, clock.now())
+    while begun.after is not None:
+        begun = await store.begin_timers(rules, clock.now(), begun.after)
+    assert one(store.path, "SELECT count(*) FROM watch_timers WHERE rule = 'two' AND sr >= CAST('sr-watched' AS BLOB)") == 600
+    unknown = waiting[0] | {"event_type": "sr_moved", "sr_uuid": "sr-unknown"}
+    stored = await asyncio.gather(*(store.accept(_judged(f"msg_unknown_{at}", unknown, clock)) for at in range(60)))
+    event = event_of(waiting[0] | {"timestamp": rfc3339(clock.now()), "reference_id": "ANOTHER"})
+    known = [Redecoding(one.seq, event, None) for one in stored if isinstance(one, Accepted)]
+    done = await store.redecode(known[::-1], watches=rules, now=clock.now())
+    assert len(done) == 60 and None not in [one.facts for one in done]
+
+
+def _judged(sender_id: str, values: dict[str, Any], clock: FakeClock) -> NewMessage:
+    """Return a message with an event that the ledger judges."""
+    made, event = new(sender_id, at=clock.now(), sinks=()), event_of(values)
+    message = msgspec.structs.replace(made.message, milestone=event.milestone.value, sr_uuid=event.sr_uuid)
+    return msgspec.structs.replace(made, message=message, event=partial(_same, event))
 
 
 async def joined(store: TroubledStore, clock: FakeClock) -> None:

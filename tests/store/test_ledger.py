@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,7 +19,7 @@ from gateway.core.request_documents import RequestSelection
 from gateway.core.selection import Target
 from gateway.core.signature import Signed
 from gateway.core.values import Actor
-from gateway.store.sqlite import judging
+from gateway.store.sqlite import filling, judging
 from gateway.store.sqlite.kept_traces import pack_signed
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
@@ -210,6 +212,46 @@ async def test_a_crash_at_any_point_gives_the_rows_that_judging_gives(
     assert sorted(unpack_request(row).events for (row,) in rows(path, "SELECT row FROM standings")) == [2, 4, 4]
 
 
+async def test_a_crash_after_a_purge_loses_nothing_that_the_purged_messages_told(path: Path, tmp_path: Path) -> None:
+    feed = [event("P", 10), event("U", 70), event("C", 80)]
+    async with serving(path) as store:
+        seqs = [await accepted(store, new) for new in feed]
+        for seq in seqs[:2]:
+            await store.settle(settlement(seq, Delivered()))
+        await store.purge(0, 100, START + DAY)
+        assert store.ledger_memory().unflushed == 1
+        async with serving(crash_copy(path, tmp_path / "after the purge")) as again:
+            assert await known(again) == judged(feed)
+            story = await again.request_story(1)
+            assert story is not None and [one.seq for one in story.events] == seqs[2:]
+
+
+async def test_a_reference_that_comes_after_a_purge_finds_its_request_after_a_restart(path: Path) -> None:
+    async with serving(path) as store:
+        for number in range(2):
+            seq = await accepted(store, event("P", number, reference=None))
+            if number == 0:
+                await store.settle(settlement(seq, Delivered()))
+        await store.purge(0, 100, START + DAY)
+        await accepted(store, event("A", 9, reference="ITEM-7"))
+    async with serving(path) as store:
+        assert [one.sr_uuid for one in (await store.find_requests("item-7")).requests] == [SR]
+
+
+async def test_a_slice_takes_some_messages_however_slow_the_disk_is(path: Path) -> None:
+    async with serving(path) as store:
+        for number in range(20):
+            await accepted(store, event("P", number, sr=f"sr-{number}"))
+    async with serving(path) as store:
+        await run_sql(store, "DELETE FROM entries", "DELETE FROM requests", "UPDATE ledger SET live = 0, flushed = 0")
+    async with serving(path) as store:
+        hours = itertools.count(0.0, 3600.0)
+        slices = 1
+        while not await store.change(partial(filling.fill_slice, ledger=store.ledger, seconds=lambda: next(hours))):
+            slices += 1
+        assert slices == 3, "16 messages, 4 messages, and the end"
+
+
 async def test_an_older_database_is_filled_beside_new_messages_and_comes_to_the_same_rows(path: Path, tmp_path: Path) -> None:
     feed = [event(letter, minute) for minute, letter in enumerate("PRPAUC")]
     async with serving(path) as store:
@@ -324,6 +366,16 @@ async def test_a_crash_takes_nothing_from_a_row_that_a_purged_message_gave_it(pa
         copy = crash_copy(path, tmp_path / "crashed")
         async with serving(copy) as again:
             assert await known(again) == await known(store) == judged(feed)
+
+
+async def test_a_request_that_a_purge_wrote_is_found_by_the_reference_id_that_comes_later(path: Path) -> None:
+    async with serving(path) as store:
+        for minute, letter in enumerate("PA"):
+            await store.settle(settlement(await accepted(store, event(letter, minute, reference=None)), Delivered()))
+        await store.purge(0, 1, START + DAY)
+        await accepted(store, event("U", 2, reference="ITEM-9"))
+    async with serving(path) as store:
+        assert [one.sr_uuid for one in (await store.find_requests("item-9")).requests] == [SR]
 
 
 async def test_a_request_is_forgotten_with_its_last_message_and_a_held_message_stays_in_its_story(path: Path) -> None:

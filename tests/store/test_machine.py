@@ -1,28 +1,39 @@
-"""The store against a model in memory: any sequence of accepts, settles, claims, purges, restarts and crashes."""
+"""The store against a model in memory: any sequence of accepts, settles, replays, claims, purges, restarts, crashes and rebuilds
+of the ledger."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec import structs
 
 from gateway.core.documents import KeptMessage
+from gateway.core.events import event_of
+from gateway.core.judge import judge
+from gateway.core.ledger import Facts, ServiceRequest
 from gateway.core.outcome import Defer, Delivered, Outcome, Reason, Reject, Retry
 from gateway.core.records import Accepted, Attempt, Counts, Duplicate, NewMessage, Settlement
 from gateway.core.retry import RetryPolicy, Transition, decide, expired
+from gateway.core.selection import Target
+from gateway.store.sqlite import filling
+from gateway.store.sqlite.hot_rows import Key
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
-from tests.store.kit import DAY, STATES, crash_copy, new, rows
+from tests.store.kit import DAY, STATES, crash_copy, new, rows, run_sql
+from tests.support.stories import LETTERS, bodies
 
 _J = TypeVar("_J")
 _T = TypeVar("_T")
@@ -52,6 +63,7 @@ class First:
     duplicates: int = 0
     forgotten: bool = False
     conflicts: set[bytes] = field(default_factory=set)
+    facts: Facts | None = None
     attempts: dict[tuple[str, int], str] = field(default_factory=dict)
 
     @property
@@ -65,6 +77,21 @@ class Model:
     def __init__(self) -> None:
         self.messages: dict[int, First] = {}
         self.greatest = 0
+        self.requests: dict[Key, ServiceRequest] = {}
+        """The rows that judging the messages one after the other gives; a request is forgotten with its last message."""
+
+    def judge(self, seqs: Iterable[int]) -> None:
+        """Judge messages in the order of their arrival."""
+        for seq in sorted(seqs):
+            first = self.messages[seq]
+            message = first.new.message
+            if first.new.event is not None and message.sr_uuid is not None:
+                key = message.source, message.sr_uuid
+                first.facts, self.requests[key] = judge(self.requests.get(key), first.new.event(), message.received_at)
+
+    def chain(self, key: Key) -> list[int]:
+        """The messages of a request in the order of their arrival."""
+        return sorted(seq for seq, first in self.messages.items() if (first.new.message.source, first.new.message.sr_uuid) == key)
 
     def accept(self, message: NewMessage, given: int | None = None) -> Accepted | Duplicate:
         """`given` is the seq that the store assigned: a new one, larger than all before it. Duplicates leave gaps."""
@@ -125,14 +152,25 @@ class Model:
         gone = [seq for seq, first in self.messages.items() if first.finished and first.new.message.received_at < before]
         for seq in gone:
             del self.messages[seq]
+        self.requests = {key: row for key, row in self.requests.items() if self.chain(key)}
         return len(gone)
+
+    def reopen(self, seq: int, sink: str, now: float) -> bool:
+        """Replay a dead delivery."""
+        owing = self.messages[seq].owing[sink]
+        if owing.state != "dead":
+            return False
+        owing.state, owing.due, owing.since, owing.retries, owing.reason = "queued", now, now, 0, None
+        return True
 
 
 TEXTS = st.sampled_from(["m1", "m2", "m3", "m\x004", "五"])
+EVENTS = st.tuples(st.builds(lambda letter, second: f"{letter}{second}", st.sampled_from(LETTERS), st.integers(0, 20)), TEXTS)
+"""A letter with its second, and the service request."""
 MESSAGES = st.tuples(
     st.none() | TEXTS,  # sender id
     st.none() | st.sampled_from(["i1", "i2", "i\x003"]),  # identity
-    st.sampled_from([b"{}", b"\x00\xff\xfe", '{"名": "鞄"}'.encode(), b""]),  # body
+    EVENTS | EVENTS | st.sampled_from([b"{}", b"\x00\xff\xfe", '{"名": "鞄"}'.encode(), b""]),  # event, or another body
     st.sampled_from(["legitmark", "other"]),  # source
     st.sets(st.sampled_from(SINKS)),
     st.sampled_from([0.0, 0.0, 5.0, DAY]),  # seconds until due
@@ -149,6 +187,35 @@ OUTCOMES: st.SearchStrategy[Outcome | Transition] = st.sampled_from(
         Transition(state="discarded"),
     ]
 )
+
+
+def coming(
+    sender_id: str | None,
+    identity: str | None,
+    content: tuple[str, str] | bytes,
+    source: str,
+    sinks: Collection[str],
+    *,
+    at: float,
+    due: float,
+) -> NewMessage:
+    """Return a message as ingest makes it: with an event that can be judged, or with a body that names no service request."""
+    if isinstance(content, bytes):
+        made = new(sender_id, identity=identity, body=content, source=source, sinks=tuple(sinks), at=at, due=due)
+        return structs.replace(made, message=structs.replace(made.message, sr_uuid=None, reference_id=None))
+    word, sr_uuid = content
+    (values,) = bodies(word, sr_uuid)
+    event = event_of(values)
+    body = json.dumps(values).encode()
+    made = new(sender_id, identity=identity, body=body, source=source, sinks=tuple(sinks), at=at, due=due)
+    message = structs.replace(
+        made.message,
+        event_type=event.event_type,
+        milestone=event.milestone.value,
+        sr_uuid=sr_uuid,
+        reference_id=event.reference_id,
+    )
+    return structs.replace(made, message=message, event=lambda: event, event_at=event.instant())
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -187,8 +254,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(drawn=st.lists(MESSAGES, min_size=1, max_size=3))
     def accept(self, drawn: Sequence[Any]) -> None:
         batch = [
-            new(sender_id, identity=identity, body=body, source=source, sinks=tuple(sinks), at=self.now, due=self.now + due)
-            for sender_id, identity, body, source, sinks, due in drawn
+            coming(sender_id, identity, content, source, sinks, at=self.now, due=self.now + due)
+            for sender_id, identity, content, source, sinks, due in drawn
         ]
         answers = self.committed(self.store.accept, batch)
         # Concurrent jobs have no fixed order: the answers have to be right for one of the possible orders.
@@ -198,6 +265,7 @@ class StoreMachine(RuleBasedStateMachine):
             expected = {position: model.accept(batch[position], given[position]) for position in order}
             if [expected[position] for position in range(len(batch))] == answers:
                 self.model = model
+                model.judge(answer.seq for answer in answers if isinstance(answer, Accepted))
                 return
         raise AssertionError(
             f"{answers} are right in no order; one after the other: {[self.model.accept(message) for message in batch]}"
@@ -221,6 +289,22 @@ class StoreMachine(RuleBasedStateMachine):
         answers = self.committed(self.store.settle, batch)
         assert answers == [self.model.settle(settlement) for settlement in batch]
 
+    @precondition(lambda self: self.model.messages)
+    @rule(data=st.data())
+    def replay(self, data: st.DataObject) -> None:
+        owed = sorted((seq, sink) for seq, first in self.model.messages.items() for sink in first.owing)
+        if not owed:
+            return
+        targets = [Target(*key) for key in data.draw(st.lists(st.sampled_from(owed), min_size=1, max_size=3, unique=True))]
+
+        def reopen(some: list[Target]) -> Awaitable[list[Target]]:
+            return self.store.reopen(some, ("dead",), add=False, now=self.now, actor="ann")
+
+        (changed,) = self.committed(reopen, [targets])
+        assert {(one.seq, one.sink) for one in changed} == {
+            (one.seq, one.sink) for one in targets if self.model.reopen(one.seq, one.sink, self.now)
+        }
+
     @rule(sink=st.sampled_from(SINKS), limit=st.integers(1, 4), data=st.data())
     def claim(self, sink: str, limit: int, data: st.DataObject) -> None:
         queued = self.model.queued(sink)
@@ -236,7 +320,7 @@ class StoreMachine(RuleBasedStateMachine):
         for owed in claim.owed:
             first = self.model.messages[owed.seq]
             owing = first.owing[sink]
-            assert owed.message == first.new.message
+            assert owed.message == structs.replace(first.new.message, facts=first.facts)
             assert (owed.sink, owed.since, owed.attempts, owed.retries) == (sink, owing.since, owing.attempts, owing.retries)
 
     @rule(slice_size=st.integers(1, 4))
@@ -278,6 +362,40 @@ class StoreMachine(RuleBasedStateMachine):
         await asyncio.gather(*lost, return_exceptions=True)
         return copy
 
+    @rule(slowly=st.booleans())
+    def rebuild(self, slowly: bool) -> None:
+        """Forget what the ledger knows, and let a start read all messages into it again, a few or many at a time."""
+        self.restart()
+        forget = (
+            "DELETE FROM requests",
+            "DELETE FROM loose_references",
+            "UPDATE entries SET request = NULL, before = NULL, facts = NULL",
+            "UPDATE ledger SET live = 0, flushed = 0",
+        )
+        self.committed(lambda statements: run_sql(self.store, *statements), [forget])
+        self.restart()
+        self.model.requests = {}
+        self.model.judge(self.model.messages)
+        ticks = itertools.count(0.0, filling.SLICE_SECONDS if slowly else 0.0)
+        complete = False
+        while not complete:
+            fill = partial(filling.fill_slice, ledger=self.store.ledger, seconds=lambda: next(ticks))
+            (complete,) = self.committed(self.store.change, [fill])
+
+    @invariant()
+    def the_ledger_knows_what_judging_the_messages_gives(self) -> None:
+        ask = self.loop.run_until_complete
+        found = {
+            (one.source, one.sr_uuid): one
+            for name in {sr_uuid for _, sr_uuid in self.model.requests}
+            for one in ask(self.store.find_requests(name)).requests
+            if one.sr_uuid == name
+        }
+        assert {key: one.request for key, one in found.items()} == self.model.requests
+        for key, one in found.items():
+            story = ask(self.store.request_story(one.number))
+            assert story is not None and sorted(event.seq for event in story.events) == self.model.chain(key)
+
     @invariant()
     def the_counters_count(self) -> None:
         counted = {sink: dict.fromkeys(STATES, 0) for sink in SINKS}
@@ -293,7 +411,8 @@ class StoreMachine(RuleBasedStateMachine):
         messages = self.model.messages
         page = self.loop.run_until_complete(self.store.messages_after(0, 10_000))
         assert page == [
-            KeptMessage(seq, "accepted", first.new.message, tuple(sorted(first.owing))) for seq, first in sorted(messages.items())
+            KeptMessage(seq, "accepted", structs.replace(first.new.message, facts=first.facts), tuple(sorted(first.owing)))
+            for seq, first in sorted(messages.items())
         ]
         query = "SELECT seq, duplicates, forgotten FROM messages ORDER BY seq"
         assert rows(self.path, query) == [

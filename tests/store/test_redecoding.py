@@ -168,6 +168,23 @@ async def test_the_ledger_becomes_what_it_would_be_if_the_message_had_been_under
         assert await row_of(store) == by_then
 
 
+@pytest.mark.parametrize("flushed", [True, False])
+async def test_a_reference_that_a_redecoded_message_brings_finds_its_request(tmp_path: Path, flushed: bool) -> None:
+    path = tmp_path / "gateway.db"
+    first, second = event("P", 1, reference=None), event("A", 2, reference="ITEM-7")
+    async with serving(path) as store:
+        await accepted(store, first)
+        seq = await accepted(store, misunderstood(second, "quarantined"))
+        if flushed:
+            await store.commits.flush_ledger()
+        await store.redecode([understood(seq, second)], now=START)
+        assert [one.sr_uuid for one in (await store.find_requests("item-7")).requests] == [SR]
+        async with serving(crash_copy(path, tmp_path / "after a crash")) as again:
+            assert [one.sr_uuid for one in (await again.find_requests("item-7")).requests] == [SR]
+    async with serving(path) as store:
+        assert [one.sr_uuid for one in (await store.find_requests("item-7")).requests] == [SR]
+
+
 async def test_the_mark_of_drift_stays_while_another_message_bears_it(tmp_path: Path) -> None:
     feed = [event(letter, number, at=START + 3600 + number) for number, letter in enumerate("PRA")]
     async with serving(tmp_path / "gateway.db") as store:

@@ -32,6 +32,17 @@ async def test_rules_are_purged_some_time_after_others_replaced_them_and_never_w
         assert [number for (number,) in rows(path, "SELECT number FROM rules")] == [first], "in use for a hundred days"
 
 
+async def test_rules_that_come_back_are_not_purged_while_a_reload_takes_them_up(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.db"
+    async with serving(path) as store:
+        first, second = [await store.keep_rules(text, START) for text in (b"[1]", b"[2]")]
+        for number, at in ((first, START), (second, START + DAY)):
+            await store.use_rules(number, at)
+        assert await store.keep_rules(b"[1]", START + 99 * DAY) == first
+        await store.purge(0, 10, START + 9 * DAY)
+        assert await store.kept_rules(first) is not None
+
+
 async def test_rules_that_change_each_minute_fill_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rulebook, "MOST_KEPT", 3)
     path = tmp_path / "gateway.db"

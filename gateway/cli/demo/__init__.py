@@ -244,12 +244,14 @@ class _Teller:
         event = str(line.get("event", "?"))
         if event == AuditSealed.name:
             return
-        facts = [f"{line['sink']:<14}" if "sink" in line else line.get("milestone"), line.get("reason")]
+        what = event.partition(".")[2]
+        reason = line.get("reason")
+        facts = [f"{line['sink']:<14}" if "sink" in line else line.get("milestone"), None if reason == what else reason]
         facts += [f"attempt {line['attempt']}" if "attempt" in line else None, line.get("detail")]
         facts += [f"{line['duration_ms']} ms" if "duration_ms" in line else None]
         facts += [f"next {line['next_attempt_at'][11:19]}" if "next_attempt_at" in line else None]
         text = "  ".join(str(fact) for fact in facts if fact)
-        self._show(event.partition(".")[2], text, style_of(line), line.get("time"))
+        self._show(what, text, style_of(line), line.get("time"))
 
     def _show(self, what: str, text: str, style: str, time: str | None = None) -> None:
         at = (time or rfc3339(self._clock.now()))[11:23]

@@ -62,7 +62,8 @@ sinks = ["erp"]
 
 [[routes]]
 name = "photos to redo"
-match = {{ milestone = "needs_resubmission" }}
+match = {{ milestone = ["qc_rejected", "needs_resubmission"] }}
+join = "20s"                     # the rejection waits for its reasons: one mail tells both
 sinks = ["customer_care"]
 
 [[routes]]
@@ -112,11 +113,15 @@ def story(clock: Clock) -> list[StoryStep]:
     authentic = event(50, "authentic", bag)
     return [
         StoryStep("A bag: its photos are submitted", event(1, "qc_pending", bag), _STEP),
-        StoryStep("The photos fail the quality control", event(10, "qc_rejected", bag), _STEP),
-        StoryStep("Which photos, and why: in the authenticator's words", event(11, "needs_resubmission_ja", bag), _ASKED),
+        StoryStep("The photos fail the quality control: the mail waits for the reasons", event(10, "qc_rejected", bag), _STEP),
+        StoryStep(
+            "Which photos, and why, in the authenticator's words: one mail tells both",
+            event(11, "needs_resubmission_ja", bag),
+            _ASKED,
+        ),
         StoryStep("New photos: a second round is not a duplicate of the first", event(20, "qc_pending", bag), _STEP),
         StoryStep("They fail once more", event(25, "qc_rejected", bag), _STEP),
-        StoryStep("Which, and why", event(26, "needs_resubmission", bag), _ASKED),
+        StoryStep("Which, and why: again one mail", event(26, "needs_resubmission", bag), _ASKED),
         StoryStep("The third photos pass", event(30, "qc_approved", bag), _STEP),
         StoryStep("The bag is authentic", authentic, _ASKED),
         StoryStep("Legitmark sends that once more: it is recorded, and goes nowhere", authentic, (), kind="repeated"),

@@ -23,7 +23,7 @@ from gateway.store.sqlite.many_rows import chunks, marks, values_of
 
 _AT_ONCE: Final = 16
 """Messages read at once, each with a body that may be as large as `max_body`."""
-_SLICE_SECONDS: Final = 0.02
+SLICE_SECONDS: Final = 0.02
 """Seconds after which a slice takes no further messages."""
 _MOST_IN_SLICE: Final = 512
 _ALL: Final = -1
@@ -57,13 +57,15 @@ def fill_slice(connection: sqlite3.Connection, changes: Changes, *, ledger: Ledg
     """
     if ledger.live:
         return True
-    until = seconds() + _SLICE_SECONDS
+    until = seconds() + SLICE_SECONDS
     entries: list[_Entry] = []
     read = 0
     with closing(connection.execute(_QUERY, (ledger.judged_to, _MOST_IN_SLICE))) as messages:
-        while (rows := messages.fetchmany(_AT_ONCE)) and seconds() < until:
+        while rows := messages.fetchmany(_AT_ONCE):
             entries += _take(connection, ledger, rows)
             read += len(rows)
+            if seconds() >= until:  # however slow the disk is, each slice takes some
+                break
     _write(connection, entries, ledger)
     if rows or read == _MOST_IN_SLICE:
         return False

@@ -73,13 +73,17 @@ class HotRows:
 
         It replaces the one before in one step: a question that copies the rows meanwhile finds one of the two.
         """
-        before = self._unflushed.get(key)
-        if before is None:
-            self.drop(key)
+        size = _size(key, standing)
+        if (old := self._unflushed.get(key)) is not None:
+            before = _size(key, old)
+            self.size += size - before
+            self.unflushed_size += size - before
+        else:
+            if (old := self._flushed.pop(key, None)) is not None:
+                self.size -= _size(key, old)
+            self.size += size
+            self.unflushed_size += size
         self._unflushed[key] = standing
-        size = _size(key, standing) - (0 if before is None else _size(key, before))
-        self.size += size
-        self.unflushed_size += size
 
     def drop(self, key: Key) -> None:
         """Forget a row."""

@@ -120,8 +120,8 @@ def judge_again(
         (old.seq, number, before, None if facts is None else encode_facts(facts)),
     )
     standing = request_rows.standing(number, last, after, first, own=False)
-    request_rows.write(connection, [(key, standing)])  # at once: a start judges again only what came after the last flush
-    ledger.change(key, standing)
+    # At once: a start judges again only what came after the last flush.
+    ledger.change(key, request_rows.file(connection, key, standing))
     return facts, _timers(key, first, row, after, since)
 
 

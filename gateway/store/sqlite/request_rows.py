@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Final
 
+from msgspec import structs
+
 from gateway.core.events import Milestone
 from gateway.core.ledger import ServiceRequest, decode_request, encode_request
 from gateway.core.packed_rows import pack_request, unpack_request
@@ -83,6 +85,14 @@ def write(connection: sqlite3.Connection, rows: Sequence[tuple[Key, Standing]]) 
         connection.execute(_write(len(chunk)), values)
 
 
+def file(connection: sqlite3.Connection, key: Key, row: Standing) -> Standing:
+    """Write a row before the flush that it would wait for. Returns it as a row that the file knows."""
+    write(connection, [(key, row)])
+    if row.reference_id is not None and row.reference is not None:
+        name(connection, [(row.number, row.reference_id, row.reference)])
+    return structs.replace(row, filed=True)
+
+
 def name(connection: sqlite3.Connection, names: Sequence[tuple[int, str, bytes]]) -> None:
     """Give requests of the file a reference id that came later than their first message: number, as it came, and folded.
 
@@ -111,9 +121,7 @@ def _read(rows: int) -> str:
 def _add(rows: int) -> str:
     values = marks(rows, "(?, ?, ?, ?, ?)")
     return (
-        f"INSERT INTO requests (number, source, sr_uuid, reference_id, reference) VALUES {values} ON CONFLICT (number) DO UPDATE"
-        " SET reference_id = excluded.reference_id, reference = excluded.reference"
-        " WHERE requests.reference_id IS NULL AND excluded.reference_id IS NOT NULL"
+        f"INSERT INTO requests (number, source, sr_uuid, reference_id, reference) VALUES {values} ON CONFLICT (number) DO NOTHING"
     )
 
 

@@ -16,10 +16,12 @@ _PURGED_AT_ONCE: Final = 4
 
 
 def keep(connection: sqlite3.Connection, changes: Changes, *, snapshot: bytes, now: float) -> int:
-    """Keep a snapshot of rules, unless it is there. Returns its number."""
+    """Keep a snapshot of rules, unless it is there. Returns its number. The rules count as used until others are."""
     sha256 = hashlib.sha256(snapshot).digest()
     row = connection.execute("SELECT number FROM rules WHERE sha256 = ?", (sha256,)).fetchone()
     if row is not None:
+        # Rules that come back: no purge may delete them before `use` is called for them.
+        connection.execute("UPDATE rules SET until_ms = NULL WHERE number = ?", row)
         return int(row[0])
     query = "INSERT INTO rules (sha256, since_ms, snapshot) VALUES (?, ?, ?)"
     return connection.execute(query, (sha256, milliseconds(now), snapshot)).lastrowid or 0

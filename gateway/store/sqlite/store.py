@@ -17,7 +17,7 @@ from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.records import Companion, KeptGates, Message, NewMessage, Settlement, Step, Stored
 from gateway.core.selection import DeliveryState, Target
 from gateway.core.values import claim_of
-from gateway.core.watches import Watch
+from gateway.core.watches import TimersBegun, TimersPlace, Watch
 from gateway.store.base import Audit, Lines, Told, ToldSettled
 from gateway.store.sqlite import (
     backup,
@@ -34,12 +34,14 @@ from gateway.store.sqlite import (
     sink_rows,
     timeline,
     unlogged,
+    untimed_requests,
     watch_rows,
 )
 from gateway.store.sqlite import connection as opening
 from gateway.store.sqlite.columns import milliseconds
 from gateway.store.sqlite.counting import Changes
 from gateway.store.sqlite.group_commit import GroupCommit, NoAudit
+from gateway.store.sqlite.hot_rows import Key
 from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.lock import LockFile
 from gateway.store.sqlite.long_read import LongReadThread, Look
@@ -55,6 +57,8 @@ _TIMERS = 48
 """Timers that one commit deletes, because each is a statement of its own."""
 _JUDGED_AT_ONCE = 1
 """Messages judged again by one operation. Each takes about 40 statements, and may look at 1,000 others."""
+_BEGUN_AT_ONCE = 512
+"""Timers that begin in one transaction."""
 
 
 class SqliteStore(Reading):
@@ -258,6 +262,27 @@ class SqliteStore(Reading):
             if timers:
                 await self.change(partial(watch_rows.drop, timers=timers))
                 number += len(timers)
+        return number
+
+    async def begin_timers(self, watches: Sequence[Watch], now: float, after: TimersPlace | None = None) -> TimersBegun:
+        if not self.ledger.live:
+            return TimersBegun(0, None, complete=False)
+        since, since_ms, number = Since(watches, now, self.timeline.stored), milliseconds(now - self.retention), 0
+        if after is None:  # the rows that the file lacks come first: what is flushed later is found in the file
+            rows = list(self.ledger.hot.unflushed().items())
+            for at in range(0, len(rows), untimed_requests.PAGE):
+                some = rows[at : at + untimed_requests.PAGE]
+                keys = await self.ask(partial(untimed_requests.of_rows, watches=watches, since_ms=since_ms, rows=some))
+                number += await self._begin_timers(keys, since)
+        page = partial(untimed_requests.of_page, watches=watches, since_ms=since_ms, after=after)
+        keys, after = await self.ask(page)
+        return TimersBegun(number + await self._begin_timers(keys, since), after)
+
+    async def _begin_timers(self, keys: Sequence[Key], since: Since) -> int:
+        size, number = max(1, _BEGUN_AT_ONCE // max(1, len(since.watches))), 0
+        for at in range(0, len(keys), size):
+            some = keys[at : at + size]
+            number += await self.change(partial(untimed_requests.begin, keys=some, ledger=self.ledger, since=since))
         return number
 
     async def purge_told(self, rules: Collection[str], before: float) -> None:

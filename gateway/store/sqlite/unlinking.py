@@ -39,7 +39,8 @@ def unlink(connection: sqlite3.Connection, ledger: Ledger, seq: int) -> int | No
         return 2
     if seq > ledger.flushed_to and standing.last != seq:
         # After a crash, the row of the file goes on without this message, so it has to know what the message said.
-        request_rows.write(connection, [(key, standing)])
+        standing = request_rows.file(connection, key, standing)
+        ledger.change(key, standing)
     if older is None:
         if standing.last == seq:
             request_rows.delete(connection, number)
@@ -47,8 +48,8 @@ def unlink(connection: sqlite3.Connection, ledger: Ledger, seq: int) -> int | No
         return 3
     if standing.last == seq:
         standing = msgspec.structs.replace(standing, last=before)
-        request_rows.write(connection, [(key, standing)])  # at once: after a crash, the row of the file would lead nowhere
-        ledger.change(key, standing)
+        # At once: after a crash, the row of the file would lead nowhere.
+        ledger.change(key, request_rows.file(connection, key, standing))
         return 4
     at = standing.last
     for steps in range(_FARTHEST):

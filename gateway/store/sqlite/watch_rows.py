@@ -93,6 +93,18 @@ def foreign_timers(
     return found, rows[-1][:3] if len(rows) == size else None
 
 
+def begin_missing(connection: sqlite3.Connection, entered: Sequence[tuple[Entered, str]]) -> int:
+    """Begin timers of some rules, each unless the service request has one of the rule. Returns how many began."""
+    before = connection.total_changes
+    for part in chunks([_row(one, rule) for one, rule in entered]):
+        connection.execute(
+            f"INSERT INTO watch_timers ({_TIMER_COLUMNS}) VALUES {marks(len(part), '(?, ?, ?, ?, ?, ?, ?, NULL)')}"
+            " ON CONFLICT DO NOTHING",
+            values_of(part),
+        )
+    return connection.total_changes - before
+
+
 def drop(connection: sqlite3.Connection, changes: Changes, *, timers: Sequence[ForeignTimer]) -> None:
     """Delete some timers, unless their service requests entered another state meanwhile."""
     connection.executemany(
