@@ -263,3 +263,19 @@ def test_the_rows_of_the_store_are_those_that_judging_its_messages_gives(reader:
             assert isinstance(event, Event)
             _, row = judge(row, event, received_ms / 1000)
         assert row == unpack_request(kept), number
+
+
+@pytest.mark.parametrize("stalled", [True, False])
+def test_a_page_of_requests_with_many_messages_is_short(
+    reader: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, stalled: bool
+) -> None:
+    selection = RequestSelection(stalled=stalled, milestones=(Milestone.QC_REJECTED,))
+    rows = Rows({}, True, 0)
+    monkeypatch.setattr(request_questions, "_COUNTED_IN_PAGE", 1_000_000)
+    (all_of_them, none) = request_questions.requests(reader, selection, None, 100, rows)
+    assert none is None and len(all_of_them) > 5
+    monkeypatch.setattr(request_questions, "_COUNTED_IN_PAGE", 25)
+    page, after = request_questions.requests(reader, selection, None, 100, rows)
+    counted = [min(one.request.events, 256) for one in page]
+    assert after is not None and sum(counted) >= 25 > sum(counted[:-1])
+    assert whole(Watch(reader), reader, selection, rows) == all_of_them

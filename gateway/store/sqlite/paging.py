@@ -19,7 +19,7 @@ END = 2**63 - 1
 """A seq beyond every message."""
 LOOKED_AT = 10_000
 """Rows of a table, or entries of an index, that a page walks."""
-LOOKED_UP = 2000
+LOOKED_UP = 1000
 """Deliveries that a page finds in the index of a state, and then looks up one by one."""
 BLOCKS = 2048
 """Blocks of 256 messages that a page looks into: half a million messages."""

@@ -23,8 +23,12 @@ from gateway.store.sqlite.hot_rows import Key, Standing
 from gateway.store.sqlite.request_lookup import Kept, Rows
 from gateway.store.sqlite.request_rows import MILESTONES, STANDING, code_of, standing_of
 
-_LOOKED_AT: Final = 5000
+_LOOKED_AT: Final = 2000
 """Requests that a page of a list looks at."""
+_MOST_TOLD: Final = 5000
+"""Requests among which those that people were told about are listed."""
+_COUNTED_IN_PAGE: Final = 500
+"""Messages whose deliveries a page of a list counts. They lie as far apart in the file as they came."""
 _FLAGGED_LOOKED_AT: Final = 20_000
 """Entries of the index of flagged requests that a page looks at, most of which lead to no row."""
 _COUNTED: Final = 256
@@ -133,7 +137,7 @@ def requests(
     fits = _fitting(selection)
     waiting = _waiting(selection, rows, last, before, limit)
     found: list[KnownRequest] = []
-    looked = 0
+    looked = counted = 0
     with ExitStack() as stack:
         queries = [
             stack.enter_context(closing(connection.execute(query, (*before, *last, *values))))
@@ -146,7 +150,8 @@ def requests(
             # The row of the file gives way to the one in memory, which has a place of its own.
             if rows.unflushed.get(key, row) is row and fits(one):
                 found.append(known(connection, key, row))
-            if len(found) == limit or looked == _LOOKED_AT:
+                counted += min(found[-1].request.events, _COUNTED)
+            if len(found) == limit or looked == _LOOKED_AT or counted >= _COUNTED_IN_PAGE:
                 return found, RequestPlace(row.entered_ms, row.number)
     return found, None if end is None else RequestPlace(*last)
 
@@ -191,17 +196,22 @@ def _stalled(
             (((part[key], row.number), (key, row)) for key, row in kept.items()), key=lambda one: one[0], reverse=True
         )
         found += [(place, one) for place, one in placed if place < before and since <= one[1].entered_ms < until and fits(one)]
-    page = found[:limit]
-    shown = [known(connection, *one) for _, one in page]
-    return shown, RequestPlace(*page[-1][0]) if len(found) > limit else None
+    shown: list[KnownRequest] = []
+    counted = 0
+    for place, one in found:
+        shown.append(known(connection, *one))
+        counted += min(shown[-1].request.events, _COUNTED)
+        if len(shown) == limit or counted >= _COUNTED_IN_PAGE:
+            return shown, RequestPlace(*place) if len(found) > len(shown) else None
+    return shown, None
 
 
 def _told(connection: sqlite3.Connection) -> Iterator[tuple[Key, int]]:
-    """Find the requests that a rule told people about, at most _LOOKED_AT, rule by rule: the index has those of a rule together.
+    """Find the requests that a rule told people about, at most _MOST_TOLD, rule by rule: the index has those of a rule together.
 
     Yields each with the instant at which its timer says that the state began, in milliseconds.
     """
-    left, rule = _LOOKED_AT, ""
+    left, rule = _MOST_TOLD, ""
     while left and (row := connection.execute(_NEXT_RULE, (rule,)).fetchone()) is not None:
         (rule,) = row
         for source, sr, entered_ms in connection.execute(_TOLD, (rule, left)):
