@@ -11,7 +11,7 @@ from gateway.cli.completion import event_names
 from gateway.cli.errors import UsageError, complain
 from gateway.config import Config, find, load
 from gateway.core.instants import parse_instant
-from gateway.core.values import Duration
+from gateway.core.values import EARLIEST, LATEST, Duration
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 
@@ -34,9 +34,6 @@ FactOption = Annotated[
 SinceOption = Annotated[str | None, Parameter(name="--since", help='Only since: "2h" ago, "7d", or an RFC 3339 time.')]
 UntilOption = Annotated[str | None, Parameter(name="--until", help='Only before: "2h" ago, "7d", or an RFC 3339 time.')]
 JsonOption = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON; a list as one line per entry.")]
-
-_EARLIEST, _LATEST = -62_135_596_800.0, 253_402_300_799.0
-"""Unix seconds of the first and the last instant that RFC 3339 can write in UTC: the years 1 and 9999."""
 
 
 def configuration(given: Path | None, *, secrets: bool, warn: bool = True, journal: Log | None = None) -> Config:
@@ -68,6 +65,6 @@ def instant(text: str | None) -> float | None:
     except ValueError:
         pass
     try:
-        return min(max(parse_instant(text), _EARLIEST), _LATEST)
+        return min(max(parse_instant(text), EARLIEST), LATEST)
     except (ValueError, OverflowError):
         raise UsageError(f'"{text}" is neither a span such as "2h" nor a time such as "2026-03-01T09:00:00Z"') from None

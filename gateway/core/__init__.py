@@ -28,7 +28,7 @@ What several layers speak of:
     rules_then        the rules of a configuration, as the store keeps them
     why_not           why a route did not apply, in words
     fact_fields       the facts as patterns and templates name them
-    ledger            the row of a service request, and the facts about an event
+    ledger            the row of a service request, and the facts about an event (packed_rows: the form of the store)
     conversation      what a sink remembers of a service request
     kept_requests     requests that fitted no secret
     audit_events      every event of the audit log (audit_fields: their fields; delivery_events: which one a settlement makes)

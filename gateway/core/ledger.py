@@ -1,6 +1,6 @@
 """The ledger's types: what the gateway knows of a service request, and what it found out about each event of one.
 
-`judge` makes both. The store keeps them as bytes, which `encode_facts` and `encode_request` make; nothing else writes that form.
+`judge` makes both. The store keeps them as bytes, which `encode_facts` and `packed_rows` make; nothing else writes that form.
 The structs hold no containers but tuples, so no cycle can form and the garbage collector need not look at them (`gc=False`).
 The case table of docs/design.md, "The ledger", is the specification.
 
@@ -12,10 +12,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from enum import IntFlag, StrEnum
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Final
 
 import msgspec
-from msgspec import Struct, field, structs
+from msgspec import Struct, structs
 
 from gateway.core.events import ANY, STATES, Milestone, State
 
@@ -30,7 +30,7 @@ MOST_FACTS_BYTES: Final = 384
 
 _MOST_REMEMBERED: Final = 1024
 """Facts of which both forms are remembered. They have no instants, so that most messages have one of a few."""
-_FORM = b"\x01"
+FORM: Final = b"\x01"
 """The version of the encoding. New fields are appended with a default, which older bytes then get, and keep this number."""
 
 
@@ -278,65 +278,25 @@ def encode_facts(facts: Facts) -> bytes:
     while values and values[-1] == _NO_FACTS[len(values) - 1]:
         values.pop()
     if len(values) > _BEFORE:
-        values[_BEFORE] = _STATE_NUMBERS.get(values[_BEFORE], values[_BEFORE])
-    return _FORM + _encode(values)
+        values[_BEFORE] = state_number(values[_BEFORE])
+    return FORM + _encode(values)
 
 
 @lru_cache(_MOST_REMEMBERED)
 def decode_facts(stored: bytes) -> Facts:
     """Return stored facts. Raises ValueError if the bytes were not written by `encode_facts`, or by a version too new."""
-    values = structs.asdict(_decode_facts(_content(stored)))
-    return Facts(**(values | {"before": _state(values["before"])}))
+    values = structs.asdict(_decode_facts(content_of(stored)))
+    return Facts(**(values | {"before": state_of(values["before"])}))
 
 
 def encode_request(request: ServiceRequest) -> bytes:
-    """Return a row as the store keeps it: at most `MOST_ROW_BYTES`, usually about 60.
-
-    A flush writes nearly every page of the table, so each byte of a row counts: instants are kept as the time since the request
-    was first seen, and states as their number.
-    """
-    since, pendings, rejecteds, medias = request.first_seen_ms, request.pendings, request.rejecteds, request.medias
-    instants = [
-        None if at is None else at - since
-        for at in (
-            request.state_at_ms,
-            request.last_seen_ms,
-            *pendings,
-            *rejecteds,
-            *medias,
-            *structs.astuple(request.course),
-            request.verdict_at_ms,
-        )
-    ]
-    while instants and instants[-1] is None:
-        instants.pop()
-    state, verdict = _STATE_NUMBERS.get(request.state, request.state), _VERDICTS.index(request.verdict)
-    rounds = (len(pendings), len(rejecteds), len(medias))
-    return _FORM + _encode((state, since, request.events, request.sticky, verdict, rounds, instants))
+    """Return a row as memory keeps it: at most `MOST_ROW_BYTES`, usually about 100. `packed_rows` makes the form of the store."""
+    return _encode(request)
 
 
-def decode_request(stored: bytes) -> ServiceRequest:
-    """Return a stored row. Raises ValueError if the bytes were not written by `encode_request`, or by a version too new."""
-    kept = _decode_row(_content(stored))
-    since, (pendings, rejecteds, medias) = kept.since, kept.rounds
-    instants = [None if at is None else at + since for at in kept.instants]
-    rejected_from, media_from, course_from = 2 + pendings, 2 + pendings + rejecteds, 2 + pendings + rejecteds + medias
-    instants += _NO_INSTANTS[len(instants) - course_from + 2 :]
-    rounds: Any = instants  # those of the rounds are all known
-    return ServiceRequest(
-        _state(kept.state),
-        instants[0],
-        since,
-        instants[1] or 0,
-        kept.events,
-        Course(*instants[course_from:-1]),
-        tuple(rounds[2:rejected_from]),
-        tuple(rounds[rejected_from:media_from]),
-        tuple(rounds[media_from:course_from]),
-        _VERDICTS[kept.verdict],
-        instants[-1],
-        kept.sticky,
-    )
+def decode_request(kept: bytes) -> ServiceRequest:
+    """Return a row that `encode_request` wrote."""
+    return _decode_request(kept)
 
 
 class _KeptFacts(Facts, frozen=True, array_like=True, gc=False):
@@ -345,35 +305,24 @@ class _KeptFacts(Facts, frozen=True, array_like=True, gc=False):
     before: int | str | None = None  # type: ignore[assignment]
 
 
-class _KeptRow(Struct, frozen=True, array_like=True, gc=False):
-    """The stored form of a row. Instants are milliseconds since `since`."""
-
-    state: int | str | None = None
-    since: int = 0
-    events: int = 0
-    sticky: int = 0
-    verdict: Literal[0, 1, 2] = 0
-    rounds: tuple[int, int, int] = (0, 0, 0)
-    """The numbers of pendings, rejecteds and medias."""
-    instants: list[int | None] = field(default_factory=list)
-    """State, last seen, the rounds, the course and the verdict. Those that are missing at the end are not known."""
-
-
 _STATES: Final = (
     *("DRAFT", "QC/PENDING", "QC/REJECTED", "QC/APPROVED", "QC/COMPLETE", "QUEUE", "UNDERWAY/PENDING", "UNDERWAY/ASSIGNED"),
     *("UNDERWAY/APPROVED", "COMPLETE/APPROVED", "COMPLETE/REJECTED", "COMPLETE/COMPLETE", "CANCELLED"),
 )
 """The states that the store keeps as their place here, which never changes; other states are kept as text."""
 _STATE_NUMBERS: Final[dict[str | None, int]] = {state: number for number, state in enumerate(_STATES)}
-_VERDICTS: Final = (None, Milestone.AUTHENTIC, Milestone.COUNTERFEIT)
-"""A verdict is kept as its place here."""
-_NO_INSTANTS: Final = (None,) * (3 + len(Course.__struct_fields__))
 _encode = msgspec.msgpack.Encoder().encode
 _decode_facts = msgspec.msgpack.Decoder(_KeptFacts).decode
-_decode_row = msgspec.msgpack.Decoder(_KeptRow).decode
+_decode_request = msgspec.msgpack.Decoder(ServiceRequest).decode
 
 
-def _state(kept: int | str | None) -> str | None:
+def state_number(state: str | None) -> int | str | None:
+    """Return a state as the store keeps it: the number of a documented one, the text of any other."""
+    return _STATE_NUMBERS.get(state, state)
+
+
+def state_of(kept: int | str | None) -> str | None:
+    """Return a state that the store kept. Raises ValueError if its number belongs to a later version."""
     if not isinstance(kept, int):
         return kept
     if not 0 <= kept < len(_STATES):
@@ -381,8 +330,9 @@ def _state(kept: int | str | None) -> str | None:
     return _STATES[kept]
 
 
-def _content(stored: bytes) -> bytes:
-    if stored[:1] != _FORM:
+def content_of(stored: bytes) -> bytes:
+    """Return what stands behind the version of the encoding. Raises ValueError if that is too new."""
+    if stored[:1] != FORM:
         raise ValueError("the ledger has an entry in a form that this version of the gateway cannot read")
     return stored[1:]
 

@@ -6,6 +6,8 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
 
+from gateway.core.values import EARLIEST, LATEST
+
 MessageStatus = Literal["accepted", "unrouted", "quarantined"]
 """The status of a message: a route applied, no route applied, or its body is not a JSON object."""
 MESSAGE_STATUSES: tuple[MessageStatus, ...] = get_args(MessageStatus)
@@ -17,6 +19,10 @@ Act = Literal["replay", "discard"]
 """An act of a person on a delivery."""
 
 
+Instant = Annotated[float, Meta(ge=EARLIEST, le=LATEST)]
+"""Unix seconds, UTC, of the years 1 to 9999."""
+
+
 class Selection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A choice of messages or deliveries. All given conditions must hold. Instants are Unix seconds, UTC."""
 
@@ -25,8 +31,8 @@ class Selection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state: DeliveryState | None = None
     sink: str | None = None
     status: MessageStatus | None = None
-    since: float | None = None
-    until: float | None = None
+    since: Instant | None = None
+    until: Instant | None = None
 
 
 class Target(Struct, frozen=True, forbid_unknown_fields=True):

@@ -85,11 +85,11 @@ def rfc3339(instant: float) -> str:
 
     An instant outside the years 1 to 9999 becomes the nearest one inside: senders may date an event `0001-01-01T00:00:00+14:00`.
     """
-    return _rfc3339(min(max(round(instant * 1000), _FIRST_MS), _LAST_MS))
+    return _rfc3339(round(min(max(instant, EARLIEST), LATEST) * 1000))
 
 
-_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_000
-"""The first and the last second of the years that RFC 3339 can write, in Unix milliseconds."""
+EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0
+"""The first and the last second that RFC 3339 can write in UTC, of the years 1 and 9999 (Unix seconds)."""
 
 
 @lru_cache(maxsize=256)

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from gateway.core.events import Event, Milestone
-from gateway.core.ledger import Facts, Flag, ServiceRequest, decode_request
+from gateway.core.ledger import Facts, Flag, ServiceRequest
 from gateway.core.outcome import Delivered, Reason, Reject
+from gateway.core.packed_rows import unpack_request
 from gateway.core.records import Accepted, NewMessage, Owes
 from gateway.core.request_documents import RequestSelection
 from gateway.core.selection import Target
@@ -208,7 +209,7 @@ async def test_a_crash_at_any_point_gives_the_rows_that_judging_gives(
             assert (await again.find_requests("sr-1")).requests[0].number == 1
     await store.close()
     assert one(path, "SELECT flushed FROM ledger") == len(feed)
-    assert sorted(decode_request(row).events for (row,) in rows(path, "SELECT row FROM standings")) == [2, 4, 4]
+    assert sorted(unpack_request(row).events for (row,) in rows(path, "SELECT row FROM standings")) == [2, 4, 4]
 
 
 async def test_a_crash_after_a_purge_loses_nothing_that_the_purged_messages_told(path: Path, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from msgspec import structs
 
 from gateway.core.events import Event, Milestone, decode
 from gateway.core.judge import judge
-from gateway.core.ledger import Flag, decode_request
+from gateway.core.ledger import Flag
+from gateway.core.packed_rows import unpack_request
 from gateway.core.request_documents import KnownRequest, RequestPlace, RequestSelection
 from gateway.core.selection import Target
 from gateway.store.sqlite import connection as opening
@@ -257,7 +258,7 @@ def test_the_rows_of_the_store_are_those_that_judging_its_messages_gives(reader:
             event = decode(body)
             assert isinstance(event, Event)
             _, row = judge(row, event, received_ms / 1000)
-        assert row == decode_request(kept), number
+        assert row == unpack_request(kept), number
 
 
 @pytest.mark.parametrize("stalled", [True, False])

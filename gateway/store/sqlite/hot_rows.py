@@ -11,7 +11,7 @@ Key = tuple[str, str]
 
 MOST_HOT_BYTES: Final = 32 * 1024 * 1024
 """Bytes that the rows in memory take together. Rows that wait to be flushed stay beyond that; `Ledger` bounds them."""
-_BYTES_BESIDE_ROW: Final = 420
+_BYTES_BESIDE_ROW: Final = 450
 """Bytes of a row in memory beside its bytes: its key, its record and its place in a dict (measured with CPython 3.11)."""
 
 

@@ -99,7 +99,7 @@ def heads_begun(connection: sqlite3.Connection, beginning: str, rows: Rows, limi
     raw = beginning.encode()
     many = "SELECT 1 FROM requests WHERE sr_uuid >= ? AND sr_uuid < ? LIMIT 1 OFFSET ?"
     if connection.execute(many, (raw, raw + b"\xff", limit)).fetchone() is not None:
-        return None  # the index alone says so, and no row is read
+        return None  # found in the index alone: no row is read that is not needed
     return _heads(begun(connection, beginning, rows, limit + 1))
 
 

@@ -10,7 +10,8 @@ from typing import Final
 from msgspec import structs
 
 from gateway.core.events import Milestone
-from gateway.core.ledger import ServiceRequest, encode_request
+from gateway.core.ledger import ServiceRequest, decode_request, encode_request
+from gateway.core.packed_rows import pack_request, unpack_request
 from gateway.core.references import folded
 from gateway.store.sqlite.columns import blob, text
 from gateway.store.sqlite.hot_rows import Key, Standing
@@ -18,6 +19,7 @@ from gateway.store.sqlite.many_rows import chunks, marks, values_of
 
 MILESTONES: Final = tuple(Milestone)
 """The milestones in the order of the column `milestone`, which counts from 1."""
+_CODES: Final[dict[Milestone | None, int]] = {None: 0} | {milestone: code for code, milestone in enumerate(MILESTONES, 1)}
 STANDING: Final = "r.number, s.last, s.row, r.reference_id, r.reference, s.milestone, s.entered_ms, s.flags"
 """The columns of `standing_of`, of the tables REQUESTS."""
 REQUESTS: Final = "requests r CROSS JOIN standings s ON s.request = r.number"
@@ -26,7 +28,7 @@ REQUESTS: Final = "requests r CROSS JOIN standings s ON s.request = r.number"
 
 def code_of(milestone: Milestone | None) -> int:
     """Return a milestone as the column keeps it."""
-    return 0 if milestone is None else MILESTONES.index(milestone) + 1
+    return _CODES[milestone]
 
 
 def standing(
@@ -40,15 +42,15 @@ def standing(
     milestone = request.milestone
     entered = request.invalidated_at_ms if milestone is Milestone.INVALIDATED else request.state_at_ms
     return Standing(
-        number=number,
-        last=last,
-        row=encode_request(request),
-        reference_id=reference_id,
-        reference=None if reference_id is None else folded(reference_id),
-        milestone=None if own else code_of(milestone),
-        entered_ms=request.last_seen_ms if entered is None else entered,
-        flags=request.flag_bits,
-        filed=filed,
+        number,
+        last,
+        encode_request(request),
+        reference_id,
+        None if reference_id is None else folded(reference_id),
+        None if own else _CODES[milestone],
+        request.last_seen_ms if entered is None else entered,
+        request.flag_bits,
+        filed,
     )
 
 
@@ -58,7 +60,8 @@ def standing_of(row: Sequence[object]) -> Standing:
     assert isinstance(number, int) and isinstance(last, int) and isinstance(kept, bytes)
     assert isinstance(entered_ms, int) and isinstance(flags, int) and (milestone is None or isinstance(milestone, int))
     assert reference is None or isinstance(reference, bytes)
-    return Standing(number, last, kept, text(reference_id), reference, milestone, entered_ms, flags, True)
+    row_in_memory = encode_request(unpack_request(kept))
+    return Standing(number, last, row_in_memory, text(reference_id), reference, milestone, entered_ms, flags, True)
 
 
 def read(connection: sqlite3.Connection, keys: Collection[Key]) -> dict[Key, Standing]:
@@ -78,7 +81,7 @@ def write(connection: sqlite3.Connection, rows: Sequence[tuple[Key, Standing]]) 
     for chunk in chunks(rows):
         values: list[object] = []
         for _, row in chunk:
-            values += (row.number, row.last, row.milestone, row.entered_ms, row.flags, row.row)
+            values += (row.number, row.last, row.milestone, row.entered_ms, row.flags, pack_request(decode_request(row.row)))
         connection.execute(_write(len(chunk)), values)
 
 
@@ -118,9 +121,7 @@ def _read(rows: int) -> str:
 def _add(rows: int) -> str:
     values = marks(rows, "(?, ?, ?, ?, ?)")
     return (
-        f"INSERT INTO requests (number, source, sr_uuid, reference_id, reference) VALUES {values} ON CONFLICT (number) DO UPDATE"
-        " SET reference_id = excluded.reference_id, reference = excluded.reference"
-        " WHERE requests.reference_id IS NULL AND excluded.reference_id IS NOT NULL"
+        f"INSERT INTO requests (number, source, sr_uuid, reference_id, reference) VALUES {values} ON CONFLICT (number) DO NOTHING"
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from gateway.core.values import Actor
+from gateway.core.values import EARLIEST, LATEST, Actor
 from gateway.web.responses import json_response
 
 USER = "admin"
@@ -81,8 +81,8 @@ def seconds(given: dict[str, str], name: str) -> float | None:
         instant = float(text)
     except ValueError:
         instant = math.nan
-    if not math.isfinite(instant) or "_" in text:
-        raise ValueError(f'"{name}" is an instant in Unix seconds')
+    if not EARLIEST <= instant <= LATEST or "_" in text:
+        raise ValueError(f'"{name}" is an instant in Unix seconds, of the years 1 to 9999')
     return instant
 
 

@@ -22,6 +22,7 @@ from msgspec import Struct
 from gateway.core.events import Event, decode
 from gateway.core.judge import judge
 from gateway.core.ledger import ServiceRequest, encode_facts
+from gateway.core.packed_rows import pack_request
 from gateway.core.rules_then import RouteThen, RulesThen
 from gateway.core.values import rfc3339
 from gateway.store.sqlite import request_rows
@@ -248,7 +249,7 @@ class _Writer:
             moved = courses.at(row, self._begins_ms + number * self._step_ms)
             last = (number + self._lags[come - 1] - 1) * EVENTS + come
             kept = request_rows.standing(number, last, moved, None, own=False)
-            yield number, kept.last, kept.milestone, kept.entered_ms, kept.flags, kept.row
+            yield number, kept.last, kept.milestone, kept.entered_ms, kept.flags, pack_request(moved)
 
     def _write_crowded(self) -> None:
         """Write a request with CROWDED messages, the newest of all."""

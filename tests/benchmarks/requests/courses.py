@@ -27,7 +27,7 @@ KINDS: Final = 16
 """A request has the course of its number modulo this."""
 _ORIGIN_MS: Final = 1_760_000_000_000
 _LATE: Final = "late"
-"""The mark of an event that comes after the one that happened later."""
+"""A mark in a course: the event before it happened after it, and came before it."""
 
 _STATES = {
     "draft": ("DRAFT", None),
