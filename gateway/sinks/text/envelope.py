@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.core import events
 from gateway.core.records import Message
-from gateway.core.values import rfc3339
+from gateway.core.values import EARLIEST, LATEST, rfc3339
 from gateway.sinks.base import Outgoing
 
 _BREAKS = re.compile(rb"(?<![ \t\r\n])[ \t]*+[\r\n][ \t\r\n]*+")
@@ -93,10 +93,9 @@ def _attribute(text: str | None) -> str:
 def _happened(delivery: Outgoing) -> str:
     """Return when the event happened, or when it was received if it names no instant that RFC 3339 can express."""
     instant = delivery.event.instant() if delivery.event else None
-    try:
-        return rfc3339(delivery.message.received_at if instant is None else instant)
-    except (ValueError, OverflowError):  # in a year beyond 9999, counted in UTC
-        return rfc3339(delivery.message.received_at)
+    if instant is None or not EARLIEST <= instant <= LATEST:  # others lie in the year 0 or 10000, counted in UTC
+        instant = delivery.message.received_at
+    return rfc3339(instant)
 
 
 def _opaque(content_type: str | None) -> str:
