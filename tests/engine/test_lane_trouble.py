@@ -99,7 +99,7 @@ async def test_a_cut_lane_ends_only_after_the_store_has_told_about_its_outcomes(
         await asyncio.wait_for(bench.store.settling.wait(), PATIENCE)
         task.cancel()
         await spin()
-        assert not task.done() and await bench.lines() == []
+        assert not task.done()  # the line may be there: the thread that commits writes it before it tells
         bench.store.tell.set()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, PATIENCE)
