@@ -28,7 +28,7 @@ class UrlError(ValueError):
     """A text that is not a URL, or not a host. `wrong` continues a sentence that names the key; `hint` says how to fix it."""
 
     def __init__(self, wrong: str, hint: str) -> None:
-        super().__init__(f"{wrong} ({hint})" if hint else wrong)
+        super().__init__(f"{wrong} ({hint})")
         self.wrong = wrong
         self.hint = hint
 

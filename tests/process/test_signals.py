@@ -12,6 +12,16 @@ from pathlib import Path
 
 import pytest
 
+_ON_THE_LOOP = """
+if sys.argv[1] == "uvloop":
+    from uvloop import Loop
+else:
+    from asyncio import SelectorEventLoop as Loop
+with asyncio.Runner(loop_factory=Loop) as runner:
+    runner.run(run())
+print("ended")
+"""
+"""The end of a program that runs `run` on the loop that its argument names."""
 _ENDS_AGAIN_AND_AGAIN = """
 import asyncio, sys
 from gateway.host.signals import signals_call
@@ -24,14 +34,6 @@ async def run():
     for _ in range(1_000):
         with signals_call(asked.set, lambda: None, last=True):
             await asyncio.sleep(0)
-
-if sys.argv[1] == "uvloop":
-    from uvloop import Loop
-else:
-    from asyncio import SelectorEventLoop as Loop
-with asyncio.Runner(loop_factory=Loop) as runner:
-    runner.run(run())
-print("ended")
 """
 
 
@@ -39,7 +41,9 @@ print("ended")
 def test_signals_until_the_very_end_do_not_kill_a_process_that_ends(loop: str) -> None:
     if loop == "uvloop":
         pytest.importorskip("uvloop")
-    with subprocess.Popen([sys.executable, "-c", _ENDS_AGAIN_AND_AGAIN, loop], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", _ENDS_AGAIN_AND_AGAIN + _ON_THE_LOOP, loop], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         deadline = time.monotonic() + 60
         while process.poll() is None:
@@ -60,14 +64,6 @@ async def run():
             signal.raise_signal(signal.SIGHUP)
         while not reloads:
             await asyncio.sleep(0)
-
-if sys.argv[1] == "uvloop":
-    from uvloop import Loop
-else:
-    from asyncio import SelectorEventLoop as Loop
-with asyncio.Runner(loop_factory=Loop) as runner:
-    runner.run(run())
-print("ended")
 """
 
 
@@ -76,7 +72,7 @@ def test_more_signals_than_the_loop_has_room_for_are_no_trouble(loop: str) -> No
     """The interpreter would report each of them from inside its signal handler, where it can wait for itself without end."""
     if loop == "uvloop":
         pytest.importorskip("uvloop")
-    command = [sys.executable, "-c", _READS_NO_SIGNAL, loop]
+    command = [sys.executable, "-c", _READS_NO_SIGNAL + _ON_THE_LOOP, loop]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended\n", "")
 
