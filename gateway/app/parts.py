@@ -14,8 +14,8 @@ from msgspec import Struct
 
 from gateway.app.derive import (
     access_of,
-    admin_hosts_of,
     certificate_of,
+    door_of,
     failing_after_of,
     limits_of,
     new_names,
@@ -24,7 +24,6 @@ from gateway.app.derive import (
     silent_after_of,
     sources_by_name,
     sources_of,
-    token_of,
     watch_names_of,
     with_new_secrets,
 )
@@ -74,8 +73,12 @@ from gateway.reconcile.reconciler import Reconciler
 from gateway.reconcile.stored_states import StoredStates
 from gateway.store.opening import Store, refused_store
 from gateway.web.admin.api import Api
-from gateway.web.admin.guard import AdminGuard
 from gateway.web.admin.listener import Admin
+from gateway.web.door.authentication import Authentication
+from gateway.web.door.guard import AdminGuard
+from gateway.web.door.permissions import API_PERMITS, Permissions
+from gateway.web.door.sessions import Sessions
+from gateway.web.door.sign_in import SignIn
 from gateway.web.server.listeners import Listeners
 from gateway.web.server.tls import Tls
 from gateway.web.webhooks.ingress import Ingress
@@ -281,13 +284,15 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         clock=clock,
         log=log,
     )
-    guard = AdminGuard(admin_hosts_of(config), token_of(config))
+    sessions = Sessions(new_id=clock.new_key, monotonic=clock.monotonic)
+    authentication = Authentication(door_of(config), sessions)
+    guard = AdminGuard(authentication, Permissions(API_PERMITS))
 
     rules_in_use = RulesInUse(inbox=inbox, store=store, clock=clock)
     # A reload goes through this list of parts, each with what it takes from the configuration. Anything else needs a restart.
     followers: list[Part] = [
         Follower(lambda new: (sources_of(new), access_of(new), new.server.max_body), ingress.use),
-        Follower(lambda new: (token_of(new),), guard.use),
+        Follower(lambda new: (door_of(new),), guard.use),
         rules_in_use,
         Follower(lambda new: (new_names(running.config.sources, new.sources), (), watch_names_of(new)), metrics.expect),
         Follower(lambda new: (new.watches,), stalls.use),
@@ -330,6 +335,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
     admin = Admin(
         guard=guard,
+        sign_in=SignIn(authentication, sessions, clock=clock, log=log),
         api=api,
         self_report=self_report,
         metrics=metrics,

@@ -176,6 +176,8 @@ def _decode_value(kind: Any, raw: Any, where: Place, findings: Findings) -> Any:
 def _empty(kind: Any) -> Any:
     """Return the empty value that replaces a refused one if a value is required."""
     kind = _options(kind)[0]
+    if get_origin(kind) is Literal:
+        return get_args(kind)[0]
     return Duration(0) if kind is Duration else (get_origin(kind) or kind)()
 
 

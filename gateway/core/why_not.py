@@ -6,10 +6,14 @@ import json
 from typing import Any
 
 from gateway.core.fact_fields import FACT_FIELDS
-from gateway.core.routing import Trace
+from gateway.core.routing import DERIVED_FIELDS, Trace
 
 _LONGEST = 300
 """Characters of a value at most."""
+_OF_THE_LEDGER = frozenset(
+    (*FACT_FIELDS, *DERIVED_FIELDS, "event_type", "sr_uuid", "reference_id", "timestamp", "state.primary", "state.supplement")
+)
+"""Fields whose values the ledger shows as well."""
 
 
 def why_not(trace: Trace, *, judged: bool) -> str:
@@ -36,6 +40,19 @@ def why_not(trace: Trace, *, judged: bool) -> str:
             if not judged and failed.path in FACT_FIELDS:
                 actual = "absent, because this event has no facts"
             return f"{failed.path}: expected {_shown(failed.expected)}, is {actual}"
+
+
+def quotes_body(trace: Trace) -> bool:
+    """Return True if the reason of `why_not` has a value of the body that the ledger does not show."""
+    if trace.failed is None or trace.keys[0] in ("final", "fallback"):
+        return False
+    values = trace.failed.actual if trace.keys[0] == "unless" else {trace.failed.path: trace.failed.actual}
+    return not all(path in _OF_THE_LEDGER and _is_plain(value) for path, value in values.items())
+
+
+def _is_plain(value: Any) -> bool:
+    """Return True if a value is none that holds others: `event_type` may be a table, whose fields no ledger shows."""
+    return value is None or isinstance(value, (str, bool, int))
 
 
 def _shown(value: Any) -> str:

@@ -1,6 +1,5 @@
 """The admin listener: health, metrics, reload, and the API for operators.
 
-guard           who may ask; it looks at each request first
 listener        health, readiness, metrics (scrape), reload
 api             `/api/...`
   inputs          what a request asks for
