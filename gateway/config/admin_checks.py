@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from gateway.config.addresses import Address, Tcp, Unix, is_local
+from gateway.config.addresses import Address, Tcp, is_local
 from gateway.config.location import Finding, Findings, Place, warning
 from gateway.config.settings import AdminSettings, Config
 from gateway.core.networks import UNIX, parse_network
@@ -83,9 +83,6 @@ def _check_header(admin: AdminSettings, where: Place, addresses: Sequence[Addres
     elif not admin.trusted_proxies and addresses and all(isinstance(address, Tcp) for address in addresses):
         wrong = "never counts: no proxy is trusted, and there is no unix socket"
         findings.append(warning(where / "user_header", wrong, 'add the proxy to [admin] trusted_proxies, such as "127.0.0.1"'))
-    elif admin.trusted_proxies and not admin.hosts and any(isinstance(address, Tcp | Unix) for address in addresses):
-        wrong = "is empty: a proxy must then call this listener by an address, localhost or a host of listen"
-        findings.append(warning(where / "hosts", wrong, 'write the names that browsers use: hosts = ["gateway.example.com"]'))
 
 
 def _is_everybody(text: str) -> bool:

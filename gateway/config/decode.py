@@ -208,6 +208,8 @@ def _is_secret(kind: Any) -> bool:
 
 
 def _may_hold_secret(kind: Any) -> bool:
+    if isinstance(kind, type) and issubclass(kind, Struct) and kind is not SecretRef:
+        return any(_may_hold_secret(info.type) for info in _fields(kind).values())
     return kind is SecretRef or any(_may_hold_secret(inner) for inner in get_args(kind))
 
 

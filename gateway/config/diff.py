@@ -60,6 +60,7 @@ def differences(old: Config, new: Config) -> list[Difference]:
     kept = new.has_secrets_of(old)
     return [
         *_singles(old, new),
+        *_named("admin.users", old.admin.users, new.admin.users, old, new, kept=kept),
         *_reconcile(old, new),
         *_named("sources", old.sources, new.sources, old, new, kept=kept),
         *_named("sinks", old.sinks, new.sinks, old, new, kept=kept),
@@ -128,6 +129,8 @@ def _singles(old: Config, new: Config) -> Iterator[Difference]:
     for table in ("server", "admin", "store", "audit", "defaults"):
         for key, before, after in _changed(getattr(old, table), getattr(new, table), old, new):
             place = f"[{table}] {key}"
+            if (table, key) == ("admin", "users"):
+                continue  # they are compared one by one
             if (table, key) == ("store", "path") and old.database == new.database:
                 continue
             if (table, key) == ("audit", "path") and old.audit_log == new.audit_log:
