@@ -25,6 +25,7 @@ from gateway.app.derive import (
     sources_by_name,
     sources_of,
     watch_names_of,
+    webhook_urls_of,
     with_new_secrets,
 )
 from gateway.app.foundation import Foundation, Host
@@ -79,6 +80,11 @@ from gateway.web.door.guard import AdminGuard
 from gateway.web.door.permissions import API_PERMITS, Permissions
 from gateway.web.door.sessions import Sessions
 from gateway.web.door.sign_in import SignIn
+from gateway.web.pages.asking import Control
+from gateway.web.pages.live_streams import LiveStreams
+from gateway.web.pages.page_files import PAGE_FILES
+from gateway.web.pages.page_table import page_permits
+from gateway.web.pages.site import Pages
 from gateway.web.server.listeners import Listeners
 from gateway.web.server.tls import Tls
 from gateway.web.webhooks.ingress import Ingress
@@ -286,13 +292,12 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
     sessions = Sessions(new_id=clock.new_key, monotonic=clock.monotonic)
     authentication = Authentication(door_of(config), sessions)
-    guard = AdminGuard(authentication, Permissions(API_PERMITS))
 
     rules_in_use = RulesInUse(inbox=inbox, store=store, clock=clock)
     # A reload goes through this list of parts, each with what it takes from the configuration. Anything else needs a restart.
     followers: list[Part] = [
         Follower(lambda new: (sources_of(new), access_of(new), new.server.max_body), ingress.use),
-        Follower(lambda new: (door_of(new),), guard.use),
+        Follower(lambda new: (door_of(new),), authentication.use),
         rules_in_use,
         Follower(lambda new: (new_names(running.config.sources, new.sources), (), watch_names_of(new)), metrics.expect),
         Follower(lambda new: (new.watches,), stalls.use),
@@ -321,9 +326,10 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         clock=clock,
         log=log,
     )
+    requests = Requests(store=store, kept=kept, rules=lambda: inbox.rules.number, lanes=directory)
     api = Api(
         browse=browse,
-        requests=Requests(store=store, kept=kept, rules=lambda: inbox.rules.number, lanes=directory),
+        requests=requests,
         interventions=interventions,
         self_report=self_report,
         drills=drills,
@@ -333,10 +339,23 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         redecode=redecode,
         reconciler=reconciler,
     )
+    pages = Pages(
+        Control(
+            browse=browse,
+            requests=requests,
+            self_report=self_report,
+            webhook_urls=lambda: webhook_urls_of(running.config, readiness.addresses),
+            clock=clock,
+        ),
+        live=LiveStreams(changes=lambda: audit.taken, stop=signals.stop, clock=clock),
+        trouble=lambda: store.trouble,
+    )
+    permissions = Permissions((*API_PERMITS, *page_permits()))
     admin = Admin(
-        guard=guard,
-        sign_in=SignIn(authentication, sessions, clock=clock, log=log),
+        guard=AdminGuard(authentication, permissions, not_allowed=pages.not_allowed, open_folder=PAGE_FILES),
+        sign_in=SignIn(authentication, sessions, clock=clock, log=log, page=pages.login),
         api=api,
+        pages=pages,
         self_report=self_report,
         metrics=metrics,
         reasons=readiness.reasons,

@@ -1,4 +1,4 @@
-"""The admin listener's requests: health, readiness, metrics, reload, and the API behind them. The guard looks at each first."""
+"""The admin listener's requests: health, readiness, metrics, reload, the API and the pages. The guard looks at each first."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from gateway.observability.metrics import Metrics
 from gateway.web.admin import inputs
 from gateway.web.admin.api import Api
 from gateway.web.admin.scrape import scraped
+from gateway.web.door.answer_headers import add_headers
 from gateway.web.door.guard import AdminGuard
-from gateway.web.door.page_headers import add_headers
 from gateway.web.door.sign_in import SignIn
+from gateway.web.pages.site import Pages
 from gateway.web.responses import json_response
 
 _Answer = Callable[[], Awaitable[web.Response]]
@@ -39,6 +40,7 @@ class Admin:
         guard: AdminGuard,
         sign_in: SignIn,
         api: Api,
+        pages: Pages,
         self_report: SelfReport,
         metrics: Metrics,
         reasons: Callable[[], list[str]],
@@ -49,6 +51,7 @@ class Admin:
             guard: looks at each request first.
             sign_in: answers `/login` and `/logout`.
             api: answers what is below `/api/`.
+            pages: answers people with a browser.
             reasons: returns why the gateway is not ready; an empty list if it is.
         """
         self._guard = guard
@@ -56,9 +59,10 @@ class Admin:
         self._reload = reload
         self._self_report = self_report
         self._api = api
+        self._pages = pages
         self._metrics = metrics
         self._reasons = reasons
-        self._pages: dict[str, _Answer] = {"/-/healthy": self._healthy, "/-/ready": self._ready, "/metrics": self._scrape}
+        self._probes: dict[str, _Answer] = {"/-/healthy": self._healthy, "/-/ready": self._ready, "/metrics": self._scrape}
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -68,7 +72,8 @@ class Admin:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._guard.is_open(request):
-            return self._guard.opens(request) or await self._sign_in.handle(request)
+            refusal = self._guard.opens(request)
+            return refusal or self._pages.file(request) or await self._sign_in.handle(request) or self._nowhere()
         visitor = self._guard.admit(request)
         if isinstance(visitor, web.Response):
             return visitor
@@ -78,17 +83,20 @@ class Admin:
             if request.method != "POST":
                 return json_response(405, {"error": "method_not_allowed", "detail": "POST"}, {"Allow": "POST"})
             return await self._reloaded(request, visitor)
-        page = self._pages.get(request.path)
-        if page is None:
-            known = ", ".join(self._pages)
-            return json_response(404, {"error": "not_found", "detail": f"there is no such page; known: {known}"})
+        probe = self._probes.get(request.path)
+        if probe is None:
+            return await self._pages.handle(request, visitor) or self._nowhere()
         if request.method not in ("GET", "HEAD"):
             return json_response(405, {"error": "method_not_allowed", "detail": "GET"}, {"Allow": "GET, HEAD"})
         try:
             inputs.query(request)
         except inputs.MISTAKES as error:
             return inputs.refusal(error)
-        return await page()
+        return await probe()
+
+    def _nowhere(self) -> web.Response:
+        known = ", ".join(self._probes)
+        return json_response(404, {"error": "not_found", "detail": f"there is no such page; known: {known}"})
 
     async def _healthy(self) -> web.Response:
         return json_response(200, {"status": "healthy"})

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
 from urllib.parse import quote
 
 from aiohttp import web
 
-from gateway.core.users import Visitor
+from gateway.core.users import Role, Visitor
 from gateway.web.door.authentication import Authentication, BadUserHeader
 from gateway.web.door.callers import scheme_of
-from gateway.web.door.door_settings import DoorSettings
 from gateway.web.door.permissions import Permissions
 from gateway.web.door.same_origin import SAFE_METHODS, strange_host, strange_origin, unsafe
 from gateway.web.responses import json_response
@@ -23,18 +22,23 @@ _NOT_PAGES = ("/-/", "/api/", "/metrics")
 class AdminGuard:
     """The rules of the admin listener against strangers, against other pages in a browser, and for roles."""
 
-    def __init__(self, authentication: Authentication, permissions: Permissions, *, open_paths: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        authentication: Authentication,
+        permissions: Permissions,
+        *,
+        not_allowed: Callable[[web.BaseRequest, Visitor, Role], web.Response],
+        open_folder: str,
+    ) -> None:
         """
         Args:
-            open_paths: paths that everybody may GET, beside the page to sign in: what that page consists of.
+            not_allowed: makes the page for a person whose role is not enough.
+            open_folder: the beginning of the paths that everybody may GET, because the page to sign in consists of them.
         """
         self._authentication = authentication
         self._permissions = permissions
-        self._open_paths = open_paths
-
-    def use(self, settings: DoorSettings) -> None:
-        """Know other users, proxies and hosts from now on."""
-        self._authentication.use(settings)
+        self._not_allowed = not_allowed
+        self._open_folder = open_folder
 
     def admit(self, request: web.BaseRequest) -> Visitor | web.Response:
         """Return who a request is from, if they may make it; otherwise the answer that refuses it."""
@@ -49,7 +53,9 @@ class AdminGuard:
         if (why := unsafe(request, self.scheme(request))) is not None:
             return _forbidden(f"this request may not change anything: {why}")
         least = self._permissions.least(request)
-        if not visitor.role.includes(least):
+        if not visitor.may(least):
+            if _asks_for_a_page(request):
+                return self._not_allowed(request, visitor, least)
             return _forbidden(f"this needs the role {least}, and {visitor.name} has the role {visitor.role}")
         return visitor
 
@@ -65,7 +71,7 @@ class AdminGuard:
 
     def is_open(self, request: web.BaseRequest) -> bool:
         """Return True if everybody may make a request: to sign in, to sign out, and for what that page consists of."""
-        return request.path in (LOGIN, LOGOUT) or (request.method in SAFE_METHODS and request.path in self._open_paths)
+        return request.path in (LOGIN, LOGOUT) or (request.method in SAFE_METHODS and request.path.startswith(self._open_folder))
 
     def _strange(self, request: web.BaseRequest, visitor: Visitor | None) -> str | None:
         """Return why a request is a stranger's, whatever user it is from; None if it is not."""

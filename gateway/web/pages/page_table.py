@@ -1,0 +1,30 @@
+"""Every page, in the order of the navigation. The server, the tests and the pictures walk this table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from gateway.core.users import Role
+from gateway.web.door.permissions import Permit
+from gateway.web.pages.live_streams import LIVE_PATH
+from gateway.web.pages.page import Page
+from gateway.web.pages.views.overview_page import overview
+
+PAGES: Final[tuple[Page, ...]] = (Page(name="overview", path="/", view=overview, template="overview.html", in_navigation=True),)
+
+
+def page_permits() -> Iterator[Permit]:
+    """Yield the least role of each page and of its twin, as the door looks them up."""
+    yield Permit("GET", LIVE_PATH, Role.SUPPORT)
+    for page in PAGES:
+        for path in (page.path, page.twin):
+            yield Permit("GET", "/".join("*" if part.startswith("{") else part for part in path.split("/")), page.role)
+
+
+def page_at(path: str) -> tuple[Page, tuple[str, ...]] | None:
+    """Return the page of a path with the texts that stand for its segments in braces; None if there is none."""
+    for page in PAGES:
+        if (names := page.names(path)) is not None:
+            return page, names
+    return None
