@@ -5,7 +5,7 @@ Playwright's objects belong to an event loop, so all tests of this folder run in
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,11 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.browser import axe as axe_core
+from tests.browser import stories
+from tests.browser.stories import Told
 from tests.browser.visiting import Visiting
 from tests.support import chromium as chromium_here
+from tests.support.gateway_process import Running, no_traceback
 from tests.support.strangers import Stranger
 
 _HERE = Path(__file__).parent
@@ -58,3 +61,33 @@ def stranger() -> Iterator[Stranger]:
     """A server that is not the gateway: on another port of this host, and under other names."""
     with Stranger() as stranger:
         yield stranger
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def told(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> AsyncIterator[Told]:
+    """A gateway that went through the story, with the hostile bodies. Tests share it, and change nothing in it."""
+    async with stories.told(tmp_path_factory.mktemp("told"), free_port()) as told:
+        with no_traceback(told.running):
+            yield told
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def own_story(tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[Told]:
+    """A gateway that went through the story without hostile bodies, for a test that changes something in it."""
+    async with stories.told(tmp_path, free_port(), hostile=False) as told:
+        with no_traceback(told.running):
+            yield told
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A gateway to which nothing has come yet."""
+    with Running(tmp_path_factory.mktemp("empty"), stories.SMALL) as running, no_traceback(running):
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def failing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    """A gateway whose database fails for everyone who asks it."""
+    async with stories.failing(tmp_path_factory.mktemp("failing")) as running:
+        yield running
