@@ -41,7 +41,10 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visiting(chromium: Browser) -> AsyncIterator[Visiting]:
-    """Begins visits. When the test ends, nothing may be left in the `troubles` of any of them."""
+    """Begins visits. When the test ends, nothing may be left in the `troubles` of any of them.
+
+    A test that has a gateway of its own names it before this fixture, so that it still runs when the visits end.
+    """
     visiting = Visiting(chromium)
     yield visiting
     assert await visiting.end() == []

@@ -1,6 +1,6 @@
 """Bodies of events that a stranger, or a strange sender, would write to harm the people who look at them.
 
-What runs calls `canary()`, or asks for a URL with `canary` in it; a `Visit` keeps both as troubles.
+A payload that runs calls `canary()`, or asks for a path that begins with `/canary`; a `Visit` keeps both as troubles.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 
@@ -15,12 +15,15 @@ from gateway.host.clock import Clock
 from tests.browser.hostile import ANSWER, HOSTILE
 from tests.support.exchange import exchange, request_bytes
 from tests.support.gateway_process import Running
+from tests.support.locked_database import locked
 from tests.support.receivers import Mailbox, Receiver
 from tests.support.sabotaged import Sabotaged
 from tests.support.waiting import until_answer
 from tests.support.webhooks import SECRET, event, new_id, signed
 
 NOT_FOUND = '{"error": "OrderNotFound"}'
+NOWHERE: Final = {"uuid": "00000000-0000-4000-8000-000000000000", "id": "0" * 32, "name": "nobody"}
+"""Names for the segments in braces of the paths of pages, of things that are not there."""
 _ITEMS = (BAG, "SNK-88213-EU42")
 _SLACK = "/services/T0/B0/tests-only"
 _CONFIG = """
@@ -122,20 +125,20 @@ import sys
 from pathlib import Path
 from gateway.cli import main
 from gateway.core.errors import StoreError
-from gateway.store.sqlite.connection import Connection
+from gateway.store.sqlite.reading import Reading
 
-run = Connection.run
+ask = Reading.ask
 
 async def fails(self, function):
     if Path("fails").exists():
         raise StoreError("another process has locked the database; only the gateway may write to it")
-    return await run(self, function)
+    return await ask(self, function)
 
-Connection.run = fails
+Reading.ask = fails
 sys.argv[1:] = ["serve", "--config", "gateway.toml"]
 main()
 """
-"""A gateway whose database fails as soon as a file `fails` lies in its folder."""
+"""A gateway whose questions to the database fail as soon as a file `fails` lies in its folder. A lock stops no reader."""
 
 
 class Systems(Receiver):
@@ -170,8 +173,15 @@ class Told(NamedTuple):
     """The uuid of the service request with the longest story; its reference is `BAG`."""
     shoes: str
     """The uuid of a service request that the warehouse was not told about."""
+    message: str
+    """The id of a message about the shoes, which the warehouse refused."""
     hostile: dict[str, str]
     """The message ids of the hostile bodies, by their names."""
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The texts for the segments in braces that paths of pages have, by the word in the braces."""
+        return {"uuid": self.bag, "id": self.message, "name": "warehouse"}
 
     @property
     def origin(self) -> str:
@@ -220,18 +230,20 @@ async def told(folder: Path, smtp_port: int, *, hostile: bool = True, more: str 
                 ids[name] = answer.json()["id"]
             await settled(running)
             bag, shoes = (next(step.event["sr_uuid"] for step in steps if step.event["reference_id"] == name) for name in _ITEMS)
-            yield Told(running, systems, bag, shoes, ids)
+            (refused,) = [one for one in await deliveries(running, state="dead") if one["sr_uuid"] == shoes]
+            yield Told(running, systems, bag, shoes, refused["message_id"], ids)
 
 
 @asynccontextmanager
 async def failing(folder: Path) -> AsyncIterator[Running]:
-    """Run a gateway that took a few events, and whose database has failed since."""
+    """Run a gateway that took a few events; since then it can neither write to its database nor answer questions about it."""
     with Sabotaged(folder, SMALL, _FAILING_READS) as running:
         for _ in range(3):
             assert (await running.post(event())).status == 200
         (folder / "fails").touch()
-        assert (await running.post(event())).status == 503
-        yield running
+        with locked(running.database):
+            assert (await running.post(event())).status == 503
+            yield running
 
 
 async def act(running: Running, path: str, **body: Any) -> dict[str, Any]:

@@ -83,7 +83,7 @@ async def test_a_request_that_fails_is_found_and_an_expected_status_is_not(visit
     await visit.to("/", status=404)
     assert visit.troubles == []
     stranger.pages["/other"] = GOOD % """<img src="/nothing.png" alt="">"""
-    with pytest.raises(AssertionError, match="404 in place of 200"):
+    with pytest.raises(AssertionError, match=r"404 in place of \[200\]"):
         await visit.to("/other")
     await visit.page.evaluate("0")
     assert len(visit.take_troubles()) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal, NamedTuple, Self
 from urllib.parse import urljoin, urlsplit
 
@@ -75,13 +76,15 @@ class Visit:
         await context.add_init_script(_CANARY)
         return cls(context, await context.new_page(), origin, look)
 
-    async def to(self, path: str, *, status: int = 200) -> Response:
-        """Go to a page of the gateway, and wait until it is loaded. Fails unless it is answered with this status."""
+    async def to(self, path: str, *, status: int | Collection[int] = 200) -> Response:
+        """Go to a page of the gateway, and wait until it is loaded. Fails unless it is answered with one of these statuses."""
         url = urljoin(self.origin, path)
-        self.expect(url, status)
+        statuses = {status} if isinstance(status, int) else set(status)
+        for one in statuses:
+            self.expect(url, one)
         response = await self.page.goto(url, wait_until="load")
         assert response is not None, f"{path}: there is no answer"
-        assert response.status == status, f"{path}: {response.status} in place of {status}"
+        assert response.status in statuses, f"{path}: {response.status} in place of {sorted(statuses)}"
         await self.page.evaluate("0")  # what the page has caused until now is told before this is answered
         return response
 
@@ -118,7 +121,7 @@ class Visit:
         self.requests.append(request.url)
         if not _is_within(request.url, self.origin):
             self.troubles.append(f"left the gateway: {request.method} {request.url}")
-        elif "canary" in request.url:
+        elif urlsplit(request.url).path.startswith("/canary"):
             self.troubles.append(f"CANARY: a payload was asked for: {request.method} {request.url}")
 
     def _on_failure(self, request: Request) -> None:
