@@ -83,7 +83,7 @@ class Sampling:
                 claimed=claim_of(sample.actor),
             )
         )
-        await self._store.keep_act("sample", source.name, now=now, actor=sample.actor, detail=f"{sample.event}: {receipt.id}")
+        await self._store.keep_act("sample", source.name, now=now, actor=sample.actor, detail=receipt.id)
         return receipt
 
     def _source(self, name: str | None) -> Source:

@@ -20,6 +20,8 @@ from gateway.web.pages.shown_text import visible, visible_lines
 from gateway.web.pages.sparkline import sparkline
 from gateway.web.pages.where_to_look import where_to_look
 
+_BRIEF = 80
+
 
 class Drawing:
     """The templates in one language.
@@ -36,6 +38,7 @@ class Drawing:
         link_to(path)               the URL of a page by its whole path
         look_at(thing)              the URL of the page about what needs a person, or about a sink; none if there is no such page
         file(name)                  the URL of a style sheet or script
+        brief(text)                 a text of a stranger, cut after 80 characters
         lines(text)                 a text of a stranger with its line breaks
         as_typed(text)              a text that a visitor typed, for the field in which it was typed
         plain(json)                 a value of a rule without quotes and brackets, if that leaves it clear
@@ -78,6 +81,7 @@ class Drawing:
                 "link_to": lambda path: url(path, self._kept),
                 "look_at": self._look_at,
                 "file": page_files.url,
+                "brief": lambda text: text if len(text) <= _BRIEF else f"{text[:_BRIEF]}…",
                 "lines": lambda text: Markup(escape(visible_lines(text))),
                 "as_typed": lambda text: Markup(escape(text)),
                 "plain": plain_value,

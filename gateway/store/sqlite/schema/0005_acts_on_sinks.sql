@@ -6,5 +6,5 @@ CREATE TABLE sink_acts (
     claimed TEXT,                               -- the name that the request gave
     act     TEXT    NOT NULL CHECK (act IN ('pause', 'resume', 'probe', 'drill', 'sample')),
     subject TEXT    NOT NULL,                   -- the sink, or the source of the sample
-    detail  TEXT    NOT NULL DEFAULT ''         -- what came of it
+    detail  TEXT    NOT NULL DEFAULT ''         -- what came of it; of a sample, the id of its message
 );

@@ -1,4 +1,4 @@
-"""`/act?do=...`: says what an act would change before it is done, and does it. Everything that people do in a browser goes here."""
+"""`/act?do=...`: says what an act would change, and does it. Everything that people do in a browser comes here."""
 
 from __future__ import annotations
 

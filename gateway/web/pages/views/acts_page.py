@@ -43,7 +43,7 @@ class ActsPage(Struct, frozen=True):
     job: ShownJob | None
     """The act that the URL names."""
     under_way: Sequence[ShownJob]
-    acts: Sequence[ListedAct]
+    acts: Sequence[dict[str, Any]]
     before: str | None
     """The place before which the next rows begin; None after the last ones."""
 
@@ -56,7 +56,21 @@ async def act_list(control: Control, asked: Asked) -> ActsPage:
     acts, place = await control.acts.done.page(_place(asked), _ROWS)
     before = None if place is None else f"{place.deliveries or ''}.{place.sinks or ''}"
     under_way = [_shown(one) for one in control.acts.jobs.under_way() if one is not job]
-    return ActsPage(None if job is None else _shown(job), under_way, acts, before)
+    return ActsPage(None if job is None else _shown(job), under_way, [_listed(one) for one in acts], before)
+
+
+def _listed(act: ListedAct) -> dict[str, Any]:
+    return {
+        "time": rfc3339(act.last_at),
+        "first": rfc3339(act.first_at),
+        "act": act.act,
+        "actor": act.actor,
+        "claimed": act.claimed,
+        "subjects": act.subjects,
+        "deliveries": act.deliveries,
+        "more": act.more,
+        "detail": act.detail,
+    }
 
 
 def _shown(job: ActJob) -> ShownJob:

@@ -12,6 +12,7 @@ from gateway.control.rule_trial import RouteVerdict, Trial
 from gateway.core.ledger import Facts
 from gateway.core.patterns import OPERATORS
 from gateway.core.samples import SAMPLES
+from gateway.core.watches import Watch
 from gateway.web.pages.asking import Asked, Control, Mistake, NotThere
 
 _MOST_CONDITIONS = 40
@@ -143,6 +144,10 @@ async def _page(control: Control, source: str, body: bytes | None, text: str, fa
         trial=trial,
         wrong=wrong,
     )
+
+
+def _watch(watch: Watch) -> ShownWatch:
+    return ShownWatch(watch.name, watch.states, float(watch.after), None if watch.again is None else float(watch.again))
 
 
 def _source(control: Control, given: str | None) -> str:
