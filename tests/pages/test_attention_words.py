@@ -1,4 +1,4 @@
-"""What needs a person, in the words of `gateway status` in English, and in words of its own in Japanese."""
+"""The things that need a person, in the words of `gateway status` in English, and in words of its own in Japanese."""
 
 from __future__ import annotations
 
@@ -92,11 +92,11 @@ def test_japanese_says_the_same_with_words_of_its_own_and_the_same_facts() -> No
             said = attention_words(one, status, catalogue("ja"))
             assert any("\u3040" <= letter <= "\u30ff" for letter in said), said
             assert "{" not in said
-    said = [attention_words(one, TROUBLED, catalogue("ja")) for one in attention(TROUBLED) if one.sink == "breaker"]
-    assert said == ["遮断中、3 件が待機しています：http_status HTTP 500 OrderNotFound"]
+    words = [attention_words(one, TROUBLED, catalogue("ja")) for one in attention(TROUBLED) if one.sink == "breaker"]
+    assert words == ["遮断中、3 件が待機しています：http_status HTTP 500 OrderNotFound"]
 
 
 def test_two_rules_that_watch_are_told_apart() -> None:
     stalled = [one for one in attention(TROUBLED) if one.reason == "stalled"]
-    said = [attention_words(one, TROUBLED, catalogue("ja")) for one in stalled]
-    assert ["QC" in said[0], "authenticator" in said[1]] == [True, True]
+    words = [attention_words(one, TROUBLED, catalogue("ja")) for one in stalled]
+    assert ["QC" in words[0], "authenticator" in words[1]] == [True, True]
