@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.axe import violations
+from tests.browser.keyboard import tabbed
 from tests.browser.layout import language, sideways, words
 from tests.browser.visiting import NARROW, Look, Visit, Visiting
 from tests.support.strangers import Stranger
@@ -114,3 +115,10 @@ async def test_the_browser_asks_for_the_language_of_the_look(
 ) -> None:
     await showing(visiting, stranger, "", look)
     assert stranger.requests[-1].headers["accept-language"].startswith(accepted)
+
+
+async def test_what_the_keyboard_does_not_reach_or_does_not_show_is_found(visiting: Visiting, stranger: Stranger) -> None:
+    inner = """<style>#dim:focus { outline: none }</style><a href="/x">fine</a><button id="dim">x</button>
+        <button tabindex="-1" id="far">x</button><button hidden>x</button><button disabled>x</button>"""
+    visit = await showing(visiting, stranger, inner)
+    assert await tabbed(visit.page) == (["<button> far"], ["<button> dim"])
