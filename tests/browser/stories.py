@@ -22,8 +22,8 @@ from tests.support.waiting import until_answer
 from tests.support.webhooks import SECRET, event, new_id, signed
 
 NOT_FOUND = '{"error": "OrderNotFound"}'
-NOWHERE: Final = {"uuid": "00000000-0000-4000-8000-000000000000", "id": "0" * 32, "name": "nobody"}
-"""Names for the segments in braces of the paths of pages, of things that are not there."""
+NOWHERE: Final = {"sr_uuid": "00000000-0000-4000-8000-000000000000", "id": "0" * 32, "name": "nobody", "beginning": "00000000"}
+"""The same for things that are not there."""
 _ITEMS = (BAG, "SNK-88213-EU42")
 _SLACK = "/services/T0/B0/tests-only"
 _CONFIG = """
@@ -180,8 +180,8 @@ class Told(NamedTuple):
 
     @property
     def names(self) -> dict[str, str]:
-        """The texts for the segments in braces that paths of pages have, by the word in the braces."""
-        return {"uuid": self.bag, "id": self.message, "name": "warehouse"}
+        """The texts for the words in braces that addresses of pages have."""
+        return {"sr_uuid": self.bag, "id": self.message, "name": "warehouse", "beginning": self.bag[:6]}
 
     @property
     def origin(self) -> str:

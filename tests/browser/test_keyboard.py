@@ -6,12 +6,12 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.keyboard import tabbed
-from tests.browser.matrix import PLACES, Place
+from tests.browser.matrix import PLACES, SCRIPTS, WHOLE, Place
 from tests.browser.stories import Told
 from tests.browser.visiting import Look, Visiting
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["JavaScript", "none"])
+@pytest.mark.parametrize("scripts", SCRIPTS.values() if WHOLE else [True], ids=SCRIPTS if WHOLE else ["JavaScript"])
 @pytest.mark.parametrize("place", PLACES, ids=str)
 async def test_tab_reaches_everything_and_the_focus_is_seen(visiting: Visiting, told: Told, place: Place, scripts: bool) -> None:
     visit = await visiting.begin(told.origin, Look(scripts=scripts))
