@@ -74,6 +74,14 @@ async def told(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[],
             yield told
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def guarded(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> AsyncIterator[Told]:
+    """The same, with a user for each role: see `stories.TOKENS`. Nobody is let in without a token."""
+    async with stories.told(tmp_path_factory.mktemp("guarded"), free_port(), users=True) as told:
+        with no_traceback(told.running):
+            yield told
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def own_story(tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[Told]:
     """A gateway that went through the story without hostile bodies, for a test that changes something in it."""

@@ -179,7 +179,9 @@ NAMES = ["bodies", "id", "limit", "after", "since", "source", "state", "sink", "
 
 @given(
     method=st.sampled_from(["GET", "HEAD", "POST"]),
-    parts=st.lists(st.sampled_from([*SEGMENTS, "MESSAGE", SR, "erp", "desk", "1", "%62odies", "raw", ""]), min_size=1, max_size=5),
+    parts=st.lists(
+        st.sampled_from([*SEGMENTS, "MESSAGE", SR, "erp", "desk", "1", "%62odies", "raw", ""]), min_size=1, max_size=5
+    ),
     query=st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(["1", "0", "true", "erp", SR, "dead"])), max_size=2),
 )
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
