@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
 from importlib.resources import files
 
 from aiohttp import web
 from msgspec import Struct
 
-from gateway import SERVER
+from gateway.web.pages.page_headers import FILE_HEADERS
 
-_HEADERS = {"Server": SERVER, "Cache-Control": "private, max-age=31536000, immutable"}
-"""A browser may keep a file, because its URL changes with its content (RFC 8246)."""
-_FOLDER = "/assets/"
+PAGE_FILES = "/assets/"
+"""The folder of their URLs."""
 _TYPES = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
@@ -36,23 +34,18 @@ class PageFiles:
         for name, content_type in _TYPES.items():
             body = files(__package__).joinpath("assets", name).read_bytes()
             digest = hashlib.sha256(body).hexdigest()[:16]
-            self._urls[name] = f"{_FOLDER}{digest}/{name}"
+            self._urls[name] = f"{PAGE_FILES}{digest}/{name}"
             self._files[self._urls[name]] = _File(body, content_type, f'"{digest}"')
 
     def url(self, name: str) -> str:
         """Return the URL of a file."""
         return self._urls[name]
 
-    @property
-    def paths(self) -> Collection[str]:
-        """The paths of all files."""
-        return self._files.keys()
-
     def answer(self, request: web.BaseRequest) -> web.Response | None:
         """Answer a request for a file; None if the path is that of no file. An older version is not there any more."""
         if (found := self._files.get(request.path)) is None:
             return None
-        headers = {**_HEADERS, "ETag": found.etag, "Content-Type": found.content_type}
+        headers = {**FILE_HEADERS, "ETag": found.etag, "Content-Type": found.content_type}
         if request.headers.get("If-None-Match") == found.etag:
             return web.Response(status=304, headers=headers)
         return web.Response(body=found.body, headers=headers)

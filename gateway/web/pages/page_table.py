@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
+from gateway.core.users import Role
+from gateway.web.door.permissions import Permit
+from gateway.web.pages.live_streams import LIVE_PATH
 from gateway.web.pages.page import Page
 from gateway.web.pages.views.find_page import find
 from gateway.web.pages.views.overview_page import overview
@@ -29,6 +33,14 @@ PAGES: Final[tuple[Page, ...]] = (
         query=("source", "before"),
     ),
 )
+
+
+def page_permits() -> Iterator[Permit]:
+    """Yield the least role of each page and of its twin, as the door looks them up."""
+    yield Permit("GET", LIVE_PATH, Role.SUPPORT)
+    for page in PAGES:
+        for path in (page.path, page.twin):
+            yield Permit("GET", "/".join("*" if part.startswith("{") else part for part in path.split("/")), page.role)
 
 
 def page_at(path: str) -> tuple[Page, tuple[str, ...]] | None:
