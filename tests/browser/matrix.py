@@ -8,7 +8,7 @@ from itertools import product
 from typing import Final, NamedTuple
 
 from gateway.web.pages.page_table import PAGES
-from tests.browser.axe import violations
+from tests.browser.axe import Axe
 from tests.browser.layout import sideways
 from tests.browser.visiting import NARROW, THEMES, WIDE, Theme, Visit
 
@@ -23,7 +23,7 @@ Way = tuple[Theme, int]
 """A theme, and the width of the window."""
 WAYS: Final[Sequence[Way]] = tuple(product(THEMES, (WIDE, NARROW)))
 FEW_WAYS: Final[Sequence[Way]] = WAYS if WHOLE else (("light", WIDE), ("dark", NARROW))
-"""Without JavaScript the style is the same, and so it is in the states of a page that has nothing to show."""
+"""Enough for a page whose style was looked at before: without JavaScript, or when it has nothing to show."""
 SCRIPTS: Final = {"JavaScript": True, "none": False}
 
 
@@ -58,10 +58,10 @@ PICTURED: Final[Sequence[Place]] = tuple(
 """One place of each page, for its picture: a search that finds several, and the others as they are."""
 
 
-async def faults(visit: Visit, axe: str, ways: Sequence[Way] = WAYS) -> list[str]:
-    """Return what is wrong with the page that is shown, for a screen reader and sideways, in each of these ways."""
+async def is_whole(visit: Visit, axe: Axe, ways: Sequence[Way] = WAYS) -> None:
+    """Assert that the page that is shown has no fault in any of these ways: it is accessible, and fits into the window."""
     found: list[str] = []
     for theme, width in ways:
         await visit.look_again(theme=theme, width=width)
-        found += [f"{visit.look}: {fault}" for fault in await violations(visit.page, axe) + await sideways(visit.page)]
-    return found
+        found += [f"{visit.look}: {fault}" for fault in await axe.violations(visit.page) + await sideways(visit.page)]
+    assert not found, "\n".join(found)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.axe import violations
+from tests.browser.axe import Axe
 from tests.browser.layout import language, sideways, words
-from tests.browser.matrix import SCRIPTS, WAYS, faults
+from tests.browser.matrix import SCRIPTS, WAYS, is_whole
 from tests.browser.stories import TOKENS, Told
 from tests.browser.visiting import LANGUAGES, NARROW, Language, Look, Visiting
 
@@ -18,13 +18,13 @@ languages = pytest.mark.parametrize("said", LANGUAGES)
 @either
 @languages
 async def test_the_page_to_sign_in_is_accessible_in_every_way(
-    visiting: Visiting, guarded: Told, axe: str, said: Language, scripts: bool
+    visiting: Visiting, guarded: Told, axe: Axe, said: Language, scripts: bool
 ) -> None:
     visit = await visiting.begin(guarded.origin, Look(said, scripts=scripts))
     await visit.to("/sr?state=documented")
     assert visit.page.url.startswith(f"{guarded.origin}/login?")
     assert await language(visit.page) == said
-    assert await faults(visit, axe, WAYS) == []
+    await is_whole(visit, axe, WAYS)
 
 
 @either
@@ -45,7 +45,7 @@ async def test_a_token_typed_by_keyboard_leads_to_the_page_that_was_wanted(
 
 @languages
 async def test_a_wrong_token_is_told_and_the_page_stays_accessible(
-    visiting: Visiting, guarded: Told, axe: str, said: Language
+    visiting: Visiting, guarded: Told, axe: Axe, said: Language
 ) -> None:
     visit = await visiting.begin(guarded.origin, Look(said, width=NARROW))
     await visit.to("/")
@@ -55,7 +55,7 @@ async def test_a_wrong_token_is_told_and_the_page_stays_accessible(
     await expect(visit.page.get_by_role("alert")).to_be_visible()
     assert await language(visit.page) == said
     assert "another token" not in await visit.page.content()
-    assert await violations(visit.page, axe) == [] and await sideways(visit.page) == []
+    assert await axe.violations(visit.page) == [] and await sideways(visit.page) == []
 
 
 async def test_signing_out_ends_the_session_and_the_way_back_is_closed(visiting: Visiting, guarded: Told) -> None:
