@@ -5,7 +5,6 @@ No part is completed later. `lifecycle` runs the parts, and a reload reaches the
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -28,7 +27,7 @@ from gateway.app.derive import (
     webhook_urls_of,
     with_new_secrets,
 )
-from gateway.app.foundation import Foundation, Host
+from gateway.app.foundation import Foundation, Host, Signals
 from gateway.app.readiness import Readiness
 from gateway.app.reload import Follower, Part, Reloads
 from gateway.app.rules_in_use import RulesInUse
@@ -90,15 +89,6 @@ from gateway.web.server.tls import Tls
 from gateway.web.webhooks.ingress import Ingress
 
 Work = Callable[[], Coroutine[Any, Any, None]]
-
-
-class Signals(Struct, frozen=True):
-    """The requests that reach the process by signals. An event stays set until a part acts on it."""
-
-    stop: asyncio.Event
-    cut: asyncio.Event
-    """Set by the second signal: do not wait for what is in flight."""
-    reload: asyncio.Event
 
 
 class Parts(Struct, frozen=True, kw_only=True):
