@@ -7,9 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from tests.browser.axe import violations
-from tests.browser.layout import language, sideways
-from tests.browser.visiting import NARROW, WIDE, Look, Visit, Visiting
+from tests.browser.visiting import Look, Visit, Visiting
 from tests.support.configurations import http_sink, route
 from tests.support.exchange import exchange
 from tests.support.gateway_process import Running, no_traceback
@@ -188,29 +186,6 @@ async def test_who_follows_a_link_of_another_site_need_not_sign_in_again(
     await visit.page.wait_for_url(f"{ours}/login?here=1&next=*")
     assert await visit.page.is_visible("#token"), "who is not signed in sees the page, and is not led in circles"
     visit.take_troubles()
-
-
-@pytest.mark.parametrize("scripts", [True, False], ids=["with JavaScript", "without"])
-@pytest.mark.parametrize("spoken", ["en", "ja"])
-async def test_the_page_to_sign_in_is_accessible_and_says_what_is_wrong(
-    visiting: Visiting, guarded: Running, axe: str, spoken: str, scripts: bool
-) -> None:
-    look = Look(spoken, scripts=scripts)  # type: ignore[arg-type]
-    visit = await visiting.begin(origin_of(guarded), look)
-    await visit.to("/login")
-    assert await language(visit.page) == spoken
-    visit.expect(f"{visit.origin}/login", 401)
-    for problem in (False, True):
-        if problem:
-            await visit.page.fill("#token", "not-the-token")
-            await visit.page.keyboard.press("Enter")
-            await visit.page.wait_for_selector("[role=alert]")
-        for theme in ("light", "dark"):
-            for width in (WIDE, NARROW):
-                await visit.look_again(theme=theme, width=width)  # type: ignore[arg-type]
-                assert await violations(visit.page, axe) == [] and await sideways(visit.page) == []
-    await visit.page.click(f"a[lang={'en' if spoken == 'ja' else 'ja'}]")
-    assert await language(visit.page) != spoken
 
 
 async def test_no_page_of_a_stranger_can_frame_a_page(visiting: Visiting, stranger: Stranger, tokenless: Running) -> None:

@@ -169,7 +169,7 @@ async def test_a_page_that_a_strangers_name_leads_here_cannot_name_a_user(runnin
     """After DNS rebinding it can send every header but Host, Origin and Sec-Fetch-Site."""
     named = [("X-Forwarded-User", "suzuki"), SAME, JSON]
     for where in ({"peer": "127.0.0.1"}, {"socket": True}):
-        refused = await ask(running, "POST", PAUSE, named, b"{}", host="evil.example", **where)  # type: ignore[arg-type]
+        refused = await ask(running, "POST", PAUSE, named, b"{}", host="evil.example", **where)
         assert refused.outcome == (403, "forbidden") and b"Host" in refused.body
     assert (await ask(running, "GET", "/api/status", named, host="Gateway.example.com", peer="127.0.0.1")).status == 200
     assert (await ask(running, "GET", "/api/status", [token(TANAKA)], host="evil.example")).status == 200
