@@ -102,7 +102,7 @@ def _asked(server: MeasuredGateway, known: Names, load: Future[sender.Sent]) -> 
 def path_of(page: Page, known: Names, turn: int) -> str:
     """Return an address of a page, about another request or message each time."""
     at = turn % len(known.uuids)
-    values = {"uuid": known.uuids[at], "id": known.messages[at], "name": _SINK}
+    values = {"sr_uuid": known.uuids[at], "id": known.messages[at], "name": _SINK}
     query = f"?q={known.references[at]}x" if "q" in page.query else ""
     return f"{page.path.format_map(values)}{query}"
 

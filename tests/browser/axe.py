@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, Self, cast
 
 from playwright.async_api import CDPSession, Page
 
@@ -32,7 +32,44 @@ class CannotInstall(Exception):
     """There is no axe-core here, and the reason why."""
 
 
-def source() -> str:
+class Axe(NamedTuple):
+    """axe-core as it is on this machine."""
+
+    code: str
+    """Its source; "" if it could not be installed."""
+    why_not: str
+
+    @classmethod
+    def installed(cls) -> Self:
+        """Take it from the cache of this user, or install it."""
+        try:
+            return cls(_source(), "")
+        except CannotInstall as why:
+            return cls("", f"pages are not checked for accessibility: {why}")
+
+    async def violations(self, page: Page) -> list[str]:
+        """Check a page as it is now, and return what is wrong: the rule, its text, and the elements. Without axe-core, nothing.
+
+        It runs in a world of its own, which the page's Content-Security-Policy does not reach, and which needs no JavaScript.
+        """
+        if not self.code:
+            return []
+        session = await page.context.new_cdp_session(page)
+        try:
+            tree = await session.send("Page.getFrameTree")
+            world = await session.send(
+                "Page.createIsolatedWorld", {"frameId": tree["frameTree"]["frame"]["id"], "worldName": f"axe-{VERSION}"}
+            )
+            place = world["executionContextId"]
+            if not await _value(session, place, "typeof axe === 'object'"):
+                await _value(session, place, _NO_TIMERS)
+                await _value(session, place, f"{self.code}; 0")
+            return cast(list[str], await _value(session, place, f"axe.run(document, {json.dumps(_OPTIONS)}){_FOUND}"))
+        finally:
+            await session.detach()
+
+
+def _source() -> str:
     """Return the code of axe-core, from the cache of this user or from npm. Raises CannotInstall."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "legitmark-gateway-tests"
     kept = folder / f"axe-core-{VERSION}.min.js"
@@ -49,26 +86,6 @@ def source() -> str:
             file.write(code)
         Path(beside).replace(kept)
     return code.decode()
-
-
-async def violations(page: Page, code: str) -> list[str]:
-    """Run axe-core on a page as it is now, and return what it finds: the rule, its text, and the elements.
-
-    It runs in a world of its own, which the page's Content-Security-Policy does not reach, and which works without JavaScript.
-    """
-    session = await page.context.new_cdp_session(page)
-    try:
-        tree = await session.send("Page.getFrameTree")
-        world = await session.send(
-            "Page.createIsolatedWorld", {"frameId": tree["frameTree"]["frame"]["id"], "worldName": f"axe-{VERSION}"}
-        )
-        place = world["executionContextId"]
-        if not await _value(session, place, "typeof axe === 'object'"):
-            await _value(session, place, _NO_TIMERS)
-            await _value(session, place, f"{code}; 0")
-        return cast(list[str], await _value(session, place, f"axe.run(document, {json.dumps(_OPTIONS)}){_FOUND}"))
-    finally:
-        await session.detach()
 
 
 async def _value(session: CDPSession, place: int, expression: str) -> Any:

@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.browser import axe as axe_core
 from tests.browser import stories
+from tests.browser.axe import Axe
 from tests.browser.stories import Told
 from tests.browser.visiting import Visiting
 from tests.support import chromium as chromium_here
@@ -51,12 +51,9 @@ async def visiting(chromium: Browser) -> AsyncIterator[Visiting]:
 
 
 @pytest.fixture(scope="session")
-def axe() -> str:
-    """The code of axe-core. Skips the test if npm or its registry is not there."""
-    try:
-        return axe_core.source()
-    except axe_core.CannotInstall as why:
-        pytest.skip(f"no check of accessibility: {why}")
+def axe() -> Axe:
+    """The checker of accessibility. Without npm or its registry it finds nothing, and the test that tries it is skipped."""
+    return Axe.installed()
 
 
 @pytest.fixture
@@ -70,6 +67,14 @@ def stranger() -> Iterator[Stranger]:
 async def told(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> AsyncIterator[Told]:
     """A gateway that went through the story, with the hostile bodies. Tests share it, and change nothing in it."""
     async with stories.told(tmp_path_factory.mktemp("told"), free_port()) as told:
+        with no_traceback(told.running):
+            yield told
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def guarded(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> AsyncIterator[Told]:
+    """The same, with a user for each role: see `stories.TOKENS`. Nobody is let in without a token."""
+    async with stories.told(tmp_path_factory.mktemp("guarded"), free_port(), users=True) as told:
         with no_traceback(told.running):
             yield told
 

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from aiohttp import web
 
 from gateway.cli.demo.story import BAG, story
+from gateway.core.users import Role
 from gateway.host.clock import Clock
 from tests.browser.hostile import ANSWER, HOSTILE
 from tests.support.exchange import exchange, request_bytes
@@ -21,9 +22,14 @@ from tests.support.sabotaged import Sabotaged
 from tests.support.waiting import until_answer
 from tests.support.webhooks import SECRET, event, new_id, signed
 
+ONLY_IN_BODIES = "a-note-4711"
+"""A text that each event of the story has in its body, and nowhere else."""
 NOT_FOUND = '{"error": "OrderNotFound"}'
-NOWHERE: Final = {"uuid": "00000000-0000-4000-8000-000000000000", "id": "0" * 32, "name": "nobody"}
-"""Names for the segments in braces of the paths of pages, of things that are not there."""
+NOWHERE: Final = {"sr_uuid": "00000000-0000-4000-8000-000000000000", "id": "0" * 32, "name": "nobody", "beginning": "00000000"}
+"""The same for things that are not there."""
+TOKENS: Final = {role.value: f"a-token-for-{role.value}-4711" for role in Role}
+"""The token of the user who has each role."""
+_USERS = "".join(f'[admin.users.{role}]\ntoken = {{ env = "{role.upper()}_TOKEN" }}\nrole = "{role}"\n' for role in TOKENS)
 _ITEMS = (BAG, "SNK-88213-EU42")
 _SLACK = "/services/T0/B0/tests-only"
 _CONFIG = """
@@ -180,8 +186,8 @@ class Told(NamedTuple):
 
     @property
     def names(self) -> dict[str, str]:
-        """The texts for the segments in braces that paths of pages have, by the word in the braces."""
-        return {"uuid": self.bag, "id": self.message, "name": "warehouse"}
+        """The texts for the words in braces that addresses of pages have."""
+        return {"sr_uuid": self.bag, "id": self.message, "name": "warehouse", "beginning": self.bag[:6]}
 
     @property
     def origin(self) -> str:
@@ -196,7 +202,7 @@ def origin_of(running: Running) -> str:
 
 
 @asynccontextmanager
-async def told(folder: Path, smtp_port: int, *, hostile: bool = True, more: str = "") -> AsyncIterator[Told]:
+async def told(folder: Path, smtp_port: int, *, hostile: bool = True, users: bool = False) -> AsyncIterator[Told]:
     """Run a gateway, tell it the story of the demo, and wait until all that can be delivered is.
 
     Beside the story, a warehouse has refused deliveries, a sink is paused, one has an open breaker, and messages are late,
@@ -205,11 +211,12 @@ async def told(folder: Path, smtp_port: int, *, hostile: bool = True, more: str 
     Args:
         smtp_port: a free port, for the mail server.
         hostile: send the hostile bodies, too.
-        more: further TOML.
+        users: nobody is let in without a token; there is a user for each role, who has its name and the token of `TOKENS`.
     """
     with Systems() as systems, Mailbox(smtp_port):
-        toml = _CONFIG.format(http=systems.port, smtp=smtp_port) + more
-        secrets = {"ERP": SECRET, "SLACK": systems.url(_SLACK)}
+        toml = _CONFIG.format(http=systems.port, smtp=smtp_port) + (_USERS if users else "")
+        secrets = {"ERP": SECRET, "SLACK": systems.url(_SLACK), **({"ADMIN_TOKEN": TOKENS["operate"]} if users else {})}
+        secrets |= {f"{role.upper()}_TOKEN": token for role, token in TOKENS.items()}
         with Running(folder, toml, secrets) as running:
             await act(running, "sinks/desk/pause")
             steps = story(Clock())
@@ -217,7 +224,7 @@ async def told(folder: Path, smtp_port: int, *, hostile: bool = True, more: str 
             for step in steps:
                 systems.failures_left = step.failures
                 message_id = message_id if step.kind == "repeated" else new_id()
-                body = json.dumps(step.event, ensure_ascii=False).encode()
+                body = json.dumps({**step.event, "note": ONLY_IN_BODIES}, ensure_ascii=False).encode()
                 headers = signed(b"something else" if step.kind == "forged" else body, message_id)
                 await running.post(body, headers)
             await running.post(event("sr-nobody", event_type="nobody_wants_it", reference_id="ITEM-UNROUTED"))
@@ -248,7 +255,8 @@ async def failing(folder: Path) -> AsyncIterator[Running]:
 
 async def act(running: Running, path: str, **body: Any) -> dict[str, Any]:
     """Ask the gateway's API to do something, as the commands do. Fails if it does not."""
-    request = request_bytes(json.dumps(body).encode(), path=f"/api/{path}")
+    headers = [("Content-Type", "application/json"), *_authorized(running)]
+    request = request_bytes(json.dumps(body).encode(), headers, path=f"/api/{path}")
     answer = await exchange(running.addresses["admin"], request)
     assert answer.status == 200, answer
     return dict(answer.json())
@@ -257,7 +265,12 @@ async def act(running: Running, path: str, **body: Any) -> dict[str, Any]:
 async def deliveries(running: Running, **conditions: str) -> list[dict[str, Any]]:
     """Return the newest deliveries that meet some conditions, as the API has them."""
     query = "&".join(f"{name}={value}" for name, value in {"limit": 500, **conditions}.items())
-    return list((await running.admin(f"/api/deliveries?{query}")).json()["deliveries"])
+    return list((await running.admin(f"/api/deliveries?{query}", _authorized(running))).json()["deliveries"])
+
+
+def _authorized(running: Running) -> list[tuple[str, str]]:
+    token = running.secrets.get("ADMIN_TOKEN")
+    return [("Authorization", f"Bearer {token}")] if token else []
 
 
 async def settled(running: Running) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.axe import violations
+from tests.browser.axe import Axe
+from tests.browser.keyboard import tabbed
 from tests.browser.layout import language, sideways, words
 from tests.browser.visiting import NARROW, Look, Visit, Visiting
 from tests.support.strangers import Stranger
@@ -25,29 +26,33 @@ async def showing(visiting: Visiting, stranger: Stranger, inner: str, look: Look
 
 
 @pytest.mark.parametrize("look", LOOKS, ids=str)
-async def test_a_good_page_has_no_trouble(visiting: Visiting, stranger: Stranger, axe: str, look: Look) -> None:
+async def test_a_good_page_has_no_trouble(visiting: Visiting, stranger: Stranger, axe: Axe, look: Look) -> None:
     visit = await showing(visiting, stranger, "<p>Some words</p>", look)
-    assert await violations(visit.page, axe) == [] and await sideways(visit.page) == []
+    assert await axe.violations(visit.page) == [] and await sideways(visit.page) == []
     assert visit.troubles == []
 
 
 @either
-async def test_a_violation_is_found(visiting: Visiting, stranger: Stranger, axe: str, scripts: bool) -> None:
+async def test_a_violation_is_found(visiting: Visiting, stranger: Stranger, axe: Axe, scripts: bool) -> None:
+    if axe.why_not:
+        pytest.skip(axe.why_not)
     faint = "<style>p { color: #cccccc; background: #ffffff }</style><p>hard to read</p><button></button>"
     visit = await showing(visiting, stranger, faint, Look(scripts=scripts))
-    found = await violations(visit.page, axe)
+    found = await axe.violations(visit.page)
     assert {one.partition(":")[0] for one in found} == {"button-name", "color-contrast"}
 
 
 async def test_a_violation_in_one_theme_and_one_width_is_found_without_loading_again(
-    visiting: Visiting, stranger: Stranger, axe: str
+    visiting: Visiting, stranger: Stranger, axe: Axe
 ) -> None:
     style = """p { color: #000000; background: #ffffff }
         @media (prefers-color-scheme: dark) and (max-width: 400px) { p { color: #222222; background: #111111 } }"""
     visit = await showing(visiting, stranger, f"<style>{style}</style><p>words</p>")
-    assert await violations(visit.page, axe) == []
+    if axe.why_not:
+        pytest.skip(axe.why_not)
+    assert await axe.violations(visit.page) == []
     await visit.look_again(theme="dark", width=NARROW)
-    assert [one.partition(":")[0] for one in await violations(visit.page, axe)] == ["color-contrast"]
+    assert [one.partition(":")[0] for one in await axe.violations(visit.page)] == ["color-contrast"]
     assert len(visit.requests) == 1
 
 
@@ -114,3 +119,10 @@ async def test_the_browser_asks_for_the_language_of_the_look(
 ) -> None:
     await showing(visiting, stranger, "", look)
     assert stranger.requests[-1].headers["accept-language"].startswith(accepted)
+
+
+async def test_what_the_keyboard_does_not_reach_or_does_not_show_is_found(visiting: Visiting, stranger: Stranger) -> None:
+    inner = """<style>#dim:focus { outline: none }</style><a href="/x">fine</a><button id="dim">x</button>
+        <button tabindex="-1" id="far">x</button><button hidden>x</button><button disabled>x</button>"""
+    visit = await showing(visiting, stranger, inner)
+    assert await tabbed(visit.page) == (["<button> far"], ["<button> dim"])
