@@ -22,7 +22,7 @@ from tests.support.waiting import PATIENCE, until
 from tests.support.webhooks import event, new_id, signed
 
 TOKENS = {role.value: f"a-token-for-{role.value}-4711" for role in Role}
-REFUSES = (500, {})
+REFUSES: tuple[int, dict[str, str]] = (500, {})
 
 
 class Said(NamedTuple):
@@ -177,16 +177,16 @@ async def test_late_deliveries_are_counted_and_left_out_if_the_form_says_so(worl
     assert [line["message_id"] for line in world.running.audit("delivery.replayed")] == [fresh]
 
 
-async def test_pause_resume_and_probe_act_once_and_lead_back_to_the_sink(world: World) -> None:
+async def test_pause_and_resume_act_once_and_lead_back_to_the_sink(world: World) -> None:
     fields = world.browser.form("/sinks/erp")
     assert fields["do"] == "pause"
     answers = await asyncio.gather(*(asyncio.to_thread(world.browser.send, fields) for _ in range(2)))
     assert {(answer.status, answer.location) for answer in answers} == {(303, "/sinks/erp")}
-    assert [line["actor"] for line in world.running.audit("sink.paused")] == ["operate"]
+    await until(lambda: [line["actor"] for line in world.running.audit("sink.paused")] == ["operate"])
     assert world.browser.json("/sinks/erp.json")["sink"]["state"] == "paused"
     resume = world.browser.form("/sinks/erp")
     assert resume["do"] == "resume" and world.browser.send(resume).status == 303
-    assert [line["actor"] for line in world.running.audit("sink.resumed")] == ["operate"]
+    await until(lambda: [line["actor"] for line in world.running.audit("sink.resumed")] == ["operate"])
     assert [act["act"] for act in world.browser.json("/acts.json")["acts"]] == ["resume", "pause"]
 
 
@@ -195,6 +195,7 @@ async def test_a_drill_shows_what_the_sink_answered(world: World) -> None:
     location = world.browser.send({**world.browser.form("/act?do=drill&sink=erp"), "event": "authentic"}).location
     (drilled,) = world.browser.json(location.replace("/acts", "/acts.json"))["job"]["drilled"]
     assert (drilled["sink"], drilled["outcome"], drilled["status"]) == ("erp", "retry", 500)
+    await until(lambda: world.running.audit("sink.drilled"))
     (line,) = world.running.audit("sink.drilled")
     assert (line["actor"], line["status"]) == ("operate", 500)
 
@@ -205,6 +206,7 @@ async def test_a_sample_comes_in_signed_is_routed_and_is_plainly_a_test(world: W
     message = world.browser.json(f"/messages/{message_id}.json")["message"]
     assert message["reference_id"] == "TEST-ITEM-1042" and message["milestone"] == "counterfeit" and message["signed"]
     await until(lambda: world.running.audit("delivery.delivered", message_id=message_id))
+    await until(lambda: world.running.audit("message.sampled"))
     (line,) = world.running.audit("message.sampled")
     assert (line["actor"], line["source"], line["message_id"]) == ("operate", "legitmark", message_id)
 
