@@ -259,6 +259,9 @@ class Watching(Trouble, Protocol):
     async def known_words(self) -> dict[tuple[str, DriftKind], set[str]]:
         """Read what the senders have said beyond their documents, by source and kind."""
 
+    async def words_learned(self, since: float, most: int) -> list[float]:
+        """Read when the newest words became known, those since an instant and at most `most`; the oldest of them first."""
+
 
 class CatchingUp(Naming, Protocol):
     """Read the steps that the audit log may lack: what completing the log after an unclean end needs."""

@@ -162,6 +162,11 @@ class Reading:
 
     def wall_time(self, due_at: float) -> float:
         return self.timeline.shown(due_at)
+    async def words_learned(self, since: float, most: int) -> list[float]:
+        instant = self.timeline.stored(since)
+        learned = await self.ask(lambda connection: watch_rows.words_learned(connection, instant, most))
+        return [self.timeline.shown(at) for at in learned]
+
 
     async def messages(
         self, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int

@@ -1,7 +1,7 @@
 """The rows of what the gateway watches over time: the timers of service requests, troubles that last, and words that are known.
 
 `keep` runs in the transaction of the event that tells about it, so that a crash neither loses nor doubles a telling. Instants are
-in the store's own time here, except the instant at which a word was seen.
+in the store's own time here.
 """
 
 from __future__ import annotations
@@ -136,6 +136,12 @@ def known_words(connection: sqlite3.Connection) -> dict[tuple[str, DriftKind], s
     for source, kind, value in connection.execute("SELECT source, kind, value FROM known_words"):
         found.setdefault((source, kind), set()).add(text(value) or "")
     return found
+
+
+def words_learned(connection: sqlite3.Connection, since: float, most: int) -> list[float]:
+    """Read when the newest words became known, those since an instant and at most `most`; the oldest of them first."""
+    newest = "SELECT seen_ms FROM known_words WHERE seen_ms > ? ORDER BY seen_ms DESC LIMIT ?"
+    return [seen_ms / 1000 for (seen_ms,) in connection.execute(newest, (milliseconds(since), most))][::-1]
 
 
 def _enter(connection: sqlite3.Connection, entered: dict[tuple[str, str], Entering]) -> None:

@@ -137,7 +137,7 @@ CREATE TABLE known_words (
     source  TEXT    NOT NULL,
     kind    TEXT    NOT NULL CHECK (kind IN ('type', 'state', 'field', 'reason')),
     value   BLOB    NOT NULL,
-    seen_ms INTEGER NOT NULL,
+    seen_ms INTEGER NOT NULL,                   -- when it became known, in the store's own time
     PRIMARY KEY (source, kind, value)
 ) WITHOUT ROWID;
 
