@@ -185,7 +185,12 @@ def state_change(current: Current) -> Event:
 
 def differs_text(known: KnownState | None, current: Current) -> str:
     """Return in words how an answer differs from what the gateway knows."""
-    knows = "knows no such service request" if known is None or known.state is None else f"knows {known.state}"
+    if known is None:
+        knows = "knows no such service request"
+    elif known.state is None:
+        knows = "knows only that it was invalidated" if known.invalidated else "knows no state of it"
+    else:
+        knows = f"knows {known.state}"
     return f"Legitmark's API says {state_text(current.state)}, the gateway {knows}"
 
 

@@ -39,6 +39,15 @@ class KnownRequest(Struct, frozen=True):
     owing: Owing
 
 
+class OpenRequest(Struct, frozen=True):
+    """A service request of which something is still expected."""
+
+    source: str
+    sr_uuid: str
+    reference_id: str | None
+    request: ServiceRequest
+
+
 class FoundRequests(Struct, frozen=True):
     """The requests that a name stands for, or what may help if it stands for none."""
 

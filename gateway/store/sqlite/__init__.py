@@ -32,6 +32,7 @@ The way of a question, on connections that only read
   arrivals            when the messages of whole blocks arrived, for lists of a window of time
   request_lookup      finds service requests by their names
   request_questions   finds and lists service requests, for people
+  open_requests       service requests of which something is still expected
   request_stories     what a service request went through, and who was told
   kept_traces         how a message was signed, when it came again, and what people did
   heard_newer         which deliveries are late

@@ -38,6 +38,7 @@ from gateway.core.request_documents import (
     KeptRules,
     KnownRequest,
     LedgerMemory,
+    OpenRequest,
     RequestPlace,
     RequestSelection,
     RequestStory,
@@ -45,13 +46,14 @@ from gateway.core.request_documents import (
 from gateway.core.selection import DeliveryState, Selection, Target
 from gateway.core.watches import Timer, Watch
 from gateway.store.base import MOST_CLAIMED_BYTES
-from gateway.store.requests import MOST_IN_PAGE
+from gateway.store.requests import MOST_IN_PAGE, MOST_OPEN_IN_PAGE
 from gateway.store.sqlite import (
     claims,
     conversation_rows,
     counting,
     heard_newer,
     named_messages,
+    open_requests,
     paging,
     queries,
     redecoding,
@@ -160,13 +162,13 @@ class Reading:
     async def known_words(self) -> dict[tuple[str, DriftKind], set[str]]:
         return await self.ask(watch_rows.known_words)
 
-    def wall_time(self, due_at: float) -> float:
-        return self.timeline.shown(due_at)
     async def words_learned(self, since: float, most: int) -> list[float]:
         instant = self.timeline.stored(since)
         learned = await self.ask(lambda connection: watch_rows.words_learned(connection, instant, most))
         return [self.timeline.shown(at) for at in learned]
 
+    def wall_time(self, due_at: float) -> float:
+        return self.timeline.shown(due_at)
 
     async def messages(
         self, selection: Selection, seqs: Sequence[int] | None, after: int, limit: int
@@ -235,6 +237,12 @@ class Reading:
     ) -> tuple[list[KnownRequest], RequestPlace | None]:
         rows, most = self.ledger_rows(), min(limit, MOST_IN_PAGE)
         return await self.ask(lambda connection: request_questions.requests(connection, selection, after, most, rows))
+
+    async def open_requests(
+        self, sources: Collection[str], after: RequestPlace | None = None, limit: int = MOST_OPEN_IN_PAGE
+    ) -> tuple[list[OpenRequest], RequestPlace | None]:
+        rows, most = self.ledger_rows(), min(limit, MOST_OPEN_IN_PAGE)
+        return await self.ask(lambda connection: open_requests.page(connection, sources, after, most, rows))
 
     async def late(self, targets: Sequence[Target]) -> list[bool]:
         rows = self.ledger_rows()
