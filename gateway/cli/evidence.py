@@ -22,7 +22,8 @@ from gateway.cli.options import AdminOption, ConfigOption, JsonOption
 from gateway.cli.output import console, counted, printable, to_json
 from gateway.config import as_the_service, find, load_audit
 from gateway.core.errors import StoreError, StoreFailed
-from gateway.core.evidence_check import EvidenceCheck, MessageVerdict
+from gateway.core.evidence_check import EvidenceCheck
+from gateway.core.evidence_facts import MessageVerdict
 from gateway.core.evidence_file import DOES_NOT_PROVE, LONGEST, PROVES
 from gateway.core.seals import LogCheck, LogPlace, Seal, is_hash
 from gateway.core.secrets import SecretRef
