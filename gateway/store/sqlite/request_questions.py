@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from difflib import SequenceMatcher
+from itertools import groupby, islice
 from typing import Final
 
 from gateway.core.events import Milestone
@@ -25,8 +26,6 @@ from gateway.store.sqlite.request_rows import MILESTONES, STANDING, code_of, sta
 
 LOOKED_AT: Final = 2000
 """Requests that a page of a list looks at."""
-_MOST_TOLD: Final = 5000
-"""Requests among which those that people were told about are listed."""
 COUNTED_IN_PAGE: Final = 500
 """Messages whose deliveries a page of a list counts. They lie as far apart in the file as they came."""
 FLAGGED_LOOKED_AT: Final = 20_000
@@ -43,6 +42,8 @@ _SHORTEST: Final = 4
 _BEGINNING: Final = -(2**63)
 """Before every instant: senders may date an event before 1970."""
 _Row = tuple[Key, Standing]
+_Told = tuple[int, str, bytes]
+"""When the state began by a timer, in milliseconds, with the source and the service request of the timer."""
 Place = tuple[int, int]
 """When the present state of a request began, in milliseconds, and its number: its place in a list."""
 
@@ -177,55 +178,62 @@ def _stalled(
     connection: sqlite3.Connection, selection: RequestSelection, after: RequestPlace | None, limit: int, rows: Rows
 ) -> tuple[list[KnownRequest], RequestPlace | None]:
     """Read a page of the requests that people were told about, in the order in which their timers say that the state began."""
-    before = (paging.END, paging.END) if after is None else (after.entered_ms, after.number)
     since = _BEGINNING if selection.since is None else milliseconds(selection.since)
     until = paging.END if selection.until is None else milliseconds(selection.until)
     fits = fitting(selection)
-    entered: dict[Key, int] = {}
-    for key, entered_ms in _told(connection):
-        entered[key] = max(entered_ms, entered.get(key, _BEGINNING))
-    left = sorted(((entered_ms, key) for key, entered_ms in entered.items() if entered_ms <= before[0]), reverse=True)
-    found: list[tuple[Place, _Row]] = []
-    while left and len(found) <= limit:
-        end = min(limit, len(left))
-        while end < len(left) and left[end][0] == left[end - 1][0]:
-            end += 1  # those of one instant are in the order of their numbers, so they are read together
-        part, left = {key: entered_ms for entered_ms, key in left[:end]}, left[end:]
-        kept = request_rows.read(connection, part.keys()) | {
-            key: rows.unflushed[key] for key in part.keys() & rows.unflushed.keys()
-        }
-        placed = sorted(
-            (((part[key], row.number), (key, row)) for key, row in kept.items()), key=lambda one: one[0], reverse=True
-        )
-        found += [(place, one) for place, one in placed if place < before and since <= one[1].entered_ms < until and fits(one)]
     shown: list[KnownRequest] = []
-    counted = 0
-    for place, one in found:
-        shown.append(known(connection, *one))
-        counted += min(shown[-1].request.events, _COUNTED)
-        if len(shown) == limit or counted >= COUNTED_IN_PAGE:
-            return shown, RequestPlace(*place) if len(found) > len(shown) else None
+    looked = counted = 0
+    with ExitStack() as stack:
+        told = _told(connection, stack, (paging.END, "", b"") if after is None else _told_place(connection, after, rows))
+        while part := list(islice(told, limit)):
+            keys = {_key(one) for one in part}
+            kept = request_rows.read(connection, keys) | {key: rows.unflushed[key] for key in keys & rows.unflushed.keys()}
+            for one in part:
+                looked += 1
+                key, row = _key(one), kept.get(_key(one))
+                if row is not None and since <= row.entered_ms < until and fits((key, row)) and _is_newest(connection, one):
+                    shown.append(known(connection, key, row))
+                    counted += min(shown[-1].request.events, _COUNTED)
+                if len(shown) == limit or looked == LOOKED_AT or counted >= COUNTED_IN_PAGE:
+                    return shown, RequestPlace(one[0], 0 if row is None else row.number)
     return shown, None
 
 
-def _told(connection: sqlite3.Connection) -> Iterator[tuple[Key, int]]:
-    """Find the requests that a rule told people about, at most _MOST_TOLD, rule by rule: the index has those of a rule together.
-
-    Yields each with the instant at which its timer says that the state began, in milliseconds.
-    """
-    left, rule = _MOST_TOLD, ""
-    while left and (row := connection.execute(_NEXT_RULE, (rule,)).fetchone()) is not None:
-        (rule,) = row
-        for source, sr, entered_ms in connection.execute(_TOLD, (rule, left)):
-            left -= 1
-            yield (source, sr.decode()), entered_ms
+def _told(connection: sqlite3.Connection, stack: ExitStack, before: _Told) -> Iterator[_Told]:
+    """Find the requests that a rule told people about, before a place, each once for each instant; the latest first."""
+    rules: list[str] = []
+    while (row := connection.execute(_NEXT_RULE, (rules[-1] if rules else "",)).fetchone()) is not None:
+        rules += row
+    queries = [stack.enter_context(closing(connection.execute(_TOLD, (rule, *before)))) for rule in rules]
+    return (one for one, _ in groupby(heapq.merge(*queries, reverse=True)))
 
 
-_NEXT_RULE: Final = "SELECT rule FROM watch_timers INDEXED BY watch_timers_due WHERE rule > ? ORDER BY rule LIMIT 1"
-_TOLD: Final = (
-    "SELECT source, sr, entered_ms FROM watch_timers INDEXED BY watch_timers_due WHERE rule = ? AND told_ms IS NOT NULL"
-    " ORDER BY told_ms DESC LIMIT ?"
+def _told_place(connection: sqlite3.Connection, after: RequestPlace, rows: Rows) -> _Told:
+    """Return the place of a request among those of its instant. One that is gone counts as the last of them."""
+    found = connection.execute("SELECT source, sr_uuid FROM requests WHERE number = ?", (after.number,)).fetchone()
+    if found is None:
+        keys = (key for key, row in rows.unflushed.items() if row.number == after.number)
+        found = next(((source, sr_uuid.encode()) for source, sr_uuid in keys), ("", b""))
+    return (after.entered_ms, *found)
+
+
+def _is_newest(connection: sqlite3.Connection, one: _Told) -> bool:
+    """Return False if another rule told of a later beginning of the state: the list has the request there."""
+    return connection.execute(_NEWEST, one[1:]).fetchone() == one[:1]
+
+
+def _key(one: _Told) -> Key:
+    return one[1], one[2].decode()
+
+
+_NEXT_RULE: Final = (
+    "SELECT rule FROM watch_timers INDEXED BY watch_timers_told WHERE told_ms IS NOT NULL AND rule > ? ORDER BY rule LIMIT 1"
 )
+_TOLD: Final = (
+    "SELECT entered_ms, source, sr FROM watch_timers INDEXED BY watch_timers_told WHERE told_ms IS NOT NULL AND rule = ?"
+    " AND (entered_ms, source, sr) < (?, ?, ?) ORDER BY entered_ms DESC, source DESC, sr DESC"
+)
+_NEWEST: Final = "SELECT max(entered_ms) FROM watch_timers WHERE source = ? AND sr = ? AND told_ms IS NOT NULL"
 
 
 _LAST_FLAGGED: Final = (
