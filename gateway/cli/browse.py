@@ -84,6 +84,8 @@ def show(
     id_
         The gateway's id, the sender's id, an SR uuid, a reference id, or the beginning of one of the first three.
     """
+    if not id_:
+        raise UsageError("the ID is empty: is a variable not set?")
     return asyncio.run(_show(id_, attempts, json_, config, admin))
 
 

@@ -63,6 +63,8 @@ def export(
     file
         The file to write, in JSON lines.
     """
+    if not id_:
+        raise UsageError("the ID is empty: is a variable not set?")
     if file in ("", "-"):
         raise UsageError("evidence goes into a file, so that it is there whole or not at all: name one")
     done = asyncio.run(_export(id_, Path(file), config, admin))

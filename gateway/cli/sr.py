@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _PAGE = 100
+_LONGEST_UUID = 500
+"""Characters of a uuid that names the service request of the further pages: a longer one may not fit into a URL."""
 FlagName = Literal["skipped", "verdict_changed", "reopened", "ended_twice", "after_invalidation", "undated", "future", "drift"]
 """The flags of a service request (`core.ledger.Flag`)."""
 _FLAGS: dict[str, str] = {
@@ -184,7 +186,9 @@ async def _sr(name: str, query: dict[str, Any], limit: int, as_json: bool, confi
             events = [*page["story"]["events"], *events]
             before = page["story"]["before"]
             purged = page["story"]["purged"]
-            name, query["source"] = page["requests"][0]["sr_uuid"], page["requests"][0]["source"]
+            query["source"] = page["requests"][0]["source"]
+            if len(uuid := page["requests"][0]["sr_uuid"]) < _LONGEST_UUID:
+                name = uuid
     found = answer["requests"]
     if answer["story"] is not None:
         events.sort(key=lambda event: (event["happened_at"], event["time"]))
