@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 
 from gateway import NO_SOURCE, SERVER
 from gateway.cli.errors import UsageError
+from gateway.cli.output import cut
 from gateway.config import as_the_service, find, load_admin, load_store
 from gateway.config.addresses import Address, Inherited, Tcp, Unix, parse_address
 from gateway.config.decode import suggestion
@@ -41,7 +42,7 @@ class RequestRefused(GatewayError):
     """The gateway refused the request; a usage error if it knows no such sink or route."""
 
     def __init__(self, answer: dict[str, Any], status: int) -> None:
-        super().__init__(str(answer.get("detail") or answer.get("error") or status))
+        super().__init__(cut(str(answer.get("detail") or answer.get("error") or status)))
         self.answer = answer
         self.exit_code = UsageError.exit_code if status == 404 else 1  # type: ignore[misc]
 

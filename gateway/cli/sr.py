@@ -14,7 +14,7 @@ from gateway.cli.client import RequestRefused, connected, segment
 from gateway.cli.completion import request_names, sink_names, source_names, state_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, instant
-from gateway.cli.output import console, counted, printable, to_json
+from gateway.cli.output import console, counted, cut, for_people, printable, to_json
 from gateway.cli.traces import arrival, marks, said_of_act
 from gateway.config.decode import suggestion
 from gateway.core.events import Milestone
@@ -128,7 +128,7 @@ async def _srs(query: dict[str, Any], limit: int, as_json: bool, config: Path | 
         while shown < limit:
             page = await client.get("/api/srs", {**query, "after": after, "limit": min(_PAGE, limit - shown)})
             for document in page["requests"]:
-                out.print(to_json(document) if as_json else printable(_line(document)))
+                out.print(to_json(document) if as_json else printable(_line(for_people(document))))
             shown += len(page["requests"])
             after = page["after"]
             if after is None:
@@ -196,6 +196,8 @@ async def _sr(name: str, query: dict[str, Any], limit: int, as_json: bool, confi
     if as_json:
         print(to_json(answer))
         return 0 if len(found) == 1 else 1
+    answer = for_people(answer)
+    found = answer["requests"]
     if not found:
         return _say_none(name, answer)
     out = console()
@@ -203,7 +205,7 @@ async def _sr(name: str, query: dict[str, Any], limit: int, as_json: bool, confi
         more = " and more" if answer["more"] else ""
         one_uuid = len({request["sr_uuid"] for request in found}) == 1
         do = "choose one by --source" if one_uuid else "name one by its uuid"
-        print(f'gateway: "{printable(name)}" stands for {len(found)} service requests{more}: {do}', file=sys.stderr)
+        print(f'gateway: "{printable(cut(name))}" stands for {len(found)} service requests{more}: {do}', file=sys.stderr)
         for request in found:
             out.print(printable(f"{_line(request)}{'  of ' + request['source'] if one_uuid else ''}"))
         return 1
@@ -215,7 +217,7 @@ async def _sr(name: str, query: dict[str, Any], limit: int, as_json: bool, confi
 
 def _say_none(name: str, answer: dict[str, Any]) -> int:
     """Say on stderr what was searched, and what may have been meant."""
-    said = [f'gateway: no service request is called "{printable(name)}"']
+    said = [f'gateway: no service request is called "{printable(cut(name))}"']
     said.append(
         "  searched: SR uuids, reference ids in any case, ids of messages (the gateway's and the sender's), and beginnings of"
         " uuids and ids with 4 characters or more"

@@ -17,6 +17,8 @@ from tests.support.webhooks import event
 
 NAMES = (".", "..", "a/b", "../messages", "/", "%2e%2e", "100%", "a b", "?limit=1", "#1", "a&b=c", "+", "品物", "\u202e")
 LONG = "x" * 9000
+HUGE = "".join(f"{number:06}" for number in range(33_000))
+"""A reference id of 198,000 characters."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,10 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 async def _post(running: Running) -> None:
     for number, name in enumerate(NAMES):
         assert (await running.post(event(f"sr-{number}", reference_id=name))).status == 200
-    await until(lambda: len(running.audit("delivery.delivered")) == len(NAMES))
+    huge = event("h" * 5000, reference_id=HUGE, event_type="t" * 1000)
+    for _ in range(2):
+        assert (await running.post(huge)).status == 200
+    await until(lambda: len(running.audit("delivery.delivered")) == len(NAMES) + 1)
 
 
 def asked(running: Running, *arguments: str | Path) -> Result:
@@ -77,3 +82,32 @@ def test_bytes_that_are_no_text_name_nothing(standing: Running) -> None:
         assert asked(standing, *arguments).status == 1
     done = asked(standing, "replay", "\udcff")
     assert done.status == 2 and '"\\udcff" is not UTF-8' in done.err
+
+
+SHOWN = {
+    "srs": (),
+    "sr": ("{message}",),
+    "messages": (),
+    "deliveries": (),
+    "show": ("{message}",),
+    "tail": (),
+    "evidence": ("verify", "{file}"),
+}
+"""Commands that show ids, each with its arguments."""
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_an_id_of_200_kb_is_cut_for_people_and_whole_for_programs(standing: Running, name: str, tmp_path: Path) -> None:
+    message = next(line["message_id"] for line in standing.audit("message.accepted") if line["reference_id"] == HUGE)
+    file = tmp_path / "evidence.jsonl"
+    assert asked(standing, "evidence", "export", message, file).status == 0
+    forged = file.read_text(encoding="utf-8").replace('"reference_id":"000000', '"reference_id":"000001')
+    file.write_text(forged, encoding="utf-8")
+    given = [name, *(argument.format(message=message, file=file) for argument in SHOWN[name])]
+    to = () if name in ("tail", "evidence") else ("--admin", admin(standing))
+    said = command(*given, *to, cwd=standing.folder)
+    shown = said.out if name != "show" else said.out[: said.out.index("{")]
+    assert "000000000001" in shown and "characters more)" in shown, said.err
+    assert max(map(len, shown.splitlines())) < 2500
+    whole = command(*given, *to, "--json", cwd=standing.folder)
+    assert HUGE[12:] in whole.out

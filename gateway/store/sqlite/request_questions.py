@@ -219,7 +219,8 @@ def _told_place(connection: sqlite3.Connection, after: RequestPlace, rows: Rows)
 
 def _is_newest(connection: sqlite3.Connection, one: _Told) -> bool:
     """Return False if another rule told of a later beginning of the state: the list has the request there."""
-    return connection.execute(_NEWEST, one[1:]).fetchone() == one[:1]
+    (newest,) = connection.execute(_NEWEST, one[1:]).fetchone()
+    return bool(newest == one[0])
 
 
 def _key(one: _Told) -> Key:
