@@ -6,10 +6,11 @@ import itertools
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.core.events import Event, Milestone, decode, event_of
 from gateway.core.judge import judge
@@ -17,6 +18,7 @@ from gateway.core.ledger import (
     MOST_FACTS_BYTES,
     MOST_INSTANTS,
     MOST_ROW_BYTES,
+    Course,
     Facts,
     Flag,
     Regression,
@@ -405,3 +407,16 @@ def test_bytes_of_another_form_are_refused_and_not_guessed(stored: bytes) -> Non
 def test_a_row_and_facts_that_were_written_before_a_field_existed_are_still_read() -> None:
     assert decode_facts(b"\x01\x90") == Facts()
     assert unpack_request(b"\x01\x90") == ServiceRequest()
+
+
+@pytest.mark.parametrize("story", ["P10 R20 M21 P30 A60 C80 C85 X90 I95", "P10 U70", "C80", "M21"])
+def test_a_row_that_was_written_before_the_course_had_some_fields_does_not_know_those_alone(story: str) -> None:
+    _, request = judged(bodies(story))
+    *others, instants = msgspec.msgpack.decode(pack_request(request)[1:])
+    in_front = 2 + sum(others[5]) + (request.verdict is not None)
+    course = len(instants) - in_front
+    assert course > 0
+    for fields in range(course):
+        older = b"\x01" + msgspec.msgpack.encode((*others, instants[: in_front + fields]))
+        known = Course(*structs.astuple(request.course)[:fields])
+        assert unpack_request(older) == structs.replace(request, course=known)
