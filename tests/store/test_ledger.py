@@ -18,7 +18,8 @@ from gateway.core.records import Accepted, NewMessage, Owes
 from gateway.core.request_documents import RequestSelection
 from gateway.core.selection import Target
 from gateway.core.signature import Signed
-from gateway.core.values import Actor
+from gateway.core.values import Actor, Duration
+from gateway.core.watches import Watch
 from gateway.store.sqlite import filling, judging
 from gateway.store.sqlite.kept_traces import pack_signed
 from gateway.store.sqlite.store import SqliteStore
@@ -121,6 +122,26 @@ async def test_a_bug_in_the_ledger_loses_no_message_and_is_counted_and_told_once
     assert store.take_ledger_bug() is None
     story = await store.request_story(1)
     assert story is not None and len(story.events) == 2, "the message is in the story of its request all the same"
+    await store.close()
+
+
+class BrokenWatch(Watch, frozen=True):
+    """A rule with a bug."""
+
+    def watches(self, state: str) -> bool:
+        raise ZeroDivisionError("a bug in a rule")
+
+
+async def test_a_bug_in_the_timers_of_an_event_leaves_the_row_as_it_was_judged(path: Path) -> None:
+    store = await SqliteStore.open(path, RETENTION)
+    news = event("P", 10), event("R", 20), event("P", 30)
+    broken = (BrokenWatch("broken", ("QC",), Duration("1h")),)
+    for new in (news[0], msgspec.structs.replace(news[1], watches=broken), news[2]):
+        store.submit(new, lambda told: None)
+    await store.commits.step()
+    assert [facts.round for facts in await facts_of(store) if facts] == [1, 1, 2]
+    assert await known(store) == judged(list(news))
+    assert isinstance(store.take_ledger_bug(), ZeroDivisionError)
     await store.close()
 
 

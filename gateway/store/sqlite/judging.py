@@ -146,10 +146,11 @@ class Ledger:
                     known = self.standing(key)
                     rows[key] = None if known is None else decode_request(known.row)
                 try:
-                    facts, after = judge(rows[key], new.event(), new.message.received_at, new.event_at)
+                    known_before = rows[key]
+                    facts, after = judge(known_before, new.event(), new.message.received_at, new.event_at)
+                    rows[key] = after  # what follows may fail, and later messages are judged by this one all the same
                     if new.watches:
-                        companions += _timers(new, rows[key], after)
-                    rows[key] = after
+                        companions += _timers(new, known_before, after)
                 except Exception as bug:  # it loses no message, which is kept without facts
                     self.bug = bug
             owes = Owes(new.status, new.deliveries) if new.decide is None else new.decide(facts)
