@@ -244,7 +244,8 @@ class Watching(Trouble, Protocol):
         """Begin timers for a slice of the service requests that entered a watched state before the rule was there.
 
         The time counts from the entering of the state, and the event counts as arrived now. Requests that entered their state
-        more than `retention` ago are left out. A timer that exists stays as it is, so all of this may be repeated.
+        more than `retention` ago are left out. A timer that exists stays as it is, so all of this may be repeated. The first
+        slice also deletes the timers of states that have passed: no message ended them while there was no rule.
         """
 
     async def purge_told(self, rules: Collection[str], before: float) -> None:

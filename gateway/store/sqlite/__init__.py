@@ -21,6 +21,7 @@ The way of a change, in the writer's thread
   conversation_rows   the conversations of sinks
   watch_rows          timers of service requests, troubles that last, known words
   untimed_requests    service requests that lack a timer
+  passed_timers       timers of states that have passed
   counting            the counters, in the same transaction
   ordering            which delivery of a service request may go
   unlogged            which audit lines may be missing
