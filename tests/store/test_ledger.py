@@ -10,11 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gateway.core.errors import StoreError
 from gateway.core.events import Event, Milestone
 from gateway.core.ledger import Facts, Flag, ServiceRequest
 from gateway.core.outcome import Delivered, Reason, Reject
 from gateway.core.packed_rows import unpack_request
-from gateway.core.records import Accepted, NewMessage, Owes
+from gateway.core.records import Accepted, Message, NewMessage, Owes
 from gateway.core.request_documents import RequestSelection
 from gateway.core.selection import Target
 from gateway.core.signature import Signed
@@ -26,6 +27,7 @@ from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import DAY, RETENTION, accepted, crash_copy, one, rows, run_sql, serving, settlement
 from tests.store.state_changes import SR, event, judged, rejected_photos
+from tests.support.small_disk import fill
 
 
 async def known(store: SqliteStore, sr: str = SR) -> ServiceRequest:
@@ -231,6 +233,44 @@ async def test_a_crash_at_any_point_gives_the_rows_that_judging_gives(
     await store.close()
     assert one(path, "SELECT flushed FROM ledger") == len(feed)
     assert sorted(unpack_request(row).events for (row,) in rows(path, "SELECT row FROM standings")) == [2, 4, 4]
+
+
+async def test_a_disk_that_fills_up_while_rows_are_flushed_leaves_no_row_behind_and_none_ahead(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "MOST_UNFLUSHED", 4)
+    monkeypatch.setattr(judging, "FLUSHED_AT_ONCE", 0)  # one row for each message, so that most commits are within a flush
+    stories = enumerate(itertools.product("PRPAUC", "1234"))
+    feed = [event(letter, minute, sr=f"sr-{sr}") for minute, (letter, sr) in stories]
+    path, refused, large = small_disk / "gateway.db", 0, b" " * 100_000
+    feed = [msgspec.structs.replace(new, message=with_body(new.message, new.message.body + large)) for new in feed]
+    async with serving(path) as store:
+        for number, new in enumerate(feed):
+            if number % 3 == 2:
+                filler = fill(small_disk, leave=40_000)
+                try:
+                    await accepted(store, new)
+                except StoreError:
+                    refused += 1
+                    with pytest.raises(StoreError):
+                        await store.commits.flush_ledger()
+                        await accepted(store, feed[-1])
+                finally:
+                    filler.unlink()
+                await store.try_disk()
+            if (await store.accept(new)) and number % 5 == 0:
+                crashed = crash_copy(path, tmp_path / f"after {number}")
+                async with serving(crashed) as again:
+                    for sr in {one.message.sr_uuid for one in feed[: number + 1]}:
+                        assert sr is not None
+                        assert await known(again, sr) == judged([one for one in feed[: number + 1] if one.message.sr_uuid == sr])
+        assert refused >= 5
+    assert one(path, "SELECT flushed FROM ledger") == one(path, "SELECT max(seq) FROM messages")
+    assert sorted(unpack_request(row).events for (row,) in rows(path, "SELECT row FROM standings")) == [6, 6, 6, 6]
+
+
+def with_body(message: Message, body: bytes) -> Message:
+    return msgspec.structs.replace(message, body=body)
 
 
 async def test_a_crash_after_a_purge_loses_nothing_that_the_purged_messages_told(path: Path, tmp_path: Path) -> None:
