@@ -64,6 +64,7 @@ class Tracing(Protocol):
 
         Args:
             sources: sources that tell of the same requests; one that has ended by any of them is left out.
+        Raises StoreError while messages of an earlier version are missing in the ledger: some requests would be left out.
         """
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
+from gateway.core.errors import StoreError
 from gateway.core.events import Event, decode
 from gateway.core.reconciliation import KnownState
 from gateway.core.records import Accepted, NewMessage, message_about
@@ -18,10 +20,12 @@ from gateway.core.values import rfc3339
 from gateway.reconcile.ledger_states import LedgerStates
 from gateway.reconcile.stored_states import StoredStates
 from gateway.store.requests import MOST_OPEN_IN_PAGE
+from gateway.store.sqlite import filling
 from gateway.store.sqlite.store import SqliteStore
 from tests.engine.bench import working
 from tests.engine.reconcile_bench import uuid_of
 from tests.fakes import START, FakeClock
+from tests.store.kit import run_sql
 
 
 class _Store(SqliteStore):
@@ -101,6 +105,17 @@ async def test_open_requests_come_oldest_first_and_no_more_than_asked_for(bench:
     await bench.state(6, "QC", "PENDING", 2, "staging")
     assert [one.sr_uuid for one in await bench.states.open_requests("legitmark", 10)] == [uuid_of(2), uuid_of(3), uuid_of(1)]
     assert [one.sr_uuid for one in await bench.states.open_requests("legitmark", 2)] == [uuid_of(2), uuid_of(3)]
+
+
+async def test_while_an_older_database_is_read_in_nobody_says_which_requests_are_open(bench: _Bench) -> None:
+    await bench.state(1, "QC", "PENDING", 30)
+    await run_sql(bench.store, "DELETE FROM entries", "DELETE FROM requests", "UPDATE ledger SET live = 0, flushed = 0")
+    await bench.store.commits.connection.run(partial(filling.reopen, ledger=bench.store.ledger))
+    with pytest.raises(StoreError, match="still being read in"):
+        await bench.states.open_requests("legitmark", 10)
+    while not (await bench.store.fill_ledger()).complete:
+        pass
+    assert [one.sr_uuid for one in await bench.states.open_requests("legitmark", 10)] == [uuid_of(1)]
 
 
 async def test_a_request_without_any_state_is_open_unless_it_was_invalidated(bench: _Bench) -> None:

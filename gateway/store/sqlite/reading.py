@@ -29,7 +29,7 @@ from gateway.core.documents import (
     UndecodedPage,
 )
 from gateway.core.drift import DriftKind
-from gateway.core.errors import StoreCorrupt, StoreFailed
+from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.evidence_file import EvidenceMessage
 from gateway.core.lasting import Lasting
 from gateway.core.records import Claimed, Counts, KeptGates, Owed, Step
@@ -242,6 +242,8 @@ class Reading:
         self, sources: Collection[str], after: RequestPlace | None = None, limit: int = MOST_OPEN_IN_PAGE
     ) -> tuple[list[OpenRequest], RequestPlace | None]:
         rows, most = self.ledger_rows(), min(limit, MOST_OPEN_IN_PAGE)
+        if not rows.live:
+            raise StoreError("messages of an earlier version are still being read in: only then is known which requests are open")
         return await self.ask(lambda connection: open_requests.page(connection, sources, after, most, rows))
 
     async def late(self, targets: Sequence[Target]) -> list[bool]:
