@@ -102,7 +102,7 @@ class EvidenceCheck:
             return
         self._check_chain(read)
         record = read.record
-        if (self.about is None) is not isinstance(record, AboutRecord):
+        if isinstance(record, AboutRecord) is not (self.records == 1):
             self._wrong("the first record, and no other, says what the file is about")
         match record:
             case AboutRecord():

@@ -216,6 +216,11 @@ def test_every_byte_that_is_changed_is_found_and_named_with_its_line(data: st.Da
     assert any(one.place == f"item.evidence:{at + 1}" for one in check.problems), check.problems
 
 
+def test_a_first_record_that_cannot_be_read_accuses_no_other_record() -> None:
+    (problem,) = checked([b"}" + FILE[0], *FILE[1:]]).problems
+    assert problem.place == "item.evidence:1" and problem.text.startswith("changed: this line is no record")
+
+
 @given(st.data())
 def test_every_record_that_is_dropped_doubled_or_swapped_is_found(data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(FILE) - 1))
