@@ -21,7 +21,10 @@ from gateway.core.selection import DeliveryState, MessageStatus
 
 _PAGE = 200
 
-IdOption = Annotated[str | None, Parameter(name="--id", help="The gateway's id, the sender's id, an SR uuid or a reference id.")]
+IdOption = Annotated[
+    str | None,
+    Parameter(name="--id", help="The gateway's id, the sender's id, an SR uuid, or the beginning of one; or a reference id."),
+]
 LimitOption = Annotated[int, Parameter(name=["--limit", "-n"], show_default=True, help="How many to list at most.")]
 
 

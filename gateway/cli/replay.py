@@ -17,7 +17,9 @@ from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, instant
 from gateway.cli.output import agreed, counted, cut, printable, to_json
 
-IdsArgument = Annotated[str, Parameter(name="ID", help="The gateway's id, the sender's id, an SR uuid or a reference id.")]
+IdsArgument = Annotated[
+    str, Parameter(name="ID", help="The gateway's id, the sender's id, an SR uuid, or the beginning of one; or a reference id.")
+]
 
 
 @Parameter(name="*")

@@ -71,6 +71,19 @@ def test_an_empty_name_means_nothing(standing: Running, arguments: tuple[str, ..
     assert done.status == 2 and "is empty: is a variable not set?" in done.err
 
 
+@pytest.mark.parametrize("name", ["messages", "deliveries"])
+def test_a_list_that_is_given_a_bare_name_says_how_to_give_it(standing: Running, name: str) -> None:
+    done = asked(standing, name, "品物")
+    said = f'gateway: error: "品物" is one argument too many for gateway {name}: name an item or a message with --id 品物\n'
+    assert (done.status, done.err) == (2, said)
+
+
+def test_an_argument_too_many_is_named() -> None:
+    done = command("evidence", "verify", "one", "two")
+    said = 'gateway: error: "two" is one argument too many for gateway evidence verify: see gateway evidence verify --help\n'
+    assert (done.status, done.err) == (2, said)
+
+
 @pytest.mark.parametrize("arguments", [("sr", LONG), ("show", LONG), ("replay", LONG), ("evidence", "export", LONG, "file")])
 def test_a_name_that_fits_into_no_url_is_said_to_be_too_long(standing: Running, arguments: tuple[str, ...]) -> None:
     done = asked(standing, *arguments)
