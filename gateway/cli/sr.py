@@ -145,7 +145,7 @@ def _line(request: dict[str, Any]) -> str:
     """Return a request on one line."""
     owed = [counted(request[name], f"delivery {word}", f"deliveries {word}") for name, word in _OWED if request[name]]
     facts = [
-        request["state_at"] or request["last_seen_at"],
+        request["state_at"] or request["last_seen_at"] or "",
         request["reference_id"] or "",
         _state(request),
         f"round {request['round']}" if request["round"] > 1 else "",
@@ -243,8 +243,8 @@ def _show(request: dict[str, Any], story: dict[str, Any], out: Console) -> None:
         missing = f": {', '.join(request['missing'])}" if flag == "skipped" else ""
         out.print(f"  ! {flag}: {_FLAGS[flag]}{missing}", style="bold yellow")
     events = counted(request["events"], "event", "events")
-    seen = f"{events}, the first came {request['first_seen_at']}, the last {request['last_seen_at']}"
-    out.print(printable(f"  {request['sr_uuid']} of {request['source']}: {seen}"), style="dim")
+    seen = f", the first came {request['first_seen_at']}, the last {request['last_seen_at']}" if request["events"] else ""
+    out.print(printable(f"  {request['sr_uuid']} of {request['source']}: {events}{seen}"), style="dim")
     if story["purged"]:
         out.print("  earlier events were deleted after their retention", style="dim")
     if story["before"] is not None:
