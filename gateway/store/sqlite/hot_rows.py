@@ -60,7 +60,8 @@ class Standing(Struct, gc=False):
     @property
     def columns(self) -> Columns:
         if self._entered_ms is None:
-            request, milestone = self.request, self.request.milestone
+            request = self.request
+            milestone = request.milestone
             entered = request.invalidated_at_ms if milestone is _INVALIDATED else request.state_at_ms
             self._milestone, self._flags = None if self.own else CODES[milestone], request.flag_bits
             self._entered_ms = request.last_seen_ms if entered is None else entered

@@ -159,7 +159,7 @@ def requests(
 
 
 def _waiting(selection: RequestSelection, rows: Rows, last: Place, before: Place, limit: int) -> list[_Row]:
-    """Find the rows in memory that a page may show, in its order; of many thousands, so nothing is called for each."""
+    """Find the rows in memory that a page may show, in its order. There are many thousands, so little is called for each."""
     codes = frozenset(_codes(selection.milestones) or range(len(MILESTONES) + 1))
     flag, source = int(selection.flag or 0), selection.source  # the operators of an IntFlag take a microsecond each
     found = [
