@@ -33,9 +33,10 @@ def instant_of(event: Event, arrived_ms: int, instant: float | None) -> tuple[in
     """Return when an event happened, by its own timestamp if that can be believed, and by its arrival otherwise.
 
     Args:
-        arrived_ms: its arrival.
-        instant: the event's timestamp in Unix seconds, if the caller has read it already.
-    Returns the instant in milliseconds, and whether the event is undated, and whether it is dated too far ahead.
+        arrived_ms: its arrival, in Unix milliseconds, UTC.
+        instant: the event's timestamp in Unix seconds, if the caller has read it already; None reads it from the event.
+    Returns the instant in Unix milliseconds, whether the event has no readable timestamp, and whether it is dated more than
+    AHEAD_MS ahead of its arrival.
     """
     if instant is None and (instant := event.instant()) is None:
         return arrived_ms, True, False

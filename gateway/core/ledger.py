@@ -126,9 +126,9 @@ class Course(Struct, frozen=True, array_like=True, gc=False):
 
 
 def missing_of(course: Course) -> int:
-    """Return which states a request must have passed through that have not come, as bits: a place in MISSING.
+    """Return the states that a request must have passed through and that have not come, as bits: their place in `MISSING`.
 
-    Each message needs it, so it is written out for both states.
+    Each message needs it, so both states are written out.
     """
     needed, came = course.needs_submitted, course.first_submitted
     bits = 1 if needed is not None and (came is None or came > needed) else 0
@@ -270,11 +270,11 @@ _WITH_ANY_SUPPLEMENT = {
 }
 _UNKNOWN = (0, Milestone.UNRECOGNIZED)
 KNOWN_STATES: Final = frozenset((*_KNOWN, *_WITH_ANY_SUPPLEMENT))
+"""The documented states as text. Some of them may also have any supplement."""
 _TEXTS: Final = {
     (primary, supplement or None): text for text in KNOWN_STATES for primary, _, supplement in (text.partition("/"),)
 }
-"""The texts of the documented states, each of which all rows in memory share."""
-"""The documented states as text. Some of them may also have any supplement."""
+"""The texts of the documented states, by their two parts: rows that name a state share its text, and none is made anew."""
 
 
 def rank_of(state: str) -> int:

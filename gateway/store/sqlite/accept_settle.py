@@ -102,7 +102,8 @@ def _judged_again(
 ) -> list[tuple[Judged, int]]:
     """Judge the accepted messages again, without the duplicates among them, which happened already.
 
-    In the order of their seqs, in which a start would judge them: one that repeats a message older than retention comes later.
+    The order is that of their seqs, in which a start judges them too: a message that repeats one older than retention is inserted
+    after the others, and so has the greatest seq.
     """
     accepted = [(one, result.seq) for one, result in zip(judged, results, strict=True) if isinstance(result, Accepted)]
     accepted.sort(key=operator.itemgetter(1))

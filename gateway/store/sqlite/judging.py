@@ -33,8 +33,6 @@ MOST_UNFLUSHED_BYTES: Final = 14_000_000
 """Bytes of rows in memory after which they are flushed, however few messages came."""
 FLUSHED_AT_ONCE: Final = 3072
 """Rows that one transaction flushes, and one more for each message that it accepts, so that a flush ends under any load."""
-
-
 _NOTHING_YET: Final = ServiceRequest()
 
 
