@@ -11,4 +11,5 @@ new_file      the name of a file that is written aside first
 address_file  where a running gateway listens, for the commands
 certificates  certificates and keys
 descriptors   the limit of open files
+absent        importing a library without one that it would use
 """

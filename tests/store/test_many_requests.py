@@ -64,7 +64,9 @@ def rows(request: pytest.FixtureRequest, reader: sqlite3.Connection) -> Rows:
         return Rows({}, True, 0)
     query = f"SELECT r.source, r.sr_uuid, {request_rows.STANDING} FROM {_OF} ORDER BY number % 97, number LIMIT ?"
     kept = {(row[0], row[1].decode()): request_rows.standing_of(row[2:]) for row in reader.execute(query, (MOVED,))}
-    return Rows({key: structs.replace(row, entered_ms=row.entered_ms + 86_400_000) for key, row in kept.items()}, True, 0)
+    return Rows(
+        {key: structs.replace(row, _entered_ms=row.columns.entered_ms + 86_400_000) for key, row in kept.items()}, True, 0
+    )
 
 
 def standings(reader: sqlite3.Connection, rows: Rows) -> dict[Key, Standing]:
@@ -122,7 +124,7 @@ def test_the_pages_of_a_list_are_the_whole_list(
     fits = request_questions.fitting(selection)
     since, until = (selection.since or 0) * 1000, (selection.until or 1e12) * 1000
     expected = sorted(
-        ((row.entered_ms, row.number) for key, row in standings(reader, rows).items() if fits((key, row))), reverse=True
+        ((row.columns.entered_ms, row.number) for key, row in standings(reader, rows).items() if fits((key, row))), reverse=True
     )
     assert [one.number for one in found] == [number for entered_ms, number in expected if since <= entered_ms < until]
     assert watch.uses("standings_by_milestone" if selection.flag is None else "standings_flagged")
@@ -144,7 +146,7 @@ def test_a_page_of_a_rare_flag_looks_at_few_entries_and_says_where_to_go_on(
     some = 30
     monkeypatch.setattr(request_questions, "FLAGGED_LOOKED_AT", some)
     selection = RequestSelection(flag=Flag.ENDED_TWICE)
-    expected = {row.number for row in standings(reader, rows).values() if row.flags & Flag.ENDED_TWICE}
+    expected = {row.number for row in standings(reader, rows).values() if row.columns.flags & Flag.ENDED_TWICE}
     watch, pages = Watch(reader), 0
     found: list[int] = []
     after: RequestPlace | None = None

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from typing import Final
 
 from gateway.core.events import Milestone
-from gateway.core.ledger import ENDS, ServiceRequest, decode_request
+from gateway.core.ledger import ENDS, ServiceRequest
 from gateway.core.request_documents import OpenRequest, RequestPlace
 from gateway.store.sqlite import request_rows
 from gateway.store.sqlite.hot_rows import Key, Standing
@@ -55,7 +55,7 @@ def page(
                 break
     others = {(source, sr_uuid) for of, sr_uuid in found for source in sources if source != of}
     known = request_rows.read(connection, others) | {key: rows.unflushed[key] for key in others & rows.unflushed.keys()}
-    requests = {key: decode_request(row.row) for key, row in (known | found).items()}
+    requests = {key: row.request for key, row in (known | found).items()}
     return [
         OpenRequest(*key, row.reference_id, requests[key])
         for key, row in found.items()
@@ -66,9 +66,9 @@ def page(
 def _waiting(sources: Collection[str], begin: tuple[int, int], limit: int, rows: Rows) -> list[_Placed]:
     """Find the rows in memory that a page may show, in its order. They count in place of those in the file."""
     found: Iterator[_Placed] = (
-        ((row.entered_ms, row.number), (key, row))
+        ((row.columns.entered_ms, row.number), (key, row))
         for key, row in rows.unflushed.items()
-        if row.milestone in _OPEN and key[0] in sources and (row.entered_ms, row.number) > begin
+        if row.columns.milestone in _OPEN and key[0] in sources and (row.columns.entered_ms, row.number) > begin
     )
     return heapq.nsmallest(limit, found, key=lambda one: one[0])
 

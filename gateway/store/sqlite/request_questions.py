@@ -14,15 +14,14 @@ from itertools import groupby, islice
 from typing import Final
 
 from gateway.core.events import Milestone
-from gateway.core.ledger import decode_request
 from gateway.core.references import folded
 from gateway.core.request_documents import FoundBy, FoundRequests, KnownRequest, Owing, RequestPlace, RequestSelection
 from gateway.store.requests import MOST_CANDIDATES
 from gateway.store.sqlite import paging, request_lookup, request_rows
 from gateway.store.sqlite.columns import milliseconds
-from gateway.store.sqlite.hot_rows import Key, Standing
+from gateway.store.sqlite.hot_rows import MILESTONES, Key, Standing
 from gateway.store.sqlite.request_lookup import Kept, Rows
-from gateway.store.sqlite.request_rows import MILESTONES, STANDING, code_of, standing_of
+from gateway.store.sqlite.request_rows import STANDING, code_of, standing_of
 
 LOOKED_AT: Final = 2000
 """Requests that a page of a list looks at."""
@@ -120,7 +119,7 @@ def known(connection: sqlite3.Connection, key: Key, row: Standing) -> KnownReque
         " FROM chain CROSS JOIN deliveries d ON d.message = chain.seq",
         (row.last, _COUNTED),
     ).fetchone()
-    return KnownRequest(row.number, *key, row.reference_id, decode_request(row.row), Owing(queued, dead))
+    return KnownRequest(row.number, *key, row.reference_id, row.request, Owing(queued, dead))
 
 
 def requests(
@@ -155,7 +154,7 @@ def requests(
                 found.append(known(connection, key, row))
                 counted += min(found[-1].request.events, _COUNTED)
             if len(found) == limit or looked == LOOKED_AT or counted >= COUNTED_IN_PAGE:
-                return found, RequestPlace(row.entered_ms, row.number)
+                return found, RequestPlace(row.columns.entered_ms, row.number)
     return found, None if end is None else RequestPlace(*last)
 
 
@@ -164,11 +163,11 @@ def _waiting(selection: RequestSelection, rows: Rows, last: Place, before: Place
     codes = frozenset(_codes(selection.milestones) or range(len(MILESTONES) + 1))
     flag, source = int(selection.flag or 0), selection.source  # the operators of an IntFlag take a microsecond each
     found = [
-        (row.entered_ms, row.number, key, row)
+        (listed.entered_ms, row.number, key, row)
         for key, row in rows.unflushed.items()
-        if row.milestone in codes
-        and row.flags & flag == flag
-        and last <= (row.entered_ms, row.number) < before
+        if (listed := row.columns).milestone in codes
+        and listed.flags & flag == flag
+        and last <= (listed.entered_ms, row.number) < before
         and (source is None or source == key[0])
     ]
     return [(key, row) for _, _, key, row in heapq.nlargest(limit, found)]
@@ -191,7 +190,12 @@ def _stalled(
             for one in part:
                 looked += 1
                 key, row = _key(one), kept.get(_key(one))
-                if row is not None and since <= row.entered_ms < until and fits((key, row)) and _is_newest(connection, one):
+                if (
+                    row is not None
+                    and since <= row.columns.entered_ms < until
+                    and fits((key, row))
+                    and _is_newest(connection, one)
+                ):
                     shown.append(known(connection, key, row))
                     counted += min(shown[-1].request.events, _COUNTED)
                 if len(shown) == limit or looked == LOOKED_AT or counted >= COUNTED_IN_PAGE:
@@ -268,10 +272,11 @@ def fitting(selection: RequestSelection) -> Callable[[_Row], bool]:
 
     def fits(one: _Row) -> bool:
         key, row = one
+        listed = row.columns
         return (
-            row.milestone is not None
-            and (not codes or row.milestone in codes)
-            and row.flags & flag == flag
+            listed.milestone is not None
+            and (not codes or listed.milestone in codes)
+            and listed.flags & flag == flag
             and (source is None or source == key[0])
         )
 
@@ -285,4 +290,4 @@ def _key_and_row(row: tuple[object, ...]) -> _Row:
 
 
 def _place(one: _Row) -> tuple[int, int]:
-    return one[1].entered_ms, one[1].number
+    return one[1].columns.entered_ms, one[1].number
