@@ -75,7 +75,7 @@ def _waiting(sources: Collection[str], begin: tuple[int, int], limit: int, rows:
 
 def _placed(query: sqlite3.Cursor) -> Iterator[_Placed]:
     for source, sr_uuid, *columns in query:
-        number, entered_ms = columns[0], columns[6]
+        number, _, _, _, _, entered_ms, _ = columns
         yield (entered_ms, number), ((source, sr_uuid.decode()), tuple(columns))
 
 

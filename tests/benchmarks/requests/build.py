@@ -216,9 +216,9 @@ class _Writer:
     def _write_entries(self) -> None:
         """Write what the ledger keeps beside the messages, and what people did."""
         self._connection.execute(
-            # The first byte says that a digest of 32 bytes follows, then the timestamp (store/sqlite/kept_traces.py).
+            # The timestamp, and the base64 of a signature, which has 44 characters (store/sqlite/kept_traces.py).
             "INSERT INTO entries SELECT seq, number, before, facts, 1, 1,"
-            " CAST(x'01' || CAST(printf('%032x', seq * 2654435761) AS BLOB) || CAST(received_ms / 1000 AS BLOB) AS BLOB)"
+            " CAST(received_ms / 1000 || ' v1,' || printf('%043x=', seq * 2654435761) AS BLOB)"
             " FROM made"
         )
         self._connection.execute("INSERT INTO repeats SELECT seq, 1, received_ms + 5000, NULL FROM made WHERE seq % 50 = 3")
