@@ -244,9 +244,9 @@ async def test_a_due_retry_delays_no_other_sink_while_every_slot_is_taken(tmp_pa
 
 
 async def test_a_receiver_that_is_down_is_tried_again(tmp_path: Path, free_port: Callable[[], int]) -> None:
-    receiver = Receiver()  # it never starts
-    receiver.port = free_port()
-    toml = http_sink(receiver, more='retry = ["0s", "300ms", "300ms", "300ms", "300ms"]') + route("erp")
+    url = f"http://127.0.0.1:{free_port()}/erp"
+    retry = 'retry = ["0s", "300ms", "300ms", "300ms", "300ms"]'
+    toml = f'[sinks.erp]\ntype = "http"\non_stale = "annotate"\nurl = "{url}"\n{retry}\n' + route("erp")
     with Running(tmp_path, toml) as running:
         answer = await running.post(event())
         assert answer.outcome == (200, "accepted")
