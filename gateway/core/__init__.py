@@ -33,7 +33,7 @@ What several layers speak of:
     kept_requests     requests that fitted no secret
     audit_events      every event of the audit log (audit_fields: their fields; delivery_events: which one a settlement makes)
     seals             what makes its lines provable (merkle: trees over lines and their proofs)
-    evidence_file     the records of a file that proves a message to others (evidence_check: what is wrong with one)
+    evidence_file     a file that proves a message to others: its records (evidence_check, evidence_facts: what is wrong with it)
     reconciliation    what an answer of Legitmark's API means
     attention         the status screen, and what needs a person
     errors            every exception that is raised on purpose
