@@ -69,7 +69,7 @@ async def test_slices_of_one_act_are_one_row_and_acts_on_sinks_stand_between_in_
 async def test_acts_on_sinks_are_kept_up_to_a_bound_and_the_oldest_go_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(act_rows, "_MOST_KEPT", 3)
+    monkeypatch.setattr(act_rows, "MOST_KEPT", 3)
     async with serving(tmp_path / "gateway.db") as store:
         for number in range(5):
             await store.keep_act("drill", "erp", now=START + number, actor="alice", detail=str(number))

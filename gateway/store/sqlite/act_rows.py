@@ -11,7 +11,7 @@ from gateway.store.sqlite.counting import Changes
 
 MOST_ACTS: Final = 5000
 """Acts on deliveries in one page."""
-_MOST_KEPT: Final = 10_000
+MOST_KEPT: Final = 10_000
 """Acts on sinks that are kept."""
 
 
@@ -51,4 +51,4 @@ def keep_act(
     made = connection.execute(
         "INSERT INTO sink_acts (at_ms, actor, claimed, act, subject, detail) VALUES (?, ?, ?, ?, ?, ?)", row
     ).lastrowid
-    connection.execute("DELETE FROM sink_acts WHERE id <= ?", ((made or 0) - _MOST_KEPT,))
+    connection.execute("DELETE FROM sink_acts WHERE id <= ?", ((made or 0) - MOST_KEPT,))
