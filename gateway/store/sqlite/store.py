@@ -15,11 +15,12 @@ from gateway.core.conversation import Conversation
 from gateway.core.documents import Backup, Health, LedgerProgress, Redecoded, Redecoding
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.records import Companion, KeptGates, Message, NewMessage, Settlement, Step, Stored
-from gateway.core.selection import DeliveryState, Target
+from gateway.core.selection import DeliveryState, SinkAct, Target
 from gateway.core.values import claim_of
 from gateway.core.watches import TimersBegun, TimersPlace, Watch
 from gateway.store.base import Audit, Lines, Told, ToldSettled
 from gateway.store.sqlite import (
+    act_rows,
     backup,
     conversation_rows,
     counting,
@@ -330,6 +331,12 @@ class SqliteStore(Reading):
         change = partial(operations.discard, now=now)
         step = _step(DeliveryDiscarded.name, now, actor)
         return await self.change(partial(operations.by_person, targets=targets, change=change, step=step, act="discard"), told)
+
+    async def keep_act(self, act: SinkAct, subject: str, *, now: float, actor: str, detail: str = "") -> None:
+        who, claimed = str(actor), claim_of(actor)
+        await self.change(
+            partial(act_rows.keep_act, act=act, subject=subject, now=now, actor=who, claimed=claimed, detail=detail)
+        )
 
     async def redecode(
         self,
