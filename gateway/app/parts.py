@@ -214,7 +214,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     kept = KeptRulesReader(store)
     browse = Browse(store=store, kept=kept, router=inbox.router, lanes=directory)
     interventions = Interventions(store=store, audit=audit, router=inbox.router, lanes=directory, clock=lane_clock)
-    database_jobs = DatabaseJobs(store=store, space=space, clock=clock, log=log)
+    database_jobs = DatabaseJobs(store=store, space=space, audit=audit, clock=clock, log=log)
     drills = Drills(lanes=directory, routes=config.routes, audit=audit, clock=clock)
     reverify = Reverify(
         refused=refused, intake=intake, sources=sources_by_name(config), audit=audit, metrics=metrics, clock=clock, log=log
