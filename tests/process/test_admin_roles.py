@@ -199,7 +199,7 @@ NAMES = ["bodies", "id", "limit", "after", "since", "source", "state", "sink", "
     ),
     query=st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(["1", "0", "true", "erp", SR, "dead"])), max_size=2),
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_request_that_support_can_think_of_is_answered_with_a_body(
     world: World, method: str, parts: list[str], query: list[tuple[str, str]]
 ) -> None:
