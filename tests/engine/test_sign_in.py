@@ -59,6 +59,7 @@ async def bench() -> AsyncIterator[Bench]:
         assert answer is not None
         return answer
 
+    client: TestClient[Any, Any]
     async with TestClient(RawTestServer(handle)) as client:
         yield Bench(client, clock)
 
