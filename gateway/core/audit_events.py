@@ -231,6 +231,27 @@ class SinkResumed(GatewayEvent, frozen=True, kw_only=True):
     claimed: str | None = None
 
 
+class SinkProbed(GatewayEvent, frozen=True, kw_only=True):
+    """A person asked for a probe of the sink at once, although its breaker was to wait for longer."""
+
+    name = "sink.probed"
+    sink: str
+    actor: str
+    claimed: str | None = None
+
+
+class MessageSampled(GatewayEvent, frozen=True, kw_only=True):
+    """A person sent a sample, an event that is plainly a test, through the gateway as a message of the source."""
+
+    name = "message.sampled"
+    message_id: str
+    sender_id: str
+    source: str
+    event_type: str
+    actor: str
+    claimed: str | None = None
+
+
 class SinkDrilled(GatewayEvent, frozen=True, kw_only=True):
     """A person sent a message marked [TEST] through the sink. Without `reason`, the sink took it."""
 

@@ -40,6 +40,7 @@ from gateway.core.audit_events import (
     MessageRedecoded,
     MessageRejected,
     MessageReverified,
+    MessageSampled,
     MessageUnrouted,
     ReconcileFinished,
     ReconcileStopped,
@@ -48,6 +49,7 @@ from gateway.core.audit_events import (
     SinkFailing,
     SinkOpened,
     SinkPaused,
+    SinkProbed,
     SinkResumed,
     SourceSilent,
     SrDiffers,
@@ -153,6 +155,10 @@ LINES: dict[AuditEvent, str] = {
     SinkClosed(sink="erp"): '"sink":"erp"',
     SinkPaused(sink="erp", actor="root", claimed="alice"): f'"sink":"erp",{BY_ALICE}',
     SinkResumed(sink="erp", actor="root", claimed="alice"): f'"sink":"erp",{BY_ALICE}',
+    SinkProbed(sink="erp", actor="root", claimed="alice"): f'"sink":"erp",{BY_ALICE}',
+    MessageSampled(
+        message_id="m1", sender_id="s1", source="legitmark", event_type="state_change", actor="root", claimed="alice"
+    ): f'"message_id":"m1","sender_id":"s1","source":"legitmark","event_type":"state_change",{BY_ALICE}',
     SinkDrilled(
         sink="erp",
         delivery_id="m1-erp",
