@@ -25,7 +25,7 @@ from gateway.web.pages.asking import (
     language_of,
     parameters,
 )
-from gateway.web.pages.catalogue import LOCALES, Locale
+from gateway.web.pages.catalogue import LOCALES
 from gateway.web.pages.drawing import Drawing
 from gateway.web.pages.hyperlinks import TWIN, url
 from gateway.web.pages.live_streams import LIVE_PATH, LiveStreams
@@ -61,7 +61,11 @@ class Pages:
         self._live = live
         self._trouble = trouble
         self._files = PageFiles()
-        self._drawings: dict[tuple[Locale, bool], Drawing] = {}
+        # All templates are read now, so that an upgrade of the package does not change those of a running gateway.
+        names = frozenset(page.name for page in PAGES)
+        self._drawings = {
+            (language, chosen): Drawing(language, chosen, self._files, names) for language in LOCALES for chosen in (False, True)
+        }
 
     def file(self, request: web.BaseRequest) -> web.Response | None:
         """Answer a request for a file that pages consist of; None if the path is that of no file."""
@@ -165,9 +169,7 @@ class Pages:
         return self._drawn(problem.status, "problem.html", page, asked, problem=problem)
 
     def _drawn(self, status: int, template: str, page: Page | None, asked: Asked, **values: Any) -> web.Response:
-        key = (asked.language, asked.chosen)
-        if (drawing := self._drawings.get(key)) is None:
-            drawing = self._drawings[key] = Drawing(*key, self._files, frozenset(one.name for one in PAGES))
+        drawing = self._drawings[asked.language, asked.chosen]
         trouble = self._trouble() if status < 500 else None  # a problem with the store says so itself
         navigation = [one for one in PAGES if one.in_navigation and asked.visitor.may(one.role)]
         common = {"page": page, "asked": asked, "visitor": asked.visitor, "navigation": navigation, "trouble": trouble}
