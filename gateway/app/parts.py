@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from gateway.app.acts import build_acts
+from gateway.app.acting import build_acts
 from gateway.app.derive import (
     access_of,
     certificate_of,

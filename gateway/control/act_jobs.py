@@ -44,7 +44,7 @@ class ActJob:
         self.id = id
         self.act = act
         self.about = about
-        """What the act is about, by the names of the parameters of the page that asked for it."""
+        """The things that the act is about, by the names of the parameters of the page that asked for it."""
         self.actor = actor
         self.began_at = began_at
         self.total = total

@@ -79,7 +79,7 @@ class ShownMessage(Struct, frozen=True):
     seq: int
     shown: ShownStory
     body: bytes
-    """As it came."""
+    """The body as it came."""
 
 
 class GateFacts(Struct, frozen=True):

@@ -46,7 +46,7 @@ class Order(Struct, frozen=True, kw_only=True):
 
 
 class Slice(Struct, frozen=True):
-    """What one step of an act did, or would do."""
+    """The result of one step of an act, done or only looked at."""
 
     looked_at: int
     changed: int
@@ -54,7 +54,7 @@ class Slice(Struct, frozen=True):
 
 
 class Counted(Struct, frozen=True):
-    """What an act would change."""
+    """The deliveries that an act would change."""
 
     deliveries: int
     late: int

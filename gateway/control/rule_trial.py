@@ -14,7 +14,7 @@ from gateway.core.why_not import WhyNot, reason_of
 
 
 class RouteVerdict(Struct, frozen=True):
-    """What one route does with an event."""
+    """The verdict of one route on an event."""
 
     route: str
     matched: bool
@@ -23,7 +23,7 @@ class RouteVerdict(Struct, frozen=True):
 
 
 class Trial(Struct, frozen=True, kw_only=True):
-    """What the rules do with an event."""
+    """The verdict of the rules on an event."""
 
     milestone: str
     sr_uuid: str | None

@@ -1,4 +1,4 @@
-"""Groups of dead deliveries that died alike: at one sink, for one reason, with the same answer but for its numbers. Pure."""
+"""Groups of dead deliveries that died alike: at one sink, for one reason, with answers that differ at most in numbers. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SPACE = re.compile(r"\s+")
 
 
 class DeathKey(Struct, frozen=True):
-    """What deliveries of one group have in common."""
+    """The things that the deliveries of one group have in common."""
 
     sink: str
     reason: str

@@ -171,7 +171,7 @@ class ActOnSink(Struct, frozen=True):
     subject: str
     """The sink, or the source of the sample."""
     detail: str
-    """What came of it; "" if the act says everything."""
+    """The result; "" if the act says everything. Of a sample, it is the id of its message."""
 
 
 class DeadDelivery(Struct, frozen=True):
@@ -185,7 +185,7 @@ class DeadDelivery(Struct, frozen=True):
     request: int | None
     """The number of its service request in the ledger; None if it has none."""
     status: int | None
-    """Of the last attempt, as the next two are."""
+    """The status of the last answer, to which the next two belong as well."""
     detail: str
     answer: str
 

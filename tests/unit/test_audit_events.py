@@ -15,9 +15,9 @@ import structlog
 
 from gateway.cli.audit_line import STYLES
 from gateway.core import audit_events
+from gateway.core.audit_event_kinds import AuditEvent, GatewayEvent, MessageEvent
 from gateway.core.audit_events import (
     AUDIT_EVENTS,
-    AuditEvent,
     AuditSealed,
     ConfigRefused,
     ConfigReloaded,
@@ -30,12 +30,10 @@ from gateway.core.audit_events import (
     DeliveryRetrying,
     DeliverySuppressed,
     DriftFound,
-    GatewayEvent,
     GatewayStarted,
     GatewayStopped,
     MessageAccepted,
     MessageDuplicate,
-    MessageEvent,
     MessageQuarantined,
     MessageRedecoded,
     MessageRejected,

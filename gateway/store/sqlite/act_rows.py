@@ -1,4 +1,4 @@
-"""What people did: the acts on deliveries, and the acts on sinks, the newest first."""
+"""The acts of people in lists: those on deliveries, and those on sinks, the newest first."""
 
 from __future__ import annotations
 

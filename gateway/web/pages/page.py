@@ -32,7 +32,7 @@ class Page(Struct, frozen=True, kw_only=True):
     """It follows the gateway while somebody looks at it."""
     in_navigation: bool = False
     post: View | None = None
-    """What is done with a form that the page sends to its own path; None if it has none. It raises as a view does."""
+    """Does what a form asks for that the page sends to its own path; None if it has none. It raises as a view does."""
     fields: tuple[str, ...] = ()
     """The fields of that form."""
     post_role: Role = Role.OPERATE

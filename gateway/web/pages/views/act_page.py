@@ -35,9 +35,9 @@ class ActPage(Struct, frozen=True, kw_only=True):
     """An act that is about to be done."""
 
     do: str | None
-    """None: none was chosen."""
+    """The act; None if none was chosen."""
     about: Mapping[str, str]
-    """What the act is about: the parameters, as they were given."""
+    """The parameters that say what the act is about, as they were given."""
     counted: Counted | None = None
     """The deliveries that it would change; None if it changes none by itself."""
     group: Mapping[str, Any] | None = None

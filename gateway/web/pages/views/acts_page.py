@@ -22,7 +22,7 @@ class ShownJob(Struct, frozen=True, kw_only=True):
     id: str
     act: str
     about: Mapping[str, str]
-    """What it is about, by the names of the parameters of the page `/act`."""
+    """The things that it is about, by the names of the parameters of the page `/act`."""
     actor: str
     began: str
     ended: str | None
@@ -38,7 +38,7 @@ class ShownJob(Struct, frozen=True, kw_only=True):
 
 
 class ActsPage(Struct, frozen=True):
-    """What people did."""
+    """The acts of people."""
 
     job: ShownJob | None
     """The act that the URL names."""

@@ -25,9 +25,9 @@ class SinkPage(Struct, frozen=True):
 
     sink: SinkStatus
     counts: Counts | None
-    """None while the store cannot be asked."""
+    """How many deliveries it has in each state; None if it never had any."""
     type: str | None
-    """None, as the settings are empty, if it left the configuration."""
+    """The type of the sink; None if it left the configuration, and then it has no settings either."""
     settings: Mapping[str, str]
     routes: Sequence[str]
     """The routes that name it."""
