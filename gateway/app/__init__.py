@@ -2,6 +2,7 @@
 
 foundation    what all parts stand on: counters, audit log, database
 parts         every part, built in order; read it to see what a gateway consists of
+acting        the parts that do what people ask for
 derive        the plain values that parts take from the configuration
 lifecycle     open, run, be ready, drain, stop
 reload        another configuration, for all parts or for none

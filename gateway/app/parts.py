@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from gateway.app.acting import build_acts
 from gateway.app.derive import (
     access_of,
     certificate_of,
@@ -35,9 +36,7 @@ from gateway.app.running import Running
 from gateway.config import Config
 from gateway.control.browse import Browse
 from gateway.control.database_jobs import DatabaseJobs
-from gateway.control.drills import Drills
 from gateway.control.evidence import Evidence
-from gateway.control.interventions import Interventions
 from gateway.control.kept_rules import KeptRulesReader
 from gateway.control.redecode import Redecode
 from gateway.control.reverify import Reverify
@@ -213,15 +212,25 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     # Control answers and obeys the people who run the gateway.
     kept = KeptRulesReader(store)
     browse = Browse(store=store, kept=kept, router=inbox.router, lanes=directory)
-    interventions = Interventions(store=store, audit=audit, router=inbox.router, lanes=directory, clock=lane_clock)
+    acts = build_acts(
+        config,
+        store=store,
+        inbox=inbox,
+        intake=intake,
+        lanes=directory,
+        kept=kept,
+        audit=audit,
+        lane_clock=lane_clock,
+        clock=clock,
+        log=log,
+    )
     database_jobs = DatabaseJobs(store=store, space=space, audit=audit, clock=clock, log=log)
-    drills = Drills(lanes=directory, routes=config.routes, audit=audit, clock=clock)
     reverify = Reverify(
         refused=refused, intake=intake, sources=sources_by_name(config), audit=audit, metrics=metrics, clock=clock, log=log
     )
     redecode = Redecode(
         store=store,
-        interventions=interventions,
+        interventions=acts.interventions,
         rules=lambda: inbox.rules,
         sources=sources_by_name(config),
         audit=audit,
@@ -299,7 +308,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         Follower(lambda new: (sources_by_name(new), with_new_secrets(running.config, new)), reverify.use),
         Follower(lambda new: (sources_by_name(new),), redecode.use),
         Follower(lambda new: (reconciling_of(new),), reconciler.use),
-        Follower(lambda new: (new.routes,), drills.use),
+        Follower(lambda new: (new.routes, sources_by_name(new)), acts.use),
     ]
     if tls is not None:
         followers.append(Follower(lambda new: (certificate_of(new),), tls.use))
@@ -320,9 +329,8 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     api = Api(
         browse=browse,
         requests=requests,
-        interventions=interventions,
+        acts=acts,
         self_report=self_report,
-        drills=drills,
         database_jobs=database_jobs,
         reverify=reverify,
         evidence=Evidence(store=store, seal=sealing.now),
@@ -333,11 +341,13 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         Control(
             browse=browse,
             requests=requests,
+            acts=acts,
             self_report=self_report,
+            config=lambda: running.config,
             webhook_urls=lambda: webhook_urls_of(running.config, readiness.addresses),
             clock=clock,
         ),
-        live=LiveStreams(changes=lambda: audit.taken, stop=signals.stop, clock=clock),
+        live=LiveStreams(changes=lambda: audit.taken + acts.jobs.progress, stop=signals.stop, clock=clock),
         trouble=lambda: store.trouble,
     )
     permissions = Permissions((*API_PERMITS, *page_permits()))
@@ -361,6 +371,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         ("lookout", lookout.run),
         ("reconciler", reconciler.run),
         ("gaps", gaps.run),
+        ("acts", acts.jobs.run),
     ]
     if tls is not None:
         passing.append(("tls", tls.run))

@@ -5,7 +5,13 @@ browse         messages, deliveries and the story of each message
 stories        the story of a service request, and why somebody was not told
 kept_rules     the rules of then
 ids            which messages and sinks a person's words name
-interventions  replay, discard, pause, resume
+interventions  replay, discard, pause, resume, probe
+bulk_acts      such acts on many deliveries, counted first; groups of dead deliveries
+acts           all parts that act, as one value
+act_jobs       acts that go on in the background
+act_list       what people did
+rule_trial     what the rules do with an event
+sampling       a sample, taken in as a message
 evidence       what proves a message to others
 drills         a marked message through the real sinks
 redecode       messages that an earlier version did not understand

@@ -11,7 +11,16 @@ from msgspec import Struct, structs
 from gateway.control.ids import beyond, check_sink, last_of_many, seqs_of
 from gateway.control.kept_rules import KeptRulesReader
 from gateway.core import events
-from gateway.core.documents import AttemptFacts, DeliveryFacts, DeliverySummary, Held, MessageSummary, ReceivedBody, Story
+from gateway.core.documents import (
+    AttemptFacts,
+    DeliveryFacts,
+    DeliverySummary,
+    Held,
+    MessageSummary,
+    ReceivedBody,
+    SinkAttempt,
+    Story,
+)
 from gateway.core.records import Counts
 from gateway.core.routing import Decision, Router
 from gateway.core.selection import Selection, Target
@@ -64,6 +73,15 @@ class ShownStory(Struct, frozen=True):
     """The routes that applied when it came; None if the rules of then are not kept, or it was never routed."""
 
 
+class ShownMessage(Struct, frozen=True):
+    """One message with everything that is known of it."""
+
+    seq: int
+    shown: ShownStory
+    body: bytes
+    """The body as it came."""
+
+
 class GateFacts(Struct, frozen=True):
     """The gates of a lane that hold its deliveries back."""
 
@@ -107,6 +125,16 @@ class Browse:
         page, go_on = await self._store.messages(selection, seqs, after, limit)
         return page, go_on if go_on is not None else last_of_many(seqs, most)
 
+    async def newest_messages(
+        self, selection: Selection, before: int | None, limit: int
+    ) -> tuple[list[MessageSummary], int | None]:
+        """Read a page of messages the other way round, and the seq to go on before; None begins with the newest one.
+
+        If an id stands for more messages than MOST_NAMED, the oldest ones are listed.
+        """
+        seqs = await seqs_of(self._store, selection.id, 0, MOST_NAMED)
+        return await self._store.newest_messages(selection, seqs, before, limit)
+
     async def deliveries(self, selection: Selection, after: Target, limit: int) -> tuple[list[DeliverySummary], Target | None]:
         """Read a page of deliveries, and the one to go on after. Raises Unknown if there is no such sink."""
         await check_sink(self._store, self._lanes, selection.sink)
@@ -128,6 +156,24 @@ class Browse:
                 size += sum(len(body or "") for body in (story.body, *(one.body for one in story.conflicts)))
                 size += _ATTEMPT_CHARACTERS * sum(len(one.attempts) for one in story.deliveries)
         return stories, False
+
+    async def message(self, text: str) -> ShownMessage | None:
+        """Read all that is known of the one message that an id stands for, with its body as it came; None if there is none.
+
+        Raises ValueError if it stands for several.
+        """
+        seqs = await seqs_of(self._store, text, 0, 2) or []
+        if len(seqs) > 1:
+            raise ValueError(f'the id "{text}" stands for several messages')
+        if not seqs or (story := await self._store.story(seqs[0])) is None or (body := await self._store.body(seqs[0])) is None:
+            return None
+        deliveries = tuple(structs.replace(one, delivery=self._with_held(one.delivery)) for one in story.deliveries)
+        shown = ShownStory(structs.replace(story, deliveries=deliveries), await self._routes(seqs[0], story))
+        return ShownMessage(seqs[0], shown, body)
+
+    async def last_attempts(self, sink: str, limit: int) -> list[SinkAttempt]:
+        """Read the last attempts at a sink, the newest first, as far as a bounded look finds them."""
+        return await self._store.last_attempts(sink, limit)
 
     async def _routes(self, seq: int, story: Story) -> tuple[str, ...] | None:
         rules = await self._kept.of(story.rules)

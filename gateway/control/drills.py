@@ -21,6 +21,7 @@ from gateway.delivery.lane import Lane
 from gateway.host.clock import Clock
 from gateway.observability.audit import AuditLog
 from gateway.sinks.base import Outgoing
+from gateway.store.people import KeepingActs
 
 _SOURCE = "drill"
 
@@ -47,9 +48,18 @@ class Drilled(Struct, frozen=True):
 class Drills:
     """Sends drills through the lanes."""
 
-    def __init__(self, *, lanes: Mapping[str, Lane], routes: Sequence[Route], audit: AuditLog, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        lanes: Mapping[str, Lane],
+        routes: Sequence[Route],
+        store: KeepingActs,
+        audit: AuditLog,
+        clock: Clock,
+    ) -> None:
         self._lanes = lanes
         self._routes = routes
+        self._store = store
         self._audit = audit
         self._clock = clock
 
@@ -66,7 +76,7 @@ class Drills:
             raise ValueError(f'there is no sample "{drill.event}"')
         lanes = [self._lanes[name] for name in self._named(drill)]
         message_id = self._clock.new_id()
-        body = _body(drill.event, self._clock)
+        body = test_body(drill.event, self._clock)
         return await asyncio.gather(
             *(self._try(lane, _delivery(lane.name, message_id, body, self._clock), drill) for lane in lanes)
         )
@@ -100,10 +110,12 @@ class Drills:
                 claimed=claim_of(drill.actor),
             )
         )
+        said = outcome.detail or ("" if isinstance(outcome, Delivered) else outcome.reason.value)
+        await self._store.keep_act("drill", lane.name, now=self._clock.now(), actor=drill.actor, detail=said)
         return Drilled(lane.name, delivery, attempt)
 
 
-def _body(sample: str, clock: Clock) -> bytes:
+def test_body(sample: str, clock: Clock) -> bytes:
     """Return the sample as it would come now, for a service request that does not exist and an item that is plainly a test."""
     values = {**SAMPLES[sample], "sr_uuid": str(uuid.UUID(clock.new_id())), "timestamp": rfc3339(clock.now())}
     values["reference_id"] = f"TEST-{values['reference_id']}"

@@ -1,4 +1,4 @@
-"""Changes that people make to a running gateway: replay, discard, pause. Each act is audited, and goes a slice at a time."""
+"""Changes that people make to a running gateway: replay, discard, pause, probe. Each is audited, and goes a slice at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.core.documents import Chosen, Ids
 from gateway.core.records import delivery_id
 from gateway.core.retry import first_due
 from gateway.core.routing import GATEWAY, Router
-from gateway.core.selection import DeliveryState, Selection, Target
+from gateway.core.selection import DeliveryState, Selection, SinkAct, Target
 from gateway.core.values import claim_of
 from gateway.delivery.lane import Lane
 from gateway.host.clock import Clock
@@ -106,10 +106,7 @@ class Interventions:
         states: tuple[DeliveryState, ...] = ("queued", "dead")
         targets, go_on = await self._targets(act, states)
 
-        async def discard(part: list[Target], told: _Told) -> list[Target]:
-            return await self._store.discard(part, now=self._clock.now(), actor=act.actor, told=told)
-
-        done = await self._change(act, DeliveryDiscarded, discard, targets, states)
+        done = await self._change(act, DeliveryDiscarded, self._discarding(act), targets, states)
         return Progress(len(targets), *done, go_on)
 
     async def missing(self, targets: list[Target]) -> list[Target]:
@@ -125,11 +122,31 @@ class Interventions:
 
     async def pause(self, sink: str, actor: str) -> bool:
         """Hold a sink's deliveries; False if they are held already. Raises Unknown if there is no such sink."""
-        return await self._lane(sink).pause(actor)
+        return await self._lane(sink).pause(actor) and await self._keep("pause", sink, actor)
 
     async def resume(self, sink: str, actor: str) -> bool:
         """Let a sink's deliveries go on; False if they were not held. Raises Unknown if there is no such sink."""
-        return await self._lane(sink).resume(actor)
+        return await self._lane(sink).resume(actor) and await self._keep("resume", sink, actor)
+
+    async def probe(self, sink: str, actor: str) -> bool:
+        """Let the next probe of a sink go at once; False if its breaker is closed. Raises Unknown if there is no such sink."""
+        return self._lane(sink).probe_now(actor) and await self._keep("probe", sink, actor)
+
+    async def change(self, targets: list[Target], act: Act, *, discard: bool) -> tuple[int, int]:
+        """Reopen dead deliveries with the same keys and a fresh budget, or end them.
+
+        Returns how many were changed (or would be, in a dry run), and how many of the chosen ones are late.
+        """
+        if discard:
+            done = await self._change(act, DeliveryDiscarded, self._discarding(act), targets, ("dead",))
+        else:
+            reopen = self._reopening(act, add=False)
+            done = await self._change(act, DeliveryReplayed, reopen, self._with_waits(targets), ("dead",))
+        return done[0], done[2]
+
+    async def _keep(self, act: SinkAct, sink: str, actor: str) -> bool:
+        await self._store.keep_act(act, sink, now=self._clock.now(), actor=actor)
+        return True
 
     def _lane(self, sink: str) -> Lane:
         if (lane := self._lanes.get(sink)) is None:
@@ -164,6 +181,12 @@ class Interventions:
             return await self._store.reopen(part, _replayable(act), add=add, now=now, actor=act.actor, told=told)
 
         return reopen
+
+    def _discarding(self, act: Act) -> _Change:
+        async def discard(part: list[Target], told: _Told) -> list[Target]:
+            return await self._store.discard(part, now=self._clock.now(), actor=act.actor, told=told)
+
+        return discard
 
     async def _change(
         self, act: Act, event: _Event, change: _Change, targets: list[Target], states: tuple[DeliveryState | None, ...]

@@ -21,6 +21,7 @@ What the gateway tells by itself:
 What several layers speak of:
 
     records           what the store takes and returns for messages and deliveries
+    dead_groups       dead deliveries that died alike
     documents         what the store tells people, and the gateway about itself
     request_documents what the store tells people about service requests
     references        reference ids in any case
@@ -31,7 +32,8 @@ What several layers speak of:
     ledger            the row of a service request, and the facts about an event (packed_rows: the form of the store)
     conversation      what a sink remembers of a service request
     kept_requests     requests that fitted no secret
-    audit_events      every event of the audit log (audit_fields: their fields; delivery_events: which one a settlement makes)
+    audit_events      every event of the audit log (audit_event_kinds, audit_fields: what they consist of)
+    delivery_events   which of them a settlement makes
     seals             what makes its lines provable (merkle: trees over lines and their proofs)
     evidence_file     the records of a file that proves a message to others (evidence_check: what is wrong with one)
     reconciliation    what an answer of Legitmark's API means

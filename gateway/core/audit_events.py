@@ -11,26 +11,8 @@ field that does not apply is None here, and left out of the line. A struct decla
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
-from msgspec import Struct
-
-
-class AuditEvent(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The base of all events. The docstring of each one is its description in the reference."""
-
-    name: ClassVar[str]
-    """The `event` of its lines."""
-    failed: ClassVar[bool] = False
-    """The event tells that something went wrong: `gateway tail --failed` shows it."""
-
-
-class MessageEvent(AuditEvent, frozen=True, kw_only=True):
-    """The base of the events about one message: their lines begin with `audit_fields.MESSAGE_FIELDS`."""
-
-
-class GatewayEvent(AuditEvent, frozen=True, kw_only=True):
-    """The base of the events about a request, a sink, the configuration or the process."""
+from gateway.core.audit_event_kinds import AuditEvent, GatewayEvent, MessageEvent
 
 
 class MessageAccepted(MessageEvent, frozen=True, kw_only=True):
@@ -227,6 +209,27 @@ class SinkResumed(GatewayEvent, frozen=True, kw_only=True):
 
     name = "sink.resumed"
     sink: str
+    actor: str
+    claimed: str | None = None
+
+
+class SinkProbed(GatewayEvent, frozen=True, kw_only=True):
+    """A person asked for a probe of the sink at once, although its breaker was to wait for longer."""
+
+    name = "sink.probed"
+    sink: str
+    actor: str
+    claimed: str | None = None
+
+
+class MessageSampled(GatewayEvent, frozen=True, kw_only=True):
+    """A person sent a sample, an event that is plainly a test, through the gateway as a message of the source."""
+
+    name = "message.sampled"
+    message_id: str
+    sender_id: str
+    source: str
+    event_type: str
     actor: str
     claimed: str | None = None
 

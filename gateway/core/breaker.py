@@ -1,7 +1,8 @@
 """The circuit breaker of a sink: it decides when a lane may claim while the sink fails. Pure; one instant per decision.
 
 closed ── `failures` Retry outcomes in a row ──> open ── a probe succeeds ──> closed
-   └───── a sink-wide one ───────────────────────> │├── a probe fails: the next one after twice the wait, at most 10 min
+   └───── a sink-wide one ───────────────────────> │├── a person asks: the next probe at once
+                                                   ├── a probe fails: the next one after twice the wait, at most 10 min
                                                    └── a probe is rejected: the next one after the same wait
 """
 
@@ -68,6 +69,13 @@ def probe_failed(state: BreakerState, policy: BreakerPolicy, now: float) -> Brea
 def probe_rejected(state: BreakerState, now: float) -> BreakerState:
     """Return the state after a probe that ended in `Reject`, which says nothing about the sink: the next one waits as long."""
     return state if state.probe_at is None else BreakerState(state.failures, state.opened_at, now + state.wait, state.wait)
+
+
+def probe_asked(state: BreakerState, now: float) -> BreakerState:
+    """Return the state of an open breaker whose next probe is due at once. The wait after it, if it fails, stays as it was."""
+    if state.probe_at is None or state.probe_at <= now:
+        return state
+    return BreakerState(state.failures, state.opened_at, now, state.wait)
 
 
 def restored(state: BreakerState, policy: BreakerPolicy, now: float) -> BreakerState:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.core.audit_event_kinds import MessageEvent
 from gateway.core.audit_events import (
     DeliveryDead,
     DeliveryDeferred,
@@ -15,7 +16,6 @@ from gateway.core.audit_events import (
     DeliveryReplayed,
     DeliveryRetrying,
     DeliverySuppressed,
-    MessageEvent,
 )
 from gateway.core.documents import Ids
 from gateway.core.outcome import Defer, Outcome, Reason

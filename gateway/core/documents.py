@@ -13,7 +13,7 @@ from gateway.core.events import Event
 from gateway.core.ledger import Facts
 from gateway.core.outcome import OutcomeName
 from gateway.core.records import Counts, Joined, Message
-from gateway.core.selection import Act, DeliveryState, MessageStatus
+from gateway.core.selection import Act, DeliveryState, MessageStatus, SinkAct, Target
 from gateway.core.signature import Signed
 
 Held = Literal["no such sink", "paused", "breaker open"]
@@ -146,6 +146,63 @@ class DeliveryAct(Struct, frozen=True):
     was: DeliveryState | None
     """The state of the delivery before; None if the act made it."""
     becomes: DeliveryState
+
+
+class ActOnDelivery(Struct, frozen=True):
+    """An act of a person on a delivery, in the list of all acts."""
+
+    id: int
+    """A later act has a greater one."""
+    sink: str
+    at: float
+    actor: str
+    claimed: str | None
+    act: Act
+
+
+class ActOnSink(Struct, frozen=True):
+    """An act of a person on a sink, or on the gateway with a sample."""
+
+    id: int
+    at: float
+    actor: str
+    claimed: str | None
+    act: SinkAct
+    subject: str
+    """The sink, or the source of the sample."""
+    detail: str
+    """The result; "" if the act says everything. Of a sample, it is the id of its message."""
+
+
+class DeadDelivery(Struct, frozen=True):
+    """A dead delivery, with the last answer to it."""
+
+    seq: int
+    sink: str
+    ended_at: float
+    reason: str | None
+    """Why it ended."""
+    request: int | None
+    """The number of its service request in the ledger; None if it has none."""
+    status: int | None
+    """The status of the last answer, to which the next two belong as well."""
+    detail: str
+    answer: str
+
+
+class DeadPage(Struct, frozen=True):
+    """A page of dead deliveries, the newest message first."""
+
+    deliveries: tuple[DeadDelivery, ...]
+    go_on_before: Target | None
+    """Where the next page begins; None after the last page."""
+
+
+class SinkAttempt(Struct, frozen=True):
+    """An attempt at a sink, with the message that it was about."""
+
+    message_id: str
+    attempt: AttemptFacts
 
 
 class Story(Struct, frozen=True):

@@ -17,7 +17,8 @@ DELIVERY_STATES: tuple[DeliveryState, ...] = get_args(DeliveryState)
 
 Act = Literal["replay", "discard"]
 """An act of a person on a delivery."""
-
+SinkAct = Literal["pause", "resume", "probe", "drill", "sample"]
+"""An act of a person on a sink; a sample is an act on the gateway."""
 
 Instant = Annotated[float, Meta(ge=EARLIEST, le=LATEST)]
 """Unix seconds, UTC, of the years 1 to 9999."""
@@ -31,6 +32,7 @@ class Selection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state: DeliveryState | None = None
     sink: str | None = None
     status: MessageStatus | None = None
+    source: str | None = None
     since: Instant | None = None
     until: Instant | None = None
 

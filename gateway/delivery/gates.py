@@ -115,6 +115,14 @@ class Gates:
         self._state = msgspec.structs.replace(self._state, paused_at=None, paused_by=None)
         return True
 
+    def probe_now(self) -> bool:
+        """Make the next probe due at once, and end a wait that the sink asked for; False if the breaker is closed."""
+        if not self.breaker.is_open:
+            return False
+        self._held_until = min(self._held_until, self._clock.monotonic())
+        self._state = msgspec.structs.replace(self._state, breaker=breaker.probe_asked(self.breaker, self._clock.now()))
+        return True
+
     def report(self, outcome: Outcome, *, probe: bool) -> Change | None:
         """Note an outcome. Returns what it did to the breaker; None if that stayed as it was.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-from gateway.core.audit_events import SinkPaused, SinkResumed
+from gateway.core.audit_events import SinkPaused, SinkProbed, SinkResumed
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.records import Attempt, Claimed, KeptGates, Owed
@@ -49,6 +49,8 @@ class Lane:
         self.rounds = 0
         """Steps made: while the lane is `at_work`, another one begins at least every `EXPIRY_SECONDS`."""
         self._look_for_expired_at = 0.0
+        self._probe_asked = False
+        """A person asked for the next probe: it does not wait until a delivery is due."""
         self.timeout = settings.timeout
         """Seconds after which every attempt in flight has ended, whatever settings it began with."""
 
@@ -188,6 +190,18 @@ class Lane:
         before = self.gates.state
         return self.gates.resume() and await self._keep_pause(SinkResumed, before, actor)
 
+    def probe_now(self, actor: str) -> bool:
+        """Make the next probe due at once, at a person's word; False if the breaker is closed, so that there is none.
+
+        If no delivery is due, it takes the one that is due first. A restart forgets it, and waits as the breaker says.
+        """
+        if not self.gates.probe_now():
+            return False
+        self._probe_asked = True
+        self._world.audit.step(SinkProbed(sink=self.name, actor=str(actor), claimed=claim_of(actor)))
+        self._wake.set()
+        return True
+
     async def _keep_pause(self, event: type[SinkPaused | SinkResumed], before: KeptGates, actor: str) -> bool:
         """Keep what a person did in memory and in the store, or in neither."""
         try:
@@ -249,12 +263,15 @@ class Lane:
             return None
         now, changes = self._clock.now(), self.waiting.changes
         claim = await self._store.claim(self.name, now, 1, frozenset(), by_sr=self._settings.by_sr)
+        if self._probe_asked and not claim.owed and claim.next_due is not None:
+            claim = await self._store.claim(self.name, claim.next_due, 1, frozenset(), by_sr=self._settings.by_sr)
         if changes != self.waiting.changes or not self._may_work() or self.gates.closed_for() > 0:
             return 0.0
         if not claim.owed:
             return None if claim.next_due is None else max(claim.next_due - now, 0.001)
         if (wait := self.gates.take()) > 0:
             return wait
+        self._probe_asked = False
         self._start(claim.owed[0], workers, probe=True)
         return None
 

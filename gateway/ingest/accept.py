@@ -12,7 +12,8 @@ from hashlib import sha256
 import msgspec
 from msgspec import Struct
 
-from gateway.core.audit_events import MessageAccepted, MessageDuplicate, MessageEvent, MessageQuarantined, MessageUnrouted
+from gateway.core.audit_event_kinds import MessageEvent
+from gateway.core.audit_events import MessageAccepted, MessageDuplicate, MessageQuarantined, MessageUnrouted
 from gateway.core.delivery_events import joined_event, suppressed_event
 from gateway.core.events import Event, decode
 from gateway.core.lateness import withheld

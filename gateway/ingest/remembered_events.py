@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.core.audit_events import GatewayEvent
+from gateway.core.audit_event_kinds import GatewayEvent
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.records import Companion, message_about
 from gateway.core.routing import GATEWAY

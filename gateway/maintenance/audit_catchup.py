@@ -11,14 +11,8 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
-from gateway.core.audit_events import (
-    DeliveryJoined,
-    DeliverySuppressed,
-    MessageAccepted,
-    MessageEvent,
-    MessageQuarantined,
-    MessageUnrouted,
-)
+from gateway.core.audit_event_kinds import MessageEvent
+from gateway.core.audit_events import DeliveryJoined, DeliverySuppressed, MessageAccepted, MessageQuarantined, MessageUnrouted
 from gateway.core.delivery_events import DISCARDED, delivery_event, joined_event, suppressed_event
 from gateway.core.documents import Ids, KeptMessage
 from gateway.core.instants import parse_instant

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import structs
 
-from gateway.core.audit_events import GatewayEvent, SinkFailing, SourceSilent
+from gateway.core.audit_event_kinds import GatewayEvent
+from gateway.core.audit_events import SinkFailing, SourceSilent
 from gateway.core.errors import StoreError
 from gateway.core.lasting import CALM, Lasting, LastingKind
 from gateway.core.values import Duration, rfc3339

@@ -13,7 +13,7 @@ from typing import Protocol
 from gateway.core.documents import Health
 from gateway.host.clock import Clock
 from gateway.store.base import Audit, CatchingUp, Copying, LaneStore, Lifecycle, LongRead, Maintaining, Watching
-from gateway.store.people import Acting, Browsing, Proving, RedecodingStore, Surveying
+from gateway.store.people import Acting, Browsing, Proving, RedecodingStore, Surveying, TellingActs
 from gateway.store.refused import RefusedStore
 from gateway.store.requests import Filling, Rulebook, SurveyingLedger, Tracing
 from gateway.store.sqlite import at_rest
@@ -32,6 +32,7 @@ class Store(
     Acting,
     RedecodingStore,
     Surveying,
+    TellingActs,
     Tracing,
     SurveyingLedger,
     Filling,

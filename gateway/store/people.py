@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gateway.core import documents
 from gateway.core.evidence_file import EvidenceMessage
-from gateway.core.selection import DeliveryState, Selection, Target
+from gateway.core.selection import DeliveryState, Selection, SinkAct, Target
 from gateway.core.watches import Watch
 from gateway.store.base import Counting, Naming, Trouble
 
@@ -23,6 +23,11 @@ class Browsing(Counting, Naming, Protocol):
         A page looks at a bounded number of rows: it may be short, or empty, before the last one.
         """
 
+    async def newest_messages(
+        self, selection: Selection, seqs: Sequence[int] | None, before: int | None, limit: int
+    ) -> tuple[list[documents.MessageSummary], int | None]:
+        """Read a page of messages the other way round, before a seq; None begins with the newest message. As for `messages`."""
+
     async def deliveries(
         self, selection: Selection, seqs: Sequence[int] | None, after: Target, limit: int
     ) -> tuple[list[documents.DeliverySummary], Target | None]:
@@ -36,6 +41,12 @@ class Browsing(Counting, Naming, Protocol):
 
     async def attempts(self, seq: int, sink: str, after: int, limit: int) -> tuple[list[documents.AttemptFacts], int | None]:
         """Read a page of the attempts at one delivery, oldest first; `after` is the number of an attempt, 0 begins."""
+
+    async def last_attempts(self, sink: str, limit: int) -> list[documents.SinkAttempt]:
+        """Read the last attempts at a sink, the newest first.
+
+        A bounded look: at the newest messages, and at deliveries that wait for another attempt or died last.
+        """
 
     async def received_since(self, instant: float, after: int, limit: int, most_bytes: int) -> documents.RoutingPage:
         """Read a page of the messages after a seq that could be decoded, with their bodies.
@@ -54,7 +65,24 @@ class Proving(Naming, Protocol):
         """
 
 
-class Acting(Counting, Naming, Protocol):
+class KeepingActs(Protocol):
+    """Keep what people do to sinks."""
+
+    async def keep_act(self, act: SinkAct, subject: str, *, now: float, actor: str, detail: str = "") -> None:
+        """Keep an act on a sink. The newest 10,000 are kept."""
+
+
+class TellingActs(Protocol):
+    """Read what people did, in pages of bounded cost, the newest first."""
+
+    async def acts_on_deliveries(self, before: int | None, limit: int) -> list[documents.ActOnDelivery]:
+        """Read the acts on deliveries before an id, at most 5,000; None begins with the newest."""
+
+    async def acts_on_sinks(self, before: int | None, limit: int) -> list[documents.ActOnSink]:
+        """Read the acts on sinks before an id; None begins with the newest."""
+
+
+class Acting(Counting, Naming, KeepingActs, Protocol):
     """Change deliveries at a person's word: what replay and discard need."""
 
     async def chosen(
@@ -66,6 +94,9 @@ class Acting(Counting, Naming, Protocol):
         self, selection: Selection, seqs: Sequence[int] | None, after: Target, limit: int, states: Sequence[DeliveryState]
     ) -> tuple[list[Target], Target | None]:
         """Read a slice of the deliveries that a selection names, only those in one of `states` if it names no state."""
+
+    async def dead(self, sink: str | None, before: Target | None, limit: int) -> documents.DeadPage:
+        """Read a page of the dead deliveries, by message and sink downwards, at most 1,000; None begins with the newest."""
 
     async def body(self, seq: int) -> bytes | None:
         """Read the body of one message; None if it was purged. Ask for one at a time: each may be as large as `max_body`."""

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from gateway.core.audit_events import GatewayStarted, MessageEvent
+from gateway.core.audit_event_kinds import MessageEvent
+from gateway.core.audit_events import GatewayStarted
 from gateway.core.documents import Ids
 from gateway.core.errors import StoreError
 from gateway.core.events import event_of

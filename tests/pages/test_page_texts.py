@@ -10,16 +10,20 @@ from typing import get_args
 
 import pytest
 
+from gateway.control.act_list import AnyAct
 from gateway.core.attention import MOST_COUNTED, Concern, SinkCondition
 from gateway.core.documents import Held
 from gateway.core.events import Milestone
 from gateway.core.ledger import FLAG_WORDS, Regression
-from gateway.core.selection import MESSAGE_STATUSES
+from gateway.core.outcome import OUTCOME_NAMES
+from gateway.core.retry import DEAD_REASONS
+from gateway.core.selection import DELIVERY_STATES, MESSAGE_STATUSES
 from gateway.core.users import Role
 from gateway.core.why_not import NotBecause
 from gateway.web.door.login_view import LoginProblem
 from gateway.web.pages.catalogue import LOCALES, Catalogue, Text, catalogue
 from gateway.web.pages.page_table import PAGES
+from gateway.web.pages.views.act_page import BULK, CHOICE, DOINGS, SWITCHES
 
 FOLDER = Path(__file__).parent.parent.parent / "gateway/web/pages"
 ENGLISH = catalogue("en")
@@ -40,6 +44,15 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "fate.held_": tuple(held.replace(" ", "_") for held in get_args(Held)),
     "why.": get_args(NotBecause),
     "login.": get_args(LoginProblem),
+    "delivery.": DELIVERY_STATES,
+    "outcome.": tuple(OUTCOME_NAMES.values()),
+    "reason.": DEAD_REASONS,
+    "doing.": DOINGS,
+    "do.": (*DOINGS, *(f"{act}_{end}" for act in BULK for end in ("n", "all"))),
+    "did.": get_args(AnyAct),
+    "acts.changed_": BULK,
+    "act.means_": (*SWITCHES, "drill"),
+    "about.": tuple(name for name in CHOICE if name not in ("delivered", "group")),
 }
 """The closed lists from which templates and code make the ends of keys, by their beginnings."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from importlib import resources
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,10 +27,21 @@ class Failing:
     """A part of the gateway whose store does not answer, whatever it is asked."""
 
     def __getattr__(self, name: str) -> Any:
-        async def fail(*_: object) -> None:
+        async def fail(*_: object, **__: object) -> None:
             raise StoreError("the disk is gone")
 
         return fail
+
+
+class FailingActs:
+    """Acts of people on such a store."""
+
+    bulk = done = trial = Failing()
+    sampling = SimpleNamespace(sources=["legitmark"])
+    jobs = SimpleNamespace(under_way=list)
+
+
+NO_CONFIGURATION = SimpleNamespace(sinks={}, watches=(), tests=())
 
 
 class Nothing:
@@ -102,9 +114,10 @@ async def test_a_page_changes_nothing(empty: Asking, method: str) -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "overview"], ids=lambda page: page.name)
 async def test_a_page_answers_while_the_store_fails_and_says_why(asking_of: Site, page: Any) -> None:
-    failing = asking_of(requests=Failing(), browse=Failing(), trouble="the disk is gone")
-    path = page.path.replace("{sr_uuid}", "x")
-    query = "?q=x" if page.name == "find" else ""
+    parts = {"requests": Failing(), "browse": Failing(), "self_report": Failing(), "acts": FailingActs()}
+    failing = asking_of(**parts, config=lambda: NO_CONFIGURATION, trouble="the disk is gone")
+    path = re.sub(r"\{\w+\}", "x", page.path)
+    query = {"find": "?q=x", "act": "?do=replay&id=x"}.get(page.name, "")
     shown = await failing.html(f"{path}{query}", status=503)
     assert "the disk is gone" in shown and shown.count('role="alert"') == 1
     failed = await failing.json(f"{path}.json{query}", status=503)

@@ -15,9 +15,9 @@ import structlog
 
 from gateway.cli.audit_line import STYLES
 from gateway.core import audit_events
+from gateway.core.audit_event_kinds import AuditEvent, GatewayEvent, MessageEvent
 from gateway.core.audit_events import (
     AUDIT_EVENTS,
-    AuditEvent,
     AuditSealed,
     ConfigRefused,
     ConfigReloaded,
@@ -31,16 +31,15 @@ from gateway.core.audit_events import (
     DeliveryRetrying,
     DeliverySuppressed,
     DriftFound,
-    GatewayEvent,
     GatewayStarted,
     GatewayStopped,
     MessageAccepted,
     MessageDuplicate,
-    MessageEvent,
     MessageQuarantined,
     MessageRedecoded,
     MessageRejected,
     MessageReverified,
+    MessageSampled,
     MessageUnrouted,
     ReconcileFinished,
     ReconcileStopped,
@@ -49,6 +48,7 @@ from gateway.core.audit_events import (
     SinkFailing,
     SinkOpened,
     SinkPaused,
+    SinkProbed,
     SinkResumed,
     SourceSilent,
     SrDiffers,
@@ -155,6 +155,10 @@ LINES: dict[AuditEvent, str] = {
     SinkPaused(sink="erp", actor="root", claimed="alice"): f'"sink":"erp",{BY_ALICE}',
     SinkResumed(sink="erp", actor="root", claimed="alice"): f'"sink":"erp",{BY_ALICE}',
     DatabaseBackedUp(detail="/b.db: 2 messages", actor="root", claimed="alice"): f'"detail":"/b.db: 2 messages",{BY_ALICE}',
+    SinkProbed(sink="erp", actor="root", claimed="alice"): f'"sink":"erp",{BY_ALICE}',
+    MessageSampled(
+        message_id="m1", sender_id="s1", source="legitmark", event_type="state_change", actor="root", claimed="alice"
+    ): f'"message_id":"m1","sender_id":"s1","source":"legitmark","event_type":"state_change",{BY_ALICE}',
     SinkDrilled(
         sink="erp",
         delivery_id="m1-erp",

@@ -30,8 +30,8 @@ from gateway.cli.log_files import followed
 from gateway.cli.output import console, printable, seen_from_here
 from gateway.config import Config, load
 from gateway.core import events
+from gateway.core.audit_event_kinds import AuditEvent
 from gateway.core.audit_events import (
-    AuditEvent,
     AuditSealed,
     DeliveryDead,
     DeliveryDelivered,

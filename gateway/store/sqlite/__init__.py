@@ -16,6 +16,7 @@ The way of a change, in the writer's thread
   rulebook            the rules by which messages were routed
   operations          reopen, add and discard deliveries, in slices
   redecoding          messages that were not understood when they came
+  act_rows            what people did, in lists
   purging             delete what is over its retention, in slices
   sink_rows           the row of each sink
   conversation_rows   the conversations of sinks
@@ -29,6 +30,8 @@ The way of a question, on connections that only read
   reading             the verbs that only read
   claims              due deliveries, for the lanes
   queries             messages and deliveries, for people
+  newest_first        pages of messages, the newest first
+  dead_deliveries     dead deliveries, and the last attempts at a sink
   arrivals            when the messages of whole blocks arrived, for lists of a window of time
   request_lookup      finds service requests by their names
   request_questions   finds and lists service requests, for people

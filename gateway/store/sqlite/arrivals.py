@@ -48,3 +48,19 @@ def first_block(connection: sqlite3.Connection, since_ms: int, until_ms: int, be
         (begin >> wide, since_ms, until_ms),
     ).fetchone()[0]
     return begin if noted is None else max(begin, noted << wide)
+
+
+def last_block(connection: sqlite3.Connection, since_ms: int, until_ms: int, begin: int) -> int | None:
+    """Find the last block of `messages_by_time` up to `begin` that may have a message of a window of time; None if none may."""
+    wide = BITS - _INDEX_BITS
+    first, last = connection.execute("SELECT min(block), max(block) FROM arrivals").fetchone()
+    if last is None or begin >> wide > last:
+        return begin
+    (noted,) = connection.execute(
+        "SELECT max(block) FROM arrivals WHERE block <= ? AND latest_ms >= ? AND earliest_ms < ?",
+        (begin >> wide, since_ms, until_ms),
+    ).fetchone()
+    if noted is None:
+        return None if begin >> wide >= first else begin
+    assert isinstance(noted, int)
+    return min(begin, ((noted + 1) << wide) - 1)

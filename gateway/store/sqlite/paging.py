@@ -39,7 +39,7 @@ def begin(connection: sqlite3.Connection, selection: Selection, after: int) -> t
     """
     if selection.since is None and selection.until is None:
         return after, None
-    since, until = _ms(selection.since, 0), _ms(selection.until, END)
+    since, until = window(selection)
     row = connection.execute("SELECT seq >> 8 FROM messages WHERE seq > ? ORDER BY seq LIMIT 1", (after,)).fetchone()
     if row is None:
         return None, None
@@ -64,7 +64,7 @@ def messages(
     if start is None:
         return [], go_on
     last = None if seqs is not None else _last_message(connection, selection, start)
-    where, values = _times(selection, seqs)
+    where, values = conditions(selection, seqs)
     if selection.status is not None:
         where += " AND m.status = ?"
         if selection.status != "accepted":
@@ -121,7 +121,7 @@ def _walked(
         (start.seq, start.sink, LOOKED_AT - 1),
     ).fetchone()
     last = None if row is None else Target(*row)
-    where, values = _times(selection, seqs)
+    where, values = conditions(selection, seqs)
     if where:
         where = f" AND EXISTS (SELECT 1 FROM messages m WHERE m.seq = d.message{where})"
     if seqs is not None:
@@ -162,7 +162,7 @@ def _ended(connection: sqlite3.Connection, state: str, sink: str | None, start: 
         f"SELECT message, sink FROM deliveries INDEXED BY deliveries_{state} WHERE state = '{state}'"
         " AND sink = ? AND message >= ? ORDER BY message"
     )
-    sinks = [sink] if sink is not None else list(_sinks(connection, state, f"deliveries_{state}"))
+    sinks = [sink] if sink is not None else list(sinks_with(connection, state, f"deliveries_{state}"))
     with ExitStack() as stack:
         each = [stack.enter_context(closing(connection.execute(query, (name, start.seq)))) for name in sinks]
         merged = (Target(*row) for row in heapq.merge(*each) if row > _place(start))
@@ -176,7 +176,7 @@ def _queued(connection: sqlite3.Connection, sink: str | None, start: Target) -> 
     index = "deliveries INDEXED BY deliveries_due WHERE state = 'queued' AND sink = ?1"
     count = f"SELECT count(*) FROM (SELECT 1 FROM {index} LIMIT ?2)"
     left = MOST_QUEUED
-    sinks = [sink] if sink is not None else list(_sinks(connection, "queued", "deliveries_due"))
+    sinks = [sink] if sink is not None else list(sinks_with(connection, "queued", "deliveries_due"))
     for name in sinks:
         left -= connection.execute(count, (name, left + 1)).fetchone()[0]
         if left < 0:
@@ -191,7 +191,7 @@ def _first_queued(connection: sqlite3.Connection, sink: str | None, after: int) 
     if _queued_by_counters(connection, sink) > MOST_COUNTED:
         return after
     left, first = MOST_COUNTED, END
-    for name in [sink] if sink is not None else list(_sinks(connection, "queued", "deliveries_due")):
+    for name in [sink] if sink is not None else list(sinks_with(connection, "queued", "deliveries_due")):
         found, number = connection.execute(
             "SELECT min(message) FILTER (WHERE message >= ?), count(*) FROM (SELECT message FROM deliveries"
             " INDEXED BY deliveries_due WHERE state = 'queued' AND sink = ? LIMIT ?)",
@@ -210,7 +210,7 @@ def _queued_by_counters(connection: sqlite3.Connection, sink: str | None) -> int
     return int(connection.execute(query, (sink,)).fetchone()[0])
 
 
-def _sinks(connection: sqlite3.Connection, state: str, index: str) -> Iterator[str]:
+def sinks_with(connection: sqlite3.Connection, state: str, index: str) -> Iterator[str]:
     """Find the sinks that have a delivery in a state, by one look into the index for each."""
     query = f"SELECT sink FROM deliveries INDEXED BY {index} WHERE state = '{state}' AND sink > ? ORDER BY sink LIMIT 1"
     row = ("",)
@@ -222,7 +222,7 @@ def _looked_up(
     connection: sqlite3.Connection, selection: Selection, entries: list[Target], limit: int
 ) -> tuple[list[Target], Target | None]:
     """Keep the entries whose message is in the window of time."""
-    where, values = _times(selection, None)
+    where, values = conditions(selection, None)
     query = f"SELECT 1 FROM messages m WHERE m.seq = ?{where}"
     found: list[Target] = []
     for entry in entries:
@@ -252,10 +252,14 @@ def last_of_the_next(connection: sqlite3.Connection, after: int) -> int | None:
     return None if row is None else int(row[0])
 
 
-def _times(selection: Selection, seqs: Sequence[int] | None) -> tuple[str, list[object]]:
+def conditions(selection: Selection, seqs: Sequence[int] | None) -> tuple[str, list[object]]:
+    """Return the conditions of a selection on a message `m`, beside its status, with their values."""
     where, values = "", list[object]()
     if seqs is not None:
         where += f" AND m.seq IN ({','.join(map(str, seqs))})"
+    if selection.source is not None:
+        where += " AND m.source = ?"
+        values.append(selection.source)
     for operator, instant in ((">=", selection.since), ("<", selection.until)):
         if instant is not None:
             where += f" AND m.received_ms {operator} ?"
@@ -263,8 +267,10 @@ def _times(selection: Selection, seqs: Sequence[int] | None) -> tuple[str, list[
     return where, values
 
 
-def _ms(instant: float | None, otherwise: int) -> int:
-    return otherwise if instant is None else milliseconds(instant)
+def window(selection: Selection) -> tuple[int, int]:
+    """Return the window of time of a selection: from a millisecond on, and up to before another one."""
+    since, until = selection.since, selection.until
+    return 0 if since is None else milliseconds(since), END if until is None else milliseconds(until)
 
 
 def _place(target: Target) -> tuple[int, str]:

@@ -23,7 +23,7 @@ from gateway.core.documents import (
 from gateway.core.evidence_file import BEFORE_THIS_VERSION, NOT_SIGNED, EvidenceMessage, KeptSignature, NotKept, RulesSnapshot
 from gateway.core.ledger import decode_facts
 from gateway.core.selection import DeliveryState, Selection, Target
-from gateway.store.sqlite import joining, kept_traces, paging
+from gateway.store.sqlite import joining, kept_traces, newest_first, paging
 from gateway.store.sqlite.columns import MESSAGE_COLUMNS, message_of, milliseconds
 from gateway.store.sqlite.kept_traces import SIGNED_COLUMNS, TRACE_COLUMNS, signed_of
 from gateway.store.sqlite.suppressed_rows import suppressed_sinks
@@ -35,7 +35,8 @@ MOST_CONFLICTS = 10
 _CONFLICTS_ORDERED = 1000
 """Conflicting duplicates among which the query looks for the earliest ones."""
 _IDS = "id, sender_id, source, event_type, milestone, sr_uuid, reference_id"
-_ATTEMPT = "attempt, started_ms, duration_ms, outcome, reason, status, detail, answer"
+ATTEMPT = "attempt, started_ms, duration_ms, outcome, reason, status, detail, answer"
+"""The columns of `attempt_of`, of the table of attempts."""
 _DUE_MS = "due_ms + (SELECT jumped_ms FROM timeline)"
 """The due time by the wall clock of now, in SQL."""
 DELIVERY = f"d.sink, d.state, d.attempts, d.reason, {_DUE_MS}, d.ended_ms"
@@ -49,7 +50,17 @@ def messages(
 
     The page also ends with the message that makes its deliveries more than LOOKED_AT.
     """
-    found, go_on = paging.messages(connection, selection, seqs, after, limit)
+    return _summaries(connection, *paging.messages(connection, selection, seqs, after, limit))
+
+
+def newest_messages(
+    connection: sqlite3.Connection, selection: Selection, seqs: Sequence[int] | None, before: int | None, limit: int
+) -> tuple[list[MessageSummary], int | None]:
+    """Read a page of messages in the reverse order of acceptance, and the seq to go on before; as for `messages`."""
+    return _summaries(connection, *newest_first.messages(connection, selection, seqs, before, limit))
+
+
+def _summaries(connection: sqlite3.Connection, found: list[int], go_on: int | None) -> tuple[list[MessageSummary], int | None]:
     page: list[MessageSummary] = []
     read = 0
     query = f"SELECT {_IDS}, received_ms, status, duplicates FROM messages WHERE seq = ?"
@@ -244,30 +255,30 @@ def attempts(
         after: the number of an attempt; 0 begins.
     """
     rows = connection.execute(
-        f"SELECT {_ATTEMPT} FROM attempts WHERE message = ? AND sink = ? AND attempt > ? ORDER BY attempt LIMIT ?",
+        f"SELECT {ATTEMPT} FROM attempts WHERE message = ? AND sink = ? AND attempt > ? ORDER BY attempt LIMIT ?",
         (seq, sink, after, limit + 1),
     ).fetchall()
-    page = [_attempt(row) for row in rows[:limit]]
+    page = [attempt_of(row) for row in rows[:limit]]
     return page, page[-1].number if len(rows) > limit else None
 
 
 def attempt(connection: sqlite3.Connection, seq: int, sink: str, number: int) -> AttemptFacts | None:
     """Read one attempt at a delivery; None if it was purged."""
-    query = f"SELECT {_ATTEMPT} FROM attempts WHERE message = ? AND sink = ? AND attempt = ?"
+    query = f"SELECT {ATTEMPT} FROM attempts WHERE message = ? AND sink = ? AND attempt = ?"
     row = connection.execute(query, (seq, sink, number)).fetchone()
-    return None if row is None else _attempt(row)
+    return None if row is None else attempt_of(row)
 
 
 def last_attempts(connection: sqlite3.Connection, seq: int, sink: str, limit: int) -> tuple[AttemptFacts, ...]:
     """Read the last attempts at a delivery, the oldest of them first."""
     rows = connection.execute(
-        f"SELECT {_ATTEMPT} FROM attempts WHERE message = ? AND sink = ? ORDER BY attempt DESC LIMIT ?",
+        f"SELECT {ATTEMPT} FROM attempts WHERE message = ? AND sink = ? ORDER BY attempt DESC LIMIT ?",
         (seq, sink, limit),
     ).fetchall()
-    return tuple(_attempt(row) for row in reversed(rows))
+    return tuple(attempt_of(row) for row in reversed(rows))
 
 
-def _attempt(row: tuple[Any, ...]) -> AttemptFacts:
+def attempt_of(row: tuple[Any, ...]) -> AttemptFacts:
     return AttemptFacts(row[0], row[1] / 1000, *row[2:])
 
 

@@ -12,9 +12,12 @@ from typing import TypeVar
 
 from gateway.core.conversation import Conversation
 from gateway.core.documents import (
+    ActOnDelivery,
+    ActOnSink,
     AttemptFacts,
     Chosen,
     CounterPage,
+    DeadPage,
     DeliverySummary,
     FileSizes,
     Ids,
@@ -25,6 +28,7 @@ from gateway.core.documents import (
     Overview,
     Recount,
     RoutingPage,
+    SinkAttempt,
     Story,
     UndecodedPage,
 )
@@ -47,9 +51,11 @@ from gateway.core.watches import Timer, Watch
 from gateway.store.base import MOST_CLAIMED_BYTES
 from gateway.store.requests import MOST_IN_PAGE
 from gateway.store.sqlite import (
+    act_rows,
     claims,
     conversation_rows,
     counting,
+    dead_deliveries,
     heard_newer,
     named_messages,
     paging,
@@ -168,6 +174,11 @@ class Reading:
     ) -> tuple[list[MessageSummary], int | None]:
         return await self.ask(lambda connection: queries.messages(connection, selection, seqs, after, limit))
 
+    async def newest_messages(
+        self, selection: Selection, seqs: Sequence[int] | None, before: int | None, limit: int
+    ) -> tuple[list[MessageSummary], int | None]:
+        return await self.ask(lambda connection: queries.newest_messages(connection, selection, seqs, before, limit))
+
     async def deliveries(
         self, selection: Selection, seqs: Sequence[int] | None, after: Target, limit: int
     ) -> tuple[list[DeliverySummary], Target | None]:
@@ -183,6 +194,18 @@ class Reading:
 
     async def attempts(self, seq: int, sink: str, after: int, limit: int) -> tuple[list[AttemptFacts], int | None]:
         return await self.ask(lambda connection: queries.attempts(connection, seq, sink, after, limit))
+
+    async def last_attempts(self, sink: str, limit: int) -> list[SinkAttempt]:
+        return await self.ask(lambda connection: dead_deliveries.last_attempts(connection, sink, limit))
+
+    async def dead(self, sink: str | None, before: Target | None, limit: int) -> DeadPage:
+        return await self.ask(lambda connection: dead_deliveries.dead(connection, sink, before, limit))
+
+    async def acts_on_deliveries(self, before: int | None, limit: int) -> list[ActOnDelivery]:
+        return await self.ask(lambda connection: act_rows.acts_on_deliveries(connection, before, limit))
+
+    async def acts_on_sinks(self, before: int | None, limit: int) -> list[ActOnSink]:
+        return await self.ask(lambda connection: act_rows.acts_on_sinks(connection, before, limit))
 
     async def first_since(self, instant: float) -> int:
         return await self.ask(lambda connection: queries.first_since(connection, instant))

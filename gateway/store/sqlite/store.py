@@ -15,11 +15,12 @@ from gateway.core.conversation import Conversation
 from gateway.core.documents import Backup, Health, LedgerProgress, Redecoded, Redecoding
 from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.records import Companion, KeptGates, Message, NewMessage, Settlement, Step, Stored
-from gateway.core.selection import DeliveryState, Target
+from gateway.core.selection import DeliveryState, SinkAct, Target
 from gateway.core.values import claim_of
 from gateway.core.watches import TimersBegun, TimersPlace, Watch
 from gateway.store.base import Audit, Lines, Told, ToldSettled
 from gateway.store.sqlite import (
+    act_rows,
     backup,
     conversation_rows,
     counting,
@@ -318,6 +319,10 @@ class SqliteStore(Reading):
         change = partial(operations.discard, now=now)
         step = _step(DeliveryDiscarded.name, now, actor)
         return await self.change(partial(operations.by_person, targets=targets, change=change, step=step, act="discard"), told)
+
+    async def keep_act(self, act: SinkAct, subject: str, *, now: float, actor: str, detail: str = "") -> None:
+        keep = partial(act_rows.keep, act=act, subject=subject, now=now, actor=str(actor), claimed=claim_of(actor), detail=detail)
+        await self.change(keep)
 
     async def redecode(
         self,

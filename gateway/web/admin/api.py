@@ -13,14 +13,16 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct, structs
 
+from gateway.control.acts import Acts
 from gateway.control.browse import Browse
 from gateway.control.database_jobs import DatabaseJobs
-from gateway.control.drills import Drill, Drills
+from gateway.control.drills import Drill
 from gateway.control.evidence import Evidence
 from gateway.control.ids import Unknown
-from gateway.control.interventions import Act, Interventions
+from gateway.control.interventions import Act
 from gateway.control.redecode import Redecode, RedecodeAct
 from gateway.control.reverify import Reverify, UnknownSource
+from gateway.control.sampling import Sample
 from gateway.control.status import SelfReport
 from gateway.control.stories import Requests
 from gateway.core.errors import BackupFailed, StoreCorrupt, StoreError
@@ -56,7 +58,7 @@ class _Reconciliation(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Switch(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of `pause`, `resume` and `cancel`."""
+    """The body of `pause`, `resume`, `probe` and `cancel`."""
 
     actor: str = ""
 
@@ -75,9 +77,8 @@ class Api:
         self,
         *,
         browse: Browse,
-        interventions: Interventions,
+        acts: Acts,
         self_report: SelfReport,
-        drills: Drills,
         database_jobs: DatabaseJobs,
         reverify: Reverify,
         requests: Requests,
@@ -86,9 +87,8 @@ class Api:
         reconciler: Reconciler,
     ) -> None:
         self._browse = browse
-        self._interventions = interventions
+        self._acts = acts
         self._self_report = self_report
-        self._drills = drills
         self._database_jobs = database_jobs
         self._reverify = reverify
         self._requests = requests
@@ -165,11 +165,11 @@ class Api:
         """Do what a request asks for. Return None if there is no such act."""
         match path:
             case ["replay"]:
-                return json_response(200, await self._interventions.replay(await _with_actor(request, visitor, Act)))
+                return json_response(200, await self._acts.interventions.replay(await _with_actor(request, visitor, Act)))
             case ["discard"]:
-                return json_response(200, await self._interventions.discard(await _with_actor(request, visitor, Act)))
+                return json_response(200, await self._acts.interventions.discard(await _with_actor(request, visitor, Act)))
             case ["drill"]:
-                drilled = await self._drills.run(await _with_actor(request, visitor, Drill))
+                drilled = await self._acts.drills.run(await _with_actor(request, visitor, Drill))
                 return json_response(200, {"drills": [json_documents.drill_json(one) for one in drilled]})
             case ["backup"]:
                 target: _BackupTarget = await _with_actor(request, visitor, _BackupTarget)
@@ -195,8 +195,16 @@ class Api:
                 return json_response(200, self._reconciler.facts(job))
             case ["sinks", name, "pause" | "resume" as act]:
                 switch: _Switch = await _with_actor(request, visitor, _Switch, optional=True)
-                changed = await (self._interventions.pause if act == "pause" else self._interventions.resume)(name, switch.actor)
+                changed = await (self._acts.interventions.pause if act == "pause" else self._acts.interventions.resume)(
+                    name, switch.actor
+                )
                 return json_response(200, {"sink": name, "paused": act == "pause", "changed": changed})
+            case ["sinks", name, "probe"]:
+                probe: _Switch = await _with_actor(request, visitor, _Switch, optional=True)
+                return json_response(200, {"sink": name, "changed": await self._acts.interventions.probe(name, probe.actor)})
+            case ["sample"]:
+                receipt = await self._acts.sampling.send(await _with_actor(request, visitor, Sample, optional=True))
+                return json_response(200, {"message_id": receipt.id, "status": receipt.status})
         return None
 
     def _reconciliation(self, request: web.BaseRequest, number: str) -> web.Response:

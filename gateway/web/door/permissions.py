@@ -50,6 +50,8 @@ API_PERMITS = (
     Permit("POST", "/api/drill", _OPERATE),
     Permit("POST", "/api/sinks/*/pause", _OPERATE),
     Permit("POST", "/api/sinks/*/resume", _OPERATE),
+    Permit("POST", "/api/sinks/*/probe", _OPERATE),
+    Permit("POST", "/api/sample", _OPERATE),
     Permit("POST", "/api/reverify", _OPERATE),
     Permit("POST", "/api/seal", _READ),  # an export of evidence begins with it, and the log is sealed every minute anyway
     Permit("POST", "/api/redecode", _OPERATE),

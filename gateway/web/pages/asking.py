@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from aiohttp import web
 from msgspec import Struct
 
+from gateway.config import Config
+from gateway.control.acts import Acts
 from gateway.control.browse import Browse
 from gateway.control.status import SelfReport
 from gateway.control.stories import Requests
-from gateway.core.users import Visitor
+from gateway.core.users import Role, Visitor
 from gateway.host.clock import Clock
 from gateway.web.pages.catalogue import LOCALES, Locale
 from gateway.web.pages.hyperlinks import TWIN, url
@@ -27,7 +29,10 @@ class Control(Struct, frozen=True):
 
     browse: Browse
     requests: Requests
+    acts: Acts
     self_report: SelfReport
+    config: Callable[[], Config]
+    """Returns the configuration in effect."""
     webhook_urls: Callable[[], Sequence[str]]
     """Returns the URLs that webhooks are sent to now, one for each source."""
     clock: Clock
@@ -48,6 +53,10 @@ class Asked(Struct, frozen=True, kw_only=True):
     """The language stands in the URL, so links have to keep it."""
     now: float
     """Unix seconds, UTC."""
+    form: Mapping[str, str] = {}
+    """The fields of the form that was sent; empty if the page is only looked at."""
+    token: str = ""
+    """A text for the forms of this page, which no other page has: what is sent twice is done once."""
 
     def given(self, name: str) -> str | None:
         """Return a parameter; None if it is absent."""
@@ -78,6 +87,22 @@ class NotThere(Exception):
     def __init__(self, name: str) -> None:
         super().__init__(f'nothing is called "{name}"')
         self.name = name
+
+
+class NotAllowed(Exception):
+    """The visitor may see the page, and not this part of it."""
+
+    def __init__(self, role: Role) -> None:
+        super().__init__(f"this needs the role {role}")
+        self.role = role
+
+
+class Download(Struct, frozen=True):
+    """The answer of a view that the browser saves and never shows."""
+
+    body: bytes
+    file: str
+    """A name of ASCII letters, digits, dots and hyphens."""
 
 
 class Elsewhere(Struct, frozen=True):

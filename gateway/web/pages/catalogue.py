@@ -32,7 +32,7 @@ class Catalogue:
     def __contains__(self, key: str) -> bool:
         return key in self.texts
 
-    def text(self, key: str, **values: Any) -> str:
+    def text(self, key: str, /, **values: Any) -> str:
         """Return a text with its placeholders filled. Numbers get separators of thousands.
 
         Args:

@@ -16,9 +16,11 @@ from gateway.web.pages.catalogue import LOCALES, Locale, catalogue
 from gateway.web.pages.formats import Formats, plain_value
 from gateway.web.pages.hyperlinks import path_of, url
 from gateway.web.pages.page_files import PageFiles
-from gateway.web.pages.shown_text import visible
+from gateway.web.pages.shown_text import visible, visible_lines
 from gateway.web.pages.sparkline import sparkline
 from gateway.web.pages.where_to_look import where_to_look
+
+_BRIEF = 80
 
 
 class Drawing:
@@ -38,6 +40,9 @@ class Drawing:
         link_to(path)               the URL of a page by its whole path
         look_at(thing)              the URL of the page about what needs a person, or about a sink; none if there is no such page
         file(name)                  the URL of a style sheet or script
+        brief(text)                 a text of a stranger, cut after 80 characters
+        lines(text)                 a text of a stranger with its line breaks
+        as_typed(text)              a text that a visitor typed, for the field in which it was typed
         plain(json)                 a value of a rule without quotes and brackets, if that leaves it clear
         number, counted, size, span numbers and durations
         moment, ago, until          instants, as elements
@@ -79,6 +84,9 @@ class Drawing:
                 "link_to": lambda path: url(path, self._kept),
                 "look_at": self._look_at,
                 "file": page_files.url,
+                "brief": lambda text: text if len(text) <= _BRIEF else f"{text[:_BRIEF]}…",
+                "lines": lambda text: Markup(escape(visible_lines(text))),
+                "as_typed": lambda text: Markup(escape(text)),
                 "plain": plain_value,
                 "number": self._formats.number,
                 "counted": self._counted,
@@ -116,7 +124,7 @@ class Drawing:
     def _with_element(self, key: str, name: str, element: str, **values: Any) -> str:
         return self._with_elements(key, **{name: element}, **{other: escape(visible(str(v))) for other, v in values.items()})
 
-    def _with_elements(self, key: str, **elements: str) -> str:
+    def _with_elements(self, key: str, /, **elements: str) -> str:
         # The texts of the catalogue are our own, and a test holds that none of them has to be escaped.
         return Markup(self.texts.text(key, **elements))
 

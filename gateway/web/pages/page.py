@@ -8,11 +8,11 @@ from urllib.parse import unquote
 from msgspec import Struct
 
 from gateway.core.users import Role
-from gateway.web.pages.asking import Asked, Control, Elsewhere
+from gateway.web.pages.asking import Asked, Control, Download, Elsewhere
 from gateway.web.pages.hyperlinks import TWIN
 
-View = Callable[[Control, Asked], Awaitable[Struct | Elsewhere]]
-"""Finds the data of a page. It may raise Mistake, NotThere, or StoreError."""
+View = Callable[[Control, Asked], Awaitable[Struct | Elsewhere | Download]]
+"""Finds the data of a page. It may raise Mistake, NotThere, NotAllowed, or StoreError."""
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -31,6 +31,12 @@ class Page(Struct, frozen=True, kw_only=True):
     live: bool = True
     """It follows the gateway while somebody looks at it."""
     in_navigation: bool = False
+    post: View | None = None
+    """Does what a form asks for that the page sends to its own path; None if it has none. It raises as a view does."""
+    fields: tuple[str, ...] = ()
+    """The fields of that form."""
+    post_role: Role = Role.OPERATE
+    """The least role that may send it."""
 
     @property
     def twin(self) -> str:

@@ -9,10 +9,17 @@ from gateway.core.users import Role
 from gateway.web.door.permissions import Permit
 from gateway.web.pages.live_streams import LIVE_PATH
 from gateway.web.pages.page import Page
+from gateway.web.pages.views.act_page import CHOICE, FIELDS, confirm, perform
+from gateway.web.pages.views.acts_page import act_list
+from gateway.web.pages.views.dead_page import dead_list
 from gateway.web.pages.views.find_page import find
+from gateway.web.pages.views.message_list_page import message_list
+from gateway.web.pages.views.message_page import one_message
 from gateway.web.pages.views.overview_page import overview
 from gateway.web.pages.views.request_list_page import request_list
 from gateway.web.pages.views.request_page import request_story
+from gateway.web.pages.views.rules_page import rules, try_event
+from gateway.web.pages.views.sink_page import one_sink
 
 PAGES: Final[tuple[Page, ...]] = (
     Page(name="overview", path="/", view=overview, template="overview.html", in_navigation=True),
@@ -32,6 +39,56 @@ PAGES: Final[tuple[Page, ...]] = (
         template="request.html",
         query=("source", "before"),
     ),
+    Page(
+        name="messages",
+        path="/messages",
+        view=message_list,
+        template="messages.html",
+        query=("id", "status", "source", "since", "until", "before"),
+        in_navigation=True,
+    ),
+    Page(
+        name="message",
+        path="/messages/{id}",
+        view=one_message,
+        template="message.html",
+        query=("sink", "after", "raw"),
+    ),
+    Page(name="dead", path="/dead", view=dead_list, template="dead.html", query=("sink", "before"), in_navigation=True),
+    Page(name="sink", path="/sinks/{name}", view=one_sink, template="sink.html"),
+    Page(
+        name="rules",
+        path="/rules",
+        view=rules,
+        template="rules.html",
+        query=("id", "sample", "source"),
+        role=Role.READ,
+        live=False,
+        in_navigation=True,
+        post=try_event,
+        fields=("event", "source"),
+        post_role=Role.READ,
+    ),
+    Page(
+        name="acts",
+        path="/acts",
+        view=act_list,
+        template="acts.html",
+        query=("job", "before"),
+        role=Role.READ,
+        in_navigation=True,
+    ),
+    Page(
+        name="act",
+        path="/act",
+        view=confirm,
+        template="act.html",
+        query=("do", *CHOICE),
+        role=Role.OPERATE,
+        live=False,
+        post=perform,
+        fields=FIELDS,
+    ),
 )
 
 
@@ -41,6 +98,8 @@ def page_permits() -> Iterator[Permit]:
     for page in PAGES:
         for path in (page.path, page.twin):
             yield Permit("GET", "/".join("*" if part.startswith("{") else part for part in path.split("/")), page.role)
+        if page.post is not None:
+            yield Permit("POST", page.path, page.post_role)
 
 
 def page_at(path: str) -> tuple[Page, tuple[str, ...]] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -11,15 +11,27 @@ from msgspec import Struct
 
 from gateway.core.errors import StoreError
 from gateway.core.users import Role, Visitor
+from gateway.web.admin import inputs
 from gateway.web.door.login_view import LoginView
-from gateway.web.pages.asking import LANGUAGE, Asked, Control, Elsewhere, Mistake, NotThere, language_of, parameters
+from gateway.web.pages.asking import (
+    LANGUAGE,
+    Asked,
+    Control,
+    Download,
+    Elsewhere,
+    Mistake,
+    NotAllowed,
+    NotThere,
+    language_of,
+    parameters,
+)
 from gateway.web.pages.catalogue import LOCALES
 from gateway.web.pages.drawing import Drawing
 from gateway.web.pages.hyperlinks import TWIN, url
 from gateway.web.pages.live_streams import LIVE_PATH, LiveStreams
-from gateway.web.pages.page import Page, page_path
+from gateway.web.pages.page import Page, View, page_path
 from gateway.web.pages.page_files import PageFiles
-from gateway.web.pages.page_headers import PAGE_HEADERS
+from gateway.web.pages.page_headers import DOWNLOAD_HEADERS, PAGE_HEADERS
 from gateway.web.pages.page_table import PAGES, page_at
 
 _HTML = "text/html; charset=utf-8"
@@ -93,7 +105,9 @@ class Pages:
             return None
         page, names = found
         asked = msgspec.structs.replace(asked, names=names)
-        return self._only_looked_at(request) or await self._answer(request, page, asked, is_twin=is_twin)
+        if request.method == "POST" and page.post is not None and not is_twin:
+            return await self._posted(request, page, page.post, asked)
+        return self._only_looked_at(request) or await self._looked_at(request, page, asked, is_twin=is_twin)
 
     def _only_looked_at(self, request: web.BaseRequest) -> web.Response | None:
         """Return the answer to a method that would change something; None for one that does not."""
@@ -102,22 +116,49 @@ class Pages:
         body = {"error": "method_not_allowed", "detail": "GET"}
         return _json(405, body, {"Allow": "GET, HEAD"})
 
-    async def _answer(self, request: web.BaseRequest, page: Page, asked: Asked, *, is_twin: bool) -> web.Response:
-        if not asked.visitor.may(page.role):
-            return self._problem(page, asked, PageProblem("not_allowed", 403, page.role.value), is_twin=is_twin)
+    async def _looked_at(self, request: web.BaseRequest, page: Page, asked: Asked, *, is_twin: bool) -> web.Response:
+        async def ask() -> Asked:
+            return msgspec.structs.replace(asked, query=parameters(request, page.query), token=self._token(asked))
+
+        return await self._answer(page, page.view, page.role, ask, asked, is_twin=is_twin)
+
+    async def _posted(self, request: web.BaseRequest, page: Page, post: View, asked: Asked) -> web.Response:
+        async def ask() -> Asked:
+            parameters(request, ())
+            try:
+                form = await inputs.form(request, *page.fields)
+            except inputs.MISTAKES as error:
+                raise Mistake(str(error)) from None
+            return msgspec.structs.replace(asked, form=form, token=self._token(asked))
+
+        return await self._answer(page, post, page.post_role, ask, asked, is_twin=False)
+
+    def _token(self, asked: Asked) -> str:
+        return self._control.clock.new_key()[:32] if asked.visitor.may(Role.OPERATE) else ""
+
+    async def _answer(
+        self, page: Page, view: View, role: Role, ask: Callable[[], Awaitable[Asked]], asked: Asked, *, is_twin: bool
+    ) -> web.Response:
+        if not asked.visitor.may(role):
+            return self._problem(page, asked, PageProblem("not_allowed", 403, role.value), is_twin=is_twin)
         try:
-            asked = msgspec.structs.replace(asked, query=parameters(request, page.query))
-            data = await page.view(self._control, asked)
+            asked = await ask()
+            data = await view(self._control, asked)
         except Mistake as error:
             return self._problem(page, asked, PageProblem("mistake", 400, str(error)), is_twin=is_twin)
         except NotThere as error:
             return self._problem(page, asked, PageProblem("not_there", 404, error.name), is_twin=is_twin)
+        except NotAllowed as error:
+            return self._problem(page, asked, PageProblem("not_allowed", 403, error.role.value), is_twin=is_twin)
         except StoreError as error:
             return self._problem(page, asked, PageProblem("store_failing", 503, str(error)), is_twin=is_twin)
         if isinstance(data, Elsewhere):
             kept = {"lang": asked.language} if asked.chosen else {}
             there = url(f"{data.path}{TWIN if is_twin else ''}", {**data.query, **kept}) + (f"#{data.row}" if data.row else "")
             return web.Response(status=303, headers={**PAGE_HEADERS, "Location": there})
+        if isinstance(data, Download):
+            named = {"Content-Disposition": f'attachment; filename="{data.file}"'}
+            return web.Response(body=data.body, headers={**DOWNLOAD_HEADERS, **named})
         if is_twin:
             return _json(200, data)
         return self._drawn(200, page.template, page, asked, data=data)

@@ -4,5 +4,12 @@ overview_page      `/`: what needs a person, the traffic, the sinks
 find_page          `/find`: what a text stands for
 request_list_page  `/sr`: service requests
 request_page       `/sr/UUID`: what a request went through, and who was told
+message_list_page  `/messages`: what came
+message_page       `/messages/ID`: one message
+dead_page          `/dead`: deliveries that the gateway gave up, in groups
+sink_page          `/sinks/NAME`: one sink
+rules_page         `/rules`: where messages go, and what the rules do with an event
+acts_page          `/acts`: what people did
+act_page           `/act`: what an act would change, and the act itself
 parameters_read    parameters that several views read
 """

@@ -12,13 +12,11 @@ from gateway.core.ledger import FLAG_WORDS, Flag
 from gateway.core.request_documents import KnownRequest, RequestPlace, RequestSelection
 from gateway.web.admin.request_json import place_json, read_place, request_json
 from gateway.web.pages.asking import Asked, Control, Mistake
-from gateway.web.pages.views.parameters_read import instant, switched_on, word
+from gateway.web.pages.views.parameters_read import SPANS, instant, switched_on, word
 
 _ROWS = 50
 _MOST_PAGES = 5
 """Pages of the store that may be short or empty before one page of the list is shown."""
-_SPANS: Final = (("1h", 3600), ("24h", 86400), ("7d", 7 * 86400), ("30d", 30 * 86400))
-"""The spans that the filter offers, with their seconds; the URL takes any other."""
 
 
 class RequestListPage(Struct, frozen=True):
@@ -41,7 +39,7 @@ class RequestListPage(Struct, frozen=True):
     @property
     def spans(self) -> Sequence[tuple[str, int]]:
         """The spans that the filter offers, with their seconds."""
-        return _SPANS
+        return SPANS
 
 
 STATES: Final = tuple(one.value for one in Milestone if one is not Milestone.NEEDS_RESUBMISSION)

@@ -1,0 +1,59 @@
+"""`/dead`: deliveries that the gateway gave up, in groups that died alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from gateway.core.dead_groups import DeadGroup
+from gateway.core.selection import Target
+from gateway.core.values import rfc3339
+from gateway.web.pages.asking import Asked, Control, Mistake
+
+
+class DeadListPage(Struct, frozen=True):
+    """Some dead deliveries."""
+
+    groups: Sequence[dict[str, Any]]
+    looked_at: int
+    """The dead deliveries that the groups are made of."""
+    before: str | None
+    """The place before which the next ones begin; None after the last ones."""
+    dead: dict[str, int]
+    """How many deliveries of each sink are dead in all."""
+
+
+async def dead_list(control: Control, asked: Asked) -> DeadListPage:
+    """Group the dead deliveries, those of the newest messages first."""
+    found = await control.acts.bulk.survey(asked.given("sink"), _place(asked), answers=asked.visitor.sees_bodies)
+    counts = {one.sink: one.counts.dead for one in await control.browse.sinks()}
+    before = None if found.before is None else f"{found.before.seq}.{found.before.sink}"
+    dead = {sink: number for sink, number in counts.items() if number}
+    return DeadListPage([group_json(one) for one in found.groups], found.looked_at, before, dead)
+
+
+def group_json(group: DeadGroup) -> dict[str, Any]:
+    """Return a group of dead deliveries."""
+    key = group.key
+    return {
+        "group": key.id,
+        "sink": key.sink,
+        "reason": key.reason,
+        "status": key.status,
+        "answer": key.answer,
+        "deliveries": group.deliveries,
+        "requests": group.requests,
+        "first": rfc3339(group.first_at),
+        "last": rfc3339(group.last_at),
+    }
+
+
+def _place(asked: Asked) -> Target | None:
+    if (text := asked.given("before")) is None:
+        return None
+    seq, _, sink = text.partition(".")
+    if not (seq.isascii() and seq.isdigit() and len(seq) <= 18):
+        raise Mistake('"before" is what an earlier page gave')
+    return Target(int(seq), sink)
