@@ -17,6 +17,17 @@ WHOLE: Final = bool(os.environ.get("GATEWAY_BROWSER"))
 QUERIES: Final[Mapping[str, Sequence[str]]] = {
     "find": ("?q={beginning}", "?q=nothing+is+called+that", "?q=%3Cscript%3Ecanary%28%29%3C%2Fscript%3E"),
     "requests": ("?flag=undated", "?state=documented"),
+    "messages": ("?status=quarantined", "?status=unrouted"),
+    "message": ("?sink={name}",),
+    "dead": ("?sink={name}",),
+    "rules": ("?sample=authentic", "?id={id}"),
+    "act": (
+        "?do=pause&sink={name}",
+        "?do=replay&id={id}&sink={name}",
+        "?do=discard&sink={name}&state=dead",
+        "?do=drill&sink={name}",
+        "?do=sample",
+    ),
 }
 """Further addresses of a page, by its name. A word in braces stands for a name of the story."""
 Way = tuple[Theme, int]
@@ -42,6 +53,11 @@ class Place(NamedTuple):
     def path(self, names: Mapping[str, str]) -> str:
         """Return the address. `names` has the text for each word in braces."""
         return f"{self.pattern}{self.query}".format_map(names)
+
+    @property
+    def is_named(self) -> bool:
+        """True if the address names a thing, which may not be there."""
+        return "{" in f"{self.pattern}{self.query}"
 
     def twin(self, names: Mapping[str, str]) -> str:
         """Return the address of the same data as JSON."""

@@ -6,8 +6,11 @@ from collections.abc import Collection
 from typing import Literal, NamedTuple, Self
 from urllib.parse import urljoin, urlsplit
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, Response
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, Response, expect
 
+from tests.support.waiting import PATIENCE
+
+expect.set_options(timeout=PATIENCE * 1000)  # five seconds, Playwright's default, are short on a busy machine
 Language = Literal["en", "ja"]
 Theme = Literal["light", "dark"]
 LANGUAGES: tuple[Language, ...] = ("en", "ja")
@@ -16,7 +19,6 @@ WIDE, NARROW = 1200, 390
 """Pixels: the window of a person at a desk, and the screen of a phone."""
 _HEIGHTS = {WIDE: 900, NARROW: 844}
 _LOCALES = {"en": "en-GB", "ja": "ja-JP"}
-_SECONDS = 30
 _CANARY = """window.canary = what => console.error("CANARY: a payload ran: " + what);"""
 
 
@@ -72,7 +74,7 @@ class Visit:
             reduced_motion="no-preference",
             service_workers="block",
         )
-        context.set_default_timeout(_SECONDS * 1000)
+        context.set_default_timeout(PATIENCE * 1000)
         await context.add_init_script(_CANARY)
         return cls(context, await context.new_page(), origin, look)
 
