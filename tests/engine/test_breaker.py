@@ -292,3 +292,36 @@ async def test_a_probe_whose_delivery_is_discarded_while_it_is_read_is_not_sent(
         bench.store.go_on.set()
         await spin()
     assert bench.order == []
+
+
+async def test_a_person_makes_the_next_probe_go_at_once_and_the_wait_after_it_grows_as_before(
+    bench: Bench, clock: FakeClock
+) -> None:
+    await bench.break_open()
+    await bench.give(5)
+    before = len(bench.sink.sent)
+    assert bench.lane.probe_now("alice")
+    await bench.work()
+    assert len(bench.sink.sent) == before + 1
+    clock.advance(59.0)
+    await bench.work()
+    assert len(bench.sink.sent) == before + 1, "a failed probe waits twice as long, whoever asked for it"
+    clock.advance(2.0)
+    await bench.work()
+    assert len(bench.sink.sent) == before + 2
+
+
+async def test_a_probe_that_a_person_asks_for_does_not_wait_until_a_delivery_is_due(bench: Bench, clock: FakeClock) -> None:
+    await bench.start(RetryPolicy((0.0, 3600.0, 3600.0)), failures=1)
+    bench.sink.answer = FAILS
+    await bench.give()
+    await bench.work()
+    bench.sink.answer = Delivered(200)
+    assert bench.lane.probe_now("alice")
+    await bench.work()
+    assert await bench.rows("state") == [("delivered",)] and not bench.lane.gates.breaker.is_open
+
+
+async def test_there_is_no_probe_of_a_sink_whose_breaker_is_closed(bench: Bench) -> None:
+    await bench.start()
+    assert not bench.lane.probe_now("alice")

@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.core.documents import DeadDelivery
 from gateway.core.selection import Selection, Target
 from gateway.store.sqlite import connection as opening
-from gateway.store.sqlite import named_messages, paging, queries
+from gateway.store.sqlite import dead_deliveries, named_messages, newest_first, paging, queries
 from gateway.store.sqlite.overview import overview
 from gateway.store.sqlite.request_lookup import Rows
 from tests.benchmarks.large import NOTHING_IN_MEMORY, START_MS, STEP_MS, build
@@ -84,6 +85,52 @@ def test_messages(reader: sqlite3.Connection, window: str, status: str | None) -
     assert watch.uses("messages_by_time") == (window != "always")
     if status in ("unrouted", "quarantined") and expected:
         assert watch.uses("messages_by_status")
+
+
+@pytest.mark.parametrize(("window", "status"), list(itertools.product(WINDOWS, STATUSES)))
+@pytest.mark.parametrize("source", [None, "legitmark", "nobody"])
+def test_messages_the_newest_first(reader: sqlite3.Connection, window: str, status: str | None, source: str | None) -> None:
+    selection = msgspec.convert({"status": status, "source": source, **WINDOWS[window]}, Selection)
+    watch = Watch(reader)
+    found = watch.whole(lambda before: queries.newest_messages(reader, selection, None, before, 40), None)
+    watch.check()
+    where, values = _conditions(selection, "status", "source")
+    expected = reader.execute(f"SELECT m.id FROM messages m WHERE {where} ORDER BY seq DESC", values).fetchall()
+    assert [(one.ids.id,) for one in found] == expected
+    assert watch.uses("messages_by_time") == (window != "always")
+
+
+def test_the_newest_of_many_messages_of_an_id(reader: sqlite3.Connection) -> None:
+    seqs = list(range(11, MANY, 400))
+    watch = Watch(reader)
+    found = watch.whole(lambda before: newest_first.messages(reader, Selection(), seqs, before, 7), None)
+    watch.check()
+    assert found == seqs[::-1]
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_dead_deliveries(reader: sqlite3.Connection, sink: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dead_deliveries, "MOST_DEAD", 50)
+    watch = Watch(reader)
+
+    def page(before: Target | None) -> tuple[list[DeadDelivery], Target | None]:
+        found = dead_deliveries.dead(reader, sink, before, 1000)
+        return list(found.deliveries), found.go_on_before
+
+    found = watch.whole(page, None)
+    watch.check()
+    query = "SELECT message, sink FROM deliveries WHERE state = 'dead' AND sink = ifnull(?, sink) ORDER BY 1 DESC, 2 DESC"
+    assert [(one.seq, one.sink) for one in found] == reader.execute(query, (sink,)).fetchall()
+    assert watch.uses("deliveries_dead") and (found or sink not in (None, "erp"))
+
+
+@pytest.mark.parametrize("sink", SINKS[1:])
+def test_the_last_attempts_at_a_sink(reader: sqlite3.Connection, sink: str) -> None:
+    watch = Watch(reader)
+    found, _ = watch.page(lambda: (dead_deliveries.last_attempts(reader, sink, 20), None))
+    watch.check()
+    times = [one.attempt.started_at for one in found]
+    assert times == sorted(times, reverse=True) and len(found) <= 20
 
 
 @pytest.mark.parametrize("most_counted", [400, 5000])
@@ -186,7 +233,7 @@ def _conditions(selection: Selection, *columns: str) -> tuple[str, list[object]]
     where, values = ["1"], list[object]()
     for column in columns:
         if (value := getattr(selection, column)) is not None:
-            where.append(f"{'m.' if column == 'status' else 'd.'}{column} = ?")
+            where.append(f"{'m.' if column in ('status', 'source') else 'd.'}{column} = ?")
             values.append(value)
     for operator, instant in ((">=", selection.since), ("<", selection.until)):
         if instant is not None:

@@ -15,8 +15,8 @@ from gateway.store.sqlite.queries import ATTEMPT, attempt_of
 
 MOST_DEAD: Final = 1000
 """Dead deliveries in one page: about 20 µs each."""
-_NEWEST_ATTEMPTS: Final = 3000
-"""Attempts at all sinks among which the last ones at one sink are looked for."""
+_NEWEST: Final = 3000
+"""Messages, and attempts at all sinks, among which the last attempts at one sink are looked for."""
 _WAITING: Final = 20
 """Dead deliveries, and deliveries that wait for their next attempt, whose last attempts count as well."""
 _DEAD: Final = (
@@ -61,12 +61,13 @@ def last_attempts(connection: sqlite3.Connection, sink: str, limit: int) -> list
     """
     columns = ", ".join(f"a.{name}" for name in ATTEMPT.split(", "))
     rows = connection.execute(
-        f"SELECT m.id, {columns} FROM (SELECT message, sink, attempt FROM attempts ORDER BY message DESC LIMIT ?3) newest"
+        f"SELECT m.id, {columns} FROM (SELECT message, sink, attempt FROM attempts"
+        " WHERE message > (SELECT max(seq) FROM messages) - ?3 ORDER BY message DESC LIMIT ?3) newest"
         " JOIN attempts a ON a.message = newest.message AND a.sink = newest.sink AND a.attempt = newest.attempt"
         " JOIN messages m ON m.seq = a.message WHERE newest.sink = ?1"
         f" UNION SELECT m.id, {columns} FROM (SELECT * FROM ({_OPEN}) UNION SELECT * FROM ({_LAST_DEAD})) waits"
         " CROSS JOIN attempts a ON a.message = waits.message AND a.sink = ?1 JOIN messages m ON m.seq = a.message"
         " ORDER BY started_ms DESC LIMIT ?4",
-        (sink, _WAITING, _NEWEST_ATTEMPTS, limit),
+        (sink, _WAITING, _NEWEST, limit),
     ).fetchall()
     return [SinkAttempt(row[0], attempt_of(row[1:])) for row in rows]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.core.selection import Selection
-from gateway.store.sqlite import arrivals
-from gateway.store.sqlite.paging import BLOCKS, END, LOOKED_AT, conditions, window
+from gateway.store.sqlite import arrivals, paging
+from gateway.store.sqlite.paging import END, conditions, window
 
 _BLOCKS_DOWN: Final = "WITH RECURSIVE blocks (block) AS (VALUES (?1) UNION ALL SELECT block - 1 FROM blocks WHERE block > ?2)"
 """The blocks from the first parameter down to the second."""
@@ -52,11 +52,11 @@ def _begin(connection: sqlite3.Connection, selection: Selection, before: int) ->
     row = connection.execute("SELECT seq >> 8 FROM messages WHERE seq < ? ORDER BY seq DESC LIMIT 1", (before,)).fetchone()
     if row is None:
         return None, None
-    (oldest,) = connection.execute("SELECT seq >> 8 FROM messages ORDER BY seq LIMIT 1").fetchone()
+    (oldest,) = connection.execute("SELECT min(seq) >> 8 FROM messages").fetchone()
     last = arrivals.last_block(connection, since, until, row[0])
     if last is None or last < oldest:
         return None, None
-    first = max(oldest, last - BLOCKS + 1)
+    first = max(oldest, last - paging.BLOCKS + 1)
     row = connection.execute(
         f"{_BLOCKS_DOWN} SELECT block FROM blocks CROSS JOIN messages INDEXED BY messages_by_time ON seq >> 8 = block"
         " AND received_ms >= ?3 AND received_ms < ?4 LIMIT 1",
@@ -71,11 +71,11 @@ def _last_message(connection: sqlite3.Connection, selection: Selection, before: 
     """Find the last of the LOOKED_AT messages that a page looks at; None if there are fewer."""
     if selection.status in (None, "accepted"):
         query = "SELECT seq FROM messages WHERE seq < ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
-        row = connection.execute(query, (before, LOOKED_AT - 1)).fetchone()
+        row = connection.execute(query, (before, paging.LOOKED_AT - 1)).fetchone()
     else:
         query = (
             "SELECT seq FROM messages INDEXED BY messages_by_status WHERE status = ? AND status <> 'accepted' AND seq < ?"
             " ORDER BY seq DESC LIMIT 1 OFFSET ?"
         )
-        row = connection.execute(query, (selection.status, before, LOOKED_AT - 1)).fetchone()
+        row = connection.execute(query, (selection.status, before, paging.LOOKED_AT - 1)).fetchone()
     return None if row is None else int(row[0])

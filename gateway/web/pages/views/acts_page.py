@@ -78,7 +78,7 @@ def _shown(job: ActJob) -> ShownJob:
         id=job.id,
         act=job.act,
         about=job.about,
-        actor=job.actor,
+        actor=str(job.actor),
         began=rfc3339(job.began_at),
         ended=None if job.ended_at is None else rfc3339(job.ended_at),
         failed=job.failed,
