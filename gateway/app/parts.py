@@ -224,7 +224,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         clock=clock,
         log=log,
     )
-    database_jobs = DatabaseJobs(store=store, space=space, clock=clock, log=log)
+    database_jobs = DatabaseJobs(store=store, space=space, audit=audit, clock=clock, log=log)
     reverify = Reverify(
         refused=refused, intake=intake, sources=sources_by_name(config), audit=audit, metrics=metrics, clock=clock, log=log
     )

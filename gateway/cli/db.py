@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from gateway.cli.client import RequestRefused, connected
+from gateway.cli.client import RequestRefused, actor, connected
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption
 from gateway.cli.output import printable, size, to_json
@@ -121,7 +121,7 @@ async def _backup(file: Path, config: Path | None, admin: str | None) -> tuple[d
     """Make a backup. Return its description, and True if the gateway made it."""
     clock = Clock()
     begun = clock.monotonic()
-    answer = await _asked("/api/backup", {"file": str(file)}, config, admin)
+    answer = await _asked("/api/backup", {"file": str(file), "actor": actor()}, config, admin)
     by_gateway = not isinstance(answer, Unreachable)
     if isinstance(answer, Unreachable):
         with _held(answer, config) as (store, settings):

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from gateway.core.audit_events import DatabaseBackedUp
 from gateway.core.documents import Backup, Health
 from gateway.core.errors import BackupFailed, DatabaseJobBusy, GatewayError
+from gateway.core.values import claim_of
 from gateway.host.clock import Clock
 from gateway.ingest.disk_space import DiskSpace
+from gateway.observability.audit import AuditLog
 from gateway.observability.logs import Log
 from gateway.store.base import RESERVE, Copying, LongRead
 
@@ -26,15 +29,16 @@ Wanted = Callable[[], bool]
 class DatabaseJobs:
     """Runs one backup or check at a time, and interrupts it if something more important needs the disk."""
 
-    def __init__(self, *, store: Copying, space: DiskSpace, clock: Clock, log: Log) -> None:
+    def __init__(self, *, store: Copying, space: DiskSpace, audit: AuditLog, clock: Clock, log: Log) -> None:
         self._store = store
+        self._audit = audit
         self._space = space
         self._clock = clock
         self._log = log
         self._under_way: str | None = None
         self._stopping = False
 
-    async def backup(self, file: Path, wanted: Wanted) -> Backup:
+    async def backup(self, file: Path, wanted: Wanted, actor: str) -> Backup:
         """Copy the database into a file of this host. Raises BackupFailed and its kin, or StoreError."""
         begun = self._clock.monotonic()
         try:
@@ -46,6 +50,8 @@ class DatabaseJobs:
         except GatewayError as error:
             self._log.warning("store.backup_failed", file=str(file), error=str(error))
             raise
+        detail = f"{backup.file}: {backup.messages} messages"
+        self._audit.step(DatabaseBackedUp(detail=detail, actor=str(actor), claimed=claim_of(actor)))
         seconds = round(self._clock.monotonic() - begun, 3)
         self._log.info("store.backed_up", file=backup.file, size=backup.size, messages=backup.messages, seconds=seconds)
         return backup

@@ -248,6 +248,15 @@ class SinkDrilled(GatewayEvent, frozen=True, kw_only=True):
     claimed: str | None = None
 
 
+class DatabaseBackedUp(GatewayEvent, frozen=True, kw_only=True):
+    """A person copied the database, with all bodies in it, into the file that `detail` names."""
+
+    name = "database.backed_up"
+    detail: str
+    actor: str
+    claimed: str | None = None
+
+
 class SinkFailing(GatewayEvent, frozen=True, kw_only=True):
     """The sink has been failing for `failing_after`, although its circuit breaker may open and close."""
 

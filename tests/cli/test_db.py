@@ -75,6 +75,8 @@ class TestBackup:
         assert document["newest"].endswith(f".{newest % 1000:03d}Z")
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert running.stderr().count("store.backed_up") == 1
+        (line,) = running.audit("database.backed_up")
+        assert line["detail"] == f"{file}: 5 messages" and line["actor"] == "admin" and line["claimed"]
         told = await asyncio.to_thread(db, running, "backup", "for a person.db")
         assert told.status == 0 and told.err == ""
         assert told.out.startswith(f"{tmp_path}/for a person.db: 5 messages, the newest of 20") and told.out.count("\n") == 1

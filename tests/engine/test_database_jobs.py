@@ -16,6 +16,7 @@ from gateway.control.database_jobs import DatabaseJobs
 from gateway.core.errors import BackupFailed, DatabaseJobBusy
 from gateway.host.clock import Clock
 from gateway.ingest.disk_space import DiskSpace
+from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.store.base import RESERVE
 from gateway.store.sqlite.backup import unfinished
@@ -38,7 +39,8 @@ class Bench:
         log = structlog.wrap_logger(structlog.testing.CapturingLogger(), processors=[self.log])
         self.folder_is_gone = False
         self.space = DiskSpace(self._free, 0, Metrics(), log)
-        self.database_jobs = DatabaseJobs(store=store, space=self.space, clock=Clock(), log=log)
+        audit = AuditLog(store.path.with_name("audit.jsonl"), Clock(), log)
+        self.database_jobs = DatabaseJobs(store=store, space=self.space, audit=audit, clock=Clock(), log=log)
 
     def _free(self) -> int:
         if self.folder_is_gone:
@@ -77,7 +79,7 @@ async def test_a_disk_that_gets_nearly_full_ends_the_backup_before_messages_are_
         return True
 
     with pytest.raises(BackupFailed, match="messages come first"):
-        await bench.database_jobs.backup(bench.file, shrinks)
+        await bench.database_jobs.backup(bench.file, shrinks, "ann")
     assert bench.left() == []
     assert [(entry["event"], entry["log_level"]) for entry in bench.log.entries] == [("store.backup_failed", "warning")]
 
@@ -85,14 +87,14 @@ async def test_a_disk_that_gets_nearly_full_ends_the_backup_before_messages_are_
 @pytest.mark.parametrize("room", [1, -1])
 async def test_a_backup_to_another_disk_is_made_even_if_the_disk_of_the_database_is_nearly_full(bench: Bench, room: int) -> None:
     bench.room = room
-    assert (await bench.database_jobs.backup(bench.file, lambda: True)).messages == MANY
+    assert (await bench.database_jobs.backup(bench.file, lambda: True, "ann")).messages == MANY
 
 
 async def test_a_disk_whose_free_space_is_unknown_ends_no_backup(bench: Bench) -> None:
     """The store finds out whether the folder is still there."""
     bench.space.step()
     bench.folder_is_gone = True
-    assert (await bench.database_jobs.backup(bench.file, lambda: True)).messages == MANY
+    assert (await bench.database_jobs.backup(bench.file, lambda: True, "ann")).messages == MANY
     assert (await bench.database_jobs.check(lambda: True)).damage == []
 
 
@@ -104,17 +106,17 @@ async def test_a_stop_or_a_caller_who_leaves_ends_the_backup(bench: Bench, why: 
         return not bench.copying or "stopping" in why
 
     with pytest.raises(BackupFailed, match=why):
-        await bench.database_jobs.backup(bench.file, wanted)
+        await bench.database_jobs.backup(bench.file, wanted, "ann")
     assert bench.left() == []
     if "stopping" in why:
         with pytest.raises(BackupFailed, match=why):
             await bench.database_jobs.check(lambda: True)
     else:
-        assert (await bench.database_jobs.backup(bench.file, lambda: True)).messages == MANY
+        assert (await bench.database_jobs.backup(bench.file, lambda: True, "ann")).messages == MANY
 
 
 async def test_a_cancelled_backup_has_ended_before_the_cancellation_goes_on(bench: Bench) -> None:
-    asked = asyncio.create_task(bench.database_jobs.backup(bench.file, lambda: True))
+    asked = asyncio.create_task(bench.database_jobs.backup(bench.file, lambda: True, "ann"))
     await until(lambda: bench.copying)
     with pytest.raises(DatabaseJobBusy, match="under way"):
         await bench.database_jobs.check(lambda: True)

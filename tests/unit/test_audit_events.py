@@ -21,6 +21,7 @@ from gateway.core.audit_events import (
     AuditSealed,
     ConfigRefused,
     ConfigReloaded,
+    DatabaseBackedUp,
     DeliveryDead,
     DeliveryDeferred,
     DeliveryDelivered,
@@ -153,6 +154,7 @@ LINES: dict[AuditEvent, str] = {
     SinkClosed(sink="erp"): '"sink":"erp"',
     SinkPaused(sink="erp", actor="root", claimed="alice"): f'"sink":"erp",{BY_ALICE}',
     SinkResumed(sink="erp", actor="root", claimed="alice"): f'"sink":"erp",{BY_ALICE}',
+    DatabaseBackedUp(detail="/b.db: 2 messages", actor="root", claimed="alice"): f'"detail":"/b.db: 2 messages",{BY_ALICE}',
     SinkProbed(sink="erp", actor="root", claimed="alice"): f'"sink":"erp",{BY_ALICE}',
     MessageSampled(
         message_id="m1", sender_id="s1", source="legitmark", event_type="state_change", actor="root", claimed="alice"

@@ -67,6 +67,7 @@ class _BackupTarget(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `backup`: an absolute path."""
 
     file: str
+    actor: str = ""
 
 
 class Api:
@@ -171,8 +172,9 @@ class Api:
                 drilled = await self._acts.drills.run(await _with_actor(request, visitor, Drill))
                 return json_response(200, {"drills": [json_documents.drill_json(one) for one in drilled]})
             case ["backup"]:
-                target: _BackupTarget = await inputs.body(request, _BackupTarget)
-                return json_response(200, await self._database_jobs.backup(_file(target.file), partial(_waits, request)))
+                target: _BackupTarget = await _with_actor(request, visitor, _BackupTarget)
+                waits = partial(_waits, request)
+                return json_response(200, await self._database_jobs.backup(_file(target.file), waits, target.actor))
             case ["check"]:
                 await inputs.body(request, inputs.NoFields, optional=True)
                 return json_response(200, await self._database_jobs.check(partial(_waits, request)))
