@@ -18,16 +18,18 @@ from __future__ import annotations
 
 import sys
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnusedCliTokensError
 
 from gateway.cli.commands import app
-from gateway.cli.output import printable
+from gateway.cli.output import cut, printable
 from gateway.cli.streams import flushed, secure
 
 _NARROWEST = 20
 """Columns of the help at least: cyclopts fails at COLUMNS=0, and never ends at 1 or 2."""
 _LISTS = ("tail", "demo", "sr", "srs", "messages", "deliveries", "show")
 """Commands that end when their reader has gone. The others finish their work, and their exit code tells the result."""
+_WITH_ID = ("messages", "deliveries")
+"""Commands to which an id is given by `--id`."""
 
 
 def main() -> None:
@@ -45,6 +47,9 @@ def _run() -> int:
         app.console.width = max(app.console.width, _NARROWEST)
     try:
         status = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
+    except UnusedCliTokensError as error:
+        print(f"gateway: error: {printable(_unexpected(error))}", file=sys.stderr)
+        return 2
     except CycloptsError as error:
         print(f"gateway: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
@@ -67,3 +72,10 @@ def _run() -> int:
 
         return exit_code(error)
     return status if isinstance(status, int) else 0
+
+
+def _unexpected(error: UnusedCliTokensError) -> str:
+    """Say which argument is one too many, and what to write instead."""
+    command, given = " ".join(error.command_chain or ()), (error.unused_tokens or [""])[0]
+    instead = f"name an item or a message with --id {given}" if command in _WITH_ID else f"see gateway {command} --help"
+    return f'"{cut(given)}" is one argument too many for gateway {command}: {cut(instead)}'

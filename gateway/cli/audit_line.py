@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from gateway.cli.output import printable
+from gateway.cli.output import for_people, printable
 from gateway.core.audit_events import AUDIT_EVENTS, AuditSealed
 
 STYLES = {
@@ -81,7 +81,7 @@ def style_of(line: dict[str, Any]) -> str:
 def readable(line: dict[str, Any]) -> tuple[str, str, str]:
     """Return the time of day, the verdict, and the rest of an audit line, without control characters from the sender."""
     event = str(line.get("event", "?"))
-    return str(line.get("time", ""))[11:23], event, printable("  ".join(part for part in _parts(event, line) if part))
+    return str(line.get("time", ""))[11:23], event, printable("  ".join(filter(None, _parts(event, for_people(line)))))
 
 
 def _parts(event: str, line: dict[str, Any]) -> list[str]:

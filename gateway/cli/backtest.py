@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from gateway.cli.client import connected
 from gateway.cli.errors import UsageError, complain
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, instant
-from gateway.cli.output import counted, printable, to_json
+from gateway.cli.output import counted, for_people, printable, to_json
 from gateway.config import find, load
 from gateway.core import events
 from gateway.core.fact_fields import facts_in
@@ -110,7 +110,7 @@ class _Report(Struct):
         width = max(len(sink) for sink in sinks)
         lines += [f"  {sink:<{width}}  +{self.gains[sink]}  -{self.loses[sink]}" for sink in sinks]
         lines.append("For example:")
-        for example in self.examples:
+        for example in for_people(self.examples):
             changes = [f"+{sink} (by {_names(routes)})" for sink, routes in example["gains"].items()]
             changes += [f"-{sink} (no longer by {_names(routes)})" for sink, routes in example["loses"].items()]
             ids = f"{example['message_id']}  {example['milestone']}  {example['reference_id'] or example['sr_uuid'] or ''}"

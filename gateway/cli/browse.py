@@ -14,14 +14,17 @@ from gateway.cli.client import Client, RequestRefused, connected, segment
 from gateway.cli.completion import request_names, sink_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, instant
-from gateway.cli.output import console, printable, to_json
+from gateway.cli.output import console, cut, for_people, printable, to_json
 from gateway.cli.traces import arrival, marks, said_of_act
 from gateway.core.routing import RECONCILE
 from gateway.core.selection import DeliveryState, MessageStatus
 
 _PAGE = 200
 
-IdOption = Annotated[str | None, Parameter(name="--id", help="The gateway's id, the sender's id, an SR uuid or a reference id.")]
+IdOption = Annotated[
+    str | None,
+    Parameter(name="--id", help="The gateway's id, the sender's id, an SR uuid, or the beginning of one; or a reference id."),
+]
 LimitOption = Annotated[int, Parameter(name=["--limit", "-n"], show_default=True, help="How many to list at most.")]
 
 
@@ -84,6 +87,8 @@ def show(
     id_
         The gateway's id, the sender's id, an SR uuid, a reference id, or the beginning of one of the first three.
     """
+    if not id_:
+        raise UsageError("the ID is empty: is a variable not set?")
     return asyncio.run(_show(id_, attempts, json_, config, admin))
 
 
@@ -111,7 +116,7 @@ async def _list(
                 if as_json:
                     print(to_json(document))
                 else:
-                    out.print(printable(line(document)))
+                    out.print(printable(line(for_people(document))))
             shown += len(page[what])
             after = page["after"]
             if after is None:
@@ -128,7 +133,7 @@ async def _list(
 def _say_none(what: str, query: dict[str, Any]) -> int:
     """Say on stderr that a list is empty. Return 1 if the caller named an id, and so expected an entry."""
     if query["id"] is not None:
-        print(f'gateway: no message has the id "{printable(query["id"])}", or none of its {what} fit', file=sys.stderr)
+        print(f'gateway: no message has the id "{printable(cut(query["id"]))}", or none of its {what} fit', file=sys.stderr)
         return 1
     given = any(value is not None for value in query.values())
     print(f"gateway: no {what} fit" if given else f"gateway: there are no {what}", file=sys.stderr)
@@ -144,16 +149,16 @@ async def _show(text: str, every: bool, as_json: bool, config: Path | None, admi
                     await _fill(client, message["message_id"], delivery)
     found = answer["messages"]
     if answer["more"]:
-        said = f'"{printable(text)}" stands for more than these {len(found)} messages: gateway messages --id lists them all'
+        said = f'"{printable(cut(text))}" stands for more than these {len(found)} messages: gateway messages --id lists them all'
         print(f"gateway: {said}", file=sys.stderr)
     if not found:
-        print(f'gateway: no message has the id "{printable(text)}"', file=sys.stderr)
+        print(f'gateway: no message has the id "{printable(cut(text))}"', file=sys.stderr)
     if as_json:
         print(to_json(found))
     if as_json or not found:
         return 0 if found else 1
     out = console()
-    for message in found:
+    for message in for_people(found):
         out.print(printable(_message_line(message)), style="bold")
         out.print(printable(f"  {_origin(message)}"))
         found_out = list(marks(message["facts"])) if message["facts"] else []

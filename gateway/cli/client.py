@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import errno
 import getpass
+import json
 import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from gateway import NO_SOURCE, SERVER
 from gateway.cli.errors import UsageError
+from gateway.cli.output import cut
 from gateway.config import as_the_service, find, load_admin, load_store
 from gateway.config.addresses import Address, Inherited, Tcp, Unix, parse_address
 from gateway.config.decode import suggestion
@@ -34,13 +36,15 @@ _SECONDS = 60.0
 """Seconds to wait for an answer."""
 _DIAL_SECONDS = 2.0
 """Seconds to connect to a gateway on this host."""
+_LONGEST_TARGET = 8000
+"""Bytes of a path with its query. The gateway reads request lines of up to 8,190 bytes."""
 
 
 class RequestRefused(GatewayError):
     """The gateway refused the request; a usage error if it knows no such sink or route."""
 
     def __init__(self, answer: dict[str, Any], status: int) -> None:
-        super().__init__(str(answer.get("detail") or answer.get("error") or status))
+        super().__init__(cut(str(answer.get("detail") or answer.get("error") or status)))
         self.answer = answer
         self.exit_code = UsageError.exit_code if status == 404 else 1  # type: ignore[misc]
 
@@ -67,8 +71,7 @@ class Client:
     async def get(self, path: str, query: dict[str, Any] | None = None, *, seconds: float = _SECONDS) -> dict[str, Any]:
         import aiohttp
 
-        given = {name: str(value) for name, value in (query or {}).items() if value is not None}
-        return await self._call("GET", path, params=given, timeout=aiohttp.ClientTimeout(total=seconds))
+        return await self._call("GET", path, query, timeout=aiohttp.ClientTimeout(total=seconds))
 
     async def post(
         self, path: str, document: dict[str, Any], query: dict[str, str] | None = None, *, seconds: float | None = _SECONDS
@@ -76,14 +79,29 @@ class Client:
         """`seconds` to wait for the answer; None waits without limit, for work that the gateway itself ends."""
         import aiohttp
 
-        timeout = aiohttp.ClientTimeout(total=seconds, connect=_SECONDS)
-        return await self._call("POST", path, json=document, params=query or {}, timeout=timeout)
-
-    async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        import aiohttp
-
         try:
-            async with self._session.request(method, f"http://localhost{path}", **options) as response:
+            body = json.dumps(document, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:  # bytes of the command line that are no text
+            raise UsageError(
+                f"{json.dumps(error.object[error.start : error.end])} is not UTF-8: names and paths have to be"
+            ) from None
+        timeout = aiohttp.ClientTimeout(total=seconds, connect=_SECONDS)
+        return await self._call("POST", path, query, data=body, headers={"content-type": "application/json"}, timeout=timeout)
+
+    async def _call(self, method: str, path: str, query: dict[str, Any] | None, **options: Any) -> dict[str, Any]:
+        import aiohttp
+        from yarl import URL
+
+        given = {name: str(value) for name, value in (query or {}).items() if value is not None}
+        text = urlencode(given, quote_via=quote, safe="", errors="surrogateescape")
+        target = f"{path}?{text}" if text else path
+        if len(target) > _LONGEST_TARGET:
+            raise UsageError(
+                f"a name is too long for a question ({len(target)} bytes in its URL, at most {_LONGEST_TARGET}): use an id"
+            )
+        try:
+            # As it stands: the segments `.` and `..` would be folded away (RFC 3986, section 5.2.4), and they may be names.
+            async with self._session.request(method, URL(f"http://localhost{target}", encoded=True), **options) as response:
                 if response.headers.get("Server") != SERVER:
                     raise Unreachable(
                         f"the server at {self._address} is not a gateway: is it the address of [admin] listen, "
@@ -217,8 +235,8 @@ def actor() -> str:
 
 
 def segment(text: str) -> str:
-    """Return a text quoted as one segment of a path."""
-    return quote(text, safe="", errors="surrogateescape")
+    """Return a text quoted as one segment of a path. Dots are quoted, too, if they would mean another folder."""
+    return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="", errors="surrogateescape")
 
 
 def _owners(path: Path) -> str:

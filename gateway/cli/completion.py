@@ -7,6 +7,7 @@ from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from gateway.cli.output import LONGEST_SHOWN
 from gateway.config import find
 from gateway.config.files import included, read
 from gateway.core.events import Milestone
@@ -69,8 +70,9 @@ def request_names(context: CompletionContext) -> list[str]:
     typed = context.incomplete
     found = asyncio.run(_requests(typed, _given(context, "--config"), _given(context, "--admin")))
     names = [name for one in found for name in (one["reference_id"], one["sr_uuid"]) if name]
-    # A shell takes a name with a blank in it for several words, and other signs may draw on the terminal.
-    return [name for name in dict.fromkeys(names) if name.startswith(typed) and name.isprintable() and " " not in name]
+    # A shell takes a name with a blank in it for several words, and other signs may draw on the terminal; long ones fill it.
+    names = [name for name in dict.fromkeys(names) if len(name) <= LONGEST_SHOWN and name.startswith(typed)]
+    return [name for name in names if name.isprintable() and " " not in name]
 
 
 async def _requests(typed: str, config: str | None, admin: str | None) -> list[dict[str, Any]]:

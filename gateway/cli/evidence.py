@@ -19,10 +19,11 @@ from gateway.cli.completion import request_names
 from gateway.cli.errors import UsageError
 from gateway.cli.log_files import whole_log
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption
-from gateway.cli.output import console, counted, printable, to_json
+from gateway.cli.output import console, counted, cut, printable, to_json
 from gateway.config import as_the_service, find, load_audit
 from gateway.core.errors import StoreError, StoreFailed
-from gateway.core.evidence_check import EvidenceCheck, MessageVerdict
+from gateway.core.evidence_check import EvidenceCheck
+from gateway.core.evidence_facts import MessageVerdict
 from gateway.core.evidence_file import DOES_NOT_PROVE, LONGEST, PROVES
 from gateway.core.seals import LogCheck, LogPlace, Seal, is_hash
 from gateway.core.secrets import SecretRef
@@ -62,6 +63,8 @@ def export(
     file
         The file to write, in JSON lines.
     """
+    if not id_:
+        raise UsageError("the ID is empty: is a variable not set?")
     if file in ("", "-"):
         raise UsageError("evidence goes into a file, so that it is there whole or not at all: name one")
     done = asyncio.run(_export(id_, Path(file), config, admin))
@@ -251,9 +254,10 @@ def _audited(check: LogCheck, head: str | None, found: bool) -> dict[str, Any]:
 def _show(check: EvidenceCheck) -> None:
     out, about, last = console(), check.about, check.chain.last
     if about is not None:
-        out.print(printable(f"evidence about {about.asked}, made {about.made_at} by gateway {about.version}"), style="bold")
+        said = f"evidence about {cut(about.asked)}, made {cut(about.made_at)} by gateway {cut(about.version)}"
+        out.print(printable(said), style="bold")
     for one in check.messages:
-        out.print(printable(f"  {_message_line(one)}"))
+        out.print(printable(f"  {cut(_message_line(one))}"))
     _list(out, "WRONG", [str(one) for one in check.problems], "bold red")
     _list(out, "NOT PROVEN", check.unproven, "yellow")
     if last is not None:
@@ -292,6 +296,6 @@ def _show_audit(check: LogCheck, head: str | None, *, cut_off: bool) -> None:
 
 def _list(out: Any, title: str, texts: list[str], style: str) -> None:
     for text in texts[:_MOST_SHOWN]:
-        out.print(printable(f"{title}: {text}"), style=style)
+        out.print(printable(f"{title}: {cut(text)}"), style=style)
     if len(texts) > _MOST_SHOWN:
         out.print(f"... and {len(texts) - _MOST_SHOWN} more: --json has all", style="dim")

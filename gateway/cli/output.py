@@ -19,6 +19,8 @@ _DRAWING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode categories of characters that move the cursor or hide text: controls, also of direction, surrogates, line breaks."""
 _HARMLESS = frozenset("\u00ad\u200c\u200d").union(map(chr, range(0xE0020, 0xE0080)))
 """Characters of these categories that people write: the soft hyphen, joiners of Persian and of emoji, the tags of a flag."""
+LONGEST_SHOWN = 400
+"""Characters of a text from outside that a command prints for people; `--json` has all."""
 _INFINITE = "infinite-5b0d1c9e-"
 """The beginning of a text that stands for an infinite number until the document is JSON."""
 
@@ -45,6 +47,20 @@ def printable(text: str, also: str = "") -> str:
     return "".join(
         one if one.isprintable() or one in also or one in _HARMLESS or category(one) not in _DRAWING else "?" for one in text
     )
+
+
+def cut(text: str) -> str:
+    """Return a text from outside as people read it: at most LONGEST_SHOWN characters, and how many more there are."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}… ({len(text) - LONGEST_SHOWN:,} characters more)"
+
+
+def for_people(document: Any) -> Any:
+    """Return a document with each text cut, except bodies. A sender may write 200 KB where others write an id."""
+    if isinstance(document, str):
+        return cut(document)
+    if isinstance(document, dict):
+        return {key: value if key == "body" else for_people(value) for key, value in document.items()}
+    return [for_people(one) for one in document] if isinstance(document, list) else document
 
 
 def to_json(document: Any, *, compact: bool = False) -> str:

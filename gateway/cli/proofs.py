@@ -33,6 +33,7 @@ from gateway.core.evidence_file import (
 from gateway.core.instants import parse_instant
 from gateway.core.seals import is_seal, read_seal
 from gateway.host.clock import Clock
+from gateway.host.new_file import give_name
 
 MOST_MESSAGES = 1000
 """Messages in one file. Their ids stay in memory while the log is read."""
@@ -74,7 +75,7 @@ async def export(asked: str, file: Path, log: Path, client: Client, clock: Clock
             done = await _write(asked, ids, since, int(head["number"] or 0), file, log, out, client, clock)
             out.flush()
             os.fsync(descriptor)
-        os.link(new, file)  # unlike a rename, it never replaces a file that came meanwhile
+        give_name(new, file)
     except FileExistsError:
         raise BackupExists(f"{file} exists, and evidence is never overwritten: name another file") from None
     except OSError as error:

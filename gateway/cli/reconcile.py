@@ -16,7 +16,7 @@ from gateway.cli.client import Client, RequestRefused, actor, connected
 from gateway.cli.completion import request_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption
-from gateway.cli.output import counted, printable, to_json
+from gateway.cli.output import counted, for_people, printable, to_json
 from gateway.core.errors import GatewayError, StoreError
 from gateway.host.clock import Clock
 
@@ -159,7 +159,7 @@ async def _followed(
 
 def _print(findings: list[dict[str, Any]], as_json: bool) -> None:
     """Print what needs a person's look."""
-    for one in findings:
+    for one in findings if as_json else for_people(findings):
         if not as_json and one["result"] in ("differs", "not_found", "failed"):
             emitted = "told to the routes as an event" if one["emitted"] else ""
             parts = [one["result"].replace("_", " "), one["reference_id"] or "", one["sr_uuid"], one["detail"], emitted]

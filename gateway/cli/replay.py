@@ -15,9 +15,11 @@ from gateway.cli.client import Client, RequestRefused, actor, connected
 from gateway.cli.completion import sink_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, SinceOption, UntilOption, instant
-from gateway.cli.output import agreed, counted, printable, to_json
+from gateway.cli.output import agreed, counted, cut, printable, to_json
 
-IdsArgument = Annotated[str, Parameter(name="ID", help="The gateway's id, the sender's id, an SR uuid or a reference id.")]
+IdsArgument = Annotated[
+    str, Parameter(name="ID", help="The gateway's id, the sender's id, an SR uuid, or the beginning of one; or a reference id.")
+]
 
 
 @Parameter(name="*")
@@ -119,7 +121,7 @@ async def _act(
             found += counts
         if unknown:
             for text in unknown:
-                print(f'gateway: no message has the id "{printable(text)}"', file=sys.stderr)
+                print(f'gateway: no message has the id "{printable(cut(text))}"', file=sys.stderr)
             if len(unknown) < len(ids):
                 print("gateway: nothing was done for the others either", file=sys.stderr)
             if common.json_:

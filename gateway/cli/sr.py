@@ -14,7 +14,7 @@ from gateway.cli.client import RequestRefused, connected, segment
 from gateway.cli.completion import request_names, sink_names, source_names, state_names
 from gateway.cli.errors import UsageError
 from gateway.cli.options import AdminOption, ConfigOption, JsonOption, instant
-from gateway.cli.output import console, counted, printable, to_json
+from gateway.cli.output import console, counted, cut, for_people, printable, to_json
 from gateway.cli.traces import arrival, marks, said_of_act
 from gateway.config.decode import suggestion
 from gateway.core.events import Milestone
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _PAGE = 100
+_LONGEST_UUID = 500
+"""Characters of a uuid that names the service request of the further pages: a longer one may not fit into a URL."""
 FlagName = Literal["skipped", "verdict_changed", "reopened", "ended_twice", "after_invalidation", "undated", "future", "drift"]
 """The flags of a service request (`core.ledger.Flag`)."""
 _FLAGS: dict[str, str] = {
@@ -126,7 +128,7 @@ async def _srs(query: dict[str, Any], limit: int, as_json: bool, config: Path | 
         while shown < limit:
             page = await client.get("/api/srs", {**query, "after": after, "limit": min(_PAGE, limit - shown)})
             for document in page["requests"]:
-                out.print(to_json(document) if as_json else printable(_line(document)))
+                out.print(to_json(document) if as_json else printable(_line(for_people(document))))
             shown += len(page["requests"])
             after = page["after"]
             if after is None:
@@ -143,7 +145,7 @@ def _line(request: dict[str, Any]) -> str:
     """Return a request on one line."""
     owed = [counted(request[name], f"delivery {word}", f"deliveries {word}") for name, word in _OWED if request[name]]
     facts = [
-        request["state_at"] or request["last_seen_at"],
+        request["state_at"] or request["last_seen_at"] or "",
         request["reference_id"] or "",
         _state(request),
         f"round {request['round']}" if request["round"] > 1 else "",
@@ -184,7 +186,9 @@ async def _sr(name: str, query: dict[str, Any], limit: int, as_json: bool, confi
             events = [*page["story"]["events"], *events]
             before = page["story"]["before"]
             purged = page["story"]["purged"]
-            name, query["source"] = page["requests"][0]["sr_uuid"], page["requests"][0]["source"]
+            query["source"] = page["requests"][0]["source"]
+            if len(uuid := page["requests"][0]["sr_uuid"]) < _LONGEST_UUID:
+                name = uuid
     found = answer["requests"]
     if answer["story"] is not None:
         events.sort(key=lambda event: (event["happened_at"], event["time"]))
@@ -192,6 +196,8 @@ async def _sr(name: str, query: dict[str, Any], limit: int, as_json: bool, confi
     if as_json:
         print(to_json(answer))
         return 0 if len(found) == 1 else 1
+    answer = for_people(answer)
+    found = answer["requests"]
     if not found:
         return _say_none(name, answer)
     out = console()
@@ -199,7 +205,7 @@ async def _sr(name: str, query: dict[str, Any], limit: int, as_json: bool, confi
         more = " and more" if answer["more"] else ""
         one_uuid = len({request["sr_uuid"] for request in found}) == 1
         do = "choose one by --source" if one_uuid else "name one by its uuid"
-        print(f'gateway: "{printable(name)}" stands for {len(found)} service requests{more}: {do}', file=sys.stderr)
+        print(f'gateway: "{printable(cut(name))}" stands for {len(found)} service requests{more}: {do}', file=sys.stderr)
         for request in found:
             out.print(printable(f"{_line(request)}{'  of ' + request['source'] if one_uuid else ''}"))
         return 1
@@ -211,7 +217,7 @@ async def _sr(name: str, query: dict[str, Any], limit: int, as_json: bool, confi
 
 def _say_none(name: str, answer: dict[str, Any]) -> int:
     """Say on stderr what was searched, and what may have been meant."""
-    said = [f'gateway: no service request is called "{printable(name)}"']
+    said = [f'gateway: no service request is called "{printable(cut(name))}"']
     said.append(
         "  searched: SR uuids, reference ids in any case, ids of messages (the gateway's and the sender's), and beginnings of"
         " uuids and ids with 4 characters or more"
@@ -237,8 +243,8 @@ def _show(request: dict[str, Any], story: dict[str, Any], out: Console) -> None:
         missing = f": {', '.join(request['missing'])}" if flag == "skipped" else ""
         out.print(f"  ! {flag}: {_FLAGS[flag]}{missing}", style="bold yellow")
     events = counted(request["events"], "event", "events")
-    seen = f"{events}, the first came {request['first_seen_at']}, the last {request['last_seen_at']}"
-    out.print(printable(f"  {request['sr_uuid']} of {request['source']}: {seen}"), style="dim")
+    seen = f", the first came {request['first_seen_at']}, the last {request['last_seen_at']}" if request["events"] else ""
+    out.print(printable(f"  {request['sr_uuid']} of {request['source']}: {events}{seen}"), style="dim")
     if story["purged"]:
         out.print("  earlier events were deleted after their retention", style="dim")
     if story["before"] is not None:

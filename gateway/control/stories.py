@@ -191,9 +191,16 @@ class Requests:
 
 
 def _of_senders(requests: Sequence[KnownRequest]) -> tuple[KnownRequest, ...]:
-    """Return the requests that people mean: not the rows of events that the gateway made itself, if a sender sent others."""
-    sent = {one.sr_uuid for one in requests if one.source not in (GATEWAY, RECONCILE)}
-    return tuple(one for one in requests if one.source not in (GATEWAY, RECONCILE) or one.sr_uuid not in sent)
+    """Return the requests that people mean: of one uuid, those of senders.
+
+    If no sender told of it, that of a reconciliation is meant; the row of the gateway's own events is the last resort.
+    """
+    best = {one.sr_uuid: _OWN.get(one.source, 0) for one in sorted(requests, key=lambda one: -_OWN.get(one.source, 0))}
+    return tuple(one for one in requests if _OWN.get(one.source, 0) == best[one.sr_uuid])
+
+
+_OWN = {RECONCILE: 1, GATEWAY: 2}
+"""The sources that are no senders; the one with the smaller number knows more of a request."""
 
 
 def _answers(

@@ -35,7 +35,7 @@ What several layers speak of:
     audit_events      every event of the audit log (audit_event_kinds, audit_fields: what they consist of)
     delivery_events   which of them a settlement makes
     seals             what makes its lines provable (merkle: trees over lines and their proofs)
-    evidence_file     the records of a file that proves a message to others (evidence_check: what is wrong with one)
+    evidence_file     a file that proves a message to others: its records (evidence_check, evidence_facts: what is wrong with it)
     reconciliation    what an answer of Legitmark's API means
     attention         the status screen, and what needs a person
     errors            every exception that is raised on purpose

@@ -22,6 +22,8 @@ class MessageAccepted(MessageEvent, frozen=True, kw_only=True):
     routes: Sequence[str] | None = None
     sinks: Sequence[str]
     body_sha256: str | None = None
+    key: str | None = None
+    sender_timestamp: str | None = None
 
 
 class MessageDuplicate(MessageEvent, frozen=True, kw_only=True):
@@ -38,6 +40,8 @@ class MessageQuarantined(MessageEvent, frozen=True, kw_only=True):
     name = "message.quarantined"
     failed = True
     body_sha256: str | None = None
+    key: str | None = None
+    sender_timestamp: str | None = None
     detail: str | None = None
 
 

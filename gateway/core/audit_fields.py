@@ -21,6 +21,8 @@ FIELDS: Mapping[str, str] = {
     "routes": "The routes that matched.",
     "sinks": "The sinks that the message goes to.",
     "body_sha256": "The SHA-256 of the body as it came, in lower-case hex.",
+    "key": "The label of the secret that the signature fitted. A message that nobody verified has none.",
+    "sender_timestamp": "The signed timestamp as its header had it: digits, Unix seconds by the sender's clock.",
     "sink": "The sink.",
     "watch": "The `[[watch]]` rule.",
     "kind": "The kind of a new value: `type`, `state`, `field` or `reason`.",

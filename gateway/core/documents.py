@@ -53,6 +53,8 @@ class KeptMessage(Struct, frozen=True):
     """The sinks that it was not sent to because it was late."""
     joined: tuple[Joined, ...] = ()
     """Its deliveries that a delivery of another message tells."""
+    signed: Signed | None = None
+    """The signature that fitted; None if there is none, or it was accepted by a version that did not keep it."""
 
 
 class MessageSummary(Struct, frozen=True):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, assert_never
 
-import msgspec
 from msgspec import Struct
 
-from gateway.core.audit_events import NEW_MESSAGE, DeliveryDeferred, DeliveryDelivered
 from gateway.core.errors import RejectedWebhook
+from gateway.core.evidence_facts import EvidenceFacts, HeldMessage, MessageVerdict
 from gateway.core.evidence_file import (
+    BEFORE_THIS_VERSION,
     FORMAT,
+    NOT_SIGNED,
     AboutRecord,
     AttemptRecord,
     ByRules,
@@ -30,39 +30,9 @@ from gateway.core.evidence_file import (
     read_record,
 )
 from gateway.core.merkle import leaf_hash, root_by
+from gateway.core.records import delivery_id
 from gateway.core.seals import Chain, Deviation, Seal, read_seal
 from gateway.core.signature import Claim, Key, fit
-
-_OF_MESSAGE = ("sender_id", "source", "event_type", "milestone", "sr_uuid", "reference_id")
-"""The fields that a message and the line of its arrival have in common."""
-_ENDS = frozenset((DeliveryDelivered.name, DeliveryDeferred.name))
-
-
-class MessageVerdict(Struct, kw_only=True):
-    """The result of a check for one message."""
-
-    message_id: str
-    received_at: str
-    what: str
-    """Its milestone or its event type."""
-    seal: int | None = None
-    """The number of the seal that proves its body; None while nothing does."""
-    anchored: bool = False
-    """That seal is not later than the head that the caller gave."""
-    signature: str = ""
-    """The result of checking its signature, in words."""
-    lines: int = 0
-    """Proven lines about it."""
-    why: str = "the file has no line of its arrival"
-    """Why nothing proves the body, while `seal` is None."""
-
-
-class _Held(Struct, kw_only=True):
-    """A message whose lines are to come."""
-
-    verdict: MessageVerdict
-    record: MessageRecord
-    sha256: str
 
 
 class _Proof(Struct, frozen=True):
@@ -98,20 +68,15 @@ class EvidenceCheck:
         self._ended = False
         self._goes_on = False
         """Something stands behind the end."""
-        self._messages: dict[str, _Held] = {}
+        self._facts = EvidenceFacts(self.problems, self.unproven)
         self._rules: set[int] = set()
-        self._deliveries: dict[str, int] = {}
-        """The attempts that each delivery is said to have had."""
-        self._attempts: dict[tuple[str, int], AttemptRecord] = {}
-        self._told: set[tuple[str, int]] = set()
-        """The attempts that a line of the log tells of."""
         self._proofs: list[_Proof] = []
         self._last_line = (0, -1)
 
     @property
     def messages(self) -> list[MessageVerdict]:
         """The verdict about each message, in the order of the file."""
-        return [held.verdict for held in self._messages.values()]
+        return [held.verdict for held in self._facts.messages.values()]
 
     @property
     def sound(self) -> bool:
@@ -137,7 +102,7 @@ class EvidenceCheck:
             return
         self._check_chain(read)
         record = read.record
-        if (self.about is None) is not isinstance(record, AboutRecord):
+        if isinstance(record, AboutRecord) is not (self.records == 1):
             self._wrong("the first record, and no other, says what the file is about")
         match record:
             case AboutRecord():
@@ -170,17 +135,7 @@ class EvidenceCheck:
             self._wrong("the file was cut off: its last record is not its end")
         for proof in self._proofs:
             self._report(proof.place, f"seal {proof.record.seal}, which covers this line, is not in the file")
-        for (delivery, number), attempt in self._attempts.items():
-            if (delivery, number) in self._told:
-                continue
-            self.unproven.append(f"attempt {number} of {delivery}, at {attempt.time}: no line of the log tells of it")
-        here = Counter(delivery for delivery, _ in self._attempts)
-        for delivery, attempts in self._deliveries.items():
-            if here[delivery] < attempts:
-                self.unproven.append(f"{delivery} had {attempts} attempts, and {here[delivery]} are in the file")
-        for held in self._messages.values():
-            if held.verdict.seal is None:
-                self.unproven.append(f"message {held.verdict.message_id}: {held.verdict.why}")
+        self._facts.finish()
         if self._head is not None and not self.head_found:
             known = self._seals_here()
             self._report(self._file, f"the seal {self._head} is not in the file: cut off, made before it, or rewritten; {known}")
@@ -202,7 +157,7 @@ class EvidenceCheck:
             self._wrong(f"this version reads files of version {FORMAT}, and this is version {record.v}: use a newer gateway")
 
     def _add_message(self, record: MessageRecord) -> None:
-        if record.message_id in self._messages:
+        if record.message_id in self._facts.messages:
             self._wrong(f"the message {record.message_id} stands here twice")
             return
         try:
@@ -215,11 +170,16 @@ class EvidenceCheck:
         what = record.milestone if record.milestone not in (None, "unrecognized") else record.event_type
         verdict = MessageVerdict(message_id=record.message_id, received_at=record.received_at, what=what or record.status)
         verdict.signature = self._signature(record, body)
-        self._messages[record.message_id] = _Held(verdict=verdict, record=record, sha256=sha256(body).hexdigest())
+        self._facts.messages[record.message_id] = HeldMessage(verdict=verdict, record=record, sha256=sha256(body).hexdigest())
 
     def _signature(self, record: MessageRecord, body: bytes) -> str:
         signed = record.signed
         if not isinstance(signed, KeptSignature):
+            if signed.why not in (BEFORE_THIS_VERSION, NOT_SIGNED):
+                self._wrong(
+                    f"the signature of {record.message_id} was changed: the gateway writes no such reason for its absence"
+                )
+                return "not in the file"
             return signed.why
         if not self._keys:
             return f"not checked (key {signed.key}): give --secret"
@@ -237,19 +197,21 @@ class EvidenceCheck:
         return "fits no secret"
 
     def _add_delivery(self, record: DeliveryRecord) -> None:
-        if record.message_id not in self._messages:
+        if record.message_id not in self._facts.messages:
             self._wrong(f"the message of {record.delivery_id} was dropped, or stands behind it")
-        if record.delivery_id in self._deliveries:
+        if record.delivery_id in self._facts.deliveries:
             self._wrong(f"the delivery {record.delivery_id} stands here twice")
-        self._deliveries[record.delivery_id] = record.attempts
+        if record.delivery_id != delivery_id(record.message_id, record.sink):
+            self._wrong(f"the message or the sink of {record.delivery_id} was changed")
+        self._facts.deliveries[record.delivery_id] = record
 
     def _add_attempt(self, record: AttemptRecord) -> None:
         key = (record.delivery_id, record.attempt)
-        if record.delivery_id not in self._deliveries:
+        if record.delivery_id not in self._facts.deliveries:
             self._wrong(f"the delivery of attempt {record.attempt} of {record.delivery_id} was dropped, or stands behind it")
-        if key in self._attempts:
+        if key in self._facts.attempts:
             self._wrong(f"attempt {record.attempt} of {record.delivery_id} stands here twice")
-        self._attempts[key] = record
+        self._facts.attempts[key] = record
 
     def _add_line(self, record: LineRecord) -> None:
         try:
@@ -263,7 +225,7 @@ class EvidenceCheck:
         if not all(isinstance(text, str) for text in texts) or not isinstance(fields.get("attempt", 0), int):
             self._wrong("this line of the log was changed: the gateway writes no such line")
             return
-        if fields["message_id"] not in self._messages:
+        if fields["message_id"] not in self._facts.messages:
             self._wrong("this line is about a message that is not in the file: the message was dropped")
         if record.seal is None:
             self.unproven.append(f"{self._place}: {fields.get('event')} at {fields.get('time')}: no seal covers this line yet")
@@ -304,41 +266,7 @@ class EvidenceCheck:
         if root is None or root.hex() != seal.root:
             self._report(proof.place, f"this line is not what seal {seal.number} covers: line, place or proof was changed")
             return
-        held = self._messages.get(str(fields.get("message_id")))
-        if held is None:
-            return
-        held.verdict.lines += 1
-        if fields.get("event") in NEW_MESSAGE:
-            self._prove_message(proof.place, held, fields, seal, anchored=anchored)
-        elif "delivery_id" in fields and "attempt" in fields:
-            self._prove_attempt(proof.place, fields)
-
-    def _prove_message(self, place: str, held: _Held, fields: dict[str, Any], seal: Seal, *, anchored: bool) -> None:
-        record = msgspec.to_builtins(held.record)
-        for name in _OF_MESSAGE:
-            if record.get(name) != fields.get(name):
-                self._report(place, f"{name} of {held.record.message_id} was changed: the log has {fields.get(name)!r}")
-        if "body_sha256" not in fields:
-            held.verdict.why = "its body was accepted before the log named the hash of a body"
-        elif fields["body_sha256"] != held.sha256:
-            self._report(place, f"the body of {held.record.message_id} was changed: it is not the one that was accepted")
-            held.verdict.why = "its body is not the one that was accepted"
-        else:
-            held.verdict.seal, held.verdict.anchored = seal.number, anchored
-
-    def _prove_attempt(self, place: str, fields: dict[str, Any]) -> None:
-        delivery, number = str(fields["delivery_id"]), fields["attempt"]
-        attempt = self._attempts.get((delivery, number))
-        if attempt is None:
-            self._report(place, f"attempt {number} of {delivery} was dropped: the log tells of it")
-            return
-        self._told.add((delivery, number))
-        ended = fields.get("event")
-        said = ended if ended in _ENDS else ""
-        expected = {"delivered": DeliveryDelivered.name, "defer": DeliveryDeferred.name}.get(attempt.outcome, "")
-        same = attempt.status == fields.get("status") and attempt.duration_ms == fields.get("duration_ms")
-        if not same or said != expected:
-            self._report(place, f"attempt {number} of {delivery} was changed: outcome, status or duration differ from the log")
+        self._facts.prove(proof.place, fields, seal.number, anchored=anchored)
 
     @property
     def _place(self) -> str:

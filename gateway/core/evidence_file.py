@@ -52,10 +52,12 @@ PROVES = (
 DOES_NOT_PROVE = (
     "It does not prove to a third party who sent a message: HMAC is symmetric, so who can check a signature can make one.",
     "It proves nothing against the owner of the host unless a seal was sent elsewhere: they can write a new log with new seals.",
-    "It does not prove that no other line about these messages exists: gateway evidence audit checks the whole log.",
+    "It does not prove that no other message, and no other line about one, exists: gateway evidence audit checks the whole log.",
     "It does not prove the times: they are those of the host's clock.",
-    "It does not prove what the log does not have: the time of arrival, the content type, the rules, the state of a delivery, and"
-    " the time, the reason, the detail and the answer of an attempt.",
+    "It does not prove a signature without --secret: the log has the timestamp and the name of the secret, not the signature.",
+    "It does not prove what the log does not have: what was asked for, and when the file was made; the time of arrival, the"
+    " content type, the rules and the present status of a message; the state, the reason and the end of a delivery; and the time,"
+    " the reason, the detail and the answer of an attempt.",
 )
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from gateway.core.events import Event, Milestone, StateChange
 from gateway.core.ledger import (
+    MISSING,
     MOST_INSTANTS,
     Course,
     Facts,
@@ -19,6 +20,7 @@ from gateway.core.ledger import (
     Regression,
     ServiceRequest,
     milestone_of,
+    missing_of,
     rank_of,
     state_text,
 )
@@ -27,28 +29,19 @@ AHEAD_MS: Final = 300_000
 """Milliseconds that an event may be dated ahead of its arrival. One bad clock must not make all later events stale."""
 
 
-class Moment(Struct, frozen=True, gc=False):
-    """The instant at which an event counts."""
-
-    at_ms: int
-    undated: bool = False
-    future: bool = False
-
-
-def moment_of(event: Event, arrival: float, instant: float | None = None) -> Moment:
+def instant_of(event: Event, arrived_ms: int, instant: float | None) -> tuple[int, bool, bool]:
     """Return when an event happened, by its own timestamp if that can be believed, and by its arrival otherwise.
 
     Args:
-        arrival: Unix seconds, UTC.
-        instant: the event's timestamp in Unix seconds, if the caller has read it already.
+        arrived_ms: its arrival, in Unix milliseconds, UTC.
+        instant: the event's timestamp in Unix seconds, if the caller has read it already; None reads it from the event.
+    Returns the instant in Unix milliseconds, whether the event has no readable timestamp, and whether it is dated more than
+    AHEAD_MS ahead of its arrival.
     """
-    arrived = round(arrival * 1000)
-    if instant is None:
-        instant = event.instant()
-    if instant is None:
-        return Moment(arrived, undated=True)
+    if instant is None and (instant := event.instant()) is None:
+        return arrived_ms, True, False
     at = round(instant * 1000)
-    return Moment(arrived, future=True) if at > arrived + AHEAD_MS else Moment(at)
+    return (arrived_ms, False, True) if at > arrived_ms + AHEAD_MS else (at, False, False)
 
 
 def judge(
@@ -65,30 +58,32 @@ def judge(
         instant: the event's timestamp in Unix seconds, if the caller has read it already.
     """
     before = request or _NOTHING_YET
-    moment = moment_of(event, arrival, instant)
-    at, arrived = moment.at_ms, round(arrival * 1000)
+    arrived = round(arrival * 1000)
+    at, undated, future = instant_of(event, arrived, instant)
     content, milestone = event.content, event.milestone
     state = state_text(content.state) if isinstance(content, StateChange) else None
     meaning = milestone if state is None else milestone_of(state)
+    drift = milestone is _UNRECOGNIZED
 
     sticky = before.sticky
-    if moment.undated:
-        sticky |= Flag.UNDATED.value
-    if moment.future:
-        sticky |= Flag.FUTURE.value
-    if milestone is Milestone.UNRECOGNIZED:
-        sticky |= Flag.DRIFT.value
+    if undated:
+        sticky |= _UNDATED
+    if future:
+        sticky |= _FUTURE
+    if drift:
+        sticky |= _DRIFT
 
     verdict, verdict_at = before.verdict, before.verdict_at_ms
     brings_verdict = verdict_changed = False
     if meaning in _VERDICTS:
         brings_verdict = _verdict_key(meaning, at) >= _verdict_key(verdict, verdict_at)
         if verdict is not None and verdict is not meaning:
-            sticky |= Flag.VERDICT_CHANGED.value
+            sticky |= _VERDICT_CHANGED
             verdict_changed = brings_verdict
         if brings_verdict:
             verdict, verdict_at = meaning, at
 
+    submitting = meaning is _QC_PENDING
     moves = state is not None and _is_latest(state, at, before)
     after = ServiceRequest(
         state=state if moves else before.state,
@@ -97,14 +92,14 @@ def judge(
         last_seen_ms=arrived if request is None else max(before.last_seen_ms, arrived),
         events=before.events + 1,
         course=_course(before.course, meaning, at),
-        pendings=_with(before.pendings, at) if meaning is Milestone.QC_PENDING else before.pendings,
-        rejecteds=_with(before.rejecteds, at) if meaning is Milestone.QC_REJECTED else before.rejecteds,
-        medias=_with(before.medias, at) if meaning is Milestone.NEEDS_RESUBMISSION else before.medias,
+        pendings=_with(before.pendings, at) if submitting else before.pendings,
+        rejecteds=_with(before.rejecteds, at) if meaning is _QC_REJECTED else before.rejecteds,
+        medias=_with(before.medias, at) if meaning is _NEEDS_RESUBMISSION else before.medias,
         verdict=verdict,
         verdict_at_ms=verdict_at,
         sticky=sticky,
     )
-    belongs_to = after.round_at(at, submitting=meaning is Milestone.QC_PENDING)
+    belongs_to = after.round_at(at, submitting=submitting)
     stale = _is_stale(before, meaning, at, moves=moves, changes_state=state is not None, belongs_to=belongs_to)
     regression = None if stale else _regression(before.course, meaning, at)
     facts = Facts(
@@ -113,9 +108,9 @@ def judge(
         stale=stale,
         skipped=() if regression else _newly_missing(before, after),
         terminal_regression=Regression.VERDICT_CHANGED if verdict_changed else regression,
-        undated=moment.undated,
-        future=moment.future,
-        drift=milestone is Milestone.UNRECOGNIZED,
+        undated=undated,
+        future=future,
+        drift=drift,
         since=before.milestone if stale else None,
         brings_verdict=brings_verdict,
     )
@@ -123,6 +118,12 @@ def judge(
 
 
 _NOTHING_YET = ServiceRequest()
+# Looked up once: every message needs them, and CPython 3.11 takes as long for the member of an enumeration as for a new struct.
+_QC_PENDING, _QC_REJECTED, _NEEDS_RESUBMISSION = Milestone.QC_PENDING, Milestone.QC_REJECTED, Milestone.NEEDS_RESUBMISSION
+_CANCELLED, _INVALIDATED, _UNRECOGNIZED = Milestone.CANCELLED, Milestone.INVALIDATED, Milestone.UNRECOGNIZED
+_UNDATED, _FUTURE, _DRIFT, _VERDICT_CHANGED = (
+    flag.value for flag in (Flag.UNDATED, Flag.FUTURE, Flag.DRIFT, Flag.VERDICT_CHANGED)
+)
 _VERDICTS = frozenset({Milestone.AUTHENTIC, Milestone.COUNTERFEIT})
 _COMPLETE = frozenset({*_VERDICTS, Milestone.DOCUMENTED})
 _IN_WORK = frozenset({Milestone.QUEUED, Milestone.AWAITING_ASSIGNMENT, Milestone.IN_PROGRESS, Milestone.CONCLUDING})
@@ -145,21 +146,13 @@ _FIRSTS: Final[dict[Milestone, tuple[str, ...]]] = {
 }
 """The fields of `Course` that hold the first instant of such an event. Photos must have been submitted before anything is said of
 them, and approved (or the request completed by the fast track) before an authenticator works on the item."""
-_LASTS: Final[dict[Milestone, tuple[str, ...]]] = {
-    **dict.fromkeys(_OPEN, ("last_open",)),
-    **dict.fromkeys(_COMPLETE, ("last_complete",)),
-    Milestone.CANCELLED: ("last_cancelled",),
-    Milestone.INVALIDATED: ("last_invalidated",),
+_LAST: Final[dict[Milestone, str]] = {
+    **dict.fromkeys(_OPEN, "last_open"),
+    **dict.fromkeys(_COMPLETE, "last_complete"),
+    Milestone.CANCELLED: "last_cancelled",
+    Milestone.INVALIDATED: "last_invalidated",
 }
-"""The fields of `Course` that hold the last instant of such an event."""
-_PLACES: Final = {
-    meaning: tuple(
-        [(Course.__struct_fields__.index(name), True) for name in _FIRSTS.get(meaning, ())]
-        + [(Course.__struct_fields__.index(name), False) for name in _LASTS.get(meaning, ())]
-    )
-    for meaning in _FIRSTS.keys() | _LASTS.keys()
-}
-"""Both as places among the fields of `Course`, and whether the field holds the first instant."""
+"""The field of `Course` that holds the last instant of such an event."""
 
 
 def _is_latest(state: str, at: int, before: ServiceRequest) -> bool:
@@ -180,13 +173,16 @@ def _verdict_key(verdict: Milestone | None, at_ms: int | None) -> tuple[int, boo
 
 
 def _course(course: Course, meaning: Milestone, at: int) -> Course:
-    instants = None
-    for place, is_first in _PLACES.get(meaning, ()):
-        known = (instants or structs.astuple(course))[place]
-        if known is None or (at < known if is_first else at > known):
-            instants = instants or list(structs.astuple(course))
-            instants[place] = at
-    return course if instants is None else Course(*instants)
+    changed = {}
+    for name in _FIRSTS.get(meaning, ()):
+        known = getattr(course, name)
+        if known is None or at < known:
+            changed[name] = at
+    if (last := _LAST.get(meaning)) is not None:
+        known = getattr(course, last)
+        if known is None or at > known:
+            changed[last] = at
+    return structs.replace(course, **changed) if changed else course
 
 
 def _with(instants: tuple[int, ...], at: int) -> tuple[int, ...]:
@@ -204,12 +200,12 @@ def _is_stale(before: ServiceRequest, meaning: Milestone, at: int, *, changes_st
         return not moves
     if before.state is None or before.state_at_ms is None or at >= before.state_at_ms:
         return False
-    if meaning is Milestone.INVALIDATED:
+    if meaning is _INVALIDATED:
         # A cancellation can come as CANCELLED, as invalidate_sr or as both, in any order: they say the same.
-        return milestone_of(before.state) is not Milestone.CANCELLED
-    if meaning is Milestone.NEEDS_RESUBMISSION:
+        return milestone_of(before.state) is not _CANCELLED
+    if meaning is _NEEDS_RESUBMISSION:
         # The reasons of a rejection belong to it, even if they are dated before it.
-        return milestone_of(before.state) is not Milestone.QC_REJECTED or belongs_to < before.round
+        return milestone_of(before.state) is not _QC_REJECTED or belongs_to < before.round
     return True
 
 
@@ -239,9 +235,6 @@ def _regression(before: Course, meaning: Milestone, at: int) -> Regression | Non
 
 
 def _newly_missing(before: ServiceRequest, after: ServiceRequest) -> tuple[str, ...]:
-    if after.course is before.course:
+    if after.course is before.course or not (missing := missing_of(after.course)):
         return ()
-    if not (missing := after.missing):
-        return ()
-    known = before.missing
-    return tuple([state for state in missing if state not in known])
+    return MISSING[missing & ~missing_of(before.course)]

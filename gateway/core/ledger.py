@@ -125,6 +125,23 @@ class Course(Struct, frozen=True, array_like=True, gc=False):
     last_invalidated: int | None = None
 
 
+def missing_of(course: Course) -> int:
+    """Return the states that a request must have passed through and that have not come, as bits: their place in `MISSING`.
+
+    Each message needs it, so both states are written out.
+    """
+    needed, came = course.needs_submitted, course.first_submitted
+    bits = 1 if needed is not None and (came is None or came > needed) else 0
+    needed, came = course.needs_approved, course.first_approved
+    return bits | 2 if needed is not None and (came is None or came > needed) else bits
+
+
+SUBMITTED: Final = "QC/PENDING"
+APPROVED: Final = "QC/APPROVED"
+MISSING: Final = ((), (SUBMITTED,), (APPROVED,), (SUBMITTED, APPROVED))
+"""The states by the bits of `missing_of`."""
+
+
 class ServiceRequest(Struct, frozen=True, array_like=True, gc=False):
     """The row of the ledger: what the gateway knows of one service request, by its uuid and its source."""
 
@@ -166,6 +183,8 @@ class ServiceRequest(Struct, frozen=True, array_like=True, gc=False):
     def milestone(self) -> Milestone | None:
         """The meaning of its present state; `invalidated` if it was invalidated since, None if no state is known."""
         meaning = None if self.state is None else milestone_of(self.state)
+        if self.course.last_invalidated is None:
+            return meaning
         return Milestone.INVALIDATED if self.invalidated and meaning is not Milestone.CANCELLED else meaning
 
     @property
@@ -198,11 +217,7 @@ class ServiceRequest(Struct, frozen=True, array_like=True, gc=False):
     @property
     def missing(self) -> tuple[str, ...]:
         """The states that the request must have passed through and that have not come."""
-        course = self.course
-        submitted = _is_missing(course.needs_submitted, course.first_submitted)
-        if _is_missing(course.needs_approved, course.first_approved):
-            return (SUBMITTED, APPROVED) if submitted else (APPROVED,)
-        return (SUBMITTED,) if submitted else ()
+        return MISSING[missing_of(self.course)]
 
     @property
     def flags(self) -> Flag:
@@ -213,10 +228,12 @@ class ServiceRequest(Struct, frozen=True, array_like=True, gc=False):
         """The flags as a number. Each message needs it, and operations on `Flag` take a microsecond."""
         course = self.course
         bits = self.sticky
-        if self.missing:
+        if missing_of(course):
             bits |= _SKIPPED
-        complete, cancelled, opened = course.first_complete, course.first_cancelled, course.last_open
-        invalidated = course.first_invalidated
+        complete, cancelled, invalidated = course.first_complete, course.first_cancelled, course.first_invalidated
+        if complete is cancelled is invalidated is None:
+            return bits
+        opened = course.last_open
         if complete is not None:
             if _is_before(complete, opened):
                 bits |= _REOPENED
@@ -232,8 +249,6 @@ class ServiceRequest(Struct, frozen=True, array_like=True, gc=False):
 _SKIPPED, _REOPENED, _ENDED_TWICE, _AFTER_INVALIDATION = (
     flag.value for flag in (Flag.SKIPPED, Flag.REOPENED, Flag.ENDED_TWICE, Flag.AFTER_INVALIDATION)
 )
-SUBMITTED: Final = "QC/PENDING"
-APPROVED: Final = "QC/APPROVED"
 ENDS: Final = frozenset(
     {Milestone.AUTHENTIC, Milestone.COUNTERFEIT, Milestone.DOCUMENTED, Milestone.CANCELLED, Milestone.INVALIDATED}
 )
@@ -242,7 +257,7 @@ ENDS: Final = frozenset(
 
 def state_text(state: State) -> str:
     """Return a state as the ledger keeps it: at most `LONGEST_STATE` characters of its text."""
-    return state.text[:LONGEST_STATE]
+    return _TEXTS.get((state.primary, state.supplement)) or state.text[:LONGEST_STATE]
 
 
 _KNOWN = {
@@ -256,6 +271,10 @@ _WITH_ANY_SUPPLEMENT = {
 _UNKNOWN = (0, Milestone.UNRECOGNIZED)
 KNOWN_STATES: Final = frozenset((*_KNOWN, *_WITH_ANY_SUPPLEMENT))
 """The documented states as text. Some of them may also have any supplement."""
+_TEXTS: Final = {
+    (primary, supplement or None): text for text in KNOWN_STATES for primary, _, supplement in (text.partition("/"),)
+}
+"""The texts of the documented states, by their two parts: rows that name a state share its text, and none is made anew."""
 
 
 def rank_of(state: str) -> int:
@@ -343,7 +362,3 @@ def _meaning(state: str) -> tuple[int, Milestone]:
 
 def _is_before(earlier: int | None, later: int | None) -> bool:
     return earlier is not None and later is not None and earlier < later
-
-
-def _is_missing(needed: int | None, came: int | None) -> bool:
-    return needed is not None and (came is None or came > needed)

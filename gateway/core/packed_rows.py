@@ -1,7 +1,8 @@
 """The form in which the store keeps the rows of service requests: half as many bytes as in memory, and four times the work.
 
 A flush writes nearly every page of the table, so each byte of a row counts there; between two flushes a row is judged many times.
-Instants are kept as the time since the request was first seen, and states as their number.
+Instants are kept as the time since the request was first seen, and states as their number. The course stands last among them, so
+that a row that was written before `Course` had some field reads as one that does not know that instant.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ def pack_request(request: ServiceRequest) -> bytes:
             *pendings,
             *rejecteds,
             *medias,
+            *([] if request.verdict is None else [request.verdict_at_ms]),
             *structs.astuple(request.course),
-            request.verdict_at_ms,
         )
     ]
     while instants and instants[-1] is None:
@@ -42,8 +43,9 @@ def unpack_request(stored: bytes) -> ServiceRequest:
     kept = _decode_row(content_of(stored))
     since, (pendings, rejecteds, medias) = kept.since, kept.rounds
     instants = [None if at is None else at + since for at in kept.instants]
-    rejected_from, media_from, course_from = 2 + pendings, 2 + pendings + rejecteds, 2 + pendings + rejecteds + medias
-    instants += _NO_INSTANTS[len(instants) - course_from + 2 :]
+    rejected_from, media_from, verdict_from = 2 + pendings, 2 + pendings + rejecteds, 2 + pendings + rejecteds + medias
+    course_from = verdict_from + (kept.verdict != 0)
+    instants += (None,) * (course_from - len(instants))
     rounds: Any = instants  # those of the rounds are all known
     return ServiceRequest(
         state_of(kept.state),
@@ -51,12 +53,12 @@ def unpack_request(stored: bytes) -> ServiceRequest:
         since,
         instants[1] or 0,
         kept.events,
-        Course(*instants[course_from:-1]),
+        Course(*instants[course_from:]),
         tuple(rounds[2:rejected_from]),
         tuple(rounds[rejected_from:media_from]),
-        tuple(rounds[media_from:course_from]),
+        tuple(rounds[media_from:verdict_from]),
         _VERDICTS[kept.verdict],
-        instants[-1],
+        instants[verdict_from] if kept.verdict else None,
         kept.sticky,
     )
 
@@ -72,11 +74,10 @@ class _KeptRow(Struct, frozen=True, array_like=True, gc=False):
     rounds: tuple[int, int, int] = (0, 0, 0)
     """The numbers of pendings, rejecteds and medias."""
     instants: list[int | None] = field(default_factory=list)
-    """State, last seen, the rounds, the course and the verdict. Those that are missing at the end are not known."""
+    """State, last seen, the rounds, the verdict if there is one, the course. Those missing at the end are not known."""
 
 
 _VERDICTS: Final = (None, Milestone.AUTHENTIC, Milestone.COUNTERFEIT)
 """A verdict is kept as its place here."""
-_NO_INSTANTS: Final = (None,) * (3 + len(Course.__struct_fields__))
 _encode = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(_KeptRow).decode

@@ -185,7 +185,12 @@ def state_change(current: Current) -> Event:
 
 def differs_text(known: KnownState | None, current: Current) -> str:
     """Return in words how an answer differs from what the gateway knows."""
-    knows = "knows no such service request" if known is None or known.state is None else f"knows {known.state}"
+    if known is None:
+        knows = "knows no such service request"
+    elif known.state is None:
+        knows = "knows only that it was invalidated" if known.invalidated else "knows no state of it"
+    else:
+        knows = f"knows {known.state}"
     return f"Legitmark's API says {state_text(current.state)}, the gateway {knows}"
 
 
@@ -193,12 +198,13 @@ class _Request(Struct, frozen=True):
     uuid: str
     state: State
     updated_at: str
-    external_id: str | None = None
+    external_id: Any = None
 
 
 class _Answer(Struct, frozen=True):
     sr: _Request
-    rc_hit: bool = False
+    success: Any = True
+    rc_hit: Any = False
 
 
 def _read(sr_uuid: str, body: bytes) -> Current | Unanswered | Unusable:
@@ -216,10 +222,12 @@ def _read(sr_uuid: str, body: bytes) -> Current | Unanswered | Unusable:
     except (ValueError, RecursionError):
         return Unusable("the answer has no sr with uuid, state and updated_at")
     found = request.sr
+    if request.success is False:
+        return Unusable("the answer says that it did not succeed")
     if found.uuid.lower() != sr_uuid.lower():
         return Unusable("the answer is about another service request")
-    texts = [found.state.primary, found.state.supplement or "", found.external_id or "", found.updated_at]
-    if any(len(text) > _LONGEST_TEXT or not _is_text(text) for text in texts):
+    texts = [found.state.primary, found.state.supplement or "", found.updated_at]
+    if not found.state.primary.strip() or not all(map(_is_name, texts)):
         return Unusable("the answer has a text that cannot be one of a service request")
     try:
         at = parse_instant(found.updated_at)
@@ -227,17 +235,15 @@ def _read(sr_uuid: str, body: bytes) -> Current | Unanswered | Unusable:
         return Unusable("the answer has no readable updated_at")
     return Current(
         sr_uuid=sr_uuid,
-        reference_id=found.external_id,
+        # Only shown, so an odd one does not spoil the answer.
+        reference_id=found.external_id if isinstance(found.external_id, str) and _is_name(found.external_id) else None,
         state=found.state,
         updated_at=at,
         updated_text=found.updated_at,
-        cached=request.rc_hit,
+        cached=request.rc_hit is True,
     )
 
 
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _is_name(text: str) -> bool:
+    """Return True if a text can be a state, an instant or an id: not long, and without controls and halves of surrogate pairs."""
+    return len(text) <= _LONGEST_TEXT and text.isprintable()

@@ -39,6 +39,15 @@ class KnownRequest(Struct, frozen=True):
     owing: Owing
 
 
+class OpenRequest(Struct, frozen=True):
+    """A service request of which something is still expected."""
+
+    source: str
+    sr_uuid: str
+    reference_id: str | None
+    request: ServiceRequest
+
+
 class FoundRequests(Struct, frozen=True):
     """The requests that a name stands for, or what may help if it stands for none."""
 
@@ -64,7 +73,7 @@ class RequestSelection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A flag that the request has, and perhaps others."""
     source: str | None = None
     stalled: bool = False
-    """Only those that a `[[watch]]` rule told people about, and that did not move on since; at most 5,000 are looked at."""
+    """Only those that a `[[watch]]` rule told people about, and that did not move on since."""
     since: float | None = None
     """The present state began at this instant or later."""
     until: float | None = None

@@ -111,6 +111,11 @@ class Signed(Struct, frozen=True):
     """The label of the secret that fitted. It never holds a part of the secret."""
 
 
+def signed_fields(signed: Signed | None) -> tuple[str | None, str | None]:
+    """Return the label of the secret and the signed timestamp, as the audit log has them; None if nobody verified the message."""
+    return (None, None) if signed is None else (signed.key, signed.timestamp.decode())
+
+
 class VerifiedMessage(Struct, frozen=True):
     """A message that may be believed. Only `fit` and `unverified` build one."""
 

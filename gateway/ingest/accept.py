@@ -21,7 +21,7 @@ from gateway.core.ledger import Facts
 from gateway.core.records import Companion, Duplicate, Message, NewMessage, Owed, Owes, Stored
 from gateway.core.retry import RetryPolicy, first_due
 from gateway.core.routing import GATEWAY, Decision, Router
-from gateway.core.signature import Signed
+from gateway.core.signature import Signed, signed_fields
 from gateway.core.watches import Watch
 from gateway.host.clock import Clock
 from gateway.observability.audit import AuditLog
@@ -177,7 +177,7 @@ class Inbox:
 
         def lines(stored: Stored) -> list[bytes]:
             try:
-                return self._lines(coming, detail, stored)
+                return self._lines(coming, signed, detail, stored)
             except Exception as bug:  # the store is the caller, and a bug with one message must not stop it
                 coming.bug = bug
                 return []
@@ -201,16 +201,19 @@ class Inbox:
         """Return when the first attempt at a delivery is due."""
         return first_due(rules.policies[sink], since, self._clock.jitter())
 
-    def _lines(self, coming: _Coming, detail: str | None, stored: Stored) -> list[bytes]:
+    def _lines(self, coming: _Coming, signed: Signed | None, detail: str | None, stored: Stored) -> list[bytes]:
         """Make the audit lines about a message that is on disk now. The thread of the store's writer calls this."""
         line, message, decision = self._audit.line, coming.message, coming.decision
         if isinstance(stored, Duplicate):
             # The line carries the id of the first message, so that its story is found under one id.
             first = msgspec.structs.replace(message, id=stored.id)
             return [line(MessageDuplicate(reason=stored.reason, conflict=True if stored.conflict else None), first)]
+        body, (key, timestamp) = sha256(message.body).hexdigest(), signed_fields(signed)
         if decision is None:
-            return [line(MessageQuarantined(body_sha256=sha256(message.body).hexdigest(), detail=detail), message)]
-        event = MessageAccepted(routes=decision.routes, sinks=decision.sinks, body_sha256=sha256(message.body).hexdigest())
+            return [line(MessageQuarantined(body_sha256=body, key=key, sender_timestamp=timestamp, detail=detail), message)]
+        event = MessageAccepted(
+            routes=decision.routes, sinks=decision.sinks, body_sha256=body, key=key, sender_timestamp=timestamp
+        )
         accepted = line(event, message)
         if not decision.routes:
             return [accepted, line(MessageUnrouted(), message)]

@@ -50,7 +50,7 @@ class DriftWatch:
         """The values by source and kind; None until they are read from the store."""
         self._waiting: dict[tuple[str, DriftKind, str], _Found] = {}
         self._told: deque[float] = deque(maxlen=MOST_IN_AN_HOUR)
-        """When the last events were made (monotonic seconds)."""
+        """When the last events were made, also those of an earlier life (monotonic seconds)."""
 
     def look(self, event: Event, message: Message) -> None:
         """Note what is new in the event of a message that was accepted. A bug in this disturbs nobody."""
@@ -67,7 +67,7 @@ class DriftWatch:
     async def step(self) -> None:
         """Tell what is new, at most so much in an hour; the rest waits. Raises StoreError."""
         if self._known is None:
-            self._known = await self._store.known_words()
+            await self._remember()
         for key, found in list(self._waiting.items()):
             source, kind, value = key
             if self._is_known(source, kind, value):
@@ -81,6 +81,15 @@ class DriftWatch:
                 return
             del self._waiting[key]
             self._told.append(now)
+
+    async def _remember(self) -> None:
+        """Read what is known, and how many became known in the last hour: people were told of those, in this life or before."""
+        now = self._clock.now()
+        learned = await self._store.words_learned(now - _HOUR, MOST_IN_AN_HOUR)
+        known = await self._store.known_words()
+        self._told.clear()
+        self._told.extend(self._clock.monotonic() - max(0.0, now - at) for at in learned)
+        self._known = known
 
     def _is_known(self, source: str, kind: DriftKind, value: str) -> bool:
         """Return True if nobody has to be told of a value, also because as many are known as are remembered."""

@@ -18,6 +18,7 @@ from gateway.core.documents import Ids, KeptMessage
 from gateway.core.instants import parse_instant
 from gateway.core.records import Message, Step, delivery_id
 from gateway.core.selection import Target
+from gateway.core.signature import signed_fields
 from gateway.core.values import rfc3339
 from gateway.observability.audit import AuditLog
 from gateway.observability.audit_reading import Line, last_line, recent_lines
@@ -99,9 +100,12 @@ class _CatchUp:
     def _tell_message(self, kept: KeptMessage) -> None:
         """Add the lines of a message, without the routes that applied then: only the sinks are known."""
         status, message = kept.status, kept.message
-        body = sha256(message.body).hexdigest()
-        quarantined = status == "quarantined"
-        event = MessageQuarantined(body_sha256=body) if quarantined else MessageAccepted(sinks=kept.sinks, body_sha256=body)
+        body, (key, timestamp) = sha256(message.body).hexdigest(), signed_fields(kept.signed)
+        event: MessageQuarantined | MessageAccepted
+        if status == "quarantined":
+            event = MessageQuarantined(body_sha256=body, key=key, sender_timestamp=timestamp)
+        else:
+            event = MessageAccepted(sinks=kept.sinks, body_sha256=body, key=key, sender_timestamp=timestamp)
         if (event.name, message.id, None, None) not in self._there:
             self._step(event, message, message.received_at)
             if status == "unrouted":

@@ -12,9 +12,11 @@ import sys
 from collections.abc import Callable
 from typing import Any, Literal, TextIO, cast
 
-import structlog
-
+from gateway.host.absent import absent
 from gateway.host.line_writer import LineWriter
+
+with absent("rich"):  # structlog would import it to draw tracebacks, which the gateway shows plain: 5 MB in each process
+    import structlog
 
 Log = structlog.typing.FilteringBoundLogger
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}

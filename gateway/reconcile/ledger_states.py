@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 
-from gateway.core.events import Milestone
-from gateway.core.ledger import ENDS
 from gateway.core.reconciliation import KnownState
-from gateway.core.request_documents import KnownRequest, RequestPlace, RequestSelection
+from gateway.core.request_documents import KnownRequest, OpenRequest, RequestPlace
 from gateway.core.routing import RECONCILE
 from gateway.reconcile.stored_states import StoredStates
 from gateway.store.requests import Tracing
-
-_OPEN = tuple(milestone for milestone in Milestone if milestone not in ENDS)
 
 
 class LedgerStates:
@@ -49,19 +44,23 @@ class LedgerStates:
         return list(uuids) if uuids or found.complete else await self._messages.named(source, text)
 
     async def open_requests(self, source: str, most: int) -> Sequence[KnownState]:
-        """Read the service requests that have not ended, oldest state first, at most `most`."""
-        # The list begins with the newest: the last ones that it brings are the oldest.
-        oldest: deque[KnownState] = deque(maxlen=most)
-        selection = RequestSelection(milestones=_OPEN, source=source)
+        """Read the service requests that have not ended, oldest state first, at most `most`.
+
+        Those that an earlier reconciliation brought count, too.
+        """
+        found: dict[str, KnownState] = {}
         after: RequestPlace | None = None
         while True:
-            page, after = await self._store.requests(selection, after)
-            oldest.extend(_state(one) for one in page if not one.request.ended)
+            page, after = await self._store.open_requests((source, RECONCILE), after)
+            for one in page:
+                found.setdefault(one.sr_uuid, _state(one))
+                if len(found) == most:
+                    return list(found.values())
             if after is None:
-                return list(reversed(oldest))
+                return list(found.values())
 
 
-def _state(known: KnownRequest) -> KnownState:
+def _state(known: KnownRequest | OpenRequest) -> KnownState:
     row = known.request
     return KnownState(
         sr_uuid=known.sr_uuid,

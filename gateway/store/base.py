@@ -244,7 +244,8 @@ class Watching(Trouble, Protocol):
         """Begin timers for a slice of the service requests that entered a watched state before the rule was there.
 
         The time counts from the entering of the state, and the event counts as arrived now. Requests that entered their state
-        more than `retention` ago are left out. A timer that exists stays as it is, so all of this may be repeated.
+        more than `retention` ago are left out. A timer that exists stays as it is, so all of this may be repeated. The first
+        slice also deletes the timers of states that have passed: no message ended them while there was no rule.
         """
 
     async def purge_told(self, rules: Collection[str], before: float) -> None:
@@ -258,6 +259,9 @@ class Watching(Trouble, Protocol):
 
     async def known_words(self) -> dict[tuple[str, DriftKind], set[str]]:
         """Read what the senders have said beyond their documents, by source and kind."""
+
+    async def words_learned(self, since: float, most: int) -> list[float]:
+        """Read when the newest words became known, those since an instant and at most `most`; the oldest of them first."""
 
 
 class CatchingUp(Naming, Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, Protocol
 
 from gateway.core.documents import LedgerProgress
@@ -10,6 +11,7 @@ from gateway.core.request_documents import (
     KeptRules,
     KnownRequest,
     LedgerMemory,
+    OpenRequest,
     RequestPlace,
     RequestSelection,
     RequestStory,
@@ -19,6 +21,8 @@ MOST_CANDIDATES: Final = 20
 """Requests that a name may stand for; further ones are only mentioned."""
 MOST_IN_PAGE: Final = 100
 """Requests or events in one page."""
+MOST_OPEN_IN_PAGE: Final = 500
+"""Open requests in one page, of which little is read."""
 
 
 class Tracing(Protocol):
@@ -48,6 +52,19 @@ class Tracing(Protocol):
         """Read a page of requests, the one whose present state began last first; at most MOST_IN_PAGE.
 
         A page looks at a bounded number of rows: it may be short, or empty, before the last one.
+        """
+
+    async def open_requests(
+        self, sources: Collection[str], after: RequestPlace | None = None, limit: int = MOST_OPEN_IN_PAGE
+    ) -> tuple[list[OpenRequest], RequestPlace | None]:
+        """Read a page of the requests that have not ended, also those without any known state; at most MOST_OPEN_IN_PAGE.
+
+        The one whose present state began first comes first; without one, its newest message counts. A page looks at a bounded
+        number of rows: it may be short, or empty, before the last one.
+
+        Args:
+            sources: sources that tell of the same requests; one that has ended by any of them is left out.
+        Raises StoreError while messages of an earlier version are missing in the ledger: some requests would be left out.
         """
 
 

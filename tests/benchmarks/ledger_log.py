@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import random
 import sqlite3
 import sys
@@ -20,7 +21,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -30,11 +31,13 @@ import msgspec
 
 from gateway.core.events import event_of
 from gateway.core.judge import judge
+from gateway.core.ledger import encode_request
 from gateway.core.records import Message, NewMessage
 from gateway.core.signature import Signed
 from gateway.core.values import rfc3339
 from gateway.store.sqlite import request_rows
 from gateway.store.sqlite.batch import Batch
+from gateway.store.sqlite.hot_rows import Standing
 from gateway.store.sqlite.judging import MOST_UNFLUSHED, Ledger
 from tests.benchmarks.store import RETENTION, opened
 
@@ -61,10 +64,10 @@ _INDEXES = (
 _SIGNED = Signed(b"v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=", b"%d" % _START, "env LEGITMARK_SECRET")
 
 
-def messages(requests: int, number: int) -> Iterator[NewMessage]:
-    """Make messages about requests in no order, with ids that grow as those of the sender do."""
+def messages(requests: int) -> Iterator[NewMessage]:
+    """Make messages without end about requests in no order, with ids that grow as those of the sender do."""
     chance = random.Random(1)
-    for made in range(number):
+    for made in itertools.count():
         at = _START + made / 100
         which = chance.randrange(requests)
         values = {
@@ -111,7 +114,7 @@ def know(connection: sqlite3.Connection, requests: int) -> Ledger:
         request_rows.write(
             connection,
             [
-                (("legitmark", _uuid(which)), request_rows.standing(which + 1, 0, row, f"REF-{which}", own=False))
+                (("legitmark", _uuid(which)), Standing(which + 1, 0, encode_request(row), f"REF-{which}", own=False, filed=False))
                 for which in range(at, min(at + 1000, requests))
             ],
         )
@@ -133,6 +136,7 @@ class Cost(NamedTuple):
 
 
 async def measured(folder: Path, requests: int, number: int, *, ledger: bool, before: bool) -> Cost:
+    """Measure from the end of one flush of the ledger to the end of the next; without a ledger, for a number of messages."""
     path = folder / f"{ledger}-{before}.db"
     with closing(await opened(path)) as connection:
         for statement in _INDEXES if before else ():
@@ -142,26 +146,34 @@ async def measured(folder: Path, requests: int, number: int, *, ledger: bool, be
             connection.execute("CREATE TEMP TABLE entries (a, b, c, d, e, f, g)")  # stands before the real one, and in no log
             kept.live = False
         _truncate(connection, path)
-        frames, cpu, batch, mark = Counter[int](), 0.0, Batch(), 0
-        for made, new in enumerate(messages(requests, number), 1):
-            batch.accepts.append((new, lambda _: None, None))
-            if made % _BATCH == 0:
+        coming = messages(requests)
+
+        def cost(enough: Callable[[int], bool]) -> tuple[int, Counter[int], float]:
+            """Commit messages until there are enough. Returns their number, the pages of the log, and the seconds of CPU."""
+            frames, cpu, mark, made = Counter[int](), 0.0, 0, 0
+            while not enough(made):
+                batch = Batch()
+                batch.accepts = [(new, lambda _: None, None) for new in itertools.islice(coming, _BATCH)]
                 begun = time.thread_time()
                 *_, mark = batch.commit(connection, RETENTION, mark, time.monotonic, kept)
                 cpu += time.thread_time() - begun
-                batch = Batch()
+                made += _BATCH
                 if made % (_BATCH * 64) == 0:
                     frames += _truncate(connection, path)
-        if ledger:  # the rows that wait are written sooner or later
-            begun = time.thread_time()
-            kept.flush_all(connection)
-            cpu += time.thread_time() - begun
-        frames += _truncate(connection, path)
+            return made, frames + _truncate(connection, path), cpu
+
+        def flushed() -> Callable[[int], bool]:
+            before = kept.flushed_to
+            return lambda made: kept.flushed_to > before
+
+        if ledger:
+            cost(flushed())
+        made, frames, cpu = cost(flushed() if ledger else lambda made: made >= number)
         trees = dict(connection.execute("SELECT pageno, name FROM dbstat"))
         by_tree: dict[str, float] = defaultdict(float)
         for page, times in frames.items():
-            by_tree[trees.get(page, "free pages")] += times * _FRAME / number
-        return Cost(by_tree, cpu / number * 1e6)
+            by_tree[trees.get(page, "free pages")] += times * _FRAME / made
+        return Cost(by_tree, cpu / made * 1e6)
 
 
 def _truncate(connection: sqlite3.Connection, path: Path) -> Counter[int]:
@@ -174,14 +186,13 @@ def _truncate(connection: sqlite3.Connection, path: Path) -> Counter[int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=150_000)
-    parser.add_argument("--messages", type=int, default=MOST_UNFLUSHED)
+    parser.add_argument("--messages", type=int, default=MOST_UNFLUSHED, help="without a ledger; with it, from flush to flush")
     given = parser.parse_args()
     kinds = {"before": (False, True), "without a ledger": (False, False), "with the ledger": (True, False)}
     cost = Cost({}, 0.0)
     for said, (ledger, before) in kinds.items():
         with tempfile.TemporaryDirectory() as folder:
-            made = given.messages // _BATCH * _BATCH
-            cost = asyncio.run(measured(Path(folder), given.requests, made, ledger=ledger, before=before))
+            cost = asyncio.run(measured(Path(folder), given.requests, given.messages, ledger=ledger, before=before))
         total = sum(cost.by_tree.values())
         print(f"{said:17} {total:7,.0f} bytes of the log, {cost.cpu:5.1f} microseconds of CPU for each message", flush=True)
     for tree, size in sorted(cost.by_tree.items(), key=lambda one: -one[1]):

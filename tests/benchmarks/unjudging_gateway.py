@@ -15,7 +15,7 @@ class NoLedger(Ledger):
     """Routes messages without judging them, and writes nothing about them."""
 
     def judge(self, connection: sqlite3.Connection, batch: Sequence[NewMessage]) -> list[Judged]:
-        return [Judged(new, None, _routed(new), None, None, new.companions) for new in batch]
+        return [Judged(new, None, _routed(new), None, None, None, new.companions) for new in batch]
 
     def enter(self, connection: sqlite3.Connection, accepted: Sequence[tuple[Judged, int]]) -> list[int | None]:
         return [None] * len(accepted)

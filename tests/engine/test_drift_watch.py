@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.core.drift import MOST_IN_AN_HOUR, MOST_KNOWN, Learned
 from gateway.core.events import event_of
 from gateway.core.records import message_about
@@ -74,6 +76,40 @@ async def test_at_most_twenty_are_told_in_an_hour_and_the_rest_waits(tmp_path: P
         assert len(set(await values_told(one))) == 50
 
 
+async def test_starts_within_the_hour_make_no_more_than_twenty_together(tmp_path: Path, clock: FakeClock) -> None:
+    for start in range(4):
+        async with life(tmp_path, clock) as one:
+            say(one, **dict.fromkeys((f"field {start}.{number}" for number in range(7)), "x"))
+            await one.drift.step()
+            assert len(await one.told()) == min(7 * (start + 1), MOST_IN_AN_HOUR)
+        clock.advance(600.0)
+    async with life(tmp_path, clock) as one:
+        say(one, **dict.fromkeys((f"field 9.{number}" for number in range(10)), "x"))
+        for made in (MOST_IN_AN_HOUR, MOST_IN_AN_HOUR + 7, MOST_IN_AN_HOUR + 10):
+            await one.drift.step()
+            assert len(await one.told()) == made, "an event leaves the count an hour after it was made"
+            clock.advance(1201.0 if made == MOST_IN_AN_HOUR else 600.0)
+
+
+@pytest.mark.parametrize("jump", [7200.0, -86_400.0])
+async def test_a_clock_that_jumps_neither_shortens_the_hour_nor_makes_it_longer(
+    tmp_path: Path, clock: FakeClock, jump: float
+) -> None:
+    async with life(tmp_path, clock) as one:
+        say(one, **dict.fromkeys((f"field {number}" for number in range(MOST_IN_AN_HOUR)), "x"))
+        await one.drift.step()
+        clock.jump(jump)
+        one.jumps.look()
+        await one.jumps.keep_time()
+    async with life(tmp_path, clock) as one:
+        say(one, event_type="sr_reopened")
+        await one.drift.step()
+        assert len(await one.told()) == MOST_IN_AN_HOUR
+        clock.advance(3600.0)
+        await one.drift.step()
+        assert len(await one.told()) == MOST_IN_AN_HOUR + 1
+
+
 async def test_a_value_that_waited_through_a_restart_is_told_when_it_comes_again(tmp_path: Path, clock: FakeClock) -> None:
     async with life(tmp_path, clock) as one:
         say(one, event_type="sr_reopened")
@@ -87,7 +123,9 @@ async def test_a_value_that_waited_through_a_restart_is_told_when_it_comes_again
 
 async def test_beyond_a_thousand_known_values_nothing_of_that_kind_is_told(tmp_path: Path, clock: FakeClock) -> None:
     async with life(tmp_path, clock) as one:
-        await one.store.keep([Learned("legitmark", "reason", f"reason {number}", START) for number in range(MOST_KNOWN - 1)])
+        await one.store.keep(
+            [Learned("legitmark", "reason", f"reason {number}", START - 7200) for number in range(MOST_KNOWN - 1)]
+        )
         for reason in ("the last", "one too many"):
             say(one, event_type="media_rejected", sides=[{"reason": reason}])
             await one.drift.step()

@@ -12,6 +12,7 @@ import structlog
 
 from gateway.core.breaker import BreakerPolicy
 from gateway.core.errors import StoreError, StoreFailed
+from gateway.core.events import Event
 from gateway.core.outcome import Delivered
 from gateway.core.records import Accepted, Attempt, Duplicate, KeptGates, Message, NewMessage, Settlement
 from gateway.core.retry import RetryPolicy, decide
@@ -41,6 +42,23 @@ async def test_the_janitor_has_the_throughput_read_every_ten_seconds(bench: Jani
         bench.clock.advance(seconds)
         await bench.janitor.step()
         assert bench.throughput.readings == readings
+
+
+# --- the ledger
+
+
+async def test_a_bug_that_keeps_a_message_from_being_judged_is_in_the_log_once_with_its_traceback(bench: JanitorBench) -> None:
+    def bug() -> Event:
+        raise ZeroDivisionError("a bug in the ledger")
+
+    message = Message(bench.clock.new_id(), "legitmark", "msg_1", bench.clock.now(), None, b"{}", sr_uuid="sr-1")
+    await bench.store.accept(NewMessage(message, "unrouted", event=bug))
+    for _ in range(3):
+        await bench.janitor.step()
+        bench.clock.advance(1.0)
+    (said,) = alarms(bench, "ledger.bug")
+    assert isinstance(said["exc_info"], ZeroDivisionError) and said["do"].startswith("report it: messages are kept and routed")
+    assert bench.left() == {message.id}
 
 
 # --- rejections

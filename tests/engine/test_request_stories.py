@@ -16,10 +16,11 @@ from gateway.control.ids import Unknown
 from gateway.control.kept_rules import KeptRulesReader
 from gateway.control.stories import ExplainedStory, NotTold, Requests
 from gateway.core.events import Event, decode
+from gateway.core.ledger import ServiceRequest
 from gateway.core.outcome import Delivered
 from gateway.core.patterns import compile_pattern
 from gateway.core.records import message_about
-from gateway.core.request_documents import RequestSelection
+from gateway.core.request_documents import KnownRequest, Owing, RequestSelection
 from gateway.core.retry import RetryPolicy
 from gateway.core.routing import Route, Router
 from gateway.core.rules_then import rules_then
@@ -30,6 +31,7 @@ from gateway.ingest.accept import Inbox, Rules
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
 from gateway.store.sqlite.store import SqliteStore
+from gateway.web.admin.request_json import request_json
 from tests.engine.bench import working
 from tests.fakes import START, FakeClock
 from tests.store.kit import settlement
@@ -208,6 +210,25 @@ async def test_what_a_reconciliation_made_stands_in_the_story_of_the_senders_req
             ("reconcile", "authentic"),
         ]
         assert story.known.source == "legitmark"
+
+
+async def test_a_request_that_only_a_reconciliation_told_of_is_not_doubled_by_the_gateways_own_events(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with desk(tmp_path, clock) as here:
+        await here.use(EVERYTHING)
+        await here.accept("QC/APPROVED", hour=1, source="gateway")
+        assert [one.source for one in (await here.requests.find("sr-1")).requests] == ["gateway"]
+        await here.accept("QC/APPROVED", hour=1, source="reconcile")
+        assert [one.source for one in (await here.requests.find("sr-1")).requests] == ["reconcile"]
+        await here.accept("QC/APPROVED", hour=1)
+        assert [one.source for one in (await here.requests.find("sr-1")).requests] == ["legitmark"]
+
+
+def test_a_request_without_a_judged_event_has_no_first_and_no_last_arrival() -> None:
+    own = KnownRequest(1, "gateway", "sr-1", None, ServiceRequest(), Owing(queued=0, dead=0))
+    document = request_json(own)
+    assert (document["events"], document["first_seen_at"], document["last_seen_at"]) == (0, None, None)
 
 
 async def test_an_event_without_kept_rules_is_explained_by_those_of_now(tmp_path: Path, clock: FakeClock) -> None:

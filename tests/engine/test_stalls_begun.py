@@ -71,6 +71,48 @@ async def test_a_rule_that_a_restart_adds_counts_too_and_no_restart_tells_twice(
         assert await after_a_minute(one, clock) == []
 
 
+@pytest.mark.parametrize("flushed", [True, False])
+@pytest.mark.parametrize("by", ["reload", "restart"])
+async def test_a_state_that_passed_while_no_rule_was_there_is_told_by_none_that_comes_back(
+    tmp_path: Path, clock: FakeClock, by: str, flushed: bool
+) -> None:
+    """The last rule goes and comes back before the gateway looks for timers of rules that are gone."""
+
+    async def move_on(one: Life) -> None:
+        await one.enter("1", "COMPLETE/APPROVED")
+        await one.enter("2", "QC/REJECTED")
+        await one.invalidate("3")
+        await one.enter("4", "QC/REJECTED", ago=60)
+        await one.enter("4")
+        if flushed:
+            await one.store.commits.flush_ledger()
+
+    async with life(tmp_path, clock, watches=[PHOTOS]) as one:
+        for sr in "12345":
+            await one.enter(sr)
+        clock.advance(600.0)
+        if by == "reload":
+            one.inbox.use(structs.replace(one.rules, watches=()))
+            one.stalls.use([])
+            await move_on(one)
+            one.inbox.use(structs.replace(one.rules, watches=(PHOTOS,)))
+            one.stalls.use([PHOTOS])
+            await one.stalls.step()
+    if by == "restart":
+        async with life(tmp_path, clock) as one:
+            await move_on(one)
+    async with life(tmp_path, clock, watches=[PHOTOS]) as one:
+        await one.stalls.step()
+        clock.advance(2 * HOUR)
+        await one.stalls.step()
+        told = {event["sr_uuid"]: (event["state"]["supplement"], event["since"]) for event in await one.told()}
+        assert told == {
+            "2": ("REJECTED", "2026-02-25T06:23:20.000Z"),
+            "4": ("PENDING", "2026-02-25T06:23:20.000Z"),
+            "5": ("PENDING", "2026-02-25T06:13:20.000Z"),
+        }
+
+
 async def test_a_request_that_moves_on_before_its_timer_is_due_is_not_told(tmp_path: Path, clock: FakeClock) -> None:
     async with life(tmp_path, clock) as one:
         await enter_all(one, clock)

@@ -107,9 +107,9 @@ def test_a_payload_that_is_not_json_is_shown_as_it_came(raw: bytes) -> None:
     ids=["deep lists", "deep objects", "backslashes", "quotes", "long list", "bidi"],
 )
 def test_a_hostile_payload_is_bounded_in_length_and_in_time(raw: bytes) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     shown = payload(raw)
-    assert time.perf_counter() - begun < 2.0
+    assert time.process_time() - begun < 2.0
     assert len(shown.text) <= MOST_SHOWN and shown.cut
 
 

@@ -26,10 +26,10 @@ ALWAYS = {"v", "time", "event"}
 NAMES: dict[str, set[str]] = {
     "gateway.started": {"detail"},
     "gateway.stopped": set(),
-    "message.accepted": IDS | {"routes", "sinks", "body_sha256"},
+    "message.accepted": IDS | {"routes", "sinks", "body_sha256", "key", "sender_timestamp"},
     "message.unrouted": IDS,
     "message.duplicate": IDS | {"reason"},
-    "message.quarantined": {"message_id", "sender_id", "source", "body_sha256", "detail"},
+    "message.quarantined": {"message_id", "sender_id", "source", "body_sha256", "key", "sender_timestamp", "detail"},
     "message.rejected": {"source", "reason", "detail", "addresses"},
     "delivery.delivered": IDS | {"sink", "delivery_id", "attempt", "status", "duration_ms"},
     "delivery.retrying": IDS | {"sink", "delivery_id", "attempt", "status", "duration_ms", "reason", "detail", "next_attempt_at"},

@@ -89,6 +89,8 @@ async def test_lines_that_a_crash_took_from_the_audit_log_are_written_again(
     running.kill()
     lines = running.audit_file.read_bytes().splitlines(keepends=True)
     first = next(at for at, line in enumerate(lines) if routed[0].encode() in line)
+    proving = proofs(running)
+    assert len(proving) == 4 and all(None not in one for one in proving.values())
     kept = b"".join(lines[: first + 1])
     if cut == "within a line":
         kept += lines[first + 1][:30]
@@ -99,6 +101,13 @@ async def test_lines_that_a_crash_took_from_the_audit_log_are_written_again(
     found = [(line["event"], line["message_id"]) for line in lines_now if line["event"].startswith("message.")]
     assert found == [*(("message.accepted", one) for one in routed), ("message.quarantined", quarantined)]
     assert len(receiver.requests) == 3  # the audit log is no source of deliveries
+    assert proofs(running) == proving, "evidence about a message is the same after a crash"
+
+
+def proofs(running: Running) -> dict[str, tuple[str | None, ...]]:
+    """The fields that bind what a message was, by its id."""
+    new = [line for line in steps(running) if line["event"] in ("message.accepted", "message.quarantined")]
+    return {line["message_id"]: tuple(line.get(name) for name in ("body_sha256", "key", "sender_timestamp")) for line in new}
 
 
 def steps(running: Running) -> list[dict[str, Any]]:

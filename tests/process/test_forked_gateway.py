@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,10 @@ def test_a_command_has_the_same_exit_code_and_the_same_output(arguments: list[st
 
 def descriptors(running: Running) -> Counter[str]:
     assert running.process is not None
-    links = [fd.readlink() for fd in Path(f"/proc/{running.process.pid}/fd").iterdir()]
+    links = []
+    for descriptor in Path(f"/proc/{running.process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            links.append(descriptor.readlink())
     return Counter("records" if link.suffix == ".records" else link.name.partition(":")[0] for link in links)
 
 

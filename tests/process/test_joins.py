@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.backups import admin
+from tests.cli.running import gateway as command
 from tests.sinks.slack_side import CHANNEL, TOKEN, Slack
 from tests.support.gateway_process import Running, no_traceback
 from tests.support.receivers import Mailbox
+from tests.support.reloading import reloaded
 from tests.support.stories import bodies
 from tests.support.waiting import until
 
@@ -123,3 +126,30 @@ async def test_an_event_whose_other_half_does_not_come_in_time_goes_out_alone_an
             assert sorted(sent(process)) == sorted((one, sink) for one in (first, second) for sink in ("care", "desk"))
             assert len(mailbox.mails) == 2 and len(slack.parents) == len(slack.replies) == 1
             assert process.audit("delivery.joined") == []
+
+
+async def test_a_sink_that_leaves_while_a_rejection_waits_gets_one_mail_when_it_is_back_and_one_by_a_replay(
+    tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    with Mailbox(free_port()) as mailbox:
+        async with running(tmp_path, mailbox) as (process, slack):
+            toml = CONFIG.format(mail=mailbox.port, channel=CHANNEL, api=slack.api, join="10m")
+            in_japanese = toml.replace('type = "email"', 'type = "email"\nlocale = "ja"')
+            first = await post(process, "M21")
+            without = toml.replace('sinks = ["care", "desk"]', 'sinks = ["desk"]')
+            await reloaded(process, without[without.index("[sinks.desk]") :])
+            (waits,) = [one for one in (await process.admin("/api/deliveries")).json()["deliveries"] if one["sink"] == "care"]
+            assert (waits["state"], waits["held"]) == ("queued", "no such sink")
+            await reloaded(process, in_japanese)
+            second = await post(process, "R20")
+            await until(lambda: len(sent(process)) == 2)
+            for mails in (1, 2):
+                await until(lambda mails=mails: len(mailbox.mails) == mails)  # type: ignore[misc]
+                text = mailbox.mails[-1].get_body(("plain",)).get_content()  # type: ignore[union-attr]
+                assert "撮り直し" in text and "Glare" in text, text
+                # The delivery of the second one ended: that of the first one tells it again.
+                for message in (first, second) if mails == 1 else ():
+                    asked = ("replay", message, "--delivered", "--sink", "care", "--yes", "--admin", admin(process))
+                    done = await asyncio.to_thread(command, *asked, cwd=process.folder)
+                    assert done.status == 0, done.err
+            assert {one for one in sent(process) if one[1] == "care"} == {(first, "care")}

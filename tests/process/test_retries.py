@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -243,10 +243,10 @@ async def test_a_due_retry_delays_no_other_sink_while_every_slot_is_taken(tmp_pa
             await until(lambda: len(running.audit("delivery.delivered")) == 2 * (len(answers) + 2))
 
 
-async def test_a_receiver_that_is_down_is_tried_again(tmp_path: Path) -> None:
-    with Receiver() as receiver:
-        toml = http_sink(receiver, more='retry = ["0s", "300ms", "300ms", "300ms", "300ms"]') + route("erp")
-    # The receiver is gone, and its port closed.
+async def test_a_receiver_that_is_down_is_tried_again(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    url = f"http://127.0.0.1:{free_port()}/erp"
+    retry = 'retry = ["0s", "300ms", "300ms", "300ms", "300ms"]'
+    toml = f'[sinks.erp]\ntype = "http"\non_stale = "annotate"\nurl = "{url}"\n{retry}\n' + route("erp")
     with Running(tmp_path, toml) as running:
         answer = await running.post(event())
         assert answer.outcome == (200, "accepted")

@@ -10,7 +10,7 @@ KEY = ("legitmark", "sr-1")
 
 
 class Watched(bytes):
-    """A row that calls whenever its size is asked for, in the middle of a change."""
+    """A row that calls whenever its length is asked for, in the middle of a change."""
 
     look: Callable[[], object]
 
@@ -22,7 +22,7 @@ class Watched(bytes):
 def row(content: bytes, look: Callable[[], object]) -> Standing:
     watched = Watched(content)
     watched.look = look
-    return Standing(1, 1, watched, None, None, 1, 0, 0, filed=False)
+    return Standing(1, 1, watched, None, own=False, filed=False)
 
 
 def test_a_row_that_changes_is_never_missing_in_between() -> None:

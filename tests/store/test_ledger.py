@@ -10,21 +10,24 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gateway.core.errors import StoreError
 from gateway.core.events import Event, Milestone
 from gateway.core.ledger import Facts, Flag, ServiceRequest
 from gateway.core.outcome import Delivered, Reason, Reject
 from gateway.core.packed_rows import unpack_request
-from gateway.core.records import Accepted, NewMessage, Owes
+from gateway.core.records import Accepted, Message, NewMessage, Owes
 from gateway.core.request_documents import RequestSelection
 from gateway.core.selection import Target
 from gateway.core.signature import Signed
-from gateway.core.values import Actor
+from gateway.core.values import Actor, Duration
+from gateway.core.watches import Watch
 from gateway.store.sqlite import filling, judging
 from gateway.store.sqlite.kept_traces import pack_signed
 from gateway.store.sqlite.store import SqliteStore
 from tests.fakes import START
 from tests.store.kit import DAY, RETENTION, accepted, crash_copy, one, rows, run_sql, serving, settlement
 from tests.store.state_changes import SR, event, judged, rejected_photos
+from tests.support.small_disk import fill
 
 
 async def known(store: SqliteStore, sr: str = SR) -> ServiceRequest:
@@ -99,6 +102,23 @@ async def test_an_event_is_suppressed_by_what_came_before_it_and_not_by_a_duplic
     await store.close()
 
 
+async def test_messages_of_one_commit_are_judged_in_the_order_in_which_a_start_judges_them(path: Path, tmp_path: Path) -> None:
+    store = await SqliteStore.open(path, RETENTION)
+    # The first of the second commit repeats a message older than retention. SQLite passes it by, so it comes after the other.
+    late = START + RETENTION + DAY
+    for batch in ([event("P", 10, sender_id="m")], [event("A", 40, sender_id="m", at=late), event("P", 20, at=late)]):
+        for new in batch:
+            store.submit(new, lambda told: None)
+        await store.commits.step()
+    before = await known(store)
+    assert [facts.stale for facts in await facts_of(store) if facts] == [False, False, False]
+    async with serving(crash_copy(path, tmp_path / "crashed")) as again:
+        assert await known(again) == before
+        story = await again.request_story(1)
+        assert story is not None and [one.seq for one in story.events] == [1, 3, 4]
+    await store.close()
+
+
 def buggy(new: NewMessage) -> NewMessage:
     """Return a message that meets a bug when it is judged."""
 
@@ -121,6 +141,26 @@ async def test_a_bug_in_the_ledger_loses_no_message_and_is_counted_and_told_once
     assert store.take_ledger_bug() is None
     story = await store.request_story(1)
     assert story is not None and len(story.events) == 2, "the message is in the story of its request all the same"
+    await store.close()
+
+
+class BrokenWatch(Watch, frozen=True):
+    """A rule with a bug."""
+
+    def watches(self, state: str) -> bool:
+        raise ZeroDivisionError("a bug in a rule")
+
+
+async def test_a_bug_in_the_timers_of_an_event_leaves_the_row_as_it_was_judged(path: Path) -> None:
+    store = await SqliteStore.open(path, RETENTION)
+    news = event("P", 10), event("R", 20), event("P", 30)
+    broken = (BrokenWatch("broken", ("QC",), Duration("1h")),)
+    for new in (news[0], msgspec.structs.replace(news[1], watches=broken), news[2]):
+        store.submit(new, lambda told: None)
+    await store.commits.step()
+    assert [facts.round for facts in await facts_of(store) if facts] == [1, 1, 2]
+    assert await known(store) == judged(list(news))
+    assert isinstance(store.take_ledger_bug(), ZeroDivisionError)
     await store.close()
 
 
@@ -210,6 +250,41 @@ async def test_a_crash_at_any_point_gives_the_rows_that_judging_gives(
     await store.close()
     assert one(path, "SELECT flushed FROM ledger") == len(feed)
     assert sorted(unpack_request(row).events for (row,) in rows(path, "SELECT row FROM standings")) == [2, 4, 4]
+
+
+async def test_a_disk_that_fills_up_while_rows_are_flushed_leaves_no_row_behind_and_none_ahead(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "MOST_UNFLUSHED", 4)
+    monkeypatch.setattr(judging, "FLUSHED_AT_ONCE", 0)  # one row for each message, so that most commits are within a flush
+    stories = enumerate(itertools.product("PRPAUC", "1234"))
+    feed = [event(letter, minute, sr=f"sr-{sr}") for minute, (letter, sr) in stories]
+    path, refused, large = small_disk / "gateway.db", 0, b" " * 100_000
+    feed = [msgspec.structs.replace(new, message=with_body(new.message, new.message.body + large)) for new in feed]
+    async with serving(path) as store:
+        for number, new in enumerate(feed):
+            if number % 3 == 2:
+                filler = fill(small_disk, leave=40_000)
+                try:
+                    await accepted(store, new)
+                except StoreError:
+                    refused += 1
+                finally:
+                    filler.unlink()
+                await store.try_disk()
+            if await store.accept(new):
+                crashed = crash_copy(path, tmp_path / f"after {number}")
+                async with serving(crashed) as again:
+                    for sr in {one.message.sr_uuid for one in feed[: number + 1]}:
+                        assert sr is not None
+                        assert await known(again, sr) == judged([one for one in feed[: number + 1] if one.message.sr_uuid == sr])
+        assert refused >= 5
+    assert one(path, "SELECT flushed FROM ledger") == one(path, "SELECT max(seq) FROM messages")
+    assert sorted(unpack_request(row).events for (row,) in rows(path, "SELECT row FROM standings")) == [6, 6, 6, 6]
+
+
+def with_body(message: Message, body: bytes) -> Message:
+    return msgspec.structs.replace(message, body=body)
 
 
 async def test_a_crash_after_a_purge_loses_nothing_that_the_purged_messages_told(path: Path, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 
 import pytest
 from msgspec import structs
@@ -62,7 +64,9 @@ def rows(request: pytest.FixtureRequest, reader: sqlite3.Connection) -> Rows:
         return Rows({}, True, 0)
     query = f"SELECT r.source, r.sr_uuid, {request_rows.STANDING} FROM {_OF} ORDER BY number % 97, number LIMIT ?"
     kept = {(row[0], row[1].decode()): request_rows.standing_of(row[2:]) for row in reader.execute(query, (MOVED,))}
-    return Rows({key: structs.replace(row, entered_ms=row.entered_ms + 86_400_000) for key, row in kept.items()}, True, 0)
+    return Rows(
+        {key: structs.replace(row, _entered_ms=row.columns.entered_ms + 86_400_000) for key, row in kept.items()}, True, 0
+    )
 
 
 def standings(reader: sqlite3.Connection, rows: Rows) -> dict[Key, Standing]:
@@ -120,7 +124,7 @@ def test_the_pages_of_a_list_are_the_whole_list(
     fits = request_questions.fitting(selection)
     since, until = (selection.since or 0) * 1000, (selection.until or 1e12) * 1000
     expected = sorted(
-        ((row.entered_ms, row.number) for key, row in standings(reader, rows).items() if fits((key, row))), reverse=True
+        ((row.columns.entered_ms, row.number) for key, row in standings(reader, rows).items() if fits((key, row))), reverse=True
     )
     assert [one.number for one in found] == [number for entered_ms, number in expected if since <= entered_ms < until]
     assert watch.uses("standings_by_milestone" if selection.flag is None else "standings_flagged")
@@ -142,7 +146,7 @@ def test_a_page_of_a_rare_flag_looks_at_few_entries_and_says_where_to_go_on(
     some = 30
     monkeypatch.setattr(request_questions, "FLAGGED_LOOKED_AT", some)
     selection = RequestSelection(flag=Flag.ENDED_TWICE)
-    expected = {row.number for row in standings(reader, rows).values() if row.flags & Flag.ENDED_TWICE}
+    expected = {row.number for row in standings(reader, rows).values() if row.columns.flags & Flag.ENDED_TWICE}
     watch, pages = Watch(reader), 0
     found: list[int] = []
     after: RequestPlace | None = None
@@ -175,8 +179,38 @@ def test_the_stalled_ones_are_listed_once_each_and_only_those_of_the_page_are_re
     }
     assert len(told) > 20
     assert sorted((one.source, one.sr_uuid) for one in found) == sorted(told)
-    assert watch.uses("watch_timers_due")
-    assert max(read) <= 7 + 1
+    assert watch.uses("watch_timers_told")
+    assert max(read) <= 7
+
+
+def test_however_many_people_were_told_of_the_pages_have_them_all(
+    reader: sqlite3.Connection, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_questions, "LOOKED_AT", 5)
+    watch, pages = Watch(reader), 0
+    found: list[int] = []
+    after: RequestPlace | None = None
+    while pages == 0 or after is not None:
+        page, after = watch.page(partial(request_questions.requests, reader, RequestSelection(stalled=True), after, 100, rows))
+        assert len(page) <= 5
+        found += [one.number for one in page]
+        pages += 1
+    checked(watch)
+    (told,) = reader.execute("SELECT count(DISTINCT sr) FROM watch_timers WHERE told_ms IS NOT NULL").fetchone()
+    assert len(found) == len(set(found)) == told and pages > told / 5 - 1
+
+
+def test_stalled_requests_of_one_instant_are_listed_one_after_the_other(tmp_path: Path, built: Built) -> None:
+    path, stalled, rows = tmp_path / "gateway.db", RequestSelection(stalled=True), Rows({}, True, 0)
+    shutil.copy(built.database, path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE watch_timers SET entered_ms = 1 WHERE told_ms IS NOT NULL")
+    with closing(opening.connect_reader(path)) as connection:
+        (told,) = connection.execute("SELECT count(DISTINCT sr) FROM watch_timers WHERE told_ms IS NOT NULL").fetchone()
+        numbers = [one.number for one in whole(Watch(connection), connection, stalled, rows)]
+        assert len(numbers) == len(set(numbers)) == told
+        gone = RequestPlace(1, 10**9)
+        assert request_questions.requests(connection, stalled, gone, 7, rows) == ([], None), "it goes on behind that instant"
 
 
 def test_the_stalled_ones_come_in_the_order_in_which_their_state_began(reader: sqlite3.Connection) -> None:

@@ -148,6 +148,7 @@ class TestDamage:
             "acts_by_message",
             "watch_timers",
             "watch_timers_due",
+            "watch_timers_told",
             "lasting",
             "joins",
             "joins_by_message",

@@ -9,7 +9,7 @@ from pathlib import Path
 from gateway.core.events import Milestone
 from gateway.core.values import Duration
 from gateway.core.watches import TimersPlace, Watch
-from gateway.store.sqlite.request_rows import MILESTONES
+from gateway.store.sqlite.hot_rows import MILESTONES
 from gateway.store.sqlite.untimed_requests import milestones_of, of_page
 from tests.fakes import START
 from tests.store import watching

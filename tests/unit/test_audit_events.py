@@ -95,7 +95,9 @@ LINES: dict[AuditEvent, str] = {
         '"source":"legitmark","kind":"type","value":"new","path":"event_type","detail":"it is new"'
     ),
     MessageAccepted(routes=("all",), sinks=("erp", "archive")): f'{IDS},"routes":["all"],"sinks":["erp","archive"]',
-    MessageAccepted(sinks=(), body_sha256="44136f"): f'{IDS},"sinks":[],"body_sha256":"44136f"',
+    MessageAccepted(sinks=(), body_sha256="44136f", key="env LEGITMARK", sender_timestamp="1772323200"): (
+        f'{IDS},"sinks":[],"body_sha256":"44136f","key":"env LEGITMARK","sender_timestamp":"1772323200"'
+    ),
     MessageDuplicate(reason="identity", conflict=True): f'{IDS},"reason":"identity","conflict":true',
     MessageQuarantined(body_sha256="44136f", detail="a list"): f'{IDS},"body_sha256":"44136f","detail":"a list"',
     MessageUnrouted(): IDS,

@@ -16,6 +16,7 @@ from gateway.core.documents import AttemptFacts, DeliveryFacts
 from gateway.core.evidence_check import EvidenceCheck
 from gateway.core.evidence_file import (
     BEFORE_THIS_VERSION,
+    NOT_SIGNED,
     AttemptRecord,
     DeliveryRecord,
     EvidenceMessage,
@@ -55,14 +56,15 @@ def line_of(event: str, message_id: str, **fields: object) -> bytes:
     ).encode()
 
 
-def accepted(message_id: str, body: bytes) -> bytes:
-    return line_of("message.accepted", message_id, sinks=["erp"], body_sha256=sha256(body).hexdigest())
+def accepted(message_id: str, body: bytes, *, signed: bool = True) -> bytes:
+    said = {"key": LABEL, "sender_timestamp": "1772323200"} if signed else {}
+    return line_of("message.accepted", message_id, sinks=["erp"], body_sha256=sha256(body).hexdigest(), **said)
 
 
-def log() -> list[bytes]:
+def log(*, signed: bool = True) -> list[bytes]:
     """A log with three seals; a message of ours is in the first two, and a stranger's in each."""
     parts = [
-        [accepted(OTHER, b"{}"), accepted(ID, BODY), line_of("delivery.retrying", ID, **attempt(1, 500))],
+        [accepted(OTHER, b"{}"), accepted(ID, BODY, signed=signed), line_of("delivery.retrying", ID, **attempt(1, 500))],
         [line_of("message.duplicate", OTHER), line_of("delivery.delivered", ID, **attempt(2, 200)), accepted("3" * 32, b"[]")],
         [line_of("message.duplicate", OTHER)],
     ]
@@ -81,7 +83,7 @@ def attempt(number: int, status: int) -> dict[str, object]:
     return {"sink": "erp", "delivery_id": f"{ID}-erp", "attempt": number, "status": status, "duration_ms": 7}
 
 
-LOG = log()
+LOG, NOT_SIGNED_LOG = log(), log(signed=False)
 HEADS = [seal.seal for one in LOG if (seal := read_seal(one)) is not None]
 
 
@@ -92,9 +94,9 @@ def evidence(body: bytes = BODY, *, signed: bool = True, rules: bool = True) -> 
         message=message,
         status="accepted",
         deliveries=(DeliveryFacts("erp", "delivered", 2, None, None, 1772323260.0),),
-        signed=KeptSignature(headers["webhook-timestamp"], headers["webhook-signature"], "env LEGITMARK")
+        signed=KeptSignature(headers["webhook-timestamp"], headers["webhook-signature"], LABEL)
         if signed
-        else NotKept(BEFORE_THIS_VERSION),
+        else NotKept(NOT_SIGNED),
         rules=RulesSnapshot(4, "[[routes]]") if rules else NotKept(BEFORE_THIS_VERSION),
     )
 
@@ -159,10 +161,47 @@ def test_every_body_comes_back_byte_for_byte(body: bytes) -> None:
 
 
 def test_a_fact_that_was_not_kept_is_said_and_proves_nothing() -> None:
-    check = checked(file_of(records(evidence(signed=False, rules=False))))
-    assert check.sound and check.messages[0].signature == BEFORE_THIS_VERSION
-    said = json.loads(file_of(records(evidence(signed=False, rules=False)))[1])
-    assert said["signed"] == said["rules"] == {"kept": "no", "why": BEFORE_THIS_VERSION}
+    lines = file_of(records(evidence(signed=False, rules=False), NOT_SIGNED_LOG))
+    check = checked(lines)
+    assert check.sound and check.messages[0].signature == NOT_SIGNED
+    said = json.loads(lines[1])
+    assert said["signed"] == {"kept": "no", "why": NOT_SIGNED} and said["rules"] == {"kept": "no", "why": BEFORE_THIS_VERSION}
+
+
+@pytest.mark.parametrize("why", [NOT_SIGNED, BEFORE_THIS_VERSION, "fits file:secret"])
+@pytest.mark.parametrize("keys", [(), (KEY,)])
+def test_a_signature_that_was_taken_out_is_missed_because_the_log_names_its_secret(why: str, keys: tuple[Key, ...]) -> None:
+    check = checked(file_of(_replaced(records(), MessageRecord, 0, signed=NotKept(why))), keys=keys)
+    assert f"the signature of {ID} was dropped: the log says that it fitted 'env LEGITMARK'" in [
+        one.text for one in check.problems
+    ]
+    assert "fits" not in check.messages[0].signature
+
+
+def test_a_signature_that_was_added_to_a_message_that_had_none_is_named() -> None:
+    (problem,) = checked(file_of(records(lines=NOT_SIGNED_LOG)), keys=()).problems
+    assert problem.text == f"a signature was added to {ID}: the log says that nobody checked one"
+
+
+def test_a_message_that_was_decoded_once_more_is_compared_with_the_line_that_says_so() -> None:
+    message = msgspec.structs.replace(evidence().message, milestone="counterfeit", event_type="state_change")
+    facts = msgspec.structs.replace(evidence(), message=message)
+    said = {"event_type": "state_change", "milestone": "counterfeit", "detail": "understood", "actor": "ann"}
+    redecoded = _sealed([*LOG[:3], *LOG[4:6], line_of("message.redecoded", ID, **said)], 1)
+    assert checked(file_of(records(facts, redecoded))).sound
+    assert not checked(file_of(records(lines=redecoded))).sound, "the file has what the first line said"
+
+
+def test_a_delivery_that_a_person_added_is_told_by_its_own_line() -> None:
+    lines = [*LOG[:3], *LOG[4:6]]
+    desk = DeliveryRecord(delivery_id=f"{ID}-desk", message_id=ID, sink="desk", state="queued", attempts=0)
+    replayed = line_of("delivery.replayed", ID, sink="desk", delivery_id=f"{ID}-desk", actor="ann")
+    for told, expected in ((_sealed([*lines, replayed], 1), []), (_sealed(lines, 1), [f"{ID}-desk: no line of the log tells"])):
+        made = records(lines=told)
+        check = checked(file_of([*made[:4], desk, *made[4:]]))
+        assert check.problems == [] and [one[: len(f"{ID}-desk: no line of the log tells")] for one in check.unproven] == expected
+    dropped = checked(file_of(records(lines=_sealed([*lines, replayed], 1))))
+    assert [one.text for one in dropped.problems] == [f"the delivery {ID}-desk was dropped: the log tells of it"]
 
 
 @given(st.data())
@@ -175,6 +214,11 @@ def test_every_byte_that_is_changed_is_found_and_named_with_its_line(data: st.Da
         return
     check = checked([*FILE[:at], changed, *FILE[at + 1 :]])
     assert any(one.place == f"item.evidence:{at + 1}" for one in check.problems), check.problems
+
+
+def test_a_first_record_that_cannot_be_read_accuses_no_other_record() -> None:
+    (problem,) = checked([b"}" + FILE[0], *FILE[1:]]).problems
+    assert problem.place == "item.evidence:1" and problem.text.startswith("changed: this line is no record")
 
 
 @given(st.data())
@@ -204,6 +248,20 @@ def test_what_is_added_behind_the_end_is_named() -> None:
     assert problem.text == "a record was added behind the end"
 
 
+def _sealed(lines: list[bytes], number: int) -> list[bytes]:
+    """Some lines, and the seal that covers them."""
+    root = root_of([leaf_hash(one) for one in lines]).hex()
+    fields = {
+        "v": 1,
+        "time": "2026-03-01T00:01:00.000Z",
+        "event": "audit.sealed",
+        "number": number,
+        "lines": len(lines),
+        "root": root,
+    }
+    return [*lines, with_seal(json.dumps(fields, separators=(",", ":")).encode())[0]]
+
+
 def _replaced(made: list[Record], kind: type, number: int, **fields: Any) -> list[Record]:
     found = [at for at, one in enumerate(made) if isinstance(one, kind)][number]
     return [*made[:found], msgspec.structs.replace(made[found], **fields), *made[found + 1 :]]
@@ -219,6 +277,12 @@ def _relined(made: list[Record], number: int, old: str, new: str) -> list[Record
     return _replaced(made, LineRecord, number, line=lines[number].line.replace(old, new))
 
 
+def _signed() -> KeptSignature:
+    signed = evidence().signed
+    assert isinstance(signed, KeptSignature)
+    return signed
+
+
 FORGERIES: dict[str, tuple[Callable[[list[Record]], list[Record]], str]] = {
     "the body": (lambda made: _replaced(made, MessageRecord, 0, body="{}"), "the body of"),
     "the milestone": (lambda made: _replaced(made, MessageRecord, 0, milestone="counterfeit"), "milestone of"),
@@ -232,6 +296,24 @@ FORGERIES: dict[str, tuple[Callable[[list[Record]], list[Record]], str]] = {
     "an outcome": (lambda made: _replaced(made, type(made[4]), 0, outcome="delivered"), "attempt 1 of"),
     "a dropped attempt": (lambda made: _without(made, type(made[4]), 1), "attempt 2 of"),
     "a dropped message": (lambda made: _without(made, MessageRecord, 0), "the message was dropped"),
+    "a dropped delivery": (
+        lambda made: [one for one in made if not isinstance(one, DeliveryRecord)],
+        f"the delivery {ID}-erp was dropped",
+    ),
+    "the sink of a delivery": (
+        lambda made: _replaced(made, DeliveryRecord, 0, sink="desk"),
+        f"the message or the sink of {ID}-erp was changed",
+    ),
+    "the outcome of a failed attempt": (lambda made: _replaced(made, AttemptRecord, 0, outcome="reject"), "attempt 1 of"),
+    "the status of an accepted message": (lambda made: _replaced(made, MessageRecord, 0, status="quarantined"), "the status of"),
+    "the name of the secret": (
+        lambda made: _replaced(made, MessageRecord, 0, signed=msgspec.structs.replace(_signed(), key="env OTHER")),
+        "the log has the key 'env LEGITMARK'",
+    ),
+    "the signed timestamp": (
+        lambda made: _replaced(made, MessageRecord, 0, signed=msgspec.structs.replace(_signed(), timestamp="1772323201")),
+        "and the timestamp '1772323200'",
+    ),
     "dropped rules": (lambda made: _without(made, RulesRecord, 0), "the rules 4 of"),
     "a dropped seal": (lambda made: _without(made, SealRecord, 1), "seal 2 dropped before this one"),
     "a dropped first seal": (lambda made: _without(made, SealRecord, 0), "seal 1, which covers this line, is not in the file"),

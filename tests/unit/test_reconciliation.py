@@ -95,6 +95,12 @@ def with_request(**changes: Any) -> dict[str, Any]:
     return GOOD | {"sr": GOOD["sr"] | changes}
 
 
+@pytest.mark.parametrize("odd", [12, "", None, "x" * 1000, "\x1b[2J", ["BAG"]])
+def test_an_odd_field_that_is_only_shown_does_not_spoil_the_answer(odd: object) -> None:
+    reply = read(with_request(external_id=odd) | {"rc_hit": odd, "success": None})
+    assert isinstance(reply, Current) and not reply.reference_id and not reply.cached
+
+
 @pytest.mark.parametrize(
     ("body", "wrong"),
     [
@@ -107,7 +113,10 @@ def with_request(**changes: Any) -> dict[str, Any]:
         (with_request(state={"primary": None}), "no sr"),
         (with_request(updated_at=None), "no sr"),
         (with_request(updated_at="yesterday"), "updated_at"),
-        (with_request(external_id="x" * 1000), "cannot be one"),
+        (with_request(state={"primary": "x" * 1000}), "cannot be one"),
+        (with_request(state={"primary": " ", "supplement": "PENDING"}), "cannot be one"),
+        (with_request(state={"primary": "QC\n", "supplement": "PENDING"}), "cannot be one"),
+        (document(UUID, "QC", "PENDING", AT) | {"success": False}, "did not succeed"),
         (b'{"sr": {"uuid": "%b", "state": {"primary": "\\ud83d"}, "updated_at": "2026"}}' % UUID.encode(), "cannot be one"),
     ],
 )

@@ -22,6 +22,7 @@ The way of a change, in the writer's thread
   conversation_rows   the conversations of sinks
   watch_rows          timers of service requests, troubles that last, known words
   untimed_requests    service requests that lack a timer
+  passed_timers       timers of states that have passed
   counting            the counters, in the same transaction
   ordering            which delivery of a service request may go
   unlogged            which audit lines may be missing
@@ -35,6 +36,7 @@ The way of a question, on connections that only read
   arrivals            when the messages of whole blocks arrived, for lists of a window of time
   request_lookup      finds service requests by their names
   request_questions   finds and lists service requests, for people
+  open_requests       service requests of which something is still expected
   request_stories     what a service request went through, and who was told
   kept_traces         how a message was signed, when it came again, and what people did
   heard_newer         which deliveries are late

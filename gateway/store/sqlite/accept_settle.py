@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -99,8 +100,13 @@ def _accept_rows(
 def _judged_again(
     connection: sqlite3.Connection, judged: Sequence[Judged], results: Sequence[Accepted | Duplicate], ledger: Ledger
 ) -> list[tuple[Judged, int]]:
-    """Judge the accepted messages again, without the duplicates among them, which happened already."""
+    """Judge the accepted messages again, without the duplicates among them, which happened already.
+
+    The order is that of their seqs, in which a start judges them too: a message that repeats one older than retention is inserted
+    after the others, and so has the greatest seq.
+    """
     accepted = [(one, result.seq) for one, result in zip(judged, results, strict=True) if isinstance(result, Accepted)]
+    accepted.sort(key=operator.itemgetter(1))
     again = ledger.judge(connection, [one.new for one, _ in accepted])
     for (before, seq), after in zip(accepted, again, strict=True):
         if before.owes.status != after.owes.status:

@@ -20,6 +20,7 @@ from gateway.core.database_files import BESIDE
 from gateway.core.documents import Backup
 from gateway.core.errors import BackupExists, BackupFailed
 from gateway.core.values import rfc3339
+from gateway.host.new_file import give_name
 from gateway.store.base import RESERVE
 
 
@@ -83,7 +84,10 @@ def _write(connection: sqlite3.Connection, database: Path, file: Path, min_free:
         if replace:
             partial.replace(file)
         else:
-            _name(partial, file)
+            try:
+                give_name(partial, file)
+            except FileExistsError:
+                raise _exists(file) from None
         sync_folder(file.parent)
         return Backup(str(file), os.fstat(made).st_size, schema, messages, newest)
     finally:
@@ -119,16 +123,6 @@ def _check_room(connection: sqlite3.Connection, database: Path, file: Path, min_
             f"{file.parent} has {_mib(free)} free, the backup needs {_mib(needed)}{also}:"
             " make room, or name a file on another disk"
         )
-
-
-def _name(partial: Path, file: Path) -> None:
-    """Name the copy by a link: unlike a rename, it fails if the file was created meanwhile."""
-    try:
-        os.link(partial, file, follow_symlinks=False)
-    except FileExistsError:
-        raise _exists(file) from None
-    except OSError:
-        partial.rename(file)  # a file system without links
 
 
 def sync_folder(path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gateway.core.events import Event, decode
 from gateway.core.judge import judge
-from gateway.core.ledger import decode_request, encode_facts
+from gateway.core.ledger import encode_facts
 from gateway.core.routing import GATEWAY
 from gateway.store.sqlite.columns import text
 from gateway.store.sqlite.counting import Changes
@@ -94,11 +94,11 @@ def _take(connection: sqlite3.Connection, ledger: Ledger, rows: Sequence[tuple[A
             event = decode(body)
             if isinstance(event, Event):
                 try:
-                    facts, after = judge(None if known is None else decode_request(known.row), event, received_ms / 1000)
+                    facts, after = judge(None if known is None else known.request, event, received_ms / 1000)
                 except Exception as bug:  # as on arrival: it stops nothing else
                     ledger.bug = bug
                     ledger.unjudged += 1
-        number, before = ledger.take(key, seq, after, text(reference_id), number=request)
+        number, before = ledger.take(key, seq, known, after, text(reference_id), number=request)
         entries.append((seq, number, before, None if facts is None else encode_facts(facts)))
     return entries
 

@@ -2,37 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
+
+from gateway.core.events import Milestone
+from gateway.core.ledger import ServiceRequest, decode_request
+from gateway.core.references import folded
 
 Key = tuple[str, str]
 """A source and the uuid of a service request."""
 
-MOST_HOT_BYTES: Final = 32 * 1024 * 1024
+MOST_HOT_BYTES: Final = 14 * 1024 * 1024
 """Bytes that the rows in memory take together. Rows that wait to be flushed stay beyond that; `Ledger` bounds them."""
-_BYTES_BESIDE_ROW: Final = 450
-"""Bytes of a row in memory beside its bytes: its key, its record and its place in a dict (measured with CPython 3.11)."""
+MILESTONES: Final = tuple(Milestone)
+"""The milestones in the order of the column `milestone`, which counts from 1."""
+CODES: Final[dict[Milestone | None, int]] = {None: 0} | {milestone: code for code, milestone in enumerate(MILESTONES, 1)}
+"""A milestone as the column keeps it."""
+_INVALIDATED: Final = Milestone.INVALIDATED
+_BYTES_BESIDE_ROW: Final = 340
+"""Bytes of a row in memory beside its bytes and its reference id: its key, its record and its place in a dict (measured with
+CPython 3.11)."""
 
 
-class Standing(Struct, frozen=True, gc=False):
-    """The row of a service request, as the store keeps it. The garbage collector has nothing to look at."""
+class Columns(NamedTuple):
+    """The columns of `standings` by which lists choose and order rows."""
+
+    milestone: int | None
+    """Its code; if only events of the gateway itself have named the request, it is None, and no list shows the request."""
+    entered_ms: int
+    """When its present state began."""
+    flags: int
+
+
+class Standing(Struct, gc=False):
+    """The row of a service request, as the store keeps it; it does not change. The garbage collector has nothing to look at."""
 
     number: int
     last: int
     """The seq of its newest message that the row takes account of."""
     row: bytes
-    """A `core.ledger.ServiceRequest`, encoded."""
+    """A `core.ledger.ServiceRequest`, encoded: rows are many, and take twice as much memory when they are decoded."""
     reference_id: str | None
-    reference: bytes | None
-    """The reference id in its folded form."""
-    milestone: int | None
-    """The column `requests.milestone`."""
-    entered_ms: int
-    """When its present state began."""
-    flags: int
+    own: bool
+    """Only events of the gateway itself have named it."""
     filed: bool
     """The file had the request, perhaps with an older row, when this row was made."""
+    _milestone: int | None = None
+    _entered_ms: int | None = None
+    """Known once somebody has asked for `columns`: most rows change again before they are flushed."""
+    _flags: int = 0
+
+    @property
+    def request(self) -> ServiceRequest:
+        return decode_request(self.row)
+
+    @property
+    def columns(self) -> Columns:
+        if self._entered_ms is None:
+            request = self.request
+            milestone = request.milestone
+            entered = request.invalidated_at_ms if milestone is _INVALIDATED else request.state_at_ms
+            self._milestone, self._flags = None if self.own else CODES[milestone], request.flag_bits
+            self._entered_ms = request.last_seen_ms if entered is None else entered
+        return Columns(self._milestone, self._entered_ms, self._flags)
+
+    @property
+    def reference(self) -> bytes | None:
+        """The reference id in its folded form."""
+        return None if self.reference_id is None else folded(self.reference_id)
 
 
 class HotRows:
@@ -67,6 +105,11 @@ class HotRows:
     def unflushed(self) -> dict[Key, Standing]:
         """Return the rows that the file does not have yet, or has in an older form."""
         return self._unflushed.copy()  # one step for the interpreter, so that the writer cannot change it halfway
+
+    def to_flush(self) -> list[Key]:
+        """Return the keys of the rows that wait to be flushed, the one with the greatest number first."""
+        rows = self._unflushed
+        return sorted(rows, key=lambda key: rows[key].number, reverse=True)
 
     def put(self, key: Key, standing: Standing) -> None:
         """Take a row that a committed transaction changed.
@@ -107,4 +150,5 @@ class HotRows:
 
 
 def _size(key: Key, standing: Standing) -> int:
-    return _BYTES_BESIDE_ROW + len(standing.row) + len(key[1]) + 2 * len(standing.reference_id or "")
+    reference = standing.reference_id
+    return _BYTES_BESIDE_ROW + len(standing.row) + len(key[1]) + (0 if reference is None else 60 + 2 * len(reference))

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from gateway.core.judge import judge
-from gateway.core.ledger import Facts, ServiceRequest, decode_request, encode_facts
+from gateway.core.ledger import Facts, ServiceRequest, encode_facts, encode_request
 from gateway.core.records import Companion, Message, NewMessage, Owes
 from gateway.core.references import folded
 from gateway.core.routing import GATEWAY
@@ -29,10 +29,11 @@ from gateway.store.sqlite.many_rows import chunks, marks, values_of
 MOST_UNFLUSHED: Final = 32_768
 """Messages after which the rows are flushed. The more there are, the more rows share a page, and the longer is the start after a
 crash: a second and a half for twice as many, the most that can come until a flush ends."""
-MOST_UNFLUSHED_BYTES: Final = 16 * 1024 * 1024
+MOST_UNFLUSHED_BYTES: Final = 14_000_000
 """Bytes of rows in memory after which they are flushed, however few messages came."""
-FLUSHED_AT_ONCE: Final = 2048
+FLUSHED_AT_ONCE: Final = 3072
 """Rows that one transaction flushes, and one more for each message that it accepts, so that a flush ends under any load."""
+_NOTHING_YET: Final = ServiceRequest()
 
 
 class Judged(NamedTuple):
@@ -43,8 +44,10 @@ class Judged(NamedTuple):
     """Its service request; None if it names none."""
     owes: Owes
     facts: Facts | None
+    known: Standing | None
+    """The row of its service request before the transaction; None if it had none."""
     after: ServiceRequest | None
-    """The row of its service request after it; None if the message does not change what the row says."""
+    """The row after the message; None if the message does not change what the row says."""
     companions: tuple[Companion, ...]
     """Written in the same transaction."""
 
@@ -98,11 +101,12 @@ class Ledger:
 
     def committed(self) -> None:
         """Take over what the transaction changed."""
+        put, drop = self.hot.put, self.hot.drop
         for key, standing in self._changed.items():
-            if standing is None:
-                self.hot.drop(key)
+            if standing is not None:
+                put(key, standing)
             else:
-                self.hot.put(key, standing)
+                drop(key)
         self.unjudged += self._unjudged
         for key, standing in self._written:
             self.hot.flushed(key, standing)
@@ -119,11 +123,22 @@ class Ledger:
         self._changed, self._read, self._written, self._accepted, self._unjudged = {}, {}, [], 0, 0
         self._loose, self._named = [], []
 
-    def load(self, connection: sqlite3.Connection, keys: Collection[Key]) -> None:
-        """Read the rows of service requests that are not in memory."""
-        cold = [key for key in set(keys) if key not in self._changed and key not in self._read and self.hot.get(key) is None]
+    def load(self, connection: sqlite3.Connection, keys: Collection[Key | None]) -> dict[Key, Standing]:
+        """Return the rows of those service requests that have one, as the transaction in progress has them.
+
+        Rows that are not in memory are read, and are there until the transaction is over.
+        """
+        found: dict[Key, Standing] = {}
+        cold = []
+        for key in dict.fromkeys(keys):
+            if key is not None and (known := self.standing(key)) is not None:
+                found[key] = known
+            elif key is not None and key not in self._changed:
+                cold.append(key)
         if cold:
-            self._read |= request_rows.read(connection, cold)
+            self._read |= (read := request_rows.read(connection, cold))
+            found |= read
+        return found
 
     def standing(self, key: Key) -> Standing | None:
         """Return the row of a request that was loaded, as the transaction in progress has it; None if it has none."""
@@ -134,26 +149,25 @@ class Ledger:
     def judge(self, connection: sqlite3.Connection, batch: Sequence[NewMessage]) -> list[Judged]:
         """Judge messages in this order, and let each be routed. Changes nothing, so it may be repeated."""
         keys = [key_of(new.message) for new in batch]
-        if self.live:
-            self.load(connection, [key for key in keys if key is not None])
-        rows: dict[Key, ServiceRequest | None] = {}
+        standings = self.load(connection, keys) if self.live else {}
+        rows = {key: known.request for key, known in standings.items()}
         judged = []
         for new, key in zip(batch, keys, strict=True):
-            facts = after = None
+            known = facts = after = None
             companions = new.companions
-            if self.live and key is not None and new.event is not None:
-                if key not in rows:
-                    known = self.standing(key)
-                    rows[key] = None if known is None else decode_request(known.row)
-                try:
-                    facts, after = judge(rows[key], new.event(), new.message.received_at, new.event_at)
-                    if new.watches:
-                        companions += _timers(new, rows[key], after)
-                    rows[key] = after
-                except Exception as bug:  # it loses no message, which is kept without facts
-                    self.bug = bug
+            if key is not None and self.live:
+                known = standings.get(key)
+                if new.event is not None:
+                    try:
+                        before = rows.get(key)
+                        facts, after = judge(before, new.event(), new.message.received_at, new.event_at)
+                        rows[key] = after  # what follows may fail, and later messages are judged by this one all the same
+                        if new.watches:
+                            companions += _timers(new, before, after)
+                    except Exception as bug:  # it loses no message, which is kept without facts
+                        self.bug = bug
             owes = Owes(new.status, new.deliveries) if new.decide is None else new.decide(facts)
-            judged.append(Judged(new, key, owes, facts, after, companions))
+            judged.append(Judged(new, key, owes, facts, known, after, companions))
         return judged
 
     def enter(self, connection: sqlite3.Connection, accepted: Sequence[tuple[Judged, int]]) -> list[int | None]:
@@ -161,7 +175,8 @@ class Ledger:
 
         Returns the number of the service request of each; None if it has none.
         """
-        entries = []
+        entries: list[tuple[object, ...]] = []
+        numbers: list[int | None] = []
         self._accepted += len(accepted)
         for one, seq in accepted:
             new, key = one.new, one.key
@@ -169,57 +184,65 @@ class Ledger:
             if self.live:
                 if one.facts is None and new.event is not None and key is not None:
                     self._unjudged += 1
-                number, before = self.take(key, seq, one.after, new.message.reference_id)
+                number, before = self.take(key, seq, one.known, one.after, new.message.reference_id)
             facts = None if one.facts is None else encode_facts(one.facts)
             label = signed = None
             if new.signed is not None:
                 label, signed = self._key(connection, new.signed.key), pack_signed(new.signed)
             entries.append((seq, number, before, facts, new.rules, label, signed))
+            numbers.append(number)
         for part in chunks(entries):
             connection.execute(_insert_entries(len(part)), values_of(part))
         self.write_loose(connection)
-        return [entry[1] for entry in entries]
+        return numbers
 
     def take(
-        self, key: Key | None, seq: int, after: ServiceRequest | None, reference_id: str | None, number: int | None = None
+        self,
+        key: Key | None,
+        seq: int,
+        known: Standing | None,
+        after: ServiceRequest | None,
+        reference_id: str | None,
+        number: int | None = None,
     ) -> tuple[int | None, int | None]:
         """Give the row of a request its next message. Returns the number of the request, and its message before.
 
         Args:
             key: the request; None if the message names none.
+            known: its row before the transaction, or now.
             after: the row after the message; None if the message does not change what it says.
             number: the number of the request, if it has one already that no row may tell.
         """
         self.judged_to = seq
-        reference = None if reference_id is None else folded(reference_id)
         if key is None:
-            if reference is not None:
-                self._loose.append((reference, seq))
+            if reference_id is not None:
+                self._loose.append((folded(reference_id), seq))
             return None, None
-        known = self.standing(key)
+        known = self._changed.get(key, known)
+        before, filed, row = None, False, None
         if known is None:
             number = self.next_number if number is None else number
             self.next_number = max(self.next_number, number + 1)
-            before = None
         else:
-            number, before = known.number, known.last
-            if known.reference_id is not None:
-                if reference not in (None, known.reference):
-                    self._loose.append((reference, seq))
-                reference_id = known.reference_id
-            elif reference_id is not None and reference is not None:
-                self._named.append((number, reference_id, reference))
-        if after is None and known is not None:
-            after = decode_request(known.row)
-        self._changed[key] = request_rows.standing(
-            number,
-            seq,
-            after or ServiceRequest(),
-            reference_id,
-            own=key[0] == GATEWAY,
-            filed=known is not None and (known.filed or self.hot.has_flushed(key)),
-        )
+            number, before, row = known.number, known.last, known.row
+            filed = known.filed or self.hot.has_flushed(key)
+            if reference_id != known.reference_id:
+                reference_id = self._named_as(known, reference_id, seq)
+        row = encode_request(after or _NOTHING_YET) if after is not None or row is None else row
+        self._changed[key] = Standing(number, seq, row, reference_id, key[0] == GATEWAY, filed)
         return number, before
+
+    def _named_as(self, known: Standing, reference_id: str | None, seq: int) -> str | None:
+        """Take another reference id than a request has, or none. Returns the one that it has from now on."""
+        if reference_id is None:
+            return known.reference_id
+        reference = folded(reference_id)
+        if known.reference_id is None:
+            self._named.append((known.number, reference_id, reference))
+            return reference_id
+        if reference != known.reference:
+            self._loose.append((reference, seq))
+        return known.reference_id
 
     def write_loose(self, connection: sqlite3.Connection) -> None:
         """Write the reference ids by which no request is found, with their messages, and those that a request got just now."""
@@ -246,8 +269,7 @@ class Ledger:
         if not self._queue:
             if not (all_of_them or self._is_due()):
                 return
-            rows = self.hot.unflushed()
-            self._queue = sorted(rows, key=lambda key: rows[key].number, reverse=True)
+            self._queue = self.hot.to_flush()
             self._target = self._before[1]
         size = FLUSHED_AT_ONCE + self._accepted
         now, self._queue = self._queue[-size:], self._queue[:-size]

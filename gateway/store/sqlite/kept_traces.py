@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from binascii import a2b_base64, b2a_base64
 from typing import Final
 
 from msgspec import Struct
@@ -19,10 +18,6 @@ SIGNED_COLUMNS: Final = "(SELECT label FROM signing_keys WHERE number = e.key), 
 """The columns of `signed_of`, of a table of entries that the query calls `e`."""
 TRACE_COLUMNS: Final = f"e.facts, e.rules, {SIGNED_COLUMNS}"
 """The columns of `trace_of`, of the same table."""
-_DIGEST, _TEXT = b"\x01", b"\x00"
-"""The first byte of the two forms: the 32 bytes of the signature, then the digits of the timestamp; or, if the signature is not
-written in the usual way, its text behind the digits and a blank."""
-_DIGEST_BYTES: Final = 32
 
 
 class EntryFacts(Struct, frozen=True):
@@ -41,15 +36,8 @@ def trace_of(row: tuple[object, ...]) -> EntryFacts:
 
 
 def pack_signed(signed: Signed) -> bytes:
-    """Return a signature and its timestamp as the store keeps them: 43 bytes where their text has 57."""
-    signature = signed.signature
-    try:
-        digest = a2b_base64(signature[3:])
-    except ValueError:
-        digest = b""
-    if len(digest) == _DIGEST_BYTES and signature == b"v1," + b2a_base64(digest, newline=False):
-        return _DIGEST + digest + signed.timestamp
-    return _TEXT + signed.timestamp + b" " + signature
+    """Return a signature and its timestamp as the store keeps them."""
+    return signed.timestamp + b" " + signed.signature
 
 
 def signed_of(label: object, kept: object) -> Signed | None:
@@ -57,10 +45,7 @@ def signed_of(label: object, kept: object) -> Signed | None:
     if kept is None:
         return None
     assert isinstance(label, str) and isinstance(kept, bytes)
-    if kept[:1] == _DIGEST:
-        digest, timestamp = kept[1 : 1 + _DIGEST_BYTES], kept[1 + _DIGEST_BYTES :]
-        return Signed(b"v1," + b2a_base64(digest, newline=False), timestamp, label)
-    timestamp, _, signature = kept[1:].partition(b" ")
+    timestamp, _, signature = kept.partition(b" ")
     return Signed(signature, timestamp, label)
 
 

@@ -305,7 +305,9 @@ def text(blob: bytes | None) -> str | None:
 def messages_after(connection: sqlite3.Connection, seq: int, limit: int) -> list[KeptMessage]:
     """Read a page of messages in the order of acceptance."""
     rows = connection.execute(
-        f"SELECT m.seq, m.status, {MESSAGE_COLUMNS} FROM messages m WHERE m.seq > ? ORDER BY m.seq LIMIT ?", (seq, limit)
+        f"SELECT m.seq, m.status, {SIGNED_COLUMNS}, {MESSAGE_COLUMNS} FROM messages m LEFT JOIN entries e ON e.message = m.seq"
+        " WHERE m.seq > ? ORDER BY m.seq LIMIT ?",
+        (seq, limit),
     ).fetchall()
     return [_kept(connection, row) for row in rows]
 
@@ -317,9 +319,11 @@ def seq_of(connection: sqlite3.Connection, message_id: str) -> int | None:
 
 
 def _kept(connection: sqlite3.Connection, row: tuple[Any, ...]) -> KeptMessage:
-    suppressed = suppressed_sinks(connection, row[0])
-    sinks = tuple(sink for sink in _sinks(connection, row[0]) if sink not in suppressed)
-    return KeptMessage(row[0], row[1], message_of(row[2:]), sinks, suppressed, joining.joined_to(connection, row[0]))
+    seq, status, label, signed, *columns = row
+    suppressed = suppressed_sinks(connection, seq)
+    sinks = tuple(sink for sink in _sinks(connection, seq) if sink not in suppressed)
+    joined = joining.joined_to(connection, seq)
+    return KeptMessage(seq, status, message_of(tuple(columns)), sinks, suppressed, joined, signed_of(label, signed))
 
 
 def _sinks(connection: sqlite3.Connection, seq: int) -> tuple[str, ...]:

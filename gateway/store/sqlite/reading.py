@@ -33,7 +33,7 @@ from gateway.core.documents import (
     UndecodedPage,
 )
 from gateway.core.drift import DriftKind
-from gateway.core.errors import StoreCorrupt, StoreFailed
+from gateway.core.errors import StoreCorrupt, StoreError, StoreFailed
 from gateway.core.evidence_file import EvidenceMessage
 from gateway.core.lasting import Lasting
 from gateway.core.records import Claimed, Counts, KeptGates, Owed, Step
@@ -42,6 +42,7 @@ from gateway.core.request_documents import (
     KeptRules,
     KnownRequest,
     LedgerMemory,
+    OpenRequest,
     RequestPlace,
     RequestSelection,
     RequestStory,
@@ -49,7 +50,7 @@ from gateway.core.request_documents import (
 from gateway.core.selection import DeliveryState, Selection, Target
 from gateway.core.watches import Timer, Watch
 from gateway.store.base import MOST_CLAIMED_BYTES
-from gateway.store.requests import MOST_IN_PAGE
+from gateway.store.requests import MOST_IN_PAGE, MOST_OPEN_IN_PAGE
 from gateway.store.sqlite import (
     act_rows,
     claims,
@@ -58,6 +59,7 @@ from gateway.store.sqlite import (
     dead_deliveries,
     heard_newer,
     named_messages,
+    open_requests,
     paging,
     queries,
     redecoding,
@@ -166,6 +168,11 @@ class Reading:
     async def known_words(self) -> dict[tuple[str, DriftKind], set[str]]:
         return await self.ask(watch_rows.known_words)
 
+    async def words_learned(self, since: float, most: int) -> list[float]:
+        instant = self.timeline.stored(since)
+        learned = await self.ask(lambda connection: watch_rows.words_learned(connection, instant, most))
+        return [self.timeline.shown(at) for at in learned]
+
     def wall_time(self, due_at: float) -> float:
         return self.timeline.shown(due_at)
 
@@ -253,6 +260,14 @@ class Reading:
     ) -> tuple[list[KnownRequest], RequestPlace | None]:
         rows, most = self.ledger_rows(), min(limit, MOST_IN_PAGE)
         return await self.ask(lambda connection: request_questions.requests(connection, selection, after, most, rows))
+
+    async def open_requests(
+        self, sources: Collection[str], after: RequestPlace | None = None, limit: int = MOST_OPEN_IN_PAGE
+    ) -> tuple[list[OpenRequest], RequestPlace | None]:
+        rows, most = self.ledger_rows(), min(limit, MOST_OPEN_IN_PAGE)
+        if not rows.live:
+            raise StoreError("messages of an earlier version are still being read in: only then is known which requests are open")
+        return await self.ask(lambda connection: open_requests.page(connection, sources, after, most, rows))
 
     async def late(self, targets: Sequence[Target]) -> list[bool]:
         rows = self.ledger_rows()

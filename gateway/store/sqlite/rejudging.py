@@ -15,11 +15,11 @@ from msgspec import structs
 
 from gateway.core.events import Event, StateChange
 from gateway.core.judge import judge
-from gateway.core.ledger import Facts, Flag, ServiceRequest, decode_facts, decode_request, encode_facts, state_text
+from gateway.core.ledger import Facts, Flag, ServiceRequest, decode_facts, encode_facts, encode_request, state_text
 from gateway.core.references import folded
 from gateway.core.watches import Entered, Entering, Watch, entering, present_state
 from gateway.store.sqlite import request_rows
-from gateway.store.sqlite.hot_rows import Key
+from gateway.store.sqlite.hot_rows import Key, Standing
 from gateway.store.sqlite.judging import Ledger
 from gateway.store.sqlite.unlinking import unlink
 
@@ -98,7 +98,7 @@ def judge_again(
     key = old.source, event.sr_uuid
     ledger.load(connection, [key])
     known = ledger.standing(key)
-    row = None if known is None else decode_request(known.row)
+    row = None if known is None else known.request
     place = _placed(connection, ledger, key, old)
     if place is None:
         return None, ()
@@ -119,7 +119,7 @@ def judge_again(
         " request = excluded.request, before = excluded.before, facts = excluded.facts",
         (old.seq, number, before, None if facts is None else encode_facts(facts)),
     )
-    standing = request_rows.standing(number, last, after, first, own=False)
+    standing = Standing(number, last, encode_request(after), first, own=False, filed=False)
     # At once: a start judges again only what came after the last flush.
     ledger.change(key, request_rows.file(connection, key, standing))
     return facts, _timers(key, first, row, after, since)

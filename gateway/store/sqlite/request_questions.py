@@ -10,23 +10,21 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from difflib import SequenceMatcher
+from itertools import groupby, islice
 from typing import Final
 
 from gateway.core.events import Milestone
-from gateway.core.ledger import decode_request
 from gateway.core.references import folded
 from gateway.core.request_documents import FoundBy, FoundRequests, KnownRequest, Owing, RequestPlace, RequestSelection
 from gateway.store.requests import MOST_CANDIDATES
 from gateway.store.sqlite import paging, request_lookup, request_rows
 from gateway.store.sqlite.columns import milliseconds
-from gateway.store.sqlite.hot_rows import Key, Standing
+from gateway.store.sqlite.hot_rows import MILESTONES, Key, Standing
 from gateway.store.sqlite.request_lookup import Kept, Rows
-from gateway.store.sqlite.request_rows import MILESTONES, STANDING, code_of, standing_of
+from gateway.store.sqlite.request_rows import STANDING, code_of, standing_of
 
 LOOKED_AT: Final = 2000
 """Requests that a page of a list looks at."""
-_MOST_TOLD: Final = 5000
-"""Requests among which those that people were told about are listed."""
 COUNTED_IN_PAGE: Final = 500
 """Messages whose deliveries a page of a list counts. They lie as far apart in the file as they came."""
 FLAGGED_LOOKED_AT: Final = 20_000
@@ -43,6 +41,8 @@ _SHORTEST: Final = 4
 _BEGINNING: Final = -(2**63)
 """Before every instant: senders may date an event before 1970."""
 _Row = tuple[Key, Standing]
+_Told = tuple[int, str, bytes]
+"""When the state began by a timer, in milliseconds, with the source and the service request of the timer."""
 Place = tuple[int, int]
 """When the present state of a request began, in milliseconds, and its number: its place in a list."""
 
@@ -119,7 +119,7 @@ def known(connection: sqlite3.Connection, key: Key, row: Standing) -> KnownReque
         " FROM chain CROSS JOIN deliveries d ON d.message = chain.seq",
         (row.last, _COUNTED),
     ).fetchone()
-    return KnownRequest(row.number, *key, row.reference_id, decode_request(row.row), Owing(queued, dead))
+    return KnownRequest(row.number, *key, row.reference_id, row.request, Owing(queued, dead))
 
 
 def requests(
@@ -154,20 +154,20 @@ def requests(
                 found.append(known(connection, key, row))
                 counted += min(found[-1].request.events, _COUNTED)
             if len(found) == limit or looked == LOOKED_AT or counted >= COUNTED_IN_PAGE:
-                return found, RequestPlace(row.entered_ms, row.number)
+                return found, RequestPlace(row.columns.entered_ms, row.number)
     return found, None if end is None else RequestPlace(*last)
 
 
 def _waiting(selection: RequestSelection, rows: Rows, last: Place, before: Place, limit: int) -> list[_Row]:
-    """Find the rows in memory that a page may show, in its order; of many thousands, so nothing is called for each."""
+    """Find the rows in memory that a page may show, in its order. There are many thousands, so little is called for each."""
     codes = frozenset(_codes(selection.milestones) or range(len(MILESTONES) + 1))
     flag, source = int(selection.flag or 0), selection.source  # the operators of an IntFlag take a microsecond each
     found = [
-        (row.entered_ms, row.number, key, row)
+        (listed.entered_ms, row.number, key, row)
         for key, row in rows.unflushed.items()
-        if row.milestone in codes
-        and row.flags & flag == flag
-        and last <= (row.entered_ms, row.number) < before
+        if (listed := row.columns).milestone in codes
+        and listed.flags & flag == flag
+        and last <= (listed.entered_ms, row.number) < before
         and (source is None or source == key[0])
     ]
     return [(key, row) for _, _, key, row in heapq.nlargest(limit, found)]
@@ -177,55 +177,68 @@ def _stalled(
     connection: sqlite3.Connection, selection: RequestSelection, after: RequestPlace | None, limit: int, rows: Rows
 ) -> tuple[list[KnownRequest], RequestPlace | None]:
     """Read a page of the requests that people were told about, in the order in which their timers say that the state began."""
-    before = (paging.END, paging.END) if after is None else (after.entered_ms, after.number)
     since = _BEGINNING if selection.since is None else milliseconds(selection.since)
     until = paging.END if selection.until is None else milliseconds(selection.until)
     fits = fitting(selection)
-    entered: dict[Key, int] = {}
-    for key, entered_ms in _told(connection):
-        entered[key] = max(entered_ms, entered.get(key, _BEGINNING))
-    left = sorted(((entered_ms, key) for key, entered_ms in entered.items() if entered_ms <= before[0]), reverse=True)
-    found: list[tuple[Place, _Row]] = []
-    while left and len(found) <= limit:
-        end = min(limit, len(left))
-        while end < len(left) and left[end][0] == left[end - 1][0]:
-            end += 1  # those of one instant are in the order of their numbers, so they are read together
-        part, left = {key: entered_ms for entered_ms, key in left[:end]}, left[end:]
-        kept = request_rows.read(connection, part.keys()) | {
-            key: rows.unflushed[key] for key in part.keys() & rows.unflushed.keys()
-        }
-        placed = sorted(
-            (((part[key], row.number), (key, row)) for key, row in kept.items()), key=lambda one: one[0], reverse=True
-        )
-        found += [(place, one) for place, one in placed if place < before and since <= one[1].entered_ms < until and fits(one)]
     shown: list[KnownRequest] = []
-    counted = 0
-    for place, one in found:
-        shown.append(known(connection, *one))
-        counted += min(shown[-1].request.events, _COUNTED)
-        if len(shown) == limit or counted >= COUNTED_IN_PAGE:
-            return shown, RequestPlace(*place) if len(found) > len(shown) else None
+    looked = counted = 0
+    with ExitStack() as stack:
+        told = _told(connection, stack, (paging.END, "", b"") if after is None else _told_place(connection, after, rows))
+        while part := list(islice(told, limit)):
+            keys = {_key(one) for one in part}
+            kept = request_rows.read(connection, keys) | {key: rows.unflushed[key] for key in keys & rows.unflushed.keys()}
+            for one in part:
+                looked += 1
+                key, row = _key(one), kept.get(_key(one))
+                if (
+                    row is not None
+                    and since <= row.columns.entered_ms < until
+                    and fits((key, row))
+                    and _is_newest(connection, one)
+                ):
+                    shown.append(known(connection, key, row))
+                    counted += min(shown[-1].request.events, _COUNTED)
+                if len(shown) == limit or looked == LOOKED_AT or counted >= COUNTED_IN_PAGE:
+                    return shown, RequestPlace(one[0], 0 if row is None else row.number)
     return shown, None
 
 
-def _told(connection: sqlite3.Connection) -> Iterator[tuple[Key, int]]:
-    """Find the requests that a rule told people about, at most _MOST_TOLD, rule by rule: the index has those of a rule together.
-
-    Yields each with the instant at which its timer says that the state began, in milliseconds.
-    """
-    left, rule = _MOST_TOLD, ""
-    while left and (row := connection.execute(_NEXT_RULE, (rule,)).fetchone()) is not None:
-        (rule,) = row
-        for source, sr, entered_ms in connection.execute(_TOLD, (rule, left)):
-            left -= 1
-            yield (source, sr.decode()), entered_ms
+def _told(connection: sqlite3.Connection, stack: ExitStack, before: _Told) -> Iterator[_Told]:
+    """Find the requests that a rule told people about, before a place, each once for each instant; the latest first."""
+    rules: list[str] = []
+    while (row := connection.execute(_NEXT_RULE, (rules[-1] if rules else "",)).fetchone()) is not None:
+        rules += row
+    queries = [stack.enter_context(closing(connection.execute(_TOLD, (rule, *before)))) for rule in rules]
+    return (one for one, _ in groupby(heapq.merge(*queries, reverse=True)))
 
 
-_NEXT_RULE: Final = "SELECT rule FROM watch_timers INDEXED BY watch_timers_due WHERE rule > ? ORDER BY rule LIMIT 1"
-_TOLD: Final = (
-    "SELECT source, sr, entered_ms FROM watch_timers INDEXED BY watch_timers_due WHERE rule = ? AND told_ms IS NOT NULL"
-    " ORDER BY told_ms DESC LIMIT ?"
+def _told_place(connection: sqlite3.Connection, after: RequestPlace, rows: Rows) -> _Told:
+    """Return the place of a request among those of its instant. One that is gone counts as the last of them."""
+    found = connection.execute("SELECT source, sr_uuid FROM requests WHERE number = ?", (after.number,)).fetchone()
+    if found is None:
+        keys = (key for key, row in rows.unflushed.items() if row.number == after.number)
+        found = next(((source, sr_uuid.encode()) for source, sr_uuid in keys), ("", b""))
+    return (after.entered_ms, *found)
+
+
+def _is_newest(connection: sqlite3.Connection, one: _Told) -> bool:
+    """Return False if another rule told of a later beginning of the state: the list has the request there."""
+    (newest,) = connection.execute(_NEWEST, one[1:]).fetchone()
+    return bool(newest == one[0])
+
+
+def _key(one: _Told) -> Key:
+    return one[1], one[2].decode()
+
+
+_NEXT_RULE: Final = (
+    "SELECT rule FROM watch_timers INDEXED BY watch_timers_told WHERE told_ms IS NOT NULL AND rule > ? ORDER BY rule LIMIT 1"
 )
+_TOLD: Final = (
+    "SELECT entered_ms, source, sr FROM watch_timers INDEXED BY watch_timers_told WHERE told_ms IS NOT NULL AND rule = ?"
+    " AND (entered_ms, source, sr) < (?, ?, ?) ORDER BY entered_ms DESC, source DESC, sr DESC"
+)
+_NEWEST: Final = "SELECT max(entered_ms) FROM watch_timers WHERE source = ? AND sr = ? AND told_ms IS NOT NULL"
 
 
 _LAST_FLAGGED: Final = (
@@ -259,10 +272,11 @@ def fitting(selection: RequestSelection) -> Callable[[_Row], bool]:
 
     def fits(one: _Row) -> bool:
         key, row = one
+        listed = row.columns
         return (
-            row.milestone is not None
-            and (not codes or row.milestone in codes)
-            and row.flags & flag == flag
+            listed.milestone is not None
+            and (not codes or listed.milestone in codes)
+            and listed.flags & flag == flag
             and (source is None or source == key[0])
         )
 
@@ -276,4 +290,4 @@ def _key_and_row(row: tuple[object, ...]) -> _Row:
 
 
 def _place(one: _Row) -> tuple[int, int]:
-    return one[1].entered_ms, one[1].number
+    return one[1].columns.entered_ms, one[1].number

@@ -10,17 +10,13 @@ from typing import Final
 from msgspec import structs
 
 from gateway.core.events import Milestone
-from gateway.core.ledger import ServiceRequest, decode_request, encode_request
+from gateway.core.ledger import encode_request
 from gateway.core.packed_rows import pack_request, unpack_request
-from gateway.core.references import folded
 from gateway.store.sqlite.columns import blob, text
-from gateway.store.sqlite.hot_rows import Key, Standing
+from gateway.store.sqlite.hot_rows import CODES, Key, Standing
 from gateway.store.sqlite.many_rows import chunks, marks, values_of
 
-MILESTONES: Final = tuple(Milestone)
-"""The milestones in the order of the column `milestone`, which counts from 1."""
-_CODES: Final[dict[Milestone | None, int]] = {None: 0} | {milestone: code for code, milestone in enumerate(MILESTONES, 1)}
-STANDING: Final = "r.number, s.last, s.row, r.reference_id, r.reference, s.milestone, s.entered_ms, s.flags"
+STANDING: Final = "r.number, s.last, s.row, r.reference_id, s.milestone, s.entered_ms, s.flags"
 """The columns of `standing_of`, of the tables REQUESTS."""
 REQUESTS: Final = "requests r CROSS JOIN standings s ON s.request = r.number"
 """The requests, with what changes of them. SQLite reads a CROSS JOIN in this order (sqlite.org/optoverview.html)."""
@@ -28,40 +24,16 @@ REQUESTS: Final = "requests r CROSS JOIN standings s ON s.request = r.number"
 
 def code_of(milestone: Milestone | None) -> int:
     """Return a milestone as the column keeps it."""
-    return _CODES[milestone]
-
-
-def standing(
-    number: int, last: int, request: ServiceRequest, reference_id: str | None, *, own: bool, filed: bool = False
-) -> Standing:
-    """Return the row of a service request.
-
-    Args:
-        own: only events of the gateway itself have named it, so no list shows it.
-    """
-    milestone = request.milestone
-    entered = request.invalidated_at_ms if milestone is Milestone.INVALIDATED else request.state_at_ms
-    return Standing(
-        number,
-        last,
-        encode_request(request),
-        reference_id,
-        None if reference_id is None else folded(reference_id),
-        None if own else _CODES[milestone],
-        request.last_seen_ms if entered is None else entered,
-        request.flag_bits,
-        filed,
-    )
+    return CODES[milestone]
 
 
 def standing_of(row: Sequence[object]) -> Standing:
     """Build a row from the columns STANDING."""
-    number, last, kept, reference_id, reference, milestone, entered_ms, flags = row
+    number, last, kept, reference_id, milestone, entered_ms, flags = row
     assert isinstance(number, int) and isinstance(last, int) and isinstance(kept, bytes)
     assert isinstance(entered_ms, int) and isinstance(flags, int) and (milestone is None or isinstance(milestone, int))
-    assert reference is None or isinstance(reference, bytes)
     row_in_memory = encode_request(unpack_request(kept))
-    return Standing(number, last, row_in_memory, text(reference_id), reference, milestone, entered_ms, flags, True)
+    return Standing(number, last, row_in_memory, text(reference_id), milestone is None, True, milestone, entered_ms, flags)
 
 
 def read(connection: sqlite3.Connection, keys: Collection[Key]) -> dict[Key, Standing]:
@@ -81,7 +53,7 @@ def write(connection: sqlite3.Connection, rows: Sequence[tuple[Key, Standing]]) 
     for chunk in chunks(rows):
         values: list[object] = []
         for _, row in chunk:
-            values += (row.number, row.last, row.milestone, row.entered_ms, row.flags, pack_request(decode_request(row.row)))
+            values += (row.number, row.last, *row.columns, pack_request(row.request))
         connection.execute(_write(len(chunk)), values)
 
 

@@ -29,6 +29,7 @@ from gateway.store.sqlite import (
     joining,
     operations,
     ordering,
+    passed_timers,
     purging,
     redecoding,
     rulebook,
@@ -207,7 +208,7 @@ class SqliteStore(Reading):
     async def clamp_due(self, sink: str, latest: float) -> None:
         instant = self.timeline.stored(latest)
         while await self.change(partial(operations.clamp_due, sink=sink, latest=instant, size=_SLICE)) == _SLICE:
-            pass
+            await self._drop_passed()
 
     async def keep_conversation(self, sink: str, channel: str, sr: str, conversation: Conversation, now: float) -> None:
         await self.change(partial(conversation_rows.keep, sink=sink, channel=channel, sr=sr, conversation=conversation, now=now))
@@ -269,7 +270,9 @@ class SqliteStore(Reading):
         if not self.ledger.live:
             return TimersBegun(0, None, complete=False)
         since, since_ms, number = Since(watches, now, self.timeline.stored), milliseconds(now - self.retention), 0
-        if after is None:  # the rows that the file lacks come first: what is flushed later is found in the file
+        if after is None:
+            await self._drop_passed()
+            # The rows that the file lacks come first: what is flushed later is found in the file.
             rows = list(self.ledger.hot.unflushed().items())
             for at in range(0, len(rows), untimed_requests.PAGE):
                 some = rows[at : at + untimed_requests.PAGE]
@@ -278,6 +281,15 @@ class SqliteStore(Reading):
         page = partial(untimed_requests.of_page, watches=watches, since_ms=since_ms, after=after)
         keys, after = await self.ask(page)
         return TimersBegun(number + await self._begin_timers(keys, since), after)
+
+    async def _drop_passed(self) -> None:
+        exact = not self.timeline.jumped_ms
+        after: watch_rows.TimerKey | None = watch_rows.BEGINNING
+        while after is not None:
+            page = partial(passed_timers.of_page, after=after, size=_TIMERS, rows=self.ledger_rows(), exact=exact)
+            timers, after = await self.ask(page)
+            if timers:
+                await self.change(partial(passed_timers.drop, timers=timers, ledger=self.ledger, exact=exact))
 
     async def _begin_timers(self, keys: Sequence[Key], since: Since) -> int:
         size, number = max(1, _BEGUN_AT_ONCE // max(1, len(since.watches))), 0

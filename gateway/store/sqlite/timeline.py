@@ -12,6 +12,7 @@ from functools import partial
 
 import msgspec
 
+from gateway.core.drift import Learned
 from gateway.core.ledger import Facts
 from gateway.core.records import Claimed, Companion, NewMessage, Owed, Owes, Settlement
 from gateway.core.watches import Entered, Entering, StallsTold, Timer
@@ -65,7 +66,7 @@ class Timeline:
         )
 
     def companions(self, companions: tuple[Companion, ...]) -> tuple[Companion, ...]:
-        """Return what is committed with a message, with the instants of its timers as the store keeps them."""
+        """Return what is committed with a message, with its instants as the store keeps them."""
         return tuple(self._companion(one) for one in companions) if self.jumped_ms else companions
 
     def timer(self, timer: Timer) -> Timer:
@@ -107,6 +108,8 @@ class Timeline:
             case StallsTold():
                 timers = tuple(self._timer(timer, self.stored) for timer in one.timers)
                 return msgspec.structs.replace(one, timers=timers, at=self.stored(one.at))
+            case Learned():
+                return msgspec.structs.replace(one, at=self.stored(one.at))
             case _:
                 return one
 

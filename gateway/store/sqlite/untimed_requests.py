@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from gateway.core.events import Milestone
-from gateway.core.ledger import KNOWN_STATES, decode_request, milestone_of
+from gateway.core.ledger import KNOWN_STATES, milestone_of
 from gateway.core.routing import GATEWAY
 from gateway.core.watches import Entered, TimersPlace, Watch, present_state
 from gateway.store.sqlite import request_rows, watch_rows
@@ -49,7 +49,7 @@ def of_page(
         if page:
             rows = [((source, sr_uuid.decode()), request_rows.standing_of(row)) for source, sr_uuid, *row in page]
             last = rows[-1][1]
-            return of_rows(connection, watches, since_ms, rows), TimersPlace(milestone, last.entered_ms, last.number)
+            return of_rows(connection, watches, since_ms, rows), TimersPlace(milestone, last.columns.entered_ms, last.number)
     return [], None
 
 
@@ -59,7 +59,7 @@ def of_rows(
     """Find such requests among some rows."""
     found: list[Key] = []
     for key, standing in rows:
-        watching = set() if standing.entered_ms < since_ms else {rule for rule, _ in _waiting(key, standing, watches)}
+        watching = set() if standing.columns.entered_ms < since_ms else {rule for rule, _ in _waiting(key, standing, watches)}
         if watching:
             query = "SELECT rule FROM watch_timers WHERE source = ? AND sr = ?"
             timed = {rule for (rule,) in connection.execute(query, (key[0], key[1].encode()))}
@@ -83,6 +83,6 @@ def begin(connection: sqlite3.Connection, changes: Changes, *, keys: Sequence[Ke
 
 def _waiting(key: Key, standing: Standing, watches: Sequence[Watch]) -> list[tuple[str, tuple[str, float]]]:
     """Return the rules that watch the present state of a request, each with the state and its instant."""
-    if key[0] == GATEWAY or (present := present_state(decode_request(standing.row))) is None:
+    if key[0] == GATEWAY or (present := present_state(standing.request)) is None:
         return []
     return [(watch.name, present) for watch in watches if watch.watches(present[0])]

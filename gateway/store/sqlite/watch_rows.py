@@ -1,7 +1,7 @@
 """The rows of what the gateway watches over time: the timers of service requests, troubles that last, and words that are known.
 
 `keep` runs in the transaction of the event that tells about it, so that a crash neither loses nor doubles a telling. Instants are
-in the store's own time here, except the instant at which a word was seen.
+in the store's own time here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gateway.store.sqlite.many_rows import chunks, marks, values_of
 TimerKey = tuple[str, bytes, str]
 """The source, the service request and the rule of a timer."""
 ForeignTimer = tuple[str, bytes, str, bytes, int]
-"""The key of a timer that belongs to no rule, its state, and when its service request entered that."""
+"""The key of a timer, which may belong to no rule any more, its state, and when its service request entered that."""
 BEGINNING: TimerKey = ("", b"", "")
 _TIMER_COLUMNS = "source, sr, rule, reference_id, state, entered_ms, arrived_ms, told_ms"
 
@@ -84,13 +84,18 @@ def foreign_timers(
 
     Returns what `drop` takes, and the key to go on after; None at the end.
     """
+    rows, go_on = timers_after(connection, after, size)
+    return [row for row in rows if row[2] not in watches or not watches[row[2]].watches(text(row[3]) or "")], go_on
+
+
+def timers_after(connection: sqlite3.Connection, after: TimerKey, size: int) -> tuple[list[ForeignTimer], TimerKey | None]:
+    """Read the next `size` timers in the order of their keys, and the key to go on after; None at the end."""
     rows: list[ForeignTimer] = connection.execute(
         "SELECT source, sr, rule, state, entered_ms FROM watch_timers WHERE (source, sr, rule) > (?, ?, ?)"
         " ORDER BY source, sr, rule LIMIT ?",
         (*after, size),
     ).fetchall()
-    found = [row for row in rows if row[2] not in watches or not watches[row[2]].watches(text(row[3]) or "")]
-    return found, rows[-1][:3] if len(rows) == size else None
+    return rows, rows[-1][:3] if len(rows) == size else None
 
 
 def begin_missing(connection: sqlite3.Connection, entered: Sequence[tuple[Entered, str]]) -> int:
@@ -136,6 +141,12 @@ def known_words(connection: sqlite3.Connection) -> dict[tuple[str, DriftKind], s
     for source, kind, value in connection.execute("SELECT source, kind, value FROM known_words"):
         found.setdefault((source, kind), set()).add(text(value) or "")
     return found
+
+
+def words_learned(connection: sqlite3.Connection, since: float, most: int) -> list[float]:
+    """Read when the newest words became known, those since an instant and at most `most`; the oldest of them first."""
+    newest = "SELECT seen_ms FROM known_words WHERE seen_ms > ? ORDER BY seen_ms DESC LIMIT ?"
+    return [seen_ms / 1000 for (seen_ms,) in connection.execute(newest, (milliseconds(since), most))][::-1]
 
 
 def _enter(connection: sqlite3.Connection, entered: dict[tuple[str, str], Entering]) -> None:

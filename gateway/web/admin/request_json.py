@@ -51,8 +51,8 @@ def request_json(known: KnownRequest) -> dict[str, Any]:
         "flags": row.flags.words,
         "missing": row.missing,
         "events": row.events,
-        "first_seen_at": _instant(row.first_seen_ms),
-        "last_seen_at": _instant(row.last_seen_ms),
+        "first_seen_at": _instant(row.first_seen_ms) if row.events else None,
+        "last_seen_at": _instant(row.last_seen_ms) if row.events else None,
         "queued": known.owing.queued,
         "dead": known.owing.dead,
     }

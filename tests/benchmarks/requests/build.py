@@ -21,11 +21,12 @@ from msgspec import Struct
 
 from gateway.core.events import Event, decode
 from gateway.core.judge import judge
-from gateway.core.ledger import ServiceRequest, encode_facts
+from gateway.core.ledger import ServiceRequest, encode_facts, encode_request
 from gateway.core.packed_rows import pack_request
 from gateway.core.rules_then import RouteThen, RulesThen
 from gateway.core.values import rfc3339
 from gateway.store.sqlite import request_rows
+from gateway.store.sqlite.hot_rows import Standing
 from gateway.store.sqlite.migrations import Upgrade, migrate, scripts
 from tests.benchmarks.requests import courses
 from tests.benchmarks.requests.courses import EVENTS, KINDS, REFERENCE, STAMP, UUID
@@ -215,9 +216,9 @@ class _Writer:
     def _write_entries(self) -> None:
         """Write what the ledger keeps beside the messages, and what people did."""
         self._connection.execute(
-            # The first byte says that a digest of 32 bytes follows, then the timestamp (store/sqlite/kept_traces.py).
+            # The timestamp, and the base64 of a signature, which has 44 characters (store/sqlite/kept_traces.py).
             "INSERT INTO entries SELECT seq, number, before, facts, 1, 1,"
-            " CAST(x'01' || CAST(printf('%032x', seq * 2654435761) AS BLOB) || CAST(received_ms / 1000 AS BLOB) AS BLOB)"
+            " CAST(received_ms / 1000 || ' v1,' || printf('%043x=', seq * 2654435761) AS BLOB)"
             " FROM made"
         )
         self._connection.execute("INSERT INTO repeats SELECT seq, 1, received_ms + 5000, NULL FROM made WHERE seq % 50 = 3")
@@ -248,8 +249,8 @@ class _Writer:
             row = self._courses[number % KINDS].rows[come - 1]
             moved = courses.at(row, self._begins_ms + number * self._step_ms)
             last = (number + self._lags[come - 1] - 1) * EVENTS + come
-            kept = request_rows.standing(number, last, moved, None, own=False)
-            yield number, kept.last, kept.milestone, kept.entered_ms, kept.flags, pack_request(moved)
+            kept = Standing(number, last, encode_request(moved), None, own=False, filed=False)
+            yield number, last, *kept.columns, pack_request(moved)
 
     def _write_crowded(self) -> None:
         """Write a request with CROWDED messages, the newest of all."""
@@ -292,7 +293,7 @@ class _Writer:
                 )
             before = seq
         assert row is not None
-        standing = request_rows.standing(number, seq, row, reference, own=False)
+        standing = Standing(number, seq, encode_request(row), reference, own=False, filed=False)
         request_rows.write(self._connection, [(("legitmark", uuid), standing)])
 
     def _finish(self) -> None:
