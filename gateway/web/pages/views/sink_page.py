@@ -43,12 +43,12 @@ class SinkPage(Struct, frozen=True):
 async def one_sink(control: Control, asked: Asked) -> SinkPage:
     """Find the sink with this name, also if it left the configuration."""
     name = asked.names[0]
+    last = await control.browse.last_attempts(name, _ATTEMPTS)
     status = await control.self_report.status()
     sink = next((one for one in status.sinks if one.sink == name), None)
     if sink is None:
         raise NotThere(name)
     counts = {one.sink: one.counts for one in await control.browse.sinks()}
-    last = await control.browse.last_attempts(name, _ATTEMPTS)
     shown = attempts_json(attempts_for(asked.visitor, [one.attempt for one in last]))
     attempts = [{"message_id": one.message_id, **attempt} for one, attempt in zip(last, shown, strict=True)]
     config = control.config()
