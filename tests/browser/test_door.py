@@ -96,6 +96,12 @@ async def attempt(visit: Visit, stranger: Stranger, host: str, target: str) -> N
     assert len(sent) >= len(ATTEMPTS) - 1, f"the browser has sent too little: {troubles}"
 
 
+async def leave(visit: Visit) -> None:
+    """End a visit to strangers, whose refused requests are troubles: the browser may tell of the last ones late."""
+    await visit.end()
+    visit.take_troubles()
+
+
 async def acts(running: Running) -> list[str]:
     """The acts in the audit log, after an act of our own that comes behind all others."""
     address = running.addresses["admin"]
@@ -111,6 +117,7 @@ async def test_a_page_on_another_port_of_this_host_or_of_another_site_changes_no
     visit = await visiting.begin(stranger.origin(host))
     visit.origin = "http://nowhere.example"
     await attempt(visit, stranger, host, origin_of(tokenless) + PAUSE)
+    await leave(visit)
     assert await acts(tokenless) == []
 
 
@@ -123,6 +130,7 @@ async def test_a_page_of_a_stranger_changes_nothing_in_the_name_of_who_is_signed
     visit.origin = "http://nowhere.example"
     for host in ("127.0.0.1", "localhost", "gateway.example", "evil.example"):
         await attempt(visit, stranger, host, origin_of(guarded, name) + PAUSE)
+    await leave(visit)
     assert await acts(guarded) == []
 
 
@@ -141,7 +149,7 @@ async def test_a_name_that_is_made_to_point_here_opens_nothing(visiting: Visitin
             PAUSE,
         )
         assert answers == [403, 403]
-        visit.take_troubles()
+        await leave(visit)
         assert await acts(running) == []
 
 
@@ -163,6 +171,7 @@ async def test_the_pages_own_requests_are_taken_with_and_without_sec_fetch(visit
         await visit.page.click("form[action='/logout'] button")
         await visit.page.wait_for_url(f"{visit.origin}/login")
         assert await visit.context.cookies() == []
+        await leave(visit)
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with JavaScript", "without"])
@@ -195,3 +204,4 @@ async def test_no_page_of_a_stranger_can_frame_a_page(visiting: Visiting, strang
     stranger.pages["/"] = f"""<!doctype html><title>x</title><iframe src="{origin_of(tokenless)}/"></iframe>"""
     await visit.page.goto(stranger.origin())
     assert any("frame-ancestors" in trouble for trouble in visit.take_troubles())
+    await leave(visit)
