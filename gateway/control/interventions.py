@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -11,6 +12,7 @@ from gateway.control.ids import Unknown, beyond, check_sink, last_of_many, seqs_
 from gateway.core import events
 from gateway.core.audit_events import DeliveryDiscarded, DeliveryReplayed
 from gateway.core.documents import Chosen, Ids
+from gateway.core.errors import StoreError
 from gateway.core.records import delivery_id
 from gateway.core.retry import first_due
 from gateway.core.routing import GATEWAY, Router
@@ -145,7 +147,8 @@ class Interventions:
         return done[0], done[2]
 
     async def _keep(self, act: SinkAct, sink: str, actor: str) -> bool:
-        await self._store.keep_act(act, sink, now=self._clock.now(), actor=actor)
+        with suppress(StoreError):  # it is done, and the audit log tells of it as well
+            await self._store.keep_act(act, sink, now=self._clock.now(), actor=actor)
         return True
 
     def _lane(self, sink: str) -> Lane:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -14,6 +15,7 @@ from gateway.control.drills import test_body
 from gateway.control.ids import Unknown
 from gateway.core import events, signature
 from gateway.core.audit_events import MessageSampled
+from gateway.core.errors import StoreError
 from gateway.core.samples import SAMPLES
 from gateway.core.values import claim_of
 from gateway.host.clock import Clock
@@ -83,7 +85,8 @@ class Sampling:
                 claimed=claim_of(sample.actor),
             )
         )
-        await self._store.keep_act("sample", source.name, now=now, actor=sample.actor, detail=receipt.id)
+        with suppress(StoreError):  # the audit log tells of it as well
+            await self._store.keep_act("sample", source.name, now=now, actor=sample.actor, detail=receipt.id)
         return receipt
 
     def _source(self, name: str | None) -> Source:

@@ -305,7 +305,7 @@ async def test_a_person_makes_the_next_probe_go_at_once_and_the_wait_after_it_gr
     assert len(bench.sink.sent) == before + 1
     clock.advance(59.0)
     await bench.work()
-    assert len(bench.sink.sent) == before + 1, "a failed probe waits twice as long, whoever asked for it"
+    assert len(bench.sink.sent) == before + 1, "a failed probe waits twice as long, however it came about"
     clock.advance(2.0)
     await bench.work()
     assert len(bench.sink.sent) == before + 2

@@ -69,6 +69,8 @@ ROWS = {
     # The slice may end with a message of 200 deliveries and 400 attempts; and as many threads go as messages may.
     "purge_slice": 1000 + 1 + 3 * 200 + 200,
     "keep_gates": 1,
+    # The act, and the oldest one, which goes.
+    "keep_act": 2,
     # A message with its identity, its entry, the link behind it, the row of its request, and timers.
     "redecode": 16,
     # Timers of a slice.
@@ -215,7 +217,7 @@ async def test_no_operation_holds_the_writer_for_long_however_much_waits(crowd: 
     clock.advance(100 * 86_400.0)
     while one(path, "SELECT count(*) FROM messages WHERE seq <= ?", OTHERS):
         await crowd.maintenance.janitor.step()
-    await crowd.all_lanes.directory[SINKS[0]].pause("ann")
+    await crowd.interventions.pause(SINKS[0], "ann")
     await store.use_rules(await store.keep_rules(b"the rules", clock.now()), clock.now())
     await watched(store, clock)
     await joined(store, clock)

@@ -298,3 +298,29 @@ async def test_the_body_is_a_download_as_it_came_and_no_part_of_it_reaches_suppo
     for path in (f"/messages/{message_id}", f"/messages/{message_id}.json"):
         said = world.user("support").get(path)
         assert said.status == 200 and "canary" not in said.text
+
+
+async def test_a_program_probes_and_samples_by_the_api_under_its_own_name(world: World) -> None:
+    address = world.running.addresses["admin"]
+    assert isinstance(address, tuple)
+
+    def ask(user: str, path: str, body: str) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {TOKENS[user]}", "Content-Type": "application/json"}
+        with closing(http.client.HTTPConnection(*address, timeout=PATIENCE)) as connection:
+            connection.request("POST", path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+    assert await asyncio.to_thread(ask, "operate", "/api/sinks/erp/probe", "{}") == (200, {"sink": "erp", "changed": False})
+    status, said = await asyncio.to_thread(ask, "operate", "/api/sample", '{"event": "authentic", "actor": "a script"}')
+    assert (status, said["status"]) == (200, "accepted")
+    await until(
+        lambda: world.running.audit("message.sampled", message_id=said["message_id"], actor="operate", claimed="a script")
+    )
+    for path, body, wanted in (
+        ("/api/sample", '{"event": "nothing"}', 400),
+        ("/api/sample", '{"source": "nobody"}', 404),
+        ("/api/sinks/nobody/probe", "{}", 404),
+    ):
+        assert (await asyncio.to_thread(ask, "operate", path, body))[0] == wanted
+        assert (await asyncio.to_thread(ask, "read", path, body))[0] == 403

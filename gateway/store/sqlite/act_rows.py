@@ -35,7 +35,7 @@ def acts_on_sinks(connection: sqlite3.Connection, before: int | None, limit: int
     return [ActOnSink(id, at_ms / 1000, *row) for id, at_ms, *row in rows]
 
 
-def keep(
+def keep_act(
     connection: sqlite3.Connection,
     changes: Changes,
     *,

@@ -333,8 +333,10 @@ class SqliteStore(Reading):
         return await self.change(partial(operations.by_person, targets=targets, change=change, step=step, act="discard"), told)
 
     async def keep_act(self, act: SinkAct, subject: str, *, now: float, actor: str, detail: str = "") -> None:
-        keep = partial(act_rows.keep, act=act, subject=subject, now=now, actor=str(actor), claimed=claim_of(actor), detail=detail)
-        await self.change(keep)
+        who, claimed = str(actor), claim_of(actor)
+        await self.change(
+            partial(act_rows.keep_act, act=act, subject=subject, now=now, actor=who, claimed=claimed, detail=detail)
+        )
 
     async def redecode(
         self,

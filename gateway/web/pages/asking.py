@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from aiohttp import web
+from minijinja import Markup
 from msgspec import Struct
 
 from gateway.config import Config
@@ -15,7 +16,7 @@ from gateway.control.stories import Requests
 from gateway.core.users import Role, Visitor
 from gateway.host.clock import Clock
 from gateway.web.pages.catalogue import LOCALES, Locale
-from gateway.web.pages.hyperlinks import TWIN, url
+from gateway.web.pages.hyperlinks import TWIN, href
 
 LANGUAGE = "lang"
 """The parameter that every page takes."""
@@ -62,19 +63,19 @@ class Asked(Struct, frozen=True, kw_only=True):
         """Return a parameter; None if it is absent."""
         return self.query.get(name)
 
-    def here(self, **changes: object) -> str:
-        """Return the URL of this page with some parameters changed; None removes one."""
+    def here(self, **changes: object) -> Markup:
+        """Return the URL of this page, for an attribute, with some parameters changed; None removes one."""
         kept = {LANGUAGE: self.language} if self.chosen else {}
-        return url(self.path, {**self.query, **kept, **changes})
+        return href(self.path, {**self.query, **kept, **changes})
 
-    def at(self, name: str, value: object) -> str:
+    def at(self, name: str, value: object) -> Markup:
         """Return the URL of this page with one parameter changed, such as the cursor of a list; None removes it."""
         return self.here(**{name: value})
 
     @property
-    def twin(self) -> str:
+    def twin(self) -> Markup:
         """The URL of the same data as JSON."""
-        return url(f"{'/overview' if self.path == '/' else self.path}{TWIN}", self.query)
+        return href(f"{'/overview' if self.path == '/' else self.path}{TWIN}", self.query)
 
 
 class Mistake(ValueError):

@@ -14,13 +14,17 @@ from gateway.core.attention import MOST_COUNTED, Attention, SinkStatus
 from gateway.web.pages.attention_words import attention_words
 from gateway.web.pages.catalogue import LOCALES, Locale, catalogue
 from gateway.web.pages.formats import Formats, plain_value
-from gateway.web.pages.hyperlinks import path_of, url
+from gateway.web.pages.hyperlinks import href, path_of
 from gateway.web.pages.page_files import PageFiles
 from gateway.web.pages.shown_text import visible, visible_lines
 from gateway.web.pages.sparkline import sparkline
 from gateway.web.pages.where_to_look import where_to_look
 
 _BRIEF = 80
+_LONGEST = 400
+"""Characters of a text that are shown, with how many more there are: a sender may write 200 KB where others write an id."""
+_LONGEST_URL = 4000
+"""Characters. This server takes 8,190 in a line (`bounded.BOUNDS`), proxies often less."""
 
 
 class Drawing:
@@ -34,7 +38,7 @@ class Drawing:
                                     a text with an element in the place of one of its placeholders
         with_elements(key, **elements)
                                     a text with elements in the place of all of them
-        link(*segments, **query)    the URL of a page whose path has these segments
+        link(*segments, **query)    the URL of a page whose path has these segments; none if it would be too long
         page_url(page, *segments, **query)
                                     the same; none if the table has no page of this name
         link_to(path)               the URL of a page by its whole path
@@ -43,6 +47,7 @@ class Drawing:
         brief(text)                 a text of a stranger, cut after 80 characters
         lines(text)                 a text of a stranger with its line breaks
         as_typed(text)              a text that a visitor typed, for the field in which it was typed
+        whole(text)                 a text that is not cut, however long it is
         plain(json)                 a value of a rule without quotes and brackets, if that leaves it clear
         number, counted, size, span numbers and durations
         moment, ago, until          instants, as elements
@@ -81,12 +86,13 @@ class Drawing:
                 "with_elements": self._with_elements,
                 "link": self._link,
                 "page_url": lambda page, *segments, **query: self._link(*segments, **query) if page in pages else None,
-                "link_to": lambda path: url(path, self._kept),
+                "link_to": lambda path: href(path, self._kept),
                 "look_at": self._look_at,
                 "file": page_files.url,
                 "brief": lambda text: text if len(text) <= _BRIEF else f"{text[:_BRIEF]}…",
                 "lines": lambda text: Markup(escape(visible_lines(text))),
                 "as_typed": lambda text: Markup(escape(text)),
+                "whole": lambda text: Markup(escape(visible(text))),
                 "plain": plain_value,
                 "number": self._formats.number,
                 "counted": self._counted,
@@ -114,12 +120,14 @@ class Drawing:
         self._now = now
         return self._environment.render_template(template, **values)
 
-    def _link(self, *segments: str, **query: object) -> str:
-        return url(path_of(*segments), {**query, **self._kept})
+    def _link(self, *segments: str, **query: object) -> Markup | None:
+        """Return the URL of a page; None if a browser or a proxy would cut it: then no page is at the end of it."""
+        found = href(path_of(*segments), {**query, **self._kept})
+        return found if len(found) <= _LONGEST_URL else None
 
     def _look_at(self, thing: Attention | SinkStatus) -> str | None:
         place = where_to_look(thing)
-        return url(place.path, {**place.query, **self._kept}) if place is not None and place.page in self._pages else None
+        return href(place.path, {**place.query, **self._kept}) if place is not None and place.page in self._pages else None
 
     def _with_element(self, key: str, name: str, element: str, **values: Any) -> str:
         return self._with_elements(key, **{name: element}, **{other: escape(visible(str(v))) for other, v in values.items()})
@@ -144,7 +152,9 @@ def _sources() -> dict[str, str]:
 
 
 def _finished(value: Any) -> Any:
-    """Return a value as it is shown: None is nothing, and no character of a stranger's text is hidden."""
+    """Return a value as it is shown: None is nothing, and a stranger's text has no hidden character and an end."""
     if value is None:
         return ""
-    return value if isinstance(value, Markup) or not isinstance(value, str) else visible(value)
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return visible(value) if len(value) <= _LONGEST else visible(f"{value[:_LONGEST]}… (+{len(value) - _LONGEST:,})")

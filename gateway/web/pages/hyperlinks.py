@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
+from minijinja import Markup, escape
+
 TWIN = ".json"
 """The end of the path of a page's data as JSON."""
 _DOTS = {".": "%2E", "..": "%2E%2E"}
@@ -19,6 +21,11 @@ def url(path: str, query: Mapping[str, object]) -> str:
     """Return a path with its parameters. Empty parameters, and those that are None, are left out."""
     given = {name: str(value) for name, value in query.items() if value not in (None, "")}
     return f"{path}?{urlencode(given, errors='replace')}" if given else path
+
+
+def href(path: str, query: Mapping[str, object]) -> Markup:
+    """Return the same for an attribute of an element: a template neither cuts it nor escapes it again."""
+    return Markup(escape(url(path, query)))
 
 
 def _segment(text: str) -> str:
