@@ -199,7 +199,8 @@ CREATE TABLE watch_timers (
     told_ms      INTEGER,                       -- null: nobody was told yet
     PRIMARY KEY (source, sr, rule)
 ) WITHOUT ROWID;
-CREATE INDEX watch_timers_due ON watch_timers (rule, told_ms, entered_ms);
+CREATE INDEX watch_timers_due  ON watch_timers (rule, told_ms, entered_ms);
+CREATE INDEX watch_timers_told ON watch_timers (rule, entered_ms) WHERE told_ms IS NOT NULL;
 CREATE TABLE lasting (
     kind       TEXT    NOT NULL CHECK (kind IN ('source_silent', 'sink_failing')),
     subject    TEXT    NOT NULL,
@@ -211,7 +212,7 @@ CREATE TABLE known_words (
     source  TEXT    NOT NULL,
     kind    TEXT    NOT NULL CHECK (kind IN ('type', 'state', 'field', 'reason')),
     value   BLOB    NOT NULL,
-    seen_ms INTEGER NOT NULL,
+    seen_ms INTEGER NOT NULL,                   -- when it became known, in the store's own time
     PRIMARY KEY (source, kind, value)
 ) WITHOUT ROWID;
 CREATE TABLE joins (
