@@ -30,13 +30,17 @@ from tests.screenshots.render import FOLDER, ROOT
 from tests.support import chromium
 
 DOCUMENTS: Final = ROOT / "docs" / "pictures"
+_BROAD: Final = 1280
+"""Pixels of the width of a picture in the documents: the seven sinks of the story fit in."""
 DOCUMENTED: Final[Mapping[str, tuple[str, Look]]] = {
-    "overview": ("overview", Look("en", "light")),
-    "request": ("request", Look("en", "dark")),
-    "message": ("message", Look("ja", "light")),
-    "dead": ("dead", Look("en", "light")),
+    "overview": ("overview", Look("en", "light", _BROAD)),
+    "request": ("request", Look("en", "dark", _BROAD)),
+    "message": ("message", Look("ja", "light", _BROAD)),
+    "dead": ("dead", Look("en", "light", _BROAD)),
 }
-"""The pictures in docs/pictures/, by name: a page, and how it is looked at. Each shows as much as fits into a window."""
+"""The pictures in docs/pictures/, by name: a page, and how it is looked at."""
+_HIGHEST: Final = 760
+"""Pixels of the height of a picture in the documents."""
 _SLIMMER: Final = "oxipng"
 """A program that makes a PNG smaller and changes no pixel. Without it, the pictures are about a quarter larger."""
 _LIVE: Final = {page.name for page in PAGES if page.live}
@@ -85,12 +89,24 @@ async def _take(program: str, folder: Path, pictures: Sequence[Picture]) -> None
         for picture in pictures:
             picture.file.parent.mkdir(parents=True, exist_ok=True)
             visit = await Visit.begin(browser, told.origin, picture.look)
-            await visit.to(picture.place.path(told.names))
+            await visit.to(picture.place.path({**told.names, **({} if picture.whole else {"sr_uuid": told.shoes})}))
             if picture.place.page in _LIVE:
                 await expect(visit.page.locator("#live")).to_have_attribute("data-state", "live")
-            await visit.page.screenshot(path=picture.file, full_page=picture.whole, animations="disabled", caret="hide")
+            await _photograph(visit, picture)
             await visit.end()
             await asyncio.to_thread(_slim, picture.file)
+
+
+async def _photograph(visit: Visit, picture: Picture) -> None:
+    """Take the picture of a page, and leave out the empty rest of the window below a short one."""
+    height: float = await visit.page.evaluate("() => Math.ceil(document.body.getBoundingClientRect().height)")
+    await visit.page.screenshot(
+        path=picture.file,
+        full_page=True,
+        clip={"x": 0, "y": 0, "width": picture.look.width, "height": height if picture.whole else min(height, _HIGHEST)},
+        animations="disabled",
+        caret="hide",
+    )
 
 
 def _slim(file: Path) -> None:
