@@ -26,7 +26,7 @@ from gateway.cli.streams import flushed, secure
 
 _NARROWEST = 20
 """Columns of the help at least: cyclopts fails at COLUMNS=0, and never ends at 1 or 2."""
-_LISTS = ("tail", "demo", "sr", "srs", "messages", "deliveries", "show")
+_LISTS = ("tail", "demo", "play", "sr", "srs", "messages", "deliveries", "show")
 """Commands that end when their reader has gone. The others finish their work, and their exit code tells the result."""
 
 
