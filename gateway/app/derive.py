@@ -5,7 +5,7 @@ Every function is pure. It raises a `GatewayError` if the configuration cannot b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gateway.config import Config
@@ -139,6 +139,18 @@ def token_of(config: Config) -> Secret | None:
 def admin_hosts_of(config: Config) -> set[str]:
     """Return the host names under which callers may address the admin listener."""
     return {address.host for text in config.admin.listen if isinstance(address := parse_address(text, config.base), Tcp)}
+
+
+def webhook_urls_of(config: Config, addresses: Sequence[str]) -> list[str]:
+    """Return the URL of each source at the first TCP address, as this host sees it; only the paths if there is no such address.
+
+    Args:
+        addresses: where the gateway listens for webhooks.
+    """
+    scheme = "http" if config.server.tls is None else "https"
+    listening = (parse_address(text, config.base) for text in addresses)
+    base = next((f"{scheme}://{address}" for address in listening if isinstance(address, Tcp)), "")
+    return [f"{base}{source.path}" for source in config.sources.values()]
 
 
 def watch_names_of(config: Config) -> list[str]:

@@ -26,6 +26,7 @@ from gateway.app.derive import (
     sources_of,
     token_of,
     watch_names_of,
+    webhook_urls_of,
     with_new_secrets,
 )
 from gateway.app.foundation import Foundation, Host
@@ -76,6 +77,9 @@ from gateway.store.opening import Store, refused_store
 from gateway.web.admin.api import Api
 from gateway.web.admin.guard import AdminGuard
 from gateway.web.admin.listener import Admin
+from gateway.web.pages.asking import Control
+from gateway.web.pages.live_streams import LiveStreams
+from gateway.web.pages.site import Pages
 from gateway.web.server.listeners import Listeners
 from gateway.web.server.tls import Tls
 from gateway.web.webhooks.ingress import Ingress
@@ -316,9 +320,10 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         clock=clock,
         log=log,
     )
+    requests = Requests(store=store, kept=kept, rules=lambda: inbox.rules.number, lanes=directory)
     api = Api(
         browse=browse,
-        requests=Requests(store=store, kept=kept, rules=lambda: inbox.rules.number, lanes=directory),
+        requests=requests,
         interventions=interventions,
         self_report=self_report,
         drills=drills,
@@ -328,9 +333,21 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         redecode=redecode,
         reconciler=reconciler,
     )
+    pages = Pages(
+        Control(
+            browse=browse,
+            requests=requests,
+            self_report=self_report,
+            webhook_urls=lambda: webhook_urls_of(running.config, readiness.addresses),
+            clock=clock,
+        ),
+        live=LiveStreams(changes=lambda: audit.taken, stop=signals.stop, clock=clock),
+        trouble=lambda: store.trouble,
+    )
     admin = Admin(
         guard=guard,
         api=api,
+        pages=pages,
         self_report=self_report,
         metrics=metrics,
         reasons=readiness.reasons,

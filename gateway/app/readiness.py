@@ -30,6 +30,11 @@ class Readiness:
         """Note that the gateway listens for webhooks on these addresses."""
         self._serving, self._addresses = True, addresses
 
+    @property
+    def addresses(self) -> Sequence[str]:
+        """The addresses that the gateway listens for webhooks on; empty before it does."""
+        return self._addresses
+
     def reasons(self) -> list[str]:
         """The reasons why the gateway is not ready; empty while it is."""
         reasons = []

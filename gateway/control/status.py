@@ -34,7 +34,7 @@ from gateway.ingest.refused_requests import RefusedRequests
 from gateway.ingest.source_watch import SourceWatch
 from gateway.observability.audit import AuditLog
 from gateway.observability.metrics import Metrics
-from gateway.observability.throughput import Throughput
+from gateway.observability.throughput import ByMinute, Throughput
 from gateway.store.people import Surveying
 from gateway.store.requests import SurveyingLedger
 
@@ -156,6 +156,10 @@ class SelfReport:
             ledger_filling=await self._ledger_filling(),
         )
         return structs.replace(status, attention=attention(status))
+
+    def by_minute(self) -> ByMinute:
+        """Return the traffic of the last hour, minute by minute."""
+        return self._throughput.by_minute()
 
     async def _ledger_filling(self) -> LedgerFilling | None:
         if self._store.ledger_memory().complete:

@@ -156,6 +156,8 @@ class Attention(Struct, frozen=True, kw_only=True):
     run: str
     sink: str | None = None
     source: str | None = None
+    watch: str | None = None
+    """The name of a `[[watch]]` rule."""
 
 
 class GatewayStatus(Struct, frozen=True, kw_only=True):
@@ -235,7 +237,7 @@ def _of_the_gateway(status: GatewayStatus) -> Iterator[Attention]:
     for watch in status.watches:
         number = _number(watch.stalled, "service request does", "service requests do")
         said = f'watch "{watch.watch}": {number} not move on'
-        yield Attention(reason="stalled", detail=said, run="gateway srs --stalled")
+        yield Attention(reason="stalled", watch=watch.watch, detail=said, run="gateway srs --stalled")
 
 
 def _refusing(source: SourceStatus) -> Attention:

@@ -68,6 +68,8 @@ class AuditLog:
         self._waiters: list[Callable[[StoreError | None], None]] = []
         self.written_to = 0
         """The last mark given to `mark` whose lines are in the file."""
+        self.taken = 0
+        """How many lines this log was given, roughly: it grows with each event, since each has a line."""
         self._mark = 0
         self._writing = False
         self._closed = False
@@ -133,7 +135,8 @@ class AuditLog:
             return lines
         with self._in_file:
             if self._lines or self._writing or self._closed:
-                return lines
+                return lines  # `add` counts them
+            self.taken += len(lines)
             self._writing_now = True
             self._batches += 1
             try:
@@ -147,6 +150,7 @@ class AuditLog:
     def add(self, lines: Sequence[bytes]) -> None:
         """Take lines that `run` writes as soon as it can. What `write_now` returned must be added before the next commit."""
         if lines:
+            self.taken += len(lines)
             self._lines += lines
             self._wake.set()
 

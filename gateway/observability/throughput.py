@@ -6,6 +6,7 @@ The loop of the janitor takes a reading every ten seconds, and an hour of readin
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
 
 from msgspec import Struct, structs
 
@@ -15,12 +16,21 @@ from gateway.observability.metrics import Totals
 
 _EVERY_SECONDS = 10.0
 _MINUTE, _HOUR = 60.0, 3600.0
+_MINUTES = int(_HOUR / _MINUTE)
 
 
 class _Reading(Struct, frozen=True):
     at: float
     """Monotonic seconds."""
     totals: Totals
+
+
+class ByMinute(Struct, frozen=True):
+    """How many per minute, minute by minute, the oldest first; at most 60."""
+
+    received: tuple[float, ...]
+    refused: tuple[float, ...]
+    delivered: tuple[float, ...]
 
 
 class Throughput:
@@ -48,6 +58,16 @@ class Throughput:
         names = ("received", "refused", "delivered")
         received, refused, delivered = (Flow(_rate(minute, now, name), _rate(hour, now, name)) for name in names)
         return received, refused, delivered
+
+    def by_minute(self) -> ByMinute:
+        """Return what came and went in each minute of the last hour that has been watched, the present one last."""
+        now = self._read()
+        edges = [now]
+        while len(edges) <= _MINUTES and (earlier := self._before(edges[-1].at - _MINUTE)).at < edges[-1].at:
+            edges.append(earlier)
+        edges.reverse()
+        names = ("received", "refused", "delivered")
+        return ByMinute(*(tuple(_rate(*pair, name) for pair in pairwise(edges)) for name in names))
 
     def _before(self, instant: float) -> _Reading:
         """Return the last reading up to an instant, or the first of all."""

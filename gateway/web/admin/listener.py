@@ -1,4 +1,4 @@
-"""The admin listener's requests: health, readiness, metrics, reload, and the API behind them. The guard looks at each first."""
+"""The admin listener's requests: health, readiness, metrics, reload, the API and the pages. The guard looks at each first."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from gateway.web.admin import inputs
 from gateway.web.admin.api import Api
 from gateway.web.admin.guard import AdminGuard
 from gateway.web.admin.scrape import scraped
+from gateway.web.pages.site import Pages
+from gateway.web.pages.visitor import admin_visitor
 from gateway.web.responses import json_response
 
 _Answer = Callable[[], Awaitable[web.Response]]
@@ -35,6 +37,7 @@ class Admin:
         *,
         guard: AdminGuard,
         api: Api,
+        pages: Pages,
         self_report: SelfReport,
         metrics: Metrics,
         reasons: Callable[[], list[str]],
@@ -44,15 +47,17 @@ class Admin:
         Args:
             guard: looks at each request first.
             api: answers what is below `/api/`.
+            pages: answers people with a browser.
             reasons: returns why the gateway is not ready; an empty list if it is.
         """
         self._guard = guard
         self._reload = reload
         self._self_report = self_report
         self._api = api
+        self._pages = pages
         self._metrics = metrics
         self._reasons = reasons
-        self._pages: dict[str, _Answer] = {"/-/healthy": self._healthy, "/-/ready": self._ready, "/metrics": self._scrape}
+        self._probes: dict[str, _Answer] = {"/-/healthy": self._healthy, "/-/ready": self._ready, "/metrics": self._scrape}
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -64,9 +69,11 @@ class Admin:
             if request.method != "POST":
                 return json_response(405, {"error": "method_not_allowed", "detail": "POST"}, {"Allow": "POST"})
             return await self._reloaded(request)
-        page = self._pages.get(request.path)
-        if page is None:
-            known = ", ".join(self._pages)
+        probe = self._probes.get(request.path)
+        if probe is None:
+            if (answer := await self._pages.handle(request, admin_visitor())) is not None:
+                return answer
+            known = ", ".join(self._probes)
             return json_response(404, {"error": "not_found", "detail": f"there is no such page; known: {known}"})
         if request.method not in ("GET", "HEAD"):
             return json_response(405, {"error": "method_not_allowed", "detail": "GET"}, {"Allow": "GET, HEAD"})
@@ -74,7 +81,7 @@ class Admin:
             inputs.query(request)
         except inputs.MISTAKES as error:
             return inputs.refusal(error)
-        return await page()
+        return await probe()
 
     async def _healthy(self) -> web.Response:
         return json_response(200, {"status": "healthy"})

@@ -1,0 +1,130 @@
+"""Reads what a request to a page asks for, strictly: the path, the parameters, who asks, and in which language."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from aiohttp import web
+from msgspec import Struct
+
+from gateway.control.browse import Browse
+from gateway.control.status import SelfReport
+from gateway.control.stories import Requests
+from gateway.host.clock import Clock
+from gateway.web.pages.catalogue import LOCALES, Locale
+from gateway.web.pages.hyperlinks import TWIN, url
+from gateway.web.pages.visitor import Visitor
+
+LANGUAGE = "lang"
+"""The parameter that every page takes."""
+_LONGEST = 1000
+"""Characters of a parameter."""
+_MOST_LANGUAGES = 20
+
+
+class Control(Struct, frozen=True):
+    """The parts of the gateway that answer the questions of pages."""
+
+    browse: Browse
+    requests: Requests
+    self_report: SelfReport
+    webhook_urls: Callable[[], Sequence[str]]
+    """Returns the URLs that webhooks are sent to now, one for each source."""
+    clock: Clock
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """One question to a page."""
+
+    path: str
+    """The path of the page, as the browser sent it, without the end of a twin."""
+    names: tuple[str, ...] = ()
+    """The texts that stand for the variable segments of the path."""
+    query: Mapping[str, str] = {}
+    """The parameters that were given, without the language."""
+    visitor: Visitor
+    language: Locale = "en"
+    chosen: bool = False
+    """The language stands in the URL, so links have to keep it."""
+    now: float
+    """Unix seconds, UTC."""
+
+    def here(self, **changes: object) -> str:
+        """Return the URL of this page with some parameters changed; None removes one."""
+        kept = {LANGUAGE: self.language} if self.chosen else {}
+        return url(self.path, {**self.query, **kept, **changes})
+
+    def at(self, name: str, value: object) -> str:
+        """Return the URL of this page with one parameter changed, such as the cursor of a list; None removes it."""
+        return self.here(**{name: value})
+
+    @property
+    def twin(self) -> str:
+        """The URL of the same data as JSON."""
+        return url(f"{'/overview' if self.path == '/' else self.path}{TWIN}", self.query)
+
+
+class Mistake(ValueError):
+    """A request that asks for something that cannot be; the text says what, in English, as an API would."""
+
+
+class NotThere(Exception):
+    """Nothing has the name that the path of a page gives."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'nothing is called "{name}"')
+        self.name = name
+
+
+class Elsewhere(Struct, frozen=True):
+    """The answer of a view that the browser should look at another page of this gateway."""
+
+    path: str
+    query: Mapping[str, object] = {}
+
+
+def parameters(request: web.BaseRequest, known: Sequence[str]) -> dict[str, str]:
+    """Return the parameters of a page, without the language. A form sends empty ones, which count as absent.
+
+    Raises Mistake if one is unknown, too long, or given twice.
+    """
+    found: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name != LANGUAGE and name not in known:
+            raise Mistake(f'there is no parameter "{name[:80]}" here')
+        if name in found:
+            raise Mistake(f'the parameter "{name}" is given twice')
+        if len(value) > _LONGEST:
+            raise Mistake(f'the parameter "{name}" has more than {_LONGEST} characters')
+        if value.strip():
+            found[name] = value
+    found.pop(LANGUAGE, None)
+    return found
+
+
+def language_of(request: web.BaseRequest) -> tuple[Locale, bool]:
+    """Return the language of a page, and whether the URL chose it. Otherwise the browser's settings count.
+
+    `Accept-Language`: RFC 9110, section 12.5.4. English, if it asks for none of ours.
+    """
+    chosen = request.query.get(LANGUAGE)
+    for locale in LOCALES:
+        if chosen == locale:
+            return locale, True
+    wanted: list[tuple[float, Locale]] = []
+    for part in request.headers.get("Accept-Language", "").split(",")[:_MOST_LANGUAGES]:
+        tag, _, weight = part.partition(";")
+        primary = tag.strip().lower().partition("-")[0]
+        wanted += [(_weight(weight), locale) for locale in LOCALES if locale == primary]
+    best = max(wanted, key=lambda one: one[0], default=None)
+    return (best[1], False) if best is not None and best[0] > 0 else ("en", False)
+
+
+def _weight(text: str) -> float:
+    name, _, value = text.strip().partition("=")
+    if name.strip().lower() != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,136 @@
+"""Draws pages from the templates of this package, which are read and compiled once. Every value is escaped and made visible."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from minijinja import Environment, Markup, escape
+
+from gateway.core.attention import MOST_COUNTED, Attention, SinkStatus
+from gateway.web.pages.attention_words import attention_words
+from gateway.web.pages.catalogue import LOCALES, Locale, catalogue
+from gateway.web.pages.formats import Formats
+from gateway.web.pages.hyperlinks import path_of, url
+from gateway.web.pages.page_files import PageFiles
+from gateway.web.pages.shown_text import visible
+from gateway.web.pages.sparkline import sparkline
+from gateway.web.pages.where_to_look import where_to_look
+
+
+class Drawing:
+    """The templates in one language.
+
+    Functions of every template, also of macros:
+
+        t(key, **values)            a text of the catalogue
+        has_text(key)               whether there is one
+        with_element(key, name, element, **values)
+                                    a text with an element in the place of one of its placeholders
+        link(*segments, **query)    the URL of a page whose path has these segments
+        link_to(path)               the URL of a page by its whole path
+        look_at(thing)              the URL of the page about what needs a person, or about a sink; none if there is no such page
+        file(name)                  the URL of a style sheet or script
+        number, counted, size, span numbers and durations
+        moment, ago, until          instants, as elements
+        as_of(), now_ms()           when this page was drawn, in words and in Unix milliseconds
+        sparkline(numbers)          a small curve
+        attention_words(one, status)
+                                    what needs a person
+        languages                   every language
+    """
+
+    def __init__(self, language: Locale, chosen: bool, page_files: PageFiles, pages: Collection[str]) -> None:
+        """
+        Args:
+            chosen: the language stands in the URL, so links keep it.
+            pages: the names of all pages.
+        """
+        self.texts = catalogue(language)
+        self._formats = Formats(self.texts)
+        self._kept = {"lang": language} if chosen else {}
+        self._pages = pages
+        self._now = 0.0
+        # A template that names something that is not there fails, instead of showing nothing.
+        self._environment = Environment(
+            templates=_sources(),
+            auto_escape_callback=lambda name: "html",
+            undefined_behavior="strict",
+            finalizer=_finished,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            pycompat=False,
+            debug=False,  # an error would hold the values of all variables
+            globals={
+                "t": self.texts.text,
+                "has_text": self.texts.__contains__,
+                "with_element": self._with_element,
+                "link": self._link,
+                "link_to": lambda path: url(path, self._kept),
+                "look_at": self._look_at,
+                "file": page_files.url,
+                "number": self._formats.number,
+                "counted": self._counted,
+                "size": self._formats.size,
+                "span": self._formats.span,
+                "span_between": lambda earlier, later: self._formats.span((later - earlier).total_seconds()),
+                "moment": lambda instant: self._formats.moment(instant, self._now),
+                "ago": lambda instant: self._formats.ago(instant, self._now),
+                "until": lambda instant: self._formats.until(instant, self._now),
+                "as_of": self._as_of,
+                "now_ms": lambda: int(self._now * 1000),
+                "sparkline": sparkline,
+                "attention_words": lambda one, status: attention_words(one, status, self.texts),
+                "languages": LOCALES,
+            },
+        )
+
+    def draw(self, template: str, now: float, values: Mapping[str, Any]) -> str:
+        """Return a page as HTML.
+
+        Args:
+            now: Unix seconds, UTC; spans of time are counted from it.
+            values: the variables of the template.
+        """
+        self._now = now
+        return self._environment.render_template(template, **values)
+
+    def _link(self, *segments: str, **query: object) -> str:
+        return url(path_of(*segments), {**query, **self._kept})
+
+    def _look_at(self, thing: Attention | SinkStatus) -> str | None:
+        place = where_to_look(thing)
+        return url(place.path, {**place.query, **self._kept}) if place is not None and place.page in self._pages else None
+
+    def _with_element(self, key: str, name: str, element: str, **values: object) -> str:
+        text = self.texts.text(key, **values, **{name: _MARK})
+        before, _, after = visible(text).partition(visible(_MARK))
+        return Markup(f"{escape(before)}{element}{escape(after)}")
+
+    def _counted(self, number: int | None) -> str:
+        """Return a number that the store counts up to a bound."""
+        shown = self._formats.number(number)
+        return self.texts.text("overview.or_more", number=shown) if number == MOST_COUNTED else shown
+
+    def _as_of(self) -> str:
+        return self.texts.text("page.as_of", time=f"{datetime.fromtimestamp(self._now, UTC):%H:%M:%S}")
+
+
+_MARK = "\0"
+"""Stands for an element until the text around it is escaped. No text has it: it is not visible."""
+
+
+@lru_cache
+def _sources() -> dict[str, str]:
+    folder = files(__package__).joinpath("templates")
+    return {one.name: one.read_text(encoding="utf-8") for one in folder.iterdir() if one.name.endswith(".html")}
+
+
+def _finished(value: Any) -> Any:
+    """Return a value as it is shown: None is nothing, and no character of a stranger's text is hidden."""
+    if value is None:
+        return ""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else visible(value)

@@ -1,0 +1,84 @@
+"""`/live`: tells open pages, by server-sent events, that something has changed. A page then fetches itself again.
+
+Nothing runs while nobody watches: each stream looks at one counter once a second. WHATWG HTML, "Server-sent events".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from gateway.host.clock import Clock
+from gateway.web.pages.page_headers import PAGE_HEADERS
+from gateway.web.responses import json_response
+
+LIVE_PATH: Final = "/live"
+MOST_STREAMS: Final = 32
+HEARTBEAT_SECONDS: Final = 15.0
+_STEP_SECONDS = 1.0
+"""Seconds between two looks, and so between two events: whatever changed meanwhile is one event."""
+_PATIENCE_SECONDS = 15.0
+"""Seconds in which a browser has to take an event."""
+_BEGINNING = b"retry: 3000\nevent: live\ndata: 1\n\n"
+_CHANGED = b"event: changed\ndata: 1\n\n"
+_HEARTBEAT = b"event: beat\ndata: 1\n\n"  # an event, since a script does not see comments
+_ENDING = b"event: ending\ndata: 1\n\n"
+
+
+class LiveStreams:
+    """The streams that are open now."""
+
+    def __init__(self, *, changes: Callable[[], int], stop: asyncio.Event, clock: Clock) -> None:
+        """
+        Args:
+            changes: returns a number that is another one after each change of what pages show.
+            stop: set when the gateway stops; all streams end then, before anything else does.
+        """
+        self._changes = changes
+        self._stop = stop
+        self._clock = clock
+        self._open = 0
+
+    @property
+    def open(self) -> int:
+        """How many streams are open."""
+        return self._open
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Stream until the browser goes, or the gateway stops. 503 if `MOST_STREAMS` are open."""
+        if self._open >= MOST_STREAMS:
+            detail = f"{MOST_STREAMS} pages are live already; this one shows what was when it was loaded"
+            return json_response(503, {"error": "overloaded", "detail": detail}, {**PAGE_HEADERS, "Retry-After": "60"})
+        response = web.StreamResponse(headers={**PAGE_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+        response.force_close()
+        self._open += 1
+        try:
+            seen = self._changes()
+            await response.prepare(request)
+            await self._follow(request, response, seen)
+        except (ConnectionResetError, TimeoutError):
+            pass  # the browser has gone
+        finally:
+            self._open -= 1
+        return response
+
+    async def _follow(self, request: web.BaseRequest, response: web.StreamResponse, seen: int) -> None:
+        await _say(response, _BEGINNING)
+        said_at = self._clock.monotonic()
+        while not await self._clock.wait(self._stop, _STEP_SECONDS):
+            if request.transport is None or request.transport.is_closing():
+                return
+            changed = self._changes()
+            if changed == seen and self._clock.monotonic() - said_at < HEARTBEAT_SECONDS:
+                continue
+            await _say(response, _HEARTBEAT if changed == seen else _CHANGED)
+            seen, said_at = changed, self._clock.monotonic()
+        await _say(response, _ENDING)
+
+
+async def _say(response: web.StreamResponse, event: bytes) -> None:
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        await response.write(event)
