@@ -9,6 +9,7 @@ What several commands share:
     errors      the text and the exit code of an error
     explain     why an event goes where it goes
     traces      how a message came, and what was found out about it
+    signing_secret  the secret that --secret names
     preview     a delivery that is only shown
     proofs      puts a file of evidence together
     log_files   reads the audit log and its rotated files (audit_line: one of its lines)

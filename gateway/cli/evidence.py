@@ -18,8 +18,9 @@ from gateway.cli.client import connected
 from gateway.cli.completion import request_names
 from gateway.cli.errors import UsageError
 from gateway.cli.log_files import whole_log
-from gateway.cli.options import AdminOption, ConfigOption, JsonOption, signing_secret
+from gateway.cli.options import AdminOption, ConfigOption, JsonOption
 from gateway.cli.output import console, counted, printable, to_json
+from gateway.cli.signing_secret import signing_secret
 from gateway.config import as_the_service, find, load_audit
 from gateway.core.errors import StoreError, StoreFailed
 from gateway.core.evidence_check import EvidenceCheck, MessageVerdict

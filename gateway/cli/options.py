@@ -11,8 +11,6 @@ from gateway.cli.completion import event_names
 from gateway.cli.errors import UsageError, complain
 from gateway.config import Config, find, load
 from gateway.core.instants import parse_instant
-from gateway.core.secrets import Secret, SecretRef
-from gateway.core.signature import Key
 from gateway.core.values import EARLIEST, LATEST, Duration
 from gateway.host.clock import Clock
 from gateway.host.environment import Environment
@@ -70,16 +68,3 @@ def instant(text: str | None) -> float | None:
         return min(max(parse_instant(text), EARLIEST), LATEST)
     except (ValueError, OverflowError):
         raise UsageError(f'"{text}" is neither a span such as "2h" nor a time such as "2026-03-01T09:00:00Z"') from None
-
-
-def signing_secret(text: str) -> Secret:
-    """Return the signing secret that `--secret` names. Raises UsageError, without any part of a secret."""
-    kind, _, name = text.partition(":")
-    if kind not in ("env", "file", "credential") or not name:
-        raise UsageError("--secret is env:NAME, file:PATH or credential:NAME, and not the secret itself: ps would show that")
-    try:
-        found = Environment.of_process().secret(SecretRef(**{kind: name}), Path())
-        Key(found)
-    except ValueError as error:
-        raise UsageError(f"--secret: {error}") from None
-    return found

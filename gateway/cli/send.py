@@ -13,8 +13,9 @@ from msgspec import Struct
 from gateway.cli.client import reachable, running
 from gateway.cli.errors import UsageError
 from gateway.cli.events import changed, named_bytes
-from gateway.cli.options import AdminOption, ConfigOption, EventArgument, JsonOption, SetOption, configuration, signing_secret
+from gateway.cli.options import AdminOption, ConfigOption, EventArgument, JsonOption, SetOption, configuration
 from gateway.cli.output import printable, to_json
+from gateway.cli.signing_secret import signing_secret
 from gateway.config import as_the_service
 from gateway.config.addresses import Inherited, Tcp, Unix, parse_address
 from gateway.config.settings import Config

@@ -14,6 +14,8 @@ from gateway.host.signals import suspensions_call
 
 _LOCAL, _SPECIAL = 3, 6
 """Places of the local modes and of the special characters in the attributes of a terminal (termios(3))."""
+_LOOK_SECONDS = 0.5
+"""Seconds between two looks at who has the terminal, while this process is in the background."""
 _KEY = re.compile(rb"\x1b\[[0-9;]*[A-Za-z~]|\x1bO[A-Z]|[\x00-\x7f]|[\xc2-\xf4][\x80-\xbf]+")
 """An escape sequence (ECMA-48), a character of ASCII, or one of UTF-8."""
 _NAMES = {b"\x1b[A": "up", b"\x1b[B": "down", b"\x1bOA": "up", b"\x1bOB": "down", b"\x1b[F": "end", b"\x1bOF": "end"}
@@ -39,15 +41,25 @@ def keys_of(stream: TextIO, pressed: Callable[[str], None]) -> Iterator[bool]:
 
 
 class _Keys:
+    """The terminal of a process that reads keys while it is in the foreground."""
+
     def __init__(self, stream: TextIO, pressed: Callable[[str], None]) -> None:
         self._fd = stream.fileno()
         self._pressed = pressed
         self._before: list[Any] | None = None
         """The attributes of the terminal while they are changed; None while they are as they were."""
+        self._later: asyncio.TimerHandle | None = None
 
     def enter(self) -> None:
-        """Read keys, unless the terminal belongs to another process group now."""
-        if self._before is not None or not self._in_foreground():
+        """Read keys from now on, or as soon as the terminal belongs to the process group of this process again."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        if self._before is not None:
+            return
+        if not self._in_foreground():
+            # A shell does not tell a job that runs in the background when it brings it to the foreground.
+            self._later = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self.enter)
             return
         try:
             self._before = termios.tcgetattr(self._fd)
@@ -64,6 +76,9 @@ class _Keys:
 
     def leave(self) -> None:
         """Give the terminal back as it was; may be called again."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         if self._before is None:
             return
         before, self._before = self._before, None

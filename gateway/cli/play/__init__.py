@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from gateway.cli.errors import UsageError
-from gateway.cli.options import JsonOption, signing_secret
 from gateway.cli.output import printable
+from gateway.cli.signing_secret import signing_secret
 from gateway.core.urls import UrlError, parse_url
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def play(
         Parameter(name="--secret", negative="", help="The sender's secret: env:NAME, file:PATH or credential:NAME. Repeatable."),
     ] = None,
     forward: Annotated[str | None, Parameter(help="Pass each request on to this URL, and answer as it does.")] = None,
-    json_: JsonOption = False,
+    json_: Annotated[bool, Parameter(name="--json", negative="", help="Print each request as one line of JSON.")] = False,
 ) -> int:
     """Show every request that comes to a port of this host, and whether its signature is right and why not. It needs no account
     and no configuration, and it keeps nothing.

@@ -6,14 +6,14 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from gateway.core.caught_requests import CaughtRequest, RequestRing
+from gateway.core.request_pictures import Painter
 from gateway.host.environment import Environment
 
 if TYPE_CHECKING:
-    from gateway.app.receiving import Receiving
     from gateway.cli.play.lines import Teller
-    from gateway.core.caught_requests import CaughtRequest
 
 _OPENERS = ("xdg-open", "open", "wslview")
 """Programs that open a URL in the user's browser: of freedesktop.org, of macOS, of WSL."""
@@ -28,10 +28,27 @@ o        open the page in the browser
 q        end, as Ctrl-C does"""
 
 
+class Playing(Protocol):
+    """The receiver that the keys act on."""
+
+    ring: RequestRing
+    painter: Painter
+    address: str
+
+    @property
+    def page(self) -> str:
+        """The URL of the page."""
+        ...
+
+    def replay(self, number: int) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class Keyboard:
     """Does what keys ask for. No key waits for anything."""
 
-    def __init__(self, receiving: Receiving, teller: Teller, forward: str | None, environment: Environment) -> None:
+    def __init__(self, receiving: Playing, teller: Teller, forward: str | None, environment: Environment) -> None:
         self._receiving = receiving
         self._teller = teller
         self._forward = forward

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -129,7 +131,7 @@ def _trouble(error: Exception, seconds: float) -> str:
         case aiohttp.ClientSSLError():
             return "the TLS handshake failed; is it http://?"
         case aiohttp.ClientConnectorError():
-            return f"nothing listens there ({error.os_error.strerror or 'no connection'})"
+            return f"nothing listens there ({os.strerror(error.os_error.errno or errno.ECONNREFUSED)})"
         case aiohttp.ServerDisconnectedError() | ConnectionError():
             return "it closed the connection without an answer"
         case aiohttp.InvalidURL():

@@ -6,10 +6,11 @@ It is a tool on a developer's own host. It accepts nothing, stores nothing on di
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 from msgspec import Struct, structs
+from multidict import CIMultiDict
 
 from gateway.core.caught_requests import Answered, CaughtRequest, Forwarded, RequestRing
 from gateway.host.clock import Clock
@@ -25,6 +26,8 @@ _KEPT_ANSWER = 4096
 """Bytes of an answer that are kept beside its request."""
 
 PageHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+_Reply = tuple[int, Mapping[str, str], bytes]
+"""The status, the headers and the body of an answer."""
 Told = Callable[[CaughtRequest], None]
 
 
@@ -104,7 +107,7 @@ class Receiver:
         self._ring.put(caught)
         return caught
 
-    def _chosen(self, request: web.BaseRequest, caught: CaughtRequest) -> tuple[int, dict[str, str], bytes]:
+    def _chosen(self, request: web.BaseRequest, caught: CaughtRequest) -> _Reply:
         """Return the answer that was chosen, as status, headers and body."""
         if request.method == "OPTIONS" and self.answering.status is None:
             return 204, {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}, b""
@@ -117,7 +120,7 @@ class Receiver:
             made = json_response(status, {"error": "chosen", "detail": said}, headers)
         return status, dict(made.headers), _bytes_of(made)
 
-    def _answer(self, caught: CaughtRequest, status: int, headers: dict[str, str], body: bytes) -> web.Response:
+    def _answer(self, caught: CaughtRequest, status: int, headers: Mapping[str, str], body: bytes) -> web.Response:
         """Keep an answer beside its request, tell about both, and return it for aiohttp to send."""
         caught = structs.replace(caught, answered=Answered(status, body[:_KEPT_ANSWER]))
         self._ring.change(caught)
@@ -135,7 +138,7 @@ def _is_a_person(request: web.BaseRequest) -> bool:
     return request.method in ("GET", "HEAD") and request.path == "/" and "text/html" in request.headers.get("Accept", "")
 
 
-async def _body_of(request: web.BaseRequest) -> tuple[bytes | None, tuple[int, dict[str, str], bytes] | None]:
+async def _body_of(request: web.BaseRequest) -> tuple[bytes | None, _Reply | None]:
     """Return the body; or None, and the answer that refuses the request: too long, too slow, or not HTTP."""
     if (request.content_length or 0) > MOST_BODY:
         return None, _refusal(413, "body_too_large", f"the body has more than {MOST_BODY} bytes")
@@ -155,15 +158,15 @@ async def _body_of(request: web.BaseRequest) -> tuple[bytes | None, tuple[int, d
     return bytes(read), None
 
 
-def _local(forwarded: Forwarded, answer: LocalAnswer | None, url: str) -> tuple[int, dict[str, str], bytes]:
+def _local(forwarded: Forwarded, answer: LocalAnswer | None, url: str) -> _Reply:
     """Return the answer of the local server; 502 or 504 if it gave none."""
     if answer is not None:
-        return answer.status, dict(answer.headers), answer.body
+        return answer.status, CIMultiDict(answer.headers), answer.body
     late = forwarded.detail.startswith("no answer within")
     return _refusal(504 if late else 502, "forward_failed", f"{url}: {forwarded.detail}")
 
 
-def _refusal(status: int, code: str, detail: str) -> tuple[int, dict[str, str], bytes]:
+def _refusal(status: int, code: str, detail: str) -> _Reply:
     made = json_response(status, {"error": code, "detail": detail})
     return status, dict(made.headers), _bytes_of(made)
 
