@@ -24,7 +24,7 @@ from gateway.core.request_documents import (
 )
 from gateway.core.routing import GATEWAY, RECONCILE, Decision
 from gateway.core.rules_then import RulesThen
-from gateway.core.why_not import why_not
+from gateway.core.why_not import WhyNot, reason_of
 from gateway.delivery.lane import Lane
 from gateway.store.requests import Tracing
 
@@ -41,6 +41,8 @@ class RouteReason(Struct, frozen=True):
     place: str
     """The file and the line of the route, such as `gateway.toml:41`; "" if they are not known."""
     reason: str
+    """The words of `why`."""
+    why: WhyNot | None
 
 
 class RulesAnswer(Struct, frozen=True):
@@ -206,8 +208,8 @@ def _answers(
     asked = {name for names in failing.values() for name in names[:_MOST_REASONS]}
     traces = {trace.name: trace for trace in rules.router.explain(event, source, facts, only=asked)} if asked else {}
     reasons = {
-        name: RouteReason(name, rules.places.get(name, ""), why_not(trace, judged=facts is not None))
-        for name, trace in traces.items()
+        name: RouteReason(name, rules.places.get(name, ""), "" if why is None else why.text, why)
+        for name, why in ((name, reason_of(trace, judged=facts is not None)) for name, trace in traces.items())
     }
     answers = {}
     for sink in sinks:

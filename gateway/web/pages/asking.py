@@ -49,6 +49,10 @@ class Asked(Struct, frozen=True, kw_only=True):
     now: float
     """Unix seconds, UTC."""
 
+    def given(self, name: str) -> str | None:
+        """Return a parameter; None if it is absent."""
+        return self.query.get(name)
+
     def here(self, **changes: object) -> str:
         """Return the URL of this page with some parameters changed; None removes one."""
         kept = {LANGUAGE: self.language} if self.chosen else {}
@@ -81,6 +85,8 @@ class Elsewhere(Struct, frozen=True):
 
     path: str
     query: Mapping[str, object] = {}
+    row: str = ""
+    """The id of the row to go to; "" for the top of the page."""
 
 
 def parameters(request: web.BaseRequest, known: Sequence[str]) -> dict[str, str]:
@@ -97,7 +103,7 @@ def parameters(request: web.BaseRequest, known: Sequence[str]) -> dict[str, str]
         if len(value) > _LONGEST:
             raise Mistake(f'the parameter "{name}" has more than {_LONGEST} characters')
         if value.strip():
-            found[name] = value
+            found[name] = value.encode("utf-8", "replace").decode()
     found.pop(LANGUAGE, None)
     return found
 

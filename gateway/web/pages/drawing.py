@@ -13,7 +13,7 @@ from minijinja import Environment, Markup, escape
 from gateway.core.attention import MOST_COUNTED, Attention, SinkStatus
 from gateway.web.pages.attention_words import attention_words
 from gateway.web.pages.catalogue import LOCALES, Locale, catalogue
-from gateway.web.pages.formats import Formats
+from gateway.web.pages.formats import Formats, plain_value
 from gateway.web.pages.hyperlinks import path_of, url
 from gateway.web.pages.page_files import PageFiles
 from gateway.web.pages.shown_text import visible
@@ -30,10 +30,13 @@ class Drawing:
         has_text(key)               whether there is one
         with_element(key, name, element, **values)
                                     a text with an element in the place of one of its placeholders
+        with_elements(key, **elements)
+                                    a text with elements in the place of all of them
         link(*segments, **query)    the URL of a page whose path has these segments
         link_to(path)               the URL of a page by its whole path
         look_at(thing)              the URL of the page about what needs a person, or about a sink; none if there is no such page
         file(name)                  the URL of a style sheet or script
+        plain(json)                 a value of a rule without quotes and brackets, if that leaves it clear
         number, counted, size, span numbers and durations
         moment, ago, until          instants, as elements
         as_of(), now_ms()           when this page was drawn, in words and in Unix milliseconds
@@ -68,10 +71,12 @@ class Drawing:
                 "t": self.texts.text,
                 "has_text": self.texts.__contains__,
                 "with_element": self._with_element,
+                "with_elements": self._with_elements,
                 "link": self._link,
                 "link_to": lambda path: url(path, self._kept),
                 "look_at": self._look_at,
                 "file": page_files.url,
+                "plain": plain_value,
                 "number": self._formats.number,
                 "counted": self._counted,
                 "size": self._formats.size,
@@ -105,10 +110,12 @@ class Drawing:
         place = where_to_look(thing)
         return url(place.path, {**place.query, **self._kept}) if place is not None and place.page in self._pages else None
 
-    def _with_element(self, key: str, name: str, element: str, **values: object) -> str:
-        text = self.texts.text(key, **values, **{name: _MARK})
-        before, _, after = visible(text).partition(visible(_MARK))
-        return Markup(f"{escape(before)}{element}{escape(after)}")
+    def _with_element(self, key: str, name: str, element: str, **values: Any) -> str:
+        return self._with_elements(key, **{name: element}, **{other: escape(visible(str(v))) for other, v in values.items()})
+
+    def _with_elements(self, key: str, **elements: str) -> str:
+        # The texts of the catalogue are our own, and a test holds that none of them has to be escaped.
+        return Markup(self.texts.text(key, **elements))
 
     def _counted(self, number: int | None) -> str:
         """Return a number that the store counts up to a bound."""
@@ -117,10 +124,6 @@ class Drawing:
 
     def _as_of(self) -> str:
         return self.texts.text("page.as_of", time=f"{datetime.fromtimestamp(self._now, UTC):%H:%M:%S}")
-
-
-_MARK = "\0"
-"""Stands for an element until the text around it is escaped. No text has it: it is not visible."""
 
 
 @lru_cache

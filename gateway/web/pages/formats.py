@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 from minijinja import Markup, escape
@@ -66,6 +67,18 @@ class Formats:
         key = "date.minute" if at.year == today.year else "date.minute_of_year"
         month = self._texts.text(f"month.{at.month}")
         return self._texts.text(key, year=str(at.year), month=month, day=str(at.day), time=f"{at:%H:%M}")
+
+
+def plain_value(text: str) -> str:
+    """Return a value that is written in JSON as people write it: a word without quotes, alternatives with a bar between them."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):  # it was cut, or it is text
+        return text
+    values = value if isinstance(value, list) else [value]
+    if not values or not all(isinstance(one, str) and one and one == one.strip() and "|" not in one for one in values):
+        return text
+    return " | ".join(values)
 
 
 def _element(instant: Instant, text: str, kept: str = "") -> str:

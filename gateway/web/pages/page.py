@@ -49,7 +49,7 @@ class Page(Struct, frozen=True, kw_only=True):
         found = []
         for part, pattern in zip(given, own, strict=True):
             if pattern.startswith("{") and part:
-                found.append(unquote(part, errors="replace"))
+                found.append(unquote(part, errors="replace").encode("utf-8", "replace").decode())
             elif part != pattern:
                 return None
         return tuple(found)

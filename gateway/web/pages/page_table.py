@@ -5,9 +5,30 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.web.pages.page import Page
+from gateway.web.pages.views.find_page import find
 from gateway.web.pages.views.overview_page import overview
+from gateway.web.pages.views.request_list_page import request_list
+from gateway.web.pages.views.request_page import request_story
 
-PAGES: Final[tuple[Page, ...]] = (Page(name="overview", path="/", view=overview, template="overview.html", in_navigation=True),)
+PAGES: Final[tuple[Page, ...]] = (
+    Page(name="overview", path="/", view=overview, template="overview.html", in_navigation=True),
+    Page(name="find", path="/find", view=find, template="find.html", query=("q",), live=False),
+    Page(
+        name="requests",
+        path="/sr",
+        view=request_list,
+        template="requests.html",
+        query=("state", "flag", "stalled", "source", "since", "until", "after"),
+        in_navigation=True,
+    ),
+    Page(
+        name="request",
+        path="/sr/{sr_uuid}",
+        view=request_story,
+        template="request.html",
+        query=("source", "before"),
+    ),
+)
 
 
 def page_at(path: str) -> tuple[Page, tuple[str, ...]] | None:

@@ -13,7 +13,7 @@ from gateway.core.errors import StoreError
 from gateway.web.pages.asking import Asked, Control, Elsewhere, Mistake, NotThere, language_of, parameters
 from gateway.web.pages.catalogue import Locale
 from gateway.web.pages.drawing import Drawing
-from gateway.web.pages.hyperlinks import url
+from gateway.web.pages.hyperlinks import TWIN, url
 from gateway.web.pages.live_streams import LIVE_PATH, LiveStreams
 from gateway.web.pages.page import Page, page_path
 from gateway.web.pages.page_files import PageFiles
@@ -87,7 +87,8 @@ class Pages:
             return self._problem(page, asked, PageProblem("store_failing", 503, str(error)), is_twin=is_twin)
         if isinstance(data, Elsewhere):
             kept = {"lang": asked.language} if asked.chosen else {}
-            return web.Response(status=303, headers={**PAGE_HEADERS, "Location": url(data.path, {**data.query, **kept})})
+            there = url(f"{data.path}{TWIN if is_twin else ''}", {**data.query, **kept}) + (f"#{data.row}" if data.row else "")
+            return web.Response(status=303, headers={**PAGE_HEADERS, "Location": there})
         if is_twin:
             return _json(200, data)
         return self._drawn(200, page.template, page, asked, data=data)

@@ -170,7 +170,7 @@ document.addEventListener("keydown", (event) => {
 
 help.hidden = false;
 help.addEventListener("click", () => keys.showModal());
-show(body.dataset.live ? "connecting" : "lost");
+if (body.dataset.live) show("connecting");
 setClock(body);
 tick();
 setInterval(tick, 1000);

@@ -1,0 +1,83 @@
+"""`/sr/UUID`: what a service request went through, as it happened, and what became of each event at each sink."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct, structs
+
+from gateway.control.stories import ExplainedEvent, NotTold, RulesAnswer
+from gateway.core.why_not import WhyNot
+from gateway.web.admin.request_json import request_json, story_of_request_json
+from gateway.web.pages.asking import Asked, Control, Elsewhere, Mistake, NotThere
+from gateway.web.pages.visitor import Role
+
+_EVENTS = 50
+
+
+class RequestPage(Struct, frozen=True):
+    """One service request, and a page of its story."""
+
+    request: dict[str, Any]
+    story: dict[str, Any]
+    complete: bool
+    """False: messages of an earlier version are still missing in the ledger."""
+
+    def delivery(self, event: Mapping[str, Any], sink: str) -> dict[str, Any] | None:
+        """Return what became of an event at a sink; None if it has no delivery there."""
+        return next((one for one in event["deliveries"] if one["sink"] == sink), None)
+
+    @property
+    def acts(self) -> Sequence[dict[str, Any]]:
+        """What people did to the deliveries of these events, in the order in which they did it."""
+        return sorted((act for event in self.story["events"] for act in event["acts"]), key=lambda act: str(act["time"]))
+
+    def not_told(self, event: Mapping[str, Any], sink: str) -> NotTold | None:
+        """Return why a sink was not told of an event; None if it was, or if that is not known."""
+        return next((one for one in event["not_told"] if one.sink == sink), None)
+
+
+async def request_story(control: Control, asked: Asked) -> RequestPage | Elsewhere:
+    """Find the request with this uuid. Several with one uuid, and other names, are answered by the search."""
+    name, source = asked.names[0], asked.query.get("source")
+    if not name.strip():
+        raise NotThere(name)
+    found = await control.requests.find(name, source)
+    if not found.requests:
+        raise NotThere(name)
+    if len(found.requests) > 1 or found.requests[0].sr_uuid != name:
+        return Elsewhere("/find", {"q": name})
+    known = found.requests[0]
+    story = await control.requests.story(known.number, _before(asked), _EVENTS, ())
+    if story is None:
+        raise NotThere(name)
+    if not asked.visitor.may(Role.READ):
+        story = structs.replace(story, events=tuple(map(_without_values, story.events)))
+    return RequestPage(request_json(known), story_of_request_json(story, bodies=False), found.complete)
+
+
+def _before(asked: Asked) -> int | None:
+    if (text := asked.query.get("before")) is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise Mistake('"before" is what an earlier page gave')
+    return int(text)
+
+
+def _without_values(event: ExplainedEvent) -> ExplainedEvent:
+    """Return an event without the values of its body that reasons name: the role `support` sees no part of a body."""
+    hidden = [structs.replace(one, then=one.then and _hidden(one.then), now=_hidden(one.now)) for one in event.not_told]
+    return structs.replace(event, not_told=tuple(hidden))
+
+
+def _hidden(answer: RulesAnswer) -> RulesAnswer:
+    reasons = [
+        one if one.why is None or one.why.actual is None else structs.replace(one, reason="", why=_without_value(one.why))
+        for one in answer.reasons
+    ]
+    return structs.replace(answer, reasons=tuple(reasons))
+
+
+def _without_value(why: WhyNot) -> WhyNot:
+    return structs.replace(why, kind="other", actual=None)
