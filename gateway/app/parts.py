@@ -80,6 +80,7 @@ from gateway.web.admin.listener import Admin
 from gateway.web.pages.asking import Control
 from gateway.web.pages.live_streams import LiveStreams
 from gateway.web.pages.site import Pages
+from gateway.web.play.onlookers import Onlookers
 from gateway.web.server.listeners import Listeners
 from gateway.web.server.tls import Tls
 from gateway.web.webhooks.ingress import Ingress
@@ -275,11 +276,13 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
 
     # Web turns HTTP requests into calls of the parts above.
+    onlookers = Onlookers(clock=clock)
     ingress = Ingress(
         sources_of(config),
         intake,
         rejections,
         watch=watch,
+        onlookers=onlookers,
         access=access_of(config),
         max_body=config.server.max_body,
         clock=clock,
@@ -363,6 +366,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         ("lookout", lookout.run),
         ("reconciler", reconciler.run),
         ("gaps", gaps.run),
+        ("onlookers", onlookers.run),
     ]
     if tls is not None:
         passing.append(("tls", tls.run))

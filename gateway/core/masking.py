@@ -33,6 +33,11 @@ _SHORTEST = 6
 _PARAMETER = re.compile(r"((?:^|[&;])([^=&;]*+)=)[^&;]*+")
 
 
+def without_credentials(raw: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers of a request with the credentials in them hidden, so that they are not even kept."""
+    return tuple((name, HIDDEN.encode() if _is_secret(name.decode("latin-1")) else value) for name, value in raw)
+
+
 class Mask:
     """Makes pictures of requests without secrets."""
 
