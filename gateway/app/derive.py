@@ -15,8 +15,9 @@ from gateway.core.networks import Networks
 from gateway.core.proxies import parse_proxy
 from gateway.core.routing import Router
 from gateway.core.rules_then import RulesThen, rules_then
-from gateway.core.secrets import Secret, SecretRef
+from gateway.core.secrets import SecretRef
 from gateway.core.signature import Key
+from gateway.core.users import ADMIN, Role, User
 from gateway.core.values import Duration
 from gateway.delivery.lanes import policy_of
 from gateway.host.certificates import PairError
@@ -24,6 +25,7 @@ from gateway.ingest.accept import Rules
 from gateway.ingest.receive import Source
 from gateway.reconcile.legitmark_api import ApiAccess
 from gateway.reconcile.reconciler import Reconciling
+from gateway.web.door.door_settings import DoorSettings
 from gateway.web.server.tls import Certificate
 from gateway.web.webhooks.access import Access
 
@@ -131,14 +133,23 @@ def certificate_of(config: Config) -> Certificate | None:
         raise ListenError(f"[server] tls.{error}") from None
 
 
-def token_of(config: Config) -> Secret | None:
-    """Return the bearer token of the admin listener; None if it needs none."""
-    return config.secret(config.admin.token) if config.admin.token else None
-
-
-def admin_hosts_of(config: Config) -> set[str]:
-    """Return the host names under which callers may address the admin listener."""
-    return {address.host for text in config.admin.listen if isinstance(address := parse_address(text, config.base), Tcp)}
+def door_of(config: Config) -> DoorSettings:
+    """Return who may use the admin listener, and by which names."""
+    admin = config.admin
+    listening = [parse_address(text, config.base) for text in admin.listen]
+    users = [
+        User(name, Role(user.role), None if user.token is None else config.secret(user.token))
+        for name, user in admin.users.items()
+    ]
+    if admin.token is not None:
+        users.append(User(ADMIN, Role.OPERATE, config.secret(admin.token)))
+    return DoorSettings(
+        users=tuple(users),
+        hosts=frozenset((*(one.host.lower() for one in listening if isinstance(one, Tcp)), *(map(str.lower, admin.hosts)))),
+        user_header=admin.user_header,
+        header_role=Role(admin.user_header_role),
+        proxies=Networks(admin.trusted_proxies),
+    )
 
 
 def webhook_urls_of(config: Config, addresses: Sequence[str]) -> list[str]:

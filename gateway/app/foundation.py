@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -26,6 +27,15 @@ class Host(Struct, frozen=True):
     log: Log
     lines_dropped: Callable[[], int]
     """Tells how many lines of the log were lost since the start."""
+
+
+class Signals(Struct, frozen=True):
+    """The requests that reach the process by signals. An event stays set until a part acts on it."""
+
+    stop: asyncio.Event
+    cut: asyncio.Event
+    """Set by the second signal: do not wait for what is in flight."""
+    reload: asyncio.Event
 
 
 class Foundation(Struct, frozen=True):

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from gateway import __version__
-from gateway.app.foundation import Foundation, Host, open_foundation
-from gateway.app.parts import Parts, Signals, build
+from gateway.app.foundation import Foundation, Host, Signals, open_foundation
+from gateway.app.parts import Parts, build
 from gateway.app.readiness import STOPPING
 from gateway.config import Config
 from gateway.core.audit_events import GatewayStarted, GatewayStopped

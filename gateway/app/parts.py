@@ -5,7 +5,6 @@ No part is completed later. `lifecycle` runs the parts, and a reload reaches the
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -14,8 +13,8 @@ from msgspec import Struct
 
 from gateway.app.derive import (
     access_of,
-    admin_hosts_of,
     certificate_of,
+    door_of,
     failing_after_of,
     limits_of,
     new_names,
@@ -24,12 +23,11 @@ from gateway.app.derive import (
     silent_after_of,
     sources_by_name,
     sources_of,
-    token_of,
     watch_names_of,
     webhook_urls_of,
     with_new_secrets,
 )
-from gateway.app.foundation import Foundation, Host
+from gateway.app.foundation import Foundation, Host, Signals
 from gateway.app.readiness import Readiness
 from gateway.app.reload import Follower, Part, Reloads
 from gateway.app.rules_in_use import RulesInUse
@@ -75,10 +73,15 @@ from gateway.reconcile.reconciler import Reconciler
 from gateway.reconcile.stored_states import StoredStates
 from gateway.store.opening import Store, refused_store
 from gateway.web.admin.api import Api
-from gateway.web.admin.guard import AdminGuard
 from gateway.web.admin.listener import Admin
+from gateway.web.door.authentication import Authentication
+from gateway.web.door.guard import AdminGuard
+from gateway.web.door.permissions import API_PERMITS, Permissions
+from gateway.web.door.sessions import Sessions
+from gateway.web.door.sign_in import SignIn
 from gateway.web.pages.asking import Control
 from gateway.web.pages.live_streams import LiveStreams
+from gateway.web.pages.page_permits import PAGE_PERMITS
 from gateway.web.pages.site import Pages
 from gateway.web.play.onlookers import Onlookers
 from gateway.web.server.listeners import Listeners
@@ -86,15 +89,6 @@ from gateway.web.server.tls import Tls
 from gateway.web.webhooks.ingress import Ingress
 
 Work = Callable[[], Coroutine[Any, Any, None]]
-
-
-class Signals(Struct, frozen=True):
-    """The requests that reach the process by signals. An event stays set until a part acts on it."""
-
-    stop: asyncio.Event
-    cut: asyncio.Event
-    """Set by the second signal: do not wait for what is in flight."""
-    reload: asyncio.Event
 
 
 class Parts(Struct, frozen=True, kw_only=True):
@@ -288,13 +282,32 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         clock=clock,
         log=log,
     )
-    guard = AdminGuard(admin_hosts_of(config), token_of(config))
+    sessions = Sessions(new_id=clock.new_key, monotonic=clock.monotonic)
+    authentication = Authentication(door_of(config), sessions)
+    requests = Requests(store=store, kept=kept, rules=lambda: inbox.rules.number, lanes=directory)
+    pages = Pages(
+        Control(
+            browse=browse,
+            requests=requests,
+            self_report=self_report,
+            webhook_urls=lambda: webhook_urls_of(running.config, readiness.addresses),
+            clock=clock,
+        ),
+        live=LiveStreams(changes=lambda: audit.taken, stop=signals.stop, clock=clock),
+        trouble=lambda: store.trouble,
+    )
+    guard = AdminGuard(
+        authentication,
+        Permissions((*API_PERMITS, *PAGE_PERMITS)),
+        open_paths=pages.open_paths,
+        not_allowed=pages.not_allowed,
+    )
 
     rules_in_use = RulesInUse(inbox=inbox, store=store, clock=clock)
     # A reload goes through this list of parts, each with what it takes from the configuration. Anything else needs a restart.
     followers: list[Part] = [
         Follower(lambda new: (sources_of(new), access_of(new), new.server.max_body), ingress.use),
-        Follower(lambda new: (token_of(new),), guard.use),
+        Follower(lambda new: (door_of(new),), guard.use),
         rules_in_use,
         Follower(lambda new: (new_names(running.config.sources, new.sources), (), watch_names_of(new)), metrics.expect),
         Follower(lambda new: (new.watches,), stalls.use),
@@ -323,7 +336,6 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         clock=clock,
         log=log,
     )
-    requests = Requests(store=store, kept=kept, rules=lambda: inbox.rules.number, lanes=directory)
     api = Api(
         browse=browse,
         requests=requests,
@@ -336,19 +348,9 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         redecode=redecode,
         reconciler=reconciler,
     )
-    pages = Pages(
-        Control(
-            browse=browse,
-            requests=requests,
-            self_report=self_report,
-            webhook_urls=lambda: webhook_urls_of(running.config, readiness.addresses),
-            clock=clock,
-        ),
-        live=LiveStreams(changes=lambda: audit.taken, stop=signals.stop, clock=clock),
-        trouble=lambda: store.trouble,
-    )
     admin = Admin(
         guard=guard,
+        sign_in=SignIn(authentication, sessions, clock=clock, log=log, page=pages.login),
         api=api,
         pages=pages,
         self_report=self_report,

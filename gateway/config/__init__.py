@@ -8,8 +8,8 @@ A load goes through these modules, which is also the order to read them in:
     decode                TOML tables to structs, key by key; known_keys and secrecy look after misspelt keys and pasted secrets
     rules                 [[routes]] and [[tests]] to compiled rules
     watch_rules           [[watch]] to the rules that watch service requests
-    checks                rules about values: access_checks (with addresses), reconcile_checks, join_checks, paths, and the
-                          check of each sink type
+    checks                rules about values: access_checks (with addresses), admin_checks, reconcile_checks, join_checks,
+                          paths, and the check of each sink type
     lint                  warnings about values that are valid, but probably not meant: overlap, spelling
     problems -> positions findings to problems with line and column; secrecy masks secrets
     diff                  the differences between two configurations, for a reload

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from gateway.config import admin_checks
 from gateway.config.addresses import Address, Inherited, Tcp, Unix, is_local, parse_address
 from gateway.config.location import Finding, Findings, Place, say_at, warning
 from gateway.config.settings import Config
@@ -30,6 +31,7 @@ def check(config: Config, findings: Findings) -> None:
         )
     trusted = config.place("server", "trusted_proxies")
     _check_networks(config.server.trusted_proxies, trusted, findings, unix=True)
+    _check_networks(config.admin.trusted_proxies, config.place("admin", "trusted_proxies"), findings, unix=True)
     for number, text in enumerate(config.server.trusted_proxies):
         if text != UNIX and _is_everybody(text):
             wrong = "trusts every address, so that senders can pretend to have any address"
@@ -75,8 +77,7 @@ def sockets(config: Config) -> Iterator[tuple[Path, Place]]:
 def _check_addresses(config: Config, findings: Findings) -> list[Address]:
     """Check the addresses of both listeners; return those for webhooks."""
     seen: list[Address] = []
-    good: list[Address] = []
-    remote = False
+    good: dict[str, list[Address]] = {"server": [], "admin": []}
     for table, texts in (("server", config.server.listen), ("admin", config.admin.listen)):
         where = config.place(table, "listen")
         if not texts:
@@ -91,12 +92,9 @@ def _check_addresses(config: Config, findings: Findings) -> list[Address]:
                 said = f"{text} is used twice" if str(other) == str(address) else f"{text} is already taken by {other}"
                 findings.append(Finding(where / number, said))
             seen.append(address)
-            good += [address] if table == "server" else []
-            remote = remote or (table == "admin" and not is_local(address))
-    if remote and config.admin.token is None:
-        wrong = "is required, because other machines can reach the admin listener"
-        findings.append(Finding(config.place("admin", "token"), wrong, "set it, or listen on 127.0.0.1 or unix:"))
-    return good
+            good[table].append(address)
+    admin_checks.check(config, good["admin"], findings)
+    return good["server"]
 
 
 def _collide(one: Address, other: Address) -> bool:

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from functools import partial
 
-from gateway.config import access_checks, join_checks, paths, reconcile_checks
+from gateway.config import access_checks, admin_checks, join_checks, paths, reconcile_checks
 from gateway.config.location import Finding, Findings, Place, say_at
 from gateway.config.memo import Memo, Same
 from gateway.config.settings import Config, SourceSettings
@@ -65,6 +65,7 @@ def check_secrets(config: Config, findings: Findings, now: float, memo: Memo) ->
         now: Unix seconds.
     """
     access_checks.check_certificate(config, findings, now)
+    admin_checks.check_tokens(config, findings)
     reconcile_checks.check_secrets(config, findings, now, memo)
     for name, source in config.sources.items():
         say = say_at(config.place("sources", name), findings)

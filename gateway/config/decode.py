@@ -176,6 +176,8 @@ def _decode_value(kind: Any, raw: Any, where: Place, findings: Findings) -> Any:
 def _empty(kind: Any) -> Any:
     """Return the empty value that replaces a refused one if a value is required."""
     kind = _options(kind)[0]
+    if get_origin(kind) is Literal:
+        return get_args(kind)[0]
     return Duration(0) if kind is Duration else (get_origin(kind) or kind)()
 
 
@@ -206,6 +208,8 @@ def _is_secret(kind: Any) -> bool:
 
 
 def _may_hold_secret(kind: Any) -> bool:
+    if isinstance(kind, type) and issubclass(kind, Struct) and kind is not SecretRef:
+        return any(_may_hold_secret(info.type) for info in _fields(kind).values())
     return kind is SecretRef or any(_may_hold_secret(inner) for inner in get_args(kind))
 
 

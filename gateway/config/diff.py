@@ -60,6 +60,7 @@ def differences(old: Config, new: Config) -> list[Difference]:
     kept = new.has_secrets_of(old)
     return [
         *_singles(old, new),
+        *_named("admin.users", old.admin.users, new.admin.users, old, new, kept=kept),
         *_reconcile(old, new),
         *_named("sources", old.sources, new.sources, old, new, kept=kept),
         *_named("sinks", old.sinks, new.sinks, old, new, kept=kept),
@@ -102,10 +103,11 @@ def until_restart(old: Config, new: Config) -> Config:
     Listeners (which may belong to systemd), the database and the audit log are opened once, at the start, and stay unchanged.
     """
     admin, secrets = structs.replace(new.admin, listen=old.admin.listen), new.secrets
-    if old.admin.token is not None and new.admin.token is None and new.admin.listen != old.admin.listen:
-        # The new address may need no token, but strangers may reach the listener at its old address.
-        admin = structs.replace(admin, token=old.admin.token)
-        secrets = {**secrets, old.admin.token: old.secret(old.admin.token)}
+    if old.admin.asks and not new.admin.asks and new.admin.listen != old.admin.listen:
+        # The new address may need no users, but strangers may reach the listener at its old address.
+        admin = old.admin
+        tokens = [admin.token, *(user.token for user in admin.users.values())]
+        secrets = {**secrets, **{ref: old.secret(ref) for ref in tokens if ref is not None}}
     server = structs.replace(new.server, listen=old.server.listen)
     if (old.server.tls is None) is not (new.server.tls is None):  # a listener speaks TLS, or it does not
         server = structs.replace(server, tls=old.server.tls)
@@ -127,6 +129,8 @@ def _singles(old: Config, new: Config) -> Iterator[Difference]:
     for table in ("server", "admin", "store", "audit", "defaults"):
         for key, before, after in _changed(getattr(old, table), getattr(new, table), old, new):
             place = f"[{table}] {key}"
+            if (table, key) == ("admin", "users"):
+                continue  # they are compared one by one
             if (table, key) == ("store", "path") and old.database == new.database:
                 continue
             if (table, key) == ("audit", "path") and old.audit_log == new.audit_log:

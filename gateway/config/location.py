@@ -11,6 +11,8 @@ from gateway.sinks.checking import Keys, Say
 
 _NAMED = ("sinks", "sources")
 _LISTED = ("routes", "tests", "watch")
+_USERS = ("admin", "users")
+"""The keys of the table that holds the tables of users."""
 
 
 class Place(Struct, frozen=True):
@@ -29,9 +31,16 @@ class Place(Struct, frozen=True):
         return self.file == other.file and other.keys[: len(self.keys)] == self.keys
 
     @property
+    def _depth(self) -> int:
+        """The number of keys that the header of its table has."""
+        if len(self.keys) > len(_USERS) and self.keys[: len(_USERS)] == _USERS:
+            return len(_USERS) + 1
+        return 2 if self.keys[0] in _NAMED else 1
+
+    @property
     def is_key(self) -> bool:
         """True for a key inside a table, such as `[sinks.erp] retry`; False for a table of the file."""
-        return len(self.keys) > (2 if self.keys[0] in _NAMED + _LISTED else 1)
+        return len(self.keys) > (2 if self.keys[0] in _LISTED else self._depth)
 
     def __str__(self) -> str:
         """The place as people name it: `[sinks.erp] retry`, `[[routes]] "verdicts" match.state.primary`."""
@@ -44,7 +53,7 @@ class Place(Struct, frozen=True):
             number = f" {self.keys[1] + 1}" if len(self.keys) > 1 and isinstance(self.keys[1], int) else ""
             head = f"[[{self.keys[0]}]]" + (f' "{self.name}"' if self.name else number)
         else:
-            depth = 2 if self.keys[0] in _NAMED else 1
+            depth = self._depth
             head = f"[{'.'.join(str(key) for key in self.keys[:depth])}]"
         rest = ".".join(key for key in self.keys[depth:] if isinstance(key, str))
         return f"{head} {rest}" if rest else head

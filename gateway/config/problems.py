@@ -90,7 +90,7 @@ def _may_show_a_secret(finding: Finding, line: str, *, header: bool) -> bool:
     if header or not line.strip():
         return _PASTED.search(line) is not None
     if keys and keys[0] in _WITH_SECRETS:
-        whole_table = len(keys) <= (1 if keys[0] == "admin" else 2)
+        whole_table = len(keys) <= (1 if keys[0] == "admin" else 2) or (keys[:2] == ("admin", "users") and len(keys) <= 3)
         sensitive = any(SENSITIVE.search(str(key)) for key in keys[1:]) or SENSITIVE.search(line) is not None
         return whole_table or sensitive or finding.on == "key"
     return _PASTED.search(line) is not None

@@ -20,6 +20,7 @@ from msgspec.structs import FieldInfo
 
 from gateway.config.settings import (
     AdminSettings,
+    AdminUserSettings,
     AuditSettings,
     DefaultsSettings,
     ReconcileSettings,
@@ -92,6 +93,9 @@ def schema(manual: str) -> Schema:
     sources = _table(SourceSettings, "sources", "sources.legitmark", says)
     sources["properties"]["identity"] |= _identity()
     tests = _table(TestSettings, "tests", "tests", says)
+    tables = {name: _table(kind, name, name, says) | {"description": said} for name, (kind, said) in _TABLES.items()}
+    user = _table(AdminUserSettings, "users", "admin.users.suzuki", says)
+    tables["admin"]["properties"]["users"] |= {"additionalProperties": user | {"description": "A user of the admin listener."}}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "gateway.toml",
@@ -99,10 +103,7 @@ def schema(manual: str) -> Schema:
         "type": "object",
         "properties": {
             "include": {"description": says.key("", "include"), "type": "array", "items": {"type": "string"}},
-            **{
-                name: _table(kind, name, name, says) | {"description": description}
-                for name, (kind, description) in _TABLES.items()
-            },
+            **tables,
             "sources": {
                 "description": "The places that webhooks come from, by their names.",
                 "type": "object",
@@ -363,8 +364,11 @@ class _Manual:
             line = raw.removeprefix(sign)
             if match := self._HEADER.fullmatch(line.removeprefix("# ")):
                 outer, _, name = match[1].rpartition(".")
+                holder, _, key = outer.rpartition(".")
                 if outer == table and comment:  # a key that is written as a table of its own
                     yield table, name, "", _sentence(" ".join(comment))
+                elif holder == table and comment:  # a key that holds such tables by their names
+                    yield table, key, "", _sentence(" ".join(comment))
                 table, sign, comment = match[1], "# " if line.startswith("# ") else "", []
             elif match := self._KEY.fullmatch(line):
                 yield table, match[1], match[2], _sentence(" ".join(comment))

@@ -73,7 +73,7 @@ _ORIGIN = re.compile(r"^\s*https?://[^/?#@]*(?=[/?#]|\s*$)")
 _NAME_OF_A_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _OWN_WORDS = (
     "secrets password bearer token whsec_ https:// http:// webhooks gateway legitmark credential certificate"
-    " environment variable private public example internal localhost server.tls"
+    " environment variable private public example internal localhost server.tls support operate"
 )
 
 

@@ -40,10 +40,32 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     """Networks, or "unix". `X-Forwarded-For` is honoured only from these addresses."""
 
 
+class AdminUserSettings(Struct, frozen=True, kw_only=True):
+    """One `[admin.users.NAME]` table: a person or a program that uses the admin listener."""
+
+    token: SecretRef | None = None
+    """The token that the user signs in with; None: only a proxy names this user."""
+    role: Literal["support", "read", "operate"]
+
+
 class AdminSettings(Struct, frozen=True, kw_only=True):
     listen: list[str] = field(default_factory=lambda: ["127.0.0.1:8081"])
     token: SecretRef | None = None
-    """The bearer token that callers must present. It is required unless every address is loopback or a unix socket."""
+    """The token of the user `admin`, who may do everything. Without any user, callers on this host need none."""
+    users: dict[str, AdminUserSettings] = field(default_factory=dict)
+    user_header: str | None = None
+    """The header in which a proxy names the user. It counts only from a unix socket and from `trusted_proxies`."""
+    user_header_role: Literal["support", "read", "operate"] = "support"
+    """The role of a user whom a proxy names, and who has no table of their own."""
+    trusted_proxies: list[str] = field(default_factory=list)
+    """Networks, or "unix"."""
+    hosts: list[str] = field(default_factory=list)
+    """Names by which browsers call the listener through a proxy."""
+
+    @property
+    def asks(self) -> bool:
+        """True if callers have to say who they are."""
+        return self.token is not None or bool(self.users) or self.user_header is not None
 
 
 class StoreSettings(Struct, frozen=True, kw_only=True):

@@ -125,7 +125,7 @@ class Browse:
             if (story := await self._store.story(seq)) is not None:
                 deliveries = tuple(structs.replace(one, delivery=self._with_held(one.delivery)) for one in story.deliveries)
                 stories.append(ShownStory(structs.replace(story, deliveries=deliveries), await self._routes(seq, story)))
-                size += len(story.body) + sum(len(one.body) for one in story.conflicts)
+                size += sum(len(body or "") for body in (story.body, *(one.body for one in story.conflicts)))
                 size += _ATTEMPT_CHARACTERS * sum(len(one.attempts) for one in story.deliveries)
         return stories, False
 
@@ -139,7 +139,8 @@ class Browse:
 
     async def _body(self, seq: int, story: Story) -> bytes | None:
         """Return the body as it came; it is read only where the story may have lost a byte that is not UTF-8."""
-        return await self._store.body(seq) if _REPLACED in story.body else story.body.encode()
+        body = story.body or ""
+        return await self._store.body(seq) if _REPLACED in body else body.encode()
 
     async def attempts(self, text: str, sink: str, after: int, limit: int) -> tuple[list[AttemptFacts], int | None]:
         """Read a page of the attempts at the delivery of one message to a sink, oldest first, and the attempt to go on after.

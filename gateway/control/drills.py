@@ -32,7 +32,8 @@ class Drill(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     route: str | None = None
     event: str = "authentic"
     """The name of a sample."""
-    actor: str = "admin"
+    actor: str = ""
+    """Who acts: what a request claims, until the door says who it is from."""
 
 
 class Drilled(Struct, frozen=True):

@@ -49,7 +49,8 @@ class Act(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     skip_late: bool = False
     """Replay: leave out deliveries that are late, because their sink has been told of something newer."""
     dry_run: bool = False
-    actor: str = "admin"
+    actor: str = ""
+    """Who acts: what a request claims, until the door says who it is from."""
     after: Target | None = None
 
 

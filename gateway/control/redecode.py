@@ -43,7 +43,8 @@ class RedecodeAct(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     route: bool = False
     """Also make the deliveries that the rules of the moment name."""
     dry_run: bool = False
-    actor: str = "admin"
+    actor: str = ""
+    """Who acts: what a request claims, until the door says who it is from."""
     after: int | None = None
 
 

@@ -45,6 +45,7 @@ What several layers speak of:
     attention         the status screen, and what needs a person
     errors            every exception that is raised on purpose
     secrets           references to secrets, and values that no output shows
+    users             who uses the admin listener, and what each role may do
     database_files    the names of the database's files
 
 The grammars of what people write: values (durations, sizes, rates), instants, urls, proxies, mailbox, networks.

@@ -108,6 +108,7 @@ class AttemptFacts(Struct, frozen=True):
     status: int | None
     detail: str
     answer: str
+    """The beginning of the other side's answer; "" if there is none, or if the visitor may not see it."""
 
 
 class DeliveryStory(Struct, frozen=True):
@@ -122,8 +123,8 @@ class Conflict(Struct, frozen=True):
 
     received_at: float
     sender_id: str | None
-    body: str
-    """Text; bytes that are not UTF-8 are replaced."""
+    body: str | None
+    """Text; bytes that are not UTF-8 are replaced. None: the visitor may not see it."""
 
 
 class Repeat(Struct, frozen=True):
@@ -155,8 +156,8 @@ class Story(Struct, frozen=True):
     status: MessageStatus
     duplicates: int
     content_type: str | None
-    body: str
-    """Text; bytes that are not UTF-8 are replaced."""
+    body: str | None
+    """Text; bytes that are not UTF-8 are replaced. None: the visitor may not see it."""
     deliveries: tuple[DeliveryStory, ...]
     conflicts: tuple[Conflict, ...]
     """The earliest ones."""

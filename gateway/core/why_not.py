@@ -8,15 +8,18 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from gateway.core.fact_fields import FACT_FIELDS
-from gateway.core.routing import Trace
+from gateway.core.routing import DERIVED_FIELDS, Trace
 
 _LONGEST = 300
 """Characters of a value at most."""
+_OF_THE_LEDGER = frozenset(
+    (*FACT_FIELDS, *DERIVED_FIELDS, "event_type", "sr_uuid", "reference_id", "timestamp", "state.primary", "state.supplement")
+)
+"""Fields whose values the ledger shows as well."""
 
-NotBecause = Literal["final", "fallback", "unless", "differs", "without_facts", "other"]
+NotBecause = Literal["final", "fallback", "unless", "differs", "without_facts"]
 """The kinds of reasons: a final route came before it; a route applied, and this one is a fallback; its `unless` matches; a
-condition failed; a condition on a fact failed because the event has no facts; or a condition failed whose actual value is not
-shown."""
+condition failed; or a condition on a fact failed because the event has no facts."""
 
 
 class WhyNot(Struct, frozen=True):
@@ -41,8 +44,6 @@ class WhyNot(Struct, frozen=True):
                 return f"unless: {self.expected} matches: {self.actual}"
             case "without_facts":
                 return f"{self.about}: expected {self.expected}, is absent, because this event has no facts"
-            case "other":
-                return f"{self.about}: expected {self.expected}, is something else"
             case "differs":
                 return f"{self.about}: expected {self.expected}, is {'absent' if self.actual is None else self.actual}"
 
@@ -73,6 +74,19 @@ def why_not(trace: Trace, *, judged: bool) -> str:
     """Return the same in words; "" if the route applied."""
     reason = reason_of(trace, judged=judged)
     return "" if reason is None else reason.text
+
+
+def quotes_body(trace: Trace) -> bool:
+    """Return True if the reason of `why_not` has a value of the body that the ledger does not show."""
+    if trace.failed is None or trace.keys[0] in ("final", "fallback"):
+        return False
+    values = trace.failed.actual if trace.keys[0] == "unless" else {trace.failed.path: trace.failed.actual}
+    return not all(path in _OF_THE_LEDGER and _is_plain(value) for path, value in values.items())
+
+
+def _is_plain(value: Any) -> bool:
+    """Return True if a value is none that holds others: `event_type` may be a table, whose fields no ledger shows."""
+    return value is None or isinstance(value, (str, bool, int))
 
 
 def _shown(value: Any) -> str:

@@ -61,6 +61,10 @@ class Clock:
         self._last_id = value
         return f"{value:032x}"
 
+    def new_key(self) -> str:
+        """Return 256 random bits as text, which nobody can guess."""
+        return os.urandom(32).hex()
+
     async def wait(self, event: asyncio.Event, seconds: float | None) -> bool:
         """Wait until the event is set, at most for `seconds` (None is without limit). Return True if it was set."""
         if event.is_set():

@@ -88,7 +88,7 @@ class StoredStates:
 
 def _after(known: KnownState, story: Story) -> KnownState:
     """Return what is known after one more message, whatever the order in which they came."""
-    event = events.decode(story.body.encode())
+    event = events.decode((story.body or "").encode())
     if not isinstance(event, events.Event):
         return known
     instant = event.instant()

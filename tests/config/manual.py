@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from gateway.config.settings import (
     AdminSettings,
+    AdminUserSettings,
     AuditSettings,
     DefaultsSettings,
     ReconcileSettings,
@@ -114,6 +115,7 @@ def is_type(table: Table, key: Key) -> bool:
 STRUCTS: dict[str, type[Struct]] = {
     "server": ServerSettings,
     "admin": AdminSettings,
+    "admin.users.suzuki": AdminUserSettings,
     "store": StoreSettings,
     "audit": AuditSettings,
     "defaults": DefaultsSettings,

@@ -98,7 +98,9 @@ def table_of(name: str) -> dict[str, Any]:
     """Return the schema of a table of the example."""
     first, _, second = name.partition(".")
     found: dict[str, Any] = SCHEMA["properties"][first]
-    if first in ("routes", "tests", "watch"):
+    if name.startswith("admin.users."):
+        found = found["properties"]["users"]["additionalProperties"]
+    elif first in ("routes", "tests", "watch"):
         found = found["items"]
     elif first == "sources":
         found = found["additionalProperties"]

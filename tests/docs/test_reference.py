@@ -12,6 +12,7 @@ from msgspec.structs import FieldInfo, fields
 
 from gateway.config.settings import (
     AdminSettings,
+    AdminUserSettings,
     AuditSettings,
     DefaultsSettings,
     ReconcileSettings,
@@ -39,6 +40,7 @@ TEXT = text_of(ROOT / "docs/reference.md")
 TABLES: dict[str, type[Struct]] = {
     "`[server]`": ServerSettings,
     "`[admin]`": AdminSettings,
+    "`[admin.users.NAME]`": AdminUserSettings,
     "`[store]`": StoreSettings,
     "`[audit]`": AuditSettings,
     "`[defaults]`": DefaultsSettings,

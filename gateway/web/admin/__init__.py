@@ -1,6 +1,5 @@
 """The admin listener: health, metrics, reload, and the API for operators.
 
-guard           who may ask; it looks at each request first
 listener        health, readiness, metrics (scrape), reload; it passes on what is for the API and for the pages
 api             `/api/...`
   inputs          what a request asks for

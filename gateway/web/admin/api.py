@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
@@ -29,9 +28,12 @@ from gateway.core.events import Milestone
 from gateway.core.ledger import FLAG_WORDS, Flag
 from gateway.core.request_documents import RequestSelection
 from gateway.core.selection import Selection, Target
+from gateway.core.users import Visitor
 from gateway.reconcile.reconciler import CannotReconcile, Reconciler, UnknownRequest
 from gateway.web.admin import inputs, json_documents
 from gateway.web.admin.request_json import found_json, place_json, read_place, request_json, story_of_request_json
+from gateway.web.door.discretion import attempts_for, request_story_for, story_for
+from gateway.web.door.permissions import segments
 from gateway.web.responses import json_response
 
 _WINDOW = ("since", "until", "after", "limit")
@@ -42,7 +44,7 @@ class _Reverification(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `reverify`: a source; None means all of them."""
 
     source: str | None = None
-    actor: str = inputs.USER
+    actor: str = ""
 
 
 class _Reconciliation(Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,13 +52,13 @@ class _Reconciliation(Struct, frozen=True, forbid_unknown_fields=True):
 
     ids: list[str] = []
     open: bool = False
-    actor: str = inputs.USER
+    actor: str = ""
 
 
 class _Switch(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `pause`, `resume` and `cancel`."""
 
-    actor: str = inputs.USER
+    actor: str = ""
 
 
 class _BackupTarget(Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,11 +95,10 @@ class Api:
         self._redecode = redecode
         self._reconciler = reconciler
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
-        """Answer one request below `/api/`. A mistake of the caller is a 400 that names it."""
+    async def handle(self, request: web.BaseRequest, visitor: Visitor) -> web.Response:
+        """Answer one request below `/api/` of a visitor who may make it. A mistake of the caller is a 400 that names it."""
         try:
-            # Split before it is decoded: an id may hold a slash.
-            path = [unquote(part) for part in request.raw_path.partition("?")[0].removeprefix("/api/").split("/")]
+            path = segments(request)[1:]
             match request.method, path:
                 case "GET", ["status"]:
                     inputs.query(request)
@@ -107,13 +108,15 @@ class Api:
                 case "GET", ["messages", text]:
                     inputs.query(request)
                     stories, more = await self._browse.show(text)
-                    shown = [json_documents.story_json(story) for story in stories]
+                    shown = [json_documents.story_json(story_for(visitor, story)) for story in stories]
                     return json_response(200, {"messages": shown, "more": more})
                 case "GET", ["messages", text, "attempts", sink]:
                     given = inputs.query(request, "after", "limit")
                     begin = inputs.number(given, "after") or 0
                     page, after = await self._browse.attempts(text, sink, begin, inputs.limit(given))
-                    return json_response(200, {"attempts": json_documents.attempts_json(page), "after": after})
+                    return json_response(
+                        200, {"attempts": json_documents.attempts_json(attempts_for(visitor, page)), "after": after}
+                    )
                 case "GET", ["messages", text, "evidence"]:
                     inputs.query(request)
                     return json_response(200, json_documents.evidence_json(await self._evidence.message(text)))
@@ -122,7 +125,7 @@ class Api:
                 case "GET", ["srs"]:
                     return await self._list_requests(request)
                 case "GET", ["srs", name]:
-                    return await self._request(request, name)
+                    return await self._request(request, visitor, name)
                 case "GET", ["sinks"]:
                     inputs.query(request)
                     return json_response(200, {"sinks": [json_documents.sink_json(one) for one in await self._browse.sinks()]})
@@ -138,7 +141,7 @@ class Api:
                     return self._reconciliation(request, number)
                 case "POST", _:
                     inputs.query(request)
-                    if (answer := await self._act(request, path)) is not None:
+                    if (answer := await self._act(request, visitor, path)) is not None:
                         return answer
         except (Unknown, UnknownSource) as error:
             return json_response(404, {"error": "not_found", "detail": str(error), "known": error.known})
@@ -157,15 +160,15 @@ class Api:
             return inputs.refusal(error)
         return json_response(404, {"error": "not_found", "detail": "there is no such page"})
 
-    async def _act(self, request: web.BaseRequest, path: list[str]) -> web.Response | None:
+    async def _act(self, request: web.BaseRequest, visitor: Visitor, path: list[str]) -> web.Response | None:
         """Do what a request asks for. Return None if there is no such act."""
         match path:
             case ["replay"]:
-                return json_response(200, await self._interventions.replay(await _with_actor(request, Act)))
+                return json_response(200, await self._interventions.replay(await _with_actor(request, visitor, Act)))
             case ["discard"]:
-                return json_response(200, await self._interventions.discard(await _with_actor(request, Act)))
+                return json_response(200, await self._interventions.discard(await _with_actor(request, visitor, Act)))
             case ["drill"]:
-                drilled = await self._drills.run(await _with_actor(request, Drill))
+                drilled = await self._drills.run(await _with_actor(request, visitor, Drill))
                 return json_response(200, {"drills": [json_documents.drill_json(one) for one in drilled]})
             case ["backup"]:
                 target: _BackupTarget = await inputs.body(request, _BackupTarget)
@@ -177,19 +180,19 @@ class Api:
                 await inputs.body(request, inputs.NoFields, optional=True)
                 return json_response(200, json_documents.seal_json(await self._evidence.seal()))
             case ["reverify"]:
-                which: _Reverification = await _with_actor(request, _Reverification)
+                which: _Reverification = await _with_actor(request, visitor, _Reverification)
                 return json_response(200, {"sources": await self._reverify.reverify(which.source, which.actor)})
             case ["redecode"]:
-                return json_response(200, await self._redecode.redecode(await _with_actor(request, RedecodeAct)))
+                return json_response(200, await self._redecode.redecode(await _with_actor(request, visitor, RedecodeAct)))
             case ["reconcile"]:
-                asked: _Reconciliation = await _with_actor(request, _Reconciliation)
+                asked: _Reconciliation = await _with_actor(request, visitor, _Reconciliation)
                 return json_response(200, await self._reconciler.begin(asked.ids, open_requests=asked.open, actor=asked.actor))
             case ["reconcile", number, "cancel"]:
-                ended: _Switch = await _with_actor(request, _Switch, optional=True)
+                ended: _Switch = await _with_actor(request, visitor, _Switch, optional=True)
                 job = self._reconciler.cancel(inputs.number({"number": number}, "number") or 0, ended.actor)
                 return json_response(200, self._reconciler.facts(job))
             case ["sinks", name, "pause" | "resume" as act]:
-                switch: _Switch = await _with_actor(request, _Switch, optional=True)
+                switch: _Switch = await _with_actor(request, visitor, _Switch, optional=True)
                 changed = await (self._interventions.pause if act == "pause" else self._interventions.resume)(name, switch.actor)
                 return json_response(200, {"sink": name, "paused": act == "pause", "changed": changed})
         return None
@@ -218,7 +221,7 @@ class Api:
         page, after = await self._requests.list(selection, begin, inputs.limit(given))
         return json_response(200, {"requests": [request_json(one) for one in page], "after": place_json(after)})
 
-    async def _request(self, request: web.BaseRequest, name: str) -> web.Response:
+    async def _request(self, request: web.BaseRequest, visitor: Visitor, name: str) -> web.Response:
         """Answer the requests that a name stands for, with the story if that is one."""
         given = inputs.query(request, "source", "before", "limit", "sinks", "bodies")
         found = await self._requests.find(name, given.get("source"))
@@ -227,7 +230,8 @@ class Api:
             sinks = given["sinks"].split(",") if "sinks" in given else []
             number, limit = found.requests[0].number, inputs.limit(given)
             story = await self._requests.story(number, inputs.number(given, "before"), limit, sinks)
-        shown = None if story is None else story_of_request_json(story, bodies=inputs.flag(given, "bodies"))
+        bodies = inputs.flag(given, "bodies")
+        shown = None if story is None else story_of_request_json(request_story_for(visitor, story), bodies=bodies)
         return json_response(200, {**found_json(found), "story": shown})
 
     async def _messages(self, request: web.BaseRequest) -> web.Response:
@@ -244,10 +248,10 @@ class Api:
         return json_response(200, {"deliveries": listed, "after": f"{after.seq}.{after.sink}" if after else None})
 
 
-async def _with_actor(request: web.BaseRequest, kind: Any, *, optional: bool = False) -> Any:
-    """Return the act that a request asks for, in the name of the authenticated user."""
+async def _with_actor(request: web.BaseRequest, visitor: Visitor, kind: Any, *, optional: bool = False) -> Any:
+    """Return the act that a request asks for, in the name of the visitor."""
     act = await inputs.body(request, kind, optional=optional)
-    return structs.replace(act, actor=inputs.actor(act.actor))
+    return structs.replace(act, actor=inputs.actor(visitor, act.actor))
 
 
 def _file(text: str) -> Path:

@@ -8,18 +8,19 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from gateway.core.users import Visitor
 from gateway.core.values import EARLIEST, LATEST, Actor
 from gateway.web.responses import json_response
 
-USER = "admin"
-"""The name of the only user: the one who has the token, or who needs none on this host."""
 _LARGEST_BODY = 64 * 1024
 _BODY_SECONDS = 5.0
+_MOST_FIELDS = 100
 _MOST_ROWS = 500
 _LONGEST_ACTOR = 256
 _LONGEST_PATH = 4096
@@ -119,11 +120,11 @@ def path(text: str) -> str:
     return text
 
 
-def actor(claimed: str | None) -> Actor:
-    """Return who acts. A name in the request is only kept as a claim. Raises ValueError if it is too long."""
+def actor(visitor: Visitor, claimed: str | None) -> Actor:
+    """Return who acts: the visitor. A name in the request is only kept as a claim. Raises ValueError if it is too long."""
     if claimed is not None and (len(claimed) > _LONGEST_ACTOR or not _is_text(claimed)):
         raise ValueError(f'"actor" is text of at most {_LONGEST_ACTOR} characters')
-    return Actor(USER, claimed if claimed != USER and claimed else None)
+    return visitor.acting(claimed)
 
 
 async def body(request: web.BaseRequest, kind: Any, *, optional: bool = False) -> Any:
@@ -135,17 +136,40 @@ async def body(request: web.BaseRequest, kind: Any, *, optional: bool = False) -
     """
     if request.content_length is None and not (optional and not request.can_read_body):
         raise ValueError("the body is JSON of at most 64 KiB, with its length")
-    if (request.content_length or 0) > _LARGEST_BODY:
-        raise ValueError("the body has more than 64 KiB")
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            raw = await request.read()
-    except TimeoutError:
-        raise SlowBody(f"the body did not come within {_BODY_SECONDS:g} s") from None
+    raw = await _read(request)
     if optional and not raw.strip():
         raw = b"{}"
     json.loads(raw, object_pairs_hook=_once_each)
     return msgspec.json.decode(raw, type=kind)
+
+
+async def form(request: web.BaseRequest, *names: str) -> dict[str, str]:
+    """Return the fields of a form that a page has posted. Raises ValueError if it is none or does not fit, SlowBody after 5 s.
+
+    Args:
+        names: the fields that it may have, each once. An empty one is left out, because browsers send those, too.
+    """
+    if request.content_type != "application/x-www-form-urlencoded" or request.content_length is None:
+        raise ValueError("the body is a form (application/x-www-form-urlencoded) of at most 64 KiB, with its length")
+    text = (await _read(request)).decode("utf-8")
+    found: dict[str, str] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS):
+        if name not in names:
+            raise ValueError(f'there is no field "{name[:80]}" here')
+        if name in found:
+            raise ValueError(f'the field "{name}" is given twice')
+        found[name] = value
+    return {name: value for name, value in found.items() if value}
+
+
+async def _read(request: web.BaseRequest) -> bytes:
+    if (request.content_length or 0) > _LARGEST_BODY:
+        raise ValueError("the body has more than 64 KiB")
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise SlowBody(f"the body did not come within {_BODY_SECONDS:g} s") from None
 
 
 def _once_each(pairs: Collection[tuple[str, object]]) -> dict[str, object]:

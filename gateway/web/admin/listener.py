@@ -11,13 +11,15 @@ from msgspec import Struct
 
 from gateway.control.status import SelfReport
 from gateway.core.errors import ConfigError, GatewayError, StoreError
+from gateway.core.users import Visitor
 from gateway.observability.metrics import Metrics
 from gateway.web.admin import inputs
 from gateway.web.admin.api import Api
-from gateway.web.admin.guard import AdminGuard
 from gateway.web.admin.scrape import scraped
+from gateway.web.door.guard import AdminGuard
+from gateway.web.door.page_headers import add_headers
+from gateway.web.door.sign_in import SignIn
 from gateway.web.pages.site import Pages
-from gateway.web.pages.visitor import admin_visitor
 from gateway.web.responses import json_response
 
 _Answer = Callable[[], Awaitable[web.Response]]
@@ -36,6 +38,7 @@ class Admin:
         self,
         *,
         guard: AdminGuard,
+        sign_in: SignIn,
         api: Api,
         pages: Pages,
         self_report: SelfReport,
@@ -46,11 +49,13 @@ class Admin:
         """
         Args:
             guard: looks at each request first.
+            sign_in: answers `/login` and `/logout`.
             api: answers what is below `/api/`.
             pages: answers people with a browser.
             reasons: returns why the gateway is not ready; an empty list if it is.
         """
         self._guard = guard
+        self._sign_in = sign_in
         self._reload = reload
         self._self_report = self_report
         self._api = api
@@ -61,17 +66,25 @@ class Admin:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        if (refusal := self._guard.refusal(request)) is not None:
-            return refusal
+        answer = await self._answer(request)
+        add_headers(answer, request, self._guard.scheme(request))
+        return answer
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self._guard.is_open(request):
+            return self._guard.opens(request) or self._pages.file(request) or await self._sign_in.handle(request)
+        visitor = self._guard.admit(request)
+        if isinstance(visitor, web.Response):
+            return visitor
         if request.path.startswith("/api/"):
-            return await self._api.handle(request)
+            return await self._api.handle(request, visitor)
         if request.path == "/-/reload":
             if request.method != "POST":
                 return json_response(405, {"error": "method_not_allowed", "detail": "POST"}, {"Allow": "POST"})
-            return await self._reloaded(request)
+            return await self._reloaded(request, visitor)
         probe = self._probes.get(request.path)
         if probe is None:
-            if (answer := await self._pages.handle(request, admin_visitor())) is not None:
+            if (answer := await self._pages.handle(request, visitor)) is not None:
                 return answer
             known = ", ".join(self._probes)
             return json_response(404, {"error": "not_found", "detail": f"there is no such page; known: {known}"})
@@ -92,12 +105,12 @@ class Admin:
             return json_response(503, {"status": "not ready", "reasons": reasons})
         return json_response(200, {"status": "ready"})
 
-    async def _reloaded(self, request: web.BaseRequest) -> web.Response:
+    async def _reloaded(self, request: web.BaseRequest, visitor: Visitor) -> web.Response:
         """Reload, or with `?dry_run=1` say what that would change; 422 with the problems if the file is bad."""
         try:
             given = inputs.query(request, "actor", "file", "dry_run")
             await inputs.body(request, inputs.NoFields, optional=True)
-            dry_run, actor = inputs.flag(given, "dry_run"), inputs.actor(given.get("actor"))
+            dry_run, actor = inputs.flag(given, "dry_run"), inputs.actor(visitor, given.get("actor"))
             file = inputs.path(given["file"]) if "file" in given else None
         except inputs.MISTAKES as error:
             return inputs.refusal(error)

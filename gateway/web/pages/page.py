@@ -7,9 +7,9 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
+from gateway.core.users import Role
 from gateway.web.pages.asking import Asked, Control, Elsewhere
 from gateway.web.pages.hyperlinks import TWIN
-from gateway.web.pages.visitor import Role
 
 View = Callable[[Control, Asked], Awaitable[Struct | Elsewhere]]
 """Finds the data of a page. It may raise Mistake, NotThere, or StoreError."""

@@ -19,7 +19,7 @@ _MESSAGES = 20
 
 
 class FindPage(Struct, frozen=True):
-    """What a text stands for, if that is not exactly one thing."""
+    """The things that a text stands for, if that is not exactly one."""
 
     q: str
     found: dict[str, Any] | None

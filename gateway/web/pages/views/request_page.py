@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
-from gateway.control.stories import ExplainedEvent, NotTold, RulesAnswer
-from gateway.core.why_not import WhyNot
+from gateway.control.stories import NotTold
 from gateway.web.admin.request_json import request_json, story_of_request_json
+from gateway.web.door.discretion import request_story_for
 from gateway.web.pages.asking import Asked, Control, Elsewhere, Mistake, NotThere
-from gateway.web.pages.visitor import Role
 
 _EVENTS = 50
 
@@ -52,9 +51,8 @@ async def request_story(control: Control, asked: Asked) -> RequestPage | Elsewhe
     story = await control.requests.story(known.number, _before(asked), _EVENTS, ())
     if story is None:
         raise NotThere(name)
-    if not asked.visitor.may(Role.READ):
-        story = structs.replace(story, events=tuple(map(_without_values, story.events)))
-    return RequestPage(request_json(known), story_of_request_json(story, bodies=False), found.complete)
+    shown = story_of_request_json(request_story_for(asked.visitor, story), bodies=False)
+    return RequestPage(request_json(known), shown, found.complete)
 
 
 def _before(asked: Asked) -> int | None:
@@ -63,21 +61,3 @@ def _before(asked: Asked) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise Mistake('"before" is what an earlier page gave')
     return int(text)
-
-
-def _without_values(event: ExplainedEvent) -> ExplainedEvent:
-    """Return an event without the values of its body that reasons name: the role `support` sees no part of a body."""
-    hidden = [structs.replace(one, then=one.then and _hidden(one.then), now=_hidden(one.now)) for one in event.not_told]
-    return structs.replace(event, not_told=tuple(hidden))
-
-
-def _hidden(answer: RulesAnswer) -> RulesAnswer:
-    reasons = [
-        one if one.why is None or one.why.actual is None else structs.replace(one, reason="", why=_without_value(one.why))
-        for one in answer.reasons
-    ]
-    return structs.replace(answer, reasons=tuple(reasons))
-
-
-def _without_value(why: WhyNot) -> WhyNot:
-    return structs.replace(why, kind="other", actual=None)
