@@ -28,6 +28,7 @@ from gateway.app.derive import (
     with_new_secrets,
 )
 from gateway.app.foundation import Foundation, Host, Signals
+from gateway.app.onlooking import play_of, suspects_of
 from gateway.app.readiness import Readiness
 from gateway.app.reload import Follower, Part, Reloads
 from gateway.app.rules_in_use import RulesInUse
@@ -83,7 +84,6 @@ from gateway.web.pages.asking import Control
 from gateway.web.pages.live_streams import LiveStreams
 from gateway.web.pages.page_permits import PAGE_PERMITS
 from gateway.web.pages.site import Pages
-from gateway.web.play.onlookers import Onlookers
 from gateway.web.server.listeners import Listeners
 from gateway.web.server.tls import Tls
 from gateway.web.webhooks.ingress import Ingress
@@ -270,13 +270,13 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
     )
 
     # Web turns HTTP requests into calls of the parts above.
-    onlookers = Onlookers(clock=clock)
+    play = play_of(lambda: running.config, lambda: readiness.addresses, inbox.router, clock)
     ingress = Ingress(
         sources_of(config),
         intake,
         rejections,
         watch=watch,
-        onlookers=onlookers,
+        onlookers=play.onlookers,
         access=access_of(config),
         max_body=config.server.max_body,
         clock=clock,
@@ -290,10 +290,11 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
             browse=browse,
             requests=requests,
             self_report=self_report,
+            play=play,
             webhook_urls=lambda: webhook_urls_of(running.config, readiness.addresses),
             clock=clock,
         ),
-        live=LiveStreams(changes=lambda: audit.taken, stop=signals.stop, clock=clock),
+        live=LiveStreams(changes=play.streams(lambda: audit.taken), stop=signals.stop, clock=clock),
         trouble=lambda: store.trouble,
     )
     guard = AdminGuard(
@@ -320,6 +321,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         Follower(lambda new: (sources_by_name(new),), redecode.use),
         Follower(lambda new: (reconciling_of(new),), reconciler.use),
         Follower(lambda new: (new.routes,), drills.use),
+        Follower(lambda new: (suspects_of(new),), play.shown.use),
     ]
     if tls is not None:
         followers.append(Follower(lambda new: (certificate_of(new),), tls.use))
@@ -353,6 +355,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         sign_in=SignIn(authentication, sessions, clock=clock, log=log, page=pages.login),
         api=api,
         pages=pages,
+        pasted=play.pasted,
         self_report=self_report,
         metrics=metrics,
         reasons=readiness.reasons,
@@ -368,7 +371,7 @@ async def build(config: Config, host: Host, foundation: Foundation, signals: Sig
         ("lookout", lookout.run),
         ("reconciler", reconciler.run),
         ("gaps", gaps.run),
-        ("onlookers", onlookers.run),
+        ("onlookers", play.onlookers.run),
     ]
     if tls is not None:
         passing.append(("tls", tls.run))

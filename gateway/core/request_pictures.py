@@ -14,7 +14,7 @@ from gateway.core import events
 from gateway.core.caught_requests import CaughtRequest
 from gateway.core.masking import Mask
 from gateway.core.signature import TOLERANCE
-from gateway.core.signature_findings import SignatureFindings, Suspect, examine
+from gateway.core.signature_findings import SignatureFinding, SignatureFindings, Suspect, examine
 from gateway.core.values import rfc3339
 
 _LONGEST_ANSWER = 1000
@@ -28,6 +28,11 @@ _OF_A_CONNECTION = frozenset(
     )
 )
 """Headers that curl makes by itself, or that would change how it reads the answer."""
+_KINDS = {
+    "the body was not kept": "not_kept",
+    "the body is empty": "empty",
+    "the body is JSON, but not an object": "no_object",
+}
 _DRAWING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffd]")
 """Characters that a terminal or a shell would not take as they are: such a body is written as base64."""
 
@@ -55,10 +60,10 @@ class RequestPicture(Struct, frozen=True, kw_only=True):
     """Bytes of the body."""
     signed: bool | None
     """The signature is right, and so is its time; None if it could not be checked."""
-    reasons: Sequence[str]
-    """The words of the closed list `signature_findings.Kind`."""
+    findings: Sequence[SignatureFinding]
+    """Everything that is known of the signature."""
     detail: str
-    """The verdict in words."""
+    """The findings in words."""
     event_type: str | None = None
     milestone: str | None = None
     sr_uuid: str | None = None
@@ -72,6 +77,8 @@ class RequestPicture(Struct, frozen=True, kw_only=True):
     message_id: str | None = None
     """The gateway's id of the message, if the gateway has taken it."""
     forwarded: ForwardedPicture | None = None
+    unreadable_kind: str | None = None
+    """The same as a word: `not_kept`, `empty`, `not_json` or `no_object`."""
     passed_by: int = 0
     """How many requests before this one were only counted, because too many came at once."""
 
@@ -113,6 +120,7 @@ class Painter:
         findings = findings or self.findings(request)
         decoded = events.decode(request.body) if request.body else None
         event = decoded if isinstance(decoded, events.Event) else None
+        unreadable = _unreadable(request, decoded)
         forwarded, answered = request.forwarded, request.answered
         return RequestPicture(
             number=request.number,
@@ -122,13 +130,14 @@ class Painter:
             source=request.source,
             length=request.length,
             signed=findings.signed,
-            reasons=[one.kind.value for one in findings.found],
+            findings=findings.found,
             detail=findings.words,
             event_type=self._name(None if event is None else event.event_type),
             milestone=None if event is None else event.milestone.value,
             sr_uuid=self._name(None if event is None else event.sr_uuid),
             reference_id=self._name(None if event is None else event.reference_id),
-            unreadable=_unreadable(request, decoded),
+            unreadable=unreadable,
+            unreadable_kind=None if unreadable is None else _KINDS.get(unreadable, "not_json"),
             status=None if answered is None else answered.status,
             answer=None if answered is None else self._answer(answered.body),
             message_id=None if answered is None or answered.status != 200 else _message_id(answered.body),

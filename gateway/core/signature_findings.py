@@ -75,7 +75,7 @@ class SignedContent(StrEnum):
     TIMESTAMP_ID_BODY = "timestamp.id.body"
 
 
-class SignatureFinding(Struct, frozen=True):
+class SignatureFinding(Struct, frozen=True, omit_defaults=True):
     """One thing that is known of a request. `words` says it in English; a page may say it in another language."""
 
     kind: Kind

@@ -16,7 +16,7 @@ from gateway.web.pages.catalogue import LOCALES, Locale, catalogue
 from gateway.web.pages.formats import Formats, plain_value
 from gateway.web.pages.hyperlinks import path_of, url
 from gateway.web.pages.page_files import PageFiles
-from gateway.web.pages.shown_text import visible
+from gateway.web.pages.shown_text import visible, visible_lines
 from gateway.web.pages.sparkline import sparkline
 from gateway.web.pages.where_to_look import where_to_look
 
@@ -44,6 +44,7 @@ class Drawing:
         attention_words(one, status)
                                     what needs a person
         languages                   every language
+        lines(text)                 a text whose line breaks stay
     """
 
     def __init__(self, language: Locale, chosen: bool, page_files: PageFiles, pages: Collection[str]) -> None:
@@ -90,6 +91,7 @@ class Drawing:
                 "sparkline": sparkline,
                 "attention_words": lambda one, status: attention_words(one, status, self.texts),
                 "languages": LOCALES,
+                "lines": lambda text: Markup(escape(visible_lines(text))),
             },
         )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateway.web.pages.live_streams import PLAY_LIVE_PATH
 from gateway.web.pages.page import Page
 from gateway.web.pages.views.find_page import find
 from gateway.web.pages.views.overview_page import overview
+from gateway.web.pages.views.play_page import caught, play
 from gateway.web.pages.views.request_list_page import request_list
 from gateway.web.pages.views.request_page import request_story
 
@@ -28,6 +30,16 @@ PAGES: Final[tuple[Page, ...]] = (
         template="request.html",
         query=("source", "before"),
     ),
+    Page(
+        name="play",
+        path="/play",
+        view=play,
+        template="play.html",
+        query=("before", "wrong"),
+        live_path=PLAY_LIVE_PATH,
+        in_navigation=True,
+    ),
+    Page(name="caught", path="/play/{number}", view=caught, template="caught.html", live_path=PLAY_LIVE_PATH),
 )
 
 

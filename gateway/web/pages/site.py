@@ -17,7 +17,7 @@ from gateway.web.pages.asking import Asked, Control, Elsewhere, Mistake, NotTher
 from gateway.web.pages.catalogue import Locale
 from gateway.web.pages.drawing import Drawing
 from gateway.web.pages.hyperlinks import TWIN, url
-from gateway.web.pages.live_streams import LIVE_PATH, LiveStreams
+from gateway.web.pages.live_streams import LiveStreams
 from gateway.web.pages.page import Page, page_path
 from gateway.web.pages.page_files import PageFiles
 from gateway.web.pages.page_table import PAGES, page_at
@@ -58,7 +58,7 @@ class Pages:
     async def handle(self, request: web.BaseRequest, visitor: Visitor) -> web.StreamResponse | None:
         """Answer a request; None if no page has its path, and it does not come from a browser that wants to show one."""
         asked, is_twin = self._asked(request, visitor)
-        if asked.path == LIVE_PATH and not is_twin:
+        if asked.path in self._live.paths and not is_twin:
             return _only_looked_at(request) or await self._live.answer(request)
         found = page_at(asked.path)
         if found is None:
@@ -115,7 +115,8 @@ class Pages:
     def _drawn(self, status: int, template: str, page: Page | None, asked: Asked, **values: Any) -> web.Response:
         trouble = self._trouble() if status < 500 else None  # a problem with the store says so itself
         navigation = [one for one in PAGES if one.in_navigation and asked.visitor.role.includes(one.role)]
-        common = {"page": page, "asked": asked, "visitor": asked.visitor, "navigation": navigation, "trouble": trouble}
+        common: dict[str, Any] = {"frame": "layout.html", "place": "/play"}
+        common |= {"page": page, "asked": asked, "visitor": asked.visitor, "navigation": navigation, "trouble": trouble}
         text = self._drawing(asked.language, chosen=asked.chosen).draw(template, asked.now, common | values)
         headers = {**_HEADERS, "Content-Language": asked.language}
         return web.Response(status=status, body=text.encode("utf-8", "replace"), headers=headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from gateway.core.caught_requests import Answered, CaughtRequest, RequestRing
@@ -24,10 +25,12 @@ and the ring holds four seconds of it; the others are counted."""
 class Onlookers:
     """Lets people see what comes, as long as somebody looks."""
 
-    def __init__(self, *, clock: Clock) -> None:
+    def __init__(self, ring: RequestRing, *, gone: Callable[[], None], clock: Clock) -> None:
+        """`gone` is called whenever the last onlooker has gone, before the ring is emptied."""
         self.open = False
         """Somebody looks. This is all that a request costs while nobody does."""
-        self.ring = RequestRing()
+        self.ring = ring
+        self._gone = gone
         self.passed_by = 0
         """How many requests came since the newest one in the ring, and were only counted."""
         self.version = 0
@@ -89,4 +92,5 @@ class Onlookers:
             self._someone.clear()
             self.open = False
             self.passed_by = 0
+            self._gone()
             self.ring.clear()
