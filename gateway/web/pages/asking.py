@@ -15,7 +15,7 @@ from gateway.host.clock import Clock
 from gateway.web.door.login_page import language_of as preferred
 from gateway.web.pages.catalogue import LOCALES, Locale
 from gateway.web.pages.hyperlinks import TWIN, url
-from gateway.web.play.watching import Watching
+from gateway.web.play.play_asked import PlayAsked
 
 LANGUAGE = "lang"
 """The parameter that every page takes."""
@@ -29,7 +29,7 @@ class Control(Struct, frozen=True):
     browse: Browse
     requests: Requests
     self_report: SelfReport
-    play: Watching
+    play: PlayAsked
     webhook_urls: Callable[[], Sequence[str]]
     """Returns the URLs that webhooks are sent to now, one for each source."""
     clock: Clock

@@ -18,7 +18,7 @@ from gateway.web.responses import json_response
 
 LIVE_PATH: Final = "/live"
 PLAY_LIVE_PATH: Final = "/play/live"
-"""The stream of the pages that show requests as they come: whoever follows it is an onlooker."""
+"""The stream of the pages that show requests as they come: a person who follows it is an onlooker."""
 MOST_STREAMS: Final = 32
 HEARTBEAT_SECONDS: Final = 15.0
 _STEP_SECONDS = 1.0

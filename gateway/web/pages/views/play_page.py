@@ -11,7 +11,7 @@ from gateway.core.request_pictures import RequestPicture
 from gateway.core.users import Role
 from gateway.web.pages.asking import Asked, Mistake, NotThere
 from gateway.web.pages.shown_text import ShownText, payload
-from gateway.web.play.watching import Watching
+from gateway.web.play.play_asked import PlayAsked
 
 _ROWS = 50
 
@@ -20,7 +20,7 @@ class HasPlay(Protocol):
     """The part that these views ask."""
 
     @property
-    def play(self) -> Watching: ...
+    def play(self) -> PlayAsked: ...
 
 
 class PlayPage(Struct, frozen=True):

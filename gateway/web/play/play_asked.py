@@ -7,7 +7,7 @@ from typing import Protocol
 from gateway.web.play.shown_requests import ShownRequests
 
 
-class Watching(Protocol):
+class PlayAsked(Protocol):
     """The requests that are kept while somebody looks."""
 
     @property
