@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
@@ -19,8 +20,12 @@ from gateway.host.clock import Clock
 from gateway.host.environment import Environment
 from gateway.host.signals import signals_call
 from gateway.observability.logs import Log, RateLimited
+from gateway.web.pages.live_streams import LiveStreams
+from gateway.web.play.answering import PAGE, AnswerChoice, Answering
 from gateway.web.play.forwarding import Forwarder
-from gateway.web.play.receiver import PAGE, Answering, Receiver
+from gateway.web.play.receiver import Receiver
+from gateway.web.play.receiver_pages import LIVE, ReceiverFacts, ReceiverPages
+from gateway.web.play.shown_requests import ShownRequests, SourceSecrets
 from gateway.web.server.bounded import BoundedServer
 from gateway.web.server.drain_times import OPERATORS
 from gateway.web.server.listen import listen, stop_listening
@@ -42,6 +47,8 @@ class ReceiverSettings(Struct, frozen=True, kw_only=True):
     """The URL that every request is passed on to."""
     suspects: Sequence[Suspect]
     """The secrets that may have signed."""
+    reference: str | None
+    """The first of them, as an option names it."""
 
 
 class Receiving:
@@ -65,7 +72,7 @@ class Receiving:
         self.address = ""
         """Scheme, host and port, once it listens."""
         self.ring = RequestRing()
-        self.painter = Painter(settings.suspects)
+        self.shown = ShownRequests(self.ring, {None: SourceSecrets(settings.suspects)}, base=lambda: self.address)
         self._settings = settings
         self._told = told
         self._replayed = replayed
@@ -73,12 +80,26 @@ class Receiving:
         self._clock = clock
         self._log = log
         self._stop = asyncio.Event()
+        self._version = 0
+        """Another number after each request and each replay."""
         self._again: asyncio.Queue[int] = asyncio.Queue()
+
+    @property
+    def painter(self) -> Painter:
+        """Makes pictures of requests, by the secrets that are known now."""
+        return self.shown.painter(None)
 
     @property
     def page(self) -> str:
         """The URL of the page."""
         return f"{self.address}{PAGE}"
+
+    @property
+    def try_it(self) -> str:
+        """The command that sends a request here."""
+        reference = self._settings.reference
+        signing = "--unsigned" if reference is None else f"--secret {shlex.quote(reference)}"
+        return f"gateway send counterfeit --url {self.address}/webhooks {signing}"
 
     def stop(self) -> None:
         """Let `run` return."""
@@ -101,12 +122,21 @@ class Receiving:
             forwarder = None
             if settings.forward is not None:
                 forwarder = await stack.enter_async_context(Forwarder(settings.forward, self._clock))
+            choice = AnswerChoice(Answering(settings.status, settings.retry_after))
+            pages = ReceiverPages(
+                self.shown,
+                choice,
+                live=LiveStreams(changes={LIVE: lambda: self._version}, stop=self._stop, clock=self._clock),
+                facts=lambda: ReceiverFacts(address=self.address, forward=settings.forward, try_it=self.try_it),
+                replay=self.replay,
+                clock=self._clock,
+            )
             receiver = Receiver(
-                Answering(settings.status, settings.retry_after),
+                choice,
                 ring=self.ring,
                 forwarder=forwarder,
-                page=_no_page,
-                told=self._told,
+                page=pages.handle,
+                told=self._tell,
                 clock=self._clock,
             )
             await stack.enter_async_context(self._listening(receiver))
@@ -116,10 +146,15 @@ class Receiving:
                 await self._stop.wait()
                 replays.cancel()
 
+    def _tell(self, request: CaughtRequest) -> None:
+        self._version += 1
+        self._told(request)
+
     async def _replay_all(self, receiver: Receiver) -> None:
         while True:
             number = await self._again.get()
             forwarded = await receiver.replay(number)
+            self._version += 1
             if forwarded is not None:
                 self._replayed(number, forwarded)
 
@@ -151,7 +186,3 @@ class Receiving:
             why = cause.strerror if isinstance(cause, OSError) else str(error)
             place = f"{HOST}:{self._settings.port}"
             raise ListenError(f"can't listen on {place}: {why}; choose another port with --port") from None
-
-
-async def _no_page(request: web.BaseRequest) -> web.StreamResponse:
-    return web.Response(status=404)

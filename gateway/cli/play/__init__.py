@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -61,11 +59,18 @@ def play(
     from gateway.core.signature_findings import Suspect
 
     suspects = [Suspect(reference.replace(":", " ", 1), found) for reference, found in zip(given, secrets, strict=True)]
-    settings = ReceiverSettings(port=port, status=status, retry_after=retry_after, forward=forward, suspects=suspects)
-    return asyncio.run(_play(settings, given, as_json=json_))
+    settings = ReceiverSettings(
+        port=port,
+        status=status,
+        retry_after=retry_after,
+        forward=forward,
+        suspects=suspects,
+        reference=given[0] if given else None,
+    )
+    return asyncio.run(_play(settings, as_json=json_))
 
 
-async def _play(settings: ReceiverSettings, references: Sequence[str], *, as_json: bool) -> int:
+async def _play(settings: ReceiverSettings, *, as_json: bool) -> int:
     from gateway.app.receiving import Receiving
     from gateway.cli.play.keyboard import Keyboard
     from gateway.cli.play.lines import Teller
@@ -89,12 +94,12 @@ async def _play(settings: ReceiverSettings, references: Sequence[str], *, as_jso
     )
     keyboard = Keyboard(receiving, teller, settings.forward, environment)
     with when_reader_goes(sys.stdout, receiving.stop), keys_of(sys.stdin, keyboard.press) as has_keys:
-        await receiving.run(lambda: _begin(receiving, settings, references, has_keys=has_keys))
+        await receiving.run(lambda: _begin(receiving, settings, has_keys=has_keys))
     lines.close()
     return 0
 
 
-def _begin(receiving: Receiving, settings: ReceiverSettings, references: Sequence[str], *, has_keys: bool) -> None:
+def _begin(receiving: Receiving, settings: ReceiverSettings, *, has_keys: bool) -> None:
     """Tell a person where the receiver is, what it answers, and how to try it."""
     if settings.status is not None:
         answers = f"Each is answered with {settings.status}."
@@ -102,11 +107,9 @@ def _begin(receiving: Receiving, settings: ReceiverSettings, references: Sequenc
         answers = f"Each goes on to {settings.forward}, and is answered as that does."
     else:
         answers = "Each is answered with 200."
-    target = f"{receiving.address}/webhooks"
-    signing = f"--secret {shlex.quote(references[0])}" if references else "--unsigned"
     keys = "Keys: r replays, d shows the details, o opens the page, ? lists all, q ends.\n" if has_keys else "Ctrl-C ends it.\n"
     said = (
         f"Requests to {receiving.address}, on any path, are shown here and at {receiving.page}\n{answers}"
-        f" Nothing is kept.\nTry it from another terminal: gateway send counterfeit --url {target} {signing}\n{keys}"
+        f" Nothing is kept.\nTry it from another terminal: {receiving.try_it}\n{keys}"
     )
     print(printable(said, "\n"), file=sys.stderr)

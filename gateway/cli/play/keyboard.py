@@ -32,8 +32,12 @@ class Playing(Protocol):
     """The receiver that the keys act on."""
 
     ring: RequestRing
-    painter: Painter
     address: str
+
+    @property
+    def painter(self) -> Painter:
+        """Makes pictures of requests."""
+        ...
 
     @property
     def page(self) -> str:

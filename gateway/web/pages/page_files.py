@@ -13,7 +13,6 @@ from gateway import SERVER
 
 _HEADERS = {"Server": SERVER, "Cache-Control": "private, max-age=31536000, immutable"}
 """A browser may keep a file, because its URL changes with its content (RFC 8246)."""
-_FOLDER = "/assets/"
 _TYPES = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
@@ -30,13 +29,14 @@ class _File(Struct, frozen=True):
 class PageFiles:
     """The files that pages name in their heads."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str = "/assets/") -> None:
+        """`folder` is the beginning of the URLs of all files."""
         self._files: dict[str, _File] = {}
         self._urls: dict[str, str] = {}
         for name, content_type in _TYPES.items():
             body = files(__package__).joinpath("assets", name).read_bytes()
             digest = hashlib.sha256(body).hexdigest()[:16]
-            self._urls[name] = f"{_FOLDER}{digest}/{name}"
+            self._urls[name] = f"{folder}{digest}/{name}"
             self._files[self._urls[name]] = _File(body, content_type, f'"{digest}"')
 
     def url(self, name: str) -> str:

@@ -9,16 +9,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
-from msgspec import Struct, structs
+from msgspec import structs
 from multidict import CIMultiDict
 
 from gateway.core.caught_requests import Answered, CaughtRequest, Forwarded, RequestRing
 from gateway.host.clock import Clock
+from gateway.web.play.answering import PAGE, AnswerChoice
 from gateway.web.play.forwarding import Forwarder, LocalAnswer
 from gateway.web.responses import json_response
 
-PAGE = "/_play"
-"""The path of the page; every other path takes webhooks."""
 MOST_BODY = 256 * 1024
 """Bytes of a body, as many as a gateway takes unless its configuration says otherwise."""
 _BODY_SECONDS = 5.0
@@ -31,21 +30,12 @@ _Reply = tuple[int, Mapping[str, str], bytes]
 Told = Callable[[CaughtRequest], None]
 
 
-class Answering(Struct, frozen=True):
-    """How requests are answered."""
-
-    status: int | None = None
-    """The status of every answer. None answers as the local server does, or with 200 if nothing is forwarded."""
-    retry_after: int | None = None
-    """Seconds for the header `Retry-After`; None sends none."""
-
-
 class Receiver:
     """Answers every request."""
 
     def __init__(
         self,
-        answering: Answering,
+        choice: AnswerChoice,
         *,
         ring: RequestRing,
         forwarder: Forwarder | None,
@@ -58,7 +48,7 @@ class Receiver:
             page: answers what is at `PAGE` and below.
             told: called with each request once it is answered. It must not raise.
         """
-        self.answering = answering
+        self._choice = choice
         self._ring = ring
         self._forwarder = forwarder
         self._page = page
@@ -68,7 +58,7 @@ class Receiver:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        if request.path == PAGE or request.path.startswith(f"{PAGE}/"):
+        if request.path in (PAGE, f"{PAGE}.json") or request.path.startswith(f"{PAGE}/"):
             return await self._page(request)
         if _is_a_person(request):
             return web.Response(status=303, headers={"Location": PAGE})
@@ -80,7 +70,7 @@ class Receiver:
             return self._answer(caught, *self._chosen(request, caught))
         forwarded, answer = await self._forwarder.forward(caught)
         caught = structs.replace(caught, forwarded=forwarded)
-        if self.answering.status is not None:
+        if self._choice.answering.status is not None:
             return self._answer(caught, *self._chosen(request, caught))
         return self._answer(caught, *_local(forwarded, answer, self._forwarder.url))
 
@@ -109,10 +99,10 @@ class Receiver:
 
     def _chosen(self, request: web.BaseRequest, caught: CaughtRequest) -> _Reply:
         """Return the answer that was chosen, as status, headers and body."""
-        if request.method == "OPTIONS" and self.answering.status is None:
+        if request.method == "OPTIONS" and self._choice.answering.status is None:
             return 204, {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}, b""
-        status = self.answering.status or 200
-        headers = {} if self.answering.retry_after is None else {"Retry-After": str(self.answering.retry_after)}
+        status = self._choice.answering.status or 200
+        headers = {} if self._choice.answering.retry_after is None else {"Retry-After": str(self._choice.answering.retry_after)}
         if status < 300:
             made = json_response(status, {"status": "received", "number": caught.number}, headers)
         else:

@@ -96,9 +96,13 @@ class ShownRequests:
             await asyncio.sleep(0)
         return pictures
 
+    def painter(self, source: str | None) -> Painter:
+        """Return the painter for the requests of a source; None stands for requests without one."""
+        return self._painters.get(source) or self._other
+
     def picture(self, request: CaughtRequest) -> RequestPicture:
         """Return the picture of a request."""
-        painter = self._painter(request)
+        painter = self.painter(request.source)
         return painter.picture(request, self._findings(request, painter))
 
     def details(self, request: CaughtRequest, *, bodies: bool) -> ShownDetails:
@@ -107,7 +111,7 @@ class ShownRequests:
         Args:
             bodies: with its headers and its body.
         """
-        painter = self._painter(request)
+        painter = self.painter(request.source)
         decision = self._decision(request)
         routes, sinks = (None, None) if decision is None else (decision.routes, decision.sinks)
         if not bodies:
@@ -135,9 +139,6 @@ class ShownRequests:
                 self._known = {number: one for number, one in self._known.items() if self.ring.get(number) is not None}
             found = self._known[request.number] = painter.findings(request)
         return found
-
-    def _painter(self, request: CaughtRequest) -> Painter:
-        return self._painters.get(request.source) or self._other
 
     def _renew(self) -> None:
         self._known = {}
