@@ -65,8 +65,8 @@ def ask(running: Running, path: str, role: str = "operate", *, form: dict[str, s
 
 async def send(running: Running) -> None:
     """Let the gateway take one request and refuse one, both with the canary in their bodies."""
-    counterfeit = {"state": {"primary": "COMPLETE", "supplement": "REJECTED"}, "reference_id": "BAG-7"}
-    body = event(**counterfeit, note=CANARY)
+    counterfeit: dict[str, Any] = {"state": {"primary": "COMPLETE", "supplement": "REJECTED"}, "reference_id": "BAG-7"}
+    body = event(None, **counterfeit, note=CANARY)
     await running.post(body, [*signed(body), ("Authorization", f"Bearer {CANARY}")])
     await running.post(event(note=CANARY), signed(event(), secret=OTHER))
 
