@@ -28,11 +28,13 @@ _OF_A_CONNECTION = frozenset(
     )
 )
 """Headers that curl makes by itself, or that would change how it reads the answer."""
-_KINDS = {
+UNREADABLE = {
     "the body was not kept": "not_kept",
     "the body is empty": "empty",
+    "the body is not JSON": "not_json",
     "the body is JSON, but not an object": "no_object",
 }
+"""The reasons why there is no event in a body, each with its word."""
 _DRAWING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffd]")
 """Characters that a terminal or a shell would not take as they are: such a body is written as base64."""
 
@@ -111,13 +113,9 @@ class Painter:
         """Return what is known of the signature of a request."""
         return examine(request.headers, request.body, self._suspects, request.at, self._tolerance)
 
-    def picture(self, request: CaughtRequest, findings: SignatureFindings | None = None) -> RequestPicture:
-        """Return a request as a row.
-
-        Args:
-            findings: those of the request if they are known already: they cost a hash of the body at least.
-        """
-        findings = findings or self.findings(request)
+    def picture(self, request: CaughtRequest) -> RequestPicture:
+        """Return a request as a row. It costs a hash of the body at least."""
+        findings = self.findings(request)
         decoded = events.decode(request.body) if request.body else None
         event = decoded if isinstance(decoded, events.Event) else None
         unreadable = _unreadable(request, decoded)
@@ -137,7 +135,7 @@ class Painter:
             sr_uuid=self._name(None if event is None else event.sr_uuid),
             reference_id=self._name(None if event is None else event.reference_id),
             unreadable=unreadable,
-            unreadable_kind=None if unreadable is None else _KINDS.get(unreadable, "not_json"),
+            unreadable_kind=None if unreadable is None else UNREADABLE.get(unreadable, "not_json"),
             status=None if answered is None else answered.status,
             answer=None if answered is None else self._answer(answered.body),
             message_id=None if answered is None or answered.status != 200 else _message_id(answered.body),
@@ -147,14 +145,14 @@ class Painter:
             passed_by=request.passed_by,
         )
 
-    def details(self, request: CaughtRequest, base: str, findings: SignatureFindings | None = None) -> RequestDetails:
+    def details(self, request: CaughtRequest, base: str) -> RequestDetails:
         """Return a request with its headers, its body, and the command that sends it again.
 
         Args:
             base: scheme, host and port of the place that the command sends to.
         """
         return RequestDetails(
-            self.picture(request, findings), self.mask.headers(request.headers), self.body(request), self.curl(request, base)
+            self.picture(request), self.mask.headers(request.headers), self.body(request), self.curl(request, base)
         )
 
     def body(self, request: CaughtRequest) -> str | None:

@@ -349,7 +349,7 @@ _WORDS: dict[Kind, Callable[[SignatureFinding], str]] = {
     Kind.BODY_CHANGED: lambda one: f"the body was changed after signing: {_CHANGES[BodyChange(one.subject)]}",
     Kind.WRONG_CONTENT: lambda one: f"the right secret signed {one.subject}; it has to sign id.timestamp.body",
     Kind.WRONG_KEY: lambda one: f"{one.subject} was used as text: decode what follows whsec_ from base64",
-    Kind.WRONG_HASH: lambda one: f"the right secret made an {one.subject}; it has to be an HMAC-SHA256",
+    Kind.WRONG_HASH: lambda one: f"the right secret made {one.subject}; it has to be HMAC-SHA256",
     Kind.WRONG_FORM: lambda one: 'the right signature in another form; write "v1," and standard base64 with its padding',
     Kind.NO_FIT: lambda one: (
         "no secret that is known here fits: another one signed it, or the body, the id or the timestamp was changed after signing"

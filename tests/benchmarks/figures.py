@@ -74,6 +74,7 @@ FLOORS: Mapping[str, Bound] = {
     "50 % duplicates / unique": Bound(1.0, 1.3),
     "durable ack with the ledger / without": Bound(0.90, 0.95),
     "ingest while purging / without": Bound(0.95, 1.0),
+    "durable ack while somebody watches / without": Bound(0.95, 0.98),
     "memory after 1,000,000 events": Bound(100.0, less_is_better=True),
     "growth of memory, 200,000 to 1,000,000 events": Bound(5.0, less_is_better=True),
     "routing by 200 routes, as partners write them": Bound(100.0, less_is_better=True),

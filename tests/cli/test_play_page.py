@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
 from collections.abc import Iterator
 from html import unescape
@@ -160,6 +161,33 @@ async def test_the_page_hears_of_each_request_and_the_end(play: Piped) -> None:
         assert await asyncio.to_thread(play.end) == 0
         assert b"event: ending" in await reader.read()
     writer.close()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this host")
+@pytest.mark.parametrize(
+    "body",
+    [event(note="袋 'quoted' $(id) `id` \\ \" !"), b"", b"@/etc/passwd", b"\x00\xff binary", b"two\nlines\n", b"{}"],
+    ids=range(6),
+)
+async def test_the_command_that_sends_a_request_again_sends_the_same(play: Piped, receiver: Receiver, body: bytes) -> None:
+    path = "/hook/a%20b?x=1&y='$(id)'"
+    headers = [
+        *signed(body),
+        ("content-type", "application/json"),
+        ("x-odd", "a 'b' $(id)"),
+        ("authorization", f"Bearer {CANARY}"),
+    ]
+    await post(f"{play.address}{path}", body, headers)
+    command = json.loads((await page(play, "/1.json"))[1])["curl"]
+    assert CANARY not in command
+    shell = await asyncio.create_subprocess_exec("sh", "-c", command, stdout=asyncio.subprocess.DEVNULL)
+    assert await shell.wait() == 0
+    first, again = receiver.requests
+    assert again.body == first.body == body
+    kept = {name for name, _ in headers} - {"authorization"}
+    assert {name: again.headers[name] for name in kept} == {name: first.headers[name] for name in kept}
+    listed = json.loads((await page(play, ".json"))[1])["requests"]
+    assert listed[0]["path"] == listed[1]["path"] and listed[0]["method"] == listed[1]["method"]
 
 
 async def test_a_tunnel_cannot_reach_the_page_by_an_old_request_form(play: Piped) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import UNSET, Struct, UnsetType
 
 from gateway.core import events
-from gateway.core.caught_requests import CaughtRequest, RequestRing
+from gateway.core.caught_requests import Answered, CaughtRequest, Forwarded, RequestRing
 from gateway.core.request_pictures import Painter, RequestPicture
 from gateway.core.routing import Decision
 from gateway.core.secrets import Secret
 from gateway.core.signature import TOLERANCE
-from gateway.core.signature_findings import SignatureFindings, Suspect
+from gateway.core.signature_findings import Suspect
 
 PASTED = "the pasted secret"
 """The label of a secret that a person has pasted."""
@@ -64,8 +64,9 @@ class ShownRequests:
         self._base = base
         self._route = route
         self._pasted: list[Suspect] = []
-        self._known: dict[int, SignatureFindings] = {}
-        """The findings about requests of the ring, by number: each may cost some hashes of the body."""
+        self._known: dict[int, tuple[Answered | None, Forwarded | None, RequestPicture]] = {}
+        """The pictures of requests of the ring, by number, each with what may change about its request. The findings in it may
+        have cost some hashes of the body, and a live page asks for it again and again."""
         self.use(secrets)
 
     @property
@@ -102,8 +103,14 @@ class ShownRequests:
 
     def picture(self, request: CaughtRequest) -> RequestPicture:
         """Return the picture of a request."""
-        painter = self.painter(request.source)
-        return painter.picture(request, self._findings(request, painter))
+        known = self._known.get(request.number)
+        if known is not None and known[0] is request.answered and known[1] is request.forwarded:
+            return known[2]
+        if len(self._known) >= 2 * len(self.ring):
+            self._known = {number: one for number, one in self._known.items() if self.ring.get(number) is not None}
+        picture = self.painter(request.source).picture(request)
+        self._known[request.number] = (request.answered, request.forwarded, picture)
+        return picture
 
     def details(self, request: CaughtRequest, *, bodies: bool) -> ShownDetails:
         """Return everything about a request.
@@ -116,12 +123,11 @@ class ShownRequests:
         routes, sinks = (None, None) if decision is None else (decision.routes, decision.sinks)
         if not bodies:
             return ShownDetails(request=self.picture(request), routes=routes, sinks=sinks)
-        details = painter.details(request, self._base(), self._findings(request, painter))
         return ShownDetails(
-            request=details.request,
-            headers=details.headers,
-            body=details.body,
-            curl=details.curl,
+            request=self.picture(request),
+            headers=painter.mask.headers(request.headers),
+            body=painter.body(request),
+            curl=painter.curl(request, self._base()),
             routes=routes,
             sinks=sinks,
         )
@@ -131,14 +137,6 @@ class ShownRequests:
             return None
         event = events.decode(request.body)
         return self._route(event, request.source) if isinstance(event, events.Event) else None
-
-    def _findings(self, request: CaughtRequest, painter: Painter) -> SignatureFindings:
-        found = self._known.get(request.number)
-        if found is None:
-            if len(self._known) >= 2 * len(self.ring):
-                self._known = {number: one for number, one in self._known.items() if self.ring.get(number) is not None}
-            found = self._known[request.number] = painter.findings(request)
-        return found
 
     def _renew(self) -> None:
         self._known = {}
